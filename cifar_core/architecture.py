@@ -1,0 +1,225 @@
+"""MobileNetV2 as a table: shapes, parameters and multiply-adds of a configuration, without TensorFlow.
+
+The network is the one of `keras.applications.MobileNetV2` (Sandler et al. 2018, arXiv:1801.04381), followed
+by global average pooling and this project's head: head_norm, dropout, head_dense, head_output. Layer names
+are Keras's own, so a row of the table, a named weight and a layer of the saved model are the same thing.
+
+    for row in layers(alpha=0.5, image_size=96, dense_units=128): print(row)
+    cost(alpha=0.5, image_size=96, dense_units=128, fine_tune_blocks=4).multiply_adds   # 17.9 million
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+BLOCK_COUNT = 17
+CLASS_COUNT = 10
+IMAGE_CHANNELS = 3
+BATCH_NORM_VECTORS = 4  # gamma, beta, moving mean, moving variance
+BYTES_PER_WEIGHT = 4  # float32
+
+# Sandler et al. 2018, table 2: (expansion, channels at alpha 1, repeats, stride of the first repeat).
+_STAGES = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One inverted residual block: expand 1x1, depthwise 3x3, project 1x1.
+
+    `index` counts from 0 at the input. `name` is Keras's prefix without the last underscore, "expanded_conv"
+    or "block_5". `expansion` 1 means that there is no expanding convolution. `residual` says that the input
+    is added to the output.
+    """
+
+    index: int
+    name: str
+    expansion: int
+    in_channels: int
+    out_channels: int
+    stride: int
+    residual: bool
+
+    @property
+    def expanded_channels(self) -> int:
+        """Channels of the depthwise convolution."""
+        return self.expansion * self.in_channels
+
+    @property
+    def output_layer(self) -> str:
+        """Name of the Keras layer that gives the block's output."""
+        return f"{self.name}_add" if self.residual else f"{self.name}_project_BN"
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer with weights, its batch norm and activation counted in; or a pooling or adding without any.
+
+    `kind` is "conv", "depthwise", "add", "pool", "norm" or "dense". `output_shape` leaves the batch out.
+    `parameters` are Keras's, with all four vectors of a batch norm. `multiply_adds` count one image;
+    a batch norm behind a convolution is free, since it folds into its weights. `block` is the block's
+    index, None in the stem, the top convolution, the pooling and the head.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+    block: int | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a configuration costs, known before anything runs.
+
+    `parameters` equals Keras's `count_params()`. `head_parameters` are those behind the pooling,
+    `fine_tuned_parameters` those of the second phase (head, and base above the cut; statistics of batch norms
+    counted in). `multiply_adds` are for one image, `trunk_multiply_adds` the frozen share of them that
+    phase two never repeats. `model_bytes` is the size of the LiteRT file in float32, a few kB less
+    than the real one.
+    """
+
+    parameters: int
+    head_parameters: int
+    fine_tuned_parameters: int
+    multiply_adds: int
+    trunk_multiply_adds: int
+    model_bytes: int
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Round `value` to a multiple of `divisor`, never down by more than a tenth, as keras.applications does."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+def stem_channels(alpha: float) -> int:
+    """Channels of Conv1 at width multiplier `alpha`."""
+    return make_divisible(32 * alpha)
+
+
+def top_channels(alpha: float) -> int:
+    """Channels of Conv_1, which are also the pooled features: 1280, and more for `alpha` above 1 only."""
+    return make_divisible(1280 * alpha) if alpha > 1 else 1280
+
+
+def blocks(alpha: float) -> tuple[Block, ...]:
+    """The 17 inverted residual blocks at width multiplier `alpha`, from the input up."""
+    table: list[Block] = []
+    in_channels = stem_channels(alpha)
+    for expansion, channels, repeats, first_stride in _STAGES:
+        out_channels = make_divisible(int(channels * alpha))
+        for repeat in range(repeats):
+            index = len(table)
+            name = f"block_{index}" if index else "expanded_conv"
+            stride = first_stride if repeat == 0 else 1
+            residual = stride == 1 and in_channels == out_channels
+            table.append(Block(index, name, expansion, in_channels, out_channels, stride, residual))
+            in_channels = out_channels
+    return tuple(table)
+
+
+def cut_block(fine_tune_blocks: int) -> int | None:
+    """Index of the last frozen block when the `fine_tune_blocks` (0 to 17) at the top are trained.
+
+    None where no block's output is the cut: at 0 everything is frozen and the pooled features are
+    stored, at 17 nothing is.
+    """
+    return None if fine_tune_blocks in (0, BLOCK_COUNT) else BLOCK_COUNT - 1 - fine_tune_blocks
+
+
+def cut_shape(alpha: float, image_size: int, fine_tune_blocks: int) -> tuple[int, int, int] | None:
+    """Height, width and channels of the output at the cut, None where there is no such cut."""
+    cut = cut_block(fine_tune_blocks)
+    if cut is None:
+        return None
+    size = halved(image_size)
+    for block in blocks(alpha)[: cut + 1]:
+        size = halved(size) if block.stride == 2 else size
+    return size, size, blocks(alpha)[cut].out_channels
+
+
+def halved(size: int) -> int:
+    """Height or width after a 3x3 convolution of stride 2 with Keras's padding: half, rounded up."""
+    return (size + 1) // 2
+
+
+def layers(alpha: float, image_size: int, dense_units: int) -> tuple[LayerRow, ...]:
+    """Every layer from the resized image (`image_size` squared, RGB) to the ten probabilities, in order."""
+    size = halved(image_size)
+    table = blocks(alpha)
+    features = top_channels(alpha)
+    rows = [_conv("Conv1", size, IMAGE_CHANNELS, stem_channels(alpha), kernel=3)]
+    for block in table:
+        rows.extend(_block_rows(block, size))
+        size = rows[-1].output_shape[0]
+    rows.append(_conv("Conv_1", size, table[-1].out_channels, features))
+    rows.append(LayerRow("pooled", "pool", (features,), 0, 0))
+    rows.append(LayerRow("head_norm", "norm", (features,), BATCH_NORM_VECTORS * features, features))
+    rows.append(_dense("head_dense", features, dense_units))
+    rows.append(_dense("head_output", dense_units, CLASS_COUNT))
+    return tuple(rows)
+
+
+def cost(alpha: float, image_size: int, dense_units: int, fine_tune_blocks: int) -> Cost:
+    """What a configuration costs; `fine_tune_blocks` (0 to 17) are counted from the top."""
+    rows = layers(alpha, image_size, dense_units)
+    head_start = [row.kind for row in rows].index("norm")
+    head = rows[head_start:]
+    frozen_blocks = BLOCK_COUNT - fine_tune_blocks
+    if fine_tune_blocks == 0:
+        trunk: tuple[LayerRow, ...] = rows[:head_start]
+    elif fine_tune_blocks == BLOCK_COUNT:
+        trunk = ()
+    else:
+        trunk = rows[:1] + tuple(r for r in rows if r.block is not None and r.block < frozen_blocks)
+    parameters = sum(row.parameters for row in rows)
+    return Cost(
+        parameters=parameters,
+        head_parameters=sum(row.parameters for row in head),
+        fine_tuned_parameters=parameters - sum(row.parameters for row in trunk),
+        multiply_adds=sum(row.multiply_adds for row in rows),
+        trunk_multiply_adds=sum(row.multiply_adds for row in trunk),
+        model_bytes=BYTES_PER_WEIGHT * _folded_parameters(rows),
+    )
+
+
+def _block_rows(block: Block, size: int) -> Iterator[LayerRow]:
+    """Rows of one block whose input is `size` squared."""
+    wide = block.expanded_channels
+    if block.expansion > 1:
+        yield _conv(f"{block.name}_expand", size, block.in_channels, wide, block=block.index)
+    size = halved(size) if block.stride == 2 else size
+    weights = 9 * wide
+    depthwise_parameters = weights + BATCH_NORM_VECTORS * wide
+    shape = (size, size, wide)
+    yield LayerRow(f"{block.name}_depthwise", "depthwise", shape, depthwise_parameters, weights * size**2, block.index)
+    yield _conv(f"{block.name}_project", size, wide, block.out_channels, block=block.index)
+    if block.residual:
+        yield LayerRow(f"{block.name}_add", "add", (size, size, block.out_channels), 0, 0, block.index)
+
+
+def _conv(name: str, size: int, inputs: int, outputs: int, kernel: int = 1, block: int | None = None) -> LayerRow:
+    """A convolution without bias and the batch norm behind it; `size` is its output's height and width."""
+    weights = kernel**2 * inputs * outputs
+    parameters = weights + BATCH_NORM_VECTORS * outputs
+    return LayerRow(name, "conv", (size, size, outputs), parameters, weights * size**2, block)
+
+
+def _dense(name: str, inputs: int, outputs: int) -> LayerRow:
+    """A dense layer with bias."""
+    return LayerRow(name, "dense", (outputs,), (inputs + 1) * outputs, inputs * outputs)
+
+
+def _folded_parameters(rows: tuple[LayerRow, ...]) -> int:
+    """Weights left when every batch norm is folded: one bias of its four vectors, head_norm none at all."""
+    convolutions = sum(r.output_shape[-1] for r in rows if r.kind in ("conv", "depthwise"))
+    norms = sum(r.parameters for r in rows if r.kind == "norm")
+    return sum(r.parameters for r in rows) - (BATCH_NORM_VECTORS - 1) * convolutions - norms

@@ -1,0 +1,89 @@
+"""Augmentation of 32×32 images: rotation, shift, zoom, flip and brightness, all scaled by one strength.
+
+The training and the page's preview call the same functions. What happens to an image depends on the seed,
+the view (or epoch) and the image's place in the data set alone, not on the other images of its batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+VERSION = 1
+"""Raised whenever the same seed would give other pixels; stored views of another version are not used."""
+
+_CHUNK = 256  # images that are padded at a time: few enough to stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """How far an image is changed at most, either way. `shift`, `zoom` and `brightness` are fractions."""
+
+    rotation_degrees: float
+    shift: float
+    zoom: float
+    brightness: float
+    flip: bool
+
+    def __str__(self) -> str:
+        if not self.flip:
+            return "no augmentation"
+        return (
+            f"rotation ±{self.rotation_degrees:.0f}°, shift ±{self.shift:.0%}, zoom ±{self.zoom:.0%}, "
+            f"brightness ±{self.brightness:.0%}, mirrored half the time"
+        )
+
+
+def ranges(strength: float) -> Ranges:
+    """Return what a strength from 0 (none) over 1 (tuned for 32×32) to 3 (far too hard) means."""
+    return Ranges(15 * strength, 0.1 * strength, 0.1 * strength, 0.2 * strength, strength > 0)
+
+
+def augment(images: np.ndarray, positions: np.ndarray, strength: float, seed: int, view: int) -> np.ndarray:
+    """Return `images`, each changed at random.
+
+    images: uint8 (n, 32, 32, 3). positions: int (n,), each image's place in the data set, which together with
+    `seed` and `view` decides its change. Returns uint8 (n, 32, 32, 3); at strength 0, `images` itself.
+    """
+    if strength == 0 or len(images) == 0:
+        return images
+    draws = np.random.default_rng([seed, view]).uniform(-1, 1, (int(positions.max()) + 1, 6))[positions]
+    limit = ranges(strength)
+    pad = _border(limit, images.shape[1])
+    matrices = _matrices(draws, limit, images.shape[1], pad)
+    moved = np.empty_like(images)
+    for start in range(0, len(images), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        padded = np.pad(images[part], ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="symmetric")
+        for i, (image, matrix) in enumerate(zip(padded, matrices[part].tolist(), strict=True), start):
+            moved[i] = _transform(image, matrix, images.shape[1])
+    gain = (1 + limit.brightness * draws[:, 5]).astype(np.float32)[:, None, None, None]
+    return np.clip(moved * gain + 0.5, 0, 255).astype(np.uint8)
+
+
+def _border(limit: Ranges, side: int) -> int:
+    """Return how many mirrored pixels around the image the farthest corner of a changed image can reach."""
+    angle = np.deg2rad(min(limit.rotation_degrees, 45))
+    reach = (np.cos(angle) + np.sin(angle)) / (1 - limit.zoom) / 2 + limit.shift
+    return int(np.ceil(side * (reach - 0.5))) + 1
+
+
+def _matrices(draws: np.ndarray, limit: Ranges, side: int, pad: int) -> np.ndarray:
+    """Return for each row of draws the six numbers that take an output pixel to its place in the padded input."""
+    angle = np.deg2rad(limit.rotation_degrees * draws[:, 0])
+    scale = 1 / (1 + limit.zoom * draws[:, 3])
+    mirror = np.where(draws[:, 4] < 0, -1.0, 1.0)
+    cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
+    a, b, d, e = cos * mirror, -sin, sin * mirror, cos
+    shift_x, shift_y = side * limit.shift * draws[:, 1], side * limit.shift * draws[:, 2]
+    centre_out, centre_in = side / 2, side / 2 + pad
+    c = centre_in + shift_x - (a + b) * centre_out
+    f = centre_in + shift_y - (d + e) * centre_out
+    return np.stack([a, b, c, d, e, f], axis=1)
+
+
+def _transform(padded: np.ndarray, matrix: list[float], side: int) -> np.ndarray:
+    image = Image.fromarray(padded)
+    return np.asarray(image.transform((side, side), Image.Transform.AFFINE, tuple(matrix), Image.Resampling.BILINEAR))

@@ -1,0 +1,342 @@
+"""What can be chosen for a training: one table of knobs.
+
+A knob is a field of `TrainConfig`; its metadata (range or choices, unit, one sentence of help, group) is the
+only source for the page's sliders, the command line's flags, validation and the saved JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from cifar_core.errors import ConfigError
+
+SCHEMA = 1
+"""Version of the saved form; a file with another number is refused."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What is known of one field of `TrainConfig`.
+
+    `low` and `high` are inclusive. `choices` are in order of display; `labels` says them in words, and
+    `mistakes` lists those that exist to be made on purpose.
+    """
+
+    name: str
+    default: Any
+    help: str
+    group: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+    labels: Mapping[Any, str] = field(default_factory=dict)
+    mistakes: tuple[Any, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """The command line's word for it: `--train-images`."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def label(self) -> str:
+        """The knob's name for a reader: `Train images`."""
+        words = self.name.replace("_", " ")
+        return words[0].upper() + words[1:]
+
+    def say(self, value: Any) -> str:
+        """Return `value` in words, with its unit."""
+        if value in self.labels:
+            return self.labels[value]
+        text = f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+        return f"{text} {self.unit}".strip()
+
+    def check(self, value: Any) -> Any:
+        """Return `value` as the knob's own type. Raises ConfigError if it has the wrong type or is out of range."""
+        value = self._as_own_type(value)
+        if self.choices:
+            if value not in self.choices:
+                raise self._error(value, "one of " + ", ".join(map(str, self.choices)))
+        elif (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
+            raise self._error(value, f"{self.low:g} to {self.high:g}")
+        return value
+
+    def parse(self, text: str) -> Any:
+        """Return the checked value written as `text` on a command line. Raises ConfigError."""
+        kind = type(self.default)
+        try:
+            return self.check(text if kind is str else kind(text))
+        except ValueError:
+            raise self._error(text, "a whole number" if kind is int else "a number") from None
+
+    def _as_own_type(self, value: Any) -> Any:
+        kind = type(self.default)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if kind is int and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if type(value) is not kind or (kind is float and not math.isfinite(value)):
+            words = {int: "a whole number", float: "a number", str: "a word"}
+            raise self._error(value, words[kind])
+        return value
+
+    def _error(self, value: Any, expected: str) -> ConfigError:
+        shown = repr(value)[:60]
+        return ConfigError(f"{self.label}: received {shown}, expected {expected}.", self.name)
+
+
+def _knob(default: Any, group: str, text: str, **metadata: Any) -> Any:
+    return field(default=default, metadata={"group": group, "help": text, **metadata})
+
+
+ALL_IMAGES = 50_000
+
+_WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+_SIZES = (32, 64, 96, 128, 160, 192, 224)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training, immutable. Building one checks every value; raises ConfigError."""
+
+    dataset: str = _knob(
+        "auto",
+        "Data",
+        "Which images: CIFAR-10 where it is on this machine and else the generated ones, or one of them by name.",
+        choices=("auto", "cifar10", "generated"),
+        labels={"auto": "CIFAR-10 if it is here", "cifar10": "CIFAR-10", "generated": "generated images"},
+    )
+    train_images: int = _knob(
+        ALL_IMAGES,
+        "Data",
+        "How many training images are used, counted before the validation share is split off.",
+        unit="images",
+        low=1_000,
+        high=ALL_IMAGES,
+        step=1_000,
+        labels={ALL_IMAGES: "all"},
+    )
+    validation_fraction: float = _knob(
+        0.2,
+        "Data",
+        "Share of the images held back to validate on, the same share of every class.",
+        low=0.05,
+        high=0.5,
+        step=0.05,
+    )
+    alpha: float = _knob(
+        0.5,
+        "Network",
+        "Width multiplier α: every layer has α times the channels, so cost grows with about α².",
+        choices=_WIDTHS,
+    )
+    image_size: int = _knob(
+        96,
+        "Network",
+        "The 32×32 images are enlarged to this side before they enter the network; cost grows with its square.",
+        unit="px",
+        choices=_SIZES,
+    )
+    weights: str = _knob(
+        "auto",
+        "Network",
+        "Where the network starts: ImageNet if it can be had, else the bundled model, else random numbers; "
+        "or one by name.",
+        choices=("auto", "imagenet", "bundled", "random"),
+        labels={"auto": "best available", "imagenet": "ImageNet", "bundled": "bundled (has seen CIFAR-10)"},
+    )
+    dropout: float = _knob(
+        0.5,
+        "Head",
+        "Share of the head's inputs that are silenced at each step.",
+        low=0.0,
+        high=0.8,
+        step=0.05,
+    )
+    dense_units: int = _knob(
+        128, "Head", "Units of the head's hidden layer.", unit="units", low=16, high=512, step=16, log=True
+    )
+    l2: float = _knob(1e-4, "Head", "Weight penalty (L2) on the head's hidden layer.", low=0.0, high=1e-2, log=True)
+    augmentation: float = _knob(
+        1.0,
+        "Augmentation",
+        "Strength of rotation, shift, zoom and brightness; 0 is none, 1 is tuned for 32×32, 3 is far too hard. "
+        "Images are mirrored at any strength above 0.",
+        low=0.0,
+        high=3.0,
+        step=0.25,
+    )
+    views: int = _knob(
+        4,
+        "Augmentation",
+        "How many augmented versions of every image are computed once and walked through by the epochs; "
+        "0 augments every batch afresh and trains end to end, which is many times slower.",
+        unit="versions",
+        low=0,
+        high=16,
+        step=1,
+        labels={0: "every batch afresh"},
+    )
+    head_epochs: int = _knob(
+        10, "Phase 1: head", "Epochs with the whole base frozen.", unit="epochs", low=0, high=100, step=1
+    )
+    head_learning_rate: float = _knob(
+        1e-3, "Phase 1: head", "Learning rate of the first phase.", low=1e-5, high=1e-1, log=True
+    )
+    fine_tune_epochs: int = _knob(
+        10,
+        "Phase 2: fine-tuning",
+        "Epochs with the top of the base unfrozen.",
+        unit="epochs",
+        low=0,
+        high=100,
+        step=1,
+    )
+    fine_tune_learning_rate: float = _knob(
+        1e-4, "Phase 2: fine-tuning", "Learning rate of the second phase.", low=1e-6, high=1e-1, log=True
+    )
+    fine_tune_blocks: int = _knob(
+        4,
+        "Phase 2: fine-tuning",
+        "Inverted residual blocks unfrozen, counted from the top; the last convolution goes with them. "
+        "0 is no fine-tuning, 17 is the whole network.",
+        unit="blocks",
+        low=0,
+        high=17,
+        step=1,
+    )
+    batch_norm: str = _knob(
+        "inference",
+        "Phase 2: fine-tuning",
+        "What unfrozen batch normalisation does: keep its statistics, adapt them quickly, or adapt them at "
+        "ImageNet's pace, which is too slow for a short training.",
+        choices=("inference", "adapt", "training"),
+        labels={
+            "inference": "keep statistics",
+            "adapt": "adapt (momentum 0.95)",
+            "training": "training mode (momentum 0.999)",
+        },
+        mistakes=("training",),
+    )
+    schedule: str = _knob(
+        "plateau",
+        "Optimisation",
+        "How the learning rate moves: reduced when validation stalls, or along a cosine after a warm-up.",
+        choices=("plateau", "cosine"),
+        labels={"plateau": "reduce on plateau", "cosine": "cosine with warm-up"},
+    )
+    early_stopping_patience: int = _knob(
+        5,
+        "Optimisation",
+        "Epochs without a better validation accuracy after which a phase ends.",
+        unit="epochs",
+        low=1,
+        high=100,
+        step=1,
+    )
+    reduce_patience: int = _knob(
+        2,
+        "Optimisation",
+        "Epochs without a better validation accuracy after which the learning rate is reduced.",
+        unit="epochs",
+        low=1,
+        high=100,
+        step=1,
+    )
+    reduce_factor: float = _knob(
+        0.5, "Optimisation", "What the learning rate is multiplied by then.", low=0.1, high=0.9, step=0.1
+    )
+    batch_size: int = _knob(64, "Optimisation", "Images a step.", unit="images", choices=(16, 32, 64, 128, 256, 512))
+    optimizer: str = _knob(
+        "adam",
+        "Optimisation",
+        "Adam, or AdamW with a weight decay of 0.004.",
+        choices=("adam", "adamw"),
+        labels={"adam": "Adam", "adamw": "AdamW"},
+    )
+    label_smoothing: float = _knob(
+        0.0, "Optimisation", "Share of each label spread over all ten classes.", low=0.0, high=0.3, step=0.05
+    )
+    seed: int = _knob(1, "Optimisation", "Same seed, same machine: the same curve.", low=0, high=2_147_483_647, step=1)
+    scaling: str = _knob(
+        "minus_one_to_one",
+        "Mistakes on purpose",
+        "The range that pixels are scaled to. ImageNet's weights were trained with [-1, 1].",
+        choices=("minus_one_to_one", "zero_to_one"),
+        labels={"minus_one_to_one": "[-1, 1]", "zero_to_one": "[0, 1]"},
+        mistakes=("zero_to_one",),
+    )
+
+    def __post_init__(self) -> None:
+        """Check every field against its knob, then what only a pair of them can get wrong."""
+        for name, knob in KNOBS.items():
+            object.__setattr__(self, name, knob.check(getattr(self, name)))
+        if self.head_epochs == 0 and not self.fine_tunes:
+            raise ConfigError(
+                "Nothing would be trained: received head_epochs 0 and no fine-tuning, expected at least one epoch "
+                "in one phase; raise head_epochs, or fine_tune_epochs and fine_tune_blocks.",
+                "head_epochs",
+            )
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether there is a second phase."""
+        return self.fine_tune_epochs > 0 and self.fine_tune_blocks > 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the saved form: every knob, and the schema number."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> TrainConfig:
+        """Return the configuration saved as `data`. Raises ConfigError on unknown or missing keys or bad values."""
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            raise ConfigError(f"This configuration is not of schema {SCHEMA}; train anew with this version.")
+        values = {key: value for key, value in data.items() if key != "schema"}
+        if set(values) != set(KNOBS):
+            odd = ", ".join(sorted(map(repr, set(values) ^ set(KNOBS))))[:200]
+            raise ConfigError(f"This configuration has unknown or missing knobs: {odd}; train anew.")
+        return cls(**values)
+
+    def differences(self, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
+        """Return the knobs that differ, as name -> (own value, other's value)."""
+        return {
+            name: (getattr(self, name), getattr(other, name))
+            for name in KNOBS
+            if getattr(self, name) != getattr(other, name)
+        }
+
+
+KNOBS: Mapping[str, Knob] = {
+    item.name: Knob(name=item.name, default=item.default, **item.metadata) for item in fields(TrainConfig)
+}
+
+PRESETS: Mapping[str, TrainConfig] = {
+    "quick": TrainConfig(train_images=5_000, head_epochs=6, fine_tune_epochs=4),
+    "standard": TrainConfig(),
+    "best": TrainConfig(),
+    "classic": TrainConfig(),
+}
+"""Ready-made configurations, by name. `classic` is the recipe of the tutorials."""
+
+PRESET_HELP: Mapping[str, str] = {
+    "quick": "5,000 images: a useful model in half a minute.",
+    "standard": "All images: a very good model in a coffee break.",
+    "best": "The whole network, every batch augmented afresh: hours on a laptop.",
+    "classic": "The tutorials' recipe: head first, then the top four blocks.",
+}
+
+
+def preset(name: str, **changes: Any) -> TrainConfig:
+    """Return the preset called `name` with `changes` applied. Raises ConfigError."""
+    if name not in PRESETS:
+        raise ConfigError(f"Preset: received {name[:60]!r}, expected one of {', '.join(PRESETS)}.")
+    unknown = set(changes) - set(KNOBS)
+    if unknown:
+        raise ConfigError(f"Unknown knob {sorted(unknown)[0]!r}, expected one of {', '.join(KNOBS)}.")
+    return replace(PRESETS[name], **changes)

@@ -1,0 +1,107 @@
+"""Starts, stops and resumes workers: detached processes that outlive the page and the server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from cifar_core import runs
+from cifar_core.config import TrainConfig
+from cifar_core.errors import RunError
+from cifar_core.runs import Run
+
+WORKER = "cifar_core.training.worker"
+START_SECONDS = 20.0
+"""How long a new worker may take to show that it lives (Python's own start; TensorFlow comes later)."""
+STOP_SECONDS = 2.5
+"""How long a worker may take to stop by itself before its process is ended."""
+
+
+def start(config: TrainConfig, name: str = "run") -> Run:
+    """Create a run and spawn its worker, which queues for the one training slot. Raises RunError."""
+    run = runs.create(config, name)
+    _spawn(run)
+    return run
+
+
+def resume(run: Run) -> None:
+    """Let a stopped, failed or lost run go on from its last full epoch. Raises RunError in any other state."""
+    if run.state not in runs.RESUMABLE_STATES:
+        raise RunError(f"Run {run.id} is {run.state}; only a stopped, failed or lost run can be resumed.")
+    run.config  # noqa: B018 - raises if the run is damaged beyond resuming
+    (run.path / "stop").unlink(missing_ok=True)
+    _spawn(run)
+
+
+def stop(run: Run) -> None:
+    """Stop `run` within three seconds; its best and its last full epoch remain. Does nothing if it has ended.
+
+    The worker is asked first. One that does not answer in time (a long step, an import) is ended, which
+    loses nothing: whatever counts is in the checkpoint.
+    """
+    if run.state not in runs.LIVE_STATES:
+        return
+    (run.path / "stop").touch()
+    if not _wait_until(lambda: not run.is_alive, STOP_SECONDS):
+        _kill(run)
+        _wait_until(lambda: not run.is_alive, STOP_SECONDS)
+
+
+def queue_position(run: Run) -> int:
+    """Return how many living runs stand before `run` in the queue: 0 means that it is next or already running."""
+    live = sorted(other.id for other in runs.list_runs() if other.state in runs.LIVE_STATES)
+    return live.index(run.id) if run.id in live else 0
+
+
+def _spawn(run: Run) -> None:
+    """Start the worker of `run` and wait until it holds the run's lock. Raises RunError if it ends before."""
+    root = Path(__file__).resolve().parent.parent
+    environment = {**os.environ, "CIFAR_RUNS_DIR": str(runs.runs_dir().resolve())}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), environment.get("PYTHONPATH")]))
+    before = _stamp(run)
+    with (run.path / "worker.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", WORKER, str(run.path.resolve())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            cwd=root,
+            start_new_session=True,
+        )
+    _wait_until(lambda: _stamp(run) != before or process.poll() is not None, START_SECONDS)
+    if _stamp(run) == before:
+        raise RunError(f"The worker of run {run.id} did not start; its last words are in {run.path / 'worker.log'}.")
+
+
+def _stamp(run: Run) -> tuple[int, int] | None:
+    """Return what changes when the worker writes its first status."""
+    with contextlib.suppress(OSError):
+        stat = (run.path / "status.json").stat()
+        return stat.st_ino, stat.st_mtime_ns
+    return None
+
+
+def _kill(run: Run) -> None:
+    """End the process that the status names, if it is still the very one that wrote it."""
+    status = run.status
+    with contextlib.suppress(psutil.Error, TypeError, ValueError):
+        process = psutil.Process(int(status["pid"]))
+        if abs(process.create_time() - float(status["pid_created"])) < 1 and WORKER in process.cmdline():
+            process.kill()
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

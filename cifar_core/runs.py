@@ -1,0 +1,224 @@
+"""The run directory: the only channel between the page and the worker.
+
+    runs/<id>/
+      config.json       what was chosen                                  written by `create`
+      stop              present once somebody asked to stop              written by the launcher
+      lock              held by the worker while it lives                (so SIGKILL releases it)
+      status.json       state, stage, process, result or failure         written by the worker, as is the rest
+      metrics.jsonl     one row for each step, epoch and piece of progress
+      checkpoint.npz    everything a resume needs, replaced once an epoch
+      best.keras  model.tflite  summary.txt  environment.json  evaluation.npz
+
+Every JSON file is written to a temporary file first and then moved into place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cifar_core.config import TrainConfig
+from cifar_core.errors import ConfigError, RunError
+
+ID_PATTERN = re.compile(r"\d{8}-\d{9}-[a-z0-9]{1,24}")
+STATES = ("queued", "running", "stopping", "stopped", "finished", "failed", "lost")
+LIVE_STATES = ("queued", "running", "stopping")
+RESUMABLE_STATES = ("stopped", "failed", "lost")
+_LIMIT_BYTES = 64 * 1024 * 1024
+"""A JSON or metrics file larger than this is not ours and is not read."""
+
+
+def runs_dir() -> Path:
+    """Return the folder that holds all runs: `CIFAR_RUNS_DIR`, or `runs` in the current folder."""
+    return Path(os.environ.get("CIFAR_RUNS_DIR", "runs"))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` to `path` so that a reader sees the old file or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`, or an empty one if the file is missing, damaged or no object."""
+    try:
+        if path.stat().st_size > _LIMIT_BYTES:
+            return {}
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def is_held(lock: Path) -> bool:
+    """Return whether a living process holds the lock file `lock`."""
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory. Two objects of the same id are equal; everything is read from the disk when asked."""
+
+    id: str
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return runs_dir() / self.id
+
+    @property
+    def config(self) -> TrainConfig:
+        """The run's configuration. Raises RunError if the file is missing or damaged."""
+        try:
+            return TrainConfig.from_dict(read_json(self.path / "config.json"))
+        except ConfigError as error:
+            raise RunError(f"Run {self.id} has no usable config.json: {error} Delete the run.") from None
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What the worker wrote last, with `state` corrected for a worker that is stopping, stopped or lost.
+
+        Keys: `state` (one of STATES), and, where known, `stage`, `message`, `error`, `pid`, `started`, `result`.
+        """
+        saved = read_json(self.path / "status.json")
+        return {**saved, "state": self._state(saved.get("state"))}
+
+    @property
+    def state(self) -> str:
+        """One of STATES."""
+        return self.status["state"]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The figures of a finished run, else an empty dictionary."""
+        result = self.status.get("result")
+        return result if isinstance(result, dict) else {}
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a worker holds the run's lock."""
+        return is_held(self.path / "lock")
+
+    def _state(self, saved: Any) -> str:
+        if saved in ("finished", "failed", "stopped"):
+            return saved
+        stop = (self.path / "stop").exists()
+        if self.is_alive:
+            return "stopping" if stop else "running" if saved == "running" else "queued"
+        # The worker may have ended between the reading of the file and the look at the lock.
+        again = read_json(self.path / "status.json").get("state")
+        if again in ("finished", "failed", "stopped"):
+            return again
+        return "stopped" if stop else "lost"
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the rows of metrics.jsonl in order; a torn or damaged line is left out."""
+        return read_rows(self.path / "metrics.jsonl", 0)[0]
+
+
+def read_rows(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
+    """Return the whole JSON rows of `path` from byte `offset` on, and the offset to go on from.
+
+    A file shorter than `offset` (it was rewritten by a resume) is read from its start.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(offset if offset <= size else 0)
+            start = file.tell()
+            chunk = file.read(_LIMIT_BYTES)
+    except OSError:
+        return [], 0
+    whole = chunk[: chunk.rfind(b"\n") + 1]
+    rows = []
+    for line in whole.splitlines():
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows, start + len(whole)
+
+
+def create(config: TrainConfig, name: str = "run") -> Run:
+    """Make a new run directory holding `config`, and return it. `name` becomes the end of its id.
+
+    Raises RunError if the folder cannot be written.
+    """
+    slug = re.sub(r"[^a-z0-9]", "", name.lower())[:24] or "run"
+    while True:
+        now = datetime.now(UTC)
+        run = Run(f"{now:%Y%m%d-%H%M%S}{now.microsecond // 1000:03d}-{slug}")
+        try:
+            run.path.mkdir(parents=True)
+        except FileExistsError:
+            if not runs_dir().is_dir():
+                raise RunError(f"{runs_dir()} is not a folder; set CIFAR_RUNS_DIR to one.") from None
+            continue
+        except OSError as error:
+            raise RunError(
+                f"Runs cannot be kept in {runs_dir()} ({error.strerror}); make it writable or set CIFAR_RUNS_DIR."
+            ) from None
+        try:
+            write_json(run.path / "config.json", config.to_dict())
+        except OSError as error:
+            raise RunError(f"The run could not be written: {error.strerror}; make room and try again.") from None
+        return run
+
+
+def get(run_id: str) -> Run:
+    """Return the run called `run_id`. Raises RunError if there is none, or the id is not one of ours."""
+    run = Run(run_id)
+    if not isinstance(run_id, str) or not ID_PATTERN.fullmatch(run_id) or not run.path.is_dir():
+        raise RunError(f"There is no run {str(run_id)[:60]!r}; `python -m cifar_core runs list` shows all.")
+    return run
+
+
+def list_runs() -> list[Run]:
+    """Return all runs, newest first."""
+    try:
+        names = sorted((entry.name for entry in os.scandir(runs_dir()) if entry.is_dir()), reverse=True)
+    except OSError:
+        return []
+    return [Run(name) for name in names if ID_PATTERN.fullmatch(name)]
+
+
+def finished_runs() -> list[Run]:
+    """Return the runs that can classify, newest first."""
+    return [run for run in list_runs() if run.state == "finished" and (run.path / "model.tflite").exists()]
+
+
+def delete(run: Run) -> None:
+    """Delete `run` for good. Raises RunError while its worker lives."""
+    with run_lock(run, "deleted"):
+        grave = run.path.with_name(f".deleted-{run.id}")
+        run.path.rename(grave)
+    shutil.rmtree(grave, ignore_errors=True)
+
+
+@contextmanager
+def run_lock(run: Run, purpose: str) -> Iterator[None]:
+    """Hold the run's lock for a moment. Raises RunError if its worker lives; `purpose` ends the sentence."""
+    try:
+        with FileLock(run.path / "lock", timeout=0.2):
+            yield
+    except Timeout:
+        raise RunError(f"Run {run.id} is {run.state} and cannot be {purpose}; stop it first.") from None
