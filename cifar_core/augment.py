@@ -6,6 +6,7 @@ the view (or epoch) and the image's place in the data set alone, not on the othe
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 VERSION = 1
 """Raised whenever the same seed would give other pixels; stored views of another version are not used."""
 
+_MOST_IMAGES = 65_536
 _CHUNK = 256  # images that are padded at a time: few enough to stay in the processor's cache
 
 
@@ -49,7 +51,7 @@ def augment(images: np.ndarray, positions: np.ndarray, strength: float, seed: in
     """
     if strength == 0 or len(images) == 0:
         return images
-    draws = np.random.default_rng([seed, view]).uniform(-1, 1, (int(positions.max()) + 1, 6))[positions]
+    draws = _draws(seed, view)[positions]
     limit = ranges(strength)
     pad = _border(limit, images.shape[1])
     matrices = _matrices(draws, limit, images.shape[1], pad)
@@ -61,6 +63,12 @@ def augment(images: np.ndarray, positions: np.ndarray, strength: float, seed: in
             moved[i] = _transform(image, matrix, images.shape[1])
     gain = (1 + limit.brightness * draws[:, 5]).astype(np.float32)[:, None, None, None]
     return np.clip(moved * gain + 0.5, 0, 255).astype(np.uint8)
+
+
+@functools.lru_cache(maxsize=4)
+def _draws(seed: int, view: int) -> np.ndarray:
+    """Return six numbers in -1..1 for every place in the data set, float64 (65536, 6)."""
+    return np.random.default_rng([seed, view]).uniform(-1, 1, (_MOST_IMAGES, 6))
 
 
 def _border(limit: Ranges, side: int) -> int:

@@ -65,6 +65,7 @@ def _spawn(run: Run) -> None:
     root = Path(__file__).resolve().parent.parent
     environment = {**os.environ, "CIFAR_RUNS_DIR": str(runs.runs_dir().resolve())}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), environment.get("PYTHONPATH")]))
+    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     before = _stamp(run)
     with (run.path / "worker.log").open("ab") as log:
         process = subprocess.Popen(

@@ -151,8 +151,8 @@ def prepare(image: Image.Image, crop: Crop = "centre") -> np.ndarray:
     Raises ImageError if `crop` is not usable.
     """
     rgb = image if image.mode == "RGB" else _on_white(image)
-    small = rgb.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=crop_box(image.size, crop))
-    return np.array(small, dtype=np.uint8)[None]
+    square = rgb.crop(crop_box(image.size, crop))  # resize's own `box` would let pixels outside shine in
+    return np.array(square.resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=np.uint8)[None]
 
 
 def crop_box(size: tuple[int, int], crop: Crop) -> tuple[int, int, int, int]:

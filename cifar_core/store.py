@@ -88,12 +88,15 @@ class Entry:
         except OSError as error:
             raise _no_room(error) from None
 
-    def read(self, positions: np.ndarray) -> np.ndarray:
-        """Return the rows `positions`, float16 (n, *shape). Only rows that are not `missing` make sense."""
+    def open(self) -> np.ndarray:
+        """Return all rows as a read-only memory map, float16 (rows, *shape); those that are `missing` hold anything.
+
+        Raises StoreError if the file is gone or too short.
+        """
         stored = self._memory()
-        if stored is None or (len(positions) and int(positions.max()) >= len(stored)):
-            raise StoreError(f"The stored features in {self.path} were removed or cut short; start the run again.")
-        return stored[positions].reshape(len(positions), *self.shape)
+        if stored is None:
+            raise StoreError(f"The stored features in {self.path} were removed; start the run again.")
+        return stored.reshape(len(stored), *self.shape)
 
     def _memory(self) -> np.ndarray | None:
         """Return the rows on disk as a memory map (m, values), m up to `rows`; None without any."""
@@ -190,7 +193,7 @@ def _remove(path: Path) -> bool:
 
 
 def _check(row: np.ndarray) -> int:
-    return zlib.crc32(row) or 1  # 0 means "missing"
+    return zlib.crc32(row.data) or 1  # 0 means "missing"
 
 
 def _open(path: Path) -> Any:

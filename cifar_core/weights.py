@@ -155,7 +155,7 @@ def _imagenet(alpha: float, image_size: int) -> Weights:
     path = imagenet_path(alpha, image_size)
     if not path.exists():
         try:
-            fetch(URL + path.name, path, max_bytes=_MAX_BYTES)
+            fetch(URL + path.name, path, size=None, md5=None, max_bytes=_MAX_BYTES)
         except DataError as error:
             raise WeightsError(
                 f"ImageNet weights of width {alpha:g} are not at {path} and could not be downloaded: {error} "

@@ -32,9 +32,8 @@ _SLICE_BYTES = 2**20
 _MALFORMED = (
     zipfile.BadZipFile,
     RuntimeError,
-    OSError,
     ValueError,
-    LookupError,
+    OverflowError,
     EOFError,
     struct.error,
     zlib.error,
@@ -56,7 +55,7 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
     """
     try:
         archive = _opened(data, name)
-        members = [info for info in archive.infolist() if not (info.is_dir() or _hidden(info.filename))]
+        members = [info for info in archive.infolist() if not _left_out(info.filename)]
         if not members:
             raise ImageError(f"{quoted(name)} is a zip without a picture; choose one that holds pictures.")
         room, times = _Room(MAX_UNPACKED_BYTES), Counter[str]()
@@ -95,9 +94,11 @@ def _opened(data: bytes, name: str) -> zipfile.ZipFile:
         ) from error
 
 
-def _hidden(filename: str) -> bool:
+def _left_out(filename: str) -> bool:
+    """Folders (ZipInfo.is_dir fails on an empty name in Python 3.11), hidden files, those of macOS."""
     parts = filename.replace("\\", "/").split("/")
-    return any(part == "__MACOSX" or (part.startswith(".") and part.strip(".")) for part in parts)
+    hidden = any(part == "__MACOSX" or (part.startswith(".") and part.strip(".")) for part in parts)
+    return hidden or filename.endswith("/")
 
 
 def _content_or_error(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, room: _Room) -> bytes | ImageError:

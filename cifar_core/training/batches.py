@@ -1,0 +1,34 @@
+"""What `fit` is fed with: batches of a source, in an order made of seed and epoch."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from cifar_core import architecture
+from cifar_core.training.inputs import Source
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of a source with one-hot labels. `seed` None keeps the order; `begin` is to be called before an epoch."""
+
+    def __init__(self, source: Source, labels: np.ndarray, batch_size: int, seed: int | None = None) -> None:
+        super().__init__()
+        self._source, self._batch_size, self._seed = source, batch_size, seed
+        self._one_hot = np.eye(architecture.CLASS_COUNT, dtype=np.float32)[labels]
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Go to `epoch`, counted from 0."""
+        self._source.begin(epoch)
+        rows = np.arange(len(self._one_hot))
+        self._order = rows if self._seed is None else np.random.default_rng([self._seed, epoch]).permutation(rows)
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch, the last one perhaps smaller."""
+        return -(-len(self._one_hot) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return inputs float32 (b, ...) and labels float32 (b, 10) of batch `index`."""
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        return self._source.take(rows), self._one_hot[rows]

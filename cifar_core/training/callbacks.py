@@ -1,0 +1,165 @@
+"""Keras callbacks of a run: what is recorded, when it stops, what is kept. Each does one thing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from cifar_core.training import checkpoint, model
+from cifar_core.training.checkpoint import Progress
+from cifar_core.training.journal import Journal
+
+MONITOR = "val_accuracy"
+
+
+class StopWatch(keras.callbacks.Callback):
+    """Ends `fit` at the end of the batch in which a stop was asked for, by raising Stopped.
+
+    Raising, unlike `model.stop_training`, does not record the broken epoch as a full one.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self.journal = journal
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Look once a training step."""
+        self.journal.check_stop()
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Look once a validation step."""
+        self.journal.check_stop()
+
+
+class Recorder(keras.callbacks.Callback):
+    """Writes a row for a step (at most ten a second) and for each epoch.
+
+    A step's loss and accuracy are means over the images since the row before it in its epoch.
+    """
+
+    def __init__(self, journal: Journal, phase: str, epochs: int, steps: int, batch_size: int) -> None:
+        super().__init__()
+        self.journal, self.phase = journal, phase
+        self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
+        self._phase_start = 0.0
+        self._steps_done = 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Start the clock by which speed and time left are told."""
+        self._phase_start = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Forget the epoch before."""
+        self._epoch = epoch
+        self._before = (0, 0.0, 0.0)
+        self._epoch_start = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Write a row if the last one is a tenth of a second old."""
+        self._steps_done += 1
+        if not self.journal.is_time_for_a_row() or logs is None:
+            return
+        count, loss, accuracy = batch + 1, float(logs["loss"]), float(logs["accuracy"])
+        then, loss_then, accuracy_then = self._before
+        self._before = (count, loss, accuracy)
+        seconds = max(time.monotonic() - self._epoch_start, 1e-6)
+        self.journal.row(
+            "step",
+            phase=self.phase,
+            epoch=self._epoch + 1,
+            step=count,
+            steps=self.steps,
+            loss=(loss * count - loss_then * then) / (count - then),
+            accuracy=(accuracy * count - accuracy_then * then) / (count - then),
+            learning_rate=_learning_rate(self.model),
+            images_per_second=count * self.batch_size / seconds,
+            seconds_left=self._seconds_left(),
+        )
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Write the epoch's row."""
+        logs = logs or {}
+        self.journal.row(
+            "epoch",
+            phase=self.phase,
+            epoch=epoch + 1,
+            epochs=self.epochs,
+            loss=float(logs["loss"]),
+            accuracy=float(logs["accuracy"]),
+            validation_loss=float(logs["val_loss"]),
+            validation_accuracy=float(logs["val_accuracy"]),
+            learning_rate=_learning_rate(self.model),
+            images_per_second=self.steps * self.batch_size / (time.monotonic() - self._epoch_start),
+            seconds_left=self._seconds_left(),
+        )
+
+    def _seconds_left(self) -> float:
+        """Return how long this phase still takes if no early stopping strikes."""
+        left = (self.epochs - self._epoch) * self.steps - self._before[0]
+        return (time.monotonic() - self._phase_start) / max(self._steps_done, 1) * max(left, 0)
+
+
+class Keeper(keras.callbacks.Callback):
+    """Keeps the best weights and, after every epoch, the checkpoint; must come last of all callbacks.
+
+    `watched` are the callbacks whose memory is kept too; `fit` empties it when it begins, so it is put back then.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        journal: Journal,
+        network: keras.Model,
+        progress: Progress,
+        best: dict[str, np.ndarray],
+        watched: dict[str, keras.callbacks.Callback],
+    ) -> None:
+        super().__init__()
+        self.path, self.journal, self.network = path, journal, network
+        self.progress, self.best, self.watched = progress, best, watched
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Give the watched callbacks back what they knew."""
+        for name, memory in self.progress.callbacks.items():
+            for key, value in memory.items():
+                setattr(self.watched[name], key, value)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Take note of a best epoch, then write the checkpoint."""
+        progress, accuracy = self.progress, float((logs or {})[MONITOR])
+        if accuracy > progress.best_accuracy:
+            progress.best_accuracy, progress.best_phase, progress.best_epoch = accuracy, progress.phase, epoch + 1
+            self.best.update(model.named_weights(self.network))
+        progress.epoch = epoch + 1
+        progress.phase_done = bool(self.model.stop_training) or progress.epoch == self.params["epochs"]
+        progress.callbacks = {name: _memory(callback) for name, callback in self.watched.items()}
+        progress.elapsed_seconds, progress.rows = self.journal.seconds, self.journal.rows
+        checkpoint.save(self.path, progress, self.network, self.model.optimizer, self.best)
+
+
+class EpochStart(keras.callbacks.Callback):
+    """Calls `begin(epoch)` before each epoch, counted from 0."""
+
+    def __init__(self, begin: Callable[[int], None]) -> None:
+        super().__init__()
+        self.begin = begin
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Pass it on."""
+        self.begin(epoch)
+
+
+def _learning_rate(trained: keras.Model) -> float:
+    return float(np.array(trained.optimizer.learning_rate))
+
+
+def _memory(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """Return the numbers by which early stopping and rate reduction remember the epochs before."""
+    keys = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
+    found = {key: getattr(callback, key) for key in keys if getattr(callback, key, None) is not None}
+    return {key: int(value) if isinstance(value, int) else float(value) for key, value in found.items()}

@@ -1,0 +1,100 @@
+"""The checkpoint: one file, replaced atomically once an epoch, that holds everything a resume needs.
+
+checkpoint.npz
+  model/<i>      every variable of the network, the seed generators of dropout among them
+  optimizer/<i>  every variable of the optimizer
+  best/<name>    the weights of the best epoch so far
+  state          JSON: phase, epoch, best value, callbacks' memory, metrics rows, seconds
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cifar_core.errors import RunError
+from cifar_core.weights import Named
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass
+class Progress:
+    """Where a training stands: `epoch` full epochs of `phase` are done (counted from 0 in each phase)."""
+
+    phase: str
+    epoch: int = 0
+    phase_done: bool = False
+    best_accuracy: float = -1.0
+    best_phase: str = ""
+    best_epoch: int = 0
+    elapsed_seconds: float = 0.0
+    callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def at_start_of(self, phase: str) -> Progress:
+        """Return where the training stands when `phase` begins: the best so far is kept."""
+        return Progress(phase, 0, False, self.best_accuracy, self.best_phase, self.best_epoch)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint as read from the disk."""
+
+    progress: Progress
+    model: list[np.ndarray]
+    optimizer: list[np.ndarray]
+    best: dict[str, np.ndarray]
+
+    def restore(self, network: keras.Model, optimizer: Any) -> None:
+        """Set the variables of `network`, and of `optimizer` (already built)."""
+        for variables, values in ((network.variables, self.model), (optimizer.variables, self.optimizer)):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+
+def save(path: Path, progress: Progress, network: keras.Model, optimizer: Any, best: Named) -> None:
+    """Write the checkpoint to `path`, replacing the one before only when the new one is whole."""
+    arrays: dict[str, Any] = {f"model/{i}": np.array(v) for i, v in enumerate(network.variables)}
+    arrays |= {f"optimizer/{i}": np.array(v) for i, v in enumerate(optimizer.variables)}
+    arrays |= {f"best/{name}": value for name, value in best.items()}
+    arrays["state"] = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+    with temporary.open("wb") as file:
+        np.savez(file, **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load(path: Path) -> Checkpoint | None:
+    """Return the checkpoint in `path`, None where there is none. Raises RunError if it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        state = json.loads(arrays["state"].tobytes())
+        return Checkpoint(
+            Progress(**state), _numbered(arrays, "model"), _numbered(arrays, "optimizer"), _below(arrays, "best")
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(
+            f"{path.name} is damaged ({type(error).__name__}: {error}); the run cannot go on from it, start it anew."
+        ) from None
+
+
+def _below(arrays: dict[str, np.ndarray], folder: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(folder + "/"): a for name, a in arrays.items() if name.startswith(folder + "/")}
+
+
+def _numbered(arrays: dict[str, np.ndarray], folder: str) -> list[np.ndarray]:
+    found = _below(arrays, folder)
+    return [found[str(i)] for i in range(len(found))]

@@ -1,0 +1,141 @@
+"""The end of a run: the best weights become files, the test set is read once, the figures are written down."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import psutil
+
+from cifar_core import litert
+from cifar_core.errors import RunError
+from cifar_core.runs import Run, write_json
+from cifar_core.training import model
+from cifar_core.training.checkpoint import Progress
+from cifar_core.training.inputs import Inputs
+from cifar_core.training.journal import Journal
+
+_PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "pillow", "streamlit")
+_CHECKED_IMAGES = 100
+_CHUNK = 500
+TOLERANCE = 1e-4
+"""Largest difference between a probability of best.keras and of model.tflite."""
+
+
+def write_descriptions(run: Run, inputs: Inputs, network: keras.Model) -> None:
+    """Write environment.json and summary.txt."""
+    packages = {}
+    for name in _PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "not installed"
+    write_json(
+        run.path / "environment.json",
+        {
+            "python": platform.python_version(),
+            "packages": packages,
+            "backend": keras.backend.backend(),
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "memory_bytes": psutil.virtual_memory().total,
+            "data": {
+                "name": inputs.dataset.name,
+                "label": inputs.dataset.label,
+                "fingerprint": inputs.dataset.fingerprint,
+            },
+            "weights": {
+                "kind": inputs.weights.kind,
+                "label": inputs.weights.label,
+                "fingerprint": inputs.weights.fingerprint,
+            },
+            "end_to_end_reason": inputs.end_to_end_reason,
+        },
+    )
+    (run.path / "summary.txt").write_text(model.summary(network), encoding="utf-8")
+
+
+def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, journal: Journal) -> dict[str, Any]:
+    """Save `network`, which holds the best weights, evaluate it, and return the run's figures."""
+    journal.say("running", stage="export")
+    network.save(run.path / "best.keras")
+    classifier, content = _export(run, inputs, network)
+    journal.say("running", stage="evaluate")
+    dataset = inputs.dataset
+    validation_labels = dataset.train_labels[inputs.validation_rows]
+    validation = _classify(classifier, dataset.train_images[inputs.validation_rows], journal, "validation")
+    test = _classify(classifier, dataset.test_images, journal, "test")
+    np.savez_compressed(
+        run.path / "evaluation.npz",
+        validation_rows=inputs.validation_rows,
+        validation_labels=validation_labels,
+        validation_probabilities=validation,
+        test_labels=dataset.test_labels,
+        test_probabilities=test,
+    )
+    images = (dataset.train_images[inputs.train_rows[:_CHECKED_IMAGES]]).astype(np.float32)
+    difference = float(
+        np.abs(network.predict(images, verbose=0) - classifier.run(images.astype(np.uint8))["probabilities"]).max()
+    )
+    if difference > TOLERANCE:
+        raise RunError(f"model.tflite differs from best.keras by {difference:.1e}, expected at most {TOLERANCE:.0e}.")
+    return {
+        "validation_accuracy": accuracy(validation, validation_labels),
+        "validation_loss": cross_entropy(validation, validation_labels),
+        "validation_images": len(validation),
+        "test_accuracy": accuracy(test, dataset.test_labels),
+        "test_loss": cross_entropy(test, dataset.test_labels),
+        "test_images": len(test),
+        "best_phase": progress.best_phase,
+        "best_epoch": progress.best_epoch,
+        "parameters": network.count_params(),
+        "model_bytes": len(content),
+        "litert_max_difference": difference,
+        "dataset": dataset.label,
+        "weights": inputs.weights.label,
+        "elapsed_seconds": journal.seconds,
+    }
+
+
+def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the share of images (0..1) whose most probable class is the labelled one."""
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean negative log-likelihood in nats."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
+
+
+def _export(run: Run, inputs: Inputs, network: keras.Model) -> tuple[litert.Network, bytes]:
+    config = inputs.config
+    content = litert.build(
+        model.named_weights(network), config.alpha, config.image_size, config.scaling, ("pooled", "probabilities")
+    )
+    temporary = run.path / ".model.tflite"
+    temporary.write_bytes(content)
+    temporary.replace(run.path / "model.tflite")
+    return litert.Network(content), content
+
+
+def _classify(network: litert.Network, images: np.ndarray, journal: Journal, name: str) -> np.ndarray:
+    """Return probabilities float32 (n, 10)."""
+    since, parts = journal.seconds, []
+    for start in range(0, len(images), _CHUNK):
+        journal.progress(name, start, len(images), since)
+        parts.append(network.run(images[start : start + _CHUNK])["probabilities"])
+    return np.concatenate(parts)
+
+
+def _processor() -> str:
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,152 @@
+"""A configuration and a run directory -> the two-phase training. This is the file to read first.
+
+    head        the base frozen; the head learns from pooled features
+    fine_tune   the top of the base unfrozen; it and the head learn from the features at the cut
+
+Where the store serves (see `inputs`), only the part of the network behind the cut is computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from cifar_core.config import TrainConfig
+from cifar_core.runs import Run
+from cifar_core.training import finish, model
+from cifar_core.training.batches import Batches
+from cifar_core.training.callbacks import MONITOR, EpochStart, Keeper, Recorder, StopWatch
+from cifar_core.training.checkpoint import Checkpoint, Progress
+from cifar_core.training.inputs import Inputs
+from cifar_core.training.journal import Journal
+
+_VALIDATION_BATCH = 256
+_WEIGHT_DECAY = 0.004  # Keras's default for AdamW
+_WARM_UP = 0.1  # share of a cosine schedule's steps
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One of the two phases of a configuration."""
+
+    name: str
+    epochs: int
+    learning_rate: float
+
+
+def phases(config: TrainConfig) -> list[Phase]:
+    """Return the phases that `config` asks for, in order."""
+    plan = []
+    if config.head_epochs:
+        plan.append(Phase("head", config.head_epochs, config.head_learning_rate))
+    if config.fine_tunes:
+        plan.append(Phase("fine_tune", config.fine_tune_epochs, config.fine_tune_learning_rate))
+    return plan
+
+
+def train(run: Run, inputs: Inputs, saved: Checkpoint | None, journal: Journal) -> dict[str, Any]:
+    """Train what is left to train since `saved`, then evaluate and save; return the figures of the run.
+
+    Raises Stopped when asked to stop; the checkpoint then holds the last full epoch.
+    """
+    config = inputs.config
+    keras.utils.set_random_seed(config.seed)
+    network = model.build(config, inputs.weights.named)
+    best = saved.best if saved else model.named_weights(network)
+    progress = saved.progress if saved else Progress("")
+    finish.write_descriptions(run, inputs, network)
+    for phase in _phases_left(config, progress):
+        resumed = saved if saved and phase.name == saved.progress.phase else None
+        progress = _PhaseTraining(run, inputs, network, best, journal).train(phase, progress, resumed)
+    model.assign(network, best)
+    return finish.finish(run, inputs, network, progress, journal)
+
+
+def _phases_left(config: TrainConfig, progress: Progress) -> list[Phase]:
+    plan = phases(config)
+    names = [phase.name for phase in plan]
+    return plan[names.index(progress.phase) + progress.phase_done :] if progress.phase else plan
+
+
+class _PhaseTraining:
+    """What one phase needs; `best` are the best weights so far, updated in place."""
+
+    def __init__(self, run: Run, inputs: Inputs, network: keras.Model, best: dict[str, Any], journal: Journal) -> None:
+        self.run, self.inputs, self.config = run, inputs, inputs.config
+        self.network, self.best, self.journal = network, best, journal
+
+    def train(self, phase: Phase, progress: Progress, resumed: Checkpoint | None) -> Progress:
+        """Run `phase` to its end, from `resumed` if that is a checkpoint of this phase; return the progress."""
+        self.journal.say("running", stage=phase.name)
+        model.assign(self.network, self.best)  # a phase begins with the best of the one before
+        training, validation = self._batches(phase.name)
+        trained = self._compiled(phase, len(training))
+        if resumed:
+            resumed.restore(self.network, trained.optimizer)
+        else:
+            progress = progress.at_start_of(phase.name)
+        trained.fit(
+            training,
+            validation_data=validation,
+            epochs=phase.epochs,
+            initial_epoch=progress.epoch,
+            callbacks=self._callbacks(phase, training, progress),
+            verbose=0,
+        )
+        return progress
+
+    def _compiled(self, phase: Phase, steps: int) -> keras.Model:
+        """Return the part of the network that is computed in `phase`, its layers frozen as they should be."""
+        model.freeze(self.network, self.config, phase.name)
+        is_stored = self.inputs.stored_layer(phase.name) is not None
+        start = model.first_trained_layer(self.config, phase.name) if is_stored else "images"
+        trained = model.part_after(self.network, start)
+        trained.compile(
+            optimizer=self._optimizer(phase, steps),
+            loss=keras.losses.CategoricalCrossentropy(label_smoothing=self.config.label_smoothing),
+            metrics=["accuracy"],
+            jit_compile=keras.backend.backend() == "jax",  # XLA is many times slower on a CPU with TensorFlow
+        )
+        trained.optimizer.build(trained.trainable_variables)
+        return trained
+
+    def _optimizer(self, phase: Phase, steps: int) -> keras.optimizers.Optimizer:
+        rate: Any = phase.learning_rate
+        if self.config.schedule == "cosine":
+            warm_up = max(1, int(_WARM_UP * phase.epochs * steps))
+            rate = keras.optimizers.schedules.CosineDecay(
+                0.0, phase.epochs * steps - warm_up, warmup_target=phase.learning_rate, warmup_steps=warm_up
+            )
+        if self.config.optimizer == "adamw":
+            return keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)
+        return keras.optimizers.Adam(rate)
+
+    def _batches(self, phase: str) -> tuple[Batches, Batches]:
+        config, labels = self.config, self.inputs.dataset.train_labels
+        training, validation = self.inputs.sources(phase)
+        return (
+            Batches(training, labels[self.inputs.train_rows], config.batch_size, config.seed),
+            Batches(validation, labels[self.inputs.validation_rows], _VALIDATION_BATCH),
+        )
+
+    def _callbacks(self, phase: Phase, training: Batches, progress: Progress) -> list[keras.callbacks.Callback]:
+        config = self.config
+        watched: dict[str, keras.callbacks.Callback] = {
+            "early_stopping": keras.callbacks.EarlyStopping(
+                MONITOR, mode="max", patience=config.early_stopping_patience
+            )
+        }
+        if config.schedule == "plateau":
+            watched["reduce"] = keras.callbacks.ReduceLROnPlateau(
+                MONITOR, mode="max", factor=config.reduce_factor, patience=config.reduce_patience
+            )
+        path = self.run.path / "checkpoint.npz"
+        return [
+            EpochStart(training.begin),
+            *watched.values(),
+            Recorder(self.journal, phase.name, phase.epochs, len(training), config.batch_size),
+            StopWatch(self.journal),
+            Keeper(path, self.journal, self.network, progress, self.best, watched),
+        ]

@@ -1,0 +1,126 @@
+"""What a training learns from: the data set, its split, the first weights, and for each phase a source of inputs.
+
+Needs no Keras, so the frozen part is computed while Keras is still being imported.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from cifar_core import augment, data, store, weights
+from cifar_core.config import TrainConfig
+from cifar_core.errors import StoreError
+from cifar_core.training.journal import Journal
+from cifar_core.training.trunk import Trunk, View, stored_layers, views
+
+
+class Source(Protocol):
+    """Gives the inputs of a phase, epoch by epoch."""
+
+    def begin(self, epoch: int) -> None:
+        """Get ready for `epoch`, counted from 0."""
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the inputs `rows` (int (n,)) of that epoch, float32 (n, ...)."""
+
+
+class Pixels:
+    """Images as they are or, at a strength above 0, augmented afresh in each epoch."""
+
+    def __init__(self, images: np.ndarray, positions: np.ndarray, strength: float = 0.0, seed: int = 0) -> None:
+        self._images, self._positions, self._strength, self._seed = images, positions, strength, seed
+        self._epoch = 0
+
+    def begin(self, epoch: int) -> None:
+        """Take other random numbers from now on."""
+        self._epoch = epoch
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return pixels in 0..255, float32 (n, 32, 32, 3)."""
+        positions = self._positions[rows]
+        changed = augment.augment(self._images[positions], positions, self._strength, self._seed, self._epoch)
+        return changed.astype(np.float32)
+
+
+class Stored:
+    """Features of one layer from the store; the epochs walk over the views, each computed when it is first needed."""
+
+    def __init__(self, inputs: Inputs, layer: str, view_list: list[View], positions: np.ndarray) -> None:
+        self._inputs, self._layer, self._views, self._positions = inputs, layer, view_list, positions
+        self._rows = np.empty(0, store.DTYPE)
+
+    def begin(self, epoch: int) -> None:
+        """Go to the view of `epoch`."""
+        view = self._views[epoch % len(self._views)]
+        self._rows = self._inputs.features(view, self._positions)[self._layer].open()
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return features, float32 (n, ...)."""
+        return self._rows[self._positions[rows]].astype(np.float32)
+
+
+class Inputs:
+    """The data, the split and the weights of one configuration. `end_to_end_reason` is empty where the store serves.
+
+    Raises DataError, WeightsError, ConfigError as their loaders do.
+    """
+
+    def __init__(self, config: TrainConfig, journal: Journal) -> None:
+        self.config, self.journal = config, journal
+        self.dataset = data.load(config.dataset)
+        self.weights = weights.load(config.weights, config.alpha, config.image_size, config.seed)
+        self.train_rows, self.validation_rows = data.split(
+            self.dataset.train_labels, config.train_images, config.validation_fraction, config.seed
+        )
+        self._trunk = Trunk(config, self.dataset, self.weights)
+        self._filled: dict[tuple[View, int], dict[str, store.Entry]] = {}
+        self._layers = stored_layers(config)
+        self.end_to_end_reason = self._make_room()
+
+    def stored_layer(self, phase: str) -> str | None:
+        """Return the layer from whose stored outputs `phase` is trained, None where it is trained end to end."""
+        return self._layers.get(phase)
+
+    def sources(self, phase: str) -> tuple[Source, Source]:
+        """Return where the training and the validation inputs of `phase` come from."""
+        layer = self.stored_layer(phase)
+        if layer:
+            return (
+                Stored(self, layer, views(self.config), self.train_rows),
+                Stored(self, layer, [View()], self.validation_rows),
+            )
+        images = self.dataset.train_images
+        return (
+            Pixels(images, self.train_rows, self.config.augmentation, self.config.seed),
+            Pixels(images, self.validation_rows),
+        )
+
+    def prepare(self) -> None:
+        """Compute what the first epoch needs from the store. Raises StoreError, Stopped."""
+        if self._layers:
+            self.features(View(), self.validation_rows)
+            self.features(views(self.config)[0], self.train_rows)
+
+    def features(self, view: View, positions: np.ndarray) -> dict[str, store.Entry]:
+        """Return the store's entries for `view`, complete for `positions`. Raises StoreError, Stopped."""
+        key = (view, id(positions))
+        if key not in self._filled:
+            since = self.journal.seconds
+            self._filled[key] = self._trunk.fill(
+                view, positions, lambda done, total: self.journal.progress("features", done, total, since)
+            )
+        return self._filled[key]
+
+    def _make_room(self) -> str:
+        if self.config.augmentation > 0 and self.config.views == 0:
+            return "every batch is augmented afresh"
+        if not self._layers:
+            return "the whole network is trained"
+        try:
+            store.make_room(self._trunk.needed_bytes(len(self.train_rows) + len(self.validation_rows)))
+        except StoreError as error:
+            self._layers = {}
+            return str(error)
+        return ""

@@ -1,0 +1,96 @@
+"""MobileNetV2 with this project's head as one flat Keras model, and its parts.
+
+Uses Keras alone, on any of its backends.
+"""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from cifar_core import architecture
+from cifar_core.config import TrainConfig
+from cifar_core.litert import SCALINGS
+from cifar_core.weights import Named
+
+HEAD_LAYERS = ("head_norm", "head_dropout", "head_dense", "head_output")
+_ADAPTING_MOMENTUM = 0.95  # Keras's MobileNetV2 has 0.999, too slow for a short fine-tuning
+
+
+def build(config: TrainConfig, base: Named) -> keras.Model:
+    """Return the network of `config` with the named weights `base` below a new head.
+
+    float32 (n, 32, 32, 3), pixels in 0..255 -> probabilities float32 (n, 10). Resizing and scaling are inside.
+    """
+    images = keras.Input((32, 32, 3), name="images")
+    factor, offset = SCALINGS[config.scaling]
+    x = keras.layers.Rescaling(factor, offset, name="scaling")(images)
+    if config.image_size != 32:
+        x = keras.layers.Resizing(config.image_size, config.image_size, name="resizing")(x)  # (n, size, size, 3)
+    backbone = keras.applications.MobileNetV2(
+        input_shape=(config.image_size, config.image_size, 3),
+        input_tensor=x,
+        alpha=config.alpha,
+        include_top=False,
+        weights=None,
+    )
+    x = keras.layers.GlobalAveragePooling2D(name="pooled")(backbone.output)  # (n, 1280)
+    x = keras.layers.BatchNormalization(epsilon=1e-3, name="head_norm")(x)
+    x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)
+    penalty = keras.regularizers.L2(config.l2)
+    x = keras.layers.Dense(config.dense_units, "relu", kernel_regularizer=penalty, name="head_dense")(x)
+    probabilities = keras.layers.Dense(architecture.CLASS_COUNT, "softmax", name="head_output")(x)
+    network = keras.Model(images, probabilities, name="mobilenet_v2_cifar10")
+    assign(network, base)
+    return network
+
+
+def named_weights(network: keras.Model) -> dict[str, np.ndarray]:
+    """Return every weight of `network` as a NumPy array, named "<layer>/<variable>"."""
+    return {f"{layer.name}/{v.name}": np.array(v) for layer in network.layers for v in layer.weights}
+
+
+def assign(network: keras.Model, named: Named) -> None:
+    """Set those weights of `network` that `named` holds."""
+    for layer in network.layers:
+        for variable in layer.weights:
+            value = named.get(f"{layer.name}/{variable.name}")
+            if value is not None:
+                variable.assign(value)
+
+
+def first_trained_layer(config: TrainConfig, phase: str) -> str:
+    """Return the name of the layer whose output is the last frozen thing: what `phase` trains comes after it."""
+    if phase == "head":
+        return "pooled"
+    cut = architecture.cut_block(config.fine_tune_blocks)
+    return "images" if cut is None else architecture.blocks(config.alpha)[cut].output_layer
+
+
+def freeze(network: keras.Model, config: TrainConfig, phase: str) -> None:
+    """Make trainable what `phase` ("head", "fine_tune") trains, and nothing else.
+
+    In Keras a batch norm that is not trainable runs in inference mode.
+    """
+    trained = False
+    cut = first_trained_layer(config, phase)
+    for layer in network.layers:
+        is_base_norm = isinstance(layer, keras.layers.BatchNormalization) and layer.name not in HEAD_LAYERS
+        layer.trainable = trained and not (is_base_norm and config.batch_norm == "inference")
+        if is_base_norm and trained and config.batch_norm == "adapt":
+            layer.momentum = _ADAPTING_MOMENTUM
+        trained = trained or layer.name == cut
+
+
+def part_after(network: keras.Model, layer: str) -> keras.Model:
+    """Return the part of `network` behind the output of `layer`, sharing its layers; "images" gives all of it."""
+    if layer == "images":
+        return network
+    return keras.Model(network.get_layer(layer).output, network.output, name=f"after_{layer}")
+
+
+def summary(network: keras.Model) -> str:
+    """Return Keras's table of the layers, their output shapes and parameters."""
+    lines: list[str] = []
+    network.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
+    return "\n".join(lines)

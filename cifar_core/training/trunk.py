@@ -1,0 +1,139 @@
+"""The frozen part of the network, computed once for each image and view and kept in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cifar_core import architecture, augment, litert, store
+from cifar_core.config import TrainConfig
+from cifar_core.data import Dataset
+from cifar_core.store import Entry
+from cifar_core.weights import Weights
+
+CHUNK = 512
+"""Images computed between two writes to the store, and two looks at whether to stop."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class View:
+    """One version of the training images: as they are, or augmented at `strength` by `seed`, as number `number`."""
+
+    strength: float = 0.0
+    seed: int = 0
+    number: int = 0
+
+    def about(self) -> dict[str, Any]:
+        """Return what decides the pixels: nothing for the images as they are."""
+        if self.strength == 0:
+            return {}
+        return {
+            "augmentation": augment.VERSION,
+            "strength": self.strength,
+            "seed": self.seed,
+            "view": self.number,
+        }
+
+
+def views(config: TrainConfig) -> list[View]:
+    """Return the views that the epochs of `config` walk over."""
+    if config.augmentation == 0:
+        return [View()]
+    return [View(config.augmentation, config.seed, number) for number in range(config.views)]
+
+
+def stored_layers(config: TrainConfig) -> dict[str, str]:
+    """Return what the phases of `config` train from: phase -> "pooled" or "cut". A missing phase has no store."""
+    if config.views == 0 and config.augmentation > 0:
+        return {}
+    layers = {"head": "pooled"} if config.head_epochs else {}
+    if config.fine_tunes and architecture.cut_block(config.fine_tune_blocks) is not None:
+        layers["fine_tune"] = "cut"
+    return layers
+
+
+class Trunk:
+    """The frozen part of one configuration: LiteRT below, the store around it."""
+
+    def __init__(self, config: TrainConfig, dataset: Dataset, weights: Weights) -> None:
+        self._config, self._dataset, self._weights = config, dataset, weights
+        self._layers = sorted(set(stored_layers(config).values()))
+        self._network: litert.Network | None = None
+
+    def entries(self, view: View) -> dict[str, Entry]:
+        """Return the store's entries of the training images under `view`: layer -> entry."""
+        config = self._config
+        about = {
+            "data": self._dataset.fingerprint,
+            "weights": self._weights.fingerprint,
+            "alpha": config.alpha,
+            "image_size": config.image_size,
+            "scaling": config.scaling,
+            **view.about(),
+        }
+        cut = architecture.cut_block(config.fine_tune_blocks)
+        found = {}
+        for layer in self._layers:
+            shape = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
+            if layer == "pooled" or shape is None:
+                found[layer] = store.entry(
+                    {**about, "layer": "pooled"}, self._rows, (architecture.top_channels(config.alpha),)
+                )
+            else:
+                found[layer] = store.entry({**about, "layer": f"block {cut}"}, self._rows, shape)
+        return found
+
+    def needed_bytes(self, images: int) -> int:
+        """Return how much room all views of `images` images take at most."""
+        config = self._config
+        values = {"pooled": architecture.top_channels(config.alpha), "cut": 0}
+        shape = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
+        values["cut"] = int(np.prod(shape)) if shape else 0
+        per_image = store.DTYPE.itemsize * sum(values[layer] for layer in self._layers)
+        return per_image * images * (len(views(config)) + 1)  # one more for the validation images
+
+    def fill(self, view: View, positions: np.ndarray, progress: Progress) -> dict[str, Entry]:
+        """Compute what the store lacks of the training images `positions` under `view`, and return the entries.
+
+        `progress(done, total)` is called before each chunk; what it raises ends the work, and what was stored stays.
+        Raises StoreError if there is no room.
+        """
+        entries = self.entries(view)
+        with ExitStack() as locks:
+            for layer in sorted(entries):  # always in this order, so that two builders cannot wait for each other
+                locks.enter_context(store.filling(entries[layer]))
+            self._compute(entries, view, positions, progress)
+        return entries
+
+    def _compute(self, entries: dict[str, Entry], view: View, positions: np.ndarray, progress: Progress) -> None:
+        missing = np.unique(np.concatenate([entry.missing(positions) for entry in entries.values()]))
+        for start in range(0, len(missing), CHUNK):
+            progress(start, len(missing))
+            part = missing[start : start + CHUNK]
+            images = augment.augment(self._dataset.train_images[part], part, view.strength, view.seed, view.number)
+            outputs = self._run(images)
+            for layer, entry in entries.items():
+                entry.write(part, outputs[layer])
+        if len(missing):
+            progress(len(missing), len(missing))
+
+    def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the stored layers' outputs for uint8 (n, 32, 32, 3), float32 (n, ...) each."""
+        if self._network is None:
+            config = self._config
+            cut = architecture.cut_block(config.fine_tune_blocks) if "cut" in self._layers else None
+            content = litert.build(
+                self._weights.named, config.alpha, config.image_size, config.scaling, self._layers, cut
+            )
+            self._network = litert.Network(content)
+        return self._network.run(images)
+
+    @property
+    def _rows(self) -> int:
+        return len(self._dataset.train_images)

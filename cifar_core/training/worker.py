@@ -1,0 +1,136 @@
+"""The worker: trains the run in RUN_DIR, and touches nothing outside of it but the store.
+
+    python -m cifar_core.training.worker RUN_DIR
+
+It takes the run's lock before anything heavy is imported, waits in the queue for the one training slot, and
+prepares the frozen features while Keras is being imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cifar_core import runs
+from cifar_core.errors import CifarError
+from cifar_core.runs import Run
+from cifar_core.training.journal import Journal, Stopped
+
+_LOCK_SECONDS = 10  # a reader that looks whether the lock is held may hold it for an instant
+_POLL_SECONDS = 0.2
+
+
+def main(folder: str) -> int:
+    """Train the run in `folder`; return the process's exit code."""
+    path = Path(folder).resolve()
+    os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
+    run = Run(path.name)
+    try:
+        with FileLock(run.path / "lock", timeout=_LOCK_SECONDS):
+            return _work(run)
+    except Timeout:
+        return 0  # another worker has it
+
+
+def _work(run: Run) -> int:
+    if runs.read_json(run.path / "status.json").get("state") == "finished":
+        return 0
+    journal = Journal(run)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(journal, "stop_signal", True))
+    signal.signal(signal.SIGINT, lambda *_: setattr(journal, "stop_signal", True))
+    journal.say("queued", stage="queue")
+    try:
+        with _training_slot(run, journal):
+            result = _train(run, journal)
+    except Stopped:
+        journal.say("stopped")
+        return 0
+    except CifarError as error:
+        journal.say("failed", error={"type": type(error).__name__, "message": str(error)})
+        return 2
+    except MemoryError:
+        journal.say(
+            "failed",
+            error={
+                "type": "MemoryError",
+                "message": "The memory did not suffice; choose a smaller "
+                "batch, size or width, or end other programs, and resume.",
+            },
+        )
+        return 2
+    except BaseException as error:
+        journal.say("failed", error={"type": type(error).__name__, "message": str(error)[:2000]})
+        raise
+    journal.say("finished", stage="done", result=result)
+    return 0
+
+
+def _training_slot(run: Run, journal: Journal) -> FileLock:
+    """Wait until this run is the first in the queue and the slot is free; return the slot's lock, held."""
+    slot = FileLock(runs.runs_dir() / ".slot")
+    while True:
+        journal.check_stop()
+        if _is_first(run):
+            try:
+                slot.acquire(timeout=0)
+            except Timeout:
+                pass
+            else:
+                return slot
+        time.sleep(_POLL_SECONDS)
+
+
+def _is_first(run: Run) -> bool:
+    waiting = (other.id for other in runs.list_runs() if other.id < run.id)
+    return not any(Run(other).state == "queued" for other in waiting)
+
+
+def _train(run: Run, journal: Journal) -> dict[str, Any]:
+    from cifar_core.training.checkpoint import load
+    from cifar_core.training.inputs import Inputs
+
+    journal.say("running", stage="prepare")
+    importing = _Import("cifar_core.training.fit")
+    saved = load(run.path / "checkpoint.npz")
+    journal.restart(saved.progress.rows if saved else [], saved.progress.elapsed_seconds if saved else 0.0)
+    inputs = Inputs(run.config, journal)
+    journal.say("running", stage="features", note=inputs.end_to_end_reason)
+    inputs.prepare()
+    journal.say("running", stage="import")
+    return importing.result().train(run, inputs, saved, journal)
+
+
+class _Import(threading.Thread):
+    """Imports a module in the background."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(daemon=True)
+        self._name = name
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Import, and keep what went wrong."""
+        try:
+            importlib.import_module(self._name)
+        except BaseException as error:  # whatever it is, the worker's main thread must hear of it
+            self._error = error
+
+    def result(self) -> Any:
+        """Wait for the module and return it; raises what the import raised."""
+        self.join()
+        if self._error:
+            raise self._error
+        return sys.modules[self._name]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
