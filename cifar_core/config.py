@@ -118,7 +118,7 @@ class TrainConfig:
         unit="images",
         low=1_000,
         high=ALL_IMAGES,
-        step=1_000,
+        log=True,
         labels={ALL_IMAGES: "all"},
     )
     validation_fraction: float = _knob(

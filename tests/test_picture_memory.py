@@ -8,23 +8,28 @@ import corpus
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures with Linux's rusage and rlimit")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures with Linux's /proc and rlimit")
 
+# The peak is VmHWM, this process's own; rusage's maximum is inherited from the parent that started it.
 READ_ONE = """
-import resource, sys
+import re, resource, sys
 from pathlib import Path
 from cifar_core.errors import ImageError
 from cifar_core.pictures import open_picture
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
 data, room = Path(sys.argv[1]).read_bytes(), int(sys.argv[2])
 if room:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + room, used + room))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 try:
     print(open_picture(data).size)
 except ImageError as error:
     print(error)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print((peak() - before) // 1024)
 """
 
 
@@ -66,7 +71,7 @@ def test_a_phone_picture_of_100_megapixels_takes_little_memory(read_apart):
 def test_the_worst_allowed_pictures_stay_under_the_stated_bound(make, read_apart):
     answer, grown = read_apart(make())
     assert answer.startswith("(")
-    assert grown < 1.25 * 1024
+    assert 300 < grown < 1.25 * 1024, "they are large, so that the bound means something"
 
 
 def test_a_bomb_takes_no_memory_and_a_small_machine_gets_a_sentence(read_apart):

@@ -42,16 +42,11 @@ class Recorder(keras.callbacks.Callback):
     A step's loss and accuracy are means over the images since the row before it in its epoch.
     """
 
-    def __init__(self, journal: Journal, phase: str, epochs: int, steps: int, batch_size: int) -> None:
+    def __init__(self, journal: Journal, phase: str, epochs: int, images: int, batch_size: int) -> None:
         super().__init__()
-        self.journal, self.phase = journal, phase
-        self.epochs, self.steps, self.batch_size = epochs, steps, batch_size
-        self._phase_start = 0.0
-        self._steps_done = 0
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Start the clock by which speed and time left are told."""
-        self._phase_start = time.monotonic()
+        self.journal, self.phase, self.epochs = journal, phase, epochs
+        self.images, self.batch_size = images, batch_size
+        self.steps = -(-images // batch_size)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Forget the epoch before."""
@@ -61,13 +56,12 @@ class Recorder(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Write a row if the last one is a tenth of a second old."""
-        self._steps_done += 1
+        self._training_seconds = max(time.monotonic() - self._epoch_start, 1e-6)
         if not self.journal.is_time_for_a_row() or logs is None:
             return
         count, loss, accuracy = batch + 1, float(logs["loss"]), float(logs["accuracy"])
         then, loss_then, accuracy_then = self._before
         self._before = (count, loss, accuracy)
-        seconds = max(time.monotonic() - self._epoch_start, 1e-6)
         self.journal.row(
             "step",
             phase=self.phase,
@@ -77,8 +71,8 @@ class Recorder(keras.callbacks.Callback):
             loss=(loss * count - loss_then * then) / (count - then),
             accuracy=(accuracy * count - accuracy_then * then) / (count - then),
             learning_rate=_learning_rate(self.model),
-            images_per_second=count * self.batch_size / seconds,
-            seconds_left=self._seconds_left(),
+            images_per_second=count * self.batch_size / self._training_seconds,
+            seconds_left=self._seconds_left(count),
         )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -94,14 +88,17 @@ class Recorder(keras.callbacks.Callback):
             validation_loss=float(logs["val_loss"]),
             validation_accuracy=float(logs["val_accuracy"]),
             learning_rate=_learning_rate(self.model),
-            images_per_second=self.steps * self.batch_size / (time.monotonic() - self._epoch_start),
-            seconds_left=self._seconds_left(),
+            images=self.images,
+            epoch_seconds=time.monotonic() - self._epoch_start,
+            images_per_second=self.images / self._training_seconds,
+            seconds_left=self._seconds_left(self.steps),
         )
 
-    def _seconds_left(self) -> float:
-        """Return how long this phase still takes if no early stopping strikes."""
-        left = (self.epochs - self._epoch) * self.steps - self._before[0]
-        return (time.monotonic() - self._phase_start) / max(self._steps_done, 1) * max(left, 0)
+    def _seconds_left(self, steps_done: int) -> float:
+        """Return how long this phase still takes at the epoch's pace if no early stopping strikes."""
+        spent = time.monotonic() - self._epoch_start
+        left = (self.epochs - self._epoch) * self.steps - steps_done
+        return spent / steps_done * left
 
 
 class Keeper(keras.callbacks.Callback):

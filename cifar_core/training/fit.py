@@ -146,7 +146,7 @@ class _PhaseTraining:
         return [
             EpochStart(training.begin),
             *watched.values(),
-            Recorder(self.journal, phase.name, phase.epochs, len(training), config.batch_size),
+            Recorder(self.journal, phase.name, phase.epochs, len(self.inputs.train_rows), config.batch_size),
             StopWatch(self.journal),
             Keeper(path, self.journal, self.network, progress, self.best, watched),
         ]

@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from cifar_core import runs
+from cifar_core import costs, runs
 from cifar_core.errors import CifarError
 from cifar_core.runs import Run
 from cifar_core.training.journal import Journal, Stopped
@@ -70,6 +70,7 @@ def _work(run: Run) -> int:
         journal.say("failed", error={"type": type(error).__name__, "message": str(error)[:2000]})
         raise
     journal.say("finished", stage="done", result=result)
+    costs.learn(run.config, journal.rows, journal.seconds)
     return 0
 
 

@@ -1,0 +1,162 @@
+"""What a configuration will take, from what runs took before on this machine.
+
+    <cache>/costs.json   seconds an image, by piece of work and shape; the last five measurements of each
+
+A finished run teaches its figures (`learn`); `estimate` looks them up. For a shape that was never run it scales
+rough figures of a two-core laptop by the multiply-adds, and says so.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cifar_core import architecture, data
+from cifar_core.config import TrainConfig
+from cifar_core.runs import read_json, write_json
+
+_KEPT = 5
+_MILLION = 1e6
+_ROUGH_START_SECONDS = 9.0
+# Seconds for a million multiply-adds of one image: a forward pass in LiteRT, one in Keras, a training step behind
+# the cut; and the fixed part of an image's training step. Two AMD EPYC cores, TensorFlow 2.21, 2026-11-22.
+_ROUGH_FORWARD = 1.6e-5
+_ROUGH_KERAS_FORWARD = 6e-5
+_ROUGH_STEP = 6e-5
+_ROUGH_STEP_FIXED = 6e-5
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds that a run will take if no early stopping strikes, in all and by stage.
+
+    `measured` is whether every stage of this shape was timed on this machine before. `store_bytes` is what the
+    features take on the disk.
+    """
+
+    seconds: float
+    stages: dict[str, float]
+    measured: bool
+    store_bytes: int
+
+
+def estimate(config: TrainConfig, available_images: int, test_images: int) -> Estimate:
+    """Return what `config` will take with `available_images` training images to choose from."""
+    images = min(config.train_images, available_images)
+    validation = round(images * config.validation_fraction)
+    training = images - validation
+    known = _load()
+    stored = is_stored(config)
+    views = 0 if not stored else 1 if config.augmentation == 0 else config.views
+    walked = min(views, max(config.head_epochs, config.fine_tune_epochs if config.fine_tunes else 0))
+    work = {
+        "start": 1,
+        "features": walked * training + validation if stored else 0,
+        "head": config.head_epochs * training,
+        "fine_tune": config.fine_tune_epochs * training if config.fine_tunes else 0,
+        "evaluate": validation + test_images,
+    }
+    found = {stage: known.get(_key(stage, config)) for stage, amount in work.items() if amount}
+    stages = {
+        stage: work[stage] * (statistics.median(times) if times else _rough(stage, config))
+        for stage, times in found.items()
+    }
+    return Estimate(sum(stages.values()), stages, all(found.values()), _store_bytes(config, views * training + validation))
+
+
+def learn(config: TrainConfig, rows: Iterable[dict[str, Any]], seconds: float) -> None:
+    """Remember what the run of `config` with the metrics `rows` took; `seconds` is its whole time.
+
+    A measurement that cannot be written is forgotten: it is a convenience.
+    """
+    taken = {_key(stage, config): value for stage, value in _measurements(list(rows), seconds).items()}
+    path = data.cache_dir() / "costs.json"
+    try:
+        with FileLock(path.with_suffix(".lock"), timeout=5):
+            known = _load()
+            for key, value in taken.items():
+                known[key] = [*known.get(key, []), value][-_KEPT:]
+            write_json(path, known)
+    except (OSError, Timeout):
+        return
+
+
+def is_stored(config: TrainConfig) -> bool:
+    """Return whether the training of `config` learns from stored features rather than end to end."""
+    return config.augmentation == 0 or config.views > 0
+
+
+def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float]:
+    """Return stage -> seconds an image (seconds, for "start"). An epoch's time includes its validation."""
+    found: dict[str, float] = {}
+    features = [row for row in rows if row.get("kind") == "progress" and row["stage"] == "features"]
+    done = [(a, b) for a, b in zip(features, features[1:], strict=False) if b["done"] > a["done"]]
+    if sum(b["done"] - a["done"] for a, b in done) > 500:
+        spent = sum(b["elapsed_seconds"] - a["elapsed_seconds"] for a, b in done)
+        found["features"] = spent / sum(b["done"] - a["done"] for a, b in done)
+    epochs = [row for row in rows if row.get("kind") == "epoch"]
+    for phase in ("head", "fine_tune"):
+        own = [row for row in epochs if row["phase"] == phase]
+        times = [row["epoch_seconds"] / row["images"] for row in own[1:] or own]
+        if times:
+            found[phase] = statistics.median(times)
+    tests = [row for row in rows if row.get("kind") == "progress" and row["stage"] == "test"]
+    if tests and tests[-1]["done"] > tests[0]["done"]:
+        spent = tests[-1]["elapsed_seconds"] - tests[0]["elapsed_seconds"]
+        found["evaluate"] = spent / (tests[-1]["done"] - tests[0]["done"])
+    if epochs:
+        work = sum(row["epoch_seconds"] for row in epochs)
+        work += sum(b["elapsed_seconds"] - a["elapsed_seconds"] for a, b in done)
+        work += found.get("evaluate", 0) * sum(row["total"] for row in tests[-1:])
+        found["start"] = max(seconds - work, 0.0)
+    return found
+
+
+def _key(stage: str, config: TrainConfig) -> str:
+    blocks = config.fine_tune_blocks if config.fine_tunes else 0
+    trunk = [config.alpha, config.image_size]
+    shape: dict[str, list[Any]] = {
+        "start": [],
+        "features": [*trunk, blocks],
+        "head": [*trunk, config.batch_size, is_stored(config)],
+        "fine_tune": [*trunk, blocks, config.batch_size, is_stored(config)],
+        "evaluate": trunk,
+    }
+    return " ".join(map(str, [stage, *shape[stage]]))
+
+
+def _rough(stage: str, config: TrainConfig) -> float:
+    cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
+    everything, frozen = cost.multiply_adds / _MILLION, cost.trunk_multiply_adds / _MILLION
+    trained = (everything - frozen) * 3 * _ROUGH_STEP + _ROUGH_STEP_FIXED
+    below = 0.0 if is_stored(config) else everything * _ROUGH_KERAS_FORWARD
+    return {
+        "start": _ROUGH_START_SECONDS,
+        "features": everything * _ROUGH_FORWARD,
+        "head": _ROUGH_STEP_FIXED + below,
+        "fine_tune": trained + below,
+        "evaluate": everything * _ROUGH_FORWARD,
+    }[stage]
+
+
+def _store_bytes(config: TrainConfig, images: int) -> int:
+    if not is_stored(config):
+        return 0
+    values = architecture.top_channels(config.alpha) if config.head_epochs else 0
+    shape = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
+    if config.fine_tunes and shape:
+        values += shape[0] * shape[1] * shape[2]
+    return 2 * values * images
+
+
+def _load() -> dict[str, list[float]]:
+    saved = read_json(data.cache_dir() / "costs.json")
+    return {
+        key: [float(v) for v in values if isinstance(v, int | float) and 0 <= v < 1e7]
+        for key, values in saved.items()
+        if isinstance(values, list)
+    }
