@@ -109,7 +109,8 @@ def metric_figure(
         )
     title, unit = ("Accuracy", "share of images") if percent else ("Loss", "cross-entropy, nats")
     _style(figure, title, "epoch", unit, height)
-    _mark_phases(figure, run)
+    figure.update_layout(showlegend=True)
+    _mark_phases(figure, run, label="top of the base unfrozen")
     figure.update_yaxes(range=[0, 1.01], tickformat=".0%") if percent else figure.update_yaxes(rangemode="tozero")
     return figure
 
@@ -117,15 +118,19 @@ def metric_figure(
 def small_figure(run: Curves, name: str, height: int = 220) -> go.Figure:
     """Return the figure of "learning_rate" or "images_per_second"."""
     curve = run.curves[name]
-    figure = go.Figure(go.Scatter(x=curve.x, y=curve.y, mode="lines", line={"color": TRAINING, "width": 1.5}))
+    figure = go.Figure(
+        go.Scatter(x=curve.x, y=curve.y, mode="lines", line={"color": TRAINING, "width": 1.5, "shape": "hv"})
+    )
     if name == "learning_rate":
         _style(figure, "Learning rate", "epoch", "step size", height)
         figure.update_yaxes(type="log", dtick=1, exponentformat="power")
+        if not len(curve.x):
+            figure.update_yaxes(range=[-5, -2])
     else:
         _style(figure, "Throughput", "epoch", "images per second", height)
         figure.update_yaxes(rangemode="tozero")
     figure.update_layout(showlegend=False)
-    _mark_phases(figure, run)
+    _mark_phases(figure, run, label="")
     return figure
 
 
@@ -176,17 +181,17 @@ def cost_figure(stages: Mapping[str, float], height: int = 120) -> go.Figure:
     return figure
 
 
-def _mark_phases(figure: go.Figure, run: Curves) -> None:
+def _mark_phases(figure: go.Figure, run: Curves, label: str) -> None:
     """Draw the boundary at which the top of the base is unfrozen, and fix the axis so that nothing jumps."""
-    figure.update_xaxes(range=[0, max(run.planned, 1)])
+    figure.update_xaxes(range=[0, max(run.planned, 1) * 1.02])
     if run.boundary is None:
         return
-    end = max(run.planned, run.boundary + 1)
+    end = max(run.planned, run.boundary + 1) * 1.02
     figure.add_vrect(x0=run.boundary, x1=end, fillcolor=PHASE_COLOURS["fine_tune"], opacity=0.09, line_width=0)
     figure.add_vline(
         x=run.boundary,
         line={"color": PHASE_COLOURS["fine_tune"], "dash": "dash", "width": 1.5},
-        annotation={"text": "top of the base unfrozen", "font": {"size": 11}, "y": 0.03, "yanchor": "bottom"},
+        annotation={"text": label, "font": {"size": 11}, "y": 0.03, "yanchor": "bottom"},
         annotation_position="right",
     )
 

@@ -63,7 +63,7 @@ class Knob:
             if value not in self.choices:
                 raise self._error(value, "one of " + ", ".join(map(str, self.choices)))
         elif (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
-            raise self._error(value, f"{self.low:g} to {self.high:g}")
+            raise self._error(value, f"{self.low:,} to {self.high:,}")
         return value
 
     def parse(self, text: str) -> Any:

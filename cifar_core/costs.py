@@ -8,6 +8,7 @@ rough figures of a two-core laptop by the multiply-adds, and says so.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -65,7 +66,9 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
         stage: work[stage] * (statistics.median(times) if times else _rough(stage, config))
         for stage, times in found.items()
     }
-    return Estimate(sum(stages.values()), stages, all(found.values()), _store_bytes(config, views * training + validation))
+    return Estimate(
+        sum(stages.values()), stages, all(found.values()), _store_bytes(config, views * training + validation)
+    )
 
 
 def learn(config: TrainConfig, rows: Iterable[dict[str, Any]], seconds: float) -> None:
@@ -94,7 +97,7 @@ def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float
     """Return stage -> seconds an image (seconds, for "start"). An epoch's time includes its validation."""
     found: dict[str, float] = {}
     features = [row for row in rows if row.get("kind") == "progress" and row["stage"] == "features"]
-    done = [(a, b) for a, b in zip(features, features[1:], strict=False) if b["done"] > a["done"]]
+    done = [(a, b) for a, b in itertools.pairwise(features) if b["done"] > a["done"]]
     if sum(b["done"] - a["done"] for a, b in done) > 500:
         spent = sum(b["elapsed_seconds"] - a["elapsed_seconds"] for a, b in done)
         found["features"] = spent / sum(b["done"] - a["done"] for a, b in done)

@@ -5,6 +5,7 @@
       DataError      CIFAR-10: its place, its download, its files
       WeightsError   pretrained weights that cannot be had
       RunError       a run that does not exist, is in the wrong state or is damaged
+      TrainingError  a training that broke down
       ImageError     a picture that cannot be used
       StoreError     the store of frozen features: no room, damaged
 
@@ -38,6 +39,10 @@ class WeightsError(CifarError):
 
 class RunError(CifarError):
     """A run does not exist, is damaged, or its state does not allow what was asked."""
+
+
+class TrainingError(CifarError):
+    """A training cannot go on: its loss is no longer a number."""
 
 
 class ImageError(CifarError):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +19,6 @@ from cifar_core.errors import RunError
 from cifar_core.runs import Run
 
 WORKER = "cifar_core.training.worker"
-START_SECONDS = 20.0
-"""How long a new worker may take to show that it lives (Python's own start; TensorFlow comes later)."""
 STOP_SECONDS = 2.5
 """How long a worker may take to stop by itself before its process is ended."""
 
@@ -74,10 +73,10 @@ def _spawn(run: Run) -> None:
             stdout=log,
             stderr=log,
             env=environment,
-            cwd=root,
             start_new_session=True,
         )
-    _wait_until(lambda: _stamp(run) != before or process.poll() is not None, START_SECONDS)
+    threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie stays behind
+    _wait_until(lambda: _stamp(run) != before or process.poll() is not None, runs.START_SECONDS)
     if _stamp(run) == before:
         raise RunError(f"The worker of run {run.id} did not start; its last words are in {run.path / 'worker.log'}.")
 

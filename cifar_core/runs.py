@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,17 +31,21 @@ from filelock import FileLock, Timeout
 from cifar_core.config import TrainConfig
 from cifar_core.errors import ConfigError, RunError
 
-ID_PATTERN = re.compile(r"\d{8}-\d{9}-[a-z0-9]{1,24}")
+ID_PATTERN = re.compile(r"[0-9]{8}-[0-9]{9}-[a-z0-9]{1,24}")
 STATES = ("queued", "running", "stopping", "stopped", "finished", "failed", "lost")
 LIVE_STATES = ("queued", "running", "stopping")
 RESUMABLE_STATES = ("stopped", "failed", "lost")
+START_SECONDS = 20.0
+"""How long a new worker may take to show that it lives (Python's own start; TensorFlow comes later)."""
+_GLANCE_SECONDS = 0.02
+"""How long a lock is looked at: another reader, who looks too, may hold it for an instant."""
 _LIMIT_BYTES = 64 * 1024 * 1024
 """A JSON or metrics file larger than this is not ours and is not read."""
 
 
 def runs_dir() -> Path:
     """Return the folder that holds all runs: `CIFAR_RUNS_DIR`, or `runs` in the current folder."""
-    return Path(os.environ.get("CIFAR_RUNS_DIR", "runs"))
+    return Path(os.environ.get("CIFAR_RUNS_DIR") or "runs")
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -66,7 +71,7 @@ def is_held(lock: Path) -> bool:
     if not lock.exists():
         return False
     try:
-        with FileLock(lock, timeout=0):
+        with FileLock(lock, timeout=_GLANCE_SECONDS, poll_interval=_GLANCE_SECONDS / 4):
             return False
     except (Timeout, OSError):
         return True
@@ -126,7 +131,16 @@ class Run:
         again = read_json(self.path / "status.json").get("state")
         if again in ("finished", "failed", "stopped"):
             return again
-        return "stopped" if stop else "lost"
+        return "stopped" if stop else "queued" if self._is_starting else "lost"
+
+    @property
+    def _is_starting(self) -> bool:
+        """Whether the run is so new that its worker may not have written a status yet."""
+        try:
+            age = time.time() - (self.path / "config.json").stat().st_mtime
+        except OSError:
+            return False
+        return age < START_SECONDS and not (self.path / "status.json").exists()
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.jsonl in order; a torn or damaged line is left out."""
@@ -180,6 +194,7 @@ def create(config: TrainConfig, name: str = "run") -> Run:
         try:
             write_json(run.path / "config.json", config.to_dict())
         except OSError as error:
+            shutil.rmtree(run.path, ignore_errors=True)
             raise RunError(f"The run could not be written: {error.strerror}; make room and try again.") from None
         return run
 
@@ -207,10 +222,13 @@ def finished_runs() -> list[Run]:
 
 
 def delete(run: Run) -> None:
-    """Delete `run` for good. Raises RunError while its worker lives."""
-    with run_lock(run, "deleted"):
-        grave = run.path.with_name(f".deleted-{run.id}")
-        run.path.rename(grave)
+    """Delete `run` for good. Raises RunError while its worker lives, or if the folder refuses."""
+    grave = run.path.with_name(f".deleted-{run.id}")
+    try:
+        with run_lock(run, "deleted"):
+            run.path.rename(grave)
+    except OSError as error:
+        raise RunError(f"Run {run.id} could not be deleted: {error.strerror}.") from None
     shutil.rmtree(grave, ignore_errors=True)
 
 

@@ -18,7 +18,7 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,20 +141,24 @@ def filling(item: Entry) -> Iterator[None]:
         yield
 
 
-def make_room(needed_bytes: int) -> None:
-    """Remove the entries not used for longest until `needed_bytes` fit the budget and the disk.
+def make_room(needed_bytes: int, own: Collection[Entry]) -> None:
+    """Remove the entries not used for longest until the entries `own`, `needed_bytes` when full, fit.
 
-    Entries that are being filled stay. Raises StoreError if that is not enough.
+    They have to fit the budget and the disk; what they already hold counts, and stays. So do entries that are being
+    filled. Raises StoreError if that is not enough.
     """
     budget = budget_bytes()
-    store_dir().mkdir(parents=True, exist_ok=True)
-    used = {item["key"]: item["bytes"] for item in contents()}
-    for item in sorted(contents(), key=lambda item: item["last_used"]):
-        if sum(used.values()) + needed_bytes <= budget and _free_bytes() > needed_bytes:
+    names = {item.path.name for item in own}
+    found = contents()
+    missing_bytes = needed_bytes - sum(item["bytes"] for item in found if item["key"] in names)
+    others = sorted((item for item in found if item["key"] not in names), key=lambda item: item["last_used"])
+    used_bytes = sum(item["bytes"] for item in others)
+    for item in others:
+        if used_bytes + needed_bytes <= budget and missing_bytes < _free_bytes():
             return
         if _remove(store_dir() / item["key"]):
-            used.pop(item["key"])
-    if needed_bytes > budget or _free_bytes() <= needed_bytes:
+            used_bytes -= item["bytes"]
+    if used_bytes + needed_bytes > budget or missing_bytes >= _free_bytes():
         raise StoreError(
             f"The stored features would take {needed_bytes / 1e9:.1f} GB; the budget is {budget / 1e9:.1f} GB and the "
             f"disk has {_free_bytes() / 1e9:.1f} GB free; make room, raise CIFAR_STORE_GB or choose fewer views."

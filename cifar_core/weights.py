@@ -62,10 +62,10 @@ def unavailable_reason(choice: str, alpha: float, image_size: int) -> str | None
     """Return why `choice` cannot be had on this machine, or None if it can. Downloads nothing."""
     no_imagenet = None
     if not imagenet_path(alpha, image_size).exists() and not _host_answers():
-        no_imagenet = f"{imagenet_path(alpha, image_size).name} is not on this machine and cannot be downloaded"
+        no_imagenet = "its ImageNet weights are not on this machine and cannot be downloaded now"
     no_bundled = None if bundled_path(alpha).exists() else f"no bundled model of width {alpha:g} ships with this app"
     if choice == "auto" and alpha > 1:
-        return no_imagenet and no_bundled
+        return no_imagenet if no_bundled else None
     return {"imagenet": no_imagenet, "bundled": no_bundled}.get(choice)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from cifar_core.errors import TrainingError
 from cifar_core.training import checkpoint, model
 from cifar_core.training.checkpoint import Progress
 from cifar_core.training.journal import Journal
@@ -36,10 +38,31 @@ class StopWatch(keras.callbacks.Callback):
         self.journal.check_stop()
 
 
+class NanWatch(keras.callbacks.Callback):
+    """Ends `fit` at the first step whose loss is not finite, by raising TrainingError: no later epoch can be any use."""
+
+    def __init__(self, phase: str) -> None:
+        super().__init__()
+        self.phase = phase
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Remember where we are."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Look at the epoch's mean loss, which one bad step spoils."""
+        loss = float((logs or {})["loss"])
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The training broke down: in epoch {self._epoch + 1} of phase {self.phase} the loss became {loss}, "
+                f"expected a number; start anew with a lower {self.phase}_learning_rate."
+            )
+
+
 class Recorder(keras.callbacks.Callback):
     """Writes a row for a step (at most ten a second) and for each epoch.
 
-    A step's loss and accuracy are means over the images since the row before it in its epoch.
+    A step's loss, accuracy and speed are those of the images since the row before it in its epoch.
     """
 
     def __init__(self, journal: Journal, phase: str, epochs: int, images: int, batch_size: int) -> None:
@@ -51,7 +74,7 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Forget the epoch before."""
         self._epoch = epoch
-        self._before = (0, 0.0, 0.0)
+        self._before = (0, 0.0, 0.0, 0.0)
         self._epoch_start = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -60,8 +83,8 @@ class Recorder(keras.callbacks.Callback):
         if not self.journal.is_time_for_a_row() or logs is None:
             return
         count, loss, accuracy = batch + 1, float(logs["loss"]), float(logs["accuracy"])
-        then, loss_then, accuracy_then = self._before
-        self._before = (count, loss, accuracy)
+        then, seconds_then, loss_then, accuracy_then = self._before
+        self._before = (count, self._training_seconds, loss, accuracy)
         self.journal.row(
             "step",
             phase=self.phase,
@@ -71,7 +94,7 @@ class Recorder(keras.callbacks.Callback):
             loss=(loss * count - loss_then * then) / (count - then),
             accuracy=(accuracy * count - accuracy_then * then) / (count - then),
             learning_rate=_learning_rate(self.model),
-            images_per_second=count * self.batch_size / self._training_seconds,
+            images_per_second=(count - then) * self.batch_size / (self._training_seconds - seconds_then),
             seconds_left=self._seconds_left(count),
         )
 
@@ -152,7 +175,7 @@ class EpochStart(keras.callbacks.Callback):
 
 
 def _learning_rate(trained: keras.Model) -> float:
-    return float(np.array(trained.optimizer.learning_rate))
+    return float(keras.ops.convert_to_tensor(trained.optimizer.learning_rate))
 
 
 def _memory(callback: keras.callbacks.Callback) -> dict[str, Any]:

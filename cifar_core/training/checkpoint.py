@@ -53,17 +53,21 @@ class Checkpoint:
     optimizer: list[np.ndarray]
     best: dict[str, np.ndarray]
 
-    def restore(self, network: keras.Model, optimizer: Any) -> None:
-        """Set the variables of `network`, and of `optimizer` (already built)."""
-        for variables, values in ((network.variables, self.model), (optimizer.variables, self.optimizer)):
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
+    def restore_network(self, network: keras.Model) -> None:
+        """Set all variables of `network`, the seed generators among them."""
+        for variable, value in zip(network.variables, self.model, strict=True):
+            variable.assign(value)
+
+    def restore_optimizer(self, optimizer: Any) -> None:
+        """Set the variables of `optimizer`, which is built for the checkpoint's phase."""
+        for variable, value in zip(optimizer.variables, self.optimizer, strict=True):
+            variable.assign(value)
 
 
 def save(path: Path, progress: Progress, network: keras.Model, optimizer: Any, best: Named) -> None:
     """Write the checkpoint to `path`, replacing the one before only when the new one is whole."""
-    arrays: dict[str, Any] = {f"model/{i}": np.array(v) for i, v in enumerate(network.variables)}
-    arrays |= {f"optimizer/{i}": np.array(v) for i, v in enumerate(optimizer.variables)}
+    arrays: dict[str, Any] = {f"model/{i}": v.numpy() for i, v in enumerate(network.variables)}
+    arrays |= {f"optimizer/{i}": v.numpy() for i, v in enumerate(optimizer.variables)}
     arrays |= {f"best/{name}": value for name, value in best.items()}
     arrays["state"] = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")

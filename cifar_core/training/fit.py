@@ -17,7 +17,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.runs import Run
 from cifar_core.training import finish, model
 from cifar_core.training.batches import Batches
-from cifar_core.training.callbacks import MONITOR, EpochStart, Keeper, Recorder, StopWatch
+from cifar_core.training.callbacks import MONITOR, EpochStart, Keeper, NanWatch, Recorder, StopWatch
 from cifar_core.training.checkpoint import Checkpoint, Progress
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.journal import Journal
@@ -56,6 +56,8 @@ def train(run: Run, inputs: Inputs, saved: Checkpoint | None, journal: Journal) 
     network = model.build(config, inputs.weights.named)
     best = saved.best if saved else model.named_weights(network)
     progress = saved.progress if saved else Progress("")
+    if saved:
+        saved.restore_network(network)
     finish.write_descriptions(run, inputs, network)
     for phase in _phases_left(config, progress):
         resumed = saved if saved and phase.name == saved.progress.phase else None
@@ -80,12 +82,12 @@ class _PhaseTraining:
     def train(self, phase: Phase, progress: Progress, resumed: Checkpoint | None) -> Progress:
         """Run `phase` to its end, from `resumed` if that is a checkpoint of this phase; return the progress."""
         self.journal.say("running", stage=phase.name)
-        model.assign(self.network, self.best)  # a phase begins with the best of the one before
         training, validation = self._batches(phase.name)
         trained = self._compiled(phase, len(training))
         if resumed:
-            resumed.restore(self.network, trained.optimizer)
+            resumed.restore_optimizer(trained.optimizer)
         else:
+            model.assign(self.network, self.best)  # a phase begins with the best of the one before
             progress = progress.at_start_of(phase.name)
         trained.fit(
             training,
@@ -93,6 +95,7 @@ class _PhaseTraining:
             epochs=phase.epochs,
             initial_epoch=progress.epoch,
             callbacks=self._callbacks(phase, training, progress),
+            shuffle=False,  # Keras would shuffle the batches by numbers that a resume does not bring back
             verbose=0,
         )
         return progress
@@ -145,6 +148,7 @@ class _PhaseTraining:
         path = self.run.path / "checkpoint.npz"
         return [
             EpochStart(training.begin),
+            NanWatch(phase.name),
             *watched.values(),
             Recorder(self.journal, phase.name, phase.epochs, len(self.inputs.train_rows), config.batch_size),
             StopWatch(self.journal),

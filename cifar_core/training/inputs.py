@@ -119,7 +119,8 @@ class Inputs:
         if not self._layers:
             return "the whole network is trained"
         try:
-            store.make_room(self._trunk.needed_bytes(len(self.train_rows) + len(self.validation_rows)))
+            images = len(self.train_rows) + len(self.validation_rows)
+            store.make_room(self._trunk.needed_bytes(images), self._trunk.all_entries())
         except StoreError as error:
             self._layers = {}
             return str(error)

@@ -47,7 +47,7 @@ def build(config: TrainConfig, base: Named) -> keras.Model:
 
 def named_weights(network: keras.Model) -> dict[str, np.ndarray]:
     """Return every weight of `network` as a NumPy array, named "<layer>/<variable>"."""
-    return {f"{layer.name}/{v.name}": np.array(v) for layer in network.layers for v in layer.weights}
+    return {f"{layer.name}/{v.name}": v.numpy() for layer in network.layers for v in layer.weights}
 
 
 def assign(network: keras.Model, named: Named) -> None:

@@ -89,6 +89,10 @@ class Trunk:
                 found[layer] = store.entry({**about, "layer": f"block {cut}"}, self._rows, shape)
         return found
 
+    def all_entries(self) -> list[Entry]:
+        """Return the store's entries of all views, the images as they are among them. Raises StoreError."""
+        return [entry for view in {View(), *views(self._config)} for entry in self.entries(view).values()]
+
     def needed_bytes(self, images: int) -> int:
         """Return how much room all views of `images` images take at most."""
         config = self._config

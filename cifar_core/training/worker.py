@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +75,14 @@ def _work(run: Run) -> int:
     return 0
 
 
-def _training_slot(run: Run, journal: Journal) -> FileLock:
-    """Wait until this run is the first in the queue and the slot is free; return the slot's lock, held."""
+def _training_slot(run: Run, journal: Journal) -> AbstractContextManager[object]:
+    """Wait until this run is the first in the queue and the slot is free; return the slot, held until the block ends."""
     slot = FileLock(runs.runs_dir() / ".slot")
     while True:
         journal.check_stop()
         if _is_first(run):
-            try:
-                slot.acquire(timeout=0)
-            except Timeout:
-                pass
-            else:
-                return slot
+            with suppress(Timeout):
+                return slot.acquire(timeout=0)
         time.sleep(_POLL_SECONDS)
 
 

@@ -1,0 +1,20 @@
+"""CIFAR Studio: `streamlit run app.py`."""
+
+import streamlit as st
+
+from cifar_core.errors import CifarError
+from pages import ui
+
+st.set_page_config(page_title="CIFAR Studio", page_icon="🐸", layout="wide", initial_sidebar_state=350)
+page = st.navigation(
+    [
+        st.Page("pages/train.py", title="Train", icon=":material/model_training:", default=True),
+        st.Page("pages/classify.py", title="Classify", icon=":material/image_search:"),
+    ],
+    position="top",
+)
+ui.style()
+try:
+    page.run()
+except CifarError as error:
+    ui.problem(error)

@@ -1,0 +1,112 @@
+"""The command line, `python -m cifar_core`: everything that the pages do, for scripts and terminals.
+
+    train [--preset P] [--KNOB VALUE ...] [--detach]       evaluate ID|bundled
+    runs list | show ID | stop ID | resume ID | delete ID   data status | download | cache [--clear]
+    predict IMAGE... [--run ID|bundled]
+
+With --json the answer on standard output is JSON and nothing else. Exit code 0: done; 2: a person's mistake, one
+line each on standard error; 1: a bug; 130: Ctrl-C. This file has the words that are understood; what they do is
+in commands.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from cifar_core import commands
+from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob
+from cifar_core.errors import CifarError, ConfigError
+from cifar_core.terminal import PROGRAM, complain
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what `arguments` (by default the process's own) say; return the exit code."""
+    try:
+        parsed = _parser().parse_args(arguments)
+        return parsed.command(parsed)
+    except CifarError as error:
+        complain(error)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, and knows no abbreviations, whose meaning would change with a new knob."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError in place of printing the usage."""
+        raise ConfigError(f"{message}; `{self.prog} --help` shows what is understood.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=PROGRAM, description="Train MobileNetV2 on CIFAR-10, and let it classify.")
+    words = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_train(words)
+    _add_runs(words)
+    predict = _add(words, "predict", commands.predict, "Say what pictures show.")
+    predict.add_argument("images", nargs="+", metavar="IMAGE", help="a picture, a folder or a zip of pictures")
+    predict.add_argument("--run", metavar="ID", help="a finished run, or bundled (default: the newest finished run)")
+    evaluate = _add(words, "evaluate", commands.evaluate, "Tell how good a finished run is on the test images.")
+    evaluate.add_argument("id", metavar="ID", help="a finished run, or bundled")
+    _add_data(words)
+    return parser
+
+
+def _add(words: Any, name: str, command: Command, text: str) -> argparse.ArgumentParser:
+    parser = words.add_parser(name, help=text, description=text)
+    parser.add_argument("--json", action="store_true", help="answer in JSON, and with nothing else")
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_train(words: Any) -> None:
+    train = _add(words, "train", commands.train, "Train a model. Ctrl-C stops it, closing the terminal does not.")
+    presets = " ".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
+    train.add_argument("--preset", choices=list(PRESETS), default="standard", help=f"{presets} (default: standard)")
+    train.add_argument("--detach", action="store_true", help="return at once, and let it train")
+    groups: dict[str, Any] = {}
+    for knob in KNOBS.values():
+        if knob.group not in groups:
+            groups[knob.group] = train.add_argument_group(knob.group)
+        groups[knob.group].add_argument(knob.flag, metavar="VALUE", help=_help(knob))
+
+
+def _help(knob: Knob) -> str:
+    values = ", ".join(map(str, knob.choices)) or f"{knob.low:,.10g} to {knob.high:,.10g}"
+    if knob.mistakes:
+        values += f" (a mistake to be made on purpose: {', '.join(map(str, knob.mistakes))})"
+    standard = getattr(PRESETS["standard"], knob.name)
+    return f"{knob.help} {values} {knob.unit}".strip().replace("%", "%%") + f"; standard: {standard}"
+
+
+def _add_runs(words: Any) -> None:
+    actions = words.add_parser("runs", help="List, show, stop, resume or delete runs.").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    _add(actions, "list", commands.list_runs, "List all runs, newest first.")
+    with_id: dict[str, tuple[Command, str]] = {
+        "show": (commands.show_run, "Show one run."),
+        "stop": (commands.stop_run, "Stop a run; its best and its last full epoch remain."),
+        "resume": (commands.resume_run, "Let a stopped, failed or lost run go on; returns at once."),
+        "delete": (commands.delete_run, "Delete a run for good."),
+    }
+    for name, (command, text) in with_id.items():
+        _add(actions, name, command, text).add_argument("id", metavar="ID", help="the run's id")
+
+
+def _add_data(words: Any) -> None:
+    actions = words.add_parser("data", help="Tell about the images, or download CIFAR-10.").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    _add(actions, "status", commands.data_status, "Tell which images a training gets, and why.")
+    _add(actions, "download", commands.data_download, "Put the official CIFAR-10 (170 MB) into the cache.")
+    cache = _add(actions, "cache", commands.data_cache, "Tell what the store of computed features holds.")
+    cache.add_argument("--clear", action="store_true", help="empty it; what is needed again is computed again")

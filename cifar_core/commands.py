@@ -1,0 +1,340 @@
+"""What the commands of the command line do. Each takes the parsed arguments and returns the exit code.
+
+Imports stand where they are needed, so that every command starts fast; none reaches TensorFlow, as a training is a
+process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import stat
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cifar_core import describe, launch, runs
+from cifar_core.config import KNOBS, preset
+from cifar_core.errors import ImageError
+from cifar_core.names import quoted, shown_name
+from cifar_core.runs import Run
+from cifar_core.terminal import PROGRAM, Screen, complain, follow, number, percent, table
+
+if TYPE_CHECKING:
+    from cifar_core.classifier import Classifier
+    from cifar_core.evaluation import Predictions
+    from cifar_core.pictures import Picture
+
+_CHUNK = 500
+_SURE = 0.01  # less probable classes are not mentioned beside the best
+
+
+def train(arguments: Namespace) -> int:
+    """Start a run and, unless it is to be detached, follow it to its end."""
+    chosen = {name: getattr(arguments, name) for name in KNOBS}
+    changes = {name: KNOBS[name].parse(text) for name, text in chosen.items() if text is not None}
+    run = launch.start(preset(arguments.preset, **changes), arguments.preset)
+    if arguments.detach:
+        return _answer_state(arguments, run, f"`{PROGRAM} runs show {run.id}` tells how it goes.")
+    screen, interrupted = Screen(quiet=arguments.json), False
+    screen.line(f"Run {run.id}. Ctrl-C stops it, closing the terminal does not.")
+    try:
+        follow(run, screen)
+    except KeyboardInterrupt:
+        interrupted = True
+        launch.stop(run)
+    code, message = describe.ending(run)
+    _answer(arguments, describe.figures(run) | {"error": describe.error(run)}, describe.figure_lines(run))
+    if message:
+        complain(message)
+    return 130 if interrupted and code else code
+
+
+def list_runs(arguments: Namespace) -> int:
+    """List all runs."""
+    found = runs.list_runs()
+    if arguments.json:
+        _answer(arguments, [describe.summary(run) for run in found], [])
+    elif found:
+        _answer(arguments, None, table(describe.TABLE_HEAD, [describe.row(run) for run in found]))
+    else:
+        _answer(arguments, None, [f"There are no runs in {runs.runs_dir()} yet; `{PROGRAM} train` makes one."])
+    return 0
+
+
+def show_run(arguments: Namespace) -> int:
+    """Tell everything about one run."""
+    run = runs.get(arguments.id)
+    found = describe.details(run)
+    _answer(arguments, found, describe.detail_lines(run, found))
+    return 0
+
+
+def stop_run(arguments: Namespace) -> int:
+    """Stop a run and return when it has stopped."""
+    run = runs.get(arguments.id)
+    launch.stop(run)
+    return _answer_state(arguments, run)
+
+
+def resume_run(arguments: Namespace) -> int:
+    """Let a run go on."""
+    run = runs.get(arguments.id)
+    launch.resume(run)
+    return _answer_state(arguments, run, f"`{PROGRAM} runs show {run.id}` tells how it goes.")
+
+
+def delete_run(arguments: Namespace) -> int:
+    """Delete a run."""
+    run = runs.get(arguments.id)
+    runs.delete(run)
+    _answer(arguments, {"id": run.id, "status": "deleted"}, [f"Run {run.id} is deleted."])
+    return 0
+
+
+def predict(arguments: Namespace) -> int:
+    """Classify pictures; a bad one is told of, and the others are answered."""
+    import numpy as np
+
+    from cifar_core.classifier import open_classifier
+    from cifar_core.data import CLASSES
+    from cifar_core.pictures import prepare
+
+    classifier = open_classifier(arguments.run)
+    answers: list[dict[str, Any]] = []
+    good, pixels = [], []
+    for picture in _pictures(arguments.images):
+        answers.append({"file": picture.name})
+        if picture.image is None:
+            answers[-1]["error"] = picture.error
+            complain(picture.error)
+        else:
+            good.append(answers[-1])
+            pixels.append(prepare(picture.image))
+    if good:
+        for answer, row in zip(good, classifier.probabilities(np.concatenate(pixels)), strict=True):
+            best = int(row.argmax())
+            answer |= {"label": CLASSES[best], "probability": float(row[best])}
+            answer["probabilities"] = dict(zip(CLASSES, map(float, row), strict=True))
+        _say_model(arguments, classifier)
+    if good or arguments.json:
+        _answer(arguments, answers, [_sentence(answer) for answer in good])
+    return 0 if len(good) == len(answers) else 2
+
+
+def evaluate(arguments: Namespace) -> int:
+    """Tell the figures of a finished run, or of the bundled model, on the test images."""
+    from cifar_core import evaluation
+    from cifar_core.classifier import BUNDLED
+
+    if arguments.id == BUNDLED:
+        dataset, test = _bundled_on_test_images(Screen(quiet=arguments.json))
+    else:
+        found = evaluation.load(runs.get(arguments.id))
+        dataset, test = found.dataset, found.test
+    low, high = test.interval
+    data = {
+        "id": arguments.id,
+        "accuracy": test.accuracy,
+        "loss": test.loss,
+        "images": len(test.labels),
+        "dataset": dataset,
+        "interval": [low, high],
+        "classes": test.class_accuracies,
+    }
+    lines = [
+        f"{arguments.id}: test accuracy {percent(test.accuracy)} (95 % interval {percent(low)} to {percent(high)}), "
+        f"loss {number(test.loss)}, on {len(test.labels):,} images: {shown_name(dataset)}.",
+        *table(("class", "accuracy"), [(name, percent(share)) for name, share in test.class_accuracies.items()]),
+    ]
+    _answer(arguments, data, lines)
+    return 0
+
+
+def data_status(arguments: Namespace) -> int:
+    """Tell which images a training gets."""
+    from cifar_core import data
+
+    found = data.status()
+    if found["error"]:
+        complain(found["error"])
+        if arguments.json:
+            _answer(arguments, found, [])
+        return 2
+    lines = [
+        f"{found['label']}: {found['train_images']:,} training and {found['test_images']:,} test images.",
+        f"Where: {found['source']}",
+        f"Why: {found['reason']}.",
+    ]
+    download = found["download"]
+    if download["running"] or download["bytes"]:
+        state = "running" if download["running"] else "unfinished"
+        lines.append(f"Download ({state}): {download['bytes'] / 1e6:,.0f} of {download['total'] / 1e6:,.0f} MB.")
+    _answer(arguments, found, lines)
+    return 0
+
+
+def data_download(arguments: Namespace) -> int:
+    """Download the official CIFAR-10 into the cache."""
+    from cifar_core import data
+
+    screen = Screen(quiet=arguments.json)
+
+    def progress(done: int, total: int | None) -> None:
+        total = total or data.ARCHIVE_BYTES
+        screen.bar("CIFAR-10", done / total, f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+
+    try:
+        found = data.download(progress)
+    finally:
+        screen.clear()
+    answer = {
+        "dataset": found.name,
+        "label": found.label,
+        "source": found.source,
+        "train_images": len(found.train_labels),
+        "test_images": len(found.test_labels),
+        "fingerprint": found.fingerprint,
+        "official": found.official,
+    }
+    _answer(arguments, answer, [f"{found.label} is in {found.source}."])
+    return 0
+
+
+def data_cache(arguments: Namespace) -> int:
+    """Tell what the store of computed features holds, or empty it."""
+    from cifar_core import store
+
+    budget, freed = store.budget_bytes(), store.clear() if arguments.clear else 0
+    entries = store.contents()
+    total = sum(entry["bytes"] for entry in entries)
+    data = {
+        "folder": str(store.store_dir()),
+        "budget_bytes": budget,
+        "bytes": total,
+        "freed_bytes": freed,
+        "entries": entries,
+    }
+    lines = [f"Freed {freed / 1e6:,.0f} MB."] if arguments.clear else []
+    lines.append(f"{store.store_dir()}: {total / 1e6:,.0f} MB of at most {budget / 1e9:g} GB.")
+    if entries:
+        rows = [_entry_row(entry) for entry in sorted(entries, key=lambda entry: -entry["last_used"])]
+        lines += table(("MB", "last used", "layer", "α", "size", "view"), rows)
+    _answer(arguments, data, lines)
+    return 0
+
+
+def _answer(arguments: Namespace, data: Any, lines: Sequence[str]) -> None:
+    """Print `data` as JSON, or `lines`, whichever was asked for."""
+    print(json.dumps(_without_nan(data), indent=1) if arguments.json else "\n".join(lines), flush=True)
+
+
+def _answer_state(arguments: Namespace, run: Run, more: str = "") -> int:
+    state = run.state
+    _answer(arguments, {"id": run.id, "status": state}, [f"Run {run.id} is {state}. {more}".strip()])
+    return 0
+
+
+def _without_nan(data: Any) -> Any:
+    """Return `data` with None in place of the numbers that JSON does not know."""
+    if isinstance(data, dict):
+        return {key: _without_nan(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_without_nan(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def _pictures(names: Sequence[str]) -> Iterator[Picture]:
+    """Yield what files, folders (with all below them but what is hidden) and zips hold, in order."""
+    from cifar_core.pictures import Picture, read_each
+
+    for name in names:
+        for path in _files(name):
+            try:
+                content = _content(path)
+            except ImageError as error:
+                yield Picture(path, error=str(error))
+            else:
+                yield from read_each([(path, content)])
+
+
+def _files(name: str) -> list[str]:
+    """Return the files in the folder `name`, in order; `name` itself if it is none, or has none."""
+    folder = Path(name)
+    try:
+        below = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    except OSError:
+        below = []
+    shown = (path for path in below if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return [str(path) for path in shown] or [name]
+
+
+def _content(path: str) -> bytes:
+    """Return a file's bytes. Raises ImageError if it cannot be read, is no plain file or is too large for a zip."""
+    from cifar_core.zips import MAX_ZIP_BYTES
+
+    try:
+        facts = Path(path).stat()
+        if stat.S_ISDIR(facts.st_mode):
+            raise ImageError(f"{quoted(path)} is a folder without a file; give one that holds pictures.")
+        if not stat.S_ISREG(facts.st_mode):
+            raise ImageError(f"{quoted(path)} is not a plain file; give a picture, a folder or a zip of pictures.")
+        if facts.st_size > MAX_ZIP_BYTES:
+            raise ImageError(
+                f"{quoted(path)} has {facts.st_size / 2**20:,.0f} MiB, and at most {MAX_ZIP_BYTES / 2**20:,.0f} are "
+                "read; shrink the picture, or pack the pictures into several zips."
+            )
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "a name that no file can have"
+        raise ImageError(f"{quoted(path)} cannot be read: {reason}; check the path.") from None
+
+
+def _say_model(arguments: Namespace, classifier: Classifier) -> None:
+    """Tell on standard error which model answers; for a program only what it must not overlook."""
+    from cifar_core.classifier import BUNDLED
+    from cifar_core.data import LABELS
+
+    if classifier.name == BUNDLED:
+        words, is_generated = "The bundled model answers.", False
+    else:
+        dataset = str(runs.get(classifier.name).result.get("dataset"))
+        words = f"Run {classifier.name} answers, trained on: {shown_name(dataset)}."
+        is_generated = dataset == LABELS["generated"]
+    if is_generated or not arguments.json:
+        complain(words)
+
+
+def _sentence(answer: dict[str, Any]) -> str:
+    """Return one picture's answer: `cat.png  cat 93.1 %  (dog 4.0 %, frog 1.1 %)`."""
+    ranked = sorted(answer["probabilities"].items(), key=lambda item: -item[1])
+    best, *others = [f"{label} {percent(share)}" for label, share in ranked if share >= _SURE or label == ranked[0][0]]
+    also = f"  ({', '.join(others[:2])})" if others else ""
+    return f"{shown_name(answer['file'])}  {best}{also}"
+
+
+def _bundled_on_test_images(screen: Screen) -> tuple[str, Predictions]:
+    """Return the label of the images at hand, and what the bundled model says of the test images."""
+    import numpy as np
+
+    from cifar_core import data
+    from cifar_core.classifier import BUNDLED, open_classifier
+    from cifar_core.evaluation import Predictions
+
+    classifier = open_classifier(BUNDLED)
+    dataset = data.load()
+    images, parts = dataset.test_images, []
+    for start in range(0, len(images), _CHUNK):
+        screen.bar("classifying test images", start / len(images), f"{start:,}/{len(images):,}")
+        parts.append(classifier.probabilities(images[start : start + _CHUNK]))
+    screen.clear()
+    return dataset.label, Predictions(dataset.test_labels, np.concatenate(parts))
+
+
+def _entry_row(entry: dict[str, Any]) -> list[str]:
+    about = entry["about"]
+    used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry["last_used"]))
+    words = [shown_name(str(about.get(key, "-"))) for key in ("layer", "alpha", "image_size", "view")]
+    return [f"{entry['bytes'] / 1e6:,.0f}", used, *words]

@@ -1,0 +1,143 @@
+"""A run in words and in JSON, for the command line. What is on the disk may be a stranger's: it is shown as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cifar_core import errors, runs
+from cifar_core.config import KNOBS, PRESETS, TrainConfig
+from cifar_core.errors import CifarError, RunError
+from cifar_core.names import shown_name
+from cifar_core.runs import Run
+from cifar_core.terminal import PROGRAM, duration, is_number, number, percent
+
+TABLE_HEAD = ("id", "state", "α", "size", "images", "validation", "test", "data")
+_MACHINE = ("python", "backend", "system", "processor", "cores")
+
+
+def figures(run: Run) -> dict[str, Any]:
+    """Return the run's id, status and result in one flat object; of an unfinished run the first two."""
+    status = run.status
+    known = {"id": run.id, "status": status["state"]}
+    return known | _object(status.get("result")) | known
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Return `figures` and the configuration, None if that is damaged."""
+    config = _config(run)
+    return figures(run) | {"config": config.to_dict() if config else None}
+
+
+def details(run: Run) -> dict[str, Any]:
+    """Return all there is to say of a run. Raises RunError if its configuration is damaged.
+
+    Beside `figures`: config, differences (the knobs that differ from the preset standard), stage, progress (the last
+    row of the metrics), last_epoch (its last row of an epoch), error, environment; None where it is not known yet.
+    """
+    config, status, rows = run.config, run.status, run.metrics()
+    epochs = [row for row in rows if row.get("kind") == "epoch"]
+    return figures(run) | {
+        "config": config.to_dict(),
+        "differences": {name: own for name, (own, _) in config.differences(PRESETS["standard"]).items()},
+        "stage": status.get("stage"),
+        "progress": rows[-1] if rows else None,
+        "last_epoch": epochs[-1] if epochs else None,
+        "error": error(run),
+        "environment": runs.read_json(run.path / "environment.json") or None,
+    }
+
+
+def error(run: Run) -> dict[str, str] | None:
+    """Return the "type" and the "message" of what made a run fail, None if it did not."""
+    found = run.status
+    saved = _object(found.get("error"))
+    if found["state"] != "failed":
+        return None
+    return {key: str(saved.get(key, "unknown")) for key in ("type", "message")}
+
+
+def ending(run: Run) -> tuple[int, str]:
+    """Return the exit code for a followed training that has ended, and what went wrong ("" if nothing did)."""
+    state, resume = run.state, f"`{PROGRAM} runs resume {run.id}` goes on from the last full epoch."
+    if state == "finished":
+        return 0, ""
+    if state == "stopped":
+        return 2, f"Run {run.id} was stopped; {resume}"
+    if failure := error(run):
+        known = getattr(errors, failure["type"], None)
+        if isinstance(known, type) and issubclass(known, CifarError):
+            return 2, failure["message"]
+        log = run.path / "worker.log"
+        return 1, f"Run {run.id} failed, {failure['type']}: {failure['message']} More is in {log}."
+    return 1, f"Run {run.id} is {state}, something ended its worker; {resume}"
+
+
+def row(run: Run) -> list[str]:
+    """Return the run's words under TABLE_HEAD."""
+    config, found = _config(run), figures(run)
+    chosen = [
+        KNOBS[name].say(getattr(config, name)) if config else "?" for name in ("alpha", "image_size", "train_images")
+    ]
+    accuracies = [percent(found.get(f"{name}_accuracy")) for name in ("validation", "test")]
+    return [run.id, found["status"], *chosen, *accuracies, _text(found.get("dataset", "-"))]
+
+
+def figure_lines(run: Run) -> list[str]:
+    """Return the state and, for a finished run, the figures."""
+    found = figures(run)
+    lines = [f"Run {run.id} is {found['status']}."]
+    if "test_accuracy" not in found:
+        return lines
+    return [
+        *lines,
+        f"Test accuracy {percent(found['test_accuracy'])}{_interval(found)}, test loss {number(found.get('test_loss'))}"
+        f"; validation accuracy {percent(found.get('validation_accuracy'))}.",
+        f"Images: {_text(found.get('dataset'))}. First weights: {_text(found.get('weights'))}.",
+        f"Best epoch: {_text(found.get('best_phase'))} {_text(found.get('best_epoch'))}. "
+        f"Time: {duration(found.get('elapsed_seconds'))}.",
+    ]
+
+
+def detail_lines(run: Run, found: dict[str, Any]) -> list[str]:
+    """Return `found`, the run's `details`, in words."""
+    lines = [*figure_lines(run), f"Stage: {_text(found['stage'])}."]
+    if failure := found["error"]:
+        lines.append(f"Error: {_text(failure['type'])}: {_text(failure['message'])}")
+    if epoch := found["last_epoch"]:
+        accuracy = percent(epoch.get("validation_accuracy"))
+        lines.append(f"Last epoch: {_text(epoch.get('phase'))} {_text(epoch.get('epoch'))}, validation {accuracy}.")
+    for name, own in found["differences"].items():
+        knob, usual = KNOBS[name], getattr(PRESETS["standard"], name)
+        lines.append(f"{knob.label}: {knob.say(own)} (standard: {knob.say(usual)})")
+    if environment := found["environment"]:
+        known = {key: environment[key] for key in _MACHINE if key in environment}
+        words = (
+            f"{_text(key)} {_text(value)}" for key, value in (known | _object(environment.get("packages"))).items()
+        )
+        lines.append("Environment: " + ", ".join(words))
+    return lines
+
+
+def _config(run: Run) -> TrainConfig | None:
+    try:
+        return run.config
+    except RunError:
+        return None
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return shown_name(str(value), limit=500)
+
+
+def _interval(found: dict[str, Any]) -> str:
+    from cifar_core.evaluation import wilson  # here, as it needs NumPy, and a list of runs does not
+
+    accuracy, total = found["test_accuracy"], found.get("test_images")
+    if not is_number(accuracy) or not 0 <= accuracy <= 1 or not isinstance(total, int) or total < 0:
+        return ""
+    low, high = wilson(round(accuracy * total), total)
+    return f" (95 % interval {percent(low)} to {percent(high)})"

@@ -1,0 +1,331 @@
+"""Train: choose, see what it will cost, start, watch it live."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from cifar_core import architecture, augment, charts, costs, data, evaluation, launch, runs, weights
+from cifar_core.config import PRESETS, TrainConfig
+from cifar_core.errors import CifarError, RunError
+from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
+from pages import ui
+
+POLL_SECONDS = 0.7
+PREVIEW_IMAGES = 12
+LIST_LENGTH = 100
+STAGES = {
+    "queue": "Waiting for the training before it",
+    "prepare": "Reading images and weights",
+    "features": "Computing the frozen part once for every image",
+    "import": "Starting TensorFlow",
+    "head": "Phase 1: training the head, the base is frozen",
+    "fine_tune": "Phase 2: fine-tuning the top of the base",
+    "export": "Saving the best model",
+    "evaluate": "Reading the test images, once",
+    "done": "Done",
+}
+
+
+def main() -> None:
+    """Draw the page."""
+    status = data.status()
+    with st.sidebar:
+        ui.preset_choice()
+        start_place = st.container()
+        config = ui.knobs()
+    with start_place:
+        start_button(config, status)
+    ui.dataset_notice(status)
+    run = chosen_run()
+    if run is None:
+        welcome()
+    else:
+        live = run.state in LIVE_STATES
+        st.session_state["live"] = live
+        st.fragment(run_panel, run_every=POLL_SECONDS if live else None)(run)
+        model_summary(run)
+    if config is not None:
+        plan(config, status, expanded=run is None)
+
+
+def start_button(config: TrainConfig | None, status: dict[str, Any]) -> None:
+    """Start a run, or queue it behind the one that is running."""
+    st.button(
+        "Start training",
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        disabled=config is None or bool(status["error"]),
+        on_click=start,
+        args=(config,),
+        key="start",
+    )
+    if status["error"]:
+        st.error(ui.plain(status["error"]))
+    if "start_error" in st.session_state:
+        st.error(ui.plain(st.session_state.pop("start_error")))
+
+
+def start(config: TrainConfig) -> None:
+    """Start a run of `config` and show it."""
+    name = next((preset for preset, known in PRESETS.items() if known == config), "custom")
+    try:
+        run = launch.start(config, name)
+    except RunError as error:
+        st.session_state["start_error"] = str(error)
+        return
+    st.query_params["run"] = run.id
+    st.session_state["run_choice"] = run.id
+
+
+def chosen_run() -> Run | None:
+    """Return the run that the address names, or that is picked, or that is live; None where there is none."""
+    known = [run.id for run in runs.list_runs()[:LIST_LENGTH]]
+    wanted = st.query_params.get("run")
+    if wanted and wanted not in known:
+        try:
+            known.append(runs.get(wanted).id)
+        except RunError as error:
+            ui.problem(error)
+            wanted = None
+    if not known:
+        return None
+    if wanted is None:
+        wanted = next((id_ for id_ in known if runs.Run(id_).state in LIVE_STATES), known[0])
+    if st.session_state.get("run_choice") != wanted:
+        st.session_state["run_choice"] = wanted
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    titles = {id_: ui.run_title(runs.Run(id_)) for id_ in known}
+    left.selectbox("Run", known, format_func=titles.__getitem__, key="run_choice", on_change=remember_choice)
+    finished = [id_ for id_ in known if id_ != wanted and runs.Run(id_).state == "finished"]
+    right.selectbox(
+        "Race against",
+        [None, *finished],
+        format_func=lambda id_: titles.get(id_, "nobody"),
+        key="ghost",
+        help="An earlier run, drawn pale behind this one.",
+    )
+    st.query_params["run"] = wanted
+    return runs.Run(wanted)
+
+
+def remember_choice() -> None:
+    """Put the picked run into the address."""
+    st.query_params["run"] = st.session_state["run_choice"]
+
+
+def welcome() -> None:
+    """Say what to do first."""
+    st.title("Train a network, and watch it learn")
+    st.markdown(
+        "A network that already knows a million photographs learns ten new classes. "
+        "First only a small **head** is trained on top of it, then the **top of the network itself** is fine-tuned. "
+        "Press **Start training** on the left: the curves begin to move within seconds."
+    )
+
+
+def run_panel(run: Run) -> None:
+    """Draw one run: state, progress, buttons, curves, figures. Runs by itself while the run lives."""
+    status = run.status
+    state = status["state"]
+    if st.session_state.get("live") and state not in LIVE_STATES:
+        st.rerun()
+    rows, drawn = figures(run.id, stamp(run), st.session_state.get("ghost"))
+    top, buttons = st.columns([4, 1.3], vertical_alignment="center")
+    with top:
+        progress_line(run, status, rows)
+    with buttons:
+        action_buttons(run, state)
+    if status.get("error"):
+        error = status["error"]
+        st.error(ui.plain(f"{error.get('message') or error.get('type')}"), icon=":material/error:")
+    if status.get("note"):
+        st.info(ui.plain(f"Trained end to end, not from stored features: {status['note']}."))
+    if status.get("result"):
+        result_cards(status["result"])
+    with st.container(key="wide_curves"):
+        for names in (("accuracy", "loss"), ("learning_rate", "images_per_second")):
+            for column, name in zip(st.columns(2), names, strict=True):
+                column.plotly_chart(drawn[name], key=name, config={"displaylogo": False})
+
+
+def progress_line(run: Run, status: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """Say where the run stands, in one line and a bar."""
+    state = status["state"]
+    last = rows[-1] if rows else {}
+    with st.container(horizontal=True, vertical_alignment="center"):
+        ui.state_badge(run, state)
+        st.markdown(f"**{sentence(run, state, status.get('stage', ''), last)}**")
+    if state == "running":
+        st.progress(fraction(last))
+
+
+def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
+    """Return what the run is doing now, in words."""
+    if state == "queued":
+        place = launch.queue_position(run)
+        return f"In the queue, {place} before it" if place else "Next in the queue"
+    if state == "stopping":
+        return "Stopping; the last full epoch is kept"
+    if state == "stopped":
+        return "Stopped; resume it to go on from the last full epoch"
+    if state == "lost":
+        return "Its process ended unexpectedly; resume it to go on from the last full epoch"
+    if state in ("failed", "finished"):
+        return f"{state.capitalize()} after {ui.seconds(last.get('elapsed_seconds', 0))}"
+    words = STAGES.get(stage, stage)
+    if last.get("kind") in ("step", "epoch") and stage == last["phase"]:
+        words += f", epoch {last['epoch']}"
+    left = last.get("seconds_left")
+    return words + (f", {ui.seconds(left)} left in this part" if left and left >= 1 else "")
+
+
+def fraction(last: dict[str, Any]) -> float:
+    """Return how far the current part is, 0 to 1."""
+    if last.get("kind") == "step":
+        return min(last["step"] / last["steps"], 1.0)
+    if last.get("kind") == "progress" and last["total"]:
+        return min(last["done"] / last["total"], 1.0)
+    return 0.0 if not last else 1.0
+
+
+def action_buttons(run: Run, state: str) -> None:
+    """Stop, resume, delete: whatever the state allows."""
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if state in LIVE_STATES:
+            st.button(
+                "Stop",
+                icon=":material/stop:",
+                key="stop",
+                disabled=state == "stopping",
+                on_click=act,
+                args=(launch.stop, run),
+                help="Takes effect within three seconds; the best and the last full epoch are kept.",
+            )
+        if state in RESUMABLE_STATES:
+            st.button("Resume", icon=":material/play_arrow:", key="resume", on_click=act, args=(launch.resume, run))
+        if state not in LIVE_STATES:
+            st.button(
+                "Use its settings", icon=":material/tune:", key="clone", on_click=clone, args=(run,), type="tertiary"
+            )
+    if "action_error" in st.session_state:
+        st.error(ui.plain(st.session_state.pop("action_error")))
+
+
+def act(action: Any, run: Run) -> None:
+    """Do `action` to `run`, keeping what goes wrong for the page to show."""
+    try:
+        action(run)
+    except CifarError as error:
+        st.session_state["action_error"] = str(error)
+
+
+def clone(run: Run) -> None:
+    """Set the knobs as they were in `run`."""
+    try:
+        ui.set_knobs(run.config)
+    except CifarError as error:
+        st.session_state["action_error"] = str(error)
+
+
+def result_cards(result: dict[str, Any]) -> None:
+    """Show the figures of a finished run."""
+    low, high = evaluation.wilson(round(result["test_accuracy"] * result["test_images"]), result["test_images"])
+    card: dict[str, Any] = {"border": True, "height": "stretch"}
+    test, validation, best, took, size = st.columns(5)
+    test.metric(
+        "Test accuracy",
+        f"{result['test_accuracy']:.1%}",
+        f"{low:.1%} to {high:.1%}",
+        delta_color="off",
+        delta_arrow="off",
+        help=f"On {result['test_images']:,} test images that nothing was chosen by; with its 95 % interval (Wilson).",
+        **card,
+    )
+    validation.metric("Validation accuracy", f"{result['validation_accuracy']:.1%}", **card)
+    phase = charts.PHASE_NAMES.get(result["best_phase"], "phase")
+    best.metric("Best epoch", result["best_epoch"], f"of {phase.lower()}", delta_color="off", delta_arrow="off", **card)
+    took.metric("Time", ui.seconds(result["elapsed_seconds"]), **card)
+    size.metric("Model file", f"{result['model_bytes'] / 1e6:.1f} MB", **card)
+    st.caption(f"Images: {ui.plain(result['dataset'])}. First weights: {ui.plain(result['weights'])}.")
+
+
+def stamp(run: Run) -> tuple[int, int]:
+    """Return what changes with the run's metrics file."""
+    try:
+        stat = (run.path / "metrics.jsonl").stat()
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def figures(run_id: str, state: tuple[int, int], ghost_id: str | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return a run's last row (in a list) and its figures; built once for each state of its metrics, for all people."""
+    run = runs.Run(run_id)
+    rows = run.metrics()
+    curves = charts.curves(rows, planned_epochs(run))
+    ghost = charts.curves(runs.Run(ghost_id).metrics()) if ghost_id else None
+    drawn = {
+        metric: charts.metric_figure(curves, metric, ghost, "earlier run, validation")
+        for metric in ("accuracy", "loss")
+    }
+    drawn |= {name: charts.small_figure(curves, name) for name in ("learning_rate", "images_per_second")}
+    return rows[-1:], drawn
+
+
+def planned_epochs(run: Run) -> dict[str, int]:
+    """Return the epochs that each phase may take; none for a run that has ended."""
+    if run.state not in LIVE_STATES:
+        return {}
+    config = run.config
+    return {"head": config.head_epochs, "fine_tune": config.fine_tune_epochs if config.fine_tunes else 0}
+
+
+def model_summary(run: Run) -> None:
+    """Show Keras's own table of the network once the run has written it."""
+    path = run.path / "summary.txt"
+    if path.exists():
+        with st.expander("The model, layer by layer"):
+            st.code(path.read_text(encoding="utf-8"), language=None)
+
+
+def plan(config: TrainConfig, status: dict[str, Any], expanded: bool) -> None:
+    """Show what the knobs mean before anything runs."""
+    with st.expander("What your next run would be", expanded=expanded):
+        cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
+        images = status["train_images"]
+        guess = costs.estimate(config, images, status["test_images"])
+        parameters, adds, size, time = st.columns(4)
+        parameters.metric("Parameters", ui.count(cost.parameters), border=True)
+        adds.metric("Multiply-adds an image", ui.count(cost.multiply_adds), border=True)
+        size.metric("Model file", f"{cost.model_bytes / 1e6:.1f} MB", border=True)
+        time.metric("Estimated time", ui.seconds(guess.seconds), border=True)
+        start = {"imagenet": "ImageNet weights", "bundled": "the bundled model", "random": "random numbers"}
+        kind = weights.expected_kind(config.weights, config.alpha, config.image_size)
+        basis = "timed on this machine" if guess.measured else "rough: not yet measured on this machine"
+        tuned = f"{ui.count(cost.fine_tuned_parameters)} parameters" if config.fine_tunes else "nothing"
+        st.caption(
+            f"The time is {basis}. Phase 1 trains {ui.count(cost.head_parameters)} parameters, phase 2 {tuned}. "
+            f"It starts from {start[kind]}. "
+            f"Stored features take up to {guess.store_bytes / 1e9:.1f} GB."
+        )
+        st.plotly_chart(charts.cost_figure(guess.stages), key="cost", config={"displayModeBar": False})
+        preview(config)
+
+
+def preview(config: TrainConfig) -> None:
+    """Show sample images as they are and as the training would see them."""
+    images = data.load(config.dataset).train_images[:PREVIEW_IMAGES]
+    positions = np.arange(PREVIEW_IMAGES)
+    st.markdown(f"**Augmentation at strength {config.augmentation:g}**: {augment.ranges(config.augmentation)}")
+    st.image(ui.enlarged(images), width="stretch", caption="as they are")
+    if config.augmentation:
+        changed = augment.augment(images, positions, config.augmentation, config.seed, 0)
+        st.image(ui.enlarged(changed), width="stretch", caption="as the training sees them")
+
+
+main()

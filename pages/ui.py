@@ -1,0 +1,219 @@
+"""What all pages share: messages, the knobs as widgets, small pieces of look."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from cifar_core import data, weights
+from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
+from cifar_core.errors import CifarError, ConfigError
+from cifar_core.runs import Run
+
+CUSTOM = "custom"
+STATE_LOOK = {
+    "queued": (":material/hourglass_top:", "gray"),
+    "running": (":material/play_arrow:", "blue"),
+    "stopping": (":material/pending:", "orange"),
+    "stopped": (":material/stop:", "orange"),
+    "finished": (":material/check:", "green"),
+    "failed": (":material/error:", "red"),
+    "lost": (":material/link_off:", "red"),
+}
+_MARKDOWN = str.maketrans({character: "\\" + character for character in "\\`*_{}[]<>()#+-.!|~:$&"})
+
+
+def style() -> None:
+    """Set what the theme cannot: the width of the page, and columns (in containers keyed wide…) that stack early."""
+    st.html(
+        "<style>.block-container{padding-top:3.6rem;max-width:1480px}"
+        "[data-testid=stImage] img{border-radius:4px}"
+        "[class*=st-key-wide] [data-testid=stHorizontalBlock]{flex-wrap:wrap}"
+        "[class*=st-key-wide] [data-testid=stColumn]{min-width:min(100%,340px)}"
+        "[data-testid=stMetricValue]{font-variant-numeric:tabular-nums}</style>"
+    )
+
+
+def plain(text: object) -> str:
+    """Return `text` with every markdown sign escaped, for places that render markdown."""
+    return str(text).translate(_MARKDOWN)
+
+
+def problem(error: CifarError) -> None:
+    """Show what went wrong, as text."""
+    st.error(plain(error), icon=":material/error:")
+
+
+def state_badge(run: Run, state: str) -> None:
+    """Show a run's state as a badge."""
+    icon, colour = STATE_LOOK[state]
+    st.badge(state, icon=icon, color=colour)  # type: ignore[arg-type]
+
+
+def run_title(run: Run) -> str:
+    """Return a run's name for a list: its id's clock time, what differs from others most, its accuracy."""
+    accuracy = run.result.get("validation_accuracy")
+    figure = f" · {accuracy:.1%}" if isinstance(accuracy, float) else ""
+    try:
+        config = run.config
+        shape = f"α {config.alpha:g} · {config.image_size} px · {KNOBS['train_images'].say(config.train_images)}"
+    except CifarError:
+        shape = "damaged"
+    stamp = run.id
+    return f"{stamp[4:6]}-{stamp[6:8]} {stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]} · {shape}{figure}"
+
+
+def seconds(value: float) -> str:
+    """Return a time in words: "40 s", "2 min 10 s", "1 h 5 min"."""
+    whole = round(value)
+    if whole < 90:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s" if whole < 600 else f"{round(whole / 60)} min"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def count(value: float) -> str:
+    """Return a large number in words: "876,602" stays, "17.9 million" comes."""
+    return (
+        f"{value / 1e9:.2f} billion"
+        if value >= 1e9
+        else f"{value / 1e6:.1f} million"
+        if value >= 1e6
+        else f"{value:,.0f}"
+    )
+
+
+def enlarged(images: np.ndarray, factor: int = 3, gap: int = 1) -> Image.Image:
+    """Return uint8 (n, 32, 32, 3) side by side as one picture, every pixel `factor` wide."""
+    padded = np.pad(images, ((0, 0), (0, 0), (gap, gap), (0, 0)), constant_values=255)
+    strip = np.concatenate(list(padded), axis=1)
+    return Image.fromarray(strip).resize((strip.shape[1] * factor, strip.shape[0] * factor), Image.Resampling.NEAREST)
+
+
+def dataset_notice(status: dict[str, Any]) -> None:
+    """Say loudly where images are not CIFAR-10."""
+    if status["dataset"] == "generated":
+        st.warning(
+            "**Generated images, not CIFAR-10.** CIFAR-10 is not on this machine, so everything here uses ten classes "
+            "of pictures that the app draws itself. Figures on them say nothing about CIFAR-10.",
+            icon=":material/draw:",
+        )
+
+
+def preset_choice() -> None:
+    """Show the presets; choosing one sets every knob."""
+    for name in KNOBS:
+        if _key(name) not in st.session_state:
+            st.session_state[_key(name)] = getattr(PRESETS["quick"], name)
+    current = next((name for name, config in PRESETS.items() if _values() == _values_of(config)), None)
+    st.session_state["preset"] = current
+    st.segmented_control("Preset", list(PRESETS), key="preset", on_change=_apply_preset, format_func=str.capitalize)
+    st.caption(PRESET_HELP[current] if current else "Your own choice of knobs. A preset sets them all back.")
+
+
+def knobs() -> TrainConfig | None:
+    """Show every knob, grouped; return the configuration, or None with the reason shown."""
+    groups: dict[str, list[Knob]] = {}
+    for knob in KNOBS.values():
+        groups.setdefault(knob.group, []).append(knob)
+    values: dict[str, Any] = {}
+    for group, members in groups.items():
+        with st.expander(group, expanded=group in ("Network", "Head", "Augmentation")):
+            for knob in members:
+                values[knob.name] = _widget(knob)
+    try:
+        return TrainConfig(**values)
+    except ConfigError as error:
+        problem(error)
+        return None
+
+
+def _widget(knob: Knob) -> Any:
+    key = _key(knob.name)
+    common: dict[str, Any] = {"key": key, "help": _help(knob), "persist_state": "session"}
+    label = f"{knob.label} ({knob.unit})" if knob.unit and not knob.choices else knob.label
+    if knob.choices:
+        options = _available(knob)
+        return st.selectbox(label, options, format_func=knob.say, **common)
+    if knob.name == "seed":
+        return st.number_input(label, min_value=int(knob.low or 0), max_value=int(knob.high or 0), step=1, **common)
+    if knob.log:
+        return st.select_slider(label, _log_steps(knob, st.session_state[key]), format_func=knob.say, **common)
+    kind = type(knob.default)
+    value = st.slider(label, min_value=kind(knob.low), max_value=kind(knob.high), step=kind(knob.step), **common)
+    if knob.name == "augmentation":
+        from cifar_core.augment import ranges
+
+        st.caption(f"{ranges(value)}.".capitalize())
+    return value
+
+
+def _available(knob: Knob) -> list[Any]:
+    """Return the choices that can be had here; say why the others cannot."""
+    if knob.name != "alpha":
+        return list(knob.choices)
+    size, start = st.session_state[_key("image_size")], st.session_state[_key("weights")]
+    reasons = {alpha: weights.unavailable_reason(start, alpha, size) for alpha in knob.choices}
+    missing = {alpha: reason for alpha, reason in reasons.items() if reason}
+    if missing and len(missing) < len(reasons):
+        widths = ", ".join(f"{alpha:g}" for alpha in missing)
+        st.caption(f"Width {widths} cannot be chosen: {plain(next(iter(missing.values())))}.")
+    usable = [alpha for alpha in knob.choices if alpha not in missing] or list(knob.choices)
+    if st.session_state[_key("alpha")] not in usable:
+        st.session_state[_key("alpha")] = usable[0]
+    return usable
+
+
+def _help(knob: Knob) -> str:
+    text = knob.help
+    if knob.mistakes:
+        text += " On purpose wrong: " + ", ".join(knob.say(choice) for choice in knob.mistakes) + "."
+    return plain(text)
+
+
+def _log_steps(knob: Knob, current: Any) -> list[Any]:
+    """Return 1, 2, 5 for each power of ten in the knob's range (powers of two for units), its ends and `current`."""
+    low, high, kind = knob.low or 0, knob.high or 0, type(knob.default)
+    smallest = low or high / 1e4
+    if knob.unit == "units":
+        steps = [2**i for i in range(int(math.log2(low)), int(math.log2(high)) + 1)]
+    else:
+        powers = range(math.floor(math.log10(smallest)), math.ceil(math.log10(high)) + 1)
+        steps = [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]
+    inside = {kind(step) for step in steps if smallest <= step <= high}
+    return sorted(inside | {kind(low), kind(high), current})
+
+
+def _apply_preset() -> None:
+    chosen = st.session_state["preset"]
+    if chosen in PRESETS:
+        for name, value in _values_of(PRESETS[chosen]).items():
+            st.session_state[_key(name)] = value
+
+
+def _values() -> dict[str, Any]:
+    return {name: st.session_state[_key(name)] for name in KNOBS}
+
+
+def _values_of(config: TrainConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in KNOBS}
+
+
+def _key(name: str) -> str:
+    return f"knob_{name}"
+
+
+def set_knobs(config: TrainConfig) -> None:
+    """Set every knob to `config`; only before the widgets are drawn, as in a callback."""
+    for name, value in _values_of(config).items():
+        st.session_state[_key(name)] = value
+
+
+def classes() -> tuple[str, ...]:
+    """Return the ten classes in order."""
+    return data.CLASSES
