@@ -177,7 +177,9 @@ def cost_figure(stages: Mapping[str, float], height: int = 120) -> go.Figure:
             hovertemplate=f"{label}: %{{x:.0f}} s<extra></extra>",
         )
     _style(figure, "", "seconds", "", height)
-    figure.update_layout(barmode="stack", hovermode="closest", margin={"l": 8, "r": 8, "t": 26, "b": 40})
+    figure.update_layout(
+        barmode="stack", hovermode="closest", legend={"traceorder": "normal"}, margin={"l": 8, "r": 8, "t": 26, "b": 40}
+    )
     return figure
 
 

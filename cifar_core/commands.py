@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from cifar_core import describe, launch, runs
 from cifar_core.config import KNOBS, preset
 from cifar_core.errors import ImageError
+from cifar_core.follow import follow
 from cifar_core.names import quoted, shown_name
 from cifar_core.runs import Run
-from cifar_core.terminal import PROGRAM, Screen, complain, follow, number, percent, table
+from cifar_core.terminal import PROGRAM, Screen, complain, native_messages_hidden, number, percent, table
 
 if TYPE_CHECKING:
     from cifar_core.classifier import Classifier
@@ -102,7 +103,8 @@ def predict(arguments: Namespace) -> int:
     from cifar_core.data import CLASSES
     from cifar_core.pictures import prepare
 
-    classifier = open_classifier(arguments.run)
+    with native_messages_hidden():
+        classifier = open_classifier(arguments.run)
     answers: list[dict[str, Any]] = []
     good, pixels = [], []
     for picture in _pictures(arguments.images):
@@ -323,7 +325,8 @@ def _bundled_on_test_images(screen: Screen) -> tuple[str, Predictions]:
     from cifar_core.classifier import BUNDLED, open_classifier
     from cifar_core.evaluation import Predictions
 
-    classifier = open_classifier(BUNDLED)
+    with native_messages_hidden():
+        classifier = open_classifier(BUNDLED)
     dataset = data.load()
     images, parts = dataset.test_images, []
     for start in range(0, len(images), _CHUNK):

@@ -114,7 +114,8 @@ def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float
     if epochs:
         work = sum(row["epoch_seconds"] for row in epochs)
         work += sum(b["elapsed_seconds"] - a["elapsed_seconds"] for a, b in done)
-        work += found.get("evaluate", 0) * sum(row["total"] for row in tests[-1:])
+        evaluated = {row["stage"]: row["total"] for row in rows if row.get("stage") in ("validation", "test")}
+        work += found.get("evaluate", 0) * sum(evaluated.values())
         found["start"] = max(seconds - work, 0.0)
     return found
 

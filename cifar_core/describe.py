@@ -82,17 +82,23 @@ def row(run: Run) -> list[str]:
     return [run.id, found["status"], *chosen, *accuracies, _text(found.get("dataset", "-"))]
 
 
+def origin(run: Run) -> str:
+    """Return which images and which first weights a run that has begun learns from."""
+    environment = runs.read_json(run.path / "environment.json")
+    return _origin(*(_object(environment.get(key)).get("label") for key in ("data", "weights")))
+
+
 def figure_lines(run: Run) -> list[str]:
     """Return the state and, for a finished run, the figures."""
     found = figures(run)
-    lines = [f"Run {run.id} is {found['status']}."]
+    lines = [f"Run {run.id}: {found['status']}."]
     if "test_accuracy" not in found:
         return lines
     return [
         *lines,
         f"Test accuracy {percent(found['test_accuracy'])}{_interval(found)}, test loss {number(found.get('test_loss'))}"
         f"; validation accuracy {percent(found.get('validation_accuracy'))}.",
-        f"Images: {_text(found.get('dataset'))}. First weights: {_text(found.get('weights'))}.",
+        _origin(found.get("dataset"), found.get("weights")),
         f"Best epoch: {_text(found.get('best_phase'))} {_text(found.get('best_epoch'))}. "
         f"Time: {duration(found.get('elapsed_seconds'))}.",
     ]
@@ -106,6 +112,7 @@ def detail_lines(run: Run, found: dict[str, Any]) -> list[str]:
     if epoch := found["last_epoch"]:
         accuracy = percent(epoch.get("validation_accuracy"))
         lines.append(f"Last epoch: {_text(epoch.get('phase'))} {_text(epoch.get('epoch'))}, validation {accuracy}.")
+        lines += [origin(run)] if found["status"] != "finished" else []
     for name, own in found["differences"].items():
         knob, usual = KNOBS[name], getattr(PRESETS["standard"], name)
         lines.append(f"{knob.label}: {knob.say(own)} (standard: {knob.say(usual)})")
@@ -131,6 +138,10 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     return shown_name(str(value), limit=500)
+
+
+def _origin(dataset: Any, weights: Any) -> str:
+    return f"Images: {_text(dataset or 'unknown')}. First weights: {_text(weights or 'unknown')}."
 
 
 def _interval(found: dict[str, Any]) -> str:

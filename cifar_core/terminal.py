@@ -1,34 +1,26 @@
-"""What a person sees in a terminal: words for numbers, tables, a progress bar, a run followed to its end.
+"""What a person sees in a terminal: words for numbers, tables, complaints, a progress bar.
 
-Standard output is for answers; everything here goes to standard error but for `table`, which only makes lines.
+Standard output is for answers; whatever is printed here goes to standard error.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from cifar_core import launch
 from cifar_core.names import shown_name
-from cifar_core.runs import LIVE_STATES, Run, read_rows
 
 PROGRAM = "python -m cifar_core"
 
-_POLL_SECONDS = 0.2
 _REDRAW_SECONDS = 0.1
 _BAR_CELLS = 24
 _NOTHING = "-"
-_STAGES = {
-    "head": "head",
-    "fine_tune": "fine-tuning",
-    "features": "computing features",
-    "validation": "classifying validation images",
-    "test": "classifying test images",
-}
 
 
 def is_number(value: Any) -> bool:
@@ -67,6 +59,20 @@ def complain(message: object) -> None:
     print(shown_name(str(message), limit=2_000), file=sys.stderr)
 
 
+@contextmanager
+def native_messages_hidden() -> Iterator[None]:
+    """Hide what libraries in C++ print on standard error meanwhile: LiteRT's greeting has no other switch."""
+    sys.stderr.flush()
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
+
+
 class Screen:
     """Standard error: lines that stay, and one bar below them that is drawn over, in a terminal only."""
 
@@ -97,43 +103,3 @@ class Screen:
         if self._width:
             print("\r" + " " * self._width + "\r", end="", file=sys.stderr, flush=True)
             self._width = 0
-
-
-def follow(run: Run, screen: Screen) -> None:
-    """Show on `screen` how `run` goes, until it has ended in whatever way."""
-    epochs = {"head": run.config.head_epochs, "fine_tune": run.config.fine_tune_epochs}
-    offset = 0
-    try:
-        while True:
-            state = run.state  # looked at before the rows, so that none of the last ones is missed
-            rows, offset = read_rows(run.path / "metrics.jsonl", offset)
-            for row in rows:
-                _show(row, epochs, screen)
-            if state not in LIVE_STATES:
-                return
-            if state == "queued" and (before := launch.queue_position(run)):
-                screen.bar("queued", 0.0, f"{before} before it")
-            time.sleep(_POLL_SECONDS)
-    finally:
-        screen.clear()
-
-
-def _show(row: dict[str, Any], epochs: dict[str, int], screen: Screen) -> None:
-    left = f"{duration(row['seconds_left'])} left" if row.get("seconds_left") is not None else ""
-    if row["kind"] == "progress":
-        done, total = row["done"], row["total"]
-        screen.bar(_STAGES.get(row["stage"], row["stage"]), done / max(total, 1), f"{done:,}/{total:,}  {left}")
-    elif row["kind"] == "step":
-        screen.bar(
-            f"{_STAGES[row['phase']]} {row['epoch']}/{epochs[row['phase']]}",
-            row["step"] / row["steps"],
-            f"loss {row['loss']:.3f}  accuracy {percent(row['accuracy'])}  "
-            f"{row['images_per_second']:,.0f} images/s  {left}",
-        )
-    elif row["kind"] == "epoch":
-        screen.line(
-            f"{_STAGES[row['phase']]:<11} {row['epoch']:>3}/{row['epochs']}"
-            f"  loss {number(row['loss'])}  accuracy {percent(row['accuracy'])}"
-            f"  validation loss {number(row['validation_loss'])}  accuracy {percent(row['validation_accuracy'])}"
-            f"  learning rate {row['learning_rate']:.2g}  {duration(row['elapsed_seconds'])}"
-        )

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
-from cifar_core import architecture, augment, charts, costs, data, evaluation, launch, runs, weights
+from cifar_core import architecture, charts, costs, data, evaluation, launch, runs, weights
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
 from pages import ui
 
 POLL_SECONDS = 0.7
-PREVIEW_IMAGES = 12
 LIST_LENGTH = 100
 STAGES = {
     "queue": "Waiting for the training before it",
@@ -38,6 +36,9 @@ def main() -> None:
         config = ui.knobs()
     with start_place:
         start_button(config, status)
+        if config is not None:
+            estimate = costs.estimate(config, status["train_images"], status["test_images"])
+            st.caption(f"{'About' if estimate.measured else 'Roughly'} {ui.seconds(estimate.seconds)} on this machine.")
     ui.dataset_notice(status)
     run = chosen_run()
     if run is None:
@@ -48,7 +49,7 @@ def main() -> None:
         st.fragment(run_panel, run_every=POLL_SECONDS if live else None)(run)
         model_summary(run)
     if config is not None:
-        plan(config, status, expanded=run is None)
+        plan(config, estimate, expanded=run is None)
 
 
 def start_button(config: TrainConfig | None, status: dict[str, Any]) -> None:
@@ -235,7 +236,8 @@ def result_cards(result: dict[str, Any]) -> None:
     """Show the figures of a finished run."""
     low, high = evaluation.wilson(round(result["test_accuracy"] * result["test_images"]), result["test_images"])
     card: dict[str, Any] = {"border": True, "height": "stretch"}
-    test, validation, best, took, size = st.columns(5)
+    with st.container(key="cards_result"):
+        test, validation, best, took, size = st.columns(5)
     test.metric(
         "Test accuracy",
         f"{result['test_accuracy']:.1%}",
@@ -293,39 +295,30 @@ def model_summary(run: Run) -> None:
             st.code(path.read_text(encoding="utf-8"), language=None)
 
 
-def plan(config: TrainConfig, status: dict[str, Any], expanded: bool) -> None:
+def plan(config: TrainConfig, guess: costs.Estimate, expanded: bool) -> None:
     """Show what the knobs mean before anything runs."""
     with st.expander("What your next run would be", expanded=expanded):
         cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
-        images = status["train_images"]
-        guess = costs.estimate(config, images, status["test_images"])
-        parameters, adds, size, time = st.columns(4)
+        with st.container(key="cards_plan"):
+            parameters, adds, size, time = st.columns(4)
         parameters.metric("Parameters", ui.count(cost.parameters), border=True)
         adds.metric("Multiply-adds an image", ui.count(cost.multiply_adds), border=True)
         size.metric("Model file", f"{cost.model_bytes / 1e6:.1f} MB", border=True)
         time.metric("Estimated time", ui.seconds(guess.seconds), border=True)
         start = {"imagenet": "ImageNet weights", "bundled": "the bundled model", "random": "random numbers"}
         kind = weights.expected_kind(config.weights, config.alpha, config.image_size)
-        basis = "timed on this machine" if guess.measured else "rough: not yet measured on this machine"
+        basis = (
+            "The time comes from earlier runs on this machine."
+            if guess.measured
+            else "The time is rough: this shape was not yet measured on this machine."
+        )
         tuned = f"{ui.count(cost.fine_tuned_parameters)} parameters" if config.fine_tunes else "nothing"
         st.caption(
-            f"The time is {basis}. Phase 1 trains {ui.count(cost.head_parameters)} parameters, phase 2 {tuned}. "
+            f"{basis} Phase 1 trains {ui.count(cost.head_parameters)} parameters, phase 2 {tuned}. "
             f"It starts from {start[kind]}. "
             f"Stored features take up to {guess.store_bytes / 1e9:.1f} GB."
         )
         st.plotly_chart(charts.cost_figure(guess.stages), key="cost", config={"displayModeBar": False})
-        preview(config)
-
-
-def preview(config: TrainConfig) -> None:
-    """Show sample images as they are and as the training would see them."""
-    images = data.load(config.dataset).train_images[:PREVIEW_IMAGES]
-    positions = np.arange(PREVIEW_IMAGES)
-    st.markdown(f"**Augmentation at strength {config.augmentation:g}**: {augment.ranges(config.augmentation)}")
-    st.image(ui.enlarged(images), width="stretch", caption="as they are")
-    if config.augmentation:
-        changed = augment.augment(images, positions, config.augmentation, config.seed, 0)
-        st.image(ui.enlarged(changed), width="stretch", caption="as the training sees them")
 
 
 main()

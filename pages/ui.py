@@ -9,12 +9,12 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from cifar_core import data, weights
+from cifar_core import augment, data, weights
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.errors import CifarError, ConfigError
 from cifar_core.runs import Run
 
-CUSTOM = "custom"
+_PREVIEW_IMAGES = 7
 STATE_LOOK = {
     "queued": (":material/hourglass_top:", "gray"),
     "running": (":material/play_arrow:", "blue"),
@@ -32,8 +32,11 @@ def style() -> None:
     st.html(
         "<style>.block-container{padding-top:3.6rem;max-width:1480px}"
         "[data-testid=stImage] img{border-radius:4px}"
-        "[class*=st-key-wide] [data-testid=stHorizontalBlock]{flex-wrap:wrap}"
+        "[class*=st-key-wide] [data-testid=stHorizontalBlock],"
+        "[class*=st-key-cards] [data-testid=stHorizontalBlock]{flex-wrap:wrap}"
         "[class*=st-key-wide] [data-testid=stColumn]{min-width:min(100%,340px)}"
+        "[class*=st-key-cards] [data-testid=stColumn]{min-width:132px}"
+        "[data-testid=stSidebar] [data-testid=stButtonGroup] button{padding:.25rem .55rem}"
         "[data-testid=stMetricValue]{font-variant-numeric:tabular-nums}</style>"
     )
 
@@ -147,10 +150,17 @@ def _widget(knob: Knob) -> Any:
     kind = type(knob.default)
     value = st.slider(label, min_value=kind(knob.low), max_value=kind(knob.high), step=kind(knob.step), **common)
     if knob.name == "augmentation":
-        from cifar_core.augment import ranges
-
-        st.caption(f"{ranges(value)}.".capitalize())
+        _preview(value)
     return value
+
+
+def _preview(strength: float) -> None:
+    """Show the first images as they are and as a training at `strength` would see them."""
+    images = data.load(st.session_state[_key("dataset")]).train_images[:_PREVIEW_IMAGES]
+    changed = augment.augment(images, np.arange(len(images)), strength, st.session_state[_key("seed")], 0)
+    st.image(enlarged(images), width="stretch")
+    st.image(enlarged(changed), width="stretch")
+    st.caption(f"Above as they are, below as the training sees them: {augment.ranges(strength)}.")
 
 
 def _available(knob: Knob) -> list[Any]:
