@@ -13,9 +13,9 @@ from pathlib import Path
 
 import psutil
 
-from cifar_core import runs
+from cifar_core import data, runs
 from cifar_core.config import TrainConfig
-from cifar_core.errors import RunError
+from cifar_core.errors import DataError, RunError
 from cifar_core.runs import Run
 
 WORKER = "cifar_core.training.worker"
@@ -53,6 +53,22 @@ def stop(run: Run) -> None:
         _wait_until(lambda: not run.is_alive, STOP_SECONDS)
 
 
+def download_cifar10() -> None:
+    """Start the download of CIFAR-10; `data.status()` tells how far it is. Does nothing while one is under way."""
+    if data.status()["download"]["running"]:
+        return
+    log = data.cache_dir() / "download.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        process = _detached(["cifar_core", "data", "download", "--json"], log)
+    except OSError as error:
+        raise DataError(
+            f"The download cannot be kept in {log.parent} ({error.strerror}); set CIFAR_CACHE_DIR."
+        ) from None
+    threading.Thread(target=process.wait, daemon=True).start()
+    _wait_until(lambda: data.status()["download"]["running"] or process.poll() is not None, runs.START_SECONDS)
+
+
 def queue_position(run: Run) -> int:
     """Return how many living runs stand before `run` in the queue: 0 means that it is next or already running."""
     live = sorted(other.id for other in runs.list_runs() if other.state in runs.LIVE_STATES)
@@ -61,24 +77,29 @@ def queue_position(run: Run) -> int:
 
 def _spawn(run: Run) -> None:
     """Start the worker of `run` and wait until it holds the run's lock. Raises RunError if it ends before."""
-    root = Path(__file__).resolve().parent.parent
-    environment = {**os.environ, "CIFAR_RUNS_DIR": str(runs.runs_dir().resolve())}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), environment.get("PYTHONPATH")]))
-    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     before = _stamp(run)
-    with (run.path / "worker.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", WORKER, str(run.path.resolve())],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=environment,
-            start_new_session=True,
-        )
+    process = _detached([WORKER, str(run.path.resolve())], run.path / "worker.log")
     threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie stays behind
     _wait_until(lambda: _stamp(run) != before or process.poll() is not None, runs.START_SECONDS)
     if _stamp(run) == before:
         raise RunError(f"The worker of run {run.id} did not start; its last words are in {run.path / 'worker.log'}.")
+
+
+def _detached(module_and_arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Start `python -m ...` as a process of its own session, which ends neither with the page nor with the server."""
+    root = Path(__file__).resolve().parent.parent
+    environment = {**os.environ, "CIFAR_RUNS_DIR": str(runs.runs_dir().resolve())}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), environment.get("PYTHONPATH")]))
+    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", *module_and_arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            start_new_session=True,
+        )
 
 
 def _stamp(run: Run) -> tuple[int, int] | None:

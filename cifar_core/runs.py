@@ -31,14 +31,17 @@ from filelock import FileLock, Timeout
 from cifar_core.config import TrainConfig
 from cifar_core.errors import ConfigError, RunError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 ID_PATTERN = re.compile(r"[0-9]{8}-[0-9]{9}-[a-z0-9]{1,24}")
 STATES = ("queued", "running", "stopping", "stopped", "finished", "failed", "lost")
 LIVE_STATES = ("queued", "running", "stopping")
 RESUMABLE_STATES = ("stopped", "failed", "lost")
 START_SECONDS = 20.0
 """How long a new worker may take to show that it lives (Python's own start; TensorFlow comes later)."""
-_GLANCE_SECONDS = 0.02
-"""How long a lock is looked at: another reader, who looks too, may hold it for an instant."""
 _LIMIT_BYTES = 64 * 1024 * 1024
 """A JSON or metrics file larger than this is not ours and is not read."""
 
@@ -71,10 +74,15 @@ def is_held(lock: Path) -> bool:
     if not lock.exists():
         return False
     try:
-        with FileLock(lock, timeout=_GLANCE_SECONDS, poll_interval=_GLANCE_SECONDS / 4):
+        if fcntl is None:
+            with FileLock(lock, timeout=0):
+                return False
+        # A shared lock: those who look at the same time do not take each other for the holder.
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
-    except (Timeout, OSError):
-        return True
+    except OSError:
+        return lock.exists()  # it may have been deleted just now
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from cifar_core import augment, data, weights
+from cifar_core import augment, data, launch, weights
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.errors import CifarError, ConfigError
 from cifar_core.runs import Run
@@ -99,13 +99,40 @@ def enlarged(images: np.ndarray, factor: int = 3, gap: int = 1) -> Image.Image:
 
 
 def dataset_notice(status: dict[str, Any]) -> None:
-    """Say loudly where images are not CIFAR-10."""
-    if status["dataset"] == "generated":
-        st.warning(
-            "**Generated images, not CIFAR-10.** CIFAR-10 is not on this machine, so everything here uses ten classes "
-            "of pictures that the app draws itself. Figures on them say nothing about CIFAR-10.",
-            icon=":material/draw:",
+    """Say loudly where images are not CIFAR-10, and offer to download them."""
+    if status["dataset"] != "generated":
+        return
+    with st.container(border=True):
+        st.markdown(
+            ":material/draw: **Generated images, not CIFAR-10.** CIFAR-10 is not on this machine, so everything here "
+            "uses ten classes of pictures that the app draws itself. Figures on them say nothing about CIFAR-10."
         )
+        running = status["download"]["running"]
+        st.fragment(_download, run_every=1.0 if running else None)()
+
+
+def _download() -> None:
+    """Show the download's button, or how far it is. Runs by itself while it goes on."""
+    download = data.status()["download"]
+    if download["running"]:
+        done, total = download["bytes"], download["total"]
+        st.progress(min(done / total, 1.0), f"Downloading CIFAR-10: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
+        st.session_state["downloading"] = True
+    elif st.session_state.pop("downloading", False):
+        st.rerun()
+    else:
+        st.button("Download CIFAR-10 (170 MB)", icon=":material/download:", on_click=_start_download)
+        problem = st.session_state.get("download_error") or download["error"]
+        if problem:
+            st.error(plain(problem), icon=":material/error:")
+
+
+def _start_download() -> None:
+    try:
+        launch.download_cifar10()
+        st.session_state.pop("download_error", None)
+    except CifarError as error:
+        st.session_state["download_error"] = str(error)
 
 
 def preset_choice() -> None:

@@ -1,0 +1,80 @@
+import os
+import shutil
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
+
+import numpy as np
+import pytest
+
+from cifar_core import data, generated, runs
+from cifar_core.config import TrainConfig
+
+_DRAWN = 1_000
+
+
+@pytest.fixture(autouse=True)
+def own_folders(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs, cache and Keras's files of its own for every test; no CIFAR-10 but where a test asks for it."""
+    monkeypatch.setenv("CIFAR_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.setenv("CIFAR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.delenv("CIFAR_STORE_GB", raising=False)
+    if request.node.get_closest_marker("real_images") is None:
+        monkeypatch.delenv("CIFAR10_DIR", raising=False)
+
+
+@pytest.fixture
+def tiny_config() -> TrainConfig:
+    """The smallest training that has both phases, two views and random weights."""
+    return TrainConfig(
+        dataset="generated",
+        train_images=1_000,
+        alpha=0.35,
+        image_size=32,
+        weights="random",
+        dense_units=16,
+        views=2,
+        head_epochs=2,
+        fine_tune_epochs=2,
+    )
+
+
+@pytest.fixture
+def run(tiny_config: TrainConfig) -> runs.Run:
+    """A new run that nobody has started."""
+    return runs.create(tiny_config)
+
+
+@pytest.fixture
+def run_dir(run: runs.Run) -> Path:
+    """The folder of `run`."""
+    return run.path
+
+
+@pytest.fixture(scope="session")
+def drawn_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of generated images as the cache holds it, in the usual numbers: a thousand, repeated.
+
+    Drawing all of them would take a quarter of a minute.
+    """
+    images, labels = generated.images(_DRAWN, seed=1)
+    arrays = []
+    for count in (generated.TRAIN_IMAGES, generated.TEST_IMAGES):
+        rows = np.arange(count) % _DRAWN
+        arrays += [images[rows], labels[rows]]
+    folder = tmp_path_factory.mktemp("drawn")
+    for number, array in enumerate(arrays):
+        np.save(folder / f"{number}.npy", array)
+    train_images, train_labels, test_images, test_labels = arrays
+    (folder / "fingerprint").write_text(data._fingerprint((train_images, train_labels, test_images, test_labels)))
+    return folder
+
+
+@pytest.fixture
+def small_data(drawn_images: Path, own_folders: None) -> Path:
+    """The test's own cache with the generated images in it, for this process and for workers."""
+    folder = data.cache_dir() / f"generated-{generated.VERSION}"
+    folder.parent.mkdir(parents=True)
+    shutil.copytree(drawn_images, folder, copy_function=os.link)
+    return folder
