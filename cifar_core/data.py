@@ -98,6 +98,19 @@ def load(dataset: str = "auto", progress: DrawProgress | None = None) -> Dataset
     return _load(_choose(dataset)[0], progress)
 
 
+def samples(count: int, dataset: str = "auto", test: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first `count` training (or test) images and labels of a data set, at once, even before it is drawn.
+
+    uint8 (count, 32, 32, 3) and (count,). Raises as `load` does.
+    """
+    if _choose(dataset)[0].kind == "generated":
+        return generated.images(count, TEST_SEED if test else TRAIN_SEED)
+    found = load(dataset)
+    if test:
+        return found.test_images[:count], found.test_labels[:count]
+    return found.train_images[:count], found.train_labels[:count]
+
+
 def split(
     labels: np.ndarray, train_images: int, validation_fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:

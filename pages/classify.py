@@ -12,6 +12,7 @@ from pages import ui
 
 TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "zip"]
 EXAMPLES = 6
+EXAMPLES_FROM = 200  # of the test images, so few that they are drawn at once where there is no CIFAR-10
 SHOWN = 24
 
 
@@ -92,15 +93,13 @@ def answer(model: classifier.Classifier, found: list[pictures.Picture], crop: st
 
 def examples(model: classifier.Classifier) -> None:
     """Show a few test images, others at each press of the button."""
-    dataset = data.load()
+    all_images, all_labels = data.samples(EXAMPLES_FROM, test=True)
     st.button("Other test images", icon=":material/casino:", on_click=next_examples)
     rng = np.random.default_rng(st.session_state.get("examples", 1))
-    chosen = np.sort(rng.choice(len(dataset.test_images), EXAMPLES, replace=False))
-    images = np.array(dataset.test_images[chosen])
+    chosen = np.sort(rng.choice(EXAMPLES_FROM, EXAMPLES, replace=False))
+    images = np.array(all_images[chosen])
     probabilities = model.probabilities(images)
-    for column, image, label, p in zip(
-        st.columns(EXAMPLES), images, dataset.test_labels[chosen], probabilities, strict=True
-    ):
+    for column, image, label, p in zip(st.columns(EXAMPLES), images, all_labels[chosen], probabilities, strict=True):
         said, truth = data.CLASSES[int(p.argmax())], data.CLASSES[int(label)]
         column.image(ui.enlarged(image[None], 6, 0), width="stretch")
         colour, word = ("green", "right") if said == truth else ("red", f"labelled {truth}")

@@ -183,7 +183,7 @@ def _widget(knob: Knob) -> Any:
 
 def _preview(strength: float) -> None:
     """Show the first images as they are and as a training at `strength` would see them."""
-    images = data.load(st.session_state[_key("dataset")]).train_images[:_PREVIEW_IMAGES]
+    images, _ = data.samples(_PREVIEW_IMAGES, st.session_state[_key("dataset")])
     changed = augment.augment(images, np.arange(len(images)), strength, st.session_state[_key("seed")], 0)
     st.image(enlarged(images), width="stretch")
     st.image(enlarged(changed), width="stretch")

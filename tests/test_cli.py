@@ -253,12 +253,12 @@ def test_bar_is_drawn_in_a_terminal_and_taken_away(ask: Ask, model: bytes, monke
     workers_do(monkeypatch, lambda run: finish(run, model))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr("cifar_core.terminal._REDRAW_SECONDS", 0)
-    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("COLUMNS", "70")
     _, _, err = ask("train")
     drawn = [part for part in err.split("\r") if "[" in part]
     assert "512/1,024  0:03 left" in drawn[0]
     assert "head 1/10 [############............]" in drawn[1]
-    assert all(len(part) < 60 for part in drawn)
+    assert all(len(part) < 70 for part in drawn)
     assert err.split("\r")[-1].startswith("head ")  # the epoch's line, with nothing of the bar behind it
 
 
@@ -488,9 +488,14 @@ def test_predict_as_a_process_is_fast_clean_and_without_tensorflow(finished: Run
         "import sys\nfrom cifar_core.cli import main\ncode = main(sys.argv[1:])\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)\nsys.exit(code)"
     )
-    ended = run_python("-c", script, "predict", str(cat), "--json")
-    assert (ended.returncode, ended.stderr) == (0, "")  # no greeting of LiteRT either
-    assert json.loads(ended.stdout)[0]["label"] == "cat"
+    seconds = []
+    for _ in range(3):  # the best of them, as other tests may run beside this one
+        start = time.perf_counter()
+        ended = run_python("-c", script, "predict", str(cat), "--json")
+        seconds.append(time.perf_counter() - start)
+        assert (ended.returncode, ended.stderr) == (0, "")  # no greeting of LiteRT either
+        assert json.loads(ended.stdout)[0]["label"] == "cat"
+    assert min(seconds) < 1
 
 
 def run_python(*words: str) -> subprocess.CompletedProcess[str]:
@@ -605,7 +610,8 @@ def test_cache_tells_its_contents_and_can_be_emptied(ask_json: Callable[..., Any
 
 @pytest.mark.slow
 def test_train_stop_resume_predict_evaluate_delete(cat: Path) -> None:
-    tiny = "--dataset generated --train-images 1000 --image-size 32 --alpha 0.35 --weights random".split()
+    tiny = ["--dataset", "generated", "--train-images", "1000", "--image-size", "32", "--alpha", "0.35"]
+    tiny += ["--weights", "random"]
     short = [*tiny, "--head-epochs", "1", "--fine-tune-epochs", "1"]
 
     def command(*words: str) -> Any:

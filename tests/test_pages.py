@@ -318,7 +318,7 @@ def test_a_finished_run_shows_its_figures_with_the_interval_and_its_model(model)
     assert figures["Validation accuracy"].value == "82.5%"
     assert figures["Time"].value == "75 s"
     assert "block_16_project" in texts(app.code)
-    assert app.query_params["run"] == [run.id]
+    assert app.query_params["run"] == run.id
     assert "generated images, not CIFAR-10" in texts(app.caption).replace("\\", "")
 
 
@@ -346,7 +346,7 @@ def test_the_address_decides_which_run_is_shown(model):
     app = open_app(run=older.id)
     assert app.selectbox(key="run_choice").value == older.id
     sound(app.selectbox(key="run_choice").set_value(newer.id).run())
-    assert app.query_params["run"] == [newer.id]
+    assert app.query_params["run"] == newer.id
 
 
 def test_the_settings_of_a_run_can_be_taken_over(model):
@@ -453,7 +453,7 @@ def test_a_model_of_cifar10_has_no_such_warning(model):
 
 def test_before_an_upload_test_images_are_shown_and_others_at_a_press(classify):
     def shown():
-        return [image.value for image in classify.get("imgs")]
+        return [image.value for image in classify.get("image")]
 
     first = shown()
     assert len(first) == 6
@@ -482,7 +482,7 @@ def test_a_files_name_is_text_never_markup(classify):
     assert "onerror" in classify.error[0].value
     # The page's own bold name and its colon remain.
     assert is_inert(classify.error[0].value.replace("**", "", 1).replace("**: ", "", 1))
-    captions = [caption for image in classify.get("imgs") for caption in image.captions if "onerror" in caption]
+    captions = [caption for image in classify.get("image") for caption in image.captions if "onerror" in caption]
     assert len(captions) == 1
     assert is_inert(captions[0])
 
