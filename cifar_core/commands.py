@@ -15,10 +15,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cifar_core import describe, launch, runs
+from cifar_core import describe, runs
 from cifar_core.config import KNOBS, preset
 from cifar_core.errors import ImageError
-from cifar_core.follow import follow
 from cifar_core.names import quoted, shown_name
 from cifar_core.runs import Run
 from cifar_core.terminal import PROGRAM, Screen, complain, native_messages_hidden, number, percent, table
@@ -34,6 +33,9 @@ _SURE = 0.01  # less probable classes are not mentioned beside the best
 
 def train(arguments: Namespace) -> int:
     """Start a run and, unless it is to be detached, follow it to its end."""
+    from cifar_core import launch
+    from cifar_core.follow import follow
+
     chosen = {name: getattr(arguments, name) for name in KNOBS}
     changes = {name: KNOBS[name].parse(text) for name, text in chosen.items() if text is not None}
     run = launch.start(preset(arguments.preset, **changes), arguments.preset)
@@ -75,6 +77,8 @@ def show_run(arguments: Namespace) -> int:
 
 def stop_run(arguments: Namespace) -> int:
     """Stop a run and return when it has stopped."""
+    from cifar_core import launch
+
     run = runs.get(arguments.id)
     launch.stop(run)
     return _answer_state(arguments, run)
@@ -82,6 +86,8 @@ def stop_run(arguments: Namespace) -> int:
 
 def resume_run(arguments: Namespace) -> int:
     """Let a run go on."""
+    from cifar_core import launch
+
     run = runs.get(arguments.id)
     launch.resume(run)
     return _answer_state(arguments, run, f"`{PROGRAM} runs show {run.id}` tells how it goes.")

@@ -59,7 +59,7 @@ def _background(scene: str, rng: np.random.Generator) -> Image.Image:
     top, far, near, bottom = np.array(colours, np.float32) * rng.uniform(0.75, 1.2) + shifts
     horizon = rng.uniform(low, high)
     above, below = _ROWS / horizon, (_ROWS - horizon) / max(1 - horizon, 0.05)
-    gradient = np.where(_ROWS < horizon, top + (far - top) * above, near + (bottom - near) * below)
+    gradient = np.where(horizon > _ROWS, top + (far - top) * above, near + (bottom - near) * below)
     cells = int(rng.integers(3, 12))
     soft = Image.fromarray(rng.standard_normal((cells, cells), np.float32) * rng.uniform(2, 14))
     texture = np.asarray(soft.resize((SIZE, SIZE), Image.Resampling.BICUBIC))

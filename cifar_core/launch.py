@@ -65,7 +65,6 @@ def download_cifar10() -> None:
         raise DataError(
             f"The download cannot be kept in {log.parent} ({error.strerror}); set CIFAR_CACHE_DIR."
         ) from None
-    threading.Thread(target=process.wait, daemon=True).start()
     _wait_until(lambda: data.status()["download"]["running"] or process.poll() is not None, runs.START_SECONDS)
 
 
@@ -79,7 +78,6 @@ def _spawn(run: Run) -> None:
     """Start the worker of `run` and wait until it holds the run's lock. Raises RunError if it ends before."""
     before = _stamp(run)
     process = _detached([WORKER, str(run.path.resolve())], run.path / "worker.log")
-    threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie stays behind
     _wait_until(lambda: _stamp(run) != before or process.poll() is not None, runs.START_SECONDS)
     if _stamp(run) == before:
         raise RunError(f"The worker of run {run.id} did not start; its last words are in {run.path / 'worker.log'}.")
@@ -92,7 +90,7 @@ def _detached(module_and_arguments: list[str], log: Path) -> subprocess.Popen[by
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), environment.get("PYTHONPATH")]))
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with log.open("ab") as output:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", *module_and_arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -100,6 +98,8 @@ def _detached(module_and_arguments: list[str], log: Path) -> subprocess.Popen[by
             env=environment,
             start_new_session=True,
         )
+    threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie stays behind
+    return process
 
 
 def _stamp(run: Run) -> tuple[int, int] | None:

@@ -109,7 +109,7 @@ class Entry:
     def _checks(self) -> np.ndarray:
         checks = np.zeros(self.rows, np.uint32)
         with suppress(OSError):
-            saved = np.frombuffer((self.path / "checks").read_bytes()[: checks.nbytes // 4 * 4], np.uint32)
+            saved = np.fromfile(self.path / "checks", np.uint32, self.rows)  # a torn last number is left out
             checks[: len(saved)] = saved
         stored = self._memory()
         checks[0 if stored is None else len(stored) :] = 0

@@ -14,6 +14,7 @@ from pages import ui
 
 POLL_SECONDS = 0.7
 LIST_LENGTH = 100
+FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", "elapsed_seconds", "model_bytes")
 STAGES = {
     "queue": "Waiting for the training before it",
     "prepare": "Reading images and weights",
@@ -140,13 +141,13 @@ def run_panel(run: Run) -> None:
         progress_line(run, status, rows)
     with buttons:
         action_buttons(run, state)
-    if status.get("error"):
-        error = status["error"]
-        st.error(ui.plain(f"{error.get('message') or error.get('type')}"), icon=":material/error:")
+    error = status.get("error")
+    if isinstance(error, dict):
+        st.error(ui.plain(error.get("message") or error.get("type")), icon=":material/error:")
     if status.get("note"):
         st.info(ui.plain(f"Trained end to end, not from stored features: {status['note']}."))
-    if status.get("result"):
-        result_cards(status["result"])
+    if all(isinstance(run.result.get(name), int | float) for name in FIGURES):
+        result_cards(run.result)
     with st.container(key="wide_curves"):
         for names in (("accuracy", "loss"), ("learning_rate", "images_per_second")):
             for column, name in zip(st.columns(2), names, strict=True):
@@ -248,11 +249,11 @@ def result_cards(result: dict[str, Any]) -> None:
         **card,
     )
     validation.metric("Validation accuracy", f"{result['validation_accuracy']:.1%}", **card)
-    phase = charts.PHASE_NAMES.get(result["best_phase"], "phase")
+    phase = charts.PHASE_NAMES.get(str(result.get("best_phase")), "phase")
     best.metric("Best epoch", result["best_epoch"], f"of {phase.lower()}", delta_color="off", delta_arrow="off", **card)
     took.metric("Time", ui.seconds(result["elapsed_seconds"]), **card)
     size.metric("Model file", f"{result['model_bytes'] / 1e6:.1f} MB", **card)
-    st.caption(f"Images: {ui.plain(result['dataset'])}. First weights: {ui.plain(result['weights'])}.")
+    st.caption(f"Images: {ui.plain(result.get('dataset'))}. First weights: {ui.plain(result.get('weights'))}.")
 
 
 def stamp(run: Run) -> tuple[int, int]:
@@ -268,7 +269,7 @@ def stamp(run: Run) -> tuple[int, int]:
 def figures(run_id: str, state: tuple[int, int], ghost_id: str | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return a run's last row (in a list) and its figures; built once for each state of its metrics, for all people."""
     run = runs.Run(run_id)
-    rows = run.metrics()
+    rows = charts.sound_rows(run.metrics())
     curves = charts.curves(rows, planned_epochs(run))
     ghost = charts.curves(runs.Run(ghost_id).metrics()) if ghost_id else None
     drawn = {
@@ -283,7 +284,10 @@ def planned_epochs(run: Run) -> dict[str, int]:
     """Return the epochs that each phase may take; none for a run that has ended."""
     if run.state not in LIVE_STATES:
         return {}
-    config = run.config
+    try:
+        config = run.config
+    except RunError:  # damaged; its curves can be drawn all the same
+        return {}
     return {"head": config.head_epochs, "fine_tune": config.fine_tune_epochs if config.fine_tunes else 0}
 
 

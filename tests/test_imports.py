@@ -1,0 +1,76 @@
+"""The directions of imports, looked at in fresh interpreters."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "app.py", *sorted(ROOT.glob("pages/*.py"))]
+CORE = sorted((ROOT / "cifar_core").glob("*.py"))
+TRAINING = sorted((ROOT / "cifar_core" / "training").glob("*.py"))
+
+
+def imported(file: Path) -> set[str]:
+    """Every module that `file` imports anywhere in it, "a.b" for `from a import b` as well."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+def loaded_by(code: str) -> set[str]:
+    """The modules that a new interpreter has after `code`."""
+    command = [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"]
+    return set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+
+
+def importable(names: set[str]) -> str:
+    """Code that imports those of `names` that are modules; `from a import b` may name a function."""
+    return "import importlib.util\n" + "\n".join(
+        f"if importlib.util.find_spec({name!r}): importlib.import_module({name!r})"
+        for name in sorted(names)
+        if (ROOT / (name.replace(".", "/") + ".py")).exists() or "." not in name
+    )
+
+
+def test_nothing_that_a_page_imports_reaches_tensorflow() -> None:
+    names = set().union(*map(imported, PAGES)) if PAGES[0].exists() else set()
+    loaded = loaded_by(importable(names))
+    assert {"streamlit", "cifar_core.launch", "cifar_core.classifier"} <= loaded
+    assert not loaded & {"tensorflow", "keras", "jax", "torch", "optuna"}
+
+
+def test_the_core_reaches_neither_tensorflow_nor_streamlit() -> None:
+    names = {f"cifar_core.{file.stem}" for file in CORE if file.stem != "__main__"}
+    loaded = loaded_by("\n".join(f"import {name}" for name in sorted(names)))
+    assert names - {"cifar_core.__init__"} <= loaded
+    assert not loaded & {"tensorflow", "keras", "jax", "torch", "streamlit"}
+
+
+@pytest.mark.parametrize("file", CORE, ids=lambda file: file.stem)
+def test_the_core_imports_nothing_from_training_or_above(file: Path) -> None:
+    roots = {name.split(".")[0] for name in imported(file)}
+    assert not roots & {"streamlit", "pages", "app", "tensorflow", "keras"}
+    assert not [name for name in imported(file) if name.startswith("cifar_core.training")]
+
+
+@pytest.mark.parametrize("file", TRAINING, ids=lambda file: file.stem)
+def test_training_knows_no_page(file: Path) -> None:
+    assert not {name.split(".")[0] for name in imported(file)} & {"streamlit", "pages", "app"}
+
+
+def test_a_worker_that_queues_has_not_loaded_tensorflow() -> None:
+    loaded = loaded_by("import cifar_core.training.worker, cifar_core.training.inputs")
+    assert not loaded & {"tensorflow", "keras", "streamlit"}
+
+
+def test_model_and_fit_need_keras_alone() -> None:
+    """So that another of Keras's backends can train where there is no TensorFlow."""
+    for file in TRAINING:
+        assert "tensorflow" not in {name.split(".")[0] for name in imported(file)}
