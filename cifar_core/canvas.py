@@ -1,5 +1,6 @@
 """A small drawing board for `drawings` and `generated`: shapes in coordinates that follow a figure's pose."""
 
+import cmath
 from collections.abc import Sequence
 
 import numpy as np
@@ -59,7 +60,7 @@ class Canvas:
         `stretch` multiplies widths; a negative one mirrors.
         """
         half = SIZE * SCALE / 2
-        turn = half * size * complex(np.cos(angle), np.sin(angle))
+        turn = cmath.rect(half * size, angle)
         self._same, self._mirrored = turn * (stretch + 1) / 2, turn * (stretch - 1) / 2
         self._shift = half * complex(1 + x, 1 + y)
 
@@ -82,7 +83,7 @@ class Canvas:
     def oval(self, colour: Colour, x: float, y: float, rx: float, ry: float, angle: float = 0) -> None:
         """Fill an ellipse, turned by `angle` in radians."""
         points = (rx + ry) / 2 * _CIRCLE + (rx - ry) / 2 * _CIRCLE.conj()
-        self._fill(points * complex(np.cos(angle), np.sin(angle)) + complex(x, y), colour)
+        self._fill(points * cmath.rect(1, angle) + complex(x, y), colour)
 
     def ball(self, colour: Colour, x: float, y: float, rx: float, ry: float, angle: float = 0) -> None:
         """Fill an ellipse that is lit from above."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cifar_core import runs, weights
+from cifar_core.data import CLASSES
 from cifar_core.errors import RunError
 from cifar_core.litert import Network
 
@@ -54,7 +55,10 @@ class Classifier:
 @functools.lru_cache(maxsize=8)
 def _network(path: Path, changed: int) -> Network:
     """Load a model once for each state of its file (`changed` is its time)."""
-    return Network(path)
+    network = Network(path)
+    if network.output_shapes.get("probabilities") != (len(CLASSES),) or "pooled" not in network.output_shapes:
+        raise RunError(f"{path} is no model of this app: it lacks the outputs pooled and probabilities of ten classes.")
+    return network
 
 
 def _bundled_model() -> Path:

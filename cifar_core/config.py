@@ -67,10 +67,11 @@ class Knob:
         return value
 
     def parse(self, text: str) -> Any:
-        """Return the checked value written as `text` on a command line. Raises ConfigError."""
+        """Return the checked value written as `text`, a value or its label, on a command line. Raises ConfigError."""
         kind = type(self.default)
+        named = {label: value for value, label in self.labels.items()}
         try:
-            return self.check(text if kind is str else kind(text))
+            return self.check(named[text] if text in named else text if kind is str else kind(text))
         except ValueError:
             raise self._error(text, "a whole number" if kind is int else "a number") from None
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from cifar_core import drawings
-from cifar_core.canvas import SIZE, Canvas, Colour, palette, tint
+from cifar_core.canvas import SCALE, SIZE, Canvas, Colour, palette, tint
 
 VERSION = 2  # another number whenever a pixel changes: stored images are known by it
 TRAIN_IMAGES = 12_000
@@ -100,15 +100,17 @@ def _thing_before(c: Canvas) -> None:
 
 def _photograph(image: Image.Image, rng: np.random.Generator) -> np.ndarray:
     """Return the drawing as a camera gives it: light from a side, colour cast, contrast, blur, noise."""
-    small = image.resize((SIZE, SIZE), Image.Resampling.BOX)
+    small = image.reduce(SCALE)
     if rng.random() < 0.25:
         small = small.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.7)))
     contrast, lift, down, right = rng.uniform((0.7, -22, -0.2, -0.2), (1.1, 22, 0.2, 0.2)).tolist()
     cast = 1 + rng.standard_normal(3, np.float32) * 0.05
-    light = (1 + down * _RAMP[:, None] + right * _RAMP)[..., None] * cast
-    pixels = ((np.asarray(small, np.float32) - 128) * contrast + (128 + lift)) * light
-    pixels += rng.standard_normal((SIZE, SIZE, 3), np.float32) * rng.uniform(1, 8)
-    return pixels.clip(0, 255).astype(np.uint8)
+    # The three colours of a row lie side by side here, so that NumPy's inner loops are long: it halves the time.
+    columns = ((1 + right * _RAMP)[:, None] * cast).reshape(-1)
+    light = columns + np.tile(cast, SIZE) * (down * _RAMP)[:, None]
+    pixels = ((np.asarray(small, np.float32).reshape(SIZE, -1) - 128) * contrast + (128 + lift)) * light
+    pixels += rng.standard_normal(pixels.shape, np.float32) * rng.uniform(1, 8)
+    return pixels.clip(0, 255).astype(np.uint8).reshape(SIZE, SIZE, 3)
 
 
 def draw(label: int, rng: np.random.Generator) -> np.ndarray:

@@ -40,6 +40,7 @@ ID_PATTERN = re.compile(r"[0-9]{8}-[0-9]{9}-[a-z0-9]{1,24}")
 STATES = ("queued", "running", "stopping", "stopped", "finished", "failed", "lost")
 LIVE_STATES = ("queued", "running", "stopping")
 RESUMABLE_STATES = ("stopped", "failed", "lost")
+_ENDED_STATES = ("finished", "failed", "stopped")
 START_SECONDS = 20.0
 """How long a new worker may take to show that it lives (Python's own start; TensorFlow comes later)."""
 _LIMIT_BYTES = 64 * 1024 * 1024
@@ -110,8 +111,17 @@ class Run:
 
         Keys: `state` (one of STATES), and, where known, `stage`, `message`, `error`, `pid`, `started`, `result`.
         """
-        saved = read_json(self.path / "status.json")
-        return {**saved, "state": self._state(saved.get("state"))}
+        file, stop = self.path / "status.json", self.path / "stop"
+        saved = read_json(file)
+        if saved.get("state") in _ENDED_STATES:
+            return saved
+        if self.is_alive:
+            live = "stopping" if stop.exists() else "running" if saved.get("state") == "running" else "queued"
+            return {**saved, "state": live}
+        saved = read_json(file)  # the worker may have ended between the reading and the look at the lock
+        if saved.get("state") in _ENDED_STATES:
+            return saved
+        return {**saved, "state": "stopped" if stop.exists() else "queued" if self._is_starting else "lost"}
 
     @property
     def state(self) -> str:
@@ -128,18 +138,6 @@ class Run:
     def is_alive(self) -> bool:
         """Whether a worker holds the run's lock."""
         return is_held(self.path / "lock")
-
-    def _state(self, saved: Any) -> str:
-        if saved in ("finished", "failed", "stopped"):
-            return saved
-        stop = (self.path / "stop").exists()
-        if self.is_alive:
-            return "stopping" if stop else "running" if saved == "running" else "queued"
-        # The worker may have ended between the reading of the file and the look at the lock.
-        again = read_json(self.path / "status.json").get("state")
-        if again in ("finished", "failed", "stopped"):
-            return again
-        return "stopped" if stop else "queued" if self._is_starting else "lost"
 
     @property
     def _is_starting(self) -> bool:

@@ -17,7 +17,7 @@ LIST_LENGTH = 100
 FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", "elapsed_seconds", "model_bytes")
 STAGES = {
     "queue": "Waiting for the training before it",
-    "prepare": "Reading images and weights",
+    "prepare": "Getting images and weights",
     "features": "Computing the frozen part once for every image",
     "import": "Starting TensorFlow",
     "head": "Phase 1: training the head, the base is frozen",

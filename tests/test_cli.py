@@ -252,7 +252,7 @@ def test_train_prints_a_line_an_epoch_and_says_what_the_figures_rest_on(
 def test_bar_is_drawn_in_a_terminal_and_taken_away(ask: Ask, model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     workers_do(monkeypatch, lambda run: finish(run, model))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr("cifar_core.terminal._REDRAW_SECONDS", 0)
+    monkeypatch.setattr("cifar_core.cli.terminal._REDRAW_SECONDS", 0)
     monkeypatch.setenv("COLUMNS", "70")
     _, _, err = ask("train")
     drawn = [part for part in err.split("\r") if "[" in part]
@@ -290,7 +290,7 @@ def test_ctrl_c_stops_the_run_and_says_how_to_go_on(ask: Ask, monkeypatch: pytes
         raise KeyboardInterrupt
 
     workers_do(monkeypatch, lambda run: None)
-    monkeypatch.setattr("cifar_core.follow.follow", interrupted)
+    monkeypatch.setattr("cifar_core.cli.follow.follow", interrupted)
     code, out, err = ask("train", "--json")
     run = runs.list_runs()[0]
     assert (code, run.state, json.loads(out)["status"]) == (130, "stopped", "stopped")

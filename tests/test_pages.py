@@ -5,8 +5,10 @@ import contextlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import cifar_files
 import numpy as np
 import pytest
 from corpus import NOT_PICTURES, encoded, scene, zipped
@@ -293,6 +295,32 @@ def test_a_wrong_place_of_cifar10_is_said_in_a_sentence_and_nothing_can_be_start
     assert button(app, "start") is None or button(app, "start").disabled
 
 
+def test_generated_images_can_be_chosen_where_the_place_of_cifar10_is_wrong(tmp_path, monkeypatch):
+    app = open_app()
+    app.selectbox(key="knob_dataset").set_value("generated").run()
+    monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
+    sound(app.run())
+    assert "holds no CIFAR-10" in texts(app.error).replace("\\", "")
+
+
+def test_generated_images_chosen_by_name_are_said_not_to_be_cifar10(tmp_path, monkeypatch):
+    cifar_files.write_files(cifar_files.binary_files(cifar_files.small_batches(monkeypatch)), tmp_path)
+    monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
+    app = open_app()
+    assert "generated images, not cifar-10" not in texts([*app.warning, *app.markdown]).lower()
+    sound(app.selectbox(key="knob_dataset").set_value("generated").run())
+    assert "generated images, not cifar-10" in texts([*app.warning, *app.markdown]).lower()
+
+
+def test_a_running_training_on_generated_images_says_so_where_cifar10_is_at_hand(tmp_path, monkeypatch):
+    cifar_files.write_files(cifar_files.binary_files(cifar_files.small_batches(monkeypatch)), tmp_path)
+    monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
+    run = make_run("running", config=replace(CONFIG, dataset="generated"), stage="head")
+    with living_worker(run):
+        app = open_app()
+    assert "generated images, not cifar-10" in texts([*app.warning, *app.markdown, *app.caption]).lower()
+
+
 def test_cifar10_chosen_where_it_is_not_is_said_in_a_sentence_and_can_be_undone():
     app = open_app()
     sound(app.selectbox(key="knob_dataset").set_value("cifar10").run())
@@ -335,21 +363,32 @@ def test_the_curves_hold_both_phases(model):
 
 
 def test_an_earlier_run_can_be_raced_against(model):
-    earlier = make_finished_run(model)
+    earlier = make_finished_run(model, validation_accuracy=0.5)
     make_finished_run(model)
     app = open_app()
     assert len(charts_of(app)["loss"]["data"]) == 2
     sound(app.selectbox(key="ghost").set_value(earlier.id).run())
     assert len(charts_of(app)["loss"]["data"]) == 3
+    sound(app.selectbox(key="run_choice").set_value(earlier.id).run())  # nobody races against itself
+    assert len(charts_of(app)["loss"]["data"]) == 2
 
 
 def test_the_address_decides_which_run_is_shown(model):
-    older, newer = make_finished_run(model), make_finished_run(model)
+    older, newer = make_finished_run(model, validation_accuracy=0.5), make_finished_run(model)
     assert open_app().selectbox(key="run_choice").value == newer.id
     app = open_app(run=older.id)
     assert app.selectbox(key="run_choice").value == older.id
     sound(app.selectbox(key="run_choice").set_value(newer.id).run())
     assert app.query_params["run"] == newer.id
+
+
+def test_runs_that_look_alike_can_be_told_apart(model):
+    chosen = [make_finished_run(model).id for _ in range(3)]
+    app = open_app()
+    assert len(set(app.selectbox(key="run_choice").options)) == 3
+    for run_id in chosen:
+        sound(app.selectbox(key="run_choice").set_value(run_id).run())
+        assert app.query_params["run"] == run_id
 
 
 def test_the_settings_of_a_run_can_be_taken_over(model):
@@ -498,7 +537,7 @@ def test_the_crop_changes_what_the_network_sees(classify):
 
 
 def test_the_newest_run_classifies_unless_the_address_names_another(model):
-    older, newer = make_finished_run(model), make_finished_run(model)
+    older, newer = make_finished_run(model, validation_accuracy=0.5), make_finished_run(model)
     assert open_app(CLASSIFY).selectbox(key="model").value == newer.id
     assert open_app(CLASSIFY, model=older.id).selectbox(key="model").value == older.id
     assert open_app(CLASSIFY, model="../../etc").selectbox(key="model").value == newer.id
@@ -506,7 +545,7 @@ def test_the_newest_run_classifies_unless_the_address_names_another(model):
 
 def test_a_damaged_model_is_said_in_a_sentence_and_another_can_be_chosen(model):
     good = make_finished_run(model)
-    make_finished_run(b"no model")
+    make_finished_run(b"no model", validation_accuracy=0.5)
     app = open_app(CLASSIFY)
     assert "not a usable LiteRT model" in texts(app.error)
     sound(app.selectbox(key="model").set_value(good.id).run())

@@ -39,7 +39,7 @@ class StopWatch(keras.callbacks.Callback):
 
 
 class NanWatch(keras.callbacks.Callback):
-    """Ends `fit` at the first step whose loss is not finite, by raising TrainingError: no later epoch can be any use."""
+    """Ends `fit` at the first step whose loss is not finite, by raising TrainingError: nothing good can follow."""
 
     def __init__(self, phase: str) -> None:
         super().__init__()

@@ -14,6 +14,7 @@ import psutil
 
 from cifar_core import litert
 from cifar_core.errors import RunError
+from cifar_core.evaluation import Predictions
 from cifar_core.runs import Run, write_json
 from cifar_core.training import model
 from cifar_core.training.checkpoint import Progress
@@ -65,37 +66,31 @@ def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, j
     """Save `network`, which holds the best weights, evaluate it, and return the run's figures."""
     journal.say("running", stage="export")
     network.save(run.path / "best.keras")
-    classifier, content = _export(run, inputs, network)
+    classifier = _export(run, inputs, network)
+    difference = _difference(network, classifier, inputs)
     journal.say("running", stage="evaluate")
-    dataset = inputs.dataset
-    validation_labels = dataset.train_labels[inputs.validation_rows]
-    validation = _classify(classifier, dataset.train_images[inputs.validation_rows], journal, "validation")
-    test = _classify(classifier, dataset.test_images, journal, "test")
+    dataset, rows = inputs.dataset, inputs.validation_rows
+    validation = _classify(classifier, dataset.train_images[rows], dataset.train_labels[rows], journal, "validation")
+    test = _classify(classifier, dataset.test_images, dataset.test_labels, journal, "test")
     np.savez_compressed(
         run.path / "evaluation.npz",
-        validation_rows=inputs.validation_rows,
-        validation_labels=validation_labels,
-        validation_probabilities=validation,
-        test_labels=dataset.test_labels,
-        test_probabilities=test,
+        validation_rows=rows,
+        validation_labels=validation.labels,
+        validation_probabilities=validation.probabilities,
+        test_labels=test.labels,
+        test_probabilities=test.probabilities,
     )
-    images = (dataset.train_images[inputs.train_rows[:_CHECKED_IMAGES]]).astype(np.float32)
-    difference = float(
-        np.abs(network.predict(images, verbose=0) - classifier.run(images.astype(np.uint8))["probabilities"]).max()
-    )
-    if difference > TOLERANCE:
-        raise RunError(f"model.tflite differs from best.keras by {difference:.1e}, expected at most {TOLERANCE:.0e}.")
     return {
-        "validation_accuracy": accuracy(validation, validation_labels),
-        "validation_loss": cross_entropy(validation, validation_labels),
-        "validation_images": len(validation),
-        "test_accuracy": accuracy(test, dataset.test_labels),
-        "test_loss": cross_entropy(test, dataset.test_labels),
-        "test_images": len(test),
+        "validation_accuracy": validation.accuracy,
+        "validation_loss": validation.loss,
+        "validation_images": len(validation.labels),
+        "test_accuracy": test.accuracy,
+        "test_loss": test.loss,
+        "test_images": len(test.labels),
         "best_phase": progress.best_phase,
         "best_epoch": progress.best_epoch,
         "parameters": network.count_params(),
-        "model_bytes": len(content),
+        "model_bytes": (run.path / "model.tflite").stat().st_size,
         "litert_max_difference": difference,
         "dataset": dataset.label,
         "weights": inputs.weights.label,
@@ -103,17 +98,8 @@ def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, j
     }
 
 
-def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share of images (0..1) whose most probable class is the labelled one."""
-    return float((probabilities.argmax(axis=1) == labels).mean())
-
-
-def cross_entropy(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the mean negative log-likelihood in nats."""
-    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
-
-
-def _export(run: Run, inputs: Inputs, network: keras.Model) -> tuple[litert.Network, bytes]:
+def _export(run: Run, inputs: Inputs, network: keras.Model) -> litert.Network:
+    """Write model.tflite and return it, loaded."""
     config = inputs.config
     content = litert.build(
         model.named_weights(network), config.alpha, config.image_size, config.scaling, ("pooled", "probabilities")
@@ -121,16 +107,27 @@ def _export(run: Run, inputs: Inputs, network: keras.Model) -> tuple[litert.Netw
     temporary = run.path / ".model.tflite"
     temporary.write_bytes(content)
     temporary.replace(run.path / "model.tflite")
-    return litert.Network(content), content
+    return litert.Network(content)
 
 
-def _classify(network: litert.Network, images: np.ndarray, journal: Journal, name: str) -> np.ndarray:
-    """Return probabilities float32 (n, 10)."""
+def _difference(network: keras.Model, classifier: litert.Network, inputs: Inputs) -> float:
+    """Return by how much the two models' probabilities differ at most. Raises RunError if that is too much."""
+    images = inputs.dataset.train_images[inputs.train_rows[:_CHECKED_IMAGES]]
+    expected = network.predict(images.astype(np.float32), verbose=0)
+    difference = float(np.abs(expected - classifier.run(images)["probabilities"]).max())
+    if not difference <= TOLERANCE:
+        raise RunError(f"model.tflite differs from best.keras by {difference:.1e}, expected at most {TOLERANCE:.0e}.")
+    return difference
+
+
+def _classify(
+    network: litert.Network, images: np.ndarray, labels: np.ndarray, journal: Journal, name: str
+) -> Predictions:
     since, parts = journal.seconds, []
     for start in range(0, len(images), _CHUNK):
         journal.progress(name, start, len(images), since)
         parts.append(network.run(images[start : start + _CHUNK])["probabilities"])
-    return np.concatenate(parts)
+    return Predictions(labels, np.concatenate(parts))
 
 
 def _processor() -> str:

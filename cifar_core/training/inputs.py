@@ -68,8 +68,8 @@ class Inputs:
     """
 
     def __init__(self, config: TrainConfig, journal: Journal) -> None:
-        self.config, self.journal = config, journal
-        self.dataset = data.load(config.dataset)
+        self.config, self.journal, since = config, journal, journal.seconds
+        self.dataset = data.load(config.dataset, lambda done, total: journal.progress("draw", done, total, since))
         self.weights = weights.load(config.weights, config.alpha, config.image_size, config.seed)
         self.train_rows, self.validation_rows = data.split(
             self.dataset.train_labels, config.train_images, config.validation_fraction, config.seed

@@ -76,7 +76,7 @@ def _work(run: Run) -> int:
 
 
 def _training_slot(run: Run, journal: Journal) -> AbstractContextManager[object]:
-    """Wait until this run is the first in the queue and the slot is free; return the slot, held until the block ends."""
+    """Wait until this run is the first in the queue and the slot is free; return it, held."""
     slot = FileLock(runs.runs_dir() / ".slot")
     while True:
         journal.check_stop()

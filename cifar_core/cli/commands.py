@@ -15,12 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cifar_core import describe, runs
+from cifar_core import runs
+from cifar_core.cli import describe
+from cifar_core.cli.terminal import PROGRAM, Screen, complain, native_messages_hidden, number, percent, table
 from cifar_core.config import KNOBS, preset
 from cifar_core.errors import ImageError
 from cifar_core.names import quoted, shown_name
 from cifar_core.runs import Run
-from cifar_core.terminal import PROGRAM, Screen, complain, native_messages_hidden, number, percent, table
 
 if TYPE_CHECKING:
     from cifar_core.classifier import Classifier
@@ -34,7 +35,7 @@ _SURE = 0.01  # less probable classes are not mentioned beside the best
 def train(arguments: Namespace) -> int:
     """Start a run and, unless it is to be detached, follow it to its end."""
     from cifar_core import launch
-    from cifar_core.follow import follow
+    from cifar_core.cli.follow import follow
 
     chosen = {name: getattr(arguments, name) for name in KNOBS}
     changes = {name: KNOBS[name].parse(text) for name, text in chosen.items() if text is not None}

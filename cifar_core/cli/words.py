@@ -15,10 +15,10 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cifar_core import commands
+from cifar_core.cli import commands
+from cifar_core.cli.terminal import PROGRAM, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob
 from cifar_core.errors import CifarError, ConfigError
-from cifar_core.terminal import PROGRAM, complain
 
 Command = Callable[[argparse.Namespace], int]
 

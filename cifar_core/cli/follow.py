@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from cifar_core import describe, launch
+from cifar_core import launch
+from cifar_core.cli import describe
+from cifar_core.cli.terminal import Screen, duration, number, percent
 from cifar_core.runs import LIVE_STATES, Run, read_rows
-from cifar_core.terminal import Screen, duration, number, percent
 
 _POLL_SECONDS = 0.2
 _STAGES = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from cifar_core import errors, runs
+from cifar_core.cli.terminal import PROGRAM, duration, is_number, number, percent
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.names import shown_name
 from cifar_core.runs import Run
-from cifar_core.terminal import PROGRAM, duration, is_number, number, percent
 
 TABLE_HEAD = ("id", "state", "α", "size", "images", "validation", "test", "data")
 _MACHINE = ("python", "backend", "system", "processor", "cores")

@@ -1,0 +1,136 @@
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from conftest import Interruption
+
+from cifar_core.config import TrainConfig
+from cifar_core.errors import RunError
+from cifar_core.runs import Run, create
+from cifar_core.training import checkpoint, worker
+
+Train = Callable[[TrainConfig], Run]
+STEPS = 13  # an epoch: 800 images in batches of 64
+CLOCKS = ("elapsed_seconds", "epoch_seconds", "images_per_second", "seconds_left")
+
+
+def epochs(run: Run) -> list[dict[str, Any]]:
+    """The epochs' rows without what a clock says."""
+    rows = [row for row in run.metrics() if row["kind"] == "epoch"]
+    return [{name: value for name, value in row.items() if name not in CLOCKS} for row in rows]
+
+
+def assert_same(run: Run, other: Run) -> None:
+    """Both ended with the same numbers, bit for bit."""
+    assert epochs(run) == epochs(other)
+    one, two = (checkpoint.load(each.path / "checkpoint.npz") for each in (run, other))
+    assert one is not None
+    assert two is not None
+    for mine, its in ((one.model, two.model), (one.optimizer, two.optimizer)):
+        assert all(np.array_equal(a, b) for a, b in zip(mine, its, strict=True))
+    assert all(np.array_equal(one.best[name], two.best[name]) for name in two.best)
+    first, second = (dataclasses.replace(each.progress, elapsed_seconds=0, rows=[]) for each in (one, two))
+    assert first == second
+    for mine, its in zip(*(saved_weights(each) for each in (run, other)), strict=True):
+        assert np.array_equal(mine, its)
+    figures = ("test_accuracy", "test_loss", "validation_accuracy", "validation_loss", "best_phase", "best_epoch")
+    assert {name: run.result[name] for name in figures} == {name: other.result[name] for name in figures}
+
+
+def saved_weights(run: Run) -> list[np.ndarray]:
+    return keras.models.load_model(run.path / "best.keras").get_weights()
+
+
+def test_a_run_interrupted_everywhere_equals_an_undisturbed_one(
+    tiny_config: TrainConfig, train: Train, interrupt: Interruption
+) -> None:
+    config = dataclasses.replace(tiny_config, head_epochs=3, fine_tune_epochs=3, reduce_patience=1)
+    run = create(config)
+    interrupt.at_stage(run, "features")
+    interrupt.in_batch(run, STEPS // 2)  # before there is a checkpoint
+    interrupt.in_batch(run, STEPS + 4)  # in the second epoch of the head
+    assert [row["epoch"] for row in epochs(run)] == [1]
+    interrupt.at_stage(run, "fine_tune")  # between the phases
+    interrupt.in_batch(run, 2 * STEPS + 1)  # in the last epoch of fine-tuning
+    assert [(row["phase"], row["epoch"]) for row in epochs(run)] == [
+        *(("head", number) for number in (1, 2, 3)),
+        *(("fine_tune", number) for number in (1, 2)),
+    ]
+    interrupt.at_stage(run, "export")
+    interrupt.at_stage(run, "evaluate")
+    assert worker.main(str(run.path)) == 0
+    assert_same(run, train(config))
+
+
+@pytest.mark.parametrize("place", ["head", "fine_tune"])
+def test_a_run_end_to_end_with_a_cosine_equals_an_undisturbed_one(
+    tiny_config: TrainConfig, train: Train, interrupt: Interruption, place: str
+) -> None:
+    config = dataclasses.replace(
+        tiny_config, views=0, schedule="cosine", optimizer="adamw", batch_norm="adapt", label_smoothing=0.1
+    )
+    run = create(config)
+    interrupt.in_batch(run, {"head": STEPS + 4, "fine_tune": 3 * STEPS + 4}[place])
+    assert worker.main(str(run.path)) == 0
+    assert_same(run, train(config))
+
+
+def test_early_stopping_remembers_the_epochs_before_the_interruption(
+    tiny_config: TrainConfig, train: Train, interrupt: Interruption, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(
+        tiny_config, head_epochs=8, head_learning_rate=1e-5, fine_tune_epochs=0, early_stopping_patience=3
+    )
+    undisturbed = train(config)
+    ended = len(epochs(undisturbed))
+    assert ended < 8  # else nothing is tested
+    run = create(config)
+    interrupt.in_batch(run, (ended - 1) * STEPS + 2)
+    assert worker.main(str(run.path)) == 0
+    assert_same(run, undisturbed)
+
+
+def test_the_seed_decides_the_curve(tiny_config: TrainConfig, train: Train) -> None:
+    config = dataclasses.replace(tiny_config, fine_tune_epochs=0)
+    one, again, other = (train(dataclasses.replace(config, seed=seed)) for seed in (1, 1, 2))
+    assert_same(one, again)
+    assert epochs(other) != epochs(one)
+
+
+def test_metrics_are_complete_and_without_gaps_after_a_resume(
+    tiny_config: TrainConfig, interrupt: Interruption
+) -> None:
+    run = create(tiny_config)
+    interrupt.in_batch(run, 3 * STEPS + 4)
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "step", "epo')  # as a power cut leaves it
+    assert worker.main(str(run.path)) == 0
+    rows = run.metrics()
+    assert [(row["phase"], row["epoch"]) for row in rows if row["kind"] == "epoch"] == [
+        ("head", 1),
+        ("head", 2),
+        ("fine_tune", 1),
+        ("fine_tune", 2),
+    ]
+    clock = [row["elapsed_seconds"] for row in rows]
+    assert clock == sorted(clock)
+    places = [
+        (["head", "fine_tune"].index(row["phase"]), row["epoch"], row.get("step", STEPS + 1))
+        for row in rows
+        if row["kind"] in ("step", "epoch")
+    ]
+    assert places == sorted(set(places))
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04" + b"\0" * 100])
+def test_a_damaged_checkpoint_is_a_sentence(
+    tiny_config: TrainConfig, small_data: Any, content: bytes, interrupt: Interruption
+) -> None:
+    run = create(tiny_config)
+    (run.path / "checkpoint.npz").write_bytes(content)
+    assert worker.main(str(run.path)) == 2
+    assert run.status["error"]["type"] == RunError.__name__
+    assert "checkpoint.npz is damaged" in run.status["error"]["message"]
