@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same seed would give other pixels; stored views of another version are not used."""
 
 _MOST_IMAGES = 65_536
@@ -67,8 +67,14 @@ def augment(images: np.ndarray, positions: np.ndarray, strength: float, seed: in
 
 @functools.lru_cache(maxsize=4)
 def _draws(seed: int, view: int) -> np.ndarray:
-    """Return six numbers in -1..1 for every place in the data set, float64 (65536, 6)."""
-    return np.random.default_rng([seed, view]).uniform(-1, 1, (_MOST_IMAGES, 6))
+    """Return six numbers in -1..1 for every place in the data set, float64 (65536, 6).
+
+    The fifth decides about mirroring and changes its sign from an even view to the next, so that two views show
+    every image both ways (alternating flip, Jordan 2024, arXiv:2404.00498).
+    """
+    draws = np.random.default_rng([seed, view]).uniform(-1, 1, (_MOST_IMAGES, 6))
+    draws[:, 4] = _draws(seed, view - 1)[:, 4] * -1 if view % 2 else draws[:, 4]
+    return draws
 
 
 def _border(limit: Ranges, side: int) -> int:
@@ -94,4 +100,4 @@ def _matrices(draws: np.ndarray, limit: Ranges, side: int, pad: int) -> np.ndarr
 
 def _transform(padded: np.ndarray, matrix: list[float], side: int) -> np.ndarray:
     image = Image.fromarray(padded)
-    return np.asarray(image.transform((side, side), Image.Transform.AFFINE, tuple(matrix), Image.Resampling.BILINEAR))
+    return np.asarray(image.transform((side, side), Image.Transform.AFFINE, tuple(matrix), Image.Resampling.BICUBIC))

@@ -1,16 +1,15 @@
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from interruption import Interruption
 
 from cifar_core import runs, weights
 from cifar_core.config import TrainConfig
 from cifar_core.runs import Run
-from cifar_core.training import callbacks, worker
-from cifar_core.training.journal import Journal, Stopped
+from cifar_core.training import worker
 from cifar_core.weights import Weights
 
 KERAS_AND_NUMPY = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
@@ -65,42 +64,6 @@ def train(small_data: Path) -> Callable[[TrainConfig], Run]:
         return run
 
     return finish
-
-
-class Interruption:
-    """Ends a training as a stop does, at a place of choice; nothing of the process is left behind but its files."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
-
-    def in_batch(self, run: Run, number: int) -> None:
-        """Start or resume `run` and stop it after `number` training steps."""
-        left = number
-
-        def count(watch: callbacks.StopWatch, *_: Any) -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                raise Stopped
-
-        self._stopped(run, callbacks.StopWatch, "on_train_batch_end", count)
-
-    def at_stage(self, run: Run, stage: str) -> None:
-        """Start or resume `run` and stop it when `stage` is about to begin."""
-        really_say = Journal.say
-
-        def say(journal: Journal, state: str, **more: Any) -> None:
-            if more.get("stage") == stage:
-                raise Stopped
-            really_say(journal, state, **more)
-
-        self._stopped(run, Journal, "say", say)
-
-    def _stopped(self, run: Run, place: type, name: str, replacement: Callable[..., None]) -> None:
-        with self._monkeypatch.context() as patch:
-            patch.setattr(place, name, replacement)
-            assert worker.main(str(run.path)) == 0
-        assert run.state == "stopped", run.status
 
 
 @pytest.fixture

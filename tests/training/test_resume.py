@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from conftest import Interruption
+from interruption import Interruption
 
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError

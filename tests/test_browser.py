@@ -1,0 +1,181 @@
+"""The app as a person meets it: the README's command, a real Chromium, a real training."""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from corpus import encoded, scene
+
+from cifar_core import launch, runs
+from cifar_core.data import CLASSES
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+
+APP = Path(__file__).resolve().parent.parent / "app.py"
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+PATIENCE = 120  # seconds for what takes a few on a machine that nobody shares
+RENDER = 3  # seconds from a state on the disk to the same state on the screen
+COMPLAINT = re.compile(r"warn|error|traceback|exception|deprecat", re.IGNORECASE)
+
+POINTS = """() => {
+    const plots = [...document.querySelectorAll('.js-plotly-plot')];
+    const plot = plots.find(p => p.layout?.title?.text === 'Accuracy');
+    return plot?._fullData?.find(trace => trace.name === 'training')?.x?.length ?? 0;
+}"""
+BARS = """() => {
+    const plots = [...document.querySelectorAll('.js-plotly-plot')];
+    const bars = plots.find(p => p.layout?.title?.text === 'Probabilities')?._fullData?.[0];
+    return bars ? {x: [...bars.x], y: [...bars.y]} : null;
+}"""
+
+
+@dataclass
+class Server:
+    """A running app. `log` is the file that its terminal output goes to."""
+
+    address: str
+    log: Path
+
+
+@pytest.fixture
+def server(small_data, tmp_path):
+    """The app started by the README's command, on a machine without CIFAR-10 and without runs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address, log = f"http://localhost:{port}", tmp_path / "terminal.log"
+    command = [sys.executable, "-m", "streamlit", "run", APP.name, "--server.port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=APP.parent, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    try:
+        wait_until_up(address, process)
+        yield Server(address, log)
+    finally:
+        process.terminate()
+        process.wait(20)
+        for run in runs.list_runs():
+            launch.stop(run)
+
+
+def wait_until_up(address: str, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"The server did not answer; it ended with {process.poll()}.")
+
+
+@pytest.fixture
+def page(server):
+    """An empty tab. `page.complaints` collects what its console says of errors."""
+    with playwright.sync_playwright() as chromium:
+        browser = chromium.chromium.launch(
+            executable_path=CHROMIUM, args=[*QUIET, "--disable-sync", "--no-first-run"], timeout=PATIENCE * 1000
+        )
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(PATIENCE * 1000)
+        page.complaints = []
+        page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        yield page
+        browser.close()
+
+
+def see(page, text: str | re.Pattern, seconds: float = PATIENCE) -> None:
+    """Wait until `text` is on the screen."""
+    playwright.expect(page.get_by_text(text).first).to_be_visible(timeout=seconds * 1000)
+
+
+def choose(page, knob: str, value: str) -> None:
+    page.get_by_role("combobox", name=re.compile(knob)).click()
+    page.get_by_role("option", name=value, exact=True).click()
+
+
+def slide_to_the_end(page, group: str, knob: str) -> None:
+    slider = page.get_by_role("slider", name=re.compile(knob))
+    if not slider.is_visible():
+        page.locator("summary", has_text=group).click()
+    slider.press("End")
+
+
+def wait_for_more_points(page, than: int) -> int:
+    page.wait_for_function(f"({POINTS})() > {than}")
+    return page.evaluate(POINTS)
+
+
+def press(page, button: str) -> None:
+    page.get_by_role("button", name=button, exact=True).click()
+
+
+def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, tmp_path):
+    page.goto(server.address)
+    see(page, re.compile("generated images, not CIFAR-10", re.IGNORECASE))
+    choose(page, "Image size", "32 px")
+    choose(page, "Weights", "random")
+    # Long enough that everything below happens while it trains.
+    slide_to_the_end(page, "Phase 1", "Head epochs")
+    slide_to_the_end(page, "Optimisation", "Early stopping patience")
+    press(page, "Start training")
+
+    first = wait_for_more_points(page, than=0)
+    second = wait_for_more_points(page, than=first)
+    (run,) = runs.list_runs()
+    assert f"run={run.id}" in page.url
+    assert (run.config.image_size, run.config.weights, run.config.head_epochs) == (32, "random", 100)
+
+    page.reload()
+    third = wait_for_more_points(page, than=second)
+    wait_for_more_points(page, than=third)
+    assert f"run={run.id}" in page.url
+    assert [run.id for run in runs.list_runs()] == [run.id]
+
+    pressed = time.monotonic()
+    press(page, "Stop")
+    see(page, re.compile("^Stopped"))
+    assert time.monotonic() - pressed < 3 + RENDER
+    assert (run.state, run.is_alive) == ("stopped", False)
+
+    press(page, "Resume")
+    see(page, re.compile("^Phase 1"))
+    see(page, re.compile("^Phase 2"))
+    see(page, re.compile("^Finished after"))
+    see(page, "Test accuracy")
+    assert run.state == "finished"
+
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(encoded(scene(size=(120, 90)), "PNG"))
+    page.get_by_role("link", name="Classify").click()
+    see(page, re.compile("generated images, not CIFAR-10"))
+    page.locator("input[type=file]").set_input_files(picture)
+    page.wait_for_function(BARS)
+    bars = page.evaluate(BARS)
+    assert sorted(bars["y"]) == sorted(CLASSES)
+    assert sorted(bars["x"]) == bars["x"]
+    assert sum(bars["x"]) == pytest.approx(1, abs=1e-4)
+
+    assert page.complaints == []
+    assert not COMPLAINT.search(server.log.read_text()), server.log.read_text()
+
+
+def test_a_fresh_server_may_first_be_asked_for_any_page(server, page):
+    page.goto(f"{server.address}/classify")
+    see(page, "Classify a picture")
+    assert page.get_by_test_id("stTopNavLink").all_inner_texts() == ["Train", "Classify"]
+    assert page.get_by_test_id("stSidebarNavLink").count() == 0
+    assert page.complaints == []

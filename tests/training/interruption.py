@@ -1,0 +1,44 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cifar_core.runs import Run
+from cifar_core.training import callbacks, worker
+from cifar_core.training.journal import Journal, Stopped
+
+
+class Interruption:
+    """Ends a training as a stop does, at a place of choice; nothing of the process is left behind but its files."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def in_batch(self, run: Run, number: int) -> None:
+        """Start or resume `run` and stop it after `number` training steps."""
+        left = number
+
+        def count(watch: callbacks.StopWatch, *_: Any) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise Stopped
+
+        self._stopped(run, callbacks.StopWatch, "on_train_batch_end", count)
+
+    def at_stage(self, run: Run, stage: str) -> None:
+        """Start or resume `run` and stop it when `stage` is about to begin."""
+        really_say = Journal.say
+
+        def say(journal: Journal, state: str, **more: Any) -> None:
+            if more.get("stage") == stage:
+                raise Stopped
+            really_say(journal, state, **more)
+
+        self._stopped(run, Journal, "say", say)
+
+    def _stopped(self, run: Run, place: type, name: str, replacement: Callable[..., None]) -> None:
+        with self._monkeypatch.context() as patch:
+            patch.setattr(place, name, replacement)
+            assert worker.main(str(run.path)) == 0
+        assert run.state == "stopped", run.status
