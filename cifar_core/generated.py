@@ -27,7 +27,7 @@ SCENES: dict[str, tuple[tuple[Colour, ...], float, float]] = {
     "room": (palette("cdbea5 beaa91 8c6446 78553c"), 0.4, 0.8),
     "sand": (palette("a0c3d7 cdd2cd cdb98c b49b73"), 0.2, 0.6),
     "studio": (palette("ebebeb d7d7d7 d2d2d2 bebebe"), 0.5, 0.9),
-    "night": (palette("191e32 3c3c4b 323237 232628"), 0.3, 0.8),
+    "night": (palette("323c5a 646478 55555a 44484c"), 0.3, 0.8),
 }
 ANY_SCENE = 0.35  # the share of figures whose scene says nothing of their class
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from cifar_core import generated
 from cifar_core.canvas import Canvas
-from cifar_core.names import CLASSES
+from cifar_core.data import CLASSES
 
 TRAIN, TEST = 1000, 500
 

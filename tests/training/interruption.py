@@ -18,7 +18,7 @@ class Interruption:
         """Start or resume `run` and stop it after `number` training steps."""
         left = number
 
-        def count(watch: callbacks.StopWatch, *_: Any) -> None:
+        def count(watch: callbacks.StopWatch, batch: int, **_: Any) -> None:
             nonlocal left
             left -= 1
             if left == 0:
