@@ -3,6 +3,9 @@
 They stand in wherever CIFAR-10 cannot be had, so that training, pages and tests work on any machine. Every image
 is a scene, a figure (`drawings`) in some pose and colour, things behind and before it, and a camera's faults. A
 class is a matter of shape: scenes, colours and sizes overlap between classes.
+
+Measured on 2026-11-22 with 4,000 images for training, 1,000 for validation, seeds 1 and 2: a head on the frozen
+ImageNet trunk at 96 px reaches 0.88 and 0.87 at alpha 0.5, 0.90 and 0.88 at 1.0, 0.79 and 0.77 at 0.35.
 """
 
 from collections.abc import Callable
@@ -13,7 +16,7 @@ from PIL import Image, ImageFilter
 from cifar_core import drawings
 from cifar_core.canvas import SCALE, SIZE, Canvas, Colour, palette, tint
 
-VERSION = 2  # another number whenever a pixel changes: stored images are known by it
+VERSION = 3  # another number whenever a pixel changes: stored images are known by it
 TRAIN_IMAGES = 12_000
 TEST_IMAGES = 2_000
 

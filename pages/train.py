@@ -133,7 +133,7 @@ def run_panel(run: Run) -> None:
     """Draw one run: state, progress, buttons, curves, figures. Runs by itself while the run lives."""
     status = run.status
     state = status["state"]
-    if st.session_state.get("live") and state not in LIVE_STATES:
+    if st.session_state.get("live") != (state in LIVE_STATES):  # it ended, or was resumed: poll no more, or again
         st.rerun()
     rows, drawn = figures(run.id, stamp(run), st.session_state.get("ghost"))
     top, buttons = st.columns([4, 1.3], vertical_alignment="center")

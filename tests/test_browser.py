@@ -26,7 +26,7 @@ pytestmark = [
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-PATIENCE = 120  # seconds for what takes a few on a machine that nobody shares
+PATIENCE = 300  # seconds for what takes half a minute at most on a machine that nobody shares
 RENDER = 3  # seconds from a state on the disk to the same state on the screen
 COMPLAINT = re.compile(r"warn|error|traceback|exception|deprecat", re.IGNORECASE)
 
@@ -159,11 +159,10 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, 
     assert (run.state, run.is_alive) == ("stopped", False)
 
     press(page, "Resume")
-    see(page, re.compile("^Phase 1"))
-    see(page, re.compile("^Phase 2"))
     see(page, re.compile("^Finished after"))
     see(page, "Test accuracy")
-    assert run.state == "finished"
+    epochs = [(row["phase"], row["epoch"]) for row in run.metrics() if row["kind"] == "epoch"]
+    assert epochs == [("head", n) for n in range(1, 101)] + [("fine_tune", n) for n in range(1, 5)]
 
     picture = tmp_path / "picture.png"
     picture.write_bytes(encoded(scene(size=(120, 90)), "PNG"))
