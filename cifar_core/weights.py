@@ -192,14 +192,18 @@ def _bundled(alpha: float) -> Weights:
 
 
 def _random(alpha: float, seed: int) -> Weights:
-    """Glorot-uniform kernels and neutral batch norm, as Keras starts a network (Glorot & Bengio 2010)."""
+    """Kernels that keep the size of what passes through them, and neutral batch norm (He et al. 2015).
+
+    Keras's own start (Glorot) relies on batch norm to undo its shrinking; with batch norm in inference mode, as in a
+    frozen base, the features would fade to 1e-11.
+    """
     rng = np.random.default_rng([seed, 0xC1FA])
     named = {}
     for name, shape in base_shapes(alpha).items():
         if name.endswith("/kernel"):
-            window = shape[0] * shape[1]
-            limit = np.sqrt(6 / (window * shape[2] + window * shape[3]))
-            named[name] = rng.uniform(-limit, limit, shape).astype(np.float32)
+            gain = 1.0 if "_project/" in name else 2.0  # a ReLU follows all but the projections
+            spread = np.sqrt(gain / (shape[0] * shape[1] * (1 if "_depthwise/" in name else shape[2])))
+            named[name] = rng.normal(0, spread, shape).astype(np.float32)
         else:
             named[name] = np.full(shape, name.endswith(("/gamma", "/moving_variance")), np.float32)
     return Weights("random", f"random numbers (seed {seed})", named, fingerprint(named))
