@@ -94,5 +94,13 @@ def test_the_same_seed_gives_the_pixels_of_this_version() -> None:
     """If this fails, `augment.VERSION` has to be raised: stored views are of the old pixels."""
     ramp = np.arange(32 * 32 * 3, dtype=np.uint32).reshape(1, 32, 32, 3) % 251
     changed = augment.augment(ramp.astype(np.uint8), np.array([5]), 1.0, 1, 3)
-    assert augment.VERSION == 1
-    assert changed[0, ::16, ::16, 0].tolist() == [[110, 136], [46, 25]]
+    assert augment.VERSION == 2
+    assert changed[0, ::16, ::16, 0].tolist() == [[96, 144], [35, 10]]
+
+
+def test_two_views_show_an_image_both_ways() -> None:
+    left = np.zeros((50, 32, 32, 3), np.uint8)
+    left[:, :, :16] = 255
+    positions = np.arange(50)
+    bright_left = [augment.augment(left, positions, 0.25, 7, view)[:, :, :8].mean((1, 2, 3)) > 128 for view in (0, 1)]
+    assert (bright_left[0] != bright_left[1]).all()
