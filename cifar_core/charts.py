@@ -17,7 +17,7 @@ TRAINING, VALIDATION = "#2b7bba", "#e8871e"
 PHASE_COLOURS = {"head": "#8a94a6", "fine_tune": "#8e5fc0"}
 PHASE_NAMES = {"head": "Head", "fine_tune": "Fine-tuning"}
 CORRECT, WRONG = "#1b9e77", "#c2410c"
-MOST_POINTS = 500
+MOST_POINTS = 160  # of a line: as many as can be told apart, and few enough to calm a step's noise
 _NEEDED = {
     "step": ("epoch", "step", "steps", "accuracy", "loss", "learning_rate", "images_per_second"),
     "epoch": ("epoch", "validation_accuracy", "validation_loss"),
@@ -141,8 +141,8 @@ def small_figure(run: Curves, name: str, height: int = 220) -> go.Figure:
     if name == "learning_rate":
         _style(figure, "Learning rate", "epoch", "step size", height)
         figure.update_yaxes(type="log", dtick=1, exponentformat="power")
-        if not len(curve.x):
-            figure.update_yaxes(range=[-5, -2])
+        top = np.log10(curve.y.max()) if len(curve.y) else -2.0
+        figure.update_yaxes(range=[top - 3, top + 0.2])
     else:
         _style(figure, "Throughput", "epoch", "images per second", height)
         figure.update_yaxes(rangemode="tozero")
@@ -222,8 +222,8 @@ def _style(figure: go.Figure, title: str, x: str, y: str, height: int) -> None:
 
 
 def _thinned(name: str, x: np.ndarray, y: np.ndarray) -> Curve:
-    """Return at most MOST_POINTS of the points, the last one always among them."""
+    """Return at most MOST_POINTS points: the first, then means of equal stretches at their ends."""
     if len(x) > MOST_POINTS:
-        kept = np.linspace(0, len(x) - 1, MOST_POINTS).round().astype(int)
-        x, y = x[kept], y[kept]
+        stretches = [np.array([0]), *np.array_split(np.arange(1, len(x)), MOST_POINTS - 1)]
+        x, y = np.array([x[s[-1]] for s in stretches]), np.array([y[s].mean() for s in stretches])
     return Curve(name, x, y)
