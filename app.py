@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from cifar_core.errors import CifarError
 from pages import ui
 
 st.set_page_config(page_title="CIFAR Studio", page_icon="🐸", layout="wide", initial_sidebar_state=350)
@@ -14,7 +13,5 @@ page = st.navigation(
     position="top",
 )
 ui.style()
-try:
-    page.run()
-except CifarError as error:
-    ui.problem(error)
+ui.app_runs = True
+page.run()

@@ -153,7 +153,7 @@ def small_figure(run: Curves, name: str, height: int = 220) -> go.Figure:
 
 def probability_figure(probabilities: np.ndarray, classes: Sequence[str], height: int = 330) -> go.Figure:
     """Return sorted bars of one picture's ten probabilities, float (10,)."""
-    order = np.argsort(probabilities)
+    order = np.argsort(-probabilities, kind="stable")[::-1]  # of equals the first is on top, as argmax has it
     colours = [VALIDATION if i == order[-1] else PHASE_COLOURS["head"] for i in order]
     figure = go.Figure(
         go.Bar(

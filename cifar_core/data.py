@@ -98,6 +98,13 @@ def load(dataset: str = "auto", progress: DrawProgress | None = None) -> Dataset
     return _load(_choose(dataset)[0], progress)
 
 
+def sizes(dataset: str = "auto") -> tuple[int, int]:
+    """Return how many training and test images a data set has, without reading it. Raises as `load` does."""
+    if _choose(dataset)[0].kind == "generated":
+        return generated.TRAIN_IMAGES, generated.TEST_IMAGES
+    return 5 * batches.IMAGES_PER_BATCH, batches.IMAGES_PER_BATCH
+
+
 def samples(count: int, dataset: str = "auto", test: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Return the first `count` training (or test) images and labels of a data set, at once, even before it is drawn.
 

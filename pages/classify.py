@@ -126,4 +126,4 @@ def picture_row(number: int, name: str, image: Image.Image | None, seen: np.ndar
         )
 
 
-main()
+ui.run_page(main)

@@ -30,18 +30,14 @@ STAGES = {
 
 def main() -> None:
     """Draw the page."""
-    status = data.status()
     with st.sidebar:
         ui.preset_choice()
         start_place = st.container()
         config = ui.knobs()
     with start_place:
-        start_button(config, status)
-        if config is not None:
-            estimate = costs.estimate(config, status["train_images"], status["test_images"])
-            st.caption(f"{'About' if estimate.measured else 'Roughly'} {ui.seconds(estimate.seconds)} on this machine.")
-    ui.dataset_notice(status)
+        estimate = start_button(config)
     run = chosen_run()
+    ui.dataset_notice(data.status(), uses_generated(config, run))
     if run is None:
         welcome()
     else:
@@ -49,26 +45,47 @@ def main() -> None:
         st.session_state["live"] = live
         st.fragment(run_panel, run_every=POLL_SECONDS if live else None)(run)
         model_summary(run)
-    if config is not None:
+    if config is not None and estimate is not None:
         plan(config, estimate, expanded=run is None)
 
 
-def start_button(config: TrainConfig | None, status: dict[str, Any]) -> None:
-    """Start a run, or queue it behind the one that is running."""
+def start_button(config: TrainConfig | None) -> costs.Estimate | None:
+    """Start a run, or queue it behind the one that is running; return what it will cost, None if it cannot start."""
+    estimate, reason = None, ""
+    if config is not None:
+        try:
+            estimate = costs.estimate(config, *data.sizes(config.dataset))
+        except CifarError as error:
+            reason = str(error)
     st.button(
         "Start training",
         type="primary",
         icon=":material/play_arrow:",
         width="stretch",
-        disabled=config is None or bool(status["error"]),
+        disabled=estimate is None,
         on_click=start,
         args=(config,),
         key="start",
     )
-    if status["error"]:
-        st.error(ui.plain(status["error"]))
-    if "start_error" in st.session_state:
-        st.error(ui.plain(st.session_state.pop("start_error")))
+    if estimate is not None:
+        st.caption(f"{'About' if estimate.measured else 'Roughly'} {ui.seconds(estimate.seconds)} on this machine.")
+    for problem in (reason, st.session_state.pop("start_error", "")):
+        if problem:
+            st.error(ui.plain(problem))
+    return estimate
+
+
+def uses_generated(config: TrainConfig | None, run: Run | None) -> bool:
+    """Return whether the chosen knobs or the shown run name the generated images, or the run rests on them."""
+    chosen = config is not None and config.dataset == "generated"
+    if run is None:
+        return chosen
+    environment = runs.read_json(run.path / "environment.json").get("data")
+    rests = isinstance(environment, dict) and environment.get("name") == "generated"
+    try:
+        return chosen or rests or run.config.dataset == "generated"
+    except CifarError:
+        return chosen or rests
 
 
 def start(config: TrainConfig) -> None:
@@ -135,7 +152,7 @@ def run_panel(run: Run) -> None:
     state = status["state"]
     if st.session_state.get("live") != (state in LIVE_STATES):  # it ended, or was resumed: poll no more, or again
         st.rerun()
-    rows, drawn = figures(run.id, stamp(run), st.session_state.get("ghost"))
+    rows, drawn = figures(run.id, stamp(run), st.session_state.get("ghost"), state in LIVE_STATES)
     top, buttons = st.columns([4, 1.3], vertical_alignment="center")
     with top:
         progress_line(run, status, rows)
@@ -266,11 +283,13 @@ def stamp(run: Run) -> tuple[int, int]:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def figures(run_id: str, state: tuple[int, int], ghost_id: str | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def figures(
+    run_id: str, state: tuple[int, int], ghost_id: str | None, live: bool
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return a run's last row (in a list) and its figures; built once for each state of its metrics, for all people."""
     run = runs.Run(run_id)
     rows = charts.sound_rows(run.metrics())
-    curves = charts.curves(rows, planned_epochs(run))
+    curves = charts.curves(rows, planned_epochs(run) if live else {})
     ghost = charts.curves(runs.Run(ghost_id).metrics()) if ghost_id else None
     drawn = {
         metric: charts.metric_figure(curves, metric, ghost, "earlier run, validation")
@@ -281,9 +300,7 @@ def figures(run_id: str, state: tuple[int, int], ghost_id: str | None) -> tuple[
 
 
 def planned_epochs(run: Run) -> dict[str, int]:
-    """Return the epochs that each phase may take; none for a run that has ended."""
-    if run.state not in LIVE_STATES:
-        return {}
+    """Return the epochs that each phase may take."""
     try:
         config = run.config
     except RunError:  # damaged; its curves can be drawn all the same
@@ -325,4 +342,4 @@ def plan(config: TrainConfig, guess: costs.Estimate, expanded: bool) -> None:
         st.plotly_chart(charts.cost_figure(guess.stages), key="cost", config={"displayModeBar": False})
 
 
-main()
+ui.run_page(main)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import runpy
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,25 @@ STATE_LOOK = {
     "lost": (":material/link_off:", "red"),
 }
 _MARKDOWN = str.maketrans({character: "\\" + character for character in "\\`*_{}[]<>()#+-.!|~:$&"})
+
+
+app_runs = False
+"""Whether app.py has been run in this process."""
+
+
+def run_page(main: Callable[[], None]) -> None:
+    """Draw a page; what is a person's to mend becomes a sentence.
+
+    Streamlit takes a folder called pages for its older kind of app until app.py has declared its navigation, so a new
+    server that is first asked for a page runs that page's file alone: then app.py is run in its place.
+    """
+    if not app_runs:
+        runpy.run_path(str(Path(__file__).resolve().parent.parent / "app.py"))
+        return
+    try:
+        main()
+    except CifarError as error:
+        problem(error)
 
 
 def style() -> None:
@@ -67,7 +89,8 @@ def run_title(run: Run) -> str:
     except CifarError:
         shape = "damaged"
     stamp = run.id
-    return f"{stamp[4:6]}-{stamp[6:8]} {stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]} · {shape}{figure}"
+    clock = f"{stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]}.{stamp[15:18]}"  # to the millisecond: no two are alike
+    return f"{stamp[4:6]}-{stamp[6:8]} {clock} · {shape}{figure}"
 
 
 def seconds(value: float) -> str:
@@ -98,17 +121,25 @@ def enlarged(images: np.ndarray, factor: int = 3, gap: int = 1) -> Image.Image:
     return Image.fromarray(strip).resize((strip.shape[1] * factor, strip.shape[0] * factor), Image.Resampling.NEAREST)
 
 
-def dataset_notice(status: dict[str, Any]) -> None:
-    """Say loudly where images are not CIFAR-10, and offer to download them."""
-    if status["dataset"] != "generated":
+def dataset_notice(status: dict[str, Any], uses_generated: bool) -> None:
+    """Say loudly where images are not CIFAR-10, and offer to download them where they are not on this machine.
+
+    `uses_generated` is whether what the page shows rests on generated images though CIFAR-10 is here.
+    """
+    if status["error"]:
+        st.error(plain(status["error"]), icon=":material/error:")
+    missing = status["dataset"] == "generated"
+    if not missing and not uses_generated:
         return
     with st.container(border=True):
+        reason = "CIFAR-10 is not on this machine, so everything here" if missing else "What you see or have chosen"
         st.markdown(
-            ":material/draw: **Generated images, not CIFAR-10.** CIFAR-10 is not on this machine, so everything here "
-            "uses ten classes of pictures that the app draws itself. Figures on them say nothing about CIFAR-10."
+            f":material/draw: **Generated images, not CIFAR-10.** {reason} uses ten classes of pictures that the app "
+            "draws itself. Figures on them say nothing about CIFAR-10."
         )
-        running = status["download"]["running"]
-        st.fragment(_download, run_every=1.0 if running else None)()
+        if missing:
+            running = status["download"]["running"]
+            st.fragment(_download, run_every=1.0 if running else None)()
 
 
 def _download() -> None:

@@ -6,11 +6,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports Te
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from cifar_core import data, generated, runs
 from cifar_core.config import TrainConfig
 
 _DRAWN = 1_000
+
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ def test_strength_zero_changes_nothing(images: np.ndarray) -> None:
 
 
 @given(st.floats(0, 3), st.integers(0, 2_147_483_647), st.integers(0, 100))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_every_strength_gives_images(strength: float, seed: int, view: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
     changed = augment.augment(images, np.array([3, 65_535]), strength, seed, view)
@@ -48,7 +48,12 @@ def test_an_image_is_changed_the_same_way_whatever_its_batch(images: np.ndarray)
 def test_seed_view_place_and_strength_each_decide(images: np.ndarray) -> None:
     first = augment.augment(images, POSITIONS, 1.0, 1, 0)
     assert np.array_equal(augment.augment(images, POSITIONS, 1.0, 1, 0), first)
-    for arguments in ((POSITIONS, 1.0, 2, 0), (POSITIONS, 1.0, 1, 1), (POSITIONS + 1, 1.0, 1, 0), (POSITIONS, 0.5, 1, 0)):
+    for arguments in (
+        (POSITIONS, 1.0, 2, 0),
+        (POSITIONS, 1.0, 1, 1),
+        (POSITIONS + 1, 1.0, 1, 0),
+        (POSITIONS, 0.5, 1, 0),
+    ):
         changed = augment.augment(images, *arguments)
         assert all((changed[i] != first[i]).any() for i in range(len(images)))
 

@@ -167,7 +167,9 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, 
     see(page, re.compile("^Finished after"))
     see(page, "Test accuracy")
     epochs = [(row["phase"], row["epoch"]) for row in run.metrics() if row["kind"] == "epoch"]
-    assert epochs == [("head", n) for n in range(1, 101)] + [("fine_tune", n) for n in range(1, 5)]
+    assert epochs == [("head", n) for n in range(1, 101)] + [
+        ("fine_tune", n) for n in range(1, config.fine_tune_epochs + 1)
+    ]
 
     picture = tmp_path / "picture.png"
     picture.write_bytes(encoded(scene(size=(120, 90)), "PNG"))

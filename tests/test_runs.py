@@ -104,7 +104,9 @@ def test_no_id_is_taken_for_a_run_that_is_not_there(run_dir: Path, run_id: str) 
     assert len(str(caught.value)) < 1000
 
 
-def test_a_folder_that_cannot_hold_runs_is_a_sentence(tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_hold_runs_is_a_sentence(
+    tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs.runs_dir().write_text("a file")
     with pytest.raises(RunError, match="CIFAR_RUNS_DIR"):
         runs.create(tiny_config)
@@ -172,7 +174,17 @@ def test_states_after_the_worker_has_gone(run: Run, saved: str, state: str, stat
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"\xff\xfe", b"[]", b"null", b'"finished"', b'{"state": 7}', b'{"state": ["finished"]}', b"[" * 100_000],
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b'"finished"',
+        b'{"state": 7}',
+        b'{"state": ["finished"]}',
+        b"[" * 100_000,
+    ],
     ids=lambda content: repr(content[:20]),
 )
 def test_a_damaged_status_reads_as_lost(run: Run, content: bytes) -> None:
@@ -265,7 +277,8 @@ def test_any_metrics_file_gives_rows(run_dir: Path, lines: list[bytes]) -> None:
 
 
 @given(
-    st.lists(st.dictionaries(st.text(), st.integers() | st.text(), max_size=2), max_size=8), st.lists(st.integers(1, 40))
+    st.lists(st.dictionaries(st.text(), st.integers() | st.text(), max_size=2), max_size=8),
+    st.lists(st.integers(1, 40)),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_reading_as_the_file_grows_gives_every_row_once(

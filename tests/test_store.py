@@ -63,7 +63,12 @@ def test_an_entry_outlives_its_process_and_its_maker_may_be_another(entry: Entry
 
 
 @pytest.mark.parametrize(
-    "other", [({"name": "Features"}, ROWS, SHAPE), ({"name": "features"}, ROWS + 1, SHAPE), ({"name": "features"}, ROWS, (4, 3))]
+    "other",
+    [
+        ({"name": "Features"}, ROWS, SHAPE),
+        ({"name": "features"}, ROWS + 1, SHAPE),
+        ({"name": "features"}, ROWS, (4, 3)),
+    ],
 )
 def test_whatever_differs_is_another_entry(entry: Entry, other: Any) -> None:
     assert store.entry(*other).path != entry.path
@@ -92,7 +97,9 @@ def test_a_damaged_row_is_missing_again(entry: Entry, byte: int) -> None:
     assert is_right(entry, everything())
 
 
-@pytest.mark.parametrize(("name", "size", "left"), [("rows", 24 * 10 + 5, 10), ("checks", 4 * 10 + 3, 10), ("rows", 3, 0)])
+@pytest.mark.parametrize(
+    ("name", "size", "left"), [("rows", 24 * 10 + 5, 10), ("checks", 4 * 10 + 3, 10), ("rows", 3, 0)]
+)
 def test_truncated_files_cost_the_rows_behind(entry: Entry, name: str, size: int, left: int) -> None:
     fill(entry, everything())
     os.truncate(entry.path / name, size)

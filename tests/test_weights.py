@@ -153,7 +153,7 @@ def test_a_damaged_file_is_a_sentence(content: bytes, tmp_path: Path) -> None:
     path = weights.imagenet_path(ALPHA, 96)
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match="is damaged .*; delete it"):
+    with pytest.raises(WeightsError, match=r"is damaged .*; delete it"):
         weights.load("imagenet", ALPHA, 96, 1)
 
 

@@ -127,6 +127,7 @@ def _classify(
     for start in range(0, len(images), _CHUNK):
         journal.progress(name, start, len(images), since)
         parts.append(network.run(images[start : start + _CHUNK])["probabilities"])
+    journal.progress(name, len(images), len(images), since)
     return Predictions(labels, np.concatenate(parts))
 
 

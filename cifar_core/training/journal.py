@@ -76,7 +76,7 @@ class Journal:
     def progress(self, stage: str, done: int, total: int, since: float) -> None:
         """Tell how far `stage` is, begun `since` seconds of work ago's clock; raises Stopped if asked to stop."""
         self.check_stop()
-        if done == total or self.is_time_for_a_row():
+        if done in (0, total) or self.is_time_for_a_row():
             spent = self.seconds - since
             left = spent / done * (total - done) if done else None
             self.row("progress", stage=stage, done=done, total=total, seconds_left=left)

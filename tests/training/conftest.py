@@ -2,15 +2,13 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from interruption import Interruption
 
-from cifar_core import runs, weights
+from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.runs import Run
 from cifar_core.training import worker
-from cifar_core.weights import Weights
 
 KERAS_AND_NUMPY = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 
@@ -28,29 +26,6 @@ def own_signals() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
-
-
-@pytest.fixture(autouse=True)
-def lively_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random weights that keep the size of what passes (He et al. 2015), so that there is something to learn from.
-
-    Those of the product start as Keras starts, whose frozen, untrained base lets next to nothing through.
-    """
-
-    def he(alpha: float, seed: int) -> Weights:
-        rng = np.random.default_rng(seed)
-        named = {}
-        for name, shape in weights.base_shapes(alpha).items():
-            if name.endswith("/kernel"):
-                inputs = 9 if shape[3] == 1 else shape[0] * shape[1] * shape[2]
-                named[name] = rng.normal(0, (2 / inputs) ** 0.5, shape).astype(np.float32)
-            elif name.endswith(("/gamma", "/moving_variance")):
-                named[name] = rng.uniform(0.5, 1.5, shape).astype(np.float32)
-            else:
-                named[name] = rng.normal(0, 0.2, shape).astype(np.float32)
-        return Weights("random", "random numbers", named, weights.fingerprint(named))
-
-    monkeypatch.setattr(weights, "_random", he)
 
 
 @pytest.fixture

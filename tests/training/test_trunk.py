@@ -113,9 +113,13 @@ def test_features_are_those_of_keras(change: Change) -> None:
     network = model.build(config, loaded)
     images = data.load("generated").train_images[rows].astype(np.float32)
     for layer, name in (("pooled", "pooled"), ("cut", "block_12_add")):
-        expected = keras.ops.convert_to_numpy(keras.Model(network.input, network.get_layer(name).output)(images))
+        expected = keras.ops.convert_to_numpy(
+            keras.Model(network.input, network.get_layer(name).output)(images, training=False)
+        )
         # float16 keeps 11 bits, so a number is off by 2^-11 of itself at most.
-        assert found[layer].open()[rows] == pytest.approx(expected, rel=2**-10, abs=1e-4 * float(np.abs(expected).max()))
+        assert found[layer].open()[rows] == pytest.approx(
+            expected, rel=2**-10, abs=1e-4 * float(np.abs(expected).max())
+        )
 
 
 def test_an_interrupted_filling_goes_on_where_it_stopped(change: Change) -> None:

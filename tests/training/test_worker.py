@@ -1,0 +1,215 @@
+import dataclasses
+import json
+import math
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from filelock import FileLock
+from interruption import Interruption
+
+from cifar_core import data, litert, weights
+from cifar_core.classifier import open_classifier
+from cifar_core.config import TrainConfig
+from cifar_core.errors import RunError
+from cifar_core.runs import Run, create, write_json
+from cifar_core.training import checkpoint, finish, inputs, model, worker
+from cifar_core.training.journal import Journal
+
+
+@pytest.fixture
+def finished(tiny_config: TrainConfig, train: Callable[[TrainConfig], Run]) -> Run:
+    return train(dataclasses.replace(tiny_config, head_learning_rate=1e-2))
+
+
+def failure(run: Run) -> dict[str, str]:
+    assert run.state == "failed"
+    return run.status["error"]
+
+
+def test_a_finished_run_has_all_that_was_promised(finished: Run) -> None:
+    epochs = [row for row in finished.metrics() if row["kind"] == "epoch"]
+    result = finished.result
+
+    # the best epoch
+    accuracies = [row["validation_accuracy"] for row in epochs]
+    best = epochs[int(np.argmax(accuracies))]
+    assert (result["best_phase"], result["best_epoch"]) == (best["phase"], best["epoch"])
+    assert result["validation_accuracy"] == pytest.approx(best["validation_accuracy"], abs=0.011)  # 2 of 200: float16
+    saved = checkpoint.load(finished.path / "checkpoint.npz")
+    network = keras.models.load_model(finished.path / "best.keras")
+    assert saved is not None
+    for name, array in saved.best.items():
+        layer, variable = name.split("/")
+        (value,) = (v.numpy() for v in network.get_layer(layer).weights if v.name == variable)
+        assert np.array_equal(value, array)
+
+    # both models
+    images = data.load("generated").test_images[:100]
+    probabilities = open_classifier(finished.id).probabilities(images)
+    expected = network.predict(images.astype(np.float32), verbose=0)
+    assert np.abs(expected - probabilities).max() < 1e-4
+    assert result["litert_max_difference"] < 1e-4
+    assert litert.Network(finished.path / "model.tflite").output_shapes == {"pooled": (1280,), "probabilities": (10,)}
+
+    # the test set, and what it was
+    with np.load(finished.path / "evaluation.npz", allow_pickle=False) as file:
+        kept = dict(file)
+    assert kept["test_probabilities"][:100] == pytest.approx(probabilities, abs=1e-5)
+    right = kept["test_probabilities"].argmax(axis=1) == data.load("generated").test_labels
+    assert result["test_accuracy"] == pytest.approx(right.mean())
+    assert result["test_images"] == len(right) == 2_000
+    assert len(kept["validation_rows"]) == 200
+    environment = json.loads((finished.path / "environment.json").read_text())
+    assert environment["data"]["fingerprint"] == data.load("generated").fingerprint
+    assert environment["packages"]["keras"] == keras.__version__
+    assert "head_output" in (finished.path / "summary.txt").read_text()
+    assert "not CIFAR-10" in result["dataset"]
+
+
+def test_a_finished_run_is_not_trained_again(run: Run) -> None:
+    write_json(run.path / "status.json", {"state": "finished", "result": {}})
+    assert worker.main(str(run.path)) == 0
+    assert run.metrics() == []
+
+
+def test_a_second_worker_leaves_the_run_to_the_first(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_LOCK_SECONDS", 0.1)
+    with FileLock(run.path / "lock"):
+        assert worker.main(str(run.path)) == 0
+    assert not (run.path / "status.json").exists()
+
+
+def test_weights_that_cannot_be_had_are_a_sentence(
+    tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "URL", "http://127.0.0.1:9/")  # nobody answers there
+    run = create(dataclasses.replace(tiny_config, weights="imagenet"))
+    assert worker.main(str(run.path)) == 2
+    assert failure(run)["type"] == "WeightsError"
+    assert "could not be downloaded" in failure(run)["message"]
+
+
+def test_missing_data_are_a_sentence(tiny_config: TrainConfig) -> None:
+    run = create(dataclasses.replace(tiny_config, dataset="cifar10"))
+    assert worker.main(str(run.path)) == 2
+    assert failure(run)["type"] == "DataError"
+
+
+def test_a_damaged_configuration_is_a_sentence(run: Run) -> None:
+    (run.path / "config.json").write_text("{")
+    assert worker.main(str(run.path)) == 2
+    assert failure(run)["type"] == "RunError"
+
+
+def test_a_loss_that_is_no_number_is_a_sentence(
+    tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs.Stored, "take", lambda _, rows: np.full((len(rows), 1280), np.nan, np.float32))
+    run = create(tiny_config)
+    assert worker.main(str(run.path)) == 2
+    assert failure(run)["type"] == "TrainingError"
+    assert "head_learning_rate" in failure(run)["message"]
+    assert all(math.isfinite(row["loss"]) for row in run.metrics() if "loss" in row)
+    assert not (run.path / "checkpoint.npz").exists()
+
+
+def test_memory_that_runs_out_is_a_sentence(
+    tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(inputs.Inputs, "prepare", greedy)
+    run = create(tiny_config)
+    assert worker.main(str(run.path)) == 2
+    assert "smaller batch" in failure(run)["message"]
+
+
+def test_a_bug_is_recorded_and_seen(tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: Any) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(inputs.Inputs, "prepare", wrong)
+    run = create(tiny_config)
+    with pytest.raises(ZeroDivisionError):
+        worker.main(str(run.path))
+    assert failure(run) == {"type": "ZeroDivisionError", "message": "a bug"}
+
+
+def test_an_import_that_fails_is_recorded(
+    tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported = worker._Import
+    monkeypatch.setattr(worker, "_Import", lambda name: imported("no_such_tensorflow"))
+    run = create(tiny_config)
+    with pytest.raises(ModuleNotFoundError):
+        worker.main(str(run.path))
+    assert "no_such_tensorflow" in failure(run)["message"]
+
+
+def test_a_failed_run_can_be_resumed_and_forgets_its_failure(
+    tiny_config: TrainConfig, interrupt: Interruption, small_data: Any
+) -> None:
+    run = create(tiny_config)
+    write_json(run.path / "status.json", {"state": "failed", "error": {"type": "OSError", "message": "disk full"}})
+    interrupt.at_stage(run, "import")
+    assert "error" not in run.status
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_as_a_stop_does(
+    tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    really_say = Journal.say
+
+    def say(journal: Journal, state: str, **more: Any) -> None:
+        really_say(journal, state, **more)
+        if more.get("stage") == "features":
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Journal, "say", say)
+    run = create(tiny_config)
+    assert worker.main(str(run.path)) == 0
+    assert run.state == "stopped"
+
+
+def test_a_stop_before_the_start_is_obeyed(run: Run) -> None:
+    (run.path / "stop").touch()
+    assert worker.main(str(run.path)) == 0
+    assert run.state == "stopped"
+
+
+def test_a_store_without_room_is_said_in_the_status(
+    tiny_config: TrainConfig, small_data: Any, interrupt: Interruption, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIFAR_STORE_GB", "0.001")
+    run = create(tiny_config)
+    interrupt.at_stage(run, "head")
+    assert "CIFAR_STORE_GB" in run.status["note"]
+    assert json.loads((run.path / "environment.json").read_text())["end_to_end_reason"] == run.status["note"]
+
+
+@pytest.mark.slow
+def test_a_store_without_room_trains_end_to_end(
+    tiny_config: TrainConfig, train: Callable[[TrainConfig], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIFAR_STORE_GB", "0.001")
+    assert train(tiny_config).result["test_images"] == 2_000
+
+
+def test_a_model_that_disagrees_with_its_copy_is_refused(tiny_config: TrainConfig, small_data: Any) -> None:
+    found = inputs.Inputs(tiny_config, Journal(create(tiny_config)))
+    network = model.build(tiny_config, found.weights.named)
+
+    def copy(named: dict[str, np.ndarray]) -> litert.Network:
+        return litert.Network(litert.build(named, 0.35, 32, "minus_one_to_one", ("probabilities",)))
+
+    named = model.named_weights(network)
+    assert finish._difference(network, copy(named), found) < 1e-4
+    with pytest.raises(RunError, match=r"model\.tflite differs from best\.keras by"):
+        finish._difference(network, copy({**named, "head_output/bias": np.arange(10, dtype=np.float32)}), found)
