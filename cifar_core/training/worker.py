@@ -54,18 +54,8 @@ def _work(run: Run) -> int:
     except Stopped:
         journal.say("stopped")
         return 0
-    except CifarError as error:
-        journal.say("failed", error={"type": type(error).__name__, "message": str(error)})
-        return 2
-    except MemoryError:
-        journal.say(
-            "failed",
-            error={
-                "type": "MemoryError",
-                "message": "The memory did not suffice; choose a smaller "
-                "batch, size or width, or end other programs, and resume.",
-            },
-        )
+    except (CifarError, OSError, MemoryError) as error:
+        journal.say("failed", error={"type": type(error).__name__, "message": _sentence(error)})
         return 2
     except BaseException as error:
         journal.say("failed", error={"type": type(error).__name__, "message": str(error)[:2000]})
@@ -73,6 +63,14 @@ def _work(run: Run) -> int:
     journal.say("finished", stage="done", result=result)
     costs.learn(run.config, journal.rows, journal.seconds)
     return 0
+
+
+def _sentence(error: CifarError | OSError | MemoryError) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename or 'A file'} could not be used: {error.strerror or error}; mend that and resume."
+    if isinstance(error, MemoryError):
+        return "The memory did not suffice; end other programs or choose a smaller batch, size or width, and resume."
+    return str(error)
 
 
 def _training_slot(run: Run, journal: Journal) -> AbstractContextManager[object]:
