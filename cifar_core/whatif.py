@@ -68,7 +68,7 @@ def changed(image: np.ndarray, setting: Mapping[str, float]) -> np.ndarray:
     if angle != 0 or zoom != 1:
         image = _moved(image, angle, zoom)
     if full["blur"] > 0:
-        image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(full["blur"])))
+        image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(float(full["blur"]))))
     if full["light"] != 1 or full["noise"] > 0:
         image = (image * full["light"] + full["noise"] * _grains() + 0.5).clip(0, 255).astype(np.uint8)
     return image
