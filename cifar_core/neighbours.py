@@ -48,7 +48,8 @@ class Index:
         """Return the `count` nearest images of each picture, nearest first.
 
         features: float32 (m, f), as `Classifier.features` gives them. Returns places in `labels` and `rows`, int (m,
-        count), and distances, float32 (m, count), 0 to 2: those between features of length 1.
+        count), and distances between features of length 1, float32 (m, count), 0 to 2; what a training image itself has
+        outside of the components is not known, so its distance to itself is small rather than 0.
         """
         places = np.empty((len(features), count), np.int64)
         distances = np.empty((len(features), count), np.float32)

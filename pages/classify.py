@@ -8,7 +8,6 @@ import streamlit as st
 from cifar_core import classifier, data, explain_charts, gallery, runs
 from cifar_core.album import Held
 from cifar_core.classifier import Answers, Classifier
-from cifar_core.errors import CifarError
 from pages import closer, kept, ui
 
 A_PAGE = 48  # pictures of the gallery at a time

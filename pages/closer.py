@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import streamlit as st
 from PIL import Image, ImageDraw
@@ -58,7 +60,7 @@ def closer(model: Classifier, held: Held, chosen: str) -> None:
         answers = model.answer(seen[None])
         with place:
             headline(answers)
-            with st.container(key="wide_picture"):
+            with st.container(key="cards_picture"):
                 photo, small, bars = st.columns([1.2, 1, 2], vertical_alignment="top")
             photo.image(_with_box(held.image, crop), width="stretch", caption=ui.plain(held.name))
             small.image(ui.enlarged(seen[None], 8, 0), width="stretch", caption="what the network sees: 32×32 pixels")
@@ -145,8 +147,8 @@ def _why(model: Classifier, held: Held, crop: Crop, seen: np.ndarray, answers: A
         part = held.image.crop(pictures.crop_box(held.image.size, crop))
         st.image(explain.overlay(part, heat, strength), width=320)
         st.caption(
-            f":orange[Orange] speaks for {data.CLASSES[label]}, :violet[purple] against it. Found by covering each part "
-            "of the picture in turn, all in one batch (occlusion, Zeiler & Fergus 2014)."
+            f":orange[Orange] speaks for {data.CLASSES[label]}, :violet[purple] against it. Found by covering one part "
+            "after the other, all in one batch (occlusion, Zeiler & Fergus 2014)."
         )
     with right:
         _neighbours(model, seen)
@@ -183,8 +185,8 @@ def _neighbours(model: Classifier, seen: np.ndarray) -> None:
         )
     agree = np.bincount(index.labels[places[0]], minlength=len(data.CLASSES))
     st.caption(
-        f"{agree.max()} of the {count} are labelled {data.CLASSES[agree.argmax()]}. "
-        f"Of the {len(index.labels):,} training images that the run keeps for this; 0 is the same, 2 the opposite."
+        f"{agree.max()} of the {count} are labelled {data.CLASSES[agree.argmax()]}. Found among "
+        f"{len(index.labels):,} training images, by the distance between features of length 1, 0 to 2."
     )
 
 
@@ -318,14 +320,14 @@ def how_sure(model: Classifier, answers: Answers) -> None:
                 f"{rule.threshold:.2f}. So it is {verdict}."
             )
             st.caption(
-                f"The limit lets 95 % of the validation images pass, and {rule.kept:.1%} of the test images. It catches "
-                f"{caught} ({rule.pictures} pictures of each, drawn by the program). A photo of an eleventh thing can "
+                f"The limit lets 95 % of the validation images pass, and {rule.kept:.1%} of the test images. It "
+                f"catches {caught} ({rule.pictures} of each, drawn by the program). A photo of an eleventh thing can "
                 "still come near one of the ten."
             )
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _reliability(name: str, temperature: float):  # noqa: ANN202 - a Plotly figure
+def _reliability(name: str, temperature: float) -> Any:
     if name == BUNDLED:
         return None
     validation = evaluation.load(runs.get(name)).validation
