@@ -13,7 +13,7 @@ from cifar_core.album import Held
 from cifar_core.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
 from cifar_core.errors import CifarError
 from cifar_core.pictures import Crop
-from pages import pinned, ui
+from pages import kept, pinned, ui
 
 VIEWS = {
     "why": ":material/visibility: Why",
@@ -137,7 +137,7 @@ def _why(model: Classifier, held: Held, crop: Crop, seen: np.ndarray, answers: A
             "What speaks for",
             ["", *data.CLASSES],
             key="class",
-            format_func=lambda name: name or f"the answer, {data.CLASSES[best]}",
+            format_func=lambda name: name or "the answer",
             persist_state="session",
         )
         ui.link("class", asked, "")
@@ -242,7 +242,8 @@ def _undo() -> None:
 
 
 def _other_runs(model: Classifier, seen: np.ndarray) -> None:
-    chosen = compared_runs(model)
+    is_asked = len(kept.album()) > 1 and st.session_state.get("sort") == "disagree"  # above, by the gallery
+    chosen = [open_classifier(name) for name in st.session_state["with"]] if is_asked else compared_runs(model)
     if not chosen:
         st.caption("There is no other model yet: train a second run, with another width or size, and compare.")
         return
