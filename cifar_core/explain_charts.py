@@ -32,6 +32,7 @@ CLASS_COLOURS = (
 """In the order of CLASSES. Ten colours cannot all be told apart by everyone: lines are labelled at their ends too."""
 _PICTURE, _LINES, _BARS = 0.27, 0.36, 0.3  # shares of the height
 _LABELLED = 0.25
+_GREY, _PALE = PHASE_COLOURS["head"], "rgba(128,140,160,0.25)"  # on light and on dark
 
 
 def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False, height: int = 620) -> go.Figure:
@@ -226,7 +227,10 @@ def _add_scrubber(figure: go.Figure, watch: Watch) -> None:
                 "len": 0.91,
                 "y": -0.06,
                 "pad": {"t": 0, "b": 0},
-                "currentvalue": {"prefix": "", "font": {"size": 13}, "xanchor": "left"},
+                "currentvalue": {"prefix": "", "font": {"size": 13, "color": _GREY}, "xanchor": "left"},
+                "bgcolor": _PALE,
+                "activebgcolor": TRAINING,
+                "bordercolor": _PALE,
                 "ticklen": 0,
                 "minorticklen": 3,
                 "font": {"size": 1, "color": "rgba(0,0,0,0)"},
@@ -236,6 +240,9 @@ def _add_scrubber(figure: go.Figure, watch: Watch) -> None:
             {
                 "type": "buttons",
                 "showactive": False,
+                "bgcolor": _PALE,
+                "bordercolor": _PALE,
+                "font": {"color": _GREY},
                 "x": 0.0,
                 "y": -0.09,
                 "xanchor": "left",
