@@ -142,13 +142,17 @@ def _bars(one: Watched, moment: float) -> go.Bar:
     place = int(np.searchsorted(one.epochs, moment, side="right")) - 1
     said = one.probabilities[place] if place >= 0 else np.zeros(len(CLASSES))
     text = [f"{share:.0%}" if share >= 0.1 else "" for share in said]
+    inside = ["inside" if share > 0.45 else "outside" for share in said]
     return go.Bar(
         x=said,
         y=list(CLASSES),
         orientation="h",
         marker={"color": list(CLASS_COLOURS)},
         text=text,
-        textposition="auto",
+        textposition=inside,
+        textfont={"size": 11},
+        textangle=0,
+        constraintext="none",
         cliponaxis=False,
         hovertemplate="%{y} %{x:.1%}<extra></extra>",
     )

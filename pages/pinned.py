@@ -17,8 +17,11 @@ _TEST_IMAGES = 200
 
 
 def chosen() -> list[Pin]:
-    """Return the pins that the next run will get."""
-    return st.session_state.setdefault("pins", [])
+    """Return the pins that the next run will get; at first those of a run that is live."""
+    if "pins" not in st.session_state:
+        live = _live_run()
+        st.session_state["pins"] = pins.load(live.path) if live else []
+    return st.session_state["pins"]
 
 
 def pin_button(image: np.ndarray, name: str) -> None:
@@ -82,10 +85,18 @@ def chooser() -> None:
 
 def panel(run: Run, state: str, planned: float) -> None:
     """Draw what the run's network said of its pins, live or to scrub through afterwards."""
-    if not (run.path / pins.FILE).exists():
-        return
     live = state in LIVE_STATES
-    figure = _figure(run.id, _stamp(run), planned if live else 0.0, not live)
+    if not pins.load(run.path):
+        if live:
+            st.button(
+                "Watch it learn: pin test images",
+                icon=":material/keep:",
+                key="pin_live",
+                on_click=_add_test_images,
+                help="Or pin your own: below, or on Classify.",
+            )
+        return
+    figure = _built(run.id, _stamp(run), planned if live else 0.0, not live)
     if figure is None:
         return
     st.markdown("##### Watch it learn")
@@ -93,10 +104,6 @@ def panel(run: Run, state: str, planned: float) -> None:
         st.plotly_chart(figure, key=f"watch_{live}", config={"displayModeBar": False})
     hint = "Each line is one class." if live else "Drag the slider, or press Play, to go back through the epochs."
     st.caption(f"{hint} The violet part is fine-tuning, when the top of the base learns too.")
-
-
-def _figure(run_id: str, stamp: Any, planned: float, scrubs: bool) -> Any:
-    return _built(run_id, stamp, planned, scrubs)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -125,9 +132,15 @@ def _counted(count: int) -> str:
 def _set(pinned: list[Pin]) -> None:
     """Let `pinned` be the pins of the next run, and of one that is live now."""
     st.session_state["pins"] = pinned
-    live = next((run for run in runs.list_runs() if run.state in LIVE_STATES), None)
+    live = _live_run()
     if live:
         pins.save(live, pinned)
+
+
+def _live_run() -> Run | None:
+    """Return the run that is training now, not one that waits for it."""
+    live = [run for run in runs.list_runs() if run.state in LIVE_STATES]
+    return live[-1] if live else None
 
 
 def _add(new: list[Pin]) -> None:

@@ -64,6 +64,8 @@ def style() -> None:
         ".ten figure{margin:0;text-align:center;flex:1 0 3.4rem}"
         ".ten img{width:36px;height:36px;border-radius:4px;image-rendering:pixelated}"
         ".ten figcaption{font-size:.74rem;opacity:.8;line-height:1.1}"
+        "[class*=st-key-gallery] p,[class*=st-key-neighbours] p{margin-bottom:0;line-height:1.35}"
+        "[class*=st-key-gallery] [data-testid=stVerticalBlock]{gap:.15rem}"
         ".st-key-scroll_watch{overflow-x:auto}.st-key-scroll_watch>*{min-width:760px}"
         "[data-testid=stSidebar] [data-testid=stButtonGroup] button{padding:.25rem .55rem}"
         "[data-testid=stMetricValue]{font-variant-numeric:tabular-nums}</style>"
