@@ -16,6 +16,7 @@ _CHUNK = 96  # pictures between two looks of the progress bar
 
 def main() -> None:
     """Draw the page."""
+    ui.without_sidebar()
     model = choose_model()
     if model is None:
         st.title("Classify a picture")
@@ -82,11 +83,11 @@ def examples(model: Classifier) -> None:
     st.button("Other test images", icon=":material/casino:", on_click=kept.next_examples)
     positions, images, labels = kept.test_images()
     answers = model.answer(images)
-    with st.container(key="cards_examples"):
-        columns = st.columns(kept.EXAMPLES)
-    for number, column in enumerate(columns):
+    row = st.container(horizontal=True, key="gallery_examples")
+    for number in range(len(images)):
+        column = row.container(width=150, gap="small")
         said, truth = data.CLASSES[int(answers.labels[number])], data.CLASSES[int(labels[number])]
-        column.image(ui.enlarged(images[number][None], 6, 0), width="stretch")
+        column.image(ui.enlarged(images[number][None], 5, 0), width=150)
         colour, word = ("green", "right") if said == truth else ("red", f"labelled {truth}")
         column.markdown(f"{closer.verdict(answers, number)}  \n:{colour}[{word}]")
         column.button(

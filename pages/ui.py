@@ -65,11 +65,18 @@ def style() -> None:
         ".ten img{width:36px;height:36px;border-radius:4px;image-rendering:pixelated}"
         ".ten figcaption{font-size:.74rem;opacity:.8;line-height:1.1}"
         "[class*=st-key-gallery] p,[class*=st-key-neighbours] p{margin-bottom:0;line-height:1.35}"
-        "[class*=st-key-gallery] [data-testid=stVerticalBlock]{gap:.15rem}"
+        "[class*=st-key-gallery] [data-testid=stMarkdownContainer],"
+        "[class*=st-key-neighbours] [data-testid=stMarkdownContainer]{margin-bottom:0}"
+        "[class*=st-key-gallery] [data-testid=stVerticalBlock]{gap:.2rem}"
         ".st-key-scroll_watch{overflow-x:auto}.st-key-scroll_watch>*{min-width:760px}"
         "[data-testid=stSidebar] [data-testid=stButtonGroup] button{padding:.25rem .55rem}"
         "[data-testid=stMetricValue]{font-variant-numeric:tabular-nums}</style>"
     )
+
+
+def without_sidebar() -> None:
+    """Hide the sidebar of the page before, which Streamlit would leave standing empty."""
+    st.html("<style>[data-testid=stSidebar],[data-testid=stExpandSidebarButton]{display:none}</style>")
 
 
 def linked(key: str, valid: Collection[str], default: str) -> None:

@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 from test_pages import (  # noqa: F401 - fixtures among them
     CLASSIFY,
     MARKUP,
+    TRAIN,
     button,
     charts_of,
     drawn,
@@ -178,7 +179,7 @@ def test_names_in_the_gallery_are_text_never_markup(run):
 
 def test_the_pictures_and_the_view_survive_a_page_change(run):
     app = view(upload(open_app(CLASSIFY), **ONE), "whatif")
-    sound(app.switch_page("app.py").run())
+    sound(app.switch_page(TRAIN).run())
     sound(app.switch_page(CLASSIFY).run())
     assert "bars0" in charts_of(app)
     assert app.segmented_control(key="view").value == "whatif"
@@ -246,7 +247,7 @@ def test_pins_of_test_images_reach_a_run_that_is_live():
 def test_a_picture_is_pinned_and_taken_off_again(run):
     app = upload(open_app(CLASSIFY), **ONE)
     sound(button(app, "pin").click().run())
-    sound(app.switch_page("app.py").run())
+    sound(app.switch_page(TRAIN).run())
     assert "1 picture pinned" in " ".join(one.label for one in app.expander)
     sound(button(app, "off0").click().run())
     assert "1 picture pinned" not in " ".join(one.label for one in app.expander)
