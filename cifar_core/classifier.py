@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cifar_core import runs, weights
+from cifar_core import calibration, neighbours, runs, weights
+from cifar_core.calibration import Calibration
 from cifar_core.data import CLASSES
 from cifar_core.errors import RunError
 from cifar_core.litert import Network
+from cifar_core.neighbours import Index
 
 BUNDLED = "bundled"
 _BUNDLED_ALPHA = 0.5
@@ -29,7 +32,7 @@ def open_classifier(name: str | None = None) -> Classifier:
         changed = path.stat().st_mtime_ns
     except OSError:
         raise RunError(_why_not(name)) from None
-    return Classifier(name, _network(path.resolve(), changed))
+    return Classifier(name, _network(path.resolve(), changed), path.parent)
 
 
 def has_bundled() -> bool:
@@ -37,11 +40,64 @@ def has_bundled() -> bool:
     return _bundled_model().exists()
 
 
-class Classifier:
-    """Classifies images. `name` is a run's id or "bundled"."""
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model says of n pictures.
 
-    def __init__(self, name: str, network: Network) -> None:
-        self.name, self._network = name, network
+    probabilities: float32 (n, 10), calibrated where the model is. scores: float32 (n,), how little each picture is
+    like the training images. is_unlike: bool (n,), whether that is too little for any of the ten classes; all False
+    where the model has no rule for it, and `scores` then NaN.
+    """
+
+    probabilities: np.ndarray
+    scores: np.ndarray
+    is_unlike: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The most probable class of each, int (n,)."""
+        return self.probabilities.argmax(axis=1)
+
+
+class Classifier:
+    """Classifies images. `name` is a run's id or "bundled".
+
+    `calibration` and `index` are what the run left in `folder` to tell how sure and how like it is; None without.
+    """
+
+    def __init__(self, name: str, network: Network, folder: Path) -> None:
+        self.name, self._network, self._folder = name, network, folder
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How sure the model may be. Raises RunError if the file is damaged."""
+        return calibration.load(self._folder / calibration.FILE)
+
+    @property
+    def index(self) -> Index | None:
+        """The training images as the model sees them. Raises RunError if the file is damaged."""
+        path = self._folder / neighbours.FILE
+        return _index(path, path.stat().st_mtime_ns) if path.exists() else None
+
+    def answer(self, images: np.ndarray) -> Answers:
+        """Return calibrated answers for uint8 (n, 32, 32, 3), and which pictures are like none of the ten classes.
+
+        Raises RunError if the calibration or the index is damaged.
+        """
+        outputs, known, index = self._network.run(images), self.calibration, self.index
+        said = outputs["probabilities"]
+        scores = np.full(len(images), np.nan, np.float32)
+        if known:
+            said = calibration.scaled(said, known.temperature)
+        if index:
+            scores = index.scores(outputs["pooled"])
+        limit = known.unlike.threshold if known and known.unlike else np.inf
+        return Answers(said, scores, scores > limit)
+
+    def calibrated(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities of `answer` alone."""
+        known, said = self.calibration, self.probabilities(images)
+        return calibration.scaled(said, known.temperature) if known else said
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return float32 (n, 10), rows summing to 1, for uint8 (n, 32, 32, 3) RGB, in the order of data.CLASSES."""
@@ -59,6 +115,12 @@ def _network(path: Path, changed: int) -> Network:
     if network.output_shapes.get("probabilities") != (len(CLASSES),) or "pooled" not in network.output_shapes:
         raise RunError(f"{path} is no model of this app: it lacks the outputs pooled and probabilities of ten classes.")
     return network
+
+
+@functools.lru_cache(maxsize=4)
+def _index(path: Path, changed: int) -> Index | None:
+    """Load an index once for each state of its file."""
+    return neighbours.load(path)
 
 
 def _bundled_model() -> Path:

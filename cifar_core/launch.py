@@ -8,12 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
 
-from cifar_core import data, runs
+from cifar_core import data, pins, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import DataError, RunError
 from cifar_core.runs import Run
@@ -23,9 +23,14 @@ STOP_SECONDS = 2.5
 """How long a worker may take to stop by itself before its process is ended."""
 
 
-def start(config: TrainConfig, name: str = "run") -> Run:
-    """Create a run and spawn its worker, which queues for the one training slot. Raises RunError."""
+def start(config: TrainConfig, name: str = "run", pinned: Sequence[pins.Pin] = ()) -> Run:
+    """Create a run and spawn its worker, which queues for the one training slot. Raises RunError.
+
+    `pinned` are pictures to be watched while it learns, `pins.MOST` at most.
+    """
     run = runs.create(config, name)
+    if pinned:
+        pins.save(run, pinned)
     _spawn(run)
     return run
 

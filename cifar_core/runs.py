@@ -8,6 +8,9 @@
       metrics.jsonl     one row for each step, epoch and piece of progress
       checkpoint.npz    everything a resume needs, replaced once an epoch
       best.keras  model.tflite  summary.txt  environment.json  evaluation.npz
+      calibration.json  neighbours.npz   how sure the model may be, and the training images as it sees them
+      pins.npz          pictures to be watched                           written by the page or the launcher
+      probes.jsonl      what the network says of the pins as it learns
 
 Every JSON file is written to a temporary file first and then moved into place.
 """

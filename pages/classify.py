@@ -1,23 +1,22 @@
-"""Classify: drop in a photo, see what the network sees and what it makes of it."""
+"""Classify: drop in a photo, see what the network makes of it, and why."""
 
 from __future__ import annotations
 
 import numpy as np
 import streamlit as st
-from PIL import Image
 
-from cifar_core import charts, classifier, data, pictures, runs
-from cifar_core.names import shown_name
-from pages import ui
+from cifar_core import classifier, data, explain_charts, gallery, runs
+from cifar_core.album import Held
+from cifar_core.classifier import Answers, Classifier
+from pages import closer, kept, ui
 
-TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "zip"]
-EXAMPLES = 6
-EXAMPLES_FROM = 200  # of the test images, so few that they are drawn at once where there is no CIFAR-10
-SHOWN = 24
+A_PAGE = 48  # pictures of the gallery at a time
+_CHUNK = 96  # pictures between two looks of the progress bar
 
 
 def main() -> None:
     """Draw the page."""
+    ui.without_sidebar()
     model = choose_model()
     if model is None:
         st.title("Classify a picture")
@@ -27,39 +26,30 @@ def main() -> None:
         )
         st.page_link("pages/train.py", label="Go to Train", icon=":material/model_training:")
         return
-    files = st.file_uploader(
-        "Pictures (PNG, JPEG, WebP, BMP or GIF), or a zip of them",
-        type=TYPES,
-        accept_multiple_files=True,
-        key="pictures",
-    )
-    crop = st.segmented_control(
-        "A photo that is not square is",
-        ["centre", "squeeze"],
-        default="centre",
-        key="crop",
-        format_func={"centre": "cropped to its centre", "squeeze": "squeezed"}.get,
-        persist_state="session",
-    )
-    if files:
-        found = pictures.read_all((file.name, file.getvalue()) for file in files)
-        answer(model, found, crop or "centre")
-    else:
+    ten_classes()
+    kept.inputs()
+    kept.show_refused()
+    album = kept.album()
+    if not album:
         st.caption("Nothing dropped in yet: here are test images, with the class that people gave them.")
         examples(model)
+        return
+    chosen = closer.crop_choice()
+    if len(album) > 1:
+        many(model, album, chosen)
+    number = min(st.session_state.get("closer", 0), len(album) - 1)
+    st.fragment(closer.closer)(model, album[number], chosen)
 
 
-def choose_model() -> classifier.Classifier | None:
+def choose_model() -> Classifier | None:
     """Let a person choose a finished run or the bundled model; None where there is neither."""
-    names = [run.id for run in runs.finished_runs()]
-    if classifier.has_bundled():
-        names.append(classifier.BUNDLED)
+    names = closer.model_names()
     if not names:
         return None
     if st.session_state.get("model") not in names:
         asked = st.query_params.get("model")
         st.session_state["model"] = asked if asked in names else names[0]
-    chosen = st.selectbox("Model", names, format_func=model_title, key="model", persist_state="session")
+    chosen = st.selectbox("Model", names, format_func=closer.model_title, key="model", persist_state="session")
     st.query_params["model"] = chosen
     generated = chosen != classifier.BUNDLED and "generated" in str(runs.Run(chosen).result.get("dataset"))
     if generated:
@@ -70,60 +60,129 @@ def choose_model() -> classifier.Classifier | None:
     return classifier.open_classifier(chosen)
 
 
-def model_title(name: str) -> str:
-    """Return a model's name for the list."""
-    return "bundled model" if name == classifier.BUNDLED else ui.run_title(runs.Run(name))
+def ten_classes() -> None:
+    """Show the ten classes, an example of each, in a strip that stays in sight."""
+    images, labels = data.samples(kept.EXAMPLES_FROM)
+    with st.container(key="ten"):
+        st.html(_ten(images.tobytes(), labels.tobytes()))
 
 
-def answer(model: classifier.Classifier, found: list[pictures.Picture], crop: str) -> None:
-    """Show the answer to every picture that can be read, and the reason for every one that cannot."""
-    for picture in found:
-        if picture.error:
-            st.error(f"**{ui.plain(shown_name(picture.name))}**: {ui.plain(picture.error)}", icon=":material/error:")
-    good = [picture for picture in found if picture.image is not None]
-    if not good:
-        return
-    seen = np.concatenate([pictures.prepare(picture.image, crop) for picture in good])  # type: ignore[arg-type]
-    probabilities = model.probabilities(seen)
-    for number, picture in enumerate(good[:SHOWN]):
-        picture_row(number, shown_name(picture.name), picture.image, seen[number], probabilities[number])
-    if len(good) > SHOWN:
-        st.caption(f"The first {SHOWN} of {len(good)} pictures are shown; the command line answers all of them.")
+@st.cache_data(max_entries=4, show_spinner=False)
+def _ten(pixels: bytes, labels: bytes) -> str:
+    images, known = np.frombuffer(pixels, np.uint8).reshape(-1, 32, 32, 3), np.frombuffer(labels, np.uint8)
+    first = {label: images[np.flatnonzero(known == label)[0]] for label in range(len(data.CLASSES)) if label in known}
+    figures = [
+        f'<figure><img src="{explain_charts.png(image)}" alt=""><figcaption>{data.CLASSES[label]}</figcaption></figure>'
+        for label, image in first.items()
+    ]
+    return f'<div class="ten" role="img" aria-label="the ten classes">{"".join(figures)}</div>'
 
 
-def examples(model: classifier.Classifier) -> None:
+def examples(model: Classifier) -> None:
     """Show a few test images, others at each press of the button."""
-    all_images, all_labels = data.samples(EXAMPLES_FROM, test=True)
-    st.button("Other test images", icon=":material/casino:", on_click=next_examples)
-    rng = np.random.default_rng(st.session_state.get("examples", 1))
-    chosen = np.sort(rng.choice(EXAMPLES_FROM, EXAMPLES, replace=False))
-    images = np.array(all_images[chosen])
-    probabilities = model.probabilities(images)
-    for column, image, label, p in zip(st.columns(EXAMPLES), images, all_labels[chosen], probabilities, strict=True):
-        said, truth = data.CLASSES[int(p.argmax())], data.CLASSES[int(label)]
-        column.image(ui.enlarged(image[None], 6, 0), width="stretch")
+    st.button("Other test images", icon=":material/casino:", on_click=kept.next_examples)
+    positions, images, labels = kept.test_images()
+    answers = model.answer(images)
+    row = st.container(horizontal=True, key="gallery_examples")
+    for number in range(len(images)):
+        column = row.container(width=150, gap="small")
+        said, truth = data.CLASSES[int(answers.labels[number])], data.CLASSES[int(labels[number])]
+        column.image(ui.enlarged(images[number][None], 5, 0), width=150)
         colour, word = ("green", "right") if said == truth else ("red", f"labelled {truth}")
-        column.markdown(f"**{said}** {p.max():.0%}  \n:{colour}[{word}]")
-
-
-def next_examples() -> None:
-    """Choose other examples."""
-    st.session_state["examples"] = st.session_state.get("examples", 1) + 1
-
-
-def picture_row(number: int, name: str, image: Image.Image | None, seen: np.ndarray, probabilities: np.ndarray) -> None:
-    """Show one picture, the 32×32 pixels that the network gets, and the ten probabilities."""
-    best = int(probabilities.argmax())
-    with st.container(border=True):
-        st.markdown(f"#### {data.CLASSES[best]}, {probabilities[best]:.0%}")
-        photo, small, bars = st.columns([1.2, 1, 2], vertical_alignment="top")
-        photo.image(image, width="stretch", caption=ui.plain(name))
-        small.image(ui.enlarged(seen[None], 8, 0), width="stretch", caption="what the network sees: 32×32 pixels")
-        bars.plotly_chart(
-            charts.probability_figure(probabilities, data.CLASSES),
-            key=f"bars{number}",
-            config={"displayModeBar": False},
+        column.markdown(f"{closer.verdict(answers, number)}  \n:{colour}[{word}]")
+        column.button(
+            "Look closer",
+            key=f"example{number}",
+            on_click=kept.keep_example,
+            args=(images[number], f"test image {positions[number] + 1}, labelled {truth}"),
+            type="tertiary",
         )
+
+
+def many(model: Classifier, album: list[Held], chosen: str) -> None:
+    """Show all pictures with their answers: filter, sort, disagreement between runs, CSV."""
+    answers = answered(model, album, chosen)
+    names = [held.name for held in album]
+    order = sorted_and_filtered(model, album, chosen, names, answers)
+    pages = max(1, -(-len(order) // A_PAGE))
+    page = min(st.session_state.get("gallery_page", 1), pages)
+    with st.container(horizontal=True, key="gallery"):
+        for number in order[(page - 1) * A_PAGE : page * A_PAGE]:
+            with st.container(width=128, gap="small"):
+                st.image(ui.enlarged(album[number].seen(closer.crop_of(album[number], chosen))[None], 4, 0), width=128)
+                st.markdown(closer.verdict(answers, number))
+                st.caption(ui.plain(names[number]))
+                st.button("Look closer", key=f"closer{number}", on_click=look, args=(number,), type="tertiary")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if pages > 1:
+            st.number_input(f"Page, of {pages}", 1, pages, key="gallery_page", width=140)
+        st.download_button(
+            "CSV",
+            gallery.to_csv(
+                [gallery.answer_row(names[i], answers, i) for i in order]
+                + [{"file": one.name, "error": one.error} for one in kept.refused()]
+            ),
+            "predictions.csv",
+            "text/csv",
+            icon=":material/download:",
+            key="csv",
+            on_click="ignore",
+        )
+        st.caption(f"{len(order):,} of {len(album):,} pictures shown.")
+
+
+def sorted_and_filtered(
+    model: Classifier, album: list[Held], chosen: str, names: list[str], answers: Answers
+) -> list[int]:
+    """Let a person choose what is shown and in which order; return the pictures' positions."""
+    orders = dict(gallery.ORDERS)
+    others_exist = len(closer.model_names()) > 1
+    if others_exist:
+        orders["disagree"] = "where runs disagree first"
+    ui.linked("sort", orders, "given")
+    left, right = st.columns([1, 2])
+    by = left.selectbox("Sort", list(orders), key="sort", format_func=orders.__getitem__, persist_state="session")
+    ui.link("sort", by, "given")
+    shown = right.multiselect(
+        "Show only", [*data.CLASSES, gallery.NONE], key="only", placeholder="all classes", persist_state="session"
+    )
+    if by != "disagree":
+        return gallery.order(names, answers, by, shown)
+    order = gallery.order(names, answers, "given", shown)
+    models = closer.compared_runs(model)
+    said = [answers.probabilities, *(answered(one, album, chosen).probabilities for one in models)]
+    differ = gallery.disagreement(np.stack(said))
+    disputed = int((differ[order] >= 1).sum()) if order else 0
+    st.markdown(f"The models disagree about **{disputed} of {len(order)}** pictures.")
+    return sorted(order, key=lambda number: -differ[number])
+
+
+def answered(model: Classifier, album: list[Held], chosen: str) -> Answers:
+    """Return the answers to all pictures, with a progress bar; computed once for each model and crop."""
+    seen = np.stack([held.seen(closer.crop_of(held, chosen)) for held in album])
+    key = (model.name, hash(seen.tobytes()))
+    known = st.session_state.setdefault("answered", {})
+    if key not in known:
+        bar, parts = st.empty(), []
+        for start in range(0, len(seen), _CHUNK):
+            if len(seen) > _CHUNK:
+                bar.progress(start / len(seen), f"Classifying: {start:,} of {len(seen):,}")
+            parts.append(model.answer(seen[start : start + _CHUNK]))
+        bar.empty()
+        if len(known) >= 8:
+            known.clear()
+        known[key] = Answers(
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in ("probabilities", "scores", "is_unlike")
+            )
+        )
+    return known[key]
+
+
+def look(number: int) -> None:
+    """Look closer at one of the pictures."""
+    st.session_state["closer"] = number
 
 
 ui.run_page(main)

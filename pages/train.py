@@ -10,7 +10,7 @@ from cifar_core import architecture, charts, costs, data, evaluation, launch, ru
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
-from pages import ui
+from pages import pinned, ui
 
 POLL_SECONDS = 0.7
 LIST_LENGTH = 100
@@ -45,6 +45,7 @@ def main() -> None:
         st.session_state["live"] = live
         st.fragment(run_panel, run_every=POLL_SECONDS if live else None)(run)
         model_summary(run)
+    pinned.chooser()
     if config is not None and estimate is not None:
         plan(config, estimate, expanded=run is None)
 
@@ -92,7 +93,7 @@ def start(config: TrainConfig) -> None:
     """Start a run of `config` and show it."""
     name = next((preset for preset, known in PRESETS.items() if known == config), "custom")
     try:
-        run = launch.start(config, name)
+        run = launch.start(config, name, pinned.chosen())
     except RunError as error:
         st.session_state["start_error"] = str(error)
         return
@@ -166,9 +167,16 @@ def run_panel(run: Run) -> None:
     if all(isinstance(run.result.get(name), int | float) for name in FIGURES):
         result_cards(run.result)
     with st.container(key="wide_curves"):
-        for names in (("accuracy", "loss"), ("learning_rate", "images_per_second")):
-            for column, name in zip(st.columns(2), names, strict=True):
-                column.plotly_chart(drawn[name], key=name, config={"displaylogo": False})
+        curve_row(drawn, "accuracy", "loss")
+    pinned.panel(run, state, sum(planned_epochs(run).values()))
+    with st.container(key="wide_small_curves"):
+        curve_row(drawn, "learning_rate", "images_per_second")
+
+
+def curve_row(drawn: dict[str, Any], *names: str) -> None:
+    """Draw figures side by side."""
+    for column, name in zip(st.columns(len(names)), names, strict=True):
+        column.plotly_chart(drawn[name], key=name, config={"displaylogo": False})
 
 
 def progress_line(run: Run, status: dict[str, Any], rows: list[dict[str, Any]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,40 @@ def style() -> None:
         "[class*=st-key-cards] [data-testid=stHorizontalBlock]{flex-wrap:wrap}"
         "[class*=st-key-wide] [data-testid=stColumn]{min-width:min(100%,340px)}"
         "[class*=st-key-cards] [data-testid=stColumn]{min-width:132px}"
+        ".st-key-ten{position:sticky;top:3.2rem;z-index:20;background:var(--st-background-color)}"
+        ".ten{display:flex;gap:.5rem;justify-content:space-between;overflow-x:auto;padding:.35rem 0 .2rem;"
+        "border-bottom:1px solid var(--st-border-color)}"
+        ".ten figure{margin:0;text-align:center;flex:1 0 3.4rem}"
+        ".ten img{width:36px;height:36px;border-radius:4px;image-rendering:pixelated}"
+        ".ten figcaption{font-size:.74rem;opacity:.8;line-height:1.1}"
+        "[class*=st-key-gallery] p,[class*=st-key-neighbours] p{margin-bottom:0;line-height:1.35}"
+        "[class*=st-key-gallery] [data-testid=stMarkdownContainer],"
+        "[class*=st-key-neighbours] [data-testid=stMarkdownContainer]{margin-bottom:0}"
+        "[class*=st-key-gallery] [data-testid=stVerticalBlock]{gap:.2rem}"
+        ".st-key-scroll_watch{overflow-x:auto}.st-key-scroll_watch>*{min-width:760px}"
         "[data-testid=stSidebar] [data-testid=stButtonGroup] button{padding:.25rem .55rem}"
         "[data-testid=stMetricValue]{font-variant-numeric:tabular-nums}</style>"
     )
+
+
+def without_sidebar() -> None:
+    """Hide the sidebar of the page before, which Streamlit would leave standing empty."""
+    st.html("<style>[data-testid=stSidebar],[data-testid=stExpandSidebarButton]{display:none}</style>")
+
+
+def linked(key: str, valid: Collection[str], default: str) -> None:
+    """Give the widget `key` its first value: what the address says if that is `valid`, else `default`."""
+    if st.session_state.get(key) not in valid:
+        asked = st.query_params.get(key)
+        st.session_state[key] = asked if asked in valid else default
+
+
+def link(key: str, value: str, default: str) -> None:
+    """Let the address say that `key` is `value`, so that it reproduces the view; the default goes without saying."""
+    if value != default:
+        st.query_params[key] = value
+    elif key in st.query_params:
+        del st.query_params[key]
 
 
 def plain(text: object) -> str:

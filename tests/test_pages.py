@@ -515,7 +515,8 @@ def test_bad_files_are_named_with_their_reason_and_the_good_one_is_answered(clas
 def test_a_zip_is_answered_picture_by_picture(classify):
     members = [("a/one.png", encoded(scene(), "PNG")), ("two.png", encoded(scene(seed=1), "PNG")), ("words.png", b"no")]
     upload(classify, **{"pictures.zip": zipped(members)})
-    assert set(charts_of(classify)) == {"bars0", "bars1"}
+    assert [text for text in ("a/one.png", "two.png") if text not in texts(classify.caption).replace("\\", "")] == []
+    assert "bars0" in charts_of(classify)  # of the one that is looked at closer
     assert ["words.png" in error.value.replace("\\", "") for error in classify.error] == [True]
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cifar_core.pictures import Picture
 
 _CHUNK = 500
+_PART_SIDE = 320  # of what is kept of a picture that is to be explained
 _SURE = 0.01  # less probable classes are not mentioned beside the best
 
 
@@ -107,27 +108,36 @@ def predict(arguments: Namespace) -> int:
     import numpy as np
 
     from cifar_core.classifier import open_classifier
-    from cifar_core.data import CLASSES
-    from cifar_core.pictures import prepare
+    from cifar_core.cli import sheet
+    from cifar_core.gallery import answer_row
+    from cifar_core.pictures import crop_box, prepare
 
     with native_messages_hidden():
         classifier = open_classifier(arguments.run)
     answers: list[dict[str, Any]] = []
     good, pixels = [], []
+    shown: list[sheet.Shown] = []
     for picture in _pictures(arguments.images):
         answers.append({"file": picture.name})
         if picture.image is None:
             answers[-1]["error"] = picture.error
             complain(picture.error)
-        else:
-            good.append(answers[-1])
-            pixels.append(prepare(picture.image))
+            continue
+        good.append(answers[-1])
+        pixels.append(prepare(picture.image, arguments.crop))
+        if arguments.explain and len(shown) <= sheet.MOST:
+            part = picture.image.crop(crop_box(picture.image.size, arguments.crop))
+            part.thumbnail((_PART_SIDE, _PART_SIDE))
+            shown.append(sheet.Shown(picture.name, part, pixels[-1][0]))
     if good:
-        for answer, row in zip(good, classifier.probabilities(np.concatenate(pixels)), strict=True):
-            best = int(row.argmax())
-            answer |= {"label": CLASSES[best], "probability": float(row[best])}
-            answer["probabilities"] = dict(zip(CLASSES, map(float, row), strict=True))
+        said = classifier.answer(np.concatenate(pixels))
+        for number, answer in enumerate(good):
+            answer |= answer_row(answer["file"], said, number)
         _say_model(arguments, classifier)
+    if arguments.csv:
+        _save_csv(arguments.csv, answers)
+    if shown:
+        sheet.save(arguments.explain, classifier, shown)
     if good or arguments.json:
         _answer(arguments, answers, [_sentence(answer) for answer in good])
     return 0 if len(good) == len(answers) else 2
@@ -321,7 +331,19 @@ def _sentence(answer: dict[str, Any]) -> str:
     ranked = sorted(answer["probabilities"].items(), key=lambda item: -item[1])
     best, *others = [f"{label} {percent(share)}" for label, share in ranked if share >= _SURE or label == ranked[0][0]]
     also = f"  ({', '.join(others[:2])})" if others else ""
-    return f"{shown_name(answer['file'])}  {best}{also}"
+    unlike = "looks like none of the ten; nearest: " if answer.get("none_of_the_ten") else ""
+    return f"{shown_name(answer['file'])}  {unlike}{best}{also}"
+
+
+def _save_csv(path: str, answers: Sequence[dict[str, Any]]) -> None:
+    """Write the answers as CSV. Raises ImageError if the file cannot be written."""
+    from cifar_core.gallery import to_csv
+
+    try:
+        Path(path).write_text(to_csv(answers), encoding="utf-8", newline="")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "a name that no file can have"
+        raise ImageError(f"{quoted(path)} cannot be written: {reason}; give another file for the CSV.") from None
 
 
 def _bundled_on_test_images(screen: Screen) -> tuple[str, Predictions]:

@@ -15,6 +15,7 @@ _STAGES = {
     "head": "head",
     "fine_tune": "fine-tuning",
     "features": "computing features",
+    "neighbours": "indexing training images",
     "validation": "classifying validation images",
     "test": "classifying test images",
 }

@@ -2,7 +2,7 @@
 
     train [--preset P] [--KNOB VALUE ...] [--detach]       evaluate ID|bundled
     runs list | show ID | stop ID | resume ID | delete ID   data status | download | cache [--clear]
-    predict IMAGE... [--run ID|bundled]
+    predict IMAGE... [--run ID|bundled] [--crop centre|squeeze] [--explain PNG] [--csv FILE]
 
 With --json the answer on standard output is JSON and nothing else. Exit code 0: done; 2: a person's mistake, one
 line each on standard error; 1: a bug; 130: Ctrl-C. This file has the words that are understood; what they do is
@@ -54,6 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     predict = _add(words, "predict", commands.predict, "Say what pictures show.")
     predict.add_argument("images", nargs="+", metavar="IMAGE", help="a picture, a folder or a zip of pictures")
     predict.add_argument("--run", metavar="ID", help="a finished run, or bundled (default: the newest finished run)")
+    predict.add_argument(
+        "--crop",
+        choices=("centre", "squeeze"),
+        default="centre",
+        help="what of a picture that is not square is looked at (default: centre)",
+    )
+    predict.add_argument("--explain", metavar="PNG", help="draw into this file what speaks for each answer")
+    predict.add_argument("--csv", metavar="FILE", help="write the answers into this file too, one picture a line")
     evaluate = _add(words, "evaluate", commands.evaluate, "Tell how good a finished run is on the test images.")
     evaluate.add_argument("id", metavar="ID", help="a finished run, or bundled")
     _add_data(words)

@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from cifar_core import litert, pins
+from cifar_core.config import TrainConfig
 from cifar_core.errors import TrainingError
 from cifar_core.training import checkpoint, model
 from cifar_core.training.checkpoint import Progress
@@ -158,8 +160,49 @@ class Keeper(keras.callbacks.Callback):
         progress.epoch = epoch + 1
         progress.phase_done = bool(self.model.stop_training) or progress.epoch == self.params["epochs"]
         progress.callbacks = {name: _memory(callback) for name, callback in self.watched.items()}
-        progress.elapsed_seconds, progress.rows = self.journal.seconds, self.journal.rows
+        progress.elapsed_seconds = self.journal.seconds
+        progress.rows, progress.probes = self.journal.rows, self.journal.probes
         checkpoint.save(self.path, progress, self.network, self.model.optimizer, self.best)
+
+
+class Prober(keras.callbacks.Callback):
+    """Writes what the network says of the pinned pictures: after each epoch, and a few times within a phase's first.
+
+    Pins are looked for each time, so they may come while the training runs. The pictures go through LiteRT, which
+    takes some 50 ms, random numbers included none; `network` is the whole network, of which `fit` may see a part.
+    """
+
+    _WITHIN_FIRST = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
+
+    def __init__(self, journal: Journal, config: TrainConfig, network: keras.Model, phase: str, steps: int) -> None:
+        super().__init__()
+        self.journal, self.config, self.network, self.phase, self.steps = journal, config, network, phase, steps
+        self._moments = {max(1, round(share * steps)) for share in self._WITHIN_FIRST} - {steps}
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Record what is said before anything is learned."""
+        self._is_first = epoch == 0
+        if self._is_first:
+            self._record(0.0)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Record some moments of the first epoch."""
+        if self._is_first and batch + 1 in self._moments:
+            self._record((batch + 1) / self.steps)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Record the epoch."""
+        self._record(epoch + 1.0)
+
+    def _record(self, epoch: float) -> None:
+        pinned = pins.load(self.journal.run.path)
+        if not pinned:
+            return
+        config, named = self.config, model.named_weights(self.network)
+        content = litert.build(named, config.alpha, config.image_size, config.scaling, ("probabilities",))
+        said = litert.Network(content).run(np.stack([pin.image for pin in pinned]))["probabilities"]
+        found = {pin.key: [round(float(p), 5) for p in row] for pin, row in zip(pinned, said, strict=True)}
+        self.journal.probe(phase=self.phase, epoch=round(epoch, 4), pins=found)
 
 
 class EpochStart(keras.callbacks.Callback):

@@ -4,7 +4,7 @@ checkpoint.npz
   model/<i>      every variable of the network, the seed generators of dropout among them
   optimizer/<i>  every variable of the optimizer
   best/<name>    the weights of the best epoch so far
-  state          JSON: phase, epoch, best value, callbacks' memory, metrics rows, seconds
+  state          JSON: phase, epoch, best value, callbacks' memory, rows of metrics and probes, seconds
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Progress:
     elapsed_seconds: float = 0.0
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    probes: list[dict[str, Any]] = field(default_factory=list)
 
     def at_start_of(self, phase: str) -> Progress:
         """Return where the training stands when `phase` begins: the best so far is kept."""

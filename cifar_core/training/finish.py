@@ -15,8 +15,9 @@ import psutil
 from cifar_core import litert
 from cifar_core.errors import RunError
 from cifar_core.evaluation import Predictions
+from cifar_core.neighbours import Index
 from cifar_core.runs import Run, write_json
-from cifar_core.training import model
+from cifar_core.training import model, sureness
 from cifar_core.training.checkpoint import Progress
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.journal import Journal
@@ -70,8 +71,11 @@ def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, j
     difference = _difference(network, classifier, inputs)
     journal.say("running", stage="evaluate")
     dataset, rows = inputs.dataset, inputs.validation_rows
-    validation = _classify(classifier, dataset.train_images[rows], dataset.train_labels[rows], journal, "validation")
-    test = _classify(classifier, dataset.test_images, dataset.test_labels, journal, "test")
+    index = sureness.write_index(run, inputs, classifier, journal)
+    images, labels = dataset.train_images[rows], dataset.train_labels[rows]
+    validation, validation_scores = _classify(classifier, index, images, labels, journal, "validation")
+    test, test_scores = _classify(classifier, index, dataset.test_images, dataset.test_labels, journal, "test")
+    sure = sureness.write_calibration(run, classifier, index, validation, validation_scores, test_scores)
     np.savez_compressed(
         run.path / "evaluation.npz",
         validation_rows=rows,
@@ -87,6 +91,7 @@ def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, j
         "test_accuracy": test.accuracy,
         "test_loss": test.loss,
         "test_images": len(test.labels),
+        "temperature": sure.temperature,
         "best_phase": progress.best_phase,
         "best_epoch": progress.best_epoch,
         "parameters": network.count_params(),
@@ -121,14 +126,17 @@ def _difference(network: keras.Model, classifier: litert.Network, inputs: Inputs
 
 
 def _classify(
-    network: litert.Network, images: np.ndarray, labels: np.ndarray, journal: Journal, name: str
-) -> Predictions:
-    since, parts = journal.seconds, []
+    network: litert.Network, index: Index, images: np.ndarray, labels: np.ndarray, journal: Journal, name: str
+) -> tuple[Predictions, np.ndarray]:
+    """Return what the network says, and how unlike the training images each image is, float32 (n,)."""
+    since, said, scores = journal.seconds, [], []
     for start in range(0, len(images), _CHUNK):
         journal.progress(name, start, len(images), since)
-        parts.append(network.run(images[start : start + _CHUNK])["probabilities"])
+        outputs = network.run(images[start : start + _CHUNK])
+        said.append(outputs["probabilities"])
+        scores.append(index.scores(outputs["pooled"]))
     journal.progress(name, len(images), len(images), since)
-    return Predictions(labels, np.concatenate(parts))
+    return Predictions(labels, np.concatenate(said)), np.concatenate(scores)
 
 
 def _processor() -> str:

@@ -17,7 +17,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.runs import Run
 from cifar_core.training import finish, model
 from cifar_core.training.batches import Batches
-from cifar_core.training.callbacks import MONITOR, EpochStart, Keeper, NanWatch, Recorder, StopWatch
+from cifar_core.training.callbacks import MONITOR, EpochStart, Keeper, NanWatch, Prober, Recorder, StopWatch
 from cifar_core.training.checkpoint import Checkpoint, Progress
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.journal import Journal
@@ -152,5 +152,6 @@ class _PhaseTraining:
             *watched.values(),
             Recorder(self.journal, phase.name, phase.epochs, len(self.inputs.train_rows), config.batch_size),
             StopWatch(self.journal),
+            Prober(self.journal, config, self.network, phase.name, len(training)),
             Keeper(path, self.journal, self.network, progress, self.best, watched),
         ]

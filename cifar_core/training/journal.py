@@ -1,4 +1,4 @@
-"""What the worker tells the world: status.json and metrics.jsonl, and whether it was asked to stop."""
+"""What the worker tells the world: status.json, metrics.jsonl and probes.jsonl, and whether it was asked to stop."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from cifar_core import pins
 from cifar_core.runs import Run, write_json
 
 ROWS_A_SECOND = 10
@@ -20,11 +21,15 @@ class Stopped(Exception):  # noqa: N818 - not an error
 
 
 class Journal:
-    """Writes a run's status and metrics rows. `rows` holds all rows so far, `seconds` counts over resumes."""
+    """Writes a run's status, metrics rows and what the network says of pinned pictures.
+
+    `rows` and `probes` hold all rows so far, `seconds` counts over resumes.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.rows: list[dict[str, Any]] = []
+        self.probes: list[dict[str, Any]] = []
         self.stop_signal = False
         self._seconds_before = 0.0
         self._start = time.monotonic()
@@ -45,13 +50,18 @@ class Journal:
     def _metrics(self) -> Path:
         return self.run.path / "metrics.jsonl"
 
-    def restart(self, rows: list[dict[str, Any]], seconds: float) -> None:
-        """Begin counting at `seconds`, with the metrics file holding `rows` and nothing else."""
+    @property
+    def _probes(self) -> Path:
+        return self.run.path / pins.PROBES
+
+    def restart(self, rows: list[dict[str, Any]], probes: list[dict[str, Any]], seconds: float) -> None:
+        """Begin counting at `seconds`, with the files of metrics and probes holding these rows and nothing else."""
         self._seconds_before, self._start = seconds, time.monotonic()
-        self.rows = list(rows)
-        temporary = self._metrics.with_name(f".metrics.{os.getpid()}")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        temporary.replace(self._metrics)
+        self.rows, self.probes = list(rows), list(probes)
+        for path, kept in ((self._metrics, rows), (self._probes, probes)):
+            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+            temporary.replace(path)
 
     def say(self, state: str, **more: Any) -> None:
         """Write status.json: `state`, and whatever else is known (`stage`, `message`, `error`, `result`)."""
@@ -64,6 +74,12 @@ class Journal:
         self.rows.append(row)
         with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+    def probe(self, **values: Any) -> None:
+        """Append one row to the file of probes, whole and flushed."""
+        self.probes.append(values)
+        with self._probes.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values) + "\n")
 
     def is_time_for_a_row(self) -> bool:
         """Return True at most ROWS_A_SECOND times a second."""

@@ -96,7 +96,10 @@ def _train(run: Run, journal: Journal) -> dict[str, Any]:
     journal.say("running", stage="prepare")
     importing = _Import("cifar_core.training.fit")
     saved = load(run.path / "checkpoint.npz")
-    journal.restart(saved.progress.rows if saved else [], saved.progress.elapsed_seconds if saved else 0.0)
+    if saved:
+        journal.restart(saved.progress.rows, saved.progress.probes, saved.progress.elapsed_seconds)
+    else:
+        journal.restart([], [], 0.0)
     inputs = Inputs(run.config, journal)
     journal.say("running", stage="features", note=inputs.end_to_end_reason)
     inputs.prepare()

@@ -1,0 +1,51 @@
+"""What lets a finished model say how sure it is: the index of training images and the calibration."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cifar_core import calibration, litert, neighbours, unlike
+from cifar_core.calibration import Calibration
+from cifar_core.evaluation import Predictions
+from cifar_core.neighbours import Index
+from cifar_core.runs import Run
+from cifar_core.training.inputs import Inputs
+from cifar_core.training.journal import Journal
+
+_CHUNK = 500
+_UNLIKE_PICTURES = 200  # of each kind
+
+
+def write_index(run: Run, inputs: Inputs, network: litert.Network, journal: Journal) -> Index:
+    """Write and return the index of training images, as the finished network sees them. Raises Stopped."""
+    dataset, rows = inputs.dataset, neighbours.chosen(inputs.train_rows)
+    since, parts = journal.seconds, []
+    for start in range(0, len(rows), _CHUNK):
+        journal.progress("neighbours", start, len(rows), since)
+        parts.append(network.run(dataset.train_images[rows[start : start + _CHUNK]])["pooled"])
+    index = neighbours.build(np.concatenate(parts), dataset.train_labels[rows], rows, dataset.fingerprint)
+    index.save(run.path / neighbours.FILE)
+    return index
+
+
+def write_calibration(
+    run: Run,
+    network: litert.Network,
+    index: Index,
+    validation: Predictions,
+    validation_scores: np.ndarray,
+    test_scores: np.ndarray,
+) -> Calibration:
+    """Write and return temperature and rule for "none of the ten".
+
+    Both are set by validation images alone; on test images and unlike pictures the rule is only measured.
+    """
+    limit = calibration.threshold(validation_scores)
+    caught = {}
+    for kind in unlike.KINDS:
+        scores = index.scores(network.run(unlike.images(kind, _UNLIKE_PICTURES))["pooled"])
+        caught[kind] = float((scores > limit).mean())
+    rule = calibration.Unlike(limit, float((test_scores <= limit).mean()), caught, _UNLIKE_PICTURES)
+    found = calibration.fit(validation.probabilities, validation.labels, rule)
+    found.save(run.path / calibration.FILE)
+    return found

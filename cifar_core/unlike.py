@@ -1,0 +1,93 @@
+"""Pictures that are none of the ten classes, drawn by the program: what "none of the ten" is measured on.
+
+Each kind is deterministic by seed. They are far from photographs on purpose: a score that lets these pass is of no use,
+while one that catches them may still be fooled by a photograph of an eleventh thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+SIDE = 32
+_SCALE = 4  # drawn larger and reduced, so that edges are soft as in photographs
+_LETTERS = "ABCDEFGHKMNPRSTXYZ23456789?&%§"
+
+
+def noise(rng: np.random.Generator) -> np.ndarray:
+    """Return uniform noise of each pixel, uint8 (32, 32, 3)."""
+    return rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def clouds(rng: np.random.Generator) -> np.ndarray:
+    """Return smooth coloured noise, uint8 (32, 32, 3)."""
+    cells = int(rng.integers(3, 9))
+    coarse = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+    return np.asarray(coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+
+
+def drawing(rng: np.random.Generator) -> np.ndarray:
+    """Return a drawing of something that is no thing: shapes, stripes, a checkerboard or letters, uint8 (32, 32, 3)."""
+    image = Image.new("RGB", (SIDE * _SCALE, SIDE * _SCALE), _colour(rng))
+    _DRAWINGS[int(rng.integers(len(_DRAWINGS)))](ImageDraw.Draw(image), rng)
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX))
+
+
+KINDS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "drawings": drawing,
+    "noise": noise,
+    "clouds": clouds,
+}
+
+
+def images(kind: str, count: int, seed: int = 1) -> np.ndarray:
+    """Return `count` pictures of one of KINDS: uint8 (count, 32, 32, 3), RGB."""
+    make = KINDS[kind]
+    return np.stack([make(np.random.default_rng([seed, number])) for number in range(count)])
+
+
+def _shapes(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+    for _ in range(int(rng.integers(1, 7))):
+        x, y = rng.integers(-10, 110, 2).tolist()
+        width, height = rng.integers(12, 80, 2).tolist()
+        box, kind = (x, y, x + width, y + height), int(rng.integers(4))
+        if kind == 0:
+            pen.ellipse(box, _colour(rng))
+        elif kind == 1:
+            pen.rectangle(box, _colour(rng))
+        elif kind == 2:
+            pen.polygon([tuple(rng.integers(0, 128, 2).tolist()) for _ in range(3)], _colour(rng))
+        else:
+            pen.line((x, y, x + width, y + height), _colour(rng), int(rng.integers(2, 12)))
+
+
+def _stripes(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+    step, colour, upright = int(rng.integers(8, 40)), _colour(rng), rng.random() < 0.5
+    for start in range(0, SIDE * _SCALE, step):
+        end = start + step // 2
+        pen.rectangle((start, 0, end, 128) if upright else (0, start, 128, end), colour)
+
+
+def _checks(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+    step, colour = int(rng.integers(8, 40)), _colour(rng)
+    for x in range(0, SIDE * _SCALE, step):
+        for y in range(0, SIDE * _SCALE, step):
+            if (x // step + y // step) % 2:
+                pen.rectangle((x, y, x + step - 1, y + step - 1), colour)
+
+
+def _letters(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
+    for _ in range(int(rng.integers(1, 5))):
+        x, y, size = rng.integers((-5, -5, 30), (80, 80, 110)).tolist()
+        letter = _LETTERS[int(rng.integers(len(_LETTERS)))]
+        pen.text((x, y), letter, _colour(rng), font=ImageFont.load_default(size))
+
+
+_DRAWINGS = (_shapes, _stripes, _checks, _letters)
+
+
+def _colour(rng: np.random.Generator) -> tuple[int, int, int]:
+    red, green, blue = rng.integers(0, 256, 3).tolist()
+    return red, green, blue
