@@ -56,4 +56,3 @@ def _round(kernel: schema.TensorT, buffer: schema.BufferT, axis: int) -> None:
     kernel.quantization = schema.QuantizationParametersT(
         scale=scale.ravel().astype(np.float32), zeroPoint=np.zeros(scale.size, np.int64), quantizedDimension=axis
     )
-

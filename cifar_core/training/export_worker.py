@@ -1,6 +1,8 @@
-"""Makes one model file of a finished run, and tries it; Keras is imported for Keras's own format only.
+"""Makes one model file of a finished run, and tries it.
 
     python -m cifar_core.training.export_worker RUN_DIR FORMAT
+
+Keras is imported for its own format only.
 """
 
 from __future__ import annotations
