@@ -1,8 +1,8 @@
 """A finished run as one zip: everything that another machine needs to have it as a run like any other.
 
-    run.json          kind, schema, id
-    config.json  status.json  environment.json  metrics.jsonl  summary.txt  evaluation.npz  model.tflite  best.keras
-    figures.html      the curves, to look at in any browser, without a network
+run.json          kind, schema, id
+config.json  status.json  environment.json  metrics.jsonl  summary.txt  evaluation.npz  model.tflite  best.keras
+figures.html      the curves, to look at in any browser, without a network
 """
 
 from __future__ import annotations

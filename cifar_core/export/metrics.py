@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from cifar_core import runs
+from cifar_core import charts, runs
 from cifar_core.runs import Run
 
 _COLUMNS = (
@@ -63,7 +63,7 @@ def to_tensorboard(run: Run) -> bytes:
 
 
 def _rows(run: Run) -> list[dict[str, Any]]:
-    return [row for row in run.metrics() if row.get("kind") in ("step", "epoch")]
+    return [row for row in charts.sound_rows(run.metrics()) if row["kind"] in ("step", "epoch")]
 
 
 def _scalars(
@@ -76,7 +76,9 @@ def _scalars(
         if row["phase"] != phase:
             done, phase, last_epoch = done + last_epoch * steps.get(phase, 0), row["phase"], 0
         last_epoch, is_step = row["epoch"], row["kind"] == "step"
-        step = done + ((row["epoch"] - 1) * row["steps"] + row["step"] if is_step else row["epoch"] * steps.get(phase, 0))
+        step = done + (
+            (row["epoch"] - 1) * row["steps"] + row["step"] if is_step else row["epoch"] * steps.get(phase, 0)
+        )
         if is_step == (folder == "training"):
             yield step, row["elapsed_seconds"], {names[key]: row[key] for key in names}
 
