@@ -8,7 +8,7 @@ import streamlit as st
 
 from cifar_core import launch
 from cifar_core.errors import CifarError
-from cifar_core.export import downloads, exports, intake
+from cifar_core.export import archive, downloads, exports, intake
 from cifar_core.export.formats import FORMATS, MODELS, Format
 from cifar_core.runs import Run
 from pages import ui
@@ -32,7 +32,8 @@ def export_panel(run: Run) -> None:
         with st.container(horizontal=True):
             for name, item in FORMATS.items():
                 if name not in MODELS:
-                    _download(run, item, _ICONS.get(name, ":material/download:"), item.label)
+                    reason = _why_not(run, name)
+                    _download(run, item, _ICONS.get(name, ":material/download:"), item.label, reason)
 
 
 def import_panel() -> None:
@@ -105,15 +106,26 @@ def _model_row(run: Run, item: Format, found: dict[str, Any]) -> None:
             )
 
 
-def _download(run: Run, item: Format, icon: str, label: str) -> None:
-    """Offer a file, which is read or written when the button is pressed."""
+def _why_not(run: Run, name: str) -> str | None:
+    """Return why a damaged run cannot be had in the format `name`, None if it can."""
+    try:
+        run.config  # noqa: B018 - raises if it is damaged
+    except CifarError as error:
+        return None if name in ("csv", "tensorboard") else str(error)
+    missing = archive.missing(run) if name == "zip" else None
+    return f"The run has no {missing}." if missing else None
+
+
+def _download(run: Run, item: Format, icon: str, label: str, reason: str | None = None) -> None:
+    """Offer a file, which is read or written when the button is pressed; not at all if there is a `reason`."""
     st.download_button(
         label,
         lambda: downloads.content(run, item.name),
         downloads.file_name(run, item.name),
         key=f"download_{item.name}",
         icon=icon,
-        help=item.help if item.name not in MODELS else None,
+        help=ui.plain(reason) if reason else item.help if item.name not in MODELS else None,
+        disabled=reason is not None,
         on_click="ignore",
         width="stretch" if item.name in MODELS else "content",
     )

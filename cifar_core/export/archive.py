@@ -36,6 +36,11 @@ _PAGE = """<!doctype html>
 """
 
 
+def missing(run: Run) -> str | None:
+    """Return the first file that the archive of `run` needs and the run does not have, None if it has all."""
+    return next((name for name in FILES if not (run.path / name).is_file()), None)
+
+
 def pack(run: Run) -> bytes:
     """Return the zip. Raises RunError if the run is not finished or lacks a file."""
     if run.state != "finished":
