@@ -57,7 +57,7 @@ def _cells(run: Run) -> list[Cell]:
     config, environment = run.config, runs.read_json(run.path / "environment.json")
     kind = _object(environment.get("weights")).get("kind")
     start = "random" if kind == "random" or config.weights == "random" else "imagenet"
-    cells = [_title(run, config, environment, start), _data(config), _network(config, start), _compile(config)]
+    cells = [_title(run, config, environment), _data(config), _network(config, start), _compile(config)]
     if config.head_epochs:
         cells.append(_head_phase(config))
     if config.fine_tunes:
@@ -65,7 +65,8 @@ def _cells(run: Run) -> list[Cell]:
     return [*cells, _test()]
 
 
-def _title(run: Run, config: TrainConfig, environment: dict[str, Any], start: str) -> Cell:
+def _title(run: Run, config: TrainConfig, environment: dict[str, Any]) -> Cell:
+    limit = augment.ranges(config.augmentation)
     text = f"""# MobileNetV2 on CIFAR-10 by transfer learning, in plain Keras.
 
 Repeats the run {run.id} of CIFAR Studio on a GPU or a CPU.{_reached(run)}
@@ -78,8 +79,8 @@ Where it differs from the run, so that figures differ a little:
     if config.augmentation:
         text += "- Keras's layers augment each batch afresh"
         text += f"; the run walked over {config.views} fixed versions of each image.\n" if config.views else ".\n"
-    if config.augmentation:
-        text += "  Brightness is added to the pixels, where the run multiplies them.\n"
+        text += f"  They add at most {limit.brightness / 2:.0%} of white, where the run multiplied pixels by "
+        text += f"{1 - limit.brightness:g} to {1 + limit.brightness:g}.\n"
     if _object(environment.get("data")).get("name") == "generated":
         text += "- The run learned from generated images; this reads the real CIFAR-10.\n"
     if _object(environment.get("weights")).get("kind") == "bundled":
@@ -117,18 +118,19 @@ training = images[order[held_back:]], labels[order[held_back:]]"""
 def _network(config: TrainConfig, start: str) -> Cell:
     text = """## The network
 
-Augmentation works during training only. Enlarging and scaling are layers too, so that the finished model takes
-photographs of 32×32 pixels as they are. The base has seen a million photographs (ImageNet); the head is new."""
+Enlarging and scaling are layers too, so that the finished model takes photographs of 32×32 pixels as they are.
+Augmentation works during training only; it comes after enlarging, since turning blurs small images.
+The base has seen a million photographs (ImageNet); the head is new."""
     if start == "random":
         text = text.replace("has seen a million photographs (ImageNet)", "starts from random numbers")
     factor, offset = SCALINGS[config.scaling]
     scale = f"1 / {1 / factor:g}" + (f", offset={offset:g}" if offset else "")
     penalty = f", kernel_regularizer=keras.regularizers.L2({config.l2:g})" if config.l2 else ""
-    lines = [*_base(config, start), "", 'pixels = keras.Input((32, 32, 3), name="images")  # 0 to 255', "x = pixels"]
-    lines += _augmentation(config)
-    if config.image_size != 32:
-        lines.append(f"x = layers.Resizing({config.image_size}, {config.image_size})(x)")
-    lines.append(f"x = layers.Rescaling({scale})(x)  # " + ("to [-1, 1]" if offset else "to [0, 1]"))
+    steps = [f"x = layers.Resizing({config.image_size}, {config.image_size})(x)"] if config.image_size != 32 else []
+    steps += _augmentation(config)
+    steps.append(f"x = layers.Rescaling({scale})(x)  # " + ("to [-1, 1]" if offset else "to [0, 1]"))
+    steps[0] = steps[0].replace("(x)", "(pixels)")
+    lines = [*_base(config, start), "", 'pixels = keras.Input((32, 32, 3), name="images")  # 0 to 255', *steps]
     lines += [
         f"x = base(x)  # (n, {architecture.top_channels(config.alpha)})",
         "x = layers.BatchNormalization()(x)",
@@ -172,7 +174,7 @@ def _augmentation(config: TrainConfig) -> list[str]:
         f"x = layers.RandomRotation({limit.rotation_degrees:g} / 360, {edge})(x)  # ±{limit.rotation_degrees:g}°",
         f"x = layers.RandomTranslation({limit.shift:g}, {limit.shift:g}, {edge})(x)",
         f"x = layers.RandomZoom({limit.zoom:g}, {edge})(x)",
-        f"x = layers.RandomBrightness({limit.brightness:g}, value_range=(0, 255))(x)",
+        f"x = layers.RandomBrightness({limit.brightness / 2:g}, value_range=(0, 255))(x)",
     ]
 
 

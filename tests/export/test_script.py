@@ -32,7 +32,7 @@ plain.set_weights(network.get_weights())
 images = data.samples(8, "generated", test=True)[0].astype("float32")
 ours, theirs = network.predict(images, verbose=0), plain.predict(images, verbose=0)
 assert np.ptp(ours, axis=0).max() > 0.01, "the answers do not differ from image to image"
-assert np.abs(ours - theirs).max() < 1e-5, np.abs(ours - theirs).max()
+assert np.abs(ours - theirs).max() < 1e-4, np.abs(ours - theirs).max()
 product.freeze(network, config, "fine_tune")
 trained = lambda model: [tuple(w.shape) for w in model.trainable_weights]
 assert trained(plain) == trained(network)
@@ -82,7 +82,7 @@ def test_the_notebook_is_one_that_jupyter_accepts_and_has_the_code_of_the_script
         ({"weights": "imagenet", "image_size": 96}, ['weights="imagenet"'], ["teacher"]),
         ({"weights": "imagenet", "image_size": 96, "alpha": 1.4}, ["(224, 224, 3)", "teacher"], []),
         ({"augmentation": 0.0}, [], ["Random", "afresh"]),
-        ({"scaling": "zero_to_one"}, ["layers.Rescaling(1 / 255)(x)  # to [0, 1]"], ["offset"]),
+        ({"scaling": "zero_to_one"}, ["layers.Rescaling(1 / 255)"], ["offset"]),
         ({"fine_tune_blocks": 17, "batch_norm": "training"}, ["the whole base"], ["last_frozen", "isinstance"]),
         ({"fine_tune_epochs": 0}, [], ["Phase 2"]),
         ({"l2": 0.0, "schedule": "cosine"}, ["CosineDecay"], ["L2", "Plateau"]),
