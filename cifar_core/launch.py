@@ -16,9 +16,11 @@ import psutil
 from cifar_core import data, pins, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import DataError, RunError
+from cifar_core.export import exports
 from cifar_core.runs import Run
 
 WORKER = "cifar_core.training.worker"
+EXPORTER = "cifar_core.training.export_worker"
 STOP_SECONDS = 2.5
 """How long a worker may take to stop by itself before its process is ended."""
 
@@ -71,6 +73,24 @@ def download_cifar10() -> None:
             f"The download cannot be kept in {log.parent} ({error.strerror}); set CIFAR_CACHE_DIR."
         ) from None
     _wait_until(lambda: data.status()["download"]["running"] or process.poll() is not None, runs.START_SECONDS)
+
+
+def export(run: Run, name: str) -> None:
+    """Start making the model file `name` of a finished run; `exports.state` tells how far it is.
+
+    Does nothing while it is being made. Raises RunError if the run is not finished or its folder refuses.
+    """
+    if run.state != "finished":
+        raise RunError(f"Run {run.id} is {run.state}; only a finished run can be exported.")
+    if runs.is_held(exports.lock(run, name)):
+        return
+    try:
+        exports.log(run, name).parent.mkdir(exist_ok=True)
+        process = _detached([EXPORTER, str(run.path.resolve()), name], exports.log(run, name))
+    except OSError as error:
+        raise RunError(f"The export cannot be kept in {run.path} ({error.strerror}); make it writable.") from None
+    threading.Thread(target=process.wait, daemon=True).start()
+    _wait_until(lambda: runs.is_held(exports.lock(run, name)) or process.poll() is not None, runs.START_SECONDS)
 
 
 def queue_position(run: Run) -> int:

@@ -85,6 +85,21 @@ def build(
     return network.graph.pack({name: tensors[name] for name in OUTPUTS if name in outputs}, description)
 
 
+def unpack(content: bytes) -> schema.ModelT:
+    """Return a LiteRT file as objects that can be changed; only for a file that `Network` has accepted."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+    for number, buffer in enumerate(model.buffers):
+        model.buffers[number] = _Buffer(data=buffer.data)
+    return model
+
+
+def pack(model: schema.ModelT) -> bytes:
+    """Return the file that holds `model`, whose weights are NumPy arrays of uint8 in `unpack`'s buffers."""
+    builder = flatbuffers.Builder(sum(b.data.nbytes for b in model.buffers if b.data is not None) + 2**16)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 class Network:
     """A LiteRT model that can be run on any number of images, from any thread.
 
@@ -255,9 +270,7 @@ class _Graph:
             buffers=self._buffers,
             signatureDefs=[signature],
         )
-        builder = flatbuffers.Builder(sum(b.data.nbytes for b in self._buffers[1:]) + 2**16)
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return pack(model)
 
     def _tensor(self, name: str, shape: tuple[int, ...], dtype: np.dtype, buffer: int) -> int:
         signature = None if buffer else [-1, *shape[1:]]  # any number of images

@@ -181,6 +181,12 @@ def read_rows(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
     return rows, start + len(whole)
 
 
+def new_id(slug: str) -> str:
+    """Return an id of this moment; `slug` is its end, 1 to 24 of a to z and 0 to 9."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%d-%H%M%S}{now.microsecond // 1000:03d}-{slug}"
+
+
 def create(config: TrainConfig, name: str = "run") -> Run:
     """Make a new run directory holding `config`, and return it. `name` becomes the end of its id.
 
@@ -188,8 +194,7 @@ def create(config: TrainConfig, name: str = "run") -> Run:
     """
     slug = re.sub(r"[^a-z0-9]", "", name.lower())[:24] or "run"
     while True:
-        now = datetime.now(UTC)
-        run = Run(f"{now:%Y%m%d-%H%M%S}{now.microsecond // 1000:03d}-{slug}")
+        run = Run(new_id(slug))
         try:
             run.path.mkdir(parents=True)
         except FileExistsError:

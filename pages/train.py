@@ -10,7 +10,7 @@ from cifar_core import architecture, charts, costs, data, evaluation, launch, ru
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
-from pages import pinned, ui
+from pages import export_panel, pinned, ui
 
 POLL_SECONDS = 0.7
 LIST_LENGTH = 100
@@ -43,11 +43,15 @@ def main() -> None:
     else:
         live = run.state in LIVE_STATES
         st.session_state["live"] = live
+        export_panel.imported_notice(run)
         st.fragment(run_panel, run_every=POLL_SECONDS if live else None)(run)
         model_summary(run)
+        if run.state == "finished":
+            export_panel.export_panel(run)
     pinned.chooser()
     if config is not None and estimate is not None:
         plan(config, estimate, expanded=run is None)
+    export_panel.import_panel()
 
 
 def start_button(config: TrainConfig | None) -> costs.Estimate | None:

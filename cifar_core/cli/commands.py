@@ -51,7 +51,7 @@ def train(arguments: Namespace) -> int:
         interrupted = True
         launch.stop(run)
     code, message = describe.ending(run)
-    _answer(arguments, describe.figures(run) | {"error": describe.error(run)}, describe.figure_lines(run))
+    reply(arguments, describe.figures(run) | {"error": describe.error(run)}, describe.figure_lines(run))
     if message:
         complain(message)
     return 130 if interrupted and code else code
@@ -61,11 +61,11 @@ def list_runs(arguments: Namespace) -> int:
     """List all runs."""
     found = runs.list_runs()
     if arguments.json:
-        _answer(arguments, [describe.summary(run) for run in found], [])
+        reply(arguments, [describe.summary(run) for run in found], [])
     elif found:
-        _answer(arguments, None, table(describe.TABLE_HEAD, [describe.row(run) for run in found]))
+        reply(arguments, None, table(describe.TABLE_HEAD, [describe.row(run) for run in found]))
     else:
-        _answer(arguments, None, [f"There are no runs in {runs.runs_dir()} yet; `{PROGRAM} train` makes one."])
+        reply(arguments, None, [f"There are no runs in {runs.runs_dir()} yet; `{PROGRAM} train` makes one."])
     return 0
 
 
@@ -73,7 +73,7 @@ def show_run(arguments: Namespace) -> int:
     """Tell everything about one run."""
     run = runs.get(arguments.id)
     found = describe.details(run)
-    _answer(arguments, found, describe.detail_lines(run, found))
+    reply(arguments, found, describe.detail_lines(run, found))
     return 0
 
 
@@ -99,7 +99,7 @@ def delete_run(arguments: Namespace) -> int:
     """Delete a run."""
     run = runs.get(arguments.id)
     runs.delete(run)
-    _answer(arguments, {"id": run.id, "status": "deleted"}, [f"Run {run.id} is deleted."])
+    reply(arguments, {"id": run.id, "status": "deleted"}, [f"Run {run.id} is deleted."])
     return 0
 
 
@@ -139,7 +139,7 @@ def predict(arguments: Namespace) -> int:
     if shown:
         sheet.save(arguments.explain, classifier, shown)
     if good or arguments.json:
-        _answer(arguments, answers, [_sentence(answer) for answer in good])
+        reply(arguments, answers, [_sentence(answer) for answer in good])
     return 0 if len(good) == len(answers) else 2
 
 
@@ -168,7 +168,7 @@ def evaluate(arguments: Namespace) -> int:
         f"loss {number(test.loss)}, on {len(test.labels):,} images: {shown_name(dataset)}.",
         *table(("class", "accuracy"), [(name, percent(share)) for name, share in test.class_accuracies.items()]),
     ]
-    _answer(arguments, data, lines)
+    reply(arguments, data, lines)
     return 0
 
 
@@ -180,7 +180,7 @@ def data_status(arguments: Namespace) -> int:
     if found["error"]:
         complain(found["error"])
         if arguments.json:
-            _answer(arguments, found, [])
+            reply(arguments, found, [])
         return 2
     lines = [
         f"{found['label']}: {found['train_images']:,} training and {found['test_images']:,} test images.",
@@ -191,7 +191,7 @@ def data_status(arguments: Namespace) -> int:
     if download["running"] or download["bytes"]:
         state = "running" if download["running"] else "unfinished"
         lines.append(f"Download ({state}): {download['bytes'] / 1e6:,.0f} of {download['total'] / 1e6:,.0f} MB.")
-    _answer(arguments, found, lines)
+    reply(arguments, found, lines)
     return 0
 
 
@@ -218,7 +218,7 @@ def data_download(arguments: Namespace) -> int:
         "fingerprint": found.fingerprint,
         "official": found.official,
     }
-    _answer(arguments, answer, [f"{found.label} is in {found.source}."])
+    reply(arguments, answer, [f"{found.label} is in {found.source}."])
     return 0
 
 
@@ -241,18 +241,18 @@ def data_cache(arguments: Namespace) -> int:
     if entries:
         rows = [_entry_row(entry) for entry in sorted(entries, key=lambda entry: -entry["last_used"])]
         lines += table(("MB", "last used", "layer", "α", "size", "view"), rows)
-    _answer(arguments, data, lines)
+    reply(arguments, data, lines)
     return 0
 
 
-def _answer(arguments: Namespace, data: Any, lines: Sequence[str]) -> None:
+def reply(arguments: Namespace, data: Any, lines: Sequence[str]) -> None:
     """Print `data` as JSON, or `lines`, whichever was asked for."""
     print(json.dumps(_without_nan(data), indent=1) if arguments.json else "\n".join(lines), flush=True)
 
 
 def _answer_state(arguments: Namespace, run: Run, more: str = "") -> int:
     state = run.state
-    _answer(arguments, {"id": run.id, "status": state}, [f"Run {run.id} is {state}. {more}".strip()])
+    reply(arguments, {"id": run.id, "status": state}, [f"Run {run.id} is {state}. {more}".strip()])
     return 0
 
 

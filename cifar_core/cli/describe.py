@@ -32,7 +32,8 @@ def details(run: Run) -> dict[str, Any]:
     """Return all there is to say of a run. Raises RunError if its configuration is damaged.
 
     Beside `figures`: config, differences (the knobs that differ from the preset standard), stage, progress (the last
-    row of the metrics), last_epoch (its last row of an epoch), error, environment; None where it is not known yet.
+    row of the metrics), last_epoch (its last row of an epoch), error, environment, imported (the id that it had
+    elsewhere, and when it came); None where it is not known yet.
     """
     config, status, rows = run.config, run.status, run.metrics()
     epochs = [row for row in rows if row.get("kind") == "epoch"]
@@ -44,6 +45,7 @@ def details(run: Run) -> dict[str, Any]:
         "last_epoch": epochs[-1] if epochs else None,
         "error": error(run),
         "environment": runs.read_json(run.path / "environment.json") or None,
+        "imported": _object(status.get("imported")) or None,
     }
 
 
@@ -107,6 +109,8 @@ def figure_lines(run: Run) -> list[str]:
 def detail_lines(run: Run, found: dict[str, Any]) -> list[str]:
     """Return `found`, the run's `details`, in words."""
     lines = [*figure_lines(run), f"Stage: {_text(found['stage'])}."]
+    if imported := found["imported"]:
+        lines.append(f"Imported: on another machine it was run {_text(imported.get('id'))}.")
     if failure := found["error"]:
         lines.append(f"Error: {_text(failure['type'])}: {_text(failure['message'])}")
     if epoch := found["last_epoch"]:

@@ -3,10 +3,12 @@
     train [--preset P] [--KNOB VALUE ...] [--detach]       evaluate ID|bundled
     runs list | show ID | stop ID | resume ID | delete ID   data status | download | cache [--clear]
     predict IMAGE... [--run ID|bundled] [--crop centre|squeeze] [--explain PNG] [--csv FILE]
+    export ID --format F [--output PATH]
+    import ZIP
 
 With --json the answer on standard output is JSON and nothing else. Exit code 0: done; 2: a person's mistake, one
 line each on standard error; 1: a bug; 130: Ctrl-C. This file has the words that are understood; what they do is
-in commands.py.
+in commands.py and exchange.py.
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cifar_core.cli import commands
+from cifar_core.cli import commands, exchange
 from cifar_core.cli.terminal import PROGRAM, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob
 from cifar_core.errors import CifarError, ConfigError
+from cifar_core.export.formats import FORMATS
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -65,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = _add(words, "evaluate", commands.evaluate, "Tell how good a finished run is on the test images.")
     evaluate.add_argument("id", metavar="ID", help="a finished run, or bundled")
     _add_data(words)
+    _add_exchange(words)
     return parser
 
 
@@ -118,3 +122,13 @@ def _add_data(words: Any) -> None:
     _add(actions, "download", commands.data_download, "Put the official CIFAR-10 (170 MB) into the cache.")
     cache = _add(actions, "cache", commands.data_cache, "Tell what the store of computed features holds.")
     cache.add_argument("--clear", action="store_true", help="empty it; what is needed again is computed again")
+
+
+def _add_exchange(words: Any) -> None:
+    export = _add(words, "export", exchange.export_run, "Write a finished run to a file: model, script, notebook, zip.")
+    export.add_argument("id", metavar="ID", help="a finished run")
+    formats = " ".join(f"{item.name}: {item.help}" for item in FORMATS.values())
+    export.add_argument("--format", required=True, choices=list(FORMATS), help=formats)
+    export.add_argument("--output", metavar="PATH", help="file or folder (default: a name of its own, here)")
+    bring = _add(words, "import", exchange.import_run, "Make a run of a zip that another machine exported.")
+    bring.add_argument("archive", metavar="ZIP", help="the zip")

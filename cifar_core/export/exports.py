@@ -1,0 +1,117 @@
+"""The model files of a finished run: made by a process of their own, each run on test images, then kept.
+
+    runs/<id>/exports/<format>.json    where it stands; then agreement, size and latency
+    runs/<id>/exports/<format>.lock    held by the process while it works
+    runs/<id>/exports/model-int8.tflite  model.onnx
+
+The Keras and the LiteRT file are the run's own, best.keras and model.tflite, and are only tried.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cifar_core import runs
+from cifar_core.errors import CifarError, RunError
+from cifar_core.export import trial
+from cifar_core.export.formats import MODELS
+from cifar_core.runs import Run
+
+_FILES = {
+    "keras": "best.keras",
+    "litert": "model.tflite",
+    "litert-int8": "exports/model-int8.tflite",
+    "onnx": "exports/model.onnx",
+}
+_NUMBERS = ("bytes", "agreement", "images", "latency_ms")
+Opener = Callable[[Path], trial.Answers]
+"""Turns a model file into something that answers."""
+
+
+def path(run: Run, name: str) -> Path:
+    """Return where the model file of `run` in the format `name` is, or would be."""
+    return run.path / _FILES[name]
+
+
+def log(run: Run, name: str) -> Path:
+    """Return the file that the process which makes an export writes to."""
+    return run.path / "exports" / f"{name}.log"
+
+
+def lock(run: Run, name: str) -> Path:
+    """Return the lock that the process holds."""
+    return run.path / "exports" / f"{name}.lock"
+
+
+def state(run: Run, name: str) -> dict[str, Any]:
+    """Return how the export `name` stands, ready for JSON.
+
+    "state" is none, working, done or failed. While working: "done" and "total" images tried. When done: "bytes",
+    "agreement" (0..1), "images", "latency_ms", "against", "poor" (whether the agreement is too low), "made" (Unix
+    time). When failed: "error". Damaged records read as none.
+    """
+    found = runs.read_json(run.path / "exports" / f"{name}.json")
+    if runs.is_held(lock(run, name)):
+        return {"state": "working", "done": found.get("done", 0), "total": found.get("total", 0)}
+    if found.get("state") == "working":  # it may have ended between the file and the look at its lock
+        found = runs.read_json(run.path / "exports" / f"{name}.json")
+    if found.get("state") == "working":
+        return {"state": "failed", "error": "Its process ended unexpectedly; make it again."}
+    if found.get("state") == "failed":
+        return {"state": "failed", "error": str(found.get("error"))[:500]}
+    sound = all(isinstance(found.get(key), int | float) for key in _NUMBERS) and path(run, name).is_file()
+    if found.get("state") != "done" or not sound:
+        return {"state": "none"}
+    return found | {"poor": found["agreement"] < (MODELS[name].least_agreement or 0)}
+
+
+def make(run: Run, name: str, opened: Opener | None = None) -> None:
+    """Write the export `name` of `run`, try it, and record what came of it.
+
+    `opened` reads the formats that need Keras. Raises RunError if the run is not finished or its model is damaged;
+    the record tells of it, too.
+    """
+    _say(run, name, state="working", done=0, total=trial.IMAGES)
+    try:
+        expected = trial.reference(run)
+        _write(run, name)
+        answers = (opened or _OPENERS[name])(path(run, name))
+        verdict = trial.verdict(
+            answers, expected, lambda done, total: _say(run, name, state="working", done=done, total=total)
+        )
+    except Exception as error:
+        message = str(error) if isinstance(error, CifarError) else f"{type(error).__name__}: {error}"
+        _say(run, name, state="failed", error=message)
+        raise
+    size = path(run, name).stat().st_size
+    _say(run, name, state="done", bytes=size, against=expected.source, made=time.time(), **vars(verdict))
+
+
+def _write(run: Run, name: str) -> None:
+    """Write the file, unless it is the run's own."""
+    if name == "litert-int8":
+        from cifar_core.export.int8 import quantised as converted
+    elif name == "onnx":
+        from cifar_core.export.onnx_file import converted
+    else:
+        if not path(run, name).is_file():
+            raise RunError(f"Run {run.id} has no {_FILES[name]}, expected one in a finished run; train it anew.")
+        return
+    temporary = path(run, name).with_suffix(f".{os.getpid()}")
+    temporary.write_bytes(converted((run.path / "model.tflite").read_bytes()))
+    temporary.replace(path(run, name))
+
+
+def _say(run: Run, name: str, **record: Any) -> None:
+    runs.write_json(run.path / "exports" / f"{name}.json", record)
+
+
+_OPENERS: dict[str, Opener] = {
+    "litert": lambda file: trial.litert_answers(file.read_bytes()),
+    "litert-int8": lambda file: trial.litert_answers(file.read_bytes()),
+    "onnx": lambda file: trial.onnx_answers(file.read_bytes()),
+}

@@ -1,0 +1,50 @@
+"""Makes one model file of a finished run, and tries it.
+
+    python -m cifar_core.training.export_worker RUN_DIR FORMAT
+
+Keras is imported for its own format only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from cifar_core.errors import CifarError, RunError
+from cifar_core.export import exports, trial
+from cifar_core.runs import Run
+
+
+def main(folder: str, name: str) -> int:
+    """Make the export `name` of the run in `folder`; return the process's exit code."""
+    path = Path(folder).resolve()
+    os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
+    run = Run(path.name)
+    try:
+        with FileLock(exports.lock(run, name), timeout=0):
+            exports.make(run, name, _opened_by_keras if name == "keras" else None)
+    except Timeout:
+        return 0  # another process is at it
+    except CifarError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _opened_by_keras(file: Path) -> trial.Answers:
+    """Return the Keras file as something that answers. It may be a stranger's: nothing in it is executed."""
+    import keras
+
+    try:
+        network = keras.models.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # a damaged or hostile file can make Keras raise anything
+        raise RunError(f"{file} cannot be loaded by Keras ({str(error)[:200]}); train the run anew.") from error
+    return lambda images: np.asarray(network.predict_on_batch(images.astype(np.float32)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

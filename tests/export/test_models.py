@@ -1,0 +1,155 @@
+"""The model files: what they say, and what is recorded of them."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from cifar_core import data, launch, litert, runs
+from cifar_core.errors import RunError
+from cifar_core.export import archive, exports, intake, trial
+from cifar_core.export.int8 import quantised
+from cifar_core.export.onnx_file import converted
+
+INT8 = schema.TensorType.INT8
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return data.samples(50, "generated", test=True)[0]
+
+
+@pytest.fixture
+def content(finished_run) -> bytes:
+    return (finished_run.path / "model.tflite").read_bytes()
+
+
+def test_a_file_that_is_unpacked_and_packed_is_the_same(content) -> None:
+    assert litert.pack(litert.unpack(content)) == content
+
+
+def test_int8_rounds_each_large_kernel_to_half_a_step_at_most(content, images) -> None:
+    before, after = litert.unpack(content), litert.unpack(quantised(content))
+    small = {tensor.name: tensor for tensor in after.subgraphs[0].tensors if tensor.quantization is not None}
+    rounded = [tensor for tensor in before.subgraphs[0].tensors if getattr(small.get(tensor.name), "type", 0) == INT8]
+    assert len(rounded) > 10
+    for tensor in rounded:
+        found = small[tensor.name]
+        values = np.frombuffer(before.buffers[tensor.buffer].data.tobytes(), np.float32).reshape(tensor.shape)
+        whole = np.frombuffer(after.buffers[found.buffer].data.tobytes(), np.int8).reshape(tensor.shape)
+        shape = [1] * values.ndim
+        shape[found.quantization.quantizedDimension] = -1
+        scale = np.asarray(found.quantization.scale, np.float32).reshape(shape)
+        assert (np.abs(whole * scale - values) <= 0.501 * scale).all()
+
+
+def test_int8_is_less_than_half_the_size_and_takes_and_gives_the_same(content, images) -> None:
+    small = quantised(content)
+    before, after = litert.Network(content).run(images), litert.Network(small).run(images)
+    assert len(small) < 0.45 * len(content)
+    assert (
+        np.corrcoef(before["pooled"].ravel(), after["pooled"].ravel())[0, 1] > 0.8
+    )  # of a network that learned nothing
+    assert not np.array_equal(before["pooled"], after["pooled"])
+
+
+@pytest.mark.parametrize("knobs", [{}, {"image_size": 96}, {"image_size": 64, "scaling": "zero_to_one"}], ids=str)
+def test_onnx_equals_litert_for_any_number_of_images(make_run, images, knobs) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from conftest import write_finished
+
+    content = (write_finished(make_run(**knobs)).path / "model.tflite").read_bytes()
+    session = onnxruntime.InferenceSession(converted(content), providers=["CPUExecutionProvider"])
+    for count in (1, 3, 50):
+        names = [output.name for output in session.get_outputs()]
+        got = dict(zip(names, session.run(names, {"images": images[:count]}), strict=True))
+        expected = litert.Network(content).run(images[:count])
+        assert got.keys() == expected.keys()
+        for name, values in expected.items():
+            assert got[name].shape == values.shape
+            assert np.abs(got[name] - values).max() < 1e-3 * max(np.abs(values).max(), 1)
+
+
+@pytest.mark.parametrize("name", ["litert", "litert-int8", "onnx"])
+def test_a_process_makes_a_model_file_and_records_how_it_does(finished_run, name) -> None:
+    assert exports.state(finished_run, name) == {"state": "none"}
+    launch.export(finished_run, name)
+    assert launch._wait_until(lambda: exports.state(finished_run, name)["state"] != "working", 60)
+    found = exports.state(finished_run, name)
+    assert found["state"] == "done", exports.log(finished_run, name).read_text()
+    assert found["images"] == trial.IMAGES
+    assert found["agreement"] >= (0 if name == "litert-int8" else 0.99)
+    assert found["poor"] == (found["agreement"] < {"litert-int8": 0.95}.get(name, 0.99))
+    assert found["bytes"] == exports.path(finished_run, name).stat().st_size
+    assert 0 < found["latency_ms"] < 1000
+    assert found["against"] == "the run's own test answers"
+
+
+def test_a_file_that_says_something_else_is_poor(finished_run) -> None:
+    stored = dict(np.load(finished_run.path / "evaluation.npz"))
+    stored["test_probabilities"] = np.roll(stored["test_probabilities"], 1, axis=1)
+    np.savez(finished_run.path / "evaluation.npz", **stored)
+    exports.log(finished_run, "litert").parent.mkdir()
+    exports.make(finished_run, "litert")
+    found = exports.state(finished_run, "litert")
+    assert found["agreement"] == 0
+    assert found["poor"]
+
+
+def test_without_the_run_s_test_images_its_own_model_is_asked_again(finished_run) -> None:
+    runs.write_json(finished_run.path / "environment.json", {"data": {"name": "cifar10"}})
+    stored = dict(np.load(finished_run.path / "evaluation.npz"))
+    stored["test_labels"] = (stored["test_labels"] + 1) % 10
+    np.savez(finished_run.path / "evaluation.npz", **stored)
+    exports.log(finished_run, "litert").parent.mkdir()
+    exports.make(finished_run, "litert")
+    found = exports.state(finished_run, "litert")
+    assert found["agreement"] == 1
+    assert "not here" in found["against"]
+
+
+def test_a_damaged_model_is_a_failure_in_words(finished_run) -> None:
+    (finished_run.path / "model.tflite").write_bytes(b"TFL3" * 100)
+    launch.export(finished_run, "litert")
+    launch._wait_until(lambda: exports.state(finished_run, "litert")["state"] == "failed", 60)
+    assert "not a usable LiteRT model" in exports.state(finished_run, "litert")["error"]
+
+
+@pytest.mark.parametrize(
+    "record", ["", "{", '{"state": "done"}', '{"state": "done", "bytes": "x", "agreement": null}', '{"state": 7}']
+)
+def test_a_damaged_record_reads_as_none(finished_run, record) -> None:
+    folder = finished_run.path / "exports"
+    folder.mkdir()
+    (folder / "onnx.json").write_text(record)
+    assert exports.state(finished_run, "onnx") == {"state": "none"}
+
+
+def test_a_process_that_was_killed_is_not_working(finished_run) -> None:
+    folder = finished_run.path / "exports"
+    folder.mkdir()
+    (folder / "onnx.json").write_text(json.dumps({"state": "working", "done": 3, "total": 200}))
+    assert exports.state(finished_run, "onnx")["state"] == "failed"
+
+
+def test_only_a_finished_run_is_exported(run) -> None:
+    runs.write_json(run.path / "status.json", {"state": "stopped"})
+    with pytest.raises(RunError, match="only a finished run"):
+        launch.export(run, "onnx")
+
+
+@pytest.mark.slow
+def test_a_real_run_s_keras_file_says_what_the_run_says_and_all_of_it_can_move(small_data, tiny_config) -> None:
+    run = launch.start(replace(tiny_config, fine_tune_blocks=17), "tiny")  # then Keras saves the optimizer, too
+    assert launch._wait_until(lambda: run.state not in runs.LIVE_STATES, 240)
+    for name in ("keras", "litert"):
+        launch.export(run, name)
+        assert launch._wait_until(lambda name=name: exports.state(run, name)["state"] != "working", 120)
+        assert exports.state(run, name)["agreement"] >= 0.99, exports.log(run, name).read_text()
+    packed = archive.pack(run)
+    shutil.rmtree(run.path)
+    assert intake.import_run(packed) == run
+    assert run.state == "finished"

@@ -1,0 +1,107 @@
+"""What Train shows of exports: none yet, being made, done, poor, failed; and of imports."""
+
+import json
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from streamlit.testing.v1 import AppTest
+
+from cifar_core import generated, runs, weights
+from cifar_core.export import archive, exports, intake
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+
+
+@pytest.fixture(autouse=True)
+def small_set(monkeypatch) -> None:
+    monkeypatch.setattr(generated, "TRAIN_IMAGES", 100)
+    monkeypatch.setattr(generated, "TEST_IMAGES", 50)
+    monkeypatch.setattr(weights, "_host_answers", lambda: False)
+
+
+def opened(run: runs.Run | None = None) -> AppTest:
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    if run:
+        app.query_params["run"] = run.id
+    app.run()
+    assert not app.exception
+    return app
+
+
+def record(run: runs.Run, name: str, **found: object) -> None:
+    folder = run.path / "exports"
+    folder.mkdir(exist_ok=True)
+    done = {
+        "state": "done",
+        "bytes": 1_200_000,
+        "agreement": 1.0,
+        "images": 200,
+        "latency_ms": 2.5,
+        "against": "the run",
+    }
+    (folder / f"{name}.json").write_text(json.dumps(done | found))
+
+
+def texts(app: AppTest) -> str:
+    return " ".join(element.value for element in [*app.markdown, *app.error, *app.caption, *app.success])
+
+
+def test_every_model_can_be_made_and_the_rest_downloaded(finished_run) -> None:
+    app = opened(finished_run)
+    keys = {button.key for button in app.button}
+    assert {"make_keras", "make_litert", "make_litert-int8", "make_onnx"} <= keys
+    labels = {button.proto.label: button.proto.disabled for button in app.get("download_button")}
+    assert labels.keys() >= {"Notebook", "Keras script", "Metrics, CSV", "TensorBoard"}
+    assert labels["Whole run"], "it has no best.keras"
+    assert not labels["Notebook"]
+
+
+def test_what_is_made_shows_agreement_size_and_time_and_poor_ones_are_red(finished_run) -> None:
+    record(finished_run, "litert", agreement=0.995)
+    record(finished_run, "onnx", state="failed", error="It *broke*.")
+    (finished_run.path / "exports" / "model-int8.tflite").write_bytes(b"x")
+    record(finished_run, "litert-int8", agreement=0.93)
+    shown = texts(opened(finished_run))
+    assert ":green[**99.5%**]" in shown
+    assert ":red[**93.0%**]" in shown
+    assert "do not rely on it" in shown
+    assert "1.2 MB" in shown
+    assert "2.5 ms" in shown
+    assert r"It \*broke\*\." in shown
+
+
+def test_one_that_is_being_made_shows_how_far_it_is(finished_run) -> None:
+    record(finished_run, "onnx", state="working", done=50, total=200)
+    with FileLock(exports.lock(finished_run, "onnx")):
+        app = opened(finished_run)
+        assert next(button for button in app.button if button.key == "make_onnx").disabled
+
+
+def test_an_unfinished_run_offers_nothing(run) -> None:
+    runs.write_json(run.path / "status.json", {"state": "stopped"})
+    assert not [button for button in opened(run).button if str(button.key).startswith("make_")]
+
+
+def upload(app: AppTest, content: bytes) -> AppTest:
+    next(item for item in app.file_uploader if item.key == "run_archive").set_value(
+        ("run.zip", content, "application/zip")
+    )
+    app.run()
+    assert not app.exception
+    return app
+
+
+def test_an_uploaded_archive_becomes_the_run_on_the_screen(finished_run, monkeypatch) -> None:
+    monkeypatch.setattr(intake.network_check, "check_keras_file", lambda content: None)
+    (finished_run.path / "best.keras").write_bytes(b"played by nobody")
+    content = archive.pack(finished_run)
+    runs.delete(finished_run)
+    app = upload(opened(), content)
+    assert "is here, and shown above" in texts(app).replace("\\", "")
+    assert "Imported: trained on another machine" in texts(app)
+    assert app.query_params["run"] == finished_run.id
+
+
+def test_a_bad_upload_is_a_sentence_even_without_any_run() -> None:
+    assert "This is not the archive of a run" in texts(upload(opened(), b"not a zip"))
