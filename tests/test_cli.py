@@ -16,7 +16,7 @@ from filelock import FileLock
 from PIL import Image
 
 from cifar_core import batches, classifier, cli, data, launch, litert, runs, store, weights
-from cifar_core.config import KNOBS, PRESETS, TrainConfig
+from cifar_core.config import KNOBS, PRESETS, TrainConfig, preset
 from cifar_core.data import CLASSES
 from cifar_core.runs import Run
 
@@ -75,7 +75,7 @@ def model() -> bytes:
 
 @pytest.fixture
 def finished(model: bytes) -> Run:
-    return finish(runs.create(TrainConfig(alpha=0.35, image_size=32)), model)
+    return finish(runs.create(preset("standard", alpha=0.35, image_size=32)), model)
 
 
 def finish(run: Run, model: bytes, **changes: Any) -> Run:
@@ -254,7 +254,7 @@ def test_bar_is_drawn_in_a_terminal_and_taken_away(ask: Ask, model: bytes, monke
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr("cifar_core.cli.terminal._REDRAW_SECONDS", 0)
     monkeypatch.setenv("COLUMNS", "70")
-    _, _, err = ask("train")
+    _, _, err = ask("train", "--head-epochs", "10")
     drawn = [part for part in err.split("\r") if "[" in part]
     assert "512/1,024  0:03 left" in drawn[0]
     assert "head 1/10 [############............]" in drawn[1]
