@@ -257,9 +257,8 @@ def _other_runs(model: Classifier, seen: np.ndarray) -> None:
     with st.container(key="wide_compare"):
         columns = st.columns(len(models))
     for number, (column, one) in enumerate(zip(columns, models, strict=True)):
-        column.markdown(
-            f"**{data.CLASSES[tops[number]]}**, {ui.share(said[number].max())}  \n:gray[{ui.plain(model_title(one.name))}]"
-        )
+        title = ui.plain(model_title(one.name))
+        column.markdown(f"**{data.CLASSES[tops[number]]}**, {ui.share(said[number].max())}  \n:gray[{title}]")
         figure = charts.probability_figure(said[number], data.CLASSES, 300)
         column.plotly_chart(figure, key=f"bars_run{number}", config=_PLAIN_BARS)
 
