@@ -283,4 +283,4 @@ def _add_scrubber(figure: go.Figure, watch: Watch) -> None:
 
 def _moment_name(moment: float, boundary: float | None) -> str:
     phase = "fine_tune" if boundary is not None and moment > boundary else "head"
-    return "before any training" if moment == 0 else f"{PHASE_NAMES[phase]}, epoch {moment:.3g}"
+    return "before any training" if moment == 0 else f"{PHASE_NAMES[phase]}, epoch {round(moment, 2):g}"

@@ -94,7 +94,7 @@ def closer(model: Classifier, held: Held, chosen: str) -> None:
 def headline(answers: Answers) -> None:
     """Say the answer plainly."""
     best = int(answers.labels[0])
-    said = f"{data.CLASSES[best]}, {answers.probabilities[0, best]:.0%}"
+    said = f"{data.CLASSES[best]}, {ui.share(answers.probabilities[0, best])}"
     if answers.is_unlike[0]:
         st.markdown("#### :orange[:material/help:] This looks like none of the ten")
         st.caption(f"It is farther from all training images than 95 % of ordinary pictures. The nearest guess: {said}.")
@@ -227,7 +227,7 @@ def _what_if(model: Classifier, seen: np.ndarray) -> None:
         figure = explain_charts.sweep_figure(whatif.CHANGES[name], sweeps[name], setting[name], answer)
         place.plotly_chart(figure, key=f"sweep_{name}", config=_PLAIN_BARS)
     with right:
-        st.markdown(f"#### {data.CLASSES[answer]}, {said[answer]:.0%}")
+        st.markdown(f"#### {data.CLASSES[answer]}, {ui.share(said[answer])}")
         st.image(ui.enlarged(whatif.changed(seen, setting)[None], 8, 0), width=256)
         st.plotly_chart(charts.probability_figure(said, data.CLASSES, 300), key="bars_whatif", config=_PLAIN_BARS)
         st.caption(
@@ -257,9 +257,8 @@ def _other_runs(model: Classifier, seen: np.ndarray) -> None:
     with st.container(key="wide_compare"):
         columns = st.columns(len(models))
     for number, (column, one) in enumerate(zip(columns, models, strict=True)):
-        column.markdown(
-            f"**{data.CLASSES[tops[number]]}**, {said[number].max():.0%}  \n:gray[{ui.plain(model_title(one.name))}]"
-        )
+        title = ui.plain(model_title(one.name))
+        column.markdown(f"**{data.CLASSES[tops[number]]}**, {ui.share(said[number].max())}  \n:gray[{title}]")
         figure = charts.probability_figure(said[number], data.CLASSES, 300)
         column.plotly_chart(figure, key=f"bars_run{number}", config=_PLAIN_BARS)
 
@@ -341,4 +340,4 @@ def verdict(answers: Answers, number: int) -> str:
     """Return the answer to one of many pictures, for a caption."""
     if answers.is_unlike[number]:
         return f":orange[{gallery.NONE}]"
-    return f"**{data.CLASSES[int(answers.labels[number])]}** {answers.probabilities[number].max():.0%}"
+    return f"**{data.CLASSES[int(answers.labels[number])]}** {ui.share(answers.probabilities[number].max())}"

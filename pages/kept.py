@@ -65,7 +65,9 @@ def inputs() -> None:
         if album() or refused():
             st.button("Clear", icon=":material/close:", key="clear", on_click=clear, type="tertiary")
     photo = (
-        st.camera_input("Camera", key="camera", label_visibility="collapsed", on_change=_remember, args=("camera",))
+        st.camera_input(
+            "Camera", key="camera", label_visibility="collapsed", on_change=_remember, args=("camera",), width=480
+        )
         if camera_on
         else None
     )

@@ -124,6 +124,11 @@ def run_title(run: Run) -> str:
     return f"{stamp[4:6]}-{stamp[6:8]} {clock} · {shape}{figure}"
 
 
+def share(value: float) -> str:
+    """Return a probability in words: "87%", and never "100%", which no network can know."""
+    return "over 99%" if value > 0.99 else f"{value:.0%}"
+
+
 def seconds(value: float) -> str:
     """Return a time in words: "40 s", "2 min 10 s", "1 h 5 min"."""
     whole = round(value)
