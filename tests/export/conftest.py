@@ -98,3 +98,9 @@ def make_run() -> Callable[..., runs.Run]:
         return runs.create(TrainConfig(**{**tiny, **knobs}))
 
     return make
+
+
+@pytest.fixture
+def finish_run() -> Callable[[runs.Run], runs.Run]:
+    """What gives a run the files of a finished one."""
+    return write_finished

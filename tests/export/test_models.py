@@ -57,11 +57,10 @@ def test_int8_is_less_than_half_the_size_and_takes_and_gives_the_same(content, i
 
 
 @pytest.mark.parametrize("knobs", [{}, {"image_size": 96}, {"image_size": 64, "scaling": "zero_to_one"}], ids=str)
-def test_onnx_equals_litert_for_any_number_of_images(make_run, images, knobs) -> None:
+def test_onnx_equals_litert_for_any_number_of_images(make_run, finish_run, images, knobs) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    from conftest import write_finished
 
-    content = (write_finished(make_run(**knobs)).path / "model.tflite").read_bytes()
+    content = (finish_run(make_run(**knobs)).path / "model.tflite").read_bytes()
     session = onnxruntime.InferenceSession(converted(content), providers=["CPUExecutionProvider"])
     for count in (1, 3, 50):
         names = [output.name for output in session.get_outputs()]

@@ -47,6 +47,7 @@ def python(code: str, folder: Path, *paths: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_script_trains_on_tiny_data_and_makes_the_model_of_the_product(make_run, tmp_path) -> None:
     run = make_run(image_size=64, batch_size=16, fine_tune_blocks=3, dropout=0.3)
     (tmp_path / "script.py").write_text(script(run), encoding="utf-8")

@@ -22,6 +22,7 @@ def pinned_run(config: TrainConfig) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_probes_come_after_every_epoch_and_within_the_first_and_survive_an_interruption(
     tiny_config: TrainConfig, small_data: object, interrupt: Interruption
 ) -> None:
