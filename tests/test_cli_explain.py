@@ -134,3 +134,50 @@ def test_too_many_pictures_for_a_sheet_are_said_in_a_line(finished, tmp_path, ca
     assert cli.main(["predict", *pictures, "--explain", str(tmp_path / "why.png")]) == 2
     assert "2 pictures at most" in capsys.readouterr().err
     assert not (tmp_path / "why.png").exists()
+
+
+def predict_json(capsys, *words):
+    code = cli.main(["predict", *map(str, words), "--json"])
+    captured = capsys.readouterr()
+    return code, json.loads(captured.out) if captured.out else captured.err
+
+
+def test_nearest_training_images_are_told(cat, calibrated, capsys) -> None:
+    code, answers = predict_json(capsys, cat, "--run", calibrated.id, "--nearest", 3)
+    near = answers[0]["nearest"]
+    assert code == 0 and len(near) == 3
+    assert [item["distance"] for item in near] == sorted(item["distance"] for item in near)
+    assert set(near[0]) == {"label", "distance", "training_image"}
+
+
+def test_a_model_without_training_images_says_so(cat, finished, capsys) -> None:
+    code, said = predict_json(capsys, cat, "--run", finished.id, "--nearest", 3)
+    assert code == 2 and "keeps no training images" in said
+
+
+def test_flips_are_other_answers_than_the_pictures_own(cat, calibrated, capsys) -> None:
+    _, answers = predict_json(capsys, cat, "--run", calibrated.id, "--what-if")
+    flips = answers[0]["what_if"]
+    assert set(flips) == {"rotate", "zoom", "light", "blur", "noise"}
+    assert all(flip["label"] != answers[0]["label"] for found in flips.values() for flip in found)
+
+
+def test_other_models_answer_too_and_bad_files_are_still_told(cat, calibrated, finished, tmp_path, capsys) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"")
+    code, answers = predict_json(capsys, bad, cat, "--run", calibrated.id, "--compare", finished.id)
+    assert code == 2
+    assert answers[0]["compared"][finished.id]["label"] == answers[0]["label"]  # the same network
+    assert "error" in answers[1]
+
+
+def test_a_square_of_ones_own_is_looked_at(cat, calibrated, capsys) -> None:
+    whole = predict_json(capsys, cat, "--run", calibrated.id)[1][0]["probabilities"]
+    corner = predict_json(capsys, cat, "--run", calibrated.id, "--crop", "0,0,0.3")[1][0]["probabilities"]
+    assert corner != whole
+
+
+@pytest.mark.parametrize("words", [("--crop", "1,2"), ("--crop", "a,b,c"), ("--nearest", "0"), ("--nearest", "x")])
+def test_words_that_make_no_sense_are_one_line(cat, finished, capsys, words) -> None:
+    code, said = predict_json(capsys, cat, "--run", finished.id, *words)
+    assert code == 2 and said.count("\n") == 1

@@ -24,6 +24,8 @@ from cifar_core.names import quoted, shown_name
 from cifar_core.runs import Run
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from cifar_core.classifier import Classifier
     from cifar_core.evaluation import Predictions
     from cifar_core.pictures import Picture
@@ -108,7 +110,7 @@ def predict(arguments: Namespace) -> int:
     import numpy as np
 
     from cifar_core.classifier import open_classifier
-    from cifar_core.cli import sheet
+    from cifar_core.cli import closer, sheet
     from cifar_core.gallery import answer_row
     from cifar_core.pictures import crop_box, prepare
 
@@ -130,17 +132,35 @@ def predict(arguments: Namespace) -> int:
             part.thumbnail((_PART_SIDE, _PART_SIDE))
             shown.append(sheet.Shown(picture.name, part, pixels[-1][0]))
     if good:
-        said = classifier.answer(np.concatenate(pixels))
+        batch = np.concatenate(pixels)
+        said = classifier.answer(batch)
         for number, answer in enumerate(good):
             answer |= answer_row(answer["file"], said, number)
+        _look_closer(arguments, good, classifier, batch, said.probabilities)
+        answers = good + [answer for answer in answers if "error" in answer] if arguments.compare else answers
         _say_model(arguments, classifier)
     if arguments.csv:
         _save_csv(arguments.csv, answers)
     if shown:
         sheet.save(arguments.explain, classifier, shown)
     if good or arguments.json:
-        reply(arguments, answers, [_sentence(answer) for answer in good])
+        reply(arguments, answers, [line for answer in good for line in (_sentence(answer), *closer.lines(answer))])
     return 0 if len(good) == len(answers) else 2
+
+
+def _look_closer(
+    arguments: Namespace, good: list[dict[str, Any]], classifier: Classifier, pixels: np.ndarray, said: np.ndarray
+) -> None:
+    """Add to the answers `good` what was asked for beyond them; with others, disagreements come first."""
+    from cifar_core.classifier import open_classifier
+    from cifar_core.cli import closer
+
+    if arguments.nearest:
+        closer.add_nearest(good, classifier, pixels, arguments.nearest)
+    if arguments.what_if:
+        closer.add_flips(good, classifier, pixels)
+    if arguments.compare:
+        closer.add_others(good, said, [open_classifier(name) for name in arguments.compare], pixels)
 
 
 def evaluate(arguments: Namespace) -> int:

@@ -2,7 +2,8 @@
 
     train [--preset P] [--KNOB VALUE ...] [--detach]       evaluate ID|bundled
     runs list | show ID | stop ID | resume ID | delete ID   data status | download | cache [--clear]
-    predict IMAGE... [--run ID|bundled] [--crop centre|squeeze] [--explain PNG] [--csv FILE]
+    predict IMAGE... [--run ID|bundled] [--crop CROP] [--csv FILE]
+        [--explain PNG] [--nearest N] [--what-if] [--compare ID]
     export ID --format F [--output PATH]
     import ZIP
 
@@ -59,17 +60,40 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--run", metavar="ID", help="a finished run, or bundled (default: the newest finished run)")
     predict.add_argument(
         "--crop",
-        choices=("centre", "squeeze"),
+        type=_crop,
         default="centre",
-        help="what of a picture that is not square is looked at (default: centre)",
+        metavar="CROP",
+        help="what of a picture is looked at: centre (the default), squeeze, or X,Y,SIDE in fractions, a square",
     )
     predict.add_argument("--explain", metavar="PNG", help="draw into this file what speaks for each answer")
+    predict.add_argument("--nearest", metavar="N", type=_count, help="tell the N nearest training images, up to 100")
+    predict.add_argument("--what-if", action="store_true", help="tell at which turn, zoom, light, blur, noise it flips")
+    predict.add_argument(
+        "--compare",
+        metavar="ID",
+        action="append",
+        help="what this model says too; disagreements first; may be repeated",
+    )
     predict.add_argument("--csv", metavar="FILE", help="write the answers into this file too, one picture a line")
     evaluate = _add(words, "evaluate", commands.evaluate, "Tell how good a finished run is on the test images.")
     evaluate.add_argument("id", metavar="ID", help="a finished run, or bundled")
     _add_data(words)
     _add_exchange(words)
     return parser
+
+
+def _crop(text: str) -> str | tuple[float, float, float]:
+    if text in ("centre", "squeeze"):
+        return text
+    x, y, side = map(float, text.split(","))  # argparse makes a sentence of a ValueError
+    return x, y, side
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 100:
+        raise ValueError
+    return count
 
 
 def _add(words: Any, name: str, command: Command, text: str) -> argparse.ArgumentParser:
