@@ -341,7 +341,7 @@ PRESETS: Mapping[str, TrainConfig] = {
 images of CIFAR-10, see the README."""
 
 PRESET_HELP: Mapping[str, str] = {
-    "quick": "5,000 images: a useful model in half a minute.",
+    "quick": "5,000 images: a useful model in under a minute.",
     "standard": "All images, the top seven blocks: a very good model in a few minutes.",
     "best": "The whole network, every batch augmented afresh: hours on a laptop.",
     "classic": "The tutorials' recipe: head first, then the top four blocks.",

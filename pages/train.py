@@ -38,6 +38,8 @@ def main() -> None:
         estimate = start_button(config)
     run = chosen_run()
     ui.dataset_notice(data.status(), uses_generated(config, run))
+    if config is not None:
+        start_notice(config)
     if run is None:
         welcome()
     else:
@@ -139,6 +141,16 @@ def chosen_run() -> Run | None:
 def remember_choice() -> None:
     """Put the picked run into the address."""
     st.query_params["run"] = st.session_state["run_choice"]
+
+
+def start_notice(config: TrainConfig) -> None:
+    """Say it where the best available start is no start at all."""
+    if config.weights == "auto" and weights.expected_kind("auto", config.alpha, config.image_size) == "random":
+        st.info(
+            "ImageNet's weights are not on this machine and cannot be downloaded now: the network would start from "
+            "**random numbers** and learn far less. With internet, or with the files of Keras, it knows ImageNet.",
+            icon=":material/shuffle:",
+        )
 
 
 def welcome() -> None:
