@@ -28,17 +28,7 @@ _PLAIN_BARS = {"displayModeBar": False}
 
 def crop_choice() -> str:
     """Let a person choose what of a picture that is not square the network gets."""
-    ui.linked("crop", CROPS, "centre")
-    chosen = st.segmented_control(
-        "Of a picture that is not square, the network gets",
-        list(CROPS),
-        key="crop",
-        required=True,
-        format_func=CROPS.__getitem__,
-        persist_state="session",
-    )
-    ui.link("crop", chosen, "centre")
-    return chosen
+    return ui.linked_choice("Of a picture that is not square, the network gets", "crop", CROPS, "centre")
 
 
 def crop_of(held: Held, chosen: str) -> Crop:
@@ -68,16 +58,7 @@ def closer(model: Classifier, held: Held, chosen: str) -> None:
                 pinned.pin_button(seen, held.name)
             figure = charts.probability_figure(answers.probabilities[0], data.CLASSES)
             bars.plotly_chart(figure, key="bars0", config=_PLAIN_BARS)
-        ui.linked("view", VIEWS, "why")
-        view = st.segmented_control(
-            "More about it",
-            list(VIEWS),
-            key="view",
-            required=True,
-            format_func=VIEWS.__getitem__,
-            persist_state="session",
-        )
-        ui.link("view", view, "why")
+        view = ui.linked_choice("More about it", "view", VIEWS, "why")
         try:
             if view == "why":
                 _why(model, held, crop, seen, answers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import runpy
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,16 @@ def link(key: str, value: str, default: str) -> None:
         st.query_params[key] = value
     elif key in st.query_params:
         del st.query_params[key]
+
+
+def linked_choice(label: str, key: str, options: Mapping[str, str], default: str) -> str:
+    """Let a person choose one of `options` (name -> words); the address says which, the default without saying."""
+    linked(key, options, default)
+    chosen = st.segmented_control(
+        label, list(options), key=key, required=True, format_func=options.__getitem__, persist_state="session"
+    )
+    link(key, chosen, default)
+    return chosen
 
 
 def plain(text: object) -> str:
