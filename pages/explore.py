@@ -1,0 +1,23 @@
+"""Explore: what the knobs do. Each section is a module of its own; the address says which is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pages import explore_runs, head_lab, ui
+
+SECTIONS: Mapping[str, tuple[str, Callable[[], None]]] = {
+    "runs": ("Runs", explore_runs.show),
+    "lab": ("Head lab", head_lab.show),
+}
+"""What the page has, in order: word in the address -> title and what draws it."""
+
+
+def main() -> None:
+    """Draw the page."""
+    ui.without_sidebar()
+    section = ui.linked_choice("Section", "section", {word: title for word, (title, _) in SECTIONS.items()}, "runs")
+    SECTIONS[section][1]()
+
+
+ui.run_page(main)
