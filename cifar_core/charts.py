@@ -53,9 +53,9 @@ class Curve:
 class Curves:
     """What the metrics rows of a run say, ready to be drawn.
 
-    `curves` holds "accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate" and
-    "images_per_second"; `boundary` is where fine-tuning began, in epochs, None without; `planned` is how many
-    epochs there will be at most.
+    `curves` holds "accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "images_per_second"
+    and "elapsed_seconds", the clock of all rows; `boundary` is where fine-tuning began, in epochs, None without;
+    `planned` is how many epochs there will be at most.
     """
 
     curves: Mapping[str, Curve]
@@ -82,6 +82,14 @@ def curves(rows: Sequence[dict[str, Any]], planned_epochs: Mapping[str, int] | N
         found[name] = _thinned(name, step_x, np.array([row[name] for row in steps], float))
     for name in ("validation_accuracy", "validation_loss"):
         found[name] = _thinned(name, epoch_x, np.array([row[name] for row in epochs], float))
+    clocked = [row for row in kept if isinstance(row.get("elapsed_seconds"), int | float)]
+    found["elapsed_seconds"] = Curve(
+        "elapsed_seconds",
+        np.array(
+            [before[row["phase"]] + row["epoch"] - 1 + row.get("step", 1) / row.get("steps", 1) for row in clocked]
+        ),
+        np.array([row["elapsed_seconds"] for row in clocked], float),
+    )
     planned_head = head_epochs if fine_tuned else max(head_epochs, planned_epochs.get("head", 0))
     planned = planned_head + max([*fine_tuned, planned_epochs.get("fine_tune", 0)])
     return Curves(found, head_epochs if fine_tuned and head_epochs else None, planned)
@@ -125,7 +133,7 @@ def metric_figure(
             hovertemplate="%{y:.1%}" if percent else "%{y:.3f}",
         )
     title, unit = ("Accuracy", "share of images") if percent else ("Loss", "cross-entropy, nats")
-    _style(figure, title, "epoch", unit, height)
+    style(figure, title, "epoch", unit, height)
     figure.update_layout(showlegend=True)
     _mark_phases(figure, run, label="top of the base unfrozen")
     figure.update_yaxes(range=[0, 1.01], tickformat=".0%") if percent else figure.update_yaxes(rangemode="tozero")
@@ -139,12 +147,12 @@ def small_figure(run: Curves, name: str, height: int = 220) -> go.Figure:
         go.Scatter(x=curve.x, y=curve.y, mode="lines", line={"color": TRAINING, "width": 1.5, "shape": "hv"})
     )
     if name == "learning_rate":
-        _style(figure, "Learning rate", "epoch", "step size", height)
+        style(figure, "Learning rate", "epoch", "step size", height)
         figure.update_yaxes(type="log", dtick=1, exponentformat="power")
         top = np.log10(curve.y.max()) if len(curve.y) else -2.0
         figure.update_yaxes(range=[top - 3, top + 0.2])
     else:
-        _style(figure, "Throughput", "epoch", "images per second", height)
+        style(figure, "Throughput", "epoch", "images per second", height)
         figure.update_yaxes(rangemode="tozero")
     figure.update_layout(showlegend=False)
     _mark_phases(figure, run, label="")
@@ -167,7 +175,7 @@ def probability_figure(probabilities: np.ndarray, classes: Sequence[str], height
             hovertemplate="%{y}: %{x:.2%}<extra></extra>",
         )
     )
-    _style(figure, "Probabilities", "probability", "", height)
+    style(figure, "Probabilities", "probability", "", height)
     figure.update_xaxes(range=[0, 1.12], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
     figure.update_layout(hovermode="closest", margin={"l": 86, "r": 24})
     return figure
@@ -193,7 +201,7 @@ def cost_figure(stages: Mapping[str, float], height: int = 120) -> go.Figure:
             marker={"color": colour},
             hovertemplate=f"{label}: %{{x:.0f}} s<extra></extra>",
         )
-    _style(figure, "", "seconds", "", height)
+    style(figure, "", "seconds", "", height)
     figure.update_layout(
         barmode="stack", hovermode="closest", legend={"traceorder": "normal"}, margin={"l": 8, "r": 8, "t": 26, "b": 40}
     )
@@ -215,7 +223,8 @@ def _mark_phases(figure: go.Figure, run: Curves, label: str) -> None:
     )
 
 
-def _style(figure: go.Figure, title: str, x: str, y: str, height: int) -> None:
+def style(figure: go.Figure, title: str, x: str, y: str, height: int) -> None:
+    """Give `figure` the look of all: title, the two axes' names, height in pixels."""
     figure.update_layout(template=TEMPLATE, title={"text": title}, height=height, uirevision="keep")
     figure.update_xaxes(title={"text": x})
     figure.update_yaxes(title={"text": y})

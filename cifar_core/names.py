@@ -10,10 +10,15 @@ def shown_name(name: str, limit: int = 60) -> str:
 
     It is text, never markup: a page still escapes it where it would be rendered.
     """
-    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in name)
-    text = " ".join(visible.split()) or "the file"
+    text = one_line(name) or "the file"
     half = (limit - 1) // 2
     return text if len(text) <= limit else f"{text[: limit - 1 - half]}…{text[-half:]}"
+
+
+def one_line(text: str) -> str:
+    """Return `text` as one line without control, direction and other invisible characters."""
+    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text)
+    return " ".join(visible.split())
 
 
 def quoted(name: str) -> str:

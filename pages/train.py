@@ -30,6 +30,7 @@ STAGES = {
 
 def main() -> None:
     """Draw the page."""
+    take_settings()
     with st.sidebar:
         ui.preset_choice()
         start_place = st.container()
@@ -54,6 +55,16 @@ def main() -> None:
     if config is not None and estimate is not None:
         plan(config, estimate, expanded=run is None)
     export_panel.import_panel()
+
+
+def take_settings() -> None:
+    """Set the knobs as in the run that the address names for it, once: a link on another page asks for that."""
+    asked = st.query_params.pop("settings", None)
+    if asked is not None:
+        try:
+            ui.set_knobs(runs.get(asked).config)
+        except CifarError as error:
+            ui.problem(error)
 
 
 def start_button(config: TrainConfig | None) -> costs.Estimate | None:

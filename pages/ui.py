@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from cifar_core import augment, data, launch, weights
+from cifar_core import augment, data, labels, launch, names, weights
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.errors import CifarError, ConfigError
 from cifar_core.runs import Run
@@ -68,6 +68,7 @@ def style() -> None:
         "[class*=st-key-gallery] [data-testid=stMarkdownContainer],"
         "[class*=st-key-neighbours] [data-testid=stMarkdownContainer]{margin-bottom:0}"
         "[class*=st-key-gallery] [data-testid=stVerticalBlock]{gap:.2rem}"
+        ".st-key-runs_list [data-testid=stElementToolbar]{display:none}"  # its CSV would not be inert
         ".st-key-scroll_watch{overflow-x:auto}.st-key-scroll_watch>*{min-width:760px}"
         "[data-testid=stSidebar] [data-testid=stButtonGroup] button{padding:.25rem .55rem}"
         "[data-testid=stMetricValue]{font-variant-numeric:tabular-nums}</style>"
@@ -92,6 +93,25 @@ def link(key: str, value: str, default: str) -> None:
         st.query_params[key] = value
     elif key in st.query_params:
         del st.query_params[key]
+
+
+def linked_text(label: str, key: str, limit: int, **options: Any) -> str:
+    """Let a person write one line of up to `limit` characters, which the address keeps."""
+    if key not in st.session_state:
+        st.session_state[key] = names.one_line(st.query_params.get(key, ""))[:limit]
+    text = st.text_input(label, key=key, max_chars=limit, persist_state="session", **options)
+    link(key, text, "")
+    return text
+
+
+def linked_choices(label: str, key: str, options: Collection[str]) -> list[str]:
+    """Let a person choose any of `options`; the address names them, none without saying."""
+    if key not in st.session_state:
+        asked = st.query_params.get(key, "").split(",")
+        st.session_state[key] = [word for word in options if word in asked]
+    chosen = st.pills(label, list(options), key=key, selection_mode="multi", persist_state="session")
+    link(key, ",".join(chosen), "")
+    return chosen
 
 
 def linked_choice(label: str, key: str, options: Mapping[str, str], default: str) -> str:
@@ -121,7 +141,7 @@ def state_badge(run: Run, state: str) -> None:
 
 
 def run_title(run: Run) -> str:
-    """Return a run's name for a list: its id's clock time, what differs from others most, its accuracy."""
+    """Return a run's name for a list: what a person wrote, its id's clock time, what differs most, its accuracy."""
     accuracy = run.result.get("validation_accuracy")
     figure = f" · {accuracy:.1%}" if isinstance(accuracy, float) else ""
     try:
@@ -131,7 +151,8 @@ def run_title(run: Run) -> str:
         shape = "damaged"
     stamp = run.id
     clock = f"{stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]}.{stamp[15:18]}"  # to the millisecond: no two are alike
-    return f"{stamp[4:6]}-{stamp[6:8]} {clock} · {shape}{figure}"
+    written = labels.load(run).name
+    return f"{f'{written} · ' if written else ''}{stamp[4:6]}-{stamp[6:8]} {clock} · {shape}{figure}"
 
 
 def share(value: float) -> str:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import psutil
 
-from cifar_core import litert
+from cifar_core import latency, litert
 from cifar_core.errors import RunError
 from cifar_core.evaluation import Predictions
 from cifar_core.neighbours import Index
@@ -84,6 +84,7 @@ def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, j
         test_labels=test.labels,
         test_probabilities=test.probabilities,
     )
+    latency.measure(run)
     return {
         "validation_accuracy": validation.accuracy,
         "validation_loss": validation.loss,
