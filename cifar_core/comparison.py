@@ -69,16 +69,18 @@ def verdict(pair: Pair, name_a: str, name_b: str, pairs: int = 1) -> str:
     result = pair.result
     if result is None:
         return f"{name_a} and {name_b} cannot be compared: {pair.reason}"
+    if not result.only_a + result.only_b:
+        return f"No difference between {name_a} and {name_b}: both are right on the same test images."
     better, worse, wins, losses = name_a, name_b, result.only_a, result.only_b
     if losses > wins:
         better, worse, wins, losses = worse, better, losses, wins
     split = (
         f"of {result.images:,} test images {wins:,} are right with {better} only and {losses:,} with {worse} only "
-        f"({_p(result.p_value)})"
+        f"({_p(result.p_value)}); of equally good models, {_odds(result.p_value)} would split them so unevenly."
     )
     if result.p_value < LEVEL / pairs:
-        return f"{better} is really better than {worse}: {split}; equally good models would hardly split them so."
-    return f"No real difference between {name_a} and {name_b} is shown: {split}; chance alone does as much."
+        return f"{better} is really better than {worse}: {split}"
+    return f"No real difference between {name_a} and {name_b} is shown: {split}"
 
 
 def caution(pairs: int) -> str:
@@ -107,6 +109,12 @@ def _pair(a: Run, b: Run, said_a: Predictions | str, said_b: Predictions | str) 
 def _fingerprint(run: Run) -> str:
     data = runs.read_json(run.path / "environment.json").get("data")
     return str(data.get("fingerprint")) if isinstance(data, dict) else ""
+
+
+def _odds(p_value: float) -> str:
+    if p_value < 0.0001:
+        return "fewer than 1 pair in 10,000"
+    return f"about 1 pair in {1 / p_value:,.0f}" if p_value < 0.02 else f"about {100 * p_value:.0f} pairs in 100"
 
 
 def _p(value: float) -> str:

@@ -51,10 +51,11 @@ def figure(
     chosen: Sequence[tuple[str, Curves]], metric: str, axis: str, smoothing: float, height: int = 360
 ) -> go.Figure:
     """Return one figure of a metric for runs as (name, curves); a name is text, whatever it holds."""
-    drawn = go.Figure()
+    drawn, validated = go.Figure(), []
     for number, (name, run) in enumerate(chosen[:MOST_RUNS]):
         look = {"color": COLOURS[number % len(COLOURS)], "dash": DASHES[number // len(COLOURS)]}
         found, shared = lines(run, metric, axis, smoothing), {"name": as_text(name), "legendgroup": str(number)}
+        validated.append(found.measured.y)
         value = "%{y:.1%}" if metric == "accuracy" else "%{y:.3f}"
         drawn.add_scatter(
             x=found.training.x, y=found.training.y, mode="lines", line={**look, "width": 1}, opacity=0.4,
@@ -72,8 +73,19 @@ def figure(
     charts.style(drawn, title, AXES[axis], unit, height)
     drawn.update_layout(legend={"y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"}, showlegend=len(chosen) > 0)
     drawn.update_xaxes(rangemode="tozero")
-    drawn.update_yaxes(tickformat=".0%") if metric == "accuracy" else drawn.update_yaxes(rangemode="tozero")
+    drawn.update_yaxes(tickformat=".0%" if metric == "accuracy" else None, range=_range(validated, metric))
     return drawn
+
+
+def _range(validated: Sequence[np.ndarray], metric: str) -> list[float] | None:
+    """Return the y axis that shows validation well; the training's first steps, far off, may leave it."""
+    values = np.concatenate([*validated, np.empty(0)])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None
+    low, high = float(values.min()), float(values.max())
+    room = max(high - low, 0.05) * 0.5
+    return [max(low - room, 0.0), min(high + room, 1.005)] if metric == "accuracy" else [0.0, high + room]
 
 
 def as_text(name: str) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 
 from pages import explore_runs, head_lab, ui
 
+# What the page has, in order: word in the address -> title and what draws it. (A text here would be drawn.)
 SECTIONS: Mapping[str, tuple[str, Callable[[], None]]] = {
     "runs": ("Runs", explore_runs.show),
     "lab": ("Head lab", head_lab.show),
 }
-"""What the page has, in order: word in the address -> title and what draws it."""
 
 
 def main() -> None:

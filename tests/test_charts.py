@@ -27,9 +27,9 @@ def phase_rows(phase, epochs, steps=4):
     return rows
 
 
-def test_no_rows_are_six_empty_curves():
+def test_no_rows_are_empty_curves():
     found = curves([])
-    assert set(found.curves) == set(LINES)
+    assert set(found.curves) == {*LINES, "elapsed_seconds"}
     assert all(len(curve.x) == len(curve.y) == 0 for curve in found.curves.values())
     assert (found.boundary, found.planned) == (None, 0)
 
@@ -58,7 +58,19 @@ def test_each_curve_holds_its_own_figures():
         "images_per_second": [640.0],
         "validation_loss": [0.75],
         "validation_accuracy": [0.625],
+        "elapsed_seconds": [],
     }
+
+
+def test_the_clock_runs_over_steps_and_epochs_of_both_phases():
+    rows = [
+        step("head", 1, 1, 2) | {"elapsed_seconds": 5.0},
+        epoch_row("head", 1) | {"elapsed_seconds": 6.5},
+        epoch_row("fine_tune", 1) | {"elapsed_seconds": 9.0},
+        epoch_row("fine_tune", 2) | {"elapsed_seconds": "soon"},
+    ]
+    clock = curves(rows).curves["elapsed_seconds"]
+    assert (clock.x.tolist(), clock.y.tolist()) == ([0.5, 1.0, 2.0], [5.0, 6.5, 9.0])
 
 
 def test_fine_tuning_continues_where_the_head_ended():

@@ -307,11 +307,13 @@ def test_list_tells_of_every_run_newest_first(ask_json: Callable[..., Any], ask:
     set_status(failed, state="failed")
     answer = ask_json("runs", "list")
     assert [item["id"] for item in answer] == [failed.id, damaged.id, finished.id]
-    assert answer[0] == {"id": failed.id, "status": "failed", "config": PRESETS["quick"].to_dict()}
+    unwritten = {"name": "", "note": "", "starred": False, "latency_ms": None}
+    assert answer[0] == {"id": failed.id, "status": "failed", "config": PRESETS["quick"].to_dict()} | unwritten
     assert answer[1]["config"] is None
-    assert answer[2] == RESULT | {"id": finished.id, "status": "finished", "config": finished.config.to_dict()}
+    known = {"id": finished.id, "status": "finished", "config": finished.config.to_dict()}
+    assert answer[2] == RESULT | known | unwritten
     lines = ask("runs", "list")[1].splitlines()
-    assert lines[0].split() == ["id", "state", "α", "size", "images", "validation", "test", "data"]
+    assert lines[0].split() == ["id", "state", "α", "size", "images", "validation", "test", "data", "name"]
     assert lines[1].split() == [failed.id, "failed", "0.5", "96", "px", "5,000", "images", "-", "-", "-"]
     words = [finished.id, "finished", "0.35", "32", "px", "all", "87.5", "%", "85.0", "%", "CIFAR-10"]
     assert lines[3].split() == words

@@ -59,18 +59,6 @@ def train(arguments: Namespace) -> int:
     return 130 if interrupted and code else code
 
 
-def list_runs(arguments: Namespace) -> int:
-    """List all runs."""
-    found = runs.list_runs()
-    if arguments.json:
-        reply(arguments, [describe.summary(run) for run in found], [])
-    elif found:
-        reply(arguments, None, table(describe.TABLE_HEAD, [describe.row(run) for run in found]))
-    else:
-        reply(arguments, None, [f"There are no runs in {runs.runs_dir()} yet; `{PROGRAM} train` makes one."])
-    return 0
-
-
 def show_run(arguments: Namespace) -> int:
     """Tell everything about one run."""
     run = runs.get(arguments.id)
@@ -95,14 +83,6 @@ def resume_run(arguments: Namespace) -> int:
     run = runs.get(arguments.id)
     launch.resume(run)
     return _answer_state(arguments, run, f"`{PROGRAM} runs show {run.id}` tells how it goes.")
-
-
-def delete_run(arguments: Namespace) -> int:
-    """Delete a run."""
-    run = runs.get(arguments.id)
-    runs.delete(run)
-    reply(arguments, {"id": run.id, "status": "deleted"}, [f"Run {run.id} is deleted."])
-    return 0
 
 
 def predict(arguments: Namespace) -> int:

@@ -8,10 +8,11 @@ from cifar_core import errors, runs
 from cifar_core.cli.terminal import PROGRAM, duration, is_number, number, percent
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
+from cifar_core.labels import Labels
 from cifar_core.names import shown_name
 from cifar_core.runs import Run
 
-TABLE_HEAD = ("id", "state", "α", "size", "images", "validation", "test", "data")
+TABLE_HEAD = ("id", "state", "α", "size", "images", "validation", "test", "data", "name")
 _MACHINE = ("python", "backend", "system", "processor", "cores")
 
 
@@ -74,14 +75,15 @@ def ending(run: Run) -> tuple[int, str]:
     return 1, f"Run {run.id} is {state}, something ended its worker; {resume}"
 
 
-def row(run: Run) -> list[str]:
-    """Return the run's words under TABLE_HEAD."""
+def row(run: Run, written: Labels) -> list[str]:
+    """Return the run's words under TABLE_HEAD; `written` is what people wrote on it."""
     config, found = _config(run), figures(run)
     chosen = [
         KNOBS[name].say(getattr(config, name)) if config else "?" for name in ("alpha", "image_size", "train_images")
     ]
+    name = f"{'★ ' if written.starred else ''}{written.name}"
     accuracies = [percent(found.get(f"{name}_accuracy")) for name in ("validation", "test")]
-    return [run.id, found["status"], *chosen, *accuracies, _text(found.get("dataset", "-"))]
+    return [run.id, found["status"], *chosen, *accuracies, _text(found.get("dataset", "-")), name]
 
 
 def origin(run: Run) -> str:

@@ -1,7 +1,9 @@
 """The command line, `python -m cifar_core`: everything that the pages do, for scripts and terminals.
 
     train [--preset P] [--KNOB VALUE ...] [--detach]       evaluate ID|bundled
-    runs list | show ID | stop ID | resume ID | delete ID   data status | download | cache [--clear]
+    runs list [--sort S] [--filter TEXT] | show | stop | resume | delete | restore ID | trash [--clear]
+    runs rename ID NAME | note ID TEXT | star ID [--off] | time ID | compare ID ID...
+    data status | download | cache [--clear]
     predict IMAGE... [--run ID|bundled] [--crop CROP] [--csv FILE]
         [--explain PNG] [--nearest N] [--what-if] [--compare ID]
     export ID --format F [--output PATH]
@@ -18,7 +20,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cifar_core.cli import commands, exchange
+from cifar_core.cli import commands, exchange, shelf
 from cifar_core.cli.terminal import PROGRAM, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob
 from cifar_core.errors import CifarError, ConfigError
@@ -127,15 +129,40 @@ def _add_runs(words: Any) -> None:
     actions = words.add_parser("runs", help="List, show, stop, resume or delete runs.").add_subparsers(
         required=True, metavar="ACTION"
     )
-    _add(actions, "list", commands.list_runs, "List all runs, newest first.")
+    listed = _add(actions, "list", shelf.list_runs, "List all runs, newest first unless another order is asked for.")
+    listed.add_argument("--sort", default="newest", metavar="BY", help=f"one of {', '.join(shelf.SORTS)}, or a knob")
+    listed.add_argument("--reverse", action="store_true", help="the other way round")
+    listed.add_argument("--filter", default="", metavar="TEXT", help="words of name, note, id or state, or KNOB=VALUE")
+    listed.add_argument("--starred", action="store_true", help="only those with a star")
     with_id: dict[str, tuple[Command, str]] = {
         "show": (commands.show_run, "Show one run."),
         "stop": (commands.stop_run, "Stop a run; its best and its last full epoch remain."),
         "resume": (commands.resume_run, "Let a stopped, failed or lost run go on; returns at once."),
-        "delete": (commands.delete_run, "Delete a run for good."),
+        "restore": (shelf.restore_run, "Bring a deleted run back from the trash."),
+        "time": (shelf.time_run, "Measure how long a finished run's model takes for one picture, and keep it."),
     }
     for name, (command, text) in with_id.items():
         _add(actions, name, command, text).add_argument("id", metavar="ID", help="the run's id")
+    _add_shelf(actions)
+
+
+def _add_shelf(actions: Any) -> None:
+    delete = _add(actions, "delete", shelf.delete_run, "Move a run to the trash.")
+    delete.add_argument("id", metavar="ID", help="the run's id")
+    delete.add_argument("--for-good", action="store_true", help="past the trash, never to be restored")
+    rename = _add(actions, "rename", shelf.rename_run, "Give a run a name; an empty one takes it away.")
+    rename.add_argument("id", metavar="ID", help="the run's id")
+    rename.add_argument("name", metavar="NAME", help="the name")
+    note = _add(actions, "note", shelf.note_run, "Write a note on a run; an empty one takes it away.")
+    note.add_argument("id", metavar="ID", help="the run's id")
+    note.add_argument("note", metavar="TEXT", help="the note")
+    star = _add(actions, "star", shelf.star_run, "Give a run a star.")
+    star.add_argument("id", metavar="ID", help="the run's id")
+    star.add_argument("--off", action="store_true", help="take it away")
+    compare = _add(actions, "compare", shelf.compare_runs, "Tell whether runs really differ on the test images.")
+    compare.add_argument("ids", nargs="+", metavar="ID", help="two or more finished runs")
+    trash = _add(actions, "trash", shelf.list_trash, "List deleted runs.")
+    trash.add_argument("--clear", action="store_true", help="delete them for good")
 
 
 def _add_data(words: Any) -> None:

@@ -1,0 +1,131 @@
+import csv
+import io
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cifar_core import labels, listing, runs
+from cifar_core.config import TrainConfig
+from cifar_core.listing import Row
+from cifar_core.runs import Run, write_json
+
+
+def finish(config: TrainConfig, accuracy: float, **figures: Any) -> Run:
+    """Make a finished run."""
+    run = runs.create(config, f"run{accuracy * 100:.0f}")
+    result = {"validation_accuracy": accuracy, "validation_images": 1_000, "test_accuracy": 0.5, **figures}
+    write_json(run.path / "status.json", {"state": "finished", "result": result})
+    return run
+
+
+def ids(rows: list[Row]) -> list[str]:
+    return [row.run.id for row in rows]
+
+
+@pytest.fixture
+def three(tiny_config: TrainConfig) -> list[Run]:
+    """The worst on validation images, which is the best on test images; the best; a failed one."""
+    worst = finish(tiny_config, 0.7, test_accuracy=0.9, elapsed_seconds=30.0, model_bytes=2e6)
+    best = finish(replace(tiny_config, dropout=0.1), 0.8, test_accuracy=0.6, elapsed_seconds=60.0, model_bytes=1e6)
+    failed = runs.create(replace(tiny_config, dropout=0.2), "zbroken")  # last of ids made in one millisecond
+    write_json(failed.path / "status.json", {"state": "failed"})
+    return [worst, best, failed]
+
+
+def test_the_best_validation_accuracy_comes_first_whatever_the_test_images_say(three: list[Run]) -> None:
+    worst, best, failed = three
+    assert ids(listing.arrange(listing.rows())) == [best.id, worst.id, failed.id]
+
+
+@pytest.mark.parametrize(
+    ("order", "reverse", "expected"),
+    [
+        ("newest", False, [2, 1, 0]),
+        ("newest", True, [0, 1, 2]),
+        ("time", False, [0, 1, 2]),
+        ("time", True, [1, 0, 2]),
+        ("size", False, [1, 0, 2]),
+        ("test", False, [0, 1, 2]),
+        ("latency", False, [2, 1, 0]),
+        ("dropout", False, [1, 2, 0]),
+        ("state", False, [1, 0, 2]),
+    ],
+)
+def test_orders_put_the_unknown_last(three: list[Run], order: str, reverse: bool, expected: list[int]) -> None:
+    assert ids(listing.arrange(listing.rows(), order, reverse)) == [three[number].id for number in expected]
+
+
+def test_every_order_sorts_runs_of_every_kind(three: list[Run], run: Run) -> None:
+    (run.path / "config.json").write_text("{")
+    for order in listing.ORDERS:
+        for reverse in (False, True):
+            assert len(listing.arrange(listing.rows(), order, reverse)) == 4
+
+
+def test_a_row_tells_accuracy_with_its_interval(three: list[Run]) -> None:
+    row = next(row for row in listing.rows() if row.run == three[1])
+    assert row.validation_accuracy == 0.8
+    assert row.interval == pytest.approx((0.774, 0.824), abs=0.001)  # scipy's binomtest(800, 1000).proportion_ci
+    assert (row.seconds, row.model_bytes, row.state) == (60.0, 1e6, "finished")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", 3), ("dropout=0.1", 1), ("BROKEN", 1), ("wide net", 1), ("wide broken", 0), ("finished alpha=0.35", 2)],
+)
+def test_the_filter_wants_every_word(three: list[Run], text: str, expected: int) -> None:
+    labels.change(three[0], name="Wide", note="the net of Monday")
+    assert len(listing.select(listing.rows(), text)) == expected
+
+
+def test_the_filter_knows_states_and_stars(three: list[Run]) -> None:
+    labels.change(three[2], starred=True)
+    assert ids(listing.select(listing.rows(), states=["failed"])) == [three[2].id]
+    assert ids(listing.select(listing.rows(), starred_only=True)) == [three[2].id]
+
+
+def test_a_change_on_the_disk_is_seen(three: list[Run]) -> None:
+    listing.rows()
+    labels.change(three[0], name="new")
+    write_json(three[2].path / "status.json", {"state": "stopped"})
+    found = {row.run: row for row in listing.rows()}
+    assert (found[three[0]].name, found[three[2]].state) == ("new", "stopped")
+
+
+def test_only_knobs_that_differ_are_named(three: list[Run]) -> None:
+    assert listing.differing(listing.rows()) == ["dropout"]
+
+
+@pytest.mark.parametrize(
+    "result", [7, {"validation_accuracy": "x"}, {"validation_accuracy": 7.0}, {"elapsed_seconds": -1}]
+)
+def test_a_damaged_result_leaves_its_cells_empty(run: Run, result: Any) -> None:
+    write_json(run.path / "status.json", {"state": "finished", "result": result})
+    (row,) = listing.rows()
+    assert (row.validation_accuracy, row.interval, row.seconds) == (None, None, None)
+
+
+def test_csv_has_every_figure_and_no_formula(three: list[Run]) -> None:
+    labels.change(three[1], name='=HYPERLINK("https://example.org")', note="@SUM(A1)")
+    lines = list(csv.DictReader(io.StringIO(listing.to_csv(listing.arrange(listing.rows())), newline="")))
+    assert [line["id"] for line in lines][:2] == [three[1].id, three[0].id]
+    assert lines[0]["name"] == '\'=HYPERLINK("https://example.org")'
+    assert lines[0]["note"] == "'@SUM(A1)"
+    assert (lines[0]["validation_accuracy"], lines[0]["dropout"], lines[2]["test_accuracy"]) == ("0.8", "0.1", "")
+
+
+def test_500_runs_are_listed_in_a_second_and_again_in_less(tiny_config: TrainConfig) -> None:
+    config = json.dumps(tiny_config.to_dict())
+    for number in range(500):
+        folder = runs.runs_dir() / f"20260101-{number:09d}-run"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(config)
+        status = {"state": "finished", "result": {"validation_accuracy": number / 500, "validation_images": 100}}
+        (folder / "status.json").write_text(json.dumps(status))
+    for most in (1.0, 0.3):
+        start = time.process_time()  # of the processor, as other tests may run beside this one
+        assert len(listing.arrange(listing.rows())) == 500
+        assert time.process_time() - start < most
