@@ -327,9 +327,8 @@ PRESETS: Mapping[str, TrainConfig] = {
         validation_fraction=0.1,
         views=0,
         head_epochs=1,
-        fine_tune_epochs=20,
+        fine_tune_epochs=16,
         fine_tune_blocks=17,
-        batch_norm="adapt",
         batch_size=128,
         optimizer="adamw",
         label_smoothing=0.1,
@@ -343,7 +342,7 @@ images of CIFAR-10, see the README."""
 PRESET_HELP: Mapping[str, str] = {
     "quick": "5,000 images: a useful model in under a minute.",
     "standard": "All images, the top seven blocks: a very good model in a few minutes.",
-    "best": "The whole network, every batch augmented afresh: hours on a laptop.",
+    "best": "The whole network, every batch augmented afresh: half an hour or more on a laptop.",
     "classic": "The tutorials' recipe: head first, then the top four blocks.",
 }
 

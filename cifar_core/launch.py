@@ -24,6 +24,13 @@ EXPORTER = "cifar_core.training.export_worker"
 STOP_SECONDS = 2.5
 """How long a worker may take to stop by itself before its process is ended."""
 
+# glibc returns large buffers to the system and asks for zeroed ones at every training step. Keeping them, in large
+# pages, makes a step of the whole network 1.6 times as fast (README, Measured); other systems ignore the variable.
+_ALLOCATOR = ":".join(
+    f"glibc.malloc.{setting}"
+    for setting in ("hugetlb=1", "mmap_max=0", "trim_threshold=100000000000", "top_pad=500000000")
+)
+
 
 def start(config: TrainConfig, name: str = "run", pinned: Sequence[pins.Pin] = ()) -> Run:
     """Create a run and spawn its worker, which queues for the one training slot. Raises RunError.
@@ -114,6 +121,7 @@ def _detached(module_and_arguments: list[str], log: Path) -> subprocess.Popen[by
     environment = {**os.environ, "CIFAR_RUNS_DIR": str(runs.runs_dir().resolve())}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), environment.get("PYTHONPATH")]))
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    environment.setdefault("GLIBC_TUNABLES", _ALLOCATOR)
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *module_and_arguments],

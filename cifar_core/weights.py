@@ -24,7 +24,8 @@ from cifar_core.errors import DataError, WeightsError
 URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 _HOST = "storage.googleapis.com"
 _MAX_BYTES = 64_000_000
-_BUNDLED = Path(__file__).resolve().parent / "bundled"
+BUNDLED = Path(__file__).resolve().parent / "bundled"
+"""The folder of the networks in the box (see export/bundle.py)."""
 
 _BATCH_NORM_VARIABLES = ("gamma", "beta", "moving_mean", "moving_variance")
 
@@ -88,7 +89,7 @@ def imagenet_path(alpha: float, image_size: int) -> Path:
 
 def bundled_path(alpha: float) -> Path:
     """Return where the bundled weights of width `alpha` would be."""
-    return _BUNDLED / f"mobilenet_v2_{alpha:g}.npz"
+    return BUNDLED / f"mobilenet_v2_{alpha:g}.npz"
 
 
 def fingerprint(named: Named) -> str:

@@ -33,7 +33,7 @@ def finish(run: Run, seed: int = 0) -> Run:
 @pytest.fixture
 def no_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the models that ship with the app, without any."""
-    monkeypatch.setattr(weights, "_BUNDLED", tmp_path)
+    monkeypatch.setattr(weights, "BUNDLED", tmp_path)
     return tmp_path
 
 

@@ -1,4 +1,4 @@
-"""The commands `export` and `import`: a run leaves this machine, or comes to it."""
+"""The commands `export`, `import` and `bundle`: a run leaves this machine, comes to it, or ships with the app."""
 
 from __future__ import annotations
 
@@ -49,6 +49,16 @@ def import_run(arguments: Namespace) -> int:
     imported = run.status["imported"]
     lines = [f"Run {run.id} is here; `{PROGRAM} runs show {run.id}` tells about it."]
     reply(arguments, {"id": run.id, "status": run.state, "imported": imported}, lines)
+    return 0
+
+
+def bundle_run(arguments: Namespace) -> int:
+    """Put a run's network into the package, with its model card."""
+    from cifar_core.export.bundle import bundle
+
+    written = bundle(runs.get(arguments.id))
+    lines = [f"{path}: {path.stat().st_size / 1e6:,.2f} MB." for path in written]
+    reply(arguments, {"id": arguments.id, "files": list(map(str, written))}, lines)
     return 0
 
 

@@ -7,7 +7,7 @@
     predict IMAGE... [--run ID|bundled] [--crop CROP] [--csv FILE]
         [--explain PNG] [--nearest N] [--what-if] [--compare ID]
     export ID --format F [--output PATH]
-    import ZIP
+    import ZIP                                             bundle ID
 
 With --json the answer on standard output is JSON and nothing else. Exit code 0: done; 2: a person's mistake, one
 line each on standard error; 1: a bug; 130: Ctrl-C. This file has the words that are understood; what they do is
@@ -183,3 +183,5 @@ def _add_exchange(words: Any) -> None:
     export.add_argument("--output", metavar="PATH", help="file or folder (default: a name of its own, here)")
     bring = _add(words, "import", exchange.import_run, "Make a run of a zip that another machine exported.")
     bring.add_argument("archive", metavar="ZIP", help="the zip")
+    box = _add(words, "bundle", exchange.bundle_run, "Make a finished run the network in the box, for all who get it.")
+    box.add_argument("id", metavar="ID", help="a finished run whose whole base was trained")

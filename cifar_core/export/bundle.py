@@ -1,0 +1,188 @@
+"""The model in the box: what of a finished run ships with the app, and the card that tells how good it is.
+
+cifar_core/bundled/mobilenet_v2_<width>.npz      the base's weights, kernels in float16: a start for training
+cifar_core/bundled/mobilenet_v2_0.5.keras .tflite, calibration.json, neighbours.npz    what classifies
+cifar_core/bundled/card.json, MODEL_CARD.md      figures and recipe of each run; the second is made of the first
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cifar_core import calibration, evaluation, neighbours, weights
+from cifar_core.config import PRESETS
+from cifar_core.data import CLASSES
+from cifar_core.errors import RunError
+from cifar_core.evaluation import Predictions, wilson
+from cifar_core.runs import Run, read_json, write_json
+
+CARD = "card.json"
+CLASSIFIER_ALPHA = 0.5
+"""The width whose whole model ships; of the others only the base does."""
+_CLASSIFIER_FILES = {"best.keras": ".keras", "model.tflite": ".tflite"}
+_CONFUSIONS = 6
+
+
+def bundle(run: Run, folder: Path = weights.BUNDLED) -> list[Path]:
+    """Write the files of the finished `run` into `folder`, replacing those of its width; return them.
+
+    Raises RunError if the run is not finished, its files are damaged, or part of its base was never trained: only
+    weights that are wholly ours may ship.
+    """
+    found, config = evaluation.load(run), run.config
+    if config.fine_tune_blocks < 17 or not config.fine_tunes:
+        raise RunError(
+            f"Run {run.id} trained {config.fine_tune_blocks} of 17 blocks, expected all: ImageNet's weights do not "
+            "ship; train with --fine-tune-blocks 17."
+        )
+    folder.mkdir(exist_ok=True)
+    stem = folder / f"mobilenet_v2_{config.alpha:g}"
+    written = [_write_base(run, stem.with_suffix(f"{stem.suffix}.npz"))]
+    if config.alpha == CLASSIFIER_ALPHA:
+        for name, suffix in _CLASSIFIER_FILES.items():
+            written.append(shutil.copyfile(run.path / name, stem.with_name(stem.name + suffix)))
+        for name in (calibration.FILE, neighbours.FILE):
+            written.append(shutil.copyfile(run.path / name, folder / name))
+    cards = read_json(folder / CARD) | {f"{config.alpha:g}": card(run, found.validation, found.test)}
+    cards = {alpha: cards[alpha] for alpha in sorted(cards, key=float)}
+    write_json(folder / CARD, cards)
+    text = folder / "MODEL_CARD.md"
+    text.write_text(in_words(cards), encoding="utf-8")
+    return [*written, folder / CARD, text]
+
+
+def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]:
+    """Return the facts of a run, ready for JSON: recipe, command, machine, figures with 95 % intervals, confusions."""
+    config, environment, result = run.config, read_json(run.path / "environment.json"), run.result
+    shares = test.class_accuracies
+    counts = np.bincount(test.labels, minlength=len(CLASSES))
+    answers = test.probabilities.argmax(axis=1)
+    wrong = np.zeros((len(CLASSES), len(CLASSES)), int)
+    np.add.at(wrong, (test.labels, answers), answers != test.labels)
+    worst = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
+    return {
+        "run": run.id,
+        "date": run.id[:8],
+        "command": command(run),
+        "config": config.to_dict(),
+        "environment": {key: environment.get(key) for key in ("python", "packages", "processor", "cores", "backend")},
+        "data": environment.get("data"),
+        "weights": environment.get("weights"),
+        "seconds": result.get("elapsed_seconds"),
+        "parameters": result.get("parameters"),
+        "validation": {
+            "accuracy": validation.accuracy,
+            "interval": validation.interval,
+            "images": len(validation.labels),
+        },
+        "test": {"accuracy": test.accuracy, "interval": test.interval, "images": len(test.labels), "loss": test.loss},
+        "classes": {
+            name: {"accuracy": share, "interval": wilson(round((share or 0) * int(n)), int(n)), "images": int(n)}
+            for (name, share), n in zip(shares.items(), counts, strict=True)
+        },
+        "confusions": [
+            {"is": CLASSES[cell // 10], "said": CLASSES[cell % 10], "images": int(wrong.flat[cell])} for cell in worst
+        ],
+        "calibration": read_json(run.path / calibration.FILE),
+    }
+
+
+def command(run: Run) -> str:
+    """Return the command that repeats the run."""
+    config = run.config
+    name = min(PRESETS, key=lambda preset: len(config.differences(PRESETS[preset])))
+    changes = config.differences(PRESETS[name])
+    flags = "".join(f" --{knob.replace('_', '-')} {own}" for knob, (own, _) in changes.items())
+    return f"python -m cifar_core train --preset {name}{flags}"
+
+
+def in_words(cards: dict[str, Any]) -> str:
+    """Return the model card of all widths, Markdown."""
+    lines = [
+        "# Model card: the networks in the box",
+        "",
+        "Made by `python -m cifar_core bundle RUN` from finished runs; the figures are those of card.json beside it.",
+        "",
+        "MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381), every layer trained on CIFAR-10 by this project's own "
+        "command, beginning with ImageNet weights of Keras Applications. Width 0.5 classifies on *Classify* and in "
+        "`predict` while there is no run; the bases of all widths are a start for training (`weights = bundled`), "
+        "which **has seen CIFAR-10**, its training and its validation images too: accuracies reached from there say "
+        "nothing about transfer from ImageNet.",
+        "",
+        "| α | parameters | validation accuracy | test accuracy (95 %) | training | command |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *[_width_row(alpha, found) for alpha, found in cards.items()],
+        "",
+    ]
+    whole = cards.get(f"{CLASSIFIER_ALPHA:g}")
+    return "\n".join(lines + (_classifier_words(whole) if whole else [])) + "\n"
+
+
+def _write_base(run: Run, path: Path) -> Path:
+    """Write the base's weights. Kernels lose nothing that matters in float16; variances would underflow."""
+    try:
+        with np.load(run.path / "checkpoint.npz", allow_pickle=False) as file:
+            arrays = {name: file[f"best/{name}"] for name in weights.base_shapes(run.config.alpha)}
+    except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
+        raise RunError(f"Run {run.id} has no usable checkpoint.npz ({type(error).__name__}); train it anew.") from None
+    arrays = {
+        name: array.astype(np.float16 if name.endswith("/kernel") else np.float32) for name, array in arrays.items()
+    }
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    return path
+
+
+def _width_row(alpha: str, found: dict[str, Any]) -> str:
+    low, high = found["test"]["interval"]
+    environment = found["environment"]
+    when = f"{found['date'][:4]}-{found['date'][4:6]}-{found['date'][6:]}"
+    return (
+        f"| {alpha} | {found['parameters']:,} | {found['validation']['accuracy']:.4f} | "
+        f"{found['test']['accuracy']:.4f} ({low:.4f} to {high:.4f}) | {found['seconds'] / 60:.0f} min, "
+        f"{environment['processor']}, {environment['cores']} cores, {when} | `{found['command']}` |"
+    )
+
+
+def _classifier_words(found: dict[str, Any]) -> list[str]:
+    config, known, packages = found["config"], found["calibration"], found["environment"]["packages"]
+    unlike = known["unlike"]
+    caught = ", ".join(f"{kind} {share:.0%}" for kind, share in unlike["caught"].items())
+    worst = ", ".join(f"{row['is']} taken for {row['said']} ({row['images']})" for row in found["confusions"])
+    return [
+        "## Width 0.5, the classifier",
+        "",
+        f"- **Data.** {found['data']['label']}: {config['train_images']:,} training images, of which "
+        f"{found['validation']['images']:,} were held back to choose the best epoch; {found['test']['images']:,} test "
+        "images, read once at the end. Photographs of 32×32 pixels of ten classes, as published by Krizhevsky (2009); "
+        "a few labels are known to be wrong.",
+        f"- **Recipe.** The head for {config['head_epochs']} epoch(s) on the frozen base, then the whole network for "
+        f"{config['fine_tune_epochs']} epochs at {config['image_size']} px: {config['optimizer']}, rate "
+        f"{config['fine_tune_learning_rate']:g} ({config['schedule']}), batches of {config['batch_size']}, label "
+        f"smoothing {config['label_smoothing']:g}, dropout {config['dropout']:g}, augmentation "
+        f"{config['augmentation']:g} afresh in every batch, batch norm: {config['batch_norm']}. Seed {config['seed']}.",
+        f"- **Software.** Python {found['environment']['python']}, "
+        + ", ".join(f"{name} {packages[name]}" for name in ("tensorflow", "keras", "numpy"))
+        + f"; first weights: {found['weights']['label']}.",
+        f"- **Calibration.** Temperature {known['temperature']:.3f}, fitted on validation images; expected calibration "
+        f"error there {known['ece'][0]:.4f} before, {known['ece'][1]:.4f} after.",
+        f"- **None of the ten.** The rule lets {unlike['kept']:.1%} of the test images pass, and catches, of "
+        f"{unlike['pictures']} pictures each that the program drew: {caught}. It was not measured on photographs of an "
+        "eleventh thing, which may well pass.",
+        f"- **What it is bad at.** Most frequent mistakes among the test images: {worst}. It knows ten classes and "
+        "32×32 pixels: text, people, close-ups and scenes with several things are outside of what it was made for. Do "
+        "not use it to decide anything that matters.",
+        "",
+        "| class | test accuracy | 95 % interval | images |",
+        "| --- | --- | --- | --- |",
+        *[
+            f"| {name} | {row['accuracy']:.3f} | {low:.3f} to {high:.3f} | {row['images']} |"
+            for name, row in found["classes"].items()
+            for low, high in [row["interval"]]
+        ],
+    ]
