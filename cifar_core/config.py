@@ -320,8 +320,8 @@ KNOBS: Mapping[str, Knob] = {
 _MILD: dict[str, Any] = {"augmentation": 0.5, "dropout": 0.3, "schedule": "cosine", "fine_tune_learning_rate": 5e-4}
 
 PRESETS: Mapping[str, TrainConfig] = {
-    "quick": TrainConfig(**_MILD, train_images=5_000, views=4, head_epochs=4, fine_tune_epochs=6),
-    "standard": TrainConfig(**_MILD, views=2, head_epochs=3, fine_tune_epochs=4, fine_tune_blocks=7, batch_size=128),
+    "quick": TrainConfig(**_MILD, train_images=5_000, views=2, head_epochs=3, fine_tune_epochs=5),
+    "standard": TrainConfig(**_MILD, views=2, head_epochs=2, fine_tune_epochs=3, fine_tune_blocks=7, batch_size=128),
     "best": TrainConfig(
         **_MILD | {"fine_tune_learning_rate": 6e-4},
         validation_fraction=0.1,

@@ -1,24 +1,28 @@
 """What a configuration will take, from what runs took before on this machine.
 
-    <cache>/costs.json   seconds an image, by piece of work and shape; the last five measurements of each
+    <cache>/costs.json       seconds an image, by piece of work and shape; the last five measurements of each
+    <cache>/measuring.lock   held by the process that times a few batches of a new shape (launch.measure)
 
-A finished run teaches its figures (`learn`); `estimate` looks them up. For a shape that was never run it scales
-rough figures of a two-core laptop by the multiply-adds, and says so.
+A finished run teaches its figures (`learn`), and so does a measurement (`remember`); `estimate` looks them up. For a
+shape that was never timed it scales rough figures of a two-core laptop by the multiply-adds, and says so.
 """
 
 from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import psutil
 from filelock import FileLock, Timeout
 
 from cifar_core import architecture, data
 from cifar_core.config import TrainConfig
-from cifar_core.runs import read_json, write_json
+from cifar_core.runs import is_held, read_json, write_json
 
 _KEPT = 5
 _MILLION = 1e6
@@ -36,13 +40,14 @@ class Estimate:
     """Seconds that a run will take if no early stopping strikes, in all and by stage.
 
     `measured` is whether every stage of this shape was timed on this machine before. `store_bytes` is what the
-    features take on the disk.
+    features take on the disk, `memory_bytes` the most that the worker's process holds; None if never measured.
     """
 
     seconds: float
     stages: dict[str, float]
     measured: bool
     store_bytes: int
+    memory_bytes: int | None
 
 
 def estimate(config: TrainConfig, available_images: int, test_images: int) -> Estimate:
@@ -66,17 +71,43 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
         stage: work[stage] * (statistics.median(times) if times else _rough(stage, config))
         for stage, times in found.items()
     }
+    memory = known.get(_key("memory", config))
     return Estimate(
-        sum(stages.values()), stages, all(found.values()), _store_bytes(config, views * training + validation)
+        sum(stages.values()),
+        stages,
+        all(found.values()),
+        _store_bytes(config, views * training + validation),
+        round(statistics.median(memory)) if memory else None,
     )
 
 
-def learn(config: TrainConfig, rows: Iterable[dict[str, Any]], seconds: float) -> None:
-    """Remember what the run of `config` with the metrics `rows` took; `seconds` is its whole time.
+def learn(config: TrainConfig, rows: Iterable[dict[str, Any]], seconds: float, memory_bytes: float) -> None:
+    """Remember what the run of `config` with the metrics `rows` took, `seconds` and `memory_bytes` in all."""
+    remember(config, _measurements(list(rows), seconds) | {"memory": memory_bytes})
 
-    A measurement that cannot be written is forgotten: it is a convenience.
+
+def is_known(stage: str, config: TrainConfig) -> bool:
+    """Return whether `stage` of this shape was timed on this machine."""
+    return bool(_load().get(_key(stage, config)))
+
+
+def measuring_lock() -> Path:
+    """Return the lock that is held while a shape is measured."""
+    return data.cache_dir() / "measuring.lock"
+
+
+def is_measuring() -> bool:
+    """Return whether a shape is being measured."""
+    return is_held(measuring_lock())
+
+
+def remember(config: TrainConfig, measured: Mapping[str, float]) -> None:
+    """Remember measurements of the shape of `config`.
+
+    `measured`: stage ("features", "head", "fine_tune", "evaluate") -> seconds an image, "start" -> seconds, "memory"
+    -> bytes. What cannot be written is forgotten: it is a convenience.
     """
-    taken = {_key(stage, config): value for stage, value in _measurements(list(rows), seconds).items()}
+    taken = {_key(stage, config): value for stage, value in measured.items()}
     path = data.cache_dir() / "costs.json"
     try:
         with FileLock(path.with_suffix(".lock"), timeout=5):
@@ -86,6 +117,15 @@ def learn(config: TrainConfig, rows: Iterable[dict[str, Any]], seconds: float) -
             write_json(path, known)
     except (OSError, Timeout):
         return
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory that this process held so far, in bytes; on Windows what it holds now."""
+    try:
+        import resource
+    except ImportError:
+        return int(psutil.Process().memory_info().rss)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def is_stored(config: TrainConfig) -> bool:
@@ -129,6 +169,7 @@ def _key(stage: str, config: TrainConfig) -> str:
         "head": [*trunk, config.batch_size, is_stored(config)],
         "fine_tune": [*trunk, blocks, config.batch_size, is_stored(config)],
         "evaluate": trunk,
+        "memory": [*trunk, blocks, config.batch_size, is_stored(config)],
     }
     return " ".join(map(str, [stage, *shape[stage]]))
 
@@ -160,7 +201,7 @@ def _store_bytes(config: TrainConfig, images: int) -> int:
 def _load() -> dict[str, list[float]]:
     saved = read_json(data.cache_dir() / "costs.json")
     return {
-        key: [float(v) for v in values if isinstance(v, int | float) and 0 <= v < 1e7]
+        key: [float(v) for v in values if isinstance(v, int | float) and 0 <= v < 1e12]
         for key, values in saved.items()
         if isinstance(values, list)
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from cifar_core import data, pins, runs
+from cifar_core import costs, data, pins, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import DataError, RunError
 from cifar_core.export import exports
@@ -21,6 +22,7 @@ from cifar_core.runs import Run
 
 WORKER = "cifar_core.training.worker"
 EXPORTER = "cifar_core.training.export_worker"
+TIMING = "cifar_core.training.timing"
 STOP_SECONDS = 2.5
 """How long a worker may take to stop by itself before its process is ended."""
 
@@ -80,6 +82,30 @@ def download_cifar10() -> None:
             f"The download cannot be kept in {log.parent} ({error.strerror}); set CIFAR_CACHE_DIR."
         ) from None
     _wait_until(lambda: data.status()["download"]["running"] or process.poll() is not None, runs.START_SECONDS)
+
+
+def measure(config: TrainConfig, wait: bool = False) -> None:
+    """Time a few batches of the shape of `config` in a process of its own; `costs.estimate` then knows it.
+
+    Does nothing while a shape is being measured. With `wait` it returns when that is done. Raises RunError if the
+    process fails meanwhile.
+    """
+    if costs.is_measuring():
+        return
+    log = data.cache_dir() / "measuring.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
+        process = _detached([TIMING, json.dumps(config.to_dict())], log)
+    except OSError as error:
+        raise RunError(
+            f"The measurement cannot be kept in {log.parent} ({error.strerror}); set CIFAR_CACHE_DIR."
+        ) from None
+    _wait_until(lambda: costs.is_measuring() or process.poll() is not None, runs.START_SECONDS)
+    if wait:
+        process.wait()
+    if process.poll():
+        raise RunError(f"The measurement failed; its last words are in {log}.")
 
 
 def export(run: Run, name: str) -> None:

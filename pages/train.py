@@ -363,18 +363,50 @@ def plan(config: TrainConfig, guess: costs.Estimate, expanded: bool) -> None:
         time.metric("Estimated time", ui.seconds(guess.seconds), border=True)
         start = {"imagenet": "ImageNet weights", "bundled": "the bundled model", "random": "random numbers"}
         kind = weights.expected_kind(config.weights, config.alpha, config.image_size)
-        basis = (
-            "The time comes from earlier runs on this machine."
-            if guess.measured
-            else "The time is rough: this shape was not yet measured on this machine."
-        )
         tuned = f"{ui.count(cost.fine_tuned_parameters)} parameters" if config.fine_tunes else "nothing"
         st.caption(
-            f"{basis} Phase 1 trains {ui.count(cost.head_parameters)} parameters, phase 2 {tuned}. "
-            f"It starts from {start[kind]}. "
-            f"Stored features take up to {guess.store_bytes / 1e9:.1f} GB."
+            f"Phase 1 trains {ui.count(cost.head_parameters)} parameters, phase 2 {tuned}. "
+            f"It starts from {start[kind]}."
         )
         st.plotly_chart(charts.cost_figure(guess.stages), key="cost", config={"displayModeBar": False})
+        st.fragment(measuring, run_every=POLL_SECONDS if costs.is_measuring() else None)(config, guess)
+
+
+def measuring(config: TrainConfig, guess: costs.Estimate) -> None:
+    """Say what the estimate rests on; offer to time a shape that is new to this machine."""
+    busy = costs.is_measuring()
+    if st.session_state.get("measuring", False) != busy:
+        st.session_state["measuring"] = busy
+        st.rerun()
+    store = f"Stored features take up to {guess.store_bytes / 1e9:.1f} GB of disk"
+    memory = (
+        f"the worker {guess.memory_bytes / 1e9:.1f} GB of memory" if guess.memory_bytes else "memory not yet measured"
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if busy:
+            st.caption("Timing a few batches on this machine; this takes some 15 seconds…")
+        elif guess.measured:
+            st.caption(f"Measured on this machine. {store}, {memory}.")
+        else:
+            st.caption(f"Rough: a network of this shape was **not yet measured** on this machine. {store}, {memory}.")
+            st.button(
+                "Measure it",
+                icon=":material/timer:",
+                key="measure",
+                on_click=measure,
+                args=(config,),
+                help="Times a few batches of this shape, and remembers it. It waits while a training runs.",
+            )
+    if "measure_error" in st.session_state:
+        st.error(ui.plain(st.session_state.pop("measure_error")))
+
+
+def measure(config: TrainConfig) -> None:
+    """Start the measurement."""
+    try:
+        launch.measure(config)
+    except CifarError as error:
+        st.session_state["measure_error"] = str(error)
 
 
 ui.run_page(main)

@@ -11,6 +11,7 @@ CONFIG = TrainConfig(train_images=5_000, head_epochs=6, fine_tune_epochs=4)
 TRAINING, VALIDATION = 4_000, 1_000
 
 # Seconds an image (whole seconds for the start) of a machine like no other.
+MEMORY = 1_200_000_000
 START, FEATURES, HEAD, FINE_TUNE, EVALUATE = 7.0, 1 / 800, 1 / 5_000, 1 / 1_000, 1 / 900
 
 
@@ -55,7 +56,7 @@ class SyntheticRun:
 
 
 def learn(run):
-    costs.learn(CONFIG, run.rows, run.seconds)
+    costs.learn(CONFIG, run.rows, run.seconds, MEMORY)
 
 
 def estimate(**changes):
@@ -92,6 +93,7 @@ def test_a_run_of_another_length_is_estimated_within_30_percent():
 def test_what_was_never_run_here_is_called_unmeasured():
     guess = estimate()
     assert not guess.measured
+    assert guess.memory_bytes is None
     assert guess.seconds == sum(guess.stages.values()) > 0
 
 
@@ -138,6 +140,28 @@ def test_no_more_images_are_counted_than_there_are():
     assert estimate(train_images=50_000).seconds == estimate(train_images=IMAGES).seconds
 
 
+def test_memory_is_that_of_earlier_runs_of_the_shape():
+    learn(SyntheticRun())
+    assert estimate(head_epochs=1).memory_bytes == MEMORY
+    assert estimate(alpha=1.0).memory_bytes is None
+
+
+def test_a_few_timed_batches_count_like_a_run():
+    seconds = {"start": START, "features": FEATURES, "head": HEAD, "fine_tune": FINE_TUNE, "evaluate": EVALUATE}
+    costs.remember(CONFIG, seconds | {"memory": MEMORY})
+    guess = estimate()
+    assert guess.measured
+    assert guess.memory_bytes == MEMORY
+    assert guess.seconds == pytest.approx(SyntheticRun().seconds, rel=0.05)
+    assert costs.is_known("head", CONFIG)
+    assert not costs.is_known("head", replace(CONFIG, alpha=1.0))
+
+
+def test_the_memory_of_this_process_is_more_than_an_array_in_it():
+    array = bytearray(50_000_000)
+    assert len(array) < costs.peak_memory_bytes() < 100_000_000_000
+
+
 def test_one_slow_run_does_not_spoil_the_estimate():
     for slower in (1, 1, 9, 1):
         learn(SyntheticRun(slower))
@@ -173,7 +197,7 @@ def test_a_damaged_file_is_as_good_as_none_and_mended_by_the_next_run(content, c
 
 
 def test_a_run_without_rows_teaches_nothing():
-    costs.learn(CONFIG, [], 40.0)
+    costs.learn(CONFIG, [], 40.0, MEMORY)
     assert not estimate().measured
 
 

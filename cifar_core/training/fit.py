@@ -22,7 +22,7 @@ from cifar_core.training.checkpoint import Checkpoint, Progress
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.journal import Journal
 
-_VALIDATION_BATCH = 256
+VALIDATION_BATCH = 256
 _WEIGHT_DECAY = 0.004  # Keras's default for AdamW
 _WARM_UP = 0.1  # share of a cosine schedule's steps
 
@@ -72,6 +72,35 @@ def _phases_left(config: TrainConfig, progress: Progress) -> list[Phase]:
     return plan[names.index(progress.phase) + progress.phase_done :] if progress.phase else plan
 
 
+def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int, is_stored: bool) -> keras.Model:
+    """Return the part of `network` that is computed in `phase`, its layers frozen as they should be, ready to fit.
+
+    `steps` an epoch decide the schedule; `is_stored` is whether the inputs are features of the store.
+    """
+    model.freeze(network, config, phase.name)
+    trained = model.part_after(network, model.first_trained_layer(config, phase.name) if is_stored else "images")
+    trained.compile(
+        optimizer=_optimizer(config, phase, steps),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
+        metrics=["accuracy"],
+        jit_compile=keras.backend.backend() == "jax",  # XLA is many times slower on a CPU with TensorFlow
+    )
+    trained.optimizer.build(trained.trainable_variables)
+    return trained
+
+
+def _optimizer(config: TrainConfig, phase: Phase, steps: int) -> keras.optimizers.Optimizer:
+    rate: Any = phase.learning_rate
+    if config.schedule == "cosine":
+        warm_up = max(1, int(_WARM_UP * phase.epochs * steps))
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, phase.epochs * steps - warm_up, warmup_target=phase.learning_rate, warmup_steps=warm_up
+        )
+    if config.optimizer == "adamw":
+        return keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)
+    return keras.optimizers.Adam(rate)
+
+
 class _PhaseTraining:
     """What one phase needs; `best` are the best weights so far, updated in place."""
 
@@ -83,7 +112,8 @@ class _PhaseTraining:
         """Run `phase` to its end, from `resumed` if that is a checkpoint of this phase; return the progress."""
         self.journal.say("running", stage=phase.name)
         training, validation = self._batches(phase.name)
-        trained = self._compiled(phase, len(training))
+        is_stored = self.inputs.stored_layer(phase.name) is not None
+        trained = compiled(self.network, self.config, phase, len(training), is_stored)
         if resumed:
             resumed.restore_optimizer(trained.optimizer)
         else:
@@ -100,38 +130,12 @@ class _PhaseTraining:
         )
         return progress
 
-    def _compiled(self, phase: Phase, steps: int) -> keras.Model:
-        """Return the part of the network that is computed in `phase`, its layers frozen as they should be."""
-        model.freeze(self.network, self.config, phase.name)
-        is_stored = self.inputs.stored_layer(phase.name) is not None
-        start = model.first_trained_layer(self.config, phase.name) if is_stored else "images"
-        trained = model.part_after(self.network, start)
-        trained.compile(
-            optimizer=self._optimizer(phase, steps),
-            loss=keras.losses.CategoricalCrossentropy(label_smoothing=self.config.label_smoothing),
-            metrics=["accuracy"],
-            jit_compile=keras.backend.backend() == "jax",  # XLA is many times slower on a CPU with TensorFlow
-        )
-        trained.optimizer.build(trained.trainable_variables)
-        return trained
-
-    def _optimizer(self, phase: Phase, steps: int) -> keras.optimizers.Optimizer:
-        rate: Any = phase.learning_rate
-        if self.config.schedule == "cosine":
-            warm_up = max(1, int(_WARM_UP * phase.epochs * steps))
-            rate = keras.optimizers.schedules.CosineDecay(
-                0.0, phase.epochs * steps - warm_up, warmup_target=phase.learning_rate, warmup_steps=warm_up
-            )
-        if self.config.optimizer == "adamw":
-            return keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)
-        return keras.optimizers.Adam(rate)
-
     def _batches(self, phase: str) -> tuple[Batches, Batches]:
         config, labels = self.config, self.inputs.dataset.train_labels
         training, validation = self.inputs.sources(phase)
         return (
             Batches(training, labels[self.inputs.train_rows], config.batch_size, config.seed),
-            Batches(validation, labels[self.inputs.validation_rows], _VALIDATION_BATCH),
+            Batches(validation, labels[self.inputs.validation_rows], VALIDATION_BATCH),
         )
 
     def _callbacks(self, phase: Phase, training: Batches, progress: Progress) -> list[keras.callbacks.Callback]:

@@ -61,7 +61,7 @@ def _work(run: Run) -> int:
         journal.say("failed", error={"type": type(error).__name__, "message": str(error)[:2000]})
         raise
     journal.say("finished", stage="done", result=result)
-    costs.learn(run.config, journal.rows, journal.seconds)
+    costs.learn(run.config, journal.rows, journal.seconds, costs.peak_memory_bytes())
     return 0
 
 

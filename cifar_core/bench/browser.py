@@ -1,0 +1,158 @@
+"""Times the app in a real Chromium: the first page, one interaction, and the way of a metric to the screen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cifar_core import runs
+from cifar_core.config import TrainConfig
+from cifar_core.errors import RunError
+from cifar_core.runs import Run
+
+_PATIENCE_SECONDS = 60
+_VISITS = 5
+_INTERACTIONS = 10
+_POINTS = 10
+_QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+_LAST_EPOCH = """() => {
+    const plots = [...document.querySelectorAll('.js-plotly-plot')];
+    const plot = plots.find(p => p.layout?.title?.text?.includes('Accuracy'));
+    return Math.max(0, ...(plot?._fullData ?? []).filter(t => t.name === 'validation').map(t => t.x.length));
+}"""
+_COST = "() => document.querySelector('[class*=cards_plan]')?.innerText ?? ''"
+
+
+def measure(root: Path, finished: Run) -> dict[str, Any]:
+    """Return the medians in seconds, or under "unavailable" why they could not be measured.
+
+    first_page: from the request to the drawn text of *Train*. interaction: from the release of a slider to the new
+    cost on screen. metric: from a row in metrics.jsonl to the point in the curve.
+    """
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return {"unavailable": "the package playwright is not installed (tests/requirements.txt has it)"}
+    if chromium is None:
+        return {"unavailable": "Chromium is not installed"}
+    with _server(root) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(_QUIET))
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(_PATIENCE_SECONDS * 1000)
+        try:
+            return {
+                "first_page_seconds": statistics.median(_visits(page, address)[1:]),
+                "interaction_seconds": statistics.median(_interactions(page, address)),
+                "metric_seconds": statistics.median(_metrics(page, address, finished)),
+            }
+        finally:
+            browser.close()
+
+
+def _visits(page: Any, address: str) -> list[float]:
+    """Time visits; the first one also fills the browser's cache and Python's."""
+    taken = []
+    for _ in range(_VISITS):
+        start = time.perf_counter()
+        page.goto(address, wait_until="commit")
+        page.get_by_role("button", name="Start training").wait_for()
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+def _interactions(page: Any, address: str) -> list[float]:
+    """Move the slider of the head's epochs, and wait for another estimate."""
+    page.goto(address)
+    page.get_by_role("button", name="Start training").wait_for()
+    page.wait_for_timeout(2_000)
+    panel = page.locator("summary", has_text="What your next run would be")
+    if not page.evaluate(_COST):
+        panel.click()
+    page.locator("summary", has_text="Phase 1").click()
+    slider = page.get_by_role("slider", name="Head epochs")
+    slider.wait_for()
+    page.wait_for_timeout(1_000)
+    taken = []
+    for _ in range(_INTERACTIONS):
+        before = page.evaluate(_COST)
+        start = time.perf_counter()
+        slider.press("ArrowRight")
+        page.wait_for_function(f"before => ({_COST})() !== before", arg=before, polling=10)
+        taken.append(time.perf_counter() - start)
+        page.wait_for_timeout(300)
+    return taken
+
+
+def _metrics(page: Any, address: str, finished: Run) -> list[float]:
+    """Write the epochs of a finished run one by one into a run that seems alive, and wait for each to be drawn."""
+    from filelock import FileLock
+
+    epoch = next(row for row in finished.metrics() if row["kind"] == "epoch")
+    live = runs.create(TrainConfig(head_epochs=100), "watched")
+    with FileLock(live.path / "lock"):
+        runs.write_json(live.path / "status.json", {"state": "running", "stage": "head", "started": time.time()})
+        page.goto(f"{address}/?run={live.id}")
+        page.get_by_text("Phase 1").first.wait_for()
+        page.wait_for_timeout(2_000)
+        taken = []
+        for number in range(1, _POINTS + 1):
+            start = time.perf_counter()
+            _append(live, epoch | {"phase": "head", "epoch": number, "epochs": 100})
+            page.wait_for_function(f"({_LAST_EPOCH})() >= {number}", polling=20)
+            taken.append(time.perf_counter() - start)
+            page.wait_for_timeout(137 * (number % 5))  # so that the polls are not met always at the same moment
+    runs.delete(live)
+    return taken
+
+
+def _append(run: Run, row: dict[str, Any]) -> None:
+    import json
+
+    with (run.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+@contextmanager
+def _server(root: Path) -> Iterator[str]:
+    """Run the app by the README's command and yield its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"http://localhost:{port}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+        cwd=root,
+        env=dict(os.environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not _answers(address):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RunError("The app's server did not start; try `streamlit run app.py` by hand.")
+            time.sleep(0.1)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,226 @@
+"""Runs this app and the plain recipe, one after the other, on the same images, size, width and first weights.
+
+Everything happens in a temporary folder with an empty store, through the doors that a person uses: workers started
+by `launch`, the command line, the app in Chromium. Nothing here imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from cifar_core import architecture, costs, data, launch, litert, store, weights
+from cifar_core.bench import browser
+from cifar_core.classifier import open_classifier
+from cifar_core.config import TrainConfig, preset
+from cifar_core.errors import RunError
+from cifar_core.runs import LIVE_STATES, Run
+
+Say = Callable[[str], None]
+_ROOT = Path(__file__).resolve().parent.parent.parent
+_POLL_SECONDS = 0.2
+_PLAIN_LIMIT_SECONDS = 900
+_QUICK_PLAIN_LIMIT_SECONDS = 150
+_TRUNK_IMAGES = 2_000
+_SINGLE_ANSWERS = 50
+_STARTS = 3
+_MATRIX_SIDE = 2_048
+
+
+def run(quick: bool, say: Say) -> dict[str, Any]:
+    """Measure everything and return it, ready for JSON; `quick` takes 5,000 images and leaves out `standard`.
+
+    Raises CifarError where a training fails. Seconds throughout; `say` hears what is being done.
+    """
+    twin = preset("classic", views=2, head_epochs=3, fine_tune_epochs=3, train_images=5_000 if quick else 50_000)
+    with _empty_home(), tempfile.TemporaryDirectory() as folder:
+        found: dict[str, Any] = {"quick": quick, "machine": machine(), "data": data.status()["label"]}
+        say("the preset quick, from an empty store")
+        found["quick_run"], run = _preset("quick")
+        say("trunk and single pictures")
+        found["inference"] = _inference(run)
+        say("predict in a new process")
+        found["starts"] = _starts(run, Path(folder))
+        say("the pages in Chromium")
+        found["browser"] = browser.measure(_ROOT, run)
+        if not quick:
+            store.clear()
+            say("the preset standard, from an empty store")
+            found["standard_run"], _ = _preset("standard")
+        store.clear()
+        say("the plain recipe's configuration, from the store")
+        found["twin_run"], _ = _train(twin, "twin")
+        say(f"the plain recipe, {_limit(quick) / 60:g} minutes at most")
+        found["plain"] = _plain(twin, _limit(quick))
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on and with, and when."""
+    packages = ("tensorflow", "keras", "ai-edge-litert", "numpy", "streamlit")
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "load_before": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+    }
+
+
+def processor() -> str:
+    """Return the processor's name as the system tells it."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+@contextmanager
+def _empty_home() -> Iterator[None]:
+    """Work in empty folders for runs and store, with the images that are on the machine."""
+    source = data.status()["source"] if data.status()["official"] else None
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"CIFAR_RUNS_DIR": f"{folder}/runs", "CIFAR_CACHE_DIR": f"{folder}/cache"}
+        if source:
+            os.environ["CIFAR10_DIR"] = source
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+def _limit(quick: bool) -> int:
+    return _QUICK_PLAIN_LIMIT_SECONDS if quick else _PLAIN_LIMIT_SECONDS
+
+
+def _preset(name: str) -> tuple[dict[str, Any], Run]:
+    """Train a preset whose shape is timed before, and return also what was estimated."""
+    config = preset(name)
+    launch.measure(config, wait=True)
+    estimate = costs.estimate(config, *data.sizes(config.dataset))
+    found, run = _train(config, name)
+    return found | {"estimated_seconds": estimate.seconds, "estimate_measured": estimate.measured}, run
+
+
+def _train(config: TrainConfig, name: str) -> tuple[dict[str, Any], Run]:
+    """Train as the button does, and return the times since its press."""
+    pressed = time.time()
+    run = launch.start(config, name)
+    while run.state in LIVE_STATES:
+        time.sleep(_POLL_SECONDS)
+    if run.state != "finished":
+        raise RunError(f"The benchmark's run {name} is {run.state}, expected finished; see {run.path / 'worker.log'}.")
+    before = run.status["started"] - pressed
+    rows = run.metrics()
+    epochs = [row for row in rows if row["kind"] == "epoch"]
+    points = [row for row in rows if row["kind"] in ("step", "epoch")]
+    phases = {
+        phase: [row["epoch_seconds"] for row in epochs if row["phase"] == phase] for phase in ("head", "fine_tune")
+    }
+    return {
+        "seconds": before + run.result["elapsed_seconds"],
+        "first_point_seconds": before + points[0]["elapsed_seconds"],
+        "validation_accuracy": run.result["validation_accuracy"],
+        "test_accuracy": run.result["test_accuracy"],
+        "epoch_seconds": phases,
+        "reached": {str(goal): _reached(epochs, goal, before) for goal in (0.85, 0.90)},
+    }, run
+
+
+def _reached(epochs: list[dict[str, Any]], goal: float, before: float) -> float | None:
+    for row in epochs:
+        if row["validation_accuracy"] >= goal:
+            return before + row["elapsed_seconds"]
+    return None
+
+
+def _plain(config: TrainConfig, limit_seconds: int) -> dict[str, Any]:
+    """Run the plain recipe in a process of its own, as a script would."""
+    plan = json.dumps({"config": config.to_dict(), "limit_seconds": limit_seconds})
+    answer = _python(["-m", "cifar_core.training.plain", plan])
+    lines = [json.loads(line) for line in answer.splitlines() if line.startswith("{")]
+    epochs = [line for line in lines if line["what"] == "epoch"]
+    predict = next(line for line in lines if line["what"] == "predict")
+    return {
+        "limit_seconds": limit_seconds,
+        "epoch_seconds": {
+            phase: [line["seconds"] for line in epochs if line["phase"] == phase] for phase in ("head", "fine_tune")
+        },
+        "reached": {
+            str(goal): next((line["elapsed"] for line in epochs if line["validation_accuracy"] >= goal), None)
+            for goal in (0.85, 0.90)
+        },
+        "best_validation_accuracy": max((line["validation_accuracy"] for line in epochs), default=None),
+        "trunk_images_per_second": predict["trunk_images_per_second"],
+        "single_seconds": predict["single_seconds"],
+    }
+
+
+def _inference(run: Run) -> dict[str, Any]:
+    """Time the trunk on many images, one picture at a time, and what the processor can at most."""
+    config = run.config
+    images, _ = data.samples(_TRUNK_IMAGES)
+    named = weights.load(config.weights, config.alpha, config.image_size, config.seed).named
+    network = litert.Network(litert.build(named, config.alpha, config.image_size, config.scaling, ("pooled",)))
+    network.run(images[:512])
+    rate = len(images) / statistics.median(_times(lambda: network.run(images), 5))
+    classifier = open_classifier(run.id)
+    classifier.answer(images[:1])
+    cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
+    matrix = np.ones((_MATRIX_SIDE, _MATRIX_SIDE), np.float32)
+    peak = 2 * _MATRIX_SIDE**3 / min(_times(lambda: matrix @ matrix, 8))
+    return {
+        "trunk_images_per_second": rate,
+        "single_seconds": statistics.median(_times(lambda: classifier.answer(images[:1]), _SINGLE_ANSWERS)),
+        "operations_per_second": 2 * cost.multiply_adds * rate,
+        "peak_operations_per_second": peak,
+    }
+
+
+def _starts(run: Run, folder: Path) -> dict[str, Any]:
+    """Time `predict` in a new process, and TensorFlow's own start beside it."""
+    picture = folder / "picture.png"
+    Image.fromarray(data.samples(1, "generated")[0][0]).save(picture)
+    predict = ["-m", "cifar_core", "predict", str(picture), "--run", run.id, "--json"]
+    return {
+        "predict_seconds": statistics.median(_times(lambda: _python(predict), _STARTS)),
+        "tensorflow_seconds": statistics.median(_times(lambda: _python(["-c", "import tensorflow"]), _STARTS)),
+    }
+
+
+def _python(arguments: list[str]) -> str:
+    """Return what a new interpreter prints. Raises RunError if it fails."""
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(_ROOT)}
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise RunError(f"python {' '.join(arguments)[:60]} failed: {done.stderr.strip()[-300:]}")
+    return done.stdout
+
+
+def _times(work: Callable[[], object], count: int) -> list[float]:
+    taken = []
+    for _ in range(count):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return taken

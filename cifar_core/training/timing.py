@@ -1,0 +1,117 @@
+"""Times a few batches of a shape that this machine does not know yet, for the estimate beside the sliders.
+
+    python -m cifar_core.training.timing '{"schema": 1, ...}'        a configuration
+
+Trunk, training steps of both phases and evaluation are those of a real run, on random pixels and features: what is
+in them does not matter. It waits for the training slot, since beside a training it would time the wrong thing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import psutil
+from filelock import FileLock, Timeout
+
+from cifar_core import architecture, augment, costs, litert, runs, weights
+from cifar_core.config import TrainConfig
+from cifar_core.training import model
+from cifar_core.training.batches import Batches
+from cifar_core.training.fit import VALIDATION_BATCH, Phase, compiled, phases
+from cifar_core.training.inputs import Pixels, Source
+from cifar_core.training.trunk import stored_layers
+from cifar_core.weights import Named
+
+_IMAGES = 1_024
+_STEPS = 12
+_SLOT_SECONDS = 600
+
+
+def main(text: str) -> int:
+    """Measure the configuration in `text`; return the process's exit code."""
+    config = TrainConfig.from_dict(json.loads(text))
+    try:
+        with FileLock(costs.measuring_lock(), timeout=0), FileLock(runs.runs_dir() / ".slot", timeout=_SLOT_SECONDS):
+            costs.remember(config, measured(config))
+    except Timeout:
+        print("Another measurement or a training is running; measure again when it has ended.", file=sys.stderr)
+        return 2
+    return 0
+
+
+def measured(config: TrainConfig) -> dict[str, float]:
+    """Return what `costs.remember` takes."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (_IMAGES, 32, 32, 3), dtype=np.uint8)
+    base = weights.load("random", config.alpha, config.image_size, config.seed).named
+    network = model.build(config, base)
+    ready = time.time() - psutil.Process().create_time()
+    found = {phase.name: _seconds_an_image(config, network, phase, pixels) for phase in phases(config)}
+    if costs.is_stored(config):
+        found["features"] = _forward(config, base, pixels, tuple(sorted(set(stored_layers(config).values()))))
+    found["evaluate"] = _forward(config, model.named_weights(network), pixels, ("pooled", "probabilities"))
+    found["memory"] = costs.peak_memory_bytes()
+    if not costs.is_known("start", config):  # what a run knows of it is better
+        found["start"] = ready
+    return found
+
+
+def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, pixels: np.ndarray) -> float:
+    """Return what an epoch takes for each training image, the validation's share in it. The first epoch warms up."""
+    layer = stored_layers(config).get(phase.name)
+    trained = compiled(network, config, phase, _STEPS, layer is not None)
+
+    def batches(size: int, strength: float) -> Batches:
+        rows = np.arange(_STEPS * size) % _IMAGES
+        source: Source = _Features(config, layer) if layer else Pixels(pixels, rows, strength, config.seed)
+        return Batches(source, rows % architecture.CLASS_COUNT, size)
+
+    def seconds(work: Callable[[], object], images: int) -> float:
+        start = time.perf_counter()
+        work()
+        return (time.perf_counter() - start) / images
+
+    training = batches(config.batch_size, config.augmentation)
+    validation = batches(VALIDATION_BATCH, 0.0)
+    trained.fit(training, epochs=1, shuffle=False, verbose=0)
+    trained.evaluate(validation, verbose=0)
+    step = seconds(lambda: trained.fit(training, epochs=1, shuffle=False, verbose=0), _STEPS * config.batch_size)
+    forward = seconds(lambda: trained.evaluate(validation, verbose=0), _STEPS * VALIDATION_BATCH)
+    return step + forward * config.validation_fraction / (1 - config.validation_fraction)
+
+
+def _forward(config: TrainConfig, named: Named, pixels: np.ndarray, outputs: tuple[str, ...]) -> float:
+    """Return the seconds that LiteRT takes for an image, its augmentation among them where outputs are stored."""
+    cut = architecture.cut_block(config.fine_tune_blocks) if "cut" in outputs else None
+    content = litert.build(named, config.alpha, config.image_size, config.scaling, outputs, cut)
+    network = litert.Network(content)
+    network.run(pixels[:128])
+    strength = 0.0 if "probabilities" in outputs else config.augmentation
+    start = time.perf_counter()
+    network.run(augment.augment(pixels, np.arange(_IMAGES), strength, config.seed, 0))
+    return (time.perf_counter() - start) / _IMAGES
+
+
+class _Features:
+    """A source of features that are random, in the form in which the store keeps them."""
+
+    def __init__(self, config: TrainConfig, layer: str) -> None:
+        shape = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
+        stored = shape if layer == "cut" and shape else (architecture.top_channels(config.alpha),)
+        self._rows = np.random.default_rng(1).random((_IMAGES, *stored), np.float32).astype(np.float16)
+
+    def begin(self, epoch: int) -> None:
+        """Do nothing: there is one epoch."""
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return features, float32 (n, ...)."""
+        return self._rows[rows % _IMAGES].astype(np.float32)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
