@@ -8,6 +8,7 @@
         [--explain PNG] [--nearest N] [--what-if] [--compare ID]
     export ID --format F [--output PATH]
     import ZIP                                             bundle ID
+    bench [--quick] [--output FOLDER] [--readme FILE]
 
 With --json the answer on standard output is JSON and nothing else. Exit code 0: done; 2: a person's mistake, one
 line each on standard error; 1: a bug; 130: Ctrl-C. This file has the words that are understood; what they do is
@@ -20,7 +21,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cifar_core.cli import commands, exchange, shelf
+from cifar_core.cli import benchmark, commands, exchange, shelf
 from cifar_core.cli.terminal import PROGRAM, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob
 from cifar_core.errors import CifarError, ConfigError
@@ -183,5 +184,11 @@ def _add_exchange(words: Any) -> None:
     export.add_argument("--output", metavar="PATH", help="file or folder (default: a name of its own, here)")
     bring = _add(words, "import", exchange.import_run, "Make a run of a zip that another machine exported.")
     bring.add_argument("archive", metavar="ZIP", help="the zip")
+    bench = _add(words, "bench", benchmark.bench, "Measure this app beside the plain recipe; up to an hour.")
+    bench.add_argument("--quick", action="store_true", help="5,000 images and fewer figures: some minutes")
+    bench.add_argument(
+        "--output", metavar="FOLDER", default=".", help="where bench.json and bench.svg go (default: here)"
+    )
+    bench.add_argument("--readme", metavar="FILE", help="write the table between the marks in this file, too")
     box = _add(words, "bundle", exchange.bundle_run, "Make a finished run the network in the box, for all who get it.")
     box.add_argument("id", metavar="ID", help="a finished run whose whole base was trained")
