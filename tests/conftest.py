@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from cifar_core import data, generated, runs
+from cifar_core import data, generated, runs, weights
 from cifar_core.config import TrainConfig
 
 _DRAWN = 1_000
@@ -19,11 +19,13 @@ settings.load_profile("shared machine")
 
 @pytest.fixture(autouse=True)
 def own_folders(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs, cache and Keras's files of its own for every test; no CIFAR-10 but where a test asks for it."""
+    """Runs, cache and Keras's files of its own for every test; CIFAR-10 and bundled networks only where it asks."""
     monkeypatch.setenv("CIFAR_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.setenv("CIFAR_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv("CIFAR_STORE_GB", raising=False)
+    if request.node.get_closest_marker("bundled") is None:
+        monkeypatch.setattr(weights, "BUNDLED", tmp_path / "bundled")
     if request.node.get_closest_marker("real_images") is None:
         monkeypatch.delenv("CIFAR10_DIR", raising=False)
 

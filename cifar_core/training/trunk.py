@@ -13,6 +13,7 @@ from cifar_core import architecture, augment, litert, store
 from cifar_core.config import TrainConfig
 from cifar_core.data import Dataset
 from cifar_core.store import Entry
+from cifar_core.training import gpu
 from cifar_core.weights import Weights
 
 CHUNK = 512
@@ -59,12 +60,12 @@ def stored_layers(config: TrainConfig) -> dict[str, str]:
 
 
 class Trunk:
-    """The frozen part of one configuration: LiteRT below, the store around it."""
+    """The frozen part of one configuration: LiteRT below, or Keras on a graphics card; the store around it."""
 
     def __init__(self, config: TrainConfig, dataset: Dataset, weights: Weights) -> None:
         self._config, self._dataset, self._weights = config, dataset, weights
         self._layers = sorted(set(stored_layers(config).values()))
-        self._network: litert.Network | None = None
+        self._network: litert.Network | gpu.Network | None = None
 
     def entries(self, view: View) -> dict[str, Entry]:
         """Return the store's entries of the training images under `view`: layer -> entry."""
@@ -130,13 +131,17 @@ class Trunk:
     def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the stored layers' outputs for uint8 (n, 32, 32, 3), float32 (n, ...) each."""
         if self._network is None:
-            config = self._config
-            cut = architecture.cut_block(config.fine_tune_blocks) if "cut" in self._layers else None
-            content = litert.build(
-                self._weights.named, config.alpha, config.image_size, config.scaling, self._layers, cut
-            )
-            self._network = litert.Network(content)
+            self._network = self._on_gpu() if gpu.is_visible() else self._on_cpu()
         return self._network.run(images)
+
+    def _on_gpu(self) -> gpu.Network:
+        return gpu.Network(self._config, self._weights.named, self._layers)
+
+    def _on_cpu(self) -> litert.Network:
+        config = self._config
+        cut = architecture.cut_block(config.fine_tune_blocks) if "cut" in self._layers else None
+        named = self._weights.named
+        return litert.Network(litert.build(named, config.alpha, config.image_size, config.scaling, self._layers, cut))
 
     @property
     def _rows(self) -> int:

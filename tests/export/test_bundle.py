@@ -1,0 +1,102 @@
+"""A finished run becomes the network in the box, with a card that says how good it is."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cifar_core import calibration, classifier, neighbours, runs, weights
+from cifar_core.config import PRESETS, TrainConfig
+from cifar_core.errors import RunError
+from cifar_core.export import bundle
+from cifar_core.runs import Run
+
+CONFIG = replace(PRESETS["best"], dataset="generated", image_size=32, seed=3)
+
+
+def finished(config: TrainConfig) -> Run:
+    """A run that ended, with random weights and predictions."""
+    run, rng = runs.create(config), np.random.default_rng(0)
+    named = weights.load("random", config.alpha, config.image_size, 3).named
+    np.savez(run.path / "checkpoint.npz", **{f"best/{name}": array for name, array in named.items()})
+    labels = np.repeat(np.arange(10, dtype=np.uint8), 30)
+    said = rng.dirichlet(np.ones(10), len(labels)).astype(np.float32)
+    said[labels == 3] = np.eye(10, dtype=np.float32)[5]  # every cat is called a dog
+    evaluation = {
+        f"{part}_{what}": value
+        for part in ("validation", "test")
+        for what, value in (("labels", labels), ("probabilities", said))
+    }
+    np.savez(run.path / "evaluation.npz", **evaluation)
+    unlike = calibration.Unlike(1.0, 0.95, {"noise": 0.9}, 200)
+    calibration.fit(said, labels, unlike).save(run.path / calibration.FILE)
+    for name in ("best.keras", "model.tflite", neighbours.FILE):
+        (run.path / name).write_bytes(name.encode())
+    environment = {
+        "python": "3.11",
+        "packages": {"tensorflow": "2.21", "keras": "3.15", "numpy": "2.4"},
+        "processor": "a machine",
+        "cores": 2,
+        "data": {"label": "generated images, not CIFAR-10"},
+        "weights": {"label": "random numbers"},
+    }
+    runs.write_json(run.path / "environment.json", environment)
+    result = {"elapsed_seconds": 600.0, "parameters": 876_602}
+    runs.write_json(run.path / "status.json", {"state": "finished", "result": result})
+    return run
+
+
+def test_the_base_ships_whole_and_starts_a_training(tmp_path):
+    run = finished(CONFIG)
+    bundle.bundle(run, weights.BUNDLED)
+    loaded = weights.load("bundled", 0.5, 32, 1)
+    assert "has seen CIFAR-10" in loaded.label
+    with np.load(run.path / "checkpoint.npz") as file:
+        for name, array in loaded.named.items():
+            tolerance = 2e-3 if name.endswith("/kernel") else 0
+            assert array == pytest.approx(file[f"best/{name}"], rel=tolerance, abs=tolerance * 1e-3)
+
+
+def test_width_one_half_ships_what_classifies_and_others_do_not(tmp_path):
+    for alpha in (0.5, 0.35):
+        bundle.bundle(finished(replace(CONFIG, alpha=alpha)), weights.BUNDLED)
+    assert sorted(path.name for path in weights.BUNDLED.iterdir()) == [
+        "MODEL_CARD.md",
+        "calibration.json",
+        "card.json",
+        "mobilenet_v2_0.35.npz",
+        "mobilenet_v2_0.5.keras",
+        "mobilenet_v2_0.5.npz",
+        "mobilenet_v2_0.5.tflite",
+        "neighbours.npz",
+    ]
+    assert classifier.has_bundled()
+    assert sorted(json.loads((weights.BUNDLED / "card.json").read_text())) == ["0.35", "0.5"]
+
+
+def test_the_card_tells_recipe_machine_figures_and_what_it_is_bad_at(tmp_path):
+    bundle.bundle(finished(CONFIG), weights.BUNDLED)
+    text = (weights.BUNDLED / "MODEL_CARD.md").read_text()
+    assert "`python -m cifar_core train --preset best --dataset generated --image-size 32 --seed 3`" in text
+    for words in (
+        "a machine, 2 cores",
+        "Seed 3",
+        "cat taken for dog (30)",
+        "| cat | 0.000 |",
+        "noise 90%",
+        "generated",
+    ):
+        assert words in text
+
+
+def test_imagenet_weights_do_not_ship(tmp_path):
+    run = finished(replace(CONFIG, fine_tune_blocks=7))
+    with pytest.raises(RunError, match="trained 7 of 17 blocks, expected all"):
+        bundle.bundle(run, weights.BUNDLED)
+    assert not weights.BUNDLED.exists()
+
+
+def test_an_unfinished_run_does_not_ship(run):
+    with pytest.raises(RunError, match="only a finished run"):
+        bundle.bundle(run, weights.BUNDLED)

@@ -1,0 +1,47 @@
+"""The frozen part in Keras, which serves where a graphics card is visible, computes what LiteRT does on a CPU."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from cifar_core import data, weights
+from cifar_core.training import gpu
+from cifar_core.training.trunk import Trunk, View
+
+IMAGES = 40
+
+
+def trunk(config):
+    loaded = weights.load("random", config.alpha, config.image_size, 1)
+    return Trunk(config, data.load("generated"), loaded)
+
+
+@pytest.mark.parametrize("alpha", [0.35, 0.5, 0.75, 1.0, 1.3, 1.4])
+def test_both_paths_agree_to_a_thousandth_for_every_width(alpha, tiny_config, small_data):
+    frozen = trunk(dataclasses.replace(tiny_config, alpha=alpha, image_size=64))
+    images = data.load("generated").train_images[:IMAGES]
+    here, there = frozen._on_cpu().run(images), frozen._on_gpu().run(images)
+    assert set(here) == set(there) == {"cut", "pooled"}
+    for layer, expected in here.items():
+        assert there[layer].shape == expected.shape
+        assert np.linalg.norm(there[layer] - expected) <= 1e-3 * np.linalg.norm(expected)
+
+
+def test_where_a_graphics_card_is_visible_it_fills_the_store(tiny_config, small_data, monkeypatch):
+    filled = []
+    monkeypatch.setattr(gpu, "is_visible", lambda: True)
+    run = gpu.Network.run
+    monkeypatch.setattr(gpu.Network, "run", lambda self, images: filled.append(len(images)) or run(self, images))
+    frozen = trunk(tiny_config)
+    entries = frozen.fill(View(), np.arange(IMAGES), lambda done, total: None)
+    expected = frozen._on_cpu().run(data.load("generated").train_images[:IMAGES])
+    assert filled == [IMAGES]
+    for layer, entry in entries.items():
+        stored = entry.open()[:IMAGES].astype(np.float32)
+        assert np.linalg.norm(stored - expected[layer]) <= 2e-3 * np.linalg.norm(expected[layer])
+
+
+def test_without_a_driver_tensorflow_is_not_even_asked(monkeypatch):
+    monkeypatch.setattr(gpu, "_DRIVERS", ("/nowhere/driver",))
+    assert not gpu.is_visible()
