@@ -85,12 +85,47 @@ def start_button(config: TrainConfig | None) -> costs.Estimate | None:
         args=(config,),
         key="start",
     )
-    if estimate is not None:
-        st.caption(f"{'About' if estimate.measured else 'Roughly'} {ui.seconds(estimate.seconds)} on this machine.")
+    if config is not None and estimate is not None:
+        st.fragment(price, run_every=POLL_SECONDS if costs.is_measuring() else None)(config, estimate)
     for problem in (reason, st.session_state.pop("start_error", "")):
         if problem:
             st.error(ui.plain(problem))
     return estimate
+
+
+def price(config: TrainConfig, guess: costs.Estimate) -> None:
+    """Say what a run takes on this machine; offer to time a shape that is new to it."""
+    busy = costs.is_measuring()
+    if st.session_state.get("measuring", False) != busy:
+        st.session_state["measuring"] = busy
+        st.rerun()
+    disk = f"{guess.store_bytes / 1e9:.1f} GB of disk"
+    memory = f", {guess.memory_bytes / 1e9:.1f} GB of memory" if guess.memory_bytes else ""
+    if busy:
+        st.caption("Timing a few batches on this machine; this takes some 15 seconds…")
+    elif guess.measured:
+        st.caption(f"About {ui.seconds(guess.seconds)}, {disk}{memory}: measured on this machine.")
+    else:
+        st.caption(f"Roughly {ui.seconds(guess.seconds)}, {disk}{memory}: **not yet measured** on this machine.")
+        st.button(
+            "Measure it",
+            icon=":material/timer:",
+            key="measure",
+            type="tertiary",
+            on_click=measure,
+            args=(config,),
+            help="Times a few batches of a network of this shape, and remembers it. It waits while a training runs.",
+        )
+    if "measure_error" in st.session_state:
+        st.error(ui.plain(st.session_state.pop("measure_error")))
+
+
+def measure(config: TrainConfig) -> None:
+    """Start the measurement."""
+    try:
+        launch.measure(config)
+    except CifarError as error:
+        st.session_state["measure_error"] = str(error)
 
 
 def uses_generated(config: TrainConfig | None, run: Run | None) -> bool:
@@ -369,44 +404,6 @@ def plan(config: TrainConfig, guess: costs.Estimate, expanded: bool) -> None:
             f"It starts from {start[kind]}."
         )
         st.plotly_chart(charts.cost_figure(guess.stages), key="cost", config={"displayModeBar": False})
-        st.fragment(measuring, run_every=POLL_SECONDS if costs.is_measuring() else None)(config, guess)
-
-
-def measuring(config: TrainConfig, guess: costs.Estimate) -> None:
-    """Say what the estimate rests on; offer to time a shape that is new to this machine."""
-    busy = costs.is_measuring()
-    if st.session_state.get("measuring", False) != busy:
-        st.session_state["measuring"] = busy
-        st.rerun()
-    store = f"Stored features take up to {guess.store_bytes / 1e9:.1f} GB of disk"
-    memory = (
-        f"the worker {guess.memory_bytes / 1e9:.1f} GB of memory" if guess.memory_bytes else "memory not yet measured"
-    )
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if busy:
-            st.caption("Timing a few batches on this machine; this takes some 15 seconds…")
-        elif guess.measured:
-            st.caption(f"Measured on this machine. {store}, {memory}.")
-        else:
-            st.caption(f"Rough: a network of this shape was **not yet measured** on this machine. {store}, {memory}.")
-            st.button(
-                "Measure it",
-                icon=":material/timer:",
-                key="measure",
-                on_click=measure,
-                args=(config,),
-                help="Times a few batches of this shape, and remembers it. It waits while a training runs.",
-            )
-    if "measure_error" in st.session_state:
-        st.error(ui.plain(st.session_state.pop("measure_error")))
-
-
-def measure(config: TrainConfig) -> None:
-    """Start the measurement."""
-    try:
-        launch.measure(config)
-    except CifarError as error:
-        st.session_state["measure_error"] = str(error)
 
 
 ui.run_page(main)

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 from corpus import NOT_PICTURES, encoded, scene, zipped
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import data, generated, litert, runs, weights
+from cifar_core import costs, data, generated, launch, litert, runs, weights
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.runs import Run, write_json
 
@@ -169,6 +170,22 @@ def test_the_first_visit_welcomes_and_shows_what_a_run_would_be():
     assert plan["Parameters"] == "876,602"  # of Keras's MobileNetV2 at 0.5 and the head
     assert not button(app, "start").disabled
     assert not app.error
+
+
+def test_a_shape_that_is_new_to_the_machine_can_be_measured_before_a_run(monkeypatch):
+    asked = []
+    monkeypatch.setattr(launch, "measure", asked.append)
+    app = open_app()
+    assert "not yet measured" in texts(app.sidebar.caption)
+    button(app, "measure").click()
+    sound(app.run())
+    assert asked == [PRESETS["quick"]]
+    stages = ("start", "features", "head", "fine_tune", "evaluate")
+    costs.remember(PRESETS["quick"], dict.fromkeys(stages, 0.001) | {"memory": 1.5e9})
+    app = open_app()
+    said = texts(app.sidebar.caption)
+    assert re.search(r"About .*, 0\.\d GB of disk, 1\.5 GB of memory: measured on this machine", said)
+    assert button(app, "measure") is None
 
 
 def test_the_first_visit_says_that_the_images_are_not_cifar10():
