@@ -15,12 +15,12 @@ _BATCH = 512
 
 
 def is_visible() -> bool:
-    """Return whether TensorFlow sees a graphics card. Imports it only where the system has a card's driver."""
+    """Return whether Keras sees a graphics card. Imports it only where the system has a card's driver."""
     if not any(Path(driver).exists() for driver in _DRIVERS):
         return False
-    import tensorflow as tf
+    import keras
 
-    return bool(tf.config.list_physical_devices("GPU"))
+    return bool(keras.distribution.list_devices("gpu"))
 
 
 class Network:
