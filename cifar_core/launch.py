@@ -18,6 +18,7 @@ from cifar_core import costs, data, pins, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import DataError, RunError
 from cifar_core.export import exports
+from cifar_core.lessons import layers, probing
 from cifar_core.runs import Run
 
 WORKER = "cifar_core.training.worker"
@@ -124,6 +125,22 @@ def export(run: Run, name: str) -> None:
         raise RunError(f"The export cannot be kept in {run.path} ({error.strerror}); make it writable.") from None
     threading.Thread(target=process.wait, daemon=True).start()
     _wait_until(lambda: runs.is_held(exports.lock(run, name)) or process.poll() is not None, runs.START_SECONDS)
+
+
+def probe_layers() -> None:
+    """Start the lesson that probes the layers; `probing.state` tells how far it is. Does nothing while one is at it.
+
+    Raises RunError if the cache refuses.
+    """
+    if probing.is_working():
+        return
+    try:
+        probing.file(".log").parent.mkdir(parents=True, exist_ok=True)
+        process = _detached(["cifar_core", "learn", layers.LESSON, "--json"], probing.file(".log"))
+    except OSError as error:
+        folder = probing.file(".log").parent
+        raise RunError(f"The probe cannot be kept in {folder} ({error.strerror}); set CIFAR_CACHE_DIR.") from None
+    _wait_until(lambda: probing.is_working() or process.poll() is not None, runs.START_SECONDS)
 
 
 def queue_position(run: Run) -> int:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import psutil
 
-from cifar_core import latency, litert
+from cifar_core import latency, litert, machine
 from cifar_core.errors import RunError
 from cifar_core.evaluation import Predictions
 from cifar_core.neighbours import Index
@@ -31,22 +26,11 @@ TOLERANCE = 1e-4
 
 def write_descriptions(run: Run, inputs: Inputs, network: keras.Model) -> None:
     """Write environment.json and summary.txt."""
-    packages = {}
-    for name in _PACKAGES:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            packages[name] = "not installed"
     write_json(
         run.path / "environment.json",
         {
-            "python": platform.python_version(),
-            "packages": packages,
+            **machine.describe(_PACKAGES),
             "backend": keras.backend.backend(),
-            "system": platform.platform(),
-            "processor": _processor(),
-            "cores": os.cpu_count(),
-            "memory_bytes": psutil.virtual_memory().total,
             "data": {
                 "name": inputs.dataset.name,
                 "label": inputs.dataset.label,
@@ -138,11 +122,3 @@ def _classify(
         scores.append(index.scores(outputs["pooled"]))
     journal.progress(name, len(images), len(images), since)
     return Predictions(labels, np.concatenate(said)), np.concatenate(scores)
-
-
-def _processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()

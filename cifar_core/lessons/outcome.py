@@ -1,0 +1,170 @@
+"""What one arm of a lesson gave: curves, figures, the network's inside and what made them, to and from JSON.
+
+outcome.of(run)                 from a finished run
+outcome.stored("scaling")       what ships with this version, really produced: results/scaling.json
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cifar_core import architecture, charts, runs
+from cifar_core.charts import Curve, Curves
+from cifar_core.config import TrainConfig
+from cifar_core.errors import RunError
+from cifar_core.lessons import inside
+from cifar_core.lessons.inside import HISTOGRAM_BINS, Inside
+from cifar_core.runs import Run
+
+RESULTS = Path(__file__).resolve().parent / "results"
+FIGURES = (
+    "validation_accuracy",
+    "test_accuracy",
+    "test_images",
+    "training_accuracy",
+    "elapsed_seconds",
+    "model_bytes",
+    "parameters",
+    "multiply_adds",
+)
+_LAYERS = architecture.BLOCK_COUNT + 2
+_CURVES = ("accuracy", "loss", "validation_accuracy", "validation_loss")
+_DIGITS = 5
+
+
+@dataclass(frozen=True)
+class Made:
+    """What made a figure: the run or process, its moment (ISO 8601, UTC), machine, versions, images and weights."""
+
+    command: str
+    date: str
+    processor: str
+    cores: int
+    python: str
+    packages: dict[str, str]
+    seed: int
+    data: str
+    weights: str
+
+    @property
+    def sentence(self) -> str:
+        """Everything in one line."""
+        versions = ", ".join(f"{name} {version}" for name, version in self.packages.items())
+        day = self.date[:16].replace("T", " ")
+        return (
+            f"`{self.command}`, {day} UTC, seed {self.seed}, {self.cores} cores of {self.processor}, "
+            f"Python {self.python}, {versions}. Images: {self.data}. First weights: {self.weights}."
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one arm gave. `figures` has FIGURES; accuracies in 0..1, `training_accuracy` that of the last epoch."""
+
+    config: TrainConfig
+    curves: Curves
+    figures: dict[str, float]
+    inside: Inside
+    made: Made
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the saved form."""
+        lines = {
+            name: {"x": _rounded(self.curves.curves[name].x), "y": _rounded(self.curves.curves[name].y)}
+            for name in _CURVES
+        }
+        within = asdict(self.inside)
+        return {
+            "config": self.config.to_dict(),
+            "curves": lines,
+            "boundary": self.curves.boundary,
+            "planned": self.curves.planned,
+            "figures": self.figures,
+            "inside": {name: _rounded(value) for name, value in within.items()},
+            "made": asdict(self.made),
+        }
+
+    @classmethod
+    def from_dict(cls, found: Any) -> Outcome:
+        """Return the outcome saved as `found`. Raises RunError if it is not one, ConfigError for its configuration."""
+        try:
+            lines = {name: Curve(name, *(_array(found["curves"][name][axis]) for axis in "xy")) for name in _CURVES}
+            boundary, planned = found["boundary"], int(found["planned"])
+            figures = {name: _number(found["figures"][name]) for name in FIGURES}
+            made = Made(**found["made"])
+            within = Inside(**found["inside"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"These results of a lesson are damaged ({error}); run the lesson here.") from None
+        if len(within.histogram) != HISTOGRAM_BINS or len(within.norms) != _LAYERS:
+            raise RunError("These results of a lesson are of another version; run the lesson here.")
+        config = TrainConfig.from_dict(found["config"])
+        return cls(config, Curves(lines, boundary, planned), figures, within, made)
+
+
+def of(run: Run, command: str) -> Outcome:
+    """Return what the finished `run` gave; `command` is what made it. Takes about a second.
+
+    Raises RunError if the run is not finished or is damaged, DataError if its images are not on this machine.
+    """
+    config, result, rows = run.config, run.result, charts.sound_rows(run.metrics())
+    epochs = [row for row in rows if row["kind"] == "epoch"]
+    cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
+    known = {"training_accuracy": epochs[-1].get("accuracy") if epochs else None, "multiply_adds": cost.multiply_adds}
+    try:
+        figures = {name: _number(known[name] if name in known else result[name]) for name in FIGURES}
+    except (KeyError, TypeError, ValueError):
+        raise RunError(f"Run {run.id} is {run.state} and has no figures; only a finished run is a lesson.") from None
+    return Outcome(config, charts.curves(rows), figures, inside.look(run), _made(run, config, command))
+
+
+def stored(lesson: str) -> dict[str, Any]:
+    """Return the results of `lesson` that ship with this version, as they were saved; empty if there are none."""
+    return runs.read_json(RESULTS / f"{lesson}.json")
+
+
+def outcomes(found: Mapping[str, Any]) -> dict[str, Outcome]:
+    """Return the outcomes of the saved results `found` of a lesson that trains. Raises RunError."""
+    arms = found.get("arms")
+    if not isinstance(arms, dict):
+        raise RunError("These results of a lesson are damaged (no arms); run the lesson here.")
+    return {key: Outcome.from_dict(arm) for key, arm in arms.items()}
+
+
+def _made(run: Run, config: TrainConfig, command: str) -> Made:
+    environment = runs.read_json(run.path / "environment.json")
+    packages = environment.get("packages")
+    chosen = ("tensorflow", "keras", "ai-edge-litert")
+    return Made(
+        command=command,
+        date=datetime.fromtimestamp(float(run.status.get("updated", 0)), UTC).isoformat(timespec="seconds"),
+        processor=str(environment.get("processor")),
+        cores=int(environment.get("cores", 0)),
+        python=str(environment.get("python")),
+        packages={name: str(packages.get(name)) for name in chosen} if isinstance(packages, dict) else {},
+        seed=config.seed,
+        data=str(run.result.get("dataset")),
+        weights=str(run.result.get("weights")),
+    )
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"received {value!r}, expected a number")
+    return value
+
+
+def _array(values: Any) -> np.ndarray:
+    return np.array(values, float)
+
+
+def _rounded(values: Any) -> Any:
+    if isinstance(values, np.ndarray):
+        values = values.tolist()
+    return [_rounded(value) for value in values] if isinstance(values, list) else round(values, _DIGITS)
