@@ -10,22 +10,11 @@ from cifar_core import architecture, charts, costs, data, evaluation, launch, ru
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
-from pages import export_panel, pinned, ui
+from pages import export_panel, pinned, progress, ui
 
 POLL_SECONDS = 0.7
 LIST_LENGTH = 100
 FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", "elapsed_seconds", "model_bytes")
-STAGES = {
-    "queue": "Waiting for the training before it",
-    "prepare": "Getting images and weights",
-    "features": "Computing the frozen part once for every image",
-    "import": "Starting TensorFlow",
-    "head": "Phase 1: training the head, the base is frozen",
-    "fine_tune": "Phase 2: fine-tuning the top of the base",
-    "export": "Saving the best model",
-    "evaluate": "Reading the test images, once",
-    "done": "Done",
-}
 
 
 def main() -> None:
@@ -218,7 +207,7 @@ def run_panel(run: Run) -> None:
     rows, drawn = figures(run.id, stamp(run), st.session_state.get("ghost"), state in LIVE_STATES)
     top, buttons = st.columns([4, 1.3], vertical_alignment="center")
     with top:
-        progress_line(run, status, rows)
+        progress.line(run, status, rows)
     with buttons:
         action_buttons(run, state)
     error = status.get("error")
@@ -239,46 +228,6 @@ def curve_row(drawn: dict[str, Any], *names: str) -> None:
     """Draw figures side by side."""
     for column, name in zip(st.columns(len(names)), names, strict=True):
         column.plotly_chart(drawn[name], key=name, config={"displaylogo": False})
-
-
-def progress_line(run: Run, status: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Say where the run stands, in one line and a bar."""
-    state = status["state"]
-    last = rows[-1] if rows else {}
-    with st.container(horizontal=True, vertical_alignment="center"):
-        ui.state_badge(run, state)
-        st.markdown(f"**{sentence(run, state, status.get('stage', ''), last)}**")
-    if state == "running":
-        st.progress(fraction(last))
-
-
-def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
-    """Return what the run is doing now, in words."""
-    if state == "queued":
-        place = launch.queue_position(run)
-        return f"In the queue, {place} before it" if place else "Next in the queue"
-    if state == "stopping":
-        return "Stopping; the last full epoch is kept"
-    if state == "stopped":
-        return "Stopped; resume it to go on from the last full epoch"
-    if state == "lost":
-        return "Its process ended unexpectedly; resume it to go on from the last full epoch"
-    if state in ("failed", "finished"):
-        return f"{state.capitalize()} after {ui.seconds(last.get('elapsed_seconds', 0))}"
-    words = STAGES.get(stage, stage)
-    if last.get("kind") in ("step", "epoch") and stage == last["phase"]:
-        words += f", epoch {last['epoch']}"
-    left = last.get("seconds_left")
-    return words + (f", {ui.seconds(left)} left in this part" if left and left >= 1 else "")
-
-
-def fraction(last: dict[str, Any]) -> float:
-    """Return how far the current part is, 0 to 1."""
-    if last.get("kind") == "step":
-        return min(last["step"] / last["steps"], 1.0)
-    if last.get("kind") == "progress" and last["total"]:
-        return min(last["done"] / last["total"], 1.0)
-    return 0.0 if not last else 1.0
 
 
 def action_buttons(run: Run, state: str) -> None:

@@ -9,10 +9,11 @@
     export ID --format F [--output PATH]
     import ZIP                                             bundle ID
     bench [--quick] [--output FOLDER] [--readme FILE]
+    learn [LESSON [--again | --stored]]
 
 With --json the answer on standard output is JSON and nothing else. Exit code 0: done; 2: a person's mistake, one
 line each on standard error; 1: a bug; 130: Ctrl-C. This file has the words that are understood; what they do is
-in commands.py and exchange.py.
+in commands.py, exchange.py and learn.py.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cifar_core.cli import benchmark, commands, exchange, shelf
+from cifar_core.cli import benchmark, commands, exchange, learn, shelf
 from cifar_core.cli.terminal import PROGRAM, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob
 from cifar_core.errors import CifarError, ConfigError
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("id", metavar="ID", help="a finished run, or bundled")
     _add_data(words)
     _add_exchange(words)
+    _add_learn(words)
     return parser
 
 
@@ -192,3 +194,11 @@ def _add_exchange(words: Any) -> None:
     bench.add_argument("--readme", metavar="FILE", help="write the table between the marks in this file, too")
     box = _add(words, "bundle", exchange.bundle_run, "Make a finished run the network in the box, for all who get it.")
     box.add_argument("id", metavar="ID", help="a finished run whose whole base was trained")
+
+
+def _add_learn(words: Any) -> None:
+    command = _add(words, "learn", learn.learn, "Run a lesson, or list them all.")
+    command.add_argument("lesson", nargs="?", metavar="LESSON", help="its name; without one, all lessons are listed")
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--again", action="store_true", help="train anew what has been trained here before")
+    which.add_argument("--stored", action="store_true", help="tell the results that ship with this version")

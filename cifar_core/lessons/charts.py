@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from cifar_core import architecture
 from cifar_core.charts import CORRECT, PHASE_COLOURS, TEMPLATE, TRAINING, VALIDATION, WRONG
 from cifar_core.lessons import inside
 from cifar_core.lessons.layers import PIXELS, Layers
@@ -53,6 +54,14 @@ def curves_figure(arms: Arms, metric: str, height: int = 400) -> go.Figure:
     title, unit = ("Accuracy", "share of images") if percent else ("Loss", "cross-entropy, nats")
     _style(figure, f"{title}: validation thick, training pale", "epoch", unit, height)
     figure.update_yaxes(range=[0, 1.01], tickformat=".0%") if percent else figure.update_yaxes(rangemode="tozero")
+    boundaries = {outcome.curves.boundary for outcome in arms.values()} - {None}
+    for boundary in boundaries:
+        figure.add_vline(
+            x=boundary,
+            line={"color": _GREY, "dash": "dash", "width": 1},
+            annotation={"text": "base unfrozen", "font": {"size": 11}, "y": 0.02, "yanchor": "bottom"},
+            annotation_position="right",
+        )
     return figure
 
 
@@ -88,7 +97,14 @@ def norms_figure(arms: Arms, height: int = 340) -> go.Figure:
             name=label,
             hovertemplate="%{y:.3g}",
         )
-    _style(figure, "Size of the feature maps", "behind which layer", "root mean square", height)
+    _style(
+        figure,
+        "Size of the feature maps",
+        "behind the stem, block 0 to 16, the top convolution",
+        "root mean square",
+        height,
+    )
+    figure.update_xaxes(type="category")
     largest = max(value for outcome in arms.values() for value in outcome.inside.norms)
     smallest = min(value for outcome in arms.values() for value in outcome.inside.norms)
     wide = largest > 30 * max(smallest, 1e-9)
@@ -176,14 +192,21 @@ def layers_figure(found: Layers, height: int = 460) -> go.Figure:
             hovertemplate="%{y:.1%} from %{customdata:,} numbers an image",
         )
     figure.add_hline(y=0.1, line={"color": _GREY, "width": 1, "dash": "dot"}, annotation={"text": "guessing"})
-    _style(figure, "What a linear classifier can read", "behind which layer", "validation accuracy", height)
+    _style(
+        figure,
+        "What a linear classifier can read",
+        "from the pixels, behind the stem, block 0 to 16, the top convolution",
+        "validation accuracy",
+        height,
+    )
+    figure.update_xaxes(type="category")
     figure.update_yaxes(range=[0, 1.01], tickformat=".0%")
     return figure
 
 
 def _short_names() -> list[str]:
-    """Return the layers' names for an axis: stem, the blocks' numbers, top."""
-    return ["stem", *(f"block {number}" for number in range(17)), "top"]
+    """Return the layers' names for an axis: the stem, the blocks' numbers, the top convolution."""
+    return ["stem", *map(str, range(architecture.BLOCK_COUNT)), "top"]
 
 
 def _style(figure: go.Figure, title: str, x: str, y: str, height: int) -> None:

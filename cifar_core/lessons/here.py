@@ -32,17 +32,17 @@ def latest(lesson: str) -> dict[str, Run | None]:
     return found
 
 
-def start(lesson: str, again: bool = False) -> list[Run]:
+def start(lesson: str, again: bool = False) -> dict[str, Run]:
     """Start a run for each arm of `lesson` that has none, or (`again`) for all; they queue. Return the arms' runs.
 
     An arm that is running is left alone. Raises RunError.
     """
-    started = []
+    started = {}
     for key, run in latest(lesson).items():
         state = run.state if run else ""
         if run is None or not (state in LIVE_STATES or (state == "finished" and not again)):
             run = launch.start(ARMS[lesson][key].config, f"{_PREFIX}{lesson}{key}")
-        started.append(run)
+        started[key] = run
     return started
 
 

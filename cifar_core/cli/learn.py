@@ -1,0 +1,122 @@
+"""The command `learn`: a lesson without the browser."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from cifar_core.cli.commands import reply
+from cifar_core.cli.terminal import Screen, complain, native_messages_hidden, number, percent, table
+from cifar_core.errors import RunError
+from cifar_core.lessons import layers, outcome
+from cifar_core.lessons.arms import ARMS
+from cifar_core.lessons.catalogue import LESSONS, Lesson, lesson
+from cifar_core.lessons.layers import Layers
+from cifar_core.lessons.outcome import Outcome
+
+
+def learn(arguments: Namespace) -> int:
+    """List the lessons, or run one (or tell its stored results) and say what came of it."""
+    if arguments.lesson is None:
+        return _list(arguments)
+    chosen = lesson(arguments.lesson)
+    if chosen.name == layers.LESSON:
+        found = _stored_layers() if arguments.stored else _probe(Screen(quiet=arguments.json))
+        _answer(arguments, chosen, found.to_dict(), found, _layer_lines(found))
+        return 0
+    if arguments.stored:
+        arms = outcome.outcomes(outcome.stored(chosen.name))
+    else:
+        arms, code = _train(chosen, arguments.again, Screen(quiet=arguments.json))
+        if code:
+            return code
+    saved = {"lesson": chosen.name, "arms": {key: arm.to_dict() for key, arm in arms.items()}}
+    _answer(arguments, chosen, saved, arms, _arm_lines(chosen, arms))
+    return 0
+
+
+def _list(arguments: Namespace) -> int:
+    found = [
+        {"name": one.name, "number": one.number, "title": one.title, "runs": len(ARMS.get(one.name, {}))}
+        for one in LESSONS.values()
+    ]
+    rows = [(one["number"], one["name"], one["title"], str(one["runs"] or "no training")) for one in found]
+    reply(arguments, found, table(("", "lesson", "", "runs"), [tuple(map(str, row)) for row in rows]))
+    return 0
+
+
+def _train(chosen: Lesson, again: bool, screen: Screen) -> tuple[dict[str, Outcome], int]:
+    """Run the arms that have no finished run here, or all of them; return what they gave, and the exit code."""
+    from cifar_core.cli import describe
+    from cifar_core.cli.follow import follow
+    from cifar_core.lessons import here
+
+    arms = here.start(chosen.name, again)
+    screen.line(f"{len(arms)} runs, one after the other. Ctrl-C stops them, closing the terminal does not.")
+    try:
+        for key, run in arms.items():
+            screen.line(f"{ARMS[chosen.name][key].label}: run {run.id}")
+            follow(run, screen)
+            code, message = describe.ending(run)
+            if message:
+                complain(message)
+                return {}, code
+    except KeyboardInterrupt:
+        here.stop(chosen.name)
+        return {}, 130
+    with native_messages_hidden():
+        return {key: here.outcome_of(chosen.name, run) for key, run in arms.items()}, 0
+
+
+def _probe(screen: Screen) -> Layers:
+    from cifar_core.lessons import probing
+
+    try:
+        with native_messages_hidden():
+            return probing.work(
+                lambda done, total: screen.bar("probing layers", done / total, f"{done}/{total} layers")
+            )
+    except probing.Stopped:
+        raise RunError("The probe was stopped; run it again.") from None
+    finally:
+        screen.clear()
+
+
+def _stored_layers() -> Layers:
+    return Layers.from_dict(outcome.stored(layers.LESSON))
+
+
+def _answer(arguments: Namespace, chosen: Lesson, saved: dict[str, Any], found: Any, lines: list[str]) -> None:
+    option, measured = chosen.answer(found)
+    answer = {"question": chosen.question, "answer": chosen.options[option], "measured": measured}
+    head = [f"{chosen.number}. {chosen.title}", chosen.question, f"  {chosen.options[option]}. {measured}"]
+    reply(arguments, saved | answer, [*head, *lines])
+
+
+def _arm_lines(chosen: Lesson, arms: dict[str, Outcome]) -> list[str]:
+    rows = [
+        (
+            ARMS[chosen.name][key].label,
+            percent(arm.figures["training_accuracy"]),
+            percent(arm.figures["validation_accuracy"]),
+            percent(arm.figures["test_accuracy"]),
+            f"{arm.figures['multiply_adds'] / 1e6:.1f}",
+            f"{arm.figures['model_bytes'] / 1e6:.2f}",
+            f"{arm.inside.latency_ms:.2f}",
+            f"{arm.figures['elapsed_seconds']:.0f}",
+        )
+        for key, arm in arms.items()
+    ]
+    head = ("", "training", "validation", "test", "million multiply-adds", "MB", "ms an image", "seconds")
+    return [*table(head, rows), *{arm.made.sentence: None for arm in arms.values()}]
+
+
+def _layer_lines(found: Layers) -> list[str]:
+    first, other = found.networks
+    rows = [
+        (name, str(size), number(accuracy), number(chance))
+        for name, size, accuracy, chance in zip(
+            first.layers, first.features, first.accuracies, other.accuracies, strict=True
+        )
+    ]
+    return [*table(("layer", "numbers", first.weights, other.weights), rows), found.made.sentence]

@@ -1,0 +1,298 @@
+"""Learn: guess first, then see what real runs say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from cifar_core import data, evaluation, launch
+from cifar_core.config import KNOBS
+from cifar_core.errors import CifarError
+from cifar_core.lessons import charts, here, layers, outcome, probing
+from cifar_core.lessons.arms import ARMS
+from cifar_core.lessons.catalogue import LESSONS, Lesson
+from cifar_core.lessons.layers import Layers
+from cifar_core.lessons.outcome import Made, Outcome
+from cifar_core.runs import LIVE_STATES, Run
+from pages import progress, strip, ui
+
+POLL_SECONDS = 0.7
+FIRST = "scaling"
+HERE, STORED = "here", "stored"
+Arms = Mapping[str, Outcome]
+
+
+def main() -> None:
+    """Draw the page."""
+    ui.without_sidebar()
+    titles = {name: f"{lesson.number} · {lesson.title}" for name, lesson in LESSONS.items()}
+    name = ui.linked_choice("Lesson", "lesson", titles, FIRST)
+    lesson = LESSONS[name]
+    found, origin = findings(name)
+    ui.dataset_notice(data.status(), any("generated" in made.data for made in made_by(found)) if found else False)
+    st.subheader(lesson.title)
+    st.markdown(lesson.text)
+    if name != layers.LESSON:
+        what_is_run(name)
+    guess = st.radio(
+        f"**Guess first.** {ui.plain(lesson.question)}",
+        range(len(lesson.options)),
+        index=None,
+        key=f"guess_{name}",
+        format_func=lesson.options.__getitem__,
+        persist_state="session",
+    )
+    if guess is None:
+        st.caption("Choose one: then you see what was measured.")
+    elif found:
+        show(lesson, guess, found, origin)
+    else:
+        st.info("There are no results yet: run the lesson below.", icon=":material/play_arrow:")
+    run_here(name)
+    with st.expander("The augmentation strip", icon=":material/view_column:", expanded=name == "augmentation"):
+        strip.strip()
+
+
+def findings(name: str) -> tuple[Any, str]:
+    """Return what the lesson gave (outcomes by arm, or Layers; None if it was never run), and where."""
+    try:
+        if name == layers.LESSON:
+            known = probing.result()
+        else:
+            finished = {key: run.id for key, run in here.latest(name).items() if run and run.state == "finished"}
+            known = local(name, tuple(finished.items())) if len(finished) == len(ARMS[name]) else None
+        if known:
+            return known, HERE
+    except CifarError as error:
+        ui.problem(error)
+    return shipped(name), STORED
+
+
+@st.cache_resource(max_entries=32, show_spinner="Looking inside the networks…")
+def local(name: str, run_ids: tuple[tuple[str, str], ...]) -> dict[str, Outcome]:
+    """Return what the finished runs of this machine gave; kept, since looking inside them takes a few seconds."""
+    return {key: here.outcome_of(name, Run(run_id)) for key, run_id in run_ids}
+
+
+@st.cache_resource(show_spinner=False)
+def shipped(name: str) -> Any:
+    """Return what ships with this version, None where there is nothing."""
+    saved = outcome.stored(name)
+    if not saved:
+        return None
+    return Layers.from_dict(saved) if name == layers.LESSON else outcome.outcomes(saved)
+
+
+def made_by(found: Layers | Arms) -> list[Made]:
+    """Return what made the figures."""
+    return [found.made] if isinstance(found, Layers) else [arm.made for arm in found.values()]
+
+
+def what_is_run(name: str) -> None:
+    """Say which knobs the arms of a lesson differ in."""
+    arms = list(ARMS[name].values())
+    names = {knob for arm in arms for knob in arms[0].config.differences(arm.config)}
+    lines = []
+    for arm in arms:
+        values = [
+            f"{KNOBS[knob].label} **{ui.plain(KNOBS[knob].say(getattr(arm.config, knob)))}**"
+            for knob in KNOBS
+            if knob in names
+        ]
+        lines.append(f"- {ui.plain(arm.label)}: {', '.join(values)}")
+    config = arms[0].config
+    alike = ", ".join(
+        f"{KNOBS[knob].label.lower()} {KNOBS[knob].say(getattr(config, knob))}"
+        for knob in ("train_images", "alpha", "image_size", "batch_size", "seed")
+        if knob not in names
+    )
+    with st.expander(f"What is run: {len(arms)} runs that differ in {len(names)} knobs", icon=":material/tune:"):
+        st.markdown("\n".join(lines))
+        st.caption(f"Alike in all: {ui.plain(alike)}, and everything else.")
+
+
+def show(lesson: Lesson, guess: int, found: Layers | Arms, origin: str) -> None:
+    """Say how the guess did, and show what was measured."""
+    right, measured = lesson.answer(found)
+    if guess == right:
+        st.success(
+            f"You guessed it: **{ui.plain(lesson.options[right])}**. {ui.plain(measured)}", icon=":material/check:"
+        )
+    else:
+        st.info(
+            f"You guessed {ui.plain(lesson.options[guess])}; it is **{ui.plain(lesson.options[right])}**. "
+            f"{ui.plain(measured)}",
+            icon=":material/lightbulb:",
+        )
+    provenance(found, origin)
+    with st.container(key="wide_lesson"):
+        figures(lesson, found)
+    if not isinstance(found, Layers):
+        st.dataframe(table(lesson.name, found), hide_index=True, key="arms")
+    st.markdown(f"**What there is to see.** {lesson.see}")
+    st.markdown(f"**In the wild.** {lesson.wild}")
+    sources = " · ".join(f"[{ui.plain(title)}]({url})" for title, url in lesson.sources)
+    st.caption(f"Sources: {sources}")
+
+
+def provenance(found: Layers | Arms, origin: str) -> None:
+    """Say whose figures these are, and what they rest on where that is not what it should be."""
+    made = made_by(found)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if origin == HERE:
+            st.badge("run on this machine", icon=":material/computer:", color="green")
+        else:
+            st.badge("stored results", icon=":material/inventory_2:", color="gray")
+        first = made[0]
+        st.caption(
+            f"{first.date[:10]}, {first.cores} cores of {ui.plain(first.processor)}, images: {ui.plain(first.data)}"
+            + ("" if origin == HERE else "; your own replace them once you have run the lesson below")
+        )
+    weights = sorted({one.weights for one in made})
+    odd = [words for words in weights if "random" in words or "stand-in" in words or "bundled" in words]
+    if odd:
+        st.warning("Mind the first weights: " + ui.plain("; ".join(odd)) + ".", icon=":material/shuffle:")
+    with st.expander("How these figures were made"):
+        for sentence in dict.fromkeys(one.sentence for one in made):
+            st.markdown(f"- {sentence}")
+
+
+def figures(lesson: Lesson, found: Layers | Arms) -> None:
+    """Draw the lesson's figures, two beside each other."""
+    if isinstance(found, Layers):
+        st.plotly_chart(charts.layers_figure(found), key="layers", config={"displaylogo": False})
+        return
+    arms = {ARMS[lesson.name][key].label: found[key] for key in ARMS[lesson.name]}
+    draw = {
+        "accuracy": lambda: charts.curves_figure(arms, "accuracy"),
+        "loss": lambda: charts.curves_figure(arms, "loss"),
+        "histogram": lambda: charts.histogram_figure(arms),
+        "norms": lambda: charts.norms_figure(arms),
+        "maps": lambda: charts.maps_figure(arms),
+        "width": lambda: charts.width_figure(arms),
+    }
+    small = [name for name in lesson.figures if name != "maps"]
+    if "maps" in lesson.figures:
+        with st.container(key="scroll_watch"):
+            st.plotly_chart(draw["maps"](), key="maps", config={"displayModeBar": False})
+        st.caption("The last block's map of one drawing: root mean square over its channels, all on one scale.")
+    for start in range(0, len(small), 2):
+        for column, name in zip(st.columns(2), small[start : start + 2], strict=False):
+            column.plotly_chart(draw[name](), key=name, config={"displaylogo": False})
+
+
+def table(name: str, arms: Arms) -> list[dict[str, Any]]:
+    """Return a row for each arm."""
+    rows = []
+    for key, arm in ARMS[name].items():
+        one = arms[key].figures
+        low, high = evaluation.wilson(round(one["test_accuracy"] * one["test_images"]), int(one["test_images"]))
+        rows.append(
+            {
+                "run": arm.label,
+                "training accuracy (last epoch)": f"{one['training_accuracy']:.1%}",
+                "validation accuracy (best)": f"{one['validation_accuracy']:.1%}",
+                "test accuracy (95 %)": f"{one['test_accuracy']:.1%} ({low:.1%} to {high:.1%})",
+                "multiply-adds": ui.count(one["multiply_adds"]),
+                "parameters": ui.count(one["parameters"]),
+                "file": f"{one['model_bytes'] / 1e6:.2f} MB",
+                "latency of one image": f"{arms[key].inside.latency_ms:.2f} ms",
+                "training took": ui.seconds(one["elapsed_seconds"]),
+            }
+        )
+    return rows
+
+
+def run_here(name: str) -> None:
+    """Offer to run the lesson on this machine, and show how it goes."""
+    live = is_live(name)
+    st.session_state["learning"] = live
+    with st.container(border=True):
+        st.markdown("**Run it here and now**")
+        st.fragment(_run_here, run_every=POLL_SECONDS if live else None)(name)
+
+
+def is_live(name: str) -> bool:
+    """Return whether something of the lesson is running or waiting."""
+    if name == layers.LESSON:
+        return probing.is_working()
+    return any(run and run.state in LIVE_STATES for run in here.latest(name).values())
+
+
+def _run_here(name: str) -> None:
+    live = is_live(name)
+    if st.session_state.get("learning") != live:  # it has ended or begun: show its results, poll no more, or again
+        st.rerun()
+    if name == layers.LESSON:
+        _probe(live)
+    else:
+        _arms(name, live)
+    if "learn_error" in st.session_state:
+        st.error(ui.plain(st.session_state.pop("learn_error")), icon=":material/error:")
+
+
+def _probe(live: bool) -> None:
+    state = probing.state()
+    if live:
+        done, total = state.get("done") or 0, state.get("total") or 1
+        left = state.get("seconds_left")
+        words = f", {ui.seconds(left)} left" if isinstance(left, int | float) else ""
+        st.progress(min(done / total, 1.0), f"Probing the layers: {done} of {total}{words}")
+        st.button("Stop", icon=":material/stop:", key="stop", on_click=act, args=(probing.stop,))
+        return
+    if state["state"] == "failed":
+        st.error(ui.plain(state["error"]), icon=":material/error:")
+    elif state["state"] == "stopped":
+        st.caption("It was stopped.")
+    mine = probing.result()
+    known = mine or shipped(layers.LESSON)
+    took = f" (took {ui.seconds(known.seconds)} {'here' if mine else 'elsewhere'})" if known else ""
+    label = f"Run it{' again' if mine else ''}{took}"
+    st.button(label, icon=":material/play_arrow:", key="go", on_click=act, args=(launch.probe_layers,))
+
+
+def _arms(name: str, live: bool) -> None:
+    found = here.latest(name)
+    begun = {key: run for key, run in found.items() if run}
+    if live:
+        done = sum(run.state == "finished" for run in begun.values())
+        st.progress(done / len(found), f"{done} of {len(found)} runs are done")
+    for key, run in begun.items():
+        status = run.status
+        if live or status["state"] != "finished":
+            st.markdown(ui.plain(ARMS[name][key].label))
+            progress.line(run, status, run.metrics()[-1:])
+            error = status.get("error")
+            if isinstance(error, dict):
+                st.error(ui.plain(error.get("message") or error.get("type")), icon=":material/error:")
+    if live:
+        st.button("Stop all", icon=":material/stop:", key="stop", on_click=act, args=(here.stop, name))
+        return
+    missing = sum(run is None or run.state != "finished" for run in found.values())
+    words = f"Run {missing} of {len(found)}" if 0 < missing < len(found) else f"Run all {len(found)}"
+    try:
+        time = f" (about {ui.seconds(here.seconds(name))})"
+    except CifarError as error:  # there are no images to train on
+        ui.problem(error)
+        return
+    st.button(
+        f"{words}{'' if missing else ' again'}{time}",
+        icon=":material/play_arrow:",
+        key="go",
+        on_click=act,
+        args=(here.start, name, not missing),
+        help="Ordinary runs, one after the other; they are in the list on Train, too.",
+    )
+
+
+def act(action: Any, *arguments: Any) -> None:
+    """Do `action`, keeping what goes wrong for the page to show."""
+    try:
+        action(*arguments)
+    except CifarError as error:
+        st.session_state["learn_error"] = str(error)
+
+
+ui.run_page(main)
