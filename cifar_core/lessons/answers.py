@@ -12,7 +12,7 @@ Arms = Mapping[str, Outcome]
 """Outcomes by the key of their arm."""
 Answer = tuple[int, str]
 _ALIKE = 0.02  # a thousand validation images cannot tell less
-_HALF = 0.5
+_SIX_OF_TEN = 0.6
 
 
 def scaling(arms: Arms) -> Answer:
@@ -85,17 +85,17 @@ def phases(arms: Arms) -> Answer:
 
 
 def layers(found: Layers) -> Answer:
-    """Where half of the images are right."""
+    """Where six of ten images are right."""
     network = found.networks[0]
     behind = [
         number
         for number, (name, accuracy) in enumerate(zip(network.layers, network.accuracies, strict=True))
-        if accuracy >= _HALF and name != PIXELS
+        if accuracy >= _SIX_OF_TEN and name != PIXELS
     ]
     block = behind[0] - 2 if behind else len(network.layers)
     first = f"first behind {network.layers[behind[0]]}" if behind else "behind no layer"
     return _option(block, (6, 12)), (
-        f"Half of the images are right {first}. Pixels give {_share(network.accuracies[0])}, the last layer "
+        f"Six of ten images are right {first}. Pixels give {_share(network.accuracies[0])}, the last layer "
         f"{_share(network.accuracies[-1])}, with random numbers {_share(found.networks[1].accuracies[-1])}."
     )
 

@@ -198,16 +198,16 @@ _ALL = (
         "Nothing is trained here but a linear classifier: on the features behind each block, averaged over the map, a "
         "logistic regression learns the ten classes from 4,000 images. Once with the first weights of a training, once "
         "with random numbers in the same network.",
-        "Behind which layer does the linear classifier first get half of the images right?",
+        "Behind which layer does the linear classifier first get six of ten images right?",
         ("in the first six blocks", "in the middle, blocks 6 to 11", "in the last five, or behind them"),
         answers.layers,
         ("layers",),
         "The pixels have 3,072 numbers and an order in space; the first blocks, averaged, have 8 to 16 numbers and "
-        "none, so the curve first falls. From there each block makes the classes easier to tell apart. With random "
-        "numbers it stays flat: depth alone knows nothing. The last blocks serve ImageNet's thousand classes rather "
-        "than these ten, which is why they are the ones to be fine-tuned.",
-        "Choosing where to cut: features from the block where the curve flattens are as good as those of the top, and "
-        "cheaper.",
+        "none, so the curve first falls. From there each block makes the classes easier to tell apart, most of all "
+        "where the map is halved and the channels grow. With random numbers it stays flat: depth alone knows nothing.",
+        "Which layer to take features from? Here the last one, because ImageNet's classes are close to these ten. The "
+        "farther a task is from ImageNet, the earlier the curve turns down, and the more of the top must be "
+        "fine-tuned.",
         (ALAIN, YOSINSKI),
     ),
 )

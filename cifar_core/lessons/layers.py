@@ -117,10 +117,13 @@ def _accuracy(features: np.ndarray, labels: np.ndarray, training: int) -> float:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
 
     classifier = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_MOST_STEPS, tol=_TOLERANCE)
-    probe = make_pipeline(StandardScaler(), classifier).fit(features[:training], labels[:training])
-    return float(probe.score(features[training:], labels[training:]))
+    probe = make_pipeline(StandardScaler(), classifier)
+    with threadpool_limits(1):  # the steps are so small that threads wait for each other longer than they work
+        probe.fit(features[:training], labels[:training])
+        return float(probe.score(features[training:], labels[training:]))
 
 
 def _made(config: TrainConfig, dataset: str, first: str) -> Made:

@@ -1,0 +1,359 @@
+"""The lessons: what ships, what the runs here are, and what goes on inside a network."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+
+import numpy as np
+import pytest
+
+from cifar_core import data, generated, launch, litert, runs, weights
+from cifar_core.charts import Curve, Curves
+from cifar_core.config import KNOBS, TrainConfig
+from cifar_core.errors import ConfigError, RunError
+from cifar_core.lessons import answers, charts, here, inside, layers, outcome, probing
+from cifar_core.lessons.arms import ARMS
+from cifar_core.lessons.catalogue import FIGURES, LESSONS, lesson
+from cifar_core.lessons.inside import Inside
+from cifar_core.lessons.layers import Layers, Probed
+from cifar_core.lessons.outcome import Made, Outcome
+from cifar_core.runs import Run, write_json
+
+SHIPPED_KEYS = {"config", "curves", "boundary", "planned", "figures", "inside", "made"}
+MADE = Made(
+    "python -m cifar_core learn x", "2026-11-22T19:00:00+00:00", "a processor", 2, "3.11", {}, 1, "CIFAR-10", "w"
+)
+
+
+def made_up(validation: float = 0.8, training: float = 0.9, last: float | None = None, **figures: float) -> Outcome:
+    """An outcome of two epochs whose last validation accuracy is `last` (else the best)."""
+    y = np.array([0.5, validation if last is None else last])
+    lines = {name: Curve(name, np.array([1.0, 2.0]), y) for name in outcome._CURVES}
+    known = dict.fromkeys(outcome.FIGURES, 1.0) | {"validation_accuracy": validation, "training_accuracy": training}
+    within = Inside([1 / inside.HISTOGRAM_BINS] * inside.HISTOGRAM_BINS, [1.0] * 19, [[1.0, 2.0], [3.0, 4.0]], 0.5)
+    return Outcome(TrainConfig(), Curves(lines, 1, 2), known | figures, within, MADE)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    """The runs that were started, in place of workers."""
+    found: list[Run] = []
+
+    def start(config: TrainConfig, name: str) -> Run:
+        found.append(runs.create(config, name))
+        return found[-1]
+
+    monkeypatch.setattr(launch, "start", start)
+    return found
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    """A network of random numbers as a LiteRT file."""
+    named = weights.load("random", 0.35, 64, 1).named
+    return litert.build(named, 0.35, 64, "minus_one_to_one", ("pooled",))
+
+
+class TestWhatShips:
+    @pytest.mark.parametrize("name", ARMS)
+    def test_a_lesson_has_results_of_exactly_its_arms(self, name: str) -> None:
+        saved = outcome.stored(name)
+        found = outcome.outcomes(saved)
+        assert {key: one.config for key, one in found.items()} == {key: arm.config for key, arm in ARMS[name].items()}
+        for key, arm in saved["arms"].items():
+            assert set(arm) == SHIPPED_KEYS, key  # so no pixels are among it
+            assert len(arm["inside"]["last_map"]) in (1, 2, 3, 4)
+
+    @pytest.mark.parametrize("name", ARMS)
+    def test_it_says_what_made_it(self, name: str) -> None:
+        for one in outcome.outcomes(outcome.stored(name)).values():
+            made = one.made
+            assert made.command == f"python -m cifar_core learn {name}"
+            assert datetime.fromisoformat(made.date).year >= 2026
+            assert made.processor and made.cores and made.python and made.packages["keras"]
+            assert made.data == "CIFAR-10" and made.weights.startswith("ImageNet")
+            assert made.seed == one.config.seed
+            assert 0.1 < one.figures["test_accuracy"] < 1
+            assert one.figures["test_images"] == 10_000
+
+    def test_the_probe_ships_for_both_networks(self) -> None:
+        found = Layers.from_dict(outcome.stored(layers.LESSON))
+        assert found.networks[0].weights.startswith("ImageNet")
+        assert found.networks[1].weights.startswith("random")
+        assert found.networks[0].layers[0] == layers.PIXELS and found.networks[0].features[0] == 3072
+        assert found.made.data == "CIFAR-10"
+
+    def test_it_is_small(self) -> None:
+        files = list(outcome.RESULTS.glob("*.json"))
+        assert {file.stem for file in files} == set(LESSONS)
+        assert all(file.stat().st_size < 100_000 for file in files)
+
+    @pytest.mark.parametrize("name", LESSONS)
+    def test_it_answers_the_question_and_can_be_drawn(self, name: str) -> None:
+        one, saved = LESSONS[name], outcome.stored(name)
+        found = Layers.from_dict(saved) if name == layers.LESSON else outcome.outcomes(saved)
+        option, measured = one.answer(found)
+        assert 0 <= option < len(one.options)
+        assert "%" in measured
+        if name == layers.LESSON:
+            assert len(charts.layers_figure(found).data) == 2
+        else:
+            labelled = {arm.label: found[key] for key, arm in ARMS[name].items()}
+            assert [t.name for t in charts.curves_figure(labelled, "loss").data if t.showlegend is not False] == list(
+                labelled
+            )
+            assert len(charts.histogram_figure(labelled).data) == len(labelled)
+            assert len(charts.norms_figure(labelled).data) == len(labelled)
+            assert len(charts.maps_figure(labelled).data) == len(labelled) + 1
+            assert charts.width_figure(labelled).data[1].x == tuple(
+                sorted(one.figures["multiply_adds"] / 1e6 for one in found.values())
+            )
+
+    def test_every_lesson_cites_and_draws(self) -> None:
+        for name, one in LESSONS.items():
+            assert one.name == name and one.sources and one.see and one.wild
+            assert set(one.figures) <= set(FIGURES)
+            assert all(url.startswith("https://") for _, url in one.sources)
+
+    def test_an_unknown_lesson_is_told_of(self) -> None:
+        with pytest.raises(ConfigError, match="expected one of scaling"):
+            lesson("../etc")
+
+
+class TestOutcome:
+    def test_it_comes_back_from_json(self) -> None:
+        one = made_up()
+        again = Outcome.from_dict(json.loads(json.dumps(one.to_dict())))
+        assert again.to_dict() == one.to_dict()
+        assert (again.config, again.figures, again.made) == (one.config, one.figures, one.made)
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("curves", {}),
+            ("figures", {"validation_accuracy": "0.9"}),
+            ("figures", None),
+            ("made", {"command": "x"}),
+            ("inside", {"histogram": [], "norms": [], "last_map": [], "latency_ms": 1}),
+            ("planned", None),
+        ],
+    )
+    def test_damage_is_a_sentence(self, key: str, value: object) -> None:
+        with pytest.raises(RunError, match="run the lesson here"):
+            Outcome.from_dict(made_up().to_dict() | {key: value})
+
+    def test_results_without_arms_are_damaged(self) -> None:
+        with pytest.raises(RunError, match="no arms"):
+            outcome.outcomes({"lesson": "scaling"})
+
+    def test_a_run_without_figures_is_no_lesson(self, run: Run) -> None:
+        with pytest.raises(RunError, match="only a finished run"):
+            outcome.of(run, "learn")
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(("wrong", "option"), [(0.79, 0), (0.75, 1), (0.6, 2)])
+    def test_scaling_counts_the_points_lost(self, wrong: float, option: int) -> None:
+        found = answers.scaling({"right": made_up(0.8), "wrong": made_up(wrong), "wild": made_up(0.5)})
+        assert found[0] == option
+        assert f"{80 - 100 * wrong:.1f} points" in found[1]
+
+    @pytest.mark.parametrize(("last", "option"), [(0.8, 0), (0.5, 1), (0.1, 2)])
+    def test_freezing_looks_at_the_last_epoch(self, last: float, option: int) -> None:
+        arms = {"right": made_up(), "never": made_up(), "all": made_up(0.85, last=last)}
+        assert answers.freezing(arms)[0] == option
+
+    @pytest.mark.parametrize(("training", "option"), [(0.9, 0), (0.8, 1), (0.6, 2)])
+    def test_augmentation_compares_training_with_validation(self, training: float, option: int) -> None:
+        arms = {"right": made_up(), "none": made_up(), "hard": made_up(0.8, training)}
+        assert answers.augmentation(arms)[0] == option
+
+    @pytest.mark.parametrize(("second", "option"), [(0.9, 0), (0.8, 1), (0.7, 2)])
+    def test_phases_compare_the_best(self, second: float, option: int) -> None:
+        arms = {"both": made_up(0.8), "second": made_up(second), "first": made_up()}
+        assert answers.phases(arms)[0] == option
+
+    @pytest.mark.parametrize(("block", "option"), [(0, 0), (5, 0), (6, 1), (11, 1), (12, 2), (17, 2), (99, 2)])
+    def test_layers_finds_where_six_of_ten_are_right(self, block: int, option: int) -> None:
+        names = [layers.PIXELS, *inside.layer_names(0.5)]
+        accuracies = [0.7] + [0.7 if number >= block + 1 else 0.4 for number in range(19)]
+        network = Probed("w", names, accuracies, [1] * 20)
+        assert answers.layers(Layers([network, network], 800, 200, 1.0, MADE))[0] == option
+
+
+class TestHere:
+    def test_every_arm_is_started_once_and_shared(self, started: list[Run]) -> None:
+        first = here.start("scaling")
+        assert [run.config for run in started] == [arm.config for arm in ARMS["scaling"].values()]
+        assert all(run.id[19:].startswith("learn") for run in started)
+        write_json(first["right"].path / "status.json", {"state": "finished"})
+        here.start("phases")  # its first arm is scaling's right way
+        assert len(started) == 3 + 2
+        assert here.latest("phases")["both"] == first["right"]
+
+    def test_a_finished_arm_is_trained_again_only_when_asked(self, started: list[Run]) -> None:
+        for run in here.start("phases").values():
+            write_json(run.path / "status.json", {"state": "finished"})
+        here.start("phases")
+        assert len(started) == 3
+        here.start("phases", again=True)
+        assert len(started) == 6
+
+    def test_a_finished_run_stands_before_a_newer_failed_one(self, started: list[Run]) -> None:
+        config = ARMS["phases"]["both"].config
+        finished, failed = (runs.create(config, "learnphasesboth") for _ in range(2))
+        write_json(finished.path / "status.json", {"state": "finished"})
+        write_json(failed.path / "status.json", {"state": "failed"})
+        assert here.latest("phases")["both"] == finished
+
+    def test_other_runs_and_damaged_ones_are_none_of_its(self) -> None:
+        runs.create(ARMS["phases"]["both"].config, "custom")
+        damaged = runs.create(ARMS["phases"]["both"].config, "learnphasesboth")
+        (damaged.path / "config.json").write_text("{")
+        assert here.latest("phases") == {"both": None, "second": None, "first": None}
+
+    def test_those_that_wait_are_stopped_first(self, started: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+        stopped: list[str] = []
+        monkeypatch.setattr(launch, "stop", lambda run: stopped.append(run.id))
+        here.start("scaling")
+        here.stop("scaling")
+        assert stopped == sorted((run.id for run in started), reverse=True)
+
+    def test_the_time_is_that_of_what_is_missing(self, started: list[Run]) -> None:
+        everything = here.seconds("scaling")
+        write_json(here.start("scaling")["wild"].path / "status.json", {"state": "finished"})
+        assert 0 < here.seconds("scaling") < everything
+
+    def test_every_arm_takes_at_most_5000_images(self) -> None:
+        for arms in ARMS.values():
+            for arm in arms.values():
+                assert arm.config.train_images <= 5_000
+                assert TrainConfig.from_dict(arm.config.to_dict()) == arm.config
+                assert set(arm.config.to_dict()) == {"schema", *KNOBS}
+
+
+class TestInside:
+    def test_the_histogram_of_the_wrong_scale_has_an_empty_half(self) -> None:
+        images = generated.images(10, 1)[0]
+        wrong, right = (inside.histogram(images, scaling) for scaling in ("zero_to_one", "minus_one_to_one"))
+        half = inside.HISTOGRAM_BINS // 2
+        assert sum(wrong[:half]) == 0 and sum(right[:half]) > 0.2
+        assert sum(wrong) == pytest.approx(1) and sum(right) == pytest.approx(1)
+
+    def test_taps_leave_the_network_as_it_was(self, content: bytes) -> None:
+        images = generated.images(3, 1)[0]
+        plain, tapped = litert.Network(content).run(images), litert.Network(inside.tapped(content, 0.35)).run(images)
+        assert np.array_equal(plain["pooled"], tapped["pooled"])
+        assert np.allclose(tapped[inside.TOP].mean(axis=(1, 2)), plain["pooled"], atol=1e-5)
+        assert [tapped[name].shape[1] for name in inside.layer_names(0.35)] == [32] * 2 + [16] * 2 + [8] * 3 + [
+            4
+        ] * 7 + [2] * 5
+
+    def test_taps_of_another_width_are_refused(self, content: bytes) -> None:
+        with pytest.raises(RunError, match="not MobileNetV2"):
+            inside.tapped(content.replace(b"block_7_", b"block_x_"), 0.35)
+
+    def test_a_finished_run_is_looked_into(self, run: Run, content: bytes) -> None:
+        head = _headed(0.35, 32)
+        write_json(run.path / "environment.json", {"data": {"name": "generated"}})
+        (run.path / "model.tflite").write_bytes(head)
+        found = inside.look(run)
+        assert len(found.histogram) == inside.HISTOGRAM_BINS and len(found.norms) == 19
+        assert len(found.last_map) == 1 and found.latency_ms > 0
+        assert all(norm > 0 for norm in found.norms)
+
+    def test_a_run_without_a_model_is_told_of(self, run: Run) -> None:
+        with pytest.raises(RunError, match="has no model"):
+            inside.look(run)
+
+
+def _headed(alpha: float, size: int) -> bytes:
+    """A whole network of random numbers."""
+    rng = np.random.default_rng(3)
+    named = dict(weights.load("random", alpha, size, 1).named)
+    for name, value in {"gamma": 1, "beta": 0, "moving_mean": 0, "moving_variance": 1}.items():
+        named[f"head_norm/{name}"] = np.full(1280, value, np.float32)
+    for name, shape in {"head_dense": (1280, 16), "head_output": (16, 10)}.items():
+        named[f"{name}/kernel"] = rng.normal(0, shape[0] ** -0.5, shape).astype(np.float32)
+        named[f"{name}/bias"] = np.zeros(shape[1], np.float32)
+    return litert.build(named, alpha, size, "minus_one_to_one", ("pooled", "probabilities"))
+
+
+SMALL = TrainConfig(dataset="generated", train_images=1_000, alpha=0.5, image_size=32, weights="random")
+
+
+@pytest.fixture
+def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small built-in set: 200 images, of which a fifth validates."""
+    monkeypatch.setattr(generated, "TRAIN_IMAGES", 200)
+    monkeypatch.setattr(generated, "TEST_IMAGES", 20)
+
+
+@pytest.mark.usefixtures("few_images")
+class TestLayers:
+    def test_every_layer_is_probed_and_beats_guessing_somewhere(self) -> None:
+        heard: list[tuple[int, int]] = []
+        found = layers.run(lambda *step: heard.append(step), SMALL)
+        assert heard == [(done, 40) for done in range(41)]
+        first, other = found.networks
+        assert first.layers == [layers.PIXELS, *inside.layer_names(0.5)]
+        assert first.features[0] == 3072 and first.features[-1] == 1280
+        assert all(0 <= accuracy <= 1 for accuracy in first.accuracies)
+        assert max(first.accuracies) > 0.2  # 40 images of ten classes
+        assert first.accuracies == other.accuracies  # here both are the same random numbers
+        assert (found.training_images, found.validation_images) == (160, 40)
+        assert found.made.data == data.LABELS["generated"]
+        assert Layers.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+    def test_it_works_watched_and_keeps_what_it_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        states: list[dict] = []
+        monkeypatch.setattr(layers, "run", _played(states))
+        assert probing.state() == {"state": "none"} and probing.result() is None
+        found = probing.work(lambda done, total: None)
+        assert [state["state"] for state in states] == ["working"] * 2
+        assert states[1]["done"] == 1 and states[1]["seconds_left"] >= 0
+        assert probing.state() == {"state": "done"}
+        assert probing.result() == found
+
+    def test_it_stops_when_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(layers, "run", _played([]))
+        with pytest.raises(probing.Stopped):
+            probing.work(lambda done, total: probing.stop())
+        assert probing.state() == {"state": "stopped"} and probing.result() is None
+
+    def test_two_at_once_are_one_too_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(layers, "run", _played([]))
+
+        def again(done: int, total: int) -> None:
+            probing.work(lambda *_: None)
+
+        with pytest.raises(RunError, match="already"):
+            probing.work(again)
+        assert probing.state()["state"] == "failed"
+
+    def test_a_killed_probe_is_told_of(self) -> None:
+        probing.file(".json").parent.mkdir(parents=True)
+        write_json(probing.file(".progress.json"), {"state": "working", "done": 3, "total": 40})
+        assert probing.state()["state"] == "failed"
+
+    @pytest.mark.parametrize("damage", [{"networks": []}, {"networks": 5}, {"made": {}}, {"seconds": "x"}])
+    def test_damage_is_a_sentence(self, damage: dict) -> None:
+        network = Probed("w", [layers.PIXELS, *inside.layer_names(0.5)], [0.5] * 20, [1] * 20)
+        saved = Layers([network, replace(network)], 800, 200, 1.0, MADE).to_dict()
+        assert Layers.from_dict(saved)
+        with pytest.raises(RunError, match="run the lesson here"):
+            Layers.from_dict(saved | damage)
+
+
+def _played(states: list[dict]):
+    """Return what plays `layers.run` in two steps, noting the states that others see meanwhile."""
+    network = Probed("w", [layers.PIXELS, *inside.layer_names(0.5)], [0.5] * 20, [1] * 20)
+
+    def run(progress):
+        for done in (0, 1):
+            progress(done, 2)
+            states.append(probing.state())
+        progress(2, 2)
+        return Layers([network, network], 800, 200, 1.0, MADE)
+
+    return run
