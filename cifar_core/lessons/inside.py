@@ -11,16 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from cifar_core import architecture, augment, data, generated, litert
+from cifar_core import architecture, augment, data, generated, latency, litert
 from cifar_core.errors import RunError
-from cifar_core.export import trial
 from cifar_core.litert import Network
 from cifar_core.runs import Run, read_json
 
 HISTOGRAM_BINS = 40
 """Equal bins of what enters the network, from -1 to 1."""
 STEM, TOP = "Conv1", "Conv_1"
-_PIXEL_IMAGES, _MAP_IMAGES, _TIMED_IMAGES = 500, 64, 30
+_PIXEL_IMAGES, _MAP_IMAGES = 500, 64
 _DRAWING_SEED, _DRAWING = 5, 8  # a horse in a field, from the side
 
 
@@ -64,7 +63,7 @@ def look(run: Run) -> Inside:
         histogram=histogram(seen, config.scaling),
         norms=[float(np.sqrt((maps[layer] ** 2).mean())) for layer in layers],
         last_map=np.sqrt((last**2).mean(axis=-1)).tolist(),
-        latency_ms=trial.latency_ms(trial.litert_answers(content), images[:_TIMED_IMAGES]),
+        latency_ms=latency.load(run) or latency.measure(run),
     )
 
 
