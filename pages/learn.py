@@ -192,14 +192,14 @@ def table(name: str, arms: Arms) -> list[dict[str, Any]]:
         rows.append(
             {
                 "run": arm.label,
-                "training accuracy (last epoch)": f"{one['training_accuracy']:.1%}",
-                "validation accuracy (best)": f"{one['validation_accuracy']:.1%}",
-                "test accuracy (95 %)": f"{one['test_accuracy']:.1%} ({low:.1%} to {high:.1%})",
+                "training (last)": f"{one['training_accuracy']:.1%}",
+                "validation (best)": f"{one['validation_accuracy']:.1%}",
+                "test (95 %)": f"{one['test_accuracy']:.1%} ({low:.1%} to {high:.1%})",
                 "multiply-adds": ui.count(one["multiply_adds"]),
                 "parameters": ui.count(one["parameters"]),
                 "file": f"{one['model_bytes'] / 1e6:.2f} MB",
-                "latency of one image": f"{arms[key].inside.latency_ms:.2f} ms",
-                "training took": ui.seconds(one["elapsed_seconds"]),
+                "one image": f"{arms[key].inside.latency_ms:.2f} ms",
+                "time": ui.seconds(one["elapsed_seconds"]),
             }
         )
     return rows

@@ -10,7 +10,7 @@ from cifar_core import architecture, charts, costs, data, evaluation, launch, ru
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
-from pages import export_panel, pinned, progress, ui
+from pages import export_panel, pinned, progress, strip, ui
 
 POLL_SECONDS = 0.7
 LIST_LENGTH = 100
@@ -41,6 +41,8 @@ def main() -> None:
         if run.state == "finished":
             export_panel.export_panel(run)
     pinned.chooser()
+    with st.expander("The augmentation strip", icon=":material/view_column:"):
+        strip.strip(run.id if run else None)
     if config is not None and estimate is not None:
         plan(config, estimate, expanded=run is None)
     export_panel.import_panel()

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from datetime import datetime
 
 import numpy as np
 import pytest
@@ -10,16 +9,14 @@ import pytest
 from cifar_core import data, generated, launch, litert, runs, weights
 from cifar_core.charts import Curve, Curves
 from cifar_core.config import KNOBS, TrainConfig
-from cifar_core.errors import ConfigError, RunError
-from cifar_core.lessons import answers, charts, here, inside, layers, outcome, probing
+from cifar_core.errors import RunError
+from cifar_core.lessons import answers, here, inside, layers, outcome, probing
 from cifar_core.lessons.arms import ARMS
-from cifar_core.lessons.catalogue import FIGURES, LESSONS, lesson
 from cifar_core.lessons.inside import Inside
 from cifar_core.lessons.layers import Layers, Probed
 from cifar_core.lessons.outcome import Made, Outcome
 from cifar_core.runs import Run, write_json
 
-SHIPPED_KEYS = {"config", "curves", "boundary", "planned", "figures", "inside", "made"}
 MADE = Made(
     "python -m cifar_core learn x", "2026-11-22T19:00:00+00:00", "a processor", 2, "3.11", {}, 1, "CIFAR-10", "w"
 )
@@ -52,72 +49,6 @@ def content() -> bytes:
     """A network of random numbers as a LiteRT file."""
     named = weights.load("random", 0.35, 64, 1).named
     return litert.build(named, 0.35, 64, "minus_one_to_one", ("pooled",))
-
-
-class TestWhatShips:
-    @pytest.mark.parametrize("name", ARMS)
-    def test_a_lesson_has_results_of_exactly_its_arms(self, name: str) -> None:
-        saved = outcome.stored(name)
-        found = outcome.outcomes(saved)
-        assert {key: one.config for key, one in found.items()} == {key: arm.config for key, arm in ARMS[name].items()}
-        for key, arm in saved["arms"].items():
-            assert set(arm) == SHIPPED_KEYS, key  # so no pixels are among it
-            assert len(arm["inside"]["last_map"]) in (1, 2, 3, 4)
-
-    @pytest.mark.parametrize("name", ARMS)
-    def test_it_says_what_made_it(self, name: str) -> None:
-        for one in outcome.outcomes(outcome.stored(name)).values():
-            made = one.made
-            assert made.command == f"python -m cifar_core learn {name}"
-            assert datetime.fromisoformat(made.date).year >= 2026
-            assert made.processor and made.cores and made.python and made.packages["keras"]
-            assert made.data == "CIFAR-10" and made.weights.startswith("ImageNet")
-            assert made.seed == one.config.seed
-            assert 0.1 < one.figures["test_accuracy"] < 1
-            assert one.figures["test_images"] == 10_000
-
-    def test_the_probe_ships_for_both_networks(self) -> None:
-        found = Layers.from_dict(outcome.stored(layers.LESSON))
-        assert found.networks[0].weights.startswith("ImageNet")
-        assert found.networks[1].weights.startswith("random")
-        assert found.networks[0].layers[0] == layers.PIXELS and found.networks[0].features[0] == 3072
-        assert found.made.data == "CIFAR-10"
-
-    def test_it_is_small(self) -> None:
-        files = list(outcome.RESULTS.glob("*.json"))
-        assert {file.stem for file in files} == set(LESSONS)
-        assert all(file.stat().st_size < 100_000 for file in files)
-
-    @pytest.mark.parametrize("name", LESSONS)
-    def test_it_answers_the_question_and_can_be_drawn(self, name: str) -> None:
-        one, saved = LESSONS[name], outcome.stored(name)
-        found = Layers.from_dict(saved) if name == layers.LESSON else outcome.outcomes(saved)
-        option, measured = one.answer(found)
-        assert 0 <= option < len(one.options)
-        assert "%" in measured
-        if name == layers.LESSON:
-            assert len(charts.layers_figure(found).data) == 2
-        else:
-            labelled = {arm.label: found[key] for key, arm in ARMS[name].items()}
-            assert [t.name for t in charts.curves_figure(labelled, "loss").data if t.showlegend is not False] == list(
-                labelled
-            )
-            assert len(charts.histogram_figure(labelled).data) == len(labelled)
-            assert len(charts.norms_figure(labelled).data) == len(labelled)
-            assert len(charts.maps_figure(labelled).data) == len(labelled) + 1
-            assert charts.width_figure(labelled).data[1].x == tuple(
-                sorted(one.figures["multiply_adds"] / 1e6 for one in found.values())
-            )
-
-    def test_every_lesson_cites_and_draws(self) -> None:
-        for name, one in LESSONS.items():
-            assert one.name == name and one.sources and one.see and one.wild
-            assert set(one.figures) <= set(FIGURES)
-            assert all(url.startswith("https://") for _, url in one.sources)
-
-    def test_an_unknown_lesson_is_told_of(self) -> None:
-        with pytest.raises(ConfigError, match="expected one of scaling"):
-            lesson("../etc")
 
 
 class TestOutcome:
