@@ -28,8 +28,8 @@ _LOWEST, _HIGHEST = 0.05, 20.0
 class Unlike:
     """The rule for "none of the ten": a score (`neighbours.Index.scores`) above `threshold`.
 
-    `kept` is the share of test images that pass (of validation images it is KEPT); `caught` the share of each kind of
-    unlike pictures that do not, of `pictures` each (`unlike.KINDS`).
+    `kept` is the share of test images that pass (of validation images it is KEPT), on some 2,000; `caught` the share
+    of each kind of unlike pictures that do not, of `pictures` each (`unlike.KINDS`).
     """
 
     threshold: float
