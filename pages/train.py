@@ -181,12 +181,22 @@ def remember_choice() -> None:
 
 
 def start_notice(config: TrainConfig) -> None:
-    """Say it where the best available start is no start at all."""
-    if config.weights == "auto" and weights.expected_kind("auto", config.alpha, config.image_size) == "random":
+    """Say it where the start is not what transfer learning is about."""
+    kind = weights.expected_kind(config.weights, config.alpha, config.image_size)
+    missing = (
+        "ImageNet's weights are not on this machine and cannot be downloaded now: " if config.weights == "auto" else ""
+    )
+    if kind == "random" and missing:
         st.info(
-            "ImageNet's weights are not on this machine and cannot be downloaded now: the network would start from "
-            "**random numbers** and learn far less. With internet, or with the files of Keras, it knows ImageNet.",
+            f"{missing}the network would start from **random numbers** and learn far less. "
+            "With internet, or with the files of Keras, it knows ImageNet.",
             icon=":material/shuffle:",
+        )
+    if kind == "bundled":
+        st.info(
+            f"{missing}the network starts from the **bundled model, which has seen CIFAR-10**, your validation images "
+            "among them: it begins where others end, and its validation accuracy flatters. Test images are new to it.",
+            icon=":material/inventory_2:",
         )
 
 
