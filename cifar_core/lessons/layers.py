@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 
 from cifar_core import data, litert, machine, weights
-from cifar_core.config import TrainConfig, preset
+from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
+from cifar_core.lessons.arms import RIGHT
 from cifar_core.lessons.inside import layer_names, tapped
 from cifar_core.lessons.outcome import Made
 from cifar_core.weights import Weights
 
 LESSON = "layers"
 COMMAND = f"python -m cifar_core learn {LESSON}"
-CONFIG = preset("quick")
+CONFIG = RIGHT
 """Whose images, split, width and size are used."""
 PIXELS = "pixels"
 _CHUNK = 250
