@@ -108,7 +108,10 @@ def what_is_run(name: str) -> None:
         for knob in ("train_images", "alpha", "image_size", "batch_size", "seed")
         if knob not in names
     )
-    with st.expander(f"What is run: {len(arms)} runs that differ in {len(names)} knobs", icon=":material/tune:"):
+    with st.expander(
+        f"What is run: {len(arms)} runs that differ in {len(names)} knob{'s' if len(names) > 1 else ''}",
+        icon=":material/tune:",
+    ):
         st.markdown("\n".join(lines))
         st.caption(f"Alike in all: {ui.plain(alike)}, and everything else.")
 
@@ -154,13 +157,15 @@ def provenance(found: Layers | Arms, origin: str) -> None:
     odd = [words for words in weights if "random" in words or "stand-in" in words or "bundled" in words]
     if odd:
         st.warning("Mind the first weights: " + ui.plain("; ".join(odd)) + ".", icon=":material/shuffle:")
+    for note in dict.fromkeys(one.note for one in made if one.note):
+        st.caption(ui.plain(note))
     with st.expander("How these figures were made"):
         for sentence in dict.fromkeys(one.sentence for one in made):
             st.markdown(f"- {sentence}")
 
 
 def figures(lesson: Lesson, found: Layers | Arms) -> None:
-    """Draw the lesson's figures, two beside each other."""
+    """Draw the lesson's figures, two or three beside each other."""
     if isinstance(found, Layers):
         st.plotly_chart(charts.layers_figure(found), key="layers", config={"displaylogo": False})
         return
@@ -178,8 +183,9 @@ def figures(lesson: Lesson, found: Layers | Arms) -> None:
         with st.container(key="scroll_watch"):
             st.plotly_chart(draw["maps"](), key="maps", config={"displayModeBar": False})
         st.caption("The last block's map of one drawing: root mean square over its channels, all on one scale.")
-    for start in range(0, len(small), 2):
-        for column, name in zip(st.columns(2), small[start : start + 2], strict=False):
+    in_a_row = 3 if len(small) == 3 else 2
+    for start in range(0, len(small), in_a_row):
+        for column, name in zip(st.columns(in_a_row), small[start : start + in_a_row], strict=False):
             column.plotly_chart(draw[name](), key=name, config={"displaylogo": False})
 
 

@@ -118,7 +118,7 @@ _ALL = (
         "At strength 3, how does training accuracy in the last epoch compare with validation accuracy?",
         ("training is higher", "about the same, within 2 points", "validation is higher"),
         answers.augmentation,
-        ("accuracy", "loss", "histogram", "norms"),
+        ("accuracy", "loss", "histogram"),
         "Validation images are never augmented, so they are easier than what the network trains on. In the histogram "
         "hard augmentation piles values up at the upper end, where brightness is clipped: what was there is gone.",
         "“Validation accuracy is above training accuracy, is that a bug?” A little is normal with dropout and "

@@ -41,7 +41,7 @@ _DIGITS = 5
 
 @dataclass(frozen=True)
 class Made:
-    """What made a figure: the run or process, its moment (ISO 8601, UTC), machine, versions, images and weights."""
+    """What made a figure: command, moment (ISO 8601, UTC), machine, versions, images, weights; a note on conditions."""
 
     command: str
     date: str
@@ -52,6 +52,7 @@ class Made:
     seed: int
     data: str
     weights: str
+    note: str = ""
 
     @property
     def sentence(self) -> str:
