@@ -87,11 +87,20 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A finished run's predictions; `dataset` is what the screen must call the images."""
+    """A finished run's predictions; `dataset` is what the screen must call the images.
+
+    `validation_rows`, int (n,), are the places of the validation images among the training images, None where the
+    file does not tell; the test images are all of them, in order.
+    """
 
     dataset: str
     validation: Predictions
     test: Predictions
+    validation_rows: np.ndarray | None = None
+
+    def split(self, name: str) -> Predictions:
+        """Return the predictions of "validation" or "test"."""
+        return self.test if name == "test" else self.validation
 
 
 def load(run: Run) -> Evaluation:
@@ -103,19 +112,25 @@ def load(run: Run) -> Evaluation:
     if state != "finished":
         raise RunError(f"Run {run.id} is {state}; only a finished run can be evaluated.")
     try:
-        validation, test = _read(path)
+        found = _read(path)
     except _MALFORMED as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise RunError(f"{path} is damaged ({reason[:200]}), expected a run's predictions; train it anew.") from error
-    return Evaluation(str(run.result.get("dataset", "unknown images")), validation, test)
+    return Evaluation(str(run.result.get("dataset", "unknown images")), *found)
 
 
-def _read(path: Path) -> tuple[Predictions, Predictions]:
+def _read(path: Path) -> tuple[Predictions, Predictions, np.ndarray | None]:
     with zipfile.ZipFile(path) as archive:  # before NumPy makes room for whatever its headers promise
         if sum(info.file_size for info in archive.infolist()) > _LIMIT_BYTES:
             raise ValueError("it unpacks to too much")
     with np.load(path, allow_pickle=False) as file:
-        return _checked(file, "validation"), _checked(file, "test")
+        validation = _checked(file, "validation")
+        rows = np.asarray(file["validation_rows"]) if "validation_rows" in file else None
+        if rows is not None and (
+            rows.shape != validation.labels.shape or rows.dtype.kind not in "iu" or rows.min() < 0
+        ):
+            raise ValueError("validation_rows are not places of images")
+        return validation, _checked(file, "test"), rows
 
 
 def _checked(file: np.lib.npyio.NpzFile, name: str) -> Predictions:

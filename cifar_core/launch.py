@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
-from cifar_core import costs, data, pins, runs
+from cifar_core import costs, data, pins, robustness, runs, story
 from cifar_core.config import TrainConfig
 from cifar_core.errors import DataError, RunError
 from cifar_core.export import exports
@@ -141,6 +143,44 @@ def probe_layers() -> None:
         folder = probing.file(".log").parent
         raise RunError(f"The probe cannot be kept in {folder} ({error.strerror}); set CIFAR_CACHE_DIR.") from None
     _wait_until(lambda: probing.is_working() or process.poll() is not None, runs.START_SECONDS)
+
+
+def keep_head(run: Run) -> Run:
+    """Make the best weights of phase 1 of `run` a run of their own, and return it.
+
+    It is what training with `fine_tune_epochs` 0 would have given, so that is its configuration. Its worker finds the
+    training done, and only exports and evaluates. Raises RunError if the run has kept no phase 1 beside its model.
+    """
+    if not story.can_keep_head(run):
+        raise RunError(
+            f"Run {run.id} has no phase 1 to keep: expected a finished run whose model is from fine-tuning, trained "
+            "with this version; train it anew, with fine_tune_epochs 0."
+        )
+    kept = runs.create(replace(run.config, fine_tune_epochs=0), "phase1")
+    try:
+        runs.write_json(kept.path / story.PARENT_FILE, {"id": run.id})
+        shutil.copyfile(run.path / story.HEAD_FILE, kept.path / "checkpoint.npz")
+    except OSError as error:
+        shutil.rmtree(kept.path, ignore_errors=True)
+        raise RunError(f"Phase 1 could not be written: {error.strerror}; make room and try again.") from None
+    _spawn(kept)
+    return kept
+
+
+def measure_robustness(run: Run) -> None:
+    """Start the process that measures how robust `run` is; `robustness.state` tells how far it is.
+
+    Does nothing while it is being measured. Raises RunError if the run is not finished or its folder refuses.
+    """
+    if run.state != "finished":
+        raise RunError(f"Run {run.id} is {run.state}; only a finished run can be measured.")
+    if robustness.is_working(run):
+        return
+    try:
+        process = _detached(["cifar_core", "evaluate", run.id, "--robustness", "--json"], robustness.log(run))
+    except OSError as error:
+        raise RunError(f"The measures cannot be kept in {run.path} ({error.strerror}); make it writable.") from None
+    _wait_until(lambda: robustness.is_working(run) or process.poll() is not None, runs.START_SECONDS)
 
 
 def queue_position(run: Run) -> int:

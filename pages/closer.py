@@ -8,7 +8,19 @@ import numpy as np
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from cifar_core import calibration, charts, data, evaluation, explain, explain_charts, gallery, pictures, runs, whatif
+from cifar_core import (
+    calibration,
+    charts,
+    data,
+    evaluation,
+    explain,
+    explain_charts,
+    gallery,
+    originals,
+    pictures,
+    runs,
+    whatif,
+)
 from cifar_core.album import Held
 from cifar_core.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
 from cifar_core.errors import CifarError
@@ -123,7 +135,7 @@ def _why(model: Classifier, held: Held, crop: Crop, seen: np.ndarray, answers: A
         )
         ui.link("class", asked, "")
         label = data.CLASSES.index(asked) if asked else best
-        heat = _saliency(model, seen)[label]
+        heat = saliency(model, seen)[label]
         strength = st.slider("Strength", 0.0, 1.0, 0.7, 0.05, key="strength", persist_state="session")
         part = held.image.crop(pictures.crop_box(held.image.size, crop))
         st.image(explain.overlay(part, heat, strength), width=320)
@@ -135,7 +147,7 @@ def _why(model: Classifier, held: Held, crop: Crop, seen: np.ndarray, answers: A
         _neighbours(model, seen)
 
 
-def _saliency(model: Classifier, seen: np.ndarray) -> np.ndarray:
+def saliency(model: Classifier, seen: np.ndarray) -> np.ndarray:
     """Return the heat of all ten classes, computed once for a picture: the sliders only draw it anew."""
     key = (model.name, seen.tobytes())
     known = st.session_state.get("saliency")
@@ -153,7 +165,8 @@ def _neighbours(model: Classifier, seen: np.ndarray) -> None:
         return
     count = min(_NEIGHBOURS, len(index.labels))
     places, distances = index.nearest(model.features(seen[None]), count)
-    images = training_images(index.data)
+    known = originals.with_fingerprint(index.data)
+    images = known.train_images if known else None
     with st.container(horizontal=True, key="neighbours"):
         for place, distance in zip(places[0], distances[0], strict=True):
             with st.container(width=104, gap="small"):
@@ -169,20 +182,6 @@ def _neighbours(model: Classifier, seen: np.ndarray) -> None:
         f"{agree.max()} of the {count} are labelled {data.CLASSES[agree.argmax()]}. Found among "
         f"{len(index.labels):,} training images, by the distance between features of length 1, 0 to 2."
     )
-
-
-def training_images(fingerprint: str) -> np.ndarray | None:
-    """Return the training images that have this fingerprint, None where they are not on this machine."""
-    for name in ("cifar10", "generated"):
-        try:
-            if name == "generated" and data.status()["dataset"] != "generated":
-                continue  # drawing them takes a while, and nobody asked for it
-            found = data.load(name)
-        except CifarError:
-            continue
-        if found.fingerprint == fingerprint:
-            return found.train_images
-    return None
 
 
 def _what_if(model: Classifier, seen: np.ndarray) -> None:

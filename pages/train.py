@@ -10,7 +10,7 @@ from cifar_core import architecture, charts, costs, data, evaluation, launch, ru
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
-from pages import export_panel, pinned, progress, strip, ui
+from pages import export_panel, findings, pinned, progress, strip, ui
 
 POLL_SECONDS = 0.7
 LIST_LENGTH = 100
@@ -216,7 +216,7 @@ def run_panel(run: Run) -> None:
     state = status["state"]
     if st.session_state.get("live") != (state in LIVE_STATES):  # it ended, or was resumed: poll no more, or again
         st.rerun()
-    rows, drawn = figures(run.id, stamp(run), st.session_state.get("ghost"), state in LIVE_STATES)
+    rows, drawn = figures(run.id, ui.stamp(run, "metrics.jsonl"), st.session_state.get("ghost"), state in LIVE_STATES)
     top, buttons = st.columns([4, 1.3], vertical_alignment="center")
     with top:
         progress.line(run, status, rows)
@@ -229,6 +229,13 @@ def run_panel(run: Run) -> None:
         st.info(ui.plain(f"Trained end to end, not from stored features: {status['note']}."))
     if all(isinstance(run.result.get(name), int | float) for name in FIGURES):
         result_cards(run.result)
+        st.page_link(
+            "pages/evaluate.py",
+            label="What it gets wrong, and why",
+            query_params={"run": run.id},
+            icon=":material/fact_check:",
+        )
+    findings.panel(run, state, ui.stamp(run, "metrics.jsonl"))
     with st.container(key="wide_curves"):
         curve_row(drawn, "accuracy", "loss")
     pinned.panel(run, state, sum(planned_epochs(run).values()))
@@ -304,18 +311,9 @@ def result_cards(result: dict[str, Any]) -> None:
     st.caption(f"Images: {ui.plain(result.get('dataset'))}. First weights: {ui.plain(result.get('weights'))}.")
 
 
-def stamp(run: Run) -> tuple[int, int]:
-    """Return what changes with the run's metrics file."""
-    try:
-        stat = (run.path / "metrics.jsonl").stat()
-    except OSError:
-        return 0, 0
-    return stat.st_mtime_ns, stat.st_size
-
-
 @st.cache_resource(max_entries=64, show_spinner=False)
 def figures(
-    run_id: str, state: tuple[int, int], ghost_id: str | None, live: bool
+    run_id: str, state: tuple[int, ...], ghost_id: str | None, live: bool
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return a run's last row (in a list) and its figures; built once for each state of its metrics, for all people."""
     run = runs.Run(run_id)

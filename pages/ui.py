@@ -30,6 +30,9 @@ STATE_LOOK = {
 _MARKDOWN = str.maketrans({character: "\\" + character for character in "\\`*_{}[]<>()#+-.!|~:$&"})
 
 
+SHARE_COLUMN = st.column_config.NumberColumn(format="%.1f %%")
+"""A column of a table that holds per cent."""
+
 app_runs = False
 """Whether app.py has been run in this process."""
 
@@ -68,7 +71,8 @@ def style() -> None:
         "[class*=st-key-gallery] [data-testid=stMarkdownContainer],"
         "[class*=st-key-neighbours] [data-testid=stMarkdownContainer]{margin-bottom:0}"
         "[class*=st-key-gallery] [data-testid=stVerticalBlock]{gap:.2rem}"
-        ".st-key-runs_list [data-testid=stElementToolbar]{display:none}"  # its CSV would not be inert
+        ".st-key-runs_list [data-testid=stElementToolbar],"  # their CSV would not be inert
+        ".st-key-runs_robust [data-testid=stElementToolbar]{display:none}"
         ".strip{display:flex;gap:.7rem;overflow-x:auto;padding-bottom:.4rem}"
         ".strip figure{margin:0;text-align:center;flex:1 0 92px;max-width:128px}"
         ".strip img{width:100%;aspect-ratio:1;border-radius:4px;image-rendering:pixelated}"
@@ -157,6 +161,30 @@ def run_title(run: Run) -> str:
     clock = f"{stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]}.{stamp[15:18]}"  # to the millisecond: no two are alike
     written = labels.load(run).name
     return f"{f'{written} · ' if written else ''}{stamp[4:6]}-{stamp[6:8]} {clock} · {shape}{figure}"
+
+
+def percent(value: float | None) -> float | None:
+    """Return a share of 0..1 in per cent, for a column of SHARE_COLUMN."""
+    return None if value is None else 100 * value
+
+
+def stamp(run: Run, *names: str) -> tuple[int, ...]:
+    """Return what changes with the files called `names` of a run: time and size of each, 0 where there is none."""
+    found: list[int] = []
+    for name in names:
+        try:
+            stat = (run.path / name).stat()
+        except OSError:
+            found += (0, 0)
+        else:
+            found += (stat.st_mtime_ns, stat.st_size)
+    return tuple(found)
+
+
+def figure_config(name: str) -> dict[str, Any]:
+    """Return Plotly's configuration of a figure that its camera saves as `name`, as PNG or as SVG."""
+    kind = st.session_state.get("figure_format", "png")
+    return {"displaylogo": False, "toImageButtonOptions": {"format": kind, "filename": name, "scale": 2}}
 
 
 def share(value: float) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cifar_core import runs
 from cifar_core.cli import describe
-from cifar_core.cli.terminal import PROGRAM, Screen, complain, native_messages_hidden, number, percent, table
+from cifar_core.cli.terminal import PROGRAM, Screen, complain, native_messages_hidden, percent, table
 from cifar_core.config import KNOBS, preset
 from cifar_core.errors import ImageError
 from cifar_core.names import quoted, shown_name
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cifar_core.classifier import Classifier
-    from cifar_core.evaluation import Predictions
     from cifar_core.pictures import Picture
 
-_CHUNK = 500
 _PART_SIDE = 320  # of what is kept of a picture that is to be explained
 _SURE = 0.01  # less probable classes are not mentioned beside the best
 
@@ -141,35 +139,6 @@ def _look_closer(
         closer.add_flips(good, classifier, pixels)
     if arguments.compare:
         closer.add_others(good, said, [open_classifier(name) for name in arguments.compare], pixels)
-
-
-def evaluate(arguments: Namespace) -> int:
-    """Tell the figures of a finished run, or of the bundled model, on the test images."""
-    from cifar_core import evaluation
-    from cifar_core.classifier import BUNDLED
-
-    if arguments.id == BUNDLED:
-        dataset, test = _bundled_on_test_images(Screen(quiet=arguments.json))
-    else:
-        found = evaluation.load(runs.get(arguments.id))
-        dataset, test = found.dataset, found.test
-    low, high = test.interval
-    data = {
-        "id": arguments.id,
-        "accuracy": test.accuracy,
-        "loss": test.loss,
-        "images": len(test.labels),
-        "dataset": dataset,
-        "interval": [low, high],
-        "classes": test.class_accuracies,
-    }
-    lines = [
-        f"{arguments.id}: test accuracy {percent(test.accuracy)} (95 % interval {percent(low)} to {percent(high)}), "
-        f"loss {number(test.loss)}, on {len(test.labels):,} images: {shown_name(dataset)}.",
-        *table(("class", "accuracy"), [(name, percent(share)) for name, share in test.class_accuracies.items()]),
-    ]
-    reply(arguments, data, lines)
-    return 0
 
 
 def data_status(arguments: Namespace) -> int:
@@ -344,25 +313,6 @@ def _save_csv(path: str, answers: Sequence[dict[str, Any]]) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "a name that no file can have"
         raise ImageError(f"{quoted(path)} cannot be written: {reason}; give another file for the CSV.") from None
-
-
-def _bundled_on_test_images(screen: Screen) -> tuple[str, Predictions]:
-    """Return the label of the images at hand, and what the bundled model says of the test images."""
-    import numpy as np
-
-    from cifar_core import data
-    from cifar_core.classifier import BUNDLED, open_classifier
-    from cifar_core.evaluation import Predictions
-
-    with native_messages_hidden():
-        classifier = open_classifier(BUNDLED)
-    dataset = data.load()
-    images, parts = dataset.test_images, []
-    for start in range(0, len(images), _CHUNK):
-        screen.bar("classifying test images", start / len(images), f"{start:,}/{len(images):,}")
-        parts.append(classifier.probabilities(images[start : start + _CHUNK]))
-    screen.clear()
-    return dataset.label, Predictions(dataset.test_labels, np.concatenate(parts))
 
 
 def _entry_row(entry: dict[str, Any]) -> list[str]:

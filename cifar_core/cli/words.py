@@ -1,7 +1,8 @@
 """The command line, `python -m cifar_core`: everything that the pages do, for scripts and terminals.
 
-    train [--preset P] [--KNOB VALUE ...] [--detach]       evaluate ID|bundled
-    runs list [--sort S] [--filter TEXT] | show | stop | resume | delete | restore ID | trash [--clear]
+    train [--preset P] [--KNOB VALUE ...] [--detach]
+    evaluate ID|bundled [--robustness] [--html FILE] [--csv FOLDER]
+    runs list [--sort S] [--filter TEXT] | show | stop | resume | delete | restore | keep-phase1 ID | trash [--clear]
     runs rename ID NAME | note ID TEXT | star ID [--off] | time ID | compare ID ID...
     data status | download | cache [--clear]
     predict IMAGE... [--run ID|bundled] [--crop CROP] [--csv FILE]
@@ -13,7 +14,7 @@
 
 With --json the answer on standard output is JSON and nothing else. Exit code 0: done; 2: a person's mistake, one
 line each on standard error; 1: a bug; 130: Ctrl-C. This file has the words that are understood; what they do is
-in commands.py, exchange.py and learn.py.
+in commands.py, evaluate.py, exchange.py and learn.py.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cifar_core.cli import benchmark, commands, exchange, learn, shelf
+from cifar_core.cli import benchmark, commands, evaluate, exchange, learn, shelf
 from cifar_core.cli.terminal import PROGRAM, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob
 from cifar_core.errors import CifarError, ConfigError
@@ -79,8 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what this model says too; disagreements first; may be repeated",
     )
     predict.add_argument("--csv", metavar="FILE", help="write the answers into this file too, one picture a line")
-    evaluate = _add(words, "evaluate", commands.evaluate, "Tell how good a finished run is on the test images.")
-    evaluate.add_argument("id", metavar="ID", help="a finished run, or bundled")
+    _add_evaluate(words)
     _add_data(words)
     _add_exchange(words)
     _add_learn(words)
@@ -143,6 +143,7 @@ def _add_runs(words: Any) -> None:
         "resume": (commands.resume_run, "Let a stopped, failed or lost run go on; returns at once."),
         "restore": (shelf.restore_run, "Bring a deleted run back from the trash."),
         "time": (shelf.time_run, "Measure how long a finished run's model takes for one picture, and keep it."),
+        "keep-phase1": (evaluate.keep_head, "Make the best weights of a fine-tuned run's phase 1 a run of their own."),
     }
     for name, (command, text) in with_id.items():
         _add(actions, name, command, text).add_argument("id", metavar="ID", help="the run's id")
@@ -166,6 +167,16 @@ def _add_shelf(actions: Any) -> None:
     compare.add_argument("ids", nargs="+", metavar="ID", help="two or more finished runs")
     trash = _add(actions, "trash", shelf.list_trash, "List deleted runs.")
     trash.add_argument("--clear", action="store_true", help="delete them for good")
+
+
+def _add_evaluate(words: Any) -> None:
+    parser = _add(words, "evaluate", evaluate.evaluate, "Tell how good a finished run is, what it gets wrong, and why.")
+    parser.add_argument("id", metavar="ID", help="a finished run, or bundled")
+    parser.add_argument(
+        "--robustness", action="store_true", help="measure accuracy under eight faults, on 2,000 validation images"
+    )
+    parser.add_argument("--html", metavar="FILE", help="write all of it into this one file, which needs no network")
+    parser.add_argument("--csv", metavar="FOLDER", help="write the tables into this folder")
 
 
 def _add_data(words: Any) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import keras
 import numpy as np
 
-from cifar_core import latency, litert, machine
+from cifar_core import latency, litert, machine, story
 from cifar_core.errors import RunError
 from cifar_core.evaluation import Predictions
 from cifar_core.neighbours import Index
 from cifar_core.runs import Run, write_json
-from cifar_core.training import model, sureness
+from cifar_core.training import checkpoint, model, sureness
 from cifar_core.training.checkpoint import Progress
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.journal import Journal
@@ -48,6 +49,13 @@ def write_descriptions(run: Run, inputs: Inputs, network: keras.Model) -> None:
     (run.path / "summary.txt").write_text(model.summary(network), encoding="utf-8")
 
 
+def keep_head(run: Run) -> None:
+    """Keep the checkpoint of the end of phase 1, which the first epoch of phase 2 would replace."""
+    temporary = run.path / f".{story.HEAD_FILE}"
+    shutil.copyfile(run.path / "checkpoint.npz", temporary)
+    temporary.replace(run.path / story.HEAD_FILE)
+
+
 def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, journal: Journal) -> dict[str, Any]:
     """Save `network`, which holds the best weights, evaluate it, and return the run's figures."""
     journal.say("running", stage="export")
@@ -59,6 +67,8 @@ def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, j
     index = sureness.write_index(run, inputs, classifier, journal)
     images, labels = dataset.train_images[rows], dataset.train_labels[rows]
     validation, validation_scores = _classify(classifier, index, images, labels, journal, "validation")
+    if progress.best_phase == "fine_tune":
+        _write_head_answers(run, inputs, images, journal)
     test, test_scores = _classify(classifier, index, dataset.test_images, dataset.test_labels, journal, "test")
     sure = sureness.write_calibration(run, classifier, index, validation, validation_scores, test_scores)
     np.savez_compressed(
@@ -87,6 +97,21 @@ def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, j
         "weights": inputs.weights.label,
         "elapsed_seconds": journal.seconds,
     }
+
+
+def _write_head_answers(run: Run, inputs: Inputs, images: np.ndarray, journal: Journal) -> None:
+    """Write what phase 1's best weights say of the validation images; nothing where there was no phase 1."""
+    saved = checkpoint.load(run.path / story.HEAD_FILE)
+    if saved is None:
+        return
+    config, since, parts = inputs.config, journal.seconds, []
+    network = litert.Network(
+        litert.build(saved.best, config.alpha, config.image_size, config.scaling, ("probabilities",))
+    )
+    for start in range(0, len(images), _CHUNK):
+        journal.progress("phase 1", start, len(images), since)
+        parts.append(network.run(images[start : start + _CHUNK])["probabilities"])
+    np.savez_compressed(run.path / story.PHASES_FILE, head_validation_probabilities=np.concatenate(parts))
 
 
 def _export(run: Run, inputs: Inputs, network: keras.Model) -> litert.Network:

@@ -117,6 +117,8 @@ class _PhaseTraining:
         if resumed:
             resumed.restore_optimizer(trained.optimizer)
         else:
+            if progress.phase_done:
+                finish.keep_head(self.run)
             model.assign(self.network, self.best)  # a phase begins with the best of the one before
             progress = progress.at_start_of(phase.name)
         trained.fit(

@@ -1,0 +1,244 @@
+"""Evaluate: what a finished run gets right and wrong, how sure and how robust it is, and how it came to be."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from cifar_core import assessment, calibration, evaluation_charts, explain_charts, mistakes, report, runs, tables
+from cifar_core.assessment import Assessment
+from cifar_core.errors import RunError
+from cifar_core.evaluation import Predictions
+from cifar_core.runs import Run
+from pages import confused, findings, robust, told, ui
+
+SECTIONS = {
+    "overview": ":material/monitoring: Overview",
+    "confusion": ":material/grid_on: Confusion",
+    "extremes": ":material/casino: Mistakes and luck",
+    "sure": ":material/speed: How sure",
+    "robust": ":material/blur_on: Robustness",
+    "story": ":material/history_edu: Story",
+}
+SPLITS = {"validation": "validation images", "test": "test images"}
+_FILES = ("status.json", "config.json", "evaluation.npz", calibration.FILE, "metrics.jsonl")
+
+
+def main() -> None:
+    """Draw the page."""
+    ui.without_sidebar()
+    run = chosen_run()
+    if run is None:
+        st.title("Evaluate a run")
+        st.info(
+            "There is no finished run yet. Go to **Train**, press **Start training**, and come back in a minute.",
+            icon=":material/model_training:",
+        )
+        st.page_link("pages/train.py", label="Go to Train", icon=":material/model_training:")
+        return
+    if run.state != "finished":
+        unfinished(run)
+        return
+    found = assessed(run.id, ui.stamp(run, *_FILES))
+    if "generated" in found.said.dataset:
+        st.warning(
+            "This run was trained and tried on **generated images, not CIFAR-10**: its figures say nothing about "
+            "photographs.",
+            icon=":material/draw:",
+        )
+    cards(found)
+    with st.container(horizontal=True, gap="large"):
+        section = ui.linked_choice("Show", "section", SECTIONS, "overview")
+        split = "validation"
+        if section in ("overview", "confusion", "extremes", "sure"):
+            split = ui.linked_choice("On", "split", SPLITS, "validation")
+    if section == "overview":
+        overview(found, split)
+    elif section == "confusion":
+        st.fragment(confused.confusion)(found, split)
+    elif section == "extremes":
+        st.fragment(confused.extremes)(found, split)
+    elif section == "sure":
+        sureness(found, split)
+    elif section == "robust":
+        robust.section(run)
+    else:
+        told.section(found)
+    take_with_you(found, split)
+
+
+def chosen_run() -> Run | None:
+    """Return the run that the address names or that is picked, by default the newest finished one; None without."""
+    known = [run.id for run in runs.finished_runs()]
+    wanted = st.query_params.get("run")
+    if wanted and wanted not in known:
+        try:
+            known.append(runs.get(wanted).id)
+        except RunError as error:
+            ui.problem(error)
+            wanted = None
+    if not known:
+        return None
+    wanted = wanted or known[0]
+    if st.session_state.get("evaluated") != wanted:
+        st.session_state["evaluated"] = wanted
+    titles = {id_: ui.run_title(runs.Run(id_)) for id_ in known}
+    st.selectbox("Run", known, format_func=titles.__getitem__, key="evaluated", on_change=remember_choice)
+    st.query_params["run"] = wanted
+    return runs.Run(wanted)
+
+
+def remember_choice() -> None:
+    """Put the picked run into the address."""
+    st.query_params["run"] = st.session_state["evaluated"]
+
+
+def unfinished(run: Run) -> None:
+    """Say why a run cannot be evaluated yet, and what its metrics tell already."""
+    state = run.state
+    ui.state_badge(run, state)
+    st.info(
+        f"This run is {state}; figures, mistakes and robustness come when it is finished.", icon=":material/hourglass:"
+    )
+    findings.panel(run, state, ui.stamp(run, "metrics.jsonl"))
+    st.page_link("pages/train.py", label="See it on Train", query_params={"run": run.id}, icon=":material/show_chart:")
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the run")
+def assessed(run_id: str, stamp: tuple[int, ...]) -> Assessment:
+    """Return all that is known of a run; read once for each state of its files."""
+    return assessment.of(runs.Run(run_id))
+
+
+def cards(found: Assessment) -> None:
+    """Show the figures that matter most, validation first."""
+    with st.container(key="cards_evaluate"):
+        columns = st.columns(4)
+    for column, name in zip(columns, ("validation", "test"), strict=False):
+        said = found.said.split(name)
+        low, high = said.interval
+        column.metric(
+            f"{name.capitalize()} accuracy",
+            f"{said.accuracy:.1%}",
+            f"{low:.1%} to {high:.1%}",
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            height="stretch",
+            help=f"On {len(said.labels):,} images, with the 95 % interval of Wilson. "
+            + ("Everything is chosen by it." if name == "validation" else "Nothing was chosen by it."),
+        )
+    columns[2].metric(
+        "Top 2, validation",
+        f"{mistakes.top2(found.said.validation):.1%}",
+        border=True,
+        height="stretch",
+        help="How often the label is the first or the second answer.",
+    )
+    known = found.calibration
+    columns[3].metric(
+        "Calibration error",
+        f"{known.ece[1]:.1%}" if known else "-",
+        f"{known.ece[0]:.1%} before" if known else "not calibrated",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+        height="stretch",
+        help="The mean gap between how sure it says it is and how often it is right, after temperature scaling.",
+    )
+
+
+def overview(found: Assessment, split: str) -> None:
+    """Show gap and diagnosis in words, and the figures of every class."""
+    if found.gap:
+        st.markdown(ui.plain(found.gap))
+    if found.findings:
+        with st.container(border=True):
+            findings.draw(found.findings)
+    said = found.said.split(split)
+    figures = mistakes.class_figures(said)
+    st.plotly_chart(evaluation_charts.class_figure(figures), key="classes", config=ui.figure_config(f"classes-{split}"))
+    st.dataframe(
+        [
+            {
+                "class": one.name,
+                "precision": ui.percent(one.precision),
+                "recall": ui.percent(one.recall),
+                "F1": ui.percent(one.f1),
+                "images": one.images,
+            }
+            for one in figures
+        ],
+        hide_index=True,
+        column_config=dict.fromkeys(("precision", "recall", "F1"), ui.SHARE_COLUMN),
+        height="content",
+    )
+    st.caption(
+        "Precision: how often the answer is right when this class is named. Recall: how many of the class are found. "
+        "F1: their harmonic mean (scikit-learn)."
+    )
+
+
+def sureness(found: Assessment, split: str) -> None:
+    """Show the reliability diagram, before and after temperature."""
+    known = found.calibration
+    if known is None:
+        st.info("This run was trained before calibration was kept; a run that is trained now has it.")
+        return
+    before, after = found.reliability(split)
+    figure = explain_charts.reliability_figure(
+        before, after, f"{len(found.said.split(split).labels):,} {split} images", 460
+    )
+    st.plotly_chart(figure, key="reliability", config=ui.figure_config(f"reliability-{split}"))
+    kind = "more sure than it should be" if known.temperature > 1 else "less sure than it should be"
+    st.markdown(
+        f"Left alone, this network is **{kind}**. Its logits are divided by a temperature of "
+        f"**{known.temperature:.2f}**, found on its {known.images:,} validation images (Guo et al. 2017): on the "
+        f"{split} images the expected calibration error goes from {before.ece:.1%} to **{after.ece:.1%}**. On the "
+        "diagonal, answers said with 80 % are right in 80 of 100 cases; below it they promise too much. A point's size "
+        "is its number of images."
+    )
+
+
+def take_with_you(found: Assessment, split: str) -> None:
+    """Offer the report, the tables, and a format for figures."""
+    run, said = found.run, found.said.split(split)
+    with st.expander("Take it with you", icon=":material/ios_share:"):
+        st.segmented_control(
+            "The camera above each figure saves it as",
+            ["png", "svg"],
+            default="png",
+            key="figure_format",
+            format_func=str.upper,
+            required=True,
+            persist_state="session",
+        )
+        with st.container(horizontal=True):
+            download("Report (HTML)", lambda: report.build(run).encode(), f"{run.id}.html", "text/html", "report")
+            download("Classes (CSV)", lambda: tables.classes(said).encode(), f"{run.id}-{split}-classes.csv")
+            download("Confusion (CSV)", lambda: tables.confusion(said).encode(), f"{run.id}-{split}-confusion.csv")
+            download(
+                "All predictions (CSV)",
+                lambda: _all_predictions(found, split, found.calibrated.split(split)),
+                f"{run.id}-{split}-predictions.csv",
+            )
+        st.caption(f"Tables are of the {split} images. The report needs no network, and holds some of the images.")
+
+
+def _all_predictions(found: Assessment, split: str, said: Predictions) -> bytes:
+    return tables.predictions(found.said, split, said).encode()
+
+
+def download(label: str, content: object, name: str, mime: str = "text/csv", key: str = "") -> None:
+    """Offer a file that is written when the button is pressed."""
+    st.download_button(
+        label,
+        content,  # type: ignore[arg-type]
+        name,
+        mime,
+        key=f"download_{key or name.rsplit('-', 1)[-1]}",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+ui.run_page(main)

@@ -1,0 +1,75 @@
+"""What a run keeps of its first phase, and that this phase can become a run of its own."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cifar_core import diagnosis, evaluation, launch, runs, story
+from cifar_core.config import TrainConfig
+from cifar_core.runs import Run
+from cifar_core.training import checkpoint, inputs, worker
+
+Train = Callable[[TrainConfig], Run]
+
+
+def test_phase_1_kept_as_a_run_equals_a_training_of_that_phase_alone(
+    tiny_config: TrainConfig, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(tiny_config, head_learning_rate=1e-2, fine_tune_learning_rate=3e-3, fine_tune_epochs=3)
+    whole = train(config)
+    assert whole.result["best_phase"] == "fine_tune", "choose another rate: this test needs a phase 2 that helps"
+
+    # the answers of phase 1 are there, and are those of its best weights
+    head = checkpoint.load(whole.path / story.HEAD_FILE)
+    assert head is not None
+    assert (head.progress.phase, head.progress.phase_done) == ("head", True)
+    before = story.head_predictions(whole, evaluation.load(whole).validation)
+    assert before is not None
+    assert before.accuracy == pytest.approx(head.progress.best_accuracy, abs=0.011)  # 2 of 200: float16
+    changes = story.changes_of(whole)
+    gain = sum(one.fixed - one.broken for one in changes) / 200
+    assert gain == pytest.approx(whole.result["validation_accuracy"] - before.accuracy)
+
+    monkeypatch.setattr(launch, "_spawn", lambda run: worker.main(str(run.path)))
+    kept = launch.keep_head(whole)
+    alone = train(replace(config, fine_tune_epochs=0))
+    assert kept.state == "finished", kept.status
+    assert {row["phase"] for row in kept.metrics() if row["kind"] == "epoch"} == {"head"}
+    assert kept.result["best_phase"] == "head"
+    for name in ("validation", "test"):
+        one, two = evaluation.load(kept).split(name), evaluation.load(alone).split(name)
+        assert np.array_equal(one.probabilities, two.probabilities)
+    assert np.array_equal(evaluation.load(kept).validation.probabilities, before.probabilities)
+    assert story.parent(kept) == whole.id
+    assert not story.can_keep_head(kept)
+    assert whole.state == "finished"
+    assert len(runs.list_runs()) == 3
+
+
+def test_a_run_whose_best_is_of_phase_1_keeps_no_second_answers(tiny_config: TrainConfig, train: Train) -> None:
+    run = train(replace(tiny_config, head_learning_rate=1e-2, fine_tune_learning_rate=1e-6, fine_tune_epochs=1))
+    if run.result["best_phase"] == "head":
+        assert not (run.path / story.PHASES_FILE).exists()
+    assert (run.path / story.HEAD_FILE).exists()
+    assert story.phases(run.metrics())[1].name == "fine_tune"
+
+
+def test_a_run_of_one_phase_keeps_nothing_beside_its_model(tiny_config: TrainConfig, train: Train) -> None:
+    run = train(replace(tiny_config, fine_tune_epochs=0, head_epochs=1))
+    assert not (run.path / story.HEAD_FILE).exists()
+    assert not (run.path / story.PHASES_FILE).exists()
+
+
+def test_a_run_whose_loss_is_no_number_is_diagnosed_with_its_knob(
+    tiny_config: TrainConfig, small_data: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs.Stored, "take", lambda _, rows: np.full((len(rows), 1280), np.nan, np.float32))
+    run = runs.create(replace(tiny_config, head_learning_rate=1e-2))
+    assert worker.main(str(run.path)) == 2
+    (finding,) = diagnosis.diagnose(run)
+    assert (finding.rule, finding.level) == ("not_a_number", "problem")
+    assert "in epoch 1 of phase head the loss became nan" in finding.evidence
+    assert "The rate was 0.01." in finding.evidence
+    assert "“Head learning rate”" in finding.advice
