@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from cifar_core import costs, data, pins, robustness, runs, story
+from cifar_core import costs, data, lab, pins, robustness, runs, story
 from cifar_core.config import TrainConfig
 from cifar_core.errors import DataError, RunError
 from cifar_core.export import exports
@@ -24,6 +24,7 @@ from cifar_core.lessons import layers, probing
 from cifar_core.runs import Run
 
 WORKER = "cifar_core.training.worker"
+LAB = "cifar_core.training.lab_worker"
 EXPORTER = "cifar_core.training.export_worker"
 TIMING = "cifar_core.training.timing"
 STOP_SECONDS = 2.5
@@ -181,6 +182,18 @@ def measure_robustness(run: Run) -> None:
     except OSError as error:
         raise RunError(f"The measures cannot be kept in {run.path} ({error.strerror}); make it writable.") from None
     _wait_until(lambda: robustness.is_working(run) or process.poll() is not None, runs.START_SECONDS)
+
+
+def open_lab() -> None:
+    """Start the head lab's process unless it lives; `lab.status` tells how far it is. Raises RunError."""
+    if lab.is_open():
+        return
+    try:
+        lab.lab_dir().mkdir(parents=True, exist_ok=True)
+        process = _detached([LAB, str(lab.lab_dir().resolve())], lab.lab_dir() / "lab.log")
+    except OSError as error:
+        raise RunError(f"The lab cannot be kept in {lab.lab_dir()} ({error.strerror}); make it writable.") from None
+    _wait_until(lambda: lab.is_open() or process.poll() is not None, runs.START_SECONDS)
 
 
 def queue_position(run: Run) -> int:

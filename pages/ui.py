@@ -303,7 +303,7 @@ def _widget(knob: Knob) -> Any:
     if knob.name == "seed":
         return st.number_input(label, min_value=int(knob.low or 0), max_value=int(knob.high or 0), step=1, **common)
     if knob.log:
-        return st.select_slider(label, _log_steps(knob, st.session_state[key]), format_func=knob.say, **common)
+        return st.select_slider(label, log_steps(knob, st.session_state[key]), format_func=knob.say, **common)
     kind = type(knob.default)
     value = st.slider(label, min_value=kind(knob.low), max_value=kind(knob.high), step=kind(knob.step), **common)
     if knob.name == "augmentation":
@@ -343,7 +343,7 @@ def _help(knob: Knob) -> str:
     return plain(text)
 
 
-def _log_steps(knob: Knob, current: Any) -> list[Any]:
+def log_steps(knob: Knob, current: Any) -> list[Any]:
     """Return 1, 2, 5 for each power of ten in the knob's range (powers of two for units), its ends and `current`."""
     low, high, kind = knob.low or 0, knob.high or 0, type(knob.default)
     smallest = low or high / 1e4

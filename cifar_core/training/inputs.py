@@ -12,7 +12,6 @@ import numpy as np
 from cifar_core import augment, data, store, weights
 from cifar_core.config import TrainConfig
 from cifar_core.errors import StoreError
-from cifar_core.training.journal import Journal
 from cifar_core.training.trunk import Trunk, View, stored_layers, views
 
 
@@ -24,6 +23,17 @@ class Source(Protocol):
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return the inputs `rows` (int (n,)) of that epoch, float32 (n, ...)."""
+
+
+class Reporter(Protocol):
+    """Hears how far the preparations are; a run's journal is one."""
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of work so far."""
+
+    def progress(self, stage: str, done: int, total: int, since: float) -> None:
+        """Take note that `done` of `total` of `stage` are done, begun at `since`; may raise to end the work."""
 
 
 class Pixels:
@@ -67,7 +77,7 @@ class Inputs:
     Raises DataError, WeightsError, ConfigError as their loaders do.
     """
 
-    def __init__(self, config: TrainConfig, journal: Journal) -> None:
+    def __init__(self, config: TrainConfig, journal: Reporter) -> None:
         self.config, self.journal, since = config, journal, journal.seconds
         self.dataset = data.load(config.dataset, lambda done, total: journal.progress("draw", done, total, since))
         self.weights = weights.load(config.weights, config.alpha, config.image_size, config.seed)

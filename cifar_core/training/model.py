@@ -35,14 +35,23 @@ def build(config: TrainConfig, base: Named) -> keras.Model:
         weights=None,
     )
     x = keras.layers.GlobalAveragePooling2D(name="pooled")(backbone.output)  # (n, 1280)
+    network = keras.Model(images, _head(config, x), name="mobilenet_v2_cifar10")
+    assign(network, base)
+    return network
+
+
+def build_head(config: TrainConfig) -> keras.Model:
+    """Return the head of `config` alone: pooled features float32 (n, c) -> probabilities float32 (n, 10)."""
+    pooled = keras.Input((architecture.top_channels(config.alpha),), name="pooled")
+    return keras.Model(pooled, _head(config, pooled), name="head")
+
+
+def _head(config: TrainConfig, x: keras.KerasTensor) -> keras.KerasTensor:
     x = keras.layers.BatchNormalization(epsilon=1e-3, name="head_norm")(x)
     x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)
     penalty = keras.regularizers.L2(config.l2)
     x = keras.layers.Dense(config.dense_units, "relu", kernel_regularizer=penalty, name="head_dense")(x)
-    probabilities = keras.layers.Dense(architecture.CLASS_COUNT, "softmax", name="head_output")(x)
-    network = keras.Model(images, probabilities, name="mobilenet_v2_cifar10")
-    assign(network, base)
-    return network
+    return keras.layers.Dense(architecture.CLASS_COUNT, "softmax", name="head_output")(x)
 
 
 def named_weights(network: keras.Model) -> dict[str, np.ndarray]:
