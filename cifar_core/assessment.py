@@ -9,10 +9,10 @@ import numpy as np
 
 from cifar_core import calibration, diagnosis, evaluation, mistakes, robustness, story
 from cifar_core.calibration import Calibration, Reliability
+from cifar_core.case import Finding
 from cifar_core.config import TrainConfig
 from cifar_core.evaluation import Evaluation, Predictions
 from cifar_core.robustness import Measured
-from cifar_core.rules import Finding
 from cifar_core.runs import Run
 from cifar_core.story import Phase
 

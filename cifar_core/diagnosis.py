@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cifar_core import runs, story
+from cifar_core.case import Case, Finding
 from cifar_core.config import TrainConfig
-from cifar_core.rules import EARLY_RULES, RULES, Case, Finding, healthy, not_a_number
+from cifar_core.rules import EARLY_RULES, RULES, healthy, not_a_number
 from cifar_core.runs import Run
 
 

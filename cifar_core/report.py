@@ -170,9 +170,8 @@ def _gallery(images: np.ndarray, said: Predictions, positions: np.ndarray) -> st
     for position in positions:
         answer = int(said.probabilities[position].argmax())
         picture = Image.fromarray(images[position]).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
-        words = (
-            f"{CLASSES[answer]} {said.probabilities[position, answer]:.0%}, labelled {CLASSES[said.labels[position]]}"
-        )
+        sure = _sure(said.probabilities[position, answer])
+        words = f"{CLASSES[answer]} {sure}, labelled {CLASSES[said.labels[position]]}"
         parts.append(
             f'<figure><img src="{explain_charts.png(picture)}" alt=""><figcaption>{words}</figcaption></figure>'
         )
@@ -190,6 +189,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     top = "".join(f"<th>{_text(name)}</th>" for name in head)
     body = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{top}</tr>{body}</table>"
+
+
+def _sure(value: float) -> str:
+    return "over 99%" if value > 0.99 else f"{value:.0%}"  # no network can know "100%"
 
 
 def _share(value: float | None) -> str:

@@ -1,22 +1,20 @@
 """The rules of the diagnosis, over metrics and configuration.
 
-A rule looks at a `Case` and returns a `Finding` or None. Its limits stand beside it; they are where, in real runs of
+A rule looks at a case and returns a finding or None. Its limits stand beside it; they are where, in real runs of
 this app, the effect is larger than the noise of a validation set of some hundred images.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from cifar_core.case import Case, Finding, label
 from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.data import CLASSES
 from cifar_core.evaluation import wilson
-from cifar_core.story import Phase
 
-Level = Literal["problem", "hint", "fine"]
 _GUESSING_LOSS = math.log(len(CLASSES))  # nats, of one who knows nothing of ten classes
 _GUESSING = 0.2  # accuracy up to which nothing was learned; guessing gives 0.1, a few images more by chance
 _GAP, _WIDE_GAP = 0.1, 0.15
@@ -24,46 +22,6 @@ _FALL = 0.03
 _STILL_RISING = 0.01
 _FAR_APART = 2.58  # standard deviations, 99 %
 _WIDE = 0.02  # half of the validation accuracy's interval
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a rule found: `level` "problem" (it cost accuracy), "hint" (worth knowing) or "fine" (looks odd, is not).
-
-    `cause` says what probably happened, `advice` which knob to move, `evidence` the numbers.
-    """
-
-    rule: str
-    level: Level
-    title: str
-    cause: str
-    advice: str
-    evidence: str
-
-
-@dataclass(frozen=True)
-class Case:
-    """What the rules look at. `epochs` are the sound rows of whole epochs; `ended` is whether no more will come."""
-
-    config: TrainConfig
-    epochs: Sequence[dict[str, Any]]
-    phases: Sequence[Phase]
-    result: Mapping[str, Any]
-    error: str
-    ended: bool
-
-    @property
-    def last(self) -> dict[str, Any]:
-        """The last whole epoch."""
-        return self.epochs[-1]
-
-    def phase(self, name: str) -> Phase | None:
-        """The phase called `name`, None if it has no whole epoch."""
-        return next((phase for phase in self.phases if phase.name == name), None)
-
-    def epochs_of(self, name: str) -> list[dict[str, Any]]:
-        """The whole epochs of a phase."""
-        return [row for row in self.epochs if row["phase"] == name]
 
 
 def not_a_number(case: Case) -> Finding | None:
@@ -78,7 +36,7 @@ def not_a_number(case: Case) -> Finding | None:
         "problem",
         "The loss is no longer a number",
         "A step was so large that the weights grew beyond what a float can hold; no later step can bring them back.",
-        f"Divide {_label(f'{phase}_learning_rate')} by 10 and start anew.",
+        f"Divide {label(f'{phase}_learning_rate')} by 10 and start anew.",
         (case.error or "The loss of an epoch is not finite.") + f" The rate was {rate:g}.",
     )
 
@@ -114,12 +72,12 @@ def fell_at_the_boundary(case: Case) -> Finding | None:
             "Unfrozen batch normalisation normalises by the batch while it trains, and by slowly moving statistics "
             "when it is tried: in a short training the two do not meet."
         )
-        advice = f"Set {_label('batch_norm')} to “{KNOBS['batch_norm'].say('inference')}”."
+        advice = f"Set {label('batch_norm')} to “{KNOBS['batch_norm'].say('inference')}”."
     else:
         cause = (
             "The first steps with the top of the base unfrozen were too large and broke what ImageNet had taught it."
         )
-        rate = f"{_label('fine_tune_learning_rate')} ({case.config.fine_tune_learning_rate:g})"
+        rate = f"{label('fine_tune_learning_rate')} ({case.config.fine_tune_learning_rate:g})"
         advice = f"A lower {rate} would cost fewer epochs." if recovered else f"Divide {rate} by 5 to 10."
     ending = f"it recovered to {tuned.best:.1%}" if recovered else f"it never came back: {tuned.best:.1%} at best"
     return Finding(
@@ -144,8 +102,8 @@ def fine_tuning_gave_nothing(case: Case) -> Finding | None:
         "hint",
         "Fine-tuning gave nothing; the model kept is that of phase 1",
         "Its steps were too small to change anything." if slow else "No epoch of phase 2 was better than phase 1.",
-        f"{'Raise' if slow else 'Lower'} {_label('fine_tune_learning_rate')}, or save the time: "
-        f"{_label('fine_tune_epochs')} 0.",
+        f"{'Raise' if slow else 'Lower'} {label('fine_tune_learning_rate')}, or save the time: "
+        f"{label('fine_tune_epochs')} 0.",
         f"Phase 1 reached {head.best:.1%}, phase 2 {tuned.best:.1%} in {tuned.epochs} epochs, {tuned.seconds:.0f} s.",
     )
 
@@ -164,7 +122,7 @@ def stale_statistics(case: Case) -> Finding | None:
         "Batch normalisation knows two different networks",
         "While it trains it normalises by the batch at hand; when it is tried, by averages that move by a thousandth a "
         "step, too slowly for a short training. What is tried is not what was trained.",
-        f"Set {_label('batch_norm')} to “{KNOBS['batch_norm'].say('inference')}”, or let it adapt.",
+        f"Set {label('batch_norm')} to “{KNOBS['batch_norm'].say('inference')}”, or let it adapt.",
         f"In the last epoch {last['accuracy']:.1%} of the training images were right, but "
         f"{last['validation_accuracy']:.1%} of the validation images; the losses were {last['loss']:.2f} and "
         f"{last['validation_loss']:.2f}.",
@@ -206,7 +164,7 @@ def augmented_too_hard(case: Case) -> Finding | None:
         "problem",
         "The training images are changed beyond what it will ever see",
         "At this strength objects leave the picture or cannot be made out, so steps are spent on noise.",
-        f"Set {_label('augmentation')} ({case.config.augmentation:g}) to 0.5 to 1.",
+        f"Set {label('augmentation')} ({case.config.augmentation:g}) to 0.5 to 1.",
         f"At the end of a phase {widest['accuracy']:.1%} of the augmented training images were right, and "
         f"{widest['validation_accuracy']:.1%} of the untouched validation images.",
     )
@@ -225,7 +183,7 @@ def validation_above_training(case: Case) -> Finding | None:
         "fine",
         "Validation is better than training: that is as it should be here",
         f"Training is made harder on purpose: {'; '.join(reasons)}. Validation has none of that.",
-        f"Nothing needs to be mended; if training is far from 100 %, less {_label('dropout')} may fit it better.",
+        f"Nothing needs to be mended; if training is far from 100 %, less {label('dropout')} may fit it better.",
         f"In the last epoch {case.last['validation_accuracy']:.1%} of the validation and "
         f"{case.last['accuracy']:.1%} of the training images were right.",
     )
@@ -242,7 +200,7 @@ def wrong_pixel_range(case: Case) -> Finding | None:
         "The pixels are in the wrong range",
         "ImageNet's weights were trained with pixels in [-1, 1]. In [0, 1] every picture looks grey and pale to them, "
         "so the features of the frozen base carry less.",
-        f"Set {_label('scaling')} to “{KNOBS['scaling'].say('minus_one_to_one')}”.",
+        f"Set {label('scaling')} to “{KNOBS['scaling'].say('minus_one_to_one')}”.",
         f"It was trained with [0, 1]; the best validation accuracy was {best.best:.1%}, in phase "
         f"“{best.label.lower()}”.",
     )
@@ -263,7 +221,7 @@ def still_rising(case: Case) -> Finding | None:
         "hint",
         "It stopped while it was still getting better",
         "The last planned epoch was the best one, and clearly better than the one before.",
-        f"Raise {_label(knob)} ({getattr(case.config, knob)}), or {_label(f'{phase.name}_learning_rate')}.",
+        f"Raise {label(knob)} ({getattr(case.config, knob)}), or {label(f'{phase.name}_learning_rate')}.",
         f"The last epoch alone gave {100 * gain:.1f} points of validation accuracy "
         f"({epochs[-2]['validation_accuracy']:.1%} to {epochs[-1]['validation_accuracy']:.1%}).",
     )
@@ -281,7 +239,7 @@ def impatient(case: Case) -> Finding | None:
                 "hint",
                 f"Early stopping ended “{phase.label.lower()}” at the first doubt",
                 "With so little patience a chance dip of the validation accuracy ends a phase that was still learning.",
-                f"Raise {_label('early_stopping_patience')} ({case.config.early_stopping_patience}) to 5.",
+                f"Raise {label('early_stopping_patience')} ({case.config.early_stopping_patience}) to 5.",
                 f"It ended after epoch {phase.epochs} of {phase.planned}, while the training loss still fell from "
                 f"{epochs[-2]['loss']:.2f} to {epochs[-1]['loss']:.2f} in the last epoch.",
             )
@@ -308,7 +266,7 @@ def test_surprise(case: Case) -> Finding | None:
         "hint",
         f"The test accuracy is {'lower' if apart > 0 else 'higher'} than validation promised",
         why,
-        f"Trust the test figure for this model; raise {_label('validation_fraction')} or {_label('train_images')} "
+        f"Trust the test figure for this model; raise {label('validation_fraction')} or {label('train_images')} "
         "for a validation figure that says more.",
         f"Validation {validation:.1%} of {n:,} images, test {test:.1%} of {m:,}: {abs(apart):.1f} standard "
         "deviations apart.",
@@ -330,7 +288,7 @@ def small_validation_set(case: Case) -> Finding | None:
         "hint",
         "Its validation set is small",
         "Chance alone moves the validation accuracy by as much as many a knob does.",
-        f"Do not choose between runs that are closer than {100 * half:.0f} points; raise {_label('train_images')}.",
+        f"Do not choose between runs that are closer than {100 * half:.0f} points; raise {label('train_images')}.",
         f"{validation:.1%} of {n:,} images is {low:.1%} to {high:.1%} with 95 % confidence (Wilson).",
     )
 
@@ -378,24 +336,24 @@ def _why_flat(case: Case, rate: float) -> str:
 
 
 def _mend_flat(case: Case, phase: str, rate: float) -> str:
-    knob = _label(f"{phase}_learning_rate")
+    knob = label(f"{phase}_learning_rate")
     if rate >= 1e-2:
         return f"Divide {knob} by 10 to 100."
     if rate <= 5e-5:
         return f"Raise {knob} to about 0.001."
-    return f"Set {_label('weights')} to ImageNet, then vary {knob}."
+    return f"Set {label('weights')} to ImageNet, then vary {knob}."
 
 
 def _against_overfitting(config: TrainConfig) -> str:
     ways = []
     if config.augmentation < 0.5:
-        ways.append(f"raise {_label('augmentation')} ({config.augmentation:g}) to 0.5")
+        ways.append(f"raise {label('augmentation')} ({config.augmentation:g}) to 0.5")
     if config.dropout < 0.3:
-        ways.append(f"raise {_label('dropout')} ({config.dropout:g}) to 0.3")
+        ways.append(f"raise {label('dropout')} ({config.dropout:g}) to 0.3")
     if config.train_images < KNOBS["train_images"].default:
-        ways.append(f"use more images ({_label('train_images')}, {config.train_images:,})")
+        ways.append(f"use more images ({label('train_images')}, {config.train_images:,})")
     if config.fine_tunes:
-        ways.append(f"unfreeze less ({_label('fine_tune_blocks')}, {config.fine_tune_blocks})")
+        ways.append(f"unfreeze less ({label('fine_tune_blocks')}, {config.fine_tune_blocks})")
     ways.append("train for fewer epochs")
     text = ", or ".join(ways[:3])
     return f"{text[0].upper()}{text[1:]}."
@@ -410,7 +368,3 @@ def _both_accuracies(result: Mapping[str, Any]) -> tuple[tuple[float, int], tupl
             return None
         found.append((float(share), count))
     return found[0], found[1]
-
-
-def _label(name: str) -> str:
-    return f"“{KNOBS[name].label}”"

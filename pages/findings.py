@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from cifar_core import diagnosis, runs
+from cifar_core.case import Finding
 from cifar_core.errors import CifarError
-from cifar_core.rules import Finding
 from cifar_core.runs import Run
 from pages import ui
 
