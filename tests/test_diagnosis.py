@@ -14,7 +14,7 @@ import pytest
 
 from cifar_core import diagnosis, rules, runs
 from cifar_core.case import Finding
-from cifar_core.config import KNOBS, TrainConfig
+from cifar_core.config import KNOBS, TrainConfig, preset
 from cifar_core.errors import RunError
 from cifar_core.runs import Run, write_json
 
@@ -93,12 +93,12 @@ def examined(name: str, until: int | None = None, **more: Any) -> dict[str, Find
 @pytest.mark.parametrize("name", RUNS)
 def test_a_recorded_run_says_what_it_was(name: str) -> None:
     kept = recorded(name)
-    assert kept["command"].startswith("python -m cifar_core train --preset ")
+    assert kept["command"].startswith("python -m cifar_core train --preset classic --")
     words = kept["command"].split()[6:]
-    config = TrainConfig.from_dict(kept["config"])
-    for flag, value in zip(words[::2], words[1::2], strict=True):
-        knob = next(knob for knob in KNOBS.values() if knob.flag == flag)
-        assert getattr(config, knob.name) == knob.parse(value)
+    by_flag = {knob.flag: knob for knob in KNOBS.values()}
+    pairs = zip(words[::2], words[1::2], strict=True)
+    changes = {by_flag[flag].name: by_flag[flag].parse(value) for flag, value in pairs}
+    assert preset("classic", **changes) == TrainConfig.from_dict(kept["config"])
     assert kept["result"]["dataset"] == "CIFAR-10"
     assert kept["hardware"]
     assert kept["date"]
