@@ -8,6 +8,7 @@
       TrainingError  a training that broke down
       ImageError     a picture that cannot be used
       StoreError     the store of frozen features: no room, damaged
+      SweepError     a sweep: its name, its ranges, its storage
 
 Every message says what is wrong, what was received, what was expected and what to do next, in one
 sentence or two. Pages and the command line show these and only these; anything else is a bug and is seen.
@@ -51,3 +52,7 @@ class ImageError(CifarError):
 
 class StoreError(CifarError):
     """The store of frozen features has no room or is damaged."""
+
+
+class SweepError(CifarError):
+    """A sweep does not exist, cannot be as asked, or its storage cannot be reached."""

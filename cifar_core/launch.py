@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,9 +68,9 @@ def stop(run: Run) -> None:
     if run.state not in runs.LIVE_STATES:
         return
     (run.path / "stop").touch()
-    if not _wait_until(lambda: not run.is_alive, STOP_SECONDS):
+    if not wait_until(lambda: not run.is_alive, STOP_SECONDS):
         _kill(run)
-        _wait_until(lambda: not run.is_alive, STOP_SECONDS)
+        wait_until(lambda: not run.is_alive, STOP_SECONDS)
 
 
 def download_cifar10() -> None:
@@ -80,12 +80,12 @@ def download_cifar10() -> None:
     log = data.cache_dir() / "download.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        process = _detached(["cifar_core", "data", "download", "--json"], log)
+        process = detached(["cifar_core", "data", "download", "--json"], log)
     except OSError as error:
         raise DataError(
             f"The download cannot be kept in {log.parent} ({error.strerror}); set CIFAR_CACHE_DIR."
         ) from None
-    _wait_until(lambda: data.status()["download"]["running"] or process.poll() is not None, runs.START_SECONDS)
+    wait_until(lambda: data.status()["download"]["running"] or process.poll() is not None, runs.START_SECONDS)
 
 
 def measure(config: TrainConfig, wait: bool = False) -> None:
@@ -100,12 +100,12 @@ def measure(config: TrainConfig, wait: bool = False) -> None:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
-        process = _detached([TIMING, json.dumps(config.to_dict())], log)
+        process = detached([TIMING, json.dumps(config.to_dict())], log)
     except OSError as error:
         raise RunError(
             f"The measurement cannot be kept in {log.parent} ({error.strerror}); set CIFAR_CACHE_DIR."
         ) from None
-    _wait_until(lambda: costs.is_measuring() or process.poll() is not None, runs.START_SECONDS)
+    wait_until(lambda: costs.is_measuring() or process.poll() is not None, runs.START_SECONDS)
     if wait:
         process.wait()
     if process.poll():
@@ -123,11 +123,11 @@ def export(run: Run, name: str) -> None:
         return
     try:
         exports.log(run, name).parent.mkdir(exist_ok=True)
-        process = _detached([EXPORTER, str(run.path.resolve()), name], exports.log(run, name))
+        process = detached([EXPORTER, str(run.path.resolve()), name], exports.log(run, name))
     except OSError as error:
         raise RunError(f"The export cannot be kept in {run.path} ({error.strerror}); make it writable.") from None
     threading.Thread(target=process.wait, daemon=True).start()
-    _wait_until(lambda: runs.is_held(exports.lock(run, name)) or process.poll() is not None, runs.START_SECONDS)
+    wait_until(lambda: runs.is_held(exports.lock(run, name)) or process.poll() is not None, runs.START_SECONDS)
 
 
 def probe_layers() -> None:
@@ -139,11 +139,11 @@ def probe_layers() -> None:
         return
     try:
         probing.file(".log").parent.mkdir(parents=True, exist_ok=True)
-        process = _detached(["cifar_core", "learn", layers.LESSON, "--json"], probing.file(".log"))
+        process = detached(["cifar_core", "learn", layers.LESSON, "--json"], probing.file(".log"))
     except OSError as error:
         folder = probing.file(".log").parent
         raise RunError(f"The probe cannot be kept in {folder} ({error.strerror}); set CIFAR_CACHE_DIR.") from None
-    _wait_until(lambda: probing.is_working() or process.poll() is not None, runs.START_SECONDS)
+    wait_until(lambda: probing.is_working() or process.poll() is not None, runs.START_SECONDS)
 
 
 def keep_head(run: Run) -> Run:
@@ -178,10 +178,10 @@ def measure_robustness(run: Run) -> None:
     if robustness.is_working(run):
         return
     try:
-        process = _detached(["cifar_core", "evaluate", run.id, "--robustness", "--json"], robustness.log(run))
+        process = detached(["cifar_core", "evaluate", run.id, "--robustness", "--json"], robustness.log(run))
     except OSError as error:
         raise RunError(f"The measures cannot be kept in {run.path} ({error.strerror}); make it writable.") from None
-    _wait_until(lambda: robustness.is_working(run) or process.poll() is not None, runs.START_SECONDS)
+    wait_until(lambda: robustness.is_working(run) or process.poll() is not None, runs.START_SECONDS)
 
 
 def open_lab() -> None:
@@ -190,10 +190,10 @@ def open_lab() -> None:
         return
     try:
         lab.lab_dir().mkdir(parents=True, exist_ok=True)
-        process = _detached([LAB, str(lab.lab_dir().resolve())], lab.lab_dir() / "lab.log")
+        process = detached([LAB, str(lab.lab_dir().resolve())], lab.lab_dir() / "lab.log")
     except OSError as error:
         raise RunError(f"The lab cannot be kept in {lab.lab_dir()} ({error.strerror}); make it writable.") from None
-    _wait_until(lambda: lab.is_open() or process.poll() is not None, runs.START_SECONDS)
+    wait_until(lambda: lab.is_open() or process.poll() is not None, runs.START_SECONDS)
 
 
 def queue_position(run: Run) -> int:
@@ -205,19 +205,25 @@ def queue_position(run: Run) -> int:
 def _spawn(run: Run) -> None:
     """Start the worker of `run` and wait until it holds the run's lock. Raises RunError if it ends before."""
     before = _stamp(run)
-    process = _detached([WORKER, str(run.path.resolve())], run.path / "worker.log")
-    _wait_until(lambda: _stamp(run) != before or process.poll() is not None, runs.START_SECONDS)
+    process = detached([WORKER, str(run.path.resolve())], run.path / "worker.log")
+    wait_until(lambda: _stamp(run) != before or process.poll() is not None, runs.START_SECONDS)
     if _stamp(run) == before:
         raise RunError(f"The worker of run {run.id} did not start; its last words are in {run.path / 'worker.log'}.")
 
 
-def _detached(module_and_arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start `python -m ...` as a process of its own session, which ends neither with the page nor with the server."""
+def detached(
+    module_and_arguments: list[str], log: Path, own: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start `python -m ...` as a process of its own session, which ends neither with the page nor with the server.
+
+    `own` is added to its environment. Raises OSError if `log` cannot be written.
+    """
     root = Path(__file__).resolve().parent.parent
     environment = {**os.environ, "CIFAR_RUNS_DIR": str(runs.runs_dir().resolve())}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), environment.get("PYTHONPATH")]))
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     environment.setdefault("GLIBC_TUNABLES", _ALLOCATOR)
+    environment |= own or {}
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *module_and_arguments],
@@ -248,7 +254,8 @@ def _kill(run: Run) -> None:
             process.kill()
 
 
-def _wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait until `condition` holds, `seconds` at most; return whether it does."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pages import explore_runs, head_lab, ui
+from pages import explore_runs, head_lab, surface, sweeps, ui
 
 # What the page has, in order: word in the address -> title and what draws it. (A text here would be drawn.)
 SECTIONS: Mapping[str, tuple[str, Callable[[], None]]] = {
     "runs": ("Runs", explore_runs.show),
     "lab": ("Head lab", head_lab.show),
+    "sweep": ("Sweep", sweeps.show),
+    "surface": ("Surface", surface.show),
 }
 
 

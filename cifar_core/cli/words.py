@@ -11,10 +11,11 @@
     import ZIP                                             bundle ID
     bench [--quick] [--output FOLDER] [--readme FILE]
     learn [LESSON [--again | --stored]]
+    sweep start NAME [--vary KNOB[=RANGE] ...] | list | show NAME | worker --study NAME | stop NAME | resume NAME
 
 With --json the answer on standard output is JSON and nothing else. Exit code 0: done; 2: a person's mistake, one
 line each on standard error; 1: a bug; 130: Ctrl-C. This file has the words that are understood; what they do is
-in commands.py, evaluate.py, exchange.py and learn.py.
+in commands.py, evaluate.py, exchange.py, learn.py and sweep.py.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cifar_core.cli import benchmark, commands, evaluate, exchange, learn, shelf
+from cifar_core.cli import benchmark, commands, evaluate, exchange, learn, shelf, sweep
 from cifar_core.cli.terminal import PROGRAM, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob
 from cifar_core.errors import CifarError, ConfigError
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(words)
     _add_exchange(words)
     _add_learn(words)
+    _add_sweep(words)
     return parser
 
 
@@ -113,10 +115,14 @@ def _add_train(words: Any) -> None:
     presets = " ".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
     train.add_argument("--preset", choices=list(PRESETS), default="standard", help=f"{presets} (default: standard)")
     train.add_argument("--detach", action="store_true", help="return at once, and let it train")
+    _add_knobs(train)
+
+
+def _add_knobs(command: argparse.ArgumentParser) -> None:
     groups: dict[str, Any] = {}
     for knob in KNOBS.values():
         if knob.group not in groups:
-            groups[knob.group] = train.add_argument_group(knob.group)
+            groups[knob.group] = command.add_argument_group(knob.group)
         groups[knob.group].add_argument(knob.flag, metavar="VALUE", help=_help(knob))
 
 
@@ -213,3 +219,39 @@ def _add_learn(words: Any) -> None:
     which = command.add_mutually_exclusive_group()
     which.add_argument("--again", action="store_true", help="train anew what has been trained here before")
     which.add_argument("--stored", action="store_true", help="tell the results that ship with this version")
+
+
+def _add_sweep(words: Any) -> None:
+    actions = words.add_parser("sweep", help="Try many settings, and see what they do.").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    start = _add(actions, "start", sweep.start, "Try many settings of some knobs; returns at once.")
+    start.add_argument("--preset", choices=list(PRESETS), default="quick", help="what is not varied (default: quick)")
+    start.add_argument(
+        "--vary",
+        metavar="KNOB[=RANGE]",
+        action="append",
+        help="a knob to vary, over its whole table, over LOW:HIGH or over A,B,C; may be repeated "
+        f"(default: {', '.join(sweep.DEFAULT_KNOBS)})",
+    )
+    start.add_argument("--trials", type=int, metavar="N", help="how many (default: 30)")
+    start.add_argument("--minutes", type=float, metavar="M", help="train for so long in all, whatever comes first")
+    start.add_argument("--grid", action="store_true", help="train every combination of the values given with --vary")
+    _add_knobs(start)
+    _add(actions, "list", sweep.list_sweeps, "List all sweeps.")
+    _add(actions, "show", sweep.show, "Show one sweep: its trials, the best so far.")
+    worker = _add(actions, "worker", sweep.worker, "Work on a sweep, here, until it is done; joins from any machine.")
+    worker.add_argument("--study", required=True, metavar="NAME", help="the sweep's name")
+    _add(actions, "stop", sweep.stop, "Stop a sweep; what its trials have is kept.")
+    resume = _add(actions, "resume", sweep.resume, "Let a sweep go on, or further; returns at once.")
+    resume.add_argument("--trials", type=int, metavar="N", help="extend it by so many trials")
+    resume.add_argument("--minutes", type=float, metavar="M", help="extend it by so many minutes of training")
+    resume.add_argument("--seeds", type=int, metavar="N", help="repeat a grid with so many more seeds")
+    for name, action in actions.choices.items():
+        if name in ("start", "show", "stop", "resume"):
+            action.add_argument("name", metavar="NAME", help="the sweep's name")
+        if name in ("start", "resume"):
+            action.add_argument("--workers", type=int, default=1, metavar="N", help="processes, one for each GPU")
+        action.add_argument(
+            "--storage", metavar="URL", help="postgresql://... (default: CIFAR_SWEEP_STORAGE, or a file)"
+        )

@@ -126,10 +126,31 @@ class Recorder(keras.callbacks.Callback):
         return spent / steps_done * left
 
 
+class Pruned(Exception):  # noqa: N818 - not an error
+    """A trial of a sweep is hopeless beside the others, and ends with what it has."""
+
+
+class Judge(keras.callbacks.Callback):
+    """Ends `fit` after an epoch that `is_hopeless(epoch, validation accuracy)` condemns, by raising Pruned.
+
+    Epochs count from 1 over both phases; comes after Keeper, so that the epoch is kept.
+    """
+
+    def __init__(self, is_hopeless: Callable[[int, float], bool], epochs_before: int) -> None:
+        super().__init__()
+        self.is_hopeless, self.epochs_before = is_hopeless, epochs_before
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Ask."""
+        if self.is_hopeless(self.epochs_before + epoch + 1, float((logs or {})[MONITOR])):
+            raise Pruned
+
+
 class Keeper(keras.callbacks.Callback):
     """Keeps the best weights and, after every epoch, the checkpoint; must come last of all callbacks.
 
     `watched` are the callbacks whose memory is kept too; `fit` empties it when it begins, so it is put back then.
+    A checkpoint younger than `pause_seconds` is not replaced.
     """
 
     def __init__(
@@ -140,10 +161,12 @@ class Keeper(keras.callbacks.Callback):
         progress: Progress,
         best: dict[str, np.ndarray],
         watched: dict[str, keras.callbacks.Callback],
+        pause_seconds: float = 0.0,
     ) -> None:
         super().__init__()
         self.path, self.journal, self.network = path, journal, network
         self.progress, self.best, self.watched = progress, best, watched
+        self.pause_seconds, self._saved = pause_seconds, time.monotonic()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Give the watched callbacks back what they knew."""
@@ -162,7 +185,9 @@ class Keeper(keras.callbacks.Callback):
         progress.callbacks = {name: _memory(callback) for name, callback in self.watched.items()}
         progress.elapsed_seconds = self.journal.seconds
         progress.rows, progress.probes = self.journal.rows, self.journal.probes
-        checkpoint.save(self.path, progress, self.network, self.model.optimizer, self.best)
+        if time.monotonic() - self._saved >= self.pause_seconds:
+            checkpoint.save(self.path, progress, self.network, self.model.optimizer, self.best)
+            self._saved = time.monotonic()
 
 
 class Prober(keras.callbacks.Callback):

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Progress:
-    """Where a training stands: `epoch` full epochs of `phase` are done (counted from 0 in each phase)."""
+    """Where a training stands: `epoch` full epochs of `phase` are done (counted from 0 in each phase).
+
+    `pruned` is whether the training was ended there as hopeless.
+    """
 
     phase: str
     epoch: int = 0
@@ -36,6 +39,7 @@ class Progress:
     best_phase: str = ""
     best_epoch: int = 0
     elapsed_seconds: float = 0.0
+    pruned: bool = False
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     probes: list[dict[str, Any]] = field(default_factory=list)

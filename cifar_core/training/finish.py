@@ -60,7 +60,7 @@ def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, j
     """Save `network`, which holds the best weights, evaluate it, and return the run's figures."""
     journal.say("running", stage="export")
     network.save(run.path / "best.keras")
-    classifier = _export(run, inputs, network)
+    classifier = export_litert(run, inputs, network)
     difference = _difference(network, classifier, inputs)
     journal.say("running", stage="evaluate")
     dataset, rows = inputs.dataset, inputs.validation_rows
@@ -114,7 +114,7 @@ def _write_head_answers(run: Run, inputs: Inputs, images: np.ndarray, journal: J
     np.savez_compressed(run.path / story.PHASES_FILE, head_validation_probabilities=np.concatenate(parts))
 
 
-def _export(run: Run, inputs: Inputs, network: keras.Model) -> litert.Network:
+def export_litert(run: Run, inputs: Inputs, network: keras.Model) -> litert.Network:
     """Write model.tflite and return it, loaded."""
     config = inputs.config
     content = litert.build(

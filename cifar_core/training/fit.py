@@ -8,6 +8,7 @@ Where the store serves (see `inputs`), only the part of the network behind the c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,17 @@ from cifar_core.config import TrainConfig
 from cifar_core.runs import Run
 from cifar_core.training import finish, model
 from cifar_core.training.batches import Batches
-from cifar_core.training.callbacks import MONITOR, EpochStart, Keeper, NanWatch, Prober, Recorder, StopWatch
+from cifar_core.training.callbacks import (
+    MONITOR,
+    EpochStart,
+    Judge,
+    Keeper,
+    NanWatch,
+    Prober,
+    Pruned,
+    Recorder,
+    StopWatch,
+)
 from cifar_core.training.checkpoint import Checkpoint, Progress
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.journal import Journal
@@ -46,11 +57,30 @@ def phases(config: TrainConfig) -> list[Phase]:
     return plan
 
 
-def train(run: Run, inputs: Inputs, saved: Checkpoint | None, journal: Journal) -> dict[str, Any]:
+Finish = Callable[[Run, Inputs, keras.Model, Progress, Journal], dict[str, Any]]
+"""What is done when the best weights are known; returns the run's figures."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a run is trained: by default as one of its own; a trial of a sweep ends sooner and keeps less.
+
+    `is_hopeless(epoch, validation accuracy)` may end it after an epoch (counted from 1 over both phases).
+    """
+
+    finish: Finish = finish.finish
+    is_hopeless: Callable[[int, float], bool] = lambda *_: False
+    checkpoint_pause_seconds: float = 0.0
+
+
+def train(
+    run: Run, inputs: Inputs, saved: Checkpoint | None, journal: Journal, manner: Manner | None = None
+) -> dict[str, Any]:
     """Train what is left to train since `saved`, then evaluate and save; return the figures of the run.
 
     Raises Stopped when asked to stop; the checkpoint then holds the last full epoch.
     """
+    manner = manner or Manner()
     config = inputs.config
     keras.utils.set_random_seed(config.seed)
     network = model.build(config, inputs.weights.named)
@@ -61,9 +91,11 @@ def train(run: Run, inputs: Inputs, saved: Checkpoint | None, journal: Journal) 
     finish.write_descriptions(run, inputs, network)
     for phase in _phases_left(config, progress):
         resumed = saved if saved and phase.name == saved.progress.phase else None
-        progress = _PhaseTraining(run, inputs, network, best, journal).train(phase, progress, resumed)
+        progress = _PhaseTraining(run, inputs, network, best, journal, manner).train(phase, progress, resumed)
+        if progress.pruned:
+            break
     model.assign(network, best)
-    return finish.finish(run, inputs, network, progress, journal)
+    return manner.finish(run, inputs, network, progress, journal)
 
 
 def _phases_left(config: TrainConfig, progress: Progress) -> list[Phase]:
@@ -104,9 +136,17 @@ def _optimizer(config: TrainConfig, phase: Phase, steps: int) -> keras.optimizer
 class _PhaseTraining:
     """What one phase needs; `best` are the best weights so far, updated in place."""
 
-    def __init__(self, run: Run, inputs: Inputs, network: keras.Model, best: dict[str, Any], journal: Journal) -> None:
+    def __init__(
+        self,
+        run: Run,
+        inputs: Inputs,
+        network: keras.Model,
+        best: dict[str, Any],
+        journal: Journal,
+        manner: Manner,
+    ) -> None:
         self.run, self.inputs, self.config = run, inputs, inputs.config
-        self.network, self.best, self.journal = network, best, journal
+        self.network, self.best, self.journal, self.manner = network, best, journal, manner
 
     def train(self, phase: Phase, progress: Progress, resumed: Checkpoint | None) -> Progress:
         """Run `phase` to its end, from `resumed` if that is a checkpoint of this phase; return the progress."""
@@ -121,15 +161,18 @@ class _PhaseTraining:
                 finish.keep_head(self.run)
             model.assign(self.network, self.best)  # a phase begins with the best of the one before
             progress = progress.at_start_of(phase.name)
-        trained.fit(
-            training,
-            validation_data=validation,
-            epochs=phase.epochs,
-            initial_epoch=progress.epoch,
-            callbacks=self._callbacks(phase, training, progress),
-            shuffle=False,  # Keras would shuffle the batches by numbers that a resume does not bring back
-            verbose=0,
-        )
+        try:
+            trained.fit(
+                training,
+                validation_data=validation,
+                epochs=phase.epochs,
+                initial_epoch=progress.epoch,
+                callbacks=self._callbacks(phase, training, progress),
+                shuffle=False,  # Keras would shuffle the batches by numbers that a resume does not bring back
+                verbose=0,
+            )
+        except Pruned:
+            progress.pruned = True
         return progress
 
     def _batches(self, phase: str) -> tuple[Batches, Batches]:
@@ -151,7 +194,8 @@ class _PhaseTraining:
             watched["reduce"] = keras.callbacks.ReduceLROnPlateau(
                 MONITOR, mode="max", factor=config.reduce_factor, patience=config.reduce_patience
             )
-        path = self.run.path / "checkpoint.npz"
+        path, pause = self.run.path / "checkpoint.npz", self.manner.checkpoint_pause_seconds
+        epochs_before = sum(row["kind"] == "epoch" and row["phase"] != phase.name for row in self.journal.rows)
         return [
             EpochStart(training.begin),
             NanWatch(phase.name),
@@ -159,5 +203,6 @@ class _PhaseTraining:
             Recorder(self.journal, phase.name, phase.epochs, len(self.inputs.train_rows), config.batch_size),
             StopWatch(self.journal),
             Prober(self.journal, config, self.network, phase.name, len(training)),
-            Keeper(path, self.journal, self.network, progress, self.best, watched),
+            Keeper(path, self.journal, self.network, progress, self.best, watched, pause),
+            Judge(self.manner.is_hopeless, epochs_before),
         ]

@@ -107,6 +107,16 @@ class Inputs:
             Pixels(images, self.validation_rows),
         )
 
+    def test_features(self, phase: str) -> np.ndarray | None:
+        """Return the stored inputs of `phase` for all test images, float16 (n, ...), computed where they are missing.
+
+        None where `phase` is trained end to end. Raises StoreError, Stopped.
+        """
+        layer = self.stored_layer(phase)
+        if layer is None:
+            return None
+        return self.features(View(test=True), np.arange(len(self.dataset.test_labels)))[layer].open()
+
     def prepare(self) -> None:
         """Compute what the first epoch needs from the store. Raises StoreError, Stopped."""
         if self._layers:

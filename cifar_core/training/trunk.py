@@ -24,16 +24,20 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class View:
-    """One version of the training images: as they are, or augmented at `strength` by `seed`, as number `number`."""
+    """One version of the training images: as they are, or augmented at `strength` by `seed`, as number `number`.
+
+    With `test` it is the test images as they are.
+    """
 
     strength: float = 0.0
     seed: int = 0
     number: int = 0
+    test: bool = False
 
     def about(self) -> dict[str, Any]:
-        """Return what decides the pixels: nothing for the images as they are."""
+        """Return what decides the pixels: nothing for the training images as they are."""
         if self.strength == 0:
-            return {}
+            return {"images": "test"} if self.test else {}
         return {
             "augmentation": augment.VERSION,
             "strength": self.strength,
@@ -68,7 +72,7 @@ class Trunk:
         self._network: litert.Network | gpu.Network | None = None
 
     def entries(self, view: View) -> dict[str, Entry]:
-        """Return the store's entries of the training images under `view`: layer -> entry."""
+        """Return the store's entries of the images of `view`: layer -> entry."""
         config = self._config
         about = {
             "data": self._dataset.fingerprint,
@@ -78,16 +82,16 @@ class Trunk:
             "scaling": config.scaling,
             **view.about(),
         }
-        cut = architecture.cut_block(config.fine_tune_blocks)
+        cut, rows = architecture.cut_block(config.fine_tune_blocks), len(self._images(view))
         found = {}
         for layer in self._layers:
             shape = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
             if layer == "pooled" or shape is None:
                 found[layer] = store.entry(
-                    {**about, "layer": "pooled"}, self._rows, (architecture.top_channels(config.alpha),)
+                    {**about, "layer": "pooled"}, rows, (architecture.top_channels(config.alpha),)
                 )
             else:
-                found[layer] = store.entry({**about, "layer": f"block {cut}"}, self._rows, shape)
+                found[layer] = store.entry({**about, "layer": f"block {cut}"}, rows, shape)
         return found
 
     def all_entries(self) -> list[Entry]:
@@ -104,7 +108,7 @@ class Trunk:
         return per_image * images * (len(views(config)) + 1)  # one more for the validation images
 
     def fill(self, view: View, positions: np.ndarray, progress: Progress) -> dict[str, Entry]:
-        """Compute what the store lacks of the training images `positions` under `view`, and return the entries.
+        """Compute what the store lacks of the images `positions` of `view`, and return the entries.
 
         `progress(done, total)` is called before each chunk; what it raises ends the work, and what was stored stays.
         Raises StoreError if there is no room.
@@ -121,7 +125,7 @@ class Trunk:
         for start in range(0, len(missing), CHUNK):
             progress(start, len(missing))
             part = missing[start : start + CHUNK]
-            images = augment.augment(self._dataset.train_images[part], part, view.strength, view.seed, view.number)
+            images = augment.augment(self._images(view)[part], part, view.strength, view.seed, view.number)
             outputs = self._run(images)
             for layer, entry in entries.items():
                 entry.write(part, outputs[layer])
@@ -143,6 +147,5 @@ class Trunk:
         named = self._weights.named
         return litert.Network(litert.build(named, config.alpha, config.image_size, config.scaling, self._layers, cut))
 
-    @property
-    def _rows(self) -> int:
-        return len(self._dataset.train_images)
+    def _images(self, view: View) -> np.ndarray:
+        return self._dataset.test_images if view.test else self._dataset.train_images

@@ -16,7 +16,7 @@ import threading
 import time
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from filelock import FileLock, Timeout
 
@@ -25,6 +25,15 @@ from cifar_core.errors import CifarError
 from cifar_core.runs import Run
 from cifar_core.training.journal import Journal, Stopped
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cifar_core.training.fit import Manner
+
+LateManner: TypeAlias = "Callable[[], Manner]"
+"""Says how to train once Keras is there."""
+SLOT = ".slot"
+"""The one training slot of a runs directory: a lock."""
 _LOCK_SECONDS = 10  # a reader that looks whether the lock is held may hold it for an instant
 _POLL_SECONDS = 0.2
 
@@ -47,22 +56,33 @@ def _work(run: Run) -> int:
     journal = Journal(run)
     signal.signal(signal.SIGTERM, lambda *_: setattr(journal, "stop_signal", True))
     signal.signal(signal.SIGINT, lambda *_: setattr(journal, "stop_signal", True))
+    state = carry_out(run, journal)
+    if state == "finished":
+        costs.learn(run.config, journal.rows, journal.seconds, costs.peak_memory_bytes())
+    return 2 if state == "failed" else 0
+
+
+def carry_out(run: Run, journal: Journal, manner: LateManner | None = None, slot: str = SLOT) -> str:
+    """Wait for the training slot, train `run` in `manner` and return the state in which it ended.
+
+    "finished", "stopped", or "failed", with what a person can mend in its status. A bug is written there too and
+    raised. The caller holds the run's lock.
+    """
     journal.say("queued", stage="queue")
     try:
-        with _training_slot(run, journal):
-            result = _train(run, journal)
+        with _training_slot(run, journal, slot):
+            result = _train(run, journal, manner)
     except Stopped:
         journal.say("stopped")
-        return 0
+        return "stopped"
     except (CifarError, OSError, MemoryError) as error:
         journal.say("failed", error={"type": type(error).__name__, "message": _sentence(error)})
-        return 2
+        return "failed"
     except BaseException as error:
         journal.say("failed", error={"type": type(error).__name__, "message": str(error)[:2000]})
         raise
     journal.say("finished", stage="done", result=result)
-    costs.learn(run.config, journal.rows, journal.seconds, costs.peak_memory_bytes())
-    return 0
+    return "finished"
 
 
 def _sentence(error: CifarError | OSError | MemoryError) -> str:
@@ -73,9 +93,9 @@ def _sentence(error: CifarError | OSError | MemoryError) -> str:
     return str(error)
 
 
-def _training_slot(run: Run, journal: Journal) -> AbstractContextManager[object]:
-    """Wait until this run is the first in the queue and the slot is free; return it, held."""
-    slot = FileLock(runs.runs_dir() / ".slot")
+def _training_slot(run: Run, journal: Journal, name: str) -> AbstractContextManager[object]:
+    """Wait until this run is the first in the queue and the slot called `name` is free; return it, held."""
+    slot = FileLock(runs.runs_dir() / name)
     while True:
         journal.check_stop()
         if _is_first(run):
@@ -89,7 +109,7 @@ def _is_first(run: Run) -> bool:
     return not any(Run(other).state == "queued" for other in waiting)
 
 
-def _train(run: Run, journal: Journal) -> dict[str, Any]:
+def _train(run: Run, journal: Journal, manner: LateManner | None) -> dict[str, Any]:
     from cifar_core.training.checkpoint import load
     from cifar_core.training.inputs import Inputs
 
@@ -104,7 +124,7 @@ def _train(run: Run, journal: Journal) -> dict[str, Any]:
     journal.say("running", stage="features", note=inputs.end_to_end_reason)
     inputs.prepare()
     journal.say("running", stage="import")
-    return importing.result().train(run, inputs, saved, journal)
+    return importing.result().train(run, inputs, saved, journal, manner() if manner else None)
 
 
 class _Import(threading.Thread):

@@ -1,0 +1,129 @@
+"""The commands `sweep start|list|show|worker|stop|resume`: what the pages Sweep and Surface do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from typing import Any
+
+from cifar_core import search
+from cifar_core.cli.commands import reply
+from cifar_core.cli.terminal import PROGRAM, duration, percent, table
+from cifar_core.config import KNOBS, preset
+
+DEFAULT_KNOBS = ("alpha", "dropout", "augmentation")
+
+
+def start(arguments: Namespace) -> int:
+    """Start a sweep, or a grid, and return at once."""
+    from cifar_core import launch_sweep
+
+    chosen = {name: getattr(arguments, name) for name in KNOBS}
+    changes = {name: KNOBS[name].parse(text) for name, text in chosen.items() if text is not None}
+    ranges = tuple(map(search.parse_range, arguments.vary or DEFAULT_KNOBS))
+    plan = search.Plan(preset(arguments.preset, **changes), ranges, arguments.grid)
+    trials = len(plan.cells()) if plan.grid else arguments.trials or (search.MOST_TRIALS if arguments.minutes else 30)
+    goal = search.Goal(trials, arguments.minutes * 60 if arguments.minutes else None)
+    launch_sweep.start(arguments.name, plan, goal, arguments.workers, arguments.storage)
+    return _answer(arguments, arguments.name, f"`{PROGRAM} sweep show {arguments.name}` tells how it goes.")
+
+
+def list_sweeps(arguments: Namespace) -> int:
+    """List all sweeps."""
+    from cifar_core import findings
+
+    found = [findings.find(name, arguments.storage) for name in search.names(arguments.storage)]
+    data = [{key: item.to_dict()[key] for key in ("name", "state", "done", "seconds", "best")} for item in found]
+    rows = [
+        (
+            item.name,
+            item.state,
+            f"{item.done}",
+            percent(item.best.accuracy) if item.best else "-",
+            ", ".join(search.describe(item.plan)),
+        )
+        for item in found
+    ]
+    lines = table(("name", "state", "trials", "best", "knobs"), rows)
+    reply(arguments, data, lines if rows else [f"There are no sweeps yet; `{PROGRAM} sweep start NAME` makes one."])
+    return 0
+
+
+def show(arguments: Namespace) -> int:
+    """Tell how one sweep stands."""
+    from cifar_core import findings
+
+    found = findings.find(arguments.name, arguments.storage)
+    goal = found.goal
+    until = f"{goal.seconds / 60:g} minutes of training" if goal.seconds else f"{goal.trials}"
+    lines = [f"{found.name} is {found.state}: {found.done} of {until} trials, {duration(found.spent_seconds)}."]
+    lines += [f"  {KNOBS[knob].label}: {words}" for knob, words in search.describe(found.plan).items()]
+    if found.best:
+        lines.append(f"Best: {percent(found.best.accuracy)} validation accuracy, run {found.best.run}, with")
+        lines += [f"  {KNOBS[name].label} {KNOBS[name].say(value)}" for name, value in found.best.params.items()]
+    for knob, side in found.at_edge.items():
+        lines.append(f"The best {KNOBS[knob].label} is at the {side} end of its range: try a wider one.")
+    rows = [
+        (
+            str(trial.number + 1),
+            trial.state,
+            percent(trial.accuracy),
+            duration(trial.seconds),
+            trial.run or "-",
+            " ".join(f"{name}={value}" for name, value in trial.params.items()),
+        )
+        for trial in found.trials
+    ]
+    lines += table(("trial", "state", "accuracy", "time", "run", "knobs"), rows) if rows else []
+    reply(arguments, found.to_dict(), lines)
+    return 0
+
+
+def worker(arguments: Namespace) -> int:
+    """Work on a sweep in this process's foreground until it is done or stopped; for further machines."""
+    from cifar_core import launch_sweep
+
+    search.open_study(arguments.study, arguments.storage)  # a sentence here rather than in the worker
+    own = {search.STORAGE_VARIABLE: search.storage_url(arguments.storage), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-m", launch_sweep.WORKER, arguments.study]
+    with subprocess.Popen(command, env={**os.environ, **own}, stdout=sys.stderr) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # the worker hears of it too, as it is in the same terminal
+            process.wait()
+            return 130
+    if code == 0:
+        return _answer(arguments, arguments.study)
+    return 2 if code == 2 else 1
+
+
+def stop(arguments: Namespace) -> int:
+    """Stop a sweep and return when it has stopped."""
+    from cifar_core import launch_sweep
+
+    launch_sweep.stop(arguments.name, arguments.storage)
+    return _answer(arguments, arguments.name)
+
+
+def resume(arguments: Namespace) -> int:
+    """Let a sweep go on, further if asked."""
+    from cifar_core import launch_sweep
+
+    if arguments.seeds:
+        launch_sweep.repeat(arguments.name, arguments.seeds, arguments.storage)
+    elif arguments.trials or arguments.minutes:
+        launch_sweep.extend(arguments.name, arguments.trials or 0, arguments.minutes or 0.0, arguments.storage)
+    else:
+        launch_sweep.resume(arguments.name, arguments.workers, arguments.storage)
+    return _answer(arguments, arguments.name, f"`{PROGRAM} sweep show {arguments.name}` tells how it goes.")
+
+
+def _answer(arguments: Namespace, name: str, more: str = "") -> int:
+    from cifar_core import findings
+
+    found = findings.find(name, arguments.storage)
+    data: dict[str, Any] = {"name": name, "state": found.state, "done": found.done, "trials": found.goal.trials}
+    reply(arguments, data, [f"Sweep {name} is {found.state}. {more}".strip()])
+    return 0

@@ -1,0 +1,452 @@
+"""Sweeps: many trainings of one plan, each a trial of an Optuna study and an ordinary run on disk.
+
+    plan     = a base configuration, and for some knobs the range or choices to be tried
+    sweep    = a study: its plan, how far it is to go, its trials
+    storage  = one setting, CIFAR_SWEEP_STORAGE: empty for a journal file here, or a PostgreSQL URL for many machines
+
+    <runs>/sweeps/<name>/   journal.log (without a URL), worker-<n>.lock, worker-<n>.json and worker-<n>.log
+
+A study knows a trial's configuration and figures; `run` among its user attributes names the run. Optuna is
+imported where it is needed only, so that a page or a command that does not search starts fast.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import re
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cifar_core import runs
+from cifar_core.config import KNOBS, TrainConfig
+from cifar_core.errors import CifarError, ConfigError, SweepError
+from cifar_core.names import quoted
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+STORAGE_VARIABLE = "CIFAR_SWEEP_STORAGE"
+HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 20
+"""How often a worker tells a database that its trial lives, and after what silence another takes the trial up."""
+MOST_TRIALS = 10_000
+MOST_CELLS = 400
+FIXED = ("dataset", "train_images", "validation_fraction", "weights", "seed")
+"""Knobs that are the same in all trials of a sweep, as they decide what accuracy means."""
+_SENSIBLE = {"views": (1, 8), "head_epochs": (1, 20), "fine_tune_epochs": (1, 20), "early_stopping_patience": (1, 20)}
+_PLAN, _GOAL, _STOP = "plan", "goal", "stop"
+
+
+@dataclass(frozen=True)
+class Range:
+    """What is tried of one knob: `choices`, or whole or real numbers from `low` to `high`. Raises SweepError."""
+
+    knob: str
+    low: float = 0.0
+    high: float = 0.0
+    choices: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.knob not in KNOBS or self.knob in FIXED:
+            known = ", ".join(name for name in KNOBS if name not in FIXED)
+            raise SweepError(f"A sweep cannot vary {quoted(str(self.knob))}, expected one of {known}.")
+        knob = KNOBS[self.knob]
+        try:
+            if self.choices or knob.choices:
+                object.__setattr__(self, "choices", tuple(dict.fromkeys(map(knob.check, self.choices))))
+            else:
+                low, high = knob.check(self.low), knob.check(self.high)
+                if self.step:
+                    high = low + math.floor((high - low) / self.step + 1e-9) * self.step
+                object.__setattr__(self, "low", low if low or not knob.log else (knob.high or 0) / 1e4)
+                object.__setattr__(self, "high", rounded(self.knob, high))
+        except ConfigError as error:
+            raise SweepError(str(error)) from None
+        if not self.choices and (knob.choices or not self.low < self.high):
+            raise SweepError(
+                f"{knob.label}: received {self.low:g} to {self.high:g}, expected a range, low before high."
+                if not knob.choices
+                else f"{knob.label}: received no choice, expected some of {', '.join(map(str, knob.choices))}."
+            )
+
+    @property
+    def log(self) -> bool:
+        """Whether numbers are tried evenly on a logarithmic scale."""
+        return KNOBS[self.knob].log and not self.choices
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its numbers are whole."""
+        return isinstance(KNOBS[self.knob].default, int)
+
+    @property
+    def step(self) -> float | None:
+        """The step of real numbers, so that values are met again and stored features with them; None without."""
+        knob = KNOBS[self.knob]
+        return knob.step if isinstance(knob.default, float) and not knob.log and not self.choices else None
+
+    def suggest(self, trial: Trial) -> Any:
+        """Return the value that `trial` is to try."""
+        if self.choices:
+            return trial.suggest_categorical(self.knob, self.choices)
+        if self.is_whole:
+            return trial.suggest_int(self.knob, int(self.low), int(self.high), log=self.log)
+        return trial.suggest_float(self.knob, self.low, self.high, step=self.step, log=self.log)
+
+    def distribution(self) -> BaseDistribution:
+        """Return the same for a trial that has a value, rounded as it may be."""
+        kinds = _optuna().distributions
+        if self.choices:
+            return kinds.CategoricalDistribution(self.choices)
+        if self.is_whole:
+            return kinds.IntDistribution(int(self.low), int(self.high), log=self.log)
+        return kinds.FloatDistribution(self.low, self.high, log=self.log)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the saved form."""
+        return {"choices": list(self.choices)} if self.choices else {"low": self.low, "high": self.high}
+
+
+def table_range(name: str) -> Range:
+    """Return the range or the choices of the knob table for the knob called `name`. Raises SweepError."""
+    knob = KNOBS.get(name)
+    if knob is None or knob.choices:
+        return Range(
+            name, choices=tuple(choice for choice in knob.choices if choice not in knob.mistakes) if knob else ()
+        )
+    low, high = _SENSIBLE.get(name, (knob.low or 0, knob.high or 0))
+    return Range(name, low, high)
+
+
+def parse_range(text: str) -> Range:
+    """Return the range written as `dropout`, `dropout=0:0.5` or `alpha=0.35,0.5`. Raises SweepError."""
+    name, _, values = text.partition("=")
+    name = name.replace("-", "_")
+    if not values:
+        return table_range(name)
+    knob = KNOBS.get(name)
+    if knob is None:
+        return table_range(name)
+    try:
+        if ":" in values and not knob.choices:
+            low, high = values.split(":", 1)
+            return Range(name, knob.parse(low), knob.parse(high))
+        return Range(name, choices=tuple(knob.parse(value) for value in values.split(",")))
+    except ConfigError as error:
+        raise SweepError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep tries: `base` with the knobs of `ranges` varied; a grid tries every combination of choices."""
+
+    base: TrainConfig
+    ranges: tuple[Range, ...]
+    grid: bool = False
+
+    def __post_init__(self) -> None:
+        names = [item.knob for item in self.ranges]
+        if not names or len(set(names)) != len(names):
+            raise SweepError("A sweep varies at least one knob, and each once; choose some.")
+        if self.grid and (not all(item.choices for item in self.ranges) or len(self.cells()) > MOST_CELLS):
+            raise SweepError(f"A grid has some values of each knob, and at most {MOST_CELLS} cells; choose fewer.")
+
+    def config(self, trial: Trial) -> TrainConfig:
+        """Return the configuration that `trial` is to train. Raises ConfigError if the combination is none."""
+        values = {item.knob: item.suggest(trial) for item in self.ranges}
+        if self.grid:  # every cell says its seed, so that seeds can be added
+            values["seed"] = trial.suggest_int("seed", 0, int(KNOBS["seed"].high or 0))
+        return self.with_values(values)
+
+    def with_values(self, values: Mapping[str, Any]) -> TrainConfig:
+        """Return the base with the `values` of a trial. Raises ConfigError if the combination is none."""
+        return replace(self.base, **{name: rounded(name, value) for name, value in values.items()})
+
+    def cells(self) -> list[dict[str, Any]]:
+        """Return every combination of a grid's choices."""
+        names = [item.knob for item in self.ranges]
+        return [
+            dict(zip(names, values, strict=True))
+            for values in itertools.product(*(item.choices for item in self.ranges))
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the saved form."""
+        ranges = {item.knob: item.to_dict() for item in self.ranges}
+        return {"base": self.base.to_dict(), "ranges": ranges, "grid": self.grid}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Plan:
+        """Return the plan saved as `data`. Raises SweepError if it is none."""
+        try:
+            ranges = tuple(
+                Range(name, item.get("low", 0.0), item.get("high", 0.0), tuple(item.get("choices", ())))
+                for name, item in data["ranges"].items()
+            )
+            return cls(TrainConfig.from_dict(data["base"]), ranges, bool(data.get("grid")))
+        except (AttributeError, KeyError, TypeError, ConfigError) as error:
+            raise SweepError(f"The sweep's plan is damaged ({error}); start a new sweep.") from None
+
+
+@dataclass(frozen=True)
+class Goal:
+    """When a sweep is done: after `trials`, or when they took `seconds` of training together, whichever is first."""
+
+    trials: int
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.trials <= MOST_TRIALS or (self.seconds is not None and not 0 < self.seconds < 1e7):
+            raise SweepError(
+                f"A sweep has 1 to {MOST_TRIALS:,} trials and takes more than no time; received otherwise."
+            )
+
+
+def storage_url(storage: str | None = None) -> str:
+    """Return the setting: `storage`, else CIFAR_SWEEP_STORAGE; empty is the journal. Raises SweepError."""
+    url = storage if storage is not None else os.environ.get(STORAGE_VARIABLE, "")
+    if not url:
+        return ""
+    kind, found, rest = url.partition("://")
+    if not found or not rest or kind not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise SweepError(  # without the URL, which may hold a password
+            "The storage of sweeps is a journal file (no setting), or postgresql://USER:PASSWORD@HOST/DATABASE; "
+            "received something else."
+        )
+    return f"postgresql+psycopg://{rest}"
+
+
+def folder(name: str) -> Path:
+    """Return the folder of the sweep called `name`. Raises SweepError unless it is a name."""
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+        raise SweepError(
+            f"Sweep {quoted(str(name))}: expected a name of a to z, 0 to 9 and -, at most 40 characters long."
+        )
+    return runs.runs_dir() / "sweeps" / name
+
+
+def names(storage: str | None = None) -> list[str]:
+    """Return the names of all sweeps in the storage, in order. Raises SweepError."""
+    if storage_url(storage):
+        with _reached():
+            found = _optuna().get_all_study_names(_storage("any", storage))
+        return sorted(name for name in found if NAME_PATTERN.fullmatch(name))
+    place = runs.runs_dir() / "sweeps"
+    return sorted(path.parent.name for path in place.glob("*/journal.log") if NAME_PATTERN.fullmatch(path.parent.name))
+
+
+def stamp(name: str, storage: str | None = None) -> tuple[int, int]:
+    """Return what changes with a sweep's journal; with a database it changes every second."""
+    if storage_url(storage):
+        return int(time.time()), 0
+    try:
+        stat = (folder(name) / "journal.log").stat()
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size
+
+
+def free_name(start: str, taken: Sequence[str]) -> str:
+    """Return `start` with the first number that makes a name which is not `taken`."""
+    return next(name for number in itertools.count(1) if (name := f"{start}-{number}") not in taken)
+
+
+def create(name: str, plan: Plan, goal: Goal, storage: str | None = None) -> None:
+    """Make the sweep called `name`; nobody works on it yet. Raises SweepError if there is one already."""
+    place = folder(name)
+    if name in names(storage):
+        raise SweepError(f"There is a sweep {name} already; choose another name, or resume or extend that one.")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SweepError(f"The sweep cannot be kept in {place} ({error.strerror}); make it writable.") from None
+    with _reached():
+        study = _optuna().create_study(storage=_storage(name, storage), study_name=name, direction="maximize")
+        study.set_user_attr(_PLAN, plan.to_dict())
+        study.set_user_attr(_GOAL, {"trials": goal.trials, "seconds": goal.seconds})
+        for cell in plan.cells() if plan.grid else ():
+            study.enqueue_trial({"seed": plan.base.seed, **cell})
+
+
+def open_study(name: str, storage: str | None = None, seed: int | None = None) -> Study:
+    """Return the study called `name`, its TPE sampler seeded with `seed`. Raises SweepError if there is none."""
+    journal = folder(name) / "journal.log"
+    if not storage_url(storage) and not journal.exists():
+        raise SweepError(f"There is no sweep {name}; `python -m cifar_core sweep list` shows all.")
+    optuna = _optuna()
+    with _reached():
+        try:
+            return optuna.load_study(
+                study_name=name,
+                storage=_storage(name, storage),
+                sampler=optuna.samplers.TPESampler(seed=seed),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
+            )
+        except KeyError:
+            raise SweepError(f"There is no sweep {name}; `python -m cifar_core sweep list` shows all.") from None
+
+
+def plan_of(study: Study) -> Plan:
+    """Return what the sweep tries. Raises SweepError if it is damaged."""
+    return Plan.from_dict(study.user_attrs.get(_PLAN))
+
+
+def goal_of(study: Study) -> Goal:
+    """Return when the sweep is done. Raises SweepError if it is damaged."""
+    try:
+        return Goal(**study.user_attrs[_GOAL])
+    except (KeyError, TypeError):
+        raise SweepError("The sweep's goal is damaged; start a new sweep.") from None
+
+
+def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> Goal:
+    """Let the sweep go on for as many more trials, or seconds of training; return its goal. Raises SweepError."""
+    goal = goal_of(study)
+    spent = sum(trial.user_attrs.get("seconds", 0.0) for trial in study.get_trials(deepcopy=False))
+    more_seconds = None if goal.seconds is None and not seconds else max(goal.seconds or 0.0, spent) + seconds
+    if trials and not seconds:
+        more_seconds = None
+    done = len(counted(study.get_trials(deepcopy=False)))
+    goal = Goal(max(goal.trials, done) + trials if trials else MOST_TRIALS, more_seconds)
+    with _reached():
+        study.set_user_attr(_GOAL, {"trials": goal.trials, "seconds": goal.seconds})
+    return goal
+
+
+def repeat(study: Study, seeds: int = 1) -> None:
+    """Let a grid's every cell be trained once more with each of `seeds` new seeds. Raises SweepError if it is none."""
+    plan, goal = plan_of(study), goal_of(study)
+    if not plan.grid or not 1 <= seeds <= 20:
+        raise SweepError("Only a grid can be repeated, with 1 to 20 more seeds at once.")
+    with _reached():
+        used = [t.system_attrs.get("fixed_params", {}).get("seed", 0) for t in study.get_trials(deepcopy=False)]
+        for seed in range(max(used, default=0) + 1, max(used, default=0) + 1 + seeds):
+            for cell in plan.cells():
+                study.enqueue_trial({**cell, "seed": seed})
+        study.set_user_attr(_GOAL, {"trials": goal.trials + seeds * len(plan.cells()), "seconds": goal.seconds})
+
+
+def ask_to_stop(study: Study, stop: bool) -> None:
+    """Let the workers everywhere know that they shall stop, or may work again."""
+    with _reached():
+        study.set_user_attr(_STOP, stop)
+
+
+def is_asked_to_stop(study: Study) -> bool:
+    """Return whether the sweep was asked to stop."""
+    with _reached():
+        return bool(study.user_attrs.get(_STOP))
+
+
+def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return those of `trials` that count: begun, and not taken up again under another number."""
+    again = {trial.user_attrs.get("retry_of") for trial in trials}
+    return [trial for trial in trials if trial.state.name != "WAITING" and trial.number not in again]
+
+
+def is_done(study: Study) -> bool:
+    """Return whether no trial is to be begun any more."""
+    goal, found = goal_of(study), counted(study.get_trials(deepcopy=False))
+    seconds = sum(trial.user_attrs.get("seconds", 0.0) for trial in found)
+    return len(found) >= goal.trials or (goal.seconds is not None and seconds >= goal.seconds)
+
+
+def take_up_again(study: Study, trial: FrozenTrial) -> None:
+    """Queue what `trial`, whose worker stopped or died, was to try, so that its run goes on under a new number."""
+    optuna = _optuna()
+    study.add_trial(
+        optuna.create_trial(
+            state=optuna.trial.TrialState.WAITING,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs={**trial.user_attrs, "retry_of": trial.number},
+            system_attrs=trial.system_attrs,
+        )
+    )
+
+
+def fail_the_dead(study: Study, storage: str | None = None) -> None:
+    """Take up again the trials whose worker is gone.
+
+    A database knows by the heartbeat. With the journal a trial is alive while its run's lock is held; to be called by
+    one process at a time, and by none that has begun a trial of which it did not tell the run.
+    """
+    optuna = _optuna()
+    with _reached(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if storage_url(storage):
+            optuna.storages.fail_stale_trials(study)
+            return
+        for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+            run = trial.user_attrs.get("run")
+            if not run or not runs.Run(run).is_alive:
+                study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+                take_up_again(study, trial)
+
+
+def _storage(name: str, storage: str | None) -> BaseStorage:
+    optuna, url = _optuna(), storage_url(storage)
+    if not url:
+        return optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(folder(name) / "journal.log"))
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.storages.RDBStorage(
+            url,
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=GRACE_SECONDS,
+            heartbeat_stale_trial_callback=take_up_again,
+        )
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """Make a sentence of whatever a storage raises."""
+    try:
+        yield
+    except CifarError:
+        raise
+    except Exception as error:  # SQLAlchemy's, psycopg's, Optuna's, the file system's
+        if isinstance(error, KeyError | TypeError | AttributeError):
+            raise
+        reason = type(error.__cause__ or error).__name__
+        raise SweepError(
+            f"The storage of sweeps cannot be used ({reason}); check {STORAGE_VARIABLE}, and that the database answers."
+        ) from error
+
+
+def _optuna() -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+def rounded(knob: str, value: Any) -> Any:
+    """Return a value suggested for the knob called `knob` as a person would write it: four digits."""
+    return float(f"{value:.4g}") if isinstance(value, float) and not KNOBS[knob].choices else value
+
+
+def describe(plan: Plan) -> Mapping[str, str]:
+    """Return what is tried of each knob, in words."""
+    words = {}
+    for item in plan.ranges:
+        knob = KNOBS[item.knob]
+        scale = ", logarithmic" if item.log else ""
+        words[item.knob] = (
+            ", ".join(map(knob.say, item.choices))
+            if item.choices
+            else f"{knob.say(item.low)} to {knob.say(item.high)}{scale}"
+        )
+    return words

@@ -1,0 +1,303 @@
+"""Explore, Sweep: choose knobs, let many trials try them, and see what they do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from cifar_core import findings, launch_sweep, search, sweep_charts
+from cifar_core.config import KNOBS
+from cifar_core.errors import CifarError
+from cifar_core.findings import Findings, Trial
+from cifar_core.search import Goal, Plan, Range
+from pages import sweep_parts, ui
+
+PAIRS = (("alpha", "dropout"), ("alpha", "augmentation"))
+"""Surfaces that are drawn when their knobs are varied."""
+DEFAULT_KNOBS = ("alpha", "dropout", "augmentation")
+CHART: dict[str, Any] = {"config": {"displaylogo": False}}
+
+
+def show() -> None:
+    """Draw the section."""
+    known = sweep_parts.names(grid=False)
+    with st.expander("New sweep", expanded=not known, icon=":material/add:"):
+        new_sweep()
+    name = sweep_parts.chosen("sweep", False, "Sweep")
+    if name is None:
+        sweep_parts.problem()
+        st.info(
+            "There is no sweep yet. Choose some knobs above and press **Start sweep**: trials that only train the head "
+            "take seconds each, as the frozen part is stored, and every trial becomes a run.",
+            icon=":material/info:",
+        )
+        return
+    found = sweep_parts.found(name)
+    live = found.state in findings.LIVE_STATES
+    st.session_state["sweep_live"] = (name, live)
+    every = sweep_parts.POLL_SECONDS if live else None
+    st.fragment(progress_panel, run_every=every)(name)
+    trial_panel(found)
+    st.fragment(figures_panel, run_every=every)(name)
+
+
+def new_sweep() -> None:
+    """Let a person choose what is tried, and start it."""
+    base = sweep_parts.base_choice("sweep")
+    knobs = st.multiselect(
+        "Knobs to vary",
+        [name for name in KNOBS if name not in search.FIXED],
+        default=list(DEFAULT_KNOBS),
+        format_func=lambda name: KNOBS[name].label,
+        key="sweep_knobs",
+        persist_state="session",
+    )
+    problems: list[str] = []
+    with st.container(key="wide_ranges"):
+        columns = st.columns(2)
+        ranges = [_range(columns[number % 2], knob, problems) for number, knob in enumerate(knobs)]
+    until, count, name_column = st.columns(3, vertical_alignment="bottom")
+    unit = until.segmented_control(
+        "Until", ["trials", "minutes"], default="trials", required=True, key="sweep_until", persist_state="session"
+    )
+    amount = count.number_input(
+        "How many" if unit == "trials" else "Minutes of training",
+        min_value=1,
+        max_value=search.MOST_TRIALS,
+        value=30 if unit == "trials" else 10,
+        key=f"sweep_{unit}",
+        persist_state="session",
+    )
+    name = name_column.text_input(
+        "Name", value=search.free_name("sweep", search.names()), max_chars=40, key="sweep_name", help="a-z, 0-9 and -"
+    )
+    for text in problems:
+        st.error(ui.plain(text), icon=":material/error:")
+    st.button(
+        "Start sweep",
+        type="primary",
+        icon=":material/play_arrow:",
+        key="sweep_start",
+        disabled=bool(problems) or not ranges,
+        on_click=start,
+        args=(name, base, [item for item in ranges if item], unit, amount),
+    )
+    st.caption(
+        "TPE (Optuna) proposes each trial from those before it, and ends hopeless ones early. Ranks by validation "
+        "accuracy. Trials wait for the training slot like any run."
+    )
+
+
+def _range(place: Any, name: str, problems: list[str]) -> Range | None:
+    """Show the range of one knob, prefilled from the table; return it, None (and why) if it is none."""
+    knob, table = KNOBS[name], search.table_range(name)
+    common: dict[str, Any] = {"key": f"sweep_range_{name}", "help": ui.plain(knob.help), "persist_state": "session"}
+    label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
+    try:
+        if knob.choices:
+            values = place.multiselect(
+                label, list(knob.choices), default=_usable(table), format_func=knob.say, **common
+            )
+            return Range(name, choices=tuple(values))
+        kind = type(knob.default)
+        if knob.log:
+            low, high = place.select_slider(
+                f"{label}, logarithmic",
+                ui.log_steps(knob, kind(table.low)),
+                value=(kind(table.low), kind(table.high)),
+                format_func=knob.say,
+                **common,
+            )
+        else:
+            low, high = place.slider(
+                label,
+                min_value=kind(knob.low),
+                max_value=kind(knob.high),
+                value=(kind(table.low), kind(table.high)),
+                step=kind(knob.step),
+                **common,
+            )
+        return Range(name, low, high)
+    except CifarError as error:
+        problems.append(str(error))
+        return None
+
+
+def _usable(table: Range) -> list[Any]:
+    """Return the first choices: cheap ones, where cost grows with them."""
+    if table.knob == "alpha":
+        return [0.35, 0.5, 0.75]
+    if table.knob == "image_size":
+        return [32, 64, 96]
+    return list(table.choices)
+
+
+def start(name: str, base: Any, ranges: list[Range], unit: str, amount: int) -> None:
+    """Start the sweep and show it."""
+    try:
+        goal = Goal(amount) if unit == "trials" else Goal(search.MOST_TRIALS, amount * 60.0)
+        launch_sweep.start(name, Plan(base, tuple(ranges)), goal)
+    except CifarError as error:
+        st.session_state["sweep_error"] = str(error)
+        return
+    st.session_state.pop("sweep_name", None)
+    st.session_state["choice_sweep"] = st.query_params["sweep"] = name
+    st.query_params.pop("trial", None)
+
+
+def progress_panel(name: str) -> None:
+    """Say how the sweep stands and draw its history. Runs by itself while the sweep goes on."""
+    found = sweep_parts.found(name)
+    if st.session_state.get("sweep_live") != (name, found.state in findings.LIVE_STATES):
+        st.rerun()
+    sweep_parts.status_line(found, lambda: extend_button(found))
+    sweep_parts.failures(found)
+    if not found.ended:
+        st.caption("The first points appear when the first trial has ended.")
+        return
+    cards(found)
+    edge_notice(found)
+    event = st.plotly_chart(
+        sweep_charts.history(found), key="sweep_history", on_select="rerun", selection_mode="points", **CHART
+    )
+    st.caption("Click a point to see its trial.")
+    points = event["selection"]["points"]
+    clicked = str(points[0].get("customdata")) if points else ""
+    if clicked and clicked != st.session_state.get("sweep_clicked"):
+        st.session_state["sweep_clicked"] = clicked
+        if clicked.isdigit():
+            st.query_params["trial"] = str(int(clicked) + 1)
+            st.rerun()
+
+
+def extend_button(found: Findings) -> None:
+    """Offer to let the sweep go on."""
+    with st.popover("Extend", icon=":material/add:"):
+        by_time = found.goal.seconds is not None
+        amount = st.number_input(
+            "More minutes of training" if by_time else "More trials", 1, 1_000, 10, key="sweep_extend_amount"
+        )
+        arguments = (found.name, 0, float(amount)) if by_time else (found.name, int(amount), 0.0)
+        st.button("Extend", key="sweep_extend", on_click=sweep_parts.act, args=(launch_sweep.extend, *arguments))
+
+
+def cards(found: Findings) -> None:
+    """Show the figures of the sweep so far."""
+    counts = {state: sum(trial.state == state for trial in found.trials) for state in ("pruned", "failed")}
+    best = found.best
+    with st.container(key="cards_sweep"):
+        accuracy, done, time, pace = st.columns(4)
+    card: dict[str, Any] = {"border": True, "height": "stretch", "delta_color": "off", "delta_arrow": "off"}
+    if best is not None:
+        accuracy.metric("Best validation accuracy", f"{best.accuracy:.1%}", f"trial {best.number + 1}", **card)
+    done.metric("Trials", found.done, f"{counts['pruned']} ended early, {counts['failed']} failed", **card)
+    time.metric("Training time", ui.seconds(found.spent_seconds), **card)
+    measured = [trial.seconds for trial in found.ended if trial.seconds]
+    a_trial = sum(measured) / len(measured) if measured else 0.0
+    pace.metric("A trial takes", f"{a_trial:.1f} s" if a_trial < 90 else ui.seconds(a_trial), **card)
+
+
+def edge_notice(found: Findings) -> None:
+    """Point out a best value at the end of what was tried."""
+    for knob, side in found.at_edge.items():
+        table = KNOBS[knob]
+        item = next(item for item in found.plan.ranges if item.knob == knob)
+        end = min(item.choices) if side == "low" and item.choices else max(item.choices) if item.choices else None
+        end = end if end is not None else item.low if side == "low" else item.high
+        limit = (min if side == "low" else max)(table.choices) if table.choices else getattr(table, side)
+        advice = ", where the knob itself ends." if end == limit else "; try a wider range."
+        st.info(
+            f"The best **{ui.plain(table.label)}** lies at the {side} end of its range, {ui.plain(table.say(end))}"
+            f"{advice}",
+            icon=":material/align_horizontal_right:" if side == "high" else ":material/align_horizontal_left:",
+        )
+
+
+def trial_panel(found: Findings) -> None:
+    """Show one trial: the one that the address names, else the best."""
+    if not found.ended:
+        return
+    asked = st.query_params.get("trial", "")
+    numbers = {str(trial.number + 1): trial for trial in found.trials if trial.run}
+    trial = numbers.get(asked) or found.best
+    if trial is None:
+        return
+    with st.container(border=True):
+        st.markdown(f"**Trial {trial.number + 1}**, {_result(trial, found)}")
+        st.caption(
+            ", ".join(ui.plain(f"{KNOBS[name].label} {KNOBS[name].say(value)}") for name, value in trial.params.items())
+        )
+        sweep_parts.trial_actions(found, trial, "sweep")
+
+
+def _result(trial: Trial, found: Findings) -> str:
+    if trial.accuracy is None:
+        return trial.state
+    words = f"validation accuracy {trial.accuracy:.1%}"
+    if trial == found.best:
+        words += ", the best so far"
+    return words + (f", ended early after {len(trial.curve)} epochs" if trial.state == "pruned" else "")
+
+
+@st.cache_resource(max_entries=128, show_spinner=False)
+def _optuna_figures(name: str, ended: int, place: str, pairs: tuple[tuple[str, str], ...]) -> dict[Any, Any]:
+    """Return Optuna's figures, built once for each number of ended trials, for all people."""
+    found = sweep_parts.found(name)
+    drawn: dict[Any, Any] = {pair: sweep_charts.surface(found, *pair) for pair in pairs}
+    return drawn | {"parallel": sweep_charts.parallel(found), "importances": sweep_charts.importances(found)}
+
+
+def figures_panel(name: str) -> None:
+    """Draw what the trials say. Runs by itself while the sweep goes on."""
+    found = sweep_parts.found(name)
+    knobs = [item.knob for item in found.plan.ranges]
+    if not found.ended:
+        return
+    pairs = [pair for pair in PAIRS if set(pair) <= set(knobs)]
+    place = str(search.folder(name).resolve())
+    drawn = _optuna_figures(name, len(found.ended), place, tuple(pairs))
+    if drawn["parallel"] is None:
+        st.caption("Importances, lines and surfaces appear after three trials.")
+    else:
+        st.plotly_chart(drawn["parallel"], key="sweep_parallel", **CHART)
+    with st.container(key="wide_sweep"):
+        columns = st.columns(2)
+        charts = [("importances", drawn["importances"])] if drawn["importances"] is not None else []
+        charts += [(f"slice_{knob}", sweep_charts.slices(found, knob)) for knob in knobs]
+        for number, (key, figure) in enumerate(charts):
+            columns[number % 2].plotly_chart(figure, key=f"sweep_{key}", **CHART)
+    surfaces(found, knobs, pairs, drawn, place)
+    label = {cost: words for cost, (words, _) in findings.COSTS.items()}
+    cost = ui.linked_choice("Accuracy against", "cost", label, "latency_ms")
+    st.plotly_chart(sweep_charts.front(found, cost), key="sweep_front", **CHART)
+
+
+def surfaces(
+    found: Findings, knobs: list[str], pairs: list[tuple[str, str]], drawn: dict[Any, Any], place: str
+) -> None:
+    """Draw accuracy over pairs of knobs: the usual ones, and one that a person chooses."""
+    if len(knobs) < 2 or drawn["parallel"] is None:
+        return
+    with st.container(key="wide_surfaces"):
+        columns = st.columns(2)
+        for number, pair in enumerate(pairs):
+            columns[number % 2].plotly_chart(drawn[pair], key=f"sweep_surface_{pair[1]}", **CHART)
+    if len(knobs) == 2 and pairs:
+        return
+    labels = {knob: KNOBS[knob].label for knob in knobs}
+    every = [(x, y) for x in knobs for y in knobs if x != y]
+    first = next((pair for pair in every if pair not in pairs and pair[::-1] not in pairs), every[0])
+    ui.linked("x", labels, first[0])
+    ui.linked("y", labels, first[1])
+    left, right = st.columns(2)
+    x = left.selectbox("Across", knobs, key="x", format_func=labels.__getitem__, persist_state="session")
+    y = right.selectbox("Up", knobs, key="y", format_func=labels.__getitem__, persist_state="session")
+    ui.link("x", x, first[0])
+    ui.link("y", y, first[1])
+    if x == y:
+        st.caption("Choose two different knobs to see their surface.")
+        return
+    own = _optuna_figures(found.name, len(found.ended), place, ((x, y),))[(x, y)]
+    if own is not None:
+        st.plotly_chart(own, key="sweep_surface_own", **CHART)

@@ -1,0 +1,85 @@
+"""The commands `sweep ...`. The slot is taken, so that nothing trains and no TensorFlow is loaded."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from filelock import FileLock
+
+from cifar_core import cli, launch_sweep, runs, search
+
+START = ["sweep", "start", "one", "--dataset", "generated", "--weights", "random", "--train-images", "1000"]
+
+
+@pytest.fixture
+def taken_slot() -> Iterator[None]:
+    runs.runs_dir().mkdir()
+    with FileLock(runs.runs_dir() / ".slot"):
+        yield
+        for name in search.names():
+            launch_sweep.stop(name)
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = cli.main(arguments)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_without_a_sweep_the_list_says_how_to_make_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "sweep", "list") == (
+        0,
+        "There are no sweeps yet; `python -m cifar_core sweep start NAME` makes one.\n",
+        "",
+    )
+    assert said(capsys, "sweep", "list", "--json")[1] == "[]\n"
+
+
+def test_a_sweep_is_started_shown_stopped_resumed_and_extended(
+    taken_slot: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = said(capsys, *START, "--vary", "dropout=0:0.5", "--vary", "l2", "--trials", "7", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {"name": "one", "state": "running", "done": 0, "trials": 7}
+    found = json.loads(said(capsys, "sweep", "show", "one", "--json")[1])
+    assert found["plan"]["ranges"]["dropout"] == {"low": 0.0, "high": 0.5}
+    assert found["plan"]["base"]["train_images"] == 1000
+    assert "one" in said(capsys, "sweep", "list")[1]
+    assert "is running; only one that has ended can be resumed" in said(capsys, "sweep", "resume", "one")[2]
+    assert json.loads(said(capsys, "sweep", "stop", "one", "--json")[1])["state"] == "stopped"
+    assert launch_sweep.living_workers("one") == []
+    assert json.loads(said(capsys, "sweep", "resume", "one", "--trials", "5", "--json")[1])["trials"] == 12
+    assert launch_sweep.living_workers("one") == [0]
+    shown = said(capsys, "sweep", "show", "one")[1]
+    assert "0 of 12 trials" in shown
+    assert "Dropout: 0 to 0.5" in shown
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "none"),
+        ("show", "../one"),
+        ("stop", "none"),
+        ("resume", "$(id)"),
+        ("worker", "--study", "../../x"),
+        ("worker", "--study", "none"),
+        ("start", "a/b"),
+        ("start", "one", "--vary", "dropout=0:9"),
+        ("start", "one", "--vary", "seed"),
+        ("start", "one", "--vary", "dropout", "--vary", "dropout"),
+        ("start", "one", "--grid", "--vary", "dropout"),
+        ("start", "one", "--trials", "-3"),
+        ("start", "one", "--minutes", "nan"),
+        ("start", "one", "--workers", "0"),
+        ("start", "one", "--dropout", "7"),
+        ("list", "--storage", "sqlite:///x.db"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = said(capsys, "sweep", *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert search.names() == []
+    assert runs.list_runs() == []

@@ -1,0 +1,248 @@
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import psutil
+import pytest
+
+from cifar_core import data, evaluation, findings, launch, launch_sweep, runs, search, weights
+from cifar_core.classifier import open_classifier
+from cifar_core.config import TrainConfig
+from cifar_core.errors import SweepError
+from cifar_core.findings import Findings
+from cifar_core.runs import Run
+from cifar_core.search import Goal, Plan
+from cifar_core.training import sweep_worker, worker
+
+STOP_SECONDS = 4  # three are promised, one is for a busy machine
+
+
+@pytest.fixture
+def head_plan(tiny_config: TrainConfig) -> Plan:
+    base = replace(tiny_config, fine_tune_epochs=0, head_learning_rate=1e-2)
+    return Plan(base, (search.parse_range("dropout=0,0.3"),))
+
+
+@pytest.fixture
+def sweep(small_data: Path) -> Callable[..., Findings]:
+    """Works on a new sweep in this process until it is done."""
+
+    def work(plan: Plan, trials: int, name: str = "test") -> Findings:
+        search.create(name, plan, Goal(trials))
+        assert sweep_worker.main(name) == 0
+        return findings.find(name)
+
+    return work
+
+
+@pytest.fixture
+def no_worker_stays(own_folders: None) -> Iterator[None]:
+    yield
+    for place in (runs.runs_dir() / "sweeps").glob("*"):
+        for number in launch_sweep.living_workers(place.name):
+            launch_sweep._kill(place / f"worker-{number}.json")
+
+
+def epochs(run: Run) -> list[tuple[str, int, float]]:
+    rows = [row for row in run.metrics() if row["kind"] == "epoch"]
+    return [(row["phase"], row["epoch"], row["validation_accuracy"]) for row in rows]
+
+
+def run_of(found: Findings, number: int) -> Run:
+    run = found.trials[number].run
+    assert run is not None
+    return Run(run)
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
+    assert launch.wait_until(lambda: bool(condition()), seconds), "not in time"
+
+
+def test_trials_are_ordinary_finished_runs_in_one_process(
+    head_plan: Plan, sweep: Callable[..., Findings], tiny_config: TrainConfig
+) -> None:
+    found = sweep(head_plan, 2)
+    assert (found.state, found.done) == ("finished", 2)
+    assert sorted(found.trials[0].params) == ["dropout"]
+    for number in (0, 1):
+        run, trial = run_of(found, number), found.trials[number]
+        assert run.state == "finished"
+        assert run.config == head_plan.with_values(trial.params)
+        assert trial.accuracy == run.result["validation_accuracy"]
+        assert [epoch for epoch, _ in trial.curve] == [1, 2]
+        said = evaluation.load(run)
+        assert (len(said.validation.labels), len(said.test.labels)) == (200, 2_000)
+        own = open_classifier(run.id)
+        images = data.load("generated").test_images[:50]
+        assert own.probabilities(images) == pytest.approx(said.test.probabilities[:50], abs=0.02)  # stored as float16
+        assert (own.probabilities(images).argmax(1) == said.test.probabilities[:50].argmax(1)).mean() > 0.95
+        assert own.calibration is not None
+        assert runs.read_json(run.path / "trial.json") == {"sweep": "test", "trial": number}
+        assert not run.is_alive
+    assert len(runs.list_runs()) == 2
+
+
+def test_a_trial_learns_what_an_ordinary_run_learns(
+    tiny_config: TrainConfig, sweep: Callable[..., Findings], train: Callable[[TrainConfig], Run]
+) -> None:
+    found = sweep(Plan(tiny_config, (search.parse_range("dropout=0.2,0.4"),)), 2)
+    last = run_of(found, 1)
+    ordinary = train(last.config)
+    assert epochs(last) == epochs(ordinary)
+    assert last.result["validation_accuracy"] == pytest.approx(ordinary.result["validation_accuracy"], abs=0.011)
+    difference = np.abs(evaluation.load(last).test.probabilities - evaluation.load(ordinary).test.probabilities)
+    assert difference.max() < 0.02
+
+
+def test_a_hopeless_trial_ends_early_as_a_finished_run(
+    head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: trial.number == 1)
+    found = sweep(head_plan, 2)
+    assert [trial.state for trial in found.trials] == ["finished", "pruned"]
+    assert [len(trial.curve) for trial in found.trials] == [2, 1]
+    run = run_of(found, 1)
+    assert (run.state, run.result["pruned"], len(epochs(run))) == ("finished", True, 1)
+    assert run in runs.finished_runs()
+
+
+def test_a_grid_trains_every_cell_once_and_prunes_none(
+    head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda _: True)
+    plan = Plan(head_plan.base, (search.parse_range("dropout=0,0.3"),), grid=True)
+    found = sweep(plan, 2)
+    assert [cell.mean is not None for cell in found.cells()] == [True, True]
+    assert {trial.state for trial in found.trials} == {"finished"}
+
+
+def test_a_sweep_of_failures_ends_and_says_why(
+    head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "URL", "http://127.0.0.1:9/")  # nobody answers there
+    found = sweep(Plan(replace(head_plan.base, weights="imagenet"), head_plan.ranges), 30)
+    assert (found.state, len(found.trials)) == ("failed", 5)
+    assert "could not be downloaded" in str(found.trials[0].error)
+
+
+def test_a_stopped_trial_goes_on_under_another_number_with_its_run(
+    tiny_config: TrainConfig, small_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(replace(tiny_config, early_stopping_patience=100), (search.parse_range("dropout=0,0.3"),))
+    monkeypatch.setattr(sweep_worker, "_CHECKPOINT_PAUSE_SECONDS", 0.0)
+    search.create("test", plan, Goal(1))
+    report = optuna.trial.Trial.report
+
+    def stopped_after_the_third(trial: optuna.Trial, value: float, step: int) -> None:
+        report(trial, value, step)
+        if step == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(optuna.trial.Trial, "report", stopped_after_the_third)
+    assert sweep_worker.main("test") == 0
+    first = findings.find("test")
+    assert (first.state, [trial.state for trial in first.trials]) == ("interrupted", ["waiting"])
+    run = run_of(first, 0)
+    assert run.state == "stopped"
+    monkeypatch.setattr(optuna.trial.Trial, "report", report)
+    assert sweep_worker.main("test") == 0
+    found = findings.find("test")
+    assert (found.state, [trial.state for trial in found.trials]) == ("finished", ["finished"])
+    assert run_of(found, 0) == run
+    assert [row[:2] for row in epochs(run)] == [("head", 1), ("head", 2), ("fine_tune", 1), ("fine_tune", 2)]
+    assert len(runs.list_runs()) == 1
+
+
+def test_a_run_that_was_deleted_meanwhile_is_trained_anew(head_plan: Plan, small_data: Path) -> None:
+    search.create("test", head_plan, Goal(1))
+    trial = search.open_study("test").ask()
+    head_plan.config(trial)
+    trial.set_user_attr("run", "20200101-000000000-gone")
+    assert sweep_worker.main("test") == 0
+    found = findings.find("test")
+    assert [trial.state for trial in found.trials] == ["finished"]
+    assert run_of(found, 0).state == "finished"
+
+
+def test_a_worker_without_a_sweep_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep_worker.main("none") == 2
+    assert sweep_worker.main("../none") == 2
+    assert "There is no sweep none" in capsys.readouterr().err
+
+
+def test_workers_of_two_gpus_do_not_wait_for_each_other(
+    head_plan: Plan, small_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search.create("test", head_plan, Goal(1))
+    monkeypatch.setenv("CIFAR_SWEEP_GPU", "1")
+    from filelock import FileLock
+
+    with FileLock(runs.runs_dir() / worker.SLOT):
+        assert sweep_worker.main("test") == 0
+    assert findings.find("test").state == "finished"
+
+
+@pytest.mark.slow
+def test_two_workers_share_a_journal_and_one_takes_up_the_trial_of_the_other_that_died(
+    tiny_config: TrainConfig, small_data: Path, no_worker_stays: None
+) -> None:
+    base = replace(tiny_config, fine_tune_epochs=8, early_stopping_patience=100)
+    launch_sweep.start("test", Plan(base, (search.parse_range("dropout=0:0.5"),)), Goal(4), workers=2)
+    assert launch_sweep.living_workers("test") == [0, 1]
+
+    def training() -> list[Run]:
+        return [run for run in runs.list_runs() if run.state == "running" and epochs(run)]
+
+    wait_for(training)
+    victim = psutil.Process(training()[0].status["pid"])
+    victim.send_signal(signal.SIGKILL)
+    wait_for(lambda: findings.find("test").state != "running", 180)
+    found = findings.find("test")
+    assert (found.state, found.done) == ("finished", 4)
+    assert {trial.state for trial in found.trials} <= {"finished", "pruned"}
+    study = search.open_study("test")
+    assert sum(trial.state.name == "FAIL" for trial in study.get_trials()) == 1
+    assert len(runs.list_runs()) == 4
+    workers = {run.status["pid"] for run in runs.list_runs()}
+    assert len(workers) == 2
+
+
+@pytest.mark.slow
+def test_a_sweep_stops_within_seconds_and_resumes(
+    tiny_config: TrainConfig, small_data: Path, no_worker_stays: None
+) -> None:
+    base = replace(tiny_config, fine_tune_epochs=100, early_stopping_patience=100)
+    launch_sweep.start("test", Plan(base, (search.parse_range("dropout=0:0.5"),)), Goal(1))
+    with pytest.raises(SweepError, match="is running"):
+        launch_sweep.resume("test")
+    wait_for(lambda: [run for run in runs.list_runs() if len(epochs(run)) > 3])
+    since = time.monotonic()
+    launch_sweep.stop("test")
+    assert time.monotonic() - since < STOP_SECONDS
+    assert findings.find("test").state == "stopped"
+    launch_sweep.resume("test")
+    assert findings.find("test").state == "running"
+    launch_sweep.stop("test")
+
+
+def test_a_worker_elsewhere_hears_of_the_stop(head_plan: Plan, small_data: Path, no_worker_stays: None) -> None:
+    """It waits for the slot, which this test holds, so that it needs no TensorFlow."""
+    from filelock import FileLock
+
+    search.create("test", head_plan, Goal(1))
+    with (
+        FileLock(runs.runs_dir() / worker.SLOT),
+        subprocess.Popen([sys.executable, "-m", launch_sweep.WORKER, "test"]) as process,
+    ):
+        wait_for(lambda: [run for run in runs.list_runs() if run.state == "queued" and run.is_alive])
+        search.ask_to_stop(search.open_study("test"), True)
+        assert process.wait(30) == 0
+    assert [trial.state for trial in findings.find("test").trials] == ["waiting"]
+    assert findings.find("test").state == "stopped"
