@@ -22,7 +22,11 @@ MARKUP = "<img src=x onerror=alert(1)> **bold**"
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "_host_answers", lambda: False)
-    monkeypatch.setattr(data, "samples", lambda *_, **__: (data.np.zeros((7, 32, 32, 3), data.np.uint8), None))
+    monkeypatch.setattr(
+        data,
+        "samples",
+        lambda *_, **__: (data.np.zeros((7, 32, 32, 3), data.np.uint8), data.np.zeros(7, data.np.uint8)),
+    )
 
 
 @pytest.fixture

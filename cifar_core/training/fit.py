@@ -65,12 +65,14 @@ Finish = Callable[[Run, Inputs, keras.Model, Progress, Journal], dict[str, Any]]
 class Manner:
     """How a run is trained: by default as one of its own; a trial of a sweep ends sooner and keeps less.
 
-    `is_hopeless(epoch, validation accuracy)` may end it after an epoch (counted from 1 over both phases).
+    `is_hopeless(epoch, validation accuracy)` may end it after an epoch (counted from 1 over both phases). With
+    `keeps_head` the checkpoint of the end of phase 1 stays beside that of phase 2.
     """
 
     finish: Finish = finish.finish
     is_hopeless: Callable[[int, float], bool] = lambda *_: False
     checkpoint_pause_seconds: float = 0.0
+    keeps_head: bool = True
 
 
 def train(
@@ -157,7 +159,7 @@ class _PhaseTraining:
         if resumed:
             resumed.restore_optimizer(trained.optimizer)
         else:
-            if progress.phase_done:
+            if progress.phase_done and self.manner.keeps_head:
                 finish.keep_head(self.run)
             model.assign(self.network, self.best)  # a phase begins with the best of the one before
             progress = progress.at_start_of(phase.name)

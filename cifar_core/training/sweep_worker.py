@@ -206,7 +206,7 @@ def _manner(trial: Trial, grid: bool) -> Manner:
         trial.report(accuracy, epoch)
         return not grid and trial.should_prune()
 
-    return Manner(trial_finish.finish, is_hopeless, _CHECKPOINT_PAUSE_SECONDS)
+    return Manner(trial_finish.finish, is_hopeless, _CHECKPOINT_PAUSE_SECONDS, keeps_head=False)
 
 
 if __name__ == "__main__":
