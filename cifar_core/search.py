@@ -12,6 +12,7 @@ imported where it is needed only, so that a page or a command that does not sear
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import os
@@ -400,10 +401,20 @@ def _storage(name: str, storage: str | None) -> BaseStorage:
         return optuna.storages.JournalStorage(
             optuna.storages.journal.JournalFileBackend(str(folder(name) / "journal.log"))
         )
+    return _database(url)
+
+
+@functools.lru_cache(maxsize=4)
+def _database(url: str) -> BaseStorage:
+    """Return the storage in a database: one a process, with no connection left open between two questions."""
+    from sqlalchemy.pool import NullPool
+
+    optuna = _optuna()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.storages.RDBStorage(
             url,
+            engine_kwargs={"poolclass": NullPool},
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=GRACE_SECONDS,
             heartbeat_stale_trial_callback=take_up_again,

@@ -1,0 +1,103 @@
+"""Sweeps on a real PostgreSQL, Debian's package, started here; skipped where it is not installed."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cifar_core import cli, findings, launch, launch_sweep, runs, search
+from cifar_core.config import TrainConfig
+from cifar_core.search import Goal, Plan
+
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a database of this test's own."""
+    if not PROGRAMS or not (PROGRAMS[-1] / "initdb").exists():
+        pytest.skip("Debian's package postgresql is not installed")
+    place = Path(tmp_path_factory.mktemp("postgresql"))
+    as_owner: dict = {}
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        try:
+            owner = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("there is no user postgres")
+        place = Path("/tmp") / f"cifar-sweep-{os.getpid()}"  # the folders of pytest are closed to others
+        place.mkdir(mode=0o700)
+        os.chown(place, owner.pw_uid, owner.pw_gid)
+        as_owner = {"user": owner.pw_uid, "group": owner.pw_gid, "cwd": str(place)}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    quiet: dict = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **as_owner}
+    data = str(place / "data")
+    subprocess.run([PROGRAMS[-1] / "initdb", "-D", data, "-U", "cifar", "-A", "trust", "--no-sync"], **quiet)
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={place} -c fsync=off"
+    control = [PROGRAMS[-1] / "pg_ctl", "-D", data, "-l", str(place / "log"), "-w"]
+    subprocess.run([*control, "-o", options, "start"], **quiet)
+    try:
+        yield f"postgresql://cifar:secret@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture
+def plan(tiny_config: TrainConfig) -> Plan:
+    return Plan(replace(tiny_config, fine_tune_epochs=0), (search.parse_range("dropout=0:0.5"),))
+
+
+def test_a_sweep_is_kept_in_the_database_and_in_no_file(
+    database: str, plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search.create("kept", plan, Goal(3), database)
+    assert "kept" in search.names(database)
+    assert search.names() == []
+    assert not (search.folder("kept") / "journal.log").exists()
+    found = findings.find("kept", database)
+    assert (found.plan, found.goal.trials) == (plan, 3)
+    search.extend(search.open_study("kept", database), trials=2)
+    assert findings.find("kept", database).goal.trials == 5
+    assert cli.main(["sweep", "show", "kept", "--storage", database]) == 0
+    assert "secret" not in capsys.readouterr().out
+    assert cli.main(["sweep", "show", "none", "--storage", database]) == 2
+
+
+@pytest.mark.slow
+def test_two_workers_share_a_database_and_the_trial_of_a_dead_one_is_taken_up_again(
+    database: str, plan: Plan, small_data: Path, tmp_path: Path
+) -> None:
+    base = replace(plan.base, head_epochs=60, early_stopping_patience=100)
+    search.create("shared", Plan(base, plan.ranges), Goal(3), database)
+    command = [sys.executable, "-m", "cifar_core", "sweep", "worker", "--study", "shared", "--storage", database]
+    # another machine: its runs lie elsewhere, and so does its training slot
+    other = {**os.environ, "CIFAR_RUNS_DIR": str(tmp_path / "elsewhere")}
+    with subprocess.Popen(command) as here, subprocess.Popen(command, env=other) as elsewhere:
+        try:
+
+            def victims() -> list[runs.Run]:
+                return [run for run in runs.list_runs() if run.state == "running" and len(run.metrics()) > 5]
+
+            assert launch.wait_until(lambda: bool(victims()), 120)
+            psutil.Process(victims()[0].status["pid"]).send_signal(signal.SIGKILL)
+            assert elsewhere.wait(300) == 0
+        finally:
+            for process in (here, elsewhere):
+                for child in psutil.Process(process.pid).children() if process.poll() is None else []:
+                    child.kill()
+    found = findings.find("shared", database)
+    assert (found.state, found.done) == ("finished", 3)
+    study = search.open_study("shared", database)
+    assert [trial.state.name for trial in study.get_trials()].count("FAIL") == 1
+    assert launch_sweep.living_workers("shared") == []
