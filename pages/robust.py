@@ -53,7 +53,8 @@ def title(run: Run) -> str:
 def _measures(chosen: list[Run]) -> None:
     """Draw a line for each run, then the curves. Runs by itself while one is being measured."""
     states = {run.id: robustness.state(run) for run in chosen}
-    if st.session_state.get("robust_measuring") and all(found["state"] != "working" for found in states.values()):
+    working = any(found["state"] == "working" for found in states.values())
+    if working != st.session_state["robust_measuring"]:  # it began, or ended: poll from now on, or no more
         st.rerun()
     measured: dict[str, Measured] = {}
     for run in chosen:

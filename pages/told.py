@@ -71,8 +71,8 @@ def _keep_button(run: Run) -> None:
         return
     st.button("Keep phase 1", icon=":material/call_split:", key="keep_head", on_click=_keep, args=(run,))
     st.caption(
-        "Makes the best weights of phase 1 a finished run of their own, in a few seconds, to be compared, "
-        "classified with and exported like any other. This run stays as it is."
+        "Makes the best weights of phase 1 a finished run of their own, to be compared, classified with and exported "
+        "like any other; nothing is trained for it. This run stays as it is."
     )
     kept = st.session_state.get("kept_head")
     if isinstance(kept, tuple) and kept[0] == run.id:

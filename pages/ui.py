@@ -30,7 +30,7 @@ STATE_LOOK = {
 _MARKDOWN = str.maketrans({character: "\\" + character for character in "\\`*_{}[]<>()#+-.!|~:$&"})
 
 
-SHARE_COLUMN = st.column_config.NumberColumn(format="%.1f %%")
+SHARE_COLUMN = st.column_config.NumberColumn(format="%.1f %%", width=190)
 """A column of a table that holds per cent."""
 
 app_runs = False

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 from test_pages import (  # noqa: F401 - fixtures among them
     MARKUP,
@@ -189,20 +190,27 @@ def test_a_damaged_run_is_a_sentence(run):
     assert "is damaged" in texts(app.error)
 
 
-def test_robustness_is_measured_at_the_press_of_a_button_and_can_be_stopped(run, monkeypatch):
-    asked: list[Run] = []
-    monkeypatch.setattr(launch, "measure_robustness", asked.append)
+def test_robustness_is_measured_at_the_press_of_a_button_followed_and_stopped(run, monkeypatch):
+    lock = FileLock(run.path / "robustness.lock", thread_local=False)  # AppTest runs the page in a thread
+
+    def start(one: Run) -> None:  # as the process would
+        lock.acquire()
+        write_json(one.path / robustness.FILE, {"done": 410, "total": 2050, "seconds_left": 12.4})
+
+    monkeypatch.setattr(launch, "measure_robustness", start)
     app = open_app(EVALUATE, section="robust")
     assert "robustness" not in charts_of(app)
+    assert not app.session_state["robust_measuring"]
     sound(button(app, f"measure_{run.id}").click().run())
-    assert asked == [run]
-    monkeypatch.setattr(robustness, "is_working", lambda one: True)
-    progress = {"state": "working", "done": 410, "total": 2050, "seconds_left": 12.4}
-    monkeypatch.setattr(robustness, "state", lambda one: progress)
-    app = open_app(EVALUATE, section="robust")
+    assert app.session_state["robust_measuring"]  # so the page looks again by itself
     assert app.get("progress")[0].proto.text == "20%, 12 s left"
     button(app, f"stop_{run.id}").click().run()
     assert (run.path / "robustness.stop").exists()
+    lock.release()
+    measure(run)
+    sound(app.run())
+    assert not app.session_state["robust_measuring"]
+    assert "robustness" in charts_of(app)
 
 
 def test_robustness_of_several_runs_is_compared(run, model):  # noqa: F811
