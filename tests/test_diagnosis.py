@@ -14,6 +14,7 @@ import pytest
 
 from cifar_core import diagnosis, rules, runs
 from cifar_core.case import Finding
+from cifar_core.cli import words
 from cifar_core.config import KNOBS, TrainConfig, preset
 from cifar_core.errors import RunError
 from cifar_core.runs import Run, write_json
@@ -94,9 +95,9 @@ def examined(name: str, until: int | None = None, **more: Any) -> dict[str, Find
 def test_a_recorded_run_says_what_it_was(name: str) -> None:
     kept = recorded(name)
     assert kept["command"].startswith("python -m cifar_core train --preset classic --")
-    words = kept["command"].split()[6:]
+    said = kept["command"].split()[6:]
     by_flag = {knob.flag: knob for knob in KNOBS.values()}
-    pairs = zip(words[::2], words[1::2], strict=True)
+    pairs = zip(said[::2], said[1::2], strict=True)
     changes = {by_flag[flag].name: by_flag[flag].parse(value) for flag, value in pairs}
     assert preset("classic", **changes) == TrainConfig.from_dict(kept["config"])
     assert kept["result"]["dataset"] == "CIFAR-10"
@@ -145,12 +146,16 @@ def test_damaged_figures_are_left_out() -> None:
         assert not {"test_surprise", "small_validation_set"} & set(examined("test_lower", result=result))
 
 
-def test_a_run_on_the_disk_is_diagnosed_and_a_damaged_one_is_a_sentence(run: Run) -> None:
+def test_a_run_on_the_disk_is_diagnosed_and_a_damaged_one_is_a_sentence(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     kept = recorded("by_heart")
     write_json(run.path / "config.json", kept["config"])
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept["rows"]))
     write_json(run.path / "status.json", {"state": "finished", "result": kept["result"]})
     assert [finding.rule for finding in diagnosis.diagnose(run)] == list(FOUND["by_heart"])
+    assert words.main(["runs", "show", run.id]) == 0
+    assert "[problem] It learned its training images by heart." in capsys.readouterr().out
     (run.path / "config.json").write_text("{")
     with pytest.raises(RunError, match=r"no usable config.json"):
         diagnosis.diagnose(runs.get(run.id))

@@ -60,8 +60,12 @@ def train(arguments: Namespace) -> int:
 def show_run(arguments: Namespace) -> int:
     """Tell everything about one run."""
     run = runs.get(arguments.id)
+    from cifar_core import diagnosis
+
     found = describe.details(run)
-    reply(arguments, found, describe.detail_lines(run, found))
+    findings = diagnosis.diagnose(run)
+    lines = [*describe.detail_lines(run, found), *describe.finding_lines(findings)]
+    reply(arguments, found | {"diagnosis": [vars(finding) for finding in findings]}, lines)
     return 0
 
 

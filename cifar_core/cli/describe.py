@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from cifar_core import errors, runs
 from cifar_core.cli.terminal import PROGRAM, duration, is_number, number, percent
@@ -11,6 +12,9 @@ from cifar_core.errors import CifarError, RunError
 from cifar_core.labels import Labels
 from cifar_core.names import shown_name
 from cifar_core.runs import Run
+
+if TYPE_CHECKING:
+    from cifar_core.case import Finding
 
 TABLE_HEAD = ("id", "state", "α", "size", "images", "validation", "test", "data", "name")
 _MACHINE = ("python", "backend", "system", "processor", "cores")
@@ -129,6 +133,11 @@ def detail_lines(run: Run, found: dict[str, Any]) -> list[str]:
         )
         lines.append("Environment: " + ", ".join(words))
     return lines
+
+
+def finding_lines(findings: Sequence[Finding]) -> list[str]:
+    """Return the diagnosis, a line for each finding."""
+    return [f"[{one.level}] {one.title}. {one.cause} {one.advice} {_text(one.evidence)}" for one in findings]
 
 
 def _config(run: Run) -> TrainConfig | None:

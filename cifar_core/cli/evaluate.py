@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_core import runs
-from cifar_core.cli import commands
+from cifar_core.cli import commands, describe
 from cifar_core.cli.terminal import PROGRAM, Screen, native_messages_hidden, number, percent, table
 from cifar_core.errors import RunError
 from cifar_core.names import quoted, shown_name
@@ -95,8 +95,7 @@ def _lines(found: Assessment, measured: Measured | None) -> list[str]:
     lines += [sentence for sentence in (*found.sentences, found.gap) if sentence]
     if parent := story.parent(found.run):
         lines.append(f"This is phase 1 of run {parent}.")
-    for finding in found.findings:
-        lines.append(f"[{finding.level}] {finding.title}. {finding.cause} {finding.advice} {finding.evidence}")
+    lines += describe.finding_lines(found.findings)
     if measured is None:
         return [*lines, f"Robustness: not measured; `{PROGRAM} evaluate {found.run.id} --robustness` does."]
     lines.append(f"Robustness on {measured.images:,} validation images, {percent(measured.clean)} when untouched:")
