@@ -73,10 +73,10 @@ def style() -> None:
         "[class*=st-key-gallery] [data-testid=stVerticalBlock]{gap:.2rem}"
         ".st-key-runs_list [data-testid=stElementToolbar],"  # their CSV would not be inert
         ".st-key-runs_robust [data-testid=stElementToolbar]{display:none}"
-        ".strip{display:flex;gap:.7rem;overflow-x:auto;padding-bottom:.4rem}"
-        ".strip figure{margin:0;text-align:center;flex:1 0 92px;max-width:128px}"
+        ".strip{display:flex;gap:.4rem;overflow-x:auto;padding-bottom:.4rem}"
+        ".strip figure{margin:0;text-align:center;flex:1 0 68px;max-width:128px}"
         ".strip img{width:100%;aspect-ratio:1;border-radius:4px;image-rendering:pixelated}"
-        ".strip figcaption{font-size:.8rem;line-height:1.35}.strip .changed{color:var(--st-orange-text-color)}"
+        ".strip figcaption{font-size:.78rem;line-height:1.35}.strip .changed{color:var(--st-orange-text-color)}"
         ".st-key-scroll_watch{overflow-x:auto}.st-key-scroll_watch>*{min-width:760px}"
         "[data-testid=stSidebar] [data-testid=stButtonGroup] button{padding:.25rem .55rem}"
         "[data-testid=stMetricValue]{font-variant-numeric:tabular-nums}</style>"
