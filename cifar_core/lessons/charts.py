@@ -18,7 +18,7 @@ ARM_COLOURS = (CORRECT, WRONG, PHASE_COLOURS["fine_tune"], TRAINING)
 """In the order of a lesson's arms: the right way is green."""
 _DASHES = ("solid", "dash", "dot", "dashdot")  # so that the arms can be told apart without colours, too
 _GREY = PHASE_COLOURS["head"]
-_BELOW = {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0, "xanchor": "left"}
+_BELOW = {"orientation": "h", "y": -0.24, "yanchor": "top", "x": 0, "xanchor": "left"}
 _MAP_COLOURS = "Viridis"
 
 Arms = Mapping[str, Outcome]
@@ -104,7 +104,7 @@ def norms_figure(arms: Arms, height: int = 340) -> go.Figure:
         "root mean square",
         height,
     )
-    figure.update_xaxes(type="category")
+    figure.update_xaxes(type="category", tickvals=names[::2], tickangle=0)
     largest = max(value for outcome in arms.values() for value in outcome.inside.norms)
     smallest = min(value for outcome in arms.values() for value in outcome.inside.norms)
     wide = largest > 30 * max(smallest, 1e-9)
@@ -211,6 +211,6 @@ def _short_names() -> list[str]:
 
 def _style(figure: go.Figure, title: str, x: str, y: str, height: int) -> None:
     figure.update_layout(template=TEMPLATE, title={"text": title}, height=height, legend=_BELOW)
-    figure.update_layout(margin={"b": 90}, showlegend=True)
+    figure.update_layout(margin={"b": 96}, showlegend=True)
     figure.update_xaxes(title={"text": x})
     figure.update_yaxes(title={"text": y})
