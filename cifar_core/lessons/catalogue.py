@@ -172,8 +172,8 @@ _ALL = (
         ("accuracy", "loss"),
         "Without dropout the network soon knows every training image by heart, and yet validation does not fall: most "
         "of the base is frozen, and the learning rate goes to nothing. Dropout narrows the gap from above. Training "
-        "accuracy sinks, being measured with units silenced, while validation ends alike, within what a thousand images "
-        "can tell. A small gap is not a better network; look at validation alone.",
+        "accuracy sinks, being measured with units silenced, while validation ends alike, within what a thousand "
+        "images can tell. A small gap is not a better network; look at validation alone.",
         "“99 % in training, 80 % in validation”: more images and more augmentation help first, then dropout "
         "and an earlier stop. Srivastava et al. trained whole networks from nothing, where dropout gave much more.",
         (SRIVASTAVA,),
