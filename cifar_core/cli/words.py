@@ -4,7 +4,7 @@
     evaluate ID|bundled [--robustness] [--html FILE] [--csv FOLDER]
     runs list [--sort S] [--filter TEXT] | show | stop | resume | delete | restore | keep-phase1 ID | trash [--clear]
     runs rename ID NAME | note ID TEXT | star ID [--off] | time ID | compare ID ID...
-    data status | download | cache [--clear]
+    lab [--dropout V ...]                                  data status | download | cache [--clear]
     predict IMAGE... [--run ID|bundled] [--crop CROP] [--csv FILE]
         [--explain PNG] [--nearest N] [--what-if] [--compare ID]
     export ID --format F [--output PATH]
@@ -25,10 +25,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from cifar_core.cli import benchmark, commands, evaluate, exchange, learn, shelf, sweep
+from cifar_core.cli import lab as head_lab
 from cifar_core.cli.terminal import PROGRAM, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob
 from cifar_core.errors import CifarError, ConfigError
 from cifar_core.export.formats import FORMATS
+from cifar_core.lab import BASE, SLIDERS
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -61,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     words = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(words)
     _add_runs(words)
+    _add_lab(words)
     predict = _add(words, "predict", commands.predict, "Say what pictures show.")
     predict.add_argument("images", nargs="+", metavar="IMAGE", help="a picture, a folder or a zip of pictures")
     predict.add_argument("--run", metavar="ID", help="a finished run, or bundled (default: the newest finished run)")
@@ -154,6 +157,14 @@ def _add_runs(words: Any) -> None:
     for name, (command, text) in with_id.items():
         _add(actions, name, command, text).add_argument("id", metavar="ID", help="the run's id")
     _add_shelf(actions)
+
+
+def _add_lab(words: Any) -> None:
+    parser = _add(words, "lab", head_lab.train_head, "Train the head alone from stored features, in seconds.")
+    for name in SLIDERS:
+        knob = KNOBS[name]
+        usual = f"{knob.low:,.10g} to {knob.high:,.10g} {knob.unit}".strip() + f"; default: {getattr(BASE, name):g}"
+        parser.add_argument(knob.flag, metavar="VALUE", help=f"{knob.help} {usual}")
 
 
 def _add_shelf(actions: Any) -> None:

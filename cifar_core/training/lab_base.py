@@ -20,7 +20,7 @@ _FAR = 0.035  # of the map's width: farther from every image the ground has no c
 def key(inputs: Inputs) -> str:
     """Return what names the fixed part: images, split and weights."""
     config = inputs.config
-    parts = (inputs.dataset.fingerprint, inputs.weights.fingerprint, config.train_images, config.seed, "map 2")
+    parts = (inputs.dataset.fingerprint, inputs.weights.fingerprint, config.train_images, config.seed, "map 3")
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -44,15 +44,17 @@ def make_map(inputs: Inputs) -> None:
     from sklearn.decomposition import PCA
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     _, validation = inputs.sources("head")
     validation.begin(0)
     features = validation.take(np.arange(len(inputs.validation_rows)))  # (n, 1280)
     seed, labels = inputs.config.seed, inputs.dataset.train_labels[inputs.validation_rows]
     components = min(_COMPONENTS, *features.shape)
-    kept = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(features)
-    apart = LinearDiscriminantAnalysis().fit_transform(kept, labels)  # (n, 9)
-    points = TSNE(init="pca", max_iter=_ROUNDS, random_state=seed).fit_transform(apart)
+    with threadpool_limits(1):  # on a busy machine its threads would wait for each other ten times longer than work
+        kept = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(features)
+        apart = LinearDiscriminantAnalysis().fit_transform(kept, labels)  # (n, 9)
+        points = TSNE(init="pca", max_iter=_ROUNDS, random_state=seed).fit_transform(apart)
     lab_map.save(key(inputs), _with_ground(points.astype(np.float32), labels))
 
 

@@ -21,7 +21,8 @@ Report = Callable[[Mapping[str, float], np.ndarray], None]
 def learn(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Callable[[], bool]) -> bool:
     """Train the head of `config`; return whether it came to its end, looking at `is_cancelled` before each step.
 
-    The loop is Keras's `fit` without what that needs a second for at its start. Raises TrainingError where the loss
+    The loop is Keras's `fit` without what that needs a second for at its start; a last, smaller batch of an epoch is
+    left out, and its images come in others. Raises TrainingError where the loss
     stops being a number.
     """
     keras.utils.set_random_seed(config.seed)
@@ -32,22 +33,23 @@ def learn(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Cal
         metrics=["accuracy"],
         jit_compile=False,
     )
+    head.optimizer.build(head.trainable_variables)  # or the first step would be traced twice
     training, validation = inputs.sources("head")
     labels = inputs.dataset.train_labels
     batches = Batches(training, labels[inputs.train_rows], config.batch_size, config.seed)
     validation.begin(0)
+    steps = len(inputs.train_rows) // config.batch_size  # the last, smaller batch would be traced for itself
     features, truth = validation.take(np.arange(len(inputs.validation_rows))), labels[inputs.validation_rows]
     for epoch in range(config.head_epochs):
         batches.begin(epoch)
-        total = np.zeros(2)  # loss and accuracy, summed over images
-        for step in range(len(batches)):
+        total = np.zeros(2)  # loss and accuracy, summed over steps
+        for step in range(steps):
             if is_cancelled():
                 return False
-            pooled, one_hot = batches[step]
-            logs = head.train_on_batch(pooled, one_hot, return_dict=True)  # of this batch alone
-            total += np.array([float(logs["loss"]), float(logs["accuracy"])]) * len(one_hot)
+            logs = head.train_on_batch(*batches[step], return_dict=True)  # of this batch alone
+            total += np.array([float(logs["loss"]), float(logs["accuracy"])])
         probabilities = np.asarray(head.predict_on_batch(features))  # (n, 10)
-        loss, accuracy = (total / len(inputs.train_rows)).tolist()
+        loss, accuracy = (total / steps).tolist()
         report(_figures(epoch + 1, loss, accuracy, probabilities, truth), probabilities.argmax(axis=1))
     return True
 
