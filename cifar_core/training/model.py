@@ -98,6 +98,11 @@ def part_after(network: keras.Model, layer: str) -> keras.Model:
     return keras.Model(network.get_layer(layer).output, network.output, name=f"after_{layer}")
 
 
+def uncompiled(network: keras.Model) -> keras.Model:
+    """Return `network` with its layers but no optimizer, whose state would triple a file."""
+    return keras.Model(network.inputs, network.outputs, name=network.name)
+
+
 def summary(network: keras.Model) -> str:
     """Return Keras's table of the layers, their output shapes and parameters."""
     lines: list[str] = []
