@@ -25,7 +25,7 @@ import psutil
 from PIL import Image
 
 from cifar_core import architecture, costs, data, launch, litert, runs, store, weights
-from cifar_core.bench import browser
+from cifar_core.bench import browser, trials
 from cifar_core.classifier import open_classifier
 from cifar_core.config import TrainConfig, preset
 from cifar_core.errors import RunError
@@ -68,6 +68,8 @@ def run(quick: bool, say: Say) -> dict[str, Any]:
         found["twin_run"], _ = _train(twin, "twin")
         say(f"the plain recipe, {_limit(quick) / 60:g} minutes at most")
         found["plain"] = _plain(twin, _limit(quick))
+        if not quick:
+            found["trials"] = _trials(say)
     return found
 
 
@@ -161,11 +163,28 @@ def _reached(epochs: list[dict[str, Any]], goal: float, before: float) -> float 
     return None
 
 
+def _trials(say: Say) -> dict[str, dict[str, float]]:
+    """Return the trials a minute of each kind, ours and trained anew by the plain recipe."""
+    found = {}
+    for kind, config in trials.configurations().items():
+        say(f"trials a minute, {kind.replace('_', ' ')}")
+        ours = trials.measure(kind)
+        epochs = {"head": config.head_epochs, "fine_tune": config.fine_tune_epochs if config.fine_tunes else 0}
+        plain = [line for line in _plain_lines(config, _PLAIN_LIMIT_SECONDS, epochs) if line["what"] == "epoch"]
+        found[kind] = {"ours": ours, "plain": 60 / plain[-1]["elapsed"]}
+    return found
+
+
+def _plain_lines(config: TrainConfig, limit_seconds: int, epochs: dict[str, int] | None = None) -> list[dict[str, Any]]:
+    """Run the plain recipe in a process of its own, as a script would; return what it tells."""
+    plan = {"config": config.to_dict(), "limit_seconds": limit_seconds} | ({"epochs": epochs} if epochs else {})
+    answer = _python(["-m", "cifar_core.training.plain", json.dumps(plan)])
+    return [json.loads(line) for line in answer.splitlines() if line.startswith("{")]
+
+
 def _plain(config: TrainConfig, limit_seconds: int) -> dict[str, Any]:
-    """Run the plain recipe in a process of its own, as a script would."""
-    plan = json.dumps({"config": config.to_dict(), "limit_seconds": limit_seconds})
-    answer = _python(["-m", "cifar_core.training.plain", plan])
-    lines = [json.loads(line) for line in answer.splitlines() if line.startswith("{")]
+    """Return the times of the plain recipe."""
+    lines = _plain_lines(config, limit_seconds)
     epochs = [line for line in lines if line["what"] == "epoch"]
     predict = next(line for line in lines if line["what"] == "predict")
     return {

@@ -32,7 +32,7 @@ _SINGLE_PREDICTIONS = 30
 
 
 def main(plan: dict[str, Any]) -> None:
-    """Train until validation accuracy 0.90 or the time is over, then time `predict`."""
+    """Train until validation accuracy 0.90 or the time is over, then time `predict`; or the plan's "epochs" alone."""
     config = TrainConfig.from_dict(plan["config"])
     dataset = data.load(config.dataset)
     network, base = build(config)
@@ -40,12 +40,16 @@ def main(plan: dict[str, Any]) -> None:
     watch = _Watch(plan["limit_seconds"])
     keras.utils.set_random_seed(config.seed)
 
+    epochs = plan.get("epochs") or {"head": _HEAD_EPOCHS, "fine_tune": _MOST_EPOCHS}
     base.trainable = False
-    fit(network, training, validation, config.head_learning_rate, _HEAD_EPOCHS, watch.of("head"))
+    fit(network, training, validation, config.head_learning_rate, epochs["head"], watch.of("head"))
+    if not epochs["fine_tune"]:
+        return
     unfreeze_top(base, config.fine_tune_blocks)
     if not watch.is_over:
-        fit(network, training, validation, config.fine_tune_learning_rate, _MOST_EPOCHS, watch.of("fine_tune"))
-    time_predictions(network, base, dataset.test_images)
+        fit(network, training, validation, config.fine_tune_learning_rate, epochs["fine_tune"], watch.of("fine_tune"))
+    if "epochs" not in plan:
+        time_predictions(network, base, dataset.test_images)
 
 
 def build(config: TrainConfig) -> tuple[keras.Model, keras.Model]:
