@@ -156,7 +156,8 @@ def provenance(found: Layers | Arms, origin: str) -> None:
     weights = sorted({one.weights for one in made})
     odd = [words for words in weights if "random" in words or "stand-in" in words or "bundled" in words]
     if odd:
-        st.warning("Mind the first weights: " + ui.plain("; ".join(odd)) + ".", icon=":material/shuffle:")
+        whose = "" if origin == HERE else " (“this machine” is the one that made these results)"
+        st.warning(f"Mind the first weights{whose}: " + ui.plain("; ".join(odd)) + ".", icon=":material/shuffle:")
     for note in dict.fromkeys(one.note for one in made if one.note):
         st.caption(ui.plain(note))
     with st.expander("How these figures were made"):
