@@ -62,8 +62,9 @@ def decision_map(found: Map, predicted: np.ndarray, height: int = 660) -> go.Fig
         opacity=0.22, showscale=False, hoverinfo="skip",
     )  # fmt: skip
     for number, name in enumerate(CLASSES):
-        of_class = predicted == number
-        symbols = np.where(found.labels == number, "circle", "x-thin")[of_class]
+        of_class = np.flatnonzero(predicted == number)
+        of_class = of_class[np.argsort(found.labels[of_class] != number, kind="stable")]  # the legend shows the first
+        symbols = np.where(found.labels[of_class] == number, "circle", "x-thin")
         figure.add_scatter(
             x=found.points[of_class, 0],
             y=found.points[of_class, 1],
@@ -78,7 +79,7 @@ def decision_map(found: Map, predicted: np.ndarray, height: int = 660) -> go.Fig
             text=[CLASSES[label] for label in found.labels[of_class]],
             hovertemplate=f"called {name}, is %{{text}}<extra></extra>",
         )
-    charts.style(figure, "Decision map: validation images by the class that the head gives them", "", "", height)
+    charts.style(figure, "Decision map", "", "", height)
     figure.update_layout(
         hovermode="closest",
         margin={"l": 8, "r": 8, "b": 8},

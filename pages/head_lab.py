@@ -51,7 +51,7 @@ def _is_settled(found: Result | None) -> bool:
 def _sliders() -> Settings:
     """Draw the five sliders; return what they say, which the address keeps."""
     with st.container(key="cards_sliders"):
-        columns = st.columns(len(SLIDERS), gap="medium")
+        columns = st.columns(len(SLIDERS), gap="small")
     values = {}
     for column, name in zip(columns, SLIDERS, strict=True):
         with column:
@@ -184,9 +184,9 @@ def _map(found: Result | None) -> None:
     figure = lab_charts.decision_map(places, np.array(found.predicted))
     st.plotly_chart(figure, key="lab_map", config={"displayModeBar": False})
     st.caption(
-        "Each sign is a validation image; neighbours look alike to the frozen network (principal "
-        "components, discriminants of the true classes, t-SNE; made once). "
-        "Dots are right, crosses wrong; the ground has the colour that most of the nearest images are given."
+        "Each sign is a validation image in the colour of the class that the head gives it; dots are right, crosses "
+        "wrong. Neighbours look alike to the frozen network (principal components, discriminants of the true classes, "
+        "t-SNE; made once). The ground has the colour that most of the nearest images are given."
     )
 
 
