@@ -61,7 +61,8 @@ def imported_notice(run: Run) -> None:
 def _models(run: Run) -> None:
     """Draw the table of model files. Runs by itself while one is being made."""
     states = {name: exports.state(run, name) for name in MODELS}
-    if st.session_state.get("exporting") and all(found["state"] != "working" for found in states.values()):
+    working = any(found["state"] == "working" for found in states.values())
+    if working != st.session_state["exporting"]:  # one began, or the last one ended: poll from now on, or no more
         st.rerun()
     for column, title in zip(st.columns(_WIDTHS), ("Model file", "Agreement", "Size", "Time", ""), strict=True):
         column.caption(title)

@@ -14,6 +14,7 @@ from cifar_core.training import checkpoint, inputs, worker
 Train = Callable[[TrainConfig], Run]
 
 
+@pytest.mark.slow
 def test_phase_1_kept_as_a_run_equals_a_training_of_that_phase_alone(
     tiny_config: TrainConfig, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
