@@ -31,7 +31,8 @@ def main() -> None:
     name = ui.linked_choice("Lesson", "lesson", titles, FIRST)
     lesson = LESSONS[name]
     found, origin = findings(name)
-    ui.dataset_notice(data.status(), any("generated" in made.data for made in made_by(found)) if found else False)
+    generated = any("generated" in made.data for made in made_by(found)) if found else False
+    ui.dataset_notice(data.status(), generated, "everything here" if generated else "what you run here")
     st.subheader(lesson.title)
     st.markdown(lesson.text)
     if name != layers.LESSON:

@@ -220,10 +220,11 @@ def enlarged(images: np.ndarray, factor: int = 3, gap: int = 1) -> Image.Image:
     return Image.fromarray(strip).resize((strip.shape[1] * factor, strip.shape[0] * factor), Image.Resampling.NEAREST)
 
 
-def dataset_notice(status: dict[str, Any], uses_generated: bool) -> None:
+def dataset_notice(status: dict[str, Any], uses_generated: bool, what: str = "everything here") -> None:
     """Say loudly where images are not CIFAR-10, and offer to download them where they are not on this machine.
 
-    `uses_generated` is whether what the page shows rests on generated images though CIFAR-10 is here.
+    `uses_generated` is whether what the page shows rests on generated images though CIFAR-10 is here, `what` is what
+    rests on them where it is not.
     """
     if status["error"]:
         st.error(plain(status["error"]), icon=":material/error:")
@@ -231,7 +232,7 @@ def dataset_notice(status: dict[str, Any], uses_generated: bool) -> None:
     if not missing and not uses_generated:
         return
     with st.container(border=True):
-        reason = "CIFAR-10 is not on this machine, so everything here" if missing else "What you see or have chosen"
+        reason = f"CIFAR-10 is not on this machine, so {what}" if missing else "What you see or have chosen"
         st.markdown(
             f":material/draw: **Generated images, not CIFAR-10.** {reason} uses ten classes of pictures that the app "
             "draws itself. Figures on them say nothing about CIFAR-10."
