@@ -79,5 +79,7 @@ def _said(inputs: Inputs, network: keras.Model, classifier: litert.Network, phas
     part = model.part_after(network, model.first_trained_layer(inputs.config, phase))
     features = np.concatenate([known, stored.astype(np.float32)])
     journal.check_stop()
+    if phase == "head":  # four layers: tracing a graph for `predict` would take longer than they do
+        return keras.ops.convert_to_numpy(part(features, training=False))
     said = part.predict(features, batch_size=_CHUNK, verbose=0)
     return np.asarray(said, np.float32)

@@ -12,7 +12,7 @@ from cifar_core.runs import Run, create
 from cifar_core.store import Entry
 from cifar_core.training import model
 from cifar_core.training.batches import Batches
-from cifar_core.training.fit import _PhaseTraining, compiled, phases
+from cifar_core.training.fit import Manner, _PhaseTraining, compiled, phases
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.journal import Journal, Stopped
 from cifar_core.training.trunk import CHUNK, Trunk, View, stored_layers, views
@@ -249,7 +249,7 @@ def test_training_from_the_store_equals_training_the_joined_network(
         found.prepare()
         keras.utils.set_random_seed(1)
         network = model.build(config, found.weights.named)
-        training = _PhaseTraining(Run("none"), found, network, model.named_weights(network), found.journal)
+        training = _PhaseTraining(Run("none"), found, network, model.named_weights(network), found.journal, Manner())
         trained = compiled(network, config, plan, 1, is_stored=stored)
         assert (trained is network) is not stored
         trained.run_eagerly = True  # one step is not worth compiling
