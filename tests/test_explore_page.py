@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import generated, labels, runs, trash, weights
+from cifar_core import generated, labels, launch, runs, trash, weights
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.runs import Run, write_json
 
@@ -31,6 +31,7 @@ def small_set(own_folders, drawn, monkeypatch):
     monkeypatch.setattr(generated, "TRAIN_IMAGES", 100)
     monkeypatch.setattr(generated, "TEST_IMAGES", 50)
     monkeypatch.setattr(weights, "_host_answers", lambda: False)
+    monkeypatch.setattr(launch, "open_lab", lambda: None)  # else its process would outlive the test
 
 
 def open_explore(**query: str) -> AppTest:
