@@ -34,17 +34,17 @@ from cifar_core.runs import LIVE_STATES, Run
 Say = Callable[[str], None]
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _POLL_SECONDS = 0.2
-_PLAIN_LIMIT_SECONDS = 900
-_QUICK_PLAIN_LIMIT_SECONDS = 150
+_TRIAL_LIMIT_SECONDS = 900
 _TRUNK_IMAGES = 2_000
 _SINGLE_ANSWERS = 50
 _STARTS = 3
 _MATRIX_SIDE = 2_048
 
 
-def run(quick: bool, say: Say) -> dict[str, Any]:
-    """Measure everything and return it, ready for JSON; `quick` takes 5,000 images and leaves out `standard`.
+def run(quick: bool, plain_seconds: int, say: Say) -> dict[str, Any]:
+    """Measure everything and return it, ready for JSON; `quick` takes 5,000 images, no `standard` and no trials.
 
+    The plain recipe is given `plain_seconds` at most, of which `quick` takes a sixth.
     Raises CifarError where a training fails. Seconds throughout; `say` hears what is being done.
     """
     twin = preset("classic", views=2, head_epochs=3, fine_tune_epochs=3, train_images=5_000 if quick else 50_000)
@@ -66,8 +66,9 @@ def run(quick: bool, say: Say) -> dict[str, Any]:
         store.clear()
         say("the plain recipe's configuration, from the store")
         found["twin_run"], _ = _train(twin, "twin")
-        say(f"the plain recipe, {_limit(quick) / 60:g} minutes at most")
-        found["plain"] = _plain(twin, _limit(quick))
+        limit = plain_seconds // 6 if quick else plain_seconds
+        say(f"the plain recipe, {limit / 60:g} minutes at most")
+        found["plain"] = _plain(twin, limit)
         if not quick:
             found["trials"] = _trials(say)
     return found
@@ -118,10 +119,6 @@ def _recorded_best() -> dict[str, Any] | None:
     return {"test_accuracy": known["test"]["accuracy"], "seconds": known["seconds"]} if known else None
 
 
-def _limit(quick: bool) -> int:
-    return _QUICK_PLAIN_LIMIT_SECONDS if quick else _PLAIN_LIMIT_SECONDS
-
-
 def _preset(name: str) -> tuple[dict[str, Any], Run]:
     """Train a preset whose shape is timed before, and return also what was estimated."""
     config = preset(name)
@@ -170,7 +167,7 @@ def _trials(say: Say) -> dict[str, dict[str, float]]:
         say(f"trials a minute, {kind.replace('_', ' ')}")
         ours = trials.measure(kind)
         epochs = {"head": config.head_epochs, "fine_tune": config.fine_tune_epochs if config.fine_tunes else 0}
-        plain = [line for line in _plain_lines(config, _PLAIN_LIMIT_SECONDS, epochs) if line["what"] == "epoch"]
+        plain = [line for line in _plain_lines(config, _TRIAL_LIMIT_SECONDS, epochs) if line["what"] == "epoch"]
         found[kind] = {"ours": ours, "plain": 60 / plain[-1]["elapsed"]}
     return found
 

@@ -23,7 +23,7 @@ def bench(arguments: Namespace) -> int:
     if readme and not (readme.is_file() and report.BEGIN in readme.read_text(encoding="utf-8")):
         raise ConfigError(f"Readme: received {str(readme)[:200]!r}, expected a file that holds {report.BEGIN!r}.")
     screen = Screen(quiet=arguments.json)
-    found = measure.run(arguments.quick, lambda text: screen.line(f"{text} …"))
+    found = measure.run(arguments.quick, 60 * arguments.plain_minutes, lambda text: screen.line(f"{text} …"))
     write_json(folder / JSON, found)
     (folder / FIGURE).write_text(report.drawing(found), encoding="utf-8")
     if readme:

@@ -99,6 +99,13 @@ def _crop(text: str) -> str | tuple[float, float, float]:
     return x, y, side
 
 
+def _minutes(text: str) -> int:
+    minutes = int(text)
+    if not 1 <= minutes <= 60:
+        raise ValueError
+    return minutes
+
+
 def _count(text: str) -> int:
     count = int(text)
     if not 1 <= count <= 100:
