@@ -29,6 +29,7 @@ APP = Path(__file__).resolve().parent.parent / "app.py"
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 PATIENCE = 300  # seconds for what takes half a minute at most on a machine that nobody shares
 STOP = 3  # seconds that are promised
+PAGES = ["Train", "Classify", "Explore", "Evaluate", "Learn"]
 COMPLAINT = re.compile(r"warn|error|traceback|exception|deprecat", re.IGNORECASE)
 
 POINTS = """() => {
@@ -167,9 +168,12 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, 
     see(page, re.compile("^Finished after"))
     see(page, "Test accuracy")
     epochs = [(row["phase"], row["epoch"]) for row in run.metrics() if row["kind"] == "epoch"]
-    assert epochs == [("head", n) for n in range(1, 101)] + [
-        ("fine_tune", n) for n in range(1, config.fine_tune_epochs + 1)
+    head = sum(phase == "head" for phase, _ in epochs)  # early stopping may end it before the hundredth
+    assert head >= 20
+    assert epochs == [("head", n) for n in range(1, head + 1)] + [
+        ("fine_tune", n) for n in range(1, len(epochs) - head + 1)
     ]
+    assert 0 < len(epochs) - head <= config.fine_tune_epochs
 
     picture = tmp_path / "picture.png"
     picture.write_bytes(encoded(scene(size=(120, 90)), "PNG"))
@@ -188,8 +192,14 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, 
 
 def test_a_fresh_server_may_first_be_asked_for_any_page(server, page):
     page.goto(f"{server.address}/classify")
-    see(page, "Classify a picture")
+    see(page, "A copied picture can be pasted anywhere on this page")
     links = page.get_by_test_id("stTopNavLink").all_inner_texts()
-    assert [link.split()[-1] for link in links] == ["Train", "Classify"]  # behind the name of an icon
+    assert [link.split()[-1] for link in links] == [
+        "Train",
+        "Classify",
+        "Explore",
+        "Evaluate",
+        "Learn",
+    ]  # behind the name of an icon
     assert page.get_by_test_id("stSidebarNavLink").count() == 0
     assert page.complaints == []

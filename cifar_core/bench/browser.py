@@ -41,7 +41,7 @@ def measure(root: Path, finished: Run) -> dict[str, Any]:
     """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import Error, sync_playwright
     except ImportError:
         return {"unavailable": "the package playwright is not installed (tests/requirements.txt has it)"}
     if chromium is None:
@@ -56,6 +56,8 @@ def measure(root: Path, finished: Run) -> dict[str, Any]:
                 "interaction_seconds": statistics.median(_interactions(page, address)),
                 "metric_seconds": statistics.median(_metrics(page, address, finished)),
             }
+        except Error as error:
+            return {"unavailable": f"Chromium did not get there: {str(error).splitlines()[0]}"}
         finally:
             browser.close()
 
@@ -72,22 +74,21 @@ def _visits(page: Any, address: str) -> list[float]:
 
 
 def _interactions(page: Any, address: str) -> list[float]:
-    """Move the slider of the head's epochs, and wait for another estimate."""
+    """Move the slider of the dense layer's units, and wait for another number of parameters."""
     page.goto(address)
     page.get_by_role("button", name="Start training").wait_for()
     page.wait_for_timeout(2_000)
     panel = page.locator("summary", has_text="What your next run would be")
     if not page.evaluate(_COST):
         panel.click()
-    page.locator("summary", has_text="Phase 1").click()
-    slider = page.get_by_role("slider", name="Head epochs")
+    slider = page.get_by_role("slider", name="Dense units")
     slider.wait_for()
     page.wait_for_timeout(1_000)
     taken = []
-    for _ in range(_INTERACTIONS):
+    for number in range(_INTERACTIONS):
         before = page.evaluate(_COST)
         start = time.perf_counter()
-        slider.press("ArrowRight")
+        slider.press("ArrowRight" if number % 2 else "ArrowLeft")
         page.wait_for_function(f"before => ({_COST})() !== before", arg=before, polling=10)
         taken.append(time.perf_counter() - start)
         page.wait_for_timeout(300)

@@ -28,7 +28,7 @@ from cifar_core import architecture, costs, data, launch, litert, runs, store, w
 from cifar_core.bench import browser, trials
 from cifar_core.classifier import open_classifier
 from cifar_core.config import TrainConfig, preset
-from cifar_core.errors import RunError
+from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import LIVE_STATES, Run
 
 Say = Callable[[str], None]
@@ -70,7 +70,10 @@ def run(quick: bool, plain_seconds: int, say: Say) -> dict[str, Any]:
         say(f"the plain recipe, {limit / 60:g} minutes at most")
         found["plain"] = _plain(twin, limit)
         if not quick:
-            found["trials"] = _trials(say)
+            try:
+                found["trials"] = _trials(say)
+            except CifarError as error:  # the rest took half an hour
+                say(str(error))
     return found
 
 

@@ -13,7 +13,7 @@ from cifar_core.search import Goal, Plan
 _POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 600
 _VARIED = ("dropout", "label_smoothing", "l2")  # nothing that the stored features depend on
-_TRIALS = {"head": 12, "two_phase": 5}
+_TRIALS = {"head": 8, "two_phase": 3}
 
 
 def configurations() -> dict[str, TrainConfig]:

@@ -224,6 +224,9 @@ def _add_exchange(words: Any) -> None:
     bench = _add(words, "bench", benchmark.bench, "Measure this app beside the plain recipe; up to an hour.")
     bench.add_argument("--quick", action="store_true", help="5,000 images and fewer figures: some minutes")
     bench.add_argument(
+        "--plain-minutes", type=_minutes, default=15, metavar="N", help="the plain recipe's time at most (default: 15)"
+    )
+    bench.add_argument(
         "--output", metavar="FOLDER", default=".", help="where bench.json and bench.svg go (default: here)"
     )
     bench.add_argument("--readme", metavar="FILE", help="write the table between the marks in this file, too")
