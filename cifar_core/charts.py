@@ -13,16 +13,12 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from cifar_core import metrics
+
 TRAINING, VALIDATION = "#2b7bba", "#e8871e"
 PHASE_COLOURS = {"head": "#8a94a6", "fine_tune": "#8e5fc0"}
-PHASE_NAMES = {"head": "Head", "fine_tune": "Fine-tuning"}
 CORRECT, WRONG = "#1b9e77", "#c2410c"
 MOST_POINTS = 160  # of a line: as many as can be told apart, and few enough to calm a step's noise
-_NEEDED = {
-    "step": ("epoch", "step", "steps", "accuracy", "loss", "learning_rate", "images_per_second"),
-    "epoch": ("epoch", "validation_accuracy", "validation_loss"),
-    "progress": ("done", "total"),
-}
 
 TEMPLATE = go.layout.Template(
     layout={
@@ -69,7 +65,7 @@ def curves(rows: Sequence[dict[str, Any]], planned_epochs: Mapping[str, int] | N
     `planned_epochs` (phase -> epochs) says how far the axis reaches while the run goes on.
     """
     planned_epochs = planned_epochs or {}
-    kept = [row for row in sound_rows(rows) if row["kind"] in ("step", "epoch")]
+    kept = [row for row in metrics.sound_rows(rows) if row["kind"] in ("step", "epoch")]
     head_epochs = max((row["epoch"] for row in kept if row["phase"] == "head"), default=0)
     fine_tuned = [row["epoch"] for row in kept if row["phase"] == "fine_tune"]
     before = {"head": 0, "fine_tune": head_epochs}
@@ -93,18 +89,6 @@ def curves(rows: Sequence[dict[str, Any]], planned_epochs: Mapping[str, int] | N
     planned_head = head_epochs if fine_tuned else max(head_epochs, planned_epochs.get("head", 0))
     planned = planned_head + max([*fine_tuned, planned_epochs.get("fine_tune", 0)])
     return Curves(found, head_epochs if fine_tuned and head_epochs else None, planned)
-
-
-def sound_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows that hold what their kind needs; those of a damaged file may not."""
-    return [row for row in rows if _is_sound(row)]
-
-
-def _is_sound(row: dict[str, Any]) -> bool:
-    kind = str(row.get("kind"))
-    if kind not in _NEEDED or (kind != "progress" and str(row.get("phase")) not in PHASE_NAMES):
-        return False
-    return all(isinstance(row.get(name), int | float) for name in _NEEDED[kind])
 
 
 def metric_figure(

@@ -12,8 +12,9 @@ from PIL import Image
 from plotly.subplots import make_subplots
 
 from cifar_core.calibration import Reliability
-from cifar_core.charts import PHASE_COLOURS, PHASE_NAMES, TEMPLATE, TRAINING, VALIDATION
+from cifar_core.charts import PHASE_COLOURS, TEMPLATE, TRAINING, VALIDATION
 from cifar_core.data import CLASSES
+from cifar_core.metrics import PHASE_NAMES
 from cifar_core.pins import Watch, Watched
 from cifar_core.whatif import Change, Sweep
 

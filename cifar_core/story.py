@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core import charts, evaluation, runs
+from cifar_core import evaluation, metrics, runs
 from cifar_core.data import CLASSES
 from cifar_core.evaluation import Predictions
 from cifar_core.runs import Run
@@ -57,7 +57,7 @@ class Phase:
     @property
     def label(self) -> str:
         """The phase's name for a reader."""
-        return charts.PHASE_NAMES[self.name]
+        return metrics.PHASE_NAMES[self.name]
 
     @property
     def stopped_early(self) -> bool:
@@ -82,7 +82,7 @@ def phases(rows: Sequence[dict[str, Any]], schedule: str = "plateau") -> list[Ph
     Under a cosine the rate falls at every step, so reductions are told of `schedule` "plateau" alone.
     """
     found: list[Phase] = []
-    for name in charts.PHASE_NAMES:
+    for name in metrics.PHASE_NAMES:
         epochs = [row for row in epoch_rows(rows) if row["phase"] == name]
         if epochs:
             found.append(_phase(name, epochs, found[-1].best if found else None, schedule))
@@ -92,7 +92,7 @@ def phases(rows: Sequence[dict[str, Any]], schedule: str = "plateau") -> list[Ph
 def epoch_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of whole epochs that have what this module reads."""
     needed = ("accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "epoch")
-    kept = [row for row in charts.sound_rows(rows) if row["kind"] == "epoch"]
+    kept = [row for row in metrics.sound_rows(rows) if row["kind"] == "epoch"]
     return [row for row in kept if all(isinstance(row.get(name), int | float) for name in needed)]
 
 

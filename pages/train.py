@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import architecture, charts, costs, data, evaluation, launch, runs, weights
+from cifar_core import architecture, charts, costs, data, evaluation, launch, metrics, runs, weights
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
@@ -304,7 +304,7 @@ def result_cards(result: dict[str, Any]) -> None:
         **card,
     )
     validation.metric("Validation accuracy", f"{result['validation_accuracy']:.1%}", **card)
-    phase = charts.PHASE_NAMES.get(str(result.get("best_phase")), "phase")
+    phase = metrics.PHASE_NAMES.get(str(result.get("best_phase")), "phase")
     best.metric("Best epoch", result["best_epoch"], f"of {phase.lower()}", delta_color="off", delta_arrow="off", **card)
     took.metric("Time", ui.seconds(result["elapsed_seconds"]), **card)
     size.metric("Model file", f"{result['model_bytes'] / 1e6:.1f} MB", **card)
@@ -317,7 +317,7 @@ def figures(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return a run's last row (in a list) and its figures; built once for each state of its metrics, for all people."""
     run = runs.Run(run_id)
-    rows = charts.sound_rows(run.metrics())
+    rows = metrics.sound_rows(run.metrics())
     curves = charts.curves(rows, planned_epochs(run) if live else {})
     ghost = charts.curves(runs.Run(ghost_id).metrics()) if ghost_id else None
     drawn = {

@@ -19,7 +19,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from cifar_core import charts, evaluation, runs
+from cifar_core import evaluation, metrics, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.export import network_check
@@ -128,7 +128,7 @@ def _write(folder: Path, files: dict[str, bytes], config: TrainConfig, old_id: s
     runs.write_json(
         folder / "status.json", {"state": "finished", "stage": "done", "result": result, "imported": imported}
     )
-    rows = [row for row in charts.sound_rows(_json_lines(files["metrics.jsonl"])) if _is_possible(row)]
+    rows = [row for row in metrics.sound_rows(_json_lines(files["metrics.jsonl"])) if _is_possible(row)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(_tame(row)) + "\n" for row in rows), encoding="utf-8")
     (folder / "summary.txt").write_text(files["summary.txt"].decode("utf-8", "replace"), encoding="utf-8")
     for name in ("evaluation.npz", "model.tflite", "best.keras"):
@@ -149,7 +149,7 @@ def _result(status: dict[str, Any], model_bytes: int) -> dict[str, Any]:
         and all(type(found.get(key)) is int and 0 <= found[key] <= 10**9 for key in counts)
         and all(_is_number(found.get(key)) and 0 <= found[key] <= 1e9 for key in numbers)
         and all(isinstance(found.get(key), str) and len(found[key]) <= _MOST_TEXT for key in words)
-        and found.get("best_phase") in charts.PHASE_NAMES
+        and found.get("best_phase") in metrics.PHASE_NAMES
     )
     if not sound:
         raise _refused("its figures are not those of a run")

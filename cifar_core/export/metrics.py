@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from cifar_core import charts, runs
+from cifar_core import metrics, runs
 from cifar_core.runs import Run
 
 _COLUMNS = (
@@ -63,7 +63,7 @@ def to_tensorboard(run: Run) -> bytes:
 
 
 def _rows(run: Run) -> list[dict[str, Any]]:
-    return [row for row in charts.sound_rows(run.metrics()) if row["kind"] in ("step", "epoch")]
+    return [row for row in metrics.sound_rows(run.metrics()) if row["kind"] in ("step", "epoch")]
 
 
 def _scalars(

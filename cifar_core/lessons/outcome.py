@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core import architecture, charts, runs
+from cifar_core import architecture, charts, metrics, runs
 from cifar_core.charts import Curve, Curves
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
@@ -114,7 +114,7 @@ def of(run: Run, command: str) -> Outcome:
 
     Raises RunError if the run is not finished or is damaged, DataError if its images are not on this machine.
     """
-    config, result, rows = run.config, run.result, charts.sound_rows(run.metrics())
+    config, result, rows = run.config, run.result, metrics.sound_rows(run.metrics())
     epochs = [row for row in rows if row["kind"] == "epoch"]
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
     known = {"training_accuracy": epochs[-1].get("accuracy") if epochs else None, "multiply_adds": cost.multiply_adds}
