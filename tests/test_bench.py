@@ -23,6 +23,7 @@ MEASURED = {
         "reached": {"0.85": 40.0, "0.9": 120.0},
     },
     "best": {"test_accuracy": 0.93, "seconds": 4_000.0},
+    "best_cut_run": {"seconds": 100.0, "estimated_seconds": 120.0},
     "twin_run": {"epoch_seconds": {"head": [5.0, 2.0], "fine_tune": [20.0, 10.0]}},
     "plain": {
         "limit_seconds": 900, "epoch_seconds": {"head": [90.0, 80.0], "fine_tune": [120.0]},
@@ -74,6 +75,7 @@ def test_the_estimate_is_compared_with_what_happened():
     assert found("`quick`: error of the estimate").value == pytest.approx(40 / 29 - 1)
     assert not found("`quick`: error of the estimate").is_reached
     assert found("`standard`: error of the estimate").is_reached
+    assert found("`best`, 10,000 images and one epoch: error of the estimate").value == pytest.approx(0.2)
 
 
 def test_the_section_replaces_itself_and_nothing_else(tmp_path):
