@@ -98,6 +98,7 @@ def _knob(default: Any, group: str, text: str, **metadata: Any) -> Any:
 ALL_IMAGES = 50_000
 
 _WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+_BATCH_SIZES = (16, 32, 64, 128, 256, 512)
 _SIZES = (32, 64, 96, 128, 160, 192, 224)
 
 
@@ -186,6 +187,13 @@ class TrainConfig:
     head_epochs: int = _knob(
         10, "Phase 1: head", "Epochs with the whole base frozen.", unit="epochs", low=0, high=100, step=1
     )
+    head_batch_size: int = _knob(
+        256,
+        "Phase 1: head",
+        "Images a step of the first phase; its steps are so small that a large batch saves most of their time.",
+        unit="images",
+        choices=_BATCH_SIZES,
+    )
     head_learning_rate: float = _knob(
         1e-3, "Phase 1: head", "Learning rate of the first phase.", low=1e-5, high=1e-1, log=True
     )
@@ -252,7 +260,9 @@ class TrainConfig:
     reduce_factor: float = _knob(
         0.5, "Optimisation", "What the learning rate is multiplied by then.", low=0.1, high=0.9, step=0.1
     )
-    batch_size: int = _knob(64, "Optimisation", "Images a step.", unit="images", choices=(16, 32, 64, 128, 256, 512))
+    batch_size: int = _knob(
+        64, "Optimisation", "Images a step of the second phase.", unit="images", choices=_BATCH_SIZES
+    )
     optimizer: str = _knob(
         "adam",
         "Optimisation",
@@ -295,10 +305,15 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, data: Any) -> TrainConfig:
-        """Return the configuration saved as `data`. Raises ConfigError on unknown or missing keys or bad values."""
+        """Return the configuration saved as `data`. Raises ConfigError on unknown or missing keys or bad values.
+
+        Files from before there was `head_batch_size` had one batch size for both phases.
+        """
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise ConfigError(f"This configuration is not of schema {SCHEMA}; train anew with this version.")
         values = {key: value for key, value in data.items() if key != "schema"}
+        if "batch_size" in values:
+            values.setdefault("head_batch_size", values["batch_size"])
         if set(values) != set(KNOBS):
             odd = ", ".join(sorted(map(repr, set(values) ^ set(KNOBS))))[:200]
             raise ConfigError(f"This configuration has unknown or missing knobs: {odd}; train anew.")
@@ -327,6 +342,7 @@ PRESETS: Mapping[str, TrainConfig] = {
         validation_fraction=0.1,
         views=0,
         head_epochs=1,
+        head_batch_size=128,
         fine_tune_epochs=16,
         fine_tune_blocks=17,
         batch_size=128,

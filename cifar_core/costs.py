@@ -166,7 +166,7 @@ def _key(stage: str, config: TrainConfig) -> str:
     shape: dict[str, list[Any]] = {
         "start": [],
         "features": [*trunk, blocks],
-        "head": [*trunk, config.batch_size, is_stored(config)],
+        "head": [*trunk, config.head_batch_size, is_stored(config)],
         "fine_tune": [*trunk, blocks, config.batch_size, is_stored(config)],
         "evaluate": trunk,
         "memory": [*trunk, blocks, config.batch_size, is_stored(config)],

@@ -202,8 +202,8 @@ def _held_fixed(status: dict[str, Any]) -> None:
         f"base MobileNetV2 α {BASE.alpha:g} at {BASE.image_size} px, frozen, with "
         f"{ui.plain(known.get('weights', KNOBS['weights'].say(BASE.weights)))}; "
         f"{KNOBS['train_images'].say(BASE.train_images)} of {ui.plain(known.get('images', 'the images at hand'))} "
-        f"({split}); no augmentation; {BASE.head_epochs} epochs of batches of {BASE.batch_size}, Adam at the rate that "
-        f"you set; seed {BASE.seed}. Test images are not touched."
+        f"({split}); no augmentation; {BASE.head_epochs} epochs of batches of {BASE.head_batch_size}, Adam at the rate "
+        f"that you set; seed {BASE.seed}. Test images are not touched."
     )
 
 

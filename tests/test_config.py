@@ -22,6 +22,7 @@ DEFAULTS = {  # what the description of the product says
     "l2": 1e-4,
     "augmentation": 1.0,
     "head_epochs": 10,
+    "head_batch_size": 256,
     "head_learning_rate": 1e-3,
     "fine_tune_epochs": 10,
     "fine_tune_learning_rate": 1e-4,
@@ -164,6 +165,12 @@ def test_unknown_missing_and_foreign_keys_are_refused() -> None:
     for schema in (SCHEMA + 1, None, "1"):
         with pytest.raises(ConfigError, match="schema"):
             TrainConfig.from_dict({**saved, "schema": schema})
+
+
+def test_a_file_from_before_the_heads_own_batch_size_means_one_size_for_both_phases() -> None:
+    saved = TrainConfig(batch_size=32).to_dict()
+    del saved["head_batch_size"]
+    assert TrainConfig.from_dict(saved) == TrainConfig(batch_size=32, head_batch_size=32)
 
 
 def test_differences_name_both_values() -> None:

@@ -97,7 +97,10 @@ def test_what_was_never_run_here_is_called_unmeasured():
     assert guess.seconds == sum(guess.stages.values()) > 0
 
 
-@pytest.mark.parametrize("other", [{"alpha": 0.75}, {"image_size": 64}, {"fine_tune_blocks": 8}, {"batch_size": 32}])
+@pytest.mark.parametrize(
+    "other",
+    [{"alpha": 0.75}, {"image_size": 64}, {"fine_tune_blocks": 8}, {"batch_size": 32}, {"head_batch_size": 32}],
+)
 def test_a_run_of_another_shape_teaches_nothing_about_this_one(other):
     learn(SyntheticRun())
     assert not estimate(**other).measured

@@ -195,7 +195,7 @@ epoch of both phases is kept in a file."""
         ")",
         "",
         "",
-        "def train(epochs, learning_rate):",
+        "def train(epochs, batch_size, learning_rate):",
         *(f"    {line}" for line in _learning_rate(config)),
         f'    model.compile({_optimizer(config)}, {loss}, metrics=["accuracy"])',
         "    watch = [",
@@ -205,7 +205,7 @@ epoch of both phases is kept in a file."""
     if config.schedule == "plateau":
         pace = f"factor={config.reduce_factor:g}, patience={config.reduce_patience}"
         lines.append(f'        keras.callbacks.ReduceLROnPlateau("val_accuracy", mode="max", {pace}),')
-    fit = f"*training, batch_size={config.batch_size}, epochs=epochs, validation_data=validation, callbacks=watch"
+    fit = "*training, batch_size=batch_size, epochs=epochs, validation_data=validation, callbacks=watch"
     lines += [
         "    ]",
         f"    model.fit({fit})",
@@ -218,7 +218,7 @@ def _learning_rate(config: TrainConfig) -> list[str]:
     if config.schedule == "plateau":
         return []
     return [
-        f"steps = epochs * -(-len(training[0]) // {config.batch_size})",
+        "steps = epochs * -(-len(training[0]) // batch_size)",
         "warm_up = max(1, steps // 10)  # a tenth of the steps",
         "learning_rate = keras.optimizers.schedules.CosineDecay(",
         "    0.0, steps - warm_up, warmup_target=learning_rate, warmup_steps=warm_up",
@@ -236,7 +236,8 @@ def _head_phase(config: TrainConfig) -> Cell:
     text = """## Phase 1: the head
 
 The base is frozen: what it knows cannot be spoilt by the head's first, wild steps."""
-    return Cell(text, f"base.trainable = False\ntrain({config.head_epochs}, {config.head_learning_rate:g})")
+    code = f"train({config.head_epochs}, {config.head_batch_size}, {config.head_learning_rate:g})"
+    return Cell(text, "base.trainable = False\n" + code)
 
 
 def _fine_tuning(config: TrainConfig) -> Cell:
@@ -265,7 +266,7 @@ Now {what} may change too, in small steps.
         lines += [f"for layer in {rest}:", "    if isinstance(layer, layers.BatchNormalization):"]
         change = "trainable = False" if config.batch_norm == "inference" else "momentum = 0.95"
         lines.append(f"        layer.{change}")
-    lines.append(f"train({config.fine_tune_epochs}, {config.fine_tune_learning_rate:g})")
+    lines.append(f"train({config.fine_tune_epochs}, {config.batch_size}, {config.fine_tune_learning_rate:g})")
     return Cell(text, "\n".join(lines))
 
 

@@ -20,6 +20,7 @@ RIGHT = TrainConfig(
     dropout=0.3,
     schedule="cosine",
     head_epochs=4,
+    head_batch_size=64,
     fine_tune_epochs=4,
     fine_tune_learning_rate=5e-4,
 )

@@ -44,6 +44,7 @@ class Phase:
 
     name: str
     epochs: int
+    batch_size: int
     learning_rate: float
 
 
@@ -51,9 +52,10 @@ def phases(config: TrainConfig) -> list[Phase]:
     """Return the phases that `config` asks for, in order."""
     plan = []
     if config.head_epochs:
-        plan.append(Phase("head", config.head_epochs, config.head_learning_rate))
+        plan.append(Phase("head", config.head_epochs, config.head_batch_size, config.head_learning_rate))
     if config.fine_tunes:
-        plan.append(Phase("fine_tune", config.fine_tune_epochs, config.fine_tune_learning_rate))
+        rate = config.fine_tune_learning_rate
+        plan.append(Phase("fine_tune", config.fine_tune_epochs, config.batch_size, rate))
     return plan
 
 
@@ -153,7 +155,7 @@ class _PhaseTraining:
     def train(self, phase: Phase, progress: Progress, resumed: Checkpoint | None) -> Progress:
         """Run `phase` to its end, from `resumed` if that is a checkpoint of this phase; return the progress."""
         self.journal.say("running", stage=phase.name)
-        training, validation = self._batches(phase.name)
+        training, validation = self._batches(phase)
         is_stored = self.inputs.stored_layer(phase.name) is not None
         trained = compiled(self.network, self.config, phase, len(training), is_stored)
         if resumed:
@@ -177,11 +179,11 @@ class _PhaseTraining:
             progress.pruned = True
         return progress
 
-    def _batches(self, phase: str) -> tuple[Batches, Batches]:
-        config, labels = self.config, self.inputs.dataset.train_labels
-        training, validation = self.inputs.sources(phase)
+    def _batches(self, phase: Phase) -> tuple[Batches, Batches]:
+        labels = self.inputs.dataset.train_labels
+        training, validation = self.inputs.sources(phase.name)
         return (
-            Batches(training, labels[self.inputs.train_rows], config.batch_size, config.seed),
+            Batches(training, labels[self.inputs.train_rows], phase.batch_size, self.config.seed),
             Batches(validation, labels[self.inputs.validation_rows], VALIDATION_BATCH),
         )
 
@@ -202,7 +204,7 @@ class _PhaseTraining:
             EpochStart(training.begin),
             NanWatch(phase.name),
             *watched.values(),
-            Recorder(self.journal, phase.name, phase.epochs, len(self.inputs.train_rows), config.batch_size),
+            Recorder(self.journal, phase.name, phase.epochs, len(self.inputs.train_rows), phase.batch_size),
             StopWatch(self.journal),
             Prober(self.journal, config, self.network, phase.name, len(training)),
             Keeper(path, self.journal, self.network, progress, self.best, watched, pause),

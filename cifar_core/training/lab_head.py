@@ -36,9 +36,9 @@ def learn(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Cal
     head.optimizer.build(head.trainable_variables)  # or the first step would be traced twice
     training, validation = inputs.sources("head")
     labels = inputs.dataset.train_labels
-    batches = Batches(training, labels[inputs.train_rows], config.batch_size, config.seed)
+    batches = Batches(training, labels[inputs.train_rows], config.head_batch_size, config.seed)
     validation.begin(0)
-    steps = len(inputs.train_rows) // config.batch_size  # the last, smaller batch would be traced for itself
+    steps = len(inputs.train_rows) // config.head_batch_size  # the last, smaller batch would be traced for itself
     features, truth = validation.take(np.arange(len(inputs.validation_rows))), labels[inputs.validation_rows]
     for epoch in range(config.head_epochs):
         batches.begin(epoch)

@@ -76,11 +76,11 @@ def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, p
         work()
         return (time.perf_counter() - start) / images
 
-    training = batches(config.batch_size, config.augmentation)
+    training = batches(phase.batch_size, config.augmentation)
     validation = batches(VALIDATION_BATCH, 0.0)
     trained.fit(training, epochs=1, shuffle=False, verbose=0)
     trained.evaluate(validation, verbose=0)
-    step = seconds(lambda: trained.fit(training, epochs=1, shuffle=False, verbose=0), _STEPS * config.batch_size)
+    step = seconds(lambda: trained.fit(training, epochs=1, shuffle=False, verbose=0), _STEPS * phase.batch_size)
     forward = seconds(lambda: trained.evaluate(validation, verbose=0), _STEPS * VALIDATION_BATCH)
     return step + forward * config.validation_fraction / (1 - config.validation_fraction)
 

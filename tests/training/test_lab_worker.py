@@ -37,7 +37,7 @@ def result(settings: Settings, state: str = "done") -> Result:
 @pytest.fixture
 def tiny_base(tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, small_data: Path) -> None:
     """A lab of a thousand small images, without the map, which takes a second."""
-    base = replace(tiny_config, augmentation=0.0, head_epochs=3, fine_tune_epochs=0, batch_size=128)
+    base = replace(tiny_config, augmentation=0.0, head_epochs=3, fine_tune_epochs=0, head_batch_size=128)
     monkeypatch.setattr(lab, "BASE", base)
     axis, nearest = np.linspace(0, 1, GRID, dtype=np.float32), np.zeros((GRID * GRID, 1), np.int32)
     no_map = Map(np.zeros((200, 2), np.float32), np.zeros(200, np.uint8), axis, axis, nearest)
