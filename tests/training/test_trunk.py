@@ -253,7 +253,7 @@ def test_training_from_the_store_equals_training_the_joined_network(
         trained = compiled(network, config, plan, 1, is_stored=stored)
         assert (trained is network) is not stored
         trained.run_eagerly = True  # one step is not worth compiling
-        batches, _ = training._batches(phase)
+        batches, _ = training._batches(plan)
         loss = trained.train_on_batch(*batches[0])[0]
         ended.append((float(loss), model.named_weights(network), found.weights.named))
     (loss, one, start), (other_loss, other, _) = ended
