@@ -165,33 +165,6 @@ def probability_figure(probabilities: np.ndarray, classes: Sequence[str], height
     return figure
 
 
-def cost_figure(stages: Mapping[str, float], height: int = 120) -> go.Figure:
-    """Return one stacked bar of a run's estimated seconds by stage."""
-    names = {
-        "start": ("Start", "#c5ccd6"),
-        "features": ("Frozen features", "#56b4a9"),
-        "head": ("Head", PHASE_COLOURS["head"]),
-        "fine_tune": ("Fine-tuning", PHASE_COLOURS["fine_tune"]),
-        "evaluate": ("Evaluation", "#d9c27a"),
-    }
-    figure = go.Figure()
-    for stage, seconds in stages.items():
-        label, colour = names[stage]
-        figure.add_bar(
-            x=[seconds],
-            y=[""],
-            name=label,
-            orientation="h",
-            marker={"color": colour},
-            hovertemplate=f"{label}: %{{x:.0f}} s<extra></extra>",
-        )
-    style(figure, "", "seconds", "", height)
-    figure.update_layout(
-        barmode="stack", hovermode="closest", legend={"traceorder": "normal"}, margin={"l": 8, "r": 8, "t": 26, "b": 40}
-    )
-    return figure
-
-
 def _mark_phases(figure: go.Figure, run: Curves, label: str) -> None:
     """Draw the boundary at which the top of the base is unfrozen, and fix the axis so that nothing jumps."""
     figure.update_xaxes(range=[0, max(run.planned, 1) * 1.02])

@@ -19,7 +19,6 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.interpreter import Interpreter
 
 from cifar_core import architecture
 from cifar_core.errors import RunError
@@ -158,6 +157,8 @@ class _Batch:
     """One interpreter, prepared for `size` images."""
 
     def __init__(self, content: bytes, size: int, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter  # a tenth of a second that most commands need not wait
+
         self._interpreter = Interpreter(model_content=content, num_threads=threads)
         self._input, self._outputs, self.output_shapes = _read_signature(self._interpreter)
         self._interpreter.resize_tensor_input(self._input, (size, *IMAGE_SHAPE))
@@ -172,7 +173,7 @@ class _Batch:
         return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
 
 
-def _read_signature(interpreter: Interpreter) -> tuple[int, dict[str, int], dict[str, tuple[int, ...]]]:
+def _read_signature(interpreter: Any) -> tuple[int, dict[str, int], dict[str, tuple[int, ...]]]:
     """Tensor of the images, tensor of each output, and shape of each output without the batch.
 
     By name, since the order of the interpreter's own lists means nothing. A function of its own, because

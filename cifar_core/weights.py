@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from cifar_core import architecture
@@ -106,6 +105,8 @@ def read_keras_h5(path: Path, alpha: float) -> dict[str, np.ndarray]:
     Raises WeightsError if the file is damaged or its arrays are not those of MobileNetV2 of width `alpha`.
     """
     try:
+        import h5py  # as long as the whole rest of this module; only those who read the file need it
+
         with h5py.File(path) as file:
             arrays = [
                 np.asarray(file[layer][weight], np.float32)

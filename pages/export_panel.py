@@ -20,7 +20,10 @@ _ICONS = {"notebook": ":material/article:", "script": ":material/code:", "zip": 
 
 def export_panel(run: Run) -> None:
     """Offer every format of a finished run."""
-    with st.expander("Take it with you", icon=":material/ios_share:"):
+    panel = st.expander("Take it with you", icon=":material/ios_share:", key="export_panel", on_change="rerun")
+    if not panel.open:
+        return
+    with panel:
         working = any(exports.state(run, name)["state"] == "working" for name in MODELS)
         st.session_state["exporting"] = working
         st.fragment(_models, run_every=_POLL_SECONDS if working else None)(run)
@@ -38,7 +41,12 @@ def export_panel(run: Run) -> None:
 
 def import_panel() -> None:
     """Take in a run archive."""
-    with st.expander("Bring a run from another machine", icon=":material/upload:"):
+    panel = st.expander(
+        "Bring a run from another machine", icon=":material/upload:", key="import_panel", on_change="rerun"
+    )
+    if not panel.open:
+        return
+    with panel:
         uploaded = st.file_uploader(
             "A zip that CIFAR Studio exported there (*Whole run*)", type=["zip"], key="run_archive", on_change=_take_in
         )

@@ -52,8 +52,7 @@ def main() -> None:
     else:
         st.info("There are no results yet: run the lesson below.", icon=":material/play_arrow:")
     run_here(name)
-    with st.expander("The augmentation strip", icon=":material/view_column:", expanded=name == "augmentation"):
-        strip.strip()
+    strip.panel(f"strip_panel_{name}", expanded=name == "augmentation")
 
 
 def findings(name: str) -> tuple[Any, str]:

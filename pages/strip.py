@@ -15,9 +15,18 @@ _DRAWINGS, _SEED = 20, 5
 SOURCES = {"data": "a training image", "drawing": "a drawing", "own": "your own picture"}
 
 
-def strip(run_id: str | None = None) -> None:
-    """Draw the strip; the finished run `run_id` answers, else the best finished one."""
-    st.fragment(_strip)(run_id)
+def panel(key: str, run_id: str | None = None, expanded: bool = False) -> None:
+    """Draw the strip in a panel, once that is open; the finished run `run_id` answers, else the best finished one."""
+    st.fragment(_panel)(key, run_id, expanded)
+
+
+def _panel(key: str, run_id: str | None, expanded: bool) -> None:
+    place = st.expander(
+        "The augmentation strip", icon=":material/view_column:", expanded=expanded, key=key, on_change="rerun"
+    )
+    if place.open:
+        with place:
+            _strip(run_id)
 
 
 def _strip(run_id: str | None) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import architecture, charts, costs, data, evaluation, launch, metrics, runs, weights
+from cifar_core import charts, costs, data, evaluation, launch, metrics, runs, weights
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
-from pages import export_panel, findings, pinned, progress, strip, ui
+from pages import export_panel, findings, pinned, plan, progress, strip, ui
 
 POLL_SECONDS = 0.7
 LIST_LENGTH = 100
@@ -18,7 +18,7 @@ FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", 
 
 
 def main() -> None:
-    """Draw the page."""
+    """Draw the page. What stands in a closed panel is neither computed nor sent before it is opened."""
     take_settings()
     with st.sidebar:
         ui.preset_choice()
@@ -41,10 +41,9 @@ def main() -> None:
         if run.state == "finished":
             export_panel.export_panel(run)
     pinned.chooser()
-    with st.expander("The augmentation strip", icon=":material/view_column:"):
-        strip.strip(run.id if run else None)
+    strip.panel("strip_panel", run.id if run else None)
     if config is not None and estimate is not None:
-        plan(config, estimate, expanded=run is None)
+        plan.show(config, estimate, expanded=run is None)
     export_panel.import_panel()
 
 
@@ -341,28 +340,9 @@ def model_summary(run: Run) -> None:
     """Show Keras's own table of the network once the run has written it."""
     path = run.path / "summary.txt"
     if path.exists():
-        with st.expander("The model, layer by layer"):
-            st.code(path.read_text(encoding="utf-8"), language=None)
-
-
-def plan(config: TrainConfig, guess: costs.Estimate, expanded: bool) -> None:
-    """Show what the knobs mean before anything runs."""
-    with st.expander("What your next run would be", expanded=expanded):
-        cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
-        with st.container(key="cards_plan"):
-            parameters, adds, size, time = st.columns(4)
-        parameters.metric("Parameters", ui.count(cost.parameters), border=True)
-        adds.metric("Multiply-adds an image", ui.count(cost.multiply_adds), border=True)
-        size.metric("Model file", f"{cost.model_bytes / 1e6:.1f} MB", border=True)
-        time.metric("Estimated time", ui.seconds(guess.seconds), border=True)
-        start = {"imagenet": "ImageNet weights", "bundled": "the bundled model", "random": "random numbers"}
-        kind = weights.expected_kind(config.weights, config.alpha, config.image_size)
-        tuned = f"{ui.count(cost.fine_tuned_parameters)} parameters" if config.fine_tunes else "nothing"
-        st.caption(
-            f"Phase 1 trains {ui.count(cost.head_parameters)} parameters, phase 2 {tuned}. "
-            f"It starts from {start[kind]}."
-        )
-        st.plotly_chart(charts.cost_figure(guess.stages), key="cost", config={"displayModeBar": False})
+        panel = st.expander("The model, layer by layer", key="summary_panel", on_change="rerun")
+        if panel.open:
+            panel.code(path.read_text(encoding="utf-8"), language=None)
 
 
 ui.run_page(main)

@@ -78,6 +78,9 @@ def style() -> None:
         ".strip img{width:100%;aspect-ratio:1;border-radius:4px;image-rendering:pixelated}"
         ".strip figcaption{font-size:.78rem;line-height:1.35}.strip .changed{color:var(--st-orange-text-color)}"
         ".st-key-scroll_watch{overflow-x:auto}.st-key-scroll_watch>*{min-width:760px}"
+        ".stages>div{display:flex;gap:2px;height:26px}.stages>div>div{min-width:2px;border-radius:3px}"
+        ".stages p{display:flex;flex-wrap:wrap;gap:.2rem 1.3rem;margin:.5rem 0 0;font-size:.87rem}"
+        ".stages i{display:inline-block;width:.75rem;height:.75rem;border-radius:3px;margin-right:.4rem}"
         "[data-testid=stSidebar] [data-testid=stButtonGroup] button{padding:.25rem .55rem}"
         "[data-testid=stMetricValue]{font-variant-numeric:tabular-nums}</style>"
     )

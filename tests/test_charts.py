@@ -143,8 +143,3 @@ def test_probabilities_are_sorted_with_the_best_on_top():
     bars = charts.probability_figure(probabilities, CLASSES).data[0]
     assert list(bars.x) == sorted(probabilities)
     assert (bars.y[-1], bars.y[0]) == ("bird", "truck")
-
-
-def test_the_bar_of_costs_holds_every_stage():
-    stages = {"start": 9.0, "features": 4.0, "head": 2.0, "fine_tune": 8.0, "evaluate": 1.0}
-    assert [bar.x[0] for bar in charts.cost_figure(stages).data] == list(stages.values())

@@ -202,13 +202,21 @@ def test_broken_images_are_told_of_and_the_lesson_can_be_read(monkeypatch, tmp_p
 # The strip
 
 
+def with_strip(page: str):
+    """The app at `page` with the panel of the strip open, as a click opens it."""
+    app = open_app(page)
+    assert not strip_of(app), "it is not computed for those who do not look"
+    app.session_state["strip_panel_scaling" if page else "strip_panel"] = True
+    return sound(app.run())
+
+
 def strip_of(app) -> str:
     return next((h.proto.body for h in app.get("html") if 'class="strip"' in h.proto.body), "")
 
 
 @pytest.mark.parametrize("page", [LEARN, ""])
 def test_without_a_model_the_strip_shows_every_strength_and_says_what_is_missing(page):
-    app = open_app(page)
+    app = with_strip(page)
     shown = strip_of(app)
     assert shown.count("<img") == len(augment.STRIP) and "strength <b>3</b>" in shown
     assert "press Start training" in texts(app.caption)
@@ -219,7 +227,7 @@ def test_below_each_strength_stands_what_the_best_run_says(model):  # noqa: F811
     make_finished_run(model, validation_accuracy=0.5)
     best = make_finished_run(model, validation_accuracy=0.9)
     make_finished_run(model, validation_accuracy=0.7)
-    app = open_app(LEARN)
+    app = with_strip(LEARN)
     shown = strip_of(app)
     assert shown.count("%") == len(augment.STRIP)
     assert any(name in shown for name in data.CLASSES)
@@ -228,7 +236,7 @@ def test_below_each_strength_stands_what_the_best_run_says(model):  # noqa: F811
 
 
 def test_another_draw_keeps_the_picture_and_changes_what_is_done_to_it():
-    app = open_app(LEARN)
+    app = with_strip(LEARN)
     before = strip_of(app)
     sound(button(app, "strip_draw").click().run())
     after = strip_of(app)
@@ -239,7 +247,7 @@ def test_another_draw_keeps_the_picture_and_changes_what_is_done_to_it():
 
 
 def test_the_strip_takes_a_drawing_or_ones_own_picture():
-    app = open_app(LEARN)
+    app = with_strip(LEARN)
     first = strip_of(app)
     sound(app.segmented_control(key="strip_source").set_value("drawing").run())
     assert strip_of(app) and strip_of(app) != first

@@ -172,6 +172,14 @@ def test_the_first_visit_welcomes_and_shows_what_a_run_would_be():
     assert not app.error
 
 
+def test_before_there_is_a_curve_the_first_page_holds_no_chart():
+    app = open_app()
+    assert not charts_of(app), "Plotly's code alone takes the browser longer than the rest of the page"
+    bar = next(html.proto.body for html in app.get("html") if 'class="stages"' in html.proto.body)
+    for stage in ("Start", "Frozen features", "Head", "Fine-tuning", "Evaluation"):
+        assert re.search(rf"{stage} <b>\d+ (s|min)", bar)
+
+
 def test_a_shape_that_is_new_to_the_machine_can_be_measured_before_a_run(monkeypatch):
     asked = []
     monkeypatch.setattr(launch, "measure", asked.append)
@@ -365,7 +373,9 @@ def test_a_finished_run_shows_its_figures_with_the_interval_and_its_model(model)
     assert figures["Test accuracy"].delta == "77.4% to 82.4%"  # Wilson's 95 % of 800 in 1,000
     assert figures["Validation accuracy"].value == "82.5%"
     assert figures["Time"].value == "75 s"
-    assert "block_16_project" in texts(app.code)
+    assert "block_16_project" not in texts(app.code), "a closed panel is not sent"
+    app.session_state["summary_panel"] = True  # as a click on it does
+    assert "block_16_project" in texts(sound(app.run()).code)
     assert app.query_params["run"] == run.id
     assert "generated images, not CIFAR-10" in texts(app.caption).replace("\\", "")
 

@@ -24,6 +24,8 @@ def opened(run: runs.Run | None = None) -> AppTest:
     app = AppTest.from_file(str(APP), default_timeout=60)
     if run:
         app.query_params["run"] = run.id
+    for panel in ("export_panel", "import_panel"):
+        app.session_state[panel] = True  # opened by a click
     app.run()
     assert not app.exception
     return app
