@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from cifar_core import launch_sweep, search
+from cifar_core import launch_sweep, plans, search
 from cifar_core.config import KNOBS
-from cifar_core.search import Goal, Plan, Range
+from cifar_core.plans import Goal, Plan, Range
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -199,7 +199,7 @@ def _trial(trial: FrozenTrial, alone: bool) -> Trial:
     return Trial(
         trial.number,
         state,
-        {name: search.rounded(name, value) for name, value in params.items() if name in KNOBS},
+        {name: plans.rounded(name, value) for name, value in params.items() if name in KNOBS},
         attrs.get("accuracy") if state in ("finished", "pruned") else None,
         tuple(sorted(trial.intermediate_values.items())),
         attrs.get("run"),

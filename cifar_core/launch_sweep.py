@@ -12,7 +12,7 @@ import psutil
 
 from cifar_core import launch, runs, search
 from cifar_core.errors import SweepError
-from cifar_core.search import Goal, Plan
+from cifar_core.plans import Goal, Plan
 
 WORKER = "cifar_core.training.sweep_worker"
 STOP_SECONDS = 2.0

@@ -14,7 +14,7 @@ from plotly.colors import sample_colorscale
 from cifar_core.charts import CORRECT, PHASE_COLOURS, TEMPLATE, TRAINING, VALIDATION
 from cifar_core.config import KNOBS
 from cifar_core.findings import COSTS, Cell, Findings, Trial
-from cifar_core.search import Range
+from cifar_core.plans import Range
 
 if TYPE_CHECKING:
     from optuna import Study

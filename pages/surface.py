@@ -6,11 +6,11 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import findings, launch_sweep, search, sweep_charts
+from cifar_core import findings, launch_sweep, plans, search, sweep_charts
 from cifar_core.config import KNOBS, Knob
 from cifar_core.errors import CifarError
 from cifar_core.findings import Cell, Findings
-from cifar_core.search import Goal, Plan, Range
+from cifar_core.plans import Goal, Plan, Range
 from pages import sweep_parts, ui
 
 MOST_VALUES = 8
@@ -50,7 +50,7 @@ def show() -> None:
 def new_surface() -> None:
     """Let a person choose two knobs and their values, and train the grid."""
     base = sweep_parts.base_choice("grid")
-    knobs = [name for name in KNOBS if name not in search.FIXED]
+    knobs = [name for name in KNOBS if name not in plans.FIXED]
     labels = {name: KNOBS[name].label for name in knobs}
     ui.linked("grid_x", knobs, DEFAULT_X)
     ui.linked("grid_y", knobs, DEFAULT_Y)
@@ -98,7 +98,7 @@ def values(knob: Knob) -> list[Any]:
         return list(knob.choices)
     kind = type(knob.default)
     if knob.log:
-        table = search.table_range(knob.name)
+        table = plans.table_range(knob.name)
         return [value for value in ui.log_steps(knob, knob.default) if value >= table.low]
     steps = round(((knob.high or 0) - (knob.low or 0)) / (knob.step or 1))
     return [kind(round((knob.low or 0) + number * (knob.step or 1), 6)) for number in range(steps + 1)]

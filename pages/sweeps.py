@@ -6,11 +6,11 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import findings, launch_sweep, search, sweep_charts
+from cifar_core import findings, launch_sweep, plans, search, sweep_charts
 from cifar_core.config import KNOBS
 from cifar_core.errors import CifarError
 from cifar_core.findings import Findings, Trial
-from cifar_core.search import Goal, Plan, Range
+from cifar_core.plans import Goal, Plan, Range
 from pages import sweep_parts, ui
 
 PAIRS = (("alpha", "dropout"), ("alpha", "augmentation"))
@@ -47,7 +47,7 @@ def new_sweep() -> None:
     base = sweep_parts.base_choice("sweep")
     knobs = st.multiselect(
         "Knobs to vary",
-        [name for name in KNOBS if name not in search.FIXED],
+        [name for name in KNOBS if name not in plans.FIXED],
         default=list(DEFAULT_KNOBS),
         format_func=lambda name: KNOBS[name].label,
         key="sweep_knobs",
@@ -64,7 +64,7 @@ def new_sweep() -> None:
     amount = count.number_input(
         "How many" if unit == "trials" else "Minutes of training",
         min_value=1,
-        max_value=search.MOST_TRIALS,
+        max_value=plans.MOST_TRIALS,
         value=30 if unit == "trials" else 10,
         key=f"sweep_{unit}",
         persist_state="session",
@@ -91,7 +91,7 @@ def new_sweep() -> None:
 
 def _range(place: Any, name: str, problems: list[str]) -> Range | None:
     """Show the range of one knob, prefilled from the table; return it, None (and why) if it is none."""
-    knob, table = KNOBS[name], search.table_range(name)
+    knob, table = KNOBS[name], plans.table_range(name)
     common: dict[str, Any] = {"key": f"sweep_range_{name}", "help": ui.plain(knob.help), "persist_state": "session"}
     label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
     try:
@@ -136,7 +136,7 @@ def _usable(table: Range) -> list[Any]:
 def start(name: str, base: Any, ranges: list[Range], unit: str, amount: int) -> None:
     """Start the sweep and show it."""
     try:
-        goal = Goal(amount) if unit == "trials" else Goal(search.MOST_TRIALS, amount * 60.0)
+        goal = Goal(amount) if unit == "trials" else Goal(plans.MOST_TRIALS, amount * 60.0)
         launch_sweep.start(name, Plan(base, tuple(ranges)), goal)
     except CifarError as error:
         st.session_state["sweep_error"] = str(error)

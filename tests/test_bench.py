@@ -2,11 +2,13 @@
 
 import copy
 import json
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from cifar_core.bench import report
+from cifar_core.bench import report, trials
 from cifar_core.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,3 +113,12 @@ def test_a_readme_without_marks_is_said_before_anything_is_measured(capsys, tmp_
     (tmp_path / "README.md").write_text("no marks")
     assert main(["bench", "--output", str(tmp_path), "--readme", str(tmp_path / "README.md")]) == 2
     assert "expected a file that holds" in capsys.readouterr().err
+
+
+def test_a_trial_that_was_ended_early_counts_neither_as_one_nor_with_its_time():
+    def trial(minute, state):
+        state = SimpleNamespace(name=state)
+        return SimpleNamespace(datetime_complete=datetime(2026, 1, 1, 0, minute, tzinfo=UTC), state=state)
+
+    ended = [trial(10, "COMPLETE"), trial(12, "COMPLETE"), trial(13, "PRUNED"), trial(15, "COMPLETE")]
+    assert trials.rate(ended) == 0.5

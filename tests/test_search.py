@@ -6,17 +6,17 @@ import optuna
 import pytest
 from filelock import FileLock
 
-from cifar_core import findings, runs, search
+from cifar_core import findings, plans, runs, search
 from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.errors import SweepError
-from cifar_core.search import Goal, Plan, Range
+from cifar_core.plans import Goal, Plan, Range
 
 HOSTILE = ["", "..", "../x", "a/b", "A", "-a", "a" * 41, "a b", "a\n", "a\0", "é", "<b>", "$(id)", "'; drop table --"]
 
 
 @pytest.fixture
 def plan(tiny_config: TrainConfig) -> Plan:
-    return Plan(replace(tiny_config, fine_tune_epochs=0), (Range("dropout", 0.0, 0.5), search.table_range("l2")))
+    return Plan(replace(tiny_config, fine_tune_epochs=0), (Range("dropout", 0.0, 0.5), plans.table_range("l2")))
 
 
 @pytest.fixture
@@ -73,19 +73,19 @@ def test_a_database_that_does_not_answer_is_a_sentence_without_the_password(plan
     assert "secret" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", [name for name in KNOBS if name not in search.FIXED])
+@pytest.mark.parametrize("name", [name for name in KNOBS if name not in plans.FIXED])
 def test_every_knob_has_a_range_of_its_table_which_is_logarithmic_where_it_is(name: str) -> None:
-    item, knob = search.table_range(name), KNOBS[name]
+    item, knob = plans.table_range(name), KNOBS[name]
     assert item.log == (knob.log and not knob.choices)
     assert bool(item.choices) == bool(knob.choices)
     assert not set(item.choices) & set(knob.mistakes)
     assert Range(name, **item.to_dict() | {"choices": tuple(item.to_dict().get("choices", ()))}) == item
 
 
-@pytest.mark.parametrize("name", [*search.FIXED, "nothing", "<b>"])
+@pytest.mark.parametrize("name", [*plans.FIXED, "nothing", "<b>"])
 def test_what_decides_the_meaning_of_accuracy_is_not_varied(name: str) -> None:
     with pytest.raises(SweepError, match="cannot vary"):
-        search.table_range(name)
+        plans.table_range(name)
 
 
 @pytest.mark.parametrize(
@@ -93,18 +93,18 @@ def test_what_decides_the_meaning_of_accuracy_is_not_varied(name: str) -> None:
 )
 def test_a_range_that_is_none_is_a_sentence(text: str) -> None:
     if text == "alpha=":
-        assert search.parse_range(text) == search.table_range("alpha")
+        assert plans.parse_range(text) == plans.table_range("alpha")
         return
     with pytest.raises(SweepError):
-        search.parse_range(text)
+        plans.parse_range(text)
 
 
 def test_ranges_are_read_as_written() -> None:
-    assert search.parse_range("dropout=0.1:0.33") == Range("dropout", 0.1, 0.3)  # in the knob's steps
-    assert search.parse_range("alpha=0.35,0.5").choices == (0.35, 0.5)
-    assert search.parse_range("dropout=0,0.25,0.5").choices == (0.0, 0.25, 0.5)
-    assert search.parse_range("head-learning-rate").low == KNOBS["head_learning_rate"].low
-    assert search.parse_range("l2").low > 0
+    assert plans.parse_range("dropout=0.1:0.33") == Range("dropout", 0.1, 0.3)  # in the knob's steps
+    assert plans.parse_range("alpha=0.35,0.5").choices == (0.35, 0.5)
+    assert plans.parse_range("dropout=0,0.25,0.5").choices == (0.0, 0.25, 0.5)
+    assert plans.parse_range("head-learning-rate").low == KNOBS["head_learning_rate"].low
+    assert plans.parse_range("l2").low > 0
 
 
 def test_a_plan_is_saved_and_read_back(plan: Plan) -> None:
@@ -199,7 +199,7 @@ def test_findings_tell_the_best_the_edge_and_the_front(study: optuna.Study, tell
 
 
 def test_a_grid_has_a_cell_for_each_combination_and_seeds_can_be_added(tiny_config: TrainConfig) -> None:
-    plan = Plan(tiny_config, (search.parse_range("dropout=0,0.5"), search.parse_range("alpha=0.35,0.5")), grid=True)
+    plan = Plan(tiny_config, (plans.parse_range("dropout=0,0.5"), plans.parse_range("alpha=0.35,0.5")), grid=True)
     search.create("grid", plan, Goal(4))
     study = search.open_study("grid")
     search.repeat(study)
@@ -220,12 +220,12 @@ def test_a_grid_has_a_cell_for_each_combination_and_seeds_can_be_added(tiny_conf
 
 def test_a_grid_of_ranges_or_with_too_many_cells_is_refused(tiny_config: TrainConfig) -> None:
     with pytest.raises(SweepError, match="grid"):
-        Plan(tiny_config, (search.table_range("dropout"),), grid=True)
+        Plan(tiny_config, (plans.table_range("dropout"),), grid=True)
     units = Range("dense_units", choices=tuple(range(16, 416)))
     with pytest.raises(SweepError, match="grid"):
-        Plan(tiny_config, (units, search.parse_range("alpha=0.35,0.5")), grid=True)
+        Plan(tiny_config, (units, plans.parse_range("alpha=0.35,0.5")), grid=True)
 
 
 def test_a_knob_cannot_be_varied_twice(tiny_config: TrainConfig) -> None:
     with pytest.raises(SweepError, match="once"):
-        Plan(tiny_config, (search.table_range("dropout"), search.table_range("dropout")))
+        Plan(tiny_config, (plans.table_range("dropout"), plans.table_range("dropout")))

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cifar_core import search, sweep_charts
+from cifar_core import plans, sweep_charts
 from cifar_core.config import TrainConfig
 from cifar_core.findings import COSTS, Findings, Trial
-from cifar_core.search import Goal, Plan
+from cifar_core.plans import Goal, Plan
 
 
 def trial(number: int, accuracy: float | None, state: str = "finished", **params: object) -> Trial:
@@ -16,7 +16,7 @@ def trial(number: int, accuracy: float | None, state: str = "finished", **params
 
 @pytest.fixture
 def found(tiny_config: TrainConfig) -> Findings:
-    plan = Plan(tiny_config, tuple(map(search.parse_range, ("alpha=0.35,0.5", "dropout=0:0.5", "l2"))))
+    plan = Plan(tiny_config, tuple(map(plans.parse_range, ("alpha=0.35,0.5", "dropout=0:0.5", "l2"))))
     rng = np.random.default_rng(1)
     trials = [
         trial(
@@ -88,7 +88,7 @@ def test_the_front_is_drawn_with_its_unit(found: Findings, cost: str) -> None:
 
 
 def test_a_heat_map_fills_in_and_leaves_open_what_is_not_trained(tiny_config: TrainConfig) -> None:
-    plan = Plan(tiny_config, tuple(map(search.parse_range, ("dropout=0,0.5", "alpha=0.35,0.5"))), grid=True)
+    plan = Plan(tiny_config, tuple(map(plans.parse_range, ("dropout=0,0.5", "alpha=0.35,0.5"))), grid=True)
     trials = (trial(0, 0.5, dropout=0.0, alpha=0.35, seed=1), trial(1, 0.7, dropout=0.0, alpha=0.35, seed=2))
     cells = Findings("x", "running", plan, Goal(4), trials, 1).cells()
     figure = sweep_charts.heat_map(cells, "dropout", "alpha")

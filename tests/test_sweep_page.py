@@ -10,9 +10,9 @@ import pytest
 from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import data, launch_sweep, runs, search, weights
+from cifar_core import data, launch_sweep, plans, runs, search, weights
 from cifar_core.config import ALL_IMAGES, TrainConfig
-from cifar_core.search import Goal, Plan
+from cifar_core.plans import Goal, Plan
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 CONFIG = TrainConfig(alpha=0.35, image_size=32, weights="random", train_images=1_000, head_epochs=3, fine_tune_epochs=0)
@@ -53,7 +53,7 @@ def sound(app: AppTest) -> AppTest:
 def play(name: str, *results: tuple[float, dict], goal: int = 20, plan: Plan | None = None) -> optuna.Study:
     """Make a sweep with ended trials."""
     if plan is None:
-        plan = Plan(CONFIG, tuple(map(search.parse_range, ("alpha=0.35,0.5", "dropout=0:0.5"))))
+        plan = Plan(CONFIG, tuple(map(plans.parse_range, ("alpha=0.35,0.5", "dropout=0:0.5"))))
     search.create(name, plan, Goal(goal))
     study = search.open_study(name)
     for accuracy, params in results:
@@ -174,7 +174,7 @@ def test_a_finished_sweep_shows_what_it_found() -> None:
 
 
 def test_the_address_names_the_trial_and_the_axes() -> None:
-    play("one", *FIVE, plan=Plan(CONFIG, tuple(map(search.parse_range, ("alpha=0.35,0.5", "dropout", "l2")))))
+    play("one", *FIVE, plan=Plan(CONFIG, tuple(map(plans.parse_range, ("alpha=0.35,0.5", "dropout", "l2")))))
     app = open_explore(section="sweep", sweep="one", trial="2", x="l2", y="alpha", cost="seconds")
     assert "Trial 2**, validation accuracy 65.0%" in texts(app.markdown)
     assert figures(app)["sweep_surface_own"]["layout"]["title"]["text"] == "L2 × Alpha"
@@ -237,7 +237,7 @@ def test_a_damaged_journal_is_a_sentence_and_no_crash() -> None:
 
 
 def grid(*accuracies: float, seeds: int = 0) -> optuna.Study:
-    plan = Plan(CONFIG, tuple(map(search.parse_range, ("dropout=0,0.5", "dense_units=16,128"))), grid=True)
+    plan = Plan(CONFIG, tuple(map(plans.parse_range, ("dropout=0,0.5", "dense_units=16,128"))), grid=True)
     return play("map", *((accuracy, {}) for accuracy in accuracies), goal=4, plan=plan)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -16,15 +15,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from PIL import Image
 
-from cifar_core import architecture, costs, data, launch, litert, runs, store, weights
+from cifar_core import architecture, costs, data, launch, litert, machine, runs, store, weights
 from cifar_core.bench import browser, trials
 from cifar_core.classifier import open_classifier
 from cifar_core.config import TrainConfig, preset
@@ -50,7 +47,7 @@ def run(quick: bool, plain_seconds: int, say: Say) -> dict[str, Any]:
     """
     twin = preset("classic", views=2, head_epochs=3, fine_tune_epochs=3, train_images=5_000 if quick else 50_000)
     with _empty_home(), tempfile.TemporaryDirectory() as folder:
-        found: dict[str, Any] = {"quick": quick, "machine": machine(), "data": data.status()["label"]}
+        found: dict[str, Any] = {"quick": quick, "machine": conditions(), "data": data.status()["label"]}
         say("the preset quick, from an empty store")
         found["quick_run"], run = _preset("quick")
         say("trunk and single pictures")
@@ -80,27 +77,15 @@ def run(quick: bool, plain_seconds: int, say: Say) -> dict[str, Any]:
     return found
 
 
-def machine() -> dict[str, Any]:
+def conditions() -> dict[str, Any]:
     """Return what the figures were measured on and with, and when."""
-    packages = ("tensorflow", "keras", "ai-edge-litert", "numpy", "streamlit")
+    about = machine.describe(("tensorflow", "keras", "ai-edge-litert", "numpy", "streamlit"))
     return {
         "date": time.strftime("%Y-%m-%d"),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        **{name: about[name] for name in ("processor", "cores", "python", "packages")},
+        "memory_gib": round(about["memory_bytes"] / 2**30),
         "load_before": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
     }
-
-
-def processor() -> str:
-    """Return the processor's name as the system tells it."""
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 @contextmanager

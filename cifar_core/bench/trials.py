@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import statistics
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from cifar_core import launch_sweep, search
+from cifar_core import launch_sweep, plans, search
 from cifar_core.config import TrainConfig, preset
 from cifar_core.errors import RunError
-from cifar_core.search import Goal, Plan
+from cifar_core.plans import Goal, Plan
 
 _POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 600
@@ -24,10 +27,9 @@ def configurations() -> dict[str, TrainConfig]:
 def measure(kind: str) -> float:
     """Return the trials a minute of a sweep once the store is warm, which the first trial sees to.
 
-    Counted from the end of the first trial to the end of the last; pruned trials are not counted. Raises RunError if
-    the sweep ends early.
+    A trial that is ended early counts neither as one nor with its time. Raises RunError if the sweep ends early.
     """
-    plan = Plan(configurations()[kind], tuple(map(search.table_range, _VARIED)))
+    plan = Plan(configurations()[kind], tuple(map(plans.table_range, _VARIED)))
     name, count = f"bench-{kind.replace('_', '-')}", _TRIALS[kind] + 1
     launch_sweep.start(name, plan, Goal(count))
     deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -36,8 +38,17 @@ def measure(kind: str) -> float:
             launch_sweep.stop(name)
         time.sleep(_POLL_SECONDS)
     trials: list[Any] = search.open_study(name).get_trials(deepcopy=False)
-    ended = sorted(trial.datetime_complete for trial in trials if trial.datetime_complete)
-    whole = [trial for trial in trials if trial.state.name == "COMPLETE"]
+    ended = [trial for trial in trials if trial.datetime_complete]
     if len(ended) < count:
         raise RunError(f"The benchmark's sweep {name} ended after {len(ended)} of {count} trials, expected all.")
-    return 60 * (len(whole) - 1) / (ended[-1] - ended[0]).total_seconds()
+    return rate(ended)
+
+
+def rate(trials: Sequence[Any]) -> float:
+    """Return how many of `trials`, an ended sweep's, a minute brings: each is timed from the end of the one before."""
+    seconds = [
+        (trial.datetime_complete - before.datetime_complete).total_seconds()
+        for before, trial in itertools.pairwise(trials)
+        if trial.state.name == "COMPLETE"
+    ]
+    return 60 / statistics.fmean(seconds)

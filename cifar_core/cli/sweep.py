@@ -8,7 +8,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from cifar_core import search
+from cifar_core import plans, search
 from cifar_core.cli.commands import reply
 from cifar_core.cli.terminal import PROGRAM, duration, percent, table
 from cifar_core.config import KNOBS, preset
@@ -22,10 +22,10 @@ def start(arguments: Namespace) -> int:
 
     chosen = {name: getattr(arguments, name) for name in KNOBS}
     changes = {name: KNOBS[name].parse(text) for name, text in chosen.items() if text is not None}
-    ranges = tuple(map(search.parse_range, arguments.vary or DEFAULT_KNOBS))
-    plan = search.Plan(preset(arguments.preset, **changes), ranges, arguments.grid)
-    trials = len(plan.cells()) if plan.grid else arguments.trials or (search.MOST_TRIALS if arguments.minutes else 30)
-    goal = search.Goal(trials, arguments.minutes * 60 if arguments.minutes else None)
+    ranges = tuple(map(plans.parse_range, arguments.vary or DEFAULT_KNOBS))
+    plan = plans.Plan(preset(arguments.preset, **changes), ranges, arguments.grid)
+    trials = len(plan.cells()) if plan.grid else arguments.trials or (plans.MOST_TRIALS if arguments.minutes else 30)
+    goal = plans.Goal(trials, arguments.minutes * 60 if arguments.minutes else None)
     launch_sweep.start(arguments.name, plan, goal, arguments.workers, arguments.storage)
     return _answer(arguments, arguments.name, f"`{PROGRAM} sweep show {arguments.name}` tells how it goes.")
 
@@ -42,7 +42,7 @@ def list_sweeps(arguments: Namespace) -> int:
             item.state,
             f"{item.done}",
             percent(item.best.accuracy) if item.best else "-",
-            ", ".join(search.describe(item.plan)),
+            ", ".join(plans.describe(item.plan)),
         )
         for item in found
     ]
@@ -59,7 +59,7 @@ def show(arguments: Namespace) -> int:
     goal = found.goal
     until = f"{goal.seconds / 60:g} minutes of training" if goal.seconds else f"{goal.trials}"
     lines = [f"{found.name} is {found.state}: {found.done} of {until} trials, {duration(found.spent_seconds)}."]
-    lines += [f"  {KNOBS[knob].label}: {words}" for knob, words in search.describe(found.plan).items()]
+    lines += [f"  {KNOBS[knob].label}: {words}" for knob, words in plans.describe(found.plan).items()]
     if found.best:
         lines.append(f"Best: {percent(found.best.accuracy)} validation accuracy, run {found.best.run}, with")
         lines += [f"  {KNOBS[name].label} {KNOBS[name].say(value)}" for name, value in found.best.params.items()]

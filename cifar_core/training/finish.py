@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from cifar_core import latency, litert, machine, story
+from cifar_core import litert, machine, story
 from cifar_core.errors import RunError
 from cifar_core.evaluation import Predictions
 from cifar_core.neighbours import Index
 from cifar_core.runs import Run, write_json
-from cifar_core.training import checkpoint, model, sureness
+from cifar_core.training import checkpoint, model, results, sureness
 from cifar_core.training.checkpoint import Progress
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.journal import Journal
@@ -71,32 +71,8 @@ def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, j
         _write_head_answers(run, inputs, images, journal)
     test, test_scores = _classify(classifier, index, dataset.test_images, dataset.test_labels, journal, "test")
     sure = sureness.write_calibration(run, classifier, index, validation, validation_scores, test_scores)
-    np.savez_compressed(
-        run.path / "evaluation.npz",
-        validation_rows=rows,
-        validation_labels=validation.labels,
-        validation_probabilities=validation.probabilities,
-        test_labels=test.labels,
-        test_probabilities=test.probabilities,
-    )
-    latency.measure(run)
-    return {
-        "validation_accuracy": validation.accuracy,
-        "validation_loss": validation.loss,
-        "validation_images": len(validation.labels),
-        "test_accuracy": test.accuracy,
-        "test_loss": test.loss,
-        "test_images": len(test.labels),
-        "temperature": sure.temperature,
-        "best_phase": progress.best_phase,
-        "best_epoch": progress.best_epoch,
-        "parameters": network.count_params(),
-        "model_bytes": (run.path / "model.tflite").stat().st_size,
-        "litert_max_difference": difference,
-        "dataset": dataset.label,
-        "weights": inputs.weights.label,
-        "elapsed_seconds": journal.seconds,
-    }
+    figures = results.write(run, inputs, network, progress, journal, validation, test, sure)
+    return figures | {"litert_max_difference": difference}
 
 
 def _write_head_answers(run: Run, inputs: Inputs, images: np.ndarray, journal: Journal) -> None:

@@ -32,6 +32,7 @@ from cifar_core.training.callbacks import (
 from cifar_core.training.checkpoint import Checkpoint, Progress
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.journal import Journal
+from cifar_core.weights import Named
 
 VALIDATION_BATCH = 256
 _WEIGHT_DECAY = 0.004  # Keras's default for AdamW
@@ -67,10 +68,12 @@ Finish = Callable[[Run, Inputs, keras.Model, Progress, Journal], dict[str, Any]]
 class Manner:
     """How a run is trained: by default as one of its own; a trial of a sweep ends sooner and keeps less.
 
+    `build` makes the network after the seed is set.
     `is_hopeless(epoch, validation accuracy)` may end it after an epoch (counted from 1 over both phases). With
     `keeps_head` the checkpoint of the end of phase 1 stays beside that of phase 2.
     """
 
+    build: Callable[[TrainConfig, Named], keras.Model] = model.build
     finish: Finish = finish.finish
     is_hopeless: Callable[[int, float], bool] = lambda *_: False
     checkpoint_pause_seconds: float = 0.0
@@ -87,7 +90,7 @@ def train(
     manner = manner or Manner()
     config = inputs.config
     keras.utils.set_random_seed(config.seed)
-    network = model.build(config, inputs.weights.named)
+    network = manner.build(config, inputs.weights.named)
     best = saved.best if saved else model.named_weights(network)
     progress = saved.progress if saved else Progress("")
     if saved:

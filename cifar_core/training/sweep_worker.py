@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
 
     from cifar_core.training.fit import Manner
+    from cifar_core.training.reuse import Networks
 
 _LOOK_SECONDS = 0.5
 _MOST_WORKERS = 64
@@ -89,6 +90,7 @@ class Worker:
         gpu = os.environ.get("CIFAR_SWEEP_GPU", "0")
         self._slot = worker.SLOT if gpu == "0" else f"{worker.SLOT}-{int(gpu)}"
         self._journal: Journal | None = None
+        self._networks: Networks | None = None  # needs Keras, which is imported beside the first trial's preparations
 
     def work(self) -> None:
         """Train trials until nothing is left to do; returns early when asked to stop."""
@@ -137,7 +139,7 @@ class Worker:
             self._asking.release()
         self._journal = journal = Journal(run)
         journal.stop_signal = self.stopping.is_set()
-        state = worker.carry_out(run, journal, functools.partial(_manner, trial, self.plan.grid), self._slot)
+        state = worker.carry_out(run, journal, functools.partial(self._manner, trial, run.config), self._slot)
         if self.stopping.is_set() and state == "stopped":
             search.take_up_again(self.study, self.study.get_trials(deepcopy=False)[trial.number])
             raise Interrupted
@@ -171,10 +173,8 @@ class Worker:
 
     def _told(self, trial: Trial, run: Run) -> float:
         """Let the study know what the finished `run` is like; return its accuracy."""
-        import keras
         import optuna
 
-        keras.utils.clear_session()
         result = run.result
         for name in ("model_bytes", "latency_ms", "parameters", "best_phase", "best_epoch"):
             trial.set_user_attr(name, result[name])
@@ -183,6 +183,22 @@ class Worker:
         if result["pruned"]:
             raise optuna.TrialPruned
         return float(result["validation_accuracy"])
+
+    def _manner(self, trial: Trial, config: TrainConfig) -> Manner:
+        """Return how `trial` is trained: judged after each epoch but the last, and in a grid never."""
+        from cifar_core.training import fit, trial_finish
+        from cifar_core.training.reuse import Networks
+
+        self._networks = self._networks or Networks()
+        epochs = sum(phase.epochs for phase in fit.phases(config))
+
+        def is_hopeless(epoch: int, accuracy: float) -> bool:
+            trial.report(accuracy, epoch)
+            return not self.plan.grid and epoch < epochs and trial.should_prune()
+
+        return fit.Manner(
+            self._networks.build, trial_finish.finish, is_hopeless, _CHECKPOINT_PAUSE_SECONDS, keeps_head=False
+        )
 
     def _watch(self) -> None:
         """Look whether the study is asked to stop, for as long as the process lives."""
@@ -195,18 +211,6 @@ class Worker:
         self.stopping.set()
         if self._journal is not None:
             self._journal.stop_signal = True
-
-
-def _manner(trial: Trial, grid: bool) -> Manner:
-    """Return how a trial is trained: judged after each epoch but in a grid, and finished from stored features."""
-    from cifar_core.training import trial_finish
-    from cifar_core.training.fit import Manner
-
-    def is_hopeless(epoch: int, accuracy: float) -> bool:
-        trial.report(accuracy, epoch)
-        return not grid and trial.should_prune()
-
-    return Manner(trial_finish.finish, is_hopeless, _CHECKPOINT_PAUSE_SECONDS, keeps_head=False)
 
 
 if __name__ == "__main__":

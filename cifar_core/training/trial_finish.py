@@ -14,7 +14,7 @@ import numpy as np
 from cifar_core import calibration, latency, litert
 from cifar_core.evaluation import Predictions
 from cifar_core.runs import Run
-from cifar_core.training import model
+from cifar_core.training import model, results
 from cifar_core.training.checkpoint import Progress
 from cifar_core.training.finish import export_litert
 from cifar_core.training.inputs import Inputs
@@ -33,34 +33,10 @@ def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, j
     said = _said(inputs, network, classifier, progress.phase, journal)
     validation = Predictions(dataset.train_labels[rows], said[: len(rows)])
     test = Predictions(dataset.test_labels, said[len(rows) :])
-    np.savez(
-        run.path / "evaluation.npz",
-        validation_rows=rows,
-        validation_labels=validation.labels,
-        validation_probabilities=validation.probabilities,
-        test_labels=test.labels,
-        test_probabilities=test.probabilities,
-    )
     sure = calibration.fit(validation.probabilities, validation.labels)
     sure.save(run.path / calibration.FILE)
-    return {
-        "validation_accuracy": validation.accuracy,
-        "validation_loss": validation.loss,
-        "validation_images": len(validation.labels),
-        "test_accuracy": test.accuracy,
-        "test_loss": test.loss,
-        "test_images": len(test.labels),
-        "temperature": sure.temperature,
-        "best_phase": progress.best_phase,
-        "best_epoch": progress.best_epoch,
-        "parameters": network.count_params(),
-        "model_bytes": (run.path / "model.tflite").stat().st_size,
-        "latency_ms": latency.measure(run),
-        "dataset": dataset.label,
-        "weights": inputs.weights.label,
-        "pruned": progress.pruned,
-        "elapsed_seconds": journal.seconds,
-    }
+    figures = results.write(run, inputs, network, progress, journal, validation, test, sure)
+    return figures | {"pruned": progress.pruned, "latency_ms": latency.load(run)}
 
 
 def _said(inputs: Inputs, network: keras.Model, classifier: litert.Network, phase: str, journal: Journal) -> np.ndarray:
@@ -77,9 +53,13 @@ def _said(inputs: Inputs, network: keras.Model, classifier: litert.Network, phas
     validation.begin(0)
     known = validation.take(np.arange(len(rows)))
     part = model.part_after(network, model.first_trained_layer(inputs.config, phase))
-    features = np.concatenate([known, stored.astype(np.float32)])
-    journal.check_stop()
-    if phase == "head":  # four layers: tracing a graph for `predict` would take longer than they do
-        return keras.ops.convert_to_numpy(part(features, training=False))
-    said = part.predict(features, batch_size=_CHUNK, verbose=0)
-    return np.asarray(said, np.float32)
+    if phase != "head":
+        journal.check_stop()
+        said = part.predict(np.concatenate([known, stored.astype(np.float32)]), batch_size=_CHUNK, verbose=0)
+        return np.asarray(said, np.float32)
+    parts = []  # tracing a graph for `predict` would take longer than the head's four layers do
+    for features in (known, stored):
+        for start in range(0, len(features), _CHUNK):
+            chunk = features[start : start + _CHUNK].astype(np.float32)
+            parts.append(keras.ops.convert_to_numpy(part(chunk, training=False)))
+    return np.concatenate(parts)

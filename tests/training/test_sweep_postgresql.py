@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cifar_core import cli, findings, launch, launch_sweep, runs, search
+from cifar_core import cli, findings, launch, launch_sweep, plans, runs, search
 from cifar_core.config import TrainConfig
-from cifar_core.search import Goal, Plan
+from cifar_core.plans import Goal, Plan
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 
@@ -55,7 +55,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def plan(tiny_config: TrainConfig) -> Plan:
-    return Plan(replace(tiny_config, fine_tune_epochs=0), (search.parse_range("dropout=0:0.5"),))
+    return Plan(replace(tiny_config, fine_tune_epochs=0), (plans.parse_range("dropout=0:0.5"),))
 
 
 def test_a_sweep_is_kept_in_the_database_and_in_no_file(

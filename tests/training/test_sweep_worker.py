@@ -12,13 +12,13 @@ import optuna
 import psutil
 import pytest
 
-from cifar_core import data, evaluation, findings, launch, launch_sweep, runs, search, weights
+from cifar_core import data, evaluation, findings, launch, launch_sweep, plans, runs, search, weights
 from cifar_core.classifier import open_classifier
 from cifar_core.config import TrainConfig
 from cifar_core.errors import SweepError
 from cifar_core.findings import Findings
+from cifar_core.plans import Goal, Plan
 from cifar_core.runs import Run
-from cifar_core.search import Goal, Plan
 from cifar_core.training import sweep_worker, worker
 
 STOP_SECONDS = 4  # three are promised, one is for a busy machine
@@ -27,7 +27,7 @@ STOP_SECONDS = 4  # three are promised, one is for a busy machine
 @pytest.fixture
 def head_plan(tiny_config: TrainConfig) -> Plan:
     base = replace(tiny_config, fine_tune_epochs=0, head_learning_rate=1e-2)
-    return Plan(base, (search.parse_range("dropout=0,0.3"),))
+    return Plan(base, (plans.parse_range("dropout=0,0.3"),))
 
 
 @pytest.fixture
@@ -92,11 +92,12 @@ def test_trials_are_ordinary_finished_runs_in_one_process(
 def test_a_trial_learns_what_an_ordinary_run_learns(
     tiny_config: TrainConfig, sweep: Callable[..., Findings], train: Callable[[TrainConfig], Run]
 ) -> None:
-    found = sweep(Plan(tiny_config, (search.parse_range("dropout=0.2,0.4"),)), 2)
+    found = sweep(Plan(tiny_config, (plans.parse_range("dropout=0.2,0.4"),)), 2)
     last = run_of(found, 1)
     ordinary = train(last.config)
     assert epochs(last) == epochs(ordinary)
     assert last.result["validation_accuracy"] == pytest.approx(ordinary.result["validation_accuracy"], abs=0.011)
+    assert (last.path / "model.tflite").read_bytes() == (ordinary.path / "model.tflite").read_bytes()
     difference = np.abs(evaluation.load(last).test.probabilities - evaluation.load(ordinary).test.probabilities)
     assert difference.max() < 0.02
 
@@ -113,11 +114,20 @@ def test_a_hopeless_trial_ends_early_as_a_finished_run(
     assert run in runs.finished_runs()
 
 
+def test_a_trial_is_not_ended_early_when_it_is_at_its_end(
+    head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        optuna.trial.Trial, "should_prune", lambda trial: 2 in trial.study.trials[-1].intermediate_values
+    )
+    assert [trial.state for trial in sweep(head_plan, 1).trials] == ["finished"]
+
+
 def test_a_grid_trains_every_cell_once_and_prunes_none(
     head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda _: True)
-    plan = Plan(head_plan.base, (search.parse_range("dropout=0,0.3"),), grid=True)
+    plan = Plan(head_plan.base, (plans.parse_range("dropout=0,0.3"),), grid=True)
     found = sweep(plan, 2)
     assert [cell.mean is not None for cell in found.cells()] == [True, True]
     assert {trial.state for trial in found.trials} == {"finished"}
@@ -135,7 +145,7 @@ def test_a_sweep_of_failures_ends_and_says_why(
 def test_a_stopped_trial_goes_on_under_another_number_with_its_run(
     tiny_config: TrainConfig, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = Plan(replace(tiny_config, early_stopping_patience=100), (search.parse_range("dropout=0,0.3"),))
+    plan = Plan(replace(tiny_config, early_stopping_patience=100), (plans.parse_range("dropout=0,0.3"),))
     monkeypatch.setattr(sweep_worker, "_CHECKPOINT_PAUSE_SECONDS", 0.0)
     search.create("test", plan, Goal(1))
     report = optuna.trial.Trial.report
@@ -194,7 +204,7 @@ def test_two_workers_share_a_journal_and_one_takes_up_the_trial_of_the_other_tha
     tiny_config: TrainConfig, small_data: Path, no_worker_stays: None
 ) -> None:
     base = replace(tiny_config, fine_tune_epochs=8, early_stopping_patience=100)
-    launch_sweep.start("test", Plan(base, (search.parse_range("dropout=0:0.5"),)), Goal(4), workers=2)
+    launch_sweep.start("test", Plan(base, (plans.parse_range("dropout=0:0.5"),)), Goal(4), workers=2)
     assert launch_sweep.living_workers("test") == [0, 1]
 
     def training() -> list[Run]:
@@ -218,7 +228,7 @@ def test_a_sweep_stops_within_seconds_and_resumes(
     tiny_config: TrainConfig, small_data: Path, no_worker_stays: None
 ) -> None:
     base = replace(tiny_config, fine_tune_epochs=100, early_stopping_patience=100)
-    launch_sweep.start("test", Plan(base, (search.parse_range("dropout=0:0.5"),)), Goal(1))
+    launch_sweep.start("test", Plan(base, (plans.parse_range("dropout=0:0.5"),)), Goal(1))
     with pytest.raises(SweepError, match="is running"):
         launch_sweep.resume("test")
     wait_for(lambda: [run for run in runs.list_runs() if len(epochs(run)) > 3])
