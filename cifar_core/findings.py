@@ -78,7 +78,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Findings:
-    """A sweep as it stands; `trials` in order of number, without those that were taken up under another one."""
+    """A sweep as it stands; `trials` in order of number, without those that do not count (`search.passed_over`)."""
 
     name: str
     state: str
@@ -162,11 +162,11 @@ def find(name: str, storage: str | None = None) -> Findings:
 def of_study(study: Study, storage: str | None = None) -> Findings:
     """Return how `study`, an opened sweep, stands. Raises SweepError if it is damaged."""
     everything = study.get_trials(deepcopy=False)
-    again = {trial.user_attrs.get("retry_of") for trial in everything}
+    passed_over = search.passed_over(everything)
     name, workers = study.study_name, len(launch_sweep.living_workers(study.study_name))
     shared = bool(search.storage_url(storage))
     alone = not workers and not shared
-    trials = tuple(_trial(trial, alone) for trial in everything if trial.number not in again)
+    trials = tuple(_trial(trial, alone) for trial in everything if trial.number not in passed_over)
     return Findings(
         name, _state(study, trials, workers, shared), search.plan_of(study), search.goal_of(study), trials, workers
     )

@@ -74,6 +74,14 @@ def stop(name: str, storage: str | None = None) -> None:
         launch.wait_until(lambda: not living_workers(name), STOP_SECONDS)
 
 
+def delete(name: str, storage: str | None = None) -> None:
+    """Delete a sweep that nobody works on (see `search.delete`). Raises SweepError."""
+    trials = search.open_study(name, storage).get_trials(deepcopy=False) if search.storage_url(storage) else []
+    if living_workers(name) or any(trial.state.name == "RUNNING" for trial in trials):
+        raise SweepError(f"Sweep {name} is running; stop it before it is deleted.")
+    search.delete(name, storage)
+
+
 def living_workers(name: str) -> list[int]:
     """Return the numbers of this machine's workers on the sweep."""
     locks = sorted(search.folder(name).glob("worker-*.lock"))

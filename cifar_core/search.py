@@ -4,7 +4,8 @@
     sweep    = a study: its plan, how far it is to go, its trials
     storage  = one setting, CIFAR_SWEEP_STORAGE: empty for a journal file here, or a PostgreSQL URL for many machines
 
-    <runs>/sweeps/<name>/   journal.log (without a URL), worker-<n>.lock, worker-<n>.json and worker-<n>.log
+    <runs>/sweeps/<name>/   journal.log (without a URL), worker.log, worker-<n>.lock and worker-<n>.json
+    <runs>/sweeps/.deleted/ deleted ones, until another of the same name is deleted
 
 A study knows a trial's configuration and figures; `run` among its user attributes names the run. Optuna is
 imported where it is needed only, so that a page or a command that does not search starts fast.
@@ -16,6 +17,7 @@ import functools
 import itertools
 import os
 import re
+import shutil
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -29,7 +31,7 @@ from cifar_core.names import quoted
 from cifar_core.plans import MOST_TRIALS, Goal, Plan
 
 if TYPE_CHECKING:
-    from optuna import Study
+    from optuna import Study, Trial
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
@@ -37,7 +39,7 @@ NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 STORAGE_VARIABLE = "CIFAR_SWEEP_STORAGE"
 HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 20
 """How often a worker tells a database that its trial lives, and after what silence another takes the trial up."""
-_PLAN, _GOAL, _STOP = "plan", "goal", "stop"
+_PLAN, _GOAL, _STOP, _SURPLUS = "plan", "goal", "stop", "surplus"
 
 
 def storage_url(storage: str | None = None) -> str:
@@ -84,6 +86,17 @@ def stamp(name: str, storage: str | None = None) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
+def identity(name: str, storage: str | None = None) -> str:
+    """Return what tells a sweep from a later one of the same name; with a database that is its name alone."""
+    url = storage_url(storage)
+    try:
+        with (folder(name) / "journal.log").open("rb") as file:
+            first = file.readline(1_000)  # holds a random id
+    except OSError:
+        first = b""
+    return f"{url} {name}" if url else f"{folder(name).resolve()} {first!r}"
+
+
 def free_name(start: str, taken: Sequence[str]) -> str:
     """Return `start` with the first number that makes a name which is not `taken`."""
     return next(name for number in itertools.count(1) if (name := f"{start}-{number}") not in taken)
@@ -106,11 +119,51 @@ def create(name: str, plan: Plan, goal: Goal, storage: str | None = None) -> Non
             study.enqueue_trial({"seed": plan.base.seed, **cell})
 
 
+def delete(name: str, storage: str | None = None) -> None:
+    """Delete the sweep called `name`; its runs stay. Raises SweepError if there is none.
+
+    `restore` brings a journal back; what is in a database is gone for good.
+    """
+    if name not in names(storage):
+        raise _unknown(name)
+    with _reached():
+        if storage_url(storage):
+            _optuna().delete_study(study_name=name, storage=_storage(name, storage))
+            return
+        grave = _grave(name)
+        shutil.rmtree(grave, ignore_errors=True)  # one of the same name, deleted before
+        grave.parent.mkdir(exist_ok=True)
+        folder(name).rename(grave)
+
+
+def restore(name: str) -> None:
+    """Bring a deleted sweep back. Raises SweepError if it is not there, or another has its name now."""
+    if not (_grave(name) / "journal.log").exists():
+        raise SweepError(f"There is no deleted sweep {name}; those in a database are gone for good.")
+    if folder(name).exists():
+        raise SweepError(f"There is a sweep {name} again; delete it to bring the one before it back.")
+    with _reached():
+        _grave(name).rename(folder(name))
+
+
+def is_restorable(name: str) -> bool:
+    """Return whether the deleted sweep called `name` can be brought back."""
+    return (_grave(name) / "journal.log").exists() and not folder(name).exists()
+
+
+def _grave(name: str) -> Path:
+    return folder(name).parent / ".deleted" / name
+
+
+def _unknown(name: str) -> SweepError:
+    return SweepError(f"There is no sweep {name}; `python -m cifar_core sweep list` shows all.")
+
+
 def open_study(name: str, storage: str | None = None, seed: int | None = None) -> Study:
     """Return the study called `name`, its TPE sampler seeded with `seed`. Raises SweepError if there is none."""
     journal = folder(name) / "journal.log"
     if not storage_url(storage) and not journal.exists():
-        raise SweepError(f"There is no sweep {name}; `python -m cifar_core sweep list` shows all.")
+        raise _unknown(name)
     optuna = _optuna()
     with _reached():
         try:
@@ -121,7 +174,7 @@ def open_study(name: str, storage: str | None = None, seed: int | None = None) -
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
             )
         except KeyError:
-            raise SweepError(f"There is no sweep {name}; `python -m cifar_core sweep list` shows all.") from None
+            raise _unknown(name) from None
 
 
 def plan_of(study: Study) -> Plan:
@@ -176,10 +229,24 @@ def is_asked_to_stop(study: Study) -> bool:
         return bool(study.user_attrs.get(_STOP))
 
 
+def passed_over(trials: Sequence[FrozenTrial]) -> set[int]:
+    """Return the numbers of the trials that do not count: taken up again under another number, or one too many."""
+    again = {trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs}
+    return again | {trial.number for trial in trials if trial.user_attrs.get(_SURPLUS)}
+
+
 def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return those of `trials` that count: begun, and not taken up again under another number."""
-    again = {trial.user_attrs.get("retry_of") for trial in trials}
-    return [trial for trial in trials if trial.state.name != "WAITING" and trial.number not in again]
+    """Return those of `trials` that count and have begun."""
+    others = passed_over(trials)
+    return [trial for trial in trials if trial.state.name != "WAITING" and trial.number not in others]
+
+
+def check_wanted(study: Study, trial: Trial) -> None:
+    """Raise SweepError, and let `trial` not count, if workers of several machines began it beyond the goal."""
+    before = [other for other in counted(study.get_trials(deepcopy=False)) if other.number < trial.number]
+    if len(before) >= goal_of(study).trials:
+        trial.set_user_attr(_SURPLUS, True)
+        raise SweepError(f"Trial {trial.number + 1} is one more than wanted; another worker began the last one.")
 
 
 def is_done(study: Study) -> bool:

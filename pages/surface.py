@@ -30,6 +30,7 @@ _FIRST = {
 
 def show() -> None:
     """Draw the section."""
+    sweep_parts.undo_bar()
     known = sweep_parts.names(grid=True)
     with st.expander("New surface", expanded=not known, icon=":material/add:"):
         new_surface()

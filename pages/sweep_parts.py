@@ -50,14 +50,14 @@ def names(grid: bool) -> list[str]:
 
 
 @st.cache_data(max_entries=500, show_spinner=False)
-def _is_grid(name: str, place: str) -> bool:
+def _is_grid(name: str, identity: str) -> bool:
     return search.plan_of(search.open_study(name)).grid
 
 
 def is_grid(name: str) -> bool:
     """Return whether a sweep is a grid."""
     try:
-        return _is_grid(name, str(search.folder(name).resolve()) + search.storage_url())
+        return _is_grid(name, search.identity(name))
     except SweepError:
         return False
 
@@ -131,6 +131,32 @@ def act(action: Callable[..., None], *args: Any) -> None:
         st.session_state["sweep_error"] = str(error)
 
 
+def delete_button(found: Findings) -> None:
+    """Offer to delete a sweep that nobody works on."""
+    with st.popover("Delete", icon=":material/delete:", type="tertiary"):
+        undo = "It is gone for good" if search.storage_url() else "It can be brought back"
+        st.markdown(f"Delete **{ui.plain(found.name)}**? {undo}; the runs of its trials stay either way.")
+        st.button("Delete", icon=":material/delete:", key=f"delete_{found.name}", on_click=_delete, args=(found.name,))
+
+
+def _delete(name: str) -> None:
+    act(launch_sweep.delete, name)
+    if "sweep_error" not in st.session_state:
+        st.session_state["sweep_deleted"] = name
+        for key in ("sweep", "grid", "trial", "cell"):
+            st.query_params.pop(key, None)
+
+
+def undo_bar() -> None:
+    """Offer to undo the last deletion."""
+    name = st.session_state.get("sweep_deleted")
+    if name is None or not search.is_restorable(name):
+        return
+    with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_sweep_bar"):
+        st.markdown(f":material/delete: Deleted: {ui.plain(name)}")
+        st.button("Undo", icon=":material/undo:", key="undo_sweep", on_click=act, args=(search.restore, name))
+
+
 def problem() -> None:
     """Show what went wrong with the last button."""
     if "sweep_error" in st.session_state:
@@ -174,6 +200,8 @@ def status_line(found: Findings, more: Callable[[], None]) -> None:
                 args=(launch_sweep.resume, found.name),
             )
         more()
+        if not live:
+            delete_button(found)
     if found.state in findings.LIVE_STATES:
         st.progress(min(share, 1.0))
     problem()

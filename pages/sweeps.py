@@ -21,6 +21,7 @@ CHART: dict[str, Any] = {"config": {"displaylogo": False}}
 
 def show() -> None:
     """Draw the section."""
+    sweep_parts.undo_bar()
     known = sweep_parts.names(grid=False)
     with st.expander("New sweep", expanded=not known, icon=":material/add:"):
         new_sweep()
@@ -241,7 +242,7 @@ def _result(trial: Trial, found: Findings) -> str:
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _optuna_figures(name: str, ended: int, place: str, pairs: tuple[tuple[str, str], ...]) -> dict[Any, Any]:
+def _optuna_figures(name: str, ended: int, identity: str, pairs: tuple[tuple[str, str], ...]) -> dict[Any, Any]:
     """Return Optuna's figures, built once for each number of ended trials, for all people."""
     found = sweep_parts.found(name)
     drawn: dict[Any, Any] = {pair: sweep_charts.surface(found, *pair) for pair in pairs}
@@ -255,8 +256,7 @@ def figures_panel(name: str) -> None:
     if not found.ended:
         return
     pairs = [pair for pair in PAIRS if set(pair) <= set(knobs)]
-    place = str(search.folder(name).resolve())
-    drawn = _optuna_figures(name, len(found.ended), place, tuple(pairs))
+    drawn = _optuna_figures(name, len(found.ended), search.identity(name), tuple(pairs))
     if drawn["parallel"] is None:
         st.caption("Importances, lines and surfaces appear after three trials.")
     else:
@@ -267,15 +267,13 @@ def figures_panel(name: str) -> None:
         charts += [(f"slice_{knob}", sweep_charts.slices(found, knob)) for knob in knobs]
         for number, (key, figure) in enumerate(charts):
             columns[number % 2].plotly_chart(figure, key=f"sweep_{key}", **CHART)
-    surfaces(found, knobs, pairs, drawn, place)
+    surfaces(found, knobs, pairs, drawn)
     label = {cost: words for cost, (words, _) in findings.COSTS.items()}
     cost = ui.linked_choice("Accuracy against", "cost", label, "latency_ms")
     st.plotly_chart(sweep_charts.front(found, cost), key="sweep_front", **CHART)
 
 
-def surfaces(
-    found: Findings, knobs: list[str], pairs: list[tuple[str, str]], drawn: dict[Any, Any], place: str
-) -> None:
+def surfaces(found: Findings, knobs: list[str], pairs: list[tuple[str, str]], drawn: dict[Any, Any]) -> None:
     """Draw accuracy over pairs of knobs: the usual ones, and one that a person chooses."""
     if len(knobs) < 2 or drawn["parallel"] is None:
         return
@@ -298,6 +296,6 @@ def surfaces(
     if x == y:
         st.caption("Choose two different knobs to see their surface.")
         return
-    own = _optuna_figures(found.name, len(found.ended), place, ((x, y),))[(x, y)]
+    own = _optuna_figures(found.name, len(found.ended), search.identity(found.name), ((x, y),))[(x, y)]
     if own is not None:
         st.plotly_chart(own, key="sweep_surface_own", **CHART)

@@ -55,10 +55,30 @@ def test_a_sweep_is_started_shown_stopped_resumed_and_extended(
     assert "Dropout: 0 to 0.5" in shown
 
 
+def test_a_sweep_is_deleted_and_brought_back(taken_slot: None, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, *START, "--trials", "7")
+    assert "is running; stop it before it is deleted" in said(capsys, "sweep", "delete", "one")[2]
+    said(capsys, "sweep", "stop", "one")
+    trained = len(runs.list_runs())
+    code, out, _ = said(capsys, "sweep", "delete", "one")
+    assert (code, out) == (
+        0,
+        "Sweep one is deleted, its runs are not. `python -m cifar_core sweep restore one` brings it back.\n",
+    )
+    assert (search.names(), len(runs.list_runs())) == ([], trained)
+    assert said(capsys, "sweep", "show", "one")[0] == 2
+    back = json.loads(said(capsys, "sweep", "restore", "one", "--json")[1])
+    assert back == {"name": "one", "state": "stopped", "done": 0, "trials": 7}
+    assert "There is no deleted sweep one" in said(capsys, "sweep", "restore", "one")[2]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ("show", "none"),
+        ("delete", "none"),
+        ("delete", ".deleted"),
+        ("restore", "../one"),
         ("show", "../one"),
         ("stop", "none"),
         ("resume", "$(id)"),

@@ -229,3 +229,19 @@ def test_a_grid_of_ranges_or_with_too_many_cells_is_refused(tiny_config: TrainCo
 def test_a_knob_cannot_be_varied_twice(tiny_config: TrainConfig) -> None:
     with pytest.raises(SweepError, match="once"):
         Plan(tiny_config, (plans.table_range("dropout"), plans.table_range("dropout")))
+
+
+def test_a_deleted_sweep_comes_back_unless_its_name_is_taken(tiny_config: TrainConfig) -> None:
+    plan = Plan(tiny_config, (Range("dropout", 0.0, 0.5),))
+    search.create("one", plan, Goal(3))
+    first = search.identity("one")
+    search.delete("one")
+    assert search.is_restorable("one")
+    search.create("one", plan, Goal(4))
+    assert search.identity("one") != first
+    assert not search.is_restorable("one")
+    with pytest.raises(SweepError, match="There is a sweep one again"):
+        search.restore("one")
+    search.delete("one")
+    search.restore("one")
+    assert search.goal_of(search.open_study("one")).trials == 4

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+import streamlit as st
 from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
@@ -88,6 +89,12 @@ def texts(elements: object) -> str:
 
 def figures(app: AppTest) -> dict[str, dict]:
     return {chart.key: json.loads(chart.proto.spec) for chart in app.get("plotly_chart")}
+
+
+def link(app: AppTest) -> tuple[str, str] | None:
+    """Return label and query of the link to a trial's run."""
+    found = [element.proto for element in app.get("page_link") if element.proto.query_string.startswith("run=")]
+    return (found[0].label, found[0].query_string) if found else None
 
 
 def button(app: AppTest, key: str):
@@ -224,6 +231,55 @@ def test_continue_on_all_images_sets_the_knobs_of_train() -> None:
     assert app.session_state["knob_train_images"] == ALL_IMAGES
     assert app.session_state["knob_dropout"] == pytest.approx(0.1)
     assert app.session_state["knob_alpha"] == 0.35
+
+
+def test_the_best_trial_links_to_its_run_and_another_when_it_is_asked_for() -> None:
+    study = play("one", *FIVE, goal=5)
+    known = [trial.user_attrs["run"] for trial in study.trials]
+    assert link(open_explore(section="sweep", sweep="one")) == ("Open as a run", f"run={known[4]}")
+    assert link(open_explore(section="sweep", sweep="one", trial="2")) == ("Open as a run", f"run={known[1]}")
+
+
+def test_a_click_on_a_point_shows_its_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = play("one", *FIVE, goal=5)
+    app = open_explore(section="sweep", sweep="one")
+    drawn = figures(app)["sweep_history"]["data"]
+    points = next(trace for trace in drawn if trace.get("customdata"))
+    shown = dict(zip(points["customdata"], points["y"], strict=True))
+    clicked = next(number for number, accuracy in shown.items() if accuracy == pytest.approx(0.65))
+    chart = st.plotly_chart
+    selection = {"selection": {"points": [{"customdata": clicked}]}}
+    monkeypatch.setattr(st, "plotly_chart", lambda *a, **k: selection if k.get("on_select") else chart(*a, **k))
+    app = sound(app.run())
+    assert "Trial 2**, validation accuracy 65.0%" in texts(app.markdown)
+    assert app.query_params["trial"] == "2"
+    assert link(app)[1] == f"run={study.trials[1].user_attrs['run']}"
+
+
+def test_a_trial_whose_run_was_deleted_says_so() -> None:
+    study = play("one", *FIVE, goal=5)
+    runs.delete(runs.Run(study.trials[4].user_attrs["run"]))
+    app = open_explore(section="sweep", sweep="one")
+    assert link(app) is None
+    assert "Its run lies on another machine, or was deleted." in texts(app.caption)
+
+
+def test_a_sweep_is_deleted_and_the_deletion_undone() -> None:
+    play("one", *FIVE, goal=5)
+    app = open_explore(section="sweep", sweep="one", trial="2")
+    sound(button(app, "delete_one").click().run())
+    assert "There is no sweep yet" in texts(app.info)
+    assert "Deleted: one" in texts(app.markdown)
+    assert search.names() == []
+    sound(button(app, "undo_sweep").click().run())
+    assert "Trial 5**, validation accuracy 80.0%" in texts(app.markdown)
+    assert button(app, "undo_sweep") is None
+
+
+def test_a_running_sweep_cannot_be_deleted() -> None:
+    play("one", *FIVE)
+    with working("one"):
+        assert button(open_explore(section="sweep", sweep="one"), "delete_one") is None
 
 
 def test_a_damaged_journal_is_a_sentence_and_no_crash() -> None:

@@ -1,4 +1,4 @@
-"""The commands `sweep start|list|show|worker|stop|resume`: what the pages Sweep and Surface do."""
+"""The commands `sweep start|list|show|worker|stop|resume|delete|restore`: what the pages Sweep and Surface do."""
 
 from __future__ import annotations
 
@@ -118,6 +118,23 @@ def resume(arguments: Namespace) -> int:
     else:
         launch_sweep.resume(arguments.name, arguments.workers, arguments.storage)
     return _answer(arguments, arguments.name, f"`{PROGRAM} sweep show {arguments.name}` tells how it goes.")
+
+
+def delete(arguments: Namespace) -> int:
+    """Delete a sweep; its runs stay."""
+    from cifar_core import launch_sweep
+
+    name = arguments.name
+    launch_sweep.delete(name, arguments.storage)
+    more = f" `{PROGRAM} sweep restore {name}` brings it back." if search.is_restorable(name) else ""
+    reply(arguments, {"name": name, "state": "deleted"}, [f"Sweep {name} is deleted, its runs are not.{more}"])
+    return 0
+
+
+def restore(arguments: Namespace) -> int:
+    """Bring a deleted sweep back."""
+    search.restore(arguments.name)
+    return _answer(arguments, arguments.name)
 
 
 def _answer(arguments: Namespace, name: str, more: str = "") -> int:

@@ -11,7 +11,8 @@
     import ZIP                                             bundle ID
     bench [--quick] [--output FOLDER] [--readme FILE]
     learn [LESSON [--again | --stored]]
-    sweep start NAME [--vary KNOB[=RANGE] ...] | list | show NAME | worker --study NAME | stop NAME | resume NAME
+    sweep start NAME [--vary KNOB[=RANGE] ...] | list | worker --study NAME
+    sweep show | stop | resume | delete | restore NAME
 
 With --json the answer on standard output is JSON and nothing else. Exit code 0: done; 2: a person's mistake, one
 line each on standard error; 1: a bug; 130: Ctrl-C. This file has the words that are understood; what they do is
@@ -268,8 +269,10 @@ def _add_sweep(words: Any) -> None:
     resume.add_argument("--trials", type=int, metavar="N", help="extend it by so many trials")
     resume.add_argument("--minutes", type=float, metavar="M", help="extend it by so many minutes of training")
     resume.add_argument("--seeds", type=int, metavar="N", help="repeat a grid with so many more seeds")
+    _add(actions, "delete", sweep.delete, "Delete a sweep; its runs stay.")
+    _add(actions, "restore", sweep.restore, "Bring a deleted sweep back.")
     for name, action in actions.choices.items():
-        if name in ("start", "show", "stop", "resume"):
+        if name not in ("list", "worker"):
             action.add_argument("name", metavar="NAME", help="the sweep's name")
         if name in ("start", "resume"):
             action.add_argument("--workers", type=int, default=1, metavar="N", help="processes, one for each GPU")

@@ -131,6 +131,7 @@ class Worker:
     def _objective(self, trial: Trial) -> float:
         """Train one trial; return its best validation accuracy."""
         try:
+            search.check_wanted(self.study, trial)
             run = self._run_of(trial, self.plan.config(trial))
         except ConfigError as error:
             trial.set_user_attr("error", str(error))

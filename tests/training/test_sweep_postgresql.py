@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,37 @@ def test_a_sweep_is_kept_in_the_database_and_in_no_file(
     assert cli.main(["sweep", "show", "kept", "--storage", database]) == 0
     assert "secret" not in capsys.readouterr().out
     assert cli.main(["sweep", "show", "none", "--storage", database]) == 2
+
+
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")  # the test beats itself
+def test_a_trial_that_fell_silent_is_taken_up_again_and_one_whose_heart_beats_is_left(
+    database: str, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(search, "GRACE_SECONDS", 2)
+    search._database.cache_clear()
+    search.create("beats", plan, Goal(5), database)
+    study, storage = search.open_study("beats", database), search._storage("beats", database)
+    trials = [study.ask(), study.ask()]
+    for trial in trials:
+        plan.config(trial)
+        trial.set_user_attr("run", f"run-{trial.number}")
+        storage.record_heartbeat(trial._trial_id)
+    for _ in range(3):
+        time.sleep(1)
+        storage.record_heartbeat(trials[1]._trial_id)
+    search.fail_the_dead(study, database)
+    search._database.cache_clear()
+    found = study.get_trials()
+    assert [trial.state.name for trial in found] == ["FAIL", "RUNNING", "WAITING"]
+    assert (found[2].params, found[2].user_attrs) == (found[0].params, {"run": "run-0", "retry_of": 0})
+
+
+def test_a_sweep_in_the_database_is_deleted_for_good(database: str, plan: Plan) -> None:
+    search.create("gone", plan, Goal(3), database)
+    launch_sweep.delete("gone", database)
+    assert "gone" not in search.names(database)
+    assert not search.is_restorable("gone")
 
 
 @pytest.mark.slow

@@ -181,6 +181,24 @@ def test_a_run_that_was_deleted_meanwhile_is_trained_anew(head_plan: Plan, small
     assert run_of(found, 0).state == "finished"
 
 
+def test_a_trial_beyond_the_goal_is_not_trained_and_does_not_count(
+    head_plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two machines may both find that one trial is left: they share no lock."""
+    search.create("test", head_plan, Goal(1))
+    study = search.open_study("test")
+    other = study.ask()
+    head_plan.config(other)
+    study.tell(other, 0.5)
+    answers = iter([False])
+    is_done = search.is_done
+    monkeypatch.setattr(search, "is_done", lambda asked: next(answers, None) is None and is_done(asked))
+    assert sweep_worker.main("test") == 0
+    assert [trial.state.name for trial in search.open_study("test").trials] == ["COMPLETE", "FAIL"]
+    assert [trial.number for trial in findings.find("test").trials] == [0]
+    assert runs.list_runs() == []
+
+
 def test_a_worker_without_a_sweep_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert sweep_worker.main("none") == 2
     assert sweep_worker.main("../none") == 2
