@@ -75,12 +75,16 @@ def save(path: Path, progress: Progress, network: keras.Model, optimizer: Any, b
     arrays |= {f"optimizer/{i}": v.numpy() for i, v in enumerate(optimizer.variables)}
     arrays |= {f"best/{name}": value for name, value in best.items()}
     arrays["state"] = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    with temporary.open("wb") as file:
-        np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    temporary = path.with_name(f".{path.name}")  # of one name, so that killed workers leave one at most
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)  # a full disk then has room for the status that says so
+        raise
 
 
 def load(path: Path) -> Checkpoint | None:

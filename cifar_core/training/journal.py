@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ class Journal:
         self._seconds_before, self._start = seconds, time.monotonic()
         self.rows, self.probes = list(rows), list(probes)
         for path, kept in ((self._metrics, rows), (self._probes, probes)):
-            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            temporary = path.with_name(f".{path.name}")
             temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
             temporary.replace(path)
 

@@ -1,0 +1,114 @@
+"""What the tests that break things share, and the table of what they broke.
+
+pytest tests/faults -m "slow or not slow"              a sample of ten kills
+pytest tests/faults/test_kills.py -m slow --kills 60   as many as are asked for
+"""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kills import AIMS, wait_for
+from outcome import Outcome, assert_complete, outcome
+
+from cifar_core import generated, launch, runs
+from cifar_core.config import TrainConfig
+
+KILLS_A_RUN = 5
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=len(AIMS), help="how many SIGKILLs test_kills.py deals out")
+    parser.addoption("--kill-seed", type=int, default=1, help="decides their random moments")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "chain" in metafunc.fixturenames:
+        count = metafunc.config.getoption("--kills", len(AIMS))
+        aims = [AIMS[number % len(AIMS)] for number in range(count)]
+        chains = [sorted(aims[i : i + KILLS_A_RUN], key=AIMS.index) for i in range(0, count, KILLS_A_RUN)]
+        seed = metafunc.config.getoption("--kill-seed", 1)
+        seeded = [(chain, 1_000 * seed + number) for number, chain in enumerate(chains)]
+        metafunc.parametrize(("chain", "kill_seed"), seeded, ids=[str(seed) for _, seed in seeded])
+
+
+@pytest.fixture(autouse=True)
+def no_worker_stays(own_folders: None) -> Iterator[None]:
+    yield
+    for run in runs.list_runs():
+        launch.stop(run)
+
+
+@pytest.fixture(scope="session")
+def short_config() -> TrainConfig:
+    """A training with all stages: two phases of three epochs, two views, and a rate that is reduced."""
+    return TrainConfig(
+        dataset="generated",
+        train_images=1_000,
+        alpha=0.35,
+        image_size=32,
+        weights="random",
+        dense_units=16,
+        views=2,
+        head_epochs=3,
+        fine_tune_epochs=3,
+        reduce_patience=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def undisturbed(short_config: TrainConfig, drawn_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """What a training of `short_config` ends with that nobody disturbs."""
+    place = tmp_path_factory.mktemp("undisturbed")
+    shutil.copytree(drawn_images, place / "cache" / f"generated-{generated.VERSION}", copy_function=os.link)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CIFAR_RUNS_DIR", str(place / "runs"))
+        patch.setenv("CIFAR_CACHE_DIR", str(place / "cache"))
+        run = launch.start(short_config)
+        wait_for(lambda: run.state not in runs.LIVE_STATES, "the undisturbed run ends")
+        assert_complete(run)
+        return outcome(run)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print how many faults of each kind there were and what came of them."""
+    reports = [
+        report
+        for outcome_ in ("passed", "failed", "skipped")
+        for report in terminalreporter.stats.get(outcome_, [])
+        if "faults/" in getattr(report, "nodeid", "")
+    ]
+    if reports:
+        terminalreporter.section("faults")
+        _write_counts(terminalreporter, reports)
+        _write_kills(terminalreporter, [dict(report.user_properties).get("killed") for report in reports])
+
+
+def _write_counts(terminal: Any, reports: list[Any]) -> None:
+    counts = Counter((report.nodeid.split("::")[0].rpartition("/")[2], report.outcome) for report in reports)
+    terminal.line(f"{'':28}{'as it should be':>16}{'not':>6}{'skipped':>9}")
+    for name in sorted({name for name, _ in counts}):
+        passed, failed, skipped = (counts[name, outcome_] for outcome_ in ("passed", "failed", "skipped"))
+        terminal.line(f"{name:28}{passed:16}{failed:6}{skipped:9}")
+
+
+def _write_kills(terminal: Any, told: list[dict[str, Any] | None]) -> None:
+    chains = [each for each in told if each]
+    kills = [kill for each in chains for kill in each["kills"]]
+    if not kills:
+        return
+    met, lost = Counter(kill["met"] for kill in kills), Counter(kill["met"] for kill in kills if kill["state"] == "lost")
+    terminal.line(f"\n{'SIGKILL in':28}{'kills':>16}{'then lost':>15}")
+    for name in sorted(met, key=lambda name: AIMS.index(name) if name in AIMS else 0):
+        terminal.line(f"{name:28}{met[name]:16}{lost[name]:15}")
+    terminal.line(f"{'in all':28}{sum(met.values()):16}{sum(lost.values()):15}")
+    ends = {name: sum(each[name] for each in chains) for name in ("runs", "finished", "equal")}
+    terminal.line(
+        f"{ends['runs']} runs were killed {len(kills)} times and resumed each time: {ends['finished']} finished, "
+        f"{ends['equal']} with complete metrics and every weight of an undisturbed run. "
+        f"Seeds {', '.join(str(each['seed']) for each in chains)}."
+    )
