@@ -37,5 +37,7 @@ def measure(run: Run) -> float:
             run.path / FILE, {"latency_ms": found, "measured": time.time(), "cores": os.cpu_count(), "batch": 1}
         )
     except OSError as error:
-        raise RunError(f"Run {run.id} could not be timed: {error.strerror}; only a finished run can be.") from None
+        raise RunError(
+            f"Run {run.id} could not be timed: {error.strerror}; expected its model.tflite, and room for {FILE}."
+        ) from None
     return found

@@ -55,7 +55,10 @@ def resume(run: Run) -> None:
     if run.state not in runs.RESUMABLE_STATES:
         raise RunError(f"Run {run.id} is {run.state}; only a stopped, failed or lost run can be resumed.")
     run.config  # noqa: B018 - raises if the run is damaged beyond resuming
-    (run.path / "stop").unlink(missing_ok=True)
+    try:
+        (run.path / "stop").unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"Run {run.id} cannot go on ({error.strerror}); make {run.path} writable.") from None
     _spawn(run)
 
 
@@ -67,9 +70,12 @@ def stop(run: Run) -> None:
     """
     if run.state not in runs.LIVE_STATES:
         return
-    (run.path / "stop").touch()
+    try:
+        (run.path / "stop").touch()
+    except OSError:  # a disk that takes nothing any more
+        _end(run, psutil.Process.terminate)
     if not wait_until(lambda: not run.is_alive, STOP_SECONDS):
-        _kill(run)
+        _end(run, psutil.Process.kill)
         wait_until(lambda: not run.is_alive, STOP_SECONDS)
 
 
@@ -160,6 +166,7 @@ def keep_head(run: Run) -> Run:
     kept = runs.create(replace(run.config, fine_tune_epochs=0), "phase1")
     try:
         runs.write_json(kept.path / story.PARENT_FILE, {"id": run.id})
+        runs.write_json(kept.path / "environment.json", runs.read_json(run.path / "environment.json"))
         shutil.copyfile(run.path / story.HEAD_FILE, kept.path / "checkpoint.npz")
     except OSError as error:
         shutil.rmtree(kept.path, ignore_errors=True)
@@ -205,7 +212,12 @@ def queue_position(run: Run) -> int:
 def _spawn(run: Run) -> None:
     """Start the worker of `run` and wait until it holds the run's lock. Raises RunError if it ends before."""
     before = _stamp(run)
-    process = detached([WORKER, str(run.path.resolve())], run.path / "worker.log")
+    try:
+        process = detached([WORKER, str(run.path.resolve())], run.path / "worker.log")
+    except OSError as error:
+        raise RunError(
+            f"The worker of run {run.id} cannot be started ({error.strerror}); make {run.path} writable, with some room."
+        ) from None
     wait_until(lambda: _stamp(run) != before or process.poll() is not None, runs.START_SECONDS)
     if _stamp(run) == before:
         raise RunError(f"The worker of run {run.id} did not start; its last words are in {run.path / 'worker.log'}.")
@@ -245,13 +257,13 @@ def _stamp(run: Run) -> tuple[int, int] | None:
     return None
 
 
-def _kill(run: Run) -> None:
+def _end(run: Run, how: Callable[[psutil.Process], None]) -> None:
     """End the process that the status names, if it is still the very one that wrote it."""
     status = run.status
     with contextlib.suppress(psutil.Error, TypeError, ValueError):
         process = psutil.Process(int(status["pid"]))
         if abs(process.create_time() - float(status["pid_created"])) < 1 and WORKER in process.cmdline():
-            process.kill()
+            how(process)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:

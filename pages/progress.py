@@ -44,7 +44,7 @@ def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
     if state == "stopped":
         return "Stopped; resume it to go on from the last full epoch"
     if state == "lost":
-        return "Its process ended unexpectedly; resume it to go on from the last full epoch"
+        return "Its process ended unexpectedly, perhaps for lack of memory; resume it to go on from the last full epoch"
     if state in ("failed", "finished"):
         return f"{state.capitalize()} after {ui.seconds(last.get('elapsed_seconds', 0))}"
     words = STAGES.get(stage, stage)

@@ -342,7 +342,7 @@ def model_summary(run: Run) -> None:
     if path.exists():
         panel = st.expander("The model, layer by layer", key="summary_panel", on_change="rerun")
         if panel.open:
-            panel.code(path.read_text(encoding="utf-8"), language=None)
+            panel.code(path.read_text(encoding="utf-8", errors="replace"), language=None)
 
 
 ui.run_page(main)

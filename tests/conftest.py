@@ -1,5 +1,7 @@
 import os
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
@@ -28,6 +30,15 @@ def own_folders(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyt
         monkeypatch.setattr(weights, "BUNDLED", tmp_path / "bundled")
     if request.node.get_closest_marker("real_images") is None:
         monkeypatch.delenv("CIFAR10_DIR", raising=False)
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    """Take back what a worker in this process does to its signals."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ Needs no Keras, so the frozen part is computed while Keras is still being import
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from cifar_core import augment, data, store, weights
 from cifar_core.config import TrainConfig
-from cifar_core.errors import StoreError
+from cifar_core.errors import RunError, StoreError
 from cifar_core.training.trunk import Trunk, View, stored_layers, views
 
 
@@ -88,6 +88,19 @@ class Inputs:
         self._filled: dict[tuple[View, int], dict[str, store.Entry]] = {}
         self._layers = stored_layers(config)
         self.end_to_end_reason = self._make_room()
+
+    def check_unchanged(self, environment: dict[str, Any]) -> None:
+        """Raise RunError unless images and weights are those that a run's environment.json tells of, if it does.
+
+        A training that went on with others would mix features of two kinds.
+        """
+        for what, now in (("data", self.dataset), ("weights", self.weights)):
+            before = environment.get(what)
+            if isinstance(before, dict) and before.get("fingerprint") != now.fingerprint:
+                raise RunError(
+                    f"The run began with {before.get('label')} (fingerprint {before.get('fingerprint')}) and would go "
+                    f"on with {now.label} ({now.fingerprint}); put the former back and resume, or start it anew."
+                )
 
     def stored_layer(self, phase: str) -> str | None:
         """Return the layer from whose stored outputs `phase` is trained, None where it is trained end to end."""

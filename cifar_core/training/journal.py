@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,15 @@ class Journal:
         """Write status.json: `state`, and whatever else is known (`stage`, `message`, `error`, `result`)."""
         self._status |= {"state": state, "updated": time.time(), **more}
         write_json(self.run.path / "status.json", self._status)
+
+    def fail(self, error: BaseException, message: str) -> None:
+        """Write that the run failed of `error`; on a full disk into the room that the status before takes."""
+        try:
+            self.say("failed", error={"type": type(error).__name__, "message": message})
+        except OSError:
+            with suppress(OSError), (self.run.path / "status.json").open("r+", encoding="utf-8") as file:
+                json.dump(self._status, file)
+                file.truncate()
 
     def row(self, kind: str, **values: Any) -> None:
         """Append one row to the metrics file, whole and flushed."""

@@ -8,12 +8,14 @@ prepares the frozen features while Keras is being imported.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
 import sys
 import threading
 import time
+import traceback
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from filelock import FileLock, Timeout
 
 from cifar_core import costs, runs
-from cifar_core.errors import CifarError
+from cifar_core.errors import CifarError, TrainingError
 from cifar_core.runs import Run
 from cifar_core.training.journal import Journal, Stopped
 
@@ -36,6 +38,8 @@ SLOT = ".slot"
 """The one training slot of a runs directory: a lock."""
 _LOCK_SECONDS = 10  # a reader that looks whether the lock is held may hold it for an instant
 _POLL_SECONDS = 0.2
+_NO_MEMORY = ("failed to map segment", "annot allocate memory", "can't start new thread")
+"""What the system says where there is no memory to load a library into."""
 
 
 def main(folder: str) -> int:
@@ -68,26 +72,29 @@ def carry_out(run: Run, journal: Journal, manner: LateManner | None = None, slot
     "finished", "stopped", or "failed", with what a person can mend in its status. A bug is written there too and
     raised. The caller holds the run's lock.
     """
-    journal.say("queued", stage="queue")
     try:
+        journal.say("queued", stage="queue")
         with _training_slot(run, journal, slot):
             result = _train(run, journal, manner)
+        journal.say("finished", stage="done", result=result)
     except Stopped:
         journal.say("stopped")
         return "stopped"
     except (CifarError, OSError, MemoryError) as error:
-        journal.say("failed", error={"type": type(error).__name__, "message": _sentence(error)})
+        journal.fail(error, _sentence(run, error))
         return "failed"
     except BaseException as error:
-        journal.say("failed", error={"type": type(error).__name__, "message": str(error)[:2000]})
+        journal.fail(error, str(error)[:2000])
         raise
-    journal.say("finished", stage="done", result=result)
     return "finished"
 
 
-def _sentence(error: CifarError | OSError | MemoryError) -> str:
+def _sentence(run: Run, error: CifarError | OSError | MemoryError) -> str:
     if isinstance(error, OSError):
-        return f"{error.filename or 'A file'} could not be used: {error.strerror or error}; mend that and resume."
+        file = error.filename or f"a file of {run.path}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"The disk is full: {file} could not be written; make room there and resume."
+        return f"The worker could not use {file}: {error.strerror or error}; mend that and resume."
     if isinstance(error, MemoryError):
         return "The memory did not suffice; end other programs or choose a smaller batch, size or width, and resume."
     return str(error)
@@ -121,6 +128,8 @@ def _train(run: Run, journal: Journal, manner: LateManner | None) -> dict[str, A
     else:
         journal.restart([], [], 0.0)
     inputs = Inputs(run.config, journal)
+    if saved:
+        inputs.check_unchanged(runs.read_json(run.path / "environment.json"))
     journal.say("running", stage="features", note=inputs.end_to_end_reason)
     inputs.prepare()
     journal.say("running", stage="import")
@@ -144,10 +153,16 @@ class _Import(threading.Thread):
             self._error = error
 
     def result(self) -> Any:
-        """Wait for the module and return it; raises what the import raised."""
+        """Wait for the module and return it. Raises MemoryError, or TrainingError if it cannot be imported."""
         self.join()
         if self._error:
-            raise self._error
+            traceback.print_exception(self._error)  # for worker.log: it may be a bug as well
+            if isinstance(self._error, MemoryError) or any(sign in str(self._error) for sign in _NO_MEMORY):
+                raise MemoryError from self._error
+            raise TrainingError(
+                f"TensorFlow could not be imported ({type(self._error).__name__}: {str(self._error)[:200]}); "
+                "install the packages again, `pip install -r requirements.txt`, and resume. More is in worker.log."
+            ) from self._error
         return sys.modules[self._name]
 
 

@@ -17,6 +17,7 @@ from outcome import Outcome, assert_complete, outcome
 
 from cifar_core import generated, launch, runs
 from cifar_core.config import TrainConfig
+from cifar_core.runs import Run
 
 KILLS_A_RUN = 5
 
@@ -61,8 +62,8 @@ def short_config() -> TrainConfig:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(short_config: TrainConfig, drawn_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """What a training of `short_config` ends with that nobody disturbs."""
+def undisturbed_run(short_config: TrainConfig, drawn_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished training of `short_config` that nobody disturbed."""
     place = tmp_path_factory.mktemp("undisturbed")
     shutil.copytree(drawn_images, place / "cache" / f"generated-{generated.VERSION}", copy_function=os.link)
     with pytest.MonkeyPatch.context() as patch:
@@ -71,7 +72,15 @@ def undisturbed(short_config: TrainConfig, drawn_images: Path, tmp_path_factory:
         run = launch.start(short_config)
         wait_for(lambda: run.state not in runs.LIVE_STATES, "the undisturbed run ends")
         assert_complete(run)
-        return outcome(run)
+        return run.path
+
+
+@pytest.fixture(scope="session")
+def undisturbed(undisturbed_run: Path) -> Outcome:
+    """What it ended with."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CIFAR_RUNS_DIR", str(undisturbed_run.parent))
+        return outcome(Run(undisturbed_run.name))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -101,7 +110,10 @@ def _write_kills(terminal: Any, told: list[dict[str, Any] | None]) -> None:
     kills = [kill for each in chains for kill in each["kills"]]
     if not kills:
         return
-    met, lost = Counter(kill["met"] for kill in kills), Counter(kill["met"] for kill in kills if kill["state"] == "lost")
+    met, lost = (
+        Counter(kill["met"] for kill in kills),
+        Counter(kill["met"] for kill in kills if kill["state"] == "lost"),
+    )
     terminal.line(f"\n{'SIGKILL in':28}{'kills':>16}{'then lost':>15}")
     for name in sorted(met, key=lambda name: AIMS.index(name) if name in AIMS else 0):
         terminal.line(f"{name:28}{met[name]:16}{lost[name]:15}")

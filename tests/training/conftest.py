@@ -1,5 +1,4 @@
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,15 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings(KERAS_AND_NUMPY))
-
-
-@pytest.fixture(autouse=True)
-def own_signals() -> Iterator[None]:
-    """Take back what a worker in this process does to its signals."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+            item.add_marker(pytest.mark.usefixtures("own_signals"))
 
 
 @pytest.fixture

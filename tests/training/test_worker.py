@@ -141,15 +141,16 @@ def test_a_bug_is_recorded_and_seen(tiny_config: TrainConfig, small_data: Any, m
     assert failure(run) == {"type": "ZeroDivisionError", "message": "a bug"}
 
 
-def test_an_import_that_fails_is_recorded(
-    tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch
+def test_an_import_that_fails_is_a_sentence_with_what_to_do(
+    tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     imported = worker._Import
     monkeypatch.setattr(worker, "_Import", lambda name: imported("no_such_tensorflow"))
     run = create(tiny_config)
-    with pytest.raises(ModuleNotFoundError):
-        worker.main(str(run.path))
+    assert worker.main(str(run.path)) == 2
     assert "no_such_tensorflow" in failure(run)["message"]
+    assert "pip install -r requirements.txt" in failure(run)["message"]
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_a_failed_run_can_be_resumed_and_forgets_its_failure(

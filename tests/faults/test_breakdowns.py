@@ -1,0 +1,127 @@
+"""What a training needs goes away: memory, TensorFlow, images, stored features, its own folder.
+
+A loss that is no number, a MemoryError and missing weights are in tests/training/test_worker.py.
+"""
+
+import resource
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from filelock import FileLock
+from kills import kill, wait_for
+from outcome import Outcome, assert_complete, outcome
+
+from cifar_core import data, launch, runs
+from cifar_core.config import TrainConfig
+from cifar_core.runs import Run
+from cifar_core.training.worker import SLOT
+
+LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prlimit is Linux's")
+
+
+def ended(run: Run) -> Run:
+    wait_for(lambda: run.state not in runs.LIVE_STATES, f"{run.id} ends")
+    return run
+
+
+def in_stage(run: Run, stage: str) -> None:
+    wait_for(lambda: run.status.get("stage") == stage or run.state not in runs.LIVE_STATES, stage, pause=0.005)
+    assert run.state == "running", run.status
+
+
+def test_a_tensorflow_that_cannot_be_imported_is_a_sentence_with_what_to_do(
+    tiny_config: TrainConfig, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("tensorflow", "keras"):
+        (tmp_path / "broken" / name).mkdir(parents=True)
+        (tmp_path / "broken" / name / "__init__.py").write_text("raise ImportError('no such symbol: _ZN10tensorflow')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    run = ended(launch.start(tiny_config))
+    assert run.state == "failed"
+    message = run.status["error"]["message"]
+    assert "TensorFlow could not be imported (ImportError: no such symbol" in message
+    assert "pip install -r requirements.txt" in message
+    assert "Traceback" not in message
+    assert "Traceback" in (run.path / "worker.log").read_text()
+
+
+@LINUX
+@pytest.mark.parametrize("megabytes", [100, pytest.param(1_500, marks=pytest.mark.slow)])
+def test_a_worker_without_memory_fails_with_a_sentence_or_is_lost_and_goes_on_with_memory(
+    tiny_config: TrainConfig, small_data: Path, megabytes: int
+) -> None:
+    """TensorFlow ends its process where it gets no memory; the run must then be lost, not hang."""
+    runs.runs_dir().mkdir()
+    with FileLock(runs.runs_dir() / SLOT):
+        run = launch.start(tiny_config)
+        worker = psutil.Process(run.status["pid"])
+        most = worker.memory_info().vms + megabytes * 1_000_000
+        resource.prlimit(worker.pid, resource.RLIMIT_AS, (most, most))
+    assert ended(run).state in ("failed", "lost")
+    if run.state == "failed":
+        assert run.status["error"]["type"] == "MemoryError"
+        assert "end other programs or choose a smaller batch" in run.status["error"]["message"]
+    launch.resume(run)
+    wait_for(lambda: run.status.get("stage") == "head", "the resumed worker trains")
+
+
+@pytest.mark.slow
+def test_stored_features_that_vanish_or_are_cut_off_in_mid_run_cost_time_and_no_accuracy(
+    short_config: TrainConfig, small_data: Path, undisturbed: Outcome
+) -> None:
+    store = data.cache_dir() / "store"
+    run = launch.start(short_config)
+    in_stage(run, "head")
+    for rows in store.glob("*/rows"):
+        rows.write_bytes(rows.read_bytes()[:5_000])  # the worker's view of the rest is now beyond the end: SIGBUS
+    assert ended(run).state in ("lost", "failed")
+    launch.resume(run)
+    in_stage(run, "fine_tune")
+    shutil.rmtree(store)
+    if ended(run).state != "finished":
+        assert "start the run again" in run.status["error"]["message"]
+        launch.resume(run)
+    assert ended(run).state == "finished", run.status
+    assert_complete(run)
+    assert outcome(run).differences(undisturbed) == []
+
+
+@pytest.mark.slow
+def test_a_run_never_goes_on_with_other_images_than_it_began_with(
+    short_config: TrainConfig, small_data: Path, undisturbed: Outcome, tmp_path: Path
+) -> None:
+    run = launch.start(short_config)
+    wait_for(lambda: (run.path / "checkpoint.npz").exists(), "the first checkpoint")
+    kill(run)
+    small_data.rename(tmp_path / "away")
+    shutil.copytree(tmp_path / "away", small_data)
+    images = np.load(small_data / "0.npy")
+    np.save(small_data / "0.npy", images[:, ::-1])
+    arrays = tuple(np.load(small_data / f"{number}.npy") for number in range(4))
+    (small_data / "fingerprint").write_text(data._fingerprint(arrays))  # type: ignore[arg-type]
+    launch.resume(run)
+    assert ended(run).state == "failed"
+    assert "put the former back and resume" in run.status["error"]["message"]
+    shutil.rmtree(small_data)
+    (tmp_path / "away").rename(small_data)
+    launch.resume(run)
+    assert ended(run).state == "finished", run.status
+    assert outcome(run).differences(undisturbed) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["import", "fine_tune"])
+def test_a_worker_whose_folder_is_deleted_ends_and_leaves_nothing(
+    short_config: TrainConfig, small_data: Path, stage: str
+) -> None:
+    run = launch.start(short_config)
+    worker = psutil.Process(run.status["pid"])
+    in_stage(run, stage)
+    shutil.rmtree(run.path)
+    wait_for(lambda: not worker.is_running(), "the worker ends")
+    assert not run.path.exists()
+    assert runs.list_runs() == []

@@ -1,0 +1,183 @@
+"""A full disk and a read-only one at every write: a sentence, nothing half written taken for whole, and a way on."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from disks import Disk, small_disk
+from outcome import assert_complete
+
+from cifar_core import data, evaluation, labels, latency, launch, pins, robustness, runs, store, trash
+from cifar_core.config import TrainConfig
+from cifar_core.errors import RunError
+from cifar_core.export import exports
+from cifar_core.runs import Run
+from cifar_core.training import checkpoint, finish, worker
+from cifar_core.training.journal import Journal
+
+KERAS_AND_NUMPY = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+pytestmark = [pytest.mark.usefixtures("own_signals"), pytest.mark.filterwarnings(KERAS_AND_NUMPY)]
+
+
+@pytest.fixture
+def disk(own_folders: None) -> Iterator[Disk]:
+    """The disk that holds the runs."""
+    with small_disk(runs.runs_dir(), 40) as found:
+        yield found
+
+
+@pytest.fixture
+def cache_disk(small_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Disk]:
+    """The disk that holds the store."""
+    with small_disk(data.cache_dir() / "store", 40) as found:
+        yield found
+
+
+WRITES: dict[str, tuple[Any, str]] = {
+    "rows of the metrics": (Journal, "row"),
+    "a checkpoint": (checkpoint, "save"),
+    "the head's checkpoint": (finish, "keep_head"),
+    "the environment": (finish, "write_descriptions"),
+    "the Keras file": (finish.model, "uncompiled"),
+    "the LiteRT file": (finish, "export_litert"),
+    "the predictions": (finish, "_write_head_answers"),
+    "the calibration": (finish.sureness, "write_calibration"),
+    "the latency": (finish.latency, "measure"),
+    "the status": (Journal, "say"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room", [0, 300_000])
+def test_a_disk_that_fills_at_any_write_is_a_sentence_and_the_run_goes_on(
+    tiny_config: TrainConfig, small_data: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    run = runs.create(tiny_config)
+    for what, (place, name) in WRITES.items():
+        with monkeypatch.context() as patch:
+            _fill_before(patch, place, name, disk, room)
+            assert worker.main(str(run.path)) == 2, what
+        error = run.status["error"]["message"]
+        assert run.state == "failed", what
+        assert "No space left" in error or "The disk is full" in error, what
+        with pytest.raises(RunError, match="only a finished run"):
+            evaluation.load(run)
+        disk.clear()
+    assert worker.main(str(run.path)) == 0
+    assert run.state == "finished"
+    assert_complete(run)
+    assert not list(run.path.glob(".*"))
+
+
+def _fill_before(patch: pytest.MonkeyPatch, place: Any, name: str, disk: Disk, room: int) -> None:
+    really = getattr(place, name)
+
+    def fill_and_go_on(*arguments: Any, **more: Any) -> Any:
+        disk.fill(room)
+        return really(*arguments, **more)
+
+    patch.setattr(place, name, fill_and_go_on)
+
+
+@pytest.mark.slow
+def test_a_store_that_fills_while_features_are_computed_is_a_sentence_and_the_run_goes_on(
+    tiny_config: TrainConfig, cache_disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs.create(tiny_config)
+    for room in (0, 5_000, 300_000):
+        with monkeypatch.context() as patch:
+            _fill_before(patch, store.Entry, "write", cache_disk, room)
+            assert worker.main(str(run.path)) == 2
+        assert run.status["error"]["type"] == "StoreError"
+        assert "the disk is full; make room there" in run.status["error"]["message"]
+        cache_disk.clear()
+    assert worker.main(str(run.path)) == 0
+    assert_complete(run)
+
+
+@pytest.mark.parametrize("room", [0, 4_096, 8_192, 12_288])
+def test_a_start_on_a_full_disk_is_a_sentence_and_the_next_one_trains(
+    tiny_config: TrainConfig, disk: Disk, room: int
+) -> None:
+    disk.fill(room)
+    with pytest.raises(RunError, match=r"make room|did not start|some room"):
+        launch.start(tiny_config)
+    disk.clear()
+    run = launch.start(tiny_config)
+    assert run.state in runs.LIVE_STATES
+    disk.fill()
+    launch.stop(run)
+    assert not run.is_alive
+    assert run.state in ("stopped", "lost", "failed")
+    with pytest.raises(RunError, match=r"make room|did not start|some room"):
+        launch.resume(run)
+    disk.clear()
+    launch.resume(run)
+    assert run.state in runs.LIVE_STATES
+
+
+CHANGES: dict[str, Callable[[Run], object]] = {
+    "resume": launch.resume,
+    "rename": lambda run: labels.change(run, name="x"),
+    "pin": lambda run: pins.save(run, []),
+    "discard": trash.discard,
+    "delete": runs.delete,
+    "start": lambda run: launch.start(run.config),
+}
+FINISHED: dict[str, Callable[[Run], object]] = {
+    "export": lambda run: launch.export(run, "onnx"),
+    "robustness": launch.measure_robustness,
+    "stop the robustness": robustness.ask_to_stop,
+    "latency": latency.measure,
+    "rename": lambda run: labels.change(run, name="x"),
+    "discard": trash.discard,
+    "keep phase 1": launch.keep_head,
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_read_only_disk_is_a_sentence(tiny_config: TrainConfig, disk: Disk, what: str) -> None:
+    run = runs.create(tiny_config)
+    runs.write_json(run.path / "status.json", {"state": "stopped"})
+    with disk.read_only():
+        with pytest.raises(RunError, match=r"writable|cannot|could not"):
+            CHANGES[what](run)
+        assert run.state == "stopped"
+        assert run.config == tiny_config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_full", [True, False])
+def test_what_is_made_of_a_finished_run_fails_with_a_sentence(undisturbed_run: Path, disk: Disk, is_full: bool) -> None:
+    run = Run(undisturbed_run.name)
+    shutil.copytree(undisturbed_run, run.path)
+    for what, action in FINISHED.items():
+        with _unwritable(disk, is_full):
+            try:
+                action(run)
+            except RunError as error:
+                assert str(error).endswith("."), what
+            else:
+                said = {"export": exports.state(run, "onnx"), "robustness": robustness.state(run)}.get(what)
+                assert said is None or said["state"] == "failed", f"{what}: {said}"
+        assert run.state == "finished"
+        run = _back(run)
+
+
+@contextmanager
+def _unwritable(disk: Disk, is_full: bool) -> Iterator[None]:
+    if not is_full:
+        with disk.read_only():
+            yield
+    else:
+        disk.fill()
+        yield
+        disk.clear()
+
+
+def _back(run: Run) -> Run:
+    """A full disk has room for a move to the trash."""
+    return trash.restore(run.id) if run.id in trash.contents() else run
