@@ -216,7 +216,7 @@ def _spawn(run: Run) -> None:
         process = detached([WORKER, str(run.path.resolve())], run.path / "worker.log")
     except OSError as error:
         raise RunError(
-            f"The worker of run {run.id} cannot be started ({error.strerror}); make {run.path} writable, with some room."
+            f"The worker of run {run.id} cannot be started ({error.strerror}); mend its folder and resume."
         ) from None
     wait_until(lambda: _stamp(run) != before or process.poll() is not None, runs.START_SECONDS)
     if _stamp(run) == before:

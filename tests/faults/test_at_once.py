@@ -77,6 +77,7 @@ def test_two_browsers_that_press_start_get_a_training_and_a_place_in_the_queue(
     tiny_config: TrainConfig, small_data: Path
 ) -> None:
     settings = runs.create(tiny_config)
+    runs.write_json(settings.path / "status.json", {"state": "stopped"})  # else it would queue, too
     browsers = [AppTest.from_file(str(APP), default_timeout=60) for _ in range(2)]
     for browser in browsers:
         browser.query_params["settings"] = settings.id
@@ -85,8 +86,9 @@ def test_two_browsers_that_press_start_get_a_training_and_a_place_in_the_queue(
         browser.button(key="start").click().run()
         assert not browser.exception, browser.exception[0].message
     started = sorted(run.id for run in runs.list_runs() if run != settings)
-    assert [browser.query_params["run"][0] for browser in browsers] == started
-    assert [Run(id_).state for id_ in started] == ["running", "queued"]
+    assert [browser.query_params["run"] for browser in browsers] == started
+    wait_for(lambda: Run(started[0]).state == "running", "the first trains")
+    assert Run(started[1]).state == "queued"
     assert "In the queue, 1 before it" in " ".join(text.value for text in browsers[1].markdown)
 
 

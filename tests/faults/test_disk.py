@@ -103,7 +103,7 @@ def test_a_start_on_a_full_disk_is_a_sentence_and_the_next_one_trains(
     tiny_config: TrainConfig, disk: Disk, room: int
 ) -> None:
     disk.fill(room)
-    with pytest.raises(RunError, match=r"make room|did not start|some room"):
+    with pytest.raises(RunError, match=r"make room|did not start|mend its folder"):
         launch.start(tiny_config)
     disk.clear()
     run = launch.start(tiny_config)
@@ -112,7 +112,7 @@ def test_a_start_on_a_full_disk_is_a_sentence_and_the_next_one_trains(
     launch.stop(run)
     assert not run.is_alive
     assert run.state in ("stopped", "lost", "failed")
-    with pytest.raises(RunError, match=r"make room|did not start|some room"):
+    with pytest.raises(RunError, match=r"make room|did not start|mend its folder"):
         launch.resume(run)
     disk.clear()
     launch.resume(run)
