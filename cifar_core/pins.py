@@ -90,7 +90,8 @@ def save(run: Run, pins: Sequence[Pin]) -> None:
         np.savez(temporary, images=images, names=names)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise RunError(f"The pins could not be written: {error.strerror}; make room and try again.") from None
 
 
