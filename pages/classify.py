@@ -38,7 +38,7 @@ def main() -> None:
     if len(album) > 1:
         many(model, album, chosen)
     number = min(st.session_state.get("closer", 0), len(album) - 1)
-    st.fragment(closer.closer)(model, album[number], chosen)
+    ui.fragment(closer.closer)(model, album[number], chosen)
 
 
 def choose_model() -> Classifier | None:

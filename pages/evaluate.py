@@ -54,9 +54,9 @@ def main() -> None:
     if section == "overview":
         overview(found, split)
     elif section == "confusion":
-        st.fragment(confused.confusion)(found, split)
+        ui.fragment(confused.confusion)(found, split)
     elif section == "extremes":
-        st.fragment(confused.extremes)(found, split)
+        ui.fragment(confused.extremes)(found, split)
     elif section == "sure":
         sureness(found, split)
     elif section == "robust":

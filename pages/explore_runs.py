@@ -32,7 +32,7 @@ def show() -> None:
     chosen = _choice(found)
     chosen = _table(shown, chosen)
     if any(row.state in runs.LIVE_STATES for row in found):
-        st.fragment(_watch, run_every=_POLL_SECONDS)(_signature(found))
+        ui.fragment(_watch, run_every=_POLL_SECONDS)(_signature(found))
     _below(shown, chosen)
     if chosen:
         known = {row.run.id: row for row in found}

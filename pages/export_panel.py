@@ -26,7 +26,7 @@ def export_panel(run: Run) -> None:
     with panel:
         working = any(exports.state(run, name)["state"] == "working" for name in MODELS)
         st.session_state["exporting"] = working
-        st.fragment(_models, run_every=_POLL_SECONDS if working else None)(run)
+        ui.fragment(_models, run_every=_POLL_SECONDS if working else None)(run)
         st.caption(
             "Enlarging and scaling are inside every model file. Each is run on 200 test images when it is made: "
             "agreement is how often it names the class that the run named, time is that of one image on this machine."

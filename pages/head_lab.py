@@ -39,7 +39,7 @@ def show() -> None:
         return
     earlier = _tried(settings)
     st.session_state["lab_live"] = not _is_settled(found)
-    st.fragment(_panel, run_every=_POLL_SECONDS if st.session_state["lab_live"] else None)(settings, earlier)
+    ui.fragment(_panel, run_every=_POLL_SECONDS if st.session_state["lab_live"] else None)(settings, earlier)
 
 
 def _is_settled(found: Result | None) -> bool:

@@ -218,7 +218,7 @@ def run_here(name: str) -> None:
     st.session_state["learning"] = live
     with st.container(border=True):
         st.markdown("**Run it here and now**")
-        st.fragment(_run_here, run_every=POLL_SECONDS if live else None)(name)
+        ui.fragment(_run_here, run_every=POLL_SECONDS if live else None)(name)
 
 
 def is_live(name: str) -> bool:

@@ -39,7 +39,7 @@ def section(run: Run) -> None:
     chosen = [run, *(runs.Run(name) for name in (st.session_state["beside"] if others else []))]
     working = any(robustness.is_working(one) for one in chosen)
     st.session_state["robust_measuring"] = working
-    st.fragment(_measures, run_every=POLL_SECONDS if working else None)(chosen)
+    ui.fragment(_measures, run_every=POLL_SECONDS if working else None)(chosen)
 
 
 def title(run: Run) -> str:

@@ -17,7 +17,7 @@ SOURCES = {"data": "a training image", "drawing": "a drawing", "own": "your own 
 
 def panel(key: str, run_id: str | None = None, expanded: bool = False) -> None:
     """Draw the strip in a panel, once that is open; the finished run `run_id` answers, else the best finished one."""
-    st.fragment(_panel)(key, run_id, expanded)
+    ui.fragment(_panel)(key, run_id, expanded)
 
 
 def _panel(key: str, run_id: str | None, expanded: bool) -> None:

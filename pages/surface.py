@@ -45,7 +45,7 @@ def show() -> None:
         return
     live = sweep_parts.found(name).state in findings.LIVE_STATES
     st.session_state["grid_live"] = (name, live)
-    st.fragment(panel, run_every=sweep_parts.POLL_SECONDS if live else None)(name)
+    ui.fragment(panel, run_every=sweep_parts.POLL_SECONDS if live else None)(name)
 
 
 def new_surface() -> None:

@@ -38,9 +38,9 @@ def show() -> None:
     live = found.state in findings.LIVE_STATES
     st.session_state["sweep_live"] = (name, live)
     every = sweep_parts.POLL_SECONDS if live else None
-    st.fragment(progress_panel, run_every=every)(name)
+    ui.fragment(progress_panel, run_every=every)(name)
     trial_panel(found)
-    st.fragment(figures_panel, run_every=every)(name)
+    ui.fragment(figures_panel, run_every=every)(name)
 
 
 def new_sweep() -> None:

@@ -36,7 +36,7 @@ def main() -> None:
         live = run.state in LIVE_STATES
         st.session_state["live"] = live
         export_panel.imported_notice(run)
-        st.fragment(run_panel, run_every=POLL_SECONDS if live else None)(run)
+        ui.fragment(run_panel, run_every=POLL_SECONDS if live else None)(run)
         model_summary(run)
         if run.state == "finished":
             export_panel.export_panel(run)
@@ -76,7 +76,7 @@ def start_button(config: TrainConfig | None) -> costs.Estimate | None:
         key="start",
     )
     if config is not None and estimate is not None:
-        st.fragment(price, run_every=POLL_SECONDS if costs.is_measuring() else None)(config, estimate)
+        ui.fragment(price, run_every=POLL_SECONDS if costs.is_measuring() else None)(config, estimate)
     for problem in (reason, st.session_state.pop("start_error", "")):
         if problem:
             st.error(ui.plain(problem))

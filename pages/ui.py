@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import runpy
 from collections.abc import Callable, Collection, Mapping
@@ -50,6 +51,22 @@ def run_page(main: Callable[[], None]) -> None:
         main()
     except CifarError as error:
         problem(error)
+
+
+def fragment(draw: Callable[..., None], run_every: float | None = None) -> Callable[..., None]:
+    """Return `draw` as a fragment of the page; what is a person's to mend becomes a sentence in its place.
+
+    Streamlit shows what a fragment raises by itself, so `run_page` never hears of it.
+    """
+
+    @functools.wraps(draw)  # by its name the fragment is known
+    def guarded(*arguments: Any) -> None:
+        try:
+            draw(*arguments)
+        except CifarError as error:
+            problem(error)
+
+    return st.fragment(guarded, run_every=run_every)
 
 
 def style() -> None:
@@ -242,7 +259,7 @@ def dataset_notice(status: dict[str, Any], uses_generated: bool, what: str = "ev
         )
         if missing:
             running = status["download"]["running"]
-            st.fragment(_download, run_every=1.0 if running else None)()
+            fragment(_download, run_every=1.0 if running else None)()
 
 
 def _download() -> None:

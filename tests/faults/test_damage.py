@@ -1,34 +1,45 @@
 """Every file of a finished run truncated, emptied, overwritten: pages and commands answer, and with no wrong number."""
 
+import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import generated, runs, weights
+from cifar_core import cli, generated, runs, weights
 from cifar_core.runs import Run
 
 APP = Path(__file__).resolve().parent.parent.parent / "app.py"
-FILES = (
-    "config.json",
-    "status.json",
-    "metrics.jsonl",
-    "checkpoint.npz",
-    "head.npz",
-    "best.keras",
-    "model.tflite",
-    "evaluation.npz",
-    "phases.npz",
-    "calibration.json",
-    "neighbours.npz",
-    "environment.json",
-    "latency.json",
-    "summary.txt",
-    "robustness.json",
-)
+PAGES = {
+    "pages/train.py": (
+        "config.json",
+        "status.json",
+        "metrics.jsonl",
+        "checkpoint.npz",
+        "best.keras",
+        "model.tflite",
+        "calibration.json",
+        "neighbours.npz",
+        "environment.json",
+        "summary.txt",
+    ),
+    "pages/evaluate.py": (
+        "config.json",
+        "status.json",
+        "metrics.jsonl",
+        "evaluation.npz",
+        "phases.npz",
+        "head.npz",
+        "calibration.json",
+    ),
+    "pages/classify.py": ("config.json", "status.json", "model.tflite", "calibration.json", "neighbours.npz"),
+}
+"""The pages that show one run, and the files that they read of it."""
+PANELS = ("summary_panel", "export_panel", "strip_panel", "plan_panel")
 Damage = Callable[[bytes, random.Random], bytes]
 DAMAGES: dict[str, Damage] = {
     "truncated": lambda content, chance: content[: chance.randrange(1, max(len(content), 2))],
@@ -70,16 +81,35 @@ def small_set(own_folders: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "_host_answers", lambda: False)
 
 
-def damaged_copies(intact: Run, names: tuple[str, ...] = FILES) -> Iterator[tuple[str, Run]]:
-    """A copy of `intact` for each file and damage."""
+def damaged_copies(intact: Run) -> Iterator[tuple[str, str, Run]]:
+    """A copy of `intact` for each file and damage: the file's name, what was done to it, the run."""
     chance = random.Random(7)
-    for name in names:
-        if not (intact.path / name).exists():
-            continue
+    for name in sorted({name for names in PAGES.values() for name in names}):
         for what, damage in DAMAGES.items():
             run = copy_of(intact)
             (run.path / name).write_bytes(damage((run.path / name).read_bytes(), chance))
-            yield f"{name} {what}", run
+            yield name, what, run
+
+
+def odd_copies(intact: Run) -> Iterator[tuple[str, str, Run]]:
+    """A copy of `intact` for each file of figures and each odd value, which every figure in it then has."""
+    for what, value in NUMBERS.items():
+        for name in ("status.json", "calibration.json", "latency.json", "metrics.jsonl"):
+            run = copy_of(intact)
+            lines = (
+                (run.path / name).read_text().splitlines() if name.endswith("l") else [(run.path / name).read_text()]
+            )
+            odd = [json.dumps(_with_odd_numbers(json.loads(line), value)) for line in lines]
+            (run.path / name).write_text("\n".join([*odd, ""]))
+            yield name, what, run
+
+
+def _with_odd_numbers(found: Any, value: object) -> Any:
+    if isinstance(found, dict):
+        return {key: _with_odd_numbers(item, value) for key, item in found.items()}
+    if isinstance(found, list):
+        return [_with_odd_numbers(item, value) for item in found]
+    return value if isinstance(found, int | float) else found
 
 
 def copy_of(intact: Run) -> Run:
@@ -96,23 +126,38 @@ def numbers_of(app: AppTest) -> set[tuple[str, str]]:
 
 
 @pytest.mark.slow
-def test_no_damaged_file_takes_a_page_with_it_or_shows_a_wrong_number(intact: Run) -> None:
+@pytest.mark.parametrize("page", PAGES)
+def test_no_damaged_file_takes_a_page_with_it_or_shows_a_wrong_number(intact: Run, page: str) -> None:
     app = AppTest.from_file(str(APP), default_timeout=60).run()
-    wrong = []
-    copies = dict(damaged_copies(intact))
-    for page in ("pages/train.py", "pages/evaluate.py", "pages/classify.py"):
-        app.switch_page(page)
-        app.query_params["run"] = intact.id
-        true = numbers_of(app.run())
-        assert not app.exception, app.exception[0].message
-        for what, run in copies.items():
+    app.switch_page(page)
+    for panel in PANELS:
+        app.session_state[panel] = True  # as a click on it does
+    app.query_params["run"] = intact.id
+    true, wrong = numbers_of(app.run()), []
+    assert not app.exception, app.exception[0].message
+    for name, what, run in [*damaged_copies(intact), *odd_copies(intact)]:
+        if name in PAGES[page]:
             app.query_params["run"] = run.id
             app.run()
             if app.exception:
-                wrong.append(f"{page}: {what}: {app.exception[0].message}")
+                wrong.append(f"{name} {what}: {app.exception[0].stack_trace[-3:]}")
             elif strange := numbers_of(app) - true:
-                wrong.append(f"{page}: {what}: {strange} are not among {true}")
-    app.switch_page("pages/explore.py").run()
-    if app.exception:
-        wrong.append(f"explore: {app.exception[0].message}")
+                wrong.append(f"{name} {what}: {strange} are not among {true}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.slow
+def test_damaged_runs_are_listed_compared_and_shown_by_the_commands(
+    intact: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies = [run.id for _, _, run in [*damaged_copies(intact), *odd_copies(intact)]]
+    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    app.switch_page("pages/explore.py")
+    app.run()
+    assert not app.exception, app.exception[0].stack_trace[-3:]
+    commands = [["runs", "list", "--json"], ["runs", "compare", intact.id, *copies[:20]]]
+    commands += [[*command, id_] for id_ in copies for command in (["runs", "show"], ["evaluate"])]
+    for command in commands:
+        assert cli.main(command) in (0, 2), command
+        said = capsys.readouterr()
+        assert "Traceback" not in said.out + said.err, command

@@ -1,0 +1,151 @@
+"""Signals to the worker, to the server, to both; the terminal closed; the server restarted."""
+
+import json
+import re
+import shutil
+import signal
+import socket
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from kills import kill, wait_for
+from outcome import Outcome, assert_complete, outcome
+from terminals import Terminal, terminal
+
+from cifar_core import findings, launch, launch_sweep, runs, search
+from cifar_core.config import TrainConfig
+from cifar_core.runs import Run
+from cifar_core.search import Goal, Plan
+
+ENDS = ("SIGTERM", "SIGINT", "closed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+START_THREE = """
+import json, sys, time
+from cifar_core import launch
+from cifar_core.config import TrainConfig
+config = TrainConfig.from_dict(json.loads(sys.argv[1]))
+for _ in range(3):
+    launch.start(config)
+time.sleep(600)
+"""
+"""What a server does when somebody presses start three times."""
+
+
+@contextmanager
+def app_in_terminal(port: int) -> Iterator[Terminal]:
+    """The app, started in a terminal as the README says, once it answers."""
+    with terminal("-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless=true") as server:
+        wait_for(lambda: answers(port), "the server answers")
+        yield server
+
+
+def answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def signalled(run: Run, stage: str, number: signal.Signals) -> None:
+    """Send a signal to the worker of `run` once it is in `stage`, and wait until it has ended."""
+    wait_for(lambda: run.status.get("stage") == stage, stage, pause=0.005)
+    psutil.Process(run.status["pid"]).send_signal(number)
+    wait_for(lambda: run.state not in runs.LIVE_STATES, "the signal is obeyed")
+
+
+@pytest.mark.slow
+def test_a_worker_told_to_end_in_any_stage_is_stopped_and_ends_as_an_undisturbed_one(
+    short_config: TrainConfig, small_data: Path, undisturbed: Outcome
+) -> None:
+    run = launch.start(short_config)
+    for stage, number in (("import", signal.SIGTERM), ("head", signal.SIGINT), ("fine_tune", signal.SIGTERM)):
+        signalled(run, stage, number)
+        assert run.state == "stopped"
+        launch.resume(run)
+    signalled(run, "export", signal.SIGINT)
+    if run.state != "finished":
+        assert run.state == "stopped"
+        launch.resume(run)
+        wait_for(lambda: run.state not in runs.LIVE_STATES, "the run ends")
+    assert run.state == "finished", run.status
+    assert_complete(run)
+    assert outcome(run).differences(undisturbed) == []
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_queue_of_three_outlives_the_server_and_its_terminal(
+    tiny_config: TrainConfig, small_data: Path, how: str
+) -> None:
+    with terminal("-c", START_THREE, json.dumps(tiny_config.to_dict())) as server:
+        wait_for(lambda: len(runs.list_runs()) == 3 and runs.list_runs()[0].is_alive, "three runs are started")
+        server.end(how)
+    waiting = runs.list_runs()[::-1]
+    while waiting:
+        wait_for(lambda: waiting[0].state == "running", f"{waiting[0].id} trains")
+        assert [run.state for run in waiting[1:]] == ["queued"] * (len(waiting) - 1)
+        kill(waiting.pop(0))
+
+
+def test_server_and_worker_told_to_end_at_once_leave_a_stopped_run(tiny_config: TrainConfig, small_data: Path) -> None:
+    with terminal("-c", START_THREE, json.dumps(tiny_config.to_dict())) as server:
+        wait_for(lambda: len(runs.list_runs()) == 3 and runs.list_runs()[0].is_alive, "three runs are started")
+        wait_for(lambda: runs.list_runs()[-1].state == "running", "the first trains")
+        for run in runs.list_runs():
+            psutil.Process(run.status["pid"]).terminate()
+        server.end("SIGTERM")
+    wait_for(lambda: {run.state for run in runs.list_runs()} == {"stopped"}, "all have stopped")
+
+
+@pytest.mark.slow
+def test_a_sweep_outlives_the_server_that_began_it(tiny_config: TrainConfig, small_data: Path) -> None:
+    base = replace(tiny_config, fine_tune_epochs=0)
+    search.create("kept", Plan(base, (search.parse_range("dropout=0,0.3"),)), Goal(3))
+    code = "import time; from cifar_core import launch_sweep; launch_sweep.work('kept'); time.sleep(600)"
+    try:
+        with terminal("-c", code) as server:
+            wait_for(lambda: any(run.state == "running" for run in runs.list_runs()), "a trial is trained")
+            server.end("closed")
+        assert launch_sweep.living_workers("kept")
+        wait_for(lambda: not launch_sweep.living_workers("kept"), "the sweep ends")
+        assert [trial.state for trial in findings.find("kept").trials] == ["finished"] * 3
+    finally:
+        launch_sweep.stop("kept")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_a_training_started_by_a_click_goes_on_when_the_servers_terminal_is_closed_and_the_next_server_shows_it(
+    short_config: TrainConfig, small_data: Path
+) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    settings = runs.create(replace(short_config, fine_tune_epochs=100, early_stopping_patience=100))
+    runs.write_json(settings.path / "status.json", {"state": "stopped"})  # else it would queue, too
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with playwright.sync_playwright() as chromium:
+        browser = chromium.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=120_000)
+        page = browser.new_page()
+        page.set_default_timeout(120_000)
+        with app_in_terminal(port) as server:
+            page.goto(f"http://localhost:{port}/?settings={settings.id}")
+            page.get_by_role("button", name="Start training", exact=True).click()
+            wait_for(lambda: len(runs.list_runs()) == 2, "the click starts a run")
+            run = runs.list_runs()[0]
+            wait_for(lambda: run.status.get("stage") == "fine_tune", "it trains")
+            server.end("closed")
+        rows = len(run.metrics())
+        wait_for(lambda: len(run.metrics()) > rows, "it goes on")
+        with app_in_terminal(port):
+            page.goto(f"http://localhost:{port}/?run={run.id}")
+            playwright.expect(page.get_by_text(re.compile("Phase 2")).first).to_be_visible(timeout=120_000)
+            page.get_by_role("button", name="Stop", exact=True).click()
+            wait_for(lambda: run.state == "stopped", "the new server stops it", 30)
+        browser.close()
