@@ -146,10 +146,13 @@ def load(path: Path) -> Calibration | None:
         temperature = float(found["temperature"])
         if not _LOWEST * 0.99 <= temperature <= _HIGHEST * 1.01:
             raise ValueError(f"temperature {temperature}")
+        numbers = (before, after, loss_before, loss_after, *((unlike.threshold, unlike.kept) if unlike else ()))
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError(f"among {numbers} is one that is not finite")
         return Calibration(
             temperature, int(found["images"]), (before, after), (loss_before, loss_after), unlike or None
         )
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise RunError(
             f"{path} is damaged ({type(error).__name__}: {str(error)[:100]}), expected a run's calibration; "
             "delete the file to do without it, or train the run anew."

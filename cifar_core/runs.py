@@ -48,6 +48,8 @@ START_SECONDS = 20.0
 """How long a new worker may take to show that it lives (Python's own start; TensorFlow comes later)."""
 _LIMIT_BYTES = 64 * 1024 * 1024
 """A JSON or metrics file larger than this is not ours and is not read."""
+_LARGEST = 1e12
+"""No figure of a run is larger: bytes of a model, losses, seconds, images."""
 
 
 def runs_dir() -> Path:
@@ -138,9 +140,11 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any]:
-        """The figures of a finished run, else an empty dictionary."""
+        """The figures of a finished run, else an empty dictionary; what no run can have is left out."""
         result = self.status.get("result")
-        return result if isinstance(result, dict) else {}
+        if not isinstance(result, dict):
+            return {}
+        return {name: value for name, value in result.items() if _is_possible(name, value)}
 
     @property
     def is_alive(self) -> bool:
@@ -159,6 +163,13 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.jsonl in order; a torn or damaged line is left out."""
         return read_rows(self.path / "metrics.jsonl", 0)[0]
+
+
+def _is_possible(name: str, value: Any) -> bool:
+    """Return whether a finished run can have the figure `value`: words, or a number from 0 on, a share up to 1."""
+    if isinstance(value, str | bool):
+        return True
+    return isinstance(value, int | float) and 0 <= value <= (1 if name.endswith("accuracy") else _LARGEST)
 
 
 def read_rows(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -39,9 +38,9 @@ def terminal(*arguments: str) -> Iterator[Terminal]:
         pytest.skip("terminals are opened by setsid, which is Linux's")
     screen, own = os.openpty()
     command = ["setsid", "--ctty", sys.executable, *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=own, stdout=own, stderr=own)
+    silent = subprocess.DEVNULL  # a terminal that nobody reads is full one day
+    process = subprocess.Popen(command, cwd=ROOT, stdin=own, stdout=silent, stderr=silent)
     os.close(own)
-    threading.Thread(target=_read, args=(screen,), daemon=True).start()
     try:
         yield Terminal(process, screen)
     finally:
@@ -50,10 +49,3 @@ def terminal(*arguments: str) -> Iterator[Terminal]:
         process.wait(30)
         with suppress(OSError):
             os.close(screen)
-
-
-def _read(screen: int) -> None:
-    """Take what is written to the terminal, so that nobody waits for room in it."""
-    with suppress(OSError):
-        while os.read(screen, 4_096):
-            pass
