@@ -1,5 +1,6 @@
 """A full disk and a read-only one at every write: a sentence, nothing half written taken for whole, and a way on."""
 
+import pkgutil
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,13 +13,12 @@ from disks import Disk, small_disk
 from kills import wait_for
 from outcome import assert_complete
 
-from cifar_core import data, evaluation, labels, latency, launch, pins, robustness, runs, store, trash
+from cifar_core import data, evaluation, labels, latency, launch, pins, robustness, runs, trash
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.export import exports
 from cifar_core.runs import Run
-from cifar_core.training import checkpoint, finish, worker
-from cifar_core.training.journal import Journal
+from cifar_core.training import worker
 
 KERAS_AND_NUMPY = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
 pytestmark = [pytest.mark.usefixtures("own_signals"), pytest.mark.filterwarnings(KERAS_AND_NUMPY)]
@@ -38,18 +38,19 @@ def cache_disk(small_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         yield found
 
 
-WRITES: dict[str, tuple[Any, str]] = {
-    "rows of the metrics": (Journal, "row"),
-    "a checkpoint": (checkpoint, "save"),
-    "the head's checkpoint": (finish, "keep_head"),
-    "the environment": (finish, "write_descriptions"),
-    "the Keras file": (finish.model, "uncompiled"),
-    "the LiteRT file": (finish, "export_litert"),
-    "the predictions": (finish, "_write_head_answers"),
-    "the calibration": (finish.sureness, "write_calibration"),
-    "the latency": (finish.latency, "measure"),
-    "the status": (Journal, "say"),
-}
+WRITES = (
+    "journal.Journal.row",
+    "checkpoint.save",
+    "finish.keep_head",
+    "finish.write_descriptions",
+    "model.uncompiled",  # of which best.keras is made
+    "finish.export_litert",
+    "sureness.write_index",
+    "sureness.write_calibration",
+    "results.write",
+    "journal.Journal.say",
+)
+"""Whatever writes into the folder of a run, in an order in which a training comes by all of it."""
 
 
 @pytest.mark.slow
@@ -58,9 +59,9 @@ def test_a_disk_that_fills_at_any_write_is_a_sentence_and_the_run_goes_on(
     tiny_config: TrainConfig, small_data: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     run = runs.create(tiny_config)
-    for what, (place, name) in WRITES.items():
+    for what in WRITES:
         with monkeypatch.context() as patch:
-            _fill_before(patch, place, name, disk, room)
+            _fill_before(patch, f"cifar_core.training.{what}", disk, room)
             assert worker.main(str(run.path)) == 2, what
         error = run.status["error"]["message"]
         assert run.state == "failed", what
@@ -74,14 +75,15 @@ def test_a_disk_that_fills_at_any_write_is_a_sentence_and_the_run_goes_on(
     assert not list(run.path.glob(".*"))
 
 
-def _fill_before(patch: pytest.MonkeyPatch, place: Any, name: str, disk: Disk, room: int) -> None:
-    really = getattr(place, name)
+def _fill_before(patch: pytest.MonkeyPatch, name: str, disk: Disk, room: int) -> None:
+    """Let the disk fill up just before the function called `name` runs."""
+    really = pkgutil.resolve_name(name)
 
     def fill_and_go_on(*arguments: Any, **more: Any) -> Any:
         disk.fill(room)
         return really(*arguments, **more)
 
-    patch.setattr(place, name, fill_and_go_on)
+    patch.setattr(name, fill_and_go_on)
 
 
 @pytest.mark.slow
@@ -91,7 +93,7 @@ def test_a_store_that_fills_while_features_are_computed_is_a_sentence_and_the_ru
     run = runs.create(tiny_config)
     for room in (0, 5_000, 300_000):
         with monkeypatch.context() as patch:
-            _fill_before(patch, store.Entry, "write", cache_disk, room)
+            _fill_before(patch, "cifar_core.store.Entry.write", cache_disk, room)
             assert worker.main(str(run.path)) == 2
         assert run.status["error"]["type"] == "StoreError"
         assert "the disk is full; make room there" in run.status["error"]["message"]
