@@ -5,6 +5,8 @@ Uses Keras alone, on any of its backends.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 
@@ -40,15 +42,20 @@ def build(config: TrainConfig, base: Named) -> keras.Model:
     return network
 
 
-def build_head(config: TrainConfig) -> keras.Model:
-    """Return the head of `config` alone: pooled features float32 (n, c) -> probabilities float32 (n, 10)."""
+def build_head(config: TrainConfig, dropout: Callable[..., keras.layers.Layer] = keras.layers.Dropout) -> keras.Model:
+    """Return the head of `config` alone: pooled features float32 (n, c) -> probabilities float32 (n, 10).
+
+    `dropout(rate, name=...)` makes the layer of that name.
+    """
     pooled = keras.Input((architecture.top_channels(config.alpha),), name="pooled")
-    return keras.Model(pooled, _head(config, pooled), name="head")
+    return keras.Model(pooled, _head(config, pooled, dropout), name="head")
 
 
-def _head(config: TrainConfig, x: keras.KerasTensor) -> keras.KerasTensor:
+def _head(
+    config: TrainConfig, x: keras.KerasTensor, dropout: Callable[..., keras.layers.Layer] = keras.layers.Dropout
+) -> keras.KerasTensor:
     x = keras.layers.BatchNormalization(epsilon=1e-3, name="head_norm")(x)
-    x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)
+    x = dropout(config.dropout, name="head_dropout")(x)
     penalty = keras.regularizers.L2(config.l2)
     x = keras.layers.Dense(config.dense_units, "relu", kernel_regularizer=penalty, name="head_dense")(x)
     return keras.layers.Dense(architecture.CLASS_COUNT, "softmax", name="head_output")(x)

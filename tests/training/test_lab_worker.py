@@ -81,6 +81,28 @@ def test_a_head_is_trained_epoch_by_epoch_and_the_same_again(worker: Callable[..
     assert result(Settings(dense_units=16)).rows == first.rows
 
 
+def test_a_head_taken_again_learns_as_a_new_one_and_needs_no_other_graph(tiny_base: None, small_data: Path) -> None:
+    inputs = lab_base.Inputs(lab.BASE, SimpleNamespace(seconds=0.0, progress=lambda *_: None))
+    inputs.prepare()
+
+    def losses(**changes: float) -> list[float]:
+        found: list[float] = []
+        config = replace(lab.BASE, dense_units=16, **changes)
+        assert lab_head.learn(config, inputs, lambda figures, _: found.append(figures["loss"]), lambda: False)
+        return found
+
+    changed = {"dropout": 0.2, "l2": 1e-2, "label_smoothing": 0.1, "head_learning_rate": 1e-2}
+    lab_head._compiled.cache_clear()
+    first = losses(**changed)
+    plain = losses(dropout=0.0, l2=0.0)
+    one_by_one = [losses(**(changed | {name: 0.0})) for name in ("dropout", "l2", "label_smoothing")]
+    assert losses(**changed) == first
+    assert lab_head._compiled.cache_info().misses == 1
+    lab_head._compiled.cache_clear()
+    assert losses(dropout=0.0, l2=0.0) == plain
+    assert len({tuple(rows) for rows in [first, plain, *one_by_one]}) == 5
+
+
 def test_a_new_request_ends_the_one_before(worker: Callable[..., threading.Thread], monkeypatch) -> None:
     learn = lab_head.learn
 
