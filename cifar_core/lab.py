@@ -26,7 +26,7 @@ from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.errors import ConfigError, RunError
 from cifar_core.evaluation import wilson
 
-BASE = replace(PRESETS["quick"], augmentation=0.0, head_epochs=10, fine_tune_epochs=0, head_batch_size=256)
+BASE = replace(PRESETS["quick"], augmentation=0.0, head_epochs=8, fine_tune_epochs=0, head_batch_size=256)
 """What is held fixed. The learning rate stays as it is set: no schedule, no early stopping."""
 _FIGURES = ("epoch", "accuracy", "loss", "validation_accuracy", "validation_loss")
 

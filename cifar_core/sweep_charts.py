@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from optuna import Study
 
 _SCALE = "Viridis"
+_PERCENT = ".1~%"  # of trials that differ by less than a point, too
 _ACCURACY = "validation accuracy"
 _STATES = {"finished": ("finished", TRAINING, "circle"), "pruned": ("ended early", PHASE_COLOURS["head"], "x")}
 _FEW = 3
@@ -42,7 +43,7 @@ def history(found: Findings, height: int = 320) -> go.Figure:
         hoverinfo="skip",
     )
     _style(figure, "Trials in order", "trial", _ACCURACY, height)
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(tickformat=_PERCENT)
     return figure
 
 
@@ -53,9 +54,9 @@ def slices(found: Findings, knob: str, height: int = 300) -> go.Figure:
         own = [trial for trial in found.ended if trial.state == state and knob in trial.params]
         _add_points(figure, own, state, [trial.params[knob] for trial in own])
     _style(figure, KNOBS[knob].label, _axis(knob), _ACCURACY, height)
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(tickformat=_PERCENT)
     item = next(item for item in found.plan.ranges if item.knob == knob)
-    figure.update_xaxes(type="category" if item.choices else "log" if item.log else "linear")
+    figure.update_xaxes(type="category" if item.choices else "log" if item.log else "linear", exponentformat="power")
     if item.choices:
         figure.update_xaxes(categoryorder="array", categoryarray=list(item.choices))
     return figure
@@ -85,7 +86,7 @@ def front(found: Findings, cost: str, height: int = 340) -> go.Figure:
             hovertemplate=f"%{{text}}<br>%{{y:.1%}} at %{{x:.3g}} {unit}<extra></extra>",
         )
     _style(figure, f"Accuracy against {label.lower()}", f"{label.lower()}, {unit}", _ACCURACY, height)
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(tickformat=_PERCENT)
     return figure
 
 
@@ -179,11 +180,14 @@ def surface(found: Findings, x: str, y: str, height: int = 380) -> go.Figure | N
         selector={"type": "contour"},
         colorscale=_SCALE,
         reversescale=False,
-        colorbar={"title": {"text": "accuracy"}, "tickformat": ".0%", "thickness": 12},
+        colorbar={"title": {"text": "accuracy"}, "tickformat": _PERCENT, "thickness": 12},
     )
     figure.update_layout(showlegend=False)
     for knob, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
-        update(type="log" if any(item.knob == knob and item.log for item in found.plan.ranges) else None)
+        update(
+            type="log" if any(item.knob == knob and item.log for item in found.plan.ranges) else None,
+            exponentformat="power",
+        )
     return figure
 
 
@@ -253,7 +257,7 @@ def cell_curves(cell: Cell, height: int = 300) -> go.Figure:
     words = ", ".join(f"{KNOBS[name].label} {KNOBS[name].say(value)}" for name, value in cell.values.items())
     _style(figure, words, "epoch, over both phases", _ACCURACY, height)
     figure.update_xaxes(dtick=1)
-    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(tickformat=_PERCENT)
     figure.update_layout(showlegend=True)
     return figure
 
@@ -268,7 +272,8 @@ def _style(figure: go.Figure, title: str, x: str, y: str, height: int) -> None:
 
 def _axis(knob: str) -> str:
     unit = KNOBS[knob].unit
-    return f"{KNOBS[knob].label.lower()}, {unit}" if unit else KNOBS[knob].label.lower()
+    label = KNOBS[knob].label
+    return f"{label}, {unit}" if unit else label
 
 
 def _add_points(figure: go.Figure, trials: Sequence[Trial], state: str, x: Sequence[Any]) -> None:

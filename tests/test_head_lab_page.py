@@ -98,7 +98,7 @@ def test_the_curve_moves_epoch_by_epoch(process: None) -> None:
         say("computing")
         app = open_lab()
         assert len(charts_of(app)["lab_accuracy"]["data"][-1]["y"]) == epochs
-        assert f"epoch {epochs} of 10" in texts(app.caption)
+        assert f"epoch {epochs} of {lab.BASE.head_epochs}" in texts(app.caption)
 
 
 def test_the_address_opens_the_same_lab(process: None) -> None:
