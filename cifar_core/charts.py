@@ -7,18 +7,16 @@ lightness too, so that colour-blind readers tell them apart (checked against deu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from cifar_core import metrics
+from cifar_core.track import Columns, Curves
 
 TRAINING, VALIDATION = "#2b7bba", "#e8871e"
 PHASE_COLOURS = {"head": "#8a94a6", "fine_tune": "#8e5fc0"}
 CORRECT, WRONG = "#1b9e77", "#c2410c"
-MOST_POINTS = 160  # of a line: as many as can be told apart, and few enough to calm a step's noise
 
 TEMPLATE = go.layout.Template(
     layout={
@@ -36,59 +34,14 @@ TEMPLATE = go.layout.Template(
 )
 
 
-@dataclass(frozen=True)
-class Curve:
-    """One line: x in epochs since the run's start (fractions within an epoch), y in the metric's unit."""
-
-    name: str
-    x: np.ndarray
-    y: np.ndarray
-
-
-@dataclass(frozen=True)
-class Curves:
-    """What the metrics rows of a run say, ready to be drawn.
-
-    `curves` holds "accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "images_per_second"
-    and "elapsed_seconds", the clock of all rows; `boundary` is where fine-tuning began, in epochs, None without;
-    `planned` is how many epochs there will be at most.
-    """
-
-    curves: Mapping[str, Curve]
-    boundary: int | None
-    planned: int
-
-
 def curves(rows: Sequence[dict[str, Any]], planned_epochs: Mapping[str, int] | None = None) -> Curves:
-    """Return the curves of the metrics rows of one run, at most MOST_POINTS points each.
+    """Return the curves of the metrics rows of one run, at most track.MOST_POINTS points each.
 
     `planned_epochs` (phase -> epochs) says how far the axis reaches while the run goes on.
     """
-    planned_epochs = planned_epochs or {}
-    kept = [row for row in metrics.sound_rows(rows) if row["kind"] in ("step", "epoch")]
-    head_epochs = max((row["epoch"] for row in kept if row["phase"] == "head"), default=0)
-    fine_tuned = [row["epoch"] for row in kept if row["phase"] == "fine_tune"]
-    before = {"head": 0, "fine_tune": head_epochs}
-    steps = [row for row in kept if row["kind"] == "step"]
-    epochs = [row for row in kept if row["kind"] == "epoch"]
-    step_x = np.array([before[row["phase"]] + row["epoch"] - 1 + row["step"] / row["steps"] for row in steps])
-    epoch_x = np.array([before[row["phase"]] + row["epoch"] for row in epochs], float)
-    found = {}
-    for name in ("accuracy", "loss", "learning_rate", "images_per_second"):
-        found[name] = _thinned(name, step_x, np.array([row[name] for row in steps], float))
-    for name in ("validation_accuracy", "validation_loss"):
-        found[name] = _thinned(name, epoch_x, np.array([row[name] for row in epochs], float))
-    clocked = [row for row in kept if isinstance(row.get("elapsed_seconds"), int | float)]
-    found["elapsed_seconds"] = Curve(
-        "elapsed_seconds",
-        np.array(
-            [before[row["phase"]] + row["epoch"] - 1 + row.get("step", 1) / row.get("steps", 1) for row in clocked]
-        ),
-        np.array([row["elapsed_seconds"] for row in clocked], float),
-    )
-    planned_head = head_epochs if fine_tuned else max(head_epochs, planned_epochs.get("head", 0))
-    planned = planned_head + max([*fine_tuned, planned_epochs.get("fine_tune", 0)])
-    return Curves(found, head_epochs if fine_tuned and head_epochs else None, planned)
+    columns = Columns()
+    columns.add(rows)
+    return columns.curves(planned_epochs)
 
 
 def metric_figure(
@@ -118,10 +71,9 @@ def metric_figure(
         )
     title, unit = ("Accuracy", "share of images") if percent else ("Loss", "cross-entropy, nats")
     style(figure, title, "epoch", unit, height)
-    figure.update_layout(showlegend=True)
     _mark_phases(figure, run, label="top of the base unfrozen")
-    figure.update_yaxes(range=[0, 1.01], tickformat=".0%") if percent else figure.update_yaxes(rangemode="tozero")
-    return figure
+    yaxis = {"range": [0, 1.01], "tickformat": ".0%"} if percent else {"rangemode": "tozero"}
+    return figure.update_layout(showlegend=True, yaxis=yaxis)
 
 
 def small_figure(run: Curves, name: str, height: int = 220) -> go.Figure:
@@ -132,15 +84,13 @@ def small_figure(run: Curves, name: str, height: int = 220) -> go.Figure:
     )
     if name == "learning_rate":
         style(figure, "Learning rate", "epoch", "step size", height)
-        figure.update_yaxes(type="log", dtick=1, exponentformat="power")
         top = np.log10(curve.y.max()) if len(curve.y) else -2.0
-        figure.update_yaxes(range=[top - 3, top + 0.2])
+        yaxis = {"type": "log", "dtick": 1, "exponentformat": "power", "range": [top - 3, top + 0.2]}
     else:
         style(figure, "Throughput", "epoch", "images per second", height)
-        figure.update_yaxes(rangemode="tozero")
-    figure.update_layout(showlegend=False)
+        yaxis = {"rangemode": "tozero"}
     _mark_phases(figure, run, label="")
-    return figure
+    return figure.update_layout(showlegend=False, yaxis=yaxis)
 
 
 def probability_figure(probabilities: np.ndarray, classes: Sequence[str], height: int = 330) -> go.Figure:
@@ -167,29 +117,29 @@ def probability_figure(probabilities: np.ndarray, classes: Sequence[str], height
 
 def _mark_phases(figure: go.Figure, run: Curves, label: str) -> None:
     """Draw the boundary at which the top of the base is unfrozen, and fix the axis so that nothing jumps."""
-    figure.update_xaxes(range=[0, max(run.planned, 1) * 1.02])
+    xaxis = {"range": [0, max(run.planned, 1) * 1.02]}
     if run.boundary is None:
+        figure.update_layout(xaxis=xaxis)
         return
+    colour, high = PHASE_COLOURS["fine_tune"], {"xref": "x", "yref": "y domain", "y0": 0, "y1": 1}
     end = max(run.planned, run.boundary + 1) * 1.02
-    figure.add_vrect(x0=run.boundary, x1=end, fillcolor=PHASE_COLOURS["fine_tune"], opacity=0.09, line_width=0)
-    figure.add_vline(
-        x=run.boundary,
-        line={"color": PHASE_COLOURS["fine_tune"], "dash": "dash", "width": 1.5},
-        annotation={"text": label, "font": {"size": 11}, "y": 0.03, "yanchor": "bottom"},
-        annotation_position="right",
+    shade = {"type": "rect", "x0": run.boundary, "x1": end, "fillcolor": colour, "opacity": 0.09, "line": {"width": 0}}
+    line = {"type": "line", "x0": run.boundary, "x1": run.boundary}
+    words = {"text": label, "font": {"size": 11}, "showarrow": False, "x": run.boundary, "xanchor": "left"}
+    figure.update_layout(
+        xaxis=xaxis,
+        shapes=[shade | high, line | high | {"line": {"color": colour, "dash": "dash", "width": 1.5}}],
+        annotations=[words | {"xref": "x", "yref": "y domain", "y": 0.03, "yanchor": "bottom"}],
     )
 
 
 def style(figure: go.Figure, title: str, x: str, y: str, height: int) -> None:
     """Give `figure` the look of all: title, the two axes' names, height in pixels."""
-    figure.update_layout(template=TEMPLATE, title={"text": title}, height=height, uirevision="keep")
-    figure.update_xaxes(title={"text": x})
-    figure.update_yaxes(title={"text": y})
-
-
-def _thinned(name: str, x: np.ndarray, y: np.ndarray) -> Curve:
-    """Return at most MOST_POINTS points: the first, then means of equal stretches at their ends."""
-    if len(x) > MOST_POINTS:
-        stretches = [np.array([0]), *np.array_split(np.arange(1, len(x)), MOST_POINTS - 1)]
-        x, y = np.array([x[s[-1]] for s in stretches]), np.array([y[s].mean() for s in stretches])
-    return Curve(name, x, y)
+    figure.update_layout(  # in one call: Plotly checks the whole layout at each, and these are drawn twice a second
+        template=TEMPLATE,
+        title={"text": title},
+        height=height,
+        uirevision="keep",
+        xaxis={"title": {"text": x}},
+        yaxis={"title": {"text": y}},
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,10 @@ from cifar_core.gallery import inert
 from cifar_core.labels import Labels
 from cifar_core.runs import Run
 
-_FILES = ("config.json", "status.json", labels.FILE, latency.FILE)
+_FILES = ("config.json", "status.json", "model.tflite", labels.FILE, latency.FILE)
 _LASTING = ("finished", "stopped", "failed")
 """States that change only with a file."""
-_kept: dict[tuple[str, ...], tuple[tuple[tuple[int, int], ...], Row]] = {}
+_kept: dict[str, tuple[tuple[tuple[int, int, int], ...], Row]] = {}
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Row:
     seconds: float | None = None
     model_bytes: float | None = None
     latency_ms: float | None = None
+    classifies: bool = False
 
     @property
     def name(self) -> str:
@@ -82,16 +84,22 @@ ORDERS: Mapping[str, Order] = {
 
 def rows() -> list[Row]:
     """Return a row for every run, newest first."""
-    found = {}
-    for run in runs.list_runs():
-        key = (str(runs.runs_dir().resolve()), run.id)
-        stamps = tuple(_stamp(run, file) for file in _FILES)
-        if key not in _kept or _kept[key][0] != stamps or _kept[key][1].state not in _LASTING:
-            _kept[key] = (stamps, _read(run))
-        found[key] = _kept[key]
+    parent = str(runs.runs_dir().absolute())
+    found = {f"{parent}/{run.id}": run for run in runs.list_runs()}
+    current = [_current(run, folder) for folder, run in found.items()]
     for gone in set(_kept) - set(found):
         _kept.pop(gone, None)
-    return [row for _, row in found.values()]
+    return current
+
+
+def row(run: Run) -> Row:
+    """Return the row of one run."""
+    return _current(run, str(run.path.absolute()))
+
+
+def classifiers() -> list[Run]:
+    """Return the runs that can classify, newest first."""
+    return [found.run for found in rows() if found.classifies]
 
 
 def select(found: Iterable[Row], text: str = "", states: Collection[str] = (), starred_only: bool = False) -> list[Row]:
@@ -171,6 +179,7 @@ def _read(run: Run) -> Row:
         _number(figures.get("elapsed_seconds")),
         _number(figures.get("model_bytes")),
         latency.load(run),
+        status["state"] == "finished" and (run.path / "model.tflite").exists(),
     )
 
 
@@ -185,9 +194,19 @@ def _words(row: Row) -> str:
     return " ".join([row.name, row.labels.note, row.run.id, row.state, *knobs]).lower()
 
 
-def _stamp(run: Run, file: str) -> tuple[int, int]:
+def _current(run: Run, folder: str) -> Row:
+    """Return the row of `run`, read anew only where a file in its `folder` or its worker may have changed it."""
+    stamps = tuple(_stamp(f"{folder}/{file}") for file in _FILES)
+    kept = _kept.get(folder)
+    if kept is None or kept[0] != stamps or kept[1].state not in _LASTING:
+        kept = _kept[folder] = (stamps, _read(run))
+    return kept[1]
+
+
+def _stamp(path: str) -> tuple[int, int, int]:
+    """Return what changes with a file, zeros where there is none. Not a Path: 500 runs ask 2,500 times."""
     try:
-        stat = (run.path / file).stat()
+        stat = os.stat(path)  # noqa: PTH116
     except OSError:
-        return 0, 0
-    return stat.st_mtime_ns, stat.st_size
+        return 0, 0, 0
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

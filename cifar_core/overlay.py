@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from cifar_core import charts
-from cifar_core.charts import Curve, Curves
+from cifar_core.track import Curve, Curves
 
 AXES: Mapping[str, str] = {"epoch": "epoch", "time": "seconds since the start"}
 COLOURS = ("#2b7bba", "#e8871e", "#1b9e77", "#8e5fc0", "#c2410c", "#56b4a9", "#b8860b", "#d6618f", "#6b7280", "#4c5fd5")

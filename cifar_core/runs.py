@@ -240,10 +240,11 @@ def get(run_id: str) -> Run:
 def list_runs() -> list[Run]:
     """Return all runs, newest first."""
     try:
-        names = sorted((entry.name for entry in os.scandir(runs_dir()) if entry.is_dir()), reverse=True)
+        with os.scandir(runs_dir()) as entries:
+            names = [entry.name for entry in entries if ID_PATTERN.fullmatch(entry.name) and entry.is_dir()]
     except OSError:
         return []
-    return [Run(name) for name in names if ID_PATTERN.fullmatch(name)]
+    return [Run(name) for name in sorted(names, reverse=True)]
 
 
 def finished_runs() -> list[Run]:

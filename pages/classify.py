@@ -49,7 +49,8 @@ def choose_model() -> Classifier | None:
     if st.session_state.get("model") not in names:
         asked = st.query_params.get("model")
         st.session_state["model"] = asked if asked in names else names[0]
-    chosen = st.selectbox("Model", names, format_func=closer.model_title, key="model", persist_state="session")
+    titles = {name: closer.model_title(name) for name in names}  # Streamlit asks for each of them several times
+    chosen = st.selectbox("Model", names, format_func=titles.__getitem__, key="model", persist_state="session")
     st.query_params["model"] = chosen
     generated = chosen != classifier.BUNDLED and "generated" in str(runs.Run(chosen).result.get("dataset"))
     if generated:

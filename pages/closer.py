@@ -16,6 +16,7 @@ from cifar_core import (
     explain,
     explain_charts,
     gallery,
+    listing,
     originals,
     pictures,
     runs,
@@ -261,7 +262,7 @@ def compared_runs(model: Classifier) -> list[Classifier]:
 
 def model_names() -> list[str]:
     """Return what can classify: finished runs, newest first, and the bundled model."""
-    names = [run.id for run in runs.finished_runs()]
+    names = [run.id for run in listing.classifiers()]
     return [*names, BUNDLED] if has_bundled() else names
 
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import streamlit as st
 
-from cifar_core import assessment, calibration, evaluation_charts, explain_charts, mistakes, report, runs, tables
+from cifar_core import (
+    assessment,
+    calibration,
+    evaluation_charts,
+    explain_charts,
+    listing,
+    mistakes,
+    report,
+    runs,
+    tables,
+)
 from cifar_core.assessment import Assessment
 from cifar_core.errors import RunError
 from cifar_core.evaluation import Predictions
@@ -68,7 +78,7 @@ def main() -> None:
 
 def chosen_run() -> Run | None:
     """Return the run that the address names or that is picked, by default the newest finished one; None without."""
-    known = [run.id for run in runs.finished_runs()]
+    known = [run.id for run in listing.classifiers()]
     wanted = st.query_params.get("run")
     if wanted and wanted not in known:
         try:

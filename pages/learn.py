@@ -270,7 +270,7 @@ def _arms(name: str, live: bool) -> None:
         status = run.status
         if live or status["state"] != "finished":
             st.markdown(ui.plain(ARMS[name][key].label))
-            progress.line(run, status, run.metrics()[-1:])
+            progress.line(run, status, next(reversed(run.metrics()), None))
             error = status.get("error")
             if isinstance(error, dict):
                 st.error(ui.plain(error.get("message") or error.get("type")), icon=":material/error:")

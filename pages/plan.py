@@ -45,14 +45,15 @@ def _figures(config: TrainConfig, guess: costs.Estimate) -> None:
 
 def bar(stages: Mapping[str, float]) -> str:
     """Return one bar of the estimated seconds by stage as HTML: Plotly would hold up the first page for it."""
-    known = {stage: seconds for stage, seconds in stages.items() if seconds > 0}
-    parts = "".join(
-        f'<div title="{_STAGES[stage][0]}: {ui.seconds(seconds)}" '
-        f'style="flex:{seconds:.3f} 1 0;background:{_STAGES[stage][1]}"></div>'
-        for stage, seconds in known.items()
+    parts = legend = ""
+    for stage, seconds in stages.items():
+        if seconds > 0:
+            (name, colour), took = _STAGES[stage], ui.seconds(seconds)
+            look = f"background:{colour};border-radius:3px"
+            parts += f'<div title="{name}: {took}" style="flex:{seconds:.3f} 1 0;min-width:2px;{look}"></div>'
+            dot = f'<i style="display:inline-block;width:.75rem;height:.75rem;margin-right:.4rem;{look}"></i>'
+            legend += f"<span>{dot}{name} <b>{took}</b></span>"
+    return (
+        f'<div class="stages"><div style="display:flex;gap:2px;height:26px">{parts}</div>'
+        f'<p style="display:flex;flex-wrap:wrap;gap:.2rem 1.3rem;margin:.5rem 0 0;font-size:.87rem">{legend}</p></div>'
     )
-    legend = "".join(
-        f'<span><i style="background:{_STAGES[stage][1]}"></i>{_STAGES[stage][0]} <b>{ui.seconds(seconds)}</b></span>'
-        for stage, seconds in known.items()
-    )
-    return f'<div class="stages"><div>{parts}</div><p>{legend}</p></div>'

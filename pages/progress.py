@@ -23,10 +23,9 @@ STAGES = {
 }
 
 
-def line(run: Run, status: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Say where the run stands, in one line and a bar."""
-    state = status["state"]
-    last = rows[-1] if rows else {}
+def line(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> None:
+    """Say where the run stands, in one line and a bar; `last` is its last sound row, None before the first."""
+    state, last = status["state"], last or {}
     with st.container(horizontal=True, vertical_alignment="center"):
         ui.state_badge(run, state)
         st.markdown(f"**{sentence(run, state, status.get('stage', ''), last)}**")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from cifar_core import evaluation_charts, launch, robustness, runs, tables
+from cifar_core import evaluation_charts, launch, listing, robustness, runs, tables
 from cifar_core.errors import CifarError
 from cifar_core.robustness import Measured
 from cifar_core.runs import Run
@@ -21,7 +21,7 @@ def section(run: Run) -> None:
         f"{robustness.IMAGES:,} of the run's validation images. Here you see what augmentation bought: compare a run "
         "with one of another strength."
     )
-    others = [other.id for other in runs.finished_runs() if other.id != run.id]
+    others = [other.id for other in listing.classifiers() if other.id != run.id]
     if others:
         asked = [name for name in st.query_params.get_all("beside") if name in others][:MOST_OTHERS]
         if "beside" not in st.session_state:

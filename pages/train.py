@@ -6,13 +6,15 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import charts, costs, data, evaluation, launch, metrics, runs, weights
+from cifar_core import charts, costs, data, evaluation, launch, listing, metrics, runs, weights
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
+from cifar_core.track import Curves, Track
 from pages import export_panel, findings, pinned, plan, progress, strip, ui
 
 POLL_SECONDS = 0.7
+SHARED_SECONDS = 0.5  # how long what one viewer of a live run saw serves the others
 LIST_LENGTH = 100
 FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", "elapsed_seconds", "model_bytes")
 
@@ -36,7 +38,7 @@ def main() -> None:
         live = run.state in LIVE_STATES
         st.session_state["live"] = live
         export_panel.imported_notice(run)
-        ui.fragment(run_panel, run_every=POLL_SECONDS if live else None)(run)
+        place = st.container()
         model_summary(run)
         if run.state == "finished":
             export_panel.export_panel(run)
@@ -45,6 +47,9 @@ def main() -> None:
     if config is not None and estimate is not None:
         plan.show(config, estimate, expanded=run is None)
     export_panel.import_panel()
+    if run is not None:
+        with place:  # drawn last: while the browser loads Plotly, all else stands there and can be used
+            ui.fragment(run_panel, run_every=POLL_SECONDS if live else None)(run)
 
 
 def take_settings() -> None:
@@ -156,13 +161,13 @@ def chosen_run() -> Run | None:
     if not known:
         return None
     if wanted is None:
-        wanted = next((id_ for id_ in known if runs.Run(id_).state in LIVE_STATES), known[0])
+        wanted = next((id_ for id_ in known if listing.row(Run(id_)).state in LIVE_STATES), known[0])
     if st.session_state.get("run_choice") != wanted:
         st.session_state["run_choice"] = wanted
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     titles = {id_: ui.run_title(runs.Run(id_)) for id_ in known}
     left.selectbox("Run", known, format_func=titles.__getitem__, key="run_choice", on_change=remember_choice)
-    finished = [id_ for id_ in known if id_ != wanted and runs.Run(id_).state == "finished"]
+    finished = [id_ for id_ in known if id_ != wanted and listing.row(Run(id_)).state == "finished"]
     right.selectbox(
         "Race against",
         [None, *finished],
@@ -215,10 +220,12 @@ def run_panel(run: Run) -> None:
     state = status["state"]
     if st.session_state.get("live") != (state in LIVE_STATES):  # it ended, or was resumed: poll no more, or again
         st.rerun()
-    rows, drawn = figures(run.id, ui.stamp(run, "metrics.jsonl"), st.session_state.get("ghost"), state in LIVE_STATES)
+    live = state in LIVE_STATES
+    metrics_state = shared_stamp(run.id) if live else ui.stamp(run, "metrics.jsonl")
+    curves, last, epochs = read(run.id, metrics_state, live)
     top, buttons = st.columns([4, 1.3], vertical_alignment="center")
     with top:
-        progress.line(run, status, rows)
+        progress.line(run, status, last)
     with buttons:
         action_buttons(run, state)
     error = status.get("error")
@@ -234,18 +241,18 @@ def run_panel(run: Run) -> None:
             query_params={"run": run.id},
             icon=":material/fact_check:",
         )
-    findings.panel(run, state, ui.stamp(run, "metrics.jsonl"))
+    findings.panel(run, state, (epochs,) if live else metrics_state)  # the rules look at whole epochs
     with st.container(key="wide_curves"):
-        curve_row(drawn, "accuracy", "loss")
+        curve_row(metric_figures(run.id, metrics_state, live, curves, st.session_state.get("ghost")))
     pinned.panel(run, state, sum(planned_epochs(run).values()))
     with st.container(key="wide_small_curves"):
-        curve_row(drawn, "learning_rate", "images_per_second")
+        curve_row(small_figures(run.id, metrics_state, live, curves))
 
 
-def curve_row(drawn: dict[str, Any], *names: str) -> None:
+def curve_row(drawn: dict[str, Any]) -> None:
     """Draw figures side by side."""
-    for column, name in zip(st.columns(len(names)), names, strict=True):
-        column.plotly_chart(drawn[name], key=name, config={"displaylogo": False})
+    for column, (name, figure) in zip(st.columns(len(drawn)), drawn.items(), strict=True):
+        column.plotly_chart(figure, key=name, config={"displaylogo": False})
 
 
 def action_buttons(run: Run, state: str) -> None:
@@ -310,21 +317,40 @@ def result_cards(result: dict[str, Any]) -> None:
     st.caption(f"Images: {ui.plain(result.get('dataset'))}. First weights: {ui.plain(result.get('weights'))}.")
 
 
+@st.cache_data(ttl=SHARED_SECONDS, max_entries=64, show_spinner=False)
+def shared_stamp(run_id: str) -> tuple[int, ...]:
+    """Return the state of a live run's metrics; those who look at nearly the same time get the same figures."""
+    return ui.stamp(Run(run_id), "metrics.jsonl")
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def tracked(run_id: str) -> Track:
+    """Return the run's metrics as read so far, for all people."""
+    return Track(Run(run_id))
+
+
 @st.cache_resource(max_entries=64, show_spinner=False)
-def figures(
-    run_id: str, state: tuple[int, ...], ghost_id: str | None, live: bool
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Return a run's last row (in a list) and its figures; built once for each state of its metrics, for all people."""
-    run = runs.Run(run_id)
-    rows = metrics.sound_rows(run.metrics())
-    curves = charts.curves(rows, planned_epochs(run) if live else {})
-    ghost = charts.curves(runs.Run(ghost_id).metrics()) if ghost_id else None
-    drawn = {
-        metric: charts.metric_figure(curves, metric, ghost, "earlier run, validation")
+def read(run_id: str, state: tuple[int, ...], live: bool) -> tuple[Curves, dict[str, Any] | None, int]:
+    """Return a run's curves, last row and number of epochs; made once for each state of its metrics."""
+    return tracked(run_id).look(planned_epochs(Run(run_id)) if live else {})
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def metric_figures(
+    run_id: str, state: tuple[int, ...], live: bool, _curves: Curves, ghost_id: str | None
+) -> dict[str, Any]:
+    """Return the figures of accuracy and loss; built once for each state of the metrics, for all people."""
+    ghost = read(ghost_id, ui.stamp(Run(ghost_id), "metrics.jsonl"), False)[0] if ghost_id else None
+    return {
+        metric: charts.metric_figure(_curves, metric, ghost, "earlier run, validation")
         for metric in ("accuracy", "loss")
     }
-    drawn |= {name: charts.small_figure(curves, name) for name in ("learning_rate", "images_per_second")}
-    return rows[-1:], drawn
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def small_figures(run_id: str, state: tuple[int, ...], live: bool, _curves: Curves) -> dict[str, Any]:
+    """Return the figures of learning rate and throughput; built once for each state of the metrics, for all people."""
+    return {name: charts.small_figure(_curves, name) for name in ("learning_rate", "images_per_second")}
 
 
 def planned_epochs(run: Run) -> dict[str, int]:

@@ -13,7 +13,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from cifar_core import augment, data, labels, launch, names, weights
+from cifar_core import augment, data, launch, listing, names, weights
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.errors import CifarError, ConfigError
 from cifar_core.runs import Run
@@ -95,9 +95,6 @@ def style() -> None:
         ".strip img{width:100%;aspect-ratio:1;border-radius:4px;image-rendering:pixelated}"
         ".strip figcaption{font-size:.78rem;line-height:1.35}.strip .changed{color:var(--st-orange-text-color)}"
         ".st-key-scroll_watch{overflow-x:auto}.st-key-scroll_watch>*{min-width:760px}"
-        ".stages>div{display:flex;gap:2px;height:26px}.stages>div>div{min-width:2px;border-radius:3px}"
-        ".stages p{display:flex;flex-wrap:wrap;gap:.2rem 1.3rem;margin:.5rem 0 0;font-size:.87rem}"
-        ".stages i{display:inline-block;width:.75rem;height:.75rem;border-radius:3px;margin-right:.4rem}"
         "[data-testid=stSidebar] [data-testid=stButtonGroup] button{padding:.25rem .55rem}"
         "[data-testid=stMetricValue]{font-variant-numeric:tabular-nums}</style>"
     )
@@ -170,16 +167,15 @@ def state_badge(run: Run, state: str) -> None:
 
 def run_title(run: Run) -> str:
     """Return a run's name for a list: what a person wrote, its id's clock time, what differs most, its accuracy."""
-    accuracy = run.result.get("validation_accuracy")
-    figure = f" · {accuracy:.1%}" if isinstance(accuracy, float) else ""
-    try:
-        config = run.config
-        shape = f"α {config.alpha:g} · {config.image_size} px · {KNOBS['train_images'].say(config.train_images)}"
-    except CifarError:
-        shape = "damaged"
+    row = listing.row(run)
+    figure = f" · {row.validation_accuracy:.1%}" if row.validation_accuracy is not None else ""
+    shape = "damaged"
+    if row.config:
+        images = KNOBS["train_images"].say(row.config.train_images)
+        shape = f"α {row.config.alpha:g} · {row.config.image_size} px · {images}"
     stamp = run.id
     clock = f"{stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]}.{stamp[15:18]}"  # to the millisecond: no two are alike
-    written = labels.load(run).name
+    written = row.labels.name
     return f"{f'{written} · ' if written else ''}{stamp[4:6]}-{stamp[6:8]} {clock} · {shape}{figure}"
 
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from cifar_core import charts
-from cifar_core.charts import MOST_POINTS, curves
+from cifar_core.charts import curves
 from cifar_core.data import CLASSES
+from cifar_core.track import MOST_POINTS
 
 LINES = ("accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "images_per_second")
 

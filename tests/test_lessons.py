@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from cifar_core import data, generated, launch, litert, runs, weights
-from cifar_core.charts import Curve, Curves
 from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.lessons import answers, here, inside, layers, outcome, probing
@@ -16,6 +15,7 @@ from cifar_core.lessons.inside import Inside
 from cifar_core.lessons.layers import Layers, Probed
 from cifar_core.lessons.outcome import Made, Outcome
 from cifar_core.runs import Run, write_json
+from cifar_core.track import Curve, Curves
 
 MADE = Made(
     "python -m cifar_core learn x", "2026-11-22T19:00:00+00:00", "a processor", 2, "3.11", {}, 1, "CIFAR-10", "w"
