@@ -14,9 +14,10 @@ from typing import Any
 
 import keras
 
+from cifar_core import architecture
 from cifar_core.config import TrainConfig
 from cifar_core.runs import Run
-from cifar_core.training import finish, model
+from cifar_core.training import finish, folded, model
 from cifar_core.training.batches import Batches
 from cifar_core.training.callbacks import (
     MONITOR,
@@ -117,7 +118,7 @@ def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int
     `steps` an epoch decide the schedule; `is_stored` is whether the inputs are features of the store.
     """
     model.freeze(network, config, phase.name)
-    trained = model.part_after(network, model.first_trained_layer(config, phase.name) if is_stored else "images")
+    trained = _part(network, config, phase) if is_stored else network
     trained.compile(
         optimizer=_optimizer(config, phase, steps),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=config.label_smoothing),
@@ -126,6 +127,13 @@ def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int
     )
     trained.optimizer.build(trained.trainable_variables)
     return trained
+
+
+def _part(network: keras.Model, config: TrainConfig, phase: Phase) -> keras.Model:
+    cut = architecture.cut_block(config.fine_tune_blocks)
+    if phase.name == "fine_tune" and config.batch_norm == "inference" and cut is not None:
+        return folded.part_after(network, config, cut)
+    return model.part_after(network, model.first_trained_layer(config, phase.name))
 
 
 def _optimizer(config: TrainConfig, phase: Phase, steps: int) -> keras.optimizers.Optimizer:

@@ -1,0 +1,55 @@
+"""The trained part with its frozen batch norms folded away is the same function of the same variables."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from cifar_core import architecture, weights
+from cifar_core.config import TrainConfig
+from cifar_core.training import folded, model
+from cifar_core.weights import Named
+
+
+@pytest.fixture
+def base() -> Named:
+    """Random first weights with batch norms that have seen something, so that leaving one out would show."""
+    rng, named = np.random.default_rng(1), dict(weights.load("random", 0.35, 32, 1).named)
+    for name, value in named.items():
+        if name.endswith(("gamma", "moving_variance")):
+            named[name] = rng.uniform(0.5, 2, value.shape).astype(np.float32)
+        if name.endswith(("beta", "moving_mean")):
+            named[name] = rng.normal(0, 0.3, value.shape).astype(np.float32)
+    return named
+
+
+@pytest.mark.parametrize(("blocks", "image_size"), [(1, 32), (4, 64), (16, 32)])
+def test_it_says_and_learns_what_the_network_does(
+    tiny_config: TrainConfig, base: Named, blocks: int, image_size: int
+) -> None:
+    config = replace(tiny_config, fine_tune_blocks=blocks, image_size=image_size, dropout=0.0)
+    shape = architecture.cut_shape(config.alpha, image_size, blocks)
+    cut = architecture.cut_block(blocks)
+    assert shape is not None
+    assert cut is not None
+    features = np.random.default_rng(2).normal(0, 1, (16, *shape)).astype(np.float32)
+    labels = np.eye(10, dtype=np.float32)[np.arange(16) % 10]
+    said, learnt, names = [], [], []
+    for is_folded in (True, False):
+        keras.utils.set_random_seed(1)
+        network = model.build(config, base)
+        model.freeze(network, config, "fine_tune")
+        layer = model.first_trained_layer(config, "fine_tune")
+        part = folded.part_after(network, config, cut) if is_folded else model.part_after(network, layer)
+        names.append([variable.path for variable in part.trainable_variables])
+        said.append(keras.ops.convert_to_numpy(part(features, training=False)))
+        part.compile(keras.optimizers.SGD(0.1), "categorical_crossentropy", run_eagerly=True)
+        part.train_on_batch(features, labels)
+        learnt.append(model.named_weights(network))
+    assert names[0] == names[1], "or a checkpoint would give the optimizer another variable's memory"
+    assert said[0] == pytest.approx(said[1], abs=1e-5)
+    for name, value in learnt[1].items():
+        assert learnt[0][name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
+    last = "Conv_1/kernel"
+    assert not np.array_equal(learnt[0][last], base[last])
