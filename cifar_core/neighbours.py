@@ -92,10 +92,19 @@ def build(features: np.ndarray, labels: np.ndarray, rows: np.ndarray, data: str)
     unit = _unit(features)
     mean = unit.mean(axis=0)
     centred = unit - mean
-    _, directions = np.linalg.eigh(centred.T @ centred)  # ascending
-    components = directions[:, ::-1][:, :_COMPONENTS].T.astype(np.float16).astype(np.float32)  # as it will be read
+    components = _directions(centred).astype(np.float16).astype(np.float32)  # as it will be read
     codes = (centred @ components.T).astype(np.float16).astype(np.float32)
     return Index(mean, components, codes, labels.astype(np.uint8), rows.astype(np.int32), data)
+
+
+def _directions(centred: np.ndarray) -> np.ndarray:
+    """Return the first principal components of (n, f), float (c, f): by Lanczos, since all f of them take seconds."""
+    from scipy.sparse.linalg import eigsh  # only a run's end needs it
+
+    features = centred.shape[1]
+    count = min(_COMPONENTS, features - 1)
+    _, directions = eigsh(centred.T @ centred, count, v0=np.ones(features))  # ascending
+    return np.asarray(directions[:, ::-1].T)
 
 
 def chosen(rows: np.ndarray) -> np.ndarray:

@@ -53,6 +53,7 @@ def tiny_config() -> TrainConfig:
         dense_units=16,
         views=2,
         head_epochs=2,
+        head_batch_size=64,
         fine_tune_epochs=2,
     )
 
