@@ -96,6 +96,8 @@ def _knob(default: Any, group: str, text: str, **metadata: Any) -> Any:
 
 
 ALL_IMAGES = 50_000
+HEAD_EPOCHS_A_VIEW = 2
+"""Epochs of the head that learn from the same view in a row: one takes a tenth of what a view takes to compute."""
 
 _WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 _BATCH_SIZES = (16, 32, 64, 128, 256, 512)
@@ -176,7 +178,8 @@ class TrainConfig:
     views: int = _knob(
         4,
         "Augmentation",
-        "How many augmented versions of every image are computed once and walked through by the epochs; "
+        "How many augmented versions of every image are computed once and walked through by the epochs, in phase 1 "
+        "each for two epochs in a row; "
         "0 augments every batch afresh and trains end to end, which is many times slower.",
         unit="versions",
         low=0,
@@ -299,6 +302,12 @@ class TrainConfig:
         """Whether there is a second phase."""
         return self.fine_tune_epochs > 0 and self.fine_tune_blocks > 0
 
+    @property
+    def walked_views(self) -> int:
+        """How many augmented versions of the images its epochs come to."""
+        head = -(-self.head_epochs // HEAD_EPOCHS_A_VIEW)
+        return min(self.views, max(head, self.fine_tune_epochs if self.fine_tunes else 0))
+
     def to_dict(self) -> dict[str, Any]:
         """Return the saved form: every knob, and the schema number."""
         return {"schema": SCHEMA, **asdict(self)}
@@ -336,7 +345,15 @@ _MILD: dict[str, Any] = {"augmentation": 0.5, "dropout": 0.3, "schedule": "cosin
 
 PRESETS: Mapping[str, TrainConfig] = {
     "quick": TrainConfig(**_MILD, train_images=5_000, views=2, head_epochs=3, fine_tune_epochs=5),
-    "standard": TrainConfig(**_MILD, views=2, head_epochs=2, fine_tune_epochs=3, fine_tune_blocks=7, batch_size=128),
+    "standard": TrainConfig(
+        **_MILD,
+        views=2,
+        head_epochs=2,
+        head_learning_rate=3e-3,
+        fine_tune_epochs=3,
+        fine_tune_blocks=7,
+        batch_size=128,
+    ),
     "best": TrainConfig(
         **_MILD | {"fine_tune_learning_rate": 6e-4},
         validation_fraction=0.1,

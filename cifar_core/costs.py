@@ -58,7 +58,7 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
     known = _load()
     stored = is_stored(config)
     views = 0 if not stored else 1 if config.augmentation == 0 else config.views
-    walked = min(views, max(config.head_epochs, config.fine_tune_epochs if config.fine_tunes else 0))
+    walked = min(views, config.walked_views or 1)
     work = {
         "start": 1,
         "features": walked * training + validation if stored else 0,

@@ -131,7 +131,9 @@ def test_without_augmentation_every_image_is_computed_once():
 def test_views_that_no_epoch_reaches_are_not_computed():
     learn(SyntheticRun())
     guess = estimate(views=16)
-    assert guess.stages["features"] == pytest.approx((6 * TRAINING + VALIDATION) * FEATURES, rel=0.05)
+    assert guess.stages["features"] == pytest.approx((4 * TRAINING + VALIDATION) * FEATURES, rel=0.05)
+    many = estimate(views=16, head_epochs=20)  # two epochs a view
+    assert many.stages["features"] == pytest.approx((10 * TRAINING + VALIDATION) * FEATURES, rel=0.05)
 
 
 def test_a_phase_that_does_not_happen_costs_nothing():

@@ -5,12 +5,14 @@ Needs no Keras, so the frozen part is computed while Keras is still being import
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
 
 from cifar_core import augment, data, store, weights
-from cifar_core.config import TrainConfig
+from cifar_core.config import HEAD_EPOCHS_A_VIEW, TrainConfig
 from cifar_core.errors import RunError, StoreError
 from cifar_core.training.trunk import Trunk, View, stored_layers, views
 
@@ -55,15 +57,21 @@ class Pixels:
 
 
 class Stored:
-    """Features of one layer from the store; the epochs walk over the views, each computed when it is first needed."""
+    """Features of one layer from the store; the epochs walk over the views, each computed when it is first needed.
 
-    def __init__(self, inputs: Inputs, layer: str, view_list: list[View], positions: np.ndarray) -> None:
+    Each view serves `epochs_a_view` epochs in a row.
+    """
+
+    def __init__(
+        self, inputs: Inputs, layer: str, view_list: list[View], positions: np.ndarray, epochs_a_view: int = 1
+    ) -> None:
         self._inputs, self._layer, self._views, self._positions = inputs, layer, view_list, positions
+        self._epochs_a_view = epochs_a_view
         self._rows = np.empty(0, store.DTYPE)
 
     def begin(self, epoch: int) -> None:
         """Go to the view of `epoch`."""
-        view = self._views[epoch % len(self._views)]
+        view = self._views[epoch // self._epochs_a_view % len(self._views)]
         self._rows = self._inputs.features(view, self._positions)[self._layer].open()
 
     def take(self, rows: np.ndarray) -> np.ndarray:
@@ -71,20 +79,28 @@ class Stored:
         return self._rows[self._positions[rows]].astype(np.float32)
 
 
+class _Imported(Exception):  # noqa: N818 - not an error
+    """Keras is there: the training can begin."""
+
+
 class Inputs:
     """The data, the split and the weights of one configuration. `end_to_end_reason` is empty where the store serves.
 
+    While `is_importing()`, one processor is left to the thread that imports.
     Raises DataError, WeightsError, ConfigError as their loaders do.
     """
 
-    def __init__(self, config: TrainConfig, journal: Reporter) -> None:
+    def __init__(
+        self, config: TrainConfig, journal: Reporter, is_importing: Callable[[], bool] = lambda: False
+    ) -> None:
         self.config, self.journal, since = config, journal, journal.seconds
+        self._is_importing = is_importing
         self.dataset = data.load(config.dataset, lambda done, total: journal.progress("draw", done, total, since))
         self.weights = weights.load(config.weights, config.alpha, config.image_size, config.seed)
         self.train_rows, self.validation_rows = data.split(
             self.dataset.train_labels, config.train_images, config.validation_fraction, config.seed
         )
-        self._trunk = Trunk(config, self.dataset, self.weights)
+        self._trunk = Trunk(config, self.dataset, self.weights, is_importing)
         self._filled: dict[tuple[View, int], dict[str, store.Entry]] = {}
         self._layers = stored_layers(config)
         self.end_to_end_reason = self._make_room()
@@ -110,8 +126,9 @@ class Inputs:
         """Return where the training and the validation inputs of `phase` come from."""
         layer = self.stored_layer(phase)
         if layer:
+            epochs_a_view = HEAD_EPOCHS_A_VIEW if phase == "head" else 1
             return (
-                Stored(self, layer, views(self.config), self.train_rows),
+                Stored(self, layer, views(self.config), self.train_rows, epochs_a_view),
                 Stored(self, layer, [View()], self.validation_rows),
             )
         images = self.dataset.train_images
@@ -135,6 +152,19 @@ class Inputs:
         if self._layers:
             self.features(View(), self.validation_rows)
             self.features(views(self.config)[0], self.train_rows)
+
+    def prepare_ahead(self) -> None:
+        """Compute what later epochs need for as long as Keras is being imported. Raises StoreError, Stopped."""
+
+        def progress(done: int, total: int) -> None:
+            if not self._is_importing():
+                raise _Imported
+            self.journal.progress("features", done, total, since)
+
+        since = self.journal.seconds
+        with suppress(_Imported):
+            for view in views(self.config)[1 : self.config.walked_views] if self._layers else []:
+                self._trunk.fill(view, self.train_rows, progress)
 
     def features(self, view: View, positions: np.ndarray) -> dict[str, store.Entry]:
         """Return the store's entries for `view`, complete for `positions`. Raises StoreError, Stopped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -64,12 +65,18 @@ def stored_layers(config: TrainConfig) -> dict[str, str]:
 
 
 class Trunk:
-    """The frozen part of one configuration: LiteRT below, or Keras on a graphics card; the store around it."""
+    """The frozen part of one configuration: LiteRT below, or Keras on a graphics card; the store around it.
 
-    def __init__(self, config: TrainConfig, dataset: Dataset, weights: Weights) -> None:
-        self._config, self._dataset, self._weights = config, dataset, weights
+    LiteRT leaves a processor to the thread that imports Keras while `is_importing()`.
+    """
+
+    def __init__(
+        self, config: TrainConfig, dataset: Dataset, weights: Weights, is_importing: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._config, self._dataset, self._weights, self._is_importing = config, dataset, weights, is_importing
         self._layers = sorted(set(stored_layers(config).values()))
-        self._network: litert.Network | gpu.Network | None = None
+        self._networks: dict[int, litert.Network] = {}  # by their threads
+        self._on_card: gpu.Network | None = None
 
     def entries(self, view: View) -> dict[str, Entry]:
         """Return the store's entries of the images of `view`: layer -> entry."""
@@ -134,18 +141,24 @@ class Trunk:
 
     def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the stored layers' outputs for uint8 (n, 32, 32, 3), float32 (n, ...) each."""
-        if self._network is None:
-            self._network = self._on_gpu() if gpu.is_visible() else self._on_cpu()
-        return self._network.run(images)
+        if gpu.is_visible():
+            self._on_card = self._on_card or self._on_gpu()
+            return self._on_card.run(images)
+        processors = os.cpu_count() or 1
+        threads = max(1, processors - 1) if self._is_importing() else processors
+        if threads not in self._networks:
+            self._networks[threads] = self._on_cpu(threads)
+        return self._networks[threads].run(images)
 
     def _on_gpu(self) -> gpu.Network:
         return gpu.Network(self._config, self._weights.named, self._layers)
 
-    def _on_cpu(self) -> litert.Network:
+    def _on_cpu(self, threads: int) -> litert.Network:
         config = self._config
         cut = architecture.cut_block(config.fine_tune_blocks) if "cut" in self._layers else None
         named = self._weights.named
-        return litert.Network(litert.build(named, config.alpha, config.image_size, config.scaling, self._layers, cut))
+        content = litert.build(named, config.alpha, config.image_size, config.scaling, self._layers, cut)
+        return litert.Network(content, threads)
 
     def _images(self, view: View) -> np.ndarray:
         return self._dataset.test_images if view.test else self._dataset.train_images

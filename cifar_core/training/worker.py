@@ -127,11 +127,12 @@ def _train(run: Run, journal: Journal, manner: LateManner | None) -> dict[str, A
         journal.restart(saved.progress.rows, saved.progress.probes, saved.progress.elapsed_seconds)
     else:
         journal.restart([], [], 0.0)
-    inputs = Inputs(run.config, journal)
+    inputs = Inputs(run.config, journal, importing.is_alive)
     if saved:
         inputs.check_unchanged(runs.read_json(run.path / "environment.json"))
     journal.say("running", stage="features", note=inputs.end_to_end_reason)
     inputs.prepare()
+    inputs.prepare_ahead()
     journal.say("running", stage="import")
     return importing.result().train(run, inputs, saved, journal, manner() if manner else None)
 

@@ -158,14 +158,35 @@ def test_damaged_rows_are_computed_anew(change: Change) -> None:
 
 
 def test_epochs_walk_over_the_views(change: Change) -> None:
-    source, _ = inputs(change(views=3)).sources("head")
-    first = []
-    for epoch in range(6):
-        source.begin(epoch)
-        first.append(source.take(np.arange(4)))
-    assert all(np.array_equal(first[epoch], first[epoch + 3]) for epoch in range(3))
-    assert not np.array_equal(first[0], first[1])
-    assert not np.array_equal(first[1], first[2])
+    found = inputs(change(views=3))
+    for phase, in_a_row in (("head", 2), ("fine_tune", 1)):
+        source, _ = found.sources(phase)
+        first = []
+        for epoch in range(6 * in_a_row):
+            source.begin(epoch)
+            first.append(source.take(np.arange(4)))
+        walked = first[::in_a_row]
+        assert all(np.array_equal(first[epoch], walked[epoch // in_a_row]) for epoch in range(6 * in_a_row))
+        assert all(np.array_equal(walked[view], walked[view + 3]) for view in range(3))
+        assert not np.array_equal(walked[0], walked[1])
+        assert not np.array_equal(walked[1], walked[2])
+
+
+def test_while_keras_is_imported_later_views_are_computed_ahead(change: Change) -> None:
+    config = change(views=3, head_epochs=1, fine_tune_epochs=2)
+    answers = iter([True] * 2)  # for one chunk, then Keras is there
+
+    def stored(source: Inputs, number: int) -> int:
+        view = views(config)[number]
+        return len(source.train_rows) - len(source._trunk.entries(view)["cut"].missing(source.train_rows))
+
+    found = Inputs(config, Journal(create(config)), lambda: next(answers, False))
+    found.prepare_ahead()
+    assert 0 < stored(found, 1) < len(found.train_rows)  # begun, and left for the training to finish
+    ahead = Inputs(config, Journal(create(config)), lambda: True)
+    ahead.prepare_ahead()
+    assert stored(ahead, 1) == len(ahead.train_rows)
+    assert stored(ahead, 2) == 0, "no epoch comes to it"
 
 
 def test_without_views_every_epoch_is_augmented_afresh(change: Change) -> None:
