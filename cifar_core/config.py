@@ -344,7 +344,15 @@ KNOBS: Mapping[str, Knob] = {
 _MILD: dict[str, Any] = {"augmentation": 0.5, "dropout": 0.3, "schedule": "cosine", "fine_tune_learning_rate": 5e-4}
 
 PRESETS: Mapping[str, TrainConfig] = {
-    "quick": TrainConfig(**_MILD, train_images=5_000, views=2, head_epochs=3, fine_tune_epochs=5),
+    "quick": TrainConfig(
+        **_MILD,
+        train_images=5_000,
+        views=2,
+        head_epochs=3,
+        head_batch_size=64,
+        head_learning_rate=2e-3,
+        fine_tune_epochs=4,
+    ),
     "standard": TrainConfig(
         **_MILD,
         views=2,
