@@ -16,5 +16,6 @@ page = st.navigation(
     position="top",
 )
 ui.style()
+ui.admit()
 ui.app_runs = True
 page.run()

@@ -149,6 +149,9 @@ def load(path: Path) -> Calibration | None:
         numbers = (before, after, loss_before, loss_after, *((unlike.threshold, unlike.kept) if unlike else ()))
         if not all(map(math.isfinite, numbers)):
             raise ValueError(f"among {numbers} is one that is not finite")
+        shares = [before, after, *((unlike.kept, *unlike.caught.values()) if unlike else ())]
+        if not all(0 <= share <= 1 for share in shares):
+            raise ValueError("a share beyond 0 to 1")
         return Calibration(
             temperature, int(found["images"]), (before, after), (loss_before, loss_after), unlike or None
         )

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_core import calibration, neighbours, runs, weights
+from cifar_core import calibration, neighbours, network_check, runs, weights
 from cifar_core.calibration import Calibration
 from cifar_core.data import CLASSES
 from cifar_core.errors import RunError
 from cifar_core.litert import Network
 from cifar_core.neighbours import Index
+from cifar_core.runs import Run
 
 BUNDLED = "bundled"
 _BUNDLED_ALPHA = 0.5
@@ -27,12 +28,13 @@ def open_classifier(name: str | None = None) -> Classifier:
     if name is None:
         finished = runs.finished_runs()
         name = finished[0].id if finished else BUNDLED
-    path = _bundled_model() if name == BUNDLED else runs.get(name).path / "model.tflite"
+    run = None if name == BUNDLED else runs.get(name)
+    path = run.path / network_check.FILE if run else _bundled_model()
     try:
         changed = path.stat().st_mtime_ns
     except OSError:
         raise RunError(_why_not(name)) from None
-    return Classifier(name, _network(path.resolve(), changed), path.parent)
+    return Classifier(name, _network(path.resolve(), changed, run), path.parent)
 
 
 def best_name() -> str | None:
@@ -118,9 +120,9 @@ class Classifier:
 
 
 @functools.lru_cache(maxsize=8)
-def _network(path: Path, changed: int) -> Network:
-    """Load a model once for each state of its file (`changed` is its time)."""
-    network = Network(path)
+def _network(path: Path, changed: int, run: Run | None) -> Network:
+    """Load a model once for each state of its file (`changed` is its time); that of a `run` may be a stranger's."""
+    network = Network(network_check.network_of(run) if run else path)
     if network.output_shapes.get("probabilities") != (len(CLASSES),) or "pooled" not in network.output_shapes:
         raise RunError(f"{path} is no model of this app: it lacks the outputs pooled and probabilities of ten classes.")
     return network

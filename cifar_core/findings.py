@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from cifar_core import launch_sweep, plans, search
+from cifar_core import launch_sweep, plans, schema, search
 from cifar_core.config import KNOBS
+from cifar_core.errors import ConfigError
 from cifar_core.plans import Goal, Plan, Range
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Trial:
     curve: tuple[tuple[int, float], ...]
     run: str | None
     seconds: float | None
-    model_bytes: int | None
+    model_bytes: float | None
     latency_ms: float | None
     error: str | None
 
@@ -161,6 +162,13 @@ def find(name: str, storage: str | None = None) -> Findings:
 
 def of_study(study: Study, storage: str | None = None) -> Findings:
     """Return how `study`, an opened sweep, stands. Raises SweepError if it is damaged."""
+    try:
+        return _stands(study, storage)
+    except (*search.DAMAGE, ConfigError) as error:
+        raise search.damaged(study.study_name, error) from None
+
+
+def _stands(study: Study, storage: str | None) -> Findings:
     everything = study.get_trials(deepcopy=False)
     passed_over = search.passed_over(everything)
     name, workers = study.study_name, len(launch_sweep.living_workers(study.study_name))
@@ -189,7 +197,7 @@ def _state(study: Study, trials: Sequence[Trial], workers: int, shared: bool) ->
 
 def _trial(trial: FrozenTrial, alone: bool) -> Trial:
     """Return `trial` as data; one that runs while no worker is there was interrupted (`alone`)."""
-    attrs = trial.user_attrs
+    attrs: dict[str, Any] = schema.tame(trial.user_attrs)
     state = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}.get(
         trial.state.name, trial.state.name.lower()
     )
@@ -199,14 +207,14 @@ def _trial(trial: FrozenTrial, alone: bool) -> Trial:
     return Trial(
         trial.number,
         state,
-        {name: plans.rounded(name, value) for name, value in params.items() if name in KNOBS},
-        attrs.get("accuracy") if state in ("finished", "pruned") else None,
-        tuple(sorted(trial.intermediate_values.items())),
-        attrs.get("run"),
-        attrs.get("seconds"),
-        attrs.get("model_bytes"),
-        attrs.get("latency_ms"),
-        attrs.get("error") if state == "failed" else None,
+        {name: KNOBS[name].check(plans.rounded(name, value)) for name, value in params.items() if name in KNOBS},
+        schema.amount(attrs.get("accuracy"), 1) if state in ("finished", "pruned") else None,
+        tuple((epoch, share) for epoch, share in sorted(trial.intermediate_values.items()) if 0 <= share <= 1),
+        run if isinstance(run := attrs.get("run"), str) else None,
+        schema.amount(attrs.get("seconds")),
+        schema.amount(attrs.get("model_bytes")),
+        schema.amount(attrs.get("latency_ms")),
+        str(attrs["error"]) if state == "failed" and attrs.get("error") else None,
     )
 
 

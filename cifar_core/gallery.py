@@ -20,7 +20,7 @@ ORDERS: Mapping[str, str] = {
     "unlike": "least like the ten first",
 }
 NONE = "none of the ten"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
 def order(names: Sequence[str], answers: Answers, by: str, shown: Collection[str] = ()) -> list[int]:
@@ -93,4 +93,4 @@ def answer_row(name: str, answers: Answers, number: int) -> dict[str, object]:
 
 def inert(text: str) -> str:
     """Return `text` so that no spreadsheet computes it."""
-    return "'" + text if text.lstrip(" ").startswith(_FORMULA) or text.startswith(_FORMULA) else text
+    return "'" + text if text.lstrip().startswith(_FORMULA) or text.startswith(_FORMULA) else text

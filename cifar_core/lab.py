@@ -109,8 +109,8 @@ class Result:
 
 
 def lab_dir() -> Path:
-    """Return the lab's folder, inside that of all runs."""
-    return runs.runs_dir() / ".lab"
+    """Return the lab's folder, inside that of all runs. Raises RunError if it is a link."""
+    return runs.own_folder(".lab")
 
 
 def is_open() -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from cifar_core import runs
 from cifar_core.errors import RunError
 from cifar_core.export import trial
+from cifar_core.network_check import network_of
 from cifar_core.runs import Run
 
 FILE = "latency.json"
@@ -31,7 +32,7 @@ def measure(run: Run) -> float:
     """
     pictures = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), np.uint8)
     try:
-        answers = trial.litert_answers((run.path / "model.tflite").read_bytes())
+        answers = trial.litert_answers(network_of(run))
         found = trial.latency_ms(answers, pictures)
         runs.write_json(
             run.path / FILE, {"latency_ms": found, "measured": time.time(), "cores": os.cpu_count(), "batch": 1}

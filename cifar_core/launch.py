@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from cifar_core import costs, data, lab, pins, robustness, runs, story
+from cifar_core import costs, data, lab, limits, pins, robustness, runs, story
 from cifar_core.config import TrainConfig
 from cifar_core.errors import DataError, RunError
 from cifar_core.export import exports
@@ -43,6 +43,7 @@ def start(config: TrainConfig, name: str = "run", pinned: Sequence[pins.Pin] = (
 
     `pinned` are pictures to be watched while it learns, `pins.MOST` at most.
     """
+    limits.check_queue(sum(other.state in runs.LIVE_STATES for other in runs.list_runs()))
     run = runs.create(config, name)
     if pinned:
         pins.save(run, pinned)
@@ -54,6 +55,7 @@ def resume(run: Run) -> None:
     """Let a stopped, failed or lost run go on from its last full epoch. Raises RunError in any other state."""
     if run.state not in runs.RESUMABLE_STATES:
         raise RunError(f"Run {run.id} is {run.state}; only a stopped, failed or lost run can be resumed.")
+    limits.check_queue(sum(other.state in runs.LIVE_STATES for other in runs.list_runs()))
     run.config  # noqa: B018 - raises if the run is damaged beyond resuming
     try:
         (run.path / "stop").unlink(missing_ok=True)
@@ -125,6 +127,7 @@ def export(run: Run, name: str) -> None:
     """
     if run.state != "finished":
         raise RunError(f"Run {run.id} is {run.state}; only a finished run can be exported.")
+    limits.check_disk(runs.runs_dir())
     if runs.is_held(exports.lock(run, name)):
         return
     try:

@@ -84,9 +84,8 @@ def delete(name: str, storage: str | None = None) -> None:
 
 def living_workers(name: str) -> list[int]:
     """Return the numbers of this machine's workers on the sweep."""
-    locks = sorted(search.folder(name).glob("worker-*.lock"))
-    found = [int(lock.stem.removeprefix("worker-")) for lock in locks if runs.is_held(lock)]
-    return sorted(found)
+    numbers = {lock.stem.removeprefix("worker-"): lock for lock in search.folder(name).glob("worker-*.lock")}
+    return sorted(int(word) for word, lock in numbers.items() if word.isdecimal() and runs.is_held(lock))
 
 
 def gpus() -> list[int]:

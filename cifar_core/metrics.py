@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from cifar_core import schema
 
 PHASE_NAMES = {"head": "Head", "fine_tune": "Fine-tuning"}
 _NEEDED = {
@@ -11,32 +14,38 @@ _NEEDED = {
     "epoch": ("epoch", "validation_accuracy", "validation_loss"),
     "progress": ("done", "total"),
 }
-
-
-_OTHERS = ("seconds_left", "elapsed_seconds", "epoch_seconds", "images", "epochs")
-_COUNTS = ("epoch", "step", "steps")
-_LARGEST = 1e12
+_COUNTS = {"epoch": 1, "epochs": 1, "step": 0, "steps": 1, "images": 0, "done": 0, "total": 0}  # name -> the least
+_SHARES = ("accuracy", "validation_accuracy")
+_LOSSES = ("loss", "validation_loss")  # of a training that breaks down they are no numbers
+_AMOUNTS = ("learning_rate", "images_per_second", "elapsed_seconds", "epoch_seconds", "seconds_left")
+_MOST = 1e9
 
 
 def sound_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows that hold what their kind needs, in numbers that a training can write.
+    """Return the rows that hold what their kind needs, each number within its range.
 
-    Those of a damaged file may not. A loss may be no finite number: that a training can have.
+    Those of a damaged file, or of a stranger, may not. A loss may be no number: that a training can have.
     """
     return [row for row in rows if _is_sound(row)]
 
 
-def _is_sound(row: dict[str, Any]) -> bool:
-    kind = str(row.get("kind"))
-    if kind not in _NEEDED or (kind != "progress" and str(row.get("phase")) not in PHASE_NAMES):
+def _is_sound(row: Mapping[str, Any]) -> bool:
+    kind, phase = str(row.get("kind")), str(row.get("phase"))
+    if kind not in _NEEDED or (kind != "progress" and phase not in PHASE_NAMES):
         return False
-    others = [name for name in _OTHERS if row.get(name) is not None]
-    return all(_is_possible(name, row.get(name)) for name in (*_NEEDED[kind], *others))
+    needed = _NEEDED[kind]
+    return all(name in row for name in needed) and all(
+        _is_measure(name, value) for name, value in row.items() if value is not None or name in needed
+    )
 
 
-def _is_possible(name: str, value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    if name.endswith("loss"):
-        return isinstance(value, float) or abs(value) <= _LARGEST
-    return (name in _COUNTS) <= value <= (1 if name.endswith("accuracy") else _LARGEST)
+def _is_measure(name: str, value: Any) -> bool:
+    if name in _COUNTS:
+        return type(value) is int and _COUNTS[name] <= value <= _MOST
+    if name in _SHARES:
+        return schema.is_number(value) and 0 <= value <= 1
+    if name in _LOSSES:
+        return type(value) in (int, float) and not schema.MOST < abs(value) < math.inf
+    if name in _AMOUNTS:
+        return schema.is_number(value) and 0 <= value <= _MOST
+    return name != "stage" or isinstance(value, str)

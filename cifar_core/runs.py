@@ -26,13 +26,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from cifar_core import limits, schema
 from cifar_core.config import TrainConfig
 from cifar_core.errors import ConfigError, RunError
+from cifar_core.names import quoted
 
 try:
     import fcntl
@@ -48,8 +51,6 @@ START_SECONDS = 20.0
 """How long a new worker may take to show that it lives (Python's own start; TensorFlow comes later)."""
 _LIMIT_BYTES = 64 * 1024 * 1024
 """A JSON or metrics file larger than this is not ours and is not read."""
-_LARGEST = 1e12
-"""No figure of a run is larger: bytes of a model, losses, seconds, images."""
 
 
 def runs_dir() -> Path:
@@ -77,7 +78,7 @@ def read_json(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return data if isinstance(data, dict) else {}
+    return schema.tame(data) if isinstance(data, dict) else {}
 
 
 def is_held(lock: Path) -> bool:
@@ -122,13 +123,13 @@ class Run:
         Keys: `state` (one of STATES), and, where known, `stage`, `message`, `error`, `pid`, `started`, `result`.
         """
         file, stop = self.path / "status.json", self.path / "stop"
-        saved = read_json(file)
+        saved = schema.status(read_json(file))
         if saved.get("state") in _ENDED_STATES:
             return saved
         if self.is_alive:
             live = "stopping" if stop.exists() else "running" if saved.get("state") == "running" else "queued"
             return {**saved, "state": live}
-        saved = read_json(file)  # the worker may have ended between the reading and the look at the lock
+        saved = schema.status(read_json(file))  # the worker may have ended between the reading and the look at the lock
         if saved.get("state") in _ENDED_STATES:
             return saved
         return {**saved, "state": "stopped" if stop.exists() else "queued" if self._is_starting else "lost"}
@@ -140,11 +141,8 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any]:
-        """The figures of a finished run, else an empty dictionary; what no run can have is left out."""
-        result = self.status.get("result")
-        if not isinstance(result, dict):
-            return {}
-        return {name: value for name, value in result.items() if _is_possible(name, value)}
+        """The figures of a finished run, else an empty dictionary."""
+        return self.status.get("result", {})
 
     @property
     def is_alive(self) -> bool:
@@ -165,13 +163,6 @@ class Run:
         return read_rows(self.path / "metrics.jsonl", 0)[0]
 
 
-def _is_possible(name: str, value: Any) -> bool:
-    """Return whether a finished run can have the figure `value`: words, or a number from 0 on, a share up to 1."""
-    if isinstance(value, str | bool):
-        return True
-    return isinstance(value, int | float) and 0 <= value <= (1 if name.endswith("accuracy") else _LARGEST)
-
-
 def read_rows(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
     """Return the whole JSON rows of `path` from byte `offset` on, and the offset to go on from.
 
@@ -189,7 +180,7 @@ def read_rows(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
     rows = []
     for line in whole.splitlines():
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_int=schema.whole)
         except (ValueError, RecursionError):
             continue
         if isinstance(row, dict):
@@ -206,8 +197,9 @@ def new_id(slug: str) -> str:
 def create(config: TrainConfig, name: str = "run") -> Run:
     """Make a new run directory holding `config`, and return it. `name` becomes the end of its id.
 
-    Raises RunError if the folder cannot be written.
+    Raises RunError if the folder cannot be written, or the runs take as much of the disk as they may.
     """
+    limits.check_disk(runs_dir())
     slug = re.sub(r"[^a-z0-9]", "", name.lower())[:24] or "run"
     while True:
         run = Run(new_id(slug))
@@ -234,17 +226,60 @@ def get(run_id: str) -> Run:
     run = Run(run_id)
     if not isinstance(run_id, str) or not ID_PATTERN.fullmatch(run_id) or not run.path.is_dir():
         raise RunError(f"There is no run {str(run_id)[:60]!r}; `python -m cifar_core runs list` shows all.")
+    if leading_away := leads_away(run.path):
+        raise RunError(
+            f"Run {run_id} is not opened: {quoted(leading_away)} is a link or no file, and could lead anywhere; "
+            "expected plain files. Put the file itself in its place, or delete it."
+        )
     return run
 
 
 def list_runs() -> list[Run]:
-    """Return all runs, newest first."""
+    """Return all runs, newest first; those that a link leads away from are left out (see `get`)."""
     try:
         with os.scandir(runs_dir()) as entries:
             names = [entry.name for entry in entries if ID_PATTERN.fullmatch(entry.name) and entry.is_dir()]
     except OSError:
         return []
-    return [Run(name) for name in sorted(names, reverse=True)]
+    found = [Run(name) for name in sorted(names, reverse=True)]
+    return [run for run in found if leads_away(run.path) is None]
+
+
+def own_folder(name: str) -> Path:
+    """Return the folder `name` beside the runs, which need not be there. Raises RunError if it is a link."""
+    folder = runs_dir() / name
+    if folder.is_symlink():
+        raise RunError(f"{folder} is a link, which could lead anywhere, expected a folder; delete the link.")
+    return folder
+
+
+def leads_away(folder: Path) -> str | None:
+    """Return the name of a link, pipe or device in a run's folder, or of the folder if it is a link; None without.
+
+    A copied run may hold them: its files would then be read from, and written to, anywhere.
+    """
+    try:
+        stamps = tuple(path.lstat().st_mtime_ns for path in (folder, folder / "exports") if path.exists())
+        return folder.name if folder.is_symlink() else _looked(str(folder), stamps)
+    except OSError:
+        return folder.name  # it is being deleted, or not ours to read
+
+
+@lru_cache(maxsize=4096)
+def _looked(folder: str, stamps: tuple[int, ...]) -> str | None:
+    """Look into a folder once for each state of it."""
+    return _odd_entry(folder)
+
+
+def _odd_entry(folder: str) -> str | None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if found := _odd_entry(entry.path):
+                    return found
+            elif not entry.is_file(follow_symlinks=False):
+                return entry.name
+    return None
 
 
 def finished_runs() -> list[Run]:

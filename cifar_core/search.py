@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cifar_core import runs
+from cifar_core import runs, schema
 from cifar_core.errors import CifarError, SweepError
 from cifar_core.names import quoted
 from cifar_core.plans import MOST_TRIALS, Goal, Plan
@@ -40,6 +40,9 @@ STORAGE_VARIABLE = "CIFAR_SWEEP_STORAGE"
 HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 20
 """How often a worker tells a database that its trial lives, and after what silence another takes the trial up."""
 _PLAN, _GOAL, _STOP, _SURPLUS = "plan", "goal", "stop", "surplus"
+_FILES = ("journal.log", "worker.log", "ask.lock")
+DAMAGE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError, RecursionError)
+"""What reading a journal raises that is not as it was written, found by mutation."""
 
 
 def storage_url(storage: str | None = None) -> str:
@@ -62,7 +65,10 @@ def folder(name: str) -> Path:
         raise SweepError(
             f"Sweep {quoted(str(name))}: expected a name of a to z, 0 to 9 and -, at most 40 characters long."
         )
-    return runs.runs_dir() / "sweeps" / name
+    found = runs.own_folder("sweeps") / name
+    if any(path.is_symlink() for path in (found, *(found / file for file in _FILES))):
+        raise SweepError(f"Sweep {name} is not opened: its folder or a file in it is a link; delete the link.")
+    return found
 
 
 def names(storage: str | None = None) -> list[str]:
@@ -71,7 +77,7 @@ def names(storage: str | None = None) -> list[str]:
         with _reached():
             found = _optuna().get_all_study_names(_storage("any", storage))
         return sorted(name for name in found if NAME_PATTERN.fullmatch(name))
-    place = runs.runs_dir() / "sweeps"
+    place = runs.own_folder("sweeps")
     return sorted(path.parent.name for path in place.glob("*/journal.log") if NAME_PATTERN.fullmatch(path.parent.name))
 
 
@@ -175,6 +181,20 @@ def open_study(name: str, storage: str | None = None, seed: int | None = None) -
             )
         except KeyError:
             raise _unknown(name) from None
+        except DAMAGE as error:
+            raise damaged(name, error) from None
+
+
+def damaged(name: str, error: Exception) -> SweepError:
+    """Return what is said of a sweep whose journal is not as Optuna and this program write it."""
+    return SweepError(
+        f"Sweep {quoted(name)} is damaged ({type(error).__name__} in its journal), expected the file that its workers "
+        "wrote; delete the sweep and start a new one."
+    )
+
+
+def _spent_seconds(trials: Sequence[FrozenTrial]) -> float:
+    return sum(schema.amount(trial.user_attrs.get("seconds")) or 0.0 for trial in trials)
 
 
 def plan_of(study: Study) -> Plan:
@@ -193,7 +213,7 @@ def goal_of(study: Study) -> Goal:
 def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> Goal:
     """Let the sweep go on for as many more trials, or seconds of training; return its goal. Raises SweepError."""
     goal = goal_of(study)
-    spent = sum(trial.user_attrs.get("seconds", 0.0) for trial in study.get_trials(deepcopy=False))
+    spent = _spent_seconds(study.get_trials(deepcopy=False))
     more_seconds = None if goal.seconds is None and not seconds else max(goal.seconds or 0.0, spent) + seconds
     if trials and not seconds:
         more_seconds = None
@@ -252,7 +272,7 @@ def check_wanted(study: Study, trial: Trial) -> None:
 def is_done(study: Study) -> bool:
     """Return whether no trial is to be begun any more."""
     goal, found = goal_of(study), counted(study.get_trials(deepcopy=False))
-    seconds = sum(trial.user_attrs.get("seconds", 0.0) for trial in found)
+    seconds = _spent_seconds(found)
     return len(found) >= goal.trials or (goal.seconds is not None and seconds >= goal.seconds)
 
 
@@ -284,7 +304,7 @@ def fail_the_dead(study: Study, storage: str | None = None) -> None:
             return
         for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
             run = trial.user_attrs.get("run")
-            if not run or not runs.Run(run).is_alive:
+            if not isinstance(run, str) or not runs.ID_PATTERN.fullmatch(run) or not runs.Run(run).is_alive:
                 study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
                 take_up_again(study, trial)
 

@@ -13,8 +13,8 @@ from cifar_core.runs import Run
 
 
 def trash_dir() -> Path:
-    """Return the folder of deleted runs, inside that of all runs."""
-    return runs.runs_dir() / ".trash"
+    """Return the folder of deleted runs, inside that of all runs. Raises RunError if it is a link."""
+    return runs.own_folder(".trash")
 
 
 def discard(run: Run) -> None:

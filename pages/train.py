@@ -16,6 +16,7 @@ from pages import export_panel, findings, pinned, plan, progress, strip, ui
 POLL_SECONDS = 0.7
 SHARED_SECONDS = 0.5  # how long what one viewer of a live run saw serves the others
 LIST_LENGTH = 100
+_MOST_SUMMARY = 500_000  # characters; Keras's table of this network has 60,000
 FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", "elapsed_seconds", "model_bytes")
 
 
@@ -368,7 +369,8 @@ def model_summary(run: Run) -> None:
     if path.exists():
         panel = st.expander("The model, layer by layer", key="summary_panel", on_change="rerun")
         if panel.open:
-            panel.code(path.read_text(encoding="utf-8", errors="replace"), language=None)
+            with path.open(encoding="utf-8", errors="replace") as file:
+                panel.code(file.read(_MOST_SUMMARY), language=None)
 
 
 ui.run_page(main)

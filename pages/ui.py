@@ -34,6 +34,8 @@ _MARKDOWN = str.maketrans({character: "\\" + character for character in "\\`*_{}
 SHARE_COLUMN = st.column_config.NumberColumn(format="%.1f %%", width=190)
 """A column of a table that holds per cent."""
 
+SECRETS = Path(__file__).resolve().parent.parent / ".streamlit" / "secrets.toml"
+
 app_runs = False
 """Whether app.py has been run in this process."""
 
@@ -51,6 +53,22 @@ def run_page(main: Callable[[], None]) -> None:
         main()
     except CifarError as error:
         problem(error)
+
+
+def admit() -> None:
+    """Let nobody past who has not logged in, where secrets.toml asks for a login (README, For others).
+
+    A file that asks for none that Streamlit understands is a mistake, which must not open the door.
+    """
+    is_logged_in = st.user.get("is_logged_in")
+    if is_logged_in or (is_logged_in is None and not SECRETS.exists()):
+        return
+    if is_logged_in is None:
+        st.error(f"{SECRETS.name} has no [auth] that can be read, expected a login; mend it, or delete the file.")
+    else:
+        st.title("CIFAR Studio")
+        st.button("Log in", type="primary", icon=":material/login:", key="login", on_click=st.login)
+    st.stop()
 
 
 def fragment(draw: Callable[..., None], run_every: float | None = None) -> Callable[..., None]:
@@ -89,6 +107,7 @@ def style() -> None:
         "[class*=st-key-neighbours] [data-testid=stMarkdownContainer]{margin-bottom:0}"
         "[class*=st-key-gallery] [data-testid=stVerticalBlock]{gap:.2rem}"
         ".st-key-runs_list [data-testid=stElementToolbar],"  # their CSV would not be inert
+        ".st-key-differences [data-testid=stElementToolbar],"
         ".st-key-runs_robust [data-testid=stElementToolbar]{display:none}"
         ".strip{display:flex;gap:.4rem;overflow-x:auto;padding-bottom:.4rem}"
         ".strip figure{margin:0;text-align:center;flex:1 0 68px;max-width:128px}"

@@ -21,7 +21,9 @@ from cifar_core.runs import Run, write_json
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 TRAIN, CLASSIFY = (str(next(APP.parent.glob(f"*/{name}.py")).relative_to(APP.parent)) for name in ("train", "classify"))
-CONFIG = TrainConfig(alpha=0.35, image_size=32, weights="random", train_images=1_000, head_epochs=3, fine_tune_epochs=2)
+CONFIG = TrainConfig(
+    alpha=0.35, image_size=32, dense_units=16, weights="random", train_images=1_000, head_epochs=3, fine_tune_epochs=2
+)
 RESULT = {
     "validation_accuracy": 0.825,
     "test_accuracy": 0.8,

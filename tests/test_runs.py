@@ -277,7 +277,7 @@ def test_any_metrics_file_gives_rows(run_dir: Path, lines: list[bytes]) -> None:
 
 
 @given(
-    st.lists(st.dictionaries(st.text(), st.integers() | st.text(), max_size=2), max_size=8),
+    st.lists(st.dictionaries(st.text(), st.integers(-(10**14), 10**14) | st.text(), max_size=2), max_size=8),
     st.lists(st.integers(1, 40)),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

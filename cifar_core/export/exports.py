@@ -19,6 +19,7 @@ from cifar_core import runs
 from cifar_core.errors import CifarError, RunError
 from cifar_core.export import trial
 from cifar_core.export.formats import MODELS
+from cifar_core.network_check import network_of
 from cifar_core.runs import Run
 
 _FILES = {
@@ -102,7 +103,7 @@ def _write(run: Run, name: str) -> None:
             raise RunError(f"Run {run.id} has no {_FILES[name]}, expected one in a finished run; train it anew.")
         return
     temporary = path(run, name).with_suffix(f".{os.getpid()}")
-    temporary.write_bytes(converted((run.path / "model.tflite").read_bytes()))
+    temporary.write_bytes(converted(network_of(run)))
     temporary.replace(path(run, name))
 
 

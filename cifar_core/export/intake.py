@@ -19,10 +19,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from cifar_core import evaluation, metrics, runs
+from cifar_core import evaluation, limits, metrics, network_check, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError
-from cifar_core.export import network_check
 from cifar_core.export.archive import FIGURES, FILES, KIND, MANIFEST, SCHEMA
 from cifar_core.names import quoted, shown_name
 from cifar_core.runs import Run
@@ -62,6 +61,7 @@ def import_run(content: bytes) -> Run:
     Its status says "imported": {"id", "time"}. Raises RunError if anything about the zip is not as it must be, or if
     the run cannot be written.
     """
+    limits.check_disk(runs.runs_dir())
     files = _unpacked(content)
     manifest = _object(files, MANIFEST)
     old_id = manifest.get("id")
@@ -128,7 +128,7 @@ def _write(folder: Path, files: dict[str, bytes], config: TrainConfig, old_id: s
     runs.write_json(
         folder / "status.json", {"state": "finished", "stage": "done", "result": result, "imported": imported}
     )
-    rows = [row for row in metrics.sound_rows(_json_lines(files["metrics.jsonl"])) if _is_possible(row)]
+    rows = metrics.sound_rows(_json_lines(files["metrics.jsonl"]))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(_tame(row)) + "\n" for row in rows), encoding="utf-8")
     (folder / "summary.txt").write_text(files["summary.txt"].decode("utf-8", "replace"), encoding="utf-8")
     for name in ("evaluation.npz", "model.tflite", "best.keras"):
@@ -184,12 +184,6 @@ def _placed(staging: Path, old_id: str) -> Run:
             if not run.path.exists():
                 raise
         run = Run(runs.new_id(slug))
-
-
-def _is_possible(row: dict[str, Any]) -> bool:
-    numbers = [value for value in row.values() if isinstance(value, int | float)]
-    positive = all(row[key] >= 1 for key in ("epoch", "steps") if key in row)
-    return positive and all(_is_number(value) and abs(value) < 1e12 for value in numbers)
 
 
 def _tame(value: Any, depth: int = 3) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from cifar_core import data, evaluation, runs
 from cifar_core.errors import DataError
 from cifar_core.litert import Network
+from cifar_core.network_check import network_of
 from cifar_core.runs import Run
 
 IMAGES = 200
@@ -55,7 +56,7 @@ def reference(run: Run) -> Reference:
         images, labels = data.samples(IMAGES, "generated", test=True)
     if np.array_equal(labels, found.labels[:IMAGES]):
         return Reference(images, found.probabilities[:IMAGES].argmax(axis=1), "the run's own test answers")
-    again = litert_answers((run.path / "model.tflite").read_bytes())(images)
+    again = litert_answers(network_of(run))(images)
     return Reference(images, again.argmax(axis=1), "the run's model.tflite, as its test images are not here")
 
 

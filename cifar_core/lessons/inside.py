@@ -14,6 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 from cifar_core import architecture, augment, data, generated, latency, litert
 from cifar_core.errors import RunError
 from cifar_core.litert import Network
+from cifar_core.network_check import network_of
 from cifar_core.runs import Run, read_json
 
 HISTOGRAM_BINS = 40
@@ -49,13 +50,7 @@ def look(run: Run) -> Inside:
     name = str(named.get("name")) if isinstance(named, dict) else config.dataset
     images, _ = data.samples(_PIXEL_IMAGES, name if name in data.LABELS else config.dataset)
     seen = augment.augment(images, np.arange(len(images)), config.augmentation, config.seed, 0)
-    try:
-        content = (run.path / "model.tflite").read_bytes()
-    except OSError as error:
-        raise RunError(
-            f"Run {run.id} has no model ({error.strerror}); only finished runs have; train it anew."
-        ) from None
-    network = Network(tapped(content, config.alpha))
+    network = Network(tapped(network_of(run), config.alpha))
     maps = network.run(seen[:_MAP_IMAGES])
     layers = layer_names(config.alpha)
     last = network.run(drawing()[None])[layers[-2]][0]

@@ -140,13 +140,13 @@ def outcomes(found: Mapping[str, Any]) -> dict[str, Outcome]:
 
 def _made(run: Run, config: TrainConfig, command: str) -> Made:
     environment = runs.read_json(run.path / "environment.json")
-    packages = environment.get("packages")
+    packages, updated = environment.get("packages"), run.status.get("updated", 0)
     chosen = ("tensorflow", "keras", "ai-edge-litert")
     return Made(
         command=command,
-        date=datetime.fromtimestamp(float(run.status.get("updated", 0)), UTC).isoformat(timespec="seconds"),
+        date=datetime.fromtimestamp(updated if 0 <= updated < 1e10 else 0, UTC).isoformat(timespec="seconds"),
         processor=str(environment.get("processor")),
-        cores=int(environment.get("cores", 0)),
+        cores=cores if isinstance(cores := environment.get("cores"), int) else 0,
         python=str(environment.get("python")),
         packages={name: str(packages.get(name)) for name in chosen} if isinstance(packages, dict) else {},
         seed=config.seed,

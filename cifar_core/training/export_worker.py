@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
+from cifar_core import network_check
 from cifar_core.errors import CifarError, RunError
 from cifar_core.export import exports, trial
 from cifar_core.runs import Run
@@ -39,6 +40,7 @@ def _opened_by_keras(file: Path) -> trial.Answers:
     """Return the Keras file as something that answers. It may be a stranger's: nothing in it is executed."""
     import keras
 
+    network_check.check_keras_file(file.read_bytes())
     try:
         network = keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # a damaged or hostile file can make Keras raise anything

@@ -112,7 +112,7 @@ BREAKERS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "an accuracy of NaN": (lambda packed: with_status(packed, test_accuracy=float("nan")), "figures"),
     "words for numbers": (lambda packed: with_status(packed, best_epoch="<script>"), "figures"),
     "a pickle": (lambda packed: changed(packed, evaluation__npz=pickled()), "damaged"),
-    "no network": (lambda packed: changed(packed, model__tflite=b"TFL3" * 100), "usable LiteRT model"),
+    "no network": (lambda packed: changed(packed, model__tflite=b"TFL3" * 100), "not the network of its configuration"),
     "a Lambda": (lambda packed: changed(packed, best__keras=keras_file(LAMBDA)), "Lambda"),
     "a class of its own": (
         lambda packed: changed(packed, best__keras=keras_file({"class_name": "Dense", "module": "os"})),

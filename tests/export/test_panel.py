@@ -7,8 +7,8 @@ import pytest
 from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import generated, runs, weights
-from cifar_core.export import archive, exports, intake
+from cifar_core import generated, network_check, runs, weights
+from cifar_core.export import archive, exports
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
@@ -95,7 +95,7 @@ def upload(app: AppTest, content: bytes) -> AppTest:
 
 
 def test_an_uploaded_archive_becomes_the_run_on_the_screen(finished_run, monkeypatch) -> None:
-    monkeypatch.setattr(intake.network_check, "check_keras_file", lambda content: None)
+    monkeypatch.setattr(network_check, "check_keras_file", lambda content: None)
     (finished_run.path / "best.keras").write_bytes(b"played by nobody")
     content = archive.pack(finished_run)
     runs.delete(finished_run)

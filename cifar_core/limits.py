@@ -1,0 +1,58 @@
+"""How much of this machine runs may take: how many wait at once, and their disk. README, Limits, has all numbers.
+
+What a single upload may be stands where it is read: pictures.py, zips.py, album.py, export/intake.py; trials in
+search.py, the store of features in store.py.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from cifar_core.errors import RunError
+
+MOST_QUEUED = 50
+"""Runs that train or wait at once."""
+RUNS_VARIABLE, RUNS_GB = "CIFAR_RUNS_GB", 50.0
+"""What the runs directory may take, trash and sweeps included, in gigabytes."""
+
+
+def check_queue(live: int) -> None:
+    """Raise RunError if `live` runs are as many as may train and wait at once."""
+    if live >= MOST_QUEUED:
+        raise RunError(
+            f"{live} runs train or wait already, expected fewer than {MOST_QUEUED}; wait until one has ended, or stop "
+            "some."
+        )
+
+
+def check_disk(folder: Path) -> None:
+    """Raise RunError if the runs directory `folder` takes as much as it may."""
+    allowed, taken = _budget_bytes(), size_bytes(folder)
+    if taken >= allowed:
+        raise RunError(
+            f"The runs take {taken / 1e9:.3g} GB, and {allowed / 1e9:.3g} GB is what they may take; delete some on "
+            f"Explore and empty the trash, or raise {RUNS_VARIABLE}."
+        )
+
+
+def size_bytes(folder: Path) -> int:
+    """Return what the files below `folder` hold; links count as themselves."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # deleted meanwhile
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 - thousands of them
+    return total
+
+
+def _budget_bytes() -> float:
+    text = os.environ.get(RUNS_VARIABLE) or str(RUNS_GB)
+    try:
+        found = float(text) * 1e9
+    except ValueError:
+        found = -1.0
+    if not 0 < found < float("inf"):
+        raise RunError(f"{RUNS_VARIABLE}: received {text[:40]!r}, expected a number of gigabytes above 0.")
+    return found

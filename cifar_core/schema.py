@@ -1,0 +1,86 @@
+"""What the JSON of a run directory may say. A run may be a stranger's copy, so each value counts only if it is sound.
+
+tame(value)       any JSON: numbers that are numbers, text that can be shown, little nesting
+status(saved)     status.json: keys of their own type, figures within their range; what is not is left out
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+MOST = 1e15
+"""No number that a run writes is larger."""
+_MOST_TEXT, _MOST_NESTING = 100_000, 12
+_MOST_WORDS = 2_000
+
+_STATUS_WORDS = ("state", "stage", "message", "note")
+_STATUS_NUMBERS = ("pid", "pid_created", "started", "updated")
+_STATUS_OBJECTS = {"error": ("type", "message"), "imported": ("id", "time")}
+_RESULT_COUNTS = ("validation_images", "test_images", "best_epoch")
+
+
+def tame(value: Any, nesting: int = _MOST_NESTING) -> Any:
+    """Return JSON data without what breaks those that read or show it.
+
+    Numbers that are none or beyond MOST, and what is nested too deeply, become None. Text loses halves of characters
+    and what is beyond 100,000 characters.
+    """
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return value if is_number(value) else None
+    if not nesting:
+        return None
+    if isinstance(value, list):
+        return [tame(item, nesting - 1) for item in value]
+    return {_text(key): tame(item, nesting - 1) for key, item in value.items()}
+
+
+def whole(text: str) -> float:
+    """Return the whole number written as `text`, NaN if it is beyond MOST: for `json.loads(..., parse_int=whole)`."""
+    return int(text) if len(text.lstrip("-")) < 16 else math.nan
+
+
+def is_number(value: Any) -> bool:
+    """Return whether `value` is a number, finite and at most MOST."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -MOST <= value <= MOST
+
+
+def amount(value: Any, most: float = MOST) -> float | None:
+    """Return `value` if it is a number from 0 to `most`, else None."""
+    return value if is_number(value) and 0 <= value <= most else None
+
+
+def status(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is sound of a status.json that is `tame`: `state`, `stage`, `error`, `result` and the like."""
+    found: dict[str, Any] = {key: saved[key][:_MOST_WORDS] for key in _STATUS_WORDS if isinstance(saved.get(key), str)}
+    found |= {key: saved[key] for key in _STATUS_NUMBERS if is_number(saved.get(key))}
+    for key, parts in _STATUS_OBJECTS.items():
+        if isinstance(saved.get(key), dict):
+            found[key] = {part: _words(saved[key][part]) for part in parts if part in saved[key]}
+    if isinstance(saved.get("result"), dict):
+        found["result"] = {key: value for key, value in saved["result"].items() if _is_figure(key, value)}
+    return found
+
+
+def _is_figure(name: str, value: Any) -> bool:
+    """Return whether a finished run can have the figure `value`: words, or a number from 0 on, a share up to 1."""
+    if name in _RESULT_COUNTS:
+        return type(value) is int and value >= 0
+    if isinstance(value, str):
+        return len(value) <= _MOST_WORDS and not name.endswith("accuracy")
+    return (isinstance(value, bool) and not name.endswith("accuracy")) or (
+        is_number(value) and 0 <= value <= (1 if name.endswith("accuracy") else MOST)
+    )
+
+
+def _words(value: Any) -> Any:
+    return value if is_number(value) else str(value)[:_MOST_WORDS]
+
+
+def _text(value: str) -> str:
+    return value[:_MOST_TEXT].encode("utf-8", "replace").decode("utf-8")

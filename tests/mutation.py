@@ -1,0 +1,93 @@
+"""What fuzzing does to files that are sound: bytes flipped, cut off, doubled, spliced; values of JSON replaced.
+
+CIFAR_FUZZ sets how many examples each property gets, as a multiple of the modest number that CI takes:
+
+    CIFAR_FUZZ=40 pytest -m "slow or not slow" -k "odd or mutated" tests
+"""
+
+import copy
+import json
+import os
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+TIMES = float(os.environ.get("CIFAR_FUZZ", "1"))
+ODD: tuple[Any, ...] = (
+    None, True, False, -1, 0, 1, 2.5, 2**31, 2**63, 10**400, -(10**400), 1e308, float("nan"), float("inf"),
+    -float("inf"), "", "x", "2", "nan", "=1+1", "<img src=x onerror=alert(1)>", "../../x", "\x00", "\ud800", "\u202e",
+    "a" * 3_000, [], {}, [[]], {"a": {"b": [1]}}, [1, 2, 3], list(range(200)),
+)  # fmt: skip
+"""Values that a reader of JSON does not wait for."""
+
+
+def examples(count: int) -> settings:
+    """Return the settings of a property with `count` examples, times CIFAR_FUZZ."""
+    return settings(
+        max_examples=max(1, round(count * TIMES)),
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+@st.composite
+def mutated(draw: st.DrawFn, content: bytes) -> bytes:
+    """`content` after one to four changes."""
+    found = bytearray(content)
+    for _ in range(draw(st.integers(1, 4))):
+        at, other = (draw(st.integers(0, max(len(found) - 1, 0))) for _ in range(2))
+        length = draw(st.integers(1, 64))
+        kind = draw(st.sampled_from(("flip", "set", "cut", "double", "splice", "drop")))
+        if kind == "flip" and found:
+            found[at] ^= 1 << draw(st.integers(0, 7))
+        elif kind == "set":
+            found[at : at + 4] = draw(
+                st.sampled_from((b"\xff" * 4, bytes(4), b"\x00\x00\x00\x80", b"\x7f\xff\xff\xff"))
+            )
+        elif kind == "cut":
+            del found[at:]
+        elif kind == "double":
+            found[at:at] = found[at : at + length]
+        elif kind == "splice":
+            found[at : at + length] = found[other : other + length]
+        else:
+            del found[at : at + length]
+    return bytes(found)
+
+
+@st.composite
+def odd_json(draw: st.DrawFn, content: bytes) -> bytes:
+    """The JSON in `content` with one or two values replaced by odd ones, or left out."""
+    found = json.loads(content)
+    for _ in range(draw(st.integers(1, 2))):
+        path = draw(st.sampled_from(list(_paths(found))))
+        found = _replaced(found, path, copy.deepcopy(draw(st.sampled_from(ODD))), draw(st.integers(0, 9)) == 0)
+    return json.dumps(found).encode()
+
+
+@st.composite
+def odd_lines(draw: st.DrawFn, content: bytes) -> bytes:
+    """Lines of JSON, one of them odd."""
+    lines = content.splitlines()
+    at = draw(st.integers(0, len(lines) - 1))
+    lines[at] = draw(odd_json(lines[at]))
+    return b"\n".join(lines) + b"\n"
+
+
+def _paths(value: Any, before: tuple = ()) -> list[tuple]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value[:6]) if isinstance(value, list) else ()
+    return [before, *(path for key, item in inner for path in _paths(item, (*before, key)))]
+
+
+def _replaced(value: Any, path: tuple, new: Any, drop: bool) -> Any:
+    if not path:
+        return new
+    target = value
+    for key in path[:-1]:
+        target = target[key]
+    if drop:
+        del target[path[-1]]
+    else:
+        target[path[-1]] = new
+    return value

@@ -1,0 +1,174 @@
+"""Sound files of every kind, mutated: what comes out is valid, or a sentence."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mutation import examples, mutated, odd_json, odd_lines
+
+from cifar_core import findings, litert, network_check, runs, search
+from cifar_core.config import KNOBS, TrainConfig
+from cifar_core.errors import CifarError, ConfigError, RunError, SweepError
+from cifar_core.export import archive, intake
+from cifar_core.plans import Goal, Plan, parse_range
+
+
+@examples(60)
+@given(data=st.data())
+def test_an_odd_configuration_is_one_or_a_sentence(files, data: st.DataObject) -> None:
+    content = files["config.json"]
+    for changed in (data.draw(odd_json(content)), data.draw(mutated(content))):
+        with contextlib.suppress(ConfigError, ValueError if changed is None else json.JSONDecodeError, UnicodeError):
+            found = TrainConfig.from_dict(json.loads(changed))
+            assert TrainConfig.from_dict(found.to_dict()) == found
+            for name, knob in KNOBS.items():
+                assert knob.check(getattr(found, name)) == getattr(found, name)
+
+
+@pytest.fixture
+def packed(stranger) -> bytes:
+    """The run as an archive."""
+    run = stranger()
+    (run.path / "best.keras").write_bytes(b"played by nobody")
+    return archive.pack(run)
+
+
+@examples(30)
+@given(data=st.data())
+def test_a_mutated_archive_is_imported_or_refused(packed: bytes, data: st.DataObject) -> None:
+    before = {run.id for run in runs.list_runs()}
+    try:
+        run = intake.import_run(data.draw(mutated(packed)))
+    except RunError:
+        assert {run.id for run in runs.list_runs()} == before
+        assert not list(runs.runs_dir().glob(".import-*"))
+    else:
+        assert 0 <= run.result["test_accuracy"] <= 1
+
+
+# ---- sweeps
+
+
+@pytest.fixture
+def journal() -> bytes:
+    """The journal of a sweep of three trials."""
+    plan = Plan(TrainConfig(fine_tune_epochs=0), (parse_range("dropout=0:0.5"), parse_range("alpha=0.35,0.5")))
+    search.create("mine", plan, Goal(3))
+    study = search.open_study("mine", seed=1)
+
+    def objective(trial) -> float:
+        plan.config(trial)
+        trial.report(0.5, 1)
+        for name, value in {"run": "20260101-000000000-stranger", "accuracy": 0.5, "seconds": 3.0}.items():
+            trial.set_user_attr(name, value)
+        trial.set_user_attr("model_bytes", 1_000)
+        trial.set_user_attr("latency_ms", 1.0)
+        return 0.5
+
+    study.optimize(objective, n_trials=3)
+    return (search.folder("mine") / "journal.log").read_bytes()
+
+
+def look_at_sweep() -> None:
+    with contextlib.suppress(SweepError):
+        found = findings.find("mine")
+        json.dumps(found.to_dict(), allow_nan=False)
+        assert found.spent_seconds >= 0
+        for trial in found.trials:
+            assert trial.accuracy is None or 0 <= trial.accuracy <= 1
+    search.names()
+
+
+@examples(40)
+@given(data=st.data())
+def test_an_odd_journal_of_a_sweep_is_read_or_refused(journal: bytes, data: st.DataObject) -> None:
+    path = search.folder("mine") / "journal.log"
+    path.write_bytes(data.draw(st.one_of(odd_lines(journal), mutated(journal))))
+    look_at_sweep()
+
+
+def test_a_journal_runs_no_pickle(journal: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from optuna.storages.journal import JournalFileBackend
+
+    assert not hasattr(JournalFileBackend, "load_snapshot")  # the only part of it that unpickles
+    monkeypatch.chdir(tmp_path)
+    payload = b"cos\nsystem\n(S'touch owned'\ntR."
+    for content in (payload, payload + b"\n" + journal, journal + payload + b"\n"):
+        (search.folder("mine") / "journal.log").write_bytes(content)
+        look_at_sweep()
+    assert not list(tmp_path.rglob("owned"))
+
+
+# ---- models
+
+
+def broken(content: bytes, kind: str) -> bytes:
+    """A LiteRT file that any reader of its format takes for sound."""
+    model = litert.unpack(content)
+    graph = model.subgraphs[0]
+    if kind == "operators read each other":
+        graph.operators[5].inputs = list(graph.operators[5].inputs)
+        graph.operators[5].inputs[0] = len(graph.tensors) - 1
+    elif kind == "weights are missing":
+        for buffer in model.buffers[3:]:
+            if buffer.data is not None and len(buffer.data) > 64:
+                buffer.data = buffer.data[:4].copy()
+    elif kind == "another operator":
+        model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = 49
+    elif kind == "a shape beyond memory":
+        graph.tensors[2].shape = np.array([1, 1 << 20, 1 << 20, 3], np.int32)
+    return litert.pack(model)
+
+
+MODELS = ("operators read each other", "weights are missing", "another operator", "a shape beyond memory")
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_model_that_would_crash_the_server_is_refused(stranger, files, kind: str) -> None:
+    """Found by mutation: LiteRT's own check lets such files through, and some end the process."""
+    run = stranger({"model.tflite": broken(files["model.tflite"], kind)})
+    assert not network_check.is_ours((run.path / "model.tflite").read_bytes(), run.config)
+    with pytest.raises(CifarError, match="not a usable LiteRT model"):
+        network_check.network_of(run)
+
+
+def test_some_of_those_models_do_crash_a_process(files, tmp_path: Path) -> None:
+    """So that the test above can fail."""
+    codes = []
+    for number, kind in enumerate(MODELS):
+        path = tmp_path / f"{number}.tflite"
+        path.write_bytes(broken(files["model.tflite"], kind))
+        command = [sys.executable, "-m", "cifar_core.network_check", str(path)]
+        codes.append(subprocess.run(command, capture_output=True, timeout=100).returncode)
+    assert all(codes)
+    assert any(code < 0 for code in codes)
+
+
+@examples(40)
+@given(data=st.data())
+def test_a_mutated_model_is_ours_only_if_its_weights_alone_differ(files, data: st.DataObject) -> None:
+    content = files["model.tflite"]
+    config = TrainConfig.from_dict(json.loads(files["config.json"]))
+    changed = bytearray(content)
+    tail = len(content) - 30_000  # where everything but the weights lies
+    at = data.draw(st.integers(tail, len(content) - 1))
+    changed[at] ^= 1 << data.draw(st.integers(0, 7))
+    if network_check.is_ours(bytes(changed), config):
+        said = litert.Network(bytes(changed)).run(np.zeros((3, 32, 32, 3), np.uint8))["probabilities"]
+        assert said.shape == (3, 10)
+    with_other_weights = content[:100_000] + bytes(64) + content[100_064:]
+    assert network_check.is_ours(with_other_weights, config)
+
+
+def test_a_model_of_another_version_is_tried_in_a_process_of_its_own(stranger, files) -> None:
+    model = litert.unpack(files["model.tflite"])
+    model.description = b"written by another version"
+    run = stranger({"model.tflite": litert.pack(model)})
+    assert not network_check.is_ours(litert.pack(model), run.config)
+    assert network_check.network_of(run) == litert.pack(model)

@@ -1,0 +1,194 @@
+"""Names that come from outside never lead outside: traversal, links, characters that look like others."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mutation import examples
+from streamlit.testing.v1 import AppTest
+
+from cifar_core import classifier, lab, labels, launch, listing, runs, search, trash
+from cifar_core.errors import CifarError, RunError, SweepError
+from cifar_core.export import downloads
+from cifar_core.runs import ID_PATTERN, Run
+from cifar_core.search import NAME_PATTERN
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+ID = "20260101-000000000-stranger"
+SECRET = "what nobody may read"
+NASTY = (
+    "", ".", "..", "../outside", "../../outside", "/etc/passwd", "C:\\outside", "..\\outside", "a/../../outside", "~",
+    f"{ID}/../../outside", f"{ID}\n", f"{ID}\x00", f"{ID} ", f"{ID}/", f"\u202e{ID}", f"{ID}\u0301", "．．／outside",
+    "２０２６０１０１-000000000-stranger", "20260101-000000000-ﬁne", "20260101-000000000-" + "a" * 5_000, "\ud800",
+    "a" * 100_000, "a\n", "name\r", "名", "-rf", "--help", "${HOME}", "%2e%2e%2foutside", "nul", "a\x00b",
+    ".trash", ".lab",
+)  # fmt: skip
+NAMES = st.one_of(
+    st.sampled_from(NASTY),
+    st.text(max_size=60),
+    st.lists(st.sampled_from(("..", "/", "\\", "a", "\x00", "．", "\n", ID, "outside")), max_size=8).map("".join),
+)
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Path:
+    """A folder beside the runs, with what a name may want."""
+    place = tmp_path / "outside"
+    place.mkdir()
+    for name in ("status.json", "config.json", "journal.log", "model.tflite", "summary.txt", "labels.json"):
+        (place / name).write_text(SECRET)
+    return place
+
+
+@pytest.fixture
+def untouched(tmp_path: Path, outside: Path) -> Iterator[None]:
+    """What lies beside runs and cache is the same afterwards."""
+    before = beside(tmp_path)
+    yield
+    assert beside(tmp_path) == before
+
+
+def beside(place: Path) -> dict[str, bytes]:
+    own = ("runs", "cache", "keras")
+    found = (path for path in place.rglob("*") if path.is_file() and path.relative_to(place).parts[0] not in own)
+    return {str(path): path.read_bytes() for path in found}
+
+
+USES = {
+    "get": lambda name: runs.get(name),
+    "open_classifier": lambda name: classifier.open_classifier(name),
+    "restore": lambda name: trash.restore(name),
+    "change": lambda name: labels.change(Run(name), name="x"),
+    "folder": lambda name: search.folder(name),
+    "open_study": lambda name: search.open_study(name),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.usefixtures("untouched")
+def test_names_of_runs_and_sweeps_are_checked_before_they_are_paths(use: str) -> None:
+    root = str(runs.runs_dir().resolve())
+
+    @examples(40)
+    @given(NAMES)
+    def check(name: str) -> None:
+        if use == "folder" and NAME_PATTERN.fullmatch(name):
+            assert str(search.folder(name).resolve()).startswith(root + os.sep)
+            return
+        with pytest.raises(CifarError):
+            USES[use](name)
+
+    check()
+
+
+@given(st.text(), st.text(max_size=30))
+def test_patterns_let_nothing_through_that_is_more_than_one_plain_name(name: str, tail: str) -> None:
+    for pattern, sound in ((ID_PATTERN, ID), (NAME_PATTERN, "a-sweep")):
+        for text in (name, sound + tail, tail + sound):
+            if pattern.fullmatch(text):
+                assert Path(text).name == text
+                assert text.isascii()
+                assert set(text) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+@given(st.text(), st.sampled_from(("csv", "zip", "keras", "x/../../y")))
+def test_the_name_of_a_new_run_and_of_a_download_is_plain(name: str, kind: str) -> None:
+    with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CIFAR_RUNS_DIR", place)
+        run = runs.create(runs.TrainConfig(), name)
+        assert ID_PATTERN.fullmatch(run.id)
+        assert [path.name for path in Path(place).iterdir()] == [run.id]
+        with pytest.raises(CifarError):
+            downloads.content(run, kind)
+
+
+@pytest.mark.usefixtures("untouched")
+def test_query_parameters_open_nothing_outside(stranger) -> None:
+    stranger()
+    for page, keys in {
+        "train": ("run", "settings"),
+        "evaluate": ("run", "section", "split", "beside"),
+        "explore": ("runs", "section", "filter", "sort", "states", "sweep", "trial", "lab"),
+        "classify": ("model", "with", "crop", "view", "class", "sort"),
+        "learn": ("lesson",),
+    }.items():
+        for name in (f"{ID}/../../outside", f"{ID}\n", "a" * 9_000):
+            app = AppTest.from_file(str(APP), default_timeout=60).run()
+            app.switch_page(f"pages/{page}.py")
+            app.query_params.update(dict.fromkeys(keys, name))
+            app.run()
+            assert not app.exception, (page, name, app.exception[0].message)
+            assert SECRET not in str([one.value for one in (*app.markdown, *app.code, *app.error, *app.caption)])
+            if page not in ("train", "explore"):
+                break  # these only compare with what they know
+
+
+# ---- links in a run's folder
+
+
+def test_a_run_that_is_a_link_is_not_opened(outside: Path) -> None:
+    runs.runs_dir().mkdir()
+    Run(ID).path.symlink_to(outside, target_is_directory=True)
+    with pytest.raises(RunError, match="is a link or no file"):
+        runs.get(ID)
+    assert runs.list_runs() == []
+    assert listing.rows() == []
+    assert list(outside.iterdir())
+
+
+@pytest.mark.parametrize("name", ["status.json", "summary.txt", "lock", "worker.log", "stop", "exports/litert.log"])
+@pytest.mark.usefixtures("untouched")
+def test_a_run_with_a_link_in_it_is_not_opened(stranger, outside: Path, name: str) -> None:
+    run = stranger()
+    (run.path / name).unlink(missing_ok=True)
+    (run.path / name).symlink_to(outside / "summary.txt")
+    with pytest.raises(RunError, match=r"is a link or no file.*Put the file itself in its place"):
+        runs.get(run.id)
+    assert runs.list_runs() == []
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    app.query_params["run"] = run.id
+    app.run()
+    assert not app.exception
+    assert "could lead anywhere" in app.error[0].value
+    assert SECRET not in str([one.value for one in (*app.code, *app.markdown)])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_run_with_a_pipe_in_it_is_not_waited_for(stranger) -> None:
+    run = stranger({"summary.txt": None})
+    os.mkfifo(run.path / "summary.txt")
+    with pytest.raises(RunError, match="is a link or no file"):
+        runs.get(run.id)
+
+
+@pytest.mark.usefixtures("untouched")
+def test_sweeps_trash_and_lab_that_are_links_are_not_used(stranger, outside: Path) -> None:
+    run = stranger()
+    place = runs.runs_dir()
+    (place / ".trash").symlink_to(outside, target_is_directory=True)
+    (place / ".lab").symlink_to(outside, target_is_directory=True)
+    (place / "sweeps").mkdir()
+    (place / "sweeps" / "mine").symlink_to(outside, target_is_directory=True)
+    for use in (lambda: trash.discard(run), trash.clear, lambda: lab.ask(lab.Settings()), launch.open_lab):
+        with pytest.raises(RunError, match="is a link"):
+            use()
+    with pytest.raises(SweepError, match="is a link"):
+        search.open_study("mine")
+    (place / "sweeps" / "mine").unlink()
+    (place / "sweeps" / "mine").mkdir()
+    (place / "sweeps" / "mine" / "journal.log").symlink_to(outside / "journal.log")
+    with pytest.raises(SweepError, match="is a link"):
+        search.open_study("mine")
+
+
+@pytest.mark.usefixtures("untouched")
+def test_deleting_a_run_removes_a_link_and_not_what_it_leads_to(stranger, outside: Path) -> None:
+    run = stranger()
+    trash.discard(run)
+    (trash.trash_dir() / run.id / "link").symlink_to(outside, target_is_directory=True)
+    assert trash.clear() == 1
+    assert trash.contents() == []

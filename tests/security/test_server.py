@@ -1,0 +1,111 @@
+"""The server as README's command starts it: who can reach it, and what it refuses."""
+
+import http.client
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+UPGRADE = {
+    "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, subprocess.Popen]]:
+    """A running app: its port and its process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+        )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                if ask(port, "GET", "/_stcore/health") == 200:
+                    break
+            except OSError:
+                time.sleep(0.1)
+        yield port, process
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def ask(port: int, method: str, path: str, **headers: str) -> int:
+    """Return the status of the server's answer."""
+    return answer(port, method, path, headers)[0]
+
+
+def answer(port: int, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.putrequest(method, path, skip_host="Host" in headers)
+        for name, value in (headers | {"Content-Length": str(len(body))}).items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        response = connection.getresponse()
+        return response.status, b"" if response.status == 101 else response.read()
+    finally:
+        connection.close()
+
+
+def test_it_listens_on_this_machine_alone(server) -> None:
+    port, process = server
+    everybody = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    places = {one.laddr.ip for each in everybody for one in each.net_connections() if one.status == psutil.CONN_LISTEN}
+    assert places
+    assert places <= {"127.0.0.1", "::1"}
+    assert ask(port, "GET", "/_stcore/health") == 200
+
+
+def test_a_file_sent_by_another_site_is_refused(server) -> None:
+    port, _ = server
+    for method in ("PUT", "POST"):
+        path = "/_stcore/upload_file/00000000-0000-0000-0000-000000000000/0"
+        assert ask(port, method, path, Origin="https://example.org") in (400, 403, 405)
+        assert ask(port, method, path) in (400, 403, 405)
+
+
+def test_another_site_cannot_open_the_page_s_connection(server) -> None:
+    port, _ = server
+    assert ask(port, "GET", "/_stcore/stream", **UPGRADE, Origin=f"http://localhost:{port}") == 101
+    assert ask(port, "GET", "/_stcore/stream", **UPGRADE, Origin="https://example.org") == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../README.md",
+        "/%2e%2e/README.md",
+        "/static/../../../app.py",
+        "/media/..%2f..%2fapp.py",
+        "/app/static/../app.py",
+    ],
+)
+def test_files_are_not_served(server, path: str) -> None:
+    _, body = answer(server[0], "GET", path, {})
+    assert b"set_page_config" not in body
+    assert b"CIFAR Studio\n\n" not in body
+
+
+def test_settings_keep_it_local_and_quiet() -> None:
+    assert SETTINGS["server"]["address"] == "localhost"
+    assert SETTINGS["server"]["enableXsrfProtection"] is True
+    assert SETTINGS["server"]["maxUploadSize"] == 200
+    assert SETTINGS["client"]["showErrorDetails"] == "none"
+    assert "enableCORS" not in SETTINGS["server"]
