@@ -2,7 +2,7 @@
 
 CIFAR_FUZZ sets how many examples each property gets, as a multiple of the modest number that CI takes:
 
-    CIFAR_FUZZ=40 pytest -m "slow or not slow" -k "odd or mutated" tests
+    CIFAR_FUZZ=40 pytest tests/security
 """
 
 import copy
