@@ -18,7 +18,7 @@ from cifar_core.runs import Run
 _Z = 1.959964  # standard normal deviations on either side that hold 95 %
 _LIMIT_BYTES = 64 * 1024 * 1024
 """Predictions that unpack to more than this are not ours; 75,000 images take 3 MB."""
-_MALFORMED = (
+MALFORMED = (
     OSError,
     ValueError,
     LookupError,
@@ -32,6 +32,7 @@ _MALFORMED = (
     zlib.error,
     tokenize.TokenError,
 )
+"""What reading a damaged .npz can raise."""
 
 
 def wilson(correct: int, total: int) -> tuple[float, float]:
@@ -113,7 +114,7 @@ def load(run: Run) -> Evaluation:
         raise RunError(f"Run {run.id} is {state}; only a finished run can be evaluated.")
     try:
         found = _read(path)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise RunError(f"{path} is damaged ({reason[:200]}), expected a run's predictions; train it anew.") from error
     return Evaluation(str(run.result.get("dataset", "unknown images")), *found)

@@ -198,6 +198,12 @@ def test_a_result_that_is_no_object_is_none(run: Run) -> None:
     assert run.result == {}
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1, 1.5, 10**400, None, [0.5]])
+def test_a_figure_that_no_run_can_have_is_left_out_and_the_others_stay(run: Run, value: object) -> None:
+    say(run, "finished", result={"test_accuracy": value, "test_loss": 2.5, "dataset": "CIFAR-10"})
+    assert run.result == {"test_loss": 2.5, "dataset": "CIFAR-10"}
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"schema": 1}', b"[1, 2", b"\0"])
 def test_a_damaged_configuration_is_a_sentence(run: Run, content: bytes) -> None:
     (run.path / "config.json").write_bytes(content)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cifar_core.errors import RunError
+from cifar_core.evaluation import MALFORMED
 from cifar_core.weights import Named
 
 if TYPE_CHECKING:
@@ -59,14 +59,12 @@ class Checkpoint:
     best: dict[str, np.ndarray]
 
     def restore_network(self, network: keras.Model) -> None:
-        """Set all variables of `network`, the seed generators among them."""
-        for variable, value in zip(network.variables, self.model, strict=True):
-            variable.assign(value)
+        """Set all variables of `network`, the seed generators among them. Raises RunError if they are another's."""
+        _assign(network.variables, self.model)
 
     def restore_optimizer(self, optimizer: Any) -> None:
-        """Set the variables of `optimizer`, which is built for the checkpoint's phase."""
-        for variable, value in zip(optimizer.variables, self.optimizer, strict=True):
-            variable.assign(value)
+        """Set the variables of `optimizer`, which is built for the checkpoint's phase. Raises RunError."""
+        _assign(optimizer.variables, self.optimizer)
 
 
 def save(path: Path, progress: Progress, network: keras.Model, optimizer: Any, best: Named) -> None:
@@ -98,10 +96,20 @@ def load(path: Path) -> Checkpoint | None:
         return Checkpoint(
             Progress(**state), _numbered(arrays, "model"), _numbered(arrays, "optimizer"), _below(arrays, "best")
         )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except MALFORMED as error:
         raise RunError(
             f"{path.name} is damaged ({type(error).__name__}: {error}); the run cannot go on from it, start it anew."
         ) from None
+
+
+def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
+    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
+        raise RunError(
+            f"checkpoint.npz has {len(values)} arrays of another network, expected the {len(variables)} of this run's "
+            "configuration; put the run's own files back, or start it anew."
+        )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _below(arrays: dict[str, np.ndarray], folder: str) -> dict[str, np.ndarray]:

@@ -2,65 +2,22 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-import keras
-import numpy as np
 import pytest
 from interruption import Interruption
+from outcome import assert_complete, epochs, outcome, places
 
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.runs import Run, create
-from cifar_core.training import checkpoint, worker
+from cifar_core.training import worker
 
 Train = Callable[[TrainConfig], Run]
 STEPS = 13  # an epoch: 800 images in batches of 64
-CLOCKS = ("elapsed_seconds", "epoch_seconds", "images_per_second", "seconds_left")
-
-
-def epochs(run: Run) -> list[dict[str, Any]]:
-    """The epochs' rows without what a clock says."""
-    rows = [row for row in run.metrics() if row["kind"] == "epoch"]
-    return [{name: value for name, value in row.items() if name not in CLOCKS} for row in rows]
-
-
-def places(run: Run) -> list[tuple[str, int]]:
-    return [(row["phase"], row["epoch"]) for row in epochs(run)]
-
-
-def assert_complete(run: Run) -> None:
-    """Every epoch is there once, each step at most once, all in order."""
-    config, rows = run.config, run.metrics()
-    plan = (("head", config.head_epochs), ("fine_tune", config.fine_tune_epochs))
-    assert places(run) == [(phase, number) for phase, last in plan for number in range(1, last + 1)]
-    clock = [row["elapsed_seconds"] for row in rows]
-    assert clock == sorted(clock)
-    order = [
-        (row["phase"] == "fine_tune", row["epoch"], row.get("step", STEPS + 1))
-        for row in rows
-        if row["kind"] in ("step", "epoch")
-    ]
-    assert order == sorted(set(order))
 
 
 def assert_same(run: Run, other: Run) -> None:
     """Both ended with the same numbers, bit for bit."""
-    assert epochs(run) == epochs(other)
-    one, two = (checkpoint.load(each.path / "checkpoint.npz") for each in (run, other))
-    assert one is not None
-    assert two is not None
-    for mine, its in ((one.model, two.model), (one.optimizer, two.optimizer)):
-        assert all(np.array_equal(a, b) for a, b in zip(mine, its, strict=True))
-    assert all(np.array_equal(one.best[name], two.best[name]) for name in two.best)
-    first, second = (dataclasses.replace(each.progress, elapsed_seconds=0, rows=[]) for each in (one, two))
-    assert first == second
-    for mine, its in zip(*(saved_weights(each) for each in (run, other)), strict=True):
-        assert np.array_equal(mine, its)
-    figures = ("test_accuracy", "test_loss", "validation_accuracy", "validation_loss", "best_phase", "best_epoch")
-    assert {name: run.result[name] for name in figures} == {name: other.result[name] for name in figures}
-
-
-def saved_weights(run: Run) -> list[np.ndarray]:
-    return keras.models.load_model(run.path / "best.keras").get_weights()
+    assert outcome(run).differences(outcome(other)) == []
 
 
 def test_a_run_interrupted_everywhere_equals_an_undisturbed_one(
