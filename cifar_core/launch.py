@@ -131,7 +131,7 @@ def export(run: Run, name: str) -> None:
     if runs.is_held(exports.lock(run, name)):
         return
     try:
-        exports.log(run, name).parent.mkdir(exist_ok=True)
+        exports.announce(run, name)
         process = detached([EXPORTER, str(run.path.resolve()), name], exports.log(run, name))
     except OSError as error:
         raise RunError(f"The export cannot be kept in {run.path} ({error.strerror}); make it writable.") from None
@@ -188,6 +188,7 @@ def measure_robustness(run: Run) -> None:
     if robustness.is_working(run):
         return
     try:
+        robustness.announce(run)
         process = detached(["cifar_core", "evaluate", run.id, "--robustness", "--json"], robustness.log(run))
     except OSError as error:
         raise RunError(f"The measures cannot be kept in {run.path} ({error.strerror}); make it writable.") from None

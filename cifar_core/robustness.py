@@ -123,8 +123,16 @@ def is_working(run: Run) -> bool:
 
 
 def ask_to_stop(run: Run) -> None:
-    """Let the process that measures `run` stop within a second; what is measured stays."""
-    (run.path / _STOP).touch()
+    """Let the process that measures `run` stop within a second; what is measured stays. Raises RunError."""
+    try:
+        (run.path / _STOP).touch()
+    except OSError as error:
+        raise RunError(f"Run {run.id} cannot be told to stop ({error.strerror}); make its folder writable.") from None
+
+
+def announce(run: Run) -> None:
+    """Write that a process is about to measure `run`; if it dies at once, that is what is read. Raises OSError."""
+    _say_failed(run, "Its process ended unexpectedly; measure it again.")
 
 
 def measure(run: Run, report: Report = lambda done, total, left: None) -> Measured:
@@ -139,10 +147,19 @@ def measure(run: Run, report: Report = lambda done, total, left: None) -> Measur
             try:
                 return _Measuring(run, report).go()
             except RunError as error:
-                runs.write_json(run.path / FILE, {"version": _VERSION, "error": str(error)})
+                _say_failed(run, str(error))
                 raise
     except Timeout:
         raise RunError(f"Run {run.id} is being measured by another process; wait for it, or stop it.") from None
+    except OSError as error:
+        raise RunError(
+            f"The measures of run {run.id} cannot be kept ({error.strerror}); make room and go on."
+        ) from None
+
+
+def _say_failed(run: Run, error: str) -> None:
+    """Write why there is no more; what was measured before stays."""
+    runs.write_json(run.path / FILE, {"version": _VERSION} | runs.read_json(run.path / FILE) | {"error": error})
 
 
 class _Measuring:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from cifar_core import evaluation_charts, launch, listing, robustness, runs, tables
@@ -113,7 +115,7 @@ def _row(run: Run, found: dict[str, object], known: Measured | None) -> None:
         st.markdown(f"**{ui.plain(title(run))}**")
         if state == "working":
             st.button(
-                "Stop", key=f"stop_{run.id}", icon=":material/stop:", on_click=robustness.ask_to_stop, args=(run,)
+                "Stop", key=f"stop_{run.id}", icon=":material/stop:", on_click=_act, args=(robustness.ask_to_stop, run)
             )
         elif state != "done":
             words = "Go on measuring" if state == "stopped" else "Measure robustness"
@@ -121,8 +123,8 @@ def _row(run: Run, found: dict[str, object], known: Measured | None) -> None:
                 words,
                 key=f"measure_{run.id}",
                 icon=":material/play_arrow:",
-                on_click=_measure,
-                args=(run,),
+                on_click=_act,
+                args=(launch.measure_robustness, run),
                 type="primary",
             )
         elif known is not None:
@@ -139,8 +141,8 @@ def _row(run: Run, found: dict[str, object], known: Measured | None) -> None:
         st.caption("Measured in part; it goes on from there.")
 
 
-def _measure(run: Run) -> None:
+def _act(action: Callable[[Run], None], run: Run) -> None:
     try:
-        launch.measure_robustness(run)
+        action(run)
     except CifarError as error:
         st.session_state["robust_error"] = str(error)

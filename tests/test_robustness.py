@@ -138,6 +138,23 @@ def test_images_that_are_not_here_are_told_of_and_remembered(run: Run) -> None:
     assert "not on this machine" in robustness.state(run)["error"]
 
 
+def test_images_that_are_gone_lose_nothing_that_was_measured(run: Run) -> None:
+    found = robustness.measure(run)
+    write_json(run.path / "environment.json", {"data": {"name": "cifar10", "fingerprint": "elsewhere"}})
+    with pytest.raises(RunError, match="not on this machine"):
+        robustness.measure(run)
+    assert robustness.load(run) == found
+    assert robustness.state(run) == {"state": "done"}
+
+
+def test_a_process_that_died_before_its_first_word_is_told_of(run: Run) -> None:
+    robustness.announce(run)
+    assert robustness.state(run) == {
+        "state": "failed",
+        "error": "Its process ended unexpectedly; measure it again.",
+    }
+
+
 def test_an_unfinished_run_is_not_measured(run: Run) -> None:
     write_json(run.path / "status.json", {"state": "failed"})
     with pytest.raises(RunError, match="only a finished run"):

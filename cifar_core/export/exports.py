@@ -70,6 +70,12 @@ def state(run: Run, name: str) -> dict[str, Any]:
     return found | {"poor": found["agreement"] < (MODELS[name].least_agreement or 0)}
 
 
+def announce(run: Run, name: str) -> None:
+    """Write that a process is about to make the export; if it dies at once, that is what is read. Raises OSError."""
+    log(run, name).parent.mkdir(exist_ok=True)
+    _say(run, name, state="working", done=0, total=trial.IMAGES)
+
+
 def make(run: Run, name: str, opened: Opener | None = None) -> None:
     """Write the export `name` of `run`, try it, and record what came of it.
 

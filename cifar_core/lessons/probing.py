@@ -59,9 +59,12 @@ def result() -> Layers | None:
 
 
 def stop() -> None:
-    """Ask the probe to stop, which it does after the layer that it is at."""
+    """Ask the probe to stop, which it does after the layer that it is at. Raises RunError."""
     if is_working():
-        file(".stop").touch()
+        try:
+            file(".stop").touch()
+        except OSError as error:
+            raise RunError(f"The probe cannot be told to stop ({error.strerror}); make its folder writable.") from None
 
 
 def work(progress: Progress) -> Layers:
