@@ -12,8 +12,7 @@ from cifar_core.runs import Run, create
 from cifar_core.training import worker
 
 Train = Callable[[TrainConfig], Run]
-HEAD_STEPS = 4  # an epoch of the head: 800 images in batches of 256
-STEPS = 13  # an epoch of fine-tuning: in batches of 64
+STEPS = 13  # an epoch: 800 images in batches of 64
 
 
 def assert_same(run: Run, other: Run) -> None:
@@ -26,7 +25,7 @@ def test_a_run_interrupted_everywhere_equals_an_undisturbed_one(
 ) -> None:
     config = dataclasses.replace(tiny_config, fine_tune_epochs=3, reduce_patience=1)
     run = create(config)
-    interrupt.in_batch(run, HEAD_STEPS + 2)  # in the second epoch of the head
+    interrupt.in_batch(run, STEPS + 4)  # in the second epoch of the head
     assert [row["epoch"] for row in epochs(run)] == [1]
     interrupt.at_stage(run, "fine_tune")  # between the phases
     interrupt.in_batch(run, STEPS + 1)  # in the second epoch of fine-tuning
@@ -48,7 +47,7 @@ def test_a_run_end_to_end_with_a_cosine_equals_an_undisturbed_one(
         tiny_config, views=0, schedule="cosine", optimizer="adamw", batch_norm="adapt", label_smoothing=0.1
     )
     run = create(config)
-    interrupt.in_batch(run, {"head": HEAD_STEPS + 2, "fine_tune": 2 * HEAD_STEPS + STEPS + 4}[place])
+    interrupt.in_batch(run, {"head": STEPS + 4, "fine_tune": 3 * STEPS + 4}[place])
     assert worker.main(str(run.path)) == 0
     assert_complete(run)
     assert_same(run, train(config))
@@ -65,7 +64,7 @@ def test_early_stopping_remembers_the_epochs_before_the_interruption(
     ended = len(epochs(undisturbed))
     assert 2 < ended < 20  # else nothing is tested
     run = create(config)
-    interrupt.in_batch(run, (ended - 1) * HEAD_STEPS + 2)
+    interrupt.in_batch(run, (ended - 1) * STEPS + 2)
     assert worker.main(str(run.path)) == 0
     assert_same(run, undisturbed)
 
