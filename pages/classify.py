@@ -8,7 +8,7 @@ import streamlit as st
 from cifar_core import classifier, data, explain_charts, gallery, runs
 from cifar_core.album import Held
 from cifar_core.classifier import Answers, Classifier
-from pages import closer, kept, ui
+from pages import choice, closer, kept, ui
 
 A_PAGE = 48  # pictures of the gallery at a time
 _CHUNK = 96  # pictures between two looks of the progress bar
@@ -19,12 +19,7 @@ def main() -> None:
     ui.without_sidebar()
     model = choose_model()
     if model is None:
-        st.title("Classify a picture")
-        st.info(
-            "There is no trained model yet. Go to **Train**, press **Start training**, and come back in a minute.",
-            icon=":material/model_training:",
-        )
-        st.page_link("pages/train.py", label="Go to Train", icon=":material/model_training:")
+        choice.nothing_yet("Classify a picture", "trained model")
         return
     ten_classes()
     kept.inputs()

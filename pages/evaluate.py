@@ -16,10 +16,9 @@ from cifar_core import (
     tables,
 )
 from cifar_core.assessment import Assessment
-from cifar_core.errors import RunError
 from cifar_core.evaluation import Predictions
 from cifar_core.runs import Run
-from pages import confused, findings, robust, told, ui
+from pages import choice, confused, findings, robust, told, ui
 
 SECTIONS = {
     "overview": ":material/monitoring: Overview",
@@ -38,12 +37,7 @@ def main() -> None:
     ui.without_sidebar()
     run = chosen_run()
     if run is None:
-        st.title("Evaluate a run")
-        st.info(
-            "There is no finished run yet. Go to **Train**, press **Start training**, and come back in a minute.",
-            icon=":material/model_training:",
-        )
-        st.page_link("pages/train.py", label="Go to Train", icon=":material/model_training:")
+        choice.nothing_yet("Evaluate a run", "finished run")
         return
     if run.state != "finished":
         unfinished(run)
@@ -79,27 +73,8 @@ def main() -> None:
 def chosen_run() -> Run | None:
     """Return the run that the address names or that is picked, by default the newest finished one; None without."""
     known = [run.id for run in listing.classifiers()]
-    wanted = st.query_params.get("run")
-    if wanted and wanted not in known:
-        try:
-            known.append(runs.get(wanted).id)
-        except RunError as error:
-            ui.problem(error)
-            wanted = None
-    if not known:
-        return None
-    wanted = wanted or known[0]
-    if st.session_state.get("evaluated") != wanted:
-        st.session_state["evaluated"] = wanted
-    titles = {id_: ui.run_title(runs.Run(id_)) for id_ in known}
-    st.selectbox("Run", known, format_func=titles.__getitem__, key="evaluated", on_change=remember_choice)
-    st.query_params["run"] = wanted
-    return runs.Run(wanted)
-
-
-def remember_choice() -> None:
-    """Put the picked run into the address."""
-    st.query_params["run"] = st.session_state["evaluated"]
+    wanted = choice.asked(known)
+    return choice.pick(st, known, wanted or known[0], "evaluated") if known else None
 
 
 def unfinished(run: Run) -> None:

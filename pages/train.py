@@ -11,7 +11,7 @@ from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
 from cifar_core.track import Curves, Track
-from pages import export_panel, findings, pinned, plan, progress, strip, ui
+from pages import choice, export_panel, findings, pinned, plan, progress, strip, ui
 
 POLL_SECONDS = 0.7
 SHARED_SECONDS = 0.5  # how long what one viewer of a live run saw serves the others
@@ -152,37 +152,22 @@ def start(config: TrainConfig) -> None:
 def chosen_run() -> Run | None:
     """Return the run that the address names, or that is picked, or that is live; None where there is none."""
     known = [run.id for run in runs.list_runs()[:LIST_LENGTH]]
-    wanted = st.query_params.get("run")
-    if wanted and wanted not in known:
-        try:
-            known.append(runs.get(wanted).id)
-        except RunError as error:
-            ui.problem(error)
-            wanted = None
+    wanted = choice.asked(known)
     if not known:
         return None
     if wanted is None:
         wanted = next((id_ for id_ in known if listing.row(Run(id_)).state in LIVE_STATES), known[0])
-    if st.session_state.get("run_choice") != wanted:
-        st.session_state["run_choice"] = wanted
     left, right = st.columns([3, 2], vertical_alignment="bottom")
-    titles = {id_: ui.run_title(runs.Run(id_)) for id_ in known}
-    left.selectbox("Run", known, format_func=titles.__getitem__, key="run_choice", on_change=remember_choice)
+    run = choice.pick(left, known, wanted, "run_choice")
     finished = [id_ for id_ in known if id_ != wanted and listing.row(Run(id_)).state == "finished"]
     right.selectbox(
         "Race against",
         [None, *finished],
-        format_func=lambda id_: titles.get(id_, "nobody"),
+        format_func=lambda id_: ui.run_title(runs.Run(id_)) if id_ else "nobody",
         key="ghost",
         help="An earlier run, drawn pale behind this one.",
     )
-    st.query_params["run"] = wanted
-    return runs.Run(wanted)
-
-
-def remember_choice() -> None:
-    """Put the picked run into the address."""
-    st.query_params["run"] = st.session_state["run_choice"]
+    return run
 
 
 def start_notice(config: TrainConfig) -> None:

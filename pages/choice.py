@@ -1,0 +1,55 @@
+"""Which run a page is about: the address says, or a person picks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from cifar_core import runs
+from cifar_core.errors import RunError
+from cifar_core.runs import Run
+from pages import ui
+
+
+def asked(known: list[str]) -> str | None:
+    """Return the run that the address names, which is added to `known`; says why it cannot, and returns None."""
+    wanted = st.query_params.get("run")
+    if not wanted or wanted in known:
+        return wanted or None
+    try:
+        known.append(runs.get(wanted).id)
+    except RunError as error:
+        ui.problem(error)
+        return None
+    return wanted
+
+
+def pick(place: Any, known: list[str], wanted: str, key: str) -> Run:
+    """Let a person pick one of `known` at `place`, where `wanted` stands so far; the address says which it is."""
+    if st.session_state.get(key) != wanted:
+        st.session_state[key] = wanted
+    place.selectbox(
+        "Run",
+        known,
+        format_func={id_: ui.run_title(Run(id_)) for id_ in known}.__getitem__,
+        key=key,
+        on_change=_remember,
+        args=(key,),
+    )
+    st.query_params["run"] = wanted
+    return Run(wanted)
+
+
+def nothing_yet(title: str, missing: str) -> None:
+    """Draw a page that has no run to be about: what is missing, and where to go."""
+    st.title(title)
+    st.info(
+        f"There is no {missing} yet. Go to **Train**, press **Start training**, and come back in a minute.",
+        icon=":material/model_training:",
+    )
+    st.page_link("pages/train.py", label="Go to Train", icon=":material/model_training:")
+
+
+def _remember(key: str) -> None:
+    st.query_params["run"] = st.session_state[key]
