@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas  # noqa: F401 - whole before any session draws: Plotly takes it half imported by another thread as it is
 import streamlit as st
 from PIL import Image
 
