@@ -77,7 +77,7 @@ class Knob:
 
     def _as_own_type(self, value: Any) -> Any:
         kind = type(self.default)
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300:
             value = float(value)
         if kind is int and isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -87,7 +87,7 @@ class Knob:
         return value
 
     def _error(self, value: Any, expected: str) -> ConfigError:
-        shown = repr(value)[:60]
+        shown = (repr(value) if not isinstance(value, int) or abs(value) < 1e300 else "a huge number")[:60]
         return ConfigError(f"{self.label}: received {shown}, expected {expected}.", self.name)
 
 
