@@ -20,8 +20,9 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
-from cifar_core import architecture, data
 from cifar_core.config import TrainConfig
+from cifar_core.images import data
+from cifar_core.network import architecture
 from cifar_core.runs import is_held, read_json, write_json
 
 _KEPT = 5

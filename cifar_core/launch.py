@@ -16,10 +16,14 @@ from pathlib import Path
 
 import psutil
 
-from cifar_core import costs, data, lab, limits, pins, robustness, runs, story
+from cifar_core import costs, limits, runs
+from cifar_core.classify import pins
 from cifar_core.config import TrainConfig
 from cifar_core.errors import DataError, RunError
+from cifar_core.evaluate import robustness, story
+from cifar_core.explore import lab
 from cifar_core.export import exports
+from cifar_core.images import data
 from cifar_core.lessons import layers, probing
 from cifar_core.runs import Run
 

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from cifar_core.data import cache_dir
 from cifar_core.errors import StoreError
+from cifar_core.images.data import cache_dir
 from cifar_core.runs import read_json, write_json
 
 DTYPE = np.dtype(np.float16)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from cifar_core import classifier, data, explain_charts, gallery, runs
-from cifar_core.album import Held
-from cifar_core.classifier import Answers, Classifier
+from cifar_core import runs
+from cifar_core.classify import classifier, explain_charts, gallery
+from cifar_core.classify.album import Held
+from cifar_core.classify.classifier import Answers, Classifier
+from cifar_core.images import data
 from pages import choice, closer, kept, ui
 
 A_PAGE = 48  # pictures of the gallery at a time

@@ -8,24 +8,15 @@ import numpy as np
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from cifar_core import (
-    calibration,
-    charts,
-    data,
-    evaluation,
-    explain,
-    explain_charts,
-    gallery,
-    listing,
-    originals,
-    pictures,
-    runs,
-    whatif,
-)
-from cifar_core.album import Held
-from cifar_core.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
+from cifar_core import charts, runs
+from cifar_core.classify import calibration, explain, explain_charts, gallery, pictures, whatif
+from cifar_core.classify.album import Held
+from cifar_core.classify.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
+from cifar_core.classify.pictures import Crop
 from cifar_core.errors import CifarError
-from cifar_core.pictures import Crop
+from cifar_core.evaluate import evaluation
+from cifar_core.explore import listing
+from cifar_core.images import data, originals
 from pages import kept, pinned, ui
 
 VIEWS = {

@@ -7,11 +7,14 @@ import streamlit as st
 from PIL import Image
 from streamlit.delta_generator import DeltaGenerator
 
-from cifar_core import assessment, charts, data, evaluation_charts, explain, mistakes, originals, runs
-from cifar_core.assessment import Assessment
-from cifar_core.classifier import Classifier, open_classifier
-from cifar_core.data import CLASSES
-from cifar_core.evaluation import Predictions
+from cifar_core import charts, runs
+from cifar_core.classify import explain
+from cifar_core.classify.classifier import Classifier, open_classifier
+from cifar_core.evaluate import assessment, evaluation_charts, mistakes
+from cifar_core.evaluate.assessment import Assessment
+from cifar_core.evaluate.evaluation import Predictions
+from cifar_core.images import data, originals
+from cifar_core.images.data import CLASSES
 from pages import closer, ui
 
 A_PAGE = 16

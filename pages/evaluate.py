@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from cifar_core import (
-    assessment,
-    calibration,
-    evaluation_charts,
-    explain_charts,
-    listing,
-    mistakes,
-    report,
-    runs,
-    tables,
-)
-from cifar_core.assessment import Assessment
-from cifar_core.evaluation import Predictions
+from cifar_core import runs
+from cifar_core.classify import calibration, explain_charts
+from cifar_core.evaluate import assessment, evaluation_charts, mistakes, report, tables
+from cifar_core.evaluate.assessment import Assessment
+from cifar_core.evaluate.evaluation import Predictions
+from cifar_core.explore import listing
 from cifar_core.runs import Run
 from pages import choice, confused, findings, robust, told, ui
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import charts, comparison, labels, latency, listing, overlay, runs, trash
+from cifar_core import charts, runs
+from cifar_core.classify import latency
 from cifar_core.config import KNOBS
 from cifar_core.errors import CifarError
-from cifar_core.listing import Row
+from cifar_core.explore import comparison, labels, listing, overlay, trash
+from cifar_core.explore.listing import Row
 from cifar_core.runs import LIVE_STATES, Run
 from pages import ui
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import listing, overlay, runs, trash
+from cifar_core import runs
 from cifar_core.config import KNOBS
 from cifar_core.errors import CifarError, RunError
-from cifar_core.listing import ORDERS, Row
+from cifar_core.explore import listing, overlay, trash
+from cifar_core.explore.listing import ORDERS, Row
 from pages import explore_chosen, ui
 
 _POLL_SECONDS = 2.0

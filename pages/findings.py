@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from cifar_core import diagnosis, runs
-from cifar_core.case import Finding
+from cifar_core import runs
 from cifar_core.errors import CifarError
+from cifar_core.evaluate import diagnosis
+from cifar_core.evaluate.case import Finding
 from cifar_core.runs import Run
 from pages import ui
 

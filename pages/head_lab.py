@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from cifar_core import data, lab, lab_charts, lab_map, launch
+from cifar_core import launch
 from cifar_core.config import KNOBS
 from cifar_core.errors import CifarError, ConfigError
-from cifar_core.lab import BASE, SLIDERS, Result, Settings
+from cifar_core.explore import lab, lab_charts, lab_map
+from cifar_core.explore.lab import BASE, SLIDERS, Result, Settings
+from cifar_core.images import data
 from pages import ui
 
 _POLL_SECONDS = 0.25

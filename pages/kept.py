@@ -11,8 +11,8 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from cifar_core import data
-from cifar_core.album import Held, Refused, hold, hold_each
+from cifar_core.classify.album import Held, Refused, hold, hold_each
+from cifar_core.images import data
 from pages import ui
 
 TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "zip"]

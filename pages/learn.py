@@ -7,9 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import data, evaluation, launch
+from cifar_core import launch
 from cifar_core.config import KNOBS
 from cifar_core.errors import CifarError
+from cifar_core.evaluate import evaluation
+from cifar_core.images import data
 from cifar_core.lessons import charts, here, layers, outcome, probing
 from cifar_core.lessons.arms import ARMS
 from cifar_core.lessons.catalogue import LESSONS, Lesson

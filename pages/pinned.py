@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from cifar_core import data, explain_charts, pictures, pins, runs
+from cifar_core import runs
+from cifar_core.classify import explain_charts, pictures, pins
+from cifar_core.classify.pins import Pin
 from cifar_core.errors import CifarError
-from cifar_core.pins import Pin
+from cifar_core.images import data
 from cifar_core.runs import LIVE_STATES, Run
 from pages import ui
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from cifar_core import architecture, costs, weights
+from cifar_core import costs
 from cifar_core.charts import PHASE_COLOURS
 from cifar_core.config import TrainConfig
+from cifar_core.network import architecture, weights
 from pages import ui
 
 _STARTS = {"imagenet": "ImageNet weights", "bundled": "the bundled model", "random": "random numbers"}

@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from cifar_core import evaluation_charts, launch, listing, robustness, runs, tables
+from cifar_core import launch, runs
 from cifar_core.errors import CifarError
-from cifar_core.robustness import Measured
+from cifar_core.evaluate import evaluation_charts, robustness, tables
+from cifar_core.evaluate.robustness import Measured
+from cifar_core.explore import listing
 from cifar_core.runs import Run
 from pages import ui
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from cifar_core import augment, classifier, data, explain_charts, generated, pictures
-from cifar_core.classifier import Answers
+from cifar_core.classify import classifier, explain_charts, pictures
+from cifar_core.classify.classifier import Answers
 from cifar_core.errors import CifarError, ImageError
+from cifar_core.images import augment, data, generated
 from pages import closer, ui
 
 _FROM = 200  # pictures of the data set, so few that they are drawn at once where there is no CIFAR-10

@@ -6,11 +6,11 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import findings, launch_sweep, plans, search, sweep_charts
 from cifar_core.config import KNOBS, Knob
 from cifar_core.errors import CifarError
-from cifar_core.findings import Cell, Findings
-from cifar_core.plans import Goal, Plan, Range
+from cifar_core.explore import findings, launch_sweep, plans, search, sweep_charts
+from cifar_core.explore.findings import Cell, Findings
+from cifar_core.explore.plans import Goal, Plan, Range
 from pages import sweep_parts, ui
 
 MOST_VALUES = 8

@@ -7,10 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import findings, launch_sweep, runs, search
+from cifar_core import runs
 from cifar_core.config import ALL_IMAGES, KNOBS, PRESETS, TrainConfig
 from cifar_core.errors import CifarError, SweepError
-from cifar_core.findings import Findings, Trial
+from cifar_core.explore import findings, launch_sweep, search
+from cifar_core.explore.findings import Findings, Trial
 from pages import ui
 
 POLL_SECONDS = 2.0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from cifar_core import charts, evaluation_charts, launch, runs, story, tables
-from cifar_core.assessment import Assessment
+from cifar_core import charts, launch, runs
 from cifar_core.errors import CifarError
+from cifar_core.evaluate import evaluation_charts, story, tables
+from cifar_core.evaluate.assessment import Assessment
 from cifar_core.runs import Run
 from pages import ui
 

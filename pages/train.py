@@ -6,9 +6,13 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import charts, costs, data, evaluation, launch, listing, metrics, runs, weights
+from cifar_core import charts, costs, launch, metrics, runs
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
+from cifar_core.evaluate import evaluation
+from cifar_core.explore import listing
+from cifar_core.images import data
+from cifar_core.network import weights
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
 from cifar_core.track import Curves, Track
 from pages import choice, export_panel, findings, pinned, plan, progress, strip, ui

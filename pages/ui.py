@@ -14,9 +14,12 @@ import pandas  # noqa: F401 - whole before any session draws: Plotly takes it ha
 import streamlit as st
 from PIL import Image
 
-from cifar_core import augment, data, launch, listing, names, weights
+from cifar_core import launch, names
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.errors import CifarError, ConfigError
+from cifar_core.explore import listing
+from cifar_core.images import augment, data
+from cifar_core.network import weights
 from cifar_core.runs import Run
 
 _PREVIEW_IMAGES = 7

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifar_core import batches
+from cifar_core.images import batches
 
 IMAGES = 20  # in each of the six small batches
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from cifar_core import data, generated, runs, weights
+from cifar_core import runs
 from cifar_core.config import TrainConfig
+from cifar_core.images import data, generated
+from cifar_core.network import weights
 
 _DRAWN = 1_000
 

@@ -3,8 +3,8 @@ import pytest
 from corpus import NOT_PICTURES, encoded, scene, zipped
 from PIL import Image
 
-from cifar_core import album, pictures
-from cifar_core.album import Held, Refused
+from cifar_core.classify import album, pictures
+from cifar_core.classify.album import Held, Refused
 
 
 @pytest.mark.parametrize("size", [(32, 32), (300, 200), (1, 40), (1_500, 900)])

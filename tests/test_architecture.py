@@ -2,8 +2,8 @@ from itertools import pairwise
 
 import pytest
 
-from cifar_core import architecture
-from cifar_core.architecture import blocks, cost, cut_block, cut_shape, layers
+from cifar_core.network import architecture
+from cifar_core.network.architecture import blocks, cost, cut_block, cut_shape, layers
 
 ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 

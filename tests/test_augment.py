@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cifar_core import augment
+from cifar_core.images import augment
 
 POSITIONS = np.array([0, 7, 300, 49_999, 11_999])
 

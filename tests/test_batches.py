@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cifar_core import batches
 from cifar_core.errors import DataError
+from cifar_core.images import batches
 
 
 @pytest.fixture

@@ -5,8 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from cifar_core import classifier, data, litert, runs, weights
+from cifar_core import runs
+from cifar_core.classify import classifier
 from cifar_core.export import bundle
+from cifar_core.images import data
+from cifar_core.network import litert, weights
 
 pytestmark = pytest.mark.bundled
 

@@ -15,7 +15,7 @@ import pytest
 from corpus import encoded, scene
 
 from cifar_core import launch, runs
-from cifar_core.data import CLASSES
+from cifar_core.images.data import CLASSES
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

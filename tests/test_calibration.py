@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from cifar_core import calibration
+from cifar_core.classify import calibration
 from cifar_core.errors import RunError
 
 

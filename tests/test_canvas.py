@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_core.canvas import Canvas, palette, tint
+from cifar_core.images.canvas import Canvas, palette, tint
 
 RED = (255, 0, 0)
 

@@ -3,7 +3,7 @@ import pytest
 
 from cifar_core import charts
 from cifar_core.charts import curves
-from cifar_core.data import CLASSES
+from cifar_core.images.data import CLASSES
 from cifar_core.track import MOST_POINTS
 
 LINES = ("accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "images_per_second")

@@ -4,9 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifar_core import classifier, litert, runs, weights
+from cifar_core import runs
+from cifar_core.classify import classifier
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
+from cifar_core.network import litert, weights
 from cifar_core.runs import Run
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)

@@ -26,9 +26,10 @@ from test_pages import (  # noqa: F401 - fixtures among them
     upload,
 )
 
-from cifar_core import calibration, data, neighbours, pins, whatif
-from cifar_core.classifier import open_classifier
-from cifar_core.pins import Pin
+from cifar_core.classify import calibration, neighbours, pins, whatif
+from cifar_core.classify.classifier import open_classifier
+from cifar_core.classify.pins import Pin
+from cifar_core.images import data
 from cifar_core.runs import Run
 
 PICTURES = {f"{i}.png": encoded(scene(size=(90, 60), seed=i), "PNG") for i in range(3)}

@@ -15,9 +15,12 @@ from cifar_files import binary_files, small_batches, write_files
 from filelock import FileLock
 from PIL import Image
 
-from cifar_core import batches, classifier, cli, data, launch, litert, runs, store, weights
+from cifar_core import cli, launch, runs, store
+from cifar_core.classify import classifier
 from cifar_core.config import KNOBS, PRESETS, TrainConfig, preset
-from cifar_core.data import CLASSES
+from cifar_core.images import batches, data
+from cifar_core.images.data import CLASSES
+from cifar_core.network import litert, weights
 from cifar_core.runs import Run
 
 CAT = CLASSES.index("cat")

@@ -10,10 +10,12 @@ import pytest
 from corpus import encoded, scene, zipped
 from PIL import Image
 
-from cifar_core import calibration, cli, litert, neighbours, runs, unlike, weights
-from cifar_core.classifier import open_classifier
+from cifar_core import cli, runs
+from cifar_core.classify import calibration, neighbours, unlike
+from cifar_core.classify.classifier import open_classifier
+from cifar_core.classify.pictures import prepare
 from cifar_core.cli import sheet
-from cifar_core.pictures import prepare
+from cifar_core.network import litert, weights
 from cifar_core.runs import Run
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from cifar_core import cli, lab, labels, launch, runs, trash
+from cifar_core import cli, launch, runs
 from cifar_core.config import TrainConfig
-from cifar_core.lab import Settings
+from cifar_core.explore import lab, labels, trash
+from cifar_core.explore.lab import Settings
 from cifar_core.runs import Run, write_json
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 from filelock import FileLock
 
-from cifar_core import cli, launch_sweep, runs, search
+from cifar_core import cli, runs
+from cifar_core.explore import launch_sweep, search
 
 START = ["sweep", "start", "one", "--dataset", "generated", "--weights", "random", "--train-images", "1000"]
 

@@ -3,10 +3,11 @@ import math
 import numpy as np
 import pytest
 
-from cifar_core import comparison, runs
-from cifar_core.comparison import McNemar, Pair, compare, mcnemar, verdict
+from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.evaluation import Predictions
+from cifar_core.evaluate.evaluation import Predictions
+from cifar_core.explore import comparison
+from cifar_core.explore.comparison import McNemar, Pair, compare, mcnemar, verdict
 from cifar_core.runs import Run, write_json
 
 LABELS = np.arange(200, dtype=np.uint8) % 10

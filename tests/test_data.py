@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifar_core import batches, data, generated
 from cifar_core.errors import ConfigError, DataError
+from cifar_core.images import batches, data, generated
 
 OFFICIAL = (os.environ.get("CIFAR10_DIR"), os.environ.get("CIFAR_CACHE_DIR"))  # before any test changes them
 
@@ -272,7 +272,7 @@ def test_full_disk_is_done_without_and_leaves_nothing(binary: dict[str, bytes], 
 
 def test_two_processes_draw_once(cache: Path) -> None:
     code = (
-        "from cifar_core import data, generated; generated.TRAIN_IMAGES, generated.TEST_IMAGES = 40, 20; "
+        "from cifar_core.images import data, generated; generated.TRAIN_IMAGES, generated.TEST_IMAGES = 40, 20; "
         "drawn = []; print(data.load(progress=lambda *done: drawn.append(done)).fingerprint, bool(drawn))"
     )
     command = [sys.executable, "-c", code]

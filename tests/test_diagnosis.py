@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from cifar_core import diagnosis, rules, runs
-from cifar_core.case import Finding
+from cifar_core import runs
 from cifar_core.cli import words
 from cifar_core.config import KNOBS, TrainConfig, preset
 from cifar_core.errors import RunError
+from cifar_core.evaluate import diagnosis, rules
+from cifar_core.evaluate.case import Finding
 from cifar_core.runs import Run, write_json
 
 RECORDED = Path(__file__).parent / "recorded"

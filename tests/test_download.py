@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cifar_core import download
 from cifar_core.errors import DataError
+from cifar_core.images import download
 
 CONTENT = bytes(range(256)) * 1000
 SIZE, MD5 = len(CONTENT), hashlib.md5(CONTENT).hexdigest()
@@ -253,7 +253,7 @@ def other_process(server: Server, target: Path) -> Iterator[subprocess.Popen]:
     """Have another process download half of the file, and then wait for the server."""
     server.hang.clear()
     code = (
-        "import sys; from pathlib import Path; from cifar_core.download import fetch; "
+        "import sys; from pathlib import Path; from cifar_core.images.download import fetch; "
         "fetch(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4])"
     )
     command = [sys.executable, "-c", code, server.url, str(target), str(SIZE), MD5]

@@ -23,10 +23,13 @@ from test_pages import (  # noqa: F401 - fixtures among them
     texts,
 )
 
-from cifar_core import calibration, data, launch, neighbours, robustness, story
-from cifar_core.classifier import open_classifier
-from cifar_core.data import CLASSES
-from cifar_core.robustness import FAULTS
+from cifar_core import launch
+from cifar_core.classify import calibration, neighbours
+from cifar_core.classify.classifier import open_classifier
+from cifar_core.evaluate import robustness, story
+from cifar_core.evaluate.robustness import FAULTS
+from cifar_core.images import data
+from cifar_core.images.data import CLASSES
 from cifar_core.runs import Run, write_json
 
 EVALUATE = TRAIN.replace("train", "evaluate")

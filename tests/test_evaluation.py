@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifar_core import evaluation, runs
+from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.data import CLASSES
 from cifar_core.errors import RunError
-from cifar_core.evaluation import Predictions, wilson
+from cifar_core.evaluate import evaluation
+from cifar_core.evaluate.evaluation import Predictions, wilson
+from cifar_core.images.data import CLASSES
 from cifar_core.runs import Run
 
 

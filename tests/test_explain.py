@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_core import explain
+from cifar_core.classify import explain
 
 
 def red_in_the_corner(images: np.ndarray) -> np.ndarray:

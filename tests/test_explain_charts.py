@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from cifar_core import calibration, explain_charts, whatif
-from cifar_core.data import CLASSES
-from cifar_core.pins import Pin, Watch, Watched
+from cifar_core.classify import calibration, explain_charts, whatif
+from cifar_core.classify.pins import Pin, Watch, Watched
+from cifar_core.images.data import CLASSES
 
 
 def watched(seed: int, epochs: list[float]) -> Watched:

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import generated, labels, launch, runs, trash, weights
+from cifar_core import launch, runs
 from cifar_core.config import PRESETS, TrainConfig
+from cifar_core.explore import labels, trash
+from cifar_core.images import generated
+from cifar_core.network import weights
 from cifar_core.runs import Run, write_json
 
 APP = Path(__file__).resolve().parent.parent / "app.py"

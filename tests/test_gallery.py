@@ -4,9 +4,9 @@ import io
 import numpy as np
 import pytest
 
-from cifar_core import gallery
-from cifar_core.classifier import Answers
-from cifar_core.data import CLASSES
+from cifar_core.classify import gallery
+from cifar_core.classify.classifier import Answers
+from cifar_core.images.data import CLASSES
 
 NAMES = ["b.png", "A.png", "c.png", "d.png"]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_core import generated
-from cifar_core.canvas import Canvas
-from cifar_core.data import CLASSES
+from cifar_core.images import generated
+from cifar_core.images.canvas import Canvas
+from cifar_core.images.data import CLASSES
 
 TRAIN, TEST = 1000, 500
 

@@ -9,11 +9,12 @@ from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 from test_explore_page import charts_of, drawn, open_explore, small_set, sound, texts  # noqa: F401 - fixtures
 
-from cifar_core import lab, lab_map, launch, runs
+from cifar_core import launch, runs
 from cifar_core.config import PRESETS
 from cifar_core.errors import RunError
-from cifar_core.lab import Settings
-from cifar_core.lab_map import GRID, Map
+from cifar_core.explore import lab, lab_map
+from cifar_core.explore.lab import Settings
+from cifar_core.explore.lab_map import GRID, Map
 
 BASE_KEY = "0123456789abcdef"
 

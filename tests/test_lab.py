@@ -7,11 +7,12 @@ from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifar_core import lab, lab_charts, lab_map, runs
+from cifar_core import runs
 from cifar_core.config import PRESETS
 from cifar_core.errors import ConfigError, RunError
-from cifar_core.lab import BASE, Settings
-from cifar_core.lab_map import GRID, Map
+from cifar_core.explore import lab, lab_charts, lab_map
+from cifar_core.explore.lab import BASE, Settings
+from cifar_core.explore.lab_map import GRID, Map
 
 BASE_KEY = "0123456789abcdef"
 ROW = {"epoch": 1, "accuracy": 0.5, "loss": 1.5, "validation_accuracy": 0.6, "validation_loss": 1.2}

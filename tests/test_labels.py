@@ -5,9 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cifar_core import labels
 from cifar_core.errors import RunError
-from cifar_core.labels import Labels
+from cifar_core.explore import labels
+from cifar_core.explore.labels import Labels
 from cifar_core.runs import Run
 
 

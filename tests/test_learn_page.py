@@ -21,8 +21,9 @@ from test_pages import (  # noqa: F401 - fixtures among them
     texts,
 )
 
-from cifar_core import augment, data, launch, runs
+from cifar_core import launch, runs
 from cifar_core.errors import RunError
+from cifar_core.images import augment, data
 from cifar_core.lessons import here, inside, layers, outcome, probing
 from cifar_core.lessons.arms import ARMS
 from cifar_core.lessons.catalogue import LESSONS

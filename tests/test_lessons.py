@@ -6,14 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cifar_core import data, generated, launch, litert, runs, weights
+from cifar_core import launch, runs
 from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.errors import RunError
+from cifar_core.images import data, generated
 from cifar_core.lessons import answers, here, inside, layers, outcome, probing
 from cifar_core.lessons.arms import ARMS
 from cifar_core.lessons.inside import Inside
 from cifar_core.lessons.layers import Layers, Probed
 from cifar_core.lessons.outcome import Made, Outcome
+from cifar_core.network import litert, weights
 from cifar_core.runs import Run, write_json
 from cifar_core.track import Curve, Curves
 

@@ -3,8 +3,8 @@ from filelock import FileLock
 
 from cifar_core import launch, limits, runs
 from cifar_core.errors import RunError, SweepError
+from cifar_core.explore.search import MOST_TRIALS, Goal
 from cifar_core.export import intake
-from cifar_core.search import MOST_TRIALS, Goal
 
 
 def test_a_full_queue_takes_no_more_runs_and_says_what_to_do(tiny_config, run, monkeypatch) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from cifar_core import labels, listing, runs
+from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.listing import Row
+from cifar_core.explore import labels, listing
+from cifar_core.explore.listing import Row
 from cifar_core.runs import Run, write_json
 
 

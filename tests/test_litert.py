@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from cifar_core import architecture
 from cifar_core.errors import RunError
-from cifar_core.litert import BATCH_SIZE, OUTPUTS, Network, build
+from cifar_core.network import architecture
+from cifar_core.network.litert import BATCH_SIZE, OUTPUTS, Network, build
 
 ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 SIZES = (32, 64, 96, 224)

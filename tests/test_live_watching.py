@@ -6,7 +6,8 @@ import time
 import pytest
 from test_pages import drawn, living_worker, make_run, metrics, open_app, small_set, sound  # noqa: F401 - fixtures
 
-from cifar_core import charts, diagnosis
+from cifar_core import charts
+from cifar_core.evaluate import diagnosis
 
 MOMENT_SECONDS = 0.55  # in which all viewers share what the first one saw
 

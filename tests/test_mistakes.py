@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cifar_core import mistakes, neighbours
-from cifar_core.data import CLASSES
-from cifar_core.evaluation import Predictions
+from cifar_core.classify import neighbours
+from cifar_core.evaluate import mistakes
+from cifar_core.evaluate.evaluation import Predictions
+from cifar_core.images.data import CLASSES
 
 CAT, DOG, DEER = CLASSES.index("cat"), CLASSES.index("dog"), CLASSES.index("deer")
 

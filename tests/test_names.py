@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cifar_core.classify.pictures import open_picture
 from cifar_core.errors import ImageError
 from cifar_core.names import shown_name
-from cifar_core.pictures import open_picture
 
 
 def empty_file_message(name):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cifar_core import neighbours, unlike
+from cifar_core.classify import neighbours, unlike
 from cifar_core.errors import RunError
 
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from cifar_core import charts, overlay
+from cifar_core import charts
+from cifar_core.explore import overlay
 
 
 def rows(epochs: int, seconds: float, accuracy: float) -> list[dict]:

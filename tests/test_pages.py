@@ -15,8 +15,10 @@ import pytest
 from corpus import NOT_PICTURES, encoded, scene, zipped
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import costs, data, generated, launch, litert, runs, weights
+from cifar_core import costs, launch, runs
 from cifar_core.config import PRESETS, TrainConfig
+from cifar_core.images import data, generated
+from cifar_core.network import litert, weights
 from cifar_core.runs import Run, write_json
 
 APP = Path(__file__).resolve().parent.parent / "app.py"

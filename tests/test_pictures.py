@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from cifar_core import pictures
+from cifar_core.classify import pictures
+from cifar_core.classify.pictures import crop_box, open_picture, prepare, read_all
 from cifar_core.errors import ImageError
 from cifar_core.names import shown_name
-from cifar_core.pictures import crop_box, open_picture, prepare, read_all
 
 REAL_FILES = corpus.real_files()
 

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from cifar_core import pins
+from cifar_core.classify import pins
+from cifar_core.classify.pins import Pin
 from cifar_core.errors import RunError
-from cifar_core.pins import Pin
 
 
 def pin(seed: int = 0, name: str = "a cat") -> Pin:

@@ -12,21 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifar_core import (
-    assessment,
-    calibration,
-    data,
-    evaluation_charts,
-    mistakes,
-    report,
-    robustness,
-    runs,
-    story,
-    tables,
-)
+from cifar_core import runs
+from cifar_core.classify import calibration
 from cifar_core.cli import words
-from cifar_core.data import CLASSES
-from cifar_core.robustness import FAULTS
+from cifar_core.evaluate import assessment, evaluation_charts, mistakes, report, robustness, story, tables
+from cifar_core.evaluate.robustness import FAULTS
+from cifar_core.images import data
+from cifar_core.images.data import CLASSES
 from cifar_core.runs import Run, write_json
 
 MARKUP = '<script>alert("x")</script>&"'

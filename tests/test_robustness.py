@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from cifar_core import data, robustness, runs
+from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
-from cifar_core.robustness import FAULTS
+from cifar_core.evaluate import robustness
+from cifar_core.evaluate.robustness import FAULTS
+from cifar_core.images import data
 from cifar_core.runs import Run, write_json
 
 IMAGES = 40

@@ -6,10 +6,11 @@ import optuna
 import pytest
 from filelock import FileLock
 
-from cifar_core import findings, plans, runs, search
+from cifar_core import runs
 from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.errors import SweepError
-from cifar_core.plans import Goal, Plan, Range
+from cifar_core.explore import findings, plans, search
+from cifar_core.explore.plans import Goal, Plan, Range
 
 HOSTILE = ["", "..", "../x", "a/b", "A", "-a", "a" * 41, "a b", "a\n", "a\0", "é", "<b>", "$(id)", "'; drop table --"]
 

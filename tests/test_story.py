@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cifar_core import launch, runs, story
+from cifar_core import launch, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
-from cifar_core.evaluation import Predictions
+from cifar_core.evaluate import story
+from cifar_core.evaluate.evaluation import Predictions
 from cifar_core.runs import Run, write_json
 
 

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cifar_core import plans, sweep_charts
 from cifar_core.config import TrainConfig
-from cifar_core.findings import COSTS, Findings, Trial
-from cifar_core.plans import Goal, Plan
+from cifar_core.explore import plans, sweep_charts
+from cifar_core.explore.findings import COSTS, Findings, Trial
+from cifar_core.explore.plans import Goal, Plan
 
 
 def trial(number: int, accuracy: float | None, state: str = "finished", **params: object) -> Trial:

@@ -11,9 +11,12 @@ import streamlit as st
 from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import data, launch_sweep, plans, runs, search, weights
+from cifar_core import runs
 from cifar_core.config import ALL_IMAGES, TrainConfig
-from cifar_core.plans import Goal, Plan
+from cifar_core.explore import launch_sweep, plans, search
+from cifar_core.explore.plans import Goal, Plan
+from cifar_core.images import data
+from cifar_core.network import weights
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 CONFIG = TrainConfig(alpha=0.35, image_size=32, weights="random", train_images=1_000, head_epochs=3, fine_tune_epochs=0)

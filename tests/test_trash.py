@@ -1,9 +1,10 @@
 import pytest
 from filelock import FileLock
 
-from cifar_core import runs, trash
+from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
+from cifar_core.explore import trash
 from cifar_core.runs import Run, write_json
 
 

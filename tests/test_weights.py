@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from cifar_core import weights
 from cifar_core.errors import WeightsError
+from cifar_core.network import weights
 
 ALPHA = 0.35
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cifar_core import whatif
+from cifar_core.classify import whatif
 
 IMAGE = np.random.default_rng(4).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cifar_core import zips
+from cifar_core.classify import zips
+from cifar_core.classify.pictures import read_all, read_each
+from cifar_core.classify.zips import from_zip
 from cifar_core.errors import ImageError
-from cifar_core.pictures import read_all, read_each
-from cifar_core.zips import from_zip
 
 REAL_FILES = corpus.real_files()
 

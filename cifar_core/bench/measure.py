@@ -21,11 +21,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cifar_core import architecture, costs, data, launch, litert, machine, runs, store, weights
+from cifar_core import costs, launch, machine, runs, store
 from cifar_core.bench import browser, trials
-from cifar_core.classifier import open_classifier
+from cifar_core.classify.classifier import open_classifier
 from cifar_core.config import TrainConfig, preset
 from cifar_core.errors import CifarError, RunError
+from cifar_core.images import data
+from cifar_core.network import architecture, litert, weights
 from cifar_core.runs import LIVE_STATES, Run
 
 Say = Callable[[str], None]

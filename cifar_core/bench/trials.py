@@ -8,10 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from cifar_core import launch_sweep, plans, search
 from cifar_core.config import TrainConfig, preset
 from cifar_core.errors import RunError
-from cifar_core.plans import Goal, Plan
+from cifar_core.explore import launch_sweep, plans, search
+from cifar_core.explore.plans import Goal, Plan
 
 _POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 600

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core import whatif
-from cifar_core.classifier import Classifier
-from cifar_core.data import CLASSES
+from cifar_core.classify import whatif
+from cifar_core.classify.classifier import Classifier
+from cifar_core.classify.gallery import disagreement
 from cifar_core.errors import RunError
-from cifar_core.gallery import disagreement
+from cifar_core.images.data import CLASSES
 
 Answers = list[dict[str, Any]]
 

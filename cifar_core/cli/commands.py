@@ -26,8 +26,8 @@ from cifar_core.runs import Run
 if TYPE_CHECKING:
     import numpy as np
 
-    from cifar_core.classifier import Classifier
-    from cifar_core.pictures import Picture
+    from cifar_core.classify.classifier import Classifier
+    from cifar_core.classify.pictures import Picture
 
 _PART_SIDE = 320  # of what is kept of a picture that is to be explained
 _SURE = 0.01  # less probable classes are not mentioned beside the best
@@ -60,7 +60,7 @@ def train(arguments: Namespace) -> int:
 def show_run(arguments: Namespace) -> int:
     """Tell everything about one run."""
     run = runs.get(arguments.id)
-    from cifar_core import diagnosis
+    from cifar_core.evaluate import diagnosis
 
     found = describe.details(run)
     findings = diagnosis.diagnose(run)
@@ -91,10 +91,10 @@ def predict(arguments: Namespace) -> int:
     """Classify pictures; a bad one is told of, and the others are answered."""
     import numpy as np
 
-    from cifar_core.classifier import open_classifier
+    from cifar_core.classify.classifier import open_classifier
+    from cifar_core.classify.gallery import answer_row
+    from cifar_core.classify.pictures import crop_box, prepare
     from cifar_core.cli import closer, sheet
-    from cifar_core.gallery import answer_row
-    from cifar_core.pictures import crop_box, prepare
 
     with native_messages_hidden():
         classifier = open_classifier(arguments.run)
@@ -134,7 +134,7 @@ def _look_closer(
     arguments: Namespace, good: list[dict[str, Any]], classifier: Classifier, pixels: np.ndarray, said: np.ndarray
 ) -> None:
     """Add to the answers `good` what was asked for beyond them; with others, disagreements come first."""
-    from cifar_core.classifier import open_classifier
+    from cifar_core.classify.classifier import open_classifier
     from cifar_core.cli import closer
 
     if arguments.nearest:
@@ -147,7 +147,7 @@ def _look_closer(
 
 def data_status(arguments: Namespace) -> int:
     """Tell which images a training gets."""
-    from cifar_core import data
+    from cifar_core.images import data
 
     found = data.status()
     if found["error"]:
@@ -170,7 +170,7 @@ def data_status(arguments: Namespace) -> int:
 
 def data_download(arguments: Namespace) -> int:
     """Download the official CIFAR-10 into the cache."""
-    from cifar_core import data
+    from cifar_core.images import data
 
     screen = Screen(quiet=arguments.json)
 
@@ -240,7 +240,7 @@ def _without_nan(data: Any) -> Any:
 
 def _pictures(names: Sequence[str]) -> Iterator[Picture]:
     """Yield what files, folders (with all below them but what is hidden) and zips hold, in order."""
-    from cifar_core.pictures import Picture, read_each
+    from cifar_core.classify.pictures import Picture, read_each
 
     for name in names:
         for path in _files(name):
@@ -265,7 +265,7 @@ def _files(name: str) -> list[str]:
 
 def _content(path: str) -> bytes:
     """Return a file's bytes. Raises ImageError if it cannot be read, is no plain file or is too large for a zip."""
-    from cifar_core.zips import MAX_ZIP_BYTES
+    from cifar_core.classify.zips import MAX_ZIP_BYTES
 
     try:
         facts = Path(path).stat()
@@ -286,8 +286,8 @@ def _content(path: str) -> bytes:
 
 def _say_model(arguments: Namespace, classifier: Classifier) -> None:
     """Tell on standard error which model answers; for a program only what it must not overlook."""
-    from cifar_core.classifier import BUNDLED
-    from cifar_core.data import LABELS
+    from cifar_core.classify.classifier import BUNDLED
+    from cifar_core.images.data import LABELS
 
     if classifier.name == BUNDLED:
         words, is_generated = "The bundled model answers.", False
@@ -310,7 +310,7 @@ def _sentence(answer: dict[str, Any]) -> str:
 
 def _save_csv(path: str, answers: Sequence[dict[str, Any]]) -> None:
     """Write the answers as CSV. Raises ImageError if the file cannot be written."""
-    from cifar_core.gallery import to_csv
+    from cifar_core.classify.gallery import to_csv
 
     try:
         Path(path).write_text(to_csv(answers), encoding="utf-8", newline="")

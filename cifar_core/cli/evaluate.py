@@ -15,26 +15,26 @@ from cifar_core.names import quoted, shown_name
 from cifar_core.runs import Run
 
 if TYPE_CHECKING:
-    from cifar_core.assessment import Assessment
-    from cifar_core.evaluation import Predictions
-    from cifar_core.robustness import Measured
+    from cifar_core.evaluate.assessment import Assessment
+    from cifar_core.evaluate.evaluation import Predictions
+    from cifar_core.evaluate.robustness import Measured
 
 _CHUNK = 500
 
 
 def evaluate(arguments: Namespace) -> int:
     """Tell everything about a finished run, or the test figures of the bundled model."""
-    from cifar_core.classifier import BUNDLED
+    from cifar_core.classify.classifier import BUNDLED
 
     if arguments.id == BUNDLED:
         return _bundled(arguments)
     run = runs.get(arguments.id)
-    from cifar_core import assessment  # here, as scikit-learn takes a second
+    from cifar_core.evaluate import assessment  # here, as scikit-learn takes a second
 
     found = assessment.of(run)
     measured = _measured(run, arguments)
     if arguments.html:
-        from cifar_core import report
+        from cifar_core.evaluate import report
 
         _save(arguments.html, lambda path: path.write_text(report.build(run), encoding="utf-8"))
     if arguments.csv:
@@ -56,7 +56,7 @@ def keep_head(arguments: Namespace) -> int:
 
 def _measured(run: Run, arguments: Namespace) -> Measured | None:
     """Return what is known of the run's robustness, measured now if that was asked for."""
-    from cifar_core import robustness
+    from cifar_core.evaluate import robustness
 
     if not arguments.robustness:
         return robustness.load(run)
@@ -73,7 +73,7 @@ def _measured(run: Run, arguments: Namespace) -> Measured | None:
 
 
 def _lines(found: Assessment, measured: Measured | None) -> list[str]:
-    from cifar_core import mistakes, robustness, story
+    from cifar_core.evaluate import mistakes, robustness, story
 
     lines = []
     for split in ("validation", "test"):
@@ -117,7 +117,7 @@ def _save(name: str, write: Callable[[Path], object]) -> None:
 
 
 def _save_tables(folder: Path, found: Assessment, measured: Measured | None) -> None:
-    from cifar_core import story, tables
+    from cifar_core.evaluate import story, tables
 
     folder.mkdir(parents=True, exist_ok=True)
     texts = {}
@@ -137,9 +137,9 @@ def _bundled(arguments: Namespace) -> int:
     """Tell the figures of the bundled model on the test images at hand; it has no story of its own."""
     import numpy as np
 
-    from cifar_core import data
-    from cifar_core.classifier import BUNDLED, open_classifier
-    from cifar_core.evaluation import Predictions
+    from cifar_core.classify.classifier import BUNDLED, open_classifier
+    from cifar_core.evaluate.evaluation import Predictions
+    from cifar_core.images import data
 
     if arguments.robustness or arguments.html or arguments.csv:
         raise RunError("The bundled model has no validation images of its own, so it is only told of; give a run's id.")

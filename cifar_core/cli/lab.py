@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 
-from cifar_core import lab, launch
+from cifar_core import launch
 from cifar_core.cli.commands import reply
 from cifar_core.cli.terminal import Screen, number, percent
 from cifar_core.config import KNOBS
 from cifar_core.errors import TrainingError
-from cifar_core.lab import BASE, SLIDERS, Result, Settings
+from cifar_core.explore import lab
+from cifar_core.explore.lab import BASE, SLIDERS, Result, Settings
 
 _POLL_SECONDS = 0.1
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cifar_core import explain
-from cifar_core.classifier import Classifier
-from cifar_core.data import CLASSES
+from cifar_core.classify import explain
+from cifar_core.classify.classifier import Classifier
+from cifar_core.classify.gallery import NONE
 from cifar_core.errors import ImageError
-from cifar_core.gallery import NONE
+from cifar_core.images.data import CLASSES
 from cifar_core.names import quoted, shown_name
 
 MOST = 50

@@ -5,13 +5,15 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from cifar_core import comparison, labels, latency, listing, runs, trash
+from cifar_core import runs
+from cifar_core.classify import latency
 from cifar_core.cli import describe
 from cifar_core.cli.commands import reply
 from cifar_core.cli.terminal import PROGRAM, native_messages_hidden, table
-from cifar_core.comparison import Pair
 from cifar_core.config import KNOBS
 from cifar_core.errors import ConfigError, RunError
+from cifar_core.explore import comparison, labels, listing, trash
+from cifar_core.explore.comparison import Pair
 from cifar_core.names import quoted, shown_name
 
 SORTS = tuple(name for name in listing.ORDERS if name not in KNOBS)

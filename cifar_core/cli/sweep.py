@@ -8,17 +8,17 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from cifar_core import plans, search
 from cifar_core.cli.commands import reply
 from cifar_core.cli.terminal import PROGRAM, duration, percent, table
 from cifar_core.config import KNOBS, preset
+from cifar_core.explore import plans, search
 
 DEFAULT_KNOBS = ("alpha", "dropout", "augmentation")
 
 
 def start(arguments: Namespace) -> int:
     """Start a sweep, or a grid, and return at once."""
-    from cifar_core import launch_sweep
+    from cifar_core.explore import launch_sweep
 
     chosen = {name: getattr(arguments, name) for name in KNOBS}
     changes = {name: KNOBS[name].parse(text) for name, text in chosen.items() if text is not None}
@@ -32,7 +32,7 @@ def start(arguments: Namespace) -> int:
 
 def list_sweeps(arguments: Namespace) -> int:
     """List all sweeps."""
-    from cifar_core import findings
+    from cifar_core.explore import findings
 
     found = [findings.find(name, arguments.storage) for name in search.names(arguments.storage)]
     data = [{key: item.to_dict()[key] for key in ("name", "state", "done", "seconds", "best")} for item in found]
@@ -53,7 +53,7 @@ def list_sweeps(arguments: Namespace) -> int:
 
 def show(arguments: Namespace) -> int:
     """Tell how one sweep stands."""
-    from cifar_core import findings
+    from cifar_core.explore import findings
 
     found = findings.find(arguments.name, arguments.storage)
     goal = found.goal
@@ -83,7 +83,7 @@ def show(arguments: Namespace) -> int:
 
 def worker(arguments: Namespace) -> int:
     """Work on a sweep in this process's foreground until it is done or stopped; for further machines."""
-    from cifar_core import launch_sweep
+    from cifar_core.explore import launch_sweep
 
     search.open_study(arguments.study, arguments.storage)  # a sentence here rather than in the worker
     own = {search.STORAGE_VARIABLE: search.storage_url(arguments.storage), "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -101,7 +101,7 @@ def worker(arguments: Namespace) -> int:
 
 def stop(arguments: Namespace) -> int:
     """Stop a sweep and return when it has stopped."""
-    from cifar_core import launch_sweep
+    from cifar_core.explore import launch_sweep
 
     launch_sweep.stop(arguments.name, arguments.storage)
     return _answer(arguments, arguments.name)
@@ -109,7 +109,7 @@ def stop(arguments: Namespace) -> int:
 
 def resume(arguments: Namespace) -> int:
     """Let a sweep go on, further if asked."""
-    from cifar_core import launch_sweep
+    from cifar_core.explore import launch_sweep
 
     if arguments.seeds:
         launch_sweep.repeat(arguments.name, arguments.seeds, arguments.storage)
@@ -122,7 +122,7 @@ def resume(arguments: Namespace) -> int:
 
 def delete(arguments: Namespace) -> int:
     """Delete a sweep; its runs stay."""
-    from cifar_core import launch_sweep
+    from cifar_core.explore import launch_sweep
 
     name = arguments.name
     launch_sweep.delete(name, arguments.storage)
@@ -138,7 +138,7 @@ def restore(arguments: Namespace) -> int:
 
 
 def _answer(arguments: Namespace, name: str, more: str = "") -> int:
-    from cifar_core import findings
+    from cifar_core.explore import findings
 
     found = findings.find(name, arguments.storage)
     data: dict[str, Any] = {"name": name, "state": found.state, "done": found.done, "trials": found.goal.trials}

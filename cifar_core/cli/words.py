@@ -30,8 +30,8 @@ from cifar_core.cli import lab as head_lab
 from cifar_core.cli.terminal import PROGRAM, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob
 from cifar_core.errors import CifarError, ConfigError
+from cifar_core.explore.lab import BASE, SLIDERS
 from cifar_core.export.formats import FORMATS
-from cifar_core.lab import BASE, SLIDERS
 
 Command = Callable[[argparse.Namespace], int]
 

@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core import calibration, evaluation, neighbours, weights
+from cifar_core.classify import calibration, neighbours
 from cifar_core.config import PRESETS
-from cifar_core.data import CLASSES
 from cifar_core.errors import RunError
-from cifar_core.evaluation import Predictions, wilson
+from cifar_core.evaluate import evaluation
+from cifar_core.evaluate.evaluation import Predictions, wilson
+from cifar_core.images.data import CLASSES
+from cifar_core.network import weights
 from cifar_core.runs import Run, read_json, write_json
 
 CARD = "card.json"

@@ -19,7 +19,7 @@ from cifar_core import runs
 from cifar_core.errors import CifarError, RunError
 from cifar_core.export import trial
 from cifar_core.export.formats import MODELS
-from cifar_core.network_check import network_of
+from cifar_core.network.network_check import network_of
 from cifar_core.runs import Run
 
 _FILES = {

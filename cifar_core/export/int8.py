@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from cifar_core import litert
+from cifar_core.network import litert
 
 _OPERATOR = schema.BuiltinOperator
 _CHANNEL_AXES = {_OPERATOR.CONV_2D: 0, _OPERATOR.DEPTHWISE_CONV_2D: 3, _OPERATOR.FULLY_CONNECTED: 0}

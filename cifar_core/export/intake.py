@@ -19,11 +19,13 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from cifar_core import evaluation, limits, metrics, network_check, runs
+from cifar_core import limits, metrics, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError
+from cifar_core.evaluate import evaluation
 from cifar_core.export.archive import FIGURES, FILES, KIND, MANIFEST, SCHEMA
 from cifar_core.names import quoted, shown_name
+from cifar_core.network import network_check
 from cifar_core.runs import Run
 
 MAX_ZIP_BYTES = 200 * 2**20

@@ -13,7 +13,7 @@ import onnx
 from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
 
-from cifar_core import litert
+from cifar_core.network import litert
 
 OPSET = 18
 _IR_VERSION = 9  # the one that came after opset 18, so that older runtimes read the file

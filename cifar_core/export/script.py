@@ -9,9 +9,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from cifar_core import architecture, augment, runs
+from cifar_core import runs
 from cifar_core.config import ALL_IMAGES, TrainConfig
-from cifar_core.litert import SCALINGS
+from cifar_core.images import augment
+from cifar_core.network import architecture
+from cifar_core.network.litert import SCALINGS
 from cifar_core.runs import Run
 
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cifar_core import data, evaluation, runs
+from cifar_core import runs
 from cifar_core.errors import DataError
-from cifar_core.litert import Network
-from cifar_core.network_check import network_of
+from cifar_core.evaluate import evaluation
+from cifar_core.images import data
+from cifar_core.network.litert import Network
+from cifar_core.network.network_check import network_of
 from cifar_core.runs import Run
 
 IMAGES = 200

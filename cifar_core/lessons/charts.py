@@ -8,11 +8,11 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from cifar_core import architecture
 from cifar_core.charts import CORRECT, PHASE_COLOURS, TEMPLATE, TRAINING, VALIDATION, WRONG
 from cifar_core.lessons import inside
 from cifar_core.lessons.layers import PIXELS, Layers
 from cifar_core.lessons.outcome import Outcome
+from cifar_core.network import architecture
 
 ARM_COLOURS = (CORRECT, WRONG, PHASE_COLOURS["fine_tune"], TRAINING)
 """In the order of a lesson's arms: the right way is green."""

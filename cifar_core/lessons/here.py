@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from cifar_core import costs, data, launch, runs
+from cifar_core import costs, launch, runs
 from cifar_core.errors import CifarError
+from cifar_core.images import data
 from cifar_core.lessons import outcome
 from cifar_core.lessons.arms import ARMS
 from cifar_core.lessons.outcome import Outcome

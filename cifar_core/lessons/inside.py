@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from cifar_core import architecture, augment, data, generated, latency, litert
+from cifar_core.classify import latency
 from cifar_core.errors import RunError
-from cifar_core.litert import Network
-from cifar_core.network_check import network_of
+from cifar_core.images import augment, data, generated
+from cifar_core.network import architecture, litert
+from cifar_core.network.litert import Network
+from cifar_core.network.network_check import network_of
 from cifar_core.runs import Run, read_json
 
 HISTOGRAM_BINS = 40

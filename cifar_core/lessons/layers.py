@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core import data, litert, machine, weights
+from cifar_core import machine
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
+from cifar_core.images import data
 from cifar_core.lessons.arms import RIGHT
 from cifar_core.lessons.inside import layer_names, tapped
 from cifar_core.lessons.outcome import Made
-from cifar_core.weights import Weights
+from cifar_core.network import litert, weights
+from cifar_core.network.weights import Weights
 
 LESSON = "layers"
 COMMAND = f"python -m cifar_core learn {LESSON}"

@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core import architecture, charts, metrics, runs
+from cifar_core import charts, metrics, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.lessons import inside
 from cifar_core.lessons.inside import HISTOGRAM_BINS, Inside
+from cifar_core.network import architecture
 from cifar_core.runs import Run
 from cifar_core.track import Curve, Curves
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from cifar_core import data, runs
+from cifar_core import runs
 from cifar_core.errors import RunError
+from cifar_core.images import data
 from cifar_core.lessons import layers
 from cifar_core.lessons.layers import Layers, Progress
 from cifar_core.runs import read_json, write_json

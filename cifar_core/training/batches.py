@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from cifar_core import architecture
+from cifar_core.network import architecture
 from cifar_core.training.inputs import Source
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from cifar_core import litert, pins
+from cifar_core.classify import pins
 from cifar_core.config import TrainConfig
 from cifar_core.errors import TrainingError
+from cifar_core.network import litert
 from cifar_core.training import checkpoint, model
 from cifar_core.training.checkpoint import Progress
 from cifar_core.training.journal import Journal

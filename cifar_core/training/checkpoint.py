@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cifar_core.errors import RunError
-from cifar_core.evaluation import MALFORMED
-from cifar_core.weights import Named
+from cifar_core.evaluate.evaluation import MALFORMED
+from cifar_core.network.weights import Named
 
 if TYPE_CHECKING:
     import keras

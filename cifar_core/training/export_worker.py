@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from cifar_core import network_check
 from cifar_core.errors import CifarError, RunError
 from cifar_core.export import exports, trial
+from cifar_core.network import network_check
 from cifar_core.runs import Run
 
 

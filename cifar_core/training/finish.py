@@ -8,10 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from cifar_core import litert, machine, story
+from cifar_core import machine
+from cifar_core.classify.neighbours import Index
 from cifar_core.errors import RunError
-from cifar_core.evaluation import Predictions
-from cifar_core.neighbours import Index
+from cifar_core.evaluate import story
+from cifar_core.evaluate.evaluation import Predictions
+from cifar_core.network import litert
 from cifar_core.runs import Run, write_json
 from cifar_core.training import checkpoint, model, results, sureness
 from cifar_core.training.checkpoint import Progress

@@ -14,8 +14,9 @@ from typing import Any
 
 import keras
 
-from cifar_core import architecture
 from cifar_core.config import TrainConfig
+from cifar_core.network import architecture
+from cifar_core.network.weights import Named
 from cifar_core.runs import Run
 from cifar_core.training import finish, folded, model
 from cifar_core.training.batches import Batches
@@ -33,7 +34,6 @@ from cifar_core.training.callbacks import (
 from cifar_core.training.checkpoint import Checkpoint, Progress
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.journal import Journal
-from cifar_core.weights import Named
 
 VALIDATION_BATCH = 256
 _WEIGHT_DECAY = 0.004  # Keras's default for AdamW

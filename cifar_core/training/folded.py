@@ -11,8 +11,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from cifar_core import architecture
 from cifar_core.config import TrainConfig
+from cifar_core.network import architecture
 from cifar_core.training import model
 
 

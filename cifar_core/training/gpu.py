@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_core import architecture
 from cifar_core.config import TrainConfig
-from cifar_core.weights import Named
+from cifar_core.network import architecture
+from cifar_core.network.weights import Named
 
 _DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # Nvidia, AMD, and either below Windows
 _BATCH = 512

@@ -11,9 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cifar_core import augment, data, store, weights
+from cifar_core import store
 from cifar_core.config import HEAD_EPOCHS_A_VIEW, TrainConfig
 from cifar_core.errors import RunError, StoreError
+from cifar_core.images import augment, data
+from cifar_core.network import weights
 from cifar_core.training.trunk import Trunk, View, stored_layers, views
 
 

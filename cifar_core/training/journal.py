@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from cifar_core import pins
+from cifar_core.classify import pins
 from cifar_core.runs import Run, write_json
 
 ROWS_A_SECOND = 10

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core import lab_map
-from cifar_core.lab_map import GRID, Map
+from cifar_core.explore import lab_map
+from cifar_core.explore.lab_map import GRID, Map
 from cifar_core.training.inputs import Inputs
 
 _COMPONENTS = 50

@@ -2,8 +2,8 @@
 
     python -m cifar_core.training.lab_worker FOLDER
 
-FOLDER is the lab's (see `cifar_core.lab`). One process a machine: it holds the lock there. It holds the training slot
-of the runs only while it computes.
+FOLDER is the lab's (see `cifar_core.explore.lab`). One process a machine: it holds the lock there. It holds the
+training slot of the runs only while it computes.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from cifar_core import lab, lab_map, runs
+from cifar_core import runs
 from cifar_core.errors import CifarError
-from cifar_core.lab import Settings
+from cifar_core.explore import lab, lab_map
+from cifar_core.explore.lab import Settings
 from cifar_core.training import lab_base
 from cifar_core.training.inputs import Inputs
 

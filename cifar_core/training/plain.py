@@ -19,9 +19,10 @@ import numpy as np
 import psutil
 from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
-from cifar_core import data, weights
 from cifar_core.config import TrainConfig
-from cifar_core.data import Dataset
+from cifar_core.images import data
+from cifar_core.images.data import Dataset
+from cifar_core.network import weights
 from cifar_core.training.model import assign
 
 _HEAD_EPOCHS = 2

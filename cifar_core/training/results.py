@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from cifar_core import latency
-from cifar_core.calibration import Calibration
-from cifar_core.evaluation import Predictions
+from cifar_core.classify import latency
+from cifar_core.classify.calibration import Calibration
+from cifar_core.evaluate.evaluation import Predictions
 from cifar_core.runs import Run
 from cifar_core.training.checkpoint import Progress
 from cifar_core.training.inputs import Inputs

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from cifar_core.config import TrainConfig
+from cifar_core.network.weights import Named
 from cifar_core.training import model
-from cifar_core.weights import Named
 
 _MOST_KEPT = 4
 

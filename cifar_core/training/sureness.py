@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from cifar_core import calibration, litert, neighbours, unlike
-from cifar_core.calibration import Calibration
-from cifar_core.evaluation import Predictions
-from cifar_core.neighbours import Index
+from cifar_core.classify import calibration, neighbours, unlike
+from cifar_core.classify.calibration import Calibration
+from cifar_core.classify.neighbours import Index
+from cifar_core.evaluate.evaluation import Predictions
+from cifar_core.network import litert
 from cifar_core.runs import Run
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.journal import Journal

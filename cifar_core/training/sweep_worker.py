@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 import psutil
 from filelock import FileLock, Timeout
 
-from cifar_core import runs, search
+from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, ConfigError
+from cifar_core.explore import search
 from cifar_core.runs import Run
 from cifar_core.training import worker
 from cifar_core.training.journal import Journal

@@ -18,14 +18,16 @@ import numpy as np
 import psutil
 from filelock import FileLock, Timeout
 
-from cifar_core import architecture, augment, costs, litert, runs, weights
+from cifar_core import costs, runs
 from cifar_core.config import TrainConfig
+from cifar_core.images import augment
+from cifar_core.network import architecture, litert, weights
+from cifar_core.network.weights import Named
 from cifar_core.training import model
 from cifar_core.training.batches import Batches
 from cifar_core.training.fit import VALIDATION_BATCH, Phase, compiled, phases
 from cifar_core.training.inputs import Pixels, Source
 from cifar_core.training.trunk import stored_layers
-from cifar_core.weights import Named
 
 _IMAGES = 1_024
 _STEPS = 12

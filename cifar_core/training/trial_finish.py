@@ -11,8 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from cifar_core import calibration, latency, litert
-from cifar_core.evaluation import Predictions
+from cifar_core.classify import calibration, latency
+from cifar_core.evaluate.evaluation import Predictions
+from cifar_core.network import litert
 from cifar_core.runs import Run
 from cifar_core.training import model, results
 from cifar_core.training.checkpoint import Progress

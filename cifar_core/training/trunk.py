@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core import architecture, augment, litert, store
+from cifar_core import store
 from cifar_core.config import TrainConfig
-from cifar_core.data import Dataset
+from cifar_core.images import augment
+from cifar_core.images.data import Dataset
+from cifar_core.network import architecture, litert
+from cifar_core.network.weights import Weights
 from cifar_core.store import Entry
 from cifar_core.training import gpu
-from cifar_core.weights import Weights
 
 CHUNK = 512
 """Images computed between two writes to the store, and two looks at whether to stop."""

@@ -3,9 +3,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cifar_core import data, litert, runs, weights
-from cifar_core.architecture import top_channels
+from cifar_core import runs
 from cifar_core.config import TrainConfig
+from cifar_core.images import data
+from cifar_core.network import litert, weights
+from cifar_core.network.architecture import top_channels
 
 TEST_IMAGES = 400
 

@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cifar_core import calibration, classifier, neighbours, runs, weights
+from cifar_core import runs
+from cifar_core.classify import calibration, classifier, neighbours
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.export import bundle
+from cifar_core.network import weights
 from cifar_core.runs import Run
 
 CONFIG = replace(PRESETS["best"], dataset="generated", image_size=32, seed=3)

@@ -9,9 +9,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cifar_core import classifier, data, evaluation, runs
+from cifar_core import runs
+from cifar_core.classify import classifier
 from cifar_core.errors import RunError
+from cifar_core.evaluate import evaluation
 from cifar_core.export import archive, intake
+from cifar_core.images import data
 from cifar_core.runs import Run
 
 KERAS_CONFIG = {"module": "keras.layers", "class_name": "Dense", "config": {}}

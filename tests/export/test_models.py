@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from cifar_core import data, launch, litert, runs
+from cifar_core import launch, runs
 from cifar_core.errors import RunError
 from cifar_core.export import archive, exports, intake, trial
 from cifar_core.export.int8 import quantised
 from cifar_core.export.onnx_file import converted
+from cifar_core.images import data
+from cifar_core.network import litert
 
 INT8 = schema.TensorType.INT8
 

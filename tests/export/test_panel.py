@@ -7,8 +7,10 @@ import pytest
 from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import generated, network_check, runs, weights
+from cifar_core import runs
 from cifar_core.export import archive, exports
+from cifar_core.images import generated
+from cifar_core.network import network_check, weights
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 

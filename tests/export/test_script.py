@@ -19,7 +19,7 @@ keras.datasets.cifar10.load_data = load_data
 """
 COMPARISON = """
 from conftest import named_weights
-from cifar_core import data
+from cifar_core.images import data
 from cifar_core.runs import Run
 from cifar_core.training import model as product
 config = Run(RUN).config

@@ -15,8 +15,9 @@ import pytest
 from kills import AIMS, wait_for
 from outcome import Outcome, assert_complete, outcome
 
-from cifar_core import generated, launch, runs
+from cifar_core import launch, runs
 from cifar_core.config import TrainConfig
+from cifar_core.images import generated
 from cifar_core.runs import Run
 
 KILLS_A_RUN = 5

@@ -15,8 +15,9 @@ from filelock import FileLock
 from kills import kill, wait_for
 from outcome import Outcome, assert_complete, outcome
 
-from cifar_core import data, launch, runs
+from cifar_core import launch, runs
 from cifar_core.config import TrainConfig
+from cifar_core.images import data
 from cifar_core.runs import Run
 from cifar_core.training.worker import SLOT
 

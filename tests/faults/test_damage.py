@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import cli, generated, runs, weights
+from cifar_core import cli, runs
+from cifar_core.images import generated
+from cifar_core.network import weights
 from cifar_core.runs import Run
 
 APP = Path(__file__).resolve().parent.parent.parent / "app.py"

@@ -14,10 +14,14 @@ from disks import Disk, small_disk
 from kills import wait_for
 from outcome import assert_complete
 
-from cifar_core import data, evaluation, labels, latency, launch, pins, robustness, runs, trash
+from cifar_core import launch, runs
+from cifar_core.classify import latency, pins
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
+from cifar_core.evaluate import evaluation, robustness
+from cifar_core.explore import labels, trash
 from cifar_core.export import exports
+from cifar_core.images import data
 from cifar_core.runs import Run
 from cifar_core.training import worker
 

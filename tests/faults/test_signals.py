@@ -17,9 +17,10 @@ from kills import kill, wait_for
 from outcome import Outcome, assert_complete, outcome
 from terminals import Terminal, terminal
 
-from cifar_core import findings, launch, launch_sweep, plans, runs, search
+from cifar_core import launch, runs
 from cifar_core.config import TrainConfig
-from cifar_core.plans import Goal, Plan
+from cifar_core.explore import findings, launch_sweep, plans, search
+from cifar_core.explore.plans import Goal, Plan
 from cifar_core.runs import Run
 
 ENDS = ("SIGTERM", "SIGINT", "closed")
@@ -106,7 +107,7 @@ def test_server_and_worker_told_to_end_at_once_leave_a_stopped_run(tiny_config: 
 def test_a_sweep_outlives_the_server_that_began_it(tiny_config: TrainConfig, small_data: Path) -> None:
     base = replace(tiny_config, fine_tune_epochs=0)
     search.create("kept", Plan(base, (plans.parse_range("dropout=0,0.3"),)), Goal(3))
-    code = "import time; from cifar_core import launch_sweep; launch_sweep.work('kept'); time.sleep(600)"
+    code = "import time; from cifar_core.explore import launch_sweep; launch_sweep.work('kept'); time.sleep(600)"
     try:
         with terminal("-c", code) as server:
             wait_for(lambda: any(run.state == "running" for run in runs.list_runs()), "a trial is trained")

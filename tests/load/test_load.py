@@ -8,8 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cifar_core import data, runs, weights
+from cifar_core import runs
 from cifar_core.config import TrainConfig
+from cifar_core.images import data
+from cifar_core.network import weights
 from tests.load import server, shelf
 from tests.load.browser import Browser
 from tests.load.visitors import PAGES, Visitor

@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifar_core import calibration, data, generated, litert, neighbours, pins, robustness, runs, weights
+from cifar_core import runs
+from cifar_core.classify import calibration, neighbours, pins
 from cifar_core.config import TrainConfig
+from cifar_core.evaluate import robustness
+from cifar_core.images import data, generated
+from cifar_core.network import litert, weights
 from cifar_core.runs import Run, write_json
 
 CONFIG = TrainConfig(

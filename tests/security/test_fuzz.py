@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutation import examples, mutated, odd_json, odd_lines
 
-from cifar_core import findings, litert, network_check, runs, search
+from cifar_core import runs
 from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.errors import CifarError, ConfigError, RunError, SweepError
+from cifar_core.explore import findings, search
+from cifar_core.explore.plans import Goal, Plan, parse_range
 from cifar_core.export import archive, intake
-from cifar_core.plans import Goal, Plan, parse_range
+from cifar_core.network import litert, network_check
 
 CONFIGURATION = json.dumps(TrainConfig().to_dict()).encode()
 
@@ -145,7 +147,7 @@ def test_some_of_those_models_do_crash_a_process(files, tmp_path: Path) -> None:
     for number, kind in enumerate(MODELS):
         path = tmp_path / f"{number}.tflite"
         path.write_bytes(broken(files["model.tflite"], kind))
-        command = [sys.executable, "-m", "cifar_core.network_check", str(path)]
+        command = [sys.executable, "-m", "cifar_core.network.network_check", str(path)]
         codes.append(subprocess.run(command, capture_output=True, timeout=100).returncode)
     assert all(codes)
     assert any(code < 0 for code in codes)

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from mutation import examples
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import classifier, lab, labels, launch, listing, runs, search, trash
+from cifar_core import launch, runs
+from cifar_core.classify import classifier
 from cifar_core.errors import CifarError, RunError, SweepError
+from cifar_core.explore import lab, labels, listing, search, trash
+from cifar_core.explore.search import NAME_PATTERN
 from cifar_core.export import downloads
 from cifar_core.runs import ID_PATTERN, Run
-from cifar_core.search import NAME_PATTERN
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 ID = "20260101-000000000-stranger"

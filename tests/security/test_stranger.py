@@ -14,29 +14,15 @@ from hypothesis import strategies as st
 from mutation import examples, mutated, odd_json, odd_lines
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import (
-    assessment,
-    calibration,
-    charts,
-    classifier,
-    comparison,
-    evaluation,
-    evaluation_charts,
-    explain_charts,
-    labels,
-    latency,
-    listing,
-    neighbours,
-    originals,
-    overlay,
-    pins,
-    robustness,
-    story,
-)  # fmt: skip
+from cifar_core import charts  # fmt: skip
+from cifar_core.classify import calibration, classifier, explain_charts, latency, neighbours, pins  # fmt: skip
 from cifar_core.cli import describe
 from cifar_core.errors import CifarError, RunError
+from cifar_core.evaluate import assessment, evaluation, evaluation_charts, robustness, story  # fmt: skip
+from cifar_core.explore import comparison, labels, listing, overlay  # fmt: skip
 from cifar_core.export import archive, downloads, exports
 from cifar_core.export.formats import MODELS
+from cifar_core.images import originals  # fmt: skip
 from cifar_core.lessons import outcome
 from cifar_core.runs import Run
 

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from cifar_core import architecture, weights
 from cifar_core.config import TrainConfig
+from cifar_core.network import architecture, weights
+from cifar_core.network.weights import Named
 from cifar_core.training import folded, model
-from cifar_core.weights import Named
 
 
 @pytest.fixture

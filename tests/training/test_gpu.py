@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cifar_core import data, weights
+from cifar_core.images import data
+from cifar_core.network import weights
 from cifar_core.training import gpu
 from cifar_core.training.trunk import Trunk, View
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from cifar_core import lab, lab_map, runs
+from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.lab import Result, Settings
-from cifar_core.lab_map import GRID, Map
+from cifar_core.explore import lab, lab_map
+from cifar_core.explore.lab import Result, Settings
+from cifar_core.explore.lab_map import GRID, Map
 from cifar_core.training import lab_base, lab_head, lab_worker
 
 WAIT_SECONDS = 60

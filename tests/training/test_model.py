@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
-from cifar_core import architecture, weights
 from cifar_core.config import TrainConfig
+from cifar_core.network import architecture, weights
+from cifar_core.network.weights import Named
 from cifar_core.training import model
-from cifar_core.weights import Named
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
 STATISTICS = ("moving_mean", "moving_variance")

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cifar_core import diagnosis, evaluation, launch, runs, story
+from cifar_core import launch, runs
 from cifar_core.config import TrainConfig
+from cifar_core.evaluate import diagnosis, evaluation, story
 from cifar_core.runs import Run
 from cifar_core.training import checkpoint, inputs, worker
 

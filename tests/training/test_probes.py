@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from interruption import Interruption
 
-from cifar_core import calibration, data, neighbours, pins, unlike
-from cifar_core.classifier import open_classifier
+from cifar_core.classify import calibration, neighbours, pins, unlike
+from cifar_core.classify.classifier import open_classifier
+from cifar_core.classify.pins import Pin
 from cifar_core.config import TrainConfig
-from cifar_core.pins import Pin
+from cifar_core.images import data
 from cifar_core.runs import Run, create
 from cifar_core.training import worker
 

@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from cifar_core import weights
 from cifar_core.config import TrainConfig
+from cifar_core.network import weights
+from cifar_core.network.weights import Named
 from cifar_core.training import model, reuse
 from cifar_core.training.reuse import Networks
-from cifar_core.weights import Named
 
 INPUTS = np.random.default_rng(0).normal(size=(8, 1280)).astype(np.float32)
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cifar_core import cli, findings, launch, launch_sweep, plans, runs, search
+from cifar_core import cli, launch, runs
 from cifar_core.config import TrainConfig
-from cifar_core.plans import Goal, Plan
+from cifar_core.explore import findings, launch_sweep, plans, search
+from cifar_core.explore.plans import Goal, Plan
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 

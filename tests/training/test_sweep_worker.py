@@ -12,12 +12,16 @@ import optuna
 import psutil
 import pytest
 
-from cifar_core import data, evaluation, findings, launch, launch_sweep, plans, runs, search, weights
-from cifar_core.classifier import open_classifier
+from cifar_core import launch, runs
+from cifar_core.classify.classifier import open_classifier
 from cifar_core.config import TrainConfig
 from cifar_core.errors import SweepError
-from cifar_core.findings import Findings
-from cifar_core.plans import Goal, Plan
+from cifar_core.evaluate import evaluation
+from cifar_core.explore import findings, launch_sweep, plans, search
+from cifar_core.explore.findings import Findings
+from cifar_core.explore.plans import Goal, Plan
+from cifar_core.images import data
+from cifar_core.network import weights
 from cifar_core.runs import Run
 from cifar_core.training import sweep_worker, worker
 

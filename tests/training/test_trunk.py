@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from cifar_core import data, store, weights
+from cifar_core import store
 from cifar_core.config import TrainConfig
+from cifar_core.images import data
+from cifar_core.network import weights
 from cifar_core.runs import Run, create
 from cifar_core.store import Entry
 from cifar_core.training import model

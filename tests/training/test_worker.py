@@ -12,10 +12,11 @@ import pytest
 from filelock import FileLock
 from interruption import Interruption
 
-from cifar_core import data, litert, weights
-from cifar_core.classifier import open_classifier
+from cifar_core.classify.classifier import open_classifier
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
+from cifar_core.images import data
+from cifar_core.network import litert, weights
 from cifar_core.runs import Run, create, write_json
 from cifar_core.training import checkpoint, finish, inputs, model, worker
 from cifar_core.training.journal import Journal

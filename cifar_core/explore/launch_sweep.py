@@ -1,0 +1,136 @@
+"""Starts, stops and resumes the workers of a sweep: detached processes that outlive the page and the server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from cifar_core import launch, runs
+from cifar_core.errors import SweepError
+from cifar_core.explore import search
+from cifar_core.explore.plans import Goal, Plan
+
+WORKER = "cifar_core.training.sweep_worker"
+STOP_SECONDS = 2.0
+MOST_WORKERS = 16
+
+
+def start(name: str, plan: Plan, goal: Goal, workers: int = 1, storage: str | None = None) -> None:
+    """Make the sweep called `name` and put `workers` processes on it. Raises SweepError."""
+    _check_workers(workers)
+    search.create(name, plan, goal, storage)
+    work(name, workers, storage)
+
+
+def resume(name: str, workers: int = 1, storage: str | None = None) -> None:
+    """Let a sweep go on; interrupted trials are taken up again. Raises SweepError if there is nothing to do."""
+    study = search.open_study(name, storage)
+    if living_workers(name):
+        raise SweepError(f"Sweep {name} is running; only one that has ended can be resumed.")
+    waiting = any(not trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+    if search.is_done(study) and not waiting:
+        raise SweepError(f"Sweep {name} is done; extend it by some trials or minutes.")
+    work(name, workers, storage)
+
+
+def extend(name: str, trials: int = 0, minutes: float = 0.0, storage: str | None = None) -> None:
+    """Let a sweep try as many more trials, or train for as many more minutes; starts a worker if none is there."""
+    if not trials and not minutes:
+        raise SweepError("A sweep is extended by trials or minutes; received neither.")
+    search.extend(search.open_study(name, storage), trials, minutes * 60)
+    if not living_workers(name):
+        work(name, 1, storage)
+
+
+def repeat(name: str, seeds: int = 1, storage: str | None = None) -> None:
+    """Train every cell of a grid again with as many more seeds; starts a worker if none is there. Raises SweepError."""
+    search.repeat(search.open_study(name, storage), seeds)
+    if not living_workers(name):
+        work(name, 1, storage)
+
+
+def work(name: str, workers: int = 1, storage: str | None = None) -> None:
+    """Put `workers` more processes on a sweep, one for each GPU where there are several. Raises SweepError."""
+    _check_workers(workers)
+    search.ask_to_stop(search.open_study(name, storage), False)
+    cards = gpus()
+    for number in range(workers):
+        _spawn(name, cards[number % len(cards)] if len(cards) > 1 and workers > 1 else None, storage)
+
+
+def stop(name: str, storage: str | None = None) -> None:
+    """Stop a sweep within three seconds; what its trials have is kept, and they go on when it is resumed.
+
+    Workers elsewhere hear of it from the storage; those here that do not answer in time are ended.
+    """
+    search.ask_to_stop(search.open_study(name, storage), True)
+    if not launch.wait_until(lambda: not living_workers(name), STOP_SECONDS):
+        for number in living_workers(name):
+            _kill(search.folder(name) / f"worker-{number}.json")
+        launch.wait_until(lambda: not living_workers(name), STOP_SECONDS)
+
+
+def delete(name: str, storage: str | None = None) -> None:
+    """Delete a sweep that nobody works on (see `search.delete`). Raises SweepError."""
+    trials = search.open_study(name, storage).get_trials(deepcopy=False) if search.storage_url(storage) else []
+    if living_workers(name) or any(trial.state.name == "RUNNING" for trial in trials):
+        raise SweepError(f"Sweep {name} is running; stop it before it is deleted.")
+    search.delete(name, storage)
+
+
+def living_workers(name: str) -> list[int]:
+    """Return the numbers of this machine's workers on the sweep."""
+    numbers = {lock.stem.removeprefix("worker-"): lock for lock in search.folder(name).glob("worker-*.lock")}
+    return sorted(int(word) for word, lock in numbers.items() if word.isdecimal() and runs.is_held(lock))
+
+
+def gpus() -> list[int]:
+    """Return the numbers of this machine's NVIDIA GPUs; none where their tool is missing."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+        said = subprocess.run(
+            [tool, "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=10, check=True
+        )
+        return [int(line) for line in said.stdout.split()]
+    return []
+
+
+def _check_workers(workers: int) -> None:
+    if not 1 <= workers <= MOST_WORKERS:
+        raise SweepError(f"Workers: received {workers}, expected 1 to {MOST_WORKERS}.")
+
+
+def _spawn(name: str, gpu: int | None, storage: str | None) -> None:
+    """Start one worker and wait until it holds its lock. Raises SweepError if it ends before."""
+    before = set(living_workers(name))
+    own = {search.STORAGE_VARIABLE: search.storage_url(storage)}  # not among the arguments, which everybody may read
+    if gpu is not None:
+        own |= {"CUDA_VISIBLE_DEVICES": str(gpu), "CIFAR_SWEEP_GPU": str(gpu)}
+    log = search.folder(name) / "worker.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        process = launch.detached([WORKER, name], log, own)
+    except OSError as error:
+        raise SweepError(f"The worker's log cannot be kept in {log} ({error.strerror}); make it writable.") from None
+    launch.wait_until(
+        lambda: bool(set(living_workers(name)) - before) or process.poll() is not None, runs.START_SECONDS
+    )
+    if not set(living_workers(name)) - before and process.poll() != 0:
+        raise SweepError(f"The worker of sweep {name} did not start; its last words are in {log}.")
+
+
+def _kill(about: Path) -> None:
+    """End the process that `about` names, if it is still the very one that wrote it."""
+    status = runs.read_json(about)
+    with contextlib.suppress(psutil.Error, TypeError, ValueError, KeyError):
+        process = psutil.Process(int(status["pid"]))
+        same = abs(process.create_time() - float(status["pid_created"])) < 1
+        if same and WORKER in process.cmdline() and process.pid != os.getpid():
+            process.kill()

@@ -1,0 +1,333 @@
+"""Findings of a sweep -> Plotly figures. Where Optuna draws well it draws, in this app's look."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from cifar_core.charts import CORRECT, PHASE_COLOURS, TEMPLATE, TRAINING, VALIDATION
+from cifar_core.config import KNOBS
+from cifar_core.explore.findings import COSTS, Cell, Findings, Trial
+from cifar_core.explore.plans import Range
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+_SCALE = "Viridis"
+_PERCENT = ".1~%"  # of trials that differ by less than a point, too
+_ACCURACY = "validation accuracy"
+_STATES = {"finished": ("finished", TRAINING, "circle"), "pruned": ("ended early", PHASE_COLOURS["head"], "x")}
+_FEW = 3
+"""Fewer ended trials than this say nothing of importances or surfaces."""
+
+
+def history(found: Findings, height: int = 320) -> go.Figure:
+    """Return every trial's accuracy in order, and the best so far; a point's `customdata` is its trial's number."""
+    figure = go.Figure()
+    for state in _STATES:
+        own = [trial for trial in found.ended if trial.state == state]
+        _add_points(figure, own, state, [trial.number + 1 for trial in own])
+    best = list(itertools.accumulate((trial.accuracy or 0.0 for trial in found.ended), max))
+    figure.add_scatter(
+        x=[trial.number + 1 for trial in found.ended],
+        y=best,
+        name="best so far",
+        mode="lines",
+        line={"color": VALIDATION, "width": 2, "shape": "hv"},
+        hoverinfo="skip",
+    )
+    _style(figure, "Trials in order", "trial", _ACCURACY, height)
+    figure.update_yaxes(tickformat=_PERCENT)
+    return figure
+
+
+def slices(found: Findings, knob: str, height: int = 300) -> go.Figure:
+    """Return accuracy against the values of one knob."""
+    figure = go.Figure()
+    for state in _STATES:
+        own = [trial for trial in found.ended if trial.state == state and knob in trial.params]
+        _add_points(figure, own, state, [trial.params[knob] for trial in own])
+    _style(figure, KNOBS[knob].label, _axis(knob), _ACCURACY, height)
+    figure.update_yaxes(tickformat=_PERCENT)
+    item = next(item for item in found.plan.ranges if item.knob == knob)
+    figure.update_xaxes(type="category" if item.choices else "log" if item.log else "linear", exponentformat="power")
+    if item.choices:
+        figure.update_xaxes(categoryorder="array", categoryarray=list(item.choices))
+    return figure
+
+
+def front(found: Findings, cost: str, height: int = 340) -> go.Figure:
+    """Return accuracy against a cost (one of findings.COSTS), with the Pareto front."""
+    label, unit = COSTS[cost]
+    factor, unit = (1e-6, "MB") if unit == "bytes" else (1.0, unit)
+    figure = go.Figure()
+    best = found.front(cost)
+    numbers = {trial.number for trial in best}
+    for name, own, colour, mode in (
+        ("trials", [t for t in found.ended if t.number not in numbers], PHASE_COLOURS["head"], "markers"),
+        ("Pareto front", best, CORRECT, "lines+markers"),
+    ):
+        own = [trial for trial in own if trial.cost(cost) is not None]
+        figure.add_scatter(
+            x=[(trial.cost(cost) or 0.0) * factor for trial in own],
+            y=[trial.accuracy for trial in own],
+            customdata=[trial.number for trial in own],
+            text=[f"trial {trial.number + 1}<br>{_words(trial)}" for trial in own],
+            name=name,
+            mode=mode,
+            line={"color": colour, "width": 2, "shape": "hv"},
+            marker={"color": colour, "size": 9},
+            hovertemplate=f"%{{text}}<br>%{{y:.1%}} at %{{x:.3g}} {unit}<extra></extra>",
+        )
+    _style(figure, f"Accuracy against {label.lower()}", f"{label.lower()}, {unit}", _ACCURACY, height)
+    figure.update_yaxes(tickformat=_PERCENT)
+    return figure
+
+
+def parallel(found: Findings, height: int = 360) -> go.Figure | None:
+    """Return parallel coordinates: a line for each trial through its values, bright is better; None for too few.
+
+    Drawn as lines, as Plotly's own kind has a white ground in dark mode and no points to be clicked.
+    """
+    if len(found.ended) < _FEW:
+        return None
+    accuracies = [trial.accuracy or 0.0 for trial in found.ended]
+    low, high = min(accuracies), max(accuracies)
+    names = [item.knob for item in found.plan.ranges]
+    figure = go.Figure()
+    for trial in sorted(found.ended, key=lambda trial: trial.accuracy or 0.0):
+        share = ((trial.accuracy or 0.0) - low) / (high - low or 1.0)
+        heights = [_place(item, trial.params.get(item.knob)) for item in found.plan.ranges]
+        figure.add_scatter(
+            x=[*range(len(names)), len(names)],
+            y=[*heights, share],
+            mode="lines",
+            line={
+                "color": sample_colorscale(_SCALE, [0.15 + 0.85 * share])[0],
+                "width": 1 + 2 * share,
+                "shape": "spline",
+            },
+            opacity=0.45 + 0.5 * share,
+            customdata=[trial.number] * (len(names) + 1),
+            hovertemplate=f"trial {trial.number + 1}: {trial.accuracy:.1%}<br>{_words(trial)}<extra></extra>",
+        )
+    ends = [(0.0, f"{low:.1%}"), (1.0, f"{high:.1%}")]
+    marks = [*(_marks(item) for item in found.plan.ranges), ends]
+    for column, mark in enumerate(marks):
+        figure.add_vline(x=column, line={"color": "rgba(128,128,128,0.6)", "width": 1})
+        for y, text in mark:
+            figure.add_annotation(
+                x=column, y=y, text=text, showarrow=False, xanchor="left", xshift=5, font={"size": 11}, opacity=0.85
+            )
+    _style(figure, "Every trial a line, bright is better", "", "", height)
+    labels = [*(KNOBS[name].label for name in names), "Validation accuracy"]
+    figure.update_xaxes(
+        tickvals=list(range(len(labels))), ticktext=labels, range=[-0.1, len(names) + 0.35], showgrid=False
+    )
+    figure.update_yaxes(visible=False, range=[-0.06, 1.06])
+    figure.update_layout(showlegend=False, margin={"l": 16})
+    return figure
+
+
+def importances(found: Findings, height: int = 300) -> go.Figure | None:
+    """Return which knobs decided the accuracy, shares that add up to 1 (fANOVA, Optuna's); None for too few trials."""
+    from optuna import importance
+
+    if len(found.ended) < _FEW:
+        return None
+    try:
+        shares = importance.get_param_importances(_study(found), evaluator=importance.FanovaImportanceEvaluator(seed=1))
+    except (RuntimeError, ValueError):  # all trials alike
+        return None
+    names = list(shares)[::-1]
+    figure = go.Figure(
+        go.Bar(
+            x=[shares[name] for name in names],
+            y=[KNOBS[name].label for name in names],
+            orientation="h",
+            marker={"color": TRAINING},
+            text=[f"{shares[name]:.0%}" for name in names],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate="%{y}: %{x:.0%}<extra></extra>",
+        )
+    )
+    _style(figure, "What decided the accuracy", "share of its variation", "", height)
+    figure.update_xaxes(range=[0, 1.15], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_yaxes(automargin=True)
+    return figure
+
+
+def surface(found: Findings, x: str, y: str, height: int = 380) -> go.Figure | None:
+    """Return accuracy over two knobs, drawn through the trials by Optuna; None for too few trials."""
+    if len(found.ended) < _FEW or x == y:
+        return None
+    from optuna.visualization import plot_contour
+
+    drawn = plot_contour(_study(found), params=[x, y], target_name=_ACCURACY)
+    if drawn.data[0].z is None:  # one of the knobs had one value only
+        return None
+    # Optuna puts the knobs in the order of the alphabet, whatever was asked for.
+    figure = go.Figure([trace if x < y else _turned(trace) for trace in drawn.data])
+    _style(figure, f"{KNOBS[x].label} × {KNOBS[y].label}", _axis(x), _axis(y), height)
+    figure.update_traces(
+        selector={"type": "contour"},
+        colorscale=_SCALE,
+        reversescale=False,
+        colorbar={"title": {"text": "accuracy"}, "tickformat": _PERCENT, "thickness": 12},
+    )
+    figure.update_layout(showlegend=False)
+    for knob, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
+        update(
+            type="log" if any(item.knob == knob and item.log for item in found.plan.ranges) else None,
+            exponentformat="power",
+        )
+    return figure
+
+
+def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, height: int = 420) -> go.Figure:
+    """Return a grid's mean accuracy (or its standard deviation over the seeds) by two knobs; empty cells stay blank.
+
+    The markers over it carry the cell's place among `cells` as `customdata`, to be clicked.
+    """
+    columns = list(dict.fromkeys(cell.values[x] for cell in cells))
+    rows = list(dict.fromkeys(cell.values[y] for cell in cells))
+    values = np.full((len(rows), len(columns)), np.nan)
+    text = np.full(values.shape, "", object)
+    places, points = [], []
+    for place, cell in enumerate(cells):
+        at = rows.index(cell.values[y]), columns.index(cell.values[x])
+        value = cell.spread if spread else cell.mean
+        if value is not None:
+            values[at] = value
+            more = "" if cell.spread is None or spread else f"<br>± {cell.spread * 100:.1f}"
+            text[at] = f"{value * 100:.1f} %{more}"
+        places.append(place)
+        points.append((at[1], at[0]))
+    names_x, names_y = [KNOBS[x].say(value) for value in columns], [KNOBS[y].say(value) for value in rows]
+    figure = go.Figure(
+        go.Heatmap(
+            z=values,
+            x=names_x,
+            y=names_y,
+            text=text,
+            texttemplate="%{text}",
+            colorscale="Cividis" if spread else _SCALE,
+            hovertemplate=f"{KNOBS[x].label} %{{x}}, {KNOBS[y].label} %{{y}}: %{{text}}<extra></extra>",
+            colorbar={"title": {"text": "spread" if spread else "accuracy"}, "tickformat": ".1%", "thickness": 12},
+            xgap=2,
+            ygap=2,
+        )
+    )
+    figure.add_scatter(
+        x=[names_x[column] for column, _ in points],
+        y=[names_y[row] for _, row in points],
+        customdata=places,
+        mode="markers",
+        marker={"size": 36, "symbol": "square", "color": "rgba(0,0,0,0.001)"},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    title = "Spread over the seeds (standard deviation)" if spread else "Validation accuracy, mean over the seeds"
+    _style(figure, title, _axis(x), _axis(y), height)
+    figure.update_xaxes(type="category", showgrid=False)
+    figure.update_yaxes(type="category", showgrid=False)
+    return figure
+
+
+def cell_curves(cell: Cell, height: int = 300) -> go.Figure:
+    """Return the validation accuracy of a cell's trials by epoch, one line for each seed."""
+    figure = go.Figure()
+    for trial in cell.trials:
+        if trial.curve:
+            epochs, accuracies = zip(*trial.curve, strict=True)
+            figure.add_scatter(
+                x=epochs,
+                y=accuracies,
+                name=f"seed {trial.params.get('seed', '?')}",
+                mode="lines+markers",
+                hovertemplate="%{y:.1%}",
+            )
+    words = ", ".join(f"{KNOBS[name].label} {KNOBS[name].say(value)}" for name, value in cell.values.items())
+    _style(figure, words, "epoch, over both phases", _ACCURACY, height)
+    figure.update_xaxes(dtick=1)
+    figure.update_yaxes(tickformat=_PERCENT)
+    figure.update_layout(showlegend=True)
+    return figure
+
+
+def _style(figure: go.Figure, title: str, x: str, y: str, height: int) -> None:
+    figure.update_layout(
+        template=TEMPLATE, title={"text": title}, height=height, hovermode="closest", uirevision="keep"
+    )
+    figure.update_xaxes(title={"text": x})
+    figure.update_yaxes(title={"text": y})
+
+
+def _axis(knob: str) -> str:
+    unit = KNOBS[knob].unit
+    label = KNOBS[knob].label
+    return f"{label}, {unit}" if unit else label
+
+
+def _add_points(figure: go.Figure, trials: Sequence[Trial], state: str, x: Sequence[Any]) -> None:
+    """Draw trials of one state; a point's `customdata` is its trial's number."""
+    name, colour, symbol = _STATES[state]
+    figure.add_scatter(
+        x=x,
+        y=[trial.accuracy for trial in trials],
+        customdata=[trial.number for trial in trials],
+        text=[f"trial {trial.number + 1}: {trial.accuracy:.1%}<br>{_words(trial)}" for trial in trials],
+        name=name,
+        mode="markers",
+        marker={"color": colour, "size": 9, "symbol": symbol},
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _turned(trace: Any) -> Any:
+    """Return a trace with its axes exchanged."""
+    trace.x, trace.y = trace.y, trace.x
+    if trace.type == "contour":
+        trace.z = np.asarray(trace.z, object).T
+    return trace
+
+
+def _place(item: Range, value: Any) -> float:
+    """Return where `value` lies in its range, 0 to 1."""
+    if item.choices:
+        return item.choices.index(value) / max(len(item.choices) - 1, 1) if value in item.choices else 0.0
+    scale = math.log if item.log else float
+    return (scale(value) - scale(item.low)) / (scale(item.high) - scale(item.low))
+
+
+def _marks(item: Range) -> list[tuple[float, str]]:
+    """Return the places and words along the axis of a range."""
+    say = KNOBS[item.knob].say
+    if item.choices:
+        return [(_place(item, value), say(value)) for value in item.choices]
+    return [(0.0, say(item.low)), (1.0, say(item.high))]
+
+
+def _words(trial: Trial) -> str:
+    return "<br>".join(
+        f"{KNOBS[name].label} {KNOBS[name].say(value)}" for name, value in trial.params.items() if name in KNOBS
+    )
+
+
+def _study(found: Findings) -> Study:
+    """Return the ended trials as a study for Optuna's figures; those that ended early count with what they had."""
+    import optuna
+
+    study = optuna.create_study(direction="maximize")
+    spaces = {item.knob: item.distribution() for item in found.plan.ranges}
+    for trial in found.ended:
+        params = {knob: trial.params[knob] for knob in spaces}
+        study.add_trial(optuna.create_trial(value=trial.accuracy, params=params, distributions=spaces))
+    return study

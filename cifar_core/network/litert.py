@@ -1,0 +1,380 @@
+"""MobileNetV2 for LiteRT: write a .tflite file straight from named weights, and run one.
+
+TensorFlow's converter takes 10 to 20 s, and TensorFlow; writing the flatbuffer takes some 30 ms. Batch norms
+are folded into the convolutions before them, head_norm into head_dense behind it, each ReLU6 is part of its
+convolution, and resizing and scaling are inside the file.
+
+    model = build(weights, alpha=0.5, image_size=96, scaling="minus_one_to_one", outputs=("probabilities",))
+    Network(model).run(images)["probabilities"]        # uint8 (n, 32, 32, 3) -> float32 (n, 10)
+
+The format: https://ai.google.dev/edge/litert, schema.fbs of LiteRT.
+"""
+
+import os
+import threading
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from cifar_core.errors import RunError
+from cifar_core.network import architecture
+
+OUTPUTS = ("cut", "pooled", "probabilities")
+IMAGE_SHAPE = (32, 32, 3)
+INPUT = "images"
+SIGNATURE = "serving_default"
+BATCH_SIZE = 16  # the fastest or close to it from 32 to 224 px: a batch's maps stay in the processor's cache
+
+# uint8 pixel -> factor * pixel + offset, the range that the base was trained on.
+SCALINGS = {"minus_one_to_one": (1 / 127.5, -1.0), "zero_to_one": (1 / 255, 0.0)}
+
+_BATCH_NORM_EPSILON = 1e-3  # of keras.applications and of head_norm
+_ALIGNMENT = 16  # bytes; the schema demands it for weights, flatbuffers' Python code forgets it
+_TYPES = {
+    np.dtype(np.float32): schema.TensorType.FLOAT32,
+    np.dtype(np.int32): schema.TensorType.INT32,
+    np.dtype(np.uint8): schema.TensorType.UINT8,
+}
+_NONE = schema.ActivationFunctionType.NONE
+_RELU = schema.ActivationFunctionType.RELU
+_RELU6 = schema.ActivationFunctionType.RELU6
+_SAME = schema.Padding.SAME  # at stride 2 the same as Keras's correct_pad and "valid", at every size
+_OPERATOR = schema.BuiltinOperator
+
+Weights = Mapping[str, np.ndarray]
+
+
+def build(
+    weights: Weights,
+    alpha: float,
+    image_size: int,
+    scaling: str,
+    outputs: Collection[str],
+    cut: int | None = None,
+) -> bytes:
+    """Return a LiteRT file that maps uint8 RGB images (n, 32, 32, 3) to float32 `outputs`, for any n.
+
+    `weights` are named weights ("block_1_expand/kernel"); only those that the outputs need are read.
+    `outputs` are some of "cut" (the output of block number `cut`, (n, h, w, c)), "pooled" ((n, 1280), more
+    for alpha above 1) and "probabilities" ((n, 10)); the file holds no layer that none of them needs.
+    `image_size` is in pixels, `scaling` a key of SCALINGS. Raises KeyError if a weight is missing,
+    ValueError if an output is unknown, or "cut" is asked for without a block's number.
+    """
+    if not outputs or not set(outputs) <= set(OUTPUTS) or ("cut" in outputs and cut is None):
+        raise ValueError(f"outputs: received {outputs} with cut {cut}, expected some of {OUTPUTS}")
+    network = _NetworkWriter(weights)
+    tensors: dict[str, int] = {}
+    tensor = network.convolve("Conv1", network.preprocess(image_size, scaling), norm="bn_Conv1", stride=2)
+    only_cut = set(outputs) == {"cut"}
+    table = architecture.blocks(alpha)
+    for block in table[: cut + 1] if only_cut and cut is not None else table:
+        tensor = network.add_block(block, tensor)
+        if block.index == cut:
+            tensors["cut"] = tensor
+    if not only_cut:
+        tensor = network.convolve("Conv_1", tensor, norm="Conv_1_bn")
+        tensors["pooled"] = tensor = network.pool(tensor)
+    if "probabilities" in outputs:
+        tensors["probabilities"] = network.add_head(tensor)
+    description = f"MobileNetV2 alpha {alpha}, {image_size} px, {scaling}; uint8 RGB images of 32x32 pixels"
+    return network.graph.pack({name: tensors[name] for name in OUTPUTS if name in outputs}, description)
+
+
+def unpack(content: bytes) -> schema.ModelT:
+    """Return a LiteRT file as objects that can be changed; only for a file that `Network` has accepted."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+    for number, buffer in enumerate(model.buffers):
+        model.buffers[number] = _Buffer(data=buffer.data)
+    return model
+
+
+def pack(model: schema.ModelT) -> bytes:
+    """Return the file that holds `model`, whose weights are NumPy arrays of uint8 in `unpack`'s buffers."""
+    builder = flatbuffers.Builder(sum(b.data.nbytes for b in model.buffers if b.data is not None) + 2**16)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+class Network:
+    """A LiteRT model that can be run on any number of images, from any thread.
+
+    Keeps one interpreter for each batch size in use (2 to 5 ms to make): `batch` of `run`, and the powers of two
+    below it for what is left over. One lock lets one thread compute at a time, on `threads` threads
+    (default: all processors).
+
+    `output_shapes` holds each output's name and shape, without the batch.
+    """
+
+    def __init__(self, model: bytes | Path, threads: int | None = None) -> None:
+        """Load a model from its bytes or its file.
+
+        Raises RunError if it cannot be read, is damaged or is no model of 32x32 images.
+        """
+        name = "a model in memory" if isinstance(model, bytes) else str(model)
+        try:
+            self._content = model if isinstance(model, bytes) else model.read_bytes()
+        except OSError as error:
+            raise _unusable(name, error.strerror or str(error)) from error
+        self._threads = threads or os.cpu_count() or 1
+        self._lock = threading.Lock()
+        self._interpreters: dict[int, _Batch] = {}
+        if not self._content:
+            raise _unusable(name, "it is empty")
+        try:
+            single = self._batch(1)
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise _unusable(name, str(error).strip("'\".").splitlines()[0]) from error
+        self.output_shapes: dict[str, tuple[int, ...]] = single.output_shapes
+
+    def run(self, images: np.ndarray, batch: int = BATCH_SIZE) -> dict[str, np.ndarray]:
+        """Return every output of `images`, uint8 (n, 32, 32, 3), by name: float32 (n, ...).
+
+        Raises ValueError if the images are of another type or shape.
+        """
+        if images.dtype != np.uint8 or images.shape[1:] != IMAGE_SHAPE:
+            raise ValueError(f"images: received {images.dtype} {images.shape}, expected uint8 (n, 32, 32, 3)")
+        total = len(images)
+        results = {name: np.empty((total, *shape), np.float32) for name, shape in self.output_shapes.items()}
+        for start in range(0, total, batch):
+            chunk = images[start : start + batch]
+            with self._lock:
+                outputs = self._batch(_padded_size(len(chunk), batch)).run(chunk)
+            for name, values in outputs.items():
+                results[name][start : start + batch] = values[: len(chunk)]
+        return results
+
+    def _batch(self, size: int) -> "_Batch":
+        if size not in self._interpreters:
+            self._interpreters[size] = _Batch(self._content, size, self._threads)
+        return self._interpreters[size]
+
+
+class _Batch:
+    """One interpreter, prepared for `size` images."""
+
+    def __init__(self, content: bytes, size: int, threads: int) -> None:
+        from ai_edge_litert.interpreter import Interpreter  # a tenth of a second that most commands need not wait
+
+        self._interpreter = Interpreter(model_content=content, num_threads=threads)
+        self._input, self._outputs, self.output_shapes = _read_signature(self._interpreter)
+        self._interpreter.resize_tensor_input(self._input, (size, *IMAGE_SHAPE))
+        self._interpreter.allocate_tensors()
+        self._images = np.zeros((size, *IMAGE_SHAPE), np.uint8)
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs of at most `size` images; the rows behind them are those of other images."""
+        self._images[: len(images)] = images
+        self._interpreter.set_tensor(self._input, self._images)
+        self._interpreter.invoke()
+        return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
+
+
+def _read_signature(interpreter: Any) -> tuple[int, dict[str, int], dict[str, tuple[int, ...]]]:
+    """Tensor of the images, tensor of each output, and shape of each output without the batch.
+
+    By name, since the order of the interpreter's own lists means nothing. A function of its own, because
+    the interpreter refuses to allocate anything while a signature runner lives.
+    """
+    signature = interpreter.get_signature_runner(SIGNATURE)
+    images, outputs = signature.get_input_details()[INPUT], signature.get_output_details()
+    if images["dtype"] != np.uint8 or tuple(images["shape"][1:]) != IMAGE_SHAPE:
+        raise ValueError(f"it takes {images['dtype'].__name__} {images['shape']}, not uint8 (n, 32, 32, 3)")
+    tensors = {name: int(output["index"]) for name, output in outputs.items()}
+    shapes = {name: tuple(map(int, output["shape"][1:])) for name, output in outputs.items()}
+    return int(images["index"]), tensors, shapes
+
+
+def _padded_size(count: int, batch: int) -> int:
+    """The next power of two, so that few interpreters serve every remainder, and at most `batch`."""
+    return min(batch, 1 << (count - 1).bit_length())
+
+
+def _unusable(name: str, reason: str) -> RunError:
+    return RunError(
+        f"{name} is not a usable LiteRT model: {reason}. Expected a model.tflite made by this program; "
+        "export the run again, or choose another one."
+    )
+
+
+class _Buffer(schema.BufferT):
+    """Constant bytes, aligned as LiteRT's kernels expect."""
+
+    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 (the name of the generated code)
+        if self.data is not None:
+            builder.Prep(_ALIGNMENT, self.data.nbytes)
+        return super().Pack(builder)
+
+
+class _Graph:
+    """A LiteRT model under construction. Tensors are numbers, as in the file."""
+
+    def __init__(self) -> None:
+        self._tensors: list[schema.TensorT] = []
+        self._buffers = [_Buffer()]  # number 0 is by definition empty, and stands for "computed"
+        self._operators: list[schema.OperatorT] = []
+        self._codes: dict[tuple[int, int], int] = {}
+        self.input = self._tensor(INPUT, (1, *IMAGE_SHAPE), np.dtype(np.uint8), buffer=0)
+
+    def constant(self, name: str, values: np.ndarray) -> int:
+        """Add weights, float32 or int32."""
+        data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+        self._buffers.append(_Buffer(data=data))
+        return self._tensor(name, values.shape, values.dtype, buffer=len(self._buffers) - 1)
+
+    def add(
+        self, name: str, code: int, inputs: list[int], shape: tuple[int, ...], options: Any, version: int = 1
+    ) -> int:
+        """Add an operator; return its float32 output, whose `shape` leaves the batch out."""
+        output = self._tensor(name, (1, *shape), np.dtype(np.float32), buffer=0)
+        self._operators.append(
+            schema.OperatorT(
+                opcodeIndex=self._codes.setdefault((code, version), len(self._codes)),
+                inputs=inputs,
+                outputs=[output],
+                builtinOptionsType=getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T")),
+                builtinOptions=options,
+            )
+        )
+        return output
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        """Shape of one image's tensor: the batch is left out."""
+        return tuple(self._tensors[tensor].shape[1:])
+
+    def pack(self, outputs: dict[str, int], description: str) -> bytes:
+        """Return the file."""
+        subgraph = schema.SubGraphT(
+            tensors=self._tensors,
+            inputs=[self.input],
+            outputs=list(outputs.values()),
+            operators=self._operators,
+            name="main",
+        )
+        signature = schema.SignatureDefT(
+            inputs=[schema.TensorMapT(INPUT, self.input)],
+            outputs=[schema.TensorMapT(name, tensor) for name, tensor in outputs.items()],
+            signatureKey=SIGNATURE,
+        )
+        codes = [
+            schema.OperatorCodeT(deprecatedBuiltinCode=code, builtinCode=code, version=version)
+            for code, version in self._codes
+        ]
+        model = schema.ModelT(
+            version=3,
+            operatorCodes=codes,
+            subgraphs=[subgraph],
+            description=description,
+            buffers=self._buffers,
+            signatureDefs=[signature],
+        )
+        return pack(model)
+
+    def _tensor(self, name: str, shape: tuple[int, ...], dtype: np.dtype, buffer: int) -> int:
+        signature = None if buffer else [-1, *shape[1:]]  # any number of images
+        self._tensors.append(
+            schema.TensorT(name=name, shape=list(shape), shapeSignature=signature, type=_TYPES[dtype], buffer=buffer)
+        )
+        return len(self._tensors) - 1
+
+
+class _NetworkWriter:
+    """The layers of the network, written into a graph with their folded weights."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.graph = _Graph()
+        self._weights = weights
+
+    def preprocess(self, image_size: int, scaling: str) -> int:
+        """Scale, then resize: both are linear, and scaling the small image is cheaper."""
+        graph = self.graph
+        factor, offset = SCALINGS[scaling]
+        cast = schema.CastOptionsT(schema.TensorType.UINT8, schema.TensorType.FLOAT32)
+        tensor = graph.add("pixels", _OPERATOR.CAST, [graph.input], IMAGE_SHAPE, cast)
+        inputs = [tensor, graph.constant("scaling/factor", np.array([factor], np.float32))]
+        tensor = graph.add("scaled", _OPERATOR.MUL, inputs, IMAGE_SHAPE, schema.MulOptionsT())
+        inputs = [tensor, graph.constant("scaling/offset", np.array([offset], np.float32))]
+        tensor = graph.add("shifted", _OPERATOR.ADD, inputs, IMAGE_SHAPE, schema.AddOptionsT())
+        if image_size == IMAGE_SHAPE[0]:
+            return tensor
+        inputs = [tensor, graph.constant("resized/size", np.array([image_size] * 2, np.int32))]
+        options = schema.ResizeBilinearOptionsT(halfPixelCenters=True)
+        shape = (image_size, image_size, 3)
+        return graph.add("resized", _OPERATOR.RESIZE_BILINEAR, inputs, shape, options, version=3)
+
+    def add_block(self, block: architecture.Block, tensor: int) -> int:
+        """Add an inverted residual block."""
+        start, name = tensor, block.name
+        if block.expansion > 1:
+            tensor = self.convolve(f"{name}_expand", tensor, norm=f"{name}_expand_BN")
+        tensor = self._convolve_depthwise(f"{name}_depthwise", tensor, block.stride)
+        tensor = self.convolve(f"{name}_project", tensor, norm=f"{name}_project_BN", activation=_NONE)
+        if not block.residual:
+            return tensor
+        inputs, shape = [start, tensor], self.graph.shape(tensor)
+        return self.graph.add(block.output_layer, _OPERATOR.ADD, inputs, shape, schema.AddOptionsT())
+
+    def convolve(self, name: str, tensor: int, norm: str, stride: int = 1, activation: int = _RELU6) -> int:
+        """Add a convolution with the batch norm `norm` behind it."""
+        factor, offset = self._fold(norm)
+        kernel = self._read(f"{name}/kernel") * factor  # (height, width, in, out)
+        options = schema.Conv2DOptionsT(
+            padding=_SAME, strideW=stride, strideH=stride, fusedActivationFunction=activation
+        )
+        inputs = [tensor, *self._constants(name, kernel.transpose(3, 0, 1, 2), offset)]
+        shape = self._strided(tensor, stride, len(offset))
+        return self.graph.add(norm, _OPERATOR.CONV_2D, inputs, shape, options)
+
+    def pool(self, tensor: int) -> int:
+        """Average over the map."""
+        axes = self.graph.constant("pooled/axes", np.array([1, 2], np.int32))
+        shape = self.graph.shape(tensor)[-1:]
+        return self.graph.add("pooled", _OPERATOR.MEAN, [tensor, axes], shape, schema.ReducerOptionsT())
+
+    def add_head(self, tensor: int) -> int:
+        """Add the head; dropout does nothing here."""
+        factor, offset = self._fold("head_norm")
+        kernel, bias = self._read("head_dense/kernel"), self._read("head_dense/bias")
+        kernel, bias = factor[:, None] * kernel, bias + offset @ kernel
+        tensor = self._connect("head_dense", tensor, kernel, bias, _RELU)
+        kernel, bias = self._read("head_output/kernel"), self._read("head_output/bias")
+        tensor = self._connect("head_output", tensor, kernel, bias, _NONE)
+        shape, options = self.graph.shape(tensor), schema.SoftmaxOptionsT(beta=1.0)
+        return self.graph.add("probabilities", _OPERATOR.SOFTMAX, [tensor], shape, options)
+
+    def _convolve_depthwise(self, name: str, tensor: int, stride: int) -> int:
+        factor, offset = self._fold(f"{name}_BN")
+        kernel = self._read(f"{name}/kernel")[..., 0] * factor  # (3, 3, channels)
+        options = schema.DepthwiseConv2DOptionsT(
+            padding=_SAME, strideW=stride, strideH=stride, depthMultiplier=1, fusedActivationFunction=_RELU6
+        )
+        inputs = [tensor, *self._constants(name, kernel[None], offset)]
+        shape = self._strided(tensor, stride, len(offset))
+        return self.graph.add(f"{name}_BN", _OPERATOR.DEPTHWISE_CONV_2D, inputs, shape, options)
+
+    def _connect(self, name: str, tensor: int, kernel: np.ndarray, bias: np.ndarray, activation: int) -> int:
+        options = schema.FullyConnectedOptionsT(fusedActivationFunction=activation)
+        inputs = [tensor, *self._constants(name, kernel.T, bias)]
+        return self.graph.add(name, _OPERATOR.FULLY_CONNECTED, inputs, bias.shape, options)
+
+    def _strided(self, tensor: int, stride: int, channels: int) -> tuple[int, int, int]:
+        height, width, _ = self.graph.shape(tensor)
+        return -(-height // stride), -(-width // stride), channels
+
+    def _constants(self, name: str, kernel: np.ndarray, bias: np.ndarray) -> list[int]:
+        values = {"kernel": kernel, "bias": bias}
+        return [self.graph.constant(f"{name}/{key}", v.astype(np.float32)) for key, v in values.items()]
+
+    def _fold(self, norm: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return a batch norm in inference mode as factor and offset of each channel."""
+        gamma, beta, mean, variance = (
+            self._read(f"{norm}/{variable}") for variable in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+        factor = gamma / np.sqrt(variance + _BATCH_NORM_EPSILON)
+        return factor, beta - mean * factor
+
+    def _read(self, name: str) -> np.ndarray:
+        return self._weights[name].astype(np.float64)  # folded exactly, rounded once
