@@ -223,7 +223,7 @@ def _learning_rate(config: TrainConfig) -> list[str]:
         "steps = epochs * -(-len(training[0]) // batch_size)",
         "warm_up = max(1, steps // 10)  # a tenth of the steps",
         "learning_rate = keras.optimizers.schedules.CosineDecay(",
-        "    0.0, steps - warm_up, warmup_target=learning_rate, warmup_steps=warm_up",
+        "    0.0, max(1, steps - warm_up), warmup_target=learning_rate, warmup_steps=warm_up",
         ")",
     ]
 

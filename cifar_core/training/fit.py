@@ -140,8 +140,9 @@ def _optimizer(config: TrainConfig, phase: Phase, steps: int) -> keras.optimizer
     rate: Any = phase.learning_rate
     if config.schedule == "cosine":
         warm_up = max(1, int(_WARM_UP * phase.epochs * steps))
+        falling = max(1, phase.epochs * steps - warm_up)  # one step in all is possible: few images, a large batch
         rate = keras.optimizers.schedules.CosineDecay(
-            0.0, phase.epochs * steps - warm_up, warmup_target=phase.learning_rate, warmup_steps=warm_up
+            0.0, falling, warmup_target=phase.learning_rate, warmup_steps=warm_up
         )
     if config.optimizer == "adamw":
         return keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)

@@ -56,12 +56,13 @@ def train_killed(config: TrainConfig, aims: list[str], chance: random.Random) ->
     kills: list[Kill] = []
     run = None
     for aim in aims:
-        run, kill = _struck(run, config, aim, chance)
-        if kill:
-            kills.append(kill)
-        else:
-            ended.append(run)
-            run = None
+        kill = None
+        while not kill:
+            run, kill = _struck(run, config, aim, chance)
+            if not kill:
+                ended.append(run)
+                run = None
+        kills.append(kill)
     if run:
         launch.resume(run)
         wait_for(lambda: run.state not in runs.LIVE_STATES, f"{run.id} ends")

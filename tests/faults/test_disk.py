@@ -181,8 +181,8 @@ def test_what_is_made_of_a_finished_run_fails_with_a_sentence(undisturbed_run: P
             else:
                 said = {"export": exports.state(run, "onnx"), "robustness": robustness.state(run)}.get(what)
                 assert said is None or said["state"] == "failed", f"{what}: {said}"
-        assert run.state == "finished"
         run = _back(run)
+        assert run.state == "finished", what
 
 
 @contextmanager

@@ -22,7 +22,7 @@ def trunk(config):
 def test_both_paths_agree_to_a_thousandth_for_every_width(alpha, tiny_config, small_data):
     frozen = trunk(dataclasses.replace(tiny_config, alpha=alpha, image_size=64))
     images = data.load("generated").train_images[:IMAGES]
-    here, there = frozen._on_cpu().run(images), frozen._on_gpu().run(images)
+    here, there = frozen._on_cpu(threads=2).run(images), frozen._on_gpu().run(images)
     assert set(here) == set(there) == {"cut", "pooled"}
     for layer, expected in here.items():
         assert there[layer].shape == expected.shape
@@ -36,7 +36,7 @@ def test_where_a_graphics_card_is_visible_it_fills_the_store(tiny_config, small_
     monkeypatch.setattr(gpu.Network, "run", lambda self, images: filled.append(len(images)) or run(self, images))
     frozen = trunk(tiny_config)
     entries = frozen.fill(View(), np.arange(IMAGES), lambda done, total: None)
-    expected = frozen._on_cpu().run(data.load("generated").train_images[:IMAGES])
+    expected = frozen._on_cpu(threads=2).run(data.load("generated").train_images[:IMAGES])
     assert filled == [IMAGES]
     for layer, entry in entries.items():
         stored = entry.open()[:IMAGES].astype(np.float32)
