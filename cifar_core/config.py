@@ -349,8 +349,7 @@ PRESETS: Mapping[str, TrainConfig] = {
         train_images=5_000,
         views=2,
         head_epochs=3,
-        head_batch_size=64,
-        head_learning_rate=2e-3,
+        head_learning_rate=3e-3,
         fine_tune_epochs=4,
     ),
     "standard": TrainConfig(
