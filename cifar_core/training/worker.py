@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from cifar_core import costs, runs
 from cifar_core.errors import CifarError, TrainingError
 from cifar_core.runs import Run
+from cifar_core.training import memory
 from cifar_core.training.journal import Journal, Stopped
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ SLOT = ".slot"
 """The one training slot of a runs directory: a lock."""
 _LOCK_SECONDS = 10  # a reader that looks whether the lock is held may hold it for an instant
 _POLL_SECONDS = 0.2
-_NO_MEMORY = ("failed to map segment", "annot allocate memory", "can't start new thread")
-"""What the system says where there is no memory to load a library into."""
 
 
 def main(folder: str) -> int:
@@ -74,7 +73,7 @@ def carry_out(run: Run, journal: Journal, manner: LateManner | None = None, slot
     """
     try:
         journal.say("queued", stage="queue")
-        with _training_slot(run, journal, slot):
+        with _training_slot(run, journal, slot), memory.told_as_such():
             result = _train(run, journal, manner)
         journal.say("finished", stage="done", result=result)
     except Stopped:
@@ -158,7 +157,7 @@ class _Import(threading.Thread):
         self.join()
         if self._error:
             traceback.print_exception(self._error)  # for worker.log: it may be a bug as well
-            if isinstance(self._error, MemoryError) or any(sign in str(self._error) for sign in _NO_MEMORY):
+            if memory.is_lacking(self._error) or not memory.has_room():  # Python and libraries may word it in any way
                 raise MemoryError from self._error
             raise TrainingError(
                 f"TensorFlow could not be imported ({type(self._error).__name__}: {str(self._error)[:200]}); "
