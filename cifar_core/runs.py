@@ -21,6 +21,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -236,13 +237,29 @@ def get(run_id: str) -> Run:
 
 def list_runs() -> list[Run]:
     """Return all runs, newest first; those that a link leads away from are left out (see `get`)."""
-    try:
-        with os.scandir(runs_dir()) as entries:
-            names = [entry.name for entry in entries if ID_PATTERN.fullmatch(entry.name) and entry.is_dir()]
-    except OSError:
-        return []
-    found = [Run(name) for name in sorted(names, reverse=True)]
-    return [run for run in found if leads_away(run.path) is None]
+    return list(stamped())
+
+
+def stamped() -> dict[Run, int]:
+    """Return what `list_runs` does, each run with a stamp: when, in ns, a file of its folder last came or went.
+
+    Every file that this program replaces changes the stamp; one that somebody writes into in place does not.
+    """
+    folder, found = str(runs_dir()), {}
+    for name, stamp in sorted(_folders(folder), reverse=True):
+        with suppress(OSError):  # it is being deleted
+            if _odd_entry(f"{folder}/{name}", stamp) is None:
+                found[Run(name)] = stamp
+    return found
+
+
+def _folders(parent: str) -> Iterator[tuple[str, int]]:
+    """Yield name and stamp of each run's folder, with one call of the system for each: there may be thousands."""
+    with suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
+            if ID_PATTERN.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
+                with suppress(OSError):
+                    yield entry.name, entry.stat(follow_symlinks=False).st_mtime_ns
 
 
 def own_folder(name: str) -> Path:
@@ -259,27 +276,29 @@ def leads_away(folder: Path) -> str | None:
     A copied run may hold them: its files would then be read from, and written to, anywhere.
     """
     try:
-        stamps = tuple(path.lstat().st_mtime_ns for path in (folder, folder / "exports") if path.exists())
-        return folder.name if folder.is_symlink() else _looked(str(folder), stamps)
+        facts = folder.lstat()
+        return _odd_entry(str(folder), facts.st_mtime_ns) if stat.S_ISDIR(facts.st_mode) else folder.name
     except OSError:
         return folder.name  # it is being deleted, or not ours to read
 
 
-@lru_cache(maxsize=4096)
-def _looked(folder: str, stamps: tuple[int, ...]) -> str | None:
-    """Look into a folder once for each state of it."""
-    return _odd_entry(folder)
+def _odd_entry(folder: str, stamp: int) -> str | None:
+    """Return the name of a link, pipe or device in `folder` or below; each is looked into once for each `stamp`."""
+    odd, below = _looked(folder, stamp)
+    return odd or next(filter(None, (_odd_entry(path, os.lstat(path).st_mtime_ns) for path in below)), None)
 
 
-def _odd_entry(folder: str) -> str | None:
+@lru_cache(maxsize=8192)
+def _looked(folder: str, stamp: int) -> tuple[str | None, tuple[str, ...]]:
+    """Return the first odd entry of a folder, and the folders in it."""
+    below = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                if found := _odd_entry(entry.path):
-                    return found
+                below.append(entry.path)
             elif not entry.is_file(follow_symlinks=False):
-                return entry.name
-    return None
+                return entry.name, ()
+    return None, tuple(below)
 
 
 def finished_runs() -> list[Run]:

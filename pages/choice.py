@@ -8,31 +8,34 @@ import streamlit as st
 
 from cifar_core import runs
 from cifar_core.errors import RunError
+from cifar_core.explore import listing
+from cifar_core.explore.listing import Row
 from cifar_core.runs import Run
 from pages import ui
 
 
-def asked(known: list[str]) -> str | None:
+def asked(known: list[Row]) -> str | None:
     """Return the run that the address names, which is added to `known`; says why it cannot, and returns None."""
     wanted = st.query_params.get("run")
-    if not wanted or wanted in known:
+    if not wanted or any(row.run.id == wanted for row in known):
         return wanted or None
     try:
-        known.append(runs.get(wanted).id)
+        known.append(listing.row(runs.get(wanted)))
     except RunError as error:
         ui.problem(error)
         return None
     return wanted
 
 
-def pick(place: Any, known: list[str], wanted: str, key: str) -> Run:
+def pick(place: Any, known: list[Row], wanted: str, key: str) -> Run:
     """Let a person pick one of `known` at `place`, where `wanted` stands so far; the address says which it is."""
     if st.session_state.get(key) != wanted:
         st.session_state[key] = wanted
+    titles = ui.run_titles(known)
     place.selectbox(
         "Run",
-        known,
-        format_func={id_: ui.run_title(Run(id_)) for id_ in known}.__getitem__,
+        list(titles),
+        format_func=titles.__getitem__,
         key=key,
         on_change=_remember,
         args=(key,),

@@ -40,14 +40,13 @@ def main() -> None:
 
 def choose_model() -> Classifier | None:
     """Let a person choose a finished run or the bundled model; None where there is neither."""
-    names = closer.model_names()
-    if not names:
+    titles = closer.models()
+    if not titles:
         return None
-    if st.session_state.get("model") not in names:
+    if st.session_state.get("model") not in titles:
         asked = st.query_params.get("model")
-        st.session_state["model"] = asked if asked in names else names[0]
-    titles = {name: closer.model_title(name) for name in names}  # Streamlit asks for each of them several times
-    chosen = st.selectbox("Model", names, format_func=titles.__getitem__, key="model", persist_state="session")
+        st.session_state["model"] = asked if asked in titles else next(iter(titles))
+    chosen = st.selectbox("Model", list(titles), format_func=titles.__getitem__, key="model", persist_state="session")
     st.query_params["model"] = chosen
     generated = chosen != classifier.BUNDLED and "generated" in str(runs.Run(chosen).result.get("dataset"))
     if generated:
@@ -134,7 +133,7 @@ def sorted_and_filtered(
 ) -> list[int]:
     """Let a person choose what is shown and in which order; return the pictures' positions."""
     orders = dict(gallery.ORDERS)
-    others_exist = len(closer.model_names()) > 1
+    others_exist = len(closer.models()) > 1
     if others_exist:
         orders["disagree"] = "where runs disagree first"
     ui.linked("sort", orders, "given")

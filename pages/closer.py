@@ -26,6 +26,7 @@ VIEWS = {
     "sure": ":material/speed: How sure",
 }
 CROPS = {"centre": "its centre", "squeeze": "all of it, squeezed", "own": "my own square"}
+BUNDLED_TITLE = "bundled model"
 _NEIGHBOURS = 8
 _PLAIN_BARS = {"displayModeBar": False}
 
@@ -237,7 +238,9 @@ def _other_runs(model: Classifier, seen: np.ndarray) -> None:
 
 def compared_runs(model: Classifier) -> list[Classifier]:
     """Let a person choose the models to compare with `model`, three at most."""
-    names = [name for name in model_names() if name != model.name]
+    titles = models()
+    titles.pop(model.name, None)
+    names = list(titles)
     if not names:
         return []
     asked = [name for name in st.query_params.get_all("with") if name in names]
@@ -245,21 +248,20 @@ def compared_runs(model: Classifier) -> list[Classifier]:
         st.session_state["with"] = asked or names[:1]
     st.session_state["with"] = [name for name in st.session_state["with"] if name in names]
     chosen = st.multiselect(
-        "Compare with", names, key="with", format_func=model_title, max_selections=3, persist_state="session"
+        "Compare with", names, key="with", format_func=titles.__getitem__, max_selections=3, persist_state="session"
     )
     st.query_params["with"] = chosen
     return [open_classifier(name) for name in chosen]
 
 
-def model_names() -> list[str]:
-    """Return what can classify: finished runs, newest first, and the bundled model."""
-    names = [run.id for run in listing.classifiers()]
-    return [*names, BUNDLED] if has_bundled() else names
+def models() -> dict[str, str]:
+    """Return what can classify, with its name for a list: finished runs, newest first, and the bundled model."""
+    return ui.run_titles(listing.classifiers()) | ({BUNDLED: BUNDLED_TITLE} if has_bundled() else {})
 
 
 def model_title(name: str) -> str:
     """Return a model's name for a list."""
-    return "bundled model" if name == BUNDLED else ui.run_title(runs.Run(name))
+    return BUNDLED_TITLE if name == BUNDLED else ui.run_title(listing.row(runs.Run(name)))
 
 
 def how_sure(model: Classifier, answers: Answers) -> None:

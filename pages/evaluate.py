@@ -65,9 +65,9 @@ def main() -> None:
 
 def chosen_run() -> Run | None:
     """Return the run that the address names or that is picked, by default the newest finished one; None without."""
-    known = [run.id for run in listing.classifiers()]
+    known = listing.classifiers()
     wanted = choice.asked(known)
-    return choice.pick(st, known, wanted or known[0], "evaluated") if known else None
+    return choice.pick(st, known, wanted or known[0].run.id, "evaluated") if known else None
 
 
 def unfinished(run: Run) -> None:

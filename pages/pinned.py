@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from cifar_core import runs
 from cifar_core.classify import explain_charts, pictures, pins
 from cifar_core.classify.pins import Pin
 from cifar_core.errors import CifarError
+from cifar_core.explore import listing
 from cifar_core.images import data
 from cifar_core.runs import LIVE_STATES, Run
 from pages import ui
@@ -141,7 +141,7 @@ def _set(pinned: list[Pin]) -> None:
 
 def _live_run() -> Run | None:
     """Return the run that is training now, not one that waits for it."""
-    live = [run for run in runs.list_runs() if run.state in LIVE_STATES]
+    live = [row.run for row in listing.rows() if row.state in LIVE_STATES]
     return live[-1] if live else None
 
 

@@ -11,6 +11,7 @@ from cifar_core.errors import CifarError
 from cifar_core.evaluate import evaluation_charts, robustness, tables
 from cifar_core.evaluate.robustness import Measured
 from cifar_core.explore import listing
+from cifar_core.explore.listing import Row
 from cifar_core.runs import Run
 from pages import ui
 
@@ -25,7 +26,7 @@ def section(run: Run) -> None:
         f"{robustness.IMAGES:,} of the run's validation images. Here you see what augmentation bought: compare a run "
         "with one of another strength."
     )
-    others = [other.id for other in listing.classifiers() if other.id != run.id]
+    others = {row.run.id: title(row) for row in listing.classifiers() if row.run != run}
     if others:
         asked = [name for name in st.query_params.get_all("beside") if name in others][:MOST_OTHERS]
         if "beside" not in st.session_state:
@@ -33,9 +34,9 @@ def section(run: Run) -> None:
         st.session_state["beside"] = [name for name in st.session_state["beside"] if name in others]
         st.multiselect(
             "Compare with",
-            others,
+            list(others),
             key="beside",
-            format_func=lambda name: title(runs.Run(name)),
+            format_func=others.__getitem__,
             max_selections=MOST_OTHERS,
             persist_state="session",
         )
@@ -46,12 +47,10 @@ def section(run: Run) -> None:
     ui.fragment(_measures, run_every=POLL_SECONDS if working else None)(chosen)
 
 
-def title(run: Run) -> str:
+def title(row: Row) -> str:
     """Return a run's name with its augmentation, which the comparison is mostly about."""
-    try:
-        return f"{ui.run_title(run)} · augmentation {run.config.augmentation:g}"
-    except CifarError:
-        return ui.run_title(run)
+    augmentation = f" · augmentation {row.config.augmentation:g}" if row.config else ""
+    return f"{ui.run_title(row)}{augmentation}"
 
 
 def _measures(chosen: list[Run]) -> None:
@@ -65,7 +64,7 @@ def _measures(chosen: list[Run]) -> None:
         known = robustness.load(run)
         _row(run, states[run.id], known)
         if known is not None and known.clean is not None:
-            measured[title(run)] = known
+            measured[title(listing.row(run))] = known
     if "robust_error" in st.session_state:
         st.error(ui.plain(st.session_state.pop("robust_error")), icon=":material/error:")
     if not measured:
@@ -114,7 +113,7 @@ def _row(run: Run, found: dict[str, object], known: Measured | None) -> None:
     """Say of one run how its measuring stands, and offer what can be done."""
     state = found["state"]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{ui.plain(title(run))}**")
+        st.markdown(f"**{ui.plain(title(listing.row(run)))}**")
         if state == "working":
             st.button(
                 "Stop", key=f"stop_{run.id}", icon=":material/stop:", on_click=_act, args=(robustness.ask_to_stop, run)

@@ -8,6 +8,7 @@ import streamlit as st
 from cifar_core.classify import classifier, explain_charts, pictures
 from cifar_core.classify.classifier import Answers
 from cifar_core.errors import CifarError, ImageError
+from cifar_core.explore import listing
 from cifar_core.images import augment, data, generated
 from pages import closer, ui
 
@@ -87,8 +88,11 @@ def _own() -> tuple[np.ndarray | None, str]:
 
 def _model(run_id: str | None) -> str | None:
     """Return the model that answers: `run_id` if it can, else the best one, None where there is none."""
-    names = closer.model_names()
-    return run_id if run_id in names else classifier.best_name()
+    known = listing.classifiers()
+    if any(row.run.id == run_id for row in known):
+        return run_id
+    best = listing.best(known)
+    return best.run.id if best else classifier.BUNDLED if classifier.has_bundled() else None
 
 
 def _row(images: np.ndarray, answers: Answers | None) -> str:

@@ -155,19 +155,19 @@ def start(config: TrainConfig) -> None:
 
 def chosen_run() -> Run | None:
     """Return the run that the address names, or that is picked, or that is live; None where there is none."""
-    known = [run.id for run in runs.list_runs()[:LIST_LENGTH]]
+    known = listing.rows()[:LIST_LENGTH]
     wanted = choice.asked(known)
     if not known:
         return None
     if wanted is None:
-        wanted = next((id_ for id_ in known if listing.row(Run(id_)).state in LIVE_STATES), known[0])
+        wanted = next((row for row in known if row.state in LIVE_STATES), known[0]).run.id
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     run = choice.pick(left, known, wanted, "run_choice")
-    finished = [id_ for id_ in known if id_ != wanted and listing.row(Run(id_)).state == "finished"]
+    finished = ui.run_titles(row for row in known if row.run.id != wanted and row.state == "finished")
     right.selectbox(
         "Race against",
         [None, *finished],
-        format_func=lambda id_: ui.run_title(runs.Run(id_)) if id_ else "nobody",
+        format_func=lambda id_: finished.get(id_, id_ or "nobody"),
         key="ghost",
         help="An earlier run, drawn pale behind this one.",
     )

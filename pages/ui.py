@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import runpy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from PIL import Image
 from cifar_core import launch, names
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.errors import CifarError, ConfigError
-from cifar_core.explore import listing
+from cifar_core.explore.listing import Row
 from cifar_core.images import augment, data
 from cifar_core.network import weights
 from cifar_core.runs import Run
@@ -188,18 +188,22 @@ def state_badge(run: Run, state: str) -> None:
     st.badge(state, icon=icon, color=colour)  # type: ignore[arg-type]
 
 
-def run_title(run: Run) -> str:
+def run_title(row: Row) -> str:
     """Return a run's name for a list: what a person wrote, its id's clock time, what differs most, its accuracy."""
-    row = listing.row(run)
     figure = f" · {row.validation_accuracy:.1%}" if row.validation_accuracy is not None else ""
     shape = "damaged"
     if row.config:
         images = KNOBS["train_images"].say(row.config.train_images)
         shape = f"α {row.config.alpha:g} · {row.config.image_size} px · {images}"
-    stamp = run.id
+    stamp = row.run.id
     clock = f"{stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]}.{stamp[15:18]}"  # to the millisecond: no two are alike
     written = row.labels.name
     return f"{f'{written} · ' if written else ''}{stamp[4:6]}-{stamp[6:8]} {clock} · {shape}{figure}"
+
+
+def run_titles(found: Iterable[Row]) -> dict[str, str]:
+    """Return the names of runs for a list, by id; made once, since Streamlit asks for each several times."""
+    return {row.run.id: run_title(row) for row in found}
 
 
 def percent(value: float | None) -> float | None:

@@ -39,15 +39,6 @@ def open_classifier(name: str | None = None) -> Classifier:
     return Classifier(name, _network(path.resolve(), changed, run), path.parent)
 
 
-def best_name() -> str | None:
-    """Return the id of the finished run with the best validation accuracy, else BUNDLED, else None."""
-    finished = {run.id: run.result.get("validation_accuracy") for run in runs.finished_runs()}
-    accuracies = {name: value for name, value in finished.items() if isinstance(value, float)}
-    if accuracies:
-        return max(accuracies, key=accuracies.__getitem__)
-    return BUNDLED if has_bundled() else None
-
-
 def has_bundled() -> bool:
     """Return whether a bundled model ships with this version."""
     return _bundled_model().exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,11 @@ from cifar_core.runs import Run
 _FILES = ("config.json", "status.json", "model.tflite", labels.FILE, latency.FILE)
 _LASTING = ("finished", "stopped", "failed")
 """States that change only with a file."""
-_kept: dict[str, tuple[tuple[tuple[int, int, int], ...], Row]] = {}
+_SETTLED_NS = 1_000_000_000
+"""A folder that changed less than this before a look may have changed again unnoticed: clocks of disks are coarse."""
+_TRUSTED_NS = 10_000_000_000
+"""How long an unchanged folder stands for its files, which somebody may have written into in place."""
+_kept: dict[str, _Kept] = {}
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,8 @@ ORDERS: Mapping[str, Order] = {
 def rows() -> list[Row]:
     """Return a row for every run, newest first."""
     parent = str(runs.runs_dir().absolute())
-    found = {f"{parent}/{run.id}": run for run in runs.list_runs()}
-    current = [_current(run, folder) for folder, run in found.items()]
+    found = {f"{parent}/{run.id}": (run, stamp) for run, stamp in runs.stamped().items()}
+    current = [_current(run, folder, stamp) for folder, (run, stamp) in found.items()]
     for gone in set(_kept) - set(found):
         _kept.pop(gone, None)
     return current
@@ -96,12 +101,19 @@ def rows() -> list[Row]:
 
 def row(run: Run) -> Row:
     """Return the row of one run."""
-    return _current(run, str(run.path.absolute()))
+    folder = str(run.path.absolute())
+    return _current(run, folder, _stamp(folder)[0])
 
 
-def classifiers() -> list[Run]:
-    """Return the runs that can classify, newest first."""
-    return [found.run for found in rows() if found.classifies]
+def classifiers() -> list[Row]:
+    """Return the rows of the runs that can classify, newest first."""
+    return [found for found in rows() if found.classifies]
+
+
+def best(found: Iterable[Row]) -> Row | None:
+    """Return the row with the best validation accuracy, the newest of equals; None where none has one."""
+    measured = [row for row in found if row.validation_accuracy is not None]
+    return max(measured, key=lambda row: (row.validation_accuracy, row.run.id), default=None)
 
 
 def select(found: Iterable[Row], text: str = "", states: Collection[str] = (), starred_only: bool = False) -> list[Row]:
@@ -196,17 +208,39 @@ def _words(row: Row) -> str:
     return " ".join([row.name, row.labels.note, row.run.id, row.state, *knobs]).lower()
 
 
-def _current(run: Run, folder: str) -> Row:
-    """Return the row of `run`, read anew only where a file in its `folder` or its worker may have changed it."""
-    stamps = tuple(_stamp(f"{folder}/{file}") for file in _FILES)
-    kept = _kept.get(folder)
-    if kept is None or kept[0] != stamps or kept[1].state not in _LASTING:
-        kept = _kept[folder] = (stamps, _read(run))
-    return kept[1]
+@dataclass(frozen=True)
+class _Kept:
+    """A row, and what its folder and files were like when it was read; times in ns of the clock."""
+
+    row: Row
+    folder: int
+    files: tuple[tuple[int, int, int], ...]
+    looked: int
+
+    def holds(self, folder: int, now: int) -> bool:
+        """Return whether the row can be had without a look at the files."""
+        settled = self.looked - folder > _SETTLED_NS
+        return self.row.state in _LASTING and folder == self.folder and settled and now - self.looked < _TRUSTED_NS
+
+
+def _current(run: Run, path: str, folder: int) -> Row:
+    """Return the row of `run`, read anew only where a file in its folder or its worker may have changed it.
+
+    `folder` is the stamp of the folder at `path`: one call of the system where all files would be one each. Such a
+    call lets other sessions' threads in, so that thousands of them took seconds when twenty people were here.
+    """
+    kept, now = _kept.get(path), time.time_ns()
+    if kept is not None and kept.holds(folder, now):
+        return kept.row
+    files = tuple(_stamp(f"{path}/{file}") for file in _FILES)
+    same = kept is not None and kept.files == files and kept.row.state in _LASTING
+    row = kept.row if kept is not None and same else _read(run)
+    _kept[path] = _Kept(row, folder, files, now)
+    return row
 
 
 def _stamp(path: str) -> tuple[int, int, int]:
-    """Return what changes with a file, zeros where there is none. Not a Path: 500 runs ask 2,500 times."""
+    """Return what changes with a file or folder, zeros where there is none."""
     try:
         stat = os.stat(path)  # noqa: PTH116
     except OSError:

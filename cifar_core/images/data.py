@@ -9,6 +9,7 @@ CIFAR_CACHE_DIR moves the cache, which holds downloads, unpacked archives and th
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -78,7 +79,7 @@ class _Source:
 
 
 _loaded: dict[str, tuple[_Source, Dataset]] = {}  # by name of the set, so that each is in memory once
-_loading = threading.Lock()
+_loading, _drawing_few = threading.Lock(), threading.Lock()
 
 
 def cache_dir() -> Path:
@@ -108,10 +109,10 @@ def sizes(dataset: str = "auto") -> tuple[int, int]:
 def samples(count: int, dataset: str = "auto", test: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Return the first `count` training (or test) images and labels of a data set, at once, even before it is drawn.
 
-    uint8 (count, 32, 32, 3) and (count,). Raises as `load` does.
+    uint8 (count, 32, 32, 3) and (count,), read-only. Raises as `load` does.
     """
     if _choose(dataset)[0].kind == "generated":
-        return generated.images(count, TEST_SEED if test else TRAIN_SEED)
+        return _few_drawn(count, TEST_SEED if test else TRAIN_SEED)
     found = load(dataset)
     if test:
         return found.test_images[:count], found.test_labels[:count]
@@ -283,6 +284,20 @@ def _fingerprint(arrays: Arrays) -> str:
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
+
+
+def _few_drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first generated images and their labels; drawn once for all who look, 0.7 ms an image."""
+    with _drawing_few:
+        return _drawn_once(count, seed)
+
+
+@functools.lru_cache(maxsize=16)
+def _drawn_once(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    arrays = generated.images(count, seed)
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays
 
 
 def _unpacked(source: _Source) -> list[np.ndarray]:
