@@ -2,19 +2,14 @@
 
 import re
 import shutil
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from corpus import encoded, scene
 
 from cifar_core import launch, runs
+from cifar_core.bench.server import running
 from cifar_core.images.data import CLASSES
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -25,7 +20,6 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 
-APP = Path(__file__).resolve().parent.parent / "app.py"
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 PATIENCE = 300  # seconds for what takes half a minute at most on a machine that nobody shares
 STOP = 3  # seconds that are promised
@@ -44,40 +38,13 @@ BARS = """() => {
 }"""
 
 
-@dataclass
-class Server:
-    """A running app. `log` is the file that its terminal output goes to."""
-
-    address: str
-    log: Path
-
-
 @pytest.fixture
 def server(small_data, tmp_path):
     """The app started by the README's command, on a machine without CIFAR-10 and without runs."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address, log = f"http://localhost:{port}", tmp_path / "terminal.log"
-    command = [sys.executable, "-m", "streamlit", "run", APP.name, "--server.port", str(port)]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=APP.parent, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    try:
-        wait_until(lambda: answers(address) or process.poll() is not None, "The server does not answer.")
-        yield Server(address, log)
-    finally:
-        process.terminate()
-        process.wait(20)
-        for run in runs.list_runs():
-            launch.stop(run)
-
-
-def answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
-            return True
-    except OSError:
-        return False
+    with running(tmp_path / "terminal.log") as app:
+        yield app
+    for run in runs.list_runs():
+        launch.stop(run)
 
 
 def wait_until(condition: Callable[[], bool], complaint: str, seconds: float = PATIENCE) -> None:

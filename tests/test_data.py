@@ -511,3 +511,12 @@ def test_official_python_batches_are_the_same_images(
         pytest.skip(f"no {batches.PYTHON_FOLDER} in or beside {official}")
     monkeypatch.setenv("CIFAR10_DIR", str(folder / batches.PYTHON_FOLDER))
     assert data.load("cifar10").official
+
+
+def test_a_few_generated_images_are_drawn_once_and_cannot_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = data.samples(23, "generated")
+    monkeypatch.setattr(data.generated, "images", lambda *_: pytest.fail("drawn again"))
+    again = data.samples(23, "generated")
+    assert all(one is other for one, other in zip(first, again, strict=True))
+    with pytest.raises(ValueError, match="read-only"):
+        first[0][0] = 0

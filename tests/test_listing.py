@@ -96,6 +96,17 @@ def test_a_change_on_the_disk_is_seen(three: list[Run]) -> None:
     assert (found[three[0]].name, found[three[2]].state) == ("new", "stopped")
 
 
+def test_a_file_written_into_in_place_is_seen_after_a_while(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run's folder then looks as before, and for some seconds only that is looked at."""
+    write_json(run.path / "status.json", {"state": "finished"})
+    now = time.time_ns() + 5_000_000_000
+    monkeypatch.setattr(listing.time, "time_ns", lambda: now)
+    assert listing.rows()[0].state == "finished"
+    (run.path / "status.json").write_text('{"state": "failed"}')
+    now += 11_000_000_000
+    assert listing.rows()[0].state == listing.row(run).state == "failed"
+
+
 def test_only_knobs_that_differ_are_named(three: list[Run]) -> None:
     assert listing.differing(listing.rows()) == ["dropout"]
 

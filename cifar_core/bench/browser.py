@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from cifar_core import runs
+from cifar_core.bench import server
 from cifar_core.config import TrainConfig
-from cifar_core.errors import RunError
 from cifar_core.runs import Run
 
 _PATIENCE_SECONDS = 60
@@ -33,7 +25,7 @@ _LAST_EPOCH = """() => {
 _COST = "() => document.querySelector('[class*=cards_plan]')?.innerText ?? ''"
 
 
-def measure(root: Path, finished: Run) -> dict[str, Any]:
+def measure(finished: Run) -> dict[str, Any]:
     """Return the medians in seconds, or under "unavailable" why they could not be measured.
 
     first_page: from the request to the drawn text of *Train*. interaction: from the release of a slider to the new
@@ -46,15 +38,15 @@ def measure(root: Path, finished: Run) -> dict[str, Any]:
         return {"unavailable": "the package playwright is not installed (tests/requirements.txt has it)"}
     if chromium is None:
         return {"unavailable": "Chromium is not installed"}
-    with _server(root) as address, sync_playwright() as playwright:
+    with server.running() as app, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(_QUIET))
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(_PATIENCE_SECONDS * 1000)
         try:
             return {
-                "first_page_seconds": statistics.median(_visits(page, address)[1:]),
-                "interaction_seconds": statistics.median(_interactions(page, address)),
-                "metric_seconds": statistics.median(_metrics(page, address, finished)),
+                "first_page_seconds": statistics.median(_visits(page, app.address)[1:]),
+                "interaction_seconds": statistics.median(_interactions(page, app.address)),
+                "metric_seconds": statistics.median(_metrics(page, app.address, finished)),
             }
         except Error as error:
             return {"unavailable": f"Chromium did not get there: {str(error).splitlines()[0]}"}
@@ -122,38 +114,3 @@ def _append(run: Run, row: dict[str, Any]) -> None:
 
     with (run.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
-
-
-@contextmanager
-def _server(root: Path) -> Iterator[str]:
-    """Run the app by the README's command and yield its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"http://localhost:{port}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
-        cwd=root,
-        env=dict(os.environ),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not _answers(address):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RunError("The app's server did not start; try `streamlit run app.py` by hand.")
-            time.sleep(0.1)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
-            return True
-    except OSError:
-        return False

@@ -57,7 +57,7 @@ def run(quick: bool, plain_seconds: int, say: Say) -> dict[str, Any]:
         say("predict in a new process")
         found["starts"] = _starts(run, Path(folder))
         say("the pages in Chromium")
-        found["browser"] = browser.measure(_ROOT, run)
+        found["browser"] = browser.measure(run)
         if not quick:
             store.clear()
             found["best"] = _recorded_best()

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from cifar_core import launch, runs
+from cifar_core.bench import server
 from cifar_core.config import PRESETS
 from cifar_core.runs import Run
-from tests.load import outcome, pupil, server, shelf
+from tests.load import outcome, pupil, shelf
 from tests.load.browser import Browser
 from tests.load.visitors import Visitor
+from tests.load.watch import Watch
 
 _ARRIVE_SECONDS = 0.5  # between two visitors
 
@@ -61,9 +63,10 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     finished = shelf.fill(options.like or _template(), options.runs)
     live = None if options.no_training else pupil.start()
     try:
-        with server.running(folder / "server.log") as app:
+        log = folder / "server.log"
+        with server.running(log) as app:
             found = asyncio.run(_visit(app, live, finished, options))
-            found["log"] = _complaints(app.log)
+            found["log"] = _complaints(log)
     finally:
         if live:
             launch.stop(live)
@@ -91,19 +94,23 @@ async def _visit(
         await asyncio.sleep(60 * options.alone)
         moments.append(pupil.moment(live))
     _say(f"{options.visitors} visitors for {options.minutes:g} minutes")
-    watch, cpu = asyncio.create_task(app.watch()), (app.cpu_seconds(), time.process_time())
+    watch = Watch(app.process.pid)
+    samples, cpu = asyncio.create_task(watch.memory_samples()), (watch.cpu_seconds(), time.process_time())
     start = time.perf_counter()
     until = start + 60 * options.minutes
     people = await asyncio.gather(
-        *(_visitor(app.address, number, until, live, finished, options) for number in range(options.visitors))
+        *(
+            _visitor(f"localhost:{app.port}", number, until, live, finished, options)
+            for number in range(options.visitors)
+        )
     )
     seconds = time.perf_counter() - start
     cores = {
-        "server": (app.cpu_seconds() - cpu[0]) / seconds,
+        "server": (watch.cpu_seconds() - cpu[0]) / seconds,
         "visitors": (time.process_time() - cpu[1]) / seconds,
     }
-    watch.cancel()
-    more: dict[str, Any] = {"memory": outcome.slope(app.memory), "cores": cores, "load": [load, os.getloadavg()]}
+    samples.cancel()
+    more: dict[str, Any] = {"memory": outcome.slope(watch.memory), "cores": cores, "load": [load, os.getloadavg()]}
     if live:
         moments.append(pupil.moment(live))
         _say("Training alone")

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from cifar_core import runs
+from cifar_core.bench import server
 from cifar_core.config import TrainConfig
 from cifar_core.images import data
 from cifar_core.network import weights
-from tests.load import server, shelf
+from tests.load import shelf
 from tests.load.browser import Browser
 from tests.load.visitors import PAGES, Visitor
 
@@ -55,7 +56,7 @@ def test_visitors_on_all_pages_meet_no_error(shelved: list[str], tmp_path) -> No
         return await asyncio.gather(*(visit(address, number) for number in range(VISITORS)))
 
     with server.running(tmp_path / "server.log") as app:
-        people = asyncio.run(all_of_them(app.address))
+        people = asyncio.run(all_of_them(f"localhost:{app.port}"))
     for person in people:
         assert person.browser.problems == []
         opened = {page for page, action, _ in person.taken if action == "open"}

@@ -1,16 +1,15 @@
 """The server as README's command starts it: who can reach it, and what it refuses."""
 
 import http.client
-import socket
 import subprocess
-import sys
-import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+
+from cifar_core.bench.server import running
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
@@ -21,29 +20,10 @@ UPGRADE = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, subprocess.Popen]]:
+def server() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A running app: its port and its process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
-            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-        )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
-            try:
-                if ask(port, "GET", "/_stcore/health") == 200:
-                    break
-            except OSError:
-                time.sleep(0.1)
-        yield port, process
-    finally:
-        process.terminate()
-        process.wait(20)
+    with running() as app:
+        yield app.port, app.process
 
 
 def ask(port: int, method: str, path: str, **headers: str) -> int:
