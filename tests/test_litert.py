@@ -7,7 +7,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from cifar_core.errors import RunError
 from cifar_core.network import architecture
-from cifar_core.network.litert import BATCH_SIZE, OUTPUTS, Network, build
+from cifar_core.network.litert import BATCH_SIZE, OUTPUTS, Network, build, build_after
 
 ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 SIZES = (32, 64, 96, 224)
@@ -136,6 +136,17 @@ def test_every_size_gives_outputs_of_the_tables_shapes(weights, image_size):
 def test_file_has_the_size_that_the_cost_table_promises(whole_model):
     surplus = len(whole_model) - architecture.cost(0.35, 32, HEAD_UNITS, 4).model_bytes
     assert 0 < surplus < 60_000
+
+
+@pytest.mark.parametrize(("blocks", "features"), [(4, "cut"), (0, "pooled")])
+def test_the_top_says_of_stored_features_what_the_whole_says_of_the_images(weights, whole_model, blocks, features):
+    expected = Network(whole_model).run(random_images(21))
+    top = Network(build_after(weights, 0.35, 32, blocks), features=expected[features].shape[1:])
+    np.testing.assert_array_equal(top.run(expected[features])["probabilities"], expected["probabilities"])
+    with pytest.raises(ValueError, match=r"received uint8 .* expected float32"):
+        top.run(random_images(1))
+    with pytest.raises(RunError, match="not uint8"):
+        Network(build_after(weights, 0.35, 32, blocks))
 
 
 def test_scalings_differ(weights):

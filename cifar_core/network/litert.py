@@ -25,6 +25,7 @@ from cifar_core.network import architecture
 
 OUTPUTS = ("cut", "pooled", "probabilities")
 IMAGE_SHAPE = (32, 32, 3)
+_PIXELS, _FEATURES = np.dtype(np.uint8), np.dtype(np.float32)
 INPUT = "images"
 SIGNATURE = "serving_default"
 BATCH_SIZE = 16  # the fastest or close to it from 32 to 224 px: a batch's maps stay in the processor's cache
@@ -84,6 +85,23 @@ def build(
     return network.graph.pack({name: tensors[name] for name in OUTPUTS if name in outputs}, description)
 
 
+def build_after(weights: Weights, alpha: float, image_size: int, fine_tune_blocks: int) -> bytes:
+    """Return a LiteRT file of what comes behind the stored features: float32 (n, ...) -> "probabilities" (n, 10).
+
+    The features are the output of the block below the top `fine_tune_blocks`, float32 (n, h, w, c); those of the
+    pooling, (n, 1280), where that is none. Run it by `Network(content, features=...)`. Raises KeyError if a weight
+    is missing.
+    """
+    shape = architecture.cut_shape(alpha, image_size, fine_tune_blocks)
+    network = _NetworkWriter(weights, shape or (architecture.top_channels(alpha),), _FEATURES)
+    tensor = network.graph.input
+    if shape:
+        for block in architecture.blocks(alpha)[-fine_tune_blocks:]:
+            tensor = network.add_block(block, tensor)
+        tensor = network.pool(network.convolve("Conv_1", tensor, norm="Conv_1_bn"))
+    return network.graph.pack({"probabilities": network.add_head(tensor)}, f"top of MobileNetV2 alpha {alpha}")
+
+
 def unpack(content: bytes) -> schema.ModelT:
     """Return a LiteRT file as objects that can be changed; only for a file that `Network` has accepted."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
@@ -109,11 +127,15 @@ class Network:
     `output_shapes` holds each output's name and shape, without the batch.
     """
 
-    def __init__(self, model: bytes | Path, threads: int | None = None) -> None:
-        """Load a model from its bytes or its file.
+    def __init__(
+        self, model: bytes | Path, threads: int | None = None, features: tuple[int, ...] | None = None
+    ) -> None:
+        """Load a model from its bytes or its file: one of 32x32 images, or of stored `features` of that shape.
 
-        Raises RunError if it cannot be read, is damaged or is no model of 32x32 images.
+        Raises RunError if it cannot be read, is damaged or is no such model.
         """
+        self._shape = features or IMAGE_SHAPE
+        self._dtype = _FEATURES if features else _PIXELS
         name = "a model in memory" if isinstance(model, bytes) else str(model)
         try:
             self._content = model if isinstance(model, bytes) else model.read_bytes()
@@ -131,12 +153,13 @@ class Network:
         self.output_shapes: dict[str, tuple[int, ...]] = single.output_shapes
 
     def run(self, images: np.ndarray, batch: int = BATCH_SIZE) -> dict[str, np.ndarray]:
-        """Return every output of `images`, uint8 (n, 32, 32, 3), by name: float32 (n, ...).
+        """Return every output of `images`, uint8 (n, 32, 32, 3), or of features, by name: float32 (n, ...).
 
-        Raises ValueError if the images are of another type or shape.
+        Raises ValueError if they are of another type or shape.
         """
-        if images.dtype != np.uint8 or images.shape[1:] != IMAGE_SHAPE:
-            raise ValueError(f"images: received {images.dtype} {images.shape}, expected uint8 (n, 32, 32, 3)")
+        if images.dtype != self._dtype or images.shape[1:] != self._shape:
+            expected = f"{self._dtype} (n, {', '.join(map(str, self._shape))})"
+            raise ValueError(f"images: received {images.dtype} {images.shape}, expected {expected}")
         total = len(images)
         results = {name: np.empty((total, *shape), np.float32) for name, shape in self.output_shapes.items()}
         for start in range(0, total, batch):
@@ -149,21 +172,21 @@ class Network:
 
     def _batch(self, size: int) -> "_Batch":
         if size not in self._interpreters:
-            self._interpreters[size] = _Batch(self._content, size, self._threads)
+            self._interpreters[size] = _Batch(self._content, size, self._threads, self._shape, self._dtype)
         return self._interpreters[size]
 
 
 class _Batch:
-    """One interpreter, prepared for `size` images."""
+    """One interpreter, prepared for `size` images, or features of them."""
 
-    def __init__(self, content: bytes, size: int, threads: int) -> None:
+    def __init__(self, content: bytes, size: int, threads: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
         from ai_edge_litert.interpreter import Interpreter  # a tenth of a second that most commands need not wait
 
         self._interpreter = Interpreter(model_content=content, num_threads=threads)
-        self._input, self._outputs, self.output_shapes = _read_signature(self._interpreter)
-        self._interpreter.resize_tensor_input(self._input, (size, *IMAGE_SHAPE))
+        self._input, self._outputs, self.output_shapes = _read_signature(self._interpreter, shape, dtype)
+        self._interpreter.resize_tensor_input(self._input, (size, *shape))
         self._interpreter.allocate_tensors()
-        self._images = np.zeros((size, *IMAGE_SHAPE), np.uint8)
+        self._images = np.zeros((size, *shape), dtype)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs of at most `size` images; the rows behind them are those of other images."""
@@ -173,7 +196,9 @@ class _Batch:
         return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
 
 
-def _read_signature(interpreter: Any) -> tuple[int, dict[str, int], dict[str, tuple[int, ...]]]:
+def _read_signature(
+    interpreter: Any, shape: tuple[int, ...], dtype: np.dtype
+) -> tuple[int, dict[str, int], dict[str, tuple[int, ...]]]:
     """Tensor of the images, tensor of each output, and shape of each output without the batch.
 
     By name, since the order of the interpreter's own lists means nothing. A function of its own, because
@@ -181,8 +206,8 @@ def _read_signature(interpreter: Any) -> tuple[int, dict[str, int], dict[str, tu
     """
     signature = interpreter.get_signature_runner(SIGNATURE)
     images, outputs = signature.get_input_details()[INPUT], signature.get_output_details()
-    if images["dtype"] != np.uint8 or tuple(images["shape"][1:]) != IMAGE_SHAPE:
-        raise ValueError(f"it takes {images['dtype'].__name__} {images['shape']}, not uint8 (n, 32, 32, 3)")
+    if images["dtype"] != dtype or tuple(images["shape"][1:]) != shape:
+        raise ValueError(f"it takes {images['dtype'].__name__} {images['shape']}, not {dtype} {('n', *shape)}")
     tensors = {name: int(output["index"]) for name, output in outputs.items()}
     shapes = {name: tuple(map(int, output["shape"][1:])) for name, output in outputs.items()}
     return int(images["index"]), tensors, shapes
@@ -212,12 +237,12 @@ class _Buffer(schema.BufferT):
 class _Graph:
     """A LiteRT model under construction. Tensors are numbers, as in the file."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._tensors: list[schema.TensorT] = []
         self._buffers = [_Buffer()]  # number 0 is by definition empty, and stands for "computed"
         self._operators: list[schema.OperatorT] = []
         self._codes: dict[tuple[int, int], int] = {}
-        self.input = self._tensor(INPUT, (1, *IMAGE_SHAPE), np.dtype(np.uint8), buffer=0)
+        self.input = self._tensor(INPUT, (1, *shape), dtype, buffer=0)
 
     def constant(self, name: str, values: np.ndarray) -> int:
         """Add weights, float32 or int32."""
@@ -284,8 +309,8 @@ class _Graph:
 class _NetworkWriter:
     """The layers of the network, written into a graph with their folded weights."""
 
-    def __init__(self, weights: Weights) -> None:
-        self.graph = _Graph()
+    def __init__(self, weights: Weights, shape: tuple[int, ...] = IMAGE_SHAPE, dtype: np.dtype = _PIXELS) -> None:
+        self.graph = _Graph(shape, dtype)
         self._weights = weights
 
     def preprocess(self, image_size: int, scaling: str) -> int:

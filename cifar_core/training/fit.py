@@ -125,7 +125,7 @@ def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int
         metrics=["accuracy"],
         jit_compile=keras.backend.backend() == "jax",  # XLA is many times slower on a CPU with TensorFlow
     )
-    trained.optimizer.build(trained.trainable_variables)
+    model.make_variables(trained)
     return trained
 
 

@@ -89,7 +89,7 @@ def _compiled(config: TrainConfig) -> tuple[keras.Model, list[np.ndarray]]:
     head = model.build_head(config, _Dropout)
     head.get_layer("head_dense").kernel_regularizer.l2 = keras.Variable(config.l2, trainable=False)
     head.compile(keras.optimizers.Adam(), "categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
-    head.optimizer.build(head.trainable_variables)  # or the first step would be traced twice
+    model.make_variables(head)
     return head, [variable.numpy() for variable in [*head.variables, *head.optimizer.variables]]
 
 

@@ -105,6 +105,17 @@ def part_after(network: keras.Model, layer: str) -> keras.Model:
     return keras.Model(network.get_layer(layer).output, network.output, name=f"after_{layer}")
 
 
+def make_variables(trained: keras.Model) -> None:
+    """Make the variables of the optimizer and the metrics of a compiled model.
+
+    A first step that makes any is traced twice, which takes longer than many steps.
+    """
+    trained.optimizer.build(trained.trainable_variables)
+    nothing = np.zeros((1, architecture.CLASS_COUNT), np.float32)
+    trained.compute_metrics(None, nothing, nothing)
+    trained.reset_metrics()
+
+
 def uncompiled(network: keras.Model) -> keras.Model:
     """Return `network` with its layers but no optimizer, whose state would triple a file."""
     return keras.Model(network.inputs, network.outputs, name=network.name)

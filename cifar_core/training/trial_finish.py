@@ -14,6 +14,7 @@ import numpy as np
 from cifar_core.classify import calibration, latency
 from cifar_core.evaluate.evaluation import Predictions
 from cifar_core.network import litert
+from cifar_core.network.weights import Named
 from cifar_core.runs import Run
 from cifar_core.training import model, results
 from cifar_core.training.checkpoint import Progress
@@ -50,17 +51,17 @@ def _said(inputs: Inputs, network: keras.Model, classifier: litert.Network, phas
             journal.progress("test", start, len(images), since)
             parts.append(classifier.run(images[start : start + _CHUNK])["probabilities"])
         return np.concatenate(parts)
-    validation = inputs.sources(phase)[1]
+    return _said_of_features(inputs, model.named_weights(network), phase, stored, journal)
+
+
+def _said_of_features(inputs: Inputs, named: Named, phase: str, stored: np.ndarray, journal: Journal) -> np.ndarray:
+    """Return the same from the stored features of `phase`, those of the test images being `stored`."""
+    config, validation, count = inputs.config, inputs.sources(phase)[1], len(inputs.validation_rows)
+    blocks = config.fine_tune_blocks if phase == "fine_tune" else 0
+    top = litert.Network(litert.build_after(named, config.alpha, config.image_size, blocks), features=stored.shape[1:])
     validation.begin(0)
-    known = validation.take(np.arange(len(rows)))
-    part = model.part_after(network, model.first_trained_layer(inputs.config, phase))
-    if phase != "head":
+    parts = [top.run(validation.take(np.arange(count)))["probabilities"]]
+    for start in range(0, len(stored), _CHUNK):
         journal.check_stop()
-        said = part.predict(np.concatenate([known, stored.astype(np.float32)]), batch_size=_CHUNK, verbose=0)
-        return np.asarray(said, np.float32)
-    parts = []  # tracing a graph for `predict` would take longer than the head's four layers do
-    for features in (known, stored):
-        for start in range(0, len(features), _CHUNK):
-            chunk = features[start : start + _CHUNK].astype(np.float32)
-            parts.append(keras.ops.convert_to_numpy(part(chunk, training=False)))
+        parts.append(top.run(stored[start : start + _CHUNK].astype(np.float32))["probabilities"])
     return np.concatenate(parts)
