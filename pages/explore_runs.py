@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,12 @@ from pages import explore_chosen, ui
 
 _POLL_SECONDS = 2.0
 _FILTER_LIMIT = 100
+_ORDER_OF_COLUMN = {"star": "starred", "interval": "validation", "seconds": "time"}
+"""The order of ORDERS that belongs to a column of another name."""
+_NO_SORTING_IN_MENUS = (
+    "<style>[data-testid=stDataFrameColumnMenu] [role=menu]>:nth-child(n+2):nth-child(-n+4){display:none}</style>"
+)
+"""Hides a column menu's "Sort ascending", "Sort descending" and the line below: the address would not tell of it."""
 
 
 def show() -> None:
@@ -99,15 +106,17 @@ def _table(shown: list[Row], chosen: list[str]) -> list[str]:
     ids = [row.run.id for row in shown]
     digest = hashlib.sha256(",".join(ids).encode()).hexdigest()[:12]
     knobs = listing.differing(shown)
+    key = f"runs_{digest}_{st.session_state.get('runs_generation', 0)}"
+    st.html(_NO_SORTING_IN_MENUS)
     with st.container(key="runs_list"):
         event = st.dataframe(
             _columns(shown, knobs),
-            key=f"runs_{digest}_{st.session_state.get('runs_generation', 0)}",
+            key=key,
             hide_index=True,
             height=min(36 * (len(shown) + 1) + 3, 470),
             column_config=_looks(knobs),
-            on_select="rerun",
-            selection_mode="multi-row",
+            on_select=functools.partial(_sort_by_column, key),
+            selection_mode=["multi-row", "single-column"],  # with which the browser does not sort by itself
             selection_default={"selection": {"rows": [ids.index(id_) for id_ in chosen if id_ in ids]}},
             placeholder="",
         )
@@ -121,6 +130,18 @@ def _table(shown: list[Row], chosen: list[str]) -> list[str]:
     st.session_state["runs_linked"] = ",".join(kept)
     ui.link("runs", ",".join(kept), "")
     return kept
+
+
+def _sort_by_column(table: str) -> None:
+    """Sort by the column whose heading was clicked, the other way the second time; the address then tells of it."""
+    clicked = st.session_state[table]["selection"]["columns"]
+    if not clicked:
+        return
+    order = _ORDER_OF_COLUMN.get(clicked[0], clicked[0].removeprefix("knob_"))
+    if order in ORDERS:
+        st.session_state["reverse"] = st.session_state["sort"] == order and not st.session_state["reverse"]
+        st.session_state["sort"] = order
+    st.session_state["runs_generation"] = st.session_state.get("runs_generation", 0) + 1  # no column stays marked
 
 
 def _columns(shown: Sequence[Row], knobs: Sequence[str]) -> dict[str, list[Any]]:

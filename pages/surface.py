@@ -60,16 +60,7 @@ def new_surface() -> None:
     for column, key, words, default in ((left, "grid_x", "Across", DEFAULT_X), (right, "grid_y", "Up", DEFAULT_Y)):
         knob = column.selectbox(words, knobs, key=key, format_func=labels.__getitem__, persist_state="session")
         ui.link(key, knob, default)
-        options = values(KNOBS[knob])
-        chosen = column.multiselect(
-            f"Values of {labels[knob].lower()}",
-            options,
-            default=[value for value in _FIRST.get(knob, options[:3]) if value in options],
-            format_func=KNOBS[knob].say,
-            key=f"{key}_values_{knob}",
-            max_selections=MOST_VALUES,
-            persist_state="session",
-        )
+        chosen = _chosen_values(column, key, knob)
         try:
             if not chosen:
                 raise search.SweepError(f"{labels[knob]}: choose some values.")
@@ -91,6 +82,25 @@ def new_surface() -> None:
         on_click=start,
         args=(name, base, ranges),
     )
+
+
+def _chosen_values(column: Any, axis: str, knob: str) -> list[Any]:
+    """Let a person choose values of `knob` for an axis, which the address keeps."""
+    options, key, word = values(KNOBS[knob]), f"{axis}_values_{knob}", f"{axis}_values"
+    first = [value for value in _FIRST.get(knob, options[:3]) if value in options]
+    if key not in st.session_state:
+        asked = st.query_params.get(word, "").split(",") if st.query_params.get(axis, knob) == knob else []
+        st.session_state[key] = [value for value in options if str(value) in asked][:MOST_VALUES] or first
+    chosen: list[Any] = column.multiselect(
+        f"Values of {KNOBS[knob].label.lower()}",
+        options,
+        format_func=KNOBS[knob].say,
+        key=key,
+        max_selections=MOST_VALUES,
+        persist_state="session",
+    )
+    ui.link(word, ",".join(map(str, chosen)), ",".join(map(str, first)))
+    return chosen
 
 
 def values(knob: Knob) -> list[Any]:

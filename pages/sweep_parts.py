@@ -15,7 +15,9 @@ from cifar_core.explore.findings import Findings, Trial
 from pages import ui
 
 POLL_SECONDS = 2.0
+BASES = ("quick", "standard", "classic")
 IMAGES = (1_000, 2_000, 5_000, 10_000, 20_000, ALL_IMAGES)
+PHASES = {"head": "the head only", "both": "both phases"}
 LOOK = {
     "running": (":material/play_arrow:", "blue"),
     "stopping": (":material/pending:", "orange"),
@@ -91,11 +93,15 @@ def _remember(key: str) -> None:
 
 
 def base_choice(prefix: str) -> TrainConfig:
-    """Let a person choose what is the same in all trials; return it."""
+    """Let a person choose what is the same in all trials, which the address keeps; return it."""
     left, middle, right = st.columns(3)
+    defaults = {f"{prefix}_preset": "quick", f"{prefix}_images": "5000", f"{prefix}_phases": "head"}
+    words = [str(number) for number in IMAGES]
+    for (key, default), valid in zip(defaults.items(), (BASES, words, PHASES), strict=True):
+        ui.linked(key, valid, default)
     preset = left.selectbox(
         "Everything else from",
-        ["quick", "standard", "classic"],
+        BASES,
         format_func=str.capitalize,
         key=f"{prefix}_preset",
         persist_state="session",
@@ -103,24 +109,24 @@ def base_choice(prefix: str) -> TrainConfig:
     )
     images = middle.select_slider(
         "Images a trial",
-        IMAGES,
-        value=5_000,
-        format_func=KNOBS["train_images"].say,
+        words,
+        format_func=lambda word: KNOBS["train_images"].say(int(word)),
         key=f"{prefix}_images",
         persist_state="session",
         help="Fewer are faster; what is good on few images is mostly good on all.",
     )
     both = right.segmented_control(
         "A trial trains",
-        ["head", "both"],
-        default="head",
+        list(PHASES),
         required=True,
-        format_func={"head": "the head only", "both": "both phases"}.__getitem__,
+        format_func=PHASES.__getitem__,
         key=f"{prefix}_phases",
         persist_state="session",
     )
+    for (key, default), value in zip(defaults.items(), (preset, images, both), strict=True):
+        ui.link(key, value, default)
     base = PRESETS[preset]
-    changes: dict[str, Any] = {"train_images": images} | ({"fine_tune_epochs": 0} if both == "head" else {})
+    changes: dict[str, Any] = {"train_images": int(images)} | ({"fine_tune_epochs": 0} if both == "head" else {})
     return TrainConfig(**{name: getattr(base, name) for name in KNOBS} | changes)
 
 
@@ -176,7 +182,7 @@ def status_line(found: Findings, more: Callable[[], None]) -> None:
     if found.state == "running":
         words = f"{found.done} trials so far, of {of}" if goal.seconds else f"{found.done} of {of}"
         words += left_words(found, share)
-    top, buttons = st.columns([4, 2], vertical_alignment="center")
+    top, buttons = st.columns([3, 2], vertical_alignment="center")
     with top, st.container(horizontal=True, vertical_alignment="center"):
         st.badge(found.state, icon=icon, color=colour)  # type: ignore[arg-type]
         st.markdown(f"**{words}**")

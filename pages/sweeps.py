@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import streamlit as st
@@ -46,10 +47,10 @@ def show() -> None:
 def new_sweep() -> None:
     """Let a person choose what is tried, and start it."""
     base = sweep_parts.base_choice("sweep")
+    _asked_ranges()
     knobs = st.multiselect(
         "Knobs to vary",
         [name for name in KNOBS if name not in plans.FIXED],
-        default=list(DEFAULT_KNOBS),
         format_func=lambda name: KNOBS[name].label,
         key="sweep_knobs",
         persist_state="session",
@@ -58,18 +59,13 @@ def new_sweep() -> None:
     with st.container(key="wide_ranges"):
         columns = st.columns(2)
         ranges = [_range(columns[number % 2], knob, problems) for number, knob in enumerate(knobs)]
+    ui.link(
+        "vary", ";".join(item.text for item in ranges if item), ";".join(_first(name).text for name in DEFAULT_KNOBS)
+    )
     until, count, name_column = st.columns(3, vertical_alignment="bottom")
-    unit = until.segmented_control(
-        "Until", ["trials", "minutes"], default="trials", required=True, key="sweep_until", persist_state="session"
-    )
-    amount = count.number_input(
-        "How many" if unit == "trials" else "Minutes of training",
-        min_value=1,
-        max_value=plans.MOST_TRIALS,
-        value=30 if unit == "trials" else 10,
-        key=f"sweep_{unit}",
-        persist_state="session",
-    )
+    with until:
+        unit = ui.linked_choice("Until", "sweep_until", {"trials": "trials", "minutes": "minutes"}, "trials")
+    amount = _amount(count, unit)
     name = name_column.text_input(
         "Name", value=search.free_name("sweep", search.names()), max_chars=40, key="sweep_name", help="a-z, 0-9 and -"
     )
@@ -90,32 +86,60 @@ def new_sweep() -> None:
     )
 
 
+def _asked_ranges() -> None:
+    """Give the choice of knobs and their ranges its first value: what the address says, else the usual one."""
+    if "sweep_knobs" in st.session_state:
+        return
+    asked = {}
+    for text in st.query_params.get("vary", "")[:2_000].split(";"):
+        with contextlib.suppress(CifarError):
+            item = plans.parse_range(text)
+            if bool(item.choices) == bool(KNOBS[item.knob].choices):  # a slider has no choices
+                asked[item.knob] = item
+    st.session_state["sweep_asked"] = asked
+    st.session_state["sweep_knobs"] = list(asked) or list(DEFAULT_KNOBS)
+
+
+def _amount(place: Any, unit: str) -> int:
+    """Let a person say how many trials or minutes, which the address keeps; return it."""
+    key, default = f"sweep_{unit}", 30 if unit == "trials" else 10
+    if key not in st.session_state:
+        asked = st.query_params.get(key, "")
+        is_number = asked.isdecimal() and len(asked) < 6 and 1 <= int(asked) <= plans.MOST_TRIALS
+        st.session_state[key] = int(asked) if is_number else default
+    amount = place.number_input(
+        "How many" if unit == "trials" else "Minutes of training",
+        min_value=1,
+        max_value=plans.MOST_TRIALS,
+        key=key,
+        persist_state="session",
+    )
+    ui.link(key, str(amount), str(default))
+    return int(amount)
+
+
 def _range(place: Any, name: str, problems: list[str]) -> Range | None:
     """Show the range of one knob, prefilled from the table; return it, None (and why) if it is none."""
-    knob, table = KNOBS[name], plans.table_range(name)
+    knob, first = KNOBS[name], st.session_state["sweep_asked"].get(name) or _first(name)
     common: dict[str, Any] = {"key": f"sweep_range_{name}", "help": ui.plain(knob.help), "persist_state": "session"}
+    kind = type(knob.default)
+    ends = kind(first.low), kind(first.high)
     label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
     try:
         if knob.choices:
             values = place.multiselect(
-                label, list(knob.choices), default=_usable(table), format_func=knob.say, **common
+                label, list(knob.choices), default=list(first.choices), format_func=knob.say, **common
             )
             return Range(name, choices=tuple(values))
-        kind = type(knob.default)
         if knob.log:
-            low, high = place.select_slider(
-                f"{label}, logarithmic",
-                ui.log_steps(knob, kind(table.low)),
-                value=(kind(table.low), kind(table.high)),
-                format_func=knob.say,
-                **common,
-            )
+            steps = sorted({*ui.log_steps(knob, ends[0]), kind(_first(name).low), ends[1]})
+            low, high = place.select_slider(f"{label}, logarithmic", steps, value=ends, format_func=knob.say, **common)
         else:
             low, high = place.slider(
                 label,
                 min_value=kind(knob.low),
                 max_value=kind(knob.high),
-                value=(kind(table.low), kind(table.high)),
+                value=ends,
                 step=kind(knob.step),
                 **common,
             )
@@ -125,13 +149,10 @@ def _range(place: Any, name: str, problems: list[str]) -> Range | None:
         return None
 
 
-def _usable(table: Range) -> list[Any]:
-    """Return the first choices: cheap ones, where cost grows with them."""
-    if table.knob == "alpha":
-        return [0.35, 0.5, 0.75]
-    if table.knob == "image_size":
-        return [32, 64, 96]
-    return list(table.choices)
+def _first(name: str) -> Range:
+    """Return the range that a knob begins with: the table's, cheap choices where cost grows with them."""
+    cheap = {"alpha": (0.35, 0.5, 0.75), "image_size": (32, 64, 96)}
+    return Range(name, choices=cheap[name]) if name in cheap else plans.table_range(name)
 
 
 def start(name: str, base: Any, ranges: list[Range], unit: str, amount: int) -> None:

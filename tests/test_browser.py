@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from corpus import encoded, scene
+from test_sweep_page import FIVE, grid, play
 
 from cifar_core import launch, runs
 from cifar_core.bench.server import running
@@ -155,6 +156,37 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, 
 
     assert page.complaints == []
     assert not COMPLAINT.search(server.log.read_text()), server.log.read_text()
+
+
+def click(page, place: str, across: float = 0.5, down: float = 0.5) -> None:
+    """Click on a drawing at these shares of `place`: the pointer comes first, as Plotly looks where it hovers."""
+    page.wait_for_selector(place)
+    page.wait_for_timeout(1_000)  # it is drawn twice, at first in another width
+    box = page.locator(place).first.bounding_box()
+    page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+    page.wait_for_timeout(300)
+    page.mouse.down()
+    page.mouse.up()
+
+
+def test_a_click_opens_a_trial_or_a_cell_and_sorts_the_table(server, page):
+    study = play("one", *FIVE, goal=5)
+    page.goto(f"{server.address}/explore?section=sweep&sweep=one")
+    click(page, ".st-key-sweep_history .points path")
+    see(page, re.compile(r"^Trial 1, validation accuracy 60\.0%"))
+    link = page.get_by_role("link", name="Open as a run")
+    assert link.get_attribute("href").endswith(f"run={study.trials[0].user_attrs['run']}")
+
+    grid(0.5, 0.8, 0.6, 0.7)
+    page.goto(f"{server.address}/explore?section=surface&grid=map")
+    click(page, ".st-key-grid_map .nsewdrag", across=0.05, down=0.95)  # far from the middle of the cell
+    see(page, re.compile("The chosen cell: validation accuracy 50"))
+    assert "cell=1" in page.url
+
+    page.goto(f"{server.address}/explore")
+    click(page, "[data-testid=stDataFrame] canvas", across=0.12, down=0.02)
+    page.wait_for_url("**sort=name**")
+    assert page.complaints == []
 
 
 def test_a_fresh_server_may_first_be_asked_for_any_page(server, page):

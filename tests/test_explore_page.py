@@ -15,6 +15,7 @@ from cifar_core.explore import labels, trash
 from cifar_core.images import generated
 from cifar_core.network import weights
 from cifar_core.runs import Run, write_json
+from pages import explore_runs
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 CONFIG = TrainConfig(alpha=0.35, image_size=32, weights="random", train_images=1_000, head_epochs=3, fine_tune_epochs=2)
@@ -172,6 +173,28 @@ def test_an_address_of_anything_shows_the_page(query: dict[str, str]) -> None:
     assert not app.error
     assert "runs" not in app.query_params
     assert len(app.query_params.get("filter", "")) <= 100
+
+
+@pytest.mark.parametrize(
+    ("columns", "before", "after"),
+    [
+        (["name"], ("validation", True), ("name", False)),
+        (["name"], ("name", False), ("name", True)),
+        (["interval"], ("validation", False), ("validation", True)),
+        (["seconds"], ("name", True), ("time", False)),
+        (["knob_alpha"], ("name", True), ("alpha", False)),
+        (["note"], ("name", True), ("name", True)),  # no order of ours
+        ([], ("name", True), ("name", True)),  # a row was ticked
+    ],
+)
+def test_a_click_on_a_heading_sorts_as_the_controls_do(
+    columns: list[str], before: tuple[str, bool], after: tuple[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {"selection": {"rows": [], "columns": columns}}
+    state = {"runs_1_0": table, "sort": before[0], "reverse": before[1]}
+    monkeypatch.setattr(explore_runs.st, "session_state", state)
+    explore_runs._sort_by_column("runs_1_0")
+    assert (state["sort"], state["reverse"]) == after
 
 
 def test_states_are_a_filter_where_there_are_several() -> None:

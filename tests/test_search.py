@@ -103,6 +103,8 @@ def test_a_range_that_is_none_is_a_sentence(text: str) -> None:
 def test_ranges_are_read_as_written() -> None:
     assert plans.parse_range("dropout=0.1:0.33") == Range("dropout", 0.1, 0.3)  # in the knob's steps
     assert plans.parse_range("alpha=0.35,0.5").choices == (0.35, 0.5)
+    for text in ("dropout=0.1:0.3", "alpha=0.35,0.5", "dense_units=16:512", "l2=1e-06:0.01", "schedule=cosine"):
+        assert plans.parse_range(text).text == text
     assert plans.parse_range("dropout=0,0.25,0.5").choices == (0.0, 0.25, 0.5)
     assert plans.parse_range("head-learning-rate").low == KNOBS["head_learning_rate"].low
     assert plans.parse_range("l2").low > 0

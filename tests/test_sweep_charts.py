@@ -96,5 +96,8 @@ def test_a_heat_map_fills_in_and_leaves_open_what_is_not_trained(tiny_config: Tr
     assert np.isnan(np.asarray(figure.data[0].z, float)).sum() == 3
     assert "± 14.1" in figure.data[0].text[0][0]
     assert sweep_charts.heat_map(cells, "dropout", "alpha", spread=True).data[0].z[0][0] == pytest.approx(0.02**0.5)
-    assert list(figure.data[1].customdata) == [0, 1, 2, 3]
+    cells_under_the_pointer = figure.data[1]
+    assert list(cells_under_the_pointer.customdata) == [0, 1, 2, 3]
+    assert list(cells_under_the_pointer.text)[1:] == ["not trained yet"] * 3
+    assert cells_under_the_pointer.hoverinfo is None, "what is skipped in hovering cannot be clicked either"
     assert [line.name for line in sweep_charts.cell_curves(cells[0]).data] == ["seed 1", "seed 2"]

@@ -141,6 +141,45 @@ def test_start_makes_the_sweep_as_chosen_and_puts_it_into_the_address(started: l
     assert app.query_params["sweep"] == "mine"
 
 
+def test_the_address_keeps_what_a_new_sweep_would_try() -> None:
+    app = open_explore(section="sweep")
+    usual = dict(app.query_params)
+    app.selectbox(key="sweep_preset").set_value("standard").run()
+    app.select_slider(key="sweep_images").set_value("1000").run()
+    app.segmented_control(key="sweep_phases").set_value("both").run()
+    app.multiselect(key="sweep_knobs").set_value(["alpha", "dropout", "l2"]).run()
+    app.multiselect(key="sweep_range_alpha").set_value([0.35, 1.0]).run()
+    app.slider(key="sweep_range_dropout").set_value((0.1, 0.4)).run()
+    app.segmented_control(key="sweep_until").set_value("minutes").run()
+    app = sound(app.number_input(key="sweep_minutes").set_value(7).run())
+    told = {
+        "sweep_preset": "standard",
+        "sweep_images": "1000",
+        "sweep_phases": "both",
+        "vary": "alpha=0.35,1.0;dropout=0.1:0.4;l2=1e-06:0.01",
+        "sweep_until": "minutes",
+        "sweep_minutes": "7",
+    }
+    assert dict(app.query_params) == usual | told
+    again = open_explore(**usual, **told)
+    assert dict(again.query_params) == usual | told
+    assert again.multiselect(key="sweep_knobs").value == ["alpha", "dropout", "l2"]
+    assert again.multiselect(key="sweep_range_alpha").value == [0.35, 1.0]
+    assert again.slider(key="sweep_range_dropout").value == (0.1, 0.4)
+    assert again.select_slider(key="sweep_images").value == "1000"
+    assert again.number_input(key="sweep_minutes").value == 7
+
+
+@pytest.mark.parametrize(
+    "vary", ["dropout=0.4:0.1", "seed", "<b>;;=", "dropout=nan:inf", "dropout=0.1,0.2", ";" * 9999]
+)
+def test_an_address_of_no_ranges_gives_the_usual_ones(vary: str) -> None:
+    app = open_explore(section="sweep", vary=vary, sweep_trials="-1", sweep_images="7", sweep_preset="best")
+    assert app.multiselect(key="sweep_knobs").value == ["alpha", "dropout", "augmentation"]
+    assert (app.number_input(key="sweep_trials").value, app.select_slider(key="sweep_images").value) == (30, "5000")
+    assert set(app.query_params) == {"section"}
+
+
 def test_minutes_are_a_goal_too(started: list[str]) -> None:
     app = open_explore(section="sweep")
     app.segmented_control(key="sweep_until").set_value("minutes").run()
@@ -313,6 +352,15 @@ def test_a_grid_is_started_with_the_knobs_of_the_address(started: list[str]) -> 
     assert plan.grid
     assert [item.knob for item in plan.ranges] == ["alpha", "augmentation"]
     assert app.query_params["grid"] == started[0]
+
+
+def test_the_address_keeps_the_values_of_a_new_grid() -> None:
+    app = open_explore(section="surface", grid_x="alpha", grid_x_values="0.35,1.0,7")
+    assert app.multiselect(key="grid_x_values_alpha").value == [0.35, 1.0]
+    sound(app.multiselect(key="grid_y_values_dropout").set_value([0.0, 0.3]).run())
+    assert (app.query_params["grid_x_values"], app.query_params["grid_y_values"]) == ("0.35,1.0", "0.0,0.3")
+    sound(app.selectbox(key="grid_x").set_value("dense_units").run())
+    assert "grid_x_values" not in app.query_params
 
 
 @pytest.mark.parametrize("change", ["same", "empty"])

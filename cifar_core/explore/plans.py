@@ -92,6 +92,12 @@ class Range:
             return kinds.IntDistribution(int(self.low), int(self.high), log=self.log)
         return kinds.FloatDistribution(self.low, self.high, log=self.log)
 
+    @property
+    def text(self) -> str:
+        """The form that `parse_range` reads, `dropout=0:0.5` or `alpha=0.35,0.5`."""
+        values = ",".join(map(str, self.choices)) or f"{self.low:g}:{self.high:g}"
+        return f"{self.knob}={values}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the saved form."""
         return {"choices": list(self.choices)} if self.choices else {"low": self.low, "high": self.high}

@@ -194,7 +194,8 @@ def surface(found: Findings, x: str, y: str, height: int = 380) -> go.Figure | N
 def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, height: int = 420) -> go.Figure:
     """Return a grid's mean accuracy (or its standard deviation over the seeds) by two knobs; empty cells stay blank.
 
-    The markers over it carry the cell's place among `cells` as `customdata`, to be clicked.
+    Plotly does not tell of clicks on a heat map: the nearest of the unseen markers over it, one in the middle of each
+    cell, is clicked. It carries the cell's place among `cells` as `customdata`.
     """
     columns = list(dict.fromkeys(cell.values[x] for cell in cells))
     rows = list(dict.fromkeys(cell.values[y] for cell in cells))
@@ -219,7 +220,7 @@ def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, height
             text=text,
             texttemplate="%{text}",
             colorscale="Cividis" if spread else _SCALE,
-            hovertemplate=f"{KNOBS[x].label} %{{x}}, {KNOBS[y].label} %{{y}}: %{{text}}<extra></extra>",
+            hoverinfo="skip",
             colorbar={"title": {"text": "spread" if spread else "accuracy"}, "tickformat": ".1%", "thickness": 12},
             xgap=2,
             ygap=2,
@@ -229,15 +230,17 @@ def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, height
         x=[names_x[column] for column, _ in points],
         y=[names_y[row] for _, row in points],
         customdata=places,
+        text=[text[row][column] or "not trained yet" for column, row in points],
         mode="markers",
         marker={"size": 36, "symbol": "square", "color": "rgba(0,0,0,0.001)"},
-        hoverinfo="skip",
+        hovertemplate=f"{KNOBS[x].label} %{{x}}, {KNOBS[y].label} %{{y}}: %{{text}}<extra></extra>",
         showlegend=False,
     )
     title = "Spread over the seeds (standard deviation)" if spread else "Validation accuracy, mean over the seeds"
     _style(figure, title, _axis(x), _axis(y), height)
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="category", showgrid=False)
+    figure.update_layout(hoverdistance=-1)  # however far the middle of the cell is
     return figure
 
 
