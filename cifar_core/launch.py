@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from cifar_core import costs, limits, runs
+from cifar_core import costs, leftovers, limits, runs
 from cifar_core.classify import pins
 from cifar_core.config import TrainConfig
 from cifar_core.errors import DataError, RunError
@@ -48,6 +48,7 @@ def start(config: TrainConfig, name: str = "run", pinned: Sequence[pins.Pin] = (
     `pinned` are pictures to be watched while it learns, `pins.MOST` at most.
     """
     limits.check_queue(sum(other.state in runs.LIVE_STATES for other in runs.list_runs()))
+    leftovers.clear()
     run = runs.create(config, name)
     if pinned:
         pins.save(run, pinned)

@@ -43,7 +43,7 @@ def own_signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config() -> TrainConfig:
     """The smallest training that has both phases, two views and random weights."""
     return TrainConfig(

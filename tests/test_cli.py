@@ -614,7 +614,7 @@ def test_cache_tells_its_contents_and_can_be_emptied(ask_json: Callable[..., Any
 
 
 @pytest.mark.slow
-def test_train_stop_resume_predict_evaluate_delete(cat: Path) -> None:
+def test_train_stop_resume_predict_evaluate_delete(cat: Path, small_data: Path) -> None:
     tiny = ["--dataset", "generated", "--train-images", "1000", "--image-size", "32", "--alpha", "0.35"]
     tiny += ["--weights", "random"]
     short = [*tiny, "--head-epochs", "1", "--fine-tune-epochs", "1"]

@@ -132,18 +132,6 @@ def test_stopping_in_every_stage(
     assert run.state == "stopped"
 
 
-@pytest.mark.slow
-def test_a_worker_killed_while_training_is_resumed_and_finishes(tiny_config: TrainConfig, small_data: Path) -> None:
-    run = launch.start(dataclasses.replace(tiny_config, fine_tune_epochs=12, early_stopping_patience=100))
-    wait_until(lambda: sum(row["kind"] == "epoch" for row in run.metrics()) > 4, "third epoch of fine-tuning")
-    kill(run)
-    assert run.state == "lost"
-    launch.resume(run)
-    wait_for_state(run, "finished", 120)
-    epochs = [(row["phase"], row["epoch"]) for row in run.metrics() if row["kind"] == "epoch"]
-    assert epochs == [("head", 1), ("head", 2), *(("fine_tune", number) for number in range(1, 13))]
-
-
 def test_a_stop_file_left_behind_means_stopped_and_a_resume_removes_it(
     taken_slot: FileLock, tiny_config: TrainConfig
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from cifar_core.cli.commands import reply
 from cifar_core.cli.terminal import PROGRAM, duration, percent, table
 from cifar_core.config import KNOBS, preset
+from cifar_core.errors import SweepError
 from cifar_core.explore import plans, search
 
 DEFAULT_KNOBS = ("alpha", "dropout", "augmentation")
@@ -31,24 +32,31 @@ def start(arguments: Namespace) -> int:
 
 
 def list_sweeps(arguments: Namespace) -> int:
-    """List all sweeps."""
-    from cifar_core.explore import findings
-
-    found = [findings.find(name, arguments.storage) for name in search.names(arguments.storage)]
-    data = [{key: item.to_dict()[key] for key in ("name", "state", "done", "seconds", "best")} for item in found]
-    rows = [
-        (
-            item.name,
-            item.state,
-            f"{item.done}",
-            percent(item.best.accuracy) if item.best else "-",
-            ", ".join(plans.describe(item.plan)),
-        )
-        for item in found
-    ]
+    """List all sweeps, those that cannot be read as well."""
+    data, rows = [], []
+    for name in search.names(arguments.storage):
+        told, row = _listed(name, arguments.storage)
+        data.append(told)
+        rows.append(row)
     lines = table(("name", "state", "trials", "best", "knobs"), rows)
     reply(arguments, data, lines if rows else [f"There are no sweeps yet; `{PROGRAM} sweep start NAME` makes one."])
     return 0
+
+
+def _listed(name: str, storage: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return one sweep as JSON data and as a row; one damaged sweep does not hide the others."""
+    from cifar_core.explore import findings
+
+    try:
+        found = findings.find(name, storage)
+    except SweepError as error:
+        return {"name": name, "state": "damaged", "error": str(error)}, (name, "damaged", "-", "-", "-")
+    told = found.to_dict()
+    best = percent(found.best.accuracy) if found.best else "-"
+    return (
+        {key: told[key] for key in ("name", "state", "done", "seconds", "best")},
+        (name, found.state, f"{found.done}", best, ", ".join(plans.describe(found.plan))),
+    )
 
 
 def show(arguments: Namespace) -> int:

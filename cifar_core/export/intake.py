@@ -19,7 +19,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from cifar_core import limits, metrics, runs
+from cifar_core import leftovers, limits, metrics, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluate import evaluation
@@ -63,6 +63,7 @@ def import_run(content: bytes) -> Run:
     Its status says "imported": {"id", "time"}. Raises RunError if anything about the zip is not as it must be, or if
     the run cannot be written.
     """
+    leftovers.clear()
     limits.check_disk(runs.runs_dir())
     files = _unpacked(content)
     manifest = _object(files, MANIFEST)
@@ -79,7 +80,7 @@ def import_run(content: bytes) -> Run:
     network_check.check_keras_file(files["best.keras"])
     try:
         runs.runs_dir().mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".import-", dir=runs.runs_dir()))
+        staging = Path(tempfile.mkdtemp(prefix=leftovers.IMPORT, dir=runs.runs_dir()))
     except OSError as error:
         raise RunError(f"Runs cannot be kept in {runs.runs_dir()} ({error.strerror}); set CIFAR_RUNS_DIR.") from None
     try:

@@ -2,14 +2,19 @@
 
 import io
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cifar_core import runs
+from cifar_core import launch, leftovers, runs
 from cifar_core.classify import classifier
 from cifar_core.errors import RunError
 from cifar_core.evaluate import evaluation
@@ -173,3 +178,48 @@ def test_rows_that_no_training_writes_are_left_out(packed, finished_run) -> None
     rows = [*finished_run.metrics(), *odd]
     run = intake.import_run(changed(packed, metrics__jsonl="".join(json.dumps(row) + "\n" for row in rows).encode()))
     assert run.metrics() == finished_run.metrics()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from cifar_core.export import intake
+intake._check_figures = lambda run: os.kill(os.getpid(), signal.SIGKILL)
+intake.import_run(Path(sys.argv[1]).read_bytes())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX's")
+def test_an_import_that_is_killed_leaves_no_run_and_its_folder_goes_once_it_is_old(
+    packed, finished_run, tiny_config, tmp_path, monkeypatch
+) -> None:
+    (tmp_path / "run.zip").write_bytes(packed)
+    root = str(Path(launch.__file__).resolve().parent.parent)
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "run.zip"], env=os.environ | {"PYTHONPATH": root})
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = runs.runs_dir().glob(f"{leftovers.IMPORT}*")
+    assert (left / "model.tflite").exists()
+    assert runs.list_runs() == [finished_run]
+    intake.import_run(packed)
+    assert left.exists()  # it might be an import of this moment
+    monkeypatch.setattr(leftovers, "OLD_SECONDS", -1)
+    intake.import_run(packed)
+    assert entries() == {run.id for run in runs.list_runs()}
+
+
+def test_leftovers_of_imports_and_deletions_go_and_nothing_else(finished_run, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(leftovers, "OLD_SECONDS", -1)
+    (tmp_path / "mine").mkdir()
+    (runs.runs_dir() / ".import-link").symlink_to(tmp_path / "mine", target_is_directory=True)
+    (runs.runs_dir() / ".import-notes.txt").write_text("a person's")
+    for name in (".import-x1", f".deleted-{finished_run.id}", ".trash", "sweeps"):
+        (runs.runs_dir() / name).mkdir()
+        (runs.runs_dir() / name / "file").touch()
+    leftovers.clear()
+    assert entries() == {".import-link", ".import-notes.txt", ".trash", "sweeps", finished_run.id}
+    assert (tmp_path / "mine").is_dir()
+
+
+def test_a_runs_directory_that_is_not_there_has_no_leftovers() -> None:
+    leftovers.clear()
+    assert not runs.runs_dir().exists()

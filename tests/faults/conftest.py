@@ -8,10 +8,12 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from kills import AIMS, wait_for
 from outcome import Outcome, assert_complete, outcome
 
@@ -46,34 +48,33 @@ def no_worker_stays(own_folders: None) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def short_config() -> TrainConfig:
+def short_config(tiny_config: TrainConfig) -> TrainConfig:
     """A training with all stages: two phases of three epochs, two views, and a rate that is reduced."""
-    return TrainConfig(
-        dataset="generated",
-        train_images=1_000,
-        alpha=0.35,
-        image_size=32,
-        weights="random",
-        dense_units=16,
-        views=2,
-        head_epochs=3,
-        fine_tune_epochs=3,
-        reduce_patience=1,
-    )
+    return replace(tiny_config, head_epochs=3, fine_tune_epochs=3, reduce_patience=1)
 
 
 @pytest.fixture(scope="session")
 def undisturbed_run(short_config: TrainConfig, drawn_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished training of `short_config` that nobody disturbed."""
-    place = tmp_path_factory.mktemp("undisturbed")
+    """The folder of a finished training of `short_config` that nobody disturbed; the test processes share one."""
+    session = tmp_path_factory.getbasetemp()
+    place = (session.parent if "PYTEST_XDIST_WORKER" in os.environ else session) / "undisturbed"
+    with FileLock(f"{place}.lock"):
+        if not (place / "ended").exists():
+            train_undisturbed(place, short_config, drawn_images)
+            (place / "ended").touch()
+    return next((place / "runs").glob("*-run"))
+
+
+def train_undisturbed(place: Path, config: TrainConfig, drawn_images: Path) -> None:
+    """Train `config` in runs and cache of its own."""
+    shutil.rmtree(place, ignore_errors=True)
     shutil.copytree(drawn_images, place / "cache" / f"generated-{generated.VERSION}", copy_function=os.link)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CIFAR_RUNS_DIR", str(place / "runs"))
         patch.setenv("CIFAR_CACHE_DIR", str(place / "cache"))
-        run = launch.start(short_config)
+        run = launch.start(config)
         wait_for(lambda: run.state not in runs.LIVE_STATES, "the undisturbed run ends")
         assert_complete(run)
-        return run.path
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,8 @@
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import cli, runs
+from cifar_core.config import TrainConfig
+from cifar_core.explore import search
+from cifar_core.explore.plans import Goal, Plan, parse_range
 from cifar_core.images import generated
 from cifar_core.network import weights
 from cifar_core.runs import Run
@@ -42,6 +46,7 @@ PAGES = {
 }
 """The pages that show one run, and the files that they read of it."""
 PANELS = ("summary_panel", "export_panel", "strip_panel", "plan_panel")
+FIGURES = {"status.json", "calibration.json", "latency.json", "metrics.jsonl"}
 Damage = Callable[[bytes, random.Random], bytes]
 DAMAGES: dict[str, Damage] = {
     "truncated": lambda content, chance: content[: chance.randrange(1, max(len(content), 2))],
@@ -83,20 +88,20 @@ def small_set(own_folders: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "_host_answers", lambda: False)
 
 
-def damaged_copies(intact: Run) -> Iterator[tuple[str, str, Run]]:
-    """A copy of `intact` for each file and damage: the file's name, what was done to it, the run."""
+def damaged_copies(intact: Run, names: Iterable[str]) -> Iterator[tuple[str, str, Run]]:
+    """A copy of `intact` for each of the files and each damage: the file's name, what was done to it, the run."""
     chance = random.Random(7)
-    for name in sorted({name for names in PAGES.values() for name in names}):
+    for name in sorted(names):
         for what, damage in DAMAGES.items():
             run = copy_of(intact)
             (run.path / name).write_bytes(damage((run.path / name).read_bytes(), chance))
             yield name, what, run
 
 
-def odd_copies(intact: Run) -> Iterator[tuple[str, str, Run]]:
-    """A copy of `intact` for each file of figures and each odd value, which every figure in it then has."""
+def odd_copies(intact: Run, names: Iterable[str]) -> Iterator[tuple[str, str, Run]]:
+    """A copy of `intact` for each of the files with figures and each odd value, which every figure in it then has."""
     for what, value in NUMBERS.items():
-        for name in ("status.json", "calibration.json", "latency.json", "metrics.jsonl"):
+        for name in FIGURES.intersection(names):
             run = copy_of(intact)
             lines = (
                 (run.path / name).read_text().splitlines() if name.endswith("l") else [(run.path / name).read_text()]
@@ -104,6 +109,11 @@ def odd_copies(intact: Run) -> Iterator[tuple[str, str, Run]]:
             odd = [json.dumps(_with_odd_numbers(json.loads(line), value)) for line in lines]
             (run.path / name).write_text("\n".join([*odd, ""]))
             yield name, what, run
+
+
+def all_copies(intact: Run) -> Iterator[tuple[str, str, Run]]:
+    names = {name for names in PAGES.values() for name in names}
+    return chain(damaged_copies(intact, names), odd_copies(intact, FIGURES))
 
 
 def _with_odd_numbers(found: Any, value: object) -> Any:
@@ -137,14 +147,19 @@ def test_no_damaged_file_takes_a_page_with_it_or_shows_a_wrong_number(intact: Ru
     app.query_params["run"] = intact.id
     true, wrong = numbers_of(app.run()), []
     assert not app.exception, app.exception[0].message
-    for name, what, run in [*damaged_copies(intact), *odd_copies(intact)]:
-        if name in PAGES[page]:
-            app.query_params["run"] = run.id
-            app.run()
-            if app.exception:
-                wrong.append(f"{name} {what}: {app.exception[0].stack_trace[-3:]}")
-            elif strange := numbers_of(app) - true:
-                wrong.append(f"{name} {what}: {strange} are not among {true}")
+    for name, what, run in chain(damaged_copies(intact, PAGES[page]), odd_copies(intact, PAGES[page])):
+        app.query_params["run"] = run.id
+        app.run()
+        if app.exception:
+            wrong.append(f"{name} {what}: {app.exception[0].stack_trace[-3:]}")
+        elif strange := numbers_of(app) - true:
+            wrong.append(f"{name} {what}: {strange} are not among {true}")
+        shutil.rmtree(run.path)  # else each page run would read all that were damaged before
+    list(all_copies(intact))
+    app.query_params["run"] = intact.id
+    app.run()
+    if app.exception or numbers_of(app) != true:
+        wrong.append(f"with all the damaged beside it: {app.exception or numbers_of(app)}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -152,7 +167,7 @@ def test_no_damaged_file_takes_a_page_with_it_or_shows_a_wrong_number(intact: Ru
 def test_damaged_runs_are_listed_compared_and_shown_by_the_commands(
     intact: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    copies = [run.id for _, _, run in [*damaged_copies(intact), *odd_copies(intact)]]
+    copies = [run.id for _, _, run in all_copies(intact)]
     app = AppTest.from_file(str(APP), default_timeout=60).run()
     app.switch_page("pages/explore.py")
     app.run()
@@ -163,3 +178,53 @@ def test_damaged_runs_are_listed_compared_and_shown_by_the_commands(
         assert cli.main(command) in (0, 2), command
         said = capsys.readouterr()
         assert "Traceback" not in said.out + said.err, command
+
+
+@pytest.fixture
+def journal(tiny_config: TrainConfig) -> Path:
+    """The journal of a sweep of three trials, two of which have ended."""
+    search.create("one", Plan(tiny_config, (parse_range("dropout=0,0.3"),), grid=True), Goal(3))
+    study = search.open_study("one")
+    for accuracy in (0.5, 0.6):
+        trial = study.ask()
+        trial.suggest_categorical("dropout", [0, 0.3])
+        trial.set_user_attr("accuracy", accuracy)
+        study.tell(trial, accuracy)
+    study.ask()
+    return search.folder("one") / "journal.log"
+
+
+JOURNALS = {name: damage for name, damage in DAMAGES.items() if name != "a byte changed"} | {
+    "no first line": lambda content, chance: content.split(b"\n", 1)[1],
+    "no second line": lambda content, chance: b"\n".join(content.split(b"\n")[:1] + content.split(b"\n")[2:]),
+    "odd numbers": lambda content, chance: b"\n".join(
+        json.dumps(_with_odd_numbers(json.loads(line), float("nan"))).encode() for line in content.splitlines()
+    ),
+    "a list in each line": lambda content, chance: b"[1]\n" * 20,
+}
+
+
+@pytest.mark.parametrize("what", JOURNALS)
+def test_a_damaged_journal_of_a_sweep_is_a_sentence_on_its_page_and_for_its_commands(
+    journal: Path, what: str, tiny_config: TrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal.write_bytes(JOURNALS[what](journal.read_bytes(), random.Random(7)))
+    app = AppTest.from_file(str(APP), default_timeout=60).run()
+    app.switch_page("pages/explore.py")
+    for section in ("sweep", "surface"):
+        app.query_params["section"], app.query_params["sweep"] = section, "one"
+        app.run()
+        assert not app.exception, app.exception[0].stack_trace[-3:]
+    search.create("sound", Plan(tiny_config, (parse_range("dropout=0,0.3"),)), Goal(3))
+    capsys.readouterr()
+    codes = []
+    for words in (["list"], ["show", "one"], ["stop", "one"], ["delete", "one"]):
+        code = cli.main(["sweep", *words])
+        codes.append(code)
+        said = capsys.readouterr()
+        assert code in (0, 2), words
+        assert (said.err.count("\n") == 1) == (code == 2), (words, said.err)
+        assert "Traceback" not in said.out + said.err, words
+        if words == ["list"]:
+            assert {line.split()[0] for line in said.out.splitlines()} >= {"one", "sound"}
+    assert codes[0] == codes[-1] == 0  # what is damaged is listed and can be deleted
