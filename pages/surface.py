@@ -69,7 +69,7 @@ def new_surface() -> None:
             problems.append(str(error))
     if not problems and ranges[0].knob == ranges[1].knob:
         problems.append("Choose two different knobs.")
-    name = st.text_input("Name", value=search.free_name("surface", search.names()), max_chars=40, key="grid_name")
+    name = sweep_parts.name_input(st, "surface")
     for text in problems:
         st.warning(ui.plain(text), icon=":material/warning:")
     cells = 0 if problems else len(ranges[0].choices) * len(ranges[1].choices)
@@ -123,7 +123,7 @@ def start(name: str, base: Any, ranges: list[Range]) -> None:
     except CifarError as error:
         st.session_state["sweep_error"] = str(error)
         return
-    st.session_state.pop("grid_name", None)
+    sweep_parts.forget_name("surface")
     st.session_state["choice_grid"] = st.query_params["grid"] = name
     st.query_params.pop("cell", None)
 

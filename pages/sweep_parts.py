@@ -130,6 +130,20 @@ def base_choice(prefix: str) -> TrainConfig:
     return TrainConfig(**{name: getattr(base, name) for name in KNOBS} | changes)
 
 
+def name_input(place: Any, kind: str) -> str:
+    """Let a person name what is started; `kind` with the first free number is offered."""
+    key = f"{kind}_name"
+    if key not in st.session_state:
+        st.session_state[key] = search.free_name(kind, search.names())
+    name: str = place.text_input("Name", max_chars=40, key=key, help="a-z, 0-9 and -")
+    return name
+
+
+def forget_name(kind: str) -> None:
+    """Offer another name from now on, as this one is taken; to be called before the field is drawn."""
+    st.session_state[f"{kind}_name"] = search.free_name(kind, search.names())
+
+
 def act(action: Callable[..., None], *args: Any) -> None:
     """Do something to a sweep, keeping what goes wrong for the page to show."""
     try:

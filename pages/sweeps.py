@@ -66,9 +66,7 @@ def new_sweep() -> None:
     with until:
         unit = ui.linked_choice("Until", "sweep_until", {"trials": "trials", "minutes": "minutes"}, "trials")
     amount = _amount(count, unit)
-    name = name_column.text_input(
-        "Name", value=search.free_name("sweep", search.names()), max_chars=40, key="sweep_name", help="a-z, 0-9 and -"
-    )
+    name = sweep_parts.name_input(name_column, "sweep")
     for text in problems:
         st.error(ui.plain(text), icon=":material/error:")
     st.button(
@@ -163,7 +161,7 @@ def start(name: str, base: Any, ranges: list[Range], unit: str, amount: int) -> 
     except CifarError as error:
         st.session_state["sweep_error"] = str(error)
         return
-    st.session_state.pop("sweep_name", None)
+    sweep_parts.forget_name("sweep")
     st.session_state["choice_sweep"] = st.query_params["sweep"] = name
     st.query_params.pop("trial", None)
 

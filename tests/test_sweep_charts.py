@@ -87,6 +87,18 @@ def test_the_front_is_drawn_with_its_unit(found: Findings, cost: str) -> None:
     assert list(figure.data[1].y) == sorted(figure.data[1].y)
 
 
+def test_the_axes_fit_one_trial_as_well_as_many(tiny_config: TrainConfig) -> None:
+    plan = Plan(tiny_config, tuple(map(plans.parse_range, ("dropout=0:0.5", "l2=1e-5:1e-3"))))
+    one = Findings("x", "running", plan, Goal(4), (trial(0, 0.7, dropout=0.1, l2=1e-4),), 1)
+    drawn = sweep_charts.history(one)
+    assert list(drawn.layout.yaxis.range) == pytest.approx([0.69, 0.71])
+    assert (list(drawn.layout.xaxis.range), drawn.layout.xaxis.dtick) == ([0.4, 1.6], 1)
+    assert list(sweep_charts.slices(one, "dropout").layout.xaxis.range) == pytest.approx([-0.02, 0.52])
+    assert list(sweep_charts.slices(one, "l2").layout.xaxis.range) == pytest.approx([-5.08, -2.92])
+    many = Findings("x", "running", plan, Goal(4), tuple(trial(n, 0.5, dropout=0.1, l2=1e-4) for n in range(25)), 1)
+    assert sweep_charts.history(many).layout.xaxis.dtick is None
+
+
 def test_a_heat_map_fills_in_and_leaves_open_what_is_not_trained(tiny_config: TrainConfig) -> None:
     plan = Plan(tiny_config, tuple(map(plans.parse_range, ("dropout=0,0.5", "alpha=0.35,0.5"))), grid=True)
     trials = (trial(0, 0.5, dropout=0.0, alpha=0.35, seed=1), trial(1, 0.7, dropout=0.0, alpha=0.35, seed=2))

@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from cifar_core.charts import CORRECT, PHASE_COLOURS, TEMPLATE, TRAINING, VALIDATION
+from cifar_core.charts import CORRECT, PHASE_COLOURS, TRAINING, VALIDATION, style
 from cifar_core.config import KNOBS
 from cifar_core.explore.findings import COSTS, Cell, Findings, Trial
 from cifar_core.explore.plans import Range
@@ -23,6 +23,8 @@ _SCALE = "Viridis"
 _PERCENT = ".1~%"  # of trials that differ by less than a point, too
 _ACCURACY = "validation accuracy"
 _STATES = {"finished": ("finished", TRAINING, "circle"), "pruned": ("ended early", PHASE_COLOURS["head"], "x")}
+_EACH_NUMBERED = 20
+"""Up to so many trials have each its tick."""
 _FEW = 3
 """Fewer ended trials than this say nothing of importances or surfaces."""
 
@@ -43,7 +45,9 @@ def history(found: Findings, height: int = 320) -> go.Figure:
         hoverinfo="skip",
     )
     _style(figure, "Trials in order", "trial", _ACCURACY, height)
-    figure.update_yaxes(tickformat=_PERCENT)
+    _fit_accuracy(figure, found)
+    last = max((trial.number + 1 for trial in found.ended), default=1)
+    figure.update_xaxes(range=[0.4, last + 0.6], dtick=1 if last <= _EACH_NUMBERED else None)
     return figure
 
 
@@ -54,11 +58,14 @@ def slices(found: Findings, knob: str, height: int = 300) -> go.Figure:
         own = [trial for trial in found.ended if trial.state == state and knob in trial.params]
         _add_points(figure, own, state, [trial.params[knob] for trial in own])
     _style(figure, KNOBS[knob].label, _axis(knob), _ACCURACY, height)
-    figure.update_yaxes(tickformat=_PERCENT)
+    _fit_accuracy(figure, found)
     item = next(item for item in found.plan.ranges if item.knob == knob)
     figure.update_xaxes(type="category" if item.choices else "log" if item.log else "linear", exponentformat="power")
     if item.choices:
         figure.update_xaxes(categoryorder="array", categoryarray=list(item.choices))
+    else:  # the whole range, so that one sees where nothing was tried
+        low, high = map(math.log10 if item.log else float, (item.low, item.high))
+        figure.update_xaxes(range=[low - 0.04 * (high - low), high + 0.04 * (high - low)])
     return figure
 
 
@@ -86,7 +93,7 @@ def front(found: Findings, cost: str, height: int = 340) -> go.Figure:
             hovertemplate=f"%{{text}}<br>%{{y:.1%}} at %{{x:.3g}} {unit}<extra></extra>",
         )
     _style(figure, f"Accuracy against {label.lower()}", f"{label.lower()}, {unit}", _ACCURACY, height)
-    figure.update_yaxes(tickformat=_PERCENT)
+    _fit_accuracy(figure, found)
     return figure
 
 
@@ -266,11 +273,18 @@ def cell_curves(cell: Cell, height: int = 300) -> go.Figure:
 
 
 def _style(figure: go.Figure, title: str, x: str, y: str, height: int) -> None:
-    figure.update_layout(
-        template=TEMPLATE, title={"text": title}, height=height, hovermode="closest", uirevision="keep"
-    )
-    figure.update_xaxes(title={"text": x})
-    figure.update_yaxes(title={"text": y})
+    style(figure, title, x, y, height)
+    figure.update_layout(hovermode="closest")
+
+
+def _fit_accuracy(figure: go.Figure, found: Findings) -> None:
+    """Let the axis of accuracies reach a little beyond those of the trials: around one, Plotly's would reach 150 %."""
+    accuracies = [trial.accuracy for trial in found.ended if trial.accuracy is not None]
+    figure.update_yaxes(tickformat=_PERCENT)
+    if accuracies:
+        low, high = min(accuracies), max(accuracies)
+        margin = max(0.08 * (high - low), 0.01)
+        figure.update_yaxes(range=[low - margin, high + margin])
 
 
 def _axis(knob: str) -> str:
