@@ -25,6 +25,7 @@ _ACCURACY = "validation accuracy"
 _STATES = {"finished": ("finished", TRAINING, "circle"), "pruned": ("ended early", PHASE_COLOURS["head"], "x")}
 _EACH_NUMBERED = 20
 """Up to so many trials have each its tick."""
+_WIDE = 100
 _FEW = 3
 """Fewer ended trials than this say nothing of importances or surfaces."""
 
@@ -60,12 +61,11 @@ def slices(found: Findings, knob: str, height: int = 300) -> go.Figure:
     _style(figure, KNOBS[knob].label, _axis(knob), _ACCURACY, height)
     _fit_accuracy(figure, found)
     item = next(item for item in found.plan.ranges if item.knob == knob)
-    figure.update_xaxes(type="category" if item.choices else "log" if item.log else "linear", exponentformat="power")
     if item.choices:
-        figure.update_xaxes(categoryorder="array", categoryarray=list(item.choices))
+        figure.update_xaxes(type="category", categoryorder="array", categoryarray=list(item.choices))
     else:  # the whole range, so that one sees where nothing was tried
         low, high = map(math.log10 if item.log else float, (item.low, item.high))
-        figure.update_xaxes(range=[low - 0.04 * (high - low), high + 0.04 * (high - low)])
+        figure.update_xaxes(range=[low - 0.04 * (high - low), high + 0.04 * (high - low)], **_scale_of(item))
     return figure
 
 
@@ -191,10 +191,9 @@ def surface(found: Findings, x: str, y: str, height: int = 380) -> go.Figure | N
     )
     figure.update_layout(showlegend=False)
     for knob, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
-        update(
-            type="log" if any(item.knob == knob and item.log for item in found.plan.ranges) else None,
-            exponentformat="power",
-        )
+        item = next(item for item in found.plan.ranges if item.knob == knob)
+        if item.log:
+            update(**_scale_of(item))
     return figure
 
 
@@ -285,6 +284,13 @@ def _fit_accuracy(figure: go.Figure, found: Findings) -> None:
         low, high = min(accuracies), max(accuracies)
         margin = max(0.08 * (high - low), 0.01)
         figure.update_yaxes(range=[low - margin, high + margin])
+
+
+def _scale_of(item: Range) -> dict[str, Any]:
+    """Return Plotly's settings of an axis for the numbers of a range; where it is wide, powers of ten are named."""
+    if not item.log:
+        return {"type": "linear"}
+    return {"type": "log", "exponentformat": "power", "dtick": 1 if item.high / item.low >= _WIDE else None}
 
 
 def _axis(knob: str) -> str:
