@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from cifar_core import launch
@@ -47,7 +48,7 @@ def show() -> None:
 def _is_settled(found: Result | None) -> bool:
     """Return whether nothing more will come: the curve is done, and so is the map, or there is nobody to make it."""
     has_ended = found is not None and found.state in ("done", "failed")
-    return has_ended and (lab_map.path(lab.base_key()).exists() or not lab.is_open())
+    return has_ended and (_has_map() or not lab.is_open())
 
 
 def _sliders() -> Settings:
@@ -124,7 +125,8 @@ def _panel(settings: Settings, earlier: list[Settings]) -> None:
             st.plotly_chart(figure, key=f"lab_{metric}", config={"displayModeBar": False})
         st.caption("Dropout, label smoothing and the L2 penalty count in training only.")
     with right:
-        _map(shown or (tried[-1][1] if tried else None))
+        whole = shown if shown and shown.state == "done" else None  # drawing it with each epoch outlasts the training
+        _map(whole or (tried[-1][1] if tried else shown))
     _held_fixed(status)
     _buttons(settings, earlier)
 
@@ -179,17 +181,29 @@ def _headline(settings: Settings, found: Result | None, tried: list[tuple[Settin
 
 def _map(found: Result | None) -> None:
     """Draw the decision map."""
-    places = lab_map.load(lab.base_key())
-    if places is None or found is None or len(found.predicted) != len(places.labels):
+    figure = found and _map_figure(lab.base_key(), _has_map(), tuple(found.predicted))
+    if figure is None:
         st.caption("The decision map appears after the first curve.")
         return
-    figure = lab_charts.decision_map(places, np.array(found.predicted))
     st.plotly_chart(figure, key="lab_map", config={"displayModeBar": False})
     st.caption(
         "Each sign is a validation image in the colour of the class that the head gives it; dots are right, crosses "
         "wrong. Neighbours look alike to the frozen network (principal components, discriminants of the true classes, "
         "t-SNE; made once). The ground has the colour that most of the nearest images are given."
     )
+
+
+def _has_map() -> bool:
+    return lab_map.path(lab.base_key()).exists()
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _map_figure(base_key: str, is_made: bool, predicted: tuple[int, ...]) -> go.Figure | None:
+    """Return the decision map with these answers, drawn once for all people; None if there is none for them."""
+    places = lab_map.load(base_key) if is_made else None
+    if places is None or len(predicted) != len(places.labels):
+        return None
+    return lab_charts.decision_map(places, np.array(predicted))
 
 
 def _held_fixed(status: dict[str, Any]) -> None:
