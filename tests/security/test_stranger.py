@@ -121,20 +121,12 @@ def test_everything_reads_the_sound_run(stranger) -> None:
     assert classifier.open_classifier(run.id).answer(PICTURES).probabilities.shape == (2, 10)
 
 
-@pytest.mark.parametrize("name", JSON)
-def test_odd_values_in_json(stranger, files, name: str) -> None:
-    @examples(6)
-    @given(odd_json(files[name]))
-    def check(content: bytes) -> None:
-        read(stranger({name: content}))
+@pytest.mark.parametrize("name", (*JSON, *LINES))
+def test_odd_values_in_json_and_rows(stranger, files, name: str) -> None:
+    odd, count = (odd_json, 6) if name in JSON else (odd_lines, 10)
 
-    check()
-
-
-@pytest.mark.parametrize("name", LINES)
-def test_odd_values_in_rows(stranger, files, name: str) -> None:
-    @examples(10)
-    @given(odd_lines(files[name]))
+    @examples(count)
+    @given(odd(files[name]))
     def check(content: bytes) -> None:
         read(stranger({name: content}))
 
