@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from cifar_core import costs, runs
 from cifar_core.errors import CifarError, TrainingError
 from cifar_core.runs import Run
-from cifar_core.training import memory
+from cifar_core.training import memory, processors
 from cifar_core.training.journal import Journal, Stopped
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def _train(run: Run, journal: Journal, manner: LateManner | None) -> dict[str, A
     from cifar_core.training.inputs import Inputs
 
     journal.say("running", stage="prepare")
+    processors.share_out(run.config)
     importing = _Import("cifar_core.training.fit")
     saved = load(run.path / "checkpoint.npz")
     if saved:

@@ -9,7 +9,7 @@ import pytest
 from cifar_core.config import TrainConfig
 from cifar_core.network import architecture, weights
 from cifar_core.network.weights import Named
-from cifar_core.training import folded, model
+from cifar_core.training import folded, model, processors
 
 
 @pytest.fixture
@@ -24,10 +24,16 @@ def base() -> Named:
     return named
 
 
-@pytest.mark.parametrize(("blocks", "image_size"), [(1, 32), (4, 64), (16, 32)])
+@pytest.mark.parametrize(("blocks", "image_size", "pieces"), [(1, 32, 1), (4, 64, 2), (16, 32, 3)])
 def test_it_says_and_learns_what_the_network_does(
-    tiny_config: TrainConfig, base: Named, blocks: int, image_size: int
+    tiny_config: TrainConfig,
+    base: Named,
+    monkeypatch: pytest.MonkeyPatch,
+    blocks: int,
+    image_size: int,
+    pieces: int,
 ) -> None:
+    monkeypatch.setattr(processors, "pieces", lambda: pieces)
     config = replace(tiny_config, fine_tune_blocks=blocks, image_size=image_size, dropout=0.0)
     shape = architecture.cut_shape(config.alpha, image_size, blocks)
     cut = architecture.cut_block(blocks)
@@ -53,3 +59,35 @@ def test_it_says_and_learns_what_the_network_does(
         assert learnt[0][name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
     last = "Conv_1/kernel"
     assert not np.array_equal(learnt[0][last], base[last])
+
+
+def test_a_batch_may_be_smaller_than_its_pieces(
+    tiny_config: TrainConfig, base: Named, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last batch of an epoch may hold a single image."""
+    monkeypatch.setattr(processors, "pieces", lambda: 4)
+    network = model.build(tiny_config, base)
+    model.freeze(network, tiny_config, "fine_tune")
+    cut = architecture.cut_block(tiny_config.fine_tune_blocks)
+    assert cut is not None
+    part = folded.part_after(network, tiny_config, cut)
+    features = np.random.default_rng(3).normal(0, 1, (4, *part.input_shape[1:])).astype(np.float32)
+    part.compile(keras.optimizers.SGD(0.0), "categorical_crossentropy")
+    assert np.isfinite(part.fit(Fives(features), verbose=0, shuffle=False).history["loss"][0])
+    alone = part.predict(features[:1], verbose=0)
+    assert alone == pytest.approx(part.predict(features, verbose=0)[:1], abs=1e-5)
+
+
+class Fives(keras.utils.PyDataset):
+    """Five images in batches of four, as a training gives them."""
+
+    def __init__(self, features: np.ndarray) -> None:
+        super().__init__()
+        self._features = features
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.arange(5)[4 * index : 4 * index + 4]
+        return self._features[rows % 4], np.eye(10, dtype=np.float32)[rows]
