@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,7 +90,7 @@ def _choice(found: Sequence[Row]) -> list[str]:
     if asked is not None and asked != st.session_state.get("runs_linked"):
         wanted = list(dict.fromkeys(asked.split(",")))[: overlay.MOST_RUNS]
         st.session_state["runs_chosen"] = wanted
-        st.session_state["runs_generation"] = st.session_state.get("runs_generation", 0) + 1
+        _new_table()
         if missing := [name for name in wanted if name not in known]:
             st.warning(
                 f"{len(missing)} of the runs that the address names are not here: they were deleted, or belong to "
@@ -104,9 +103,11 @@ def _choice(found: Sequence[Row]) -> list[str]:
 def _table(shown: list[Row], chosen: list[str]) -> list[str]:
     """Draw the table; return the chosen ids, in the order in which they were chosen."""
     ids = [row.run.id for row in shown]
-    digest = hashlib.sha256(",".join(ids).encode()).hexdigest()[:12]
+    if ids != st.session_state.get("runs_listed"):  # a table that comes again, as after an undo, forgot its ticks
+        st.session_state["runs_listed"] = ids
+        _new_table()
     knobs = listing.differing(shown)
-    key = f"runs_{digest}_{st.session_state.get('runs_generation', 0)}"
+    key = f"runs_{st.session_state['runs_generation']}"
     st.html(_NO_SORTING_IN_MENUS)
     with st.container(key="runs_list"):
         event = st.dataframe(
@@ -141,7 +142,12 @@ def _sort_by_column(table: str) -> None:
     if order in ORDERS:
         st.session_state["reverse"] = st.session_state["sort"] == order and not st.session_state["reverse"]
         st.session_state["sort"] = order
-    st.session_state["runs_generation"] = st.session_state.get("runs_generation", 0) + 1  # no column stays marked
+    _new_table()  # in which no column is marked
+
+
+def _new_table() -> None:
+    """Let the table be a new one, which takes its ticks from the chosen runs."""
+    st.session_state["runs_generation"] = st.session_state.get("runs_generation", 0) + 1
 
 
 def _columns(shown: Sequence[Row], knobs: Sequence[str]) -> dict[str, list[Any]]:
@@ -210,7 +216,7 @@ def _below(shown: Sequence[Row], chosen: Sequence[str]) -> None:
 
 def _choose_none() -> None:
     st.session_state["runs_chosen"] = []
-    st.session_state["runs_generation"] = st.session_state.get("runs_generation", 0) + 1
+    _new_table()
 
 
 def _trash() -> None:
@@ -239,6 +245,7 @@ def _restore(ids: Sequence[str]) -> None:
     for id_ in ids:
         try:
             trash.restore(id_)
+            st.session_state["runs_chosen"] = [*st.session_state.get("runs_chosen", []), id_]
         except RunError as error:
             st.session_state["explore_error"] = str(error)
     st.session_state.pop("runs_deleted", None)

@@ -295,6 +295,7 @@ def test_deleting_is_undone() -> None:
     sound(button(app, "undo").click().run())
     assert runs.list_runs() == [other, run]
     assert button(app, "undo") is None
+    assert app.query_params["runs"] == f"{other.id},{run.id}"  # chosen again
 
 
 def test_the_trash_gives_back_and_is_emptied() -> None:
