@@ -50,7 +50,11 @@ def bundle(run: Run, folder: Path = weights.BUNDLED) -> list[Path]:
             written.append(shutil.copyfile(run.path / name, stem.with_name(stem.name + suffix)))
         for name in (calibration.FILE, neighbours.FILE):
             written.append(shutil.copyfile(run.path / name, folder / name))
-    cards = read_json(folder / CARD) | {f"{config.alpha:g}": card(run, found.validation, found.test)}
+    cards, alpha = read_json(folder / CARD), f"{config.alpha:g}"
+    new = card(run, found.validation, found.test)
+    if (new["weights"] or {}).get("kind") == "bundled":
+        new["before"] = _stages(cards.get(alpha))
+    cards[alpha] = new
     cards = {alpha: cards[alpha] for alpha in sorted(cards, key=float)}
     write_json(folder / CARD, cards)
     text = folder / "MODEL_CARD.md"
@@ -92,6 +96,14 @@ def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]
         ],
         "calibration": read_json(run.path / calibration.FILE),
     }
+
+
+def _stages(replaced: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Return how the network that a run began with, and that it replaces in the box, came about, oldest first."""
+    if not replaced:
+        return []
+    keys = ("run", "date", "command", "seconds", "weights", "test")
+    return [*replaced.get("before", []), {key: replaced[key] for key in keys}]
 
 
 def command(run: Run) -> str:
@@ -144,10 +156,13 @@ def _width_row(alpha: str, found: dict[str, Any]) -> str:
     low, high = found["test"]["interval"]
     environment = found["environment"]
     when = f"{found['date'][:4]}-{found['date'][4:6]}-{found['date'][6:]}"
+    stages = [*found.get("before", []), found]
+    commands = ", then, from there, ".join(f"`{stage['command']}`" for stage in stages)
+    minutes = " + ".join(f"{stage['seconds'] / 60:.0f}" for stage in stages)
     return (
         f"| {alpha} | {found['parameters']:,} | {found['validation']['accuracy']:.4f} | "
-        f"{found['test']['accuracy']:.4f} ({low:.4f} to {high:.4f}) | {found['seconds'] / 60:.0f} min, "
-        f"{environment['processor']}, {environment['cores']} cores, {when} | `{found['command']}` |"
+        f"{found['test']['accuracy']:.4f} ({low:.4f} to {high:.4f}) | {minutes} min, "
+        f"{environment['processor']}, {environment['cores']} cores, {when} | {commands} |"
     )
 
 
@@ -163,6 +178,11 @@ def _classifier_words(found: dict[str, Any]) -> list[str]:
         f"{found['validation']['images']:,} were held back to choose the best epoch; {found['test']['images']:,} test "
         "images, read once at the end. Photographs of 32×32 pixels of ten classes, as published by Krizhevsky (2009); "
         "a few labels are known to be wrong.",
+        *[
+            f"- **Before.** `{stage['command']}`, from {stage['weights']['label']}, gave a network with test accuracy "
+            f"{stage['test']['accuracy']:.4f}; the recipe below went on from it."
+            for stage in found.get("before", [])
+        ],
         f"- **Recipe.** The head for {config['head_epochs']} epoch(s) on the frozen base, then the whole network for "
         f"{config['fine_tune_epochs']} epochs at {config['image_size']} px: {config['optimizer']}, rate "
         f"{config['fine_tune_learning_rate']:g} ({config['schedule']}), batches of {config['batch_size']}, label "

@@ -92,6 +92,23 @@ def test_the_card_tells_recipe_machine_figures_and_what_it_is_bad_at(tmp_path):
         assert words in text
 
 
+def test_a_network_that_went_on_from_the_one_in_the_box_tells_how_that_one_came_about(tmp_path):
+    bundle.bundle(finished(CONFIG), weights.BUNDLED)
+    for size in (64, 96):
+        run = finished(replace(CONFIG, weights="bundled", image_size=size))
+        environment = runs.read_json(run.path / "environment.json")
+        environment["weights"] = {"kind": "bundled", "label": "bundled model (has seen CIFAR-10)"}
+        runs.write_json(run.path / "environment.json", environment)
+        bundle.bundle(run, weights.BUNDLED)
+    cards = json.loads((weights.BUNDLED / "card.json").read_text())
+    first, second = cards["0.5"]["before"]
+    assert (first["weights"]["label"], second["weights"]["kind"]) == ("random numbers", "bundled")
+    text = (weights.BUNDLED / "MODEL_CARD.md").read_text()
+    assert "| 10 + 10 + 10 min" in text
+    assert f"| `{first['command']}`, then, from there, `{second['command']}`, then, from there, `" in text
+    assert f"from random numbers, gave a network with test accuracy {first['test']['accuracy']:.4f};" in text
+
+
 def test_imagenet_weights_do_not_ship(tmp_path):
     run = finished(replace(CONFIG, fine_tune_blocks=7))
     with pytest.raises(RunError, match="trained 7 of 17 blocks, expected all"):
