@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from cifar_core.network import litert
+from cifar_core.network import litert_file
 
 _OPERATOR = schema.BuiltinOperator
 _CHANNEL_AXES = {_OPERATOR.CONV_2D: 0, _OPERATOR.DEPTHWISE_CONV_2D: 3, _OPERATOR.FULLY_CONNECTED: 0}
@@ -24,7 +24,7 @@ _DEQUANTIZE_VERSION = 5  # the first that takes a scale for each channel
 
 def quantised(content: bytes) -> bytes:
     """Return the LiteRT file `content`, one of `litert.build`, with int8 weights. Inputs and outputs are the same."""
-    model = litert.unpack(content)
+    model = litert_file.unpack(content)
     graph, dequantize = model.subgraphs[0], len(model.operatorCodes)
     model.operatorCodes.append(
         schema.OperatorCodeT(
@@ -43,7 +43,7 @@ def quantised(content: bytes) -> bytes:
             operator.inputs = [image, widened, bias]
         operators.append(operator)
     graph.operators = operators
-    return litert.pack(model)
+    return litert_file.pack(model)
 
 
 def _round(kernel: schema.TensorT, buffer: schema.BufferT, axis: int) -> None:

@@ -13,7 +13,7 @@ import onnx
 from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
 
-from cifar_core.network import litert
+from cifar_core.network import litert, litert_file
 
 OPSET = 18
 _IR_VERSION = 9  # the one that came after opset 18, so that older runtimes read the file
@@ -24,7 +24,7 @@ _DTYPES = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT32: np.in
 
 def converted(content: bytes) -> bytes:
     """Return an ONNX file that maps "images", uint8 (n, 32, 32, 3), to the float32 outputs of the LiteRT `content`."""
-    return _Converter(litert.unpack(content)).convert().SerializeToString()
+    return _Converter(litert_file.unpack(content)).convert().SerializeToString()
 
 
 class _Converter:
@@ -38,10 +38,10 @@ class _Converter:
 
     def convert(self) -> onnx.ModelProto:
         """Return the whole model."""
-        self._add("Transpose", [litert.INPUT], str(self._graph.inputs[0]), perm=[0, 3, 1, 2])
+        self._add("Transpose", [litert_file.INPUT], str(self._graph.inputs[0]), perm=[0, 3, 1, 2])
         for operator in self._graph.operators:
             self._convert(operator)
-        pixels = helper.make_tensor_value_info(litert.INPUT, TensorProto.UINT8, ["n", *litert.IMAGE_SHAPE])
+        pixels = helper.make_tensor_value_info(litert_file.INPUT, TensorProto.UINT8, ["n", *litert.IMAGE_SHAPE])
         outputs = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *self._shape(tensor)[1:]])
             for tensor, name in self._outputs.items()

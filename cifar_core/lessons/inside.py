@@ -14,7 +14,7 @@ from ai_edge_litert import schema_py_generated as schema
 from cifar_core.classify import latency
 from cifar_core.errors import RunError
 from cifar_core.images import augment, data, generated
-from cifar_core.network import architecture, litert
+from cifar_core.network import architecture, litert, litert_file
 from cifar_core.network.litert import Network
 from cifar_core.network.network_check import network_of
 from cifar_core.runs import Run, read_json
@@ -86,7 +86,7 @@ def tapped(content: bytes, alpha: float) -> bytes:
 
     Raises RunError if it is not a network of this width.
     """
-    model = litert.unpack(content)
+    model = litert_file.unpack(content)
     graph = model.subgraphs[0]
     tensors = {tensor.name.decode(): number for number, tensor in enumerate(graph.tensors)}
     ends = {STEM: "bn_Conv1", TOP: "Conv_1_bn"} | {b.name: b.output_layer for b in architecture.blocks(alpha)}
@@ -95,4 +95,4 @@ def tapped(content: bytes, alpha: float) -> bytes:
     for name, layer in ends.items():
         graph.outputs = [*graph.outputs, tensors[layer]]
         model.signatureDefs[0].outputs.append(schema.TensorMapT(name, tensors[layer]))
-    return litert.pack(model)
+    return litert_file.pack(model)

@@ -6,8 +6,6 @@ convolution, and resizing and scaling are inside the file.
 
     model = build(weights, alpha=0.5, image_size=96, scaling="minus_one_to_one", outputs=("probabilities",))
     Network(model).run(images)["probabilities"]        # uint8 (n, 32, 32, 3) -> float32 (n, 10)
-
-The format: https://ai.google.dev/edge/litert, schema.fbs of LiteRT.
 """
 
 import os
@@ -16,30 +14,22 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from cifar_core.errors import RunError
 from cifar_core.network import architecture
+from cifar_core.network.litert_file import INPUT, SIGNATURE, Graph
 
 OUTPUTS = ("cut", "pooled", "probabilities")
 IMAGE_SHAPE = (32, 32, 3)
 _PIXELS, _FEATURES = np.dtype(np.uint8), np.dtype(np.float32)
-INPUT = "images"
-SIGNATURE = "serving_default"
 BATCH_SIZE = 16  # the fastest or close to it from 32 to 224 px: a batch's maps stay in the processor's cache
 
 # uint8 pixel -> factor * pixel + offset, the range that the base was trained on.
 SCALINGS = {"minus_one_to_one": (1 / 127.5, -1.0), "zero_to_one": (1 / 255, 0.0)}
 
 _BATCH_NORM_EPSILON = 1e-3  # of keras.applications and of head_norm
-_ALIGNMENT = 16  # bytes; the schema demands it for weights, flatbuffers' Python code forgets it
-_TYPES = {
-    np.dtype(np.float32): schema.TensorType.FLOAT32,
-    np.dtype(np.int32): schema.TensorType.INT32,
-    np.dtype(np.uint8): schema.TensorType.UINT8,
-}
 _NONE = schema.ActivationFunctionType.NONE
 _RELU = schema.ActivationFunctionType.RELU
 _RELU6 = schema.ActivationFunctionType.RELU6
@@ -100,21 +90,6 @@ def build_after(weights: Weights, alpha: float, image_size: int, fine_tune_block
             tensor = network.add_block(block, tensor)
         tensor = network.pool(network.convolve("Conv_1", tensor, norm="Conv_1_bn"))
     return network.graph.pack({"probabilities": network.add_head(tensor)}, f"top of MobileNetV2 alpha {alpha}")
-
-
-def unpack(content: bytes) -> schema.ModelT:
-    """Return a LiteRT file as objects that can be changed; only for a file that `Network` has accepted."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
-    for number, buffer in enumerate(model.buffers):
-        model.buffers[number] = _Buffer(data=buffer.data)
-    return model
-
-
-def pack(model: schema.ModelT) -> bytes:
-    """Return the file that holds `model`, whose weights are NumPy arrays of uint8 in `unpack`'s buffers."""
-    builder = flatbuffers.Builder(sum(b.data.nbytes for b in model.buffers if b.data is not None) + 2**16)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
 
 
 class Network:
@@ -225,92 +200,11 @@ def _unusable(name: str, reason: str) -> RunError:
     )
 
 
-class _Buffer(schema.BufferT):
-    """Constant bytes, aligned as LiteRT's kernels expect."""
-
-    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 (the name of the generated code)
-        if self.data is not None:
-            builder.Prep(_ALIGNMENT, self.data.nbytes)
-        return super().Pack(builder)
-
-
-class _Graph:
-    """A LiteRT model under construction. Tensors are numbers, as in the file."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self._tensors: list[schema.TensorT] = []
-        self._buffers = [_Buffer()]  # number 0 is by definition empty, and stands for "computed"
-        self._operators: list[schema.OperatorT] = []
-        self._codes: dict[tuple[int, int], int] = {}
-        self.input = self._tensor(INPUT, (1, *shape), dtype, buffer=0)
-
-    def constant(self, name: str, values: np.ndarray) -> int:
-        """Add weights, float32 or int32."""
-        data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-        self._buffers.append(_Buffer(data=data))
-        return self._tensor(name, values.shape, values.dtype, buffer=len(self._buffers) - 1)
-
-    def add(
-        self, name: str, code: int, inputs: list[int], shape: tuple[int, ...], options: Any, version: int = 1
-    ) -> int:
-        """Add an operator; return its float32 output, whose `shape` leaves the batch out."""
-        output = self._tensor(name, (1, *shape), np.dtype(np.float32), buffer=0)
-        self._operators.append(
-            schema.OperatorT(
-                opcodeIndex=self._codes.setdefault((code, version), len(self._codes)),
-                inputs=inputs,
-                outputs=[output],
-                builtinOptionsType=getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T")),
-                builtinOptions=options,
-            )
-        )
-        return output
-
-    def shape(self, tensor: int) -> tuple[int, ...]:
-        """Shape of one image's tensor: the batch is left out."""
-        return tuple(self._tensors[tensor].shape[1:])
-
-    def pack(self, outputs: dict[str, int], description: str) -> bytes:
-        """Return the file."""
-        subgraph = schema.SubGraphT(
-            tensors=self._tensors,
-            inputs=[self.input],
-            outputs=list(outputs.values()),
-            operators=self._operators,
-            name="main",
-        )
-        signature = schema.SignatureDefT(
-            inputs=[schema.TensorMapT(INPUT, self.input)],
-            outputs=[schema.TensorMapT(name, tensor) for name, tensor in outputs.items()],
-            signatureKey=SIGNATURE,
-        )
-        codes = [
-            schema.OperatorCodeT(deprecatedBuiltinCode=code, builtinCode=code, version=version)
-            for code, version in self._codes
-        ]
-        model = schema.ModelT(
-            version=3,
-            operatorCodes=codes,
-            subgraphs=[subgraph],
-            description=description,
-            buffers=self._buffers,
-            signatureDefs=[signature],
-        )
-        return pack(model)
-
-    def _tensor(self, name: str, shape: tuple[int, ...], dtype: np.dtype, buffer: int) -> int:
-        signature = None if buffer else [-1, *shape[1:]]  # any number of images
-        self._tensors.append(
-            schema.TensorT(name=name, shape=list(shape), shapeSignature=signature, type=_TYPES[dtype], buffer=buffer)
-        )
-        return len(self._tensors) - 1
-
-
 class _NetworkWriter:
     """The layers of the network, written into a graph with their folded weights."""
 
     def __init__(self, weights: Weights, shape: tuple[int, ...] = IMAGE_SHAPE, dtype: np.dtype = _PIXELS) -> None:
-        self.graph = _Graph(shape, dtype)
+        self.graph = Graph(shape, dtype)
         self._weights = weights
 
     def preprocess(self, image_size: int, scaling: str) -> int:

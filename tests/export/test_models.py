@@ -14,7 +14,7 @@ from cifar_core.export import archive, exports, intake, trial
 from cifar_core.export.int8 import quantised
 from cifar_core.export.onnx_file import converted
 from cifar_core.images import data
-from cifar_core.network import litert
+from cifar_core.network import litert, litert_file
 
 INT8 = schema.TensorType.INT8
 
@@ -30,11 +30,11 @@ def content(finished_run) -> bytes:
 
 
 def test_a_file_that_is_unpacked_and_packed_is_the_same(content) -> None:
-    assert litert.pack(litert.unpack(content)) == content
+    assert litert_file.pack(litert_file.unpack(content)) == content
 
 
 def test_int8_rounds_each_large_kernel_to_half_a_step_at_most(content, images) -> None:
-    before, after = litert.unpack(content), litert.unpack(quantised(content))
+    before, after = litert_file.unpack(content), litert_file.unpack(quantised(content))
     small = {tensor.name: tensor for tensor in after.subgraphs[0].tensors if tensor.quantization is not None}
     rounded = [tensor for tensor in before.subgraphs[0].tensors if getattr(small.get(tensor.name), "type", 0) == INT8]
     assert len(rounded) > 10

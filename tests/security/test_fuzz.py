@@ -18,7 +18,7 @@ from cifar_core.errors import CifarError, ConfigError, RunError, SweepError
 from cifar_core.explore import findings, search
 from cifar_core.explore.plans import Goal, Plan, parse_range
 from cifar_core.export import archive, intake
-from cifar_core.network import litert, network_check
+from cifar_core.network import litert, litert_file, network_check
 
 CONFIGURATION = json.dumps(TrainConfig().to_dict()).encode()
 
@@ -113,7 +113,7 @@ def test_a_journal_runs_no_pickle(journal: bytes, tmp_path: Path, monkeypatch: p
 
 def broken(content: bytes, kind: str) -> bytes:
     """A LiteRT file that any reader of its format takes for sound."""
-    model = litert.unpack(content)
+    model = litert_file.unpack(content)
     graph = model.subgraphs[0]
     if kind == "operators read each other":
         graph.operators[5].inputs = list(graph.operators[5].inputs)
@@ -126,7 +126,7 @@ def broken(content: bytes, kind: str) -> bytes:
         model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = 49
     elif kind == "a shape beyond memory":
         graph.tensors[2].shape = np.array([1, 1 << 20, 1 << 20, 3], np.int32)
-    return litert.pack(model)
+    return litert_file.pack(model)
 
 
 MODELS = ("operators read each other", "weights are missing", "another operator", "a shape beyond memory")
@@ -170,11 +170,11 @@ def test_a_mutated_model_is_ours_only_if_its_weights_alone_differ(files, data: s
 
 
 def test_a_model_of_another_version_is_tried_in_a_process_of_its_own(stranger, files) -> None:
-    model = litert.unpack(files["model.tflite"])
+    model = litert_file.unpack(files["model.tflite"])
     model.description = b"written by another version"
-    run = stranger({"model.tflite": litert.pack(model)})
-    assert not network_check.is_ours(litert.pack(model), run.config)
-    assert network_check.network_of(run) == litert.pack(model)
+    run = stranger({"model.tflite": litert_file.pack(model)})
+    assert not network_check.is_ours(litert_file.pack(model), run.config)
+    assert network_check.network_of(run) == litert_file.pack(model)
 
 
 def test_found_by_mutation_a_whole_number_beyond_all_floats() -> None:
