@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import runpy
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
@@ -15,14 +14,12 @@ import streamlit as st
 from PIL import Image
 
 from cifar_core import launch, names
-from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
-from cifar_core.errors import CifarError, ConfigError
+from cifar_core.config import KNOBS
+from cifar_core.errors import CifarError
 from cifar_core.explore.listing import Row
-from cifar_core.images import augment, data
-from cifar_core.network import weights
+from cifar_core.images import data
 from cifar_core.runs import Run
 
-_PREVIEW_IMAGES = 7
 STATE_LOOK = {
     "queued": (":material/hourglass_top:", "gray"),
     "running": (":material/play_arrow:", "blue"),
@@ -307,124 +304,3 @@ def _start_download() -> None:
         st.session_state.pop("download_error", None)
     except CifarError as error:
         st.session_state["download_error"] = str(error)
-
-
-def preset_choice() -> None:
-    """Show the presets; choosing one sets every knob."""
-    for name in KNOBS:
-        if _key(name) not in st.session_state:
-            st.session_state[_key(name)] = getattr(PRESETS["quick"], name)
-    current = next((name for name, config in PRESETS.items() if _values() == _values_of(config)), None)
-    st.session_state["preset"] = current
-    st.segmented_control("Preset", list(PRESETS), key="preset", on_change=_apply_preset, format_func=str.capitalize)
-    st.caption(PRESET_HELP[current] if current else "Your own choice of knobs. A preset sets them all back.")
-
-
-def knobs() -> TrainConfig | None:
-    """Show every knob, grouped; return the configuration, or None with the reason shown."""
-    groups: dict[str, list[Knob]] = {}
-    for knob in KNOBS.values():
-        groups.setdefault(knob.group, []).append(knob)
-    values: dict[str, Any] = {}
-    for group, members in groups.items():
-        with st.expander(group, expanded=group in ("Network", "Head", "Augmentation")):
-            for knob in members:
-                values[knob.name] = _widget(knob)
-    try:
-        return TrainConfig(**values)
-    except ConfigError as error:
-        problem(error)
-        return None
-
-
-def _widget(knob: Knob) -> Any:
-    key = _key(knob.name)
-    common: dict[str, Any] = {"key": key, "help": _help(knob), "persist_state": "session"}
-    label = f"{knob.label} ({knob.unit})" if knob.unit and not knob.choices else knob.label
-    if knob.choices:
-        options = _available(knob)
-        return st.selectbox(label, options, format_func=knob.say, **common)
-    if knob.name == "seed":
-        return st.number_input(label, min_value=int(knob.low or 0), max_value=int(knob.high or 0), step=1, **common)
-    if knob.log:
-        return st.select_slider(label, log_steps(knob, st.session_state[key]), format_func=knob.say, **common)
-    kind = type(knob.default)
-    value = st.slider(label, min_value=kind(knob.low), max_value=kind(knob.high), step=kind(knob.step), **common)
-    if knob.name == "augmentation":
-        _preview(value)
-    return value
-
-
-def _preview(strength: float) -> None:
-    """Show the first images as they are and as a training at `strength` would see them."""
-    images, _ = data.samples(_PREVIEW_IMAGES, st.session_state[_key("dataset")])
-    changed = augment.augment(images, np.arange(len(images)), strength, st.session_state[_key("seed")], 0)
-    st.image(enlarged(images), width="stretch")
-    st.image(enlarged(changed), width="stretch")
-    st.caption(f"Above as they are, below as the training sees them: {augment.ranges(strength)}.")
-
-
-def _available(knob: Knob) -> list[Any]:
-    """Return the choices that can be had here; say why the others cannot."""
-    if knob.name != "alpha":
-        return list(knob.choices)
-    size, start = st.session_state[_key("image_size")], st.session_state[_key("weights")]
-    reasons = {alpha: weights.unavailable_reason(start, alpha, size) for alpha in knob.choices}
-    missing = {alpha: reason for alpha, reason in reasons.items() if reason}
-    if missing and len(missing) < len(reasons):
-        widths = ", ".join(f"{alpha:g}" for alpha in missing)
-        st.caption(f"Width {widths} cannot be chosen: {plain(next(iter(missing.values())))}.")
-    usable = [alpha for alpha in knob.choices if alpha not in missing] or list(knob.choices)
-    if st.session_state[_key("alpha")] not in usable:
-        st.session_state[_key("alpha")] = usable[0]
-    return usable
-
-
-def _help(knob: Knob) -> str:
-    text = knob.help
-    if knob.mistakes:
-        text += " On purpose wrong: " + ", ".join(knob.say(choice) for choice in knob.mistakes) + "."
-    return plain(text)
-
-
-def log_steps(knob: Knob, current: Any) -> list[Any]:
-    """Return 1, 2, 5 for each power of ten in the knob's range (powers of two for units), its ends and `current`."""
-    low, high, kind = knob.low or 0, knob.high or 0, type(knob.default)
-    smallest = low or high / 1e4
-    if knob.unit == "units":
-        steps = [2**i for i in range(int(math.log2(low)), int(math.log2(high)) + 1)]
-    else:
-        powers = range(math.floor(math.log10(smallest)), math.ceil(math.log10(high)) + 1)
-        steps = [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]
-    inside = {kind(step) for step in steps if smallest <= step <= high}
-    return sorted(inside | {kind(low), kind(high), current})
-
-
-def _apply_preset() -> None:
-    chosen = st.session_state["preset"]
-    if chosen in PRESETS:
-        for name, value in _values_of(PRESETS[chosen]).items():
-            st.session_state[_key(name)] = value
-
-
-def _values() -> dict[str, Any]:
-    return {name: st.session_state[_key(name)] for name in KNOBS}
-
-
-def _values_of(config: TrainConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in KNOBS}
-
-
-def _key(name: str) -> str:
-    return f"knob_{name}"
-
-
-def set_knobs(config: TrainConfig) -> None:
-    """Set every knob to `config`; only before the widgets are drawn, as in a callback."""
-    for name, value in _values_of(config).items():
-        st.session_state[_key(name)] = value
-
-
-def classes() -> tuple[str, ...]:
-    """Return the ten classes in order."""
-    return data.CLASSES
