@@ -14,7 +14,7 @@ from cifar_core.errors import CifarError, ConfigError
 from cifar_core.explore import lab, lab_charts, lab_map
 from cifar_core.explore.lab import BASE, SLIDERS, Result, Settings
 from cifar_core.images import data
-from pages import knobs, ui
+from pages import controls, ui
 
 _POLL_SECONDS = 0.25
 _MOST_TRIED = 10
@@ -69,7 +69,7 @@ def _slider(name: str) -> Any:
     label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
     options: dict[str, Any] = {"key": key, "help": ui.plain(knob.help), "persist_state": "session"}
     if knob.log:
-        steps = knobs.log_steps(knob, st.session_state[key])
+        steps = controls.log_steps(knob, st.session_state[key])
         value = st.select_slider(label, steps, format_func=lambda step: f"{step:g}", **options)
     else:
         value = st.slider(label, float(knob.low or 0), float(knob.high or 0), step=knob.step, **options)
@@ -226,7 +226,7 @@ def _held_fixed(status: dict[str, Any]) -> None:
 def _buttons(settings: Settings, earlier: list[Settings]) -> None:
     with st.container(horizontal=True):
         if st.button("Train a whole run with this head", icon=":material/model_training:", key="lab_train"):
-            knobs.set_all(settings.run_config)
+            controls.set_all(settings.run_config)
             st.switch_page("pages/train.py")
         if earlier:
             st.button("Forget earlier curves", icon=":material/layers_clear:", key="lab_forget", on_click=_forget)

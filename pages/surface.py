@@ -11,7 +11,7 @@ from cifar_core.errors import CifarError
 from cifar_core.explore import findings, launch_sweep, plans, search, sweep_charts
 from cifar_core.explore.findings import Cell, Findings
 from cifar_core.explore.plans import Goal, Plan, Range
-from pages import knobs, sweep_parts, ui
+from pages import controls, sweep_parts, ui
 
 MOST_VALUES = 8
 DEFAULT_X, DEFAULT_Y = "head_learning_rate", "dropout"
@@ -110,7 +110,7 @@ def values(knob: Knob) -> list[Any]:
     kind = type(knob.default)
     if knob.log:
         table = plans.table_range(knob.name)
-        return [value for value in knobs.log_steps(knob, knob.default) if value >= table.low]
+        return [value for value in controls.log_steps(knob, knob.default) if value >= table.low]
     steps = round(((knob.high or 0) - (knob.low or 0)) / (knob.step or 1))
     return [kind(round((knob.low or 0) + number * (knob.step or 1), 6)) for number in range(steps + 1)]
 

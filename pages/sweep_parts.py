@@ -12,7 +12,7 @@ from cifar_core.config import ALL_IMAGES, KNOBS, PRESETS, TrainConfig
 from cifar_core.errors import CifarError, SweepError
 from cifar_core.explore import findings, launch_sweep, search
 from cifar_core.explore.findings import Findings, Trial
-from pages import knobs, ui
+from pages import controls, ui
 
 POLL_SECONDS = 2.0
 BASES = ("quick", "standard", "classic")
@@ -260,7 +260,7 @@ def trial_actions(found: Findings, trial: Trial, prefix: str) -> None:
             help="Sets the knobs of Train as in this trial, with all images.",
         ):
             try:
-                knobs.set_all(found.plan.with_values({**trial.params, "train_images": ALL_IMAGES}))
+                controls.set_all(found.plan.with_values({**trial.params, "train_images": ALL_IMAGES}))
             except CifarError as error:
                 ui.problem(error)
             else:

@@ -12,7 +12,7 @@ from cifar_core.errors import CifarError
 from cifar_core.explore import findings, launch_sweep, plans, search, sweep_charts
 from cifar_core.explore.findings import Findings, Trial
 from cifar_core.explore.plans import Goal, Plan, Range
-from pages import knobs, sweep_parts, ui
+from pages import controls, sweep_parts, ui
 
 PAIRS = (("alpha", "dropout"), ("alpha", "augmentation"))
 """Surfaces that are drawn when their knobs are varied."""
@@ -130,7 +130,7 @@ def _range(place: Any, name: str, problems: list[str]) -> Range | None:
             )
             return Range(name, choices=tuple(values))
         if knob.log:
-            steps = sorted({*knobs.log_steps(knob, ends[0]), kind(_first(name).low), ends[1]})
+            steps = sorted({*controls.log_steps(knob, ends[0]), kind(_first(name).low), ends[1]})
             low, high = place.select_slider(f"{label}, logarithmic", steps, value=ends, format_func=knob.say, **common)
         else:
             low, high = place.slider(

@@ -15,7 +15,7 @@ from cifar_core.images import data
 from cifar_core.network import weights
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
 from cifar_core.track import Curves, Track
-from pages import choice, export_panel, findings, knobs, pinned, plan, progress, strip, ui
+from pages import choice, controls, export_panel, findings, pinned, plan, progress, strip, ui
 
 POLL_SECONDS = 0.7
 SHARED_SECONDS = 0.5  # how long what one viewer of a live run saw serves the others
@@ -28,9 +28,9 @@ def main() -> None:
     """Draw the page. What stands in a closed panel is neither computed nor sent before it is opened."""
     take_settings()
     with st.sidebar:
-        knobs.preset_choice()
+        controls.preset_choice()
         start_place = st.container()
-        config = knobs.panel()
+        config = controls.panel()
     with start_place:
         estimate = start_button(config)
     run = chosen_run()
@@ -62,7 +62,7 @@ def take_settings() -> None:
     asked = st.query_params.pop("settings", None)
     if asked is not None:
         try:
-            knobs.set_all(runs.get(asked).config)
+            controls.set_all(runs.get(asked).config)
         except CifarError as error:
             ui.problem(error)
 
@@ -279,7 +279,7 @@ def act(action: Any, run: Run) -> None:
 def clone(run: Run) -> None:
     """Set the knobs as they were in `run`."""
     try:
-        knobs.set_all(run.config)
+        controls.set_all(run.config)
     except CifarError as error:
         st.session_state["action_error"] = str(error)
 

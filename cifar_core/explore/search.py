@@ -179,8 +179,8 @@ def open_study(name: str, storage: str | None = None, seed: int | None = None) -
                 sampler=optuna.samplers.TPESampler(seed=seed),
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
             )
-        except KeyError:
-            raise _unknown(name) from None
+        except KeyError as error:
+            raise _unknown(name) if storage_url(storage) else damaged(name, error) from None
         except DAMAGE as error:
             raise damaged(name, error) from None
 
