@@ -48,49 +48,44 @@ def metric_figure(
     run: Curves, metric: str, ghost: Curves | None = None, ghost_name: str = "", height: int = 320
 ) -> go.Figure:
     """Return the figure of "accuracy" or "loss": training, validation, the phases and a pale earlier run."""
-    figure = go.Figure()
     percent = metric == "accuracy"
+    traces: list[dict[str, Any]] = []
     if ghost is not None:
         curve = ghost.curves[f"validation_{metric}"]
         line = {"color": VALIDATION, "width": 2, "dash": "dot"}
-        figure.add_scatter(x=curve.x, y=curve.y, name=ghost_name, mode="lines", line=line, opacity=0.45)
+        traces.append({"x": curve.x, "y": curve.y, "name": ghost_name, "mode": "lines", "line": line, "opacity": 0.45})
     for name, colour, label in (
         (metric, TRAINING, "training"),
         (f"validation_{metric}", VALIDATION, "validation"),
     ):
         curve = run.curves[name]
         is_validation = colour == VALIDATION
-        figure.add_scatter(
-            x=curve.x,
-            y=curve.y,
-            name=label,
-            mode="lines+markers" if is_validation else "lines",
-            line={"color": colour, "width": 2.5 if is_validation else 1.5},
-            marker={"size": 7},
-            hovertemplate="%{y:.1%}" if percent else "%{y:.3f}",
+        traces.append(
+            {
+                "x": curve.x,
+                "y": curve.y,
+                "name": label,
+                "mode": "lines+markers" if is_validation else "lines",
+                "line": {"color": colour, "width": 2.5 if is_validation else 1.5},
+                "marker": {"size": 7},
+                "hovertemplate": "%{y:.1%}" if percent else "%{y:.3f}",
+            }
         )
     title, unit = ("Accuracy", "share of images") if percent else ("Loss", "cross-entropy, nats")
-    style(figure, title, "epoch", unit, height)
-    _mark_phases(figure, run, label="top of the base unfrozen")
     yaxis = {"range": [0, 1.01], "tickformat": ".0%"} if percent else {"rangemode": "tozero"}
-    return figure.update_layout(showlegend=True, yaxis=yaxis)
+    return _live_figure(run, traces, (title, unit, height), yaxis, "top of the base unfrozen")
 
 
 def small_figure(run: Curves, name: str, height: int = 220) -> go.Figure:
     """Return the figure of "learning_rate" or "images_per_second"."""
     curve = run.curves[name]
-    figure = go.Figure(
-        go.Scatter(x=curve.x, y=curve.y, mode="lines", line={"color": TRAINING, "width": 1.5, "shape": "hv"})
-    )
+    line = {"color": TRAINING, "width": 1.5, "shape": "hv"}
+    words, yaxis = ("Throughput", "images per second", height), dict[str, Any](rangemode="tozero")
     if name == "learning_rate":
-        style(figure, "Learning rate", "epoch", "step size", height)
+        words = ("Learning rate", "step size", height)
         top = np.log10(curve.y.max()) if len(curve.y) else -2.0
         yaxis = {"type": "log", "dtick": 1, "exponentformat": "power", "range": [top - 3, top + 0.2]}
-    else:
-        style(figure, "Throughput", "epoch", "images per second", height)
-        yaxis = {"rangemode": "tozero"}
-    _mark_phases(figure, run, label="")
-    return figure.update_layout(showlegend=False, yaxis=yaxis)
+    return _live_figure(run, [{"x": curve.x, "y": curve.y, "mode": "lines", "line": line}], words, yaxis, "")
 
 
 def probability_figure(probabilities: np.ndarray, classes: Sequence[str], height: int = 330) -> go.Figure:
@@ -115,31 +110,46 @@ def probability_figure(probabilities: np.ndarray, classes: Sequence[str], height
     return figure
 
 
-def _mark_phases(figure: go.Figure, run: Curves, label: str) -> None:
-    """Draw the boundary at which the top of the base is unfrozen, and fix the axis so that nothing jumps."""
-    xaxis = {"range": [0, max(run.planned, 1) * 1.02]}
+def _live_figure(
+    run: Curves, traces: list[dict[str, Any]], words: tuple[str, str, int], yaxis: dict[str, Any], label: str
+) -> go.Figure:
+    """Return lines over the epochs of `run`; `words` are title, unit and height, `label` stands at the boundary.
+
+    Put together at once: Plotly checks a figure at every change, and these are drawn twice a second.
+    """
+    title, unit, height = words
+    layout = _layout(title, "epoch", unit, height) | {"showlegend": bool(label)} | _phases(run, label)
+    layout["xaxis"] |= {"range": [0, max(run.planned, 1) * 1.02]}  # fixed, so that nothing jumps
+    layout["yaxis"] |= yaxis
+    return go.Figure({"data": [{"type": "scatter"} | trace for trace in traces], "layout": layout})
+
+
+def _phases(run: Curves, label: str) -> dict[str, Any]:
+    """Return the boundary at which the top of the base is unfrozen, as part of a layout."""
     if run.boundary is None:
-        figure.update_layout(xaxis=xaxis)
-        return
+        return {}
     colour, high = PHASE_COLOURS["fine_tune"], {"xref": "x", "yref": "y domain", "y0": 0, "y1": 1}
     end = max(run.planned, run.boundary + 1) * 1.02
     shade = {"type": "rect", "x0": run.boundary, "x1": end, "fillcolor": colour, "opacity": 0.09, "line": {"width": 0}}
     line = {"type": "line", "x0": run.boundary, "x1": run.boundary}
     words = {"text": label, "font": {"size": 11}, "showarrow": False, "x": run.boundary, "xanchor": "left"}
-    figure.update_layout(
-        xaxis=xaxis,
-        shapes=[shade | high, line | high | {"line": {"color": colour, "dash": "dash", "width": 1.5}}],
-        annotations=[words | {"xref": "x", "yref": "y domain", "y": 0.03, "yanchor": "bottom"}],
-    )
+    return {
+        "shapes": [shade | high, line | high | {"line": {"color": colour, "dash": "dash", "width": 1.5}}],
+        "annotations": [words | {"xref": "x", "yref": "y domain", "y": 0.03, "yanchor": "bottom"}],
+    }
 
 
 def style(figure: go.Figure, title: str, x: str, y: str, height: int) -> None:
     """Give `figure` the look of all: title, the two axes' names, height in pixels."""
-    figure.update_layout(  # in one call: Plotly checks the whole layout at each, and these are drawn twice a second
-        template=TEMPLATE,
-        title={"text": title},
-        height=height,
-        uirevision="keep",
-        xaxis={"title": {"text": x}},
-        yaxis={"title": {"text": y}},
-    )
+    figure.update_layout(_layout(title, x, y, height))
+
+
+def _layout(title: str, x: str, y: str, height: int) -> dict[str, Any]:
+    return {
+        "template": TEMPLATE,
+        "title": {"text": title},
+        "height": height,
+        "uirevision": "keep",
+        "xaxis": {"title": {"text": x}},
+        "yaxis": {"title": {"text": y}},
+    }

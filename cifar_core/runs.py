@@ -240,26 +240,28 @@ def list_runs() -> list[Run]:
     return list(stamped())
 
 
-def stamped() -> dict[Run, int]:
-    """Return what `list_runs` does, each run with a stamp: when, in ns, a file of its folder last came or went.
+def stamped(most: int | None = None) -> dict[Run, int]:
+    """Return what `list_runs` does, or only the `most` newest, each run with a stamp: when its folder last changed.
 
-    Every file that this program replaces changes the stamp; one that somebody writes into in place does not.
+    In ns. A file that this program replaces changes the stamp; one that somebody writes into in place does not.
     """
-    folder, found = str(runs_dir()), {}
-    for name, stamp in sorted(_folders(folder), reverse=True):
+    found: dict[Run, int] = {}
+    for entry in sorted(_folders(), key=lambda entry: entry.name, reverse=True):
         with suppress(OSError):  # it is being deleted
-            if _odd_entry(f"{folder}/{name}", stamp) is None:
-                found[Run(name)] = stamp
+            stamp = entry.stat(follow_symlinks=False).st_mtime_ns
+            if _odd_entry(entry.path, stamp) is None:
+                found[Run(entry.name)] = stamp
+        if len(found) == most:
+            break
     return found
 
 
-def _folders(parent: str) -> Iterator[tuple[str, int]]:
-    """Yield name and stamp of each run's folder, with one call of the system for each: there may be thousands."""
-    with suppress(OSError), os.scandir(parent) as entries:
-        for entry in entries:
-            if ID_PATTERN.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
-                with suppress(OSError):
-                    yield entry.name, entry.stat(follow_symlinks=False).st_mtime_ns
+def _folders() -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(str(runs_dir())) as entries:
+            return [one for one in entries if ID_PATTERN.fullmatch(one.name) and one.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
 
 
 def own_folder(name: str) -> Path:
@@ -285,7 +287,9 @@ def leads_away(folder: Path) -> str | None:
 def _odd_entry(folder: str, stamp: int) -> str | None:
     """Return the name of a link, pipe or device in `folder` or below; each is looked into once for each `stamp`."""
     odd, below = _looked(folder, stamp)
-    return odd or next(filter(None, (_odd_entry(path, os.lstat(path).st_mtime_ns) for path in below)), None)
+    if odd or not below:
+        return odd
+    return next(filter(None, (_odd_entry(path, os.lstat(path).st_mtime_ns) for path in below)), None)
 
 
 @lru_cache(maxsize=8192)

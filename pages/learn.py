@@ -133,7 +133,7 @@ def show(lesson: Lesson, guess: int, found: Layers | Arms, origin: str) -> None:
         )
     provenance(found, origin)
     with st.container(key="wide_lesson"):
-        figures(lesson, found)
+        figures(lesson, found, origin)
     if not isinstance(found, Layers):
         st.dataframe(table(lesson.name, found), hide_index=True, key="arms")
     st.markdown(f"**What there is to see.** {lesson.see}")
@@ -167,12 +167,26 @@ def provenance(found: Layers | Arms, origin: str) -> None:
             st.markdown(f"- {sentence}")
 
 
-def figures(lesson: Lesson, found: Layers | Arms) -> None:
+def figures(lesson: Lesson, found: Layers | Arms, origin: str) -> None:
     """Draw the lesson's figures, two or three beside each other."""
-    if isinstance(found, Layers):
-        st.plotly_chart(charts.layers_figure(found), key="layers", config={"displaylogo": False})
-        return
-    arms = {ARMS[lesson.name][key].label: found[key] for key in ARMS[lesson.name]}
+    drawn = built(lesson.name, origin, tuple(one.date for one in made_by(found)), found)
+    if "maps" in drawn:
+        with st.container(key="scroll_watch"):
+            st.plotly_chart(drawn["maps"], key="maps", config={"displayModeBar": False})
+        st.caption("The last block's map of one drawing: root mean square over its channels, all on one scale.")
+    small = [name for name in drawn if name != "maps"]
+    in_a_row = 1 if isinstance(found, Layers) else 3 if len(small) == 3 else 2
+    for start in range(0, len(small), in_a_row):
+        for column, name in zip(st.columns(in_a_row), small[start : start + in_a_row], strict=False):
+            column.plotly_chart(drawn[name], key=name, config={"displaylogo": False})
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def built(name: str, origin: str, dates: tuple[str, ...], _found: Layers | Arms) -> dict[str, Any]:
+    """Return the figures of a lesson by name; built once for what was found at those `dates`, for all people."""
+    if isinstance(_found, Layers):
+        return {"layers": charts.layers_figure(_found)}
+    arms = {arm.label: _found[key] for key, arm in ARMS[name].items()}
     draw = {
         "accuracy": lambda: charts.curves_figure(arms, "accuracy"),
         "loss": lambda: charts.curves_figure(arms, "loss"),
@@ -181,15 +195,7 @@ def figures(lesson: Lesson, found: Layers | Arms) -> None:
         "maps": lambda: charts.maps_figure(arms),
         "width": lambda: charts.width_figure(arms),
     }
-    small = [name for name in lesson.figures if name != "maps"]
-    if "maps" in lesson.figures:
-        with st.container(key="scroll_watch"):
-            st.plotly_chart(draw["maps"](), key="maps", config={"displayModeBar": False})
-        st.caption("The last block's map of one drawing: root mean square over its channels, all on one scale.")
-    in_a_row = 3 if len(small) == 3 else 2
-    for start in range(0, len(small), in_a_row):
-        for column, name in zip(st.columns(in_a_row), small[start : start + in_a_row], strict=False):
-            column.plotly_chart(draw[name](), key=name, config={"displaylogo": False})
+    return {figure: draw[figure]() for figure in LESSONS[name].figures}
 
 
 def table(name: str, arms: Arms) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
 from cifar_core.track import Curves, Track
 from pages import choice, controls, export_panel, findings, pinned, plan, progress, strip, ui
 
-POLL_SECONDS = 0.7
+POLL_SECONDS = 1.0
 SHARED_SECONDS = 0.5  # how long what one viewer of a live run saw serves the others
 LIST_LENGTH = 100
 _MOST_SUMMARY = 500_000  # characters; Keras's table of this network has 60,000
@@ -155,7 +155,7 @@ def start(config: TrainConfig) -> None:
 
 def chosen_run() -> Run | None:
     """Return the run that the address names, or that is picked, or that is live; None where there is none."""
-    known = listing.rows()[:LIST_LENGTH]
+    known = listing.rows(LIST_LENGTH)
     wanted = choice.asked(known)
     if not known:
         return None

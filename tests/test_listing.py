@@ -107,6 +107,10 @@ def test_a_file_written_into_in_place_is_seen_after_a_while(run: Run, monkeypatc
     assert listing.rows()[0].state == listing.row(run).state == "failed"
 
 
+def test_the_newest_runs_alone_are_those_at_the_top(three: list[Run]) -> None:
+    assert ids(listing.rows(2)) == ids(listing.rows())[:2] == [three[2].id, three[1].id]
+
+
 def test_only_knobs_that_differ_are_named(three: list[Run]) -> None:
     assert listing.differing(listing.rows()) == ["dropout"]
 

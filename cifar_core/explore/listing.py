@@ -89,12 +89,12 @@ ORDERS: Mapping[str, Order] = {
 """Ways to sort, by name: figures, then every knob."""
 
 
-def rows() -> list[Row]:
-    """Return a row for every run, newest first."""
+def rows(most: int | None = None) -> list[Row]:
+    """Return a row for every run, or only for the `most` newest, newest first."""
     parent = str(runs.runs_dir().absolute())
-    found = {f"{parent}/{run.id}": (run, stamp) for run, stamp in runs.stamped().items()}
+    found = {f"{parent}/{run.id}": (run, stamp) for run, stamp in runs.stamped(most).items()}
     current = [_current(run, folder, stamp) for folder, (run, stamp) in found.items()]
-    for gone in set(_kept) - set(found):
+    for gone in set(_kept) - set(found) if most is None else ():
         _kept.pop(gone, None)
     return current
 
