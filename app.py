@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages import ui
 
-sys.setswitchinterval(0.0002)  # at Python's 5 ms a click waits behind other people's pages at every look at a file
+sys.setswitchinterval(0.001)  # at Python's 5 ms a click waits behind other people's pages at every look at a file
 st.set_page_config(page_title="CIFAR Studio", page_icon="🐸", layout="wide", initial_sidebar_state=350)
 page = st.navigation(
     [
