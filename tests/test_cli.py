@@ -185,7 +185,7 @@ def test_mistake_is_one_line_on_standard_error(ask: Ask, words: list[str], form:
 
 
 def test_bug_is_a_traceback(ask: Ask, monkeypatch: pytest.MonkeyPatch, finished: Run) -> None:
-    monkeypatch.setattr(runs, "list_runs", lambda: 1 / 0)
+    monkeypatch.setattr(runs, "stamped", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         ask("runs", "list")
 
@@ -489,18 +489,16 @@ def test_damaged_model_is_a_sentence(ask: Ask, finished: Run, cat: Path) -> None
     assert len(err.splitlines()) == 1
 
 
-def test_predict_as_a_process_is_fast_clean_and_without_tensorflow(finished: Run, cat: Path) -> None:
+def test_predict_as_a_process_is_clean_and_imports_nothing_slow(finished: Run, cat: Path) -> None:
+    """Its seconds are the benchmark's to tell; the packages that would cost them are not even imported."""
     script = (
         "import sys\nfrom cifar_core.cli import main\ncode = main(sys.argv[1:])\n"
-        "assert not {'tensorflow', 'keras'} & set(sys.modules)\nsys.exit(code)"
+        "slow = {'tensorflow', 'keras', 'streamlit', 'pandas', 'sklearn', 'scipy', 'optuna', 'onnx'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)\nsys.exit(code)"
     )
-    before = os.times()
     ended = run_python("-c", script, "predict", str(cat), "--json")
-    after = os.times()
     assert (ended.returncode, ended.stderr) == (0, "")  # no greeting of LiteRT either
     assert json.loads(ended.stdout)[0]["label"] == "cat"
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    assert used < 1  # of the processor, as other tests may run beside this one
 
 
 def run_python(*words: str) -> subprocess.CompletedProcess[str]:

@@ -38,7 +38,7 @@ def terminal(*arguments: str) -> Iterator[Terminal]:
         pytest.skip("terminals are opened by setsid, which is Linux's")
     screen, own = os.openpty()
     # Ctrl-C reaches it even where the tests run in a background that ignores it, as `pytest &` in a script does.
-    command = ["setsid", "--ctty", "env", "--default-signal=INT", sys.executable, *arguments]
+    command = ["setsid", "--ctty", "env", "--default-signal=INT,HUP,TERM", sys.executable, *arguments]
     silent = subprocess.DEVNULL  # a terminal that nobody reads is full one day
     process = subprocess.Popen(command, cwd=ROOT, stdin=own, stdout=silent, stderr=silent)
     os.close(own)
