@@ -28,7 +28,9 @@ def main() -> None:
     kept.show_refused()
     album = kept.album()
     if not album:
-        st.caption("Nothing dropped in yet: here are test images, with the class that people gave them.")
+        drawn = data.status()["dataset"] == "generated"
+        kind = "generated images, not CIFAR-10" if drawn else "test images, with the class that people gave them"
+        st.caption(f"Nothing dropped in yet: here are {kind}.")
         examples(model)
         return
     chosen = closer.crop_choice()
@@ -86,6 +88,8 @@ def examples(model: Classifier) -> None:
         said, truth = data.CLASSES[int(answers.labels[number])], data.CLASSES[int(labels[number])]
         column.image(ui.enlarged(images[number][None], 5, 0), width=150)
         colour, word = ("green", "right") if said == truth else ("red", f"labelled {truth}")
+        if answers.is_unlike[number]:  # it was not named, so it is neither right nor wrong
+            colour, word = "gray", f"labelled {truth}"
         column.markdown(f"{closer.verdict(answers, number)}  \n:{colour}[{word}]")
         column.button(
             "Look closer",

@@ -58,14 +58,15 @@ def running(log: Path | None = None) -> Iterator[Server]:
 
 def _wait_for(server: Server) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not _answers(server.address):
+    while not answers(server.address):
         if server.process.poll() is not None or time.monotonic() > deadline:
             words = f"; its last words are in {server.log}" if server.log else ""
             raise RunError(f"The app's server did not start{words}; try `streamlit run app.py` by hand.")
         time.sleep(0.1)
 
 
-def _answers(address: str) -> bool:
+def answers(address: str) -> bool:
+    """Return whether the app at `address` answers."""
     try:
         with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
             return True

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import socket
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +17,7 @@ from outcome import Outcome, assert_complete, outcome
 from terminals import Terminal, terminal
 
 from cifar_core import launch, runs
+from cifar_core.bench.server import answers
 from cifar_core.config import TrainConfig
 from cifar_core.explore import findings, launch_sweep, plans, search
 from cifar_core.explore.plans import Goal, Plan
@@ -41,16 +41,8 @@ time.sleep(600)
 def app_in_terminal(port: int) -> Iterator[Terminal]:
     """The app, started in a terminal as the README says, once it answers."""
     with terminal("-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless=true") as server:
-        wait_for(lambda: answers(port), "the server answers")
+        wait_for(lambda: answers(f"http://localhost:{port}"), "the server answers")
         yield server
-
-
-def answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=5):
-            return True
-    except OSError:
-        return False
 
 
 def signalled(run: Run, stage: str, number: signal.Signals) -> None:
