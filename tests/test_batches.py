@@ -9,8 +9,9 @@ from pathlib import Path
 import cifar_files
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from mutation import examples
 
 from cifar_core.errors import DataError
 from cifar_core.images import batches
@@ -215,7 +216,7 @@ def test_damage_behind_the_last_batch_is_noticed(records: list[np.ndarray], tmp_
         batches.read_archive(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@examples(60)
 @given(data=st.data())
 def test_mutated_archives_are_read_or_refused_and_nothing_else(
     records: list[np.ndarray], tmp_path: Path, data: st.DataObject
@@ -235,7 +236,7 @@ def test_mutated_archives_are_read_or_refused_and_nothing_else(
         batches.read_archive(path)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@examples(60)
 @given(data=st.data())
 def test_mutated_batches_are_read_or_refused_and_nothing_else(records: list[np.ndarray], data: st.DataObject) -> None:
     good = records[0].tobytes()
@@ -256,7 +257,7 @@ def test_mutated_batches_are_read_or_refused_and_nothing_else(records: list[np.n
 
 
 @given(place=st.integers(0), value=st.integers(1, 255))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@examples(30)
 def test_python_batch_with_one_byte_changed_is_refused(
     records: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, place: int, value: int
 ) -> None:

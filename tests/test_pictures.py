@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import corpus
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from mutation import examples
 from PIL import Image, ImageOps
 
 from cifar_core.classify import pictures
@@ -258,7 +259,7 @@ def test_found_by_mutation_orientation_in_text_of_the_wrong_type():
     assert open_picture(data).size == (4, 4)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(data=st.data())
 def test_mutated_files_give_a_picture_or_an_image_error(data):
     content = bytearray(REAL_FILES[data.draw(st.sampled_from(sorted(REAL_FILES)))])

@@ -10,6 +10,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mutation import examples
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
@@ -276,7 +277,7 @@ def test_torn_and_damaged_lines_of_the_metrics_are_left_out(run: Run) -> None:
 
 
 @given(st.lists(st.binary() | st.dictionaries(st.text(), st.integers()).map(lambda row: json.dumps(row).encode())))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(100)
 def test_any_metrics_file_gives_rows(run_dir: Path, lines: list[bytes]) -> None:
     (run_dir / "metrics.jsonl").write_bytes(b"\n".join(lines))
     assert all(isinstance(row, dict) for row in Run(run_dir.name).metrics())

@@ -3,8 +3,9 @@ import zipfile
 
 import corpus
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from mutation import examples
 
 from cifar_core.classify import zips
 from cifar_core.classify.pictures import read_all, read_each
@@ -136,7 +137,7 @@ def test_found_by_mutation_an_offset_beyond_any_file():
     assert ["damaged inside" in error for error in zip_errors(data[:directory] + entry + tail)] == [True]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     changes=st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), min_size=1, max_size=6),
     cut=st.one_of(st.none(), st.integers(0, 5000)),

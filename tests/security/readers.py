@@ -1,0 +1,92 @@
+"""Whatever reads a run, on the pages and on the command line."""
+
+import contextlib
+import json
+
+from cifar_core import charts
+from cifar_core.classify import explain_charts, latency, pins
+from cifar_core.cli import describe
+from cifar_core.errors import CifarError
+from cifar_core.evaluate import assessment, evaluation_charts, robustness, story
+from cifar_core.explore import comparison, labels, listing, overlay
+from cifar_core.export import downloads, exports
+from cifar_core.export.formats import MODELS
+from cifar_core.images import originals
+from cifar_core.lessons import outcome
+from cifar_core.runs import Run
+
+
+def _drawn(run: Run) -> None:
+    curves = charts.curves(run.metrics(), {"head": 2})
+    for metric in ("accuracy", "loss"):
+        charts.metric_figure(curves, metric, curves, "ghost").to_json()
+        overlay.figure([("a", curves)], metric, "time", 0.5).to_json()
+
+
+def _listed(run: Run) -> None:
+    listing._kept.clear()
+    rows = listing.rows()
+    for order in listing.ORDERS:
+        listing.arrange(rows, order)
+    json.dumps([listing.record(row) for row in rows], allow_nan=False)
+    for row in rows:
+        for share in (row.validation_accuracy, row.test_accuracy):
+            assert share is None or 0 <= share <= 1
+    listing.to_csv(rows).encode()
+    listing.select(rows, "a name")
+
+
+def _assessed(run: Run) -> None:
+    found = assessment.of(run)
+    json.dumps(assessment.to_json(found)).encode()
+    for name in assessment.SPLITS:
+        assert 0 <= found.calibrated.split(name).accuracy <= 1
+        found.reliability(name)
+
+
+def _watched(run: Run) -> None:
+    watch = pins.watch(run)
+    if watch.watched:
+        explain_charts.watch_figure(watch, 4.0, True).to_json()
+
+
+def _robust(run: Run) -> None:
+    robustness.state(run)
+    measured = robustness.load(run)
+    if measured:
+        evaluation_charts.robustness_figure({"a": measured}).to_json()
+        assert measured.mean is None or 0 <= measured.mean <= 1
+
+
+def _exported(run: Run) -> None:
+    for name in MODELS:
+        json.dumps(exports.state(run, name))
+    for name in ("script", "csv", "json", "tensorboard"):
+        with contextlib.suppress(CifarError):
+            downloads.content(run, name)
+
+
+READERS = (
+    lambda run: json.dumps([run.status, run.result, run.state], allow_nan=False),
+    lambda run: run.config,
+    _drawn,
+    _listed,
+    lambda run: labels.shown_name(run).encode(),
+    _watched,
+    _robust,
+    _exported,
+    latency.load,
+    lambda run: (story.parent(run), story.can_keep_head(run), story.changes_of(run)),
+    lambda run: [comparison.verdict(pair, "a", "b") for pair in comparison.compare([run, run])],
+    _assessed,
+    lambda run: outcome._made(run, run.config, "x").sentence.encode(),
+    originals.dataset_of,
+    lambda run: describe.detail_lines(run, describe.details(run)),
+)
+
+
+def read(run: Run) -> None:
+    """Let everything read `run`: each may refuse it in a sentence."""
+    for reader in READERS:
+        with contextlib.suppress(CifarError):
+            reader(run)
