@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import sys
+from pathlib import Path
 
 from cifar_core.cli import main
+from cifar_core.cli.terminal import forget_output
 
 
 def _run() -> int:
+    closed = Path(os.devnull)  # what ">&-" and a parent without a terminal leave is None
+    sys.stdout, sys.stderr = (stream or closed.open("w") for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console without "α" shows "?" in its place
             stream.reconfigure(errors="replace")
@@ -18,8 +21,7 @@ def _run() -> int:
         code = main()
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_output()
         return 0
     return code
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from cifar_core import runs
 from cifar_core.cli import describe
-from cifar_core.cli.terminal import PROGRAM, Screen, complain, native_messages_hidden, percent, table
+from cifar_core.cli.terminal import PROGRAM, Screen, complain, forget_output, native_messages_hidden, percent, table
 from cifar_core.config import KNOBS, preset
-from cifar_core.errors import ImageError
+from cifar_core.errors import CifarError, ImageError
 from cifar_core.names import quoted, shown_name
 from cifar_core.runs import Run
 
@@ -219,8 +219,14 @@ def data_cache(arguments: Namespace) -> int:
 
 
 def reply(arguments: Namespace, data: Any, lines: Sequence[str]) -> None:
-    """Print `data` as JSON, or `lines`, whichever was asked for."""
-    print(json.dumps(_without_nan(data), indent=1) if arguments.json else "\n".join(lines), flush=True)
+    """Print `data` as JSON, or `lines`, whichever was asked for. Raises CifarError if that is not taken."""
+    try:
+        print(json.dumps(_without_nan(data), indent=1) if arguments.json else "\n".join(lines), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        forget_output()
+        raise CifarError(f"The answer cannot be written: {error.strerror}; make room, or send it elsewhere.") from None
 
 
 def _answer_state(arguments: Namespace, run: Run, more: str = "") -> int:

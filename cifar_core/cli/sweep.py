@@ -25,8 +25,9 @@ def start(arguments: Namespace) -> int:
     changes = {name: KNOBS[name].parse(text) for name, text in chosen.items() if text is not None}
     ranges = tuple(map(plans.parse_range, arguments.vary or DEFAULT_KNOBS))
     plan = plans.Plan(preset(arguments.preset, **changes), ranges, arguments.grid)
-    trials = len(plan.cells()) if plan.grid else arguments.trials or (plans.MOST_TRIALS if arguments.minutes else 30)
-    goal = plans.Goal(trials, arguments.minutes * 60 if arguments.minutes else None)
+    usual = 30 if arguments.minutes is None else plans.MOST_TRIALS
+    trials = len(plan.cells()) if plan.grid else usual if arguments.trials is None else arguments.trials
+    goal = plans.Goal(trials, None if arguments.minutes is None else arguments.minutes * 60)
     launch_sweep.start(arguments.name, plan, goal, arguments.workers, arguments.storage)
     return _answer(arguments, arguments.name, f"`{PROGRAM} sweep show {arguments.name}` tells how it goes.")
 
@@ -119,9 +120,9 @@ def resume(arguments: Namespace) -> int:
     """Let a sweep go on, further if asked."""
     from cifar_core.explore import launch_sweep
 
-    if arguments.seeds:
+    if arguments.seeds is not None:
         launch_sweep.repeat(arguments.name, arguments.seeds, arguments.storage)
-    elif arguments.trials or arguments.minutes:
+    elif arguments.trials is not None or arguments.minutes is not None:
         launch_sweep.extend(arguments.name, arguments.trials or 0, arguments.minutes or 0.0, arguments.storage)
     else:
         launch_sweep.resume(arguments.name, arguments.workers, arguments.storage)

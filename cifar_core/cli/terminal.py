@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from cifar_core.names import shown_name
@@ -57,6 +57,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def complain(message: object) -> None:
     """Print what went wrong as one line, whatever `message` holds."""
     print(shown_name(str(message), limit=2_000), file=sys.stderr)
+
+
+def forget_output() -> None:
+    """Let nothing more come of standard output: its reader has gone or takes no more, and Python would try again."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

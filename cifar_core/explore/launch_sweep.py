@@ -40,8 +40,8 @@ def resume(name: str, workers: int = 1, storage: str | None = None) -> None:
 
 def extend(name: str, trials: int = 0, minutes: float = 0.0, storage: str | None = None) -> None:
     """Let a sweep try as many more trials, or train for as many more minutes; starts a worker if none is there."""
-    if not trials and not minutes:
-        raise SweepError("A sweep is extended by trials or minutes; received neither.")
+    if trials < 0 or minutes < 0 or not (trials or minutes):
+        raise SweepError(f"A sweep is extended by trials or minutes; received {trials} and {minutes:g}.")
     search.extend(search.open_study(name, storage), trials, minutes * 60)
     if not living_workers(name):
         work(name, 1, storage)

@@ -40,7 +40,7 @@ STORAGE_VARIABLE = "CIFAR_SWEEP_STORAGE"
 HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 20
 """How often a worker tells a database that its trial lives, and after what silence another takes the trial up."""
 _PLAN, _GOAL, _STOP, _SURPLUS = "plan", "goal", "stop", "surplus"
-_FILES = ("journal.log", "worker.log", "ask.lock")
+_OWN_LINK = "journal.log.lock"
 DAMAGE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError, RecursionError)
 """What reading a journal raises that is not as it was written, found by mutation."""
 
@@ -66,9 +66,21 @@ def folder(name: str) -> Path:
             f"Sweep {quoted(str(name))}: expected a name of a to z, 0 to 9 and -, at most 40 characters long."
         )
     found = runs.own_folder("sweeps") / name
-    if any(path.is_symlink() for path in (found, *(found / file for file in _FILES))):
-        raise SweepError(f"Sweep {name} is not opened: its folder or a file in it is a link; delete the link.")
+    if found.is_symlink() or _leads_away(found):
+        raise SweepError(
+            f"Sweep {name} is not opened: its folder is a link or something in it is a link or no file, and could lead "
+            "anywhere; delete that."
+        )
     return found
+
+
+def _leads_away(place: Path) -> bool:
+    """Return whether a sweep's folder holds a link, pipe, device or folder; Optuna locks its journal by a link."""
+    try:
+        with os.scandir(place) as entries:
+            return any(not e.is_file(follow_symlinks=False) and not e.name.startswith(_OWN_LINK) for e in entries)
+    except OSError:
+        return False  # there is none
 
 
 def names(storage: str | None = None) -> list[str]:
@@ -158,7 +170,7 @@ def is_restorable(name: str) -> bool:
 
 
 def _grave(name: str) -> Path:
-    return folder(name).parent / ".deleted" / name
+    return runs.own_folder("sweeps/.deleted") / folder(name).name
 
 
 def _unknown(name: str) -> SweepError:

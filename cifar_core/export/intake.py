@@ -12,6 +12,7 @@ import io
 import json
 import math
 import shutil
+import stat
 import tempfile
 import time
 import zipfile
@@ -50,11 +51,15 @@ _SAME = 1e-6  # figures of one and the same predictions
 def read_archive(path: Path) -> bytes:
     """Return the bytes of a file that is not too large. Raises RunError."""
     try:
-        if path.stat().st_size > MAX_ZIP_BYTES:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):  # a device or a pipe may never end
+            raise RunError(f"{quoted(str(path))} is no plain file, expected the zip of a run; check the path.")
+        if facts.st_size > MAX_ZIP_BYTES:
             raise _refused(f"it has more than {MAX_ZIP_BYTES // _MIB} MiB")
         return path.read_bytes()
-    except OSError as error:
-        raise RunError(f"{quoted(str(path))} cannot be read: {error.strerror}; check the path.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "a name that no file can have"
+        raise RunError(f"{quoted(str(path))} cannot be read: {reason}; check the path.") from None
 
 
 def import_run(content: bytes) -> Run:

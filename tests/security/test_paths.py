@@ -14,7 +14,8 @@ from streamlit.testing.v1 import AppTest
 from cifar_core import launch, runs
 from cifar_core.classify import classifier
 from cifar_core.errors import CifarError, RunError, SweepError
-from cifar_core.explore import lab, labels, listing, search, trash
+from cifar_core.explore import lab, labels, launch_sweep, listing, search, trash
+from cifar_core.explore.plans import Goal, Plan, parse_range
 from cifar_core.explore.search import NAME_PATTERN
 from cifar_core.export import downloads
 from cifar_core.runs import ID_PATTERN, Run
@@ -108,25 +109,38 @@ def test_the_name_of_a_new_run_and_of_a_download_is_plain(name: str, kind: str) 
             downloads.content(run, kind)
 
 
+KEYS = {
+    "train": "run settings",
+    "evaluate": "run section split beside cell kind",
+    "explore": "runs section filter sort states starred reverse axis smoothing sweep trial grid cell cost x y vary "
+    "show sweep_until sweep_trials sweep_minutes grid_x grid_y x_values y_values tried dropout dense_units l2",
+    "classify": "model with crop view class sort",
+    "learn": "lesson",
+}
+"""What the pages take from an address."""
+VIEWS: dict[str, list[dict[str, str]]] = {
+    "train": [{}, {"run": ID}],
+    "evaluate": [{"run": ID}, {"run": ID, "section": "confusion"}],
+    "explore": [{}, {"section": "lab"}, {"section": "sweep", "sweep": "mine"}, {"section": "surface", "grid": "mine"}],
+    "classify": [{"model": ID}],
+    "learn": [{}],
+}
+"""Sound parts of an address, with which the others get further."""
+
+
+@pytest.mark.parametrize("page", KEYS)
 @pytest.mark.usefixtures("untouched")
-def test_query_parameters_open_nothing_outside(stranger) -> None:
+def test_query_parameters_open_nothing_outside(stranger, page: str) -> None:
     stranger()
-    for page, keys in {
-        "train": ("run", "settings"),
-        "evaluate": ("run", "section", "split", "beside"),
-        "explore": ("runs", "section", "filter", "sort", "states", "sweep", "trial", "lab"),
-        "classify": ("model", "with", "crop", "view", "class", "sort"),
-        "learn": ("lesson",),
-    }.items():
-        for name in (f"{ID}/../../outside", f"{ID}\n", "a" * 9_000):
+    search.create("mine", Plan(runs.TrainConfig(), (parse_range("dropout=0,0.3"),), grid=True), Goal(2))
+    for sound in VIEWS[page]:
+        for name in (f"{ID}/../../outside", "a" * 9_000, "-1", "nan,1e999_\u202e<b>\x00"):
             app = AppTest.from_file(str(APP), default_timeout=60).run()
             app.switch_page(f"pages/{page}.py")
-            app.query_params.update(dict.fromkeys(keys, name))
+            app.query_params.update(dict.fromkeys(KEYS[page].split(), name) | sound)
             app.run()
-            assert not app.exception, (page, name, app.exception[0].message)
+            assert not app.exception, (sound, name, app.exception[0].stack_trace[-3:])
             assert SECRET not in str([one.value for one in (*app.markdown, *app.code, *app.error, *app.caption)])
-            if page not in ("train", "explore"):
-                break  # these only compare with what they know
 
 
 # ---- links in a run's folder
@@ -185,6 +199,37 @@ def test_sweeps_trash_and_lab_that_are_links_are_not_used(stranger, outside: Pat
     (place / "sweeps" / "mine" / "journal.log").symlink_to(outside / "journal.log")
     with pytest.raises(SweepError, match="is a link"):
         search.open_study("mine")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+@pytest.mark.parametrize("name", ["journal.log", "worker-0.lock", "worker-0.json", "ask.lock"])
+def test_a_sweep_with_a_pipe_or_a_link_in_it_is_not_waited_for(outside: Path, name: str) -> None:
+    place = runs.runs_dir() / "sweeps" / "mine"
+    place.mkdir(parents=True)
+    (place / "journal.log").write_text("{}")
+    (place / name).unlink(missing_ok=True)
+    os.mkfifo(place / name)
+    for use in (search.open_study, launch_sweep.living_workers, launch_sweep.stop, launch_sweep.delete):
+        with pytest.raises(SweepError, match="could lead anywhere"):
+            use("mine")
+    (place / name).unlink()
+    (place / name).symlink_to(outside / "status.json")
+    with pytest.raises(SweepError, match="could lead anywhere"):
+        launch_sweep.living_workers("mine")
+
+
+def test_a_deleted_sweep_is_not_put_where_a_link_leads(outside: Path) -> None:
+    """What lay there under its name would be deleted, to make room."""
+    (outside / "mine").mkdir()
+    (outside / "mine" / "journal.log").write_text(SECRET)
+    place = runs.runs_dir() / "sweeps"
+    (place / "mine").mkdir(parents=True)
+    (place / "mine" / "journal.log").touch()
+    (place / ".deleted").symlink_to(outside, target_is_directory=True)
+    for use in (search.delete, search.restore, search.is_restorable):
+        with pytest.raises(RunError, match="is a link"):
+            use("mine")
+    assert (outside / "mine" / "journal.log").read_text() == SECRET
 
 
 @pytest.mark.usefixtures("untouched")
