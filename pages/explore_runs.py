@@ -180,7 +180,7 @@ def _looks(knobs: Sequence[str]) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
         "star": text("★", width=36, pinned=True),
-        "name": text("Name", pinned=True, width=190),
+        "name": text("Name", pinned=True, width=215),
         "state": text("State", width=80),
         "validation": number("Validation accuracy", format="%.1f %%", width=150),
         "interval": text("95 % interval", width=130),

@@ -13,6 +13,15 @@ from cifar_core.explore.findings import Cell, Findings
 from cifar_core.explore.plans import Goal, Plan, Range
 from pages import controls, sweep_parts, ui
 
+SECTION = sweep_parts.Section(
+    "grid",
+    "cell",
+    "Surface",
+    True,
+    "repeat it with other seeds to tell differences from noise",
+    "There is no surface yet. Choose two knobs above and press **Train the grid**: every combination is trained, and "
+    "the map fills in while you watch.",
+)
 MOST_VALUES = 8
 DEFAULT_X, DEFAULT_Y = "head_learning_rate", "dropout"
 _FIRST = {
@@ -30,22 +39,9 @@ _FIRST = {
 
 def show() -> None:
     """Draw the section."""
-    sweep_parts.undo_bar()
-    known = sweep_parts.names(grid=True)
-    with st.expander("New surface", expanded=not known, icon=":material/add:"):
-        new_surface()
-    name = sweep_parts.chosen("grid", True, "Surface")
-    if name is None:
-        sweep_parts.problem()
-        st.info(
-            "There is no surface yet. Choose two knobs above and press **Train the grid**: every combination is "
-            "trained, and the map fills in while you watch.",
-            icon=":material/info:",
-        )
-        return
-    live = sweep_parts.found(name).state in findings.LIVE_STATES
-    st.session_state["grid_live"] = (name, live)
-    ui.fragment(panel, run_every=sweep_parts.POLL_SECONDS if live else None)(name)
+    found = sweep_parts.opened(SECTION, new_surface)
+    if found is not None:
+        ui.fragment(panel, run_every=sweep_parts.POLL_SECONDS if found.is_live else None)(found.name)
 
 
 def new_surface() -> None:
@@ -117,46 +113,37 @@ def values(knob: Knob) -> list[Any]:
 
 def start(name: str, base: Any, ranges: list[Range]) -> None:
     """Train the grid and show it."""
-    try:
+    with sweep_parts.starting(SECTION, name):
         plan = Plan(base, tuple(ranges), grid=True)
         launch_sweep.start(name, plan, Goal(len(plan.cells())))
-    except CifarError as error:
-        st.session_state["sweep_error"] = str(error)
-        return
-    sweep_parts.forget_name("surface")
-    st.session_state["choice_grid"] = st.query_params["grid"] = name
-    st.query_params.pop("cell", None)
 
 
 def panel(name: str) -> None:
     """Draw the grid as it stands. Runs by itself while it fills in."""
-    found = sweep_parts.found(name)
-    if st.session_state.get("grid_live") != (name, found.state in findings.LIVE_STATES):
-        st.rerun()
-    sweep_parts.status_line(found, lambda: repeat_button(found))
+    found = sweep_parts.now(name)
+    sweep_parts.status_line(SECTION, found, lambda: repeat_button(found))
     sweep_parts.failures(found)
     cells = found.cells()
     if len(found.plan.ranges) != 2:
         st.info("This grid has not two knobs and cannot be drawn as a map; `sweep show` on the command line lists it.")
         return
     x, y = (item.knob for item in found.plan.ranges)
-    shown = "mean"
-    if any(cell.spread is not None for cell in cells):
+    noise, shown = findings.noise(cells), "mean"
+    if noise:
         shown = ui.linked_choice("Show", "show", {"mean": "mean accuracy", "spread": "spread over seeds"}, "mean")
-    event = st.plotly_chart(
-        sweep_charts.heat_map(cells, x, y, shown == "spread"),
-        key="grid_map",
-        on_select="rerun",
-        selection_mode="points",
-        config={"displaylogo": False},
-    )
-    clicked = [point.get("customdata") for point in event["selection"]["points"]]
-    clicked = [int(place) for place in clicked if isinstance(place, int | float) and 0 <= place < len(cells)]
-    if clicked and clicked[0] != st.session_state.get("grid_clicked"):
-        st.session_state["grid_clicked"] = clicked[0]
-        st.query_params["cell"] = str(clicked[0] + 1)
-    noise_words(cells)
+    figure = sweep_charts.heat_map(cells, x, y, shown == "spread", opened_cell(cells))
+    clicked = sweep_parts.clickable(figure, "grid_map")
+    if clicked is not None and 0 <= clicked < len(cells):
+        st.query_params["cell"] = str(clicked + 1)
+        st.rerun()
+    noise_words(noise)
     cell_panel(found, cells)
+
+
+def opened_cell(cells: list[Cell]) -> int | None:
+    """Return the place of the cell that the address names; None without."""
+    asked = st.query_params.get("cell", "")
+    return int(asked) - 1 if asked.isdecimal() and len(asked) < 5 and 0 < int(asked) <= len(cells) else None
 
 
 def repeat_button(found: Findings) -> None:
@@ -171,28 +158,21 @@ def repeat_button(found: Findings) -> None:
     )
 
 
-def noise_words(cells: list[Cell]) -> None:
+def noise_words(noise: findings.Noise | None) -> None:
     """Say how much of the map is noise."""
-    spreads = [cell.spread for cell in cells if cell.spread is not None]
-    means = [cell.mean for cell in cells if cell.mean is not None]
-    if not spreads:
+    if noise is None:
         st.caption("Click a cell to see its curves. One seed each: small differences may be noise; repeat to see it.")
         return
-    noise = (sum(spread**2 for spread in spreads) / len(spreads)) ** 0.5
-    st.caption(
-        f"Click a cell to see its curves. Between seeds, accuracy spreads by ±{noise * 100:.1f} points (standard "
-        f"deviation); between the cells' means it ranges over {(max(means) - min(means)) * 100:.1f} points."
-    )
+    st.caption(f"Click a cell to see its curves. {noise.words}")
 
 
 def cell_panel(found: Findings, cells: list[Cell]) -> None:
     """Show the curves of one cell: the one that the address names, else the best."""
-    asked = st.query_params.get("cell", "")
     known = [cell for cell in cells if cell.mean is not None]
     if not known:
         st.caption("The first cell is being trained; the map fills in from there.")
         return
-    place = int(asked) - 1 if asked.isdecimal() and len(asked) < 5 and 0 < int(asked) <= len(cells) else None
+    place = opened_cell(cells)
     cell = cells[place] if place is not None else max(known, key=lambda cell: cell.mean or 0.0)
     with st.container(border=True):
         mean, spread = cell.mean, cell.spread
@@ -200,7 +180,8 @@ def cell_panel(found: Findings, cells: list[Cell]) -> None:
         if spread is not None:
             words = f"mean of {len(cell.accuracies)} seeds {mean:.1%}, ± {spread * 100:.1f} points"
         st.markdown(f"**{'The chosen cell' if place is not None else 'The best cell'}**: {words}")
-        st.plotly_chart(sweep_charts.cell_curves(cell), key="grid_curves", config={"displaylogo": False})
+        st.plotly_chart(sweep_charts.cell_curves(cell), key="grid_curves", **sweep_parts.CHART)
         trial = max(cell.trials, key=lambda trial: trial.accuracy or 0.0, default=None)
         if trial is not None:
-            sweep_parts.trial_actions(found, trial, "grid")
+            seed = f" (seed {trial.params.get('seed')}, its best)" if len(cell.trials) > 1 else ""
+            sweep_parts.trial_actions(found, trial, "grid", f"Open as a run{seed}")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
 
 from cifar_core import runs
-from cifar_core.config import ALL_IMAGES, KNOBS, PRESETS, TrainConfig
+from cifar_core.config import ALL_IMAGES, KNOBS, PRESETS, Knob, TrainConfig
 from cifar_core.errors import CifarError, SweepError
 from cifar_core.explore import findings, launch_sweep, search
 from cifar_core.explore.findings import Findings, Trial
+from cifar_core.explore.plans import Plan
 from pages import controls, ui
 
 POLL_SECONDS = 2.0
@@ -27,13 +30,83 @@ LOOK = {
     "finished": (":material/check:", "green"),
 }
 WORDS = {
-    "running": "Trying",
     "stopping": "Stopping; every trial keeps what it has",
     "stopped": "Stopped; resume it to go on, interrupted trials included",
     "interrupted": "Its worker ended unexpectedly; resume it to go on, nothing is lost",
     "failed": "Every trial failed; open one of them below to read why",
-    "finished": "Done; extend it to go on",
 }
+CHART: dict[str, Any] = {"config": {"displaylogo": False}}
+_HELD = ("train_images", "alpha", "image_size", "weights", "dropout", "augmentation", "head_epochs", "fine_tune_epochs")
+"""Knobs that are told of where they are not varied."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What Sweep and Surface do not share: `key` names the open one in the address, `item` its open part.
+
+    `done` follows "Done; ", and `empty` says what to do where there is none.
+    """
+
+    key: str
+    item: str
+    title: str
+    is_grid: bool
+    done: str
+    empty: str
+
+
+def opened(section: Section, new: Callable[[], None]) -> Findings | None:
+    """Draw the way to a `new` one and the choice of one; return it as it stands, None where nothing can be shown."""
+    undo_bar()
+    known = names(section.is_grid)
+    with st.expander(f"New {section.title.lower()}", expanded=not known, icon=":material/add:"):
+        new()
+    name = chosen(section, known)
+    if name is None:
+        problem()
+        st.info(section.empty, icon=":material/info:")
+        return None
+    try:
+        there = found(name)
+    except CifarError as error:
+        ui.problem(error)
+        delete_button(name)
+        return None
+    st.session_state["sweep_live"] = (name, there.is_live)
+    return there
+
+
+def now(name: str) -> Findings:
+    """Return how the opened sweep stands now, in a fragment; draws the page anew when it has begun or ended."""
+    there = found(name)
+    if st.session_state.get("sweep_live") != (name, there.is_live):
+        st.rerun()
+    return there
+
+
+@contextlib.contextmanager
+def starting(section: Section, name: str) -> Iterator[None]:
+    """Show the sweep called `name` that is started within, or what went wrong."""
+    try:
+        yield
+    except CifarError as error:
+        st.session_state["sweep_error"] = str(error)
+        return
+    kind = section.title.lower()
+    st.session_state[f"{kind}_name"] = search.free_name(kind, search.names())  # as this one is taken
+    st.session_state[f"choice_{section.key}"] = st.query_params[section.key] = name
+    st.query_params.pop(section.item, None)
+
+
+def clickable(figure: Any, key: str) -> int | None:
+    """Draw a figure; return the whole number that a point carries as `customdata`, in the run that its click causes."""
+    event = st.plotly_chart(figure, key=key, on_select="rerun", selection_mode="points", **CHART)
+    carried = [point.get("customdata") for point in event["selection"]["points"]]
+    clicked = next((value for value in carried if isinstance(value, int)), None)
+    if clicked == st.session_state.get(f"{key}_clicked"):
+        return None
+    st.session_state[f"{key}_clicked"] = clicked
+    return clicked
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -65,31 +138,38 @@ def is_grid(name: str) -> bool:
         return False
 
 
-def chosen(key: str, grid: bool, label: str) -> str | None:
-    """Let a person choose a sweep; the address says which. Returns None where there is none."""
-    known = names(grid)
+def chosen(section: Section, known: list[str]) -> str | None:
+    """Let a person choose one of the `known`; the address says which. Returns None where there is none."""
+    key, choice = section.key, f"choice_{section.key}"
     wanted = st.query_params.get(key)
     if wanted is not None and wanted not in known:
-        st.error(f"There is no {label.lower()} called {ui.plain(wanted[:60])} here.", icon=":material/error:")
+        st.error(f"There is no {section.title.lower()} called {ui.plain(wanted[:60])} here.", icon=":material/error:")
     if not known:
         return None
     if wanted in known:
-        st.session_state[f"choice_{key}"] = wanted
-    elif st.session_state.get(f"choice_{key}") not in known:
-        st.session_state[f"choice_{key}"] = newest(known)
-    name = st.selectbox(label, known, key=f"choice_{key}", on_change=_remember, args=(key,))
+        st.session_state[choice] = wanted
+    elif st.session_state.get(choice) not in known:
+        st.session_state[choice] = newest(known)
+    name: str = st.selectbox(section.title, known, key=choice, on_change=_remember, args=(section,))
     st.query_params[key] = name
     return name
 
 
 def newest(known: list[str]) -> str:
-    """Return the one of `known` that was worked on last."""
-    return max(known, key=lambda name: search.stamp(name))
+    """Return the one of `known` that was worked on last; one that is not opened counts as the oldest."""
+
+    def worked_on(name: str) -> tuple[int, int]:
+        try:
+            return search.stamp(name)
+        except SweepError:
+            return 0, 0
+
+    return max(known, key=worked_on)
 
 
-def _remember(key: str) -> None:
-    st.query_params[key] = st.session_state[f"choice_{key}"]
-    st.query_params.pop("trial", None)
+def _remember(section: Section) -> None:
+    st.query_params[section.key] = st.session_state[f"choice_{section.key}"]
+    st.query_params.pop(section.item, None)
 
 
 def base_choice(prefix: str) -> TrainConfig:
@@ -139,11 +219,6 @@ def name_input(place: Any, kind: str) -> str:
     return name
 
 
-def forget_name(kind: str) -> None:
-    """Offer another name from now on, as this one is taken; to be called before the field is drawn."""
-    st.session_state[f"{kind}_name"] = search.free_name(kind, search.names())
-
-
 def act(action: Callable[..., None], *args: Any) -> None:
     """Do something to a sweep, keeping what goes wrong for the page to show."""
     try:
@@ -152,12 +227,12 @@ def act(action: Callable[..., None], *args: Any) -> None:
         st.session_state["sweep_error"] = str(error)
 
 
-def delete_button(found: Findings) -> None:
+def delete_button(name: str) -> None:
     """Offer to delete a sweep that nobody works on."""
     with st.popover("Delete", icon=":material/delete:", type="tertiary"):
         undo = "It is gone for good" if search.storage_url() else "It can be brought back"
-        st.markdown(f"Delete **{ui.plain(found.name)}**? {undo}; the runs of its trials stay either way.")
-        st.button("Delete", icon=":material/delete:", key=f"delete_{found.name}", on_click=_delete, args=(found.name,))
+        st.markdown(f"Delete **{ui.plain(name)}**? {undo}; the runs of its trials stay either way.")
+        st.button("Delete", icon=":material/delete:", key=f"delete_{name}", on_click=_delete, args=(name,))
 
 
 def _delete(name: str) -> None:
@@ -184,55 +259,69 @@ def problem() -> None:
         st.error(ui.plain(st.session_state.pop("sweep_error")), icon=":material/error:")
 
 
-def status_line(found: Findings, more: Callable[[], None]) -> None:
-    """Say how a sweep stands, with a bar and its buttons; `more` draws further ones."""
+def status_line(section: Section, found: Findings, more: Callable[[], None]) -> None:
+    """Say how a sweep stands and what is the same in all its trials, with its buttons; `more` draws further ones."""
     icon, colour = LOOK[found.state]
-    goal = found.goal
-    share = found.done / goal.trials
-    if goal.seconds:
-        share = max(share, found.spent_seconds / goal.seconds)
-    of = f"{goal.seconds / 60:g} minutes of training" if goal.seconds else f"{goal.trials} trials"
-    words = WORDS[found.state]
-    if found.state == "running":
-        words = f"{found.done} trials so far, of {of}" if goal.seconds else f"{found.done} of {of}"
-        words += left_words(found, share)
-    top, buttons = st.columns([3, 2], vertical_alignment="center")
-    with top, st.container(horizontal=True, vertical_alignment="center"):
+    name, share = found.name, found.share
+    with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(found.state, icon=icon, color=colour)  # type: ignore[arg-type]
-        st.markdown(f"**{words}**")
-    with buttons, st.container(horizontal=True, horizontal_alignment="right"):
-        live, key = found.state in findings.LIVE_STATES, found.name
-        if live:
+        st.markdown(f"**{_words(section, found)}**", width="stretch")
+        if found.is_live:
             st.button(
                 "Stop",
                 icon=":material/stop:",
-                key=f"stop_{key}",
+                key=f"stop_{name}",
                 disabled=found.state == "stopping",
                 on_click=act,
-                args=(launch_sweep.stop, found.name),
+                args=(launch_sweep.stop, name),
                 help="Takes effect within three seconds; a trial that is interrupted goes on when it is resumed.",
             )
         elif found.state != "finished":
             st.button(
                 "Resume",
                 icon=":material/play_arrow:",
-                key=f"resume_{key}",
+                key=f"resume_{name}",
                 on_click=act,
-                args=(launch_sweep.resume, found.name),
+                args=(launch_sweep.resume, name),
             )
         more()
-        if not live:
-            delete_button(found)
-    if found.state in findings.LIVE_STATES:
-        st.progress(min(share, 1.0))
+        if not found.is_live:
+            delete_button(name)
+    if found.is_live:
+        st.progress(share)
+    held_fixed(found.plan)
     problem()
 
 
-def left_words(found: Findings, share: float) -> str:
+def _words(section: Section, found: Findings) -> str:
+    if found.state == "finished":
+        return f"Done; {section.done}"
+    if found.state != "running":
+        return WORDS[found.state]
+    goal = found.goal
+    said = f"{found.done} of {goal.trials} trials"
+    if goal.seconds:
+        said = f"{found.done} trials so far, of {goal.seconds / 60:g} minutes of training"
+    return said + left_words(found)
+
+
+def held_fixed(plan: Plan) -> None:
+    """Say what is the same in all trials."""
+    varied = {item.knob for item in plan.ranges}
+    said = [_held(KNOBS[name], getattr(plan.base, name)) for name in _HELD if name not in varied]
+    st.caption(f":material/lock: **Held fixed:** {ui.plain(', '.join(said))}, and every other knob.")
+
+
+def _held(knob: Knob, value: Any) -> str:
+    label, said = knob.label.lower(), knob.say(value)
+    return f"{label} {said.removesuffix(knob.unit).strip() if label.endswith(knob.unit) else said}"
+
+
+def left_words(found: Findings) -> str:
     """Return how long a running sweep still takes, in words, from the trials so far."""
-    if not found.done or not found.spent_seconds or share <= 0:
+    if not found.done or not found.spent_seconds:
         return "; the first trial computes the stored features"
-    left = found.spent_seconds * (1 / share - 1)
+    left = found.spent_seconds * (1 / found.share - 1)
     return f", about {ui.seconds(left)} left" if left >= 1 else ""
 
 
@@ -243,14 +332,12 @@ def failures(found: Findings) -> None:
         st.warning(ui.plain(f"Trials failed: {reason}"), icon=":material/warning:")
 
 
-def trial_actions(found: Findings, trial: Trial, prefix: str) -> None:
+def trial_actions(found: Findings, trial: Trial, prefix: str, label: str = "Open as a run") -> None:
     """Offer to open a trial as a run, and to continue it on all images."""
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         is_here = bool(trial.run and runs.ID_PATTERN.fullmatch(trial.run) and runs.Run(trial.run).path.is_dir())
         if is_here and trial.run:
-            st.page_link(
-                "pages/train.py", label="Open as a run", icon=":material/open_in_new:", query_params={"run": trial.run}
-            )
+            st.page_link("pages/train.py", label=label, icon=":material/open_in_new:", query_params={"run": trial.run})
         else:
             st.caption("Its run lies on another machine, or was deleted." if trial.run else "It has no run yet.")
         if st.button(

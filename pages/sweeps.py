@@ -17,31 +17,26 @@ from pages import controls, sweep_parts, ui
 PAIRS = (("alpha", "dropout"), ("alpha", "augmentation"))
 """Surfaces that are drawn when their knobs are varied."""
 DEFAULT_KNOBS = ("alpha", "dropout", "augmentation")
-CHART: dict[str, Any] = {"config": {"displaylogo": False}}
+SECTION = sweep_parts.Section(
+    "sweep",
+    "trial",
+    "Sweep",
+    False,
+    "extend it to go on",
+    "There is no sweep yet. Choose some knobs above and press **Start sweep**: trials that only train the head take "
+    "seconds each, as the frozen part is stored, and every trial becomes a run.",
+)
 
 
 def show() -> None:
     """Draw the section."""
-    sweep_parts.undo_bar()
-    known = sweep_parts.names(grid=False)
-    with st.expander("New sweep", expanded=not known, icon=":material/add:"):
-        new_sweep()
-    name = sweep_parts.chosen("sweep", False, "Sweep")
-    if name is None:
-        sweep_parts.problem()
-        st.info(
-            "There is no sweep yet. Choose some knobs above and press **Start sweep**: trials that only train the head "
-            "take seconds each, as the frozen part is stored, and every trial becomes a run.",
-            icon=":material/info:",
-        )
+    found = sweep_parts.opened(SECTION, new_sweep)
+    if found is None:
         return
-    found = sweep_parts.found(name)
-    live = found.state in findings.LIVE_STATES
-    st.session_state["sweep_live"] = (name, live)
-    every = sweep_parts.POLL_SECONDS if live else None
-    ui.fragment(progress_panel, run_every=every)(name)
+    every = sweep_parts.POLL_SECONDS if found.is_live else None
+    ui.fragment(progress_panel, run_every=every)(found.name)
     trial_panel(found)
-    ui.fragment(figures_panel, run_every=every)(name)
+    ui.fragment(figures_panel, run_every=every)(found.name)
 
 
 def new_sweep() -> None:
@@ -155,40 +150,31 @@ def _first(name: str) -> Range:
 
 def start(name: str, base: Any, ranges: list[Range], unit: str, amount: int) -> None:
     """Start the sweep and show it."""
-    try:
+    with sweep_parts.starting(SECTION, name):
         goal = Goal(amount) if unit == "trials" else Goal(plans.MOST_TRIALS, amount * 60.0)
         launch_sweep.start(name, Plan(base, tuple(ranges)), goal)
-    except CifarError as error:
-        st.session_state["sweep_error"] = str(error)
-        return
-    sweep_parts.forget_name("sweep")
-    st.session_state["choice_sweep"] = st.query_params["sweep"] = name
-    st.query_params.pop("trial", None)
 
 
 def progress_panel(name: str) -> None:
     """Say how the sweep stands and draw its history. Runs by itself while the sweep goes on."""
-    found = sweep_parts.found(name)
-    if st.session_state.get("sweep_live") != (name, found.state in findings.LIVE_STATES):
-        st.rerun()
-    sweep_parts.status_line(found, lambda: extend_button(found))
+    found = sweep_parts.now(name)
+    sweep_parts.status_line(SECTION, found, lambda: extend_button(found))
     sweep_parts.failures(found)
     if not found.ended:
         st.caption("The first points appear when the first trial has ended.")
         return
     cards(found)
     edge_notice(found)
-    event = st.plotly_chart(
-        sweep_charts.history(found), key="sweep_history", on_select="rerun", selection_mode="points", **CHART
-    )
-    st.caption("Click a point to see its trial.")
-    points = event["selection"]["points"]
-    clicked = str(points[0].get("customdata")) if points else ""
-    if clicked and clicked != st.session_state.get("sweep_clicked"):
-        st.session_state["sweep_clicked"] = clicked
-        if clicked.isdigit():
-            st.query_params["trial"] = str(int(clicked) + 1)
-            st.rerun()
+    trial_chart(sweep_charts.history(found, opened_trial(found)), "history")
+    st.caption("Click a point to open its trial.")
+
+
+def trial_chart(figure: Any, key: str) -> None:
+    """Draw a figure whose points are trials; a click opens one."""
+    clicked = sweep_parts.clickable(figure, f"sweep_{key}")
+    if clicked is not None:
+        st.query_params["trial"] = str(clicked + 1)
+        st.rerun()
 
 
 def extend_button(found: Findings) -> None:
@@ -234,16 +220,19 @@ def edge_notice(found: Findings) -> None:
         )
 
 
-def trial_panel(found: Findings) -> None:
-    """Show one trial: the one that the address names, else the best."""
-    if not found.ended:
-        return
+def opened_trial(found: Findings) -> Trial | None:
+    """Return the trial that the address names, else the best; None where there is none."""
     asked = st.query_params.get("trial", "")
     numbers = {str(trial.number + 1): trial for trial in found.trials if trial.run}
-    trial = numbers.get(asked) or found.best
-    if trial is None:
+    return numbers.get(asked) or found.best
+
+
+def trial_panel(found: Findings) -> None:
+    """Show the opened trial, at the top of the screen while one scrolls through the figures."""
+    trial = opened_trial(found)
+    if trial is None or not found.ended:
         return
-    with st.container(border=True):
+    with st.container(border=True, key="opened_trial"):
         st.markdown(f"**Trial {trial.number + 1}**, {_result(trial, found)}")
         st.caption(
             ", ".join(ui.plain(f"{KNOBS[name].label} {KNOBS[name].say(value)}") for name, value in trial.params.items())
@@ -271,7 +260,7 @@ def _optuna_figures(name: str, ended: int, identity: str, pairs: tuple[tuple[str
 def figures_panel(name: str) -> None:
     """Draw what the trials say. Runs by itself while the sweep goes on."""
     found = sweep_parts.found(name)
-    knobs = [item.knob for item in found.plan.ranges]
+    knobs, opened = [item.knob for item in found.plan.ranges], opened_trial(found)
     if not found.ended:
         return
     pairs = [pair for pair in PAIRS if set(pair) <= set(knobs)]
@@ -279,17 +268,18 @@ def figures_panel(name: str) -> None:
     if drawn["parallel"] is None:
         st.caption("Importances, lines and surfaces appear after three trials.")
     else:
-        st.plotly_chart(drawn["parallel"], key="sweep_parallel", **CHART)
+        trial_chart(drawn["parallel"], "parallel")
     with st.container(key="wide_sweep"):
         columns = st.columns(2)
-        charts = [("importances", drawn["importances"])] if drawn["importances"] is not None else []
-        charts += [(f"slice_{knob}", sweep_charts.slices(found, knob)) for knob in knobs]
-        for number, (key, figure) in enumerate(charts):
-            columns[number % 2].plotly_chart(figure, key=f"sweep_{key}", **CHART)
+        if drawn["importances"] is not None:
+            columns[0].plotly_chart(drawn["importances"], key="sweep_importances", **sweep_parts.CHART)
+        for number, knob in enumerate(knobs, drawn["importances"] is not None):
+            with columns[number % 2]:
+                trial_chart(sweep_charts.slices(found, knob, opened), f"slice_{knob}")
     surfaces(found, knobs, pairs, drawn)
     label = {cost: words for cost, (words, _) in findings.COSTS.items()}
     cost = ui.linked_choice("Accuracy against", "cost", label, "latency_ms")
-    st.plotly_chart(sweep_charts.front(found, cost), key="sweep_front", **CHART)
+    trial_chart(sweep_charts.front(found, cost, opened), "front")
 
 
 def surfaces(found: Findings, knobs: list[str], pairs: list[tuple[str, str]], drawn: dict[Any, Any]) -> None:
@@ -299,7 +289,7 @@ def surfaces(found: Findings, knobs: list[str], pairs: list[tuple[str, str]], dr
     with st.container(key="wide_surfaces"):
         columns = st.columns(2)
         for number, pair in enumerate(pairs):
-            columns[number % 2].plotly_chart(drawn[pair], key=f"sweep_surface_{pair[1]}", **CHART)
+            columns[number % 2].plotly_chart(drawn[pair], key=f"sweep_surface_{pair[1]}", **sweep_parts.CHART)
     if len(knobs) == 2 and pairs:
         return
     labels = {knob: KNOBS[knob].label for knob in knobs}
@@ -317,4 +307,4 @@ def surfaces(found: Findings, knobs: list[str], pairs: list[tuple[str, str]], dr
         return
     own = _optuna_figures(found.name, len(found.ended), search.identity(found.name), ((x, y),))[(x, y)]
     if own is not None:
-        st.plotly_chart(own, key="sweep_surface_own", **CHART)
+        st.plotly_chart(own, key="sweep_surface_own", **sweep_parts.CHART)

@@ -98,6 +98,7 @@ def style() -> None:
         "[class*=st-key-wide] [data-testid=stColumn]{min-width:min(100%,340px)}"
         "[class*=st-key-cards] [data-testid=stColumn]{min-width:132px}"
         ".st-key-ten{position:sticky;top:3.2rem;z-index:20;background:var(--st-background-color)}"
+        ".st-key-opened_trial{position:sticky;top:3.75rem;z-index:20;background:var(--st-background-color)}"
         ".ten{display:flex;gap:.5rem;justify-content:space-between;overflow-x:auto;padding:.35rem 0 .2rem;"
         "border-bottom:1px solid var(--st-border-color)}"
         ".ten figure{margin:0;text-align:center;flex:1 0 3.4rem}"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from cifar_core import runs
-from cifar_core.config import TrainConfig
+from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.images import data, generated
 from cifar_core.network import weights
 
@@ -58,6 +58,42 @@ def tiny_config() -> TrainConfig:
         head_batch_size=64,
         fine_tune_epochs=2,
     )
+
+
+@pytest.fixture(scope="session")
+def other_knobs() -> TrainConfig:
+    """A configuration of which no knob is as in the preset that *Train* begins with."""
+    config = TrainConfig(
+        dataset="generated",
+        train_images=3_000,
+        validation_fraction=0.25,
+        alpha=1.3,
+        image_size=32,
+        weights="random",
+        dropout=0.15,
+        dense_units=48,
+        l2=3e-5,
+        augmentation=1.25,
+        views=3,
+        head_epochs=7,
+        head_batch_size=32,
+        head_learning_rate=0.0123,
+        fine_tune_epochs=9,
+        fine_tune_learning_rate=7e-5,
+        fine_tune_blocks=3,
+        batch_norm="adapt",
+        schedule="plateau",
+        early_stopping_patience=8,
+        reduce_patience=4,
+        reduce_factor=0.3,
+        batch_size=128,
+        optimizer="adamw",
+        label_smoothing=0.15,
+        seed=77,
+        scaling="zero_to_one",
+    )
+    assert [name for name in KNOBS if getattr(config, name) == getattr(PRESETS["quick"], name)] == []
+    return config
 
 
 @pytest.fixture

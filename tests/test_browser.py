@@ -162,6 +162,7 @@ def click(page, place: str, across: float = 0.5, down: float = 0.5) -> None:
     """Click on a drawing at these shares of `place`: the pointer comes first, as Plotly looks where it hovers."""
     page.wait_for_selector(place)
     page.wait_for_timeout(1_000)  # it is drawn twice, at first in another width
+    page.locator(place).first.evaluate("element => element.scrollIntoView({block: 'center'})")
     box = page.locator(place).first.bounding_box()
     page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
     page.wait_for_timeout(300)
@@ -176,6 +177,12 @@ def test_a_click_opens_a_trial_or_a_cell_and_sorts_the_table(server, page):
     see(page, re.compile(r"^Trial 1, validation accuracy 60\.0%"))
     link = page.get_by_role("link", name="Open as a run")
     assert link.get_attribute("href").endswith(f"run={study.trials[0].user_attrs['run']}")
+
+    click(page, ".st-key-sweep_slice_dropout .points path:nth-child(2)")
+    see(page, re.compile(r"^Trial 2, validation accuracy 65\.0%"))
+    click(page, ".st-key-sweep_front .points path:nth-child(3)")
+    see(page, re.compile(r"^Trial 3, validation accuracy 70\.0%"))
+    assert "trial=3" in page.url
 
     grid(0.5, 0.8, 0.6, 0.7)
     page.goto(f"{server.address}/explore?section=surface&grid=map")

@@ -3,11 +3,14 @@
 import json
 from collections.abc import Iterator
 
+import optuna
 import pytest
 from filelock import FileLock
 
 from cifar_core import cli, runs
-from cifar_core.explore import launch_sweep, search
+from cifar_core.config import TrainConfig
+from cifar_core.explore import launch_sweep, plans, search
+from cifar_core.explore.plans import Goal, Plan
 
 START = ["sweep", "start", "one", "--dataset", "generated", "--weights", "random", "--train-images", "1000"]
 
@@ -54,6 +57,35 @@ def test_a_sweep_is_started_shown_stopped_resumed_and_extended(
     shown = said(capsys, "sweep", "show", "one")[1]
     assert "0 of 12 trials" in shown
     assert "Dropout: 0 to 0.5" in shown
+
+
+def test_a_journal_without_its_plan_is_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = search.folder("one")
+    folder.mkdir(parents=True)
+    journal = optuna.storages.journal.JournalFileBackend(str(folder / "journal.log"))
+    optuna.create_study(study_name="one", storage=optuna.storages.JournalStorage(journal), direction="maximize")
+    sentence = "Sweep one has no plan of what to try; delete it and start a new one.\n"
+    for arguments in (("resume", "one"), ("resume", "one", "--trials", "5"), ("worker", "--study", "one")):
+        assert said(capsys, "sweep", *arguments) == (2, "", sentence)
+    assert launch_sweep.living_workers("one") == []
+    assert said(capsys, "sweep", "delete", "one")[0] == 0
+
+
+def test_a_grid_is_shown_cell_by_cell(tiny_config: TrainConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = Plan(tiny_config, tuple(map(plans.parse_range, ("dropout=0,0.5", "alpha=0.35,0.5"))), grid=True)
+    search.create("one", plan, Goal(4))
+    study = search.open_study("one")
+    search.repeat(study)
+    for accuracy in (0.5, 0.6, 0.7, 0.8, 0.6, 0.6, 0.7, 0.8):
+        trial = study.ask()
+        trial.set_user_attr("accuracy", accuracy)
+        plan.config(trial)
+        study.tell(trial, accuracy)
+    shown = said(capsys, "sweep", "show", "one")[1]
+    assert "dropout=0.0 alpha=0.35  55.0 %  ± 7.1   2" in shown
+    assert "means of 2 seeds that differ by less than about 7.1 points cannot be told apart" in shown
+    cells = json.loads(said(capsys, "sweep", "show", "one", "--json")[1])["cells"]
+    assert cells[3] == {"values": {"dropout": 0.5, "alpha": 0.5}, "accuracies": [0.8, 0.8], "mean": 0.8, "spread": 0.0}
 
 
 def test_a_sweep_is_deleted_and_brought_back(taken_slot: None, capsys: pytest.CaptureFixture[str]) -> None:

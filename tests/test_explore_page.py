@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import launch, runs
-from cifar_core.config import PRESETS, TrainConfig
+from cifar_core.config import TrainConfig
 from cifar_core.explore import labels, trash
 from cifar_core.images import generated
 from cifar_core.network import weights
@@ -311,17 +311,21 @@ def test_the_trash_gives_back_and_is_emptied() -> None:
     assert trash.contents() == []
 
 
-def test_a_link_takes_the_settings_of_a_run_to_train() -> None:
-    run = make_run(0.9, config=replace(PRESETS["standard"], dropout=0.15, seed=77))
+def test_a_link_takes_every_setting_of_a_run_to_train(
+    other_knobs: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(0.9, config=other_knobs)
+    started: list[TrainConfig] = []
+    monkeypatch.setattr(launch, "start", lambda config, *_: started.append(config) or run)
     app = open_explore(runs=run.id)
     assert f"settings={run.id}" in links(app)
     app.switch_page("pages/train.py")
     app.query_params.clear()
     app.query_params["settings"] = run.id
     sound(app.run())
-    assert app.slider(key="knob_dropout").value == 0.15
-    assert app.number_input(key="knob_seed").value == 77
     assert "settings" not in app.query_params
+    sound(button(app, "start").click().run())
+    assert started == [other_knobs]
 
 
 @pytest.mark.parametrize("asked", ["../..", "<b>", "20260101-000000000-none"])

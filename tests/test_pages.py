@@ -422,12 +422,14 @@ def test_runs_that_look_alike_can_be_told_apart(model):
         assert app.query_params["run"] == run_id
 
 
-def test_the_settings_of_a_run_can_be_taken_over(model):
-    make_finished_run(model)
+def test_the_settings_of_a_run_can_be_taken_over(other_knobs, monkeypatch):
+    run, started = runs.create(other_knobs), []
+    write_json(run.path / "status.json", {"state": "stopped"})
+    monkeypatch.setattr(launch, "start", lambda config, *_: started.append(config) or run)
     app = open_app()
     sound(button(app, "clone").click().run())
-    assert app.selectbox(key="knob_alpha").value == CONFIG.alpha
-    assert app.slider(key="knob_head_epochs").value == CONFIG.head_epochs
+    sound(button(app, "start").click().run())
+    assert started == [other_knobs]
 
 
 # Train: running and waiting

@@ -40,6 +40,24 @@ def test_the_history_has_every_ended_trial_and_the_best_so_far(found: Findings) 
     assert figure.layout.yaxis.title.text == "validation accuracy"
 
 
+def test_the_opened_trial_is_ringed_wherever_it_is_drawn(found: Findings) -> None:
+    opened = found.trials[3]
+    drawn = (
+        sweep_charts.history(found, opened),
+        sweep_charts.slices(found, "dropout", opened),
+        sweep_charts.front(found, "seconds", opened),
+    )
+    for figure in drawn:
+        ringed = [
+            number
+            for trace in figure.data
+            if trace.customdata is not None
+            for number, width in zip(trace.customdata, trace.marker.line.width, strict=True)
+            if width
+        ]
+        assert ringed == [3]
+
+
 def test_a_slice_has_the_scale_of_its_knob(found: Findings) -> None:
     kinds = {knob: sweep_charts.slices(found, knob).layout.xaxis.type for knob in ("alpha", "dropout", "l2")}
     assert kinds == {"alpha": "category", "dropout": "linear", "l2": "log"}
@@ -107,7 +125,10 @@ def test_a_heat_map_fills_in_and_leaves_open_what_is_not_trained(tiny_config: Tr
     assert figure.data[0].z[0][0] == pytest.approx(0.6)
     assert np.isnan(np.asarray(figure.data[0].z, float)).sum() == 3
     assert "± 14.1" in figure.data[0].text[0][0]
-    assert sweep_charts.heat_map(cells, "dropout", "alpha", spread=True).data[0].z[0][0] == pytest.approx(0.02**0.5)
+    spread = sweep_charts.heat_map(cells, "dropout", "alpha", spread=True, opened=2)
+    assert spread.data[0].z[0][0] == pytest.approx(100 * 0.02**0.5)
+    (frame,) = spread.layout.shapes
+    assert (frame.x0 < 1 < frame.x1, frame.y0 < 0 < frame.y1) == (True, True)
     cells_under_the_pointer = figure.data[1]
     assert list(cells_under_the_pointer.customdata) == [0, 1, 2, 3]
     assert list(cells_under_the_pointer.text)[1:] == ["not trained yet"] * 3

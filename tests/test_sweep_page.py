@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -12,7 +13,7 @@ from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import runs
-from cifar_core.config import ALL_IMAGES, TrainConfig
+from cifar_core.config import ALL_IMAGES, KNOBS, TrainConfig
 from cifar_core.explore import launch_sweep, plans, search
 from cifar_core.explore.plans import Goal, Plan
 from cifar_core.images import data
@@ -266,13 +267,15 @@ def test_failed_trials_say_why_as_text() -> None:
     assert "<img" not in texts(app.warning).replace("\\<", "")
 
 
-def test_continue_on_all_images_sets_the_knobs_of_train() -> None:
-    play("one", *FIVE, goal=5)
-    app = open_explore(section="sweep", sweep="one")
+def test_continue_on_all_images_sets_every_knob_of_train(other_knobs: TrainConfig) -> None:
+    ranges = tuple(map(plans.parse_range, ("alpha=0.35,0.5", "dropout")))
+    study = play("one", *FIVE, goal=5, plan=Plan(other_knobs, ranges))
+    app = open_explore(section="sweep", sweep="one", trial="5")
     sound(button(app, "sweep_continue_4").click().run())
-    assert app.session_state["knob_train_images"] == ALL_IMAGES
-    assert app.session_state["knob_dropout"] == pytest.approx(0.1)
-    assert app.session_state["knob_alpha"] == 0.35
+    tried = runs.Run(study.trials[4].user_attrs["run"]).config
+    assert (tried.alpha, tried.dropout) == (0.35, 0.1)
+    arrived = {name: app.session_state[f"knob_{name}"] for name in KNOBS}
+    assert TrainConfig(**arrived) == replace(tried, train_images=ALL_IMAGES)
 
 
 def test_the_best_trial_links_to_its_run_and_another_when_it_is_asked_for() -> None:
@@ -282,16 +285,22 @@ def test_the_best_trial_links_to_its_run_and_another_when_it_is_asked_for() -> N
     assert link(open_explore(section="sweep", sweep="one", trial="2")) == ("Open as a run", f"run={known[1]}")
 
 
-def test_a_click_on_a_point_shows_its_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("figure", ["sweep_history", "sweep_slice_dropout", "sweep_front"])
+def test_a_click_on_a_point_shows_its_trial(figure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     study = play("one", *FIVE, goal=5)
     app = open_explore(section="sweep", sweep="one")
-    drawn = figures(app)["sweep_history"]["data"]
+    drawn = figures(app)[figure]["data"]
     points = next(trace for trace in drawn if trace.get("customdata"))
     shown = dict(zip(points["customdata"], points["y"], strict=True))
     clicked = next(number for number, accuracy in shown.items() if accuracy == pytest.approx(0.65))
     chart = st.plotly_chart
-    selection = {"selection": {"points": [{"customdata": clicked}]}}
-    monkeypatch.setattr(st, "plotly_chart", lambda *a, **k: selection if k.get("on_select") else chart(*a, **k))
+
+    def draw(*arguments, **options):
+        if not options.get("on_select"):
+            return chart(*arguments, **options)
+        return {"selection": {"points": [{"customdata": clicked}] if options["key"] == figure else []}}
+
+    monkeypatch.setattr(st, "plotly_chart", draw)
     app = sound(app.run())
     assert "Trial 2**, validation accuracy 65.0%" in texts(app.markdown)
     assert app.query_params["trial"] == "2"
@@ -324,11 +333,24 @@ def test_a_running_sweep_cannot_be_deleted() -> None:
         assert button(open_explore(section="sweep", sweep="one"), "delete_one") is None
 
 
-def test_a_damaged_journal_is_a_sentence_and_no_crash() -> None:
+def test_a_damaged_journal_is_a_sentence_and_can_be_deleted() -> None:
     play("one", *FIVE)
     (search.folder("one") / "journal.log").write_text("garbage\n")
     app = open_explore(section="sweep", sweep="one")
     assert len(app.error) == 1
+    sound(button(app, "delete_one").click().run())
+    assert search.names() == []
+
+
+def test_a_sweep_that_is_not_opened_does_not_hide_the_others() -> None:
+    play("one", *FIVE, goal=5)
+    play("two", *FIVE, goal=5)
+    (search.folder("two") / "elsewhere").symlink_to("/")
+    app = open_explore(section="sweep")
+    assert app.selectbox(key="choice_sweep").options == ["one", "two"]
+    assert "Trial 5**, validation accuracy 80.0%" in texts(app.markdown)
+    app = sound(app.selectbox(key="choice_sweep").set_value("two").run())
+    assert "Sweep two is not opened" in texts(app.error).replace("\\", "")
 
 
 # Surface
@@ -378,7 +400,7 @@ def test_the_map_fills_in_and_a_cell_opens_into_its_curves() -> None:
     grid(0.5, 0.8)
     app = open_explore(section="surface", grid="map", cell="1")
     drawn = figures(app)
-    assert "50.0 %" in str(drawn["grid_map"]["data"][0]["text"])
+    assert "50.0%" in str(drawn["grid_map"]["data"][0]["text"])
     assert drawn["grid_curves"]["data"][0]["name"] == "seed 1"
     assert "The chosen cell**: validation accuracy 50.0%" in texts(app.markdown)
     assert "The best cell**: validation accuracy 80.0%" in texts(open_explore(section="surface").markdown)
@@ -405,3 +427,4 @@ def test_repeating_adds_a_seed_and_shows_mean_and_spread(started: list[str]) -> 
     assert "spread over seeds" in str(app.segmented_control(key="show").options)
     assert "standard deviation" in figures(app)["grid_map"]["layout"]["title"]["text"]
     assert "Between seeds, accuracy spreads by ±" in texts(app.caption)
+    assert "means of 2 seeds that differ by less than about" in texts(app.caption)

@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 from argparse import Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cifar_core.cli.commands import reply
 from cifar_core.cli.terminal import PROGRAM, duration, percent, table
 from cifar_core.config import KNOBS, preset
 from cifar_core.errors import SweepError
 from cifar_core.explore import plans, search
+
+if TYPE_CHECKING:
+    from cifar_core.explore.findings import Findings
 
 DEFAULT_KNOBS = ("alpha", "dropout", "augmentation")
 
@@ -74,6 +77,7 @@ def show(arguments: Namespace) -> int:
         lines += [f"  {KNOBS[name].label} {KNOBS[name].say(value)}" for name, value in found.best.params.items()]
     for knob, side in found.at_edge.items():
         lines.append(f"The best {KNOBS[knob].label} is at the {side} end of its range: try a wider one.")
+    lines += _grid_lines(found) if found.plan.grid else []
     rows = [
         (
             str(trial.number + 1),
@@ -90,11 +94,29 @@ def show(arguments: Namespace) -> int:
     return 0
 
 
+def _grid_lines(found: Findings) -> list[str]:
+    """Return the cells of a grid as a table, and how much of it is noise."""
+    from cifar_core.explore import findings
+
+    cells = found.cells()
+    rows = [
+        (
+            " ".join(f"{name}={value}" for name, value in cell.values.items()),
+            percent(cell.mean),
+            "-" if cell.spread is None else f"± {cell.spread * 100:.1f}",
+            str(len(cell.accuracies)),
+        )
+        for cell in cells
+    ]
+    noise = findings.noise(cells)
+    return [*table(("cell", "mean", "spread", "seeds"), rows), *([noise.words] if noise else [])]
+
+
 def worker(arguments: Namespace) -> int:
     """Work on a sweep in this process's foreground until it is done or stopped; for further machines."""
     from cifar_core.explore import launch_sweep
 
-    search.open_study(arguments.study, arguments.storage)  # a sentence here rather than in the worker
+    search.open_whole(arguments.study, arguments.storage)  # a sentence here rather than in the worker
     own = {search.STORAGE_VARIABLE: search.storage_url(arguments.storage), "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-m", launch_sweep.WORKER, arguments.study]
     with subprocess.Popen(command, env={**os.environ, **own}, stdout=sys.stderr) as process:

@@ -90,6 +90,17 @@ class Findings:
     workers: int
 
     @property
+    def is_live(self) -> bool:
+        """Whether somebody works on it."""
+        return self.state in LIVE_STATES
+
+    @property
+    def share(self) -> float:
+        """How much of its goal is reached, 0..1."""
+        seconds = self.goal.seconds
+        return min(1.0, max(self.done / self.goal.trials, self.spent_seconds / seconds if seconds else 0.0))
+
+    @property
     def ended(self) -> list[Trial]:
         """The trials that have an accuracy."""
         return [trial for trial in self.trials if trial.accuracy is not None]
@@ -153,7 +164,42 @@ class Findings:
             "at_edge": self.at_edge,
             "front": {cost: [trial.number for trial in self.front(cost)] for cost in COSTS},
             "trials": [_json(trial) for trial in self.trials],
-        }
+        } | ({"cells": [_cell_json(cell) for cell in self.cells()]} if self.plan.grid else {})
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How much of a repeated grid is noise, in shares of accuracy.
+
+    `spread` is the standard deviation between seeds, pooled over the cells; means of `seeds` seeds that differ by less
+    than `telling` cannot be told apart (twice the standard error of a difference); `extent` is how far they differ.
+    """
+
+    seeds: int
+    spread: float
+    telling: float
+    extent: float
+
+    @property
+    def words(self) -> str:
+        """What that means."""
+        means = f"means of {self.seeds} seeds" if self.seeds > 1 else "cells of one seed"
+        spread, telling, extent = (f"{100 * share:.1f}" for share in (self.spread, self.telling, self.extent))
+        return (
+            f"Between seeds, accuracy spreads by ±{spread} points (standard deviation), so {means} that differ by less "
+            f"than about {telling} points cannot be told apart; the cells' means differ by up to {extent} points."
+        )
+
+
+def noise(cells: Sequence[Cell]) -> Noise | None:
+    """Return how noisy a grid is; None as long as no cell has two seeds."""
+    spreads = [cell.spread for cell in cells if cell.spread is not None]
+    if not spreads:
+        return None
+    seeds = min(len(cell.accuracies) for cell in cells if cell.accuracies)
+    means = [cell.mean for cell in cells if cell.mean is not None]
+    spread = math.sqrt(statistics.fmean(spread**2 for spread in spreads))
+    return Noise(seeds, spread, 2 * spread * math.sqrt(2 / seeds), max(means) - min(means))
 
 
 def find(name: str, storage: str | None = None) -> Findings:
@@ -228,6 +274,10 @@ def _edge(item: Range, value: Any) -> str:
     scale = math.log if item.log else float
     place = (scale(value) - scale(item.low)) / (scale(item.high) - scale(item.low))
     return "low" if place <= _EDGE else "high" if place >= 1 - _EDGE else ""
+
+
+def _cell_json(cell: Cell) -> dict[str, Any]:
+    return {"values": dict(cell.values), "accuracies": cell.accuracies, "mean": cell.mean, "spread": cell.spread}
 
 
 def _json(trial: Trial) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def start(name: str, plan: Plan, goal: Goal, workers: int = 1, storage: str | No
 
 def resume(name: str, workers: int = 1, storage: str | None = None) -> None:
     """Let a sweep go on; interrupted trials are taken up again. Raises SweepError if there is nothing to do."""
-    study = search.open_study(name, storage)
+    study = search.open_whole(name, storage)
     if living_workers(name):
         raise SweepError(f"Sweep {name} is running; only one that has ended can be resumed.")
     waiting = any(not trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
@@ -42,14 +42,14 @@ def extend(name: str, trials: int = 0, minutes: float = 0.0, storage: str | None
     """Let a sweep try as many more trials, or train for as many more minutes; starts a worker if none is there."""
     if trials < 0 or minutes < 0 or not (trials or minutes):
         raise SweepError(f"A sweep is extended by trials or minutes; received {trials} and {minutes:g}.")
-    search.extend(search.open_study(name, storage), trials, minutes * 60)
+    search.extend(search.open_whole(name, storage), trials, minutes * 60)
     if not living_workers(name):
         work(name, 1, storage)
 
 
 def repeat(name: str, seeds: int = 1, storage: str | None = None) -> None:
     """Train every cell of a grid again with as many more seeds; starts a worker if none is there. Raises SweepError."""
-    search.repeat(search.open_study(name, storage), seeds)
+    search.repeat(search.open_whole(name, storage), seeds)
     if not living_workers(name):
         work(name, 1, storage)
 
@@ -57,7 +57,7 @@ def repeat(name: str, seeds: int = 1, storage: str | None = None) -> None:
 def work(name: str, workers: int = 1, storage: str | None = None) -> None:
     """Put `workers` more processes on a sweep, one for each GPU where there are several. Raises SweepError."""
     _check_workers(workers)
-    search.ask_to_stop(search.open_study(name, storage), False)
+    search.ask_to_stop(search.open_whole(name, storage), False)
     cards = gpus()
     for number in range(workers):
         _spawn(name, cards[number % len(cards)] if len(cards) > 1 and workers > 1 else None, storage)

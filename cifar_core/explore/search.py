@@ -197,6 +197,14 @@ def open_study(name: str, storage: str | None = None, seed: int | None = None) -
             raise damaged(name, error) from None
 
 
+def open_whole(name: str, storage: str | None = None) -> Study:
+    """Return the study called `name` for somebody to work on. Raises SweepError if its plan or goal cannot be read."""
+    study = open_study(name, storage)
+    plan_of(study)
+    goal_of(study)
+    return study
+
+
 def damaged(name: str, error: Exception) -> SweepError:
     """Return what is said of a sweep whose journal is not as Optuna and this program write it."""
     return SweepError(
@@ -211,7 +219,9 @@ def _spent_seconds(trials: Sequence[FrozenTrial]) -> float:
 
 def plan_of(study: Study) -> Plan:
     """Return what the sweep tries. Raises SweepError if it is damaged."""
-    return Plan.from_dict(study.user_attrs.get(_PLAN))
+    if _PLAN not in study.user_attrs:
+        raise SweepError(f"Sweep {study.study_name} has no plan of what to try; delete it and start a new one.")
+    return Plan.from_dict(study.user_attrs[_PLAN])
 
 
 def goal_of(study: Study) -> Goal:

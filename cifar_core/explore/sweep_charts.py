@@ -23,6 +23,9 @@ _SCALE = "Viridis"
 _PERCENT = ".1~%"  # of trials that differ by less than a point, too
 _ACCURACY = "validation accuracy"
 _STATES = {"finished": ("finished", TRAINING, "circle"), "pruned": ("ended early", PHASE_COLOURS["head"], "x")}
+_UNSEEN = "rgba(0,0,0,0.001)"
+_NOT_PALE = {"marker": {"opacity": 1}}
+"""A click would make all other points of its figure pale."""
 _EACH_NUMBERED = 20
 """Up to so many trials have each its tick."""
 _WIDE = 100
@@ -30,12 +33,15 @@ _FEW = 3
 """Fewer ended trials than this say nothing of importances or surfaces."""
 
 
-def history(found: Findings, height: int = 320) -> go.Figure:
-    """Return every trial's accuracy in order, and the best so far; a point's `customdata` is its trial's number."""
+def history(found: Findings, opened: Trial | None = None, height: int = 320) -> go.Figure:
+    """Return every trial's accuracy in order, and the best so far.
+
+    Here and below, a point's `customdata` is its trial's number, and a ring marks the `opened` one.
+    """
     figure = go.Figure()
     for state in _STATES:
         own = [trial for trial in found.ended if trial.state == state]
-        _add_points(figure, own, state, [trial.number + 1 for trial in own])
+        _add_points(figure, own, state, [trial.number + 1 for trial in own], opened)
     best = list(itertools.accumulate((trial.accuracy or 0.0 for trial in found.ended), max))
     figure.add_scatter(
         x=[trial.number + 1 for trial in found.ended],
@@ -52,12 +58,12 @@ def history(found: Findings, height: int = 320) -> go.Figure:
     return figure
 
 
-def slices(found: Findings, knob: str, height: int = 300) -> go.Figure:
+def slices(found: Findings, knob: str, opened: Trial | None = None, height: int = 300) -> go.Figure:
     """Return accuracy against the values of one knob."""
     figure = go.Figure()
     for state in _STATES:
         own = [trial for trial in found.ended if trial.state == state and knob in trial.params]
-        _add_points(figure, own, state, [trial.params[knob] for trial in own])
+        _add_points(figure, own, state, [trial.params[knob] for trial in own], opened)
     _style(figure, KNOBS[knob].label, _axis(knob), _ACCURACY, height)
     _fit_accuracy(figure, found)
     item = next(item for item in found.plan.ranges if item.knob == knob)
@@ -69,7 +75,7 @@ def slices(found: Findings, knob: str, height: int = 300) -> go.Figure:
     return figure
 
 
-def front(found: Findings, cost: str, height: int = 340) -> go.Figure:
+def front(found: Findings, cost: str, opened: Trial | None = None, height: int = 340) -> go.Figure:
     """Return accuracy against a cost (one of findings.COSTS), with the Pareto front."""
     label, unit = COSTS[cost]
     factor, unit = (1e-6, "MB") if unit == "bytes" else (1.0, unit)
@@ -89,7 +95,8 @@ def front(found: Findings, cost: str, height: int = 340) -> go.Figure:
             name=name,
             mode=mode,
             line={"color": colour, "width": 2, "shape": "hv"},
-            marker={"color": colour, "size": 9},
+            marker={"color": colour, **_ringed(own, opened)},
+            unselected=_NOT_PALE,
             hovertemplate=f"%{{text}}<br>%{{y:.1%}} at %{{x:.3g}} {unit}<extra></extra>",
         )
     _style(figure, f"Accuracy against {label.lower()}", f"{label.lower()}, {unit}", _ACCURACY, height)
@@ -114,7 +121,9 @@ def parallel(found: Findings, height: int = 360) -> go.Figure | None:
         figure.add_scatter(
             x=[*range(len(names)), len(names)],
             y=[*heights, share],
-            mode="lines",
+            mode="lines+markers",  # unseen markers, as a line cannot be clicked
+            marker={"size": 16, "color": _UNSEEN},
+            unselected=_NOT_PALE,
             line={
                 "color": sample_colorscale(_SCALE, [0.15 + 0.85 * share])[0],
                 "width": 1 + 2 * share,
@@ -197,27 +206,27 @@ def surface(found: Findings, x: str, y: str, height: int = 380) -> go.Figure | N
     return figure
 
 
-def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, height: int = 420) -> go.Figure:
+def heat_map(
+    cells: Sequence[Cell], x: str, y: str, spread: bool = False, opened: int | None = None, height: int = 420
+) -> go.Figure:
     """Return a grid's mean accuracy (or its standard deviation over the seeds) by two knobs; empty cells stay blank.
 
     Plotly does not tell of clicks on a heat map: the nearest of the unseen markers over it, one in the middle of each
-    cell, is clicked. It carries the cell's place among `cells` as `customdata`.
+    cell, is clicked. It carries the cell's place among `cells` as `customdata`. A frame marks the `opened` place.
     """
     columns = list(dict.fromkeys(cell.values[x] for cell in cells))
     rows = list(dict.fromkeys(cell.values[y] for cell in cells))
+    at = [(columns.index(cell.values[x]), rows.index(cell.values[y])) for cell in cells]
     values = np.full((len(rows), len(columns)), np.nan)
     text = np.full(values.shape, "", object)
-    places, points = [], []
-    for place, cell in enumerate(cells):
-        at = rows.index(cell.values[y]), columns.index(cell.values[x])
+    for (column, row), cell in zip(at, cells, strict=True):
         value = cell.spread if spread else cell.mean
         if value is not None:
-            values[at] = value
-            more = "" if cell.spread is None or spread else f"<br>± {cell.spread * 100:.1f}"
-            text[at] = f"{value * 100:.1f} %{more}"
-        places.append(place)
-        points.append((at[1], at[0]))
+            more = "" if cell.spread is None else f"<br>± {cell.spread * 100:.1f}"
+            values[row, column] = value * (100 if spread else 1)
+            text[row, column] = f"± {value * 100:.1f}" if spread else f"{value:.1%}{more}"
     names_x, names_y = [KNOBS[x].say(value) for value in columns], [KNOBS[y].say(value) for value in rows]
+    bar = ("points", "± ", "") if spread else ("accuracy", "", ".1%")
     figure = go.Figure(
         go.Heatmap(
             z=values,
@@ -227,23 +236,28 @@ def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, height
             texttemplate="%{text}",
             colorscale="Cividis" if spread else _SCALE,
             hoverinfo="skip",
-            colorbar={"title": {"text": "spread" if spread else "accuracy"}, "tickformat": ".1%", "thickness": 12},
+            colorbar={"title": {"text": bar[0]}, "tickprefix": bar[1], "tickformat": bar[2], "thickness": 12},
             xgap=2,
             ygap=2,
         )
     )
     figure.add_scatter(
-        x=[names_x[column] for column, _ in points],
-        y=[names_y[row] for _, row in points],
-        customdata=places,
-        text=[text[row][column] or "not trained yet" for column, row in points],
+        x=[names_x[column] for column, _ in at],
+        y=[names_y[row] for _, row in at],
+        customdata=list(range(len(cells))),
+        text=[text[row, column] or "not trained yet" for column, row in at],
         mode="markers",
-        marker={"size": 36, "symbol": "square", "color": "rgba(0,0,0,0.001)"},
+        marker={"size": 36, "symbol": "square", "color": _UNSEEN},
         hovertemplate=f"{KNOBS[x].label} %{{x}}, {KNOBS[y].label} %{{y}}: %{{text}}<extra></extra>",
         showlegend=False,
     )
-    title = "Spread over the seeds (standard deviation)" if spread else "Validation accuracy, mean over the seeds"
-    _style(figure, title, _axis(x), _axis(y), height)
+    if opened is not None:
+        column, row = at[opened]
+        corners = {"x0": column - 0.49, "x1": column + 0.49, "y0": row - 0.48, "y1": row + 0.48}
+        figure.add_shape(type="rect", **corners, line={"color": VALIDATION, "width": 3})
+    repeated = any(cell.spread is not None for cell in cells)
+    title = "Validation accuracy" + (", mean over the seeds" if repeated else "")
+    _style(figure, "Spread over the seeds (standard deviation)" if spread else title, _axis(x), _axis(y), height)
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="category", showgrid=False)
     figure.update_layout(hoverdistance=-1)  # however far the middle of the cell is
@@ -299,8 +313,18 @@ def _axis(knob: str) -> str:
     return f"{label}, {unit}" if unit else label
 
 
-def _add_points(figure: go.Figure, trials: Sequence[Trial], state: str, x: Sequence[Any]) -> None:
-    """Draw trials of one state; a point's `customdata` is its trial's number."""
+def _ringed(trials: Sequence[Trial], opened: Trial | None) -> dict[str, Any]:
+    """Return what of Plotly's markers shows which of `trials` is the opened one."""
+    is_opened = [opened is not None and trial.number == opened.number for trial in trials]
+    return {
+        "size": [15 if yes else 9 for yes in is_opened],
+        "opacity": 1,
+        "line": {"color": VALIDATION, "width": [3 if yes else 0 for yes in is_opened]},
+    }
+
+
+def _add_points(figure: go.Figure, trials: Sequence[Trial], state: str, x: Sequence[Any], opened: Trial | None) -> None:
+    """Draw trials of one state."""
     name, colour, symbol = _STATES[state]
     figure.add_scatter(
         x=x,
@@ -309,7 +333,8 @@ def _add_points(figure: go.Figure, trials: Sequence[Trial], state: str, x: Seque
         text=[f"trial {trial.number + 1}: {trial.accuracy:.1%}<br>{_words(trial)}" for trial in trials],
         name=name,
         mode="markers",
-        marker={"color": colour, "size": 9, "symbol": symbol},
+        marker={"color": colour, "symbol": symbol, **_ringed(trials, opened)},
+        unselected=_NOT_PALE,
         hovertemplate="%{text}<extra></extra>",
     )
 

@@ -157,7 +157,7 @@ class Worker:
         known = trial.user_attrs.get("run")
         if isinstance(known, str) and runs.ID_PATTERN.fullmatch(known) and self._goes_on(Run(known), config):
             return Run(known)
-        run = runs.create(config, f"{self.study.study_name.replace('-', '')[:16]}t{trial.number}")
+        run = runs.create(config, f"{self.study.study_name.replace('-', '')[:16]}t{trial.number + 1}")
         self._run_lock.enter_context(FileLock(run.path / "lock"))
         runs.write_json(run.path / "trial.json", {"sweep": self.study.study_name, "trial": trial.number})
         trial.set_user_attr("run", run.id)
