@@ -1,10 +1,19 @@
+"""What a run, a queue, a sweep may take of this machine, and what is on screen at each limit."""
+
+from pathlib import Path
+
 import pytest
 from filelock import FileLock
+from streamlit.testing.v1 import AppTest
 
 from cifar_core import launch, limits, runs
 from cifar_core.errors import RunError, SweepError
 from cifar_core.explore.search import MOST_TRIALS, Goal
 from cifar_core.export import intake
+from cifar_core.images import generated
+from cifar_core.network import weights
+
+APP = Path(__file__).resolve().parent.parent / "app.py"
 
 
 def test_a_full_queue_takes_no_more_runs_and_says_what_to_do(tiny_config, run, monkeypatch) -> None:
@@ -43,3 +52,37 @@ def test_what_a_link_leads_to_does_not_count(tmp_path) -> None:
 def test_a_sweep_has_so_many_trials_at_most() -> None:
     with pytest.raises(SweepError, match="1 to 10,000 trials"):
         Goal(MOST_TRIALS + 1)
+
+
+@pytest.fixture
+def page(tiny_config, run, monkeypatch) -> AppTest:
+    """Train, with the settings of a stopped run in the form, as somebody sees it who is about to start."""
+    monkeypatch.setattr(generated, "TRAIN_IMAGES", 100)
+    monkeypatch.setattr(generated, "TEST_IMAGES", 50)
+    monkeypatch.setattr(weights, "_host_answers", lambda: False)
+    runs.write_json(run.path / "status.json", {"state": "stopped"})
+    app = AppTest.from_file(str(APP), default_timeout=60)
+    app.query_params["settings"] = run.id
+    return app.run()
+
+
+def said(app: AppTest) -> str:
+    assert not app.exception, app.exception[0].stack_trace[-3:]
+    return " ".join(error.value for error in app.error)
+
+
+def test_a_start_into_a_full_queue_is_answered_on_screen(page, monkeypatch) -> None:
+    monkeypatch.setattr(limits, "MOST_QUEUED", 0)
+    assert "0 runs train or wait already, expected fewer than 0" in said(page.button(key="start").click().run())
+    assert len(runs.list_runs()) == 1
+
+
+def test_what_is_too_much_for_the_disk_is_answered_on_screen(page, run, monkeypatch) -> None:
+    (run.path / "checkpoint.npz").write_bytes(bytes(3_000_000))
+    monkeypatch.setenv("CIFAR_RUNS_GB", "0.002")
+    assert "empty the trash, or raise CIFAR\\_RUNS\\_GB" in said(page.button(key="start").click().run())
+    page.session_state["import_panel"] = True  # as a click on it does
+    page.run()
+    page.file_uploader(key="run_archive").set_value(("run.zip", b"PK", "application/zip")).run()
+    assert "empty the trash, or raise CIFAR\\_RUNS\\_GB" in said(page)
+    assert len(runs.list_runs()) == 1

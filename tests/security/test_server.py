@@ -3,12 +3,15 @@
 import http.client
 import subprocess
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from streamlit.testing.v1 import AppTest
 
+from cifar_core import runs
 from cifar_core.bench.server import running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,6 +20,8 @@ UPGRADE = {
     "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
 }  # fmt: skip
+
+COOKIE = "_streamlit_xsrf="
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +59,17 @@ def test_it_listens_on_this_machine_alone(server) -> None:
 
 
 def test_a_file_sent_by_another_site_is_refused(server) -> None:
+    """Such a site can make a browser send the cookie, but cannot read it to say the same in a header."""
     port, _ = server
-    for method in ("PUT", "POST"):
-        path = "/_stcore/upload_file/00000000-0000-0000-0000-000000000000/0"
-        assert ask(port, method, path, Origin="https://example.org") in (400, 403, 405)
-        assert ask(port, method, path) in (400, 403, 405)
+    path = "/_stcore/upload_file/00000000-0000-0000-0000-000000000000/0"
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health") as health:
+        token = health.headers["Set-Cookie"].split(";")[0].removeprefix(COOKIE)
+    other = {"Origin": "https://example.org", "Cookie": COOKIE + token}
+    for method in ("PUT", "DELETE"):
+        assert ask(port, method, path, **other) == 403
+        assert ask(port, method, path) == 403
+        assert ask(port, method, path, **{"Cookie": COOKIE + token, "X-Xsrftoken": token}) in (204, 400)  # let through
+    assert ask(port, "POST", path, **other) == 405
 
 
 def test_another_site_cannot_open_the_page_s_connection(server) -> None:
@@ -89,3 +100,16 @@ def test_settings_keep_it_local_and_quiet() -> None:
     assert SETTINGS["server"]["maxUploadSize"] == 200
     assert SETTINGS["client"]["showErrorDetails"] == "none"
     assert "enableCORS" not in SETTINGS["server"]
+
+
+def test_a_bug_shows_neither_its_traceback_nor_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(*_: object) -> None:
+        raise ZeroDivisionError("words of a bug")
+
+    monkeypatch.setattr(runs, "list_runs", bug)
+    monkeypatch.setattr(runs, "stamped", bug)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    assert len(app.exception) == 1
+    shown = app.exception[0].proto
+    assert not shown.stack_trace
+    assert "words of a bug" not in str(shown)
