@@ -129,12 +129,17 @@ def create(name: str, plan: Plan, goal: Goal, storage: str | None = None) -> Non
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SweepError(f"The sweep cannot be kept in {place} ({error.strerror}); make it writable.") from None
-    with _reached():
-        study = _optuna().create_study(storage=_storage(name, storage), study_name=name, direction="maximize")
-        study.set_user_attr(_PLAN, plan.to_dict())
-        study.set_user_attr(_GOAL, {"trials": goal.trials, "seconds": goal.seconds})
-        for cell in plan.cells() if plan.grid else ():
-            study.enqueue_trial({"seed": plan.base.seed, **cell})
+    try:
+        with _reached():
+            study = _optuna().create_study(storage=_storage(name, storage), study_name=name, direction="maximize")
+            study.set_user_attr(_PLAN, plan.to_dict())
+            study.set_user_attr(_GOAL, {"trials": goal.trials, "seconds": goal.seconds})
+            for cell in plan.cells() if plan.grid else ():
+                study.enqueue_trial({"seed": plan.base.seed, **cell})
+    except SweepError:
+        if not storage_url(storage):  # half a journal would be a damaged sweep of that name
+            shutil.rmtree(place, ignore_errors=True)
+        raise
 
 
 def delete(name: str, storage: str | None = None) -> None:
@@ -367,6 +372,10 @@ def _reached() -> Iterator[None]:
     except Exception as error:  # SQLAlchemy's, psycopg's, Optuna's, the file system's
         if isinstance(error, KeyError | TypeError | AttributeError):
             raise
+        if isinstance(error, OSError):
+            raise SweepError(
+                f"Sweeps cannot be kept in {runs.runs_dir()} ({error.strerror}); make room there, or make it writable."
+            ) from None
         reason = type(error.__cause__ or error).__name__
         raise SweepError(
             f"The storage of sweeps cannot be used ({reason}); check {STORAGE_VARIABLE}, and that the database answers."

@@ -17,10 +17,11 @@ from outcome import assert_complete
 from cifar_core import launch, runs
 from cifar_core.classify import latency, pins
 from cifar_core.config import TrainConfig
-from cifar_core.errors import RunError
+from cifar_core.errors import CifarError, RunError, SweepError
 from cifar_core.evaluate import evaluation, robustness
-from cifar_core.explore import labels, trash
-from cifar_core.export import exports
+from cifar_core.explore import findings, lab, labels, launch_sweep, search, trash
+from cifar_core.explore.plans import Goal, Plan, parse_range
+from cifar_core.export import archive, exports, intake
 from cifar_core.images import data
 from cifar_core.runs import Run
 from cifar_core.training import worker
@@ -153,6 +154,7 @@ FINISHED: dict[str, Callable[[Run], object]] = {
     "rename": lambda run: labels.change(run, name="x"),
     "discard": trash.discard,
     "keep phase 1": launch.keep_head,
+    "import": lambda run: intake.import_run(archive.pack(run)),
 }
 
 
@@ -165,6 +167,31 @@ def test_a_read_only_disk_is_a_sentence(tiny_config: TrainConfig, disk: Disk, wh
             CHANGES[what](run)
         assert run.state == "stopped"
         assert run.config == tiny_config
+
+
+PLAN = Plan(TrainConfig(), (parse_range("dropout=0,0.3"),), grid=True)
+BEGUN: dict[str, Callable[[], object]] = {
+    "sweep": lambda: search.create("mine", PLAN, Goal(2)),
+    "lab": lambda: lab.ask(lab.Settings()),
+}
+
+
+@pytest.mark.parametrize("is_full", [True, False])
+@pytest.mark.parametrize("what", BEGUN)
+def test_what_cannot_be_begun_is_a_sentence_and_can_be_begun_later(disk: Disk, what: str, is_full: bool) -> None:
+    with _unwritable(disk, is_full), pytest.raises(CifarError) as raised:
+        BEGUN[what]()
+    assert re.search("make room|make it writable", str(raised.value))
+    assert search.names() == []
+    BEGUN[what]()
+
+
+def test_a_sweep_on_a_read_only_disk_is_shown_and_neither_stopped_nor_deleted(disk: Disk) -> None:
+    search.create("mine", PLAN, Goal(2))
+    for change in (launch_sweep.stop, launch_sweep.delete, launch_sweep.resume, launch_sweep.repeat):
+        with disk.read_only(), pytest.raises(SweepError, match=r"cannot be kept in .*Read-only.*make it writable"):
+            change("mine")
+    assert len(findings.find("mine").trials) == 2
 
 
 @pytest.mark.slow
@@ -183,6 +210,7 @@ def test_what_is_made_of_a_finished_run_fails_with_a_sentence(undisturbed_run: P
                 assert said is None or said["state"] == "failed", f"{what}: {said}"
         run = _back(run)
         assert run.state == "finished", what
+        assert not list(runs.runs_dir().glob(".import-*")), what
 
 
 @contextmanager
