@@ -1,12 +1,10 @@
-"""What *Classify* explains, and pins: the states of the page beyond the plain answer that test_pages looks at."""
+"""What *Classify* explains, and pins: the states of the page beyond the plain answer."""
 
 import json
 
 import numpy as np
 import pytest
-from corpus import encoded, scene
-from streamlit.testing.v1 import AppTest
-from test_pages import (  # noqa: F401 - fixtures among them
+from app_pages import (  # noqa: F401 - fixtures among them
     CLASSIFY,
     MARKUP,
     TRAIN,
@@ -25,6 +23,8 @@ from test_pages import (  # noqa: F401 - fixtures among them
     texts,
     upload,
 )
+from corpus import encoded, scene
+from streamlit.testing.v1 import AppTest
 
 from cifar_core.classify import calibration, neighbours, pins, whatif
 from cifar_core.classify.classifier import open_classifier

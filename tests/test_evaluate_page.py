@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-from filelock import FileLock
-from streamlit.testing.v1 import AppTest
-from test_pages import (  # noqa: F401 - fixtures among them
+from app_pages import (  # noqa: F401 - fixtures among them
     MARKUP,
     RESULT,
     TRAIN,
@@ -22,6 +20,8 @@ from test_pages import (  # noqa: F401 - fixtures among them
     sound,
     texts,
 )
+from filelock import FileLock
+from streamlit.testing.v1 import AppTest
 
 from cifar_core import launch
 from cifar_core.classify import calibration, neighbours

@@ -4,9 +4,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from corpus import encoded, scene
-from test_lessons import MADE, made_up
-from test_pages import (  # noqa: F401 - fixtures among them
+from app_pages import (  # noqa: F401 - fixtures among them
     APP,
     TRAIN,
     button,
@@ -20,6 +18,8 @@ from test_pages import (  # noqa: F401 - fixtures among them
     sound,
     texts,
 )
+from corpus import encoded, scene
+from test_lessons import MADE, made_up
 
 from cifar_core import launch, runs
 from cifar_core.errors import RunError

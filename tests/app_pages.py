@@ -1,0 +1,163 @@
+"""The app's pages in a test: opened without a browser, with runs as a worker would have left them."""
+
+import base64
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from cifar_core import runs
+from cifar_core.config import TrainConfig
+from cifar_core.images import generated
+from cifar_core.network import litert, weights
+from cifar_core.runs import Run, write_json
+
+APP = Path(__file__).resolve().parent.parent / "app.py"
+TRAIN, CLASSIFY = (str(next(APP.parent.glob(f"*/{name}.py")).relative_to(APP.parent)) for name in ("train", "classify"))
+CONFIG = TrainConfig(
+    alpha=0.35, image_size=32, dense_units=16, weights="random", train_images=1_000, head_epochs=3, fine_tune_epochs=2
+)
+RESULT = {
+    "validation_accuracy": 0.825,
+    "test_accuracy": 0.8,
+    "test_images": 1_000,
+    "best_phase": "fine_tune",
+    "best_epoch": 2,
+    "elapsed_seconds": 75.0,
+    "model_bytes": 1_900_000,
+    "dataset": "generated images, not CIFAR-10",
+    "weights": "random numbers (seed 1)",
+}
+MARKUP = "<img src=x onerror=alert(1)> **bold** [link](https://example.org) :red[red] $x$"
+MARKDOWN_SIGNS = "*[]<>:$"
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A cache folder, so that the small set is drawn once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def small_set(own_folders, drawn, monkeypatch):
+    """A small set of generated images, no CIFAR-10, no ImageNet weights and no network."""
+    monkeypatch.setenv("CIFAR_CACHE_DIR", str(drawn))
+    monkeypatch.setattr(generated, "TRAIN_IMAGES", 100)
+    monkeypatch.setattr(generated, "TEST_IMAGES", 50)
+    monkeypatch.setattr(weights, "_host_answers", lambda: False)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A LiteRT file with random weights, as a finished run has it."""
+    rng = np.random.default_rng(3)
+    # Kernels of Glorot's size let a signal die on its way through 17 blocks; six times that size keeps it.
+    named = {
+        name: value * 6 if name.endswith("/kernel") else value
+        for name, value in weights.load("random", 0.35, 32, 1).named.items()
+    }
+    for name, value in {"gamma": 1, "beta": 0, "moving_mean": 0, "moving_variance": 1}.items():
+        named[f"head_norm/{name}"] = np.full(1280, value, np.float32)
+    for name, shape in {"head_dense": (1280, 16), "head_output": (16, 10)}.items():
+        named[f"{name}/kernel"] = rng.normal(0, shape[0] ** -0.5, shape).astype(np.float32)
+        named[f"{name}/bias"] = np.zeros(shape[1], np.float32)
+    return litert.build(named, 0.35, 32, "minus_one_to_one", ("pooled", "probabilities"))
+
+
+def open_app(page: str = "", **query: str) -> AppTest:
+    """Return the app after its first run, at `page`, as the address `query` asks."""
+    app = AppTest.from_file(str(APP), default_timeout=30)
+    if page:
+        app.run()
+        app.switch_page(page)
+    app.query_params.update(query)
+    return sound(app.run())
+
+
+def sound(app: AppTest) -> AppTest:
+    """Return `app`, which must not have crashed."""
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+def make_run(state: str, rows: list[dict] | None = None, config: TrainConfig = CONFIG, **status) -> Run:
+    """Write a run as its worker would have left it, at its end unless `rows` says otherwise."""
+    run = runs.create(config, "test")
+    write_json(run.path / "status.json", {"state": state, **status})
+    rows = metrics(CONFIG.head_epochs, CONFIG.fine_tune_epochs) if rows is None else rows
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return run
+
+
+def make_finished_run(model: bytes, **changes) -> Run:
+    run = make_run("finished", result={**RESULT, **changes})
+    (run.path / "model.tflite").write_bytes(model)
+    (run.path / "summary.txt").write_text("block_16_project (Conv2D)")
+    return run
+
+
+def metrics(head_epochs: int, fine_tune_epochs: int) -> list[dict]:
+    rows = []
+    for phase, epochs in (("head", head_epochs), ("fine_tune", fine_tune_epochs)):
+        for epoch in range(1, epochs + 1):
+            known = {"phase": phase, "epoch": epoch, "loss": 1.5, "accuracy": 0.5, "learning_rate": 1e-3}
+            known |= {"images_per_second": 900.0, "seconds_left": 40.0, "elapsed_seconds": 60.0}
+            rows += [{"kind": "step", "step": step, "steps": 4, **known} for step in (1, 2, 3, 4)]
+            validation = {"validation_loss": 1.0, "validation_accuracy": 0.75, "images": 800, "epoch_seconds": 2.0}
+            rows.append({"kind": "epoch", "epochs": epochs, **known, **validation})
+    return rows
+
+
+@contextlib.contextmanager
+def living_worker(run: Run, obeys: bool = False):
+    """Let another process hold the run's lock as its worker does; one that `obeys` ends when it is asked to stop."""
+    wait = f"while not Path({str(run.path / 'stop')!r}).exists(): time.sleep(0.02)" if obeys else "sys.stdin.read()"
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom filelock import FileLock\n"
+        f"with FileLock({str(run.path / 'lock')!r}):\n    print('held', flush=True)\n    {wait}\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        try:
+            assert worker.stdout.readline() == b"held\n"
+            yield
+        finally:
+            worker.kill()
+
+
+def charts_of(app: AppTest) -> dict[str, dict]:
+    """Return the page's Plotly figures by the key of their element."""
+    return {chart.key: json.loads(chart.proto.spec) for chart in app.get("plotly_chart")}
+
+
+def numbers(values) -> list[float]:
+    """Return the numbers of a trace, which Plotly may send in base 64."""
+    if isinstance(values, dict):
+        return np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"]).tolist()
+    return list(values)
+
+
+def texts(elements) -> str:
+    """Return what the elements say."""
+    return "\n".join(str(element.value) for element in elements)
+
+
+def is_inert(shown: str) -> bool:
+    """Whether every sign of MARKUP that markdown would act upon is escaped."""
+    rest = shown.replace("\\\\", "")
+    for sign in MARKDOWN_SIGNS:
+        rest = rest.replace("\\" + sign, "")
+    return not any(sign in rest for sign in MARKDOWN_SIGNS)
+
+
+def button(app: AppTest, key: str):
+    """Return the button called `key`, None where the page has none."""
+    return next((found for found in app.button if found.key == key), None)
+
+
+def upload(app: AppTest, **files: bytes) -> AppTest:
+    return sound(app.file_uploader(key="pictures").set_value([(n, c, "") for n, c in files.items()]).run())
