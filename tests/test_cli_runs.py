@@ -23,6 +23,7 @@ from command_line import (  # noqa: F401 - fixtures among them
     set_status,
     workers_do,
 )
+from counting import counted, many_finished
 from filelock import FileLock
 
 from cifar_core import runs
@@ -55,18 +56,15 @@ def test_no_runs_are_an_empty_list_and_a_sentence(ask_json: Callable[..., Any], 
     assert "There are no runs" in ask("runs", "list")[1]
 
 
-def test_500_runs_are_listed_within_a_second(ask: Ask, home: Path) -> None:
-    config, status = json.dumps(TrainConfig().to_dict()), json.dumps({"state": "finished", "result": RESULT})
-    for number in range(500):
-        folder = home / "runs" / f"20260101-{number:09}-run"
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text(config)
-        (folder / "status.json").write_text(status)
-        (folder / "lock").touch()
+def test_500_runs_are_listed_with_a_few_files_read_of_each(ask: Ask) -> None:
+    many_finished(500, TrainConfig())
     for form in ([], ["--json"]):
-        start = time.process_time()  # of the processor, as other tests may run beside this one
-        assert ask("runs", "list", *form)[0] == 0
-        assert time.process_time() - start < 1
+        with counted() as work:
+            assert ask("runs", "list", *form)[0] == 0
+        assert work["JSON read"] <= 2_000  # configuration and status, for the order and for the words
+        assert work["files opened"] <= 2_100
+        assert work["folders read"] <= 510
+        assert work["files looked at"] <= 7_000
 
 
 def test_show_adds_what_differs_and_where_it_stands(ask_json: Callable[..., Any], ask: Ask, finished: Run) -> None:

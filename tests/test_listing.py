@@ -1,11 +1,11 @@
 import csv
 import io
-import json
 import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from counting import counted, many_finished
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
@@ -133,15 +133,27 @@ def test_csv_has_every_figure_and_no_formula(three: list[Run]) -> None:
     assert (lines[0]["validation_accuracy"], lines[0]["dropout"], lines[2]["test_accuracy"]) == ("0.8", "0.1", "")
 
 
-def test_500_runs_are_listed_in_a_second_and_again_in_less(tiny_config: TrainConfig) -> None:
-    config = json.dumps(tiny_config.to_dict())
-    for number in range(500):
-        folder = runs.runs_dir() / f"20260101-{number:09d}-run"
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text(config)
-        status = {"state": "finished", "result": {"validation_accuracy": number / 500, "validation_images": 100}}
-        (folder / "status.json").write_text(json.dumps(status))
-    for most in (1.0, 0.3):
-        start = time.process_time()  # of the processor, as other tests may run beside this one
+def test_500_runs_cost_two_files_each_at_first_and_then_one_look_at_the_folder(tiny_config: TrainConfig) -> None:
+    """The seconds are the load test's to tell; what they are made of is counted here."""
+    many_finished(500, tiny_config)
+    with counted() as first:
         assert len(listing.arrange(listing.rows())) == 500
-        assert time.process_time() - start < most
+    assert (first["files opened"], first["JSON read"]) == (1_000, 1_000)  # configuration and status
+    assert first["folders read"] == 501
+    assert first["files looked at"] <= 5_000
+    with counted() as again:
+        assert len(listing.arrange(listing.rows())) == 500
+    assert (again["files opened"], again["JSON read"], again["folders read"]) == (0, 0, 1)
+    assert again["files looked at"] <= 2_500  # whether they changed
+
+
+def test_runs_that_have_settled_are_not_looked_at_for_a_while(
+    tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many_finished(50, tiny_config)
+    now = time.time_ns() + 5_000_000_000
+    monkeypatch.setattr(listing.time, "time_ns", lambda: now)
+    listing.rows()
+    with counted() as settled:
+        assert len(listing.rows()) == 50
+    assert settled == {"folders read": 1}
