@@ -239,23 +239,27 @@ def detached(
 
     `own` is added to its environment. Raises OSError if `log` cannot be written.
     """
-    root = Path(__file__).resolve().parent.parent
-    environment = {**os.environ, "CIFAR_RUNS_DIR": str(runs.runs_dir().resolve())}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), environment.get("PYTHONPATH")]))
-    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    environment.setdefault("GLIBC_TUNABLES", _ALLOCATOR)
-    environment |= own or {}
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *module_and_arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=environment,
+            env=environment(own),
             start_new_session=True,
         )
     threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie stays behind
     return process
+
+
+def environment(own: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a worker, with `own` added: where runs lie, what makes TensorFlow fast and quiet."""
+    root = Path(__file__).resolve().parent.parent
+    found = {**os.environ, "CIFAR_RUNS_DIR": str(runs.runs_dir().resolve())}
+    found["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), found.get("PYTHONPATH")]))
+    found.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    found.setdefault("GLIBC_TUNABLES", _ALLOCATOR)
+    return found | dict(own or {})
 
 
 def _stamp(run: Run) -> tuple[int, int] | None:

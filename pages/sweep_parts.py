@@ -58,8 +58,12 @@ class Section:
 def opened(section: Section, new: Callable[[], None]) -> Findings | None:
     """Draw the way to a `new` one and the choice of one; return it as it stands, None where nothing can be shown."""
     undo_bar()
-    known = names(section.is_grid)
-    with st.expander(f"New {section.title.lower()}", expanded=not known, icon=":material/add:"):
+    known, form = names(section.is_grid), f"{section.key}_form"
+    if form not in st.session_state:  # a link to a filled in form opens it
+        st.session_state[form] = any(word.startswith(f"{section.key}_") for word in st.query_params)
+    with st.expander(
+        f"New {section.title.lower()}", expanded=not known or st.session_state[form], icon=":material/add:"
+    ):
         new()
     name = chosen(section, known)
     if name is None:
@@ -94,6 +98,7 @@ def starting(section: Section, name: str) -> Iterator[None]:
         return
     kind = section.title.lower()
     st.session_state[f"{kind}_name"] = search.free_name(kind, search.names())  # as this one is taken
+    st.session_state[f"{section.key}_form"] = False
     st.session_state[f"choice_{section.key}"] = st.query_params[section.key] = name
     st.query_params.pop(section.item, None)
 

@@ -55,7 +55,9 @@ def new_sweep() -> None:
         columns = st.columns(2)
         ranges = [_range(columns[number % 2], knob, problems) for number, knob in enumerate(knobs)]
     ui.link(
-        "vary", ";".join(item.text for item in ranges if item), ";".join(_first(name).text for name in DEFAULT_KNOBS)
+        "sweep_vary",
+        ";".join(item.text for item in ranges if item),
+        ";".join(_first(name).text for name in DEFAULT_KNOBS),
     )
     until, count, name_column = st.columns(3, vertical_alignment="bottom")
     with until:
@@ -84,7 +86,7 @@ def _asked_ranges() -> None:
     if "sweep_knobs" in st.session_state:
         return
     asked = {}
-    for text in st.query_params.get("vary", "")[:2_000].split(";"):
+    for text in st.query_params.get("sweep_vary", "")[:2_000].split(";"):
         with contextlib.suppress(CifarError):
             item = plans.parse_range(text)
             if bool(item.choices) == bool(KNOBS[item.knob].choices):  # a slider has no choices

@@ -157,12 +157,13 @@ def test_the_address_keeps_what_a_new_sweep_would_try() -> None:
         "sweep_preset": "standard",
         "sweep_images": "1000",
         "sweep_phases": "both",
-        "vary": "alpha=0.35,1.0;dropout=0.1:0.4;l2=1e-06:0.01",
+        "sweep_vary": "alpha=0.35,1.0;dropout=0.1:0.4;l2=1e-06:0.01",
         "sweep_until": "minutes",
         "sweep_minutes": "7",
     }
     assert dict(app.query_params) == usual | told
     again = open_explore(**usual, **told)
+    assert again.expander[0].proto.expanded
     assert dict(again.query_params) == usual | told
     assert again.multiselect(key="sweep_knobs").value == ["alpha", "dropout", "l2"]
     assert again.multiselect(key="sweep_range_alpha").value == [0.35, 1.0]
@@ -175,7 +176,7 @@ def test_the_address_keeps_what_a_new_sweep_would_try() -> None:
     "vary", ["dropout=0.4:0.1", "seed", "<b>;;=", "dropout=nan:inf", "dropout=0.1,0.2", ";" * 9999]
 )
 def test_an_address_of_no_ranges_gives_the_usual_ones(vary: str) -> None:
-    app = open_explore(section="sweep", vary=vary, sweep_trials="-1", sweep_images="7", sweep_preset="best")
+    app = open_explore(section="sweep", sweep_vary=vary, sweep_trials="-1", sweep_images="7", sweep_preset="best")
     assert app.multiselect(key="sweep_knobs").value == ["alpha", "dropout", "augmentation"]
     assert (app.number_input(key="sweep_trials").value, app.select_slider(key="sweep_images").value) == (30, "5000")
     assert set(app.query_params) == {"section"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from argparse import Namespace
@@ -114,12 +113,13 @@ def _grid_lines(found: Findings) -> list[str]:
 
 def worker(arguments: Namespace) -> int:
     """Work on a sweep in this process's foreground until it is done or stopped; for further machines."""
+    from cifar_core import launch
     from cifar_core.explore import launch_sweep
 
     search.open_whole(arguments.study, arguments.storage)  # a sentence here rather than in the worker
-    own = {search.STORAGE_VARIABLE: search.storage_url(arguments.storage), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    own = {search.STORAGE_VARIABLE: search.storage_url(arguments.storage)}
     command = [sys.executable, "-m", launch_sweep.WORKER, arguments.study]
-    with subprocess.Popen(command, env={**os.environ, **own}, stdout=sys.stderr) as process:
+    with subprocess.Popen(command, env=launch.environment(own), stdout=sys.stderr) as process:
         try:
             code = process.wait()
         except KeyboardInterrupt:  # the worker hears of it too, as it is in the same terminal

@@ -149,6 +149,7 @@ class Worker:
             why = run.status.get("error")
             message = why.get("message") if isinstance(why, dict) else "it was stopped by hand"
             trial.set_user_attr("error", str(message)[:500])
+            print(f"Trial {trial.number + 1}: run {run.id} is {state}.", flush=True)
             raise search.SweepError(f"Run {run.id} is {state}: {message}")
         return self._told(trial, run)
 
@@ -182,9 +183,15 @@ class Worker:
             trial.set_user_attr(name, result[name])
         trial.set_user_attr("seconds", result["elapsed_seconds"])
         trial.set_user_attr("accuracy", result["validation_accuracy"])
-        if result["pruned"]:
+        accuracy, early = result["validation_accuracy"], ", ended early" if result["pruned"] else ""
+        took = f"{result['elapsed_seconds']:.1f} s"
+        print(
+            f"Trial {trial.number + 1}: validation accuracy {accuracy:.1%} after {took}{early}, run {run.id}",
+            flush=True,
+        )
+        if early:
             raise optuna.TrialPruned
-        return float(result["validation_accuracy"])
+        return float(accuracy)
 
     def _manner(self, trial: Trial, config: TrainConfig) -> Manner:
         """Return how `trial` is trained: judged after each epoch but the last, and in a grid never."""
