@@ -1,4 +1,4 @@
-"""Rows -> named series -> Plotly figures. One look for all of them.
+"""Named series (track.py) -> Plotly figures. One look for all of them.
 
 Training is always blue and validation orange, the head phase grey and fine-tuning purple; they differ in
 lightness too, so that colour-blind readers tell them apart (checked against deuteranopia and protanopia).
@@ -6,13 +6,13 @@ lightness too, so that colour-blind readers tell them apart (checked against deu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from cifar_core.track import Columns, Curves
+from cifar_core.track import Curves
 
 TRAINING, VALIDATION = "#2b7bba", "#e8871e"
 PHASE_COLOURS = {"head": "#8a94a6", "fine_tune": "#8e5fc0"}
@@ -32,16 +32,6 @@ TEMPLATE = go.layout.Template(
         "yaxis": {"gridcolor": "rgba(128,128,128,0.22)", "zeroline": False},
     }
 )
-
-
-def curves(rows: Sequence[dict[str, Any]], planned_epochs: Mapping[str, int] | None = None) -> Curves:
-    """Return the curves of the metrics rows of one run, at most track.MOST_POINTS points each.
-
-    `planned_epochs` (phase -> epochs) says how far the axis reaches while the run goes on.
-    """
-    columns = Columns()
-    columns.add(rows)
-    return columns.curves(planned_epochs)
 
 
 def metric_figure(

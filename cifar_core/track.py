@@ -94,6 +94,16 @@ class Columns:
         return Curves(found, head if fine_tuned and head else None, planned)
 
 
+def curves(rows: Sequence[dict[str, Any]], planned_epochs: Mapping[str, int] | None = None) -> Curves:
+    """Return the curves of the metrics rows of one run, at most MOST_POINTS points each (but the clock).
+
+    `planned_epochs` (phase -> epochs) says how far the axis reaches while the run goes on.
+    """
+    columns = Columns()
+    columns.add(rows)
+    return columns.curves(planned_epochs)
+
+
 class Track:
     """The metrics file of `run`, followed as it grows; many threads may look at the same time."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import charts, runs
+from cifar_core import charts, runs, track
 from cifar_core.classify import latency
 from cifar_core.config import KNOBS
 from cifar_core.errors import CifarError
@@ -165,7 +165,7 @@ def _pairs(ids: tuple[str, ...], stamps: tuple[tuple[int, int], ...]) -> list[co
 @st.cache_resource(max_entries=128, show_spinner=False)
 def _curves(run_id: str, stamp: tuple[int, int]) -> charts.Curves:
     """Return a run's curves; made once for each state of its metrics."""
-    return charts.curves(runs.Run(run_id).metrics())
+    return track.curves(runs.Run(run_id).metrics())
 
 
 def _stamp(run: Run, file: str = "metrics.jsonl") -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from cifar_core import charts, launch, runs
+from cifar_core import charts, launch, runs, track
 from cifar_core.errors import CifarError
 from cifar_core.evaluate import evaluation_charts, story, tables
 from cifar_core.evaluate.assessment import Assessment
@@ -92,4 +92,4 @@ def _keep(run: Run) -> None:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _curves(run_id: str, stamp: tuple[int, ...]) -> charts.Curves:
-    return charts.curves(runs.Run(run_id).metrics())
+    return track.curves(runs.Run(run_id).metrics())

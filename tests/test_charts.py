@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from cifar_core import charts
-from cifar_core.charts import curves
 from cifar_core.images.data import CLASSES
-from cifar_core.track import MOST_POINTS
+from cifar_core.track import MOST_POINTS, curves
 
 LINES = ("accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "images_per_second")
 

@@ -74,3 +74,8 @@ def test_model_and_fit_need_keras_alone() -> None:
     """So that another of Keras's backends can train where there is no TensorFlow; the tutorials' recipe cannot."""
     for file in TRAINING:
         assert file.stem == "plain" or "tensorflow" not in {name.split(".")[0] for name in imported(file)}
+
+
+def test_what_is_counted_and_told_needs_no_figures() -> None:
+    loaded = loaded_by("import cifar_core.track, cifar_core.lessons.outcome, cifar_core.evaluate.story")
+    assert not loaded & {"plotly", "pandas"}

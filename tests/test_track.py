@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cifar_core import charts, runs
-from cifar_core.track import MOST_POINTS, Track
+from cifar_core.track import MOST_POINTS, Track, curves
 
 ROW = {"loss": 0.5, "accuracy": 0.8, "learning_rate": 1e-3, "images_per_second": 900.0, "elapsed_seconds": 1.0}
 LOOKS = 20_000  # some four hours of one viewer
@@ -35,7 +35,7 @@ def test_what_is_read_in_many_looks_equals_what_is_read_at_once(run):
     for row in rows:
         write(run, [row])
         found, last, epochs = track.look({"fine_tune": 9})
-    at_once = charts.curves(rows, {"fine_tune": 9})
+    at_once = curves(rows, {"fine_tune": 9})
     assert (found.boundary, found.planned, last, epochs) == (3, 12, rows[-1], 5)
     assert (at_once.boundary, at_once.planned) == (3, 12)
     for name, curve in at_once.curves.items():

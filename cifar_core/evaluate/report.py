@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
 
-from cifar_core import charts
+from cifar_core import charts, track
 from cifar_core.classify import explain_charts
 from cifar_core.config import KNOBS
 from cifar_core.evaluate import assessment, evaluation_charts, mistakes, robustness, story
@@ -100,7 +100,7 @@ def _findings(found: Assessment) -> Iterable[str]:
 def _curves(found: Assessment, figures: list[go.Figure]) -> Iterable[str]:
     yield "<h2>The story of the run</h2>"
     yield from (f"<p>{_text(sentence)}</p>" for sentence in (*found.sentences, found.gap) if sentence)
-    curves = charts.curves(found.run.metrics())
+    curves = track.curves(found.run.metrics())
     for metric in ("accuracy", "loss"):
         yield _figure(charts.metric_figure(curves, metric), figures)
     changes = story.changes_of(found.run)

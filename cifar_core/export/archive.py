@@ -11,7 +11,7 @@ import io
 import json
 import zipfile
 
-from cifar_core import charts
+from cifar_core import charts, track
 from cifar_core.errors import RunError
 from cifar_core.names import shown_name
 from cifar_core.runs import Run
@@ -61,7 +61,7 @@ def pack(run: Run) -> bytes:
 
 def figures(run: Run) -> str:
     """Return the run's curves as one HTML page that needs nothing else."""
-    curves = charts.curves(run.metrics())
+    curves = track.curves(run.metrics())
     drawn = [charts.metric_figure(curves, metric) for metric in ("accuracy", "loss")]
     drawn += [charts.small_figure(curves, name) for name in ("learning_rate", "images_per_second")]
     parts = [

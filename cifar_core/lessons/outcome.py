@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core import charts, metrics, runs
+from cifar_core import metrics, runs, track
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.lessons import inside
@@ -123,7 +123,7 @@ def of(run: Run, command: str) -> Outcome:
         figures = {name: _number(known[name] if name in known else result[name]) for name in FIGURES}
     except (KeyError, TypeError, ValueError):
         raise RunError(f"Run {run.id} is {run.state} and has no figures; only a finished run is a lesson.") from None
-    return Outcome(config, charts.curves(rows), figures, inside.look(run), _made(run, config, command))
+    return Outcome(config, track.curves(rows), figures, inside.look(run), _made(run, config, command))
 
 
 def stored(lesson: str) -> dict[str, Any]:

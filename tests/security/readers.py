@@ -3,7 +3,7 @@
 import contextlib
 import json
 
-from cifar_core import charts
+from cifar_core import charts, track
 from cifar_core.classify import explain_charts, latency, pins
 from cifar_core.cli import describe
 from cifar_core.errors import CifarError
@@ -17,7 +17,7 @@ from cifar_core.runs import Run
 
 
 def _drawn(run: Run) -> None:
-    curves = charts.curves(run.metrics(), {"head": 2})
+    curves = track.curves(run.metrics(), {"head": 2})
     for metric in ("accuracy", "loss"):
         charts.metric_figure(curves, metric, curves, "ghost").to_json()
         overlay.figure([("a", curves)], metric, "time", 0.5).to_json()
