@@ -85,13 +85,16 @@ def test_a_queue_of_three_outlives_the_server_and_its_terminal(
         kill(waiting.pop(0))
 
 
-def test_server_and_worker_told_to_end_at_once_leave_a_stopped_run(tiny_config: TrainConfig, small_data: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_server_and_worker_told_to_end_at_once_leave_a_stopped_run(
+    tiny_config: TrainConfig, small_data: Path, number: signal.Signals
+) -> None:
     with terminal("-c", START_THREE, json.dumps(tiny_config.to_dict())) as server:
         wait_for(lambda: len(runs.list_runs()) == 3 and runs.list_runs()[0].is_alive, "three runs are started")
         wait_for(lambda: runs.list_runs()[-1].state == "running", "the first trains")
         for run in runs.list_runs():
-            psutil.Process(run.status["pid"]).terminate()
-        server.end("SIGTERM")
+            psutil.Process(run.status["pid"]).send_signal(number)
+        server.end(number.name)
     wait_for(lambda: {run.state for run in runs.list_runs()} == {"stopped"}, "all have stopped")
 
 
