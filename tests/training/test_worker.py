@@ -95,6 +95,23 @@ def test_weights_that_cannot_be_had_are_a_sentence(
     assert "could not be downloaded" in failure(run)["message"]
 
 
+def test_a_run_whose_first_weights_vanished_does_not_go_on_with_others(
+    tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `auto` it began with a file that is no longer there, and random numbers would take its place."""
+    run = create(dataclasses.replace(tiny_config, weights="auto"))
+    before = {"label": "ImageNet", "fingerprint": "of the file"}
+    write_json(run.path / "environment.json", {"weights": before})
+    kept = checkpoint.Checkpoint(checkpoint.Progress("head"), [], [], {})
+    monkeypatch.setattr(checkpoint, "load", lambda path: kept)
+    monkeypatch.setattr(weights, "_host_answers", lambda: False)
+    assert worker.main(str(run.path)) == 2
+    assert (
+        "began with ImageNet (fingerprint of the file) and would go on with random numbers" in failure(run)["message"]
+    )
+    assert "put the former back and resume" in failure(run)["message"]
+
+
 def test_missing_data_are_a_sentence(tiny_config: TrainConfig) -> None:
     run = create(dataclasses.replace(tiny_config, dataset="cifar10"))
     assert worker.main(str(run.path)) == 2
