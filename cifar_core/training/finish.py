@@ -21,7 +21,7 @@ from cifar_core.training.inputs import Inputs
 from cifar_core.training.journal import Journal
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "pillow", "streamlit")
-_CHECKED_IMAGES = 100
+_CHECKED_IMAGES, _CHECKED_PARTS = 100, 4
 _CHUNK = 500
 _SCORED_IMAGES = 2_000  # shares of a hundred and more; comparing all 20,000 with the index takes as long as classifying
 TOLERANCE = 1e-4
@@ -107,8 +107,10 @@ def export_litert(run: Run, inputs: Inputs, network: keras.Model) -> litert.Netw
 def _difference(network: keras.Model, classifier: litert.Network, inputs: Inputs) -> float:
     """Return by how much the two models' probabilities differ at most. Raises RunError if that is too much."""
     images = inputs.dataset.train_images[inputs.train_rows[:_CHECKED_IMAGES]]
-    expected = network(images.astype(np.float32), training=False)  # `predict` would first take a second to compile
-    difference = float(np.abs(keras.ops.convert_to_numpy(expected) - classifier.run(images)["probabilities"]).max())
+    # `predict` would first take a second to compile; all at once need more memory than a step had, seconds to fetch
+    parts = [network(part.astype(np.float32), training=False) for part in np.array_split(images, _CHECKED_PARTS)]
+    expected = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
+    difference = float(np.abs(expected - classifier.run(images)["probabilities"]).max())
     if not difference <= TOLERANCE:
         raise RunError(f"model.tflite differs from best.keras by {difference:.1e}, expected at most {TOLERANCE:.0e}.")
     return difference

@@ -17,94 +17,89 @@ from cifar_core.config import TrainConfig
 from cifar_core.network import architecture
 from cifar_core.training import gpu, model, processors
 
+_Kernel = tuple[Any, Any]
+"""A kernel and a bias."""
 
-class Folded(keras.layers.Layer):
-    """A convolution (1×1 or depthwise) and the frozen batch norm behind it in one, with or without ReLU6.
 
-    float32 (n, h, w, c) -> float32 (n, h', w', c'). The variables are those of the two layers.
+class Base(keras.layers.Layer):
+    """What lies between block number `cut` of `network` and the head, its batch norms frozen, its variables shared.
+
+    float32 (n, h, w, c) -> float32 (n, 1280). A batch is computed in `pieces`, which need not wait for each other.
     """
 
-    def __init__(self, convolution: keras.layers.Layer, norm: keras.layers.Layer, is_linear: bool = False) -> None:
-        super().__init__(name=f"{convolution.name}_folded")
-        self.convolution, self.norm, self.is_linear = convolution, norm, is_linear
+    def __init__(self, network: keras.Model, alpha: float, cut: int, pieces: int) -> None:
+        super().__init__(name="base")
+        self._blocks, self._pieces = architecture.blocks(alpha)[cut + 1 :], pieces
+        self.convolutions: list[keras.layers.Layer] = []
+        self.norms: list[keras.layers.Layer] = []
+        for block in self._blocks:
+            for part in ("expand", "depthwise", "project"):
+                self._take(network, f"{block.name}_{part}", f"{block.name}_{part}_BN")
+        self._take(network, "Conv_1", "Conv_1_bn")
+
+    def _take(self, network: keras.Model, convolution: str, norm: str) -> None:
+        self.convolutions.append(network.get_layer(convolution))
+        self.norms.append(network.get_layer(norm))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Do nothing: both layers are built."""
+        """Do nothing: the layers are built."""
 
     def call(self, x: Any) -> Any:
-        """Return the activations behind norm and ReLU6."""
-        layer, norm = self.convolution, self.norm
-        scale = norm.gamma * ops.rsqrt(norm.moving_variance + norm.epsilon)
-        shift = norm.beta - norm.moving_mean * scale
-        if isinstance(layer, keras.layers.DepthwiseConv2D):
-            kernel = layer.kernel * scale[:, None]  # (3, 3, c, 1)
-            y = ops.depthwise_conv(x, kernel, layer.strides, layer.padding) + shift
-            return ops.relu6(y)
-        height, width, channels = x.shape[1:]
-        y = ops.matmul(ops.reshape(x, (-1, channels)), layer.kernel[0, 0] * scale) + shift  # (n h w, c')
-        return ops.reshape(y if self.is_linear else ops.relu6(y), (-1, height, width, layer.filters))
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the convolution's."""
-        shape: tuple[int | None, ...] = self.convolution.compute_output_shape(input_shape)
-        return shape
-
-
-class InPieces(keras.layers.Layer):
-    """A model that computes a batch in `pieces`, which need not wait for each other.
-
-    float32 (n, ...) -> float32 (n, c), for any n.
-    """
-
-    def __init__(self, part: keras.Model, pieces: int) -> None:
-        super().__init__(name="in_pieces")
-        self.part, self.pieces = part, pieces
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Do nothing: the model is built."""
-
-    def call(self, x: Any) -> Any:
-        """Return the model's outputs."""
-        if self.pieces == 1:
-            return self.part(x)
+        """Return the pooled features."""
+        kernels = {layer.name: _folded(layer, norm) for layer, norm in zip(self.convolutions, self.norms, strict=True)}
+        if self._pieces == 1:
+            return self._piece(x, kernels)
         given = ops.shape(x)[0]
-        missing = ops.maximum(self.pieces - given, 0)  # a last batch may be smaller; TensorFlow fails on an empty piece
+        missing = ops.maximum(
+            self._pieces - given, 0
+        )  # a last batch may be smaller; TensorFlow fails on an empty piece
         x = ops.pad(x, [[0, missing], *([0, 0] for _ in x.shape[1:])])
-        ends = [(given + missing) * number // self.pieces for number in range(self.pieces + 1)]
-        return ops.concatenate([self.part(x[start:end]) for start, end in itertools.pairwise(ends)])[:given]
+        ends = [(given + missing) * number // self._pieces for number in range(self._pieces + 1)]
+        return ops.concatenate([self._piece(x[start:end], kernels) for start, end in itertools.pairwise(ends)])[:given]
+
+    def _piece(self, x: Any, kernels: dict[str, _Kernel]) -> Any:
+        for block in self._blocks:
+            start, name = x, block.name
+            x = ops.relu6(_pointwise(x, *kernels[f"{name}_expand"]))
+            x = ops.relu6(_depthwise(x, *kernels[f"{name}_depthwise"], block.stride))
+            x = _pointwise(x, *kernels[f"{name}_project"])
+            x = start + x if block.residual else x
+        return ops.mean(ops.relu6(_pointwise(x, *kernels["Conv_1"])), axis=(1, 2))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the model's."""
-        return input_shape[0], *self.part.output_shape[1:]
+        """Return (n, channels)."""
+        return input_shape[0], self.convolutions[-1].filters
+
+
+def _folded(convolution: keras.layers.Layer, norm: keras.layers.Layer) -> _Kernel:
+    """Return a convolution and the norm behind it in one: (c, c') of a 1×1 convolution or (3, 3, c, 1), and a bias."""
+    scale = norm.gamma * ops.rsqrt(norm.moving_variance + norm.epsilon)
+    shift = norm.beta - norm.moving_mean * scale
+    if isinstance(convolution, keras.layers.DepthwiseConv2D):
+        return convolution.kernel * scale[:, None], shift
+    return ops.reshape(convolution.kernel, convolution.kernel.shape[2:]) * scale, shift
+
+
+def _pointwise(x: Any, kernel: Any, bias: Any) -> Any:
+    height, width, channels = x.shape[1:]
+    y = ops.matmul(ops.reshape(x, (-1, channels)), kernel) + bias
+    return ops.reshape(y, (-1, height, width, kernel.shape[1]))
+
+
+def _depthwise(x: Any, kernel: Any, bias: Any, stride: int) -> Any:
+    if stride == 1:
+        return ops.depthwise_conv(x, kernel, 1, "same") + bias
+    odd = [side % 2 for side in x.shape[1:3]]  # where Keras's correct_pad puts zeros before a stride of 2
+    x = ops.pad(x, [[0, 0], [odd[0], 1], [odd[1], 1], [0, 0]])
+    return ops.depthwise_conv(x, kernel, stride, "valid") + bias
 
 
 def part_after(network: keras.Model, config: TrainConfig, cut: int) -> keras.Model:
     """Return the part of `network` behind block number `cut`, sharing its variables; its batch norms must be frozen."""
-    base = _base_after(network, config, cut)
+    layer = architecture.blocks(config.alpha)[cut].output_layer
     is_on_processors = keras.backend.backend() == "tensorflow" and not gpu.is_visible()
-    features = keras.Input(base.input_shape[1:])
-    x = InPieces(base, processors.pieces() if is_on_processors else 1)(features)
+    features = keras.Input(network.get_layer(layer).output.shape[1:])
+    x = Base(network, config.alpha, cut, processors.pieces() if is_on_processors else 1)(features)
     for name in model.HEAD_LAYERS:
         x = network.get_layer(name)(x)
-    return keras.Model(features, x, name=base.name)
-
-
-def _base_after(network: keras.Model, config: TrainConfig, cut: int) -> keras.Model:
-    """Return what lies between block number `cut` and the head: float32 (n, h, w, c) -> float32 (n, 1280)."""
-
-    def folded(name: str, norm: str, x: Any, is_linear: bool = False) -> Any:
-        return Folded(network.get_layer(name), network.get_layer(norm), is_linear)(x)
-
-    table = architecture.blocks(config.alpha)
-    layer = table[cut].output_layer
-    features = x = keras.Input(network.get_layer(layer).output.shape[1:])
-    for block in table[cut + 1 :]:
-        start, name = x, block.name
-        x = folded(f"{name}_expand", f"{name}_expand_BN", x)
-        x = network.get_layer(f"{name}_pad")(x) if block.stride == 2 else x
-        x = folded(f"{name}_depthwise", f"{name}_depthwise_BN", x)
-        x = folded(f"{name}_project", f"{name}_project_BN", x, is_linear=True)
-        x = network.get_layer(block.output_layer)([start, x]) if block.residual else x
-    x = folded("Conv_1", "Conv_1_bn", x)
-    x = network.get_layer("pooled")(x)
     return keras.Model(features, x, name=f"after_{layer}")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ from cifar_core.training import gpu
 
 CHUNK = 512
 """Images computed between two writes to the store, and two looks at whether to stop."""
+_AHEAD = 2  # chunks under way at a time: one is augmented or rounded while the other is computed
 
 Progress = Callable[[int, int], None]
 
@@ -78,6 +82,7 @@ class Trunk:
         self._config, self._dataset, self._weights, self._is_importing = config, dataset, weights, is_importing
         self._layers = sorted(set(stored_layers(config).values()))
         self._networks: dict[int, litert.Network] = {}  # by their threads
+        self._making = Lock()
         self._on_card: gpu.Network | None = None
 
     def entries(self, view: View) -> dict[str, Entry]:
@@ -119,7 +124,7 @@ class Trunk:
     def fill(self, view: View, positions: np.ndarray, progress: Progress) -> dict[str, Entry]:
         """Compute what the store lacks of the images `positions` of `view`, and return the entries.
 
-        `progress(done, total)` is called before each chunk; what it raises ends the work, and what was stored stays.
+        `progress(done, total)` is called before each chunk is stored; what it raises ends the work, and what was stored stays.
         Raises StoreError if there is no room.
         """
         entries = self.entries(view)
@@ -131,15 +136,28 @@ class Trunk:
 
     def _compute(self, entries: dict[str, Entry], view: View, positions: np.ndarray, progress: Progress) -> None:
         missing = np.unique(np.concatenate([entry.missing(positions) for entry in entries.values()]))
-        for start in range(0, len(missing), CHUNK):
-            progress(start, len(missing))
-            part = missing[start : start + CHUNK]
-            images = augment.augment(self._images(view)[part], part, view.strength, view.seed, view.number)
-            outputs = self._run(images)
+        parts = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
+        for number, (part, outputs) in enumerate(zip(parts, self._ahead(view, parts), strict=True)):
+            progress(number * CHUNK, len(missing))
             for layer, entry in entries.items():
                 entry.write(part, outputs[layer])
         if len(missing):
             progress(len(missing), len(missing))
+
+    def _ahead(self, view: View, parts: list[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the outputs of each of `parts`, while the next are augmented and computed."""
+        with ThreadPoolExecutor(1 if gpu.is_visible() else _AHEAD) as pool:
+            waiting: deque[Future[dict[str, np.ndarray]]] = deque()
+            for part in parts:
+                waiting.append(pool.submit(self._outputs, view, part))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _outputs(self, view: View, part: np.ndarray) -> dict[str, np.ndarray]:
+        images = augment.augment(self._images(view)[part], part, view.strength, view.seed, view.number)
+        return {layer: values.astype(store.DTYPE) for layer, values in self._run(images).items()}
 
     def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return the stored layers' outputs for uint8 (n, 32, 32, 3), float32 (n, ...) each."""
@@ -148,8 +166,9 @@ class Trunk:
             return self._on_card.run(images)
         processors = os.cpu_count() or 1
         threads = max(1, processors - 1) if self._is_importing() else processors
-        if threads not in self._networks:
-            self._networks[threads] = self._on_cpu(threads)
+        with self._making:
+            if threads not in self._networks:
+                self._networks[threads] = self._on_cpu(threads)
         return self._networks[threads].run(images)
 
     def _on_gpu(self) -> gpu.Network:
