@@ -124,7 +124,8 @@ class Trunk:
     def fill(self, view: View, positions: np.ndarray, progress: Progress) -> dict[str, Entry]:
         """Compute what the store lacks of the images `positions` of `view`, and return the entries.
 
-        `progress(done, total)` is called before each chunk is stored; what it raises ends the work, and what was stored stays.
+        `progress(done, total)` is called before each chunk is stored; what it raises ends the work, and what
+        was stored stays.
         Raises StoreError if there is no room.
         """
         entries = self.entries(view)
