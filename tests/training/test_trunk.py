@@ -176,6 +176,7 @@ def test_epochs_walk_over_the_views(change: Change) -> None:
 
 def test_while_keras_is_imported_later_views_are_computed_ahead(change: Change) -> None:
     config = change(views=3, head_epochs=1, fine_tune_epochs=2)
+
     def stored(source: Inputs, number: int) -> int:
         view = views(config)[number]
         return len(source.train_rows) - len(source._trunk.entries(view)["cut"].missing(source.train_rows))
