@@ -275,7 +275,7 @@ def _add_sweep(words: Any) -> None:
         if name not in ("list", "worker"):
             action.add_argument("name", metavar="NAME", help="the sweep's name")
         if name in ("start", "resume"):
-            action.add_argument("--workers", type=int, default=1, metavar="N", help="processes, one for each GPU")
+            action.add_argument("--workers", type=int, metavar="N", help="processes; without it one for each GPU")
         action.add_argument(
             "--storage", metavar="URL", help="postgresql://... (default: CIFAR_SWEEP_STORAGE, or a file)"
         )

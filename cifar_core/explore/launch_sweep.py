@@ -20,14 +20,14 @@ STOP_SECONDS = 2.0
 MOST_WORKERS = 16
 
 
-def start(name: str, plan: Plan, goal: Goal, workers: int = 1, storage: str | None = None) -> None:
-    """Make the sweep called `name` and put `workers` processes on it. Raises SweepError."""
+def start(name: str, plan: Plan, goal: Goal, workers: int | None = None, storage: str | None = None) -> None:
+    """Make the sweep called `name` and put `workers` processes on it (see `work`). Raises SweepError."""
     _check_workers(workers)
     search.create(name, plan, goal, storage)
     work(name, workers, storage)
 
 
-def resume(name: str, workers: int = 1, storage: str | None = None) -> None:
+def resume(name: str, workers: int | None = None, storage: str | None = None) -> None:
     """Let a sweep go on; interrupted trials are taken up again. Raises SweepError if there is nothing to do."""
     study = search.open_whole(name, storage)
     if living_workers(name):
@@ -44,21 +44,22 @@ def extend(name: str, trials: int = 0, minutes: float = 0.0, storage: str | None
         raise SweepError(f"A sweep is extended by trials or minutes; received {trials} and {minutes:g}.")
     search.extend(search.open_whole(name, storage), trials, minutes * 60)
     if not living_workers(name):
-        work(name, 1, storage)
+        work(name, None, storage)
 
 
 def repeat(name: str, seeds: int = 1, storage: str | None = None) -> None:
     """Train every cell of a grid again with as many more seeds; starts a worker if none is there. Raises SweepError."""
     search.repeat(search.open_whole(name, storage), seeds)
     if not living_workers(name):
-        work(name, 1, storage)
+        work(name, None, storage)
 
 
-def work(name: str, workers: int = 1, storage: str | None = None) -> None:
-    """Put `workers` more processes on a sweep, one for each GPU where there are several. Raises SweepError."""
+def work(name: str, workers: int | None = None, storage: str | None = None) -> None:
+    """Put `workers` more processes on a sweep; None is one for each GPU, one without. Raises SweepError."""
     _check_workers(workers)
     search.ask_to_stop(search.open_whole(name, storage), False)
     cards = gpus()
+    workers = workers or min(max(1, len(cards)), MOST_WORKERS)
     for number in range(workers):
         _spawn(name, cards[number % len(cards)] if len(cards) > 1 and workers > 1 else None, storage)
 
@@ -102,8 +103,8 @@ def gpus() -> list[int]:
     return []
 
 
-def _check_workers(workers: int) -> None:
-    if not 1 <= workers <= MOST_WORKERS:
+def _check_workers(workers: int | None) -> None:
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
         raise SweepError(f"Workers: received {workers}, expected 1 to {MOST_WORKERS}.")
 
 

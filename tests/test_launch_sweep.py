@@ -1,0 +1,42 @@
+"""Which processes work on a sweep, where graphics cards are played by a tool that names them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cifar_core.config import TrainConfig
+from cifar_core.explore import launch_sweep, plans
+from cifar_core.explore.plans import Goal, Plan
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the tool is played by a shell script")
+@pytest.mark.parametrize(
+    ("said", "workers", "cards"),
+    [
+        ("0\n1\n2\n", None, [0, 1, 2]),
+        ("0\n1\n", 3, [0, 1, 0]),
+        ("0\n1\n", 1, [None]),
+        ("0\n", None, [None]),
+        ("no devices were found\n", None, [None]),
+        ("no devices were found\n", 2, [None, None]),
+    ],
+)
+def test_a_sweep_gets_a_worker_on_each_card(
+    said: str,
+    workers: int | None,
+    cards: list[int | None],
+    tiny_config: TrainConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\nprintf '{said}'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
+    spawned: list[int | None] = []
+    monkeypatch.setattr(launch_sweep, "_spawn", lambda name, card, storage: spawned.append(card))
+    plan = Plan(tiny_config, (plans.parse_range("dropout=0:0.5"),))
+    launch_sweep.start("one", plan, Goal(3), workers)
+    assert spawned == cards
