@@ -131,6 +131,18 @@ def test_a_damaged_result_is_none(saved: dict) -> None:
     assert lab.result(Settings()) is None
 
 
+@pytest.mark.parametrize("odd", [-1, 2.5, 2**31, True, "x", float("nan")])
+def test_found_by_mutation_an_accuracy_that_is_none(odd: object) -> None:
+    """2.5 was more images right than there were, and ValueError."""
+    say(state="ready")
+    saved = {"state": "done", "rows": [ROW, ROW | {"validation_accuracy": odd}], "predicted": "0123"}
+    runs.write_json(lab.result_path(BASE_KEY, Settings()), saved)
+    found = lab.result(Settings())
+    assert found is not None
+    assert list(found.rows) == [ROW]
+    assert found.interval[1] <= 1
+
+
 def test_a_base_that_is_no_name_is_none() -> None:
     say(state="ready")
     runs.write_json(lab.lab_dir() / "status.json", {"base": {"key": "../../x"}})

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from cifar_core import runs
+from cifar_core import runs, schema
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.errors import ConfigError, RunError
 from cifar_core.evaluate.evaluation import wilson
@@ -169,9 +169,7 @@ def result(settings: Settings) -> Result | None:
     rows, predicted = saved.get("rows"), saved.get("predicted")
     if not isinstance(rows, list) or not isinstance(predicted, str) or not (predicted + "0").isdecimal():
         return None
-    whole = [
-        row for row in rows if isinstance(row, dict) and all(isinstance(row.get(k), int | float) for k in _FIGURES)
-    ]
+    whole = [row for row in rows if isinstance(row, dict) and all(_is_figure(k, row.get(k)) for k in _FIGURES)]
     seconds = saved.get("seconds")
     return Result(
         str(saved.get("state")),
@@ -180,3 +178,7 @@ def result(settings: Settings) -> Result | None:
         str(saved.get("message", "")),
         float(seconds) if isinstance(seconds, int | float) else 0.0,
     )
+
+
+def _is_figure(name: str, value: Any) -> bool:
+    return schema.amount(value, 1 if name.endswith("accuracy") else schema.MOST) is not None
