@@ -273,7 +273,7 @@ def _stamp(run: Run) -> tuple[int, int] | None:
 def _end(run: Run, how: Callable[[psutil.Process], None]) -> None:
     """End the process that the status names, if it is still the very one that wrote it."""
     status = run.status
-    with contextlib.suppress(psutil.Error, TypeError, ValueError):
+    with contextlib.suppress(psutil.Error, TypeError, ValueError, LookupError):
         process = psutil.Process(int(status["pid"]))
         if abs(process.create_time() - float(status["pid_created"])) < 1 and WORKER in process.cmdline():
             how(process)

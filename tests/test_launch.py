@@ -132,6 +132,20 @@ def test_stopping_in_every_stage(
     assert run.state == "stopped"
 
 
+@pytest.mark.parametrize(
+    "process", [{}, {"pid": 1}, {"pid": 10**15, "pid_created": 0}, {"pid": -1, "pid_created": 1.5}]
+)
+def test_stopping_a_worker_whose_status_names_no_process_of_ours_ends_none(
+    run: Run, process: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be damaged, or its worker may not have written one yet."""
+    monkeypatch.setattr(launch, "STOP_SECONDS", 0.1)
+    runs.write_json(run.path / "status.json", {"state": "running", **process})
+    with FileLock(run.path / "lock"):  # held by this process, which goes on
+        launch.stop(run)
+        assert run.state == "stopping"
+
+
 def test_a_stop_file_left_behind_means_stopped_and_a_resume_removes_it(
     taken_slot: FileLock, tiny_config: TrainConfig
 ) -> None:
