@@ -192,14 +192,17 @@ def extend_button(found: Findings) -> None:
 
 def cards(found: Findings) -> None:
     """Show the figures of the sweep so far."""
-    counts = {state: sum(trial.state == state for trial in found.trials) for state in ("pruned", "failed")}
+    states = [trial.state for trial in found.trials]
+    counts = {"ended early": states.count("pruned"), "failed": states.count("failed")}
+    ends = ", ".join(f"{count} {words}" for words, count in counts.items() if count)
     best = found.best
     with st.container(key="cards_sweep"):
         accuracy, done, time, pace = st.columns(4)
     card: dict[str, Any] = {"border": True, "height": "stretch", "delta_color": "off", "delta_arrow": "off"}
     if best is not None:
-        accuracy.metric("Best validation accuracy", f"{best.accuracy:.1%}", f"trial {best.number + 1}", **card)
-    done.metric("Trials", found.done, f"{counts['pruned']} ended early, {counts['failed']} failed", **card)
+        help_ = "On the validation images."
+        accuracy.metric("Best accuracy", f"{best.accuracy:.1%}", f"trial {best.number + 1}", help=help_, **card)
+    done.metric("Trials", found.done, ends or None, **card)
     time.metric("Training time", ui.seconds(found.spent_seconds), **card)
     measured = [trial.seconds for trial in found.ended if trial.seconds]
     a_trial = sum(measured) / len(measured) if measured else 0.0

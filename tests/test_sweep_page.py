@@ -213,7 +213,7 @@ def test_a_finished_sweep_shows_what_it_found() -> None:
     play("one", *FIVE, goal=5)
     app = open_explore(section="sweep", sweep="one")
     shown = {metric.label: metric.value for metric in app.metric}
-    assert shown["Best validation accuracy"] == "80.0%"
+    assert shown["Best accuracy"] == "80.0%"
     assert shown["Trials"] == "5"
     assert {"sweep_history", "sweep_parallel", "sweep_importances", "sweep_slice_dropout", "sweep_front"} <= set(
         figures(app)
