@@ -9,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports Te
 import numpy as np
 import pytest
 from hypothesis import settings
+from streamlit.runtime.scriptrunner import script_runner
 
 from cifar_core import runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
@@ -32,6 +33,14 @@ def own_folders(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyt
         monkeypatch.setattr(weights, "BUNDLED", tmp_path / "bundled")
     if request.node.get_closest_marker("real_images") is None:
         monkeypatch.delenv("CIFAR10_DIR", raising=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_keras_to_clear() -> Iterator[None]:
+    """Streamlit would clear Keras's session behind every page, a third of a second: the app never imports Keras."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script_runner, "_clean_problem_modules", lambda: None, raising=False)
+        yield
 
 
 @pytest.fixture
