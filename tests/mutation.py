@@ -31,7 +31,7 @@ def examples(count: int) -> settings:
     )
 
 
-_CHANGES = st.lists(
+CHANGES = st.lists(
     st.tuples(
         st.sampled_from(("flip", "set", "cut", "double", "splice", "drop")),
         st.integers(0, 2**24),  # where
@@ -46,10 +46,11 @@ _SET = (b"\xff" * 4, bytes(4), b"\x00\x00\x00\x80", b"\x7f\xff\xff\xff")
 
 def mutated(content: bytes) -> st.SearchStrategy[bytes]:
     """`content` after one to four changes, whose drawing does not depend on what it is."""
-    return _CHANGES.map(lambda changes: _changed(content, changes))
+    return CHANGES.map(lambda changes: changed(content, changes))
 
 
-def _changed(content: bytes, changes: list[tuple[str, int, int, int]]) -> bytes:
+def changed(content: bytes, changes: list[tuple[str, int, int, int]]) -> bytes:
+    """Return `content` after `changes`, which CHANGES draws."""
     found = bytearray(content)
     for kind, where, other, length in changes:
         at, elsewhere = (place % max(len(found), 1) for place in (where, other))

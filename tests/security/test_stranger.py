@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mutation import examples, mutated, odd_json, odd_lines
+from mutation import CHANGES, changed, examples, odd_json, odd_lines
 from readers import READERS, read
 from streamlit.testing.v1 import AppTest
 
@@ -51,10 +51,9 @@ def test_odd_values_in_json_and_rows(stranger, files, name: str) -> None:
 
 
 @examples(20)
-@given(data=st.data())
-def test_mutated_files(stranger, files, data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from((*JSON, *LINES, *ARRAYS)))
-    run = stranger({name: data.draw(mutated(files[name]))})
+@given(st.sampled_from((*JSON, *LINES, *ARRAYS)), CHANGES)
+def test_mutated_files(stranger, files, name: str, changes: list) -> None:
+    run = stranger({name: changed(files[name], changes)})
     read(run)
     for load in (neighbours.load, calibration.load):
         with contextlib.suppress(CifarError):
