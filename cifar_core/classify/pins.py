@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from cifar_core import arrays
 from cifar_core.errors import RunError
 from cifar_core.images.data import CLASSES
 from cifar_core.names import shown_name
@@ -67,14 +66,11 @@ def load(folder: Path) -> list[Pin]:
     """Return the pins in a run's `folder`: none where there is no such file, or it is not of ours."""
     path = folder / FILE
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(info.file_size for info in archive.infolist()) > _LIMIT_BYTES:
-                return []
-        with np.load(path, allow_pickle=False) as file:
-            images, names = file["images"], file["names"]
-    except (OSError, ValueError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        found = arrays.load(path, _LIMIT_BYTES)
+        images, names = found["images"], found["names"]
+    except (OSError, ValueError, KeyError):
         return []
-    if images.dtype != np.uint8 or images.shape != (len(names), 32, 32, 3) or not len(names) <= MOST:
+    if names.ndim != 1 or images.dtype != np.uint8 or images.shape != (len(names), 32, 32, 3) or not len(names) <= MOST:
         return []
     return [Pin(image, shown_name(str(name))) for image, name in zip(images, names, strict=True)]
 

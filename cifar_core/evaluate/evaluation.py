@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import tokenize
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cifar_core import arrays
 from cifar_core.errors import RunError
 from cifar_core.images.data import CLASSES
 from cifar_core.runs import Run
@@ -18,21 +16,6 @@ from cifar_core.runs import Run
 _Z = 1.959964  # standard normal deviations on either side that hold 95 %
 _LIMIT_BYTES = 64 * 1024 * 1024
 """Predictions that unpack to more than this are not ours; 75,000 images take 3 MB."""
-MALFORMED = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    EOFError,
-    MemoryError,
-    ArithmeticError,
-    RuntimeError,
-    SyntaxError,
-    zipfile.BadZipFile,
-    zlib.error,
-    tokenize.TokenError,
-)
-"""What reading a damaged .npz can raise."""
 
 
 def wilson(correct: int, total: int) -> tuple[float, float]:
@@ -114,29 +97,23 @@ def load(run: Run) -> Evaluation:
         raise RunError(f"Run {run.id} is {state}; only a finished run can be evaluated.")
     try:
         found = _read(path)
-    except MALFORMED as error:
+    except (OSError, ValueError, KeyError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise RunError(f"{path} is damaged ({reason[:200]}), expected a run's predictions; train it anew.") from error
     return Evaluation(str(run.result.get("dataset", "unknown images")), *found)
 
 
 def _read(path: Path) -> tuple[Predictions, Predictions, np.ndarray | None]:
-    with zipfile.ZipFile(path) as archive:  # before NumPy makes room for whatever its headers promise
-        if sum(info.file_size for info in archive.infolist()) > _LIMIT_BYTES:
-            raise ValueError("it unpacks to too much")
-    with np.load(path, allow_pickle=False) as file:
-        validation = _checked(file, "validation")
-        rows = np.asarray(file["validation_rows"]) if "validation_rows" in file else None
-        if rows is not None and (
-            rows.shape != validation.labels.shape or rows.dtype.kind not in "iu" or rows.min() < 0
-        ):
-            raise ValueError("validation_rows are not places of images")
-        return validation, _checked(file, "test"), rows
+    file = arrays.load(path, _LIMIT_BYTES)
+    validation, rows = _checked(file, "validation"), file.get("validation_rows")
+    if rows is not None and (rows.shape != validation.labels.shape or rows.dtype.kind not in "iu" or rows.min() < 0):
+        raise ValueError("validation_rows are not places of images")
+    return validation, _checked(file, "test"), rows
 
 
-def _checked(file: np.lib.npyio.NpzFile, name: str) -> Predictions:
+def _checked(file: dict[str, np.ndarray], name: str) -> Predictions:
     """Return the predictions called `name`. Raises ValueError unless they are what they should be."""
-    labels, probabilities = np.asarray(file[f"{name}_labels"]), np.asarray(file[f"{name}_probabilities"])
+    labels, probabilities = file[f"{name}_labels"], file[f"{name}_probabilities"]
     if labels.dtype != np.uint8 or labels.ndim != 1 or not len(labels) or labels.max() >= len(CLASSES):
         raise ValueError(f"{name}_labels are not classes")
     if probabilities.dtype != np.float32 or probabilities.shape != (len(labels), len(CLASSES)):

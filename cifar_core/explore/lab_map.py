@@ -6,13 +6,12 @@ nearest images are called.
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cifar_core import arrays
 from cifar_core.explore import lab
 from cifar_core.images.data import CLASSES
 
@@ -42,9 +41,9 @@ def path(base: str) -> Path:
 def load(base: str) -> Map | None:
     """Return the map of a base, None if it is not made yet or is damaged."""
     try:
-        with path(base).open("rb") as content, np.load(content, allow_pickle=False) as file:
-            found = Map(*(file[name] for name in ("points", "labels", "x", "y", "nearest")))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        file = arrays.load(path(base))
+        found = Map(*(file[name] for name in ("points", "labels", "x", "y", "nearest")))
+    except (OSError, ValueError, KeyError):
         return None
     sound = found.points.shape == (len(found.labels), 2) and found.nearest.shape[:1] == (GRID * GRID,)
     return found if sound and found.nearest.max() < len(found.labels) else None

@@ -8,12 +8,12 @@ cifar_core/bundled/card.json, MODEL_CARD.md      figures and recipe of each run;
 from __future__ import annotations
 
 import shutil
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cifar_core import arrays
 from cifar_core.classify import calibration, neighbours
 from cifar_core.config import PRESETS
 from cifar_core.errors import RunError
@@ -140,15 +140,15 @@ def in_words(cards: dict[str, Any]) -> str:
 def _write_base(run: Run, path: Path) -> Path:
     """Write the base's weights. Kernels lose nothing that matters in float16; variances would underflow."""
     try:
-        with np.load(run.path / "checkpoint.npz", allow_pickle=False) as file:
-            arrays = {name: file[f"best/{name}"] for name in weights.base_shapes(run.config.alpha)}
-    except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
+        file = arrays.load(run.path / "checkpoint.npz")
+        best = {name: file[f"best/{name}"] for name in weights.base_shapes(run.config.alpha)}
+    except (OSError, ValueError, KeyError) as error:
         raise RunError(f"Run {run.id} has no usable checkpoint.npz ({type(error).__name__}); train it anew.") from None
-    arrays = {
-        name: array.astype(np.float16 if name.endswith("/kernel") else np.float32) for name, array in arrays.items()
+    kept: dict[str, Any] = {
+        name: value.astype(np.float16 if name.endswith("/kernel") else np.float32) for name, value in best.items()
     }
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    with path.open("wb") as content:
+        np.savez_compressed(content, **kept)
     return path
 
 

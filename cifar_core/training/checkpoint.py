@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cifar_core import arrays
 from cifar_core.errors import RunError
-from cifar_core.evaluate.evaluation import MALFORMED
 from cifar_core.network.weights import Named
 
 if TYPE_CHECKING:
@@ -69,14 +69,14 @@ class Checkpoint:
 
 def save(path: Path, progress: Progress, network: keras.Model, optimizer: Any, best: Named) -> None:
     """Write the checkpoint to `path`, replacing the one before only when the new one is whole."""
-    arrays: dict[str, Any] = {f"model/{i}": v.numpy() for i, v in enumerate(network.variables)}
-    arrays |= {f"optimizer/{i}": v.numpy() for i, v in enumerate(optimizer.variables)}
-    arrays |= {f"best/{name}": value for name, value in best.items()}
-    arrays["state"] = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
+    values: dict[str, Any] = {f"model/{i}": v.numpy() for i, v in enumerate(network.variables)}
+    values |= {f"optimizer/{i}": v.numpy() for i, v in enumerate(optimizer.variables)}
+    values |= {f"best/{name}": value for name, value in best.items()}
+    values["state"] = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
     temporary = path.with_name(f".{path.name}")  # of one name, so that killed workers leave one at most
     try:
         with temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **values)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -90,13 +90,12 @@ def load(path: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
-        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        state = json.loads(arrays["state"].tobytes())
+        found = arrays.load(path)
+        state = json.loads(found["state"].tobytes())
         return Checkpoint(
-            Progress(**state), _numbered(arrays, "model"), _numbered(arrays, "optimizer"), _below(arrays, "best")
+            Progress(**state), _numbered(found, "model"), _numbered(found, "optimizer"), _below(found, "best")
         )
-    except MALFORMED as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise RunError(
             f"{path.name} is damaged ({type(error).__name__}: {error}); the run cannot go on from it, start it anew."
         ) from None
@@ -112,10 +111,10 @@ def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
         variable.assign(value)
 
 
-def _below(arrays: dict[str, np.ndarray], folder: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(folder + "/"): a for name, a in arrays.items() if name.startswith(folder + "/")}
+def _below(found: dict[str, np.ndarray], folder: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(folder + "/"): value for name, value in found.items() if name.startswith(folder + "/")}
 
 
-def _numbered(arrays: dict[str, np.ndarray], folder: str) -> list[np.ndarray]:
-    found = _below(arrays, folder)
+def _numbered(found: dict[str, np.ndarray], folder: str) -> list[np.ndarray]:
+    found = _below(found, folder)
     return [found[str(i)] for i in range(len(found))]
