@@ -91,7 +91,7 @@ def fragment(draw: Callable[..., None], run_every: float | None = None) -> Calla
 def style() -> None:
     """Set what the theme cannot: the width of the page, and columns (in containers keyed wide…) that stack early."""
     st.html(
-        "<style>.block-container{padding-top:3.6rem;max-width:1480px}"
+        "<style>.block-container{padding-top:4.4rem;max-width:1480px}"
         "[data-testid=stImage] img{border-radius:4px}"
         "[class*=st-key-wide] [data-testid=stHorizontalBlock],"
         "[class*=st-key-cards] [data-testid=stHorizontalBlock]{flex-wrap:wrap}"
