@@ -96,9 +96,9 @@ def build_after(weights: Weights, alpha: float, image_size: int, fine_tune_block
 class Network:
     """A LiteRT model that can be run on any number of images, from any thread.
 
-    Many images are shared out among `threads` (default: all processors), each with an interpreter of its own: that
-    computes up to half more a second than one interpreter whose threads wait for each other behind every layer. Up to a
-    batch is computed by one interpreter on all of them.
+    Many images are shared out among `threads` (default: all processors), each with an interpreter of its own: for the
+    same processor time that computes 7 to 23 % more than one interpreter whose threads wait for each other behind every
+    layer (2 cores, width 0.5, 96 px). Up to a batch is computed by one interpreter on all of them.
 
     `output_shapes` holds each output's name and shape, without the batch.
     """
