@@ -53,6 +53,8 @@ def test_a_sweep_is_started_shown_stopped_resumed_and_extended(
     assert json.loads(said(capsys, "sweep", "stop", "one", "--json")[1])["state"] == "stopped"
     assert launch_sweep.living_workers("one") == []
     assert json.loads(said(capsys, "sweep", "resume", "one", "--trials", "5", "--json")[1])["trials"] == 12
+    code, _, err = said(capsys, "sweep", "resume", "one", "--trials", "-5")
+    assert (code, "received -5" in err) == (2, True), err
     assert launch_sweep.living_workers("one") == [0]
     shown = said(capsys, "sweep", "show", "one")[1]
     assert "0 of 12 trials" in shown

@@ -1,19 +1,20 @@
 """The Explore page in its states, without a browser: its shell and the section Runs."""
 
+# ruff: noqa: F811 - fixtures are imported and named again by those who use them
+
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from app_pages import drawn, small_set  # noqa: F401 - fixtures
 from counting import counted, many_finished
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import launch, runs
 from cifar_core.config import TrainConfig
 from cifar_core.explore import labels, trash
-from cifar_core.images import generated
-from cifar_core.network import weights
 from cifar_core.runs import Run, write_json
 from pages import explore_runs
 
@@ -22,20 +23,10 @@ CONFIG = TrainConfig(alpha=0.35, image_size=32, weights="random", train_images=1
 HOSTILE = "<img src=x onerror=alert(1)> **bold** [link](https://example.org) :red[red] $x$"
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """A cache folder, so that the small set is drawn once."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture(autouse=True)
-def small_set(own_folders, drawn, monkeypatch):
-    """A small set of generated images, no CIFAR-10, no ImageNet weights and no network."""
-    monkeypatch.setenv("CIFAR_CACHE_DIR", str(drawn))
-    monkeypatch.setattr(generated, "TRAIN_IMAGES", 100)
-    monkeypatch.setattr(generated, "TEST_IMAGES", 50)
-    monkeypatch.setattr(weights, "_host_answers", lambda: False)
-    monkeypatch.setattr(launch, "open_lab", lambda: None)  # else its process would outlive the test
+def no_lab(small_set, monkeypatch):
+    """No process of the lab, which would outlive the test."""
+    monkeypatch.setattr(launch, "open_lab", lambda: None)
 
 
 def open_explore(**query: str) -> AppTest:
