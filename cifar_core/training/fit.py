@@ -179,8 +179,8 @@ class _PhaseTraining:
             progress = progress.at_start_of(phase.name)
         try:
             trained.fit(
-                training,
-                validation_data=validation,
+                training.feed(),
+                validation_data=validation.feed(),
                 epochs=phase.epochs,
                 initial_epoch=progress.epoch,
                 callbacks=self._callbacks(phase, training, progress),

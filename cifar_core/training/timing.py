@@ -78,8 +78,8 @@ def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, p
         work()
         return (time.perf_counter() - start) / images
 
-    training = batches(phase.batch_size, config.augmentation)
-    validation = batches(VALIDATION_BATCH, 0.0)
+    training = batches(phase.batch_size, config.augmentation).feed()
+    validation = batches(VALIDATION_BATCH, 0.0).feed()
     trained.fit(training, epochs=1, shuffle=False, verbose=0)
     trained.evaluate(validation, verbose=0)
     step = seconds(lambda: trained.fit(training, epochs=1, shuffle=False, verbose=0), _STEPS * phase.batch_size)

@@ -50,16 +50,19 @@ def test_odd_values_in_json_and_rows(stranger, files, name: str) -> None:
     check()
 
 
-@examples(20)
-@given(st.sampled_from((*JSON, *LINES, *ARRAYS)), CHANGES)
-def test_mutated_files(stranger, files, name: str, changes: list) -> None:
-    run = stranger({name: changed(files[name], changes)})
-    read(run)
-    for load in (neighbours.load, calibration.load):
-        with contextlib.suppress(CifarError):
-            found = load(run.path / (neighbours.FILE if load is neighbours.load else calibration.FILE))
-            if isinstance(found, neighbours.Index):
-                assert np.isfinite(found.scores(np.ones((2, len(found.mean)), np.float32))).all()
+def test_mutated_files(stranger, files) -> None:
+    @examples(20)
+    @given(st.sampled_from((*JSON, *LINES, *ARRAYS)), CHANGES)
+    def check(name: str, changes: list) -> None:
+        run = stranger({name: changed(files[name], changes)})
+        read(run)
+        for load in (neighbours.load, calibration.load):
+            with contextlib.suppress(CifarError):
+                found = load(run.path / (neighbours.FILE if load is neighbours.load else calibration.FILE))
+                if isinstance(found, neighbours.Index):
+                    assert np.isfinite(found.scores(np.ones((2, len(found.mean)), np.float32))).all()
+
+    check()
 
 
 def test_a_figure_out_of_range_is_no_figure(stranger, files) -> None:
