@@ -69,22 +69,40 @@ def changed(content: bytes, changes: list[tuple[str, int, int, int]]) -> bytes:
     return bytes(found)
 
 
-@st.composite
-def odd_json(draw: st.DrawFn, content: bytes) -> bytes:
+ODDITIES = st.lists(
+    st.tuples(st.integers(0, 2**24), st.sampled_from(ODD), st.integers(0, 9).map(lambda number: number == 0)),
+    min_size=1,
+    max_size=2,
+)
+"""Which values become odd ones, or are left out."""
+
+
+def odd_json(content: bytes) -> st.SearchStrategy[bytes]:
     """The JSON in `content` with one or two values replaced by odd ones, or left out."""
+    return ODDITIES.map(lambda oddities: odd(content, oddities))
+
+
+def odd_lines(content: bytes) -> st.SearchStrategy[bytes]:
+    """Lines of JSON, one of them odd."""
+    return st.tuples(LINE, ODDITIES).map(lambda drawn: odd_line(content, *drawn))
+
+
+LINE = st.integers(0, 2**24)
+
+
+def odd(content: bytes, oddities: list[tuple[int, Any, bool]]) -> bytes:
+    """Return the JSON in `content` after `oddities`, which ODDITIES draws."""
     found = json.loads(content)
-    for _ in range(draw(st.integers(1, 2))):
-        path = draw(st.sampled_from(list(_paths(found))))
-        found = _replaced(found, path, copy.deepcopy(draw(st.sampled_from(ODD))), draw(st.integers(0, 9)) == 0)
+    for which, value, is_left_out in oddities:
+        paths = _paths(found)
+        found = _replaced(found, paths[which % len(paths)], copy.deepcopy(value), is_left_out)
     return json.dumps(found).encode()
 
 
-@st.composite
-def odd_lines(draw: st.DrawFn, content: bytes) -> bytes:
-    """Lines of JSON, one of them odd."""
+def odd_line(content: bytes, line: int, oddities: list[tuple[int, Any, bool]]) -> bytes:
+    """Return lines of JSON, one of them after `oddities`, which LINE and ODDITIES draw."""
     lines = content.splitlines()
-    at = draw(st.integers(0, len(lines) - 1))
-    lines[at] = draw(odd_json(lines[at]))
+    lines[line % len(lines)] = odd(lines[line % len(lines)], oddities)
     return b"\n".join(lines) + b"\n"
 
 

@@ -13,7 +13,7 @@ import pytest
 from corpus import zipped
 from hypothesis import given
 from hypothesis import strategies as st
-from mutation import examples, mutated, odd_json, odd_lines
+from mutation import CHANGES, LINE, ODDITIES, changed, examples, mutated, odd, odd_json, odd_line
 from readers import read
 
 from cifar_core import runs
@@ -30,10 +30,10 @@ CONFIGURATION = json.dumps(TrainConfig().to_dict()).encode()
 
 @examples(60)
 @given(odd_json(CONFIGURATION), mutated(CONFIGURATION))
-def test_an_odd_configuration_is_one_or_a_sentence(odd: bytes, broken_file: bytes) -> None:
-    for changed in (odd, broken_file):
+def test_an_odd_configuration_is_one_or_a_sentence(odd_file: bytes, broken_file: bytes) -> None:
+    for content in (odd_file, broken_file):
         with contextlib.suppress(ConfigError, json.JSONDecodeError, UnicodeError):
-            found = TrainConfig.from_dict(json.loads(changed))
+            found = TrainConfig.from_dict(json.loads(content))
             assert TrainConfig.from_dict(found.to_dict()) == found
             for name, knob in KNOBS.items():
                 assert knob.check(getattr(found, name)) == getattr(found, name)
@@ -53,17 +53,20 @@ def packed(stranger) -> bytes:
     return archive.pack(run)
 
 
-@examples(30)
-@given(data=st.data())
-def test_a_mutated_archive_is_imported_or_refused(packed: bytes, data: st.DataObject) -> None:
-    before = {run.id for run in runs.list_runs()}
-    try:
-        run = intake.import_run(data.draw(mutated(packed)))
-    except RunError:
-        assert {run.id for run in runs.list_runs()} == before
-        assert not list(runs.runs_dir().glob(".import-*"))
-    else:
-        assert 0 <= run.result["test_accuracy"] <= 1
+def test_a_mutated_archive_is_imported_or_refused(packed: bytes) -> None:
+    @examples(30)
+    @given(CHANGES)
+    def check(changes: list) -> None:
+        before = {run.id for run in runs.list_runs()}
+        try:
+            run = intake.import_run(changed(packed, changes))
+        except RunError:
+            assert {run.id for run in runs.list_runs()} == before
+            assert not list(runs.runs_dir().glob(".import-*"))
+        else:
+            assert 0 <= run.result["test_accuracy"] <= 1
+
+    check()
 
 
 def test_the_archive_that_is_mutated_is_sound(packed: bytes) -> None:
@@ -71,27 +74,34 @@ def test_the_archive_that_is_mutated_is_sound(packed: bytes) -> None:
     assert intake.import_run(packed).state == "finished"
 
 
-@examples(15)
-@given(data=st.data())
-def test_an_archive_with_a_mutated_member_is_imported_or_refused(packed: bytes, data: st.DataObject) -> None:
+def test_an_archive_with_a_mutated_member_is_imported_or_refused(packed: bytes) -> None:
     """The zip itself is sound, so that what is mutated gets past its checksums."""
     with zipfile.ZipFile(io.BytesIO(packed)) as file:
-        members = {name: file.read(name) for name in file.namelist()}
-    name = data.draw(st.sampled_from([name for name in members if name != archive.FIGURES]))
-    kinds = [mutated(members[name])]
-    if name.endswith((".json", ".jsonl")):
-        kinds.append((odd_json if name.endswith(".json") else odd_lines)(members[name]))
-    changed = zipped((members | {name: data.draw(st.one_of(kinds))}).items())
-    before = {run.id for run in runs.list_runs()}
-    try:
-        run = intake.import_run(changed)
-    except RunError:
-        assert {run.id for run in runs.list_runs()} == before
-    else:
-        read(run)
-        assert 0 <= run.result["test_accuracy"] <= 1
-        runs.delete(run)
-    assert not list(runs.runs_dir().glob(".*"))
+        members = {name: file.read(name) for name in sorted(file.namelist())}
+    names = [name for name in members if name != archive.FIGURES]
+
+    @examples(15)
+    @given(st.sampled_from(names), st.booleans(), LINE, ODDITIES, CHANGES)
+    def check(name: str, by_value: bool, line: int, oddities: list, changes: list) -> None:
+        content = members[name]
+        if by_value and name.endswith(".json"):
+            content = odd(content, oddities)
+        elif by_value and name.endswith(".jsonl"):
+            content = odd_line(content, line, oddities)
+        else:
+            content = changed(content, changes)
+        before = {run.id for run in runs.list_runs()}
+        try:
+            run = intake.import_run(zipped((members | {name: content}).items()))
+        except RunError:
+            assert {run.id for run in runs.list_runs()} == before
+        else:
+            read(run)
+            assert 0 <= run.result["test_accuracy"] <= 1
+            runs.delete(run)
+        assert not list(runs.runs_dir().glob(".*"))
+
+    check()
 
 
 # ---- sweeps
@@ -127,12 +137,16 @@ def look_at_sweep() -> None:
     search.names()
 
 
-@examples(40)
-@given(data=st.data())
-def test_an_odd_journal_of_a_sweep_is_read_or_refused(journal: bytes, data: st.DataObject) -> None:
+def test_an_odd_journal_of_a_sweep_is_read_or_refused(journal: bytes) -> None:
     path = search.folder("mine") / "journal.log"
-    path.write_bytes(data.draw(st.one_of(odd_lines(journal), mutated(journal))))
-    look_at_sweep()
+
+    @examples(40)
+    @given(st.booleans(), LINE, ODDITIES, CHANGES)
+    def check(by_value: bool, line: int, oddities: list, changes: list) -> None:
+        path.write_bytes(odd_line(journal, line, oddities) if by_value else changed(journal, changes))
+        look_at_sweep()
+
+    check()
 
 
 def test_a_journal_runs_no_pickle(journal: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,18 +206,20 @@ def test_some_of_those_models_do_crash_a_process(files, tmp_path: Path) -> None:
     assert any(code < 0 for code in codes)
 
 
-@examples(40)
-@given(data=st.data())
-def test_a_mutated_model_is_ours_only_if_its_weights_alone_differ(files, data: st.DataObject) -> None:
+def test_a_mutated_model_is_ours_only_if_its_weights_alone_differ(files) -> None:
     content = files["model.tflite"]
     config = TrainConfig.from_dict(json.loads(files["config.json"]))
-    changed = bytearray(content)
-    tail = len(content) - 30_000  # where everything but the weights lies
-    at = data.draw(st.integers(tail, len(content) - 1))
-    changed[at] ^= 1 << data.draw(st.integers(0, 7))
-    if network_check.is_ours(bytes(changed), config):
-        said = litert.Network(bytes(changed)).run(np.zeros((3, 32, 32, 3), np.uint8))["probabilities"]
-        assert said.shape == (3, 10)
+
+    @examples(40)
+    @given(st.integers(1, 30_000), st.integers(0, 7))
+    def check(from_end: int, bit: int) -> None:
+        flipped = bytearray(content)
+        flipped[-from_end] ^= 1 << bit  # there lies everything but the weights
+        if network_check.is_ours(bytes(flipped), config):
+            said = litert.Network(bytes(flipped)).run(np.zeros((3, 32, 32, 3), np.uint8))["probabilities"]
+            assert said.shape == (3, 10)
+
+    check()
     with_other_weights = content[:100_000] + bytes(64) + content[100_064:]
     assert network_check.is_ours(with_other_weights, config)
 
