@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tokenize
 import zipfile
 import zlib
@@ -19,10 +20,12 @@ _MALFORMED = (
     SyntaxError,
     zipfile.BadZipFile,
     zlib.error,
+    struct.error,
     tokenize.TokenError,
 )  # what NumPy raises beside ValueError, found by the tests' mutations
 
 _KINDS = "biufU"
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # all that NumPy writes; others have exceptions of their own
 
 
 def load(path: Path, most_bytes: int | None = None) -> dict[str, np.ndarray]:
@@ -33,6 +36,8 @@ def load(path: Path, most_bytes: int | None = None) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as content:
             with zipfile.ZipFile(content) as archive:  # before NumPy makes room for whatever its headers promise
+                if any(info.compress_type not in _PACKED for info in archive.infolist()):
+                    raise ValueError("it is packed by a rare method")
                 if most_bytes is not None and sum(info.file_size for info in archive.infolist()) > most_bytes:
                     raise ValueError("it unpacks to too much")
             content.seek(0)

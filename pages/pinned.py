@@ -111,9 +111,7 @@ def panel(run: Run, state: str, planned: float) -> None:
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> Any:
     watch = pins.watch(Run(run_id))
-    if not watch.watched:
-        return None
-    return explain_charts.watch_figure(watch, planned, scrubs and any(len(one.epochs) for one in watch.watched))
+    return explain_charts.watch_figure(watch, planned, scrubs) if watch.watched else None
 
 
 def _stamp(run: Run) -> tuple[tuple[int, int], ...]:

@@ -34,6 +34,17 @@ def test_what_is_no_sound_array_is_a_value_error(tmp_path: Path, header: bytes) 
         arrays.load(packed(tmp_path / "odd.npz", header))
 
 
+def test_a_rare_packing_is_not_tried(tmp_path: Path) -> None:
+    path = tmp_path / "rare.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as file:
+        file.writestr("images.npy", bytes(200))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"\x09\x04\x05\x00\x5d", b"\x09\x04\x05\x00\xff"))  # bad properties: LZMAError
+    assert path.read_bytes() != content
+    with pytest.raises(ValueError, match="rare method"):
+        arrays.load(path)
+
+
 def test_a_file_is_read_whole_up_to_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "two.npz"
     np.savez_compressed(path, a=np.zeros((4, 3), np.float16), names=np.array(["x", "y"]))

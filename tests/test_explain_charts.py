@@ -49,8 +49,11 @@ def test_scrubbing_goes_through_all_moments_in_the_browser(watch):
     assert "before any training" in figure.layout.sliders[0].steps[0].label
 
 
-def test_pins_of_which_nothing_is_known_yet_are_shown_too():
-    figure = explain_charts.watch_figure(Watch((watched(1, []),), None), planned=10)
+@pytest.mark.parametrize("scrubs", (False, True))
+def test_pins_of_which_nothing_is_known_are_shown_too(scrubs):
+    """With True found by mutation: the probes were gone, and the slider had no place to stand at."""
+    figure = explain_charts.watch_figure(Watch((watched(1, []),), None), planned=10, scrubs=scrubs)
+    assert not figure.layout.sliders
     assert len(figure.layout.images) == 1
     assert figure.layout.xaxis.range[1] >= 10
 

@@ -85,7 +85,8 @@ def test_damaged_rows_are_left_out(run):
     one = pin(1)
     pins.save(run, [one])
     bad = [{"phase": "x", "epoch": 1, "pins": {}}, {"phase": "head", "epoch": "1", "pins": {}}, {}, [], 3]
-    bad += [{"phase": "head", "epoch": 1, "pins": {one.key: values}} for values in (None, [1], ["x"] * 10)]
+    bad += [{"phase": "head", "epoch": 1, "pins": {one.key: values}} for values in (None, [1], ["x"] * 10, [7] * 10)]
+    bad += [{"phase": "head", "epoch": -1, "pins": {one.key: [0.1] * 10}}]
     lines = "".join(json.dumps(row) + "\n" for row in bad)
     (run.path / pins.PROBES).write_text(lines + probe("head", 1, (one, 0.4)))
     assert pins.watch(run).watched[0].epochs.tolist() == [1]

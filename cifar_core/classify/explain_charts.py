@@ -40,13 +40,14 @@ def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False, height:
     """Return the pinned pictures, below each its ten probabilities as lines over the epochs, below these as bars.
 
     `planned` is how far the axis reaches at least, in epochs. With `scrubs` a slider and a play button move through
-    the recorded moments, in the browser alone.
+    the recorded moments, where there are any, in the browser alone.
     """
-    watched = watch.watched
+    watched, moments = watch.watched, _moments(watch)
+    scrubs = scrubs and bool(moments)
     columns = max(len(watched), 1)
     figure = make_subplots(2, columns, shared_yaxes=True, horizontal_spacing=0.018, vertical_spacing=0.09)
     end = max([planned, *(float(one.epochs[-1]) for one in watched if len(one.epochs)), 1])
-    moment = _moments(watch)[-1] if _moments(watch) else 0.0
+    moment = moments[-1] if moments else 0.0
     for column, one in enumerate(watched, 1):
         for trace in _lines(one):
             figure.add_trace(trace, 1, column)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core import arrays
+from cifar_core import arrays, schema
 from cifar_core.errors import RunError
 from cifar_core.images.data import CLASSES
 from cifar_core.names import shown_name
@@ -119,10 +119,14 @@ def watch(run: Run) -> Watch:
 def _is_probe(row: dict[str, Any]) -> bool:
     return (
         row.get("phase") in ("head", "fine_tune")
-        and isinstance(row.get("epoch"), int | float)
+        and schema.amount(row.get("epoch")) is not None
         and isinstance(row.get("pins"), dict)
     )
 
 
 def _are_probabilities(values: Any) -> bool:
-    return isinstance(values, list) and len(values) == len(CLASSES) and all(isinstance(v, int | float) for v in values)
+    return (
+        isinstance(values, list)
+        and len(values) == len(CLASSES)
+        and all(schema.amount(v, 1) is not None for v in values)
+    )

@@ -89,6 +89,8 @@ def check_keras_file(content: bytes) -> None:
                 raise _refused("best.keras", "it holds other files than Keras's three")
             if sum(info.file_size for info in infos) > _KERAS_LIMIT:
                 raise _refused("best.keras", f"it unpacks to more than {_KERAS_LIMIT // 2**20} MiB")
+            if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in infos):
+                raise _refused("best.keras", "it is packed by a rare method")
             classes = set(_classes(json.loads(archive.read("config.json"))))
     except (*_MALFORMED, zipfile.BadZipFile, zlib.error, RecursionError) as error:
         raise _refused("best.keras", f"it is damaged ({type(error).__name__})") from None

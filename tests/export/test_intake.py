@@ -25,9 +25,13 @@ from cifar_core.runs import Run
 KERAS_CONFIG = {"module": "keras.layers", "class_name": "Dense", "config": {}}
 
 
-def keras_file(config: object = KERAS_CONFIG, names: tuple[str, ...] = ("metadata.json", "model.weights.h5")) -> bytes:
+def keras_file(
+    config: object = KERAS_CONFIG,
+    names: tuple[str, ...] = ("metadata.json", "model.weights.h5"),
+    method: int = zipfile.ZIP_STORED,
+) -> bytes:
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as file:
+    with zipfile.ZipFile(packed, "w", method) as file:
         for name in names:
             file.writestr(name, "{}")
         file.writestr("config.json", json.dumps(config))
@@ -130,6 +134,7 @@ BREAKERS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         lambda packed: changed(packed, best__keras=keras_file(names=("metadata.json", "model.weights.h5", "../x"))),
         "other files",
     ),
+    "a rare packing": (lambda packed: changed(packed, best__keras=keras_file(method=zipfile.ZIP_LZMA)), "rare method"),
     "damaged metrics": (lambda packed: changed(packed, metrics__jsonl=b"{}\n{"), "metrics"),
 }
 
