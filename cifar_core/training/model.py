@@ -5,6 +5,7 @@ Uses Keras alone, on any of its backends.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import keras
@@ -121,8 +122,12 @@ def uncompiled(network: keras.Model) -> keras.Model:
     return keras.Model(network.inputs, network.outputs, name=network.name)
 
 
+@functools.lru_cache(maxsize=4)
 def summary(network: keras.Model) -> str:
-    """Return Keras's table of the layers, their output shapes and parameters."""
+    """Return Keras's table of the layers, their output shapes and parameters.
+
+    A network that is trained again has the table of its first time: a sweep's trials would wait a tenth of their time.
+    """
     lines: list[str] = []
     network.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
     return "\n".join(lines)

@@ -34,10 +34,12 @@ def test_a_network_taken_again_is_as_new_and_has_the_new_dropout_and_penalty(
 ) -> None:
     networks = Networks()
     first = built(networks, tiny_config, base)
+    told = model.summary(first)
     spoil(first)
     changed = replace(tiny_config, dropout=0.3, l2=1e-2, label_smoothing=0.1, head_learning_rate=1e-2)
     again, new = built(networks, changed, base), built(Networks(), changed, base)
     assert again is first
+    assert model.summary(again) == told  # whatever was frozen in between
     for one, other in zip(again.variables, new.variables, strict=True):
         assert np.array_equal(one.numpy(), other.numpy()), one.name
     heads = [model.part_after(network, "pooled") for network in (again, new)]
