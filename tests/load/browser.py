@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 PATIENCE_SECONDS = 60.0
 _LARGEST_MESSAGE = 2**28
@@ -61,7 +63,7 @@ class Browser:
             ping_interval=None,
         )
         self._reader = asyncio.create_task(self._read())
-        await self._rerun("")
+        await self._rerun("", "first page")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -73,7 +75,7 @@ class Browser:
     async def go(self, page: str, query: str = "") -> float:
         """Open the page whose address is `page` ("" for the first one); return the seconds until it is whole."""
         self._page, self.query = self._pages[page], query
-        return await self._rerun("")
+        return await self._rerun("", f"page {page or 'train'}")
 
     async def use(self, key: str, value: Any = None) -> float:
         """Use the widget called `key` as a person would; return the seconds until the page is whole again.
@@ -86,7 +88,7 @@ class Browser:
         passing = state.WhichOneof("value") == "trigger_value"
         if not passing:
             self._states[widget.id] = state
-        return await self._rerun(widget.fragment, [state] if passing else [])
+        return await self._rerun(widget.fragment, key, [state] if passing else [])
 
     async def pictures(self) -> None:
         """Fetch the pictures that the page shows, as a browser does."""
@@ -97,7 +99,7 @@ class Browser:
                 self.problems.append(f"picture {address}: {error}")
         self._pictures.clear()
 
-    async def _rerun(self, fragment: str, passing: Iterable[WidgetState] = ()) -> float:
+    async def _rerun(self, fragment: str, what: str, passing: Iterable[WidgetState] = ()) -> float:
         self._awaited = fragment
         self._done.clear()
         start = time.perf_counter()
@@ -105,7 +107,7 @@ class Browser:
         try:
             await asyncio.wait_for(self._done.wait(), PATIENCE_SECONDS)
         except TimeoutError:
-            self.problems.append(f"no answer within {PATIENCE_SECONDS:.0f} s")
+            self.problems.append(f"no answer within {PATIENCE_SECONDS:.0f} s: {what}")
         return time.perf_counter() - start
 
     async def _ask(self, fragment: str, passing: Iterable[WidgetState] = (), by_timer: bool = False) -> None:
@@ -117,10 +119,12 @@ class Browser:
         await self._socket.send(message.SerializeToString())
 
     async def _read(self) -> None:
-        async for content in self._socket:
-            message = ForwardMsg()
-            message.ParseFromString(content)
-            self._take(message)
+        with suppress(ConnectionClosed):
+            async for content in self._socket:
+                message = ForwardMsg()
+                message.ParseFromString(content)
+                self._take(message)
+        self.problems.append("the server closed the connection")
 
     def _take(self, message: ForwardMsg) -> None:
         kind = message.WhichOneof("type")
