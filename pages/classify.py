@@ -9,6 +9,7 @@ from cifar_core import runs
 from cifar_core.classify import classifier, explain_charts, gallery
 from cifar_core.classify.album import Held
 from cifar_core.classify.classifier import Answers, Classifier
+from cifar_core.errors import DataError
 from cifar_core.images import data
 from pages import choice, closer, kept, ui
 
@@ -28,10 +29,7 @@ def main() -> None:
     kept.show_refused()
     album = kept.album()
     if not album:
-        drawn = data.status()["dataset"] == "generated"
-        kind = "generated images, not CIFAR-10" if drawn else "test images, with the class that people gave them"
-        st.caption(f"Nothing dropped in yet: here are {kind}.")
-        examples(model)
+        nothing_dropped_in(model)
         return
     chosen = closer.crop_choice()
     if len(album) > 1:
@@ -60,8 +58,11 @@ def choose_model() -> Classifier | None:
 
 
 def ten_classes() -> None:
-    """Show the ten classes, an example of each, in a strip that stays in sight."""
-    images, labels = data.samples(kept.EXAMPLES_FROM)
+    """Show the ten classes, an example of each where there are images, in a strip that stays in sight."""
+    try:
+        images, labels = data.samples(kept.EXAMPLES_FROM)
+    except DataError:
+        images, labels = np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.uint8)
     with st.container(key="ten"):
         st.html(_ten(images.tobytes(), labels.tobytes()))
 
@@ -69,12 +70,25 @@ def ten_classes() -> None:
 @st.cache_data(max_entries=4, show_spinner=False)
 def _ten(pixels: bytes, labels: bytes) -> str:
     images, known = np.frombuffer(pixels, np.uint8).reshape(-1, 32, 32, 3), np.frombuffer(labels, np.uint8)
-    first = {label: images[np.flatnonzero(known == label)[0]] for label in range(len(data.CLASSES)) if label in known}
-    figures = [
-        f'<figure><img src="{explain_charts.png(image)}" alt=""><figcaption>{data.CLASSES[label]}</figcaption></figure>'
-        for label, image in first.items()
-    ]
+    figures = []
+    for label, name in enumerate(data.CLASSES):
+        own = np.flatnonzero(known == label)
+        picture = f'<img src="{explain_charts.png(images[own[0]])}" alt="">' if len(own) else ""
+        figures.append(f"<figure>{picture}<figcaption>{name}</figcaption></figure>")
     return f'<div class="ten" role="img" aria-label="the ten classes">{"".join(figures)}</div>'
+
+
+def nothing_dropped_in(model: Classifier) -> None:
+    """Show test images as long as a person has brought nothing; say why where there are none."""
+    status = data.status()
+    if status["error"]:
+        st.caption("Nothing dropped in yet. There are no test images to try it on; your own pictures need none.")
+        st.warning(ui.plain(status["error"]), icon=":material/image_not_supported:")
+        return
+    drawn = status["dataset"] == "generated"
+    kind = "generated images, not CIFAR-10" if drawn else "test images, with the class that people gave them"
+    st.caption(f"Nothing dropped in yet: here are {kind}.")
+    examples(model)
 
 
 def examples(model: Classifier) -> None:

@@ -167,9 +167,7 @@ def _neighbours(model: Classifier, seen: np.ndarray) -> None:
                     st.image(ui.enlarged(images[index.rows[place]][None], 4, 0), width=104)
                 st.markdown(f"**{data.CLASSES[index.labels[place]]}**  \n:gray[{distance:.2f} away]")
     if images is None:
-        st.caption(
-            "Without pictures: the images that this model learned from are not on this machine, only their labels."
-        )
+        st.caption(f"Without pictures, only their labels: {ui.no_pictures()}")
     agree = np.bincount(index.labels[places[0]], minlength=len(data.CLASSES))
     st.caption(
         f"{agree.max()} of the {count} are labelled {data.CLASSES[agree.argmax()]}. Found among "

@@ -139,10 +139,7 @@ def _grid(
     if not len(positions):
         return
     if images is None:
-        st.info(
-            "Without pictures: the images of this run are not on this machine (an import, or a moved data set). "
-            "Their figures are here all the same."
-        )
+        st.info(f"The figures of this run's images, without pictures: {ui.no_pictures()}")
         _as_table(said, positions)
         return
     pages = -(-len(positions) // A_PAGE)

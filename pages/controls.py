@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
-from cifar_core.errors import ConfigError
+from cifar_core.errors import ConfigError, DataError
 from cifar_core.images import augment, data
 from cifar_core.network import weights
 from pages import ui
@@ -65,7 +65,11 @@ def _widget(knob: Knob) -> Any:
 
 def _preview(strength: float) -> None:
     """Show the first images as they are and as a training at `strength` would see them."""
-    images, _ = data.samples(_PREVIEW_IMAGES, st.session_state[_key("dataset")])
+    try:
+        images, _ = data.samples(_PREVIEW_IMAGES, st.session_state[_key("dataset")])
+    except DataError:  # why is said beside the knobs
+        st.caption(f"At this strength: {augment.ranges(strength)}.")
+        return
     changed = augment.augment(images, np.arange(len(images)), strength, st.session_state[_key("seed")], 0)
     st.image(ui.enlarged(images), width="stretch")
     st.image(ui.enlarged(changed), width="stretch")

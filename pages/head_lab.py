@@ -31,7 +31,11 @@ _STATES = {
 def show() -> None:
     """Draw the section."""
     settings = _sliders()
-    ui.dataset_notice(data.status(), False)
+    status = data.status()
+    ui.dataset_notice(status, False)
+    if status["error"]:
+        st.caption("The head lab learns from CIFAR-10's training images: it opens as soon as they can be read.")
+        return
     try:
         launch.open_lab()
         found = lab.result(settings)

@@ -240,15 +240,18 @@ def _run_here(name: str) -> None:
     live = is_live(name)
     if st.session_state.get("learning") != live:  # it has ended or begun: show its results, poll no more, or again
         st.rerun()
+    can = live or data.status()["error"] is None
+    if not can:
+        st.caption("This needs images: as soon as they can be read, it can be run here.")
     if name == layers.LESSON:
-        _probe(live)
+        _probe(live, can)
     else:
-        _arms(name, live)
+        _arms(name, live, can)
     if "learn_error" in st.session_state:
         st.error(ui.plain(st.session_state.pop("learn_error")), icon=":material/error:")
 
 
-def _probe(live: bool) -> None:
+def _probe(live: bool, can: bool) -> None:
     state = probing.state()
     if live:
         done, total = state.get("done") or 0, state.get("total") or 1
@@ -265,10 +268,12 @@ def _probe(live: bool) -> None:
     known = mine or shipped(layers.LESSON)
     took = f" (took {ui.seconds(known.seconds)} {'here' if mine else 'elsewhere'})" if known else ""
     label = f"Run it{' again' if mine else ''}{took}"
-    st.button(label, icon=":material/play_arrow:", key="go", on_click=act, args=(launch.probe_layers,))
+    st.button(
+        label, icon=":material/play_arrow:", key="go", on_click=act, args=(launch.probe_layers,), disabled=not can
+    )
 
 
-def _arms(name: str, live: bool) -> None:
+def _arms(name: str, live: bool, can: bool) -> None:
     found = here.latest(name)
     begun = {key: run for key, run in found.items() if run}
     if live:
@@ -289,15 +294,15 @@ def _arms(name: str, live: bool) -> None:
     words = f"Run {missing} of {len(found)}" if 0 < missing < len(found) else f"Run all {len(found)}"
     try:
         time = f" (about {ui.seconds(here.seconds(name))})"
-    except CifarError as error:  # there are no images to train on
-        ui.problem(error)
-        return
+    except CifarError:  # there are no images to train on
+        time = ""
     st.button(
         f"{words}{'' if missing else ' again'}{time}",
         icon=":material/play_arrow:",
         key="go",
         on_click=act,
         args=(here.start, name, not missing),
+        disabled=not can,
         help="Ordinary runs, one after the other; they are in the list on Train, too.",
     )
 

@@ -170,7 +170,11 @@ def _remove_all() -> None:
 
 def _add_test_images() -> None:
     """Fill the free places with test images, of classes that are not there yet where that is possible."""
-    images, labels = data.samples(_TEST_IMAGES, test=True)
+    try:
+        images, labels = data.samples(_TEST_IMAGES, test=True)
+    except CifarError as error:
+        st.session_state["pin_error"] = str(error)
+        return
     rng = np.random.default_rng()
     order = rng.permutation(len(images))
     _, first = np.unique(labels[order], return_index=True)

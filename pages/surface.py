@@ -52,7 +52,7 @@ def new_surface() -> None:
     ui.linked("grid_x", knobs, DEFAULT_X)
     ui.linked("grid_y", knobs, DEFAULT_Y)
     left, right = st.columns(2)
-    ranges, problems = [], []
+    ranges, problems = [], sweep_parts.no_images()
     for column, key, words, default in ((left, "grid_x", "Across", DEFAULT_X), (right, "grid_y", "Up", DEFAULT_Y)):
         knob = column.selectbox(words, knobs, key=key, format_func=labels.__getitem__, persist_state="session")
         ui.link(key, knob, default)

@@ -15,6 +15,7 @@ from cifar_core.errors import CifarError, SweepError
 from cifar_core.explore import findings, launch_sweep, search
 from cifar_core.explore.findings import Findings, Trial
 from cifar_core.explore.plans import Plan
+from cifar_core.images import data
 from pages import controls, ui
 
 POLL_SECONDS = 2.0
@@ -175,6 +176,12 @@ def newest(known: list[str]) -> str:
 def _remember(section: Section) -> None:
     st.query_params[section.key] = st.session_state[f"choice_{section.key}"]
     st.query_params.pop(section.item, None)
+
+
+def no_images() -> list[str]:
+    """Return why there is nothing to train on; empty if there is."""
+    error = data.status()["error"]
+    return [error] if error else []
 
 
 def base_choice(prefix: str) -> TrainConfig:

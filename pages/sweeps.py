@@ -50,7 +50,7 @@ def new_sweep() -> None:
         key="sweep_knobs",
         persist_state="session",
     )
-    problems: list[str] = []
+    problems = sweep_parts.no_images()
     with st.container(key="wide_ranges"):
         columns = st.columns(2)
         ranges = [_range(columns[number % 2], knob, problems) for number, knob in enumerate(knobs)]

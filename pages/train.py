@@ -31,10 +31,11 @@ def main() -> None:
         controls.preset_choice()
         start_place = st.container()
         config = controls.panel()
+    status = data.status()
     with start_place:
-        estimate = start_button(config)
+        estimate = start_button(config, status["error"])
     run = chosen_run()
-    ui.dataset_notice(data.status(), uses_generated(config, run))
+    ui.dataset_notice(status, uses_generated(config, run))
     if config is not None:
         start_notice(config)
     if run is None:
@@ -67,10 +68,15 @@ def take_settings() -> None:
             ui.problem(error)
 
 
-def start_button(config: TrainConfig | None) -> costs.Estimate | None:
-    """Start a run, or queue it behind the one that is running; return what it will cost, None if it cannot start."""
+def start_button(config: TrainConfig | None, no_data: str | None) -> costs.Estimate | None:
+    """Start a run, or queue it behind the one that is running; return what it will cost, None if it cannot start.
+
+    `no_data` is why CIFAR-10 cannot be had though it should be there; beside this the page says it.
+    """
     estimate, reason = None, ""
-    if config is not None:
+    if config is not None and no_data and config.dataset != "generated":
+        reason = "There are no images to train on; under Data, generated images can be chosen instead."
+    elif config is not None:
         try:
             estimate = costs.estimate(config, *data.sizes(config.dataset))
         except CifarError as error:

@@ -267,6 +267,12 @@ def enlarged(images: np.ndarray, factor: int = 3, gap: int = 1) -> Image.Image:
     return Image.fromarray(strip).resize((strip.shape[1] * factor, strip.shape[0] * factor), Image.Resampling.NEAREST)
 
 
+def no_pictures() -> str:
+    """Return why the images of a run cannot be shown, as text: what is wrong with CIFAR-10, or that it is not here."""
+    error = data.status()["error"]
+    return plain(error) if error else "they are not on this machine (an import, or a moved data set)."
+
+
 def dataset_notice(status: dict[str, Any], uses_generated: bool, what: str = "everything here") -> None:
     """Say loudly where images are not CIFAR-10, and offer to download them where they are not on this machine.
 

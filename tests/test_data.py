@@ -161,6 +161,23 @@ def test_archive_is_unpacked_once(
     assert data.load().name == "generated"  # a person's archive does not become the app's own copy
 
 
+def test_a_damaged_archive_is_unpacked_again_only_when_it_has_changed(
+    binary: dict[str, bytes], place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = cifar_files.write_archive(binary, place / batches.BINARY_ARCHIVE)
+    sound = archive.read_bytes()
+    archive.write_bytes(sound[: len(sound) // 2])
+    with pytest.raises(DataError) as first:
+        data.load()
+    with monkeypatch.context() as without:
+        without.delattr(batches, "read_archive")
+        with pytest.raises(DataError) as second:
+            data.load()
+    assert str(second.value) == str(first.value)
+    archive.write_bytes(sound)
+    assert data.load().name == "cifar10"
+
+
 def test_generated_images_are_drawn_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     first = data.load(progress=lambda done, total: seen.append((done, total)))

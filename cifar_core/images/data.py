@@ -79,6 +79,7 @@ class _Source:
 
 
 _loaded: dict[str, tuple[_Source, Dataset]] = {}  # by name of the set, so that each is in memory once
+_damaged: dict[tuple, str] = {}  # the last archive that could not be read, which takes two seconds to find out
 _loading, _drawing_few = threading.Lock(), threading.Lock()
 
 
@@ -308,9 +309,26 @@ def _unpacked(source: _Source) -> list[np.ndarray]:
     with _cache_lock(folder.name):
         with contextlib.suppress(DataError):  # not there, or damaged
             return list(batches.read_binary_folder(folder))
-        records = batches.read_archive(source.path)
+        records = _read_archive(source.path)
         _keep(folder, lambda part: batches.write_binary_folder(records, part))
     return records
+
+
+def _read_archive(path: Path) -> list[np.ndarray]:
+    """Return the batches of the archive at `path`; a damaged one is not unpacked again until it changes."""
+    try:
+        fact = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. " + batches.NEXT_STEP) from error
+    key = (path, fact.st_size, fact.st_mtime_ns, fact.st_ctime_ns)
+    if key in _damaged:
+        raise DataError(_damaged[key])
+    _damaged.clear()
+    try:
+        return batches.read_archive(path)
+    except DataError as error:
+        _damaged[key] = str(error)
+        raise
 
 
 def _drawn(folder: Path, progress: DrawProgress | None) -> Arrays:
