@@ -52,7 +52,7 @@ def refused() -> list[Refused]:
 def inputs() -> None:
     """Draw every way in, and take what came through them."""
     files = st.file_uploader(
-        "Pictures (PNG, JPEG, WebP, BMP or GIF), or a zip of them",
+        "Pictures (PNG, JPEG, WebP, BMP or GIF), or a zip of them; 200 MB each at most",
         type=TYPES,
         accept_multiple_files=True,
         key="pictures",

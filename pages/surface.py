@@ -120,7 +120,7 @@ def start(name: str, base: Any, ranges: list[Range]) -> None:
 
 def panel(name: str) -> None:
     """Draw the grid as it stands. Runs by itself while it fills in."""
-    found = sweep_parts.now(name)
+    found = sweep_parts.found(name)
     sweep_parts.status_line(SECTION, found, lambda: repeat_button(found))
     sweep_parts.failures(found)
     cells = found.cells()

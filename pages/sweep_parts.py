@@ -81,14 +81,6 @@ def opened(section: Section, new: Callable[[], None]) -> Findings | None:
     return there
 
 
-def now(name: str) -> Findings:
-    """Return how the opened sweep stands now, in a fragment; draws the page anew when it has begun or ended."""
-    there = found(name)
-    if st.session_state.get("sweep_live") != (name, there.is_live):
-        st.rerun()
-    return there
-
-
 @contextlib.contextmanager
 def starting(section: Section, name: str) -> Iterator[None]:
     """Show the sweep called `name` that is started within, or what went wrong."""
@@ -272,7 +264,10 @@ def problem() -> None:
 
 
 def status_line(section: Section, found: Findings, more: Callable[[], None]) -> None:
-    """Say how a sweep stands and what is the same in all its trials, with its buttons; `more` draws further ones."""
+    """Say how a sweep stands and what is the same in all its trials, with its buttons; `more` draws further ones.
+
+    In a fragment: when the sweep has begun or ended, the page is drawn anew, but how it stands is on screen before.
+    """
     icon, colour = LOOK[found.state]
     name, share = found.name, found.share
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -301,6 +296,8 @@ def status_line(section: Section, found: Findings, more: Callable[[], None]) -> 
             delete_button(name)
     if found.is_live:
         st.progress(share)
+    if st.session_state.get("sweep_live") != (name, found.is_live):
+        st.rerun()
     held_fixed(found.plan)
     problem()
 

@@ -159,7 +159,7 @@ def start(name: str, base: Any, ranges: list[Range], unit: str, amount: int) -> 
 
 def progress_panel(name: str) -> None:
     """Say how the sweep stands and draw its history. Runs by itself while the sweep goes on."""
-    found = sweep_parts.now(name)
+    found = sweep_parts.found(name)
     sweep_parts.status_line(SECTION, found, lambda: extend_button(found))
     sweep_parts.failures(found)
     if not found.ended:

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from cifar_core.config import TrainConfig
-from cifar_core.explore import launch_sweep, plans
+from cifar_core.errors import RunError
+from cifar_core.explore import launch_sweep, plans, search
 from cifar_core.explore.plans import Goal, Plan
+from cifar_core.runs import Run
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the tool is played by a shell script")
@@ -40,3 +42,12 @@ def test_a_sweep_gets_a_worker_on_each_card(
     plan = Plan(tiny_config, (plans.parse_range("dropout=0:0.5"),))
     launch_sweep.start("one", plan, Goal(3), workers)
     assert spawned == cards
+
+
+def test_a_sweep_without_room_on_the_disk_is_not_begun(
+    tiny_config: TrainConfig, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIFAR_RUNS_GB", "1e-9")
+    with pytest.raises(RunError, match="empty the trash, or raise CIFAR_RUNS_GB"):
+        launch_sweep.start("one", Plan(tiny_config, (plans.parse_range("dropout=0:0.5"),)), Goal(3))
+    assert search.names() == []

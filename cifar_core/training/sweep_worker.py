@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.errors import CifarError, ConfigError
+from cifar_core.errors import CifarError, ConfigError, RunError
 from cifar_core.explore import search
 from cifar_core.runs import Run
 from cifar_core.training import worker
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cifar_core.training.fit import Manner
     from cifar_core.training.reuse import Networks
 
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.25
 _MOST_WORKERS = 64
 _CHECKPOINT_PAUSE_SECONDS = 20.0
 """A trial that is interrupted sooner begins anew: most take less, and a checkpoint costs as much as an epoch."""
@@ -134,7 +134,7 @@ class Worker:
         try:
             search.check_wanted(self.study, trial)
             run = self._run_of(trial, self.plan.config(trial))
-        except ConfigError as error:
+        except (ConfigError, RunError) as error:  # RunError: there is no room for another run
             trial.set_user_attr("error", str(error))
             raise
         finally:

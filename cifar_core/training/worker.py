@@ -134,6 +134,9 @@ def _train(run: Run, journal: Journal, manner: LateManner | None) -> dict[str, A
     inputs.prepare()
     inputs.prepare_ahead()
     journal.say("running", stage="import")
+    while importing.is_alive():
+        journal.check_stop()
+        importing.join(_POLL_SECONDS)
     return importing.result().train(run, inputs, saved, journal, manner() if manner else None)
 
 

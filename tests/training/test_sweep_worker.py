@@ -118,6 +118,15 @@ def test_a_hopeless_trial_ends_early_as_a_finished_run(
     assert run in runs.finished_runs()
 
 
+def test_trials_without_room_on_the_disk_say_so(
+    head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIFAR_RUNS_GB", "1e-9")
+    found = sweep(head_plan, 9)
+    assert found.state == "failed"
+    assert all("raise CIFAR_RUNS_GB" in str(trial.error) for trial in found.trials)
+
+
 def test_a_trial_is_not_ended_early_when_it_is_at_its_end(
     head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
 ) -> None:

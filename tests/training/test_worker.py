@@ -3,6 +3,7 @@ import json
 import math
 import os
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -195,6 +196,25 @@ def test_a_signal_stops_as_a_stop_does(
     run = create(tiny_config)
     assert worker.main(str(run.path)) == 0
     assert run.state == "stopped"
+
+
+def test_a_stop_does_not_wait_for_the_import(
+    tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported, really_say = threading.Event(), Journal.say
+
+    def say(journal: Journal, state: str, **more: Any) -> None:
+        really_say(journal, state, **more)
+        if more.get("stage") == "import":
+            (journal.run.path / "stop").touch()
+
+    monkeypatch.setattr(worker._Import, "run", lambda _: imported.wait(60))
+    monkeypatch.setattr(Journal, "say", say)
+    run = create(tiny_config)
+    assert worker.main(str(run.path)) == 0
+    assert run.state == "stopped"
+    assert not imported.is_set()
+    imported.set()
 
 
 def test_a_stop_before_the_start_is_obeyed(run: Run) -> None:
