@@ -71,8 +71,9 @@ def _scalars(
 ) -> Iterator[tuple[int, float, dict[str, float]]]:
     """Yield training step since the run's start, seconds since then, and values by name in TensorBoard."""
     steps = {row["phase"]: row["steps"] for row in rows if row["kind"] == "step"}
-    done, phase, last_epoch = 0, "", 0
+    done, phase, last_epoch, seconds = 0, "", 0, 0.0
     for row in rows:
+        seconds = row.get("elapsed_seconds") or seconds  # a row of a stranger may have none
         if row["phase"] != phase:
             done, phase, last_epoch = done + last_epoch * steps.get(phase, 0), row["phase"], 0
         last_epoch, is_step = row["epoch"], row["kind"] == "step"
@@ -80,7 +81,7 @@ def _scalars(
             (row["epoch"] - 1) * row["steps"] + row["step"] if is_step else row["epoch"] * steps.get(phase, 0)
         )
         if is_step == (folder == "training"):
-            yield step, row["elapsed_seconds"], {names[key]: row[key] for key in names}
+            yield step, seconds, {names[key]: row[key] for key in names}
 
 
 def _records(scalars: Iterable[tuple[int, float, dict[str, float]]], start: float) -> Iterator[bytes]:

@@ -40,3 +40,10 @@ def test_tensorboard_s_reader_reads_the_event_files(finished_run, tmp_path) -> N
     assert [step for step, _ in training] == [5, 15, 25, 35]
     assert training[0][1] == {"loss": 1.5, "accuracy": 0.4, "learning_rate": 0.001, "images_per_second": 900.0}
     assert validation == [(step, {"loss": 1.0, "accuracy": 0.5}) for step in (10, 20, 30, 40)]
+
+
+def test_found_by_mutation_a_row_without_its_time(finished_run) -> None:
+    rows = [{key: value for key, value in row.items() if key != "elapsed_seconds"} for row in finished_run.metrics()]
+    (finished_run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with zipfile.ZipFile(io.BytesIO(to_tensorboard(finished_run))) as archive:
+        assert all(archive.read(name) for name in archive.namelist())
