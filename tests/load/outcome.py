@@ -60,8 +60,8 @@ def summary(
         "p95_seconds": percentile(seconds, 95),
         "most_seconds": max(seconds, default=float("nan")),
         "polls": len(polls),
-        "poll_p50_seconds": percentile(polls, 50),
-        "poll_p95_seconds": percentile(polls, 95),
+        "poll_p50_seconds": percentile(polls, 50) if polls else None,
+        "poll_p95_seconds": percentile(polls, 95) if polls else None,
         "errors": len(problems),
         "error_kinds": dict(Counter(problems).most_common(20)),
         "actions": by_action(taken),
@@ -86,12 +86,6 @@ def table(found: dict[str, Any]) -> str:
             found["p95_seconds"] < MOST_P95_SECONDS,
         ),
         (
-            f"poll of the live run, 95th percentile of {found['polls']:,}",
-            f"{found['poll_p95_seconds']:.2f} s (median {found['poll_p50_seconds']:.2f} s)",
-            "",
-            None,
-        ),
-        (
             "memory of the server",
             f"{memory['warm_mb']:.0f} MB after a third of the time, {memory['end_mb']:.0f} MB at the end; "
             f"slope {memory['mb_a_minute']:+.1f} MB a minute",
@@ -100,6 +94,9 @@ def table(found: dict[str, Any]) -> str:
         ),
         ("processor: server, visitors", f"{cpu['server']:.2f} cores, {cpu['visitors']:.2f} cores", "", None),
     ]
+    if found["polls"]:
+        poll = f"{found['poll_p95_seconds']:.2f} s (median {found['poll_p50_seconds']:.2f} s)"
+        rows.append((f"poll of the live run, 95th percentile of {found['polls']:,}", poll, "", None))
     if "slowdown" in found:
         paces = ", ".join(
             f"{name} {found['training'][name]['images_per_second']:.0f}" for name in ("before", "during", "after")
