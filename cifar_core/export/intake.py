@@ -157,7 +157,7 @@ def _result(status: dict[str, Any], model_bytes: int) -> dict[str, Any]:
         and all(type(found.get(key)) is int and 0 <= found[key] <= 10**9 for key in counts)
         and all(_is_number(found.get(key)) and 0 <= found[key] <= 1e9 for key in numbers)
         and all(isinstance(found.get(key), str) and len(found[key]) <= _MOST_TEXT for key in words)
-        and found.get("best_phase") in metrics.PHASE_NAMES
+        and found.get("best_phase") in list(metrics.PHASE_NAMES)  # a list among the keys would raise TypeError
     )
     if not sound:
         raise _refused("its figures are not those of a run")

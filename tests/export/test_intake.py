@@ -123,6 +123,7 @@ BREAKERS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "a better accuracy": (lambda packed: with_status(packed, test_accuracy=0.99), "predictions"),
     "an accuracy of NaN": (lambda packed: with_status(packed, test_accuracy=float("nan")), "figures"),
     "words for numbers": (lambda packed: with_status(packed, best_epoch="<script>"), "figures"),
+    "a list for a word": (lambda packed: with_status(packed, best_phase=[]), "figures"),
     "a pickle": (lambda packed: changed(packed, evaluation__npz=pickled()), "damaged"),
     "no network": (lambda packed: changed(packed, model__tflite=b"TFL3" * 100), "not the network of its configuration"),
     "a Lambda": (lambda packed: changed(packed, best__keras=keras_file(LAMBDA)), "Lambda"),
