@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import struct
 import tokenize
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-_MALFORMED = (
-    LookupError,
-    TypeError,
-    EOFError,
-    MemoryError,
-    ArithmeticError,
-    RuntimeError,
-    SyntaxError,
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    tokenize.TokenError,
-)  # what NumPy raises beside ValueError, found by the tests' mutations
+from cifar_core import zipped
 
+_MALFORMED = (*zipped.MALFORMED, TypeError, MemoryError, ArithmeticError, SyntaxError, tokenize.TokenError)
+"""What NumPy raises beside, found by the tests' mutations."""
 _KINDS = "biufU"
-_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # all that NumPy writes; others have exceptions of their own
 
 
 def load(path: Path, most_bytes: int | None = None) -> dict[str, np.ndarray]:
@@ -36,8 +23,8 @@ def load(path: Path, most_bytes: int | None = None) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as content:
             with zipfile.ZipFile(content) as archive:  # before NumPy makes room for whatever its headers promise
-                if any(info.compress_type not in _PACKED for info in archive.infolist()):
-                    raise ValueError("it is packed by a rare method")
+                if not all(map(zipped.is_ordinary, archive.infolist())):
+                    raise ValueError("it is encrypted, or packed by a rare method")
                 if most_bytes is not None and sum(info.file_size for info in archive.infolist()) > most_bytes:
                     raise ValueError("it unpacks to too much")
             content.seek(0)

@@ -16,11 +16,10 @@ import stat
 import tempfile
 import time
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
-from cifar_core import leftovers, limits, metrics, runs
+from cifar_core import leftovers, limits, metrics, runs, zipped
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluate import evaluation
@@ -44,7 +43,6 @@ _LIMITS = {  # bytes unpacked; a model of the widest network has 20 MB
     FIGURES: 32 * _MIB,
 }
 _MOST_TEXT = 500
-_MALFORMED = (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, OverflowError, EOFError, OSError, LookupError)
 _SAME = 1e-6  # figures of one and the same predictions
 
 
@@ -112,13 +110,13 @@ def _unpacked(content: bytes) -> dict[str, bytes]:
             if missing := next((name for name in (MANIFEST, *FILES) if name not in names), None):
                 raise _refused(f"it has no {missing}")
             return {info.filename: _member(archive, info) for info in archive.infolist()}
-    except _MALFORMED as error:
+    except (*zipped.MALFORMED, OSError) as error:
         raise _refused(f"it is no sound zip ({shown_name(str(error)) or type(error).__name__})") from None
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     limit = _LIMITS[info.filename]
-    if info.flag_bits & 0x1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    if not zipped.is_ordinary(info):
         raise _refused(f"its {info.filename} is encrypted, or packed by a rare method")
     with archive.open(info) as member:
         found = member.read(limit + 1)

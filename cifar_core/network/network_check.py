@@ -17,13 +17,13 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from cifar_core import zipped
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.network import architecture, litert, weights
@@ -89,10 +89,10 @@ def check_keras_file(content: bytes) -> None:
                 raise _refused("best.keras", "it holds other files than Keras's three")
             if sum(info.file_size for info in infos) > _KERAS_LIMIT:
                 raise _refused("best.keras", f"it unpacks to more than {_KERAS_LIMIT // 2**20} MiB")
-            if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in infos):
-                raise _refused("best.keras", "it is packed by a rare method")
+            if not all(map(zipped.is_ordinary, infos)):
+                raise _refused("best.keras", "it is encrypted, or packed by a rare method")
             classes = set(_classes(json.loads(archive.read("config.json"))))
-    except (*_MALFORMED, zipfile.BadZipFile, zlib.error, RecursionError) as error:
+    except (*_MALFORMED, *zipped.MALFORMED, RecursionError) as error:
         raise _refused("best.keras", f"it is damaged ({type(error).__name__})") from None
     for module, name in classes:
         known = name in _KERAS_CLASSES and (module is None or str(module).split(".")[0] == "keras")
