@@ -17,50 +17,55 @@ from pages import ui
 _PREVIEW_IMAGES = 7
 
 
-def preset_choice() -> None:
-    """Show the presets; choosing one sets every knob."""
+def configuration() -> TrainConfig | None:
+    """Show the presets, of which each sets every knob; return the configuration that the knobs stand at.
+
+    None, with the reason shown, where they do not go together. To be called before `panel`, whose widgets tell the
+    session's state what they stand at before the page is run.
+    """
     for name in KNOBS:
         if _key(name) not in st.session_state:
             st.session_state[_key(name)] = getattr(PRESETS["quick"], name)
+    widths = _widths()[0]
+    if st.session_state[_key("alpha")] not in widths:
+        st.session_state[_key("alpha")] = widths[0]
     current = next((name for name, config in PRESETS.items() if _values() == _values_of(config)), None)
     st.session_state["preset"] = current
     st.segmented_control("Preset", list(PRESETS), key="preset", on_change=_apply_preset, format_func=str.capitalize)
     st.caption(PRESET_HELP[current] if current else "Your own choice of knobs. A preset sets them all back.")
-
-
-def panel() -> TrainConfig | None:
-    """Show every knob, grouped; return the configuration, or None with the reason shown."""
-    groups: dict[str, list[Knob]] = {}
-    for knob in KNOBS.values():
-        groups.setdefault(knob.group, []).append(knob)
-    values: dict[str, Any] = {}
-    for group, members in groups.items():
-        with st.expander(group, expanded=group in ("Network", "Head", "Augmentation")):
-            for knob in members:
-                values[knob.name] = _widget(knob)
     try:
-        return TrainConfig(**values)
+        return TrainConfig(**_values())
     except ConfigError as error:
         ui.problem(error)
         return None
 
 
-def _widget(knob: Knob) -> Any:
+def panel() -> None:
+    """Show every knob, grouped."""
+    groups: dict[str, list[Knob]] = {}
+    for knob in KNOBS.values():
+        groups.setdefault(knob.group, []).append(knob)
+    for group, members in groups.items():
+        with st.expander(group, expanded=group in ("Network", "Head", "Augmentation")):
+            for knob in members:
+                _widget(knob)
+
+
+def _widget(knob: Knob) -> None:
     key = _key(knob.name)
     common: dict[str, Any] = {"key": key, "help": _help(knob), "persist_state": "session"}
     label = f"{knob.label} ({knob.unit})" if knob.unit and not knob.choices else knob.label
-    if knob.choices:
-        options = _available(knob)
-        return st.selectbox(label, options, format_func=knob.say, **common)
-    if knob.name == "seed":
-        return st.number_input(label, min_value=int(knob.low or 0), max_value=int(knob.high or 0), step=1, **common)
-    if knob.log:
-        return st.select_slider(label, log_steps(knob, st.session_state[key]), format_func=knob.say, **common)
     kind = type(knob.default)
-    value = st.slider(label, min_value=kind(knob.low), max_value=kind(knob.high), step=kind(knob.step), **common)
+    if knob.choices:
+        st.selectbox(label, _available(knob), format_func=knob.say, **common)
+    elif knob.name == "seed":
+        st.number_input(label, min_value=int(knob.low or 0), max_value=int(knob.high or 0), step=1, **common)
+    elif knob.log:
+        st.select_slider(label, log_steps(knob, st.session_state[key]), format_func=knob.say, **common)
+    else:
+        st.slider(label, min_value=kind(knob.low), max_value=kind(knob.high), step=kind(knob.step), **common)
     if knob.name == "augmentation":
-        _preview(value)
-    return value
+        _preview(st.session_state[key])
 
 
 def _preview(strength: float) -> None:
@@ -80,16 +85,21 @@ def _available(knob: Knob) -> list[Any]:
     """Return the choices that can be had here; say why the others cannot."""
     if knob.name != "alpha":
         return list(knob.choices)
-    size, start = st.session_state[_key("image_size")], st.session_state[_key("weights")]
-    reasons = {alpha: weights.unavailable_reason(start, alpha, size) for alpha in knob.choices}
-    missing = {alpha: reason for alpha, reason in reasons.items() if reason}
-    if missing and len(missing) < len(reasons):
+    usable, missing = _widths()
+    if missing:
         widths = ", ".join(f"{alpha:g}" for alpha in missing)
         st.caption(f"Width {widths} cannot be chosen: {ui.plain(next(iter(missing.values())))}.")
-    usable = [alpha for alpha in knob.choices if alpha not in missing] or list(knob.choices)
-    if st.session_state[_key("alpha")] not in usable:
-        st.session_state[_key("alpha")] = usable[0]
     return usable
+
+
+def _widths() -> tuple[list[float], dict[float, str]]:
+    """Return the widths that can be had from the chosen start, all where none can; and why the others cannot."""
+    size, start = st.session_state[_key("image_size")], st.session_state[_key("weights")]
+    widths = KNOBS["alpha"].choices
+    reasons = {alpha: weights.unavailable_reason(start, alpha, size) for alpha in widths}
+    missing = {alpha: reason for alpha, reason in reasons.items() if reason}
+    usable = [alpha for alpha in widths if alpha not in missing]
+    return (usable, missing) if usable else (list(widths), {})
 
 
 def _help(knob: Knob) -> str:

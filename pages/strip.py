@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
+from cifar_core import runs
 from cifar_core.classify import classifier, explain_charts, pictures
-from cifar_core.classify.classifier import Answers
 from cifar_core.errors import CifarError, ImageError
 from cifar_core.explore import listing
 from cifar_core.images import augment, data, generated
@@ -61,10 +61,8 @@ def _strip(run_id: str | None) -> None:
     if image is None:
         st.caption("Bring a picture; what the network would see of it is shown at every strength.")
         return
-    images = augment.strip(image, _number("draw"))
     model = _model(run_id)
-    answers = classifier.open_classifier(model).answer(images) if model else None
-    st.html(_row(images, answers))
+    st.html(_row(image, _number("draw"), model, str(runs.runs_dir())))
     _explain(model, truth)
 
 
@@ -95,8 +93,14 @@ def _model(run_id: str | None) -> str | None:
     return best.run.id if best else classifier.BUNDLED if classifier.has_bundled() else None
 
 
-def _row(images: np.ndarray, answers: Answers | None) -> str:
-    """Return the strip as HTML: below each picture its strength and the answer, orange where it is another one."""
+@st.cache_data(max_entries=200, show_spinner=False)
+def _row(image: np.ndarray, draw: int, model: str | None, folder: str) -> str:
+    """Return the strip as HTML: below each picture its strength and the answer, orange where it is another one.
+
+    `folder` is where `model` lies. What a finished run says does not change, so it is asked once.
+    """
+    images = augment.strip(image, draw)
+    answers = classifier.open_classifier(model).answer(images) if model else None
     figures = []
     for number, (image, strength) in enumerate(zip(images, augment.STRIP, strict=True)):
         words = f"strength <b>{strength:g}</b>"

@@ -27,13 +27,11 @@ FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", 
 def main() -> None:
     """Draw the page. What stands in a closed panel is neither computed nor sent before it is opened."""
     take_settings()
-    with st.sidebar:
-        controls.preset_choice()
-        start_place = st.container()
-        config = controls.panel()
     status = data.status()
-    with start_place:
+    with st.sidebar:
+        config = controls.configuration()
         estimate = start_button(config, status["error"])
+        controls.panel()
     run = chosen_run()
     ui.dataset_notice(status, uses_generated(config, run))
     if config is not None:
