@@ -6,6 +6,9 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
 
+import cifar_core  # noqa: F401 - before NumPy
+
+# isort: split
 import numpy as np
 import pytest
 from hypothesis import settings

@@ -28,7 +28,8 @@ _COST = "() => document.querySelector('[class*=cards_plan]')?.innerText ?? ''"
 def measure(finished: Run) -> dict[str, Any]:
     """Return the medians in seconds, or under "unavailable" why they could not be measured.
 
-    first_page: from the request to the drawn text of *Train*. interaction: from the release of a slider to the new
+    first_page: from the request to the drawn button of *Train*, as a reload takes it; cold_page: the one visit before,
+    where the server imports and the browser has nothing kept. interaction: from the release of a slider to the new
     cost on screen. metric: from a row in metrics.jsonl to the point in the curve.
     """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -43,8 +44,10 @@ def measure(finished: Run) -> dict[str, Any]:
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(_PATIENCE_SECONDS * 1000)
         try:
+            cold, *visits = _visits(page, app.address)
             return {
-                "first_page_seconds": statistics.median(_visits(page, app.address)[1:]),
+                "cold_page_seconds": cold,
+                "first_page_seconds": statistics.median(visits),
                 "interaction_seconds": statistics.median(_interactions(page, app.address)),
                 "metric_seconds": statistics.median(_metrics(page, app.address, finished)),
             }

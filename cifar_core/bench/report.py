@@ -95,6 +95,7 @@ def figures(found: Found) -> list[Figure]:
             f"{said(starts['tensorflow_seconds'], 's')} (`import tensorflow`)",
         ),
         _seconds("first page drawn", pages.get("first_page_seconds"), 1.5),
+        _seconds("the same, new server and new browser", pages.get("cold_page_seconds"), None),
         _seconds("one interaction on *Train*", pages.get("interaction_seconds"), 0.3),
         _seconds("from a metric written to its point on screen", pages.get("metric_seconds"), 1.5),
         _seconds("`quick`: first point of the curve", quick["first_point_seconds"], 10),
@@ -200,7 +201,7 @@ def _accuracy(name: str, value: float, target: float) -> Figure:
     return Figure(name, said(value, ""), "", value, target, "")
 
 
-def _seconds(name: str, value: float | None, target: float, plain: str = "") -> Figure:
+def _seconds(name: str, value: float | None, target: float | None, plain: str = "") -> Figure:
     return Figure(name, "" if value is None else said(value, "s"), plain, value, target, "s", more_is_better=False)
 
 
