@@ -99,6 +99,9 @@ ALL_IMAGES = 50_000
 HEAD_EPOCHS_A_VIEW = 2
 """Epochs of the head that learn from the same view in a row: one takes a tenth of what a view takes to compute."""
 
+WHOLE_BASE = 17
+"""Unfrozen blocks above which nothing is frozen, so that there is nothing to store for fine-tuning."""
+
 _WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 _BATCH_SIZES = (16, 32, 64, 128, 256, 512)
 _SIZES = (32, 64, 96, 128, 160, 192, 224)
@@ -219,7 +222,7 @@ class TrainConfig:
         "0 is no fine-tuning, 17 is the whole network.",
         unit="blocks",
         low=0,
-        high=17,
+        high=WHOLE_BASE,
         step=1,
     )
     batch_norm: str = _knob(
@@ -306,7 +309,8 @@ class TrainConfig:
     def walked_views(self) -> int:
         """How many augmented versions of the images its epochs come to."""
         head = -(-self.head_epochs // HEAD_EPOCHS_A_VIEW)
-        return min(self.views, max(head, self.fine_tune_epochs if self.fine_tunes else 0))
+        learns_from_views = 0 < self.fine_tune_blocks < WHOLE_BASE
+        return min(self.views, max(head, self.fine_tune_epochs if learns_from_views else 0))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the saved form: every knob, and the schema number."""

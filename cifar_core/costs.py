@@ -57,12 +57,10 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
     validation = round(images * config.validation_fraction)
     training = images - validation
     known = _load()
-    stored = is_stored(config)
-    views = 0 if not stored else 1 if config.augmentation == 0 else config.views
-    walked = min(views, config.walked_views or 1)
+    features = walked_images(config, training, validation)
     work = {
         "start": 1,
-        "features": walked * training + validation if stored else 0,
+        "features": features,
         "head": config.head_epochs * training,
         "fine_tune": config.fine_tune_epochs * training if config.fine_tunes else 0,
         "evaluate": validation + test_images,
@@ -77,7 +75,7 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
         sum(stages.values()),
         stages,
         all(found.values()),
-        _store_bytes(config, views * training + validation),
+        store_bytes(config, features),
         round(statistics.median(memory)) if memory else None,
     )
 
@@ -130,8 +128,25 @@ def peak_memory_bytes() -> int:
 
 
 def is_stored(config: TrainConfig) -> bool:
-    """Return whether the training of `config` learns from stored features rather than end to end."""
-    return config.augmentation == 0 or config.views > 0
+    """Return whether the training of `config` learns from stored features, in one phase at least."""
+    has_frozen_phase = config.head_epochs > 0 or architecture.cut_block(config.fine_tune_blocks) is not None
+    return has_frozen_phase and (config.augmentation == 0 or config.views > 0)
+
+
+def walked_images(config: TrainConfig, training: int, validation: int) -> int:
+    """Return for how many images features are computed and stored, the views of an image counted each."""
+    if not is_stored(config):
+        return 0
+    return (1 if config.augmentation == 0 else config.walked_views) * training + validation
+
+
+def store_bytes(config: TrainConfig, images: int) -> int:
+    """Return what the features of `images` images take in the store."""
+    values = architecture.top_channels(config.alpha) if config.head_epochs else 0
+    shape = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
+    if config.fine_tunes and shape:
+        values += shape[0] * shape[1] * shape[2]
+    return 2 * values * images
 
 
 def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float]:
@@ -187,16 +202,6 @@ def _rough(stage: str, config: TrainConfig) -> float:
         "fine_tune": trained + below,
         "evaluate": everything * _ROUGH_FORWARD,
     }[stage]
-
-
-def _store_bytes(config: TrainConfig, images: int) -> int:
-    if not is_stored(config):
-        return 0
-    values = architecture.top_channels(config.alpha) if config.head_epochs else 0
-    shape = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
-    if config.fine_tunes and shape:
-        values += shape[0] * shape[1] * shape[2]
-    return 2 * values * images
 
 
 def _load() -> dict[str, list[float]]:

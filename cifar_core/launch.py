@@ -140,7 +140,6 @@ def export(run: Run, name: str) -> None:
         process = detached([EXPORTER, str(run.path.resolve()), name], exports.log(run, name))
     except OSError as error:
         raise RunError(f"The export cannot be kept in {run.path} ({error.strerror}); make it writable.") from None
-    threading.Thread(target=process.wait, daemon=True).start()
     wait_until(lambda: runs.is_held(exports.lock(run, name)) or process.poll() is not None, runs.START_SECONDS)
 
 

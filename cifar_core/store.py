@@ -144,21 +144,26 @@ def filling(item: Entry) -> Iterator[None]:
 def make_room(needed_bytes: int, own: Collection[Entry]) -> None:
     """Remove the entries not used for longest until the entries `own`, `needed_bytes` when full, fit.
 
-    They have to fit the budget and the disk; what they already hold counts, and stays. So do entries that are being
-    filled. Raises StoreError if that is not enough.
+    They have to fit the budget and the disk; what they already hold, which may be more, counts, and stays. So do
+    entries that are being filled. Raises StoreError if that is not enough; where it cannot be, nothing is removed.
     """
     budget = budget_bytes()
     names = {item.path.name for item in own}
     found = contents()
-    missing_bytes = needed_bytes - sum(item["bytes"] for item in found if item["key"] in names)
+    held_bytes = sum(item["bytes"] for item in found if item["key"] in names)
+    missing_bytes, full_bytes = needed_bytes - held_bytes, max(needed_bytes, held_bytes)
     others = sorted((item for item in found if item["key"] not in names), key=lambda item: item["last_used"])
     used_bytes = sum(item["bytes"] for item in others)
-    for item in others:
-        if used_bytes + needed_bytes <= budget and missing_bytes < _free_bytes():
+
+    def fits(used_bytes: int, free_bytes: int) -> bool:
+        return used_bytes + full_bytes <= budget and missing_bytes < free_bytes
+
+    for item in others if fits(0, _free_bytes() + used_bytes) else ():
+        if fits(used_bytes, _free_bytes()):
             return
         if _remove(store_dir() / item["key"]):
             used_bytes -= item["bytes"]
-    if used_bytes + needed_bytes > budget or missing_bytes >= _free_bytes():
+    if not fits(used_bytes, _free_bytes()):
         raise StoreError(
             f"The stored features would take {needed_bytes / 1e9:.1f} GB; the budget is {budget / 1e9:.1f} GB and the "
             f"disk has {_free_bytes() / 1e9:.1f} GB free; make room, raise CIFAR_STORE_GB or choose fewer views."

@@ -123,7 +123,7 @@ def _receive(
     if total is not None and done < total:
         raise DataError(
             f"The download of {url} broke off: {done:,} of {total:,} bytes received. "
-            "Try again: it goes on where it stopped."
+            + ("Try again." if size is None else "Try again: it goes on where it stopped.")
         )
     if size is None and done > max_bytes:
         part.unlink()

@@ -131,7 +131,7 @@ def _survives(content: bytes) -> bool:
     with tempfile.NamedTemporaryFile(suffix=".tflite", delete=False) as file:
         file.write(content)
     try:
-        root = str(Path(__file__).resolve().parent.parent)
+        root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         done = subprocess.run(
             [sys.executable, "-m", "cifar_core.network.network_check", file.name],

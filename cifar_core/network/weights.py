@@ -10,6 +10,7 @@ import functools
 import hashlib
 import os
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from cifar_core.errors import DataError, WeightsError
-from cifar_core.images.download import fetch
+from cifar_core.images.download import AlreadyRunning, fetch
 from cifar_core.network import architecture
 
 URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 _HOST = "storage.googleapis.com"
 _MAX_BYTES = 64_000_000
+_POLL_SECONDS = 0.2
 BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
 """The folder of the networks in the box (see export/bundle.py)."""
 
@@ -154,10 +156,13 @@ def _file_name(alpha: float, size: int) -> str:
 
 
 def _imagenet(alpha: float, image_size: int) -> Weights:
+    """Return ImageNet's weights, downloaded if that is needed; while another process is at that, wait for it."""
     path = imagenet_path(alpha, image_size)
-    if not path.exists():
+    while not path.exists():
         try:
             fetch(URL + path.name, path, size=None, md5=None, max_bytes=_MAX_BYTES)
+        except AlreadyRunning:
+            time.sleep(_POLL_SECONDS)
         except DataError as error:
             raise WeightsError(
                 f"ImageNet weights of width {alpha:g} are not at {path} and could not be downloaded: {error} "

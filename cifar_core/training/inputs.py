@@ -5,18 +5,33 @@ Needs no Keras, so the frozen part is computed while Keras is still being import
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from cifar_core import store
-from cifar_core.config import HEAD_EPOCHS_A_VIEW, TrainConfig
+from cifar_core import costs, store
+from cifar_core.config import HEAD_EPOCHS_A_VIEW, KNOBS, TrainConfig
 from cifar_core.errors import RunError, StoreError
 from cifar_core.images import augment, data
 from cifar_core.network import weights
 from cifar_core.training.trunk import Trunk, View, stored_layers, views
+
+
+def as_begun(config: TrainConfig, environment: Mapping[str, Any]) -> TrainConfig:
+    """Return `config` with what its "auto" became when the run began, as its environment.json tells.
+
+    Since then images may have been downloaded, or ImageNet's weights: a run that goes on must not change over to them.
+    """
+    became: dict[str, Any] = {}
+    for name, about, key in (("dataset", "data", "name"), ("weights", "weights", "kind")):
+        told = environment.get(about)
+        value = told.get(key) if isinstance(told, dict) else None
+        if getattr(config, name) == "auto" and value in KNOBS[name].choices:
+            became[name] = value
+    return replace(config, **became)
 
 
 class Source(Protocol):
@@ -147,7 +162,9 @@ class Inputs:
         layer = self.stored_layer(phase)
         if layer is None:
             return None
-        return self.features(View(test=True), np.arange(len(self.dataset.test_labels)))[layer].open()
+        view, everything = View(test=True), np.arange(len(self.dataset.test_labels))
+        self._reserve(view, len(everything))
+        return self.features(view, everything)[layer].open()
 
     def prepare(self) -> None:
         """Compute what the first epoch needs from the store. Raises StoreError, Stopped."""
@@ -178,14 +195,19 @@ class Inputs:
             )
         return self._filled[key]
 
+    def _reserve(self, more: View, images: int = 0) -> None:
+        """Make room in the store for all that the epochs need, and `images` of the view `more`. Raises StoreError."""
+        rows = costs.walked_images(self.config, len(self.train_rows), len(self.validation_rows)) + images
+        own = [*self._trunk.all_entries(), *self._trunk.entries(more).values()]
+        store.make_room(costs.store_bytes(self.config, rows), own)
+
     def _make_room(self) -> str:
         if self.config.augmentation > 0 and self.config.views == 0:
             return "every batch is augmented afresh"
         if not self._layers:
             return "the whole network is trained"
         try:
-            images = len(self.train_rows) + len(self.validation_rows)
-            store.make_room(self._trunk.needed_bytes(images), self._trunk.all_entries())
+            self._reserve(View())
         except StoreError as error:
             self._layers = {}
             return str(error)

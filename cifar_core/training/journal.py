@@ -47,6 +47,11 @@ class Journal:
         return self._seconds_before + time.monotonic() - self._start
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all of the run's work was done by this process."""
+        return self._seconds_before == 0.0
+
+    @property
     def _metrics(self) -> Path:
         return self.run.path / "metrics.jsonl"
 

@@ -22,7 +22,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from cifar_core import runs
-from cifar_core.errors import CifarError
+from cifar_core.errors import CifarError, StoreError
 from cifar_core.explore import lab, lab_map
 from cifar_core.explore.lab import Settings
 from cifar_core.training import lab_base
@@ -96,6 +96,8 @@ class _Worker:
     def _prepare(self) -> Inputs:
         """Return the inputs with all features in the store."""
         inputs = Inputs(lab.BASE, self)
+        if inputs.end_to_end_reason:
+            raise StoreError(inputs.end_to_end_reason)
         with self._slot(lambda: False):
             self._say("preparing")
             inputs.prepare()

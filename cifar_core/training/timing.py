@@ -54,8 +54,8 @@ def measured(config: TrainConfig) -> dict[str, float]:
     network = model.build(config, base)
     ready = time.time() - psutil.Process().create_time()
     found = {phase.name: _seconds_an_image(config, network, phase, pixels) for phase in phases(config)}
-    if costs.is_stored(config):
-        found["features"] = _forward(config, base, pixels, tuple(sorted(set(stored_layers(config).values()))))
+    if layers := tuple(sorted(set(stored_layers(config).values()))):
+        found["features"] = _forward(config, base, pixels, layers)
     found["evaluate"] = _forward(config, model.named_weights(network), pixels, ("pooled", "probabilities"))
     found["memory"] = costs.peak_memory_bytes()
     if not costs.is_known("start", config):  # what a run knows of it is better

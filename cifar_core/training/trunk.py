@@ -112,15 +112,6 @@ class Trunk:
         """Return the store's entries of all views, the images as they are among them. Raises StoreError."""
         return [entry for view in {View(), *views(self._config)} for entry in self.entries(view).values()]
 
-    def needed_bytes(self, images: int) -> int:
-        """Return how much room all views of `images` images take at most."""
-        config = self._config
-        values = {"pooled": architecture.top_channels(config.alpha), "cut": 0}
-        shape = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
-        values["cut"] = int(np.prod(shape)) if shape else 0
-        per_image = store.DTYPE.itemsize * sum(values[layer] for layer in self._layers)
-        return per_image * images * (len(views(config)) + 1)  # one more for the validation images
-
     def fill(self, view: View, positions: np.ndarray, progress: Progress) -> dict[str, Entry]:
         """Compute what the store lacks of the images `positions` of `view`, and return the entries.
 

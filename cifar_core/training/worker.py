@@ -60,7 +60,7 @@ def _work(run: Run) -> int:
     signal.signal(signal.SIGTERM, lambda *_: setattr(journal, "stop_signal", True))
     signal.signal(signal.SIGINT, lambda *_: setattr(journal, "stop_signal", True))
     state = carry_out(run, journal)
-    if state == "finished":
+    if state == "finished" and journal.is_whole and costs.is_stored(run.config) == (not run.status.get("note")):
         costs.learn(run.config, journal.rows, journal.seconds, costs.peak_memory_bytes())
     return 2 if state == "failed" else 0
 
@@ -104,7 +104,7 @@ def _training_slot(run: Run, journal: Journal, name: str) -> AbstractContextMana
     slot = FileLock(runs.runs_dir() / name)
     while True:
         journal.check_stop()
-        if _is_first(run):
+        if name != SLOT or _is_first(run):
             with suppress(Timeout):
                 return slot.acquire(timeout=0)
         time.sleep(_POLL_SECONDS)
@@ -117,7 +117,7 @@ def _is_first(run: Run) -> bool:
 
 def _train(run: Run, journal: Journal, manner: LateManner | None) -> dict[str, Any]:
     from cifar_core.training.checkpoint import load
-    from cifar_core.training.inputs import Inputs
+    from cifar_core.training.inputs import Inputs, as_begun
 
     journal.say("running", stage="prepare")
     processors.share_out(run.config)
@@ -127,9 +127,9 @@ def _train(run: Run, journal: Journal, manner: LateManner | None) -> dict[str, A
         journal.restart(saved.progress.rows, saved.progress.probes, saved.progress.elapsed_seconds)
     else:
         journal.restart([], [], 0.0)
-    inputs = Inputs(run.config, journal, importing.is_alive)
-    if saved:
-        inputs.check_unchanged(runs.read_json(run.path / "environment.json"))
+    before = runs.read_json(run.path / "environment.json") if saved else {}
+    inputs = Inputs(as_begun(run.config, before), journal, importing.is_alive)
+    inputs.check_unchanged(before)
     journal.say("running", stage="features", note=inputs.end_to_end_reason)
     inputs.prepare()
     inputs.prepare_ahead()

@@ -246,7 +246,7 @@ def test_a_run_finds_its_own_features_again_in_a_store_that_is_full(
     config = change()
     first = inputs(config)
     first.prepare()
-    needed = trunk(config).needed_bytes(1_000)
+    needed = sum(item["bytes"] for item in store.contents())
     monkeypatch.setenv("CIFAR_STORE_GB", str(needed / 1e9))
     again = inputs(config)
     assert again.end_to_end_reason == ""
