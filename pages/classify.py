@@ -120,7 +120,7 @@ def many(model: Classifier, album: list[Held], chosen: str) -> None:
     names = [held.name for held in album]
     order = sorted_and_filtered(model, album, chosen, names, answers)
     pages = max(1, -(-len(order) // A_PAGE))
-    page = min(st.session_state.get("gallery_page", 1), pages)
+    page = ui.page_number("gallery_page", pages)
     with st.container(horizontal=True, key="gallery"):
         for number in order[(page - 1) * A_PAGE : page * A_PAGE]:
             with st.container(width=128, gap="small"):
@@ -154,10 +154,12 @@ def sorted_and_filtered(
     others_exist = len(closer.models()) > 1
     if others_exist:
         orders["disagree"] = "where runs disagree first"
-    ui.linked("sort", orders, "given")
+    ui.linked("classify:sort", orders, "given")
     left, right = st.columns([1, 2])
-    by = left.selectbox("Sort", list(orders), key="sort", format_func=orders.__getitem__, persist_state="session")
-    ui.link("sort", by, "given")
+    by = left.selectbox(
+        "Sort", list(orders), key="classify:sort", format_func=orders.__getitem__, persist_state="session"
+    )
+    ui.link("classify:sort", by, "given")
     shown = right.multiselect(
         "Show only", [*data.CLASSES, gallery.NONE], key="only", placeholder="all classes", persist_state="session"
     )

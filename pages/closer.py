@@ -28,6 +28,7 @@ VIEWS = {
 CROPS = {"centre": "its centre", "squeeze": "all of it, squeezed", "own": "my own square"}
 BUNDLED_TITLE = "bundled model"
 _NEIGHBOURS = 8
+_MOST_COMPARED = 3
 _PLAIN_BARS = {"displayModeBar": False}
 
 
@@ -159,7 +160,7 @@ def _neighbours(model: Classifier, seen: np.ndarray) -> None:
     count = min(_NEIGHBOURS, len(index.labels))
     places, distances = index.nearest(model.features(seen[None]), count)
     known = originals.with_fingerprint(index.data)
-    images = known.train_images if known else None
+    images = known.train_images if known and index.rows.max() < len(known.train_images) else None
     with st.container(horizontal=True, key="neighbours"):
         for place, distance in zip(places[0], distances[0], strict=True):
             with st.container(width=104, gap="small"):
@@ -213,7 +214,7 @@ def _undo() -> None:
 
 
 def _other_runs(model: Classifier, seen: np.ndarray) -> None:
-    is_asked = len(kept.album()) > 1 and st.session_state.get("sort") == "disagree"  # above, by the gallery
+    is_asked = len(kept.album()) > 1 and st.session_state.get("classify:sort") == "disagree"  # above, by the gallery
     chosen = [open_classifier(name) for name in st.session_state["with"]] if is_asked else compared_runs(model)
     if not chosen:
         st.caption("There is no other model yet: train a second run, with another width or size, and compare.")
@@ -241,12 +242,16 @@ def compared_runs(model: Classifier) -> list[Classifier]:
     names = list(titles)
     if not names:
         return []
-    asked = [name for name in st.query_params.get_all("with") if name in names]
     if "with" not in st.session_state:
-        st.session_state["with"] = asked or names[:1]
+        st.session_state["with"] = ui.asked_runs("with", names, _MOST_COMPARED) or names[:1]
     st.session_state["with"] = [name for name in st.session_state["with"] if name in names]
     chosen = st.multiselect(
-        "Compare with", names, key="with", format_func=titles.__getitem__, max_selections=3, persist_state="session"
+        "Compare with",
+        names,
+        key="with",
+        format_func=titles.__getitem__,
+        max_selections=_MOST_COMPARED,
+        persist_state="session",
     )
     st.query_params["with"] = chosen
     return [open_classifier(name) for name in chosen]

@@ -143,7 +143,7 @@ def _grid(
         _as_table(said, positions)
         return
     pages = -(-len(positions) // A_PAGE)
-    page = min(st.session_state.get(f"page-{key}", 1), pages)
+    page = ui.page_number(f"page-{key}", pages)
     shown = positions[(page - 1) * A_PAGE : page * A_PAGE]
     chosen = st.session_state.get("looked")
     chosen = chosen if chosen in shown else int(shown[0])

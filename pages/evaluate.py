@@ -44,7 +44,7 @@ def main() -> None:
         )
     cards(found)
     with st.container(horizontal=True, gap="large"):
-        section = ui.linked_choice("Show", "section", SECTIONS, "overview")
+        section = ui.linked_choice("Show", "evaluate:section", SECTIONS, "overview")
         split = "validation"
         if section in ("overview", "confusion", "extremes", "sure"):
             split = ui.linked_choice("On", "split", SPLITS, "validation")

@@ -36,7 +36,7 @@ def show(chosen: Sequence[Row]) -> None:
             help="Share of each point that comes from those before it. Dots stay what was measured.",
         )
         ui.link("smoothing", smoothing, "0")
-    drawn = [(row.name, _curves(row.run.id, _stamp(row.run))) for row in chosen]
+    drawn = [(row.name, _curves(row.run.id, ui.stamp(row.run, "metrics.jsonl"))) for row in chosen]
     with st.container(key="wide_overlay"):
         for column, metric in zip(st.columns(2), ("accuracy", "loss"), strict=True):
             figure = overlay.figure(drawn, metric, axis, float(smoothing))
@@ -146,7 +146,7 @@ def _real(chosen: Sequence[Row]) -> None:
     if len(finished) < 2:
         st.caption("That can be said of two finished runs.")
         return
-    stamps = tuple(_stamp(run, "evaluation.npz") for run in finished)
+    stamps = tuple(ui.stamp(run, "evaluation.npz") for run in finished)
     pairs = _pairs(tuple(run.id for run in finished), stamps)
     names = {row.run.id: f"“{row.name}”" for row in chosen}
     compared = sum(pair.result is not None for pair in pairs)
@@ -157,20 +157,12 @@ def _real(chosen: Sequence[Row]) -> None:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _pairs(ids: tuple[str, ...], stamps: tuple[tuple[int, int], ...]) -> list[comparison.Pair]:
+def _pairs(ids: tuple[str, ...], stamps: tuple[tuple[int, ...], ...]) -> list[comparison.Pair]:
     """Return the tests of all pairs; made once for each state of the files."""
     return comparison.compare([Run(id_) for id_ in ids])
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _curves(run_id: str, stamp: tuple[int, int]) -> charts.Curves:
+def _curves(run_id: str, stamp: tuple[int, ...]) -> charts.Curves:
     """Return a run's curves; made once for each state of its metrics."""
     return track.curves(runs.Run(run_id).metrics())
-
-
-def _stamp(run: Run, file: str = "metrics.jsonl") -> tuple[int, int]:
-    try:
-        stat = (run.path / file).stat()
-    except OSError:
-        return 0, 0
-    return stat.st_mtime_ns, stat.st_size

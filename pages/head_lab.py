@@ -142,7 +142,7 @@ def _say(status: dict[str, Any], found: Result | None) -> None:
         reason = ui.plain(status.get("message", "")) if state == "failed" else "It ends after five idle minutes."
         with st.container(horizontal=True, vertical_alignment="center"):
             st.warning(f"The lab's process has ended. {reason}", icon=":material/power_settings_new:")
-            st.button("Open it again", key="lab_again", on_click=_again)
+            st.button("Open it again", key="lab_again", on_click=st.rerun)
     elif found and found.state == "failed":
         st.warning(ui.plain(found.message), icon=":material/warning:")
     elif found and found.state == "done":
@@ -157,14 +157,6 @@ def _say(status: dict[str, Any], found: Result | None) -> None:
             st.progress(min(done / total, 1.0), f"{words}: {done:,} of {total:,} images")
         else:
             st.caption(f":material/hourglass_top: {words}.")
-
-
-def _again() -> None:
-    """Open the lab again, on a clean sheet where it failed."""
-    try:
-        launch.open_lab()
-    except CifarError as error:
-        st.session_state["explore_error"] = str(error)
 
 
 def _headline(settings: Settings, found: Result | None, tried: list[tuple[Settings, Result]]) -> None:
@@ -238,3 +230,4 @@ def _buttons(settings: Settings, earlier: list[Settings]) -> None:
 
 def _forget() -> None:
     st.session_state["lab_tried"] = []
+    st.rerun()  # the button stands in a fragment, which was given the curves

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import launch
+from cifar_core import launch, metrics
 from cifar_core.config import KNOBS
 from cifar_core.errors import CifarError
 from cifar_core.evaluate import evaluation
@@ -283,7 +283,7 @@ def _arms(name: str, live: bool, can: bool) -> None:
         status = run.status
         if live or status["state"] != "finished":
             st.markdown(ui.plain(ARMS[name][key].label))
-            progress.line(run, status, next(reversed(run.metrics()), None))
+            progress.line(run, status, next(reversed(metrics.sound_rows(run.metrics())), None))
             error = status.get("error")
             if isinstance(error, dict):
                 st.error(ui.plain(error.get("message") or error.get("type")), icon=":material/error:")

@@ -98,7 +98,7 @@ def panel(run: Run, state: str, planned: float) -> None:
                 help="Or pin your own: below, or on Classify.",
             )
         return
-    figure = _built(run.id, _stamp(run), planned if live else 0.0, not live)
+    figure = _built(run.id, ui.stamp(run, pins.FILE, pins.PROBES), planned if live else 0.0, not live)
     if figure is None:
         return
     st.markdown("##### Watch it learn")
@@ -112,17 +112,6 @@ def panel(run: Run, state: str, planned: float) -> None:
 def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> Any:
     watch = pins.watch(Run(run_id))
     return explain_charts.watch_figure(watch, planned, scrubs) if watch.watched else None
-
-
-def _stamp(run: Run) -> tuple[tuple[int, int], ...]:
-    found = []
-    for name in (pins.FILE, pins.PROBES):
-        try:
-            stat = (run.path / name).stat()
-            found.append((stat.st_mtime_ns, stat.st_size))
-        except OSError:
-            found.append((0, 0))
-    return tuple(found)
 
 
 def _counted(count: int) -> str:

@@ -45,7 +45,7 @@ def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
     if state == "lost":
         return "Its process ended unexpectedly, perhaps for lack of memory; resume it to go on from the last full epoch"
     if state in ("failed", "finished"):
-        return f"{state.capitalize()} after {ui.seconds(last.get('elapsed_seconds', 0))}"
+        return f"{state.capitalize()} after {ui.seconds(last.get('elapsed_seconds') or 0)}"
     words = STAGES.get(stage, stage)
     if last.get("kind") in ("step", "epoch") and stage == last["phase"]:
         words += f", epoch {last['epoch']}"

@@ -28,9 +28,8 @@ def section(run: Run) -> None:
     )
     others = {row.run.id: title(row) for row in listing.classifiers() if row.run != run}
     if others:
-        asked = [name for name in st.query_params.get_all("beside") if name in others][:MOST_OTHERS]
         if "beside" not in st.session_state:
-            st.session_state["beside"] = asked
+            st.session_state["beside"] = ui.asked_runs("beside", others, MOST_OTHERS)
         st.session_state["beside"] = [name for name in st.session_state["beside"] if name in others]
         st.multiselect(
             "Compare with",

@@ -6,12 +6,14 @@ import numpy as np
 import streamlit as st
 
 from cifar_core import runs
-from cifar_core.classify import classifier, explain_charts, pictures
+from cifar_core.classify import calibration, classifier, explain_charts, neighbours, pictures
 from cifar_core.errors import CifarError, ImageError
 from cifar_core.explore import listing
 from cifar_core.images import augment, data, generated
+from cifar_core.network import network_check
 from pages import closer, ui
 
+_FILES = (network_check.FILE, calibration.FILE, neighbours.FILE)
 _FROM = 200  # pictures of the data set, so few that they are drawn at once where there is no CIFAR-10
 _DRAWINGS, _SEED = 20, 5
 SOURCES = {"data": "a training image", "drawing": "a drawing", "own": "your own picture"}
@@ -62,7 +64,7 @@ def _strip(run_id: str | None) -> None:
         st.caption("Bring a picture; what the network would see of it is shown at every strength.")
         return
     model = _model(run_id)
-    st.html(_row(image, _number("draw"), model, str(runs.runs_dir())))
+    st.html(_row(image, _number("draw"), model, _stamp(model)))
     _explain(model, truth)
 
 
@@ -93,11 +95,15 @@ def _model(run_id: str | None) -> str | None:
     return best.run.id if best else classifier.BUNDLED if classifier.has_bundled() else None
 
 
+def _stamp(model: str | None) -> tuple[int, ...]:
+    return ui.stamp(runs.Run(model), *_FILES) if model not in (None, classifier.BUNDLED) else ()
+
+
 @st.cache_data(max_entries=200, show_spinner=False)
-def _row(image: np.ndarray, draw: int, model: str | None, folder: str) -> str:
+def _row(image: np.ndarray, draw: int, model: str | None, stamp: tuple[int, ...]) -> str:
     """Return the strip as HTML: below each picture its strength and the answer, orange where it is another one.
 
-    `folder` is where `model` lies. What a finished run says does not change, so it is asked once.
+    A model is asked once for as long as its files' `stamp` stays.
     """
     images = augment.strip(image, draw)
     answers = classifier.open_classifier(model).answer(images) if model else None

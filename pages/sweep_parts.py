@@ -245,6 +245,7 @@ def _delete(name: str) -> None:
         st.session_state["sweep_deleted"] = name
         for key in ("sweep", "grid", "trial", "cell"):
             st.query_params.pop(key, None)
+        st.rerun()  # the button stands in a fragment, what is gone around it
 
 
 def undo_bar() -> None:

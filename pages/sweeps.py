@@ -16,7 +16,6 @@ from pages import controls, sweep_parts, ui
 
 PAIRS = (("alpha", "dropout"), ("alpha", "augmentation"))
 """Surfaces that are drawn when their knobs are varied."""
-DEFAULT_KNOBS = ("alpha", "dropout", "augmentation")
 SECTION = sweep_parts.Section(
     "sweep",
     "trial",
@@ -57,7 +56,7 @@ def new_sweep() -> None:
     ui.link(
         "sweep_vary",
         ";".join(item.text for item in ranges if item),
-        ";".join(_first(name).text for name in DEFAULT_KNOBS),
+        ";".join(_first(name).text for name in plans.DEFAULT_KNOBS),
     )
     until, count, name_column = st.columns(3, vertical_alignment="bottom")
     with until:
@@ -92,7 +91,7 @@ def _asked_ranges() -> None:
             if bool(item.choices) == bool(KNOBS[item.knob].choices):  # a slider has no choices
                 asked[item.knob] = item
     st.session_state["sweep_asked"] = asked
-    st.session_state["sweep_knobs"] = list(asked) or list(DEFAULT_KNOBS)
+    st.session_state["sweep_knobs"] = list(asked) or list(plans.DEFAULT_KNOBS)
 
 
 def _amount(place: Any, unit: str) -> int:

@@ -281,11 +281,13 @@ def act(action: Any, run: Run) -> None:
 
 
 def clone(run: Run) -> None:
-    """Set the knobs as they were in `run`."""
+    """Set the knobs as they were in `run`, and draw them: the button stands in a fragment, they do not."""
     try:
         controls.set_all(run.config)
     except CifarError as error:
         st.session_state["action_error"] = str(error)
+    else:
+        st.rerun()
 
 
 def result_cards(result: dict[str, Any]) -> None:

@@ -133,18 +133,26 @@ def without_sidebar() -> None:
 
 
 def linked(key: str, valid: Collection[str], default: str) -> None:
-    """Give the widget `key` its first value: what the address says if that is `valid`, else `default`."""
+    """Give the widget `key` its first value: what the address says if that is `valid`, else `default`.
+
+    Where pages use one word of the address for different things, a widget's key is its page, a colon and the word.
+    """
     if st.session_state.get(key) not in valid:
-        asked = st.query_params.get(key)
+        asked = st.query_params.get(_word(key))
         st.session_state[key] = asked if asked in valid else default
 
 
 def link(key: str, value: str, default: str) -> None:
     """Let the address say that `key` is `value`, so that it reproduces the view; the default goes without saying."""
+    word = _word(key)
     if value != default:
-        st.query_params[key] = value
-    elif key in st.query_params:
-        del st.query_params[key]
+        st.query_params[word] = value
+    elif word in st.query_params:
+        del st.query_params[word]
+
+
+def _word(key: str) -> str:
+    return key.rpartition(":")[2]
 
 
 def linked_text(label: str, key: str, limit: int, **options: Any) -> str:
@@ -174,6 +182,17 @@ def linked_choice(label: str, key: str, options: Mapping[str, str], default: str
     )
     link(key, chosen, default)
     return chosen
+
+
+def page_number(key: str, pages: int) -> int:
+    """Return the page that the field `key`, drawn later, stands at; there may be fewer `pages` now than before."""
+    st.session_state[key] = min(st.session_state.get(key, 1), pages)
+    return st.session_state[key]
+
+
+def asked_runs(key: str, known: Collection[str], most: int) -> list[str]:
+    """Return the first `most` of those `known` that the address names under `key`, each once."""
+    return [name for name in dict.fromkeys(st.query_params.get_all(key)) if name in known][:most]
 
 
 def plain(text: object) -> str:
@@ -301,7 +320,9 @@ def _download() -> None:
     if download["running"]:
         done, total = download["bytes"], download["total"]
         st.progress(min(done / total, 1.0), f"Downloading CIFAR-10: {done / 1e6:.0f} of {total / 1e6:.0f} MB")
-        st.session_state["downloading"] = True
+        if not st.session_state.get("downloading"):
+            st.session_state["downloading"] = True
+            st.rerun()  # from now on it runs by itself
     elif st.session_state.pop("downloading", False):
         st.rerun()
     else:

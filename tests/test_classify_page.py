@@ -158,14 +158,14 @@ def test_several_pictures_are_a_gallery_to_filter_sort_and_look_closer_at(run):
     sound(app.multiselect(key="only").set_value([other]).run())
     assert "3 of 3" not in texts(app.caption)
     sound(app.multiselect(key="only").set_value([]).run())
-    sound(app.selectbox(key="sort").set_value("unsure").run())
+    sound(app.selectbox(key="classify:sort").set_value("unsure").run())
     assert app.query_params["sort"] == "unsure"
 
 
 def test_where_runs_disagree_comes_first_and_their_choice_is_asked_once(run, model):  # noqa: F811
     make_finished_run(model, validation_accuracy=0.5)
     app = upload(open_app(CLASSIFY), **PICTURES)
-    sound(app.selectbox(key="sort").set_value("disagree").run())
+    sound(app.selectbox(key="classify:sort").set_value("disagree").run())
     assert "disagree about" in texts(app.markdown)
     view(app, "compare")
     assert len(app.multiselect) == 2

@@ -67,7 +67,7 @@ def cards_of(app: AppTest) -> dict[str, str]:
 
 
 def section(app: AppTest, name: str) -> AppTest:
-    return sound(app.segmented_control(key="section").set_value(name).run())
+    return sound(app.segmented_control(key="evaluate:section").set_value(name).run())
 
 
 def test_without_a_finished_run_the_page_says_what_to_do():

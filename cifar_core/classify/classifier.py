@@ -79,9 +79,16 @@ class Classifier:
 
     @property
     def index(self) -> Index | None:
-        """The training images as the model sees them. Raises RunError if the file is damaged."""
+        """The training images as the model sees them. Raises RunError if the file is damaged or another model's."""
         path = self._folder / neighbours.FILE
-        return _index(path, path.stat().st_mtime_ns) if path.exists() else None
+        found = _index(path, path.stat().st_mtime_ns) if path.exists() else None
+        features = self._network.output_shapes["pooled"]
+        if found and found.mean.shape != features:
+            raise RunError(
+                f"{path} is another model's: it knows {len(found.mean)} features of an image, expected {features[0]}; "
+                "delete the file to do without it, or train the run anew."
+            )
+        return found
 
     def answer(self, images: np.ndarray) -> Answers:
         """Return calibrated answers for uint8 (n, 32, 32, 3), and which pictures are like none of the ten classes.

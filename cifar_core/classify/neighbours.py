@@ -130,7 +130,8 @@ def _checked(found: Mapping[str, np.ndarray]) -> Index:
     mean, components, codes = (np.asarray(found[name], np.float32) for name in _FIELDS[:3])
     labels, rows, data = found["labels"], found["rows"], found["data"]
     count, width = codes.shape
-    if count < 1 or components.shape != (width, len(mean)) or labels.shape != (count,) or rows.shape != (count,):
+    fits = components.shape == (width, *mean.shape) and labels.shape == (count,) and rows.shape == (count,)
+    if count < 1 or mean.ndim != 1 or not fits:
         raise ValueError("its parts do not fit each other")
     if labels.dtype != np.uint8 or rows.dtype != np.int32 or labels.max() >= len(CLASSES) or rows.min() < 0:
         raise ValueError("its labels are not classes")

@@ -16,8 +16,6 @@ from cifar_core.explore import plans, search
 if TYPE_CHECKING:
     from cifar_core.explore.findings import Findings
 
-DEFAULT_KNOBS = ("alpha", "dropout", "augmentation")
-
 
 def start(arguments: Namespace) -> int:
     """Start a sweep, or a grid, and return at once."""
@@ -25,7 +23,7 @@ def start(arguments: Namespace) -> int:
 
     chosen = {name: getattr(arguments, name) for name in KNOBS}
     changes = {name: KNOBS[name].parse(text) for name, text in chosen.items() if text is not None}
-    ranges = tuple(map(plans.parse_range, arguments.vary or DEFAULT_KNOBS))
+    ranges = tuple(map(plans.parse_range, arguments.vary or plans.DEFAULT_KNOBS))
     plan = plans.Plan(preset(arguments.preset, **changes), ranges, arguments.grid)
     usual = 30 if arguments.minutes is None else plans.MOST_TRIALS
     trials = len(plan.cells()) if plan.grid else usual if arguments.trials is None else arguments.trials
@@ -68,8 +66,10 @@ def show(arguments: Namespace) -> int:
 
     found = findings.find(arguments.name, arguments.storage)
     goal = found.goal
-    until = f"{goal.seconds / 60:g} minutes of training" if goal.seconds else f"{goal.trials}"
-    lines = [f"{found.name} is {found.state}: {found.done} of {until} trials, {duration(found.spent_seconds)}."]
+    done = f"{found.done} of {goal.trials} trials"
+    if goal.seconds:
+        done = f"{found.done} trials, of {goal.seconds / 60:g} minutes of training"
+    lines = [f"{found.name} is {found.state}: {done}, {duration(found.spent_seconds)}."]
     lines += [f"  {KNOBS[knob].label}: {words}" for knob, words in plans.describe(found.plan).items()]
     if found.best:
         lines.append(f"Best: {percent(found.best.accuracy)} validation accuracy, run {found.best.run}, with")

@@ -30,6 +30,7 @@ from cifar_core.cli import lab as head_lab
 from cifar_core.cli.terminal import PROGRAM, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob
 from cifar_core.errors import CifarError, ConfigError
+from cifar_core.explore import plans
 from cifar_core.explore.lab import BASE, SLIDERS
 from cifar_core.export.formats import FORMATS
 
@@ -254,7 +255,7 @@ def _add_sweep(words: Any) -> None:
         metavar="KNOB[=RANGE]",
         action="append",
         help="a knob to vary, over its whole table, over LOW:HIGH or over A,B,C; may be repeated "
-        f"(default: {', '.join(sweep.DEFAULT_KNOBS)})",
+        f"(default: {', '.join(plans.DEFAULT_KNOBS)})",
     )
     start.add_argument("--trials", type=int, metavar="N", help="how many (default: 30)")
     start.add_argument("--minutes", type=float, metavar="M", help="train for so long in all, whatever comes first")

@@ -245,7 +245,8 @@ def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> Goal:
     if trials and not seconds:
         more_seconds = None
     done = len(counted(study.get_trials(deepcopy=False)))
-    goal = Goal(max(goal.trials, done) + trials if trials else MOST_TRIALS, more_seconds)
+    before = done if goal.trials == MOST_TRIALS else max(goal.trials, done)  # a goal of time has no number of trials
+    goal = Goal(before + trials if trials else MOST_TRIALS, more_seconds)
     with _reached():
         study.set_user_attr(_GOAL, {"trials": goal.trials, "seconds": goal.seconds})
     return goal

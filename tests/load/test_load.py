@@ -10,9 +10,10 @@ import pytest
 
 from cifar_core import runs
 from cifar_core.bench import server
-from cifar_core.config import TrainConfig
+from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.images import data
 from cifar_core.network import weights
+from cifar_core.runs import Run
 from tests.load import shelf
 from tests.load.browser import Browser
 from tests.load.visitors import PAGES, Visitor
@@ -61,3 +62,19 @@ def test_visitors_on_all_pages_meet_no_error(shelved: list[str], tmp_path) -> No
         assert person.browser.problems == []
         opened = {page for page, action, _ in person.taken if action == "open"}
         assert opened == {"train", "classify", "explore", "evaluate", "learn"}
+
+
+@pytest.mark.bundled
+@pytest.mark.slow
+def test_the_settings_of_a_run_come_into_the_knobs_around_the_button_s_fragment(shelved: list[str], tmp_path) -> None:
+    async def take_over(address: str, run: Run) -> list[float]:
+        async with Browser(address) as browser:
+            await browser.go("", f"run={run.id}")
+            await browser.use("clone")
+            assert browser.problems == []
+            return list(browser.widgets["knob_dropout"].content.value)
+
+    before = KNOBS["dropout"].default, PRESETS["quick"].dropout
+    run = next(run for run in map(Run, shelved) if run.config.dropout not in before)
+    with server.running(tmp_path / "server.log") as app:
+        assert asyncio.run(take_over(f"localhost:{app.port}", run)) == pytest.approx([run.config.dropout])

@@ -85,7 +85,7 @@ async def _explore(visitor: Visitor) -> None:
 
 async def _evaluate(visitor: Visitor) -> None:
     await visitor.go("evaluate", f"run={visitor._any_run()}")
-    await visitor.use("section", visitor.dice.randint(0, 4))
+    await visitor.use("evaluate:section", visitor.dice.randint(0, 4))
     await visitor.use("evaluated", visitor.dice.randint(0, 50))
 
 
