@@ -69,7 +69,7 @@ def model():
     return litert.build(named, 0.35, 32, "minus_one_to_one", ("pooled", "probabilities"))
 
 
-def open_app(page: str = "", **query: str) -> AppTest:
+def open_app(page: str = "", **query: str | list[str]) -> AppTest:
     """Return the app after its first run, at `page`, as the address `query` asks."""
     app = AppTest.from_file(str(APP), default_timeout=30)
     if page:

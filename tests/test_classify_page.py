@@ -143,6 +143,30 @@ def test_runs_are_compared_side_by_side(run, model):  # noqa: F811
     assert app.query_params["with"] in ([run.id], [other.id], run.id, other.id)
 
 
+def test_an_address_that_names_too_many_runs_is_cut(run, model):  # noqa: F811
+    others = [make_finished_run(model, validation_accuracy=0.5).id for _ in range(4)]
+    app = open_app(CLASSIFY, view="compare", **{"with": [others[0], *others]})
+    view(upload(app, **ONE), "compare")
+    assert app.multiselect(key="with").value == others[:3]
+
+
+def test_where_there_are_fewer_pages_than_before_the_last_one_is_shown_and_said():
+    def gallery() -> None:
+        import streamlit as st
+
+        from pages import ui
+
+        pages = st.session_state.get("pages", 3)
+        st.text(str(ui.page_number("page", pages)))
+        st.number_input("Page", 1, pages, key="page")
+
+    app = AppTest.from_function(gallery).run()
+    app.number_input(key="page").set_value(3).run()
+    app.session_state["pages"] = 2
+    app.run()
+    assert (app.text[0].value, app.number_input(key="page").value) == ("2", 2)
+
+
 def test_one_run_alone_has_nothing_to_be_compared_with(run):
     assert "no other model yet" in texts(view(upload(open_app(CLASSIFY), **ONE), "compare").caption)
 

@@ -220,7 +220,7 @@ def test_robustness_of_several_runs_is_compared(run, model):  # noqa: F811
     other = make_finished_run(model, validation_accuracy=0.5)
     measure(run)
     measure(other, clean=0.7)
-    app = open_app(EVALUATE, run=run.id, section="robust", beside=other.id)
+    app = open_app(EVALUATE, run=run.id, section="robust", beside=[other.id, other.id, "nosuch"])
     assert app.multiselect(key="beside").value == [other.id]
     drawn_lines = charts_of(app)["robustness"]["data"]
     assert len(drawn_lines) == 2 * len(FAULTS)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from cifar_core.classify import neighbours, unlike
+from cifar_core.classify.classifier import Classifier, open_classifier
 from cifar_core.errors import RunError
 
 
@@ -51,6 +52,14 @@ def test_an_index_is_read_back_as_it_was(index, features, tmp_path):
     assert (again.nearest(features)[0] == index.nearest(features)[0]).all()
     assert [path.name for path in tmp_path.iterdir()] == [neighbours.FILE]
     assert neighbours.load(tmp_path / "missing.npz") is None
+
+
+@pytest.mark.bundled
+def test_an_index_of_another_network_is_a_sentence(features, index, tmp_path):
+    bundled = open_classifier("bundled")
+    index.save(tmp_path / neighbours.FILE)
+    with pytest.raises(RunError, match="128 features of an image, expected 1280"):
+        Classifier("mixed", bundled._network, tmp_path).answer(np.zeros((1, 32, 32, 3), np.uint8))
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "pickle", "shapes", "missing", "nan"])

@@ -164,6 +164,8 @@ def test_the_goal_counts_trials_or_seconds_and_is_extended(study: optuna.Study, 
     search.extend(study, seconds=4)
     assert not search.is_done(study)
     assert search.goal_of(study).seconds == 12
+    study.set_user_attr("goal", {"trials": 10_000, "seconds": 8.0})
+    assert search.extend(study, trials=3) == Goal(5)
 
 
 @pytest.mark.parametrize(("trials", "seconds"), [(0, None), (-1, None), (10**6, None), (5, 0.0), (5, -1.0)])

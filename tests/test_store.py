@@ -266,6 +266,22 @@ def test_more_than_the_budget_is_refused(three: dict[str, Entry]) -> None:
         store.make_room(4_000_000_000, [])
 
 
+def test_what_cannot_fit_removes_nothing(three: dict[str, Entry], monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError):
+        store.make_room(4_000_000_000, [])
+    monkeypatch.setattr(store, "_free_bytes", lambda: 1_000)
+    with pytest.raises(StoreError):
+        store.make_room(3_100_000, [])
+    assert names() == {"oldest", "middle", "newest"}
+
+
+def test_what_the_own_entries_hold_already_counts_against_the_budget(three: dict[str, Entry]) -> None:
+    store.make_room(1_000, [three["middle"], three["newest"]])
+    assert names() == {"oldest", "middle", "newest"}
+    store.make_room(2_500_000, [three["middle"], three["newest"]])
+    assert names() == {"middle", "newest"}
+
+
 def test_more_than_the_disk_is_refused(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_free_bytes", lambda: 1_000_000)
     store.make_room(900_000, [entry])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cifar_core.errors import WeightsError
+from cifar_core.images.download import AlreadyRunning
 from cifar_core.network import weights
 
 ALPHA = 0.35
@@ -111,6 +112,22 @@ def test_what_is_not_there_is_downloaded_once(server: Path) -> None:
     assert loaded.fingerprint == weights.fingerprint(named)
     (server / path.name).unlink()
     assert weights.load("imagenet", ALPHA, 96, 1).fingerprint == loaded.fingerprint
+
+
+def test_while_another_process_downloads_it_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fetch(url: str, path: Path, **_: object) -> None:
+        asked.append(url)
+        if len(asked) < 3:
+            raise AlreadyRunning("a download is under way")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_h5(path, 0.35)
+
+    monkeypatch.setattr(weights, "fetch", fetch)
+    monkeypatch.setattr(weights, "_POLL_SECONDS", 0)
+    assert weights.load("auto", 0.35, 96, seed=1).kind == "imagenet"
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("choice", ["imagenet", "bundled"])

@@ -3,8 +3,11 @@
 import contextlib
 import json
 
+import numpy as np
+
 from cifar_core import charts, track
 from cifar_core.classify import explain_charts, latency, pins
+from cifar_core.classify.classifier import open_classifier
 from cifar_core.cli import describe
 from cifar_core.errors import CifarError
 from cifar_core.evaluate import assessment, evaluation_charts, robustness, story
@@ -58,6 +61,11 @@ def _robust(run: Run) -> None:
         assert measured.mean is None or 0 <= measured.mean <= 1
 
 
+def _answered(run: Run) -> None:
+    answers = open_classifier(run.id).answer(np.zeros((1, 32, 32, 3), np.uint8))
+    assert answers.probabilities.shape == (1, 10)
+
+
 def _exported(run: Run) -> None:
     for name in MODELS:
         json.dumps(exports.state(run, name))
@@ -75,6 +83,7 @@ READERS = (
     _watched,
     _robust,
     _exported,
+    _answered,
     latency.load,
     lambda run: (story.parent(run), story.can_keep_head(run), story.changes_of(run)),
     lambda run: [comparison.verdict(pair, "a", "b") for pair in comparison.compare([run, run])],

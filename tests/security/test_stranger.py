@@ -174,6 +174,11 @@ WRECKS: dict[str, dict[str, bytes]] = {
         "robustness.json": b'{"version": 1, "images": 1e308, "clean": NaN, "accuracies": {}}',
         "calibration.json": b'{"temperature": NaN, "ece": [1e400, 0], "images": {}}',
     },
+    "no times": {
+        "status.json": b'{"state": "finished", "result": {"elapsed_seconds": null}}',
+        "metrics.jsonl": b'{"kind": "epoch", "phase": "head", "epoch": 1, "validation_accuracy": 0.5, '
+        b'"validation_loss": 1.0, "elapsed_seconds": null, "seconds_left": null}\n',
+    },
     "no text": {
         "status.json": b'{"state": "failed", "stage": ["x"], "note": {"a": 1}, "error": {"message": "\\ud800", '
         b'"type": 7}}',

@@ -170,6 +170,13 @@ def test_a_lab_without_its_images_says_why(worker: Callable[..., threading.Threa
 
 
 @pytest.mark.slow
+def test_a_lab_without_room_in_the_store_says_why(worker: Callable[..., threading.Thread], monkeypatch) -> None:
+    monkeypatch.setenv("CIFAR_STORE_GB", "1e-6")
+    worker().join(WAIT_SECONDS)
+    assert lab.status()["state"] == "failed"
+    assert "CIFAR_STORE_GB" in lab.status()["message"]
+
+
 def test_the_map_puts_images_of_a_class_together(tiny_config: TrainConfig, small_data: Path) -> None:
     class Silent:
         seconds = 0.0

@@ -12,7 +12,11 @@ SMALL = TrainConfig(image_size=32, alpha=0.35, train_images=1_000, head_epochs=1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", [SMALL, replace(SMALL, views=0)], ids=["stored", "end to end"])
+@pytest.mark.parametrize(
+    "config",
+    [SMALL, replace(SMALL, views=0), replace(SMALL, head_epochs=0, fine_tune_blocks=17)],
+    ids=["stored", "end to end", "nothing frozen"],
+)
 def test_a_measured_shape_is_known_from_then_on(small_data, config):
     assert not costs.estimate(config, 1_000, 100).measured
     launch.measure(config, wait=True)

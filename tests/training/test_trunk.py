@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from cifar_core import store
+from cifar_core import costs, store
 from cifar_core.config import TrainConfig
 from cifar_core.images import data
 from cifar_core.network import weights
@@ -252,6 +252,21 @@ def test_a_run_finds_its_own_features_again_in_a_store_that_is_full(
     assert again.end_to_end_reason == ""
     again.prepare()
     assert again.journal.rows == []  # nothing was computed
+
+
+@pytest.mark.parametrize("knobs", [{}, {"augmentation": 0.0}, {"views": 4, "fine_tune_epochs": 1, "head_epochs": 3}])
+def test_the_room_asked_for_is_what_the_views_that_epochs_come_to_take(change: Change, knobs: dict[str, Any]) -> None:
+    config = change(**knobs)
+    found = inputs(config)
+    found.prepare()
+    for phase in ("head", "fine_tune"):
+        source, _ = found.sources(phase)
+        for epoch in range(config.head_epochs if phase == "head" else config.fine_tune_epochs):
+            source.begin(epoch)
+    entries = {entry.path: entry for entry in trunk(config).all_entries()}.values()
+    stored = sum((entry.rows - len(entry.missing(np.arange(entry.rows)))) * entry.row_bytes for entry in entries)
+    assert stored == costs.store_bytes(config, costs.walked_images(config, 800, 200))
+    assert stored == costs.estimate(config, 1_000, 100).store_bytes
 
 
 # ---- the same training

@@ -113,6 +113,29 @@ def test_a_run_whose_first_weights_vanished_does_not_go_on_with_others(
     assert "put the former back and resume" in failure(run)["message"]
 
 
+def test_a_run_goes_on_with_what_auto_became(tiny_config: TrainConfig) -> None:
+    auto = dataclasses.replace(tiny_config, dataset="auto", weights="auto")
+    told = {"data": {"name": "generated"}, "weights": {"kind": "bundled"}}
+    assert inputs.as_begun(auto, told) == dataclasses.replace(auto, dataset="generated", weights="bundled")
+    assert inputs.as_begun(tiny_config, told) == tiny_config
+    for odd in ({}, {"data": None, "weights": []}, {"data": {"name": ["x"]}, "weights": {"kind": "nosuch"}}):
+        assert inputs.as_begun(auto, odd) == auto
+
+
+def test_a_slot_of_its_own_waits_for_nobody_in_the_common_queue(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_is_first", lambda _: False)
+    with worker._training_slot(run, Journal(run), f"{worker.SLOT}-1"):
+        assert (run.path.parent / f"{worker.SLOT}-1").exists()
+
+
+def test_only_a_run_trained_in_one_go_teaches_what_a_run_costs(run: Run) -> None:
+    journal = Journal(run)
+    journal.restart([], [], 0.0)
+    assert journal.is_whole
+    journal.restart([], [], 3.0)
+    assert not journal.is_whole
+
+
 def test_missing_data_are_a_sentence(tiny_config: TrainConfig) -> None:
     run = create(dataclasses.replace(tiny_config, dataset="cifar10"))
     assert worker.main(str(run.path)) == 2
