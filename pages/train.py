@@ -103,8 +103,8 @@ def price(config: TrainConfig, guess: costs.Estimate) -> None:
     if st.session_state.get("measuring", False) != busy:
         st.session_state["measuring"] = busy
         st.rerun()
-    disk = f"{guess.store_bytes / 1e9:.1f} GB of disk"
-    memory = f", {guess.memory_bytes / 1e9:.1f} GB of memory" if guess.memory_bytes else ""
+    disk = f"{_size(guess.store_bytes)} of disk"
+    memory = f", {_size(guess.memory_bytes)} of memory" if guess.memory_bytes else ""
     if busy:
         st.caption("Timing a few batches on this machine; this takes some 15 seconds…")
     elif guess.measured:
@@ -122,6 +122,10 @@ def price(config: TrainConfig, guess: costs.Estimate) -> None:
         )
     if "measure_error" in st.session_state:
         st.error(ui.plain(st.session_state.pop("measure_error")))
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
 
 
 def measure(config: TrainConfig) -> None:
