@@ -39,7 +39,7 @@ def is_lacking(error: BaseException | None) -> bool:
             return True
         if any(sign in said for sign in _SIGNS) and _NO_SIGN not in said:
             return True
-        if isinstance(error, SystemError) and not has_room():  # "error return without exception set"
+        if isinstance(error, SystemError | RuntimeError) and not has_room():  # "failed to create XNNPACK runtime"
             return True
         error = error.__cause__ or error.__context__
     return False

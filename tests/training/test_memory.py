@@ -58,10 +58,14 @@ def test_a_library_that_is_missing_or_a_full_disk_is_no_want_of_memory(error: Ex
     assert not memory.is_lacking(raised_after(error))
 
 
-def test_an_error_of_the_interpreter_is_for_want_of_memory_only_where_there_is_none(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    "error",
+    [SystemError("error return without exception set"), RuntimeError("failed to create XNNPACK runtimeNode number 66")],
+    ids=str,
+)
+def test_an_error_of_no_kind_is_for_want_of_memory_only_where_there_is_none(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    error = SystemError("error return without exception set")
     assert memory.has_room()
     assert not memory.is_lacking(error)
     monkeypatch.setattr(memory, "_NEEDED_BYTES", 1 << 60)
