@@ -128,7 +128,7 @@ def test_the_lab_waits_for_a_training_and_holds_the_slot_only_while_it_computes(
     worker: Callable[..., threading.Thread],
 ) -> None:
     worker()
-    wait_for(lambda: lab.status()["state"] == "ready", "ready")
+    wait_for(lambda: lab.status()["state"] == "ready" and lab_map.path(lab.base_key()).exists(), "ready, with its map")
     with FileLock(runs.runs_dir() / ".slot", timeout=5):  # free while the lab is open and idle
         lab.ask(Settings())
         wait_for(lambda: lab.status()["state"] == "waiting", "waiting")
