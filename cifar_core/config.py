@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from cifar_core.errors import ConfigError
+from cifar_core.network.architecture import BLOCK_COUNT
 
 SCHEMA = 1
 """Version of the saved form; a file with another number is refused."""
@@ -98,9 +99,6 @@ def _knob(default: Any, group: str, text: str, **metadata: Any) -> Any:
 ALL_IMAGES = 50_000
 HEAD_EPOCHS_A_VIEW = 2
 """Epochs of the head that learn from the same view in a row: one takes a tenth of what a view takes to compute."""
-
-WHOLE_BASE = 17
-"""Unfrozen blocks above which nothing is frozen, so that there is nothing to store for fine-tuning."""
 
 _WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 _BATCH_SIZES = (16, 32, 64, 128, 256, 512)
@@ -222,7 +220,7 @@ class TrainConfig:
         "0 is no fine-tuning, 17 is the whole network.",
         unit="blocks",
         low=0,
-        high=WHOLE_BASE,
+        high=BLOCK_COUNT,
         step=1,
     )
     batch_norm: str = _knob(
@@ -309,7 +307,7 @@ class TrainConfig:
     def walked_views(self) -> int:
         """How many augmented versions of the images its epochs come to."""
         head = -(-self.head_epochs // HEAD_EPOCHS_A_VIEW)
-        learns_from_views = 0 < self.fine_tune_blocks < WHOLE_BASE
+        learns_from_views = 0 < self.fine_tune_blocks < BLOCK_COUNT  # where all are trained it learns from pixels
         return min(self.views, max(head, self.fine_tune_epochs if learns_from_views else 0))
 
     def to_dict(self) -> dict[str, Any]:

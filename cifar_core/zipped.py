@@ -16,8 +16,8 @@ MALFORMED = (
     struct.error,
     zlib.error,
 )
-"""What zipfile raises on malformed zips of ordinary members, found by the tests' mutations (NotImplementedError is a
-RuntimeError)."""
+"""What zipfile raises where a zip of ordinary members is malformed: found by mutation, in tests/security and
+tests/test_zips.py. Its NotImplementedError, for a zip's unknown version, is a RuntimeError."""
 
 
 def is_ordinary(info: zipfile.ZipInfo) -> bool:

@@ -92,7 +92,7 @@ def check_keras_file(content: bytes) -> None:
             if not all(map(zipped.is_ordinary, infos)):
                 raise _refused("best.keras", "it is encrypted, or packed by a rare method")
             classes = set(_classes(json.loads(archive.read("config.json"))))
-    except (*_MALFORMED, *zipped.MALFORMED, RecursionError) as error:
+    except (*_MALFORMED, *zipped.MALFORMED) as error:
         raise _refused("best.keras", f"it is damaged ({type(error).__name__})") from None
     for module, name in classes:
         known = name in _KERAS_CLASSES and (module is None or str(module).split(".")[0] == "keras")

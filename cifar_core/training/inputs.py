@@ -162,9 +162,9 @@ class Inputs:
         layer = self.stored_layer(phase)
         if layer is None:
             return None
-        view, everything = View(test=True), np.arange(len(self.dataset.test_labels))
-        self._reserve(view, len(everything))
-        return self.features(view, everything)[layer].open()
+        everything = np.arange(len(self.dataset.test_labels))
+        self._reserve(len(everything))
+        return self.features(View(test=True), everything)[layer].open()
 
     def prepare(self) -> None:
         """Compute what the first epoch needs from the store. Raises StoreError, Stopped."""
@@ -195,11 +195,11 @@ class Inputs:
             )
         return self._filled[key]
 
-    def _reserve(self, more: View, images: int = 0) -> None:
-        """Make room in the store for all that the epochs need, and `images` of the view `more`. Raises StoreError."""
-        rows = costs.walked_images(self.config, len(self.train_rows), len(self.validation_rows)) + images
-        own = [*self._trunk.all_entries(), *self._trunk.entries(more).values()]
-        store.make_room(costs.store_bytes(self.config, rows), own)
+    def _reserve(self, test_images: int = 0) -> None:
+        """Make room in the store for all that the epochs need, and for so many test images. Raises StoreError."""
+        images = costs.walked_images(self.config, len(self.train_rows), len(self.validation_rows)) + test_images
+        own = self._trunk.all_entries() + list(self._trunk.entries(View(test=True)).values() if test_images else ())
+        store.make_room(costs.store_bytes(self.config, images), own)
 
     def _make_room(self) -> str:
         if self.config.augmentation > 0 and self.config.views == 0:
@@ -207,7 +207,7 @@ class Inputs:
         if not self._layers:
             return "the whole network is trained"
         try:
-            self._reserve(View())
+            self._reserve()
         except StoreError as error:
             self._layers = {}
             return str(error)

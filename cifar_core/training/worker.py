@@ -60,9 +60,14 @@ def _work(run: Run) -> int:
     signal.signal(signal.SIGTERM, lambda *_: setattr(journal, "stop_signal", True))
     signal.signal(signal.SIGINT, lambda *_: setattr(journal, "stop_signal", True))
     state = carry_out(run, journal)
-    if state == "finished" and journal.is_whole and costs.is_stored(run.config) == (not run.status.get("note")):
+    if state == "finished" and journal.is_whole and not _found_no_room(run):
         costs.learn(run.config, journal.rows, journal.seconds, costs.peak_memory_bytes())
     return 2 if state == "failed" else 0
+
+
+def _found_no_room(run: Run) -> bool:
+    """Return whether the store had no room for the features of `run`, so that it was trained end to end."""
+    return costs.is_stored(run.config) and bool(run.status.get("note"))
 
 
 def carry_out(run: Run, journal: Journal, manner: LateManner | None = None, slot: str = SLOT) -> str:
