@@ -21,7 +21,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from cifar_core.config import TrainConfig
-from cifar_core.images import data
+from cifar_core.data import cifar10
 from cifar_core.network import architecture
 from cifar_core.runs import is_held, read_json, write_json
 
@@ -92,7 +92,7 @@ def is_known(stage: str, config: TrainConfig) -> bool:
 
 def measuring_lock() -> Path:
     """Return the lock that is held while a shape is measured."""
-    return data.cache_dir() / "measuring.lock"
+    return cifar10.cache_dir() / "measuring.lock"
 
 
 def is_measuring() -> bool:
@@ -107,7 +107,7 @@ def remember(config: TrainConfig, measured: Mapping[str, float]) -> None:
     -> bytes. What cannot be written is forgotten: it is a convenience.
     """
     taken = {_key(stage, config): value for stage, value in measured.items()}
-    path = data.cache_dir() / "costs.json"
+    path = cifar10.cache_dir() / "costs.json"
     try:
         with FileLock(path.with_suffix(".lock"), timeout=5):
             known = _load()
@@ -205,7 +205,7 @@ def _rough(stage: str, config: TrainConfig) -> float:
 
 
 def _load() -> dict[str, list[float]]:
-    saved = read_json(data.cache_dir() / "costs.json")
+    saved = read_json(cifar10.cache_dir() / "costs.json")
     return {
         key: [float(v) for v in values if isinstance(v, int | float) and 0 <= v < 1e12]
         for key, values in saved.items()

@@ -6,12 +6,13 @@ import numpy as np
 import streamlit as st
 
 from cifar_core import runs
-from cifar_core.classify import classifier, explain_charts, gallery
-from cifar_core.classify.album import Held
-from cifar_core.classify.classifier import Answers, Classifier
+from cifar_core.charts import inference as inference_charts
+from cifar_core.data import cifar10
 from cifar_core.errors import DataError
-from cifar_core.images import data
-from pages import choice, closer, kept, ui
+from cifar_core.inference import classifier, gallery
+from cifar_core.inference.album import Held
+from cifar_core.inference.classifier import Answers, Classifier
+from pages.components import picture_view, run_picker, ui, uploads
 
 A_PAGE = 48  # pictures of the gallery at a time
 _CHUNK = 96  # pictures between two looks of the progress bar
@@ -22,25 +23,25 @@ def main() -> None:
     ui.without_sidebar()
     model = choose_model()
     if model is None:
-        choice.nothing_yet("Classify a picture", "trained model")
+        run_picker.nothing_yet("Classify a picture", "trained model")
         return
     ten_classes()
-    kept.inputs()
-    kept.show_refused()
-    album = kept.album()
+    uploads.inputs()
+    uploads.show_refused()
+    album = uploads.album()
     if not album:
         nothing_dropped_in(model)
         return
-    chosen = closer.crop_choice()
+    chosen = picture_view.crop_choice()
     if len(album) > 1:
         many(model, album, chosen)
     number = min(st.session_state.get("closer", 0), len(album) - 1)
-    ui.fragment(closer.closer)(model, album[number], chosen)
+    ui.fragment(picture_view.closer)(model, album[number], chosen)
 
 
 def choose_model() -> Classifier | None:
     """Let a person choose a finished run or the bundled model; None where there is neither."""
-    titles = closer.models()
+    titles = picture_view.models()
     if not titles:
         return None
     if st.session_state.get("model") not in titles:
@@ -60,7 +61,7 @@ def choose_model() -> Classifier | None:
 def ten_classes() -> None:
     """Show the ten classes, an example of each where there are images, in a strip that stays in sight."""
     try:
-        images, labels = data.samples(kept.EXAMPLES_FROM)
+        images, labels = cifar10.samples(uploads.EXAMPLES_FROM)
     except DataError:
         images, labels = np.empty((0, 32, 32, 3), np.uint8), np.empty(0, np.uint8)
     with st.container(key="ten"):
@@ -71,16 +72,16 @@ def ten_classes() -> None:
 def _ten(pixels: bytes, labels: bytes) -> str:
     images, known = np.frombuffer(pixels, np.uint8).reshape(-1, 32, 32, 3), np.frombuffer(labels, np.uint8)
     figures = []
-    for label, name in enumerate(data.CLASSES):
+    for label, name in enumerate(cifar10.CLASSES):
         own = np.flatnonzero(known == label)
-        picture = f'<img src="{explain_charts.png(images[own[0]])}" alt="">' if len(own) else ""
+        picture = f'<img src="{inference_charts.png(images[own[0]])}" alt="">' if len(own) else ""
         figures.append(f"<figure>{picture}<figcaption>{name}</figcaption></figure>")
     return f'<div class="ten" role="img" aria-label="the ten classes">{"".join(figures)}</div>'
 
 
 def nothing_dropped_in(model: Classifier) -> None:
     """Show test images as long as a person has brought nothing; say why where there are none."""
-    status = data.status()
+    status = cifar10.status()
     if status["error"]:
         st.caption("Nothing dropped in yet. There are no test images to try it on; your own pictures need none.")
         st.warning(ui.plain(status["error"]), icon=":material/image_not_supported:")
@@ -93,22 +94,22 @@ def nothing_dropped_in(model: Classifier) -> None:
 
 def examples(model: Classifier) -> None:
     """Show a few test images, others at each press of the button."""
-    st.button("Other test images", icon=":material/casino:", on_click=kept.next_examples)
-    positions, images, labels = kept.test_images()
+    st.button("Other test images", icon=":material/casino:", on_click=uploads.next_examples)
+    positions, images, labels = uploads.test_images()
     answers = model.answer(images)
     row = st.container(horizontal=True, key="gallery_examples")
     for number in range(len(images)):
         column = row.container(width=150, gap="small")
-        said, truth = data.CLASSES[int(answers.labels[number])], data.CLASSES[int(labels[number])]
+        said, truth = cifar10.CLASSES[int(answers.labels[number])], cifar10.CLASSES[int(labels[number])]
         column.image(ui.enlarged(images[number][None], 5, 0), width=150)
         colour, word = ("green", "right") if said == truth else ("red", f"labelled {truth}")
         if answers.is_unlike[number]:  # it was not named, so it is neither right nor wrong
             colour, word = "gray", f"labelled {truth}"
-        column.markdown(f"{closer.verdict(answers, number)}  \n:{colour}[{word}]")
+        column.markdown(f"{picture_view.verdict(answers, number)}  \n:{colour}[{word}]")
         column.button(
             "Look closer",
             key=f"example{number}",
-            on_click=kept.keep_example,
+            on_click=uploads.keep_example,
             args=(images[number], f"test image {positions[number] + 1}, labelled {truth}"),
             type="tertiary",
         )
@@ -124,8 +125,10 @@ def many(model: Classifier, album: list[Held], chosen: str) -> None:
     with st.container(horizontal=True, key="gallery"):
         for number in order[(page - 1) * A_PAGE : page * A_PAGE]:
             with st.container(width=128, gap="small"):
-                st.image(ui.enlarged(album[number].seen(closer.crop_of(album[number], chosen))[None], 4, 0), width=128)
-                st.markdown(closer.verdict(answers, number))
+                st.image(
+                    ui.enlarged(album[number].seen(picture_view.crop_of(album[number], chosen))[None], 4, 0), width=128
+                )
+                st.markdown(picture_view.verdict(answers, number))
                 st.caption(ui.plain(names[number]))
                 st.button("Look closer", key=f"closer{number}", on_click=look, args=(number,), type="tertiary")
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -135,7 +138,7 @@ def many(model: Classifier, album: list[Held], chosen: str) -> None:
             "CSV",
             gallery.to_csv(
                 [gallery.answer_row(names[i], answers, i) for i in order]
-                + [{"file": one.name, "error": one.error} for one in kept.refused()]
+                + [{"file": one.name, "error": one.error} for one in uploads.refused()]
             ),
             "predictions.csv",
             "text/csv",
@@ -151,7 +154,7 @@ def sorted_and_filtered(
 ) -> list[int]:
     """Let a person choose what is shown and in which order; return the pictures' positions."""
     orders = dict(gallery.ORDERS)
-    others_exist = len(closer.models()) > 1
+    others_exist = len(picture_view.models()) > 1
     if others_exist:
         orders["disagree"] = "where runs disagree first"
     ui.linked("classify:sort", orders, "given")
@@ -161,12 +164,12 @@ def sorted_and_filtered(
     )
     ui.link("classify:sort", by, "given")
     shown = right.multiselect(
-        "Show only", [*data.CLASSES, gallery.NONE], key="only", placeholder="all classes", persist_state="session"
+        "Show only", [*cifar10.CLASSES, gallery.NONE], key="only", placeholder="all classes", persist_state="session"
     )
     if by != "disagree":
         return gallery.order(names, answers, by, shown)
     order = gallery.order(names, answers, "given", shown)
-    models = closer.compared_runs(model)
+    models = picture_view.compared_runs(model)
     said = [answers.probabilities, *(answered(one, album, chosen).probabilities for one in models)]
     differ = gallery.disagreement(np.stack(said))
     disputed = int((differ[order] >= 1).sum()) if order else 0
@@ -176,7 +179,7 @@ def sorted_and_filtered(
 
 def answered(model: Classifier, album: list[Held], chosen: str) -> Answers:
     """Return the answers to all pictures, with a progress bar; computed once for each model and crop."""
-    seen = np.stack([held.seen(closer.crop_of(held, chosen)) for held in album])
+    seen = np.stack([held.seen(picture_view.crop_of(held, chosen)) for held in album])
     key = (model.name, hash(seen.tobytes()))
     known = st.session_state.setdefault("answered", {})
     if key not in known:

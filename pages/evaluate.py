@@ -5,13 +5,14 @@ from __future__ import annotations
 import streamlit as st
 
 from cifar_core import runs
-from cifar_core.classify import calibration, explain_charts
-from cifar_core.evaluate import assessment, evaluation_charts, mistakes, report, tables
-from cifar_core.evaluate.assessment import Assessment
-from cifar_core.evaluate.evaluation import Predictions
-from cifar_core.explore import listing
-from cifar_core.runs import Run
-from pages import choice, confused, findings, robust, told, ui
+from cifar_core.charts import evaluation as evaluation_charts
+from cifar_core.charts import inference as inference_charts
+from cifar_core.evaluation import assessment, mistakes, report, tables
+from cifar_core.evaluation.assessment import Assessment
+from cifar_core.evaluation.predictions import Predictions
+from cifar_core.inference import calibration
+from cifar_core.runs import Run, listing
+from pages.components import confusion, diagnosis_panel, robustness, run_picker, run_story, ui
 
 SECTIONS = {
     "overview": ":material/monitoring: Overview",
@@ -30,7 +31,7 @@ def main() -> None:
     ui.without_sidebar()
     run = chosen_run()
     if run is None:
-        choice.nothing_yet("Evaluate a run", "finished run")
+        run_picker.nothing_yet("Evaluate a run", "finished run")
         return
     if run.state != "finished":
         unfinished(run)
@@ -51,23 +52,23 @@ def main() -> None:
     if section == "overview":
         overview(found, split)
     elif section == "confusion":
-        ui.fragment(confused.confusion)(found, split)
+        ui.fragment(confusion.confusion)(found, split)
     elif section == "extremes":
-        ui.fragment(confused.extremes)(found, split)
+        ui.fragment(confusion.extremes)(found, split)
     elif section == "sure":
         sureness(found, split)
     elif section == "robust":
-        robust.section(run)
+        robustness.section(run)
     else:
-        told.section(found)
+        run_story.section(found)
     take_with_you(found, split)
 
 
 def chosen_run() -> Run | None:
     """Return the run that the address names or that is picked, by default the newest finished one; None without."""
     known = listing.classifiers()
-    wanted = choice.asked(known)
-    return choice.pick(st, known, wanted or known[0].run.id, "evaluated") if known else None
+    wanted = run_picker.asked(known)
+    return run_picker.pick(st, known, wanted or known[0].run.id, "evaluated") if known else None
 
 
 def unfinished(run: Run) -> None:
@@ -77,7 +78,7 @@ def unfinished(run: Run) -> None:
     st.info(
         f"This run is {state}; figures, mistakes and robustness come when it is finished.", icon=":material/hourglass:"
     )
-    findings.panel(run, state, ui.stamp(run, "metrics.jsonl"))
+    diagnosis_panel.panel(run, state, ui.stamp(run, "metrics.jsonl"))
     st.page_link("pages/train.py", label="See it on Train", query_params={"run": run.id}, icon=":material/show_chart:")
 
 
@@ -131,7 +132,7 @@ def overview(found: Assessment, split: str) -> None:
         st.markdown(ui.plain(found.gap))
     if found.findings:
         with st.container(border=True):
-            findings.draw(found.findings)
+            diagnosis_panel.draw(found.findings)
     said = found.said.split(split)
     figures = mistakes.class_figures(said)
     st.plotly_chart(evaluation_charts.class_figure(figures), key="classes", config=ui.figure_config(f"classes-{split}"))
@@ -163,7 +164,7 @@ def sureness(found: Assessment, split: str) -> None:
         st.info("This run was trained before calibration was kept; a run that is trained now has it.")
         return
     before, after = found.reliability(split)
-    figure = explain_charts.reliability_figure(
+    figure = inference_charts.reliability_figure(
         before, after, f"{len(found.said.split(split).labels):,} {split} images", 460
     )
     st.plotly_chart(figure, key="reliability", config=ui.figure_config(f"reliability-{split}"))

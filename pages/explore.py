@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pages import explore_runs, head_lab, surface, sweeps, ui
+from pages.components import head_lab, run_table, surface, sweeps, ui
 
 # What the page has, in order: word in the address -> title and what draws it. (A text here would be drawn.)
 SECTIONS: Mapping[str, tuple[str, Callable[[], None]]] = {
-    "runs": ("Runs", explore_runs.show),
+    "runs": ("Runs", run_table.show),
     "lab": ("Head lab", head_lab.show),
     "sweep": ("Sweep", sweeps.show),
     "surface": ("Surface", surface.show),

@@ -7,18 +7,19 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import launch, metrics
+from cifar_core.charts import lessons as lesson_charts
 from cifar_core.config import KNOBS
+from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
-from cifar_core.evaluate import evaluation
-from cifar_core.images import data
-from cifar_core.lessons import charts, here, layers, outcome, probing
-from cifar_core.lessons.arms import ARMS
+from cifar_core.evaluation import predictions
+from cifar_core.jobs import launch
+from cifar_core.lessons import layers, local_runs, outcome, probing
 from cifar_core.lessons.catalogue import LESSONS, Lesson
+from cifar_core.lessons.conditions import ARMS
 from cifar_core.lessons.layers import Layers
 from cifar_core.lessons.outcome import Made, Outcome
-from cifar_core.runs import LIVE_STATES, Run
-from pages import progress, strip, ui
+from cifar_core.runs import LIVE_STATES, Run, metrics
+from pages.components import augmentation_preview, progress, ui
 
 POLL_SECONDS = 0.7
 FIRST = "scaling"
@@ -34,7 +35,7 @@ def main() -> None:
     lesson = LESSONS[name]
     found, origin = findings(name)
     generated = any("generated" in made.data for made in made_by(found)) if found else False
-    ui.dataset_notice(data.status(), generated, "everything here" if generated else "what you run here")
+    ui.dataset_notice(cifar10.status(), generated, "everything here" if generated else "what you run here")
     st.subheader(lesson.title)
     st.markdown(lesson.text)
     if name != layers.LESSON:
@@ -54,7 +55,7 @@ def main() -> None:
     else:
         st.info("There are no results yet: run the lesson below.", icon=":material/play_arrow:")
     run_here(name)
-    strip.panel(f"strip_panel_{name}", expanded=name == "augmentation")
+    augmentation_preview.panel(f"strip_panel_{name}", expanded=name == "augmentation")
 
 
 def findings(name: str) -> tuple[Any, str]:
@@ -63,7 +64,7 @@ def findings(name: str) -> tuple[Any, str]:
         if name == layers.LESSON:
             known = probing.result()
         else:
-            finished = {key: run.id for key, run in here.latest(name).items() if run and run.state == "finished"}
+            finished = {key: run.id for key, run in local_runs.latest(name).items() if run and run.state == "finished"}
             known = local(name, tuple(finished.items())) if len(finished) == len(ARMS[name]) else None
         if known:
             return known, HERE
@@ -75,7 +76,7 @@ def findings(name: str) -> tuple[Any, str]:
 @st.cache_resource(max_entries=32, show_spinner="Looking inside the networks…")
 def local(name: str, run_ids: tuple[tuple[str, str], ...]) -> dict[str, Outcome]:
     """Return what the finished runs of this machine gave; kept, since looking inside them takes a few seconds."""
-    return {key: here.outcome_of(name, Run(run_id)) for key, run_id in run_ids}
+    return {key: local_runs.outcome_of(name, Run(run_id)) for key, run_id in run_ids}
 
 
 @st.cache_resource(show_spinner=False)
@@ -185,15 +186,15 @@ def figures(lesson: Lesson, found: Layers | Arms, origin: str) -> None:
 def built(name: str, origin: str, dates: tuple[str, ...], _found: Layers | Arms) -> dict[str, Any]:
     """Return the figures of a lesson by name; built once for what was found at those `dates`, for all people."""
     if isinstance(_found, Layers):
-        return {"layers": charts.layers_figure(_found)}
+        return {"layers": lesson_charts.layers_figure(_found)}
     arms = {arm.label: _found[key] for key, arm in ARMS[name].items()}
     draw = {
-        "accuracy": lambda: charts.curves_figure(arms, "accuracy"),
-        "loss": lambda: charts.curves_figure(arms, "loss"),
-        "histogram": lambda: charts.histogram_figure(arms),
-        "norms": lambda: charts.norms_figure(arms),
-        "maps": lambda: charts.maps_figure(arms),
-        "width": lambda: charts.width_figure(arms),
+        "accuracy": lambda: lesson_charts.curves_figure(arms, "accuracy"),
+        "loss": lambda: lesson_charts.curves_figure(arms, "loss"),
+        "histogram": lambda: lesson_charts.histogram_figure(arms),
+        "norms": lambda: lesson_charts.norms_figure(arms),
+        "maps": lambda: lesson_charts.maps_figure(arms),
+        "width": lambda: lesson_charts.width_figure(arms),
     }
     return {figure: draw[figure]() for figure in LESSONS[name].figures}
 
@@ -203,7 +204,7 @@ def table(name: str, arms: Arms) -> list[dict[str, Any]]:
     rows = []
     for key, arm in ARMS[name].items():
         one = arms[key].figures
-        low, high = evaluation.wilson(round(one["test_accuracy"] * one["test_images"]), int(one["test_images"]))
+        low, high = predictions.wilson(round(one["test_accuracy"] * one["test_images"]), int(one["test_images"]))
         rows.append(
             {
                 "run": arm.label,
@@ -233,14 +234,14 @@ def is_live(name: str) -> bool:
     """Return whether something of the lesson is running or waiting."""
     if name == layers.LESSON:
         return probing.is_working()
-    return any(run and run.state in LIVE_STATES for run in here.latest(name).values())
+    return any(run and run.state in LIVE_STATES for run in local_runs.latest(name).values())
 
 
 def _run_here(name: str) -> None:
     live = is_live(name)
     if st.session_state.get("learning") != live:  # it has ended or begun: show its results, poll no more, or again
         st.rerun()
-    can = live or data.status()["error"] is None
+    can = live or cifar10.status()["error"] is None
     if not can:
         st.caption("This needs images: as soon as they can be read, it can be run here.")
     if name == layers.LESSON:
@@ -274,7 +275,7 @@ def _probe(live: bool, can: bool) -> None:
 
 
 def _arms(name: str, live: bool, can: bool) -> None:
-    found = here.latest(name)
+    found = local_runs.latest(name)
     begun = {key: run for key, run in found.items() if run}
     if live:
         done = sum(run.state == "finished" for run in begun.values())
@@ -288,12 +289,12 @@ def _arms(name: str, live: bool, can: bool) -> None:
             if isinstance(error, dict):
                 st.error(ui.plain(error.get("message") or error.get("type")), icon=":material/error:")
     if live:
-        st.button("Stop all", icon=":material/stop:", key="stop", on_click=act, args=(here.stop, name))
+        st.button("Stop all", icon=":material/stop:", key="stop", on_click=act, args=(local_runs.stop, name))
         return
     missing = sum(run is None or run.state != "finished" for run in found.values())
     words = f"Run {missing} of {len(found)}" if 0 < missing < len(found) else f"Run all {len(found)}"
     try:
-        time = f" (about {ui.seconds(here.seconds(name))})"
+        time = f" (about {ui.seconds(local_runs.seconds(name))})"
     except CifarError:  # there are no images to train on
         time = ""
     st.button(
@@ -301,7 +302,7 @@ def _arms(name: str, live: bool, can: bool) -> None:
         icon=":material/play_arrow:",
         key="go",
         on_click=act,
-        args=(here.start, name, not missing),
+        args=(local_runs.start, name, not missing),
         disabled=not can,
         help="Ordinary runs, one after the other; they are in the list on Train, too.",
     )

@@ -6,16 +6,26 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import charts, costs, launch, metrics, runs
+from cifar_core import charts, costs, runs
 from cifar_core.config import PRESETS, TrainConfig
+from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError
-from cifar_core.evaluate import evaluation
-from cifar_core.explore import listing
-from cifar_core.images import data
-from cifar_core.network import weights
-from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
-from cifar_core.track import Curves, Track
-from pages import choice, controls, export_panel, findings, pinned, plan, progress, strip, ui
+from cifar_core.evaluation import predictions
+from cifar_core.jobs import launch
+from cifar_core.network import pretrained
+from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run, listing, metrics
+from cifar_core.runs.curves import Curves, Track
+from pages.components import (
+    augmentation_preview,
+    diagnosis_panel,
+    export_panel,
+    knobs,
+    pinned,
+    plan,
+    progress,
+    run_picker,
+    ui,
+)
 
 POLL_SECONDS = 1.0
 SHARED_SECONDS = 0.5  # how long what one viewer of a live run saw serves the others
@@ -27,11 +37,11 @@ FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", 
 def main() -> None:
     """Draw the page. What stands in a closed panel is neither computed nor sent before it is opened."""
     take_settings()
-    status = data.status()
+    status = cifar10.status()
     with st.sidebar:
-        config = controls.configuration()
+        config = knobs.configuration()
         estimate = start_button(config, status["error"])
-        controls.panel()
+        knobs.panel()
     run = chosen_run()
     ui.dataset_notice(status, uses_generated(config, run))
     if config is not None:
@@ -47,7 +57,7 @@ def main() -> None:
         if run.state == "finished":
             export_panel.export_panel(run)
     pinned.chooser()
-    strip.panel("strip_panel", run.id if run else None)
+    augmentation_preview.panel("strip_panel", run.id if run else None)
     if config is not None and estimate is not None:
         plan.show(config, estimate, expanded=run is None)
     export_panel.import_panel()
@@ -61,7 +71,7 @@ def take_settings() -> None:
     asked = st.query_params.pop("settings", None)
     if asked is not None:
         try:
-            controls.set_all(runs.get(asked).config)
+            knobs.set_all(runs.get(asked).config)
         except CifarError as error:
             ui.problem(error)
 
@@ -76,7 +86,7 @@ def start_button(config: TrainConfig | None, no_data: str | None) -> costs.Estim
         reason = "There are no images to train on; under Data, generated images can be chosen instead."
     elif config is not None:
         try:
-            estimate = costs.estimate(config, *data.sizes(config.dataset))
+            estimate = costs.estimate(config, *cifar10.sizes(config.dataset))
         except CifarError as error:
             reason = str(error)
     st.button(
@@ -164,13 +174,13 @@ def start(config: TrainConfig) -> None:
 def chosen_run() -> Run | None:
     """Return the run that the address names, or that is picked, or that is live; None where there is none."""
     known = listing.rows(LIST_LENGTH)
-    wanted = choice.asked(known)
+    wanted = run_picker.asked(known)
     if not known:
         return None
     if wanted is None:
         wanted = next((row for row in known if row.state in LIVE_STATES), known[0]).run.id
     left, right = st.columns([3, 2], vertical_alignment="bottom")
-    run = choice.pick(left, known, wanted, "run_choice")
+    run = run_picker.pick(left, known, wanted, "run_choice")
     finished = ui.run_titles(row for row in known if row.run.id != wanted and row.state == "finished")
     right.selectbox(
         "Race against",
@@ -184,7 +194,7 @@ def chosen_run() -> Run | None:
 
 def start_notice(config: TrainConfig) -> None:
     """Say it where the start is not what transfer learning is about."""
-    kind = weights.expected_kind(config.weights, config.alpha, config.image_size)
+    kind = pretrained.expected_kind(config.weights, config.alpha, config.image_size)
     missing = (
         "ImageNet's weights are not on this machine and cannot be downloaded now: " if config.weights == "auto" else ""
     )
@@ -239,7 +249,7 @@ def run_panel(run: Run) -> None:
             query_params={"run": run.id},
             icon=":material/fact_check:",
         )
-    findings.panel(run, state, (epochs,) if live else metrics_state)  # the rules look at whole epochs
+    diagnosis_panel.panel(run, state, (epochs,) if live else metrics_state)  # the rules look at whole epochs
     with st.container(key="wide_curves"):
         curve_row(metric_figures(run.id, metrics_state, live, curves, st.session_state.get("ghost")))
     pinned.panel(run, state, sum(planned_epochs(run).values()))
@@ -287,7 +297,7 @@ def act(action: Any, run: Run) -> None:
 def clone(run: Run) -> None:
     """Set the knobs as they were in `run`, and draw them: the button stands in a fragment, they do not."""
     try:
-        controls.set_all(run.config)
+        knobs.set_all(run.config)
     except CifarError as error:
         st.session_state["action_error"] = str(error)
     else:
@@ -296,7 +306,7 @@ def clone(run: Run) -> None:
 
 def result_cards(result: dict[str, Any]) -> None:
     """Show the figures of a finished run."""
-    low, high = evaluation.wilson(round(result["test_accuracy"] * result["test_images"]), result["test_images"])
+    low, high = predictions.wilson(round(result["test_accuracy"] * result["test_images"]), result["test_images"])
     card: dict[str, Any] = {"border": True, "height": "stretch"}
     with st.container(key="cards_result"):
         test, validation, best, took, size = st.columns(5)

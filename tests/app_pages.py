@@ -13,8 +13,8 @@ from streamlit.testing.v1 import AppTest
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.images import generated
-from cifar_core.network import litert, weights
+from cifar_core.data import synthetic
+from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run, write_json
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
@@ -47,9 +47,9 @@ def drawn(tmp_path_factory):
 def small_set(own_folders, drawn, monkeypatch):
     """A small set of generated images, no CIFAR-10, no ImageNet weights and no network."""
     monkeypatch.setenv("CIFAR_CACHE_DIR", str(drawn))
-    monkeypatch.setattr(generated, "TRAIN_IMAGES", 100)
-    monkeypatch.setattr(generated, "TEST_IMAGES", 50)
-    monkeypatch.setattr(weights, "_host_answers", lambda: False)
+    monkeypatch.setattr(synthetic, "TRAIN_IMAGES", 100)
+    monkeypatch.setattr(synthetic, "TEST_IMAGES", 50)
+    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def model():
     # Kernels of Glorot's size let a signal die on its way through 17 blocks; six times that size keeps it.
     named = {
         name: value * 6 if name.endswith("/kernel") else value
-        for name, value in weights.load("random", 0.35, 32, 1).named.items()
+        for name, value in pretrained.load("random", 0.35, 32, 1).named.items()
     }
     for name, value in {"gamma": 1, "beta": 0, "moving_mean": 0, "moving_variance": 1}.items():
         named[f"head_norm/{name}"] = np.full(1280, value, np.float32)

@@ -9,22 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifar_core.images import batches
+from cifar_core.data import batch_files
 
 IMAGES = 20  # in each of the six small batches
 
 
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """Make the reader expect batches of IMAGES records, and return six of them, every class equally often."""
-    monkeypatch.setattr(batches, "IMAGES_PER_BATCH", IMAGES)
-    records = np.random.default_rng(5).integers(0, 256, (6, IMAGES, batches.RECORD_BYTES), np.uint8)
+    monkeypatch.setattr(batch_files, "IMAGES_PER_BATCH", IMAGES)
+    records = np.random.default_rng(5).integers(0, 256, (6, IMAGES, batch_files.RECORD_BYTES), np.uint8)
     records[:, :, 0] = np.arange(IMAGES) % 10
     return list(records)
 
 
 def binary_files(records: list[np.ndarray]) -> dict[str, bytes]:
-    folder = batches.BINARY_FOLDER
-    files = {f"{folder}/{batch}.bin": part.tobytes() for batch, part in zip(batches.BATCHES, records, strict=True)}
+    folder = batch_files.BINARY_FOLDER
+    files = {f"{folder}/{batch}.bin": part.tobytes() for batch, part in zip(batch_files.BATCHES, records, strict=True)}
     return files | {f"{folder}/readme.html": b"<html>"}
 
 
@@ -32,12 +32,12 @@ def python_files(records: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> 
     """Return Python batches, whose MD5 sums stand for the published ones."""
     files = {
         batch: pickled({b"data": np.ascontiguousarray(part[:, 1:]), b"labels": part[:, 0].tolist()})
-        for batch, part in zip(batches.BATCHES, records, strict=True)
+        for batch, part in zip(batch_files.BATCHES, records, strict=True)
     }
     monkeypatch.setattr(
-        batches, "PYTHON_MD5", {batch: hashlib.md5(content).hexdigest() for batch, content in files.items()}
+        batch_files, "PYTHON_MD5", {batch: hashlib.md5(content).hexdigest() for batch, content in files.items()}
     )
-    return {f"{batches.PYTHON_FOLDER}/{batch}": content for batch, content in files.items()}
+    return {f"{batch_files.PYTHON_FOLDER}/{batch}": content for batch, content in files.items()}
 
 
 def pickled(value: object) -> bytes:

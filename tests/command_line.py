@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_core import cli, launch, runs
-from cifar_core.classify import classifier
+from cifar_core import cli, runs
 from cifar_core.config import preset
-from cifar_core.images.data import CLASSES
-from cifar_core.network import litert, weights
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.inference import classifier
+from cifar_core.jobs import launch
+from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run
 
 CAT = CLASSES.index("cat")
@@ -69,7 +70,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def model() -> bytes:
     """A network with random weights, but for a bias that makes everything a cat at 69 %."""
-    named = dict(weights.load("random", 0.35, 32, seed=1).named)
+    named = dict(pretrained.load("random", 0.35, 32, seed=1).named)
     named |= {f"head_norm/{name}": np.ones(1280, np.float32) for name in ("gamma", "moving_variance")}
     named |= {f"head_norm/{name}": np.zeros(1280, np.float32) for name in ("beta", "moving_mean")}
     named |= {"head_dense/kernel": np.zeros((1280, 16), np.float32), "head_dense/bias": np.zeros(16, np.float32)}

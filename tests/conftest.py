@@ -16,8 +16,8 @@ from streamlit.runtime.scriptrunner import script_runner
 
 from cifar_core import runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
-from cifar_core.images import data, generated
-from cifar_core.network import weights
+from cifar_core.data import cifar10, synthetic
+from cifar_core.network import pretrained
 
 _DRAWN = 1_000
 
@@ -33,7 +33,7 @@ def own_folders(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.delenv("CIFAR_STORE_GB", raising=False)
     if request.node.get_closest_marker("bundled") is None:
-        monkeypatch.setattr(weights, "BUNDLED", tmp_path / "bundled")
+        monkeypatch.setattr(pretrained, "BUNDLED", tmp_path / "bundled")
     if request.node.get_closest_marker("real_images") is None:
         monkeypatch.delenv("CIFAR10_DIR", raising=False)
 
@@ -126,23 +126,23 @@ def drawn_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Drawing all of them would take a quarter of a minute.
     """
-    images, labels = generated.images(_DRAWN, seed=1)
+    images, labels = synthetic.images(_DRAWN, seed=1)
     arrays = []
-    for count in (generated.TRAIN_IMAGES, generated.TEST_IMAGES):
+    for count in (synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES):
         rows = np.arange(count) % _DRAWN
         arrays += [images[rows], labels[rows]]
     folder = tmp_path_factory.mktemp("drawn")
     for number, array in enumerate(arrays):
         np.save(folder / f"{number}.npy", array)
     train_images, train_labels, test_images, test_labels = arrays
-    (folder / "fingerprint").write_text(data._fingerprint((train_images, train_labels, test_images, test_labels)))
+    (folder / "fingerprint").write_text(cifar10._fingerprint((train_images, train_labels, test_images, test_labels)))
     return folder
 
 
 @pytest.fixture
 def small_data(drawn_images: Path, own_folders: None) -> Path:
     """The test's own cache with the generated images in it, for this process and for workers."""
-    folder = data.cache_dir() / f"generated-{generated.VERSION}"
+    folder = cifar10.cache_dir() / f"generated-{synthetic.VERSION}"
     folder.parent.mkdir(parents=True)
     shutil.copytree(drawn_images, folder, copy_function=os.link)
     return folder

@@ -7,7 +7,7 @@ import cifar_files
 import numpy as np
 import pytest
 
-from cifar_core.images import batches, data, generated
+from cifar_core.data import batch_files, cifar10, synthetic
 
 OFFICIAL = (os.environ.get("CIFAR10_DIR"), os.environ.get("CIFAR_CACHE_DIR"))  # before any test changes them
 
@@ -18,9 +18,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("CIFAR_CACHE_DIR", str(folder))
     monkeypatch.delenv("CIFAR10_DIR", raising=False)
-    monkeypatch.setattr(data, "_loaded", {})
-    monkeypatch.setattr(generated, "TRAIN_IMAGES", 40)
-    monkeypatch.setattr(generated, "TEST_IMAGES", 20)
+    monkeypatch.setattr(cifar10, "_loaded", {})
+    monkeypatch.setattr(synthetic, "TRAIN_IMAGES", 40)
+    monkeypatch.setattr(synthetic, "TEST_IMAGES", 20)
     return folder
 
 
@@ -28,7 +28,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def records(cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """Six small batches, whose fingerprint stands for the official one."""
     small = cifar_files.small_batches(monkeypatch)
-    monkeypatch.setattr(data, "OFFICIAL_FINGERPRINT", data._fingerprint(batches.to_arrays(small)))
+    monkeypatch.setattr(cifar10, "OFFICIAL_FINGERPRINT", cifar10._fingerprint(batch_files.to_arrays(small)))
     return small
 
 
@@ -44,14 +44,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "place"
 
 
-def same(one: data.Dataset, other: data.Dataset) -> bool:
+def same(one: cifar10.Dataset, other: cifar10.Dataset) -> bool:
     fields = ("train_images", "train_labels", "test_images", "test_labels")
     return all(np.array_equal(getattr(one, field), getattr(other, field)) for field in fields)
 
 
 def forget() -> None:
     """Do as a new process would."""
-    data._loaded.clear()
+    cifar10._loaded.clear()
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def importable(names: set[str]) -> str:
 def test_nothing_that_a_page_imports_reaches_tensorflow() -> None:
     names = set().union(*map(imported, PAGES))
     loaded = loaded_by(importable(names))
-    assert {"streamlit", "cifar_core.launch", "cifar_core.classify.classifier"} <= loaded
+    assert {"streamlit", "cifar_core.jobs.launch", "cifar_core.inference.classifier"} <= loaded
     assert not loaded & {"tensorflow", "keras", "jax", "torch", "optuna"}
 
 
@@ -91,5 +91,5 @@ def test_model_and_fit_need_keras_alone() -> None:
 
 
 def test_what_is_counted_and_told_needs_no_figures() -> None:
-    loaded = loaded_by("import cifar_core.track, cifar_core.lessons.outcome, cifar_core.evaluate.story")
+    loaded = loaded_by("import cifar_core.runs.curves, cifar_core.lessons.outcome, cifar_core.evaluation.story")
     assert not loaded & {"plotly", "pandas"}

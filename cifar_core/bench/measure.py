@@ -21,13 +21,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cifar_core import costs, launch, machine, runs, store
+from cifar_core import costs, machine, runs
 from cifar_core.bench import browser, trials
-from cifar_core.classify.classifier import open_classifier
 from cifar_core.config import TrainConfig, preset
+from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError
-from cifar_core.images import data
-from cifar_core.network import architecture, litert, weights
+from cifar_core.features import cache
+from cifar_core.inference.classifier import open_classifier
+from cifar_core.jobs import launch
+from cifar_core.network import architecture, litert, pretrained
 from cifar_core.runs import LIVE_STATES, Run
 
 Say = Callable[[str], None]
@@ -49,7 +51,7 @@ def run(quick: bool, plain_seconds: int, say: Say) -> dict[str, Any]:
     """
     twin = preset("classic", views=2, head_epochs=3, fine_tune_epochs=3, train_images=5_000 if quick else 50_000)
     with _empty_home(), tempfile.TemporaryDirectory() as folder:
-        found: dict[str, Any] = {"quick": quick, "machine": conditions(), "data": data.status()["label"]}
+        found: dict[str, Any] = {"quick": quick, "machine": conditions(), "data": cifar10.status()["label"]}
         say("the preset quick, from an empty store")
         found["quick_run"], run = _preset("quick")
         say("trunk and single pictures")
@@ -59,13 +61,13 @@ def run(quick: bool, plain_seconds: int, say: Say) -> dict[str, Any]:
         say("the pages in Chromium")
         found["browser"] = browser.measure(run)
         if not quick:
-            store.clear()
+            cache.clear()
             found["best"] = _recorded_best()
             say("the preset standard, from an empty store")
             found["standard_run"], _ = _preset("standard")
             say("the preset best, cut short, for its estimate")
             found["best_cut_run"], _ = _preset("best", **_BEST_CUT)
-        store.clear()
+        cache.clear()
         say("the plain recipe's configuration, from the store")
         found["twin_run"], _ = _train(twin, "twin")
         limit = plain_seconds // 6 if quick else plain_seconds
@@ -93,7 +95,7 @@ def conditions() -> dict[str, Any]:
 @contextmanager
 def _empty_home() -> Iterator[None]:
     """Work in empty folders for runs and store, with the images that are on the machine."""
-    source = data.status()["source"] if data.status()["official"] else None
+    source = cifar10.status()["source"] if cifar10.status()["official"] else None
     before = dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"CIFAR_RUNS_DIR": f"{folder}/runs", "CIFAR_CACHE_DIR": f"{folder}/cache"}
@@ -108,7 +110,7 @@ def _empty_home() -> Iterator[None]:
 
 def _recorded_best() -> dict[str, Any] | None:
     """Return what the run behind the network in the box reached: `best` is not trained anew here."""
-    known = runs.read_json(weights.BUNDLED / "card.json").get("0.5")
+    known = runs.read_json(pretrained.BUNDLED / "card.json").get("0.5")
     return {"test_accuracy": known["test"]["accuracy"], "seconds": known["seconds"]} if known else None
 
 
@@ -116,7 +118,7 @@ def _preset(name: str, **changes: Any) -> tuple[dict[str, Any], Run]:
     """Train a preset, perhaps changed, whose shape is timed before, and return also what was estimated."""
     config = preset(name, **changes)
     launch.measure(config, wait=True)
-    estimate = costs.estimate(config, *data.sizes(config.dataset))
+    estimate = costs.estimate(config, *cifar10.sizes(config.dataset))
     found, run = _train(config, name)
     return found | {"estimated_seconds": estimate.seconds, "estimate_measured": estimate.measured}, run
 
@@ -195,8 +197,8 @@ def _plain(config: TrainConfig, limit_seconds: int) -> dict[str, Any]:
 def _inference(run: Run) -> dict[str, Any]:
     """Time the trunk on many images, one picture at a time, and what the processor can at most."""
     config = run.config
-    images, _ = data.samples(_TRUNK_IMAGES)
-    named = weights.load(config.weights, config.alpha, config.image_size, config.seed).named
+    images, _ = cifar10.samples(_TRUNK_IMAGES)
+    named = pretrained.load(config.weights, config.alpha, config.image_size, config.seed).named
     network = litert.Network(litert.build(named, config.alpha, config.image_size, config.scaling, ("pooled",)))
     network.run(images[:512])
     rate = len(images) / statistics.median(_times(lambda: network.run(images), 5))
@@ -216,7 +218,7 @@ def _inference(run: Run) -> dict[str, Any]:
 def _starts(run: Run, folder: Path) -> dict[str, Any]:
     """Time `predict` in a new process, and TensorFlow's own start beside it."""
     picture = folder / "picture.png"
-    Image.fromarray(data.samples(1, "generated")[0][0]).save(picture)
+    Image.fromarray(cifar10.samples(1, "generated")[0][0]).save(picture)
     predict = ["-m", "cifar_core", "predict", str(picture), "--run", run.id, "--json"]
     return {
         "predict_seconds": statistics.median(_times(lambda: _python(predict), _STARTS)),

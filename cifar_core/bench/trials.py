@@ -10,8 +10,8 @@ from typing import Any
 
 from cifar_core.config import TrainConfig, preset
 from cifar_core.errors import RunError
-from cifar_core.explore import launch_sweep, plans, search
-from cifar_core.explore.plans import Goal, Plan
+from cifar_core.search import space, studies, sweep_workers
+from cifar_core.search.space import Goal, Plan
 
 _POLL_SECONDS = 0.5
 _PATIENCE_SECONDS = 600
@@ -29,15 +29,15 @@ def measure(kind: str) -> float:
 
     A trial that is ended early counts neither as one nor with its time. Raises RunError if the sweep ends early.
     """
-    plan = Plan(configurations()[kind], tuple(map(plans.table_range, _VARIED)))
+    plan = Plan(configurations()[kind], tuple(map(space.table_range, _VARIED)))
     name, count = f"bench-{kind.replace('_', '-')}", _TRIALS[kind] + 1
-    launch_sweep.start(name, plan, Goal(count))
+    sweep_workers.start(name, plan, Goal(count))
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while launch_sweep.living_workers(name):
+    while sweep_workers.living_workers(name):
         if time.monotonic() > deadline:
-            launch_sweep.stop(name)
+            sweep_workers.stop(name)
         time.sleep(_POLL_SECONDS)
-    trials: list[Any] = search.open_study(name).get_trials(deepcopy=False)
+    trials: list[Any] = studies.open_study(name).get_trials(deepcopy=False)
     ended = [trial for trial in trials if trial.datetime_complete]
     if len(ended) < count:
         raise RunError(f"The benchmark's sweep {name} ended after {len(ended)} of {count} trials, expected all.")

@@ -20,14 +20,14 @@ from cifar_core.cli import describe
 from cifar_core.cli.terminal import PROGRAM, Screen, complain, forget_output, native_messages_hidden, percent, table
 from cifar_core.config import KNOBS, preset
 from cifar_core.errors import CifarError, ImageError
-from cifar_core.names import quoted, shown_name
 from cifar_core.runs import Run
+from cifar_core.untrusted import quoted, shown_name
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from cifar_core.classify.classifier import Classifier
-    from cifar_core.classify.pictures import Picture
+    from cifar_core.inference.classifier import Classifier
+    from cifar_core.inference.pictures import Picture
 
 _PART_SIDE = 320  # of what is kept of a picture that is to be explained
 _SURE = 0.01  # less probable classes are not mentioned beside the best
@@ -35,8 +35,8 @@ _SURE = 0.01  # less probable classes are not mentioned beside the best
 
 def train(arguments: Namespace) -> int:
     """Start a run and, unless it is to be detached, follow it to its end."""
-    from cifar_core import launch
     from cifar_core.cli.follow import follow
+    from cifar_core.jobs import launch
 
     chosen = {name: getattr(arguments, name) for name in KNOBS}
     changes = {name: KNOBS[name].parse(text) for name, text in chosen.items() if text is not None}
@@ -60,7 +60,7 @@ def train(arguments: Namespace) -> int:
 def show_run(arguments: Namespace) -> int:
     """Tell everything about one run."""
     run = runs.get(arguments.id)
-    from cifar_core.evaluate import diagnosis
+    from cifar_core.evaluation import diagnosis
 
     found = describe.details(run)
     findings = diagnosis.diagnose(run)
@@ -71,7 +71,7 @@ def show_run(arguments: Namespace) -> int:
 
 def stop_run(arguments: Namespace) -> int:
     """Stop a run and return when it has stopped."""
-    from cifar_core import launch
+    from cifar_core.jobs import launch
 
     run = runs.get(arguments.id)
     launch.stop(run)
@@ -80,7 +80,7 @@ def stop_run(arguments: Namespace) -> int:
 
 def resume_run(arguments: Namespace) -> int:
     """Let a run go on."""
-    from cifar_core import launch
+    from cifar_core.jobs import launch
 
     run = runs.get(arguments.id)
     launch.resume(run)
@@ -91,16 +91,16 @@ def predict(arguments: Namespace) -> int:
     """Classify pictures; a bad one is told of, and the others are answered."""
     import numpy as np
 
-    from cifar_core.classify.classifier import open_classifier
-    from cifar_core.classify.gallery import answer_row
-    from cifar_core.classify.pictures import crop_box, prepare
-    from cifar_core.cli import closer, sheet
+    from cifar_core.cli import explanation_image, predict_details
+    from cifar_core.inference.classifier import open_classifier
+    from cifar_core.inference.gallery import answer_row
+    from cifar_core.inference.pictures import crop_box, prepare
 
     with native_messages_hidden():
         classifier = open_classifier(arguments.run)
     answers: list[dict[str, Any]] = []
     good, pixels = [], []
-    shown: list[sheet.Shown] = []
+    shown: list[explanation_image.Shown] = []
     for picture in _pictures(arguments.images):
         answers.append({"file": picture.name})
         if picture.image is None:
@@ -109,10 +109,10 @@ def predict(arguments: Namespace) -> int:
             continue
         good.append(answers[-1])
         pixels.append(prepare(picture.image, arguments.crop))
-        if arguments.explain and len(shown) <= sheet.MOST:
+        if arguments.explain and len(shown) <= explanation_image.MOST:
             part = picture.image.crop(crop_box(picture.image.size, arguments.crop))
             part.thumbnail((_PART_SIDE, _PART_SIDE))
-            shown.append(sheet.Shown(picture.name, part, pixels[-1][0]))
+            shown.append(explanation_image.Shown(picture.name, part, pixels[-1][0]))
     if good:
         batch = np.concatenate(pixels)
         said = classifier.answer(batch)
@@ -124,9 +124,13 @@ def predict(arguments: Namespace) -> int:
     if arguments.csv:
         _save_csv(arguments.csv, answers)
     if shown:
-        sheet.save(arguments.explain, classifier, shown)
+        explanation_image.save(arguments.explain, classifier, shown)
     if good or arguments.json:
-        reply(arguments, answers, [line for answer in good for line in (_sentence(answer), *closer.lines(answer))])
+        reply(
+            arguments,
+            answers,
+            [line for answer in good for line in (_sentence(answer), *predict_details.lines(answer))],
+        )
     return 0 if len(good) == len(answers) else 2
 
 
@@ -134,22 +138,22 @@ def _look_closer(
     arguments: Namespace, good: list[dict[str, Any]], classifier: Classifier, pixels: np.ndarray, said: np.ndarray
 ) -> None:
     """Add to the answers `good` what was asked for beyond them; with others, disagreements come first."""
-    from cifar_core.classify.classifier import open_classifier
-    from cifar_core.cli import closer
+    from cifar_core.cli import predict_details
+    from cifar_core.inference.classifier import open_classifier
 
     if arguments.nearest:
-        closer.add_nearest(good, classifier, pixels, arguments.nearest)
+        predict_details.add_nearest(good, classifier, pixels, arguments.nearest)
     if arguments.what_if:
-        closer.add_flips(good, classifier, pixels)
+        predict_details.add_flips(good, classifier, pixels)
     if arguments.compare:
-        closer.add_others(good, said, [open_classifier(name) for name in arguments.compare], pixels)
+        predict_details.add_others(good, said, [open_classifier(name) for name in arguments.compare], pixels)
 
 
 def data_status(arguments: Namespace) -> int:
     """Tell which images a training gets."""
-    from cifar_core.images import data
+    from cifar_core.data import cifar10
 
-    found = data.status()
+    found = cifar10.status()
     if found["error"]:
         complain(found["error"])
         if arguments.json:
@@ -170,16 +174,16 @@ def data_status(arguments: Namespace) -> int:
 
 def data_download(arguments: Namespace) -> int:
     """Download the official CIFAR-10 into the cache."""
-    from cifar_core.images import data
+    from cifar_core.data import cifar10
 
     screen = Screen(quiet=arguments.json)
 
     def progress(done: int, total: int | None) -> None:
-        total = total or data.ARCHIVE_BYTES
+        total = total or cifar10.ARCHIVE_BYTES
         screen.bar("CIFAR-10", done / total, f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
     try:
-        found = data.download(progress)
+        found = cifar10.download(progress)
     finally:
         screen.clear()
     answer = {
@@ -197,20 +201,20 @@ def data_download(arguments: Namespace) -> int:
 
 def data_cache(arguments: Namespace) -> int:
     """Tell what the store of computed features holds, or empty it."""
-    from cifar_core import store
+    from cifar_core.features import cache
 
-    budget, freed = store.budget_bytes(), store.clear() if arguments.clear else 0
-    entries = store.contents()
+    budget, freed = cache.budget_bytes(), cache.clear() if arguments.clear else 0
+    entries = cache.contents()
     total = sum(entry["bytes"] for entry in entries)
     data = {
-        "folder": str(store.store_dir()),
+        "folder": str(cache.store_dir()),
         "budget_bytes": budget,
         "bytes": total,
         "freed_bytes": freed,
         "entries": entries,
     }
     lines = [f"Freed {freed / 1e6:,.0f} MB."] if arguments.clear else []
-    lines.append(f"{store.store_dir()}: {total / 1e6:,.0f} MB of at most {budget / 1e9:g} GB.")
+    lines.append(f"{cache.store_dir()}: {total / 1e6:,.0f} MB of at most {budget / 1e9:g} GB.")
     if entries:
         rows = [_entry_row(entry) for entry in sorted(entries, key=lambda entry: -entry["last_used"])]
         lines += table(("MB", "last used", "layer", "α", "size", "view"), rows)
@@ -246,7 +250,7 @@ def _without_nan(data: Any) -> Any:
 
 def _pictures(names: Sequence[str]) -> Iterator[Picture]:
     """Yield what files, folders (with all below them but what is hidden) and zips hold, in order."""
-    from cifar_core.classify.pictures import Picture, read_each
+    from cifar_core.inference.pictures import Picture, read_each
 
     for name in names:
         for path in _files(name):
@@ -271,7 +275,7 @@ def _files(name: str) -> list[str]:
 
 def _content(path: str) -> bytes:
     """Return a file's bytes. Raises ImageError if it cannot be read, is no plain file or is too large for a zip."""
-    from cifar_core.classify.zips import MAX_ZIP_BYTES
+    from cifar_core.inference.zip_pictures import MAX_ZIP_BYTES
 
     try:
         facts = Path(path).stat()
@@ -292,8 +296,8 @@ def _content(path: str) -> bytes:
 
 def _say_model(arguments: Namespace, classifier: Classifier) -> None:
     """Tell on standard error which model answers; for a program only what it must not overlook."""
-    from cifar_core.classify.classifier import BUNDLED
-    from cifar_core.images.data import LABELS
+    from cifar_core.data.cifar10 import LABELS
+    from cifar_core.inference.classifier import BUNDLED
 
     if classifier.name == BUNDLED:
         words, is_generated = "The bundled model answers.", False
@@ -316,7 +320,7 @@ def _sentence(answer: dict[str, Any]) -> str:
 
 def _save_csv(path: str, answers: Sequence[dict[str, Any]]) -> None:
     """Write the answers as CSV. Raises ImageError if the file cannot be written."""
-    from cifar_core.classify.gallery import to_csv
+    from cifar_core.inference.gallery import to_csv
 
     try:
         Path(path).write_text(to_csv(answers), encoding="utf-8", newline="")

@@ -9,12 +9,12 @@ from cifar_core import errors, runs
 from cifar_core.cli.terminal import PROGRAM, duration, is_number, number, percent
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
-from cifar_core.explore.labels import Labels
-from cifar_core.names import shown_name
 from cifar_core.runs import Run
+from cifar_core.runs.labels import Labels
+from cifar_core.untrusted import shown_name
 
 if TYPE_CHECKING:
-    from cifar_core.evaluate.case import Finding
+    from cifar_core.evaluation.case import Finding
 
 TABLE_HEAD = ("id", "state", "α", "size", "images", "validation", "test", "data", "name")
 _MACHINE = ("python", "backend", "system", "processor", "cores")
@@ -160,7 +160,7 @@ def _origin(dataset: Any, weights: Any) -> str:
 
 
 def _interval(found: dict[str, Any]) -> str:
-    from cifar_core.evaluate.evaluation import wilson  # here, as it needs NumPy, and a list of runs does not
+    from cifar_core.evaluation.predictions import wilson  # here, as it needs NumPy, and a list of runs does not
 
     accuracy, total = found["test_accuracy"], found.get("test_images")
     if not is_number(accuracy) or not 0 <= accuracy <= 1 or not isinstance(total, int) or total < 0:

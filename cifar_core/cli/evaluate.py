@@ -11,30 +11,30 @@ from cifar_core import runs
 from cifar_core.cli import commands, describe
 from cifar_core.cli.terminal import PROGRAM, Screen, native_messages_hidden, number, percent, table
 from cifar_core.errors import RunError
-from cifar_core.names import quoted, shown_name
 from cifar_core.runs import Run
+from cifar_core.untrusted import quoted, shown_name
 
 if TYPE_CHECKING:
-    from cifar_core.evaluate.assessment import Assessment
-    from cifar_core.evaluate.evaluation import Predictions
-    from cifar_core.evaluate.robustness import Measured
+    from cifar_core.evaluation.assessment import Assessment
+    from cifar_core.evaluation.predictions import Predictions
+    from cifar_core.evaluation.robustness import Measured
 
 _CHUNK = 500
 
 
 def evaluate(arguments: Namespace) -> int:
     """Tell everything about a finished run, or the test figures of the bundled model."""
-    from cifar_core.classify.classifier import BUNDLED
+    from cifar_core.inference.classifier import BUNDLED
 
     if arguments.id == BUNDLED:
         return _bundled(arguments)
     run = runs.get(arguments.id)
-    from cifar_core.evaluate import assessment  # here, as scikit-learn takes a second
+    from cifar_core.evaluation import assessment  # here, as scikit-learn takes a second
 
     found = assessment.of(run)
     measured = _measured(run, arguments)
     if arguments.html:
-        from cifar_core.evaluate import report
+        from cifar_core.evaluation import report
 
         _save(arguments.html, lambda path: path.write_text(report.build(run), encoding="utf-8"))
     if arguments.csv:
@@ -46,7 +46,7 @@ def evaluate(arguments: Namespace) -> int:
 
 def keep_head(arguments: Namespace) -> int:
     """Make phase 1 of a run a run of its own."""
-    from cifar_core import launch
+    from cifar_core.jobs import launch
 
     kept = launch.keep_head(runs.get(arguments.id))
     words = f"Run {kept.id} is phase 1 of {arguments.id}; `{PROGRAM} runs show {kept.id}` tells how it goes."
@@ -56,7 +56,7 @@ def keep_head(arguments: Namespace) -> int:
 
 def _measured(run: Run, arguments: Namespace) -> Measured | None:
     """Return what is known of the run's robustness, measured now if that was asked for."""
-    from cifar_core.evaluate import robustness
+    from cifar_core.evaluation import robustness
 
     if not arguments.robustness:
         return robustness.load(run)
@@ -73,7 +73,7 @@ def _measured(run: Run, arguments: Namespace) -> Measured | None:
 
 
 def _lines(found: Assessment, measured: Measured | None) -> list[str]:
-    from cifar_core.evaluate import mistakes, robustness, story
+    from cifar_core.evaluation import mistakes, robustness, story
 
     lines = []
     for split in ("validation", "test"):
@@ -117,7 +117,7 @@ def _save(name: str, write: Callable[[Path], object]) -> None:
 
 
 def _save_tables(folder: Path, found: Assessment, measured: Measured | None) -> None:
-    from cifar_core.evaluate import story, tables
+    from cifar_core.evaluation import story, tables
 
     folder.mkdir(parents=True, exist_ok=True)
     texts = {}
@@ -137,16 +137,16 @@ def _bundled(arguments: Namespace) -> int:
     """Tell the figures of the bundled model on the test images at hand; it has no story of its own."""
     import numpy as np
 
-    from cifar_core.classify.classifier import BUNDLED, open_classifier
-    from cifar_core.evaluate.evaluation import Predictions
-    from cifar_core.images import data
+    from cifar_core.data import cifar10
+    from cifar_core.evaluation.predictions import Predictions
+    from cifar_core.inference.classifier import BUNDLED, open_classifier
 
     if arguments.robustness or arguments.html or arguments.csv:
         raise RunError("The bundled model has no validation images of its own, so it is only told of; give a run's id.")
     screen = Screen(quiet=arguments.json)
     with native_messages_hidden():
         classifier = open_classifier(BUNDLED)
-    dataset = data.load()
+    dataset = cifar10.load()
     images, parts = dataset.test_images, []
     for start in range(0, len(images), _CHUNK):
         screen.bar("classifying test images", start / len(images), f"{start:,}/{len(images):,}")

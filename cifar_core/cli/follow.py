@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from cifar_core import launch
 from cifar_core.cli import describe
 from cifar_core.cli.terminal import Screen, duration, number, percent
+from cifar_core.jobs import launch
 from cifar_core.runs import LIVE_STATES, Run, read_rows
 
 _POLL_SECONDS = 0.2

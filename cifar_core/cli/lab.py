@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 
-from cifar_core import launch
 from cifar_core.cli.commands import reply
 from cifar_core.cli.terminal import Screen, number, percent
 from cifar_core.config import KNOBS
 from cifar_core.errors import TrainingError
-from cifar_core.explore import lab
-from cifar_core.explore.lab import BASE, SLIDERS, Result, Settings
+from cifar_core.jobs import launch
+from cifar_core.search import head_lab
+from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
 
 _POLL_SECONDS = 0.1
 
@@ -21,7 +21,7 @@ def train_head(arguments: Namespace) -> int:
     given = {name: getattr(arguments, name) for name in SLIDERS}
     settings = Settings(**{name: KNOBS[name].parse(text) for name, text in given.items() if text is not None})
     found = _known(settings) or _wait(settings, Screen(quiet=arguments.json))
-    base = lab.status().get("base")
+    base = head_lab.status().get("base")
     data = {"settings": vars(settings), "held_fixed": base, "seconds": found.seconds, "epochs": list(found.rows)}
     low, high = found.interval
     lines = [
@@ -37,27 +37,29 @@ def train_head(arguments: Namespace) -> int:
 
 
 def _known(settings: Settings) -> Result | None:
-    found = lab.result(settings)
+    found = head_lab.result(settings)
     return found if found and found.state == "done" else None
 
 
 def _wait(settings: Settings, screen: Screen) -> Result:
     """Ask for `settings` and return what came of them. Raises TrainingError if nothing does."""
     launch.open_lab()
-    lab.ask(settings)
+    head_lab.ask(settings)
     try:
         while True:
-            found, status = lab.result(settings), lab.status()
+            found, status = head_lab.result(settings), head_lab.status()
             if found and found.state == "done":
                 return found
             if found and found.state == "failed":
                 raise TrainingError(found.message)
-            newest = lab.requested()
+            newest = head_lab.requested()
             if newest is None or newest[0] != settings:
                 raise TrainingError("Somebody asked the lab for other settings meanwhile; ask again.")
             if status["state"] in ("off", "failed"):
                 why = status.get("message", "its process ended")
-                raise TrainingError(f"The lab cannot go on: {why}; its last words are in {lab.lab_dir() / 'lab.log'}.")
+                raise TrainingError(
+                    f"The lab cannot go on: {why}; its last words are in {head_lab.lab_dir() / 'lab.log'}."
+                )
             epochs = len(found.rows) if found and found.state == "computing" else 0
             screen.bar(str(status["state"]), epochs / BASE.head_epochs)
             time.sleep(_POLL_SECONDS)

@@ -9,8 +9,8 @@ from cifar_core.cli.commands import reply
 from cifar_core.cli.terminal import Screen, complain, native_messages_hidden, number, percent, table
 from cifar_core.errors import RunError
 from cifar_core.lessons import layers, outcome
-from cifar_core.lessons.arms import ARMS
 from cifar_core.lessons.catalogue import LESSONS, Lesson, lesson
+from cifar_core.lessons.conditions import ARMS
 from cifar_core.lessons.layers import Layers
 from cifar_core.lessons.outcome import Outcome
 
@@ -49,9 +49,9 @@ def _train(chosen: Lesson, again: bool, screen: Screen) -> tuple[dict[str, Outco
     """Run the arms that have no finished run here, or all of them; return what they gave, and the exit code."""
     from cifar_core.cli import describe
     from cifar_core.cli.follow import follow
-    from cifar_core.lessons import here
+    from cifar_core.lessons import local_runs
 
-    arms = here.start(chosen.name, again)
+    arms = local_runs.start(chosen.name, again)
     screen.line(f"{len(arms)} runs, one after the other. Ctrl-C stops them, closing the terminal does not.")
     try:
         for key, run in arms.items():
@@ -62,10 +62,10 @@ def _train(chosen: Lesson, again: bool, screen: Screen) -> tuple[dict[str, Outco
                 complain(message)
                 return {}, code
     except KeyboardInterrupt:
-        here.stop(chosen.name)
+        local_runs.stop(chosen.name)
         return {}, 130
     with native_messages_hidden():
-        return {key: here.outcome_of(chosen.name, run) for key, run in arms.items()}, 0
+        return {key: local_runs.outcome_of(chosen.name, run) for key, run in arms.items()}, 0
 
 
 def _probe(screen: Screen) -> Layers:

@@ -11,31 +11,31 @@ from cifar_core.cli.commands import reply
 from cifar_core.cli.terminal import PROGRAM, duration, percent, table
 from cifar_core.config import KNOBS, preset
 from cifar_core.errors import SweepError
-from cifar_core.explore import plans, search
+from cifar_core.search import space, studies
 
 if TYPE_CHECKING:
-    from cifar_core.explore.findings import Findings
+    from cifar_core.search.findings import Findings
 
 
 def start(arguments: Namespace) -> int:
     """Start a sweep, or a grid, and return at once."""
-    from cifar_core.explore import launch_sweep
+    from cifar_core.search import sweep_workers
 
     chosen = {name: getattr(arguments, name) for name in KNOBS}
     changes = {name: KNOBS[name].parse(text) for name, text in chosen.items() if text is not None}
-    ranges = tuple(map(plans.parse_range, arguments.vary or plans.DEFAULT_KNOBS))
-    plan = plans.Plan(preset(arguments.preset, **changes), ranges, arguments.grid)
-    usual = 30 if arguments.minutes is None else plans.MOST_TRIALS
+    ranges = tuple(map(space.parse_range, arguments.vary or space.DEFAULT_KNOBS))
+    plan = space.Plan(preset(arguments.preset, **changes), ranges, arguments.grid)
+    usual = 30 if arguments.minutes is None else space.MOST_TRIALS
     trials = len(plan.cells()) if plan.grid else usual if arguments.trials is None else arguments.trials
-    goal = plans.Goal(trials, None if arguments.minutes is None else arguments.minutes * 60)
-    launch_sweep.start(arguments.name, plan, goal, arguments.workers, arguments.storage)
+    goal = space.Goal(trials, None if arguments.minutes is None else arguments.minutes * 60)
+    sweep_workers.start(arguments.name, plan, goal, arguments.workers, arguments.storage)
     return _answer(arguments, arguments.name, f"`{PROGRAM} sweep show {arguments.name}` tells how it goes.")
 
 
 def list_sweeps(arguments: Namespace) -> int:
     """List all sweeps, those that cannot be read as well."""
     data, rows = [], []
-    for name in search.names(arguments.storage):
+    for name in studies.names(arguments.storage):
         told, row = _listed(name, arguments.storage)
         data.append(told)
         rows.append(row)
@@ -46,7 +46,7 @@ def list_sweeps(arguments: Namespace) -> int:
 
 def _listed(name: str, storage: str | None) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return one sweep as JSON data and as a row; one damaged sweep does not hide the others."""
-    from cifar_core.explore import findings
+    from cifar_core.search import findings
 
     try:
         found = findings.find(name, storage)
@@ -56,13 +56,13 @@ def _listed(name: str, storage: str | None) -> tuple[dict[str, Any], tuple[str, 
     best = percent(found.best.accuracy) if found.best else "-"
     return (
         {key: told[key] for key in ("name", "state", "done", "seconds", "best")},
-        (name, found.state, f"{found.done}", best, ", ".join(plans.describe(found.plan))),
+        (name, found.state, f"{found.done}", best, ", ".join(space.describe(found.plan))),
     )
 
 
 def show(arguments: Namespace) -> int:
     """Tell how one sweep stands."""
-    from cifar_core.explore import findings
+    from cifar_core.search import findings
 
     found = findings.find(arguments.name, arguments.storage)
     goal = found.goal
@@ -70,7 +70,7 @@ def show(arguments: Namespace) -> int:
     if goal.seconds:
         done = f"{found.done} trials, of {goal.seconds / 60:g} minutes of training"
     lines = [f"{found.name} is {found.state}: {done}, {duration(found.spent_seconds)}."]
-    lines += [f"  {KNOBS[knob].label}: {words}" for knob, words in plans.describe(found.plan).items()]
+    lines += [f"  {KNOBS[knob].label}: {words}" for knob, words in space.describe(found.plan).items()]
     if found.best:
         lines.append(f"Best: {percent(found.best.accuracy)} validation accuracy, run {found.best.run}, with")
         lines += [f"  {KNOBS[name].label} {KNOBS[name].say(value)}" for name, value in found.best.params.items()]
@@ -95,7 +95,7 @@ def show(arguments: Namespace) -> int:
 
 def _grid_lines(found: Findings) -> list[str]:
     """Return the cells of a grid as a table, and how much of it is noise."""
-    from cifar_core.explore import findings
+    from cifar_core.search import findings
 
     cells = found.cells()
     rows = [
@@ -113,12 +113,12 @@ def _grid_lines(found: Findings) -> list[str]:
 
 def worker(arguments: Namespace) -> int:
     """Work on a sweep in this process's foreground until it is done or stopped; for further machines."""
-    from cifar_core import launch
-    from cifar_core.explore import launch_sweep
+    from cifar_core.jobs import launch
+    from cifar_core.search import sweep_workers
 
-    search.open_whole(arguments.study, arguments.storage)  # a sentence here rather than in the worker
-    own = {search.STORAGE_VARIABLE: search.storage_url(arguments.storage)}
-    command = [sys.executable, "-m", launch_sweep.WORKER, arguments.study]
+    studies.open_whole(arguments.study, arguments.storage)  # a sentence here rather than in the worker
+    own = {studies.STORAGE_VARIABLE: studies.storage_url(arguments.storage)}
+    command = [sys.executable, "-m", sweep_workers.WORKER, arguments.study]
     with subprocess.Popen(command, env=launch.environment(own), stdout=sys.stderr) as process:
         try:
             code = process.wait()
@@ -132,44 +132,44 @@ def worker(arguments: Namespace) -> int:
 
 def stop(arguments: Namespace) -> int:
     """Stop a sweep and return when it has stopped."""
-    from cifar_core.explore import launch_sweep
+    from cifar_core.search import sweep_workers
 
-    launch_sweep.stop(arguments.name, arguments.storage)
+    sweep_workers.stop(arguments.name, arguments.storage)
     return _answer(arguments, arguments.name)
 
 
 def resume(arguments: Namespace) -> int:
     """Let a sweep go on, further if asked."""
-    from cifar_core.explore import launch_sweep
+    from cifar_core.search import sweep_workers
 
     if arguments.seeds is not None:
-        launch_sweep.repeat(arguments.name, arguments.seeds, arguments.storage)
+        sweep_workers.repeat(arguments.name, arguments.seeds, arguments.storage)
     elif arguments.trials is not None or arguments.minutes is not None:
-        launch_sweep.extend(arguments.name, arguments.trials or 0, arguments.minutes or 0.0, arguments.storage)
+        sweep_workers.extend(arguments.name, arguments.trials or 0, arguments.minutes or 0.0, arguments.storage)
     else:
-        launch_sweep.resume(arguments.name, arguments.workers, arguments.storage)
+        sweep_workers.resume(arguments.name, arguments.workers, arguments.storage)
     return _answer(arguments, arguments.name, f"`{PROGRAM} sweep show {arguments.name}` tells how it goes.")
 
 
 def delete(arguments: Namespace) -> int:
     """Delete a sweep; its runs stay."""
-    from cifar_core.explore import launch_sweep
+    from cifar_core.search import sweep_workers
 
     name = arguments.name
-    launch_sweep.delete(name, arguments.storage)
-    more = f" `{PROGRAM} sweep restore {name}` brings it back." if search.is_restorable(name) else ""
+    sweep_workers.delete(name, arguments.storage)
+    more = f" `{PROGRAM} sweep restore {name}` brings it back." if studies.is_restorable(name) else ""
     reply(arguments, {"name": name, "state": "deleted"}, [f"Sweep {name} is deleted, its runs are not.{more}"])
     return 0
 
 
 def restore(arguments: Namespace) -> int:
     """Bring a deleted sweep back."""
-    search.restore(arguments.name)
+    studies.restore(arguments.name)
     return _answer(arguments, arguments.name)
 
 
 def _answer(arguments: Namespace, name: str, more: str = "") -> int:
-    from cifar_core.explore import findings
+    from cifar_core.search import findings
 
     found = findings.find(name, arguments.storage)
     data: dict[str, Any] = {"name": name, "state": found.state, "done": found.done, "trials": found.goal.trials}

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from cifar_core.names import shown_name
+from cifar_core.untrusted import shown_name
 
 PROGRAM = "python -m cifar_core"
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core import arrays
-from cifar_core.classify import calibration, neighbours
+from cifar_core import untrusted
 from cifar_core.config import PRESETS
+from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
-from cifar_core.evaluate import evaluation
-from cifar_core.evaluate.evaluation import Predictions, wilson
-from cifar_core.images.data import CLASSES
-from cifar_core.network import weights
+from cifar_core.evaluation import predictions
+from cifar_core.evaluation.predictions import Predictions, wilson
+from cifar_core.inference import calibration, neighbors
+from cifar_core.network import pretrained
 from cifar_core.runs import Run, read_json, write_json
 
 CARD = "card.json"
@@ -30,13 +30,13 @@ _CLASSIFIER_FILES = {"best.keras": ".keras", "model.tflite": ".tflite"}
 _CONFUSIONS = 6
 
 
-def bundle(run: Run, folder: Path = weights.BUNDLED) -> list[Path]:
+def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
     """Write the files of the finished `run` into `folder`, replacing those of its width; return them.
 
     Raises RunError if the run is not finished, its files are damaged, or part of its base was never trained: only
     weights that are wholly ours may ship.
     """
-    found, config = evaluation.load(run), run.config
+    found, config = predictions.load(run), run.config
     if config.fine_tune_blocks < 17 or not config.fine_tunes:
         raise RunError(
             f"Run {run.id} trained {config.fine_tune_blocks} of 17 blocks, expected all: ImageNet's weights do not "
@@ -48,7 +48,7 @@ def bundle(run: Run, folder: Path = weights.BUNDLED) -> list[Path]:
     if config.alpha == CLASSIFIER_ALPHA:
         for name, suffix in _CLASSIFIER_FILES.items():
             written.append(shutil.copyfile(run.path / name, stem.with_name(stem.name + suffix)))
-        for name in (calibration.FILE, neighbours.FILE):
+        for name in (calibration.FILE, neighbors.FILE):
             written.append(shutil.copyfile(run.path / name, folder / name))
     cards, alpha = read_json(folder / CARD), f"{config.alpha:g}"
     new = card(run, found.validation, found.test)
@@ -140,8 +140,8 @@ def in_words(cards: dict[str, Any]) -> str:
 def _write_base(run: Run, path: Path) -> Path:
     """Write the base's weights. Kernels lose nothing that matters in float16; variances would underflow."""
     try:
-        file = arrays.load(run.path / "checkpoint.npz")
-        best = {name: file[f"best/{name}"] for name in weights.base_shapes(run.config.alpha)}
+        file = untrusted.load_arrays(run.path / "checkpoint.npz")
+        best = {name: file[f"best/{name}"] for name in pretrained.base_shapes(run.config.alpha)}
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"Run {run.id} has no usable checkpoint.npz ({type(error).__name__}); train it anew.") from None
     kept: dict[str, Any] = {

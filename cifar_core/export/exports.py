@@ -101,9 +101,9 @@ def make(run: Run, name: str, opened: Opener | None = None) -> None:
 def _write(run: Run, name: str) -> None:
     """Write the file, unless it is the run's own."""
     if name == "litert-int8":
-        from cifar_core.export.int8 import quantised as converted
+        from cifar_core.network.int8 import quantised as converted
     elif name == "onnx":
-        from cifar_core.export.onnx_file import converted
+        from cifar_core.network.onnx_writer import converted
     else:
         if not path(run, name).is_file():
             raise RunError(f"Run {run.id} has no {_FILES[name]}, expected one in a finished run; train it anew.")

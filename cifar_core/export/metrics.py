@@ -11,8 +11,8 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from cifar_core import metrics, runs
-from cifar_core.runs import Run
+from cifar_core import runs
+from cifar_core.runs import Run, metrics
 
 _COLUMNS = (
     "kind", "phase", "epoch", "step", "steps", "loss", "accuracy", "validation_loss", "validation_accuracy",

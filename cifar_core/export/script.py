@@ -11,7 +11,7 @@ from typing import Any
 
 from cifar_core import runs
 from cifar_core.config import ALL_IMAGES, TrainConfig
-from cifar_core.images import augment
+from cifar_core.data import augmentation
 from cifar_core.network import architecture
 from cifar_core.network.litert import SCALINGS
 from cifar_core.runs import Run
@@ -68,7 +68,7 @@ def _cells(run: Run) -> list[Cell]:
 
 
 def _title(run: Run, config: TrainConfig, environment: dict[str, Any]) -> Cell:
-    limit = augment.ranges(config.augmentation)
+    limit = augmentation.ranges(config.augmentation)
     text = f"""# MobileNetV2 on CIFAR-10 by transfer learning, in plain Keras.
 
 Repeats the run {run.id} of CIFAR Studio on a GPU or a CPU.{_reached(run)}
@@ -167,7 +167,7 @@ def _base(config: TrainConfig, start: str) -> list[str]:
 
 
 def _augmentation(config: TrainConfig) -> list[str]:
-    limit = augment.ranges(config.augmentation)
+    limit = augmentation.ranges(config.augmentation)
     if not limit.flip:
         return []
     edge = 'fill_mode="reflect"'

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cifar_core import runs
+from cifar_core.data import cifar10
 from cifar_core.errors import DataError
-from cifar_core.evaluate import evaluation
-from cifar_core.images import data
+from cifar_core.evaluation import predictions
 from cifar_core.network.litert import Network
 from cifar_core.network.network_check import network_of
 from cifar_core.runs import Run
@@ -49,13 +49,13 @@ def reference(run: Run) -> Reference:
     Where the images that it was tested on are not on this machine (an imported run), it is asked again, by its
     model.tflite on the test images that are here. Raises RunError if the run is damaged.
     """
-    found = evaluation.load(run).test
+    found = predictions.load(run).test
     environment = runs.read_json(run.path / "environment.json").get("data")
     name = environment.get("name") if isinstance(environment, dict) else None
     try:
-        images, labels = data.samples(IMAGES, name if name in data.LABELS else "auto", test=True)
+        images, labels = cifar10.samples(IMAGES, name if name in cifar10.LABELS else "auto", test=True)
     except DataError:
-        images, labels = data.samples(IMAGES, "generated", test=True)
+        images, labels = cifar10.samples(IMAGES, "generated", test=True)
     if np.array_equal(labels, found.labels[:IMAGES]):
         return Reference(images, found.probabilities[:IMAGES].argmax(axis=1), "the run's own test answers")
     again = litert_answers(network_of(run))(images)

@@ -17,13 +17,13 @@ import numpy as np
 
 from cifar_core import machine
 from cifar_core.config import TrainConfig
+from cifar_core.data import cifar10
 from cifar_core.errors import RunError
-from cifar_core.images import data
-from cifar_core.lessons.arms import RIGHT
-from cifar_core.lessons.inside import layer_names, tapped
+from cifar_core.lessons.conditions import RIGHT
+from cifar_core.lessons.internals import layer_names, tapped
 from cifar_core.lessons.outcome import Made
-from cifar_core.network import litert, weights
-from cifar_core.network.weights import Weights
+from cifar_core.network import litert, pretrained
+from cifar_core.network.pretrained import Weights
 
 LESSON = "layers"
 COMMAND = f"python -m cifar_core learn {LESSON}"
@@ -82,15 +82,17 @@ def run(progress: Progress, config: TrainConfig = CONFIG) -> Layers:
     Raises DataError, WeightsError as their loaders do, and what `progress` raises.
     """
     start = time.monotonic()
-    dataset = data.load(config.dataset)
-    train, validation = data.split(dataset.train_labels, config.train_images, config.validation_fraction, config.seed)
+    dataset = cifar10.load(config.dataset)
+    train, validation = cifar10.split(
+        dataset.train_labels, config.train_images, config.validation_fraction, config.seed
+    )
     rows = np.concatenate([train, validation])
     images, labels = dataset.train_images[rows], dataset.train_labels[rows]
     names = [PIXELS, *layer_names(config.alpha)]
     kinds = (config.weights, "random")
     networks: list[Probed] = []
     for kind in kinds:
-        first = weights.load(kind, config.alpha, config.image_size, config.seed)
+        first = pretrained.load(kind, config.alpha, config.image_size, config.seed)
         known = _features(config, first, images)
         accuracies: list[float] = []
         for name in names:

@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core import metrics, runs, track
+from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
-from cifar_core.lessons import inside
-from cifar_core.lessons.inside import HISTOGRAM_BINS, Inside
+from cifar_core.lessons import internals
+from cifar_core.lessons.internals import HISTOGRAM_BINS, Inside
 from cifar_core.network import architecture
-from cifar_core.runs import Run
-from cifar_core.track import Curve, Curves
+from cifar_core.runs import Run, curves, metrics
+from cifar_core.runs.curves import Curve, Curves
 
 RESULTS = Path(__file__).resolve().parent / "results"
 FIGURES = (
@@ -123,7 +123,7 @@ def of(run: Run, command: str) -> Outcome:
         figures = {name: _number(known[name] if name in known else result[name]) for name in FIGURES}
     except (KeyError, TypeError, ValueError):
         raise RunError(f"Run {run.id} is {run.state} and has no figures; only a finished run is a lesson.") from None
-    return Outcome(config, track.curves(rows), figures, inside.look(run), _made(run, config, command))
+    return Outcome(config, curves.curves(rows), figures, internals.look(run), _made(run, config, command))
 
 
 def stored(lesson: str) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from cifar_core import runs
+from cifar_core.data import cifar10
 from cifar_core.errors import RunError
-from cifar_core.images import data
 from cifar_core.lessons import layers
 from cifar_core.lessons.layers import Layers, Progress
 from cifar_core.runs import read_json, write_json
@@ -27,7 +27,7 @@ class Stopped(Exception):  # noqa: N818 - not an error
 
 def file(ending: str) -> Path:
     """Return the file of the probe with this ending: .json, .progress.json, .lock, .stop or .log."""
-    return data.cache_dir() / "lessons" / f"{layers.LESSON}{ending}"
+    return cifar10.cache_dir() / "lessons" / f"{layers.LESSON}{ending}"
 
 
 def is_working() -> bool:

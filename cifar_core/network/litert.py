@@ -20,7 +20,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from cifar_core.errors import RunError
 from cifar_core.network import architecture
-from cifar_core.network.litert_file import INPUT, SIGNATURE, Graph
+from cifar_core.network.litert_format import INPUT, SIGNATURE, Graph
 
 OUTPUTS = ("cut", "pooled", "probabilities")
 IMAGE_SHAPE = (32, 32, 3)

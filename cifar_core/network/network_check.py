@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from cifar_core import zipped
+from cifar_core import untrusted
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
-from cifar_core.network import architecture, litert, weights
+from cifar_core.network import architecture, litert, pretrained
 from cifar_core.runs import Run
 
 FILE = "model.tflite"
@@ -89,10 +89,10 @@ def check_keras_file(content: bytes) -> None:
                 raise _refused("best.keras", "it holds other files than Keras's three")
             if sum(info.file_size for info in infos) > _KERAS_LIMIT:
                 raise _refused("best.keras", f"it unpacks to more than {_KERAS_LIMIT // 2**20} MiB")
-            if not all(map(zipped.is_ordinary, infos)):
+            if not all(map(untrusted.is_ordinary, infos)):
                 raise _refused("best.keras", "it is encrypted, or packed by a rare method")
             classes = set(_classes(json.loads(archive.read("config.json"))))
-    except (*_MALFORMED, *zipped.MALFORMED) as error:
+    except (*_MALFORMED, *untrusted.MALFORMED_ZIP) as error:
         raise _refused("best.keras", f"it is damaged ({type(error).__name__})") from None
     for module, name in classes:
         known = name in _KERAS_CLASSES and (module is None or str(module).split(".")[0] == "keras")
@@ -103,7 +103,7 @@ def check_keras_file(content: bytes) -> None:
 def _pattern(config: TrainConfig) -> bytes:
     """Return the file of an untrained network of `config`."""
     channels, units = architecture.top_channels(config.alpha), config.dense_units
-    named = dict(weights.load("random", config.alpha, config.image_size, seed=1).named)
+    named = dict(pretrained.load("random", config.alpha, config.image_size, seed=1).named)
     named |= {f"head_norm/{name}": np.ones(channels) for name in ("gamma", "beta", "moving_mean", "moving_variance")}
     for layer, shape in (("head_dense", (channels, units)), ("head_output", (units, architecture.CLASS_COUNT))):
         named |= {f"{layer}/kernel": np.ones(shape), f"{layer}/bias": np.ones(shape[1])}

@@ -11,13 +11,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from cifar_core.classify import pins
 from cifar_core.config import TrainConfig
 from cifar_core.errors import TrainingError
+from cifar_core.inference import pins
 from cifar_core.network import litert
 from cifar_core.training import checkpoint, model
 from cifar_core.training.checkpoint import Progress
-from cifar_core.training.journal import Journal
+from cifar_core.training.metrics_log import Journal
 
 MONITOR = "val_accuracy"
 

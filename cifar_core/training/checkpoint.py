@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cifar_core import arrays
+from cifar_core import untrusted
 from cifar_core.errors import RunError
-from cifar_core.network.weights import Named
+from cifar_core.network.pretrained import Named
 
 if TYPE_CHECKING:
     import keras
@@ -90,7 +90,7 @@ def load(path: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
-        found = arrays.load(path)
+        found = untrusted.load_arrays(path)
         state = json.loads(found["state"].tobytes())
         return Checkpoint(
             Progress(**state), _numbered(found, "model"), _numbered(found, "optimizer"), _below(found, "best")

@@ -9,16 +9,16 @@ import keras
 import numpy as np
 
 from cifar_core import machine
-from cifar_core.classify.neighbours import Index
 from cifar_core.errors import RunError
-from cifar_core.evaluate import story
-from cifar_core.evaluate.evaluation import Predictions
+from cifar_core.evaluation import story
+from cifar_core.evaluation.predictions import Predictions
+from cifar_core.inference.neighbors import Index
 from cifar_core.network import litert
 from cifar_core.runs import Run, write_json
 from cifar_core.training import checkpoint, model, results, sureness
 from cifar_core.training.checkpoint import Progress
 from cifar_core.training.inputs import Inputs
-from cifar_core.training.journal import Journal
+from cifar_core.training.metrics_log import Journal
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "pillow", "streamlit")
 _CHECKED_IMAGES, _CHECKED_PARTS = 100, 4

@@ -16,9 +16,9 @@ import keras
 
 from cifar_core.config import TrainConfig
 from cifar_core.network import architecture
-from cifar_core.network.weights import Named
+from cifar_core.network.pretrained import Named
 from cifar_core.runs import Run
-from cifar_core.training import finish, folded, model
+from cifar_core.training import bn_folding, finish, model
 from cifar_core.training.batches import Batches
 from cifar_core.training.callbacks import (
     MONITOR,
@@ -33,7 +33,7 @@ from cifar_core.training.callbacks import (
 )
 from cifar_core.training.checkpoint import Checkpoint, Progress
 from cifar_core.training.inputs import Inputs
-from cifar_core.training.journal import Journal
+from cifar_core.training.metrics_log import Journal
 
 VALIDATION_BATCH = 256
 _WEIGHT_DECAY = 0.004  # Keras's default for AdamW
@@ -132,7 +132,7 @@ def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int
 def _part(network: keras.Model, config: TrainConfig, phase: Phase) -> keras.Model:
     cut = architecture.cut_block(config.fine_tune_blocks)
     if phase.name == "fine_tune" and config.batch_norm == "inference" and cut is not None:
-        return folded.part_after(network, config, cut)
+        return bn_folding.part_after(network, config, cut)
     return model.part_after(network, model.first_trained_layer(config, phase.name))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from cifar_core.config import TrainConfig
 from cifar_core.network import architecture
-from cifar_core.network.weights import Named
+from cifar_core.network.pretrained import Named
 
 _DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # Nvidia, AMD, and either below Windows
 _BATCH = 512

@@ -12,12 +12,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from cifar_core import costs, store
+from cifar_core import costs
 from cifar_core.config import HEAD_EPOCHS_A_VIEW, KNOBS, TrainConfig
+from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import RunError, StoreError
-from cifar_core.images import augment, data
-from cifar_core.network import weights
-from cifar_core.training.trunk import Trunk, View, stored_layers, views
+from cifar_core.features import cache
+from cifar_core.network import pretrained
+from cifar_core.training.feature_extractor import Trunk, View, stored_layers, views
 
 
 def as_begun(config: TrainConfig, environment: Mapping[str, Any]) -> TrainConfig:
@@ -69,7 +70,7 @@ class Pixels:
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return pixels in 0..255, float32 (n, 32, 32, 3)."""
         positions = self._positions[rows]
-        changed = augment.augment(self._images[positions], positions, self._strength, self._seed, self._epoch)
+        changed = augmentation.augment(self._images[positions], positions, self._strength, self._seed, self._epoch)
         return changed.astype(np.float32)
 
 
@@ -84,7 +85,7 @@ class Stored:
     ) -> None:
         self._inputs, self._layer, self._views, self._positions = inputs, layer, view_list, positions
         self._epochs_a_view = epochs_a_view
-        self._rows = np.empty(0, store.DTYPE)
+        self._rows = np.empty(0, cache.DTYPE)
 
     def begin(self, epoch: int) -> None:
         """Go to the view of `epoch`."""
@@ -112,13 +113,13 @@ class Inputs:
     ) -> None:
         self.config, self.journal, since = config, journal, journal.seconds
         self._is_importing = is_importing
-        self.dataset = data.load(config.dataset, lambda done, total: journal.progress("draw", done, total, since))
-        self.weights = weights.load(config.weights, config.alpha, config.image_size, config.seed)
-        self.train_rows, self.validation_rows = data.split(
+        self.dataset = cifar10.load(config.dataset, lambda done, total: journal.progress("draw", done, total, since))
+        self.weights = pretrained.load(config.weights, config.alpha, config.image_size, config.seed)
+        self.train_rows, self.validation_rows = cifar10.split(
             self.dataset.train_labels, config.train_images, config.validation_fraction, config.seed
         )
         self._trunk = Trunk(config, self.dataset, self.weights, is_importing)
-        self._filled: dict[tuple[View, int], dict[str, store.Entry]] = {}
+        self._filled: dict[tuple[View, int], dict[str, cache.Entry]] = {}
         self._layers = stored_layers(config)
         self.end_to_end_reason = self._make_room()
 
@@ -185,7 +186,7 @@ class Inputs:
             for view in views(self.config)[1 : self.config.walked_views] if self._layers else []:
                 self._trunk.fill(view, self.train_rows, progress)
 
-    def features(self, view: View, positions: np.ndarray) -> dict[str, store.Entry]:
+    def features(self, view: View, positions: np.ndarray) -> dict[str, cache.Entry]:
         """Return the store's entries for `view`, complete for `positions`. Raises StoreError, Stopped."""
         key = (view, id(positions))
         if key not in self._filled:
@@ -199,7 +200,7 @@ class Inputs:
         """Make room in the store for all that the epochs need, and for so many test images. Raises StoreError."""
         images = costs.walked_images(self.config, len(self.train_rows), len(self.validation_rows)) + test_images
         own = self._trunk.all_entries() + list(self._trunk.entries(View(test=True)).values() if test_images else ())
-        store.make_room(costs.store_bytes(self.config, images), own)
+        cache.make_room(costs.store_bytes(self.config, images), own)
 
     def _make_room(self) -> str:
         if self.config.augmentation > 0 and self.config.views == 0:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core.explore import lab_map
-from cifar_core.explore.lab_map import GRID, Map
+from cifar_core.search import head_lab_map
+from cifar_core.search.head_lab_map import GRID, Map
 from cifar_core.training.inputs import Inputs
 
 _COMPONENTS = 50
@@ -55,7 +55,7 @@ def make_map(inputs: Inputs) -> None:
         kept = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(features)
         apart = LinearDiscriminantAnalysis().fit_transform(kept, labels)  # (n, 9)
         points = TSNE(init="pca", max_iter=_ROUNDS, random_state=seed).fit_transform(apart)
-    lab_map.save(key(inputs), _with_ground(points.astype(np.float32), labels))
+    head_lab_map.save(key(inputs), _with_ground(points.astype(np.float32), labels))
 
 
 def _with_ground(points: np.ndarray, labels: np.ndarray) -> Map:

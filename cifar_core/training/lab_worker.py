@@ -2,7 +2,7 @@
 
     python -m cifar_core.training.lab_worker FOLDER
 
-FOLDER is the lab's (see `cifar_core.explore.lab`). One process a machine: it holds the lock there. It holds the
+FOLDER is the lab's (see `cifar_core.search.head_lab`). One process a machine: it holds the lock there. It holds the
 training slot of the runs only while it computes.
 """
 
@@ -23,8 +23,8 @@ from filelock import FileLock, Timeout
 
 from cifar_core import runs
 from cifar_core.errors import CifarError, StoreError
-from cifar_core.explore import lab, lab_map
-from cifar_core.explore.lab import Settings
+from cifar_core.search import head_lab, head_lab_map
+from cifar_core.search.head_lab import Settings
 from cifar_core.training import lab_base
 from cifar_core.training.inputs import Inputs
 
@@ -63,7 +63,7 @@ class _Worker:
 
     def serve(self, idle_seconds: float) -> None:
         """Make ready, then do what is asked, the newest request only."""
-        before = (lab.requested() or (None, 0.0))[1]  # of an earlier process's time: nobody waits for it
+        before = (head_lab.requested() or (None, 0.0))[1]  # of an earlier process's time: nobody waits for it
         self._say("starting")
         threading.Thread(target=importlib.import_module, args=("cifar_core.training.lab_head",), daemon=True).start()
         try:
@@ -75,7 +75,7 @@ class _Worker:
         self._say("ready")
         done, idle_since = before, time.monotonic()
         while time.monotonic() - idle_since < idle_seconds:
-            wanted = lab.requested()
+            wanted = head_lab.requested()
             if wanted is None or wanted[1] == done:
                 self._rest(inputs)
                 continue
@@ -86,7 +86,7 @@ class _Worker:
 
     def _rest(self, inputs: Inputs) -> None:
         """Make the map if there is none yet, else sleep a moment."""
-        if lab_map.load(lab_base.key(inputs)) is None:
+        if head_lab_map.load(lab_base.key(inputs)) is None:
             with self._slot(lambda: False):
                 self._say("mapping")
                 lab_base.make_map(inputs)
@@ -95,21 +95,21 @@ class _Worker:
 
     def _prepare(self) -> Inputs:
         """Return the inputs with all features in the store."""
-        inputs = Inputs(lab.BASE, self)
+        inputs = Inputs(head_lab.BASE, self)
         if inputs.end_to_end_reason:
             raise StoreError(inputs.end_to_end_reason)
         with self._slot(lambda: False):
             self._say("preparing")
             inputs.prepare()
             self._status["base"] = lab_base.describe(inputs)
-        kept = sorted(lab.lab_dir().glob("*-*.json"), key=lambda file: file.stat().st_mtime)
+        kept = sorted(head_lab.lab_dir().glob("*-*.json"), key=lambda file: file.stat().st_mtime)
         for old in kept[:-_KEPT_RESULTS]:
             old.unlink(missing_ok=True)
         return inputs
 
     def _try(self, settings: Settings, asked: float, inputs: Inputs, learn: Callable[..., bool]) -> None:
         """Train one head and write its result epoch by epoch."""
-        path = lab.result_path(lab_base.key(inputs), settings)
+        path = head_lab.result_path(lab_base.key(inputs), settings)
         rows: list[Mapping[str, float]] = []
         found: dict[str, Any] = {"state": "computing", "rows": rows, "predicted": ""}
 
@@ -122,7 +122,7 @@ class _Worker:
             write("computing", predicted="".join(map(str, predicted)))
 
         def is_cancelled() -> bool:
-            newest = lab.requested()
+            newest = head_lab.requested()
             return newest is not None and newest[1] != asked
 
         write("computing")
@@ -153,7 +153,7 @@ class _Worker:
         """Write status.json; `base` stays once it is known."""
         base = self._status.get("base")
         self._status = {"pid": os.getpid(), "state": state, **({"base": base} if base else {}), **more}
-        runs.write_json(lab.lab_dir() / "status.json", self._status)
+        runs.write_json(head_lab.lab_dir() / "status.json", self._status)
 
 
 if __name__ == "__main__":

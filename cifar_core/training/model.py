@@ -14,7 +14,7 @@ import numpy as np
 from cifar_core.config import TrainConfig
 from cifar_core.network import architecture
 from cifar_core.network.litert import SCALINGS
-from cifar_core.network.weights import Named
+from cifar_core.network.pretrained import Named
 
 HEAD_LAYERS = ("head_norm", "head_dropout", "head_dense", "head_output")
 _ADAPTING_MOMENTUM = 0.95  # Keras's MobileNetV2 has 0.999, too slow for a short fine-tuning

@@ -20,9 +20,9 @@ import psutil
 from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
 from cifar_core.config import TrainConfig
-from cifar_core.images import data
-from cifar_core.images.data import Dataset
-from cifar_core.network import weights
+from cifar_core.data import cifar10
+from cifar_core.data.cifar10 import Dataset
+from cifar_core.network import pretrained
 from cifar_core.training.model import assign
 
 _HEAD_EPOCHS = 2
@@ -35,7 +35,7 @@ _SINGLE_PREDICTIONS = 30
 def main(plan: dict[str, Any]) -> None:
     """Train until validation accuracy 0.90 or the time is over, then time `predict`; or the plan's "epochs" alone."""
     config = TrainConfig.from_dict(plan["config"])
-    dataset = data.load(config.dataset)
+    dataset = cifar10.load(config.dataset)
     network, base = build(config)
     training, validation = generators(config, dataset)
     watch = _Watch(plan["limit_seconds"])
@@ -59,7 +59,7 @@ def build(config: TrainConfig) -> tuple[keras.Model, keras.Model]:
     base = keras.applications.MobileNetV2(
         input_shape=(side, side, 3), alpha=config.alpha, include_top=False, weights=None
     )
-    assign(base, weights.load(config.weights, config.alpha, side, config.seed).named)
+    assign(base, pretrained.load(config.weights, config.alpha, side, config.seed).named)
     network = keras.Sequential(
         [
             keras.Input((32, 32, 3)),
@@ -77,7 +77,7 @@ def build(config: TrainConfig) -> tuple[keras.Model, keras.Model]:
 
 def generators(config: TrainConfig, dataset: Dataset) -> tuple[Any, Any]:
     """Return the generators of training and validation batches, one-hot labels beside."""
-    rows, validation_rows = data.split(
+    rows, validation_rows = cifar10.split(
         dataset.train_labels, config.train_images, config.validation_fraction, config.seed
     )
 

@@ -7,13 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from cifar_core.classify import latency
-from cifar_core.classify.calibration import Calibration
-from cifar_core.evaluate.evaluation import Predictions
+from cifar_core.evaluation.predictions import Predictions
+from cifar_core.inference import latency
+from cifar_core.inference.calibration import Calibration
 from cifar_core.runs import Run
 from cifar_core.training.checkpoint import Progress
 from cifar_core.training.inputs import Inputs
-from cifar_core.training.journal import Journal
+from cifar_core.training.metrics_log import Journal
 
 
 def write(

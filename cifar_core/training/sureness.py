@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from cifar_core.classify import calibration, neighbours, unlike
-from cifar_core.classify.calibration import Calibration
-from cifar_core.classify.neighbours import Index
-from cifar_core.evaluate.evaluation import Predictions
+from cifar_core.evaluation.predictions import Predictions
+from cifar_core.inference import calibration, neighbors, out_of_distribution
+from cifar_core.inference.calibration import Calibration
+from cifar_core.inference.neighbors import Index
 from cifar_core.network import litert
 from cifar_core.runs import Run
 from cifar_core.training.inputs import Inputs
-from cifar_core.training.journal import Journal
+from cifar_core.training.metrics_log import Journal
 
 _CHUNK = 500
 _UNLIKE_PICTURES = 200  # of each kind
@@ -19,13 +19,13 @@ _UNLIKE_PICTURES = 200  # of each kind
 
 def write_index(run: Run, inputs: Inputs, network: litert.Network, journal: Journal) -> Index:
     """Write and return the index of training images, as the finished network sees them. Raises Stopped."""
-    dataset, rows = inputs.dataset, neighbours.chosen(inputs.train_rows)
+    dataset, rows = inputs.dataset, neighbors.chosen(inputs.train_rows)
     since, parts = journal.seconds, []
     for start in range(0, len(rows), _CHUNK):
         journal.progress("neighbours", start, len(rows), since)
         parts.append(network.run(dataset.train_images[rows[start : start + _CHUNK]])["pooled"])
-    index = neighbours.build(np.concatenate(parts), dataset.train_labels[rows], rows, dataset.fingerprint)
-    index.save(run.path / neighbours.FILE)
+    index = neighbors.build(np.concatenate(parts), dataset.train_labels[rows], rows, dataset.fingerprint)
+    index.save(run.path / neighbors.FILE)
     return index
 
 
@@ -43,8 +43,8 @@ def write_calibration(
     """
     limit = calibration.threshold(validation_scores)
     caught = {}
-    for kind in unlike.KINDS:
-        scores = index.scores(network.run(unlike.images(kind, _UNLIKE_PICTURES))["pooled"])
+    for kind in out_of_distribution.KINDS:
+        scores = index.scores(network.run(out_of_distribution.images(kind, _UNLIKE_PICTURES))["pooled"])
         caught[kind] = float((scores > limit).mean())
     rule = calibration.Unlike(limit, float((test_scores <= limit).mean()), caught, _UNLIKE_PICTURES)
     found = calibration.fit(validation.probabilities, validation.labels, rule)

@@ -24,16 +24,16 @@ from filelock import FileLock, Timeout
 from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, ConfigError, RunError
-from cifar_core.explore import search
 from cifar_core.runs import Run
+from cifar_core.search import studies
 from cifar_core.training import worker
-from cifar_core.training.journal import Journal
+from cifar_core.training.metrics_log import Journal
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
     from cifar_core.training.fit import Manner
-    from cifar_core.training.reuse import Networks
+    from cifar_core.training.model_reuse import Networks
 
 _LOOK_SECONDS = 0.25
 _MOST_WORKERS = 64
@@ -50,11 +50,11 @@ def main(name: str) -> int:
     """Work on the sweep called `name`; return the process's exit code."""
     os.environ["CIFAR_RUNS_DIR"] = str(runs.runs_dir().resolve())
     try:
-        place = search.folder(name)
+        place = studies.folder(name)
         place.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             number = _take_number(place, stack)
-            study = search.open_study(name, seed=_seed(name, number))
+            study = studies.open_study(name, seed=_seed(name, number))
             Worker(study, place).work()
     except CifarError as error:
         print(error, file=sys.stderr)
@@ -71,20 +71,20 @@ def _take_number(place: Path, stack: ExitStack) -> int:
             about = {"pid": process.pid, "pid_created": process.create_time()}
             runs.write_json(place / f"worker-{number}.json", about)
             return number
-    raise search.SweepError(f"{_MOST_WORKERS} workers are on this sweep already, expected fewer; stop some.")
+    raise studies.SweepError(f"{_MOST_WORKERS} workers are on this sweep already, expected fewer; stop some.")
 
 
 def _seed(name: str, number: int) -> int:
     """Return a seed by which a worker that begins anew does not propose again what was tried."""
-    study = search.open_study(name)
-    return search.plan_of(study).base.seed + 101 * number + 10_007 * len(study.get_trials(deepcopy=False))
+    study = studies.open_study(name)
+    return studies.plan_of(study).base.seed + 101 * number + 10_007 * len(study.get_trials(deepcopy=False))
 
 
 class Worker:
     """Works on one study. `stopping` is set by a signal or by the study's wish."""
 
     def __init__(self, study: Study, place: Path) -> None:
-        self.study, self.place, self.plan = study, place, search.plan_of(study)
+        self.study, self.place, self.plan = study, place, studies.plan_of(study)
         self.stopping = threading.Event()
         self._asking = FileLock(place / "ask.lock")
         self._run_lock = ExitStack()
@@ -116,8 +116,8 @@ class Worker:
     def _begin(self) -> bool:
         """Take the right to ask for a trial, and keep it if there is one left; `_objective` gives it back."""
         self._asking.acquire()
-        search.fail_the_dead(self.study)
-        if not search.is_done(self.study):
+        studies.fail_the_dead(self.study)
+        if not studies.is_done(self.study):
             return True
         self._asking.release()
         return False
@@ -126,13 +126,13 @@ class Worker:
         return any(trial.state.name == "RUNNING" for trial in self.study.get_trials(deepcopy=False))
 
     def _is_hopeless(self) -> bool:
-        ended = [t for t in search.counted(self.study.get_trials(deepcopy=False)) if t.state.is_finished()]
+        ended = [t for t in studies.counted(self.study.get_trials(deepcopy=False)) if t.state.is_finished()]
         return len(ended) >= _MOST_FAILURES and all(t.state.name == "FAIL" for t in ended[-_MOST_FAILURES:])
 
     def _objective(self, trial: Trial) -> float:
         """Train one trial; return its best validation accuracy."""
         try:
-            search.check_wanted(self.study, trial)
+            studies.check_wanted(self.study, trial)
             run = self._run_of(trial, self.plan.config(trial))
         except (ConfigError, RunError) as error:  # RunError: there is no room for another run
             trial.set_user_attr("error", str(error))
@@ -143,14 +143,14 @@ class Worker:
         journal.stop_signal = self.stopping.is_set()
         state = worker.carry_out(run, journal, functools.partial(self._manner, trial, run.config), self._slot)
         if self.stopping.is_set() and state == "stopped":
-            search.take_up_again(self.study, self.study.get_trials(deepcopy=False)[trial.number])
+            studies.take_up_again(self.study, self.study.get_trials(deepcopy=False)[trial.number])
             raise Interrupted
         if state != "finished":
             why = run.status.get("error")
             message = why.get("message") if isinstance(why, dict) else "it was stopped by hand"
             trial.set_user_attr("error", str(message)[:500])
             print(f"Trial {trial.number + 1}: run {run.id} is {state}.", flush=True)
-            raise search.SweepError(f"Run {run.id} is {state}: {message}")
+            raise studies.SweepError(f"Run {run.id} is {state}: {message}")
         return self._told(trial, run)
 
     def _run_of(self, trial: Trial, config: TrainConfig) -> Run:
@@ -196,7 +196,7 @@ class Worker:
     def _manner(self, trial: Trial, config: TrainConfig) -> Manner:
         """Return how `trial` is trained: judged after each epoch but the last, and in a grid never."""
         from cifar_core.training import fit, trial_finish
-        from cifar_core.training.reuse import Networks
+        from cifar_core.training.model_reuse import Networks
 
         self._networks = self._networks or Networks()
         epochs = sum(phase.epochs for phase in fit.phases(config))
@@ -213,7 +213,7 @@ class Worker:
         """Look whether the study is asked to stop, for as long as the process lives."""
         while not self.stopping.wait(_LOOK_SECONDS):
             with suppress(Exception):  # a database that is away for a moment stops nothing
-                if search.is_asked_to_stop(self.study):
+                if studies.is_asked_to_stop(self.study):
                     self._stop()
 
     def _stop(self) -> None:

@@ -20,14 +20,14 @@ from filelock import FileLock, Timeout
 
 from cifar_core import costs, runs
 from cifar_core.config import TrainConfig
-from cifar_core.images import augment
-from cifar_core.network import architecture, litert, weights
-from cifar_core.network.weights import Named
+from cifar_core.data import augmentation
+from cifar_core.network import architecture, litert, pretrained
+from cifar_core.network.pretrained import Named
 from cifar_core.training import model
 from cifar_core.training.batches import Batches
+from cifar_core.training.feature_extractor import stored_layers
 from cifar_core.training.fit import VALIDATION_BATCH, Phase, compiled, phases
 from cifar_core.training.inputs import Pixels, Source
-from cifar_core.training.trunk import stored_layers
 
 _IMAGES = 1_024
 _STEPS = 12
@@ -50,7 +50,7 @@ def measured(config: TrainConfig) -> dict[str, float]:
     """Return what `costs.remember` takes."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (_IMAGES, 32, 32, 3), dtype=np.uint8)
-    base = weights.load("random", config.alpha, config.image_size, config.seed).named
+    base = pretrained.load("random", config.alpha, config.image_size, config.seed).named
     network = model.build(config, base)
     ready = time.time() - psutil.Process().create_time()
     found = {phase.name: _seconds_an_image(config, network, phase, pixels) for phase in phases(config)}
@@ -95,7 +95,7 @@ def _forward(config: TrainConfig, named: Named, pixels: np.ndarray, outputs: tup
     network.run(pixels[:128])
     strength = 0.0 if "probabilities" in outputs else config.augmentation
     start = time.perf_counter()
-    network.run(augment.augment(pixels, np.arange(_IMAGES), strength, config.seed, 0))
+    network.run(augmentation.augment(pixels, np.arange(_IMAGES), strength, config.seed, 0))
     return (time.perf_counter() - start) / _IMAGES
 
 

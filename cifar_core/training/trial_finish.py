@@ -11,16 +11,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from cifar_core.classify import calibration, latency
-from cifar_core.evaluate.evaluation import Predictions
+from cifar_core.evaluation.predictions import Predictions
+from cifar_core.inference import calibration, latency
 from cifar_core.network import litert
-from cifar_core.network.weights import Named
+from cifar_core.network.pretrained import Named
 from cifar_core.runs import Run
 from cifar_core.training import model, results
 from cifar_core.training.checkpoint import Progress
 from cifar_core.training.finish import export_litert
 from cifar_core.training.inputs import Inputs
-from cifar_core.training.journal import Journal
+from cifar_core.training.metrics_log import Journal
 
 _CHUNK = 500
 

@@ -26,7 +26,7 @@ from cifar_core import costs, runs
 from cifar_core.errors import CifarError, TrainingError
 from cifar_core.runs import Run
 from cifar_core.training import memory, processors
-from cifar_core.training.journal import Journal, Stopped
+from cifar_core.training.metrics_log import Journal, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable

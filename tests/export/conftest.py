@@ -5,8 +5,8 @@ import pytest
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.images import data
-from cifar_core.network import litert, weights
+from cifar_core.data import cifar10
+from cifar_core.network import litert, pretrained
 from cifar_core.network.architecture import top_channels
 
 TEST_IMAGES = 400
@@ -16,7 +16,7 @@ def named_weights(config: TrainConfig) -> dict[str, np.ndarray]:
     """Random weights of the whole network, whose answers differ from image to image."""
     rng = np.random.default_rng(7)
     channels, units = top_channels(config.alpha), config.dense_units
-    named = dict(weights.load("random", config.alpha, config.image_size, 3).named)
+    named = dict(pretrained.load("random", config.alpha, config.image_size, 3).named)
     for name, values in named.items():
         if name.endswith("kernel"):
             inputs = 9 if "depthwise" in name else np.prod(values.shape[:3])
@@ -25,7 +25,7 @@ def named_weights(config: TrainConfig) -> dict[str, np.ndarray]:
             named[name] = rng.uniform(0.7, 1.4, values.shape).astype(np.float32)
         else:
             named[name] = rng.normal(0.2, 0.3, values.shape).astype(np.float32)
-    images, _ = data.samples(TEST_IMAGES, "generated", test=True)
+    images, _ = cifar10.samples(TEST_IMAGES, "generated", test=True)
     content = litert.build(named, config.alpha, config.image_size, config.scaling, ("pooled",))
     pooled = litert.Network(content).run(images)["pooled"]
     named |= {"head_norm/moving_mean": pooled.mean(axis=0), "head_norm/moving_variance": pooled.var(axis=0)}
@@ -43,7 +43,7 @@ def write_finished(run: runs.Run) -> runs.Run:
         named_weights(config), config.alpha, config.image_size, config.scaling, ("pooled", "probabilities")
     )
     (run.path / "model.tflite").write_bytes(content)
-    images, labels = data.samples(TEST_IMAGES, "generated", test=True)
+    images, labels = cifar10.samples(TEST_IMAGES, "generated", test=True)
     said = litert.Network(content).run(images)["probabilities"]
     np.savez_compressed(
         run.path / "evaluation.npz",
@@ -63,7 +63,7 @@ def write_finished(run: runs.Run) -> runs.Run:
     }
     result |= {
         "best_phase": "fine_tune", "best_epoch": 2, "parameters": 1, "model_bytes": len(content),
-        "litert_max_difference": 0.0, "dataset": data.LABELS["generated"], "weights": "random numbers (seed 1)",
+        "litert_max_difference": 0.0, "dataset": cifar10.LABELS["generated"], "weights": "random numbers (seed 1)",
         "elapsed_seconds": 12.5,
     }  # fmt: skip
     rows = []

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from cifar_core import runs
-from cifar_core.classify import calibration, classifier, neighbours
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.export import bundle
-from cifar_core.network import weights
+from cifar_core.inference import calibration, classifier, neighbors
+from cifar_core.network import pretrained
 from cifar_core.runs import Run
 
 CONFIG = replace(PRESETS["best"], dataset="generated", image_size=32, seed=3)
@@ -20,7 +20,7 @@ CONFIG = replace(PRESETS["best"], dataset="generated", image_size=32, seed=3)
 def finished(config: TrainConfig) -> Run:
     """A run that ended, with random weights and predictions."""
     run, rng = runs.create(config), np.random.default_rng(0)
-    named = weights.load("random", config.alpha, config.image_size, 3).named
+    named = pretrained.load("random", config.alpha, config.image_size, 3).named
     np.savez(run.path / "checkpoint.npz", **{f"best/{name}": array for name, array in named.items()})
     labels = np.repeat(np.arange(10, dtype=np.uint8), 30)
     said = rng.dirichlet(np.ones(10), len(labels)).astype(np.float32)
@@ -33,7 +33,7 @@ def finished(config: TrainConfig) -> Run:
     np.savez(run.path / "evaluation.npz", **evaluation)
     unlike = calibration.Unlike(1.0, 0.95, {"noise": 0.9}, 200)
     calibration.fit(said, labels, unlike).save(run.path / calibration.FILE)
-    for name in ("best.keras", "model.tflite", neighbours.FILE):
+    for name in ("best.keras", "model.tflite", neighbors.FILE):
         (run.path / name).write_bytes(name.encode())
     environment = {
         "python": "3.11",
@@ -51,8 +51,8 @@ def finished(config: TrainConfig) -> Run:
 
 def test_the_base_ships_whole_and_starts_a_training(tmp_path):
     run = finished(CONFIG)
-    bundle.bundle(run, weights.BUNDLED)
-    loaded = weights.load("bundled", 0.5, 32, 1)
+    bundle.bundle(run, pretrained.BUNDLED)
+    loaded = pretrained.load("bundled", 0.5, 32, 1)
     assert "has seen CIFAR-10" in loaded.label
     with np.load(run.path / "checkpoint.npz") as file:
         for name, array in loaded.named.items():
@@ -62,8 +62,8 @@ def test_the_base_ships_whole_and_starts_a_training(tmp_path):
 
 def test_width_one_half_ships_what_classifies_and_others_do_not(tmp_path):
     for alpha in (0.5, 0.35):
-        bundle.bundle(finished(replace(CONFIG, alpha=alpha)), weights.BUNDLED)
-    assert sorted(path.name for path in weights.BUNDLED.iterdir()) == [
+        bundle.bundle(finished(replace(CONFIG, alpha=alpha)), pretrained.BUNDLED)
+    assert sorted(path.name for path in pretrained.BUNDLED.iterdir()) == [
         "MODEL_CARD.md",
         "calibration.json",
         "card.json",
@@ -74,12 +74,12 @@ def test_width_one_half_ships_what_classifies_and_others_do_not(tmp_path):
         "neighbours.npz",
     ]
     assert classifier.has_bundled()
-    assert sorted(json.loads((weights.BUNDLED / "card.json").read_text())) == ["0.35", "0.5"]
+    assert sorted(json.loads((pretrained.BUNDLED / "card.json").read_text())) == ["0.35", "0.5"]
 
 
 def test_the_card_tells_recipe_machine_figures_and_what_it_is_bad_at(tmp_path):
-    bundle.bundle(finished(CONFIG), weights.BUNDLED)
-    text = (weights.BUNDLED / "MODEL_CARD.md").read_text()
+    bundle.bundle(finished(CONFIG), pretrained.BUNDLED)
+    text = (pretrained.BUNDLED / "MODEL_CARD.md").read_text()
     assert "`python -m cifar_core train --preset best --dataset generated --image-size 32 --seed 3`" in text
     for words in (
         "a machine, 2 cores",
@@ -93,17 +93,17 @@ def test_the_card_tells_recipe_machine_figures_and_what_it_is_bad_at(tmp_path):
 
 
 def test_a_network_that_went_on_from_the_one_in_the_box_tells_how_that_one_came_about(tmp_path):
-    bundle.bundle(finished(CONFIG), weights.BUNDLED)
+    bundle.bundle(finished(CONFIG), pretrained.BUNDLED)
     for size in (64, 96):
         run = finished(replace(CONFIG, weights="bundled", image_size=size))
         environment = runs.read_json(run.path / "environment.json")
         environment["weights"] = {"kind": "bundled", "label": "bundled model (has seen CIFAR-10)"}
         runs.write_json(run.path / "environment.json", environment)
-        bundle.bundle(run, weights.BUNDLED)
-    cards = json.loads((weights.BUNDLED / "card.json").read_text())
+        bundle.bundle(run, pretrained.BUNDLED)
+    cards = json.loads((pretrained.BUNDLED / "card.json").read_text())
     first, second = cards["0.5"]["before"]
     assert (first["weights"]["label"], second["weights"]["kind"]) == ("random numbers", "bundled")
-    text = (weights.BUNDLED / "MODEL_CARD.md").read_text()
+    text = (pretrained.BUNDLED / "MODEL_CARD.md").read_text()
     assert "| 10 + 10 + 10 min" in text
     assert f"| `{first['command']}`, then, from there, `{second['command']}`, then, from there, `" in text
     assert f"from random numbers, gave a network with test accuracy {first['test']['accuracy']:.4f};" in text
@@ -112,10 +112,10 @@ def test_a_network_that_went_on_from_the_one_in_the_box_tells_how_that_one_came_
 def test_imagenet_weights_do_not_ship(tmp_path):
     run = finished(replace(CONFIG, fine_tune_blocks=7))
     with pytest.raises(RunError, match="trained 7 of 17 blocks, expected all"):
-        bundle.bundle(run, weights.BUNDLED)
-    assert not weights.BUNDLED.exists()
+        bundle.bundle(run, pretrained.BUNDLED)
+    assert not pretrained.BUNDLED.exists()
 
 
 def test_an_unfinished_run_does_not_ship(run):
     with pytest.raises(RunError, match="only a finished run"):
-        bundle.bundle(run, weights.BUNDLED)
+        bundle.bundle(run, pretrained.BUNDLED)

@@ -8,20 +8,22 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from cifar_core import launch, runs
+from cifar_core import runs
+from cifar_core.data import cifar10
 from cifar_core.errors import RunError
-from cifar_core.export import archive, exports, intake, trial
-from cifar_core.export.int8 import quantised
-from cifar_core.export.onnx_file import converted
-from cifar_core.images import data
-from cifar_core.network import litert, litert_file
+from cifar_core.export import exports, trial
+from cifar_core.jobs import launch
+from cifar_core.network import litert, litert_format
+from cifar_core.network.int8 import quantised
+from cifar_core.network.onnx_writer import converted
+from cifar_core.runs import archive, archive_import
 
 INT8 = schema.TensorType.INT8
 
 
 @pytest.fixture
 def images() -> np.ndarray:
-    return data.samples(50, "generated", test=True)[0]
+    return cifar10.samples(50, "generated", test=True)[0]
 
 
 @pytest.fixture
@@ -30,11 +32,11 @@ def content(finished_run) -> bytes:
 
 
 def test_a_file_that_is_unpacked_and_packed_is_the_same(content) -> None:
-    assert litert_file.pack(litert_file.unpack(content)) == content
+    assert litert_format.pack(litert_format.unpack(content)) == content
 
 
 def test_int8_rounds_each_large_kernel_to_half_a_step_at_most(content, images) -> None:
-    before, after = litert_file.unpack(content), litert_file.unpack(quantised(content))
+    before, after = litert_format.unpack(content), litert_format.unpack(quantised(content))
     small = {tensor.name: tensor for tensor in after.subgraphs[0].tensors if tensor.quantization is not None}
     rounded = [tensor for tensor in before.subgraphs[0].tensors if getattr(small.get(tensor.name), "type", 0) == INT8]
     assert len(rounded) > 10
@@ -152,5 +154,5 @@ def test_a_real_run_s_keras_file_says_what_the_run_says_and_all_of_it_can_move(s
         assert exports.state(run, name)["agreement"] >= 0.99, exports.log(run, name).read_text()
     packed = archive.pack(run)
     shutil.rmtree(run.path)
-    assert intake.import_run(packed) == run
+    assert archive_import.import_run(packed) == run
     assert run.state == "finished"

@@ -8,18 +8,19 @@ from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import runs
-from cifar_core.export import archive, exports
-from cifar_core.images import generated
-from cifar_core.network import network_check, weights
+from cifar_core.data import synthetic
+from cifar_core.export import exports
+from cifar_core.network import network_check, pretrained
+from cifar_core.runs import archive
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
 
 @pytest.fixture(autouse=True)
 def small_set(monkeypatch) -> None:
-    monkeypatch.setattr(generated, "TRAIN_IMAGES", 100)
-    monkeypatch.setattr(generated, "TEST_IMAGES", 50)
-    monkeypatch.setattr(weights, "_host_answers", lambda: False)
+    monkeypatch.setattr(synthetic, "TRAIN_IMAGES", 100)
+    monkeypatch.setattr(synthetic, "TEST_IMAGES", 50)
+    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
 
 
 def opened(run: runs.Run | None = None) -> AppTest:

@@ -17,9 +17,10 @@ from filelock import FileLock
 from kills import AIMS, wait_for
 from outcome import Outcome, assert_complete, outcome
 
-from cifar_core import launch, runs
+from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.images import generated
+from cifar_core.data import synthetic
+from cifar_core.jobs import launch
 from cifar_core.runs import Run
 
 KILLS_A_RUN = 5
@@ -68,7 +69,7 @@ def undisturbed_run(short_config: TrainConfig, drawn_images: Path, tmp_path_fact
 def train_undisturbed(place: Path, config: TrainConfig, drawn_images: Path) -> None:
     """Train `config` in runs and cache of its own."""
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(drawn_images, place / "cache" / f"generated-{generated.VERSION}", copy_function=os.link)
+    shutil.copytree(drawn_images, place / "cache" / f"generated-{synthetic.VERSION}", copy_function=os.link)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CIFAR_RUNS_DIR", str(place / "runs"))
         patch.setenv("CIFAR_CACHE_DIR", str(place / "cache"))

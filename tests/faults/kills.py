@@ -10,8 +10,9 @@ import psutil
 from filelock import FileLock
 from outcome import places
 
-from cifar_core import launch, runs
+from cifar_core import runs
 from cifar_core.config import TrainConfig
+from cifar_core.jobs import launch
 from cifar_core.runs import Run
 from cifar_core.training.worker import SLOT
 

@@ -9,8 +9,9 @@ import psutil
 from kills import kill, wait_for
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import launch, runs
+from cifar_core import runs
 from cifar_core.config import TrainConfig
+from cifar_core.jobs import launch
 from cifar_core.runs import Run
 
 APP = Path(__file__).resolve().parent.parent.parent / "app.py"

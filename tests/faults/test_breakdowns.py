@@ -15,9 +15,10 @@ from filelock import FileLock
 from kills import kill, wait_for
 from outcome import Outcome, assert_complete, outcome
 
-from cifar_core import launch, runs
+from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.images import data
+from cifar_core.data import cifar10
+from cifar_core.jobs import launch
 from cifar_core.runs import Run
 from cifar_core.training.worker import SLOT
 
@@ -89,7 +90,7 @@ def worker_with(megabytes: int, config: TrainConfig, run: Run | None) -> Run:
 def test_stored_features_that_vanish_or_are_cut_off_in_mid_run_cost_time_and_no_accuracy(
     short_config: TrainConfig, small_data: Path, undisturbed: Outcome
 ) -> None:
-    store = data.cache_dir() / "store"
+    store = cifar10.cache_dir() / "store"
     run = launch.start(short_config)
     in_stage(run, "head")
     for rows in store.glob("*/rows"):
@@ -118,7 +119,7 @@ def test_a_run_never_goes_on_with_other_images_than_it_began_with(
     images = np.load(small_data / "0.npy")
     np.save(small_data / "0.npy", images[:, ::-1])
     arrays = tuple(np.load(small_data / f"{number}.npy") for number in range(4))
-    (small_data / "fingerprint").write_text(data._fingerprint(arrays))  # type: ignore[arg-type]
+    (small_data / "fingerprint").write_text(cifar10._fingerprint(arrays))  # type: ignore[arg-type]
     launch.resume(run)
     assert ended(run).state == "failed"
     assert "put the former back and resume" in run.status["error"]["message"]

@@ -13,11 +13,11 @@ from streamlit.testing.v1 import AppTest
 
 from cifar_core import cli, runs
 from cifar_core.config import TrainConfig
-from cifar_core.explore import search
-from cifar_core.explore.plans import Goal, Plan, parse_range
-from cifar_core.images import generated
-from cifar_core.network import weights
+from cifar_core.data import synthetic
+from cifar_core.network import pretrained
 from cifar_core.runs import Run
+from cifar_core.search import studies
+from cifar_core.search.space import Goal, Plan, parse_range
 
 APP = Path(__file__).resolve().parent.parent.parent / "app.py"
 PAGES = {
@@ -83,9 +83,9 @@ def intact(undisturbed_run: Path) -> Run:
 @pytest.fixture(autouse=True)
 def small_set(own_folders: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few generated images, so that pages are drawn at once; no network."""
-    monkeypatch.setattr(generated, "TRAIN_IMAGES", 100)
-    monkeypatch.setattr(generated, "TEST_IMAGES", 50)
-    monkeypatch.setattr(weights, "_host_answers", lambda: False)
+    monkeypatch.setattr(synthetic, "TRAIN_IMAGES", 100)
+    monkeypatch.setattr(synthetic, "TEST_IMAGES", 50)
+    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
 
 
 def damaged_copies(intact: Run, names: Iterable[str]) -> Iterator[tuple[str, str, Run]]:
@@ -183,15 +183,15 @@ def test_damaged_runs_are_listed_compared_and_shown_by_the_commands(
 @pytest.fixture
 def journal(tiny_config: TrainConfig) -> Path:
     """The journal of a sweep of three trials, two of which have ended."""
-    search.create("one", Plan(tiny_config, (parse_range("dropout=0,0.3"),), grid=True), Goal(3))
-    study = search.open_study("one")
+    studies.create("one", Plan(tiny_config, (parse_range("dropout=0,0.3"),), grid=True), Goal(3))
+    study = studies.open_study("one")
     for accuracy in (0.5, 0.6):
         trial = study.ask()
         trial.suggest_categorical("dropout", [0, 0.3])
         trial.set_user_attr("accuracy", accuracy)
         study.tell(trial, accuracy)
     study.ask()
-    return search.folder("one") / "journal.log"
+    return studies.folder("one") / "journal.log"
 
 
 JOURNALS = {name: damage for name, damage in DAMAGES.items() if name != "a byte changed"} | {
@@ -215,7 +215,7 @@ def test_a_damaged_journal_of_a_sweep_is_a_sentence_on_its_page_and_for_its_comm
         app.query_params["section"], app.query_params["sweep"] = section, "one"
         app.run()
         assert not app.exception, app.exception[0].stack_trace[-3:]
-    search.create("sound", Plan(tiny_config, (parse_range("dropout=0,0.3"),)), Goal(3))
+    studies.create("sound", Plan(tiny_config, (parse_range("dropout=0,0.3"),)), Goal(3))
     capsys.readouterr()
     codes = []
     for words in (["list"], ["show", "one"], ["stop", "one"], ["delete", "one"]):

@@ -14,16 +14,17 @@ from disks import Disk, small_disk
 from kills import wait_for
 from outcome import assert_complete
 
-from cifar_core import launch, runs
-from cifar_core.classify import latency, pins
+from cifar_core import runs
 from cifar_core.config import TrainConfig
+from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError, SweepError
-from cifar_core.evaluate import evaluation, robustness
-from cifar_core.explore import findings, lab, labels, launch_sweep, search, trash
-from cifar_core.explore.plans import Goal, Plan, parse_range
-from cifar_core.export import archive, exports, intake
-from cifar_core.images import data
-from cifar_core.runs import Run
+from cifar_core.evaluation import predictions, robustness
+from cifar_core.export import exports
+from cifar_core.inference import latency, pins
+from cifar_core.jobs import launch
+from cifar_core.runs import Run, archive, archive_import, labels, trash
+from cifar_core.search import findings, head_lab, studies, sweep_workers
+from cifar_core.search.space import Goal, Plan, parse_range
 from cifar_core.training import worker
 
 KERAS_AND_NUMPY = "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
@@ -40,7 +41,7 @@ def disk(own_folders: None) -> Iterator[Disk]:
 @pytest.fixture
 def cache_disk(small_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Disk]:
     """The disk that holds the store."""
-    with small_disk(data.cache_dir() / "store", 40) as found:
+    with small_disk(cifar10.cache_dir() / "store", 40) as found:
         yield found
 
 
@@ -72,7 +73,7 @@ def test_a_disk_that_fills_at_any_write_is_a_sentence_and_the_run_goes_on(
         assert run.state == "failed", what
         assert "No space left" in error or "The disk is full" in error, what
         with pytest.raises(RunError, match="only a finished run"):
-            evaluation.load(run)
+            predictions.load(run)
         disk.clear()
     assert worker.main(str(run.path)) == 0
     assert run.state == "finished"
@@ -98,7 +99,7 @@ def test_a_store_that_fills_while_features_are_computed_is_a_sentence_and_the_ru
     run = runs.create(tiny_config)
     for room in (0, 5_000, 300_000):
         with monkeypatch.context() as patch:
-            _fill_before(patch, "cifar_core.store.Entry.write", cache_disk, room)
+            _fill_before(patch, "cifar_core.features.cache.Entry.write", cache_disk, room)
             assert worker.main(str(run.path)) == 2
         assert run.status["error"]["type"] == "StoreError"
         assert "the disk is full; make room there" in run.status["error"]["message"]
@@ -154,7 +155,7 @@ FINISHED: dict[str, Callable[[Run], object]] = {
     "rename": lambda run: labels.change(run, name="x"),
     "discard": trash.discard,
     "keep phase 1": launch.keep_head,
-    "import": lambda run: intake.import_run(archive.pack(run)),
+    "import": lambda run: archive_import.import_run(archive.pack(run)),
 }
 
 
@@ -171,8 +172,8 @@ def test_a_read_only_disk_is_a_sentence(tiny_config: TrainConfig, disk: Disk, wh
 
 PLAN = Plan(TrainConfig(), (parse_range("dropout=0,0.3"),), grid=True)
 BEGUN: dict[str, Callable[[], object]] = {
-    "sweep": lambda: search.create("mine", PLAN, Goal(2)),
-    "lab": lambda: lab.ask(lab.Settings()),
+    "sweep": lambda: studies.create("mine", PLAN, Goal(2)),
+    "lab": lambda: head_lab.ask(head_lab.Settings()),
 }
 
 
@@ -182,13 +183,13 @@ def test_what_cannot_be_begun_is_a_sentence_and_can_be_begun_later(disk: Disk, w
     with _unwritable(disk, is_full), pytest.raises(CifarError) as raised:
         BEGUN[what]()
     assert re.search("make room|make it writable", str(raised.value))
-    assert search.names() == []
+    assert studies.names() == []
     BEGUN[what]()
 
 
 def test_a_sweep_on_a_read_only_disk_is_shown_and_neither_stopped_nor_deleted(disk: Disk) -> None:
-    search.create("mine", PLAN, Goal(2))
-    for change in (launch_sweep.stop, launch_sweep.delete, launch_sweep.resume, launch_sweep.repeat):
+    studies.create("mine", PLAN, Goal(2))
+    for change in (sweep_workers.stop, sweep_workers.delete, sweep_workers.resume, sweep_workers.repeat):
         with disk.read_only(), pytest.raises(SweepError, match=r"cannot be kept in .*Read-only.*make it writable"):
             change("mine")
     assert len(findings.find("mine").trials) == 2

@@ -16,12 +16,13 @@ from kills import kill, wait_for
 from outcome import Outcome, assert_complete, outcome
 from terminals import Terminal, terminal
 
-from cifar_core import launch, runs
+from cifar_core import runs
 from cifar_core.bench.server import answers
 from cifar_core.config import TrainConfig
-from cifar_core.explore import findings, launch_sweep, plans, search
-from cifar_core.explore.plans import Goal, Plan
+from cifar_core.jobs import launch
 from cifar_core.runs import Run
+from cifar_core.search import findings, space, studies, sweep_workers
+from cifar_core.search.space import Goal, Plan
 
 ENDS = ("SIGTERM", "SIGINT", "closed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -101,17 +102,17 @@ def test_server_and_worker_told_to_end_at_once_leave_a_stopped_run(
 @pytest.mark.slow
 def test_a_sweep_outlives_the_server_that_began_it(tiny_config: TrainConfig, small_data: Path) -> None:
     base = replace(tiny_config, fine_tune_epochs=0)
-    search.create("kept", Plan(base, (plans.parse_range("dropout=0,0.3"),)), Goal(3))
+    studies.create("kept", Plan(base, (space.parse_range("dropout=0,0.3"),)), Goal(3))
     code = "import time; from cifar_core.explore import launch_sweep; launch_sweep.work('kept'); time.sleep(600)"
     try:
         with terminal("-c", code) as server:
             wait_for(lambda: any(run.state == "running" for run in runs.list_runs()), "a trial is trained")
             server.end("closed")
-        assert launch_sweep.living_workers("kept")
-        wait_for(lambda: not launch_sweep.living_workers("kept"), "the sweep ends")
+        assert sweep_workers.living_workers("kept")
+        wait_for(lambda: not sweep_workers.living_workers("kept"), "the sweep ends")
         assert [trial.state for trial in findings.find("kept").trials] == ["finished"] * 3
     finally:
-        launch_sweep.stop("kept")
+        sweep_workers.stop("kept")
 
 
 @pytest.mark.slow

@@ -19,9 +19,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cifar_core import launch, runs
+from cifar_core import runs
 from cifar_core.bench import server
 from cifar_core.config import PRESETS
+from cifar_core.jobs import launch
 from cifar_core.runs import Run
 from tests.load import outcome, pupil, shelf
 from tests.load.browser import Browser

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import psutil
 
-from cifar_core import launch, runs
+from cifar_core import runs
 from cifar_core.config import TrainConfig
+from cifar_core.jobs import launch
 from cifar_core.runs import Run
 
 CONFIG = TrainConfig(

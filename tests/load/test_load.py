@@ -11,8 +11,8 @@ import pytest
 from cifar_core import runs
 from cifar_core.bench import server
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
-from cifar_core.images import data
-from cifar_core.network import weights
+from cifar_core.data import cifar10
+from cifar_core.network import pretrained
 from cifar_core.runs import Run
 from tests.load import shelf
 from tests.load.browser import Browser
@@ -26,8 +26,8 @@ FIGURES = {"accuracy": 0.1, "loss": 3.0, "images": ANSWERED}
 def shelved(small_data, tiny_config: TrainConfig) -> list[str]:
     """Finished runs with the network in the box, and made-up answers to some test images."""
     run = runs.create(replace(tiny_config, alpha=0.5, image_size=96))
-    shutil.copyfile(weights.bundled_path(0.5).with_suffix(".tflite"), run.path / "model.tflite")
-    _, labels = data.samples(ANSWERED, "generated", test=True)
+    shutil.copyfile(pretrained.bundled_path(0.5).with_suffix(".tflite"), run.path / "model.tflite")
+    _, labels = cifar10.samples(ANSWERED, "generated", test=True)
     said = np.random.default_rng(1).dirichlet(np.ones(10), ANSWERED).astype(np.float32)
     answers = {"labels": labels, "probabilities": said}
     np.savez_compressed(

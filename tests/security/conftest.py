@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from cifar_core import runs
-from cifar_core.classify import calibration, neighbours, pins
 from cifar_core.config import TrainConfig
-from cifar_core.evaluate import robustness
-from cifar_core.images import data, generated
-from cifar_core.network import litert, weights
+from cifar_core.data import cifar10, synthetic
+from cifar_core.evaluation import robustness
+from cifar_core.inference import calibration, neighbors, pins
+from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run, write_json
 
 CONFIG = TrainConfig(
@@ -26,7 +26,7 @@ COUNT = 60  # images that were predicted
 def model() -> bytes:
     """A LiteRT file of CONFIG with random weights."""
     rng = np.random.default_rng(3)
-    named = dict(weights.load("random", CONFIG.alpha, CONFIG.image_size, 1).named)
+    named = dict(pretrained.load("random", CONFIG.alpha, CONFIG.image_size, 1).named)
     named |= {f"head_norm/{name}": np.ones(1280, np.float32) for name in ("gamma", "beta", "moving_variance")}
     named["head_norm/moving_mean"] = np.zeros(1280, np.float32)
     for layer, shape in (("head_dense", (1280, 16)), ("head_output", (16, 10))):
@@ -58,7 +58,7 @@ def write(run: Run, content: bytes) -> None:
     result = {f"{name}_accuracy": accuracy for name in ("validation", "test")}
     result |= {"validation_images": COUNT, "test_images": COUNT, "validation_loss": 2.0, "test_loss": 2.0}
     result |= {"best_phase": "fine_tune", "best_epoch": 2, "parameters": 1, "model_bytes": len(content)}
-    result |= {"dataset": data.LABELS["generated"], "weights": "random numbers (seed 1)", "elapsed_seconds": 12.5}
+    result |= {"dataset": cifar10.LABELS["generated"], "weights": "random numbers (seed 1)", "elapsed_seconds": 12.5}
     status = {"state": "finished", "stage": "done", "result": result, "started": 1.7e9, "updated": 1.7e9}
     write_json(place / "status.json", status | {"imported": {"id": ID, "time": 1.7e9}, "note": "", "message": ""})
     write_json(place / "config.json", CONFIG.to_dict())
@@ -80,7 +80,7 @@ def write(run: Run, content: bytes) -> None:
         test_probabilities=said, validation_rows=np.arange(COUNT),
     )  # fmt: skip
     np.savez(place / "phases.npz", head_validation_probabilities=said[::-1].copy())
-    index = neighbours.build(rng.random((40, 1280), np.float32), np.arange(40) % 10, np.arange(40), "x")
+    index = neighbors.build(rng.random((40, 1280), np.float32), np.arange(40) % 10, np.arange(40), "x")
     index.save(place / "neighbours.npz")
     pin = pins.Pin(rng.integers(0, 256, (32, 32, 3), np.uint8), "cat")
     pins.save(run, [pin])
@@ -115,9 +115,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_set(own_folders: None, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small set of generated images, no CIFAR-10, no ImageNet weights and no network."""
     monkeypatch.setenv("CIFAR_CACHE_DIR", str(drawn))
-    monkeypatch.setattr(generated, "TRAIN_IMAGES", 100)
-    monkeypatch.setattr(generated, "TEST_IMAGES", 50)
-    monkeypatch.setattr(weights, "_host_answers", lambda: False)
+    monkeypatch.setattr(synthetic, "TRAIN_IMAGES", 100)
+    monkeypatch.setattr(synthetic, "TEST_IMAGES", 50)
+    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
 
 
 @pytest.fixture

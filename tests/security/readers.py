@@ -5,25 +5,27 @@ import json
 
 import numpy as np
 
-from cifar_core import charts, track
-from cifar_core.classify import explain_charts, latency, pins
-from cifar_core.classify.classifier import open_classifier
+from cifar_core import charts
+from cifar_core.charts import evaluation as evaluation_charts
+from cifar_core.charts import inference as inference_charts
+from cifar_core.charts import overlay
 from cifar_core.cli import describe
+from cifar_core.data import originals
 from cifar_core.errors import CifarError
-from cifar_core.evaluate import assessment, evaluation_charts, robustness, story
-from cifar_core.explore import comparison, labels, listing, overlay
+from cifar_core.evaluation import assessment, comparison, robustness, story
 from cifar_core.export import downloads, exports
 from cifar_core.export.formats import MODELS
-from cifar_core.images import originals
+from cifar_core.inference import latency, pins
+from cifar_core.inference.classifier import open_classifier
 from cifar_core.lessons import outcome
-from cifar_core.runs import Run
+from cifar_core.runs import Run, curves, labels, listing
 
 
 def _drawn(run: Run) -> None:
-    curves = track.curves(run.metrics(), {"head": 2})
+    found_curves = curves.curves(run.metrics(), {"head": 2})
     for metric in ("accuracy", "loss"):
-        charts.metric_figure(curves, metric, curves, "ghost").to_json()
-        overlay.figure([("a", curves)], metric, "time", 0.5).to_json()
+        charts.metric_figure(found_curves, metric, found_curves, "ghost").to_json()
+        overlay.figure([("a", found_curves)], metric, "time", 0.5).to_json()
 
 
 def _listed(run: Run) -> None:
@@ -50,7 +52,7 @@ def _assessed(run: Run) -> None:
 def _watched(run: Run) -> None:
     watch = pins.watch(run)
     if watch.watched:
-        explain_charts.watch_figure(watch, 4.0, True).to_json()
+        inference_charts.watch_figure(watch, 4.0, True).to_json()
 
 
 def _robust(run: Run) -> None:

@@ -19,11 +19,11 @@ from readers import read
 from cifar_core import runs
 from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.errors import CifarError, ConfigError, RunError, SweepError
-from cifar_core.evaluate import evaluation
-from cifar_core.explore import findings, search
-from cifar_core.explore.plans import Goal, Plan, parse_range
-from cifar_core.export import archive, intake
-from cifar_core.network import litert, litert_file, network_check
+from cifar_core.evaluation import predictions
+from cifar_core.network import litert, litert_format, network_check
+from cifar_core.runs import archive, archive_import
+from cifar_core.search import findings, studies
+from cifar_core.search.space import Goal, Plan, parse_range
 
 CONFIGURATION = json.dumps(TrainConfig().to_dict()).encode()
 
@@ -43,7 +43,7 @@ def test_an_odd_configuration_is_one_or_a_sentence(odd_file: bytes, broken_file:
 def packed(stranger) -> bytes:
     """The run as an archive, with the figures of its predictions."""
     run = stranger()
-    said = evaluation.load(run)
+    said = predictions.load(run)
     result = run.result | {"litert_max_difference": 0.0}
     result |= {f"{name}_loss": said.split(name).loss for name in ("validation", "test")}
     runs.write_json(run.path / "status.json", run.status | {"result": result})
@@ -59,7 +59,7 @@ def test_a_mutated_archive_is_imported_or_refused(packed: bytes) -> None:
     def check(changes: list) -> None:
         before = {run.id for run in runs.list_runs()}
         try:
-            run = intake.import_run(changed(packed, changes))
+            run = archive_import.import_run(changed(packed, changes))
         except RunError:
             assert {run.id for run in runs.list_runs()} == before
             assert not list(runs.runs_dir().glob(".import-*"))
@@ -71,7 +71,7 @@ def test_a_mutated_archive_is_imported_or_refused(packed: bytes) -> None:
 
 def test_the_archive_that_is_mutated_is_sound(packed: bytes) -> None:
     """So that the tests below reach what comes after the first refusal."""
-    assert intake.import_run(packed).state == "finished"
+    assert archive_import.import_run(packed).state == "finished"
 
 
 def test_an_archive_with_a_mutated_member_is_imported_or_refused(packed: bytes) -> None:
@@ -92,7 +92,7 @@ def test_an_archive_with_a_mutated_member_is_imported_or_refused(packed: bytes) 
             content = changed(content, changes)
         before = {run.id for run in runs.list_runs()}
         try:
-            run = intake.import_run(zipped((members | {name: content}).items()))
+            run = archive_import.import_run(zipped((members | {name: content}).items()))
         except RunError:
             assert {run.id for run in runs.list_runs()} == before
         else:
@@ -111,8 +111,8 @@ def test_an_archive_with_a_mutated_member_is_imported_or_refused(packed: bytes) 
 def journal() -> bytes:
     """The journal of a sweep of three trials."""
     plan = Plan(TrainConfig(fine_tune_epochs=0), (parse_range("dropout=0:0.5"), parse_range("alpha=0.35,0.5")))
-    search.create("mine", plan, Goal(3))
-    study = search.open_study("mine", seed=1)
+    studies.create("mine", plan, Goal(3))
+    study = studies.open_study("mine", seed=1)
 
     def objective(trial) -> float:
         plan.config(trial)
@@ -124,7 +124,7 @@ def journal() -> bytes:
         return 0.5
 
     study.optimize(objective, n_trials=3)
-    return (search.folder("mine") / "journal.log").read_bytes()
+    return (studies.folder("mine") / "journal.log").read_bytes()
 
 
 def look_at_sweep() -> None:
@@ -134,11 +134,11 @@ def look_at_sweep() -> None:
         assert found.spent_seconds >= 0
         for trial in found.trials:
             assert trial.accuracy is None or 0 <= trial.accuracy <= 1
-    search.names()
+    studies.names()
 
 
 def test_an_odd_journal_of_a_sweep_is_read_or_refused(journal: bytes) -> None:
-    path = search.folder("mine") / "journal.log"
+    path = studies.folder("mine") / "journal.log"
 
     @examples(40)
     @given(st.booleans(), LINE, ODDITIES, CHANGES)
@@ -156,7 +156,7 @@ def test_a_journal_runs_no_pickle(journal: bytes, tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     payload = b"cos\nsystem\n(S'touch owned'\ntR."
     for content in (payload, payload + b"\n" + journal, journal + payload + b"\n"):
-        (search.folder("mine") / "journal.log").write_bytes(content)
+        (studies.folder("mine") / "journal.log").write_bytes(content)
         look_at_sweep()
     assert not list(tmp_path.rglob("owned"))
 
@@ -166,7 +166,7 @@ def test_a_journal_runs_no_pickle(journal: bytes, tmp_path: Path, monkeypatch: p
 
 def broken(content: bytes, kind: str) -> bytes:
     """A LiteRT file that any reader of its format takes for sound."""
-    model = litert_file.unpack(content)
+    model = litert_format.unpack(content)
     graph = model.subgraphs[0]
     if kind == "operators read each other":
         graph.operators[5].inputs = list(graph.operators[5].inputs)
@@ -179,7 +179,7 @@ def broken(content: bytes, kind: str) -> bytes:
         model.operatorCodes[0].builtinCode = model.operatorCodes[0].deprecatedBuiltinCode = 49
     elif kind == "a shape beyond memory":
         graph.tensors[2].shape = np.array([1, 1 << 20, 1 << 20, 3], np.int32)
-    return litert_file.pack(model)
+    return litert_format.pack(model)
 
 
 MODELS = ("operators read each other", "weights are missing", "another operator", "a shape beyond memory")
@@ -225,11 +225,11 @@ def test_a_mutated_model_is_ours_only_if_its_weights_alone_differ(files) -> None
 
 
 def test_a_model_of_another_version_is_tried_in_a_process_of_its_own(stranger, files) -> None:
-    model = litert_file.unpack(files["model.tflite"])
+    model = litert_format.unpack(files["model.tflite"])
     model.description = b"written by another version"
-    run = stranger({"model.tflite": litert_file.pack(model)})
-    assert not network_check.is_ours(litert_file.pack(model), run.config)
-    assert network_check.network_of(run) == litert_file.pack(model)
+    run = stranger({"model.tflite": litert_format.pack(model)})
+    assert not network_check.is_ours(litert_format.pack(model), run.config)
+    assert network_check.network_of(run) == litert_format.pack(model)
 
 
 def test_found_by_mutation_a_whole_number_beyond_all_floats() -> None:

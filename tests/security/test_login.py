@@ -6,7 +6,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pages import ui
+from pages.components import ui
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 

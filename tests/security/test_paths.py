@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from mutation import examples
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import launch, runs
-from cifar_core.classify import classifier
+from cifar_core import runs
 from cifar_core.errors import CifarError, RunError, SweepError
-from cifar_core.explore import lab, labels, launch_sweep, listing, search, trash
-from cifar_core.explore.plans import Goal, Plan, parse_range
-from cifar_core.explore.search import NAME_PATTERN
 from cifar_core.export import downloads
-from cifar_core.runs import ID_PATTERN, Run
+from cifar_core.inference import classifier
+from cifar_core.jobs import launch
+from cifar_core.runs import ID_PATTERN, Run, labels, listing, trash
+from cifar_core.search import head_lab, studies, sweep_workers
+from cifar_core.search.space import Goal, Plan, parse_range
+from cifar_core.search.studies import NAME_PATTERN
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 ID = "20260101-000000000-stranger"
@@ -66,8 +67,8 @@ USES = {
     "open_classifier": lambda name: classifier.open_classifier(name),
     "restore": lambda name: trash.restore(name),
     "change": lambda name: labels.change(Run(name), name="x"),
-    "folder": lambda name: search.folder(name),
-    "open_study": lambda name: search.open_study(name),
+    "folder": lambda name: studies.folder(name),
+    "open_study": lambda name: studies.open_study(name),
 }
 
 
@@ -80,7 +81,7 @@ def test_names_of_runs_and_sweeps_are_checked_before_they_are_paths(use: str) ->
     @given(NAMES)
     def check(name: str) -> None:
         if use == "folder" and NAME_PATTERN.fullmatch(name):
-            assert str(search.folder(name).resolve()).startswith(root + os.sep)
+            assert str(studies.folder(name).resolve()).startswith(root + os.sep)
             return
         with pytest.raises(CifarError):
             USES[use](name)
@@ -132,7 +133,7 @@ VIEWS: dict[str, list[dict[str, str]]] = {
 @pytest.mark.usefixtures("untouched")
 def test_query_parameters_open_nothing_outside(stranger, page: str) -> None:
     stranger()
-    search.create("mine", Plan(runs.TrainConfig(), (parse_range("dropout=0,0.3"),), grid=True), Goal(2))
+    studies.create("mine", Plan(runs.TrainConfig(), (parse_range("dropout=0,0.3"),), grid=True), Goal(2))
     for sound in VIEWS[page]:
         for name in (f"{ID}/../../outside", "a" * 9_000, "-1", "nan,1e999_\u202e<b>\x00"):
             app = AppTest.from_file(str(APP), default_timeout=60).run()
@@ -189,16 +190,16 @@ def test_sweeps_trash_and_lab_that_are_links_are_not_used(stranger, outside: Pat
     (place / ".lab").symlink_to(outside, target_is_directory=True)
     (place / "sweeps").mkdir()
     (place / "sweeps" / "mine").symlink_to(outside, target_is_directory=True)
-    for use in (lambda: trash.discard(run), trash.clear, lambda: lab.ask(lab.Settings()), launch.open_lab):
+    for use in (lambda: trash.discard(run), trash.clear, lambda: head_lab.ask(head_lab.Settings()), launch.open_lab):
         with pytest.raises(RunError, match="is a link"):
             use()
     with pytest.raises(SweepError, match="is a link"):
-        search.open_study("mine")
+        studies.open_study("mine")
     (place / "sweeps" / "mine").unlink()
     (place / "sweeps" / "mine").mkdir()
     (place / "sweeps" / "mine" / "journal.log").symlink_to(outside / "journal.log")
     with pytest.raises(SweepError, match="is a link"):
-        search.open_study("mine")
+        studies.open_study("mine")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
@@ -209,13 +210,13 @@ def test_a_sweep_with_a_pipe_or_a_link_in_it_is_not_waited_for(outside: Path, na
     (place / "journal.log").write_text("{}")
     (place / name).unlink(missing_ok=True)
     os.mkfifo(place / name)
-    for use in (search.open_study, launch_sweep.living_workers, launch_sweep.stop, launch_sweep.delete):
+    for use in (studies.open_study, sweep_workers.living_workers, sweep_workers.stop, sweep_workers.delete):
         with pytest.raises(SweepError, match="could lead anywhere"):
             use("mine")
     (place / name).unlink()
     (place / name).symlink_to(outside / "status.json")
     with pytest.raises(SweepError, match="could lead anywhere"):
-        launch_sweep.living_workers("mine")
+        sweep_workers.living_workers("mine")
 
 
 def test_a_deleted_sweep_is_not_put_where_a_link_leads(outside: Path) -> None:
@@ -226,7 +227,7 @@ def test_a_deleted_sweep_is_not_put_where_a_link_leads(outside: Path) -> None:
     (place / "mine").mkdir(parents=True)
     (place / "mine" / "journal.log").touch()
     (place / ".deleted").symlink_to(outside, target_is_directory=True)
-    for use in (search.delete, search.restore, search.is_restorable):
+    for use in (studies.delete, studies.restore, studies.is_restorable):
         with pytest.raises(RunError, match="is a link"):
             use("mine")
     assert (outside / "mine" / "journal.log").read_text() == SECRET

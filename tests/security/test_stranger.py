@@ -15,10 +15,10 @@ from mutation import CHANGES, changed, examples, odd_json, odd_lines
 from readers import READERS, read
 from streamlit.testing.v1 import AppTest
 
-from cifar_core.classify import calibration, classifier, neighbours
 from cifar_core.errors import CifarError, RunError
-from cifar_core.evaluate import evaluation
-from cifar_core.export import archive
+from cifar_core.evaluation import predictions
+from cifar_core.inference import calibration, classifier, neighbors
+from cifar_core.runs import archive
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 JSON = (
@@ -56,10 +56,10 @@ def test_mutated_files(stranger, files) -> None:
     def check(name: str, changes: list) -> None:
         run = stranger({name: changed(files[name], changes)})
         read(run)
-        for load in (neighbours.load, calibration.load):
+        for load in (neighbors.load, calibration.load):
             with contextlib.suppress(CifarError):
-                found = load(run.path / (neighbours.FILE if load is neighbours.load else calibration.FILE))
-                if isinstance(found, neighbours.Index):
+                found = load(run.path / (neighbors.FILE if load is neighbors.load else calibration.FILE))
+                if isinstance(found, neighbors.Index):
                     assert np.isfinite(found.scores(np.ones((2, len(found.mean)), np.float32))).all()
 
     check()
@@ -93,7 +93,7 @@ def test_predictions_that_are_none_are_refused(stranger, files, name: str) -> No
     packed = io.BytesIO()
     np.savez(packed, **arrays | ARRAY_BREAKERS[name])
     with pytest.raises(RunError, match="damaged"):
-        evaluation.load(stranger({"evaluation.npz": packed.getvalue()}))
+        predictions.load(stranger({"evaluation.npz": packed.getvalue()}))
 
 
 class Payload:
@@ -124,9 +124,9 @@ def test_pickles_in_arrays_are_not_run(stranger, files, tmp_path, monkeypatch) -
         with np.load(io.BytesIO(files[name])) as file:
             run = stranger({name: pickled(*file.files)})
         read(run)
-        if name == neighbours.FILE:
+        if name == neighbors.FILE:
             with pytest.raises(RunError, match="damaged"):
-                neighbours.load(run.path / name)
+                neighbors.load(run.path / name)
     (run.path / "checkpoint.npz").write_bytes(pickled("state", "model/0"))
     with pytest.raises(RunError, match="damaged"):
         checkpoint.load(run.path / "checkpoint.npz")

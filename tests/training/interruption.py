@@ -5,7 +5,7 @@ import pytest
 
 from cifar_core.runs import Run
 from cifar_core.training import callbacks, worker
-from cifar_core.training.journal import Journal, Stopped
+from cifar_core.training.metrics_log import Journal, Stopped
 
 
 class Interruption:

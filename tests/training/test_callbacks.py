@@ -10,7 +10,7 @@ from cifar_core.runs import Run
 from cifar_core.training import checkpoint, model
 from cifar_core.training.callbacks import Keeper, NanWatch, Recorder, StopWatch
 from cifar_core.training.checkpoint import Progress
-from cifar_core.training.journal import ROWS_A_SECOND, Journal, Stopped
+from cifar_core.training.metrics_log import ROWS_A_SECOND, Journal, Stopped
 
 
 @pytest.fixture

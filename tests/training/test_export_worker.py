@@ -10,14 +10,14 @@ import pytest
 
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
-from cifar_core.network import weights
+from cifar_core.network import pretrained
 from cifar_core.training import export_worker, model
 
 
 @pytest.fixture
 def file(tiny_config: TrainConfig, tmp_path: Path) -> Path:
     """The Keras file of an untrained network."""
-    base = weights.load("random", tiny_config.alpha, tiny_config.image_size, 1).named
+    base = pretrained.load("random", tiny_config.alpha, tiny_config.image_size, 1).named
     model.uncompiled(model.build(tiny_config, base)).save(tmp_path / "best.keras")
     return tmp_path / "best.keras"
 

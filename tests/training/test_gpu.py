@@ -5,23 +5,23 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cifar_core.images import data
-from cifar_core.network import weights
+from cifar_core.data import cifar10
+from cifar_core.network import pretrained
 from cifar_core.training import gpu
-from cifar_core.training.trunk import Trunk, View
+from cifar_core.training.feature_extractor import Trunk, View
 
 IMAGES = 40
 
 
 def trunk(config):
-    loaded = weights.load("random", config.alpha, config.image_size, 1)
-    return Trunk(config, data.load("generated"), loaded)
+    loaded = pretrained.load("random", config.alpha, config.image_size, 1)
+    return Trunk(config, cifar10.load("generated"), loaded)
 
 
 @pytest.mark.parametrize("alpha", [0.35, 0.5, 0.75, 1.0, 1.3, 1.4])
 def test_both_paths_agree_to_a_thousandth_for_every_width(alpha, tiny_config, small_data):
     frozen = trunk(dataclasses.replace(tiny_config, alpha=alpha, image_size=64))
-    images = data.load("generated").train_images[:IMAGES]
+    images = cifar10.load("generated").train_images[:IMAGES]
     here, there = frozen._on_cpu(threads=2).run(images), frozen._on_gpu().run(images)
     assert set(here) == set(there) == {"cut", "pooled"}
     for layer, expected in here.items():
@@ -36,7 +36,7 @@ def test_where_a_graphics_card_is_visible_it_fills_the_store(tiny_config, small_
     monkeypatch.setattr(gpu.Network, "run", lambda self, images: filled.append(len(images)) or run(self, images))
     frozen = trunk(tiny_config)
     entries = frozen.fill(View(), np.arange(IMAGES), lambda done, total: None)
-    expected = frozen._on_cpu(threads=2).run(data.load("generated").train_images[:IMAGES])
+    expected = frozen._on_cpu(threads=2).run(cifar10.load("generated").train_images[:IMAGES])
     assert filled == [IMAGES]
     for layer, entry in entries.items():
         stored = entry.open()[:IMAGES].astype(np.float32)

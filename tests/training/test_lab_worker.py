@@ -14,9 +14,9 @@ from filelock import FileLock
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.explore import lab, lab_map
-from cifar_core.explore.lab import Result, Settings
-from cifar_core.explore.lab_map import GRID, Map
+from cifar_core.search import head_lab, head_lab_map
+from cifar_core.search.head_lab import Result, Settings
+from cifar_core.search.head_lab_map import GRID, Map
 from cifar_core.training import lab_base, lab_head, lab_worker
 
 WAIT_SECONDS = 60
@@ -25,24 +25,24 @@ WAIT_SECONDS = 60
 def wait_for(condition: Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, f"{what}: not after {WAIT_SECONDS} s, {lab.status()}"
+        assert time.monotonic() < deadline, f"{what}: not after {WAIT_SECONDS} s, {head_lab.status()}"
         time.sleep(0.01)
 
 
 def result(settings: Settings, state: str = "done") -> Result:
     """Wait for a result of that state."""
-    wait_for(lambda: (found := lab.result(settings)) and found.state == state, f"{settings} {state}")
-    return lab.result(settings)  # type: ignore[return-value]
+    wait_for(lambda: (found := head_lab.result(settings)) and found.state == state, f"{settings} {state}")
+    return head_lab.result(settings)  # type: ignore[return-value]
 
 
 @pytest.fixture
 def tiny_base(tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, small_data: Path) -> None:
     """A lab of a thousand small images, without the map, which takes a second."""
     base = replace(tiny_config, augmentation=0.0, head_epochs=3, fine_tune_epochs=0, head_batch_size=128)
-    monkeypatch.setattr(lab, "BASE", base)
+    monkeypatch.setattr(head_lab, "BASE", base)
     axis, nearest = np.linspace(0, 1, GRID, dtype=np.float32), np.zeros((GRID * GRID, 1), np.int32)
     no_map = Map(np.zeros((200, 2), np.float32), np.zeros(200, np.uint8), axis, axis, nearest)
-    monkeypatch.setattr(lab_base, "make_map", lambda inputs: lab_map.save(lab_base.key(inputs), no_map))
+    monkeypatch.setattr(lab_base, "make_map", lambda inputs: head_lab_map.save(lab_base.key(inputs), no_map))
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def worker(tiny_base: None) -> Iterator[Callable[..., threading.Thread]]:
     started: list[threading.Thread] = []
 
     def start(idle_seconds: float = WAIT_SECONDS) -> threading.Thread:
-        lab.lab_dir().mkdir(parents=True, exist_ok=True)
-        thread = threading.Thread(target=lab_worker.main, args=(str(lab.lab_dir()), idle_seconds))
+        head_lab.lab_dir().mkdir(parents=True, exist_ok=True)
+        thread = threading.Thread(target=lab_worker.main, args=(str(head_lab.lab_dir()), idle_seconds))
         thread.start()
         started.append(thread)
         return thread
@@ -68,27 +68,27 @@ def worker(tiny_base: None) -> Iterator[Callable[..., threading.Thread]]:
 
 def test_a_head_is_trained_epoch_by_epoch_and_the_same_again(worker: Callable[..., threading.Thread]) -> None:
     worker()
-    wait_for(lambda: lab.status()["state"] == "ready", "ready")
-    lab.ask(Settings(dense_units=16))
+    wait_for(lambda: head_lab.status()["state"] == "ready", "ready")
+    head_lab.ask(Settings(dense_units=16))
     first = result(Settings(dense_units=16))
     assert [row["epoch"] for row in first.rows] == [1, 2, 3]
     assert len(first.predicted) == 200
     assert first.rows[-1]["accuracy"] > first.rows[0]["accuracy"]
-    assert (lab.status()["base"]["train_images"], lab.status()["base"]["validation_images"]) == (800, 200)
-    lab.ask(Settings(dense_units=16, dropout=0.8))
+    assert (head_lab.status()["base"]["train_images"], head_lab.status()["base"]["validation_images"]) == (800, 200)
+    head_lab.ask(Settings(dense_units=16, dropout=0.8))
     assert result(Settings(dense_units=16, dropout=0.8)).rows[-1]["accuracy"] < first.rows[-1]["accuracy"]
-    lab.result_path(lab.base_key(), Settings(dense_units=16)).unlink()
-    lab.ask(Settings(dense_units=16))
+    head_lab.result_path(head_lab.base_key(), Settings(dense_units=16)).unlink()
+    head_lab.ask(Settings(dense_units=16))
     assert result(Settings(dense_units=16)).rows == first.rows
 
 
 def test_a_head_taken_again_learns_as_a_new_one_and_needs_no_other_graph(tiny_base: None, small_data: Path) -> None:
-    inputs = lab_base.Inputs(lab.BASE, SimpleNamespace(seconds=0.0, progress=lambda *_: None))
+    inputs = lab_base.Inputs(head_lab.BASE, SimpleNamespace(seconds=0.0, progress=lambda *_: None))
     inputs.prepare()
 
     def losses(**changes: float) -> list[float]:
         found: list[float] = []
-        config = replace(lab.BASE, dense_units=16, **changes)
+        config = replace(head_lab.BASE, dense_units=16, **changes)
         assert lab_head.learn(config, inputs, lambda figures, _: found.append(figures["loss"]), lambda: False)
         return found
 
@@ -116,10 +116,10 @@ def test_a_new_request_ends_the_one_before(worker: Callable[..., threading.Threa
 
     monkeypatch.setattr(lab_head, "learn", slow)
     worker()
-    wait_for(lambda: lab.status()["state"] == "ready", "ready")
-    lab.ask(Settings(dropout=0.1))
-    wait_for(lambda: (found := lab.result(Settings(dropout=0.1))) and found.rows, "an epoch")
-    lab.ask(Settings(dropout=0.2))
+    wait_for(lambda: head_lab.status()["state"] == "ready", "ready")
+    head_lab.ask(Settings(dropout=0.1))
+    wait_for(lambda: (found := head_lab.result(Settings(dropout=0.1))) and found.rows, "an epoch")
+    head_lab.ask(Settings(dropout=0.2))
     assert len(result(Settings(dropout=0.2)).rows) == 3
     assert len(result(Settings(dropout=0.1), "cancelled").rows) == 1
 
@@ -128,11 +128,14 @@ def test_the_lab_waits_for_a_training_and_holds_the_slot_only_while_it_computes(
     worker: Callable[..., threading.Thread],
 ) -> None:
     worker()
-    wait_for(lambda: lab.status()["state"] == "ready" and lab_map.path(lab.base_key()).exists(), "ready, with its map")
+    wait_for(
+        lambda: head_lab.status()["state"] == "ready" and head_lab_map.path(head_lab.base_key()).exists(),
+        "ready, with its map",
+    )
     with FileLock(runs.runs_dir() / ".slot", timeout=5):  # free while the lab is open and idle
-        lab.ask(Settings())
-        wait_for(lambda: lab.status()["state"] == "waiting", "waiting")
-        assert not lab.result(Settings()).rows
+        head_lab.ask(Settings())
+        wait_for(lambda: head_lab.status()["state"] == "waiting", "waiting")
+        assert not head_lab.result(Settings()).rows
     result(Settings())
     with FileLock(runs.runs_dir() / ".slot", timeout=5):
         pass
@@ -141,40 +144,40 @@ def test_the_lab_waits_for_a_training_and_holds_the_slot_only_while_it_computes(
 def test_a_head_that_breaks_down_says_so(worker: Callable[..., threading.Thread], monkeypatch) -> None:
     monkeypatch.setattr(lab_head, "math", SimpleNamespace(isfinite=lambda value: False))
     worker()
-    wait_for(lambda: lab.status()["state"] == "ready", "ready")
-    lab.ask(Settings())
+    wait_for(lambda: head_lab.status()["state"] == "ready", "ready")
+    head_lab.ask(Settings())
     assert "lower the rate" in result(Settings(), "failed").message
 
 
 def test_an_idle_lab_ends_and_an_old_request_is_not_taken_up(worker: Callable[..., threading.Thread]) -> None:
-    lab.ask(Settings())
+    head_lab.ask(Settings())
     thread = worker(idle_seconds=0.3)
     thread.join(WAIT_SECONDS)
     assert not thread.is_alive()
-    assert lab.status()["state"] == "off"
-    assert lab.result(Settings()) is None
+    assert head_lab.status()["state"] == "off"
+    assert head_lab.result(Settings()) is None
 
 
 def test_there_is_one_lab_at_a_time(tiny_base: None) -> None:
-    lab.lab_dir().mkdir(parents=True)
-    with FileLock(lab.lab_dir() / "lock"):
-        assert lab_worker.main(str(lab.lab_dir())) == 0
-    assert not (lab.lab_dir() / "status.json").exists()
+    head_lab.lab_dir().mkdir(parents=True)
+    with FileLock(head_lab.lab_dir() / "lock"):
+        assert lab_worker.main(str(head_lab.lab_dir())) == 0
+    assert not (head_lab.lab_dir() / "status.json").exists()
 
 
 def test_a_lab_without_its_images_says_why(worker: Callable[..., threading.Thread], monkeypatch) -> None:
-    monkeypatch.setattr(lab, "BASE", replace(lab.BASE, dataset="cifar10"))
+    monkeypatch.setattr(head_lab, "BASE", replace(head_lab.BASE, dataset="cifar10"))
     worker().join(WAIT_SECONDS)
-    assert lab.status()["state"] == "failed"
-    assert "CIFAR-10" in lab.status()["message"]
+    assert head_lab.status()["state"] == "failed"
+    assert "CIFAR-10" in head_lab.status()["message"]
 
 
 @pytest.mark.slow
 def test_a_lab_without_room_in_the_store_says_why(worker: Callable[..., threading.Thread], monkeypatch) -> None:
     monkeypatch.setenv("CIFAR_STORE_GB", "1e-6")
     worker().join(WAIT_SECONDS)
-    assert lab.status()["state"] == "failed"
-    assert "CIFAR_STORE_GB" in lab.status()["message"]
+    assert head_lab.status()["state"] == "failed"
+    assert "CIFAR_STORE_GB" in head_lab.status()["message"]
 
 
 def test_the_map_puts_images_of_a_class_together(tiny_config: TrainConfig, small_data: Path) -> None:
@@ -183,12 +186,12 @@ def test_the_map_puts_images_of_a_class_together(tiny_config: TrainConfig, small
 
         def progress(self, *_: object) -> None: ...
 
-    lab.lab_dir().mkdir(parents=True)
+    head_lab.lab_dir().mkdir(parents=True)
     config = replace(tiny_config, augmentation=0.0, fine_tune_epochs=0)
     inputs = lab_base.Inputs(config, Silent())
     inputs.prepare()
     lab_base.make_map(inputs)
-    found = lab_map.load(lab_base.key(inputs))
+    found = head_lab_map.load(lab_base.key(inputs))
     assert found is not None
     assert found.points.shape == (200, 2)
     distances = np.linalg.norm(found.points[:, None] - found.points[None], axis=2) + 1e9 * np.eye(200)

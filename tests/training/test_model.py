@@ -7,8 +7,8 @@ import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
 from cifar_core.config import TrainConfig
-from cifar_core.network import architecture, weights
-from cifar_core.network.weights import Named
+from cifar_core.network import architecture, pretrained
+from cifar_core.network.pretrained import Named
 from cifar_core.training import model
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
@@ -17,7 +17,7 @@ STATISTICS = ("moving_mean", "moving_variance")
 
 @pytest.fixture
 def base(tiny_config: TrainConfig) -> Named:
-    return weights.load("random", tiny_config.alpha, tiny_config.image_size, 1).named
+    return pretrained.load("random", tiny_config.alpha, tiny_config.image_size, 1).named
 
 
 @pytest.fixture
@@ -57,13 +57,13 @@ def test_size_is_what_the_page_says_before(network: keras.Model, tiny_config: Tr
 def test_it_is_the_network_of_keras_with_an_older_files_weights(tiny_config: TrainConfig, scaling: str) -> None:
     original = keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, include_top=False, pooling="avg", weights=None)
     rng = np.random.default_rng(3)  # so that all statistics and scales are others
-    named = weights.load("random", 0.35, 96, 3).named
+    named = pretrained.load("random", 0.35, 96, 3).named
     original.set_weights([array * rng.uniform(0.7, 1.4, array.shape) for array in named.values()])
-    path = weights.imagenet_path(0.35, 96)
+    path = pretrained.imagenet_path(0.35, 96)
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, original)
-    named = weights.load("imagenet", 0.35, 96, 1).named
+    named = pretrained.load("imagenet", 0.35, 96, 1).named
     own = model.build(dataclasses.replace(tiny_config, image_size=96, scaling=scaling), named)
     larger = keras.layers.Resizing(96, 96)(IMAGES)
     scaled = larger / 127.5 - 1 if scaling == "minus_one_to_one" else larger / 255

@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cifar_core import launch, runs
+from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.evaluate import diagnosis, evaluation, story
+from cifar_core.evaluation import diagnosis, predictions, story
+from cifar_core.jobs import launch
 from cifar_core.runs import Run
 from cifar_core.training import checkpoint, inputs, worker
 
@@ -27,7 +28,7 @@ def test_phase_1_kept_as_a_run_equals_a_training_of_that_phase_alone(
     head = checkpoint.load(whole.path / story.HEAD_FILE)
     assert head is not None
     assert (head.progress.phase, head.progress.phase_done) == ("head", True)
-    before = story.head_predictions(whole, evaluation.load(whole).validation)
+    before = story.head_predictions(whole, predictions.load(whole).validation)
     assert before is not None
     assert before.accuracy == pytest.approx(head.progress.best_accuracy, abs=0.011)  # 2 of 200: float16
     changes = story.changes_of(whole)
@@ -41,9 +42,9 @@ def test_phase_1_kept_as_a_run_equals_a_training_of_that_phase_alone(
     assert {row["phase"] for row in kept.metrics() if row["kind"] == "epoch"} == {"head"}
     assert kept.result["best_phase"] == "head"
     for name in ("validation", "test"):
-        one, two = evaluation.load(kept).split(name), evaluation.load(alone).split(name)
+        one, two = predictions.load(kept).split(name), predictions.load(alone).split(name)
         assert np.array_equal(one.probabilities, two.probabilities)
-    assert np.array_equal(evaluation.load(kept).validation.probabilities, before.probabilities)
+    assert np.array_equal(predictions.load(kept).validation.probabilities, before.probabilities)
     assert story.parent(kept) == whole.id
     assert not story.can_keep_head(kept)
     assert whole.state == "finished"

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from interruption import Interruption
 
-from cifar_core.classify import calibration, neighbours, pins, unlike
-from cifar_core.classify.classifier import open_classifier
-from cifar_core.classify.pins import Pin
 from cifar_core.config import TrainConfig
-from cifar_core.images import data
+from cifar_core.data import cifar10
+from cifar_core.inference import calibration, neighbors, out_of_distribution, pins
+from cifar_core.inference.classifier import open_classifier
+from cifar_core.inference.pins import Pin
 from cifar_core.runs import Run, create
 from cifar_core.training import worker
 
@@ -18,7 +18,7 @@ MOMENTS = [0, 1 / STEPS, 2 / STEPS, 3 / STEPS, 6 / STEPS, 1, 2]
 
 def pinned_run(config: TrainConfig) -> Run:
     run = create(config)
-    images, _ = data.samples(2, "generated", test=True)
+    images, _ = cifar10.samples(2, "generated", test=True)
     pins.save(run, [Pin(image, f"picture {i}") for i, image in enumerate(images)])
     return run
 
@@ -50,13 +50,13 @@ def test_probes_come_after_every_epoch_and_within_the_first_and_survive_an_inter
     assert index is not None
     assert known is not None
     assert known.unlike is not None
-    dataset = data.load("generated")
+    dataset = cifar10.load("generated")
     assert (dataset.train_labels[index.rows] == index.labels).all()
     own = dataset.train_images[index.rows[:20]]
     nearest = index.nearest(model.features(own))[0][:, 0]
     assert (index.labels[nearest] == index.labels[:20]).all()  # itself, or the same picture again
-    answers = model.answer(unlike.images("noise", 5))
+    answers = model.answer(out_of_distribution.images("noise", 5))
     assert (answers.is_unlike == (answers.scores > known.unlike.threshold)).all()
     assert known.loss[1] <= known.loss[0] + 1e-6
-    assert set(known.unlike.caught) == set(unlike.KINDS)
-    assert (undisturbed.path / calibration.FILE).exists() and (undisturbed.path / neighbours.FILE).exists()
+    assert set(known.unlike.caught) == set(out_of_distribution.KINDS)
+    assert (undisturbed.path / calibration.FILE).exists() and (undisturbed.path / neighbors.FILE).exists()

@@ -15,10 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cifar_core import cli, launch, runs
+from cifar_core import cli, runs
 from cifar_core.config import TrainConfig
-from cifar_core.explore import findings, launch_sweep, plans, search
-from cifar_core.explore.plans import Goal, Plan
+from cifar_core.jobs import launch
+from cifar_core.search import findings, space, studies, sweep_workers
+from cifar_core.search.space import Goal, Plan
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 
@@ -57,19 +58,19 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def plan(tiny_config: TrainConfig) -> Plan:
-    return Plan(replace(tiny_config, fine_tune_epochs=0), (plans.parse_range("dropout=0:0.5"),))
+    return Plan(replace(tiny_config, fine_tune_epochs=0), (space.parse_range("dropout=0:0.5"),))
 
 
 def test_a_sweep_is_kept_in_the_database_and_in_no_file(
     database: str, plan: Plan, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    search.create("kept", plan, Goal(3), database)
-    assert "kept" in search.names(database)
-    assert search.names() == []
-    assert not (search.folder("kept") / "journal.log").exists()
+    studies.create("kept", plan, Goal(3), database)
+    assert "kept" in studies.names(database)
+    assert studies.names() == []
+    assert not (studies.folder("kept") / "journal.log").exists()
     found = findings.find("kept", database)
     assert (found.plan, found.goal.trials) == (plan, 3)
-    search.extend(search.open_study("kept", database), trials=2)
+    studies.extend(studies.open_study("kept", database), trials=2)
     assert findings.find("kept", database).goal.trials == 5
     assert cli.main(["sweep", "show", "kept", "--storage", database]) == 0
     assert "secret" not in capsys.readouterr().out
@@ -80,11 +81,11 @@ def test_a_sweep_is_kept_in_the_database_and_in_no_file(
 def test_a_trial_that_fell_silent_is_taken_up_again_and_one_whose_heart_beats_is_left(
     database: str, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "HEARTBEAT_SECONDS", 1)
-    monkeypatch.setattr(search, "GRACE_SECONDS", 2)
-    search._database.cache_clear()
-    search.create("beats", plan, Goal(5), database)
-    study, storage = search.open_study("beats", database), search._storage("beats", database)
+    monkeypatch.setattr(studies, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(studies, "GRACE_SECONDS", 2)
+    studies._database.cache_clear()
+    studies.create("beats", plan, Goal(5), database)
+    study, storage = studies.open_study("beats", database), studies._storage("beats", database)
     trials = [study.ask(), study.ask()]
     for trial in trials:
         plan.config(trial)
@@ -93,18 +94,18 @@ def test_a_trial_that_fell_silent_is_taken_up_again_and_one_whose_heart_beats_is
     for _ in range(3):
         time.sleep(1)
         storage.record_heartbeat(trials[1]._trial_id)
-    search.fail_the_dead(study, database)
-    search._database.cache_clear()
+    studies.fail_the_dead(study, database)
+    studies._database.cache_clear()
     found = study.get_trials()
     assert [trial.state.name for trial in found] == ["FAIL", "RUNNING", "WAITING"]
     assert (found[2].params, found[2].user_attrs) == (found[0].params, {"run": "run-0", "retry_of": 0})
 
 
 def test_a_sweep_in_the_database_is_deleted_for_good(database: str, plan: Plan) -> None:
-    search.create("gone", plan, Goal(3), database)
-    launch_sweep.delete("gone", database)
-    assert "gone" not in search.names(database)
-    assert not search.is_restorable("gone")
+    studies.create("gone", plan, Goal(3), database)
+    sweep_workers.delete("gone", database)
+    assert "gone" not in studies.names(database)
+    assert not studies.is_restorable("gone")
 
 
 @pytest.mark.slow
@@ -112,7 +113,7 @@ def test_two_workers_share_a_database_and_the_trial_of_a_dead_one_is_taken_up_ag
     database: str, plan: Plan, small_data: Path, tmp_path: Path
 ) -> None:
     base = replace(plan.base, head_epochs=60, early_stopping_patience=100)
-    search.create("shared", Plan(base, plan.ranges), Goal(3), database)
+    studies.create("shared", Plan(base, plan.ranges), Goal(3), database)
     command = [sys.executable, "-m", "cifar_core", "sweep", "worker", "--study", "shared", "--storage", database]
     # another machine: its runs lie elsewhere, and so does its training slot
     other = {**os.environ, "CIFAR_RUNS_DIR": str(tmp_path / "elsewhere")}
@@ -131,6 +132,6 @@ def test_two_workers_share_a_database_and_the_trial_of_a_dead_one_is_taken_up_ag
                     child.kill()
     found = findings.find("shared", database)
     assert (found.state, found.done) == ("finished", 3)
-    study = search.open_study("shared", database)
+    study = studies.open_study("shared", database)
     assert [trial.state.name for trial in study.get_trials()].count("FAIL") == 1
-    assert launch_sweep.living_workers("shared") == []
+    assert sweep_workers.living_workers("shared") == []

@@ -12,17 +12,18 @@ import optuna
 import psutil
 import pytest
 
-from cifar_core import launch, runs
-from cifar_core.classify.classifier import open_classifier
+from cifar_core import runs
 from cifar_core.config import TrainConfig
+from cifar_core.data import cifar10
 from cifar_core.errors import SweepError
-from cifar_core.evaluate import evaluation
-from cifar_core.explore import findings, launch_sweep, plans, search
-from cifar_core.explore.findings import Findings
-from cifar_core.explore.plans import Goal, Plan
-from cifar_core.images import data
-from cifar_core.network import weights
+from cifar_core.evaluation import predictions
+from cifar_core.inference.classifier import open_classifier
+from cifar_core.jobs import launch
+from cifar_core.network import pretrained
 from cifar_core.runs import Run
+from cifar_core.search import findings, space, studies, sweep_workers
+from cifar_core.search.findings import Findings
+from cifar_core.search.space import Goal, Plan
 from cifar_core.training import sweep_worker, worker
 
 STOP_SECONDS = 4  # three are promised, one is for a busy machine
@@ -31,7 +32,7 @@ STOP_SECONDS = 4  # three are promised, one is for a busy machine
 @pytest.fixture
 def head_plan(tiny_config: TrainConfig) -> Plan:
     base = replace(tiny_config, fine_tune_epochs=0, head_learning_rate=1e-2)
-    return Plan(base, (plans.parse_range("dropout=0,0.3"),))
+    return Plan(base, (space.parse_range("dropout=0,0.3"),))
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def sweep(small_data: Path) -> Callable[..., Findings]:
     """Works on a new sweep in this process until it is done."""
 
     def work(plan: Plan, trials: int, name: str = "test") -> Findings:
-        search.create(name, plan, Goal(trials))
+        studies.create(name, plan, Goal(trials))
         assert sweep_worker.main(name) == 0
         return findings.find(name)
 
@@ -50,8 +51,8 @@ def sweep(small_data: Path) -> Callable[..., Findings]:
 def no_worker_stays(own_folders: None) -> Iterator[None]:
     yield
     for place in (runs.runs_dir() / "sweeps").glob("*"):
-        for number in launch_sweep.living_workers(place.name):
-            launch_sweep._kill(place / f"worker-{number}.json")
+        for number in sweep_workers.living_workers(place.name):
+            sweep_workers._kill(place / f"worker-{number}.json")
 
 
 def epochs(run: Run) -> list[tuple[str, int, float]]:
@@ -81,10 +82,10 @@ def test_trials_are_ordinary_finished_runs_in_one_process(
         assert run.config == head_plan.with_values(trial.params)
         assert trial.accuracy == run.result["validation_accuracy"]
         assert [epoch for epoch, _ in trial.curve] == [1, 2]
-        said = evaluation.load(run)
+        said = predictions.load(run)
         assert (len(said.validation.labels), len(said.test.labels)) == (200, 2_000)
         own = open_classifier(run.id)
-        images = data.load("generated").test_images[:50]
+        images = cifar10.load("generated").test_images[:50]
         assert own.probabilities(images) == pytest.approx(said.test.probabilities[:50], abs=0.02)  # stored as float16
         assert (own.probabilities(images).argmax(1) == said.test.probabilities[:50].argmax(1)).mean() > 0.95
         assert own.calibration is not None
@@ -96,13 +97,13 @@ def test_trials_are_ordinary_finished_runs_in_one_process(
 def test_a_trial_learns_what_an_ordinary_run_learns(
     tiny_config: TrainConfig, sweep: Callable[..., Findings], train: Callable[[TrainConfig], Run]
 ) -> None:
-    found = sweep(Plan(tiny_config, (plans.parse_range("dropout=0.2,0.4"),)), 2)
+    found = sweep(Plan(tiny_config, (space.parse_range("dropout=0.2,0.4"),)), 2)
     last = run_of(found, 1)
     ordinary = train(last.config)
     assert epochs(last) == epochs(ordinary)
     assert last.result["validation_accuracy"] == pytest.approx(ordinary.result["validation_accuracy"], abs=0.011)
     assert (last.path / "model.tflite").read_bytes() == (ordinary.path / "model.tflite").read_bytes()
-    difference = np.abs(evaluation.load(last).test.probabilities - evaluation.load(ordinary).test.probabilities)
+    difference = np.abs(predictions.load(last).test.probabilities - predictions.load(ordinary).test.probabilities)
     assert difference.max() < 0.02
 
 
@@ -140,7 +141,7 @@ def test_a_grid_trains_every_cell_once_and_prunes_none(
     head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda _: True)
-    plan = Plan(head_plan.base, (plans.parse_range("dropout=0,0.3"),), grid=True)
+    plan = Plan(head_plan.base, (space.parse_range("dropout=0,0.3"),), grid=True)
     found = sweep(plan, 2)
     assert [cell.mean is not None for cell in found.cells()] == [True, True]
     assert {trial.state for trial in found.trials} == {"finished"}
@@ -149,7 +150,7 @@ def test_a_grid_trains_every_cell_once_and_prunes_none(
 def test_a_sweep_of_failures_ends_and_says_why(
     head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "URL", "http://127.0.0.1:9/")  # nobody answers there
+    monkeypatch.setattr(pretrained, "URL", "http://127.0.0.1:9/")  # nobody answers there
     found = sweep(Plan(replace(head_plan.base, weights="imagenet"), head_plan.ranges), 30)
     assert (found.state, len(found.trials)) == ("failed", 5)
     assert "could not be downloaded" in str(found.trials[0].error)
@@ -158,9 +159,9 @@ def test_a_sweep_of_failures_ends_and_says_why(
 def test_a_stopped_trial_goes_on_under_another_number_with_its_run(
     tiny_config: TrainConfig, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = Plan(replace(tiny_config, early_stopping_patience=100), (plans.parse_range("dropout=0,0.3"),))
+    plan = Plan(replace(tiny_config, early_stopping_patience=100), (space.parse_range("dropout=0,0.3"),))
     monkeypatch.setattr(sweep_worker, "_CHECKPOINT_PAUSE_SECONDS", 0.0)
-    search.create("test", plan, Goal(1))
+    studies.create("test", plan, Goal(1))
     report = optuna.trial.Trial.report
 
     def stopped_after_the_third(trial: optuna.Trial, value: float, step: int) -> None:
@@ -184,8 +185,8 @@ def test_a_stopped_trial_goes_on_under_another_number_with_its_run(
 
 
 def test_a_run_that_was_deleted_meanwhile_is_trained_anew(head_plan: Plan, small_data: Path) -> None:
-    search.create("test", head_plan, Goal(1))
-    trial = search.open_study("test").ask()
+    studies.create("test", head_plan, Goal(1))
+    trial = studies.open_study("test").ask()
     head_plan.config(trial)
     trial.set_user_attr("run", "20200101-000000000-gone")
     assert sweep_worker.main("test") == 0
@@ -198,16 +199,16 @@ def test_a_trial_beyond_the_goal_is_not_trained_and_does_not_count(
     head_plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two machines may both find that one trial is left: they share no lock."""
-    search.create("test", head_plan, Goal(1))
-    study = search.open_study("test")
+    studies.create("test", head_plan, Goal(1))
+    study = studies.open_study("test")
     other = study.ask()
     head_plan.config(other)
     study.tell(other, 0.5)
     answers = iter([False])
-    is_done = search.is_done
-    monkeypatch.setattr(search, "is_done", lambda asked: next(answers, None) is None and is_done(asked))
+    is_done = studies.is_done
+    monkeypatch.setattr(studies, "is_done", lambda asked: next(answers, None) is None and is_done(asked))
     assert sweep_worker.main("test") == 0
-    assert [trial.state.name for trial in search.open_study("test").trials] == ["COMPLETE", "FAIL"]
+    assert [trial.state.name for trial in studies.open_study("test").trials] == ["COMPLETE", "FAIL"]
     assert [trial.number for trial in findings.find("test").trials] == [0]
     assert runs.list_runs() == []
 
@@ -221,7 +222,7 @@ def test_a_worker_without_a_sweep_is_a_sentence(capsys: pytest.CaptureFixture[st
 def test_workers_of_two_gpus_do_not_wait_for_each_other(
     head_plan: Plan, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search.create("test", head_plan, Goal(1))
+    studies.create("test", head_plan, Goal(1))
     monkeypatch.setenv("CIFAR_SWEEP_GPU", "1")
     from filelock import FileLock
 
@@ -235,8 +236,8 @@ def test_two_workers_share_a_journal_and_one_takes_up_the_trial_of_the_other_tha
     tiny_config: TrainConfig, small_data: Path, no_worker_stays: None
 ) -> None:
     base = replace(tiny_config, fine_tune_epochs=8, early_stopping_patience=100)
-    launch_sweep.start("test", Plan(base, (plans.parse_range("dropout=0:0.5"),)), Goal(3), workers=2)
-    assert launch_sweep.living_workers("test") == [0, 1]
+    sweep_workers.start("test", Plan(base, (space.parse_range("dropout=0:0.5"),)), Goal(3), workers=2)
+    assert sweep_workers.living_workers("test") == [0, 1]
 
     def training() -> list[Run]:
         return [run for run in runs.list_runs() if run.state == "running" and epochs(run)]
@@ -248,7 +249,7 @@ def test_two_workers_share_a_journal_and_one_takes_up_the_trial_of_the_other_tha
     found = findings.find("test")
     assert (found.state, found.done) == ("finished", 3)
     assert {trial.state for trial in found.trials} <= {"finished", "pruned"}
-    study = search.open_study("test")
+    study = studies.open_study("test")
     assert sum(trial.state.name == "FAIL" for trial in study.get_trials()) == 1
     assert len(runs.list_runs()) == 3
     assert all(run.state == "finished" for run in runs.list_runs())
@@ -259,30 +260,30 @@ def test_a_sweep_stops_within_seconds_and_resumes(
     tiny_config: TrainConfig, small_data: Path, no_worker_stays: None
 ) -> None:
     base = replace(tiny_config, fine_tune_epochs=100, early_stopping_patience=100)
-    launch_sweep.start("test", Plan(base, (plans.parse_range("dropout=0:0.5"),)), Goal(1))
+    sweep_workers.start("test", Plan(base, (space.parse_range("dropout=0:0.5"),)), Goal(1))
     with pytest.raises(SweepError, match="is running"):
-        launch_sweep.resume("test")
+        sweep_workers.resume("test")
     wait_for(lambda: [run for run in runs.list_runs() if len(epochs(run)) > 3])
     since = time.monotonic()
-    launch_sweep.stop("test")
+    sweep_workers.stop("test")
     assert time.monotonic() - since < STOP_SECONDS
     assert findings.find("test").state == "stopped"
-    launch_sweep.resume("test")
+    sweep_workers.resume("test")
     assert findings.find("test").state == "running"
-    launch_sweep.stop("test")
+    sweep_workers.stop("test")
 
 
 def test_a_worker_elsewhere_hears_of_the_stop(head_plan: Plan, small_data: Path, no_worker_stays: None) -> None:
     """It waits for the slot, which this test holds, so that it needs no TensorFlow."""
     from filelock import FileLock
 
-    search.create("test", head_plan, Goal(1))
+    studies.create("test", head_plan, Goal(1))
     with (
         FileLock(runs.runs_dir() / worker.SLOT),
-        subprocess.Popen([sys.executable, "-m", launch_sweep.WORKER, "test"]) as process,
+        subprocess.Popen([sys.executable, "-m", sweep_workers.WORKER, "test"]) as process,
     ):
         wait_for(lambda: [run for run in runs.list_runs() if run.state == "queued" and run.is_alive])
-        search.ask_to_stop(search.open_study("test"), True)
+        studies.ask_to_stop(studies.open_study("test"), True)
         assert process.wait(30) == 0
     assert [trial.state for trial in findings.find("test").trials] == ["waiting"]
     assert findings.find("test").state == "stopped"

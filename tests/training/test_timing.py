@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from cifar_core import costs, launch, runs
+from cifar_core import costs, runs
 from cifar_core.config import TrainConfig
+from cifar_core.jobs import launch
 
 SMALL = TrainConfig(image_size=32, alpha=0.35, train_images=1_000, head_epochs=1, fine_tune_epochs=1, views=1)
 

@@ -13,14 +13,14 @@ import pytest
 from filelock import FileLock
 from interruption import Interruption
 
-from cifar_core.classify.classifier import open_classifier
 from cifar_core.config import TrainConfig
+from cifar_core.data import cifar10
 from cifar_core.errors import RunError
-from cifar_core.images import data
-from cifar_core.network import litert, weights
+from cifar_core.inference.classifier import open_classifier
+from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run, create, write_json
 from cifar_core.training import checkpoint, finish, inputs, model, worker
-from cifar_core.training.journal import Journal
+from cifar_core.training.metrics_log import Journal
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_finished_run_has_all_that_was_promised(finished: Run) -> None:
         assert np.array_equal(value, array)
 
     # both models
-    images = data.load("generated").test_images[:100]
+    images = cifar10.load("generated").test_images[:100]
     probabilities = open_classifier(finished.id).probabilities(images)
     expected = network.predict(images.astype(np.float32), verbose=0)
     assert np.abs(expected - probabilities).max() < 1e-4
@@ -62,12 +62,12 @@ def test_a_finished_run_has_all_that_was_promised(finished: Run) -> None:
     with np.load(finished.path / "evaluation.npz", allow_pickle=False) as file:
         kept = dict(file)
     assert kept["test_probabilities"][:100] == pytest.approx(probabilities, abs=1e-5)
-    right = kept["test_probabilities"].argmax(axis=1) == data.load("generated").test_labels
+    right = kept["test_probabilities"].argmax(axis=1) == cifar10.load("generated").test_labels
     assert result["test_accuracy"] == pytest.approx(right.mean())
     assert result["test_images"] == len(right) == 2_000
     assert len(kept["validation_rows"]) == 200
     environment = json.loads((finished.path / "environment.json").read_text())
-    assert environment["data"]["fingerprint"] == data.load("generated").fingerprint
+    assert environment["data"]["fingerprint"] == cifar10.load("generated").fingerprint
     assert environment["packages"]["keras"] == keras.__version__
     assert "head_output" in (finished.path / "summary.txt").read_text()
     assert "not CIFAR-10" in result["dataset"]
@@ -89,7 +89,7 @@ def test_a_second_worker_leaves_the_run_to_the_first(run: Run, monkeypatch: pyte
 def test_weights_that_cannot_be_had_are_a_sentence(
     tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "URL", "http://127.0.0.1:9/")  # nobody answers there
+    monkeypatch.setattr(pretrained, "URL", "http://127.0.0.1:9/")  # nobody answers there
     run = create(dataclasses.replace(tiny_config, weights="imagenet"))
     assert worker.main(str(run.path)) == 2
     assert failure(run)["type"] == "WeightsError"
@@ -105,7 +105,7 @@ def test_a_run_whose_first_weights_vanished_does_not_go_on_with_others(
     write_json(run.path / "environment.json", {"weights": before})
     kept = checkpoint.Checkpoint(checkpoint.Progress("head"), [], [], {})
     monkeypatch.setattr(checkpoint, "load", lambda path: kept)
-    monkeypatch.setattr(weights, "_host_answers", lambda: False)
+    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
     assert worker.main(str(run.path)) == 2
     assert (
         "began with ImageNet (fingerprint of the file) and would go on with random numbers" in failure(run)["message"]

@@ -1,0 +1,146 @@
+"""Figures of what a finished run gets right and wrong: confusion, classes, robustness, what fine-tuning changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from cifar_core.charts import CORRECT, PHASE_COLOURS, TEMPLATE, TRAINING, VALIDATION, WRONG
+from cifar_core.charts.overlay import as_text
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.evaluation.mistakes import ClassFigures
+from cifar_core.evaluation.robustness import FAULTS, Measured
+from cifar_core.evaluation.story import ClassChange
+
+RUN_COLOURS = (TRAINING, VALIDATION, "#8e5fc0", CORRECT)
+_DASHES = ("solid", "dash", "dot", "dashdot")  # so that lines differ in more than colour
+_ROWS, _COLUMNS = 2, 4
+
+
+def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, height: int = 560) -> go.Figure:
+    """Return the confusion matrix `counts`, int (10, 10), rows labels, columns answers; `chosen` is framed.
+
+    Right answers are blue, wrong ones orange, each by their share of the row. The last trace is a point for each cell,
+    in the order of the rows, which can be selected: a heat map cannot.
+    """
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    diagonal = np.eye(len(CLASSES), dtype=bool)
+    tops = {True: 1.0, False: max(shares[~diagonal].max(), 0.02)}
+    figure = go.Figure()
+    for is_right, colour in ((True, "43,123,186"), (False, "232,135,30")):
+        figure.add_heatmap(
+            z=np.where(diagonal == is_right, shares, np.nan),
+            x=list(CLASSES),
+            y=list(CLASSES),
+            zmin=0,
+            zmax=tops[is_right],
+            colorscale=[[0, f"rgba({colour},0.0)"], [1, f"rgba({colour},0.95)"]],
+            showscale=False,
+            hoverinfo="skip",
+            xgap=1,
+            ygap=1,
+        )
+    fill = shares / np.where(diagonal, tops[True], tops[False])
+    figure.add_scatter(
+        x=[name for _ in CLASSES for name in CLASSES],
+        y=[name for name in CLASSES for _ in CLASSES],
+        mode="markers+text",
+        text=[f"{count:,}" if count else "" for count in counts.ravel()],
+        customdata=shares.ravel(),
+        marker={"size": 34, "symbol": "square", "color": "rgba(0,0,0,0)"},
+        textfont={"color": ["#ffffff" if share > 0.5 else "#7d8795" for share in fill.ravel()], "size": 13},
+        unselected={"marker": {"opacity": 1}},
+        hovertemplate="labelled %{y}, called %{x}: %{text} images, %{customdata:.1%} of the class<extra></extra>",
+    )
+    if chosen is not None:
+        label, answer = chosen
+        box = {"x0": answer - 0.5, "x1": answer + 0.5, "y0": label - 0.5, "y1": label + 0.5}
+        figure.add_shape(type="rect", **box, line={"color": WRONG if label != answer else CORRECT, "width": 3})
+    _style(figure, "Confusion matrix (images)", height)
+    figure.update_layout(margin={"l": 90, "b": 84}, hovermode="closest", clickmode="event+select", dragmode=False)
+    figure.update_xaxes(title={"text": "the network's answer"}, showgrid=False, tickangle=-45, range=[-0.5, 9.5])
+    figure.update_yaxes(title={"text": "the label"}, showgrid=False, range=[9.5, -0.5])
+    return figure
+
+
+def class_figure(figures: Sequence[ClassFigures], height: int = 340) -> go.Figure:
+    """Return precision, recall and F1 of every class as dots; these, unlike bars, may leave out the empty part."""
+    figure = go.Figure()
+    looks = {
+        "precision": (TRAINING, "circle"),
+        "recall": (VALIDATION, "diamond"),
+        "f1": (PHASE_COLOURS["head"], "line-ew"),
+    }
+    for name, (colour, symbol) in looks.items():
+        figure.add_scatter(
+            x=[one.name for one in figures],
+            y=[getattr(one, name) for one in figures],
+            name="F1" if name == "f1" else name,
+            mode="markers",
+            marker={"color": colour, "size": 12, "symbol": symbol, "line": {"color": colour, "width": 2}},
+            hovertemplate="%{y:.1%}",
+        )
+    _style(figure, "Each class", height)
+    lowest = min((getattr(one, name) or 0 for one in figures for name in ("precision", "recall")), default=0.0)
+    figure.update_yaxes(range=[max(0.0, np.floor(lowest * 10) / 10), 1.01], tickformat=".0%", title="share of images")
+    return figure
+
+
+def robustness_figure(measured: Mapping[str, Measured], height: int = 560) -> go.Figure:
+    """Return a small chart for each fault, a line for each run (its words -> its measures), 4 at most."""
+    titles = [f"{fault.label}{f' ({fault.unit})' if fault.unit else ''}" for fault in FAULTS.values()]
+    figure = make_subplots(
+        _ROWS, _COLUMNS, shared_yaxes=True, subplot_titles=titles, vertical_spacing=0.17, horizontal_spacing=0.025
+    )
+    for number, (name, known) in enumerate(measured.items()):
+        for place, fault in enumerate(FAULTS.values()):
+            found = known.accuracies.get(fault.name, ())
+            x = (fault.neutral, *fault.strengths[: len(found)])
+            figure.add_scatter(
+                x=x,
+                y=(known.clean, *found),
+                name=as_text(name),
+                legendgroup=name,
+                showlegend=place == 0,
+                mode="lines+markers",
+                line={"color": RUN_COLOURS[number], "width": 2, "dash": _DASHES[number]},
+                marker={"size": 6},
+                hovertemplate=f"%{{y:.1%}} at %{{x:g}} {fault.unit}",
+                row=place // _COLUMNS + 1,
+                col=place % _COLUMNS + 1,
+            )
+    _style(figure, "", height)
+    figure.update_layout(margin={"t": 70, "b": 40}, legend={"y": 1.07})
+    figure.update_yaxes(range=[0, 1.01], tickformat=".0%")
+    figure.update_yaxes(title={"text": "accuracy"}, col=1)
+    for place, fault in enumerate(FAULTS.values()):
+        if fault.neutral > fault.strengths[0]:  # worse is to the right everywhere
+            figure.update_xaxes(autorange="reversed", row=place // _COLUMNS + 1, col=place % _COLUMNS + 1)
+    return figure
+
+
+def change_figure(changes: Sequence[ClassChange], height: int = 340) -> go.Figure:
+    """Return how many images of each class fine-tuning put right (up) and wrong (down)."""
+    figure = go.Figure()
+    for name, colour, sign in (("fixed", CORRECT, 1), ("broken", WRONG, -1)):
+        values = [sign * getattr(one, name) for one in changes]
+        figure.add_bar(
+            x=[one.name for one in changes],
+            y=values,
+            customdata=np.abs(values),
+            name="put right" if sign > 0 else "put wrong",
+            marker={"color": colour},
+            hovertemplate="%{customdata} images",
+        )
+    _style(figure, "What fine-tuning changed (validation images)", height)
+    figure.update_layout(barmode="relative")
+    figure.update_yaxes(title={"text": "images"}, zeroline=True, zerolinecolor="rgba(128,128,128,0.6)")
+    return figure
+
+
+def _style(figure: go.Figure, title: str, height: int, **layout: Any) -> None:
+    figure.update_layout(template=TEMPLATE, title={"text": title}, height=height, uirevision="keep", **layout)

@@ -1,0 +1,447 @@
+"""The images: CIFAR-10 where it can be had, else the built-in set; which of the two, and why, is never hidden.
+
+    load()             CIFAR10_DIR, else the app's own cache, else generated images
+    load("cifar10")    the first two only
+    download()         the official archive into the cache, checked
+    status()           what load() would give
+
+CIFAR_CACHE_DIR moves the cache, which holds downloads, unpacked archives and the generated images.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from filelock import FileLock
+
+from cifar_core.data import batch_files, synthetic
+from cifar_core.data.batch_files import Arrays
+from cifar_core.data.download import AlreadyRunning, Progress, fetch, is_running, part_bytes
+from cifar_core.errors import ConfigError, DataError
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+"""Class names; a label is a position in this tuple."""
+
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+ARCHIVE_BYTES = 170_052_171
+ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+OFFICIAL_FINGERPRINT = "80387ddb9a0edf3f"
+TRAIN_SEED, TEST_SEED = 1, 2  # of the generated images
+
+LABELS = {"cifar10": "CIFAR-10", "generated": "generated images, not CIFAR-10"}
+DRAWN = f"drawn by the program, version {synthetic.VERSION}"
+DATASETS = ("auto", "cifar10", "generated")
+DrawProgress = Callable[[int, int], None]
+"""Called with the images drawn so far and in all."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and labels in memory, read-only: uint8 (n, 32, 32, 3) RGB and uint8 (n,), 0 to 9 as in CLASSES."""
+
+    name: Literal["cifar10", "generated"]
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    fingerprint: str
+    """First 16 hexadecimal digits of the SHA-256 of all pixels and labels, whatever files they came in."""
+    source: str
+    """Folder or archive, or how the images were made."""
+
+    @property
+    def label(self) -> str:
+        """What the screen must say wherever a result rests on this set."""
+        return LABELS[self.name]
+
+    @property
+    def official(self) -> bool:
+        """Whether this is CIFAR-10 pixel by pixel and label by label."""
+        return self.fingerprint == OFFICIAL_FINGERPRINT
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a set lies. `stamp` changes with the files, so that what is in memory is never stale."""
+
+    kind: Literal["binary", "python", "archive", "generated"]
+    path: Path
+    stamp: tuple[tuple[int, int], ...]
+
+
+_loaded: dict[str, tuple[_Source, Dataset]] = {}  # by name of the set, so that each is in memory once
+_damaged: dict[tuple, str] = {}  # the last archive that could not be read, which takes two seconds to find out
+_loading, _drawing_few = threading.Lock(), threading.Lock()
+
+
+def cache_dir() -> Path:
+    """Return the folder of downloads and stores: CIFAR_CACHE_DIR, by default ~/.cache/cifar-studio."""
+    return Path(os.environ.get("CIFAR_CACHE_DIR") or "~/.cache/cifar-studio").expanduser().absolute()
+
+
+def load(dataset: str = "auto", progress: DrawProgress | None = None) -> Dataset:
+    """Return a data set: "auto", "cifar10" or "generated". A choice by name is never replaced by another.
+
+    CIFAR-10 takes half a second and 184 MB; the same process gets the same arrays again at once, until the files
+    change. `progress` hears of drawing, which happens once for each cache folder. A cache that cannot be written
+    only makes the next process draw or unpack again.
+    Raises ConfigError for another word; DataError if CIFAR10_DIR has no usable data, which holds for "auto" too,
+    if the cache is damaged, or if "cifar10" is nowhere.
+    """
+    return _load(_choose(dataset)[0], progress)
+
+
+def sizes(dataset: str = "auto") -> tuple[int, int]:
+    """Return how many training and test images a data set has, without reading it. Raises as `load` does."""
+    if _choose(dataset)[0].kind == "generated":
+        return synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES
+    return 5 * batch_files.IMAGES_PER_BATCH, batch_files.IMAGES_PER_BATCH
+
+
+def samples(count: int, dataset: str = "auto", test: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first `count` training (or test) images and labels of a data set, at once, even before it is drawn.
+
+    uint8 (count, 32, 32, 3) and (count,), read-only. Raises as `load` does.
+    """
+    if _choose(dataset)[0].kind == "generated":
+        return _few_drawn(count, TEST_SEED if test else TRAIN_SEED)
+    found = load(dataset)
+    if test:
+        return found.test_images[:count], found.test_labels[:count]
+    return found.train_images[:count], found.train_labels[:count]
+
+
+def split(
+    labels: np.ndarray, train_images: int, validation_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions in `labels` for training and for validation: int64, sorted, without overlap.
+
+    `train_images` of them are used in all (all if there are fewer), `validation_fraction` of these, 0 to 1, for
+    validation. Each class has its share of both, exact to within one image. With one seed, and classes of one size,
+    a smaller set is part of a larger one. Raises ConfigError if a class would have no image in either.
+    """
+    counts = np.bincount(labels, minlength=len(CLASSES))
+    used = _shares(counts, min(train_images / len(labels), 1))
+    held_out = _shares(used, validation_fraction)
+    if used.min() < 2 or held_out.min() < 1 or (used - held_out).min() < 1:
+        raise ConfigError(
+            f"train_images = {train_images:,} of {len(labels):,} with validation_fraction = {validation_fraction:g} "
+            "leaves a class without an image for training or validation, expected one of each at least. "
+            "Use more images, or a share further from 0 and 1.",
+            field="train_images" if used.min() < 2 else "validation_fraction",
+        )
+    rng = np.random.default_rng(seed)
+    shuffled = [rng.permutation(np.flatnonzero(labels == label)) for label in range(len(counts))]
+    validation = [order[:end] for order, end in zip(shuffled, held_out, strict=True)]
+    training = [order[start:end] for order, start, end in zip(shuffled, held_out, used, strict=True)]
+    return np.sort(np.concatenate(training)), np.sort(np.concatenate(validation))
+
+
+def status() -> dict:
+    """Return, ready for JSON, which set "auto" gives and why, and how a download stands. Raises nothing.
+
+    "dataset", "label", "reason", "source", "train_images", "test_images", "fingerprint" and "official" are null where
+    "error" says what is wrong; the fingerprint is also null for generated images that are yet to be drawn. "download"
+    has "running", "bytes" (on the disk, unfinished), "total" and "error" (of the last attempt, or null).
+    """
+    keys = ("dataset", "label", "reason", "source", "train_images", "test_images", "fingerprint", "official")
+    state: dict = dict.fromkeys(keys)
+    state["error"] = None
+    try:
+        state.update(_describe(*_choose("auto")))
+    except DataError as error:
+        state["error"] = str(error)
+    archive = cache_dir() / batch_files.BINARY_ARCHIVE
+    state["download"] = {
+        "running": is_running(archive),
+        "bytes": part_bytes(archive),
+        "total": ARCHIVE_BYTES,
+        "error": _last_error(),
+    }
+    state["cache_dir"] = str(cache_dir())
+    return state
+
+
+def download(progress: Progress | None = None) -> Dataset:
+    """Put the official CIFAR-10 into the cache, unless it is there already, and return it.
+
+    170 MB come over the network and 184 MB stay. Other processes follow by `status()`. Raises AlreadyRunning if one
+    of them is at it, or DataError, whose message `status()` repeats until the next attempt.
+    """
+    archive, folder = cache_dir() / batch_files.BINARY_ARCHIVE, cache_dir() / batch_files.BINARY_FOLDER
+    if present := _find(cache_dir()):
+        with contextlib.suppress(DataError):  # damaged: to be replaced
+            return _load(present)
+    try:
+        _remember_error(None)
+        fetch(URL, archive, ARCHIVE_BYTES, ARCHIVE_MD5, progress)
+        shutil.rmtree(folder, ignore_errors=True)
+        dataset = _load(_source("archive", archive))
+        if folder.is_dir():  # else there was no room, and the archive serves in its place
+            archive.unlink(missing_ok=True)
+            dataset = _load(_source("binary", folder))
+    except AlreadyRunning:
+        raise
+    except DataError as error:
+        _remember_error(str(error))
+        raise
+    return dataset
+
+
+def _choose(dataset: str) -> tuple[_Source, str]:
+    """Return where `dataset` lies, and why there."""
+    if dataset not in DATASETS:
+        raise ConfigError(
+            f"dataset = {dataset!r} is unknown, expected one of {', '.join(DATASETS)}. Choose one of these.",
+            field="dataset",
+        )
+    drawn = _source("generated", cache_dir() / f"generated-{synthetic.VERSION}")
+    if dataset == "generated":
+        return drawn, "chosen by name"
+    if named := os.environ.get("CIFAR10_DIR"):
+        if source := _find(Path(named).expanduser().absolute()):
+            return source, "CIFAR10_DIR names it"
+        raise DataError(
+            f"CIFAR10_DIR = {named!r} holds no CIFAR-10, expected {batch_files.BINARY_FOLDER}, "
+            f"{batch_files.PYTHON_FOLDER}, {batch_files.BINARY_ARCHIVE} or {batch_files.PYTHON_ARCHIVE}. "
+            "Correct it, or unset it for the download."
+        )
+    if source := _find(cache_dir()):
+        return source, "it lies in the app's cache"
+    if dataset == "cifar10":
+        raise DataError(
+            f"CIFAR-10 is not on this machine: CIFAR10_DIR is not set, and {cache_dir()} does not hold it. "
+            + batch_files.NEXT_STEP
+        )
+    return drawn, "CIFAR-10 is not on this machine: CIFAR10_DIR is not set, and it was not downloaded"
+
+
+def _find(place: Path) -> _Source | None:
+    """Return CIFAR-10 in any of its forms at or in `place`."""
+    try:
+        if place.is_file():
+            return _source("archive", place)
+        for folder in (place, place / batch_files.BINARY_FOLDER, place / batch_files.PYTHON_FOLDER):
+            if any((folder / f"{batch}.bin").exists() for batch in batch_files.BATCHES):
+                return _source("binary", folder)
+            if any((folder / batch).exists() for batch in batch_files.BATCHES):
+                return _source("python", folder)
+        for name in (batch_files.BINARY_ARCHIVE, batch_files.PYTHON_ARCHIVE):
+            if (place / name).is_file():
+                return _source("archive", place / name)
+    except OSError as error:
+        raise DataError(f"{place} cannot be read: {error.strerror}. " + batch_files.NEXT_STEP) from error
+    return None
+
+
+def _source(kind: Literal["binary", "python", "archive", "generated"], path: Path) -> _Source:
+    if kind == "generated":
+        return _Source(kind, path, ((synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES),))
+    suffix = ".bin" if kind == "binary" else ""
+    files = [path] if kind == "archive" else [path / f"{batch}{suffix}" for batch in batch_files.BATCHES]
+    facts = [file.stat() for file in files if file.exists()]
+    return _Source(kind, path, tuple((fact.st_size, fact.st_mtime_ns) for fact in facts))
+
+
+def _load(source: _Source, progress: DrawProgress | None = None) -> Dataset:
+    name: Literal["cifar10", "generated"] = "generated" if source.kind == "generated" else "cifar10"
+    with _loading:
+        known = _loaded.get(name)
+        if known and known[0] == source:
+            return known[1]
+        arrays = _read(source, progress)
+        for array in arrays:
+            array.flags.writeable = False
+        where = DRAWN if name == "generated" else str(source.path)
+        dataset = Dataset(name, *arrays, fingerprint=_fingerprint(arrays), source=where)
+        if name == "cifar10" and source.path.parent == cache_dir() and not dataset.official:
+            raise DataError(
+                f"{source.path} is damaged: fingerprint {dataset.fingerprint}, expected {OFFICIAL_FINGERPRINT}. "
+                "Run `python -m cifar_core data download`, which replaces it."
+            )
+        _loaded[name] = source, dataset
+        return dataset
+
+
+def _read(source: _Source, progress: DrawProgress | None) -> Arrays:
+    if source.kind == "generated":
+        return _drawn(source.path, progress)
+    if source.kind == "archive":
+        return batch_files.to_arrays(_unpacked(source))
+    read = batch_files.read_binary_folder if source.kind == "binary" else batch_files.read_python_folder
+    return batch_files.to_arrays(read(source.path))
+
+
+def _fingerprint(arrays: Arrays) -> str:
+    digest = hashlib.sha256()  # 0.1 s for CIFAR-10, or 0.6 s on a processor without SHA instructions
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def _few_drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first generated images and their labels; drawn once for all who look, 0.7 ms an image."""
+    with _drawing_few:
+        return _drawn_once(count, seed)
+
+
+@functools.lru_cache(maxsize=16)
+def _drawn_once(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    arrays = synthetic.images(count, seed)
+    for array in arrays:
+        array.flags.writeable = False
+    return arrays
+
+
+def _unpacked(source: _Source) -> list[np.ndarray]:
+    """Return the batches of an archive, which is unpacked into the cache the first time."""
+    key = hashlib.sha256(repr(source).encode()).hexdigest()[:16]
+    own = source.path.parent == cache_dir()
+    folder = cache_dir() / (batch_files.BINARY_FOLDER if own else f"unpacked-{key}")
+    with _cache_lock(folder.name):
+        with contextlib.suppress(DataError):  # not there, or damaged
+            return list(batch_files.read_binary_folder(folder))
+        records = _read_archive(source.path)
+        _keep(folder, lambda part: batch_files.write_binary_folder(records, part))
+    return records
+
+
+def _read_archive(path: Path) -> list[np.ndarray]:
+    """Return the batches of the archive at `path`; a damaged one is not unpacked again until it changes."""
+    try:
+        fact = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}. " + batch_files.NEXT_STEP) from error
+    key = (path, fact.st_size, fact.st_mtime_ns, fact.st_ctime_ns)
+    if key in _damaged:
+        raise DataError(_damaged[key])
+    _damaged.clear()
+    try:
+        return batch_files.read_archive(path)
+    except DataError as error:
+        _damaged[key] = str(error)
+        raise
+
+
+def _drawn(folder: Path, progress: DrawProgress | None) -> Arrays:
+    """Return the generated images, which are drawn the first time and then kept in `folder`."""
+    with _cache_lock(folder.name):
+        if stored := _stored(folder):
+            return stored
+        report, total = progress or (lambda done, total: None), synthetic.TRAIN_IMAGES + synthetic.TEST_IMAGES
+        train = synthetic.images(synthetic.TRAIN_IMAGES, TRAIN_SEED, lambda done, _: report(done, total))
+        test = synthetic.images(
+            synthetic.TEST_IMAGES, TEST_SEED, lambda done, _: report(synthetic.TRAIN_IMAGES + done, total)
+        )
+        report(total, total)
+        arrays = (*train, *test)
+
+        def write(part: Path) -> None:
+            for number, array in enumerate(arrays):
+                np.save(part / f"{number}.npy", array)
+            (part / "fingerprint").write_text(_fingerprint(arrays))
+
+        _keep(folder, write)
+        return arrays
+
+
+def _stored(folder: Path) -> Arrays | None:
+    """Return the generated images kept in `folder`, or None if there are none or they are not as they were."""
+    try:
+        train_images, train_labels, test_images, test_labels = (
+            np.load(folder / f"{number}.npy", allow_pickle=False) for number in range(4)
+        )
+        expected = (folder / "fingerprint").read_text()
+    except (OSError, ValueError, EOFError, MemoryError):
+        return None
+    arrays = train_images, train_labels, test_images, test_labels
+    same_size = (len(train_labels), len(test_labels)) == (synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES)
+    return arrays if same_size and _fingerprint(arrays) == expected else None
+
+
+@contextlib.contextmanager
+def _cache_lock(name: str) -> Iterator[None]:
+    """Keep other processes from making the same entry of the cache at the same time."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # what cannot be written needs no lock
+            cache_dir().mkdir(parents=True, exist_ok=True)
+            stack.enter_context(FileLock(cache_dir() / f"{name}.lock"))
+        yield
+
+
+def _keep(folder: Path, write: Callable[[Path], None]) -> None:
+    """Put `folder` in place, as a whole, with what `write` writes; do without it where the disk refuses."""
+    part = folder.with_name(folder.name + ".part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        write(part)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.replace(folder)
+    except OSError:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _describe(source: _Source, reason: str) -> dict:
+    """Return the part of `status()` that tells about one set; generated images are not drawn for it."""
+    if source.kind == "generated":
+        name, where, fingerprint = "generated", DRAWN, None
+        sizes = synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES
+        with contextlib.suppress(OSError, ValueError):
+            fingerprint = (source.path / "fingerprint").read_text()
+    else:
+        dataset = _load(source)
+        name, where, fingerprint = dataset.name, dataset.source, dataset.fingerprint
+        sizes = len(dataset.train_labels), len(dataset.test_labels)
+    return {
+        "dataset": name,
+        "label": LABELS[name],
+        "reason": reason,
+        "source": where,
+        "train_images": sizes[0],
+        "test_images": sizes[1],
+        "fingerprint": fingerprint,
+        "official": fingerprint == OFFICIAL_FINGERPRINT,
+    }
+
+
+def _shares(counts: np.ndarray, share: float) -> np.ndarray:
+    """Return `share` of each of `counts` as whole numbers, each rounded up or down so that their sum fits best."""
+    exact = counts * share
+    whole = np.floor(exact).astype(np.int64)
+    missing = round(exact.sum()) - whole.sum()
+    largest = np.argsort(whole - exact, kind="stable")[:missing]
+    whole[largest] += 1
+    return whole
+
+
+def _error_file() -> Path:
+    return cache_dir() / f"{batch_files.BINARY_ARCHIVE}.error.json"
+
+
+def _last_error() -> str | None:
+    try:
+        message = json.loads(_error_file().read_text(encoding="utf-8"))["message"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return message if isinstance(message, str) else None
+
+
+def _remember_error(message: str | None) -> None:
+    """Leave the failure of a download for other processes to read, or remove the last one."""
+    with contextlib.suppress(OSError):  # the person who started it is told in any case
+        if message is None:
+            _error_file().unlink(missing_ok=True)
+        else:
+            part = _error_file().with_suffix(".part")
+            part.write_text(json.dumps({"message": message}), encoding="utf-8")
+            part.replace(_error_file())

@@ -1,0 +1,128 @@
+"""Everything that is said of a finished run in one place: what page, command line and report share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cifar_core.config import TrainConfig
+from cifar_core.evaluation import diagnosis, mistakes, predictions, robustness, story
+from cifar_core.evaluation.case import Finding
+from cifar_core.evaluation.predictions import Evaluation, Predictions
+from cifar_core.evaluation.robustness import Measured
+from cifar_core.evaluation.story import Phase
+from cifar_core.inference import calibration
+from cifar_core.inference.calibration import Calibration, Reliability
+from cifar_core.runs import Run
+
+SPLITS = ("validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """A finished run, looked at. `said` are the predictions as stored, `calibrated` those at the run's temperature.
+
+    The answers of both are the same; without a calibration both are the same altogether.
+    """
+
+    run: Run
+    config: TrainConfig
+    said: Evaluation
+    calibrated: Evaluation
+    calibration: Calibration | None
+    phases: list[Phase]
+    findings: list[Finding]
+
+    @property
+    def gap(self) -> str:
+        """Training against validation, read out."""
+        return story.gap_sentence(self.phases, self.run.result.get("best_phase"))
+
+    @property
+    def sentences(self) -> list[str]:
+        """The story, a text for each phase."""
+        return story.sentences(self.phases, self.config.early_stopping_patience)
+
+    def reliability(self, split: str) -> tuple[Reliability, Reliability]:
+        """Return the reliability of a split as trained and as calibrated."""
+        before, after = self.said.split(split), self.calibrated.split(split)
+        return (
+            calibration.reliability(before.probabilities, before.labels),
+            calibration.reliability(after.probabilities, after.labels),
+        )
+
+
+def of(run: Run) -> Assessment:
+    """Return all that is known of `run`. Raises RunError if it is not finished or damaged."""
+    said = predictions.load(run)
+    known = calibration.load(run.path / calibration.FILE)
+    return Assessment(
+        run,
+        run.config,
+        said,
+        replace(said, validation=_at(said.validation, known), test=_at(said.test, known)),
+        known,
+        story.phases(run.metrics(), run.config.schedule),
+        diagnosis.diagnose(run),
+    )
+
+
+def figures(predictions: Predictions) -> dict[str, Any]:
+    """Return accuracy, interval, loss, top-2 accuracy and the classes' figures, ready for JSON."""
+    return {
+        "accuracy": predictions.accuracy,
+        "interval": list(predictions.interval),
+        "top2": mistakes.top2(predictions),
+        "loss": predictions.loss,
+        "images": len(predictions.labels),
+        "classes": {
+            one.name: {"precision": one.precision, "recall": one.recall, "f1": one.f1, "images": one.images}
+            for one in mistakes.class_figures(predictions)
+        },
+        "confusion": mistakes.confusion(predictions).tolist(),
+    }
+
+
+def to_json(found: Assessment) -> dict[str, Any]:
+    """Return everything as plain data; validation comes first, and nothing is ordered by test figures."""
+    measured = robustness.load(found.run)
+    answer: dict[str, Any] = {name: figures(found.said.split(name)) for name in SPLITS}
+    answer["calibration"] = found.calibration and {
+        "temperature": found.calibration.temperature,
+        "validation_ece": list(found.calibration.ece),
+        "test_ece": [one.ece for one in found.reliability("test")],
+    }
+    answer["story"] = {
+        "phases": [vars(phase) | {"reductions": [vars(r) for r in phase.reductions]} for phase in found.phases],
+        "changes": [vars(change) for change in story.changes_of(found.run)],
+        "sentences": [*found.sentences, found.gap],
+        "phase_1_of": story.parent(found.run),
+    }
+    answer["diagnosis"] = [vars(finding) for finding in found.findings]
+    answer["robustness"] = measured and measured_json(measured)
+    return answer
+
+
+def measured_json(measured: Measured) -> dict[str, Any]:
+    """Return measures as plain data: for each fault its unit, strengths and accuracies."""
+    return {
+        "images": measured.images,
+        "clean": measured.clean,
+        "mean": measured.mean,
+        "seconds": measured.seconds,
+        "faults": {
+            name: {
+                "unit": fault.unit,
+                "strengths": list(fault.strengths),
+                "accuracies": list(measured.accuracies.get(name, ())),
+            }
+            for name, fault in robustness.FAULTS.items()
+        },
+    }
+
+
+def _at(predictions: Predictions, known: Calibration | None) -> Predictions:
+    said: np.ndarray = predictions.probabilities
+    return replace(predictions, probabilities=calibration.scaled(said, known.temperature)) if known else predictions

@@ -1,0 +1,101 @@
+"""What a run gets wrong, from its stored predictions: classes, the confusion matrix, sure mistakes and lucky hits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score
+
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.evaluation.predictions import Predictions
+from cifar_core.inference.neighbors import NEIGHBOUR, Index
+
+_LABELS = np.arange(len(CLASSES))
+VOTED = 200
+"""Of so many of the least sure right answers the nearest training images are asked."""
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """Figures of one class, 0..1, None where they are not defined; `images` are labelled with it."""
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    images: int
+
+
+def class_figures(predictions: Predictions) -> list[ClassFigures]:
+    """Return precision (how often the answer is right), recall (how often the class is found) and F1 of each class."""
+    precision, recall, f1, counts = precision_recall_fscore_support(
+        predictions.labels, predictions.probabilities.argmax(axis=1), labels=_LABELS, zero_division=np.nan
+    )
+    return [
+        ClassFigures(name, _known(precision[i]), _known(recall[i]), _known(f1[i]), int(counts[i]))
+        for i, name in enumerate(CLASSES)
+    ]
+
+
+def top2(predictions: Predictions) -> float:
+    """Return how often the label is among the two most probable classes, 0..1."""
+    return float(top_k_accuracy_score(predictions.labels, predictions.probabilities, k=2, labels=_LABELS))
+
+
+def confusion(predictions: Predictions) -> np.ndarray:
+    """Return how many images of each class (row) got each answer (column): int (10, 10)."""
+    return confusion_matrix(predictions.labels, predictions.probabilities.argmax(axis=1), labels=_LABELS)
+
+
+def worst_cell(predictions: Predictions) -> tuple[int, int]:
+    """Return the confusion that happens most, as (label, answer); (0, 0) if there is none."""
+    counts = confusion(predictions) * (1 - np.eye(len(CLASSES), dtype=int))
+    label, answer = np.unravel_index(counts.argmax(), counts.shape)
+    return int(label), int(answer)
+
+
+def in_cell(predictions: Predictions, label: int, answer: int) -> np.ndarray:
+    """Return the positions of the images of class `label` that were called `answer`, the surest answer first."""
+    said = predictions.probabilities.argmax(axis=1)
+    return _ordered(predictions, (predictions.labels == label) & (said == answer), descending=True)
+
+
+def confident_mistakes(predictions: Predictions) -> np.ndarray:
+    """Return the positions of all wrong answers, the surest first."""
+    return _ordered(predictions, ~predictions.is_correct, descending=True)
+
+
+def lucky_hits(predictions: Predictions) -> np.ndarray:
+    """Return the positions of all right answers, the least sure first."""
+    return _ordered(predictions, predictions.is_correct, descending=False)
+
+
+def against_neighbours(
+    predictions: Predictions, images: np.ndarray, features: Callable[[np.ndarray], np.ndarray], index: Index
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of the least sure right answers the nearest training images would not have given.
+
+    `images` are uint8 (n, 32, 32, 3), those of the predictions; `features` maps some of them to pooled features.
+    Returns positions, int (m,), the most outvoted first, and how many of the NEIGHBOUR nearest have the label, (m,).
+    """
+    asked = lucky_hits(predictions)[:VOTED]
+    if not len(asked):
+        return asked, asked
+    places, _ = index.nearest(features(images[asked]), min(NEIGHBOUR, len(index.labels)))
+    votes = (index.labels[places] == predictions.labels[asked][:, None]).sum(axis=1)
+    order = np.argsort(votes, kind="stable")
+    outvoted = order[votes[order] * 2 < places.shape[1]]
+    return asked[outvoted], votes[outvoted]
+
+
+def _ordered(predictions: Predictions, chosen: np.ndarray, descending: bool) -> np.ndarray:
+    positions = np.flatnonzero(chosen)
+    sure = predictions.probabilities[positions].max(axis=1)
+    return positions[np.argsort(-sure if descending else sure, kind="stable")]
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,123 @@
+"""The figures of a finished run, from the predictions it stored: accuracy, loss, interval, classes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cifar_core import untrusted
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.errors import RunError
+from cifar_core.runs import Run
+
+_Z = 1.959964  # standard normal deviations on either side that hold 95 %
+_LIMIT_BYTES = 64 * 1024 * 1024
+"""Predictions that unpack to more than this are not ours; 75,000 images take 3 MB."""
+
+
+def wilson(correct: int, total: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval, 0..1, of a share seen as `correct` of `total` (Wilson 1927).
+
+    Without any observation it is (0, 1). Raises ValueError unless 0 <= correct <= total.
+    """
+    if not 0 <= correct <= total:
+        raise ValueError(f"correct: received {correct} of {total}, expected 0 to {total}")
+    if total == 0:
+        return 0.0, 1.0
+    share, spread = correct / total, _Z**2 / total
+    centre = share + spread / 2
+    half = math.sqrt(share * (1 - share) * spread + spread**2 / 4)
+    return max((centre - half) / (1 + spread), 0.0), min((centre + half) / (1 + spread), 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a model said of labelled images: `labels` uint8 (n,), `probabilities` float32 (n, 10), as in CLASSES."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def is_correct(self) -> np.ndarray:
+        """Whether the most probable class is the labelled one, bool (n,)."""
+        return self.probabilities.argmax(axis=1) == self.labels
+
+    @property
+    def accuracy(self) -> float:
+        """The share of correct answers, 0..1."""
+        return float(self.is_correct.mean())
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the accuracy."""
+        return wilson(int(self.is_correct.sum()), len(self.labels))
+
+    @property
+    def loss(self) -> float:
+        """The mean negative log-likelihood in nats."""
+        likely = self.probabilities[np.arange(len(self.labels)), self.labels]
+        return float(-np.log(np.maximum(likely, 1e-12)).mean())
+
+    @property
+    def class_accuracies(self) -> dict[str, float | None]:
+        """The accuracy among the images of each class; None for a class without any."""
+        totals = np.bincount(self.labels, minlength=len(CLASSES))
+        correct = np.bincount(self.labels[self.is_correct], minlength=len(CLASSES))
+        return {name: float(c / n) if n else None for name, c, n in zip(CLASSES, correct, totals, strict=True)}
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A finished run's predictions; `dataset` is what the screen must call the images.
+
+    `validation_rows`, int (n,), are the places of the validation images among the training images, None where the
+    file does not tell; the test images are all of them, in order.
+    """
+
+    dataset: str
+    validation: Predictions
+    test: Predictions
+    validation_rows: np.ndarray | None = None
+
+    def split(self, name: str) -> Predictions:
+        """Return the predictions of "validation" or "test"."""
+        return self.test if name == "test" else self.validation
+
+
+def load(run: Run) -> Evaluation:
+    """Return what `run` said of its validation and test images.
+
+    Raises RunError if the run is not finished, or if its file is missing, damaged or not of such a form.
+    """
+    state, path = run.state, run.path / "evaluation.npz"
+    if state != "finished":
+        raise RunError(f"Run {run.id} is {state}; only a finished run can be evaluated.")
+    try:
+        found = _read(path)
+    except (OSError, ValueError, KeyError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise RunError(f"{path} is damaged ({reason[:200]}), expected a run's predictions; train it anew.") from error
+    return Evaluation(str(run.result.get("dataset", "unknown images")), *found)
+
+
+def _read(path: Path) -> tuple[Predictions, Predictions, np.ndarray | None]:
+    file = untrusted.load_arrays(path, _LIMIT_BYTES)
+    validation, rows = _checked(file, "validation"), file.get("validation_rows")
+    if rows is not None and (rows.shape != validation.labels.shape or rows.dtype.kind not in "iu" or rows.min() < 0):
+        raise ValueError("validation_rows are not places of images")
+    return validation, _checked(file, "test"), rows
+
+
+def _checked(file: dict[str, np.ndarray], name: str) -> Predictions:
+    """Return the predictions called `name`. Raises ValueError unless they are what they should be."""
+    labels, probabilities = file[f"{name}_labels"], file[f"{name}_probabilities"]
+    if labels.dtype != np.uint8 or labels.ndim != 1 or not len(labels) or labels.max() >= len(CLASSES):
+        raise ValueError(f"{name}_labels are not classes")
+    if probabilities.dtype != np.float32 or probabilities.shape != (len(labels), len(CLASSES)):
+        raise ValueError(f"{name}_probabilities are not ten for each label")
+    if not (probabilities.min() >= 0 and np.abs(probabilities.sum(axis=1) - 1).max() < 1e-3):  # NaN fails too
+        raise ValueError(f"{name}_probabilities do not add up to 1")
+    return Predictions(labels, probabilities)

@@ -1,0 +1,327 @@
+"""How a run's accuracy falls when images get worse: eight faults, five strengths each, on its validation images.
+
+    runs/<id>/robustness.json   what is measured so far; a measuring that was stopped goes on from it
+    runs/<id>/robustness.lock   held by the process that measures
+    runs/<id>/robustness.stop   present once somebody asked it to stop
+
+In the manner of Hendrycks & Dietterich 2019 (Benchmarking Neural Network Robustness to Common Corruptions), with
+faults that a reader can picture. What happens to an image depends on its place in the data set alone, so every run
+that validates on it meets the same fault.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+from filelock import FileLock, Timeout
+from PIL import Image
+
+from cifar_core import runs
+from cifar_core.data import originals
+from cifar_core.errors import RunError
+from cifar_core.evaluation import predictions
+from cifar_core.inference import what_if
+from cifar_core.inference.classifier import open_classifier
+from cifar_core.inference.pictures import SIDE
+from cifar_core.runs import Run
+
+IMAGES = 2_000
+FILE, _STOP, _LOCK = "robustness.json", "robustness.stop", "robustness.lock"
+LOG = "robustness.log"
+_VERSION = 1  # raised when the same fault would give other pixels
+_CHUNK = 80  # five full batches of the network
+_SEED = 20
+_MOST_IMAGES = 65_536
+_SAY_SECONDS = 0.3
+Report = Callable[[int, int, float | None], None]
+"""Called with the images done, all of them, and the seconds left (None at first)."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One way for an image to be bad. `neutral` is the value of an untouched image, `strengths` get worse."""
+
+    name: str
+    label: str
+    unit: str
+    neutral: float
+    strengths: tuple[float, ...]
+    help: str
+    apply: Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+    """uint8 (32, 32, 3), the image's own random numbers -1..1 (4,), strength -> uint8 (32, 32, 3)."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of a run: accuracies 0..1 on `images` validation images, in the order of the strengths.
+
+    `clean` is the accuracy on the untouched images. A fault without all its accuracies is not yet measured.
+    """
+
+    images: int
+    clean: float | None
+    accuracies: Mapping[str, tuple[float, ...]]
+    seconds: float
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every fault is measured at every strength."""
+        return self.clean is not None and all(
+            len(self.accuracies.get(name, ())) == len(fault.strengths) for name, fault in FAULTS.items()
+        )
+
+    @property
+    def mean(self) -> float | None:
+        """The mean accuracy over all faults and strengths; None before all are measured."""
+        return float(np.mean([self.accuracies[name] for name in FAULTS])) if self.is_complete else None
+
+
+def load(run: Run) -> Measured | None:
+    """Return what was measured of `run` so far; None without, or where the file is damaged or of another version."""
+    found = runs.read_json(run.path / FILE)
+    images, clean, saved = found.get("images"), found.get("clean"), found.get("accuracies")
+    if found.get("version") != _VERSION or not isinstance(images, int) or images < 1 or not isinstance(saved, dict):
+        return None
+    accuracies = {}
+    for name, fault in FAULTS.items():
+        values = saved.get(name, [])
+        if not isinstance(values, list) or len(values) > len(fault.strengths) or not all(map(_is_share, values)):
+            return None
+        accuracies[name] = tuple(map(float, values))
+    seconds = found.get("seconds")
+    return Measured(
+        images,
+        float(clean) if _is_share(clean) else None,
+        accuracies,
+        float(seconds) if isinstance(seconds, int | float) else 0.0,
+    )
+
+
+def state(run: Run) -> dict[str, Any]:
+    """Return how the measuring stands: "state" is none, working, stopped, failed or done.
+
+    While working: "done", "total" (images) and "seconds_left" (None at first). When failed: "error".
+    """
+    found = runs.read_json(run.path / FILE)
+    if runs.is_held(run.path / _LOCK):
+        return {"state": "working"} | {key: found.get(key) for key in ("done", "total", "seconds_left")}
+    known = load(run)
+    if known is not None and known.is_complete:
+        return {"state": "done"}
+    if isinstance(found.get("error"), str):
+        return {"state": "failed", "error": found["error"][:500]}
+    return {"state": "stopped" if known is not None else "none"}
+
+
+def is_working(run: Run) -> bool:
+    """Return whether a process is measuring `run`."""
+    return runs.is_held(run.path / _LOCK)
+
+
+def ask_to_stop(run: Run) -> None:
+    """Let the process that measures `run` stop within a second; what is measured stays. Raises RunError."""
+    try:
+        (run.path / _STOP).touch()
+    except OSError as error:
+        raise RunError(f"Run {run.id} cannot be told to stop ({error.strerror}); make its folder writable.") from None
+
+
+def announce(run: Run) -> None:
+    """Write that a process is about to measure `run`; if it dies at once, that is what is read. Raises OSError."""
+    _say_failed(run, "Its process ended unexpectedly; measure it again.")
+
+
+def measure(run: Run, report: Report = lambda done, total, left: None) -> Measured:
+    """Measure what is not yet known of `run`, keep it in the run's folder and return it.
+
+    It ends early, incomplete, once `ask_to_stop` was called. Raises RunError if the run is not finished or damaged, if
+    its images are not on this machine, or if another process is at it.
+    """
+    try:
+        with FileLock(run.path / _LOCK, timeout=0):
+            (run.path / _STOP).unlink(missing_ok=True)
+            try:
+                return _Measuring(run, report).go()
+            except RunError as error:
+                _say_failed(run, str(error))
+                raise
+    except Timeout:
+        raise RunError(f"Run {run.id} is being measured by another process; wait for it, or stop it.") from None
+    except OSError as error:
+        raise RunError(
+            f"The measures of run {run.id} cannot be kept ({error.strerror}); make room and go on."
+        ) from None
+
+
+def _say_failed(run: Run, error: str) -> None:
+    """Write why there is no more; what was measured before stays."""
+    runs.write_json(run.path / FILE, {"version": _VERSION} | runs.read_json(run.path / FILE) | {"error": error})
+
+
+class _Measuring:
+    """One measuring of one run."""
+
+    def __init__(self, run: Run, report: Report) -> None:
+        self.run, self.report = run, report
+        self.images, self.labels, self.draws = _sample(run)
+        self.classify = open_classifier(run.id).probabilities
+        known = load(run)
+        if known is None or known.images != len(self.images):
+            known = Measured(len(self.images), None, {}, 0.0)
+        self.clean, self.accuracies, self.before = known.clean, dict(known.accuracies), known.seconds
+        self.start, self.said = time.monotonic(), 0.0
+        strengths = sum(len(fault.strengths) for fault in FAULTS.values())
+        self.total = (strengths + 1) * len(self.images)
+        measured = sum(map(len, self.accuracies.values())) + (self.clean is not None)
+        self.done = self.done_before = measured * len(self.images)
+
+    def go(self) -> Measured:
+        """Measure fault after fault."""
+        if self.clean is None:
+            self.clean = self._accuracy(None, 0.0)
+        for name, fault in FAULTS.items():
+            for strength in fault.strengths[len(self.accuracies.get(name, ())) :]:
+                share = self._accuracy(fault, strength)
+                if share is None:
+                    return self._keep()
+                self.accuracies[name] = (*self.accuracies.get(name, ()), share)
+        return self._keep()
+
+    def _accuracy(self, fault: Fault | None, strength: float) -> float | None:
+        """Return the accuracy under one fault, None if a stop was asked for."""
+        right = 0
+        for start in range(0, len(self.images), _CHUNK):
+            if (self.run.path / _STOP).exists():
+                return None
+            part = slice(start, start + _CHUNK)
+            images = self.images[part]
+            if fault is not None:
+                images = damaged(fault, images, self.draws[part], strength)
+            right += int((self.classify(images).argmax(axis=1) == self.labels[part]).sum())
+            self.done += len(images)
+            self._tell()
+        return right / len(self.images)
+
+    def _tell(self) -> None:
+        spent, fresh = time.monotonic() - self.start, self.done - self.done_before
+        left = spent / fresh * (self.total - self.done)
+        self.report(self.done, self.total, left)
+        if spent - self.said > _SAY_SECONDS:
+            self.said = spent
+            self._write(done=self.done, total=self.total, seconds_left=left)
+
+    def _keep(self) -> Measured:
+        self._write()
+        found = load(self.run)
+        assert found is not None
+        return found
+
+    def _write(self, **progress: Any) -> None:
+        record = {
+            "version": _VERSION,
+            "images": len(self.images),
+            "clean": self.clean,
+            "accuracies": self.accuracies,
+            "seconds": round(self.before + time.monotonic() - self.start, 2),
+        }
+        runs.write_json(self.run.path / FILE, record | progress)
+
+
+def damaged(fault: Fault, images: np.ndarray, draws: np.ndarray, strength: float) -> np.ndarray:
+    """Return `images`, uint8 (n, 32, 32, 3), under `fault`; `draws`, float (n, 4), are their own random numbers."""
+    return np.stack([fault.apply(image, own, strength) for image, own in zip(images, draws, strict=True)])
+
+
+def draws_of(places: np.ndarray) -> np.ndarray:
+    """Return each image's own four numbers in -1..1, by its place in the data set: float (n, 4)."""
+    return np.random.default_rng(_SEED).uniform(-1, 1, (_MOST_IMAGES, 4))[places]
+
+
+def _sample(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return at most IMAGES of the run's validation images, evenly spread, with labels and random numbers."""
+    found = predictions.load(run)
+    dataset = originals.dataset_of(run)
+    images = originals.images_of(dataset, found, "validation") if dataset else None
+    if images is None or found.validation_rows is None:
+        raise RunError(
+            f"The images that run {run.id} was validated on are not on this machine, expected them in CIFAR10_DIR or "
+            "the app's cache; get them there, or measure a run that was trained here."
+        )
+    count = min(IMAGES, len(images))
+    chosen = np.linspace(0, len(images) - 1, count).round().astype(int)
+    return images[chosen], found.validation.labels[chosen], draws_of(found.validation_rows[chosen])
+
+
+def _rotation(image: np.ndarray, draws: np.ndarray, degrees: float) -> np.ndarray:
+    return what_if.changed(image, {"rotate": math.copysign(degrees, draws[0])})
+
+
+def _shift(image: np.ndarray, draws: np.ndarray, pixels: float) -> np.ndarray:
+    angle = math.pi * draws[0]
+    right, down = round(pixels * math.cos(angle)), round(pixels * math.sin(angle))
+    padded = np.pad(image, ((SIDE, SIDE), (SIDE, SIDE), (0, 0)), mode="symmetric")
+    return padded[SIDE + down : 2 * SIDE + down, SIDE + right : 2 * SIDE + right]
+
+
+def _brightness(image: np.ndarray, draws: np.ndarray, percent: float) -> np.ndarray:
+    return what_if.changed(image, {"light": 1 + math.copysign(percent, draws[0]) / 100})
+
+
+def _contrast(image: np.ndarray, draws: np.ndarray, percent: float) -> np.ndarray:
+    mean = float(image.mean())
+    return (mean + (image - mean) * (1 - percent / 100) + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def _blur(image: np.ndarray, draws: np.ndarray, radius: float) -> np.ndarray:
+    return what_if.changed(image, {"blur": radius})
+
+
+def _noise(image: np.ndarray, draws: np.ndarray, deviation: float) -> np.ndarray:
+    seed = int((draws[0] + 1) * 2**31)  # the image's own grains, the same at every strength
+    grains = np.random.default_rng(seed).standard_normal(image.shape, np.float32)
+    return (image + deviation * grains + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def _jpeg(image: np.ndarray, draws: np.ndarray, quality: float) -> np.ndarray:
+    packed = io.BytesIO()
+    Image.fromarray(image).save(packed, "JPEG", quality=int(quality))
+    return np.asarray(Image.open(packed))
+
+
+def _occlusion(image: np.ndarray, draws: np.ndarray, side: float) -> np.ndarray:
+    size = int(side)
+    top, left = ((draws[:2] + 1) / 2 * (SIDE - size)).round().astype(int)
+    covered = image.copy()
+    covered[top : top + size, left : left + size] = image.reshape(-1, 3).mean(axis=0).round()
+    return covered
+
+
+FAULTS: Mapping[str, Fault] = {
+    fault.name: fault
+    for fault in (
+        Fault("rotation", "Rotation", "°", 0, (10, 20, 30, 45, 60), "Either way; mirrored corners.", _rotation),
+        Fault("shift", "Shift", "px", 0, (1, 2, 4, 6, 8), "In any direction; mirrored edges.", _shift),
+        Fault("brightness", "Brightness", "%", 0, (15, 30, 45, 60, 80), "Half darker, half lighter.", _brightness),
+        Fault("contrast", "Contrast lost", "%", 0, (20, 40, 60, 75, 90), "Towards the image's mean grey.", _contrast),
+        Fault("blur", "Blur", "px", 0, (0.5, 0.75, 1, 1.5, 2), "Radius of a Gaussian, of 32 px.", _blur),
+        Fault("noise", "Noise", "grey levels", 0, (5, 10, 20, 30, 50), "Standard deviation, of 255.", _noise),
+        Fault("jpeg", "JPEG quality", "", 100, (80, 60, 40, 20, 10), "As a photo program counts it.", _jpeg),
+        Fault("occlusion", "Occlusion", "px", 0, (4, 8, 12, 16, 20), "Side of a square that is covered.", _occlusion),
+    )
+}
+
+
+def log(run: Run) -> Path:
+    """Return the file that a process of its own writes to when it measures `run`."""
+    return run.path / LOG
+
+
+def _is_share(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1

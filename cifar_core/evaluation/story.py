@@ -1,0 +1,225 @@
+"""The story of a run: what each phase gave, when stopping and rate reductions struck, what fine-tuning changed.
+
+runs/<id>/head.npz      the checkpoint at the end of phase 1, from which that phase can be kept as a run
+runs/<id>/phases.npz    what phase 1's best weights say of the validation images
+runs/<id>/parent.json   of a run that is another's phase 1: which one's
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cifar_core import runs, untrusted
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.evaluation import predictions
+from cifar_core.evaluation.predictions import Predictions
+from cifar_core.runs import Run, metrics
+
+HEAD_FILE, PHASES_FILE, PARENT_FILE = "head.npz", "phases.npz", "parent.json"
+_LIMIT_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """The learning rate fell from `before` to `after` at the end of `epoch` of its phase."""
+
+    epoch: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What one phase did. Accuracies are of validation images, 0..1; epochs count from 1 within the phase.
+
+    `before` is the best accuracy of the phase before (None in the first); `training` that of the training images in
+    the best epoch, as they were trained on: augmented, with dropout, while the weights still moved.
+    """
+
+    name: str
+    epochs: int
+    planned: int
+    before: float | None
+    first: float
+    best: float
+    best_epoch: int
+    training: float
+    last: float
+    seconds: float
+    reductions: tuple[Reduction, ...]
+
+    @property
+    def label(self) -> str:
+        """The phase's name for a reader."""
+        return metrics.PHASE_NAMES[self.name]
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether it ended before its planned epochs."""
+        return self.epochs < self.planned
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """What fine-tuning changed for one class on the validation images: recalls 0..1, images put right and wrong."""
+
+    name: str
+    before: float
+    after: float
+    fixed: int
+    broken: int
+
+
+def phases(rows: Sequence[dict[str, Any]], schedule: str = "plateau") -> list[Phase]:
+    """Return the story of each phase that the metrics `rows` of a run tell of.
+
+    Under a cosine the rate falls at every step, so reductions are told of `schedule` "plateau" alone.
+    """
+    found: list[Phase] = []
+    for name in metrics.PHASE_NAMES:
+        epochs = [row for row in epoch_rows(rows) if row["phase"] == name]
+        if epochs:
+            found.append(_phase(name, epochs, found[-1].best if found else None, schedule))
+    return found
+
+
+def epoch_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of whole epochs that have what this module reads."""
+    needed = ("accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "epoch")
+    kept = [row for row in metrics.sound_rows(rows) if row["kind"] == "epoch"]
+    return [row for row in kept if all(isinstance(row.get(name), int | float) for name in needed)]
+
+
+def _phase(name: str, epochs: list[dict[str, Any]], before: float | None, schedule: str) -> Phase:
+    best = max(epochs, key=lambda row: row["validation_accuracy"])
+    steps = itertools.pairwise(epochs)
+    reductions = [
+        Reduction(int(row["epoch"]), float(then["learning_rate"]), float(row["learning_rate"]))
+        for then, row in steps
+        if schedule == "plateau" and row["learning_rate"] < then["learning_rate"] * 0.999
+    ]
+    planned = epochs[-1].get("epochs")
+    return Phase(
+        name,
+        len(epochs),
+        planned if isinstance(planned, int) else len(epochs),
+        before,
+        float(epochs[0]["validation_accuracy"]),
+        float(best["validation_accuracy"]),
+        int(best["epoch"]),
+        float(best["accuracy"]),
+        float(epochs[-1]["validation_accuracy"]),
+        sum(float(row.get("epoch_seconds") or 0) for row in epochs),
+        tuple(reductions),
+    )
+
+
+def sentences(told: Sequence[Phase], patience: int) -> list[str]:
+    """Return the story in words, a sentence or two for each phase; `patience` is that of early stopping."""
+    lines = []
+    for phase in told:
+        start = "from nothing learned" if phase.before is None else f"from {phase.before:.1%}"
+        text = (
+            f"{phase.label}: {start} to {phase.best:.1%} validation accuracy, best in epoch {phase.best_epoch} of "
+            f"{phase.epochs}, in {phase.seconds:.0f} s."
+        )
+        if phase.before is not None:
+            text += f" {_verdict(phase.best - phase.before)}"
+        for reduction in phase.reductions:
+            text += f" After epoch {reduction.epoch} the learning rate fell to {reduction.after:.1e}."
+        if phase.stopped_early:
+            text += (
+                f" It ended after epoch {phase.epochs} of {phase.planned}: {patience} epochs without a better "
+                "validation accuracy."
+            )
+        lines.append(text)
+    return lines
+
+
+def gap_sentence(told: Sequence[Phase], best_phase: str | None = None) -> str:
+    """Return the gap between training and validation in the kept epoch, read out; "" where nothing is known.
+
+    `best_phase` is the phase that the run's model is from.
+    """
+    kept = next((phase for phase in told if phase.name == best_phase), told[-1] if told else None)
+    if kept is None:
+        return ""
+    gap = kept.training - kept.best
+    figures = (
+        f"In the kept epoch {kept.training:.1%} of the training and {kept.best:.1%} of the validation images were right"
+    )
+    if gap > 0.1:
+        reading = f"{_points(gap)} apart: much of what it learned holds for the training images only."
+    elif gap > 0.03:
+        reading = f"{_points(gap)} apart, as is usual: it knows its training images a little better."
+    elif gap >= -0.03:
+        reading = "about the same: what it learned holds for new images too."
+    else:
+        reading = (
+            f"{_points(-gap)} the other way round: it was trained on harder images (augmented, and with part of the "
+            "head silenced) than it is tried on."
+        )
+    return f"{figures}, {reading}"
+
+
+def head_predictions(run: Run, final: Predictions) -> Predictions | None:
+    """Return what phase 1's best weights said of the validation images; `final` is what the run's model says.
+
+    None for a run that kept no such file (one phase, an older version, an import) or where it is damaged.
+    """
+    path = run.path / PHASES_FILE
+    try:
+        said = untrusted.load_arrays(path, _LIMIT_BYTES)["head_validation_probabilities"]
+    except (OSError, ValueError, KeyError):
+        return None
+    if said.dtype != np.float32 or said.shape != final.probabilities.shape or not np.isfinite(said).all():
+        return None
+    return Predictions(final.labels, said)
+
+
+def class_changes(before: Predictions, after: Predictions) -> list[ClassChange]:
+    """Return what changed from `before` to `after`, two predictions of the same images, class by class."""
+    was, now = before.is_correct, after.is_correct
+    changes = []
+    for label, name in enumerate(CLASSES):
+        own = after.labels == label
+        if own.any():
+            fixed, broken = int((own & ~was & now).sum()), int((own & was & ~now).sum())
+            changes.append(ClassChange(name, float(was[own].mean()), float(now[own].mean()), fixed, broken))
+    return changes
+
+
+def can_keep_head(run: Run) -> bool:
+    """Return whether phase 1 of `run` can be kept as a run of its own: it is another model, and it is there."""
+    is_other = run.state == "finished" and run.result.get("best_phase") == "fine_tune"
+    return is_other and (run.path / HEAD_FILE).is_file()
+
+
+def parent(run: Run) -> str | None:
+    """Return the id of the run whose phase 1 `run` is, None for others."""
+    found = runs.read_json(run.path / PARENT_FILE).get("id")
+    return found if isinstance(found, str) and runs.ID_PATTERN.fullmatch(found) else None
+
+
+def changes_of(run: Run) -> list[ClassChange]:
+    """Return what fine-tuning changed class by class in `run`; empty where that is not known. Raises RunError."""
+    final = predictions.load(run).validation
+    before = head_predictions(run, final)
+    return class_changes(before, final) if before else []
+
+
+def _verdict(gain: float) -> str:
+    if gain > 0.001:
+        return f"Fine-tuning gave {_points(gain)}."
+    if gain >= -0.001:
+        return "Fine-tuning changed nothing."
+    return f"Fine-tuning cost {_points(-gain)}, so the model of phase 1 was kept."
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.1f} points"

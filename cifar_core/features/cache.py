@@ -1,0 +1,225 @@
+"""The store of computed features: arrays on disk with one row for each image, filled as they are needed.
+
+    <cache>/store/<key>/
+      about.json   what the key was made from, the row's shape and type
+      rows         the rows one after the other (a sparse file: what is missing takes no room)
+      checks       for each row a CRC-32 of its bytes, 0 where the row is missing
+
+A row counts only if its checksum is right, so a torn write, a full disk or a damaged file costs that row's
+work again and never gives a wrong number. One process fills an entry at a time (a lock); others wait.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from cifar_core.data.cifar10 import cache_dir
+from cifar_core.errors import StoreError
+from cifar_core.runs import read_json, write_json
+
+DTYPE = np.dtype(np.float16)
+
+
+def store_dir() -> Path:
+    """Return the folder of the store, inside the app's cache."""
+    return cache_dir() / "store"
+
+
+def budget_bytes() -> int:
+    """Return how much the store may hold: `CIFAR_STORE_GB` gigabytes (default 20). Raises StoreError."""
+    text = os.environ.get("CIFAR_STORE_GB", "20")
+    try:
+        return int(float(text) * 1e9)
+    except (ValueError, OverflowError):
+        raise StoreError(f"CIFAR_STORE_GB: received {text[:40]!r}, expected a number of gigabytes.") from None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One array of the store: `rows` rows of float16, each of shape `shape`."""
+
+    path: Path
+    rows: int
+    shape: tuple[int, ...]
+
+    @property
+    def row_bytes(self) -> int:
+        """Size of one row in bytes."""
+        return int(np.prod(self.shape)) * DTYPE.itemsize
+
+    def missing(self, positions: np.ndarray) -> np.ndarray:
+        """Return those of `positions` (int (n,)) whose rows are not there or damaged."""
+        checks = self._checks()
+        stored = self._memory()
+        if stored is None:
+            return positions
+        good = [checks[i] != 0 and checks[i] == _check(stored[i]) for i in positions]
+        return positions[~np.array(good, bool)]
+
+    def write(self, positions: np.ndarray, values: np.ndarray) -> None:
+        """Store `values` (n, *shape), any float type, as the rows `positions`. Raises StoreError if the disk is full.
+
+        Only under `filling`.
+        """
+        values = np.ascontiguousarray(values.reshape(len(positions), -1), DTYPE)
+        checks = self._checks()
+        checks[positions] = [_check(row) for row in values]
+        try:
+            with _open(self.path / "rows") as file:
+                for position, row in zip(positions.tolist(), values, strict=True):
+                    file.seek(position * self.row_bytes)
+                    file.write(row.tobytes())
+            with _open(self.path / "checks") as file:
+                file.write(checks.tobytes())
+        except OSError as error:
+            raise _no_room(error) from None
+
+    def open(self) -> np.ndarray:
+        """Return all rows as a read-only memory map, float16 (rows, *shape); those that are `missing` hold anything.
+
+        Raises StoreError if the file is gone or too short.
+        """
+        stored = self._memory()
+        if stored is None:
+            raise StoreError(f"The stored features in {self.path} were removed; start the run again.")
+        return stored.reshape(len(stored), *self.shape)
+
+    def _memory(self) -> np.ndarray | None:
+        """Return the rows on disk as a memory map (m, values), m up to `rows`; None without any."""
+        file = self.path / "rows"
+        whole = file.stat().st_size // self.row_bytes if file.exists() else 0
+        if whole == 0:
+            return None
+        return np.memmap(file, DTYPE, "r", shape=(min(whole, self.rows), self.row_bytes // DTYPE.itemsize))
+
+    def _checks(self) -> np.ndarray:
+        checks = np.zeros(self.rows, np.uint32)
+        with suppress(OSError):
+            saved = np.fromfile(self.path / "checks", np.uint32, self.rows)  # a torn last number is left out
+            checks[: len(saved)] = saved
+        stored = self._memory()
+        checks[0 if stored is None else len(stored) :] = 0
+        return checks
+
+
+def entry(about: dict[str, Any], rows: int, shape: tuple[int, ...]) -> Entry:
+    """Return the entry for what `about` (JSON-able) says, making it if it is new. Raises StoreError.
+
+    Equal `about` means the same entry, whoever asks and whenever.
+    """
+    about = {**about, "rows": rows, "shape": list(shape), "dtype": DTYPE.name}
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
+    path = store_dir() / key
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not (path / "about.json").exists():
+            write_json(path / "about.json", about)
+        os.utime(path / "about.json")
+    except OSError as error:
+        raise _no_room(error) from None
+    return Entry(path, rows, shape)
+
+
+@contextmanager
+def filling(item: Entry) -> Iterator[None]:
+    """Hold the right to fill `item`; waits while another process does."""
+    with FileLock(item.path / "lock"):
+        yield
+
+
+def make_room(needed_bytes: int, own: Collection[Entry]) -> None:
+    """Remove the entries not used for longest until the entries `own`, `needed_bytes` when full, fit.
+
+    They have to fit the budget and the disk; what they already hold, which may be more, counts, and stays. So do
+    entries that are being filled. Raises StoreError if that is not enough; where it cannot be, nothing is removed.
+    """
+    budget = budget_bytes()
+    names = {item.path.name for item in own}
+    found = contents()
+    held_bytes = sum(item["bytes"] for item in found if item["key"] in names)
+    missing_bytes, full_bytes = needed_bytes - held_bytes, max(needed_bytes, held_bytes)
+    others = sorted((item for item in found if item["key"] not in names), key=lambda item: item["last_used"])
+    used_bytes = sum(item["bytes"] for item in others)
+
+    def fits(used_bytes: int, free_bytes: int) -> bool:
+        return used_bytes + full_bytes <= budget and missing_bytes < free_bytes
+
+    for item in others if fits(0, _free_bytes() + used_bytes) else ():
+        if fits(used_bytes, _free_bytes()):
+            return
+        if _remove(store_dir() / item["key"]):
+            used_bytes -= item["bytes"]
+    if not fits(used_bytes, _free_bytes()):
+        raise StoreError(
+            f"The stored features would take {needed_bytes / 1e9:.1f} GB; the budget is {budget / 1e9:.1f} GB and the "
+            f"disk has {_free_bytes() / 1e9:.1f} GB free; make room, raise CIFAR_STORE_GB or choose fewer views."
+        )
+
+
+def contents() -> list[dict[str, Any]]:
+    """Return the store's entries: key, about, bytes on disk, last_used (seconds since 1970)."""
+    found = []
+    for path in sorted(store_dir().glob("*/about.json")):
+        with suppress(OSError):
+            size = sum(_disk_bytes(file) for file in path.parent.iterdir())
+            about = read_json(path)
+            found.append({"key": path.parent.name, "about": about, "bytes": size, "last_used": path.stat().st_mtime})
+    return found
+
+
+def clear() -> int:
+    """Remove all entries that nobody is filling; return how many bytes that freed."""
+    freed = 0
+    for item in contents():
+        if _remove(store_dir() / item["key"]):
+            freed += item["bytes"]
+    return freed
+
+
+def _remove(path: Path) -> bool:
+    try:
+        with FileLock(path / "lock", timeout=0):
+            grave = path.with_name(f".removed-{path.name}-{time.time_ns()}")
+            path.rename(grave)
+    except (Timeout, OSError):
+        return False
+    shutil.rmtree(grave, ignore_errors=True)
+    return True
+
+
+def _check(row: np.ndarray) -> int:
+    return zlib.crc32(row.data) or 1  # 0 means "missing"
+
+
+def _open(path: Path) -> Any:
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644), "r+b")
+
+
+def _disk_bytes(file: Path) -> int:
+    stat = file.stat()
+    return stat.st_blocks * 512 if hasattr(stat, "st_blocks") else stat.st_size
+
+
+def _free_bytes() -> int:
+    return shutil.disk_usage(store_dir()).free
+
+
+def _no_room(error: OSError) -> StoreError:
+    reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+    return StoreError(
+        f"Features cannot be stored in {store_dir()}: {reason}; make room there, or move it with CIFAR_CACHE_DIR."
+    )

@@ -1,0 +1,1 @@
+"""Classifying pictures with a finished run, and explaining the answer. No TensorFlow."""

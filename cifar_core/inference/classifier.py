@@ -1,0 +1,144 @@
+"""A finished run as something that classifies, without TensorFlow."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cifar_core import runs
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.errors import RunError
+from cifar_core.inference import calibration, neighbors
+from cifar_core.inference.calibration import Calibration
+from cifar_core.inference.neighbors import Index
+from cifar_core.network import network_check, pretrained
+from cifar_core.network.litert import Network
+from cifar_core.runs import Run
+
+BUNDLED = "bundled"
+_BUNDLED_ALPHA = 0.5
+
+
+def open_classifier(name: str | None = None) -> Classifier:
+    """Return the classifier of the run with id `name`, of the bundled model, or (None) of the newest finished run.
+
+    With None and no finished run it is the bundled model. Raises RunError if there is no such model.
+    """
+    if name is None:
+        finished = runs.finished_runs()
+        name = finished[0].id if finished else BUNDLED
+    run = None if name == BUNDLED else runs.get(name)
+    path = run.path / network_check.FILE if run else _bundled_model()
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError:
+        raise RunError(_why_not(name)) from None
+    return Classifier(name, _network(path.resolve(), changed, run), path.parent)
+
+
+def has_bundled() -> bool:
+    """Return whether a bundled model ships with this version."""
+    return _bundled_model().exists()
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model says of n pictures.
+
+    probabilities: float32 (n, 10), calibrated where the model is. scores: float32 (n,), how little each picture is
+    like the training images. is_unlike: bool (n,), whether that is too little for any of the ten classes; all False
+    where the model has no rule for it, and `scores` then NaN.
+    """
+
+    probabilities: np.ndarray
+    scores: np.ndarray
+    is_unlike: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The most probable class of each, int (n,)."""
+        return self.probabilities.argmax(axis=1)
+
+
+class Classifier:
+    """Classifies images. `name` is a run's id or "bundled".
+
+    `calibration` and `index` are what the run left in `folder` to tell how sure and how like it is; None without.
+    """
+
+    def __init__(self, name: str, network: Network, folder: Path) -> None:
+        self.name, self._network, self._folder = name, network, folder
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How sure the model may be. Raises RunError if the file is damaged."""
+        return calibration.load(self._folder / calibration.FILE)
+
+    @property
+    def index(self) -> Index | None:
+        """The training images as the model sees them. Raises RunError if the file is damaged or another model's."""
+        path = self._folder / neighbors.FILE
+        found = _index(path, path.stat().st_mtime_ns) if path.exists() else None
+        features = self._network.output_shapes["pooled"]
+        if found and found.mean.shape != features:
+            raise RunError(
+                f"{path} is another model's: it knows {len(found.mean)} features of an image, expected {features[0]}; "
+                "delete the file to do without it, or train the run anew."
+            )
+        return found
+
+    def answer(self, images: np.ndarray) -> Answers:
+        """Return calibrated answers for uint8 (n, 32, 32, 3), and which pictures are like none of the ten classes.
+
+        Raises RunError if the calibration or the index is damaged.
+        """
+        outputs, known, index = self._network.run(images), self.calibration, self.index
+        said = outputs["probabilities"]
+        scores = np.full(len(images), np.nan, np.float32)
+        if known:
+            said = calibration.scaled(said, known.temperature)
+        if index:
+            scores = index.scores(outputs["pooled"])
+        limit = known.unlike.threshold if known and known.unlike else np.inf
+        return Answers(said, scores, scores > limit)
+
+    def calibrated(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities of `answer` alone."""
+        known, said = self.calibration, self.probabilities(images)
+        return calibration.scaled(said, known.temperature) if known else said
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return float32 (n, 10), rows summing to 1, for uint8 (n, 32, 32, 3) RGB, in the order of data.CLASSES."""
+        return self._network.run(images)["probabilities"]
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """Return the pooled features, float32 (n, 1280) or wider, for uint8 (n, 32, 32, 3)."""
+        return self._network.run(images)["pooled"]
+
+
+@functools.lru_cache(maxsize=8)
+def _network(path: Path, changed: int, run: Run | None) -> Network:
+    """Load a model once for each state of its file (`changed` is its time); that of a `run` may be a stranger's."""
+    network = Network(network_check.network_of(run) if run else path)
+    if network.output_shapes.get("probabilities") != (len(CLASSES),) or "pooled" not in network.output_shapes:
+        raise RunError(f"{path} is no model of this app: it lacks the outputs pooled and probabilities of ten classes.")
+    return network
+
+
+@functools.lru_cache(maxsize=4)
+def _index(path: Path, changed: int) -> Index | None:
+    """Load an index once for each state of its file."""
+    return neighbors.load(path)
+
+
+def _bundled_model() -> Path:
+    return pretrained.bundled_path(_BUNDLED_ALPHA).with_suffix(".tflite")
+
+
+def _why_not(name: str) -> str:
+    if name == BUNDLED:
+        return "There is no finished run yet and no bundled model ships with this version; train a model first."
+    return f"Run {name} is {runs.get(name).state} and has no model yet; only finished runs can classify."

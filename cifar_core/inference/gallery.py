@@ -1,0 +1,96 @@
+"""Many pictures and their answers: filter, sort, disagreement between models, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.inference.classifier import Answers
+
+ORDERS: Mapping[str, str] = {
+    "given": "as they came",
+    "unsure": "least sure first",
+    "sure": "surest first",
+    "class": "by class",
+    "name": "by name",
+    "unlike": "least like the ten first",
+}
+NONE = "none of the ten"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+
+
+def order(names: Sequence[str], answers: Answers, by: str, shown: Collection[str] = ()) -> list[int]:
+    """Return the positions of the pictures to show, sorted.
+
+    `by` is a key of ORDERS; `shown` are class names and NONE, empty for all.
+    """
+    best, labels = answers.probabilities.max(axis=1), answers.labels
+    said = [NONE if unlike else CLASSES[label] for unlike, label in zip(answers.is_unlike, labels, strict=True)]
+    keys = {
+        "given": lambda i: 0,
+        "unsure": lambda i: best[i],
+        "sure": lambda i: -best[i],
+        "class": lambda i: (answers.is_unlike[i], labels[i], -best[i]),
+        "name": lambda i: names[i].lower(),
+        "unlike": lambda i: -np.nan_to_num(answers.scores[i]),
+    }
+    kept = [i for i in range(len(names)) if not shown or said[i] in shown]
+    return sorted(kept, key=keys[by])
+
+
+def disagreement(probabilities: np.ndarray) -> np.ndarray:
+    """Return for each picture how far models differ, float (n,); those with other top classes always come first.
+
+    probabilities: float (m, n, 10) of m models. The value is the mean total variation distance from the models'
+    average, 0 to 1, plus 1 where the top classes differ.
+    """
+    mean = probabilities.mean(axis=0)
+    distance = np.abs(probabilities - mean).sum(axis=2).mean(axis=0) / 2
+    labels = probabilities.argmax(axis=2)
+    return distance + (labels != labels[0]).any(axis=0)
+
+
+def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return CSV of picture answers in the command line's form: file, label, probability, ten classes, error.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
+    buffer = io.StringIO()
+    head = ["file", "label", "probability", "none_of_the_ten", *CLASSES, "error"]
+    writer = csv.DictWriter(buffer, head, lineterminator="\r\n")
+    writer.writeheader()
+    for row in rows:
+        shares = row.get("probabilities")
+        figures = {name: f"{p:.6f}" for name, p in shares.items()} if isinstance(shares, Mapping) else {}
+        probability = row.get("probability")
+        writer.writerow(
+            {
+                "file": inert(str(row["file"])),
+                "label": row.get("label", ""),
+                "probability": f"{probability:.6f}" if isinstance(probability, float) else "",
+                "none_of_the_ten": {True: "yes", False: "no"}.get(row.get("none_of_the_ten"), ""),  # type: ignore[call-overload]
+                "error": inert(str(row.get("error", ""))),
+                **figures,
+            }
+        )
+    return buffer.getvalue()
+
+
+def answer_row(name: str, answers: Answers, number: int) -> dict[str, object]:
+    """Return the answer to picture `number` as the command line's JSON has it."""
+    said = answers.probabilities[number]
+    best = int(said.argmax())
+    row: dict[str, object] = {"file": name, "label": CLASSES[best], "probability": float(said[best])}
+    row["probabilities"] = dict(zip(CLASSES, map(float, said), strict=True))
+    if np.isfinite(answers.scores[number]):
+        row["none_of_the_ten"] = bool(answers.is_unlike[number])
+    return row
+
+
+def inert(text: str) -> str:
+    """Return `text` so that no spreadsheet computes it."""
+    return "'" + text if text.lstrip().startswith(_FORMULA) or text.startswith(_FORMULA) else text

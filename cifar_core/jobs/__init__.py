@@ -1,0 +1,1 @@
+"""Background processes: started, stopped and resumed independently of the page and the server."""

@@ -1,0 +1,98 @@
+"""What goes on inside a trained network: the pixels that reach it, how large its feature maps are, its last map.
+
+taps = tapped(model_file, alpha)                    the same network with the output of every block
+Network(taps).run(images)["block_5"]                float32 (n, h, w, c)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from cifar_core.data import augmentation, cifar10, synthetic
+from cifar_core.errors import RunError
+from cifar_core.inference import latency
+from cifar_core.network import architecture, litert, litert_format
+from cifar_core.network.litert import Network
+from cifar_core.network.network_check import network_of
+from cifar_core.runs import Run, read_json
+
+HISTOGRAM_BINS = 40
+"""Equal bins of what enters the network, from -1 to 1."""
+STEM, TOP = "Conv1", "Conv_1"
+_PIXEL_IMAGES, _MAP_IMAGES = 500, 64
+_DRAWING_SEED, _DRAWING = 5, 8  # a horse in a field, from the side
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What a network's inside shows.
+
+    histogram: share of the pixels that training shows the network in each of HISTOGRAM_BINS, which sum to 1.
+    norms: root mean square of the feature maps behind the stem, the 17 blocks and the top convolution.
+    last_map: root mean square over the channels of the last block's map of a drawing, at each place (h rows of w).
+    latency_ms: median milliseconds for one image.
+    """
+
+    histogram: list[float]
+    norms: list[float]
+    last_map: list[list[float]]
+    latency_ms: float
+
+
+def look(run: Run) -> Inside:
+    """Return what goes on inside the finished network of `run`; takes about a second.
+
+    Raises RunError if its model is missing or damaged, DataError if its images are not on this machine.
+    """
+    config = run.config
+    named = read_json(run.path / "environment.json").get("data")
+    name = str(named.get("name")) if isinstance(named, dict) else config.dataset
+    images, _ = cifar10.samples(_PIXEL_IMAGES, name if name in cifar10.LABELS else config.dataset)
+    seen = augmentation.augment(images, np.arange(len(images)), config.augmentation, config.seed, 0)
+    network = Network(tapped(network_of(run), config.alpha))
+    maps = network.run(seen[:_MAP_IMAGES])
+    layers = layer_names(config.alpha)
+    last = network.run(drawing()[None])[layers[-2]][0]
+    return Inside(
+        histogram=histogram(seen, config.scaling),
+        norms=[float(np.sqrt((maps[layer] ** 2).mean())) for layer in layers],
+        last_map=np.sqrt((last**2).mean(axis=-1)).tolist(),
+        latency_ms=latency.load(run) or latency.measure(run),
+    )
+
+
+def histogram(images: np.ndarray, scaling: str) -> list[float]:
+    """Return the share of the scaled values of uint8 `images` in each bin."""
+    factor, offset = litert.SCALINGS[scaling]
+    counts, _ = np.histogram(images * factor + offset, HISTOGRAM_BINS, (-1, 1))
+    return (counts / counts.sum()).tolist()
+
+
+def drawing() -> np.ndarray:
+    """Return the built-in drawing that last maps are shown of, uint8 (32, 32, 3)."""
+    return synthetic.images(_DRAWING + 1, _DRAWING_SEED)[0][_DRAWING]
+
+
+def layer_names(alpha: float) -> list[str]:
+    """Return the names of the taps in order: the stem, the blocks, the top convolution."""
+    return [STEM, *(block.name for block in architecture.blocks(alpha)), TOP]
+
+
+def tapped(content: bytes, alpha: float) -> bytes:
+    """Return the LiteRT file `content`, a network of width `alpha`, with the feature map of every tap as an output.
+
+    Raises RunError if it is not a network of this width.
+    """
+    model = litert_format.unpack(content)
+    graph = model.subgraphs[0]
+    tensors = {tensor.name.decode(): number for number, tensor in enumerate(graph.tensors)}
+    ends = {STEM: "bn_Conv1", TOP: "Conv_1_bn"} | {b.name: b.output_layer for b in architecture.blocks(alpha)}
+    if not set(ends.values()) <= set(tensors):
+        raise RunError(f"This model is not MobileNetV2 of width {alpha:g} as this program writes it; train it anew.")
+    for name, layer in ends.items():
+        graph.outputs = [*graph.outputs, tensors[layer]]
+        model.signatureDefs[0].outputs.append(schema.TensorMapT(name, tensors[layer]))
+    return litert_format.pack(model)

@@ -1,0 +1,148 @@
+"""A LiteRT file of `litert.build` in ONNX's words: the same weights and operators, made without TensorFlow.
+
+LiteRT keeps channels last (n, h, w, c), ONNX first (n, c, h, w), so the pixels are transposed once, at the start.
+The operators: https://onnx.ai/onnx/operators/, opset 18.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from ai_edge_litert import schema_py_generated as schema
+from onnx import TensorProto, helper, numpy_helper
+
+from cifar_core.network import litert, litert_format
+
+OPSET = 18
+_IR_VERSION = 9  # the one that came after opset 18, so that older runtimes read the file
+_OPERATOR = schema.BuiltinOperator
+_ACTIVATION = schema.ActivationFunctionType
+_DTYPES = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT32: np.int32}
+
+
+def converted(content: bytes) -> bytes:
+    """Return an ONNX file that maps "images", uint8 (n, 32, 32, 3), to the float32 outputs of the LiteRT `content`."""
+    return _Converter(litert_format.unpack(content)).convert().SerializeToString()
+
+
+class _Converter:
+    """One conversion. A tensor keeps its number as its name; an output gets the signature's name."""
+
+    def __init__(self, model: schema.ModelT) -> None:
+        self._model, self._graph = model, model.subgraphs[0]
+        self._nodes: list[onnx.NodeProto] = []
+        self._weights: list[onnx.TensorProto] = []
+        self._outputs = {item.tensorIndex: item.name.decode() for item in model.signatureDefs[0].outputs}
+
+    def convert(self) -> onnx.ModelProto:
+        """Return the whole model."""
+        self._add("Transpose", [litert_format.INPUT], str(self._graph.inputs[0]), perm=[0, 3, 1, 2])
+        for operator in self._graph.operators:
+            self._convert(operator)
+        pixels = helper.make_tensor_value_info(litert_format.INPUT, TensorProto.UINT8, ["n", *litert.IMAGE_SHAPE])
+        outputs = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *self._shape(tensor)[1:]])
+            for tensor, name in self._outputs.items()
+        ]
+        graph = helper.make_graph(self._nodes, "mobilenet_v2_cifar10", [pixels], outputs, self._weights)
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="CIFAR Studio", ir_version=_IR_VERSION
+        )
+        model.doc_string = self._model.description.decode()
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def _convert(self, operator: schema.OperatorT) -> None:
+        code = self._model.operatorCodes[operator.opcodeIndex].builtinCode
+        inputs, output, options = list(operator.inputs), operator.outputs[0], operator.builtinOptions
+        name, first = self._name(output), self._name(inputs[0])
+        if code in (_OPERATOR.CONV_2D, _OPERATOR.DEPTHWISE_CONV_2D):
+            self._convolve(inputs, output, options, depthwise=code == _OPERATOR.DEPTHWISE_CONV_2D)
+        elif code == _OPERATOR.FULLY_CONNECTED:
+            weights = [self._constant(tensor, self._values(tensor)) for tensor in inputs[1:]]
+            linear = self._before_activation(output, options)
+            self._add("Gemm", [first, *weights], linear, transB=1)
+            self._activate(linear, output, options)
+        elif code == _OPERATOR.CAST:
+            self._add("Cast", [first], name, to=TensorProto.FLOAT)
+        elif code in (_OPERATOR.MUL, _OPERATOR.ADD):
+            second = self._name(inputs[1])
+            if self._is_constant(inputs[1]):
+                second = self._constant(inputs[1], self._values(inputs[1]))
+            self._add("Mul" if code == _OPERATOR.MUL else "Add", [first, second], name)
+        elif code == _OPERATOR.RESIZE_BILINEAR:
+            size = self._constant(inputs[1], self._values(inputs[1]).astype(np.int64))
+            half_pixel = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+            self._add("Resize", [first, "", "", size], name, axes=[2, 3], **half_pixel)
+        elif code == _OPERATOR.MEAN:
+            axes = self._constant(inputs[1], np.array([2, 3], np.int64))
+            self._add("ReduceMean", [first, axes], name, keepdims=0)
+        elif code == _OPERATOR.SOFTMAX:
+            self._add("Softmax", [first], name, axis=-1)
+        else:
+            raise ValueError(f"operator {code}: received one that litert.build does not write")
+
+    def _convolve(self, inputs: list[int], output: int, options: Any, depthwise: bool) -> None:
+        kernel = self._values(inputs[1])  # (out, h, w, in); depthwise (1, h, w, out)
+        kernel = kernel.transpose(3, 0, 1, 2) if depthwise else kernel.transpose(0, 3, 1, 2)
+        weights = [self._constant(inputs[1], kernel), self._constant(inputs[2], self._values(inputs[2]))]
+        strides = options.strideH, options.strideW
+        padding = [
+            _same_padding(side, stride, window)
+            for side, stride, window in zip(self._shape(inputs[0])[1:3], strides, kernel.shape[2:], strict=True)
+        ]
+        linear = self._before_activation(output, options)
+        self._add(
+            "Conv",
+            [self._name(inputs[0]), *weights],
+            linear,
+            group=len(kernel) if depthwise else 1,
+            strides=list(strides),
+            pads=[before for before, _ in padding] + [after for _, after in padding],
+        )
+        self._activate(linear, output, options)
+
+    def _before_activation(self, output: int, options: Any) -> str:
+        """Return the name of a layer's output before its activation, if it has one."""
+        name = self._name(output)
+        return name if options.fusedActivationFunction == _ACTIVATION.NONE else f"{name}/linear"
+
+    def _activate(self, linear: str, output: int, options: Any) -> None:
+        if options.fusedActivationFunction == _ACTIVATION.RELU:
+            self._add("Relu", [linear], self._name(output))
+        elif options.fusedActivationFunction == _ACTIVATION.RELU6:
+            limits = [self._store(f"relu6/{end}", np.array(end, np.float32)) for end in (0, 6)]
+            self._add("Clip", [linear, *limits], self._name(output))
+
+    def _add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
+        self._nodes.append(helper.make_node(kind, inputs, [output], name=f"{kind}/{output}", **attributes))
+
+    def _constant(self, tensor: int, values: np.ndarray) -> str:
+        return self._store(f"{tensor}/{self._graph.tensors[tensor].name.decode()}", values)
+
+    def _store(self, name: str, values: np.ndarray) -> str:
+        if all(weights.name != name for weights in self._weights):
+            self._weights.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def _name(self, tensor: int) -> str:
+        return self._outputs.get(tensor, str(tensor))
+
+    def _shape(self, tensor: int) -> tuple[int, ...]:
+        return tuple(int(side) for side in self._graph.tensors[tensor].shape)
+
+    def _is_constant(self, tensor: int) -> bool:
+        return self._model.buffers[self._graph.tensors[tensor].buffer].data is not None
+
+    def _values(self, tensor: int) -> np.ndarray:
+        found = self._graph.tensors[tensor]
+        content = self._model.buffers[found.buffer].data.tobytes()
+        return np.frombuffer(content, _DTYPES[found.type]).reshape(found.shape)
+
+
+def _same_padding(side: int, stride: int, window: int) -> tuple[int, int]:
+    """Return how many zeros LiteRT's padding SAME puts before and behind a side of `side` pixels."""
+    total = max((-(-side // stride) - 1) * stride + window - side, 0)
+    return total // 2, total - total // 2

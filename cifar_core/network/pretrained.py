@@ -1,0 +1,226 @@
+"""Where the network's first weights come from: ImageNet files of Keras, the bundled models, or random numbers.
+
+Weights are named arrays: `"<Keras layer>/<variable>"` -> float32, variable being kernel, bias, gamma, beta,
+moving_mean or moving_variance. Files are those of Keras Applications, in Keras's own folder and under its names.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cifar_core.data.download import AlreadyRunning, fetch
+from cifar_core.errors import DataError, WeightsError
+from cifar_core.network import architecture
+
+URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
+_HOST = "storage.googleapis.com"
+_MAX_BYTES = 64_000_000
+_POLL_SECONDS = 0.2
+BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
+"""The folder of the networks in the box (see export/bundle.py)."""
+
+_BATCH_NORM_VARIABLES = ("gamma", "beta", "moving_mean", "moving_variance")
+
+Named = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Named weights of the base and what they are: `kind` is imagenet, bundled or random; `label` says it in words."""
+
+    kind: str
+    label: str
+    named: Named
+    fingerprint: str
+
+
+def load(choice: str, alpha: float, image_size: int, seed: int) -> Weights:
+    """Return the base's weights for `choice` (auto, imagenet, bundled, random), downloading if that is needed.
+
+    `auto` takes ImageNet, else bundled, else random. A choice made by name is never replaced: WeightsError.
+    """
+    if choice == "imagenet":
+        return _imagenet(alpha, image_size)
+    if choice == "bundled":
+        return _bundled(alpha)
+    if choice == "random":
+        return _random(alpha, seed)
+    try:
+        return _imagenet(alpha, image_size)
+    except WeightsError:
+        return _bundled(alpha) if bundled_path(alpha).exists() else _random(alpha, seed)
+
+
+def unavailable_reason(choice: str, alpha: float, image_size: int) -> str | None:
+    """Return why `choice` cannot be had on this machine, or None if it can. Downloads nothing."""
+    no_imagenet = None
+    if not imagenet_path(alpha, image_size).exists() and not _host_answers():
+        no_imagenet = "its ImageNet weights are not on this machine and cannot be downloaded now"
+    no_bundled = None if bundled_path(alpha).exists() else f"no bundled model of width {alpha:g} ships with this app"
+    if choice == "auto" and alpha > 1:
+        return no_imagenet if no_bundled else None
+    return {"imagenet": no_imagenet, "bundled": no_bundled}.get(choice)
+
+
+def expected_kind(choice: str, alpha: float, image_size: int) -> str:
+    """Return what `choice` would become here and now: imagenet, bundled or random."""
+    if choice != "auto":
+        return choice
+    for kind in ("imagenet", "bundled"):
+        if unavailable_reason(kind, alpha, image_size) is None:
+            return kind
+    return "random"
+
+
+def imagenet_path(alpha: float, image_size: int) -> Path:
+    """Return where Keras keeps the ImageNet file that serves this width and input size (it may not exist)."""
+    home = os.environ.get("KERAS_HOME")
+    folder = Path(home) if home else Path.home() / ".keras"
+    return folder / "models" / _file_name(alpha, _file_size(alpha, image_size))
+
+
+def bundled_path(alpha: float) -> Path:
+    """Return where the bundled weights of width `alpha` would be."""
+    return BUNDLED / f"mobilenet_v2_{alpha:g}.npz"
+
+
+def fingerprint(named: Named) -> str:
+    """Return 16 hexadecimal digits that tell these weights from any others."""
+    digest = hashlib.sha256()
+    for name in sorted(named):
+        digest.update(name.encode() + np.ascontiguousarray(named[name], np.float32).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def read_keras_h5(path: Path, alpha: float) -> dict[str, np.ndarray]:
+    """Return the named weights in the Keras Applications file `path`.
+
+    Raises WeightsError if the file is damaged or its arrays are not those of MobileNetV2 of width `alpha`.
+    """
+    try:
+        import h5py  # as long as the whole rest of this module; only those who read the file need it
+
+        with h5py.File(path) as file:
+            arrays = [
+                np.asarray(file[layer][weight], np.float32)
+                for layer in file.attrs["layer_names"]
+                for weight in file[layer].attrs["weight_names"]
+            ]
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise WeightsError(f"{path} is damaged ({type(error).__name__}); delete it, it is downloaded anew.") from None
+    # The older files have layer names of their own, so the order counts, as it does for Keras.
+    expected = base_shapes(alpha)
+    if [array.shape for array in arrays] != list(expected.values()):
+        raise WeightsError(f"{path} does not hold MobileNetV2 of width {alpha:g}; delete it, it is downloaded anew.")
+    return dict(zip(expected, arrays, strict=True))
+
+
+def base_shapes(alpha: float) -> dict[str, tuple[int, ...]]:
+    """Return the name and shape of every array of the base, the network without its head."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    inputs = architecture.IMAGE_CHANNELS
+    for row in architecture.layers(alpha, image_size=96, dense_units=1):
+        channels = row.output_shape[-1]
+        if row.kind == "conv":
+            window = 3 if row.name == "Conv1" else 1
+            shapes[f"{row.name}/kernel"] = (window, window, inputs, channels)
+        elif row.kind == "depthwise":
+            shapes[f"{row.name}/kernel"] = (3, 3, channels, 1)
+        if row.kind in ("conv", "depthwise"):
+            shapes |= {f"{batch_norm_name(row.name)}/{v}": (channels,) for v in _BATCH_NORM_VARIABLES}
+        inputs = channels
+    return shapes
+
+
+def batch_norm_name(layer: str) -> str:
+    """Return Keras's name of the batch norm behind the convolution `layer`."""
+    return {"Conv1": "bn_Conv1", "Conv_1": "Conv_1_bn"}.get(layer, f"{layer}_BN")
+
+
+def _file_size(alpha: float, image_size: int) -> int:
+    """Return the input size whose file serves `image_size`: Keras has none below 96 px, and only 224 px above 1.0."""
+    return 224 if alpha > 1 else max(image_size, 96)
+
+
+def _file_name(alpha: float, size: int) -> str:
+    return f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{float(alpha)}_{size}_no_top.h5"
+
+
+def _imagenet(alpha: float, image_size: int) -> Weights:
+    """Return ImageNet's weights, downloaded if that is needed; while another process is at that, wait for it."""
+    path = imagenet_path(alpha, image_size)
+    while not path.exists():
+        try:
+            fetch(URL + path.name, path, size=None, md5=None, max_bytes=_MAX_BYTES)
+        except AlreadyRunning:
+            time.sleep(_POLL_SECONDS)
+        except DataError as error:
+            raise WeightsError(
+                f"ImageNet weights of width {alpha:g} are not at {path} and could not be downloaded: {error} "
+                "Or choose weights 'bundled' or 'random'."
+            ) from None
+    named = read_keras_h5(path, alpha)
+    size = _file_size(alpha, image_size)
+    label = f"ImageNet (Keras, α {alpha:g}, {size} px)"
+    twin = _stand_in_for(path, alpha, size)
+    if twin:
+        label += f"; on this machine the files for {size} and {twin} px are one, a stand-in for one of the sizes"
+    return Weights("imagenet", label, named, fingerprint(named))
+
+
+def _stand_in_for(path: Path, alpha: float, size: int) -> int | None:
+    """Return the other input size whose file has the very same bytes, if there is one: then one is a copy."""
+    content = hashlib.sha256(path.read_bytes()).digest()
+    originals = (96, 224) if alpha != 0.35 else (224, 96)
+    for other in originals:
+        twin = path.with_name(_file_name(alpha, other))
+        if other != size and twin.exists() and hashlib.sha256(twin.read_bytes()).digest() == content:
+            return other
+    return None
+
+
+def _bundled(alpha: float) -> Weights:
+    path = bundled_path(alpha)
+    if not path.exists():
+        raise WeightsError(f"No bundled model of width {alpha:g} ships with this app; choose weights 'random'.")
+    with np.load(path, allow_pickle=False) as file:
+        base = base_shapes(alpha)
+        named = {name: file[name].astype(np.float32) for name in base}
+    return Weights("bundled", "bundled model (has seen CIFAR-10)", named, fingerprint(named))
+
+
+def _random(alpha: float, seed: int) -> Weights:
+    """Kernels that keep the size of what passes through them, and neutral batch norm (He et al. 2015).
+
+    Keras's own start (Glorot) relies on batch norm to undo its shrinking; with batch norm in inference mode, as in a
+    frozen base, the features would fade to 1e-11.
+    """
+    rng = np.random.default_rng([seed, 0xC1FA])
+    named = {}
+    for name, shape in base_shapes(alpha).items():
+        if name.endswith("/kernel"):
+            gain = 1.0 if "_project/" in name else 2.0  # a ReLU follows all but the projections
+            spread = np.sqrt(gain / (shape[0] * shape[1] * (1 if "_depthwise/" in name else shape[2])))
+            named[name] = rng.normal(0, spread, shape).astype(np.float32)
+        else:
+            named[name] = np.full(shape, name.endswith(("/gamma", "/moving_variance")), np.float32)
+    return Weights("random", f"random numbers (seed {seed})", named, fingerprint(named))
+
+
+@functools.cache
+def _host_answers() -> bool:
+    """Return whether the host of the ImageNet files can be reached; asked once a process, for 1.5 s at most."""
+    try:
+        with socket.create_connection((_HOST, 443), timeout=1.5):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,333 @@
+"""The run directory: the only channel between the page and the worker.
+
+    runs/<id>/
+      config.json       what was chosen                                  written by `create`
+      stop              present once somebody asked to stop              written by the launcher
+      lock              held by the worker while it lives                (so SIGKILL releases it)
+      status.json       state, stage, process, result or failure         written by the worker, as is the rest
+      metrics.jsonl     one row for each step, epoch and piece of progress
+      checkpoint.npz    everything a resume needs, replaced once an epoch
+      best.keras  model.tflite  summary.txt  environment.json  evaluation.npz
+      calibration.json  neighbours.npz   how sure the model may be, and the training images as it sees them
+      pins.npz          pictures to be watched                           written by the page or the launcher
+      probes.jsonl      what the network says of the pins as it learns
+
+Every JSON file is written to a temporary file first and then moved into place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from cifar_core.config import TrainConfig
+from cifar_core.errors import ConfigError, RunError
+from cifar_core.runs import limits, records
+from cifar_core.untrusted import quoted
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+ID_PATTERN = re.compile(r"[0-9]{8}-[0-9]{9}-[a-z0-9]{1,24}")
+STATES = ("queued", "running", "stopping", "stopped", "finished", "failed", "lost")
+LIVE_STATES = ("queued", "running", "stopping")
+RESUMABLE_STATES = ("stopped", "failed", "lost")
+_ENDED_STATES = ("finished", "failed", "stopped")
+START_SECONDS = 20.0
+"""How long a new worker may take to show that it lives (Python's own start; TensorFlow comes later)."""
+_LIMIT_BYTES = 64 * 1024 * 1024
+"""A JSON or metrics file larger than this is not ours and is not read."""
+
+
+def runs_dir() -> Path:
+    """Return the folder that holds all runs: `CIFAR_RUNS_DIR`, or `runs` in the current folder."""
+    return Path(os.environ.get("CIFAR_RUNS_DIR") or "runs")
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` to `path` so that a reader sees the old file or the new one, never a part. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in `path`, or an empty one if the file is missing, damaged or no object."""
+    try:
+        if path.stat().st_size > _LIMIT_BYTES:
+            return {}
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return records.tame(data) if isinstance(data, dict) else {}
+
+
+def is_held(lock: Path) -> bool:
+    """Return whether a living process holds the lock file `lock`."""
+    if not lock.exists():
+        return False
+    try:
+        if fcntl is None:
+            with FileLock(lock, timeout=0):
+                return False
+        # A shared lock: those who look at the same time do not take each other for the holder.
+        with lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except OSError:
+        return lock.exists()  # it may have been deleted just now
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory. Two objects of the same id are equal; everything is read from the disk when asked."""
+
+    id: str
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return runs_dir() / self.id
+
+    @property
+    def config(self) -> TrainConfig:
+        """The run's configuration. Raises RunError if the file is missing or damaged."""
+        try:
+            return TrainConfig.from_dict(read_json(self.path / "config.json"))
+        except ConfigError as error:
+            raise RunError(f"Run {self.id} has no usable config.json: {error} Delete the run.") from None
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What the worker wrote last, with `state` corrected for a worker that is stopping, stopped or lost.
+
+        Keys: `state` (one of STATES), and, where known, `stage`, `message`, `error`, `pid`, `started`, `result`.
+        """
+        file, stop = self.path / "status.json", self.path / "stop"
+        saved = records.status(read_json(file))
+        if saved.get("state") in _ENDED_STATES:
+            return saved
+        if self.is_alive:
+            live = "stopping" if stop.exists() else "running" if saved.get("state") == "running" else "queued"
+            return {**saved, "state": live}
+        saved = records.status(
+            read_json(file)
+        )  # the worker may have ended between the reading and the look at the lock
+        if saved.get("state") in _ENDED_STATES:
+            return saved
+        return {**saved, "state": "stopped" if stop.exists() else "queued" if self._is_starting else "lost"}
+
+    @property
+    def state(self) -> str:
+        """One of STATES."""
+        return self.status["state"]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The figures of a finished run, else an empty dictionary."""
+        return self.status.get("result", {})
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether a worker holds the run's lock."""
+        return is_held(self.path / "lock")
+
+    @property
+    def _is_starting(self) -> bool:
+        """Whether the run is so new that its worker may not have written a status yet."""
+        try:
+            age = time.time() - (self.path / "config.json").stat().st_mtime
+        except OSError:
+            return False
+        return age < START_SECONDS and not (self.path / "status.json").exists()
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the rows of metrics.jsonl in order; a torn or damaged line is left out."""
+        return read_rows(self.path / "metrics.jsonl", 0)[0]
+
+
+def read_rows(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
+    """Return the whole JSON rows of `path` from byte `offset` on, and the offset to go on from.
+
+    A file shorter than `offset` (it was rewritten by a resume) is read from its start.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(offset if offset <= size else 0)
+            start = file.tell()
+            chunk = file.read(_LIMIT_BYTES)
+    except OSError:
+        return [], 0
+    whole = chunk[: chunk.rfind(b"\n") + 1]
+    rows = []
+    for line in whole.splitlines():
+        try:
+            row = json.loads(line, parse_int=records.whole)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows, start + len(whole)
+
+
+def new_id(slug: str) -> str:
+    """Return an id of this moment; `slug` is its end, 1 to 24 of a to z and 0 to 9."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%d-%H%M%S}{now.microsecond // 1000:03d}-{slug}"
+
+
+def create(config: TrainConfig, name: str = "run") -> Run:
+    """Make a new run directory holding `config`, and return it. `name` becomes the end of its id.
+
+    Raises RunError if the folder cannot be written, or the runs take as much of the disk as they may.
+    """
+    limits.check_disk(runs_dir())
+    slug = re.sub(r"[^a-z0-9]", "", name.lower())[:24] or "run"
+    while True:
+        run = Run(new_id(slug))
+        try:
+            run.path.mkdir(parents=True)
+        except FileExistsError:
+            if not runs_dir().is_dir():
+                raise RunError(f"{runs_dir()} is not a folder; set CIFAR_RUNS_DIR to one.") from None
+            continue
+        except OSError as error:
+            raise RunError(
+                f"Runs cannot be kept in {runs_dir()} ({error.strerror}); make it writable or set CIFAR_RUNS_DIR."
+            ) from None
+        try:
+            write_json(run.path / "config.json", config.to_dict())
+        except OSError as error:
+            shutil.rmtree(run.path, ignore_errors=True)
+            raise RunError(f"The run could not be written: {error.strerror}; make room and try again.") from None
+        return run
+
+
+def get(run_id: str) -> Run:
+    """Return the run called `run_id`. Raises RunError if there is none, or the id is not one of ours."""
+    run = Run(run_id)
+    if not isinstance(run_id, str) or not ID_PATTERN.fullmatch(run_id) or not run.path.is_dir():
+        raise RunError(f"There is no run {str(run_id)[:60]!r}; `python -m cifar_core runs list` shows all.")
+    if leading_away := leads_away(run.path):
+        raise RunError(
+            f"Run {run_id} is not opened: {quoted(leading_away)} is a link or no file, and could lead anywhere; "
+            "expected plain files. Put the file itself in its place, or delete it."
+        )
+    return run
+
+
+def list_runs() -> list[Run]:
+    """Return all runs, newest first; those that a link leads away from are left out (see `get`)."""
+    return list(stamped())
+
+
+def stamped(most: int | None = None) -> dict[Run, int]:
+    """Return what `list_runs` does, or only the `most` newest, each run with a stamp: when its folder last changed.
+
+    In ns. A file that this program replaces changes the stamp; one that somebody writes into in place does not.
+    """
+    found: dict[Run, int] = {}
+    for entry in sorted(_folders(), key=lambda entry: entry.name, reverse=True):
+        with suppress(OSError):  # it is being deleted
+            stamp = entry.stat(follow_symlinks=False).st_mtime_ns
+            if _odd_entry(entry.path, stamp) is None:
+                found[Run(entry.name)] = stamp
+        if len(found) == most:
+            break
+    return found
+
+
+def _folders() -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(str(runs_dir())) as entries:
+            return [one for one in entries if ID_PATTERN.fullmatch(one.name) and one.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def own_folder(name: str) -> Path:
+    """Return the folder `name` beside the runs, which need not be there. Raises RunError if it is a link."""
+    folder = runs_dir() / name
+    if folder.is_symlink():
+        raise RunError(f"{folder} is a link, which could lead anywhere, expected a folder; delete the link.")
+    return folder
+
+
+def leads_away(folder: Path) -> str | None:
+    """Return the name of a link, pipe or device in a run's folder, or of the folder if it is a link; None without.
+
+    A copied run may hold them: its files would then be read from, and written to, anywhere.
+    """
+    try:
+        facts = folder.lstat()
+        return _odd_entry(str(folder), facts.st_mtime_ns) if stat.S_ISDIR(facts.st_mode) else folder.name
+    except OSError:
+        return folder.name  # it is being deleted, or not ours to read
+
+
+def _odd_entry(folder: str, stamp: int) -> str | None:
+    """Return the name of a link, pipe or device in `folder` or below; each is looked into once for each `stamp`."""
+    odd, below = _looked(folder, stamp)
+    if odd or not below:
+        return odd
+    return next(filter(None, (_odd_entry(path, os.lstat(path).st_mtime_ns) for path in below)), None)
+
+
+@lru_cache(maxsize=8192)
+def _looked(folder: str, stamp: int) -> tuple[str | None, tuple[str, ...]]:
+    """Return the first odd entry of a folder, and the folders in it."""
+    below = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                below.append(entry.path)
+            elif not entry.is_file(follow_symlinks=False):
+                return entry.name, ()
+    return None, tuple(below)
+
+
+def finished_runs() -> list[Run]:
+    """Return the runs that can classify, newest first."""
+    return [run for run in list_runs() if run.state == "finished" and (run.path / "model.tflite").exists()]
+
+
+def delete(run: Run) -> None:
+    """Delete `run` for good. Raises RunError while its worker lives, or if the folder refuses."""
+    grave = run.path.with_name(f".deleted-{run.id}")
+    try:
+        with run_lock(run, "deleted"):
+            run.path.rename(grave)
+    except OSError as error:
+        raise RunError(f"Run {run.id} could not be deleted: {error.strerror}.") from None
+    shutil.rmtree(grave, ignore_errors=True)
+
+
+@contextmanager
+def run_lock(run: Run, purpose: str) -> Iterator[None]:
+    """Hold the run's lock for a moment. Raises RunError if its worker lives; `purpose` ends the sentence."""
+    try:
+        with FileLock(run.path / "lock", timeout=0.2):
+            yield
+    except Timeout:
+        raise RunError(f"Run {run.id} is {run.state} and cannot be {purpose}; stop it first.") from None

@@ -1,0 +1,61 @@
+"""What people write on a run: its name, a note, a star. One small file, labels.json, beside what the worker writes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from filelock import FileLock
+
+from cifar_core import runs
+from cifar_core.errors import RunError
+from cifar_core.runs import Run
+from cifar_core.untrusted import one_line
+
+FILE = "labels.json"
+NAME_LIMIT, NOTE_LIMIT = 60, 500
+"""Characters that are kept."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A person's words on a run, empty where there are none. They are text of anybody's: never markup."""
+
+    name: str = ""
+    note: str = ""
+    starred: bool = False
+
+
+def load(run: Run) -> Labels:
+    """Return what is written on `run`; what is missing or damaged counts as nothing written."""
+    saved = runs.read_json(run.path / FILE)
+    return Labels(
+        _text(saved.get("name"), NAME_LIMIT), _text(saved.get("note"), NOTE_LIMIT), saved.get("starred") is True
+    )
+
+
+def change(run: Run, **changes: Any) -> Labels:
+    """Set `name`, `note` or `starred` of `run`, leaving the others, and return all. Raises RunError.
+
+    Texts lose invisible characters and what is beyond their limit.
+    """
+    try:
+        with FileLock(runs.runs_dir() / ".labels", timeout=10):  # two tabs may write on one run
+            before = load(runs.get(run.id))
+            wanted = replace(before, **changes)
+            after = Labels(_text(wanted.name, NAME_LIMIT), _text(wanted.note, NOTE_LIMIT), bool(wanted.starred))
+            runs.write_json(run.path / FILE, asdict(after))
+    except OSError as error:
+        raise RunError(f"Run {run.id} cannot be written on: {error.strerror}; make its folder writable.") from None
+    return after
+
+
+def shown_name(run: Run, written: Labels | None = None) -> str:
+    """Return the name that a list shows: the written one, else the id's last word with its day and time (UTC)."""
+    id_ = run.id
+    given = f"{id_[19:]} {id_[4:6]}-{id_[6:8]} {id_[9:11]}:{id_[11:13]}:{id_[13:15]}"
+    return (written or load(run)).name or given
+
+
+def _text(value: Any, limit: int) -> str:
+    return one_line(value)[:limit].strip() if isinstance(value, str) else ""

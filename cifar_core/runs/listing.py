@@ -1,0 +1,247 @@
+"""All runs as one table: rows, filter, order, CSV. Rows are kept in memory until a file of their run changes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cifar_core import runs
+from cifar_core.config import KNOBS, TrainConfig
+from cifar_core.errors import RunError
+from cifar_core.evaluation.predictions import wilson
+from cifar_core.inference import latency
+from cifar_core.inference.gallery import inert
+from cifar_core.runs import Run, labels
+from cifar_core.runs.labels import Labels
+
+_FILES = ("config.json", "status.json", "model.tflite", labels.FILE, latency.FILE)
+_LASTING = ("finished", "stopped", "failed")
+"""States that change only with a file."""
+_SETTLED_NS = 1_000_000_000
+"""A folder that changed less than this before a look may have changed again unnoticed: clocks of disks are coarse."""
+_TRUSTED_NS = 10_000_000_000
+"""How long an unchanged folder stands for its files, which somebody may have written into in place."""
+_kept: dict[str, _Kept] = {}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table says of one run. Accuracies are 0..1; what is not known is None."""
+
+    run: Run
+    state: str
+    labels: Labels
+    config: TrainConfig | None
+    validation_accuracy: float | None = None
+    validation_images: int = 0
+    test_accuracy: float | None = None
+    seconds: float | None = None
+    model_bytes: float | None = None
+    latency_ms: float | None = None
+    classifies: bool = False
+
+    @property
+    def name(self) -> str:
+        """The written name or, without one, a name made of the id."""
+        return labels.shown_name(self.run, self.labels)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval (Wilson) of the validation accuracy."""
+        if self.validation_accuracy is None or not self.validation_images:
+            return None
+        return wilson(round(self.validation_accuracy * self.validation_images), self.validation_images)
+
+    def knob(self, name: str) -> Any:
+        """Return the value of the knob `name`, None where the configuration is damaged."""
+        return getattr(self.config, name) if self.config else None
+
+
+@dataclass(frozen=True)
+class Order:
+    """One way to sort: its label, the value looked at, and whether large ones come first."""
+
+    label: str
+    value: Callable[[Row], Any]
+    large_first: bool = False
+
+
+ORDERS: Mapping[str, Order] = {
+    "validation": Order("validation accuracy", lambda row: row.validation_accuracy, True),
+    "newest": Order("newest first", lambda row: row.run.id, True),
+    "name": Order("name", lambda row: row.name.lower()),
+    "starred": Order("starred first", lambda row: row.labels.starred, True),
+    "state": Order("state", lambda row: runs.STATES.index(row.state)),
+    "time": Order("training time", lambda row: row.seconds),
+    "size": Order("size of the model", lambda row: row.model_bytes),
+    "latency": Order("latency", lambda row: row.latency_ms),
+    "test": Order("test accuracy", lambda row: row.test_accuracy, True),
+} | {
+    name: Order(knob.label, lambda row, name=name: row.knob(name))  # type: ignore[misc]
+    for name, knob in KNOBS.items()
+}
+"""Ways to sort, by name: figures, then every knob."""
+
+
+def rows(most: int | None = None) -> list[Row]:
+    """Return a row for every run, or only for the `most` newest, newest first."""
+    parent = str(runs.runs_dir().absolute())
+    found = {f"{parent}/{run.id}": (run, stamp) for run, stamp in runs.stamped(most).items()}
+    current = [_current(run, folder, stamp) for folder, (run, stamp) in found.items()]
+    for gone in set(_kept) - set(found) if most is None else ():
+        _kept.pop(gone, None)
+    return current
+
+
+def row(run: Run) -> Row:
+    """Return the row of one run."""
+    folder = str(run.path.absolute())
+    return _current(run, folder, _stamp(folder)[0])
+
+
+def classifiers() -> list[Row]:
+    """Return the rows of the runs that can classify, newest first."""
+    return [found for found in rows() if found.classifies]
+
+
+def best(found: Iterable[Row]) -> Row | None:
+    """Return the row with the best validation accuracy, the newest of equals; None where none has one."""
+    measured = [row for row in found if row.validation_accuracy is not None]
+    return max(measured, key=lambda row: (row.validation_accuracy, row.run.id), default=None)
+
+
+def select(found: Iterable[Row], text: str = "", states: Collection[str] = (), starred_only: bool = False) -> list[Row]:
+    """Return the rows that hold every word of `text` (in name, note, id, state or "knob=value"), in those states."""
+    words = text.lower().split()
+    return [
+        row
+        for row in found
+        if (not states or row.state in states)
+        and (row.labels.starred or not starred_only)
+        and all(word in _words(row) for word in words)
+    ]
+
+
+def arrange(found: Iterable[Row], order: str = "validation", reverse: bool = False) -> list[Row]:
+    """Return the rows sorted by `order` of ORDERS, or the other way; what is not known comes last."""
+    chosen, newest = ORDERS[order], sorted(found, key=lambda row: row.run.id, reverse=True)
+    known = [row for row in newest if chosen.value(row) is not None]
+    known.sort(key=chosen.value, reverse=chosen.large_first != reverse)
+    return known + [row for row in newest if chosen.value(row) is None]
+
+
+def differing(found: Sequence[Row]) -> list[str]:
+    """Return the knobs in which the rows differ, in the order of KNOBS."""
+    configs = [row.config for row in found if row.config]
+    return [name for name in KNOBS if len({getattr(config, name) for config in configs}) > 1]
+
+
+def record(row: Row) -> dict[str, Any]:
+    """Return a row as flat values for JSON and CSV: figures, then the knobs."""
+    low, high = row.interval or (None, None)
+    return {
+        "id": row.run.id,
+        "name": row.name,
+        "state": row.state,
+        "starred": row.labels.starred,
+        "note": row.labels.note,
+        "validation_accuracy": row.validation_accuracy,
+        "validation_low": low,
+        "validation_high": high,
+        "test_accuracy": row.test_accuracy,
+        "seconds": row.seconds,
+        "model_bytes": row.model_bytes,
+        "latency_ms": row.latency_ms,
+        **{name: row.knob(name) for name in KNOBS},
+    }
+
+
+def to_csv(found: Iterable[Row]) -> str:
+    """Return the rows as CSV; a text that a spreadsheet would take for a formula gets an apostrophe in front."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    records = [record(row) for row in found]
+    writer.writerow(records[0] if records else ())
+    for values in records:
+        writer.writerow([inert(value) if isinstance(value, str) else value for value in values.values()])
+    return text.getvalue()
+
+
+def _read(run: Run) -> Row:
+    status = run.status
+    result = status.get("result")
+    figures = result if isinstance(result, dict) else {}
+    try:
+        config = run.config
+    except RunError:
+        config = None
+    images = figures.get("validation_images")
+    return Row(
+        run,
+        status["state"],
+        labels.load(run),
+        config,
+        _number(figures.get("validation_accuracy"), 1.0),
+        images if type(images) is int and images > 0 else 0,
+        _number(figures.get("test_accuracy"), 1.0),
+        _number(figures.get("elapsed_seconds")),
+        _number(figures.get("model_bytes")),
+        latency.load(run),
+        status["state"] == "finished" and (run.path / "model.tflite").exists(),
+    )
+
+
+def _number(value: Any, most: float = 1e15) -> float | None:
+    return (
+        float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most else None
+    )
+
+
+def _words(row: Row) -> str:
+    knobs = [f"{name}={getattr(row.config, name)}" for name in KNOBS] if row.config else []
+    return " ".join([row.name, row.labels.note, row.run.id, row.state, *knobs]).lower()
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A row, and what its folder and files were like when it was read; times in ns of the clock."""
+
+    row: Row
+    folder: int
+    files: tuple[tuple[int, int, int], ...]
+    looked: int
+
+    def holds(self, folder: int, now: int) -> bool:
+        """Return whether the row can be had without a look at the files."""
+        settled = self.looked - folder > _SETTLED_NS
+        return self.row.state in _LASTING and folder == self.folder and settled and now - self.looked < _TRUSTED_NS
+
+
+def _current(run: Run, path: str, folder: int) -> Row:
+    """Return the row of `run`, read anew only where a file in its folder or its worker may have changed it.
+
+    `folder` is the stamp of the folder at `path`: one call of the system where all files would be one each. Such a
+    call lets other sessions' threads in, so that thousands of them took seconds when twenty people were here.
+    """
+    kept, now = _kept.get(path), time.time_ns()
+    if kept is not None and kept.holds(folder, now):
+        return kept.row
+    files = tuple(_stamp(f"{path}/{file}") for file in _FILES)
+    same = kept is not None and kept.files == files and kept.row.state in _LASTING
+    row = kept.row if kept is not None and same else _read(run)
+    _kept[path] = _Kept(row, folder, files, now)
+    return row
+
+
+def _stamp(path: str) -> tuple[int, int, int]:
+    """Return what changes with a file or folder, zeros where there is none."""
+    try:
+        stat = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return 0, 0, 0
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

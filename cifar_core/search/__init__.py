@@ -1,0 +1,1 @@
+"""Hyperparameter search: sweeps of many runs, and the head lab."""

@@ -1,0 +1,284 @@
+"""What a sweep found, as plain data: its trials, the best so far, whether it lies at the edge, the Pareto front."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from cifar_core.config import KNOBS
+from cifar_core.errors import ConfigError
+from cifar_core.runs import records
+from cifar_core.search import space, studies, sweep_workers
+from cifar_core.search.space import Goal, Plan, Range
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+STATES = ("running", "stopping", "stopped", "interrupted", "failed", "finished")
+LIVE_STATES = ("running", "stopping")
+COSTS: Mapping[str, tuple[str, str]] = {
+    "latency_ms": ("Time for one image", "ms"),
+    "model_bytes": ("Model file", "bytes"),
+    "seconds": ("Training time", "s"),
+}
+"""What accuracy is weighed against: name -> words and unit."""
+_EDGE = 0.02
+"""Share of a range (of its logarithm, where it is logarithmic) that counts as its edge."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial. `state` is "waiting", "running", "interrupted", "finished", "pruned" or "failed".
+
+    `params` are the knobs that it tried.
+    `accuracy` is its best validation accuracy, 0..1, and `curve` those of its epochs, from 1. None is not known yet.
+    """
+
+    number: int
+    state: str
+    params: Mapping[str, Any]
+    accuracy: float | None
+    curve: tuple[tuple[int, float], ...]
+    run: str | None
+    seconds: float | None
+    model_bytes: float | None
+    latency_ms: float | None
+    error: str | None
+
+    def cost(self, name: str) -> float | None:
+        """Return the cost called `name`, one of COSTS."""
+        value = getattr(self, name)
+        return None if value is None else float(value)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of a grid: its values, and the accuracies and runs that its seeds gave so far."""
+
+    values: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """The validation accuracies so far, 0..1."""
+        return [trial.accuracy for trial in self.trials if trial.accuracy is not None]
+
+    @property
+    def mean(self) -> float | None:
+        """Their mean; None without any."""
+        return statistics.fmean(self.accuracies) if self.accuracies else None
+
+    @property
+    def spread(self) -> float | None:
+        """Their standard deviation; None for fewer than two."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A sweep as it stands; `trials` in order of number, without those that do not count (`search.passed_over`)."""
+
+    name: str
+    state: str
+    plan: Plan
+    goal: Goal
+    trials: tuple[Trial, ...]
+    workers: int
+
+    @property
+    def is_live(self) -> bool:
+        """Whether somebody works on it."""
+        return self.state in LIVE_STATES
+
+    @property
+    def share(self) -> float:
+        """How much of its goal is reached, 0..1."""
+        seconds = self.goal.seconds
+        return min(1.0, max(self.done / self.goal.trials, self.spent_seconds / seconds if seconds else 0.0))
+
+    @property
+    def ended(self) -> list[Trial]:
+        """The trials that have an accuracy."""
+        return [trial for trial in self.trials if trial.accuracy is not None]
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the best validation accuracy, the earliest of equals; None without any."""
+        return max(self.ended, key=lambda trial: (trial.accuracy or 0.0, -trial.number), default=None)
+
+    @property
+    def done(self) -> int:
+        """How many trials have ended, in whatever way."""
+        return sum(trial.state in ("finished", "pruned", "failed") for trial in self.trials)
+
+    @property
+    def spent_seconds(self) -> float:
+        """Seconds of training so far."""
+        return sum(trial.seconds or 0.0 for trial in self.trials)
+
+    @property
+    def at_edge(self) -> dict[str, str]:
+        """The knobs whose best value lies at an end of what was tried: "low" or "high".
+
+        Empty for fewer than five trials, of which any may be the best.
+        """
+        if self.best is None or len(self.ended) < 5 or self.plan.grid:
+            return {}
+        found = {item.knob: _edge(item, self.best.params.get(item.knob)) for item in self.plan.ranges}
+        return {knob: side for knob, side in found.items() if side}
+
+    def front(self, cost: str) -> list[Trial]:
+        """Return the trials that none beats in both accuracy and `cost` (one of COSTS), cheapest first."""
+        known = [trial for trial in self.ended if trial.cost(cost) is not None]
+        found: list[Trial] = []
+        for trial in sorted(known, key=lambda t: (t.cost(cost) or 0.0, -(t.accuracy or 0.0))):
+            if not found or (trial.accuracy or 0.0) > (found[-1].accuracy or 0.0):
+                found.append(trial)
+        return found
+
+    def cells(self) -> list[Cell]:
+        """Return a grid's cells, in the order of its choices."""
+        names = [item.knob for item in self.plan.ranges]
+        cells = []
+        for values in self.plan.cells():
+            own = [trial for trial in self.trials if all(trial.params.get(name) == values[name] for name in names)]
+            cells.append(Cell(values, tuple(own)))
+        return cells
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it in JSON's types."""
+        best = self.best
+        return {
+            "name": self.name,
+            "state": self.state,
+            "plan": self.plan.to_dict(),
+            "goal": asdict(self.goal),
+            "workers": self.workers,
+            "done": self.done,
+            "seconds": self.spent_seconds,
+            "best": best and _json(best),
+            "at_edge": self.at_edge,
+            "front": {cost: [trial.number for trial in self.front(cost)] for cost in COSTS},
+            "trials": [_json(trial) for trial in self.trials],
+        } | ({"cells": [_cell_json(cell) for cell in self.cells()]} if self.plan.grid else {})
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How much of a repeated grid is noise, in shares of accuracy.
+
+    `spread` is the standard deviation between seeds, pooled over the cells; means of `seeds` seeds that differ by less
+    than `telling` cannot be told apart (twice the standard error of a difference); `extent` is how far they differ.
+    """
+
+    seeds: int
+    spread: float
+    telling: float
+    extent: float
+
+    @property
+    def words(self) -> str:
+        """What that means."""
+        means = f"means of {self.seeds} seeds" if self.seeds > 1 else "cells of one seed"
+        spread, telling, extent = (f"{100 * share:.1f}" for share in (self.spread, self.telling, self.extent))
+        return (
+            f"Between seeds, accuracy spreads by ±{spread} points (standard deviation), so {means} that differ by less "
+            f"than about {telling} points cannot be told apart; the cells' means differ by up to {extent} points."
+        )
+
+
+def noise(cells: Sequence[Cell]) -> Noise | None:
+    """Return how noisy a grid is; None as long as no cell has two seeds."""
+    spreads = [cell.spread for cell in cells if cell.spread is not None]
+    if not spreads:
+        return None
+    seeds = min(len(cell.accuracies) for cell in cells if cell.accuracies)
+    means = [cell.mean for cell in cells if cell.mean is not None]
+    spread = math.sqrt(statistics.fmean(spread**2 for spread in spreads))
+    return Noise(seeds, spread, 2 * spread * math.sqrt(2 / seeds), max(means) - min(means))
+
+
+def find(name: str, storage: str | None = None) -> Findings:
+    """Return how the sweep called `name` stands. Raises SweepError if there is none or its storage is away."""
+    return of_study(studies.open_study(name, storage), storage)
+
+
+def of_study(study: Study, storage: str | None = None) -> Findings:
+    """Return how `study`, an opened sweep, stands. Raises SweepError if it is damaged."""
+    try:
+        return _stands(study, storage)
+    except (*studies.DAMAGE, ConfigError) as error:
+        raise studies.damaged(study.study_name, error) from None
+
+
+def _stands(study: Study, storage: str | None) -> Findings:
+    everything = study.get_trials(deepcopy=False)
+    passed_over = studies.passed_over(everything)
+    name, workers = study.study_name, len(sweep_workers.living_workers(study.study_name))
+    shared = bool(studies.storage_url(storage))
+    alone = not workers and not shared
+    trials = tuple(_trial(trial, alone) for trial in everything if trial.number not in passed_over)
+    return Findings(
+        name, _state(study, trials, workers, shared), studies.plan_of(study), studies.goal_of(study), trials, workers
+    )
+
+
+def _state(study: Study, trials: Sequence[Trial], workers: int, shared: bool) -> str:
+    """Return one of STATES."""
+    elsewhere = shared and any(trial.state == "running" for trial in trials)
+    stopping = studies.is_asked_to_stop(study)
+    if workers or (elsewhere and not stopping):
+        return "stopping" if stopping else "running"
+    unended = ("running", "interrupted", "waiting")
+    if studies.is_done(study) and not any(trial.state in unended for trial in trials):
+        return "finished"
+    if stopping:
+        return "stopped"
+    ended = [trial for trial in trials if trial.state not in unended]
+    return "failed" if ended and all(trial.state == "failed" for trial in ended) else "interrupted"
+
+
+def _trial(trial: FrozenTrial, alone: bool) -> Trial:
+    """Return `trial` as data; one that runs while no worker is there was interrupted (`alone`)."""
+    attrs: dict[str, Any] = records.tame(trial.user_attrs)
+    state = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}.get(
+        trial.state.name, trial.state.name.lower()
+    )
+    if state == "running" and alone:
+        state = "interrupted"
+    params = trial.params or trial.system_attrs.get("fixed_params", {})
+    return Trial(
+        trial.number,
+        state,
+        {name: KNOBS[name].check(space.rounded(name, value)) for name, value in params.items() if name in KNOBS},
+        records.amount(attrs.get("accuracy"), 1) if state in ("finished", "pruned") else None,
+        tuple((epoch, share) for epoch, share in sorted(trial.intermediate_values.items()) if 0 <= share <= 1),
+        run if isinstance(run := attrs.get("run"), str) else None,
+        records.amount(attrs.get("seconds")),
+        records.amount(attrs.get("model_bytes")),
+        records.amount(attrs.get("latency_ms")),
+        str(attrs["error"]) if state == "failed" and attrs.get("error") else None,
+    )
+
+
+def _edge(item: Range, value: Any) -> str:
+    """Return at which end of `item` the value lies, "low" or "high"; "" if at none, or if it has no order."""
+    if value is None or isinstance(value, str):
+        return ""
+    if item.choices:
+        return "" if len(item.choices) < 2 else {min(item.choices): "low", max(item.choices): "high"}.get(value, "")
+    scale = math.log if item.log else float
+    place = (scale(value) - scale(item.low)) / (scale(item.high) - scale(item.low))
+    return "low" if place <= _EDGE else "high" if place >= 1 - _EDGE else ""
+
+
+def _cell_json(cell: Cell) -> dict[str, Any]:
+    return {"values": dict(cell.values), "accuracies": cell.accuracies, "mean": cell.mean, "spread": cell.spread}
+
+
+def _json(trial: Trial) -> dict[str, Any]:
+    return asdict(trial) | {"curve": [list(point) for point in trial.curve]}

@@ -1,0 +1,185 @@
+"""The head lab: what a page asks of the lab's process, and what that answered.
+
+    <runs>/.lab/
+      lock                  held by the process while it lives
+      request.json          the settings that are wanted, the newest counts    written by pages
+      status.json           what the process does; what it holds fixed         written by the process, as is the rest
+      map-<base>.npz        where each validation image lies on the map
+      <base>-<key>.json     one result: a row for each epoch, what is said of each validation image
+      lab.log               what the process printed
+
+Only the head is trained, from stored features; all but five knobs stay as in BASE.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from cifar_core import runs
+from cifar_core.config import KNOBS, PRESETS, TrainConfig
+from cifar_core.errors import ConfigError, RunError
+from cifar_core.evaluation.predictions import wilson
+from cifar_core.runs import records
+
+BASE = replace(PRESETS["quick"], augmentation=0.0, head_epochs=8, fine_tune_epochs=0, head_batch_size=256)
+"""What is held fixed. The learning rate stays as it is set: no schedule, no early stopping."""
+_FIGURES = ("epoch", "accuracy", "loss", "validation_accuracy", "validation_loss")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The lab's sliders, knobs of TrainConfig. Building one checks every value; raises ConfigError."""
+
+    dropout: float = BASE.dropout
+    dense_units: int = BASE.dense_units
+    l2: float = BASE.l2
+    head_learning_rate: float = BASE.head_learning_rate
+    label_smoothing: float = BASE.label_smoothing
+
+    def __post_init__(self) -> None:
+        """Check every field against its knob."""
+        for name in SLIDERS:
+            object.__setattr__(self, name, KNOBS[name].check(getattr(self, name)))
+
+    @property
+    def config(self) -> TrainConfig:
+        """The configuration of the head's training."""
+        return replace(BASE, **asdict(self))
+
+    @property
+    def run_config(self) -> TrainConfig:
+        """The preset `quick` with this head: a whole run, fine-tuning included."""
+        return replace(PRESETS["quick"], **asdict(self))
+
+    @property
+    def key(self) -> str:
+        """What names the settings in files."""
+        return hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def text(self) -> str:
+        """The values in a form that an address can hold: `0.3_128_0.0001_0.001_0`."""
+        return "_".join(f"{getattr(self, name):g}" for name in SLIDERS)
+
+    @classmethod
+    def parse(cls, text: str) -> Settings:
+        """Return the settings written as `text`. Raises ConfigError."""
+        words = text.split("_")
+        if len(words) != len(SLIDERS):
+            raise ConfigError(f"Lab: received {len(words)} values, expected {len(SLIDERS)} between underscores.")
+        return cls(**{name: KNOBS[name].parse(word) for name, word in zip(SLIDERS, words, strict=True)})
+
+    def differences(self, other: Settings) -> str:
+        """Return in words what is other than in `other`, "the same" where nothing is."""
+        found = [(name, getattr(self, name)) for name in SLIDERS if getattr(self, name) != getattr(other, name)]
+        return ", ".join(f"{KNOBS[name].label.lower()} {KNOBS[name].say(value)}" for name, value in found) or "the same"
+
+
+SLIDERS = tuple(item.name for item in fields(Settings))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of some settings: `rows`, one for each epoch so far; `predicted`, a class for each validation image.
+
+    `state` is "computing", "done", "cancelled" (other settings were asked for) or "failed" (`message` says why).
+    """
+
+    state: str
+    rows: Sequence[Mapping[str, float]]
+    predicted: Sequence[int]
+    message: str = ""
+    seconds: float = 0.0
+
+    @property
+    def accuracy(self) -> float | None:
+        """The validation accuracy after the last epoch, 0..1."""
+        return self.rows[-1]["validation_accuracy"] if self.rows else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval (Wilson) of that accuracy."""
+        total = len(self.predicted)
+        return wilson(round((self.accuracy or 0.0) * total), total)
+
+
+def lab_dir() -> Path:
+    """Return the lab's folder, inside that of all runs. Raises RunError if it is a link."""
+    return runs.own_folder(".lab")
+
+
+def is_open() -> bool:
+    """Return whether the lab's process lives."""
+    return runs.is_held(lab_dir() / "lock")
+
+
+def ask(settings: Settings) -> None:
+    """Ask the process for `settings` now; what it computes for others ends. Raises RunError."""
+    try:
+        lab_dir().mkdir(parents=True, exist_ok=True)
+        runs.write_json(lab_dir() / "request.json", {"settings": asdict(settings), "asked": time.time()})
+    except OSError as error:
+        raise RunError(f"The lab cannot be asked in {lab_dir()}: {error.strerror}; make it writable.") from None
+
+
+def requested() -> tuple[Settings, float] | None:
+    """Return the settings that are wanted and when they were asked for (seconds since 1970), None without any."""
+    saved = runs.read_json(lab_dir() / "request.json")
+    asked, values = saved.get("asked"), saved.get("settings")
+    try:
+        return (Settings(**values), float(asked)) if isinstance(values, dict) else None  # type: ignore[arg-type]
+    except (ConfigError, TypeError, ValueError):
+        return None
+
+
+def status() -> dict[str, Any]:
+    """Return what the process does.
+
+    Keys: `state` ("off", "starting", "preparing", "waiting", "ready", "computing", "mapping", "failed") and, where
+    known, `message`, `done` and `total` while it prepares, `base`: the words for what is held fixed, and its `key`.
+    """
+    saved = runs.read_json(lab_dir() / "status.json")
+    if not isinstance(saved.get("state"), str):
+        saved = {"state": "starting"}
+    if not is_open() and saved["state"] != "failed":
+        saved["state"] = "off"
+    return saved
+
+
+def base_key() -> str:
+    """Return what names the fixed part in files, "" before the lab was ever open."""
+    base = status().get("base")
+    key = str(base.get("key", "")) if isinstance(base, dict) else ""
+    return key if key.isalnum() else ""
+
+
+def result_path(base: str, settings: Settings) -> Path:
+    """Return where the result of `settings` is kept."""
+    return lab_dir() / f"{base}-{settings.key}.json"
+
+
+def result(settings: Settings) -> Result | None:
+    """Return what came of `settings` so far, None if they were not tried yet."""
+    saved = runs.read_json(result_path(base_key(), settings))
+    rows, predicted = saved.get("rows"), saved.get("predicted")
+    if not isinstance(rows, list) or not isinstance(predicted, str) or not (predicted + "0").isdecimal():
+        return None
+    whole = [row for row in rows if isinstance(row, dict) and all(_is_figure(k, row.get(k)) for k in _FIGURES)]
+    seconds = saved.get("seconds")
+    return Result(
+        str(saved.get("state")),
+        whole,
+        [int(digit) for digit in predicted] if predicted.isascii() else [],
+        str(saved.get("message", "")),
+        float(seconds) if isinstance(seconds, int | float) else 0.0,
+    )
+
+
+def _is_figure(name: str, value: Any) -> bool:
+    return records.amount(value, 1 if name.endswith("accuracy") else records.MOST) is not None

@@ -1,0 +1,219 @@
+"""What a sweep tries: for some knobs a range or choices, the rest as in a base configuration; and how far it goes.
+
+Optuna is imported where it is needed only, so that a page or a command that does not search starts fast.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cifar_core.config import KNOBS, TrainConfig
+from cifar_core.errors import ConfigError, SweepError
+from cifar_core.untrusted import quoted
+
+if TYPE_CHECKING:
+    from optuna import Trial
+    from optuna.distributions import BaseDistribution
+
+MOST_TRIALS = 10_000
+MOST_CELLS = 400
+DEFAULT_KNOBS = ("alpha", "dropout", "augmentation")
+"""What a sweep varies where nobody says what."""
+FIXED = ("dataset", "train_images", "validation_fraction", "weights", "seed")
+"""Knobs that are the same in all trials of a sweep, as they decide what accuracy means."""
+_SENSIBLE = {"views": (1, 8), "head_epochs": (1, 20), "fine_tune_epochs": (1, 20), "early_stopping_patience": (1, 20)}
+
+
+@dataclass(frozen=True)
+class Range:
+    """What is tried of one knob: `choices`, or whole or real numbers from `low` to `high`. Raises SweepError."""
+
+    knob: str
+    low: float = 0.0
+    high: float = 0.0
+    choices: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.knob not in KNOBS or self.knob in FIXED:
+            known = ", ".join(name for name in KNOBS if name not in FIXED)
+            raise SweepError(f"A sweep cannot vary {quoted(str(self.knob))}, expected one of {known}.")
+        knob = KNOBS[self.knob]
+        try:
+            if self.choices or knob.choices:
+                object.__setattr__(self, "choices", tuple(dict.fromkeys(map(knob.check, self.choices))))
+            else:
+                low, high = knob.check(self.low), knob.check(self.high)
+                if self.step:
+                    high = low + math.floor((high - low) / self.step + 1e-9) * self.step
+                object.__setattr__(self, "low", low if low or not knob.log else (knob.high or 0) / 1e4)
+                object.__setattr__(self, "high", rounded(self.knob, high))
+        except ConfigError as error:
+            raise SweepError(str(error)) from None
+        if not self.choices and (knob.choices or not self.low < self.high):
+            raise SweepError(
+                f"{knob.label}: received {self.low:g} to {self.high:g}, expected a range, low before high."
+                if not knob.choices
+                else f"{knob.label}: received no choice, expected some of {', '.join(map(str, knob.choices))}."
+            )
+
+    @property
+    def log(self) -> bool:
+        """Whether numbers are tried evenly on a logarithmic scale."""
+        return KNOBS[self.knob].log and not self.choices
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its numbers are whole."""
+        return isinstance(KNOBS[self.knob].default, int)
+
+    @property
+    def step(self) -> float | None:
+        """The step of real numbers, so that values are met again and stored features with them; None without."""
+        knob = KNOBS[self.knob]
+        return knob.step if isinstance(knob.default, float) and not knob.log and not self.choices else None
+
+    def suggest(self, trial: Trial) -> Any:
+        """Return the value that `trial` is to try."""
+        if self.choices:
+            return trial.suggest_categorical(self.knob, self.choices)
+        if self.is_whole:
+            return trial.suggest_int(self.knob, int(self.low), int(self.high), log=self.log)
+        return trial.suggest_float(self.knob, self.low, self.high, step=self.step, log=self.log)
+
+    def distribution(self) -> BaseDistribution:
+        """Return the same for a trial that has a value, rounded as it may be."""
+        from optuna import distributions as kinds
+
+        if self.choices:
+            return kinds.CategoricalDistribution(self.choices)
+        if self.is_whole:
+            return kinds.IntDistribution(int(self.low), int(self.high), log=self.log)
+        return kinds.FloatDistribution(self.low, self.high, log=self.log)
+
+    @property
+    def text(self) -> str:
+        """The form that `parse_range` reads, `dropout=0:0.5` or `alpha=0.35,0.5`."""
+        values = ",".join(map(str, self.choices)) or f"{self.low:g}:{self.high:g}"
+        return f"{self.knob}={values}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the saved form."""
+        return {"choices": list(self.choices)} if self.choices else {"low": self.low, "high": self.high}
+
+
+def table_range(name: str) -> Range:
+    """Return the range or the choices of the knob table for the knob called `name`. Raises SweepError."""
+    knob = KNOBS.get(name)
+    if knob is None or knob.choices:
+        return Range(
+            name, choices=tuple(choice for choice in knob.choices if choice not in knob.mistakes) if knob else ()
+        )
+    low, high = _SENSIBLE.get(name, (knob.low or 0, knob.high or 0))
+    return Range(name, low, high)
+
+
+def parse_range(text: str) -> Range:
+    """Return the range written as `dropout`, `dropout=0:0.5` or `alpha=0.35,0.5`. Raises SweepError."""
+    name, _, values = text.partition("=")
+    name = name.replace("-", "_")
+    if not values:
+        return table_range(name)
+    knob = KNOBS.get(name)
+    if knob is None:
+        return table_range(name)
+    try:
+        if ":" in values and not knob.choices:
+            low, high = values.split(":", 1)
+            return Range(name, knob.parse(low), knob.parse(high))
+        return Range(name, choices=tuple(knob.parse(value) for value in values.split(",")))
+    except ConfigError as error:
+        raise SweepError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep tries: `base` with the knobs of `ranges` varied; a grid tries every combination of choices."""
+
+    base: TrainConfig
+    ranges: tuple[Range, ...]
+    grid: bool = False
+
+    def __post_init__(self) -> None:
+        names = [item.knob for item in self.ranges]
+        if not names or len(set(names)) != len(names):
+            raise SweepError("A sweep varies at least one knob, and each once; choose some.")
+        if self.grid and (not all(item.choices for item in self.ranges) or len(self.cells()) > MOST_CELLS):
+            raise SweepError(f"A grid has some values of each knob, and at most {MOST_CELLS} cells; choose fewer.")
+
+    def config(self, trial: Trial) -> TrainConfig:
+        """Return the configuration that `trial` is to train. Raises ConfigError if the combination is none."""
+        values = {item.knob: item.suggest(trial) for item in self.ranges}
+        if self.grid:  # every cell says its seed, so that seeds can be added
+            values["seed"] = trial.suggest_int("seed", 0, int(KNOBS["seed"].high or 0))
+        return self.with_values(values)
+
+    def with_values(self, values: Mapping[str, Any]) -> TrainConfig:
+        """Return the base with the `values` of a trial. Raises ConfigError if the combination is none."""
+        return replace(self.base, **{name: rounded(name, value) for name, value in values.items()})
+
+    def cells(self) -> list[dict[str, Any]]:
+        """Return every combination of a grid's choices."""
+        names = [item.knob for item in self.ranges]
+        return [
+            dict(zip(names, values, strict=True))
+            for values in itertools.product(*(item.choices for item in self.ranges))
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the saved form."""
+        ranges = {item.knob: item.to_dict() for item in self.ranges}
+        return {"base": self.base.to_dict(), "ranges": ranges, "grid": self.grid}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Plan:
+        """Return the plan saved as `data`. Raises SweepError if it is none."""
+        try:
+            ranges = tuple(
+                Range(name, item.get("low", 0.0), item.get("high", 0.0), tuple(item.get("choices", ())))
+                for name, item in data["ranges"].items()
+            )
+            return cls(TrainConfig.from_dict(data["base"]), ranges, bool(data.get("grid")))
+        except (AttributeError, KeyError, TypeError, ConfigError) as error:
+            raise SweepError(f"The sweep's plan is damaged ({error}); start a new sweep.") from None
+
+
+@dataclass(frozen=True)
+class Goal:
+    """When a sweep is done: after `trials`, or when they took `seconds` of training together, whichever is first."""
+
+    trials: int
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.trials <= MOST_TRIALS or (self.seconds is not None and not 0 < self.seconds < 1e7):
+            raise SweepError(
+                f"A sweep has 1 to {MOST_TRIALS:,} trials and takes more than no time; received otherwise."
+            )
+
+
+def rounded(knob: str, value: Any) -> Any:
+    """Return a value suggested for the knob called `knob` as a person would write it: four digits."""
+    return float(f"{value:.4g}") if isinstance(value, float) and not KNOBS[knob].choices else value
+
+
+def describe(plan: Plan) -> Mapping[str, str]:
+    """Return what is tried of each knob, in words."""
+    words = {}
+    for item in plan.ranges:
+        knob = KNOBS[item.knob]
+        scale = ", logarithmic" if item.log else ""
+        words[item.knob] = (
+            ", ".join(map(knob.say, item.choices))
+            if item.choices
+            else f"{knob.say(item.low)} to {knob.say(item.high)}{scale}"
+        )
+    return words

@@ -1,0 +1,391 @@
+"""Sweeps: many trainings of one plan, each a trial of an Optuna study and an ordinary run on disk.
+
+    plan     = what is tried (see `plans`)
+    sweep    = a study: its plan, how far it is to go, its trials
+    storage  = one setting, CIFAR_SWEEP_STORAGE: empty for a journal file here, or a PostgreSQL URL for many machines
+
+    <runs>/sweeps/<name>/   journal.log (without a URL), worker.log, worker-<n>.lock and worker-<n>.json
+    <runs>/sweeps/.deleted/ deleted ones, until another of the same name is deleted
+
+A study knows a trial's configuration and figures; `run` among its user attributes names the run. Optuna is
+imported where it is needed only, so that a page or a command that does not search starts fast.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import re
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cifar_core import runs
+from cifar_core.errors import CifarError, SweepError
+from cifar_core.runs import records
+from cifar_core.search.space import MOST_TRIALS, Goal, Plan
+from cifar_core.untrusted import quoted
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.storages import BaseStorage
+    from optuna.trial import FrozenTrial
+
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+STORAGE_VARIABLE = "CIFAR_SWEEP_STORAGE"
+HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 20
+"""How often a worker tells a database that its trial lives, and after what silence another takes the trial up."""
+_PLAN, _GOAL, _STOP, _SURPLUS = "plan", "goal", "stop", "surplus"
+_OWN_LINK = "journal.log.lock"
+DAMAGE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError, RecursionError)
+"""What reading a journal raises that is not as it was written, found by mutation."""
+
+
+def storage_url(storage: str | None = None) -> str:
+    """Return the setting: `storage`, else CIFAR_SWEEP_STORAGE; empty is the journal. Raises SweepError."""
+    url = storage if storage is not None else os.environ.get(STORAGE_VARIABLE, "")
+    if not url:
+        return ""
+    kind, found, rest = url.partition("://")
+    if not found or not rest or kind not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise SweepError(  # without the URL, which may hold a password
+            "The storage of sweeps is a journal file (no setting), or postgresql://USER:PASSWORD@HOST/DATABASE; "
+            "received something else."
+        )
+    return f"postgresql+psycopg://{rest}"
+
+
+def folder(name: str) -> Path:
+    """Return the folder of the sweep called `name`. Raises SweepError unless it is a name."""
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+        raise SweepError(
+            f"Sweep {quoted(str(name))}: expected a name of a to z, 0 to 9 and -, at most 40 characters long."
+        )
+    found = runs.own_folder("sweeps") / name
+    if found.is_symlink() or _leads_away(found):
+        raise SweepError(
+            f"Sweep {name} is not opened: its folder is a link or something in it is a link or no file, and could lead "
+            "anywhere; delete that."
+        )
+    return found
+
+
+def _leads_away(place: Path) -> bool:
+    """Return whether a sweep's folder holds a link, pipe, device or folder; Optuna locks its journal by a link."""
+    try:
+        with os.scandir(place) as entries:
+            return any(not e.is_file(follow_symlinks=False) and not e.name.startswith(_OWN_LINK) for e in entries)
+    except OSError:
+        return False  # there is none
+
+
+def names(storage: str | None = None) -> list[str]:
+    """Return the names of all sweeps in the storage, in order. Raises SweepError."""
+    if storage_url(storage):
+        with _reached():
+            found = _optuna().get_all_study_names(_storage("any", storage))
+        return sorted(name for name in found if NAME_PATTERN.fullmatch(name))
+    place = runs.own_folder("sweeps")
+    return sorted(path.parent.name for path in place.glob("*/journal.log") if NAME_PATTERN.fullmatch(path.parent.name))
+
+
+def stamp(name: str, storage: str | None = None) -> tuple[int, int]:
+    """Return what changes with a sweep's journal; with a database it changes every second."""
+    if storage_url(storage):
+        return int(time.time()), 0
+    try:
+        stat = (folder(name) / "journal.log").stat()
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size
+
+
+def identity(name: str, storage: str | None = None) -> str:
+    """Return what tells a sweep from a later one of the same name; with a database that is its name alone."""
+    url = storage_url(storage)
+    try:
+        with (folder(name) / "journal.log").open("rb") as file:
+            first = file.readline(1_000)  # holds a random id
+    except OSError:
+        first = b""
+    return f"{url} {name}" if url else f"{folder(name).resolve()} {first!r}"
+
+
+def free_name(start: str, taken: Sequence[str]) -> str:
+    """Return `start` with the first number that makes a name which is not `taken`."""
+    return next(name for number in itertools.count(1) if (name := f"{start}-{number}") not in taken)
+
+
+def create(name: str, plan: Plan, goal: Goal, storage: str | None = None) -> None:
+    """Make the sweep called `name`; nobody works on it yet. Raises SweepError if there is one already."""
+    place = folder(name)
+    if name in names(storage):
+        raise SweepError(f"There is a sweep {name} already; choose another name, or resume or extend that one.")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SweepError(f"The sweep cannot be kept in {place} ({error.strerror}); make it writable.") from None
+    try:
+        with _reached():
+            study = _optuna().create_study(storage=_storage(name, storage), study_name=name, direction="maximize")
+            study.set_user_attr(_PLAN, plan.to_dict())
+            study.set_user_attr(_GOAL, {"trials": goal.trials, "seconds": goal.seconds})
+            for cell in plan.cells() if plan.grid else ():
+                study.enqueue_trial({"seed": plan.base.seed, **cell})
+    except SweepError:
+        if not storage_url(storage):  # half a journal would be a damaged sweep of that name
+            shutil.rmtree(place, ignore_errors=True)
+        raise
+
+
+def delete(name: str, storage: str | None = None) -> None:
+    """Delete the sweep called `name`; its runs stay. Raises SweepError if there is none.
+
+    `restore` brings a journal back; what is in a database is gone for good.
+    """
+    if name not in names(storage):
+        raise _unknown(name)
+    with _reached():
+        if storage_url(storage):
+            _optuna().delete_study(study_name=name, storage=_storage(name, storage))
+            return
+        grave = _grave(name)
+        shutil.rmtree(grave, ignore_errors=True)  # one of the same name, deleted before
+        grave.parent.mkdir(exist_ok=True)
+        folder(name).rename(grave)
+
+
+def restore(name: str) -> None:
+    """Bring a deleted sweep back. Raises SweepError if it is not there, or another has its name now."""
+    if not (_grave(name) / "journal.log").exists():
+        raise SweepError(f"There is no deleted sweep {name}; those in a database are gone for good.")
+    if folder(name).exists():
+        raise SweepError(f"There is a sweep {name} again; delete it to bring the one before it back.")
+    with _reached():
+        _grave(name).rename(folder(name))
+
+
+def is_restorable(name: str) -> bool:
+    """Return whether the deleted sweep called `name` can be brought back."""
+    return (_grave(name) / "journal.log").exists() and not folder(name).exists()
+
+
+def _grave(name: str) -> Path:
+    return runs.own_folder("sweeps/.deleted") / folder(name).name
+
+
+def _unknown(name: str) -> SweepError:
+    return SweepError(f"There is no sweep {name}; `python -m cifar_core sweep list` shows all.")
+
+
+def open_study(name: str, storage: str | None = None, seed: int | None = None) -> Study:
+    """Return the study called `name`, its TPE sampler seeded with `seed`. Raises SweepError if there is none."""
+    journal = folder(name) / "journal.log"
+    if not storage_url(storage) and not journal.exists():
+        raise _unknown(name)
+    optuna = _optuna()
+    with _reached():
+        try:
+            return optuna.load_study(
+                study_name=name,
+                storage=_storage(name, storage),
+                sampler=optuna.samplers.TPESampler(seed=seed),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
+            )
+        except KeyError as error:
+            raise _unknown(name) if storage_url(storage) else damaged(name, error) from None
+        except DAMAGE as error:
+            raise damaged(name, error) from None
+
+
+def open_whole(name: str, storage: str | None = None) -> Study:
+    """Return the study called `name` for somebody to work on. Raises SweepError if its plan or goal cannot be read."""
+    study = open_study(name, storage)
+    plan_of(study)
+    goal_of(study)
+    return study
+
+
+def damaged(name: str, error: Exception) -> SweepError:
+    """Return what is said of a sweep whose journal is not as Optuna and this program write it."""
+    return SweepError(
+        f"Sweep {quoted(name)} is damaged ({type(error).__name__} in its journal), expected the file that its workers "
+        "wrote; delete the sweep and start a new one."
+    )
+
+
+def _spent_seconds(trials: Sequence[FrozenTrial]) -> float:
+    return sum(records.amount(trial.user_attrs.get("seconds")) or 0.0 for trial in trials)
+
+
+def plan_of(study: Study) -> Plan:
+    """Return what the sweep tries. Raises SweepError if it is damaged."""
+    if _PLAN not in study.user_attrs:
+        raise SweepError(f"Sweep {study.study_name} has no plan of what to try; delete it and start a new one.")
+    return Plan.from_dict(study.user_attrs[_PLAN])
+
+
+def goal_of(study: Study) -> Goal:
+    """Return when the sweep is done. Raises SweepError if it is damaged."""
+    try:
+        return Goal(**study.user_attrs[_GOAL])
+    except (KeyError, TypeError):
+        raise SweepError("The sweep's goal is damaged; start a new sweep.") from None
+
+
+def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> Goal:
+    """Let the sweep go on for as many more trials, or seconds of training; return its goal. Raises SweepError."""
+    goal = goal_of(study)
+    spent = _spent_seconds(study.get_trials(deepcopy=False))
+    more_seconds = None if goal.seconds is None and not seconds else max(goal.seconds or 0.0, spent) + seconds
+    if trials and not seconds:
+        more_seconds = None
+    done = len(counted(study.get_trials(deepcopy=False)))
+    before = done if goal.trials == MOST_TRIALS else max(goal.trials, done)  # a goal of time has no number of trials
+    goal = Goal(before + trials if trials else MOST_TRIALS, more_seconds)
+    with _reached():
+        study.set_user_attr(_GOAL, {"trials": goal.trials, "seconds": goal.seconds})
+    return goal
+
+
+def repeat(study: Study, seeds: int = 1) -> None:
+    """Let a grid's every cell be trained once more with each of `seeds` new seeds. Raises SweepError if it is none."""
+    plan, goal = plan_of(study), goal_of(study)
+    if not plan.grid or not 1 <= seeds <= 20:
+        raise SweepError("Only a grid can be repeated, with 1 to 20 more seeds at once.")
+    with _reached():
+        used = [t.system_attrs.get("fixed_params", {}).get("seed", 0) for t in study.get_trials(deepcopy=False)]
+        for seed in range(max(used, default=0) + 1, max(used, default=0) + 1 + seeds):
+            for cell in plan.cells():
+                study.enqueue_trial({**cell, "seed": seed})
+        study.set_user_attr(_GOAL, {"trials": goal.trials + seeds * len(plan.cells()), "seconds": goal.seconds})
+
+
+def ask_to_stop(study: Study, stop: bool) -> None:
+    """Let the workers everywhere know that they shall stop, or may work again."""
+    with _reached():
+        study.set_user_attr(_STOP, stop)
+
+
+def is_asked_to_stop(study: Study) -> bool:
+    """Return whether the sweep was asked to stop."""
+    with _reached():
+        return bool(study.user_attrs.get(_STOP))
+
+
+def passed_over(trials: Sequence[FrozenTrial]) -> set[int]:
+    """Return the numbers of the trials that do not count: taken up again under another number, or one too many."""
+    again = {trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs}
+    return again | {trial.number for trial in trials if trial.user_attrs.get(_SURPLUS)}
+
+
+def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return those of `trials` that count and have begun."""
+    others = passed_over(trials)
+    return [trial for trial in trials if trial.state.name != "WAITING" and trial.number not in others]
+
+
+def check_wanted(study: Study, trial: Trial) -> None:
+    """Raise SweepError, and let `trial` not count, if workers of several machines began it beyond the goal."""
+    before = [other for other in counted(study.get_trials(deepcopy=False)) if other.number < trial.number]
+    if len(before) >= goal_of(study).trials:
+        trial.set_user_attr(_SURPLUS, True)
+        raise SweepError(f"Trial {trial.number + 1} is one more than wanted; another worker began the last one.")
+
+
+def is_done(study: Study) -> bool:
+    """Return whether no trial is to be begun any more."""
+    goal, found = goal_of(study), counted(study.get_trials(deepcopy=False))
+    seconds = _spent_seconds(found)
+    return len(found) >= goal.trials or (goal.seconds is not None and seconds >= goal.seconds)
+
+
+def take_up_again(study: Study, trial: FrozenTrial) -> None:
+    """Queue what `trial`, whose worker stopped or died, was to try, so that its run goes on under a new number."""
+    optuna = _optuna()
+    study.add_trial(
+        optuna.create_trial(
+            state=optuna.trial.TrialState.WAITING,
+            params=trial.params,
+            distributions=trial.distributions,
+            user_attrs={**trial.user_attrs, "retry_of": trial.number},
+            system_attrs=trial.system_attrs,
+        )
+    )
+
+
+def fail_the_dead(study: Study, storage: str | None = None) -> None:
+    """Take up again the trials whose worker is gone.
+
+    A database knows by the heartbeat. With the journal a trial is alive while its run's lock is held; to be called by
+    one process at a time, and by none that has begun a trial of which it did not tell the run.
+    """
+    optuna = _optuna()
+    with _reached(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if storage_url(storage):
+            optuna.storages.fail_stale_trials(study)
+            return
+        for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+            run = trial.user_attrs.get("run")
+            if not isinstance(run, str) or not runs.ID_PATTERN.fullmatch(run) or not runs.Run(run).is_alive:
+                study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+                take_up_again(study, trial)
+
+
+def _storage(name: str, storage: str | None) -> BaseStorage:
+    optuna, url = _optuna(), storage_url(storage)
+    if not url:
+        return optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(folder(name) / "journal.log"))
+        )
+    return _database(url)
+
+
+@functools.lru_cache(maxsize=4)
+def _database(url: str) -> BaseStorage:
+    """Return the storage in a database: one a process, with no connection left open between two questions."""
+    from sqlalchemy.pool import NullPool
+
+    optuna = _optuna()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.storages.RDBStorage(
+            url,
+            engine_kwargs={"poolclass": NullPool},
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=GRACE_SECONDS,
+            heartbeat_stale_trial_callback=take_up_again,
+        )
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """Make a sentence of whatever a storage raises."""
+    try:
+        yield
+    except CifarError:
+        raise
+    except Exception as error:  # SQLAlchemy's, psycopg's, Optuna's, the file system's
+        if isinstance(error, KeyError | TypeError | AttributeError):
+            raise
+        if isinstance(error, OSError):
+            raise SweepError(
+                f"Sweeps cannot be kept in {runs.runs_dir()} ({error.strerror}); make room there, or make it writable."
+            ) from None
+        reason = type(error.__cause__ or error).__name__
+        raise SweepError(
+            f"The storage of sweeps cannot be used ({reason}); check {STORAGE_VARIABLE}, and that the database answers."
+        ) from error
+
+
+def _optuna() -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna

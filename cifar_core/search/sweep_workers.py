@@ -1,0 +1,143 @@
+"""Starts, stops and resumes the workers of a sweep: detached processes that outlive the page and the server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import psutil
+
+from cifar_core import runs
+from cifar_core.errors import SweepError
+from cifar_core.jobs import launch
+from cifar_core.runs import limits
+from cifar_core.search import studies
+from cifar_core.search.space import Goal, Plan
+
+WORKER = "cifar_core.training.sweep_worker"
+STOP_SECONDS = 1.5  # of the three that are promised: the page has to be drawn, too
+MOST_WORKERS = 16
+
+
+def start(name: str, plan: Plan, goal: Goal, workers: int | None = None, storage: str | None = None) -> None:
+    """Make the sweep called `name` and put `workers` processes on it (see `work`), and raise what that raises."""
+    _check(workers)
+    studies.create(name, plan, goal, storage)
+    work(name, workers, storage)
+
+
+def resume(name: str, workers: int | None = None, storage: str | None = None) -> None:
+    """Let a sweep go on; interrupted trials are taken up again. Raises SweepError if there is nothing to do."""
+    study = studies.open_whole(name, storage)
+    if living_workers(name):
+        raise SweepError(f"Sweep {name} is running; only one that has ended can be resumed.")
+    waiting = any(not trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+    if studies.is_done(study) and not waiting:
+        raise SweepError(f"Sweep {name} is done; extend it by some trials or minutes.")
+    work(name, workers, storage)
+
+
+def extend(name: str, trials: int = 0, minutes: float = 0.0, storage: str | None = None) -> None:
+    """Let a sweep try as many more trials, or train for as many more minutes; starts a worker if none is there."""
+    if trials < 0 or minutes < 0 or not (trials or minutes):
+        raise SweepError(f"A sweep is extended by trials or minutes; received {trials} and {minutes:g}.")
+    studies.extend(studies.open_whole(name, storage), trials, minutes * 60)
+    if not living_workers(name):
+        work(name, None, storage)
+
+
+def repeat(name: str, seeds: int = 1, storage: str | None = None) -> None:
+    """Train every cell of a grid again with as many more seeds; starts a worker if none is there. Raises SweepError."""
+    studies.repeat(studies.open_whole(name, storage), seeds)
+    if not living_workers(name):
+        work(name, None, storage)
+
+
+def work(name: str, workers: int | None = None, storage: str | None = None) -> None:
+    """Put `workers` more processes on a sweep; None is one for each GPU, one without.
+
+    Raises SweepError, or RunError where the disk has no room for further runs.
+    """
+    _check(workers)
+    studies.ask_to_stop(studies.open_whole(name, storage), False)
+    cards = gpus()
+    workers = workers or min(max(1, len(cards)), MOST_WORKERS)
+    for number in range(workers):
+        _spawn(name, cards[number % len(cards)] if len(cards) > 1 and workers > 1 else None, storage)
+
+
+def stop(name: str, storage: str | None = None) -> None:
+    """Stop a sweep within three seconds; what its trials have is kept, and they go on when it is resumed.
+
+    Workers elsewhere hear of it from the storage; those here that do not answer in time are ended.
+    """
+    studies.ask_to_stop(studies.open_study(name, storage), True)
+    if not launch.wait_until(lambda: not living_workers(name), STOP_SECONDS):
+        for number in living_workers(name):
+            _kill(studies.folder(name) / f"worker-{number}.json")
+        launch.wait_until(lambda: not living_workers(name), STOP_SECONDS)
+
+
+def delete(name: str, storage: str | None = None) -> None:
+    """Delete a sweep that nobody works on (see `search.delete`). Raises SweepError."""
+    trials = studies.open_study(name, storage).get_trials(deepcopy=False) if studies.storage_url(storage) else []
+    if living_workers(name) or any(trial.state.name == "RUNNING" for trial in trials):
+        raise SweepError(f"Sweep {name} is running; stop it before it is deleted.")
+    studies.delete(name, storage)
+
+
+def living_workers(name: str) -> list[int]:
+    """Return the numbers of this machine's workers on the sweep."""
+    numbers = {lock.stem.removeprefix("worker-"): lock for lock in studies.folder(name).glob("worker-*.lock")}
+    return sorted(int(word) for word, lock in numbers.items() if word.isdecimal() and runs.is_held(lock))
+
+
+def gpus() -> list[int]:
+    """Return the numbers of this machine's NVIDIA GPUs; none where their tool is missing."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+        said = subprocess.run(
+            [tool, "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=10, check=True
+        )
+        return [int(line) for line in said.stdout.split()]
+    return []
+
+
+def _check(workers: int | None) -> None:
+    limits.check_disk(runs.runs_dir())
+    if workers is not None and not 1 <= workers <= MOST_WORKERS:
+        raise SweepError(f"Workers: received {workers}, expected 1 to {MOST_WORKERS}.")
+
+
+def _spawn(name: str, gpu: int | None, storage: str | None) -> None:
+    """Start one worker and wait until it holds its lock. Raises SweepError if it ends before."""
+    before = set(living_workers(name))
+    own = {studies.STORAGE_VARIABLE: studies.storage_url(storage)}  # not among the arguments, which everybody may read
+    if gpu is not None:
+        own |= {"CUDA_VISIBLE_DEVICES": str(gpu), "CIFAR_SWEEP_GPU": str(gpu)}
+    log = studies.folder(name) / "worker.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        process = launch.detached([WORKER, name], log, own)
+    except OSError as error:
+        raise SweepError(f"The worker's log cannot be kept in {log} ({error.strerror}); make it writable.") from None
+    launch.wait_until(
+        lambda: bool(set(living_workers(name)) - before) or process.poll() is not None, runs.START_SECONDS
+    )
+    if not set(living_workers(name)) - before and process.poll() != 0:
+        raise SweepError(f"The worker of sweep {name} did not start; its last words are in {log}.")
+
+
+def _kill(about: Path) -> None:
+    """End the process that `about` names, if it is still the very one that wrote it."""
+    status = runs.read_json(about)
+    with contextlib.suppress(psutil.Error, TypeError, ValueError, KeyError):
+        process = psutil.Process(int(status["pid"]))
+        same = abs(process.create_time() - float(status["pid_created"])) < 1
+        if same and WORKER in process.cmdline() and process.pid != os.getpid():
+            process.kill()

@@ -1,0 +1,77 @@
+"""Reading untrusted input: file names, members of zips, and files of arrays (.npz)."""
+
+from __future__ import annotations
+
+import struct
+import tokenize
+import unicodedata
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+MALFORMED_ZIP = (
+    zipfile.BadZipFile,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    EOFError,
+    LookupError,
+    struct.error,
+    zlib.error,
+)
+"""What zipfile raises for a malformed zip of ordinary members, found by mutation tests. NotImplementedError, for an
+unknown zip version, is a RuntimeError."""
+_MALFORMED_ARRAYS = (*MALFORMED_ZIP, TypeError, MemoryError, ArithmeticError, SyntaxError, tokenize.TokenError)
+"""What NumPy raises in addition, found by mutation tests."""
+_ARRAY_KINDS = "biufU"
+
+
+def shown_name(name: str, limit: int = 60) -> str:
+    """Return `name` without control, direction and other invisible characters, at most `limit` long.
+
+    It is text, never markup: a page still escapes it where it would be rendered.
+    """
+    text = one_line(name) or "the file"
+    half = (limit - 1) // 2
+    return text if len(text) <= limit else f"{text[: limit - 1 - half]}…{text[-half:]}"
+
+
+def one_line(text: str) -> str:
+    """Return `text` as one line without control, direction and other invisible characters."""
+    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text)
+    return " ".join(visible.split())
+
+
+def quoted(name: str) -> str:
+    """Return `name` as a message shows it, in quotation marks."""
+    return f'"{shown_name(name)}"'
+
+
+def is_ordinary(info: zipfile.ZipInfo) -> bool:
+    """Return whether a member is not encrypted, and stored or deflated; other methods have exceptions of their own."""
+    return not info.flag_bits & 0x1 and info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
+
+def load_arrays(path: Path, most_bytes: int | None = None) -> dict[str, np.ndarray]:
+    """Return all arrays in `path` by name; no pickle is read.
+
+    Raises OSError if the file cannot be read, ValueError if it is damaged or unpacks to more than `most_bytes`.
+    """
+    try:
+        with path.open("rb") as content:
+            with zipfile.ZipFile(content) as archive:  # before NumPy makes room for whatever its headers promise
+                if not all(map(is_ordinary, archive.infolist())):
+                    raise ValueError("it is encrypted, or packed by a rare method")
+                if most_bytes is not None and sum(info.file_size for info in archive.infolist()) > most_bytes:
+                    raise ValueError("it unpacks to too much")
+            content.seek(0)
+            with np.load(content, allow_pickle=False) as file:
+                found = {name: np.asarray(file[name]) for name in file.files}
+    except _MALFORMED_ARRAYS as error:
+        raise ValueError(str(error)[:200] or type(error).__name__) from error
+    for name, array in found.items():
+        if array.dtype.kind not in _ARRAY_KINDS:
+            raise ValueError(f"{name[:60]} holds neither numbers nor text")
+    return found

@@ -1,0 +1,146 @@
+"""The augmentation strip, on *Train* and *Learn*: one picture at every strength, and what a model says of each."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from cifar_core import runs
+from cifar_core.charts import inference as inference_charts
+from cifar_core.data import augmentation, cifar10, synthetic
+from cifar_core.errors import CifarError, ImageError
+from cifar_core.inference import calibration, classifier, neighbors, pictures
+from cifar_core.network import network_check
+from cifar_core.runs import listing
+from pages.components import picture_view, ui
+
+_FILES = (network_check.FILE, calibration.FILE, neighbors.FILE)
+_FROM = 200  # pictures of the data set, so few that they are drawn at once where there is no CIFAR-10
+_DRAWINGS, _SEED = 20, 5
+SOURCES = {"data": "a training image", "drawing": "a drawing", "own": "your own picture"}
+
+
+def panel(key: str, run_id: str | None = None, expanded: bool = False) -> None:
+    """Draw the strip in a panel, once that is open; the finished run `run_id` answers, else the best finished one."""
+    ui.fragment(_panel)(key, run_id, expanded)
+
+
+def _panel(key: str, run_id: str | None, expanded: bool) -> None:
+    place = st.expander(
+        "The augmentation strip", icon=":material/view_column:", expanded=expanded, key=key, on_change="rerun"
+    )
+    if place.open:
+        with place:
+            _strip(run_id)
+
+
+def _strip(run_id: str | None) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        source = st.segmented_control(
+            "One picture at every strength",
+            list(SOURCES),
+            key="strip_source",
+            default="data",
+            required=True,
+            format_func=SOURCES.__getitem__,
+        )
+        if source != "own":
+            st.button(
+                "Another picture", icon=":material/casino:", key="strip_picture", on_click=_next, args=("picture",)
+            )
+        st.button(
+            "Another draw",
+            icon=":material/shuffle:",
+            key="strip_draw",
+            on_click=_next,
+            args=("draw",),
+            help="Other random numbers: another turn, shift, zoom and brightness, the same at every strength.",
+        )
+    try:
+        image, truth = _own() if source == "own" else _picture(source)
+    except CifarError as error:
+        ui.problem(error)
+        return
+    if image is None:
+        st.caption("Bring a picture; what the network would see of it is shown at every strength.")
+        return
+    model = _model(run_id)
+    st.html(_row(image, _number("draw"), model, _stamp(model)))
+    _explain(model, truth)
+
+
+def _picture(source: str) -> tuple[np.ndarray | None, str]:
+    """Return a picture of the data set or a drawing, and its class."""
+    images, labels = synthetic.images(_DRAWINGS, _SEED) if source == "drawing" else cifar10.samples(_FROM)
+    number = _number("picture") % len(images)
+    return images[number], cifar10.CLASSES[int(labels[number])]
+
+
+def _own() -> tuple[np.ndarray | None, str]:
+    """Return what the network sees of a picture that a person brings, None before. Raises ImageError."""
+    file = st.file_uploader("Your picture", key="strip_file", label_visibility="collapsed")
+    if file is None:
+        return None, ""
+    found = next(iter(pictures.read_each([(file.name, file.getvalue())])), None)
+    if found is None or found.image is None:
+        raise ImageError((found and found.error) or "This file holds no picture; bring another one.")
+    return pictures.prepare(found.image)[0], ""
+
+
+def _model(run_id: str | None) -> str | None:
+    """Return the model that answers: `run_id` if it can, else the best one, None where there is none."""
+    known = listing.classifiers()
+    if any(row.run.id == run_id for row in known):
+        return run_id
+    best = listing.best(known)
+    return best.run.id if best else classifier.BUNDLED if classifier.has_bundled() else None
+
+
+def _stamp(model: str | None) -> tuple[int, ...]:
+    return ui.stamp(runs.Run(model), *_FILES) if model not in (None, classifier.BUNDLED) else ()
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _row(image: np.ndarray, draw: int, model: str | None, stamp: tuple[int, ...]) -> str:
+    """Return the strip as HTML: below each picture its strength and the answer, orange where it is another one.
+
+    A model is asked once for as long as its files' `stamp` stays.
+    """
+    images = augmentation.strip(image, draw)
+    answers = classifier.open_classifier(model).answer(images) if model else None
+    figures = []
+    for number, (image, strength) in enumerate(zip(images, augmentation.STRIP, strict=True)):
+        words = f"strength <b>{strength:g}</b>"
+        if answers is not None:
+            label = int(answers.labels[number])
+            changed = ' class="changed"' if label != answers.labels[0] else ""
+            share = ui.share(float(answers.probabilities[number, label]))
+            words += f"<br><span{changed}><b>{cifar10.CLASSES[label]}</b> {share}</span>"
+        figures.append(
+            f'<figure><img src="{inference_charts.png(image)}" alt="at strength {strength:g}">'
+            f"<figcaption>{words}</figcaption></figure>"
+        )
+    return f'<div class="strip">{"".join(figures)}</div>'
+
+
+def _explain(model: str | None, truth: str) -> None:
+    known = f"The picture is labelled {truth}. " if truth else ""
+    limits = f"At 0.5: {augmentation.ranges(0.5)}. At 3: {augmentation.ranges(3)}."
+    if model is None:
+        st.caption(
+            f"{known}{limits} No model has been trained here yet: press Start training on Train, come back in a "
+            "minute, and its answers stand below."
+        )
+    else:
+        st.caption(
+            f"{known}{limits} Below each the answer of {ui.plain(picture_view.model_title(model))}; orange where it is "
+            "not the one at strength 0."
+        )
+
+
+def _next(what: str) -> None:
+    st.session_state[f"strip_{what}_number"] = _number(what) + 1
+
+
+def _number(what: str) -> int:
+    return st.session_state.get(f"strip_{what}_number", 0)

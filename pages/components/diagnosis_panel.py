@@ -1,0 +1,55 @@
+"""The diagnosis of a run, on *Train* and on *Evaluate*."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from cifar_core import runs
+from cifar_core.errors import CifarError
+from cifar_core.evaluation import diagnosis
+from cifar_core.evaluation.case import Finding
+from cifar_core.runs import Run
+from pages.components import ui
+
+_LOOK = {
+    "problem": ("red", ":material/report:"),
+    "hint": ("orange", ":material/lightbulb:"),
+    "fine": ("green", ":material/check_circle:"),
+}
+
+
+def panel(run: Run, state: str, stamp: tuple[int, ...]) -> None:
+    """Show what the rules find in `run`, folded where nothing cost accuracy; nothing while there is nothing to say.
+
+    `state` and `stamp` (of the metrics file) change whenever the findings may.
+    """
+    try:
+        found = _findings(run.id, state, stamp)
+    except CifarError:
+        return  # a damaged configuration: the page has said so
+    if found:
+        problems = any(finding.level == "problem" for finding in found)
+        with st.expander(title(found), expanded=problems, icon=":material/stethoscope:"):
+            draw(found)
+
+
+def title(found: list[Finding]) -> str:
+    """Return how many findings of each level there are, in words."""
+    counts = {level: sum(finding.level == level for finding in found) for level in ("problem", "hint")}
+    words = [f"{n} {level}{'s' if n > 1 else ''}" for level, n in counts.items() if n]
+    return f"Diagnosis: {', '.join(words) or 'nothing looks wrong'}"
+
+
+def draw(found: list[Finding]) -> None:
+    """Show findings: what probably happened, which knob to move, the evidence."""
+    for finding in found:
+        colour, icon = _LOOK[finding.level]
+        st.markdown(
+            f":{colour}[{icon} **{ui.plain(finding.title)}**]  \n{ui.plain(finding.cause)} "
+            f"**{ui.plain(finding.advice)}**  \n:gray[{ui.plain(finding.evidence)}]"
+        )
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _findings(run_id: str, state: str, stamp: tuple[int, ...]) -> list[Finding]:
+    return diagnosis.diagnose(runs.Run(run_id))

@@ -1,0 +1,161 @@
+"""Take it with you: a finished run as files, and a run archive from elsewhere. Shown on Train."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from cifar_core.errors import CifarError
+from cifar_core.export import downloads, exports
+from cifar_core.export.formats import FORMATS, MODELS, Format
+from cifar_core.jobs import launch
+from cifar_core.runs import Run, archive, archive_import
+from pages.components import ui
+
+_POLL_SECONDS = 0.5
+_WIDTHS = [2.2, 1.1, 1, 1.4, 1.5]
+_ICONS = {"notebook": ":material/article:", "script": ":material/code:", "zip": ":material/folder_zip:"}
+
+
+def export_panel(run: Run) -> None:
+    """Offer every format of a finished run."""
+    panel = st.expander("Take it with you", icon=":material/ios_share:", key="export_panel", on_change="rerun")
+    if not panel.open:
+        return
+    with panel:
+        working = any(exports.state(run, name)["state"] == "working" for name in MODELS)
+        st.session_state["exporting"] = working
+        ui.fragment(_models, run_every=_POLL_SECONDS if working else None)(run)
+        st.caption(
+            "Enlarging and scaling are inside every model file. Each is run on 200 test images when it is made: "
+            "agreement is how often it names the class that the run named, time is that of one image on this machine."
+        )
+        st.markdown("**The run itself**")
+        with st.container(horizontal=True):
+            for name, item in FORMATS.items():
+                if name not in MODELS:
+                    reason = _why_not(run, name)
+                    _download(run, item, _ICONS.get(name, ":material/download:"), item.label, reason)
+
+
+def import_panel() -> None:
+    """Take in a run archive."""
+    panel = st.expander(
+        "Bring a run from another machine", icon=":material/upload:", key="import_panel", on_change="rerun"
+    )
+    if not panel.open:
+        return
+    with panel:
+        uploaded = st.file_uploader(
+            "A zip that CIFAR Studio exported there (*Whole run*)", type=["zip"], key="run_archive", on_change=_take_in
+        )
+        if uploaded is None:
+            st.session_state.pop("import_outcome", None)
+        kind, message = st.session_state.get("import_outcome", ("", ""))
+        if kind == "error":
+            st.error(ui.plain(message), icon=":material/error:")
+        elif kind:
+            st.success(ui.plain(message), icon=":material/check:")
+
+
+def imported_notice(run: Run) -> None:
+    """Say of an imported run that it is one."""
+    imported = run.status.get("imported")
+    if isinstance(imported, dict):
+        st.caption(f":material/upload: Imported: trained on another machine, as run {ui.plain(imported.get('id'))}.")
+
+
+def _models(run: Run) -> None:
+    """Draw the table of model files. Runs by itself while one is being made."""
+    states = {name: exports.state(run, name) for name in MODELS}
+    working = any(found["state"] == "working" for found in states.values())
+    if working != st.session_state["exporting"]:  # one began, or the last one ended: poll from now on, or no more
+        st.rerun()
+    for column, title in zip(st.columns(_WIDTHS), ("Model file", "Agreement", "Size", "Time", ""), strict=True):
+        column.caption(title)
+    for name, found in states.items():
+        _model_row(run, MODELS[name], found)
+    if "export_error" in st.session_state:
+        st.error(ui.plain(st.session_state.pop("export_error")), icon=":material/error:")
+
+
+def _model_row(run: Run, item: Format, found: dict[str, Any]) -> None:
+    name, agreement, size, latency, button = st.columns(_WIDTHS, vertical_alignment="center")
+    name.markdown(f"**{item.label}**", help=item.help)
+    with button:
+        if found["state"] == "done":
+            _download(run, item, ":material/download:", "Download")
+        else:
+            is_working = found["state"] == "working"
+            st.button(
+                "Making…" if is_working else "Make and try",
+                key=f"make_{item.name}",
+                icon=":material/build:",
+                disabled=is_working,
+                width="stretch",
+                on_click=_make,
+                args=(run, item.name),
+            )
+    if found["state"] == "working":
+        agreement.progress(min(found["done"] / max(found["total"], 1), 1.0))
+    elif found["state"] == "failed":
+        st.error(ui.plain(found["error"]), icon=":material/error:")
+    elif found["state"] == "done":
+        colour = "red" if found["poor"] else "green"
+        agreement.markdown(f":{colour}[**{found['agreement']:.1%}**]", help=f"With {found['against']}.")
+        size.markdown(f"{found['bytes'] / 1e6:.1f} MB")
+        latency.markdown(f"{found['latency_ms']:.1f} ms")
+        if found["poor"]:
+            least = item.least_agreement or 0
+            st.error(
+                f"This {item.label} file agrees with the run on {found['agreement']:.1%} of {found['images']} test "
+                f"images only, {least:.0%} is the least: do not rely on it.",
+                icon=":material/error:",
+            )
+
+
+def _why_not(run: Run, name: str) -> str | None:
+    """Return why a damaged run cannot be had in the format `name`, None if it can."""
+    try:
+        run.config  # noqa: B018 - raises if it is damaged
+    except CifarError as error:
+        return None if name in ("csv", "tensorboard") else str(error)
+    missing = archive.missing(run) if name == "zip" else None
+    return f"The run has no {missing}." if missing else None
+
+
+def _download(run: Run, item: Format, icon: str, label: str, reason: str | None = None) -> None:
+    """Offer a file, which is read or written when the button is pressed; not at all if there is a `reason`."""
+    st.download_button(
+        label,
+        lambda: downloads.content(run, item.name),
+        downloads.file_name(run, item.name),
+        key=f"download_{item.name}",
+        icon=icon,
+        help=ui.plain(reason) if reason else item.help if item.name not in MODELS else None,
+        disabled=reason is not None,
+        on_click="ignore",
+        width="stretch" if item.name in MODELS else "content",
+    )
+
+
+def _make(run: Run, name: str) -> None:
+    try:
+        launch.export(run, name)
+    except CifarError as error:
+        st.session_state["export_error"] = str(error)
+
+
+def _take_in() -> None:
+    uploaded = st.session_state["run_archive"]
+    if uploaded is None:
+        return
+    try:
+        run = archive_import.import_run(uploaded.getvalue())
+    except CifarError as error:
+        st.session_state["import_outcome"] = ("error", str(error))
+        return
+    st.session_state["import_outcome"] = ("done", f"Run {run.id} is here, and shown above.")
+    st.query_params["run"] = run.id
+    st.session_state["run_choice"] = run.id

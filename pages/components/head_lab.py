@@ -1,0 +1,234 @@
+"""Explore, Head lab: the head alone, trained anew whenever a slider is released."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from cifar_core.charts import head_lab as head_lab_charts
+from cifar_core.config import KNOBS
+from cifar_core.data import cifar10
+from cifar_core.errors import CifarError, ConfigError
+from cifar_core.jobs import launch
+from cifar_core.search import head_lab, head_lab_map
+from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
+from pages.components import knobs, ui
+
+_POLL_SECONDS = 0.25
+_MOST_TRIED = 10
+_STATES = {
+    "starting": "The lab is opening: TensorFlow starts, which takes some seconds. Later curves come at once",
+    "preparing": "Computing the frozen part of the network for every image, once",
+    "waiting": "Waiting: a training is running, and the lab computes when that has ended or pauses",
+    "ready": "Ready",
+    "computing": "Training the head",
+    "mapping": "Drawing the map, once",
+}
+
+
+def show() -> None:
+    """Draw the section."""
+    settings = _sliders()
+    status = cifar10.status()
+    ui.dataset_notice(status, False)
+    if status["error"]:
+        st.caption("The head lab learns from CIFAR-10's training images: it opens as soon as they can be read.")
+        return
+    try:
+        launch.open_lab()
+        found = head_lab.result(settings)
+        if found is None or (found.state != "done" and not _is_under_way(settings)):
+            head_lab.ask(settings)
+    except CifarError as error:
+        ui.problem(error)
+        return
+    earlier = _tried(settings)
+    st.session_state["lab_live"] = not _is_settled(found)
+    ui.fragment(_panel, run_every=_POLL_SECONDS if st.session_state["lab_live"] else None)(settings, earlier)
+
+
+def _is_settled(found: Result | None) -> bool:
+    """Return whether nothing more will come: the curve is done, and so is the map, or there is nobody to make it."""
+    has_ended = found is not None and found.state in ("done", "failed")
+    return has_ended and (_has_map() or not head_lab.is_open())
+
+
+def _sliders() -> Settings:
+    """Draw the five sliders; return what they say, which the address keeps."""
+    with st.container(key="cards_sliders"):
+        columns = st.columns(len(SLIDERS), gap="small")
+    values = {}
+    for column, name in zip(columns, SLIDERS, strict=True):
+        with column:
+            values[name] = _slider(name)
+    return Settings(**values)
+
+
+def _slider(name: str) -> Any:
+    knob, key, usual = KNOBS[name], f"lab_{name}", getattr(BASE, name)
+    if key not in st.session_state:
+        st.session_state[key] = _asked(name, usual)
+    label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
+    options: dict[str, Any] = {"key": key, "help": ui.plain(knob.help), "persist_state": "session"}
+    if knob.log:
+        steps = knobs.log_steps(knob, st.session_state[key])
+        value = st.select_slider(label, steps, format_func=lambda step: f"{step:g}", **options)
+    else:
+        value = st.slider(label, float(knob.low or 0), float(knob.high or 0), step=knob.step, **options)
+    ui.link(name, f"{value:g}", f"{usual:g}")
+    return value
+
+
+def _asked(name: str, usual: Any) -> Any:
+    """Return the value that the address names, if it is one."""
+    try:
+        return KNOBS[name].parse(st.query_params.get(name, str(usual)))
+    except ConfigError:
+        return usual
+
+
+def _is_under_way(settings: Settings) -> bool:
+    wanted = head_lab.requested()
+    return wanted is not None and wanted[0] == settings and head_lab.status()["state"] != "ready"
+
+
+def _tried(settings: Settings) -> list[Settings]:
+    """Return the settings tried before these, the oldest first; the address keeps them."""
+    if "lab_tried" not in st.session_state:
+        st.session_state["lab_tried"] = []
+        for text in st.query_params.get("tried", "")[:1_000].split(","):
+            try:
+                st.session_state["lab_tried"].append(Settings.parse(text))
+            except ConfigError:
+                continue
+    before = [other for other in st.session_state["lab_tried"] if other != settings]
+    st.session_state["lab_tried"] = [*before, settings][-_MOST_TRIED:]
+    earlier = st.session_state["lab_tried"][:-1]
+    ui.link("tried", ",".join(other.text for other in earlier), "")
+    return earlier
+
+
+def _panel(settings: Settings, earlier: list[Settings]) -> None:
+    """Draw what came of the settings so far. Runs by itself until they are done."""
+    status, found = head_lab.status(), head_lab.result(settings)
+    if _is_settled(found) and st.session_state.get("lab_live"):
+        st.session_state["lab_live"] = False
+        st.rerun()  # poll no more
+    _say(status, found)
+    tried = [(other, result) for other in earlier if (result := head_lab.result(other)) and result.rows]
+    shown = found if found and found.rows else None
+    with st.container(key="wide_lab"):
+        left, right = st.columns([1, 1.15], gap="medium")
+    with left:
+        _headline(settings, shown, tried)
+        words = [(other.differences(settings), result.rows) for other, result in tried]
+        for metric, height in (("accuracy", 330), ("loss", 260)):
+            figure = head_lab_charts.curves(shown.rows if shown else [], words, metric, BASE.head_epochs, height)
+            st.plotly_chart(figure, key=f"lab_{metric}", config={"displayModeBar": False})
+        st.caption("Dropout, label smoothing and the L2 penalty count in training only.")
+    with right:
+        whole = shown if shown and shown.state == "done" else None  # drawing it with each epoch outlasts the training
+        _map(whole or (tried[-1][1] if tried else shown))
+    _held_fixed(status)
+    _buttons(settings, earlier)
+
+
+def _say(status: dict[str, Any], found: Result | None) -> None:
+    """Say in one line what the lab does."""
+    state = status["state"]
+    if state in ("off", "failed"):
+        reason = ui.plain(status.get("message", "")) if state == "failed" else "It ends after five idle minutes."
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.warning(f"The lab's process has ended. {reason}", icon=":material/power_settings_new:")
+            st.button("Open it again", key="lab_again", on_click=st.rerun)
+    elif found and found.state == "failed":
+        st.warning(ui.plain(found.message), icon=":material/warning:")
+    elif found and found.state == "done":
+        st.caption(f":material/check: Done {found.seconds:.1f} s after it was asked for.")
+    elif found and found.state == "cancelled":
+        st.caption(":material/pending: Other settings were asked for meanwhile. Move a slider to go on.")
+    else:
+        epoch = len(found.rows) if found else 0
+        words = f"{_STATES.get(state, state)}{f', epoch {epoch} of {BASE.head_epochs}' if epoch else ''}"
+        done, total = status.get("done"), status.get("total")
+        if isinstance(done, int) and isinstance(total, int) and total > 0:
+            st.progress(min(done / total, 1.0), f"{words}: {done:,} of {total:,} images")
+        else:
+            st.caption(f":material/hourglass_top: {words}.")
+
+
+def _headline(settings: Settings, found: Result | None, tried: list[tuple[Settings, Result]]) -> None:
+    """Say how good it is, and how good anything tried was."""
+    if found is None or found.accuracy is None:
+        st.markdown("##### Release a slider, and a new curve comes")
+        return
+    low, high = found.interval
+    st.markdown(f"##### Validation accuracy {found.accuracy:.1%} :gray[({low:.1%} to {high:.1%})]")
+    best = max(tried, key=lambda item: item[1].accuracy or 0.0, default=None)
+    if best is None or best[1].accuracy is None:
+        st.caption(f"The brackets are the 95 % interval on {len(found.predicted):,} images: less than that is noise.")
+    elif best[1].accuracy > found.accuracy:
+        st.caption(f"Best so far: {best[1].accuracy:.1%}, with {ui.plain(best[0].differences(settings))}.")
+    else:
+        st.caption(f"The best of {len(tried) + 1} settings so far; before, it was {best[1].accuracy:.1%}.")
+
+
+def _map(found: Result | None) -> None:
+    """Draw the decision map."""
+    figure = found and _map_figure(head_lab.base_key(), _has_map(), tuple(found.predicted))
+    if figure is None:
+        st.caption("The decision map appears after the first curve.")
+        return
+    st.plotly_chart(figure, key="lab_map", config={"displayModeBar": False})
+    st.caption(
+        "Each sign is a validation image in the colour of the class that the head gives it; dots are right, crosses "
+        "wrong. Neighbours look alike to the frozen network (principal components, discriminants of the true classes, "
+        "t-SNE; made once). The ground has the colour that most of the nearest images are given."
+    )
+
+
+def _has_map() -> bool:
+    return head_lab_map.path(head_lab.base_key()).exists()
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _map_figure(base_key: str, is_made: bool, predicted: tuple[int, ...]) -> go.Figure | None:
+    """Return the decision map with these answers, drawn once for all people; None if there is none for them."""
+    places = head_lab_map.load(base_key) if is_made else None
+    if places is None or len(predicted) != len(places.labels):
+        return None
+    return head_lab_charts.decision_map(places, np.array(predicted))
+
+
+def _held_fixed(status: dict[str, Any]) -> None:
+    """Say what is the same in all curves."""
+    base = status.get("base")
+    known = base if isinstance(base, dict) else {}
+    counts = [known.get(name) for name in ("train_images", "validation_images")]
+    learn, validate = (f"{number:,}" if isinstance(number, int) else "?" for number in counts)
+    split = f"{learn} to learn from and {validate} to validate on"
+    st.caption(
+        ":material/lock: **Held fixed:** "
+        f"base MobileNetV2 α {BASE.alpha:g} at {BASE.image_size} px, frozen, with "
+        f"{ui.plain(known.get('weights', KNOBS['weights'].say(BASE.weights)))}; "
+        f"{KNOBS['train_images'].say(BASE.train_images)} of {ui.plain(known.get('images', 'the images at hand'))} "
+        f"({split}); no augmentation; {BASE.head_epochs} epochs of batches of {BASE.head_batch_size}, Adam at the rate "
+        f"that you set; seed {BASE.seed}. Test images are not touched."
+    )
+
+
+def _buttons(settings: Settings, earlier: list[Settings]) -> None:
+    with st.container(horizontal=True):
+        if st.button("Train a whole run with this head", icon=":material/model_training:", key="lab_train"):
+            knobs.set_all(settings.run_config)
+            st.switch_page("pages/train.py")
+        if earlier:
+            st.button("Forget earlier curves", icon=":material/layers_clear:", key="lab_forget", on_click=_forget)
+
+
+def _forget() -> None:
+    st.session_state["lab_tried"] = []
+    st.rerun()  # the button stands in a fragment, which was given the curves

@@ -1,0 +1,195 @@
+"""Pins: pictures that are watched while a network learns. Chosen on *Classify* and *Train*, drawn on *Train*."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from cifar_core.charts import inference as inference_charts
+from cifar_core.data import cifar10
+from cifar_core.errors import CifarError
+from cifar_core.inference import pictures, pins
+from cifar_core.inference.pins import Pin
+from cifar_core.runs import LIVE_STATES, Run, listing
+from pages.components import ui
+
+_TEST_IMAGES = 200
+
+
+def chosen() -> list[Pin]:
+    """Return the pins that the next run will get; at first those of a run that is live."""
+    if "pins" not in st.session_state:
+        live = _live_run()
+        st.session_state["pins"] = pins.load(live.path) if live else []
+    return st.session_state["pins"]
+
+
+def pin_button(image: np.ndarray, name: str) -> None:
+    """Offer to pin what the network sees, uint8 (32, 32, 3)."""
+    pin = Pin(image, name)
+    if any(other.key == pin.key for other in chosen()):
+        st.button("Pinned", icon=":material/keep:", key="unpin", on_click=_remove, args=(pin.key,), width="stretch")
+    else:
+        st.button(
+            "Pin it",
+            icon=":material/keep:",
+            key="pin",
+            on_click=_add,
+            args=([pin],),
+            width="stretch",
+            help="The next training, and one that is running now, records what it says of this picture as it learns.",
+        )
+    _say_problem()
+
+
+def chooser() -> None:
+    """Show the pins for the next run, and let them be changed."""
+    with st.expander(f"Watch it learn: {_counted(len(chosen()))}", icon=":material/keep:", expanded=not chosen()):
+        st.caption(
+            "Pin up to six pictures, here or on Classify. While the network learns, what it says of them is recorded "
+            "and drawn as moving lines."
+        )
+        if chosen():
+            with st.container(horizontal=True, key="pins"):
+                for number, pin in enumerate(chosen()):
+                    with st.container(width=84, gap=None):
+                        st.image(ui.enlarged(pin.image[None], 3, 0), width=76)
+                        st.button(
+                            "Take off",
+                            key=f"off{number}",
+                            on_click=_remove,
+                            args=(pin.key,),
+                            type="tertiary",
+                            help=ui.plain(pin.name),
+                        )
+        with st.container(horizontal=True, vertical_alignment="center"):
+            free = pins.MOST - len(chosen())
+            st.button(
+                "Pin test images",
+                icon=":material/casino:",
+                key="pin_random",
+                on_click=_add_test_images,
+                disabled=not free,
+                help="Fills the free places with test images of different classes.",
+            )
+            if chosen():
+                st.button(
+                    "Take all off", icon=":material/close:", key="pin_none", on_click=_remove_all, type="tertiary"
+                )
+        number = st.session_state.setdefault("pin_upload", 0)
+        files = st.file_uploader("Or bring some", accept_multiple_files=True, key=f"pin_files{number}")
+        if files:
+            _take([(file.name, file.getvalue()) for file in files])
+        _say_problem()
+
+
+def panel(run: Run, state: str, planned: float) -> None:
+    """Draw what the run's network said of its pins, live or to scrub through afterwards."""
+    live = state in LIVE_STATES
+    if not pins.load(run.path):
+        if live:
+            st.button(
+                "Watch it learn: pin test images",
+                icon=":material/keep:",
+                key="pin_live",
+                on_click=_add_test_images,
+                help="Or pin your own: below, or on Classify.",
+            )
+        return
+    figure = _built(run.id, ui.stamp(run, pins.FILE, pins.PROBES), planned if live else 0.0, not live)
+    if figure is None:
+        return
+    st.markdown("##### Watch it learn")
+    with st.container(key="scroll_watch"):
+        st.plotly_chart(figure, key=f"watch_{live}", config={"displayModeBar": False})
+    hint = "Each line is one class." if live else "Drag the slider, or press Play, to go back through the epochs."
+    st.caption(f"{hint} The violet part is fine-tuning, when the top of the base learns too.")
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> Any:
+    watch = pins.watch(Run(run_id))
+    return inference_charts.watch_figure(watch, planned, scrubs) if watch.watched else None
+
+
+def _counted(count: int) -> str:
+    return {0: "pin pictures", 1: "1 picture pinned"}.get(count, f"{count} pictures pinned")
+
+
+def _set(pinned: list[Pin]) -> None:
+    """Let `pinned` be the pins of the next run, and of one that is live now."""
+    st.session_state["pins"] = pinned
+    live = _live_run()
+    if live:
+        pins.save(live, pinned)
+
+
+def _live_run() -> Run | None:
+    """Return the run that is training now, not one that waits for it."""
+    live = [row.run for row in listing.rows() if row.state in LIVE_STATES]
+    return live[-1] if live else None
+
+
+def _add(new: list[Pin]) -> None:
+    found = chosen()
+    try:
+        for pin in new:
+            found = pins.added(found, pin)
+    except CifarError as error:
+        st.session_state["pin_error"] = str(error)
+    _try_set(found)
+
+
+def _try_set(pinned: list[Pin]) -> None:
+    try:
+        _set(pinned)
+    except CifarError as error:
+        st.session_state["pin_error"] = str(error)
+
+
+def _remove(key: str) -> None:
+    _try_set([pin for pin in chosen() if pin.key != key])
+
+
+def _remove_all() -> None:
+    _try_set([])
+
+
+def _add_test_images() -> None:
+    """Fill the free places with test images, of classes that are not there yet where that is possible."""
+    try:
+        images, labels = cifar10.samples(_TEST_IMAGES, test=True)
+    except CifarError as error:
+        st.session_state["pin_error"] = str(error)
+        return
+    rng = np.random.default_rng()
+    order = rng.permutation(len(images))
+    _, first = np.unique(labels[order], return_index=True)
+    different = order[rng.permutation(first)]
+    free = pins.MOST - len(chosen())
+    _add([Pin(np.array(images[i]), cifar10.CLASSES[labels[i]]) for i in different[:free]])
+
+
+def _take(files: list[tuple[str, bytes]]) -> None:
+    """Pin what was brought, and empty the uploader so that taking a pin off is not undone by it."""
+    problems, new = [], []
+    for picture in pictures.read_each(files):
+        if picture.image is None:
+            problems.append(picture.error or "")
+        else:
+            new.append(Pin(pictures.prepare(picture.image)[0], picture.name))
+        if len(new) + len(problems) > 2 * pins.MOST:
+            break
+    if problems:
+        st.session_state["pin_error"] = problems[0]
+    _add(new)
+    st.session_state["pin_upload"] += 1
+    st.rerun()
+
+
+def _say_problem() -> None:
+    problem = st.session_state.pop("pin_error", None)
+    if problem:
+        st.error(ui.plain(problem), icon=":material/error:")

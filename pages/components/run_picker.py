@@ -1,0 +1,57 @@
+"""Which run a page is about: the address says, or a person picks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from cifar_core import runs
+from cifar_core.errors import RunError
+from cifar_core.runs import Run, listing
+from cifar_core.runs.listing import Row
+from pages.components import ui
+
+
+def asked(known: list[Row]) -> str | None:
+    """Return the run that the address names, which is added to `known`; says why it cannot, and returns None."""
+    wanted = st.query_params.get("run")
+    if not wanted or any(row.run.id == wanted for row in known):
+        return wanted or None
+    try:
+        known.append(listing.row(runs.get(wanted)))
+    except RunError as error:
+        ui.problem(error)
+        return None
+    return wanted
+
+
+def pick(place: Any, known: list[Row], wanted: str, key: str) -> Run:
+    """Let a person pick one of `known` at `place`, where `wanted` stands so far; the address says which it is."""
+    if st.session_state.get(key) != wanted:
+        st.session_state[key] = wanted
+    titles = ui.run_titles(known)
+    place.selectbox(
+        "Run",
+        list(titles),
+        format_func=titles.__getitem__,
+        key=key,
+        on_change=_remember,
+        args=(key,),
+    )
+    st.query_params["run"] = wanted
+    return Run(wanted)
+
+
+def nothing_yet(title: str, missing: str) -> None:
+    """Draw a page that has no run to be about: what is missing, and where to go."""
+    st.title(title)
+    st.info(
+        f"There is no {missing} yet. Go to **Train**, press **Start training**, and come back in a minute.",
+        icon=":material/model_training:",
+    )
+    st.page_link("pages/train.py", label="Go to Train", icon=":material/model_training:")
+
+
+def _remember(key: str) -> None:
+    st.query_params["run"] = st.session_state[key]

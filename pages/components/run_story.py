@@ -1,0 +1,97 @@
+"""The story of a run on *Evaluate*: what each phase gave, what fine-tuning changed, and phase 1 kept."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from cifar_core import charts, runs
+from cifar_core.charts import evaluation as evaluation_charts
+from cifar_core.errors import CifarError
+from cifar_core.evaluation import story, tables
+from cifar_core.evaluation.assessment import Assessment
+from cifar_core.jobs import launch
+from cifar_core.runs import Run, curves
+from pages.components import ui
+
+
+def section(found: Assessment) -> None:
+    """Tell the story: in words, as curves, class by class."""
+    run = found.run
+    parent = story.parent(run)
+    if parent:
+        st.caption(f":material/call_split: This is phase 1 of run {ui.plain(parent)}, kept as a run of its own.")
+    for sentence in (*found.sentences, found.gap):
+        if sentence:
+            st.markdown(f"- {ui.plain(sentence)}")
+    curves = _curves(run.id, ui.stamp(run, "metrics.jsonl"))
+    with st.container(key="wide_story"):
+        for column, metric in zip(st.columns(2), ("accuracy", "loss"), strict=True):
+            column.plotly_chart(
+                charts.metric_figure(curves, metric), key=f"story_{metric}", config=ui.figure_config(metric)
+            )
+    if any(phase.name == "fine_tune" for phase in found.phases):
+        _fine_tuning(found)
+
+
+def _fine_tuning(found: Assessment) -> None:
+    """Show what fine-tuning changed class by class, and offer to keep phase 1."""
+    run = found.run
+    if run.result.get("best_phase") == "head":
+        st.info(
+            "No epoch of fine-tuning was better than phase 1 on the validation images, so **phase 1 is already this "
+            "run's model**: there is nothing to undo."
+        )
+        return
+    changes = story.changes_of(run)
+    if not changes:
+        st.caption(
+            "What fine-tuning changed class by class is not known: this run has no phase 1, was imported, or was "
+            "trained before phase 1's answers were kept."
+        )
+    else:
+        st.plotly_chart(evaluation_charts.change_figure(changes), key="changes", config=ui.figure_config("fine-tuning"))
+        worse = [one for one in changes if one.broken > one.fixed]
+        fixed, broken = sum(one.fixed for one in changes), sum(one.broken for one in changes)
+        names = ", ".join(f"{one.name} ({one.before:.1%} to {one.after:.1%})" for one in worse)
+        st.markdown(
+            f"Fine-tuning put **{fixed:,}** validation images right and **{broken:,}** wrong. "
+            + (f"It lost on: {names}." if worse else "No class lost by it.")
+        )
+        st.download_button(
+            "Fine-tuning (CSV)",
+            lambda: tables.changes(changes).encode(),
+            f"{run.id}-fine-tuning.csv",
+            "text/csv",
+            key="download_changes",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+    _keep_button(run)
+
+
+def _keep_button(run: Run) -> None:
+    if not story.can_keep_head(run):
+        return
+    st.button("Keep phase 1", icon=":material/call_split:", key="keep_head", on_click=_keep, args=(run,))
+    st.caption(
+        "Makes the best weights of phase 1 a finished run of their own, to be compared, classified with and exported "
+        "like any other; nothing is trained for it. This run stays as it is."
+    )
+    kept = st.session_state.get("kept_head")
+    if isinstance(kept, tuple) and kept[0] == run.id:
+        st.success(f"Phase 1 is kept as run {ui.plain(kept[1])}.", icon=":material/check:")
+        st.page_link("pages/train.py", label="See it come", query_params={"run": kept[1]}, icon=":material/show_chart:")
+    if "keep_error" in st.session_state:
+        st.error(ui.plain(st.session_state.pop("keep_error")), icon=":material/error:")
+
+
+def _keep(run: Run) -> None:
+    try:
+        st.session_state["kept_head"] = (run.id, launch.keep_head(run).id)
+    except CifarError as error:
+        st.session_state["keep_error"] = str(error)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _curves(run_id: str, stamp: tuple[int, ...]) -> charts.Curves:
+    return curves.curves(runs.Run(run_id).metrics())

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from cifar_core.charts import inference as inference_charts
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.inference import calibration, what_if
+from cifar_core.inference.pins import Pin, Watch, Watched
+
+
+def watched(seed: int, epochs: list[float]) -> Watched:
+    rng = np.random.default_rng(seed)
+    pin = Pin(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8), f"picture {seed}")
+    return Watched(pin, np.array(epochs), rng.dirichlet(np.ones(10), len(epochs)).reshape(-1, 10))
+
+
+@pytest.fixture
+def watch() -> Watch:
+    """Two pins over both phases, the second pinned later."""
+    return Watch((watched(1, [0, 0.5, 1, 2, 2.5, 3]), watched(2, [2, 2.5, 3])), boundary=2)
+
+
+def lines(figure, column: int):
+    axis = "x" if column == 1 else f"x{column}"
+    return [t for t in figure.data if t.type == "scatter" and t.xaxis == axis and len(t.x) != 2]
+
+
+def test_each_pin_has_its_picture_its_ten_lines_and_its_ten_bars(watch):
+    figure = inference_charts.watch_figure(watch)
+    assert len(figure.layout.images) == 2
+    for column, one in enumerate(watch.watched, 1):
+        found = lines(figure, column)
+        assert len(found) == len(CLASSES)
+        for label, line in enumerate(found):
+            assert list(line.x) == one.epochs.tolist()
+            assert list(line.y) == one.probabilities[:, label].tolist()
+    bars = [t for t in figure.data if t.type == "bar"]
+    assert [list(bar.x) for bar in bars] == [one.probabilities[-1].tolist() for one in watch.watched]
+    assert not figure.frames
+
+
+def test_scrubbing_goes_through_all_moments_in_the_browser(watch):
+    figure = inference_charts.watch_figure(watch, scrubs=True)
+    assert [frame.name for frame in figure.frames] == ["0", "0.5", "1", "2", "2.5", "3"]
+    assert len(figure.layout.sliders[0].steps) == 6
+    first, last = figure.frames[0], figure.frames[-1]
+    assert [figure.data[place].type for place in first.traces] == ["scatter", "bar", "scatter", "bar"]
+    assert list(first.data[1].x) == watch.watched[0].probabilities[0].tolist()
+    assert list(first.data[3].x) == [0] * 10  # not pinned yet
+    assert list(last.data[3].x) == watch.watched[1].probabilities[-1].tolist()
+    assert "before any training" in figure.layout.sliders[0].steps[0].label
+
+
+@pytest.mark.parametrize("scrubs", (False, True))
+def test_pins_of_which_nothing_is_known_are_shown_too(scrubs):
+    """With True found by mutation: the probes were gone, and the slider had no place to stand at."""
+    figure = inference_charts.watch_figure(Watch((watched(1, []),), None), planned=10, scrubs=scrubs)
+    assert not figure.layout.sliders
+    assert len(figure.layout.images) == 1
+    assert figure.layout.xaxis.range[1] >= 10
+
+
+def test_the_axis_reaches_as_far_as_planned_so_that_nothing_jumps(watch):
+    assert inference_charts.watch_figure(watch, planned=16).layout.xaxis.range[1] == pytest.approx(16, rel=0.05)
+    assert inference_charts.watch_figure(watch).layout.xaxis.range[1] == pytest.approx(3, rel=0.05)
+
+
+def test_a_sweep_shows_the_value_and_each_flip():
+    change = what_if.CHANGES["light"]
+    said = np.tile(np.eye(10, dtype=np.float32)[3], (len(change.sweep), 1))
+    sweep = what_if.Sweep(change.sweep, said, ((0.4, 5), (1.7, 8)))
+    figure = inference_charts.sweep_figure(change, sweep, 1.0, 3)
+    assert sorted(shape.x0 for shape in figure.layout.shapes) == [0.4, 1.0, 1.7]
+    assert [note.text for note in figure.layout.annotations] == ["dog at 0.4×", "ship at 1.7×"]
+    assert list(figure.data[0].y) == [1] * len(change.sweep)
+
+
+def test_the_reliability_diagram_names_both_errors():
+    said = np.full((50, 10), 0.04)
+    said[:, 2] = 0.64
+    found = calibration.reliability(said, np.arange(50) % 10)
+    figure = inference_charts.reliability_figure(found, found, "50 validation images")
+    assert [trace.name for trace in figure.data][1:] == ["as trained: ECE 54.0%", "calibrated: ECE 54.0%"]
+    assert "50 validation images" in figure.layout.title.text

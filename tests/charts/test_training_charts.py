@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+
+from cifar_core import charts
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.runs.curves import MOST_POINTS, curves
+
+LINES = ("accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "images_per_second")
+
+
+def step(phase, epoch, number, steps, **values):
+    known = {"loss": 2.0, "accuracy": 0.1, "learning_rate": 1e-3, "images_per_second": 1000.0}
+    return {"kind": "step", "phase": phase, "epoch": epoch, "step": number, "steps": steps, **known, **values}
+
+
+def epoch_row(phase, number, **values):
+    known = {"validation_loss": 1.5, "validation_accuracy": 0.4}
+    return {"kind": "epoch", "phase": phase, "epoch": number, **known, **values}
+
+
+def phase_rows(phase, epochs, steps=4):
+    """Rows as a worker writes them: some steps, then the epoch's own row."""
+    rows = []
+    for number in range(1, epochs + 1):
+        rows += [step(phase, number, i, steps) for i in range(1, steps + 1)]
+        rows.append(epoch_row(phase, number))
+    return rows
+
+
+def test_no_rows_are_empty_curves():
+    found = curves([])
+    assert set(found.curves) == {*LINES, "elapsed_seconds"}
+    assert all(len(curve.x) == len(curve.y) == 0 for curve in found.curves.values())
+    assert (found.boundary, found.planned) == (None, 0)
+
+
+def test_progress_rows_are_no_points():
+    progress = {"kind": "progress", "stage": "features", "done": 5, "total": 10, "seconds_left": None}
+    assert len(curves([progress, *phase_rows("head", 1, steps=2), progress]).curves["loss"].x) == 2
+
+
+def test_steps_lie_inside_their_epoch_and_validation_at_its_end():
+    found = curves(phase_rows("head", 2, steps=4))
+    assert found.curves["accuracy"].x.tolist() == [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
+    assert found.curves["validation_accuracy"].x.tolist() == [1.0, 2.0]
+
+
+def test_each_curve_holds_its_own_figures():
+    rows = [
+        step("head", 1, 1, 1, loss=1.25, accuracy=0.5, learning_rate=0.01, images_per_second=640.0),
+        epoch_row("head", 1, validation_loss=0.75, validation_accuracy=0.625),
+    ]
+    values = {name: curve.y.tolist() for name, curve in curves(rows).curves.items()}
+    assert values == {
+        "loss": [1.25],
+        "accuracy": [0.5],
+        "learning_rate": [0.01],
+        "images_per_second": [640.0],
+        "validation_loss": [0.75],
+        "validation_accuracy": [0.625],
+        "elapsed_seconds": [],
+    }
+
+
+def test_the_clock_runs_over_steps_and_epochs_of_both_phases():
+    rows = [
+        step("head", 1, 1, 2) | {"elapsed_seconds": 5.0},
+        epoch_row("head", 1) | {"elapsed_seconds": 6.5},
+        epoch_row("fine_tune", 1) | {"elapsed_seconds": 9.0},
+        epoch_row("fine_tune", 2) | {"elapsed_seconds": "soon"},
+    ]
+    clock = curves(rows).curves["elapsed_seconds"]
+    assert (clock.x.tolist(), clock.y.tolist()) == ([0.5, 1.0, 2.0], [5.0, 6.5, 9.0])
+
+
+def test_fine_tuning_continues_where_the_head_ended():
+    found = curves(phase_rows("head", 3) + phase_rows("fine_tune", 2))
+    assert found.boundary == 3
+    assert found.curves["validation_loss"].x.tolist() == [1, 2, 3, 4, 5]
+    assert np.all(np.diff(found.curves["accuracy"].x) > 0)
+    assert found.planned == 5
+
+
+def test_the_first_step_of_fine_tuning_draws_the_boundary():
+    found = curves([*phase_rows("head", 2), step("fine_tune", 1, 1, 4)])
+    assert found.boundary == 2
+    assert found.curves["loss"].x[-1] == 2.25
+
+
+@pytest.mark.parametrize("phase", ["head", "fine_tune"])
+def test_a_run_of_one_phase_starts_at_0_and_has_no_boundary(phase):
+    found = curves(phase_rows(phase, 2))
+    assert found.boundary is None
+    assert found.curves["validation_accuracy"].x.tolist() == [1, 2]
+    assert found.planned == 2
+
+
+def test_the_axis_reaches_as_far_as_the_plan():
+    assert curves(phase_rows("head", 1), {"head": 6, "fine_tune": 4}).planned == 10
+
+
+def test_a_head_that_stopped_early_shortens_the_plan_once_fine_tuning_began():
+    rows = [*phase_rows("head", 3), step("fine_tune", 1, 1, 4)]
+    assert curves(rows, {"head": 10, "fine_tune": 4}).planned == 7
+
+
+def test_long_runs_become_means_of_equal_stretches_from_the_first_point_to_the_last():
+    rows = [step("head", 1, number, 5_000, loss=float(number)) for number in range(1, 5_001)]
+    curve = curves(rows).curves["loss"]
+    assert len(curve.x) == MOST_POINTS <= 500
+    assert (curve.x[0], curve.x[-1]) == (1 / 5_000, 1.0)
+    assert curve.y[0] == 1.0
+    length = 4_999 / (MOST_POINTS - 1)
+    assert np.allclose(curve.y[1:], curve.x[1:] * 5_000 - (length - 1) / 2, atol=0.6)
+
+
+def test_as_many_points_as_are_allowed_all_stay():
+    rows = [step("head", 1, number, MOST_POINTS) for number in range(1, MOST_POINTS + 1)]
+    assert len(curves(rows).curves["accuracy"].x) == MOST_POINTS
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+def test_a_ghost_is_drawn_pale_and_behind_with_its_own_validation(metric):
+    run, ghost = curves(phase_rows("head", 1)), curves(phase_rows("head", 4))
+    alone = charts.metric_figure(run, metric)
+    raced = charts.metric_figure(run, metric, ghost, "earlier run")
+    assert [trace.name for trace in alone.data] == ["training", "validation"]
+    assert [trace.name for trace in raced.data] == ["earlier run", "training", "validation"]
+    assert raced.data[0].opacity < 1
+    np.testing.assert_array_equal(raced.data[0].x, ghost.curves[f"validation_{metric}"].x)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "loss", "learning_rate", "images_per_second"])
+def test_the_axis_of_a_live_run_does_not_move(name):
+    draw = charts.metric_figure if name in ("accuracy", "loss") else charts.small_figure
+    plan = {"head": 6, "fine_tune": 4}
+    ranges = {tuple(draw(curves(phase_rows("head", n), plan), name).layout.xaxis.range) for n in range(4)}
+    assert len(ranges) == 1
+
+
+def test_probabilities_are_sorted_with_the_best_on_top():
+    probabilities = np.array([0.05, 0.02, 0.4, 0.1, 0.03, 0.08, 0.2, 0.06, 0.05, 0.01])
+    bars = charts.probability_figure(probabilities, CLASSES).data[0]
+    assert list(bars.x) == sorted(probabilities)
+    assert (bars.y[-1], bars.y[0]) == ("bird", "truck")

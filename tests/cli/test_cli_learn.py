@@ -1,0 +1,125 @@
+"""The command `learn`: the list, the stored results, a lesson run here, and what can go wrong."""
+
+import json
+
+import pytest
+from made_outcomes import MADE, made_up
+
+from cifar_core import cli, runs
+from cifar_core.config import TrainConfig
+from cifar_core.jobs import launch
+from cifar_core.lessons import internals, layers, local_runs, outcome
+from cifar_core.lessons.catalogue import LESSONS
+from cifar_core.lessons.conditions import ARMS
+from cifar_core.lessons.layers import Layers, Probed
+from cifar_core.runs import Run, write_json
+
+PROBED = [
+    Probed(name, [layers.PIXELS, *internals.layer_names(0.5)], [0.7] * 20, [1] * 20) for name in ("ImageNet", "random")
+]
+FOUND = Layers(PROBED, 800, 200, 31.0, MADE)
+
+
+def asked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    """Return the exit code of `learn`, and what it printed on standard output and standard error."""
+    code = cli.main(["learn", *words])
+    return code, *capsys.readouterr()
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Workers that finish at once, played; the names of the runs that they got."""
+    names: list[str] = []
+
+    def start(config: TrainConfig, name: str) -> Run:
+        names.append(name)
+        run = runs.create(config, name)
+        write_json(run.path / "status.json", {"state": "finished", "result": {"validation_accuracy": 0.8}})
+        return run
+
+    monkeypatch.setattr(launch, "start", start)
+    monkeypatch.setattr(local_runs, "outcome_of", lambda lesson, run: made_up(run.result["validation_accuracy"]))
+    return names
+
+
+def test_without_a_lesson_all_are_listed(capsys):
+    code, out, _ = asked(capsys)
+    assert code == 0
+    assert all(name in out for name in LESSONS)
+    code, out, _ = asked(capsys, "--json")
+    assert [one["name"] for one in json.loads(out)] == list(LESSONS)
+
+
+def test_an_unknown_lesson_is_one_line(capsys):
+    code, out, error = asked(capsys, "nothing")
+    assert (code, out) == (2, "")
+    assert error.count("\n") == 1 and "expected one of scaling" in error
+
+
+def test_stored_results_need_no_run(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(outcome, "RESULTS", tmp_path)
+    arms = {"right": made_up(0.8), "wrong": made_up(0.7), "wild": made_up(0.5)}
+    write_json(tmp_path / "scaling.json", {"arms": {key: arm.to_dict() for key, arm in arms.items()}})
+    code, out, _ = asked(capsys, "scaling", "--stored")
+    assert code == 0
+    assert "10.0 points" in out and "[0, 1], 32 px" in out and MADE.processor in out
+    assert not runs.list_runs()
+
+
+def test_stored_results_that_are_not_there_are_told_of(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(outcome, "RESULTS", tmp_path)
+    for name in ("scaling", layers.LESSON):
+        code, out, error = asked(capsys, name, "--stored")
+        assert (code, out) == (2, "") and "run the lesson here" in error
+
+
+def test_a_lesson_is_run_and_answers_in_json(capsys, workers):
+    code, out, error = asked(capsys, "scaling", "--json")
+    assert (code, error) == (0, "")
+    found = json.loads(out)
+    assert workers == ["learnscalingright", "learnscalingwrong", "learnscalingwild"]
+    assert found["lesson"] == "scaling" and list(found["arms"]) == list(ARMS["scaling"])
+    assert found["answer"] == "less than 3 points"
+    assert outcome.outcomes(found)["right"].figures["validation_accuracy"] == 0.8
+
+
+def test_what_was_run_before_is_not_run_again_unless_asked(capsys, workers):
+    asked(capsys, "phases")
+    asked(capsys, "phases")
+    assert len(workers) == 3
+    asked(capsys, "phases", "--again")
+    assert len(workers) == 6
+
+
+def test_a_failed_run_ends_the_lesson(capsys, workers, monkeypatch):
+    def fail(config: TrainConfig, name: str) -> Run:
+        run = runs.create(config, name)
+        error = {"type": "WeightsError", "message": "ImageNet weights are not here."}
+        write_json(run.path / "status.json", {"state": "failed", "error": error})
+        return run
+
+    monkeypatch.setattr(launch, "start", fail)
+    code, out, error = asked(capsys, "scaling")
+    assert (code, out) == (2, "")
+    assert "ImageNet weights are not here." in error
+
+
+def test_ctrl_c_stops_the_runs(capsys, workers, monkeypatch):
+    stopped: list[str] = []
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cifar_core.cli.follow.follow", interrupted)
+    monkeypatch.setattr(local_runs, "stop", stopped.append)
+    assert asked(capsys, "scaling")[0] == 130
+    assert stopped == ["scaling"]
+
+
+def test_the_probe_is_run_and_answers(capsys, monkeypatch):
+    monkeypatch.setattr(layers, "run", lambda progress: FOUND)
+    code, out, _ = asked(capsys, layers.LESSON)
+    assert code == 0
+    assert "block_16" in out and "0.7000" in out
+    code, out, _ = asked(capsys, layers.LESSON, "--json")
+    assert Layers.from_dict(json.loads(out)) == FOUND

@@ -1,0 +1,60 @@
+"""What becomes of a command's answer where nobody takes it, and of what is no answer's business to read."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cifar_core import cli, runs
+from cifar_core.runs import Run
+from cifar_core.search import studies, sweep_workers
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FULL = Path("/dev/full")
+
+
+def command(*words: str, closed: str = "") -> subprocess.CompletedProcess[str]:
+    """The command line as a process of a shell, which closes some of its streams."""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    line = f'exec "$0" -m cifar_core "$@" {closed}'
+    return subprocess.run(
+        ["sh", "-c", line, sys.executable, *words], capture_output=True, text=True, env=environment, timeout=600
+    )
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_an_answer_on_a_full_disk_is_a_sentence(run: Run, form: tuple[str, ...]) -> None:
+    ended = command("runs", "list", *form, closed=f">{FULL}")
+    assert ended.returncode == 2
+    assert ended.stderr == "The answer cannot be written: No space left on device; make room, or send it elsewhere.\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="for a POSIX shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_takes_nothing_and_breaks_nothing(run: Run, closed: str) -> None:
+    ended = command("runs", "list", "--json", closed=closed)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    if closed == "2>&-":
+        assert json.loads(ended.stdout)[0]["id"] == run.id
+    assert command("runs", "show", "none", closed=closed).returncode == 2
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="POSIX has a file without an end")
+def test_an_archive_without_an_end_is_not_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["import", "/dev/zero"]) == 2
+    assert "is no plain file, expected the zip of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--trials", "0"], ["--trials", "-1"], ["--minutes", "0"], ["--minutes", "nan"]])
+def test_a_sweep_of_no_trials_or_no_time_is_not_taken_for_one_of_the_usual_length(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_workers, "_spawn", lambda *arguments: pytest.fail("a worker was started"))
+    assert cli.main(["sweep", "start", "none", "--vary", "dropout", *words]) == 2
+    assert "A sweep has 1 to 10,000 trials and takes more than no time" in capsys.readouterr().err
+    assert studies.names() == []
+    assert not list(runs.runs_dir().glob("*"))

@@ -1,0 +1,163 @@
+"""Each rule, on the recorded rows of a run that really shows it (tests/recorded/: what was run, where and when).
+
+The files hold the epochs' rows, the figures and the failure of real runs on official CIFAR-10, kept when they were
+made; their "command" makes such a run again. A loss that is no number has its test where runs are trained.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cifar_core import runs
+from cifar_core.cli import parser
+from cifar_core.config import KNOBS, TrainConfig, preset
+from cifar_core.errors import RunError
+from cifar_core.evaluation import diagnosis, rules
+from cifar_core.evaluation.case import Finding
+from cifar_core.runs import Run, write_json
+
+RECORDED = Path(__file__).parents[1] / "recorded"
+RUNS = sorted(path.stem for path in RECORDED.glob("*.json"))
+FOUND = {
+    "by_heart": {"overfitting": "problem", "fine_tuning_gave_nothing": "hint", "small_validation_set": "hint"},
+    "broken_by_fine_tuning": {
+        "fell_at_the_boundary": "problem",
+        "fine_tuning_gave_nothing": "hint",
+        "small_validation_set": "hint",
+    },
+    "nothing_learned": {
+        "nothing_learned": "problem",
+        "small_validation_set": "hint",
+        "validation_above_training": "fine",
+    },
+    "wrong_pixel_range": {"wrong_pixel_range": "problem", "small_validation_set": "hint"},
+    "far_too_hard": {
+        "augmented_too_hard": "problem",
+        "fell_at_the_boundary": "hint",
+        "still_rising": "hint",
+        "small_validation_set": "hint",
+    },
+    "batch_norm_in_training_mode": {
+        "stale_statistics": "problem",
+        "still_rising": "hint",
+        "small_validation_set": "hint",
+    },
+    "still_rising": {"still_rising": "hint", "small_validation_set": "hint"},
+    "test_lower": {
+        "fell_at_the_boundary": "hint",
+        "overfitting": "hint",
+        "still_rising": "hint",
+        "test_surprise": "hint",
+        "small_validation_set": "hint",
+    },
+    "much_dropout": {"small_validation_set": "hint", "validation_above_training": "fine"},
+    "impatient": {"overfitting": "problem", "impatient": "hint", "small_validation_set": "hint"},
+    "quick": {"fell_at_the_boundary": "hint", "overfitting": "hint", "small_validation_set": "hint"},
+    "standard": {"healthy": "fine"},
+}
+EVIDENCE = {
+    "by_heart": ("overfitting", ("100.0% of the training", "76.0% of the validation"), "more images"),
+    "broken_by_fine_tuning": ("fell_at_the_boundary", ("75.5% at the end of phase 1", "10.0% after"), "0.01"),
+    "nothing_learned": ("nothing_learned", ("above 19.4%", "3.13 to 2.71", "1.001e-05"), "Raise"),
+    "wrong_pixel_range": ("wrong_pixel_range", ("[0, 1]", "55.5%"), "[-1, 1]"),
+    "far_too_hard": ("augmented_too_hard", ("63.5% of the augmented", "75.5% of the untouched"), "0.5 to 1"),
+    "batch_norm_in_training_mode": ("stale_statistics", ("80.7%", "47.9%", "0.56 and 3.84"), "keep statistics"),
+    "still_rising": ("still_rising", ("points of validation accuracy",), "Fine tune epochs"),
+    "test_lower": (
+        "test_surprise",
+        ("86.0% of 1,000", "82.9% of 10,000", "standard deviations"),
+        "Validation fraction",
+    ),
+    "much_dropout": ("validation_above_training", ("of the validation and",), "Nothing needs to be mended"),
+    "impatient": ("impatient", ("after epoch 5 of 20", "0.32 to 0.26"), "(1) to 5"),
+    "quick": ("small_validation_set", ("83.9% to 88.2%",), "2 points"),
+    "standard": ("healthy", ("94.3% of the training", "91.6% of the validation"), "one at a time"),
+}
+
+
+def recorded(name: str) -> dict[str, Any]:
+    return json.loads((RECORDED / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def examined(name: str, until: int | None = None, **more: Any) -> dict[str, Finding]:
+    """What the rules find in a recorded run, or in its first `until` epochs, by rule."""
+    kept = recorded(name)
+    config = TrainConfig.from_dict(kept["config"])
+    given = {"result": kept["result"], "error": kept["error"]} | more
+    found = diagnosis.examine(config, kept["rows"][:until], **given)
+    return {finding.rule: finding for finding in found}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_recorded_run_says_what_it_was(name: str) -> None:
+    kept = recorded(name)
+    assert kept["command"].startswith("python -m cifar_core train --preset classic --")
+    said = kept["command"].split()[6:]
+    by_flag = {knob.flag: knob for knob in KNOBS.values()}
+    pairs = zip(said[::2], said[1::2], strict=True)
+    changes = {by_flag[flag].name: by_flag[flag].parse(value) for flag, value in pairs}
+    changes["head_batch_size"] = changes.get("batch_size", 64)  # it had no knob of its own then
+    assert preset("classic", **changes) == TrainConfig.from_dict(kept["config"])
+    assert kept["result"]["dataset"] == "CIFAR-10"
+    assert kept["hardware"]
+    assert kept["date"]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_rules_find_in_a_run_what_it_shows_and_nothing_else(name: str) -> None:
+    assert {rule: finding.level for rule, finding in examined(name).items()} == FOUND[name]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_finding_gives_its_evidence_in_numbers_and_names_a_knob(name: str) -> None:
+    rule, numbers, knob = EVIDENCE[name]
+    finding = examined(name)[rule]
+    assert all(number in finding.evidence for number in numbers), finding.evidence
+    assert knob in finding.advice, finding.advice
+    assert finding.cause
+
+
+def test_every_rule_but_that_of_nan_is_shown_by_a_recorded_run() -> None:
+    shown = {rule for found in FOUND.values() for rule in found}
+    assert shown == {rule.__name__ for rule in rules.RULES} - {"not_a_number"} | {"healthy"}
+
+
+def test_problems_come_first() -> None:
+    order = [finding.level for finding in examined("far_too_hard").values()]
+    assert order == sorted(order, key=("problem", "hint", "fine").index)
+
+
+def test_of_a_living_run_only_what_more_epochs_would_not_mend_is_told() -> None:
+    assert set(examined("broken_by_fine_tuning", until=4, result={}, ended=False)) == {"fell_at_the_boundary"}
+    assert set(examined("by_heart", until=4, result={}, ended=False)) == set()
+    assert set(examined("nothing_learned", until=1, result={}, ended=False)) == set()
+    assert set(examined("nothing_learned", until=2, result={}, ended=False)) == {"nothing_learned"}
+
+
+def test_without_an_epoch_there_is_nothing_to_say() -> None:
+    assert diagnosis.examine(TrainConfig(), []) == []
+    assert diagnosis.examine(TrainConfig(), [{"kind": "epoch", "phase": "head", "epoch": "x"}], {"a": 1}) == []
+
+
+def test_damaged_figures_are_left_out() -> None:
+    for result in ({}, {"validation_accuracy": "0.9"}, {"validation_accuracy": 7, "validation_images": 10}):
+        assert not {"test_surprise", "small_validation_set"} & set(examined("test_lower", result=result))
+
+
+def test_a_run_on_the_disk_is_diagnosed_and_a_damaged_one_is_a_sentence(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = recorded("by_heart")
+    write_json(run.path / "config.json", kept["config"])
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept["rows"]))
+    write_json(run.path / "status.json", {"state": "finished", "result": kept["result"]})
+    assert [finding.rule for finding in diagnosis.diagnose(run)] == list(FOUND["by_heart"])
+    assert parser.main(["runs", "show", run.id]) == 0
+    assert "[problem] It learned its training images by heart." in capsys.readouterr().out
+    (run.path / "config.json").write_text("{")
+    with pytest.raises(RunError, match=r"no usable config.json"):
+        diagnosis.diagnose(runs.get(run.id))

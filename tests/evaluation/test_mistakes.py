@@ -1,0 +1,93 @@
+"""What a run gets wrong: figures checked by hand on a few images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.evaluation import mistakes
+from cifar_core.evaluation.predictions import Predictions
+from cifar_core.inference import neighbors
+
+CAT, DOG, DEER = CLASSES.index("cat"), CLASSES.index("dog"), CLASSES.index("deer")
+
+
+def predictions(*images: tuple[int, int, float]) -> Predictions:
+    """Images as (label, answer, probability of the answer); the rest of it falls to the class after the answer."""
+    said = np.zeros((len(images), 10), np.float32)
+    for row, (_, answer, share) in enumerate(images):
+        said[row, answer], said[row, (answer + 1) % 10] = share, 1 - share
+    return Predictions(np.array([label for label, _, _ in images], np.uint8), said)
+
+
+@pytest.fixture
+def said() -> Predictions:
+    return predictions(
+        (CAT, CAT, 0.9), (CAT, CAT, 0.6), (CAT, DOG, 0.8), (DOG, DOG, 0.7), (DOG, CAT, 0.95), (DOG, CAT, 0.55)
+    )
+
+
+def test_precision_recall_and_f1_are_the_textbook_ones(said: Predictions) -> None:
+    cat, dog = mistakes.class_figures(said)[CAT], mistakes.class_figures(said)[DOG]
+    assert (cat.precision, cat.recall, cat.images) == (2 / 4, pytest.approx(2 / 3), 3)
+    assert cat.f1 == pytest.approx(2 * 0.5 * (2 / 3) / (0.5 + 2 / 3))
+    assert (dog.precision, dog.recall) == (1 / 2, pytest.approx(1 / 3))
+
+
+def test_a_class_that_is_neither_shown_nor_named_has_no_figures(said: Predictions) -> None:
+    ship = mistakes.class_figures(said)[CLASSES.index("ship")]
+    assert (ship.precision, ship.recall, ship.f1, ship.images) == (None, None, None, 0)
+
+
+def test_top2_counts_the_second_answer() -> None:
+    second = (CAT + 1) % 10  # where `predictions` puts the rest
+    assert mistakes.top2(predictions((CAT, CAT, 0.9), (second, CAT, 0.9), (DOG, CAT, 0.9))) == pytest.approx(2 / 3)
+
+
+def test_confusion_has_a_row_for_each_label(said: Predictions) -> None:
+    counts = mistakes.confusion(said)
+    assert counts.shape == (10, 10)
+    assert (counts[CAT, CAT], counts[CAT, DOG], counts[DOG, CAT], counts[DOG, DOG]) == (2, 1, 2, 1)
+    assert counts.sum() == 6
+    assert mistakes.worst_cell(said) == (DOG, CAT)
+
+
+def test_a_perfect_run_has_no_worst_cell() -> None:
+    perfect = predictions((CAT, CAT, 0.9), (DOG, DOG, 0.9))
+    assert mistakes.worst_cell(perfect) == (0, 0)
+    assert not len(mistakes.confident_mistakes(perfect))
+
+
+def test_a_cell_opens_its_images_surest_first(said: Predictions) -> None:
+    assert mistakes.in_cell(said, DOG, CAT).tolist() == [4, 5]
+    assert mistakes.in_cell(said, CAT, CAT).tolist() == [0, 1]
+    assert mistakes.in_cell(said, DEER, CAT).tolist() == []
+
+
+def test_mistakes_come_surest_and_hits_least_sure_first(said: Predictions) -> None:
+    assert mistakes.confident_mistakes(said).tolist() == [4, 2, 5]
+    assert mistakes.lucky_hits(said).tolist() == [1, 3, 0]
+
+
+def test_a_hit_whose_neighbours_disagree_is_found() -> None:
+    """Features are the images' mean: the training images near the second image are labelled dog, it is a cat."""
+    rng = np.random.default_rng(0)
+    training = np.concatenate([rng.normal((1, 0, 0), 0.05, (20, 3)), rng.normal((0, 1, 0), 0.05, (20, 3))])
+    labels = np.repeat([CAT, DOG], 20)
+    index = neighbors.build(training.astype(np.float32), labels, np.arange(40), "these")
+    said = predictions((CAT, CAT, 0.9), (CAT, CAT, 0.5), (DOG, DOG, 0.6), (DOG, CAT, 0.9))
+    images = np.zeros((4, 32, 32, 3), np.uint8)
+    images[:, 0, 0, 0] = np.arange(4)
+    places = np.array([(1, 0, 0), (0, 1, 0), (0, 1, 0), (1, 0, 0)], np.float32)
+    positions, votes = mistakes.against_neighbours(said, images, lambda some: places[some[:, 0, 0, 0]], index)
+    assert positions.tolist() == [1]
+    assert votes.tolist() == [0]
+
+
+def test_nothing_is_asked_where_no_answer_is_right() -> None:
+    index = neighbors.build(np.eye(12, 3, dtype=np.float32), np.zeros(12, int), np.arange(12), "these")
+    positions, _ = mistakes.against_neighbours(
+        predictions((CAT, DOG, 0.9)), np.zeros((1, 32, 32, 3), np.uint8), lambda some: np.zeros((len(some), 3)), index
+    )
+    assert not len(positions)

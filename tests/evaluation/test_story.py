@@ -1,0 +1,164 @@
+"""The story of a run: phases, reductions, early stopping, what fine-tuning changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cifar_core import runs
+from cifar_core.config import TrainConfig
+from cifar_core.errors import RunError
+from cifar_core.evaluation import story
+from cifar_core.evaluation.predictions import Predictions
+from cifar_core.jobs import launch
+from cifar_core.runs import Run, write_json
+
+
+def epoch(phase: str, number: int, validation: float, rate: float = 1e-3, planned: int = 3) -> dict[str, Any]:
+    return {
+        "kind": "epoch",
+        "phase": phase,
+        "epoch": number,
+        "epochs": planned,
+        "loss": 1.0 / number,
+        "accuracy": validation + 0.05,
+        "validation_loss": 1.0,
+        "validation_accuracy": validation,
+        "learning_rate": rate,
+        "epoch_seconds": 2.0,
+    }
+
+
+HEAD = [epoch("head", 1, 0.6), epoch("head", 2, 0.8), epoch("head", 3, 0.7)]
+
+
+def test_each_phase_tells_what_it_gave() -> None:
+    tuned = [epoch("fine_tune", 1, 0.75), epoch("fine_tune", 2, 0.9)]
+    head, fine = story.phases([*HEAD, *tuned])
+    assert (head.before, head.first, head.best, head.best_epoch, head.last, head.seconds) == (
+        None,
+        0.6,
+        0.8,
+        2,
+        0.7,
+        6.0,
+    )
+    assert (fine.before, fine.first, fine.best, fine.best_epoch) == (0.8, 0.75, 0.9, 2)
+    assert head.training == pytest.approx(0.85)
+    assert (head.stopped_early, fine.stopped_early) == (False, True)  # two of three epochs
+    told = story.sentences([head, fine], patience=1)
+    assert "from nothing learned to 80.0% validation accuracy, best in epoch 2 of 3" in told[0]
+    assert "Fine-tuning gave 10.0 points." in told[1]
+    assert "after epoch 2 of 3: 1 epochs without a better" in told[1]
+
+
+def test_reductions_are_told_on_a_plateau_and_not_along_a_cosine() -> None:
+    rows = [epoch("head", 1, 0.6, 1e-3), epoch("head", 2, 0.6, 1e-3), epoch("head", 3, 0.6, 5e-4)]
+    assert story.phases(rows)[0].reductions == (story.Reduction(3, 1e-3, 5e-4),)
+    assert "After epoch 3 the learning rate fell to 5.0e-04." in story.sentences(story.phases(rows), 5)[0]
+    assert story.phases(rows, "cosine")[0].reductions == ()
+
+
+def test_fine_tuning_that_did_not_help_is_told_as_such() -> None:
+    told = story.sentences(story.phases([*HEAD, epoch("fine_tune", 1, 0.7)]), 5)
+    assert "Fine-tuning cost 10.0 points, so the model of phase 1 was kept." in told[1]
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        (0.95, "for the training images only"),
+        (0.86, "as is usual"),
+        (0.81, "about the same"),
+        (0.7, "the other way round"),
+    ],
+)
+def test_the_gap_between_training_and_validation_is_read_out(training: float, words: str) -> None:
+    row = epoch("head", 1, 0.8) | {"accuracy": training}
+    assert words in story.gap_sentence(story.phases([row]))
+
+
+def test_the_gap_is_that_of_the_phase_that_was_kept() -> None:
+    told = story.phases([*HEAD, epoch("fine_tune", 1, 0.9)])
+    assert "90.0% of the validation" in story.gap_sentence(told, "fine_tune")
+    assert "80.0% of the validation" in story.gap_sentence(told, "head")
+    assert story.gap_sentence([]) == ""
+
+
+def test_damaged_rows_tell_nothing() -> None:
+    assert story.phases([{"kind": "epoch", "phase": "head"}, {"kind": "epoch", "phase": "head", "epoch": "1"}]) == []
+
+
+def said(labels: list[int], answers: list[int]) -> Predictions:
+    return Predictions(np.array(labels, np.uint8), np.eye(10, dtype=np.float32)[answers])
+
+
+def test_what_fine_tuning_changed_is_counted_class_by_class() -> None:
+    cat, dog = story.class_changes(said([3, 3, 3, 5], [3, 5, 5, 5]), said([3, 3, 3, 5], [3, 3, 5, 3]))
+    assert (cat.name, cat.fixed, cat.broken) == ("cat", 1, 0)
+    assert (cat.before, cat.after) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
+    assert (dog.name, dog.fixed, dog.broken, dog.before, dog.after) == ("dog", 0, 1, 1.0, 0.0)
+
+
+@pytest.fixture
+def finished(run: Run) -> Run:
+    final = said([3, 5], [3, 3])
+    np.savez(
+        run.path / "evaluation.npz",
+        **{f"{name}_labels": final.labels for name in ("validation", "test")},
+        **{f"{name}_probabilities": final.probabilities for name in ("validation", "test")},
+    )
+    write_json(run.path / "status.json", {"state": "finished", "result": {"best_phase": "fine_tune"}})
+    return run
+
+
+def test_answers_of_phase_1_are_read_and_a_run_without_them_says_so(finished: Run) -> None:
+    assert story.changes_of(finished) == []
+    before = said([3, 5], [5, 5]).probabilities
+    np.savez(finished.path / story.PHASES_FILE, head_validation_probabilities=before)
+    assert [(one.name, one.fixed, one.broken) for one in story.changes_of(finished)] == [("cat", 1, 0), ("dog", 0, 1)]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY"])
+def test_damaged_answers_of_phase_1_count_as_none(finished: Run, content: bytes) -> None:
+    (finished.path / story.PHASES_FILE).write_bytes(content)
+    assert story.changes_of(finished) == []
+
+
+def test_answers_of_another_shape_count_as_none(finished: Run) -> None:
+    np.savez(finished.path / story.PHASES_FILE, head_validation_probabilities=np.ones((5, 10), np.float32))
+    assert story.changes_of(finished) == []
+
+
+def test_phase_1_cannot_be_kept_where_it_is_not_or_is_the_model_already(finished: Run) -> None:
+    assert not story.can_keep_head(finished)
+    with pytest.raises(RunError, match="no phase 1 to keep"):
+        launch.keep_head(finished)
+    (finished.path / story.HEAD_FILE).write_bytes(b"x")
+    assert story.can_keep_head(finished)
+    write_json(finished.path / "status.json", {"state": "finished", "result": {"best_phase": "head"}})
+    assert not story.can_keep_head(finished)
+    assert runs.list_runs() == [finished]
+
+
+def test_keeping_phase_1_prepares_a_run_of_that_phase_alone(
+    finished: Run, monkeypatch: pytest.MonkeyPatch, tiny_config: TrainConfig
+) -> None:
+    (finished.path / story.HEAD_FILE).write_bytes(b"the checkpoint")
+    spawned: list[Run] = []
+    monkeypatch.setattr(launch, "_spawn", spawned.append)
+    kept = launch.keep_head(finished)
+    assert spawned == [kept]
+    assert (kept.path / "checkpoint.npz").read_bytes() == b"the checkpoint"
+    assert kept.config.fine_tune_epochs == 0
+    assert kept.config.differences(tiny_config).keys() == {"fine_tune_epochs"}
+    assert story.parent(kept) == finished.id
+    assert story.parent(finished) is None
+
+
+def test_a_strange_parent_is_none(run: Run, tmp_path: Path) -> None:
+    write_json(run.path / story.PARENT_FILE, {"id": "../../etc"})
+    assert story.parent(run) is None

@@ -1,0 +1,85 @@
+"""The results of lessons that ship with this version: really produced, complete, without pixels."""
+
+from datetime import datetime
+
+import pytest
+
+from cifar_core.charts import lessons as lesson_charts
+from cifar_core.errors import ConfigError
+from cifar_core.lessons import layers, outcome
+from cifar_core.lessons.catalogue import FIGURES, LESSONS, lesson
+from cifar_core.lessons.conditions import ARMS
+from cifar_core.lessons.layers import Layers
+
+SHIPPED_KEYS = {"config", "curves", "boundary", "planned", "figures", "inside", "made"}
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_a_lesson_has_results_of_exactly_its_arms(name: str) -> None:
+    saved = outcome.stored(name)
+    found = outcome.outcomes(saved)
+    assert {key: one.config for key, one in found.items()} == {key: arm.config for key, arm in ARMS[name].items()}
+    for key, arm in saved["arms"].items():
+        assert set(arm) == SHIPPED_KEYS, key  # so no pixels are among it
+        assert len(arm["inside"]["last_map"]) in (1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_it_says_what_made_it(name: str) -> None:
+    for one in outcome.outcomes(outcome.stored(name)).values():
+        made = one.made
+        assert made.command == f"python -m cifar_core learn {name}"
+        assert datetime.fromisoformat(made.date).year >= 2026
+        assert made.processor and made.cores and made.python and made.packages["keras"]
+        assert made.data == "CIFAR-10" and made.weights.startswith("ImageNet")
+        assert made.seed == one.config.seed
+        assert 0.1 < one.figures["test_accuracy"] < 1
+        assert one.figures["test_images"] == 10_000
+
+
+def test_the_probe_ships_for_both_networks() -> None:
+    found = Layers.from_dict(outcome.stored(layers.LESSON))
+    assert found.networks[0].weights.startswith("ImageNet")
+    assert found.networks[1].weights.startswith("random")
+    assert found.networks[0].layers[0] == layers.PIXELS and found.networks[0].features[0] == 3072
+    assert found.made.data == "CIFAR-10"
+
+
+def test_it_is_small() -> None:
+    files = list(outcome.RESULTS.glob("*.json"))
+    assert {file.stem for file in files} == set(LESSONS)
+    assert all(file.stat().st_size < 100_000 for file in files)
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_it_answers_the_question_and_can_be_drawn(name: str) -> None:
+    one, saved = LESSONS[name], outcome.stored(name)
+    found = Layers.from_dict(saved) if name == layers.LESSON else outcome.outcomes(saved)
+    option, measured = one.answer(found)
+    assert 0 <= option < len(one.options)
+    assert "%" in measured
+    if name == layers.LESSON:
+        assert len(lesson_charts.layers_figure(found).data) == 2
+    else:
+        labelled = {arm.label: found[key] for key, arm in ARMS[name].items()}
+        assert [
+            t.name for t in lesson_charts.curves_figure(labelled, "loss").data if t.showlegend is not False
+        ] == list(labelled)
+        assert len(lesson_charts.histogram_figure(labelled).data) == len(labelled)
+        assert len(lesson_charts.norms_figure(labelled).data) == len(labelled)
+        assert len(lesson_charts.maps_figure(labelled).data) == len(labelled) + 1
+        assert lesson_charts.width_figure(labelled).data[1].x == tuple(
+            sorted(one.figures["multiply_adds"] / 1e6 for one in found.values())
+        )
+
+
+def test_every_lesson_cites_and_draws() -> None:
+    for name, one in LESSONS.items():
+        assert one.name == name and one.sources and one.see and one.wild
+        assert set(one.figures) <= set(FIGURES)
+        assert all(url.startswith("https://") for _, url in one.sources)
+
+
+def test_an_unknown_lesson_is_told_of() -> None:
+    with pytest.raises(ConfigError, match="expected one of scaling"):
+        lesson("../etc")

@@ -1,0 +1,214 @@
+"""The app as a person meets it: the README's command, a real Chromium, a real training."""
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+
+import pytest
+from corpus import encoded, scene
+from test_sweep_page import FIVE, grid, play
+
+from cifar_core import runs
+from cifar_core.bench.server import running
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.jobs import launch
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+PATIENCE = 300  # seconds for what takes half a minute at most on a machine that nobody shares
+STOP = 3  # seconds that are promised
+PAGES = ["Train", "Classify", "Explore", "Evaluate", "Learn"]
+COMPLAINT = re.compile(r"warn|error|traceback|exception|deprecat", re.IGNORECASE)
+
+POINTS = """() => {
+    const plots = [...document.querySelectorAll('.js-plotly-plot')];
+    const plot = plots.find(p => p.layout?.title?.text?.includes('Accuracy'));
+    return plot?._fullData?.find(trace => trace.name === 'training')?.x?.length ?? 0;
+}"""
+BARS = """() => {
+    const plots = [...document.querySelectorAll('.js-plotly-plot')];
+    const bars = plots.find(p => p.layout?.title?.text?.includes('Probabilities'))?._fullData?.[0];
+    return bars ? {x: [...bars.x], y: [...bars.y]} : null;
+}"""
+
+
+@pytest.fixture
+def server(small_data, tmp_path):
+    """The app started by the README's command, on a machine without CIFAR-10 and without runs."""
+    with running(tmp_path / "terminal.log") as app:
+        yield app
+    for run in runs.list_runs():
+        launch.stop(run)
+
+
+def wait_until(condition: Callable[[], bool], complaint: str, seconds: float = PATIENCE) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def page(server):
+    """An empty tab. `page.complaints` collects what its console says of errors."""
+    with playwright.sync_playwright() as chromium:
+        browser = chromium.chromium.launch(
+            executable_path=CHROMIUM, args=[*QUIET, "--disable-sync", "--no-first-run"], timeout=PATIENCE * 1000
+        )
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(PATIENCE * 1000)
+        page.complaints = []
+        page.on("console", lambda message: is_ours(message) and page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        yield page
+        browser.close()
+
+
+def is_ours(message) -> bool:
+    """Whether a line of the console is an error; below a page's address Streamlit first asks in vain for its own."""
+    return message.type == "error" and "/_stcore/" not in message.location["url"]
+
+
+def see(page, text: str | re.Pattern, seconds: float = PATIENCE) -> None:
+    """Wait until `text` is on the screen."""
+    playwright.expect(page.get_by_text(text).first).to_be_visible(timeout=seconds * 1000)
+
+
+def choose(page, knob: str, value: str) -> None:
+    page.get_by_role("combobox", name=re.compile(knob)).click()
+    page.get_by_role("option", name=value, exact=True).click()
+
+
+def slide(page, group: str, knob: str, key: str) -> None:
+    slider = page.get_by_role("slider", name=re.compile(knob))
+    if not slider.is_visible():
+        page.locator("summary", has_text=group).click()
+    slider.press(key)
+    page.wait_for_timeout(500)  # a slider says where it was put a moment later, and a press on a button before that
+
+
+def wait_for_more_points(page, than: int) -> int:
+    page.wait_for_function(f"({POINTS})() > {than}")
+    return page.evaluate(POINTS)
+
+
+def press(page, button: str) -> None:
+    page.get_by_role("button", name=button, exact=True).click()
+
+
+def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, tmp_path):
+    page.goto(server.address)
+    see(page, re.compile("generated images, not CIFAR-10", re.IGNORECASE))
+    choose(page, "Image size", "32 px")
+    choose(page, "Weights", "random")
+    # Short epochs, but so many that everything up to the stop happens while it trains.
+    slide(page, "Data", "Train images", "ArrowLeft")
+    slide(page, "Phase 1", "Head epochs", "End")
+    slide(page, "Optimisation", "Early stopping patience", "End")
+    press(page, "Start training")
+
+    first = wait_for_more_points(page, than=0)
+    second = wait_for_more_points(page, than=first)
+    (run,) = runs.list_runs()
+    assert f"run={run.id}" in page.url
+    config = run.config
+    assert (config.image_size, config.weights, config.train_images, config.head_epochs) == (32, "random", 2_000, 100)
+    assert config.early_stopping_patience == 100
+
+    page.reload()
+    third = wait_for_more_points(page, than=second)
+    wait_for_more_points(page, than=third)
+    assert f"run={run.id}" in page.url
+    assert [run.id for run in runs.list_runs()] == [run.id]
+
+    press(page, "Stop")
+    wait_until((run.path / "stop").exists, "The press did not reach the server.")
+    wait_until(lambda: not run.is_alive, "The worker did not stop in time.", STOP)
+    see(page, re.compile("^Stopped"))
+    assert run.state == "stopped"
+
+    press(page, "Resume")
+    see(page, re.compile("^Finished after"))
+    see(page, "Test accuracy")
+    epochs = [(row["phase"], row["epoch"]) for row in run.metrics() if row["kind"] == "epoch"]
+    head = sum(phase == "head" for phase, _ in epochs)
+    assert head == config.head_epochs
+    assert epochs == [("head", n) for n in range(1, head + 1)] + [
+        ("fine_tune", n) for n in range(1, len(epochs) - head + 1)
+    ]
+    assert 0 < len(epochs) - head <= config.fine_tune_epochs
+
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(encoded(scene(size=(120, 90)), "PNG"))
+    page.get_by_role("link", name="Classify").click()
+    see(page, "A copied picture can be pasted")  # Train takes files, too, and may still be there
+    page.locator("input[type=file]").set_input_files(picture)
+    page.wait_for_function(BARS)
+    bars = page.evaluate(BARS)
+    assert sorted(bars["y"]) == sorted(CLASSES)
+    assert sorted(bars["x"]) == bars["x"]
+    assert sum(bars["x"]) == pytest.approx(1, abs=1e-4)
+
+    assert page.complaints == []
+    assert not COMPLAINT.search(server.log.read_text()), server.log.read_text()
+
+
+def click(page, place: str, across: float = 0.5, down: float = 0.5) -> None:
+    """Click on a drawing at these shares of `place`: the pointer comes first, as Plotly looks where it hovers."""
+    page.wait_for_selector(place)
+    page.wait_for_timeout(1_000)  # it is drawn twice, at first in another width
+    page.locator(place).first.evaluate("element => element.scrollIntoView({block: 'center'})")
+    box = page.locator(place).first.bounding_box()
+    page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
+    page.wait_for_timeout(300)
+    page.mouse.down()
+    page.mouse.up()
+
+
+def test_a_click_opens_a_trial_or_a_cell_and_sorts_the_table(server, page):
+    study = play("one", *FIVE, goal=5)
+    page.goto(f"{server.address}/explore?section=sweep&sweep=one")
+    click(page, ".st-key-sweep_history .points path")
+    see(page, re.compile(r"^Trial 1, validation accuracy 60\.0%"))
+    link = page.get_by_role("link", name="Open as a run")
+    assert link.get_attribute("href").endswith(f"run={study.trials[0].user_attrs['run']}")
+
+    click(page, ".st-key-sweep_slice_dropout .points path:nth-child(2)")
+    see(page, re.compile(r"^Trial 2, validation accuracy 65\.0%"))
+    click(page, ".st-key-sweep_front .points path:nth-child(3)")
+    see(page, re.compile(r"^Trial 3, validation accuracy 70\.0%"))
+    assert "trial=3" in page.url
+
+    grid(0.5, 0.8, 0.6, 0.7)
+    page.goto(f"{server.address}/explore?section=surface&grid=map")
+    click(page, ".st-key-grid_map .nsewdrag", across=0.05, down=0.95)  # far from the middle of the cell
+    see(page, re.compile("The chosen cell: validation accuracy 50"))
+    assert "cell=1" in page.url
+
+    page.goto(f"{server.address}/explore")
+    click(page, "[data-testid=stDataFrame] canvas", across=0.12, down=0.02)
+    page.wait_for_url("**sort=name**")
+    assert page.complaints == []
+
+
+def test_a_fresh_server_may_first_be_asked_for_any_page(server, page):
+    page.goto(f"{server.address}/classify")
+    see(page, "A copied picture can be pasted anywhere on this page")
+    links = page.get_by_test_id("stTopNavLink").all_inner_texts()
+    assert [link.split()[-1] for link in links] == [
+        "Train",
+        "Classify",
+        "Explore",
+        "Evaluate",
+        "Learn",
+    ]  # behind the name of an icon
+    assert page.get_by_test_id("stSidebarNavLink").count() == 0
+    assert page.complaints == []

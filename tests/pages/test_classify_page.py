@@ -1,0 +1,282 @@
+"""What *Classify* explains, and pins: the states of the page beyond the plain answer."""
+
+import json
+
+import numpy as np
+import pytest
+from app_pages import (  # noqa: F401 - fixtures among them
+    CLASSIFY,
+    MARKUP,
+    TRAIN,
+    button,
+    charts_of,
+    drawn,
+    is_inert,
+    living_worker,
+    make_finished_run,
+    make_run,
+    model,
+    numbers,
+    open_app,
+    small_set,
+    sound,
+    texts,
+    upload,
+)
+from corpus import encoded, scene
+from streamlit.testing.v1 import AppTest
+
+from cifar_core.data import cifar10
+from cifar_core.inference import calibration, neighbors, pins, what_if
+from cifar_core.inference.classifier import open_classifier
+from cifar_core.inference.pins import Pin
+from cifar_core.runs import Run
+
+PICTURES = {f"{i}.png": encoded(scene(size=(90, 60), seed=i), "PNG") for i in range(3)}
+ONE = {"photo.png": PICTURES["0.png"]}
+
+
+def calibrate(run: Run, images: np.ndarray, limit: float) -> None:
+    """Leave in `run` what its worker would have: an index of `images`, and a limit for "none of the ten"."""
+    features = open_classifier(run.id).features(images)
+    labels = np.arange(len(images)) % 10
+    neighbors.build(features, labels, np.arange(len(images)), "other images").save(run.path / neighbors.FILE)
+    rule = calibration.Unlike(limit, 0.95, {"drawings": 0.9, "noise": 1.0}, 10)
+    calibration.Calibration(2.0, 60, (0.1, 0.05), (1.0, 0.9), rule).save(run.path / calibration.FILE)
+    labels = np.arange(50, dtype=np.uint8) % 10
+    said = np.eye(10, dtype=np.float32)[labels] * 0.9 + 0.01
+    np.savez(
+        run.path / "evaluation.npz",
+        **{f"{name}_labels": labels for name in ("validation", "test")},
+        **{f"{name}_probabilities": said for name in ("validation", "test")},
+    )
+
+
+@pytest.fixture
+def run(model: bytes) -> Run:  # noqa: F811
+    return make_finished_run(model)
+
+
+@pytest.fixture
+def calibrated(run: Run) -> Run:
+    calibrate(run, np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8), 10.0)
+    return run
+
+
+def view(app: AppTest, name: str) -> AppTest:
+    return sound(app.segmented_control(key="view").set_value(name).run())
+
+
+def images_of(app: AppTest) -> list:
+    return [image.value for image in app.get("image")]
+
+
+def test_the_ten_classes_are_in_sight_with_an_example_each(run):
+    strip = next(html.body for html in open_app(CLASSIFY).get("html") if "the ten classes" in html.body)
+    assert all(f"<figcaption>{name}</figcaption>" in strip for name in cifar10.CLASSES)
+    assert strip.count("data:image/png") == 10
+
+
+def test_another_class_gives_another_overlay_and_the_strength_another_picture(run):
+    app = upload(open_app(CLASSIFY), **ONE)
+    first = images_of(app)
+    sound(app.selectbox(key="class").set_value("ship").run())
+    second = images_of(app)
+    assert second != first
+    assert app.query_params["class"] == "ship"
+    sound(app.slider(key="strength").set_value(0.2).run())
+    assert images_of(app) != second
+
+
+def test_the_nearest_training_images_have_labels_and_why_there_is_no_picture(calibrated):
+    app = upload(open_app(CLASSIFY), **ONE)
+    assert texts(app.markdown).count(" away]") == 8
+    assert "only their labels" in texts(app.caption)
+
+
+def test_a_run_of_an_earlier_version_explains_what_it_can(run):
+    app = upload(open_app(CLASSIFY), **ONE)
+    assert "before such an index was kept" in texts(app.caption)
+    assert "before calibration was kept" in texts(view(app, "sure").caption)
+
+
+def test_a_damaged_index_is_said_in_a_sentence(calibrated):
+    (calibrated.path / neighbors.FILE).write_bytes(b"no index")
+    app = open_app(CLASSIFY)
+    assert "is damaged" in texts(app.error).replace("\\", "")
+
+
+def test_a_picture_like_none_of_the_ten_is_called_that(calibrated):
+    app = upload(open_app(CLASSIFY), **ONE)
+    assert "none of the ten" not in texts(app.markdown)
+    known = json.loads((calibrated.path / calibration.FILE).read_text())
+    known["unlike"]["threshold"] = 0.0
+    (calibrated.path / calibration.FILE).write_text(json.dumps(known))
+    sound(app.run())
+    assert "This looks like none of the ten" in texts(app.markdown)
+
+
+def test_how_sure_shows_temperature_reliability_and_rates(calibrated):
+    app = view(upload(open_app(CLASSIFY), **ONE), "sure")
+    assert "2.00" in texts(app.markdown)
+    assert "90% of drawings, 100% of noise" in texts(app.caption)
+    names = [trace["name"] for trace in charts_of(app)["reliability"]["data"]]
+    assert [name.partition(":")[0] for name in names] == ["honest", "as trained", "calibrated"]
+
+
+def test_what_if_answers_the_changed_picture_and_goes_back(run):
+    app = view(upload(open_app(CLASSIFY), **ONE), "whatif")
+    before = numbers(charts_of(app)["bars_whatif"]["data"][0]["x"])
+    sound(app.slider(key="whatif_light").set_value(0.1).run())
+    assert numbers(charts_of(app)["bars_whatif"]["data"][0]["x"]) != before
+    sound(button(app, "undo").click().run())
+    assert app.slider(key="whatif_light").value == 1
+    assert numbers(charts_of(app)["bars_whatif"]["data"][0]["x"]) == before
+    assert {f"sweep_{name}" for name in what_if.CHANGES} <= set(charts_of(app))
+
+
+def test_runs_are_compared_side_by_side(run, model):  # noqa: F811
+    other = make_finished_run(model, validation_accuracy=0.5)
+    app = view(upload(open_app(CLASSIFY), **ONE), "compare")
+    assert "All 2 say" in texts(app.markdown)
+    assert {"bars_run0", "bars_run1"} <= set(charts_of(app))
+    assert app.query_params["with"] in ([run.id], [other.id], run.id, other.id)
+
+
+def test_an_address_that_names_too_many_runs_is_cut(run, model):  # noqa: F811
+    others = [make_finished_run(model, validation_accuracy=0.5).id for _ in range(4)]
+    app = open_app(CLASSIFY, view="compare", **{"with": [others[0], *others]})
+    view(upload(app, **ONE), "compare")
+    assert app.multiselect(key="with").value == others[:3]
+
+
+def test_where_there_are_fewer_pages_than_before_the_last_one_is_shown_and_said():
+    def gallery() -> None:
+        import streamlit as st
+
+        from pages.components import ui
+
+        pages = st.session_state.get("pages", 3)
+        st.text(str(ui.page_number("page", pages)))
+        st.number_input("Page", 1, pages, key="page")
+
+    app = AppTest.from_function(gallery).run()
+    app.number_input(key="page").set_value(3).run()
+    app.session_state["pages"] = 2
+    app.run()
+    assert (app.text[0].value, app.number_input(key="page").value) == ("2", 2)
+
+
+def test_one_run_alone_has_nothing_to_be_compared_with(run):
+    assert "no other model yet" in texts(view(upload(open_app(CLASSIFY), **ONE), "compare").caption)
+
+
+def test_several_pictures_are_a_gallery_to_filter_sort_and_look_closer_at(run):
+    app = upload(open_app(CLASSIFY), **PICTURES)
+    assert "3 of 3 pictures shown" in texts(app.caption)
+    said = charts_of(app)["bars0"]["data"][0]["y"][-1]
+    other = next(name for name in cifar10.CLASSES if name != said)
+    first = images_of(app)
+    sound(button(app, "closer2").click().run())
+    assert images_of(app) != first
+    sound(app.multiselect(key="only").set_value([other]).run())
+    assert "3 of 3" not in texts(app.caption)
+    sound(app.multiselect(key="only").set_value([]).run())
+    sound(app.selectbox(key="classify:sort").set_value("unsure").run())
+    assert app.query_params["sort"] == "unsure"
+
+
+def test_where_runs_disagree_comes_first_and_their_choice_is_asked_once(run, model):  # noqa: F811
+    make_finished_run(model, validation_accuracy=0.5)
+    app = upload(open_app(CLASSIFY), **PICTURES)
+    sound(app.selectbox(key="classify:sort").set_value("disagree").run())
+    assert "disagree about" in texts(app.markdown)
+    view(app, "compare")
+    assert len(app.multiselect) == 2
+
+
+def test_names_in_the_gallery_are_text_never_markup(run):
+    app = upload(open_app(CLASSIFY), **{f"{MARKUP}{i}.png": content for i, content in enumerate(PICTURES.values())})
+    shown = [caption.value for caption in app.caption if "onerror" in caption.value]
+    assert len(shown) == 3
+    assert all(is_inert(one) for one in shown)
+
+
+def test_the_pictures_and_the_view_survive_a_page_change(run):
+    app = view(upload(open_app(CLASSIFY), **ONE), "whatif")
+    sound(app.switch_page(TRAIN).run())
+    sound(app.switch_page(CLASSIFY).run())
+    assert "bars0" in charts_of(app)
+    assert app.segmented_control(key="view").value == "whatif"
+    sound(button(app, "clear").click().run())
+    assert "bars0" not in charts_of(app)
+
+
+def test_the_address_reproduces_the_view(run):
+    app = upload(open_app(CLASSIFY, model=run.id, view="why", crop="squeeze", **{"class": "dog"}), **ONE)
+    assert app.segmented_control(key="crop").value == "squeeze"
+    assert app.selectbox(key="class").value == "dog"
+    odd = upload(open_app(CLASSIFY, view="../x", crop="<b>", sort="y" * 500, **{"class": "9"}), **ONE)
+    assert odd.segmented_control(key="crop").value == "centre"
+
+
+def test_a_square_of_ones_own_moves_what_the_network_sees(run):
+    app = upload(open_app(CLASSIFY, crop="own"), **ONE)
+    before = numbers(charts_of(app)["bars0"]["data"][0]["x"])
+    side = next(slider for slider in app.slider if slider.label == "Side of the square")
+    sound(side.set_value(0.4).run())
+    assert numbers(charts_of(app)["bars0"]["data"][0]["x"]) != before
+
+
+def test_a_test_image_can_be_looked_at_closer(run):
+    app = open_app(CLASSIFY)
+    sound(button(app, "example2").click().run())
+    assert "bars0" in charts_of(app)
+    assert any("test image" in caption for image in app.get("image") for caption in image.captions)
+
+
+# Pins
+
+
+def probes(run: Run, pin: Pin) -> None:
+    rows = [{"phase": "head", "epoch": epoch, "pins": {pin.key: [0.1] * 10}} for epoch in (0, 0.5, 1)]
+    (run.path / pins.PROBES).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def a_pin(seed: int = 0) -> Pin:
+    return Pin(np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8), MARKUP)
+
+
+def test_a_finished_run_with_pins_can_be_scrubbed_through_and_a_live_one_moves(model):  # noqa: F811
+    finished, live = make_finished_run(model), make_run("running", stage="head")
+    for run in (finished, live):
+        pins.save(run, [a_pin()])
+        probes(run, a_pin())
+    with living_worker(live):
+        for run, scrubs in ((finished, True), (live, False)):
+            figure = charts_of(open_app(run=run.id))[f"watch_{not scrubs}"]
+            assert len(figure.get("frames") or []) == (3 if scrubs else 0)
+            assert len(figure["layout"]["images"]) == 1
+
+
+def test_pins_of_test_images_reach_a_run_that_is_live():
+    live = make_run("running", stage="head")
+    with living_worker(live):
+        app = open_app(run=live.id)
+        sound(button(app, "pin_live").click().run())
+    found = pins.load(live.path)
+    assert len(found) == pins.MOST
+    assert len({pin.name for pin in found}) == pins.MOST  # of different classes
+
+
+def test_a_picture_is_pinned_and_taken_off_again(run):
+    app = upload(open_app(CLASSIFY), **ONE)
+    sound(button(app, "pin").click().run())
+    sound(app.switch_page(TRAIN).run())
+    assert "1 picture pinned" in " ".join(one.label for one in app.expander)
+    sound(button(app, "off0").click().run())
+    assert "1 picture pinned" not in " ".join(one.label for one in app.expander)
+
+
+def test_a_run_without_pins_has_no_watch_panel(run):
+    assert not any(name.startswith("watch_") for name in charts_of(open_app(run=run.id)))

@@ -1,0 +1,324 @@
+"""The Explore page in its states, without a browser: its shell and the section Runs."""
+
+# ruff: noqa: F811 - fixtures are imported and named again by those who use them
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from app_pages import drawn, small_set  # noqa: F401 - fixtures
+from counting import counted, many_finished
+from streamlit.testing.v1 import AppTest
+
+from cifar_core import runs
+from cifar_core.config import TrainConfig
+from cifar_core.jobs import launch
+from cifar_core.runs import Run, labels, trash, write_json
+from pages.components import run_table
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+CONFIG = TrainConfig(alpha=0.35, image_size=32, weights="random", train_images=1_000, head_epochs=3, fine_tune_epochs=2)
+HOSTILE = "<img src=x onerror=alert(1)> **bold** [link](https://example.org) :red[red] $x$"
+
+
+@pytest.fixture(autouse=True)
+def no_lab(small_set, monkeypatch):
+    """No process of the lab, which would outlive the test."""
+    monkeypatch.setattr(launch, "open_lab", lambda: None)
+
+
+def open_explore(**query: str) -> AppTest:
+    """Return Explore after its first run, as the address `query` asks."""
+    app = AppTest.from_file(str(APP), default_timeout=30)
+    app.run()
+    app.switch_page("pages/explore.py")
+    app.query_params.clear()  # as a browser does
+    app.query_params.update(query)
+    return sound(app.run())
+
+
+def sound(app: AppTest) -> AppTest:
+    """Return `app`, which must not have crashed."""
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+def make_run(accuracy: float | None, wrong: int = 0, config: TrainConfig = CONFIG, name: str = "test") -> Run:
+    """Make a run: finished with `wrong` mistakes on 200 test images, or stopped where there is no accuracy."""
+    run = runs.create(config, name)
+    result = {"validation_accuracy": accuracy, "validation_images": 1_000, "elapsed_seconds": 60.0}
+    state = {"state": "stopped"} if accuracy is None else {"state": "finished", "result": result}
+    write_json(run.path / "status.json", state)
+    known = {"phase": "head", "loss": 1.0, "accuracy": 0.5, "learning_rate": 1e-3, "images_per_second": 900.0}
+    epochs = [
+        {
+            "kind": "epoch",
+            **known,
+            "epoch": n,
+            "validation_accuracy": 0.5,
+            "validation_loss": 1.0,
+            "elapsed_seconds": 9.0 * n,
+        }
+        for n in (1, 2, 3)
+    ]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in epochs))
+    truth = np.arange(200, dtype=np.uint8) % 10
+    said = np.where(np.arange(200) < wrong, (truth + 1) % 10, truth)
+    probabilities = np.eye(10, dtype=np.float32)[said]
+    np.savez(
+        run.path / "evaluation.npz",
+        validation_labels=truth,
+        validation_probabilities=probabilities,
+        test_labels=truth,
+        test_probabilities=probabilities,
+    )
+    return run
+
+
+def table(app: AppTest):
+    """Return the table of all runs."""
+    return next(frame.value for frame in app.dataframe if "validation" in frame.value)
+
+
+def texts(elements) -> str:
+    return "\n".join(str(element.value) for element in elements)
+
+
+def button(app: AppTest, key: str):
+    return next((found for found in app.button if found.key == key), None)
+
+
+def charts_of(app: AppTest) -> dict[str, dict]:
+    return {chart.key: json.loads(chart.proto.spec) for chart in app.get("plotly_chart")}
+
+
+def links(app: AppTest) -> list[str]:
+    return [link.proto.query_string for link in app.get("page_link")]
+
+
+# the shell
+
+
+def test_without_a_run_it_says_where_to_start_one() -> None:
+    app = open_explore()
+    assert app.segmented_control(key="section").value == "runs"
+    assert "start one on **Train**" in app.info[0].value
+    assert "section" not in app.query_params
+    assert not app.dataframe
+
+
+@pytest.mark.parametrize(("asked", "section"), [("lab", "lab"), ("<b>", "runs"), ("", "runs")])
+def test_the_address_says_which_section_is_open(asked: str, section: str) -> None:
+    app = open_explore(section=asked)
+    assert app.segmented_control(key="section").value == section
+    assert app.query_params.get("section") == ("lab" if section == "lab" else None)
+
+
+# the table
+
+
+def test_the_best_validation_accuracy_comes_first_with_its_interval() -> None:
+    for accuracy in (0.7, 0.9, None, 0.8):
+        make_run(accuracy, config=replace(CONFIG, dropout=(accuracy and accuracy / 2) or 0.1))
+    shown = table(open_explore())
+    assert shown["validation"].tolist()[:3] == pytest.approx([90, 80, 70])
+    assert shown["state"].tolist() == ["finished"] * 3 + ["stopped"]
+    assert shown["interval"].tolist()[0] == "88.0% to 91.7%"
+    assert [name for name in shown if name.startswith("knob_")] == ["knob_dropout"]
+
+
+def test_filter_and_order_stand_in_the_address_and_open_the_same_view() -> None:
+    for number, accuracy in enumerate((0.7, 0.9, 0.8)):
+        labels.change(
+            make_run(accuracy, config=replace(CONFIG, seed=number)), name=f"net {number}", starred=number != 1
+        )
+    make_run(None, name="other")
+    app = open_explore()
+    app.text_input(key="filter").set_value("net").run()
+    app.selectbox(key="sort").select("seed").run()
+    app.toggle(key="reverse").set_value(True).run()
+    sound(app.toggle(key="starred").set_value(True).run())
+    wanted = {"filter": "net", "sort": "seed", "reverse": "1", "starred": "1"}
+    assert dict(app.query_params) == wanted
+    assert table(app)["name"].tolist() == ["net 2", "net 0"]
+    again = open_explore(**wanted)
+    assert table(again)["name"].tolist() == ["net 2", "net 0"]
+    assert dict(again.query_params) == wanted
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"sort": "password", "states": "x,finished;,<b>", "reverse": "yes", "starred": "2"},
+        {"axis": "../..", "smoothing": "nan", "runs": "../../etc/passwd,20260101-000000000-none"},
+        {"runs": "," * 5_000, "filter": "x" * 5_000, "section": "runs\0"},
+        {"sort": "alpha", "runs": "é" * 300, "states": "stopped"},
+    ],
+)
+def test_an_address_of_anything_shows_the_page(query: dict[str, str]) -> None:
+    make_run(0.9)
+    app = open_explore(**query)
+    assert len(app.dataframe) == 1
+    assert not app.error
+    assert "runs" not in app.query_params
+    assert len(app.query_params.get("filter", "")) <= 100
+
+
+@pytest.mark.parametrize(
+    ("columns", "before", "after"),
+    [
+        (["name"], ("validation", True), ("name", False)),
+        (["name"], ("name", False), ("name", True)),
+        (["interval"], ("validation", False), ("validation", True)),
+        (["seconds"], ("name", True), ("time", False)),
+        (["knob_alpha"], ("name", True), ("alpha", False)),
+        (["note"], ("name", True), ("name", True)),  # no order of ours
+        ([], ("name", True), ("name", True)),  # a row was ticked
+    ],
+)
+def test_a_click_on_a_heading_sorts_as_the_controls_do(
+    columns: list[str], before: tuple[str, bool], after: tuple[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {"selection": {"rows": [], "columns": columns}}
+    state = {"runs_1_0": table, "sort": before[0], "reverse": before[1]}
+    monkeypatch.setattr(run_table.st, "session_state", state)
+    run_table._sort_by_column("runs_1_0")
+    assert (state["sort"], state["reverse"]) == after
+
+
+def test_states_are_a_filter_where_there_are_several() -> None:
+    make_run(0.9)
+    make_run(None)
+    app = open_explore(states="stopped")
+    assert table(app)["state"].tolist() == ["stopped"]
+    assert app.query_params["states"] == "stopped"
+
+
+def test_a_damaged_run_is_a_row_like_any_other() -> None:
+    run = make_run(0.9)
+    (run.path / "config.json").write_text("{")
+    (run.path / "metrics.jsonl").write_bytes(b"\xff{")
+    app = open_explore(runs=run.id)
+    assert len(table(app)) == 1
+    assert not [link for link in links(app) if "settings" in link]
+
+
+def test_500_runs_are_on_the_page_and_drawn_again_without_being_read_again() -> None:
+    many_finished(500, CONFIG)
+    app = open_explore()
+    with counted() as work:
+        sound(app.run())
+    assert work["files opened"] < 50
+    assert work["folders read"] < 50
+    assert work["JSON read"] < 50
+    assert work["files looked at"] < 2_700  # whether they changed: five of each run
+    assert len(table(app)) == 500
+
+
+# the chosen runs
+
+
+def test_the_runs_of_the_address_are_drawn_over_each_other() -> None:
+    a, b = make_run(0.9, wrong=2), make_run(0.7, wrong=40, config=replace(CONFIG, dropout=0.1))
+    app = open_explore(runs=f"{a.id},{b.id}", axis="time", smoothing="0.9")
+    drawn = charts_of(app)
+    assert len({trace["legendgroup"] for trace in drawn["overlay_accuracy"]["data"]}) == 2
+    assert drawn["overlay_loss"]["layout"]["xaxis"]["title"]["text"] == "seconds since the start"
+    assert dict(app.query_params) == {"runs": f"{a.id},{b.id}", "axis": "time", "smoothing": "0.9"}
+    assert app.dataframe[1].value["Dropout"].tolist() == ["0.5", "0.1"]
+    said = texts(app.markdown).replace("\\", "")
+    assert "is really better than" in said
+    assert "38 are right with" in said
+
+
+def test_runs_of_the_address_that_are_gone_are_told_of() -> None:
+    run = make_run(0.9)
+    app = open_explore(runs=f"20260101-000000000-none,{run.id}")
+    assert "1 of the runs that the address names are not here" in app.warning[0].value
+    assert app.query_params["runs"] == run.id
+
+
+def test_an_unfinished_run_is_drawn_but_not_judged() -> None:
+    a, b = make_run(0.9), make_run(None)
+    app = open_explore(runs=f"{a.id},{b.id}")
+    assert len({trace["legendgroup"] for trace in charts_of(app)["overlay_accuracy"]["data"]}) == 2
+    assert "two finished runs" in texts(app.caption)
+
+
+def test_name_note_and_star_are_written() -> None:
+    run = make_run(0.9)
+    app = open_explore(runs=run.id)
+    app.text_input(key=f"name_{run.id}").set_value("my net")
+    app.text_area(key=f"note_{run.id}").set_value("of Monday")
+    button(app, f"save_{run.id}").click().run()
+    sound(button(app, f"star_{run.id}").click().run())
+    assert labels.load(run) == labels.Labels("my net", "of Monday", True)
+    assert table(app)[["star", "name", "note"]].iloc[0].tolist() == ["★", "my net", "of Monday"]
+
+
+def test_hostile_names_and_notes_are_text() -> None:
+    a, b = make_run(0.9), make_run(0.8, wrong=3)
+    for run in (a, b):
+        labels.change(run, name=HOSTILE[:60], note=HOSTILE)
+    app = open_explore(runs=f"{a.id},{b.id}")
+    for shown in app.markdown:
+        rest = shown.value.replace("**\\<", "\\<")  # the page's own bold
+        assert "<img" not in rest.replace("\\<img", "")
+        assert "[link]" not in rest
+        assert ":red[" not in rest
+    traces = [trace for drawn in charts_of(app).values() for trace in drawn["data"]]
+    assert all("<" not in trace["name"] for trace in traces)
+    button(app, f"delete_{a.id}").click().run()
+    assert "<img" not in texts(sound(app).markdown).replace("\\<img", "")
+
+
+def test_deleting_is_undone() -> None:
+    run, other = make_run(0.9), make_run(0.8)
+    app = open_explore(runs=f"{run.id},{other.id}")
+    sound(button(app, f"delete_{run.id}").click().run())
+    assert runs.list_runs() == [other]
+    assert app.query_params["runs"] == other.id
+    sound(button(app, "undo").click().run())
+    assert runs.list_runs() == [other, run]
+    assert button(app, "undo") is None
+    assert app.query_params["runs"] == f"{other.id},{run.id}"  # chosen again
+
+
+def test_the_trash_gives_back_and_is_emptied() -> None:
+    a, b = make_run(0.9, name="first"), make_run(0.8, name="second")
+    trash.discard(a)
+    trash.discard(b)
+    app = open_explore()
+    assert "There are no runs" in app.info[0].value
+    app.selectbox(key="trash_run").select(a.id).run()
+    sound(button(app, "restore").click().run())
+    assert runs.list_runs() == [a]
+    sound(button(app, "empty").click().run())
+    assert trash.contents() == []
+
+
+def test_a_link_takes_every_setting_of_a_run_to_train(
+    other_knobs: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(0.9, config=other_knobs)
+    started: list[TrainConfig] = []
+    monkeypatch.setattr(launch, "start", lambda config, *_: started.append(config) or run)
+    app = open_explore(runs=run.id)
+    assert f"settings={run.id}" in links(app)
+    app.switch_page("pages/train.py")
+    app.query_params.clear()
+    app.query_params["settings"] = run.id
+    sound(app.run())
+    assert "settings" not in app.query_params
+    sound(button(app, "start").click().run())
+    assert started == [other_knobs]
+
+
+@pytest.mark.parametrize("asked", ["../..", "<b>", "20260101-000000000-none"])
+def test_settings_of_no_run_are_a_sentence_on_train(asked: str) -> None:
+    app = AppTest.from_file(str(APP), default_timeout=30)
+    app.query_params["settings"] = asked
+    sound(app.run())
+    assert "There is no run" in app.error[0].value.replace("\\", "")

@@ -1,0 +1,273 @@
+"""*Learn* in its states: guess then see, stored results and one's own, running, without images; and the strip."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from app_pages import (  # noqa: F401 - fixtures among them
+    APP,
+    TRAIN,
+    button,
+    charts_of,
+    drawn,
+    living_worker,
+    make_finished_run,
+    model,
+    open_app,
+    small_set,
+    sound,
+    texts,
+)
+from corpus import encoded, scene
+from made_outcomes import MADE, made_up
+
+from cifar_core import runs
+from cifar_core.data import augmentation, cifar10
+from cifar_core.errors import RunError
+from cifar_core.jobs import launch
+from cifar_core.lessons import internals, layers, local_runs, outcome, probing
+from cifar_core.lessons.catalogue import LESSONS
+from cifar_core.lessons.conditions import ARMS
+from cifar_core.lessons.layers import Layers, Probed
+from cifar_core.runs import Run, write_json
+
+LEARN = str(next(APP.parent.glob("*/learn.py")).relative_to(APP.parent))
+
+
+@pytest.fixture(autouse=True)
+def shipped(tmp_path, monkeypatch):
+    """Made-up stored results of two lessons: scaling costs 5 points, and of the probe."""
+    import streamlit as st
+
+    st.cache_resource.clear()
+    folder = tmp_path / "results"
+    folder.mkdir()
+    monkeypatch.setattr(outcome, "RESULTS", folder)
+    found = {"right": made_up(0.8), "wrong": made_up(0.75), "wild": made_up(0.5)}
+    write_json(folder / "scaling.json", {"arms": {key: one.to_dict() for key, one in found.items()}})
+    names = [layers.PIXELS, *internals.layer_names(0.5)]
+    networks = [Probed(name, names, [0.7] * 20, [1] * 20) for name in ("ImageNet", "random numbers (seed 1)")]
+    write_json(folder / "layers.json", Layers(networks, 800, 200, 31.0, MADE).to_dict())
+    return folder
+
+
+def guess(app, lesson: str, option: int):
+    return sound(app.radio(key=f"guess_{lesson}").set_value(option).run())
+
+
+def test_nothing_is_given_away_before_the_guess():
+    app = open_app(LEARN)
+    assert LESSONS["scaling"].title in texts(app.subheader)
+    assert "Guess first" in app.radio(key="guess_scaling").label
+    assert not charts_of(app) and not app.dataframe
+    assert "5.0 points" not in texts([*app.markdown, *app.success, *app.info])
+
+
+def test_a_wrong_guess_is_told_what_was_measured():
+    app = guess(open_app(LEARN), "scaling", 2)
+    said = texts(app.info)
+    assert "You guessed more than 10 points" in said and "3 to 10 points" in said
+    assert "5\\.0 points" in said
+    assert set(charts_of(app)) == {"accuracy", "loss", "histogram", "norms"}
+    assert list(app.dataframe[0].value["validation (best)"]) == ["80.0%", "75.0%", "50.0%"]
+    assert "What there is to see" in texts(app.markdown) and "arXiv" in texts(app.caption)
+
+
+def test_a_right_guess_is_told_so_and_is_kept_from_lesson_to_lesson():
+    app = guess(open_app(LEARN), "scaling", 1)
+    assert "You guessed it" in texts(app.success)
+    sound(app.segmented_control(key="lesson").set_value("width").run())
+    assert app.query_params["lesson"] in ("width", ["width"])
+    sound(app.segmented_control(key="lesson").set_value("scaling").run())
+    assert app.radio(key="guess_scaling").value == 1
+
+
+def test_stored_results_say_who_made_them():
+    app = guess(open_app(LEARN), "scaling", 1)
+    assert "stored results" in texts(app.markdown)
+    assert "your own replace them" in texts(app.caption)
+    assert MADE.command in texts(app.markdown) and "a processor" in texts(app.caption)
+    assert "so what you run here uses" in texts(app.markdown)  # CIFAR-10 is not here; the stored results rest on it
+
+
+def test_the_address_opens_a_lesson_and_a_strange_one_opens_the_first():
+    assert LESSONS["dropout"].title in texts(open_app(LEARN, lesson="dropout").subheader)
+    assert LESSONS["scaling"].title in texts(open_app(LEARN, lesson="<b>../x").subheader)
+
+
+def test_a_lesson_without_results_says_what_to_do():
+    app = guess(open_app(LEARN, lesson="width"), "width", 0)
+    assert "run the lesson below" in texts(app.info)
+    assert button(app, "go").label.startswith("Run all 4")
+
+
+def finish(lesson: str, **found: float) -> None:
+    """Leave a finished run for every arm of `lesson`, with these validation accuracies."""
+    for key, arm in ARMS[lesson].items():
+        run = runs.create(arm.config, f"learn{lesson}{key}")
+        write_json(run.path / "status.json", {"state": "finished", "result": {"validation_accuracy": found[key]}})
+
+
+def test_runs_of_this_machine_replace_the_stored_ones(monkeypatch):
+    def played(lesson: str, run: Run):
+        return made_up(run.result["validation_accuracy"])
+
+    monkeypatch.setattr(local_runs, "outcome_of", played)
+    finish("scaling", right=0.9, wrong=0.6, wild=0.5)
+    app = guess(open_app(LEARN), "scaling", 0)
+    assert "run on this machine" in texts(app.markdown)
+    assert "30\\.0 points" in texts(app.info)
+    assert button(app, "go").label.startswith("Run all 3 again")
+
+
+def test_what_the_figures_rest_on_is_said_beside_them(monkeypatch):
+    made = MADE.__class__(**asdict(MADE) | {"data": cifar10.LABELS["generated"], "weights": "random numbers (seed 1)"})
+    monkeypatch.setattr(
+        local_runs, "outcome_of", lambda *_: made_up().__class__(**{**vars(made_up(0.8)), "made": made})
+    )
+    finish("scaling", right=0.8, wrong=0.8, wild=0.8)
+    app = guess(open_app(LEARN), "scaling", 0)
+    assert "random numbers" in texts(app.warning)
+    assert "generated images, not CIFAR" in texts(app.caption)
+
+
+def test_run_here_queues_every_arm_and_shows_how_far_they_are(monkeypatch):
+    started: list[str] = []
+
+    def start(config, name):
+        started.append(name)
+        return runs.create(config, name)
+
+    monkeypatch.setattr(launch, "start", start)
+    app = open_app(LEARN)
+    sound(button(app, "go").click().run())
+    assert started == ["learnscalingright", "learnscalingwrong", "learnscalingwild"]
+    assert "0 of 3 runs are done" in texts_of_progress(app)
+    assert button(app, "stop") and not button(app, "go")
+
+
+def texts_of_progress(app) -> str:
+    return "\n".join(element.proto.text for element in app.get("progress"))
+
+
+def test_stop_all_stops_what_lives(monkeypatch):
+    stopped: list[str] = []
+    monkeypatch.setattr(launch, "stop", lambda run: stopped.append(run.id))
+    live = runs.create(ARMS["scaling"]["right"].config, "learnscalingright")
+    with living_worker(live):
+        app = open_app(LEARN)
+        sound(button(app, "stop").click().run())
+    assert stopped == [live.id]
+
+
+def test_a_run_that_cannot_start_is_told_of(monkeypatch):
+    def refuse(*_):
+        raise RunError("There is no room for <b>runs</b>.")
+
+    monkeypatch.setattr(launch, "start", refuse)
+    app = open_app(LEARN)
+    sound(button(app, "go").click().run())
+    assert "There is no room" in texts(app.error) and "<b>" not in texts(app.error)
+
+
+def test_a_failed_arm_says_why_and_can_be_run_again():
+    run = runs.create(ARMS["scaling"]["right"].config, "learnscalingright")
+    write_json(run.path / "status.json", {"state": "failed", "error": {"message": "The weights are gone."}})
+    app = open_app(LEARN)
+    assert "The weights are gone" in texts(app.error)
+    assert button(app, "go").label.startswith("Run all 3")
+
+
+def test_the_probe_is_started_watched_and_stopped(monkeypatch):
+    started: list[bool] = []
+    monkeypatch.setattr(launch, "probe_layers", lambda: started.append(True))
+    app = guess(open_app(LEARN, lesson="layers"), "layers", 0)
+    assert "You guessed it" in texts(app.success)
+    assert set(charts_of(app)) == {"layers"}
+    assert button(app, "go").label == "Run it (took 31 s elsewhere)"
+    sound(button(app, "go").click().run())
+    assert started
+    monkeypatch.setattr(probing, "is_working", lambda: True)
+    probing.file(".json").parent.mkdir(parents=True)
+    write_json(probing.file(".progress.json"), {"state": "working", "done": 10, "total": 40, "seconds_left": 30.0})
+    sound(app.run())
+    assert "10 of 40, 30 s left" in texts_of_progress(app)
+    sound(button(app, "stop").click().run())
+    assert probing.file(".stop").exists()
+
+
+def test_broken_images_are_told_of_and_the_lesson_can_be_read(monkeypatch, tmp_path):
+    monkeypatch.setenv("CIFAR10_DIR", str(tmp_path / "nowhere"))
+    app = open_app(LEARN)
+    assert "CIFAR10" in texts(app.error)
+    assert LESSONS["scaling"].title in texts(app.subheader)
+
+
+# The strip
+
+
+def with_strip(page: str):
+    """The app at `page` with the panel of the strip open, as a click opens it."""
+    app = open_app(page)
+    assert not strip_of(app), "it is not computed for those who do not look"
+    app.session_state["strip_panel_scaling" if page else "strip_panel"] = True
+    return sound(app.run())
+
+
+def strip_of(app) -> str:
+    return next((h.proto.body for h in app.get("html") if 'class="strip"' in h.proto.body), "")
+
+
+@pytest.mark.parametrize("page", [LEARN, ""])
+def test_without_a_model_the_strip_shows_every_strength_and_says_what_is_missing(page):
+    app = with_strip(page)
+    shown = strip_of(app)
+    assert shown.count("<img") == len(augmentation.STRIP) and "strength <b>3</b>" in shown
+    assert "press Start training" in texts(app.caption)
+    assert not any(name in shown for name in cifar10.CLASSES)
+
+
+def test_below_each_strength_stands_what_the_best_run_says(model):  # noqa: F811 - the fixture
+    make_finished_run(model, validation_accuracy=0.5)
+    best = make_finished_run(model, validation_accuracy=0.9)
+    make_finished_run(model, validation_accuracy=0.7)
+    app = with_strip(LEARN)
+    shown = strip_of(app)
+    assert shown.count("%") == len(augmentation.STRIP)
+    assert any(name in shown for name in cifar10.CLASSES)
+    clock = f"{best.id[9:11]}\\:{best.id[11:13]}\\:{best.id[13:15]}"
+    assert clock in texts(app.caption)
+
+
+def test_another_draw_keeps_the_picture_and_changes_what_is_done_to_it():
+    app = with_strip(LEARN)
+    before = strip_of(app)
+    sound(button(app, "strip_draw").click().run())
+    after = strip_of(app)
+    assert before != after
+    assert before.split("<figure>")[1] == after.split("<figure>")[1]  # strength 0
+    sound(button(app, "strip_picture").click().run())
+    assert strip_of(app).split("<figure>")[1] != after.split("<figure>")[1]
+
+
+def test_the_strip_takes_a_drawing_or_ones_own_picture():
+    app = with_strip(LEARN)
+    first = strip_of(app)
+    sound(app.segmented_control(key="strip_source").set_value("drawing").run())
+    assert strip_of(app) and strip_of(app) != first
+    sound(app.segmented_control(key="strip_source").set_value("own").run())
+    assert not strip_of(app) and "Bring a picture" in texts(app.caption)
+    picture = encoded(scene(size=(60, 60), seed=1), "PNG")
+    sound(app.file_uploader(key="strip_file").set_value(("mine.png", picture, "image/png")).run())
+    assert strip_of(app).count("<img") == len(augmentation.STRIP)
+    sound(app.file_uploader(key="strip_file").set_value(("bad.png", b"no picture", "image/png")).run())
+    assert not strip_of(app) and app.error
+
+
+def test_a_strip_begins_with_the_picture_itself_and_uses_one_draw():
+    image = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
+    strip = augmentation.strip(image, 5)
+    assert strip.shape == (len(augmentation.STRIP), 32, 32, 3)
+    assert np.array_equal(strip[0], image)
+    assert np.array_equal(strip, augmentation.strip(image, 5))
+    assert not np.array_equal(strip[-1], augmentation.strip(image, 6)[-1])

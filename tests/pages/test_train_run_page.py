@@ -1,0 +1,202 @@
+"""The Train page with runs: good, damaged, running, waiting, failed. The worker is played by the tests."""
+
+# ruff: noqa: F811 - fixtures are imported and named again by those who use them
+
+import json
+
+import pytest
+from app_pages import (  # noqa: F401 - fixtures among them
+    CONFIG,
+    MARKUP,
+    RESULT,
+    button,
+    charts_of,
+    drawn,
+    is_inert,
+    living_worker,
+    make_finished_run,
+    make_run,
+    metrics,
+    model,
+    numbers,
+    open_app,
+    small_set,
+    sound,
+    texts,
+)
+
+from cifar_core import runs
+from cifar_core.jobs import launch
+from cifar_core.runs import write_json
+
+
+@pytest.mark.parametrize("asked", ["../../etc/passwd", "20260101-000000000-gone", MARKUP, "", "x" * 5_000])
+def test_an_address_that_names_no_run_is_answered_with_a_sentence(asked):
+    app = open_app(run=asked)
+    assert [("There is no run" in error.value) for error in app.error] == [True] * bool(asked)
+    assert all(is_inert(error.value) for error in app.error)
+    assert not button(app, "start").disabled
+
+
+def test_an_unknown_run_in_the_address_does_not_hide_the_known_ones(model):
+    run = make_finished_run(model)
+    app = open_app(run="20260101-000000000-gone")
+    assert "There is no run" in texts(app.error)
+    assert app.selectbox(key="run_choice").value == run.id
+
+
+DAMAGES = {
+    "nothing at all": {},
+    "no JSON": {"config.json": "{", "status.json": "{", "metrics.jsonl": "{"},
+    "other JSON": {"config.json": "[]", "status.json": "[]", "metrics.jsonl": "[]\n3\nnull\n"},
+    "an unknown state": {"status.json": '{"state": "asleep", "error": 7, "result": 7}'},
+    "a finished run without figures": {"status.json": '{"state": "finished"}'},
+    "half of the figures": {"status.json": '{"state": "finished", "result": {"test_accuracy": 0.5}}'},
+    "figures of other types": {"status.json": json.dumps({"state": "finished", "result": dict.fromkeys(RESULT, "x")})},
+    "a failure without words": {"status.json": '{"state": "failed", "error": {}}'},
+    "rows of another version": {"metrics.jsonl": '{"kind": "step"}\n{"kind": "epoch", "phase": "head"}\n'},
+    "a torn last row": {"metrics.jsonl": json.dumps(metrics(1, 0)[0]) + '\n{"kind": "st'},
+    "another version's knobs": {"config.json": '{"schema": 99}'},
+}
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES))
+def test_a_damaged_run_does_not_take_the_page_with_it(damage):
+    run = runs.create(CONFIG, "damaged")
+    if not DAMAGES[damage]:
+        (run.path / "config.json").unlink()
+    for name, content in DAMAGES[damage].items():
+        (run.path / name).write_text(content)
+    app = open_app(run=run.id)
+    assert app.selectbox(key="run_choice").value == run.id
+    assert not button(app, "start").disabled
+
+
+def test_a_folder_of_runs_that_cannot_be_written_is_said_in_a_sentence(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    app = open_app()
+    sound(button(app, "start").click().run())
+    assert len(app.error) == 1
+    assert "CIFAR_RUNS_DIR" in app.error[0].value.replace("\\", "")
+
+
+def test_what_a_run_says_of_itself_is_text_never_markup(model):
+    failed = make_run("failed", error={"type": "X", "message": MARKUP})
+    assert is_inert(open_app(run=failed.id).error[0].value)
+    finished = make_finished_run(model, dataset=MARKUP, weights=MARKUP)
+    caption = next(c.value for c in open_app(run=finished.id).caption if "onerror" in c.value)
+    assert is_inert(caption.replace("Images:", "").replace("First weights:", ""))
+
+
+def test_a_finished_run_shows_its_figures_with_the_interval_and_its_model(model):
+    run = make_finished_run(model)
+    app = open_app()
+    figures = {metric.label: metric for metric in app.metric}
+    assert figures["Test accuracy"].value == "80.0%"
+    assert figures["Test accuracy"].delta == "77.4% to 82.4%"  # Wilson's 95 % of 800 in 1,000
+    assert figures["Validation accuracy"].value == "82.5%"
+    assert figures["Time"].value == "75 s"
+    assert "block_16_project" not in texts(app.code), "a closed panel is not sent"
+    app.session_state["summary_panel"] = True  # as a click on it does
+    assert "block_16_project" in texts(sound(app.run()).code)
+    assert app.query_params["run"] == run.id
+    assert "generated images, not CIFAR-10" in texts(app.caption).replace("\\", "")
+
+
+def test_the_curves_hold_both_phases(model):
+    make_finished_run(model)
+    drawn = charts_of(open_app())
+    assert {"accuracy", "loss", "learning_rate", "images_per_second"} <= set(drawn)
+    training, validation = drawn["accuracy"]["data"]
+    assert len(numbers(training["x"])) == 4 * (3 + 2)
+    assert numbers(validation["x"]) == [1, 2, 3, 4, 5]
+
+
+def test_an_earlier_run_can_be_raced_against(model):
+    earlier = make_finished_run(model, validation_accuracy=0.5)
+    make_finished_run(model)
+    app = open_app()
+    assert len(charts_of(app)["loss"]["data"]) == 2
+    sound(app.selectbox(key="ghost").set_value(earlier.id).run())
+    assert len(charts_of(app)["loss"]["data"]) == 3
+    sound(app.selectbox(key="run_choice").set_value(earlier.id).run())  # nobody races against itself
+    assert len(charts_of(app)["loss"]["data"]) == 2
+
+
+def test_the_address_decides_which_run_is_shown(model):
+    older, newer = make_finished_run(model, validation_accuracy=0.5), make_finished_run(model)
+    assert open_app().selectbox(key="run_choice").value == newer.id
+    app = open_app(run=older.id)
+    assert app.selectbox(key="run_choice").value == older.id
+    sound(app.selectbox(key="run_choice").set_value(newer.id).run())
+    assert app.query_params["run"] == newer.id
+
+
+def test_runs_that_look_alike_can_be_told_apart(model):
+    chosen = [make_finished_run(model).id for _ in range(3)]
+    app = open_app()
+    assert len(set(app.selectbox(key="run_choice").options)) == 3
+    for run_id in chosen:
+        sound(app.selectbox(key="run_choice").set_value(run_id).run())
+        assert app.query_params["run"] == run_id
+
+
+def test_the_settings_of_a_run_can_be_taken_over(other_knobs, monkeypatch):
+    run, started = runs.create(other_knobs), []
+    write_json(run.path / "status.json", {"state": "stopped"})
+    monkeypatch.setattr(launch, "start", lambda config, *_: started.append(config) or run)
+    app = open_app()
+    sound(button(app, "clone").click().run())
+    sound(button(app, "start").click().run())
+    assert started == [other_knobs]
+
+
+def test_a_running_run_shows_where_it_stands_and_can_be_stopped():
+    run = make_run("running", rows=metrics(2, 0)[:-1], stage="head")
+    with living_worker(run):
+        app = open_app()
+        assert "Phase 1" in texts(app.markdown)
+        assert "epoch 2" in texts(app.markdown)
+        assert "40 s left" in texts(app.markdown)
+        assert (button(app, "stop").disabled, button(app, "resume")) == (False, None)
+        assert len(numbers(charts_of(app)["accuracy"]["data"][0]["x"])) == 8
+
+
+def test_a_live_run_comes_before_newer_ones_that_ended(model):
+    run = make_run("running", stage="head")
+    make_finished_run(model)
+    with living_worker(run):
+        assert open_app().selectbox(key="run_choice").value == run.id
+
+
+def test_stop_is_one_press_and_the_run_can_then_be_resumed():
+    run = make_run("running", stage="head")
+    with living_worker(run, obeys=True):
+        app = open_app()
+        sound(button(app, "stop").click().run())
+    assert run.state == "stopped"
+    assert "Stopped" in texts(app.markdown)
+    assert (button(app, "stop"), button(app, "resume").disabled) == (None, False)
+
+
+def test_a_run_whose_process_is_gone_says_so_and_can_be_resumed():
+    make_run("running", stage="head")
+    app = open_app()
+    assert "ended unexpectedly" in texts(app.markdown)
+    assert button(app, "resume") is not None
+
+
+def test_queued_runs_show_their_place():
+    first = make_run("running", stage="head")
+    second, third = make_run("queued", rows=[]), make_run("queued", rows=[])
+    with living_worker(first), living_worker(second), living_worker(third):
+        app = open_app(run=third.id)
+        assert "2 before it" in texts(app.markdown)
+        assert "1 before it" in texts(open_app(run=second.id).markdown)
+
+
+def test_a_failed_run_says_why():
+    make_run("failed", error={"type": "StoreError", "message": "There is no room for the features; free 2 GB."})
+    app = open_app()
+    assert "no room for the features" in texts(app.error)
+    assert button(app, "resume") is not None

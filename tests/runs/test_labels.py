@@ -1,0 +1,60 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cifar_core.errors import RunError
+from cifar_core.runs import Run, labels
+from cifar_core.runs.labels import Labels
+
+
+def test_nothing_is_written_on_a_new_run(run: Run) -> None:
+    assert labels.load(run) == Labels()
+    assert labels.shown_name(Run("20261122-180134415-standard")) == "standard 11-22 18:01:34"
+
+
+def test_a_change_keeps_what_it_does_not_name(run: Run) -> None:
+    labels.change(run, name="wide", starred=True)
+    labels.change(run, note="first try")
+    assert labels.load(run) == Labels("wide", "first try", True)
+    assert labels.shown_name(run) == "wide"
+    labels.change(run, name="", starred=False)
+    assert labels.load(run) == Labels("", "first try", False)
+
+
+def test_two_tabs_that_write_at_once_lose_nothing(run: Run) -> None:
+    changes = [{"name": "a"}, {"note": "b"}, {"starred": True}] * 8
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda change: labels.change(run, **change), changes))
+    assert labels.load(run) == Labels("a", "b", True)
+
+
+@given(st.text(max_size=700))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+def test_any_text_is_kept_short_on_one_line_and_visible(run: Run, text: str) -> None:
+    kept = labels.change(run, name=text, note=text)
+    assert labels.load(run) == kept
+    assert len(kept.name) <= labels.NAME_LIMIT
+    assert len(kept.note) <= labels.NOTE_LIMIT
+    assert all(char.isprintable() for char in kept.name + kept.note)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"name": 7, "note": [], "starred": "yes"}', b"\xff", b'{"name": null}']
+)
+def test_a_damaged_file_reads_as_nothing_written(run: Run, content: bytes) -> None:
+    (run.path / labels.FILE).write_bytes(content)
+    assert labels.load(run) == Labels()
+
+
+def test_a_foreign_file_is_cleaned_when_it_is_read(run: Run) -> None:
+    (run.path / labels.FILE).write_text('{"name": "a\\u202eb\\nc' + "x" * 900 + '"}')
+    assert labels.load(run).name.startswith("a b cxx")
+    assert len(labels.load(run).name) == labels.NAME_LIMIT
+
+
+def test_a_run_that_is_gone_cannot_be_written_on(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="There is no run"):
+        labels.change(Run("20260101-000000000-none"), name="x")

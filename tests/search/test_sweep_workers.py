@@ -1,0 +1,53 @@
+"""Which processes work on a sweep, where graphics cards are played by a tool that names them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cifar_core.config import TrainConfig
+from cifar_core.errors import RunError
+from cifar_core.runs import Run
+from cifar_core.search import space, studies, sweep_workers
+from cifar_core.search.space import Goal, Plan
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the tool is played by a shell script")
+@pytest.mark.parametrize(
+    ("said", "workers", "cards"),
+    [
+        ("0\n1\n2\n", None, [0, 1, 2]),
+        ("0\n1\n", 3, [0, 1, 0]),
+        ("0\n1\n", 1, [None]),
+        ("0\n", None, [None]),
+        ("no devices were found\n", None, [None]),
+        ("no devices were found\n", 2, [None, None]),
+    ],
+)
+def test_a_sweep_gets_a_worker_on_each_card(
+    said: str,
+    workers: int | None,
+    cards: list[int | None],
+    tiny_config: TrainConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\nprintf '{said}'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
+    spawned: list[int | None] = []
+    monkeypatch.setattr(sweep_workers, "_spawn", lambda name, card, storage: spawned.append(card))
+    plan = Plan(tiny_config, (space.parse_range("dropout=0:0.5"),))
+    sweep_workers.start("one", plan, Goal(3), workers)
+    assert spawned == cards
+
+
+def test_a_sweep_without_room_on_the_disk_is_not_begun(
+    tiny_config: TrainConfig, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIFAR_RUNS_GB", "1e-9")
+    with pytest.raises(RunError, match="empty the trash, or raise CIFAR_RUNS_GB"):
+        sweep_workers.start("one", Plan(tiny_config, (space.parse_range("dropout=0:0.5"),)), Goal(3))
+    assert studies.names() == []

@@ -1,0 +1,93 @@
+"""The trained part with its frozen batch norms folded away is the same function of the same variables."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from cifar_core.config import TrainConfig
+from cifar_core.network import architecture, pretrained
+from cifar_core.network.pretrained import Named
+from cifar_core.training import bn_folding, model, processors
+
+
+@pytest.fixture
+def base() -> Named:
+    """Random first weights with batch norms that have seen something, so that leaving one out would show."""
+    rng, named = np.random.default_rng(1), dict(pretrained.load("random", 0.35, 32, 1).named)
+    for name, value in named.items():
+        if name.endswith(("gamma", "moving_variance")):
+            named[name] = rng.uniform(0.5, 2, value.shape).astype(np.float32)
+        if name.endswith(("beta", "moving_mean")):
+            named[name] = rng.normal(0, 0.3, value.shape).astype(np.float32)
+    return named
+
+
+@pytest.mark.parametrize(("blocks", "image_size", "pieces"), [(1, 32, 1), (4, 64, 2), (16, 32, 3)])
+def test_it_says_and_learns_what_the_network_does(
+    tiny_config: TrainConfig,
+    base: Named,
+    monkeypatch: pytest.MonkeyPatch,
+    blocks: int,
+    image_size: int,
+    pieces: int,
+) -> None:
+    monkeypatch.setattr(processors, "pieces", lambda: pieces)
+    config = replace(tiny_config, fine_tune_blocks=blocks, image_size=image_size, dropout=0.0)
+    shape = architecture.cut_shape(config.alpha, image_size, blocks)
+    cut = architecture.cut_block(blocks)
+    assert shape is not None
+    assert cut is not None
+    features = np.random.default_rng(2).normal(0, 1, (16, *shape)).astype(np.float32)
+    labels = np.eye(10, dtype=np.float32)[np.arange(16) % 10]
+    said, learnt, names = [], [], []
+    for is_folded in (True, False):
+        keras.utils.set_random_seed(1)
+        network = model.build(config, base)
+        model.freeze(network, config, "fine_tune")
+        layer = model.first_trained_layer(config, "fine_tune")
+        part = bn_folding.part_after(network, config, cut) if is_folded else model.part_after(network, layer)
+        names.append([variable.path for variable in part.trainable_variables])
+        said.append(keras.ops.convert_to_numpy(part(features, training=False)))
+        part.compile(keras.optimizers.SGD(0.1), "categorical_crossentropy", run_eagerly=True)
+        part.train_on_batch(features, labels)
+        learnt.append(model.named_weights(network))
+    assert names[0] == names[1], "or a checkpoint would give the optimizer another variable's memory"
+    assert said[0] == pytest.approx(said[1], abs=1e-5)
+    for name, value in learnt[1].items():
+        assert learnt[0][name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
+    last = "Conv_1/kernel"
+    assert not np.array_equal(learnt[0][last], base[last])
+
+
+def test_a_batch_may_be_smaller_than_its_pieces(
+    tiny_config: TrainConfig, base: Named, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last batch of an epoch may hold a single image."""
+    monkeypatch.setattr(processors, "pieces", lambda: 4)
+    network = model.build(tiny_config, base)
+    model.freeze(network, tiny_config, "fine_tune")
+    cut = architecture.cut_block(tiny_config.fine_tune_blocks)
+    assert cut is not None
+    part = bn_folding.part_after(network, tiny_config, cut)
+    features = np.random.default_rng(3).normal(0, 1, (4, *part.input_shape[1:])).astype(np.float32)
+    part.compile(keras.optimizers.SGD(0.0), "categorical_crossentropy")
+    assert np.isfinite(part.fit(Fives(features), verbose=0, shuffle=False).history["loss"][0])
+    alone = part.predict(features[:1], verbose=0)
+    assert alone == pytest.approx(part.predict(features, verbose=0)[:1], abs=1e-5)
+
+
+class Fives(keras.utils.PyDataset):
+    """Five images in batches of four, as a training gives them."""
+
+    def __init__(self, features: np.ndarray) -> None:
+        super().__init__()
+        self._features = features
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = np.arange(5)[4 * index : 4 * index + 4]
+        return self._features[rows % 4], np.eye(10, dtype=np.float32)[rows]
