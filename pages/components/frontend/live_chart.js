@@ -1,0 +1,74 @@
+// Draws the figure of the newest message into one element that stays (see live_chart.py).
+
+const STYLE = `
+.live-chart { height: 100%; overflow: hidden }
+.live-chart:not(:has(svg))::before { content: ""; display: block; height: 100%; border-radius: .5rem;
+  background: var(--st-secondary-background-color); opacity: .6 }
+@media (max-width: 767px) { .live-chart .modebar-container { display: none } }`;
+
+let plotly; // loaded by the first chart, for all
+
+function loadPlotly() {
+  const address = new URL(new URL(import.meta.url).searchParams.get("plotly"), import.meta.url);
+  plotly ??= fetch(address, { cache: "force-cache" }) // its address names its version
+    .then((answer) => (answer.ok ? answer.blob() : Promise.reject(answer.status)))
+    .then((code) => run(URL.createObjectURL(new Blob([code], { type: "text/javascript" }))));
+  return plotly;
+}
+
+function run(address) {
+  return new Promise((resolve, reject) => {
+    const script = Object.assign(document.createElement("script"), { src: address, onerror: reject });
+    script.onload = () => resolve(window.Plotly);
+    document.head.append(script);
+  });
+}
+
+function mount(parent) {
+  if (!document.getElementById("live-chart-style")) {
+    document.head.append(Object.assign(document.createElement("style"), { id: "live-chart-style", textContent: STYLE }));
+  }
+  const chart = Object.assign(document.createElement("div"), { className: "live-chart", role: "img" });
+  parent.append(chart);
+  return chart;
+}
+
+function themed(layout, parent) {
+  const theme = getComputedStyle(parent);
+  const font = { color: theme.getPropertyValue("--st-text-color"), family: theme.getPropertyValue("--st-font") };
+  const hoverlabel = {
+    bgcolor: theme.getPropertyValue("--st-secondary-background-color"),
+    bordercolor: theme.getPropertyValue("--st-border-color"),
+  };
+  return { ...layout, font: { ...layout.font, ...font }, hoverlabel: { ...hoverlabel, ...layout.hoverlabel } };
+}
+
+async function draw(chart, Plotly) {
+  const { figure, about } = chart.message;
+  const layout = themed(figure.layout, chart.parentElement);
+  if (matchMedia("(max-width: 767px)").matches) layout.dragmode = false; // a finger scrolls the page
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) layout.updatemenus = []; // nothing plays
+  const config = { displaylogo: false, ...(about.tools ? {} : { displayModeBar: false }) };
+  await Plotly.react(chart, { data: figure.data, layout, frames: figure.frames, config });
+}
+
+function begin(chart, Plotly) {
+  chart.on("plotly_click", ({ points }) => chart.clicked(points[0].customdata));
+  chart.observer = new ResizeObserver(() => chart.offsetWidth && Plotly.Plots.resize(chart));
+  chart.observer.observe(chart);
+}
+
+export default async function ({ data, parentElement, setTriggerValue }) {
+  const chart = parentElement.querySelector(".live-chart") ?? mount(parentElement);
+  chart.message = JSON.parse(new TextDecoder().decode(data));
+  chart.clicked = (value) => value !== undefined && setTriggerValue("clicked", value);
+  chart.ariaLabel = chart.message.about.alt;
+  const Plotly = await loadPlotly();
+  if (!chart.isConnected) return;
+  await draw(chart, Plotly);
+  if (!chart.observer) begin(chart, Plotly);
+  return () => {
+    chart.observer.disconnect();
+    Plotly.purge(chart);
+  };
+}
