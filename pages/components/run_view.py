@@ -1,0 +1,147 @@
+"""One run on *Train*: how far it is, its buttons and its curves, live and afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from cifar_core import charts
+from cifar_core.errors import CifarError, RunError
+from cifar_core.jobs import launch
+from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
+from cifar_core.runs.curves import Curves, Track
+from pages.components import diagnosis_panel, knobs, pinned, progress, run_result, ui
+
+SHARED_SECONDS = 0.5  # how long what one viewer of a live run saw serves the others
+_MOST_SUMMARY = 500_000  # characters; Keras's table of this network has 60,000
+
+
+def panel(run: Run) -> None:
+    """Draw one run: state, progress, buttons, curves, figures. Runs by itself while the run lives."""
+    status = run.status
+    state = status["state"]
+    if st.session_state.get("live") != (state in LIVE_STATES):  # it ended, or was resumed: poll no more, or again
+        st.rerun()
+    live = state in LIVE_STATES
+    metrics_state = shared_stamp(run.id) if live else ui.stamp(run, "metrics.jsonl")
+    curves, last, epochs = read(run.id, metrics_state, live)
+    top, buttons = st.columns([4, 1.3], vertical_alignment="center")
+    with top:
+        progress.line(run, status, last)
+    with buttons:
+        action_buttons(run, state)
+    error = status.get("error")
+    if isinstance(error, dict):
+        st.error(ui.plain(error.get("message") or error.get("type")), icon=":material/error:")
+    if status.get("note"):
+        st.info(ui.plain(f"Trained end to end, not from stored features: {status['note']}."))
+    run_result.panel(run)
+    diagnosis_panel.panel(run, state, (epochs,) if live else metrics_state)  # the rules look at whole epochs
+    with st.container(key="wide_curves"):
+        curve_row(metric_figures(run.id, metrics_state, live, curves, st.session_state.get("ghost")))
+    pinned.panel(run, state, sum(planned_epochs(run).values()))
+    with st.container(key="wide_small_curves"):
+        curve_row(small_figures(run.id, metrics_state, live, curves))
+
+
+def curve_row(drawn: dict[str, Any]) -> None:
+    """Draw figures side by side."""
+    for column, (name, figure) in zip(st.columns(len(drawn)), drawn.items(), strict=True):
+        column.plotly_chart(figure, key=name, config={"displaylogo": False})
+
+
+def action_buttons(run: Run, state: str) -> None:
+    """Stop, resume, delete: whatever the state allows."""
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if state in LIVE_STATES:
+            st.button(
+                "Stop",
+                icon=":material/stop:",
+                key="stop",
+                disabled=state == "stopping",
+                on_click=act,
+                args=(launch.stop, run),
+                help="Takes effect within three seconds; the best and the last full epoch are kept.",
+            )
+        if state in RESUMABLE_STATES:
+            st.button("Resume", icon=":material/play_arrow:", key="resume", on_click=act, args=(launch.resume, run))
+        if state not in LIVE_STATES:
+            st.button(
+                "Use its settings", icon=":material/tune:", key="clone", on_click=clone, args=(run,), type="tertiary"
+            )
+    if "action_error" in st.session_state:
+        st.error(ui.plain(st.session_state.pop("action_error")))
+
+
+def act(action: Any, run: Run) -> None:
+    """Do `action` to `run`, keeping what goes wrong for the page to show."""
+    try:
+        action(run)
+    except CifarError as error:
+        st.session_state["action_error"] = str(error)
+
+
+def clone(run: Run) -> None:
+    """Set the knobs as they were in `run`, and draw them: the button stands in a fragment, they do not."""
+    try:
+        knobs.set_all(run.config)
+    except CifarError as error:
+        st.session_state["action_error"] = str(error)
+    else:
+        st.rerun()
+
+
+@st.cache_data(ttl=SHARED_SECONDS, max_entries=64, show_spinner=False)
+def shared_stamp(run_id: str) -> tuple[int, ...]:
+    """Return the state of a live run's metrics; those who look at nearly the same time get the same figures."""
+    return ui.stamp(Run(run_id), "metrics.jsonl")
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def tracked(run_id: str) -> Track:
+    """Return the run's metrics as read so far, for all people."""
+    return Track(Run(run_id))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def read(run_id: str, state: tuple[int, ...], live: bool) -> tuple[Curves, dict[str, Any] | None, int]:
+    """Return a run's curves, last row and number of epochs; made once for each state of its metrics."""
+    return tracked(run_id).look(planned_epochs(Run(run_id)) if live else {})
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def metric_figures(
+    run_id: str, state: tuple[int, ...], live: bool, _curves: Curves, ghost_id: str | None
+) -> dict[str, Any]:
+    """Return the figures of accuracy and loss; built once for each state of the metrics, for all people."""
+    ghost = read(ghost_id, ui.stamp(Run(ghost_id), "metrics.jsonl"), False)[0] if ghost_id else None
+    return {
+        metric: charts.metric_figure(_curves, metric, ghost, "earlier run, validation")
+        for metric in ("accuracy", "loss")
+    }
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def small_figures(run_id: str, state: tuple[int, ...], live: bool, _curves: Curves) -> dict[str, Any]:
+    """Return the figures of learning rate and throughput; built once for each state of the metrics, for all people."""
+    return {name: charts.small_figure(_curves, name) for name in ("learning_rate", "images_per_second")}
+
+
+def planned_epochs(run: Run) -> dict[str, int]:
+    """Return the epochs that each phase may take."""
+    try:
+        config = run.config
+    except RunError:  # damaged; its curves can be drawn all the same
+        return {}
+    return {"head": config.head_epochs, "fine_tune": config.fine_tune_epochs if config.fine_tunes else 0}
+
+
+def model_summary(run: Run) -> None:
+    """Show Keras's own table of the network once the run has written it."""
+    path = run.path / "summary.txt"
+    if path.exists():
+        panel = st.expander("The model, layer by layer", key="summary_panel", on_change="rerun")
+        if panel.open:
+            with path.open(encoding="utf-8", errors="replace") as file:
+                panel.code(file.read(_MOST_SUMMARY), language=None)
