@@ -236,8 +236,8 @@ def test_full_disk_is_done_without_and_leaves_nothing(binary: dict[str, bytes], 
 
 def test_two_processes_draw_once(cache: Path) -> None:
     code = (
-        "from cifar_core.images import data, generated; generated.TRAIN_IMAGES, generated.TEST_IMAGES = 40, 20; "
-        "drawn = []; print(data.load(progress=lambda *done: drawn.append(done)).fingerprint, bool(drawn))"
+        "from cifar_core.data import cifar10, synthetic; synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES = 40, 20; "
+        "drawn = []; print(cifar10.load(progress=lambda *done: drawn.append(done)).fingerprint, bool(drawn))"
     )
     command = [sys.executable, "-c", code]
     start = partial(subprocess.Popen, command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True)
@@ -280,7 +280,7 @@ def test_official_python_batches_are_the_same_images(
 
 def test_a_few_generated_images_are_drawn_once_and_cannot_be_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     first = cifar10.samples(23, "generated")
-    monkeypatch.setattr(cifar10.generated, "images", lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr(cifar10.synthetic, "images", lambda *_: pytest.fail("drawn again"))
     again = cifar10.samples(23, "generated")
     assert all(one is other for one, other in zip(first, again, strict=True))
     with pytest.raises(ValueError, match="read-only"):

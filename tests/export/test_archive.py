@@ -191,9 +191,9 @@ def test_rows_that_no_training_writes_are_left_out(packed, finished_run) -> None
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from cifar_core.export import intake
-intake._check_figures = lambda run: os.kill(os.getpid(), signal.SIGKILL)
-intake.import_run(Path(sys.argv[1]).read_bytes())
+from cifar_core.runs import archive_import
+archive_import._check_figures = lambda run: os.kill(os.getpid(), signal.SIGKILL)
+archive_import.import_run(Path(sys.argv[1]).read_bytes())
 """
 
 

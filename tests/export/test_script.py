@@ -19,7 +19,7 @@ keras.datasets.cifar10.load_data = load_data
 """
 COMPARISON = """
 from conftest import named_weights
-from cifar_core.images import data
+from cifar_core.data import cifar10
 from cifar_core.runs import Run
 from cifar_core.training import model as product
 config = Run(RUN).config
@@ -29,7 +29,7 @@ assert [w.shape for w in plain.weights] == [w.shape for w in network.weights]
 assert plain.count_params() == network.count_params()
 assert plain.input_shape == network.input_shape and plain.output_shape == network.output_shape
 plain.set_weights(network.get_weights())
-images = data.samples(8, "generated", test=True)[0].astype("float32")
+images = cifar10.samples(8, "generated", test=True)[0].astype("float32")
 ours, theirs = network.predict(images, verbose=0), plain.predict(images, verbose=0)
 assert np.ptp(ours, axis=0).max() > 0.01, "the answers do not differ from image to image"
 assert np.abs(ours - theirs).max() < 1e-4, np.abs(ours - theirs).max()

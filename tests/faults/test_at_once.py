@@ -18,7 +18,7 @@ APP = Path(__file__).resolve().parent.parent.parent / "app.py"
 CLICKS = """
 import json, sys
 from concurrent.futures import ThreadPoolExecutor
-from cifar_core import launch
+from cifar_core.jobs import launch
 from cifar_core.config import TrainConfig
 config = TrainConfig.from_dict(json.loads(sys.argv[1]))
 sys.stdin.readline()  # until both are there
@@ -29,7 +29,8 @@ with ThreadPoolExecutor(5) as clicks:
 RESUMES = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from cifar_core import launch, runs
+from cifar_core import runs
+from cifar_core.jobs import launch
 from cifar_core.errors import RunError
 run = runs.get(sys.argv[1])
 sys.stdin.readline()

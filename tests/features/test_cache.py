@@ -176,11 +176,11 @@ def test_a_folder_that_cannot_be_written_is_a_sentence() -> None:
 FILLER = """
     import sys, time
     import numpy as np
-    from cifar_core import store
-    entry = store.entry({"name": "shared"}, 40, (3, 4))
+    from cifar_core.features import cache
+    entry = cache.entry({"name": "shared"}, 40, (3, 4))
     print("ready", flush=True)
     sys.stdin.readline()
-    with store.filling(entry):
+    with cache.filling(entry):
         for position in entry.missing(np.arange(40)):
             time.sleep(0.01)  # this is work
             entry.write(np.array([position]), np.full((1, 12), position, float))

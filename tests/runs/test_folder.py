@@ -15,7 +15,7 @@ from mutation import examples
 from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
-from cifar_core.runs import Run
+from cifar_core.runs import Run, folder
 
 
 def say(run: Run, state: str, **more: Any) -> None:
@@ -117,7 +117,7 @@ def test_a_full_disk_leaves_no_half_run(tiny_config: TrainConfig, monkeypatch: p
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(runs, "write_json", full)
+    monkeypatch.setattr(folder, "write_json", full)
     with pytest.raises(RunError, match="No space left on device; make room"):
         runs.create(tiny_config)
     assert runs.list_runs() == []

@@ -12,6 +12,7 @@ from mutation import examples
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import runs
+from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError, SweepError
 from cifar_core.export import downloads
 from cifar_core.inference import classifier
@@ -103,7 +104,7 @@ def test_patterns_let_nothing_through_that_is_more_than_one_plain_name(name: str
 def test_the_name_of_a_new_run_and_of_a_download_is_plain(name: str, kind: str) -> None:
     with tempfile.TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
         patch.setenv("CIFAR_RUNS_DIR", place)
-        run = runs.create(runs.TrainConfig(), name)
+        run = runs.create(TrainConfig(), name)
         assert ID_PATTERN.fullmatch(run.id)
         assert [path.name for path in Path(place).iterdir()] == [run.id]
         with pytest.raises(CifarError):
@@ -133,7 +134,7 @@ VIEWS: dict[str, list[dict[str, str]]] = {
 @pytest.mark.usefixtures("untouched")
 def test_query_parameters_open_nothing_outside(stranger, page: str) -> None:
     stranger()
-    studies.create("mine", Plan(runs.TrainConfig(), (parse_range("dropout=0,0.3"),), grid=True), Goal(2))
+    studies.create("mine", Plan(TrainConfig(), (parse_range("dropout=0,0.3"),), grid=True), Goal(2))
     for sound in VIEWS[page]:
         for name in (f"{ID}/../../outside", "a" * 9_000, "-1", "nan,1e999_\u202e<b>\x00"):
             app = AppTest.from_file(str(APP), default_timeout=60).run()
