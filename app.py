@@ -5,7 +5,7 @@ import sys
 import streamlit as st
 
 import cifar_core  # noqa: F401 - before NumPy, which pages import
-from pages.components import ui
+from pages.components import guarded, login, style
 
 sys.setswitchinterval(0.001)  # at Python's 5 ms a click waits behind other people's pages at every look at a file
 st.set_page_config(page_title="CIFAR Studio", page_icon="🐸", layout="wide", initial_sidebar_state=350)
@@ -19,7 +19,7 @@ page = st.navigation(
     ],
     position="top",
 )
-ui.style()
-ui.admit()
-ui.app_runs = True
+style.apply()
+login.admit()
+guarded.app_runs = True
 page.run()

@@ -12,7 +12,7 @@ from cifar_core.errors import DataError
 from cifar_core.inference import classifier, gallery
 from cifar_core.inference.album import Held
 from cifar_core.inference.classifier import Answers, Classifier
-from pages.components import picture_view, run_picker, ui, uploads
+from pages.components import address, formatting, guarded, messages, picture_view, run_picker, style, uploads
 
 A_PAGE = 48  # pictures of the gallery at a time
 _CHUNK = 96  # pictures between two looks of the progress bar
@@ -20,7 +20,7 @@ _CHUNK = 96  # pictures between two looks of the progress bar
 
 def main() -> None:
     """Draw the page."""
-    ui.without_sidebar()
+    style.without_sidebar()
     model = choose_model()
     if model is None:
         run_picker.nothing_yet("Classify a picture", "trained model")
@@ -36,7 +36,7 @@ def main() -> None:
     if len(album) > 1:
         many(model, album, chosen)
     number = min(st.session_state.get("closer", 0), len(album) - 1)
-    ui.fragment(picture_view.closer)(model, album[number], chosen)
+    guarded.fragment(picture_view.closer)(model, album[number], chosen)
 
 
 def choose_model() -> Classifier | None:
@@ -84,7 +84,7 @@ def nothing_dropped_in(model: Classifier) -> None:
     status = cifar10.status()
     if status["error"]:
         st.caption("Nothing dropped in yet. There are no test images to try it on; your own pictures need none.")
-        st.warning(ui.plain(status["error"]), icon=":material/image_not_supported:")
+        st.warning(messages.plain(status["error"]), icon=":material/image_not_supported:")
         return
     drawn = status["dataset"] == "generated"
     kind = "generated images, not CIFAR-10" if drawn else "test images, with the class that people gave them"
@@ -101,7 +101,7 @@ def examples(model: Classifier) -> None:
     for number in range(len(images)):
         column = row.container(width=150, gap="small")
         said, truth = cifar10.CLASSES[int(answers.labels[number])], cifar10.CLASSES[int(labels[number])]
-        column.image(ui.enlarged(images[number][None], 5, 0), width=150)
+        column.image(formatting.enlarged(images[number][None], 5, 0), width=150)
         colour, word = ("green", "right") if said == truth else ("red", f"labelled {truth}")
         if answers.is_unlike[number]:  # it was not named, so it is neither right nor wrong
             colour, word = "gray", f"labelled {truth}"
@@ -121,15 +121,16 @@ def many(model: Classifier, album: list[Held], chosen: str) -> None:
     names = [held.name for held in album]
     order = sorted_and_filtered(model, album, chosen, names, answers)
     pages = max(1, -(-len(order) // A_PAGE))
-    page = ui.page_number("gallery_page", pages)
+    page = address.page_number("gallery_page", pages)
     with st.container(horizontal=True, key="gallery"):
         for number in order[(page - 1) * A_PAGE : page * A_PAGE]:
             with st.container(width=128, gap="small"):
                 st.image(
-                    ui.enlarged(album[number].seen(picture_view.crop_of(album[number], chosen))[None], 4, 0), width=128
+                    formatting.enlarged(album[number].seen(picture_view.crop_of(album[number], chosen))[None], 4, 0),
+                    width=128,
                 )
                 st.markdown(picture_view.verdict(answers, number))
-                st.caption(ui.plain(names[number]))
+                st.caption(messages.plain(names[number]))
                 st.button("Look closer", key=f"closer{number}", on_click=look, args=(number,), type="tertiary")
     with st.container(horizontal=True, vertical_alignment="center"):
         if pages > 1:
@@ -157,12 +158,12 @@ def sorted_and_filtered(
     others_exist = len(picture_view.models()) > 1
     if others_exist:
         orders["disagree"] = "where runs disagree first"
-    ui.linked("classify:sort", orders, "given")
+    address.linked("classify:sort", orders, "given")
     left, right = st.columns([1, 2])
     by = left.selectbox(
         "Sort", list(orders), key="classify:sort", format_func=orders.__getitem__, persist_state="session"
     )
-    ui.link("classify:sort", by, "given")
+    address.link("classify:sort", by, "given")
     shown = right.multiselect(
         "Show only", [*cifar10.CLASSES, gallery.NONE], key="only", placeholder="all classes", persist_state="session"
     )
@@ -205,4 +206,4 @@ def look(number: int) -> None:
     st.session_state["closer"] = number
 
 
-ui.run_page(main)
+guarded.page(main)

@@ -12,7 +12,19 @@ from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.inference import calibration
 from cifar_core.runs import Run, listing
-from pages.components import confusion, diagnosis_panel, robustness, run_picker, run_story, ui
+from pages.components import (
+    address,
+    confusion,
+    diagnosis_panel,
+    formatting,
+    guarded,
+    messages,
+    robustness,
+    run_picker,
+    run_state,
+    run_story,
+    style,
+)
 
 SECTIONS = {
     "overview": ":material/monitoring: Overview",
@@ -28,7 +40,7 @@ _FILES = ("status.json", "config.json", "evaluation.npz", calibration.FILE, "met
 
 def main() -> None:
     """Draw the page."""
-    ui.without_sidebar()
+    style.without_sidebar()
     run = chosen_run()
     if run is None:
         run_picker.nothing_yet("Evaluate a run", "finished run")
@@ -36,7 +48,7 @@ def main() -> None:
     if run.state != "finished":
         unfinished(run)
         return
-    found = assessed(run.id, ui.stamp(run, *_FILES))
+    found = assessed(run.id, run_state.stamp(run, *_FILES))
     if "generated" in found.said.dataset:
         st.warning(
             "This run was trained and tried on **generated images, not CIFAR-10**: its figures say nothing about "
@@ -45,16 +57,16 @@ def main() -> None:
         )
     cards(found)
     with st.container(horizontal=True, gap="large"):
-        section = ui.linked_choice("Show", "evaluate:section", SECTIONS, "overview")
+        section = address.linked_choice("Show", "evaluate:section", SECTIONS, "overview")
         split = "validation"
         if section in ("overview", "confusion", "extremes", "sure"):
-            split = ui.linked_choice("On", "split", SPLITS, "validation")
+            split = address.linked_choice("On", "split", SPLITS, "validation")
     if section == "overview":
         overview(found, split)
     elif section == "confusion":
-        ui.fragment(confusion.confusion)(found, split)
+        guarded.fragment(confusion.confusion)(found, split)
     elif section == "extremes":
-        ui.fragment(confusion.extremes)(found, split)
+        guarded.fragment(confusion.extremes)(found, split)
     elif section == "sure":
         sureness(found, split)
     elif section == "robust":
@@ -74,11 +86,11 @@ def chosen_run() -> Run | None:
 def unfinished(run: Run) -> None:
     """Say why a run cannot be evaluated yet, and what its metrics tell already."""
     state = run.state
-    ui.state_badge(run, state)
+    run_state.state_badge(run, state)
     st.info(
         f"This run is {state}; figures, mistakes and robustness come when it is finished.", icon=":material/hourglass:"
     )
-    diagnosis_panel.panel(run, state, ui.stamp(run, "metrics.jsonl"))
+    diagnosis_panel.panel(run, state, run_state.stamp(run, "metrics.jsonl"))
     st.page_link("pages/train.py", label="See it on Train", query_params={"run": run.id}, icon=":material/show_chart:")
 
 
@@ -129,26 +141,28 @@ def cards(found: Assessment) -> None:
 def overview(found: Assessment, split: str) -> None:
     """Show gap and diagnosis in words, and the figures of every class."""
     if found.gap:
-        st.markdown(ui.plain(found.gap))
+        st.markdown(messages.plain(found.gap))
     if found.findings:
         with st.container(border=True):
             diagnosis_panel.draw(found.findings)
     said = found.said.split(split)
     figures = mistakes.class_figures(said)
-    st.plotly_chart(evaluation_charts.class_figure(figures), key="classes", config=ui.figure_config(f"classes-{split}"))
+    st.plotly_chart(
+        evaluation_charts.class_figure(figures), key="classes", config=formatting.figure_config(f"classes-{split}")
+    )
     st.dataframe(
         [
             {
                 "class": one.name,
-                "precision": ui.percent(one.precision),
-                "recall": ui.percent(one.recall),
-                "F1": ui.percent(one.f1),
+                "precision": formatting.percent(one.precision),
+                "recall": formatting.percent(one.recall),
+                "F1": formatting.percent(one.f1),
                 "images": one.images,
             }
             for one in figures
         ],
         hide_index=True,
-        column_config=dict.fromkeys(("precision", "recall", "F1"), ui.SHARE_COLUMN),
+        column_config=dict.fromkeys(("precision", "recall", "F1"), formatting.SHARE_COLUMN),
         height="content",
     )
     st.caption(
@@ -167,7 +181,7 @@ def sureness(found: Assessment, split: str) -> None:
     figure = inference_charts.reliability_figure(
         before, after, f"{len(found.said.split(split).labels):,} {split} images", 460
     )
-    st.plotly_chart(figure, key="reliability", config=ui.figure_config(f"reliability-{split}"))
+    st.plotly_chart(figure, key="reliability", config=formatting.figure_config(f"reliability-{split}"))
     kind = "more sure than it should be" if known.temperature > 1 else "less sure than it should be"
     st.markdown(
         f"Left alone, this network is **{kind}**. Its logits are divided by a temperature of "
@@ -220,4 +234,4 @@ def download(label: str, content: object, name: str, mime: str = "text/csv", key
     )
 
 
-ui.run_page(main)
+guarded.page(main)

@@ -19,7 +19,7 @@ from cifar_core.lessons.conditions import ARMS
 from cifar_core.lessons.layers import Layers
 from cifar_core.lessons.outcome import Made, Outcome
 from cifar_core.runs import LIVE_STATES, Run, metrics
-from pages.components import augmentation_preview, progress, ui
+from pages.components import address, augmentation_preview, formatting, guarded, messages, progress, style
 
 POLL_SECONDS = 0.7
 FIRST = "scaling"
@@ -29,19 +29,19 @@ Arms = Mapping[str, Outcome]
 
 def main() -> None:
     """Draw the page."""
-    ui.without_sidebar()
+    style.without_sidebar()
     titles = {name: f"{lesson.number} · {lesson.title}" for name, lesson in LESSONS.items()}
-    name = ui.linked_choice("Lesson", "lesson", titles, FIRST)
+    name = address.linked_choice("Lesson", "lesson", titles, FIRST)
     lesson = LESSONS[name]
     found, origin = findings(name)
     generated = any("generated" in made.data for made in made_by(found)) if found else False
-    ui.dataset_notice(cifar10.status(), generated, "everything here" if generated else "what you run here")
+    messages.dataset_notice(cifar10.status(), generated, "everything here" if generated else "what you run here")
     st.subheader(lesson.title)
     st.markdown(lesson.text)
     if name != layers.LESSON:
         what_is_run(name)
     guess = st.radio(
-        f"**Guess first.** {ui.plain(lesson.question)}",
+        f"**Guess first.** {messages.plain(lesson.question)}",
         range(len(lesson.options)),
         index=None,
         key=f"guess_{name}",
@@ -69,7 +69,7 @@ def findings(name: str) -> tuple[Any, str]:
         if known:
             return known, HERE
     except CifarError as error:
-        ui.problem(error)
+        messages.problem(error)
     return shipped(name), STORED
 
 
@@ -100,11 +100,11 @@ def what_is_run(name: str) -> None:
     lines = []
     for arm in arms:
         values = [
-            f"{KNOBS[knob].label} **{ui.plain(KNOBS[knob].say(getattr(arm.config, knob)))}**"
+            f"{KNOBS[knob].label} **{messages.plain(KNOBS[knob].say(getattr(arm.config, knob)))}**"
             for knob in KNOBS
             if knob in names
         ]
-        lines.append(f"- {ui.plain(arm.label)}: {', '.join(values)}")
+        lines.append(f"- {messages.plain(arm.label)}: {', '.join(values)}")
     config = arms[0].config
     alike = ", ".join(
         f"{KNOBS[knob].label.lower()} {KNOBS[knob].say(getattr(config, knob))}"
@@ -116,7 +116,7 @@ def what_is_run(name: str) -> None:
         icon=":material/tune:",
     ):
         st.markdown("\n".join(lines))
-        st.caption(f"Alike in all: {ui.plain(alike)}, and everything else.")
+        st.caption(f"Alike in all: {messages.plain(alike)}, and everything else.")
 
 
 def show(lesson: Lesson, guess: int, found: Layers | Arms, origin: str) -> None:
@@ -124,12 +124,13 @@ def show(lesson: Lesson, guess: int, found: Layers | Arms, origin: str) -> None:
     right, measured = lesson.answer(found)
     if guess == right:
         st.success(
-            f"You guessed it: **{ui.plain(lesson.options[right])}**. {ui.plain(measured)}", icon=":material/check:"
+            f"You guessed it: **{messages.plain(lesson.options[right])}**. {messages.plain(measured)}",
+            icon=":material/check:",
         )
     else:
         st.info(
-            f"You guessed {ui.plain(lesson.options[guess])}; it is **{ui.plain(lesson.options[right])}**. "
-            f"{ui.plain(measured)}",
+            f"You guessed {messages.plain(lesson.options[guess])}; it is **{messages.plain(lesson.options[right])}**. "
+            f"{messages.plain(measured)}",
             icon=":material/lightbulb:",
         )
     provenance(found, origin)
@@ -139,7 +140,7 @@ def show(lesson: Lesson, guess: int, found: Layers | Arms, origin: str) -> None:
         st.dataframe(table(lesson.name, found), hide_index=True, key="arms")
     st.markdown(f"**What there is to see.** {lesson.see}")
     st.markdown(f"**In the wild.** {lesson.wild}")
-    sources = " · ".join(f"[{ui.plain(title)}]({url})" for title, url in lesson.sources)
+    sources = " · ".join(f"[{messages.plain(title)}]({url})" for title, url in lesson.sources)
     st.caption(f"Sources: {sources}")
 
 
@@ -153,16 +154,17 @@ def provenance(found: Layers | Arms, origin: str) -> None:
             st.badge("stored results", icon=":material/inventory_2:", color="gray")
         first = made[0]
         st.caption(
-            f"{first.date[:10]}, {first.cores} cores of {ui.plain(first.processor)}, images: {ui.plain(first.data)}"
+            f"{first.date[:10]}, {first.cores} cores of {messages.plain(first.processor)}, "
+            f"images: {messages.plain(first.data)}"
             + ("" if origin == HERE else "; your own replace them once you have run the lesson below")
         )
     weights = sorted({one.weights for one in made})
     odd = [words for words in weights if "random" in words or "stand-in" in words or "bundled" in words]
     if odd:
         whose = "" if origin == HERE else " (“this machine” is the one that made these results)"
-        st.warning(f"Mind the first weights{whose}: " + ui.plain("; ".join(odd)) + ".", icon=":material/shuffle:")
+        st.warning(f"Mind the first weights{whose}: " + messages.plain("; ".join(odd)) + ".", icon=":material/shuffle:")
     for note in dict.fromkeys(one.note for one in made if one.note):
-        st.caption(ui.plain(note))
+        st.caption(messages.plain(note))
     with st.expander("How these figures were made"):
         for sentence in dict.fromkeys(one.sentence for one in made):
             st.markdown(f"- {sentence}")
@@ -211,11 +213,11 @@ def table(name: str, arms: Arms) -> list[dict[str, Any]]:
                 "training (last)": f"{one['training_accuracy']:.1%}",
                 "validation (best)": f"{one['validation_accuracy']:.1%}",
                 "test (95 %)": f"{one['test_accuracy']:.1%} ({low:.1%} to {high:.1%})",
-                "multiply-adds": ui.count(one["multiply_adds"]),
-                "parameters": ui.count(one["parameters"]),
+                "multiply-adds": formatting.count(one["multiply_adds"]),
+                "parameters": formatting.count(one["parameters"]),
                 "file": f"{one['model_bytes'] / 1e6:.2f} MB",
                 "one image": f"{arms[key].inside.latency_ms:.2f} ms",
-                "time": ui.seconds(one["elapsed_seconds"]),
+                "time": formatting.seconds(one["elapsed_seconds"]),
             }
         )
     return rows
@@ -227,7 +229,7 @@ def run_here(name: str) -> None:
     st.session_state["learning"] = live
     with st.container(border=True):
         st.markdown("**Run it here and now**")
-        ui.fragment(_run_here, run_every=POLL_SECONDS if live else None)(name)
+        guarded.fragment(_run_here, run_every=POLL_SECONDS if live else None)(name)
 
 
 def is_live(name: str) -> bool:
@@ -249,7 +251,7 @@ def _run_here(name: str) -> None:
     else:
         _arms(name, live, can)
     if "learn_error" in st.session_state:
-        st.error(ui.plain(st.session_state.pop("learn_error")), icon=":material/error:")
+        st.error(messages.plain(st.session_state.pop("learn_error")), icon=":material/error:")
 
 
 def _probe(live: bool, can: bool) -> None:
@@ -257,17 +259,17 @@ def _probe(live: bool, can: bool) -> None:
     if live:
         done, total = state.get("done") or 0, state.get("total") or 1
         left = state.get("seconds_left")
-        words = f", {ui.seconds(left)} left" if isinstance(left, int | float) else ""
+        words = f", {formatting.seconds(left)} left" if isinstance(left, int | float) else ""
         st.progress(min(done / total, 1.0), f"Probing the layers: {done} of {total}{words}")
         st.button("Stop", icon=":material/stop:", key="stop", on_click=act, args=(probing.stop,))
         return
     if state["state"] == "failed":
-        st.error(ui.plain(state["error"]), icon=":material/error:")
+        st.error(messages.plain(state["error"]), icon=":material/error:")
     elif state["state"] == "stopped":
         st.caption("It was stopped.")
     mine = probing.result()
     known = mine or shipped(layers.LESSON)
-    took = f" (took {ui.seconds(known.seconds)} {'here' if mine else 'elsewhere'})" if known else ""
+    took = f" (took {formatting.seconds(known.seconds)} {'here' if mine else 'elsewhere'})" if known else ""
     label = f"Run it{' again' if mine else ''}{took}"
     st.button(
         label, icon=":material/play_arrow:", key="go", on_click=act, args=(launch.probe_layers,), disabled=not can
@@ -283,18 +285,18 @@ def _arms(name: str, live: bool, can: bool) -> None:
     for key, run in begun.items():
         status = run.status
         if live or status["state"] != "finished":
-            st.markdown(ui.plain(ARMS[name][key].label))
+            st.markdown(messages.plain(ARMS[name][key].label))
             progress.line(run, status, next(reversed(metrics.sound_rows(run.metrics())), None))
             error = status.get("error")
             if isinstance(error, dict):
-                st.error(ui.plain(error.get("message") or error.get("type")), icon=":material/error:")
+                st.error(messages.plain(error.get("message") or error.get("type")), icon=":material/error:")
     if live:
         st.button("Stop all", icon=":material/stop:", key="stop", on_click=act, args=(local_runs.stop, name))
         return
     missing = sum(run is None or run.state != "finished" for run in found.values())
     words = f"Run {missing} of {len(found)}" if 0 < missing < len(found) else f"Run all {len(found)}"
     try:
-        time = f" (about {ui.seconds(local_runs.seconds(name))})"
+        time = f" (about {formatting.seconds(local_runs.seconds(name))})"
     except CifarError:  # there are no images to train on
         time = ""
     st.button(
@@ -316,4 +318,4 @@ def act(action: Any, *arguments: Any) -> None:
         st.session_state["learn_error"] = str(error)
 
 
-ui.run_page(main)
+guarded.page(main)

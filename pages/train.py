@@ -14,12 +14,15 @@ from cifar_core.runs import LIVE_STATES, Run, listing
 from pages.components import (
     augmentation_preview,
     export_panel,
+    formatting,
+    guarded,
     knobs,
+    messages,
     pinned,
     plan,
     run_picker,
+    run_state,
     run_view,
-    ui,
 )
 
 POLL_SECONDS = 1.0
@@ -35,7 +38,7 @@ def main() -> None:
         estimate = start_button(config, status["error"])
         knobs.panel()
     run = chosen_run()
-    ui.dataset_notice(status, uses_generated(config, run))
+    messages.dataset_notice(status, uses_generated(config, run))
     if config is not None:
         start_notice(config)
     if run is None:
@@ -55,7 +58,7 @@ def main() -> None:
     export_panel.import_panel()
     if run is not None:
         with place:  # drawn last: while the browser loads Plotly, all else stands there and can be used
-            ui.fragment(run_view.panel, run_every=POLL_SECONDS if live else None)(run)
+            guarded.fragment(run_view.panel, run_every=POLL_SECONDS if live else None)(run)
 
 
 def take_settings() -> None:
@@ -65,7 +68,7 @@ def take_settings() -> None:
         try:
             knobs.set_all(runs.get(asked).config)
         except CifarError as error:
-            ui.problem(error)
+            messages.problem(error)
 
 
 def start_button(config: TrainConfig | None, no_data: str | None) -> costs.Estimate | None:
@@ -92,10 +95,10 @@ def start_button(config: TrainConfig | None, no_data: str | None) -> costs.Estim
         key="start",
     )
     if config is not None and estimate is not None:
-        ui.fragment(price, run_every=POLL_SECONDS if costs.is_measuring() else None)(config, estimate)
+        guarded.fragment(price, run_every=POLL_SECONDS if costs.is_measuring() else None)(config, estimate)
     for problem in (reason, st.session_state.pop("start_error", "")):
         if problem:
-            st.error(ui.plain(problem))
+            st.error(messages.plain(problem))
     return estimate
 
 
@@ -110,9 +113,11 @@ def price(config: TrainConfig, guess: costs.Estimate) -> None:
     if busy:
         st.caption("Timing a few batches on this machine; this takes some 15 seconds…")
     elif guess.measured:
-        st.caption(f"About {ui.seconds(guess.seconds)}, {disk}{memory}: measured on this machine.")
+        st.caption(f"About {formatting.seconds(guess.seconds)}, {disk}{memory}: measured on this machine.")
     else:
-        st.caption(f"Roughly {ui.seconds(guess.seconds)}, {disk}{memory}: **not yet measured** on this machine.")
+        st.caption(
+            f"Roughly {formatting.seconds(guess.seconds)}, {disk}{memory}: **not yet measured** on this machine."
+        )
         st.button(
             "Measure it",
             icon=":material/timer:",
@@ -123,7 +128,7 @@ def price(config: TrainConfig, guess: costs.Estimate) -> None:
             help="Times a few batches of a network of this shape, and remembers it. It waits while a training runs.",
         )
     if "measure_error" in st.session_state:
-        st.error(ui.plain(st.session_state.pop("measure_error")))
+        st.error(messages.plain(st.session_state.pop("measure_error")))
 
 
 def _size(count: int) -> str:
@@ -173,7 +178,7 @@ def chosen_run() -> Run | None:
         wanted = next((row for row in known if row.state in LIVE_STATES), known[0]).run.id
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     run = run_picker.pick(left, known, wanted, "run_choice")
-    finished = ui.run_titles(row for row in known if row.run.id != wanted and row.state == "finished")
+    finished = run_state.run_titles(row for row in known if row.run.id != wanted and row.state == "finished")
     right.selectbox(
         "Race against",
         [None, *finished],
@@ -214,4 +219,4 @@ def welcome() -> None:
     )
 
 
-ui.run_page(main)
+guarded.page(main)

@@ -12,7 +12,7 @@ from cifar_core.errors import CifarError, ImageError
 from cifar_core.inference import calibration, classifier, neighbors, pictures
 from cifar_core.network import network_check
 from cifar_core.runs import listing
-from pages.components import picture_view, ui
+from pages.components import formatting, guarded, messages, picture_view, run_state
 
 _FILES = (network_check.FILE, calibration.FILE, neighbors.FILE)
 _FROM = 200  # pictures of the data set, so few that they are drawn at once where there is no CIFAR-10
@@ -22,7 +22,7 @@ SOURCES = {"data": "a training image", "drawing": "a drawing", "own": "your own 
 
 def panel(key: str, run_id: str | None = None, expanded: bool = False) -> None:
     """Draw the strip in a panel, once that is open; the finished run `run_id` answers, else the best finished one."""
-    ui.fragment(_panel)(key, run_id, expanded)
+    guarded.fragment(_panel)(key, run_id, expanded)
 
 
 def _panel(key: str, run_id: str | None, expanded: bool) -> None:
@@ -59,7 +59,7 @@ def _strip(run_id: str | None) -> None:
     try:
         image, truth = _own() if source == "own" else _picture(source)
     except CifarError as error:
-        ui.problem(error)
+        messages.problem(error)
         return
     if image is None:
         st.caption("Bring a picture; what the network would see of it is shown at every strength.")
@@ -97,7 +97,7 @@ def _model(run_id: str | None) -> str | None:
 
 
 def _stamp(model: str | None) -> tuple[int, ...]:
-    return ui.stamp(runs.Run(model), *_FILES) if model not in (None, classifier.BUNDLED) else ()
+    return run_state.stamp(runs.Run(model), *_FILES) if model not in (None, classifier.BUNDLED) else ()
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
@@ -114,7 +114,7 @@ def _row(image: np.ndarray, draw: int, model: str | None, stamp: tuple[int, ...]
         if answers is not None:
             label = int(answers.labels[number])
             changed = ' class="changed"' if label != answers.labels[0] else ""
-            share = ui.share(float(answers.probabilities[number, label]))
+            share = formatting.share(float(answers.probabilities[number, label]))
             words += f"<br><span{changed}><b>{cifar10.CLASSES[label]}</b> {share}</span>"
         figures.append(
             f'<figure><img src="{inference_charts.png(image)}" alt="at strength {strength:g}">'
@@ -133,8 +133,8 @@ def _explain(model: str | None, truth: str) -> None:
         )
     else:
         st.caption(
-            f"{known}{limits} Below each the answer of {ui.plain(picture_view.model_title(model))}; orange where it is "
-            "not the one at strength 0."
+            f"{known}{limits} Below each the answer of "
+            f"{messages.plain(picture_view.model_title(model))}; orange where it is not the one at strength 0."
         )
 
 

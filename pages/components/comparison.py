@@ -15,7 +15,7 @@ from cifar_core.evaluation import comparison
 from cifar_core.inference import latency
 from cifar_core.runs import LIVE_STATES, Run, curves, labels, listing, trash
 from cifar_core.runs.listing import Row
-from pages.components import ui
+from pages.components import address, messages, run_state
 
 _SMOOTHING = ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95")
 _AXES = {"epoch": "Epoch", "time": "Time"}
@@ -26,8 +26,8 @@ def show(chosen: Sequence[Row]) -> None:
     for number, row in enumerate(chosen):
         _card(row, number)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
-        axis = ui.linked_choice("Align by", "axis", _AXES, "epoch")
-        ui.linked("smoothing", _SMOOTHING, "0")
+        axis = address.linked_choice("Align by", "axis", _AXES, "epoch")
+        address.linked("smoothing", _SMOOTHING, "0")
         smoothing = st.select_slider(
             "Smoothing",
             _SMOOTHING,
@@ -36,8 +36,8 @@ def show(chosen: Sequence[Row]) -> None:
             persist_state="session",
             help="Share of each point that comes from those before it. Dots stay what was measured.",
         )
-        ui.link("smoothing", smoothing, "0")
-    drawn = [(row.name, _curves(row.run.id, ui.stamp(row.run, "metrics.jsonl"))) for row in chosen]
+        address.link("smoothing", smoothing, "0")
+    drawn = [(row.name, _curves(row.run.id, run_state.stamp(row.run, "metrics.jsonl"))) for row in chosen]
     with st.container(key="wide_overlay"):
         for column, metric in zip(st.columns(2), ("accuracy", "loss"), strict=True):
             figure = overlay.figure(drawn, metric, axis, float(smoothing))
@@ -57,8 +57,8 @@ def _card(row: Row, number: int) -> None:
             f"<span style='display:inline-block;width:14px;height:14px;border-radius:7px;background:{colour}'></span>",
             width=18,
         )
-        ui.state_badge(run, row.state)
-        st.markdown(f"**{ui.plain(row.name)}**{_figures(row)}", width="stretch")
+        run_state.state_badge(run, row.state)
+        st.markdown(f"**{messages.plain(row.name)}**{_figures(row)}", width="stretch")
         star = "Unstar" if row.labels.starred else "Star"
         st.button(
             star,
@@ -106,7 +106,7 @@ def _figures(row: Row) -> str:
     if row.validation_accuracy is not None and row.interval:
         low, high = row.interval
         said = f" · validation {row.validation_accuracy:.1%} ({low:.1%} to {high:.1%})"
-    return said + (f" · {ui.plain(row.labels.note)}" if row.labels.note else "")
+    return said + (f" · {messages.plain(row.labels.note)}" if row.labels.note else "")
 
 
 def _do(action: Callable[..., Any], run: Run, **options: Any) -> None:
@@ -147,14 +147,14 @@ def _real(chosen: Sequence[Row]) -> None:
     if len(finished) < 2:
         st.caption("That can be said of two finished runs.")
         return
-    stamps = tuple(ui.stamp(run, "evaluation.npz") for run in finished)
+    stamps = tuple(run_state.stamp(run, "evaluation.npz") for run in finished)
     pairs = _pairs(tuple(run.id for run in finished), stamps)
     names = {row.run.id: f"“{row.name}”" for row in chosen}
     compared = sum(pair.result is not None for pair in pairs)
     for pair in pairs:
         words = comparison.verdict(pair, names[pair.a.id], names[pair.b.id], compared)
-        st.markdown(f"- {ui.plain(words)}")
-    st.caption(ui.plain(comparison.caution(compared)) + " McNemar's exact test.")
+        st.markdown(f"- {messages.plain(words)}")
+    st.caption(messages.plain(comparison.caution(compared)) + " McNemar's exact test.")
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -16,7 +16,7 @@ from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import Classifier, open_classifier
-from pages.components import picture_view, ui
+from pages.components import address, formatting, messages, picture_view, run_state
 
 A_PAGE = 16
 KINDS = {
@@ -46,7 +46,7 @@ def confusion(found: Assessment, split: str) -> None:
             key="confusion",
             on_select=_take_cell,
             selection_mode="points",
-            config=ui.figure_config(f"confusion-{split}"),
+            config=formatting.figure_config(f"confusion-{split}"),
             alt=f"Confusion matrix of the {split} images; choose a cell with the two lists beside it.",
         )
     with right:
@@ -66,7 +66,7 @@ def confusion(found: Assessment, split: str) -> None:
 
 def extremes(found: Assessment, split: str) -> None:
     """Show sure mistakes and lucky hits. A fragment."""
-    kind = ui.linked_choice("Images that are", "kind", KINDS, "mistakes")
+    kind = address.linked_choice("Images that are", "kind", KINDS, "mistakes")
     said, images = found.calibrated.split(split), _images(found, split)
     st.markdown(_ABOUT[kind])
     votes: dict[int, int] = {}
@@ -79,7 +79,7 @@ def extremes(found: Assessment, split: str) -> None:
         if images is None or model.index is None:
             st.caption("This needs the run's images and its index of training images; one of them is not here.")
             return
-        positions, counts = _outvoted(found.run.id, split, ui.stamp(found.run, "evaluation.npz", "model.tflite"))
+        positions, counts = _outvoted(found.run.id, split, run_state.stamp(found.run, "evaluation.npz", "model.tflite"))
         votes = dict(zip(positions.tolist(), counts.tolist(), strict=True))
     if not len(positions):
         st.caption("There is none.")
@@ -140,11 +140,11 @@ def _grid(
     if not len(positions):
         return
     if images is None:
-        st.info(f"The figures of this run's images, without pictures: {ui.no_pictures()}")
+        st.info(f"The figures of this run's images, without pictures: {messages.no_pictures()}")
         _as_table(said, positions)
         return
     pages = -(-len(positions) // A_PAGE)
-    page = ui.page_number(f"page-{key}", pages)
+    page = address.page_number(f"page-{key}", pages)
     shown = positions[(page - 1) * A_PAGE : page * A_PAGE]
     chosen = st.session_state.get("looked")
     chosen = chosen if chosen in shown else int(shown[0])
@@ -161,10 +161,10 @@ def _thumbnail(said: Predictions, image: np.ndarray, position: int, is_chosen: b
     best = int(said.probabilities[position].argmax())
     label = int(said.labels[position])
     with st.container(width=104, gap="small"):
-        st.image(ui.enlarged(image[None], 3, 0), width=96)
+        st.image(formatting.enlarged(image[None], 3, 0), width=96)
         truth = "" if best == label else f"  \n:gray[labelled {CLASSES[label]}]"
         more = "" if votes is None else f"  \n:gray[{votes} of {mistakes.NEIGHBOUR} agree]"
-        st.markdown(f"**{CLASSES[best]}** {ui.share(float(said.probabilities[position, best]))}{truth}{more}")
+        st.markdown(f"**{CLASSES[best]}** {formatting.share(float(said.probabilities[position, best]))}{truth}{more}")
         st.button(
             "Shown" if is_chosen else "Look",
             key=f"look{position}",
@@ -211,6 +211,6 @@ def _as_table(said: Predictions, positions: np.ndarray) -> None:
             "probability": 100 * said.probabilities[shown].max(axis=1),
         },
         hide_index=True,
-        column_config={"probability": ui.SHARE_COLUMN},
+        column_config={"probability": formatting.SHARE_COLUMN},
         height=320,
     )

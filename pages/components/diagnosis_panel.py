@@ -9,7 +9,7 @@ from cifar_core.errors import CifarError
 from cifar_core.evaluation import diagnosis
 from cifar_core.evaluation.case import Finding
 from cifar_core.runs import Run
-from pages.components import ui
+from pages.components import messages
 
 _LOOK = {
     "problem": ("red", ":material/report:"),
@@ -45,8 +45,8 @@ def draw(found: list[Finding]) -> None:
     for finding in found:
         colour, icon = _LOOK[finding.level]
         st.markdown(
-            f":{colour}[{icon} **{ui.plain(finding.title)}**]  \n{ui.plain(finding.cause)} "
-            f"**{ui.plain(finding.advice)}**  \n:gray[{ui.plain(finding.evidence)}]"
+            f":{colour}[{icon} **{messages.plain(finding.title)}**]  \n{messages.plain(finding.cause)} "
+            f"**{messages.plain(finding.advice)}**  \n:gray[{messages.plain(finding.evidence)}]"
         )
 
 

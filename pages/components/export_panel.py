@@ -11,7 +11,7 @@ from cifar_core.export import downloads, exports
 from cifar_core.export.formats import FORMATS, MODELS, Format
 from cifar_core.jobs import launch
 from cifar_core.runs import Run, archive, archive_import
-from pages.components import ui
+from pages.components import guarded, messages
 
 _POLL_SECONDS = 0.5
 _WIDTHS = [2.2, 1.1, 1, 1.4, 1.5]
@@ -26,7 +26,7 @@ def export_panel(run: Run) -> None:
     with panel:
         working = any(exports.state(run, name)["state"] == "working" for name in MODELS)
         st.session_state["exporting"] = working
-        ui.fragment(_models, run_every=_POLL_SECONDS if working else None)(run)
+        guarded.fragment(_models, run_every=_POLL_SECONDS if working else None)(run)
         st.caption(
             "Enlarging and scaling are inside every model file. Each is run on 200 test images when it is made: "
             "agreement is how often it names the class that the run named, time is that of one image on this machine."
@@ -54,16 +54,18 @@ def import_panel() -> None:
             st.session_state.pop("import_outcome", None)
         kind, message = st.session_state.get("import_outcome", ("", ""))
         if kind == "error":
-            st.error(ui.plain(message), icon=":material/error:")
+            st.error(messages.plain(message), icon=":material/error:")
         elif kind:
-            st.success(ui.plain(message), icon=":material/check:")
+            st.success(messages.plain(message), icon=":material/check:")
 
 
 def imported_notice(run: Run) -> None:
     """Say of an imported run that it is one."""
     imported = run.status.get("imported")
     if isinstance(imported, dict):
-        st.caption(f":material/upload: Imported: trained on another machine, as run {ui.plain(imported.get('id'))}.")
+        st.caption(
+            f":material/upload: Imported: trained on another machine, as run {messages.plain(imported.get('id'))}."
+        )
 
 
 def _models(run: Run) -> None:
@@ -77,7 +79,7 @@ def _models(run: Run) -> None:
     for name, found in states.items():
         _model_row(run, MODELS[name], found)
     if "export_error" in st.session_state:
-        st.error(ui.plain(st.session_state.pop("export_error")), icon=":material/error:")
+        st.error(messages.plain(st.session_state.pop("export_error")), icon=":material/error:")
 
 
 def _model_row(run: Run, item: Format, found: dict[str, Any]) -> None:
@@ -100,7 +102,7 @@ def _model_row(run: Run, item: Format, found: dict[str, Any]) -> None:
     if found["state"] == "working":
         agreement.progress(min(found["done"] / max(found["total"], 1), 1.0))
     elif found["state"] == "failed":
-        st.error(ui.plain(found["error"]), icon=":material/error:")
+        st.error(messages.plain(found["error"]), icon=":material/error:")
     elif found["state"] == "done":
         colour = "red" if found["poor"] else "green"
         agreement.markdown(f":{colour}[**{found['agreement']:.1%}**]", help=f"With {found['against']}.")
@@ -133,7 +135,7 @@ def _download(run: Run, item: Format, icon: str, label: str, reason: str | None 
         downloads.file_name(run, item.name),
         key=f"download_{item.name}",
         icon=icon,
-        help=ui.plain(reason) if reason else item.help if item.name not in MODELS else None,
+        help=messages.plain(reason) if reason else item.help if item.name not in MODELS else None,
         disabled=reason is not None,
         on_click="ignore",
         width="stretch" if item.name in MODELS else "content",

@@ -15,7 +15,7 @@ from cifar_core.errors import CifarError, ConfigError
 from cifar_core.jobs import launch
 from cifar_core.search import head_lab, head_lab_map
 from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
-from pages.components import knobs, ui
+from pages.components import address, guarded, knobs, messages
 
 _POLL_SECONDS = 0.25
 _MOST_TRIED = 10
@@ -33,7 +33,7 @@ def show() -> None:
     """Draw the section."""
     settings = _sliders()
     status = cifar10.status()
-    ui.dataset_notice(status, False)
+    messages.dataset_notice(status, False)
     if status["error"]:
         st.caption("The head lab learns from CIFAR-10's training images: it opens as soon as they can be read.")
         return
@@ -43,11 +43,11 @@ def show() -> None:
         if found is None or (found.state != "done" and not _is_under_way(settings)):
             head_lab.ask(settings)
     except CifarError as error:
-        ui.problem(error)
+        messages.problem(error)
         return
     earlier = _tried(settings)
     st.session_state["lab_live"] = not _is_settled(found)
-    ui.fragment(_panel, run_every=_POLL_SECONDS if st.session_state["lab_live"] else None)(settings, earlier)
+    guarded.fragment(_panel, run_every=_POLL_SECONDS if st.session_state["lab_live"] else None)(settings, earlier)
 
 
 def _is_settled(found: Result | None) -> bool:
@@ -72,13 +72,13 @@ def _slider(name: str) -> Any:
     if key not in st.session_state:
         st.session_state[key] = _asked(name, usual)
     label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
-    options: dict[str, Any] = {"key": key, "help": ui.plain(knob.help), "persist_state": "session"}
+    options: dict[str, Any] = {"key": key, "help": messages.plain(knob.help), "persist_state": "session"}
     if knob.log:
         steps = knobs.log_steps(knob, st.session_state[key])
         value = st.select_slider(label, steps, format_func=lambda step: f"{step:g}", **options)
     else:
         value = st.slider(label, float(knob.low or 0), float(knob.high or 0), step=knob.step, **options)
-    ui.link(name, f"{value:g}", f"{usual:g}")
+    address.link(name, f"{value:g}", f"{usual:g}")
     return value
 
 
@@ -107,7 +107,7 @@ def _tried(settings: Settings) -> list[Settings]:
     before = [other for other in st.session_state["lab_tried"] if other != settings]
     st.session_state["lab_tried"] = [*before, settings][-_MOST_TRIED:]
     earlier = st.session_state["lab_tried"][:-1]
-    ui.link("tried", ",".join(other.text for other in earlier), "")
+    address.link("tried", ",".join(other.text for other in earlier), "")
     return earlier
 
 
@@ -140,12 +140,12 @@ def _say(status: dict[str, Any], found: Result | None) -> None:
     """Say in one line what the lab does."""
     state = status["state"]
     if state in ("off", "failed"):
-        reason = ui.plain(status.get("message", "")) if state == "failed" else "It ends after five idle minutes."
+        reason = messages.plain(status.get("message", "")) if state == "failed" else "It ends after five idle minutes."
         with st.container(horizontal=True, vertical_alignment="center"):
             st.warning(f"The lab's process has ended. {reason}", icon=":material/power_settings_new:")
             st.button("Open it again", key="lab_again", on_click=st.rerun)
     elif found and found.state == "failed":
-        st.warning(ui.plain(found.message), icon=":material/warning:")
+        st.warning(messages.plain(found.message), icon=":material/warning:")
     elif found and found.state == "done":
         st.caption(f":material/check: Done {found.seconds:.1f} s after it was asked for.")
     elif found and found.state == "cancelled":
@@ -171,7 +171,7 @@ def _headline(settings: Settings, found: Result | None, tried: list[tuple[Settin
     if best is None or best[1].accuracy is None:
         st.caption(f"The brackets are the 95 % interval on {len(found.predicted):,} images: less than that is noise.")
     elif best[1].accuracy > found.accuracy:
-        st.caption(f"Best so far: {best[1].accuracy:.1%}, with {ui.plain(best[0].differences(settings))}.")
+        st.caption(f"Best so far: {best[1].accuracy:.1%}, with {messages.plain(best[0].differences(settings))}.")
     else:
         st.caption(f"The best of {len(tried) + 1} settings so far; before, it was {best[1].accuracy:.1%}.")
 
@@ -213,9 +213,10 @@ def _held_fixed(status: dict[str, Any]) -> None:
     st.caption(
         ":material/lock: **Held fixed:** "
         f"base MobileNetV2 α {BASE.alpha:g} at {BASE.image_size} px, frozen, with "
-        f"{ui.plain(known.get('weights', KNOBS['weights'].say(BASE.weights)))}; "
-        f"{KNOBS['train_images'].say(BASE.train_images)} of {ui.plain(known.get('images', 'the images at hand'))} "
-        f"({split}); no augmentation; {BASE.head_epochs} epochs of batches of {BASE.head_batch_size}, Adam at the rate "
+        f"{messages.plain(known.get('weights', KNOBS['weights'].say(BASE.weights)))}; "
+        f"{KNOBS['train_images'].say(BASE.train_images)} of "
+        f"{messages.plain(known.get('images', 'the images at hand'))} ({split}); "
+        f"no augmentation; {BASE.head_epochs} epochs of batches of {BASE.head_batch_size}, Adam at the rate "
         f"that you set; seed {BASE.seed}. Test images are not touched."
     )
 

@@ -12,7 +12,7 @@ from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import ConfigError, DataError
 from cifar_core.network import pretrained
-from pages.components import ui
+from pages.components import formatting, messages
 
 _PREVIEW_IMAGES = 7
 
@@ -36,7 +36,7 @@ def configuration() -> TrainConfig | None:
     try:
         return TrainConfig(**_values())
     except ConfigError as error:
-        ui.problem(error)
+        messages.problem(error)
         return None
 
 
@@ -76,8 +76,8 @@ def _preview(strength: float) -> None:
         st.caption(f"At this strength: {augmentation.ranges(strength)}.")
         return
     changed = augmentation.augment(images, np.arange(len(images)), strength, st.session_state[_key("seed")], 0)
-    st.image(ui.enlarged(images), width="stretch")
-    st.image(ui.enlarged(changed), width="stretch")
+    st.image(formatting.enlarged(images), width="stretch")
+    st.image(formatting.enlarged(changed), width="stretch")
     st.caption(f"Above as they are, below as the training sees them: {augmentation.ranges(strength)}.")
 
 
@@ -88,7 +88,7 @@ def _available(knob: Knob) -> list[Any]:
     usable, missing = _widths()
     if missing:
         widths = ", ".join(f"{alpha:g}" for alpha in missing)
-        st.caption(f"Width {widths} cannot be chosen: {ui.plain(next(iter(missing.values())))}.")
+        st.caption(f"Width {widths} cannot be chosen: {messages.plain(next(iter(missing.values())))}.")
     return usable
 
 
@@ -106,7 +106,7 @@ def _help(knob: Knob) -> str:
     text = knob.help
     if knob.mistakes:
         text += " On purpose wrong: " + ", ".join(knob.say(choice) for choice in knob.mistakes) + "."
-    return ui.plain(text)
+    return messages.plain(text)
 
 
 def log_steps(knob: Knob, current: Any) -> list[Any]:

@@ -18,7 +18,7 @@ from cifar_core.inference.album import Held
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
 from cifar_core.inference.pictures import Crop
 from cifar_core.runs import listing
-from pages.components import pinned, ui, uploads
+from pages.components import address, formatting, messages, pinned, run_state, uploads
 
 VIEWS = {
     "why": ":material/visibility: Why",
@@ -35,7 +35,7 @@ _PLAIN_BARS = {"displayModeBar": False}
 
 def crop_choice() -> str:
     """Let a person choose what of a picture that is not square the network gets."""
-    return ui.linked_choice("Of a picture that is not square, the network gets", "crop", CROPS, "centre")
+    return address.linked_choice("Of a picture that is not square, the network gets", "crop", CROPS, "centre")
 
 
 def crop_of(held: Held, chosen: str) -> Crop:
@@ -59,13 +59,15 @@ def closer(model: Classifier, held: Held, chosen: str) -> None:
             headline(answers)
             with st.container(key="cards_picture"):
                 photo, small, bars = st.columns([1.2, 1, 2], vertical_alignment="top")
-            photo.image(_with_box(held.image, crop), width="stretch", caption=ui.plain(held.name))
-            small.image(ui.enlarged(seen[None], 8, 0), width="stretch", caption="what the network sees: 32×32 pixels")
+            photo.image(_with_box(held.image, crop), width="stretch", caption=messages.plain(held.name))
+            small.image(
+                formatting.enlarged(seen[None], 8, 0), width="stretch", caption="what the network sees: 32×32 pixels"
+            )
             with small:
                 pinned.pin_button(seen, held.name)
             figure = charts.probability_figure(answers.probabilities[0], cifar10.CLASSES)
             bars.plotly_chart(figure, key="bars0", config=_PLAIN_BARS)
-        view = ui.linked_choice("More about it", "view", VIEWS, "why")
+        view = address.linked_choice("More about it", "view", VIEWS, "why")
         try:
             if view == "why":
                 _why(model, held, crop, seen, answers)
@@ -76,13 +78,13 @@ def closer(model: Classifier, held: Held, chosen: str) -> None:
             else:
                 how_sure(model, answers)
         except CifarError as error:
-            ui.problem(error)
+            messages.problem(error)
 
 
 def headline(answers: Answers) -> None:
     """Say the answer plainly."""
     best = int(answers.labels[0])
-    said = f"{cifar10.CLASSES[best]}, {ui.share(answers.probabilities[0, best])}"
+    said = f"{cifar10.CLASSES[best]}, {formatting.share(answers.probabilities[0, best])}"
     if answers.is_unlike[0]:
         st.markdown("#### :orange[:material/help:] This looks like none of the ten")
         st.caption(f"It is farther from all training images than 95 % of ordinary pictures. The nearest guess: {said}.")
@@ -118,7 +120,7 @@ def _with_box(image: Image.Image, crop: Crop) -> Image.Image:
 
 def _why(model: Classifier, held: Held, crop: Crop, seen: np.ndarray, answers: Answers) -> None:
     best = int(answers.labels[0])
-    ui.linked("class", ("", *cifar10.CLASSES), "")
+    address.linked("class", ("", *cifar10.CLASSES), "")
     left, right = st.columns([1, 1.5])
     with left:
         asked = st.selectbox(
@@ -128,7 +130,7 @@ def _why(model: Classifier, held: Held, crop: Crop, seen: np.ndarray, answers: A
             format_func=lambda name: name or "the answer",
             persist_state="session",
         )
-        ui.link("class", asked, "")
+        address.link("class", asked, "")
         label = cifar10.CLASSES.index(asked) if asked else best
         heat = saliency(model, seen)[label]
         strength = st.slider("Strength", 0.0, 1.0, 0.7, 0.05, key="strength", persist_state="session")
@@ -166,10 +168,10 @@ def _neighbours(model: Classifier, seen: np.ndarray) -> None:
         for place, distance in zip(places[0], distances[0], strict=True):
             with st.container(width=104, gap="small"):
                 if images is not None:
-                    st.image(ui.enlarged(images[index.rows[place]][None], 4, 0), width=104)
+                    st.image(formatting.enlarged(images[index.rows[place]][None], 4, 0), width=104)
                 st.markdown(f"**{cifar10.CLASSES[index.labels[place]]}**  \n:gray[{distance:.2f} away]")
     if images is None:
-        st.caption(f"Without pictures, only their labels: {ui.no_pictures()}")
+        st.caption(f"Without pictures, only their labels: {messages.no_pictures()}")
     agree = np.bincount(index.labels[places[0]], minlength=len(cifar10.CLASSES))
     st.caption(
         f"{agree.max()} of the {count} are labelled {cifar10.CLASSES[agree.argmax()]}. Found among "
@@ -200,8 +202,8 @@ def _what_if(model: Classifier, seen: np.ndarray) -> None:
         figure = inference_charts.sweep_figure(what_if.CHANGES[name], sweeps[name], setting[name], answer)
         place.plotly_chart(figure, key=f"sweep_{name}", config=_PLAIN_BARS)
     with right:
-        st.markdown(f"#### {cifar10.CLASSES[answer]}, {ui.share(said[answer])}")
-        st.image(ui.enlarged(what_if.changed(seen, setting)[None], 8, 0), width=256)
+        st.markdown(f"#### {cifar10.CLASSES[answer]}, {formatting.share(said[answer])}")
+        st.image(formatting.enlarged(what_if.changed(seen, setting)[None], 8, 0), width=256)
         st.plotly_chart(charts.probability_figure(said, cifar10.CLASSES, 300), key="bars_whatif", config=_PLAIN_BARS)
         st.caption(
             "Under each slider: how sure the answer stays over its whole range, the others as they are set. "
@@ -230,8 +232,10 @@ def _other_runs(model: Classifier, seen: np.ndarray) -> None:
     with st.container(key="wide_compare"):
         columns = st.columns(len(models))
     for number, (column, one) in enumerate(zip(columns, models, strict=True)):
-        title = ui.plain(model_title(one.name))
-        column.markdown(f"**{cifar10.CLASSES[tops[number]]}**, {ui.share(said[number].max())}  \n:gray[{title}]")
+        title = messages.plain(model_title(one.name))
+        column.markdown(
+            f"**{cifar10.CLASSES[tops[number]]}**, {formatting.share(said[number].max())}  \n:gray[{title}]"
+        )
         figure = charts.probability_figure(said[number], cifar10.CLASSES, 300)
         column.plotly_chart(figure, key=f"bars_run{number}", config=_PLAIN_BARS)
 
@@ -244,7 +248,7 @@ def compared_runs(model: Classifier) -> list[Classifier]:
     if not names:
         return []
     if "with" not in st.session_state:
-        st.session_state["with"] = ui.asked_runs("with", names, _MOST_COMPARED) or names[:1]
+        st.session_state["with"] = address.asked_runs("with", names, _MOST_COMPARED) or names[:1]
     st.session_state["with"] = [name for name in st.session_state["with"] if name in names]
     chosen = st.multiselect(
         "Compare with",
@@ -260,12 +264,12 @@ def compared_runs(model: Classifier) -> list[Classifier]:
 
 def models() -> dict[str, str]:
     """Return what can classify, with its name for a list: finished runs, newest first, and the bundled model."""
-    return ui.run_titles(listing.classifiers()) | ({BUNDLED: BUNDLED_TITLE} if has_bundled() else {})
+    return run_state.run_titles(listing.classifiers()) | ({BUNDLED: BUNDLED_TITLE} if has_bundled() else {})
 
 
 def model_title(name: str) -> str:
     """Return a model's name for a list."""
-    return BUNDLED_TITLE if name == BUNDLED else ui.run_title(listing.row(runs.Run(name)))
+    return BUNDLED_TITLE if name == BUNDLED else run_state.run_title(listing.row(runs.Run(name)))
 
 
 def how_sure(model: Classifier, answers: Answers) -> None:
@@ -292,7 +296,7 @@ def how_sure(model: Classifier, answers: Answers) -> None:
         if rule:
             score = float(answers.scores[0])
             verdict = "farther than the limit: **none of the ten**" if answers.is_unlike[0] else "within the limit"
-            caught = ", ".join(f"{share:.0%} of {ui.plain(kind)}" for kind, share in rule.caught.items())
+            caught = ", ".join(f"{share:.0%} of {messages.plain(kind)}" for kind, share in rule.caught.items())
             st.markdown(
                 f"This picture is **{score:.2f}** away from its 10th nearest training image; the limit is "
                 f"{rule.threshold:.2f}. So it is {verdict}."
@@ -318,4 +322,4 @@ def verdict(answers: Answers, number: int) -> str:
     """Return the answer to one of many pictures, for a caption."""
     if answers.is_unlike[number]:
         return f":orange[{gallery.NONE}]"
-    return f"**{cifar10.CLASSES[int(answers.labels[number])]}** {ui.share(answers.probabilities[number].max())}"
+    return f"**{cifar10.CLASSES[int(answers.labels[number])]}** {formatting.share(answers.probabilities[number].max())}"

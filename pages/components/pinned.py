@@ -13,7 +13,7 @@ from cifar_core.errors import CifarError
 from cifar_core.inference import pictures, pins
 from cifar_core.inference.pins import Pin
 from cifar_core.runs import LIVE_STATES, Run, listing
-from pages.components import ui
+from pages.components import formatting, messages, run_state
 
 _TEST_IMAGES = 200
 
@@ -55,14 +55,14 @@ def chooser() -> None:
             with st.container(horizontal=True, key="pins"):
                 for number, pin in enumerate(chosen()):
                     with st.container(width=84, gap=None):
-                        st.image(ui.enlarged(pin.image[None], 3, 0), width=76)
+                        st.image(formatting.enlarged(pin.image[None], 3, 0), width=76)
                         st.button(
                             "Take off",
                             key=f"off{number}",
                             on_click=_remove,
                             args=(pin.key,),
                             type="tertiary",
-                            help=ui.plain(pin.name),
+                            help=messages.plain(pin.name),
                         )
         with st.container(horizontal=True, vertical_alignment="center"):
             free = pins.MOST - len(chosen())
@@ -98,7 +98,7 @@ def panel(run: Run, state: str, planned: float) -> None:
                 help="Or pin your own: below, or on Classify.",
             )
         return
-    figure = _built(run.id, ui.stamp(run, pins.FILE, pins.PROBES), planned if live else 0.0, not live)
+    figure = _built(run.id, run_state.stamp(run, pins.FILE, pins.PROBES), planned if live else 0.0, not live)
     if figure is None:
         return
     st.markdown("##### Watch it learn")
@@ -192,4 +192,4 @@ def _take(files: list[tuple[str, bytes]]) -> None:
 def _say_problem() -> None:
     problem = st.session_state.pop("pin_error", None)
     if problem:
-        st.error(ui.plain(problem), icon=":material/error:")
+        st.error(messages.plain(problem), icon=":material/error:")

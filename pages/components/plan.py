@@ -10,7 +10,7 @@ from cifar_core import costs
 from cifar_core.charts import PHASE_COLOURS
 from cifar_core.config import TrainConfig
 from cifar_core.network import architecture, pretrained
-from pages.components import ui
+from pages.components import formatting
 
 _STARTS = {"imagenet": "ImageNet weights", "bundled": "the bundled model", "random": "random numbers"}
 _STAGES = {
@@ -35,13 +35,15 @@ def _figures(config: TrainConfig, guess: costs.Estimate) -> None:
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
     with st.container(key="cards_plan"):
         parameters, adds, size, time = st.columns(4)
-    parameters.metric("Parameters", ui.count(cost.parameters), border=True)
-    adds.metric("Multiply-adds an image", ui.count(cost.multiply_adds), border=True)
+    parameters.metric("Parameters", formatting.count(cost.parameters), border=True)
+    adds.metric("Multiply-adds an image", formatting.count(cost.multiply_adds), border=True)
     size.metric("Model file", f"{cost.model_bytes / 1e6:.1f} MB", border=True)
-    time.metric("Estimated time", ui.seconds(guess.seconds), border=True)
+    time.metric("Estimated time", formatting.seconds(guess.seconds), border=True)
     start = _STARTS[pretrained.expected_kind(config.weights, config.alpha, config.image_size)]
-    tuned = f"{ui.count(cost.fine_tuned_parameters)} parameters" if config.fine_tunes else "nothing"
-    st.caption(f"Phase 1 trains {ui.count(cost.head_parameters)} parameters, phase 2 {tuned}. It starts from {start}.")
+    tuned = f"{formatting.count(cost.fine_tuned_parameters)} parameters" if config.fine_tunes else "nothing"
+    st.caption(
+        f"Phase 1 trains {formatting.count(cost.head_parameters)} parameters, phase 2 {tuned}. It starts from {start}."
+    )
 
 
 def bar(stages: Mapping[str, float]) -> str:
@@ -49,7 +51,7 @@ def bar(stages: Mapping[str, float]) -> str:
     parts = legend = ""
     for stage, seconds in stages.items():
         if seconds > 0:
-            (name, colour), took = _STAGES[stage], ui.seconds(seconds)
+            (name, colour), took = _STAGES[stage], formatting.seconds(seconds)
             look = f"background:{colour};border-radius:3px"
             parts += f'<div title="{name}: {took}" style="flex:{seconds:.3f} 1 0;min-width:2px;{look}"></div>'
             dot = f'<i style="display:inline-block;width:.75rem;height:.75rem;margin-right:.4rem;{look}"></i>'

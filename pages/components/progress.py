@@ -8,7 +8,7 @@ import streamlit as st
 
 from cifar_core.jobs import launch
 from cifar_core.runs import Run
-from pages.components import ui
+from pages.components import formatting, run_state
 
 STAGES = {
     "queue": "Waiting for the training before it",
@@ -27,7 +27,7 @@ def line(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> None:
     """Say where the run stands, in one line and a bar; `last` is its last sound row, None before the first."""
     state, last = status["state"], last or {}
     with st.container(horizontal=True, vertical_alignment="center"):
-        ui.state_badge(run, state)
+        run_state.state_badge(run, state)
         st.markdown(f"**{sentence(run, state, status.get('stage', ''), last)}**")
     if state == "running":
         st.progress(fraction(last))
@@ -45,12 +45,12 @@ def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
     if state == "lost":
         return "Its process ended unexpectedly, perhaps for lack of memory; resume it to go on from the last full epoch"
     if state in ("failed", "finished"):
-        return f"{state.capitalize()} after {ui.seconds(last.get('elapsed_seconds') or 0)}"
+        return f"{state.capitalize()} after {formatting.seconds(last.get('elapsed_seconds') or 0)}"
     words = STAGES.get(stage, stage)
     if last.get("kind") in ("step", "epoch") and stage == last["phase"]:
         words += f", epoch {last['epoch']}"
     left = last.get("seconds_left")
-    return words + (f", {ui.seconds(left)} left in this part" if left and left >= 1 else "")
+    return words + (f", {formatting.seconds(left)} left in this part" if left and left >= 1 else "")
 
 
 def fraction(last: dict[str, Any]) -> float:

@@ -14,7 +14,7 @@ from cifar_core.evaluation.robustness import Measured
 from cifar_core.jobs import launch
 from cifar_core.runs import Run, listing
 from cifar_core.runs.listing import Row
-from pages.components import ui
+from pages.components import address, formatting, guarded, messages, run_state
 
 POLL_SECONDS = 0.7
 MOST_OTHERS = 3
@@ -30,7 +30,7 @@ def section(run: Run) -> None:
     others = {row.run.id: title(row) for row in listing.classifiers() if row.run != run}
     if others:
         if "beside" not in st.session_state:
-            st.session_state["beside"] = ui.asked_runs("beside", others, MOST_OTHERS)
+            st.session_state["beside"] = address.asked_runs("beside", others, MOST_OTHERS)
         st.session_state["beside"] = [name for name in st.session_state["beside"] if name in others]
         st.multiselect(
             "Compare with",
@@ -44,13 +44,13 @@ def section(run: Run) -> None:
     chosen = [run, *(runs.Run(name) for name in (st.session_state["beside"] if others else []))]
     working = any(robustness.is_working(one) for one in chosen)
     st.session_state["robust_measuring"] = working
-    ui.fragment(_measures, run_every=POLL_SECONDS if working else None)(chosen)
+    guarded.fragment(_measures, run_every=POLL_SECONDS if working else None)(chosen)
 
 
 def title(row: Row) -> str:
     """Return a run's name with its augmentation, which the comparison is mostly about."""
     augmentation = f" · augmentation {row.config.augmentation:g}" if row.config else ""
-    return f"{ui.run_title(row)}{augmentation}"
+    return f"{run_state.run_title(row)}{augmentation}"
 
 
 def _measures(chosen: list[Run]) -> None:
@@ -66,17 +66,17 @@ def _measures(chosen: list[Run]) -> None:
         if known is not None and known.clean is not None:
             measured[title(listing.row(run))] = known
     if "robust_error" in st.session_state:
-        st.error(ui.plain(st.session_state.pop("robust_error")), icon=":material/error:")
+        st.error(messages.plain(st.session_state.pop("robust_error")), icon=":material/error:")
     if not measured:
         return
     st.plotly_chart(
         evaluation_charts.robustness_figure(measured),
         key="robustness",
-        config=ui.figure_config("robustness"),
+        config=formatting.figure_config("robustness"),
         alt="Accuracy against the strength of eight faults; the table says the means.",
     )
     with st.container(key="runs_robust"):
-        columns = dict.fromkeys(measured, ui.SHARE_COLUMN)
+        columns = dict.fromkeys(measured, formatting.SHARE_COLUMN)
         st.dataframe(_means(measured), hide_index=True, column_config=columns, height="content")
     st.download_button(
         "Robustness (CSV)",
@@ -105,7 +105,7 @@ def _means(measured: dict[str, Measured]) -> list[dict[str, object]]:
             for found in [known.accuracies.get(fault.name, ())]
         ]
         for line, value in zip(lines, (known.clean, known.mean, *means), strict=True):
-            line[name] = ui.percent(value)
+            line[name] = formatting.percent(value)
     return lines
 
 
@@ -113,7 +113,7 @@ def _row(run: Run, found: dict[str, object], known: Measured | None) -> None:
     """Say of one run how its measuring stands, and offer what can be done."""
     state = found["state"]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{ui.plain(title(listing.row(run)))}**")
+        st.markdown(f"**{messages.plain(title(listing.row(run)))}**")
         if state == "working":
             st.button(
                 "Stop", key=f"stop_{run.id}", icon=":material/stop:", on_click=_act, args=(robustness.ask_to_stop, run)
@@ -129,15 +129,15 @@ def _row(run: Run, found: dict[str, object], known: Measured | None) -> None:
                 type="primary",
             )
         elif known is not None:
-            st.caption(f"{known.images:,} images, measured in {ui.seconds(known.seconds)}")
+            st.caption(f"{known.images:,} images, measured in {formatting.seconds(known.seconds)}")
     if state == "working":
         done, total, left = found.get("done"), found.get("total"), found.get("seconds_left")
         is_begun = isinstance(done, int) and isinstance(total, int) and total > 0
         words = f"{done / total:.0%}" if is_begun else "Starting"  # type: ignore[operator]
-        words += f", {ui.seconds(left)} left" if isinstance(left, int | float) else ""
+        words += f", {formatting.seconds(left)} left" if isinstance(left, int | float) else ""
         st.progress(min(done / total, 1.0) if is_begun else 0.0, words)  # type: ignore[operator]
     elif state == "failed":
-        st.error(ui.plain(found["error"]), icon=":material/error:")
+        st.error(messages.plain(found["error"]), icon=":material/error:")
     elif state == "stopped":
         st.caption("Measured in part; it goes on from there.")
 

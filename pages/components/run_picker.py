@@ -10,7 +10,7 @@ from cifar_core import runs
 from cifar_core.errors import RunError
 from cifar_core.runs import Run, listing
 from cifar_core.runs.listing import Row
-from pages.components import ui
+from pages.components import messages, run_state
 
 
 def asked(known: list[Row]) -> str | None:
@@ -21,7 +21,7 @@ def asked(known: list[Row]) -> str | None:
     try:
         known.append(listing.row(runs.get(wanted)))
     except RunError as error:
-        ui.problem(error)
+        messages.problem(error)
         return None
     return wanted
 
@@ -30,7 +30,7 @@ def pick(place: Any, known: list[Row], wanted: str, key: str) -> Run:
     """Let a person pick one of `known` at `place`, where `wanted` stands so far; the address says which it is."""
     if st.session_state.get(key) != wanted:
         st.session_state[key] = wanted
-    titles = ui.run_titles(known)
+    titles = run_state.run_titles(known)
     place.selectbox(
         "Run",
         list(titles),

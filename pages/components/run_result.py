@@ -8,7 +8,7 @@ import streamlit as st
 
 from cifar_core.evaluation import predictions
 from cifar_core.runs import Run, metrics
-from pages.components import ui
+from pages.components import formatting, messages
 
 FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", "elapsed_seconds", "model_bytes")
 
@@ -44,6 +44,8 @@ def result_cards(result: dict[str, Any]) -> None:
     validation.metric("Validation accuracy", f"{result['validation_accuracy']:.1%}", **card)
     phase = metrics.PHASE_NAMES.get(str(result.get("best_phase")), "phase")
     best.metric("Best epoch", result["best_epoch"], f"of {phase.lower()}", delta_color="off", delta_arrow="off", **card)
-    took.metric("Time", ui.seconds(result["elapsed_seconds"]), **card)
+    took.metric("Time", formatting.seconds(result["elapsed_seconds"]), **card)
     size.metric("Model file", f"{result['model_bytes'] / 1e6:.1f} MB", **card)
-    st.caption(f"Images: {ui.plain(result.get('dataset'))}. First weights: {ui.plain(result.get('weights'))}.")
+    st.caption(
+        f"Images: {messages.plain(result.get('dataset'))}. First weights: {messages.plain(result.get('weights'))}."
+    )

@@ -11,7 +11,7 @@ from cifar_core.evaluation import story, tables
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.jobs import launch
 from cifar_core.runs import Run, curves
-from pages.components import ui
+from pages.components import formatting, messages, run_state
 
 
 def section(found: Assessment) -> None:
@@ -19,15 +19,15 @@ def section(found: Assessment) -> None:
     run = found.run
     parent = story.parent(run)
     if parent:
-        st.caption(f":material/call_split: This is phase 1 of run {ui.plain(parent)}, kept as a run of its own.")
+        st.caption(f":material/call_split: This is phase 1 of run {messages.plain(parent)}, kept as a run of its own.")
     for sentence in (*found.sentences, found.gap):
         if sentence:
-            st.markdown(f"- {ui.plain(sentence)}")
-    curves = _curves(run.id, ui.stamp(run, "metrics.jsonl"))
+            st.markdown(f"- {messages.plain(sentence)}")
+    curves = _curves(run.id, run_state.stamp(run, "metrics.jsonl"))
     with st.container(key="wide_story"):
         for column, metric in zip(st.columns(2), ("accuracy", "loss"), strict=True):
             column.plotly_chart(
-                charts.metric_figure(curves, metric), key=f"story_{metric}", config=ui.figure_config(metric)
+                charts.metric_figure(curves, metric), key=f"story_{metric}", config=formatting.figure_config(metric)
             )
     if any(phase.name == "fine_tune" for phase in found.phases):
         _fine_tuning(found)
@@ -49,7 +49,9 @@ def _fine_tuning(found: Assessment) -> None:
             "trained before phase 1's answers were kept."
         )
     else:
-        st.plotly_chart(evaluation_charts.change_figure(changes), key="changes", config=ui.figure_config("fine-tuning"))
+        st.plotly_chart(
+            evaluation_charts.change_figure(changes), key="changes", config=formatting.figure_config("fine-tuning")
+        )
         worse = [one for one in changes if one.broken > one.fixed]
         fixed, broken = sum(one.fixed for one in changes), sum(one.broken for one in changes)
         names = ", ".join(f"{one.name} ({one.before:.1%} to {one.after:.1%})" for one in worse)
@@ -79,10 +81,10 @@ def _keep_button(run: Run) -> None:
     )
     kept = st.session_state.get("kept_head")
     if isinstance(kept, tuple) and kept[0] == run.id:
-        st.success(f"Phase 1 is kept as run {ui.plain(kept[1])}.", icon=":material/check:")
+        st.success(f"Phase 1 is kept as run {messages.plain(kept[1])}.", icon=":material/check:")
         st.page_link("pages/train.py", label="See it come", query_params={"run": kept[1]}, icon=":material/show_chart:")
     if "keep_error" in st.session_state:
-        st.error(ui.plain(st.session_state.pop("keep_error")), icon=":material/error:")
+        st.error(messages.plain(st.session_state.pop("keep_error")), icon=":material/error:")
 
 
 def _keep(run: Run) -> None:

@@ -14,7 +14,7 @@ from cifar_core.config import KNOBS
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import listing, trash
 from cifar_core.runs.listing import ORDERS, Row
-from pages.components import comparison, ui
+from pages.components import address, comparison, guarded, messages
 
 _POLL_SECONDS = 2.0
 _FILTER_LIMIT = 100
@@ -31,7 +31,7 @@ def show() -> None:
     found = listing.rows()
     _after_delete()
     if "explore_error" in st.session_state:
-        st.error(ui.plain(st.session_state.pop("explore_error")), icon=":material/error:")
+        st.error(messages.plain(st.session_state.pop("explore_error")), icon=":material/error:")
     if not found:
         st.info("There are no runs yet: start one on **Train**, and it will be listed here.", icon=":material/info:")
         _trash()
@@ -40,7 +40,7 @@ def show() -> None:
     chosen = _choice(found)
     chosen = _table(shown, chosen)
     if any(row.state in runs.LIVE_STATES for row in found):
-        ui.fragment(_watch, run_every=_POLL_SECONDS)(_signature(found))
+        guarded.fragment(_watch, run_every=_POLL_SECONDS)(_signature(found))
     _below(shown, chosen)
     if chosen:
         known = {row.run.id: row for row in found}
@@ -52,7 +52,7 @@ def _chosen_rows(found: list[Row]) -> list[Row]:
     with st.container(key="wide_filters"):
         text, order, more = st.columns([2.4, 1.6, 2], vertical_alignment="bottom")
     with text:
-        words = ui.linked_text(
+        words = address.linked_text(
             "Filter",
             "filter",
             _FILTER_LIMIT,
@@ -63,16 +63,16 @@ def _chosen_rows(found: list[Row]) -> list[Row]:
     differing = listing.differing(found)
     options = [name for name in ORDERS if name not in KNOBS or name in differing]
     with order:
-        ui.linked("sort", options, "validation")
+        address.linked("sort", options, "validation")
         sort = st.selectbox(
             "Sort by", options, key="sort", format_func=lambda name: ORDERS[name].label, persist_state="session"
         )
-        ui.link("sort", sort, "validation")
+        address.link("sort", sort, "validation")
     with more, st.container(horizontal=True, vertical_alignment="bottom"):
         reverse = _switch("Reverse", "reverse")
         starred = _switch("Starred only", "starred")
     present = [state for state in runs.STATES if any(row.state == state for row in found)]
-    states = ui.linked_choices("States", "states", present) if len(present) > 1 else []
+    states = address.linked_choices("States", "states", present) if len(present) > 1 else []
     return listing.arrange(listing.select(found, words, states, starred), sort, reverse)
 
 
@@ -81,7 +81,7 @@ def _switch(label: str, key: str) -> bool:
     if key not in st.session_state:
         st.session_state[key] = st.query_params.get(key) == "1"
     on = st.toggle(label, key=key, persist_state="session")
-    ui.link(key, "1" if on else "", "")
+    address.link(key, "1" if on else "", "")
     return on
 
 
@@ -130,7 +130,7 @@ def _table(shown: list[Row], chosen: list[str]) -> list[str]:
         kept = kept[: overlay.MOST_RUNS]
     st.session_state["runs_chosen"] = kept
     st.session_state["runs_linked"] = ",".join(kept)
-    ui.link("runs", ",".join(kept), "")
+    address.link("runs", ",".join(kept), "")
     return kept
 
 
@@ -238,7 +238,7 @@ def _after_delete() -> None:
     if not deleted:
         return
     with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_bar"):
-        st.markdown(f":material/delete: Deleted: {ui.plain(', '.join(deleted.values()))}")
+        st.markdown(f":material/delete: Deleted: {messages.plain(', '.join(deleted.values()))}")
         st.button("Undo", icon=":material/undo:", key="undo", on_click=_restore, args=(list(deleted),))
 
 
@@ -262,4 +262,4 @@ def _watch(before: list[tuple[str, str]]) -> None:
         if _signature(listing.rows()) != before:
             st.rerun()
     except CifarError as error:
-        ui.problem(error)
+        messages.problem(error)

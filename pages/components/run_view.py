@@ -11,7 +11,7 @@ from cifar_core.errors import CifarError, RunError
 from cifar_core.jobs import launch
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
 from cifar_core.runs.curves import Curves, Track
-from pages.components import diagnosis_panel, knobs, pinned, progress, run_result, ui
+from pages.components import diagnosis_panel, knobs, messages, pinned, progress, run_result, run_state
 
 SHARED_SECONDS = 0.5  # how long what one viewer of a live run saw serves the others
 _MOST_SUMMARY = 500_000  # characters; Keras's table of this network has 60,000
@@ -24,7 +24,7 @@ def panel(run: Run) -> None:
     if st.session_state.get("live") != (state in LIVE_STATES):  # it ended, or was resumed: poll no more, or again
         st.rerun()
     live = state in LIVE_STATES
-    metrics_state = shared_stamp(run.id) if live else ui.stamp(run, "metrics.jsonl")
+    metrics_state = shared_stamp(run.id) if live else run_state.stamp(run, "metrics.jsonl")
     curves, last, epochs = read(run.id, metrics_state, live)
     top, buttons = st.columns([4, 1.3], vertical_alignment="center")
     with top:
@@ -33,9 +33,9 @@ def panel(run: Run) -> None:
         action_buttons(run, state)
     error = status.get("error")
     if isinstance(error, dict):
-        st.error(ui.plain(error.get("message") or error.get("type")), icon=":material/error:")
+        st.error(messages.plain(error.get("message") or error.get("type")), icon=":material/error:")
     if status.get("note"):
-        st.info(ui.plain(f"Trained end to end, not from stored features: {status['note']}."))
+        st.info(messages.plain(f"Trained end to end, not from stored features: {status['note']}."))
     run_result.panel(run)
     diagnosis_panel.panel(run, state, (epochs,) if live else metrics_state)  # the rules look at whole epochs
     with st.container(key="wide_curves"):
@@ -71,7 +71,7 @@ def action_buttons(run: Run, state: str) -> None:
                 "Use its settings", icon=":material/tune:", key="clone", on_click=clone, args=(run,), type="tertiary"
             )
     if "action_error" in st.session_state:
-        st.error(ui.plain(st.session_state.pop("action_error")))
+        st.error(messages.plain(st.session_state.pop("action_error")))
 
 
 def act(action: Any, run: Run) -> None:
@@ -95,7 +95,7 @@ def clone(run: Run) -> None:
 @st.cache_data(ttl=SHARED_SECONDS, max_entries=64, show_spinner=False)
 def shared_stamp(run_id: str) -> tuple[int, ...]:
     """Return the state of a live run's metrics; those who look at nearly the same time get the same figures."""
-    return ui.stamp(Run(run_id), "metrics.jsonl")
+    return run_state.stamp(Run(run_id), "metrics.jsonl")
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -115,7 +115,7 @@ def metric_figures(
     run_id: str, state: tuple[int, ...], live: bool, _curves: Curves, ghost_id: str | None
 ) -> dict[str, Any]:
     """Return the figures of accuracy and loss; built once for each state of the metrics, for all people."""
-    ghost = read(ghost_id, ui.stamp(Run(ghost_id), "metrics.jsonl"), False)[0] if ghost_id else None
+    ghost = read(ghost_id, run_state.stamp(Run(ghost_id), "metrics.jsonl"), False)[0] if ghost_id else None
     return {
         metric: charts.metric_figure(_curves, metric, ghost, "earlier run, validation")
         for metric in ("accuracy", "loss")

@@ -12,7 +12,7 @@ from cifar_core.errors import CifarError
 from cifar_core.search import findings, space, studies, sweep_workers
 from cifar_core.search.findings import Cell, Findings
 from cifar_core.search.space import Goal, Plan, Range
-from pages.components import knobs, sweep_parts, ui
+from pages.components import address, guarded, knobs, messages, sweep_parts
 
 SECTION = sweep_parts.Section(
     "grid",
@@ -42,7 +42,7 @@ def show() -> None:
     """Draw the section."""
     found = sweep_parts.opened(SECTION, new_surface)
     if found is not None:
-        ui.fragment(panel, run_every=sweep_parts.POLL_SECONDS if found.is_live else None)(found.name)
+        guarded.fragment(panel, run_every=sweep_parts.POLL_SECONDS if found.is_live else None)(found.name)
 
 
 def new_surface() -> None:
@@ -50,13 +50,13 @@ def new_surface() -> None:
     base = sweep_parts.base_choice("grid")
     knobs = [name for name in KNOBS if name not in space.FIXED]
     labels = {name: KNOBS[name].label for name in knobs}
-    ui.linked("grid_x", knobs, DEFAULT_X)
-    ui.linked("grid_y", knobs, DEFAULT_Y)
+    address.linked("grid_x", knobs, DEFAULT_X)
+    address.linked("grid_y", knobs, DEFAULT_Y)
     left, right = st.columns(2)
     ranges, problems = [], sweep_parts.no_images()
     for column, key, words, default in ((left, "grid_x", "Across", DEFAULT_X), (right, "grid_y", "Up", DEFAULT_Y)):
         knob = column.selectbox(words, knobs, key=key, format_func=labels.__getitem__, persist_state="session")
-        ui.link(key, knob, default)
+        address.link(key, knob, default)
         chosen = _chosen_values(column, key, knob)
         try:
             if not chosen:
@@ -68,7 +68,7 @@ def new_surface() -> None:
         problems.append("Choose two different knobs.")
     name = sweep_parts.name_input(st, "surface")
     for text in problems:
-        st.warning(ui.plain(text), icon=":material/warning:")
+        st.warning(messages.plain(text), icon=":material/warning:")
     cells = 0 if problems else len(ranges[0].choices) * len(ranges[1].choices)
     st.button(
         f"Train the grid ({cells} trainings)",
@@ -96,7 +96,7 @@ def _chosen_values(column: Any, axis: str, knob: str) -> list[Any]:
         max_selections=MOST_VALUES,
         persist_state="session",
     )
-    ui.link(word, ",".join(map(str, chosen)), ",".join(map(str, first)))
+    address.link(word, ",".join(map(str, chosen)), ",".join(map(str, first)))
     return chosen
 
 
@@ -131,7 +131,7 @@ def panel(name: str) -> None:
     x, y = (item.knob for item in found.plan.ranges)
     noise, shown = findings.noise(cells), "mean"
     if noise:
-        shown = ui.linked_choice("Show", "show", {"mean": "mean accuracy", "spread": "spread over seeds"}, "mean")
+        shown = address.linked_choice("Show", "show", {"mean": "mean accuracy", "spread": "spread over seeds"}, "mean")
     figure = search_charts.heat_map(cells, x, y, shown == "spread", opened_cell(cells))
     clicked = sweep_parts.clickable(figure, "grid_map")
     if clicked is not None and 0 <= clicked < len(cells):

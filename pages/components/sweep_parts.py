@@ -16,7 +16,7 @@ from cifar_core.errors import CifarError, SweepError
 from cifar_core.search import findings, studies, sweep_workers
 from cifar_core.search.findings import Findings, Trial
 from cifar_core.search.space import Plan
-from pages.components import knobs, ui
+from pages.components import address, formatting, knobs, messages
 
 POLL_SECONDS = 2.0
 BASES = ("quick", "standard", "classic")
@@ -74,7 +74,7 @@ def opened(section: Section, new: Callable[[], None]) -> Findings | None:
     try:
         there = found(name)
     except CifarError as error:
-        ui.problem(error)
+        messages.problem(error)
         delete_button(name)
         return None
     st.session_state["sweep_live"] = (name, there.is_live)
@@ -141,7 +141,9 @@ def chosen(section: Section, known: list[str]) -> str | None:
     key, choice = section.key, f"choice_{section.key}"
     wanted = st.query_params.get(key)
     if wanted is not None and wanted not in known:
-        st.error(f"There is no {section.title.lower()} called {ui.plain(wanted[:60])} here.", icon=":material/error:")
+        st.error(
+            f"There is no {section.title.lower()} called {messages.plain(wanted[:60])} here.", icon=":material/error:"
+        )
     if not known:
         return None
     if wanted in known:
@@ -182,7 +184,7 @@ def base_choice(prefix: str) -> TrainConfig:
     defaults = {f"{prefix}_preset": "quick", f"{prefix}_images": "5000", f"{prefix}_phases": "head"}
     words = [str(number) for number in IMAGES]
     for (key, default), valid in zip(defaults.items(), (BASES, words, PHASES), strict=True):
-        ui.linked(key, valid, default)
+        address.linked(key, valid, default)
     preset = left.selectbox(
         "Everything else from",
         BASES,
@@ -208,7 +210,7 @@ def base_choice(prefix: str) -> TrainConfig:
         persist_state="session",
     )
     for (key, default), value in zip(defaults.items(), (preset, images, both), strict=True):
-        ui.link(key, value, default)
+        address.link(key, value, default)
     base = PRESETS[preset]
     changes: dict[str, Any] = {"train_images": int(images)} | ({"fine_tune_epochs": 0} if both == "head" else {})
     return TrainConfig(**{name: getattr(base, name) for name in KNOBS} | changes)
@@ -235,7 +237,7 @@ def delete_button(name: str) -> None:
     """Offer to delete a sweep that nobody works on."""
     with st.popover("Delete", icon=":material/delete:", type="tertiary"):
         undo = "It is gone for good" if studies.storage_url() else "It can be brought back"
-        st.markdown(f"Delete **{ui.plain(name)}**? {undo}; the runs of its trials stay either way.")
+        st.markdown(f"Delete **{messages.plain(name)}**? {undo}; the runs of its trials stay either way.")
         st.button("Delete", icon=":material/delete:", key=f"delete_{name}", on_click=_delete, args=(name,))
 
 
@@ -254,14 +256,14 @@ def undo_bar() -> None:
     if name is None or not studies.is_restorable(name):
         return
     with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_sweep_bar"):
-        st.markdown(f":material/delete: Deleted: {ui.plain(name)}")
+        st.markdown(f":material/delete: Deleted: {messages.plain(name)}")
         st.button("Undo", icon=":material/undo:", key="undo_sweep", on_click=act, args=(studies.restore, name))
 
 
 def problem() -> None:
     """Show what went wrong with the last button."""
     if "sweep_error" in st.session_state:
-        st.error(ui.plain(st.session_state.pop("sweep_error")), icon=":material/error:")
+        st.error(messages.plain(st.session_state.pop("sweep_error")), icon=":material/error:")
 
 
 def status_line(section: Section, found: Findings, more: Callable[[], None]) -> None:
@@ -319,7 +321,7 @@ def held_fixed(plan: Plan) -> None:
     """Say what is the same in all trials."""
     varied = {item.knob for item in plan.ranges}
     said = [_held(KNOBS[name], getattr(plan.base, name)) for name in _HELD if name not in varied]
-    st.caption(f":material/lock: **Held fixed:** {ui.plain(', '.join(said))}, and every other knob.")
+    st.caption(f":material/lock: **Held fixed:** {messages.plain(', '.join(said))}, and every other knob.")
 
 
 def _held(knob: Knob, value: Any) -> str:
@@ -332,14 +334,14 @@ def left_words(found: Findings) -> str:
     if not found.done or not found.spent_seconds:
         return "; the first trial computes the stored features"
     left = found.spent_seconds * (1 / found.share - 1)
-    return f", about {ui.seconds(left)} left" if left >= 1 else ""
+    return f", about {formatting.seconds(left)} left" if left >= 1 else ""
 
 
 def failures(found: Findings) -> None:
     """Say why trials failed, each reason once."""
     reasons = list(dict.fromkeys(trial.error for trial in found.trials if trial.error))
     for reason in reasons[:3]:
-        st.warning(ui.plain(f"Trials failed: {reason}"), icon=":material/warning:")
+        st.warning(messages.plain(f"Trials failed: {reason}"), icon=":material/warning:")
 
 
 def trial_actions(found: Findings, trial: Trial, prefix: str, label: str = "Open as a run") -> None:
@@ -359,6 +361,6 @@ def trial_actions(found: Findings, trial: Trial, prefix: str, label: str = "Open
             try:
                 knobs.set_all(found.plan.with_values({**trial.params, "train_images": ALL_IMAGES}))
             except CifarError as error:
-                ui.problem(error)
+                messages.problem(error)
             else:
                 st.switch_page("pages/train.py")

@@ -13,7 +13,7 @@ from cifar_core.errors import CifarError
 from cifar_core.search import findings, space, studies, sweep_workers
 from cifar_core.search.findings import Findings, Trial
 from cifar_core.search.space import Goal, Plan, Range
-from pages.components import knobs, sweep_parts, ui
+from pages.components import address, formatting, guarded, knobs, messages, sweep_parts
 
 PAIRS = (("alpha", "dropout"), ("alpha", "augmentation"))
 """Surfaces that are drawn when their knobs are varied."""
@@ -34,9 +34,9 @@ def show() -> None:
     if found is None:
         return
     every = sweep_parts.POLL_SECONDS if found.is_live else None
-    ui.fragment(progress_panel, run_every=every)(found.name)
+    guarded.fragment(progress_panel, run_every=every)(found.name)
     trial_panel(found)
-    ui.fragment(figures_panel, run_every=every)(found.name)
+    guarded.fragment(figures_panel, run_every=every)(found.name)
 
 
 def new_sweep() -> None:
@@ -54,18 +54,18 @@ def new_sweep() -> None:
     with st.container(key="wide_ranges"):
         columns = st.columns(2)
         ranges = [_range(columns[number % 2], knob, problems) for number, knob in enumerate(knobs)]
-    ui.link(
+    address.link(
         "sweep_vary",
         ";".join(item.text for item in ranges if item),
         ";".join(_first(name).text for name in space.DEFAULT_KNOBS),
     )
     until, count, name_column = st.columns(3, vertical_alignment="bottom")
     with until:
-        unit = ui.linked_choice("Until", "sweep_until", {"trials": "trials", "minutes": "minutes"}, "trials")
+        unit = address.linked_choice("Until", "sweep_until", {"trials": "trials", "minutes": "minutes"}, "trials")
     amount = _amount(count, unit)
     name = sweep_parts.name_input(name_column, "sweep")
     for text in problems:
-        st.error(ui.plain(text), icon=":material/error:")
+        st.error(messages.plain(text), icon=":material/error:")
     st.button(
         "Start sweep",
         type="primary",
@@ -109,14 +109,18 @@ def _amount(place: Any, unit: str) -> int:
         key=key,
         persist_state="session",
     )
-    ui.link(key, str(amount), str(default))
+    address.link(key, str(amount), str(default))
     return int(amount)
 
 
 def _range(place: Any, name: str, problems: list[str]) -> Range | None:
     """Show the range of one knob, prefilled from the table; return it, None (and why) if it is none."""
     knob, first = KNOBS[name], st.session_state["sweep_asked"].get(name) or _first(name)
-    common: dict[str, Any] = {"key": f"sweep_range_{name}", "help": ui.plain(knob.help), "persist_state": "session"}
+    common: dict[str, Any] = {
+        "key": f"sweep_range_{name}",
+        "help": messages.plain(knob.help),
+        "persist_state": "session",
+    }
     kind = type(knob.default)
     ends = kind(first.low), kind(first.high)
     label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
@@ -203,10 +207,10 @@ def cards(found: Findings) -> None:
         help_ = "On the validation images."
         accuracy.metric("Best accuracy", f"{best.accuracy:.1%}", f"trial {best.number + 1}", help=help_, **card)
     done.metric("Trials", found.done, ends or None, **card)
-    time.metric("Training time", ui.seconds(found.spent_seconds), **card)
+    time.metric("Training time", formatting.seconds(found.spent_seconds), **card)
     measured = [trial.seconds for trial in found.ended if trial.seconds]
     a_trial = sum(measured) / len(measured) if measured else 0.0
-    pace.metric("A trial takes", f"{a_trial:.1f} s" if a_trial < 90 else ui.seconds(a_trial), **card)
+    pace.metric("A trial takes", f"{a_trial:.1f} s" if a_trial < 90 else formatting.seconds(a_trial), **card)
 
 
 def edge_notice(found: Findings) -> None:
@@ -219,8 +223,8 @@ def edge_notice(found: Findings) -> None:
         limit = (min if side == "low" else max)(table.choices) if table.choices else getattr(table, side)
         advice = ", where the knob itself ends." if end == limit else "; try a wider range."
         st.info(
-            f"The best **{ui.plain(table.label)}** lies at the {side} end of its range, {ui.plain(table.say(end))}"
-            f"{advice}",
+            f"The best **{messages.plain(table.label)}** lies at the {side} end of its range, "
+            f"{messages.plain(table.say(end))}{advice}",
             icon=":material/align_horizontal_right:" if side == "high" else ":material/align_horizontal_left:",
         )
 
@@ -240,7 +244,9 @@ def trial_panel(found: Findings) -> None:
     with st.container(border=True, key="opened_trial"):
         st.markdown(f"**Trial {trial.number + 1}**, {_result(trial, found)}")
         st.caption(
-            ", ".join(ui.plain(f"{KNOBS[name].label} {KNOBS[name].say(value)}") for name, value in trial.params.items())
+            ", ".join(
+                messages.plain(f"{KNOBS[name].label} {KNOBS[name].say(value)}") for name, value in trial.params.items()
+            )
         )
         sweep_parts.trial_actions(found, trial, "sweep")
 
@@ -283,7 +289,7 @@ def figures_panel(name: str) -> None:
                 trial_chart(search_charts.slices(found, knob, opened), f"slice_{knob}")
     surfaces(found, knobs, pairs, drawn)
     label = {cost: words for cost, (words, _) in findings.COSTS.items()}
-    cost = ui.linked_choice("Accuracy against", "cost", label, "latency_ms")
+    cost = address.linked_choice("Accuracy against", "cost", label, "latency_ms")
     trial_chart(search_charts.front(found, cost, opened), "front")
 
 
@@ -300,13 +306,13 @@ def surfaces(found: Findings, knobs: list[str], pairs: list[tuple[str, str]], dr
     labels = {knob: KNOBS[knob].label for knob in knobs}
     every = [(x, y) for x in knobs for y in knobs if x != y]
     first = next((pair for pair in every if pair not in pairs and pair[::-1] not in pairs), every[0])
-    ui.linked("x", labels, first[0])
-    ui.linked("y", labels, first[1])
+    address.linked("x", labels, first[0])
+    address.linked("y", labels, first[1])
     left, right = st.columns(2)
     x = left.selectbox("Across", knobs, key="x", format_func=labels.__getitem__, persist_state="session")
     y = right.selectbox("Up", knobs, key="y", format_func=labels.__getitem__, persist_state="session")
-    ui.link("x", x, first[0])
-    ui.link("y", y, first[1])
+    address.link("x", x, first[0])
+    address.link("y", y, first[1])
     if x == y:
         st.caption("Choose two different knobs to see their surface.")
         return

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cifar_core.data import cifar10
 from cifar_core.inference.album import Held, Refused, hold, hold_each
-from pages.components import ui
+from pages.components import messages
 
 TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "zip"]
 EXAMPLES = 6
@@ -123,7 +123,7 @@ def show_refused() -> None:
     place: Any = st.expander(f"{len(bad):,} files could not be used") if len(bad) > 8 else st.container()
     with place:
         for one in bad[:200]:
-            st.error(f"**{ui.plain(one.name)}**: {ui.plain(one.error)}", icon=":material/error:")
+            st.error(f"**{messages.plain(one.name)}**: {messages.plain(one.error)}", icon=":material/error:")
         if len(bad) > 200:
             st.caption(f"And {len(bad) - 200:,} more.")
 

@@ -154,10 +154,10 @@ def test_where_there_are_fewer_pages_than_before_the_last_one_is_shown_and_said(
     def gallery() -> None:
         import streamlit as st
 
-        from pages.components import ui
+        from pages.components import address
 
         pages = st.session_state.get("pages", 3)
-        st.text(str(ui.page_number("page", pages)))
+        st.text(str(address.page_number("page", pages)))
         st.number_input("Page", 1, pages, key="page")
 
     app = AppTest.from_function(gallery).run()

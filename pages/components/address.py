@@ -1,0 +1,73 @@
+"""Views that the address reproduces."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import streamlit as st
+
+from cifar_core import untrusted
+
+
+def linked(key: str, valid: Collection[str], default: str) -> None:
+    """Give the widget `key` its first value: what the address says if that is `valid`, else `default`.
+
+    Where pages use one word of the address for different things, a widget's key is its page, a colon and the word.
+    """
+    if st.session_state.get(key) not in valid:
+        asked = st.query_params.get(_word(key))
+        st.session_state[key] = asked if asked in valid else default
+
+
+def link(key: str, value: str, default: str) -> None:
+    """Let the address say that `key` is `value`, so that it reproduces the view; the default goes without saying."""
+    word = _word(key)
+    if value != default:
+        st.query_params[word] = value
+    elif word in st.query_params:
+        del st.query_params[word]
+
+
+def _word(key: str) -> str:
+    return key.rpartition(":")[2]
+
+
+def linked_text(label: str, key: str, limit: int, **options: Any) -> str:
+    """Let a person write one line of up to `limit` characters, which the address keeps."""
+    if key not in st.session_state:
+        st.session_state[key] = untrusted.one_line(st.query_params.get(key, ""))[:limit]
+    text = st.text_input(label, key=key, max_chars=limit, persist_state="session", **options)
+    link(key, text, "")
+    return text
+
+
+def linked_choices(label: str, key: str, options: Collection[str]) -> list[str]:
+    """Let a person choose any of `options`; the address names them, none without saying."""
+    if key not in st.session_state:
+        asked = st.query_params.get(key, "").split(",")
+        st.session_state[key] = [word for word in options if word in asked]
+    chosen = st.pills(label, list(options), key=key, selection_mode="multi", persist_state="session")
+    link(key, ",".join(chosen), "")
+    return chosen
+
+
+def linked_choice(label: str, key: str, options: Mapping[str, str], default: str) -> str:
+    """Let a person choose one of `options` (name -> words); the address says which, the default without saying."""
+    linked(key, options, default)
+    chosen = st.segmented_control(
+        label, list(options), key=key, required=True, format_func=options.__getitem__, persist_state="session"
+    )
+    link(key, chosen, default)
+    return chosen
+
+
+def page_number(key: str, pages: int) -> int:
+    """Return the page that the field `key`, drawn later, stands at; there may be fewer `pages` now than before."""
+    st.session_state[key] = min(st.session_state.get(key, 1), pages)
+    return st.session_state[key]
+
+
+def asked_runs(key: str, known: Collection[str], most: int) -> list[str]:
+    """Return the first `most` of those `known` that the address names under `key`, each once."""
+    return [name for name in dict.fromkeys(st.query_params.get_all(key)) if name in known][:most]

@@ -1,0 +1,56 @@
+"""How numbers, times, shares and small images are shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+SHARE_COLUMN = st.column_config.NumberColumn(format="%.1f %%", width=190)
+"""A column of a table that holds per cent."""
+
+
+def percent(value: float | None) -> float | None:
+    """Return a share of 0..1 in per cent, for a column of SHARE_COLUMN."""
+    return None if value is None else 100 * value
+
+
+def figure_config(name: str) -> dict[str, Any]:
+    """Return Plotly's configuration of a figure that its camera saves as `name`, as PNG or as SVG."""
+    kind = st.session_state.get("figure_format", "png")
+    return {"displaylogo": False, "toImageButtonOptions": {"format": kind, "filename": name, "scale": 2}}
+
+
+def share(value: float) -> str:
+    """Return a probability in words: "87%", and never "100%", which no network can know."""
+    return "over 99%" if value > 0.99 else f"{value:.0%}"
+
+
+def seconds(value: float) -> str:
+    """Return a time in words: "40 s", "2 min 10 s", "1 h 5 min"."""
+    whole = round(value)
+    if whole < 90:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s" if whole < 600 else f"{round(whole / 60)} min"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def count(value: float) -> str:
+    """Return a large number in words: "876,602" stays, "17.9 million" comes."""
+    return (
+        f"{value / 1e9:.2f} billion"
+        if value >= 1e9
+        else f"{value / 1e6:.1f} million"
+        if value >= 1e6
+        else f"{value:,.0f}"
+    )
+
+
+def enlarged(images: np.ndarray, factor: int = 3, gap: int = 1) -> Image.Image:
+    """Return uint8 (n, 32, 32, 3) side by side as one picture, every pixel `factor` wide."""
+    padded = np.pad(images, ((0, 0), (0, 0), (gap, gap), (0, 0)), constant_values=255)
+    strip = np.concatenate(list(padded), axis=1)
+    return Image.fromarray(strip).resize((strip.shape[1] * factor, strip.shape[0] * factor), Image.Resampling.NEAREST)
