@@ -7,11 +7,11 @@ import streamlit as st
 from cifar_core import runs
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.charts import inference as inference_charts
-from cifar_core.evaluation import assessment, mistakes, report, tables
+from cifar_core.evaluation import assessment, listing, mistakes, report, tables
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.inference import calibration
-from cifar_core.runs import Run, listing
+from cifar_core.runs import Run
 from pages.components import (
     address,
     confusion,

@@ -8,9 +8,10 @@ from cifar_core import costs, runs
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError
+from cifar_core.evaluation import listing
 from cifar_core.jobs import launch
 from cifar_core.network import pretrained
-from cifar_core.runs import LIVE_STATES, Run, listing
+from cifar_core.runs import LIVE_STATES, Run
 from pages.components import (
     augmentation_preview,
     export_panel,

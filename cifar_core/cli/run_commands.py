@@ -11,10 +11,10 @@ from cifar_core.cli.commands import reply
 from cifar_core.cli.terminal import PROGRAM, native_messages_hidden, table
 from cifar_core.config import KNOBS
 from cifar_core.errors import ConfigError, RunError
-from cifar_core.evaluation import comparison
+from cifar_core.evaluation import comparison, listing
 from cifar_core.evaluation.comparison import Pair
 from cifar_core.inference import latency
-from cifar_core.runs import labels, listing, trash
+from cifar_core.runs import labels, trash
 from cifar_core.untrusted import quoted, shown_name
 
 SORTS = tuple(name for name in listing.ORDERS if name not in KNOBS)

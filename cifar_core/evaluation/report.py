@@ -14,9 +14,8 @@ from cifar_core import charts
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.charts import inference as inference_charts
 from cifar_core.config import KNOBS
-from cifar_core.data import originals
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, mistakes, robustness, story
+from cifar_core.evaluation import assessment, mistakes, originals, robustness, story
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.runs import Run, curves

@@ -24,9 +24,8 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from cifar_core import runs
-from cifar_core.data import originals
 from cifar_core.errors import RunError
-from cifar_core.evaluation import predictions
+from cifar_core.evaluation import originals, predictions
 from cifar_core.inference import what_if
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pictures import SIDE

@@ -9,9 +9,9 @@ from cifar_core import runs
 from cifar_core.charts import inference as inference_charts
 from cifar_core.data import augmentation, cifar10, synthetic
 from cifar_core.errors import CifarError, ImageError
+from cifar_core.evaluation import listing
 from cifar_core.inference import calibration, classifier, neighbors, pictures
 from cifar_core.network import network_check
-from cifar_core.runs import listing
 from pages.components import formatting, guarded, messages, picture_view, run_state
 
 _FILES = (network_check.FILE, calibration.FILE, neighbors.FILE)

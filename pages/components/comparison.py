@@ -11,10 +11,10 @@ from cifar_core import charts, runs
 from cifar_core.charts import overlay
 from cifar_core.config import KNOBS
 from cifar_core.errors import CifarError
-from cifar_core.evaluation import comparison
+from cifar_core.evaluation import comparison, listing
+from cifar_core.evaluation.listing import Row
 from cifar_core.inference import latency
-from cifar_core.runs import LIVE_STATES, Run, curves, labels, listing, trash
-from cifar_core.runs.listing import Row
+from cifar_core.runs import LIVE_STATES, Run, curves, labels, trash
 from pages.components import address, messages, run_state
 
 _SMOOTHING = ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95")

@@ -9,9 +9,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from cifar_core import charts, runs
 from cifar_core.charts import evaluation as evaluation_charts
-from cifar_core.data import cifar10, originals
+from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, mistakes
+from cifar_core.evaluation import assessment, mistakes, originals
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.inference import explain

@@ -10,14 +10,13 @@ from PIL import Image, ImageDraw
 
 from cifar_core import charts, runs
 from cifar_core.charts import inference as inference_charts
-from cifar_core.data import cifar10, originals
+from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
-from cifar_core.evaluation import predictions
+from cifar_core.evaluation import listing, originals, predictions
 from cifar_core.inference import calibration, explain, gallery, pictures, what_if
 from cifar_core.inference.album import Held
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
 from cifar_core.inference.pictures import Crop
-from cifar_core.runs import listing
 from pages.components import address, formatting, messages, pinned, run_state, uploads
 
 VIEWS = {

@@ -10,9 +10,10 @@ import streamlit as st
 from cifar_core.charts import inference as inference_charts
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
+from cifar_core.evaluation import listing
 from cifar_core.inference import pictures, pins
 from cifar_core.inference.pins import Pin
-from cifar_core.runs import LIVE_STATES, Run, listing
+from cifar_core.runs import LIVE_STATES, Run
 from pages.components import formatting, messages, run_state
 
 _TEST_IMAGES = 200

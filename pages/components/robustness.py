@@ -9,11 +9,11 @@ import streamlit as st
 from cifar_core import runs
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.errors import CifarError
-from cifar_core.evaluation import robustness, tables
+from cifar_core.evaluation import listing, robustness, tables
+from cifar_core.evaluation.listing import Row
 from cifar_core.evaluation.robustness import Measured
 from cifar_core.jobs import launch
-from cifar_core.runs import Run, listing
-from cifar_core.runs.listing import Row
+from cifar_core.runs import Run
 from pages.components import address, formatting, guarded, messages, run_state
 
 POLL_SECONDS = 0.7

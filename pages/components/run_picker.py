@@ -8,8 +8,9 @@ import streamlit as st
 
 from cifar_core import runs
 from cifar_core.errors import RunError
-from cifar_core.runs import Run, listing
-from cifar_core.runs.listing import Row
+from cifar_core.evaluation import listing
+from cifar_core.evaluation.listing import Row
+from cifar_core.runs import Run
 from pages.components import messages, run_state
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import streamlit as st
 
 from cifar_core.config import KNOBS
+from cifar_core.evaluation.listing import Row
 from cifar_core.runs import Run
-from cifar_core.runs.listing import Row
 
 STATE_LOOK = {
     "queued": (":material/hourglass_top:", "gray"),

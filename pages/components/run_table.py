@@ -12,8 +12,9 @@ from cifar_core import runs
 from cifar_core.charts import overlay
 from cifar_core.config import KNOBS
 from cifar_core.errors import CifarError, RunError
-from cifar_core.runs import listing, trash
-from cifar_core.runs.listing import ORDERS, Row
+from cifar_core.evaluation import listing
+from cifar_core.evaluation.listing import ORDERS, Row
+from cifar_core.runs import trash
 from pages.components import address, comparison, guarded, messages
 
 _POLL_SECONDS = 2.0

@@ -10,15 +10,14 @@ from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.charts import inference as inference_charts
 from cifar_core.charts import overlay
 from cifar_core.cli import describe
-from cifar_core.data import originals
 from cifar_core.errors import CifarError
-from cifar_core.evaluation import assessment, comparison, robustness, story
+from cifar_core.evaluation import assessment, comparison, listing, originals, robustness, story
 from cifar_core.export import downloads, exports
 from cifar_core.export.formats import MODELS
 from cifar_core.inference import latency, pins
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.lessons import outcome
-from cifar_core.runs import Run, curves, labels, listing
+from cifar_core.runs import Run, curves, labels
 
 
 def _drawn(run: Run) -> None:

@@ -14,10 +14,11 @@ from streamlit.testing.v1 import AppTest
 from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError, SweepError
+from cifar_core.evaluation import listing
 from cifar_core.export import downloads
 from cifar_core.inference import classifier
 from cifar_core.jobs import launch
-from cifar_core.runs import ID_PATTERN, Run, labels, listing, trash
+from cifar_core.runs import ID_PATTERN, Run, labels, trash
 from cifar_core.search import head_lab, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan, parse_range
 from cifar_core.search.studies import NAME_PATTERN

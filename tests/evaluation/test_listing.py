@@ -9,8 +9,9 @@ from counting import counted, many_finished
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.runs import Run, labels, listing, write_json
-from cifar_core.runs.listing import Row
+from cifar_core.evaluation import listing
+from cifar_core.evaluation.listing import Row
+from cifar_core.runs import Run, labels, write_json
 
 
 def finish(config: TrainConfig, accuracy: float, **figures: Any) -> Run:
