@@ -25,6 +25,22 @@ settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 
+ALLOWED_SKIPS = ("no small disk can be mounted here",)
+"""Reasons for which CI, which has everything else, may skip a test."""
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI, fail the session where a test is skipped for a reason that is not in ALLOWED_SKIPS."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") != "true" or reporter is None:
+        return
+    reasons = {report.longrepr[2] for report in reporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)}
+    unknown = sorted(reason for reason in reasons if not any(allowed in reason for allowed in ALLOWED_SKIPS))
+    if unknown:
+        print("\nUnexpected skips:", *unknown, sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(autouse=True)
 def own_folders(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs, cache and Keras's files of its own for every test; CIFAR-10 and bundled networks only where it asks."""
