@@ -1,4 +1,4 @@
-"""`python -m cifar_core`: see cli.py."""
+"""`python -m cifar_core` in the app's folder, or `python FOLDER/cifar_core` from any other: see cli/."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import io
 import os
 import sys
 from pathlib import Path
+
+if not __package__:  # started by its path: Python then looks for modules in this folder, not beside it
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from cifar_core.cli import main
 from cifar_core.cli.terminal import forget_output

@@ -1,15 +1,82 @@
-"""The machine that a figure was measured on."""
+"""What the program asks of the system: one function for each question, with a fallback where it says nothing."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+MOST_THREADS = 16
+"""More threads gain nothing on 32 px images, and each costs memory."""
+_PROC, _CGROUP = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+_REPLACE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2)
+
+
+def app_dir() -> Path:
+    """Return the folder that holds `app.py` and this package, whatever the working directory is."""
+    return Path(__file__).resolve().parents[1]
+
+
+def home() -> Path:
+    """Return the user's home folder; without one, a folder of this user in the system's temporary folder."""
+    with suppress(RuntimeError):  # no HOME, and a user id that the system does not know
+        return Path.home()
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return Path(tempfile.gettempdir()) / f"home-{user}"
+
+
+def expanded(folder: str | Path) -> Path:
+    """Return `folder` as an absolute path, a leading `~` replaced by `home()`."""
+    first, *rest = Path(folder).parts or (".",)
+    return (home().joinpath(*rest) if first == "~" else Path(folder)).absolute()
+
+
+def processors() -> int:
+    """Return how many processors this process may use, 1 or more: affinity and the cgroup's quota count."""
+    try:
+        allowed = len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # macOS, Windows
+        allowed = os.cpu_count() or 1
+    quotas = [quota for folder in _cgroups("cpu") if (quota := _processor_quota(folder)) is not None]
+    return max(1, int(min([allowed, *quotas])))
+
+
+def threads() -> int:
+    """Return how many threads one computation gets: one for each processor, MOST_THREADS at most."""
+    return min(processors(), MOST_THREADS)
+
+
+def memory_bytes() -> int:
+    """Return how much memory this process may use: the machine's, or the cgroup's limit if that is less."""
+    limits = [
+        int(text)
+        for folder in _cgroups("memory")
+        for name in ("memory.max", "memory.limit_in_bytes")
+        if (text := _text(folder / name)).isdecimal()
+    ]
+    return min([psutil.virtual_memory().total, *limits])
+
+
+def replace(source: Path, target: Path) -> None:
+    """Move the file or folder `source` to `target`, replacing a file.
+
+    Tries again for 0.4 s where the system refuses: on Windows another program may have `target` open for a moment.
+    Raises OSError.
+    """
+    for seconds in _REPLACE_SECONDS:
+        with suppress(PermissionError):
+            os.replace(source, target)  # noqa: PTH105 - one place to stand in for the system in tests
+            return
+        time.sleep(seconds)
+    os.replace(source, target)  # noqa: PTH105
 
 
 def describe(packages: Iterable[str]) -> dict[str, Any]:
@@ -19,9 +86,35 @@ def describe(packages: Iterable[str]) -> dict[str, Any]:
         "packages": {name: _version(name) for name in packages},
         "system": platform.platform(),
         "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
+        "cores": processors(),
+        "memory_bytes": memory_bytes(),
     }
+
+
+def _cgroups(controller: str) -> Iterator[Path]:
+    """Yield the folders of the control groups that hold this process, of version 2 and of 1; none outside Linux."""
+    for line in _text(_PROC).splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = _CGROUP / controller if controllers else _CGROUP
+        parts = [part for part in Path(path).parts if part not in ("/", "..")]
+        yield from (root.joinpath(*parts[:depth]) for depth in range(len(parts) + 1))
+
+
+def _processor_quota(folder: Path) -> float | None:
+    """Return the processors that one control group grants, None without a limit."""
+    quota, period = [*_text(folder / "cpu.max").split(), "", ""][:2]
+    if not quota:
+        quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
+    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() and int(period) else None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def _version(package: str) -> str:

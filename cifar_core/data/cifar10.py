@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 from filelock import FileLock
 
+from cifar_core import machine
 from cifar_core.data import batch_files, synthetic
 from cifar_core.data.batch_files import Arrays
 from cifar_core.data.download import AlreadyRunning, Progress, fetch, is_running, part_bytes
@@ -85,7 +86,7 @@ _loading, _drawing_few = threading.Lock(), threading.Lock()
 
 def cache_dir() -> Path:
     """Return the folder of downloads and stores: CIFAR_CACHE_DIR, by default ~/.cache/cifar-studio."""
-    return Path(os.environ.get("CIFAR_CACHE_DIR") or "~/.cache/cifar-studio").expanduser().absolute()
+    return machine.expanded(os.environ.get("CIFAR_CACHE_DIR") or "~/.cache/cifar-studio")
 
 
 def load(dataset: str = "auto", progress: DrawProgress | None = None) -> Dataset:
@@ -208,7 +209,7 @@ def _choose(dataset: str) -> tuple[_Source, str]:
     if dataset == "generated":
         return drawn, "chosen by name"
     if named := os.environ.get("CIFAR10_DIR"):
-        if source := _find(Path(named).expanduser().absolute()):
+        if source := _find(machine.expanded(named)):
             return source, "CIFAR10_DIR names it"
         raise DataError(
             f"CIFAR10_DIR = {named!r} holds no CIFAR-10, expected {batch_files.BINARY_FOLDER}, "
@@ -386,7 +387,7 @@ def _keep(folder: Path, write: Callable[[Path], None]) -> None:
         part.mkdir()
         write(part)
         shutil.rmtree(folder, ignore_errors=True)
-        part.replace(folder)
+        machine.replace(part, folder)
     except OSError:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -444,4 +445,4 @@ def _remember_error(message: str | None) -> None:
         else:
             part = _error_file().with_suffix(".part")
             part.write_text(json.dumps({"message": message}), encoding="utf-8")
-            part.replace(_error_file())
+            machine.replace(part, _error_file())

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from cifar_core import machine
 from cifar_core.errors import DataError
 
 READ_SECONDS = 30.0
@@ -58,7 +59,7 @@ def fetch(
             _receive(url, part, size, max_bytes, progress or (lambda done, total: None), connect_timeout)
             if md5 is not None:
                 _verify(part, md5, url)
-            part.replace(target)
+            machine.replace(part, target)
     except Timeout as error:
         raise AlreadyRunning(
             f"A download of {target.name} is already under way. Wait for it, or end that process first."

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cifar_core import runs
+from cifar_core import machine, runs
 from cifar_core.errors import CifarError, RunError
 from cifar_core.export import trial
 from cifar_core.export.formats import MODELS
@@ -110,7 +110,7 @@ def _write(run: Run, name: str) -> None:
         return
     temporary = path(run, name).with_suffix(f".{os.getpid()}")
     temporary.write_bytes(converted(network_of(run)))
-    temporary.replace(path(run, name))
+    machine.replace(temporary, path(run, name))
 
 
 def _say(run: Run, name: str, **record: Any) -> None:

@@ -5,12 +5,11 @@ The file stays here when a run is exported: it tells about a machine, not about 
 
 from __future__ import annotations
 
-import os
 import time
 
 import numpy as np
 
-from cifar_core import runs
+from cifar_core import machine, runs
 from cifar_core.errors import RunError
 from cifar_core.export import trial
 from cifar_core.network.network_check import network_of
@@ -35,7 +34,7 @@ def measure(run: Run) -> float:
         answers = trial.litert_answers(network_of(run))
         found = trial.latency_ms(answers, pictures)
         runs.write_json(
-            run.path / FILE, {"latency_ms": found, "measured": time.time(), "cores": os.cpu_count(), "batch": 1}
+            run.path / FILE, {"latency_ms": found, "measured": time.time(), "cores": machine.processors(), "batch": 1}
         )
     except OSError as error:
         raise RunError(

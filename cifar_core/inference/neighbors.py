@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_core import untrusted
+from cifar_core import machine, untrusted
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
 
@@ -83,7 +83,7 @@ class Index:
             rows=self.rows,
             data=np.array(self.data),
         )
-        temporary.replace(path)
+        machine.replace(temporary, path)
 
 
 def build(features: np.ndarray, labels: np.ndarray, rows: np.ndarray, data: str) -> Index:

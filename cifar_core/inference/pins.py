@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core import untrusted
+from cifar_core import machine, untrusted
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
 from cifar_core.runs import Run, read_rows, records
@@ -85,7 +85,7 @@ def save(run: Run, pins: Sequence[Pin]) -> None:
     names = np.array([pin.name[:_NAME_LENGTH] for pin in pins], dtype=f"<U{_NAME_LENGTH}")
     try:
         np.savez(temporary, images=images, names=names)
-        temporary.replace(path)
+        machine.replace(temporary, path)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()

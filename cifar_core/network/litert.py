@@ -8,7 +8,6 @@ convolution, and resizing and scaling are inside the file.
     Network(model).run(images)["probabilities"]        # uint8 (n, 32, 32, 3) -> float32 (n, 10)
 """
 
-import os
 import threading
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from cifar_core import machine
 from cifar_core.errors import RunError
 from cifar_core.network import architecture
 from cifar_core.network.litert_format import INPUT, SIGNATURE, Graph
@@ -117,7 +117,7 @@ class Network:
             self._content = model if isinstance(model, bytes) else model.read_bytes()
         except OSError as error:
             raise _unusable(name, error.strerror or str(error)) from error
-        count = threads or os.cpu_count() or 1
+        count = threads or machine.threads()
         self._whole = _Lane(self._content, count, self._shape, self._dtype)
         self._lanes = [_Lane(self._content, 1, self._shape, self._dtype) for _ in range(count)]
         if not self._content:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cifar_core import machine
 from cifar_core.data.download import AlreadyRunning, fetch
 from cifar_core.errors import DataError, WeightsError
 from cifar_core.network import architecture
@@ -84,7 +85,7 @@ def expected_kind(choice: str, alpha: float, image_size: int) -> str:
 def imagenet_path(alpha: float, image_size: int) -> Path:
     """Return where Keras keeps the ImageNet file that serves this width and input size (it may not exist)."""
     home = os.environ.get("KERAS_HOME")
-    folder = Path(home) if home else Path.home() / ".keras"
+    folder = Path(home) if home else machine.home() / ".keras"
     return folder / "models" / _file_name(alpha, _file_size(alpha, image_size))
 
 

@@ -33,6 +33,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from cifar_core import machine
 from cifar_core.config import TrainConfig
 from cifar_core.errors import ConfigError, RunError
 from cifar_core.runs import limits, records
@@ -55,8 +56,8 @@ _LIMIT_BYTES = 64 * 1024 * 1024
 
 
 def runs_dir() -> Path:
-    """Return the folder that holds all runs: `CIFAR_RUNS_DIR`, or `runs` in the current folder."""
-    return Path(os.environ.get("CIFAR_RUNS_DIR") or "runs")
+    """Return the folder that holds all runs: `CIFAR_RUNS_DIR`, or `runs` beside app.py."""
+    return Path(os.environ.get("CIFAR_RUNS_DIR") or machine.app_dir() / "runs")
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -64,7 +65,7 @@ def write_json(path: Path, data: Any) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
-        temporary.replace(path)
+        machine.replace(temporary, path)
     except OSError:
         with suppress(OSError):
             temporary.unlink()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_core import untrusted
+from cifar_core import machine, untrusted
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.search import head_lab
 
@@ -53,7 +53,7 @@ def save(base: str, found: Map) -> None:
     """Write the map of a base, whole or not at all."""
     temporary = path(base).with_suffix(".part.npz")
     np.savez_compressed(temporary, **vars(found))
-    temporary.replace(path(base))
+    machine.replace(temporary, path(base))
 
 
 def ground(found: Map, predicted: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cifar_core import untrusted
+from cifar_core import machine, untrusted
 from cifar_core.errors import RunError
 from cifar_core.network.pretrained import Named
 
@@ -79,7 +79,7 @@ def save(path: Path, progress: Progress, network: keras.Model, optimizer: Any, b
             np.savez(file, **values)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        machine.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)  # a full disk then has room for the status that says so
         raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cifar_core import machine
 from cifar_core.config import TrainConfig
 from cifar_core.data import augmentation
 from cifar_core.data.cifar10 import Dataset
@@ -156,8 +156,8 @@ class Trunk:
         if gpu.is_visible():
             self._on_card = self._on_card or self._on_gpu()
             return self._on_card.run(images)
-        processors = os.cpu_count() or 1
-        threads = max(1, processors - 1) if self._is_importing() else processors
+        every = machine.threads()
+        threads = max(1, every - 1) if self._is_importing() else every
         with self._making:
             if threads not in self._networks:
                 self._networks[threads] = self._on_cpu(threads)

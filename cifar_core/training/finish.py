@@ -55,7 +55,7 @@ def keep_head(run: Run) -> None:
     """Keep the checkpoint of the end of phase 1, which the first epoch of phase 2 would replace."""
     temporary = run.path / f".{story.HEAD_FILE}"
     shutil.copyfile(run.path / "checkpoint.npz", temporary)
-    temporary.replace(run.path / story.HEAD_FILE)
+    machine.replace(temporary, run.path / story.HEAD_FILE)
 
 
 def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, journal: Journal) -> dict[str, Any]:

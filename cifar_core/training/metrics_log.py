@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from cifar_core import machine
 from cifar_core.inference import pins
 from cifar_core.runs import Run, write_json
 
@@ -66,7 +67,7 @@ class Journal:
         for path, kept in ((self._metrics, rows), (self._probes, probes)):
             temporary = path.with_name(f".{path.name}")
             temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-            temporary.replace(path)
+            machine.replace(temporary, path)
 
     def say(self, state: str, **more: Any) -> None:
         """Write status.json: `state`, and whatever else is known (`stage`, `message`, `error`, `result`)."""

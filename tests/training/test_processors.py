@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from cifar_core import machine
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.training import processors
 
@@ -12,15 +13,16 @@ INTER, INTRA = "TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"
 
 
 @pytest.fixture
-def cores(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: request.param)
+def cores(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
+    monkeypatch.setattr(machine, "processors", lambda: request.param)
     for name in (INTER, INTRA):
         monkeypatch.setenv(name, "")  # so that it is put back
         monkeypatch.delenv(name)
+    return request.param
 
 
 @pytest.mark.parametrize(
-    ("cores", "pieces", "threads"), [(1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 4, 2), (None, 1, 1)], indirect=["cores"]
+    ("cores", "pieces", "threads"), [(1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 4, 2), (64, 4, 4)], indirect=["cores"]
 )
 @pytest.mark.usefixtures("cores")
 def test_every_processor_has_something_to_do(pieces: int, threads: int) -> None:
@@ -29,7 +31,7 @@ def test_every_processor_has_something_to_do(pieces: int, threads: int) -> None:
     assert (os.environ[INTER], os.environ[INTRA]) == (str(pieces), str(threads))
 
 
-@pytest.mark.parametrize("cores", [2], indirect=True)
+@pytest.mark.parametrize("cores", [2, 16], indirect=True)
 @pytest.mark.parametrize(
     "config",
     [
@@ -40,10 +42,9 @@ def test_every_processor_has_something_to_do(pieces: int, threads: int) -> None:
     ],
     ids=["best", "adapting norms", "the whole network", "each batch augmented afresh"],
 )
-@pytest.mark.usefixtures("cores")
-def test_a_training_that_is_not_in_pieces_keeps_tensorflow_s_own_threads(config: TrainConfig) -> None:
+def test_a_training_that_is_not_in_pieces_has_a_thread_for_each_processor(config: TrainConfig, cores: int) -> None:
     processors.share_out(config)
-    assert INTER not in os.environ
+    assert (os.environ[INTER], os.environ[INTRA]) == (str(cores), str(cores))
 
 
 @pytest.mark.parametrize("cores", [2], indirect=True)
