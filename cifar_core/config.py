@@ -6,94 +6,17 @@ only source for the page's sliders, the command line's flags, validation and the
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from cifar_core.errors import ConfigError
+from cifar_core.knob import Knob
+from cifar_core.knob import knob as _knob
 from cifar_core.network.architecture import BLOCK_COUNT
 
 SCHEMA = 1
 """Version of the saved form; a file with another number is refused."""
-
-
-@dataclass(frozen=True)
-class Knob:
-    """What is known of one field of `TrainConfig`.
-
-    `low` and `high` are inclusive. `choices` are in order of display; `labels` says them in words, and
-    `mistakes` lists those that exist to be made on purpose.
-    """
-
-    name: str
-    default: Any
-    help: str
-    group: str
-    unit: str = ""
-    low: float | None = None
-    high: float | None = None
-    step: float | None = None
-    log: bool = False
-    choices: tuple[Any, ...] = ()
-    labels: Mapping[Any, str] = field(default_factory=dict)
-    mistakes: tuple[Any, ...] = ()
-
-    @property
-    def flag(self) -> str:
-        """The command line's word for it: `--train-images`."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def label(self) -> str:
-        """The knob's name for a reader: `Train images`."""
-        words = self.name.replace("_", " ")
-        return words[0].upper() + words[1:]
-
-    def say(self, value: Any) -> str:
-        """Return `value` in words, with its unit."""
-        if value in self.labels:
-            return self.labels[value]
-        text = f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
-        return f"{text} {self.unit}".strip()
-
-    def check(self, value: Any) -> Any:
-        """Return `value` as the knob's own type. Raises ConfigError if it has the wrong type or is out of range."""
-        value = self._as_own_type(value)
-        if self.choices:
-            if value not in self.choices:
-                raise self._error(value, "one of " + ", ".join(map(str, self.choices)))
-        elif (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
-            raise self._error(value, f"{self.low:,} to {self.high:,}")
-        return value
-
-    def parse(self, text: str) -> Any:
-        """Return the checked value written as `text`, a value or its label, on a command line. Raises ConfigError."""
-        kind = type(self.default)
-        named = {label: value for value, label in self.labels.items()}
-        try:
-            return self.check(named[text] if text in named else text if kind is str else kind(text))
-        except ValueError:
-            raise self._error(text, "a whole number" if kind is int else "a number") from None
-
-    def _as_own_type(self, value: Any) -> Any:
-        kind = type(self.default)
-        if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300:
-            value = float(value)
-        if kind is int and isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if type(value) is not kind or (kind is float and not math.isfinite(value)):
-            words = {int: "a whole number", float: "a number", str: "a word"}
-            raise self._error(value, words[kind])
-        return value
-
-    def _error(self, value: Any, expected: str) -> ConfigError:
-        shown = (repr(value) if not isinstance(value, int) or abs(value) < 1e300 else "a huge number")[:60]
-        return ConfigError(f"{self.label}: received {shown}, expected {expected}.", self.name)
-
-
-def _knob(default: Any, group: str, text: str, **metadata: Any) -> Any:
-    return field(default=default, metadata={"group": group, "help": text, **metadata})
 
 
 ALL_IMAGES = 50_000
@@ -111,6 +34,7 @@ class TrainConfig:
 
     dataset: str = _knob(
         "auto",
+        "Images",
         "Data",
         "Which images: CIFAR-10 where it is on this machine and else the generated ones, or one of them by name.",
         choices=("auto", "cifar10", "generated"),
@@ -118,6 +42,7 @@ class TrainConfig:
     )
     train_images: int = _knob(
         ALL_IMAGES,
+        "Training images",
         "Data",
         "How many training images are used, counted before the validation share is split off.",
         unit="images",
@@ -128,6 +53,7 @@ class TrainConfig:
     )
     validation_fraction: float = _knob(
         0.2,
+        "Validation share",
         "Data",
         "Share of the images held back to validate on, the same share of every class.",
         low=0.05,
@@ -136,12 +62,14 @@ class TrainConfig:
     )
     alpha: float = _knob(
         0.5,
+        "Width α",
         "Network",
         "Width multiplier α: every layer has α times the channels, so cost grows with about α².",
         choices=_WIDTHS,
     )
     image_size: int = _knob(
         96,
+        "Input size",
         "Network",
         "The 32×32 images are enlarged to this side before they enter the network; cost grows with its square.",
         unit="px",
@@ -149,6 +77,7 @@ class TrainConfig:
     )
     weights: str = _knob(
         "auto",
+        "Start weights",
         "Network",
         "Where the network starts: ImageNet if it can be had, else the bundled model, else random numbers; "
         "or one by name.",
@@ -157,18 +86,30 @@ class TrainConfig:
     )
     dropout: float = _knob(
         0.5,
+        "Dropout",
         "Head",
-        "Share of the head's inputs that are silenced at each step.",
+        "Share of the head's inputs that are set to zero at each training step.",
         low=0.0,
         high=0.8,
         step=0.05,
     )
     dense_units: int = _knob(
-        128, "Head", "Units of the head's hidden layer.", unit="units", low=16, high=512, step=16, log=True
+        128,
+        "Hidden units",
+        "Head",
+        "Units of the head's hidden layer.",
+        unit="units",
+        low=16,
+        high=512,
+        step=16,
+        log=True,
     )
-    l2: float = _knob(1e-4, "Head", "Weight penalty (L2) on the head's hidden layer.", low=0.0, high=1e-2, log=True)
+    l2: float = _knob(
+        1e-4, "L2 penalty", "Head", "Weight penalty (L2) on the head's hidden layer.", low=0.0, high=1e-2, log=True
+    )
     augmentation: float = _knob(
         1.0,
+        "Augmentation strength",
         "Augmentation",
         "Strength of rotation, shift, zoom and brightness; 0 is none, 1 is tuned for 32×32, 3 is far too hard. "
         "Images are mirrored at any strength above 0.",
@@ -178,6 +119,7 @@ class TrainConfig:
     )
     views: int = _knob(
         4,
+        "Augmented versions",
         "Augmentation",
         "How many augmented versions of every image are computed once and walked through by the epochs, in phase 1 "
         "each for two epochs in a row; "
@@ -189,20 +131,22 @@ class TrainConfig:
         labels={0: "every batch afresh"},
     )
     head_epochs: int = _knob(
-        10, "Phase 1: head", "Epochs with the whole base frozen.", unit="epochs", low=0, high=100, step=1
+        10, "Head epochs", "Phase 1: head", "Epochs with the whole base frozen.", unit="epochs", low=0, high=100, step=1
     )
     head_batch_size: int = _knob(
         256,
+        "Head batch size",
         "Phase 1: head",
         "Images a step of the first phase; its steps are so small that a large batch saves most of their time.",
         unit="images",
         choices=_BATCH_SIZES,
     )
     head_learning_rate: float = _knob(
-        1e-3, "Phase 1: head", "Learning rate of the first phase.", low=1e-5, high=1e-1, log=True
+        1e-3, "Head learning rate", "Phase 1: head", "Learning rate of the first phase.", low=1e-5, high=1e-1, log=True
     )
     fine_tune_epochs: int = _knob(
         10,
+        "Fine-tuning epochs",
         "Phase 2: fine-tuning",
         "Epochs with the top of the base unfrozen.",
         unit="epochs",
@@ -211,10 +155,17 @@ class TrainConfig:
         step=1,
     )
     fine_tune_learning_rate: float = _knob(
-        1e-4, "Phase 2: fine-tuning", "Learning rate of the second phase.", low=1e-6, high=1e-1, log=True
+        1e-4,
+        "Fine-tuning learning rate",
+        "Phase 2: fine-tuning",
+        "Learning rate of the second phase.",
+        low=1e-6,
+        high=1e-1,
+        log=True,
     )
     fine_tune_blocks: int = _knob(
         4,
+        "Fine-tuned blocks",
         "Phase 2: fine-tuning",
         "Inverted residual blocks unfrozen, counted from the top; the last convolution goes with them. "
         "0 is no fine-tuning, 17 is the whole network.",
@@ -225,8 +176,9 @@ class TrainConfig:
     )
     batch_norm: str = _knob(
         "inference",
+        "Batch normalization",
         "Phase 2: fine-tuning",
-        "What unfrozen batch normalisation does: keep its statistics, adapt them quickly, or adapt them at "
+        "What unfrozen batch normalization does: keep its statistics, adapt them quickly, or adapt them at "
         "ImageNet's pace, which is too slow for a short training.",
         choices=("inference", "adapt", "training"),
         labels={
@@ -238,14 +190,16 @@ class TrainConfig:
     )
     schedule: str = _knob(
         "plateau",
-        "Optimisation",
+        "Learning rate schedule",
+        "Optimization",
         "How the learning rate moves: reduced when validation stalls, or along a cosine after a warm-up.",
         choices=("plateau", "cosine"),
         labels={"plateau": "reduce on plateau", "cosine": "cosine with warm-up"},
     )
     early_stopping_patience: int = _knob(
         5,
-        "Optimisation",
+        "Early stopping patience",
+        "Optimization",
         "Epochs without a better validation accuracy after which a phase ends.",
         unit="epochs",
         low=1,
@@ -254,7 +208,8 @@ class TrainConfig:
     )
     reduce_patience: int = _knob(
         2,
-        "Optimisation",
+        "Plateau patience",
+        "Optimization",
         "Epochs without a better validation accuracy after which the learning rate is reduced.",
         unit="epochs",
         low=1,
@@ -262,25 +217,46 @@ class TrainConfig:
         step=1,
     )
     reduce_factor: float = _knob(
-        0.5, "Optimisation", "What the learning rate is multiplied by then.", low=0.1, high=0.9, step=0.1
+        0.5,
+        "Plateau factor",
+        "Optimization",
+        "What the learning rate is multiplied by then.",
+        low=0.1,
+        high=0.9,
+        step=0.1,
     )
     batch_size: int = _knob(
-        64, "Optimisation", "Images a step of the second phase.", unit="images", choices=_BATCH_SIZES
+        64,
+        "Fine-tuning batch size",
+        "Optimization",
+        "Images a step of the second phase.",
+        unit="images",
+        choices=_BATCH_SIZES,
     )
     optimizer: str = _knob(
         "adam",
-        "Optimisation",
+        "Optimizer",
+        "Optimization",
         "Adam, or AdamW with a weight decay of 0.004.",
         choices=("adam", "adamw"),
         labels={"adam": "Adam", "adamw": "AdamW"},
     )
     label_smoothing: float = _knob(
-        0.0, "Optimisation", "Share of each label spread over all ten classes.", low=0.0, high=0.3, step=0.05
+        0.0,
+        "Label smoothing",
+        "Optimization",
+        "Share of each label spread over all ten classes.",
+        low=0.0,
+        high=0.3,
+        step=0.05,
     )
-    seed: int = _knob(1, "Optimisation", "Same seed, same machine: the same curve.", low=0, high=2_147_483_647, step=1)
+    seed: int = _knob(
+        1, "Seed", "Optimization", "Same seed, same machine: the same curve.", low=0, high=2_147_483_647, step=1
+    )
     scaling: str = _knob(
         "minus_one_to_one",
-        "Mistakes on purpose",
+        "Pixel scaling",
+        "Deliberate mistakes",
         "The range that pixels are scaled to. ImageNet's weights were trained with [-1, 1].",
         choices=("minus_one_to_one", "zero_to_one"),
         labels={"minus_one_to_one": "[-1, 1]", "zero_to_one": "[0, 1]"},
@@ -347,21 +323,10 @@ _MILD: dict[str, Any] = {"augmentation": 0.5, "dropout": 0.3, "schedule": "cosin
 
 PRESETS: Mapping[str, TrainConfig] = {
     "quick": TrainConfig(
-        **_MILD,
-        train_images=5_000,
-        views=2,
-        head_epochs=3,
-        head_learning_rate=3e-3,
-        fine_tune_epochs=4,
+        **_MILD, train_images=5_000, views=2, head_epochs=3, head_learning_rate=3e-3, fine_tune_epochs=4
     ),
     "standard": TrainConfig(
-        **_MILD,
-        views=2,
-        head_epochs=2,
-        head_learning_rate=3e-3,
-        fine_tune_epochs=3,
-        fine_tune_blocks=7,
-        batch_size=128,
+        **_MILD, views=2, head_epochs=2, head_learning_rate=3e-3, fine_tune_epochs=3, fine_tune_blocks=7, batch_size=128
     ),
     "best": TrainConfig(
         **_MILD | {"fine_tune_learning_rate": 6e-4},
@@ -382,9 +347,9 @@ PRESETS: Mapping[str, TrainConfig] = {
 images of CIFAR-10, see the README."""
 
 PRESET_HELP: Mapping[str, str] = {
-    "quick": "5,000 images: a useful model in under a minute.",
-    "standard": "All images, the top seven blocks: a very good model in a few minutes.",
-    "best": "The whole network, every batch augmented afresh: half an hour or more on a laptop.",
+    "quick": "5,000 images, the top four blocks.",
+    "standard": "All 50,000 images, the top seven blocks.",
+    "best": "The whole network; every batch is augmented anew.",
     "classic": "The tutorials' recipe: head first, then the top four blocks.",
 }
 

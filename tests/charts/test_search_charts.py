@@ -70,7 +70,7 @@ def test_parallel_coordinates_have_a_line_for_each_ended_trial(found: Findings) 
     assert len(figure.data) == 9
     assert {len(line.x) for line in figure.data} == {4}
     assert all(0 <= y <= 1 for line in figure.data for y in line.y)
-    assert list(figure.layout.xaxis.ticktext) == ["Alpha", "Dropout", "L2", "Validation accuracy"]
+    assert list(figure.layout.xaxis.ticktext) == ["Width α", "Dropout", "L2 penalty", "Validation accuracy"]
 
 
 def test_importances_add_up_to_one(found: Findings) -> None:

@@ -220,7 +220,9 @@ def test_a_finished_sweep_shows_what_it_found() -> None:
     )
     assert "sweep_surface_dropout" in figures(app)
     assert "Trial 5**, validation accuracy 80.0%, the best so far" in texts(app.markdown)
-    assert "The best **Alpha** lies at the low end of its range, 0\\.35, where the knob itself ends." in texts(app.info)
+    assert "The best **Width α** lies at the low end of its range, 0\\.35, where the knob itself ends." in texts(
+        app.info
+    )
     assert button(app, "stop_one") is None
 
 
@@ -228,7 +230,7 @@ def test_the_address_names_the_trial_and_the_axes() -> None:
     play("one", *FIVE, plan=Plan(CONFIG, tuple(map(space.parse_range, ("alpha=0.35,0.5", "dropout", "l2")))))
     app = open_explore(section="sweep", sweep="one", trial="2", x="l2", y="alpha", cost="seconds")
     assert "Trial 2**, validation accuracy 65.0%" in texts(app.markdown)
-    assert figures(app)["sweep_surface_own"]["layout"]["title"]["text"] == "L2 × Alpha"
+    assert figures(app)["sweep_surface_own"]["layout"]["title"]["text"] == "L2 penalty × Width α"
     assert "training time, s" in figures(app)["sweep_front"]["layout"]["xaxis"]["title"]["text"]
 
 

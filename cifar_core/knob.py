@@ -1,0 +1,83 @@
+"""One setting of a training: its label, range or choices, unit, help and group."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cifar_core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What is known of one field of `TrainConfig`.
+
+    `low` and `high` are inclusive. `choices` are in order of display; `labels` says them in words, and
+    `mistakes` lists those that exist to be made on purpose.
+    """
+
+    name: str
+    default: Any
+    label: str
+    help: str
+    group: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+    labels: Mapping[Any, str] = field(default_factory=dict)
+    mistakes: tuple[Any, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """The command line's word for it: `--train-images`."""
+        return "--" + self.name.replace("_", "-")
+
+    def say(self, value: Any) -> str:
+        """Return `value` in words, with its unit."""
+        if value in self.labels:
+            return self.labels[value]
+        text = f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+        return f"{text} {self.unit}".strip()
+
+    def check(self, value: Any) -> Any:
+        """Return `value` as the knob's own type. Raises ConfigError if it has the wrong type or is out of range."""
+        value = self._as_own_type(value)
+        if self.choices:
+            if value not in self.choices:
+                raise self._error(value, "one of " + ", ".join(map(str, self.choices)))
+        elif (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
+            raise self._error(value, f"{self.low:,} to {self.high:,}")
+        return value
+
+    def parse(self, text: str) -> Any:
+        """Return the checked value written as `text`, a value or its label, on a command line. Raises ConfigError."""
+        kind = type(self.default)
+        named = {label: value for value, label in self.labels.items()}
+        try:
+            return self.check(named[text] if text in named else text if kind is str else kind(text))
+        except ValueError:
+            raise self._error(text, "a whole number" if kind is int else "a number") from None
+
+    def _as_own_type(self, value: Any) -> Any:
+        kind = type(self.default)
+        if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300:
+            value = float(value)
+        if kind is int and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if type(value) is not kind or (kind is float and not math.isfinite(value)):
+            words = {int: "a whole number", float: "a number", str: "a word"}
+            raise self._error(value, words[kind])
+        return value
+
+    def _error(self, value: Any, expected: str) -> ConfigError:
+        shown = (repr(value) if not isinstance(value, int) or abs(value) < 1e300 else "a huge number")[:60]
+        return ConfigError(f"{self.label}: received {shown}, expected {expected}.", self.name)
+
+
+def knob(default: Any, label: str, group: str, text: str, **metadata: Any) -> Any:
+    return field(default=default, metadata={"label": label, "group": group, "help": text, **metadata})
