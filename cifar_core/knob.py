@@ -80,4 +80,5 @@ class Knob:
 
 
 def knob(default: Any, label: str, group: str, text: str, **metadata: Any) -> Any:
+    """Return the dataclass field of one setting; `metadata` are the other fields of `Knob`."""
     return field(default=default, metadata={"label": label, "group": group, "help": text, **metadata})
