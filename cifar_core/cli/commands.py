@@ -65,7 +65,7 @@ def show_run(arguments: Namespace) -> int:
     found = describe.details(run)
     findings = diagnosis.diagnose(run)
     lines = [*describe.detail_lines(run, found), *describe.finding_lines(findings)]
-    reply(arguments, found | {"diagnosis": [vars(finding) for finding in findings]}, lines)
+    reply(arguments, found | {"diagnosis": [finding.to_dict() for finding in findings]}, lines)
     return 0
 
 

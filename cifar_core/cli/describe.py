@@ -14,7 +14,7 @@ from cifar_core.runs.labels import Labels
 from cifar_core.untrusted import shown_name
 
 if TYPE_CHECKING:
-    from cifar_core.evaluation.case import Finding
+    from cifar_core.evaluation.diagnosis_rules import Finding
 
 TABLE_HEAD = ("id", "state", "α", "size", "images", "validation", "test", "data", "name")
 _MACHINE = ("python", "backend", "system", "processor", "cores")

@@ -96,7 +96,7 @@ def time_run(arguments: Namespace) -> int:
 
 
 def compare_runs(arguments: Namespace) -> int:
-    """Tell which knobs differ, and whether the runs really differ on the test images."""
+    """Print which knobs differ, and whether the runs differ significantly on the test images."""
     chosen = [runs.get(name) for name in dict.fromkeys(arguments.ids)]
     if len(chosen) < 2:
         raise RunError(f"Compare: received one run, expected two or more; `{PROGRAM} runs list` shows all.")
@@ -105,10 +105,10 @@ def compare_runs(arguments: Namespace) -> int:
     pairs = comparison.compare(chosen)
     compared = sum(pair.result is not None for pair in pairs)
     lines = [f"{KNOBS[name].label}: {', '.join(_said(known[run], name) for run in chosen)}" for name in knobs]
-    lines += [shown_name(comparison.verdict(pair, pair.a.id, pair.b.id, compared), limit=2_000) for pair in pairs]
+    lines += [shown_name(comparison.verdict(pair, pair.a.id, pair.b.id), limit=2_000) for pair in pairs]
     data = {
         "knobs": {name: {run.id: known[run].knob(name) for run in chosen} for name in knobs},
-        "pairs": [_pair(pair, compared) for pair in pairs],
+        "pairs": [_pair(pair) for pair in pairs],
     }
     reply(arguments, data, [*lines, comparison.caution(compared)])
     return 0
@@ -133,7 +133,7 @@ def _said(row: listing.Row, knob: str) -> str:
     return KNOBS[knob].say(row.knob(knob)) if row.config else "?"
 
 
-def _pair(pair: Pair, pairs: int) -> dict[str, Any]:
+def _pair(pair: Pair) -> dict[str, Any]:
     found: dict[str, Any] = {"a": pair.a.id, "b": pair.b.id, "reason": pair.reason or None}
     if pair.result is not None:
         found |= {
@@ -141,6 +141,7 @@ def _pair(pair: Pair, pairs: int) -> dict[str, Any]:
             "only_a": pair.result.only_a,
             "only_b": pair.result.only_b,
             "p_value": pair.result.p_value,
-            "is_real": pair.result.p_value < comparison.LEVEL / pairs,
+            "p_value_adjusted": pair.adjusted,
+            "is_real": pair.is_significant,
         }
     return found

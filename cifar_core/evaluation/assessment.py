@@ -9,7 +9,7 @@ import numpy as np
 
 from cifar_core.config import TrainConfig
 from cifar_core.evaluation import diagnosis, mistakes, predictions, robustness, story
-from cifar_core.evaluation.case import Finding
+from cifar_core.evaluation.diagnosis_rules import Finding
 from cifar_core.evaluation.predictions import Evaluation, Predictions
 from cifar_core.evaluation.robustness import Measured
 from cifar_core.evaluation.story import Phase
@@ -100,7 +100,7 @@ def to_json(found: Assessment) -> dict[str, Any]:
         "sentences": [*found.sentences, found.gap],
         "phase_1_of": story.parent(found.run),
     }
-    answer["diagnosis"] = [vars(finding) for finding in found.findings]
+    answer["diagnosis"] = [finding.to_dict() for finding in found.findings]
     answer["robustness"] = measured and measured_json(measured)
     return answer
 

@@ -1,14 +1,15 @@
-"""Whether one run is really better than another: McNemar's test on what both said of the same test images.
+"""Whether one run is better than another: McNemar's test on both runs' predictions for the same test images.
 
-Of two models only those images tell that one gets right and the other wrong. If both were equally good, each would
-win half of them, like a coin (McNemar 1947); the exact binomial test says how odd the split is.
+Only images that one model gets right and the other wrong count. Of equally good models, each wins half of them
+(McNemar 1947); the exact binomial test says how unlikely the split is. P-values of several pairs are adjusted by
+Holm's method (1979), so that the chance of any false difference among them stays below LEVEL.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cifar_core import runs
 from cifar_core.errors import RunError
@@ -17,7 +18,7 @@ from cifar_core.evaluation.predictions import Predictions
 from cifar_core.runs import Run
 
 LEVEL = 0.05
-"""A difference counts as real if chance alone would make one as large less often, all pairs looked at together."""
+"""The chance of any false difference among all pairs that are compared together."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,21 @@ class McNemar:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two runs; `result` is None where they cannot be compared, and `reason` says why."""
+    """Two runs; `result` is None where they cannot be compared, and `reason` says why.
+
+    `adjusted` is the p-value after Holm's correction for all pairs of one comparison.
+    """
 
     a: Run
     b: Run
     result: McNemar | None
     reason: str = ""
+    adjusted: float = 1.0
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the difference is significant among all pairs compared."""
+        return self.result is not None and self.adjusted < LEVEL
 
 
 def mcnemar(a: Predictions, b: Predictions) -> McNemar:
@@ -55,18 +65,33 @@ def mcnemar(a: Predictions, b: Predictions) -> McNemar:
 
 
 def compare(chosen: Sequence[Run]) -> list[Pair]:
-    """Return every pair of `chosen` with its test, or why there is none."""
+    """Return every pair of `chosen` with its test, adjusted for all of them, or why there is none."""
     said: dict[str, Predictions | str] = {}
     for run in chosen:
         try:
             said[run.id] = predictions.load(run).test
         except RunError as error:
             said[run.id] = str(error)
-    return [_pair(a, b, said[a.id], said[b.id]) for a, b in itertools.combinations(chosen, 2)]
+    pairs = [_pair(a, b, said[a.id], said[b.id]) for a, b in itertools.combinations(chosen, 2)]
+    tested = [number for number, pair in enumerate(pairs) if pair.result is not None]
+    adjusted = dict(zip(tested, holm([pairs[n].result.p_value for n in tested]), strict=True))  # type: ignore[union-attr]
+    return [replace(pair, adjusted=adjusted.get(number, 1.0)) for number, pair in enumerate(pairs)]
 
 
-def verdict(pair: Pair, name_a: str, name_b: str, pairs: int = 1) -> str:
-    """Return in words what the test of `pair`, one of `pairs`, says. The names are put in as they are."""
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted by Holm's step-down method, in the order given.
+
+    Rejecting those below a level keeps the chance of any false rejection below it, whatever their dependence.
+    """
+    adjusted, highest = [1.0] * len(p_values), 0.0
+    for place, number in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, p_values[number] * (len(p_values) - place)))
+        adjusted[number] = highest
+    return adjusted
+
+
+def verdict(pair: Pair, name_a: str, name_b: str) -> str:
+    """Return a sentence on the test of `pair`. The names are inserted as they are."""
     result = pair.result
     if result is None:
         return f"{name_a} and {name_b} cannot be compared: {pair.reason}"
@@ -77,21 +102,21 @@ def verdict(pair: Pair, name_a: str, name_b: str, pairs: int = 1) -> str:
         better, worse, wins, losses = worse, better, losses, wins
     split = (
         f"of {result.images:,} test images {wins:,} are right with {better} only and {losses:,} with {worse} only "
-        f"({_p(result.p_value)}); of equally good models, {_odds(result.p_value)} would split them so unevenly."
+        f"({_p(pair.adjusted)})."
     )
-    if result.p_value < LEVEL / pairs:
-        return f"{better} is really better than {worse}: {split}"
-    return f"No real difference between {name_a} and {name_b} is shown: {split}"
+    if pair.is_significant:
+        return f"{better} is better than {worse}: {split}"
+    return f"No significant difference between {name_a} and {name_b}: {split}"
 
 
 def caution(pairs: int) -> str:
-    """Return what to bear in mind when `pairs` pairs are looked at together."""
-    choose = "Choose by validation accuracy; the test images only tell whether a difference is real."
+    """Return how to read the tests of `pairs` pairs."""
+    choose = "Choose by validation accuracy; the test images only show whether a difference is significant."
     if pairs < 2:
         return choose
     return (
-        f"{pairs} pairs are looked at together. At 5 % each, chance alone would call one of twenty equal pairs "
-        f"different, so here a pair counts only below {LEVEL / pairs:.2g} (5 % shared among them, Bonferroni). {choose}"
+        f"{pairs} pairs are compared, so the p-values are corrected (Holm): the chance of any false difference among "
+        f"them is below {LEVEL:.0%}. {choose}"
     )
 
 
@@ -110,12 +135,6 @@ def _pair(a: Run, b: Run, said_a: Predictions | str, said_b: Predictions | str) 
 def _fingerprint(run: Run) -> str:
     data = runs.read_json(run.path / "environment.json").get("data")
     return str(data.get("fingerprint")) if isinstance(data, dict) else ""
-
-
-def _odds(p_value: float) -> str:
-    if p_value < 0.0001:
-        return "fewer than 1 pair in 10,000"
-    return f"about 1 pair in {1 / p_value:,.0f}" if p_value < 0.02 else f"about {100 * p_value:.0f} pairs in 100"
 
 
 def _p(value: float) -> str:

@@ -1,20 +1,28 @@
-"""What probably went wrong in a run, which knob to move, and the evidence. The rules are in rules.py."""
+"""What probably went wrong in a run, which knob to move, and the evidence. The rules are in diagnosis_rules.py."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.evaluation import story
-from cifar_core.evaluation.case import Case, Finding
-from cifar_core.evaluation.rules import EARLY_RULES, RULES, healthy, not_a_number
+from cifar_core.evaluation import diagnosis_rules, story
+from cifar_core.evaluation.diagnosis_rules import Case, Finding, Step, label, raised
+from cifar_core.evaluation.predictions import wilson
+from cifar_core.evaluation.story import Phase
 from cifar_core.runs import Run
+
+LEVELS = ("problem", "hint", "fine")
+_FAR_APART = 2.58  # standard deviations, 99%
+_WIDE = 0.02  # half of the validation accuracy's interval
+_LONGER = ("head_epochs", "fine_tune_epochs", "early_stopping_patience")  # more of each means a longer training
 
 
 def diagnose(run: Run) -> list[Finding]:
-    """Return what the rules find in `run`, problems first; of a living run only what more epochs would not mend.
+    """Return what the rules find in `run`, problems first; of a live run only what its next epochs cannot change.
 
     Empty where nothing was trained yet. Raises RunError if its configuration is damaged.
     """
@@ -31,13 +39,135 @@ def examine(
     error: str = "",
     ended: bool = True,
 ) -> list[Finding]:
-    """Return what the rules find, problems first; `error` is what a failed run said, `result` the figures."""
-    epochs = story.epoch_rows(rows)
-    case = Case(config, epochs, story.phases(rows, config.schedule), result or {}, error, ended)
-    rules = RULES if ended else EARLY_RULES
-    found = [finding for rule in rules if (epochs or rule is not_a_number) and (finding := rule(case))]
-    order = ("problem", "hint", "fine")
-    found.sort(key=lambda finding: order.index(finding.level))
+    """Return what the rules find, problems first; `error` is the message of a failed run, `result` its figures."""
+    epochs, phases = story.epoch_rows(rows), story.phases(rows, config.schedule)
+    if not ended:
+        phases = [phase for phase in phases if _is_over(phase, phases)]
+        epochs = [row for row in epochs if any(row["phase"] == phase.name for phase in phases)]
+    case = Case(config, epochs, phases, result or {}, error)
+    found = [
+        finding
+        for rule in (RULES if ended else LIVE_RULES)
+        if (epochs or rule is diagnosis_rules.not_a_number) and (finding := rule(case))
+    ]
+    found = consistent(sorted(found, key=lambda finding: LEVELS.index(finding.level)))
     if ended and result and epochs and all(finding.level == "fine" for finding in found):
         found.append(healthy(case))
     return found
+
+
+def consistent(findings: Sequence[Finding]) -> list[Finding]:
+    """Return `findings` without steps that undo a step of an earlier one, and without those left without a step."""
+    taken: dict[str, int] = {}
+    agreed = []
+    for finding in findings:
+        steps = tuple(step for step in finding.steps if taken.get(_axis(step.knob), step.direction) == step.direction)
+        if steps:
+            agreed.append(replace(finding, steps=steps))
+            taken |= {_axis(step.knob): step.direction for step in steps if step.direction}
+    return agreed
+
+
+def _axis(knob: str) -> str:
+    return "epochs" if knob in _LONGER else knob
+
+
+def _is_over(phase: Phase, phases: Sequence[Phase]) -> bool:
+    """Return whether no more epochs of `phase` will come while the run is live."""
+    return phase is not phases[-1] or phase.epochs >= phase.planned
+
+
+def test_surprise(case: Case) -> Finding | None:
+    """Find a test accuracy that differs from the validation accuracy by more than chance explains."""
+    figures = _both_accuracies(case.result)
+    if figures is None:
+        return None
+    (validation, n), (test, m) = figures
+    spread = math.sqrt(validation * (1 - validation) / n + test * (1 - test) / m)
+    apart = (validation - test) / max(spread, 1e-9)
+    if abs(apart) < _FAR_APART:
+        return None
+    why = (
+        "The best epoch was chosen by the validation images, so their accuracy is too high; more so with few images."
+        if apart > 0
+        else "The validation images happen to be harder than the test images."
+    )
+    return Finding(
+        "test_surprise",
+        "hint",
+        f"The test accuracy is {'lower' if apart > 0 else 'higher'} than the validation accuracy",
+        why,
+        (
+            raised(
+                "validation_fraction",
+                f"rely on the test accuracy for this model; for a more precise validation accuracy raise "
+                f"{label('validation_fraction')} or {label('train_images')}",
+            ),
+        ),
+        f"Validation {validation:.1%} of {n:,} images, test {test:.1%} of {m:,}: {abs(apart):.1f} standard "
+        "deviations apart.",
+    )
+
+
+def small_validation_set(case: Case) -> Finding | None:
+    """Find a validation set so small that its noise hides most differences between runs."""
+    figures = _both_accuracies(case.result)
+    if figures is None:
+        return None
+    validation, n = figures[0]
+    low, high = wilson(round(validation * n), n)
+    half = (high - low) / 2
+    if half < _WIDE:
+        return None
+    return Finding(
+        "small_validation_set",
+        "hint",
+        "The validation set is small",
+        f"Chance alone moves its accuracy by up to {100 * half:.0f} points, as much as many settings do.",
+        (raised("train_images", f"raise {label('train_images')} before you choose between similar runs"),),
+        f"{validation:.1%} of {n:,} images is {low:.1%} to {high:.1%} with 95% confidence (Wilson).",
+    )
+
+
+def _both_accuracies(result: Mapping[str, Any]) -> tuple[tuple[float, int], tuple[float, int]] | None:
+    """Return accuracy and number of images of validation and test; None where they are not known."""
+    found = []
+    for name in ("validation", "test"):
+        share, count = result.get(f"{name}_accuracy"), result.get(f"{name}_images")
+        if not isinstance(share, int | float) or not 0 <= share <= 1 or not isinstance(count, int) or count < 1:
+            return None
+        found.append((float(share), count))
+    return found[0], found[1]
+
+
+def healthy(case: Case) -> Finding:
+    """Return what is said of a run in which no rule found anything wrong."""
+    last = case.last
+    return Finding(
+        "healthy",
+        "fine",
+        "Nothing looks wrong",
+        "The losses fell, and training and validation stayed together.",
+        (Step("for more accuracy, try more images, a wider network (width α) or larger images, one at a time"),),
+        f"In the last epoch {last['accuracy']:.1%} of the training and {last['validation_accuracy']:.1%} of the "
+        "validation images were right.",
+    )
+
+
+Rule = Callable[[Case], Finding | None]
+LIVE_RULES: tuple[Rule, ...] = (diagnosis_rules.not_a_number, diagnosis_rules.nothing_learned)
+"""Rules for the phases of a live run that are over: the epochs to come cannot change what they find."""
+RULES: tuple[Rule, ...] = (
+    *LIVE_RULES,
+    diagnosis_rules.fell_at_the_boundary,
+    diagnosis_rules.wrong_pixel_range,
+    diagnosis_rules.augmented_too_hard,
+    diagnosis_rules.stale_statistics,
+    diagnosis_rules.overfitting,
+    diagnosis_rules.still_rising,
+    diagnosis_rules.fine_tuning_gave_nothing,
+    diagnosis_rules.impatient,
+    test_surprise,
+    small_validation_set,
+    diagnosis_rules.validation_above_training,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -171,35 +172,58 @@ class Findings:
 class Noise:
     """How much of a repeated grid is noise, in shares of accuracy.
 
-    `spread` is the standard deviation between seeds, pooled over the cells; means of `seeds` seeds that differ by less
-    than `telling` cannot be told apart (twice the standard error of a difference); `extent` is how far they differ.
+    `spread` is the standard deviation between seeds, pooled over the cells; `seeds` the fewest of a cell. Of cells that
+    do not differ, the highest and the lowest mean are further apart than `significant` in 5% of grids (Tukey's honestly
+    significant difference, which accounts for the number of cells); `extent` is how far apart they are.
     """
 
     seeds: int
     spread: float
-    telling: float
+    significant: float
     extent: float
 
     @property
+    def is_significant(self) -> bool:
+        """Whether any two cells differ by more than noise."""
+        return self.extent > self.significant
+
+    @property
     def words(self) -> str:
-        """What that means."""
-        means = f"means of {self.seeds} seeds" if self.seeds > 1 else "cells of one seed"
-        spread, telling, extent = (f"{100 * share:.1f}" for share in (self.spread, self.telling, self.extent))
+        """A sentence for the reader."""
+        spread, significant, extent = (f"{100 * share:.1f}" for share in (self.spread, self.significant, self.extent))
+        verdict = (
+            f"Cells whose means are more than {significant} points apart differ significantly"
+            if self.is_significant
+            else f"No two cells differ significantly: for that, means must be more than {significant} points apart"
+        )
         return (
-            f"Between seeds, accuracy spreads by ±{spread} points (standard deviation), so {means} that differ by less "
-            f"than about {telling} points cannot be told apart; the cells' means differ by up to {extent} points."
+            f"{verdict} (Tukey, 95%); the highest and the lowest are {extent} points apart. Between seeds, accuracy "
+            f"varies by ±{spread} points (standard deviation)."
         )
 
 
 def noise(cells: Sequence[Cell]) -> Noise | None:
-    """Return how noisy a grid is; None as long as no cell has two seeds."""
-    spreads = [cell.spread for cell in cells if cell.spread is not None]
-    if not spreads:
+    """Return how noisy a grid is; None while no cell has two seeds or only one cell has any."""
+    tried = [cell.accuracies for cell in cells if cell.accuracies]
+    freedom = sum(len(accuracies) - 1 for accuracies in tried)
+    if not freedom or len(tried) < 2:
         return None
-    seeds = min(len(cell.accuracies) for cell in cells if cell.accuracies)
-    means = [cell.mean for cell in cells if cell.mean is not None]
-    spread = math.sqrt(statistics.fmean(spread**2 for spread in spreads))
-    return Noise(seeds, spread, 2 * spread * math.sqrt(2 / seeds), max(means) - min(means))
+    seeds = min(map(len, tried))
+    means = [statistics.fmean(accuracies) for accuracies in tried]
+    squares = sum(
+        (len(accuracies) - 1) * statistics.variance(accuracies) for accuracies in tried if len(accuracies) > 1
+    )
+    spread = math.sqrt(squares / freedom)
+    significant = _studentized_range(len(tried), freedom) * spread / math.sqrt(seeds)
+    return Noise(seeds, spread, significant, max(means) - min(means))
+
+
+@functools.lru_cache(maxsize=256)
+def _studentized_range(groups: int, freedom: int) -> float:
+    """Return the range of `groups` equal means, in standard errors, that chance exceeds in 5% (half a second)."""
+    from scipy.stats import studentized_range
+
+    return float(studentized_range.ppf(0.95, groups, freedom))
 
 
 def find(name: str, storage: str | None = None) -> Findings:

@@ -1,4 +1,4 @@
-"""Explore, Runs: what can be done with the chosen runs, their curves over each other, whether they really differ."""
+"""Explore, Runs: what can be done with the chosen runs, their curves in one chart, whether they really differ."""
 
 from __future__ import annotations
 
@@ -141,18 +141,18 @@ def _differences(chosen: Sequence[Row]) -> None:
 
 
 def _real(chosen: Sequence[Row]) -> None:
-    """Say whether the differences are real."""
+    """Show whether the differences are significant."""
     finished = [row.run for row in chosen if row.state == "finished"]
-    st.markdown("##### Is the difference real?")
+    st.markdown("##### Is the difference significant?")
     if len(finished) < 2:
-        st.caption("That can be said of two finished runs.")
+        st.caption("Choose two finished runs to test their difference.")
         return
     stamps = tuple(run_state.stamp(run, "evaluation.npz") for run in finished)
     pairs = _pairs(tuple(run.id for run in finished), stamps)
     names = {row.run.id: f"“{row.name}”" for row in chosen}
     compared = sum(pair.result is not None for pair in pairs)
     for pair in pairs:
-        words = comparison.verdict(pair, names[pair.a.id], names[pair.b.id], compared)
+        words = comparison.verdict(pair, names[pair.a.id], names[pair.b.id])
         st.markdown(f"- {messages.plain(words)}")
     st.caption(messages.plain(comparison.caution(compared)) + " McNemar's exact test.")
 

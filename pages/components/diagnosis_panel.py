@@ -7,7 +7,7 @@ import streamlit as st
 from cifar_core import runs
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import diagnosis
-from cifar_core.evaluation.case import Finding
+from cifar_core.evaluation.diagnosis_rules import Finding
 from cifar_core.runs import Run
 from pages.components import messages
 

@@ -6,8 +6,9 @@ import pytest
 from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.evaluation import comparison
-from cifar_core.evaluation.comparison import McNemar, Pair, compare, mcnemar, verdict
-from cifar_core.evaluation.predictions import Predictions
+from cifar_core.evaluation import predictions as predictions_module
+from cifar_core.evaluation.comparison import McNemar, Pair, compare, holm, mcnemar, verdict
+from cifar_core.evaluation.predictions import Evaluation, Predictions
 from cifar_core.runs import Run, write_json
 
 LABELS = np.arange(200, dtype=np.uint8) % 10
@@ -62,30 +63,46 @@ def test_every_pair_is_tested_or_says_why_not(tiny_config: TrainConfig, run: Run
 
 
 @pytest.mark.parametrize(
-    ("only_a", "only_b", "p_value", "pairs", "words"),
+    ("only_a", "only_b", "adjusted", "words"),
     [
-        (
-            50,
-            20,
-            0.0004,
-            1,
-            "A is really better than B: of 200 test images 50 are right with A only and 20 with B only",
-        ),
-        (20, 50, 0.0004, 1, "B is really better than A"),
-        (50, 20, 0.02, 1, "A is really better than B"),
-        (50, 20, 0.02, 3, "No real difference between A and B is shown"),
-        (21, 20, 0.9, 1, "about 90 pairs in 100"),
-        (50, 20, 0.0004, 1, "about 1 pair in 2,500"),
-        (90, 2, 1e-9, 1, "p < 0.0001"),
-        (0, 0, 1.0, 1, "both are right on the same test images"),
+        (50, 20, 0.0004, "A is better than B: of 200 test images 50 are right with A only and 20 with B only"),
+        (20, 50, 0.0004, "B is better than A"),
+        (50, 20, 0.06, "No significant difference between A and B"),
+        (21, 20, 0.9, "p = 0.9"),
+        (90, 2, 1e-9, "p < 0.0001"),
+        (0, 0, 1.0, "both are right on the same test images"),
     ],
 )
-def test_the_verdict_is_said_in_words(only_a: int, only_b: int, p_value: float, pairs: int, words: str) -> None:
-    pair = Pair(Run("a"), Run("b"), McNemar(200, only_a, only_b, p_value))
-    assert words in verdict(pair, "A", "B", pairs)
+def test_the_verdict_names_the_better_run_only_where_the_adjusted_p_value_allows(
+    only_a: int, only_b: int, adjusted: float, words: str
+) -> None:
+    pair = Pair(Run("a"), Run("b"), McNemar(200, only_a, only_b, 0.0), adjusted=adjusted)
+    assert words in verdict(pair, "A", "B")
 
 
-def test_many_pairs_come_with_a_caution() -> None:
-    assert "3 pairs are looked at together" in comparison.caution(3)
-    assert "below 0.017" in comparison.caution(3)
-    assert "together" not in comparison.caution(1)
+def test_holms_adjustment_is_that_of_his_example_and_never_below_the_p_value() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.03, 0.5]) == pytest.approx([0.06, 0.5])
+    assert holm([]) == []
+
+
+def test_among_equally_good_runs_five_comparisons_in_a_hundred_find_a_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(5)
+    chosen = [Run(name) for name in "abcd"]
+    labels = np.tile(LABELS, 5)
+    false = 0
+    for _ in range(300):
+        said = {run: np.where(rng.random(len(labels)) < 0.8, labels, (labels + 1) % 10) for run in chosen}
+        known = {run: Predictions(labels, np.eye(10, dtype=np.float32)[said[run]]) for run in chosen}
+        monkeypatch.setattr(
+            predictions_module, "load", lambda run, known=known: Evaluation("made", known[run], known[run])
+        )
+        false += any(pair.is_significant for pair in compare(chosen))
+    assert 0.01 <= false / 300 <= 0.08  # pairs alone would give some 17 in 100
+
+
+def test_a_comparison_of_several_pairs_says_that_they_are_corrected() -> None:
+    assert "Holm" in comparison.caution(3)
+    assert "Holm" not in comparison.caution(1)

@@ -229,7 +229,7 @@ def test_the_runs_of_the_address_are_drawn_over_each_other() -> None:
     assert dict(app.query_params) == {"runs": f"{a.id},{b.id}", "axis": "time", "smoothing": "0.9"}
     assert app.dataframe[1].value["Dropout"].tolist() == ["0.5", "0.1"]
     said = texts(app.markdown).replace("\\", "")
-    assert "is really better than" in said
+    assert "is better than" in said
     assert "38 are right with" in said
 
 

@@ -1,0 +1,393 @@
+"""The rules of the diagnosis, over metrics and configuration.
+
+A rule takes a Case and returns a Finding or None. Its limits stand beside it; they are where, in recorded runs of
+this app, the effect is larger than the noise of a validation set of some hundred images.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cifar_core.config import KNOBS, TrainConfig
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.evaluation.story import Phase
+
+Level = Literal["problem", "hint", "fine"]
+_GUESSING_LOSS = math.log(len(CLASSES))  # cross-entropy in nats of equal probabilities
+_GUESSING = 0.2  # accuracy up to which nothing was learned; guessing gives 0.1, a few images more by chance
+_GAP, _WIDE_GAP = 0.1, 0.15
+_FALL = 0.03
+_LOSS_CHANGE = 0.05  # relative change of the validation loss from which it counts as rising or falling
+_SLOW_RATE = 3e-5  # fine-tuning rates below hardly change a weight in a few epochs
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to try: `text` for the reader, and whether it raises (1) or lowers (-1) `knob`."""
+
+    text: str
+    knob: str = ""
+    direction: int = 0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule found: `level` "problem" (it cost accuracy), "hint" (worth knowing) or "fine" (looks odd, is not).
+
+    `cause` says what probably happened, `evidence` the numbers; of `steps` any one may help.
+    """
+
+    rule: str
+    level: Level
+    title: str
+    cause: str
+    steps: tuple[Step, ...]
+    evidence: str
+
+    @property
+    def advice(self) -> str:
+        """The steps as one sentence."""
+        text = ", or ".join(step.text for step in self.steps)
+        return f"{text[:1].upper()}{text[1:]}."
+
+    def to_dict(self) -> dict[str, str]:
+        """Return it for JSON."""
+        names = ("rule", "level", "title", "cause", "advice", "evidence")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the rules look at: the sound rows of whole epochs, their phases, the run's figures and error message."""
+
+    config: TrainConfig
+    epochs: Sequence[dict[str, Any]]
+    phases: Sequence[Phase]
+    result: Mapping[str, Any]
+    error: str
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """The last whole epoch."""
+        return self.epochs[-1]
+
+    def phase(self, name: str) -> Phase | None:
+        """The phase called `name`, None if it has no whole epoch."""
+        return next((phase for phase in self.phases if phase.name == name), None)
+
+    def epochs_of(self, name: str) -> list[dict[str, Any]]:
+        """The whole epochs of a phase."""
+        return [row for row in self.epochs if row["phase"] == name]
+
+
+def raised(knob: str, text: str) -> Step:
+    """Return a step that raises `knob`."""
+    return Step(text, knob, 1)
+
+
+def lowered(knob: str, text: str) -> Step:
+    """Return a step that lowers `knob`."""
+    return Step(text, knob, -1)
+
+
+def label(name: str) -> str:
+    """Return a knob's label in quotation marks."""
+    return f"“{KNOBS[name].label}”"
+
+
+def not_a_number(case: Case) -> Finding | None:
+    """Find a loss that became infinite or NaN, which ends a run."""
+    broken = [row for row in case.epochs if not math.isfinite(row["loss"])]
+    if "loss became" not in case.error and not broken:
+        return None
+    knob = f"{_broken_phase(case, broken)}_learning_rate"
+    rate = getattr(case.config, knob)
+    return Finding(
+        "not_a_number",
+        "problem",
+        "The loss is not a number",
+        "A step was so large that the weights overflowed; later steps cannot repair them.",
+        (lowered(knob, f"divide {label(knob)} by 10 and start again"),),
+        (case.error or "The loss of an epoch is not finite.") + f" The rate was {rate:g}.",
+    )
+
+
+def _broken_phase(case: Case, broken: Sequence[dict[str, Any]]) -> str:
+    named = re.search(r"phase (head|fine_tune)\b", case.error)
+    if named:
+        return named[1]
+    if broken:
+        return str(broken[0]["phase"])
+    last = case.phases[-1] if case.phases else None
+    if last is None:
+        return "head" if case.config.head_epochs else "fine_tune"
+    return "fine_tune" if last.name == "fine_tune" or not last.stopped_early else "head"
+
+
+def nothing_learned(case: Case) -> Finding | None:
+    """Find a training of two epochs or more that is no better than guessing, on training images too."""
+    first = case.phases[0]
+    best = max(row["validation_accuracy"] for row in case.epochs)
+    learned = max(row["accuracy"] for row in case.epochs)
+    if best > _GUESSING or learned > _GUESSING + _GAP or len(case.epochs) < 2:
+        return None
+    rate = getattr(case.config, f"{first.name}_learning_rate")
+    losses = [row["loss"] for row in case.epochs_of(first.name)]
+    return Finding(
+        "nothing_learned",
+        "problem",
+        "It learned almost nothing",
+        _why_flat(case, rate),
+        (_mend_flat(first.name, rate),),
+        f"Validation accuracy never rose above {best:.1%} (guessing gives 10%); the training loss went from "
+        f"{losses[0]:.2f} to {losses[-1]:.2f} in {len(losses)} epochs (guessing gives {_GUESSING_LOSS:.2f}) at a rate "
+        f"of {rate:g}.",
+    )
+
+
+def _why_flat(case: Case, rate: float) -> str:
+    if rate >= 1e-2:
+        return "The steps were so large that the weights did not settle."
+    if rate <= 5e-5:
+        return "The steps were so small that the weights hardly moved in this time."
+    if case.config.weights == "random" or "random" in str(case.result.get("weights")):
+        return "The frozen feature extractor has random weights, so its features do not separate the classes."
+    return "The features of the frozen layers separate the classes too little, or the learning rate does not fit them."
+
+
+def _mend_flat(phase: str, rate: float) -> Step:
+    knob = f"{phase}_learning_rate"
+    if rate >= 1e-2:
+        return lowered(knob, f"divide {label(knob)} by 10 to 100")
+    if rate <= 5e-5:
+        return raised(knob, f"raise {label(knob)} to about 0.001")
+    return Step(f"set {label('weights')} to ImageNet, then vary {label(knob)}")
+
+
+def fell_at_the_boundary(case: Case) -> Finding | None:
+    """Find a validation accuracy that fell when the top layers were unfrozen."""
+    head, tuned = case.phase("head"), case.phase("fine_tune")
+    if not head or not tuned or tuned.first > head.best - _FALL:
+        return None
+    recovered = tuned.best > head.best
+    cause, step = _why_it_fell(case.config, recovered)
+    ending = f"it recovered to {tuned.best:.1%}" if recovered else f"it reached {tuned.best:.1%} at best"
+    return Finding(
+        "fell_at_the_boundary",
+        "hint" if recovered else "problem",
+        "Accuracy fell when fine-tuning began",
+        cause,
+        (step,),
+        f"Validation accuracy was {head.best:.1%} in phase 1 and {tuned.first:.1%} after the first epoch of phase 2; "
+        f"{ending}.",
+    )
+
+
+def _why_it_fell(config: TrainConfig, recovered: bool) -> tuple[str, Step]:
+    if config.batch_norm == "training":
+        return (
+            "In training mode, batch normalization normalizes by each batch, and in evaluation by moving averages, "
+            "which lag behind in a short training.",
+            Step(f"set {label('batch_norm')} to “{KNOBS['batch_norm'].say('inference')}”"),
+        )
+    knob = "fine_tune_learning_rate"
+    rate = getattr(config, knob)
+    if rate < _SLOW_RATE:
+        return (
+            "The learning rate is small already, so the number of unfrozen blocks is the likelier cause.",
+            lowered("fine_tune_blocks", f"lower {label('fine_tune_blocks')} ({config.fine_tune_blocks})"),
+        )
+    return (
+        "The first steps with unfrozen layers were too large and damaged the pretrained weights.",
+        lowered(
+            knob, f"{'lower' if recovered else 'divide'} {label(knob)} ({rate:g}){'' if recovered else ' by 5 to 10'}"
+        ),
+    )
+
+
+def fine_tuning_gave_nothing(case: Case) -> Finding | None:
+    """Find a second phase whose best epoch is not better than the first phase's."""
+    head, tuned = case.phase("head"), case.phase("fine_tune")
+    if not head or not tuned or tuned.best > head.best or fell_at_the_boundary(case) or nothing_learned(case):
+        return None
+    slow = case.config.fine_tune_learning_rate < _SLOW_RATE
+    knob = "fine_tune_learning_rate"
+    change = raised(knob, f"raise {label(knob)}") if slow else lowered(knob, f"lower {label(knob)}")
+    return Finding(
+        "fine_tuning_gave_nothing",
+        "hint",
+        "Fine-tuning did not help: the model is that of phase 1",
+        "Its steps were too small to change much." if slow else "No epoch of phase 2 was better than phase 1.",
+        (change, lowered("fine_tune_epochs", f"save the time and set {label('fine_tune_epochs')} to 0")),
+        f"Phase 1 reached {head.best:.1%}, phase 2 {tuned.best:.1%} in {tuned.epochs} epochs, {tuned.seconds:.0f} s.",
+    )
+
+
+def stale_statistics(case: Case) -> Finding | None:
+    """Find batch normalization whose moving averages do not fit the batches that it was trained with."""
+    tuned = case.epochs_of("fine_tune")
+    if case.config.batch_norm != "training" or not tuned:
+        return None
+    last = tuned[-1]
+    if last["accuracy"] - last["validation_accuracy"] < _GAP:
+        return None
+    return Finding(
+        "stale_statistics",
+        "problem",
+        "Batch normalization differs between training and evaluation",
+        "Training normalizes by each batch; evaluation uses moving averages, which change by a thousandth a step: too "
+        "slowly for a short training.",
+        (Step(f"set {label('batch_norm')} to “{KNOBS['batch_norm'].say('inference')}”, or let it adapt"),),
+        f"In the last epoch {last['accuracy']:.1%} of the training images were right, but "
+        f"{last['validation_accuracy']:.1%} of the validation images; the losses were {last['loss']:.2f} and "
+        f"{last['validation_loss']:.2f}.",
+    )
+
+
+def overfitting(case: Case) -> Finding | None:
+    """Find a training accuracy far above the validation accuracy at the end."""
+    last = case.last
+    gap = last["accuracy"] - last["validation_accuracy"]
+    if gap < _GAP or stale_statistics(case):
+        return None
+    lowest = min(case.epochs_of(last["phase"]), key=lambda row: row["validation_loss"])
+    rose = last["validation_loss"] > (1 + _LOSS_CHANGE) * lowest["validation_loss"]
+    rise = (
+        f" The validation loss was lowest in epoch {lowest['epoch']} ({lowest['validation_loss']:.2f}) and rose to "
+        f"{last['validation_loss']:.2f}."
+    )
+    return Finding(
+        "overfitting",
+        "problem" if gap >= _WIDE_GAP or rose else "hint",
+        "Overfitting",
+        "The model has more freedom than so few images can fill: it fits them, and less of it holds for new images.",
+        _against_overfitting(case.config, str(last["phase"]), rose),
+        f"In the last epoch {last['accuracy']:.1%} of the training images were right, and "
+        f"{last['validation_accuracy']:.1%} of the validation images.{rise if rose else ''}",
+    )
+
+
+def _against_overfitting(config: TrainConfig, phase: str, rose: bool) -> tuple[Step, ...]:
+    steps = []
+    if rose:
+        steps.append(lowered(f"{phase}_epochs", "train for fewer epochs"))
+    if config.augmentation < 0.5:
+        steps.append(raised("augmentation", f"raise {label('augmentation')} ({config.augmentation:g}) to 0.5"))
+    if config.dropout < 0.3:
+        steps.append(raised("dropout", f"raise {label('dropout')} ({config.dropout:g}) to 0.3"))
+    if config.train_images < KNOBS["train_images"].default:
+        steps.append(raised("train_images", f"raise {label('train_images')} ({config.train_images:,})"))
+    if config.fine_tunes:
+        steps.append(lowered("fine_tune_blocks", f"lower {label('fine_tune_blocks')} ({config.fine_tune_blocks})"))
+    if not steps:
+        steps.append(raised("l2", f"raise {label('l2')} ({config.l2:g})"))
+    return tuple(steps[:3])
+
+
+def augmented_too_hard(case: Case) -> Finding | None:
+    """Find an augmentation so strong that the training images are much harder than real ones."""
+    ends = [case.epochs_of(phase.name)[-1] for phase in case.phases]
+    widest = max(ends, key=lambda row: row["validation_accuracy"] - row["accuracy"])
+    if case.config.augmentation < 2 or widest["validation_accuracy"] - widest["accuracy"] < _GAP:
+        return None
+    return Finding(
+        "augmented_too_hard",
+        "problem",
+        "The augmentation is too strong",
+        "At this strength objects leave the picture or cannot be recognized.",
+        (lowered("augmentation", f"set {label('augmentation')} ({case.config.augmentation:g}) to 0.5 to 1"),),
+        f"At the end of a phase {widest['accuracy']:.1%} of the augmented training images were right, and "
+        f"{widest['validation_accuracy']:.1%} of the validation images, which are not augmented.",
+    )
+
+
+def validation_above_training(case: Case) -> Finding | None:
+    """Find a validation accuracy above the training accuracy, which looks like a mistake and is none."""
+    gap = case.last["validation_accuracy"] - case.last["accuracy"]
+    if gap < 0.02 or augmented_too_hard(case) or nothing_learned(case):
+        return None
+    reasons = [f"dropout sets {case.config.dropout:.0%} of the head's inputs to 0"] if case.config.dropout else []
+    reasons += ["training images are augmented"] if case.config.augmentation else []
+    reasons += ["the training figure is the mean over an epoch that began with worse weights"]
+    return Finding(
+        "validation_above_training",
+        "fine",
+        "Validation is better than training, as expected here",
+        f"Training is harder: {'; '.join(reasons)}. Validation has none of that.",
+        (Step("you need not change anything"),),
+        f"In the last epoch {case.last['validation_accuracy']:.1%} of the validation and "
+        f"{case.last['accuracy']:.1%} of the training images were right.",
+    )
+
+
+def wrong_pixel_range(case: Case) -> Finding | None:
+    """Find pixels scaled to a range that ImageNet's weights were not trained with."""
+    if case.config.scaling != "zero_to_one" or "ImageNet" not in str(case.result.get("weights", "ImageNet")):
+        return None
+    best = max(case.phases, key=lambda phase: phase.best)
+    return Finding(
+        "wrong_pixel_range",
+        "problem",
+        "The pixels are in the wrong range",
+        "ImageNet's weights were trained with pixels in [-1, 1]. In [0, 1] every image looks pale to them, so the "
+        "features of the frozen layers separate the classes less.",
+        (Step(f"set {label('scaling')} to “{KNOBS['scaling'].say('minus_one_to_one')}”"),),
+        f"It was trained with [0, 1]; the best validation accuracy was {best.best:.1%}, in phase "
+        f"“{best.label.lower()}”.",
+    )
+
+
+def still_rising(case: Case) -> Finding | None:
+    """Find a training whose last planned epoch was its best, with a validation loss that was still falling.
+
+    The loss decides, since accuracy moves by whole images: one epoch's gain is within the noise of most sets.
+    """
+    phase = case.phases[-1]
+    epochs = case.epochs_of(phase.name)
+    if phase.stopped_early or len(epochs) < 2 or phase.best_epoch != epochs[-1]["epoch"]:
+        return None
+    before, last = epochs[-2]["validation_loss"], epochs[-1]["validation_loss"]
+    if last > (1 - _LOSS_CHANGE) * before or phase.best <= _GUESSING:
+        return None
+    epochs_knob, rate_knob = f"{phase.name}_epochs", f"{phase.name}_learning_rate"
+    return Finding(
+        "still_rising",
+        "hint",
+        "It stopped while it was still improving",
+        "The last planned epoch was the best one, and the validation loss was still falling.",
+        (
+            raised(epochs_knob, f"raise {label(epochs_knob)} ({getattr(case.config, epochs_knob)})"),
+            raised(rate_knob, f"raise {label(rate_knob)}"),
+        ),
+        f"The validation loss went from {before:.2f} to {last:.2f} in the last epoch.",
+    )
+
+
+def impatient(case: Case) -> Finding | None:
+    """Find a phase that early stopping ended while its validation loss was still falling."""
+    for phase in case.phases:
+        epochs = case.epochs_of(phase.name)
+        if not phase.stopped_early or case.config.early_stopping_patience > 2 or len(epochs) < 2:
+            continue
+        losses = [row["validation_loss"] for row in epochs]
+        if losses[-1] == min(losses) and losses[-1] < losses[-2]:
+            return Finding(
+                "impatient",
+                "hint",
+                f"Early stopping ended “{phase.label.lower()}” too early",
+                "With so little patience, one dip of the validation accuracy ends a phase that still improves.",
+                (
+                    raised(
+                        "early_stopping_patience",
+                        f"raise {label('early_stopping_patience')} ({case.config.early_stopping_patience}) to 5",
+                    ),
+                ),
+                f"It ended after epoch {phase.epochs} of {phase.planned}; the validation loss was at its lowest, "
+                f"{losses[-1]:.2f}, and the training loss still fell from {epochs[-2]['loss']:.2f} to "
+                f"{epochs[-1]['loss']:.2f}.",
+            )
+    return None
