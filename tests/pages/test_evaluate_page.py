@@ -84,7 +84,9 @@ def test_an_unknown_run_is_a_sentence_and_the_newest_is_shown(run, asked):
 
 
 def test_a_run_that_goes_on_is_told_of_with_what_its_metrics_say_already():
-    rows = [row | {"validation_accuracy": 0.1, "accuracy": 0.1} if row["kind"] == "epoch" else row for row in metrics(3, 0)]
+    rows = [
+        row | {"validation_accuracy": 0.1, "accuracy": 0.1} if row["kind"] == "epoch" else row for row in metrics(3, 0)
+    ]
     going = make_run("running", rows)
     with living_worker(going):
         app = open_app(EVALUATE, run=going.id)
