@@ -20,10 +20,11 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
+from cifar_core import locks
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.network import architecture
-from cifar_core.runs import is_held, read_json, write_json
+from cifar_core.runs import read_json, write_json
 
 _KEPT = 5
 _MILLION = 1e6
@@ -97,7 +98,7 @@ def measuring_lock() -> Path:
 
 def is_measuring() -> bool:
     """Return whether a shape is being measured."""
-    return is_held(measuring_lock())
+    return locks.is_held(measuring_lock())
 
 
 def remember(config: TrainConfig, measured: Mapping[str, float]) -> None:

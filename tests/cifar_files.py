@@ -15,7 +15,11 @@ IMAGES = 20  # in each of the six small batches
 
 
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """Make the reader expect batches of IMAGES records, and return six of them, every class equally often."""
+    """Make the reader expect batches of IMAGES records, and return six of them, every class equally often.
+
+    Archives that `write_archive` makes stand for the official ones.
+    """
+    monkeypatch.setattr(batch_files, "ARCHIVE_MD5", {})
     monkeypatch.setattr(batch_files, "IMAGES_PER_BATCH", IMAGES)
     records = np.random.default_rng(5).integers(0, 256, (6, IMAGES, batch_files.RECORD_BYTES), np.uint8)
     records[:, :, 0] = np.arange(IMAGES) % 10
@@ -51,13 +55,13 @@ def write_files(files: dict[str, bytes], place: Path) -> None:
         (place / name).write_bytes(content)
 
 
-def write_archive(files: dict[str, bytes], path: Path, *extra: tarfile.TarInfo) -> Path:
+def write_archive(files: dict[str, bytes], path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w:gz", compresslevel=1) as archive:
-        for member in extra:
-            archive.addfile(member, io.BytesIO(bytes(member.size)))
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
+    name = batch_files.BINARY_ARCHIVE if any(".bin" in name for name in files) else batch_files.PYTHON_ARCHIVE
+    batch_files.ARCHIVE_MD5[name] = hashlib.md5(path.read_bytes()).hexdigest()
     return path

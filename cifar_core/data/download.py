@@ -1,32 +1,36 @@
-"""One file over HTTP: bounded in time and size, resumed where it broke off, checked before it is believed.
+"""One file over HTTP: limited in time and size, resumed where it broke off, verified before it replaces anything.
 
     fetch(url, target, size, md5)
 
 While it runs, `TARGET.part` grows and `TARGET.lock` is held; other processes see both with `part_bytes` and
-`is_running`. The target itself appears complete and verified, or not at all.
+`is_running`. Proxies and certificates are those of the environment: HTTPS_PROXY, SSL_CERT_FILE, REQUESTS_CA_BUNDLE.
 """
 
+from __future__ import annotations
+
 import hashlib
-import http.client
+import os
 import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from http.client import HTTPResponse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from cifar_core import machine
-from cifar_core.errors import DataError
+from cifar_core import locks, machine
+from cifar_core.errors import CifarError, DataError
+
+if TYPE_CHECKING:
+    from requests import Response
 
 READ_SECONDS = 30.0
 """A server that sends nothing for so long has broken off."""
-LOCK_SECONDS = 1.0  # above zero, as `is_running` holds the lock for an instant
 CHUNK_BYTES = 1 << 16
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes so far and in all (None while unknown)."""
+Check = Callable[[Path], object]
+"""Reads a downloaded file; raises CifarError if it is damaged."""
 
 
 class AlreadyRunning(DataError):  # noqa: N818 - a state rather than a fault
@@ -41,24 +45,27 @@ def fetch(
     progress: Progress | None = None,
     connect_timeout: float = 5.0,
     max_bytes: int = 1 << 28,
+    magic: bytes = b"",
+    check: Check | None = None,
+    folder_setting: str = "CIFAR_CACHE_DIR",
 ) -> Path:
-    """Download `url` to `target`, replacing it, and return `target`.
+    """Download `url` to `target`, replacing it once the new file is verified, and return `target`.
 
     `size` in bytes and `md5` in hexadecimal are the published ones. At most `size` bytes are taken (`max_bytes`
-    where `size` is None), whatever the server announces. With an `md5`, an earlier attempt is continued and the
-    sum is verified before the target appears; without one every attempt begins anew, and verifying is the caller's.
-    `connect_timeout` in seconds holds for each address of the server, `READ_SECONDS` for each later wait.
-    Raises AlreadyRunning, or DataError for every other failure; what came stays in the part file unless it is wrong.
+    where `size` is None). With an `md5` an earlier attempt is continued; without one every attempt begins anew.
+    What does not begin with `magic`, such as the login page of a network, is refused at its first bytes. `check` has
+    the last word. `connect_timeout` in seconds holds for each address of the server, `READ_SECONDS` for each later
+    wait. `folder_setting` is the environment variable that moves the folder of `target`.
+    Raises AlreadyRunning, or DataError for every other failure; a part that is damaged is deleted.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(_lock(target)).acquire(timeout=LOCK_SECONDS):
+        with locks.hold(_lock(target)):
             part = _part(target)
-            if md5 is None:  # two halves of different files would not be noticed
+            if md5 is None or not _begins_with(part, magic):  # two halves of different files would not be noticed
                 part.unlink(missing_ok=True)
-            _receive(url, part, size, max_bytes, progress or (lambda done, total: None), connect_timeout)
-            if md5 is not None:
-                _verify(part, md5, url)
+            _receive(url, part, size, max_bytes, progress or (lambda done, total: None), connect_timeout, magic)
+            _verify(part, md5, url, check)
             machine.replace(part, target)
     except Timeout as error:
         raise AlreadyRunning(
@@ -67,9 +74,20 @@ def fetch(
     except OSError as error:
         raise DataError(
             f"{target} cannot be written: {error.strerror or error}. Expected a writable folder with room for it. "
-            "Make room, or set CIFAR_CACHE_DIR to another folder, then try again."
+            f"Make room, or set {folder_setting} to another folder, then try again."
         ) from error
     return target
+
+
+def answers(url: str, seconds: float) -> bool:
+    """Return whether anything answers at `url` within `seconds`, by the proxy that a download would take."""
+    import requests  # a tenth of a second, which only a download needs
+
+    try:
+        requests.head(url, timeout=seconds, verify=_certificates(), allow_redirects=False)
+    except (requests.RequestException, OSError):
+        return False
+    return True
 
 
 def part_bytes(target: Path) -> int:
@@ -82,15 +100,7 @@ def part_bytes(target: Path) -> int:
 
 def is_running(target: Path) -> bool:
     """Return whether any living process is downloading `target`."""
-    if not _lock(target).exists():
-        return False
-    try:
-        with FileLock(_lock(target)).acquire(timeout=0):
-            return False
-    except Timeout:
-        return True
-    except OSError:  # a folder nobody can write to: nobody downloads into it
-        return False
+    return locks.is_held(_lock(target))
 
 
 def _part(target: Path) -> Path:
@@ -101,8 +111,18 @@ def _lock(target: Path) -> Path:
     return target.with_name(target.name + ".lock")
 
 
+def _begins_with(file: Path, magic: bytes) -> bool:
+    """Return whether `file` begins as expected; a missing or shorter one may still."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(len(magic))
+    except FileNotFoundError:
+        return True
+    return start == magic[: len(start)]
+
+
 def _receive(
-    url: str, part: Path, size: int | None, max_bytes: int, progress: Progress, connect_timeout: float
+    url: str, part: Path, size: int | None, max_bytes: int, progress: Progress, connect_timeout: float, magic: bytes
 ) -> None:
     """Append to `part` what is missing. Raises DataError for the network's failures, OSError for the disk's."""
     have = part.stat().st_size if part.exists() else 0
@@ -110,13 +130,16 @@ def _receive(
         return
     response, done = _open(url, 0 if size is not None and have > size else have, connect_timeout)
     with response, part.open("ab" if done else "wb") as file:
-        announced = response.length
-        total = size if size is not None else None if announced is None else done + announced
+        length = response.headers.get("Content-Length", "")
+        total = size if size is not None else done + int(length) if length.isdecimal() else None
         if total is not None and size is None and total > max_bytes:
             raise _too_large(url, total, max_bytes)
         progress(done, total)
         limit = size if size is not None else max_bytes + 1
         while done < limit and (chunk := _read(response, min(CHUNK_BYTES, limit - done), url, done)):
+            if done < len(magic) and chunk[: len(magic) - done] != magic[done : done + len(chunk)]:
+                part.unlink()
+                raise _another_file(url, "it begins otherwise than the file does")
             file.write(chunk)
             file.flush()  # the part file's size is the progress that others see
             done += len(chunk)
@@ -138,28 +161,43 @@ def _too_large(url: str, received: int, max_bytes: int) -> DataError:
     )
 
 
-def _open(url: str, have: int, connect_timeout: float) -> tuple[HTTPResponse, int]:
+def _another_file(url: str, what: str) -> DataError:
+    return DataError(
+        f"What {url} sent is damaged or another file: {what}. It was removed. A network that asks for a login, or a "
+        "proxy, may have answered instead: open the address in a browser, then try again."
+    )
+
+
+def _open(url: str, have: int, connect_timeout: float) -> tuple[Response, int]:
     """Return the server's answer and the byte it starts at: `have`, or 0 where it cannot continue there."""
+    import requests
+
     headers = {"User-Agent": "cifar-studio", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        response = _opener().open(urllib.request.Request(url, headers=headers), timeout=connect_timeout)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code == 416 and have:  # the server's file is shorter than the part
-            return _open(url, 0, connect_timeout)
+        timeouts = (connect_timeout, READ_SECONDS)
+        response = requests.get(url, headers=headers, timeout=timeouts, stream=True, verify=_certificates())
+    except requests.exceptions.SSLError as error:
         raise DataError(
-            f"{url} cannot be downloaded: the server answered {error.code} {error.reason}, expected 200. "
+            f"{url} is not trusted: {_words(error)}. If a company's proxy opens encrypted connections, set "
+            "SSL_CERT_FILE to the file of its certificates (PEM), then try again."
+        ) from error
+    except (requests.RequestException, OSError) as error:
+        raise DataError(
+            f"{url} cannot be reached: {_words(error)}. Expected an answer within {connect_timeout:g} s. "
+            "Check the connection and the proxy (HTTPS_PROXY), then try again."
+        ) from error
+    if response.status_code == 416 and have:  # the server's file is shorter than the part
+        response.close()
+        return _open(url, 0, connect_timeout)
+    if response.status_code not in (200, 206):
+        response.close()
+        raise DataError(
+            f"{url} cannot be downloaded: the server answered {response.status_code} {response.reason}, expected 200. "
             "Try again later, or fetch the file by other means."
-        ) from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise DataError(
-            f"{url} cannot be reached: {_words(reason)}. Expected an answer within {connect_timeout:g} s. "
-            "Check the connection and any proxy, then try again."
-        ) from error
-    if not have or response.status != 206:
+        )
+    if not have or response.status_code != 206:
         return response, 0
     if response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
         return response, have
@@ -167,58 +205,58 @@ def _open(url: str, have: int, connect_timeout: float) -> tuple[HTTPResponse, in
     return _open(url, 0, connect_timeout)
 
 
-def _read(response: HTTPResponse, count: int, url: str, done: int) -> bytes:
-    """Return up to `count` bytes, none at the end."""
+def _certificates() -> str | bool:
+    """Return the file of the trusted certificates: the environment's, the system's, else those of `requests`."""
+    if os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE"):
+        return True  # which `requests` then reads
+    return ssl.get_default_verify_paths().cafile or True  # SSL_CERT_FILE, or the system's
+
+
+def _read(response: Response, count: int, url: str, done: int) -> bytes:
+    """Return up to `count` bytes as soon as there are any, none at the end or where the server hangs up."""
+    from urllib3.exceptions import HTTPError, IncompleteRead
+
     try:
-        return response.read(count)
-    except (OSError, http.client.HTTPException) as error:
+        return response.raw.read1(count, decode_content=False)
+    except (HTTPError, OSError) as error:
+        if isinstance(error.args[-1], IncompleteRead):
+            return b""
         raise DataError(
             f"The download of {url} broke off after {done:,} bytes: {_words(error)}. "
             "Check the connection and try again: it goes on where it stopped if it can."
         ) from error
 
 
-def _words(reason: object) -> str:
-    if isinstance(reason, TimeoutError):
-        return "no answer in time"
-    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+def _words(error: BaseException) -> str:
+    """Return the reason that the system gave for a failed connection."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, TimeoutError):
+            return "no answer in time"
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause.verify_message
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return type(error).__name__
 
 
-def _verify(part: Path, md5: str, url: str) -> None:
-    """Raise DataError, and remove `part`, unless its MD5 sum is `md5`."""
-    with part.open("rb") as file:
-        received = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if received != md5:
-        part.unlink()
-        raise DataError(
-            f"What {url} sent is damaged or another file: MD5 {received}, expected {md5}. It was removed. "
-            "Try again; if it happens twice, fetch the file by other means."
-        )
+def _verify(part: Path, md5: str | None, url: str, check: Check | None) -> None:
+    """Raise DataError, and remove `part`, unless its MD5 sum is `md5` and `check` reads it."""
+    try:
+        if md5 is not None and (received := md5_of(part)) != md5:
+            raise _another_file(url, f"MD5 {received}, expected {md5}")
+        if check is not None:
+            try:
+                check(part)
+            except CifarError as error:
+                raise _another_file(url, str(error).removeprefix(f"{part} ").split(";")[0]) from None
+    except DataError:
+        part.unlink(missing_ok=True)
+        raise
 
 
-class _Connection(http.client.HTTPConnection):
-    """Has one time limit for connecting and another for reading; urllib knows only one for both."""
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock.settimeout(READ_SECONDS)
-
-
-class _SecureConnection(http.client.HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        self.sock.settimeout(READ_SECONDS)
-
-
-class _Handler(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> HTTPResponse:
-        return self.do_open(_Connection, req)
-
-
-class _SecureHandler(urllib.request.HTTPSHandler):
-    def https_open(self, req: urllib.request.Request) -> HTTPResponse:
-        return self.do_open(_SecureConnection, req, context=ssl.create_default_context())
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_Handler, _SecureHandler)  # and the system's proxies
+def md5_of(file: Path) -> str:
+    """Return the MD5 sum of `file` in hexadecimal. Raises OSError."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -23,7 +23,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from cifar_core import runs
+from cifar_core import locks, runs
 from cifar_core.errors import RunError
 from cifar_core.evaluation import originals, predictions
 from cifar_core.inference import what_if
@@ -109,7 +109,7 @@ def state(run: Run) -> dict[str, Any]:
     While working: "done", "total" (images) and "seconds_left" (None at first). When failed: "error".
     """
     found = runs.read_json(run.path / FILE)
-    if runs.is_held(run.path / _LOCK):
+    if locks.is_held(run.path / _LOCK):
         return {"state": "working"} | {key: found.get(key) for key in ("done", "total", "seconds_left")}
     known = load(run)
     if known is not None and known.is_complete:
@@ -121,7 +121,7 @@ def state(run: Run) -> dict[str, Any]:
 
 def is_working(run: Run) -> bool:
     """Return whether a process is measuring `run`."""
-    return runs.is_held(run.path / _LOCK)
+    return locks.is_held(run.path / _LOCK)
 
 
 def ask_to_stop(run: Run) -> None:

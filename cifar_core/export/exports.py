@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cifar_core import machine, runs
+from cifar_core import locks, machine, runs
 from cifar_core.errors import CifarError, RunError
 from cifar_core.export import trial
 from cifar_core.export.formats import MODELS
@@ -56,7 +56,7 @@ def state(run: Run, name: str) -> dict[str, Any]:
     time). When failed: "error". Damaged records read as none.
     """
     found = runs.read_json(run.path / "exports" / f"{name}.json")
-    if runs.is_held(lock(run, name)):
+    if locks.is_held(lock(run, name)):
         return {"state": "working", "done": found.get("done", 0), "total": found.get("total", 0)}
     if found.get("state") == "working":  # it may have ended between the file and the look at its lock
         found = runs.read_json(run.path / "exports" / f"{name}.json")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from cifar_core import costs, runs
+from cifar_core import costs, locks, runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import DataError, RunError
@@ -133,14 +133,14 @@ def export(run: Run, name: str) -> None:
     if run.state != "finished":
         raise RunError(f"Run {run.id} is {run.state}; only a finished run can be exported.")
     limits.check_disk(runs.runs_dir())
-    if runs.is_held(exports.lock(run, name)):
+    if locks.is_held(exports.lock(run, name)):
         return
     try:
         exports.announce(run, name)
         process = detached([EXPORTER, str(run.path.resolve()), name], exports.log(run, name))
     except OSError as error:
         raise RunError(f"The export cannot be kept in {run.path} ({error.strerror}); make it writable.") from None
-    wait_until(lambda: runs.is_held(exports.lock(run, name)) or process.poll() is not None, runs.START_SECONDS)
+    wait_until(lambda: locks.is_held(exports.lock(run, name)) or process.poll() is not None, runs.START_SECONDS)
 
 
 def probe_layers() -> None:

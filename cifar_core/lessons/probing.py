@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from cifar_core import runs
+from cifar_core import locks
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
 from cifar_core.lessons import layers
@@ -32,7 +32,7 @@ def file(ending: str) -> Path:
 
 def is_working() -> bool:
     """Return whether a process is at it."""
-    return runs.is_held(file(".lock"))
+    return locks.is_held(file(".lock"))
 
 
 def state() -> dict[str, Any]:

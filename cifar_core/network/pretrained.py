@@ -6,10 +6,9 @@ moving_mean or moving_variance. Files are those of Keras Applications, in Keras'
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
-import socket
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,12 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from cifar_core import machine
-from cifar_core.data.download import AlreadyRunning, fetch
+from cifar_core.data.download import AlreadyRunning, answers, fetch
 from cifar_core.errors import DataError, WeightsError
 from cifar_core.network import architecture
 
 URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
-_HOST = "storage.googleapis.com"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ASK_SECONDS, _ANSWER_HOLDS_SECONDS = 1.5, 30.0
 _MAX_BYTES = 64_000_000
 _POLL_SECONDS = 0.2
 BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
@@ -64,7 +64,7 @@ def load(choice: str, alpha: float, image_size: int, seed: int) -> Weights:
 def unavailable_reason(choice: str, alpha: float, image_size: int) -> str | None:
     """Return why `choice` cannot be had on this machine, or None if it can. Downloads nothing."""
     no_imagenet = None
-    if not imagenet_path(alpha, image_size).exists() and not _host_answers():
+    if not _is_weights_file(imagenet_path(alpha, image_size)) and not _host_answers():
         no_imagenet = "its ImageNet weights are not on this machine and cannot be downloaded now"
     no_bundled = None if bundled_path(alpha).exists() else f"no bundled model of width {alpha:g} ships with this app"
     if choice == "auto" and alpha > 1:
@@ -161,7 +161,7 @@ def _imagenet(alpha: float, image_size: int) -> Weights:
     path = imagenet_path(alpha, image_size)
     while not path.exists():
         try:
-            fetch(URL + path.name, path, size=None, md5=None, max_bytes=_MAX_BYTES)
+            _download(path, alpha)
         except AlreadyRunning:
             time.sleep(_POLL_SECONDS)
         except DataError as error:
@@ -169,13 +169,43 @@ def _imagenet(alpha: float, image_size: int) -> Weights:
                 f"ImageNet weights of width {alpha:g} are not at {path} and could not be downloaded: {error} "
                 "Or choose weights 'bundled' or 'random'."
             ) from None
-    named = read_keras_h5(path, alpha)
+    try:
+        named = read_keras_h5(path, alpha)
+    except WeightsError as damaged:
+        try:
+            _download(path, alpha)
+        except DataError:
+            raise damaged from None
+        named = read_keras_h5(path, alpha)
     size = _file_size(alpha, image_size)
     label = f"ImageNet (Keras, α {alpha:g}, {size} px)"
     twin = _stand_in_for(path, alpha, size)
     if twin:
         label += f"; on this machine the files for {size} and {twin} px are one, a stand-in for one of the sizes"
     return Weights("imagenet", label, named, fingerprint(named))
+
+
+def _download(path: Path, alpha: float) -> None:
+    """Put the ImageNet file of width `alpha` at `path`, once it is known to be one. Raises DataError."""
+    fetch(
+        URL + path.name,
+        path,
+        size=None,
+        md5=None,
+        max_bytes=_MAX_BYTES,
+        magic=_HDF5,
+        check=lambda part: read_keras_h5(part, alpha),
+        folder_setting="KERAS_HOME",
+    )
+
+
+def _is_weights_file(path: Path) -> bool:
+    """Return whether `path` begins as an HDF5 file."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_HDF5)) == _HDF5
+    except OSError:
+        return False
 
 
 def _stand_in_for(path: Path, alpha: float, size: int) -> int | None:
@@ -217,11 +247,31 @@ def _random(alpha: float, seed: int) -> Weights:
     return Weights("random", f"random numbers (seed {seed})", named, fingerprint(named))
 
 
-@functools.cache
+class _Host:
+    """Whether the host of the ImageNet files answers: asked once, then again in the background."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: bool | None = None
+        self._asked = 0.0
+
+    def answers(self) -> bool:
+        """Return the last answer, at most 30 s old when it was asked for often; the first takes up to 1.5 s."""
+        with self._lock:
+            if self._found is None:
+                self._ask()
+            elif time.monotonic() - self._asked > _ANSWER_HOLDS_SECONDS:
+                self._asked = time.monotonic()
+                threading.Thread(target=self._ask, daemon=True).start()
+            return bool(self._found)
+
+    def _ask(self) -> None:
+        self._found = answers(URL, _ASK_SECONDS)
+        self._asked = time.monotonic()
+
+
+_host = _Host()
+
+
 def _host_answers() -> bool:
-    """Return whether the host of the ImageNet files can be reached; asked once a process, for 1.5 s at most."""
-    try:
-        with socket.create_connection((_HOST, 443), timeout=1.5):
-            return True
-    except OSError:
-        return False
+    return _host.answers()

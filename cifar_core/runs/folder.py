@@ -31,18 +31,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from cifar_core import machine
+from cifar_core import locks, machine
 from cifar_core.config import TrainConfig
 from cifar_core.errors import ConfigError, RunError
 from cifar_core.runs import limits, records
 from cifar_core.untrusted import quoted
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 ID_PATTERN = re.compile(r"[0-9]{8}-[0-9]{9}-[a-z0-9]{1,24}")
 STATES = ("queued", "running", "stopping", "stopped", "finished", "failed", "lost")
@@ -81,22 +76,6 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return records.tame(data) if isinstance(data, dict) else {}
-
-
-def is_held(lock: Path) -> bool:
-    """Return whether a living process holds the lock file `lock`."""
-    if not lock.exists():
-        return False
-    try:
-        if fcntl is None:
-            with FileLock(lock, timeout=0):
-                return False
-        # A shared lock: those who look at the same time do not take each other for the holder.
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except OSError:
-        return lock.exists()  # it may have been deleted just now
 
 
 @dataclass(frozen=True)
@@ -151,7 +130,7 @@ class Run:
     @property
     def is_alive(self) -> bool:
         """Whether a worker holds the run's lock."""
-        return is_held(self.path / "lock")
+        return locks.is_held(self.path / "lock")
 
     @property
     def _is_starting(self) -> bool:
@@ -328,7 +307,7 @@ def delete(run: Run) -> None:
 def run_lock(run: Run, purpose: str) -> Iterator[None]:
     """Hold the run's lock for a moment. Raises RunError if its worker lives; `purpose` ends the sentence."""
     try:
-        with FileLock(run.path / "lock", timeout=0.2):
+        with locks.hold(run.path / "lock", 0.2):
             yield
     except Timeout:
         raise RunError(f"Run {run.id} is {run.state} and cannot be {purpose}; stop it first.") from None

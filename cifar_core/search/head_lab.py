@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from cifar_core import runs
+from cifar_core import locks, runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.errors import ConfigError, RunError
 from cifar_core.evaluation.predictions import wilson
@@ -116,7 +116,7 @@ def lab_dir() -> Path:
 
 def is_open() -> bool:
     """Return whether the lab's process lives."""
-    return runs.is_held(lab_dir() / "lock")
+    return locks.is_held(lab_dir() / "lock")
 
 
 def ask(settings: Settings) -> None:

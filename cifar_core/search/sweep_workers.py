@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from cifar_core import runs
+from cifar_core import locks, runs
 from cifar_core.errors import SweepError
 from cifar_core.jobs import launch
 from cifar_core.runs import limits
@@ -92,7 +92,7 @@ def delete(name: str, storage: str | None = None) -> None:
 def living_workers(name: str) -> list[int]:
     """Return the numbers of this machine's workers on the sweep."""
     numbers = {lock.stem.removeprefix("worker-"): lock for lock in studies.folder(name).glob("worker-*.lock")}
-    return sorted(int(word) for word, lock in numbers.items() if word.isdecimal() and runs.is_held(lock))
+    return sorted(int(word) for word, lock in numbers.items() if word.isdecimal() and locks.is_held(lock))
 
 
 def gpus() -> list[int]:

@@ -1,9 +1,6 @@
-import gzip
-import hashlib
 import os
 import pickle
 import tarfile
-import tracemalloc
 from pathlib import Path
 
 import cifar_files
@@ -87,7 +84,7 @@ def test_batch_that_is_no_file_is_refused(records: list[np.ndarray], tmp_path: P
 
 
 class Payload:
-    """Leaves a mark when unpickled by anything but the restricted reader."""
+    """Leaves a mark when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -104,135 +101,24 @@ def test_payload_in_a_python_batch_is_not_executed(
     files = cifar_files.python_files(records, monkeypatch)
     files[f"{batch_files.PYTHON_FOLDER}/data_batch_1"] = payload
     cifar_files.write_files(files, tmp_path)
-    folder, archive = tmp_path / batch_files.PYTHON_FOLDER, cifar_files.write_archive(files, tmp_path / "a.tar.gz")
     with pytest.raises(DataError, match=r"MD5.*pickles, which could run anybody's code"):
-        list(batch_files.read_python_folder(folder))
-    with pytest.raises(DataError, match="MD5"):
-        batch_files.read_archive(archive)
-    # and were its checksum the published one:
-    monkeypatch.setitem(batch_files.PYTHON_MD5, "data_batch_1", hashlib.md5(payload).hexdigest())
-    with pytest.raises(DataError, match="it asks for"):
-        list(batch_files.read_python_folder(folder))
+        list(batch_files.read_python_folder(tmp_path / batch_files.PYTHON_FOLDER))
     assert not mark.exists()
     pickle.loads(payload)
     assert mark.exists()  # the payload is a real one
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        [],
-        {b"data": b"", b"labels": []},
-        {b"data": np.zeros((3, 3072), np.uint8), b"labels": [1, 2, 3]},
-        {b"data": np.zeros((cifar_files.IMAGES, 3072), np.uint8), b"labels": [300] * cifar_files.IMAGES},
-        {b"data": np.zeros((cifar_files.IMAGES, 3072), object), b"labels": [0] * cifar_files.IMAGES},
-    ],
-)
-def test_pickle_of_something_else_is_refused(
-    records: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, value: object
+@pytest.mark.parametrize("python", [False, True])
+def test_an_archive_that_is_not_the_official_one_is_not_opened(
+    records: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: bool
 ) -> None:
-    content = cifar_files.pickled(value)
-    monkeypatch.setitem(batch_files.PYTHON_MD5, "test_batch", hashlib.md5(content).hexdigest())
-    with pytest.raises(DataError, match="here is not a batch"):
-        batch_files.parse_python(content, "test_batch", "here")
-
-
-def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname, info.size = kind, link, size
-    return info
-
-
-BATCH = f"{batch_files.BINARY_FOLDER}/data_batch_1.bin"
-
-
-@pytest.mark.parametrize(
-    "extra",
-    [
-        member("../escaped"),
-        member(f"{batch_files.BINARY_FOLDER}/../../escaped"),
-        member("/tmp/escaped"),
-        member(BATCH, tarfile.SYMTYPE, "/etc/passwd"),
-        member("innocent", tarfile.SYMTYPE, "/etc"),
-        member(BATCH, tarfile.LNKTYPE, "/etc/passwd"),
-        member("device", tarfile.CHRTYPE),
-        member("pipe", tarfile.FIFOTYPE),
-    ],
-    ids=lambda info: f"{info.name}-{info.type.decode()}",
-)
-def test_archive_with_paths_outside_or_links_is_refused(
-    records: list[np.ndarray], tmp_path: Path, extra: tarfile.TarInfo
-) -> None:
-    path = cifar_files.write_archive(cifar_files.binary_files(records), tmp_path / "inner" / "a.tar.gz", extra)
-    with pytest.raises(DataError, match="refused: its member 1"):
-        batch_files.read_archive(path)
-    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["a.tar.gz"]
-
-
-def test_archive_of_too_many_files_is_refused(records: list[np.ndarray], tmp_path: Path) -> None:
-    many = [member(f"{number}") for number in range(batch_files.MEMBER_LIMIT)]
-    path = cifar_files.write_archive(cifar_files.binary_files(records), tmp_path / "a.tar.gz", *many)
-    with pytest.raises(DataError, match="refused: its member 101"):
-        batch_files.read_archive(path)
-
-
-@pytest.mark.parametrize("extra", [member(BATCH, size=cifar_files.IMAGES * 3073), member(BATCH, size=1 << 20)])
-def test_batch_there_twice_or_too_large_is_refused(
-    records: list[np.ndarray], tmp_path: Path, extra: tarfile.TarInfo
-) -> None:
-    path = cifar_files.write_archive(cifar_files.binary_files(records), tmp_path / "a.tar.gz", extra)
-    with pytest.raises(DataError, match="twice or"):
-        batch_files.read_archive(path)
-
-
-def test_archive_without_a_batch_is_refused(records: list[np.ndarray], tmp_path: Path) -> None:
-    files = cifar_files.binary_files(records)
-    del files[BATCH]
-    with pytest.raises(DataError, match="data_batch_1 missing"):
-        batch_files.read_archive(cifar_files.write_archive(files, tmp_path / "a.tar.gz"))
-
-
-@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
-def test_archive_that_unpacks_to_very_much_is_refused_early(tmp_path: Path, kind: bytes) -> None:
-    megabyte = gzip.compress(bytes(1 << 20))
-    header = member("huge", kind, size=1 << 32).tobuf(tarfile.GNU_FORMAT)
-    path = tmp_path / "bomb.tar.gz"
-    path.write_bytes(gzip.compress(header) + megabyte * 4096)
-    assert path.stat().st_size < 8 << 20
-    tracemalloc.start()
-    with pytest.raises(DataError, match="unpacks to more than 268,435,456 bytes"):
-        batch_files.read_archive(path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 2.5 * batch_files.ARCHIVE_LIMIT
-
-
-def test_damage_behind_the_last_batch_is_noticed(records: list[np.ndarray], tmp_path: Path) -> None:
-    path = cifar_files.write_archive(cifar_files.binary_files(records), tmp_path / "a.tar.gz")
+    files = cifar_files.python_files(records, monkeypatch) if python else cifar_files.binary_files(records)
+    path = cifar_files.write_archive(files, tmp_path / "a.tar.gz")
     content = bytearray(path.read_bytes())
-    content[-8] ^= 1  # gzip's checksum of the whole
+    content[-8] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DataError, match="cannot be read: CRC"):
-        batch_files.read_archive(path)
-
-
-@examples(60)
-@given(data=st.data())
-def test_mutated_archives_are_read_or_refused_and_nothing_else(
-    records: list[np.ndarray], tmp_path: Path, data: st.DataObject
-) -> None:
-    files = {name: content for name, content in cifar_files.binary_files(records).items() if "readme" in name}
-    good = gzip.decompress(cifar_files.write_archive(files, tmp_path / "a.tar.gz").read_bytes())
-    changed = bytearray(good)
-    for _ in range(data.draw(st.integers(1, 8))):
-        changed[data.draw(st.integers(0, 600))] = data.draw(st.integers(0, 255))
-    packed = bytearray(gzip.compress(bytes(changed), 1))
-    if data.draw(st.booleans()):
-        packed[data.draw(st.integers(0, len(packed) - 1))] ^= data.draw(st.integers(1, 255))
-    del packed[data.draw(st.integers(0, len(packed))) :]
-    path = tmp_path / "mutated.tar.gz"
-    path.write_bytes(packed)
-    with pytest.raises(DataError):  # there is no batch in it
+    monkeypatch.delattr(tarfile, "open")
+    with pytest.raises(DataError, match=r"MD5 [0-9a-f]{32}, expected"):
         batch_files.read_archive(path)
 
 

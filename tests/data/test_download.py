@@ -10,9 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from cifar_core.data import download
-from cifar_core.errors import DataError
+from cifar_core.errors import DataError, WeightsError
 
 CONTENT = bytes(range(256)) * 1000
 SIZE, MD5 = len(CONTENT), hashlib.md5(CONTENT).hexdigest()
@@ -199,6 +200,63 @@ def test_unknown_size_is_bounded(server: Server, target: Path, lengthless: bool)
         download.fetch(server.url, target, None, None, max_bytes=1000)
     assert not target.exists()
     assert download.part_bytes(target) == 0
+
+
+def test_a_login_page_is_not_the_file_s_beginning(server: Server, target: Path) -> None:
+    """A network that asks for a login answers with a page of its own, status 200."""
+    page = b"<html><body>Log in to this network first.</body></html>"
+    server.content = page
+    with pytest.raises(DataError, match="login"):
+        download.fetch(server.url, target, SIZE, MD5, magic=CONTENT[:8])
+    assert download.part_bytes(target) == 0
+    server.content = CONTENT
+    download.fetch(server.url, target, SIZE, MD5, magic=CONTENT[:8])
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_login_page_that_an_earlier_attempt_left_is_not_continued(server: Server, target: Path) -> None:
+    leave_part(target, b"<html>")
+    download.fetch(server.url, target, SIZE, MD5, magic=CONTENT[:8])
+    assert target.read_bytes() == CONTENT
+    assert server.asked == [None]
+
+
+def test_what_the_check_refuses_replaces_nothing(server: Server, target: Path) -> None:
+    def check(part: Path) -> None:
+        assert part.read_bytes() == CONTENT
+        raise WeightsError(f"{part} is damaged; delete it.")
+
+    target.parent.mkdir()
+    target.write_text("the one before")
+    with pytest.raises(DataError, match="is damaged"):
+        download.fetch(server.url, target, None, None, check=check)
+    assert target.read_text() == "the one before"
+    assert not part(target).exists()
+
+
+def test_a_download_takes_the_proxy(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("http_proxy", server.url)
+    download.fetch("http://nowhere.invalid/file", target, SIZE, MD5)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_certificate_that_is_not_trusted_names_the_setting(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise requests.exceptions.SSLError("certificate verify failed")
+
+    monkeypatch.setattr(requests, "get", refuse)
+    with pytest.raises(DataError, match="SSL_CERT_FILE"):
+        download.fetch("https://localhost/", target, SIZE, MD5)
+
+
+def test_certificates_are_those_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    own = tmp_path / "company.pem"
+    own.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(own))
+    assert download._certificates() == str(own)
 
 
 @pytest.mark.parametrize("status", [404, 503])

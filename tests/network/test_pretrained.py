@@ -1,6 +1,7 @@
 import http.server
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -168,7 +169,7 @@ def test_what_cannot_be_had_is_said_without_a_download(no_internet: None, bundle
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"<html>not found</html>"])
-def test_a_damaged_file_is_a_sentence(content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_file_is_a_sentence(content: bytes, no_internet: None) -> None:
     path = pretrained.imagenet_path(ALPHA, 96)
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
@@ -176,7 +177,7 @@ def test_a_damaged_file_is_a_sentence(content: bytes, tmp_path: Path) -> None:
         pretrained.load("imagenet", ALPHA, 96, 1)
 
 
-def test_a_file_cut_short_or_of_another_width_is_a_sentence() -> None:
+def test_a_file_cut_short_or_of_another_width_is_a_sentence(no_internet: None) -> None:
     path = pretrained.imagenet_path(ALPHA, 96)
     write_h5(path, 0.5)
     with pytest.raises(WeightsError, match=r"does not hold MobileNetV2 of width 0\.35; delete it"):
@@ -187,7 +188,47 @@ def test_a_file_cut_short_or_of_another_width_is_a_sentence() -> None:
         pretrained.load("imagenet", ALPHA, 96, 1)
 
 
-def test_another_file_of_that_format_is_a_sentence() -> None:
+@pytest.mark.parametrize("content", [b"<html>log in</html>", b"\x89HDF\r\n\x1a\n and no more"])
+def test_a_login_page_is_not_taken_for_weights(content: bytes, server: Path, bundled: Path) -> None:
+    path = pretrained.imagenet_path(ALPHA, 96)
+    (server / path.name).write_bytes(content)
+    with pytest.raises(WeightsError, match="login"):
+        pretrained.load("imagenet", ALPHA, 96, 1)
+    assert not path.exists()
+    assert not list(path.parent.glob("*.part"))
+    write_h5(server / path.name, ALPHA)
+    assert pretrained.load("auto", ALPHA, 96, 1).kind == "imagenet"
+
+
+def test_a_damaged_file_is_replaced_where_that_is_possible(server: Path) -> None:
+    """As a login page that an earlier version took for the weights."""
+    path = pretrained.imagenet_path(ALPHA, 96)
+    path.parent.mkdir(parents=True)
+    path.write_text("<html>log in</html>")
+    named = write_h5(server / path.name, ALPHA)
+    assert pretrained.load("auto", ALPHA, 96, 1).fingerprint == pretrained.fingerprint(named)
+
+
+def test_a_network_that_comes_back_is_noticed(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, host = pretrained.URL, pretrained._Host()
+    monkeypatch.setattr(pretrained, "_ANSWER_HOLDS_SECONDS", 0)
+    monkeypatch.setattr(pretrained, "URL", "http://127.0.0.1:9/")
+    assert not host.answers()
+    monkeypatch.setattr(pretrained, "URL", there)
+    deadline = time.monotonic() + 20
+    while not host.answers():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_network_is_looked_for_through_the_proxy(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("http_proxy", pretrained.URL)
+    monkeypatch.setattr(pretrained, "URL", "http://nowhere.invalid/")
+    assert pretrained._Host().answers()
+
+
+def test_another_file_of_that_format_is_a_sentence(no_internet: None) -> None:
     path = pretrained.imagenet_path(ALPHA, 96)
     path.parent.mkdir(parents=True)
     with h5py.File(path, "w") as file:

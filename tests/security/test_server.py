@@ -78,6 +78,17 @@ def test_another_site_cannot_open_the_page_s_connection(server) -> None:
     assert ask(port, "GET", "/_stcore/stream", **UPGRADE, Origin="https://example.org") == 403
 
 
+def test_a_foreign_name_that_leads_here_is_refused(server) -> None:
+    """DNS rebinding: a site's own name resolves to this machine, so that Host and Origin agree."""
+    port, _ = server
+    for name in ("rebound.example.org", "localhost.example.org", "127.0.0.1.example.org"):
+        own = {"Host": f"{name}:{port}", "Origin": f"http://{name}:{port}"}
+        assert ask(port, "GET", "/_stcore/stream", **UPGRADE, **own) == 403
+    for name in ("localhost", "127.0.0.1", "[::1]"):
+        own = {"Host": f"{name}:{port}", "Origin": f"http://{name}:{port}"}
+        assert ask(port, "GET", "/_stcore/stream", **UPGRADE, **own) == 101
+
+
 @pytest.mark.parametrize(
     "path",
     [
