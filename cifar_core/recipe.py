@@ -38,10 +38,7 @@ def split(labels):
 
 
 def augment(images, draws):
-    """Return uint8 images (n, 32, 32, 3), changed by `draws` (n, 6) in -1 to 1, as floats.
-
-    Rotation, zoom, mirroring and shift are one affine resampling: three in a row would blur the images.
-    """
+    """Change images (n, 32, 32, 3) by `draws` (n, 6) from -1 to 1, in one affine resampling: three would blur them."""
     angle, scale = np.radians(15 * AUGMENTATION * draws[:, 0]), 1 / (1 + 0.1 * AUGMENTATION * draws[:, 3])
     cos, sin, mirror = scale * np.cos(angle), scale * np.sin(angle), np.where(draws[:, 4] < 0, -1, 1)
     a, b, d, e = cos * mirror, -sin, sin * mirror, cos

@@ -10,7 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "app.py", *sorted(ROOT.glob("pages/*.py"))]
-CORE = sorted(file for file in ROOT.glob("cifar_core/**/*.py") if "training" not in file.relative_to(ROOT).parts)
+RECIPE = ROOT / "cifar_core" / "recipe.py"  # a script: the only file outside of training/ that imports Keras
+CORE = sorted(
+    {file for file in ROOT.glob("cifar_core/**/*.py") if "training" not in file.relative_to(ROOT).parts} - {RECIPE}
+)
 TRAINING = sorted((ROOT / "cifar_core" / "training").glob("*.py"))
 
 
@@ -73,6 +76,11 @@ def test_the_core_imports_nothing_from_training_or_above(file: Path) -> None:
 @pytest.mark.parametrize("file", TRAINING, ids=lambda file: file.stem)
 def test_training_knows_no_page(file: Path) -> None:
     assert not {name.split(".")[0] for name in imported(file)} & {"streamlit", "pages", "app"}
+
+
+def test_the_recipe_is_imported_by_training_alone_and_knows_nothing_of_ours() -> None:
+    assert not [file for file in [*CORE, *PAGES] if "cifar_core.recipe" in imported(file)]
+    assert not {name for name in imported(RECIPE) if name.split(".")[0] in ("cifar_core", "tensorflow", "streamlit")}
 
 
 def test_a_worker_that_queues_has_not_loaded_tensorflow() -> None:

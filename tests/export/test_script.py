@@ -1,101 +1,116 @@
-"""The script and the notebook that a run is exported as, run as a stranger would: in a fresh interpreter."""
+"""The script and the notebook that a run is exported as: recipe.py with the run's settings."""
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cifar_core.export.script import notebook, script
+from cifar_core import runs
+from cifar_core.config import KNOBS
+from cifar_core.export import script
+from cifar_core.export.script import RECIPE, notebook
+from cifar_core.runs import Run
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY_DATA = """
 import numpy as np, keras
 rng = np.random.default_rng(1)
 def load_data():
-    return tuple((rng.integers(0, 256, (n, 32, 32, 3), np.uint8), (np.arange(n) % 10)[:, None]) for n in (60, 20))
+    return tuple((rng.integers(0, 256, (n, 32, 32, 3), np.uint8), (np.arange(n) % 10)[:, None]) for n in (1000, 20))
 keras.datasets.cifar10.load_data = load_data
 """
-COMPARISON = """
-from conftest import named_weights
-from cifar_core.data import cifar10
-from cifar_core.runs import Run
-from cifar_core.training import model as product
-config = Run(RUN).config
-network = product.build(config, named_weights(config))
-plain = SCRIPT["model"]
-assert [w.shape for w in plain.weights] == [w.shape for w in network.weights]
-assert plain.count_params() == network.count_params()
-assert plain.input_shape == network.input_shape and plain.output_shape == network.output_shape
-plain.set_weights(network.get_weights())
-images = cifar10.samples(8, "generated", test=True)[0].astype("float32")
-ours, theirs = network.predict(images, verbose=0), plain.predict(images, verbose=0)
-assert np.ptp(ours, axis=0).max() > 0.01, "the answers do not differ from image to image"
-assert np.abs(ours - theirs).max() < 1e-4, np.abs(ours - theirs).max()
-product.freeze(network, config, "fine_tune")
-trained = lambda model: [tuple(w.shape) for w in model.trainable_weights]
-assert trained(plain) == trained(network)
-"""
 
 
-def python(code: str, folder: Path, *paths: Path) -> str:
-    """What a new interpreter prints that runs `code` in `folder`."""
-    preface = f"import sys; sys.path[:0] = {list(map(str, paths))!r}\n"
-    done = subprocess.run([sys.executable, "-c", preface + code], cwd=folder, capture_output=True, text=True)
+def python(code: str, folder: Path) -> str:
+    """What a new interpreter prints that runs `code` in `folder`, where the project is not."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
 
+def settings(text: str) -> tuple[str, dict[str, object]]:
+    """The block of settings of a script, and what they are."""
+    block = text.split("# %% Settings\n")[1].split("\n# %%")[0]
+    values: dict[str, object] = {}
+    exec(block, {}, values)
+    return block, values
+
+
 @pytest.mark.slow
-def test_the_script_trains_on_tiny_data_and_makes_the_model_of_the_product(make_run, tmp_path) -> None:
-    run = make_run(image_size=64, batch_size=16, fine_tune_blocks=3, dropout=0.3)
-    (tmp_path / "script.py").write_text(script(run), encoding="utf-8")
-    code = TINY_DATA + f'import runpy; SCRIPT = runpy.run_path("script.py"); RUN = {run.id!r}\n' + COMPARISON
-    printed = python(code, tmp_path, ROOT, Path(__file__).parent)
+def test_the_script_trains_on_tiny_data(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(script.script(make_run(batch_size=128)), encoding="utf-8")
+    printed = python(TINY_DATA + 'import runpy; runpy.run_path("script.py", run_name="__main__")', tmp_path)
     assert "Test accuracy:" in printed
     assert (tmp_path / "model.keras").exists()
 
 
 @pytest.mark.slow
-def test_the_cells_of_the_notebook_run_one_after_the_other(make_run, tmp_path) -> None:
-    run = make_run(batch_size=16, schedule="cosine", optimizer="adamw", label_smoothing=0.1, batch_norm="adapt")
+def test_the_cells_of_the_notebook_run_one_after_the_other(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    run = make_run(batch_size=128, schedule="cosine", optimizer="adamw", label_smoothing=0.1, batch_norm="adapt")
     cells = json.loads(notebook(run))["cells"]
     (tmp_path / "cells.json").write_text(json.dumps(["".join(c["source"]) for c in cells if c["cell_type"] == "code"]))
     code = TINY_DATA + 'import json\nspace = {}\nfor cell in json.load(open("cells.json")): exec(cell, space)\n'
     assert "Test accuracy:" in python(code, tmp_path)
 
 
-def test_the_notebook_is_one_that_jupyter_accepts_and_has_the_code_of_the_script(make_run) -> None:
+def test_the_notebook_is_one_that_jupyter_accepts_and_has_the_code_of_the_script(make_run: Callable[..., Run]) -> None:
     nbformat = pytest.importorskip("nbformat")
     run = make_run()
     found = nbformat.reads(notebook(run), as_version=4)
     nbformat.validate(found)
-    plain = script(run)
-    assert all(cell.source in plain for cell in found.cells if cell.cell_type == "code")
+    *cells, last = [cell.source for cell in found.cells if cell.cell_type == "code"]
+    assert len(cells) == 5 and all(cell in script.script(run) for cell in cells)
+    assert last == "main()" and "__main__" not in "".join(cells)
+    assert [cell.cell_type for cell in found.cells[::2]] == ["markdown"] * 6
     assert found.metadata["accelerator"] == "GPU"
 
 
+def test_the_script_is_the_recipe_but_for_its_settings(make_run: Callable[..., Run]) -> None:
+    recipe, text = RECIPE.read_text(encoding="utf-8"), script.script(make_run(dropout=0.3))
+    assert text.replace(settings(text)[0], settings(recipe)[0]) == recipe != text
+
+
 @pytest.mark.parametrize(
-    ("knobs", "expected", "absent"),
+    "knobs",
     [
-        ({"weights": "imagenet", "image_size": 64}, ["base.set_weights(teacher.get_weights())", "(96, 96, 3)"], []),
-        ({"weights": "imagenet", "image_size": 96}, ['weights="imagenet"'], ["teacher"]),
-        ({"weights": "imagenet", "image_size": 96, "alpha": 1.4}, ["(224, 224, 3)", "teacher"], []),
-        ({"augmentation": 0.0}, [], ["Random", "afresh"]),
-        ({"scaling": "zero_to_one"}, ["layers.Rescaling(1 / 255)"], ["offset"]),
-        ({"fine_tune_blocks": 17, "batch_norm": "training"}, ["the whole base"], ["last_frozen", "isinstance"]),
-        ({"fine_tune_epochs": 0}, [], ["Phase 2"]),
-        ({"l2": 0.0, "schedule": "cosine"}, ["CosineDecay"], ["L2", "Plateau"]),
+        {"dropout": 0.3, "l2": 0.0, "dense_units": 64, "seed": 7},
+        {"scaling": "zero_to_one", "batch_norm": "training", "augmentation": 0.0, "fine_tune_blocks": 17},
+        {"optimizer": "adamw", "schedule": "cosine", "label_smoothing": 0.1, "train_images": 5_000},
     ],
 )
-def test_each_choice_of_the_run_is_in_the_script_and_no_other(make_run, knobs, expected, absent) -> None:
-    text = script(make_run(**knobs))
-    compile(text, "script.py", "exec")
-    assert all(line in text for line in expected), text
-    assert not [line for line in absent if line in text], text
+def test_every_knob_of_the_run_is_a_setting_of_the_script(make_run: Callable[..., Run], knobs: dict) -> None:
+    run = make_run(**knobs)
+    values = settings(script.script(run))[1]
+    weights = values.pop("WEIGHTS")
+    assert values == {name.upper(): getattr(run.config, name) for name in KNOBS if name.upper() in values}
+    assert {name for name in KNOBS if name.upper() not in values} == {"dataset", "views", "weights"}
+    assert weights is None
 
 
-def test_the_script_uses_tensorflow_and_nothing_of_ours(make_run) -> None:
-    imports = [line for line in script(make_run()).splitlines() if line.startswith(("import ", "from "))]
-    assert imports == ["import numpy as np", "import keras", "from keras import layers"]
+@pytest.mark.parametrize(
+    ("environment", "knobs", "weights", "said"),
+    [
+        ({"weights": {"kind": "imagenet"}, "data": {"name": "cifar10"}}, {}, "imagenet", set()),
+        ({"weights": {"kind": "imagenet"}}, {"views": 2, "augmentation": 1.0}, "imagenet", {"2 augmented versions"}),
+        ({"weights": {"kind": "bundled"}}, {}, "imagenet", {"bundled"}),
+        ({"weights": {"kind": "random"}, "data": {"name": "generated"}}, {}, None, {"generated"}),
+        ({"weights": [], "data": "x"}, {}, "imagenet", set()),
+    ],
+)
+def test_what_the_script_does_otherwise_is_said_above_its_settings(
+    make_run: Callable[..., Run], environment: dict, knobs: dict, weights: str | None, said: set[str]
+) -> None:
+    run = make_run(**{"weights": "auto", "views": 0, "augmentation": 0.0, **knobs})
+    runs.write_json(run.path / "environment.json", environment)
+    block, values = settings(script.script(run))
+    assert values["WEIGHTS"] == weights
+    assert {words for words in ("augmented versions", "bundled", "generated") if words in block} == {
+        words.removeprefix("2 ") for words in said
+    }
+    assert all(words in block for words in said) and run.id in block
+
+
+def test_the_accuracy_of_the_run_stands_above_its_settings(finished_run: Run) -> None:
+    assert f"{finished_run.result['test_accuracy']:.1%}" in settings(script.script(finished_run))[0]
