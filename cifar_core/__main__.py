@@ -11,11 +11,11 @@ if not __package__:  # started by its path: Python then looks for modules in thi
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from cifar_core.cli import main
-from cifar_core.cli.terminal import forget_output
+from cifar_core.cli.terminal import discard_output
 
 
 def _run() -> int:
-    closed = Path(os.devnull)  # what ">&-" and a parent without a terminal leave is None
+    closed = Path(os.devnull)  # a stream closed by ">&-" or by a parent without a terminal is None
     sys.stdout, sys.stderr = (stream or closed.open("w") for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console without "α" shows "?" in its place
@@ -23,8 +23,8 @@ def _run() -> int:
     try:
         code = main()
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
-        forget_output()
+    except BrokenPipeError:  # the reader, such as `head`, closed the pipe
+        discard_output()
         return 0
     return code
 

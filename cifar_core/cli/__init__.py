@@ -1,4 +1,4 @@
-"""The command line, `python -m cifar_core`: words.py has what is understood, commands.py what it does."""
+"""The command line, `python -m cifar_core`: parser.py defines the arguments, the other modules the commands."""
 
 from cifar_core.cli.parser import main
 

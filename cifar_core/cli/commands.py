@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from cifar_core import runs
 from cifar_core.cli import describe
-from cifar_core.cli.terminal import PROGRAM, Screen, complain, forget_output, native_messages_hidden, percent, table
+from cifar_core.cli.terminal import PROGRAM, Screen, complain, discard_output, native_messages_hidden, percent, table
 from cifar_core.config import KNOBS, preset
 from cifar_core.errors import CifarError, ImageError
 from cifar_core.runs import Run
@@ -229,7 +229,7 @@ def reply(arguments: Namespace, data: Any, lines: Sequence[str]) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        forget_output()
+        discard_output()
         raise CifarError(f"The answer cannot be written: {error.strerror}; make room, or send it elsewhere.") from None
 
 

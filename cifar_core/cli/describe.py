@@ -1,4 +1,4 @@
-"""A run in words and in JSON, for the command line. What is on the disk may be a stranger's: it is shown as text."""
+"""Text and JSON output about a run. Values read from disk are untrusted and printed as plain text."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _MACHINE = ("python", "backend", "system", "processor", "cores")
 
 
 def figures(run: Run) -> dict[str, Any]:
-    """Return the run's id, status and result in one flat object; of an unfinished run the first two."""
+    """Return the run's id and status and, for a finished run, its result, in one flat object."""
     status = run.status
     known = {"id": run.id, "status": status["state"]}
     return known | _object(status.get("result")) | known
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """Return `figures` and the configuration, None if that is damaged."""
+    """Return `figures` and "config", None where the configuration is damaged."""
     config = _config(run)
     return figures(run) | {"config": config.to_dict() if config else None}
 
 
 def details(run: Run) -> dict[str, Any]:
-    """Return all there is to say of a run. Raises RunError if its configuration is damaged.
+    """Return everything known about a run. Raises RunError if its configuration is damaged.
 
-    Beside `figures`: config, differences (the knobs that differ from the preset standard), stage, progress (the last
-    row of the metrics), last_epoch (its last row of an epoch), error, environment, imported (the id that it had
-    elsewhere, and when it came); None where it is not known yet.
+    Adds to `figures`: config, differences (knobs that differ from the preset standard), stage, progress (the last
+    row of the metrics), last_epoch (the last epoch row), error, environment, imported (the original id and the time
+    of the import). Unknown values are None.
     """
     config, status, rows = run.config, run.status, run.metrics()
     epochs = [row for row in rows if row.get("kind") == "epoch"]
@@ -55,7 +55,7 @@ def details(run: Run) -> dict[str, Any]:
 
 
 def error(run: Run) -> dict[str, str] | None:
-    """Return the "type" and the "message" of what made a run fail, None if it did not."""
+    """Return the "type" and "message" of a failed run's error, None for any other run."""
     found = run.status
     saved = _object(found.get("error"))
     if found["state"] != "failed":
@@ -64,8 +64,8 @@ def error(run: Run) -> dict[str, str] | None:
 
 
 def ending(run: Run) -> tuple[int, str]:
-    """Return the exit code for a followed training that has ended, and what went wrong ("" if nothing did)."""
-    state, resume = run.state, f"`{PROGRAM} runs resume {run.id}` goes on from the last full epoch."
+    """Return the exit code for an ended training and the error message ("" for a finished one)."""
+    state, resume = run.state, f"`{PROGRAM} runs resume {run.id}` continues from the last full epoch."
     if state == "finished":
         return 0, ""
     if state == "stopped":
@@ -75,12 +75,12 @@ def ending(run: Run) -> tuple[int, str]:
         if isinstance(known, type) and issubclass(known, CifarError):
             return 2, failure["message"]
         log = run.path / "worker.log"
-        return 1, f"Run {run.id} failed, {failure['type']}: {failure['message']} More is in {log}."
-    return 1, f"Run {run.id} is {state}, something ended its worker; {resume}"
+        return 1, f"Run {run.id} failed, {failure['type']}: {failure['message']} See {log}."
+    return 1, f"Run {run.id} is {state}: its worker process ended unexpectedly; {resume}"
 
 
 def row(run: Run, written: Labels) -> list[str]:
-    """Return the run's words under TABLE_HEAD; `written` is what people wrote on it."""
+    """Return the run's cells under TABLE_HEAD; `written` holds its name and star."""
     config, found = _config(run), figures(run)
     chosen = [
         KNOBS[name].say(getattr(config, name)) if config else "?" for name in ("alpha", "image_size", "train_images")
@@ -91,13 +91,13 @@ def row(run: Run, written: Labels) -> list[str]:
 
 
 def origin(run: Run) -> str:
-    """Return which images and which first weights a run that has begun learns from."""
+    """Return a sentence about the images and initial weights of a run that has started."""
     environment = runs.read_json(run.path / "environment.json")
     return _origin(*(_object(environment.get(key)).get("label") for key in ("data", "weights")))
 
 
 def figure_lines(run: Run) -> list[str]:
-    """Return the state and, for a finished run, the figures."""
+    """Return lines with the state and, for a finished run, the figures."""
     found = figures(run)
     lines = [f"Run {run.id}: {found['status']}."]
     if "test_accuracy" not in found:
@@ -113,10 +113,10 @@ def figure_lines(run: Run) -> list[str]:
 
 
 def detail_lines(run: Run, found: dict[str, Any]) -> list[str]:
-    """Return `found`, the run's `details`, in words."""
+    """Return `found`, the run's `details`, as lines."""
     lines = [*figure_lines(run), f"Stage: {_text(found['stage'])}."]
     if imported := found["imported"]:
-        lines.append(f"Imported: on another machine it was run {_text(imported.get('id'))}.")
+        lines.append(f"Imported; its original id is {_text(imported.get('id'))}.")
     if failure := found["error"]:
         lines.append(f"Error: {_text(failure['type'])}: {_text(failure['message'])}")
     if epoch := found["last_epoch"]:
@@ -136,7 +136,7 @@ def detail_lines(run: Run, found: dict[str, Any]) -> list[str]:
 
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:
-    """Return the diagnosis, a line for each finding."""
+    """Return one line for each finding of the diagnosis."""
     return [f"[{one.level}] {one.title}. {one.cause} {one.advice} {_text(one.evidence)}" for one in findings]
 
 
@@ -156,14 +156,14 @@ def _text(value: Any) -> str:
 
 
 def _origin(dataset: Any, weights: Any) -> str:
-    return f"Images: {_text(dataset or 'unknown')}. First weights: {_text(weights or 'unknown')}."
+    return f"Images: {_text(dataset or 'unknown')}. Initial weights: {_text(weights or 'unknown')}."
 
 
 def _interval(found: dict[str, Any]) -> str:
-    from cifar_core.evaluation.predictions import wilson  # here, as it needs NumPy, and a list of runs does not
+    from cifar_core.evaluation.predictions import wilson  # needs NumPy, which a list of runs does not
 
     accuracy, total = found["test_accuracy"], found.get("test_images")
     if not is_number(accuracy) or not 0 <= accuracy <= 1 or not isinstance(total, int) or total < 0:
         return ""
     low, high = wilson(round(accuracy * total), total)
-    return f" (95 % interval {percent(low)} to {percent(high)})"
+    return f" (95% interval {percent(low)} to {percent(high)})"

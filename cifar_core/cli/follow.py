@@ -1,4 +1,4 @@
-"""A run followed in a terminal, from its metrics file, until it has ended."""
+"""Following a run in a terminal, from its metrics file, until it ends."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _STAGES = {
 
 
 def follow(run: Run, screen: Screen) -> None:
-    """Show on `screen` how `run` goes, and return when it has ended in whatever way."""
+    """Print the progress of `run` to `screen`; return when the run has ended, in any state."""
     epochs = {"head": run.config.head_epochs, "fine_tune": run.config.fine_tune_epochs}
-    offset, said_origin = 0, False
+    offset, origin_shown = 0, False
     try:
         while True:
-            state = run.state  # looked at before the rows, so that none of the last ones is missed
+            state = run.state  # read before the rows, so that no final row is missed
             rows, offset = read_rows(run.path / "metrics.jsonl", offset)
-            if not said_origin and any("phase" in row for row in rows):
+            if not origin_shown and any("phase" in row for row in rows):
                 screen.line(describe.origin(run))
-                said_origin = True
+                origin_shown = True
             for row in rows:
                 _show(row, epochs, screen)
             if state not in LIVE_STATES:
                 return
             if not offset:
                 before = launch.queue_position(run) if state == "queued" else 0
-                screen.bar(f"queued, {before} before it" if before else "preparing", 0.0)
+                screen.bar(f"queued behind {before}" if before else "preparing", 0.0)
             time.sleep(_POLL_SECONDS)
     finally:
         screen.clear()

@@ -31,7 +31,7 @@ def train_head(arguments: Namespace) -> int:
     ]
     lines.append(f"Validation accuracy {percent(found.accuracy)} (95 % interval {percent(low)} to {percent(high)}).")
     if isinstance(base, dict):
-        lines.append(f"Images: {base.get('images')}. First weights: {base.get('weights')}.")
+        lines.append(f"Images: {base.get('images')}. Initial weights: {base.get('weights')}.")
     reply(arguments, data, lines)
     return 0
 

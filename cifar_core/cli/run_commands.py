@@ -1,4 +1,4 @@
-"""What the command line does with many runs: list, sort, name, note, star, time, delete, restore, compare."""
+"""The `runs` commands over many runs: list, name, note, star, time, delete, restore, compare."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SORTS = tuple(name for name in listing.ORDERS if name not in KNOBS)
 
 
 def list_runs(arguments: Namespace) -> int:
-    """List the runs that pass the filter, in the order asked for."""
+    """List the runs that match the filter, in the chosen order."""
     if arguments.sort not in listing.ORDERS:
         raise ConfigError(f"--sort: received {quoted(arguments.sort)}, expected {', '.join(SORTS)} or a knob's name.")
     everything = listing.rows()
@@ -32,62 +32,62 @@ def list_runs(arguments: Namespace) -> int:
     elif found:
         reply(arguments, None, table(describe.TABLE_HEAD, [describe.row(row.run, row.labels) for row in found]))
     elif everything:
-        reply(arguments, None, [f"None of {len(everything)} runs passes the filter."])
+        reply(arguments, None, [f"None of {len(everything)} runs matches the filter."])
     else:
         reply(arguments, None, [f"There are no runs in {runs.runs_dir()} yet; `{PROGRAM} train` makes one."])
     return 0
 
 
 def delete_run(arguments: Namespace) -> int:
-    """Move a run to the trash, or delete it for good."""
+    """Move a run to the trash, or delete it permanently."""
     run = runs.get(arguments.id)
     if arguments.for_good:
         runs.delete(run)
         reply(arguments, {"id": run.id, "status": "deleted"}, [f"Run {run.id} is deleted."])
     else:
         trash.discard(run)
-        more = f"`{PROGRAM} runs restore {run.id}` brings it back."
+        more = f"`{PROGRAM} runs restore {run.id}` restores it."
         reply(arguments, {"id": run.id, "status": "deleted"}, [f"Run {run.id} is in the trash; {more}"])
     return 0
 
 
 def restore_run(arguments: Namespace) -> int:
-    """Bring a run back from the trash."""
+    """Restore a run from the trash."""
     run = trash.restore(arguments.id)
     state = run.state
-    reply(arguments, {"id": run.id, "status": state}, [f"Run {run.id} is back, {state}."])
+    reply(arguments, {"id": run.id, "status": state}, [f"Run {run.id} is restored; it is {state}."])
     return 0
 
 
 def list_trash(arguments: Namespace) -> int:
-    """List what is in the trash, or empty it."""
+    """List the trash, or empty it."""
     if arguments.clear:
         count = trash.clear()
-        reply(arguments, {"deleted": count}, [f"{count} runs are deleted for good."])
+        reply(arguments, {"deleted": count}, [f"{count} runs are deleted permanently."])
         return 0
     found, size = trash.contents(), trash.size_bytes()
-    lines = [*found, f"{len(found)} deleted runs, {size / 1e6:,.0f} MB; `{PROGRAM} runs restore ID` brings one back."]
+    lines = [*found, f"{len(found)} deleted runs, {size / 1e6:,.0f} MB; `{PROGRAM} runs restore ID` restores one."]
     reply(arguments, {"ids": found, "bytes": size}, lines)
     return 0
 
 
 def rename_run(arguments: Namespace) -> int:
-    """Give a run a name."""
+    """Name a run."""
     return _write(arguments, name=arguments.name)
 
 
 def note_run(arguments: Namespace) -> int:
-    """Write a note on a run."""
+    """Add a note to a run."""
     return _write(arguments, note=arguments.note)
 
 
 def star_run(arguments: Namespace) -> int:
-    """Give a run a star, or take it away."""
+    """Star a run, or remove its star."""
     return _write(arguments, starred=not arguments.off)
 
 
 def time_run(arguments: Namespace) -> int:
-    """Measure a run's latency."""
+    """Measure and save a run's latency for one picture."""
     run = runs.get(arguments.id)
     with native_messages_hidden():
         found = latency.measure(run)
@@ -119,8 +119,8 @@ def _write(arguments: Namespace, **changes: Any) -> int:
     found = labels.change(run, **changes)
     data = {"id": run.id, "name": found.name, "note": found.note, "starred": found.starred}
     words = [f"name {quoted(found.name)}" if found.name else "", f"note {quoted(found.note)}" if found.note else ""]
-    said = ", ".join(word for word in (*words, "a star" if found.starred else "") if word) or "nothing"
-    reply(arguments, data, [f"On run {run.id} is written: {said}."])
+    labels_text = ", ".join(word for word in (*words, "a star" if found.starred else "") if word) or "no labels"
+    reply(arguments, data, [f"Run {run.id}: {labels_text}."])
     return 0
 
 

@@ -1,6 +1,6 @@
-"""What a person sees in a terminal: words for numbers, tables, complaints, a progress bar.
+"""Terminal output: formatted numbers, tables, error messages, a progress bar.
 
-Standard output is for answers; whatever is printed here goes to standard error.
+Standard output carries answers only; everything printed here goes to standard error.
 """
 
 from __future__ import annotations
@@ -20,54 +20,54 @@ PROGRAM = "python -m cifar_core"
 
 _REDRAW_SECONDS = 0.1
 _BAR_CELLS = 24
-_NOTHING = "-"
+_MISSING = "-"
 
 
 def is_number(value: Any) -> bool:
-    """Return whether `value` is a finite number, and no bool."""
+    """Return whether `value` is a finite int or float; a bool is not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def percent(share: Any) -> str:
-    """Return a share of 0..1 as "93.1 %", anything else as "-"."""
-    return f"{share:.1%}".replace("%", " %") if is_number(share) else _NOTHING
+    """Return a share of 0..1 as "93.1%", anything else as "-"."""
+    return f"{share:.1%}" if is_number(share) else _MISSING
 
 
 def number(value: Any) -> str:
-    """Return a number with four digits behind the point, anything else as "-"."""
-    return f"{value:.4f}" if is_number(value) else _NOTHING
+    """Return a number with four decimals, anything else as "-"."""
+    return f"{value:.4f}" if is_number(value) else _MISSING
 
 
 def duration(seconds: Any) -> str:
     """Return seconds as "1:02:03" or "2:03", anything else as "-"."""
     if not is_number(seconds):
-        return _NOTHING
+        return _MISSING
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table whose columns are as wide as their longest word."""
-    everything = [head, *rows]
-    widths = [max(len(row[column]) for row in everything) for column in range(len(head))]
-    return ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)) for row in everything]
+    """Return the lines of a table, each column as wide as its longest cell."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
 
 
 def complain(message: object) -> None:
-    """Print what went wrong as one line, whatever `message` holds."""
+    """Print `message` to standard error as one line of at most 2,000 characters."""
     print(shown_name(str(message), limit=2_000), file=sys.stderr)
 
 
-def forget_output() -> None:
-    """Let nothing more come of standard output: its reader has gone or takes no more, and Python would try again."""
+def discard_output() -> None:
+    """Discard further standard output, so that Python does not flush it to a closed pipe at exit."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def native_messages_hidden() -> Iterator[None]:
-    """Hide what libraries in C++ print on standard error meanwhile: LiteRT's greeting has no other switch."""
+    """Hide what native libraries print to standard error in this block; LiteRT has no switch for its banner."""
     sys.stderr.flush()
     saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -80,7 +80,7 @@ def native_messages_hidden() -> Iterator[None]:
 
 
 class Screen:
-    """Standard error: lines that stay, and one bar below them that is drawn over, in a terminal only."""
+    """Lines on standard error with a progress bar below them; the bar is drawn in a terminal only."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -89,13 +89,13 @@ class Screen:
         self._next_draw = 0.0
 
     def line(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a permanent line."""
         if not self._quiet:
             self.clear()
             print(text, file=sys.stderr)
 
     def bar(self, what: str, share: float, more: str = "") -> None:
-        """Draw a bar of `share`, 0..1, unless the last one is a moment ago."""
+        """Draw the bar at `share`, 0..1, at most ten times a second."""
         if not self._draws or time.monotonic() < self._next_draw:
             return
         self._next_draw = time.monotonic() + _REDRAW_SECONDS
@@ -105,7 +105,7 @@ class Screen:
         self._width = len(text)
 
     def clear(self) -> None:
-        """Take the bar away."""
+        """Erase the bar."""
         if self._width:
             print("\r" + " " * self._width + "\r", end="", file=sys.stderr, flush=True)
             self._width = 0

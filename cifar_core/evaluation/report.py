@@ -56,7 +56,7 @@ def build(run: Run) -> str:
     figures: list[go.Figure] = []
     parts = [
         f"<h1>Run {_text(run.id)}</h1>",
-        f"<p>Images: {_text(found.said.dataset)}. First weights: {_text(run.result.get('weights', 'unknown'))}. "
+        f"<p>Images: {_text(found.said.dataset)}. Initial weights: {_text(run.result.get('weights', 'unknown'))}. "
         f"Written by CIFAR Studio on {time.strftime('%Y-%m-%d %H:%M')}.</p>",
         *_accuracies(found),
         "<h2>What probably happened</h2>",

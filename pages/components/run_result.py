@@ -47,5 +47,5 @@ def result_cards(result: dict[str, Any]) -> None:
     took.metric("Time", formatting.seconds(result["elapsed_seconds"]), **card)
     size.metric("Model file", f"{result['model_bytes'] / 1e6:.1f} MB", **card)
     st.caption(
-        f"Images: {messages.plain(result.get('dataset'))}. First weights: {messages.plain(result.get('weights'))}."
+        f"Images: {messages.plain(result.get('dataset'))}. Initial weights: {messages.plain(result.get('weights'))}."
     )

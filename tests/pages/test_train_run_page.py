@@ -85,7 +85,7 @@ def test_what_a_run_says_of_itself_is_text_never_markup(model):
     assert is_inert(open_app(run=failed.id).error[0].value)
     finished = make_finished_run(model, dataset=MARKUP, weights=MARKUP)
     caption = next(c.value for c in open_app(run=finished.id).caption if "onerror" in c.value)
-    assert is_inert(caption.replace("Images:", "").replace("First weights:", ""))
+    assert is_inert(caption.replace("Images:", "").replace("Initial weights:", ""))
 
 
 def test_a_finished_run_shows_its_figures_with_the_interval_and_its_model(model):
