@@ -81,7 +81,7 @@ def _lines(found: Assessment, measured: Measured | None) -> list[str]:
         low, high = said.interval
         lines.append(
             f"{found.run.id}: {split} accuracy {percent(said.accuracy)} "
-            f"(95 % interval {percent(low)} to {percent(high)}), top 2 {percent(mistakes.top2(said))}, "
+            f"(95% interval {percent(low)} to {percent(high)}), top 2 {percent(mistakes.top2(said))}, "
             f"loss {number(said.loss)}, on {len(said.labels):,} images: {shown_name(found.said.dataset)}."
         )
     figures = mistakes.class_figures(found.said.validation)
@@ -155,7 +155,7 @@ def _bundled(arguments: Namespace) -> int:
     test = Predictions(dataset.test_labels, np.concatenate(parts))
     low, high = test.interval
     lines = [
-        f"bundled: test accuracy {percent(test.accuracy)} (95 % interval {percent(low)} to {percent(high)}), "
+        f"bundled: test accuracy {percent(test.accuracy)} (95% interval {percent(low)} to {percent(high)}), "
         f"loss {number(test.loss)}, on {len(test.labels):,} images: {shown_name(dataset.label)}.",
         *table(("class", "accuracy"), [(name, percent(share)) for name, share in test.class_accuracies.items()]),
     ]

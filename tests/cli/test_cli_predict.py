@@ -43,7 +43,7 @@ def test_predict_gives_label_and_ten_probabilities(ask: Ask, finished: Run, cat:
 def test_predict_for_people_is_a_line_a_picture(ask: Ask, finished: Run, home: Path, cat: Path) -> None:
     code, out, err = ask("predict", cat)
     assert code == 0
-    assert out.rstrip().endswith("cat.png  cat 69.1 %  (airplane 3.4 %, automobile 3.4 %)")
+    assert out.rstrip().endswith("cat.png  cat 69.1%  (airplane 3.4%, automobile 3.4%)")
     assert err == f"Run {finished.id} answers, trained on: CIFAR-10.\n"
 
 
@@ -100,7 +100,7 @@ def test_bundled_model_answers_where_there_is_one(ask: Ask, home: Path, model: b
     for words in ([], ["--run", "bundled"]):
         code, out, err = ask("predict", cat, *words)
         assert (code, err) == (0, "The bundled model answers.\n")
-        assert "cat 69.1 %" in out
+        assert "cat 69.1%" in out
 
 
 def test_damaged_model_is_a_sentence(ask: Ask, finished: Run, cat: Path) -> None:

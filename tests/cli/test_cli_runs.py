@@ -47,7 +47,7 @@ def test_list_tells_of_every_run_newest_first(ask_json: Callable[..., Any], ask:
     lines = ask("runs", "list")[1].splitlines()
     assert lines[0].split() == ["id", "state", "α", "size", "images", "validation", "test", "data", "name"]
     assert lines[1].split() == [failed.id, "failed", "0.5", "96", "px", "5,000", "images", "-", "-", "-"]
-    words = [finished.id, "finished", "0.35", "32", "px", "all", "87.5", "%", "85.0", "%", "CIFAR-10"]
+    words = [finished.id, "finished", "0.35", "32", "px", "all", "87.5%", "85.0%", "CIFAR-10"]
     assert lines[3].split() == words
 
 

@@ -44,7 +44,7 @@ def test_a_poor_file_is_complained_of(whole_run, tmp_path, capsys) -> None:
     record = {"state": "done", "bytes": 1, "agreement": 0.9, "images": 200, "latency_ms": 1.0, "against": "the run"}
     (folder / "litert.json").write_text(json.dumps(record))
     assert cli.main(["export", whole_run.id, "--format", "litert", "--output", str(tmp_path)]) == 0
-    assert "90.0 % agree, expected 99.0 %" in capsys.readouterr().err
+    assert "90.0% agree, expected 99.0%" in capsys.readouterr().err
 
 
 def test_an_exported_run_is_imported_and_listed(whole_run, tmp_path, capsys) -> None:
@@ -56,7 +56,7 @@ def test_an_exported_run_is_imported_and_listed(whole_run, tmp_path, capsys) -> 
     assert answer["status"] == "finished"
     assert answer["imported"]["id"] == whole_run.id != answer["id"]
     assert cli.main(["runs", "show", answer["id"]]) == 0
-    assert f"Imported: on another machine it was run {whole_run.id}." in capsys.readouterr().out
+    assert f"Imported; its original id is {whole_run.id}." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
