@@ -25,6 +25,7 @@ MALFORMED_ZIP = (
 unknown zip version, is a RuntimeError."""
 _MALFORMED_ARRAYS = (*MALFORMED_ZIP, TypeError, MemoryError, ArithmeticError, SyntaxError, tokenize.TokenError)
 """What NumPy raises in addition, found by mutation tests."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 _ARRAY_KINDS = "biufU"
 
 
@@ -47,6 +48,20 @@ def one_line(text: str) -> str:
 def quoted(name: str) -> str:
     """Return `name` as a message shows it, in quotation marks."""
     return f'"{shown_name(name)}"'
+
+
+def unique_name(name: str, taken: set[str]) -> str:
+    """Return `name`, or with the first free number behind it, and add it to `taken`."""
+    unique, number = name, 2
+    while unique in taken:
+        unique, number = f"{name} ({number})", number + 1
+    taken.add(unique)
+    return unique
+
+
+def inert(text: str) -> str:
+    """Return `text` so that no spreadsheet computes it."""
+    return "'" + text if text.lstrip().startswith(_FORMULA) or text.startswith(_FORMULA) else text
 
 
 def is_ordinary(info: zipfile.ZipInfo) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import streamlit as st
+from cifar_core.inference.album import Held
 
 from cifar_core import runs
 from cifar_core.charts import inference as inference_charts
 from cifar_core.data import cifar10
 from cifar_core.errors import DataError
 from cifar_core.inference import classifier, gallery
-from cifar_core.inference.album import Held
 from cifar_core.inference.classifier import Answers, Classifier
 from pages.components import address, formatting, guarded, messages, picture_view, run_picker, style, uploads
 

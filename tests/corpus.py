@@ -18,6 +18,31 @@ NOT_PICTURES = {
     "words.gif": "a picture of a cat, in words".encode("utf-16"),
 }
 
+OTHER_KINDS = [  # what a refusal says, a word of its advice, and how such a file begins
+    ("a web page", "browser", b"<!DOCTYPE html><html>"),
+    ("an SVG drawing", "PNG", b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>'),
+    ("a PDF document", "PNG", b"%PDF-1.7"),
+    ("a HEIC picture", "Most Compatible", b"\0\0\0\x18ftypheic"),
+    ("a JPEG XL picture", "JPEG or PNG", b"\xff\x0a"),
+    ("a JPEG XL picture", "JPEG or PNG", b"\0\0\0\x0cJXL \r\n\x87\n"),
+    ("a JPEG 2000 picture", "JPEG or PNG", b"\0\0\0\x0cjP  \r\n\x87\n"),
+    ("a JPEG 2000 picture", "JPEG or PNG", b"\xff\x4f\xff\x51"),
+    ("an icon", "PNG", b"\0\0\1\0\1\0"),
+    ("a Photoshop document", "JPEG or PNG", b"8BPS\0\1"),
+    ("a TIFF picture", "JPEG or PNG", b"II*\0"),
+    ("a TIFF picture", "JPEG or PNG", b"II+\0\x08\0\0\0"),
+    ("a camera raw", "develop", b"FUJIFILMCCD-RAW "),
+    ("a camera raw", "develop", b"II*\0\x10\0\0\0CR\2\0"),
+    ("a camera raw", "develop", b"\0\0\0\x18ftypcrx "),
+    ("a video", "frame", b"\0\0\0\x18ftypmp42"),
+    ("a video", "frame", b"\x1aE\xdf\xa3"),
+    ("a video", "frame", b"RIFF\0\0\0\0AVI LIST"),
+    ("an archive", "unpack", b"\x1f\x8b\x08\0"),
+    ("an archive", "unpack", b"Rar!\x1a\7\1\0"),
+    ("an archive", "unpack", b"7z\xbc\xaf\x27\x1c"),
+    ("an archive", "unpack", bytes(257) + b"ustar"),
+]
+
 
 def scene(mode: str = "RGB", size: tuple[int, int] = (24, 17), seed: int = 0) -> Image.Image:
     """A smooth picture with some noise, every channel different."""
@@ -67,6 +92,8 @@ def real_files() -> dict[str, bytes]:
         "animated.gif": animated("GIF"),
         "animated.png": animated("PNG"),
         "animated.webp": animated("WEBP"),
+        "lossy.avif": encoded(scene(), "AVIF", exif=exif(6)),
+        "alpha.avif": encoded(scene("RGBA"), "AVIF"),
     }
 
 
@@ -88,6 +115,35 @@ def png_bomb(width: int, height: int, colour: int = 6) -> bytes:
     packer = zlib.compressobj(1)
     packed = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
     return png(width, height, [(b"IDAT", packed)], colour=colour)
+
+
+def cmyk_profile() -> bytes:
+    """A small ICC profile of CMYK whose cyan is red, black black and the rest white (ICC.1:2001-04, 6.5.7)."""
+    white, red, black = bytes([255, 128, 128]), bytes([136, 208, 195]), bytes([0, 128, 128])  # CIE L*a*b* in 8 bits
+    table = b"".join(black if corner & 1 else red if corner & 8 else white for corner in range(16))
+    identity = b"".join(struct.pack(">i", 65536 * (i in (0, 4, 8))) for i in range(9))
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + bytes(range(256)) * 4 + table + bytes(range(256)) * 3
+    point = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    tags = [(b"A2B0", lut), (b"wtpt", point)]
+    start, listed, body = 128 + 4 + 12 * len(tags), b"", b""
+    for name, content in tags:
+        listed += name + struct.pack(">II", start + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    header = struct.pack(
+        ">I4sI4s4s4s12s4s", start + len(body), b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab ", b"", b"acsp"
+    )
+    header += bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + listed + body
+
+
+def bmp_v5(plain: bytes, profile: bytes = b"", gamma: float = 0.0) -> bytes:
+    """The 24-bit BMP `plain` with a header of version 5: a profile, or the primaries of sRGB and a gamma."""
+    pixels, start = plain[54:], 14 + 124
+    primaries = [0.4124, 0.2126, 0.0193, 0.3576, 0.7152, 0.1192, 0.1805, 0.0722, 0.9505]
+    header = struct.pack("<I", 124) + plain[18:54] + bytes(16)
+    header += struct.pack("<I", 0x4D424544 if profile else 0) + struct.pack("<9I", *(int(p * 2**30) for p in primaries))
+    header += struct.pack("<3I", *[int(gamma * 65536)] * 3) + struct.pack("<4I", 4, 124 + len(pixels), len(profile), 0)
+    return plain[:10] + struct.pack("<I", start) + header + pixels + profile
 
 
 def run_length_bmp() -> bytes:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifar_core.errors import ImageError
-from cifar_core.inference.pictures import open_picture
+from cifar_core.inference.decoding import open_picture
 from cifar_core.untrusted import shown_name
 
 

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from cifar_core.inference.classifier import Classifier
     from cifar_core.inference.pictures import Picture
 
-_PART_SIDE = 320  # of what is kept of a picture that is to be explained
 _SURE = 0.01  # less probable classes are not mentioned beside the best
 
 
@@ -94,27 +93,24 @@ def predict(arguments: Namespace) -> int:
     from cifar_core.cli import explanation_image, predict_details
     from cifar_core.inference.classifier import open_classifier
     from cifar_core.inference.gallery import answer_row
-    from cifar_core.inference.pictures import crop_box, prepare
 
     with native_messages_hidden():
         classifier = open_classifier(arguments.run)
     answers: list[dict[str, Any]] = []
     good, pixels = [], []
-    shown: list[explanation_image.Shown] = []
+    explained: list[explanation_image.Explained] = []
     for picture in _pictures(arguments.images):
         answers.append({"file": picture.name})
-        if picture.image is None:
+        if picture.error:
             answers[-1]["error"] = picture.error
             complain(picture.error)
             continue
         good.append(answers[-1])
-        pixels.append(prepare(picture.image, arguments.crop))
-        if arguments.explain and len(shown) <= explanation_image.MOST:
-            part = picture.image.crop(crop_box(picture.image.size, arguments.crop))
-            part.thumbnail((_PART_SIDE, _PART_SIDE))
-            shown.append(explanation_image.Shown(picture.name, part, pixels[-1][0]))
+        pixels.append(picture.network_input(arguments.crop))
+        if arguments.explain and len(explained) <= explanation_image.MOST:
+            explained.append((picture.compact(), pixels[-1]))
     if good:
-        batch = np.concatenate(pixels)
+        batch = np.stack(pixels)
         said = classifier.answer(batch)
         for number, answer in enumerate(good):
             answer |= answer_row(answer["file"], said, number)
@@ -123,8 +119,8 @@ def predict(arguments: Namespace) -> int:
         _say_model(arguments, classifier)
     if arguments.csv:
         _save_csv(arguments.csv, answers)
-    if shown:
-        explanation_image.save(arguments.explain, classifier, shown)
+    if explained:
+        explanation_image.save(arguments.explain, classifier, explained, arguments.crop)
     if good or arguments.json:
         reply(
             arguments,
@@ -264,13 +260,15 @@ def _pictures(names: Sequence[str]) -> Iterator[Picture]:
 
 def _files(name: str) -> list[str]:
     """Return the files in the folder `name`, in order; `name` itself if it is none, or has none."""
+    from cifar_core.inference.zip_pictures import is_hidden
+
     folder = Path(name)
     try:
         below = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     except OSError:
         below = []
-    shown = (path for path in below if not any(part.startswith(".") for part in path.relative_to(folder).parts))
-    return [str(path) for path in shown] or [name]
+    wanted = (path for path in below if not is_hidden(str(path.relative_to(folder))))
+    return [str(path) for path in wanted] or [name]
 
 
 def _content(path: str) -> bytes:
@@ -323,7 +321,7 @@ def _save_csv(path: str, answers: Sequence[dict[str, Any]]) -> None:
     from cifar_core.inference.gallery import to_csv
 
     try:
-        Path(path).write_text(to_csv(answers), encoding="utf-8", newline="")
+        Path(path).write_bytes(to_csv(answers))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "a name that no file can have"
         raise ImageError(f"{quoted(path)} cannot be written: {reason}; give another file for the CSV.") from None

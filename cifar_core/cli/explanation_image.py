@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,29 +15,23 @@ from cifar_core.errors import ImageError
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import Classifier
 from cifar_core.inference.gallery import NONE
+from cifar_core.inference.pictures import Crop, Picture, crop_box
 from cifar_core.untrusted import quoted, shown_name
 
 MOST = 50
 """Pictures on a sheet; each is 176 pixels high."""
 _TILE, _GAP, _TEXT = 160, 16, 300
+Explained = tuple[Picture, np.ndarray]
+"""A compact picture and what the network sees of it, uint8 (32, 32, 3)."""
 _WIDTH = 3 * _TILE + 5 * _GAP + _TEXT
 
 
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """One row: the part of the picture that the network gets, and its 32x32 pixels, uint8 (32, 32, 3)."""
-
-    name: str
-    part: Image.Image
-    seen: np.ndarray
-
-
-def save(path: str, classifier: Classifier, rows: Sequence[Shown]) -> None:
+def save(path: str, classifier: Classifier, rows: Sequence[Explained], crop: Crop) -> None:
     """Write the sheet of `rows` to the file `path`. Raises ImageError if it cannot be written, or they are too many."""
     if len(rows) > MOST:
         raise ImageError(f"--explain draws {MOST} pictures at most, and {len(rows)} were given; explain them in parts.")
     buffer = io.BytesIO()
-    drawn(classifier, rows).save(buffer, "PNG")
+    drawn(classifier, rows, crop).save(buffer, "PNG")
     try:
         Path(path).write_bytes(buffer.getvalue())
     except (OSError, ValueError) as error:
@@ -48,25 +41,26 @@ def save(path: str, classifier: Classifier, rows: Sequence[Shown]) -> None:
         ) from None
 
 
-def drawn(classifier: Classifier, rows: Sequence[Shown]) -> Image.Image:
+def drawn(classifier: Classifier, rows: Sequence[Explained], crop: Crop) -> Image.Image:
     """Return the sheet: for each row the picture, its 32x32 pixels, what speaks for the answer, and the answer."""
     height = _TILE + _GAP
     sheet = Image.new("RGB", (_WIDTH, height * len(rows) + _GAP), "white")
     pen = ImageDraw.Draw(sheet)
-    for number, row in enumerate(rows):
+    for number, (picture, seen) in enumerate(rows):
+        part = picture.image.crop(crop_box(picture.image.size, crop))
         top = number * height + _GAP
-        answers = classifier.answer(row.seen[None])
+        answers = classifier.answer(seen[None])
         best = int(answers.labels[0])
-        heat = explain.saliency(classifier.calibrated, row.seen)[best]
-        square = Image.fromarray(row.seen)
+        heat = explain.saliency(classifier.calibrated, seen)[best]
+        square = Image.fromarray(seen)
         tiles = (
-            row.part.resize((_TILE, _TILE), Image.Resampling.BICUBIC),
+            part.resize((_TILE, _TILE), Image.Resampling.BICUBIC),
             square.resize((_TILE, _TILE), Image.Resampling.NEAREST),
-            explain.overlay(row.part, heat, side=_TILE),
+            explain.overlay(part, heat, side=_TILE),
         )
         for place, tile in enumerate(tiles):
             sheet.paste(tile, (_GAP + place * (_TILE + _GAP), top))
-        _write(pen, 3 * _TILE + 4 * _GAP, top, row.name, answers.probabilities[0], bool(answers.is_unlike[0]))
+        _write(pen, 3 * _TILE + 4 * _GAP, top, picture.name, answers.probabilities[0], bool(answers.is_unlike[0]))
     return sheet
 
 

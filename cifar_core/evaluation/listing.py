@@ -15,9 +15,9 @@ from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.evaluation.predictions import wilson
 from cifar_core.inference import latency
-from cifar_core.inference.gallery import inert
 from cifar_core.runs import Run, labels
 from cifar_core.runs.labels import Labels
+from cifar_core.untrusted import inert
 
 _FILES = ("config.json", "status.json", "model.tflite", labels.FILE, latency.FILE)
 _LASTING = ("finished", "stopped", "failed")

@@ -11,7 +11,7 @@ from cifar_core.evaluation import mistakes
 from cifar_core.evaluation.predictions import Evaluation, Predictions
 from cifar_core.evaluation.robustness import FAULTS, Measured
 from cifar_core.evaluation.story import ClassChange
-from cifar_core.inference.gallery import inert
+from cifar_core.untrusted import inert
 
 
 def classes(predictions: Predictions) -> str:

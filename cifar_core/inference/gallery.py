@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.inference.classifier import Answers
+from cifar_core.untrusted import inert
 
 ORDERS: Mapping[str, str] = {
     "given": "as they came",
@@ -20,7 +22,6 @@ ORDERS: Mapping[str, str] = {
     "unlike": "least like the ten first",
 }
 NONE = "none of the ten"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 
 def order(names: Sequence[str], answers: Answers, by: str, shown: Collection[str] = ()) -> list[int]:
@@ -54,10 +55,12 @@ def disagreement(probabilities: np.ndarray) -> np.ndarray:
     return distance + (labels != labels[0]).any(axis=0)
 
 
-def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return CSV of picture answers in the command line's form: file, label, probability, ten classes, error.
+def to_csv(rows: Sequence[Mapping[str, object]]) -> bytes:
+    r"""Return CSV of picture answers in the command line's form: file, label, probability, ten classes, error.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    It is UTF-8 with a byte order mark, without which Excel takes it for the system's code page. A text that a
+    spreadsheet would take for a formula gets an apostrophe in front; a byte of a file name that is no UTF-8 is
+    written as \xfc.
     """
     buffer = io.StringIO()
     head = ["file", "label", "probability", "none_of_the_ten", *CLASSES, "error"]
@@ -69,15 +72,20 @@ def to_csv(rows: Sequence[Mapping[str, object]]) -> str:
         probability = row.get("probability")
         writer.writerow(
             {
-                "file": inert(str(row["file"])),
+                "file": inert(_readable(str(row["file"]))),
                 "label": row.get("label", ""),
                 "probability": f"{probability:.6f}" if isinstance(probability, float) else "",
                 "none_of_the_ten": {True: "yes", False: "no"}.get(row.get("none_of_the_ten"), ""),  # type: ignore[call-overload]
-                "error": inert(str(row.get("error", ""))),
+                "error": inert(_readable(str(row.get("error", "")))),
                 **figures,
             }
         )
-    return buffer.getvalue()
+    return buffer.getvalue().encode("utf-8-sig")
+
+
+def _readable(text: str) -> str:
+    """Return `text` with the bytes that a file system's name hides in surrogates (PEP 383) as escapes."""
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
 
 
 def answer_row(name: str, answers: Answers, number: int) -> dict[str, object]:
@@ -89,8 +97,3 @@ def answer_row(name: str, answers: Answers, number: int) -> dict[str, object]:
     if np.isfinite(answers.scores[number]):
         row["none_of_the_ten"] = bool(answers.is_unlike[number])
     return row
-
-
-def inert(text: str) -> str:
-    """Return `text` so that no spreadsheet computes it."""
-    return "'" + text if text.lstrip().startswith(_FORMULA) or text.startswith(_FORMULA) else text

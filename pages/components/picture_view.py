@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from cifar_core.inference.album import Held
 from PIL import Image, ImageDraw
 
 from cifar_core import charts, runs
@@ -14,7 +15,6 @@ from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing, originals, predictions
 from cifar_core.inference import calibration, explain, gallery, pictures, what_if
-from cifar_core.inference.album import Held
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
 from cifar_core.inference.pictures import Crop
 from pages.components import address, formatting, messages, pinned, run_state, uploads

@@ -1,37 +1,75 @@
-"""The pictures that a person brought to *Classify*: kept for the session, whatever page is open."""
+"""The pictures of *Classify*: every way in, and what was read, for the whole session."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from PIL import Image
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from cifar_core.data import cifar10
-from cifar_core.inference.album import Held, Refused, hold, hold_each
+from cifar_core.inference.pictures import Picture, read_compact
+from cifar_core.untrusted import shown_name
 from pages.components import messages
 
-TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "gif", "zip"]
 EXAMPLES = 6
 EXAMPLES_FROM = 200  # of the test images, so few that they are drawn at once where there is no CIFAR-10
 _PROGRESS_FROM = 20
-_PASTED_CHARACTERS = 30_000_000
+_SHOWN_ERRORS = 200
+_PASTED_CHARACTERS = 18_000_000
+"""Of a paste in base 64; the browser's socket closes at 25 MB."""
+_LOCAL = re.compile(r"https:|http://(localhost|127\.\d+\.\d+\.\d+|\[::1\])([:/]|$)")
+"""Addresses at which browsers allow a camera (W3C Secure Contexts)."""
 
-# Streamlit's uploader takes no paste, so a small script hands over what the clipboard holds.
+# Streamlit's uploader takes no paste, so a script hands over all files of the clipboard, pictures scaled down where
+# they would not go through the socket. A paste into a field belongs to that field.
 _paste = st.components.v2.component(
     "cifar_paste",
-    js="""export default function({ setTriggerValue }) {
-        const take = event => {
-            const items = [...(event.clipboardData?.items ?? [])].filter(item => item.type.startsWith("image/"));
-            if (!items.length) return;
-            const reader = new FileReader();
-            reader.onload = () => setTriggerValue("picture", reader.result);
-            reader.readAsDataURL(items[0].getAsFile());
+    js="""
+    const read = blob => new Promise((done, failed) => {
+        const reader = new FileReader();
+        reader.onload = () => done(reader.result);
+        reader.onerror = () => failed(reader.error);
+        reader.readAsDataURL(blob);
+    });
+    const scaled = async (file, side) => {
+        const picture = await createImageBitmap(file);
+        const factor = Math.min(1, side / Math.max(picture.width, picture.height));
+        const canvas = document.createElement("canvas");
+        canvas.width = Math.max(1, Math.round(picture.width * factor));
+        canvas.height = Math.max(1, Math.round(picture.height * factor));
+        const context = canvas.getContext("2d");
+        context.imageSmoothingQuality = "high";
+        context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+        picture.close();
+        return new Promise(done => canvas.toBlob(done, "image/webp", 0.95));
+    };
+    const fitted = async (file, most) => {
+        if (file.size <= most) return { name: file.name, data: await read(file) };
+        for (const side of [2048, 1024, 512, 256]) {
+            try {
+                const blob = await scaled(file, side);
+                if (blob && blob.size <= most) return { name: file.name, data: await read(blob) };
+            } catch { break; }
+        }
+        return { name: file.name, bytes: file.size };
+    };
+    export default function({ setTriggerValue }) {
+        const take = async event => {
+            const field = event.composedPath()[0];
+            if (field.closest?.("input, textarea, [contenteditable=true]")) return;
+            const files = [...(event.clipboardData?.files ?? [])];
+            if (!files.length) return;
             event.preventDefault();
+            const found = [];
+            for (const file of files) found.push(await fitted(file, 12e6 / files.length));
+            setTriggerValue("files", found);
         };
         document.addEventListener("paste", take);
         return () => document.removeEventListener("paste", take);
@@ -39,69 +77,88 @@ _paste = st.components.v2.component(
 )
 
 
-def album() -> list[Held]:
-    """Return the kept pictures, in the order in which they came."""
-    return st.session_state.setdefault("album", [])
+def pictures() -> list[Picture]:
+    """Return the pictures of this session, compact, in the order in which they came."""
+    return st.session_state.setdefault("pictures", [])
 
 
-def refused() -> list[Refused]:
-    """Return the files that could not be used."""
+def refused() -> list[Picture]:
+    """Return the files that could not be read, each with its error."""
     return st.session_state.setdefault("refused", [])
 
 
 def inputs() -> None:
-    """Draw every way in, and take what came through them."""
-    files = st.file_uploader(
-        "Pictures (PNG, JPEG, WebP, BMP or GIF), or a zip of them; 200 MB each at most",
-        type=TYPES,
-        accept_multiple_files=True,
-        key="pictures",
-        on_change=_remember,
-        args=("files",),
-    )
+    """Draw every way in, and read what came through them."""
+    label = "Pictures (PNG, JPEG, WebP, AVIF, BMP or GIF), or zips of them; 200 MB each at most"
+    uploaded(label, "files", _take_files)
     with st.container(horizontal=True, vertical_alignment="center"):
         camera_on = st.toggle("Camera", key="camera_on")
         st.caption("A copied picture can be pasted anywhere on this page (Ctrl V).")
-        if album() or refused():
+        if pictures() or refused():
             st.button("Clear", icon=":material/close:", key="clear", on_click=clear, type="tertiary")
-    photo = (
-        st.camera_input(
-            "Camera", key="camera", label_visibility="collapsed", on_change=_remember, args=("camera",), width=480
+    if camera_on and not camera_allowed(st.context.url):
+        st.warning(
+            "Browsers allow a camera over https only, or at localhost. Upload a photo instead, or ask who runs this "
+            "app to serve it over https.",
+            icon=":material/no_photography:",
         )
-        if camera_on
-        else None
-    )
-    pasted = _paste(key="paste", on_picture_change=lambda: None, height=0).picture
-    news = st.session_state.pop("news", None)
-    if news == "files":
-        take((file.name, file.getvalue()) for file in files)
-    elif news == "camera" and photo:
-        take([("camera.jpg", photo.getvalue())])
-    elif pasted:
-        take([("pasted picture", _decoded(pasted))])
+    elif camera_on:
+        photo = st.camera_input("Camera", key="camera", label_visibility="collapsed", width=480)
+        if photo and st.session_state.get("photo") != photo.file_id:
+            st.session_state["photo"] = photo.file_id
+            take([("camera.jpg", photo.getvalue())])
+            st.rerun()
+    pasted = _paste(key="paste", on_files_change=lambda: None, height=0).files
+    if pasted:
+        take(_pasted_files(pasted), _too_long(pasted))
+        st.rerun()
 
 
-def take(files: Iterable[tuple[str, bytes]]) -> None:
-    """Keep the pictures in `files` (name, bytes) in place of those before; a bad one is told of."""
-    held: list[Held] = []
-    bad: list[Refused] = []
+def uploaded(label: str, key: str, take_files: Any, **options: Any) -> None:
+    """Draw an uploader of any number of files; what it gets goes to `take_files`, and it is empty again.
+
+    So nothing comes back that was removed, and no file stays in the server's memory once it was read.
+    """
+    number = st.session_state.setdefault(f"{key}_number", 0)
+    files = st.file_uploader(label, accept_multiple_files=True, key=f"{key}_{number}", **options)
+    if not files:
+        return
+    take_files((file.name, file.getvalue()) for file in files)
+    context = get_script_run_ctx()
+    forget = getattr(context and context.uploaded_file_mgr, "remove_file", None)
+    for file in files:
+        if forget and context:
+            forget(context.session_id, file.file_id)
+    st.session_state[f"{key}_number"] = number + 1
+    st.rerun()
+
+
+def camera_allowed(address: str | None) -> bool:
+    """Return whether a browser at `address` lets a page ask for its camera; where it is unknown, yes."""
+    return not address or bool(_LOCAL.match(address))
+
+
+def take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> None:
+    """Read the pictures in `files` (name, bytes), in place of those before; `errors` join those of bad files."""
+    found: list[Picture] = []
+    bad = list(errors)
     bar = st.empty()
-    for one in hold_each(files):
-        (held if isinstance(one, Held) else bad).append(one)  # type: ignore[arg-type]
-        if len(held) >= _PROGRESS_FROM and len(held) % 10 == 0:
-            bar.progress(1.0, f"Reading pictures: {len(held):,}")
+    for picture in read_compact(files):
+        (bad if picture.error else found).append(picture)
+        if len(found) >= _PROGRESS_FROM and len(found) % 10 == 0:
+            bar.progress(1.0, f"Reading pictures: {len(found):,}")
     bar.empty()
-    _keep(held, bad)
+    _show(found, bad)
 
 
-def keep_example(image: np.ndarray, name: str) -> None:
-    """Keep a test image, uint8 (32, 32, 3), in place of the pictures before."""
-    _keep([hold(Image.fromarray(image), name)], [])
+def take_example(image: np.ndarray, name: str) -> None:
+    """Show a test image, uint8 (32, 32, 3), in place of the pictures before."""
+    _show([Picture(name, Image.fromarray(image)).compact()], [])
 
 
 def clear() -> None:
     """Forget all pictures."""
-    _keep([], [])
+    _show([], [])
 
 
 def test_images() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -118,30 +175,58 @@ def next_examples() -> None:
 
 
 def show_refused() -> None:
-    """Tell of every file that could not be used, as text; a long list is folded."""
-    bad = refused()
-    place: Any = st.expander(f"{len(bad):,} files could not be used") if len(bad) > 8 else st.container()
+    """List the files that could not be read, as text; a long list is folded."""
+    show_errors(refused())
+
+
+def show_errors(bad: list[Picture]) -> None:
+    """List the errors of files, as text; a long list is folded."""
+    place: Any = st.expander(f"{len(bad):,} files could not be read") if len(bad) > 8 else st.container()
     with place:
-        for one in bad[:200]:
-            st.error(f"**{messages.plain(one.name)}**: {messages.plain(one.error)}", icon=":material/error:")
-        if len(bad) > 200:
-            st.caption(f"And {len(bad) - 200:,} more.")
+        for one in bad[:_SHOWN_ERRORS]:
+            st.error(f"**{messages.plain(shown_name(one.name))}**: {messages.plain(one.error)}", icon=":material/error:")
+        if len(bad) > _SHOWN_ERRORS:
+            st.caption(f"And {len(bad) - _SHOWN_ERRORS:,} more.")
 
 
-def _remember(source: str) -> None:
-    st.session_state["news"] = source
+def _take_files(files: Iterable[tuple[str, bytes]]) -> None:
+    take(files)
 
 
-def _keep(held: list[Held], bad: list[Refused]) -> None:
-    st.session_state["album"], st.session_state["refused"] = held, bad
+def _show(found: list[Picture], bad: list[Picture]) -> None:
+    st.session_state["pictures"], st.session_state["refused"] = found, bad
     st.session_state["closer"] = 0
     st.session_state["gallery_page"] = 1
 
 
-def _decoded(url: object) -> bytes:
-    """Return the bytes of a data URL as the clipboard gave it; nothing if it is none."""
-    text = url if isinstance(url, str) and len(url) <= _PASTED_CHARACTERS else ""
-    try:
-        return base64.b64decode(text.partition(",")[2], validate=True)
-    except (binascii.Error, ValueError):
-        return b""
+def _pasted_files(pasted: object) -> Iterator[tuple[str, bytes]]:
+    """Yield name and bytes of what a browser says it pasted: [{"name", "data" (a data URL) or "bytes" (its size)}]."""
+    for file in _pasted(pasted):
+        url = file.get("data")
+        if not isinstance(url, str) or len(url) > _PASTED_CHARACTERS:
+            continue
+        try:
+            yield _pasted_name(file), base64.b64decode(url.partition(",")[2], validate=True)
+        except (binascii.Error, ValueError):
+            continue
+
+
+def _too_long(pasted: object) -> list[Picture]:
+    """Return the errors of what the browser found too long to paste."""
+    return [
+        Picture(
+            _pasted_name(file),
+            error=f"It has {file['bytes'] / 1e6:,.0f} MB, too much for a paste; save it and upload the file.",
+        )
+        for file in _pasted(pasted)
+        if isinstance(file.get("bytes"), int)
+    ]
+
+
+def _pasted(pasted: object) -> list[Mapping[str, Any]]:
+    return [file for file in pasted if isinstance(file, Mapping)] if isinstance(pasted, list) else []
+
+
+def _pasted_name(file: Mapping[str, Any]) -> str:
+    name = file.get("name")
+    return "pasted picture" if name in (None, "", "image.png") else str(name)

@@ -15,7 +15,7 @@ READ_ONE = """
 import re, resource, sys
 from pathlib import Path
 from cifar_core.errors import ImageError
-from cifar_core.inference.pictures import open_picture
+from cifar_core.inference.decoding import open_picture
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])

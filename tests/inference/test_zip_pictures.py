@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mutation import examples
 
 from cifar_core.errors import ImageError
-from cifar_core.inference import zip_pictures
+from cifar_core.inference import formats, zip_pictures
 from cifar_core.inference.pictures import read_all, read_each
 from cifar_core.inference.zip_pictures import from_zip
 
@@ -73,7 +73,7 @@ def test_a_declared_size_is_not_trusted():
 
 
 def test_a_file_that_unpacks_to_too_much_is_refused_and_the_rest_goes_on(monkeypatch):
-    monkeypatch.setattr(zip_pictures, "MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr(formats, "MAX_FILE_BYTES", 2**20)
     noise = np.random.default_rng(0).bytes(3 * 2**20)
     found = list(from_zip(corpus.zipped([("large.png", noise), ("small.png", b"x")])))
     assert "1 MiB a file" in str(found[0][1])
