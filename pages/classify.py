@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import streamlit as st
-from cifar_core.inference.album import Held
 
 from cifar_core import runs
 from cifar_core.charts import inference as inference_charts
@@ -12,6 +11,7 @@ from cifar_core.data import cifar10
 from cifar_core.errors import DataError
 from cifar_core.inference import classifier, gallery
 from cifar_core.inference.classifier import Answers, Classifier
+from cifar_core.inference.pictures import Picture
 from pages.components import address, formatting, guarded, messages, picture_view, run_picker, style, uploads
 
 A_PAGE = 48  # pictures of the gallery at a time
@@ -28,15 +28,15 @@ def main() -> None:
     ten_classes()
     uploads.inputs()
     uploads.show_refused()
-    album = uploads.album()
-    if not album:
+    pictures = uploads.pictures()
+    if not pictures:
         nothing_dropped_in(model)
         return
     chosen = picture_view.crop_choice()
-    if len(album) > 1:
-        many(model, album, chosen)
-    number = min(st.session_state.get("closer", 0), len(album) - 1)
-    guarded.fragment(picture_view.closer)(model, album[number], chosen)
+    if len(pictures) > 1:
+        many(model, pictures, chosen)
+    number = min(st.session_state.get("closer", 0), len(pictures) - 1)
+    guarded.fragment(picture_view.closer)(model, pictures[number], chosen)
 
 
 def choose_model() -> Classifier | None:
@@ -109,28 +109,26 @@ def examples(model: Classifier) -> None:
         column.button(
             "Look closer",
             key=f"example{number}",
-            on_click=uploads.keep_example,
+            on_click=uploads.take_example,
             args=(images[number], f"test image {positions[number] + 1}, labelled {truth}"),
             type="tertiary",
         )
 
 
-def many(model: Classifier, album: list[Held], chosen: str) -> None:
+def many(model: Classifier, pictures: list[Picture], chosen: str) -> None:
     """Show all pictures with their answers: filter, sort, disagreement between runs, CSV."""
-    answers = answered(model, album, chosen)
-    names = [held.name for held in album]
-    order = sorted_and_filtered(model, album, chosen, names, answers)
+    answers = answered(model, pictures, chosen)
+    names = [picture.name for picture in pictures]
+    order = sorted_and_filtered(model, pictures, chosen, names, answers)
     pages = max(1, -(-len(order) // A_PAGE))
     page = address.page_number("gallery_page", pages)
     with st.container(horizontal=True, key="gallery"):
         for number in order[(page - 1) * A_PAGE : page * A_PAGE]:
             with st.container(width=128, gap="small"):
-                st.image(
-                    formatting.enlarged(album[number].seen(picture_view.crop_of(album[number], chosen))[None], 4, 0),
-                    width=128,
-                )
+                seen = pictures[number].network_input(picture_view.crop_of(pictures[number], chosen))
+                st.image(formatting.enlarged(seen[None], 4, 0), width=128)
                 st.markdown(picture_view.verdict(answers, number))
-                st.caption(messages.plain(names[number]))
+                st.caption(messages.file_name(names[number]))
                 st.button("Look closer", key=f"closer{number}", on_click=look, args=(number,), type="tertiary")
     with st.container(horizontal=True, vertical_alignment="center"):
         if pages > 1:
@@ -147,11 +145,11 @@ def many(model: Classifier, album: list[Held], chosen: str) -> None:
             key="csv",
             on_click="ignore",
         )
-        st.caption(f"{len(order):,} of {len(album):,} pictures shown.")
+        st.caption(f"{len(order):,} of {len(pictures):,} pictures shown.")
 
 
 def sorted_and_filtered(
-    model: Classifier, album: list[Held], chosen: str, names: list[str], answers: Answers
+    model: Classifier, pictures: list[Picture], chosen: str, names: list[str], answers: Answers
 ) -> list[int]:
     """Let a person choose what is shown and in which order; return the pictures' positions."""
     orders = dict(gallery.ORDERS)
@@ -171,16 +169,16 @@ def sorted_and_filtered(
         return gallery.order(names, answers, by, shown)
     order = gallery.order(names, answers, "given", shown)
     models = picture_view.compared_runs(model)
-    said = [answers.probabilities, *(answered(one, album, chosen).probabilities for one in models)]
+    said = [answers.probabilities, *(answered(one, pictures, chosen).probabilities for one in models)]
     differ = gallery.disagreement(np.stack(said))
     disputed = int((differ[order] >= 1).sum()) if order else 0
     st.markdown(f"The models disagree about **{disputed} of {len(order)}** pictures.")
     return sorted(order, key=lambda number: -differ[number])
 
 
-def answered(model: Classifier, album: list[Held], chosen: str) -> Answers:
+def answered(model: Classifier, pictures: list[Picture], chosen: str) -> Answers:
     """Return the answers to all pictures, with a progress bar; computed once for each model and crop."""
-    seen = np.stack([held.seen(picture_view.crop_of(held, chosen)) for held in album])
+    seen = np.stack([picture.network_input(picture_view.crop_of(picture, chosen)) for picture in pictures])
     key = (model.name, hash(seen.tobytes()))
     known = st.session_state.setdefault("answered", {})
     if key not in known:

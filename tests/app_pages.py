@@ -160,4 +160,5 @@ def button(app: AppTest, key: str):
 
 
 def upload(app: AppTest, **files: bytes) -> AppTest:
-    return sound(app.file_uploader(key="pictures").set_value([(n, c, "") for n, c in files.items()]).run())
+    uploader = next(found for found in app.file_uploader if found.key.startswith("files_"))
+    return sound(uploader.set_value([(n, c, "") for n, c in files.items()]).run())

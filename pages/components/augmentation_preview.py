@@ -82,9 +82,9 @@ def _own() -> tuple[np.ndarray | None, str]:
     if file is None:
         return None, ""
     found = next(iter(pictures.read_each([(file.name, file.getvalue())])), None)
-    if found is None or found.image is None:
+    if found is None or found.error:
         raise ImageError((found and found.error) or "This file holds no picture; bring another one.")
-    return pictures.prepare(found.image)[0], ""
+    return found.network_input("centre"), ""
 
 
 def _model(run_id: str | None) -> str | None:

@@ -9,14 +9,23 @@ import streamlit as st
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.jobs import launch
+from cifar_core.untrusted import shown_name
 from pages.components import guarded
 
-_MARKDOWN = str.maketrans({character: "\\" + character for character in "\\`*_{}[]<>()#+-.!|~:$&"})
+_MARKDOWN = str.maketrans({character: "\\" + character for character in "\\`*_{}[]<>()#+-.!|~$&"} | {":": "\\:\u2060"})
 
 
 def plain(text: object) -> str:
-    """Return `text` with every markdown sign escaped, for places that render markdown."""
+    """Return `text` with every markdown sign escaped, for places that render markdown.
+
+    An icon (`:material/x:`) or emoji is looked for behind the escapes, so an invisible joiner follows each colon.
+    """
     return str(text).translate(_MARKDOWN)
+
+
+def file_name(name: str) -> str:
+    """Return a file's name as pages show it: at most 60 characters, as text."""
+    return plain(shown_name(name))
 
 
 def problem(error: CifarError) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from cifar_core.inference.album import Held
 from PIL import Image, ImageDraw
 
 from cifar_core import charts, runs
@@ -16,7 +15,8 @@ from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing, originals, predictions
 from cifar_core.inference import calibration, explain, gallery, pictures, what_if
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
-from cifar_core.inference.pictures import Crop
+from cifar_core.inference.pictures import Crop, Picture
+from cifar_core.untrusted import shown_name
 from pages.components import address, formatting, messages, pinned, run_state, uploads
 
 VIEWS = {
@@ -37,39 +37,40 @@ def crop_choice() -> str:
     return address.linked_choice("Of a picture that is not square, the network gets", "crop", CROPS, "centre")
 
 
-def crop_of(held: Held, chosen: str) -> Crop:
+def crop_of(picture: Picture, chosen: str) -> Crop:
     """Return the crop of a picture: its own square where it has one and squares of one's own are chosen."""
     if chosen == "squeeze":
         return "squeeze"
-    own = st.session_state.get("own_crops", {}).get(held.key)
+    own = st.session_state.get("own_crops", {}).get(picture.key)
     return own if chosen == "own" and own else "centre"
 
 
-def closer(model: Classifier, held: Held, chosen: str) -> None:
+def closer(model: Classifier, picture: Picture, chosen: str) -> None:
     """Show one picture and its answer; a fragment, so that its sliders move nothing else on the page."""
     with st.container(border=True):
         place = st.container()
         if chosen == "own":
-            _crop_sliders(held)
-        crop = crop_of(held, chosen)
-        seen = held.seen(crop)
+            _crop_sliders(picture)
+        crop = crop_of(picture, chosen)
+        seen = picture.network_input(crop)
         answers = model.answer(seen[None])
         with place:
             headline(answers)
             with st.container(key="cards_picture"):
                 photo, small, bars = st.columns([1.2, 1, 2], vertical_alignment="top")
-            photo.image(_with_box(held.image, crop), width="stretch", caption=messages.plain(held.name))
+            preview = _bounded(_with_box(picture.image, crop))
+            photo.image(preview, width="stretch", caption=messages.file_name(picture.name))
             small.image(
                 formatting.enlarged(seen[None], 8, 0), width="stretch", caption="what the network sees: 32×32 pixels"
             )
             with small:
-                pinned.pin_button(seen, held.name)
+                pinned.pin_button(seen, shown_name(picture.name))
             figure = charts.probability_figure(answers.probabilities[0], cifar10.CLASSES)
             bars.plotly_chart(figure, key="bars0", config=_PLAIN_BARS)
         view = address.linked_choice("More about it", "view", VIEWS, "why")
         try:
             if view == "why":
-                _why(model, held, crop, seen, answers)
+                _why(model, picture, crop, seen, answers)
             elif view == "whatif":
                 _what_if(model, seen)
             elif view == "compare":
@@ -91,18 +92,18 @@ def headline(answers: Answers) -> None:
         st.markdown(f"#### {said}")
 
 
-def _crop_sliders(held: Held) -> None:
+def _crop_sliders(picture: Picture) -> None:
     own = st.session_state.setdefault("own_crops", {})
-    left, top, right, _ = pictures.crop_box(held.image.size, "centre")
-    width, height = held.image.size
-    x, y, side = own.get(held.key, (left / width, top / height, (right - left) / min(width, height)))
+    left, top, right, _ = pictures.crop_box(picture.image.size, "centre")
+    width, height = picture.image.size
+    x, y, side = own.get(picture.key, (left / width, top / height, (right - left) / min(width, height)))
     columns = st.columns(3)
     options = {"min_value": 0.0, "max_value": 1.0, "step": 0.01}
-    x = columns[0].slider("From the left", value=float(x), key=f"crop_x_{held.key}", **options)
-    y = columns[1].slider("From the top", value=float(y), key=f"crop_y_{held.key}", **options)
+    x = columns[0].slider("From the left", value=float(x), key=f"crop_x_{picture.key}", **options)
+    y = columns[1].slider("From the top", value=float(y), key=f"crop_y_{picture.key}", **options)
     options["min_value"] = 0.05
-    side = columns[2].slider("Side of the square", value=float(side), key=f"crop_side_{held.key}", **options)
-    own[held.key] = (x, y, side)
+    side = columns[2].slider("Side of the square", value=float(side), key=f"crop_side_{picture.key}", **options)
+    own[picture.key] = (x, y, side)
 
 
 def _with_box(image: Image.Image, crop: Crop) -> Image.Image:
@@ -117,7 +118,19 @@ def _with_box(image: Image.Image, crop: Crop) -> Image.Image:
     return pale
 
 
-def _why(model: Classifier, held: Held, crop: Crop, seen: np.ndarray, answers: Answers) -> None:
+def _bounded(image: Image.Image) -> Image.Image:
+    """Return `image` on gray where it is so narrow that it would fill the page, at least a fortieth as thin as long."""
+    width, height = image.size
+    wide, high = max(width, height // 2), max(height, width // 4)
+    if (wide, high) == image.size:
+        return image
+    ground = Image.new("RGB", (wide, high), "#888888")
+    shown = image.resize((max(width, wide // 40), max(height, high // 40)))
+    ground.paste(shown, ((wide - shown.width) // 2, (high - shown.height) // 2))
+    return ground
+
+
+def _why(model: Classifier, picture: Picture, crop: Crop, seen: np.ndarray, answers: Answers) -> None:
     best = int(answers.labels[0])
     address.linked("class", ("", *cifar10.CLASSES), "")
     left, right = st.columns([1, 1.5])
@@ -133,7 +146,7 @@ def _why(model: Classifier, held: Held, crop: Crop, seen: np.ndarray, answers: A
         label = cifar10.CLASSES.index(asked) if asked else best
         heat = saliency(model, seen)[label]
         strength = st.slider("Strength", 0.0, 1.0, 0.7, 0.05, key="strength", persist_state="session")
-        part = held.image.crop(pictures.crop_box(held.image.size, crop))
+        part = picture.image.crop(pictures.crop_box(picture.image.size, crop))
         st.image(explain.overlay(part, heat, strength), width=320)
         st.caption(
             f":orange[Orange] speaks for {cifar10.CLASSES[label]}, :violet[purple] against it. Found by covering one "
@@ -216,7 +229,9 @@ def _undo() -> None:
 
 
 def _other_runs(model: Classifier, seen: np.ndarray) -> None:
-    is_asked = len(uploads.album()) > 1 and st.session_state.get("classify:sort") == "disagree"  # above, by the gallery
+    is_asked = (
+        len(uploads.pictures()) > 1 and st.session_state.get("classify:sort") == "disagree"
+    )  # above, by the gallery
     chosen = [open_classifier(name) for name in st.session_state["with"]] if is_asked else compared_runs(model)
     if not chosen:
         st.caption("There is no other model yet: train a second run, with another width or size, and compare.")

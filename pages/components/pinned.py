@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,14 @@ from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing
 from cifar_core.inference import pictures, pins
+from cifar_core.inference.pictures import Picture
 from cifar_core.inference.pins import Pin
 from cifar_core.runs import LIVE_STATES, Run
-from pages.components import formatting, messages, run_state
+from cifar_core.untrusted import shown_name
+from pages.components import formatting, messages, run_state, uploads
 
 _TEST_IMAGES = 200
+_MOST_READ = 50  # files at a time, six of which can be pinned
 
 
 def chosen() -> list[Pin]:
@@ -79,10 +84,7 @@ def chooser() -> None:
                 st.button(
                     "Take all off", icon=":material/close:", key="pin_none", on_click=_remove_all, type="tertiary"
                 )
-        number = st.session_state.setdefault("pin_upload", 0)
-        files = st.file_uploader("Or bring some", accept_multiple_files=True, key=f"pin_files{number}")
-        if files:
-            _take([(file.name, file.getvalue()) for file in files])
+        uploads.uploaded("Or bring some", "pin_files", _take)
         _say_problem()
 
 
@@ -173,24 +175,18 @@ def _add_test_images() -> None:
     _add([Pin(np.array(images[i]), cifar10.CLASSES[labels[i]]) for i in different[:free]])
 
 
-def _take(files: list[tuple[str, bytes]]) -> None:
-    """Pin what was brought, and empty the uploader so that taking a pin off is not undone by it."""
-    problems, new = [], []
-    for picture in pictures.read_each(files):
-        if picture.image is None:
-            problems.append(picture.error or "")
-        else:
-            new.append(Pin(pictures.prepare(picture.image)[0], picture.name))
-        if len(new) + len(problems) > 2 * pins.MOST:
-            break
-    if problems:
-        st.session_state["pin_error"] = problems[0]
-    _add(new)
-    st.session_state["pin_upload"] += 1
-    st.rerun()
+def _take(files: Iterable[tuple[str, bytes]]) -> None:
+    """Pin the pictures in `files` (name, bytes)."""
+    found = list(itertools.islice(pictures.read_each(files), _MOST_READ + 1))
+    _add([Pin(one.network_input("centre"), shown_name(one.name)) for one in found[:_MOST_READ] if not one.error])
+    bad = [one for one in found[:_MOST_READ] if one.error]
+    if len(found) > _MOST_READ:
+        bad.append(Picture("the rest", error=f"At most {_MOST_READ} files are read at a time; bring fewer."))
+    st.session_state["pin_refused"] = bad
 
 
 def _say_problem() -> None:
+    uploads.show_errors(st.session_state.pop("pin_refused", []))
     problem = st.session_state.pop("pin_error", None)
     if problem:
         st.error(messages.plain(problem), icon=":material/error:")

@@ -15,7 +15,6 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from cifar_core.data import cifar10
 from cifar_core.inference.pictures import Picture, read_compact
-from cifar_core.untrusted import shown_name
 from pages.components import messages
 
 EXAMPLES = 6
@@ -90,7 +89,7 @@ def refused() -> list[Picture]:
 def inputs() -> None:
     """Draw every way in, and read what came through them."""
     label = "Pictures (PNG, JPEG, WebP, AVIF, BMP or GIF), or zips of them; 200 MB each at most"
-    uploaded(label, "files", _take_files)
+    uploaded(label, "files", take)
     with st.container(horizontal=True, vertical_alignment="center"):
         camera_on = st.toggle("Camera", key="camera_on")
         st.caption("A copied picture can be pasted anywhere on this page (Ctrl V).")
@@ -184,13 +183,9 @@ def show_errors(bad: list[Picture]) -> None:
     place: Any = st.expander(f"{len(bad):,} files could not be read") if len(bad) > 8 else st.container()
     with place:
         for one in bad[:_SHOWN_ERRORS]:
-            st.error(f"**{messages.plain(shown_name(one.name))}**: {messages.plain(one.error)}", icon=":material/error:")
+            st.error(f"**{messages.file_name(one.name)}**: {messages.plain(one.error)}", icon=":material/error:")
         if len(bad) > _SHOWN_ERRORS:
             st.caption(f"And {len(bad) - _SHOWN_ERRORS:,} more.")
-
-
-def _take_files(files: Iterable[tuple[str, bytes]]) -> None:
-    take(files)
 
 
 def _show(found: list[Picture], bad: list[Picture]) -> None:

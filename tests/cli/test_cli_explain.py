@@ -106,7 +106,7 @@ def test_csv_holds_every_file_with_inert_names(finished, tmp_path, capsys):
     formula.write_bytes(encoded(scene(), "PNG"))
     table = tmp_path / "out.csv"
     assert cli.main(["predict", str(archive), "--csv", str(table)]) == 2  # for the bad one
-    rows = list(csv.DictReader(io.StringIO(table.read_text())))
+    rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"))))
     assert [(Path(row["file"]).name, bool(row["error"])) for row in rows] == [("one.png", False), ("bad.png", True)]
 
 

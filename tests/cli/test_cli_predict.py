@@ -78,6 +78,18 @@ def test_folders_and_zips_are_opened(ask: Ask, finished: Run, home: Path) -> Non
     assert "error" in answers[str(folder / "a.zip/y.txt")]
 
 
+def test_a_name_that_is_no_utf8_costs_no_answer(ask: Ask, finished: Run, home: Path) -> None:
+    folder = home / "photos"
+    folder.mkdir()
+    for name in (b"M\xfcller.jpg", b"Thumbs.db", b"desktop.ini"):
+        (folder / os.fsdecode(name)).write_bytes(picture() if name.endswith(b"jpg") else b"\xd0\xcf\x11\xe0")
+    code, out, err = ask("predict", folder, "--csv", home / "answers.csv", "--json")
+    assert (code, err) == (0, "")
+    (answer,) = json.loads(out)
+    assert os.fsencode(answer["file"]) == os.fsencode(folder) + b"/M\xfcller.jpg"
+    assert "M\\xfcller.jpg,cat," in (home / "answers.csv").read_text(encoding="utf-8-sig")
+
+
 def test_predict_takes_the_newest_finished_run_unless_told(ask: Ask, finished: Run, model: bytes, cat: Path) -> None:
     newer = finish(runs.create(TrainConfig()), model, dataset=cifar10.LABELS["generated"])
     runs.create(TrainConfig())

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps
 from cifar_core.errors import ImageError
 from cifar_core.inference import decoding, formats
 from cifar_core.inference.decoding import open_picture
-from cifar_core.inference.pictures import prepare, read_all
+from cifar_core.inference.pictures import prepare, read_each
 from cifar_core.untrusted import shown_name
 
 REAL_FILES = corpus.real_files()
@@ -447,5 +447,5 @@ def test_mutated_files_give_a_picture_or_an_image_error(data):
 def test_pictures_read_in_threads_leave_the_warning_filters_alone():
     before = list(warnings.filters)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(read_all, [list(REAL_FILES.items())] * 4))
+        list(pool.map(lambda files: list(read_each(files)), [list(REAL_FILES.items())] * 4))
     assert warnings.filters == before

@@ -1,5 +1,7 @@
+import codecs
 import csv
 import io
+import os
 
 import numpy as np
 import pytest
@@ -56,7 +58,7 @@ def test_where_models_disagree_comes_first():
 def test_the_csv_holds_answers_and_errors(answers):
     rows = [gallery.answer_row(name, answers, i) for i, name in enumerate(NAMES)]
     rows.append({"file": "bad.png", "error": "It is empty."})
-    read = list(csv.DictReader(io.StringIO(gallery.to_csv(rows))))
+    read = list(csv.DictReader(io.StringIO(gallery.to_csv(rows).decode("utf-8-sig"))))
     assert [row["file"] for row in read] == [*NAMES, "bad.png"]
     assert (read[0]["label"], read[0]["probability"], read[0]["cat"]) == ("cat", "0.900000", "0.900000")
     assert [row["none_of_the_ten"] for row in read] == ["no", "no", "no", "yes", ""]
@@ -66,7 +68,15 @@ def test_the_csv_holds_answers_and_errors(answers):
 
 @pytest.mark.parametrize("name", ["=1+1.png", "+x", "-2", "@SUM(A1)", "\t=1", "\r=1", " =1"])
 def test_a_formula_in_a_name_is_inert(answers, name):
-    text = gallery.to_csv([gallery.answer_row(name, answers, 0), {"file": "x", "error": name}])
+    text = gallery.to_csv([gallery.answer_row(name, answers, 0), {"file": "x", "error": name}]).decode("utf-8-sig")
     first, second = csv.DictReader(io.StringIO(text, newline=""))
     assert first["file"].startswith("'")
     assert second["error"].startswith("'")
+
+
+def test_the_csv_opens_in_excel_and_has_names_that_are_no_utf8(answers):
+    names = ["Müller.jpg", os.fsdecode(b"M\xfcller.jpg"), os.fsdecode(b"M\xfdller.jpg")]
+    data = gallery.to_csv([gallery.answer_row(name, answers, 0) for name in names])
+    assert data.startswith(codecs.BOM_UTF8)
+    read = [row["file"] for row in csv.DictReader(io.StringIO(data.decode("utf-8-sig")))]
+    assert read == ["Müller.jpg", "M\\xfcller.jpg", "M\\xfdller.jpg"]

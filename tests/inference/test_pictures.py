@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cifar_core.errors import ImageError
+from cifar_core.inference import pictures
 from cifar_core.inference.decoding import open_picture
-from cifar_core.inference.pictures import crop_box, prepare, read_all
+from cifar_core.inference.pictures import Picture, crop_box, prepare, read_compact, read_each
 
 REAL_FILES = corpus.real_files()
 
@@ -72,7 +73,56 @@ def test_fine_detail_is_averaged_not_sampled():
 # Batches
 
 
-def test_a_batch_keeps_its_order_and_says_what_is_wrong_with_each():
-    found = read_all([*REAL_FILES.items(), *corpus.NOT_PICTURES.items()])
+def test_a_batch_has_the_order_of_its_files_and_says_what_is_wrong_with_each():
+    found = list(read_each([*REAL_FILES.items(), *corpus.NOT_PICTURES.items()]))
     assert [picture.name for picture in found] == [*REAL_FILES, *corpus.NOT_PICTURES]
-    assert [picture.error is None for picture in found] == [True] * len(REAL_FILES) + [False] * len(corpus.NOT_PICTURES)
+    assert [bool(picture.error) for picture in found] == [False] * len(REAL_FILES) + [True] * len(corpus.NOT_PICTURES)
+    with pytest.raises(ImageError, match="is empty"):
+        _ = found[len(REAL_FILES)].image
+
+
+@pytest.mark.parametrize("size", [(32, 32), (300, 200), (1, 40), (1_500, 900)])
+def test_the_network_sees_of_a_compact_picture_what_it_sees_of_the_picture(size):
+    image = corpus.scene(size=size)
+    compact = Picture("x.png", image).compact()
+    for crop in ("centre", "squeeze"):
+        assert (compact.network_input(crop) == prepare(image, crop)[0]).all()
+
+
+def test_a_square_of_ones_own_comes_from_the_copy_at_nearly_the_same_pixels():
+    image = corpus.scene(size=(1_400, 900))
+    crop = (0.2, 0.1, 0.5)
+    difference = np.abs(Picture("x", image).compact().network_input(crop).astype(int) - prepare(image, crop)[0])
+    assert difference.mean() < 4
+
+
+def test_a_copy_is_small_and_a_small_picture_is_copied_exactly():
+    large = Picture("x", corpus.scene(size=(1_200, 800))).compact()
+    assert max(large.image.size) == pictures.COPY_SIDE
+    small = corpus.scene(size=(60, 50))
+    assert (np.asarray(Picture("x", small).compact().image) == np.asarray(small)).all()
+    assert Picture("x", Image.new("RGB", (1, 20_000))).compact().image.size == (1, pictures.COPY_SIDE)
+
+
+def test_good_and_bad_files_come_in_order_zips_included():
+    archive = corpus.zipped([("../a.png", corpus.encoded(corpus.scene(), "PNG")), ("words.png", b"no")])
+    last = corpus.encoded(corpus.scene(seed=2), "PNG")
+    found = list(read_compact([("zip.zip", archive), *corpus.NOT_PICTURES.items(), ("last.png", last)]))
+    assert [bool(one.error) for one in found] == [False, True, *[True] * len(corpus.NOT_PICTURES), False]
+    assert all(one.content is None for one in found if one.error)
+    assert found[-1].name == "last.png"
+
+
+def test_more_pictures_than_are_read_give_an_error(monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_COMPACT", 3)
+    one = corpus.encoded(corpus.scene(), "PNG")
+    found = list(read_compact((f"{i}.png", one) for i in range(10)))
+    assert len(found) == 4
+    assert "At most 3" in found[-1].error
+
+
+def test_names_are_full_and_unique():
+    one = corpus.encoded(corpus.scene(), "PNG")
+    long = [f"Fotos/2024-07-{day} Morgens am Strand bei Ancona/IMG_0001 (bearbeitet, Kopie).jpg" for day in (14, 15)]
+    found = list(read_compact([("a.zip", corpus.zipped((name, one) for name in long)), ("b.png", one), ("b.png", b"")]))
+    assert [one.name for one in found] == [*(f"a.zip/{name}" for name in long), "b.png", "b.png (2)"]
