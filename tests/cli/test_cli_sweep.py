@@ -85,7 +85,7 @@ def test_a_grid_is_shown_cell_by_cell(tiny_config: TrainConfig, capsys: pytest.C
         study.tell(trial, accuracy)
     shown = said(capsys, "sweep", "show", "one")[1]
     assert "dropout=0.0 alpha=0.35  55.0%  ± 7.1   2" in shown
-    assert "means of 2 seeds that differ by less than about 7.1 points cannot be told apart" in shown
+    assert "more than 14.4 points apart differ significantly" in shown  # q(0.95; 4, 4) = 5.757 of the error 2.5
     cells = json.loads(said(capsys, "sweep", "show", "one", "--json")[1])["cells"]
     assert cells[3] == {"values": {"dropout": 0.5, "alpha": 0.5}, "accuracies": [0.8, 0.8], "mean": 0.8, "spread": 0.0}
 
