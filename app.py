@@ -8,7 +8,7 @@ import cifar_core  # noqa: F401 - before NumPy, which pages import
 from pages.components import guarded, login, style
 
 sys.setswitchinterval(0.001)  # at Python's 5 ms a click waits behind other people's pages at every look at a file
-st.set_page_config(page_title="CIFAR Studio", page_icon="🐸", layout="wide", initial_sidebar_state=350)
+st.set_page_config(page_title="CIFAR Studio", page_icon="🐸", layout="wide")
 page = st.navigation(
     [
         st.Page("pages/train.py", title="Train", icon=":material/model_training:", default=True),

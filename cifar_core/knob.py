@@ -39,10 +39,13 @@ class Knob:
 
     def say(self, value: Any) -> str:
         """Return `value` in words, with its unit."""
+        return self.labels[value] if value in self.labels else f"{self.short(value)} {self.unit}".strip()
+
+    def short(self, value: Any) -> str:
+        """Return `value` in words, without its unit."""
         if value in self.labels:
             return self.labels[value]
-        text = f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
-        return f"{text} {self.unit}".strip()
+        return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
     def check(self, value: Any) -> Any:
         """Return `value` as the knob's own type. Raises ConfigError if it has the wrong type or is out of range."""

@@ -12,7 +12,7 @@ from cifar_core.errors import DataError
 from cifar_core.inference import classifier, gallery
 from cifar_core.inference.classifier import Answers, Classifier
 from cifar_core.inference.pictures import Picture
-from pages.components import address, formatting, guarded, messages, picture_view, run_picker, style, uploads
+from pages.components import address, formatting, guarded, messages, picture_view, run_picker, uploads
 
 A_PAGE = 48  # pictures of the gallery at a time
 _CHUNK = 96  # pictures between two looks of the progress bar
@@ -20,7 +20,6 @@ _CHUNK = 96  # pictures between two looks of the progress bar
 
 def main() -> None:
     """Draw the page."""
-    style.without_sidebar()
     model = choose_model()
     if model is None:
         run_picker.nothing_yet("Classify a picture", "trained model")

@@ -23,7 +23,6 @@ from pages.components import (
     run_picker,
     run_state,
     run_story,
-    style,
 )
 
 SECTIONS = {
@@ -40,7 +39,6 @@ _FILES = ("status.json", "config.json", "evaluation.npz", calibration.FILE, "met
 
 def main() -> None:
     """Draw the page."""
-    style.without_sidebar()
     run = chosen_run()
     if run is None:
         run_picker.nothing_yet("Evaluate a run", "finished run")
@@ -80,7 +78,7 @@ def chosen_run() -> Run | None:
     """Return the run that the address names or that is picked, by default the newest finished one; None without."""
     known = listing.classifiers()
     wanted = run_picker.asked(known)
-    return run_picker.pick(st, known, wanted or known[0].run.id, "evaluated") if known else None
+    return run_picker.pick(st, known, wanted or run_picker.own(known)[0].run.id, "evaluated") if known else None
 
 
 def unfinished(run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from pages.components import address, guarded, head_lab, run_table, style, surface, sweeps
+from pages.components import address, guarded, head_lab, run_table, surface, sweeps
 
 # What the page has, in order: word in the address -> title and what draws it. (A text here would be drawn.)
 SECTIONS: Mapping[str, tuple[str, Callable[[], None]]] = {
@@ -17,7 +17,6 @@ SECTIONS: Mapping[str, tuple[str, Callable[[], None]]] = {
 
 def main() -> None:
     """Draw the page."""
-    style.without_sidebar()
     section = address.linked_choice(
         "Section", "section", {word: title for word, (title, _) in SECTIONS.items()}, "runs"
     )

@@ -19,7 +19,7 @@ from cifar_core.lessons.conditions import ARMS
 from cifar_core.lessons.layers import Layers
 from cifar_core.lessons.outcome import Made, Outcome
 from cifar_core.runs import LIVE_STATES, Run, metrics
-from pages.components import address, augmentation_preview, formatting, guarded, messages, progress, style
+from pages.components import address, augmentation_preview, dataset_notice, formatting, guarded, messages, progress
 
 POLL_SECONDS = 0.7
 FIRST = "scaling"
@@ -29,13 +29,12 @@ Arms = Mapping[str, Outcome]
 
 def main() -> None:
     """Draw the page."""
-    style.without_sidebar()
     titles = {name: f"{lesson.number} · {lesson.title}" for name, lesson in LESSONS.items()}
     name = address.linked_choice("Lesson", "lesson", titles, FIRST)
     lesson = LESSONS[name]
     found, origin = findings(name)
     generated = any("generated" in made.data for made in made_by(found)) if found else False
-    messages.dataset_notice(cifar10.status(), generated, "everything here" if generated else "what you run here")
+    dataset_notice.show(cifar10.status(), generated, "everything here" if generated else "what you run here")
     st.subheader(lesson.title)
     st.markdown(lesson.text)
     if name != layers.LESSON:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import streamlit as st
 
 from cifar_core import costs, runs
-from cifar_core.config import PRESETS, TrainConfig
+from cifar_core.config import PRESETS, TrainConfig, suggested_name
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluation import listing
 from cifar_core.jobs import launch
 from cifar_core.network import pretrained
-from cifar_core.runs import LIVE_STATES, Run
+from cifar_core.runs import LIVE_STATES, Run, labels
 from pages.components import (
     augmentation_preview,
+    dataset_notice,
     export_panel,
     formatting,
     guarded,
@@ -31,35 +34,139 @@ LIST_LENGTH = 100
 
 
 def main() -> None:
-    """Draw the page. What stands in a closed panel is neither computed nor sent before it is opened."""
+    """Draw the page: the form first, or the run first where the address names one or one is live."""
     take_settings()
     status = cifar10.status()
-    with st.sidebar:
-        config = knobs.configuration()
-        estimate = start_button(config, status["error"])
-        knobs.panel()
-    run = chosen_run()
-    messages.dataset_notice(status, uses_generated(config, run))
-    if config is not None:
-        start_notice(config)
-    if run is None:
-        welcome()
+    known = listing.rows(LIST_LENGTH)
+    wanted = wanted_run(known)
+    asked = wanted is not None and (wanted.id == st.query_params.get("run") or wanted.state in LIVE_STATES)
+    notice = st.container()
+    if asked:
+        top, below = st.container(), st.expander("Train another", icon=":material/add:", key="form")
     else:
-        live = run.state in LIVE_STATES
-        st.session_state["live"] = live
-        export_panel.imported_notice(run)
-        place = st.container()
-        run_view.model_summary(run)
-        if run.state == "finished":
-            export_panel.export_panel(run)
+        below, top = st.container(), st.container()
+    with below:
+        config = form(status)
+    with top:
+        run = chosen_run(known, wanted) if wanted else None
+        if run is not None:
+            show_run(run)
+    with notice:
+        dataset_notice.show(status, uses_generated(config, run), offers_download=False)
     pinned.chooser()
     augmentation_preview.panel("strip_panel", run.id if run else None)
-    if config is not None and estimate is not None:
-        plan.show(config, estimate, expanded=run is None)
     export_panel.import_panel()
-    if run is not None:
-        with place:  # drawn last: while the browser loads Plotly, all else stands there and can be used
-            guarded.fragment(run_view.panel, run_every=POLL_SECONDS if live else None)(run)
+
+
+def form(status: dict) -> TrainConfig | None:
+    """Draw the presets, the settings and the start; return the configuration, None where there is none."""
+    st.title("Train a network, and watch it learn")
+    st.markdown(
+        "MobileNetV2 already knows a million photos. First a small new **head** learns the ten classes, then the "
+        "**top of the network** is fine-tuned."
+    )
+    knobs.presets(preset_times(), status["dataset"] == "cifar10")
+    knobs.main_sliders()
+    start_place = st.container(key="start_place")
+    knobs.all_settings()
+    with start_place:
+        config = knobs.configuration()
+        estimate = start_row(config, status)
+        if config is not None and estimate is not None:
+            start_notice(config)
+            guarded.fragment(plan.show, run_every=POLL_SECONDS if costs.is_measuring() else None)(config, estimate)
+    return config
+
+
+def preset_times() -> dict[str, str]:
+    """Return how long each preset takes here, in words; nothing where there are no images."""
+    try:
+        sizes = cifar10.sizes("auto")
+        return {
+            name: f"about {formatting.seconds(costs.estimate(config, *sizes).seconds)}"
+            for name, config in PRESETS.items()
+        }
+    except CifarError:
+        return {}
+
+
+def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None:
+    """Draw the name and what can be started; return what a run costs, None (and why) where it cannot start."""
+    estimate, reason = possible(config, status["error"])
+    cannot = config is None or estimate is None or bool(reason)
+    left, right = st.columns([2, 1], vertical_alignment="bottom")
+    name = left.text_input(
+        "Name of the run",
+        placeholder=unused_name(config) if config else "",
+        max_chars=labels.NAME_LIMIT,
+        key="run_name",
+        help="Shown on every page. Empty: the suggestion.",
+    )
+    downloads = config is not None and config.dataset != "generated" and dataset_notice.can_download(status)
+    with right:
+        if downloads:
+            pressed = start_button("Download CIFAR-10 and train (170 MB, once)", "download_and_train", cannot)
+            if pressed and config is not None:
+                dataset_notice.start_download((config, name))
+        label = "Train on synthetic images" if downloads else "Start training"
+        pressed = start_button(label, "start", cannot, "secondary" if downloads else "primary")
+    if reason:
+        st.error(reason)
+    waiting = dataset_notice.finished_download(status)
+    if waiting:
+        start(*waiting)
+    if pressed and config is not None:
+        start(config, name)
+    return estimate
+
+
+def start_button(label: str, key: str, disabled: bool, kind: Literal["primary", "secondary"] = "primary") -> bool:
+    """Draw a button that starts a training; return whether it was pressed."""
+    return st.button(label, type=kind, icon=":material/play_arrow:", width="stretch", disabled=disabled, key=key)
+
+
+def possible(config: TrainConfig | None, no_data: str | None) -> tuple[costs.Estimate | None, str]:
+    """Return what a run of `config` costs, and why it cannot start, empty if it can.
+
+    `no_data` is why CIFAR-10 cannot be read though it should be there.
+    """
+    if config is None:
+        return None, ""
+    if no_data and config.dataset != "generated":
+        return None, "There are no images to train on. Choose synthetic images under *All settings*, Data."
+    try:
+        estimate = costs.estimate(config, *cifar10.sizes(config.dataset))
+    except CifarError as error:
+        return None, messages.plain(error)
+    return estimate, messages.plain(unavailable(config))
+
+
+def unavailable(config: TrainConfig) -> str:
+    """Return why no network of this width can be had, empty if one can."""
+    reason = pretrained.unavailable_reason(config.weights, config.alpha, config.image_size)
+    return f"Width {config.alpha:g} cannot be trained: {reason}. Choose another width or other start weights." * bool(
+        reason
+    )
+
+
+def unused_name(config: TrainConfig) -> str:
+    """Return a name made of what differs from the nearest preset, numbered where a run has it already."""
+    name = suggested_name(config)[: labels.NAME_LIMIT - 4]
+    taken = {row.labels.name for row in listing.rows(LIST_LENGTH)}
+    return next(text for text in (name, *(f"{name} {n}" for n in range(2, LIST_LENGTH + 3))) if text not in taken)
+
+
+def start(config: TrainConfig, name: str) -> None:
+    """Start a run of `config`, or queue it behind the one that is running, and show it."""
+    preset = next((preset for preset, known in PRESETS.items() if known == config), "custom")
+    try:
+        run = launch.start(config, preset, pinned.chosen())
+        labels.change(run, name=name.strip() or unused_name(config))
+    except RunError as error:
+        messages.problem(error)
+        return
+    st.query_params["run"] = run.id
+    st.rerun()
 
 
 def take_settings() -> None:
@@ -72,80 +179,46 @@ def take_settings() -> None:
             messages.problem(error)
 
 
-def start_button(config: TrainConfig | None, no_data: str | None) -> costs.Estimate | None:
-    """Start a run, or queue it behind the one that is running; return what it will cost, None if it cannot start.
+def wanted_run(known: list[listing.Row]) -> Run | None:
+    """Return the run that the address names, else one that is live, else one's own newest; None where there is none."""
+    named = run_picker.asked(known)
+    if named is not None:
+        return Run(named)
+    live = next((row for row in known if row.state in LIVE_STATES), None)
+    found = live or next(iter(run_picker.own(known)), None)
+    return found.run if found else None
 
-    `no_data` is why CIFAR-10 cannot be had though it should be there; beside this the page says it.
-    """
-    estimate, reason = None, ""
-    if config is not None and no_data and config.dataset != "generated":
-        reason = "There are no images to train on; under Data, generated images can be chosen instead."
-    elif config is not None:
-        try:
-            estimate = costs.estimate(config, *cifar10.sizes(config.dataset))
-        except CifarError as error:
-            reason = str(error)
-    st.button(
-        "Start training",
-        type="primary",
-        icon=":material/play_arrow:",
-        width="stretch",
-        disabled=estimate is None,
-        on_click=start,
-        args=(config,),
-        key="start",
+
+def chosen_run(known: list[listing.Row], wanted: Run) -> Run:
+    """Draw which run is shown and which one it is compared with; return the first."""
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    run = run_picker.pick(left, known, wanted.id, "run_choice")
+    finished = run_state.run_titles(
+        row for row in run_picker.own(known) if row.run.id != wanted.id and row.state == "finished"
     )
-    if config is not None and estimate is not None:
-        guarded.fragment(price, run_every=POLL_SECONDS if costs.is_measuring() else None)(config, estimate)
-    for problem in (reason, st.session_state.pop("start_error", "")):
-        if problem:
-            st.error(messages.plain(problem))
-    return estimate
+    right.selectbox(
+        "Compare with",
+        [None, *finished],
+        format_func=lambda id_: finished.get(id_, id_ or "none"),
+        key="ghost",
+        help="The curve of an earlier run, drawn pale behind this one.",
+    )
+    return run
 
 
-def price(config: TrainConfig, guess: costs.Estimate) -> None:
-    """Say what a run takes on this machine; offer to time a shape that is new to it."""
-    busy = costs.is_measuring()
-    if st.session_state.get("measuring", False) != busy:
-        st.session_state["measuring"] = busy
-        st.rerun()
-    disk = f"{_size(guess.store_bytes)} of disk"
-    memory = f", {_size(guess.memory_bytes)} of memory" if guess.memory_bytes else ""
-    if busy:
-        st.caption("Timing a few batches on this machine; this takes some 15 seconds…")
-    elif guess.measured:
-        st.caption(f"About {formatting.seconds(guess.seconds)}, {disk}{memory}: measured on this machine.")
-    else:
-        st.caption(
-            f"Roughly {formatting.seconds(guess.seconds)}, {disk}{memory}: **not yet measured** on this machine."
-        )
-        st.button(
-            "Measure it",
-            icon=":material/timer:",
-            key="measure",
-            type="tertiary",
-            on_click=measure,
-            args=(config,),
-            help="Times a few batches of a network of this shape, and remembers it. It waits while a training runs.",
-        )
-    if "measure_error" in st.session_state:
-        st.error(messages.plain(st.session_state.pop("measure_error")))
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
-
-
-def measure(config: TrainConfig) -> None:
-    """Start the measurement."""
-    try:
-        launch.measure(config)
-    except CifarError as error:
-        st.session_state["measure_error"] = str(error)
+def show_run(run: Run) -> None:
+    """Draw a run: live or afterwards, its layers, its export."""
+    live = run.state in LIVE_STATES
+    st.session_state["live"] = live
+    export_panel.imported_notice(run)
+    guarded.fragment(run_view.panel, run_every=POLL_SECONDS if live else None)(run)
+    run_view.model_summary(run)
+    if run.state == "finished":
+        export_panel.export_panel(run)
 
 
 def uses_generated(config: TrainConfig | None, run: Run | None) -> bool:
-    """Return whether the chosen knobs or the shown run name the generated images, or the run rests on them."""
+    """Return whether the chosen knobs or the shown run name the synthetic images, or the run rests on them."""
     chosen = config is not None and config.dataset == "generated"
     if run is None:
         return chosen
@@ -157,67 +230,25 @@ def uses_generated(config: TrainConfig | None, run: Run | None) -> bool:
         return chosen or rests
 
 
-def start(config: TrainConfig) -> None:
-    """Start a run of `config` and show it."""
-    name = next((preset for preset, known in PRESETS.items() if known == config), "custom")
-    try:
-        run = launch.start(config, name, pinned.chosen())
-    except RunError as error:
-        st.session_state["start_error"] = str(error)
-        return
-    st.query_params["run"] = run.id
-    st.session_state["run_choice"] = run.id
-
-
-def chosen_run() -> Run | None:
-    """Return the run that the address names, or that is picked, or that is live; None where there is none."""
-    known = listing.rows(LIST_LENGTH)
-    wanted = run_picker.asked(known)
-    if not known:
-        return None
-    if wanted is None:
-        wanted = next((row for row in known if row.state in LIVE_STATES), known[0]).run.id
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    run = run_picker.pick(left, known, wanted, "run_choice")
-    finished = run_state.run_titles(row for row in known if row.run.id != wanted and row.state == "finished")
-    right.selectbox(
-        "Race against",
-        [None, *finished],
-        format_func=lambda id_: finished.get(id_, id_ or "nobody"),
-        key="ghost",
-        help="An earlier run, drawn pale behind this one.",
-    )
-    return run
-
-
 def start_notice(config: TrainConfig) -> None:
     """Say it where the start is not what transfer learning is about."""
     kind = pretrained.expected_kind(config.weights, config.alpha, config.image_size)
     missing = (
-        "ImageNet's weights are not on this machine and cannot be downloaded now: " if config.weights == "auto" else ""
+        "ImageNet weights are not on this machine and cannot be downloaded now: " if config.weights == "auto" else ""
     )
     if kind == "random" and missing:
         st.info(
             f"{missing}the network would start from **random numbers** and learn far less. "
-            "With internet, or with the files of Keras, it knows ImageNet.",
+            "Connect to the internet, or copy the weight files of Keras.",
             icon=":material/shuffle:",
         )
     if kind == "bundled":
+        data = "" if config.dataset == "generated" else ", including your validation images"
         st.info(
-            f"{missing}the network starts from the **bundled model, which has seen CIFAR-10**, your validation images "
-            "among them: it begins where others end, and its validation accuracy flatters. Test images are new to it.",
+            f"{missing}the network starts from the **bundled model, which was trained on CIFAR-10**{data}. "
+            "Validation accuracy will look too high; test accuracy is not affected.",
             icon=":material/inventory_2:",
         )
-
-
-def welcome() -> None:
-    """Say what to do first."""
-    st.title("Train a network, and watch it learn")
-    st.markdown(
-        "A network that already knows a million photographs learns ten new classes. "
-        "First only a small **head** is trained on top of it, then the **top of the network itself** is fine-tuned. "
-        "Press **Start training** on the left: the curves begin to move within seconds."
-    )
 
 
 guarded.page(main)

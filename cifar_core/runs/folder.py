@@ -78,11 +78,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return records.tame(data) if isinstance(data, dict) else {}
 
 
+_TRIAL = re.compile(r"-[a-z0-9]+t[0-9]+$")
+
+
 @dataclass(frozen=True)
 class Run:
     """One run directory. Two objects of the same id are equal; everything is read from the disk when asked."""
 
     id: str
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether a sweep made the run: its id ends in the sweep's name and the trial's number."""
+        return _TRIAL.search(self.id) is not None
 
     @property
     def path(self) -> Path:

@@ -15,7 +15,7 @@ from cifar_core.errors import CifarError, ConfigError
 from cifar_core.jobs import launch
 from cifar_core.search import head_lab, head_lab_map
 from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
-from pages.components import address, guarded, knobs, messages
+from pages.components import address, dataset_notice, guarded, knobs, messages
 
 _POLL_SECONDS = 0.25
 _MOST_TRIED = 10
@@ -33,7 +33,7 @@ def show() -> None:
     """Draw the section."""
     settings = _sliders()
     status = cifar10.status()
-    messages.dataset_notice(status, False)
+    dataset_notice.show(status, False)
     if status["error"]:
         st.caption("The head lab learns from CIFAR-10's training images: it opens as soon as they can be read.")
         return

@@ -17,7 +17,7 @@ from cifar_core.inference import calibration, explain, gallery, pictures, what_i
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
 from cifar_core.inference.pictures import Crop, Picture
 from cifar_core.untrusted import shown_name
-from pages.components import address, formatting, messages, pinned, run_state, uploads
+from pages.components import address, formatting, messages, pinned, run_picker, run_state, uploads
 
 VIEWS = {
     "why": ":material/visibility: Why",
@@ -278,7 +278,9 @@ def compared_runs(model: Classifier) -> list[Classifier]:
 
 def models() -> dict[str, str]:
     """Return what can classify, with its name for a list: finished runs, newest first, and the bundled model."""
-    return run_state.run_titles(listing.classifiers()) | ({BUNDLED: BUNDLED_TITLE} if has_bundled() else {})
+    return run_state.run_titles(run_picker.own(listing.classifiers())) | (
+        {BUNDLED: BUNDLED_TITLE} if has_bundled() else {}
+    )
 
 
 def model_title(name: str) -> str:

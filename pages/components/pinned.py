@@ -52,7 +52,7 @@ def pin_button(image: np.ndarray, name: str) -> None:
 
 def chooser() -> None:
     """Show the pins for the next run, and let them be changed."""
-    with st.expander(f"Watch it learn: {_counted(len(chosen()))}", icon=":material/keep:", expanded=not chosen()):
+    with st.expander(f"Watch it learn: {_counted(len(chosen()))}", icon=":material/keep:"):
         st.caption(
             "Pin up to six pictures, here or on Classify. While the network learns, what it says of them is recorded "
             "and drawn as moving lines."
@@ -63,7 +63,7 @@ def chooser() -> None:
                     with st.container(width=84, gap=None):
                         st.image(formatting.enlarged(pin.image[None], 3, 0), width=76)
                         st.button(
-                            "Take off",
+                            "Unpin",
                             key=f"off{number}",
                             on_click=_remove,
                             args=(pin.key,),
@@ -81,9 +81,7 @@ def chooser() -> None:
                 help="Fills the free places with test images of different classes.",
             )
             if chosen():
-                st.button(
-                    "Take all off", icon=":material/close:", key="pin_none", on_click=_remove_all, type="tertiary"
-                )
+                st.button("Unpin all", icon=":material/close:", key="pin_none", on_click=_remove_all, type="tertiary")
         uploads.uploaded("Or bring some", "pin_files", _take)
         _say_problem()
 

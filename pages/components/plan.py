@@ -1,4 +1,4 @@
-"""What the knobs mean before anything runs, on *Train*: size, cost, and which stage takes how long."""
+"""What a run would be, before it starts: which part takes how long, and what the network costs."""
 
 from __future__ import annotations
 
@@ -9,41 +9,33 @@ import streamlit as st
 from cifar_core import costs
 from cifar_core.charts import PHASE_COLOURS
 from cifar_core.config import TrainConfig
+from cifar_core.errors import CifarError
+from cifar_core.jobs import launch
 from cifar_core.network import architecture, pretrained
-from pages.components import formatting
+from pages.components import formatting, messages
 
 _STARTS = {"imagenet": "ImageNet weights", "bundled": "the bundled model", "random": "random numbers"}
 _STAGES = {
     "start": ("Start", "#c5ccd6"),
-    "features": ("Frozen features", "#56b4a9"),
+    "features": ("Feature cache", "#56b4a9"),
     "head": ("Head", PHASE_COLOURS["head"]),
     "fine_tune": ("Fine-tuning", PHASE_COLOURS["fine_tune"]),
     "evaluate": ("Evaluation", "#d9c27a"),
 }
 
 
-def show(config: TrainConfig, guess: costs.Estimate, expanded: bool) -> None:
-    """Draw the panel of what a run of `config` would be."""
-    panel = st.expander("What your next run would be", expanded=expanded, key="plan_panel", on_change="rerun")
-    if panel.open:
-        with panel:
-            _figures(config, guess)
-            st.html(bar(guess.stages))
-
-
-def _figures(config: TrainConfig, guess: costs.Estimate) -> None:
+def show(config: TrainConfig, guess: costs.Estimate) -> None:
+    """Draw what a run of `config` will do, and what it costs. Runs by itself while this machine is timed."""
+    st.html(bar(guess.stages))
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
-    with st.container(key="cards_plan"):
-        parameters, adds, size, time = st.columns(4)
-    parameters.metric("Parameters", formatting.count(cost.parameters), border=True)
-    adds.metric("Multiply-adds an image", formatting.count(cost.multiply_adds), border=True)
-    size.metric("Model file", f"{cost.model_bytes / 1e6:.1f} MB", border=True)
-    time.metric("Estimated time", formatting.seconds(guess.seconds), border=True)
     start = _STARTS[pretrained.expected_kind(config.weights, config.alpha, config.image_size)]
-    tuned = f"{formatting.count(cost.fine_tuned_parameters)} parameters" if config.fine_tunes else "nothing"
+    tuned = f", then {formatting.count(cost.fine_tuned_parameters)}" if config.fine_tunes else ""
     st.caption(
-        f"Phase 1 trains {formatting.count(cost.head_parameters)} parameters, phase 2 {tuned}. It starts from {start}."
+        f"Starts from {start}. Trains {formatting.count(cost.head_parameters)}{tuned} of "
+        f"{formatting.count(cost.parameters)} parameters; {formatting.count(cost.multiply_adds)} multiply-adds an "
+        f"image; model file {cost.model_bytes / 1e6:.1f} MB; {_needs(guess)}."
     )
+    _measured(config, guess)
 
 
 def bar(stages: Mapping[str, float]) -> str:
@@ -57,6 +49,48 @@ def bar(stages: Mapping[str, float]) -> str:
             dot = f'<i style="display:inline-block;width:.75rem;height:.75rem;margin-right:.4rem;{look}"></i>'
             legend += f"<span>{dot}{name} <b>{took}</b></span>"
     return (
-        f'<div class="stages"><div style="display:flex;gap:2px;height:26px">{parts}</div>'
-        f'<p style="display:flex;flex-wrap:wrap;gap:.2rem 1.3rem;margin:.5rem 0 0;font-size:.87rem">{legend}</p></div>'
+        f'<div class="stages"><div style="display:flex;gap:2px;height:20px">{parts}</div>'
+        f'<p style="display:flex;flex-wrap:wrap;gap:.2rem 1.3rem;margin:.4rem 0 0;font-size:.87rem">{legend}</p></div>'
     )
+
+
+def _needs(guess: costs.Estimate) -> str:
+    memory = f" and {_size(guess.memory_bytes)} of memory" if guess.memory_bytes else ""
+    return f"needs {_size(guess.store_bytes)} of disk{memory}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
+
+
+def _measured(config: TrainConfig, guess: costs.Estimate) -> None:
+    """Say whether times were measured on this machine; offer to do so for a shape that is new to it."""
+    busy = costs.is_measuring()
+    if st.session_state.get("measuring", False) != busy:
+        st.session_state["measuring"] = busy
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if busy:
+            st.caption("Timing a few batches on this machine; this takes about 15 seconds…")
+        elif guess.measured:
+            st.caption("Times are measured on this machine.")
+        else:
+            st.caption("Times are a rough guess: this shape has **not yet been measured** on this machine.")
+            st.button(
+                "Measure",
+                icon=":material/timer:",
+                key="measure",
+                type="tertiary",
+                on_click=_measure,
+                args=(config,),
+                help="Times a few batches of this network and remembers the result. It waits while a training runs.",
+            )
+    if "measure_error" in st.session_state:
+        st.error(messages.plain(st.session_state.pop("measure_error")))
+
+
+def _measure(config: TrainConfig) -> None:
+    try:
+        launch.measure(config)
+    except CifarError as error:
+        st.session_state["measure_error"] = str(error)

@@ -1,7 +1,8 @@
-"""Which run a page is about: the address says, or a person picks."""
+"""Which run a page shows: the address names it, or it is picked from a list."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import streamlit as st
@@ -27,11 +28,18 @@ def asked(known: list[Row]) -> str | None:
     return wanted
 
 
+def own(known: Iterable[Row]) -> list[Row]:
+    """Return the runs that no sweep made; all where there are no others."""
+    known = list(known)
+    return [row for row in known if not row.run.is_trial] or known
+
+
 def pick(place: Any, known: list[Row], wanted: str, key: str) -> Run:
-    """Let a person pick one of `known` at `place`, where `wanted` stands so far; the address says which it is."""
+    """Draw a choice of one's own runs in `known` and of `wanted`, the present choice; a change goes to the address."""
     if st.session_state.get(key) != wanted:
         st.session_state[key] = wanted
-    titles = run_state.run_titles(known)
+    mine = {row.run.id for row in own(known)} | {wanted}
+    titles = run_state.run_titles(row for row in known if row.run.id in mine)
     place.selectbox(
         "Run",
         list(titles),
@@ -40,7 +48,6 @@ def pick(place: Any, known: list[Row], wanted: str, key: str) -> Run:
         on_change=_remember,
         args=(key,),
     )
-    st.query_params["run"] = wanted
     return Run(wanted)
 
 
@@ -48,7 +55,7 @@ def nothing_yet(title: str, missing: str) -> None:
     """Draw a page that has no run to be about: what is missing, and where to go."""
     st.title(title)
     st.info(
-        f"There is no {missing} yet. Go to **Train**, press **Start training**, and come back in a minute.",
+        f"There is no {missing} yet. Train one on the **Train** page; it takes about a minute.",
         icon=":material/model_training:",
     )
     st.page_link("pages/train.py", label="Go to Train", icon=":material/model_training:")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-from cifar_core.config import KNOBS
+from cifar_core.config import suggested_name
 from cifar_core.evaluation.listing import Row
 from cifar_core.runs import Run
 
@@ -28,21 +31,27 @@ def state_badge(run: Run, state: str) -> None:
 
 
 def run_title(row: Row) -> str:
-    """Return a run's name for a list: what a person wrote, its id's clock time, what differs most, its accuracy."""
+    """Return a run's name for a list: its name, local day and time, and validation accuracy."""
+    name = row.labels.name or (suggested_name(row.config) if row.config else "damaged")
     figure = f" · {row.validation_accuracy:.1%}" if row.validation_accuracy is not None else ""
-    shape = "damaged"
-    if row.config:
-        images = KNOBS["train_images"].say(row.config.train_images)
-        shape = f"α {row.config.alpha:g} · {row.config.image_size} px · {images}"
-    stamp = row.run.id
-    clock = f"{stamp[9:11]}:{stamp[11:13]}:{stamp[13:15]}.{stamp[15:18]}"  # to the millisecond: no two are alike
-    written = row.labels.name
-    return f"{f'{written} · ' if written else ''}{stamp[4:6]}-{stamp[6:8]} {clock} · {shape}{figure}"
+    return f"{name} · {local_time(row.run.id)}{figure}"
+
+
+def local_time(run_id: str) -> str:
+    """Return when a run was made, as "28 Nov 14:02:09" in the time zone of the browser."""
+    made = datetime.strptime(run_id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    try:
+        zone = ZoneInfo(st.context.timezone or "UTC")
+    except (ValueError, ZoneInfoNotFoundError):
+        zone = ZoneInfo("UTC")
+    return f"{made.astimezone(zone):%-d %b %H:%M:%S}"
 
 
 def run_titles(found: Iterable[Row]) -> dict[str, str]:
-    """Return the names of runs for a list, by id; made once, since Streamlit asks for each several times."""
-    return {row.run.id: run_title(row) for row in found}
+    """Return the names of runs for a list, by id; names that would be the same get the millisecond."""
+    titles = {row.run.id: run_title(row) for row in found}
+    alike = {title for title, count in Counter(titles.values()).items() if count > 1}
+    return {id_: f"{title} · {id_[15:18]} ms" if title in alike else title for id_, title in titles.items()}
 
 
 def stamp(run: Run, *names: str) -> tuple[int, ...]:

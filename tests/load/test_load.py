@@ -72,7 +72,7 @@ def test_the_settings_of_a_run_come_into_the_knobs_around_the_button_s_fragment(
             await browser.go("", f"run={run.id}")
             await browser.use("clone")
             assert browser.problems == []
-            return list(browser.widgets["knob_dropout"].content.value)
+            return list(browser.widgets["dropout"].content.value)
 
     before = KNOBS["dropout"].default, PRESETS["quick"].dropout
     run = next(run for run in map(Run, shelved) if run.config.dropout not in before)

@@ -55,10 +55,10 @@ class Visitor:
 
 async def _train(visitor: Visitor) -> None:
     await visitor.go("", f"run={visitor.live}")
-    await visitor.use("knob_dropout", visitor.dice.choice([0.1, 0.2, 0.4, 0.6]))
+    await visitor.use("dropout", visitor.dice.choice([0.1, 0.2, 0.4, 0.6]))
     await visitor.use("ghost", visitor.dice.randint(1, 20))
     await visitor.use("plan_panel", True)
-    await visitor.use("knob_augmentation", visitor.dice.choice([0.0, 0.5, 1.0, 1.5]))
+    await visitor.use("augmentation", visitor.dice.choice([0.0, 0.5, 1.0, 1.5]))
 
 
 async def _other_run(visitor: Visitor) -> None:

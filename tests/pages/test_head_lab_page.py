@@ -196,5 +196,5 @@ def test_a_whole_run_is_prepared_with_this_head(process: None) -> None:
     answer(Settings(dropout=0.6), 0.8)
     app = open_lab(dropout="0.6")
     sound(next(button for button in app.button if button.key == "lab_train").click().run())
-    assert app.slider(key="knob_dropout").value == 0.6
-    assert app.slider(key="knob_fine_tune_epochs").value == PRESETS["quick"].fine_tune_epochs
+    assert app.slider(key="dropout").value == 0.6
+    assert app.slider(key="fine_tune_epochs").value == PRESETS["quick"].fine_tune_epochs

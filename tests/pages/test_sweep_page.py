@@ -277,7 +277,7 @@ def test_continue_on_all_images_sets_every_knob_of_train(other_knobs: TrainConfi
     sound(button(app, "sweep_continue_4").click().run())
     tried = runs.Run(study.trials[4].user_attrs["run"]).config
     assert (tried.alpha, tried.dropout) == (0.35, 0.1)
-    arrived = {name: app.session_state[f"knob_{name}"] for name in KNOBS}
+    arrived = {name: app.session_state[f"{name}"] for name in KNOBS}
     assert TrainConfig(**arrived) == replace(tried, train_images=ALL_IMAGES)
 
 

@@ -20,17 +20,18 @@ from app_pages import (  # noqa: F401 - fixtures among them
     texts,
 )
 
-from cifar_core import costs
-from cifar_core.config import PRESETS, TrainConfig
+from cifar_core import costs, runs
+from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.jobs import launch
+from cifar_core.runs import labels
+from pages.components import knobs
 
 
 def test_the_first_visit_welcomes_and_shows_what_a_run_would_be():
     app = open_app()
-    assert "Start training" in texts(app.markdown)
-    plan = {metric.label: metric.value for metric in app.metric}
-    assert set(plan) == {"Parameters", "Multiply-adds an image", "Model file", "Estimated time"}
-    assert plan["Parameters"] == "876,602"  # of Keras's MobileNetV2 at 0.5 and the head
+    assert button(app, "start").label == "Start training"
+    assert "of 876,602 parameters" in texts(app.caption)  # of Keras's MobileNetV2 at 0.5 and the head
+    assert "model file 3.4 MB" in texts(app.caption)
     assert not button(app, "start").disabled
     assert not app.error
 
@@ -39,7 +40,7 @@ def test_before_there_is_a_curve_the_first_page_holds_no_chart():
     app = open_app()
     assert not charts_of(app), "Plotly's code alone takes the browser longer than the rest of the page"
     bar = next(html.proto.body for html in app.get("html") if 'class="stages"' in html.proto.body)
-    for stage in ("Start", "Frozen features", "Head", "Fine-tuning", "Evaluation"):
+    for stage in ("Start", "Feature cache", "Head", "Fine-tuning", "Evaluation"):
         assert re.search(rf"{stage} <b>\d+ (s|min)", bar)
 
 
@@ -47,77 +48,120 @@ def test_a_shape_that_is_new_to_the_machine_can_be_measured_before_a_run(monkeyp
     asked = []
     monkeypatch.setattr(launch, "measure", asked.append)
     app = open_app()
-    assert "not yet measured" in texts(app.sidebar.caption)
+    assert "not yet been measured" in texts(app.caption)
     button(app, "measure").click()
     sound(app.run())
     assert asked == [PRESETS["quick"]]
     stages = ("start", "features", "head", "fine_tune", "evaluate")
     costs.remember(PRESETS["quick"], dict.fromkeys(stages, 0.001) | {"memory": 1.5e9})
     app = open_app()
-    said = texts(app.sidebar.caption)
-    assert re.search(r"About .*, \d+ MB of disk, 1\.5 GB of memory: measured on this machine", said)
+    said = texts(app.caption)
+    assert re.search(r"needs \d+ MB of disk and 1\.5 GB of memory", said)
+    assert "Times are measured on this machine" in said
     assert button(app, "measure") is None
 
 
 def test_the_first_visit_says_that_the_images_are_not_cifar10():
     app = open_app()
-    assert "generated images, not cifar-10" in texts([*app.warning, *app.markdown]).lower()
+    assert "synthetic images, not cifar-10" in texts([*app.warning, *app.markdown]).lower()
 
 
-def test_widths_that_cannot_be_had_are_not_offered_and_the_reason_is_shown():
+def test_a_width_that_cannot_be_had_is_answered_with_the_reason_and_cannot_be_started():
     app = open_app()
-    assert app.selectbox(key="knob_alpha").options == ["0.35", "0.5", "0.75", "1"]
-    assert "Width 1.3, 1.4 cannot be chosen" in texts(app.caption)
+    sound(app.select_slider(key="alpha").set_value(1.3).run())
+    assert "Width 1.3 cannot be trained" in texts(app.error).replace("\\", "")
+    assert button(app, "start").disabled
+    sound(app.select_slider(key="alpha").set_value(1.0).run())
+    assert not app.error
+    assert not button(app, "start").disabled
+
+
+def shown_settings(app) -> TrainConfig:
+    return TrainConfig(**{name: app.session_state[name] for name in KNOBS})
 
 
 def test_quick_is_the_preset_of_the_first_visit():
-    app = open_app()
-    assert app.segmented_control(key="preset").value == "quick"
-    assert app.select_slider(key="knob_train_images").value == PRESETS["quick"].train_images
+    assert shown_settings(open_app()) == PRESETS["quick"]
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_a_preset_sets_every_knob(name):
     app = open_app()
-    app.slider(key="knob_dropout").set_value(0.1).run()
-    sound(app.segmented_control(key="preset").set_value(name).run())
-    shown = {knob: app.session_state[f"knob_{knob}"] for knob in PRESETS[name].to_dict() if knob != "schema"}
-    assert TrainConfig(**shown) == PRESETS[name]
+    app.slider(key="dropout").set_value(0.1).run()
+    sound(button(app, f"preset_{name}").click().run())
+    assert shown_settings(app) == PRESETS[name]
 
 
-def test_an_own_choice_is_no_preset():
+def test_the_address_holds_what_differs_from_quick_and_opens_it_again():
     app = open_app()
-    sound(app.slider(key="knob_dropout").set_value(0.1).run())
-    assert app.segmented_control(key="preset").value is None
+    app.slider(key="dropout").set_value(0.1)
+    sound(app.select_slider(key="alpha").set_value(0.35).run())
+    wanted = replace(PRESETS["quick"], dropout=0.1, alpha=0.35)
+    assert shown_settings(app) == wanted
+    assert shown_settings(open_app(dropout="0.1", alpha="0.35")) == wanted
+    assert shown_settings(open_app(dropout="7", alpha="0.36", nosuch="1")) == PRESETS["quick"]
+
+
+def test_every_setting_of_every_preset_has_a_place_on_its_slider():
+    for config in PRESETS.values():
+        for name, knob in KNOBS.items():
+            if knob.log:
+                assert getattr(config, name) in knobs.log_steps(knob, *knobs._known_values(name))
 
 
 def test_a_wider_network_is_shown_to_cost_more():
     app = open_app()
-    before = next(metric.value for metric in app.metric if metric.label == "Parameters")
-    sound(app.selectbox(key="knob_alpha").set_value(1.0).run())
-    after = next(metric.value for metric in app.metric if metric.label == "Parameters")
-    assert (before, after) == ("876,602", "2.4 million")
+    assert "of 876,602 parameters" in texts(app.caption)
+    sound(app.select_slider(key="alpha").set_value(1.0).run())
+    assert "of 2.4 million parameters" in texts(app.caption)
+
+
+def test_each_main_slider_has_a_picture_that_follows_it():
+    app = open_app()
+    pictures = lambda: [html.proto.body for html in app.get("html") if 'class="knob-picture' in html.proto.body]  # noqa: E731
+    before = pictures()
+    assert len(before) == 3
+    app.select_slider(key="alpha").set_value(1.0)
+    app.slider(key="dropout").set_value(0.75)
+    sound(app.slider(key="augmentation").set_value(2.0).run())
+    assert all(new != old for new, old in zip(pictures(), before, strict=True))
+    assert pictures()[1].count("<i></i>") == 75
+
+
+def test_a_run_is_named_by_its_person_or_by_what_differs(monkeypatch):
+    monkeypatch.setattr(launch, "_spawn", lambda run: None)
+    app = open_app(alpha="0.35")
+    assert app.text_input(key="run_name").placeholder == "quick, α 0.35"
+    sound(button(app, "start").click().run())
+    (first,) = runs.list_runs()
+    assert labels.load(first).name == "quick, α 0.35"
+    assert app.query_params["run"] == first.id
+    app = open_app(alpha="0.35")
+    assert app.text_input(key="run_name").placeholder == "quick, α 0.35 2"
+    app.text_input(key="run_name").set_value("  small one ")
+    sound(button(app, "start").click().run())
+    assert {labels.load(run).name for run in runs.list_runs()} == {"quick, α 0.35", "small one"}
 
 
 def test_knobs_that_leave_nothing_to_train_say_so_and_cannot_be_started():
     app = open_app()
-    app.slider(key="knob_head_epochs").set_value(0)
-    sound(app.slider(key="knob_fine_tune_blocks").set_value(0).run())
+    app.slider(key="head_epochs").set_value(0)
+    sound(app.slider(key="fine_tune_blocks").set_value(0).run())
     assert "Nothing would be trained" in texts(app.error)
     assert button(app, "start").disabled
-    sound(app.slider(key="knob_head_epochs").set_value(1).run())
+    sound(app.slider(key="head_epochs").set_value(1).run())
     assert not app.error
     assert not button(app, "start").disabled
 
 
 def test_knobs_survive_a_page_change():
     app = open_app()
-    app.slider(key="knob_dropout").set_value(0.3)
-    app.selectbox(key="knob_image_size").set_value(64).run()
+    app.slider(key="dropout").set_value(0.3)
+    app.selectbox(key="image_size").set_value(64).run()
     sound(app.switch_page(CLASSIFY).run())
     sound(app.switch_page(TRAIN).run())
-    assert app.slider(key="knob_dropout").value == 0.3
-    assert app.selectbox(key="knob_image_size").value == 64
+    assert app.slider(key="dropout").value == 0.3
+    assert app.selectbox(key="image_size").value == 64
 
 
 def test_a_wrong_place_of_cifar10_is_said_in_a_sentence_and_nothing_can_be_started(tmp_path, monkeypatch):
@@ -129,7 +173,7 @@ def test_a_wrong_place_of_cifar10_is_said_in_a_sentence_and_nothing_can_be_start
 
 def test_generated_images_can_be_chosen_where_the_place_of_cifar10_is_wrong(tmp_path, monkeypatch):
     app = open_app()
-    app.selectbox(key="knob_dataset").set_value("generated").run()
+    app.selectbox(key="dataset").set_value("generated").run()
     monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
     sound(app.run())
     assert "holds no CIFAR-10" in texts(app.error).replace("\\", "")
@@ -139,9 +183,9 @@ def test_generated_images_chosen_by_name_are_said_not_to_be_cifar10(tmp_path, mo
     cifar_files.write_files(cifar_files.binary_files(cifar_files.small_batches(monkeypatch)), tmp_path)
     monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
     app = open_app()
-    assert "generated images, not cifar-10" not in texts([*app.warning, *app.markdown]).lower()
-    sound(app.selectbox(key="knob_dataset").set_value("generated").run())
-    assert "generated images, not cifar-10" in texts([*app.warning, *app.markdown]).lower()
+    assert "synthetic images, not cifar-10" not in texts([*app.warning, *app.markdown]).lower()
+    sound(app.selectbox(key="dataset").set_value("generated").run())
+    assert "synthetic images, not cifar-10" in texts([*app.warning, *app.markdown]).lower()
 
 
 def test_a_running_training_on_generated_images_says_so_where_cifar10_is_at_hand(tmp_path, monkeypatch):
@@ -150,12 +194,12 @@ def test_a_running_training_on_generated_images_says_so_where_cifar10_is_at_hand
     run = make_run("running", config=replace(CONFIG, dataset="generated"), stage="head")
     with living_worker(run):
         app = open_app()
-    assert "generated images, not cifar-10" in texts([*app.warning, *app.markdown, *app.caption]).lower()
+    assert "synthetic images, not cifar-10" in texts([*app.warning, *app.markdown, *app.caption]).lower()
 
 
 def test_cifar10_chosen_where_it_is_not_is_said_in_a_sentence_and_can_be_undone():
     app = open_app()
-    sound(app.selectbox(key="knob_dataset").set_value("cifar10").run())
+    sound(app.selectbox(key="dataset").set_value("cifar10").run())
     assert "CIFAR-10 is not on this machine" in texts(app.error).replace("\\", "")
-    sound(app.selectbox(key="knob_dataset").set_value("auto").run())
+    sound(app.selectbox(key="dataset").set_value("auto").run())
     assert not app.error

@@ -93,7 +93,7 @@ def test_a_run_is_shown_and_none_can_be_started_but_on_generated_images(run: Run
     assert button(app, "start").disabled
     sound(button(app, "pin_random").click().run())
     assert said(app).count(reason) == 2, "the press is answered, too"
-    sound(app.selectbox(key="knob_dataset").set_value("generated").run())
+    sound(app.selectbox(key="dataset").set_value("generated").run())
     assert not button(app, "start").disabled
 
 

@@ -1,0 +1,87 @@
+"""Which images the page uses where they are not CIFAR-10, and the download."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from cifar_core.config import TrainConfig
+from cifar_core.data import cifar10, download
+from cifar_core.errors import CifarError
+from cifar_core.jobs import launch
+from pages.components import guarded, messages
+
+
+def show(
+    status: dict[str, Any], uses_generated: bool, what: str = "everything here", offers_download: bool = True
+) -> None:
+    """Say it where images are not CIFAR-10; show a download, or offer one, where they are not on this machine.
+
+    `uses_generated` is whether what the page shows rests on synthetic images though CIFAR-10 is here, `what` is what
+    rests on them where it is not.
+    """
+    if status["error"]:
+        st.error(messages.plain(status["error"]), icon=":material/error:")
+    missing = status["dataset"] == "generated"
+    if not missing and not uses_generated:
+        return
+    with st.container(border=True):
+        reason = f"CIFAR-10 is not on this machine: {what}" if missing else "What you see or have chosen"
+        st.markdown(
+            f":material/draw: **Synthetic images, not CIFAR-10.** {reason} uses pictures that the app draws. Their "
+            "accuracy says nothing about CIFAR-10."
+        )
+        if missing:
+            running = status["download"]["running"]
+            guarded.fragment(_download, run_every=1.0 if running else None)(offers_download)
+
+
+def can_download(status: dict[str, Any]) -> bool:
+    """Return whether CIFAR-10 is missing here and its host can be reached."""
+    return status["dataset"] == "generated" and not status["error"] and _host_answers()
+
+
+def start_download(then: tuple[TrainConfig, str] | None = None) -> None:
+    """Start the download, and remember the configuration and name of the run that is to follow."""
+    try:
+        launch.download_cifar10()
+    except CifarError as error:
+        st.session_state["download_error"] = str(error)
+        return
+    st.session_state.pop("download_error", None)
+    st.session_state["after_download"] = then
+    st.rerun()
+
+
+def finished_download(status: dict[str, Any]) -> tuple[TrainConfig, str] | None:
+    """Return, once, what is to be trained now that CIFAR-10 has arrived; None before, and where it did not."""
+    if status["download"]["running"]:
+        return None
+    waiting = st.session_state.pop("after_download", None)
+    return waiting if status["dataset"] == "cifar10" else None
+
+
+@st.cache_data(ttl=60, show_spinner=False)
+def _host_answers() -> bool:
+    return download.answers(cifar10.URL, 1.5)
+
+
+def _download(offers: bool) -> None:
+    """Show how far the download is, or its button where it `offers` one. Runs by itself while it goes on."""
+    state = cifar10.status()["download"]
+    if state["running"]:
+        done, total = state["bytes"], state["total"]
+        then = "; then the training starts" if st.session_state.get("after_download") else ""
+        st.progress(min(done / total, 1.0), f"Downloading CIFAR-10: {done / 1e6:.0f} of {total / 1e6:.0f} MB{then}")
+        if not st.session_state.get("downloading"):
+            st.session_state["downloading"] = True
+            st.rerun()  # from now on it runs by itself
+        return
+    if st.session_state.pop("downloading", False):
+        st.rerun()
+    if offers and st.button("Download CIFAR-10 (170 MB)", icon=":material/download:", key="download"):
+        start_download()
+    problem = st.session_state.get("download_error") or state["error"]
+    if problem:
+        st.error(messages.plain(problem), icon=":material/error:")
