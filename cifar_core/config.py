@@ -349,7 +349,7 @@ images of CIFAR-10, see the README."""
 PRESET_HELP: Mapping[str, str] = {
     "quick": "5,000 images, the top four blocks.",
     "standard": "All 50,000 images, the top seven blocks.",
-    "best": "The whole network; every batch is augmented anew.",
+    "best": "All images, the whole network.",
     "classic": "The tutorials' recipe: head first, then the top four blocks.",
 }
 

@@ -16,6 +16,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.data import synthetic
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run, write_json
+from pages.components import dataset_notice
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 TRAIN, CLASSIFY = (str(next(APP.parent.glob(f"*/{name}.py")).relative_to(APP.parent)) for name in ("train", "classify"))
@@ -50,6 +51,7 @@ def small_set(own_folders, drawn, monkeypatch):
     monkeypatch.setattr(synthetic, "TRAIN_IMAGES", 100)
     monkeypatch.setattr(synthetic, "TEST_IMAGES", 50)
     monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
+    monkeypatch.setattr(dataset_notice, "_host_answers", lambda: False)
 
 
 @pytest.fixture(scope="module")

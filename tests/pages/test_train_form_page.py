@@ -22,9 +22,10 @@ from app_pages import (  # noqa: F401 - fixtures among them
 
 from cifar_core import costs, runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
+from cifar_core.data import cifar10
 from cifar_core.jobs import launch
 from cifar_core.runs import labels
-from pages.components import knobs
+from pages.components import dataset_notice, knobs
 
 
 def test_the_first_visit_welcomes_and_shows_what_a_run_would_be():
@@ -203,3 +204,26 @@ def test_cifar10_chosen_where_it_is_not_is_said_in_a_sentence_and_can_be_undone(
     assert "CIFAR-10 is not on this machine" in texts(app.error).replace("\\", "")
     sound(app.selectbox(key="dataset").set_value("auto").run())
     assert not app.error
+
+
+def test_with_internet_the_main_button_downloads_cifar10_and_trains_once_it_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(dataset_notice, "_host_answers", lambda: True)
+    monkeypatch.setattr(launch, "_spawn", lambda run: None)
+    monkeypatch.setattr(launch, "download_cifar10", lambda: asked.append("download"))
+    asked: list[str] = []
+    app = open_app(alpha="0.35")
+    assert button(app, "start").label == "Train on synthetic images"
+    sound(button(app, "download_and_train").click().run())
+    assert asked == ["download"]
+    assert not runs.list_runs()  # it has not arrived: nothing may train on other images
+    app = open_app(alpha="0.35")
+    now, status = [True], cifar10.status
+    monkeypatch.setattr(cifar10, "status", lambda: status() | {"download": status()["download"] | {"running": now[0]}})
+    sound(button(app, "download_and_train").click().run())
+    cifar_files.write_files(cifar_files.binary_files(cifar_files.small_batches(monkeypatch)), tmp_path)
+    monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
+    now[0] = False
+    sound(app.run())
+    sound(app.run())
+    (run,) = runs.list_runs()
+    assert labels.load(run).name == "quick, α 0.35"
