@@ -1,11 +1,10 @@
-"""The built-in images: the same for the same seed, balanced, and told apart by shape rather than by colour."""
+"""The synthetic images: reproducible, balanced, and separable by shape rather than by color."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cifar_core.data import synthetic
-from cifar_core.data.canvas import Canvas
 from cifar_core.data.cifar10 import CLASSES
 
 TRAIN, TEST = 1000, 500
@@ -17,7 +16,7 @@ def drawn() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_every_class_of_cifar10_has_its_figure() -> None:
-    assert tuple(figure.__name__ for figure, *_ in synthetic.FIGURES) == CLASSES
+    assert tuple(synthetic.FIGURES) == CLASSES
 
 
 def test_images_and_labels_have_the_shapes_of_cifar10(drawn: tuple[np.ndarray, np.ndarray]) -> None:
@@ -62,15 +61,14 @@ def test_progress_never_falls_and_knows_the_whole() -> None:
     assert calls == [(0, 450), (200, 450), (400, 450), (450, 450)]
 
 
-@pytest.mark.parametrize("label", range(10))
-def test_figures_fill_a_good_part_of_the_canvas(label: int) -> None:
+@pytest.mark.parametrize("figure", [figure for drawings in synthetic.FIGURES.values() for figure in drawings])
+def test_a_figure_fills_a_good_part_of_the_image(figure: str) -> None:
     for seed in range(20):
-        c = Canvas(Image.new("RGB", (32, 32), (255, 0, 255)), np.random.default_rng(seed))
-        synthetic.FIGURES[label][0](c)
-        covered = (np.asarray(c.image) != (255, 0, 255)).any(axis=-1)
+        image = Image.new("RGB", (128, 128), (255, 0, 255))
+        synthetic._draw_figure(image, figure, np.random.default_rng(seed))
+        covered = (np.asarray(image) != (255, 0, 255)).any(axis=-1)
         assert 0.05 < covered.mean() < 0.8
-        inside = covered[8:-8, 8:-8].sum() / covered.sum()
-        assert inside > 0.8, "the figure belongs to the middle"
+        assert covered[16:-16, 16:-16].sum() > 0.7 * covered.sum()
 
 
 def _nearest_centroid(features: np.ndarray, labels: np.ndarray) -> float:
@@ -90,18 +88,18 @@ def _least_squares(features: np.ndarray, labels: np.ndarray) -> float:
     return float(((asked @ weights).argmax(axis=1) == labels[TRAIN:]).mean())
 
 
-def test_colour_alone_does_not_tell_the_classes(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+def test_color_alone_does_not_separate_the_classes(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     pixels, labels = drawn
-    assert _nearest_centroid(pixels.mean(axis=(1, 2)), labels) < 0.27  # measured: 0.17 to 0.19
+    assert _nearest_centroid(pixels.mean(axis=(1, 2)), labels) < 0.2  # measured: 0.13
 
 
-def test_the_background_alone_does_not_tell_the_classes(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+def test_the_background_alone_does_not_separate_the_classes(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     pixels, labels = drawn
     edges = np.concatenate([pixels[:, :3].mean(axis=(1, 2)), pixels[:, -3:].mean(axis=(1, 2))], axis=1)
-    assert _least_squares(edges, labels) < 0.33  # measured: 0.25
+    assert _least_squares(edges, labels) < 0.2  # measured: 0.11
 
 
 def test_coarse_pixels_tell_something_but_not_much(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     pixels, labels = drawn
     coarse = pixels.reshape(-1, 8, 4, 8, 4, 3).mean(axis=(2, 4)).reshape(len(pixels), -1)
-    assert 0.2 < _least_squares(coarse, labels) < 0.45  # measured: 0.33; MobileNetV2's features give 0.87
+    assert 0.17 < _least_squares(coarse, labels) < 0.4  # measured: 0.23
