@@ -1,6 +1,6 @@
-"""The benchmark: this app beside the plain recipe, in one run on one machine.
+"""The benchmark: this app beside recipe.py, in one run on one machine.
 
 measure.py   runs both and times them
 browser.py   times the pages in Chromium
-report.py    the measurements as a table, a README section and a figure
+report.py    the measurements as a table
 """

@@ -1,4 +1,4 @@
-"""The command `bench`: this app beside the plain recipe."""
+"""The command `bench`: this app beside recipe.py."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from cifar_core.cli.terminal import Screen
 from cifar_core.errors import ConfigError
 from cifar_core.runs import write_json
 
-JSON, FIGURE = "bench.json", "bench.svg"
-
 
 def bench(arguments: Namespace) -> int:
-    """Measure, print the table, and save it as JSON and as a drawing; with --readme into that file, too."""
+    """Measure, print the table, and save it as JSON; with --readme in the section of that file as well."""
     from cifar_core.bench import measure, report
 
     folder, readme = Path(arguments.output), Path(arguments.readme) if arguments.readme else None
@@ -24,9 +22,8 @@ def bench(arguments: Namespace) -> int:
         raise ConfigError(f"Readme: received {str(readme)[:200]!r}, expected a file that holds {report.BEGIN!r}.")
     screen = Screen(quiet=arguments.json)
     found = measure.run(arguments.quick, 60 * arguments.plain_minutes, lambda text: screen.line(f"{text} …"))
-    write_json(folder / JSON, found)
-    (folder / FIGURE).write_text(report.drawing(found), encoding="utf-8")
+    write_json(folder / "bench.json", found)
     if readme:
         report.write_section(readme, found)
-    reply(arguments, found, [*report.table(found), f"Saved in {folder / JSON} and {folder / FIGURE}."])
+    reply(arguments, found, [*report.table(found), f"Saved in {folder / 'bench.json'}."])
     return 0

@@ -236,14 +236,12 @@ def _add_export(subparsers: Any) -> None:
         subparsers, "import", export_commands.import_run, "Import a run from a zip exported on another machine."
     )
     bring.add_argument("archive", metavar="ZIP", help="the zip")
-    bench = _add(subparsers, "bench", benchmark.bench, "Measure this app beside the plain recipe; up to an hour.")
+    bench = _add(subparsers, "bench", benchmark.bench, "Measure this app beside recipe.py, in about 15 minutes.")
     bench.add_argument("--quick", action="store_true", help="5,000 images and fewer figures: some minutes")
     bench.add_argument(
-        "--plain-minutes", type=_minutes, default=15, metavar="N", help="the plain recipe's time at most (default: 15)"
+        "--plain-minutes", type=_minutes, default=6, metavar="N", help="the time of recipe.py at most (default: 6)"
     )
-    bench.add_argument(
-        "--output", metavar="FOLDER", default=".", help="where bench.json and bench.svg go (default: here)"
-    )
+    bench.add_argument("--output", metavar="FOLDER", default=".", help="where bench.json goes (default: here)")
     bench.add_argument("--readme", metavar="FILE", help="write the table between the marks in this file, too")
     box = _add(subparsers, "bundle", export_commands.bundle_run, "Ship a finished run's network with the app.")
     box.add_argument("id", metavar="ID", help="a finished run that fine-tuned the whole backbone")
