@@ -344,7 +344,7 @@ PRESETS: Mapping[str, TrainConfig] = {
     "classic": TrainConfig(),
 }
 """Ready-made configurations, by name. `classic` is the recipe of the tutorials; the others were tuned on validation
-images of CIFAR-10, see the README."""
+images of CIFAR-10, see docs/benchmarks.md."""
 
 PRESET_HELP: Mapping[str, str] = {
     "quick": "5,000 images, the top four blocks.",

@@ -2,7 +2,7 @@
 
 CIFAR_FUZZ sets how many examples each property gets, as a multiple of the modest number that CI takes:
 
-    CIFAR_FUZZ=40 pytest tests/security tests/test_pictures.py  (and the other files that README names)
+    CIFAR_FUZZ=40 pytest tests/security tests/test_pictures.py  (and the other files that docs/hosting.md names)
 """
 
 import copy

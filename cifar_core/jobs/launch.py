@@ -35,7 +35,7 @@ STOP_SECONDS = 2.5
 """How long a worker may take to stop by itself before its process is ended."""
 
 # glibc returns large buffers to the system and asks for zeroed ones at every training step. Keeping them, in large
-# pages, makes a step of the whole network 1.6 times as fast (README, Measured); other systems ignore the variable.
+# pages, makes a step of the whole network much faster; other systems ignore the variable.
 _ALLOCATOR = ":".join(
     f"glibc.malloc.{setting}"
     for setting in ("hugetlb=1", "mmap_max=0", "trim_threshold=100000000000", "top_pad=500000000")

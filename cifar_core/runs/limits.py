@@ -1,4 +1,4 @@
-"""How much of this machine runs may take: how many wait at once, and their disk. README, Limits, has all numbers.
+"""How much of this machine runs may take: how many wait at once, and their disk. docs/hosting.md lists all limits.
 
 What a single upload may be stands where it is read: pictures.py, zips.py, album.py, export/intake.py; trials in
 search.py, the store of features in store.py.

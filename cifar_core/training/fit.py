@@ -1,4 +1,4 @@
-"""A configuration and a run directory -> the two-phase training. This is the file to read first.
+"""A configuration and a run directory -> the two-phase training of recipe.py, from cached features where possible.
 
     head        the base frozen; the head learns from pooled features
     fine_tune   the top of the base unfrozen; it and the head learn from the features at the cut

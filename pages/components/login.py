@@ -10,7 +10,7 @@ SECRETS = Path(__file__).resolve().parents[2] / ".streamlit" / "secrets.toml"
 
 
 def admit() -> None:
-    """Let nobody past who has not logged in, where secrets.toml asks for a login (README, For others).
+    """Let nobody past who has not logged in, where secrets.toml asks for a login (docs/hosting.md).
 
     A file that asks for none that Streamlit understands is a mistake, which must not open the door.
     """
