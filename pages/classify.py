@@ -102,8 +102,6 @@ def examples(model: Classifier) -> None:
         said, truth = cifar10.CLASSES[int(answers.labels[number])], cifar10.CLASSES[int(labels[number])]
         column.image(formatting.enlarged(images[number][None], 5, 0), width=150)
         colour, word = ("green", "right") if said == truth else ("red", f"labelled {truth}")
-        if answers.is_unlike[number]:  # it was not named, so it is neither right nor wrong
-            colour, word = "gray", f"labelled {truth}"
         column.markdown(f"{picture_view.verdict(answers, number)}  \n:{colour}[{word}]")
         column.button(
             "Look closer",
@@ -162,7 +160,7 @@ def sorted_and_filtered(
     )
     address.link("classify:sort", by, "given")
     shown = right.multiselect(
-        "Show only", [*cifar10.CLASSES, gallery.NONE], key="only", placeholder="all classes", persist_state="session"
+        "Show only", [*cifar10.CLASSES, gallery.UNUSUAL], key="only", placeholder="all classes", persist_state="session"
     )
     if by != "disagree":
         return gallery.order(names, answers, by, shown)
@@ -192,7 +190,7 @@ def answered(model: Classifier, pictures: list[Picture], chosen: str) -> Answers
         known[key] = Answers(
             *(
                 np.concatenate([getattr(part, name) for part in parts])
-                for name in ("probabilities", "scores", "is_unlike")
+                for name in ("probabilities", "scores", "is_unusual", "is_very_unusual")
             )
         )
     return known[key]

@@ -312,8 +312,8 @@ def _sentence(answer: dict[str, Any]) -> str:
     ranked = sorted(answer["probabilities"].items(), key=lambda item: -item[1])
     best, *others = [f"{label} {percent(share)}" for label, share in ranked if share >= _SURE or label == ranked[0][0]]
     also = f"  ({', '.join(others[:2])})" if others else ""
-    unlike = "looks like none of the ten; nearest: " if answer.get("none_of_the_ten") else ""
-    return f"{shown_name(answer['file'])}  {unlike}{best}{also}"
+    unusual = "  [unusual for this model]" if answer.get("none_of_the_ten") else ""
+    return f"{shown_name(answer['file'])}  {best}{also}{unusual}"
 
 
 def _save_csv(path: str, answers: Sequence[dict[str, Any]]) -> None:

@@ -14,7 +14,6 @@ from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import ImageError
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import Classifier
-from cifar_core.inference.gallery import NONE
 from cifar_core.inference.pictures import Crop, Picture, crop_box
 from cifar_core.untrusted import quoted, shown_name
 
@@ -60,14 +59,15 @@ def drawn(classifier: Classifier, rows: Sequence[Explained], crop: Crop) -> Imag
         )
         for place, tile in enumerate(tiles):
             sheet.paste(tile, (_GAP + place * (_TILE + _GAP), top))
-        _write(pen, 3 * _TILE + 4 * _GAP, top, picture.name, answers.probabilities[0], bool(answers.is_unlike[0]))
+        _write(pen, 3 * _TILE + 4 * _GAP, top, picture.name, answers.probabilities[0], bool(answers.is_unusual[0]))
     return sheet
 
 
-def _write(pen: ImageDraw.ImageDraw, left: int, top: int, name: str, said: np.ndarray, unlike: bool) -> None:
+def _write(pen: ImageDraw.ImageDraw, left: int, top: int, name: str, said: np.ndarray, unusual: bool) -> None:
     order = said.argsort()[::-1]
-    head = f"looks like {NONE}" if unlike else f"{CLASSES[order[0]]} {said[order[0]]:.1%}"
-    lines = [f"{CLASSES[label]} {said[label]:.1%}" for label in (order[:3] if unlike else order[1:4])]
+    head = f"{CLASSES[order[0]]} {said[order[0]]:.1%}"
+    lines = [f"{CLASSES[label]} {said[label]:.1%}" for label in order[1 : 3 if unusual else 4]]
+    lines += ["unusual for this model"] if unusual else []
     pen.text((left, top), head, "black", font=ImageFont.load_default(20))
     pen.text((left, top + 34), "\n".join(lines), "#555555", font=ImageFont.load_default(14), spacing=5)
     pen.text((left, top + 98), "orange speaks for it,\npurple against it", "#888888", font=ImageFont.load_default(12))

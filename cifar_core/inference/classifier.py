@@ -48,14 +48,15 @@ def has_bundled() -> bool:
 class Answers:
     """What a model says of n pictures.
 
-    probabilities: float32 (n, 10), calibrated where the model is. scores: float32 (n,), how little each picture is
-    like the training images. is_unlike: bool (n,), whether that is too little for any of the ten classes; all False
-    where the model has no rule for it, and `scores` then NaN.
+    probabilities: float32 (n, 10), calibrated where the model is. scores: float32 (n,), the distance of each
+    picture to the training images, NaN where the model has no index. is_unusual: bool (n,), whether that is above the
+    out-of-distribution threshold. is_very_unusual: bool (n,), whether no validation image is as far away.
     """
 
     probabilities: np.ndarray
     scores: np.ndarray
-    is_unlike: np.ndarray
+    is_unusual: np.ndarray
+    is_very_unusual: np.ndarray
 
     @property
     def labels(self) -> np.ndarray:
@@ -66,7 +67,7 @@ class Answers:
 class Classifier:
     """Classifies images. `name` is a run's id or "bundled".
 
-    `calibration` and `index` are what the run left in `folder` to tell how sure and how like it is; None without.
+    `calibration` and `index` are what the run left in `folder` for probabilities and scores; None without.
     """
 
     def __init__(self, name: str, network: Network, folder: Path) -> None:
@@ -91,7 +92,7 @@ class Classifier:
         return found
 
     def answer(self, images: np.ndarray) -> Answers:
-        """Return calibrated answers for uint8 (n, 32, 32, 3), and which pictures are like none of the ten classes.
+        """Return calibrated answers for uint8 (n, 32, 32, 3), and which pictures are out-of-distribution.
 
         Raises RunError if the calibration or the index is damaged.
         """
@@ -102,8 +103,9 @@ class Classifier:
             said = calibration.scaled(said, known.temperature)
         if index:
             scores = index.scores(outputs["pooled"])
-        limit = known.unlike.threshold if known and known.unlike else np.inf
-        return Answers(said, scores, scores > limit)
+        rule = known.out_of_distribution if known else None
+        limit = rule.threshold if rule else np.inf
+        return Answers(said, scores, scores > limit, scores > ((rule and rule.highest) or np.inf))
 
     def calibrated(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities of `answer` alone."""

@@ -19,27 +19,30 @@ ORDERS: Mapping[str, str] = {
     "sure": "surest first",
     "class": "by class",
     "name": "by name",
-    "unlike": "least like the ten first",
+    "unlike": "most unusual first",
 }
-NONE = "none of the ten"
+UNUSUAL = "out-of-distribution"
 
 
 def order(names: Sequence[str], answers: Answers, by: str, shown: Collection[str] = ()) -> list[int]:
     """Return the positions of the pictures to show, sorted.
 
-    `by` is a key of ORDERS; `shown` are class names and NONE, empty for all.
+    `by` is a key of ORDERS; `shown` are class names and UNUSUAL, empty for all.
     """
     best, labels = answers.probabilities.max(axis=1), answers.labels
-    said = [NONE if unlike else CLASSES[label] for unlike, label in zip(answers.is_unlike, labels, strict=True)]
     keys = {
         "given": lambda i: 0,
         "unsure": lambda i: best[i],
         "sure": lambda i: -best[i],
-        "class": lambda i: (answers.is_unlike[i], labels[i], -best[i]),
+        "class": lambda i: (labels[i], -best[i]),
         "name": lambda i: names[i].lower(),
         "unlike": lambda i: -np.nan_to_num(answers.scores[i]),
     }
-    kept = [i for i in range(len(names)) if not shown or said[i] in shown]
+    kept = [
+        i
+        for i, label in enumerate(labels)
+        if not shown or CLASSES[label] in shown or (UNUSUAL in shown and answers.is_unusual[i])
+    ]
     return sorted(kept, key=keys[by])
 
 
@@ -95,5 +98,5 @@ def answer_row(name: str, answers: Answers, number: int) -> dict[str, object]:
     row: dict[str, object] = {"file": name, "label": CLASSES[best], "probability": float(said[best])}
     row["probabilities"] = dict(zip(CLASSES, map(float, said), strict=True))
     if np.isfinite(answers.scores[number]):
-        row["none_of_the_ten"] = bool(answers.is_unlike[number])
+        row["none_of_the_ten"] = bool(answers.is_unusual[number])
     return row

@@ -22,7 +22,7 @@ FILE = "neighbours.npz"
 MOST_IMAGES = 10_000
 """Training images of an index at most: enough of them stay near everything, and computing takes seconds."""
 NEIGHBOUR = 10
-"""The distance to this neighbour is the score by which "none of the ten" is told (Sun et al. 2022)."""
+"""The distance to this neighbor is the out-of-distribution score (Sun et al. 2022)."""
 _COMPONENTS = 64
 _LIMIT_BYTES = 64 * 1024 * 1024
 _FIELDS = ("mean", "components", "codes", "labels", "rows")
@@ -68,7 +68,7 @@ class Index:
         return places, distances
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        """Return for each picture how little it is like the training images: float32 (m,), larger is less."""
+        """Return the out-of-distribution score of each picture, float32 (m,): its distance to the training images."""
         return self.nearest(features, min(NEIGHBOUR, len(self.labels)))[1][:, -1]
 
     def save(self, path: Path) -> None:

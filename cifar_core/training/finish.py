@@ -119,7 +119,7 @@ def _difference(network: keras.Model, classifier: litert.Network, inputs: Inputs
 def _classify(
     network: litert.Network, index: Index, images: np.ndarray, labels: np.ndarray, journal: Journal, name: str
 ) -> tuple[Predictions, np.ndarray]:
-    """Return what the network says, and how unlike the training images an even sample of the images is, float32."""
+    """Return what the network says, and out-of-distribution scores of an even sample of the images, float32."""
     since, said, scores = journal.seconds, [], []
     every = max(1, len(images) // _SCORED_IMAGES)
     for start in range(0, len(images), _CHUNK):

@@ -14,7 +14,7 @@ from cifar_core.training.inputs import Inputs
 from cifar_core.training.metrics_log import Journal
 
 _CHUNK = 500
-_UNLIKE_PICTURES = 200  # of each kind
+_DRAWINGS = 200  # of each kind
 
 
 def write_index(run: Run, inputs: Inputs, network: litert.Network, journal: Journal) -> Index:
@@ -37,16 +37,23 @@ def write_calibration(
     validation_scores: np.ndarray,
     test_scores: np.ndarray,
 ) -> Calibration:
-    """Write and return temperature and rule for "none of the ten".
+    """Write and return temperature and out-of-distribution rule.
 
-    Both are set by validation images alone; on test images and unlike pictures the rule is only measured.
+    Both are set by validation images alone; on test images and drawings the rule is only measured.
     """
     limit = calibration.threshold(validation_scores)
     caught = {}
     for kind in out_of_distribution.KINDS:
-        scores = index.scores(network.run(out_of_distribution.images(kind, _UNLIKE_PICTURES))["pooled"])
+        scores = index.scores(network.run(out_of_distribution.images(kind, _DRAWINGS))["pooled"])
         caught[kind] = float((scores > limit).mean())
-    rule = calibration.Unlike(limit, float((test_scores <= limit).mean()), caught, _UNLIKE_PICTURES)
+    rule = calibration.OutOfDistribution(
+        limit,
+        float((test_scores <= limit).mean()),
+        caught,
+        _DRAWINGS,
+        calibration.LEVEL,
+        float(validation_scores.max()),
+    )
     found = calibration.fit(validation.probabilities, validation.labels, rule)
     found.save(run.path / calibration.FILE)
     return found

@@ -1,7 +1,7 @@
 """The end of a sweep's trial: what `finish` leaves, from stored features, so that it takes half a second.
 
 The predictions of validation and test images come from the features that the last phase learned from, not from the
-pixels anew. The index of training images, and with it the rule for "none of the ten", is left out.
+pixels anew. The index of training images, and with it the out-of-distribution rule, is left out.
 """
 
 from __future__ import annotations

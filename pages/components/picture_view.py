@@ -13,7 +13,7 @@ from cifar_core.charts import inference as inference_charts
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing, originals, predictions
-from cifar_core.inference import calibration, explain, gallery, pictures, what_if
+from cifar_core.inference import calibration, explain, pictures, what_if
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
 from cifar_core.inference.pictures import Crop, Picture
 from cifar_core.untrusted import shown_name
@@ -82,14 +82,16 @@ def closer(model: Classifier, picture: Picture, chosen: str) -> None:
 
 
 def headline(answers: Answers) -> None:
-    """Say the answer plainly."""
+    """Show the answer, and under it a note where the picture is out-of-distribution."""
     best = int(answers.labels[0])
-    said = f"{cifar10.CLASSES[best]}, {formatting.share(answers.probabilities[0, best])}"
-    if answers.is_unlike[0]:
-        st.markdown("#### :orange[:material/help:] This looks like none of the ten")
-        st.caption(f"It is farther from all training images than 95 % of ordinary pictures. The nearest guess: {said}.")
-    else:
-        st.markdown(f"#### {said}")
+    st.markdown(f"#### {cifar10.CLASSES[best]}, {formatting.share(answers.probabilities[0, best])}")
+    if answers.is_unusual[0]:
+        degree = "Very unusual" if answers.is_very_unusual[0] else "Unusual"
+        st.markdown(
+            f":orange-badge[:material/help: {degree} for this model] Compare the nearest training images.",
+            help="Out-of-distribution: the picture is farther from the training images than nearly all "
+            "validation images, or than all of them (*very*). The answer may still be right; *How sure* shows the distance.",
+        )
 
 
 def _crop_sliders(picture: Picture) -> None:
@@ -308,20 +310,26 @@ def how_sure(model: Classifier, answers: Answers) -> None:
             f"**{known.temperature:.2f}**, found on {known.images:,} validation images (Guo et al. 2017). The answer "
             f"stays, the claim changes: the calibration error goes from {known.ece[0]:.1%} to **{known.ece[1]:.1%}**."
         )
-        rule = known.unlike
+        rule = known.out_of_distribution
         if rule:
-            score = float(answers.scores[0])
-            verdict = "farther than the limit: **none of the ten**" if answers.is_unlike[0] else "within the limit"
-            caught = ", ".join(f"{share:.0%} of {messages.plain(kind)}" for kind, share in rule.caught.items())
-            st.markdown(
-                f"This picture is **{score:.2f}** away from its 10th nearest training image; the limit is "
-                f"{rule.threshold:.2f}. So it is {verdict}."
-            )
-            st.caption(
-                f"The limit lets 95 % of the validation images pass, and {rule.kept:.1%} of the test images. It "
-                f"catches {caught} ({rule.pictures} of each, drawn by the program). A photo of an eleventh thing can "
-                "still come near one of the ten."
-            )
+            _distance(rule, answers)
+
+
+def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
+    """Show how far the picture is from the training images, and what the threshold is worth."""
+    score = float(answers.scores[0])
+    verdict = (
+        "above the threshold, so it is **out-of-distribution**" if answers.is_unusual[0] else "below the threshold"
+    )
+    caught = ", ".join(f"{share:.0%} of {messages.plain(kind)}" for kind, share in rule.caught.items())
+    st.markdown(
+        f"The distance of this picture to its 10th nearest training image is **{score:.2f}**; the threshold is "
+        f"{rule.threshold:.2f}. It is {verdict}."
+    )
+    st.caption(
+        f"{rule.level:.0%} of the validation images and {rule.kept:.1%} of the test images are below the threshold. "
+        f"Above it are {caught} ({rule.pictures} drawings of each kind). Photos of other things are often below it."
+    )
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -336,6 +344,6 @@ def _reliability(name: str, temperature: float) -> Any:
 
 def verdict(answers: Answers, number: int) -> str:
     """Return the answer to one of many pictures, for a caption."""
-    if answers.is_unlike[number]:
-        return f":orange[{gallery.NONE}]"
-    return f"**{cifar10.CLASSES[int(answers.labels[number])]}** {formatting.share(answers.probabilities[number].max())}"
+    note = " :orange[:material/help: unusual]" if answers.is_unusual[number] else ""
+    share = formatting.share(answers.probabilities[number].max())
+    return f"**{cifar10.CLASSES[int(answers.labels[number])]}** {share}{note}"

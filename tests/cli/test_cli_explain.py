@@ -49,7 +49,7 @@ def calibrated(finished: Run) -> Run:
     )
     index.save(finished.path / neighbors.FILE)
     limit = float(index.scores(open_classifier(finished.id).features(images)).max())
-    rule = calibration.Unlike(limit, 0.95, {"drawings": 1.0}, 10)
+    rule = calibration.OutOfDistribution(limit, 0.95, {"drawings": 1.0}, 10)
     calibration.Calibration(2.0, 60, (0.1, 0.05), (1.0, 0.9), rule).save(finished.path / calibration.FILE)
     return finished
 
@@ -91,7 +91,7 @@ def test_what_is_like_none_of_the_ten_is_told(calibrated, cat, tmp_path, capsys)
     found = [answer["none_of_the_ten"] for answer in answers(capsys, cat, noise)]
     assert found == (scores > scores.mean()).tolist()
     assert cli.main(["predict", str(cat), str(noise)]) == 0
-    assert capsys.readouterr().out.count("looks like none of the ten") == 1
+    assert capsys.readouterr().out.count("unusual for this model") == 1
 
 
 def test_the_crop_decides_what_is_looked_at(finished, cat, capsys):

@@ -31,7 +31,7 @@ def finished(config: TrainConfig) -> Run:
         for what, value in (("labels", labels), ("probabilities", said))
     }
     np.savez(run.path / "evaluation.npz", **evaluation)
-    unlike = calibration.Unlike(1.0, 0.95, {"noise": 0.9}, 200)
+    unlike = calibration.OutOfDistribution(1.0, 0.95, {"noise": 0.9}, 200)
     calibration.fit(said, labels, unlike).save(run.path / calibration.FILE)
     for name in ("best.keras", "model.tflite", neighbors.FILE):
         (run.path / name).write_bytes(name.encode())

@@ -51,13 +51,37 @@ def test_the_calibration_error_of_a_known_case():
     assert (found.stated.tolist(), found.right.tolist(), found.count.tolist()) == ([pytest.approx(0.8)], [0.5], [4])
 
 
-def test_the_threshold_keeps_95_percent():
+def drawn(images: int, too_sure: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities, and labels right as often as they say less `too_sure`."""
+    rng = np.random.default_rng(seed)
+    confidence = rng.uniform(0.5, 0.95, images)
+    said = np.tile((1 - confidence)[:, None] / 9, 10)
+    said[:, 0] = confidence
+    return said, np.where(rng.random(images) < confidence - too_sure, 0, 1)
+
+
+def test_a_calibrated_model_has_no_calibration_error_however_few_images():
+    found = [calibration.calibration_error(*drawn(1_000, 0.0, seed)) for seed in range(40)]
+    plain = [calibration.reliability(*drawn(1_000, 0.0, seed)).ece for seed in range(40)]
+    assert np.mean(plain) > 0.03  # the noise of the bins
+    assert np.mean([one.value**2 for one in found]) ** 0.5 < 0.025
+    assert np.median([one.value for one in found]) < 0.01
+    assert np.mean([one.low == 0 for one in found]) > 0.85
+
+
+def test_the_interval_of_the_calibration_error_holds_the_true_one():
+    found = [calibration.calibration_error(*drawn(2_000, 0.1, seed)) for seed in range(40)]
+    assert np.mean([one.value for one in found]) == pytest.approx(0.1, abs=0.01)
+    assert np.mean([one.low <= 0.1 <= one.high for one in found]) > 0.85
+
+
+def test_the_threshold_is_above_99_percent_of_the_scores():
     scores = np.random.default_rng(0).normal(size=2_000)
-    assert (scores <= calibration.threshold(scores)).mean() == pytest.approx(0.95, abs=0.001)
+    assert (scores <= calibration.threshold(scores)).mean() == pytest.approx(0.99, abs=0.001)
 
 
 def test_what_is_saved_is_read_back(tmp_path, overconfident):
-    rule = calibration.Unlike(0.7, 0.951, {"noise": 1.0, "drawings": 0.9}, 200)
+    rule = calibration.OutOfDistribution(0.7, 0.951, {"noise": 1.0, "drawings": 0.9}, 200, 0.99, 0.9)
     found = calibration.fit(*overconfident, rule)
     found.save(tmp_path / calibration.FILE)
     assert calibration.load(tmp_path / calibration.FILE) == found

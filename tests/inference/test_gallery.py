@@ -15,12 +15,14 @@ NAMES = ["b.png", "A.png", "c.png", "d.png"]
 
 @pytest.fixture
 def answers() -> Answers:
-    """cat 90 %, dog 60 %, cat 50 %, and a cat that is none of the ten."""
+    """cat 90%, dog 60%, cat 50%, and a cat that is out-of-distribution."""
     said = np.full((4, 10), 0.01, np.float32)
     for row, (label, share) in enumerate([(3, 0.9), (5, 0.6), (3, 0.5), (3, 0.7)]):
         said[row, label] = share
         said[row, 0] += 1 - said[row].sum()
-    return Answers(said, np.array([0.1, 0.2, 0.3, 0.9], np.float32), np.array([False, False, False, True]))
+    return Answers(
+        said, np.array([0.1, 0.2, 0.3, 0.9], np.float32), np.array([False, False, False, True]), np.full(4, False)
+    )
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,7 @@ def answers() -> Answers:
         ("given", [0, 1, 2, 3]),
         ("unsure", [2, 1, 3, 0]),
         ("sure", [0, 3, 1, 2]),
-        ("class", [0, 2, 1, 3]),
+        ("class", [0, 3, 2, 1]),
         ("name", [1, 0, 2, 3]),
         ("unlike", [3, 2, 1, 0]),
     ],
@@ -38,9 +40,9 @@ def test_pictures_are_sorted(answers, by, expected):
     assert gallery.order(NAMES, answers, by) == expected
 
 
-def test_pictures_are_filtered_by_class_and_by_none(answers):
-    assert gallery.order(NAMES, answers, "given", ["cat"]) == [0, 2]
-    assert gallery.order(NAMES, answers, "given", ["dog", gallery.NONE]) == [1, 3]
+def test_pictures_are_filtered_by_class_and_by_being_unusual(answers):
+    assert gallery.order(NAMES, answers, "given", ["cat"]) == [0, 2, 3]
+    assert gallery.order(NAMES, answers, "given", ["dog", gallery.UNUSUAL]) == [1, 3]
     assert gallery.order(NAMES, answers, "given", ["ship"]) == []
 
 

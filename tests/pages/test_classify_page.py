@@ -37,11 +37,11 @@ ONE = {"photo.png": PICTURES["0.png"]}
 
 
 def calibrate(run: Run, images: np.ndarray, limit: float) -> None:
-    """Leave in `run` what its worker would have: an index of `images`, and a limit for "none of the ten"."""
+    """Leave in `run` what its worker would have: an index of `images`, and an out-of-distribution threshold."""
     features = open_classifier(run.id).features(images)
     labels = np.arange(len(images)) % 10
     neighbors.build(features, labels, np.arange(len(images)), "other images").save(run.path / neighbors.FILE)
-    rule = calibration.Unlike(limit, 0.95, {"drawings": 0.9, "noise": 1.0}, 10)
+    rule = calibration.OutOfDistribution(limit, 0.95, {"drawings": 0.9, "noise": 1.0}, 10)
     calibration.Calibration(2.0, 60, (0.1, 0.05), (1.0, 0.9), rule).save(run.path / calibration.FILE)
     labels = np.arange(50, dtype=np.uint8) % 10
     said = np.eye(10, dtype=np.float32)[labels] * 0.9 + 0.01
@@ -106,14 +106,19 @@ def test_a_damaged_index_is_said_in_a_sentence(calibrated):
     assert "is damaged" in texts(app.error).replace("\\", "")
 
 
-def test_a_picture_like_none_of_the_ten_is_called_that(calibrated):
+def test_an_unusual_picture_has_its_answer_first_and_a_note_under_it(calibrated):
     app = upload(open_app(CLASSIFY), **ONE)
-    assert "none of the ten" not in texts(app.markdown)
+    assert "nusual" not in texts(app.markdown)
+    answer = next(block.value for block in app.markdown if block.value.startswith("####"))
     known = json.loads((calibrated.path / calibration.FILE).read_text())
     known["unlike"]["threshold"] = 0.0
     (calibrated.path / calibration.FILE).write_text(json.dumps(known))
     sound(app.run())
-    assert "This looks like none of the ten" in texts(app.markdown)
+    shown = [block.value for block in app.markdown]
+    assert "Unusual for this model" in shown[shown.index(answer) + 1]  # the same headline as before, then the note
+    known["unlike"] |= {"level": 0.99, "highest": 0.0}
+    (calibrated.path / calibration.FILE).write_text(json.dumps(known))
+    assert "Very unusual for this model" in texts(sound(app.run()).markdown)
 
 
 def test_how_sure_shows_temperature_reliability_and_rates(calibrated):

@@ -73,7 +73,7 @@ def write(run: Run, content: bytes) -> None:
     done = {"state": "done", "bytes": 5, "agreement": 0.99, "images": 200, "latency_ms": 1.0, "against": "x"}
     write_json(place / "exports" / "litert.json", done | {"made": 1.0})
     write_json(place / "exports" / "onnx.json", {"state": "working", "done": 3, "total": 5})
-    unlike = calibration.Unlike(0.5, 0.95, {"noise": 0.9}, 50)
+    unlike = calibration.OutOfDistribution(0.5, 0.95, {"noise": 0.9}, 50)
     calibration.fit(said, labels, unlike).save(place / "calibration.json")
     np.savez(
         place / "evaluation.npz", validation_labels=labels, validation_probabilities=said, test_labels=labels,

@@ -49,14 +49,14 @@ def test_probes_come_after_every_epoch_and_within_the_first_and_survive_an_inter
     index, known = model.index, model.calibration
     assert index is not None
     assert known is not None
-    assert known.unlike is not None
+    assert known.out_of_distribution is not None
     dataset = cifar10.load("generated")
     assert (dataset.train_labels[index.rows] == index.labels).all()
     own = dataset.train_images[index.rows[:20]]
     nearest = index.nearest(model.features(own))[0][:, 0]
     assert (index.labels[nearest] == index.labels[:20]).all()  # itself, or the same picture again
     answers = model.answer(out_of_distribution.images("noise", 5))
-    assert (answers.is_unlike == (answers.scores > known.unlike.threshold)).all()
+    assert (answers.is_unusual == (answers.scores > known.out_of_distribution.threshold)).all()
     assert known.loss[1] <= known.loss[0] + 1e-6
-    assert set(known.unlike.caught) == set(out_of_distribution.KINDS)
+    assert set(known.out_of_distribution.caught) == set(out_of_distribution.KINDS)
     assert (undisturbed.path / calibration.FILE).exists() and (undisturbed.path / neighbors.FILE).exists()
