@@ -105,7 +105,8 @@ class Classifier:
             scores = index.scores(outputs["pooled"])
         rule = known.out_of_distribution if known else None
         limit = rule.threshold if rule else np.inf
-        return Answers(said, scores, scores > limit, scores > ((rule and rule.highest) or np.inf))
+        highest = np.inf if rule is None or rule.highest is None else rule.highest
+        return Answers(said, scores, scores > limit, scores > highest)
 
     def calibrated(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities of `answer` alone."""

@@ -90,7 +90,8 @@ def headline(answers: Answers) -> None:
         st.markdown(
             f":orange-badge[:material/help: {degree} for this model] Compare the nearest training images.",
             help="Out-of-distribution: the picture is farther from the training images than nearly all "
-            "validation images, or than all of them (*very*). The answer may still be right; *How sure* shows the distance.",
+            "validation images, or than all of them (*very*). The answer may still be right; *How sure* shows the "
+            "distance.",
         )
 
 
