@@ -1,7 +1,6 @@
 """What a configuration will take, from what runs took before on this machine.
 
     <cache>/costs.json       seconds an image, by piece of work and shape; the last five measurements of each
-    <cache>/measuring.lock   held by the process that times a few batches of a new shape (launch.measure)
 
 A finished run teaches its figures (`learn`), and so does a measurement (`remember`); `estimate` looks them up. For a
 shape that was never timed it scales rough figures of a two-core laptop by the multiply-adds, and says so.
@@ -10,19 +9,21 @@ shape that was never timed it scales rough figures of a two-core laptop by the m
 from __future__ import annotations
 
 import itertools
+import json
 import statistics
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from cifar_core import locks
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
+from cifar_core.errors import RunError
+from cifar_core.jobs.job import Job
 from cifar_core.network import architecture
 from cifar_core.runs import read_json, write_json
 
@@ -91,14 +92,30 @@ def is_known(stage: str, config: TrainConfig) -> bool:
     return bool(_load().get(_key(stage, config)))
 
 
-def measuring_lock() -> Path:
-    """Return the lock that is held while a shape is measured."""
-    return cifar10.cache_dir() / "measuring.lock"
+def measuring(config: TrainConfig | None = None) -> Job:
+    """Return the job that times a few batches of the shape of `config`; it is one job for all shapes."""
+    command = ("cifar_core.training.timing", json.dumps(config.to_dict() if config else {}))
+    advice = "make room there, or set CIFAR_CACHE_DIR"
+    return Job(cifar10.cache_dir(), "measuring", command, "The measurement", advice)
 
 
 def is_measuring() -> bool:
     """Return whether a shape is being measured."""
-    return locks.is_held(measuring_lock())
+    return measuring().is_running
+
+
+def measure(config: TrainConfig, wait: bool = False) -> None:
+    """Time a few batches of the shape of `config` in a process of its own; `estimate` then knows it.
+
+    Does nothing while a shape is being measured. With `wait` it returns when that is done. Raises RunError if the
+    process fails meanwhile.
+    """
+    job = measuring(config)
+    process = job.start()
+    if process is not None and wait:
+        process.wait()
+    if process is not None and process.poll():
+        raise RunError(f"The measurement failed: {job.read().get('error')} More is in {job.file('.log')}.")
 
 
 def remember(config: TrainConfig, measured: Mapping[str, float]) -> None:
@@ -110,7 +127,7 @@ def remember(config: TrainConfig, measured: Mapping[str, float]) -> None:
     taken = {_key(stage, config): value for stage, value in measured.items()}
     path = cifar10.cache_dir() / "costs.json"
     try:
-        with FileLock(path.with_suffix(".lock"), timeout=5):
+        with locks.hold(path.with_suffix(".lock"), 5):
             known = _load()
             for key, value in taken.items():
                 known[key] = [*known.get(key, []), value][-_KEPT:]

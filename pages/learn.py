@@ -12,7 +12,6 @@ from cifar_core.config import KNOBS
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import predictions
-from cifar_core.jobs import launch
 from cifar_core.lessons import layers, local_runs, outcome, probing
 from cifar_core.lessons.catalogue import LESSONS, Lesson
 from cifar_core.lessons.conditions import ARMS
@@ -234,7 +233,7 @@ def run_here(name: str) -> None:
 def is_live(name: str) -> bool:
     """Return whether something of the lesson is running or waiting."""
     if name == layers.LESSON:
-        return probing.is_working()
+        return probing.job().is_running
     return any(run and run.state in LIVE_STATES for run in local_runs.latest(name).values())
 
 
@@ -254,13 +253,13 @@ def _run_here(name: str) -> None:
 
 
 def _probe(live: bool, can: bool) -> None:
-    state = probing.state()
+    state = probing.job().read()
     if live:
         done, total = state.get("done") or 0, state.get("total") or 1
         left = state.get("seconds_left")
         words = f", {formatting.seconds(left)} left" if isinstance(left, int | float) else ""
         st.progress(min(done / total, 1.0), f"Probing the layers: {done} of {total}{words}")
-        st.button("Stop", icon=":material/stop:", key="stop", on_click=act, args=(probing.stop,))
+        st.button("Stop", icon=":material/stop:", key="stop", on_click=act, args=(probing.job().ask_to_stop,))
         return
     if state["state"] == "failed":
         st.error(messages.plain(state["error"]), icon=":material/error:")
@@ -270,9 +269,7 @@ def _probe(live: bool, can: bool) -> None:
     known = mine or shipped(layers.LESSON)
     took = f" (took {formatting.seconds(known.seconds)} {'here' if mine else 'elsewhere'})" if known else ""
     label = f"Run it{' again' if mine else ''}{took}"
-    st.button(
-        label, icon=":material/play_arrow:", key="go", on_click=act, args=(launch.probe_layers,), disabled=not can
-    )
+    st.button(label, icon=":material/play_arrow:", key="go", on_click=act, args=(probing.start,), disabled=not can)
 
 
 def _arms(name: str, live: bool, can: bool) -> None:

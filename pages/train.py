@@ -11,6 +11,7 @@ from cifar_core.config import PRESETS, TrainConfig, suggested_name
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluation import listing
+from cifar_core.inference import pins
 from cifar_core.jobs import launch
 from cifar_core.network import pretrained
 from cifar_core.runs import LIVE_STATES, Run, labels
@@ -160,7 +161,8 @@ def start(config: TrainConfig, name: str) -> None:
     """Start a run of `config`, or queue it behind the one that is running, and show it."""
     preset = next((preset for preset, known in PRESETS.items() if known == config), "custom")
     try:
-        run = launch.start(config, preset, pinned.chosen())
+        chosen = pinned.chosen()
+        run = launch.start(config, preset, (lambda run: pins.save(run, chosen)) if chosen else None)
         labels.change(run, name=name.strip() or unused_name(config))
     except RunError as error:
         messages.problem(error)

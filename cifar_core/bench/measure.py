@@ -109,7 +109,7 @@ def _empty_folders() -> Iterator[None]:
 def _preset(name: str) -> tuple[dict[str, Any], Run]:
     """Train a preset whose steps are timed before, and return also what was estimated."""
     config = preset(name)
-    launch.measure(config, wait=True)
+    costs.measure(config, wait=True)
     estimate = costs.estimate(config, *cifar10.sizes(config.dataset))
     found, run = _train(config, name)
     return found | {"estimated_seconds": estimate.seconds}, run

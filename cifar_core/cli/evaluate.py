@@ -46,9 +46,9 @@ def evaluate(arguments: Namespace) -> int:
 
 def keep_head(arguments: Namespace) -> int:
     """Make phase 1 of a run a run of its own."""
-    from cifar_core.jobs import launch
+    from cifar_core.evaluation import story
 
-    kept = launch.keep_head(runs.get(arguments.id))
+    kept = story.keep_head(runs.get(arguments.id))
     words = f"Run {kept.id} is phase 1 of {arguments.id}; `{PROGRAM} runs show {kept.id}` tells how it goes."
     commands.reply(arguments, {"id": kept.id, "status": kept.state}, [words])
     return 0

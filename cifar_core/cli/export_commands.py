@@ -65,11 +65,10 @@ def bundle_run(arguments: Namespace) -> int:
 def _tried(run: Run, name: str, screen: Screen) -> dict[str, Any]:
     """Return how the model file does, which is made and tried now unless it was before."""
     from cifar_core.export import exports
-    from cifar_core.jobs import launch
 
     found = exports.state(run, name)
     if found["state"] in ("none", "failed"):
-        launch.export(run, name)
+        exports.start(run, name)
         found = exports.state(run, name)
     try:
         while found["state"] == "working":
@@ -80,6 +79,6 @@ def _tried(run: Run, name: str, screen: Screen) -> dict[str, Any]:
     finally:
         screen.clear()
     if found["state"] != "done":
-        log = exports.log(run, name)
+        log = exports.job(run, name).file(".log")
         raise RunError(f"The export failed: {found.get('error', 'it did not start')} More is in {log}.")
     return found

@@ -9,7 +9,6 @@ from cifar_core.cli.commands import reply
 from cifar_core.cli.terminal import Screen, number, percent
 from cifar_core.config import KNOBS
 from cifar_core.errors import TrainingError
-from cifar_core.jobs import launch
 from cifar_core.search import head_lab
 from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
 
@@ -43,7 +42,7 @@ def _known(settings: Settings) -> Result | None:
 
 def _wait(settings: Settings, screen: Screen) -> Result:
     """Ask for `settings` and return what came of them. Raises TrainingError if nothing does."""
-    launch.open_lab()
+    head_lab.start()
     head_lab.ask(settings)
     try:
         while True:

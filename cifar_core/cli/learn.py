@@ -69,6 +69,7 @@ def _train(chosen: Lesson, again: bool, screen: Screen) -> tuple[dict[str, Outco
 
 
 def _probe(screen: Screen) -> Layers:
+    from cifar_core.jobs.job import Stopped
     from cifar_core.lessons import probing
 
     try:
@@ -76,7 +77,7 @@ def _probe(screen: Screen) -> Layers:
             return probing.work(
                 lambda done, total: screen.bar("probing layers", done / total, f"{done}/{total} layers")
             )
-    except probing.Stopped:
+    except Stopped:
         raise RunError("The probe was stopped; run it again.") from None
     finally:
         screen.clear()

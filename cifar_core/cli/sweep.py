@@ -113,17 +113,17 @@ def _grid_lines(found: Findings) -> list[str]:
 
 def worker(arguments: Namespace) -> int:
     """Work on a sweep in this process's foreground until it is done or stopped; for further machines."""
-    from cifar_core.jobs import launch
+    from cifar_core.jobs import process
     from cifar_core.search import sweep_workers
 
     studies.open_whole(arguments.study, arguments.storage)  # a sentence here rather than in the worker
     own = {studies.STORAGE_VARIABLE: studies.storage_url(arguments.storage)}
-    command = [sys.executable, "-m", sweep_workers.WORKER, arguments.study]
-    with subprocess.Popen(command, env=launch.environment(own), stdout=sys.stderr) as process:
+    command = process.command([sweep_workers.WORKER, arguments.study])
+    with subprocess.Popen(command, env=process.environment(own), stdout=sys.stderr) as working:
         try:
-            code = process.wait()
+            code = working.wait()
         except KeyboardInterrupt:  # the worker hears of it too, as it is in the same terminal
-            process.wait()
+            working.wait()
             return 130
     if code == 0:
         return _answer(arguments, arguments.study)

@@ -1,8 +1,6 @@
 """How a run's accuracy falls when images get worse: eight faults, five strengths each, on its validation images.
 
     runs/<id>/robustness.json   what is measured so far; a measuring that was stopped goes on from it
-    runs/<id>/robustness.lock   held by the process that measures
-    runs/<id>/robustness.stop   present once somebody asked it to stop
 
 In the manner of Hendrycks & Dietterich 2019 (Benchmarking Neural Network Robustness to Common Corruptions), with
 faults that a reader can picture. What happens to an image depends on its place in the data set alone, so every run
@@ -16,24 +14,22 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
-from filelock import FileLock, Timeout
 from PIL import Image
 
-from cifar_core import locks, runs
+from cifar_core import runs
 from cifar_core.errors import RunError
 from cifar_core.evaluation import originals, predictions
 from cifar_core.inference import what_if
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pictures import SIDE
+from cifar_core.jobs.job import Job, Stopped
 from cifar_core.runs import Run
 
 IMAGES = 2_000
-FILE, _STOP, _LOCK = "robustness.json", "robustness.stop", "robustness.lock"
-LOG = "robustness.log"
+FILE = "robustness.json"
 _VERSION = 1  # raised when the same fault would give other pixels
 _CHUNK = 80  # five full batches of the network
 _SEED = 20
@@ -103,72 +99,54 @@ def load(run: Run) -> Measured | None:
     )
 
 
+def job(run: Run) -> Job:
+    """Return the job that measures `run`."""
+    command = ("cifar_core", "evaluate", run.id, "--robustness", "--json")
+    return Job(run.path, "robustness", command, f"The robustness of run {run.id}")
+
+
+def start(run: Run) -> None:
+    """Measure `run` in a process of its own. Raises RunError if it is not finished or its folder refuses."""
+    if run.state != "finished":
+        raise RunError(f"Run {run.id} is {run.state}; only a finished run can be measured.")
+    job(run).start()
+
+
 def state(run: Run) -> dict[str, Any]:
     """Return how the measuring stands: "state" is none, working, stopped, failed or done.
 
     While working: "done", "total" (images) and "seconds_left" (None at first). When failed: "error".
     """
-    found = runs.read_json(run.path / FILE)
-    if locks.is_held(run.path / _LOCK):
+    found = job(run).read()
+    if found["state"] == "working":
         return {"state": "working"} | {key: found.get(key) for key in ("done", "total", "seconds_left")}
     known = load(run)
     if known is not None and known.is_complete:
         return {"state": "done"}
-    if isinstance(found.get("error"), str):
-        return {"state": "failed", "error": found["error"][:500]}
+    if found["state"] == "failed":
+        return found
     return {"state": "stopped" if known is not None else "none"}
 
 
-def is_working(run: Run) -> bool:
-    """Return whether a process is measuring `run`."""
-    return locks.is_held(run.path / _LOCK)
-
-
-def ask_to_stop(run: Run) -> None:
-    """Let the process that measures `run` stop within a second; what is measured stays. Raises RunError."""
-    try:
-        (run.path / _STOP).touch()
-    except OSError as error:
-        raise RunError(f"Run {run.id} cannot be told to stop ({error.strerror}); make its folder writable.") from None
-
-
-def announce(run: Run) -> None:
-    """Write that a process is about to measure `run`; if it dies at once, that is what is read. Raises OSError."""
-    _say_failed(run, "Its process ended unexpectedly; measure it again.")
-
-
 def measure(run: Run, report: Report = lambda done, total, left: None) -> Measured:
-    """Measure what is not yet known of `run`, keep it in the run's folder and return it.
+    """Measure what is not yet known of `run`, store it in the run's folder and return it.
 
-    It ends early, incomplete, once `ask_to_stop` was called. Raises RunError if the run is not finished or damaged, if
+    It ends early, incomplete, once its job was asked to stop. Raises RunError if the run is not finished or damaged, if
     its images are not on this machine, or if another process is at it.
     """
     try:
-        with FileLock(run.path / _LOCK, timeout=0):
-            (run.path / _STOP).unlink(missing_ok=True)
-            try:
-                return _Measuring(run, report).go()
-            except RunError as error:
-                _say_failed(run, str(error))
-                raise
-    except Timeout:
-        raise RunError(f"Run {run.id} is being measured by another process; wait for it, or stop it.") from None
-    except OSError as error:
-        raise RunError(
-            f"The measures of run {run.id} cannot be kept ({error.strerror}); make room and go on."
-        ) from None
-
-
-def _say_failed(run: Run, error: str) -> None:
-    """Write why there is no more; what was measured before stays."""
-    runs.write_json(run.path / FILE, {"version": _VERSION} | runs.read_json(run.path / FILE) | {"error": error})
+        with job(run).working():
+            _Measuring(run, report).go()
+    except Stopped:
+        pass
+    return load(run) or Measured(0, None, {}, 0.0)
 
 
 class _Measuring:
     """One measuring of one run."""
 
     def __init__(self, run: Run, report: Report) -> None:
-        self.run, self.report = run, report
+        self.run, self.report, self.job = run, report, job(run)
         self.images, self.labels, self.draws = _sample(run)
         self.classify = open_classifier(run.id).probabilities
         known = load(run)
@@ -181,24 +159,22 @@ class _Measuring:
         measured = sum(map(len, self.accuracies.values())) + (self.clean is not None)
         self.done = self.done_before = measured * len(self.images)
 
-    def go(self) -> Measured:
-        """Measure fault after fault."""
+    def go(self) -> None:
+        """Measure fault after fault. Raises Stopped."""
         if self.clean is None:
             self.clean = self._accuracy(None, 0.0)
         for name, fault in FAULTS.items():
             for strength in fault.strengths[len(self.accuracies.get(name, ())) :]:
                 share = self._accuracy(fault, strength)
-                if share is None:
-                    return self._keep()
                 self.accuracies[name] = (*self.accuracies.get(name, ()), share)
-        return self._keep()
+                self._save()
+        self._save()
 
-    def _accuracy(self, fault: Fault | None, strength: float) -> float | None:
-        """Return the accuracy under one fault, None if a stop was asked for."""
+    def _accuracy(self, fault: Fault | None, strength: float) -> float:
+        """Return the accuracy under one fault. Raises Stopped."""
         right = 0
         for start in range(0, len(self.images), _CHUNK):
-            if (self.run.path / _STOP).exists():
-                return None
+            self.job.check_stop()
             part = slice(start, start + _CHUNK)
             images = self.images[part]
             if fault is not None:
@@ -214,15 +190,9 @@ class _Measuring:
         self.report(self.done, self.total, left)
         if spent - self.said > _SAY_SECONDS:
             self.said = spent
-            self._write(done=self.done, total=self.total, seconds_left=left)
+            self.job.say("working", done=self.done, total=self.total, seconds_left=left)
 
-    def _keep(self) -> Measured:
-        self._write()
-        found = load(self.run)
-        assert found is not None
-        return found
-
-    def _write(self, **progress: Any) -> None:
+    def _save(self) -> None:
         record = {
             "version": _VERSION,
             "images": len(self.images),
@@ -230,7 +200,7 @@ class _Measuring:
             "accuracies": self.accuracies,
             "seconds": round(self.before + time.monotonic() - self.start, 2),
         }
-        runs.write_json(self.run.path / FILE, record | progress)
+        runs.write_json(self.run.path / FILE, record)
 
 
 def damaged(fault: Fault, images: np.ndarray, draws: np.ndarray, strength: float) -> np.ndarray:
@@ -315,11 +285,6 @@ FAULTS: Mapping[str, Fault] = {
         Fault("occlusion", "Occlusion", "px", 0, (4, 8, 12, 16, 20), "Side of a square that is covered.", _occlusion),
     )
 }
-
-
-def log(run: Run) -> Path:
-    """Return the file that a process of its own writes to when it measures `run`."""
-    return run.path / LOG
 
 
 def _is_share(value: Any) -> TypeGuard[float]:

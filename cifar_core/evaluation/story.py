@@ -8,16 +8,19 @@ runs/<id>/parent.json   of a run that is another's phase 1: which one's
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from cifar_core import runs, untrusted
 from cifar_core.data.cifar10 import CLASSES
+from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
 from cifar_core.evaluation.predictions import Predictions
+from cifar_core.jobs import launch
 from cifar_core.runs import Run, metrics
 
 HEAD_FILE, PHASES_FILE, PARENT_FILE = "head.npz", "phases.npz", "parent.json"
@@ -198,6 +201,29 @@ def can_keep_head(run: Run) -> bool:
     """Return whether phase 1 of `run` can be kept as a run of its own: it is another model, and it is there."""
     is_other = run.state == "finished" and run.result.get("best_phase") == "fine_tune"
     return is_other and (run.path / HEAD_FILE).is_file()
+
+
+def keep_head(run: Run) -> Run:
+    """Make the best weights of phase 1 of `run` a run of their own, and return it.
+
+    It is what training with `fine_tune_epochs` 0 would have given, so that is its configuration. Its worker finds the
+    training done, and only exports and evaluates. Raises RunError if `run` has no phase 1 beside its model.
+    """
+    if not can_keep_head(run):
+        raise RunError(
+            f"Run {run.id} has no phase 1 to keep: expected a finished run whose model is from fine-tuning, trained "
+            "with this version; train it anew, with fine_tune_epochs 0."
+        )
+    kept = runs.create(replace(run.config, fine_tune_epochs=0), "phase1")
+    try:
+        runs.write_json(kept.path / PARENT_FILE, {"id": run.id})
+        runs.write_json(kept.path / "environment.json", runs.read_json(run.path / "environment.json"))
+        shutil.copyfile(run.path / HEAD_FILE, kept.path / "checkpoint.npz")
+    except OSError as error:
+        shutil.rmtree(kept.path, ignore_errors=True)
+        raise RunError(f"Phase 1 could not be written: {error.strerror}; make room and try again.") from None
+    launch.spawn(kept)
+    return kept
 
 
 def parent(run: Run) -> str | None:

@@ -15,12 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cifar_core import locks, machine, runs
-from cifar_core.errors import CifarError, RunError
+from cifar_core import machine, runs
+from cifar_core.errors import RunError
 from cifar_core.export import trial
 from cifar_core.export.formats import MODELS
+from cifar_core.jobs.job import Job
 from cifar_core.network.network_check import network_of
-from cifar_core.runs import Run
+from cifar_core.runs import Run, limits
 
 _FILES = {
     "keras": "best.keras",
@@ -38,14 +39,21 @@ def path(run: Run, name: str) -> Path:
     return run.path / _FILES[name]
 
 
-def log(run: Run, name: str) -> Path:
-    """Return the file that the process which makes an export writes to."""
-    return run.path / "exports" / f"{name}.log"
+def job(run: Run, name: str) -> Job:
+    """Return the job that makes the export `name` of `run`."""
+    command = ("cifar_core.training.export_worker", str(run.path.resolve()), name)
+    return Job(run.path / "exports", name, command, f"The export {name} of run {run.id}", record=".json")
 
 
-def lock(run: Run, name: str) -> Path:
-    """Return the lock that the process holds."""
-    return run.path / "exports" / f"{name}.lock"
+def start(run: Run, name: str) -> None:
+    """Make the model file `name` of a finished run in a process of its own.
+
+    Raises RunError if the run is not finished, the disk is full or the run's folder refuses.
+    """
+    if run.state != "finished":
+        raise RunError(f"Run {run.id} is {run.state}; only a finished run can be exported.")
+    limits.check_disk(runs.runs_dir())
+    job(run, name).start()
 
 
 def state(run: Run, name: str) -> dict[str, Any]:
@@ -55,25 +63,15 @@ def state(run: Run, name: str) -> dict[str, Any]:
     "agreement" (0..1), "images", "latency_ms", "against", "poor" (whether the agreement is too low), "made" (Unix
     time). When failed: "error". Damaged records read as none.
     """
-    found = runs.read_json(run.path / "exports" / f"{name}.json")
-    if locks.is_held(lock(run, name)):
+    found = job(run, name).read()
+    if found["state"] == "working":
         return {"state": "working", "done": found.get("done", 0), "total": found.get("total", 0)}
-    if found.get("state") == "working":  # it may have ended between the file and the look at its lock
-        found = runs.read_json(run.path / "exports" / f"{name}.json")
-    if found.get("state") == "working":
-        return {"state": "failed", "error": "Its process ended unexpectedly; make it again."}
-    if found.get("state") == "failed":
-        return {"state": "failed", "error": str(found.get("error"))[:500]}
+    if found["state"] == "failed":
+        return found
     sound = all(isinstance(found.get(key), int | float) for key in _NUMBERS) and path(run, name).is_file()
     if found.get("state") != "done" or not sound:
         return {"state": "none"}
     return found | {"poor": found["agreement"] < (MODELS[name].least_agreement or 0)}
-
-
-def announce(run: Run, name: str) -> None:
-    """Write that a process is about to make the export; if it dies at once, that is what is read. Raises OSError."""
-    log(run, name).parent.mkdir(exist_ok=True)
-    _say(run, name, state="working", done=0, total=trial.IMAGES)
 
 
 def make(run: Run, name: str, opened: Opener | None = None) -> None:
@@ -82,20 +80,15 @@ def make(run: Run, name: str, opened: Opener | None = None) -> None:
     `opened` reads the formats that need Keras. Raises RunError if the run is not finished or its model is damaged;
     the record tells of it, too.
     """
-    _say(run, name, state="working", done=0, total=trial.IMAGES)
-    try:
+    own = job(run, name)
+    with own.working():
+        own.say("working", done=0, total=trial.IMAGES)
         expected = trial.reference(run)
         _write(run, name)
         answers = (opened or _OPENERS[name])(path(run, name))
-        verdict = trial.verdict(
-            answers, expected, lambda done, total: _say(run, name, state="working", done=done, total=total)
-        )
-    except Exception as error:
-        message = str(error) if isinstance(error, CifarError) else f"{type(error).__name__}: {error}"
-        _say(run, name, state="failed", error=message)
-        raise
-    size = path(run, name).stat().st_size
-    _say(run, name, state="done", bytes=size, against=expected.source, made=time.time(), **vars(verdict))
+        verdict = trial.verdict(answers, expected, lambda done, total: own.say("working", done=done, total=total))
+        size = path(run, name).stat().st_size
+        own.say("done", bytes=size, against=expected.source, made=time.time(), **vars(verdict))
 
 
 def _write(run: Run, name: str) -> None:
@@ -111,10 +104,6 @@ def _write(run: Run, name: str) -> None:
     temporary = path(run, name).with_suffix(f".{os.getpid()}")
     temporary.write_bytes(converted(network_of(run)))
     machine.replace(temporary, path(run, name))
-
-
-def _say(run: Run, name: str, **record: Any) -> None:
-    runs.write_json(run.path / "exports" / f"{name}.json", record)
 
 
 _OPENERS: dict[str, Opener] = {

@@ -27,9 +27,10 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
+from cifar_core import locks
 from cifar_core.data.cifar10 import cache_dir
 from cifar_core.errors import StoreError
-from cifar_core.runs import read_json, write_json
+from cifar_core.runs import limits, read_json, write_json
 
 DTYPE = np.dtype(np.float16)
 
@@ -192,7 +193,7 @@ def clear() -> int:
 
 def _remove(path: Path) -> bool:
     try:
-        with FileLock(path / "lock", timeout=0):
+        with locks.hold(path / "lock", 0.1):
             grave = path.with_name(f".removed-{path.name}-{time.time_ns()}")
             path.rename(grave)
     except (Timeout, OSError):
@@ -215,7 +216,7 @@ def _disk_bytes(file: Path) -> int:
 
 
 def _free_bytes() -> int:
-    return shutil.disk_usage(store_dir()).free
+    return max(shutil.disk_usage(store_dir()).free - limits.reserve_bytes(store_dir()), 0)
 
 
 def _no_room(error: OSError) -> StoreError:

@@ -1,12 +1,13 @@
 """How much of this machine runs may take: how many wait at once, and their disk. docs/hosting.md lists all limits.
 
-What a single upload may be stands where it is read: pictures.py, zips.py, album.py, export/intake.py; trials in
-search.py, the store of features in store.py.
+What a single upload may be stands where it is read: inference/pictures.py, inference/zip_pictures.py,
+inference/album.py, runs/archive_import.py; trials in search/space.py, the feature cache in features/cache.py.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cifar_core.errors import RunError
 
 MOST_QUEUED = 50
 """Runs that train or wait at once."""
+_RESERVE_BYTES = 10**9
 RUNS_VARIABLE, RUNS_GB = "CIFAR_RUNS_GB", 50.0
 """What the runs directory may take, trash and sweeps included, in gigabytes."""
 
@@ -28,13 +30,25 @@ def check_queue(live: int) -> None:
 
 
 def check_disk(folder: Path) -> None:
-    """Raise RunError if the runs directory `folder` takes as much as it may."""
+    """Raise RunError if the runs directory `folder` takes as much as it may, or its disk is almost full."""
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+    free, reserve = shutil.disk_usage(place).free, reserve_bytes(place)
+    if free < reserve:
+        raise RunError(
+            f"The disk of {folder} has {free / 1e6:,.0f} MB free, and {reserve / 1e6:,.0f} MB stay free for "
+            "what already runs; make room there, or set CIFAR_RUNS_DIR to a folder on another disk."
+        )
     allowed, taken = _budget_bytes(), size_bytes(folder)
     if taken >= allowed:
         raise RunError(
             f"The runs take {taken / 1e9:.3g} GB, and {allowed / 1e9:.3g} GB is what they may take; delete some on "
             f"Explore and empty the trash, or raise {RUNS_VARIABLE}."
         )
+
+
+def reserve_bytes(place: Path) -> int:
+    """Return what stays free of the disk that holds `place`: a quarter of a small one, 1 GB of a large one."""
+    return min(shutil.disk_usage(place).total // 4, _RESERVE_BYTES)
 
 
 def size_bytes(folder: Path) -> int:

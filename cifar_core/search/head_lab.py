@@ -1,7 +1,7 @@
 """The head lab: what a page asks of the lab's process, and what that answered.
 
     <runs>/.lab/
-      lock                  held by the process while it lives
+      lab.lock              held by the process while it lives
       request.json          the settings that are wanted, the newest counts    written by pages
       status.json           what the process does; what it holds fixed         written by the process, as is the rest
       map-<base>.npz        where each validation image lies on the map
@@ -21,10 +21,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from cifar_core import locks, runs
+from cifar_core import runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.errors import ConfigError, RunError
 from cifar_core.evaluation.predictions import wilson
+from cifar_core.jobs.job import Job
 from cifar_core.runs import records
 
 BASE = replace(PRESETS["quick"], augmentation=0.0, head_epochs=8, fine_tune_epochs=0, head_batch_size=256)
@@ -114,9 +115,20 @@ def lab_dir() -> Path:
     return runs.own_folder(".lab")
 
 
+def job() -> Job:
+    """Return the job that serves the lab until nobody has asked for five minutes."""
+    command = ("cifar_core.training.lab_worker", str(lab_dir().resolve()))
+    return Job(lab_dir(), "lab", command, "The lab")
+
+
+def start() -> None:
+    """Open the lab unless its process lives. Raises RunError."""
+    job().start()
+
+
 def is_open() -> bool:
     """Return whether the lab's process lives."""
-    return locks.is_held(lab_dir() / "lock")
+    return job().is_running
 
 
 def ask(settings: Settings) -> None:

@@ -25,6 +25,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from cifar_core import runs
 from cifar_core.errors import CifarError, SweepError
 from cifar_core.runs import records
@@ -41,7 +43,7 @@ STORAGE_VARIABLE = "CIFAR_SWEEP_STORAGE"
 HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 20
 """How often a worker tells a database that its trial lives, and after what silence another takes the trial up."""
 _PLAN, _GOAL, _STOP, _SURPLUS = "plan", "goal", "stop", "surplus"
-_OWN_LINK = "journal.log.lock"
+_OLD_LINK = "journal.log.lock"
 DAMAGE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError, RecursionError)
 """What reading a journal raises that is not as it was written, found by mutation."""
 
@@ -76,10 +78,10 @@ def folder(name: str) -> Path:
 
 
 def _leads_away(place: Path) -> bool:
-    """Return whether a sweep's folder holds a link, pipe, device or folder; Optuna locks its journal by a link."""
+    """Return whether a sweep's folder holds a link, pipe, device or folder. Old versions locked a journal by a link."""
     try:
         with os.scandir(place) as entries:
-            return any(not e.is_file(follow_symlinks=False) and not e.name.startswith(_OWN_LINK) for e in entries)
+            return any(not e.is_file(follow_symlinks=False) and not e.name.startswith(_OLD_LINK) for e in entries)
     except OSError:
         return False  # there is none
 
@@ -341,9 +343,11 @@ def fail_the_dead(study: Study, storage: str | None = None) -> None:
 def _storage(name: str, storage: str | None) -> BaseStorage:
     optuna, url = _optuna(), storage_url(storage)
     if not url:
-        return optuna.storages.JournalStorage(
-            optuna.storages.journal.JournalFileBackend(str(folder(name) / "journal.log"))
+        journal = folder(name) / "journal.log"
+        backend = optuna.storages.journal.JournalFileBackend(
+            str(journal), lock_obj=FileLock(journal.with_suffix(".lock"))
         )
+        return optuna.storages.JournalStorage(backend)
     return _database(url)
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import psutil
 
 from cifar_core import locks, runs
 from cifar_core.errors import SweepError
-from cifar_core.jobs import launch
+from cifar_core.jobs import process
 from cifar_core.runs import limits
 from cifar_core.search import studies
 from cifar_core.search.space import Goal, Plan
@@ -75,10 +73,11 @@ def stop(name: str, storage: str | None = None) -> None:
     Workers elsewhere hear of it from the storage; those here that do not answer in time are ended.
     """
     studies.ask_to_stop(studies.open_study(name, storage), True)
-    if not launch.wait_until(lambda: not living_workers(name), STOP_SECONDS):
+    if not process.wait_until(lambda: not living_workers(name), STOP_SECONDS):
         for number in living_workers(name):
-            _kill(studies.folder(name) / f"worker-{number}.json")
-        launch.wait_until(lambda: not living_workers(name), STOP_SECONDS)
+            about = runs.read_json(studies.folder(name) / f"worker-{number}.json")
+            process.end(about, WORKER, psutil.Process.kill)
+        process.wait_until(lambda: not living_workers(name), STOP_SECONDS)
 
 
 def delete(name: str, storage: str | None = None) -> None:
@@ -123,21 +122,11 @@ def _spawn(name: str, gpu: int | None, storage: str | None) -> None:
     log = studies.folder(name) / "worker.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        process = launch.detached([WORKER, name], log, own)
+        worker = process.detached([WORKER, name], log, own)
     except OSError as error:
         raise SweepError(f"The worker's log cannot be kept in {log} ({error.strerror}); make it writable.") from None
-    launch.wait_until(
-        lambda: bool(set(living_workers(name)) - before) or process.poll() is not None, runs.START_SECONDS
+    process.wait_until(
+        lambda: bool(set(living_workers(name)) - before) or worker.poll() is not None, runs.START_SECONDS
     )
-    if not set(living_workers(name)) - before and process.poll() != 0:
+    if not set(living_workers(name)) - before and worker.poll() != 0:
         raise SweepError(f"The worker of sweep {name} did not start; its last words are in {log}.")
-
-
-def _kill(about: Path) -> None:
-    """End the process that `about` names, if it is still the very one that wrote it."""
-    status = runs.read_json(about)
-    with contextlib.suppress(psutil.Error, TypeError, ValueError, KeyError):
-        process = psutil.Process(int(status["pid"]))
-        same = abs(process.create_time() - float(status["pid_created"])) < 1
-        if same and WORKER in process.cmdline() and process.pid != os.getpid():
-            process.kill()

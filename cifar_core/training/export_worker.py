@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from cifar_core.errors import CifarError, RunError
 from cifar_core.export import exports, trial
@@ -26,10 +25,7 @@ def main(folder: str, name: str) -> int:
     os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
     run = Run(path.name)
     try:
-        with FileLock(exports.lock(run, name), timeout=0):
-            exports.make(run, name, _opened_by_keras if name == "keras" else None)
-    except Timeout:
-        return 0  # another process is at it
+        exports.make(run, name, _opened_by_keras if name == "keras" else None)
     except CifarError as error:
         print(error, file=sys.stderr)
         return 2

@@ -22,7 +22,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from cifar_core import runs
-from cifar_core.errors import CifarError, StoreError
+from cifar_core.errors import CifarError, RunError, StoreError
 from cifar_core.search import head_lab, head_lab_map
 from cifar_core.search.head_lab import Settings
 from cifar_core.training import lab_base
@@ -38,10 +38,10 @@ def main(folder: str, idle_seconds: float = IDLE_SECONDS) -> int:
     path = Path(folder).resolve()
     os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
     try:
-        with FileLock(path / "lock", timeout=1):  # a reader that looks whether it is held may hold it for an instant
+        with head_lab.job().working():
             _Worker().serve(idle_seconds)
-    except Timeout:
-        pass  # another process serves
+    except RunError as error:  # another process serves, or the folder refuses
+        print(error, file=sys.stderr)
     return 0
 
 

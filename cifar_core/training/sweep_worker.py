@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import psutil
 from filelock import FileLock, Timeout
 
-from cifar_core import runs
+from cifar_core import locks, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, ConfigError, RunError
 from cifar_core.runs import Run
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cifar_core.training.model_reuse import Networks
 
 _LOOK_SECONDS = 0.25
-_MOST_WORKERS = 64
+_MOST_WORKERS, _NUMBER_SECONDS = 64, 0.1
 _CHECKPOINT_PAUSE_SECONDS = 20.0
 """A trial that is interrupted sooner begins anew: most take less, and a checkpoint costs as much as an epoch."""
 _MOST_FAILURES = 5  # in a row, after which something is wrong with more than a trial
@@ -66,7 +66,7 @@ def _take_number(place: Path, stack: ExitStack) -> int:
     """Take the first number that no living worker of this machine has, and hold its lock."""
     for number in range(_MOST_WORKERS):
         with suppress(Timeout):
-            stack.enter_context(FileLock(place / f"worker-{number}.lock", timeout=0))
+            stack.enter_context(locks.hold(place / f"worker-{number}.lock", _NUMBER_SECONDS))
             process = psutil.Process()
             about = {"pid": process.pid, "pid_created": process.create_time()}
             runs.write_json(place / f"worker-{number}.json", about)
@@ -167,7 +167,7 @@ class Worker:
     def _goes_on(self, run: Run, config: TrainConfig) -> bool:
         try:
             if run.path.is_dir() and run.config == config and run.state != "finished":
-                self._run_lock.enter_context(FileLock(run.path / "lock", timeout=0))
+                self._run_lock.enter_context(locks.hold(run.path / "lock"))
                 (run.path / "stop").unlink(missing_ok=True)
                 return True
         except (CifarError, Timeout):

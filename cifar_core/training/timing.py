@@ -16,11 +16,12 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import psutil
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from cifar_core import costs, runs
+from cifar_core import costs, locks, runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import augmentation
+from cifar_core.errors import CifarError, TrainingError
 from cifar_core.network import architecture, litert, pretrained
 from cifar_core.network.pretrained import Named
 from cifar_core.training import model
@@ -38,12 +39,20 @@ def main(text: str) -> int:
     """Measure the configuration in `text`; return the process's exit code."""
     config = TrainConfig.from_dict(json.loads(text))
     try:
-        with FileLock(costs.measuring_lock(), timeout=0), FileLock(runs.runs_dir() / ".slot", timeout=_SLOT_SECONDS):
-            costs.remember(config, measured(config))
-    except Timeout:
-        print("Another measurement or a training is running; measure again when it has ended.", file=sys.stderr)
+        with costs.measuring().working():
+            _measure(config)
+    except CifarError as error:
+        print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _measure(config: TrainConfig) -> None:
+    try:
+        with locks.hold(runs.runs_dir() / ".slot", _SLOT_SECONDS):
+            costs.remember(config, measured(config))
+    except Timeout:
+        raise TrainingError("A training is running; measure again when it has ended.") from None
 
 
 def measured(config: TrainConfig) -> dict[str, float]:

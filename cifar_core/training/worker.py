@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from filelock import FileLock, Timeout
 
-from cifar_core import costs, runs
+from cifar_core import costs, locks, runs
 from cifar_core.errors import CifarError, TrainingError
 from cifar_core.runs import Run
 from cifar_core.training import memory, processors
@@ -37,7 +37,7 @@ LateManner: TypeAlias = "Callable[[], Manner]"
 """Says how to train once Keras is there."""
 SLOT = ".slot"
 """The one training slot of a runs directory: a lock."""
-_LOCK_SECONDS = 10  # a reader that looks whether the lock is held may hold it for an instant
+_LOCK_SECONDS = 10
 _POLL_SECONDS = 0.2
 
 
@@ -47,7 +47,7 @@ def main(folder: str) -> int:
     os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
     run = Run(path.name)
     try:
-        with FileLock(run.path / "lock", timeout=_LOCK_SECONDS):
+        with locks.hold(run.path / "lock", _LOCK_SECONDS):
             return _work(run)
     except Timeout:
         return 0  # another worker has it
@@ -109,9 +109,11 @@ def _training_slot(run: Run, journal: Journal, name: str) -> AbstractContextMana
     slot = FileLock(runs.runs_dir() / name)
     while True:
         journal.check_stop()
-        if name != SLOT or _is_first(run):
-            with suppress(Timeout):
-                return slot.acquire(timeout=0)
+        with suppress(Timeout):
+            held = slot.acquire(timeout=0)
+            if name != SLOT or _is_first(run):  # looked up only once the slot is free: there may be hundreds of runs
+                return held
+            slot.release()
         time.sleep(_POLL_SECONDS)
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10, download
 from cifar_core.errors import CifarError
-from cifar_core.jobs import launch
+from cifar_core.jobs import downloads
 from pages.components import guarded, messages
 
 
@@ -45,7 +45,7 @@ def can_download(status: dict[str, Any]) -> bool:
 def start_download(then: tuple[TrainConfig, str] | None = None) -> None:
     """Start the download, and remember the configuration and name of the run that is to follow."""
     try:
-        launch.download_cifar10()
+        downloads.cifar10_job().start()
     except CifarError as error:
         st.session_state["download_error"] = str(error)
         return

@@ -9,7 +9,6 @@ import streamlit as st
 from cifar_core.errors import CifarError
 from cifar_core.export import downloads, exports
 from cifar_core.export.formats import FORMATS, MODELS, Format
-from cifar_core.jobs import launch
 from cifar_core.runs import Run, archive, archive_import
 from pages.components import guarded, messages
 
@@ -144,7 +143,7 @@ def _download(run: Run, item: Format, icon: str, label: str, reason: str | None 
 
 def _make(run: Run, name: str) -> None:
     try:
-        launch.export(run, name)
+        exports.start(run, name)
     except CifarError as error:
         st.session_state["export_error"] = str(error)
 

@@ -12,7 +12,6 @@ from cifar_core.charts import head_lab as head_lab_charts
 from cifar_core.config import KNOBS
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, ConfigError
-from cifar_core.jobs import launch
 from cifar_core.search import head_lab, head_lab_map
 from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
 from pages.components import address, dataset_notice, guarded, knobs, messages
@@ -38,7 +37,7 @@ def show() -> None:
         st.caption("The head lab learns from CIFAR-10's training images: it opens as soon as they can be read.")
         return
     try:
-        launch.open_lab()
+        head_lab.start()
         found = head_lab.result(settings)
         if found is None or (found.state != "done" and not _is_under_way(settings)):
             head_lab.ask(settings)

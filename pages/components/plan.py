@@ -10,7 +10,6 @@ from cifar_core import costs
 from cifar_core.charts import PHASE_COLOURS
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError
-from cifar_core.jobs import launch
 from cifar_core.network import architecture, pretrained
 from pages.components import formatting, messages
 
@@ -91,6 +90,6 @@ def _measured(config: TrainConfig, guess: costs.Estimate) -> None:
 
 def _measure(config: TrainConfig) -> None:
     try:
-        launch.measure(config)
+        costs.measure(config)
     except CifarError as error:
         st.session_state["measure_error"] = str(error)

@@ -12,7 +12,6 @@ from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing, robustness, tables
 from cifar_core.evaluation.listing import Row
 from cifar_core.evaluation.robustness import Measured
-from cifar_core.jobs import launch
 from cifar_core.runs import Run
 from pages.components import address, formatting, guarded, messages, run_state
 
@@ -42,7 +41,7 @@ def section(run: Run) -> None:
         )
         st.query_params["beside"] = st.session_state["beside"]
     chosen = [run, *(runs.Run(name) for name in (st.session_state["beside"] if others else []))]
-    working = any(robustness.is_working(one) for one in chosen)
+    working = any(robustness.job(one).is_running for one in chosen)
     st.session_state["robust_measuring"] = working
     guarded.fragment(_measures, run_every=POLL_SECONDS if working else None)(chosen)
 
@@ -116,7 +115,11 @@ def _row(run: Run, found: dict[str, object], known: Measured | None) -> None:
         st.markdown(f"**{messages.plain(title(listing.row(run)))}**")
         if state == "working":
             st.button(
-                "Stop", key=f"stop_{run.id}", icon=":material/stop:", on_click=_act, args=(robustness.ask_to_stop, run)
+                "Stop",
+                key=f"stop_{run.id}",
+                icon=":material/stop:",
+                on_click=_act,
+                args=(lambda run: robustness.job(run).ask_to_stop(), run),
             )
         elif state != "done":
             words = "Go on measuring" if state == "stopped" else "Measure robustness"
@@ -125,7 +128,7 @@ def _row(run: Run, found: dict[str, object], known: Measured | None) -> None:
                 key=f"measure_{run.id}",
                 icon=":material/play_arrow:",
                 on_click=_act,
-                args=(launch.measure_robustness, run),
+                args=(robustness.start, run),
                 type="primary",
             )
         elif known is not None:

@@ -9,7 +9,6 @@ from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import story, tables
 from cifar_core.evaluation.assessment import Assessment
-from cifar_core.jobs import launch
 from cifar_core.runs import Run, curves
 from pages.components import formatting, messages, run_state
 
@@ -89,7 +88,7 @@ def _keep_button(run: Run) -> None:
 
 def _keep(run: Run) -> None:
     try:
-        st.session_state["kept_head"] = (run.id, launch.keep_head(run).id)
+        st.session_state["kept_head"] = (run.id, story.keep_head(run).id)
     except CifarError as error:
         st.session_state["keep_error"] = str(error)
 

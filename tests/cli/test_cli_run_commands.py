@@ -11,7 +11,6 @@ from filelock import FileLock
 
 from cifar_core import cli, runs
 from cifar_core.config import TrainConfig
-from cifar_core.jobs import launch
 from cifar_core.runs import Run, labels, trash, write_json
 from cifar_core.search import head_lab
 from cifar_core.search.head_lab import Settings
@@ -97,20 +96,20 @@ def test_the_lab_answers_what_it_knows_and_else_asks_its_process(
         saved = {"state": "done", "rows": [row], "predicted": "0123456789", "seconds": 2.0}
         write_json(head_lab.result_path("a1", Settings(dropout=0.1)), saved)
 
-    monkeypatch.setattr(launch, "open_lab", answer)
+    monkeypatch.setattr(head_lab, "start", answer)
     found = ask("lab", "--dropout", "0.1")[1]
     assert found["settings"]["dropout"] == 0.1
     assert found["epochs"] == [row]
     assert head_lab.requested() is not None
-    monkeypatch.setattr(launch, "open_lab", lambda: 1 / 0)  # what is known needs no process
+    monkeypatch.setattr(head_lab, "start", lambda: 1 / 0)  # what is known needs no process
     assert ask("lab", "--dropout", "0.1")[1] == found
 
 
 def test_a_lab_that_ended_is_a_sentence(ask: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "open_lab", lambda: None)
+    monkeypatch.setattr(head_lab, "start", lambda: None)
     code, _, err = ask("lab")
     assert (code, "The lab cannot go on" in err) == (2, True)
-    with FileLock(head_lab.lab_dir() / "lock"):
+    with FileLock(head_lab.lab_dir() / "lab.lock"):
         monkeypatch.setattr(head_lab, "ask", lambda settings: None)
         write_json(head_lab.lab_dir() / "request.json", {"settings": {"dropout": 0.7}, "asked": 1.0})
         assert "other settings" in ask("lab")[2]

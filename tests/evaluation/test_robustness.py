@@ -107,7 +107,7 @@ def test_measuring_tells_every_accuracy_keeps_it_and_repeats_it(run: Run) -> Non
 def test_a_stopped_measuring_keeps_what_it_has_and_goes_on_from_there(run: Run) -> None:
     def stop(done: int, total: int, left: float | None) -> None:
         if done == 7 * IMAGES:
-            robustness.ask_to_stop(run)
+            robustness.job(run).ask_to_stop()
 
     found = robustness.measure(run, stop)
     assert not found.is_complete
@@ -124,12 +124,14 @@ def test_a_stopped_measuring_keeps_what_it_has_and_goes_on_from_there(run: Run) 
 
 def test_while_a_process_measures_its_progress_can_be_read_and_no_other_begins(run: Run) -> None:
     with FileLock(run.path / "robustness.lock"):
-        write_json(run.path / robustness.FILE, {"done": 10, "total": 100, "seconds_left": 3.5})
+        write_json(
+            run.path / "robustness.progress.json", {"state": "working", "done": 10, "total": 100, "seconds_left": 3.5}
+        )
         assert robustness.state(run) == {"state": "working", "done": 10, "total": 100, "seconds_left": 3.5}
-        assert robustness.is_working(run)
+        assert robustness.job(run).is_running
         with pytest.raises(RunError, match="another process"):
             robustness.measure(run)
-    assert not robustness.is_working(run)
+    assert not robustness.job(run).is_running
 
 
 def test_images_that_are_not_here_are_told_of_and_remembered(run: Run) -> None:
@@ -150,11 +152,10 @@ def test_images_that_are_gone_lose_nothing_that_was_measured(run: Run) -> None:
 
 
 def test_a_process_that_died_before_its_first_word_is_told_of(run: Run) -> None:
-    robustness.announce(run)
-    assert robustness.state(run) == {
-        "state": "failed",
-        "error": "Its process ended unexpectedly; measure it again.",
-    }
+    robustness.job(run).say("working")
+    found = robustness.state(run)
+    assert found["state"] == "failed"
+    assert "robustness.log" in found["error"]
 
 
 def test_an_unfinished_run_is_not_measured(run: Run) -> None:

@@ -136,7 +136,7 @@ def test_answers_of_another_shape_count_as_none(finished: Run) -> None:
 def test_phase_1_cannot_be_kept_where_it_is_not_or_is_the_model_already(finished: Run) -> None:
     assert not story.can_keep_head(finished)
     with pytest.raises(RunError, match="no phase 1 to keep"):
-        launch.keep_head(finished)
+        story.keep_head(finished)
     (finished.path / story.HEAD_FILE).write_bytes(b"x")
     assert story.can_keep_head(finished)
     write_json(finished.path / "status.json", {"state": "finished", "result": {"best_phase": "head"}})
@@ -149,8 +149,8 @@ def test_keeping_phase_1_prepares_a_run_of_that_phase_alone(
 ) -> None:
     (finished.path / story.HEAD_FILE).write_bytes(b"the checkpoint")
     spawned: list[Run] = []
-    monkeypatch.setattr(launch, "_spawn", spawned.append)
-    kept = launch.keep_head(finished)
+    monkeypatch.setattr(launch, "spawn", spawned.append)
+    kept = story.keep_head(finished)
     assert spawned == [kept]
     assert (kept.path / "checkpoint.npz").read_bytes() == b"the checkpoint"
     assert kept.config.fine_tune_epochs == 0

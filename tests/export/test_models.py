@@ -12,7 +12,7 @@ from cifar_core import runs
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
 from cifar_core.export import exports, trial
-from cifar_core.jobs import launch
+from cifar_core.jobs import launch, process
 from cifar_core.network import litert, litert_format
 from cifar_core.network.int8 import quantised
 from cifar_core.network.onnx_writer import converted
@@ -79,8 +79,8 @@ def test_onnx_equals_litert_for_any_number_of_images(make_run, finish_run, image
 @pytest.mark.parametrize("name", ["litert", "litert-int8", "onnx"])
 def test_a_process_makes_a_model_file_and_records_how_it_does(finished_run, name) -> None:
     assert exports.state(finished_run, name) == {"state": "none"}
-    launch.export(finished_run, name)
-    assert launch.wait_until(lambda: exports.state(finished_run, name)["state"] != "working", 60)
+    exports.start(finished_run, name)
+    assert process.wait_until(lambda: exports.state(finished_run, name)["state"] != "working", 60)
     found = exports.state(finished_run, name)
     assert found["state"] == "done", exports.log(finished_run, name).read_text()
     assert found["images"] == trial.IMAGES
@@ -116,8 +116,8 @@ def test_without_the_run_s_test_images_its_own_model_is_asked_again(finished_run
 
 def test_a_damaged_model_is_a_failure_in_words(finished_run) -> None:
     (finished_run.path / "model.tflite").write_bytes(b"TFL3" * 100)
-    launch.export(finished_run, "litert")
-    launch.wait_until(lambda: exports.state(finished_run, "litert")["state"] == "failed", 60)
+    exports.start(finished_run, "litert")
+    process.wait_until(lambda: exports.state(finished_run, "litert")["state"] == "failed", 60)
     assert "not a usable LiteRT model" in exports.state(finished_run, "litert")["error"]
 
 
@@ -141,17 +141,17 @@ def test_a_process_that_was_killed_is_not_working(finished_run) -> None:
 def test_only_a_finished_run_is_exported(run) -> None:
     runs.write_json(run.path / "status.json", {"state": "stopped"})
     with pytest.raises(RunError, match="only a finished run"):
-        launch.export(run, "onnx")
+        exports.start(run, "onnx")
 
 
 @pytest.mark.slow
 def test_a_real_run_s_keras_file_says_what_the_run_says_and_all_of_it_can_move(small_data, tiny_config) -> None:
     run = launch.start(replace(tiny_config, fine_tune_blocks=17), "tiny")  # then Keras saves the optimizer, too
-    assert launch.wait_until(lambda: run.state not in runs.LIVE_STATES, 240)
+    assert process.wait_until(lambda: run.state not in runs.LIVE_STATES, 240)
     for name in ("keras", "litert"):
-        launch.export(run, name)
-        assert launch.wait_until(lambda name=name: exports.state(run, name)["state"] != "working", 120)
-        assert exports.state(run, name)["agreement"] >= 0.99, exports.log(run, name).read_text()
+        exports.start(run, name)
+        assert process.wait_until(lambda name=name: exports.state(run, name)["state"] != "working", 120)
+        assert exports.state(run, name)["agreement"] >= 0.99, exports.job(run, name).file(".log").read_text()
     packed = archive.pack(run)
     shutil.rmtree(run.path)
     assert archive_import.import_run(packed) == run

@@ -78,7 +78,7 @@ def test_what_is_made_shows_agreement_size_and_time_and_poor_ones_are_red(finish
 
 def test_one_that_is_being_made_shows_how_far_it_is(finished_run) -> None:
     record(finished_run, "onnx", state="working", done=50, total=200)
-    with FileLock(exports.lock(finished_run, "onnx")):
+    with FileLock(exports.job(finished_run, "onnx").file(".lock")):
         app = opened(finished_run)
         assert next(button for button in app.button if button.key == "make_onnx").disabled
 

@@ -18,7 +18,7 @@ from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError, SweepError
-from cifar_core.evaluation import predictions, robustness
+from cifar_core.evaluation import predictions, robustness, story
 from cifar_core.export import exports
 from cifar_core.inference import latency, pins
 from cifar_core.jobs import launch
@@ -148,13 +148,13 @@ CHANGES: dict[str, Callable[[Run], object]] = {
     "start": lambda run: launch.start(run.config),
 }
 FINISHED: dict[str, Callable[[Run], object]] = {
-    "export": lambda run: launch.export(run, "onnx"),
-    "robustness": launch.measure_robustness,
-    "stop the robustness": robustness.ask_to_stop,
+    "export": lambda run: exports.start(run, "onnx"),
+    "robustness": robustness.start,
+    "stop the robustness": lambda run: robustness.job(run).ask_to_stop(),
     "latency": latency.measure,
     "rename": lambda run: labels.change(run, name="x"),
     "discard": trash.discard,
-    "keep phase 1": launch.keep_head,
+    "keep phase 1": story.keep_head,
     "import": lambda run: archive_import.import_run(archive.pack(run)),
 }
 

@@ -12,6 +12,7 @@ from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.data import cifar10, synthetic
 from cifar_core.errors import RunError
 from cifar_core.jobs import launch
+from cifar_core.jobs.job import Stopped
 from cifar_core.lessons import answers, internals, layers, local_runs, outcome, probing
 from cifar_core.lessons.conditions import ARMS
 from cifar_core.lessons.layers import Layers, Probed
@@ -228,18 +229,18 @@ class TestLayers:
     def test_it_works_watched_and_keeps_what_it_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
         states: list[dict] = []
         monkeypatch.setattr(layers, "run", _played(states))
-        assert probing.state() == {"state": "none"} and probing.result() is None
+        assert probing.job().read() == {"state": "none"} and probing.result() is None
         found = probing.work(lambda done, total: None)
         assert [state["state"] for state in states] == ["working"] * 2
         assert states[1]["done"] == 1 and states[1]["seconds_left"] >= 0
-        assert probing.state() == {"state": "done"}
+        assert probing.job().read() == {"state": "done"}
         assert probing.result() == found
 
     def test_it_stops_when_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(layers, "run", _played([]))
-        with pytest.raises(probing.Stopped):
-            probing.work(lambda done, total: probing.stop())
-        assert probing.state() == {"state": "stopped"} and probing.result() is None
+        with pytest.raises(Stopped):
+            probing.work(lambda done, total: probing.job().ask_to_stop())
+        assert probing.job().read() == {"state": "stopped"} and probing.result() is None
 
     def test_two_at_once_are_one_too_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(layers, "run", _played([]))
@@ -249,12 +250,12 @@ class TestLayers:
 
         with pytest.raises(RunError, match="already"):
             probing.work(again)
-        assert probing.state()["state"] == "failed"
+        assert probing.job().read()["state"] == "failed"
 
     def test_a_killed_probe_is_told_of(self) -> None:
-        probing.file(".json").parent.mkdir(parents=True)
-        write_json(probing.file(".progress.json"), {"state": "working", "done": 3, "total": 40})
-        assert probing.state()["state"] == "failed"
+        probing.job().file(".json").parent.mkdir(parents=True)
+        write_json(probing.job().file(".progress.json"), {"state": "working", "done": 3, "total": 40})
+        assert probing.job().read()["state"] == "failed"
 
     @pytest.mark.parametrize("damage", [{"networks": []}, {"networks": 5}, {"made": {}}, {"seconds": "x"}])
     def test_damage_is_a_sentence(self, damage: dict) -> None:
@@ -272,7 +273,7 @@ def _played(states: list[dict]):
     def run(progress):
         for done in (0, 1):
             progress(done, 2)
-            states.append(probing.state())
+            states.append(probing.job().read())
         progress(2, 2)
         return Layers([network, network], 800, 200, 1.0, MADE)
 

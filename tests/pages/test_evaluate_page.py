@@ -202,7 +202,7 @@ def test_robustness_is_measured_at_the_press_of_a_button_followed_and_stopped(ru
         lock.acquire()
         write_json(one.path / robustness.FILE, {"done": 410, "total": 2050, "seconds_left": 12.4})
 
-    monkeypatch.setattr(launch, "measure_robustness", start)
+    monkeypatch.setattr(robustness, "start", start)
     app = open_app(EVALUATE, section="robust")
     assert "robustness" not in charts_of(app)
     assert not app.session_state["robust_measuring"]

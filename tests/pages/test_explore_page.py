@@ -16,6 +16,7 @@ from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.jobs import launch
 from cifar_core.runs import Run, labels, trash, write_json
+from cifar_core.search import head_lab
 from pages.components import run_table
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
@@ -26,7 +27,7 @@ HOSTILE = "<img src=x onerror=alert(1)> **bold** [link](https://example.org) :re
 @pytest.fixture(autouse=True)
 def no_lab(small_set, monkeypatch):
     """No process of the lab, which would outlive the test."""
-    monkeypatch.setattr(launch, "open_lab", lambda: None)
+    monkeypatch.setattr(head_lab, "start", lambda: None)
 
 
 def open_explore(**query: str) -> AppTest:

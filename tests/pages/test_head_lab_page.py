@@ -12,7 +12,6 @@ from test_explore_page import charts_of, drawn, open_explore, small_set, sound, 
 from cifar_core import runs
 from cifar_core.config import PRESETS
 from cifar_core.errors import RunError
-from cifar_core.jobs import launch
 from cifar_core.search import head_lab, head_lab_map
 from cifar_core.search.head_lab import Settings
 from cifar_core.search.head_lab_map import GRID, Map
@@ -23,14 +22,14 @@ BASE_KEY = "0123456789abcdef"
 @pytest.fixture
 def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A lab's process that is open and does nothing by itself."""
-    monkeypatch.setattr(launch, "open_lab", lambda: None)
+    monkeypatch.setattr(head_lab, "start", lambda: None)
     head_lab.lab_dir().mkdir(parents=True)
     say("ready")
     axis = np.linspace(0, 1, GRID, dtype=np.float32)
     points = np.random.default_rng(1).random((50, 2), np.float32)
     places = Map(points, np.arange(50, dtype=np.uint8) % 10, axis, axis, np.zeros((GRID * GRID, 1), np.int32))
     head_lab_map.save(BASE_KEY, places)
-    with FileLock(head_lab.lab_dir() / "lock"):
+    with FileLock(head_lab.lab_dir() / "lab.lock"):
         yield
 
 
@@ -62,7 +61,7 @@ def open_lab(**query: str) -> AppTest:
 
 def test_opening_the_lab_opens_its_process_and_asks_for_a_first_head(process: None, monkeypatch) -> None:
     opened: list[bool] = []
-    monkeypatch.setattr(launch, "open_lab", lambda: opened.append(True))
+    monkeypatch.setattr(head_lab, "start", lambda: opened.append(True))
     open_lab()
     assert opened
     assert head_lab.requested() is not None
@@ -170,7 +169,7 @@ def test_a_lab_that_has_ended_can_be_opened_again(process: None, monkeypatch) ->
     app = open_lab()
     assert "has ended" in app_warning(app)
     opened: list[bool] = []
-    monkeypatch.setattr(launch, "open_lab", lambda: opened.append(True))
+    monkeypatch.setattr(head_lab, "start", lambda: opened.append(True))
     sound(next(button for button in app.button if button.key == "lab_again").click().run())
     assert opened
 
@@ -179,7 +178,7 @@ def test_a_lab_that_cannot_be_opened_is_a_sentence(monkeypatch) -> None:
     def refuse() -> None:
         raise RunError("The lab cannot be kept in <x>; make it writable.")
 
-    monkeypatch.setattr(launch, "open_lab", refuse)
+    monkeypatch.setattr(head_lab, "start", refuse)
     assert "cannot be kept in" in open_lab().error[0].value
 
 

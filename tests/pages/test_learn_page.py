@@ -180,7 +180,7 @@ def test_a_failed_arm_says_why_and_can_be_run_again():
 
 def test_the_probe_is_started_watched_and_stopped(monkeypatch):
     started: list[bool] = []
-    monkeypatch.setattr(launch, "probe_layers", lambda: started.append(True))
+    monkeypatch.setattr(probing, "start", lambda: started.append(True))
     app = guess(open_app(LEARN, lesson="layers"), "layers", 0)
     assert "You guessed it" in texts(app.success)
     assert set(charts_of(app)) == {"layers"}
@@ -188,12 +188,14 @@ def test_the_probe_is_started_watched_and_stopped(monkeypatch):
     sound(button(app, "go").click().run())
     assert started
     monkeypatch.setattr(probing, "is_working", lambda: True)
-    probing.file(".json").parent.mkdir(parents=True)
-    write_json(probing.file(".progress.json"), {"state": "working", "done": 10, "total": 40, "seconds_left": 30.0})
+    probing.job().file(".json").parent.mkdir(parents=True)
+    write_json(
+        probing.job().file(".progress.json"), {"state": "working", "done": 10, "total": 40, "seconds_left": 30.0}
+    )
     sound(app.run())
     assert "10 of 40, 30 s left" in texts_of_progress(app)
     sound(button(app, "stop").click().run())
-    assert probing.file(".stop").exists()
+    assert probing.job().file(".stop").exists()
 
 
 def test_broken_images_are_told_of_and_the_lesson_can_be_read(monkeypatch, tmp_path):

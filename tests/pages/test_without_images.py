@@ -24,8 +24,8 @@ from streamlit.testing.v1 import AppTest
 from cifar_core.data import batch_files
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.inference import neighbors
-from cifar_core.jobs import launch
 from cifar_core.runs import Run
+from cifar_core.search import head_lab
 
 REASONS = {"empty": "holds no CIFAR-10", "damaged": "cannot be read"}
 PICTURE = {"photo.png": encoded(scene(size=(90, 60), seed=1), "PNG")}
@@ -101,7 +101,7 @@ def test_a_run_is_shown_and_none_can_be_started_but_on_generated_images(run: Run
 def test_explore_says_why_nothing_can_be_trained(
     run: Run, reason: str, section: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "open_lab", lambda: pytest.fail("there is nothing to train on"))
+    monkeypatch.setattr(head_lab, "start", lambda: pytest.fail("there is nothing to train on"))
     app = open_app(EXPLORE, section=section)
     assert said(app).count(reason) == 1
     for name in {"sweep": ["sweep_start"], "surface": ["grid_start"]}.get(section, []):

@@ -17,7 +17,6 @@ from cifar_core.errors import CifarError, RunError, SweepError
 from cifar_core.evaluation import listing
 from cifar_core.export import downloads
 from cifar_core.inference import classifier
-from cifar_core.jobs import launch
 from cifar_core.runs import ID_PATTERN, Run, labels, trash
 from cifar_core.search import head_lab, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan, parse_range
@@ -192,7 +191,7 @@ def test_sweeps_trash_and_lab_that_are_links_are_not_used(stranger, outside: Pat
     (place / ".lab").symlink_to(outside, target_is_directory=True)
     (place / "sweeps").mkdir()
     (place / "sweeps" / "mine").symlink_to(outside, target_is_directory=True)
-    for use in (lambda: trash.discard(run), trash.clear, lambda: head_lab.ask(head_lab.Settings()), launch.open_lab):
+    for use in (lambda: trash.discard(run), trash.clear, lambda: head_lab.ask(head_lab.Settings()), head_lab.job):
         with pytest.raises(RunError, match="is a link"):
             use()
     with pytest.raises(SweepError, match="is a link"):

@@ -35,8 +35,8 @@ def test_phase_1_kept_as_a_run_equals_a_training_of_that_phase_alone(
     gain = sum(one.fixed - one.broken for one in changes) / 200
     assert gain == pytest.approx(whole.result["validation_accuracy"] - before.accuracy)
 
-    monkeypatch.setattr(launch, "_spawn", lambda run: worker.main(str(run.path)))
-    kept = launch.keep_head(whole)
+    monkeypatch.setattr(launch, "spawn", lambda run: worker.main(str(run.path)))
+    kept = story.keep_head(whole)
     alone = train(replace(config, fine_tune_epochs=0))
     assert kept.state == "finished", kept.status
     assert {row["phase"] for row in kept.metrics() if row["kind"] == "epoch"} == {"head"}

@@ -17,7 +17,7 @@ import pytest
 
 from cifar_core import cli, runs
 from cifar_core.config import TrainConfig
-from cifar_core.jobs import launch
+from cifar_core.jobs.process import wait_until
 from cifar_core.search import findings, space, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan
 
@@ -123,7 +123,7 @@ def test_two_workers_share_a_database_and_the_trial_of_a_dead_one_is_taken_up_ag
             def victims() -> list[runs.Run]:
                 return [run for run in runs.list_runs() if run.state == "running" and len(run.metrics()) > 5]
 
-            assert launch.wait_until(lambda: bool(victims()), 120)
+            assert wait_until(lambda: bool(victims()), 120)
             psutil.Process(victims()[0].status["pid"]).send_signal(signal.SIGKILL)
             assert elsewhere.wait(300) == 0
         finally:

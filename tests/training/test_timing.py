@@ -7,7 +7,6 @@ import pytest
 
 from cifar_core import costs, runs
 from cifar_core.config import TrainConfig
-from cifar_core.jobs import launch
 
 SMALL = TrainConfig(image_size=32, alpha=0.35, train_images=1_000, head_epochs=1, fine_tune_epochs=1, views=1)
 
@@ -20,7 +19,7 @@ SMALL = TrainConfig(image_size=32, alpha=0.35, train_images=1_000, head_epochs=1
 )
 def test_a_measured_shape_is_known_from_then_on(small_data, config):
     assert not costs.estimate(config, 1_000, 100).measured
-    launch.measure(config, wait=True)
+    costs.measure(config, wait=True)
     guess = costs.estimate(config, 1_000, 100)
     assert guess.measured
     assert 1e8 < guess.memory_bytes < 1e11
@@ -34,8 +33,8 @@ def test_it_waits_for_the_training_slot_and_is_not_done_twice(small_data):
 
     runs.runs_dir().mkdir(parents=True, exist_ok=True)
     with FileLock(runs.runs_dir() / ".slot"):
-        launch.measure(SMALL)
-        launch.measure(replace(SMALL, alpha=0.5))  # does nothing while the first one waits
+        costs.measure(SMALL)
+        costs.measure(replace(SMALL, alpha=0.5))  # does nothing while the first one waits
         assert costs.is_measuring()
         assert not costs.estimate(SMALL, 1_000, 100).measured
     deadline = time.monotonic() + 120
