@@ -269,7 +269,14 @@ def _probe(live: bool, can: bool) -> None:
     known = mine or shipped(layers.LESSON)
     took = f" (took {formatting.seconds(known.seconds)} {'here' if mine else 'elsewhere'})" if known else ""
     label = f"Run it{' again' if mine else ''}{took}"
-    st.button(label, icon=":material/play_arrow:", key="go", on_click=act, args=(probing.start,), disabled=not can)
+    st.button(
+        label,
+        icon=":material/play_arrow:",
+        key="go",
+        on_click=guarded.once,
+        args=("probe", act, probing.start),
+        disabled=not can,
+    )
 
 
 def _arms(name: str, live: bool, can: bool) -> None:
@@ -299,8 +306,8 @@ def _arms(name: str, live: bool, can: bool) -> None:
         f"{words}{'' if missing else ' again'}{time}",
         icon=":material/play_arrow:",
         key="go",
-        on_click=act,
-        args=(local_runs.start, name, not missing),
+        on_click=guarded.once,
+        args=(f"lesson {name}", act, local_runs.start, name, not missing),
         disabled=not can,
         help="Ordinary runs, one after the other; they are in the list on Train, too.",
     )

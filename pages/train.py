@@ -108,16 +108,16 @@ def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None
         if downloads:
             pressed = start_button("Download CIFAR-10 and train (170 MB, once)", "download_and_train", cannot)
             if pressed and config is not None:
-                dataset_notice.start_download((config, name))
+                guarded.once("download", dataset_notice.start_download, (config, name))
         label = "Train on synthetic images" if downloads else "Start training"
         pressed = start_button(label, "start", cannot, "secondary" if downloads else "primary")
     if reason:
         st.error(reason)
     waiting = dataset_notice.finished_download(status)
     if waiting:
-        start(*waiting)
+        guarded.once("train", start, *waiting)
     if pressed and config is not None:
-        start(config, name)
+        guarded.once("train", start, config, name)
     return estimate
 
 

@@ -21,6 +21,7 @@ on standard error; 1: a bug; 130: Ctrl-C. This module defines the arguments; the
 from __future__ import annotations
 
 import argparse
+import errno
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -46,6 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        mend = (
+            "make room there" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the path and its permissions"
+        )
+        complain(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}; {mend} and try again.")
+        return 2
 
 
 class _Parser(argparse.ArgumentParser):

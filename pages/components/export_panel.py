@@ -95,8 +95,8 @@ def _model_row(run: Run, item: Format, found: dict[str, Any]) -> None:
                 icon=":material/build:",
                 disabled=is_working,
                 width="stretch",
-                on_click=_make,
-                args=(run, item.name),
+                on_click=guarded.once,
+                args=(f"export {item.name} {run.id}", _make, run, item.name),
             )
     if found["state"] == "working":
         agreement.progress(min(found["done"] / max(found["total"], 1), 1.0))

@@ -1,9 +1,10 @@
-"""Pages and fragments whose CifarError is shown as a sentence."""
+"""Pages and fragments whose CifarError is shown as a sentence; start buttons that act once for a double click."""
 
 from __future__ import annotations
 
 import functools
 import runpy
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import streamlit as st
 from cifar_core.errors import CifarError
 from pages.components import messages
 
+DOUBLE_CLICK_SECONDS = 1.0
 app_runs = False
 """Whether app.py has been run in this process."""
 
@@ -47,3 +49,17 @@ def fragment(draw: Callable[..., None], run_every: float | None = None) -> Calla
             messages.problem(error)
 
     return st.fragment(guarded, run_every=run_every)
+
+
+def once(name: str, action: Callable[..., Any], *arguments: Any) -> None:
+    """Call `action(*arguments)`, unless `name` was started less than a second ago: the callback of a start button.
+
+    Until the page is drawn anew, the browser still shows the button, and sends every further click on it.
+    """
+    key = f"_started_{name}"
+    is_again = time.monotonic() - st.session_state.get(key, -DOUBLE_CLICK_SECONDS) < DOUBLE_CLICK_SECONDS
+    try:
+        if not is_again:
+            action(*arguments)
+    finally:
+        st.session_state[key] = time.monotonic()

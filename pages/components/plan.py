@@ -11,7 +11,7 @@ from cifar_core.charts import PHASE_COLOURS
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError
 from cifar_core.network import architecture, pretrained
-from pages.components import formatting, messages
+from pages.components import formatting, guarded, messages
 
 _STARTS = {"imagenet": "ImageNet weights", "bundled": "the bundled model", "random": "random numbers"}
 _STAGES = {
@@ -80,8 +80,8 @@ def _measured(config: TrainConfig, guess: costs.Estimate) -> None:
                 icon=":material/timer:",
                 key="measure",
                 type="tertiary",
-                on_click=_measure,
-                args=(config,),
+                on_click=guarded.once,
+                args=("measure", _measure, config),
                 help="Times a few batches of this network and remembers the result. It waits while a training runs.",
             )
     if "measure_error" in st.session_state:

@@ -127,8 +127,8 @@ def _row(run: Run, found: dict[str, object], known: Measured | None) -> None:
                 words,
                 key=f"measure_{run.id}",
                 icon=":material/play_arrow:",
-                on_click=_act,
-                args=(robustness.start, run),
+                on_click=guarded.once,
+                args=(f"robustness {run.id}", _act, robustness.start, run),
                 type="primary",
             )
         elif known is not None:

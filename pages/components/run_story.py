@@ -10,7 +10,7 @@ from cifar_core.errors import CifarError
 from cifar_core.evaluation import story, tables
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.runs import Run, curves
-from pages.components import formatting, messages, run_state
+from pages.components import formatting, guarded, messages, run_state
 
 
 def section(found: Assessment) -> None:
@@ -73,7 +73,13 @@ def _fine_tuning(found: Assessment) -> None:
 def _keep_button(run: Run) -> None:
     if not story.can_keep_head(run):
         return
-    st.button("Keep phase 1", icon=":material/call_split:", key="keep_head", on_click=_keep, args=(run,))
+    st.button(
+        "Keep phase 1",
+        icon=":material/call_split:",
+        key="keep_head",
+        on_click=guarded.once,
+        args=("phase 1", _keep, run),
+    )
     st.caption(
         "Makes the best weights of phase 1 a finished run of their own, to be compared, classified with and exported "
         "like any other; nothing is trained for it. This run stays as it is."

@@ -11,7 +11,7 @@ from cifar_core.errors import CifarError, RunError
 from cifar_core.jobs import launch
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
 from cifar_core.runs.curves import Curves, Track
-from pages.components import diagnosis_panel, knobs, messages, pinned, progress, run_result, run_state
+from pages.components import diagnosis_panel, guarded, knobs, messages, pinned, progress, run_result, run_state
 
 SHARED_SECONDS = 0.5  # how long what one viewer of a live run saw serves the others
 _MOST_SUMMARY = 500_000  # characters; Keras's table of this network has 60,000
@@ -65,7 +65,13 @@ def action_buttons(run: Run, state: str) -> None:
                 help="Takes effect within three seconds; the best and the last full epoch are kept.",
             )
         if state in RESUMABLE_STATES:
-            st.button("Resume", icon=":material/play_arrow:", key="resume", on_click=act, args=(launch.resume, run))
+            st.button(
+                "Resume",
+                icon=":material/play_arrow:",
+                key="resume",
+                on_click=guarded.once,
+                args=(f"resume {run.id}", act, launch.resume, run),
+            )
         if state not in LIVE_STATES:
             st.button(
                 "Use its settings", icon=":material/tune:", key="clone", on_click=clone, args=(run,), type="tertiary"

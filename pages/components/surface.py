@@ -76,8 +76,8 @@ def new_surface() -> None:
         icon=":material/grid_on:",
         key="grid_start",
         disabled=bool(problems),
-        on_click=start,
-        args=(name, base, ranges),
+        on_click=guarded.once,
+        args=("grid", start, name, base, ranges),
     )
 
 
@@ -153,8 +153,8 @@ def repeat_button(found: Findings) -> None:
         "Repeat with another seed",
         icon=":material/casino:",
         key="grid_repeat",
-        on_click=sweep_parts.act,
-        args=(sweep_workers.repeat, found.name),
+        on_click=guarded.once,
+        args=("repeat", sweep_parts.act, sweep_workers.repeat, found.name),
         help="Trains every cell once more, with a seed of its own for split, order and first weights of the head.",
     )
 

@@ -16,7 +16,7 @@ from cifar_core.errors import CifarError, SweepError
 from cifar_core.search import findings, studies, sweep_workers
 from cifar_core.search.findings import Findings, Trial
 from cifar_core.search.space import Plan
-from pages.components import address, formatting, knobs, messages
+from pages.components import address, formatting, guarded, knobs, messages
 
 POLL_SECONDS = 2.0
 BASES = ("quick", "standard", "classic")
@@ -291,8 +291,8 @@ def status_line(section: Section, found: Findings, more: Callable[[], None]) -> 
                 "Resume",
                 icon=":material/play_arrow:",
                 key=f"resume_{name}",
-                on_click=act,
-                args=(sweep_workers.resume, name),
+                on_click=guarded.once,
+                args=(f"resume {name}", act, sweep_workers.resume, name),
             )
         more()
         if not found.is_live:

@@ -72,8 +72,8 @@ def new_sweep() -> None:
         icon=":material/play_arrow:",
         key="sweep_start",
         disabled=bool(problems) or not ranges,
-        on_click=start,
-        args=(name, base, [item for item in ranges if item], unit, amount),
+        on_click=guarded.once,
+        args=("sweep", start, name, base, [item for item in ranges if item], unit, amount),
     )
     st.caption(
         "TPE (Optuna) proposes each trial from those before it, and ends hopeless ones early. Ranks by validation "
@@ -191,7 +191,12 @@ def extend_button(found: Findings) -> None:
             "More minutes of training" if by_time else "More trials", 1, 1_000, 10, key="sweep_extend_amount"
         )
         arguments = (found.name, 0, float(amount)) if by_time else (found.name, int(amount), 0.0)
-        st.button("Extend", key="sweep_extend", on_click=sweep_parts.act, args=(sweep_workers.extend, *arguments))
+        st.button(
+            "Extend",
+            key="sweep_extend",
+            on_click=guarded.once,
+            args=("extend", sweep_parts.act, sweep_workers.extend, *arguments),
+        )
 
 
 def cards(found: Findings) -> None:

@@ -95,7 +95,6 @@ def test_a_file_that_says_something_else_is_poor(finished_run) -> None:
     stored = dict(np.load(finished_run.path / "evaluation.npz"))
     stored["test_probabilities"] = np.roll(stored["test_probabilities"], 1, axis=1)
     np.savez(finished_run.path / "evaluation.npz", **stored)
-    exports.log(finished_run, "litert").parent.mkdir()
     exports.make(finished_run, "litert")
     found = exports.state(finished_run, "litert")
     assert found["agreement"] == 0
@@ -107,7 +106,6 @@ def test_without_the_run_s_test_images_its_own_model_is_asked_again(finished_run
     stored = dict(np.load(finished_run.path / "evaluation.npz"))
     stored["test_labels"] = (stored["test_labels"] + 1) % 10
     np.savez(finished_run.path / "evaluation.npz", **stored)
-    exports.log(finished_run, "litert").parent.mkdir()
     exports.make(finished_run, "litert")
     found = exports.state(finished_run, "litert")
     assert found["agreement"] == 1

@@ -1,5 +1,7 @@
 import dataclasses
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -183,13 +185,14 @@ def test_stopping_never_ends_a_stranger_who_has_the_workers_old_number(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch, "STOP_SECONDS", 0.1)
-    stranger = psutil.Process()
-    runs.write_json(
-        run.path / "status.json", {"state": "running", "pid": stranger.pid, "pid_created": stranger.create_time()}
-    )
-    with FileLock(run.path / "lock"):  # so that the run seems to live
-        launch.stop(run)
-    assert stranger.is_running()
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:
+        created = psutil.Process(stranger.pid).create_time()
+        runs.write_json(run.path / "status.json", {"state": "running", "pid": stranger.pid, "pid_created": created})
+        with FileLock(run.path / "lock"):  # so that the run seems to live
+            launch.stop(run)
+        with pytest.raises(subprocess.TimeoutExpired):
+            stranger.wait(0.5)
+        stranger.kill()
 
 
 def test_a_worker_that_cannot_start_is_a_sentence(

@@ -1,6 +1,8 @@
 """What a run, a queue, a sweep may take of this machine, and what is on screen at each limit."""
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -34,6 +36,17 @@ def test_runs_that_take_too_much_disk_are_followed_by_none(tiny_config, run, mon
             refused()
     monkeypatch.setenv("CIFAR_RUNS_GB", "0.1")
     assert runs.create(tiny_config).path.is_dir()
+
+
+@pytest.mark.parametrize(("megabytes", "free", "fits"), [(96, 20, False), (96, 30, True), (10**6, 900, False)])
+def test_a_disk_is_not_filled_to_its_last_byte(megabytes: int, free: int, fits: bool, tiny_config, monkeypatch) -> None:
+    usage = SimpleNamespace(total=megabytes * 1_000_000, free=free * 1_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage)
+    if fits:
+        assert runs.create(tiny_config).path.is_dir()
+    else:
+        with pytest.raises(RunError, match="make room there"):
+            runs.create(tiny_config)
 
 
 @pytest.mark.parametrize("text", ["much", "-1", "0", "nan", "inf"])

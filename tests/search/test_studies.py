@@ -1,3 +1,5 @@
+import os
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +46,24 @@ def tell(study: optuna.Study) -> Callable[..., None]:
             study.tell(trial, accuracy)
 
     return told
+
+
+def test_a_folder_without_links_holds_a_sweep(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    monkeypatch.setattr(os, "link", refuse)
+    studies.create("first", plan, Goal(3))
+    assert studies.names() == ["first"]
+
+
+def test_the_lock_of_a_killed_worker_is_not_waited_for(study: optuna.Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier version locked the journal by a link, which stayed when its process was killed."""
+    (studies.folder("first") / "journal.log.lock").symlink_to(studies.folder("first") / "journal.log")
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waits"))
+    studies.ask_to_stop(study, True)
+    assert studies.is_asked_to_stop(studies.open_study("first"))
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -1,0 +1,32 @@
+"""Who waits for the training slot looks at the slot first, and at the other runs only once it is free."""
+
+import pytest
+from filelock import FileLock
+
+from cifar_core import locks, runs
+from cifar_core.training import worker
+from cifar_core.training.metrics_log import Journal, Stopped
+
+
+def test_a_run_that_waits_for_the_slot_does_not_look_at_the_others(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, asked = Journal(run), []
+    monkeypatch.setattr(worker, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(worker, "_is_first", lambda _: pytest.fail("it lists the runs"))
+
+    def check_stop() -> None:
+        asked.append(True)
+        if len(asked) > 3:
+            raise Stopped
+
+    monkeypatch.setattr(journal, "check_stop", check_stop)
+    with FileLock(runs.runs_dir() / worker.SLOT), pytest.raises(Stopped):
+        worker._training_slot(run, journal, worker.SLOT)
+
+
+def test_the_slot_is_given_back_to_the_first_in_the_queue(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, answers = Journal(run), iter([False, False, True])
+    monkeypatch.setattr(worker, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(worker, "_is_first", lambda _: next(answers))
+    with worker._training_slot(run, journal, worker.SLOT):
+        assert locks.is_held(runs.runs_dir() / worker.SLOT)
+    assert not locks.is_held(runs.runs_dir() / worker.SLOT)
