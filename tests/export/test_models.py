@@ -82,7 +82,7 @@ def test_a_process_makes_a_model_file_and_records_how_it_does(finished_run, name
     exports.start(finished_run, name)
     assert process.wait_until(lambda: exports.state(finished_run, name)["state"] != "working", 60)
     found = exports.state(finished_run, name)
-    assert found["state"] == "done", exports.log(finished_run, name).read_text()
+    assert found["state"] == "done", exports.job(finished_run, name).file(".log").read_text()
     assert found["images"] == trial.IMAGES
     assert found["agreement"] >= (0 if name == "litert-int8" else 0.99)
     assert found["poor"] == (found["agreement"] < {"litert-int8": 0.95}.get(name, 0.99))
