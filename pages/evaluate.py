@@ -7,6 +7,7 @@ import streamlit as st
 from cifar_core import runs
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.charts import inference as inference_charts
+from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import assessment, listing, mistakes, report, tables
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
@@ -113,7 +114,7 @@ def cards(found: Assessment) -> None:
             delta_arrow="off",
             border=True,
             height="stretch",
-            help=f"On {len(said.labels):,} images, with the 95 % interval of Wilson. "
+            help=f"On {len(said.labels):,} images, with the 95% interval of Wilson. "
             + ("Everything is chosen by it." if name == "validation" else "Nothing was chosen by it."),
         )
     columns[2].metric(
@@ -123,21 +124,23 @@ def cards(found: Assessment) -> None:
         height="stretch",
         help="How often the label is the first or the second answer.",
     )
-    known = found.calibration
+    error = found.test_error if found.calibration else None
     columns[3].metric(
-        "Calibration error",
-        f"{known.ece[1]:.1%}" if known else "-",
-        f"{known.ece[0]:.1%} before" if known else "not calibrated",
+        "Calibration error, test",
+        f"{error.value:.1%}" if error else "-",
+        f"{error.low:.1%} to {error.high:.1%}" if error else "not calibrated",
         delta_color="off",
         delta_arrow="off",
         border=True,
         height="stretch",
-        help="The mean gap between how sure it says it is and how often it is right, after temperature scaling.",
+        help="The root mean square gap between probability and accuracy on test images, after temperature scaling, in "
+        "bins of equally many images and without their noise (Kumar et al. 2019), with a 95% bootstrap interval.",
     )
 
 
 def overview(found: Assessment, split: str) -> None:
-    """Show gap and diagnosis in words, and the figures of every class."""
+    """Show strengths and weaknesses, the diagnosis, and the figures of every class."""
+    strengths(found, split)
     if found.gap:
         st.markdown(messages.plain(found.gap))
     if found.findings:
@@ -169,6 +172,30 @@ def overview(found: Assessment, split: str) -> None:
     )
 
 
+def strengths(found: Assessment, split: str) -> None:
+    """Show the best and the worst class in a sentence, with images of the most frequent confusion."""
+    said = found.calibrated.split(split)
+    summary = mistakes.summary(said)
+    if summary is None:
+        return
+    best, worst, name = summary.best, summary.worst, CLASSES[summary.label]
+    text = (
+        f"Recognizes **{best.name}** best ({best.recall:.1%} found) and **{worst.name}** least ({worst.recall:.1%} "
+        "found)."
+    )
+    if summary.images:
+        text += f" Most frequent mistake: **{name}** called **{CLASSES[summary.answer]}**, {summary.images:,} images."
+    st.markdown(text)
+    images = confusion.images_of(found, split)
+    if images is None or not summary.images:
+        return
+    with st.container(horizontal=True, key="strengths"):
+        for position in mistakes.in_cell(said, summary.label, summary.answer)[:6]:
+            share = formatting.share(float(said.probabilities[position, summary.answer]))
+            caption = f"{name}, called {CLASSES[summary.answer]} {share}"
+            st.image(formatting.enlarged(images[position][None], 3, 0), width=96, caption=caption)
+
+
 def sureness(found: Assessment, split: str) -> None:
     """Show the reliability diagram, before and after temperature."""
     known = found.calibration
@@ -185,7 +212,7 @@ def sureness(found: Assessment, split: str) -> None:
         f"Left alone, this network is **{kind}**. Its logits are divided by a temperature of "
         f"**{known.temperature:.2f}**, found on its {known.images:,} validation images (Guo et al. 2017): on the "
         f"{split} images the expected calibration error goes from {before.ece:.1%} to **{after.ece:.1%}**. On the "
-        "diagonal, answers said with 80 % are right in 80 of 100 cases; below it they promise too much. A point's size "
+        "diagonal, answers said with 80% are right in 80 of 100 cases; below it they promise too much. A point's size "
         "is its number of images."
     )
 

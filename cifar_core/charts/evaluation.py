@@ -21,50 +21,70 @@ _DASHES = ("solid", "dash", "dot", "dashdot")  # so that lines differ in more th
 _ROWS, _COLUMNS = 2, 4
 
 
-def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, height: int = 560) -> go.Figure:
+_CELLS = {True: (31, 106, 165), False: (180, 83, 9)}  # RGB of a full cell: right, wrong
+_EMPTY_CELL = (247, 248, 250)
+
+
+def confusion_figure(
+    counts: np.ndarray, chosen: tuple[int, int] | None = None, height: int = 560, shares: bool = False
+) -> go.Figure:
     """Return the confusion matrix `counts`, int (10, 10), rows labels, columns answers; `chosen` is framed.
 
-    Right answers are blue, wrong ones orange, each by their share of the row. The last trace is a point for each cell,
-    in the order of the rows, which can be selected: a heat map cannot.
+    Right answers are blue, wrong ones orange, each by their share of the row; the digits are images, or percent with
+    `shares`. The last trace is a point for each cell, in the order of the rows, which can be selected: a heat map
+    cannot.
     """
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(len(CLASSES), dtype=bool)
-    tops = {True: 1.0, False: max(shares[~diagonal].max(), 0.02)}
+    tops = {True: 1.0, False: max(rates[~diagonal].max(), 0.02)}
     figure = go.Figure()
-    for is_right, colour in ((True, "43,123,186"), (False, "232,135,30")):
+    for is_right, color in _CELLS.items():
         figure.add_heatmap(
-            z=np.where(diagonal == is_right, shares, np.nan),
+            z=np.where(diagonal == is_right, rates, np.nan),
             x=list(CLASSES),
             y=list(CLASSES),
             zmin=0,
             zmax=tops[is_right],
-            colorscale=[[0, f"rgba({colour},0.0)"], [1, f"rgba({colour},0.95)"]],
+            colorscale=[[0, f"rgb{_EMPTY_CELL}"], [1, f"rgb{color}"]],
             showscale=False,
             hoverinfo="skip",
             xgap=1,
             ygap=1,
         )
-    fill = shares / np.where(diagonal, tops[True], tops[False])
+    digits = [
+        f"{100 * rate:.0f}" if shares else f"{count:,}" for rate, count in zip(rates.flat, counts.flat, strict=True)
+    ]
     figure.add_scatter(
         x=[name for _ in CLASSES for name in CLASSES],
         y=[name for name in CLASSES for _ in CLASSES],
         mode="markers+text",
-        text=[f"{count:,}" if count else "" for count in counts.ravel()],
-        customdata=shares.ravel(),
+        text=[digit if count else "" for digit, count in zip(digits, counts.flat, strict=True)],
+        customdata=np.stack([rates.ravel(), counts.ravel()], axis=1),
         marker={"size": 34, "symbol": "square", "color": "rgba(0,0,0,0)"},
-        textfont={"color": ["#ffffff" if share > 0.5 else "#7d8795" for share in fill.ravel()], "size": 13},
+        textfont={"color": _digit_colors(rates, diagonal, tops), "size": 14},
         unselected={"marker": {"opacity": 1}},
-        hovertemplate="labelled %{y}, called %{x}: %{text} images, %{customdata:.1%} of the class<extra></extra>",
+        hovertemplate="labelled %{y}, called %{x}: %{customdata[1]:,} images, %{customdata[0]:.1%} of the class"
+        "<extra></extra>",
     )
     if chosen is not None:
         label, answer = chosen
         box = {"x0": answer - 0.5, "x1": answer + 0.5, "y0": label - 0.5, "y1": label + 0.5}
         figure.add_shape(type="rect", **box, line={"color": WRONG if label != answer else CORRECT, "width": 3})
-    _style(figure, "Confusion matrix (images)", height)
+    _style(figure, f"Confusion matrix ({'percent of the label' if shares else 'images'})", height)
     figure.update_layout(margin={"l": 90, "b": 84}, hovermode="closest", clickmode="event+select", dragmode=False)
     figure.update_xaxes(title={"text": "the network's answer"}, showgrid=False, tickangle=-45, range=[-0.5, 9.5])
     figure.update_yaxes(title={"text": "the label"}, showgrid=False, range=[9.5, -0.5])
     return figure
+
+
+def _digit_colors(rates: np.ndarray, diagonal: np.ndarray, tops: Mapping[bool, float]) -> list[str]:
+    """Return black or white for each cell, whichever stands out more against its color (WCAG 2)."""
+    fill = (rates / np.where(diagonal, tops[True], tops[False]))[..., None]
+    colors = _EMPTY_CELL + fill * (np.where(diagonal[..., None], _CELLS[True], _CELLS[False]) - np.array(_EMPTY_CELL))
+    parts = colors / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ (0.2126, 0.7152, 0.0722)  # black and white stand out alike at 0.179
+    return ["#000000" if value > 0.179 else "#ffffff" for value in luminance.ravel()]
 
 
 def class_figure(figures: Sequence[ClassFigures], height: int = 340) -> go.Figure:

@@ -88,9 +88,10 @@ def _lines(found: Assessment, measured: Measured | None) -> list[str]:
     rows = [(one.name, percent(one.precision), percent(one.recall), percent(one.f1)) for one in figures]
     lines += ["Validation images:", *table(("class", "precision", "recall", "F1"), rows)]
     if found.calibration:
-        before, after = found.calibration.ece
+        error = found.test_error
         lines.append(
-            f"Calibration error {percent(before)}, {percent(after)} at temperature {found.calibration.temperature:.2f}."
+            f"Calibration error on test images {percent(error.value)} (95% interval {percent(error.low)} to "
+            f"{percent(error.high)}) at temperature {found.calibration.temperature:.2f}."
         )
     lines += [sentence for sentence in (*found.sentences, found.gap) if sentence]
     if parent := story.parent(found.run):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from cifar_core.config import TrainConfig
+from cifar_core.data import cifar10
 from cifar_core.evaluation import diagnosis, mistakes, predictions, robustness, story
 from cifar_core.evaluation.diagnosis_rules import Finding
 from cifar_core.evaluation.predictions import Evaluation, Predictions
 from cifar_core.evaluation.robustness import Measured
 from cifar_core.evaluation.story import Phase
 from cifar_core.inference import calibration
-from cifar_core.inference.calibration import Calibration, Reliability
+from cifar_core.inference.calibration import Calibration, CalibrationError, Reliability
 from cifar_core.runs import Run
 
 SPLITS = ("validation", "test")
@@ -34,6 +36,16 @@ class Assessment:
     calibration: Calibration | None
     phases: list[Phase]
     findings: list[Finding]
+
+    @property
+    def is_cifar10(self) -> bool:
+        """Whether the run's images are CIFAR-10, not generated ones."""
+        return self.said.dataset == cifar10.LABELS["cifar10"]
+
+    @functools.cached_property
+    def test_error(self) -> CalibrationError:
+        """The calibration error of the calibrated model on test images, of which none fitted the temperature."""
+        return calibration.calibration_error(self.calibrated.test.probabilities, self.calibrated.test.labels)
 
     @property
     def gap(self) -> str:
@@ -93,6 +105,7 @@ def to_json(found: Assessment) -> dict[str, Any]:
         "temperature": found.calibration.temperature,
         "validation_ece": list(found.calibration.ece),
         "test_ece": [one.ece for one in found.reliability("test")],
+        "test_error": vars(found.test_error),
     }
     answer["story"] = {
         "phases": [vars(phase) | {"reductions": [vars(r) for r in phase.reductions]} for phase in found.phases],

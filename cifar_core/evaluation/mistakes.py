@@ -57,6 +57,28 @@ def worst_cell(predictions: Predictions) -> tuple[int, int]:
     return int(label), int(answer)
 
 
+@dataclass(frozen=True)
+class Summary:
+    """The class found most often, the one found least often, and the most frequent confusion, `images` times."""
+
+    best: ClassFigures
+    worst: ClassFigures
+    label: int
+    answer: int
+    images: int
+
+
+def summary(predictions: Predictions) -> Summary | None:
+    """Return strengths and weaknesses; None for fewer than two classes."""
+    known = [one for one in class_figures(predictions) if one.recall is not None]
+    if len(known) < 2:
+        return None
+    label, answer = worst_cell(predictions)
+    images = len(in_cell(predictions, label, answer)) if label != answer else 0
+    best, worst = max(known, key=lambda one: one.recall or 0), min(known, key=lambda one: one.recall or 0)
+    return Summary(best, worst, label, answer, images)
+
+
 def in_cell(predictions: Predictions, label: int, answer: int) -> np.ndarray:
     """Return the positions of the images of class `label` that were called `answer`, the surest answer first."""
     said = predictions.probabilities.argmax(axis=1)

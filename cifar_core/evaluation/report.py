@@ -126,7 +126,8 @@ def _pictures(found: Assessment) -> Iterable[str]:
     if images is None:
         yield "<p>The images of this run were not on the machine that wrote this report.</p>"
         return
-    yield "<p>Some of them are errors of the labels rather than of the network.</p>"
+    if found.is_cifar10:
+        yield "<p>Some labels of CIFAR-10 are wrong, so some of these answers may be right.</p>"
     yield _gallery(images, said, mistakes.confident_mistakes(said)[:_PICTURES])
     yield "<h2>Lucky hits (validation images)</h2><p>Right, and least sure of it.</p>"
     yield _gallery(images, said, mistakes.lucky_hits(said)[:_PICTURES])

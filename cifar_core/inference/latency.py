@@ -25,7 +25,7 @@ def load(run: Run) -> float | None:
 
 
 def measure(run: Run) -> float:
-    """Return the median milliseconds of model.tflite for one picture, two threads, and keep them.
+    """Return the median milliseconds of model.tflite for one image on `machine.threads()` threads, and save them.
 
     Takes less than a second with most models. Raises RunError if the run has no model or its folder refuses.
     """
@@ -34,7 +34,14 @@ def measure(run: Run) -> float:
         answers = trial.litert_answers(network_of(run))
         found = trial.latency_ms(answers, pictures)
         runs.write_json(
-            run.path / FILE, {"latency_ms": found, "measured": time.time(), "cores": machine.processors(), "batch": 1}
+            run.path / FILE,
+            {
+                "latency_ms": found,
+                "measured": time.time(),
+                "cores": machine.processors(),
+                "threads": machine.threads(),
+                "batch": 1,
+            },
         )
     except OSError as error:
         raise RunError(

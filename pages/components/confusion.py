@@ -24,13 +24,16 @@ KINDS = {
     "lucky": "right, and least sure",
     "outvoted": "right, against its neighbours",
 }
+CELLS = {"images": "images", "share": "percent of the label"}
 _ABOUT = {
-    "mistakes": "The surest wrong answers. Some are **errors of CIFAR-10's labels** rather than of the network: look, "
-    "and judge yourself (Northcutt et al. 2021 found 0.5 % of the test labels wrong).",
-    "lucky": "Right answers that it was least sure of: a little more noise, and they would have been mistakes.",
-    "outvoted": f"Right answers, of the {mistakes.VOTED} least sure, though most of the nearest training images, in "
-    "the network's own eyes, have another label.",
+    "mistakes": "The wrong answers with the highest probability.",
+    "lucky": "The right answers with the lowest probability.",
+    "outvoted": f"Right answers, of the {mistakes.VOTED} least sure, whose nearest training images mostly have "
+    "another label.",
 }
+_WRONG_LABELS = (
+    "Some **labels of CIFAR-10 are wrong**: 0.5% of the test labels (Northcutt et al. 2021). Judge yourself."
+)
 
 
 def confusion(found: Assessment, split: str) -> None:
@@ -41,8 +44,9 @@ def confusion(found: Assessment, split: str) -> None:
     with st.container(key="wide_confusion"):
         left, right = st.columns([1.25, 1])
     with left:
+        shares = address.linked_choice("Cells show", "cells", CELLS, "images") == "share"
         st.plotly_chart(
-            evaluation_charts.confusion_figure(counts, (label, answer)),
+            evaluation_charts.confusion_figure(counts, (label, answer), shares=shares),
             key="confusion",
             on_select=_take_cell,
             selection_mode="points",
@@ -60,15 +64,15 @@ def confusion(found: Assessment, split: str) -> None:
         kind = "found" if label == answer else f"called {CLASSES[answer]}"
         share = f" ({len(positions) / total:.1%})" if total else ""
         st.markdown(f"**{len(positions):,} of {total:,}** images labelled {CLASSES[label]} were {kind}{share}.")
-        images = _images(found, split)
+        images = images_of(found, split)
         _grid(left, found, said, images, positions, f"cell-{split}-{label}-{answer}")
 
 
 def extremes(found: Assessment, split: str) -> None:
     """Show sure mistakes and lucky hits. A fragment."""
     kind = address.linked_choice("Images that are", "kind", KINDS, "mistakes")
-    said, images = found.calibrated.split(split), _images(found, split)
-    st.markdown(_ABOUT[kind])
+    said, images = found.calibrated.split(split), images_of(found, split)
+    st.markdown(f"{_ABOUT[kind]} {_WRONG_LABELS if kind == 'mistakes' and found.is_cifar10 else ''}")
     votes: dict[int, int] = {}
     if kind == "mistakes":
         positions = mistakes.confident_mistakes(said)
@@ -94,7 +98,7 @@ def extremes(found: Assessment, split: str) -> None:
 def _outvoted(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     model = open_classifier(run_id)
     found = assessment.of(runs.Run(run_id))
-    images = _images(found, split)
+    images = images_of(found, split)
     if images is None or model.index is None:
         return np.empty(0, int), np.empty(0, int)
     return mistakes.against_neighbours(found.calibrated.split(split), images, model.features, model.index)
@@ -122,7 +126,8 @@ def _link_cell() -> None:
     st.query_params["cell"] = f"{st.session_state['cell_label']}-{st.session_state['cell_answer']}"
 
 
-def _images(found: Assessment, split: str) -> np.ndarray | None:
+def images_of(found: Assessment, split: str) -> np.ndarray | None:
+    """Return the images of a split, uint8 (n, 32, 32, 3); None where they are not on this machine."""
     dataset = originals.dataset_of(found.run)
     return originals.images_of(dataset, found.said, split) if dataset else None
 

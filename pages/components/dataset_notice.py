@@ -14,7 +14,7 @@ from pages.components import guarded, messages
 
 
 def show(
-    status: dict[str, Any], uses_generated: bool, what: str = "everything here", offers_download: bool = True
+    status: dict[str, Any], uses_generated: bool, what: str = "what you train here", offers_download: bool = True
 ) -> None:
     """Say it where images are not CIFAR-10; show a download, or offer one, where they are not on this machine.
 

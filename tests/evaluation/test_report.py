@@ -164,6 +164,29 @@ def test_the_confusion_figure_has_a_point_for_each_cell_in_the_order_of_the_rows
     assert np.isnan(figure.data[1].z.diagonal()).all()
 
 
+@pytest.mark.parametrize("diagonal", [0, 20, 40, 60, 80, 100])
+def test_the_digits_of_the_confusion_matrix_stand_out_from_their_cells(diagonal: int) -> None:
+    counts = np.full((10, 10), 2) + np.arange(100).reshape(10, 10) % 7
+    np.fill_diagonal(counts, diagonal)
+    figure = evaluation_charts.confusion_figure(counts, shares=True)
+    points, rates = figure.data[-1], counts / counts.sum(axis=1, keepdims=True)
+    assert points.text[35] == f"{100 * rates[3, 5]:.0f}"
+
+    def luminance(color: np.ndarray) -> float:
+        parts = color / 255
+        return float(
+            np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
+        )
+
+    for place, ink in enumerate(points.textfont.color):
+        row, column = divmod(place, 10)
+        heat = figure.data[0 if row == column else 1]
+        low, high = (np.array([int(part) for part in color[4:-1].split(",")]) for _, color in heat.colorscale)
+        cell = luminance(low + (high - low) * rates[row, column] / heat.zmax)
+        text = luminance(np.array([0, 0, 0] if ink == "#000000" else [255, 255, 255]))
+        assert (max(cell, text) + 0.05) / (min(cell, text) + 0.05) >= 4.5
+
+
 def test_worse_is_to_the_right_in_every_robustness_chart(finished: Run) -> None:
     measured = robustness.load(finished)
     assert measured is not None
@@ -192,7 +215,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 def test_the_command_line_tells_it_all(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = ask(capsys, "evaluate", finished.id)
     assert code == 0
-    assert out.index("validation accuracy 75.0 %") < out.index("test accuracy 75.0 %")
+    assert out.index("validation accuracy 75.0%") < out.index("test accuracy 75.0%")
     assert "Robustness on 40 validation images" in out
     assert "[hint] The validation set is small." in out
     answer = json.loads(ask(capsys, "evaluate", finished.id, "--json")[1])

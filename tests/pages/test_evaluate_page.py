@@ -107,6 +107,9 @@ def test_a_finished_run_shows_validation_first_with_its_interval(run):
     assert app.segmented_control(key="split").value == "validation"
     assert {trace["name"] for trace in charts_of(app)["classes"]["data"]} == {"precision", "recall", "F1"}
     assert "generated images, not CIFAR-10" in texts(app.warning)
+    assert "to" in app.metric[3].delta
+    assert "**cat** called **dog**" in texts(app.markdown)
+    assert app.get("image") or app.get("imgs")
 
 
 def test_the_gap_and_the_diagnosis_are_told_in_words(run):
@@ -146,7 +149,7 @@ def test_a_bad_address_gives_the_defaults(run, bad):
 
 def test_looking_at_another_image_shows_it_closer(run):
     app = open_app(EVALUATE, section="extremes")
-    assert "errors of CIFAR-10's labels" in texts(app.markdown)
+    assert "CIFAR" not in texts(app.markdown)  # nothing of CIFAR-10's labels beside generated images
     first = charts_of(app)["looked_bars"]
     other = next(found for found in app.button if found.key.startswith("look") and not found.disabled)
     sound(other.click().run())
@@ -156,7 +159,9 @@ def test_looking_at_another_image_shows_it_closer(run):
 
 def test_lucky_hits_are_right_answers(run):
     app = open_app(EVALUATE, section="extremes", kind="lucky")
-    assert "labelled" not in "".join(value for value in texts(app.markdown).splitlines() if value.startswith("**"))
+    assert button(app, next(found.key for found in app.button if found.key.startswith("look")))
+    assert "labelled" not in texts(app.markdown)
+    assert "labelled" in texts(open_app(EVALUATE, section="extremes", kind="mistakes").markdown)
 
 
 def test_hits_against_their_neighbours_need_an_index(run):
@@ -283,6 +288,9 @@ def test_train_shows_the_diagnosis_of_a_run_that_ended(run):
 
 def test_names_in_a_run_are_shown_as_text(run):
     write_json(run.path / "status.json", {"state": "finished", "result": RESULT | {"dataset": f"generated {MARKUP}"}})
+    write_json(run.path / story.PARENT_FILE, {"id": "20260101-000000000-other"})
+    app = open_app(EVALUATE, section="story")
+    assert "phase 1 of run 20260101\\-000000000\\-other" in texts(app.caption)
     write_json(run.path / story.PARENT_FILE, {"id": MARKUP})
     app = open_app(EVALUATE, section="story")
-    assert MARKUP not in texts(app.markdown) + texts(app.caption)
+    assert "phase 1 of run" not in texts(app.caption)
