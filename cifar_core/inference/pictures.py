@@ -135,7 +135,9 @@ def read_compact(files: Iterable[tuple[str, bytes]]) -> Iterator[Picture]:
     """Yield what `read_each` does as compact pictures; of more than MAX_COMPACT an error in place of the rest."""
     for number, picture in enumerate(read_each(files)):
         if number >= MAX_COMPACT:
-            yield Picture("the rest", error=f"At most {MAX_COMPACT:,} pictures are read; the command line takes more.")
+            yield Picture(
+                "the rest", error=f"At most {MAX_COMPACT:,} pictures are read at a time; the command line takes more."
+            )
             return
         yield picture.compact()
 

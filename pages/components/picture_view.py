@@ -58,7 +58,7 @@ def closer(model: Classifier, picture: Picture, chosen: str) -> None:
             headline(answers)
             with st.container(key="cards_picture"):
                 photo, small, bars = st.columns([1.2, 1, 2], vertical_alignment="top")
-            preview = _bounded(_with_box(picture.image, crop))
+            preview = bounded(_with_box(picture.image, crop))
             photo.image(preview, width="stretch", caption=messages.file_name(picture.name))
             small.image(
                 formatting.enlarged(seen[None], 8, 0), width="stretch", caption="what the network sees: 32×32 pixels"
@@ -121,7 +121,7 @@ def _with_box(image: Image.Image, crop: Crop) -> Image.Image:
     return pale
 
 
-def _bounded(image: Image.Image) -> Image.Image:
+def bounded(image: Image.Image) -> Image.Image:
     """Return `image` on gray where it is so narrow that it would fill the page, at least a fortieth as thin as long."""
     width, height = image.size
     wide, high = max(width, height // 2), max(height, width // 4)

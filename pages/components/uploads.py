@@ -15,6 +15,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from cifar_core.data import cifar10
 from cifar_core.inference.pictures import Picture, read_compact
+from cifar_core.untrusted import quoted
 from pages.components import messages
 
 EXAMPLES = 6
@@ -47,7 +48,10 @@ _paste = st.components.v2.component(
         context.imageSmoothingQuality = "high";
         context.drawImage(picture, 0, 0, canvas.width, canvas.height);
         picture.close();
-        return new Promise(done => canvas.toBlob(done, "image/webp", 0.95));
+        const probe = document.createElement("canvas").getContext("2d");
+        probe.drawImage(canvas, 0, 0, 64, 64);
+        const opaque = probe.getImageData(0, 0, 64, 64).data.every((value, at) => at % 4 < 3 || value === 255);
+        return new Promise(done => canvas.toBlob(done, opaque ? "image/jpeg" : "image/webp", 0.95));  // JPEG is faster
     };
     const fitted = async (file, most) => {
         if (file.size <= most) return { name: file.name, data: await read(file) };
@@ -109,7 +113,7 @@ def inputs() -> None:
             st.rerun()
     pasted = _paste(key="paste", on_files_change=lambda: None, height=0).files
     if pasted:
-        take(_pasted_files(pasted), _too_long(pasted))
+        take(pasted_files(pasted), pasted_errors(pasted))
         st.rerun()
 
 
@@ -128,6 +132,7 @@ def uploaded(label: str, key: str, take_files: Any, **options: Any) -> None:
     for file in files:
         if forget and context:
             forget(context.session_id, file.file_id)
+        file.truncate(0)  # what raises a rerun refers to it until the next collection
     st.session_state[f"{key}_number"] = number + 1
     st.rerun()
 
@@ -183,7 +188,7 @@ def show_errors(bad: list[Picture]) -> None:
     place: Any = st.expander(f"{len(bad):,} files could not be read") if len(bad) > 8 else st.container()
     with place:
         for one in bad[:_SHOWN_ERRORS]:
-            st.error(f"**{messages.file_name(one.name)}**: {messages.plain(one.error)}", icon=":material/error:")
+            st.error(messages.plain(one.error), icon=":material/error:")
         if len(bad) > _SHOWN_ERRORS:
             st.caption(f"And {len(bad) - _SHOWN_ERRORS:,} more.")
 
@@ -194,7 +199,7 @@ def _show(found: list[Picture], bad: list[Picture]) -> None:
     st.session_state["gallery_page"] = 1
 
 
-def _pasted_files(pasted: object) -> Iterator[tuple[str, bytes]]:
+def pasted_files(pasted: object) -> Iterator[tuple[str, bytes]]:
     """Yield name and bytes of what a browser says it pasted: [{"name", "data" (a data URL) or "bytes" (its size)}]."""
     for file in _pasted(pasted):
         url = file.get("data")
@@ -206,12 +211,13 @@ def _pasted_files(pasted: object) -> Iterator[tuple[str, bytes]]:
             continue
 
 
-def _too_long(pasted: object) -> list[Picture]:
+def pasted_errors(pasted: object) -> list[Picture]:
     """Return the errors of what the browser found too long to paste."""
     return [
         Picture(
             _pasted_name(file),
-            error=f"It has {file['bytes'] / 1e6:,.0f} MB, too much for a paste; save it and upload the file.",
+            error=f"{quoted(_pasted_name(file))} has {file['bytes'] / 1e6:,.0f} MB and could not be made smaller, too "
+            "much for a paste; save it and upload the file.",
         )
         for file in _pasted(pasted)
         if isinstance(file.get("bytes"), int)

@@ -2,10 +2,14 @@
 
 # ruff: noqa: F811 - fixtures are imported and named again by those who use them
 
+import base64
+import re
+
 import pytest
 from app_pages import (  # noqa: F401 - fixtures among them
     CLASSIFY,
     MARKUP,
+    button,
     charts_of,
     drawn,
     is_inert,
@@ -20,8 +24,10 @@ from app_pages import (  # noqa: F401 - fixtures among them
     upload,
 )
 from corpus import NOT_PICTURES, encoded, scene, zipped
+from PIL import Image
 
 from cifar_core.data import cifar10
+from pages.components import picture_view, uploads
 
 
 @pytest.fixture
@@ -76,6 +82,71 @@ def test_bad_files_are_named_with_their_reason_and_the_good_one_is_answered(clas
     assert set(charts_of(classify)) == {"bars0"}
 
 
+def test_what_is_uploaded_is_cleared_and_the_uploader_is_empty_at_once(classify):
+    upload(classify, first=encoded(scene(), "PNG"))
+    uploader = next(found for found in classify.file_uploader if found.key.startswith("files_"))
+    assert not uploader.value
+    assert not uploader.proto.type  # no list of endings: the reader decides
+    sound(button(classify, "clear").click().run())
+    assert not charts_of(classify)
+    upload(classify, second=encoded(scene(seed=1), "PNG"))
+    assert [picture.name for picture in classify.session_state["pictures"]] == ["second"]
+
+
+def test_the_csv_has_full_names_that_are_short_on_the_screen(classify):
+    long = [f"Fotos/2024-07-{day} Morgens am Strand bei Ancona/IMG_0001 (bearbeitet, Kopie).png" for day in (14, 15)]
+    upload(classify, **{"a.zip": zipped((name, encoded(scene(), "PNG")) for name in long)})
+    assert [picture.name for picture in classify.session_state["pictures"]] == [f"a.zip/{name}" for name in long]
+    shown = [caption.value for caption in classify.caption if "bearbeitet" in caption.value]
+    assert [len(name.replace("\\", "")) for name in shown] == [60, 60]
+
+
+def test_a_file_name_is_never_an_icon(classify):
+    upload(classify, **{"a.zip": zipped([(":material/delete:/:smile:.png", b"no")])})
+    assert not re.search(r":(material|smile)", classify.error[0].value)
+
+
+@pytest.mark.parametrize(("size", "shown"), [((1, 512), (256, 512)), ((512, 1), (512, 128)), ((60, 90), (60, 90))])
+def test_a_thin_picture_does_not_fill_the_page(size, shown):
+    image = picture_view.bounded(Image.new("RGB", size, "red"))
+    assert image.size == shown
+    assert image.getpixel((shown[0] // 2, shown[1] // 2)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("https://studio.example/classify", True),
+        ("http://localhost:8501/classify", True),
+        ("http://127.0.0.1:8501", True),
+        ("http://[::1]:8501/", True),
+        ("http://192.168.1.7:8501/classify", False),
+        ("http://localhost.example/", False),
+        (None, True),
+    ],
+)
+def test_a_camera_is_asked_for_where_browsers_allow_it(address, allowed):
+    assert uploads.camera_allowed(address) == allowed
+
+
+def test_all_pasted_files_are_taken_and_what_is_too_long_is_refused():
+    def url(data):
+        return "data:image/png;base64," + base64.b64encode(data).decode()
+
+    pasted = [
+        {"name": "image.png", "data": url(b"1")},
+        {"name": "a.zip", "bytes": 30_000_000},
+        {"name": "image.png", "data": url(b"2")},
+        {"name": "x", "data": "data:;base64,%%%"},
+        {"name": 5, "data": 7},
+        "no file",
+    ]
+    assert list(uploads.pasted_files(pasted)) == [("pasted picture", b"1"), ("pasted picture", b"2")]
+    (error,) = uploads.pasted_errors(pasted)
+    assert error.error.startswith('"a.zip" has 30 MB')
+    assert list(uploads.pasted_files("x")) == uploads.pasted_errors(None) == []
+
+
 def test_a_zip_is_answered_picture_by_picture(classify):
     members = [("a/one.png", encoded(scene(), "PNG")), ("two.png", encoded(scene(seed=1), "PNG")), ("words.png", b"no")]
     upload(classify, **{"pictures.zip": zipped(members)})
@@ -87,8 +158,7 @@ def test_a_zip_is_answered_picture_by_picture(classify):
 def test_a_files_name_is_text_never_markup(classify):
     upload(classify, **{f"{MARKUP}.png": b"no picture", f"{MARKUP}.bmp": encoded(scene(), "BMP")})
     assert "onerror" in classify.error[0].value
-    # The page's own bold name and its colon remain.
-    assert is_inert(classify.error[0].value.replace("**", "", 1).replace("**: ", "", 1))
+    assert is_inert(classify.error[0].value)
     captions = [caption for image in classify.get("image") for caption in image.captions if "onerror" in caption]
     assert len(captions) == 1
     assert is_inert(captions[0])
