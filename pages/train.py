@@ -245,7 +245,8 @@ def start_notice(config: TrainConfig) -> None:
             icon=":material/shuffle:",
         )
     if kind == "bundled":
-        data = "" if config.dataset == "generated" else ", including your validation images"
+        drawn = "generated" in (config.dataset, cifar10.status()["dataset"])
+        data = "" if drawn else ", including your validation images"
         st.info(
             f"{missing}the network starts from the **bundled model, which was trained on CIFAR-10**{data}. "
             "Validation accuracy will look too high; test accuracy is not affected.",
