@@ -19,6 +19,8 @@ from cifar_core.runs import Run, metrics, read_rows
 MOST_POINTS = 160  # of a line: as many as can be told apart, and few enough to calm a step's noise
 _STEP = ("accuracy", "loss", "learning_rate", "images_per_second")
 _EPOCH = ("validation_accuracy", "validation_loss")
+_CLOCK = "elapsed_seconds"
+_MANY = 1e6  # more than there are stretches in a phase
 _FINE_TUNE = 1.0  # in the column "phase"; the head is 0
 
 
@@ -53,7 +55,7 @@ class Columns:
         """The last sound row of any kind."""
         self._steps = {name: array("d") for name in ("phase", "at", *_STEP)}
         self._epochs = {name: array("d") for name in ("phase", "at", *_EPOCH)}
-        self._clock = {name: array("d") for name in ("phase", "at", "elapsed_seconds")}
+        self._clock = {name: array("d") for name in ("phase", "at", _CLOCK)}
         self._most = {"head": 0, "fine_tune": 0}
 
     @property
@@ -75,29 +77,26 @@ class Columns:
                 _append(self._steps, row | place)
             else:
                 _append(self._epochs, row | place)
-            if isinstance(row.get("elapsed_seconds"), int | float):
-                _append(self._clock, {**place, "elapsed_seconds": row["elapsed_seconds"]})
+            if isinstance(row.get(_CLOCK), int | float):
+                _append(self._clock, {**place, _CLOCK: row[_CLOCK]})
 
-    def curves(self, planned_epochs: Mapping[str, int] | None = None) -> Curves:
+    def curves(self, planned_epochs: Mapping[str, int] | None = None, ended: bool = False) -> Curves:
         """Return the curves, at most MOST_POINTS points each (but the clock).
 
-        `planned_epochs` (phase -> epochs) says how far the axis reaches while the run goes on.
+        A point is the mean of a fixed share of the planned epochs, so that a curve that grows does not change where
+        it has been. `planned_epochs` (phase -> epochs) says how far the axis reaches, too, until the run has `ended`.
         """
-        planned_epochs = planned_epochs or {}
         head, fine_tuned = self._most["head"], self._most["fine_tune"]
-        found = {name: _thinned(name, *_line(self._steps, name, head)) for name in _STEP}
-        found |= {name: _thinned(name, *_line(self._epochs, name, head)) for name in _EPOCH}
-        found["elapsed_seconds"] = Curve("elapsed_seconds", *_line(self._clock, "elapsed_seconds", head))
-        planned_head = head if fine_tuned else max(head, planned_epochs.get("head", 0))
-        planned = planned_head + max(fine_tuned, planned_epochs.get("fine_tune", 0))
+        most = [max(self._most[phase], (planned_epochs or {}).get(phase, 0)) for phase in self._most]
+        width = sum(most) / (MOST_POINTS - 1)
+        found = _averaged(self._steps, _STEP, head, width) | _averaged(self._epochs, _EPOCH, head, width)
+        found["elapsed_seconds"] = Curve("elapsed_seconds", _x(self._clock, head), np.array(self._clock[_CLOCK]))
+        planned = head + fine_tuned if ended else (head if fine_tuned else most[0]) + most[1]
         return Curves(found, head if fine_tuned and head else None, planned)
 
 
 def curves(rows: Sequence[dict[str, Any]], planned_epochs: Mapping[str, int] | None = None) -> Curves:
-    """Return the curves of the metrics rows of one run, at most MOST_POINTS points each (but the clock).
-
-    `planned_epochs` (phase -> epochs) says how far the axis reaches while the run goes on.
-    """
+    """Return the curves of the metrics rows of one run; see Columns.curves."""
     columns = Columns()
     columns.add(rows)
     return columns.curves(planned_epochs)
@@ -111,7 +110,9 @@ class Track:
         self._lock = threading.Lock()
         self._columns, self._file, self._offset = Columns(), 0, 0
 
-    def look(self, planned_epochs: Mapping[str, int] | None = None) -> tuple[Curves, dict[str, Any] | None, int]:
+    def look(
+        self, planned_epochs: Mapping[str, int] | None = None, ended: bool = False
+    ) -> tuple[Curves, dict[str, Any] | None, int]:
         """Read what is new; return the curves, the last sound row (None before the first) and the number of epochs."""
         path = self._run.path / "metrics.jsonl"
         with self._lock:
@@ -120,7 +121,7 @@ class Track:
                 self._columns, self._file, self._offset = Columns(), file, 0
             rows, self._offset = read_rows(path, self._offset)
             self._columns.add(rows)
-            return self._columns.curves(planned_epochs), self._columns.last, self._columns.epochs
+            return self._columns.curves(planned_epochs, ended), self._columns.last, self._columns.epochs
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -137,14 +138,20 @@ def _append(columns: Mapping[str, array[float]], row: Mapping[str, Any]) -> None
         column.append(row[name])
 
 
-def _line(columns: Mapping[str, array[float]], name: str, head_epochs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return x and y of a column; fine-tuning begins where the head ended."""
-    return np.array(columns["at"]) + head_epochs * np.array(columns["phase"]), np.array(columns[name])
+def _x(columns: Mapping[str, array[float]], head_epochs: int) -> np.ndarray:
+    """Return where the rows lie, in epochs since the run's start; fine-tuning begins where the head ended."""
+    return np.array(columns["at"]) + head_epochs * np.array(columns["phase"])
 
 
-def _thinned(name: str, x: np.ndarray, y: np.ndarray) -> Curve:
-    """Return at most MOST_POINTS points: the first, then means of equal stretches at their ends."""
-    if len(x) > MOST_POINTS:
-        stretches = [np.array([0]), *np.array_split(np.arange(1, len(x)), MOST_POINTS - 1)]
-        x, y = np.array([x[s[-1]] for s in stretches]), np.array([y[s].mean() for s in stretches])
-    return Curve(name, x, y)
+def _averaged(
+    columns: Mapping[str, array[float]], names: Sequence[str], head_epochs: int, width: float
+) -> dict[str, Curve]:
+    """Return the columns' means over stretches of `width` epochs of a phase, each at the stretch's last row."""
+    x = _x(columns, head_epochs)
+    if not len(x):
+        return {name: Curve(name, x, x) for name in names}
+    stretch = np.ceil(np.array(columns["at"]) / width - 1e-6) + _MANY * np.array(columns["phase"])
+    ends = np.append(np.flatnonzero(stretch[1:] != stretch[:-1]), len(x) - 1)
+    starts = np.append(0, ends[:-1] + 1)
+    counts = ends - starts + 1
+    return {name: Curve(name, x[ends], np.add.reduceat(np.array(columns[name]), starts) / counts) for name in names}

@@ -3,7 +3,7 @@ import pytest
 
 from cifar_core import charts
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.runs.curves import MOST_POINTS, curves
+from cifar_core.runs.curves import MOST_POINTS, Columns, curves
 
 LINES = ("accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "images_per_second")
 
@@ -104,19 +104,34 @@ def test_a_head_that_stopped_early_shortens_the_plan_once_fine_tuning_began():
     assert curves(rows, {"head": 10, "fine_tune": 4}).planned == 7
 
 
-def test_long_runs_become_means_of_equal_stretches_from_the_first_point_to_the_last():
+def test_points_are_means_of_equal_stretches_and_end_at_the_last_step():
     rows = [step("head", 1, number, 5_000, loss=float(number)) for number in range(1, 5_001)]
     curve = curves(rows).curves["loss"]
-    assert len(curve.x) == MOST_POINTS <= 500
-    assert (curve.x[0], curve.x[-1]) == (1 / 5_000, 1.0)
-    assert curve.y[0] == 1.0
-    length = 4_999 / (MOST_POINTS - 1)
-    assert np.allclose(curve.y[1:], curve.x[1:] * 5_000 - (length - 1) / 2, atol=0.6)
+    assert MOST_POINTS - 1 <= len(curve.x) <= MOST_POINTS
+    assert curve.x[-1] == 1.0
+    length = 5_000 / (MOST_POINTS - 1)
+    assert np.allclose(curve.y, curve.x * 5_000 - (length - 1) / 2, atol=0.6)
 
 
-def test_as_many_points_as_are_allowed_all_stay():
-    rows = [step("head", 1, number, MOST_POINTS) for number in range(1, MOST_POINTS + 1)]
-    assert len(curves(rows).curves["accuracy"].x) == MOST_POINTS
+def test_a_point_once_drawn_stays_while_the_run_goes_on_and_when_it_has_ended():
+    plan, columns = {"head": 6, "fine_tune": 4}, Columns()
+    rows = phase_rows("head", 3, steps=50) + phase_rows("fine_tune", 2, steps=50)
+    for number, row in enumerate(rows):
+        row["loss"] = float(number)
+    drawn: list[np.ndarray] = []
+    for row in rows:
+        columns.add([row])
+        y = columns.curves(plan).curves["loss"].y
+        assert y[: len(drawn) - 1].tolist() == list(drawn[:-1])
+        drawn = y
+    assert 50 < len(drawn) <= MOST_POINTS
+    assert columns.curves(plan, ended=True).curves["loss"].y.tolist() == drawn.tolist()
+
+
+def test_a_run_that_has_ended_reaches_only_as_far_as_it_came():
+    columns = Columns()
+    columns.add(phase_rows("head", 2))
+    assert (columns.curves({"head": 6}).planned, columns.curves({"head": 6}, ended=True).planned) == (6, 2)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "loss"])

@@ -45,11 +45,11 @@ def test_what_is_read_in_many_looks_equals_what_is_read_at_once(run):
 
 def test_a_torn_last_line_is_read_when_it_is_whole(run):
     track = Track(run)
-    line = json.dumps(step(1)) + "\n"
-    (run.path / "metrics.jsonl").write_text(line + line[:20])
+    line, torn = (json.dumps(step(number)) + "\n" for number in (1, 2))
+    (run.path / "metrics.jsonl").write_text(line + torn[:20])
     assert len(track.look()[0].curves["loss"].x) == 1
     with (run.path / "metrics.jsonl").open("a") as file:
-        file.write(line[20:])
+        file.write(torn[20:])
     assert len(track.look()[0].curves["loss"].x) == 2
 
 
@@ -76,7 +76,7 @@ def test_a_line_has_at_most_500_points_however_long_the_run(run, steps):
     write(run, [step(number, steps=steps) for number in range(1, steps + 1)])
     curves = Track(run).look()[0]
     drawn = charts.metric_figure(curves, "accuracy", curves, "earlier run")
-    assert max(len(line.x) for line in drawn.data) == min(steps, MOST_POINTS) <= 500
+    assert 80 < max(len(line.x) for line in drawn.data) <= MOST_POINTS
 
 
 def test_watching_for_hours_without_news_takes_no_memory(run):
