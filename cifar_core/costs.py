@@ -61,8 +61,8 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
     known = _load()
     features = walked_images(config, training, validation)
     work = {
-        "start": 1,
         "features": features,
+        "start": 1,
         "head": config.head_epochs * training,
         "fine_tune": config.fine_tune_epochs * training if config.fine_tunes else 0,
         "evaluate": validation + test_images,

@@ -133,7 +133,9 @@ def living_worker(run: Run, obeys: bool = False):
 
 def charts_of(app: AppTest) -> dict[str, dict]:
     """Return the page's Plotly figures by the key of their element."""
-    return {chart.key: json.loads(chart.proto.spec) for chart in app.get("plotly_chart")}
+    still = {chart.key: json.loads(chart.proto.spec) for chart in app.get("plotly_chart")}
+    live = {chart.key: json.loads(chart.proto.bytes)["figure"] for chart in app.get("bidi_component")}
+    return still | live
 
 
 def numbers(values) -> list[float]:

@@ -148,8 +148,8 @@ def png(image: Image.Image | np.ndarray) -> str:
 def _lines(one: Watched) -> list[go.Scatter]:
     return [
         go.Scatter(
-            x=one.epochs,
-            y=one.probabilities[:, label],
+            x=one.epochs.astype(np.float32),  # half of what is sent
+            y=one.probabilities[:, label].astype(np.float32),
             mode="lines",
             line={"color": CLASS_COLOURS[label], "width": 2.5, "shape": "spline", "smoothing": 0.5},
             opacity=1 if len(one.epochs) and one.probabilities[:, label].max() >= _LABELLED else 0.35,
@@ -204,7 +204,7 @@ def _label_ends(figure: go.Figure, one: Watched, column: int) -> None:
 def _picture(figure: go.Figure, one: Watched, column: int) -> None:
     left, right = figure.get_subplot(1, column).xaxis.domain
     figure.add_layout_image(
-        source=png(Image.fromarray(one.pin.image).resize((256, 256), Image.Resampling.NEAREST)),
+        source=png(one.pin.image),
         xref="paper",
         yref="paper",
         x=(left + right) / 2,

@@ -24,12 +24,12 @@ TEMPLATE = go.layout.Template(
         "plot_bgcolor": "rgba(0,0,0,0)",
         "margin": {"l": 56, "r": 16, "t": 44, "b": 44},
         "font": {"size": 13},
-        "title": {"x": 0, "xanchor": "left", "font": {"size": 15}},
+        "title": {"x": 0, "xanchor": "left", "font": {"size": 15, "weight": 600}},
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
         "hovermode": "x unified",
         "colorway": [TRAINING, VALIDATION, PHASE_COLOURS["fine_tune"], CORRECT, PHASE_COLOURS["head"]],
-        "xaxis": {"gridcolor": "rgba(128,128,128,0.15)", "zeroline": False},
-        "yaxis": {"gridcolor": "rgba(128,128,128,0.22)", "zeroline": False},
+        "xaxis": {"gridcolor": "rgba(128,128,128,0.15)", "zeroline": False, "title": {"font": {"size": 13}}},
+        "yaxis": {"gridcolor": "rgba(128,128,128,0.22)", "zeroline": False, "title": {"font": {"size": 13}}},
     }
 )
 
@@ -64,6 +64,16 @@ def metric_figure(
     title, unit = ("Accuracy", "share of images") if percent else ("Loss", "cross-entropy, nats")
     yaxis = {"range": [0, 1.01], "tickformat": ".0%"} if percent else {"rangemode": "tozero"}
     return _live_figure(run, traces, (title, unit, height), yaxis, "top of the base unfrozen")
+
+
+def metric_words(run: Curves, name: str) -> str:
+    """Return what the figure of "accuracy", "loss", "learning_rate" or "images_per_second" ends at, as a sentence."""
+    lines = {"training": run.curves[name]}
+    if name in ("accuracy", "loss"):
+        lines["validation"] = run.curves[f"validation_{name}"]
+    look = ".1%" if name == "accuracy" else ".4g"
+    ends = [f"{label} {line.y[-1]:{look}} at epoch {line.x[-1]:.3g}" for label, line in lines.items() if len(line.y)]
+    return f"{name.replace('_', ' ').capitalize()} over the epochs: {', '.join(ends) or 'no values yet'}."
 
 
 def small_figure(run: Curves, name: str, height: int = 220) -> go.Figure:

@@ -19,17 +19,19 @@ _LOOK = {
 
 
 def panel(run: Run, state: str, stamp: tuple[int, ...]) -> None:
-    """Show what the rules find in `run`, folded where nothing cost accuracy; nothing while there is nothing to say.
+    """Show what the rules find in `run`, folded where nothing cost accuracy, and while the run goes on.
 
+    A run that goes on has the panel from its start, so that a finding moves nothing.
     `state` and `stamp` (of the metrics file) change whenever the findings may.
     """
     try:
         found = _findings(run.id, state, stamp)
     except CifarError:
         return  # a damaged configuration: the page has said so
-    if found:
-        problems = any(finding.level == "problem" for finding in found)
-        with st.expander(title(found), expanded=problems, icon=":material/stethoscope:"):
+    live = state in runs.LIVE_STATES
+    if found or live:
+        is_open = not live and any(finding.level == "problem" for finding in found)
+        with st.expander(title(found), expanded=is_open, icon=":material/stethoscope:"):
             draw(found)
 
 

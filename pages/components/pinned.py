@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing
 from cifar_core.inference import pictures, pins
 from cifar_core.inference.pictures import Picture
-from cifar_core.inference.pins import Pin
+from cifar_core.inference.pins import Pin, Watched
 from cifar_core.runs import LIVE_STATES, Run
 from cifar_core.untrusted import shown_name
-from pages.components import formatting, messages, run_state, uploads
+from pages.components import formatting, live_chart, messages, run_state, uploads
+from pages.components.live_chart import Chart
 
 _TEST_IMAGES = 200
 _MOST_READ = 50  # files at a time, six of which can be pinned
@@ -99,20 +100,33 @@ def panel(run: Run, state: str, planned: float) -> None:
                 help="Or pin your own: below, or on Classify.",
             )
         return
-    figure = _built(run.id, run_state.stamp(run, pins.FILE, pins.PROBES), planned if live else 0.0, not live)
-    if figure is None:
+    chart = _built(run.id, run_state.stamp(run, pins.FILE, pins.PROBES), planned if live else 0.0, not live)
+    if chart is None:
         return
     st.markdown("##### Watch it learn")
     with st.container(key="scroll_watch"):
-        st.plotly_chart(figure, key=f"watch_{live}", config={"displayModeBar": False})
+        live_chart.show(chart, "watch")
     hint = "Each line is one class." if live else "Drag the slider, or press Play, to go back through the epochs."
     st.caption(f"{hint} The violet part is fine-tuning, when the top of the base learns too.")
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> Any:
+def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> Chart | None:
     watch = pins.watch(Run(run_id))
-    return inference_charts.watch_figure(watch, planned, scrubs) if watch.watched else None
+    if not watch.watched:
+        return None
+    figure = inference_charts.watch_figure(watch, planned, scrubs)
+    return live_chart.chart(figure, _words(watch.watched), run_id, tools=False)
+
+
+def _words(watched: Sequence[Watched]) -> str:
+    """Return what the network says of the pictures now, as a sentence."""
+    said = [
+        f"{one.pin.name}: {cifar10.CLASSES[one.probabilities[-1].argmax()]} {one.probabilities[-1].max():.0%}"
+        for one in watched
+        if len(one.epochs)
+    ]
+    return f"Ten probabilities of each pinned picture over the epochs. {', '.join(said) or 'Nothing recorded yet'}."
 
 
 def _counted(count: int) -> str:

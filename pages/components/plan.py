@@ -7,20 +7,13 @@ from collections.abc import Mapping
 import streamlit as st
 
 from cifar_core import costs
-from cifar_core.charts import PHASE_COLOURS
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError
 from cifar_core.network import architecture, pretrained
 from pages.components import formatting, guarded, messages
+from pages.components.progress import PARTS
 
 _STARTS = {"imagenet": "ImageNet weights", "bundled": "the bundled model", "random": "random numbers"}
-_STAGES = {
-    "start": ("Start", "#c5ccd6"),
-    "features": ("Feature cache", "#56b4a9"),
-    "head": ("Head", PHASE_COLOURS["head"]),
-    "fine_tune": ("Fine-tuning", PHASE_COLOURS["fine_tune"]),
-    "evaluate": ("Evaluation", "#d9c27a"),
-}
 
 
 def show(config: TrainConfig, guess: costs.Estimate) -> None:
@@ -42,7 +35,7 @@ def bar(stages: Mapping[str, float]) -> str:
     parts = legend = ""
     for stage, seconds in stages.items():
         if seconds > 0:
-            (name, colour), took = _STAGES[stage], formatting.seconds(seconds)
+            (name, colour), took = PARTS[stage], formatting.seconds(seconds)
             look = f"background:{colour};border-radius:3px"
             parts += f'<div title="{name}: {took}" style="flex:{seconds:.3f} 1 0;min-width:2px;{look}"></div>'
             dot = f'<i style="display:inline-block;width:.75rem;height:.75rem;margin-right:.4rem;{look}"></i>'

@@ -1,40 +1,60 @@
-"""How far a run is, in a line and a bar: on *Train*, and on *Learn* for each of a lesson's runs."""
+"""How far a run is: on *Train*, and on *Learn* for each of a lesson's runs."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import streamlit as st
 
+from cifar_core import costs
+from cifar_core.charts import PHASE_COLOURS
+from cifar_core.data import cifar10
+from cifar_core.errors import CifarError
 from cifar_core.jobs import launch
+from cifar_core.jobs.forecast import Forecast, Outlook
 from cifar_core.runs import Run
 from pages.components import formatting, run_state
 
+PARTS = {
+    "features": ("Feature cache", "#56b4a9"),
+    "start": ("TensorFlow", "#c5ccd6"),
+    "head": ("Head", PHASE_COLOURS["head"]),
+    "fine_tune": ("Fine-tuning", PHASE_COLOURS["fine_tune"]),
+    "evaluate": ("Evaluation", "#d9c27a"),
+}
+"""The parts of a run: name and colour."""
 STAGES = {
     "queue": "Waiting for the training before it",
     "prepare": "Getting images and weights",
-    "features": "Computing the frozen part once for every image",
+    "features": "Computing the features of every image, once",
     "import": "Starting TensorFlow",
     "head": "Phase 1: training the head, the base is frozen",
     "fine_tune": "Phase 2: fine-tuning the top of the base",
     "export": "Saving the best model",
-    "evaluate": "Reading the test images, once",
+    "evaluate": "Evaluating on the test images",
     "done": "Done",
 }
 
 
-def line(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> None:
-    """Say where the run stands, in one line and a bar; `last` is its last sound row, None before the first."""
-    state, last = status["state"], last or {}
-    with st.container(horizontal=True, vertical_alignment="center"):
+def line(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> float | None:
+    """Say where the run stands; `last` is its last sound row, None before the first.
+
+    Return the share of a running run that is done, None of another.
+    """
+    state = status["state"]
+    with st.container(key=f"standing_{run.id}", horizontal=True, vertical_alignment="center"):
         run_state.state_badge(run, state)
-        st.markdown(f"**{sentence(run, state, status.get('stage', ''), last)}**")
-    if state == "running":
-        st.progress(fraction(last))
+        st.markdown(f"**{sentence(run, state, status.get('stage', ''), last or {})}**")
+    if state != "running":
+        return None
+    outlook = _forecast(run.id, status.get("started")).look(time.time(), status, last)
+    st.html(track(outlook))
+    return outlook.done
 
 
 def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
-    """Return what the run is doing now, in words."""
+    """Return what the run is doing now."""
     if state == "queued":
         place = launch.queue_position(run)
         return f"In the queue, {place} before it" if place else "Next in the queue"
@@ -46,17 +66,30 @@ def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
         return "Its process ended unexpectedly, perhaps for lack of memory; resume it to go on from the last full epoch"
     if state in ("failed", "finished"):
         return f"{state.capitalize()} after {formatting.seconds(last.get('elapsed_seconds') or 0)}"
-    words = STAGES.get(stage, stage)
-    if last.get("kind") in ("step", "epoch") and stage == last["phase"]:
-        words += f", epoch {last['epoch']}"
-    left = last.get("seconds_left")
-    return words + (f", {formatting.seconds(left)} left in this part" if left and left >= 1 else "")
+    words = STAGES.get(stage, "Training")
+    return f"{words}, epoch {last['epoch']}" if last.get("phase") == stage else words
 
 
-def fraction(last: dict[str, Any]) -> float:
-    """Return how far the current part is, 0 to 1."""
-    if last.get("kind") == "step":
-        return min(last["step"] / last["steps"], 1.0)
-    if last.get("kind") == "progress" and last["total"]:
-        return min(last["done"] / last["total"], 1.0)
-    return 0.0 if not last else 1.0
+def track(outlook: Outlook) -> str:
+    """Return the parts of a run, each as far as it is done, and the time left, as HTML of a fixed height."""
+    left = f"{formatting.seconds(outlook.seconds_left)} left" if outlook.seconds_left >= 1 else "almost done"
+    if outlook.late in PARTS:
+        left += f", longer than estimated: “{PARTS[outlook.late][0]}” is slower on this machine now"
+    parts = "".join(
+        f'<div><b><i style="width:{share:.1%};background:{PARTS[part][1]}"></i></b>{PARTS[part][0]}</div>'
+        for part, share in outlook.shares.items()
+        if part in PARTS
+    )
+    bar = f'<div role="progressbar" aria-label="Training" aria-valuenow="{outlook.done:.0%}" '.replace("%", "")
+    return f'<div class="track">{bar}aria-valuetext="{outlook.done:.0%}, {left}">{parts}</div><p>{left}</p></div>'
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _forecast(run_id: str, started: object) -> Forecast:
+    """Return what is promised of a run since its worker `started`, the same to all people."""
+    try:
+        config = Run(run_id).config
+        expected = costs.estimate(config, *cifar10.sizes(config.dataset)).stages
+    except CifarError:  # its configuration is damaged, or its images are gone: there is only its own pace
+        return Forecast({}, {})
+    return Forecast(expected, {"head": config.head_epochs, "fine_tune": config.fine_tune_epochs})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -11,8 +12,11 @@ from cifar_core.errors import CifarError, RunError
 from cifar_core.jobs import launch
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
 from cifar_core.runs.curves import Curves, Track
-from pages.components import diagnosis_panel, guarded, knobs, messages, pinned, progress, run_result, run_state
+from pages.components import diagnosis_panel, guarded, knobs, live_chart, messages, pinned, progress, run_result, run_state
+from pages.components.live_chart import Chart
 
+HEIGHT = 400
+LOG_LINES = 60
 SHARED_SECONDS = 0.5  # how long what one viewer of a live run saw serves the others
 _MOST_SUMMARY = 500_000  # characters; Keras's table of this network has 60,000
 
@@ -21,39 +25,54 @@ def panel(run: Run) -> None:
     """Draw one run: state, progress, buttons, curves, figures. Runs by itself while the run lives."""
     status = run.status
     state = status["state"]
-    if st.session_state.get("live") != (state in LIVE_STATES):  # it ended, or was resumed: poll no more, or again
-        st.rerun()
     live = state in LIVE_STATES
+    if st.session_state.get("live") != live:  # it ended, or was resumed: poll no more, or again
+        st.session_state["watched"] = run.id
+        st.rerun()
     metrics_state = shared_stamp(run.id) if live else run_state.stamp(run, "metrics.jsonl")
     curves, last, epochs = read(run.id, metrics_state, live)
-    top, buttons = st.columns([4, 1.3], vertical_alignment="center")
+    top, buttons = st.columns([4, 1.6], vertical_alignment="top")
     with top:
-        progress.line(run, status, last)
+        done = progress.line(run, status, last)
     with buttons:
         action_buttons(run, state)
+    _tab_title(run, state, done)
     error = status.get("error")
     if isinstance(error, dict):
         st.error(messages.plain(error.get("message") or error.get("type")), icon=":material/error:")
     if status.get("note"):
         st.info(messages.plain(f"Trained end to end, not from stored features: {status['note']}."))
     run_result.panel(run)
-    diagnosis_panel.panel(run, state, (epochs,) if live else metrics_state)  # the rules look at whole epochs
+    drawn = metric_charts(run.id, metrics_state, live, curves, st.session_state.get("ghost"))
     with st.container(key="wide_curves"):
-        curve_row(metric_figures(run.id, metrics_state, live, curves, st.session_state.get("ghost")))
+        large, small = st.columns([8, 5])
+    with large:
+        live_chart.show(drawn["accuracy"], "accuracy")
+    with small:
+        live_chart.show(drawn["loss"], "loss")
     pinned.panel(run, state, sum(planned_epochs(run).values()))
-    with st.container(key="wide_small_curves"):
-        curve_row(small_figures(run.id, metrics_state, live, curves))
+    diagnosis_panel.panel(run, state, (epochs,) if live else metrics_state)  # the rules look at whole epochs
+    details = st.expander("Details: learning rate and speed", key="details_panel", on_change="rerun")
+    if details.open:
+        with details, st.container(key="wide_details"):
+            drawn = detail_charts(run.id, metrics_state, live, curves)
+            for column, name in zip(st.columns(len(drawn)), drawn, strict=True):
+                with column:
+                    live_chart.show(drawn[name], name)
 
 
-def curve_row(drawn: dict[str, Any]) -> None:
-    """Draw figures side by side."""
-    for column, (name, figure) in zip(st.columns(len(drawn)), drawn.items(), strict=True):
-        column.plotly_chart(figure, key=name, config={"displaylogo": False})
+def _tab_title(run: Run, state: str, done: float | None) -> None:
+    """Let the browser's tab say how far the run is, and that it is done to those who watched it."""
+    if done is not None:
+        st.set_page_config(page_title=f"{done:.0%} trained · CIFAR Studio")
+    elif state == "finished" and st.session_state.get("watched") == run.id:
+        st.set_page_config(page_title="Done · CIFAR Studio")
 
 
 def action_buttons(run: Run, state: str) -> None:
-    """Stop, resume, delete: whatever the state allows."""
+    """Stop, resume, log: whatever the state allows."""
     with st.container(horizontal=True, horizontal_alignment="right"):
+        worker_log(run)
         if state in LIVE_STATES:
             st.button(
                 "Stop",
@@ -113,25 +132,32 @@ def tracked(run_id: str) -> Track:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def read(run_id: str, state: tuple[int, ...], live: bool) -> tuple[Curves, dict[str, Any] | None, int]:
     """Return a run's curves, last row and number of epochs; made once for each state of its metrics."""
-    return tracked(run_id).look(planned_epochs(Run(run_id)) if live else {})
+    return tracked(run_id).look(planned_epochs(Run(run_id)), not live)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def metric_figures(
+def metric_charts(
     run_id: str, state: tuple[int, ...], live: bool, _curves: Curves, ghost_id: str | None
-) -> dict[str, Any]:
-    """Return the figures of accuracy and loss; built once for each state of the metrics, for all people."""
+) -> dict[str, Chart]:
+    """Return the charts of accuracy and loss; built once for each state of the metrics, for all people."""
     ghost = read(ghost_id, run_state.stamp(Run(ghost_id), "metrics.jsonl"), False)[0] if ghost_id else None
     return {
-        metric: charts.metric_figure(_curves, metric, ghost, "earlier run, validation")
+        metric: live_chart.chart(
+            charts.metric_figure(_curves, metric, ghost, "earlier run, validation", HEIGHT),
+            charts.metric_words(_curves, metric),
+            run_id,
+        )
         for metric in ("accuracy", "loss")
     }
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def small_figures(run_id: str, state: tuple[int, ...], live: bool, _curves: Curves) -> dict[str, Any]:
-    """Return the figures of learning rate and throughput; built once for each state of the metrics, for all people."""
-    return {name: charts.small_figure(_curves, name) for name in ("learning_rate", "images_per_second")}
+def detail_charts(run_id: str, state: tuple[int, ...], live: bool, _curves: Curves) -> dict[str, Chart]:
+    """Return the charts of learning rate and speed; built once for each state of the metrics, for all people."""
+    return {
+        name: live_chart.chart(charts.small_figure(_curves, name), charts.metric_words(_curves, name), run_id)
+        for name in ("learning_rate", "images_per_second")
+    }
 
 
 def planned_epochs(run: Run) -> dict[str, int]:
@@ -141,6 +167,23 @@ def planned_epochs(run: Run) -> dict[str, int]:
     except RunError:  # damaged; its curves can be drawn all the same
         return {}
     return {"head": config.head_epochs, "fine_tune": config.fine_tune_epochs if config.fine_tunes else 0}
+
+
+def worker_log(run: Run) -> None:
+    """Offer the last lines of what the worker wrote."""
+    log = st.popover("Log", icon=":material/terminal:", key="log", on_change="rerun", type="tertiary")
+    if log.open:
+        log.code(_tail(run.path / "worker.log") or "Nothing has been written yet.", language=None, height=360)
+
+
+def _tail(path: Path) -> str:
+    """Return the last LOG_LINES lines of a text file, an empty string where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(path.stat().st_size - 200 * LOG_LINES, 0))
+            return "\n".join(file.read().decode(errors="replace").splitlines()[-LOG_LINES:])
+    except OSError:
+        return ""
 
 
 def model_summary(run: Run) -> None:

@@ -32,6 +32,8 @@ def test_a_figure_is_built_once_for_each_state_of_the_metrics_and_shared_by_all(
     with living_worker(run):
         viewers = [open_app(run=run.id) for _ in range(3)]
         for viewer in viewers:
+            viewer.session_state["details_panel"] = True  # as a click on it does
+            sound(viewer.run())
             sound(viewer.run())
         for name in ("accuracy", "loss", "learning_rate", "images_per_second", "diagnose"):
             assert built.count(name) == 1, f"{name} for 3 viewers who looked twice"

@@ -2,9 +2,12 @@
 
 const STYLE = `
 .live-chart { height: 100%; overflow: hidden }
+.live-chart image { image-rendering: pixelated }
 .live-chart:not(:has(svg))::before { content: ""; display: block; height: 100%; border-radius: .5rem;
   background: var(--st-secondary-background-color); opacity: .6 }
 @media (max-width: 767px) { .live-chart .modebar-container { display: none } }`;
+
+const TOOLS = ["toImage", "zoomIn2d", "zoomOut2d", "resetScale2d"];
 
 let plotly; // loaded by the first chart, for all
 
@@ -28,7 +31,7 @@ function mount(parent) {
   if (!document.getElementById("live-chart-style")) {
     document.head.append(Object.assign(document.createElement("style"), { id: "live-chart-style", textContent: STYLE }));
   }
-  const chart = Object.assign(document.createElement("div"), { className: "live-chart", role: "img" });
+  const chart = Object.assign(document.createElement("div"), { className: "live-chart", role: "figure" });
   parent.append(chart);
   return chart;
 }
@@ -48,27 +51,33 @@ async function draw(chart, Plotly) {
   const layout = themed(figure.layout, chart.parentElement);
   if (matchMedia("(max-width: 767px)").matches) layout.dragmode = false; // a finger scrolls the page
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) layout.updatemenus = []; // nothing plays
-  const config = { displaylogo: false, ...(about.tools ? {} : { displayModeBar: false }) };
+  const config = { displaylogo: false, displayModeBar: about.tools && "hover", modeBarButtons: [TOOLS] };
   await Plotly.react(chart, { data: figure.data, layout, frames: figure.frames, config });
+  chart.querySelectorAll("svg.main-svg").forEach((svg) => (svg.ariaHidden = "true")); // the label says it
 }
 
 function begin(chart, Plotly) {
   chart.on("plotly_click", ({ points }) => chart.clicked(points[0].customdata));
   chart.observer = new ResizeObserver(() => chart.offsetWidth && Plotly.Plots.resize(chart));
   chart.observer.observe(chart);
+  chart.end = () => {
+    chart.observer.disconnect();
+    Plotly.purge(chart);
+  };
 }
 
 export default async function ({ data, parentElement, setTriggerValue }) {
   const chart = parentElement.querySelector(".live-chart") ?? mount(parentElement);
-  chart.message = JSON.parse(new TextDecoder().decode(data));
+  const text = new TextDecoder().decode(data);
+  const theme = getComputedStyle(parentElement).getPropertyValue("--st-text-color");
   chart.clicked = (value) => value !== undefined && setTriggerValue("clicked", value);
+  if (chart.drawn === text + theme) return chart.end; // polled, and nothing is new
+  chart.drawn = text + theme;
+  chart.message = JSON.parse(text);
   chart.ariaLabel = chart.message.about.alt;
   const Plotly = await loadPlotly();
   if (!chart.isConnected) return;
   await draw(chart, Plotly);
   if (!chart.observer) begin(chart, Plotly);
-  return () => {
-    chart.observer.disconnect();
-    Plotly.purge(chart);
-  };
+  return chart.end;
 }

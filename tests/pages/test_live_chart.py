@@ -1,0 +1,91 @@
+"""A live run in a real Chromium: frame by frame, while the test appends to its metrics as a worker would."""
+
+import json
+import shutil
+import time
+
+import pytest
+from app_pages import CONFIG, living_worker, make_run, metrics
+
+from cifar_core.bench.server import running
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
+
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+PATIENCE = 120_000  # milliseconds, on a machine that nobody shares two seconds do
+STEPS = 40  # of an epoch
+BEGUN = STEPS + 5  # rows: the first epoch, its validation, and some steps
+WATCH = """() => {
+    const first = document.querySelector('.st-key-accuracy .live-chart');
+    window.seen = {frames: 0, blank: 0, shift: 0};
+    const look = () => {
+        const chart = document.querySelector('.st-key-accuracy .live-chart');
+        const line = chart?.querySelector('.scatterlayer .js-line')?.getAttribute('d');
+        seen.frames += 1;
+        seen.blank += chart !== first || !line || !chart.checkVisibility();
+        requestAnimationFrame(look);
+    };
+    look();
+    new PerformanceObserver(list => list.getEntries().forEach(entry => seen.shift += entry.value))
+        .observe({type: 'layout-shift'});
+}"""
+CHART = "document.querySelector('.st-key-accuracy .live-chart')"
+POINTS = f"({CHART}?._fullData?.find(trace => trace.name === 'training')?.x.length ?? 0)"
+
+
+def live_rows() -> list[dict]:
+    """The rows of a run of both phases, many steps an epoch."""
+    rows = []
+    for row in metrics(CONFIG.head_epochs, CONFIG.fine_tune_epochs):
+        if row["kind"] == "step":
+            rows += [{**row, "step": 10 * (row["step"] - 1) + step, "steps": STEPS} for step in range(1, 11)]
+        else:
+            rows.append(row)
+    return rows
+
+
+def append(run, rows: list[dict]) -> None:
+    with (run.path / "metrics.jsonl").open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture
+def tab(small_data, tmp_path):
+    """A live run with its first points, and a tab that watches it."""
+    rows = live_rows()
+    run = make_run("running", rows=rows[:BEGUN], stage="head", updated=time.time())
+    with living_worker(run), running(tmp_path / "terminal.log") as app, playwright.sync_playwright() as chromium:
+        browser = chromium.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, "--disable-sync"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"{app.address}/?run={run.id}")
+        page.wait_for_function(f"{POINTS} > 0 && document.querySelector('.st-key-loss .js-line')")
+        page.wait_for_timeout(1_000)  # what the page shows besides is there, too
+        yield page, run, rows[BEGUN:]
+        browser.close()
+
+
+def test_a_live_chart_never_blinks_and_keeps_zoom_and_hidden_traces(tab):
+    page, run, rows = tab
+    page.evaluate(WATCH)
+    box = page.locator(".st-key-accuracy .nsewdrag").bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 240, box["y"] + 200, steps=5)
+    page.mouse.up()
+    page.locator(".st-key-accuracy .legendtoggle").last.click()
+    page.wait_for_function(f"{CHART}._fullData.at(-1).visible === 'legendonly'")
+    zoomed = page.evaluate(f"{CHART}.layout.xaxis.range")
+    assert zoomed[1] < CONFIG.head_epochs
+
+    for start in range(0, len(rows), 60):
+        before = page.evaluate(POINTS)
+        append(run, rows[start : start + 60])
+        page.wait_for_function(f"{POINTS} > {before}")
+    assert page.evaluate(f"{CHART}.layout.xaxis.range") == zoomed
+    assert page.evaluate(f"{CHART}._fullData.map(trace => trace.visible)") == [True, "legendonly"]
+    seen = page.evaluate("seen")
+    assert seen["frames"] > 20
+    assert (seen["blank"], seen["shift"] < 0.05) == (0, True), seen
