@@ -53,9 +53,7 @@ class Forecast:
             self._done = max(self._done, spent / max(spent + left, 1.0))
             return Outlook(shares, self._done, left, self._late)
 
-    def _within(
-        self, part: str, now: float, status: Mapping[str, Any], last: Mapping[str, Any]
-    ) -> tuple[float, float]:
+    def _within(self, part: str, now: float, status: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[float, float]:
         """Return which share of `part` is done, and how many seconds it still takes."""
         expected = self._expected.get(part, 0.1)
         if last.get("phase") == part:

@@ -12,7 +12,17 @@ from cifar_core.errors import CifarError, RunError
 from cifar_core.jobs import launch
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
 from cifar_core.runs.curves import Curves, Track
-from pages.components import diagnosis_panel, guarded, knobs, live_chart, messages, pinned, progress, run_result, run_state
+from pages.components import (
+    diagnosis_panel,
+    guarded,
+    knobs,
+    live_chart,
+    messages,
+    pinned,
+    progress,
+    run_result,
+    run_state,
+)
 from pages.components.live_chart import Chart
 
 HEIGHT = 400

@@ -41,7 +41,7 @@ def test_before_there_is_a_curve_the_first_page_holds_no_chart():
     app = open_app()
     assert not charts_of(app), "Plotly's code alone takes the browser longer than the rest of the page"
     bar = next(html.proto.body for html in app.get("html") if 'class="stages"' in html.proto.body)
-    for stage in ("Start", "Feature cache", "Head", "Fine-tuning", "Evaluation"):
+    for stage in ("Feature cache", "TensorFlow", "Head", "Fine-tuning", "Evaluation"):
         assert re.search(rf"{stage} <b>\d+ (s|min)", bar)
 
 
