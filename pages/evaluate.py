@@ -220,7 +220,7 @@ def sureness(found: Assessment, split: str) -> None:
 def take_with_you(found: Assessment, split: str) -> None:
     """Offer the report, the tables, and a format for figures."""
     run, said = found.run, found.said.split(split)
-    with st.expander("Take it with you", icon=":material/ios_share:"):
+    with st.expander("Export", icon=":material/ios_share:"):
         st.segmented_control(
             "The camera above each figure saves it as",
             ["png", "svg"],

@@ -1,4 +1,4 @@
-"""Take it with you: a finished run as files, and a run archive from elsewhere. Shown on Train."""
+"""Export: a finished run as files, and a run archive from elsewhere. Shown on Train."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ICONS = {"notebook": ":material/article:", "script": ":material/code:", "zip": 
 
 def export_panel(run: Run) -> None:
     """Offer every format of a finished run."""
-    panel = st.expander("Take it with you", icon=":material/ios_share:", key="export_panel", on_change="rerun")
+    panel = st.expander("Export", icon=":material/ios_share:", key="export_panel", on_change="rerun")
     if not panel.open:
         return
     with panel:

@@ -17,35 +17,43 @@ def panel(run: Run) -> None:
     """Show the figures of `run`; nothing while they are not all there."""
     if not all(isinstance(run.result.get(name), int | float) for name in FIGURES):
         return
-    result_cards(run.result)
-    st.page_link(
-        "pages/evaluate.py",
-        label="What it gets wrong, and why",
-        query_params={"run": run.id},
-        icon=":material/fact_check:",
-    )
+    result = run.result
+    st.markdown(f"### {sentence(result)}")
+    next_steps(run)
+    details(result)
 
 
-def result_cards(result: dict[str, Any]) -> None:
-    """Show the figures of a finished run."""
-    low, high = predictions.wilson(round(result["test_accuracy"] * result["test_images"]), result["test_images"])
-    card: dict[str, Any] = {"border": True, "height": "stretch"}
-    with st.container(key="cards_result"):
-        test, validation, best, took, size = st.columns(5)
-    test.metric(
-        "Test accuracy",
-        f"{result['test_accuracy']:.1%}",
-        f"{low:.1%} to {high:.1%}",
-        delta_color="off",
-        delta_arrow="off",
-        help=f"On {result['test_images']:,} test images that nothing was chosen by; with its 95 % interval (Wilson).",
-        **card,
+def sentence(result: dict[str, Any]) -> str:
+    """Return the test accuracy in a sentence, with its 95% interval (Wilson)."""
+    accuracy, images = result["test_accuracy"], result["test_images"]
+    low, high = predictions.wilson(round(accuracy * images), images)
+    return f"{100 * accuracy:.0f} of 100 new pictures right, {low:.1%} to {high:.1%}"
+
+
+def next_steps(run: Run) -> None:
+    """Draw what to do with the run: three buttons, then two links."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Try a photo", key="try_photo", icon=":material/image_search:", type="primary"):
+            st.switch_page("pages/classify.py", query_params={"model": run.id})
+        if st.button("See its mistakes", key="see_mistakes", icon=":material/fact_check:"):
+            st.switch_page("pages/evaluate.py", query_params={"run": run.id})
+        if st.button("Export", key="open_export", icon=":material/download:"):
+            st.session_state["export_panel"] = True  # opens it, below
+            st.rerun()
+        st.page_link("pages/explore.py", label="Compare", icon=":material/explore:")
+        st.page_link("pages/learn.py", label="Learn why", icon=":material/school:")
+
+
+def details(result: dict[str, Any]) -> None:
+    """Show the other figures of a finished run, folded into one line and its explanation."""
+    phase = metrics.PHASE_NAMES.get(str(result.get("best_phase")), "phase").lower()
+    st.caption(
+        f"On {result['test_images']:,} test images, which took no part in training; the range is the 95% interval. "
+        f"Validation accuracy: {result['validation_accuracy']:.1%}, on other images, by which the best epoch "
+        f"({result['best_epoch']} of {phase}) was chosen: it tends to look too high. "
+        f"Took {formatting.seconds(result['elapsed_seconds'])}; "
+        f"model file {result['model_bytes'] / 1e6:.1f} MB."
     )
-    validation.metric("Validation accuracy", f"{result['validation_accuracy']:.1%}", **card)
-    phase = metrics.PHASE_NAMES.get(str(result.get("best_phase")), "phase")
-    best.metric("Best epoch", result["best_epoch"], f"of {phase.lower()}", delta_color="off", delta_arrow="off", **card)
-    took.metric("Time", formatting.seconds(result["elapsed_seconds"]), **card)
-    size.metric("Model file", f"{result['model_bytes'] / 1e6:.1f} MB", **card)
     st.caption(
         f"Images: {messages.plain(result.get('dataset'))}. Initial weights: {messages.plain(result.get('weights'))}."
     )

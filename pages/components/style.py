@@ -1,6 +1,6 @@
 """The app's own CSS: all that the theme cannot set. Every selector is of this app, or a documented `st-key-` class.
 
-`tests/pages/test_style_browser.py` fails when an upgrade of Streamlit breaks one of them.
+The names of Streamlit's own elements stand together: an upgrade may change them.
 """
 
 import streamlit as st

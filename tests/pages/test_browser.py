@@ -137,7 +137,7 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, 
 
     press(page, "Resume")
     see(page, re.compile("^Finished after"))
-    see(page, "Test accuracy")
+    see(page, "of 100 new pictures right")
     epochs = [(row["phase"], row["epoch"]) for row in run.metrics() if row["kind"] == "epoch"]
     head = sum(phase == "head" for phase, _ in epochs)
     assert head == config.head_epochs

@@ -92,11 +92,15 @@ def test_what_a_run_says_of_itself_is_text_never_markup(model):
 def test_a_finished_run_shows_its_figures_with_the_interval_and_its_model(model):
     run = make_finished_run(model)
     app = open_app()
-    figures = {metric.label: metric for metric in app.metric}
-    assert figures["Test accuracy"].value == "80.0%"
-    assert figures["Test accuracy"].delta == "77.4% to 82.4%"  # Wilson's 95 % of 800 in 1,000
-    assert figures["Validation accuracy"].value == "82.5%"
-    assert figures["Time"].value == "75 s"
+    said = texts([*app.markdown, *app.caption])
+    assert "80 of 100 new pictures right, 77.4% to 82.4%" in said  # Wilson's 95% of 800 in 1,000
+    assert "Validation accuracy: 82.5%" in said
+    assert "Took 75 s" in said
+    assert [button(app, key).label for key in ("try_photo", "see_mistakes", "open_export")] == [
+        "Try a photo",
+        "See its mistakes",
+        "Export",
+    ]
     assert "block_16_project" not in texts(app.code), "a closed panel is not sent"
     app.session_state["summary_panel"] = True  # as a click on it does
     assert "block_16_project" in texts(sound(app.run()).code)
