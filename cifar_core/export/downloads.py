@@ -47,6 +47,11 @@ def file_name(run: Run, name: str) -> str:
     return f"{run.id}{FORMATS[name].suffix}"
 
 
+def usage(run: Run, name: str) -> str:
+    """Return Python code that classifies a photo with the model file `name` of `run`."""
+    return MODELS[name].usage.replace("{file}", file_name(run, name))
+
+
 def save(run: Run, name: str, path: Path | None) -> Path:
     """Write the file to `path`, by default under its own name in the current folder; return where it is.
 

@@ -2,9 +2,10 @@
 
     runs/<id>/exports/<format>.json    where it stands; then agreement, size and latency
     runs/<id>/exports/<format>.lock    held by the process while it works
-    runs/<id>/exports/model-int8.tflite  model.onnx
+    runs/<id>/exports/model.keras  model.tflite  model-int8.tflite  model.onnx
 
-The Keras and the LiteRT file are the run's own, best.keras and model.tflite, and are only tried.
+They are made of the run's best.keras and model.tflite for other programs: "probabilities" is the only output, and the
+Keras file opens in Keras 3.4 and later.
 """
 
 from __future__ import annotations
@@ -16,20 +17,22 @@ from pathlib import Path
 from typing import Any
 
 from cifar_core import machine, runs
-from cifar_core.errors import RunError
 from cifar_core.export import trial
 from cifar_core.export.formats import MODELS
 from cifar_core.jobs.job import Job
+from cifar_core.network import int8, litert_format
 from cifar_core.network.network_check import network_of
 from cifar_core.runs import Run, limits
 
 _FILES = {
-    "keras": "best.keras",
-    "litert": "model.tflite",
+    "keras": "exports/model.keras",
+    "litert": "exports/model.tflite",
     "litert-int8": "exports/model-int8.tflite",
     "onnx": "exports/model.onnx",
 }
 _NUMBERS = ("bytes", "agreement", "images", "latency_ms")
+Writer = Callable[[Run], bytes]
+"""Returns the content of a model file of the run."""
 Opener = Callable[[Path], trial.Answers]
 """Turns a model file into something that answers."""
 
@@ -74,38 +77,40 @@ def state(run: Run, name: str) -> dict[str, Any]:
     return found | {"poor": found["agreement"] < (MODELS[name].least_agreement or 0)}
 
 
-def make(run: Run, name: str, opened: Opener | None = None) -> None:
-    """Write the export `name` of `run`, try it, and record what came of it.
+def make(run: Run, name: str, written: Writer | None = None, opened: Opener | None = None) -> None:
+    """Write the export `name` of `run`, try it on test images, and record how it does.
 
-    `opened` reads the formats that need Keras. Raises RunError if the run is not finished or its model is damaged;
-    the record tells of it, too.
+    `written` and `opened` write and read the format that needs Keras. Raises RunError if the run is not finished or
+    its model is damaged; the record holds the reason, too.
     """
     own = job(run, name)
     with own.working():
         own.say("working", done=0, total=trial.IMAGES)
         expected = trial.reference(run)
-        _write(run, name)
+        temporary = path(run, name).with_suffix(f".{os.getpid()}")
+        temporary.write_bytes((written or _WRITERS[name])(run))
+        machine.replace(temporary, path(run, name))
         answers = (opened or _OPENERS[name])(path(run, name))
         verdict = trial.verdict(answers, expected, lambda done, total: own.say("working", done=done, total=total))
         size = path(run, name).stat().st_size
         own.say("done", bytes=size, against=expected.source, made=time.time(), **vars(verdict))
 
 
-def _write(run: Run, name: str) -> None:
-    """Write the file, unless it is the run's own."""
-    if name == "litert-int8":
-        from cifar_core.network.int8 import quantised as converted
-    elif name == "onnx":
-        from cifar_core.network.onnx_writer import converted
-    else:
-        if not path(run, name).is_file():
-            raise RunError(f"Run {run.id} has no {_FILES[name]}, expected one in a finished run; train it anew.")
-        return
-    temporary = path(run, name).with_suffix(f".{os.getpid()}")
-    temporary.write_bytes(converted(network_of(run)))
-    machine.replace(temporary, path(run, name))
+def _litert(run: Run) -> bytes:
+    return litert_format.probabilities_only(network_of(run))
 
 
+def _litert_int8(run: Run) -> bytes:
+    return int8.quantised(_litert(run))
+
+
+def _onnx(run: Run) -> bytes:
+    from cifar_core.network.onnx_writer import converted  # onnx takes 0.2 s to import
+
+    return converted(_litert(run))
+
+
+_WRITERS: dict[str, Writer] = {"litert": _litert, "litert-int8": _litert_int8, "onnx": _onnx}
 _OPENERS: dict[str, Opener] = {
     "litert": lambda file: trial.litert_answers(file.read_bytes()),
     "litert-int8": lambda file: trial.litert_answers(file.read_bytes()),

@@ -19,7 +19,9 @@ _CHANNEL_AXES = {_OPERATOR.CONV_2D: 0, _OPERATOR.DEPTHWISE_CONV_2D: 3, _OPERATOR
 _FEWEST = 4096
 """Kernels of fewer weights stay float32: those of the first blocks, which every later layer depends on, and which
 are 7 % of the file."""
-_DEQUANTIZE_VERSION = 5  # the first that takes a scale for each channel
+_DEQUANTIZE_VERSION = 3
+"""5 is the first that is documented for one scale per channel, but LiteRT's reference kernels refuse it up to
+TensorFlow 2.19, while every kernel since tflite-runtime 2.14 computes it under version 3."""
 
 
 def quantised(content: bytes) -> bytes:

@@ -34,6 +34,15 @@ def pack(model: schema.ModelT) -> bytes:
     return bytes(builder.Output())
 
 
+def probabilities_only(content: bytes) -> bytes:
+    """Return the LiteRT file `content` with "probabilities" as its only output, as other programs expect it."""
+    model = unpack(content)
+    signature, graph = model.signatureDefs[0], model.subgraphs[0]
+    signature.outputs = [output for output in signature.outputs if output.name == b"probabilities"]
+    graph.outputs = [output.tensorIndex for output in signature.outputs]
+    return pack(model)
+
+
 class _Buffer(schema.BufferT):
     """Constant bytes, aligned as LiteRT's kernels expect."""
 

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from cifar_core.network import litert, litert_format
 
 OPSET = 18
-_IR_VERSION = 9  # the one that came after opset 18, so that older runtimes read the file
+_IR_VERSION = 8  # the oldest that allows opset 18; ONNX Runtime 1.14 reads no newer one
 _OPERATOR = schema.BuiltinOperator
 _ACTIVATION = schema.ActivationFunctionType
 _DTYPES = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT32: np.int32}
@@ -73,9 +73,9 @@ class _Converter:
                 second = self._constant(inputs[1], self._values(inputs[1]))
             self._add("Mul" if code == _OPERATOR.MUL else "Add", [first, second], name)
         elif code == _OPERATOR.RESIZE_BILINEAR:
-            size = self._constant(inputs[1], self._values(inputs[1]).astype(np.int64))
-            half_pixel = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
-            self._add("Resize", [first, "", "", size], name, axes=[2, 3], **half_pixel)
+            height, width = self._values(inputs[1]) / np.array(self._shape(inputs[0])[1:3])
+            scales = self._store(f"{output}/scales", np.array([1, 1, height, width], np.float32))  # OpenCV reads four
+            self._add("Resize", [first, "", scales], name, mode="linear", coordinate_transformation_mode="half_pixel")
         elif code == _OPERATOR.MEAN:
             axes = self._constant(inputs[1], np.array([2, 3], np.int64))
             self._add("ReduceMean", [first, axes], name, keepdims=0)
@@ -99,6 +99,7 @@ class _Converter:
             [self._name(inputs[0]), *weights],
             linear,
             group=len(kernel) if depthwise else 1,
+            kernel_shape=list(kernel.shape[2:]),  # OpenCV does not infer it
             strides=list(strides),
             pads=[before for before, _ in padding] + [after for _, after in padding],
         )

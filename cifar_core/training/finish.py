@@ -61,7 +61,7 @@ def keep_head(run: Run) -> None:
 def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, journal: Journal) -> dict[str, Any]:
     """Save `network`, which holds the best weights, evaluate it, and return the run's figures."""
     journal.say("running", stage="export")
-    model.uncompiled(network).save(run.path / "best.keras")
+    model.save(network, run.path / "best.keras")
     classifier = export_litert(run, inputs, network)
     difference = _difference(network, classifier, inputs)
     journal.say("running", stage="evaluate")

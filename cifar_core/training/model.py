@@ -6,7 +6,13 @@ Uses Keras alone, on any of its backends.
 from __future__ import annotations
 
 import functools
+import inspect
+import io
+import json
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -117,8 +123,56 @@ def make_variables(trained: keras.Model) -> None:
     trained.reset_metrics()
 
 
+def save(network: keras.Model, path: Path) -> None:
+    """Write `network` to the .keras file `path`, without an optimizer, whose state would triple the file.
+
+    Keras 3.4 and later read it: settings that have their default value are left out of its configuration, since an
+    older Keras refuses those that it does not know.
+    """
+    uncompiled(network).save(path)
+    path.write_bytes(portable(path.read_bytes()))
+
+
+def portable(content: bytes) -> bytes:
+    """Return the .keras file `content` with the same weights and no default-valued settings in its configuration."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(packed, "w") as new:
+        for info in old.infolist():
+            member = old.read(info)
+            if info.filename == "config.json":
+                member = json.dumps(_without_defaults(json.loads(member))).encode()
+            new.writestr(info, member)
+    return packed.getvalue()
+
+
+def _without_defaults(value: Any) -> Any:
+    """Return a Keras configuration without the settings that its classes have by default."""
+    if isinstance(value, list):
+        return [_without_defaults(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    value = {key: _without_defaults(item) for key, item in value.items()}
+    module = {
+        "keras.layers": keras.layers,
+        "keras.initializers": keras.initializers,
+        "keras.regularizers": keras.regularizers,
+    }.get(value.get("module", ""))
+    if module is not None and "config" in value:
+        known = inspect.signature(getattr(module, value["class_name"])).parameters
+        value["config"] = {
+            key: item
+            for key, item in value["config"].items()
+            if key not in known or not _is_default(item, known[key].default)
+        }
+    return value
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    return (type(value), value) == (type(default), default) or (value is False and default is None)
+
+
 def uncompiled(network: keras.Model) -> keras.Model:
-    """Return `network` with its layers but no optimizer, whose state would triple a file."""
+    """Return `network` with its layers but no optimizer."""
     return keras.Model(network.inputs, network.outputs, name=network.name)
 
 

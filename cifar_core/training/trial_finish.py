@@ -28,7 +28,7 @@ _CHUNK = 500
 def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, journal: Journal) -> dict[str, Any]:
     """Save `network`, which holds the best weights, and its predictions; return the run's figures."""
     journal.say("running", stage="export")
-    model.uncompiled(network).save(run.path / "best.keras")
+    model.save(network, run.path / "best.keras")
     classifier = export_litert(run, inputs, network)
     journal.say("running", stage="evaluate")
     dataset, rows = inputs.dataset, inputs.validation_rows

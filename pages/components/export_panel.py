@@ -87,6 +87,9 @@ def _model_row(run: Run, item: Format, found: dict[str, Any]) -> None:
     with button:
         if found["state"] == "done":
             _download(run, item, ":material/download:", "Download")
+            with st.popover("Use it", icon=":material/code:", width="stretch", key=f"usage_{item.name}"):
+                st.code(downloads.usage(run, item.name), language="python")
+                st.caption(f"Tried with {item.tried}.")
         else:
             is_working = found["state"] == "working"
             st.button(

@@ -5,8 +5,10 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from onnx import numpy_helper
 
 from cifar_core import runs
 from cifar_core.data import cifar10
@@ -74,6 +76,32 @@ def test_onnx_equals_litert_for_any_number_of_images(make_run, finish_run, image
         for name, values in expected.items():
             assert got[name].shape == values.shape
             assert np.abs(got[name] - values).max() < 1e-3 * max(np.abs(values).max(), 1)
+
+
+def test_a_file_for_other_programs_has_the_probabilities_as_its_only_output(content, images) -> None:
+    alone = litert.Network(litert_format.probabilities_only(content))
+    assert list(alone.output_shapes) == ["probabilities"]
+    assert np.array_equal(alone.run(images)["probabilities"], litert.Network(content).run(images)["probabilities"])
+    outputs = onnx.load_from_string(converted(litert_format.probabilities_only(content))).graph.output
+    assert [output.name for output in outputs] == ["probabilities"]
+
+
+def test_int8_runs_in_the_reference_kernels_of_older_runtimes(content) -> None:
+    """They refuse DEQUANTIZE above version 4 (up to TensorFlow 2.19)."""
+    codes = litert_format.unpack(quantised(content)).operatorCodes
+    (version,) = (code.version for code in codes if code.builtinCode == schema.BuiltinOperator.DEQUANTIZE)
+    assert version <= 4
+
+
+def test_onnx_is_of_the_kind_that_opencv_and_onnx_runtime_1_14_read(make_run, finish_run) -> None:
+    content = (finish_run(make_run(image_size=96)).path / "model.tflite").read_bytes()
+    model = onnx.load_from_string(converted(content))
+    assert model.ir_version <= 8
+    scales = {weights.name: list(numpy_helper.to_array(weights)) for weights in model.graph.initializer}
+    (resize,) = (node for node in model.graph.node if node.op_type == "Resize")
+    assert scales[resize.input[2]] == [1, 1, 3, 3]
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert all(any(item.name == "kernel_shape" for item in node.attribute) for node in convolutions)
 
 
 @pytest.mark.parametrize("name", ["litert", "litert-int8", "onnx"])

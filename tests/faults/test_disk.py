@@ -50,7 +50,7 @@ WRITES = (
     "checkpoint.save",
     "finish.keep_head",
     "finish.write_descriptions",
-    "model.uncompiled",  # of which best.keras is made
+    "model.save",  # of which best.keras is made
     "finish.export_litert",
     "sureness.write_index",
     "sureness.write_calibration",

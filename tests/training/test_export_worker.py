@@ -18,13 +18,26 @@ from cifar_core.training import export_worker, model
 def file(tiny_config: TrainConfig, tmp_path: Path) -> Path:
     """The Keras file of an untrained network."""
     base = pretrained.load("random", tiny_config.alpha, tiny_config.image_size, 1).named
-    model.uncompiled(model.build(tiny_config, base)).save(tmp_path / "best.keras")
+    model.save(model.build(tiny_config, base), tmp_path / "best.keras")
     return tmp_path / "best.keras"
 
 
 def test_a_file_of_ours_answers(file: Path) -> None:
-    said = export_worker._opened_by_keras(file)(np.zeros((2, 32, 32, 3), np.uint8))
+    said = export_worker.opened_by_keras(file)(np.zeros((2, 32, 32, 3), np.uint8))
     assert said.sum(axis=1) == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_a_keras_file_has_no_setting_that_an_older_keras_does_not_know(file: Path) -> None:
+    config = zipfile.ZipFile(file).read("config.json").decode()
+    newer = ("input_axes", "output_axes", "quantization_config", "antialias", "renorm", "ragged", "optional")
+    assert [name for name in newer if f'"{name}"' in config] == []
+    assert '"momentum": 0.999' in config  # what is not a default stays
+
+
+@pytest.mark.bundled
+def test_the_bundled_keras_file_is_one_that_an_older_keras_reads() -> None:
+    content = pretrained.bundled_path(0.5).with_suffix(".keras").read_bytes()
+    assert model.portable(content) == content
 
 
 def test_weights_that_lie_in_another_file_are_not_read(file: Path, tmp_path: Path) -> None:
@@ -44,4 +57,4 @@ def test_weights_that_lie_in_another_file_are_not_read(file: Path, tmp_path: Pat
         for name, member in (members | {"model.weights.h5": content.getvalue()}).items():
             packed.writestr(name, member)
     with pytest.raises(RunError, match=r"cannot be loaded by Keras"):
-        export_worker._opened_by_keras(file)
+        export_worker.opened_by_keras(file)
