@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_core import machine, runs
+from cifar_core.errors import RunError
 from cifar_core.export import trial
 from cifar_core.export.formats import MODELS
 from cifar_core.jobs.job import Job

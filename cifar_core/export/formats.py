@@ -33,18 +33,18 @@ image = photo.crop((left, top, left + side, top + side)).resize((32, 32), Image.
 """The preprocessing of `inference.pictures.prepare`: a bilinear resize costs accuracy."""
 _KERAS = _PHOTO.format(
     imports="import keras\n",
-    calls='''model = keras.models.load_model("{file}", compile=False)
-probabilities = model.predict(np.asarray(image, "float32")[None])  # (1, 10)''',
+    calls="""model = keras.models.load_model("{file}", compile=False)
+probabilities = model.predict(np.asarray(image, "float32")[None])  # (1, 10)""",
 )
 _LITERT = _PHOTO.format(
     imports="from ai_edge_litert.interpreter import Interpreter\n",
-    calls='''model = Interpreter("{file}").get_signature_runner()
-probabilities = model(images=np.asarray(image)[None])["probabilities"]  # (1, 10)''',
+    calls="""model = Interpreter("{file}").get_signature_runner()
+probabilities = model(images=np.asarray(image)[None])["probabilities"]  # (1, 10)""",
 )
 _ONNX = _PHOTO.format(
     imports="import onnxruntime\n",
-    calls='''model = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
-probabilities = model.run(["probabilities"], {"images": np.asarray(image)[None]})[0]  # (1, 10)''',
+    calls="""model = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
+probabilities = model.run(["probabilities"], {"images": np.asarray(image)[None]})[0]  # (1, 10)""",
 )
 _TRIED_LITERT = "tflite-runtime 2.14, ai-edge-litert 1.0 and 2.3; optimized and reference kernels"
 

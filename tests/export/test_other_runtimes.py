@@ -75,7 +75,7 @@ def test_the_code_beside_a_download_says_what_the_app_says(runtime: str, name: s
     code = MODELS[name].usage
     if last:
         lines = code.splitlines()
-        code = "\n".join([*lines[: next(i for i, line in enumerate(lines) if line.startswith("image ="))+1], last])
+        code = "\n".join([*lines[: next(i for i, line in enumerate(lines) if line.startswith("image =")) + 1], last])
         code = code.replace("import onnxruntime\n", "")
     if runtime.startswith("tflite"):
         code = code.replace("ai_edge_litert", "tflite_runtime")
