@@ -43,6 +43,7 @@ def test_a_poor_file_is_complained_of(whole_run, tmp_path, capsys) -> None:
     folder.mkdir()
     record = {"state": "done", "bytes": 1, "agreement": 0.9, "images": 200, "latency_ms": 1.0, "against": "the run"}
     (folder / "litert.json").write_text(json.dumps(record))
+    (folder / "model.tflite").write_bytes(b"x")
     assert cli.main(["export", whole_run.id, "--format", "litert", "--output", str(tmp_path)]) == 0
     assert "90.0% agree, expected 99.0%" in capsys.readouterr().err
 

@@ -65,14 +65,21 @@ def test_every_model_can_be_made_and_the_rest_downloaded(finished_run) -> None:
 def test_what_is_made_shows_agreement_size_and_time_and_poor_ones_are_red(finished_run) -> None:
     record(finished_run, "litert", agreement=0.995)
     record(finished_run, "onnx", state="failed", error="It *broke*.")
-    (finished_run.path / "exports" / "model-int8.tflite").write_bytes(b"x")
+    for name in ("model.tflite", "model-int8.tflite"):
+        (finished_run.path / "exports" / name).write_bytes(b"x")
     record(finished_run, "litert-int8", agreement=0.93)
-    shown = texts(opened(finished_run))
+    app = opened(finished_run)
+    shown = texts(app)
     assert ":green[**99.5%**]" in shown
     assert ":red[**93.0%**]" in shown
     assert "do not rely on it" in shown
     assert "1.2 MB" in shown
     assert "2.5 ms" in shown
+    assert "onnxruntime.InferenceSession" not in " ".join(item.value for item in app.code)  # it failed
+    assert all(
+        f"{finished_run.id}{suffix}" in " ".join(item.value for item in app.code)
+        for suffix in (".tflite", "-int8.tflite")
+    )
     assert r"It \*broke\*\." in shown
 
 
