@@ -59,6 +59,5 @@ def test_a_recorded_archive_is_imported_and_classifies_as_its_run_did(recorded_r
 
 
 def test_a_recorded_run_is_exported_as_a_model_file(recorded_run: Run) -> None:
-    exports.log(recorded_run, "litert").parent.mkdir(exist_ok=True)
     exports.make(recorded_run, "litert")
     assert exports.state(recorded_run, "litert")["agreement"] >= 0.99
