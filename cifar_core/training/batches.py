@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -40,7 +41,8 @@ class Batches(keras.utils.PyDataset):
         """Return what Keras is to read these batches from: with TensorFlow a dataset of it, else they themselves.
 
         Keras would make such a dataset too, but with a thread that tunes it and is waited for, up to a second, at the
-        end of an epoch (TensorFlow 2.21).
+        end of an epoch (TensorFlow 2.21). TensorFlow keeps a generator for the life of the process, so this one refers
+        to the batches weakly: hold them until `fit` is over.
         """
         if keras.backend.backend() != "tensorflow":
             return self
@@ -49,8 +51,20 @@ class Batches(keras.utils.PyDataset):
         signature = tuple(tf.TensorSpec((None, *array.shape[1:]), tf.float32) for array in self[0])
         options = tf.data.Options()
         options.autotune.enabled = False
-        batches = tf.data.Dataset.from_generator(self._each, output_signature=signature)
+        batches = tf.data.Dataset.from_generator(_weakly(self), output_signature=signature)
         return batches.apply(tf.data.experimental.assert_cardinality(len(self))).prefetch(2).with_options(options)
 
-    def _each(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return map(self.__getitem__, range(len(self)))
+
+def _weakly(batches: Batches) -> Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]]:
+    """Return a generator function of `batches` that does not keep them alive; it ends when they are gone."""
+    reference = weakref.ref(batches)
+
+    def each() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        number = 0
+        while (found := reference()) is not None and number < len(found):
+            batch = found[number]
+            del found
+            yield batch
+            number += 1
+
+    return each

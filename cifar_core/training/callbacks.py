@@ -1,4 +1,4 @@
-"""Keras callbacks of a run: what is recorded, when it stops, what is kept. Each does one thing."""
+"""Keras callbacks of a run: metrics, stop, pruning, checkpoint, pinned pictures."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from cifar_core.inference import pins
 from cifar_core.network import litert
 from cifar_core.training import checkpoint, model
 from cifar_core.training.checkpoint import Progress
-from cifar_core.training.metrics_log import Journal
+from cifar_core.training.journal import Journal
 
 MONITOR = "val_accuracy"
+_STEP_METRICS = ("loss", "cross_entropy", "accuracy")
 
 
-class StopWatch(keras.callbacks.Callback):
-    """Ends `fit` at the end of the batch in which a stop was asked for, by raising Stopped.
+class StopCallback(keras.callbacks.Callback):
+    """Ends `fit` at the end of the batch in which a stop was requested, by raising Stopped.
 
-    Raising, unlike `model.stop_training`, does not record the broken epoch as a full one.
+    `model.stop_training` would record the incomplete epoch as a full one.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -41,15 +42,15 @@ class StopWatch(keras.callbacks.Callback):
         self.journal.check_stop()
 
 
-class NanWatch(keras.callbacks.Callback):
-    """Ends `fit` at the first step whose loss is not finite, by raising TrainingError: nothing good can follow."""
+class NonFiniteLossCallback(keras.callbacks.Callback):
+    """Ends `fit` at the first step whose loss is not finite, by raising TrainingError."""
 
     def __init__(self, phase: str) -> None:
         super().__init__()
         self.phase = phase
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Remember where we are."""
+        """Store the epoch for the message."""
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -62,10 +63,12 @@ class NanWatch(keras.callbacks.Callback):
             )
 
 
-class Recorder(keras.callbacks.Callback):
+class MetricsCallback(keras.callbacks.Callback):
     """Writes a row for a step (at most ten a second) and for each epoch.
 
-    A step's loss, accuracy and speed are those of the images since the row before it in its epoch.
+    A step's loss, cross-entropy, accuracy and speed are those of the images since the row before it in its epoch.
+    The loss is what is minimized: the cross-entropy with smoothed labels, and the L2 penalty. Accuracies are clipped to
+    0..1: Keras's running means are float32 and may exceed 1 by 5e-7.
     """
 
     def __init__(self, journal: Journal, phase: str, epochs: int, images: int, batch_size: int) -> None:
@@ -77,7 +80,7 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Forget the epoch before."""
         self._epoch = epoch
-        self._before = (0, 0.0, 0.0, 0.0)
+        self._before, self._count, self._seconds = dict.fromkeys(_STEP_METRICS, 0.0), 0, 0.0
         self._epoch_start = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -85,19 +88,21 @@ class Recorder(keras.callbacks.Callback):
         self._training_seconds = max(time.monotonic() - self._epoch_start, 1e-6)
         if not self.journal.is_time_for_a_row() or logs is None:
             return
-        count, loss, accuracy = batch + 1, float(logs["loss"]), float(logs["accuracy"])
-        then, seconds_then, loss_then, accuracy_then = self._before
-        self._before = (count, self._training_seconds, loss, accuracy)
+        count, then, seconds = batch + 1, self._count, self._training_seconds - self._seconds
+        sums = {name: float(logs[name]) * count for name in _STEP_METRICS}
+        means = {name: (sums[name] - self._before[name]) / (count - then) for name in sums}
+        self._before, self._count, self._seconds = sums, count, self._training_seconds
         self.journal.row(
             "step",
             phase=self.phase,
             epoch=self._epoch + 1,
             step=count,
             steps=self.steps,
-            loss=(loss * count - loss_then * then) / (count - then),
-            accuracy=(accuracy * count - accuracy_then * then) / (count - then),
+            loss=means["loss"],
+            cross_entropy=max(0.0, means["cross_entropy"]),
+            accuracy=_clipped(means["accuracy"]),
             learning_rate=_learning_rate(self.model),
-            images_per_second=(count - then) * self.batch_size / (self._training_seconds - seconds_then),
+            images_per_second=(count - then) * self.batch_size / max(seconds, 1e-6),
             seconds_left=self._seconds_left(count),
         )
 
@@ -110,9 +115,11 @@ class Recorder(keras.callbacks.Callback):
             epoch=epoch + 1,
             epochs=self.epochs,
             loss=float(logs["loss"]),
-            accuracy=float(logs["accuracy"]),
+            cross_entropy=float(logs["cross_entropy"]),
+            accuracy=_clipped(logs["accuracy"]),
             validation_loss=float(logs["val_loss"]),
-            validation_accuracy=float(logs["val_accuracy"]),
+            validation_cross_entropy=float(logs["val_cross_entropy"]),
+            validation_accuracy=_clipped(logs[MONITOR]),
             learning_rate=_learning_rate(self.model),
             images=self.images,
             epoch_seconds=time.monotonic() - self._epoch_start,
@@ -128,29 +135,29 @@ class Recorder(keras.callbacks.Callback):
 
 
 class Pruned(Exception):  # noqa: N818 - not an error
-    """A trial of a sweep is hopeless beside the others, and ends with what it has."""
+    """The pruner of a sweep ended the training of a trial."""
 
 
-class Judge(keras.callbacks.Callback):
-    """Ends `fit` after an epoch that `is_hopeless(epoch, validation accuracy)` condemns, by raising Pruned.
+class PruningCallback(keras.callbacks.Callback):
+    """Ends `fit` after an epoch where `should_prune(epoch, validation accuracy)`, by raising Pruned.
 
-    Epochs count from 1 over both phases; comes after Keeper, so that the epoch is kept.
+    Epochs count from 1 over both phases. Must follow CheckpointCallback, so that the epoch is saved.
     """
 
-    def __init__(self, is_hopeless: Callable[[int, float], bool], epochs_before: int) -> None:
+    def __init__(self, should_prune: Callable[[int, float], bool], epochs_before: int) -> None:
         super().__init__()
-        self.is_hopeless, self.epochs_before = is_hopeless, epochs_before
+        self.should_prune, self.epochs_before = should_prune, epochs_before
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Ask."""
-        if self.is_hopeless(self.epochs_before + epoch + 1, float((logs or {})[MONITOR])):
+        """Ask the pruner."""
+        if self.should_prune(self.epochs_before + epoch + 1, _clipped((logs or {})[MONITOR])):
             raise Pruned
 
 
-class Keeper(keras.callbacks.Callback):
-    """Keeps the best weights and, after every epoch, the checkpoint; must come last of all callbacks.
+class CheckpointCallback(keras.callbacks.Callback):
+    """Saves the best weights and, after every epoch, the checkpoint; must follow the callbacks it saves.
 
-    `watched` are the callbacks whose memory is kept too; `fit` empties it when it begins, so it is put back then.
+    `watched` are the callbacks whose state is saved too; `fit` resets it when it begins, so it is restored then.
     A checkpoint younger than `pause_seconds` is not replaced.
     """
 
@@ -170,14 +177,14 @@ class Keeper(keras.callbacks.Callback):
         self.pause_seconds, self._saved = pause_seconds, time.monotonic()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Give the watched callbacks back what they knew."""
+        """Restore the state of the watched callbacks."""
         for name, memory in self.progress.callbacks.items():
             for key, value in memory.items():
                 setattr(self.watched[name], key, value)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Take note of a best epoch, then write the checkpoint."""
-        progress, accuracy = self.progress, float((logs or {})[MONITOR])
+        """Update the best weights, then write the checkpoint."""
+        progress, accuracy = self.progress, _clipped((logs or {})[MONITOR])
         if accuracy > progress.best_accuracy:
             progress.best_accuracy, progress.best_phase, progress.best_epoch = accuracy, progress.phase, epoch + 1
             self.best.update(model.named_weights(self.network))
@@ -191,11 +198,11 @@ class Keeper(keras.callbacks.Callback):
             self._saved = time.monotonic()
 
 
-class Prober(keras.callbacks.Callback):
-    """Writes what the network says of the pinned pictures: after each epoch, and a few times within a phase's first.
+class ProbeCallback(keras.callbacks.Callback):
+    """Writes the probabilities of the pinned pictures after each epoch, and a few times in a phase's first epoch.
 
-    Pins are looked for each time, so they may come while the training runs. The pictures go through LiteRT, which
-    takes some 50 ms, random numbers included none; `network` is the whole network, of which `fit` may see a part.
+    Pins are read each time, so they may be added during the training. LiteRT classifies them in some 50 ms and draws
+    no random numbers. `network` is the whole network, of which `fit` may see a part.
     """
 
     _WITHIN_FIRST = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
@@ -206,13 +213,13 @@ class Prober(keras.callbacks.Callback):
         self._moments = {max(1, round(share * steps)) for share in self._WITHIN_FIRST} - {steps}
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Record what is said before anything is learned."""
+        """Record the untrained network before the first epoch."""
         self._is_first = epoch == 0
         if self._is_first:
             self._record(0.0)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Record some moments of the first epoch."""
+        """Record some steps of the first epoch."""
         if self._is_first and batch + 1 in self._moments:
             self._record((batch + 1) / self.steps)
 
@@ -231,16 +238,9 @@ class Prober(keras.callbacks.Callback):
         self.journal.probe(phase=self.phase, epoch=round(epoch, 4), pins=found)
 
 
-class EpochStart(keras.callbacks.Callback):
-    """Calls `begin(epoch)` before each epoch, counted from 0."""
-
-    def __init__(self, begin: Callable[[int], None]) -> None:
-        super().__init__()
-        self.begin = begin
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Pass it on."""
-        self.begin(epoch)
+def _clipped(accuracy: float) -> float:
+    """Return `accuracy` within 0..1."""
+    return min(max(float(accuracy), 0.0), 1.0)
 
 
 def _learning_rate(trained: keras.Model) -> float:
@@ -248,7 +248,7 @@ def _learning_rate(trained: keras.Model) -> float:
 
 
 def _memory(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """Return the numbers by which early stopping and rate reduction remember the epochs before."""
+    """Return the state of early stopping or rate reduction."""
     keys = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
     found = {key: getattr(callback, key) for key in keys if getattr(callback, key, None) is not None}
     return {key: int(value) if isinstance(value, int) else float(value) for key, value in found.items()}

@@ -18,7 +18,7 @@ from cifar_core.runs import Run, write_json
 from cifar_core.training import checkpoint, model, results, sureness
 from cifar_core.training.checkpoint import Progress
 from cifar_core.training.inputs import Inputs
-from cifar_core.training.metrics_log import Journal
+from cifar_core.training.journal import Journal
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "pillow", "streamlit")
 _CHECKED_IMAGES, _CHECKED_PARTS = 100, 4

@@ -1,4 +1,4 @@
-"""The lab's process: trains heads as they are asked for, and ends after five idle minutes.
+"""The head lab's process: trains the head of the newest request, and ends after five idle minutes.
 
     python -m cifar_core.training.lab_worker FOLDER
 
@@ -8,29 +8,48 @@ training slot of the runs only while it computes.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import importlib
+import math
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from cifar_core import runs
-from cifar_core.errors import CifarError, RunError, StoreError
+from cifar_core.config import TrainConfig
+from cifar_core.errors import CifarError, RunError, StoreError, TrainingError
 from cifar_core.search import head_lab, head_lab_map
 from cifar_core.search.head_lab import Settings
-from cifar_core.training import lab_base
+from cifar_core.search.head_lab_map import GRID, Map
 from cifar_core.training.inputs import Inputs
 
+if TYPE_CHECKING:
+    import keras
+
+_KERAS_PART = "cifar_core.training.phases"  # imported beside the preparations
 IDLE_SECONDS = 300.0
 _POLL_SECONDS = 0.02
-_KEPT_RESULTS = 500
+_MOST_RESULTS = 500
+
+
+_COMPONENTS = 50
+_ROUNDS = 500
+_NEIGHBOURS = 15
+_FAR = 0.035  # of the map's width: farther from every image the ground has no colour
+
+
+Report = Callable[[Mapping[str, float], np.ndarray], None]
+"""Called after each epoch with its figures and the class of each validation image, int (n,)."""
 
 
 def main(folder: str, idle_seconds: float = IDLE_SECONDS) -> int:
@@ -46,7 +65,7 @@ def main(folder: str, idle_seconds: float = IDLE_SECONDS) -> int:
 
 
 class _Worker:
-    """What the process knows. It is also what `Inputs` tells how far the preparations are."""
+    """The state of the process, and the Reporter of its `Inputs`."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -65,13 +84,13 @@ class _Worker:
         """Make ready, then do what is asked, the newest request only."""
         before = (head_lab.requested() or (None, 0.0))[1]  # of an earlier process's time: nobody waits for it
         self._say("starting")
-        threading.Thread(target=importlib.import_module, args=("cifar_core.training.lab_head",), daemon=True).start()
+        threading.Thread(target=importlib.import_module, args=(_KERAS_PART,), daemon=True).start()
         try:
             inputs = self._prepare()
         except (CifarError, OSError) as error:
             self._say("failed", message=str(error))
             return
-        learn = importlib.import_module("cifar_core.training.lab_head").learn
+        importlib.import_module(_KERAS_PART)
         self._say("ready")
         done, idle_since = before, time.monotonic()
         while time.monotonic() - idle_since < idle_seconds:
@@ -80,16 +99,16 @@ class _Worker:
                 self._rest(inputs)
                 continue
             settings, done = wanted
-            self._try(settings, done, inputs, learn)
+            self._try(settings, done, inputs)
             self._say("ready")
             idle_since = time.monotonic()
 
     def _rest(self, inputs: Inputs) -> None:
         """Make the map if there is none yet, else sleep a moment."""
-        if head_lab_map.load(lab_base.key(inputs)) is None:
+        if head_lab_map.load(base_key(inputs)) is None:
             with self._slot(lambda: False):
                 self._say("mapping")
-                lab_base.make_map(inputs)
+                make_map(inputs)
             self._say("ready")
         time.sleep(_POLL_SECONDS)
 
@@ -101,15 +120,15 @@ class _Worker:
         with self._slot(lambda: False):
             self._say("preparing")
             inputs.prepare()
-            self._status["base"] = lab_base.describe(inputs)
+            self._status["base"] = _describe(inputs)
         kept = sorted(head_lab.lab_dir().glob("*-*.json"), key=lambda file: file.stat().st_mtime)
-        for old in kept[:-_KEPT_RESULTS]:
+        for old in kept[:-_MOST_RESULTS]:
             old.unlink(missing_ok=True)
         return inputs
 
-    def _try(self, settings: Settings, asked: float, inputs: Inputs, learn: Callable[..., bool]) -> None:
+    def _try(self, settings: Settings, asked: float, inputs: Inputs) -> None:
         """Train one head and write its result epoch by epoch."""
-        path = head_lab.result_path(lab_base.key(inputs), settings)
+        path = head_lab.result_path(base_key(inputs), settings)
         rows: list[Mapping[str, float]] = []
         found: dict[str, Any] = {"state": "computing", "rows": rows, "predicted": ""}
 
@@ -154,6 +173,132 @@ class _Worker:
         base = self._status.get("base")
         self._status = {"pid": os.getpid(), "state": state, **({"base": base} if base else {}), **more}
         runs.write_json(head_lab.lab_dir() / "status.json", self._status)
+
+
+def base_key(inputs: Inputs) -> str:
+    """Return the name of the images, split and weights that all heads share, 16 characters."""
+    config = inputs.config
+    parts = (inputs.dataset.fingerprint, inputs.weights.fingerprint, config.train_images, config.seed, "map 3")
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _describe(inputs: Inputs) -> dict[str, Any]:
+    """Return labels and sizes of what all heads share."""
+    return {
+        "key": base_key(inputs),
+        "images": inputs.dataset.label,
+        "weights": inputs.weights.label,
+        "train_images": len(inputs.train_rows),
+        "validation_images": len(inputs.validation_rows),
+    }
+
+
+def make_map(inputs: Inputs) -> None:
+    """Place every validation image on the map and save it; takes some seconds, once for a base.
+
+    Principal components, then the linear discriminants that pull the true classes apart (LDA), then t-SNE (van der
+    Maaten and Hinton 2008): neighbours there stay neighbours; distances between far groups mean nothing.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    _, validation = inputs.sources("head")
+    validation.begin(0)
+    features = validation.take(np.arange(len(inputs.validation_rows)))  # (n, 1280)
+    seed, labels = inputs.config.seed, inputs.dataset.train_labels[inputs.validation_rows]
+    components = min(_COMPONENTS, *features.shape)
+    with threadpool_limits(1):  # on a busy machine its threads would wait for each other ten times longer than work
+        kept = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(features)
+        apart = LinearDiscriminantAnalysis().fit_transform(kept, labels)  # (n, 9)
+        points = TSNE(init="pca", max_iter=_ROUNDS, random_state=seed).fit_transform(apart)
+    head_lab_map.save(base_key(inputs), _with_ground(points.astype(np.float32), labels))
+
+
+def _with_ground(points: np.ndarray, labels: np.ndarray) -> Map:
+    from scipy.spatial import cKDTree
+
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.04 * (high - low)
+    x, y = (np.linspace(low[i] - margin[i], high[i] + margin[i], GRID, dtype=np.float32) for i in (0, 1))
+    cells = np.stack([axis.ravel() for axis in np.meshgrid(x, y)], axis=1)  # (GRID * GRID, 2), rows of y first
+    distances, nearest = cKDTree(points).query(cells, k=_NEIGHBOURS)
+    nearest[distances[:, 0] > _FAR * (high - low).max()] = -1
+    return Map(points, labels, x, y, nearest.astype(np.int32))
+
+
+def learn(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Callable[[], bool]) -> bool:
+    """Train the head of `config`; return whether it was completed, checking `is_cancelled` before each step.
+
+    The loop replaces `fit`, which takes a second to start. The last, smaller batch of an epoch is left out; its images
+    come in other epochs. Raises TrainingError if the loss is not finite.
+    """
+    import keras
+
+    from cifar_core.training.batches import Batches
+
+    training, validation = inputs.sources("head")
+    labels = inputs.dataset.train_labels
+    batches = Batches(training, labels[inputs.train_rows], config.head_batch_size, config.seed)
+    validation.begin(0)
+    steps = len(inputs.train_rows) // config.head_batch_size  # the last, smaller batch would be traced for itself
+    head = _new_head(config, steps)
+    features, truth = validation.take(np.arange(len(inputs.validation_rows))), labels[inputs.validation_rows]
+    for epoch in range(config.head_epochs):
+        batches.begin(epoch)
+        total = np.zeros(3)  # loss, cross-entropy and accuracy, summed over steps
+        for step in range(steps):
+            if is_cancelled():
+                return False
+            images, one_hot = batches[step]
+            logs = head.train_on_batch(images, one_hot, return_dict=True)  # of this batch alone
+            total += np.array([float(logs[name]) for name in ("loss", "cross_entropy", "accuracy")])
+        probabilities = keras.ops.convert_to_numpy(head(features, training=False))  # (n, 10)
+        report(_figures(epoch + 1, (total / steps).tolist(), probabilities, truth), probabilities.argmax(axis=1))
+    return True
+
+
+def _new_head(config: TrainConfig, steps: int) -> keras.Model:
+    """Return the head of `config` before its first step; a head of as many units is reused with its graph."""
+    from cifar_core.training.phases import compiled, phases
+
+    config = replace(config, schedule="plateau", optimizer="adam")  # the rate stays: nothing here reduces it
+    network, first = _network(config.dense_units, config.dropout > 0)
+    for variable, value in zip(network.variables, first, strict=True):
+        variable.assign(value)
+    return compiled(network, config, phases(config)[0], steps, is_stored=True)
+
+
+@functools.lru_cache(maxsize=8)
+def _network(dense_units: int, drops: bool) -> tuple[keras.Model, list[np.ndarray]]:
+    """Return a head, and what its variables hold at first."""
+    import keras
+
+    from cifar_core.training import model
+
+    config = replace(head_lab.BASE, dense_units=dense_units, dropout=0.5 if drops else 0.0)
+    keras.utils.set_random_seed(config.seed)
+    network = model.build_head(config)
+    return network, [variable.numpy() for variable in network.variables]
+
+
+def _figures(epoch: int, means: list[float], said: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    loss, cross_entropy, accuracy = means
+    validation = float(-np.log(np.maximum(said[np.arange(len(truth)), truth], 1e-12)).mean())
+    if not math.isfinite(loss) or not np.isfinite(said).all():
+        raise TrainingError(
+            f"The training broke down: in epoch {epoch} the loss became {loss}, expected a number; lower the rate."
+        )
+    return {
+        "epoch": epoch,
+        "accuracy": min(accuracy, 1.0),
+        "loss": loss,
+        "cross_entropy": cross_entropy,
+        "validation_accuracy": float((said.argmax(axis=1) == truth).mean()),
+        "validation_loss": validation,
+        "validation_cross_entropy": validation,
+    }
 
 
 if __name__ == "__main__":

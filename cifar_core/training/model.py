@@ -10,7 +10,6 @@ import inspect
 import io
 import json
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,20 +48,52 @@ def build(config: TrainConfig, base: Named) -> keras.Model:
     return network
 
 
-def build_head(config: TrainConfig, dropout: Callable[..., keras.layers.Layer] = keras.layers.Dropout) -> keras.Model:
-    """Return the head of `config` alone: pooled features float32 (n, c) -> probabilities float32 (n, 10).
-
-    `dropout(rate, name=...)` makes the layer of that name.
-    """
+def build_head(config: TrainConfig) -> keras.Model:
+    """Return the head of `config` alone: pooled features float32 (n, c) -> probabilities float32 (n, 10)."""
     pooled = keras.Input((architecture.top_channels(config.alpha),), name="pooled")
-    return keras.Model(pooled, _head(config, pooled, dropout), name="head")
+    return keras.Model(pooled, _head(config, pooled), name="head")
 
 
-def _head(
-    config: TrainConfig, x: keras.KerasTensor, dropout: Callable[..., keras.layers.Layer] = keras.layers.Dropout
-) -> keras.KerasTensor:
+class RateDropout(keras.layers.Layer):
+    """The layer `dropout` with its rate in a variable, so that another rate needs no other graph."""
+
+    def __init__(self, dropout: keras.layers.Dropout) -> None:
+        super().__init__(name="rate_dropout")
+        self.rate = keras.Variable(dropout.rate, trainable=False, name="rate")
+        self.seed_generator = dropout.seed_generator
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Drop that share of `inputs` (n, c) in training and scale the others up."""
+        if not training:
+            return inputs
+        chances = keras.random.uniform(keras.ops.shape(inputs), seed=self.seed_generator)
+        return keras.ops.where(chances >= self.rate, inputs / (1 - self.rate), 0.0)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return the shape of the inputs."""
+        return input_shape
+
+
+def connect_head(
+    network: keras.Model, pooled: keras.KerasTensor, drops: bool
+) -> tuple[keras.KerasTensor, keras.Variable | None]:
+    """Connect the head's layers of `network` to `pooled` (n, c); return the probabilities and the rate of dropout.
+
+    Without `drops` there is no dropout, and None in the place of its rate.
+    """
+    dropout = RateDropout(network.get_layer("head_dropout")) if drops else None
+    x = pooled
+    for name in HEAD_LAYERS:
+        if name != "head_dropout":
+            x = network.get_layer(name)(x)
+        elif dropout is not None:
+            x = dropout(x)
+    return x, dropout.rate if dropout is not None else None
+
+
+def _head(config: TrainConfig, x: keras.KerasTensor) -> keras.KerasTensor:
     x = keras.layers.BatchNormalization(epsilon=1e-3, name="head_norm")(x)
-    x = dropout(config.dropout, name="head_dropout")(x)
+    x = keras.layers.Dropout(config.dropout, name="head_dropout")(x)
     penalty = keras.regularizers.L2(config.l2)
     x = keras.layers.Dense(config.dense_units, "relu", kernel_regularizer=penalty, name="head_dense")(x)
     return keras.layers.Dense(architecture.CLASS_COUNT, "softmax", name="head_output")(x)
@@ -103,13 +134,6 @@ def freeze(network: keras.Model, config: TrainConfig, phase: str) -> None:
         if is_base_norm and trained and config.batch_norm == "adapt":
             layer.momentum = _ADAPTING_MOMENTUM
         trained = trained or layer.name == cut
-
-
-def part_after(network: keras.Model, layer: str) -> keras.Model:
-    """Return the part of `network` behind the output of `layer`, sharing its layers; "images" gives all of it."""
-    if layer == "images":
-        return network
-    return keras.Model(network.get_layer(layer).output, network.output, name=f"after_{layer}")
 
 
 def make_variables(trained: keras.Model) -> None:

@@ -13,7 +13,7 @@ from cifar_core.inference.calibration import Calibration
 from cifar_core.runs import Run
 from cifar_core.training.checkpoint import Progress
 from cifar_core.training.inputs import Inputs
-from cifar_core.training.metrics_log import Journal
+from cifar_core.training.journal import Journal
 
 
 def write(

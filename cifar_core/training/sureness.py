@@ -11,7 +11,7 @@ from cifar_core.inference.neighbors import Index
 from cifar_core.network import litert
 from cifar_core.runs import Run
 from cifar_core.training.inputs import Inputs
-from cifar_core.training.metrics_log import Journal
+from cifar_core.training.journal import Journal
 
 _CHUNK = 500
 _DRAWINGS = 200  # of each kind

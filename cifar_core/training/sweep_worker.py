@@ -27,13 +27,13 @@ from cifar_core.errors import CifarError, ConfigError, RunError
 from cifar_core.runs import Run
 from cifar_core.search import studies
 from cifar_core.training import worker
-from cifar_core.training.metrics_log import Journal
+from cifar_core.training.journal import Journal
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-    from cifar_core.training.fit import Manner
-    from cifar_core.training.model_reuse import Networks
+    from cifar_core.training.fit import TrainingOptions
+    from cifar_core.training.phases import NetworkCache
 
 _LOOK_SECONDS = 0.25
 _MOST_WORKERS, _NUMBER_SECONDS = 64, 0.1
@@ -91,14 +91,14 @@ class Worker:
         gpu = os.environ.get("CIFAR_SWEEP_GPU", "0")
         self._slot = worker.SLOT if gpu == "0" else f"{worker.SLOT}-{int(gpu)}"
         self._journal: Journal | None = None
-        self._networks: Networks | None = None  # needs Keras, which is imported beside the first trial's preparations
+        self._networks: NetworkCache | None = None  # made once Keras is imported
 
     def work(self) -> None:
         """Train trials until nothing is left to do; returns early when asked to stop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop())
         threading.Thread(target=self._watch, daemon=True).start()
-        while not self.stopping.is_set() and not self._is_hopeless():
+        while not self.stopping.is_set() and not self._fails_repeatedly():
             if not self._begin():
                 if not self._others_work():
                     return
@@ -125,7 +125,7 @@ class Worker:
     def _others_work(self) -> bool:
         return any(trial.state.name == "RUNNING" for trial in self.study.get_trials(deepcopy=False))
 
-    def _is_hopeless(self) -> bool:
+    def _fails_repeatedly(self) -> bool:
         ended = [t for t in studies.counted(self.study.get_trials(deepcopy=False)) if t.state.is_finished()]
         return len(ended) >= _MOST_FAILURES and all(t.state.name == "FAIL" for t in ended[-_MOST_FAILURES:])
 
@@ -141,7 +141,7 @@ class Worker:
             self._asking.release()
         self._journal = journal = Journal(run)
         journal.stop_signal = self.stopping.is_set()
-        state = worker.carry_out(run, journal, functools.partial(self._manner, trial, run.config), self._slot)
+        state = worker.carry_out(run, journal, functools.partial(self._options, trial, run.config), self._slot)
         if self.stopping.is_set() and state == "stopped":
             studies.take_up_again(self.study, self.study.get_trials(deepcopy=False)[trial.number])
             raise Interrupted
@@ -193,20 +193,20 @@ class Worker:
             raise optuna.TrialPruned
         return float(accuracy)
 
-    def _manner(self, trial: Trial, config: TrainConfig) -> Manner:
+    def _options(self, trial: Trial, config: TrainConfig) -> TrainingOptions:
         """Return how `trial` is trained: judged after each epoch but the last, and in a grid never."""
         from cifar_core.training import fit, trial_finish
-        from cifar_core.training.model_reuse import Networks
+        from cifar_core.training.phases import NetworkCache, phases
 
-        self._networks = self._networks or Networks()
-        epochs = sum(phase.epochs for phase in fit.phases(config))
+        self._networks = self._networks or NetworkCache()
+        epochs = sum(phase.epochs for phase in phases(config))
 
-        def is_hopeless(epoch: int, accuracy: float) -> bool:
+        def should_prune(epoch: int, accuracy: float) -> bool:
             trial.report(accuracy, epoch)
             return not self.plan.grid and epoch < epochs and trial.should_prune()
 
-        return fit.Manner(
-            self._networks.build, trial_finish.finish, is_hopeless, _CHECKPOINT_PAUSE_SECONDS, keeps_head=False
+        return fit.TrainingOptions(
+            self._networks.build, trial_finish.finish, should_prune, _CHECKPOINT_PAUSE_SECONDS, saves_head=False
         )
 
     def _watch(self) -> None:

@@ -27,8 +27,9 @@ from cifar_core.network.pretrained import Named
 from cifar_core.training import model
 from cifar_core.training.batches import Batches
 from cifar_core.training.feature_extractor import stored_layers
-from cifar_core.training.fit import VALIDATION_BATCH, Phase, compiled, phases
+from cifar_core.training.fit import VALIDATION_BATCH
 from cifar_core.training.inputs import Pixels, Source
+from cifar_core.training.phases import Phase, compiled, phases
 
 _IMAGES = 1_024
 _STEPS = 12
@@ -87,8 +88,8 @@ def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, p
         work()
         return (time.perf_counter() - start) / images
 
-    training = batches(phase.batch_size, config.augmentation).feed()
-    validation = batches(VALIDATION_BATCH, 0.0).feed()
+    sources = batches(phase.batch_size, config.augmentation), batches(VALIDATION_BATCH, 0.0)
+    training, validation = (source.feed() for source in sources)
     trained.fit(training, epochs=1, shuffle=False, verbose=0)
     trained.evaluate(validation, verbose=0)
     step = seconds(lambda: trained.fit(training, epochs=1, shuffle=False, verbose=0), _STEPS * phase.batch_size)

@@ -20,7 +20,7 @@ from cifar_core.training import model, results
 from cifar_core.training.checkpoint import Progress
 from cifar_core.training.finish import export_litert
 from cifar_core.training.inputs import Inputs
-from cifar_core.training.metrics_log import Journal
+from cifar_core.training.journal import Journal
 
 _CHUNK = 500
 

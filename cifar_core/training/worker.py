@@ -26,14 +26,14 @@ from cifar_core import costs, locks, runs
 from cifar_core.errors import CifarError, TrainingError
 from cifar_core.runs import Run
 from cifar_core.training import memory, processors
-from cifar_core.training.metrics_log import Journal, Stopped
+from cifar_core.training.journal import Journal, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cifar_core.training.fit import Manner
+    from cifar_core.training.fit import TrainingOptions
 
-LateManner: TypeAlias = "Callable[[], Manner]"
+LateOptions: TypeAlias = "Callable[[], TrainingOptions]"
 """Says how to train once Keras is there."""
 SLOT = ".slot"
 """The one training slot of a runs directory: a lock."""
@@ -70,8 +70,8 @@ def _found_no_room(run: Run) -> bool:
     return costs.is_stored(run.config) and bool(run.status.get("note"))
 
 
-def carry_out(run: Run, journal: Journal, manner: LateManner | None = None, slot: str = SLOT) -> str:
-    """Wait for the training slot, train `run` in `manner` and return the state in which it ended.
+def carry_out(run: Run, journal: Journal, options: LateOptions | None = None, slot: str = SLOT) -> str:
+    """Wait for the training slot, train `run` in `options` and return the state in which it ended.
 
     "finished", "stopped", or "failed", with what a person can mend in its status. A bug is written there too and
     raised. The caller holds the run's lock.
@@ -79,7 +79,7 @@ def carry_out(run: Run, journal: Journal, manner: LateManner | None = None, slot
     try:
         journal.say("queued", stage="queue")
         with _training_slot(run, journal, slot), memory.told_as_such():
-            result = _train(run, journal, manner)
+            result = _train(run, journal, options)
         journal.say("finished", stage="done", result=result)
     except Stopped:
         journal.say("stopped")
@@ -122,7 +122,7 @@ def _is_first(run: Run) -> bool:
     return not any(Run(other).state == "queued" for other in waiting)
 
 
-def _train(run: Run, journal: Journal, manner: LateManner | None) -> dict[str, Any]:
+def _train(run: Run, journal: Journal, options: LateOptions | None) -> dict[str, Any]:
     from cifar_core.training.checkpoint import load
     from cifar_core.training.inputs import Inputs, as_begun
 
@@ -144,7 +144,7 @@ def _train(run: Run, journal: Journal, manner: LateManner | None) -> dict[str, A
     while importing.is_alive():
         journal.check_stop()
         importing.join(_POLL_SECONDS)
-    return importing.result().train(run, inputs, saved, journal, manner() if manner else None)
+    return importing.result().train(run, inputs, saved, journal, options() if options else None)
 
 
 class _Import(threading.Thread):

@@ -5,7 +5,7 @@ import pytest
 
 from cifar_core.runs import Run
 from cifar_core.training import callbacks, worker
-from cifar_core.training.metrics_log import Journal, Stopped
+from cifar_core.training.journal import Journal, Stopped
 
 
 class Interruption:
@@ -18,13 +18,13 @@ class Interruption:
         """Start or resume `run` and stop it after `number` training steps."""
         left = number
 
-        def count(watch: callbacks.StopWatch, batch: int, **_: Any) -> None:
+        def count(watch: callbacks.StopCallback, batch: int, **_: Any) -> None:
             nonlocal left
             left -= 1
             if left == 0:
                 raise Stopped
 
-        self._stopped(run, callbacks.StopWatch, "on_train_batch_end", count)
+        self._stopped(run, callbacks.StopCallback, "on_train_batch_end", count)
 
     def at_stage(self, run: Run, stage: str) -> None:
         """Start or resume `run` and stop it when `stage` is about to begin."""

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cifar_core.errors import TrainingError
-from cifar_core.runs import Run
+from cifar_core.runs import Run, metrics
 from cifar_core.training import checkpoint, model
-from cifar_core.training.callbacks import Keeper, NanWatch, Recorder, StopWatch
+from cifar_core.training.callbacks import CheckpointCallback, MetricsCallback, NonFiniteLossCallback, StopCallback
 from cifar_core.training.checkpoint import Progress
-from cifar_core.training.metrics_log import ROWS_A_SECOND, Journal, Stopped
+from cifar_core.training.journal import ROWS_A_SECOND, Journal, Stopped
 
 
 @pytest.fixture
@@ -28,19 +28,20 @@ def network() -> keras.Model:
 
 
 def logs(accuracy: float, loss: float = 1.0) -> dict[str, float]:
-    return {"loss": loss, "accuracy": accuracy, "val_loss": loss, "val_accuracy": accuracy}
+    values = {"loss": loss, "cross_entropy": loss, "accuracy": accuracy}
+    return values | {f"val_{name}": value for name, value in values.items()}
 
 
 class TestKeeper:
     @pytest.fixture
-    def keeper(self, run: Run, journal: Journal, network: keras.Model) -> Keeper:
+    def keeper(self, run: Run, journal: Journal, network: keras.Model) -> CheckpointCallback:
         best = model.named_weights(network)
-        keeper = Keeper(run.path / "checkpoint.npz", journal, network, Progress("head"), best, {})
+        keeper = CheckpointCallback(run.path / "checkpoint.npz", journal, network, Progress("head"), best, {})
         keeper.set_model(network)
         keeper.set_params({"epochs": 4})
         return keeper
 
-    def end_epoch(self, keeper: Keeper, epoch: int, accuracy: float) -> checkpoint.Checkpoint:
+    def end_epoch(self, keeper: CheckpointCallback, epoch: int, accuracy: float) -> checkpoint.Checkpoint:
         """End it with weights that tell its number."""
         keeper.network.get_layer("dense").bias.assign(np.full(10, epoch))
         keeper.on_epoch_end(epoch, logs(accuracy))
@@ -48,7 +49,7 @@ class TestKeeper:
         assert saved is not None
         return saved
 
-    def test_the_best_weights_are_those_of_the_first_best_epoch(self, keeper: Keeper) -> None:
+    def test_the_best_weights_are_those_of_the_first_best_epoch(self, keeper: CheckpointCallback) -> None:
         for epoch, accuracy in enumerate((0.3, 0.6, 0.6, 0.5)):
             saved = self.end_epoch(keeper, epoch, accuracy)
         assert (saved.progress.best_epoch, saved.progress.best_accuracy) == (2, 0.6)
@@ -56,7 +57,9 @@ class TestKeeper:
         assert (keeper.best["dense/bias"] == 1).all()
         assert (saved.model[1] == 3).all()  # to go on from
 
-    def test_a_later_phase_keeps_the_best_of_the_one_before_unless_it_beats_it(self, keeper: Keeper) -> None:
+    def test_a_later_phase_keeps_the_best_of_the_one_before_unless_it_beats_it(
+        self, keeper: CheckpointCallback
+    ) -> None:
         self.end_epoch(keeper, 0, 0.6)
         keeper.progress = keeper.progress.at_start_of("fine_tune")
         saved = self.end_epoch(keeper, 5, 0.6)
@@ -66,13 +69,13 @@ class TestKeeper:
         assert (saved.progress.best_phase, saved.progress.best_epoch) == ("fine_tune", 7)
         assert (saved.best["dense/bias"] == 6).all()
 
-    def test_a_phase_is_done_after_its_last_epoch_or_when_it_stopped_early(self, keeper: Keeper) -> None:
+    def test_a_phase_is_done_after_its_last_epoch_or_when_it_stopped_early(self, keeper: CheckpointCallback) -> None:
         assert [self.end_epoch(keeper, epoch, 0.5).progress.phase_done for epoch in (0, 2, 3)] == [False, False, True]
         keeper.model.stop_training = True
         assert self.end_epoch(keeper, 1, 0.5).progress.phase_done
 
     def test_a_disk_that_fills_up_leaves_the_checkpoint_before(
-        self, keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+        self, keeper: CheckpointCallback, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         self.end_epoch(keeper, 0, 0.5)
 
@@ -100,8 +103,8 @@ def test_early_stopping_and_rate_reduction_are_given_back_what_they_knew(
             callback.set_model(network)
         return watched
 
-    def keeper(progress: Progress, watched: dict[str, keras.callbacks.Callback]) -> Keeper:
-        keeper = Keeper(run.path / "checkpoint.npz", journal, network, progress, {}, watched)
+    def keeper(progress: Progress, watched: dict[str, keras.callbacks.Callback]) -> CheckpointCallback:
+        keeper = CheckpointCallback(run.path / "checkpoint.npz", journal, network, progress, {}, watched)
         keeper.set_model(network)
         keeper.set_params({"epochs": 100})
         return keeper
@@ -132,7 +135,7 @@ def test_early_stopping_and_rate_reduction_are_given_back_what_they_knew(
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
 def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence(loss: float) -> None:
-    watch = NanWatch("fine_tune")
+    watch = NonFiniteLossCallback("fine_tune")
     watch.on_epoch_begin(1)
     watch.on_train_batch_end(0, logs(0.1, loss=80.0))
     with pytest.raises(TrainingError, match=r"in epoch 2 of phase fine_tune .* lower fine_tune_learning_rate"):
@@ -140,7 +143,7 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence(loss: float)
 
 
 def test_a_stop_is_seen_after_a_training_and_after_a_validation_step(run: Run, journal: Journal) -> None:
-    watch = StopWatch(journal)
+    watch = StopCallback(journal)
     watch.on_train_batch_end(0)
     (run.path / "stop").touch()
     for look in (watch.on_train_batch_end, watch.on_test_batch_end):
@@ -153,7 +156,7 @@ def test_rows_of_steps_tell_of_the_images_since_the_row_before(
 ) -> None:
     due = iter([True, False, True])
     monkeypatch.setattr(journal, "is_time_for_a_row", lambda: next(due))
-    recorder = Recorder(journal, "head", epochs=2, images=40, batch_size=16)
+    recorder = MetricsCallback(journal, "head", epochs=2, images=40, batch_size=16)
     recorder.set_model(network)
     recorder.on_epoch_begin(0)
     losses, accuracies = [4.0, 1.0, 3.0], [0.0, 0.5, 1.0]
@@ -166,6 +169,22 @@ def test_rows_of_steps_tell_of_the_images_since_the_row_before(
     assert second["step"] == 3
     assert (second["loss"], second["accuracy"]) == (pytest.approx(2.0), pytest.approx(0.75))
     assert second["learning_rate"] == pytest.approx(1e-3)
+
+
+def test_rounding_of_the_running_mean_leaves_accuracies_within_0_and_1(
+    run: Run, journal: Journal, network: keras.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "is_time_for_a_row", lambda: True)
+    recorder = MetricsCallback(journal, "head", epochs=2, images=32, batch_size=16)
+    recorder.set_model(network)
+    recorder.on_epoch_begin(0)
+    recorder.on_train_batch_end(0, logs(0.9999997, loss=1e-7))
+    recorder.on_train_batch_end(1, logs(1.0000003, loss=0.0))
+    recorder.on_epoch_end(0, logs(1.0000003))
+    rows = run.metrics()
+    assert metrics.sound_rows(rows) == rows
+    assert [row["accuracy"] for row in rows] == [0.9999997, 1.0, 1.0]
+    assert rows[2]["validation_accuracy"] == 1.0
 
 
 def test_no_more_than_ten_rows_a_second(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:

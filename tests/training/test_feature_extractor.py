@@ -16,9 +16,10 @@ from cifar_core.runs import Run, create
 from cifar_core.training import model
 from cifar_core.training.batches import Batches
 from cifar_core.training.feature_extractor import CHUNK, Trunk, View, stored_layers, views
-from cifar_core.training.fit import Manner, _PhaseTraining, compiled, phases
+from cifar_core.training.fit import TrainingOptions, _PhaseTraining
 from cifar_core.training.inputs import Inputs
-from cifar_core.training.metrics_log import Journal, Stopped
+from cifar_core.training.journal import Journal, Stopped
+from cifar_core.training.phases import compiled, phases
 
 Change = Callable[..., TrainConfig]
 
@@ -287,7 +288,9 @@ def test_training_from_the_store_equals_training_the_joined_network(
         found.prepare()
         keras.utils.set_random_seed(1)
         network = model.build(config, found.weights.named)
-        training = _PhaseTraining(Run("none"), found, network, model.named_weights(network), found.journal, Manner())
+        training = _PhaseTraining(
+            Run("none"), found, network, model.named_weights(network), found.journal, TrainingOptions()
+        )
         trained = compiled(network, config, plan, 1, is_stored=stored)
         assert (trained is network) is not stored
         trained.run_eagerly = True  # one step is not worth compiling

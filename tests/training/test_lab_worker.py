@@ -17,7 +17,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.search import head_lab, head_lab_map
 from cifar_core.search.head_lab import Result, Settings
 from cifar_core.search.head_lab_map import GRID, Map
-from cifar_core.training import lab_base, lab_head, lab_worker
+from cifar_core.training import lab_worker, phases
 
 WAIT_SECONDS = 60
 
@@ -42,7 +42,7 @@ def tiny_base(tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, small_d
     monkeypatch.setattr(head_lab, "BASE", base)
     axis, nearest = np.linspace(0, 1, GRID, dtype=np.float32), np.zeros((GRID * GRID, 1), np.int32)
     no_map = Map(np.zeros((200, 2), np.float32), np.zeros(200, np.uint8), axis, axis, nearest)
-    monkeypatch.setattr(lab_base, "make_map", lambda inputs: head_lab_map.save(lab_base.key(inputs), no_map))
+    monkeypatch.setattr(lab_worker, "make_map", lambda inputs: head_lab_map.save(lab_worker.base_key(inputs), no_map))
 
 
 @pytest.fixture
@@ -83,29 +83,33 @@ def test_a_head_is_trained_epoch_by_epoch_and_the_same_again(worker: Callable[..
 
 
 def test_a_head_taken_again_learns_as_a_new_one_and_needs_no_other_graph(tiny_base: None, small_data: Path) -> None:
-    inputs = lab_base.Inputs(head_lab.BASE, SimpleNamespace(seconds=0.0, progress=lambda *_: None))
+    inputs = lab_worker.Inputs(head_lab.BASE, SimpleNamespace(seconds=0.0, progress=lambda *_: None))
     inputs.prepare()
 
     def losses(**changes: float) -> list[float]:
         found: list[float] = []
         config = replace(head_lab.BASE, dense_units=16, **changes)
-        assert lab_head.learn(config, inputs, lambda figures, _: found.append(figures["loss"]), lambda: False)
+        assert lab_worker.learn(config, inputs, lambda figures, _: found.append(figures["loss"]), lambda: False)
         return found
 
+    def clear() -> None:
+        lab_worker._network.cache_clear()
+        phases._compiled_part.cache_clear()
+
     changed = {"dropout": 0.2, "l2": 1e-2, "label_smoothing": 0.1, "head_learning_rate": 1e-2}
-    lab_head._compiled.cache_clear()
+    clear()
     first = losses(**changed)
     plain = losses(dropout=0.0, l2=0.0)
     one_by_one = [losses(**(changed | {name: 0.0})) for name in ("dropout", "l2", "label_smoothing")]
     assert losses(**changed) == first
-    assert lab_head._compiled.cache_info().misses == 1
-    lab_head._compiled.cache_clear()
+    assert phases._compiled_part.cache_info().misses == 2  # with dropout and without
+    clear()
     assert losses(dropout=0.0, l2=0.0) == plain
     assert len({tuple(rows) for rows in [first, plain, *one_by_one]}) == 5
 
 
 def test_a_new_request_ends_the_one_before(worker: Callable[..., threading.Thread], monkeypatch) -> None:
-    learn = lab_head.learn
+    learn = lab_worker.learn
 
     def slow(config, inputs, report, is_cancelled):
         def report_slowly(*found):
@@ -114,7 +118,7 @@ def test_a_new_request_ends_the_one_before(worker: Callable[..., threading.Threa
 
         return learn(config, inputs, report_slowly, is_cancelled)
 
-    monkeypatch.setattr(lab_head, "learn", slow)
+    monkeypatch.setattr(lab_worker, "learn", slow)
     worker()
     wait_for(lambda: head_lab.status()["state"] == "ready", "ready")
     head_lab.ask(Settings(dropout=0.1))
@@ -142,7 +146,7 @@ def test_the_lab_waits_for_a_training_and_holds_the_slot_only_while_it_computes(
 
 
 def test_a_head_that_breaks_down_says_so(worker: Callable[..., threading.Thread], monkeypatch) -> None:
-    monkeypatch.setattr(lab_head, "math", SimpleNamespace(isfinite=lambda value: False))
+    monkeypatch.setattr(lab_worker, "math", SimpleNamespace(isfinite=lambda value: False))
     worker()
     wait_for(lambda: head_lab.status()["state"] == "ready", "ready")
     head_lab.ask(Settings())
@@ -188,10 +192,10 @@ def test_the_map_puts_images_of_a_class_together(tiny_config: TrainConfig, small
 
     head_lab.lab_dir().mkdir(parents=True)
     config = replace(tiny_config, augmentation=0.0, fine_tune_epochs=0)
-    inputs = lab_base.Inputs(config, Silent())
+    inputs = lab_worker.Inputs(config, Silent())
     inputs.prepare()
-    lab_base.make_map(inputs)
-    found = head_lab_map.load(lab_base.key(inputs))
+    lab_worker.make_map(inputs)
+    found = head_lab_map.load(lab_worker.base_key(inputs))
     assert found is not None
     assert found.points.shape == (200, 2)
     distances = np.linalg.norm(found.points[:, None] - found.points[None], axis=2) + 1e9 * np.eye(200)

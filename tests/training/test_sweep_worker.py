@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 import psutil
 import pytest
+import sweep_memory
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
@@ -287,3 +288,11 @@ def test_a_worker_elsewhere_hears_of_the_stop(head_plan: Plan, small_data: Path,
         assert process.wait(30) == 0
     assert [trial.state for trial in findings.find("test").trials] == ["waiting"]
     assert findings.find("test").state == "stopped"
+
+
+@pytest.mark.slow
+def test_ten_trials_leave_no_files_open_and_little_memory(small_data: Path) -> None:
+    rows = sweep_memory.measured(sweep_memory.BASE, 10)
+    settled = rows[4:]  # the first trials fill allocators and caches
+    assert len({row["files"] for row in settled}) == 1
+    assert settled[-1]["bytes"] - settled[0]["bytes"] < 5 * 2_000_000

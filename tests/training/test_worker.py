@@ -20,7 +20,7 @@ from cifar_core.inference.classifier import open_classifier
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run, create, write_json
 from cifar_core.training import checkpoint, finish, inputs, model, worker
-from cifar_core.training.metrics_log import Journal
+from cifar_core.training.journal import Journal
 
 
 @pytest.fixture

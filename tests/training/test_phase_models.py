@@ -7,8 +7,8 @@ import pytest
 from cifar_core.config import TrainConfig
 from cifar_core.network import pretrained
 from cifar_core.network.pretrained import Named
-from cifar_core.training import model, model_reuse
-from cifar_core.training.model_reuse import Networks
+from cifar_core.training import model, phases
+from cifar_core.training.phases import NetworkCache
 
 INPUTS = np.random.default_rng(0).normal(size=(8, 1280)).astype(np.float32)
 
@@ -18,7 +18,7 @@ def base(tiny_config: TrainConfig) -> Named:
     return pretrained.load("random", tiny_config.alpha, tiny_config.image_size, tiny_config.seed).named
 
 
-def built(networks: Networks, config: TrainConfig, base: Named) -> keras.Model:
+def built(networks: NetworkCache, config: TrainConfig, base: Named) -> keras.Model:
     keras.utils.set_random_seed(config.seed)
     return networks.build(config, base)
 
@@ -32,17 +32,17 @@ def spoil(network: keras.Model) -> None:
 def test_a_network_taken_again_is_as_new_and_has_the_new_dropout_and_penalty(
     tiny_config: TrainConfig, base: Named
 ) -> None:
-    networks = Networks()
+    networks = NetworkCache()
     first = built(networks, tiny_config, base)
     told = model.summary(first)
     spoil(first)
     changed = replace(tiny_config, dropout=0.3, l2=1e-2, label_smoothing=0.1, head_learning_rate=1e-2)
-    again, new = built(networks, changed, base), built(Networks(), changed, base)
+    again, new = built(networks, changed, base), built(NetworkCache(), changed, base)
     assert again is first
     assert model.summary(again) == told  # whatever was frozen in between
     for one, other in zip(again.variables, new.variables, strict=True):
         assert np.array_equal(one.numpy(), other.numpy()), one.name
-    heads = [model.part_after(network, "pooled") for network in (again, new)]
+    heads = [keras.Model(network.get_layer("pooled").output, network.output) for network in (again, new)]
     said = [keras.ops.convert_to_numpy(head(INPUTS, training=True)) for head in heads]
     assert np.array_equal(*said)
     assert [float(sum(network.losses)) for network in (again, new)] == pytest.approx([float(sum(new.losses))] * 2)
@@ -53,7 +53,7 @@ def test_a_network_taken_again_is_as_new_and_has_the_new_dropout_and_penalty(
 def test_other_layers_or_first_weights_are_another_network(
     change: dict[str, float | str], tiny_config: TrainConfig, base: Named
 ) -> None:
-    networks = Networks()
+    networks = NetworkCache()
     first = built(networks, tiny_config, base)
     assert built(networks, replace(tiny_config, **change), base) is not first
     assert built(networks, tiny_config, base) is first
@@ -62,8 +62,8 @@ def test_other_layers_or_first_weights_are_another_network(
 def test_the_network_not_used_for_longest_is_forgotten(
     tiny_config: TrainConfig, base: Named, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model_reuse, "_MOST_KEPT", 1)
-    networks = Networks()
+    monkeypatch.setattr(phases, "_MOST_NETWORKS", 1)
+    networks = NetworkCache()
     first = built(networks, tiny_config, base)
     built(networks, replace(tiny_config, dense_units=32), base)
     assert built(networks, tiny_config, base) is not first

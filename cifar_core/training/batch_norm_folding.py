@@ -13,22 +13,21 @@ from typing import Any
 import keras
 from keras import ops
 
-from cifar_core.config import TrainConfig
 from cifar_core.network import architecture
-from cifar_core.training import gpu, model, processors
+from cifar_core.training import gpu, processors
 
 _Kernel = tuple[Any, Any]
 """A kernel and a bias."""
 
 
-class Base(keras.layers.Layer):
+class BackboneTop(keras.layers.Layer):
     """What lies between block number `cut` of `network` and the head, its batch norms frozen, its variables shared.
 
     float32 (n, h, w, c) -> float32 (n, 1280). A batch is computed in `pieces`, which need not wait for each other.
     """
 
     def __init__(self, network: keras.Model, alpha: float, cut: int, pieces: int) -> None:
-        super().__init__(name="base")
+        super().__init__(name="backbone_top")
         self._blocks, self._pieces = architecture.blocks(alpha)[cut + 1 :], pieces
         self.convolutions: list[keras.layers.Layer] = []
         self.norms: list[keras.layers.Layer] = []
@@ -94,12 +93,10 @@ def _depthwise(x: Any, kernel: Any, bias: Any, stride: int) -> Any:
     return ops.depthwise_conv(x, kernel, stride, "valid") + bias
 
 
-def part_after(network: keras.Model, config: TrainConfig, cut: int) -> keras.Model:
-    """Return the part of `network` behind block number `cut`, sharing its variables; its batch norms must be frozen."""
-    layer = architecture.blocks(config.alpha)[cut].output_layer
+def backbone_top(network: keras.Model, alpha: float, cut: int) -> BackboneTop:
+    """Return what lies between block number `cut` of `network` and its head; its batch norms must be frozen.
+
+    A batch is computed in as many pieces as there are processors, on a graphics card in one.
+    """
     is_on_processors = keras.backend.backend() == "tensorflow" and not gpu.is_visible()
-    features = keras.Input(network.get_layer(layer).output.shape[1:])
-    x = Base(network, config.alpha, cut, processors.pieces() if is_on_processors else 1)(features)
-    for name in model.HEAD_LAYERS:
-        x = network.get_layer(name)(x)
-    return keras.Model(features, x, name=f"after_{layer}")
+    return BackboneTop(network, alpha, cut, processors.pieces() if is_on_processors else 1)
