@@ -16,7 +16,13 @@ _NEEDED = {
 }
 _COUNTS = {"epoch": 1, "epochs": 1, "step": 0, "steps": 1, "images": 0, "done": 0, "total": 0}  # name -> the least
 _SHARES = ("accuracy", "validation_accuracy")
-_LOSSES = ("loss", "validation_loss")  # of a training that breaks down they are no numbers
+# not finite if the training diverges
+_LOSSES = (
+    "loss",
+    "validation_loss",
+    "cross_entropy",
+    "validation_cross_entropy",
+)
 _AMOUNTS = ("learning_rate", "images_per_second", "elapsed_seconds", "epoch_seconds", "seconds_left")
 _MOST = 1e9
 

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from cifar_core.errors import RunError
 
 MOST = 1e15
 """No number that a run writes is larger."""
+_LIMIT_BYTES = 64 * 1024 * 1024
 _MOST_TEXT, _MOST_NESTING = 100_000, 12
 _MOST_WORDS = 2_000
 
@@ -84,3 +90,42 @@ def _words(value: Any) -> Any:
 
 def _text(value: str) -> str:
     return value[:_MOST_TEXT].encode("utf-8", "replace").decode("utf-8")
+
+
+class Origin(msgspec.Struct):
+    """Where a run's images or first weights come from, as environment.json names it.
+
+    `name` is that of a data set, `kind` that of weights; the `fingerprint` is of the content.
+    """
+
+    label: str
+    fingerprint: str
+    name: str = ""
+    kind: str = ""
+
+
+class Environment(msgspec.Struct):
+    """What a resume needs of environment.json."""
+
+    data: Origin
+    weights: Origin
+
+
+Record = TypeVar("Record")
+
+
+def load(path: Path, kind: type[Record]) -> Record | None:
+    """Return the JSON file `path` as a record of type `kind`, None if there is no such file.
+
+    Raises RunError if the file is damaged: not JSON, without a field of `kind`, or with a value of another type.
+    """
+    try:
+        if path.stat().st_size > _LIMIT_BYTES:
+            raise RunError(f"{path.name} has {path.stat().st_size} bytes, expected at most {_LIMIT_BYTES}; delete it.")
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        raise RunError(
+            f"{path.name} is damaged ({error}); put the run's own file back, or start the run anew."
+        ) from None

@@ -5,7 +5,7 @@ Needs no Keras, so the frozen part is computed while Keras is still being import
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
@@ -18,20 +18,23 @@ from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import RunError, StoreError
 from cifar_core.features import cache
 from cifar_core.network import pretrained
+from cifar_core.runs.records import Environment
 from cifar_core.training.feature_extractor import Trunk, View, stored_layers, views
 
 
-def as_begun(config: TrainConfig, environment: Mapping[str, Any]) -> TrainConfig:
-    """Return `config` with what its "auto" became when the run began, as its environment.json tells.
+def as_begun(config: TrainConfig, before: Environment | None) -> TrainConfig:
+    """Return `config` with "auto" replaced by what it was when the run began, None for a run that begins now.
 
-    Since then images may have been downloaded, or ImageNet's weights: a run that goes on must not change over to them.
+    Images or ImageNet weights may have been downloaded since; a resumed run must not change to them.
     """
-    became: dict[str, Any] = {}
-    for name, about, key in (("dataset", "data", "name"), ("weights", "weights", "kind")):
-        told = environment.get(about)
-        value = told.get(key) if isinstance(told, dict) else None
-        if getattr(config, name) == "auto" and value in KNOBS[name].choices:
-            became[name] = value
+    if before is None:
+        return config
+    origins = {"dataset": before.data.name, "weights": before.weights.kind}
+    became: dict[str, Any] = {
+        name: value
+        for name, value in origins.items()
+        if getattr(config, name) == "auto" and value in KNOBS[name].choices
+    }
     return replace(config, **became)
 
 
@@ -123,17 +126,13 @@ class Inputs:
         self._layers = stored_layers(config)
         self.end_to_end_reason = self._make_room()
 
-    def check_unchanged(self, environment: dict[str, Any]) -> None:
-        """Raise RunError unless images and weights are those that a run's environment.json tells of, if it does.
-
-        A training that went on with others would mix features of two kinds.
-        """
-        for what, now in (("data", self.dataset), ("weights", self.weights)):
-            before = environment.get(what)
-            if isinstance(before, dict) and before.get("fingerprint") != now.fingerprint:
+    def check_unchanged(self, before: Environment) -> None:
+        """Raise RunError unless images and weights are those with which the run began."""
+        for then, now in ((before.data, self.dataset), (before.weights, self.weights)):
+            if then.fingerprint != now.fingerprint:
                 raise RunError(
-                    f"The run began with {before.get('label')} (fingerprint {before.get('fingerprint')}) and would go "
-                    f"on with {now.label} ({now.fingerprint}); put the former back and resume, or start it anew."
+                    f"The run began with {then.label[:200]} (fingerprint {then.fingerprint[:80]}) and would go on with "
+                    f"{now.label} ({now.fingerprint}); put the former back and resume, or start it anew."
                 )
 
     def stored_layer(self, phase: str) -> str | None:

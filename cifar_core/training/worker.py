@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from filelock import FileLock, Timeout
 
 from cifar_core import costs, locks, runs
-from cifar_core.errors import CifarError, TrainingError
-from cifar_core.runs import Run
+from cifar_core.errors import CifarError, RunError, TrainingError
+from cifar_core.runs import Run, records
 from cifar_core.training import memory, processors
 from cifar_core.training.journal import Journal, Stopped
 
@@ -134,9 +134,10 @@ def _train(run: Run, journal: Journal, options: LateOptions | None) -> dict[str,
         journal.restart(saved.progress.rows, saved.progress.probes, saved.progress.elapsed_seconds)
     else:
         journal.restart([], [], 0.0)
-    before = runs.read_json(run.path / "environment.json") if saved else {}
+    before = _environment(run) if saved else None
     inputs = Inputs(as_begun(run.config, before), journal, importing.is_alive)
-    inputs.check_unchanged(before)
+    if before:
+        inputs.check_unchanged(before)
     journal.say("running", stage="features", note=inputs.end_to_end_reason)
     inputs.prepare()
     inputs.prepare_ahead()
@@ -145,6 +146,17 @@ def _train(run: Run, journal: Journal, options: LateOptions | None) -> dict[str,
         journal.check_stop()
         importing.join(_POLL_SECONDS)
     return importing.result().train(run, inputs, saved, journal, options() if options else None)
+
+
+def _environment(run: Run) -> records.Environment:
+    """Return what the run began with. Raises RunError if that is missing or damaged."""
+    found = records.load(run.path / "environment.json", records.Environment)
+    if found is None:
+        raise RunError(
+            "environment.json is missing: whether images and weights are those with which the run began cannot be "
+            "checked; put the run's own file back, or start the run anew."
+        )
+    return found
 
 
 class _Import(threading.Thread):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
@@ -43,6 +44,13 @@ def test_where_a_graphics_card_is_visible_it_fills_the_store(tiny_config, small_
         assert np.linalg.norm(stored - expected[layer]) <= 2e-3 * np.linalg.norm(expected[layer])
 
 
-def test_without_a_driver_tensorflow_is_not_even_asked(monkeypatch):
-    monkeypatch.setattr(gpu, "_DRIVERS", ("/nowhere/driver",))
-    assert not gpu.is_visible()
+@pytest.mark.parametrize(("has_driver", "visible"), [(False, False), (True, True)])
+def test_keras_is_asked_for_graphics_cards_only_where_a_driver_is(has_driver, visible, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: asked.append(kind) or ["gpu:0"])
+    driver = tmp_path / "driver"
+    if has_driver:
+        driver.touch()
+    monkeypatch.setattr(gpu, "_DRIVERS", (str(driver),))
+    assert gpu.is_visible() is visible
+    assert asked == (["gpu"] if has_driver else [])

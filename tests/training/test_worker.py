@@ -18,7 +18,7 @@ from cifar_core.data import cifar10
 from cifar_core.errors import RunError
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.network import litert, pretrained
-from cifar_core.runs import Run, create, write_json
+from cifar_core.runs import Run, create, records, write_json
 from cifar_core.training import checkpoint, finish, inputs, model, worker
 from cifar_core.training.journal import Journal
 
@@ -102,7 +102,8 @@ def test_a_run_whose_first_weights_vanished_does_not_go_on_with_others(
     """With `auto` it began with a file that is no longer there, and random numbers would take its place."""
     run = create(dataclasses.replace(tiny_config, weights="auto"))
     before = {"label": "ImageNet", "fingerprint": "of the file"}
-    write_json(run.path / "environment.json", {"weights": before})
+    data = {"label": "images", "fingerprint": cifar10.load("generated").fingerprint}
+    write_json(run.path / "environment.json", {"data": data, "weights": before})
     kept = checkpoint.Checkpoint(checkpoint.Progress("head"), [], [], {})
     monkeypatch.setattr(checkpoint, "load", lambda path: kept)
     monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
@@ -115,11 +116,28 @@ def test_a_run_whose_first_weights_vanished_does_not_go_on_with_others(
 
 def test_a_run_goes_on_with_what_auto_became(tiny_config: TrainConfig) -> None:
     auto = dataclasses.replace(tiny_config, dataset="auto", weights="auto")
-    told = {"data": {"name": "generated"}, "weights": {"kind": "bundled"}}
+    told = records.Environment(
+        records.Origin("images", "1", name="generated"), records.Origin("network", "2", kind="bundled")
+    )
     assert inputs.as_begun(auto, told) == dataclasses.replace(auto, dataset="generated", weights="bundled")
     assert inputs.as_begun(tiny_config, told) == tiny_config
-    for odd in ({}, {"data": None, "weights": []}, {"data": {"name": ["x"]}, "weights": {"kind": "nosuch"}}):
-        assert inputs.as_begun(auto, odd) == auto
+    odd = records.Environment(records.Origin("images", "1"), records.Origin("network", "2", kind="nosuch"))
+    assert inputs.as_begun(auto, odd) == inputs.as_begun(auto, None) == auto
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"data": {"label": "images"}}', "[" * 100_000])
+def test_a_run_does_not_resume_without_a_sound_environment(
+    content: str | None, tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other images or weights, as labels that were rotated, would otherwise be trained on without a word."""
+    run = create(tiny_config)
+    if content is not None:
+        (run.path / "environment.json").write_text(content)
+    saved = checkpoint.Checkpoint(checkpoint.Progress("head"), [], [], {})
+    monkeypatch.setattr(checkpoint, "load", lambda path: saved)
+    assert worker.main(str(run.path)) == 2
+    assert failure(run)["type"] == "RunError"
+    assert "environment.json" in failure(run)["message"]
 
 
 def test_a_slot_of_its_own_waits_for_nobody_in_the_common_queue(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
