@@ -5,7 +5,7 @@ from filelock import FileLock
 
 from cifar_core import locks, runs
 from cifar_core.training import worker
-from cifar_core.training.metrics_log import Journal, Stopped
+from cifar_core.training.journal import Journal, Stopped
 
 
 def test_a_run_that_waits_for_the_slot_does_not_look_at_the_others(run, monkeypatch: pytest.MonkeyPatch) -> None:
