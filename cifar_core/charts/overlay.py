@@ -14,6 +14,7 @@ from cifar_core.runs.curves import Curve, Curves
 
 AXES: Mapping[str, str] = {"epoch": "epoch", "time": "seconds since the start"}
 COLOURS = ("#2b7bba", "#e8871e", "#1b9e77", "#8e5fc0", "#c2410c", "#56b4a9", "#b8860b", "#d6618f", "#6b7280", "#4c5fd5")
+_UNCHOSEN = "#8a94a6"
 DASHES = ("solid", "dash", "dot")
 MOST_RUNS = len(COLOURS) * len(DASHES)
 """More lines than these cannot be told apart."""
@@ -74,6 +75,38 @@ def figure(
     drawn.update_layout(legend={"y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"}, showlegend=len(chosen) > 0)
     drawn.update_xaxes(rangemode="tozero")
     drawn.update_yaxes(tickformat=".0%" if metric == "accuracy" else None, range=_range(validated, metric))
+    return drawn
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A run: validation accuracy 0..1; `place` is that among the chosen runs, None where it is not one of them."""
+
+    name: str
+    seconds: float
+    accuracy: float
+    place: int | None
+
+
+def dots(runs: Sequence[Dot], height: int = 360) -> go.Figure:
+    """Return validation accuracy against training time; a chosen run has the color of its curve."""
+    drawn = go.Figure()
+    runs = sorted(runs, key=lambda run: run.place is not None)  # the chosen on top
+    drawn.add_scatter(
+        x=[run.seconds / 60 for run in runs],
+        y=[run.accuracy for run in runs],
+        text=[as_text(run.name) for run in runs],
+        mode="markers",
+        marker={
+            "size": [9 if run.place is None else 15 for run in runs],
+            "color": [_UNCHOSEN if run.place is None else COLOURS[run.place % len(COLOURS)] for run in runs],
+        },
+        hovertemplate="%{text}<br>%{y:.1%} in %{x:.1f} min<extra></extra>",
+    )
+    charts.style(drawn, "Accuracy against training time", "minutes of training", "validation accuracy", height)
+    drawn.update_layout(showlegend=False, hovermode="closest")
+    drawn.update_xaxes(rangemode="tozero")
+    drawn.update_yaxes(tickformat=".0%")
     return drawn
 
 

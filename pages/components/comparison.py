@@ -1,169 +1,154 @@
-"""Explore, Runs: what can be done with the chosen runs, their curves in one chart, whether they really differ."""
+"""Explore, Runs: the curves of the selected runs, and whether more accuracy is worth its time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
-from cifar_core import charts, runs
+from cifar_core import runs
 from cifar_core.charts import overlay
 from cifar_core.config import KNOBS
-from cifar_core.errors import CifarError
 from cifar_core.evaluation import comparison, listing
+from cifar_core.evaluation.comparison import Pair
 from cifar_core.evaluation.listing import Row
-from cifar_core.inference import latency
-from cifar_core.runs import LIVE_STATES, Run, curves, labels, trash
+from cifar_core.runs import Run, curves
 from pages.components import address, messages, run_state
 
 _SMOOTHING = ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95")
 _AXES = {"epoch": "Epoch", "time": "Time"}
+_CHART: dict[str, Any] = {"config": {"displayModeBar": False}}
 
 
-def show(chosen: Sequence[Row]) -> None:
-    """Draw the chosen runs."""
-    for number, row in enumerate(chosen):
-        _card(row, number)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
+def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> None:
+    """Draw the curves of the `chosen` runs, all `shown` runs as dots, and the verdict."""
+    drawn = [(names[row.run.id], curves_of(row)) for row in chosen]
+    with st.container(key="wide_overlay"):
+        left, right = st.columns(2)
+    with st.expander("Loss, time axis, smoothing", icon=":material/show_chart:"):
         axis = address.linked_choice("Align by", "axis", _AXES, "epoch")
-        address.linked("smoothing", _SMOOTHING, "0")
         smoothing = st.select_slider(
             "Smoothing",
             _SMOOTHING,
             key="smoothing",
             width=260,
-            persist_state="session",
-            help="Share of each point that comes from those before it. Dots stay what was measured.",
+            bind="query-params",
+            help="Share of each point that comes from those before it. Dots stay as measured.",
         )
-        address.link("smoothing", smoothing, "0")
-    drawn = [(row.name, _curves(row.run.id, run_state.stamp(row.run, "metrics.jsonl"))) for row in chosen]
-    with st.container(key="wide_overlay"):
-        for column, metric in zip(st.columns(2), ("accuracy", "loss"), strict=True):
-            figure = overlay.figure(drawn, metric, axis, float(smoothing))
-            column.plotly_chart(figure, key=f"overlay_{metric}", config={"displaylogo": False})
-    st.caption("Thick lines and dots: validation. Thin pale lines: training.")
+        st.plotly_chart(overlay.figure(drawn, "loss", axis, float(smoothing)), key="overlay_loss", **_CHART)
+    left.plotly_chart(overlay.figure(drawn, "accuracy", axis, float(smoothing)), key="overlay_accuracy", **_CHART)
+    left.caption("Thick lines and dots: validation. Thin pale lines: training.")
+    right.plotly_chart(_dots(chosen, shown, names), key="dots", **_CHART)
     if len(chosen) > 1:
-        _differences(chosen)
-        _real(chosen)
+        _verdict(chosen, names)
 
 
-def _card(row: Row, number: int) -> None:
-    """Draw one chosen run: its colour, its figures, what can be done with it."""
-    run, id_ = row.run, row.run.id
-    with st.container(horizontal=True, vertical_alignment="center", border=True, key=f"run_{number}"):
-        colour = overlay.COLOURS[number % len(overlay.COLOURS)]
-        st.html(
-            f"<span style='display:inline-block;width:14px;height:14px;border-radius:7px;background:{colour}'></span>",
-            width=18,
-        )
-        run_state.state_badge(run, row.state)
-        st.markdown(f"**{messages.plain(row.name)}**{_figures(row)}", width="stretch")
-        star = "Unstar" if row.labels.starred else "Star"
-        st.button(
-            star,
-            icon=":material/star:",
-            key=f"star_{id_}",
-            type="tertiary",
-            on_click=_do,
-            args=(labels.change, run),
-            kwargs={"starred": not row.labels.starred},
-        )
-        with st.popover("Name and note", icon=":material/edit:", type="tertiary"):
-            st.text_input("Name", row.labels.name, key=f"name_{id_}", max_chars=labels.NAME_LIMIT, placeholder=row.name)
-            st.text_area("Note", row.labels.note, key=f"note_{id_}", max_chars=labels.NOTE_LIMIT)
-            st.button("Save", key=f"save_{id_}", type="primary", on_click=_write, args=(run,))
-        if row.latency_ms is None and row.state == "finished":
-            st.button(
-                "Time it",
-                icon=":material/timer:",
-                key=f"time_{id_}",
-                type="tertiary",
-                on_click=_do,
-                args=(latency.measure, run),
-                help="Measures how long the model takes for one picture.",
-            )
-        st.page_link("pages/train.py", label="Open", icon=":material/open_in_new:", query_params={"run": id_})
-        if row.config:
-            st.page_link(
-                "pages/train.py", label="Use its settings", icon=":material/tune:", query_params={"settings": id_}
-            )
-        st.button(
-            "Delete",
-            icon=":material/delete:",
-            key=f"delete_{id_}",
-            type="tertiary",
-            disabled=row.state in LIVE_STATES,
-            on_click=_delete,
-            args=(row,),
-            help="It goes to the trash and can be brought back.",
-        )
+def _dots(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> Any:
+    """Return accuracy against training time; a chosen run has the color of its curve."""
+    places = {row.run.id: place for place, row in enumerate(chosen)}
+    every = {row.run.id: row for row in [*shown, *chosen]}.values()
+    dots = [
+        overlay.Dot(names[row.run.id], row.seconds, row.validation_accuracy, places.get(row.run.id))
+        for row in every
+        if row.seconds and row.validation_accuracy is not None
+    ]
+    return overlay.dots(dots)
 
 
-def _figures(row: Row) -> str:
-    """Return accuracy with interval, and the note, as markdown."""
-    said = ""
-    if row.validation_accuracy is not None and row.interval:
-        low, high = row.interval
-        said = f" · validation {row.validation_accuracy:.1%} ({low:.1%} to {high:.1%})"
-    return said + (f" · {messages.plain(row.labels.note)}" if row.labels.note else "")
-
-
-def _do(action: Callable[..., Any], run: Run, **options: Any) -> None:
-    """Do `action` to `run`, keeping what goes wrong for the page to show."""
-    try:
-        action(run, **options)
-    except CifarError as error:
-        st.session_state["explore_error"] = str(error)
-
-
-def _write(run: Run) -> None:
-    _do(labels.change, run, name=st.session_state[f"name_{run.id}"], note=st.session_state[f"note_{run.id}"])
-
-
-def _delete(row: Row) -> None:
-    _do(trash.discard, row.run)
-    st.session_state["runs_deleted"] = {row.run.id: row.name}
-
-
-def _differences(chosen: Sequence[Row]) -> None:
-    """Say which knobs differ."""
-    knobs = listing.differing(chosen)
-    st.markdown("##### What differs")
-    if not knobs:
-        st.caption("No knob: the runs were given the same settings.")
-        return
-    table = {"run": [row.name for row in chosen]}
-    for name in knobs:
-        knob = KNOBS[name]
-        table[knob.label] = [knob.say(row.knob(name)) if row.config else "?" for row in chosen]
-    st.dataframe(table, hide_index=True, key="differences")
-
-
-def _real(chosen: Sequence[Row]) -> None:
-    """Show whether the differences are significant."""
-    finished = [row.run for row in chosen if row.state == "finished"]
-    st.markdown("##### Is the difference significant?")
+def _verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
+    """Show in one table what each run gains over another, whether that is significant, and its price."""
+    st.markdown("##### Is it worth the time?")
+    finished = [row for row in chosen if row.state == "finished" and row.validation_accuracy is not None]
     if len(finished) < 2:
-        st.caption("Choose two finished runs to test their difference.")
+        st.caption("Select two finished runs to compare them. These settings differ:")
+        st.dataframe(_settings(chosen, names), hide_index=True, key="verdict")
         return
-    stamps = tuple(run_state.stamp(run, "evaluation.npz") for run in finished)
-    pairs = _pairs(tuple(run.id for run in finished), stamps)
-    names = {row.run.id: f"“{row.name}”" for row in chosen}
+    fastest = min(range(len(finished)), key=lambda place: finished[place].seconds or float("inf"))
+    ids = [row.run.id for row in finished]
+    base_id = st.selectbox("Compare with", ids, fastest, format_func=names.__getitem__, key="baseline", width=320)
+    base = next(row for row in finished if row.run.id == base_id)
+    stamps = tuple(run_state.stamp(row.run, "evaluation.npz") for row in finished)
+    pairs = _pairs(tuple(ids), stamps)
+    found = {
+        next(iter({pair.a.id, pair.b.id} - {base_id})): pair for pair in pairs if base_id in (pair.a.id, pair.b.id)
+    }
+    best = max(finished, key=lambda row: row.validation_accuracy or 0.0)
+    if best is base:
+        st.markdown(f"**{messages.plain(names[base_id])}** has the best validation accuracy of these runs.")
+    else:
+        words = ", ".join(_price(best, base, found[best.run.id]))
+        st.markdown(f"**{messages.plain(names[best.run.id])}** has the best validation accuracy: {words}.")
+    st.dataframe(
+        _prices(chosen, base, found) | _settings(chosen, names),
+        hide_index=True,
+        key="verdict",
+        column_order=[
+            "Run",
+            "Validation",
+            "Difference",
+            "Significance",
+            "Time",
+            *map(_label, listing.differing(chosen)),
+        ],
+        column_config={"Validation": st.column_config.NumberColumn(format="%.1f%%"), "Run": {"width": 165}},
+    )
+    for pair in found.values():
+        if pair.result is None:
+            st.caption(messages.plain(comparison.verdict(pair, names[pair.a.id], names[pair.b.id])))
     compared = sum(pair.result is not None for pair in pairs)
-    for pair in pairs:
-        words = comparison.verdict(pair, names[pair.a.id], names[pair.b.id])
-        st.markdown(f"- {messages.plain(words)}")
-    st.caption(messages.plain(comparison.caution(compared)) + " McNemar's exact test.")
+    st.caption(messages.plain(f"{comparison.caution(compared)} McNemar's exact test."))
+
+
+def _label(name: str) -> str:
+    return KNOBS[name].label
+
+
+def _settings(chosen: Sequence[Row], names: dict[str, str]) -> dict[str, list[Any]]:
+    """Return the columns of the settings that differ."""
+    columns = {"Run": [names[row.run.id] for row in chosen]}
+    for name in listing.differing(chosen):
+        columns[_label(name)] = [KNOBS[name].say(row.knob(name)) if row.config else "?" for row in chosen]
+    return columns
+
+
+def _prices(chosen: Sequence[Row], base: Row, pairs: dict[str, Pair]) -> dict[str, list[Any]]:
+    """Return the columns that weigh every run against `base`; empty where there is nothing to say."""
+    priced = [_price(row, base, pairs[row.run.id]) if row.run.id in pairs else ("", "", "") for row in chosen]
+    columns = dict(zip(("Difference", "Significance", "Time"), map(list, zip(*priced, strict=True)), strict=True))
+    validation = [None if row.validation_accuracy is None else 100 * row.validation_accuracy for row in chosen]
+    return {"Validation": validation, **columns}
+
+
+def _price(row: Row, base: Row, pair: Pair) -> tuple[str, str, str]:
+    """Return what `row` gains over `base` on validation, whether the test images confirm it, and its time."""
+    gain = (row.validation_accuracy or 0.0) - (base.validation_accuracy or 0.0)
+    factor = row.seconds / base.seconds if row.seconds and base.seconds else None
+    return f"{100 * gain:+.1f} points", _significance(row, gain, pair), f"{factor:.1f} × the time" if factor else "?"
+
+
+def _significance(row: Row, gain: float, pair: Pair) -> str:
+    """Return whether a gain on validation is confirmed by the test images."""
+    if pair.result is None:
+        return "unknown"
+    if not pair.is_significant:
+        return "not significant"
+    better_on_test = (pair.result.only_a > pair.result.only_b) == (pair.a.id == row.run.id)
+    return "significant" if better_on_test == (gain > 0) else "test images say the opposite"
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _pairs(ids: tuple[str, ...], stamps: tuple[tuple[int, ...], ...]) -> list[comparison.Pair]:
+def _pairs(ids: tuple[str, ...], stamps: tuple[tuple[int, ...], ...]) -> list[Pair]:
     """Return the tests of all pairs; made once for each state of the files."""
     return comparison.compare([Run(id_) for id_ in ids])
 
 
-@st.cache_resource(max_entries=128, show_spinner=False)
-def _curves(run_id: str, stamp: tuple[int, ...]) -> charts.Curves:
-    """Return a run's curves; made once for each state of its metrics."""
+def curves_of(row: Row) -> curves.Curves:
+    """Return a run's curves; read again only where its metrics may have changed."""
+    files = (int(row.seconds or 0),) if row.state == "finished" else run_state.stamp(row.run, "metrics.jsonl")
+    return _curves(row.run.id, files)
+
+
+@st.cache_resource(max_entries=500, show_spinner=False)
+def _curves(run_id: str, state: tuple[int, ...]) -> curves.Curves:
     return curves.curves(runs.Run(run_id).metrics())

@@ -30,11 +30,21 @@ def state_badge(run: Run, state: str) -> None:
     st.badge(state, icon=icon, color=colour)  # type: ignore[arg-type]
 
 
+def _name(row: Row) -> str:
+    return row.labels.name or (suggested_name(row.config) if row.config else "damaged")
+
+
+def short_names(found: Iterable[Row]) -> dict[str, str]:
+    """Return the names of runs for tables and legends, by id; names that would be the same get day and time."""
+    names = {row.run.id: _name(row) for row in found}
+    count = Counter(names.values())
+    return {id_: name if count[name] == 1 else f"{name} · {local_time(id_)}" for id_, name in names.items()}
+
+
 def run_title(row: Row) -> str:
     """Return a run's name for a list: its name, local day and time, and validation accuracy."""
-    name = row.labels.name or (suggested_name(row.config) if row.config else "damaged")
     figure = f" · {row.validation_accuracy:.1%}" if row.validation_accuracy is not None else ""
-    return f"{name} · {local_time(row.run.id)}{figure}"
+    return f"{_name(row)} · {local_time(row.run.id)}{figure}"
 
 
 def local_time(run_id: str) -> str:

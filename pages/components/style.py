@@ -20,7 +20,7 @@ _STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may ch
     "[class*=st-key-neighbours] [data-testid=stMarkdownContainer]{margin-bottom:0}"
     "[class*=st-key-gallery] [data-testid=stVerticalBlock]{gap:.2rem}"
     ".st-key-runs_list [data-testid=stElementToolbar],"  # their CSV would not be inert
-    ".st-key-differences [data-testid=stElementToolbar],"
+    ".st-key-verdict [data-testid=stElementToolbar],"
     ".st-key-runs_robust [data-testid=stElementToolbar]{display:none}"
 )
 _OWN = (

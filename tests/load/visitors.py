@@ -77,7 +77,6 @@ async def _classify(visitor: Visitor) -> None:
 async def _explore(visitor: Visitor) -> None:
     await visitor.go("explore")
     await visitor.use("filter", f"dropout={visitor.dice.choice(['0.1', '0.2', '0.3'])}")
-    await visitor.use("sort", visitor.dice.randint(0, 5))
     await visitor.use("runs", sorted(visitor.dice.sample(range(20), 3)))
     await visitor.use("axis", 1)
     await visitor.use("section", visitor.dice.choice([2, 3]))
