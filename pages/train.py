@@ -213,7 +213,8 @@ def show_run(run: Run) -> None:
     live = run.state in LIVE_STATES
     st.session_state["live"] = live
     export_panel.imported_notice(run)
-    guarded.fragment(run_view.panel, run_every=POLL_SECONDS if live else None)(run)
+    with st.container(key="live_run"):
+        guarded.fragment(run_view.panel, run_every=POLL_SECONDS if live else None)(run)
     run_view.model_summary(run)
     if run.state == "finished":
         export_panel.export_panel(run)

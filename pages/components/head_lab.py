@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import streamlit as st
 
 from cifar_core.charts import head_lab as head_lab_charts
@@ -14,7 +13,8 @@ from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, ConfigError
 from cifar_core.search import head_lab, head_lab_map
 from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
-from pages.components import address, dataset_notice, guarded, knobs, messages
+from pages.components import address, dataset_notice, guarded, knobs, live_chart, messages
+from pages.components.live_chart import Chart
 
 _POLL_SECONDS = 0.25
 _MOST_TRIED = 10
@@ -126,7 +126,7 @@ def _panel(settings: Settings, earlier: list[Settings]) -> None:
         words = [(other.differences(settings), result.rows) for other, result in tried]
         for metric, height in (("accuracy", 330), ("loss", 260)):
             figure = head_lab_charts.curves(shown.rows if shown else [], words, metric, BASE.head_epochs, height)
-            st.plotly_chart(figure, key=f"lab_{metric}", config={"displayModeBar": False})
+            live_chart.show(live_chart.chart(figure, config={"displayModeBar": False}), f"lab_{metric}")
         st.caption("Dropout, label smoothing and the L2 penalty count in training only.")
     with right:
         whole = shown if shown and shown.state == "done" else None  # drawing it with each epoch outlasts the training
@@ -177,11 +177,11 @@ def _headline(settings: Settings, found: Result | None, tried: list[tuple[Settin
 
 def _map(found: Result | None) -> None:
     """Draw the decision map."""
-    figure = found and _map_figure(head_lab.base_key(), _has_map(), tuple(found.predicted))
-    if figure is None:
+    chart = found and _map_chart(head_lab.base_key(), _has_map(), tuple(found.predicted))
+    if chart is None:
         st.caption("The decision map appears after the first curve.")
         return
-    st.plotly_chart(figure, key="lab_map", config={"displayModeBar": False})
+    live_chart.show(chart, "lab_map")
     st.caption(
         "Each sign is a validation image in the colour of the class that the head gives it; dots are right, crosses "
         "wrong. Neighbours look alike to the frozen network (principal components, discriminants of the true classes, "
@@ -194,12 +194,12 @@ def _has_map() -> bool:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _map_figure(base_key: str, is_made: bool, predicted: tuple[int, ...]) -> go.Figure | None:
+def _map_chart(base_key: str, is_made: bool, predicted: tuple[int, ...]) -> Chart | None:
     """Return the decision map with these answers, drawn once for all people; None if there is none for them."""
     places = head_lab_map.load(base_key) if is_made else None
     if places is None or len(predicted) != len(places.labels):
         return None
-    return head_lab_charts.decision_map(places, np.array(predicted))
+    return live_chart.chart(head_lab_charts.decision_map(places, np.array(predicted)), config={"displayModeBar": False})
 
 
 def _held_fixed(status: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ may then be left out, and all people who watch a run are sent the same bytes, wh
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,16 +39,23 @@ class Chart:
     height: int
 
 
-def chart(figure: go.Figure, alt: str, revision: str = "", *, tools: bool = True) -> Chart:
-    """Return `figure`, whose layout has a height, ready to be shown; `alt` is its text alternative.
+def chart(figure: go.Figure, alt: str = "", revision: str = "", config: Mapping[str, Any] | None = None) -> Chart:
+    """Return `figure`, whose layout has a height, ready to be shown.
 
-    Zoom and hidden traces last while `revision` stays; `tools` is whether it has Plotly's toolbar.
+    `alt` is its text alternative, at first what its title and its axes say. Zoom and hidden traces last while
+    `revision` stays. `config` is Plotly's.
     """
     figure.layout.uirevision = revision or "keep"
-    about = json.dumps({"alt": alt, "tools": tools})
+    about = json.dumps({"alt": alt or _words(figure.layout), "config": config or {}})
     return Chart(f'{{"about":{about},"figure":{figure.to_json()}}}'.encode(), figure.layout.height)
 
 
-def show(drawn: Chart, key: str) -> Any:
-    """Show a chart; return the `customdata` of the point whose click caused this run of the page, None without."""
-    return _mount(key=key, data=drawn.message, height=drawn.height, on_clicked_change=lambda: None).clicked
+def show(drawn: Chart, key: str) -> int | None:
+    """Show a chart; return the whole number that a point carries as `customdata`, in the run that its click causes."""
+    clicked = _mount(key=key, data=drawn.message, height=drawn.height, on_clicked_change=lambda: None).clicked
+    return clicked if isinstance(clicked, int) else None
+
+
+def _words(layout: go.Layout) -> str:
+    title, x, y = (part.title.text for part in (layout, layout.xaxis, layout.yaxis))
+    return f"{title or 'Chart'}{f': {y}' if y else ''}{f' by {x}' if x else ''}."

@@ -116,7 +116,7 @@ def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> Chart | Non
     if not watch.watched:
         return None
     figure = inference_charts.watch_figure(watch, planned, scrubs)
-    return live_chart.chart(figure, _words(watch.watched), run_id, tools=False)
+    return live_chart.chart(figure, _words(watch.watched), run_id, config={"displayModeBar": False})
 
 
 def _words(watched: Sequence[Watched]) -> str:

@@ -13,7 +13,7 @@ from cifar_core.evaluation import listing, robustness, tables
 from cifar_core.evaluation.listing import Row
 from cifar_core.evaluation.robustness import Measured
 from cifar_core.runs import Run
-from pages.components import address, formatting, guarded, messages, run_state
+from pages.components import address, formatting, guarded, live_chart, messages, run_state
 
 POLL_SECONDS = 0.7
 MOST_OTHERS = 3
@@ -68,12 +68,9 @@ def _measures(chosen: list[Run]) -> None:
         st.error(messages.plain(st.session_state.pop("robust_error")), icon=":material/error:")
     if not measured:
         return
-    st.plotly_chart(
-        evaluation_charts.robustness_figure(measured),
-        key="robustness",
-        config=formatting.figure_config("robustness"),
-        alt="Accuracy against the strength of eight faults; the table says the means.",
-    )
+    figure = evaluation_charts.robustness_figure(measured)
+    alt = "Accuracy against the strength of eight faults; the table says the means."
+    live_chart.show(live_chart.chart(figure, alt, config=formatting.figure_config("robustness")), "robustness")
     with st.container(key="runs_robust"):
         columns = dict.fromkeys(measured, formatting.SHARE_COLUMN)
         st.dataframe(_means(measured), hide_index=True, column_config=columns, height="content")

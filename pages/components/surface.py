@@ -12,7 +12,7 @@ from cifar_core.errors import CifarError
 from cifar_core.search import findings, space, studies, sweep_workers
 from cifar_core.search.findings import Cell, Findings
 from cifar_core.search.space import Goal, Plan, Range
-from pages.components import address, guarded, knobs, messages, sweep_parts
+from pages.components import address, guarded, knobs, live_chart, messages, sweep_parts
 
 SECTION = sweep_parts.Section(
     "grid",
@@ -133,7 +133,7 @@ def panel(name: str) -> None:
     if noise:
         shown = address.linked_choice("Show", "show", {"mean": "mean accuracy", "spread": "spread over seeds"}, "mean")
     figure = search_charts.heat_map(cells, x, y, shown == "spread", opened_cell(cells))
-    clicked = sweep_parts.clickable(figure, "grid_map")
+    clicked = live_chart.show(live_chart.chart(figure), "grid_map")
     if clicked is not None and 0 <= clicked < len(cells):
         st.query_params["cell"] = str(clicked + 1)
         st.rerun()
@@ -181,7 +181,7 @@ def cell_panel(found: Findings, cells: list[Cell]) -> None:
         if spread is not None:
             words = f"mean of {len(cell.accuracies)} seeds {mean:.1%}, ± {spread * 100:.1f} points"
         st.markdown(f"**{'The chosen cell' if place is not None else 'The best cell'}**: {words}")
-        st.plotly_chart(search_charts.cell_curves(cell), key="grid_curves", **sweep_parts.CHART)
+        live_chart.show(live_chart.chart(search_charts.cell_curves(cell)), "grid_curves")
         trial = max(cell.trials, key=lambda trial: trial.accuracy or 0.0, default=None)
         if trial is not None:
             seed = f" (seed {trial.params.get('seed')}, its best)" if len(cell.trials) > 1 else ""

@@ -36,7 +36,6 @@ WORDS = {
     "interrupted": "Its worker ended unexpectedly; resume it to go on, nothing is lost",
     "failed": "Every trial failed; open one of them below to read why",
 }
-CHART: dict[str, Any] = {"config": {"displaylogo": False}}
 _HELD = ("train_images", "alpha", "image_size", "weights", "dropout", "augmentation", "head_epochs", "fine_tune_epochs")
 """Knobs that are told of where they are not varied."""
 
@@ -94,17 +93,6 @@ def starting(section: Section, name: str) -> Iterator[None]:
     st.session_state[f"{section.key}_form"] = False
     st.session_state[f"choice_{section.key}"] = st.query_params[section.key] = name
     st.query_params.pop(section.item, None)
-
-
-def clickable(figure: Any, key: str) -> int | None:
-    """Draw a figure; return the whole number that a point carries as `customdata`, in the run that its click causes."""
-    event = st.plotly_chart(figure, key=key, on_select="rerun", selection_mode="points", **CHART)
-    carried = [point.get("customdata") for point in event["selection"]["points"]]
-    clicked = next((value for value in carried if isinstance(value, int)), None)
-    if clicked == st.session_state.get(f"{key}_clicked"):
-        return None
-    st.session_state[f"{key}_clicked"] = clicked
-    return clicked
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

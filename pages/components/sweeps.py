@@ -13,7 +13,8 @@ from cifar_core.errors import CifarError
 from cifar_core.search import findings, space, studies, sweep_workers
 from cifar_core.search.findings import Findings, Trial
 from cifar_core.search.space import Goal, Plan, Range
-from pages.components import address, formatting, guarded, knobs, messages, sweep_parts
+from pages.components import address, formatting, guarded, knobs, live_chart, messages, sweep_parts
+from pages.components.live_chart import Chart
 
 PAIRS = (("alpha", "dropout"), ("alpha", "augmentation"))
 """Surfaces that are drawn when their knobs are varied."""
@@ -171,13 +172,13 @@ def progress_panel(name: str) -> None:
         return
     cards(found)
     edge_notice(found)
-    trial_chart(search_charts.history(found, opened_trial(found)), "history")
+    trial_chart(live_chart.chart(search_charts.history(found, opened_trial(found))), "history")
     st.caption("Click a point to open its trial.")
 
 
-def trial_chart(figure: Any, key: str) -> None:
-    """Draw a figure whose points are trials; a click opens one."""
-    clicked = sweep_parts.clickable(figure, f"sweep_{key}")
+def trial_chart(chart: Chart, key: str) -> None:
+    """Draw a chart whose points are trials; a click opens one."""
+    clicked = live_chart.show(chart, f"sweep_{key}")
     if clicked is not None:
         st.query_params["trial"] = str(clicked + 1)
         st.rerun()
@@ -266,11 +267,12 @@ def _result(trial: Trial, found: Findings) -> str:
 
 
 @st.cache_resource(max_entries=128, show_spinner=False)
-def _optuna_figures(name: str, ended: int, identity: str, pairs: tuple[tuple[str, str], ...]) -> dict[Any, Any]:
-    """Return Optuna's figures, built once for each number of ended trials, for all people."""
+def _optuna_charts(name: str, ended: int, identity: str, pairs: tuple[tuple[str, str], ...]) -> dict[Any, Any]:
+    """Return Optuna's figures as charts (None for none), built once for each number of ended trials, for all people."""
     found = sweep_parts.found(name)
     drawn: dict[Any, Any] = {pair: search_charts.surface(found, *pair) for pair in pairs}
-    return drawn | {"parallel": search_charts.parallel(found), "importances": search_charts.importances(found)}
+    drawn |= {"parallel": search_charts.parallel(found), "importances": search_charts.importances(found)}
+    return {what: figure and live_chart.chart(figure) for what, figure in drawn.items()}
 
 
 def figures_panel(name: str) -> None:
@@ -280,7 +282,7 @@ def figures_panel(name: str) -> None:
     if not found.ended:
         return
     pairs = [pair for pair in PAIRS if set(pair) <= set(knobs)]
-    drawn = _optuna_figures(name, len(found.ended), studies.identity(name), tuple(pairs))
+    drawn = _optuna_charts(name, len(found.ended), studies.identity(name), tuple(pairs))
     if drawn["parallel"] is None:
         st.caption("Importances, lines and surfaces appear after three trials.")
     else:
@@ -288,14 +290,15 @@ def figures_panel(name: str) -> None:
     with st.container(key="wide_sweep"):
         columns = st.columns(2)
         if drawn["importances"] is not None:
-            columns[0].plotly_chart(drawn["importances"], key="sweep_importances", **sweep_parts.CHART)
+            with columns[0]:
+                live_chart.show(drawn["importances"], "sweep_importances")
         for number, knob in enumerate(knobs, drawn["importances"] is not None):
             with columns[number % 2]:
-                trial_chart(search_charts.slices(found, knob, opened), f"slice_{knob}")
+                trial_chart(live_chart.chart(search_charts.slices(found, knob, opened)), f"slice_{knob}")
     surfaces(found, knobs, pairs, drawn)
     label = {cost: words for cost, (words, _) in findings.COSTS.items()}
     cost = address.linked_choice("Accuracy against", "cost", label, "latency_ms")
-    trial_chart(search_charts.front(found, cost, opened), "front")
+    trial_chart(live_chart.chart(search_charts.front(found, cost, opened)), "front")
 
 
 def surfaces(found: Findings, knobs: list[str], pairs: list[tuple[str, str]], drawn: dict[Any, Any]) -> None:
@@ -305,7 +308,8 @@ def surfaces(found: Findings, knobs: list[str], pairs: list[tuple[str, str]], dr
     with st.container(key="wide_surfaces"):
         columns = st.columns(2)
         for number, pair in enumerate(pairs):
-            columns[number % 2].plotly_chart(drawn[pair], key=f"sweep_surface_{pair[1]}", **sweep_parts.CHART)
+            with columns[number % 2]:
+                live_chart.show(drawn[pair], f"sweep_surface_{pair[1]}")
     if len(knobs) == 2 and pairs:
         return
     labels = {knob: KNOBS[knob].label for knob in knobs}
@@ -321,6 +325,6 @@ def surfaces(found: Findings, knobs: list[str], pairs: list[tuple[str, str]], dr
     if x == y:
         st.caption("Choose two different knobs to see their surface.")
         return
-    own = _optuna_figures(found.name, len(found.ended), studies.identity(found.name), ((x, y),))[(x, y)]
+    own = _optuna_charts(found.name, len(found.ended), studies.identity(found.name), ((x, y),))[(x, y)]
     if own is not None:
-        st.plotly_chart(own, key="sweep_surface_own", **sweep_parts.CHART)
+        live_chart.show(own, "sweep_surface_own")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_pages import drawn, small_set  # noqa: F401 - fixtures
+from app_pages import charts_of, drawn, small_set  # noqa: F401 - fixtures
 from counting import counted, many_finished
 from streamlit.testing.v1 import AppTest
 
@@ -90,10 +90,6 @@ def texts(elements) -> str:
 
 def button(app: AppTest, key: str):
     return next((found for found in app.button if found.key == key), None)
-
-
-def charts_of(app: AppTest) -> dict[str, dict]:
-    return {chart.key: json.loads(chart.proto.spec) for chart in app.get("plotly_chart")}
 
 
 def links(app: AppTest) -> list[str]:

@@ -1,14 +1,13 @@
 """Explore's sections Sweep and Surface in their states, without a browser; the worker is played by the tests."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
-import streamlit as st
+from app_pages import charts_of as figures
 from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
@@ -18,6 +17,7 @@ from cifar_core.data import cifar10
 from cifar_core.network import pretrained
 from cifar_core.search import space, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan
+from pages.components import live_chart
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 CONFIG = TrainConfig(alpha=0.35, image_size=32, weights="random", train_images=1_000, head_epochs=3, fine_tune_epochs=0)
@@ -89,10 +89,6 @@ def working(name: str) -> Iterator[None]:
 
 def texts(elements: object) -> str:
     return "\n".join(str(element.value) for element in elements)  # type: ignore[attr-defined]
-
-
-def figures(app: AppTest) -> dict[str, dict]:
-    return {chart.key: json.loads(chart.proto.spec) for chart in app.get("plotly_chart")}
 
 
 def link(app: AppTest) -> tuple[str, str] | None:
@@ -295,15 +291,8 @@ def test_a_click_on_a_point_shows_its_trial(figure: str, monkeypatch: pytest.Mon
     drawn = figures(app)[figure]["data"]
     points = next(trace for trace in drawn if trace.get("customdata"))
     shown = dict(zip(points["customdata"], points["y"], strict=True))
-    clicked = next(number for number, accuracy in shown.items() if accuracy == pytest.approx(0.65))
-    chart = st.plotly_chart
-
-    def draw(*arguments, **options):
-        if not options.get("on_select"):
-            return chart(*arguments, **options)
-        return {"selection": {"points": [{"customdata": clicked}] if options["key"] == figure else []}}
-
-    monkeypatch.setattr(st, "plotly_chart", draw)
+    clicks = [next(number for number, accuracy in shown.items() if accuracy == pytest.approx(0.65))]
+    monkeypatch.setattr(live_chart, "show", lambda _, key: clicks.pop() if clicks and key == figure else None)
     app = sound(app.run())
     assert "Trial 2**, validation accuracy 65.0%" in texts(app.markdown)
     assert app.query_params["trial"] == "2"

@@ -51,13 +51,16 @@ async function draw(chart, Plotly) {
   const layout = themed(figure.layout, chart.parentElement);
   if (matchMedia("(max-width: 767px)").matches) layout.dragmode = false; // a finger scrolls the page
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) layout.updatemenus = []; // nothing plays
-  const config = { displaylogo: false, displayModeBar: about.tools && "hover", modeBarButtons: [TOOLS] };
+  const config = { displaylogo: false, modeBarButtons: [TOOLS], ...about.config };
   await Plotly.react(chart, { data: figure.data, layout, frames: figure.frames, config });
   chart.querySelectorAll("svg.main-svg").forEach((svg) => (svg.ariaHidden = "true")); // the label says it
 }
 
 function begin(chart, Plotly) {
-  chart.on("plotly_click", ({ points }) => chart.clicked(points[0].customdata));
+  chart.on("plotly_click", ({ points }) => {
+    const point = points.find(({ customdata }) => Number.isInteger(customdata));
+    if (point) chart.clicked(point.customdata);
+  });
   chart.observer = new ResizeObserver(() => chart.offsetWidth && Plotly.Plots.resize(chart));
   chart.observer.observe(chart);
   chart.end = () => {
@@ -70,7 +73,7 @@ export default async function ({ data, parentElement, setTriggerValue }) {
   const chart = parentElement.querySelector(".live-chart") ?? mount(parentElement);
   const text = new TextDecoder().decode(data);
   const theme = getComputedStyle(parentElement).getPropertyValue("--st-text-color");
-  chart.clicked = (value) => value !== undefined && setTriggerValue("clicked", value);
+  chart.clicked = (value) => setTriggerValue("clicked", value);
   if (chart.drawn === text + theme) return chart.end; // polled, and nothing is new
   chart.drawn = text + theme;
   chart.message = JSON.parse(text);
