@@ -34,7 +34,8 @@ _OWN = (
     ".strip img{width:100%;aspect-ratio:1;border-radius:4px;image-rendering:pixelated}"
     ".strip figcaption{font-size:.78rem;line-height:1.35}.strip .changed{color:light-dark(#a85a00,#f0a04b)}"
     ".st-key-scroll_watch{overflow-x:auto}.st-key-scroll_watch>*{min-width:760px}"
-    "[class*=st-key-live_] [data-stale=true],[data-stale=true]:has(.live-chart){opacity:1!important;transition:none!important}"  # polled, not stale
+    "[class*=st-key-live_] [data-stale=true],[data-stale=true]:has(.live-chart)"  # polled, not stale
+    "{opacity:1!important;transition:none!important}"
     ".track>div{display:flex;gap:3px}"
     ".track>div>div{flex:1;min-width:0;font-size:.74rem;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}"
     ".track b{display:block;height:.6rem;margin-bottom:.15rem;border-radius:3px;overflow:hidden;background:var(--line)}"
