@@ -1,29 +1,5 @@
 """Every Plotly figure, in one style."""
 
-from cifar_core.charts.training import (
-    CORRECT,
-    PHASE_COLOURS,
-    TEMPLATE,
-    TRAINING,
-    VALIDATION,
-    WRONG,
-    metric_figure,
-    metric_words,
-    probability_figure,
-    small_figure,
-    style,
-)
+from cifar_core.charts.training import metric_figure, probability_figure, small_figure
 
-__all__ = [
-    "CORRECT",
-    "PHASE_COLOURS",
-    "TEMPLATE",
-    "TRAINING",
-    "VALIDATION",
-    "WRONG",
-    "metric_figure",
-    "metric_words",
-    "probability_figure",
-    "small_figure",
-    "style",
-]
+__all__ = ["metric_figure", "probability_figure", "small_figure"]

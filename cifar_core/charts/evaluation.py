@@ -9,15 +9,13 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from cifar_core.charts import CORRECT, PHASE_COLOURS, TEMPLATE, TRAINING, VALIDATION, WRONG
-from cifar_core.charts.overlay import as_text
+from cifar_core.charts import style
+from cifar_core.charts.style import RIGHT, TEMPLATE, WRONG
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation.mistakes import ClassFigures
 from cifar_core.evaluation.robustness import FAULTS, Measured
 from cifar_core.evaluation.story import ClassChange
 
-RUN_COLOURS = (TRAINING, VALIDATION, "#8e5fc0", CORRECT)
-_DASHES = ("solid", "dash", "dot", "dashdot")  # so that lines differ in more than colour
 _ROWS, _COLUMNS = 2, 4
 
 
@@ -69,7 +67,7 @@ def confusion_figure(
     if chosen is not None:
         label, answer = chosen
         box = {"x0": answer - 0.5, "x1": answer + 0.5, "y0": label - 0.5, "y1": label + 0.5}
-        figure.add_shape(type="rect", **box, line={"color": WRONG if label != answer else CORRECT, "width": 3})
+        figure.add_shape(type="rect", **box, line={"color": WRONG if label != answer else RIGHT, "width": 3})
     _style(figure, f"Confusion matrix ({'percent of the label' if shares else 'images'})", height)
     figure.update_layout(margin={"l": 90, "b": 84}, hovermode="closest", clickmode="event+select", dragmode=False)
     figure.update_xaxes(title={"text": "the network's answer"}, showgrid=False, tickangle=-45, range=[-0.5, 9.5])
@@ -91,17 +89,17 @@ def class_figure(figures: Sequence[ClassFigures], height: int = 340) -> go.Figur
     """Return precision, recall and F1 of every class as dots; these, unlike bars, may leave out the empty part."""
     figure = go.Figure()
     looks = {
-        "precision": (TRAINING, "circle"),
-        "recall": (VALIDATION, "diamond"),
-        "f1": (PHASE_COLOURS["head"], "line-ew"),
+        "precision": (style.SERIES[0], "circle"),
+        "recall": (style.SERIES[1], "diamond"),
+        "f1": (style.HEAD, "line-ew"),
     }
-    for name, (colour, symbol) in looks.items():
+    for name, (color, symbol) in looks.items():
         figure.add_scatter(
             x=[one.name for one in figures],
             y=[getattr(one, name) for one in figures],
             name="F1" if name == "f1" else name,
             mode="markers",
-            marker={"color": colour, "size": 12, "symbol": symbol, "line": {"color": colour, "width": 2}},
+            marker={"color": color, "size": 12, "symbol": symbol, "line": {"color": color, "width": 2}},
             hovertemplate="%{y:.1%}",
         )
     _style(figure, "Each class", height)
@@ -123,11 +121,11 @@ def robustness_figure(measured: Mapping[str, Measured], height: int = 560) -> go
             figure.add_scatter(
                 x=x,
                 y=(known.clean, *found),
-                name=as_text(name),
+                name=style.escaped(name),
                 legendgroup=name,
                 showlegend=place == 0,
                 mode="lines+markers",
-                line={"color": RUN_COLOURS[number], "width": 2, "dash": _DASHES[number]},
+                line={"color": style.SERIES[number], "width": 2, "dash": style.DASHES[number]},
                 marker={"size": 6},
                 hovertemplate=f"%{{y:.1%}} at %{{x:g}} {fault.unit}",
                 row=place // _COLUMNS + 1,
@@ -146,19 +144,19 @@ def robustness_figure(measured: Mapping[str, Measured], height: int = 560) -> go
 def change_figure(changes: Sequence[ClassChange], height: int = 340) -> go.Figure:
     """Return how many images of each class fine-tuning put right (up) and wrong (down)."""
     figure = go.Figure()
-    for name, colour, sign in (("fixed", CORRECT, 1), ("broken", WRONG, -1)):
+    for name, color, sign in (("fixed", RIGHT, 1), ("broken", WRONG, -1)):
         values = [sign * getattr(one, name) for one in changes]
         figure.add_bar(
             x=[one.name for one in changes],
             y=values,
             customdata=np.abs(values),
             name="put right" if sign > 0 else "put wrong",
-            marker={"color": colour},
+            marker={"color": color},
             hovertemplate="%{customdata} images",
         )
     _style(figure, "What fine-tuning changed (validation images)", height)
     figure.update_layout(barmode="relative")
-    figure.update_yaxes(title={"text": "images"}, zeroline=True, zerolinecolor="rgba(128,128,128,0.6)")
+    figure.update_yaxes(title={"text": "images"}, zeroline=True, zerolinecolor=style.GUIDE)
     return figure
 
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from cifar_core import charts
-from cifar_core.charts.inference import CLASS_COLOURS
+from cifar_core.charts import style
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.search import head_lab_map
 from cifar_core.search.head_lab_map import Map
@@ -19,33 +18,33 @@ Rows = Sequence[Mapping[str, float]]
 
 def curves(rows: Rows, earlier: Sequence[tuple[str, Rows]], metric: str, epochs: int, height: int = 320) -> go.Figure:
     """Return the figure of "accuracy" or "loss": now, and `earlier` settings as (words, rows), the oldest first."""
-    figure, value = go.Figure(), "%{y:.1%}" if metric == "accuracy" else "%{y:.3f}"
+    figure, value = go.Figure(), style.metric_hover(metric)
     for number, (words, old) in enumerate(earlier):
         share = (number + 1) / len(earlier)
         figure.add_scatter(
             x=[row["epoch"] for row in old],
             y=[row[f"validation_{metric}"] for row in old],
             mode="lines",
-            line={"color": charts.PHASE_COLOURS["head"], "width": 2},
+            line={"color": style.HEAD, "width": 2},
             opacity=_OLDEST + (_NEWEST - _OLDEST) * share,
             showlegend=False,
             hovertemplate=f"{value}<extra>{words}</extra>",
         )
-    for name, label, colour, width in (
-        (metric, "training", charts.TRAINING, 1.5),
-        (f"validation_{metric}", "validation", charts.VALIDATION, 3),
+    for name, label, color, width in (
+        (metric, "training", style.TRAINING, 1.5),
+        (f"validation_{metric}", "validation", style.VALIDATION, 3),
     ):
         figure.add_scatter(
             x=[row["epoch"] for row in rows],
             y=[row[name] for row in rows],
             name=label,
             mode="lines+markers",
-            line={"color": colour, "width": width},
+            line={"color": color, "width": width},
             marker={"size": 4 + width},
             hovertemplate=f"{value}<extra>{label}</extra>",
         )
-    title, unit = ("Accuracy", "share of images") if metric == "accuracy" else ("Loss", "cross-entropy, nats")
-    charts.style(figure, title, "epoch", unit, height)
+    title, unit = style.metric_titles(metric)
+    style.apply(figure, title, "epoch", unit, height)
     figure.update_layout(hovermode="closest", showlegend=True)
     figure.update_xaxes(range=[0.7, epochs + 0.3], dtick=1)
     figure.update_yaxes(tickformat=".0%" if metric == "accuracy" else None)
@@ -55,9 +54,9 @@ def curves(rows: Rows, earlier: Sequence[tuple[str, Rows]], metric: str, epochs:
 
 
 def decision_map(found: Map, predicted: np.ndarray, height: int = 660) -> go.Figure:
-    """Return the map coloured by `predicted`, int (n,), a class for each image; crosses are mistakes."""
+    """Return the map colored by `predicted`, int (n,), a class for each image; crosses are mistakes."""
     figure = go.Figure()
-    steps = [(edge / 10, CLASS_COLOURS[number]) for number in range(10) for edge in (number, number + 1)]
+    steps = [(edge / 10, style.CLASS_COLORS[number]) for number in range(10) for edge in (number, number + 1)]
     figure.add_heatmap(
         x=found.x, y=found.y, z=head_lab_map.ground(found, predicted), zmin=-0.5, zmax=9.5, colorscale=steps,
         opacity=0.22, showscale=False, hoverinfo="skip",
@@ -72,15 +71,15 @@ def decision_map(found: Map, predicted: np.ndarray, height: int = 660) -> go.Fig
             mode="markers",
             name=name,
             marker={
-                "color": CLASS_COLOURS[number],
+                "color": style.CLASS_COLORS[number],
                 "size": np.where(symbols == "circle", 6, 8),
                 "symbol": symbols,
-                "line": {"width": np.where(symbols == "circle", 0, 2), "color": CLASS_COLOURS[number]},
+                "line": {"width": np.where(symbols == "circle", 0, 2), "color": style.CLASS_COLORS[number]},
             },
             text=[CLASSES[label] for label in found.labels[of_class]],
             hovertemplate=f"called {name}, is %{{text}}<extra></extra>",
         )
-    charts.style(figure, "Decision map", "", "", height)
+    style.apply(figure, "Decision map", "", "", height)
     figure.update_layout(
         hovermode="closest",
         margin={"l": 8, "r": 8, "b": 8},

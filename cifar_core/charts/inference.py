@@ -11,29 +11,16 @@ import plotly.graph_objects as go
 from PIL import Image
 from plotly.subplots import make_subplots
 
-from cifar_core.charts import PHASE_COLOURS, TEMPLATE, TRAINING, VALIDATION
+from cifar_core.charts import style
+from cifar_core.charts.style import TEMPLATE
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.inference.calibration import Reliability
 from cifar_core.inference.pins import Watch, Watched
 from cifar_core.inference.what_if import Change, Sweep
 from cifar_core.runs.metrics import PHASE_NAMES
 
-CLASS_COLOURS = (
-    "#4aa3df",
-    "#c2410c",
-    "#d9a520",
-    "#e8871e",
-    "#8c6d46",
-    "#8e5fc0",
-    "#1b9e77",
-    "#c77dba",
-    "#2257a5",
-    "#6b7685",
-)
-"""In the order of CLASSES. Ten colours cannot all be told apart by everyone: lines are labelled at their ends too."""
 _PICTURE, _LINES, _BARS = 0.27, 0.36, 0.3  # shares of the height
 _LABELLED = 0.25
-_GREY, _PALE = PHASE_COLOURS["head"], "rgba(128,140,160,0.25)"  # on light and on dark
 
 
 def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False, height: int = 620) -> go.Figure:
@@ -72,7 +59,7 @@ def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False, height:
 
 def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int, height: int = 74) -> go.Figure:
     """Return the answer's probability over a slider's range, with the set value and the points where it flips."""
-    middle, colour = (change.low + change.high) / 2, CLASS_COLOURS[answer]
+    middle, color = (change.low + change.high) / 2, style.CLASS_COLORS[answer]
     notes = [
         {
             "x": at,
@@ -91,7 +78,7 @@ def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int, height
         "x": sweep.values,
         "y": sweep.probabilities[:, answer],
         "mode": "lines",
-        "line": {"color": colour, "width": 2},
+        "line": {"color": color, "width": 2},
         "fill": "tozeroy",
         "hovertemplate": f"{CLASSES[answer]} %{{y:.0%}} at %{{x:g}}{change.unit}<extra></extra>",
     }
@@ -103,8 +90,11 @@ def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int, height
         "xaxis": {"range": [change.low, change.high], "visible": False},
         "yaxis": {"range": [0, 1.02], "visible": False},
         "shapes": [
-            _upright(value, {"color": TRAINING, "width": 2}),
-            *(_upright(at, {"color": CLASS_COLOURS[label], "width": 2, "dash": "dot"}) for at, label in sweep.flips),
+            _upright(value, {"color": style.TRAINING, "width": 2}),
+            *(
+                _upright(at, {"color": style.CLASS_COLORS[label], "width": 2, "dash": "dot"})
+                for at, label in sweep.flips
+            ),
         ],
         "annotations": notes,
     }
@@ -114,15 +104,15 @@ def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int, height
 def reliability_figure(before: Reliability, after: Reliability, images: str, height: int = 360) -> go.Figure:
     """Return the reliability diagram of `images` before and after temperature scaling."""
     figure = go.Figure()
-    line = {"color": PHASE_COLOURS["head"], "dash": "dash", "width": 1}
+    line = {"color": style.HEAD, "dash": "dash", "width": 1}
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, name="honest", hoverinfo="skip")
-    for found, colour, name in ((before, TRAINING, "as trained"), (after, VALIDATION, "calibrated")):
+    for found, color, name in ((before, style.NEUTRAL, "as trained"), (after, style.TRAINING, "calibrated")):
         figure.add_scatter(
             x=found.stated,
             y=found.right,
             customdata=found.count,
             mode="lines+markers",
-            line={"color": colour, "width": 2},
+            line={"color": color, "width": 2},
             marker={"size": 5 + 12 * np.sqrt(found.count / found.count.max())},
             name=f"{name}: ECE {found.ece:.1%}",
             hovertemplate="says %{x:.0%}, right %{y:.0%}, %{customdata:,} images<extra></extra>",
@@ -151,7 +141,7 @@ def _lines(one: Watched) -> list[go.Scatter]:
             x=one.epochs.astype(np.float32),  # half of what is sent
             y=one.probabilities[:, label].astype(np.float32),
             mode="lines",
-            line={"color": CLASS_COLOURS[label], "width": 2.5, "shape": "spline", "smoothing": 0.5},
+            line={"color": style.CLASS_COLORS[label], "width": 2.5, "shape": "spline", "smoothing": 0.5},
             opacity=1 if len(one.epochs) and one.probabilities[:, label].max() >= _LABELLED else 0.35,
             hovertemplate=f"{name} %{{y:.0%}} at epoch %{{x:.2f}}<extra></extra>",
         )
@@ -160,7 +150,7 @@ def _lines(one: Watched) -> list[go.Scatter]:
 
 
 def _cursor(moment: float) -> go.Scatter:
-    line = {"color": PHASE_COLOURS["head"], "width": 1.5}
+    line = {"color": style.HEAD, "width": 1.5}
     return go.Scatter(x=[moment, moment], y=[0, 1.04], mode="lines", line=line, hoverinfo="skip")
 
 
@@ -173,7 +163,7 @@ def _bars(one: Watched, moment: float) -> go.Bar:
         x=said,
         y=list(CLASSES),
         orientation="h",
-        marker={"color": list(CLASS_COLOURS)},
+        marker={"color": list(style.CLASS_COLORS)},
         text=text,
         textposition=inside,
         textfont={"size": 11},
@@ -192,7 +182,7 @@ def _label_ends(figure: go.Figure, one: Watched, column: int) -> None:
         x=float(one.epochs[-1]),
         y=float(one.probabilities[-1, best]),
         text=f"<b>{CLASSES[best]}</b>",
-        font={"color": CLASS_COLOURS[best], "size": 13},
+        font={"color": style.CLASS_COLORS[best], "size": 13},
         showarrow=False,
         xanchor="right",
         yanchor="top" if one.probabilities[-1, best] > 0.5 else "bottom",
@@ -220,10 +210,10 @@ def _mark_fine_tuning(figure: go.Figure, watch: Watch, end: float, columns: int)
     if watch.boundary is None:
         return
     for column in range(1, columns + 1):
-        colour = PHASE_COLOURS["fine_tune"]
+        color = style.FINE_TUNING
         where: dict[str, Any] = {"row": 1, "col": column}
-        figure.add_vrect(x0=watch.boundary, x1=end * 1.02, fillcolor=colour, opacity=0.09, line_width=0, **where)
-        figure.add_vline(x=watch.boundary, line={"color": colour, "dash": "dash", "width": 1.5}, **where)
+        figure.add_vrect(x0=watch.boundary, x1=end * 1.02, fillcolor=color, opacity=0.09, line_width=0, **where)
+        figure.add_vline(x=watch.boundary, line={"color": color, "dash": "dash", "width": 1.5}, **where)
 
 
 def _moments(watch: Watch) -> list[float]:
@@ -257,10 +247,10 @@ def _add_scrubber(figure: go.Figure, watch: Watch) -> None:
                 "len": 0.91,
                 "y": -0.06,
                 "pad": {"t": 0, "b": 0},
-                "currentvalue": {"prefix": "", "font": {"size": 13, "color": _GREY}, "xanchor": "left"},
-                "bgcolor": _PALE,
-                "activebgcolor": TRAINING,
-                "bordercolor": _PALE,
+                "currentvalue": {"prefix": "", "font": {"size": 13, "color": style.NEUTRAL}, "xanchor": "left"},
+                "bgcolor": style.GROUND,
+                "activebgcolor": style.TRAINING,
+                "bordercolor": style.GROUND,
                 "ticklen": 0,
                 "minorticklen": 3,
                 "font": {"size": 1, "color": "rgba(0,0,0,0)"},
@@ -270,9 +260,9 @@ def _add_scrubber(figure: go.Figure, watch: Watch) -> None:
             {
                 "type": "buttons",
                 "showactive": False,
-                "bgcolor": _PALE,
-                "bordercolor": _PALE,
-                "font": {"color": _GREY},
+                "bgcolor": style.GROUND,
+                "bordercolor": style.GROUND,
+                "font": {"color": style.NEUTRAL},
                 "x": 0.0,
                 "y": -0.09,
                 "xanchor": "left",

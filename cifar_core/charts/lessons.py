@@ -8,18 +8,14 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from cifar_core.charts import CORRECT, PHASE_COLOURS, TEMPLATE, TRAINING, VALIDATION, WRONG
+from cifar_core.charts import style
+from cifar_core.charts.style import TEMPLATE, TRAINING, VALIDATION
 from cifar_core.lessons import internals
 from cifar_core.lessons.layers import PIXELS, Layers
 from cifar_core.lessons.outcome import Outcome
 from cifar_core.network import architecture
 
-ARM_COLOURS = (CORRECT, WRONG, PHASE_COLOURS["fine_tune"], TRAINING)
-"""In the order of a lesson's arms: the right way is green."""
-_DASHES = ("solid", "dash", "dot", "dashdot")  # so that the arms can be told apart without colours, too
-_GREY = PHASE_COLOURS["head"]
 _BELOW = {"orientation": "h", "y": -0.24, "yanchor": "top", "x": 0, "xanchor": "left"}
-_MAP_COLOURS = "Viridis"
 
 Arms = Mapping[str, Outcome]
 """Outcomes by the label of their arm, the right way first."""
@@ -28,15 +24,15 @@ Arms = Mapping[str, Outcome]
 def curves_figure(arms: Arms, metric: str, height: int = 400) -> go.Figure:
     """Return "accuracy" or "loss" of all arms: validation as thick lines, training as pale ones."""
     figure, percent = go.Figure(), metric == "accuracy"
-    form = "%{y:.1%}" if percent else "%{y:.3f}"
+    form = style.metric_hover(metric)
     for number, (label, outcome) in enumerate(arms.items()):
-        colour, dash = ARM_COLOURS[number], _DASHES[number]
+        color, dash = style.CONDITIONS[number], style.DASHES[number]
         training, validation = (outcome.curves.curves[name] for name in (metric, f"validation_{metric}"))
         figure.add_scatter(
             x=training.x,
             y=training.y,
             mode="lines",
-            line={"color": colour, "width": 1.2},
+            line={"color": color, "width": 1.2},
             opacity=0.4,
             name=f"{label}, training",
             hovertemplate=form,
@@ -46,19 +42,19 @@ def curves_figure(arms: Arms, metric: str, height: int = 400) -> go.Figure:
             x=validation.x,
             y=validation.y,
             mode="lines+markers",
-            line={"color": colour, "width": 2.5, "dash": dash},
+            line={"color": color, "width": 2.5, "dash": dash},
             marker={"size": 7},
             name=label,
             hovertemplate=form,
         )
-    title, unit = ("Accuracy", "share of images") if percent else ("Loss", "cross-entropy, nats")
+    title, unit = style.metric_titles(metric)
     _style(figure, f"{title}: validation thick, training pale", "epoch", unit, height)
     figure.update_yaxes(range=[0, 1.01], tickformat=".0%") if percent else figure.update_yaxes(rangemode="tozero")
     boundaries = {outcome.curves.boundary for outcome in arms.values()} - {None}
     for boundary in boundaries:
         figure.add_vline(
             x=boundary,
-            line={"color": _GREY, "dash": "dash", "width": 1},
+            line={"color": style.NEUTRAL, "dash": "dash", "width": 1},
             annotation={"text": "base unfrozen", "font": {"size": 11}, "y": 0.02, "yanchor": "bottom"},
             annotation_position="right",
         )
@@ -74,7 +70,7 @@ def histogram_figure(arms: Arms, height: int = 340) -> go.Figure:
             x=edges,
             y=[*outcome.inside.histogram, outcome.inside.histogram[-1]],
             mode="lines",
-            line={"color": ARM_COLOURS[number], "width": 2, "shape": "hv", "dash": _DASHES[number]},
+            line={"color": style.CONDITIONS[number], "width": 2, "shape": "hv", "dash": style.DASHES[number]},
             name=label,
             hovertemplate="%{y:.1%}",
         )
@@ -92,7 +88,7 @@ def norms_figure(arms: Arms, height: int = 340) -> go.Figure:
             x=names,
             y=outcome.inside.norms,
             mode="lines+markers",
-            line={"color": ARM_COLOURS[number], "width": 2, "dash": _DASHES[number]},
+            line={"color": style.CONDITIONS[number], "width": 2, "dash": style.DASHES[number]},
             marker={"size": 5},
             name=label,
             hovertemplate="%{y:.3g}",
@@ -113,7 +109,7 @@ def norms_figure(arms: Arms, height: int = 340) -> go.Figure:
 
 
 def maps_figure(arms: Arms, height: int = 270) -> go.Figure:
-    """Return a drawing and the last block's map of it in each arm, all on one scale of colour."""
+    """Return a drawing and the last block's map of it in each arm, all on one scale of color."""
     titles = ["the drawing, 32×32"]
     for label, outcome in arms.items():
         side = len(outcome.inside.last_map)
@@ -126,7 +122,7 @@ def maps_figure(arms: Arms, height: int = 270) -> go.Figure:
             z=outcome.inside.last_map,
             zmin=0,
             zmax=top,
-            colorscale=_MAP_COLOURS,
+            colorscale=style.SCALE,
             showscale=column == len(titles),
             colorbar={"title": {"text": "root mean square"}, "thickness": 12},
             hovertemplate="%{z:.2f}<extra></extra>",
@@ -152,7 +148,7 @@ def width_figure(arms: Arms, height: int = 400) -> go.Figure:
     order = np.argsort(adds)
     labels = list(arms)
     figure = go.Figure()
-    for name, colour, label in (
+    for name, color, label in (
         ("training_accuracy", TRAINING, "training, last epoch"),
         ("validation_accuracy", VALIDATION, "validation, best epoch"),
     ):
@@ -160,12 +156,12 @@ def width_figure(arms: Arms, height: int = 400) -> go.Figure:
         figure.add_scatter(
             x=[adds[i] for i in order],
             y=[accuracies[i] for i in order],
-            mode="lines+markers+text" if colour == VALIDATION else "lines+markers",
+            mode="lines+markers+text" if color == VALIDATION else "lines+markers",
             text=[labels[i] for i in order],
             textposition="bottom center",
             cliponaxis=False,
-            line={"color": colour, "width": 2},
-            marker={"size": [8 + 2 * sizes[i] for i in order] if colour == VALIDATION else 7},
+            line={"color": color, "width": 2},
+            marker={"size": [8 + 2 * sizes[i] for i in order] if color == VALIDATION else 7},
             name=label,
             customdata=[[labels[i], sizes[i]] for i in order],
             hovertemplate="%{customdata[0]}: %{y:.1%}, %{x:.1f} million multiply-adds, %{customdata[1]:.1f} MB",
@@ -186,13 +182,13 @@ def layers_figure(found: Layers, height: int = 460) -> go.Figure:
             x=names,
             y=network.accuracies,
             mode="lines+markers",
-            line={"color": (CORRECT, _GREY)[number], "width": 2.5, "dash": _DASHES[number]},
+            line={"color": (style.RIGHT, style.NEUTRAL)[number], "width": 2.5, "dash": style.DASHES[number]},
             marker={"size": 7},
             name=network.weights,
             customdata=network.features,
             hovertemplate="%{y:.1%} from %{customdata:,} numbers an image",
         )
-    figure.add_hline(y=0.1, line={"color": _GREY, "width": 1, "dash": "dot"}, annotation={"text": "guessing"})
+    figure.add_hline(y=0.1, line={"color": style.NEUTRAL, "width": 1, "dash": "dot"}, annotation={"text": "guessing"})
     _style(
         figure,
         "What a linear classifier can read",

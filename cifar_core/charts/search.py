@@ -11,7 +11,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from cifar_core.charts import CORRECT, PHASE_COLOURS, TRAINING, VALIDATION, style
+from cifar_core.charts import style
+from cifar_core.charts.style import RIGHT, TRAINING, VALIDATION
 from cifar_core.config import KNOBS
 from cifar_core.search.findings import COSTS, Cell, Findings, Trial
 from cifar_core.search.space import Range
@@ -19,10 +20,9 @@ from cifar_core.search.space import Range
 if TYPE_CHECKING:
     from optuna import Study
 
-_SCALE = "Viridis"
 _PERCENT = ".1~%"  # of trials that differ by less than a point, too
 _ACCURACY = "validation accuracy"
-_STATES = {"finished": ("finished", TRAINING, "circle"), "pruned": ("ended early", PHASE_COLOURS["head"], "x")}
+_STATES = {"finished": ("finished", TRAINING, "circle"), "pruned": ("ended early", style.HEAD, "x")}
 _UNSEEN = "rgba(0,0,0,0.001)"
 _NOT_PALE = {"marker": {"opacity": 1}}
 """A click would make all other points of its figure pale."""
@@ -82,9 +82,9 @@ def front(found: Findings, cost: str, opened: Trial | None = None, height: int =
     figure = go.Figure()
     best = found.front(cost)
     numbers = {trial.number for trial in best}
-    for name, own, colour, mode in (
-        ("trials", [t for t in found.ended if t.number not in numbers], PHASE_COLOURS["head"], "markers"),
-        ("Pareto front", best, CORRECT, "lines+markers"),
+    for name, own, color, mode in (
+        ("trials", [t for t in found.ended if t.number not in numbers], style.HEAD, "markers"),
+        ("Pareto front", best, RIGHT, "lines+markers"),
     ):
         own = [trial for trial in own if trial.cost(cost) is not None]
         figure.add_scatter(
@@ -94,8 +94,8 @@ def front(found: Findings, cost: str, opened: Trial | None = None, height: int =
             text=[f"trial {trial.number + 1}<br>{_words(trial)}" for trial in own],
             name=name,
             mode=mode,
-            line={"color": colour, "width": 2, "shape": "hv"},
-            marker={"color": colour, **_ringed(own, opened)},
+            line={"color": color, "width": 2, "shape": "hv"},
+            marker={"color": color, **_ringed(own, opened)},
             unselected=_NOT_PALE,
             hovertemplate=f"%{{text}}<br>%{{y:.1%}} at %{{x:.3g}} {unit}<extra></extra>",
         )
@@ -125,7 +125,7 @@ def parallel(found: Findings, height: int = 360) -> go.Figure | None:
             marker={"size": 16, "color": _UNSEEN},
             unselected=_NOT_PALE,
             line={
-                "color": sample_colorscale(_SCALE, [0.15 + 0.85 * share])[0],
+                "color": sample_colorscale(style.SCALE, [0.15 + 0.85 * share])[0],
                 "width": 1 + 2 * share,
                 "shape": "spline",
             },
@@ -136,7 +136,7 @@ def parallel(found: Findings, height: int = 360) -> go.Figure | None:
     ends = [(0.0, f"{low:.1%}"), (1.0, f"{high:.1%}")]
     marks = [*(_marks(item) for item in found.plan.ranges), ends]
     for column, mark in enumerate(marks):
-        figure.add_vline(x=column, line={"color": "rgba(128,128,128,0.6)", "width": 1})
+        figure.add_vline(x=column, line={"color": style.GUIDE, "width": 1})
         for y, text in mark:
             figure.add_annotation(
                 x=column, y=y, text=text, showarrow=False, xanchor="left", xshift=5, font={"size": 11}, opacity=0.85
@@ -194,7 +194,7 @@ def surface(found: Findings, x: str, y: str, height: int = 380) -> go.Figure | N
     _style(figure, f"{KNOBS[x].label} × {KNOBS[y].label}", _axis(x), _axis(y), height)
     figure.update_traces(
         selector={"type": "contour"},
-        colorscale=_SCALE,
+        colorscale=style.SCALE,
         reversescale=False,
         colorbar={"title": {"text": "accuracy"}, "tickformat": _PERCENT, "thickness": 12},
     )
@@ -234,7 +234,7 @@ def heat_map(
             y=names_y,
             text=text,
             texttemplate="%{text}",
-            colorscale="Cividis" if spread else _SCALE,
+            colorscale="Cividis" if spread else style.SCALE,
             hoverinfo="skip",
             colorbar={"title": {"text": bar[0]}, "tickprefix": bar[1], "tickformat": bar[2], "thickness": 12},
             xgap=2,
@@ -286,7 +286,7 @@ def cell_curves(cell: Cell, height: int = 300) -> go.Figure:
 
 
 def _style(figure: go.Figure, title: str, x: str, y: str, height: int) -> None:
-    style(figure, title, x, y, height)
+    style.apply(figure, title, x, y, height)
     figure.update_layout(hovermode="closest")
 
 
@@ -325,7 +325,7 @@ def _ringed(trials: Sequence[Trial], opened: Trial | None) -> dict[str, Any]:
 
 def _add_points(figure: go.Figure, trials: Sequence[Trial], state: str, x: Sequence[Any], opened: Trial | None) -> None:
     """Draw trials of one state."""
-    name, colour, symbol = _STATES[state]
+    name, color, symbol = _STATES[state]
     figure.add_scatter(
         x=x,
         y=[trial.accuracy for trial in trials],
@@ -333,7 +333,7 @@ def _add_points(figure: go.Figure, trials: Sequence[Trial], state: str, x: Seque
         text=[f"trial {trial.number + 1}: {trial.accuracy:.1%}<br>{_words(trial)}" for trial in trials],
         name=name,
         mode="markers",
-        marker={"color": colour, "symbol": symbol, **_ringed(trials, opened)},
+        marker={"color": color, "symbol": symbol, **_ringed(trials, opened)},
         unselected=_NOT_PALE,
         hovertemplate="%{text}<extra></extra>",
     )

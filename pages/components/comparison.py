@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from cifar_core import runs
-from cifar_core.charts import overlay
+from cifar_core.charts import training as training_charts
 from cifar_core.config import KNOBS
 from cifar_core.evaluation import comparison, listing
 from cifar_core.evaluation.comparison import Pair
@@ -36,8 +36,12 @@ def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> 
             bind="query-params",
             help="Share of each point that comes from those before it. Dots stay as measured.",
         )
-        st.plotly_chart(overlay.figure(drawn, "loss", axis, float(smoothing)), key="overlay_loss", **_CHART)
-    left.plotly_chart(overlay.figure(drawn, "accuracy", axis, float(smoothing)), key="overlay_accuracy", **_CHART)
+        st.plotly_chart(
+            training_charts.overlay_figure(drawn, "loss", axis, float(smoothing)), key="overlay_loss", **_CHART
+        )
+    left.plotly_chart(
+        training_charts.overlay_figure(drawn, "accuracy", axis, float(smoothing)), key="overlay_accuracy", **_CHART
+    )
     left.caption("Thick lines and dots: validation. Thin pale lines: training.")
     right.plotly_chart(_dots(chosen, shown, names), key="dots", **_CHART)
     if len(chosen) > 1:
@@ -49,11 +53,11 @@ def _dots(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) ->
     places = {row.run.id: place for place, row in enumerate(chosen)}
     every = {row.run.id: row for row in [*shown, *chosen]}.values()
     dots = [
-        overlay.Dot(names[row.run.id], row.seconds, row.validation_accuracy, places.get(row.run.id))
+        training_charts.Dot(names[row.run.id], row.seconds, row.validation_accuracy, places.get(row.run.id))
         for row in every
         if row.seconds and row.validation_accuracy is not None
     ]
-    return overlay.dots(dots)
+    return training_charts.time_figure(dots)
 
 
 def _verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:

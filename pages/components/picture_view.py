@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from cifar_core import charts, runs
 from cifar_core.charts import inference as inference_charts
+from cifar_core.charts.style import VALIDATION
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing, originals, predictions
@@ -117,7 +118,7 @@ def _with_box(image: Image.Image, crop: Crop) -> Image.Image:
     pale = Image.blend(image, Image.new("RGB", image.size, "#888888"), 0.55)
     pale.paste(image.crop(box), box[:2])
     thick = max(1, max(image.size) // 150)
-    ImageDraw.Draw(pale).rectangle((box[0], box[1], box[2] - 1, box[3] - 1), outline=charts.VALIDATION, width=thick)
+    ImageDraw.Draw(pale).rectangle((box[0], box[1], box[2] - 1, box[3] - 1), outline=VALIDATION, width=thick)
     return pale
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from cifar_core import costs
-from cifar_core.charts import PHASE_COLOURS
+from cifar_core.charts.style import PHASES
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.jobs import launch
@@ -19,8 +19,8 @@ from pages.components import formatting, run_state
 PARTS = {
     "features": ("Feature cache", "#56b4a9"),
     "start": ("TensorFlow", "#c5ccd6"),
-    "head": ("Head", PHASE_COLOURS["head"]),
-    "fine_tune": ("Fine-tuning", PHASE_COLOURS["fine_tune"]),
+    "head": ("Head", PHASES["head"]),
+    "fine_tune": ("Fine-tuning", PHASES["fine_tune"]),
     "evaluate": ("Evaluation", "#d9c27a"),
 }
 """The parts of a run: name and colour."""

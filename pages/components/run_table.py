@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from cifar_core import runs
-from cifar_core.charts import overlay
+from cifar_core.charts import training as training_charts
 from cifar_core.config import KNOBS
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
@@ -63,7 +63,7 @@ def _choice(found: Sequence[Row]) -> list[str]:
     """Return the ids of the selected runs: the address's if it is a new one, else those of before, else the best."""
     known, asked = {row.run.id for row in found}, st.query_params.get("runs")
     if asked is not None and asked != st.session_state.get("runs_linked"):
-        wanted = [] if asked == "none" else list(dict.fromkeys(asked.split(",")))[: overlay.MOST_RUNS]
+        wanted = [] if asked == "none" else list(dict.fromkeys(asked.split(",")))[: training_charts.MOST_RUNS]
         missing = [name for name in wanted if name not in known]
         if missing:
             st.warning(
@@ -109,9 +109,9 @@ def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[s
         )
     picked = {ids[number] for number in event["selection"]["rows"] if number < len(ids)}
     selected = [id_ for id_ in chosen if id_ in picked] + [id_ for id_ in ids if id_ in picked and id_ not in chosen]
-    if len(selected) > overlay.MOST_RUNS:
-        st.warning(f"Only the first {overlay.MOST_RUNS} selected runs are compared.")
-        selected = selected[: overlay.MOST_RUNS]
+    if len(selected) > training_charts.MOST_RUNS:
+        st.warning(f"Only the first {training_charts.MOST_RUNS} selected runs are compared.")
+        selected = selected[: training_charts.MOST_RUNS]
     _remember(selected, _best(shown))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"{len(shown)} runs, {len(selected)} selected. Click a heading to sort.")

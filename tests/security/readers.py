@@ -8,7 +8,7 @@ import numpy as np
 from cifar_core import charts
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.charts import inference as inference_charts
-from cifar_core.charts import overlay
+from cifar_core.charts import training as training_charts
 from cifar_core.cli import describe
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, comparison, listing, originals, robustness, story
@@ -24,7 +24,7 @@ def _drawn(run: Run) -> None:
     found_curves = curves.curves(run.metrics(), {"head": 2})
     for metric in ("accuracy", "loss"):
         charts.metric_figure(found_curves, metric, found_curves, "ghost").to_json()
-        overlay.figure([("a", found_curves)], metric, "time", 0.5).to_json()
+        training_charts.overlay_figure([("a", found_curves)], metric, "time", 0.5).to_json()
 
 
 def _listed(run: Run) -> None:

@@ -1,0 +1,86 @@
+"""The style of every figure: colors with a fixed meaning, the template, titles and axes.
+
+Every color has a contrast of at least 3:1 to both themes' backgrounds (WCAG 2.2 AA, graphical objects). Training and
+validation, and head and fine-tuning, also differ under deuteranopia and protanopia.
+"""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import plotly.graph_objects as go
+
+TRAINING, VALIDATION = "#2b7bba", "#d97706"
+HEAD, FINE_TUNING = "#808b9e", "#8e5fc0"
+RIGHT, WRONG = "#1b9e77", "#c2410c"
+NEUTRAL = HEAD
+PHASES = {"head": HEAD, "fine_tune": FINE_TUNING}
+CLASS_COLORS = (
+    "#3a90cc",
+    "#c2410c",
+    "#ad8206",
+    "#d97706",
+    "#8c6d46",
+    "#8e5fc0",
+    "#1b9e77",
+    "#c46fb4",
+    "#3a6fc4",
+    "#6b7685",
+)
+"""In the order of CLASSES; lines of classes also have labels, as ten colors are too many to distinguish."""
+SERIES = ("#2b7bba", "#d97706", "#1b9e77", "#8e5fc0", "#c2410c", "#2e9487", "#ad8206", "#d6618f", "#6b7280", "#4c5fd5")
+"""Runs that are compared, in their order."""
+CONDITIONS = (RIGHT, WRONG, FINE_TUNING, TRAINING)
+"""The conditions of a lesson, the recommended one first."""
+DASHES = ("solid", "dash", "dot", "dashdot")
+SCALE = "Viridis"
+"""The color scale of continuous values."""
+GROUND, GUIDE = "rgba(128,140,160,0.25)", "rgba(128,128,128,0.6)"
+
+TEMPLATE = go.layout.Template(
+    layout={
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 56, "r": 16, "t": 44, "b": 44},
+        "font": {"size": 13},
+        "title": {"x": 0, "xanchor": "left", "font": {"size": 15}},
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+        "hovermode": "x unified",
+        "colorway": list(SERIES),
+        "xaxis": {"gridcolor": "rgba(128,128,128,0.15)", "zeroline": False},
+        "yaxis": {"gridcolor": "rgba(128,128,128,0.22)", "zeroline": False},
+    }
+)
+
+
+def layout(title: str, x: str, y: str, height: int) -> dict[str, Any]:
+    """Return a layout with the titles of figure and axes, and the height in pixels."""
+    return {
+        "template": TEMPLATE,
+        "title": {"text": title},
+        "height": height,
+        "uirevision": "keep",
+        "xaxis": {"title": {"text": x}},
+        "yaxis": {"title": {"text": y}},
+    }
+
+
+def apply(figure: go.Figure, title: str, x: str, y: str, height: int) -> None:
+    """Apply `layout` to `figure`."""
+    figure.update_layout(layout(title, x, y, height))
+
+
+def metric_titles(metric: str) -> tuple[str, str]:
+    """Return the title and the y axis title of "accuracy" or "loss"."""
+    return ("Accuracy", "share of images") if metric == "accuracy" else ("Loss", "cross-entropy, nats")
+
+
+def metric_hover(metric: str) -> str:
+    """Return Plotly's hover template of "accuracy" or "loss"."""
+    return "%{y:.1%}" if metric == "accuracy" else "%{y:.3f}"
+
+
+def escaped(name: str) -> str:
+    """Return `name` for Plotly, which renders some HTML."""
+    return html.escape(name, quote=False)
