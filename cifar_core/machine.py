@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 
-MOST_THREADS = 16
-"""More threads gain nothing on 32 px images, and each costs memory."""
+MOST_THREADS = 8
+"""More threads gain nothing on 32 px images, and each needs memory: an interpreter for each in a feature extraction."""
 _PROC, _CGROUP = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _REPLACE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2)
 

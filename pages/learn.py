@@ -58,6 +58,7 @@ def main() -> None:
 
 def findings(name: str) -> tuple[Any, str]:
     """Return what the lesson gave (outcomes by arm, or Layers; None if it was never run), and where."""
+    known: Any = None
     try:
         if name == layers.LESSON:
             known = probing.result()

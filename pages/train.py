@@ -42,10 +42,10 @@ def main() -> None:
     wanted = wanted_run(known)
     asked = wanted is not None and (wanted.id == st.query_params.get("run") or wanted.state in LIVE_STATES)
     notice = st.container()
-    if asked:
-        top, below = st.container(), st.expander("Train another", icon=":material/add:", key="form")
-    else:
+    if not asked:
         below, top = st.container(), st.container()
+    else:
+        top, below = st.container(), st.expander("Train another", icon=":material/add:", key="form")
     with below:
         config = form(status)
     with top:

@@ -8,18 +8,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.data import synthetic
-from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run, write_json
-from pages.components import dataset_notice
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
-TRAIN, CLASSIFY = (str(next(APP.parent.glob(f"*/{name}.py")).relative_to(APP.parent)) for name in ("train", "classify"))
+TRAIN, CLASSIFY, EXPLORE = (f"pages/{name}.py" for name in ("train", "classify", "explore"))
 CONFIG = TrainConfig(
     alpha=0.35, image_size=32, dense_units=16, weights="random", train_images=1_000, head_epochs=3, fine_tune_epochs=2
 )
@@ -38,47 +34,20 @@ MARKUP = "<img src=x onerror=alert(1)> **bold** [link](https://example.org) :red
 MARKDOWN_SIGNS = "*[]<>:$"
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """A cache folder, so that the small set is drawn once."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def small_set(own_folders, drawn, monkeypatch):
-    """A small set of generated images, no CIFAR-10, no ImageNet weights and no network."""
-    monkeypatch.setenv("CIFAR_CACHE_DIR", str(drawn))
-    monkeypatch.setattr(synthetic, "TRAIN_IMAGES", 100)
-    monkeypatch.setattr(synthetic, "TEST_IMAGES", 50)
-    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
-    monkeypatch.setattr(dataset_notice, "_host_answers", lambda: False)
-
-
-@pytest.fixture(scope="module")
-def model():
-    """A LiteRT file with random weights, as a finished run has it."""
-    rng = np.random.default_rng(3)
-    # Kernels of Glorot's size let a signal die on its way through 17 blocks; six times that size keeps it.
-    named = {
-        name: value * 6 if name.endswith("/kernel") else value
-        for name, value in pretrained.load("random", 0.35, 32, 1).named.items()
-    }
-    for name, value in {"gamma": 1, "beta": 0, "moving_mean": 0, "moving_variance": 1}.items():
-        named[f"head_norm/{name}"] = np.full(1280, value, np.float32)
-    for name, shape in {"head_dense": (1280, 16), "head_output": (16, 10)}.items():
-        named[f"{name}/kernel"] = rng.normal(0, shape[0] ** -0.5, shape).astype(np.float32)
-        named[f"{name}/bias"] = np.zeros(shape[1], np.float32)
-    return litert.build(named, 0.35, 32, "minus_one_to_one", ("pooled", "probabilities"))
-
-
 def open_app(page: str = "", **query: str | list[str]) -> AppTest:
     """Return the app after its first run, at `page`, as the address `query` asks."""
     app = AppTest.from_file(str(APP), default_timeout=30)
     if page:
         app.run()
         app.switch_page(page)
+        app.query_params.clear()  # as a browser does
     app.query_params.update(query)
     return sound(app.run())
+
+
+def open_explore(**query: str) -> AppTest:
+    """Return *Explore* after its first run, as the address `query` asks."""
+    return open_app(EXPLORE, **query)
 
 
 def sound(app: AppTest) -> AppTest:

@@ -4,9 +4,8 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "app.py", *sorted(ROOT.glob("pages/*.py"))]
@@ -17,6 +16,7 @@ CORE = sorted(
 TRAINING = sorted((ROOT / "cifar_core" / "training").glob("*.py"))
 
 
+@cache
 def imported(file: Path) -> set[str]:
     """Every module that `file` imports anywhere in it, "a.b" for `from a import b` as well."""
     return _names(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
@@ -35,6 +35,16 @@ def _names(nodes: Iterable[ast.AST]) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module} | {f"{node.module}.{name.name}" for name in node.names}
     return found
+
+
+def breaches(files: Iterable[Path], forbidden: tuple[str, ...]) -> list[str]:
+    """Return "file: module" for each import of a module in `forbidden` or below it."""
+    return [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in files
+        for name in sorted(imported(file))
+        if any(name == module or name.startswith(f"{module}.") for module in forbidden)
+    ]
 
 
 def loaded_by(code: str) -> set[str]:
@@ -66,16 +76,19 @@ def test_the_core_reaches_neither_tensorflow_nor_streamlit() -> None:
     assert not loaded & {"tensorflow", "keras", "jax", "torch", "streamlit"}
 
 
-@pytest.mark.parametrize("file", CORE, ids=lambda file: f"{file.parent.name}/{file.stem}")
-def test_the_core_imports_nothing_from_training_or_above(file: Path) -> None:
-    roots = {name.split(".")[0] for name in imported(file)}
-    assert not roots & {"streamlit", "pages", "app", "tensorflow", "keras"}
-    assert not [name for name in imported(file) if name.startswith("cifar_core.training")]
+def test_the_core_imports_nothing_from_training_or_above() -> None:
+    forbidden = ("streamlit", "pages", "app", "tensorflow", "keras", "cifar_core.training")
+    assert not breaches(CORE, forbidden)
 
 
-@pytest.mark.parametrize("file", TRAINING, ids=lambda file: file.stem)
-def test_training_knows_no_page(file: Path) -> None:
-    assert not {name.split(".")[0] for name in imported(file)} & {"streamlit", "pages", "app"}
+def test_training_imports_no_page() -> None:
+    assert not breaches(TRAINING, ("streamlit", "pages", "app"))
+
+
+def test_no_test_module_imports_another() -> None:
+    """Shared helpers are modules that hold no tests, shared fixtures are in conftest.py."""
+    modules = sorted(ROOT.glob("tests/**/*.py"))
+    assert not breaches(modules, tuple(module.stem for module in modules if module.stem.startswith("test_")))
 
 
 def test_the_recipe_is_imported_by_training_alone_and_knows_nothing_of_ours() -> None:

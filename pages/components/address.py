@@ -58,6 +58,7 @@ def linked_choice(label: str, key: str, options: Mapping[str, str], default: str
     chosen = st.segmented_control(
         label, list(options), key=key, required=True, format_func=options.__getitem__, persist_state="session"
     )
+    chosen = chosen or default  # a choice is required, which Streamlit's types do not know
     link(key, chosen, default)
     return chosen
 

@@ -102,7 +102,7 @@ def _crop_sliders(picture: Picture) -> None:
     width, height = picture.image.size
     x, y, side = own.get(picture.key, (left / width, top / height, (right - left) / min(width, height)))
     columns = st.columns(3)
-    options = {"min_value": 0.0, "max_value": 1.0, "step": 0.01}
+    options: dict[str, Any] = {"min_value": 0.0, "max_value": 1.0, "step": 0.01}
     x = columns[0].slider("From the left", value=float(x), key=f"crop_x_{picture.key}", **options)
     y = columns[1].slider("From the top", value=float(y), key=f"crop_y_{picture.key}", **options)
     options["min_value"] = 0.05

@@ -100,5 +100,5 @@ def _keep(run: Run) -> None:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _curves(run_id: str, stamp: tuple[int, ...]) -> charts.Curves:
+def _curves(run_id: str, stamp: tuple[int, ...]) -> curves.Curves:
     return curves.curves(runs.Run(run_id).metrics())

@@ -197,7 +197,7 @@ def base_choice(prefix: str) -> TrainConfig:
         key=f"{prefix}_phases",
         persist_state="session",
     )
-    for (key, default), value in zip(defaults.items(), (preset, images, both), strict=True):
+    for (key, default), value in zip(defaults.items(), (preset, images, both or "head"), strict=True):
         address.link(key, value, default)
     base = PRESETS[preset]
     changes: dict[str, Any] = {"train_images": int(images)} | ({"fine_tune_epochs": 0} if both == "head" else {})

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from corpus import encoded, scene
-from test_sweep_page import FIVE, grid, play
+from played_sweeps import FIVE, grid, play
 
 from cifar_core import runs
 from cifar_core.bench.server import running

@@ -1,24 +1,19 @@
 """The Classify page from an upload to its answer."""
 
-# ruff: noqa: F811 - fixtures are imported and named again by those who use them
-
 import base64
 import re
 
 import pytest
-from app_pages import (  # noqa: F401 - fixtures among them
+from app_pages import (
     CLASSIFY,
     MARKUP,
     button,
     charts_of,
-    drawn,
     is_inert,
     make_finished_run,
     make_run,
-    model,
     numbers,
     open_app,
-    small_set,
     sound,
     texts,
     upload,

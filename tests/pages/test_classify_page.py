@@ -4,21 +4,18 @@ import json
 
 import numpy as np
 import pytest
-from app_pages import (  # noqa: F401 - fixtures among them
+from app_pages import (
     CLASSIFY,
     MARKUP,
     TRAIN,
     button,
     charts_of,
-    drawn,
     is_inert,
     living_worker,
     make_finished_run,
     make_run,
-    model,
     numbers,
     open_app,
-    small_set,
     sound,
     texts,
     upload,
@@ -53,7 +50,7 @@ def calibrate(run: Run, images: np.ndarray, limit: float) -> None:
 
 
 @pytest.fixture
-def run(model: bytes) -> Run:  # noqa: F811
+def run(model: bytes) -> Run:
     return make_finished_run(model)
 
 
@@ -140,7 +137,7 @@ def test_what_if_answers_the_changed_picture_and_goes_back(run):
     assert {f"sweep_{name}" for name in what_if.CHANGES} <= set(charts_of(app))
 
 
-def test_runs_are_compared_side_by_side(run, model):  # noqa: F811
+def test_runs_are_compared_side_by_side(run, model):
     other = make_finished_run(model, validation_accuracy=0.5)
     app = view(upload(open_app(CLASSIFY), **ONE), "compare")
     assert "All 2 say" in texts(app.markdown)
@@ -148,7 +145,7 @@ def test_runs_are_compared_side_by_side(run, model):  # noqa: F811
     assert app.query_params["with"] in ([run.id], [other.id], run.id, other.id)
 
 
-def test_an_address_that_names_too_many_runs_is_cut(run, model):  # noqa: F811
+def test_an_address_that_names_too_many_runs_is_cut(run, model):
     others = [make_finished_run(model, validation_accuracy=0.5).id for _ in range(4)]
     app = open_app(CLASSIFY, view="compare", **{"with": [others[0], *others]})
     view(upload(app, **ONE), "compare")
@@ -191,7 +188,7 @@ def test_several_pictures_are_a_gallery_to_filter_sort_and_look_closer_at(run):
     assert app.query_params["sort"] == "unsure"
 
 
-def test_where_runs_disagree_comes_first_and_their_choice_is_asked_once(run, model):  # noqa: F811
+def test_where_runs_disagree_comes_first_and_their_choice_is_asked_once(run, model):
     make_finished_run(model, validation_accuracy=0.5)
     app = upload(open_app(CLASSIFY), **PICTURES)
     sound(app.selectbox(key="classify:sort").set_value("disagree").run())
@@ -252,7 +249,7 @@ def a_pin(seed: int = 0) -> Pin:
     return Pin(np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8), MARKUP)
 
 
-def test_a_finished_run_with_pins_can_be_scrubbed_through_and_a_live_one_moves(model):  # noqa: F811
+def test_a_finished_run_with_pins_can_be_scrubbed_through_and_a_live_one_moves(model):
     finished, live = make_finished_run(model), make_run("running", stage="head")
     for run in (finished, live):
         pins.save(run, [a_pin()])

@@ -2,21 +2,18 @@
 
 import numpy as np
 import pytest
-from app_pages import (  # noqa: F401 - fixtures among them
+from app_pages import (
     MARKUP,
     RESULT,
     TRAIN,
     button,
     charts_of,
-    drawn,
     is_inert,
     living_worker,
     make_finished_run,
     make_run,
     metrics,
-    model,
     open_app,
-    small_set,
     sound,
     texts,
 )
@@ -37,7 +34,7 @@ CAT, DOG = CLASSES.index("cat"), CLASSES.index("dog")
 
 
 @pytest.fixture
-def run(model: bytes) -> Run:  # noqa: F811
+def run(model: bytes) -> Run:
     """A finished run on the generated images: every cat is taken for a dog, a quarter of the rest is wrong."""
     dataset = cifar10.load("generated")
     run = make_finished_run(model, validation_images=50)
@@ -223,7 +220,7 @@ def test_robustness_is_measured_at_the_press_of_a_button_followed_and_stopped(ru
     assert "robustness" in charts_of(app)
 
 
-def test_robustness_of_several_runs_is_compared(run, model):  # noqa: F811
+def test_robustness_of_several_runs_is_compared(run, model):
     other = make_finished_run(model, validation_accuracy=0.5)
     measure(run)
     measure(other, clean=0.7)

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from app_pages import charts_of, open_explore, sound, texts
 from filelock import FileLock
 from streamlit.testing.v1 import AppTest
-from test_explore_page import charts_of, drawn, open_explore, small_set, sound, texts  # noqa: F401 - fixtures
 
 from cifar_core import runs
 from cifar_core.config import PRESETS

@@ -4,20 +4,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from app_pages import (  # noqa: F401 - fixtures among them
-    APP,
-    TRAIN,
-    button,
-    charts_of,
-    drawn,
-    living_worker,
-    make_finished_run,
-    model,
-    open_app,
-    small_set,
-    sound,
-    texts,
-)
+from app_pages import APP, button, charts_of, living_worker, make_finished_run, open_app, sound, texts
 from corpus import encoded, scene
 from made_outcomes import MADE, made_up
 
@@ -229,7 +216,7 @@ def test_without_a_model_the_strip_shows_every_strength_and_says_what_is_missing
     assert not any(name in shown for name in cifar10.CLASSES)
 
 
-def test_below_each_strength_stands_what_the_best_run_says(model):  # noqa: F811 - the fixture
+def test_below_each_strength_stands_what_the_best_run_says(model):
     make_finished_run(model, validation_accuracy=0.5)
     best = make_finished_run(model, validation_accuracy=0.9)
     make_finished_run(model, validation_accuracy=0.7)

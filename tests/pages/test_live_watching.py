@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from app_pages import drawn, living_worker, make_run, metrics, open_app, small_set, sound  # noqa: F401 - fixtures
+from app_pages import living_worker, make_run, metrics, open_app, sound
 
 from cifar_core import charts
 from cifar_core.evaluation import diagnosis

@@ -3,12 +3,17 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import optuna
 import pytest
+<<<<<<< HEAD
 from app_pages import charts_of as figures
+=======
+import streamlit as st
+from app_pages import button, charts_of, open_explore, sound, texts
+>>>>>>> e57a5ee (No test module imports another; fixtures of the pages in their conftest; mypy checks the pages; eight threads at most; the test of imports is a handful)
 from filelock import FileLock
+from played_sweeps import CONFIG, FIVE, grid, play
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import runs
@@ -16,11 +21,13 @@ from cifar_core.config import ALL_IMAGES, KNOBS, TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.network import pretrained
 from cifar_core.search import space, studies, sweep_workers
+<<<<<<< HEAD
 from cifar_core.search.space import Goal, Plan
 from pages.components import live_chart
+=======
+from cifar_core.search.space import Plan
+>>>>>>> e57a5ee (No test module imports another; fixtures of the pages in their conftest; mypy checks the pages; eight threads at most; the test of imports is a handful)
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
-CONFIG = TrainConfig(alpha=0.35, image_size=32, weights="random", train_images=1_000, head_epochs=3, fine_tune_epochs=0)
 MARKUP = "<img src=x onerror=alert(1)> **bold**"
 
 
@@ -42,44 +49,6 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def open_explore(**query: str) -> AppTest:
-    app = AppTest.from_file(str(APP), default_timeout=30)
-    app.run()
-    app.switch_page("pages/explore.py")
-    app.query_params.update(query)
-    return sound(app.run())
-
-
-def sound(app: AppTest) -> AppTest:
-    assert not app.exception, app.exception[0].message
-    return app
-
-
-def play(name: str, *results: tuple[float, dict], goal: int = 20, plan: Plan | None = None) -> optuna.Study:
-    """Make a sweep with ended trials."""
-    if plan is None:
-        plan = Plan(CONFIG, tuple(map(space.parse_range, ("alpha=0.35,0.5", "dropout=0:0.5"))))
-    studies.create(name, plan, Goal(goal))
-    study = studies.open_study(name)
-    for accuracy, params in results:
-        if not plan.grid:
-            study.enqueue_trial(params)
-        trial = study.ask()
-        config = plan.config(trial)
-        trial.report(accuracy - 0.1, 1)
-        trial.report(accuracy, 2)
-        run = runs.create(config, "trial")
-        runs.write_json(run.path / "status.json", {"state": "finished", "result": {}})
-        for key, value in {"accuracy": accuracy, "seconds": 3.0, "model_bytes": 10**6, "run": run.id}.items():
-            trial.set_user_attr(key, value)
-        trial.set_user_attr("latency_ms", 0.5 + accuracy)
-        study.tell(trial, accuracy)
-    return study
-
-
-FIVE = tuple((0.6 + n / 20, {"alpha": (0.35, 0.5)[n % 2], "dropout": 0.5 - n / 10}) for n in range(5))
-
-
 @contextlib.contextmanager
 def working(name: str) -> Iterator[None]:
     """Hold the lock of a worker, as one would."""
@@ -87,18 +56,17 @@ def working(name: str) -> Iterator[None]:
         yield
 
 
+<<<<<<< HEAD
 def texts(elements: object) -> str:
     return "\n".join(str(element.value) for element in elements)  # type: ignore[attr-defined]
 
 
+=======
+>>>>>>> e57a5ee (No test module imports another; fixtures of the pages in their conftest; mypy checks the pages; eight threads at most; the test of imports is a handful)
 def link(app: AppTest) -> tuple[str, str] | None:
     """Return label and query of the link to a trial's run."""
     found = [element.proto for element in app.get("page_link") if element.proto.query_string.startswith("run=")]
     return (found[0].label, found[0].query_string) if found else None
-
-
-def button(app: AppTest, key: str):
-    return next((found for found in app.button if found.key == key), None)
 
 
 def test_without_a_sweep_it_says_what_to_do_and_offers_the_usual_knobs() -> None:
@@ -212,9 +180,9 @@ def test_a_finished_sweep_shows_what_it_found() -> None:
     assert shown["Best accuracy"] == "80.0%"
     assert shown["Trials"] == "5"
     assert {"sweep_history", "sweep_parallel", "sweep_importances", "sweep_slice_dropout", "sweep_front"} <= set(
-        figures(app)
+        charts_of(app)
     )
-    assert "sweep_surface_dropout" in figures(app)
+    assert "sweep_surface_dropout" in charts_of(app)
     assert "Trial 5**, validation accuracy 80.0%, the best so far" in texts(app.markdown)
     assert "The best **Width α** lies at the low end of its range, 0\\.35, where the knob itself ends." in texts(
         app.info
@@ -226,8 +194,8 @@ def test_the_address_names_the_trial_and_the_axes() -> None:
     play("one", *FIVE, plan=Plan(CONFIG, tuple(map(space.parse_range, ("alpha=0.35,0.5", "dropout", "l2")))))
     app = open_explore(section="sweep", sweep="one", trial="2", x="l2", y="alpha", cost="seconds")
     assert "Trial 2**, validation accuracy 65.0%" in texts(app.markdown)
-    assert figures(app)["sweep_surface_own"]["layout"]["title"]["text"] == "L2 penalty × Width α"
-    assert "training time, s" in figures(app)["sweep_front"]["layout"]["xaxis"]["title"]["text"]
+    assert charts_of(app)["sweep_surface_own"]["layout"]["title"]["text"] == "L2 penalty × Width α"
+    assert "training time, s" in charts_of(app)["sweep_front"]["layout"]["xaxis"]["title"]["text"]
 
 
 def test_a_running_sweep_can_be_stopped_and_says_how_far_it_is() -> None:
@@ -288,7 +256,7 @@ def test_the_best_trial_links_to_its_run_and_another_when_it_is_asked_for() -> N
 def test_a_click_on_a_point_shows_its_trial(figure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     study = play("one", *FIVE, goal=5)
     app = open_explore(section="sweep", sweep="one")
-    drawn = figures(app)[figure]["data"]
+    drawn = charts_of(app)[figure]["data"]
     points = next(trace for trace in drawn if trace.get("customdata"))
     shown = dict(zip(points["customdata"], points["y"], strict=True))
     clicks = [next(number for number, accuracy in shown.items() if accuracy == pytest.approx(0.65))]
@@ -348,11 +316,6 @@ def test_a_sweep_that_is_not_opened_does_not_hide_the_others() -> None:
 # Surface
 
 
-def grid(*accuracies: float, seeds: int = 0) -> optuna.Study:
-    plan = Plan(CONFIG, tuple(map(space.parse_range, ("dropout=0,0.5", "dense_units=16,128"))), grid=True)
-    return play("map", *((accuracy, {}) for accuracy in accuracies), goal=4, plan=plan)
-
-
 def test_without_a_surface_it_says_what_to_do() -> None:
     app = open_explore(section="surface")
     assert "There is no surface yet" in texts(app.info)
@@ -391,7 +354,7 @@ def test_a_grid_that_is_none_cannot_be_started(change: str) -> None:
 def test_the_map_fills_in_and_a_cell_opens_into_its_curves() -> None:
     grid(0.5, 0.8)
     app = open_explore(section="surface", grid="map", cell="1")
-    drawn = figures(app)
+    drawn = charts_of(app)
     assert "50.0%" in str(drawn["grid_map"]["data"][0]["text"])
     assert drawn["grid_curves"]["data"][0]["name"] == "seed 1"
     assert "The chosen cell**: validation accuracy 50.0%" in texts(app.markdown)
@@ -417,6 +380,6 @@ def test_repeating_adds_a_seed_and_shows_mean_and_spread(started: list[str]) -> 
         study.tell(trial, 0.7)
     app = open_explore(section="surface", grid="map", show="spread")
     assert "spread over seeds" in str(app.segmented_control(key="show").options)
-    assert "standard deviation" in figures(app)["grid_map"]["layout"]["title"]["text"]
+    assert "standard deviation" in charts_of(app)["grid_map"]["layout"]["title"]["text"]
     assert "Between seeds, accuracy spreads by ±" in texts(app.caption)
     assert "means of 2 seeds that differ by less than about" in texts(app.caption)

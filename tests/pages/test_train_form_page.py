@@ -5,20 +5,7 @@ from dataclasses import replace
 
 import cifar_files
 import pytest
-from app_pages import (  # noqa: F401 - fixtures among them
-    CLASSIFY,
-    CONFIG,
-    TRAIN,
-    button,
-    charts_of,
-    drawn,
-    living_worker,
-    make_run,
-    open_app,
-    small_set,
-    sound,
-    texts,
-)
+from app_pages import CLASSIFY, CONFIG, TRAIN, button, charts_of, living_worker, make_run, open_app, sound, texts
 
 from cifar_core import costs, runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig

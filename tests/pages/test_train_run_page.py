@@ -1,27 +1,22 @@
 """The Train page with runs: good, damaged, running, waiting, failed. The worker is played by the tests."""
 
-# ruff: noqa: F811 - fixtures are imported and named again by those who use them
-
 import json
 import re
 
 import pytest
-from app_pages import (  # noqa: F401 - fixtures among them
+from app_pages import (
     CONFIG,
     MARKUP,
     RESULT,
     button,
     charts_of,
-    drawn,
     is_inert,
     living_worker,
     make_finished_run,
     make_run,
     metrics,
-    model,
     numbers,
     open_app,
-    small_set,
     sound,
     texts,
 )

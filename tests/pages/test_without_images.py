@@ -4,20 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from app_pages import (  # noqa: F401 - fixtures among them
-    CLASSIFY,
-    TRAIN,
-    button,
-    charts_of,
-    drawn,
-    make_finished_run,
-    model,
-    open_app,
-    small_set,
-    sound,
-    texts,
-    upload,
-)
+from app_pages import CLASSIFY, TRAIN, button, charts_of, make_finished_run, open_app, sound, texts, upload
 from corpus import encoded, scene
 from streamlit.testing.v1 import AppTest
 
@@ -51,7 +38,7 @@ def index() -> neighbors.Index:
 
 
 @pytest.fixture
-def run(model: bytes, index: neighbors.Index) -> Run:  # noqa: F811
+def run(model: bytes, index: neighbors.Index) -> Run:
     run = make_finished_run(model, dataset="CIFAR-10", validation_images=50)
     index.save(run.path / neighbors.FILE)
     labels = np.arange(50, dtype=np.uint8) % 10
