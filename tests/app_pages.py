@@ -103,7 +103,8 @@ def living_worker(run: Run, obeys: bool = False):
 def charts_of(app: AppTest) -> dict[str, dict]:
     """Return the page's Plotly figures by the key of their element."""
     still = {chart.key: json.loads(chart.proto.spec) for chart in app.get("plotly_chart")}
-    live = {chart.key: json.loads(chart.proto.bytes)["figure"] for chart in app.get("bidi_component")}
+    mounted = [found for found in app.get("bidi_component") if found.proto.component_name == "live_chart"]
+    live = {chart.key: json.loads(chart.proto.bytes)["figure"] for chart in mounted}
     return still | live
 
 

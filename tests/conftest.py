@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 from streamlit.runtime.scriptrunner import script_runner
 
-from cifar_core import runs
+from cifar_core import machine, runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.data import cifar10, synthetic
 from cifar_core.network import pretrained
@@ -39,6 +39,29 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if unknown:
         print("\nUnexpected skips:", *unknown, sep="\n  ")
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+UNIT_FOLDERS = {"charts", "data", "evaluation", "lessons", "network", "runs", "search"}
+"""Folders whose tests are marked `unit`, those marked slow left out."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m unit`, leave other files out before they import TensorFlow."""
+    if config.option.markexpr != "unit" or collection_path.suffix != ".py":
+        return None
+    return collection_path.parent.name not in UNIT_FOLDERS or None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `unit` the quick tests of UNIT_FOLDERS."""
+    for item in items:
+        if item.path.parent.name in UNIT_FOLDERS and item.get_closest_marker("slow") is None:
+            item.add_marker("unit")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes `-n auto` starts: one more than processors, since some tests wait. 0 with --pdb."""
+    return machine.processors() + 1
 
 
 @pytest.fixture(autouse=True)

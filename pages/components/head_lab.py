@@ -177,7 +177,7 @@ def _headline(settings: Settings, found: Result | None, tried: list[tuple[Settin
 
 def _map(found: Result | None) -> None:
     """Draw the decision map."""
-    chart = found and _map_chart(head_lab.base_key(), _has_map(), tuple(found.predicted))
+    chart = _map_chart(head_lab.base_key(), _has_map(), tuple(found.predicted)) if found else None
     if chart is None:
         st.caption("The decision map appears after the first curve.")
         return

@@ -64,7 +64,8 @@ def trash_panel() -> None:
 @st.dialog("Empty the trash?")
 def _empty() -> None:
     st.markdown(f"{len(trash.contents())} runs, {trash.size_bytes() / 1e6:.0f} MB, are deleted for good.")
-    if st.button("Delete for good", type="primary", key="empty_sure", on_click=trash.clear):
+    if st.button("Delete for good", type="primary", key="empty_sure"):
+        trash.clear()
         st.rerun()  # closes the dialog
 
 

@@ -5,11 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-<<<<<<< HEAD
-from app_pages import charts_of, drawn, small_set  # noqa: F401 - fixtures
-=======
 from app_pages import APP, button, charts_of, open_explore, sound, texts
->>>>>>> e57a5ee (No test module imports another; fixtures of the pages in their conftest; mypy checks the pages; eight threads at most; the test of imports is a handful)
 from counting import counted, many_finished
 from streamlit.testing.v1 import AppTest
 
@@ -17,45 +13,14 @@ from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.jobs import launch
 from cifar_core.runs import Run, labels, trash, write_json
-<<<<<<< HEAD
-from cifar_core.search import head_lab
-=======
-from pages.components import run_table
->>>>>>> e57a5ee (No test module imports another; fixtures of the pages in their conftest; mypy checks the pages; eight threads at most; the test of imports is a handful)
 
 CONFIG = TrainConfig(alpha=0.35, image_size=32, weights="random", train_images=1_000, head_epochs=3, fine_tune_epochs=2)
 HOSTILE = "<img src=x onerror=alert(1)> **bold** [link](https://example.org) :red[red] $x$"
 
 
-<<<<<<< HEAD
-@pytest.fixture(autouse=True)
-def no_lab(small_set, monkeypatch):
-    """No process of the lab, which would outlive the test."""
-    monkeypatch.setattr(head_lab, "start", lambda: None)
-
-
-def open_explore(**query: str) -> AppTest:
-    """Return Explore after its first run, as the address `query` asks."""
-    app = AppTest.from_file(str(APP), default_timeout=30)
-    app.run()
-    app.switch_page("pages/explore.py")
-    app.query_params.clear()  # as a browser does
-    app.query_params.update(query)
-    return sound(app.run())
-
-
-def sound(app: AppTest) -> AppTest:
-    """Return `app`, which must not have crashed."""
-    assert not app.exception, app.exception[0].message
-    return app
-
-
 def make_run(
     accuracy: float | None, wrong: int = 0, config: TrainConfig = CONFIG, name: str = "test", seconds: float = 60.0
 ) -> Run:
-=======
-def make_run(accuracy: float | None, wrong: int = 0, config: TrainConfig = CONFIG, name: str = "test") -> Run:
->>>>>>> e57a5ee (No test module imports another; fixtures of the pages in their conftest; mypy checks the pages; eight threads at most; the test of imports is a handful)
     """Make a run: finished with `wrong` mistakes on 200 test images, or stopped where there is no accuracy."""
     run = runs.create(config, name)
     result = {"validation_accuracy": accuracy, "validation_images": 1_000, "elapsed_seconds": seconds}
@@ -92,17 +57,6 @@ def table(app: AppTest):
     return next(frame.value for frame in app.dataframe if "validation" in frame.value)
 
 
-<<<<<<< HEAD
-def texts(elements) -> str:
-    return "\n".join(str(element.value) for element in elements)
-
-
-def button(app: AppTest, key: str):
-    return next((found for found in app.button if found.key == key), None)
-
-
-=======
->>>>>>> e57a5ee (No test module imports another; fixtures of the pages in their conftest; mypy checks the pages; eight threads at most; the test of imports is a handful)
 def links(app: AppTest) -> list[str]:
     return [link.proto.query_string for link in app.get("page_link")]
 

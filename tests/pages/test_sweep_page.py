@@ -6,12 +6,7 @@ from dataclasses import replace
 
 import optuna
 import pytest
-<<<<<<< HEAD
-from app_pages import charts_of as figures
-=======
-import streamlit as st
 from app_pages import button, charts_of, open_explore, sound, texts
->>>>>>> e57a5ee (No test module imports another; fixtures of the pages in their conftest; mypy checks the pages; eight threads at most; the test of imports is a handful)
 from filelock import FileLock
 from played_sweeps import CONFIG, FIVE, grid, play
 from streamlit.testing.v1 import AppTest
@@ -21,12 +16,8 @@ from cifar_core.config import ALL_IMAGES, KNOBS, TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.network import pretrained
 from cifar_core.search import space, studies, sweep_workers
-<<<<<<< HEAD
-from cifar_core.search.space import Goal, Plan
-from pages.components import live_chart
-=======
 from cifar_core.search.space import Plan
->>>>>>> e57a5ee (No test module imports another; fixtures of the pages in their conftest; mypy checks the pages; eight threads at most; the test of imports is a handful)
+from pages.components import live_chart
 
 MARKUP = "<img src=x onerror=alert(1)> **bold**"
 
@@ -56,13 +47,6 @@ def working(name: str) -> Iterator[None]:
         yield
 
 
-<<<<<<< HEAD
-def texts(elements: object) -> str:
-    return "\n".join(str(element.value) for element in elements)  # type: ignore[attr-defined]
-
-
-=======
->>>>>>> e57a5ee (No test module imports another; fixtures of the pages in their conftest; mypy checks the pages; eight threads at most; the test of imports is a handful)
 def link(app: AppTest) -> tuple[str, str] | None:
     """Return label and query of the link to a trial's run."""
     found = [element.proto for element in app.get("page_link") if element.proto.query_string.startswith("run=")]

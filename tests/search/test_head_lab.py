@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cifar_core import runs
 from cifar_core.charts import head_lab as head_lab_charts
-from cifar_core.config import PRESETS
+from cifar_core.config import KNOBS, PRESETS
 from cifar_core.errors import ConfigError, RunError
 from cifar_core.search import head_lab, head_lab_map
 from cifar_core.search.head_lab import BASE, Settings
@@ -68,8 +68,10 @@ def test_no_text_breaks_the_parser(text: str) -> None:
         assert len(str(error)) < 300
 
 
-def test_differences_are_said_in_words() -> None:
-    assert Settings(dropout=0.1, dense_units=64).differences(Settings()) == "dropout 0.1, dense units 64 units"
+def test_differences_name_each_changed_knob_with_its_value() -> None:
+    dropout, units = Settings(dropout=0.1, dense_units=64).differences(Settings()).split(", ")
+    assert KNOBS["dropout"].label.lower() in dropout and "0.1" in dropout
+    assert KNOBS["dense_units"].label.lower() in units and "64" in units
     assert Settings().differences(Settings()) == "the same"
 
 
