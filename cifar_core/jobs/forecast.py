@@ -11,6 +11,7 @@ PARTS = ("features", "start", "head", "fine_tune", "evaluate")
 """In the order in which a run goes through them; "start" is what is left of TensorFlow's start after the features."""
 _PART_OF = {"prepare": "features", "import": "start", "export": "evaluate"}
 _TRUSTED = 4  # a part's own pace counts in full once a quarter of it is done: its first steps are slow
+_FASTEST = 0.5  # of the seconds that are expected: other parts may go on as slowly, hardly as fast as this one
 _LEAST_DELAY, _DELAY = 5.0, 0.15  # seconds and share of the time left by which a promise may be late unmentioned
 
 
@@ -35,6 +36,7 @@ class Forecast:
         self._expected = {part: max(expected[part], 0.1) for part in PARTS if part in expected}
         self._epochs = epochs
         self._lock = threading.Lock()
+        self._pace = 1.0  # seconds that the training takes for each that was expected
         self._end: float | None = None
         self._done = 0.0
         self._late: str | None = None
@@ -46,7 +48,7 @@ class Forecast:
         share, left = self._within(part, now, status, last or {})
         place = PARTS.index(part) if part in PARTS else 0
         shares = {other: float(PARTS.index(other) < place) for other in self._expected} | {part: share}
-        left += sum(seconds for other, seconds in self._expected.items() if PARTS.index(other) > place)
+        left += self._pace * sum(seconds for other, seconds in self._expected.items() if PARTS.index(other) > place)
         spent = _since(status.get("started"), now)
         with self._lock:
             left = max(self._promise(now, now + left, part) - now, 0.0)
@@ -55,7 +57,7 @@ class Forecast:
 
     def _within(self, part: str, now: float, status: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[float, float]:
         """Return which share of `part` is done, and how many seconds it still takes."""
-        expected = self._expected.get(part, 0.1)
+        expected = self._pace * self._expected.get(part, 0.1)
         if last.get("phase") == part:
             within = last["step"] / last["steps"] if last["kind"] == "step" else 1.0
             share = min((last["epoch"] - 1 + within) / max(self._epochs.get(part, 0), last["epoch"]), 1.0)
@@ -66,7 +68,11 @@ class Forecast:
             return min(spent / expected, 0.95), max(expected - spent, 0.0)
         guess, trust = expected * (1 - share), min(share * _TRUSTED, 1.0)
         own = last.get("seconds_left")
-        return share, guess if own is None else trust * own + (1 - trust) * guess
+        if own is None:
+            return share, guess
+        if part in self._epochs and trust == 1 and share < 1:
+            self._pace = max(own / (self._expected.get(part, 0.1) * (1 - share)), _FASTEST)
+        return share, trust * own + (1 - trust) * guess
 
     def _promise(self, now: float, end: float, part: str) -> float:
         """Return the time of the end that is promised, where `end` is what it looks like now."""

@@ -146,7 +146,10 @@ def _x(columns: Mapping[str, array[float]], head_epochs: int) -> np.ndarray:
 def _averaged(
     columns: Mapping[str, array[float]], names: Sequence[str], head_epochs: int, width: float
 ) -> dict[str, Curve]:
-    """Return the columns' means over stretches of `width` epochs of a phase, each at the stretch's last row."""
+    """Return the columns' means over stretches of `width` epochs of a phase, each at the stretch's last row.
+
+    The last stretch may have only begun: its mean is that of as many epochs as the others'.
+    """
     x = _x(columns, head_epochs)
     if not len(x):
         return {name: Curve(name, x, x) for name in names}
@@ -154,4 +157,12 @@ def _averaged(
     ends = np.append(np.flatnonzero(stretch[1:] != stretch[:-1]), len(x) - 1)
     starts = np.append(0, ends[:-1] + 1)
     counts = ends - starts + 1
-    return {name: Curve(name, x[ends], np.add.reduceat(np.array(columns[name]), starts) / counts) for name in names}
+    recent = np.searchsorted(x, max(x[-1] - width * (1 - 1e-6), head_epochs * columns["phase"][-1]), side="right")
+    first = min(int(recent), int(starts[-1]))  # of rows that are in disorder, too
+    found = {}
+    for name in names:
+        y = np.array(columns[name])
+        means = np.add.reduceat(y, starts) / counts
+        means[-1] = y[first:].mean()
+        found[name] = Curve(name, x[ends], means)
+    return found

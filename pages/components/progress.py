@@ -29,8 +29,8 @@ STAGES = {
     "prepare": "Getting images and weights",
     "features": "Computing the features of every image, once",
     "import": "Starting TensorFlow",
-    "head": "Phase 1: training the head, the base is frozen",
-    "fine_tune": "Phase 2: fine-tuning the top of the base",
+    "head": "Phase 1: training the head",
+    "fine_tune": "Phase 2: fine-tuning",
     "export": "Saving the best model",
     "evaluate": "Evaluating on the test images",
     "done": "Done",
@@ -67,7 +67,14 @@ def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
     if state in ("failed", "finished"):
         return f"{state.capitalize()} after {formatting.seconds(last.get('elapsed_seconds') or 0)}"
     words = STAGES.get(stage, "Training")
-    return f"{words}, epoch {last['epoch']}" if last.get("phase") == stage else words
+    return f"{words}, epoch {last['epoch']}{_planned(run, stage)}" if last.get("phase") == stage else words
+
+
+def _planned(run: Run, phase: str) -> str:
+    try:
+        return f" of {getattr(run.config, f'{phase}_epochs')}"
+    except CifarError:  # a damaged configuration
+        return ""
 
 
 def track(outlook: Outlook) -> str:

@@ -37,11 +37,11 @@ _OWN = (
     "[class*=st-key-live_] [data-stale=true],[data-stale=true]:has(.live-chart)"  # polled, not stale
     "{opacity:1!important;transition:none!important}"
     ".track>div{display:flex;gap:3px}"
-    ".track>div>div{flex:1;min-width:0;font-size:.74rem;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}"
+    ".track>div>div{flex:1;min-width:0;font-size:.74rem;line-height:1.2}"
     ".track b{display:block;height:.6rem;margin-bottom:.15rem;border-radius:3px;overflow:hidden;background:var(--line)}"
     ".track i{display:block;height:100%}"
     ".track p{margin:.2rem 0 0;min-height:1.5em;font-variant-numeric:tabular-nums}"
-    "@media(max-width:767px){.track p{min-height:4.5em}[class*=st-key-standing]{min-height:4.5rem}}"
+    "@media(max-width:767px){.track p{min-height:3em}[class*=st-key-standing]{min-height:4.5rem}}"
     ".knob-picture{height:104px;overflow:hidden}"
     ".channels{display:flex;gap:3px;height:100px;align-items:center}"
     ".channels i{flex:1;display:flex;align-items:center;background:var(--line);border-radius:3px}"

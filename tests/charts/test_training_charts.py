@@ -143,7 +143,7 @@ def test_a_ghost_is_drawn_pale_and_behind_with_its_own_validation(metric):
     assert [trace.name for trace in alone.data] == ["training", "validation"]
     assert [trace.name for trace in raced.data] == ["earlier run", "training", "validation"]
     assert raced.data[0].opacity < 1
-    np.testing.assert_array_equal(raced.data[0].x, ghost.curves[f"validation_{metric}"].x)
+    np.testing.assert_allclose(raced.data[0].x, ghost.curves[f"validation_{metric}"].x)
 
 
 @pytest.mark.parametrize("name", ["accuracy", "loss", "learning_rate", "images_per_second"])
