@@ -18,11 +18,10 @@ _INTERACTIONS = 10
 _POINTS = 10
 _QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 _LAST_EPOCH = """() => {
-    const plots = [...document.querySelectorAll('.js-plotly-plot')];
-    const plot = plots.find(p => p.layout?.title?.text?.includes('Accuracy'));
+    const plot = [...document.querySelectorAll('.live-chart')].find(p => p.layout?.title?.text?.includes('Accuracy'));
     return Math.max(0, ...(plot?._fullData ?? []).filter(t => t.name === 'validation').map(t => t.x.length));
 }"""
-_COST = "() => document.querySelector('[class*=cards_plan]')?.innerText ?? ''"
+_COST = "() => document.querySelector('.st-key-start_place')?.innerText ?? ''"
 
 
 def measure(finished: Run) -> dict[str, Any]:
@@ -69,16 +68,11 @@ def _visits(page: Any, address: str) -> list[float]:
 
 
 def _interactions(page: Any, address: str) -> list[float]:
-    """Move the slider of the dense layer's units, and wait for another number of parameters."""
+    """Move the slider of the width, and wait for another cost beside the button."""
     page.goto(address)
     page.get_by_role("button", name="Start training").wait_for()
     page.wait_for_timeout(2_000)
-    panel = page.locator("summary", has_text="What your next run would be")
-    if not page.evaluate(_COST):
-        panel.click()
-    slider = page.get_by_role("slider", name="Dense units")
-    slider.wait_for()
-    page.wait_for_timeout(1_000)
+    slider = page.get_by_role("slider").first
     taken = []
     for number in range(_INTERACTIONS):
         before = page.evaluate(_COST)
