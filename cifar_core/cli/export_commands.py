@@ -42,10 +42,10 @@ def export_run(arguments: Namespace) -> int:
 
 def import_run(arguments: Namespace) -> int:
     """Make a run of an archive."""
-    from cifar_core.runs import archive_import
+    from cifar_core.export import archive
 
     with native_messages_hidden():
-        run = archive_import.import_run(archive_import.read_archive(Path(arguments.archive)))
+        run = archive.import_run(archive.read_file(Path(arguments.archive)))
     imported = run.status["imported"]
     lines = [f"Run {run.id} is here; `{PROGRAM} runs show {run.id}` tells about it."]
     reply(arguments, {"id": run.id, "status": run.state, "imported": imported}, lines)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cifar_core.errors import ConfigError, RunError
-from cifar_core.export import exports, metrics, script
+from cifar_core.export import archive, exports, metrics, script
 from cifar_core.export.formats import FORMATS, MODELS
-from cifar_core.runs import Run, archive
+from cifar_core.runs import Run
 
 _MADE: dict[str, Callable[[Run], bytes]] = {
     "notebook": lambda run: script.notebook(run).encode(),

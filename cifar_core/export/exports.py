@@ -20,9 +20,9 @@ from cifar_core import machine, runs
 from cifar_core.errors import RunError
 from cifar_core.export import trial
 from cifar_core.export.formats import MODELS
+from cifar_core.inference import model_file
 from cifar_core.jobs.job import Job
 from cifar_core.network import int8, litert_format
-from cifar_core.network.network_check import network_of
 from cifar_core.runs import Run, limits
 
 _FILES = {
@@ -98,7 +98,7 @@ def make(run: Run, name: str, written: Writer | None = None, opened: Opener | No
 
 
 def _litert(run: Run) -> bytes:
-    return litert_format.probabilities_only(network_of(run))
+    return litert_format.probabilities_only(model_file.read(run))
 
 
 def _litert_int8(run: Run) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,15 +11,13 @@ from cifar_core import runs
 from cifar_core.data import cifar10
 from cifar_core.errors import DataError
 from cifar_core.evaluation import predictions
+from cifar_core.inference import model_file
+from cifar_core.inference.latency import Answers, latency_ms
 from cifar_core.network.litert import Network
-from cifar_core.network.network_check import network_of
 from cifar_core.runs import Run
 
 IMAGES = 200
 _BATCH = 20
-_TIMED = 30  # single images, after as many to warm up
-Answers = Callable[[np.ndarray], np.ndarray]
-"""uint8 (n, 32, 32, 3) -> probabilities float32 (n, 10)."""
 Report = Callable[[int, int], None]
 """Called with the images that are done and all of them."""
 
@@ -57,7 +54,7 @@ def reference(run: Run) -> Reference:
         images, labels = cifar10.samples(IMAGES, name if name in cifar10.LABELS else "auto", test=True)
     except DataError:
         images, labels = cifar10.samples(IMAGES, "generated", test=True)
-    again, stored = litert_answers(network_of(run))(images), found.probabilities[:IMAGES]
+    again, stored = litert_answers(model_file.read(run))(images), found.probabilities[:IMAGES]
     same = np.array_equal(labels, found.labels[:IMAGES])
     if same and (name != "generated" or np.allclose(again, stored, atol=1e-3)):
         return Reference(images, stored.argmax(axis=1), "the run's own test answers")
@@ -87,14 +84,3 @@ def onnx_answers(content: bytes) -> Answers:
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return lambda images: session.run(["probabilities"], {"images": images})[0]
-
-
-def latency_ms(answers: Answers, images: np.ndarray) -> float:
-    """Return the median milliseconds of one answer, of `images` (uint8 (n, 32, 32, 3)) one at a time."""
-    seconds = []
-    for number in range(2 * _TIMED):
-        image = images[number % len(images)][None]
-        start = time.perf_counter()
-        answers(image)
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[_TIMED:])) * 1000

@@ -11,10 +11,10 @@ import numpy as np
 from cifar_core import runs
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
-from cifar_core.inference import calibration, neighbors
+from cifar_core.inference import calibration, model_file, neighbors
 from cifar_core.inference.calibration import Calibration
 from cifar_core.inference.neighbors import Index
-from cifar_core.network import network_check, pretrained
+from cifar_core.network import pretrained
 from cifar_core.network.litert import Network
 from cifar_core.runs import Run
 
@@ -31,7 +31,7 @@ def open_classifier(name: str | None = None) -> Classifier:
         finished = runs.finished_runs()
         name = finished[0].id if finished else BUNDLED
     run = None if name == BUNDLED else runs.get(name)
-    path = run.path / network_check.FILE if run else _bundled_model()
+    path = run.path / model_file.FILE if run else _bundled_model()
     try:
         changed = path.stat().st_mtime_ns
     except OSError:
@@ -125,7 +125,7 @@ class Classifier:
 @functools.lru_cache(maxsize=8)
 def _network(path: Path, changed: int, run: Run | None) -> Network:
     """Load a model once for each state of its file (`changed` is its time); that of a `run` may be a stranger's."""
-    network = Network(network_check.network_of(run) if run else path)
+    network = Network(model_file.read(run) if run else path)
     if network.output_shapes.get("probabilities") != (len(CLASSES),) or "pooled" not in network.output_shapes:
         raise RunError(f"{path} is no model of this app: it lacks the outputs pooled and probabilities of ten classes.")
     return network

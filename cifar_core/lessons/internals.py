@@ -13,10 +13,9 @@ from ai_edge_litert import schema_py_generated as schema
 
 from cifar_core.data import augmentation, cifar10, synthetic
 from cifar_core.errors import RunError
-from cifar_core.inference import latency
+from cifar_core.inference import latency, model_file
 from cifar_core.network import architecture, litert, litert_format
 from cifar_core.network.litert import Network
-from cifar_core.network.network_check import network_of
 from cifar_core.runs import Run, read_json
 
 HISTOGRAM_BINS = 40
@@ -52,7 +51,7 @@ def look(run: Run) -> Inside:
     name = str(named.get("name")) if isinstance(named, dict) else config.dataset
     images, _ = cifar10.samples(_PIXEL_IMAGES, name if name in cifar10.LABELS else config.dataset)
     seen = augmentation.augment(images, np.arange(len(images)), config.augmentation, config.seed, 0)
-    network = Network(tapped(network_of(run), config.alpha))
+    network = Network(tapped(model_file.read(run), config.alpha))
     maps = network.run(seen[:_MAP_IMAGES])
     layers = layer_names(config.alpha)
     last = network.run(drawing()[None])[layers[-2]][0]

@@ -1,7 +1,7 @@
 """How much of this machine runs may take: how many wait at once, and their disk. docs/hosting.md lists all limits.
 
 What a single upload may be stands where it is read: inference/formats.py, inference/zip_pictures.py,
-inference/pictures.py, runs/archive_import.py; trials in search/space.py, the feature cache in features/cache.py.
+inference/pictures.py, runs/archive.py; trials in search/space.py, the feature cache in features/cache.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Makes one model file of a finished run, and tries it.
+"""Makes one model file of a finished run and compares its answers with the run's.
 
     python -m cifar_core.training.export_worker RUN_DIR FORMAT
 
@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from cifar_core import untrusted
 from cifar_core.errors import CifarError, RunError
 from cifar_core.export import exports, trial
-from cifar_core.network import network_check
 from cifar_core.runs import Run
+
+_WEIGHTS = "model.weights.h5"
+_MOST_BYTES = 64 * 2**20
 
 
 def main(folder: str, name: str) -> int:
@@ -36,29 +41,36 @@ def main(folder: str, name: str) -> int:
 
 
 def keras_file(run: Run) -> bytes:
-    """Return the .keras file of `run` for Keras 3.4 and later. It may be untrusted: nothing in it is executed."""
+    """Return `run` as a .keras file for Keras 3.4 and later.
+
+    best.keras is untrusted: only its weights are read, into a network that is built from the run's configuration; its
+    own configuration is never deserialized. Raises RunError if the file is missing, damaged or of another network.
+    """
+    from cifar_core.network import pretrained
     from cifar_core.training import model
 
     path = run.path / "best.keras"
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RunError(f"Run {run.id} has no best.keras ({error.strerror}); train it anew.") from None
-    network_check.check_keras_file(content)
-    try:
-        return model.portable(content)
-    except Exception as error:  # a damaged or hostile file can make Keras raise anything
-        raise RunError(f"{path} cannot be rewritten ({str(error)[:200]}); train the run anew.") from error
+    base = pretrained.load("random", run.config.alpha, run.config.image_size, seed=1).named
+    network = model.build(run.config, base)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with zipfile.ZipFile(path) as packed:
+                info = packed.getinfo(_WEIGHTS)
+                if not untrusted.is_ordinary(info) or info.file_size > _MOST_BYTES:
+                    raise ValueError(f"{_WEIGHTS} is too large or packed by an unsupported method")
+                packed.extract(info, folder)
+            network.load_weights(Path(folder) / _WEIGHTS)
+            model.save(network, Path(folder) / "model.keras")
+            return (Path(folder) / "model.keras").read_bytes()
+        except Exception as error:  # Keras and HDF5 can raise anything for a damaged or hostile file
+            raise RunError(f"{path} cannot be read ({str(error)[:200]}). Train the run again.") from error
 
 
 def opened_by_keras(file: Path) -> trial.Answers:
-    """Return the Keras file as a function from images to probabilities."""
+    """Return the .keras file that `keras_file` made as a function from images to probabilities. Raises RunError."""
     import keras
 
-    try:
-        network = keras.models.load_model(file, compile=False, safe_mode=True)
-    except Exception as error:
-        raise RunError(f"{file} cannot be loaded by Keras ({str(error)[:200]}); train the run anew.") from error
+    network = keras.models.load_model(file, compile=False, safe_mode=True)
     return lambda images: np.asarray(network.predict_on_batch(images.astype(np.float32)))
 
 

@@ -10,11 +10,10 @@ from cifar_core.charts import inference as inference_charts
 from cifar_core.data import augmentation, cifar10, synthetic
 from cifar_core.errors import CifarError, ImageError
 from cifar_core.evaluation import listing
-from cifar_core.inference import calibration, classifier, neighbors, pictures
-from cifar_core.network import network_check
+from cifar_core.inference import calibration, classifier, model_file, neighbors, pictures
 from pages.components import formatting, guarded, messages, picture_view, run_state
 
-_FILES = (network_check.FILE, calibration.FILE, neighbors.FILE)
+_FILES = (model_file.FILE, calibration.FILE, neighbors.FILE)
 _FROM = 200  # pictures of the data set, so few that they are drawn at once where there is no CIFAR-10
 _DRAWINGS, _SEED = 20, 5
 SOURCES = {"data": "a training image", "drawing": "a drawing", "own": "your own picture"}

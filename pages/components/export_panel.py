@@ -7,9 +7,9 @@ from typing import Any
 import streamlit as st
 
 from cifar_core.errors import CifarError
-from cifar_core.export import downloads, exports
+from cifar_core.export import archive, downloads, exports
 from cifar_core.export.formats import FORMATS, MODELS, Format
-from cifar_core.runs import Run, archive, archive_import
+from cifar_core.runs import Run
 from pages.components import guarded, messages
 
 _POLL_SECONDS = 0.5
@@ -156,7 +156,7 @@ def _take_in() -> None:
     if uploaded is None:
         return
     try:
-        run = archive_import.import_run(uploaded.getvalue())
+        run = archive.import_run(uploaded.getvalue())
     except CifarError as error:
         st.session_state["import_outcome"] = ("error", str(error))
         return

@@ -13,12 +13,11 @@ from onnx import numpy_helper
 from cifar_core import runs
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
-from cifar_core.export import exports, trial
+from cifar_core.export import archive, exports, trial
 from cifar_core.jobs import launch, process
 from cifar_core.network import litert, litert_format
 from cifar_core.network.int8 import quantised
 from cifar_core.network.onnx_writer import converted
-from cifar_core.runs import archive, archive_import
 
 INT8 = schema.TensorType.INT8
 
@@ -179,5 +178,5 @@ def test_a_real_run_s_keras_file_says_what_the_run_says_and_all_of_it_can_move(s
         assert exports.state(run, name)["agreement"] >= 0.99, exports.job(run, name).file(".log").read_text()
     packed = archive.pack(run)
     shutil.rmtree(run.path)
-    assert archive_import.import_run(packed) == run
+    assert archive.import_run(packed) == run
     assert run.state == "finished"

@@ -13,9 +13,9 @@ import pytest
 
 from cifar_core import runs
 from cifar_core.evaluation import predictions
-from cifar_core.export import exports
+from cifar_core.export import archive, exports
 from cifar_core.inference import calibration, classifier, neighbors
-from cifar_core.runs import Run, archive, archive_import, curves
+from cifar_core.runs import Run, curves
 
 RECORDED = Path(__file__).resolve().parents[1] / "recorded"
 ID = "20261128-231257880-standard"
@@ -52,7 +52,7 @@ def test_a_recorded_run_folder_opens(recorded_run: Run) -> None:
 
 def test_a_recorded_archive_is_imported_and_classifies_as_its_run_did(recorded_run: Run) -> None:
     expected = classifier.open_classifier(recorded_run.id).probabilities(IMAGES)
-    run = archive_import.import_run((RECORDED / "archive.zip").read_bytes())
+    run = archive.import_run((RECORDED / "archive.zip").read_bytes())
     assert run.status["imported"]["id"] == ID
     assert_complete(run)
     assert np.array_equal(classifier.open_classifier(run.id).probabilities(IMAGES), expected)

@@ -19,10 +19,10 @@ from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError, SweepError
 from cifar_core.evaluation import predictions, robustness, story
-from cifar_core.export import exports
+from cifar_core.export import archive, exports
 from cifar_core.inference import latency, pins
 from cifar_core.jobs import launch
-from cifar_core.runs import Run, archive, archive_import, labels, trash
+from cifar_core.runs import Run, labels, trash
 from cifar_core.search import findings, head_lab, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan, parse_range
 from cifar_core.training import worker
@@ -155,7 +155,7 @@ FINISHED: dict[str, Callable[[Run], object]] = {
     "rename": lambda run: labels.change(run, name="x"),
     "discard": trash.discard,
     "keep phase 1": story.keep_head,
-    "import": lambda run: archive_import.import_run(archive.pack(run)),
+    "import": lambda run: archive.import_run(archive.pack(run)),
 }
 
 

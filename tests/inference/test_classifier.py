@@ -8,7 +8,7 @@ from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.inference import classifier
-from cifar_core.network import litert, network_check, pretrained
+from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
@@ -111,11 +111,3 @@ def test_people_who_classify_at_once_get_their_own_answers(run: Run) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
-
-
-@pytest.mark.bundled
-def test_a_model_that_another_version_wrote_is_tried_from_any_folder(tmp_path, monkeypatch):
-    network_check._survives.cache_clear()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PYTHONPATH", raising=False)
-    assert network_check._survives(pretrained.bundled_path(0.5).with_suffix(".tflite").read_bytes())

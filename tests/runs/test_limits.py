@@ -11,9 +11,10 @@ from streamlit.testing.v1 import AppTest
 from cifar_core import runs
 from cifar_core.data import synthetic
 from cifar_core.errors import RunError, SweepError
+from cifar_core.export import archive
 from cifar_core.jobs import launch
 from cifar_core.network import pretrained
-from cifar_core.runs import archive_import, limits
+from cifar_core.runs import limits
 from cifar_core.search.studies import MOST_TRIALS, Goal
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
@@ -29,7 +30,7 @@ def test_a_full_queue_takes_no_more_runs_and_says_what_to_do(tiny_config, run, m
 def test_runs_that_take_too_much_disk_are_followed_by_none(tiny_config, run, monkeypatch) -> None:
     (run.path / "checkpoint.npz").write_bytes(bytes(3_000_000))
     monkeypatch.setenv("CIFAR_RUNS_GB", "0.002")
-    for refused in (lambda: runs.create(tiny_config), lambda: archive_import.import_run(b"")):
+    for refused in (lambda: runs.create(tiny_config), lambda: archive.import_run(b"")):
         with pytest.raises(
             RunError, match=r"take 0\.003\d* GB, and 0\.002 GB.*empty the trash, or raise CIFAR_RUNS_GB"
         ):

@@ -17,8 +17,8 @@ from streamlit.testing.v1 import AppTest
 
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluation import predictions
+from cifar_core.export import archive
 from cifar_core.inference import calibration, classifier, neighbors
-from cifar_core.runs import archive
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 JSON = (

@@ -1,6 +1,7 @@
-"""A Keras file may be a stranger's: what it asks for beyond its own weights is refused."""
+"""A .keras file is untrusted input: only its weights are read."""
 
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import h5py
 import numpy as np
 import pytest
 
+from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.network import pretrained
+from cifar_core.runs import Run
 from cifar_core.training import export_worker, model
 
 
@@ -40,12 +43,54 @@ def test_the_bundled_keras_file_is_one_that_an_older_keras_reads() -> None:
     assert model.portable(content) == content
 
 
-def test_weights_that_lie_in_another_file_are_not_read(file: Path, tmp_path: Path) -> None:
-    """HDF5 can name any file of the machine as the place of an array; what it holds would go out with an export."""
-    (tmp_path / "secret").write_bytes(bytes(10_000_000))
-    with zipfile.ZipFile(file) as packed:
+@pytest.fixture
+def run(file: Path, tiny_config: TrainConfig) -> Run:
+    """A run that has only a configuration and best.keras."""
+    made = runs.create(tiny_config, "run")
+    (made.path / "best.keras").write_bytes(file.read_bytes())
+    return made
+
+
+def repack(run: Run, **changes: bytes) -> None:
+    """Replace members of the run's best.keras, named with "__" for "."."""
+    path = run.path / "best.keras"
+    with zipfile.ZipFile(path) as packed:
         members = {name: packed.read(name) for name in packed.namelist()}
-    content = io.BytesIO(members["model.weights.h5"])
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, content in (members | {name.replace("__", "."): value for name, value in changes.items()}).items():
+            packed.writestr(name, content)
+
+
+def test_an_export_has_the_weights_of_the_run(run: Run, file: Path, tmp_path: Path) -> None:
+    (tmp_path / "export.keras").write_bytes(export_worker.keras_file(run))
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    before, after = (export_worker.opened_by_keras(path)(images) for path in (file, tmp_path / "export.keras"))
+    assert after == pytest.approx(before, abs=1e-6)
+
+
+def test_the_configuration_in_a_keras_file_is_never_read(run: Run) -> None:
+    expected = export_worker.keras_file(run)
+    owned = {"module": "os", "class_name": "system", "config": {"command": "touch owned"}, "registered_name": "x"}
+    repack(run, config__json=json.dumps(owned).encode(), metadata__json=b"[")
+    with (
+        zipfile.ZipFile(io.BytesIO(expected)) as one,
+        zipfile.ZipFile(io.BytesIO(export_worker.keras_file(run))) as two,
+    ):
+        assert one.read("config.json") == two.read("config.json")
+
+
+@pytest.mark.parametrize("content", [b"", b"no HDF5", bytes(10**6)])
+def test_damaged_weights_are_refused(run: Run, content: bytes) -> None:
+    repack(run, model__weights__h5=content)
+    with pytest.raises(RunError, match=r"best\.keras cannot be read"):
+        export_worker.keras_file(run)
+
+
+def test_weights_stored_in_another_file_are_not_read(run: Run, tmp_path: Path) -> None:
+    """HDF5 can name any file of the machine as the place of an array, and an export would hold its content."""
+    (tmp_path / "secret").write_bytes(bytes(10_000_000))
+    with zipfile.ZipFile(run.path / "best.keras") as packed:
+        content = io.BytesIO(packed.read("model.weights.h5"))
     with h5py.File(content, "a") as arrays:
         found: list[str] = []
         arrays.visititems(lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None)
@@ -53,8 +98,6 @@ def test_weights_that_lie_in_another_file_are_not_read(file: Path, tmp_path: Pat
         del arrays[found[0]]
         outside = [(str(tmp_path / "secret"), 0, 4 * int(np.prod(shape)))]
         arrays.create_dataset(found[0], shape=shape, dtype="f4", external=outside)
-    with zipfile.ZipFile(file, "w") as packed:
-        for name, member in (members | {"model.weights.h5": content.getvalue()}).items():
-            packed.writestr(name, member)
-    with pytest.raises(RunError, match=r"cannot be loaded by Keras"):
-        export_worker.opened_by_keras(file)
+    repack(run, model__weights__h5=content.getvalue())
+    with pytest.raises(RunError, match=r"best\.keras cannot be read"):
+        export_worker.keras_file(run)

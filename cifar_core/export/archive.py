@@ -1,9 +1,14 @@
-"""A run archive becomes a run. It may be a stranger's, so nothing in it counts until it is checked.
+"""Run archives: a finished run as one zip, and the run in such a zip.
 
-Names are compared with the few that an archive has, never used as paths. Sizes are counted while unpacking. JSON is
-read into what is expected and written anew. The figures must be those of the predictions, the network must be the
-one that the configuration describes, operator by operator, and the Keras file may name Keras's layers only; it is
-not loaded here. Everything happens in a hidden folder, which is renamed at the end.
+    run.json          kind, schema, id
+    config.json  status.json  environment.json  metrics.jsonl  summary.txt  evaluation.npz  model.tflite  best.keras
+    figures.html      the curves, for any browser
+
+An archive is untrusted input that carries weights, not code. Names are compared with the few that an archive has, never
+used as paths; sizes are counted while unpacking; JSON is read into what is expected and written again; the figures must
+follow from the predictions; model.tflite must be the file that this program writes for the configuration, weights
+aside. best.keras serves as a file of weights: its configuration is never read (see training/export_worker.py). An
+import takes place in a hidden folder that is renamed at the end.
 """
 
 from __future__ import annotations
@@ -19,15 +24,32 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from cifar_core import runs, untrusted
+from cifar_core import charts, runs, untrusted
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluation import predictions
-from cifar_core.network import network_check
-from cifar_core.runs import Run, leftovers, limits, metrics
-from cifar_core.runs.archive import FIGURES, FILES, KIND, MANIFEST, SCHEMA
+from cifar_core.inference import model_file
+from cifar_core.runs import Run, curves, leftovers, limits, metrics
 from cifar_core.untrusted import quoted, shown_name
 
+KIND, SCHEMA = "cifar-studio-run", 1
+MANIFEST, FIGURES = "run.json", "figures.html"
+FILES = (
+    "config.json",
+    "status.json",
+    "environment.json",
+    "metrics.jsonl",
+    "summary.txt",
+    "evaluation.npz",
+    "model.tflite",
+    "best.keras",
+)
+_STORED = (".npz", ".keras")  # packed already
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>body{{font-family:sans-serif;max-width:960px;margin:2rem auto;background:#fff}}</style></head>
+<body><h1>{title}</h1>{figures}</body></html>
+"""
 MAX_ZIP_BYTES = 200 * 2**20
 _MIB = 2**20
 _LIMITS = {  # bytes unpacked; a model of the widest network has 20 MB
@@ -46,12 +68,47 @@ _MOST_TEXT = 500
 _SAME = 1e-6  # figures of one and the same predictions
 
 
-def read_archive(path: Path) -> bytes:
-    """Return the bytes of a file that is not too large. Raises RunError."""
+def missing(run: Run) -> str | None:
+    """Return the first file of an archive that `run` does not have, None if it has all."""
+    return next((name for name in FILES if not (run.path / name).is_file()), None)
+
+
+def pack(run: Run) -> bytes:
+    """Return `run` as a zip. Raises RunError if it is not finished or lacks a file."""
+    if run.state != "finished":
+        raise RunError(f"Run {run.id} is {run.state}; only a finished run can be exported.")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(MANIFEST, json.dumps({"kind": KIND, "schema": SCHEMA, "id": run.id}, indent=1))
+        for name in FILES:
+            try:
+                content = (run.path / name).read_bytes()
+            except OSError as error:
+                raise RunError(f"Run {run.id} has no readable {name} ({error.strerror}); train it again.") from None
+            method = zipfile.ZIP_STORED if name.endswith(_STORED) else zipfile.ZIP_DEFLATED
+            archive.writestr(name, content, method)
+        archive.writestr(FIGURES, figures(run))
+    return packed.getvalue()
+
+
+def figures(run: Run) -> str:
+    """Return the run's curves as one self-contained HTML page."""
+    found_curves = curves.curves(run.metrics())
+    drawn = [charts.metric_figure(found_curves, metric) for metric in ("accuracy", "loss")]
+    drawn += [charts.small_figure(found_curves, name) for name in ("learning_rate", "images_per_second")]
+    parts = [
+        figure.to_html(full_html=False, include_plotlyjs=number == 0, config={"displaylogo": False})
+        for number, figure in enumerate(drawn)
+    ]
+    return _PAGE.format(title=f"Run {shown_name(run.id)}", figures="".join(parts))
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of an archive file. Raises RunError if it cannot be read or is too large."""
     try:
         facts = path.stat()
         if not stat.S_ISREG(facts.st_mode):  # a device or a pipe may never end
-            raise RunError(f"{quoted(str(path))} is no plain file, expected the zip of a run; check the path.")
+            raise RunError(f"{quoted(str(path))} is not a plain file, expected the zip of a run. Check the path.")
         if facts.st_size > MAX_ZIP_BYTES:
             raise _refused(f"it has more than {MAX_ZIP_BYTES // _MIB} MiB")
         return path.read_bytes()
@@ -61,10 +118,10 @@ def read_archive(path: Path) -> bytes:
 
 
 def import_run(content: bytes) -> Run:
-    """Return the run in the zip `content`, now one of ours: under its old id, or a new one if that is taken.
+    """Import the run in the zip `content`, under its id or, if that is taken, a new one, and return it.
 
-    Its status says "imported": {"id", "time"}. Raises RunError if anything about the zip is not as it must be, or if
-    the run cannot be written.
+    Its status has "imported": {"id", "time"}. Raises RunError if the zip is not a sound archive, or if the run cannot
+    be written.
     """
     leftovers.clear()
     limits.check_disk(runs.runs_dir())
@@ -74,13 +131,14 @@ def import_run(content: bytes) -> Run:
     if (manifest.get("kind"), manifest.get("schema")) != (KIND, SCHEMA) or not isinstance(old_id, str):
         raise _refused(f"its {MANIFEST} is not one of schema {SCHEMA}")
     if not runs.ID_PATTERN.fullmatch(old_id):
-        raise _refused(f"{quoted(old_id)} is no id of a run")
+        raise _refused(f"{quoted(old_id)} is not the id of a run")
     try:
         config = TrainConfig.from_dict(_object(files, "config.json"))
     except CifarError as error:
         raise _refused(str(error)) from None
-    network_check.check_network(files["model.tflite"], config)
-    network_check.check_keras_file(files["best.keras"])
+    network = files[model_file.FILE]
+    if not model_file.is_own(network, config) or not model_file.answers_with_probabilities(network):
+        raise _refused("its model.tflite is not a network of its configuration, as this version writes it")
     try:
         runs.runs_dir().mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=leftovers.IMPORT, dir=runs.runs_dir()))
@@ -97,7 +155,7 @@ def import_run(content: bytes) -> Run:
 
 
 def _unpacked(content: bytes) -> dict[str, bytes]:
-    """Return the files of the zip by name, those and only those that an archive has."""
+    """Return the files of the zip by name: exactly those that an archive has."""
     if len(content) > MAX_ZIP_BYTES:
         raise _refused(f"it has more than {MAX_ZIP_BYTES // _MIB} MiB")
     if content.count(b"PK\x01\x02") > 1_000:  # before zipfile makes an object for each
@@ -106,18 +164,18 @@ def _unpacked(content: bytes) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = [info.filename for info in archive.infolist()]
             if odd := next((name for name in names if name not in _LIMITS or names.count(name) > 1), None):
-                raise _refused(f"it holds {quoted(odd)}, which an archive does not have, or has once")
+                raise _refused(f"it holds {quoted(odd)}, which an archive does not have, or has only once")
             if missing := next((name for name in (MANIFEST, *FILES) if name not in names), None):
                 raise _refused(f"it has no {missing}")
             return {info.filename: _member(archive, info) for info in archive.infolist()}
     except (*untrusted.MALFORMED_ZIP, OSError) as error:
-        raise _refused(f"it is no sound zip ({shown_name(str(error)) or type(error).__name__})") from None
+        raise _refused(f"it is not a sound zip ({shown_name(str(error)) or type(error).__name__})") from None
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     limit = _LIMITS[info.filename]
     if not untrusted.is_ordinary(info):
-        raise _refused(f"its {info.filename} is encrypted, or packed by a rare method")
+        raise _refused(f"its {info.filename} is encrypted, or packed by an unsupported method")
     with archive.open(info) as member:
         found = member.read(limit + 1)
     if len(found) > limit:
@@ -126,41 +184,41 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def _write(folder: Path, files: dict[str, bytes], config: TrainConfig, old_id: str) -> None:
-    """Write the run: JSON from what was understood of it, figures.html not at all."""
+    """Write the run's files; JSON is written from the values that were read. figures.html is left out."""
     runs.write_json(folder / "config.json", config.to_dict())
-    runs.write_json(folder / "environment.json", _tame(_object(files, "environment.json")))
+    runs.write_json(folder / "environment.json", _plain(_object(files, "environment.json")))
     result = _result(_object(files, "status.json"), len(files["model.tflite"]))
     imported = {"id": old_id, "time": time.time()}
     runs.write_json(
         folder / "status.json", {"state": "finished", "stage": "done", "result": result, "imported": imported}
     )
     rows = metrics.sound_rows(_json_lines(files["metrics.jsonl"]))
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(_tame(row)) + "\n" for row in rows), encoding="utf-8")
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(_plain(row)) + "\n" for row in rows), encoding="utf-8")
     (folder / "summary.txt").write_text(files["summary.txt"].decode("utf-8", "replace"), encoding="utf-8")
     for name in ("evaluation.npz", "model.tflite", "best.keras"):
         (folder / name).write_bytes(files[name])
 
 
 def _result(status: dict[str, Any], model_bytes: int) -> dict[str, Any]:
-    """Return the figures of a finished run's status, each of its kind."""
+    """Return the result of a finished run's status with each value checked."""
     found = status.get("result")
     if status.get("state") != "finished" or not isinstance(found, dict):
-        raise _refused("it is not of a finished run")
+        raise _refused("its run is not finished")
     shares = {f"{name}_accuracy" for name in ("validation", "test")}
     counts = {"validation_images", "test_images", "best_epoch", "parameters"}
     numbers = {"validation_loss", "test_loss", "elapsed_seconds", "litert_max_difference"}
-    words = {"dataset", "weights"}
+    texts = {"dataset", "weights"}
     sound = (
         all(_is_number(found.get(key)) and 0 <= found[key] <= 1 for key in shares)
         and all(type(found.get(key)) is int and 0 <= found[key] <= 10**9 for key in counts)
         and all(_is_number(found.get(key)) and 0 <= found[key] <= 1e9 for key in numbers)
-        and all(isinstance(found.get(key), str) and len(found[key]) <= _MOST_TEXT for key in words)
+        and all(isinstance(found.get(key), str) and len(found[key]) <= _MOST_TEXT for key in texts)
         and found.get("best_phase") in list(metrics.PHASE_NAMES)  # a list among the keys would raise TypeError
     )
     if not sound:
         raise _refused("its figures are not those of a run")
-    kept = {key: found[key] for key in (*shares, *counts, *numbers, "best_phase")}
-    return kept | {key: shown_name(found[key], _MOST_TEXT) for key in words} | {"model_bytes": model_bytes}
+    result = {key: found[key] for key in (*shares, *counts, *numbers, "best_phase")}
+    return result | {key: shown_name(found[key], _MOST_TEXT) for key in texts} | {"model_bytes": model_bytes}
 
 
 def _check_figures(run: Run) -> None:
@@ -177,7 +235,7 @@ def _check_figures(run: Run) -> None:
 
 
 def _placed(staging: Path, old_id: str) -> Run:
-    """Move the folder to where its run belongs; a taken id gives way to a new one of the same name."""
+    """Rename the folder to the run's id, or to a new id with the same ending if that is taken."""
     slug = old_id.rsplit("-", 1)[1]
     run = Run(old_id)
     while True:
@@ -192,10 +250,10 @@ def _placed(staging: Path, old_id: str) -> Run:
         run = Run(runs.new_id(slug))
 
 
-def _tame(value: Any, depth: int = 3) -> Any:
-    """Return JSON data with nothing in it but short words, numbers and a little nesting."""
+def _plain(value: Any, depth: int = 3) -> Any:
+    """Return JSON data reduced to short texts, numbers and at most `depth` levels of objects."""
     if isinstance(value, dict) and depth:
-        return {shown_name(str(key)): _tame(item, depth - 1) for key, item in list(value.items())[:50]}
+        return {shown_name(str(key)): _plain(item, depth - 1) for key, item in list(value.items())[:50]}
     if isinstance(value, str):
         return shown_name(value, _MOST_TEXT) if value else ""
     return value if value is None or isinstance(value, bool) or _is_number(value) else None

@@ -1,0 +1,78 @@
+"""The LiteRT file of a run, read as untrusted input.
+
+LiteRT runs in the page's process, and a crafted file can crash it. So a file is used only if everything in it except
+the weights equals, byte for byte, what this program writes for the run's configuration.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from cifar_core.config import TrainConfig
+from cifar_core.errors import RunError
+from cifar_core.network import architecture, litert, pretrained
+from cifar_core.runs import Run
+
+FILE = "model.tflite"
+MOST_BYTES = 64 * 2**20
+
+
+def read(run: Run) -> bytes:
+    """Return the model file of `run`. Raises RunError if it is missing or not the file of its configuration."""
+    path = run.path / FILE
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise RunError(
+            f"Run {run.id} has no model ({error.strerror}). Only finished runs have one: train it again."
+        ) from None
+    if len(content) > MOST_BYTES or not is_own(content, run.config):
+        raise RunError(
+            f"{path} is not a usable LiteRT model of this run, expected the file that its training wrote. Copy the run "
+            "again, or train it again."
+        )
+    return content
+
+
+def is_own(content: bytes, config: TrainConfig) -> bool:
+    """Return whether a LiteRT file is what this program writes for `config`, with any weights."""
+    pattern = _pattern(config)
+    if len(content) != len(pattern):
+        return False
+    own, theirs = np.frombuffer(bytearray(pattern), np.uint8), np.frombuffer(content, np.uint8)
+    for place in _weight_slices(own):
+        own[place] = theirs[place]
+    return bool((own == theirs).all())
+
+
+def answers_with_probabilities(content: bytes) -> bool:
+    """Return whether a file of `is_own` gives probabilities that sum to 1; with NaN among its weights it does not."""
+    answers = litert.Network(content).run(np.zeros((1, *litert.IMAGE_SHAPE), np.uint8))["probabilities"]
+    return bool(abs(answers.sum() - 1) < 1e-3)
+
+
+def _pattern(config: TrainConfig) -> bytes:
+    """Return the file of an untrained network of `config`."""
+    channels, units = architecture.top_channels(config.alpha), config.dense_units
+    named = dict(pretrained.load("random", config.alpha, config.image_size, seed=1).named)
+    named |= {f"head_norm/{name}": np.ones(channels) for name in ("gamma", "beta", "moving_mean", "moving_variance")}
+    for layer, shape in (("head_dense", (channels, units)), ("head_output", (units, architecture.CLASS_COUNT))):
+        named |= {f"{layer}/kernel": np.ones(shape), f"{layer}/bias": np.ones(shape[1])}
+    return litert.build(named, config.alpha, config.image_size, config.scaling, ("pooled", "probabilities"))
+
+
+def _weight_slices(content: np.ndarray) -> list[slice]:
+    """Return the slices of a LiteRT file of `_pattern`, uint8 (n,), that hold weights."""
+    model = schema.Model.GetRootAs(content)
+    graph = model.Subgraphs(0)
+    tensors = [graph.Tensors(number) for number in range(graph.TensorsLength())]
+    weights = [one.Buffer() for one in tensors if one.Type() == schema.TensorType.FLOAT32 and not _is_fixed(one.Name())]
+    found = [model.Buffers(number).DataAsNumpy() for number in weights if model.Buffers(number).DataLength()]
+    starts = [data.ctypes.data - content.ctypes.data for data in found]
+    return [slice(start, start + data.nbytes) for start, data in zip(starts, found, strict=True)]
+
+
+def _is_fixed(name: bytes) -> bool:
+    return name.startswith(b"scaling/")  # part of the configuration
