@@ -8,9 +8,10 @@ from cifar_core import runs
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.charts import inference as inference_charts
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, listing, mistakes, report, tables
+from cifar_core.evaluation import assessment, listing, mistakes, tables
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
+from cifar_core.export import report
 from cifar_core.inference import calibration
 from cifar_core.runs import Run
 from pages.components import (

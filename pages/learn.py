@@ -12,18 +12,18 @@ from cifar_core.config import KNOBS
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import predictions
-from cifar_core.lessons import layers, local_runs, outcome, probing
+from cifar_core.lessons import layer_probe, results
 from cifar_core.lessons.catalogue import LESSONS, Lesson
-from cifar_core.lessons.conditions import ARMS
-from cifar_core.lessons.layers import Layers
-from cifar_core.lessons.outcome import Made, Outcome
+from cifar_core.lessons.conditions import CONDITIONS
+from cifar_core.lessons.layer_probe import Layers
+from cifar_core.lessons.results import Made, Outcome
 from cifar_core.runs import LIVE_STATES, Run, metrics
 from pages.components import address, augmentation_preview, dataset_notice, formatting, guarded, messages, progress
 
 POLL_SECONDS = 0.7
 FIRST = "scaling"
 HERE, STORED = "here", "stored"
-Arms = Mapping[str, Outcome]
+Conditions = Mapping[str, Outcome]
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     dataset_notice.show(cifar10.status(), generated, "everything here" if generated else "what you run here")
     st.subheader(lesson.title)
     st.markdown(lesson.text)
-    if name != layers.LESSON:
+    if name != layer_probe.LESSON:
         what_is_run(name)
     guess = st.radio(
         f"**Guess first.** {messages.plain(lesson.question)}",
@@ -57,14 +57,16 @@ def main() -> None:
 
 
 def findings(name: str) -> tuple[Any, str]:
-    """Return what the lesson gave (outcomes by arm, or Layers; None if it was never run), and where."""
+    """Return what the lesson gave (outcomes by condition, or Layers; None if it was never run), and where."""
     known: Any = None
     try:
-        if name == layers.LESSON:
-            known = probing.result()
+        if name == layer_probe.LESSON:
+            known = layer_probe.result()
         else:
-            finished = {key: run.id for key, run in local_runs.latest(name).items() if run and run.state == "finished"}
-            known = local(name, tuple(finished.items())) if len(finished) == len(ARMS[name]) else None
+            finished = {
+                key: run.id for key, run in results.latest_runs(name).items() if run and run.state == "finished"
+            }
+            known = local(name, tuple(finished.items())) if len(finished) == len(CONDITIONS[name]) else None
         if known:
             return known, HERE
     except CifarError as error:
@@ -75,50 +77,50 @@ def findings(name: str) -> tuple[Any, str]:
 @st.cache_resource(max_entries=32, show_spinner="Looking inside the networks…")
 def local(name: str, run_ids: tuple[tuple[str, str], ...]) -> dict[str, Outcome]:
     """Return what the finished runs of this machine gave; kept, since looking inside them takes a few seconds."""
-    return {key: local_runs.outcome_of(name, Run(run_id)) for key, run_id in run_ids}
+    return {key: results.outcome_of(name, Run(run_id)) for key, run_id in run_ids}
 
 
 @st.cache_resource(show_spinner=False)
 def shipped(name: str) -> Any:
     """Return what ships with this version, None where there is nothing."""
-    saved = outcome.stored(name)
+    saved = results.stored(name)
     if not saved:
         return None
-    return Layers.from_dict(saved) if name == layers.LESSON else outcome.outcomes(saved)
+    return Layers.from_dict(saved) if name == layer_probe.LESSON else results.outcomes(saved)
 
 
-def made_by(found: Layers | Arms) -> list[Made]:
+def made_by(found: Layers | Conditions) -> list[Made]:
     """Return what made the figures."""
-    return [found.made] if isinstance(found, Layers) else [arm.made for arm in found.values()]
+    return [found.made] if isinstance(found, Layers) else [condition.made for condition in found.values()]
 
 
 def what_is_run(name: str) -> None:
-    """Say which knobs the arms of a lesson differ in."""
-    arms = list(ARMS[name].values())
-    names = {knob for arm in arms for knob in arms[0].config.differences(arm.config)}
+    """Say which knobs the conditions of a lesson differ in."""
+    conditions = list(CONDITIONS[name].values())
+    names = {knob for condition in conditions for knob in conditions[0].config.differences(condition.config)}
     lines = []
-    for arm in arms:
+    for condition in conditions:
         values = [
-            f"{KNOBS[knob].label} **{messages.plain(KNOBS[knob].say(getattr(arm.config, knob)))}**"
+            f"{KNOBS[knob].label} **{messages.plain(KNOBS[knob].say(getattr(condition.config, knob)))}**"
             for knob in KNOBS
             if knob in names
         ]
-        lines.append(f"- {messages.plain(arm.label)}: {', '.join(values)}")
-    config = arms[0].config
+        lines.append(f"- {messages.plain(condition.label)}: {', '.join(values)}")
+    config = conditions[0].config
     alike = ", ".join(
         f"{KNOBS[knob].label.lower()} {KNOBS[knob].say(getattr(config, knob))}"
         for knob in ("train_images", "alpha", "image_size", "batch_size", "seed")
         if knob not in names
     )
     with st.expander(
-        f"What is run: {len(arms)} runs that differ in {len(names)} knob{'s' if len(names) > 1 else ''}",
+        f"What is run: {len(conditions)} runs that differ in {len(names)} knob{'s' if len(names) > 1 else ''}",
         icon=":material/tune:",
     ):
         st.markdown("\n".join(lines))
         st.caption(f"Alike in all: {messages.plain(alike)}, and everything else.")
 
 
-def show(lesson: Lesson, guess: int, found: Layers | Arms, origin: str) -> None:
+def show(lesson: Lesson, guess: int, found: Layers | Conditions, origin: str) -> None:
     """Say how the guess did, and show what was measured."""
     right, measured = lesson.answer(found)
     if guess == right:
@@ -143,7 +145,7 @@ def show(lesson: Lesson, guess: int, found: Layers | Arms, origin: str) -> None:
     st.caption(f"Sources: {sources}")
 
 
-def provenance(found: Layers | Arms, origin: str) -> None:
+def provenance(found: Layers | Conditions, origin: str) -> None:
     """Say whose figures these are, and what they rest on where that is not what it should be."""
     made = made_by(found)
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -169,7 +171,7 @@ def provenance(found: Layers | Arms, origin: str) -> None:
             st.markdown(f"- {sentence}")
 
 
-def figures(lesson: Lesson, found: Layers | Arms, origin: str) -> None:
+def figures(lesson: Lesson, found: Layers | Conditions, origin: str) -> None:
     """Draw the lesson's figures, two or three beside each other."""
     drawn = built(lesson.name, origin, tuple(one.date for one in made_by(found)), found)
     if "maps" in drawn:
@@ -184,38 +186,38 @@ def figures(lesson: Lesson, found: Layers | Arms, origin: str) -> None:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def built(name: str, origin: str, dates: tuple[str, ...], _found: Layers | Arms) -> dict[str, Any]:
+def built(name: str, origin: str, dates: tuple[str, ...], _found: Layers | Conditions) -> dict[str, Any]:
     """Return the figures of a lesson by name; built once for what was found at those `dates`, for all people."""
     if isinstance(_found, Layers):
         return {"layers": lesson_charts.layers_figure(_found)}
-    arms = {arm.label: _found[key] for key, arm in ARMS[name].items()}
+    conditions = {condition.label: _found[key] for key, condition in CONDITIONS[name].items()}
     draw = {
-        "accuracy": lambda: lesson_charts.curves_figure(arms, "accuracy"),
-        "loss": lambda: lesson_charts.curves_figure(arms, "loss"),
-        "histogram": lambda: lesson_charts.histogram_figure(arms),
-        "norms": lambda: lesson_charts.norms_figure(arms),
-        "maps": lambda: lesson_charts.maps_figure(arms),
-        "width": lambda: lesson_charts.width_figure(arms),
+        "accuracy": lambda: lesson_charts.curves_figure(conditions, "accuracy"),
+        "loss": lambda: lesson_charts.curves_figure(conditions, "loss"),
+        "histogram": lambda: lesson_charts.histogram_figure(conditions),
+        "norms": lambda: lesson_charts.norms_figure(conditions),
+        "maps": lambda: lesson_charts.maps_figure(conditions),
+        "width": lambda: lesson_charts.width_figure(conditions),
     }
     return {figure: draw[figure]() for figure in LESSONS[name].figures}
 
 
-def table(name: str, arms: Arms) -> list[dict[str, Any]]:
-    """Return a row for each arm."""
+def table(name: str, conditions: Conditions) -> list[dict[str, Any]]:
+    """Return a row for each condition."""
     rows = []
-    for key, arm in ARMS[name].items():
-        one = arms[key].figures
+    for key, condition in CONDITIONS[name].items():
+        one = conditions[key].figures
         low, high = predictions.wilson(round(one["test_accuracy"] * one["test_images"]), int(one["test_images"]))
         rows.append(
             {
-                "run": arm.label,
+                "run": condition.label,
                 "training (last)": f"{one['training_accuracy']:.1%}",
                 "validation (best)": f"{one['validation_accuracy']:.1%}",
                 "test (95 %)": f"{one['test_accuracy']:.1%} ({low:.1%} to {high:.1%})",
                 "multiply-adds": formatting.count(one["multiply_adds"]),
                 "parameters": formatting.count(one["parameters"]),
                 "file": f"{one['model_bytes'] / 1e6:.2f} MB",
-                "one image": f"{arms[key].inside.latency_ms:.2f} ms",
+                "one image": f"{conditions[key].internals.latency_ms:.2f} ms",
                 "time": formatting.seconds(one["elapsed_seconds"]),
             }
         )
@@ -233,9 +235,9 @@ def run_here(name: str) -> None:
 
 def is_live(name: str) -> bool:
     """Return whether something of the lesson is running or waiting."""
-    if name == layers.LESSON:
-        return probing.job().is_running
-    return any(run and run.state in LIVE_STATES for run in local_runs.latest(name).values())
+    if name == layer_probe.LESSON:
+        return layer_probe.job().is_running
+    return any(run and run.state in LIVE_STATES for run in results.latest_runs(name).values())
 
 
 def _run_here(name: str) -> None:
@@ -245,29 +247,29 @@ def _run_here(name: str) -> None:
     can = live or cifar10.status()["error"] is None
     if not can:
         st.caption("This needs images: as soon as they can be read, it can be run here.")
-    if name == layers.LESSON:
+    if name == layer_probe.LESSON:
         _probe(live, can)
     else:
-        _arms(name, live, can)
+        _conditions(name, live, can)
     if "learn_error" in st.session_state:
         st.error(messages.plain(st.session_state.pop("learn_error")), icon=":material/error:")
 
 
 def _probe(live: bool, can: bool) -> None:
-    state = probing.job().read()
+    state = layer_probe.job().read()
     if live:
         done, total = state.get("done") or 0, state.get("total") or 1
         left = state.get("seconds_left")
         words = f", {formatting.seconds(left)} left" if isinstance(left, int | float) else ""
         st.progress(min(done / total, 1.0), f"Probing the layers: {done} of {total}{words}")
-        st.button("Stop", icon=":material/stop:", key="stop", on_click=act, args=(probing.job().ask_to_stop,))
+        st.button("Stop", icon=":material/stop:", key="stop", on_click=act, args=(layer_probe.job().ask_to_stop,))
         return
     if state["state"] == "failed":
         st.error(messages.plain(state["error"]), icon=":material/error:")
     elif state["state"] == "stopped":
         st.caption("It was stopped.")
-    mine = probing.result()
-    known = mine or shipped(layers.LESSON)
+    mine = layer_probe.result()
+    known = mine or shipped(layer_probe.LESSON)
     took = f" (took {formatting.seconds(known.seconds)} {'here' if mine else 'elsewhere'})" if known else ""
     label = f"Run it{' again' if mine else ''}{took}"
     st.button(
@@ -275,13 +277,13 @@ def _probe(live: bool, can: bool) -> None:
         icon=":material/play_arrow:",
         key="go",
         on_click=guarded.once,
-        args=("probe", act, probing.start),
+        args=("probe", act, layer_probe.start),
         disabled=not can,
     )
 
 
-def _arms(name: str, live: bool, can: bool) -> None:
-    found = local_runs.latest(name)
+def _conditions(name: str, live: bool, can: bool) -> None:
+    found = results.latest_runs(name)
     begun = {key: run for key, run in found.items() if run}
     if live:
         done = sum(run.state == "finished" for run in begun.values())
@@ -289,18 +291,18 @@ def _arms(name: str, live: bool, can: bool) -> None:
     for key, run in begun.items():
         status = run.status
         if live or status["state"] != "finished":
-            st.markdown(messages.plain(ARMS[name][key].label))
+            st.markdown(messages.plain(CONDITIONS[name][key].label))
             progress.line(run, status, next(reversed(metrics.sound_rows(run.metrics())), None))
             error = status.get("error")
             if isinstance(error, dict):
                 st.error(messages.plain(error.get("message") or error.get("type")), icon=":material/error:")
     if live:
-        st.button("Stop all", icon=":material/stop:", key="stop", on_click=act, args=(local_runs.stop, name))
+        st.button("Stop all", icon=":material/stop:", key="stop", on_click=act, args=(results.stop_runs, name))
         return
     missing = sum(run is None or run.state != "finished" for run in found.values())
     words = f"Run {missing} of {len(found)}" if 0 < missing < len(found) else f"Run all {len(found)}"
     try:
-        time = f" (about {formatting.seconds(local_runs.seconds(name))})"
+        time = f" (about {formatting.seconds(results.expected_seconds(name))})"
     except CifarError:  # there are no images to train on
         time = ""
     st.button(
@@ -308,7 +310,7 @@ def _arms(name: str, live: bool, can: bool) -> None:
         icon=":material/play_arrow:",
         key="go",
         on_click=guarded.once,
-        args=(f"lesson {name}", act, local_runs.start, name, not missing),
+        args=(f"lesson {name}", act, results.start_runs, name, not missing),
         disabled=not can,
         help="Ordinary runs, one after the other; they are in the list on Train, too.",
     )

@@ -13,7 +13,7 @@ from cifar_core.charts import style
 from cifar_core.charts.style import RIGHT, TEMPLATE, WRONG
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation.mistakes import ClassFigures
-from cifar_core.evaluation.robustness import FAULTS, Measured
+from cifar_core.evaluation.robustness import CORRUPTIONS, Measured
 from cifar_core.evaluation.story import ClassChange
 
 _ROWS, _COLUMNS = 2, 4
@@ -109,15 +109,17 @@ def class_figure(figures: Sequence[ClassFigures], height: int = 340) -> go.Figur
 
 
 def robustness_figure(measured: Mapping[str, Measured], height: int = 560) -> go.Figure:
-    """Return a small chart for each fault, a line for each run (its words -> its measures), 4 at most."""
-    titles = [f"{fault.label}{f' ({fault.unit})' if fault.unit else ''}" for fault in FAULTS.values()]
+    """Return a small chart for each corruption, a line for each run (its words -> its measures), 4 at most."""
+    titles = [
+        f"{corruption.label}{f' ({corruption.unit})' if corruption.unit else ''}" for corruption in CORRUPTIONS.values()
+    ]
     figure = make_subplots(
         _ROWS, _COLUMNS, shared_yaxes=True, subplot_titles=titles, vertical_spacing=0.17, horizontal_spacing=0.025
     )
     for number, (name, known) in enumerate(measured.items()):
-        for place, fault in enumerate(FAULTS.values()):
-            found = known.accuracies.get(fault.name, ())
-            x = (fault.neutral, *fault.strengths[: len(found)])
+        for place, corruption in enumerate(CORRUPTIONS.values()):
+            found = known.accuracies.get(corruption.name, ())
+            x = (corruption.neutral, *corruption.strengths[: len(found)])
             figure.add_scatter(
                 x=x,
                 y=(known.clean, *found),
@@ -127,7 +129,7 @@ def robustness_figure(measured: Mapping[str, Measured], height: int = 560) -> go
                 mode="lines+markers",
                 line={"color": style.SERIES[number], "width": 2, "dash": style.DASHES[number]},
                 marker={"size": 6},
-                hovertemplate=f"%{{y:.1%}} at %{{x:g}} {fault.unit}",
+                hovertemplate=f"%{{y:.1%}} at %{{x:g}} {corruption.unit}",
                 row=place // _COLUMNS + 1,
                 col=place % _COLUMNS + 1,
             )
@@ -135,8 +137,8 @@ def robustness_figure(measured: Mapping[str, Measured], height: int = 560) -> go
     figure.update_layout(margin={"t": 70, "b": 40}, legend={"y": 1.07})
     figure.update_yaxes(range=[0, 1.01], tickformat=".0%")
     figure.update_yaxes(title={"text": "accuracy"}, col=1)
-    for place, fault in enumerate(FAULTS.values()):
-        if fault.neutral > fault.strengths[0]:  # worse is to the right everywhere
+    for place, corruption in enumerate(CORRUPTIONS.values()):
+        if corruption.neutral > corruption.strengths[0]:  # worse is to the right everywhere
             figure.update_xaxes(autorange="reversed", row=place // _COLUMNS + 1, col=place % _COLUMNS + 1)
     return figure
 

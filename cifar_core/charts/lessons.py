@@ -1,4 +1,4 @@
-"""The figures of the lessons: arms side by side, and what goes on inside them."""
+"""Figures of the lessons: the outcomes of the conditions, and the internals of their networks."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from plotly.subplots import make_subplots
 from cifar_core.charts import style
 from cifar_core.charts.style import TEMPLATE, TRAINING, VALIDATION
 from cifar_core.lessons import internals
-from cifar_core.lessons.layers import PIXELS, Layers
-from cifar_core.lessons.outcome import Outcome
+from cifar_core.lessons.layer_probe import PIXELS, Layers
+from cifar_core.lessons.results import Outcome
 from cifar_core.network import architecture
 
 _BELOW = {"orientation": "h", "y": -0.24, "yanchor": "top", "x": 0, "xanchor": "left"}
 
-Arms = Mapping[str, Outcome]
-"""Outcomes by the label of their arm, the right way first."""
+Conditions = Mapping[str, Outcome]
+"""Outcomes by the label of their condition, the recommended one first."""
 
 
-def curves_figure(arms: Arms, metric: str, height: int = 400) -> go.Figure:
-    """Return "accuracy" or "loss" of all arms: validation as thick lines, training as pale ones."""
+def curves_figure(conditions: Conditions, metric: str, height: int = 400) -> go.Figure:
+    """Return "accuracy" or "loss" of all conditions: validation as thick lines, training as pale ones."""
     figure, percent = go.Figure(), metric == "accuracy"
     form = style.metric_hover(metric)
-    for number, (label, outcome) in enumerate(arms.items()):
+    for number, (label, outcome) in enumerate(conditions.items()):
         color, dash = style.CONDITIONS[number], style.DASHES[number]
         training, validation = (outcome.curves.curves[name] for name in (metric, f"validation_{metric}"))
         figure.add_scatter(
@@ -50,7 +50,7 @@ def curves_figure(arms: Arms, metric: str, height: int = 400) -> go.Figure:
     title, unit = style.metric_titles(metric)
     _style(figure, f"{title}: validation thick, training pale", "epoch", unit, height)
     figure.update_yaxes(range=[0, 1.01], tickformat=".0%") if percent else figure.update_yaxes(rangemode="tozero")
-    boundaries = {outcome.curves.boundary for outcome in arms.values()} - {None}
+    boundaries = {outcome.curves.boundary for outcome in conditions.values()} - {None}
     for boundary in boundaries:
         figure.add_vline(
             x=boundary,
@@ -61,14 +61,14 @@ def curves_figure(arms: Arms, metric: str, height: int = 400) -> go.Figure:
     return figure
 
 
-def histogram_figure(arms: Arms, height: int = 340) -> go.Figure:
-    """Return how often which pixel value reaches the network in training, for each arm."""
+def histogram_figure(conditions: Conditions, height: int = 340) -> go.Figure:
+    """Return the distribution of the pixel values in training, for each condition."""
     edges = np.linspace(-1, 1, internals.HISTOGRAM_BINS + 1)
     figure = go.Figure()
-    for number, (label, outcome) in enumerate(arms.items()):
+    for number, (label, outcome) in enumerate(conditions.items()):
         figure.add_scatter(
             x=edges,
-            y=[*outcome.inside.histogram, outcome.inside.histogram[-1]],
+            y=[*outcome.internals.histogram, outcome.internals.histogram[-1]],
             mode="lines",
             line={"color": style.CONDITIONS[number], "width": 2, "shape": "hv", "dash": style.DASHES[number]},
             name=label,
@@ -79,14 +79,14 @@ def histogram_figure(arms: Arms, height: int = 340) -> go.Figure:
     return figure
 
 
-def norms_figure(arms: Arms, height: int = 340) -> go.Figure:
-    """Return how large the feature maps are behind each layer, for each arm."""
+def norms_figure(conditions: Conditions, height: int = 340) -> go.Figure:
+    """Return the root mean square of the feature maps after each layer, for each condition."""
     figure = go.Figure()
     names = _short_names()
-    for number, (label, outcome) in enumerate(arms.items()):
+    for number, (label, outcome) in enumerate(conditions.items()):
         figure.add_scatter(
             x=names,
-            y=outcome.inside.norms,
+            y=outcome.internals.norms,
             mode="lines+markers",
             line={"color": style.CONDITIONS[number], "width": 2, "dash": style.DASHES[number]},
             marker={"size": 5},
@@ -96,30 +96,30 @@ def norms_figure(arms: Arms, height: int = 340) -> go.Figure:
     _style(
         figure,
         "Size of the feature maps",
-        "behind the stem, block 0 to 16, the top convolution",
+        "after the stem, block 0 to 16, the top convolution",
         "root mean square",
         height,
     )
     figure.update_xaxes(type="category", tickvals=names[::2], tickangle=0)
-    largest = max(value for outcome in arms.values() for value in outcome.inside.norms)
-    smallest = min(value for outcome in arms.values() for value in outcome.inside.norms)
+    largest = max(value for outcome in conditions.values() for value in outcome.internals.norms)
+    smallest = min(value for outcome in conditions.values() for value in outcome.internals.norms)
     wide = largest > 30 * max(smallest, 1e-9)
     figure.update_yaxes(type="log", dtick=1) if wide else figure.update_yaxes(rangemode="tozero")
     return figure
 
 
-def maps_figure(arms: Arms, height: int = 270) -> go.Figure:
-    """Return a drawing and the last block's map of it in each arm, all on one scale of color."""
+def maps_figure(conditions: Conditions, height: int = 270) -> go.Figure:
+    """Return a drawing and the last block's map of it in each condition, all on one scale of color."""
     titles = ["the drawing, 32×32"]
-    for label, outcome in arms.items():
-        side = len(outcome.inside.last_map)
+    for label, outcome in conditions.items():
+        side = len(outcome.internals.last_map)
         titles.append(f"{label}: {side}×{side}")
     figure = make_subplots(1, len(titles), subplot_titles=titles, horizontal_spacing=0.02)
     figure.add_trace(go.Image(z=internals.drawing(), hoverinfo="skip"), 1, 1)
-    top = max(max(map(max, outcome.inside.last_map)) for outcome in arms.values())
-    for column, outcome in enumerate(arms.values(), 2):
+    top = max(max(map(max, outcome.internals.last_map)) for outcome in conditions.values())
+    for column, outcome in enumerate(conditions.values(), 2):
         trace = go.Heatmap(
-            z=outcome.inside.last_map,
+            z=outcome.internals.last_map,
             zmin=0,
             zmax=top,
             colorscale=style.SCALE,
@@ -141,18 +141,18 @@ def maps_figure(arms: Arms, height: int = 270) -> go.Figure:
     return figure
 
 
-def width_figure(arms: Arms, height: int = 400) -> go.Figure:
-    """Return accuracy against multiply-adds, one point an arm, as large as its file."""
-    adds = [outcome.figures["multiply_adds"] / 1e6 for outcome in arms.values()]
-    sizes = [outcome.figures["model_bytes"] / 1e6 for outcome in arms.values()]
+def width_figure(conditions: Conditions, height: int = 400) -> go.Figure:
+    """Return accuracy against multiply-adds, one point an condition, as large as its file."""
+    adds = [outcome.figures["multiply_adds"] / 1e6 for outcome in conditions.values()]
+    sizes = [outcome.figures["model_bytes"] / 1e6 for outcome in conditions.values()]
     order = np.argsort(adds)
-    labels = list(arms)
+    labels = list(conditions)
     figure = go.Figure()
     for name, color, label in (
         ("training_accuracy", TRAINING, "training, last epoch"),
         ("validation_accuracy", VALIDATION, "validation, best epoch"),
     ):
-        accuracies = [outcome.figures[name] for outcome in arms.values()]
+        accuracies = [outcome.figures[name] for outcome in conditions.values()]
         figure.add_scatter(
             x=[adds[i] for i in order],
             y=[accuracies[i] for i in order],
@@ -174,7 +174,7 @@ def width_figure(arms: Arms, height: int = 400) -> go.Figure:
 
 
 def layers_figure(found: Layers, height: int = 460) -> go.Figure:
-    """Return the accuracy of a linear probe behind each layer, for the first weights and for random numbers."""
+    """Return the accuracy of a linear probe after each layer, for the first weights and for random numbers."""
     figure = go.Figure()
     names = [PIXELS, *_short_names()]
     for number, network in enumerate(found.networks):
@@ -192,7 +192,7 @@ def layers_figure(found: Layers, height: int = 460) -> go.Figure:
     _style(
         figure,
         "What a linear classifier can read",
-        "from the pixels, behind the stem, block 0 to 16, the top convolution",
+        "from the pixels, after the stem, block 0 to 16, the top convolution",
         "validation accuracy",
         height,
     )

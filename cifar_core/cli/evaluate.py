@@ -34,7 +34,7 @@ def evaluate(arguments: Namespace) -> int:
     found = assessment.of(run)
     measured = _measured(run, arguments)
     if arguments.html:
-        from cifar_core.evaluation import report
+        from cifar_core.export import report
 
         _save(arguments.html, lambda path: path.write_text(report.build(run), encoding="utf-8"))
     if arguments.csv:
@@ -101,11 +101,13 @@ def _lines(found: Assessment, measured: Measured | None) -> list[str]:
         return [*lines, f"Robustness: not measured; `{PROGRAM} evaluate {found.run.id} --robustness` does."]
     lines.append(f"Robustness on {measured.images:,} validation images, {percent(measured.clean)} when untouched:")
     table_rows: list[Sequence[str]] = []
-    for name, fault in robustness.FAULTS.items():
+    for name, corruption in robustness.CORRUPTIONS.items():
         shares = measured.accuracies.get(name, ())
-        cells = [f"{percent(a)} at {s:g}" for s, a in zip(fault.strengths, shares, strict=False)]
-        table_rows.append((f"{fault.label} {fault.unit}".strip(), *cells, *[""] * (len(fault.strengths) - len(cells))))
-    return [*lines, *table(("fault", *[""] * 5), table_rows)]
+        cells = [f"{percent(a)} at {s:g}" for s, a in zip(corruption.strengths, shares, strict=False)]
+        table_rows.append(
+            (f"{corruption.label} {corruption.unit}".strip(), *cells, *[""] * (len(corruption.strengths) - len(cells)))
+        )
+    return [*lines, *table(("corruption", *[""] * 5), table_rows)]
 
 
 def _save(name: str, write: Callable[[Path], object]) -> None:

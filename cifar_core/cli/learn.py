@@ -8,36 +8,36 @@ from typing import Any
 from cifar_core.cli.commands import reply
 from cifar_core.cli.terminal import Screen, complain, native_messages_hidden, number, percent, table
 from cifar_core.errors import RunError
-from cifar_core.lessons import layers, outcome
+from cifar_core.lessons import layer_probe, results
 from cifar_core.lessons.catalogue import LESSONS, Lesson, lesson
-from cifar_core.lessons.conditions import ARMS
-from cifar_core.lessons.layers import Layers
-from cifar_core.lessons.outcome import Outcome
+from cifar_core.lessons.conditions import CONDITIONS
+from cifar_core.lessons.layer_probe import Layers
+from cifar_core.lessons.results import Outcome
 
 
 def learn(arguments: Namespace) -> int:
-    """List the lessons, or run one (or tell its stored results) and say what came of it."""
+    """List the lessons, or print the results of one: stored ones, or those of runs on this machine."""
     if arguments.lesson is None:
         return _list(arguments)
     chosen = lesson(arguments.lesson)
-    if chosen.name == layers.LESSON:
+    if chosen.name == layer_probe.LESSON:
         found = _stored_layers() if arguments.stored else _probe(Screen(quiet=arguments.json))
         _answer(arguments, chosen, found.to_dict(), found, _layer_lines(found))
         return 0
     if arguments.stored:
-        arms = outcome.outcomes(outcome.stored(chosen.name))
+        conditions = results.outcomes(results.stored(chosen.name))
     else:
-        arms, code = _train(chosen, arguments.again, Screen(quiet=arguments.json))
+        conditions, code = _train(chosen, arguments.again, Screen(quiet=arguments.json))
         if code:
             return code
-    saved = {"lesson": chosen.name, "arms": {key: arm.to_dict() for key, arm in arms.items()}}
-    _answer(arguments, chosen, saved, arms, _arm_lines(chosen, arms))
+    saved = {"lesson": chosen.name, "arms": {key: condition.to_dict() for key, condition in conditions.items()}}
+    _answer(arguments, chosen, saved, conditions, _condition_lines(chosen, conditions))
     return 0
 
 
 def _list(arguments: Namespace) -> int:
     found = [
-        {"name": one.name, "number": one.number, "title": one.title, "runs": len(ARMS.get(one.name, {}))}
+        {"name": one.name, "number": one.number, "title": one.title, "runs": len(CONDITIONS.get(one.name, {}))}
         for one in LESSONS.values()
     ]
     rows = [(one["number"], one["name"], one["title"], str(one["runs"] or "no training")) for one in found]
@@ -46,35 +46,35 @@ def _list(arguments: Namespace) -> int:
 
 
 def _train(chosen: Lesson, again: bool, screen: Screen) -> tuple[dict[str, Outcome], int]:
-    """Run the arms that have no finished run here, or all of them; return what they gave, and the exit code."""
+    """Run the conditions that have no finished run here, or all of them; return the outcomes and the exit code."""
     from cifar_core.cli import describe
     from cifar_core.cli.follow import follow
-    from cifar_core.lessons import local_runs
+    from cifar_core.lessons import results
 
-    arms = local_runs.start(chosen.name, again)
-    screen.line(f"{len(arms)} runs, one after the other. Ctrl-C stops them, closing the terminal does not.")
+    conditions = results.start_runs(chosen.name, again)
+    screen.line(f"{len(conditions)} runs, one after the other. Ctrl-C stops them, closing the terminal does not.")
     try:
-        for key, run in arms.items():
-            screen.line(f"{ARMS[chosen.name][key].label}: run {run.id}")
+        for key, run in conditions.items():
+            screen.line(f"{CONDITIONS[chosen.name][key].label}: run {run.id}")
             follow(run, screen)
             code, message = describe.ending(run)
             if message:
                 complain(message)
                 return {}, code
     except KeyboardInterrupt:
-        local_runs.stop(chosen.name)
+        results.stop_runs(chosen.name)
         return {}, 130
     with native_messages_hidden():
-        return {key: local_runs.outcome_of(chosen.name, run) for key, run in arms.items()}, 0
+        return {key: results.outcome_of(chosen.name, run) for key, run in conditions.items()}, 0
 
 
 def _probe(screen: Screen) -> Layers:
     from cifar_core.jobs.job import Stopped
-    from cifar_core.lessons import probing
+    from cifar_core.lessons import layer_probe
 
     try:
         with native_messages_hidden():
-            return probing.work(
+            return layer_probe.work(
                 lambda done, total: screen.bar("probing layers", done / total, f"{done}/{total} layers")
             )
     except Stopped:
@@ -84,7 +84,7 @@ def _probe(screen: Screen) -> Layers:
 
 
 def _stored_layers() -> Layers:
-    return Layers.from_dict(outcome.stored(layers.LESSON))
+    return Layers.from_dict(results.stored(layer_probe.LESSON))
 
 
 def _answer(arguments: Namespace, chosen: Lesson, saved: dict[str, Any], found: Any, lines: list[str]) -> None:
@@ -94,22 +94,22 @@ def _answer(arguments: Namespace, chosen: Lesson, saved: dict[str, Any], found: 
     reply(arguments, saved | answer, [*head, *lines])
 
 
-def _arm_lines(chosen: Lesson, arms: dict[str, Outcome]) -> list[str]:
+def _condition_lines(chosen: Lesson, conditions: dict[str, Outcome]) -> list[str]:
     rows = [
         (
-            ARMS[chosen.name][key].label,
-            percent(arm.figures["training_accuracy"]),
-            percent(arm.figures["validation_accuracy"]),
-            percent(arm.figures["test_accuracy"]),
-            f"{arm.figures['multiply_adds'] / 1e6:.1f}",
-            f"{arm.figures['model_bytes'] / 1e6:.2f}",
-            f"{arm.inside.latency_ms:.2f}",
-            f"{arm.figures['elapsed_seconds']:.0f}",
+            CONDITIONS[chosen.name][key].label,
+            percent(condition.figures["training_accuracy"]),
+            percent(condition.figures["validation_accuracy"]),
+            percent(condition.figures["test_accuracy"]),
+            f"{condition.figures['multiply_adds'] / 1e6:.1f}",
+            f"{condition.figures['model_bytes'] / 1e6:.2f}",
+            f"{condition.internals.latency_ms:.2f}",
+            f"{condition.figures['elapsed_seconds']:.0f}",
         )
-        for key, arm in arms.items()
+        for key, condition in conditions.items()
     ]
     head = ("", "training", "validation", "test", "million multiply-adds", "MB", "ms an image", "seconds")
-    return [*table(head, rows), *{arm.made.sentence: None for arm in arms.values()}]
+    return [*table(head, rows), *{condition.made.sentence: None for condition in conditions.values()}]
 
 
 def _layer_lines(found: Layers) -> list[str]:

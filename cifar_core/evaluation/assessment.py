@@ -119,7 +119,7 @@ def to_json(found: Assessment) -> dict[str, Any]:
 
 
 def measured_json(measured: Measured) -> dict[str, Any]:
-    """Return measures as plain data: for each fault its unit, strengths and accuracies."""
+    """Return measures as plain data: for each corruption its unit, strengths and accuracies."""
     return {
         "images": measured.images,
         "clean": measured.clean,
@@ -127,11 +127,11 @@ def measured_json(measured: Measured) -> dict[str, Any]:
         "seconds": measured.seconds,
         "faults": {
             name: {
-                "unit": fault.unit,
-                "strengths": list(fault.strengths),
+                "unit": corruption.unit,
+                "strengths": list(corruption.strengths),
                 "accuracies": list(measured.accuracies.get(name, ())),
             }
-            for name, fault in robustness.FAULTS.items()
+            for name, corruption in robustness.CORRUPTIONS.items()
         },
     }
 

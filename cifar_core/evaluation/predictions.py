@@ -1,4 +1,4 @@
-"""The figures of a finished run, from the predictions it stored: accuracy, loss, interval, classes."""
+"""Stored predictions of a finished run, their metrics, and the images they belong to."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_core import untrusted
-from cifar_core.data.cifar10 import CLASSES
-from cifar_core.errors import RunError
+from cifar_core import runs, untrusted
+from cifar_core.data import cifar10, synthetic
+from cifar_core.data.cifar10 import CLASSES, Dataset
+from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import Run
 
 _Z = 1.959964  # standard normal deviations on either side that hold 95 %
 _LIMIT_BYTES = 64 * 1024 * 1024
-"""Predictions that unpack to more than this are not ours; 75,000 images take 3 MB."""
+"""Limit of the unpacked file; 75,000 images take 3 MB."""
 
 
 def wilson(correct: int, total: int) -> tuple[float, float]:
@@ -28,21 +29,21 @@ def wilson(correct: int, total: int) -> tuple[float, float]:
     if total == 0:
         return 0.0, 1.0
     share, spread = correct / total, _Z**2 / total
-    centre = share + spread / 2
+    center = share + spread / 2
     half = math.sqrt(share * (1 - share) * spread + spread**2 / 4)
-    return max((centre - half) / (1 + spread), 0.0), min((centre + half) / (1 + spread), 1.0)
+    return max((center - half) / (1 + spread), 0.0), min((center + half) / (1 + spread), 1.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a model said of labelled images: `labels` uint8 (n,), `probabilities` float32 (n, 10), as in CLASSES."""
+    """Predictions for labeled images: `labels` uint8 (n,), `probabilities` float32 (n, 10), as in CLASSES."""
 
     labels: np.ndarray
     probabilities: np.ndarray
 
     @property
     def is_correct(self) -> np.ndarray:
-        """Whether the most probable class is the labelled one, bool (n,)."""
+        """Whether the most probable class is the label, bool (n,)."""
         return self.probabilities.argmax(axis=1) == self.labels
 
     @property
@@ -71,10 +72,10 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A finished run's predictions; `dataset` is what the screen must call the images.
+    """A finished run's predictions; `dataset` is the name of the images on screen.
 
     `validation_rows`, int (n,), are the places of the validation images among the training images, None where the
-    file does not tell; the test images are all of them, in order.
+    file has none; the test images are all of them, in order.
     """
 
     dataset: str
@@ -88,7 +89,7 @@ class Evaluation:
 
 
 def load(run: Run) -> Evaluation:
-    """Return what `run` said of its validation and test images.
+    """Return the predictions of `run` for its validation and test images.
 
     Raises RunError if the run is not finished, or if its file is missing, damaged or not of such a form.
     """
@@ -112,7 +113,7 @@ def _read(path: Path) -> tuple[Predictions, Predictions, np.ndarray | None]:
 
 
 def _checked(file: dict[str, np.ndarray], name: str) -> Predictions:
-    """Return the predictions called `name`. Raises ValueError unless they are what they should be."""
+    """Return the predictions called `name`. Raises ValueError if they are damaged."""
     labels, probabilities = file[f"{name}_labels"], file[f"{name}_probabilities"]
     if labels.dtype != np.uint8 or labels.ndim != 1 or not len(labels) or labels.max() >= len(CLASSES):
         raise ValueError(f"{name}_labels are not classes")
@@ -121,3 +122,46 @@ def _checked(file: dict[str, np.ndarray], name: str) -> Predictions:
     if not (probabilities.min() >= 0 and np.abs(probabilities.sum(axis=1) - 1).max() < 1e-3):  # NaN fails too
         raise ValueError(f"{name}_probabilities do not add up to 1")
     return Predictions(labels, probabilities)
+
+
+def dataset_of(run: Run) -> Dataset | None:
+    """Return the data set of `run`, pixel by pixel; None where it is not on this machine."""
+    known = runs.read_json(run.path / "environment.json").get("data")
+    return with_fingerprint(str(known.get("fingerprint"))) if isinstance(known, dict) else None
+
+
+def with_fingerprint(fingerprint: str) -> Dataset | None:
+    """Return the data set with this fingerprint; None where it is not here, or not generated yet."""
+    for name in ("cifar10", "generated"):
+        if name == "generated" and not _is_drawn(fingerprint):
+            continue  # generating them takes a while
+        try:
+            found = cifar10.load(name)
+        except CifarError:
+            continue
+        if found.fingerprint == fingerprint:
+            return found
+    return None
+
+
+def images_of(dataset: Dataset, evaluation: Evaluation, split: str) -> np.ndarray | None:
+    """Return the images of the "validation" or "test" predictions, uint8 (n, 32, 32, 3), in their order.
+
+    None where the labels of those images are not the ones that the predictions have.
+    """
+    if split == "test":
+        images, labels, own = dataset.test_images, dataset.test_labels, evaluation.test.labels
+    else:
+        rows, own = evaluation.validation_rows, evaluation.validation.labels
+        if rows is None or rows.max() >= len(dataset.train_labels):
+            return None
+        images, labels = dataset.train_images[rows], dataset.train_labels[rows]
+    return images if np.array_equal(labels, own) else None
+
+
+def _is_drawn(fingerprint: str) -> bool:
+    path = cifar10.cache_dir() / f"generated-{synthetic.VERSION}" / "fingerprint"
+    try:
+        return path.read_text(encoding="utf-8") == fingerprint
+    except (OSError, ValueError):
+        return False

@@ -1,10 +1,10 @@
-"""How a run's accuracy falls when images get worse: eight faults, five strengths each, on its validation images.
+"""How a run's accuracy falls when images get worse: eight corruptions, five strengths each, on its validation images.
 
     runs/<id>/robustness.json   what is measured so far; a measuring that was stopped goes on from it
 
 In the manner of Hendrycks & Dietterich 2019 (Benchmarking Neural Network Robustness to Common Corruptions), with
-faults that a reader can picture. What happens to an image depends on its place in the data set alone, so every run
-that validates on it meets the same fault.
+corruptions that a reader can picture. What happens to an image depends on its place in the data set alone, so every run
+that validates on it meets the same corruption.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from PIL import Image
 
 from cifar_core import runs
 from cifar_core.errors import RunError
-from cifar_core.evaluation import originals, predictions
+from cifar_core.evaluation import predictions
 from cifar_core.inference import what_if
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pictures import SIDE
@@ -30,7 +30,7 @@ from cifar_core.runs import Run
 
 IMAGES = 2_000
 FILE = "robustness.json"
-_VERSION = 1  # raised when the same fault would give other pixels
+_VERSION = 1  # raised when the same corruption would give other pixels
 _CHUNK = 80  # five full batches of the network
 _SEED = 20
 _MOST_IMAGES = 65_536
@@ -40,7 +40,7 @@ Report = Callable[[int, int, float | None], None]
 
 
 @dataclass(frozen=True)
-class Fault:
+class Corruption:
     """One way for an image to be bad. `neutral` is the value of an untouched image, `strengths` get worse."""
 
     name: str
@@ -57,7 +57,7 @@ class Fault:
 class Measured:
     """What is known of a run: accuracies 0..1 on `images` validation images, in the order of the strengths.
 
-    `clean` is the accuracy on the untouched images. A fault without all its accuracies is not yet measured.
+    `clean` is the accuracy on the untouched images. A corruption without all its accuracies is not yet measured.
     """
 
     images: int
@@ -67,15 +67,15 @@ class Measured:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every fault is measured at every strength."""
+        """Whether every corruption is measured at every strength."""
         return self.clean is not None and all(
-            len(self.accuracies.get(name, ())) == len(fault.strengths) for name, fault in FAULTS.items()
+            len(self.accuracies.get(name, ())) == len(corruption.strengths) for name, corruption in CORRUPTIONS.items()
         )
 
     @property
     def mean(self) -> float | None:
-        """The mean accuracy over all faults and strengths; None before all are measured."""
-        return float(np.mean([self.accuracies[name] for name in FAULTS])) if self.is_complete else None
+        """The mean accuracy over all corruptions and strengths; None before all are measured."""
+        return float(np.mean([self.accuracies[name] for name in CORRUPTIONS])) if self.is_complete else None
 
 
 def load(run: Run) -> Measured | None:
@@ -85,9 +85,9 @@ def load(run: Run) -> Measured | None:
     if found.get("version") != _VERSION or not isinstance(images, int) or images < 1 or not isinstance(saved, dict):
         return None
     accuracies = {}
-    for name, fault in FAULTS.items():
+    for name, corruption in CORRUPTIONS.items():
         values = saved.get(name, [])
-        if not isinstance(values, list) or len(values) > len(fault.strengths) or not all(map(_is_share, values)):
+        if not isinstance(values, list) or len(values) > len(corruption.strengths) or not all(map(_is_share, values)):
             return None
         accuracies[name] = tuple(map(float, values))
     seconds = found.get("seconds")
@@ -154,31 +154,31 @@ class _Measuring:
             known = Measured(len(self.images), None, {}, 0.0)
         self.clean, self.accuracies, self.before = known.clean, dict(known.accuracies), known.seconds
         self.start, self.said = time.monotonic(), 0.0
-        strengths = sum(len(fault.strengths) for fault in FAULTS.values())
+        strengths = sum(len(corruption.strengths) for corruption in CORRUPTIONS.values())
         self.total = (strengths + 1) * len(self.images)
         measured = sum(map(len, self.accuracies.values())) + (self.clean is not None)
         self.done = self.done_before = measured * len(self.images)
 
     def go(self) -> None:
-        """Measure fault after fault. Raises Stopped."""
+        """Measure corruption after corruption. Raises Stopped."""
         if self.clean is None:
             self.clean = self._accuracy(None, 0.0)
-        for name, fault in FAULTS.items():
-            for strength in fault.strengths[len(self.accuracies.get(name, ())) :]:
-                share = self._accuracy(fault, strength)
+        for name, corruption in CORRUPTIONS.items():
+            for strength in corruption.strengths[len(self.accuracies.get(name, ())) :]:
+                share = self._accuracy(corruption, strength)
                 self.accuracies[name] = (*self.accuracies.get(name, ()), share)
                 self._save()
         self._save()
 
-    def _accuracy(self, fault: Fault | None, strength: float) -> float:
-        """Return the accuracy under one fault. Raises Stopped."""
+    def _accuracy(self, corruption: Corruption | None, strength: float) -> float:
+        """Return the accuracy under one corruption. Raises Stopped."""
         right = 0
         for start in range(0, len(self.images), _CHUNK):
             self.job.check_stop()
             part = slice(start, start + _CHUNK)
             images = self.images[part]
-            if fault is not None:
-                images = damaged(fault, images, self.draws[part], strength)
+            if corruption is not None:
+                images = damaged(corruption, images, self.draws[part], strength)
             right += int((self.classify(images).argmax(axis=1) == self.labels[part]).sum())
             self.done += len(images)
             self._tell()
@@ -203,9 +203,9 @@ class _Measuring:
         runs.write_json(self.run.path / FILE, record)
 
 
-def damaged(fault: Fault, images: np.ndarray, draws: np.ndarray, strength: float) -> np.ndarray:
-    """Return `images`, uint8 (n, 32, 32, 3), under `fault`; `draws`, float (n, 4), are their own random numbers."""
-    return np.stack([fault.apply(image, own, strength) for image, own in zip(images, draws, strict=True)])
+def damaged(corruption: Corruption, images: np.ndarray, draws: np.ndarray, strength: float) -> np.ndarray:
+    """Return corrupted `images`, uint8 (n, 32, 32, 3); `draws`, float (n, 4), are their own random numbers."""
+    return np.stack([corruption.apply(image, own, strength) for image, own in zip(images, draws, strict=True)])
 
 
 def draws_of(places: np.ndarray) -> np.ndarray:
@@ -216,8 +216,8 @@ def draws_of(places: np.ndarray) -> np.ndarray:
 def _sample(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return at most IMAGES of the run's validation images, evenly spread, with labels and random numbers."""
     found = predictions.load(run)
-    dataset = originals.dataset_of(run)
-    images = originals.images_of(dataset, found, "validation") if dataset else None
+    dataset = predictions.dataset_of(run)
+    images = predictions.images_of(dataset, found, "validation") if dataset else None
     if images is None or found.validation_rows is None:
         raise RunError(
             f"The images that run {run.id} was validated on are not on this machine, expected them in CIFAR10_DIR or "
@@ -272,17 +272,21 @@ def _occlusion(image: np.ndarray, draws: np.ndarray, side: float) -> np.ndarray:
     return covered
 
 
-FAULTS: Mapping[str, Fault] = {
-    fault.name: fault
-    for fault in (
-        Fault("rotation", "Rotation", "°", 0, (10, 20, 30, 45, 60), "Either way; mirrored corners.", _rotation),
-        Fault("shift", "Shift", "px", 0, (1, 2, 4, 6, 8), "In any direction; mirrored edges.", _shift),
-        Fault("brightness", "Brightness", "%", 0, (15, 30, 45, 60, 80), "Half darker, half lighter.", _brightness),
-        Fault("contrast", "Contrast lost", "%", 0, (20, 40, 60, 75, 90), "Towards the image's mean grey.", _contrast),
-        Fault("blur", "Blur", "px", 0, (0.5, 0.75, 1, 1.5, 2), "Radius of a Gaussian, of 32 px.", _blur),
-        Fault("noise", "Noise", "grey levels", 0, (5, 10, 20, 30, 50), "Standard deviation, of 255.", _noise),
-        Fault("jpeg", "JPEG quality", "", 100, (80, 60, 40, 20, 10), "As a photo program counts it.", _jpeg),
-        Fault("occlusion", "Occlusion", "px", 0, (4, 8, 12, 16, 20), "Side of a square that is covered.", _occlusion),
+CORRUPTIONS: Mapping[str, Corruption] = {
+    corruption.name: corruption
+    for corruption in (
+        Corruption("rotation", "Rotation", "°", 0, (10, 20, 30, 45, 60), "Either way; mirrored corners.", _rotation),
+        Corruption("shift", "Shift", "px", 0, (1, 2, 4, 6, 8), "In any direction; mirrored edges.", _shift),
+        Corruption("brightness", "Brightness", "%", 0, (15, 30, 45, 60, 80), "Half darker, half lighter.", _brightness),
+        Corruption(
+            "contrast", "Contrast lost", "%", 0, (20, 40, 60, 75, 90), "Towards the image's mean grey.", _contrast
+        ),
+        Corruption("blur", "Blur", "px", 0, (0.5, 0.75, 1, 1.5, 2), "Radius of a Gaussian, of 32 px.", _blur),
+        Corruption("noise", "Noise", "grey levels", 0, (5, 10, 20, 30, 50), "Standard deviation, of 255.", _noise),
+        Corruption("jpeg", "JPEG quality", "", 100, (80, 60, 40, 20, 10), "As a photo program counts it.", _jpeg),
+        Corruption(
+            "occlusion", "Occlusion", "px", 0, (4, 8, 12, 16, 20), "Side of a square that is covered.", _occlusion
+        ),
     )
 }
 

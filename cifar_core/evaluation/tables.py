@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import mistakes
 from cifar_core.evaluation.predictions import Evaluation, Predictions
-from cifar_core.evaluation.robustness import FAULTS, Measured
+from cifar_core.evaluation.robustness import CORRUPTIONS, Measured
 from cifar_core.evaluation.story import ClassChange
 from cifar_core.untrusted import inert
 
@@ -42,14 +42,14 @@ def predictions(evaluation: Evaluation, split: str, said: Predictions) -> str:
 
 
 def robustness(measured: Mapping[str, Measured]) -> str:
-    """Return a line for each run (its name -> its measures), fault and strength."""
+    """Return a line for each run (its name -> its measures), corruption and strength."""
     lines: list[Sequence[object]] = []
     for name, known in measured.items():
         lines.append((name, "none", "", "", known.clean, known.images))
-        for fault in FAULTS.values():
-            found = known.accuracies.get(fault.name, ())
-            for strength, accuracy in zip(fault.strengths, found, strict=False):
-                lines.append((name, fault.name, strength, fault.unit, accuracy, known.images))
+        for corruption in CORRUPTIONS.values():
+            found = known.accuracies.get(corruption.name, ())
+            for strength, accuracy in zip(corruption.strengths, found, strict=False):
+                lines.append((name, corruption.name, strength, corruption.unit, accuracy, known.images))
     return _csv(("run", "fault", "strength", "unit", "accuracy", "images"), lines)
 
 

@@ -1,102 +1,104 @@
-"""What each lesson's runs say to its question: the number of the right option, and what was measured, in words."""
+"""The answer to each lesson's question from its results: the number of the right option, and a sentence."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
-from cifar_core.lessons.layers import PIXELS, Layers
-from cifar_core.lessons.outcome import Outcome
+from cifar_core.lessons.layer_probe import PIXELS, Layers
+from cifar_core.lessons.results import Outcome
 
-Arms = Mapping[str, Outcome]
-"""Outcomes by the key of their arm."""
+Conditions = Mapping[str, Outcome]
+"""Outcomes by the key of their condition."""
 Answer = tuple[int, str]
-_ALIKE = 0.02  # a thousand validation images cannot tell less
+_NOISE = 0.02  # of the accuracy on a thousand validation images
 _SIX_OF_TEN = 0.6
 
 
-def scaling(arms: Arms) -> Answer:
-    """By how much the wrong scale alone lowers the best validation accuracy."""
-    lost = _best(arms["right"]) - _best(arms["wrong"])
+def scaling(conditions: Conditions) -> Answer:
+    """Loss of best validation accuracy by the scale alone."""
+    lost = _best(conditions["right"]) - _best(conditions["wrong"])
     return _option(lost, (0.03, 0.10)), (
-        f"With [-1, 1] the best validation accuracy is {_share(_best(arms['right']))}, with [0, 1] "
-        f"{_share(_best(arms['wrong']))}: {_points(lost)}. After the head's phase alone they stood at "
-        f"{_share(_head(arms['right']))} and {_share(_head(arms['wrong']))}. The run as found in the wild ends at "
-        f"{_share(_best(arms['wild']))}."
+        f"Best validation accuracy: {_best(conditions['right']):.1%} with [-1, 1], "
+        f"{_best(conditions['wrong']):.1%} with [0, 1], a difference of {_points(lost)}; after the head phase "
+        f"{_head(conditions['right']):.1%} and {_head(conditions['wrong']):.1%}. With 32 px and a frozen base: "
+        f"{_best(conditions['wild']):.1%}."
     )
 
 
-def freezing(arms: Arms) -> Answer:
-    """Where validation stands when everything was unfrozen at once."""
-    last = _last(arms["all"], "validation_accuracy")
+def freezing(conditions: Conditions) -> Answer:
+    """Last validation accuracy when every layer trains at once."""
+    last = _last(conditions["all"], "validation_accuracy")
     return 2 - _option(last, (0.30, 0.70)), (
-        f"After the last epoch validation accuracy is {_share(last)} while training accuracy is "
-        f"{_share(arms['all'].figures['training_accuracy'])}. The right way reaches {_share(_best(arms['right']))}, "
-        f"never unfreezing {_share(_best(arms['never']))}."
+        f"After the last epoch: validation {last:.1%}, training "
+        f"{conditions['all'].figures['training_accuracy']:.1%}. The usual recipe reaches "
+        f"{_best(conditions['right']):.1%}, the head alone {_best(conditions['never']):.1%}."
     )
 
 
-def augmentation(arms: Arms) -> Answer:
-    """How training compares with validation at strength 3."""
-    training, validation = arms["hard"].figures["training_accuracy"], _last(arms["hard"], "validation_accuracy")
-    return _option(validation - training, (-_ALIKE, _ALIKE)), (
-        f"In the last epoch training accuracy is {_share(training)}, validation accuracy {_share(validation)}. The "
-        f"best validation accuracy is {_share(_best(arms['hard']))} at strength 3, {_share(_best(arms['right']))} "
-        f"at 0.5 and {_share(_best(arms['none']))} without augmentation."
+def augmentation(conditions: Conditions) -> Answer:
+    """Training against validation accuracy at strength 3."""
+    hard = conditions["hard"]
+    training, validation = hard.figures["training_accuracy"], _last(hard, "validation_accuracy")
+    return _option(validation - training, (-_NOISE, _NOISE)), (
+        f"In the last epoch: training {training:.1%}, validation {validation:.1%}. Best validation accuracy: "
+        f"{_best(hard):.1%} at strength 3, {_best(conditions['right']):.1%} at 0.5, "
+        f"{_best(conditions['none']):.1%} without augmentation."
     )
 
 
-def width(arms: Arms) -> Answer:
-    """What twice the width brings."""
-    gained = _best(arms["1"]) - _best(arms["0.5"])
-    adds = arms["1"].figures["multiply_adds"] / arms["0.5"].figures["multiply_adds"]
-    times = arms["1"].inside.latency_ms / arms["0.5"].inside.latency_ms
+def width(conditions: Conditions) -> Answer:
+    """Gain of twice the width."""
+    half, full = conditions["0.5"], conditions["1"]
+    gained = _best(full) - _best(half)
+    adds = full.figures["multiply_adds"] / half.figures["multiply_adds"]
+    times = full.internals.latency_ms / half.internals.latency_ms
     return _option(gained, (0.02, 0.05)), (
-        f"From {_share(_best(arms['0.5']))} to {_share(_best(arms['1']))}: {_points(gained)}, for {adds:.1f} times the "
-        f"multiply-adds and {times:.1f} times the time for an image."
+        f"From {_best(half):.1%} to {_best(full):.1%}, {_points(gained)}, for {adds:.1f} times the multiply-adds and "
+        f"{times:.1f} times the latency."
     )
 
 
-def resolution(arms: Arms) -> Answer:
-    """What 32 px cost against 96."""
-    lost = _best(arms["96"]) - _best(arms["32"])
-    ranked = ", ".join(f"{size} px {_share(_best(arms[size]))}" for size in ("32", "64", "96", "128"))
-    return _option(lost, (0.05, 0.20)), f"{ranked}. At 32 px that is {_points(lost)} below 96 px."
+def resolution(conditions: Conditions) -> Answer:
+    """Loss at 32 px against 96 px."""
+    lost = _best(conditions["96"]) - _best(conditions["32"])
+    ranked = ", ".join(f"{size} px {_best(conditions[size]):.1%}" for size in ("32", "64", "96", "128"))
+    return _option(lost, (0.05, 0.20)), f"{ranked}. 32 px is {_points(lost)} below 96 px."
 
 
-def dropout(arms: Arms) -> Answer:
-    """How far training is above validation without dropout."""
+def dropout(conditions: Conditions) -> Answer:
+    """Gap between training and validation accuracy without dropout."""
     gaps = {
-        key: arm.figures["training_accuracy"] - _last(arm, "validation_accuracy")
-        for key, arm in sorted(arms.items(), key=lambda item: float(item[0]))
+        key: one.figures["training_accuracy"] - _last(one, "validation_accuracy")
+        for key, one in sorted(conditions.items(), key=lambda item: float(item[0]))
     }
-    words = ", ".join(f"{_points(gap)} with dropout {key}" for key, gap in gaps.items())
-    best = ", ".join(f"{_share(_best(arms[key]))}" for key in gaps)
-    return _option(gaps["0"], (0.05, 0.15)), f"The gap is {words}. Best validation accuracies, in this order: {best}."
+    text = ", ".join(f"{_points(gap)} with dropout {key}" for key, gap in gaps.items())
+    best = ", ".join(f"{_best(conditions[key]):.1%}" for key in gaps)
+    return _option(gaps["0"], (0.05, 0.15)), f"The gap is {text}. Best validation accuracy, in this order: {best}."
 
 
-def phases(arms: Arms) -> Answer:
-    """What the first phase is worth."""
-    lost = _best(arms["both"]) - _best(arms["second"])
-    return (0 if lost < -_ALIKE else 1 if lost <= _ALIKE else 2), (
-        f"Two phases {_share(_best(arms['both']))}, fine-tuning from the first step {_share(_best(arms['second']))}, "
-        f"head only {_share(_best(arms['first']))}."
+def phases(conditions: Conditions) -> Answer:
+    """Gain of the first phase."""
+    lost = _best(conditions["both"]) - _best(conditions["second"])
+    return (0 if lost < -_NOISE else 1 if lost <= _NOISE else 2), (
+        f"Two phases {_best(conditions['both']):.1%}, fine-tuning alone {_best(conditions['second']):.1%}, head alone "
+        f"{_best(conditions['first']):.1%}."
     )
 
 
 def layers(found: Layers) -> Answer:
-    """Where six of ten images are right."""
+    """First layer after which a linear classifier gets six of ten images right."""
     network = found.networks[0]
-    behind = [
+    enough = [
         number
         for number, (name, accuracy) in enumerate(zip(network.layers, network.accuracies, strict=True))
         if accuracy >= _SIX_OF_TEN and name != PIXELS
     ]
-    block = behind[0] - 2 if behind else len(network.layers)
-    first = f"first behind {network.layers[behind[0]]}" if behind else "behind no layer"
+    block = enough[0] - 2 if enough else len(network.layers)
+    first = f"first after {network.layers[enough[0]]}" if enough else "after no layer"
     return _option(block, (6, 12)), (
-        f"Six of ten images are right {first}. Pixels give {_share(network.accuracies[0])}, the last layer "
-        f"{_share(network.accuracies[-1])}, with random numbers {_share(found.networks[1].accuracies[-1])}."
+        f"Six of ten images are right {first}. Pixels give {network.accuracies[0]:.1%}, the last layer "
+        f"{network.accuracies[-1]:.1%}, random weights {found.networks[1].accuracies[-1]:.1%}."
     )
 
 
@@ -117,10 +119,6 @@ def _head(outcome: Outcome) -> float:
     """Return validation accuracy at the end of the first phase."""
     curve = outcome.curves.curves["validation_accuracy"]
     return float(curve.y[(outcome.curves.boundary or len(curve.y)) - 1])
-
-
-def _share(value: float) -> str:
-    return f"{value:.1%}".replace("%", " %")
 
 
 def _points(value: float) -> str:

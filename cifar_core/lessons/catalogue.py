@@ -1,7 +1,4 @@
-"""The lessons: what each asks, what it shows, what there is to see, and whose work it rests on.
-
-No figure stands in these texts: every number on screen comes from results that were really produced.
-"""
+"""The texts of the lessons: questions, options, explanations and sources. Measurements come from results."""
 
 from __future__ import annotations
 
@@ -47,8 +44,9 @@ FIGURES = ("accuracy", "loss", "histogram", "norms", "maps", "width", "layers")
 class Lesson:
     """One lesson.
 
-    `question` is guessed at before anything is shown, `options` are its answers; `answer` finds the right one (its
-    number) and the sentence that says what was measured, in what the runs gave. `figures` are of FIGURES.
+    `question` is shown before any result; `options` are its answers, of which `answer` returns the number of the right
+    one and a sentence with the measurements. `figures` are of FIGURES. `see` explains the figures, `wild` names where
+    the effect occurs in practice.
     """
 
     name: str
@@ -69,152 +67,131 @@ _ALL = (
         "scaling",
         "1a",
         "Mistake: the wrong scale",
-        "ImageNet's weights of MobileNetV2 were trained on pixels between **-1 and 1**. Dividing by 255, as countless "
-        "scripts do, gives values between **0 and 1**. Nothing crashes, nothing warns. One run does it right, one "
-        "divides by 255, and one does what is often found: divides by 255, leaves the images at 32×32 and never "
-        "unfreezes.",
-        "How far below the right way does the best validation accuracy end if only the scale is wrong?",
+        "The ImageNet weights of MobileNetV2 expect pixels between **-1 and 1**. Dividing by 255 gives **0 to 1**, "
+        "without a warning. You compare the right scale, the wrong one, and the wrong one at 32×32 with a frozen base.",
+        "With the wrong scale alone, how far does the best validation accuracy fall?",
         ("less than 3 points", "3 to 10 points", "more than 10 points"),
         answers.scaling,
         ("accuracy", "loss", "histogram", "norms"),
-        "The histogram gives the cause away: the left half of the range stays empty, so the network sees every picture "
-        "pale and with half its contrast. Compare the curves before the dashed boundary: with the base frozen nothing "
-        "can adapt. Fine-tuning then repairs a part, which is why the mistake can stay hidden.",
-        "“Transfer learning gives me half of what the tutorial gets”: the loss falls, the accuracy creeps and stops. A "
-        "wrong scale alone costs less than its fame; with images left at 32×32 and a base that is never unfrozen it "
-        "adds up. Many who report “stuck near 0.4” also have other weights: for inputs of 32×32 Keras silently takes "
-        "those of 224 px.",
+        "The left half of the histogram is empty: images are pale, with half the contrast. The frozen base cannot "
+        "adapt; fine-tuning repairs a part, so the mistake can go unnoticed.",
+        "“Transfer learning gives me half of the tutorial's accuracy.” Often the images are also 32×32 and the "
+        "base stays frozen. For 32×32 inputs Keras loads the weights for 224 px.",
         (KERAS_MOBILENET, KERAS_GUIDE, MOBILENET),
     ),
     Lesson(
         "freezing",
         "1b",
         "Mistake: freezing wrongly",
-        "Two ways to get freezing wrong. **All at once**: the whole network is unfrozen from the first step, at the "
-        "head's learning rate, with batch norm in training mode. **Never**: only the head learns, for ever. Beside "
-        "them the right way: the head first, then the top of the base at a low rate, batch norm kept in inference "
-        "mode. All three at 64 px, since training the whole network takes long.",
-        "Everything is unfrozen at once, with batch norm in training mode. Where is validation accuracy after the last "
+        "You compare two mistakes with the usual recipe, at 64 px. **All at once**: every layer trains from the first "
+        "step at the head's rate, batch norm in training mode. **Never**: only the head trains. **Usual**: the head "
+        "first, then the top of the base at a low rate, batch norm in inference mode.",
+        "Every layer trains at once, with batch norm in training mode. What is the validation accuracy after the last "
         "epoch?",
-        ("above 70 %", "30 to 70 %", "below 30 %"),
+        ("above 70%", "30 to 70%", "below 30%"),
         answers.freezing,
         ("accuracy", "loss", "norms"),
-        "Look at the gap. In training, batch norm uses the statistics of the batch; in validation the moving averages, "
-        "which at Keras's momentum of 0.999 still remember ImageNet while the weights have long moved on. So the "
-        "network is good in training and lost in validation. The maps of its upper blocks, measured as in validation, "
-        "are larger than those of the right way: the averages divide by a spread that is no longer true.",
-        "“My validation accuracy is stuck near 0.4 and its loss grows, though training goes well; are my labels "
-        "shuffled?” No: `trainable = True` came too early, and the base was called without `training=False`. The other "
-        "mistake looks harmless: a flat line that more epochs do not lift.",
+        "In training, batch norm uses the batch's statistics; in validation, moving averages. With Keras's momentum of "
+        "0.999 these still describe ImageNet after the weights have changed, so validation fails."
+        " The maps of the upper blocks grow too large.",
+        "“Validation accuracy is stuck near 0.4 while training goes well.” Check for an early `trainable = True` and a "
+        "base called without `training=False`. ",
         (KERAS_GUIDE, IOFFE, YOSINSKI),
     ),
     Lesson(
         "augmentation",
         "1c",
         "Mistake: augmenting too hard",
-        "Rotation, shift, zoom and brightness make many images of one. At strength 3 a picture may be turned by 45°, "
-        "shifted by a third of its width and darkened by more than half; on 32×32 pixels little is left of it. One run "
-        "at strength 0.5, one at 3, one without any.",
+        "Strength 3 rotates training images by up to 45°, shifts them by a third of the width and darkens them by more "
+        "than half. You compare strengths 0, 0.5 and 3.",
         "At strength 3, how does training accuracy in the last epoch compare with validation accuracy?",
         ("training is higher", "about the same, within 2 points", "validation is higher"),
         answers.augmentation,
         ("accuracy", "loss", "histogram"),
-        "Validation images are never augmented, so they are easier than what the network trains on. In the histogram "
-        "hard augmentation piles values up at the upper end, where brightness is clipped: what was there is gone.",
-        "“Validation accuracy is above training accuracy, is that a bug?” A little is normal with dropout and "
-        "augmentation. Much means that the network spends its epochs on pictures that nobody will ever show it.",
+        "Validation images are not augmented, so they are easier. The peak at the upper end of the histogram is "
+        "clipped brightness.",
+        "“Validation accuracy is above training accuracy.” A small difference is normal with dropout and "
+        "augmentation; a large one means that training images are too hard.",
         (CUBUK, KERAS_GUIDE),
     ),
     Lesson(
         "width",
         "2",
         "What α buys",
-        "The width multiplier α scales the channels of every layer. Weights and multiply-adds grow with about α². The "
-        "same recipe at four widths, each from its own ImageNet weights.",
-        "From α 0.5 to α 1.0 the network takes about three times the multiply-adds. By how much does validation "
-        "accuracy rise?",
+        "The width multiplier α scales the channels of every layer; weights and multiply-adds grow with about α². You "
+        "compare four widths, each with its own ImageNet weights.",
+        "From α 0.5 to α 1.0 the multiply-adds triple. By how much does validation accuracy rise?",
         ("less than 2 points", "2 to 5 points", "more than 5 points"),
         answers.width,
         ("width", "accuracy"),
-        "From 0.35 to 0.5 there is something to be had; above, the gain is far smaller than the price, and within "
-        "what a thousand validation images can tell: learned from 4,000 images, ten classes do not fill a wider "
-        "network. On ImageNet's thousand classes width pays more. How multiply-adds turn into milliseconds is a "
-        "matter of the processor and of what else it does: run it here for your own.",
-        "Papers choose α by a budget: so many milliseconds, so many megabytes, and then the widest network that fits.",
+        "The step from 0.35 to 0.5 helps. Above, the gain is within the noise of a thousand validation images. "
+        "Run the lesson to measure latency on your processor.",
+        "Choose α by a budget of milliseconds or megabytes, and take the widest network that fits.",
         (HOWARD, MOBILENET),
     ),
     Lesson(
         "resolution",
         "3",
         "Why 96 pixels",
-        "CIFAR-10's images have 32×32 pixels, and enlarging them adds nothing that was not there. The same network, "
-        "α 0.75, gets them at 32, 64, 96 and 128 px.",
+        "CIFAR-10 images have 32×32 pixels; enlarging adds no information. You train the same network, α 0.75, at 32, "
+        "64, 96 and 128 px.",
         "At 32 px, their own size, how far below 96 px does validation accuracy end?",
         ("less than 5 points", "5 to 20 points", "more than 20 points"),
         answers.resolution,
         ("maps", "accuracy", "width"),
-        "The network halves its map five times: 32 px end in a single cell, 96 px in 3×3. And its filters were learned "
-        "on objects that fill 96 pixels or more: on 32 an ear is smaller than any ear that they know. Beyond the "
-        "size that the weights were trained at, the ears get too large: whether 128 px bring more depends on having "
-        "the weights for 128 px. Cost grows with the square of the side either way.",
-        "“I used input_shape=(32, 32, 3), since CIFAR is 32×32”: a common reason for poor transfer to CIFAR.",
+        "The network halves its map five times: 32 px end in one cell, 96 px in 3×3. Its filters expect objects that "
+        "fill 96 pixels or more. 128 px need weights for 128 px. Cost grows with the square of the side.",
+        "“I used input_shape=(32, 32, 3), since CIFAR is 32×32”: a common cause of poor transfer.",
         (MOBILENET, TOUVRON, KERAS_MOBILENET),
     ),
     Lesson(
         "dropout",
         "4",
         "Dropout and overfitting",
-        "A training set of 1,000 images, no augmentation, and 17 epochs: the network can learn them by heart. Dropout "
-        "silences a share of the head's inputs at each step. Here 0, 0.3 and 0.8 of them.",
+        "With 1,000 training images, no augmentation and 17 epochs, the network can memorize its training set. Dropout "
+        "sets a share of the head's inputs to 0 at each step: here 0, 0.3 and 0.8.",
         "Without dropout, how far is training accuracy above validation accuracy after the last epoch?",
         ("less than 5 points", "5 to 15 points", "more than 15 points"),
         answers.dropout,
         ("accuracy", "loss"),
-        "Without dropout the network soon knows every training image by heart, and yet validation does not fall: most "
-        "of the base is frozen, and the learning rate goes to nothing. Dropout narrows the gap from above. Training "
-        "accuracy sinks, being measured with units silenced, while validation ends alike, within what a thousand "
-        "images can tell. A small gap is not a better network; look at validation alone.",
-        "“99 % in training, 80 % in validation”: more images and more augmentation help first, then dropout "
-        "and an earlier stop. Srivastava et al. trained whole networks from nothing, where dropout gave much more.",
+        "Without dropout the network memorizes the training images, but validation does not fall, as most of the base "
+        "is frozen. Dropout lowers training accuracy and leaves validation within the noise of a thousand images. "
+        "Compare validation, not the gap.",
+        "“99% in training, 80% in validation”: add images and augmentation first, then dropout and early stopping. "
+        "Dropout helps more when you train from scratch.",
         (SRIVASTAVA,),
     ),
     Lesson(
         "phases",
         "5",
         "Two phases",
-        "The usual recipe trains the new head on a frozen base first, and fine-tunes after that. What if fine-tuning "
-        "starts at once, below a head of random numbers? And what if it never comes? Eight epochs each.",
+        "The usual recipe trains the head on a frozen base, then fine-tunes. You compare it with fine-tuning from the "
+        "first step, below a random head, and with the head alone. Each has eight epochs.",
         "Without the first phase, the best validation accuracy ends…",
         ("higher", "about the same, within 2 points", "more than 2 points lower"),
         answers.phases,
         ("accuracy", "loss"),
-        "Here the end is the same without the first phase, within what a thousand validation images can tell. What "
-        "spoils a base are the large, empty gradients of a random head; but the rate warms up, batch norm keeps its "
-        "statistics and only the top four blocks move, so little is spoiled and eight epochs mend it. Take these "
-        "guards away, as in lesson 1b, and it is not mended. What the first phase always buys is time: an epoch of "
-        "the head costs a fraction of one of fine-tuning. The second phase shows most in the test column, where ten "
-        "thousand images tell.",
-        "“Fine-tuning made it worse”: look for a drop of the curve at the moment of unfreezing, then lower the "
-        "rate, or warm it up.",
+        "The result is the same within noise. A random head sends large gradients "
+        "into the base, but the rate warms up, batch norm keeps its statistics and only four blocks train; lesson 1b "
+        "has no such guards. Epochs of the first phase cost a fraction of the others. Compare the second phase in the "
+        "test column, on ten thousand images.",
+        "“Fine-tuning made it worse”: look for a drop where the base is unfrozen, then lower the rate or warm it up.",
         (KUMAR, KERAS_GUIDE, YOSINSKI),
     ),
     Lesson(
         "layers",
         "6",
         "What the layers know",
-        "Nothing is trained here but a linear classifier: on the features behind each block, averaged over the map, a "
-        "logistic regression learns the ten classes from 4,000 images. Once with the first weights of a training, once "
-        "with random numbers in the same network.",
-        "Behind which layer does the linear classifier first get six of ten images right?",
-        ("in the first six blocks", "in the middle, blocks 6 to 11", "in the last five, or behind them"),
+        "You train only a linear classifier: a logistic regression on the features of each block, averaged over the "
+        "map, from 4,000 images. Once with pretrained weights, once with random ones.",
+        "After which layer does the linear classifier first get six of ten images right?",
+        ("in the first six blocks", "in the middle, blocks 6 to 11", "in the last five, or after them"),
         answers.layers,
         ("layers",),
-        "The pixels have 3,072 numbers and an order in space; the first blocks, averaged, have 8 to 16 numbers and "
-        "none, so the curve first falls. From there each block makes the classes easier to tell apart, most of all "
-        "where the map is halved and the channels grow. With random numbers it stays flat: depth alone knows nothing.",
-        "Which layer to take features from? Here the last one, because ImageNet's classes are close to these ten. The "
-        "farther a task is from ImageNet, the earlier the curve turns down, and the more of the top must be "
-        "fine-tuned.",
+        "The curve falls first: 3,072 pixels become 8 to 16 averages. Then every block separates the classes better, "
+        "most where the map is halved. With random weights the curve stays flat.",
+        "Here the last layer has the best features, as ImageNet's classes resemble these ten. For a task that differs "
+        "more, the curve falls earlier and more blocks need fine-tuning.",
         (ALAIN, YOSINSKI),
     ),
 )

@@ -1,8 +1,7 @@
-"""What the lessons train: for each lesson its arms as configurations, the right way first where there is one.
+"""What the lessons train: the conditions of each lesson as configurations, the recommended one first.
 
-Each arm takes 5,000 images at most and less than a minute on two quiet cores. Arms of several lessons may be equal:
-then one run serves them all. Every knob that matters stands here, not in a preset, whose tuning would part the arms
-from the results that ship.
+Each takes at most 5,000 images and less than a minute on two idle cores. Lessons with equal conditions share a run. All
+relevant knobs are set here, not by a preset, so that the results that ship keep matching.
 """
 
 from __future__ import annotations
@@ -44,41 +43,43 @@ _ALL_AT_ONCE: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Arm:
+class Condition:
     """One run of a lesson: its `label` in charts, and its configuration."""
 
     label: str
     config: TrainConfig
 
 
-def _arm(label: str, **changes: Any) -> Arm:
-    return Arm(label, replace(RIGHT, **changes))
+def _condition(label: str, **changes: Any) -> Condition:
+    return Condition(label, replace(RIGHT, **changes))
 
 
-ARMS: Mapping[str, Mapping[str, Arm]] = {
+CONDITIONS: Mapping[str, Mapping[str, Condition]] = {
     "scaling": {
-        "right": _arm("[-1, 1], as on ImageNet"),
-        "wrong": _arm("[0, 1]", scaling="zero_to_one"),
-        "wild": _arm("[0, 1], 32 px, head only", scaling="zero_to_one", image_size=32, **_ONLY_HEAD),
+        "right": _condition("[-1, 1], as on ImageNet"),
+        "wrong": _condition("[0, 1]", scaling="zero_to_one"),
+        "wild": _condition("[0, 1], 32 px, head only", scaling="zero_to_one", image_size=32, **_ONLY_HEAD),
     },
     "freezing": {
-        "right": _arm("head first, then the top", image_size=64),
-        "all": _arm("all at once, batch norm training", image_size=64, **_ALL_AT_ONCE),
-        "never": _arm("never unfrozen", image_size=64, **_ONLY_HEAD),
+        "right": _condition("head first, then the top", image_size=64),
+        "all": _condition("all at once, batch norm training", image_size=64, **_ALL_AT_ONCE),
+        "never": _condition("never unfrozen", image_size=64, **_ONLY_HEAD),
     },
     "augmentation": {
-        "right": _arm("strength 0.5"),
-        "hard": _arm("strength 3", augmentation=3.0),
-        "none": _arm("none", augmentation=0.0),
+        "right": _condition("strength 0.5"),
+        "hard": _condition("strength 3", augmentation=3.0),
+        "none": _condition("none", augmentation=0.0),
     },
-    "width": {f"{alpha:g}": _arm(f"α {alpha:g}", alpha=alpha, **_PLAIN) for alpha in (0.35, 0.5, 0.75, 1.0)},
-    "resolution": {str(size): _arm(f"{size} px", alpha=0.75, image_size=size, **_PLAIN) for size in (32, 64, 96, 128)},
+    "width": {f"{alpha:g}": _condition(f"α {alpha:g}", alpha=alpha, **_PLAIN) for alpha in (0.35, 0.5, 0.75, 1.0)},
+    "resolution": {
+        str(size): _condition(f"{size} px", alpha=0.75, image_size=size, **_PLAIN) for size in (32, 64, 96, 128)
+    },
     "dropout": {
-        f"{dropout:g}": _arm(f"dropout {dropout:g}", dropout=dropout, **_THOUSAND) for dropout in (0.0, 0.3, 0.8)
+        f"{dropout:g}": _condition(f"dropout {dropout:g}", dropout=dropout, **_THOUSAND) for dropout in (0.0, 0.3, 0.8)
     },
     "phases": {
-        "both": _arm("head first, then fine-tuning"),
-        "second": _arm("fine-tuning from the first step", head_epochs=0, fine_tune_epochs=8),
-        "first": _arm("head only", **_ONLY_HEAD),
+        "both": _condition("head first, then fine-tuning"),
+        "second": _condition("fine-tuning from the first step", head_epochs=0, fine_tune_epochs=8),
+        "first": _condition("head only", **_ONLY_HEAD),
     },
 }

@@ -1,4 +1,4 @@
-"""What goes on inside a trained network: the pixels that reach it, how large its feature maps are, its last map.
+"""Internals of a trained network: input histogram, norms and last map of its activations, latency.
 
 taps = tapped(model_file, alpha)                    the same network with the output of every block
 Network(taps).run(images)["block_5"]                float32 (n, h, w, c)
@@ -19,18 +19,18 @@ from cifar_core.network.litert import Network
 from cifar_core.runs import Run, read_json
 
 HISTOGRAM_BINS = 40
-"""Equal bins of what enters the network, from -1 to 1."""
+"""Equal bins of the network's input, from -1 to 1."""
 STEM, TOP = "Conv1", "Conv_1"
 _PIXEL_IMAGES, _MAP_IMAGES = 500, 64
 _DRAWING_SEED, _DRAWING = 5, 8  # a horse in a field, from the side
 
 
 @dataclass(frozen=True)
-class Inside:
-    """What a network's inside shows.
+class Internals:
+    """Measurements of a network's internals.
 
-    histogram: share of the pixels that training shows the network in each of HISTOGRAM_BINS, which sum to 1.
-    norms: root mean square of the feature maps behind the stem, the 17 blocks and the top convolution.
+    histogram: share of the training pixels in each of HISTOGRAM_BINS; sums to 1.
+    norms: root mean square of the feature maps after the stem, the 17 blocks and the top convolution.
     last_map: root mean square over the channels of the last block's map of a drawing, at each place (h rows of w).
     latency_ms: median milliseconds for one image.
     """
@@ -41,8 +41,8 @@ class Inside:
     latency_ms: float
 
 
-def look(run: Run) -> Inside:
-    """Return what goes on inside the finished network of `run`; takes about a second.
+def measure(run: Run) -> Internals:
+    """Return the internals of the finished `run`; takes about a second.
 
     Raises RunError if its model is missing or damaged, DataError if its images are not on this machine.
     """
@@ -55,7 +55,7 @@ def look(run: Run) -> Inside:
     maps = network.run(seen[:_MAP_IMAGES])
     layers = layer_names(config.alpha)
     last = network.run(drawing()[None])[layers[-2]][0]
-    return Inside(
+    return Internals(
         histogram=histogram(seen, config.scaling),
         norms=[float(np.sqrt((maps[layer] ** 2).mean())) for layer in layers],
         last_map=np.sqrt((last**2).mean(axis=-1)).tolist(),
@@ -71,7 +71,7 @@ def histogram(images: np.ndarray, scaling: str) -> list[float]:
 
 
 def drawing() -> np.ndarray:
-    """Return the built-in drawing that last maps are shown of, uint8 (32, 32, 3)."""
+    """Return the drawing whose last map is shown, uint8 (32, 32, 3)."""
     return synthetic.images(_DRAWING + 1, _DRAWING_SEED)[0][_DRAWING]
 
 

@@ -11,7 +11,7 @@ from cifar_core import charts, runs
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, mistakes, originals
+from cifar_core.evaluation import assessment, mistakes, predictions
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.inference import explain
@@ -128,8 +128,8 @@ def _link_cell() -> None:
 
 def images_of(found: Assessment, split: str) -> np.ndarray | None:
     """Return the images of a split, uint8 (n, 32, 32, 3); None where they are not on this machine."""
-    dataset = originals.dataset_of(found.run)
-    return originals.images_of(dataset, found.said, split) if dataset else None
+    dataset = predictions.dataset_of(found.run)
+    return predictions.images_of(dataset, found.said, split) if dataset else None
 
 
 def _grid(

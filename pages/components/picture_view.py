@@ -13,7 +13,8 @@ from cifar_core.charts import inference as inference_charts
 from cifar_core.charts.style import VALIDATION
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
-from cifar_core.evaluation import listing, originals, predictions
+from cifar_core.evaluation import listing, predictions
+from cifar_core.evaluation.predictions import with_fingerprint
 from cifar_core.inference import calibration, explain, pictures, what_if
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
 from cifar_core.inference.pictures import Crop, Picture
@@ -178,7 +179,7 @@ def _neighbours(model: Classifier, seen: np.ndarray) -> None:
         return
     count = min(_NEIGHBOURS, len(index.labels))
     places, distances = index.nearest(model.features(seen[None]), count)
-    known = originals.with_fingerprint(index.data)
+    known = with_fingerprint(index.data)
     images = known.train_images if known and index.rows.max() < len(known.train_images) else None
     with st.container(horizontal=True, key="neighbours"):
         for place, distance in zip(places[0], distances[0], strict=True):

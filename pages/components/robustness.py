@@ -22,7 +22,7 @@ MOST_OTHERS = 3
 def section(run: Run) -> None:
     """Let a person choose runs to compare with; measure and draw them."""
     st.markdown(
-        f"How accuracy falls when images get worse: eight faults, five strengths each, on up to "
+        f"How accuracy falls when images get worse: eight corruptions, five strengths each, on up to "
         f"{robustness.IMAGES:,} of the run's validation images. Here you see what augmentation bought: compare a run "
         "with one of another strength."
     )
@@ -69,7 +69,7 @@ def _measures(chosen: list[Run]) -> None:
     if not measured:
         return
     figure = evaluation_charts.robustness_figure(measured)
-    alt = "Accuracy against the strength of eight faults; the table says the means."
+    alt = "Accuracy against the strength of eight corruptions; the table says the means."
     live_chart.show(live_chart.chart(figure, alt, config=formatting.figure_config("robustness")), "robustness")
     with st.container(key="runs_robust"):
         columns = dict.fromkeys(measured, formatting.SHARE_COLUMN)
@@ -83,22 +83,22 @@ def _measures(chosen: list[Run]) -> None:
         icon=":material/download:",
         on_click="ignore",
     )
-    faults = " ".join(f"{fault.label}: {fault.help}" for fault in robustness.FAULTS.values())
+    corruptions = " ".join(f"{corruption.label}: {corruption.help}" for corruption in robustness.CORRUPTIONS.values())
     st.caption(
-        f"{faults} Each run is measured on its own validation images, which it was not trained on; with "
+        f"{corruptions} Each run is measured on its own validation images, which it was not trained on; with "
         f"{min(known.images for known in measured.values()):,} of them, differences of a point or two are chance."
     )
 
 
 def _means(measured: dict[str, Measured]) -> list[dict[str, object]]:
-    """Return a line for the untouched images, for all faults and for each, with a column for each run, in per cent."""
-    lines: list[dict[str, object]] = [{"accuracy": "untouched"}, {"accuracy": "mean of all faults"}]
-    lines += [{"accuracy": fault.label} for fault in robustness.FAULTS.values()]
+    """Return a line for the untouched images, for all corruptions and for each; a column for each run, in percent."""
+    lines: list[dict[str, object]] = [{"accuracy": "untouched"}, {"accuracy": "mean of all corruptions"}]
+    lines += [{"accuracy": corruption.label} for corruption in robustness.CORRUPTIONS.values()]
     for name, known in measured.items():
         means = [
-            sum(found) / len(found) if len(found) == len(fault.strengths) else None
-            for fault in robustness.FAULTS.values()
-            for found in [known.accuracies.get(fault.name, ())]
+            sum(found) / len(found) if len(found) == len(corruption.strengths) else None
+            for corruption in robustness.CORRUPTIONS.values()
+            for found in [known.accuracies.get(corruption.name, ())]
         ]
         for line, value in zip(lines, (known.clean, known.mean, *means), strict=True):
             line[name] = formatting.percent(value)

@@ -8,14 +8,15 @@ from made_outcomes import MADE, made_up
 from cifar_core import cli, runs
 from cifar_core.config import TrainConfig
 from cifar_core.jobs import launch
-from cifar_core.lessons import internals, layers, local_runs, outcome
+from cifar_core.lessons import internals, layer_probe, results
 from cifar_core.lessons.catalogue import LESSONS
-from cifar_core.lessons.conditions import ARMS
-from cifar_core.lessons.layers import Layers, Probed
+from cifar_core.lessons.conditions import CONDITIONS
+from cifar_core.lessons.layer_probe import Layers, Probed
 from cifar_core.runs import Run, write_json
 
 PROBED = [
-    Probed(name, [layers.PIXELS, *internals.layer_names(0.5)], [0.7] * 20, [1] * 20) for name in ("ImageNet", "random")
+    Probed(name, [layer_probe.PIXELS, *internals.layer_names(0.5)], [0.7] * 20, [1] * 20)
+    for name in ("ImageNet", "random")
 ]
 FOUND = Layers(PROBED, 800, 200, 31.0, MADE)
 
@@ -38,7 +39,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return run
 
     monkeypatch.setattr(launch, "start", start)
-    monkeypatch.setattr(local_runs, "outcome_of", lambda lesson, run: made_up(run.result["validation_accuracy"]))
+    monkeypatch.setattr(results, "outcome_of", lambda lesson, run: made_up(run.result["validation_accuracy"]))
     return names
 
 
@@ -57,9 +58,9 @@ def test_an_unknown_lesson_is_one_line(capsys):
 
 
 def test_stored_results_need_no_run(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(outcome, "RESULTS", tmp_path)
-    arms = {"right": made_up(0.8), "wrong": made_up(0.7), "wild": made_up(0.5)}
-    write_json(tmp_path / "scaling.json", {"arms": {key: arm.to_dict() for key, arm in arms.items()}})
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    conditions = {"right": made_up(0.8), "wrong": made_up(0.7), "wild": made_up(0.5)}
+    write_json(tmp_path / "scaling.json", {"arms": {key: condition.to_dict() for key, condition in conditions.items()}})
     code, out, _ = asked(capsys, "scaling", "--stored")
     assert code == 0
     assert "10.0 points" in out and "[0, 1], 32 px" in out and MADE.processor in out
@@ -67,8 +68,8 @@ def test_stored_results_need_no_run(capsys, tmp_path, monkeypatch):
 
 
 def test_stored_results_that_are_not_there_are_told_of(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(outcome, "RESULTS", tmp_path)
-    for name in ("scaling", layers.LESSON):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    for name in ("scaling", layer_probe.LESSON):
         code, out, error = asked(capsys, name, "--stored")
         assert (code, out) == (2, "") and "run the lesson here" in error
 
@@ -78,9 +79,9 @@ def test_a_lesson_is_run_and_answers_in_json(capsys, workers):
     assert (code, error) == (0, "")
     found = json.loads(out)
     assert workers == ["learnscalingright", "learnscalingwrong", "learnscalingwild"]
-    assert found["lesson"] == "scaling" and list(found["arms"]) == list(ARMS["scaling"])
+    assert found["lesson"] == "scaling" and list(found["arms"]) == list(CONDITIONS["scaling"])
     assert found["answer"] == "less than 3 points"
-    assert outcome.outcomes(found)["right"].figures["validation_accuracy"] == 0.8
+    assert results.outcomes(found)["right"].figures["validation_accuracy"] == 0.8
 
 
 def test_what_was_run_before_is_not_run_again_unless_asked(capsys, workers):
@@ -111,15 +112,15 @@ def test_ctrl_c_stops_the_runs(capsys, workers, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cifar_core.cli.follow.follow", interrupted)
-    monkeypatch.setattr(local_runs, "stop", stopped.append)
+    monkeypatch.setattr(results, "stop", stopped.append)
     assert asked(capsys, "scaling")[0] == 130
     assert stopped == ["scaling"]
 
 
 def test_the_probe_is_run_and_answers(capsys, monkeypatch):
-    monkeypatch.setattr(layers, "run", lambda progress: FOUND)
-    code, out, _ = asked(capsys, layers.LESSON)
+    monkeypatch.setattr(layer_probe, "run", lambda progress: FOUND)
+    code, out, _ = asked(capsys, layer_probe.LESSON)
     assert code == 0
     assert "block_16" in out and "0.7000" in out
-    code, out, _ = asked(capsys, layers.LESSON, "--json")
+    code, out, _ = asked(capsys, layer_probe.LESSON, "--json")
     assert Layers.from_dict(json.loads(out)) == FOUND

@@ -1,4 +1,4 @@
-"""Robustness: the faults themselves, what is measured, kept, stopped and gone on with."""
+"""Robustness: the corruptions themselves, what is measured, kept, stopped and gone on with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
 from cifar_core.evaluation import robustness
-from cifar_core.evaluation.robustness import FAULTS
+from cifar_core.evaluation.robustness import CORRUPTIONS
 from cifar_core.runs import Run, write_json
 
 IMAGES = 40
@@ -48,14 +48,14 @@ def run(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return made
 
 
-@pytest.mark.parametrize("name", list(FAULTS))
+@pytest.mark.parametrize("name", list(CORRUPTIONS))
 def test_a_fault_changes_pixels_more_the_stronger_it_is(name: str, images: np.ndarray) -> None:
-    fault = FAULTS[name]
+    corruption = CORRUPTIONS[name]
     draws = robustness.draws_of(np.arange(IMAGES))
-    assert len(fault.strengths) == 5
+    assert len(corruption.strengths) == 5
     distances = []
-    for strength in fault.strengths:
-        changed = robustness.damaged(fault, images, draws, strength)
+    for strength in corruption.strengths:
+        changed = robustness.damaged(corruption, images, draws, strength)
         assert changed.shape == images.shape
         assert changed.dtype == np.uint8
         distances.append(np.abs(changed.astype(float) - images).mean())
@@ -63,24 +63,24 @@ def test_a_fault_changes_pixels_more_the_stronger_it_is(name: str, images: np.nd
     assert distances == sorted(distances), distances
 
 
-@pytest.mark.parametrize("name", list(FAULTS))
+@pytest.mark.parametrize("name", list(CORRUPTIONS))
 def test_an_image_meets_the_same_fault_in_whatever_company(name: str, images: np.ndarray) -> None:
-    fault, places = FAULTS[name], np.arange(IMAGES) + 100
-    together = robustness.damaged(fault, images, robustness.draws_of(places), fault.strengths[2])
-    alone = robustness.damaged(fault, images[7:8], robustness.draws_of(places[7:8]), fault.strengths[2])
+    corruption, places = CORRUPTIONS[name], np.arange(IMAGES) + 100
+    together = robustness.damaged(corruption, images, robustness.draws_of(places), corruption.strengths[2])
+    alone = robustness.damaged(corruption, images[7:8], robustness.draws_of(places[7:8]), corruption.strengths[2])
     assert np.array_equal(together[7], alone[0])
 
 
 def test_noise_has_the_deviation_that_it_is_called_by() -> None:
     grey = np.full((20, 32, 32, 3), 128, np.uint8)
-    noisy = robustness.damaged(FAULTS["noise"], grey, robustness.draws_of(np.arange(20)), 20)
+    noisy = robustness.damaged(CORRUPTIONS["noise"], grey, robustness.draws_of(np.arange(20)), 20)
     assert noisy.astype(float).std() == pytest.approx(20, rel=0.05)
 
 
 def test_a_square_of_the_named_side_is_covered() -> None:
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (10, 32, 32, 3), dtype=np.uint8)
-    covered = robustness.damaged(FAULTS["occlusion"], images, robustness.draws_of(np.arange(10)), 8)
+    covered = robustness.damaged(CORRUPTIONS["occlusion"], images, robustness.draws_of(np.arange(10)), 8)
     changed = (covered != images).any(axis=3)
     for mask in changed:
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

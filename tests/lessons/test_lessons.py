@@ -13,10 +13,10 @@ from cifar_core.data import cifar10, synthetic
 from cifar_core.errors import RunError
 from cifar_core.jobs import launch
 from cifar_core.jobs.job import Stopped
-from cifar_core.lessons import answers, internals, layers, local_runs, outcome, probing
-from cifar_core.lessons.conditions import ARMS
-from cifar_core.lessons.layers import Layers, Probed
-from cifar_core.lessons.outcome import Outcome
+from cifar_core.lessons import answers, internals, layer_probe, results
+from cifar_core.lessons.conditions import CONDITIONS
+from cifar_core.lessons.layer_probe import Layers, Probed
+from cifar_core.lessons.results import Outcome
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run, write_json
 
@@ -65,11 +65,11 @@ class TestOutcome:
 
     def test_results_without_arms_are_damaged(self) -> None:
         with pytest.raises(RunError, match="no arms"):
-            outcome.outcomes({"lesson": "scaling"})
+            results.outcomes({"lesson": "scaling"})
 
     def test_a_run_without_figures_is_no_lesson(self, run: Run) -> None:
-        with pytest.raises(RunError, match="only a finished run"):
-            outcome.of(run, "learn")
+        with pytest.raises(RunError, match="finished run"):
+            results.outcome_of("scaling", run)
 
 
 class TestAnswers:
@@ -96,7 +96,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize(("block", "option"), [(0, 0), (5, 0), (6, 1), (11, 1), (12, 2), (17, 2), (99, 2)])
     def test_layers_finds_where_six_of_ten_are_right(self, block: int, option: int) -> None:
-        names = [layers.PIXELS, *internals.layer_names(0.5)]
+        names = [layer_probe.PIXELS, *internals.layer_names(0.5)]
         accuracies = [0.7] + [0.7 if number >= block + 1 else 0.4 for number in range(19)]
         network = Probed("w", names, accuracies, [1] * 20)
         assert answers.layers(Layers([network, network], 800, 200, 1.0, MADE))[0] == option
@@ -104,53 +104,53 @@ class TestAnswers:
 
 class TestHere:
     def test_every_arm_is_started_once_and_shared(self, started: list[Run]) -> None:
-        first = local_runs.start("scaling")
-        assert [run.config for run in started] == [arm.config for arm in ARMS["scaling"].values()]
+        first = results.start_runs("scaling")
+        assert [run.config for run in started] == [condition.config for condition in CONDITIONS["scaling"].values()]
         assert all(run.id[19:].startswith("learn") for run in started)
         write_json(first["right"].path / "status.json", {"state": "finished"})
-        local_runs.start("phases")  # its first arm is scaling's right way
+        results.start_runs("phases")  # its first condition is scaling's right way
         assert len(started) == 3 + 2
-        assert local_runs.latest("phases")["both"] == first["right"]
+        assert results.latest_runs("phases")["both"] == first["right"]
 
     def test_a_finished_arm_is_trained_again_only_when_asked(self, started: list[Run]) -> None:
-        for run in local_runs.start("phases").values():
+        for run in results.start_runs("phases").values():
             write_json(run.path / "status.json", {"state": "finished"})
-        local_runs.start("phases")
+        results.start_runs("phases")
         assert len(started) == 3
-        local_runs.start("phases", again=True)
+        results.start_runs("phases", again=True)
         assert len(started) == 6
 
     def test_a_finished_run_stands_before_a_newer_failed_one(self, started: list[Run]) -> None:
-        config = ARMS["phases"]["both"].config
+        config = CONDITIONS["phases"]["both"].config
         finished, failed = (runs.create(config, "learnphasesboth") for _ in range(2))
         write_json(finished.path / "status.json", {"state": "finished"})
         write_json(failed.path / "status.json", {"state": "failed"})
-        assert local_runs.latest("phases")["both"] == finished
+        assert results.latest_runs("phases")["both"] == finished
 
     def test_other_runs_and_damaged_ones_are_none_of_its(self) -> None:
-        runs.create(ARMS["phases"]["both"].config, "custom")
-        damaged = runs.create(ARMS["phases"]["both"].config, "learnphasesboth")
+        runs.create(CONDITIONS["phases"]["both"].config, "custom")
+        damaged = runs.create(CONDITIONS["phases"]["both"].config, "learnphasesboth")
         (damaged.path / "config.json").write_text("{")
-        assert local_runs.latest("phases") == {"both": None, "second": None, "first": None}
+        assert results.latest_runs("phases") == {"both": None, "second": None, "first": None}
 
     def test_those_that_wait_are_stopped_first(self, started: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
         stopped: list[str] = []
         monkeypatch.setattr(launch, "stop", lambda run: stopped.append(run.id))
-        local_runs.start("scaling")
-        local_runs.stop("scaling")
+        results.start_runs("scaling")
+        results.stop_runs("scaling")
         assert stopped == sorted((run.id for run in started), reverse=True)
 
     def test_the_time_is_that_of_what_is_missing(self, started: list[Run]) -> None:
-        everything = local_runs.seconds("scaling")
-        write_json(local_runs.start("scaling")["wild"].path / "status.json", {"state": "finished"})
-        assert 0 < local_runs.seconds("scaling") < everything
+        everything = results.expected_seconds("scaling")
+        write_json(results.start_runs("scaling")["wild"].path / "status.json", {"state": "finished"})
+        assert 0 < results.expected_seconds("scaling") < everything
 
     def test_every_arm_takes_at_most_5000_images(self) -> None:
-        for arms in ARMS.values():
-            for arm in arms.values():
-                assert arm.config.train_images <= 5_000
-                assert TrainConfig.from_dict(arm.config.to_dict()) == arm.config
-                assert set(arm.config.to_dict()) == {"schema", *KNOBS}
+        for arms in CONDITIONS.values():
+            for condition in arms.values():
+                assert condition.config.train_images <= 5_000
+                assert TrainConfig.from_dict(condition.config.to_dict()) == condition.config
+                assert set(condition.config.to_dict()) == {"schema", *KNOBS}
 
 
 class TestInside:
@@ -178,14 +178,14 @@ class TestInside:
         head = _headed(0.35, 32)
         write_json(run.path / "environment.json", {"data": {"name": "generated"}})
         (run.path / "model.tflite").write_bytes(head)
-        found = internals.look(run)
+        found = internals.measure(run)
         assert len(found.histogram) == internals.HISTOGRAM_BINS and len(found.norms) == 19
         assert len(found.last_map) == 1 and found.latency_ms > 0
         assert all(norm > 0 for norm in found.norms)
 
     def test_a_run_without_a_model_is_told_of(self, run: Run) -> None:
         with pytest.raises(RunError, match="has no model"):
-            internals.look(run)
+            internals.measure(run)
 
 
 def _headed(alpha: float, size: int) -> bytes:
@@ -214,10 +214,10 @@ def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestLayers:
     def test_every_layer_is_probed_and_beats_guessing_somewhere(self) -> None:
         heard: list[tuple[int, int]] = []
-        found = layers.run(lambda *step: heard.append(step), SMALL)
+        found = layer_probe.run(lambda *step: heard.append(step), SMALL)
         assert heard == [(done, 40) for done in range(41)]
         first, other = found.networks
-        assert first.layers == [layers.PIXELS, *internals.layer_names(0.5)]
+        assert first.layers == [layer_probe.PIXELS, *internals.layer_names(0.5)]
         assert first.features[0] == 3072 and first.features[-1] == 1280
         assert all(0 <= accuracy <= 1 for accuracy in first.accuracies)
         assert max(first.accuracies) > 0.2  # 40 images of ten classes
@@ -228,38 +228,38 @@ class TestLayers:
 
     def test_it_works_watched_and_keeps_what_it_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
         states: list[dict] = []
-        monkeypatch.setattr(layers, "run", _played(states))
-        assert probing.job().read() == {"state": "none"} and probing.result() is None
-        found = probing.work(lambda done, total: None)
+        monkeypatch.setattr(layer_probe, "run", _played(states))
+        assert layer_probe.job().read() == {"state": "none"} and layer_probe.result() is None
+        found = layer_probe.work(lambda done, total: None)
         assert [state["state"] for state in states] == ["working"] * 2
         assert states[1]["done"] == 1 and states[1]["seconds_left"] >= 0
-        assert probing.job().read() == {"state": "done"}
-        assert probing.result() == found
+        assert layer_probe.job().read() == {"state": "done"}
+        assert layer_probe.result() == found
 
     def test_it_stops_when_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(layers, "run", _played([]))
+        monkeypatch.setattr(layer_probe, "run", _played([]))
         with pytest.raises(Stopped):
-            probing.work(lambda done, total: probing.job().ask_to_stop())
-        assert probing.job().read() == {"state": "stopped"} and probing.result() is None
+            layer_probe.work(lambda done, total: layer_probe.job().ask_to_stop())
+        assert layer_probe.job().read() == {"state": "stopped"} and layer_probe.result() is None
 
     def test_two_at_once_are_one_too_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(layers, "run", _played([]))
+        monkeypatch.setattr(layer_probe, "run", _played([]))
 
         def again(done: int, total: int) -> None:
-            probing.work(lambda *_: None)
+            layer_probe.work(lambda *_: None)
 
         with pytest.raises(RunError, match="already"):
-            probing.work(again)
-        assert probing.job().read()["state"] == "failed"
+            layer_probe.work(again)
+        assert layer_probe.job().read()["state"] == "failed"
 
     def test_a_killed_probe_is_told_of(self) -> None:
-        probing.job().file(".json").parent.mkdir(parents=True)
-        write_json(probing.job().file(".progress.json"), {"state": "working", "done": 3, "total": 40})
-        assert probing.job().read()["state"] == "failed"
+        layer_probe.job().file(".json").parent.mkdir(parents=True)
+        write_json(layer_probe.job().file(".progress.json"), {"state": "working", "done": 3, "total": 40})
+        assert layer_probe.job().read()["state"] == "failed"
 
     @pytest.mark.parametrize("damage", [{"networks": []}, {"networks": 5}, {"made": {}}, {"seconds": "x"}])
     def test_damage_is_a_sentence(self, damage: dict) -> None:
-        network = Probed("w", [layers.PIXELS, *internals.layer_names(0.5)], [0.5] * 20, [1] * 20)
+        network = Probed("w", [layer_probe.PIXELS, *internals.layer_names(0.5)], [0.5] * 20, [1] * 20)
         saved = Layers([network, replace(network)], 800, 200, 1.0, MADE).to_dict()
         assert Layers.from_dict(saved)
         with pytest.raises(RunError, match="run the lesson here"):
@@ -267,13 +267,13 @@ class TestLayers:
 
 
 def _played(states: list[dict]):
-    """Return what plays `layers.run` in two steps, noting the states that others see meanwhile."""
-    network = Probed("w", [layers.PIXELS, *internals.layer_names(0.5)], [0.5] * 20, [1] * 20)
+    """Return what plays `layer_probe.run` in two steps, noting the states that others see meanwhile."""
+    network = Probed("w", [layer_probe.PIXELS, *internals.layer_names(0.5)], [0.5] * 20, [1] * 20)
 
     def run(progress):
         for done in (0, 1):
             progress(done, 2)
-            states.append(probing.job().read())
+            states.append(layer_probe.job().read())
         progress(2, 2)
         return Layers([network, network], 800, 200, 1.0, MADE)
 

@@ -6,27 +6,29 @@ import pytest
 
 from cifar_core.charts import lessons as lesson_charts
 from cifar_core.errors import ConfigError
-from cifar_core.lessons import layers, outcome
+from cifar_core.lessons import layer_probe, results
 from cifar_core.lessons.catalogue import FIGURES, LESSONS, lesson
-from cifar_core.lessons.conditions import ARMS
-from cifar_core.lessons.layers import Layers
+from cifar_core.lessons.conditions import CONDITIONS
+from cifar_core.lessons.layer_probe import Layers
 
 SHIPPED_KEYS = {"config", "curves", "boundary", "planned", "figures", "inside", "made"}
 
 
-@pytest.mark.parametrize("name", ARMS)
+@pytest.mark.parametrize("name", CONDITIONS)
 def test_a_lesson_has_results_of_exactly_its_arms(name: str) -> None:
-    saved = outcome.stored(name)
-    found = outcome.outcomes(saved)
-    assert {key: one.config for key, one in found.items()} == {key: arm.config for key, arm in ARMS[name].items()}
-    for key, arm in saved["arms"].items():
-        assert set(arm) == SHIPPED_KEYS, key  # so no pixels are among it
-        assert len(arm["inside"]["last_map"]) in (1, 2, 3, 4)
+    saved = results.stored(name)
+    found = results.outcomes(saved)
+    assert {key: one.config for key, one in found.items()} == {
+        key: condition.config for key, condition in CONDITIONS[name].items()
+    }
+    for key, condition in saved["arms"].items():
+        assert set(condition) == SHIPPED_KEYS, key  # so no pixels are among it
+        assert len(condition["inside"]["last_map"]) in (1, 2, 3, 4)
 
 
-@pytest.mark.parametrize("name", ARMS)
+@pytest.mark.parametrize("name", CONDITIONS)
 def test_it_says_what_made_it(name: str) -> None:
-    for one in outcome.outcomes(outcome.stored(name)).values():
+    for one in results.outcomes(results.stored(name)).values():
         made = one.made
         assert made.command == f"python -m cifar_core learn {name}"
         assert datetime.fromisoformat(made.date).year >= 2026
@@ -38,30 +40,30 @@ def test_it_says_what_made_it(name: str) -> None:
 
 
 def test_the_probe_ships_for_both_networks() -> None:
-    found = Layers.from_dict(outcome.stored(layers.LESSON))
+    found = Layers.from_dict(results.stored(layer_probe.LESSON))
     assert found.networks[0].weights.startswith("ImageNet")
     assert found.networks[1].weights.startswith("random")
-    assert found.networks[0].layers[0] == layers.PIXELS and found.networks[0].features[0] == 3072
+    assert found.networks[0].layers[0] == layer_probe.PIXELS and found.networks[0].features[0] == 3072
     assert found.made.data == "CIFAR-10"
 
 
 def test_it_is_small() -> None:
-    files = list(outcome.RESULTS.glob("*.json"))
+    files = list(results.RESULTS.glob("*.json"))
     assert {file.stem for file in files} == set(LESSONS)
     assert all(file.stat().st_size < 100_000 for file in files)
 
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_it_answers_the_question_and_can_be_drawn(name: str) -> None:
-    one, saved = LESSONS[name], outcome.stored(name)
-    found = Layers.from_dict(saved) if name == layers.LESSON else outcome.outcomes(saved)
+    one, saved = LESSONS[name], results.stored(name)
+    found = Layers.from_dict(saved) if name == layer_probe.LESSON else results.outcomes(saved)
     option, measured = one.answer(found)
     assert 0 <= option < len(one.options)
     assert "%" in measured
-    if name == layers.LESSON:
+    if name == layer_probe.LESSON:
         assert len(lesson_charts.layers_figure(found).data) == 2
     else:
-        labelled = {arm.label: found[key] for key, arm in ARMS[name].items()}
+        labelled = {condition.label: found[key] for key, condition in CONDITIONS[name].items()}
         assert [
             t.name for t in lesson_charts.curves_figure(labelled, "loss").data if t.showlegend is not False
         ] == list(labelled)

@@ -23,7 +23,7 @@ from streamlit.testing.v1 import AppTest
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import robustness, story
-from cifar_core.evaluation.robustness import FAULTS
+from cifar_core.evaluation.robustness import CORRUPTIONS
 from cifar_core.inference import calibration, neighbors
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.jobs import launch
@@ -54,7 +54,7 @@ def run(model: bytes) -> Run:
 
 
 def measure(run: Run, clean: float = 0.9) -> None:
-    accuracies = {name: [0.8, 0.7, 0.6, 0.5, 0.4] for name in FAULTS}
+    accuracies = {name: [0.8, 0.7, 0.6, 0.5, 0.4] for name in CORRUPTIONS}
     record = {"version": 1, "images": 50, "clean": clean, "accuracies": accuracies, "seconds": 12.0}
     write_json(run.path / robustness.FILE, record)
 
@@ -227,7 +227,7 @@ def test_robustness_of_several_runs_is_compared(run, model):
     app = open_app(EVALUATE, run=run.id, section="robust", beside=[other.id, other.id, "nosuch"])
     assert app.multiselect(key="beside").value == [other.id]
     drawn_lines = charts_of(app)["robustness"]["data"]
-    assert len(drawn_lines) == 2 * len(FAULTS)
+    assert len(drawn_lines) == 2 * len(CORRUPTIONS)
     table = app.dataframe[0].value
     assert table.iloc[0, 1:].tolist() == [90.0, 70.0]
     assert table.iloc[1, 1:].tolist() == pytest.approx([60.0, 60.0])

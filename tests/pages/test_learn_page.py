@@ -12,10 +12,10 @@ from cifar_core import runs
 from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import RunError
 from cifar_core.jobs import launch
-from cifar_core.lessons import internals, layers, local_runs, outcome, probing
+from cifar_core.lessons import internals, layer_probe, results
 from cifar_core.lessons.catalogue import LESSONS
-from cifar_core.lessons.conditions import ARMS
-from cifar_core.lessons.layers import Layers, Probed
+from cifar_core.lessons.conditions import CONDITIONS
+from cifar_core.lessons.layer_probe import Layers, Probed
 from cifar_core.runs import Run, write_json
 
 LEARN = str(next(APP.parent.glob("*/learn.py")).relative_to(APP.parent))
@@ -29,10 +29,10 @@ def shipped(tmp_path, monkeypatch):
     st.cache_resource.clear()
     folder = tmp_path / "results"
     folder.mkdir()
-    monkeypatch.setattr(outcome, "RESULTS", folder)
+    monkeypatch.setattr(results, "RESULTS", folder)
     found = {"right": made_up(0.8), "wrong": made_up(0.75), "wild": made_up(0.5)}
     write_json(folder / "scaling.json", {"arms": {key: one.to_dict() for key, one in found.items()}})
-    names = [layers.PIXELS, *internals.layer_names(0.5)]
+    names = [layer_probe.PIXELS, *internals.layer_names(0.5)]
     networks = [Probed(name, names, [0.7] * 20, [1] * 20) for name in ("ImageNet", "random numbers (seed 1)")]
     write_json(folder / "layers.json", Layers(networks, 800, 200, 31.0, MADE).to_dict())
     return folder
@@ -89,9 +89,9 @@ def test_a_lesson_without_results_says_what_to_do():
 
 
 def finish(lesson: str, **found: float) -> None:
-    """Leave a finished run for every arm of `lesson`, with these validation accuracies."""
-    for key, arm in ARMS[lesson].items():
-        run = runs.create(arm.config, f"learn{lesson}{key}")
+    """Leave a finished run for every condition of `lesson`, with these validation accuracies."""
+    for key, condition in CONDITIONS[lesson].items():
+        run = runs.create(condition.config, f"learn{lesson}{key}")
         write_json(run.path / "status.json", {"state": "finished", "result": {"validation_accuracy": found[key]}})
 
 
@@ -99,7 +99,7 @@ def test_runs_of_this_machine_replace_the_stored_ones(monkeypatch):
     def played(lesson: str, run: Run):
         return made_up(run.result["validation_accuracy"])
 
-    monkeypatch.setattr(local_runs, "outcome_of", played)
+    monkeypatch.setattr(results, "outcome_of", played)
     finish("scaling", right=0.9, wrong=0.6, wild=0.5)
     app = guess(open_app(LEARN), "scaling", 0)
     assert "run on this machine" in texts(app.markdown)
@@ -109,9 +109,7 @@ def test_runs_of_this_machine_replace_the_stored_ones(monkeypatch):
 
 def test_what_the_figures_rest_on_is_said_beside_them(monkeypatch):
     made = MADE.__class__(**asdict(MADE) | {"data": cifar10.LABELS["generated"], "weights": "random numbers (seed 1)"})
-    monkeypatch.setattr(
-        local_runs, "outcome_of", lambda *_: made_up().__class__(**{**vars(made_up(0.8)), "made": made})
-    )
+    monkeypatch.setattr(results, "outcome_of", lambda *_: made_up().__class__(**{**vars(made_up(0.8)), "made": made}))
     finish("scaling", right=0.8, wrong=0.8, wild=0.8)
     app = guess(open_app(LEARN), "scaling", 0)
     assert "random numbers" in texts(app.warning)
@@ -140,7 +138,7 @@ def texts_of_progress(app) -> str:
 def test_stop_all_stops_what_lives(monkeypatch):
     stopped: list[str] = []
     monkeypatch.setattr(launch, "stop", lambda run: stopped.append(run.id))
-    live = runs.create(ARMS["scaling"]["right"].config, "learnscalingright")
+    live = runs.create(CONDITIONS["scaling"]["right"].config, "learnscalingright")
     with living_worker(live):
         app = open_app(LEARN)
         sound(button(app, "stop").click().run())
@@ -158,7 +156,7 @@ def test_a_run_that_cannot_start_is_told_of(monkeypatch):
 
 
 def test_a_failed_arm_says_why_and_can_be_run_again():
-    run = runs.create(ARMS["scaling"]["right"].config, "learnscalingright")
+    run = runs.create(CONDITIONS["scaling"]["right"].config, "learnscalingright")
     write_json(run.path / "status.json", {"state": "failed", "error": {"message": "The weights are gone."}})
     app = open_app(LEARN)
     assert "The weights are gone" in texts(app.error)
@@ -167,22 +165,22 @@ def test_a_failed_arm_says_why_and_can_be_run_again():
 
 def test_the_probe_is_started_watched_and_stopped(monkeypatch):
     started: list[bool] = []
-    monkeypatch.setattr(probing, "start", lambda: started.append(True))
+    monkeypatch.setattr(layer_probe, "start", lambda: started.append(True))
     app = guess(open_app(LEARN, lesson="layers"), "layers", 0)
     assert "You guessed it" in texts(app.success)
     assert set(charts_of(app)) == {"layers"}
     assert button(app, "go").label == "Run it (took 31 s elsewhere)"
     sound(button(app, "go").click().run())
     assert started
-    monkeypatch.setattr(probing, "is_working", lambda: True)
-    probing.job().file(".json").parent.mkdir(parents=True)
+    monkeypatch.setattr(layer_probe, "is_working", lambda: True)
+    layer_probe.job().file(".json").parent.mkdir(parents=True)
     write_json(
-        probing.job().file(".progress.json"), {"state": "working", "done": 10, "total": 40, "seconds_left": 30.0}
+        layer_probe.job().file(".progress.json"), {"state": "working", "done": 10, "total": 40, "seconds_left": 30.0}
     )
     sound(app.run())
     assert "10 of 40, 30 s left" in texts_of_progress(app)
     sound(button(app, "stop").click().run())
-    assert probing.job().file(".stop").exists()
+    assert layer_probe.job().file(".stop").exists()
 
 
 def test_broken_images_are_told_of_and_the_lesson_can_be_read(monkeypatch, tmp_path):

@@ -67,7 +67,7 @@ def write(run: Run, content: bytes) -> None:
     write_json(place / "labels.json", {"name": "a name", "note": "a note", "starred": True})
     write_json(place / "latency.json", {"latency_ms": 2.0})
     write_json(place / "parent.json", {"id": ID})
-    accuracies = {name: [0.1] * len(fault.strengths) for name, fault in robustness.FAULTS.items()}
+    accuracies = {name: [0.1] * len(corruption.strengths) for name, corruption in robustness.CORRUPTIONS.items()}
     measured = {"version": 1, "images": 100, "clean": 0.5, "accuracies": accuracies, "seconds": 3.0}
     write_json(place / "robustness.json", measured)
     done = {"state": "done", "bytes": 5, "agreement": 0.99, "images": 200, "latency_ms": 1.0, "against": "x"}

@@ -11,12 +11,12 @@ from cifar_core.charts import inference as inference_charts
 from cifar_core.charts import training as training_charts
 from cifar_core.cli import describe
 from cifar_core.errors import CifarError
-from cifar_core.evaluation import assessment, comparison, listing, originals, robustness, story
+from cifar_core.evaluation import assessment, comparison, listing, predictions, robustness, story
 from cifar_core.export import downloads, exports
 from cifar_core.export.formats import MODELS
 from cifar_core.inference import latency, pins
 from cifar_core.inference.classifier import open_classifier
-from cifar_core.lessons import outcome
+from cifar_core.lessons import results
 from cifar_core.runs import Run, curves, labels
 
 
@@ -89,8 +89,8 @@ READERS = (
     lambda run: (story.parent(run), story.can_keep_head(run), story.changes_of(run)),
     lambda run: [comparison.verdict(pair, "a", "b") for pair in comparison.compare([run, run])],
     _assessed,
-    lambda run: outcome._made(run, run.config, "x").sentence.encode(),
-    originals.dataset_of,
+    lambda run: results._made(run, run.config, "x").sentence.encode(),
+    predictions.dataset_of,
     lambda run: describe.detail_lines(run, describe.details(run)),
 )
 

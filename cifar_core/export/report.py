@@ -15,9 +15,9 @@ from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.charts import inference as inference_charts
 from cifar_core.config import KNOBS
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, mistakes, originals, robustness, story
+from cifar_core.evaluation import assessment, mistakes, robustness, story
 from cifar_core.evaluation.assessment import Assessment
-from cifar_core.evaluation.predictions import Predictions
+from cifar_core.evaluation.predictions import Predictions, dataset_of, images_of
 from cifar_core.runs import Run, curves
 
 _PICTURES = 16
@@ -119,8 +119,8 @@ def _classes(found: Assessment, figures: list[go.Figure]) -> Iterable[str]:
 
 
 def _pictures(found: Assessment) -> Iterable[str]:
-    dataset = originals.dataset_of(found.run)
-    images = originals.images_of(dataset, found.said, "validation") if dataset else None
+    dataset = dataset_of(found.run)
+    images = images_of(dataset, found.said, "validation") if dataset else None
     said = found.calibrated.validation
     yield "<h2>Sure mistakes (validation images)</h2>"
     if images is None:
@@ -149,7 +149,7 @@ def _robustness(run: Run, figures: list[go.Figure]) -> Iterable[str]:
     if measured is None or not measured.is_complete:
         yield "<p>Not measured yet.</p>"
         return
-    yield f"<p>On {measured.images:,} validation images; {measured.mean:.1%} is the mean of all faults.</p>"
+    yield f"<p>On {measured.images:,} validation images; {measured.mean:.1%} is the mean over all corruptions.</p>"
     yield _figure(evaluation_charts.robustness_figure({"this run": measured}), figures)
 
 

@@ -17,8 +17,9 @@ from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.cli import parser
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, mistakes, report, robustness, story, tables
-from cifar_core.evaluation.robustness import FAULTS
+from cifar_core.evaluation import assessment, mistakes, robustness, story, tables
+from cifar_core.evaluation.robustness import CORRUPTIONS
+from cifar_core.export import report
 from cifar_core.inference import calibration
 from cifar_core.runs import Run, write_json
 
@@ -60,7 +61,7 @@ def finished(run: Run, small_data: Path) -> Run:
     write_json(run.path / "environment.json", {"data": {"name": "generated", "fingerprint": dataset.fingerprint}})
     write_json(run.path / "status.json", {"state": "finished", "result": RESULT})
     calibration.Calibration(2.0, 40, (0.1, 0.05), (1.0, 0.9)).save(run.path / calibration.FILE)
-    accuracies = {name: [0.8, 0.7, 0.6, 0.5, 0.4] for name in FAULTS}
+    accuracies = {name: [0.8, 0.7, 0.6, 0.5, 0.4] for name in CORRUPTIONS}
     record = {"version": 1, "images": 40, "clean": 0.75, "accuracies": accuracies, "seconds": 3}
     write_json(run.path / robustness.FILE, record)
     return run
@@ -192,9 +193,9 @@ def test_worse_is_to_the_right_in_every_robustness_chart(finished: Run) -> None:
     assert measured is not None
     figure = evaluation_charts.robustness_figure({"one": measured, "two": measured})
     assert len(figure.data) == 16
-    for place, fault in enumerate(FAULTS.values()):
+    for place, corruption in enumerate(CORRUPTIONS.values()):
         axis = getattr(figure.layout, f"xaxis{place + 1 if place else ''}")
-        assert (axis.autorange == "reversed") == (fault.name == "jpeg")
+        assert (axis.autorange == "reversed") == (corruption.name == "jpeg")
     assert figure.data[0].y[0] == 0.75
 
 

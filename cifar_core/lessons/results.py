@@ -1,7 +1,7 @@
-"""What one arm of a lesson gave: curves, figures, the network's inside and what made them, to and from JSON.
+"""The results of the lessons: outcomes of runs as JSON, those that ship with the app, and the runs on this machine.
 
-outcome.of(run)                 from a finished run
-outcome.stored("scaling")       what ships with this version, really produced: results/scaling.json
+results/<lesson>.json                   outcomes that ship
+<runs>/<utc time>-learnscalingwrong/    a run on this machine; lessons with equal conditions share it
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core import runs
+from cifar_core import costs, runs
 from cifar_core.config import TrainConfig
-from cifar_core.errors import RunError
+from cifar_core.data import cifar10
+from cifar_core.errors import CifarError, RunError
+from cifar_core.jobs import launch
 from cifar_core.lessons import internals
-from cifar_core.lessons.internals import HISTOGRAM_BINS, Inside
+from cifar_core.lessons.conditions import CONDITIONS
+from cifar_core.lessons.internals import HISTOGRAM_BINS, Internals
 from cifar_core.network import architecture
-from cifar_core.runs import Run, curves, metrics
+from cifar_core.runs import LIVE_STATES, Run, curves, metrics
 from cifar_core.runs.curves import Curve, Curves
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -38,11 +41,12 @@ FIGURES = (
 _LAYERS = architecture.BLOCK_COUNT + 2
 _CURVES = ("accuracy", "loss", "validation_accuracy", "validation_loss")
 _DIGITS = 5
+_PREFIX = "learn"
 
 
 @dataclass(frozen=True)
 class Made:
-    """What made a figure: command, moment (ISO 8601, UTC), machine, versions, images, weights; a note on conditions."""
+    """How a result was measured: command, date (ISO 8601, UTC), machine, versions, images, weights; a note."""
 
     command: str
     date: str
@@ -57,7 +61,7 @@ class Made:
 
     @property
     def sentence(self) -> str:
-        """Everything in one line."""
+        """All of it as one line of Markdown."""
         versions = ", ".join(f"{name} {version}" for name, version in self.packages.items())
         day = self.date[:16].replace("T", " ")
         return (
@@ -68,12 +72,12 @@ class Made:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one arm gave. `figures` has FIGURES; accuracies in 0..1, `training_accuracy` that of the last epoch."""
+    """The outcome of one condition. `figures` has FIGURES; accuracies 0..1, `training_accuracy` of the last epoch."""
 
     config: TrainConfig
     curves: Curves
     figures: dict[str, float]
-    inside: Inside
+    internals: Internals
     made: Made
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,7 +86,7 @@ class Outcome:
             name: {"x": _rounded(self.curves.curves[name].x), "y": _rounded(self.curves.curves[name].y)}
             for name in _CURVES
         }
-        within = asdict(self.inside)
+        within = asdict(self.internals)
         return {
             "config": self.config.to_dict(),
             "curves": lines,
@@ -95,13 +99,13 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, found: Any) -> Outcome:
-        """Return the outcome saved as `found`. Raises RunError if it is not one, ConfigError for its configuration."""
+        """Return the outcome saved as `found`. Raises RunError, or ConfigError for its configuration."""
         try:
             lines = {name: Curve(name, *(_array(found["curves"][name][axis]) for axis in "xy")) for name in _CURVES}
             boundary, planned = found["boundary"], int(found["planned"])
             figures = {name: _number(found["figures"][name]) for name in FIGURES}
             made = Made(**found["made"])
-            within = Inside(**found["inside"])
+            within = Internals(**found["inside"])
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"These results of a lesson are damaged ({error}); run the lesson here.") from None
         if len(within.histogram) != HISTOGRAM_BINS or len(within.norms) != _LAYERS:
@@ -110,8 +114,8 @@ class Outcome:
         return cls(config, Curves(lines, boundary, planned), figures, within, made)
 
 
-def of(run: Run, command: str) -> Outcome:
-    """Return what the finished `run` gave; `command` is what made it. Takes about a second.
+def outcome_of(lesson: str, run: Run) -> Outcome:
+    """Return the outcome of the finished `run` of `lesson`; takes about a second.
 
     Raises RunError if the run is not finished or is damaged, DataError if its images are not on this machine.
     """
@@ -122,21 +126,74 @@ def of(run: Run, command: str) -> Outcome:
     try:
         figures = {name: _number(known[name] if name in known else result[name]) for name in FIGURES}
     except (KeyError, TypeError, ValueError):
-        raise RunError(f"Run {run.id} is {run.state} and has no figures; only a finished run is a lesson.") from None
-    return Outcome(config, curves.curves(rows), figures, internals.look(run), _made(run, config, command))
+        raise RunError(f"Run {run.id} is {run.state} and has no figures; expected a finished run.") from None
+    made = _made(run, config, f"python -m cifar_core learn {lesson}")
+    return Outcome(config, curves.curves(rows), figures, internals.measure(run), made)
 
 
 def stored(lesson: str) -> dict[str, Any]:
-    """Return the results of `lesson` that ship with this version, as they were saved; empty if there are none."""
+    """Return the results of `lesson` that ship with this version as saved; empty if there are none."""
     return runs.read_json(RESULTS / f"{lesson}.json")
 
 
 def outcomes(found: Mapping[str, Any]) -> dict[str, Outcome]:
     """Return the outcomes of the saved results `found` of a lesson that trains. Raises RunError."""
-    arms = found.get("arms")
-    if not isinstance(arms, dict):
+    saved = found.get("arms")
+    if not isinstance(saved, dict):
         raise RunError("These results of a lesson are damaged (no arms); run the lesson here.")
-    return {key: Outcome.from_dict(arm) for key, arm in arms.items()}
+    return {key: Outcome.from_dict(one) for key, one in saved.items()}
+
+
+def latest_runs(lesson: str) -> dict[str, Run | None]:
+    """Return the run of each condition of `lesson`: a live one, else the newest finished one, else the newest."""
+    found: dict[str, Run | None] = dict.fromkeys(CONDITIONS[lesson])
+    wanted = {key: condition.config for key, condition in CONDITIONS[lesson].items()}
+    for run in runs.list_runs():  # newest first
+        if not run.id[19:].startswith(_PREFIX):
+            continue
+        try:
+            config = run.config
+        except CifarError:
+            continue
+        for key, expected in wanted.items():
+            if config == expected:
+                found[key] = _better(found[key], run)
+    return found
+
+
+def start_runs(lesson: str, again: bool = False) -> dict[str, Run]:
+    """Start a run for each condition of `lesson` that has none, or (`again`) for all; they queue. Return all runs.
+
+    Conditions with a live run keep it. Raises RunError.
+    """
+    started = {}
+    for key, run in latest_runs(lesson).items():
+        state = run.state if run else ""
+        if run is None or not (state in LIVE_STATES or (state == "finished" and not again)):
+            run = launch.start(CONDITIONS[lesson][key].config, f"{_PREFIX}{lesson}{key}")
+        started[key] = run
+    return started
+
+
+def stop_runs(lesson: str) -> None:
+    """Stop the live runs of `lesson`, queued ones first, so that none of them starts meanwhile."""
+    live = [run for run in latest_runs(lesson).values() if run and run.state in LIVE_STATES]
+    for run in sorted(live, key=lambda run: run.id, reverse=True):
+        launch.stop(run)
+
+
+def expected_seconds(lesson: str) -> float:
+    """Return how long the conditions without a finished run take, or all if each has one. Raises DataError."""
+    sizes = cifar10.sizes()
+    missing = [key for key, run in latest_runs(lesson).items() if run is None or run.state != "finished"]
+    return sum(costs.estimate(CONDITIONS[lesson][key].config, *sizes).seconds for key in missing or CONDITIONS[lesson])
+
+
+def _better(known: Run | None, older: Run) -> Run:
+    """Return the one of two runs of a condition that represents it."""
+    if known is None or known.state not in (*LIVE_STATES, "finished"):
+        return older if known is None or older.state in (*LIVE_STATES, "finished") else known
+    return older if known.state == "finished" and older.state in LIVE_STATES else known
 
 
 def _made(run: Run, config: TrainConfig, command: str) -> Made:

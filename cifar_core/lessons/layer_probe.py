@@ -1,8 +1,9 @@
-"""What the layers know: a linear classifier on the pooled output of every block, from the pixels to the last layer.
+"""A linear probe after every block of the network (Alain & Bengio 2016, arXiv:1610.01644), as a background job.
 
-Alain & Bengio 2016 (arXiv:1610.01644). The network is as it came, nothing of it is trained: on the features behind
-each block, averaged over the map, a logistic regression (scikit-learn) learns the ten classes. Twice: with the first
-weights that a training would get, and with random numbers in the same places.
+The network is not trained. A logistic regression (scikit-learn) learns the ten classes from the pixels, and from each
+block's output averaged over its map: with the initial weights of a training, and with random weights.
+
+<cache>/lessons/layers.json    the result on this machine
 """
 
 from __future__ import annotations
@@ -19,27 +20,29 @@ from cifar_core import machine
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
+from cifar_core.jobs.job import Job
 from cifar_core.lessons.conditions import RIGHT
 from cifar_core.lessons.internals import layer_names, tapped
-from cifar_core.lessons.outcome import Made
+from cifar_core.lessons.results import Made
 from cifar_core.network import litert, pretrained
 from cifar_core.network.pretrained import Weights
+from cifar_core.runs import read_json, write_json
 
 LESSON = "layers"
 COMMAND = f"python -m cifar_core learn {LESSON}"
 CONFIG = RIGHT
-"""Whose images, split, width and size are used."""
+"""The images, split, width and size."""
 PIXELS = "pixels"
 _CHUNK = 250
 _INVERSE_PENALTY = 0.01  # C of the logistic regression, the same for all; not tuned
 _MOST_STEPS, _TOLERANCE = 500, 1e-3
 Progress = Callable[[int, int], None]
-"""Called with the probes done and all of them; what it raises ends the work."""
+"""Called with the number of probes done and of all; an exception ends the work."""
 
 
 @dataclass(frozen=True)
 class Probed:
-    """One network: `weights` says which, `accuracies` (0..1, validation) and `features` (numbers an image) by layer."""
+    """One network: its `weights`, and by layer `accuracies` (0..1, validation) and `features` (numbers per image)."""
 
     weights: str
     layers: list[str]
@@ -49,7 +52,7 @@ class Probed:
 
 @dataclass(frozen=True)
 class Layers:
-    """What came of the lesson, for the first weights and for random ones."""
+    """The result for the initial weights and for random ones."""
 
     networks: list[Probed]
     training_images: int
@@ -102,6 +105,43 @@ def run(progress: Progress, config: TrainConfig = CONFIG) -> Layers:
     progress(len(kinds) * len(names), len(kinds) * len(names))
     made = _made(config, dataset.label, networks[0].weights)
     return Layers(networks, len(train), len(validation), round(time.monotonic() - start, 2), made)
+
+
+def job() -> Job:
+    """Return the job that probes the layers."""
+    command = ("cifar_core", "learn", LESSON, "--json")
+    folder = cifar10.cache_dir() / "lessons"
+    return Job(folder, LESSON, command, "The probe", "make room there, or set CIFAR_CACHE_DIR")
+
+
+def start() -> None:
+    """Probe in a process of its own. Raises RunError."""
+    job().start()
+
+
+def result() -> Layers | None:
+    """Return the result on this machine, None without. Raises RunError."""
+    found = read_json(job().file(".json"))
+    return Layers.from_dict(found) if found else None
+
+
+def work(progress: Progress) -> Layers:
+    """Run the probe, store its result and return it; `progress(done, total)` is called for every layer.
+
+    Raises RunError if another process runs it or the folder is not writable, what `run` raises, and Stopped.
+    """
+    own, start = job(), time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        own.check_stop()
+        left = (time.monotonic() - start) / done * (total - done) if done else None
+        own.say("working", done=done, total=total, seconds_left=left)
+        progress(done, total)
+
+    with own.working():
+        found = run(report)
+        write_json(own.file(".json"), found.to_dict())
+    return found
 
 
 def _features(config: TrainConfig, first: Weights, images: np.ndarray) -> dict[str, np.ndarray]:
