@@ -14,8 +14,7 @@ SECTIONS: Mapping[str, tuple[str, Callable[[], None]]] = {
     "lab": ("Head lab", head_lab.show),
     "search": ("Search", search.show),
 }
-_OLD = ("sweep", "surface")
-"""What addresses of older versions call the section Search."""
+_OLD = ("sweep", "surface")  # what addresses of older versions call the section Search
 
 
 def main() -> None:
