@@ -201,7 +201,13 @@ def undo_bar() -> None:
     if name is not None and studies.is_restorable(name):
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_search_bar"):
             st.markdown(f":material/delete: Deleted: {messages.plain(name)}")
-            st.button("Undo", icon=":material/undo:", key="undo_search", on_click=act, args=(studies.restore, name))
+            st.button(
+                "Undo",
+                icon=":material/undo:",
+                key="undo_search",
+                on_click=guarded.once,
+                args=("undo", act, studies.restore, name),
+            )
 
 
 # what it found
@@ -233,7 +239,8 @@ def _heat_map(cells: list[Cell], names: list[str], repeated: bool, opened: Trial
     if repeated:
         shown = address.linked_choice("Show", "show", {"mean": "mean accuracy", "spread": "spread over seeds"}, "mean")
     place = next((n for n, cell in enumerate(cells) if opened in cell.trials), None)
-    figure = search_charts.heat_map(cells, *names, shown == "spread", place)
+    x, y = names
+    figure = search_charts.heat_map(cells, x, y, shown == "spread", place)
     clicked = live_chart.show(live_chart.chart(figure), "grid_map")
     trials = cells[clicked].trials if clicked is not None and clicked < len(cells) else ()
     if trials:
