@@ -1,15 +1,14 @@
-"""Findings of a sweep -> Plotly figures. Where Optuna draws well it draws, in this app's look."""
+"""Findings of a search -> Plotly figures."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.colors import sample_colorscale
 
 from cifar_core.charts import style
 from cifar_core.charts.style import RIGHT, TRAINING, VALIDATION
@@ -17,20 +16,15 @@ from cifar_core.config import KNOBS
 from cifar_core.search.findings import COSTS, Cell, Findings, Trial
 from cifar_core.search.space import Range
 
-if TYPE_CHECKING:
-    from optuna import Study
-
 _PERCENT = ".1~%"  # of trials that differ by less than a point, too
 _ACCURACY = "validation accuracy"
-_STATES = {"finished": ("finished", TRAINING, "circle"), "pruned": ("ended early", style.HEAD, "x")}
+_STATES = {"finished": ("finished", TRAINING, "circle"), "pruned": ("pruned", style.HEAD, "x")}
 _UNSEEN = "rgba(0,0,0,0.001)"
 _NOT_PALE = {"marker": {"opacity": 1}}
 """A click would make all other points of its figure pale."""
 _EACH_NUMBERED = 20
 """Up to so many trials have each its tick."""
 _WIDE = 100
-_FEW = 3
-"""Fewer ended trials than this say nothing of importances or surfaces."""
 
 
 def history(found: Findings, opened: Trial | None = None, height: int = 320) -> go.Figure:
@@ -66,9 +60,9 @@ def slices(found: Findings, knob: str, opened: Trial | None = None, height: int 
         _add_points(figure, own, state, [trial.params[knob] for trial in own], opened)
     _style(figure, KNOBS[knob].label, _axis(knob), _ACCURACY, height)
     _fit_accuracy(figure, found)
-    item = next(item for item in found.plan.ranges if item.knob == knob)
+    item = _range_of(found, knob)
     if item.choices:
-        figure.update_xaxes(type="category", categoryorder="array", categoryarray=list(item.choices))
+        figure.update_xaxes(**_scale_of(item))
     else:  # the whole range, so that one sees where nothing was tried
         low, high = map(math.log10 if item.log else float, (item.low, item.high))
         figure.update_xaxes(range=[low - 0.04 * (high - low), high + 0.04 * (high - low)], **_scale_of(item))
@@ -104,64 +98,9 @@ def front(found: Findings, cost: str, opened: Trial | None = None, height: int =
     return figure
 
 
-def parallel(found: Findings, height: int = 360) -> go.Figure | None:
-    """Return parallel coordinates: a line for each trial through its values, bright is better; None for too few.
-
-    Drawn as lines, as Plotly's own kind has a white ground in dark mode and no points to be clicked.
-    """
-    if len(found.ended) < _FEW:
-        return None
-    accuracies = [trial.accuracy or 0.0 for trial in found.ended]
-    low, high = min(accuracies), max(accuracies)
-    names = [item.knob for item in found.plan.ranges]
-    figure = go.Figure()
-    for trial in sorted(found.ended, key=lambda trial: trial.accuracy or 0.0):
-        share = ((trial.accuracy or 0.0) - low) / (high - low or 1.0)
-        heights = [_place(item, trial.params.get(item.knob)) for item in found.plan.ranges]
-        figure.add_scatter(
-            x=[*range(len(names)), len(names)],
-            y=[*heights, share],
-            mode="lines+markers",  # unseen markers, as a line cannot be clicked
-            marker={"size": 16, "color": _UNSEEN},
-            unselected=_NOT_PALE,
-            line={
-                "color": sample_colorscale(style.SCALE, [0.15 + 0.85 * share])[0],
-                "width": 1 + 2 * share,
-                "shape": "spline",
-            },
-            opacity=0.45 + 0.5 * share,
-            customdata=[trial.number] * (len(names) + 1),
-            hovertemplate=f"trial {trial.number + 1}: {trial.accuracy:.1%}<br>{_words(trial)}<extra></extra>",
-        )
-    ends = [(0.0, f"{low:.1%}"), (1.0, f"{high:.1%}")]
-    marks = [*(_marks(item) for item in found.plan.ranges), ends]
-    for column, mark in enumerate(marks):
-        figure.add_vline(x=column, line={"color": style.GUIDE, "width": 1})
-        for y, text in mark:
-            figure.add_annotation(
-                x=column, y=y, text=text, showarrow=False, xanchor="left", xshift=5, font={"size": 11}, opacity=0.85
-            )
-    _style(figure, "Every trial a line, bright is better", "", "", height)
-    labels = [*(KNOBS[name].label for name in names), "Validation accuracy"]
-    figure.update_xaxes(
-        tickvals=list(range(len(labels))), ticktext=labels, range=[-0.1, len(names) + 0.35], showgrid=False
-    )
-    figure.update_yaxes(visible=False, range=[-0.06, 1.06])
-    figure.update_layout(showlegend=False, margin={"l": 16})
-    return figure
-
-
-def importances(found: Findings, height: int = 300) -> go.Figure | None:
-    """Return which knobs decided the accuracy, shares that add up to 1 (fANOVA, Optuna's); None for too few trials."""
-    from optuna import importance
-
-    if len(found.ended) < _FEW:
-        return None
-    try:
-        shares = importance.get_param_importances(_study(found), evaluator=importance.FanovaImportanceEvaluator(seed=1))
-    except (RuntimeError, ValueError):  # all trials alike
-        return None
-    names = list(shares)[::-1]
+def importances(shares: Mapping[str, float], height: int = 300) -> go.Figure:
+    """Return how much of the accuracy's variation each setting explains, as bars; `shares` add up to 1."""
+    names = sorted(shares, key=shares.__getitem__)
     figure = go.Figure(
         go.Bar(
             x=[shares[name] for name in names],
@@ -177,32 +116,6 @@ def importances(found: Findings, height: int = 300) -> go.Figure | None:
     _style(figure, "What decided the accuracy", "share of its variation", "", height)
     figure.update_xaxes(range=[0, 1.15], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
     figure.update_yaxes(automargin=True)
-    return figure
-
-
-def surface(found: Findings, x: str, y: str, height: int = 380) -> go.Figure | None:
-    """Return accuracy over two knobs, drawn through the trials by Optuna; None for too few trials."""
-    if len(found.ended) < _FEW or x == y:
-        return None
-    from optuna.visualization import plot_contour
-
-    drawn = plot_contour(_study(found), params=[x, y], target_name=_ACCURACY)
-    if drawn.data[0].z is None:  # one of the knobs had one value only
-        return None
-    # Optuna puts the knobs in the order of the alphabet, whatever was asked for.
-    figure = go.Figure([trace if x < y else _turned(trace) for trace in drawn.data])
-    _style(figure, f"{KNOBS[x].label} × {KNOBS[y].label}", _axis(x), _axis(y), height)
-    figure.update_traces(
-        selector={"type": "contour"},
-        colorscale=style.SCALE,
-        reversescale=False,
-        colorbar={"title": {"text": "accuracy"}, "tickformat": _PERCENT, "thickness": 12},
-    )
-    figure.update_layout(showlegend=False)
-    for knob, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
-        item = next(item for item in found.plan.ranges if item.knob == knob)
-        if item.log:
-            update(**_scale_of(item))
     return figure
 
 
@@ -264,24 +177,55 @@ def heat_map(
     return figure
 
 
-def cell_curves(cell: Cell, height: int = 300) -> go.Figure:
-    """Return the validation accuracy of a cell's trials by epoch, one line for each seed."""
+def pair(found: Findings, x: str, y: str, opened: Trial | None = None, height: int = 380) -> go.Figure:
+    """Return the trials as points over two settings; the color is the accuracy."""
+    own = [trial for trial in found.ended if x in trial.params and y in trial.params]
+    ring = _ringed(own, opened)
     figure = go.Figure()
-    for trial in cell.trials:
+    figure.add_scatter(
+        x=[trial.params[x] for trial in own],
+        y=[trial.params[y] for trial in own],
+        customdata=[trial.number for trial in own],
+        text=[f"trial {trial.number + 1}: {trial.accuracy:.1%}<br>{_words(trial)}" for trial in own],
+        mode="markers",
+        marker={
+            **ring,
+            "size": [size + 4 for size in ring["size"]],
+            "color": [trial.accuracy for trial in own],
+            "colorscale": style.SCALE,
+            "colorbar": {"title": {"text": "accuracy"}, "tickformat": _PERCENT, "thickness": 12},
+        },
+        unselected=_NOT_PALE,
+        hovertemplate="%{text}<extra></extra>",
+    )
+    _style(figure, f"{KNOBS[x].label} × {KNOBS[y].label}", _axis(x), _axis(y), height)
+    figure.update_layout(showlegend=False)
+    for knob, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
+        update(**_scale_of(_range_of(found, knob)))
+    return figure
+
+
+def trial_curves(found: Findings, opened: Trial, height: int = 300) -> go.Figure:
+    """Return the validation accuracy of every trial by epoch, pale, and of the opened one."""
+    figure = go.Figure()
+    for trial in sorted(found.trials, key=lambda trial: trial.number == opened.number):
         if trial.curve:
             epochs, accuracies = zip(*trial.curve, strict=True)
+            is_opened = trial.number == opened.number
             figure.add_scatter(
                 x=epochs,
                 y=accuracies,
-                name=f"seed {trial.params.get('seed', '?')}",
+                name=f"trial {trial.number + 1}",
                 mode="lines+markers",
+                line={"color": VALIDATION if is_opened else TRAINING, "width": 3 if is_opened else 1},
+                marker={"size": 8 if is_opened else 4},
+                opacity=1 if is_opened else 0.4,
+                showlegend=is_opened,
                 hovertemplate="%{y:.1%}",
             )
-    words = ", ".join(f"{KNOBS[name].label} {KNOBS[name].say(value)}" for name, value in cell.values.items())
-    _style(figure, words, "epoch, over both phases", _ACCURACY, height)
-    figure.update_xaxes(dtick=1)
+    _style(figure, "Validation accuracy by epoch", "epoch, over both phases", _ACCURACY, height)
+    figure.update_xaxes(dtick=1 if len(opened.curve) <= _EACH_NUMBERED else None)
     figure.update_yaxes(tickformat=_PERCENT)
-    figure.update_layout(showlegend=True)
     return figure
 
 
@@ -302,9 +246,15 @@ def _fit_accuracy(figure: go.Figure, found: Findings) -> None:
 
 def _scale_of(item: Range) -> dict[str, Any]:
     """Return Plotly's settings of an axis for the numbers of a range; where it is wide, powers of ten are named."""
+    if item.choices:
+        return {"type": "category", "categoryorder": "array", "categoryarray": list(item.choices)}
     if not item.log:
         return {"type": "linear"}
     return {"type": "log", "exponentformat": "power", "dtick": 1 if item.high / item.low >= _WIDE else None}
+
+
+def _range_of(found: Findings, knob: str) -> Range:
+    return next(item for item in found.plan.ranges if item.knob == knob)
 
 
 def _axis(knob: str) -> str:
@@ -339,43 +289,7 @@ def _add_points(figure: go.Figure, trials: Sequence[Trial], state: str, x: Seque
     )
 
 
-def _turned(trace: Any) -> Any:
-    """Return a trace with its axes exchanged."""
-    trace.x, trace.y = trace.y, trace.x
-    if trace.type == "contour":
-        trace.z = np.asarray(trace.z, object).T
-    return trace
-
-
-def _place(item: Range, value: Any) -> float:
-    """Return where `value` lies in its range, 0 to 1."""
-    if item.choices:
-        return item.choices.index(value) / max(len(item.choices) - 1, 1) if value in item.choices else 0.0
-    scale = math.log if item.log else float
-    return (scale(value) - scale(item.low)) / (scale(item.high) - scale(item.low))
-
-
-def _marks(item: Range) -> list[tuple[float, str]]:
-    """Return the places and words along the axis of a range."""
-    say = KNOBS[item.knob].say
-    if item.choices:
-        return [(_place(item, value), say(value)) for value in item.choices]
-    return [(0.0, say(item.low)), (1.0, say(item.high))]
-
-
 def _words(trial: Trial) -> str:
     return "<br>".join(
         f"{KNOBS[name].label} {KNOBS[name].say(value)}" for name, value in trial.params.items() if name in KNOBS
     )
-
-
-def _study(found: Findings) -> Study:
-    """Return the ended trials as a study for Optuna's figures; those that ended early count with what they had."""
-    import optuna
-
-    study = optuna.create_study(direction="maximize")
-    spaces = {item.knob: item.distribution() for item in found.plan.ranges}
-    for trial in found.ended:
-        params = {knob: trial.params[knob] for knob in spaces}
-        study.add_trial(optuna.create_trial(value=trial.accuracy, params=params, distributions=spaces))
-    return study

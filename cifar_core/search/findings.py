@@ -27,6 +27,10 @@ COSTS: Mapping[str, tuple[str, str]] = {
     "seconds": ("Training time", "s"),
 }
 """What accuracy is weighed against: name -> words and unit."""
+ENOUGH_TRIALS = 15
+"""Fewer ended trials than this do not say which setting matters."""
+_IDLE = 0.05
+"""A setting that explains less of the variation than this does not matter."""
 _EDGE = 0.02
 """Share of a range (of its logarithm, where it is logarithmic) that counts as its edge."""
 
@@ -224,6 +228,49 @@ def _studentized_range(groups: int, freedom: int) -> float:
     from scipy.stats import studentized_range
 
     return float(studentized_range.ppf(0.95, groups, freedom))
+
+
+def importances(found: Findings) -> dict[str, float]:
+    """Return how much of the accuracy's variation each setting explains, shares that add up to 1 (fANOVA, Optuna's).
+
+    Empty for fewer than ENOUGH_TRIALS ended trials, and where all are alike. Trials that were pruned count with what
+    they had.
+    """
+    import optuna
+
+    if len(found.ended) < ENOUGH_TRIALS:
+        return {}
+    study = optuna.create_study(direction="maximize")
+    spaces = {item.knob: item.distribution() for item in found.plan.ranges}
+    for trial in found.ended:
+        params = {knob: trial.params[knob] for knob in spaces}
+        study.add_trial(optuna.create_trial(value=trial.accuracy, params=params, distributions=spaces))
+    try:
+        return optuna.importance.get_param_importances(
+            study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=1)
+        )
+    except (RuntimeError, ValueError):
+        return {}
+
+
+def conclusion(found: Findings, shares: Mapping[str, float]) -> str:
+    """Return the best trial, which setting matters most, and which do not; `shares` are from `importances`."""
+    best, count = found.best, len(found.ended)
+    if best is None:
+        return "No trial has ended yet."
+    varied = [item.knob for item in found.plan.ranges if item.knob in best.params]
+    values = ", ".join(f"{KNOBS[knob].label} {KNOBS[knob].say(best.params[knob])}" for knob in varied)
+    said = f"Best: {values}, with {best.accuracy:.1%} on validation."
+    if count < ENOUGH_TRIALS:
+        return f"{said} {count} trials are too few to say which setting matters: {ENOUGH_TRIALS} or more can."
+    ranked = sorted(shares, key=lambda knob: -shares[knob])
+    ranges = space.describe(found.plan)
+    idle = [f"{KNOBS[knob].label} ({ranges[knob]})" for knob in ranked[1:] if shares[knob] < _IDLE]
+    if not ranked:
+        return f"{said} No setting makes a difference here."
+    verb = "does" if len(idle) == 1 else "do"
+    more = f"; {' and '.join(idle)} {verb} not matter here" if idle else ""
+    return f"{KNOBS[ranked[0]].label} matters most{more}. {said}"
 
 
 def find(name: str, storage: str | None = None) -> Findings:

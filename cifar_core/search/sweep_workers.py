@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import shutil
 import subprocess
 
 import psutil
 
-from cifar_core import locks, runs
-from cifar_core.errors import SweepError
+from cifar_core import costs, locks, runs
+from cifar_core.data import cifar10
+from cifar_core.errors import ConfigError, SweepError
 from cifar_core.jobs import process
 from cifar_core.runs import limits
 from cifar_core.search import studies
@@ -18,6 +20,8 @@ from cifar_core.search.space import Goal, Plan
 WORKER = "cifar_core.training.sweep_worker"
 STOP_SECONDS = 1.5  # of the three that are promised: the page has to be drawn, too
 MOST_WORKERS = 16
+_SAMPLED = 24
+"""Combinations whose time is estimated."""
 
 
 def start(name: str, plan: Plan, goal: Goal, workers: int | None = None, storage: str | None = None) -> None:
@@ -105,6 +109,21 @@ def gpus() -> list[int]:
         )
         return [int(line) for line in said.stdout.split()]
     return []
+
+
+def expected_seconds(plan: Plan, trials: int) -> float:
+    """Return how long `trials` trials of a plan will take one worker: each set of features is computed once."""
+    names = [item.knob for item in plan.ranges]
+    ends = (item.choices or (item.low, item.high) for item in plan.ranges)
+    corners = list(itertools.islice(itertools.product(*ends), 5_000))
+    known, features, each = cifar10.sizes(plan.base.dataset), {}, []
+    for values in corners[:: -(-len(corners) // _SAMPLED)]:
+        with contextlib.suppress(ConfigError):  # some combinations are none
+            config = plan.with_values(dict(zip(names, values, strict=True)))
+            stages = costs.estimate(config, known[0], 0).stages
+            features[config.alpha, config.image_size] = stages.pop("features", 0.0) + stages.pop("start", 0.0)
+            each.append(sum(stages.values()))
+    return sum(features.values()) + trials * sum(each) / max(len(each), 1)
 
 
 def _check(workers: int | None) -> None:

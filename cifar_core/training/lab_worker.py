@@ -56,9 +56,10 @@ def main(folder: str, idle_seconds: float = IDLE_SECONDS) -> int:
     """Serve the lab in `folder` until nobody has asked for `idle_seconds`; return the process's exit code."""
     path = Path(folder).resolve()
     os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
+    before = (head_lab.requested() or (None, 0.0))[1]  # of an earlier process's time: nobody waits for it
     try:
         with head_lab.job().working():
-            _Worker().serve(idle_seconds)
+            _Worker().serve(idle_seconds, before)
     except RunError as error:  # another process serves, or the folder refuses
         print(error, file=sys.stderr)
     return 0
@@ -80,9 +81,8 @@ class _Worker:
         """Tell how far the preparations are."""
         self._say("preparing", done=done, total=total)
 
-    def serve(self, idle_seconds: float) -> None:
-        """Make ready, then do what is asked, the newest request only."""
-        before = (head_lab.requested() or (None, 0.0))[1]  # of an earlier process's time: nobody waits for it
+    def serve(self, idle_seconds: float, before: float) -> None:
+        """Make ready, then do what is asked, the newest request only, if it is newer than `before`."""
         self._say("starting")
         threading.Thread(target=importlib.import_module, args=(_KERAS_PART,), daemon=True).start()
         try:

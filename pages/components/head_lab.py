@@ -1,4 +1,4 @@
-"""Explore, Head lab: the head alone, trained anew whenever a slider is released."""
+"""Explore, Head lab: the head alone is trained again whenever a slider moves."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pages.components.live_chart import Chart
 _POLL_SECONDS = 0.25
 _MOST_TRIED = 10
 _STATES = {
-    "starting": "The lab is opening: TensorFlow starts, which takes some seconds. Later curves come at once",
-    "preparing": "Computing the frozen part of the network for every image, once",
-    "waiting": "Waiting: a training is running, and the lab computes when that has ended or pauses",
+    "starting": "TensorFlow starts, once; later curves take seconds",
+    "preparing": "Computing the feature cache, once",
+    "waiting": "Waiting until the running training has ended",
     "ready": "Ready",
     "computing": "Training the head",
     "mapping": "Drawing the map, once",
@@ -34,7 +34,7 @@ def show() -> None:
     status = cifar10.status()
     dataset_notice.show(status, False)
     if status["error"]:
-        st.caption("The head lab learns from CIFAR-10's training images: it opens as soon as they can be read.")
+        st.caption("The head lab opens as soon as the training images can be read.")
         return
     try:
         head_lab.start()
@@ -77,14 +77,15 @@ def _slider(name: str) -> Any:
         value = st.select_slider(label, steps, format_func=lambda step: f"{step:g}", **options)
     else:
         value = st.slider(label, float(knob.low or 0), float(knob.high or 0), step=knob.step, **options)
-    address.link(name, f"{value:g}", f"{usual:g}")
+    address.link(key, f"{value:g}", f"{usual:g}")
     return value
 
 
 def _asked(name: str, usual: Any) -> Any:
-    """Return the value that the address names, if it is one."""
+    """Return the value that the address names, if it is one; in addresses of older versions without "lab_"."""
+    asked = st.query_params.get(f"lab_{name}") or st.query_params.get(name)
     try:
-        return KNOBS[name].parse(st.query_params.get(name, str(usual)))
+        return KNOBS[name].parse(asked or str(usual))
     except ConfigError:
         return usual
 
@@ -118,7 +119,9 @@ def _panel(settings: Settings, earlier: list[Settings]) -> None:
         st.rerun()  # poll no more
     _say(status, found)
     tried = [(other, result) for other in earlier if (result := head_lab.result(other)) and result.rows]
-    shown = found if found and found.rows else None
+    shown = found if found and found.rows else head_lab.stored() if settings == Settings() else None
+    if shown is not found and shown is not None:
+        st.caption("Stored result on CIFAR-10 with ImageNet weights; your own replaces it.")
     with st.container(key="wide_lab"):
         left, right = st.columns([1, 1.15], gap="medium")
     with left:
@@ -127,10 +130,10 @@ def _panel(settings: Settings, earlier: list[Settings]) -> None:
         for metric, height in (("accuracy", 330), ("loss", 260)):
             figure = head_lab_charts.curves(shown.rows if shown else [], words, metric, BASE.head_epochs, height)
             live_chart.show(live_chart.chart(figure, config={"displayModeBar": False}), f"lab_{metric}")
-        st.caption("Dropout, label smoothing and the L2 penalty count in training only.")
+        st.caption("Dropout, label smoothing and the L2 penalty apply in training only.")
     with right:
-        whole = shown if shown and shown.state == "done" else None  # drawing it with each epoch outlasts the training
-        _map(whole or (tried[-1][1] if tried else shown))
+        whole = found if found and found.state == "done" else None  # drawing it with each epoch outlasts the training
+        _map(whole or (tried[-1][1] if tried else found))
     _held_fixed(status)
     _buttons(settings, earlier)
 
@@ -139,16 +142,20 @@ def _say(status: dict[str, Any], found: Result | None) -> None:
     """Say in one line what the lab does."""
     state = status["state"]
     if state in ("off", "failed"):
-        reason = messages.plain(status.get("message", "")) if state == "failed" else "It ends after five idle minutes."
+        reason = (
+            messages.plain(status.get("message", ""))
+            if state == "failed"
+            else "It ends after five minutes without use."
+        )
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.warning(f"The lab's process has ended. {reason}", icon=":material/power_settings_new:")
+            st.warning(f"The lab has ended. {reason}", icon=":material/power_settings_new:")
             st.button("Open it again", key="lab_again", on_click=st.rerun)
     elif found and found.state == "failed":
         st.warning(messages.plain(found.message), icon=":material/warning:")
     elif found and found.state == "done":
-        st.caption(f":material/check: Done {found.seconds:.1f} s after it was asked for.")
+        st.caption(f":material/check: Trained in {found.seconds:.1f} s.")
     elif found and found.state == "cancelled":
-        st.caption(":material/pending: Other settings were asked for meanwhile. Move a slider to go on.")
+        st.caption(":material/pending: Canceled by other settings. Move a slider to go on.")
     else:
         epoch = len(found.rows) if found else 0
         words = f"{_STATES.get(state, state)}{f', epoch {epoch} of {BASE.head_epochs}' if epoch else ''}"
@@ -162,13 +169,13 @@ def _say(status: dict[str, Any], found: Result | None) -> None:
 def _headline(settings: Settings, found: Result | None, tried: list[tuple[Settings, Result]]) -> None:
     """Say how good it is, and how good anything tried was."""
     if found is None or found.accuracy is None:
-        st.markdown("##### Release a slider, and a new curve comes")
+        st.markdown("##### Move a slider to train a new head")
         return
     low, high = found.interval
     st.markdown(f"##### Validation accuracy {found.accuracy:.1%} :gray[({low:.1%} to {high:.1%})]")
     best = max(tried, key=lambda item: item[1].accuracy or 0.0, default=None)
     if best is None or best[1].accuracy is None:
-        st.caption(f"The brackets are the 95 % interval on {len(found.predicted):,} images: less than that is noise.")
+        st.caption(f"In brackets: the 95% interval on {len(found.predicted):,} images.")
     elif best[1].accuracy > found.accuracy:
         st.caption(f"Best so far: {best[1].accuracy:.1%}, with {messages.plain(best[0].differences(settings))}.")
     else:
@@ -179,13 +186,12 @@ def _map(found: Result | None) -> None:
     """Draw the decision map."""
     chart = _map_chart(head_lab.base_key(), _has_map(), tuple(found.predicted)) if found else None
     if chart is None:
-        st.caption("The decision map appears after the first curve.")
+        st.caption("The decision map appears after your first curve.")
         return
     live_chart.show(chart, "lab_map")
     st.caption(
-        "Each sign is a validation image in the colour of the class that the head gives it; dots are right, crosses "
-        "wrong. Neighbours look alike to the frozen network (principal components, discriminants of the true classes, "
-        "t-SNE; made once). The ground has the colour that most of the nearest images are given."
+        "Each mark is a validation image in the color of its predicted class; dots are right, crosses wrong. Neighbors "
+        "have similar features (PCA, LDA, t-SNE). The background shows the class of most of the nearest images."
     )
 
 
@@ -208,15 +214,14 @@ def _held_fixed(status: dict[str, Any]) -> None:
     known = base if isinstance(base, dict) else {}
     counts = [known.get(name) for name in ("train_images", "validation_images")]
     learn, validate = (f"{number:,}" if isinstance(number, int) else "?" for number in counts)
-    split = f"{learn} to learn from and {validate} to validate on"
+    split = f"{learn} for training, {validate} for validation"
     st.caption(
-        ":material/lock: **Held fixed:** "
-        f"base MobileNetV2 α {BASE.alpha:g} at {BASE.image_size} px, frozen, with "
+        ":material/lock: **Fixed:** "
+        f"MobileNetV2 α {BASE.alpha:g} at {BASE.image_size} px, frozen, with "
         f"{messages.plain(known.get('weights', KNOBS['weights'].say(BASE.weights)))}; "
         f"{KNOBS['train_images'].say(BASE.train_images)} of "
-        f"{messages.plain(known.get('images', 'the images at hand'))} ({split}); "
-        f"no augmentation; {BASE.head_epochs} epochs of batches of {BASE.head_batch_size}, Adam at the rate "
-        f"that you set; seed {BASE.seed}. Test images are not touched."
+        f"{messages.plain(known.get('images', 'the images'))} ({split}); "
+        f"no augmentation; {BASE.head_epochs} epochs, batch size {BASE.head_batch_size}, Adam; seed {BASE.seed}."
     )
 
 

@@ -36,7 +36,7 @@ def found(tiny_config: TrainConfig) -> Findings:
 def test_the_history_has_every_ended_trial_and_the_best_so_far(found: Findings) -> None:
     figure = search_charts.history(found)
     points = {trace.name: list(trace.customdata) for trace in figure.data if trace.customdata is not None}
-    assert points == {"finished": [0, 1, 2, 4, 5, 6, 8], "ended early": [3, 7]}
+    assert points == {"finished": [0, 1, 2, 4, 5, 6, 8], "pruned": [3, 7]}
     assert list(figure.data[-1].y) == sorted(figure.data[-1].y)
     assert figure.layout.yaxis.title.text == "validation accuracy"
 
@@ -64,37 +64,27 @@ def test_a_slice_has_the_scale_of_its_knob(found: Findings) -> None:
     assert kinds == {"alpha": "category", "dropout": "linear", "l2": "log"}
 
 
-def test_parallel_coordinates_have_a_line_for_each_ended_trial(found: Findings) -> None:
-    figure = search_charts.parallel(found)
-    assert figure is not None
-    assert len(figure.data) == 9
-    assert {len(line.x) for line in figure.data} == {4}
-    assert all(0 <= y <= 1 for line in figure.data for y in line.y)
-    assert list(figure.layout.xaxis.ticktext) == ["Width α", "Dropout", "L2 penalty", "Validation accuracy"]
-
-
-def test_importances_add_up_to_one(found: Findings) -> None:
-    figure = search_charts.importances(found)
-    assert figure is not None
-    assert sum(figure.data[0].x) == pytest.approx(1)
+def test_importances_are_bars_the_largest_on_top() -> None:
+    figure = search_charts.importances({"alpha": 0.2, "dropout": 0.7, "l2": 0.1})
+    assert list(figure.data[0].y) == ["L2 penalty", "Width α", "Dropout"]
+    assert list(figure.data[0].x) == [0.1, 0.2, 0.7]
 
 
 @pytest.mark.parametrize(("x", "y"), [("alpha", "dropout"), ("dropout", "alpha"), ("l2", "dropout")])
-def test_a_surface_has_its_knobs_where_they_were_asked_for(found: Findings, x: str, y: str) -> None:
-    figure = search_charts.surface(found, x, y)
-    assert figure is not None
-    points = next(trace for trace in figure.data if trace.type == "scatter" and len(trace.x))
-    assert sorted(points.x) == pytest.approx(sorted(t.params[x] for t in found.ended))
-    assert sorted(points.y) == pytest.approx(sorted(t.params[y] for t in found.ended))
-    contour = figure.data[0]
-    assert np.shape(contour.z) == (len(contour.y), len(contour.x))
+def test_a_pair_of_settings_is_points_with_the_accuracy_as_color(found: Findings, x: str, y: str) -> None:
+    (points,) = search_charts.pair(found, x, y).data
+    assert list(points.x) == [t.params[x] for t in found.ended]
+    assert list(points.y) == [t.params[y] for t in found.ended]
+    assert list(points.marker.color) == [t.accuracy for t in found.ended]
 
 
-def test_few_trials_have_no_surface_and_no_importances(found: Findings) -> None:
-    few = replace(found, trials=found.trials[:2])
-    assert search_charts.surface(few, "alpha", "dropout") is None
-    assert search_charts.importances(few) is None
-    assert search_charts.parallel(few) is None
+def test_the_curves_of_all_trials_have_the_opened_one_in_front(found: Findings) -> None:
+    drawn = search_charts.trial_curves(found, found.trials[3])
+    assert [line.name for line in drawn.data][-1] == "trial 4"
+    assert [line.showlegend for line in drawn.data] == [False] * 8 + [True]
+
+
+def test_no_trial_is_no_fault(found: Findings) -> None:
     assert len(search_charts.history(replace(found, trials=())).data) == 3
 
 
@@ -134,4 +124,3 @@ def test_a_heat_map_fills_in_and_leaves_open_what_is_not_trained(tiny_config: Tr
     assert list(cells_under_the_pointer.customdata) == [0, 1, 2, 3]
     assert list(cells_under_the_pointer.text)[1:] == ["not trained yet"] * 3
     assert cells_under_the_pointer.hoverinfo is None, "what is skipped in hovering cannot be clicked either"
-    assert [line.name for line in search_charts.cell_curves(cells[0]).data] == ["seed 1", "seed 2"]

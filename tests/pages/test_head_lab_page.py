@@ -68,13 +68,25 @@ def test_opening_the_lab_opens_its_process_and_asks_for_a_first_head(process: No
     assert head_lab.requested()[0] == Settings()
 
 
+def test_a_stored_result_is_shown_before_the_first_own_one(process: None) -> None:
+    stored = head_lab.stored()
+    assert (stored.state, len(stored.rows), len(stored.predicted)) == ("done", head_lab.BASE.head_epochs, 1_000)
+    app = open_lab()
+    assert charts_of(app)["lab_accuracy"]["data"][-1]["y"] == [row["validation_accuracy"] for row in stored.rows]
+    answer(Settings(), 0.5)
+    assert charts_of(open_lab())["lab_accuracy"]["data"][-1]["y"] == [0.5] * 10
+    assert not charts_of(open_lab(lab_dropout="0.6"))["lab_accuracy"]["data"][-1]["y"], (
+        "it is of the usual settings only"
+    )
+
+
 def test_it_says_on_screen_what_is_held_fixed(process: None) -> None:
     answer(Settings(), 0.8)
     said = texts(open_lab().caption).replace("\\", "")
     for words in (
         "MobileNetV2 α 0.5 at 96 px",
         "ImageNet",
-        "4,000 to learn from",
+        "4,000 for training",
         "CIFAR-10 <b>",
         "no augmentation",
         "seed 1",
@@ -88,7 +100,7 @@ def test_a_released_slider_asks_for_its_value_and_the_address_says_so(process: N
     app = open_lab()
     sound(app.slider(key="lab_dropout").set_value(0.6).run())
     assert head_lab.requested()[0] == Settings(dropout=0.6)
-    assert app.query_params["dropout"] == "0.6"
+    assert app.query_params["lab_dropout"] == "0.6"
     assert app.query_params["tried"] == Settings().text
 
 
@@ -106,7 +118,8 @@ def test_the_address_opens_the_same_lab(process: None) -> None:
     shown, before = Settings(dropout=0.6, dense_units=64, l2=0.001, label_smoothing=0.1), Settings(dropout=0.1)
     answer(shown, 0.8)
     answer(before, 0.9)
-    query = {"dropout": "0.6", "dense_units": "64", "l2": "0.001", "label_smoothing": "0.1", "tried": before.text}
+    words = {"dropout": "0.6", "dense_units": "64", "l2": "0.001", "label_smoothing": "0.1"}
+    query = {f"lab_{name}": word for name, word in words.items()} | {"tried": before.text}
     app = open_lab(**query)
     assert head_lab.requested() is None  # what is known is not computed again
     assert {key: app.query_params[key] for key in query} == query
@@ -125,10 +138,10 @@ def _signs(app: AppTest) -> list[dict]:
 @pytest.mark.parametrize(
     "query",
     [
-        {"dropout": "99", "l2": "-1", "dense_units": "many"},
-        {"dropout": "nan", "head_learning_rate": "1e400", "tried": "_____,<b>,0.3"},
+        {"lab_dropout": "99", "lab_l2": "-1", "lab_dense_units": "many"},
+        {"lab_dropout": "nan", "lab_head_learning_rate": "1e400", "tried": "_____,<b>,0.3"},
         {"tried": "0.3_128_0.0001_0.001_0," * 2_000},
-        {"label_smoothing": "\0", "tried": "é" * 5_000},
+        {"lab_label_smoothing": "\0", "tried": "é" * 5_000},
     ],
 )
 def test_an_address_of_anything_opens_the_usual_lab(process: None, query: dict[str, str]) -> None:
@@ -140,7 +153,7 @@ def test_an_address_of_anything_opens_the_usual_lab(process: None, query: dict[s
     assert len(app.query_params.get("tried", "")) < 300
 
 
-@pytest.mark.parametrize(("state", "words"), [("starting", "TensorFlow starts"), ("waiting", "a training is running")])
+@pytest.mark.parametrize(("state", "words"), [("starting", "TensorFlow starts"), ("waiting", "running training")])
 def test_it_says_what_the_process_does(process: None, state: str, words: str) -> None:
     say(state)
     assert words in texts(open_lab().caption)
@@ -193,7 +206,7 @@ def test_forgetting_takes_earlier_curves_away(process: None) -> None:
 
 def test_a_whole_run_is_prepared_with_this_head(process: None) -> None:
     answer(Settings(dropout=0.6), 0.8)
-    app = open_lab(dropout="0.6")
+    app = open_lab(lab_dropout="0.6")
     sound(next(button for button in app.button if button.key == "lab_train").click().run())
     assert app.slider(key="dropout").value == 0.6
     assert app.slider(key="fine_tune_epochs").value == PRESETS["quick"].fine_tune_epochs

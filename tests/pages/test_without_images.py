@@ -84,15 +84,15 @@ def test_a_run_is_shown_and_none_can_be_started_but_on_generated_images(run: Run
     assert not button(app, "start").disabled
 
 
-@pytest.mark.parametrize("section", ("lab", "sweep", "surface"))
+@pytest.mark.parametrize("section", ("lab", "search"))
 def test_explore_says_why_nothing_can_be_trained(
     run: Run, reason: str, section: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(head_lab, "start", lambda: pytest.fail("there is nothing to train on"))
     app = open_app(EXPLORE, section=section)
     assert said(app).count(reason) == 1
-    for name in {"sweep": ["sweep_start"], "surface": ["grid_start"]}.get(section, []):
-        assert button(app, name).disabled
+    if section == "search":
+        assert button(app, "search_start").disabled
 
 
 def test_explore_lists_the_runs(run: Run, reason: str) -> None:

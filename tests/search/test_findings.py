@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from cifar_core.search import findings
+from cifar_core.search import findings, space
 from cifar_core.search.findings import Cell, Trial
+from cifar_core.search.space import Goal, Plan
 
 GRIDS = 800
 
@@ -45,3 +46,32 @@ def test_the_limit_is_tukeys():
     interval = tukey_hsd(*rows).confidence_interval(0.95)
     assert found.significant == pytest.approx((interval.high[0, 1] - interval.low[0, 1]) / 2, rel=1e-3)
     assert found.is_significant == (tukey_hsd(*rows).pvalue.min() < 0.05)
+
+
+def search_of(accuracies, tiny_config) -> findings.Findings:
+    """A search over width and dropout, whose trial n has the n-th accuracy."""
+    plan = Plan(tiny_config, tuple(map(space.parse_range, ("alpha=0.35,0.5", "dropout=0:0.5"))))
+    trials = tuple(
+        Trial(n, "finished", {"alpha": (0.35, 0.5)[n % 2], "dropout": n % 7 / 20}, float(a), (), None, 1, 1, 1, None)
+        for n, a in enumerate(accuracies)
+    )
+    return findings.Findings("x", "finished", plan, Goal(20), trials, 0)
+
+
+def test_importances_need_fifteen_trials_and_find_what_decides(tiny_config):
+    accuracies = [0.5 + n % 2 / 5 for n in range(15)]
+    assert findings.importances(search_of(accuracies[:14], tiny_config)) == {}
+    shares = findings.importances(search_of(accuracies, tiny_config))
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["alpha"] > 0.9
+    assert findings.importances(search_of([0.5] * 15, tiny_config)) == {}, "all alike"
+
+
+def test_the_conclusion_says_no_more_than_the_trials_do(tiny_config):
+    few = search_of([0.6, 0.7], tiny_config)
+    assert findings.conclusion(few, {}).endswith("2 trials are too few to say which setting matters: 15 or more can.")
+    enough = search_of([0.5 + n % 2 / 5 for n in range(15)], tiny_config)
+    said = findings.conclusion(enough, {"dropout": 0.03, "alpha": 0.97})
+    assert said.startswith("Width α matters most; Dropout (0 to 0.5) does not matter here.")
+    assert "No setting makes a difference" in findings.conclusion(enough, {})
+    assert findings.conclusion(search_of([], tiny_config), {}) == "No trial has ended yet."

@@ -51,3 +51,10 @@ def test_a_sweep_without_room_on_the_disk_is_not_begun(
     with pytest.raises(RunError, match="empty the trash, or raise CIFAR_RUNS_GB"):
         sweep_workers.start("one", Plan(tiny_config, (space.parse_range("dropout=0:0.5"),)), Goal(3))
     assert studies.names() == []
+
+
+def test_the_expected_time_grows_with_trials_and_with_the_features_that_are_computed(tiny_config: TrainConfig) -> None:
+    one = Plan(tiny_config, (space.parse_range("dropout=0:0.5"),))
+    three = Plan(tiny_config, tuple(map(space.parse_range, ("dropout=0:0.5", "alpha=0.35,0.5,0.75"))))
+    assert sweep_workers.expected_seconds(one, 20) > sweep_workers.expected_seconds(one, 10) > 0
+    assert sweep_workers.expected_seconds(three, 0) > 2 * sweep_workers.expected_seconds(one, 0)

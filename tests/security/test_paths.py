@@ -114,8 +114,9 @@ def test_the_name_of_a_new_run_and_of_a_download_is_plain(name: str, kind: str) 
 KEYS = {
     "train": "run settings",
     "evaluate": "run section split beside cell kind",
-    "explore": "runs section filter sort states starred reverse axis smoothing sweep trial grid cell cost x y vary "
-    "show sweep_until sweep_trials sweep_minutes grid_x grid_y x_values y_values tried dropout dense_units l2",
+    "explore": "runs section filter sort states starred reverse axis smoothing sweep trial grid cost trials "
+    "show search_unit search_trials search_minutes search_vary search_grid search_dropout search_alpha tried "
+    "dropout dense_units l2",
     "classify": "model with crop view class sort",
     "learn": "lesson",
 }

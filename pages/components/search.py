@@ -1,0 +1,200 @@
+"""Explore, Search: many short trainings with different settings. Which search is open, and the form of a new one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from cifar_core.config import ALL_IMAGES, KNOBS, PRESETS, Knob, TrainConfig
+from cifar_core.data import cifar10
+from cifar_core.errors import CifarError
+from cifar_core.search import space, studies, sweep_workers
+from cifar_core.search.space import Goal, Plan, Range
+from pages.components import formatting, guarded, knobs, messages, search_results
+
+BASES = ("quick", "standard", "classic")
+IMAGES = (1_000, 2_000, 5_000, 10_000, 20_000, ALL_IMAGES)
+GRID_KNOBS = ("head_learning_rate", "dropout")
+MOST_VALUES = 8
+_TRIALS = (5, 10, 15, 20, 30, 50, 100, 200, 500, 1_000)
+_MINUTES = (2, 5, 10, 20, 30, 60, 120, 300, 600)
+_FIRST = {
+    "alpha": (0.35, 0.5, 0.75),
+    "image_size": (32, 64, 96),
+    "dropout": (0.0, 0.2, 0.4, 0.6),
+    "augmentation": (0.0, 0.5, 1.0),
+    "head_learning_rate": (1e-4, 1e-3, 1e-2),
+    "fine_tune_learning_rate": (1e-4, 5e-4, 2e-3),
+    "dense_units": (32, 128, 512),
+    "l2": (1e-5, 1e-4, 1e-3),
+}
+"""Values that are chosen at first."""
+_BOUND: dict[str, Any] = {"bind": "query-params"}
+
+
+def show() -> None:
+    """Draw the section."""
+    search_results.undo_bar()
+    known = studies.names()
+    if "search_form" not in st.session_state:  # a link to a form opens it
+        st.session_state["search_form"] = any(word.startswith("search_") for word in st.query_params)
+    with st.expander("New search", expanded=not known or st.session_state["search_form"], icon=":material/add:"):
+        _new()
+    name = _chosen(known)
+    search_results.problem()
+    if name is not None:
+        search_results.show(name)
+    elif not known:
+        st.info("There is no search yet. Every trial trains the head in seconds and becomes a run.")
+
+
+def _chosen(known: list[str]) -> str | None:
+    """Draw the choice of a search; the address names it, as "grid" in addresses of older versions."""
+    wanted = st.query_params.get("sweep") or st.query_params.pop("grid", None)
+    if wanted is not None and wanted not in known:
+        st.error(f"There is no search called {messages.plain(wanted[:60])} here.", icon=":material/error:")
+    if not known:
+        return None
+    if wanted in known:
+        st.session_state["search"] = wanted
+    elif st.session_state.get("search") not in known:
+        st.session_state["search"] = search_results.newest(known)
+    name: str = st.selectbox("Search", known, key="search", on_change=_open)
+    st.query_params["sweep"] = name
+    return name
+
+
+def _open(name: str | None = None) -> None:
+    st.query_params["sweep"] = name or st.session_state["search"]
+    for word in ("trial", "cell"):
+        st.query_params.pop(word, None)
+
+
+def _new() -> None:
+    """Draw the form of a new search."""
+    st.caption(
+        "A search trains many times with different settings and ranks the trials by validation accuracy. Optuna (TPE) "
+        "proposes each trial from those before it and prunes those that fall behind; a grid trains every combination."
+    )
+    base = _base()
+    grid = st.toggle("Grid: every combination of two settings", key="search_grid", **_BOUND)
+    chosen = st.multiselect(
+        "Settings to vary",
+        [name for name in KNOBS if name not in space.FIXED],
+        list(GRID_KNOBS if grid else space.DEFAULT_KNOBS),
+        format_func=lambda name: KNOBS[name].label,
+        max_selections=2 if grid else None,
+        key="search_vary_grid" if grid else "search_vary",
+        **_BOUND,
+    )
+    problems = [error] if (error := cifar10.status()["error"]) else []
+    with st.container(key="wide_ranges"):
+        columns = st.columns(2)
+        ranges = [_range(columns[place % 2], KNOBS[name], grid, problems) for place, name in enumerate(chosen)]
+    if grid and len(ranges) != 2:
+        problems.append("Choose two settings for a grid.")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        goal = None if grid else _goal()
+        if "search_name" not in st.session_state:
+            st.session_state["search_name"] = studies.free_name("search", studies.names())
+        name = st.text_input("Name", max_chars=40, key="search_name", help="a-z, 0-9 and -", width=160)
+    plan = _plan(base, [item for item in ranges if item], grid, problems)
+    for text in problems:
+        st.warning(messages.plain(text), icon=":material/warning:")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Start search", type="primary", icon=":material/play_arrow:", key="search_start", disabled=plan is None,
+            on_click=guarded.once, args=("search", _start, name, plan, goal),
+        )  # fmt: skip
+        if plan is not None:
+            st.markdown(_expected(plan, goal))
+
+
+def _base() -> TrainConfig:
+    """Draw what is the same in all trials; return it."""
+    with st.container(key="wide_base"):
+        left, middle, right = st.columns(3, vertical_alignment="bottom")
+    preset = left.selectbox("Other settings from", BASES, key="search_preset", help="A preset.", **_BOUND)
+    images = middle.select_slider(
+        "Training images per trial", IMAGES, 5_000, format_func=KNOBS["train_images"].say, key="search_images", **_BOUND
+    )
+    tunes = right.toggle("Fine-tune too", key="search_fine_tune", help="Minutes per trial, not seconds.", **_BOUND)
+    base = {name: getattr(PRESETS[preset], name) for name in KNOBS} | {"train_images": images}
+    return TrainConfig(**base | ({} if tunes else {"fine_tune_epochs": 0}))
+
+
+def _goal() -> Goal:
+    """Draw when the search is done."""
+    unit = st.segmented_control(
+        "Stop after", ["trials", "minutes"], default="trials", required=True, key="search_unit", **_BOUND
+    )
+    steps, first = (_TRIALS, 30) if unit == "trials" else (_MINUTES, 10)
+    amount = st.select_slider(unit.capitalize(), steps, first, key=f"search_{unit}", width=200, **_BOUND)
+    return Goal(amount) if unit == "trials" else Goal(space.MOST_TRIALS, amount * 60.0)
+
+
+def _range(place: Any, knob: Knob, grid: bool, problems: list[str]) -> Range | None:
+    """Draw what is tried of one setting; return it, None (and why) where there is nothing to try."""
+    label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
+    key = f"search_{knob.name}{'_values' if grid else ''}"
+    options: dict[str, Any] = {"key": key, "help": messages.plain(knob.help), "format_func": knob.say, **_BOUND}
+    if grid or knob.choices:
+        every = _values(knob)
+        first = [value for value in _FIRST.get(knob.name, every[:3]) if value in every]
+        chosen = place.multiselect(label, every, first, max_selections=MOST_VALUES, **options)
+        if chosen:
+            return Range(knob.name, choices=tuple(value for value in every if value in chosen))
+        problems.append(f"{knob.label}: choose some values.")
+        return None
+    table, kind = space.table_range(knob.name), type(knob.default)
+    ends = kind(table.low), kind(table.high)
+    if knob.log:
+        steps = [step for step in knobs.log_steps(knob, *ends) if step >= ends[0]]
+        low, high = place.select_slider(f"{label}, logarithmic", steps, ends, **options)
+    else:
+        options.pop("format_func")
+        low, high = place.slider(label, kind(knob.low), kind(knob.high), ends, kind(knob.step), **options)
+    try:
+        return Range(knob.name, low, high)
+    except CifarError as error:
+        problems.append(str(error))
+        return None
+
+
+def _values(knob: Knob) -> list[Any]:
+    """Return the values of `knob` that a grid offers."""
+    if knob.choices:
+        return list(knob.choices)
+    if knob.log:
+        low = space.table_range(knob.name).low
+        return [value for value in knobs.log_steps(knob, knob.default) if value >= low]
+    low, step, kind = knob.low or 0, knob.step or 1, type(knob.default)
+    return [kind(round(low + number * step, 6)) for number in range(round(((knob.high or 0) - low) / step) + 1)]
+
+
+def _plan(base: TrainConfig, ranges: list[Range], grid: bool, problems: list[str]) -> Plan | None:
+    if problems:
+        return None
+    try:
+        return Plan(base, tuple(ranges), grid)
+    except CifarError as error:
+        problems.append(str(error))
+        return None
+
+
+def _expected(plan: Plan, goal: Goal | None) -> str:
+    """Return how long a search will take."""
+    trials = len(plan.cells()) if plan.grid else goal.trials if goal else 0
+    if goal and goal.seconds:
+        return f"{formatting.seconds(goal.seconds)} of training"
+    seconds = sweep_workers.expected_seconds(plan, trials)
+    return f"{trials} trainings, about **{formatting.seconds(seconds)}** on this machine"
+
+
+def _start(name: str, plan: Plan, goal: Goal | None) -> None:
+    """Start the search and open it."""
+    if search_results.act(sweep_workers.start, name, plan, goal or Goal(len(plan.cells()))):
+        del st.session_state["search_name"]
+        st.session_state["search_form"] = False
+        _open(name)

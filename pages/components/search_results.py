@@ -1,0 +1,357 @@
+"""Explore, Search: how one search stands, what it found, its trials."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from cifar_core import runs
+from cifar_core.charts import search as search_charts
+from cifar_core.config import ALL_IMAGES, KNOBS
+from cifar_core.errors import CifarError, SweepError
+from cifar_core.search import findings, studies, sweep_workers
+from cifar_core.search.findings import Cell, Findings, Trial
+from pages.components import address, formatting, guarded, knobs, live_chart, messages
+
+POLL_SECONDS = 2.0
+LOOK = {
+    "running": (":material/play_arrow:", "blue", ""),
+    "stopping": (":material/pending:", "orange", "Stopping; every trial keeps its last full epoch"),
+    "stopped": (":material/stop:", "orange", "Stopped; resume it to go on"),
+    "interrupted": (":material/link_off:", "red", "Its worker ended unexpectedly; resume it, nothing is lost"),
+    "failed": (":material/error:", "red", "Every trial failed; open one below to read why"),
+    "finished": (":material/check:", "green", "Done"),
+}
+
+
+def show(name: str) -> None:
+    """Draw the search called `name`."""
+    try:
+        live = find(name).is_live
+    except CifarError as error:
+        messages.problem(error)
+        _delete_button(name)
+        return
+    st.session_state["search_live"] = live
+    guarded.fragment(panel, run_every=POLL_SECONDS if live else None)(name)
+
+
+def panel(name: str) -> None:
+    """Draw how the search stands and what it found. Runs by itself while the search goes on."""
+    found = find(name)
+    if st.session_state.get("search_live") != found.is_live:
+        st.rerun()  # poll no more, or again
+    _status(found)
+    if not found.ended:
+        st.caption("The first points appear when the first trial has ended.")
+        return
+    shares = _importances(name, len(found.ended), studies.identity(name))
+    cells = found.cells() if found.plan.grid and len(found.plan.ranges) == 2 else []
+    noise = findings.noise(cells)
+    st.markdown(f"##### {messages.plain(findings.conclusion(found, shares))}")
+    if noise:
+        st.markdown(messages.plain(noise.words))
+    _edges(found)
+    opened = opened_trial(found)
+    if cells:
+        _heat_map(cells, [item.knob for item in found.plan.ranges], noise is not None, opened)
+    else:
+        _points(found, shares, opened)
+    _table(found)
+    _trial(found, opened)
+    _more_charts(found, opened)
+
+
+# which search
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _stands(name: str, stamp: tuple[int, int], workers: int) -> Findings:
+    return findings.find(name)
+
+
+def find(name: str) -> Findings:
+    """Return how the search called `name` stands; read once for each state of its journal, for all people."""
+    return _stands(name, studies.stamp(name), len(sweep_workers.living_workers(name)))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _importances(name: str, ended: int, identity: str) -> dict[str, float]:
+    return findings.importances(find(name))
+
+
+def newest(known: list[str]) -> str:
+    """Return the one of `known` that was worked on last; one that cannot be opened counts as the oldest."""
+
+    def worked_on(name: str) -> tuple[int, int]:
+        try:
+            return studies.stamp(name)
+        except SweepError:
+            return 0, 0
+
+    return max(known, key=worked_on)
+
+
+# how it stands
+
+
+def _status(found: Findings) -> None:
+    """Say how a search stands and what is the same in all its trials, with its buttons."""
+    icon, color, words = LOOK[found.state]
+    name = found.name
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.badge(found.state, icon=icon, color=color)  # type: ignore[arg-type]
+        st.markdown(words or _progress(found), width="stretch")
+        if found.is_live:
+            is_stopping = found.state == "stopping"
+            _button("Stop", "stop", f"stop_{name}", sweep_workers.stop, name, disabled=is_stopping)
+        elif found.state != "finished":
+            _button("Resume", "play_arrow", f"resume_{name}", sweep_workers.resume, name)
+        if found.plan.grid:
+            _button("Repeat with another seed", "casino", "search_repeat", sweep_workers.repeat, name)
+        else:
+            _extend(found)
+        if not found.is_live:
+            _delete_button(name)
+    if found.is_live:
+        st.progress(found.share)
+    held = {item.knob: item for item in found.plan.ranges}
+    base = [KNOBS[knob] for knob in KNOBS if knob not in held and knob in ("train_images", "alpha", "image_size")]
+    fixed = ", ".join(f"{knob.label} {knob.say(getattr(found.plan.base, knob.name))}" for knob in base)
+    tuned = "fine-tuning included" if found.plan.base.fine_tunes else "head only"
+    took = f"{found.done} trials in {formatting.seconds(found.spent_seconds)}"
+    st.caption(messages.plain(f"{took} of training; {fixed}, {tuned}."))
+    for reason in list(dict.fromkeys(trial.error for trial in found.trials if trial.error))[:3]:
+        st.warning(messages.plain(f"Trials failed: {reason}"), icon=":material/warning:")
+
+
+def _button(label: str, icon: str, key: str, action: Callable[..., None], *args: Any, disabled: bool = False) -> None:
+    st.button(
+        label,
+        icon=f":material/{icon}:",
+        key=key,
+        disabled=disabled,
+        on_click=guarded.once,
+        args=(key, act, action, *args),
+    )
+
+
+def _progress(found: Findings) -> str:
+    said = f"{found.done} of {found.goal.trials} trials"
+    if found.goal.seconds:
+        said = f"{found.done} trials, of {found.goal.seconds / 60:g} minutes of training"
+    if not found.done or not found.spent_seconds:
+        return f"{said}; the first trial computes the feature cache"
+    left = found.spent_seconds * (1 / found.share - 1)
+    return f"{said}, about {formatting.seconds(left)} left" if left >= 1 else said
+
+
+def _extend(found: Findings) -> None:
+    """Offer to let the search go on."""
+    with st.popover("Extend", icon=":material/add:"):
+        by_time = found.goal.seconds is not None
+        amount = st.number_input("More minutes" if by_time else "More trials", 1, 1_000, 10, key="search_extend_amount")
+        arguments = (found.name, 0, float(amount)) if by_time else (found.name, int(amount), 0.0)
+        _button("Extend", "add", "search_extend", sweep_workers.extend, *arguments)
+
+
+def act(action: Callable[..., None], *args: Any) -> bool:
+    """Do something to a search; return whether it worked. What goes wrong is shown on the page."""
+    try:
+        action(*args)
+    except CifarError as error:
+        st.session_state["search_error"] = str(error)
+        return False
+    return True
+
+
+def problem() -> None:
+    """Show what went wrong with the last button."""
+    if "search_error" in st.session_state:
+        st.error(messages.plain(st.session_state.pop("search_error")), icon=":material/error:")
+
+
+def _delete_button(name: str) -> None:
+    if st.button("Delete", icon=":material/delete:", key=f"delete_{name}", type="tertiary"):
+        _confirm(name)
+
+
+@st.dialog("Delete this search?")
+def _confirm(name: str) -> None:
+    undo = "It cannot be restored" if studies.storage_url() else "You can undo this"
+    st.markdown(f"**{messages.plain(name)}** is deleted. {undo}; the runs of its trials stay.")
+    if st.button("Delete", type="primary", key="delete_sure", on_click=_delete, args=(name,)):
+        st.rerun()
+
+
+def _delete(name: str) -> None:
+    if act(sweep_workers.delete, name):
+        st.session_state["search_deleted"] = name
+        for key in ("sweep", "trial"):
+            st.query_params.pop(key, None)
+
+
+def undo_bar() -> None:
+    """Offer to undo the last deletion."""
+    name = st.session_state.get("search_deleted")
+    if name is not None and studies.is_restorable(name):
+        with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_search_bar"):
+            st.markdown(f":material/delete: Deleted: {messages.plain(name)}")
+            st.button(
+                "Undo",
+                icon=":material/undo:",
+                key="undo_search",
+                on_click=guarded.once,
+                args=("undo", act, studies.restore, name),
+            )
+
+
+# what it found
+
+
+def _edges(found: Findings) -> None:
+    """Point out a best value at the end of its range."""
+    for knob, side in found.at_edge.items():
+        label = messages.plain(KNOBS[knob].label)
+        st.caption(f":material/arrow_right_alt: The best {label} lies at the {side} end of its range: try a wider one.")
+
+
+def _points(found: Findings, shares: dict[str, float], opened: Trial | None) -> None:
+    """Draw accuracy against each setting that varies, the most important first; a click opens a trial."""
+    names = sorted((item.knob for item in found.plan.ranges), key=lambda knob: -shares.get(knob, 0.0))
+    with st.container(key="wide_search"):
+        columns = st.columns(2)
+        for place, knob in enumerate(names):
+            with columns[place % 2]:
+                _clickable(search_charts.slices(found, knob, opened), f"slice_{knob}")
+        if shares:
+            with columns[len(names) % 2]:
+                live_chart.show(live_chart.chart(search_charts.importances(shares)), "search_importances")
+
+
+def _heat_map(cells: list[Cell], names: list[str], repeated: bool, opened: Trial | None) -> None:
+    """Draw a grid; a click opens the best trial of a cell."""
+    shown = "mean"
+    if repeated:
+        shown = address.linked_choice("Show", "show", {"mean": "mean accuracy", "spread": "spread over seeds"}, "mean")
+    place = next((n for n, cell in enumerate(cells) if opened in cell.trials), None)
+    x, y = names
+    figure = search_charts.heat_map(cells, x, y, shown == "spread", place)
+    clicked = live_chart.show(live_chart.chart(figure), "grid_map")
+    trials = cells[clicked].trials if clicked is not None and clicked < len(cells) else ()
+    if trials:
+        _open(max(trials, key=lambda trial: trial.accuracy or 0.0).number)
+    if not repeated:
+        st.caption("One seed each: small differences may be noise. Repeat the grid with another seed to see how much.")
+
+
+def _more_charts(found: Findings, opened: Trial | None) -> None:
+    """Draw the order of trials, accuracy against a cost, and two settings against each other, folded."""
+    with st.expander("Order of trials, cost, pairs of settings", icon=":material/scatter_plot:", key="search_more"):
+        _clickable(search_charts.history(found, opened), "history")
+        label = {cost: words for cost, (words, _) in findings.COSTS.items()}
+        cost = address.linked_choice("Accuracy against", "cost", label, "seconds")
+        _clickable(search_charts.front(found, cost, opened), "front")
+        labels = {item.knob: KNOBS[item.knob].label for item in found.plan.ranges}
+        if len(labels) > 1:
+            left, right = st.columns(2)
+            x = left.selectbox("Across", list(labels), 0, format_func=labels.__getitem__, key="search_x")
+            y = right.selectbox("Up", list(labels), 1, format_func=labels.__getitem__, key="search_y")
+            _clickable(search_charts.pair(found, x, y, opened), "pair")
+
+
+def _clickable(figure: Any, key: str) -> None:
+    """Draw a figure whose points are trials; a click opens one."""
+    clicked = live_chart.show(live_chart.chart(figure), f"search_{key}")
+    if clicked is not None:
+        _open(clicked)
+
+
+def _open(number: int) -> None:
+    st.query_params["trial"] = str(number + 1)
+    st.rerun()
+
+
+# trials
+
+
+def _table(found: Findings) -> None:
+    """Draw all trials, the best first; a selected row opens its trial."""
+    trials = sorted(found.trials, key=lambda trial: (-(trial.accuracy or 0.0), trial.number))
+    columns: dict[str, list[Any]] = {
+        "Trial": [trial.number + 1 for trial in trials],
+        "Validation": [formatting.percent(trial.accuracy) for trial in trials],
+        "By epoch": [[accuracy for _, accuracy in trial.curve] for trial in trials],
+        **{KNOBS[item.knob].label: [trial.params.get(item.knob) for trial in trials] for item in found.plan.ranges},
+        "Time": [trial.seconds for trial in trials],
+        "State": [trial.state for trial in trials],
+    }
+    if any("seed" in trial.params for trial in trials):
+        columns["Seed"] = [trial.params.get("seed") for trial in trials]
+    number = st.column_config.NumberColumn
+    event = st.dataframe(
+        columns,
+        key=f"trials_{found.name}",
+        hide_index=True,
+        height=min(36 * (len(trials) + 1) + 3, 330),
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config={
+            "Trial": number(width=50),
+            "Validation": number(format="%.1f%%", width=80),
+            "By epoch": st.column_config.LineChartColumn(y_min=0, y_max=1, width=90),
+            "Time": number(format="%.0f s", width=65),
+            "State": {"width": 80},
+        },
+    )
+    rows = [trials[row].number for row in event["selection"]["rows"] if row < len(trials)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(map(_cell, values) for values in columns.values()), strict=True))
+    st.download_button(
+        "CSV", text.getvalue(), f"{found.name}.csv", "text/csv", icon=":material/download:", type="tertiary",
+        key="trials_csv", on_click="ignore",
+    )  # fmt: skip
+    before = st.session_state.get("search_row")
+    st.session_state["search_row"] = rows
+    if rows and rows != before:
+        _open(rows[0])
+
+
+def _cell(value: Any) -> Any:
+    return " ".join(f"{share:.4f}" for share in value) if isinstance(value, list) else value
+
+
+def opened_trial(found: Findings) -> Trial | None:
+    """Return the trial that the address names, else the best; None where there is none."""
+    asked = st.query_params.get("trial", "")
+    numbers = {str(trial.number + 1): trial for trial in found.trials if trial.run}
+    return numbers.get(asked) or found.best
+
+
+def _trial(found: Findings, trial: Trial | None) -> None:
+    """Draw the curves of all trials, the opened one in front, and what can be done with it."""
+    if trial is None:
+        return
+    live_chart.show(live_chart.chart(search_charts.trial_curves(found, trial)), "search_curves")
+    result = trial.state if trial.accuracy is None else f"validation accuracy {trial.accuracy:.1%}"
+    params = ", ".join(f"{KNOBS[name].label} {KNOBS[name].say(value)}" for name, value in trial.params.items())
+    st.markdown(f"**Trial {trial.number + 1}**: {messages.plain(f'{result}; {params}')}")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if trial.run and runs.ID_PATTERN.fullmatch(trial.run) and runs.Run(trial.run).path.is_dir():
+            query = {"run": trial.run}
+            st.page_link("pages/train.py", label="Open as a run", icon=":material/open_in_new:", query_params=query)
+        else:
+            st.caption("Its run is on another machine or was deleted." if trial.run else "It has no run yet.")
+        if st.button("Train on all images", icon=":material/trending_up:", key=f"search_continue_{trial.number}"):
+            try:
+                knobs.set_all(found.plan.with_values({**trial.params, "train_images": ALL_IMAGES}))
+            except CifarError as error:
+                messages.problem(error)
+            else:
+                st.switch_page("pages/train.py")
