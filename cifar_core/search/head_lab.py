@@ -30,7 +30,7 @@ from cifar_core.runs import records
 
 BASE = replace(PRESETS["quick"], augmentation=0.0, head_epochs=8, fine_tune_epochs=0, head_batch_size=256)
 """What is held fixed. The learning rate stays as it is set: no schedule, no early stopping."""
-_FIGURES = ("epoch", "accuracy", "loss", "validation_accuracy", "validation_loss")
+_FIGURES = ("epoch", "accuracy", "cross_entropy", "validation_accuracy", "validation_cross_entropy")
 
 
 @dataclass(frozen=True)
