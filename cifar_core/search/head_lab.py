@@ -156,7 +156,10 @@ def status() -> dict[str, Any]:
     Keys: `state` ("off", "starting", "preparing", "waiting", "ready", "computing", "mapping", "failed") and, where
     known, `message`, `done` and `total` while it prepares, `base`: the words for what is held fixed, and its `key`.
     """
-    saved = runs.read_json(lab_dir() / "status.json")
+    try:
+        saved = runs.load_json(lab_dir() / "status.json") or {}
+    except RunError as error:
+        saved = {} if is_open() else {"state": "failed", "message": str(error)}
     if not isinstance(saved.get("state"), str):
         saved = {"state": "starting"}
     if not is_open() and saved["state"] != "failed":

@@ -197,3 +197,13 @@ def test_before_the_first_epoch_the_axes_are_drawn(metric: str) -> None:
     figure = head_lab_charts.curves([], [], metric, 10)
     assert figure.layout.yaxis.range[0] == 0
     assert figure.layout.xaxis.range == (0.7, 10.3)
+
+
+@pytest.mark.parametrize("content", ['{"state": "rea', "", "[]"], ids=["cut", "empty", "other type"])
+def test_a_damaged_status_says_so(content: str) -> None:
+    assert head_lab.status() == {"state": "off"}
+    head_lab.lab_dir().mkdir(parents=True)
+    (head_lab.lab_dir() / "status.json").write_text(content)
+    found = head_lab.status()
+    assert found["state"] == "failed"
+    assert "status.json is damaged" in found["message"]

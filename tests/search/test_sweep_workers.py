@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cifar_core.config import TrainConfig
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, SweepError
 from cifar_core.runs import Run
 from cifar_core.search import space, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan
@@ -51,3 +51,16 @@ def test_a_sweep_without_room_on_the_disk_is_not_begun(
     with pytest.raises(RunError, match="empty the trash, or raise CIFAR_RUNS_GB"):
         sweep_workers.start("one", Plan(tiny_config, (space.parse_range("dropout=0:0.5"),)), Goal(3))
     assert studies.names() == []
+
+
+@pytest.mark.parametrize("content", ['{"pid": 1', "", "[]"], ids=["cut", "empty", "other type"])
+def test_a_worker_whose_record_is_damaged_is_not_left_silently(content: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_workers.studies, "open_study", lambda *_: None)
+    monkeypatch.setattr(sweep_workers.studies, "ask_to_stop", lambda *_: None)
+    monkeypatch.setattr(sweep_workers, "living_workers", lambda _: [1])
+    monkeypatch.setattr(sweep_workers, "STOP_SECONDS", 0.01)
+    folder = sweep_workers.studies.folder("test")
+    folder.mkdir(parents=True)
+    (folder / "worker-1.json").write_text(content)
+    with pytest.raises(SweepError, match=r"Worker 1 .* worker-1\.json is damaged"):
+        sweep_workers.stop("test")
