@@ -16,6 +16,8 @@ import psutil
 
 MOST_THREADS = 8
 """More threads gain nothing on 32 px images, and each needs memory: an interpreter for each in a feature extraction."""
+MOST_INTERPRETERS = 2
+"""LiteRT interpreters that compute in turn: each has a pool of `threads()` threads of its own, idle or not."""
 _PROC, _CGROUP = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _REPLACE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2)
 

@@ -17,7 +17,7 @@ Rows = Sequence[Mapping[str, float]]
 
 
 def curves(rows: Rows, earlier: Sequence[tuple[str, Rows]], metric: str, epochs: int, height: int = 320) -> go.Figure:
-    """Return the figure of "accuracy" or "loss": now, and `earlier` settings as (words, rows), the oldest first."""
+    """Return "accuracy" or "cross_entropy": now, and `earlier` settings as (words, rows), the oldest first."""
     figure, value = go.Figure(), style.metric_hover(metric)
     for number, (words, old) in enumerate(earlier):
         share = (number + 1) / len(earlier)

@@ -14,6 +14,7 @@ from cifar_core.lessons import internals
 from cifar_core.lessons.layer_probe import PIXELS, Layers
 from cifar_core.lessons.results import Outcome
 from cifar_core.network import architecture
+from cifar_core.runs.curves import loss_metric
 
 _BELOW = {"orientation": "h", "y": -0.24, "yanchor": "top", "x": 0, "xanchor": "left"}
 
@@ -22,8 +23,13 @@ Conditions = Mapping[str, Outcome]
 
 
 def curves_figure(conditions: Conditions, metric: str, height: int = 400) -> go.Figure:
-    """Return "accuracy" or "loss" of all conditions: validation as thick lines, training as pale ones."""
+    """Return "accuracy" or "loss" of all conditions: validation as thick lines, training as pale ones.
+
+    "loss" draws the cross-entropy if each run recorded it.
+    """
     figure, percent = go.Figure(), metric == "accuracy"
+    if metric == "loss":
+        metric = loss_metric(*(outcome.curves for outcome in conditions.values()))
     form = style.metric_hover(metric)
     for number, (label, outcome) in enumerate(conditions.items()):
         color, dash = style.CONDITIONS[number], style.DASHES[number]

@@ -53,6 +53,12 @@ TEMPLATE = go.layout.Template(
     }
 )
 
+_METRICS = {
+    "accuracy": ("Accuracy", "share of images"),
+    "cross_entropy": ("Cross-entropy", "nats"),
+    "loss": ("Loss", "loss (with penalties)"),  # L2 and smoothed labels
+}
+
 
 def layout(title: str, x: str, y: str, height: int) -> dict[str, Any]:
     """Return a layout with the titles of figure and axes, and the height in pixels."""
@@ -72,8 +78,8 @@ def apply(figure: go.Figure, title: str, x: str, y: str, height: int) -> None:
 
 
 def metric_titles(metric: str) -> tuple[str, str]:
-    """Return the title and the y axis title of "accuracy" or "loss"."""
-    return ("Accuracy", "share of images") if metric == "accuracy" else ("Loss", "cross-entropy, nats")
+    """Return the title and the y axis title of "accuracy", "cross_entropy" or "loss"."""
+    return _METRICS[metric]
 
 
 def metric_hover(metric: str) -> str:

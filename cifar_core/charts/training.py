@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from cifar_core.charts import style
 from cifar_core.charts.style import TRAINING, VALIDATION
-from cifar_core.runs.curves import Curve, Curves
+from cifar_core.runs.curves import Curve, Curves, loss_metric
 
 AXES: Mapping[str, str] = {"epoch": "epoch", "time": "seconds since the start"}
 MOST_RUNS = 3 * len(style.SERIES)
@@ -21,8 +21,13 @@ MOST_RUNS = 3 * len(style.SERIES)
 def metric_figure(
     run: Curves, metric: str, ghost: Curves | None = None, ghost_name: str = "", height: int = 320
 ) -> go.Figure:
-    """Return the figure of "accuracy" or "loss": training, validation, the phases and a pale earlier run."""
+    """Return the figure of "accuracy" or "loss": training, validation, the phases and a pale earlier run.
+
+    "loss" draws the cross-entropy if each run recorded it.
+    """
     percent = metric == "accuracy"
+    if metric == "loss":
+        metric = loss_metric(*filter(None, (run, ghost)))
     traces: list[dict[str, Any]] = []
     if ghost is not None:
         curve = ghost.curves[f"validation_{metric}"]
@@ -52,12 +57,15 @@ def metric_figure(
 
 def metric_words(run: Curves, name: str) -> str:
     """Return what the figure of "accuracy", "loss", "learning_rate" or "images_per_second" ends at, as a sentence."""
+    if name == "loss":
+        name = loss_metric(run)
     lines = {"training": run.curves[name]}
-    if name in ("accuracy", "loss"):
+    if name in ("accuracy", "loss", "cross_entropy"):
         lines["validation"] = run.curves[f"validation_{name}"]
     look = ".1%" if name == "accuracy" else ".4g"
     ends = [f"{label} {line.y[-1]:{look}} at epoch {line.x[-1]:.3g}" for label, line in lines.items() if len(line.y)]
-    return f"{name.replace('_', ' ').capitalize()} over the epochs: {', '.join(ends) or 'no values yet'}."
+    title = "Cross-entropy" if name == "cross_entropy" else name.replace("_", " ").capitalize()
+    return f"{title} over the epochs: {', '.join(ends) or 'no values yet'}."
 
 
 def small_figure(run: Curves, name: str, height: int = 220) -> go.Figure:
@@ -135,7 +143,7 @@ class Lines:
 
 
 def overlay_lines(run: Curves, metric: str, axis: str, smoothing: float) -> Lines:
-    """Return the lines of "accuracy" or "loss" along `axis` of AXES; `smoothing` is 0 (none) to below 1."""
+    """Return the lines of "accuracy", "cross_entropy" or "loss" along `axis` of AXES; `smoothing` is 0 to below 1."""
     training, validation = (_along(run, run.curves[name], axis) for name in (metric, f"validation_{metric}"))
     return Lines(
         Curve(training.name, training.x, smoothed(training.y, smoothing)),
@@ -156,7 +164,12 @@ def smoothed(values: np.ndarray, weight: float) -> np.ndarray:
 def overlay_figure(
     chosen: Sequence[tuple[str, Curves]], metric: str, axis: str, smoothing: float, height: int = 360
 ) -> go.Figure:
-    """Return one figure of a metric for runs as (name, curves); a name is text, whatever it holds."""
+    """Return one figure of a metric for runs as (name, curves); a name is text, whatever it holds.
+
+    "loss" draws the cross-entropy if each run recorded it.
+    """
+    if metric == "loss":
+        metric = loss_metric(*(run for _, run in chosen[:MOST_RUNS]))
     drawn, validated = go.Figure(), []
     for number, (name, run) in enumerate(chosen[:MOST_RUNS]):
         look = {"color": style.SERIES[number % len(style.SERIES)], "dash": style.DASHES[number // len(style.SERIES)]}

@@ -55,10 +55,10 @@ def details(run: Run) -> dict[str, Any]:
 
 
 def error(run: Run) -> dict[str, str] | None:
-    """Return the "type" and "message" of a failed run's error, None for any other run."""
+    """Return "type" and "message" of what ended a failed run, or made a lost one unreadable; None for any other."""
     found = run.status
     saved = _object(found.get("error"))
-    if found["state"] != "failed":
+    if found["state"] != "failed" and not (found["state"] == "lost" and saved):
         return None
     return {key: str(saved.get(key, "unknown")) for key in ("type", "message")}
 

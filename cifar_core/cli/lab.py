@@ -25,7 +25,7 @@ def train_head(arguments: Namespace) -> int:
     low, high = found.interval
     lines = [
         f"epoch {row['epoch']:>2}  training accuracy {percent(row['accuracy'])}  validation accuracy "
-        f"{percent(row['validation_accuracy'])}  validation loss {number(row['validation_loss'])}"
+        f"{percent(row['validation_accuracy'])}  validation cross-entropy {number(row['validation_cross_entropy'])}"
         for row in found.rows
     ]
     lines.append(f"Validation accuracy {percent(found.accuracy)} (95 % interval {percent(low)} to {percent(high)}).")

@@ -32,6 +32,14 @@ def diagnose(run: Run) -> list[Finding]:
     return examine(run.config, run.metrics(), run.result, message, status["state"] not in runs.LIVE_STATES)
 
 
+def _cross_entropies(epochs: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
+    """Return the rows with the cross-entropies as their losses if all rows have them, and what the losses are."""
+    names = {"loss": "cross_entropy", "validation_loss": "validation_cross_entropy"}
+    if not all(row.get(name) is not None for row in epochs for name in names.values()):
+        return list(epochs), "loss"
+    return [row | {loss: row[name] for loss, name in names.items()} for row in epochs], "cross-entropy"
+
+
 def examine(
     config: TrainConfig,
     rows: Sequence[dict[str, Any]],
@@ -44,7 +52,7 @@ def examine(
     if not ended:
         phases = [phase for phase in phases if _is_over(phase, phases)]
         epochs = [row for row in epochs if any(row["phase"] == phase.name for phase in phases)]
-    case = Case(config, epochs, phases, result or {}, error)
+    case = Case(config, *_cross_entropies(epochs), phases, result or {}, error)
     found = [
         finding
         for rule in (RULES if ended else LIVE_RULES)

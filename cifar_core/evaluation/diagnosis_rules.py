@@ -62,10 +62,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Case:
-    """What the rules look at: the sound rows of whole epochs, their phases, the run's figures and error message."""
+    """What the rules look at: the sound rows of whole epochs, their phases, the run's figures and error message.
+
+    `loss_name` says what "loss" and "validation_loss" of the rows are: "cross-entropy", or with penalties "loss".
+    """
 
     config: TrainConfig
     epochs: Sequence[dict[str, Any]]
+    loss_name: str
     phases: Sequence[Phase]
     result: Mapping[str, Any]
     error: str
@@ -143,9 +147,9 @@ def nothing_learned(case: Case) -> Finding | None:
         "It learned almost nothing",
         _why_flat(case, rate),
         (_mend_flat(first.name, rate),),
-        f"Validation accuracy never rose above {best:.1%} (guessing gives 10%); the training loss went from "
-        f"{losses[0]:.2f} to {losses[-1]:.2f} in {len(losses)} epochs (guessing gives {_GUESSING_LOSS:.2f}) at a rate "
-        f"of {rate:g}.",
+        f"Validation accuracy never rose above {best:.1%} (guessing gives 10%); the training {case.loss_name} went "
+        f"from {losses[0]:.2f} to {losses[-1]:.2f} in {len(losses)} epochs (guessing gives {_GUESSING_LOSS:.2f}) at a "
+        f"rate of {rate:g}.",
     )
 
 
@@ -243,7 +247,7 @@ def stale_statistics(case: Case) -> Finding | None:
         "slowly for a short training.",
         (Step(f"set {label('batch_norm')} to “{KNOBS['batch_norm'].say('inference')}”, or let it adapt"),),
         f"In the last epoch {last['accuracy']:.1%} of the training images were right, but "
-        f"{last['validation_accuracy']:.1%} of the validation images; the losses were {last['loss']:.2f} and "
+        f"{last['validation_accuracy']:.1%} of the validation images; {case.loss_name}: {last['loss']:.2f} and "
         f"{last['validation_loss']:.2f}.",
     )
 
@@ -257,8 +261,8 @@ def overfitting(case: Case) -> Finding | None:
     lowest = min(case.epochs_of(last["phase"]), key=lambda row: row["validation_loss"])
     rose = last["validation_loss"] > (1 + _LOSS_CHANGE) * lowest["validation_loss"]
     rise = (
-        f" The validation loss was lowest in epoch {lowest['epoch']} ({lowest['validation_loss']:.2f}) and rose to "
-        f"{last['validation_loss']:.2f}."
+        f" The validation {case.loss_name} was lowest in epoch {lowest['epoch']} ({lowest['validation_loss']:.2f}) and "
+        f"rose to {last['validation_loss']:.2f}."
     )
     return Finding(
         "overfitting",
@@ -358,12 +362,12 @@ def still_rising(case: Case) -> Finding | None:
         "still_rising",
         "hint",
         "It stopped while it was still improving",
-        "The last planned epoch was the best one, and the validation loss was still falling.",
+        f"The last planned epoch was the best one, and the validation {case.loss_name} was still falling.",
         (
             raised(epochs_knob, f"raise {label(epochs_knob)} ({getattr(case.config, epochs_knob)})"),
             raised(rate_knob, f"raise {label(rate_knob)}"),
         ),
-        f"The validation loss went from {before:.2f} to {last:.2f} in the last epoch.",
+        f"The validation {case.loss_name} went from {before:.2f} to {last:.2f} in the last epoch.",
     )
 
 
@@ -386,8 +390,8 @@ def impatient(case: Case) -> Finding | None:
                         f"raise {label('early_stopping_patience')} ({case.config.early_stopping_patience}) to 5",
                     ),
                 ),
-                f"It ended after epoch {phase.epochs} of {phase.planned}; the validation loss was at its lowest, "
-                f"{losses[-1]:.2f}, and the training loss still fell from {epochs[-2]['loss']:.2f} to "
+                f"It ended after epoch {phase.epochs} of {phase.planned}; the validation {case.loss_name} was at its "
+                f"lowest, {losses[-1]:.2f}, and that of training still fell from {epochs[-2]['loss']:.2f} to "
                 f"{epochs[-1]['loss']:.2f}.",
             )
     return None

@@ -15,17 +15,22 @@ from cifar_core import runs
 from cifar_core.runs import Run, metrics
 
 _COLUMNS = (
-    "kind", "phase", "epoch", "step", "steps", "loss", "accuracy", "validation_loss", "validation_accuracy",
-    "learning_rate", "images_per_second", "elapsed_seconds",
+    "kind", "phase", "epoch", "step", "steps", "loss", "cross_entropy", "accuracy", "validation_loss",
+    "validation_cross_entropy", "validation_accuracy", "learning_rate", "images_per_second", "elapsed_seconds",
 )  # fmt: skip
 # Column of the metrics -> name in TensorBoard, the same for both, so that it draws them into one chart.
 _TRAINING = {
     "loss": "loss",
+    "cross_entropy": "cross_entropy",
     "accuracy": "accuracy",
     "learning_rate": "learning_rate",
     "images_per_second": "images_per_second",
 }
-_VALIDATION = {"validation_loss": "loss", "validation_accuracy": "accuracy"}
+_VALIDATION = {
+    "validation_loss": "loss",
+    "validation_cross_entropy": "cross_entropy",
+    "validation_accuracy": "accuracy",
+}
 _CASTAGNOLI = 0x82F63B78  # CRC-32C, reversed
 
 
@@ -81,7 +86,7 @@ def _scalars(
             (row["epoch"] - 1) * row["steps"] + row["step"] if is_step else row["epoch"] * steps.get(phase, 0)
         )
         if is_step == (folder == "training"):
-            yield step, seconds, {names[key]: row[key] for key in names}
+            yield step, seconds, {names[key]: row[key] for key in names if row.get(key) is not None}
 
 
 def _records(scalars: Iterable[tuple[int, float, dict[str, float]]], start: float) -> Iterator[bytes]:

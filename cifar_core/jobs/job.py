@@ -80,16 +80,23 @@ class Job:
 
     def read(self) -> dict[str, Any]:
         """Return the record with "state": none, working, stopped, failed (then with "error") or done."""
-        found = runs.read_json(self.file(self.record))
+        found = self._load()
         if self.is_running:
             return found | {"state": "working"}
         if found.get("state") == "working":  # it may have ended between the file and the look at its lock
-            found = runs.read_json(self.file(self.record))
+            found = self._load()
         if found.get("state") == "working":
             return {"state": "failed", "error": f"Its process ended unexpectedly; see {self.file('.log')}."}
         if found.get("state") == "failed":
             return {"state": "failed", "error": str(found.get("error"))[:500]}
         return found if found.get("state") in ("stopped", "done") else {"state": "none"}
+
+    def _load(self) -> dict[str, Any]:
+        """Return the record, empty without one; a damaged one says "failed", and why."""
+        try:
+            return runs.load_json(self.file(self.record)) or {}
+        except RunError as error:
+            return {"state": "failed", "error": f"{error} Start it again."}
 
     @contextmanager
     def working(self) -> Iterator[None]:

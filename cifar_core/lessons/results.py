@@ -40,6 +40,7 @@ FIGURES = (
 )
 _LAYERS = architecture.BLOCK_COUNT + 2
 _CURVES = ("accuracy", "loss", "validation_accuracy", "validation_loss")
+_CROSS_ENTROPIES = ("cross_entropy", "validation_cross_entropy")  # not in results from before 28 November 2026
 _DIGITS = 5
 _PREFIX = "learn"
 
@@ -84,7 +85,8 @@ class Outcome:
         """Return the saved form."""
         lines = {
             name: {"x": _rounded(self.curves.curves[name].x), "y": _rounded(self.curves.curves[name].y)}
-            for name in _CURVES
+            for name in (*_CURVES, *_CROSS_ENTROPIES)
+            if name in self.curves.curves
         }
         within = asdict(self.internals)
         return {
@@ -101,7 +103,8 @@ class Outcome:
     def from_dict(cls, found: Any) -> Outcome:
         """Return the outcome saved as `found`. Raises RunError, or ConfigError for its configuration."""
         try:
-            lines = {name: Curve(name, *(_array(found["curves"][name][axis]) for axis in "xy")) for name in _CURVES}
+            names = (*_CURVES, *(name for name in _CROSS_ENTROPIES if name in found["curves"]))
+            lines = {name: Curve(name, *(_array(found["curves"][name][axis]) for axis in "xy")) for name in names}
             boundary, planned = found["boundary"], int(found["planned"])
             figures = {name: _number(found["figures"][name]) for name in FIGURES}
             made = Made(**found["made"])

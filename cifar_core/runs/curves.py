@@ -5,6 +5,7 @@ A long training writes tens of thousands of rows; parsing them all at every look
 
 from __future__ import annotations
 
+import math
 import threading
 from array import array
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,9 @@ import numpy as np
 from cifar_core.runs import Run, metrics, read_rows
 
 MOST_POINTS = 160  # of a line: as many as can be told apart, and few enough to calm a step's noise
-_STEP = ("accuracy", "loss", "learning_rate", "images_per_second")
-_EPOCH = ("validation_accuracy", "validation_loss")
+_STEP = ("accuracy", "loss", "cross_entropy", "learning_rate", "images_per_second")
+_EPOCH = ("validation_accuracy", "validation_loss", "validation_cross_entropy")
+_CROSS_ENTROPIES = ("cross_entropy", "validation_cross_entropy")
 _CLOCK = "elapsed_seconds"
 _MANY = 1e6  # more than there are stretches in a phase
 _FINE_TUNE = 1.0  # in the column "phase"; the head is 0
@@ -38,13 +40,19 @@ class Curves:
     """What the metrics rows of a run say, ready to be drawn.
 
     `curves` holds "accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "images_per_second"
-    and "elapsed_seconds", the clock of all rows; `boundary` is where fine-tuning began, in epochs, None without;
+    and "elapsed_seconds", the clock of all rows; "cross_entropy" and "validation_cross_entropy" unless a row lacks
+    them, as in runs from before 28 November 2026. `boundary` is where fine-tuning began, in epochs, None without;
     `planned` is how many epochs there will be at most.
     """
 
     curves: Mapping[str, Curve]
     boundary: int | None
     planned: int
+
+
+def loss_metric(*runs: Curves) -> str:
+    """Return what a chart of all `runs` plots: "cross_entropy" if each recorded it, else "loss"."""
+    return "cross_entropy" if all(name in run.curves for run in runs for name in _CROSS_ENTROPIES) else "loss"
 
 
 class Columns:
@@ -57,6 +65,7 @@ class Columns:
         self._epochs = {name: array("d") for name in ("phase", "at", *_EPOCH)}
         self._clock = {name: array("d") for name in ("phase", "at", _CLOCK)}
         self._most = {"head": 0, "fine_tune": 0}
+        self._has_cross_entropy = True
 
     @property
     def epochs(self) -> int:
@@ -74,11 +83,9 @@ class Columns:
             place = {"phase": _FINE_TUNE if phase == "fine_tune" else 0.0, "at": epoch}
             if row["kind"] == "step":
                 place["at"] = epoch - 1 + row["step"] / row["steps"]
-                _append(self._steps, row | place)
-            else:
-                _append(self._epochs, row | place)
+            self._append(self._steps if row["kind"] == "step" else self._epochs, row | place)
             if isinstance(row.get(_CLOCK), int | float):
-                _append(self._clock, {**place, _CLOCK: row[_CLOCK]})
+                self._append(self._clock, {**place, _CLOCK: row[_CLOCK]})
 
     def curves(self, planned_epochs: Mapping[str, int] | None = None, ended: bool = False) -> Curves:
         """Return the curves, at most MOST_POINTS points each (but the clock).
@@ -91,8 +98,17 @@ class Columns:
         width = sum(most) / (MOST_POINTS - 1)
         found = _averaged(self._steps, _STEP, head, width) | _averaged(self._epochs, _EPOCH, head, width)
         found["elapsed_seconds"] = Curve("elapsed_seconds", _x(self._clock, head), np.array(self._clock[_CLOCK]))
+        if not self._has_cross_entropy:
+            found = {name: curve for name, curve in found.items() if name not in _CROSS_ENTROPIES}
         planned = head + fine_tuned if ended else (head if fine_tuned else most[0]) + most[1]
         return Curves(found, head if fine_tuned and head else None, planned)
+
+    def _append(self, columns: Mapping[str, array[float]], row: Mapping[str, Any]) -> None:
+        for name, column in columns.items():
+            value = row.get(name)
+            if value is None:  # sound rows lack nothing else
+                self._has_cross_entropy = False
+            column.append(math.nan if value is None else value)
 
 
 def curves(rows: Sequence[dict[str, Any]], planned_epochs: Mapping[str, int] | None = None) -> Curves:
@@ -131,11 +147,6 @@ def _identity(path: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return stat.st_ino, stat.st_size
-
-
-def _append(columns: Mapping[str, array[float]], row: Mapping[str, Any]) -> None:
-    for name, column in columns.items():
-        column.append(row[name])
 
 
 def _x(columns: Mapping[str, array[float]], head_epochs: int) -> np.ndarray:

@@ -67,15 +67,30 @@ def write_json(path: Path, data: Any) -> None:
         raise
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in `path`, or an empty one if the file is missing, damaged or no object."""
+def load_json(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object in `path`, None if there is no such file.
+
+    Raises RunError if the file is damaged: cut off, empty, unreadable, too large, or no object.
+    """
     try:
         if path.stat().st_size > _LIMIT_BYTES:
-            return {}
+            raise ValueError(f"it has {path.stat().st_size} bytes")
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        if not isinstance(data, dict):
+            raise ValueError(f"received {type(data).__name__}")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path.name} is damaged ({str(error)[:100]}), expected a JSON object.") from None
+    return records.tame(data)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what `load_json` does, or an empty object: only where a damaged file may count as a missing one."""
+    try:
+        return load_json(path) or {}
+    except RunError:
         return {}
-    return records.tame(data) if isinstance(data, dict) else {}
 
 
 _TRIAL = re.compile(r"-[a-z0-9]+t[0-9]+$")
@@ -103,8 +118,8 @@ class Run:
         if not self.path.is_dir():
             raise RunError(f"There is no run {self.id} any more: it was deleted.")
         try:
-            return TrainConfig.from_dict(read_json(self.path / "config.json"))
-        except ConfigError as error:
+            return TrainConfig.from_dict(load_json(self.path / "config.json") or {})
+        except (ConfigError, RunError) as error:
             raise RunError(f"Run {self.id} has no usable config.json: {error} Delete the run.") from None
 
     @property
@@ -113,19 +128,30 @@ class Run:
 
         Keys: `state` (one of STATES), and, where known, `stage`, `message`, `error`, `pid`, `started`, `result`.
         """
-        file, stop = self.path / "status.json", self.path / "stop"
-        saved = records.status(read_json(file))
+        stop = self.path / "stop"
+        saved = self._saved_status()
         if saved.get("state") in _ENDED_STATES:
             return saved
         if self.is_alive:
+            saved.pop("error", None)
             live = "stopping" if stop.exists() else "running" if saved.get("state") == "running" else "queued"
             return {**saved, "state": live}
-        saved = records.status(
-            read_json(file)
-        )  # the worker may have ended between the reading and the look at the lock
-        if saved.get("state") in _ENDED_STATES:
+        saved = self._saved_status()  # the worker may have ended between the reading and the look at the lock
+        if saved.get("state") in (*_ENDED_STATES, "lost"):
             return saved
         return {**saved, "state": "stopped" if stop.exists() else "queued" if self._is_starting else "lost"}
+
+    def _saved_status(self) -> dict[str, Any]:
+        """What status.json says; a damaged one says "lost", and why."""
+        try:
+            saved = load_json(self.path / "status.json")
+            found = records.status(saved or {})
+            if saved is not None and found.get("state") not in STATES:
+                raise RunError("status.json is damaged: it names no state of a run.")
+            return found
+        except RunError as error:
+            message = f"{error} Resume the run, or delete it."
+            return {"state": "lost", "error": {"type": "RunError", "message": message}}
 
     @property
     def state(self) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from filelock import FileLock
 
-from cifar_core import runs
+from cifar_core import machine, runs
 from cifar_core.errors import RunError
-from cifar_core.runs import Run
+from cifar_core.runs import Run, records
 from cifar_core.untrusted import one_line
 
 FILE = "labels.json"
@@ -28,26 +29,43 @@ class Labels:
 
 def load(run: Run) -> Labels:
     """Return what is written on `run`; what is missing or damaged counts as nothing written."""
-    saved = runs.read_json(run.path / FILE)
-    return Labels(
-        _text(saved.get("name"), NAME_LIMIT), _text(saved.get("note"), NOTE_LIMIT), saved.get("starred") is True
-    )
+    try:
+        return _load(run)
+    except RunError:
+        return Labels()
+
+
+def _load(run: Run) -> Labels:
+    """Return what is written on `run`. Raises RunError if the file is damaged."""
+    saved = records.load(run.path / FILE, Labels) or Labels()
+    return Labels(_text(saved.name, NAME_LIMIT), _text(saved.note, NOTE_LIMIT), saved.starred)
 
 
 def change(run: Run, **changes: Any) -> Labels:
     """Set `name`, `note` or `starred` of `run`, leaving the others, and return all. Raises RunError.
 
-    Texts lose invisible characters and what is beyond their limit.
+    Texts lose invisible characters and what is beyond their limit. A damaged file is moved to labels.damaged-1.json
+    (or the next free number) first.
     """
     try:
         with FileLock(runs.runs_dir() / ".labels", timeout=10):  # two tabs may write on one run
-            before = load(runs.get(run.id))
+            before = _load_or_move(runs.get(run.id))
             wanted = replace(before, **changes)
             after = Labels(_text(wanted.name, NAME_LIMIT), _text(wanted.note, NOTE_LIMIT), bool(wanted.starred))
             runs.write_json(run.path / FILE, asdict(after))
     except OSError as error:
         raise RunError(f"Run {run.id} cannot be written on: {error.strerror}; make its folder writable.") from None
     return after
+
+
+def _load_or_move(run: Run) -> Labels:
+    """Return what is written on `run`; a damaged file is moved aside. Raises OSError."""
+    try:
+        return _load(run)
+    except RunError:
+        names = (run.path / f"labels.damaged-{number}.json" for number in itertools.count(1))
+        machine.replace(run.path / FILE, next(path for path in names if not path.exists()))
+        return Labels()
 
 
 def shown_name(run: Run, written: Labels | None = None) -> str:
@@ -57,5 +75,5 @@ def shown_name(run: Run, written: Labels | None = None) -> str:
     return (written or load(run)).name or given
 
 
-def _text(value: Any, limit: int) -> str:
-    return one_line(value)[:limit].strip() if isinstance(value, str) else ""
+def _text(value: str, limit: int) -> str:
+    return one_line(value)[:limit].strip()

@@ -31,7 +31,7 @@ from cifar_core.runs import records
 BASE = replace(PRESETS["quick"], augmentation=0.0, head_epochs=8, fine_tune_epochs=0, head_batch_size=256)
 """What is held fixed. The learning rate stays as it is set: no schedule, no early stopping."""
 _STORED = Path(__file__).parents[1] / "bundled" / "head_lab.json"
-_FIGURES = ("epoch", "accuracy", "loss", "validation_accuracy", "validation_loss")
+_FIGURES = ("epoch", "accuracy", "cross_entropy", "validation_accuracy", "validation_cross_entropy")
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,10 @@ def status() -> dict[str, Any]:
     Keys: `state` ("off", "starting", "preparing", "waiting", "ready", "computing", "mapping", "failed") and, where
     known, `message`, `done` and `total` while it prepares, `base`: the words for what is held fixed, and its `key`.
     """
-    saved = runs.read_json(lab_dir() / "status.json")
+    try:
+        saved = runs.load_json(lab_dir() / "status.json") or {}
+    except RunError as error:
+        saved = {} if is_open() else {"state": "failed", "message": str(error)}
     if not isinstance(saved.get("state"), str):
         saved = {"state": "starting"}
     if not is_open() and saved["state"] != "failed":

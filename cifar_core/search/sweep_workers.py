@@ -11,7 +11,7 @@ import psutil
 
 from cifar_core import costs, locks, runs
 from cifar_core.data import cifar10
-from cifar_core.errors import ConfigError, SweepError
+from cifar_core.errors import ConfigError, RunError, SweepError
 from cifar_core.jobs import process
 from cifar_core.runs import limits
 from cifar_core.search import studies
@@ -79,7 +79,10 @@ def stop(name: str, storage: str | None = None) -> None:
     studies.ask_to_stop(studies.open_study(name, storage), True)
     if not process.wait_until(lambda: not living_workers(name), STOP_SECONDS):
         for number in living_workers(name):
-            about = runs.read_json(studies.folder(name) / f"worker-{number}.json")
+            try:
+                about = runs.load_json(studies.folder(name) / f"worker-{number}.json") or {}
+            except RunError as error:
+                raise SweepError(f"Worker {number} of sweep {name} does not stop; {error} End its process.") from None
             process.end(about, WORKER, psutil.Process.kill)
         process.wait_until(lambda: not living_workers(name), STOP_SECONDS)
 

@@ -81,7 +81,7 @@ class Trunk:
     ) -> None:
         self._config, self._dataset, self._weights, self._is_importing = config, dataset, weights, is_importing
         self._layers = sorted(set(stored_layers(config).values()))
-        self._networks: dict[int, litert.Network] = {}  # by their threads
+        self._networks: dict[int, litert.Network] = {}  # the newest one, by its threads
         self._making = Lock()
         self._on_card: gpu.Network | None = None
 
@@ -160,8 +160,9 @@ class Trunk:
         threads = max(1, every - 1) if self._is_importing() else every
         with self._making:
             if threads not in self._networks:
-                self._networks[threads] = self._on_cpu(threads)
-        return self._networks[threads].run(images)
+                self._networks = {threads: self._on_cpu(threads)}
+            network = self._networks[threads]
+        return network.run(images)
 
     def _on_gpu(self) -> gpu.Network:
         return gpu.Network(self._config, self._weights.named, self._layers)

@@ -26,7 +26,7 @@ def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> 
     drawn = [(names[row.run.id], curves_of(row)) for row in chosen]
     with st.container(key="wide_overlay"):
         left, right = st.columns(2)
-    with st.expander("Loss, time axis, smoothing", icon=":material/show_chart:"):
+    with st.expander("Cross-entropy, time axis, smoothing", icon=":material/show_chart:"):
         axis = address.linked_choice("Align by", "axis", _AXES, "epoch")
         smoothing = st.select_slider(
             "Smoothing",

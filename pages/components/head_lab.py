@@ -127,7 +127,7 @@ def _panel(settings: Settings, earlier: list[Settings]) -> None:
     with left:
         _headline(settings, shown, tried)
         words = [(other.differences(settings), result.rows) for other, result in tried]
-        for metric, height in (("accuracy", 330), ("loss", 260)):
+        for metric, height in (("accuracy", 330), ("cross_entropy", 260)):
             figure = head_lab_charts.curves(shown.rows if shown else [], words, metric, BASE.head_epochs, height)
             live_chart.show(live_chart.chart(figure, config={"displayModeBar": False}), f"lab_{metric}")
         st.caption("Dropout, label smoothing and the L2 penalty apply in training only.")

@@ -123,7 +123,13 @@ def uploaded(label: str, key: str, take_files: Any, **options: Any) -> None:
     So nothing comes back that was removed, and no file stays in the server's memory once it was read.
     """
     number = st.session_state.setdefault(f"{key}_number", 0)
-    files = st.file_uploader(label, accept_multiple_files=True, key=f"{key}_{number}", **options)
+    files = st.file_uploader(
+        label,
+        accept_multiple_files=True,
+        key=f"{key}_{number}",
+        help="At most 200 MB a file; a proxy in front of the app may allow less (it answers 413, or 403).",
+        **options,
+    )
     if not files:
         return
     take_files((file.name, file.getvalue()) for file in files)

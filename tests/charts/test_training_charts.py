@@ -7,6 +7,7 @@ from cifar_core.data.cifar10 import CLASSES
 from cifar_core.runs.curves import MOST_POINTS, Columns, curves
 
 LINES = ("accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "images_per_second")
+CROSS_ENTROPIES = ("cross_entropy", "validation_cross_entropy")
 
 
 def step(phase, epoch, number, steps, **values):
@@ -30,7 +31,7 @@ def phase_rows(phase, epochs, steps=4):
 
 def test_no_rows_are_empty_curves():
     found = curves([])
-    assert set(found.curves) == {*LINES, "elapsed_seconds"}
+    assert set(found.curves) == {*LINES, *CROSS_ENTROPIES, "elapsed_seconds"}
     assert all(len(curve.x) == len(curve.y) == 0 for curve in found.curves.values())
     assert (found.boundary, found.planned) == (None, 0)
 
@@ -214,3 +215,47 @@ def test_the_axis_shows_validation_where_training_began_far_off() -> None:
     ).layout.yaxis.range
     assert 0.7 < low < 0.81
     assert 0.83 < high <= 1.005
+
+
+class TestCrossEntropy:
+    """It is drawn where every row has it; a loss with penalties is never drawn under its name."""
+
+    NEW = (step("head", 1, 1, 1, cross_entropy=1.2), epoch_row("head", 1, validation_cross_entropy=0.9))
+    OLD = (step("head", 1, 1, 1), epoch_row("head", 1))
+
+    @pytest.mark.parametrize(
+        ("rows", "ghost", "title", "unit", "ends"),
+        [
+            (NEW, None, "Cross-entropy", "nats", (1.2, 0.9)),
+            (OLD, None, "Loss", "loss (with penalties)", (2.0, 1.5)),
+            (NEW, NEW, "Cross-entropy", "nats", (1.2, 0.9)),
+            (NEW, OLD, "Loss", "loss (with penalties)", (2.0, 1.5)),
+            ([*OLD, *NEW], None, "Loss", "loss (with penalties)", (2.0, 1.5)),
+            (
+                [NEW[0], epoch_row("head", 1, validation_cross_entropy=None)],
+                None,
+                "Loss",
+                "loss (with penalties)",
+                (2.0, 1.5),
+            ),
+        ],
+        ids=["new run", "old run", "new ghost", "old ghost", "resumed old run", "without the validation's"],
+    )
+    def test_what_the_figure_of_the_loss_draws(self, rows, ghost, title, unit, ends):
+        figure = charts.metric_figure(curves(rows), "loss", curves(ghost) if ghost else None, "earlier run")
+        assert (figure.layout.title.text, figure.layout.yaxis.title.text) == (title, unit)
+        assert tuple(trace.y[-1] for trace in figure.data[-2:]) == ends
+        if ghost:
+            assert figure.data[0].y[-1] == ends[1]
+
+    def test_the_sentence_beside_the_figure(self):
+        assert training_charts.metric_words(curves(self.NEW), "loss").startswith(
+            "Cross-entropy over the epochs: training 1.2 "
+        )
+        assert training_charts.metric_words(curves(self.OLD), "loss").startswith("Loss over the epochs: training 2 ")
+
+    @pytest.mark.parametrize(("others", "unit"), [([NEW], "nats"), ([NEW, OLD], "loss (with penalties)")])
+    def test_runs_over_each_other_share_one_quantity(self, others, unit):
+        figure = training_charts.overlay_figure([("a", curves(rows)) for rows in others], "loss", "epoch", 0)
+        assert figure.layout.yaxis.title.text == unit
+        assert figure.data[1].y[-1] == (0.9 if unit == "nats" else 1.5)

@@ -1,5 +1,6 @@
 """What becomes of a command's answer where nobody takes it, and of what is no answer's business to read."""
 
+import errno
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cifar_core import cli, runs
+from cifar_core.evaluation import listing
 from cifar_core.runs import Run
 from cifar_core.search import studies, sweep_workers
 
@@ -31,6 +33,22 @@ def test_an_answer_on_a_full_disk_is_a_sentence(run: Run, form: tuple[str, ...])
     ended = command("runs", "list", *form, closed=f">{FULL}")
     assert ended.returncode == 2
     assert ended.stderr == "The answer cannot be written: No space left on device; make room, or send it elsewhere.\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"), [(errno.ENOSPC, "make room"), (errno.EDQUOT, "make room"), (errno.EACCES, "permissions")]
+)
+def test_a_disk_that_refuses_ends_a_command_with_2(
+    code: int, advice: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise OSError(code, os.strerror(code), "/runs/a.json")
+
+    monkeypatch.setattr(listing, "rows", refuse)
+    assert cli.main(["runs", "list"]) == 2
+    complaint = capsys.readouterr().err
+    assert "/runs/a.json" in complaint
+    assert advice in complaint
 
 
 @pytest.mark.skipif(os.name == "nt", reason="for a POSIX shell")

@@ -176,6 +176,16 @@ def rules(rows: Sequence[dict[str, Any]], **knobs: Any) -> dict[str, Finding]:
     return {finding.rule: finding for finding in diagnosis.examine(config, rows, {})}
 
 
+def test_findings_name_the_cross_entropy_where_it_is_recorded() -> None:
+    rows = epochs("head", [0.5, 0.6], 2)
+    assert "The validation loss went from 1.50 to 1.40" in rules(rows)["still_rising"].evidence
+    for row, value in zip(rows, (1.3, 0.9), strict=True):
+        row |= {"cross_entropy": 1.0, "validation_cross_entropy": value}
+    assert "The validation cross-entropy went from 1.30 to 0.90" in rules(rows)["still_rising"].evidence
+    rows[1]["validation_cross_entropy"] = 1.4  # the penalties fell, the cross-entropy rose
+    assert "still_rising" not in rules(rows)
+
+
 def test_a_small_rate_is_not_both_too_small_and_too_large() -> None:
     rows = epochs("head", [0.7, 0.75], 2) + epochs("fine_tune", [0.60, 0.62], 2)
     found = rules(rows, fine_tune_learning_rate=1e-5)

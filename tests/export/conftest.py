@@ -69,10 +69,22 @@ def write_finished(run: runs.Run) -> runs.Run:
     rows = []
     for phase in ("head", "fine_tune"):
         for epoch in (1, 2):
-            numbers = {"loss": 1.5 / epoch, "accuracy": 0.4 * epoch, "learning_rate": 1e-3, "images_per_second": 900.0}
+            numbers = {
+                "loss": 1.5 / epoch,
+                "cross_entropy": 1.2,
+                "accuracy": 0.4 * epoch,
+                "learning_rate": 1e-3,
+                "images_per_second": 900.0,
+            }
             common = {"phase": phase, "epoch": epoch, "elapsed_seconds": float(epoch), "seconds_left": 1.0}
             rows.append({"kind": "step", "step": 5, "steps": 10, **common, **numbers})
-            validation = {"validation_loss": 1.0, "validation_accuracy": 0.5, "epochs": 2, "images": 800}
+            validation = {
+                "validation_loss": 1.0,
+                "validation_cross_entropy": 0.8,
+                "validation_accuracy": 0.5,
+                "epochs": 2,
+                "images": 800,
+            }
             rows.append({"kind": "epoch", "epoch_seconds": 1.0, **common, **numbers, **validation})
     rows.append({"kind": "progress", "stage": "test", "done": 5, "total": 5, "seconds_left": 0.0,
                  "elapsed_seconds": 12.0})  # fmt: skip

@@ -14,6 +14,7 @@ def test_csv_has_a_line_for_each_step_and_epoch(finished_run) -> None:
     assert lines[0]["loss"] == "1.5"
     assert lines[0]["validation_loss"] == ""
     assert lines[1]["validation_accuracy"] == "0.5"
+    assert lines[1]["validation_cross_entropy"] == "0.8"
 
 
 def test_json_has_all_that_is_known(finished_run) -> None:
@@ -38,8 +39,14 @@ def test_tensorboard_s_reader_reads_the_event_files(finished_run, tmp_path) -> N
         read.append([(e.step, {v.tag: round(v.simple_value, 4) for v in e.summary.value}) for e in events])
     training, validation = read
     assert [step for step, _ in training] == [5, 15, 25, 35]
-    assert training[0][1] == {"loss": 1.5, "accuracy": 0.4, "learning_rate": 0.001, "images_per_second": 900.0}
-    assert validation == [(step, {"loss": 1.0, "accuracy": 0.5}) for step in (10, 20, 30, 40)]
+    assert training[0][1] == {
+        "loss": 1.5,
+        "cross_entropy": 1.2,
+        "accuracy": 0.4,
+        "learning_rate": 0.001,
+        "images_per_second": 900.0,
+    }
+    assert validation == [(step, {"loss": 1.0, "cross_entropy": 0.8, "accuracy": 0.5}) for step in (10, 20, 30, 40)]
 
 
 def test_found_by_mutation_a_row_without_its_time(finished_run) -> None:

@@ -73,8 +73,18 @@ def test_a_folder_that_refuses_is_a_sentence(job: Job) -> None:
             act()
 
 
-@pytest.mark.parametrize("record", ["{", "[]", '{"state": 3}', '{"state": "other"}'])
-def test_a_damaged_record_is_none(job: Job, record: str) -> None:
+@pytest.mark.parametrize("record", ['{"state": "do', "", "[]"])
+def test_a_damaged_record_is_a_failure_with_its_reason(job: Job, record: str) -> None:
+    assert job.read() == {"state": "none"}
+    job.folder.mkdir()
+    job.file(".progress.json").write_text(record)
+    found = job.read()
+    assert found["state"] == "failed"
+    assert "progress.json is damaged" in found["error"]
+
+
+@pytest.mark.parametrize("record", ['{"state": 3}', '{"state": "other"}'])
+def test_a_record_of_an_unknown_state_is_none(job: Job, record: str) -> None:
     job.folder.mkdir()
     job.file(".progress.json").write_text(record)
     assert job.read() == {"state": "none"}

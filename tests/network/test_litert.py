@@ -1,10 +1,13 @@
 import threading
+import weakref
 
 import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import interpreter
 from ai_edge_litert import schema_py_generated as schema
 
+from cifar_core import machine
 from cifar_core.errors import RunError
 from cifar_core.network import architecture
 from cifar_core.network.litert import BATCH_SIZE, OUTPUTS, Network, build, build_after
@@ -257,3 +260,21 @@ def test_file_that_is_no_model_is_refused(tmp_path):
     path.write_text("<html>not found</html>" * 100)
     with pytest.raises(RunError, match="usable LiteRT model"):
         Network(path)
+
+
+def test_on_64_processors_the_threads_asked_for_stay_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    living: weakref.WeakKeyDictionary[interpreter.Interpreter, int] = weakref.WeakKeyDictionary()
+
+    class Counted(interpreter.Interpreter):
+        def __init__(self, *, model_content: bytes, num_threads: int) -> None:
+            super().__init__(model_content=model_content, num_threads=1)  # this machine need not have them
+            living[self] = num_threads
+
+    monkeypatch.setattr(machine, "processors", lambda: 64)
+    monkeypatch.setattr(interpreter, "Interpreter", Counted)
+    network, most = Network(build(random_weights(0.35), 0.35, 32, "minus_one_to_one", OUTPUTS, cut=12)), 0
+    for count in (1, 2, 3, 5, 9, BATCH_SIZE, 300, 301, 1):
+        network.run(random_images(count))
+        most = max(most, sum(living.values()))
+    pools = machine.MOST_INTERPRETERS * machine.MOST_THREADS
+    assert machine.MOST_THREADS <= most <= 2 * pools  # one lane of all threads, and MOST_THREADS lanes of one

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mutation import examples
 
 from cifar_core import runs
+from cifar_core.cli import describe
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.runs import Run, folder
@@ -184,6 +185,8 @@ def test_states_after_the_worker_has_gone(run: Run, saved: str, state: str, stat
         b'"finished"',
         b'{"state": 7}',
         b'{"state": ["finished"]}',
+        b'{"state": "finished", "result": {"test_accuracy": 0.8',
+        b"",
         b"[" * 100_000,
     ],
     ids=lambda content: repr(content[:20]),
@@ -192,6 +195,25 @@ def test_a_damaged_status_reads_as_lost(run: Run, content: bytes) -> None:
     (run.path / "status.json").write_bytes(content)
     assert run.state == "lost"
     assert run.result == {}
+    assert "status.json is damaged" in run.status["error"]["message"]
+    assert describe.ending(run)[0] == 2
+    assert "status.json is damaged" in describe.ending(run)[1]
+
+
+def test_a_missing_status_is_not_a_damaged_one(run: Run) -> None:
+    os.utime(run.path / "config.json", (0, 0))
+    assert run.state == "lost"
+    assert "error" not in run.status
+    assert "unexpectedly" in describe.ending(run)[1]
+
+
+@pytest.mark.parametrize("content", [b'{"dropout": 0', b"", b"[0.3]"], ids=["cut", "empty", "other type"])
+def test_missing_is_not_damaged(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.json"
+    assert runs.load_json(path) is None
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=r"a\.json is damaged"):
+        runs.load_json(path)
 
 
 def test_a_result_that_is_no_object_is_none(run: Run) -> None:

@@ -49,6 +49,22 @@ def test_a_damaged_file_reads_as_nothing_written(run: Run, content: bytes) -> No
     assert labels.load(run) == Labels()
 
 
+@pytest.mark.parametrize("content", [b'{"name": "my be', b"", b"[]", b'{"name": 7}'])
+def test_a_change_moves_a_damaged_file_aside(run: Run, content: bytes) -> None:
+    for number in (1, 2):
+        (run.path / labels.FILE).write_bytes(content)
+        labels.change(run, starred=True)
+        assert labels.load(run) == Labels(starred=True)
+        assert (run.path / f"labels.damaged-{number}.json").read_bytes() == content
+    assert len(list(run.path.glob("labels*"))) == 3
+
+
+def test_a_change_of_a_missing_or_sound_file_moves_nothing(run: Run) -> None:
+    labels.change(run, name="a")
+    labels.change(run, name="b")
+    assert [path.name for path in run.path.glob("labels*")] == [labels.FILE]
+
+
 def test_a_foreign_file_is_cleaned_when_it_is_read(run: Run) -> None:
     (run.path / labels.FILE).write_text('{"name": "a\\u202eb\\nc' + "x" * 900 + '"}')
     assert labels.load(run).name.startswith("a b cxx")

@@ -16,7 +16,7 @@ from cifar_core.search.head_lab import BASE, Settings
 from cifar_core.search.head_lab_map import GRID, Map
 
 BASE_KEY = "0123456789abcdef"
-ROW = {"epoch": 1, "accuracy": 0.5, "loss": 1.5, "validation_accuracy": 0.6, "validation_loss": 1.2}
+ROW = {"epoch": 1, "accuracy": 0.5, "cross_entropy": 1.5, "validation_accuracy": 0.6, "validation_cross_entropy": 1.2}
 
 
 def say(**status: object) -> None:
@@ -192,8 +192,18 @@ def test_earlier_curves_fade_with_age() -> None:
     assert "dropout 0.1" in figure.data[0].hovertemplate
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+@pytest.mark.parametrize("metric", ["accuracy", "cross_entropy"])
 def test_before_the_first_epoch_the_axes_are_drawn(metric: str) -> None:
     figure = head_lab_charts.curves([], [], metric, 10)
     assert figure.layout.yaxis.range[0] == 0
     assert figure.layout.xaxis.range == (0.7, 10.3)
+
+
+@pytest.mark.parametrize("content", ['{"state": "rea', "", "[]"], ids=["cut", "empty", "other type"])
+def test_a_damaged_status_says_so(content: str) -> None:
+    assert head_lab.status() == {"state": "off"}
+    head_lab.lab_dir().mkdir(parents=True)
+    (head_lab.lab_dir() / "status.json").write_text(content)
+    found = head_lab.status()
+    assert found["state"] == "failed"
+    assert "status.json is damaged" in found["message"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cifar_core.config import TrainConfig
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, SweepError
 from cifar_core.runs import Run
 from cifar_core.search import space, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan
@@ -58,3 +58,16 @@ def test_the_expected_time_grows_with_trials_and_with_the_features_that_are_comp
     three = Plan(tiny_config, tuple(map(space.parse_range, ("dropout=0:0.5", "alpha=0.35,0.5,0.75"))))
     assert sweep_workers.expected_seconds(one, 20) > sweep_workers.expected_seconds(one, 10) > 0
     assert sweep_workers.expected_seconds(three, 0) > 2 * sweep_workers.expected_seconds(one, 0)
+
+
+@pytest.mark.parametrize("content", ['{"pid": 1', "", "[]"], ids=["cut", "empty", "other type"])
+def test_a_worker_whose_record_is_damaged_is_not_left_silently(content: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_workers.studies, "open_study", lambda *_: None)
+    monkeypatch.setattr(sweep_workers.studies, "ask_to_stop", lambda *_: None)
+    monkeypatch.setattr(sweep_workers, "living_workers", lambda _: [1])
+    monkeypatch.setattr(sweep_workers, "STOP_SECONDS", 0.01)
+    folder = sweep_workers.studies.folder("test")
+    folder.mkdir(parents=True)
+    (folder / "worker-1.json").write_text(content)
+    with pytest.raises(SweepError, match=r"Worker 1 .* worker-1\.json is damaged"):
+        sweep_workers.stop("test")

@@ -47,6 +47,13 @@ def test_a_training_that_is_not_in_pieces_has_a_thread_for_each_processor(config
     assert (os.environ[INTER], os.environ[INTRA]) == (str(cores), str(cores))
 
 
+@pytest.mark.parametrize("cores", [64], indirect=True)
+@pytest.mark.parametrize("name", PRESETS)
+def test_on_64_processors_tensorflow_gets_few_threads(name: str, cores: int) -> None:
+    processors.share_out(PRESETS[name])
+    assert int(os.environ[INTER]) + int(os.environ[INTRA]) <= 2 * machine.MOST_THREADS < cores
+
+
 @pytest.mark.parametrize("cores", [2], indirect=True)
 @pytest.mark.usefixtures("cores")
 def test_what_somebody_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:

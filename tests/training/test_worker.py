@@ -13,12 +13,13 @@ import pytest
 from filelock import FileLock
 from interruption import Interruption
 
+from cifar_core import charts
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.network import litert, pretrained
-from cifar_core.runs import Run, create, records, write_json
+from cifar_core.runs import Run, create, curves, records, write_json
 from cifar_core.training import checkpoint, finish, inputs, model, worker
 from cifar_core.training.journal import Journal
 
@@ -71,6 +72,21 @@ def test_a_finished_run_has_all_that_was_promised(finished: Run) -> None:
     assert environment["packages"]["keras"] == keras.__version__
     assert "head_output" in (finished.path / "summary.txt").read_text()
     assert "not CIFAR-10" in result["dataset"]
+
+
+def test_the_last_cross_entropy_drawn_is_the_loss_of_the_evaluation(
+    tiny_config: TrainConfig, train: Callable[[TrainConfig], Run]
+) -> None:
+    run = train(dataclasses.replace(tiny_config, head_epochs=1, fine_tune_epochs=0, l2=1e-2, label_smoothing=0.2))
+    (row,) = [row for row in run.metrics() if row["kind"] == "epoch"]
+    with np.load(run.path / "evaluation.npz", allow_pickle=False) as file:
+        said, labels = file["validation_probabilities"].astype(float), file["validation_labels"]
+    by_numpy = -np.log(said[np.arange(len(labels)), labels]).mean()
+    figure = charts.metric_figure(curves.curves(run.metrics()), "loss")
+    assert figure.layout.title.text == "Cross-entropy"
+    assert row["validation_cross_entropy"] == pytest.approx(by_numpy, rel=2e-3)
+    assert figure.data[-1].y[-1] == pytest.approx(run.result["validation_loss"], rel=2e-3)
+    assert row["validation_loss"] > 1.02 * row["validation_cross_entropy"]  # what would have been drawn
 
 
 def test_a_finished_run_is_not_trained_again(run: Run) -> None:
