@@ -43,11 +43,10 @@ def choose_model() -> Classifier | None:
     titles = picture_view.models()
     if not titles:
         return None
-    if st.session_state.get("model") not in titles:
-        asked = st.query_params.get("model")
-        st.session_state["model"] = asked if asked in titles else next(iter(titles))
-    chosen = st.selectbox("Model", list(titles), format_func=titles.__getitem__, key="model", persist_state="session")
-    st.query_params["model"] = chosen
+    newest = next(iter(titles))
+    address.linked("model", titles, newest)
+    chosen = st.selectbox("Model", list(titles), format_func=titles.__getitem__, key="model")
+    address.link("model", chosen, newest)
     generated = chosen != classifier.BUNDLED and "generated" in str(runs.Run(chosen).result.get("dataset"))
     if generated:
         st.warning(
@@ -155,9 +154,7 @@ def sorted_and_filtered(
         orders["disagree"] = "where runs disagree first"
     address.linked("classify:sort", orders, "given")
     left, right = st.columns([1, 2])
-    by = left.selectbox(
-        "Sort", list(orders), key="classify:sort", format_func=orders.__getitem__, persist_state="session"
-    )
+    by = left.selectbox("Sort", list(orders), key="classify:sort", format_func=orders.__getitem__)
     address.link("classify:sort", by, "given")
     shown = right.multiselect(
         "Show only", [*cifar10.CLASSES, gallery.UNUSUAL], key="only", placeholder="all classes", persist_state="session"

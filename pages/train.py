@@ -172,8 +172,8 @@ def start(config: TrainConfig, name: str) -> None:
 
 
 def take_settings() -> None:
-    """Set the knobs as in the run that the address names for it, once: a link on another page asks for that."""
-    asked = st.query_params.pop("settings", None)
+    """Set the knobs as in the run that a button here or the link of another page names for it, once."""
+    asked = st.session_state.pop("settings_of", None) or st.query_params.pop("settings", None)
     if asked is not None:
         try:
             knobs.set_all(runs.get(asked).config)

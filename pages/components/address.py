@@ -1,13 +1,47 @@
-"""Views that the address reproduces."""
+"""Views that the address reproduces: it decides at first, on another page, and after Back or Forward.
+
+A change by a widget adds an entry to the browser's history.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from cifar_core import untrusted
+
+_LINKED = "_linked"
+
+
+def arrive(page: str) -> None:
+    """Forget what the widgets of another page were set to: the address of `page` decides about its own."""
+    if st.session_state.get("_page") != page:
+        st.session_state["_page"] = page
+        for key in st.session_state.pop(_LINKED, ()):
+            st.session_state.pop(key, None)
+
+
+def decides(key: str) -> bool:
+    """Return whether the widget `key` takes its value from the address now, not from the session."""
+    st.session_state.setdefault(_LINKED, set()).add(key)
+    context = get_script_run_ctx()
+    return key not in st.session_state or (context is not None and context.is_history_navigation)
+
+
+def first(key: str, read: Callable[[str | None], Any]) -> Any:
+    """Return what `read` makes of the address's word: the default for the widget `key`, its value after Back.
+
+    To be called before the widget is drawn, which then needs no other value. A session that a restarted server has
+    just begun takes what the browser shows.
+    """
+    value = read(st.query_params.get(_word(key)))
+    context = get_script_run_ctx()
+    if context is not None and context.is_history_navigation:
+        st.session_state[key] = value
+    return value
 
 
 def linked(key: str, valid: Collection[str], default: str) -> None:
@@ -15,7 +49,7 @@ def linked(key: str, valid: Collection[str], default: str) -> None:
 
     Where pages use one word of the address for different things, a widget's key is its page, a colon and the word.
     """
-    if st.session_state.get(key) not in valid:
+    if decides(key) or st.session_state[key] not in valid:
         asked = st.query_params.get(_word(key))
         st.session_state[key] = asked if asked in valid else default
 
@@ -24,7 +58,8 @@ def link(key: str, value: str, default: str) -> None:
     """Let the address say that `key` is `value`, so that it reproduces the view; the default goes without saying."""
     word = _word(key)
     if value != default:
-        st.query_params[word] = value
+        if st.query_params.get(word) != value:
+            st.query_params[word] = value
     elif word in st.query_params:
         del st.query_params[word]
 
@@ -35,19 +70,19 @@ def _word(key: str) -> str:
 
 def linked_text(label: str, key: str, limit: int, **options: Any) -> str:
     """Let a person write one line of up to `limit` characters, which the address keeps."""
-    if key not in st.session_state:
+    if decides(key):
         st.session_state[key] = untrusted.one_line(st.query_params.get(key, ""))[:limit]
-    text = st.text_input(label, key=key, max_chars=limit, persist_state="session", **options)
+    text = st.text_input(label, key=key, max_chars=limit, **options)
     link(key, text, "")
     return text
 
 
 def linked_choices(label: str, key: str, options: Collection[str]) -> list[str]:
     """Let a person choose any of `options`; the address names them, none without saying."""
-    if key not in st.session_state:
+    if decides(key):
         asked = st.query_params.get(key, "").split(",")
         st.session_state[key] = [word for word in options if word in asked]
-    chosen = st.pills(label, list(options), key=key, selection_mode="multi", persist_state="session")
+    chosen = st.pills(label, list(options), key=key, selection_mode="multi")
     link(key, ",".join(chosen), "")
     return chosen
 
@@ -55,9 +90,7 @@ def linked_choices(label: str, key: str, options: Collection[str]) -> list[str]:
 def linked_choice(label: str, key: str, options: Mapping[str, str], default: str) -> str:
     """Let a person choose one of `options` (name -> words); the address says which, the default without saying."""
     linked(key, options, default)
-    chosen = st.segmented_control(
-        label, list(options), key=key, required=True, format_func=options.__getitem__, persist_state="session"
-    )
+    chosen = st.segmented_control(label, list(options), key=key, required=True, format_func=options.__getitem__)
     chosen = chosen or default  # a choice is required, which Streamlit's types do not know
     link(key, chosen, default)
     return chosen

@@ -92,14 +92,15 @@ def _model_row(run: Run, item: Format, found: dict[str, Any]) -> None:
                 st.caption(f"Tried with {item.tried}.")
         else:
             is_working = found["state"] == "working"
-            st.button(
+            guarded.button(
                 "Making…" if is_working else "Make and try",
+                _make,
+                run,
+                item.name,
                 key=f"make_{item.name}",
                 icon=":material/build:",
                 disabled=is_working,
                 width="stretch",
-                on_click=guarded.once,
-                args=(f"export {item.name} {run.id}", _make, run, item.name),
             )
     if found["state"] == "working":
         agreement.progress(min(found["done"] / max(found["total"], 1), 1.0))

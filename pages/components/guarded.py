@@ -51,6 +51,16 @@ def fragment(draw: Callable[..., None], run_every: float | None = None) -> Calla
     return st.fragment(guarded, run_every=run_every)
 
 
+def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, **options: Any) -> None:
+    """Draw a button that calls `action(*arguments)` once and then draws the page anew.
+
+    Not a callback: a server that was restarted calls none for the first press, since it has not drawn the button.
+    """
+    if st.button(label, key=key, **options):
+        once(key, action, *arguments)
+        st.rerun()
+
+
 def once(name: str, action: Callable[..., Any], *arguments: Any) -> None:
     """Call `action(*arguments)`, unless `name` was started less than a second ago: the callback of a start button.
 

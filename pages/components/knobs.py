@@ -1,10 +1,11 @@
 """The settings of a training as widgets: presets, three large sliders with pictures, all others folded.
 
-Every widget is bound to the address under the name of its setting, so a link hands out settings.
+The address holds every setting that differs from Quick under its name, so a link hands out settings.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -13,7 +14,7 @@ import streamlit as st
 
 from cifar_core.config import KNOBS, PRESET_ACCURACY, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.errors import ConfigError
-from pages.components import knob_pictures, messages, style
+from pages.components import address, knob_pictures, messages, style
 
 MAIN = ("alpha", "dropout", "augmentation")
 TILES = ("quick", "standard", "best")
@@ -30,6 +31,8 @@ def presets(times: dict[str, str], real_images: bool) -> None:
 
     To be called before the settings are drawn: a press on a tile sets them.
     """
+    for name in KNOBS:
+        address.first(name, functools.partial(_read, name))
     for place, name in zip(st.columns(len(TILES), gap="small"), TILES, strict=True):
         words = [times[name]] if name in times else []
         if real_images:
@@ -78,9 +81,13 @@ def configuration() -> TrainConfig | None:
 
 
 def set_all(config: TrainConfig) -> None:
-    """Set every setting to that of `config`; only before the widgets are drawn, as in a callback."""
+    """Set every setting to that of `config`, in the address, too; only before the widgets are drawn."""
+    words = {word: st.query_params.get_all(word) for word in st.query_params if word not in KNOBS}
     for name in KNOBS:
-        st.session_state[name] = getattr(config, name)
+        st.session_state[name] = value = getattr(config, name)
+        if value != getattr(FIRST, name):
+            words[name] = [_text(name, value)]
+    st.query_params.from_dict(words)  # at once: one entry of the browser's history
 
 
 def log_steps(knob: Knob, *extra: Any) -> list[Any]:
@@ -97,10 +104,16 @@ def log_steps(knob: Knob, *extra: Any) -> list[Any]:
 
 
 def _widget(knob: Knob) -> Any:
-    """Draw the widget of a setting, whose address word is its name, and return its value."""
-    first, kind = getattr(FIRST, knob.name), type(knob.default)
+    """Draw the widget of a setting, let the address say what it stands at, and return that."""
+    value = _input(knob, _values()[knob.name])
+    address.link(knob.name, _text(knob.name, value), _text(knob.name, getattr(FIRST, knob.name)))
+    return value
+
+
+def _input(knob: Knob, first: Any) -> Any:
+    kind = type(knob.default)
     label = f"{knob.label} ({knob.unit})" if knob.unit and knob.unit not in knob.label.lower() else knob.label
-    common: dict[str, Any] = {"key": knob.name, "help": _help(knob), "bind": "query-params"}
+    common: dict[str, Any] = {"key": knob.name, "help": _help(knob)}
     if knob.name == "alpha":
         return st.select_slider(label, list(knob.choices), first, format_func=_plain, **common)
     if knob.choices:
@@ -116,11 +129,31 @@ def _widget(knob: Knob) -> Any:
 
 def _known_values(name: str) -> set[Any]:
     """Return the values of a setting that no step of its slider may be missing: of the presets, and the current one."""
-    return {getattr(config, name) for config in PRESETS.values()} | {st.session_state.get(name, getattr(FIRST, name))}
+    return {getattr(config, name) for config in PRESETS.values()} | {_values()[name]}
 
 
 def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _text(name: str, value: Any) -> str:
+    """Return a value as the address says it: a choice by its label."""
+    knob = KNOBS[name]
+    return knob.say(value) if knob.choices and knob.labels else _plain(value)
+
+
+def _read(name: str, text: str | None) -> Any:
+    """Return the value that the address says, that of Quick where it says none that there is."""
+    knob = KNOBS[name]
+    usual = getattr(FIRST, name)
+    if text is None:
+        return usual
+    if knob.choices:
+        return next((value for value in knob.choices if _text(name, value) == text), usual)
+    try:
+        return knob.parse(text)
+    except ConfigError:
+        return usual
 
 
 def _help(knob: Knob) -> str:
@@ -136,4 +169,5 @@ def _current() -> str | None:
 
 
 def _values() -> dict[str, Any]:
-    return {name: st.session_state.get(name, getattr(FIRST, name)) for name in KNOBS}
+    stated = st.session_state
+    return {n: stated[n] if n in stated else _read(n, st.query_params.get(n)) for n in KNOBS}

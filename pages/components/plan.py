@@ -68,13 +68,13 @@ def _measured(config: TrainConfig, guess: costs.Estimate) -> None:
             st.caption("Times are measured on this machine.")
         else:
             st.caption("Times are a rough guess: this shape has **not yet been measured** on this machine.")
-            st.button(
+            guarded.button(
                 "Measure",
+                _measure,
+                config,
                 icon=":material/timer:",
                 key="measure",
                 type="tertiary",
-                on_click=guarded.once,
-                args=("measure", _measure, config),
                 help="Times a few batches of this network and remembers the result. It waits while a training runs.",
             )
     if "measure_error" in st.session_state:

@@ -111,21 +111,16 @@ def _row(run: Run, found: dict[str, object], known: Measured | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{messages.plain(title(listing.row(run)))}**")
         if state == "working":
-            st.button(
-                "Stop",
-                key=f"stop_{run.id}",
-                icon=":material/stop:",
-                on_click=_act,
-                args=(lambda run: robustness.job(run).ask_to_stop(), run),
-            )
+            guarded.button("Stop", _act, _stop, run, key=f"stop_{run.id}", icon=":material/stop:")
         elif state != "done":
             words = "Go on measuring" if state == "stopped" else "Measure robustness"
-            st.button(
+            guarded.button(
                 words,
+                _act,
+                robustness.start,
+                run,
                 key=f"measure_{run.id}",
                 icon=":material/play_arrow:",
-                on_click=guarded.once,
-                args=(f"robustness {run.id}", _act, robustness.start, run),
                 type="primary",
             )
         elif known is not None:
@@ -140,6 +135,10 @@ def _row(run: Run, found: dict[str, object], known: Measured | None) -> None:
         st.error(messages.plain(found["error"]), icon=":material/error:")
     elif state == "stopped":
         st.caption("Measured in part; it goes on from there.")
+
+
+def _stop(run: Run) -> None:
+    robustness.job(run).ask_to_stop()
 
 
 def _act(action: Callable[[Run], None], run: Run) -> None:

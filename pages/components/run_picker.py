@@ -36,18 +36,15 @@ def own(known: Iterable[Row]) -> list[Row]:
 
 def pick(place: Any, known: list[Row], wanted: str, key: str) -> Run:
     """Draw a choice of one's own runs in `known` and of `wanted`, the present choice; a change goes to the address."""
-    if st.session_state.get(key) != wanted:
+    if st.session_state.get("_picked") != (key, wanted):  # the address names another one
+        st.session_state["_picked"] = key, wanted
         st.session_state[key] = wanted
     mine = {row.run.id for row in own(known)} | {wanted}
     titles = run_state.run_titles(row for row in known if row.run.id in mine)
-    place.selectbox(
-        "Run",
-        list(titles),
-        format_func=titles.__getitem__,
-        key=key,
-        on_change=_remember,
-        args=(key,),
-    )
+    chosen = place.selectbox("Run", list(titles), format_func=titles.__getitem__, key=key)
+    if chosen != wanted:
+        st.query_params["run"] = chosen
+        st.rerun()
     return Run(wanted)
 
 
@@ -59,7 +56,3 @@ def nothing_yet(title: str, missing: str) -> None:
         icon=":material/model_training:",
     )
     st.page_link("pages/train.py", label="Go to Train", icon=":material/model_training:")
-
-
-def _remember(key: str) -> None:
-    st.query_params["run"] = st.session_state[key]

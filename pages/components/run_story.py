@@ -73,13 +73,7 @@ def _fine_tuning(found: Assessment) -> None:
 def _keep_button(run: Run) -> None:
     if not story.can_keep_head(run):
         return
-    st.button(
-        "Keep phase 1",
-        icon=":material/call_split:",
-        key="keep_head",
-        on_click=guarded.once,
-        args=("phase 1", _keep, run),
-    )
+    guarded.button("Keep phase 1", _keep, run, icon=":material/call_split:", key="keep_head")
     st.caption(
         "Makes the best weights of phase 1 a finished run of their own, to be compared, classified with and exported "
         "like any other; nothing is trained for it. This run stays as it is."

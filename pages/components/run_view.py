@@ -15,7 +15,6 @@ from cifar_core.runs.curves import Curves, Track
 from pages.components import (
     diagnosis_panel,
     guarded,
-    knobs,
     live_chart,
     messages,
     pinned,
@@ -84,27 +83,20 @@ def action_buttons(run: Run, state: str) -> None:
     with st.container(horizontal=True, horizontal_alignment="right"):
         worker_log(run)
         if state in LIVE_STATES:
-            st.button(
+            guarded.button(
                 "Stop",
+                act,
+                launch.stop,
+                run,
                 icon=":material/stop:",
                 key="stop",
                 disabled=state == "stopping",
-                on_click=act,
-                args=(launch.stop, run),
                 help="Takes effect within three seconds; the best and the last full epoch are kept.",
             )
         if state in RESUMABLE_STATES:
-            st.button(
-                "Resume",
-                icon=":material/play_arrow:",
-                key="resume",
-                on_click=guarded.once,
-                args=(f"resume {run.id}", act, launch.resume, run),
-            )
+            guarded.button("Resume", act, launch.resume, run, icon=":material/play_arrow:", key="resume")
         if state not in LIVE_STATES:
-            st.button(
-                "Use its settings", icon=":material/tune:", key="clone", on_click=clone, args=(run,), type="tertiary"
-            )
+            guarded.button("Use its settings", clone, run, icon=":material/tune:", key="clone", type="tertiary")
     if "action_error" in st.session_state:
         st.error(messages.plain(st.session_state.pop("action_error")))
 
@@ -118,13 +110,8 @@ def act(action: Any, run: Run) -> None:
 
 
 def clone(run: Run) -> None:
-    """Set the knobs as they were in `run`, and draw them: the button stands in a fragment, they do not."""
-    try:
-        knobs.set_all(run.config)
-    except CifarError as error:
-        st.session_state["action_error"] = str(error)
-    else:
-        st.rerun()
+    """Let the page set the knobs as they were in `run` before it draws them."""
+    st.session_state["settings_of"] = run.id
 
 
 @st.cache_data(ttl=SHARED_SECONDS, max_entries=64, show_spinner=False)
