@@ -24,3 +24,4 @@ login.admit()
 address.arrive(page.url_path)
 guarded.app_runs = True
 page.run()
+guarded.drawn()

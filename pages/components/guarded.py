@@ -16,12 +16,13 @@ from cifar_core.errors import CifarError
 from pages.components import messages
 
 DOUBLE_CLICK_SECONDS = 1.0
+_ACTED = "_acted_"
 app_runs = False
 """Whether app.py has been run in this process."""
 
 
 def page(main: Callable[[], None]) -> None:
-    """Draw a page; what is a person's to mend becomes a sentence.
+    """Draw a page; a CifarError becomes a sentence on it.
 
     Streamlit takes a folder called pages for its older kind of app until app.py has declared its navigation, so a new
     server that is first asked for a page runs that page's file alone: then app.py is run in its place.
@@ -36,17 +37,18 @@ def page(main: Callable[[], None]) -> None:
 
 
 def fragment(draw: Callable[..., None], run_every: float | None = None) -> Callable[..., None]:
-    """Return `draw` as a fragment of the page; what is a person's to mend becomes a sentence in its place.
+    """Return `draw` as a fragment of the page; a CifarError becomes a sentence in its place.
 
-    Streamlit shows what a fragment raises by itself, so `run_page` never hears of it.
+    Streamlit shows what a fragment raises by itself, so `page` does not see it.
     """
 
-    @functools.wraps(draw)  # by its name the fragment is known
+    @functools.wraps(draw)  # Streamlit identifies a fragment by its name
     def guarded(*arguments: Any) -> None:
         try:
             draw(*arguments)
         except CifarError as error:
             messages.problem(error)
+        drawn()
 
     return st.fragment(guarded, run_every=run_every)
 
@@ -62,14 +64,26 @@ def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, **
 
 
 def once(name: str, action: Callable[..., Any], *arguments: Any) -> None:
-    """Call `action(*arguments)`, unless `name` was started less than a second ago: the callback of a start button.
+    """Call `action(*arguments)` for a start button, once for each time that the button is drawn.
 
-    Until the page is drawn anew, the browser still shows the button, and sends every further click on it.
+    Until the page is drawn again, the browser shows the old button and sends every further click on it. So after an
+    action, presses of `name` are ignored until the page has been drawn completely, and for a second after that.
     """
-    key = f"_started_{name}"
-    is_again = time.monotonic() - st.session_state.get(key, -DOUBLE_CLICK_SECONDS) < DOUBLE_CLICK_SECONDS
+    key = f"{_ACTED}{name}"
+    if key in st.session_state:
+        drawn = st.session_state[key]
+        if drawn is None or time.monotonic() - drawn < DOUBLE_CLICK_SECONDS:
+            return
+    st.session_state[key] = None
     try:
-        if not is_again:
-            action(*arguments)
-    finally:
-        st.session_state[key] = time.monotonic()
+        action(*arguments)
+    except CifarError:
+        del st.session_state[key]  # nothing was started
+        raise
+
+
+def drawn() -> None:
+    """Record that the page, or a fragment of it, has been drawn to its end."""
+    for key in [key for key in st.session_state if str(key).startswith(_ACTED)]:
+        if st.session_state[key] is None:
+            st.session_state[key] = time.monotonic()
