@@ -34,7 +34,7 @@ def test_before_there_is_a_curve_the_first_page_holds_no_chart():
 
 def test_a_shape_that_is_new_to_the_machine_can_be_measured_before_a_run(monkeypatch):
     asked = []
-    monkeypatch.setattr(launch, "measure", asked.append)
+    monkeypatch.setattr(costs, "measure", asked.append)
     app = open_app()
     assert "not yet been measured" in texts(app.caption)
     button(app, "measure").click()
