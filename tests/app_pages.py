@@ -35,12 +35,10 @@ MARKDOWN_SIGNS = "*[]<>:$"
 
 
 def open_app(page: str = "", **query: str | list[str]) -> AppTest:
-    """Return the app after its first run, at `page`, as the address `query` asks."""
+    """Return the app after its first run, at `page` (Train if empty), as the address `query` asks."""
     app = AppTest.from_file(str(APP), default_timeout=30)
     if page:
-        app.run()
         app.switch_page(page)
-        app.query_params.clear()  # as a browser does
     app.query_params.update(query)
     return sound(app.run())
 

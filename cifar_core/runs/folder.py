@@ -115,11 +115,11 @@ class Run:
     @property
     def config(self) -> TrainConfig:
         """The run's configuration. Raises RunError if the file is missing or damaged."""
-        if not self.path.is_dir():
-            raise RunError(f"There is no run {self.id} any more: it was deleted.")
         try:
             return TrainConfig.from_dict(load_json(self.path / "config.json") or {})
         except (ConfigError, RunError) as error:
+            if not self.path.is_dir():
+                raise RunError(f"There is no run {self.id} any more: it was deleted.") from None
             raise RunError(f"Run {self.id} has no usable config.json: {error} Delete the run.") from None
 
     @property

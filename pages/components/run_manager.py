@@ -64,9 +64,12 @@ def trash_panel() -> None:
 @st.dialog("Empty the trash?")
 def _empty() -> None:
     st.markdown(f"{len(trash.contents())} runs, {trash.size_bytes() / 1e6:.0f} MB, are deleted for good.")
-    if st.button("Delete for good", type="primary", key="empty_sure"):
-        trash.clear()
+    if st.button("Delete for good", type="primary", key="empty_sure", on_click=_clear_trash):
         st.rerun()  # closes the dialog
+
+
+def _clear_trash() -> None:
+    trash.clear()
 
 
 def undo_bar() -> None:
