@@ -196,6 +196,8 @@ def _read(path: Path) -> Result | None:
     if not isinstance(rows, list) or not isinstance(predicted, str) or not (predicted + "0").isdecimal():
         return None
     whole = [row for row in rows if isinstance(row, dict) and all(_is_figure(k, row.get(k)) for k in _FIGURES)]
+    if saved.get("state") == "done" and not whole:  # of a version that did not record the cross-entropy: train again
+        return None
     seconds = saved.get("seconds")
     return Result(
         str(saved.get("state")),
