@@ -44,12 +44,12 @@ TEMPLATE = go.layout.Template(
         "plot_bgcolor": "rgba(0,0,0,0)",
         "margin": {"l": 56, "r": 16, "t": 44, "b": 44},
         "font": {"size": 13},
-        "title": {"x": 0, "xanchor": "left", "font": {"size": 15}},
+        "title": {"x": 0, "xanchor": "left", "font": {"size": 15, "weight": 600}},
         "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
         "hovermode": "x unified",
         "colorway": list(SERIES),
-        "xaxis": {"gridcolor": "rgba(128,128,128,0.15)", "zeroline": False},
-        "yaxis": {"gridcolor": "rgba(128,128,128,0.22)", "zeroline": False},
+        "xaxis": {"gridcolor": "rgba(128,128,128,0.15)", "zeroline": False, "title": {"font": {"size": 13}}},
+        "yaxis": {"gridcolor": "rgba(128,128,128,0.22)", "zeroline": False, "title": {"font": {"size": 13}}},
     }
 )
 

@@ -25,7 +25,7 @@ from pages.components import (
 from pages.components.live_chart import Chart
 
 HEIGHT = 400
-LOG_LINES = 60
+LOG_LINES = 20
 SHARED_SECONDS = 0.5  # how long what one viewer of a live run saw serves the others
 _MOST_SUMMARY = 500_000  # characters; Keras's table of this network has 60,000
 
@@ -46,12 +46,26 @@ def panel(run: Run) -> None:
     with buttons:
         action_buttons(run, state)
     _tab_title(run, state, done)
+    with st.container():  # there even while it is empty: what follows keeps its place, and is not drawn anew
+        notices(status)
+        run_result.panel(run)
+    curve_charts(run, metrics_state, live, curves)
+    pinned.panel(run, state, sum(planned_epochs(run).values()))
+    diagnosis_panel.panel(run, state, (epochs,) if live else metrics_state)  # the rules look at whole epochs
+    details(run, metrics_state, live, curves)
+
+
+def notices(status: dict[str, Any]) -> None:
+    """Say why the run failed, or what it had to do without."""
     error = status.get("error")
     if isinstance(error, dict):
         st.error(messages.plain(error.get("message") or error.get("type")), icon=":material/error:")
     if status.get("note"):
         st.info(messages.plain(f"Trained end to end, not from stored features: {status['note']}."))
-    run_result.panel(run)
+
+
+def curve_charts(run: Run, metrics_state: tuple[int, ...], live: bool, curves: Curves) -> None:
+    """Draw accuracy, large, and loss beside it."""
     drawn = metric_charts(run.id, metrics_state, live, curves, st.session_state.get("ghost"))
     with st.container(key="wide_curves"):
         large, small = st.columns([8, 5])
@@ -59,11 +73,13 @@ def panel(run: Run) -> None:
         live_chart.show(drawn["accuracy"], "accuracy")
     with small:
         live_chart.show(drawn["loss"], "loss")
-    pinned.panel(run, state, sum(planned_epochs(run).values()))
-    diagnosis_panel.panel(run, state, (epochs,) if live else metrics_state)  # the rules look at whole epochs
-    details = st.expander("Details: learning rate and speed", key="details_panel", on_change="rerun")
-    if details.open:
-        with details, st.container(key="wide_details"):
+
+
+def details(run: Run, metrics_state: tuple[int, ...], live: bool, curves: Curves) -> None:
+    """Draw learning rate and speed in a panel that is closed at first."""
+    panel = st.expander("Details: learning rate and speed", key="details_panel", on_change="rerun")
+    if panel.open:
+        with panel, st.container(key="wide_details"):
             drawn = detail_charts(run.id, metrics_state, live, curves)
             for column, name in zip(st.columns(len(drawn)), drawn, strict=True):
                 with column:
@@ -170,7 +186,7 @@ def worker_log(run: Run) -> None:
     """Offer the last lines of what the worker wrote."""
     log = st.popover("Log", icon=":material/terminal:", key="log", on_change="rerun", type="tertiary")
     if log.open:
-        log.code(_tail(run.path / "worker.log") or "Nothing has been written yet.", language=None, height=360)
+        log.code(_tail(run.path / "worker.log") or "Nothing has been written yet.", language=None, wrap_lines=True)
 
 
 def _tail(path: Path) -> str:

@@ -15,7 +15,11 @@ function loadPlotly() {
   const address = new URL(new URL(import.meta.url).searchParams.get("plotly"), import.meta.url);
   plotly ??= fetch(address, { cache: "force-cache" }) // its address names its version
     .then((answer) => (answer.ok ? answer.blob() : Promise.reject(answer.status)))
-    .then((code) => run(URL.createObjectURL(new Blob([code], { type: "text/javascript" }))));
+    .then((code) => run(URL.createObjectURL(new Blob([code], { type: "text/javascript" }))))
+    .catch((problem) => {
+      plotly = undefined; // the next message tries again
+      throw problem;
+    });
   return plotly;
 }
 
@@ -78,7 +82,10 @@ export default async function ({ data, parentElement, setTriggerValue }) {
   chart.drawn = text + theme;
   chart.message = JSON.parse(text);
   chart.ariaLabel = chart.message.about.alt;
-  const Plotly = await loadPlotly();
+  const Plotly = await loadPlotly().catch((problem) => {
+    chart.drawn = undefined;
+    throw problem;
+  });
   if (!chart.isConnected) return;
   await draw(chart, Plotly);
   if (!chart.observer) begin(chart, Plotly);
