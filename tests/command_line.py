@@ -58,7 +58,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, any_model: None) -> Path:
     """A machine without runs, CIFAR-10 and a bundled model."""
     monkeypatch.setenv("CIFAR_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.setenv("CIFAR_CACHE_DIR", str(tmp_path / "cache"))
@@ -81,7 +81,7 @@ def model() -> bytes:
 
 @pytest.fixture
 def finished(model: bytes) -> Run:
-    return finish(runs.create(preset("standard", alpha=0.35, image_size=32)), model)
+    return finish(runs.create(preset("standard", alpha=0.35, image_size=32, dense_units=16)), model)
 
 
 def finish(run: Run, model: bytes, **changes: Any) -> Run:
@@ -147,7 +147,7 @@ def picture() -> bytes:
 
 def workers_do(monkeypatch: pytest.MonkeyPatch, work: Callable[[Run], object]) -> None:
     """Let `work` be done where a worker would be started."""
-    monkeypatch.setattr(launch, "_spawn", work)
+    monkeypatch.setattr(launch, "spawn", work)
 
 
 def run_python(*words: str) -> subprocess.CompletedProcess[str]:

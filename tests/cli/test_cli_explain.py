@@ -18,6 +18,8 @@ from cifar_core.inference.pictures import prepare
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run
 
+pytestmark = pytest.mark.usefixtures("any_model")
+
 
 @pytest.fixture(scope="module")
 def model() -> bytes:

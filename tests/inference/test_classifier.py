@@ -11,6 +11,8 @@ from cifar_core.inference import classifier
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run
 
+pytestmark = pytest.mark.usefixtures("any_model")
+
 IMAGES = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
 
 

@@ -45,6 +45,11 @@ def model():
 
 
 @pytest.fixture(autouse=True)
+def played_models(any_model):
+    """The runs of these tests have a small network, whatever their configuration."""
+
+
+@pytest.fixture(autouse=True)
 def no_lab(request, monkeypatch):
     """No process of the head lab, which would outlive the test, except in a browser."""
     if not request.node.get_closest_marker("browser"):

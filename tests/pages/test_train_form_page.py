@@ -117,7 +117,7 @@ def test_each_main_slider_has_a_picture_that_follows_it():
 
 
 def test_a_run_is_named_by_its_person_or_by_what_differs(monkeypatch):
-    monkeypatch.setattr(launch, "_spawn", lambda run: None)
+    monkeypatch.setattr(launch, "spawn", lambda run: None)
     app = open_app(alpha="0.35")
     assert app.text_input(key="run_name").placeholder == "quick, α 0.35"
     sound(button(app, "start").click().run())
@@ -195,7 +195,7 @@ def test_cifar10_chosen_where_it_is_not_is_said_in_a_sentence_and_can_be_undone(
 
 def test_with_internet_the_main_button_downloads_cifar10_and_trains_once_it_is_there(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset_notice, "_host_answers", lambda: True)
-    monkeypatch.setattr(launch, "_spawn", lambda run: None)
+    monkeypatch.setattr(launch, "spawn", lambda run: None)
     monkeypatch.setattr(launch, "download_cifar10", lambda: asked.append("download"))
     asked: list[str] = []
     app = open_app(alpha="0.35")
