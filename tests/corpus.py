@@ -109,9 +109,9 @@ def png(width: int, height: int, chunks: Iterable[tuple[bytes, bytes]], depth: i
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def png_bomb(width: int, height: int, colour: int = 6) -> bytes:
-    """A sound PNG of zeros: tiny file, `width` x `height` pixels (RGBA unless told otherwise)."""
-    row = bytes(1 + width * {0: 1, 2: 3, 3: 1, 6: 4}[colour])
+def png_bomb(width: int, height: int, colour: int = 6, value: int = 0) -> bytes:
+    """A sound PNG of one byte value: tiny file, `width` x `height` pixels (RGBA by default)."""
+    row = b"\0" + bytes([value]) * (width * {0: 1, 2: 3, 3: 1, 6: 4}[colour])
     packer = zlib.compressobj(1)
     packed = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
     return png(width, height, [(b"IDAT", packed)], colour=colour)

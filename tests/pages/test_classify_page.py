@@ -256,7 +256,7 @@ def test_a_finished_run_with_pins_can_be_scrubbed_through_and_a_live_one_moves(m
         probes(run, a_pin())
     with living_worker(live):
         for run, scrubs in ((finished, True), (live, False)):
-            figure = charts_of(open_app(run=run.id))[f"watch_{not scrubs}"]
+            figure = charts_of(open_app(run=run.id))["watch"]
             assert len(figure.get("frames") or []) == (3 if scrubs else 0)
             assert len(figure["layout"]["images"]) == 1
 
@@ -281,4 +281,4 @@ def test_a_picture_is_pinned_and_taken_off_again(run):
 
 
 def test_a_run_without_pins_has_no_watch_panel(run):
-    assert not any(name.startswith("watch_") for name in charts_of(open_app(run=run.id)))
+    assert "watch" not in charts_of(open_app(run=run.id))

@@ -11,6 +11,7 @@ from cifar_core import costs, runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.jobs import launch
+from cifar_core.jobs.job import Job
 from cifar_core.runs import labels
 from pages.components import dataset_notice, knobs
 
@@ -196,7 +197,7 @@ def test_cifar10_chosen_where_it_is_not_is_said_in_a_sentence_and_can_be_undone(
 def test_with_internet_the_main_button_downloads_cifar10_and_trains_once_it_is_there(tmp_path, monkeypatch):
     monkeypatch.setattr(dataset_notice, "_host_answers", lambda: True)
     monkeypatch.setattr(launch, "spawn", lambda run: None)
-    monkeypatch.setattr(launch, "download_cifar10", lambda: asked.append("download"))
+    monkeypatch.setattr(Job, "start", lambda job: asked.append("download"))
     asked: list[str] = []
     app = open_app(alpha="0.35")
     assert button(app, "start").label == "Train on synthetic images"
