@@ -14,16 +14,16 @@ from PIL import Image
 TRAIN_IMAGES, VALIDATION_FRACTION = 50_000, 0.2  # the validation images are split off the training images
 ALPHA = 0.5  # width multiplier of every layer
 IMAGE_SIZE = 96  # the 32x32 images are enlarged to this side
-WEIGHTS = "imagenet"  # or None: random numbers
-SCALING = "minus_one_to_one"  # or "zero_to_one", a common mistake
-DROPOUT, DENSE_UNITS, L2 = 0.5, 128, 1e-4
-AUGMENTATION = 1.0  # rotation ±15°, shift ±10%, zoom ±10%, brightness ±20%, mirrored half the time; 0 is none
+WEIGHTS = "imagenet"  # None: random numbers
+SCALING = "minus_one_to_one"  # as on ImageNet; "zero_to_one" is a common mistake
+DROPOUT, DENSE_UNITS, L2 = 0.5, 128, 1e-4  # of the head
+AUGMENTATION = 1.0  # times rotation ±15°, shift ±10%, zoom ±10%, brightness ±20%; half mirrored, unless it is 0
 HEAD_EPOCHS, HEAD_BATCH_SIZE, HEAD_LEARNING_RATE = 10, 256, 1e-3
 FINE_TUNE_EPOCHS, BATCH_SIZE, FINE_TUNE_LEARNING_RATE = 10, 64, 1e-4
 FINE_TUNE_BLOCKS = 4  # inverted residual blocks unfrozen from the top, 0 to 17
-BATCH_NORM = "inference"  # in phase 2; or "adapt" (momentum 0.95), or "training" (0.999, a common mistake)
-OPTIMIZER = "adam"  # or "adamw"
-SCHEDULE = "plateau"  # or "cosine", after a warm-up
+BATCH_NORM = "inference"  # in phase 2: "inference", "adapt" (momentum 0.95), "training" (0.999, a common mistake)
+OPTIMIZER = "adam"  # "adam", "adamw"
+SCHEDULE = "plateau"  # "plateau", "cosine" (after a warm-up)
 EARLY_STOPPING_PATIENCE, REDUCE_PATIENCE, REDUCE_FACTOR = 5, 2, 0.5
 LABEL_SMOOTHING, SEED = 0.0, 1
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
-from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.runs import Run
+from cifar_core.runs import Run, records
+from cifar_core.runs.records import Environment
 
 RECIPE = Path(__file__).resolve().parent.parent / "recipe.py"
 _CELL, _SETTINGS = "# %% ", "Settings"
+_ASSIGNMENT = re.compile(r"^([A-Z0-9_]+(?:, [A-Z0-9_]+)*) = .*?(?=  #|$)", re.MULTILINE)
 _CALL = 'if __name__ == "__main__":\n    main()'
 
 
 def script(run: Run) -> str:
-    """Return the run as a Python script. Raises RunError if its configuration is damaged."""
+    """Return the run as a Python script. Raises RunError if its config.json or environment.json is damaged."""
     title, *cells = RECIPE.read_text(encoding="utf-8").split(_CELL)
     return _CELL.join([title, *(_with_settings(run, cell) for cell in cells)])
 
@@ -66,15 +68,23 @@ def _with_settings(run: Run, cell: str) -> str:
     """Return a cell of the recipe, the one of the settings with those of the run."""
     if not cell.startswith(_SETTINGS + "\n"):
         return cell
-    config, environment = run.config, runs.read_json(run.path / "environment.json")
-    became = {about: _object(environment.get(about)) for about in ("data", "weights")}
-    lines = [f"# {note}" for note in _notes(run, config, became["data"].get("name"), became["weights"].get("kind"))]
-    values = settings(config, became["weights"].get("kind") == "random")
-    lines += [f"{name} = {value!r}" for name, value in values.items()]
-    return "\n".join([_SETTINGS, *lines]) + "\n\n\n"
+    config, environment = run.config, records.load(run.path / "environment.json", Environment)
+    dataset, weights = (environment.data.name, environment.weights.kind) if environment else ("", "")
+    lines = [f"# {note}" for note in _notes(run, config, dataset, weights)]
+    values = settings(config, weights == "random")
+    assignments = cell.split("\n", 1)[1]
+    return "\n".join([_SETTINGS, *lines, _ASSIGNMENT.sub(lambda found: _assigned(found, values), assignments)])
 
 
-def _notes(run: Run, config: TrainConfig, dataset: Any, weights: Any) -> list[str]:
+def _assigned(found: re.Match[str], values: dict[str, Any]) -> str:
+    """Return one line of settings with other values, its names and its comment as they are."""
+    written = (
+        json.dumps(value) if isinstance(value, str) else repr(value) for value in map(values.get, found[1].split(", "))
+    )
+    return f"{found[1]} = {', '.join(written)}"
+
+
+def _notes(run: Run, config: TrainConfig, dataset: str, weights: str) -> list[str]:
     """Return in sentences which run this is, and what this script does otherwise."""
     accuracy = run.result.get("test_accuracy")
     reached = f", which reached {accuracy:.1%} on the test images" if isinstance(accuracy, float) else ""
@@ -85,11 +95,7 @@ def _notes(run: Run, config: TrainConfig, dataset: Any, weights: Any) -> list[st
     if config.augmentation and config.views:
         notes.append(f"The run used {config.views} augmented versions of each image; here each epoch makes new ones.")
     if dataset == "generated":
-        notes.append("The run used generated images; this script loads CIFAR-10.")
+        notes.append("The run used synthetic images; this script loads CIFAR-10.")
     if weights == "bundled":
         notes.append("The run began with CIFAR Studio's bundled weights; this script begins with those of ImageNet.")
     return notes
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -53,7 +53,9 @@ def write_finished(run: runs.Run) -> runs.Run:
         test_labels=labels,
         test_probabilities=said,
     )
-    runs.write_json(run.path / "environment.json", {"python": "3.11.7", "data": {"name": "generated"}, "cores": 2})
+    data = {"name": "generated", "label": "synthetic images", "fingerprint": "0" * 16}
+    first = {"kind": "random", "label": "random numbers (seed 1)", "fingerprint": "1" * 16}
+    runs.write_json(run.path / "environment.json", {"python": "3.11.7", "cores": 2, "data": data, "weights": first})
     accuracy = float((said.argmax(axis=1) == labels).mean())
     loss = float(-np.log(np.maximum(said[np.arange(len(labels)), labels], 1e-12)).mean())
     result = {

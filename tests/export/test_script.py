@@ -10,6 +10,7 @@ import pytest
 
 from cifar_core import runs
 from cifar_core.config import KNOBS
+from cifar_core.errors import RunError
 from cifar_core.export import script
 from cifar_core.export.script import RECIPE, notebook
 from cifar_core.runs import Run
@@ -90,26 +91,32 @@ def test_every_knob_of_the_run_is_a_setting_of_the_script(make_run: Callable[...
 
 
 @pytest.mark.parametrize(
-    ("environment", "knobs", "weights", "said"),
+    ("dataset", "kind", "views", "weights", "said"),
     [
-        ({"weights": {"kind": "imagenet"}, "data": {"name": "cifar10"}}, {}, "imagenet", set()),
-        ({"weights": {"kind": "imagenet"}}, {"views": 2, "augmentation": 1.0}, "imagenet", {"2 augmented versions"}),
-        ({"weights": {"kind": "bundled"}}, {}, "imagenet", {"bundled"}),
-        ({"weights": {"kind": "random"}, "data": {"name": "generated"}}, {}, None, {"generated"}),
-        ({"weights": [], "data": "x"}, {}, "imagenet", set()),
+        ("cifar10", "imagenet", 0, "imagenet", set()),
+        ("cifar10", "imagenet", 2, "imagenet", {"augmented versions"}),
+        ("cifar10", "bundled", 0, "imagenet", {"bundled"}),
+        ("generated", "random", 0, None, {"synthetic"}),
     ],
 )
 def test_what_the_script_does_otherwise_is_said_above_its_settings(
-    make_run: Callable[..., Run], environment: dict, knobs: dict, weights: str | None, said: set[str]
+    make_run: Callable[..., Run], dataset: str, kind: str, views: int, weights: str | None, said: set[str]
 ) -> None:
-    run = make_run(**{"weights": "auto", "views": 0, "augmentation": 0.0, **knobs})
+    run = make_run(weights="auto", views=views)
+    origin = {"label": "", "fingerprint": ""}
+    environment = {"data": {**origin, "name": dataset}, "weights": {**origin, "kind": kind}}
     runs.write_json(run.path / "environment.json", environment)
     block, values = settings(script.script(run))
     assert values["WEIGHTS"] == weights
-    assert {words for words in ("augmented versions", "bundled", "generated") if words in block} == {
-        words.removeprefix("2 ") for words in said
-    }
-    assert all(words in block for words in said) and run.id in block
+    assert {words for words in ("augmented versions", "bundled", "synthetic") if words in block} == said
+    assert run.id in block
+
+
+def test_a_run_whose_environment_is_damaged_is_not_exported_as_another(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    (run.path / "environment.json").write_text('{"weights": []}')
+    with pytest.raises(RunError, match="environment"):
+        script.script(run)
 
 
 def test_the_accuracy_of_the_run_stands_above_its_settings(finished_run: Run) -> None:
