@@ -242,7 +242,7 @@ def test_many_who_look_at_once_do_not_take_each_other_for_the_worker(run: Run) -
     assert states == {"lost"}
 
 
-def test_500_runs_are_listed_with_their_states_in_a_second(tiny_config: TrainConfig) -> None:
+def test_500_runs_are_listed_with_their_states(tiny_config: TrainConfig) -> None:
     states = ("finished", "running", "stopped", "queued")
     for number in range(500):
         run = Run(f"20260101-{number:09d}-run")
@@ -250,9 +250,7 @@ def test_500_runs_are_listed_with_their_states_in_a_second(tiny_config: TrainCon
         runs.write_json(run.path / "config.json", tiny_config.to_dict())
         (run.path / "lock").touch()
         say(run, states[number % 4])
-    start = time.monotonic()
     found = [run.state for run in runs.list_runs()]
-    assert time.monotonic() - start < 1
     assert sorted(set(found)) == ["finished", "lost", "stopped"]
     assert len(found) == 500
 
