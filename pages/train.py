@@ -212,6 +212,8 @@ def show_run(run: Run) -> None:
     """Draw a run: live or afterwards, its layers, its export."""
     live = run.state in LIVE_STATES
     st.session_state["live"] = live
+    if live:
+        st.query_params["run"] = run.id  # when it ends, it stays where it is on the page
     export_panel.imported_notice(run)
     with st.container(key="live_run"):
         guarded.fragment(run_view.panel, run_every=POLL_SECONDS if live else None)(run)

@@ -10,8 +10,13 @@ from typing import Any
 PARTS = ("features", "start", "head", "fine_tune", "evaluate")
 """In the order in which a run goes through them; "start" is what is left of TensorFlow's start after the features."""
 _PART_OF = {"prepare": "features", "import": "start", "export": "evaluate"}
-_TRUSTED = 4  # a part's own pace counts in full once a quarter of it is done: its first steps are slow
-_FASTEST = 0.5  # of the seconds that are expected: other parts may go on as slowly, hardly as fast as this one
+_BEFORE = ("features", "start")
+_TRUSTED = 4  # a phase's own pace counts in full once a quarter of it is done
+_SETTLED = 0.25  # share of an epoch before which its pace is that of a few steps
+_WARM = 30.0  # seconds before which the pace of a phase's first epoch counts nothing: Keras compiles at the first step
+_AGAIN = 0.25  # what takes longer than expected is expected to take this share of the time spent once more
+_MOST_DONE = 0.99
+_FASTEST = 1.0  # of the seconds that are expected: other parts may be as slow as this one, hardly as fast
 _LEAST_DELAY, _DELAY = 5.0, 0.15  # seconds and share of the time left by which a promise may be late unmentioned
 
 
@@ -45,33 +50,41 @@ class Forecast:
         """Return the outlook of a running run at the time `now`; `last` is its last sound metrics row."""
         stage = str(status.get("stage"))
         part = _PART_OF.get(stage, stage)
-        share, left = self._within(part, now, status, last or {})
-        place = PARTS.index(part) if part in PARTS else 0
-        shares = {other: float(PARTS.index(other) < place) for other in self._expected} | {part: share}
+        spent = _since(status.get("began"), now)
+        share, left = (self._before if part in _BEFORE else self._within)(part, now, status, last or {})
+        place = PARTS.index("start" if part in _BEFORE else part) if part in PARTS else 0
         left += self._pace * sum(seconds for other, seconds in self._expected.items() if PARTS.index(other) > place)
-        spent = _since(status.get("started"), now)
+        shares = {other: float(PARTS.index(other) < PARTS.index(part)) for other in self._expected if part in PARTS}
         with self._lock:
             left = max(self._promise(now, now + left, part) - now, 0.0)
-            self._done = max(self._done, spent / max(spent + left, 1.0))
-            return Outlook(shares, self._done, left, self._late)
+            self._done = max(self._done, min(spent / max(spent + left, 1.0), _MOST_DONE))
+            return Outlook(shares | {part: share}, self._done, left, self._late)
+
+    def _before(self, part: str, now: float, status: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[float, float]:
+        """Return which share of a part before the training is done, and how many seconds there are until it begins.
+
+        Features are computed while TensorFlow starts: both together take what they were expected to take.
+        """
+        expected = sum(self._expected.get(other, 0.0) for other in _BEFORE)
+        spent = _since(status.get("began"), now)
+        left, share = _left(expected, spent), spent / max(expected, spent, 1.0)
+        if part == "features" and last.get("stage") == part and last.get("total"):
+            share, left = last["done"] / last["total"], max(left, last.get("seconds_left") or 0.0)
+        return min(share, 1.0), left
 
     def _within(self, part: str, now: float, status: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[float, float]:
-        """Return which share of `part` is done, and how many seconds it still takes."""
-        expected = self._pace * self._expected.get(part, 0.1)
-        if last.get("phase") == part:
-            within = last["step"] / last["steps"] if last["kind"] == "step" else 1.0
-            share = min((last["epoch"] - 1 + within) / max(self._epochs.get(part, 0), last["epoch"]), 1.0)
-        elif last.get("kind") == "progress" and last.get("stage") == part and last["total"]:
-            share = min(last["done"] / last["total"], 1.0)
-        else:
-            spent = _since(status.get("updated"), now)
-            return min(spent / expected, 0.95), max(expected - spent, 0.0)
-        guess, trust = expected * (1 - share), min(share * _TRUSTED, 1.0)
-        own = last.get("seconds_left")
-        if own is None:
+        """Return which share of a later part is done, and how many seconds it still takes."""
+        expected, spent = self._expected.get(part, 0.1), _since(status.get("updated"), now)
+        if last.get("phase") != part:
+            return min(spent / (self._pace * expected), 0.95), _left(self._pace * expected, spent)
+        within = last["step"] / last["steps"] if last["kind"] == "step" else 1.0
+        share = min((last["epoch"] - 1 + within) / max(self._epochs.get(part, 0), last["epoch"]), 1.0)
+        trust, own = min(share * _TRUSTED, 1.0), last.get("seconds_left")
+        guess = self._pace * expected * (1 - share)
+        if own is None or within < _SETTLED or (last["epoch"] == 1 and spent < _WARM):
             return share, guess
-        if part in self._epochs and trust == 1 and share < 1:
-            self._pace = max(own / (self._expected.get(part, 0.1) * (1 - share)), _FASTEST)
+        if trust == 1 and share < 1:
+            self._pace = max(own / (expected * (1 - share)), _FASTEST)
         return share, trust * own + (1 - trust) * guess
 
     def _promise(self, now: float, end: float, part: str) -> float:
@@ -83,6 +96,10 @@ class Forecast:
         elif end - self._end > max(_LEAST_DELAY, _DELAY * (self._end - now)):
             self._end, self._late = end, part
         return self._end
+
+
+def _left(expected: float, spent: float) -> float:
+    return max(expected - spent, _AGAIN * spent)
 
 
 def _since(moment: object, now: float) -> float:

@@ -126,7 +126,7 @@ def _train(run: Run, journal: Journal, options: LateOptions | None) -> dict[str,
     from cifar_core.training.checkpoint import load
     from cifar_core.training.inputs import Inputs, as_begun
 
-    journal.say("running", stage="prepare")
+    journal.say("running", stage="prepare", began=time.time())
     processors.share_out(run.config)
     importing = _Import("cifar_core.training.fit")
     saved = load(run.path / "checkpoint.npz")

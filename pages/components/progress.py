@@ -48,7 +48,7 @@ def line(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> float
         st.markdown(f"**{sentence(run, state, status.get('stage', ''), last or {})}**")
     if state != "running":
         return None
-    outlook = _forecast(run.id, status.get("started")).look(time.time(), status, last)
+    outlook = _forecast(run.id, status.get("began")).look(time.time(), status, last)
     st.html(track(outlook))
     return outlook.done
 
@@ -92,8 +92,8 @@ def track(outlook: Outlook) -> str:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _forecast(run_id: str, started: object) -> Forecast:
-    """Return what is promised of a run since its worker `started`, the same to all people."""
+def _forecast(run_id: str, began: object) -> Forecast:
+    """Return what is promised of a run since its work `began`, the same to all people."""
     try:
         config = Run(run_id).config
         expected = costs.estimate(config, *cifar10.sizes(config.dataset)).stages

@@ -9,7 +9,7 @@ EPOCHS = {"head": 4, "fine_tune": 3}
 
 
 def status(stage: str, at: float = 0.0) -> dict:
-    return {"state": "running", "stage": stage, "updated": at, "started": 0.0}
+    return {"state": "running", "stage": stage, "updated": at, "began": 0.0}
 
 
 def step(phase: str, epoch: int, share: float, left: float) -> dict:
@@ -80,7 +80,7 @@ def test_what_is_done_never_shrinks():
 
 @pytest.mark.parametrize("moment", [None, "soon", float("nan"), -1e300, 1e300])
 def test_a_damaged_status_and_an_unknown_stage_are_survived(moment):
-    odd = {"stage": "tea", "updated": moment, "started": moment}
+    odd = {"stage": "tea", "updated": moment, "began": moment}
     found = Forecast({}, {}).look(100.0, odd, {"kind": "progress", "stage": "test", "done": 0, "total": 0})
     assert 0 <= found.seconds_left < 1
     assert 0 <= found.done <= 1

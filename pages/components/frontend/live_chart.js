@@ -3,7 +3,7 @@
 const STYLE = `
 .live-chart { height: 100%; overflow: hidden }
 .live-chart image { image-rendering: pixelated }
-.live-chart:not(:has(svg))::before { content: ""; display: block; height: 100%; border-radius: .5rem;
+.live-chart:not(:has(svg))::before { content: attr(data-problem); display: block; padding: 1rem; height: 100%; border-radius: .5rem;
   background: var(--st-secondary-background-color); opacity: .6 }
 @media (max-width: 767px) { .live-chart .modebar-container { display: none } }`;
 
@@ -82,11 +82,11 @@ export default async function ({ data, parentElement, setTriggerValue }) {
   chart.drawn = text + theme;
   chart.message = JSON.parse(text);
   chart.ariaLabel = chart.message.about.alt;
-  const Plotly = await loadPlotly().catch((problem) => {
+  const Plotly = await loadPlotly().catch(() => {
+    chart.dataset.problem = "The code that draws charts could not be loaded; reload the page.";
     chart.drawn = undefined;
-    throw problem;
   });
-  if (!chart.isConnected) return;
+  if (!Plotly || !chart.isConnected) return;
   await draw(chart, Plotly);
   if (!chart.observer) begin(chart, Plotly);
   return chart.end;
