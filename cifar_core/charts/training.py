@@ -229,6 +229,9 @@ def time_figure(runs: Sequence[Dot], height: int = 360) -> go.Figure:
     style.apply(drawn, "Accuracy against training time", "minutes of training", "validation accuracy", height)
     drawn.update_layout(showlegend=False, hovermode="closest")
     drawn.update_xaxes(rangemode="tozero")
+    if runs:  # around a single run Plotly would go beyond 100%
+        accuracies = [run.accuracy for run in runs]
+        drawn.update_yaxes(range=[max(0.0, min(accuracies) - 0.05), min(1.02, max(accuracies) + 0.05)])
     drawn.update_yaxes(tickformat=".0%")
     return drawn
 
