@@ -67,3 +67,10 @@ def test_the_network_not_used_for_longest_is_forgotten(
     first = built(networks, tiny_config, base)
     built(networks, replace(tiny_config, dense_units=32), base)
     assert built(networks, tiny_config, base) is not first
+
+
+def test_a_cosine_of_a_single_step_is_possible(tiny_config: TrainConfig, base: Named) -> None:
+    config = replace(tiny_config, schedule="cosine")
+    phase = phases.Phase("head", epochs=1, batch_size=512, learning_rate=1e-3)
+    trained = phases.compiled(built(NetworkCache(), config, base), config, phase, steps=1, is_stored=True)
+    assert 0 <= float(trained.optimizer.learning_rate) <= 1e-3
