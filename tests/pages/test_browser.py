@@ -105,14 +105,10 @@ def press(page, button: str) -> None:
 
 
 def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, tmp_path):
-    page.goto(server.address)
-    see(page, re.compile("generated images, not CIFAR-10", re.IGNORECASE))
-    choose(page, "Image size", "32 px")
-    choose(page, "Weights", "random")
-    # Short epochs, but so many that everything up to the stop happens while it trains.
-    slide(page, "Data", "Train images", "ArrowLeft")
-    slide(page, "Phase 1", "Head epochs", "End")
-    slide(page, "Optimisation", "Early stopping patience", "End")
+    # Short epochs, but so many that everything up to the stop happens while it trains. Settings live in the address.
+    settings = "image_size=32&weights=random&train_images=2000&head_epochs=100&early_stopping_patience=100"
+    page.goto(f"{server.address}?{settings}")
+    see(page, re.compile("synthetic images, not CIFAR-10", re.IGNORECASE))
     press(page, "Start training")
 
     first = wait_for_more_points(page, than=0)
