@@ -101,9 +101,7 @@ def test_predict_takes_the_newest_finished_run_unless_told(ask: Ask, finished: R
 def test_predict_says_when_the_model_knows_generated_images_only(
     ask: Ask, model: bytes, cat: Path, form: list[str]
 ) -> None:
-    finish(
-        runs.create(TrainConfig()), model, dataset=cifar10.LABELS["generated"]
-    )
+    finish(runs.create(TrainConfig()), model, dataset=cifar10.LABELS["generated"])
     code, _, err = ask("predict", cat, *form)
     assert code == 0
     assert "generated images, not CIFAR-10" in err
