@@ -9,38 +9,41 @@ from typing import Any
 
 BEGIN, END = "<!-- begin: python -m cifar_core bench -->", "<!-- end -->"
 Found = Mapping[str, Any]
+Value = float | str | None
 
 
 @dataclass(frozen=True)
 class Row:
     """One figure: that of the app, of recipe.py with the same settings, and of recipe.py in batches of 64.
 
-    `unit` is "s", "images/s" or "" (an accuracy). None is what was not measured or not reached.
+    `unit` is "s", "images/s" or "" (an accuracy). None is what was not measured; a word stands in place of a figure.
     """
 
     name: str
-    ours: float | None
-    recipe: float | None = None
-    tutorial: float | None = None
+    ours: Value
+    recipe: Value = None
+    tutorial: Value = None
     unit: str = "s"
 
-    def ratio(self, other: float | None) -> float | None:
-        """Return how many times faster than `other` the app is."""
-        if not self.ours or not other:
-            return None
-        return self.ours / other if self.unit == "images/s" else other / self.ours
-
     def cells(self) -> list[str]:
-        """Return the figures in words: "12 s (6.5×)"."""
-        others = []
-        for other in (self.recipe, self.tutorial):
-            ratio = self.ratio(other)
-            others.append("" if other is None else said(other, self.unit) + (f" ({ratio:.2g}×)" if ratio else ""))
-        return [self.name, "not measured" if self.ours is None else said(self.ours, self.unit), *others]
+        """Return the figures in words, those of recipe.py with how many times faster the app is: "12 s (6.5×)"."""
+        ours = "not measured" if self.ours is None else said(self.ours, self.unit)
+        return [
+            self.name,
+            ours,
+            *(said(other, self.unit) + self._ratio(other) for other in (self.recipe, self.tutorial)),
+        ]
+
+    def _ratio(self, other: Value) -> str:
+        if not isinstance(self.ours, float) or not isinstance(other, float):
+            return ""
+        return f" ({self.ours / other if self.unit == 'images/s' else other / self.ours:.2g}×)"
 
 
-def said(value: float, unit: str) -> str:
-    """Return `value` in words: "0.32 s", "4,341 images/s", "90.4%"."""
+def said(value: Value, unit: str) -> str:
+    """Return `value` in words: "0.32 s", "4,341 images/s", "90.4%"; nothing for None."""
+    if value is None or isinstance(value, str):
+        return value or ""
     if unit == "s":
         return f"{value * 1000:.2g} ms" if value < 0.01 else f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
     return f"{value:,.0f} images/s" if unit == "images/s" else f"{value:.1%}"
@@ -53,7 +56,7 @@ def rows(found: Found) -> list[Row]:
     lines = [
         Row("one epoch of phase 1, features cached", *_last_epochs("head", twin, recipe, tutorial)),
         Row("one epoch of phase 2, top 4 blocks", *_last_epochs("fine_tune", twin, recipe)),
-        Row("time to 85% validation accuracy", twin["goal_seconds"], recipe["goal_seconds"]),
+        Row("time to 85% validation accuracy", *(run["goal_seconds"] or "not reached" for run in (twin, recipe))),
         Row("frozen backbone", inference["images_per_second"], recipe["images_per_second"], unit="images/s"),
         Row("one picture classified, warm", inference["single_seconds"], recipe["single_seconds"]),
         Row(
@@ -91,7 +94,7 @@ def section(found: Found) -> str:
         f"{found['data']}, {'5,000' if found['quick'] else '50,000'} images, α 0.5 at 96 px, seed 1, on "
         f"{machine['cores']} cores of {machine['processor']} ({machine['memory_gib']} GiB, load "
         f"{machine['load_before']} before); Python {machine['python']}, {packages}; {machine['date']}. "
-        f"recipe.py was stopped after {found['limit_seconds'] / 60:g} minutes."
+        f"recipe.py had at most {found['limit_seconds'] / 60:g} min."
     )
     return "\n".join([BEGIN, about, "", *table(found), END])
 
