@@ -146,13 +146,22 @@ def test_a_damaged_model_is_a_failure_in_words(finished_run) -> None:
 
 
 @pytest.mark.parametrize(
-    "record", ["", "{", '{"state": "done"}', '{"state": "done", "bytes": "x", "agreement": null}', '{"state": 7}']
+    "record", ['{"state": "done"}', '{"state": "done", "bytes": "x", "agreement": null}', '{"state": 7}']
 )
-def test_a_damaged_record_reads_as_none(finished_run, record) -> None:
+def test_a_record_without_its_values_reads_as_none(finished_run, record) -> None:
     folder = finished_run.path / "exports"
     folder.mkdir()
     (folder / "onnx.json").write_text(record)
     assert exports.state(finished_run, "onnx") == {"state": "none"}
+
+
+@pytest.mark.parametrize("record", ["", "{"])
+def test_a_damaged_record_reads_as_failed_with_the_reason(finished_run, record) -> None:
+    folder = finished_run.path / "exports"
+    folder.mkdir()
+    (folder / "onnx.json").write_text(record)
+    found = exports.state(finished_run, "onnx")
+    assert found["state"] == "failed" and "onnx.json is damaged" in found["error"]
 
 
 def test_a_process_that_was_killed_is_not_working(finished_run) -> None:
