@@ -64,7 +64,7 @@ def test_a_closed_stream_takes_nothing_and_breaks_nothing(run: Run, closed: str)
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="POSIX has a file without an end")
 def test_an_archive_without_an_end_is_not_read(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["import", "/dev/zero"]) == 2
-    assert "is no plain file, expected the zip of a run" in capsys.readouterr().err
+    assert "is not a plain file, expected the zip of a run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--trials", "0"], ["--trials", "-1"], ["--minutes", "0"], ["--minutes", "nan"]])

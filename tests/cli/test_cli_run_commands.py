@@ -88,7 +88,13 @@ def test_compare_tells_knobs_and_whether_it_is_real(ask: Callable, tiny_config: 
 def test_the_lab_answers_what_it_knows_and_else_asks_its_process(
     ask: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = {"epoch": 1, "accuracy": 0.5, "loss": 1.5, "validation_accuracy": 0.6, "validation_loss": 1.2}
+    row = {
+        "epoch": 1,
+        "accuracy": 0.5,
+        "cross_entropy": 1.5,
+        "validation_accuracy": 0.6,
+        "validation_cross_entropy": 1.2,
+    }
 
     def answer() -> None:
         head_lab.lab_dir().mkdir(parents=True, exist_ok=True)

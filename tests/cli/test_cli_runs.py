@@ -70,7 +70,7 @@ def test_500_runs_are_listed_with_a_few_files_read_of_each(ask: Ask) -> None:
 def test_show_adds_what_differs_and_where_it_stands(ask_json: Callable[..., Any], ask: Ask, finished: Run) -> None:
     answer = ask_json("runs", "show", finished.id)
     assert RESULT.items() <= answer.items()
-    assert answer["differences"] == {"alpha": 0.35, "image_size": 32}
+    assert answer["differences"] == {"alpha": 0.35, "image_size": 32, "dense_units": 16}
     assert answer["config"] == finished.config.to_dict()
     assert (answer["stage"], answer["error"]) == ("done", None)
     assert answer["progress"] == answer["last_epoch"] == EPOCH
