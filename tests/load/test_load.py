@@ -25,7 +25,7 @@ FIGURES = {"accuracy": 0.1, "loss": 3.0, "images": ANSWERED}
 @pytest.fixture
 def shelved(small_data, tiny_config: TrainConfig) -> list[str]:
     """Finished runs with the network in the box, and made-up answers to some test images."""
-    run = runs.create(replace(tiny_config, alpha=0.5, image_size=96))
+    run = runs.create(replace(tiny_config, alpha=0.5, image_size=128, dense_units=128))
     shutil.copyfile(pretrained.bundled_path(0.5).with_suffix(".tflite"), run.path / "model.tflite")
     _, labels = cifar10.samples(ANSWERED, "generated", test=True)
     said = np.random.default_rng(1).dirichlet(np.ones(10), ANSWERED).astype(np.float32)
