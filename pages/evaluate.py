@@ -30,8 +30,8 @@ from pages.components import (
 SECTIONS = {
     "overview": ":material/monitoring: Overview",
     "confusion": ":material/grid_on: Confusion",
-    "extremes": ":material/casino: Mistakes and luck",
-    "sure": ":material/speed: How sure",
+    "extremes": ":material/casino: Mistakes",
+    "sure": ":material/speed: Calibration",
     "robust": ":material/blur_on: Robustness",
     "story": ":material/history_edu: Story",
 }

@@ -113,7 +113,7 @@ def what_is_run(name: str) -> None:
         if knob not in names
     )
     with st.expander(
-        f"What is run: {len(conditions)} runs that differ in {len(names)} knob{'s' if len(names) > 1 else ''}",
+        f"Settings: {len(conditions)} runs that differ in {len(names)} setting{'s' if len(names) > 1 else ''}",
         icon=":material/tune:",
     ):
         st.markdown("\n".join(lines))

@@ -145,33 +145,33 @@ def sentences(told: Sequence[Phase], patience: int) -> list[str]:
 
 
 def gap_sentence(told: Sequence[Phase], best_phase: str | None = None) -> str:
-    """Return the gap between training and validation in the kept epoch, read out; "" where nothing is known.
+    """Return a sentence on the gap between training and validation accuracy in the best epoch, "" without epochs.
 
-    `best_phase` is the phase that the run's model is from.
+    `best_phase` is the phase of the run's model.
     """
     kept = next((phase for phase in told if phase.name == best_phase), told[-1] if told else None)
     if kept is None:
         return ""
     gap = kept.training - kept.best
     figures = (
-        f"In the kept epoch {kept.training:.1%} of the training and {kept.best:.1%} of the validation images were right"
+        f"In the best epoch {kept.training:.1%} of the training and {kept.best:.1%} of the validation images were right"
     )
     if gap > 0.1:
-        reading = f"{_points(gap)} apart: much of what it learned holds for the training images only."
+        reading = f"{_points(gap)} apart: the model overfits."
     elif gap > 0.03:
-        reading = f"{_points(gap)} apart, as is usual: it knows its training images a little better."
+        reading = f"{_points(gap)} apart, which is usual."
     elif gap >= -0.03:
-        reading = "about the same: what it learned holds for new images too."
+        reading = "about the same: the model generalizes."
     else:
         reading = (
-            f"{_points(-gap)} the other way round: it was trained on harder images (augmented, and with part of the "
-            "head silenced) than it is tried on."
+            f"{_points(-gap)} lower in training: augmentation and dropout make training images harder than "
+            "validation images."
         )
     return f"{figures}, {reading}"
 
 
 def head_predictions(run: Run, final: Predictions) -> Predictions | None:
-    """Return what phase 1's best weights said of the validation images; `final` is what the run's model says.
+    """Return the predictions of phase 1's best weights on the validation images; `final` are those of the run's model.
 
     None for a run that kept no such file (one phase, an older version, an import) or where it is damaged.
     """

@@ -134,7 +134,7 @@ def _pictures(found: Assessment) -> Iterable[str]:
 
 
 def _sureness(found: Assessment, figures: list[go.Figure]) -> Iterable[str]:
-    yield "<h2>How sure it may be</h2>"
+    yield "<h2>Calibration</h2>"
     if found.calibration is None:
         yield "<p>This run was not calibrated.</p>"
         return

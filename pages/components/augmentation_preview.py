@@ -1,4 +1,4 @@
-"""The augmentation strip, on *Train* and *Learn*: one picture at every strength, and what a model says of each."""
+"""The augmentation preview, on *Train* and *Learn*: one picture at every strength, and what a model says of each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def panel(key: str, run_id: str | None = None, expanded: bool = False) -> None:
 
 def _panel(key: str, run_id: str | None, expanded: bool) -> None:
     place = st.expander(
-        "The augmentation strip", icon=":material/view_column:", expanded=expanded, key=key, on_change="rerun"
+        "Augmentation preview", icon=":material/view_column:", expanded=expanded, key=key, on_change="rerun"
     )
     if place.open:
         with place:

@@ -25,7 +25,7 @@ VIEWS = {
     "why": ":material/visibility: Why",
     "whatif": ":material/tune: What if",
     "compare": ":material/compare: Other runs",
-    "sure": ":material/speed: How sure",
+    "sure": ":material/speed: Calibration",
 }
 CROPS = {"centre": "its centre", "squeeze": "all of it, squeezed", "own": "my own square"}
 BUNDLED_TITLE = "bundled model"
@@ -92,7 +92,7 @@ def headline(answers: Answers) -> None:
         st.markdown(
             f":orange-badge[:material/help: {degree} for this model] Compare the nearest training images.",
             help="Out-of-distribution: the picture is farther from the training images than nearly all "
-            "validation images, or than all of them (*very*). The answer may still be right; *How sure* shows the "
+            "validation images, or than all of them (*very*). The answer may still be right; *Calibration* shows the "
             "distance.",
         )
 

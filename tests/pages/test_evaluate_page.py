@@ -112,7 +112,7 @@ def test_a_finished_run_shows_validation_first_with_its_interval(run):
 
 def test_the_gap_and_the_diagnosis_are_told_in_words(run):
     app = open_app(EVALUATE)
-    assert "In the kept epoch" in texts(app.markdown)
+    assert "In the best epoch" in texts(app.markdown)
     assert "validation set is small" in texts(app.markdown)
 
 
