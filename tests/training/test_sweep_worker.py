@@ -1,3 +1,4 @@
+import json
 import signal
 import subprocess
 import sys
@@ -11,7 +12,6 @@ import numpy as np
 import optuna
 import psutil
 import pytest
-import sweep_memory
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
@@ -291,8 +291,13 @@ def test_a_worker_elsewhere_hears_of_the_stop(head_plan: Plan, small_data: Path,
 
 
 @pytest.mark.slow
-def test_ten_trials_leave_no_files_open_and_little_memory(small_data: Path) -> None:
-    rows = sweep_memory.measured(sweep_memory.BASE, 10)
+def test_ten_trials_leave_no_files_open_and_little_memory() -> None:
+    command = [sys.executable, "-m", "tests.sweep_memory", "10"]  # as a sweep's worker, a process without other tests
+    lines = subprocess.run(
+        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    rows = [json.loads(line) for line in lines if line.startswith('{"bytes"')]
+    assert len(rows) == 10
     settled = rows[4:]  # the first trials fill allocators and caches
     assert len({row["files"] for row in settled}) == 1
     assert settled[-1]["bytes"] - settled[0]["bytes"] < 5 * 2_000_000
