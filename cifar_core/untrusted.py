@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import stat
 import struct
 import tokenize
 import unicodedata
 import zipfile
 import zlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from cifar_core.errors import CifarError
 
 MALFORMED_ZIP = (
     zipfile.BadZipFile,
@@ -62,6 +68,35 @@ def unique_name(name: str, taken: set[str]) -> str:
 def inert(text: str) -> str:
     """Return `text` so that no spreadsheet computes it."""
     return "'" + text if text.lstrip().startswith(_FORMULA) or text.startswith(_FORMULA) else text
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return `rows`, the first of which is the head, as CSV: texts inert, fractions with seven digits, None empty."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows([_cell(cell) for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else f"{value:.7g}"
+    return inert(value) if isinstance(value, str) else value
+
+
+def read_plain_file(path: str | Path, most_bytes: int, wanted: str, error: type[CifarError]) -> bytes:
+    """Return the bytes of a file. Raises `error` if it cannot be read, is a folder or device, or is too large."""
+    name = quoted(str(path))
+    try:
+        facts = Path(path).stat()
+        if not stat.S_ISREG(facts.st_mode):  # a device or a pipe may never end
+            raise error(f"{name} is not a plain file, expected {wanted}; check the path.")
+        if facts.st_size > most_bytes:
+            size, most = facts.st_size / 2**20, most_bytes / 2**20
+            raise error(f"{name} has {size:,.0f} MiB, expected {wanted} of at most {most:,.0f} MiB; make it smaller.")
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as failure:
+        reason = getattr(failure, "strerror", None) or "a name that no file can have"
+        raise error(f"{name} cannot be read: {reason}; check the path.") from None
 
 
 def is_ordinary(info: zipfile.ZipInfo) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cifar_core import errors, runs
-from cifar_core.cli.terminal import PROGRAM, duration, is_number, number, percent
+from cifar_core.cli.terminal import PROGRAM, Answer, duration, is_number, number, percent
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import Run
@@ -20,6 +20,12 @@ TABLE_HEAD = ("id", "state", "α", "size", "images", "validation", "test", "data
 _MACHINE = ("python", "backend", "system", "processor", "cores")
 
 
+def state(run: Run, more: str = "") -> Answer:
+    """Return the id and state of `run`, and a further sentence."""
+    found = run.state
+    return Answer({"id": run.id, "status": found}, [f"Run {run.id} is {found}. {more}".strip()])
+
+
 def figures(run: Run) -> dict[str, Any]:
     """Return the run's id and status and, for a finished run, its result, in one flat object."""
     status = run.status
@@ -28,17 +34,16 @@ def figures(run: Run) -> dict[str, Any]:
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """Return `figures` and "config", None where the configuration is damaged."""
+    """Return `figures`, and "config", None where the configuration is damaged."""
     config = _config(run)
     return figures(run) | {"config": config.to_dict() if config else None}
 
 
 def details(run: Run) -> dict[str, Any]:
-    """Return everything known about a run. Raises RunError if its configuration is damaged.
+    """Return `figures` and all else about a run, unknown values as None. Raises RunError for a damaged config.json.
 
-    Adds to `figures`: config, differences (knobs that differ from the preset standard), stage, progress (the last
-    row of the metrics), last_epoch (the last epoch row), error, environment, imported (the original id and the time
-    of the import). Unknown values are None.
+    differences: knobs that differ from the preset standard. progress, last_epoch: the last row of the metrics, the
+    last epoch row. imported: the original id and the time of the import.
     """
     config, status, rows = run.config, run.status, run.metrics()
     epochs = [row for row in rows if row.get("kind") == "epoch"]

@@ -1,13 +1,14 @@
-"""The command `learn`: a lesson without the browser."""
+"""The command `learn`: the lessons."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from typing import Any
 
-from cifar_core.cli.commands import reply
-from cifar_core.cli.terminal import Screen, complain, native_messages_hidden, number, percent, table
+from cifar_core.cli import describe, train
+from cifar_core.cli.terminal import Answer, Screen, complain, native_messages_hidden, number, percent, table
 from cifar_core.errors import RunError
+from cifar_core.jobs.job import Stopped
 from cifar_core.lessons import layer_probe, results
 from cifar_core.lessons.catalogue import LESSONS, Lesson, lesson
 from cifar_core.lessons.conditions import CONDITIONS
@@ -15,83 +16,71 @@ from cifar_core.lessons.layer_probe import Layers
 from cifar_core.lessons.results import Outcome
 
 
-def learn(arguments: Namespace) -> int:
-    """List the lessons, or print the results of one: stored ones, or those of runs on this machine."""
+def learn(arguments: Namespace) -> Answer:
+    """List the lessons, or run one; with --stored show the results that ship with the app."""
     if arguments.lesson is None:
-        return _list(arguments)
+        return _list()
     chosen = lesson(arguments.lesson)
     if chosen.name == layer_probe.LESSON:
-        found = _stored_layers() if arguments.stored else _probe(Screen(quiet=arguments.json))
-        _answer(arguments, chosen, found.to_dict(), found, _layer_lines(found))
-        return 0
+        saved = results.stored(layer_probe.LESSON)
+        found = Layers.from_dict(saved) if arguments.stored else _probe(arguments.json)
+        return _answer(chosen, found.to_dict(), found, _layer_lines(found))
     if arguments.stored:
         conditions = results.outcomes(results.stored(chosen.name))
     else:
-        conditions, code = _train(chosen, arguments.again, Screen(quiet=arguments.json))
+        conditions, code = _train(chosen, arguments.again, arguments.json)
         if code:
-            return code
-    saved = {"lesson": chosen.name, "arms": {key: condition.to_dict() for key, condition in conditions.items()}}
-    _answer(arguments, chosen, saved, conditions, _condition_lines(chosen, conditions))
-    return 0
+            return Answer(None, [], code)
+    data = {"lesson": chosen.name, "arms": {key: condition.to_dict() for key, condition in conditions.items()}}
+    return _answer(chosen, data, conditions, _condition_lines(chosen, conditions))
 
 
-def _list(arguments: Namespace) -> int:
+def _list() -> Answer:
     found = [
         {"name": one.name, "number": one.number, "title": one.title, "runs": len(CONDITIONS.get(one.name, {}))}
         for one in LESSONS.values()
     ]
-    rows = [(one["number"], one["name"], one["title"], str(one["runs"] or "no training")) for one in found]
-    reply(arguments, found, table(("", "lesson", "", "runs"), [tuple(map(str, row)) for row in rows]))
-    return 0
+    rows = [
+        (str(one["number"]), str(one["name"]), str(one["title"]), str(one["runs"] or "no training")) for one in found
+    ]
+    return Answer(found, table(("", "lesson", "", "runs"), rows))
 
 
-def _train(chosen: Lesson, again: bool, screen: Screen) -> tuple[dict[str, Outcome], int]:
-    """Run the conditions that have no finished run here, or all of them; return the outcomes and the exit code."""
-    from cifar_core.cli import describe
-    from cifar_core.cli.follow import follow
-    from cifar_core.lessons import results
-
+def _train(chosen: Lesson, again: bool, quiet: bool) -> tuple[dict[str, Outcome], int]:
+    """Train the conditions that have no finished run, or all; return their outcomes and the exit code."""
     conditions = results.start_runs(chosen.name, again)
-    screen.line(f"{len(conditions)} runs, one after the other. Ctrl-C stops them, closing the terminal does not.")
-    try:
-        for key, run in conditions.items():
-            screen.line(f"{CONDITIONS[chosen.name][key].label}: run {run.id}")
-            follow(run, screen)
-            code, message = describe.ending(run)
-            if message:
-                complain(message)
-                return {}, code
-    except KeyboardInterrupt:
-        results.stop_runs(chosen.name)
-        return {}, 130
+    with Screen(quiet) as screen:
+        screen.line(f"{len(conditions)} runs, one after the other. Ctrl-C stops them, closing the terminal does not.")
+        try:
+            for key, run in conditions.items():
+                screen.line(f"{CONDITIONS[chosen.name][key].label}: run {run.id}")
+                train.follow(run, screen)
+                code, message = describe.ending(run)
+                if message:
+                    complain(message)
+                    return {}, code
+        except KeyboardInterrupt:
+            results.stop_runs(chosen.name)
+            return {}, 130
     with native_messages_hidden():
         return {key: results.outcome_of(chosen.name, run) for key, run in conditions.items()}, 0
 
 
-def _probe(screen: Screen) -> Layers:
-    from cifar_core.jobs.job import Stopped
-    from cifar_core.lessons import layer_probe
-
+def _probe(quiet: bool) -> Layers:
     try:
-        with native_messages_hidden():
+        with Screen(quiet) as screen, native_messages_hidden():
             return layer_probe.work(
                 lambda done, total: screen.bar("probing layers", done / total, f"{done}/{total} layers")
             )
     except Stopped:
         raise RunError("The probe was stopped; run it again.") from None
-    finally:
-        screen.clear()
 
 
-def _stored_layers() -> Layers:
-    return Layers.from_dict(results.stored(layer_probe.LESSON))
-
-
-def _answer(arguments: Namespace, chosen: Lesson, saved: dict[str, Any], found: Any, lines: list[str]) -> None:
+def _answer(chosen: Lesson, data: dict[str, Any], found: Any, lines: list[str]) -> Answer:
     option, measured = chosen.answer(found)
     answer = {"question": chosen.question, "answer": chosen.options[option], "measured": measured}
     head = [f"{chosen.number}. {chosen.title}", chosen.question, f"  {chosen.options[option]}. {measured}"]
-    reply(arguments, saved | answer, [*head, *lines])
+    return Answer(data | answer, [*head, *lines])
 
 
 def _condition_lines(chosen: Lesson, conditions: dict[str, Outcome]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The `runs` commands over many runs: list, name, note, star, time, delete, restore, compare."""
+"""The commands `runs ...`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 from cifar_core import runs
 from cifar_core.cli import describe
-from cifar_core.cli.commands import reply
-from cifar_core.cli.terminal import PROGRAM, native_messages_hidden, table
+from cifar_core.cli.terminal import PROGRAM, Answer, native_messages_hidden, table
 from cifar_core.config import KNOBS
 from cifar_core.errors import ConfigError, RunError
 from cifar_core.evaluation import comparison, listing
@@ -20,7 +19,7 @@ from cifar_core.untrusted import quoted, shown_name
 SORTS = tuple(name for name in listing.ORDERS if name not in KNOBS)
 
 
-def list_runs(arguments: Namespace) -> int:
+def list_runs(arguments: Namespace) -> Answer:
     """List the runs that match the filter, in the chosen order."""
     if arguments.sort not in listing.ORDERS:
         raise ConfigError(f"--sort: received {quoted(arguments.sort)}, expected {', '.join(SORTS)} or a knob's name.")
@@ -28,120 +27,122 @@ def list_runs(arguments: Namespace) -> int:
     found = listing.select(everything, arguments.filter, starred_only=arguments.starred)
     found = listing.arrange(found, arguments.sort, arguments.reverse)
     if arguments.json:
-        reply(arguments, [_summary(row) for row in found], [])
-    elif found:
-        reply(arguments, None, table(describe.TABLE_HEAD, [describe.row(row.run, row.labels) for row in found]))
+        return Answer([_summary(row) for row in found], [])
+    if found:
+        lines = table(describe.TABLE_HEAD, [describe.row(row.run, row.labels) for row in found])
     elif everything:
-        reply(arguments, None, [f"None of {len(everything)} runs matches the filter."])
+        lines = [f"None of {len(everything)} runs matches the filter."]
     else:
-        reply(arguments, None, [f"There are no runs in {runs.runs_dir()} yet; `{PROGRAM} train` makes one."])
-    return 0
+        lines = [f"There are no runs in {runs.runs_dir()} yet; `{PROGRAM} train` makes one."]
+    return Answer(None, lines)
 
 
-def delete_run(arguments: Namespace) -> int:
+def show(arguments: Namespace) -> Answer:
+    """Show one run, with its diagnosis."""
+    from cifar_core.evaluation import diagnosis
+
+    run = runs.get(arguments.id)
+    found, findings = describe.details(run), diagnosis.diagnose(run)
+    lines = [*describe.detail_lines(run, found), *describe.finding_lines(findings)]
+    return Answer(found | {"diagnosis": [finding.to_dict() for finding in findings]}, lines)
+
+
+def stop(arguments: Namespace) -> Answer:
+    """Stop a run and return when it has stopped."""
+    from cifar_core.jobs import launch
+
+    run = runs.get(arguments.id)
+    launch.stop(run)
+    return describe.state(run)
+
+
+def resume(arguments: Namespace) -> Answer:
+    """Resume a run in the background."""
+    from cifar_core.jobs import launch
+
+    run = runs.get(arguments.id)
+    launch.resume(run)
+    return describe.state(run, f"`{PROGRAM} runs show {run.id}` shows its progress.")
+
+
+def keep_head(arguments: Namespace) -> Answer:
+    """Make phase 1 of a run a run of its own."""
+    from cifar_core.evaluation import story
+
+    made = story.keep_head(runs.get(arguments.id))
+    return describe.state(made, f"It is phase 1 of {arguments.id}.")
+
+
+def delete(arguments: Namespace) -> Answer:
     """Move a run to the trash, or delete it permanently."""
     run = runs.get(arguments.id)
     if arguments.for_good:
         runs.delete(run)
-        reply(arguments, {"id": run.id, "status": "deleted"}, [f"Run {run.id} is deleted."])
+        line = f"Run {run.id} is deleted."
     else:
         trash.discard(run)
-        more = f"`{PROGRAM} runs restore {run.id}` restores it."
-        reply(arguments, {"id": run.id, "status": "deleted"}, [f"Run {run.id} is in the trash; {more}"])
-    return 0
+        line = f"Run {run.id} is in the trash; `{PROGRAM} runs restore {run.id}` restores it."
+    return Answer({"id": run.id, "status": "deleted"}, [line])
 
 
-def restore_run(arguments: Namespace) -> int:
+def restore(arguments: Namespace) -> Answer:
     """Restore a run from the trash."""
-    run = trash.restore(arguments.id)
-    state = run.state
-    reply(arguments, {"id": run.id, "status": state}, [f"Run {run.id} is restored; it is {state}."])
-    return 0
+    return describe.state(trash.restore(arguments.id))
 
 
-def list_trash(arguments: Namespace) -> int:
+def list_trash(arguments: Namespace) -> Answer:
     """List the trash, or empty it."""
     if arguments.clear:
         count = trash.clear()
-        reply(arguments, {"deleted": count}, [f"{count} runs are deleted permanently."])
-        return 0
+        return Answer({"deleted": count}, [f"{count} runs are deleted permanently."])
     found, size = trash.contents(), trash.size_bytes()
-    lines = [*found, f"{len(found)} deleted runs, {size / 1e6:,.0f} MB; `{PROGRAM} runs restore ID` restores one."]
-    reply(arguments, {"ids": found, "bytes": size}, lines)
-    return 0
+    last = f"{len(found)} deleted runs, {size / 1e6:,.0f} MB; `{PROGRAM} runs restore ID` restores one."
+    return Answer({"ids": found, "bytes": size}, [*found, last])
 
 
-def rename_run(arguments: Namespace) -> int:
-    """Name a run."""
-    return _write(arguments, name=arguments.name)
+def label(arguments: Namespace) -> Answer:
+    """Set the name, note or star of a run: those of them that are among the arguments."""
+    run = runs.get(arguments.id)
+    given = {key: value for key, value in vars(arguments).items() if key in ("name", "note", "starred")}
+    found = labels.change(run, **given)
+    texts = [f"{key} {quoted(getattr(found, key))}" for key in ("name", "note") if getattr(found, key)]
+    texts += ["a star"] if found.starred else []
+    return Answer({"id": run.id, **vars(found)}, [f"Run {run.id}: {', '.join(texts) or 'no labels'}."])
 
 
-def note_run(arguments: Namespace) -> int:
-    """Add a note to a run."""
-    return _write(arguments, note=arguments.note)
-
-
-def star_run(arguments: Namespace) -> int:
-    """Star a run, or remove its star."""
-    return _write(arguments, starred=not arguments.off)
-
-
-def time_run(arguments: Namespace) -> int:
+def measure_latency(arguments: Namespace) -> Answer:
     """Measure and save a run's latency for one picture."""
     run = runs.get(arguments.id)
     with native_messages_hidden():
         found = latency.measure(run)
-    reply(arguments, {"id": run.id, "latency_ms": found}, [f"Run {run.id}: {found:.2f} ms for one picture."])
-    return 0
+    return Answer({"id": run.id, "latency_ms": found}, [f"Run {run.id}: {found:.2f} ms for one picture."])
 
 
-def compare_runs(arguments: Namespace) -> int:
-    """Print which knobs differ, and whether the runs differ significantly on the test images."""
+def compare(arguments: Namespace) -> Answer:
+    """Show which knobs differ, and whether the runs differ significantly on the test images."""
     chosen = [runs.get(name) for name in dict.fromkeys(arguments.ids)]
     if len(chosen) < 2:
         raise RunError(f"Compare: received one run, expected two or more; `{PROGRAM} runs list` shows all.")
     known = {row.run: row for row in listing.rows()}
-    knobs = listing.differing([known[run] for run in chosen])
+    rows = [known[run] for run in chosen]
+    knobs = listing.differing(rows)
     pairs = comparison.compare(chosen)
-    compared = sum(pair.result is not None for pair in pairs)
-    lines = [f"{KNOBS[name].label}: {', '.join(_said(known[run], name) for run in chosen)}" for name in knobs]
+    lines = [
+        f"{KNOBS[name].label}: {', '.join(KNOBS[name].say(row.knob(name)) if row.config else '?' for row in rows)}"
+        for name in knobs
+    ]
     lines += [shown_name(comparison.verdict(pair, pair.a.id, pair.b.id), limit=2_000) for pair in pairs]
-    data = {
-        "knobs": {name: {run.id: known[run].knob(name) for run in chosen} for name in knobs},
-        "pairs": [_pair(pair) for pair in pairs],
-    }
-    reply(arguments, data, [*lines, comparison.caution(compared)])
-    return 0
-
-
-def _write(arguments: Namespace, **changes: Any) -> int:
-    run = runs.get(arguments.id)
-    found = labels.change(run, **changes)
-    data = {"id": run.id, "name": found.name, "note": found.note, "starred": found.starred}
-    words = [f"name {quoted(found.name)}" if found.name else "", f"note {quoted(found.note)}" if found.note else ""]
-    labels_text = ", ".join(word for word in (*words, "a star" if found.starred else "") if word) or "no labels"
-    reply(arguments, data, [f"Run {run.id}: {labels_text}."])
-    return 0
+    lines.append(comparison.caution(sum(pair.result is not None for pair in pairs)))
+    values = {name: {row.run.id: row.knob(name) for row in rows} for name in knobs}
+    return Answer({"knobs": values, "pairs": [_pair(pair) for pair in pairs]}, lines)
 
 
 def _summary(row: listing.Row) -> dict[str, Any]:
-    written = {"name": row.labels.name, "note": row.labels.note, "starred": row.labels.starred}
-    return describe.summary(row.run) | written | {"latency_ms": row.latency_ms}
-
-
-def _said(row: listing.Row, knob: str) -> str:
-    return KNOBS[knob].say(row.knob(knob)) if row.config else "?"
+    return describe.summary(row.run) | vars(row.labels) | {"latency_ms": row.latency_ms}
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
     found: dict[str, Any] = {"a": pair.a.id, "b": pair.b.id, "reason": pair.reason or None}
     if pair.result is not None:
-        found |= {
-            "images": pair.result.images,
-            "only_a": pair.result.only_a,
-            "only_b": pair.result.only_b,
-            "p_value": pair.result.p_value,
-            "p_value_adjusted": pair.adjusted,
-            "is_real": pair.is_significant,
-        }
+        found |= vars(pair.result) | {"p_value_adjusted": pair.adjusted, "is_real": pair.is_significant}
     return found

@@ -1,26 +1,57 @@
-"""Terminal output: formatted numbers, tables, error messages, a progress bar.
-
-Standard output carries answers only; everything printed here goes to standard error.
-"""
+"""Terminal output: answers on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
-from cifar_core.untrusted import shown_name
+from cifar_core.errors import CifarError, RunError
+from cifar_core.untrusted import quoted, shown_name
 
 PROGRAM = "python -m cifar_core"
 
 _REDRAW_SECONDS = 0.1
 _BAR_CELLS = 24
 _MISSING = "-"
+
+
+class Answer(NamedTuple):
+    """What a command answers: `data` with --json (None: nothing), `lines` without; and its exit code."""
+
+    data: Any
+    lines: Sequence[str]
+    code: int = 0
+
+    def write(self, as_json: bool) -> None:
+        """Print it. Raises CifarError where standard output takes no more."""
+        if self.data is None if as_json else not self.lines:
+            return
+        try:
+            print(json.dumps(_without_nan(self.data), indent=1) if as_json else "\n".join(self.lines), flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            discard_output()
+            raise CifarError(
+                f"The answer cannot be written: {error.strerror}; make room, or send it elsewhere."
+            ) from None
+
+
+def _without_nan(data: Any) -> Any:
+    """Return `data` with None in place of NaN and infinity, which JSON does not have."""
+    if isinstance(data, dict):
+        return {key: _without_nan(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_without_nan(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def is_number(value: Any) -> bool:
@@ -59,6 +90,15 @@ def complain(message: object) -> None:
     print(shown_name(str(message), limit=2_000), file=sys.stderr)
 
 
+def save(name: str, write: Callable[[Path], object]) -> None:
+    """Call `write` with the file or folder `name`. Raises RunError where it cannot be written."""
+    try:
+        write(Path(name))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "a name that no file can have"
+        raise RunError(f"{quoted(name)} cannot be written: {reason}; give another place.") from None
+
+
 def discard_output() -> None:
     """Discard further standard output, so that Python does not flush it to a closed pipe at exit."""
     with suppress(OSError):
@@ -80,7 +120,7 @@ def native_messages_hidden() -> Iterator[None]:
 
 
 class Screen:
-    """Lines on standard error with a progress bar below them; the bar is drawn in a terminal only."""
+    """Lines on standard error with a progress bar below them, drawn in a terminal only, erased at the block's end."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -88,10 +128,16 @@ class Screen:
         self._width = 0
         self._next_draw = 0.0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clear()
+
     def line(self, text: str) -> None:
         """Print a permanent line."""
         if not self._quiet:
-            self.clear()
+            self._clear()
             print(text, file=sys.stderr)
 
     def bar(self, what: str, share: float, more: str = "") -> None:
@@ -104,8 +150,7 @@ class Screen:
         print("\r" + text.ljust(self._width), end="", file=sys.stderr, flush=True)
         self._width = len(text)
 
-    def clear(self) -> None:
-        """Erase the bar."""
+    def _clear(self) -> None:
         if self._width:
             print("\r" + " " * self._width + "\r", end="", file=sys.stderr, flush=True)
             self._width = 0

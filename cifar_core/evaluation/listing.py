@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -17,7 +15,7 @@ from cifar_core.evaluation.predictions import wilson
 from cifar_core.inference import latency
 from cifar_core.runs import Run, labels
 from cifar_core.runs.labels import Labels
-from cifar_core.untrusted import inert
+from cifar_core.untrusted import csv_text
 
 _FILES = ("config.json", "status.json", "model.tflite", labels.FILE, latency.FILE)
 _LASTING = ("finished", "stopped", "failed")
@@ -162,14 +160,9 @@ def record(row: Row) -> dict[str, Any]:
 
 
 def to_csv(found: Iterable[Row]) -> str:
-    """Return the rows as CSV; a text that a spreadsheet would take for a formula gets an apostrophe in front."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
+    """Return the rows as CSV."""
     records = [record(row) for row in found]
-    writer.writerow(records[0] if records else ())
-    for values in records:
-        writer.writerow([inert(value) if isinstance(value, str) else value for value in values.values()])
-    return text.getvalue()
+    return csv_text([tuple(records[0] if records else ()), *(tuple(one.values()) for one in records)])
 
 
 def _read(run: Run) -> Row:

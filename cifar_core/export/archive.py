@@ -17,7 +17,6 @@ import io
 import json
 import math
 import shutil
-import stat
 import tempfile
 import time
 import zipfile
@@ -105,16 +104,7 @@ def figures(run: Run) -> str:
 
 def read_file(path: Path) -> bytes:
     """Return the bytes of an archive file. Raises RunError if it cannot be read or is too large."""
-    try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):  # a device or a pipe may never end
-            raise RunError(f"{quoted(str(path))} is not a plain file, expected the zip of a run. Check the path.")
-        if facts.st_size > MAX_ZIP_BYTES:
-            raise _refused(f"it has more than {MAX_ZIP_BYTES // _MIB} MiB")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "a name that no file can have"
-        raise RunError(f"{quoted(str(path))} cannot be read: {reason}; check the path.") from None
+    return untrusted.read_plain_file(path, MAX_ZIP_BYTES, "the zip of a run", RunError)
 
 
 def import_run(content: bytes) -> Run:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.inference.classifier import Answers
-from cifar_core.untrusted import inert
+from cifar_core.untrusted import csv_text
 
 ORDERS: Mapping[str, str] = {
     "given": "as they came",
@@ -58,32 +57,19 @@ def disagreement(probabilities: np.ndarray) -> np.ndarray:
     return distance + (labels != labels[0]).any(axis=0)
 
 
-def to_csv(rows: Sequence[Mapping[str, object]]) -> bytes:
-    r"""Return CSV of picture answers in the command line's form: file, label, probability, ten classes, error.
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    r"""Return answers in the form of `answer_row`, or with "error" in place of an answer, as CSV.
 
-    It is UTF-8 with a byte order mark, without which Excel takes it for the system's code page. A text that a
-    spreadsheet would take for a formula gets an apostrophe in front; a byte of a file name that is no UTF-8 is
-    written as \xfc.
+    It is UTF-8 with a byte order mark, without which Excel takes it for the system's code page. Texts are inert; a byte
+    of a file name that is not UTF-8 is written as \xfc.
     """
-    buffer = io.StringIO()
-    head = ["file", "label", "probability", "none_of_the_ten", *CLASSES, "error"]
-    writer = csv.DictWriter(buffer, head, lineterminator="\r\n")
-    writer.writeheader()
+    lines: list[Sequence[object]] = [("file", "label", "probability", "none_of_the_ten", *CLASSES, "error")]
     for row in rows:
-        shares = row.get("probabilities")
-        figures = {name: f"{p:.6f}" for name, p in shares.items()} if isinstance(shares, Mapping) else {}
-        probability = row.get("probability")
-        writer.writerow(
-            {
-                "file": inert(_readable(str(row["file"]))),
-                "label": row.get("label", ""),
-                "probability": f"{probability:.6f}" if isinstance(probability, float) else "",
-                "none_of_the_ten": {True: "yes", False: "no"}.get(row.get("none_of_the_ten"), ""),  # type: ignore[call-overload]
-                "error": inert(_readable(str(row.get("error", "")))),
-                **figures,
-            }
-        )
-    return buffer.getvalue().encode("utf-8-sig")
+        shares = row.get("probabilities", {})
+        unusual = {True: "yes", False: "no", None: ""}[row.get("none_of_the_ten")]
+        answer = (row.get("label"), row.get("probability"), unusual, *(shares.get(name) for name in CLASSES))
+        lines.append((_readable(row["file"]), *answer, _readable(row.get("error", ""))))
+    return csv_text(lines).encode("utf-8-sig")
 
 
 def _readable(text: str) -> str:
@@ -91,11 +77,11 @@ def _readable(text: str) -> str:
     return re.sub("[\ud800-\udfff]", lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
 
 
-def answer_row(name: str, answers: Answers, number: int) -> dict[str, object]:
+def answer_row(name: str, answers: Answers, number: int) -> dict[str, Any]:
     """Return the answer to picture `number` as the command line's JSON has it."""
     said = answers.probabilities[number]
     best = int(said.argmax())
-    row: dict[str, object] = {"file": name, "label": CLASSES[best], "probability": float(said[best])}
+    row: dict[str, Any] = {"file": name, "label": CLASSES[best], "probability": float(said[best])}
     row["probabilities"] = dict(zip(CLASSES, map(float, said), strict=True))
     if np.isfinite(answers.scores[number]):
         row["none_of_the_ten"] = bool(answers.is_unusual[number])

@@ -36,8 +36,9 @@ def test_evaluate_tells_the_figures_of_the_test_images(ask_json: Callable[..., A
     assert answer["interval"] == pytest.approx([0.0279, 0.3010], abs=1e-3)
     assert answer["classes"] == dict.fromkeys(CLASSES, 0.0) | {"cat": 1.0}
     out = ask("evaluate", finished.id)[1]
-    assert "test accuracy 10.0% (95% interval 2.8% to 30.1%)" in out
-    assert "on 20 images: CIFAR-10." in out
+    (test,) = (line.split() for line in out.splitlines() if line.startswith("test "))
+    assert test == ["test", "10.0%", "2.8%", "to", "30.1%", "20.0%", f"{answer['loss']:.4f}", "20"]
+    assert "images: CIFAR-10" in out
 
 
 def test_evaluate_of_an_unfinished_or_damaged_run_is_a_sentence(ask: Ask, finished: Run) -> None:

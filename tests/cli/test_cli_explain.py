@@ -11,7 +11,7 @@ from corpus import encoded, scene, zipped
 from PIL import Image
 
 from cifar_core import cli, runs
-from cifar_core.cli import explanation_image
+from cifar_core.cli import predict
 from cifar_core.inference import calibration, neighbors, out_of_distribution
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pictures import prepare
@@ -131,7 +131,7 @@ def test_files_that_cannot_be_written_are_said_in_a_line(finished, cat, tmp_path
 
 
 def test_too_many_pictures_for_a_sheet_are_said_in_a_line(finished, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(explanation_image, "MOST", 2)
+    monkeypatch.setattr(predict, "MOST_EXPLAINED", 2)
     for number in range(4):
         (tmp_path / f"{number}.png").write_bytes(encoded(scene(seed=number), "PNG"))
     pictures = [str(tmp_path / f"{number}.png") for number in range(4)]
@@ -156,7 +156,7 @@ def test_nearest_training_images_are_told(cat, calibrated, capsys) -> None:
 
 def test_a_model_without_training_images_says_so(cat, finished, capsys) -> None:
     code, said = predict_json(capsys, cat, "--run", finished.id, "--nearest", 3)
-    assert code == 2 and "keeps no training images" in said
+    assert code == 2 and "has no index of training images" in said
 
 
 def test_flips_are_other_answers_than_the_pictures_own(cat, calibrated, capsys) -> None:

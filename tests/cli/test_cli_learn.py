@@ -111,7 +111,7 @@ def test_ctrl_c_stops_the_runs(capsys, workers, monkeypatch):
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cifar_core.cli.follow.follow", interrupted)
+    monkeypatch.setattr("cifar_core.cli.train.follow", interrupted)
     monkeypatch.setattr(results, "stop_runs", stopped.append)
     assert asked(capsys, "scaling")[0] == 130
     assert stopped == ["scaling"]

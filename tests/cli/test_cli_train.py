@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from command_line import (  # noqa: F401 - fixtures among them
+    EPOCH,
     RESULT,
     Ask,
     ask,
@@ -127,6 +128,19 @@ def test_train_prints_a_line_an_epoch_and_says_what_the_figures_rest_on(
     assert "generated images, not CIFAR-10" in out
 
 
+def test_train_prints_the_cross_entropy_where_it_is_recorded(
+    ask: Ask, model: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(run: Run) -> None:
+        finish(run, model)
+        row = EPOCH | {"cross_entropy": 0.75, "validation_cross_entropy": 0.875}
+        (run.path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+
+    workers_do(monkeypatch, work)
+    line = " ".join(ask("train")[2].splitlines()[-1].split())
+    assert "cross-entropy 0.7500 accuracy 50.0% validation cross-entropy 0.8750 accuracy 75.0%" in line
+
+
 def test_bar_is_drawn_in_a_terminal_and_taken_away(ask: Ask, model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     workers_do(monkeypatch, lambda run: finish(run, model))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
@@ -168,7 +182,7 @@ def test_ctrl_c_stops_the_run_and_says_how_to_go_on(ask: Ask, monkeypatch: pytes
         raise KeyboardInterrupt
 
     workers_do(monkeypatch, lambda run: None)
-    monkeypatch.setattr("cifar_core.cli.follow.follow", interrupted)
+    monkeypatch.setattr("cifar_core.cli.train.follow", interrupted)
     code, out, err = ask("train", "--json")
     run = runs.list_runs()[0]
     assert (code, run.state, json.loads(out)["status"]) == (130, "stopped", "stopped")

@@ -62,7 +62,7 @@ def test_the_csv_holds_answers_and_errors(answers):
     rows.append({"file": "bad.png", "error": "It is empty."})
     read = list(csv.DictReader(io.StringIO(gallery.to_csv(rows).decode("utf-8-sig"))))
     assert [row["file"] for row in read] == [*NAMES, "bad.png"]
-    assert (read[0]["label"], read[0]["probability"], read[0]["cat"]) == ("cat", "0.900000", "0.900000")
+    assert (read[0]["label"], read[0]["probability"], read[0]["cat"]) == ("cat", "0.9", "0.9")
     assert [row["none_of_the_ten"] for row in read] == ["no", "no", "no", "yes", ""]
     assert read[4]["error"] == "It is empty."
     assert set(CLASSES) < set(read[0])

@@ -1,0 +1,199 @@
+"""The command `predict`: answers, and on request nearest training images, flips, other models and an explanation."""
+
+from __future__ import annotations
+
+import textwrap
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from cifar_core import runs
+from cifar_core.cli.terminal import Answer, complain, native_messages_hidden, percent, save
+from cifar_core.data.cifar10 import CLASSES, LABELS
+from cifar_core.errors import ImageError, RunError
+from cifar_core.inference import explain, gallery, what_if
+from cifar_core.inference.classifier import BUNDLED, Classifier, open_classifier
+from cifar_core.inference.pictures import Crop, Picture, crop_box, read_each
+from cifar_core.inference.zip_pictures import MAX_ZIP_BYTES, is_hidden
+from cifar_core.untrusted import read_plain_file, shown_name
+
+MOST_EXPLAINED = 50
+"""Rows of an explanation; each is 176 pixels high."""
+_LEAST_SHARE = 0.01  # less probable classes are not printed
+_TILE, _GAP, _TEXT = 160, 16, 300  # pixels
+Answers = list[dict[str, Any]]
+Explained = tuple[Picture, np.ndarray]
+"""A compact picture and its network input, uint8 (32, 32, 3)."""
+
+
+def predict(arguments: Namespace) -> Answer:
+    """Classify pictures. A picture that cannot be read is an error on standard error; the others are answered."""
+    with native_messages_hidden():
+        classifier = open_classifier(arguments.run)
+    answers: Answers = []
+    good, pixels = [], []
+    explained: list[Explained] = []
+    for picture in _pictures(arguments.images):
+        answers.append({"file": picture.name})
+        if picture.error:
+            answers[-1]["error"] = picture.error
+            complain(picture.error)
+            continue
+        good.append(answers[-1])
+        pixels.append(picture.network_input(arguments.crop))
+        if arguments.explain and len(explained) <= MOST_EXPLAINED:
+            explained.append((picture.compact(), pixels[-1]))
+    if good:
+        _answer(arguments, good, classifier, np.stack(pixels))
+        answers = good + [answer for answer in answers if "error" in answer] if arguments.compare else answers
+        _name_model(arguments, classifier)
+    if arguments.csv:
+        save(arguments.csv, lambda path: path.write_bytes(gallery.to_csv(answers)))
+    if explained:
+        _explain(arguments.explain, classifier, explained, arguments.crop)
+    return Answer(answers, [line for answer in good for line in _lines(answer)], 0 if len(good) == len(answers) else 2)
+
+
+def _answer(arguments: Namespace, good: Answers, classifier: Classifier, pixels: np.ndarray) -> None:
+    """Add to `good` the answers to pixels, uint8 (n, 32, 32, 3), and the details that are asked for."""
+    found = classifier.answer(pixels)
+    for number, answer in enumerate(good):
+        answer |= gallery.answer_row(answer["file"], found, number)
+    if arguments.nearest:
+        _add_nearest(good, classifier, pixels, arguments.nearest)
+    if arguments.what_if:
+        _add_flips(good, classifier, pixels)
+    if arguments.compare:
+        _add_others(good, found.probabilities, [open_classifier(name) for name in arguments.compare], pixels)
+
+
+def _add_nearest(answers: Answers, classifier: Classifier, pixels: np.ndarray, count: int) -> None:
+    """Add "nearest": the `count` nearest training images. Raises RunError if the model has no index of them."""
+    index = classifier.index
+    if index is None:
+        raise RunError(f"Model {classifier.name} has no index of training images; choose a run trained later.")
+    places, distances = index.nearest(classifier.features(pixels), min(count, len(index.labels)))
+    for answer, near, away in zip(answers, places, distances, strict=True):
+        answer["nearest"] = [
+            {"label": CLASSES[index.labels[p]], "distance": float(d), "training_image": int(index.rows[p])}
+            for p, d in zip(near, away, strict=True)
+        ]
+
+
+def _add_flips(answers: Answers, classifier: Classifier, pixels: np.ndarray) -> None:
+    """Add "what_if": for each change of the picture the values that flip its answer."""
+    for answer, image in zip(answers, pixels, strict=True):
+        _, sweeps = what_if.sweeps(classifier.calibrated, image, what_if.neutral())
+        answer["what_if"] = {
+            name: [{"value": float(value), "label": CLASSES[label]} for value, label in sweep.flips]
+            for name, sweep in sweeps.items()
+        }
+
+
+def _add_others(answers: Answers, own: np.ndarray, others: Sequence[Classifier], pixels: np.ndarray) -> None:
+    """Add "compared": the answers of `others`; sort by disagreement, the largest first. own: float32 (n, 10)."""
+    found = [other.calibrated(pixels) for other in others]
+    for number, answer in enumerate(answers):
+        best = [rows[number].argmax() for rows in found]
+        answer["compared"] = {
+            other.name: {"label": CLASSES[b], "probability": float(rows[number][b])}
+            for other, rows, b in zip(others, found, best, strict=True)
+        }
+    order = np.argsort(-gallery.disagreement(np.stack([own, *found])), kind="stable")
+    answers[:] = [answers[number] for number in order]
+
+
+def _lines(answer: dict[str, Any]) -> Iterator[str]:
+    """Yield one picture's answer, `cat.png  cat 93.1%  (dog 4.0%, frog 1.1%)`, and the details of it."""
+    (best, share), *rest = sorted(answer["probabilities"].items(), key=lambda item: -item[1])
+    others = ", ".join(f"{label} {percent(share)}" for label, share in rest[:2] if share >= _LEAST_SHARE)
+    also = f"  ({others})" if others else ""
+    unusual = "  [unusual for this model]" if answer.get("none_of_the_ten") else ""
+    yield f"{shown_name(answer['file'])}  {best} {percent(share)}{also}{unusual}"
+    if "nearest" in answer:
+        near = ", ".join(f"{item['label']} ({item['distance']:.2f} away)" for item in answer["nearest"])
+        yield f"  nearest training images: {near}"
+    for name, flips in answer.get("what_if", {}).items():
+        yield from (f"  {name} {flip['value']:g}{what_if.CHANGES[name].unit}: {flip['label']}" for flip in flips)
+    for name, other in answer.get("compared", {}).items():
+        yield f"  {name}: {other['label']} {percent(other['probability'])}"
+
+
+def _name_model(arguments: Namespace, classifier: Classifier) -> None:
+    """Print on standard error which model answers; with --json only if it was trained on synthetic images."""
+    if classifier.name == BUNDLED:
+        text, is_synthetic = "The bundled model answers.", False
+    else:
+        dataset = str(runs.get(classifier.name).result.get("dataset"))
+        text = f"Run {classifier.name} answers, trained on: {shown_name(dataset)}."
+        is_synthetic = dataset == LABELS["generated"]
+    if is_synthetic or not arguments.json:
+        complain(text)
+
+
+def _pictures(names: Sequence[str]) -> Iterator[Picture]:
+    """Yield the pictures in files, folders (with all that is not hidden below them) and zips, in order."""
+    wanted = "a picture, a folder with pictures or a zip of pictures"
+    for path in (path for name in names for path in _files(name)):
+        try:
+            content = read_plain_file(path, MAX_ZIP_BYTES, wanted, ImageError)
+        except ImageError as error:
+            yield Picture(path, error=str(error))
+        else:
+            yield from read_each([(path, content)])
+
+
+def _files(name: str) -> list[str]:
+    """Return the files below the folder `name`, sorted; `name` itself if it is not a folder or is empty."""
+    folder = Path(name)
+    try:
+        below = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    except OSError:
+        below = []
+    wanted = (path for path in below if not is_hidden(str(path.relative_to(folder))))
+    return [str(path) for path in wanted] or [name]
+
+
+def _explain(name: str, classifier: Classifier, rows: Sequence[Explained], crop: Crop) -> None:
+    """Write a PNG with a row for each picture: it, its 32x32 pixels, the evidence, the answer.
+
+    Raises ImageError for more than MOST_EXPLAINED rows, RunError if the file cannot be written.
+    """
+    if len(rows) > MOST_EXPLAINED:
+        raise ImageError(f"--explain draws {MOST_EXPLAINED} pictures at most, received more; explain them in parts.")
+    image = Image.new("RGB", (3 * _TILE + 5 * _GAP + _TEXT, (_TILE + _GAP) * len(rows) + _GAP), "white")
+    pen = ImageDraw.Draw(image)
+    for number, (picture, pixels) in enumerate(rows):
+        part = picture.image.crop(crop_box(picture.image.size, crop))
+        top = number * (_TILE + _GAP) + _GAP
+        answers = classifier.answer(pixels[None])
+        heat = explain.saliency(classifier.calibrated, pixels)[answers.labels[0]]
+        tiles = (
+            part.resize((_TILE, _TILE), Image.Resampling.BICUBIC),
+            Image.fromarray(pixels).resize((_TILE, _TILE), Image.Resampling.NEAREST),
+            explain.overlay(part, heat, side=_TILE),
+        )
+        for place, tile in enumerate(tiles):
+            image.paste(tile, (_GAP + place * (_TILE + _GAP), top))
+        left = 3 * _TILE + 4 * _GAP
+        _write_answer(pen, left, top, picture.name, answers.probabilities[0], bool(answers.is_unusual[0]))
+    save(name, lambda path: image.save(path, "PNG"))
+
+
+def _write_answer(
+    pen: ImageDraw.ImageDraw, left: int, top: int, name: str, probabilities: np.ndarray, unusual: bool
+) -> None:
+    first, *others = (f"{CLASSES[label]} {probabilities[label]:.1%}" for label in probabilities.argsort()[::-1][:4])
+    lines = [*others[:2], "unusual for this model"] if unusual else others
+    texts = (
+        (0, first, "black", 20),
+        (34, "\n".join(lines), "#555555", 14),
+        (98, "orange: evidence for it,\npurple: against it", "#888888", 12),
+        (130, "\n".join(textwrap.wrap(shown_name(name, 76), 40)), "#555555", 12),
+    )
+    for down, text, color, size in texts:
+        pen.text((left, top + down), text, color, font=ImageFont.load_default(size), spacing=5)

@@ -1,0 +1,199 @@
+"""The commands `sweep ...` and `lab`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from cifar_core.cli.terminal import PROGRAM, Answer, Screen, duration, number, percent, table
+from cifar_core.cli.train import config_of
+from cifar_core.config import KNOBS
+from cifar_core.errors import SweepError, TrainingError
+from cifar_core.jobs import process
+from cifar_core.search import findings, head_lab, space, studies, sweep_workers
+from cifar_core.search.findings import Findings
+from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
+
+_POLL_SECONDS = 0.1
+
+
+def start(arguments: Namespace) -> Answer:
+    """Start a sweep or a grid in the background."""
+    ranges = tuple(map(space.parse_range, arguments.vary or space.DEFAULT_KNOBS))
+    plan = space.Plan(config_of(arguments), ranges, arguments.grid)
+    usual = 30 if arguments.minutes is None else space.MOST_TRIALS
+    trials = len(plan.cells()) if plan.grid else usual if arguments.trials is None else arguments.trials
+    goal = space.Goal(trials, None if arguments.minutes is None else arguments.minutes * 60)
+    sweep_workers.start(arguments.name, plan, goal, arguments.workers, arguments.storage)
+    return _state(arguments.name, arguments, f"`{PROGRAM} sweep show {arguments.name}` shows its progress.")
+
+
+def list_sweeps(arguments: Namespace) -> Answer:
+    """List all sweeps; one that is damaged does not hide the others."""
+    data: list[dict[str, Any]] = []
+    rows = []
+    for name in studies.names(arguments.storage):
+        try:
+            found = findings.find(name, arguments.storage)
+        except SweepError as error:
+            data.append({"name": name, "state": "damaged", "error": str(error)})
+            rows.append((name, "damaged", "-", "-", "-"))
+            continue
+        everything = found.to_dict()
+        data.append({key: everything[key] for key in ("name", "state", "done", "seconds", "best")})
+        best = percent(found.best.accuracy) if found.best else "-"
+        rows.append((name, found.state, str(found.done), best, ", ".join(space.describe(found.plan))))
+    if not rows:
+        return Answer(data, [f"There are no sweeps yet; `{PROGRAM} sweep start NAME` makes one."])
+    return Answer(data, table(("name", "state", "trials", "best", "knobs"), rows))
+
+
+def show(arguments: Namespace) -> Answer:
+    """Show one sweep: its trials and the best so far."""
+    found = findings.find(arguments.name, arguments.storage)
+    goal = found.goal
+    done = f"{found.done} of {goal.trials} trials"
+    if goal.seconds:
+        done = f"{found.done} trials, of {goal.seconds / 60:g} minutes of training"
+    lines = [f"{found.name} is {found.state}: {done}, {duration(found.spent_seconds)}."]
+    lines += [f"  {KNOBS[knob].label}: {text}" for knob, text in space.describe(found.plan).items()]
+    if found.best:
+        lines.append(f"Best: {percent(found.best.accuracy)} validation accuracy, run {found.best.run}, with")
+        lines += [f"  {KNOBS[name].label} {KNOBS[name].say(value)}" for name, value in found.best.params.items()]
+    for knob, side in found.at_edge.items():
+        lines.append(f"The best {KNOBS[knob].label} is at the {side} end of its range: try a wider one.")
+    lines += _grid_lines(found) if found.plan.grid else []
+    rows = [
+        (
+            str(trial.number + 1),
+            trial.state,
+            percent(trial.accuracy),
+            duration(trial.seconds),
+            trial.run or "-",
+            _assigned(trial.params),
+        )
+        for trial in found.trials
+    ]
+    lines += table(("trial", "state", "accuracy", "time", "run", "knobs"), rows) if rows else []
+    return Answer(found.to_dict(), lines)
+
+
+def _grid_lines(found: Findings) -> list[str]:
+    cells = found.cells()
+    rows = [
+        (
+            _assigned(cell.values),
+            percent(cell.mean),
+            "-" if cell.spread is None else f"± {cell.spread * 100:.1f}",
+            str(len(cell.accuracies)),
+        )
+        for cell in cells
+    ]
+    noise = findings.noise(cells)
+    return [*table(("cell", "mean", "spread", "seeds"), rows), *([noise.words] if noise else [])]
+
+
+def _assigned(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in values.items())
+
+
+def worker(arguments: Namespace) -> Answer:
+    """Run trials of a sweep in the foreground until it is done or stopped; for further machines."""
+    studies.open_whole(arguments.study, arguments.storage)  # a sentence here rather than in the worker
+    own = {studies.STORAGE_VARIABLE: studies.storage_url(arguments.storage)}
+    command = process.command([sweep_workers.WORKER, arguments.study])
+    with subprocess.Popen(command, env=process.environment(own), stdout=sys.stderr) as working:
+        try:
+            code = working.wait()
+        except KeyboardInterrupt:  # the worker receives it too, as it is in the same terminal
+            working.wait()
+            return Answer(None, [], 130)
+    if code == 0:
+        return _state(arguments.study, arguments)
+    return Answer(None, [], 2 if code == 2 else 1)
+
+
+def stop(arguments: Namespace) -> Answer:
+    """Stop a sweep and return when it has stopped."""
+    sweep_workers.stop(arguments.name, arguments.storage)
+    return _state(arguments.name, arguments)
+
+
+def resume(arguments: Namespace) -> Answer:
+    """Resume a sweep, or extend it by trials, minutes or seeds."""
+    name, storage = arguments.name, arguments.storage
+    if arguments.seeds is not None:
+        sweep_workers.repeat(name, arguments.seeds, storage)
+    elif arguments.trials is not None or arguments.minutes is not None:
+        sweep_workers.extend(name, arguments.trials or 0, arguments.minutes or 0.0, storage)
+    else:
+        sweep_workers.resume(name, arguments.workers, storage)
+    return _state(name, arguments, f"`{PROGRAM} sweep show {name}` shows its progress.")
+
+
+def delete(arguments: Namespace) -> Answer:
+    """Delete a sweep; its runs stay."""
+    name = arguments.name
+    sweep_workers.delete(name, arguments.storage)
+    more = f" `{PROGRAM} sweep restore {name}` brings it back." if studies.is_restorable(name) else ""
+    return Answer({"name": name, "state": "deleted"}, [f"Sweep {name} is deleted, its runs are not.{more}"])
+
+
+def restore(arguments: Namespace) -> Answer:
+    """Restore a deleted sweep."""
+    studies.restore(arguments.name)
+    return _state(arguments.name, arguments)
+
+
+def _state(name: str, arguments: Namespace, more: str = "") -> Answer:
+    found = findings.find(name, arguments.storage)
+    data = {"name": name, "state": found.state, "done": found.done, "trials": found.goal.trials}
+    return Answer(data, [f"Sweep {name} is {found.state}. {more}".strip()])
+
+
+def lab(arguments: Namespace) -> Answer:
+    """Train the head with five knobs as given, or show the result of before."""
+    given = {name: text for name in SLIDERS if (text := getattr(arguments, name)) is not None}
+    settings = Settings(**{name: KNOBS[name].parse(text) for name, text in given.items()})
+    found = _done(settings) or _trained(settings, arguments.json)
+    base = head_lab.status().get("base")
+    low, high = found.interval
+    lines = [
+        f"epoch {row['epoch']:>2}  training accuracy {percent(row['accuracy'])}  validation accuracy "
+        f"{percent(row['validation_accuracy'])}  validation cross-entropy {number(row['validation_cross_entropy'])}"
+        for row in found.rows
+    ]
+    lines.append(f"Validation accuracy {percent(found.accuracy)} (95% interval {percent(low)} to {percent(high)}).")
+    if isinstance(base, dict):
+        lines.append(f"Images: {base.get('images')}. Initial weights: {base.get('weights')}.")
+    data = {"settings": vars(settings), "held_fixed": base, "seconds": found.seconds, "epochs": list(found.rows)}
+    return Answer(data, lines)
+
+
+def _done(settings: Settings) -> Result | None:
+    found = head_lab.result(settings)
+    return found if found and found.state == "done" else None
+
+
+def _trained(settings: Settings, quiet: bool) -> Result:
+    """Ask the lab for `settings` and wait for the result. Raises TrainingError if there is none."""
+    head_lab.start()
+    head_lab.ask(settings)
+    with Screen(quiet) as screen:
+        while not (done := _done(settings)):
+            found, status, newest = head_lab.result(settings), head_lab.status(), head_lab.requested()
+            if found and found.state == "failed":
+                raise TrainingError(found.message)
+            if newest is None or newest[0] != settings:
+                raise TrainingError("Somebody asked the lab for other settings meanwhile; ask again.")
+            if status["state"] in ("off", "failed"):
+                why = status.get("message", "its process ended")
+                raise TrainingError(f"The lab cannot go on: {why}; see {head_lab.lab_dir() / 'lab.log'}.")
+            epochs = len(found.rows) if found and found.state == "computing" else 0
+            screen.bar(str(status["state"]), epochs / BASE.head_epochs)
+            time.sleep(_POLL_SECONDS)
+    return done

@@ -1,0 +1,111 @@
+"""The commands `train` and `bench`."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from cifar_core.cli import describe
+from cifar_core.cli.terminal import PROGRAM, Answer, Screen, complain, duration, number, percent
+from cifar_core.config import KNOBS, TrainConfig, preset
+from cifar_core.errors import ConfigError
+from cifar_core.jobs import launch
+from cifar_core.runs import LIVE_STATES, Run, read_rows, write_json
+
+_POLL_SECONDS = 0.2
+_STAGES = {
+    "head": "head",
+    "fine_tune": "fine-tuning",
+    "features": "computing features",
+    "neighbours": "indexing training images",
+    "validation": "classifying validation images",
+    "test": "classifying test images",
+}
+
+
+def config_of(arguments: Namespace) -> TrainConfig:
+    """Return the preset in `arguments` with the knobs that are given. Raises ConfigError."""
+    given = {name: text for name in KNOBS if (text := getattr(arguments, name)) is not None}
+    return preset(arguments.preset, **{name: KNOBS[name].parse(text) for name, text in given.items()})
+
+
+def train(arguments: Namespace) -> Answer:
+    """Start a run and, without --detach, follow it to its end."""
+    run = launch.start(config_of(arguments), arguments.preset)
+    if arguments.detach:
+        return describe.state(run, f"`{PROGRAM} runs show {run.id}` shows its progress.")
+    interrupted = False
+    with Screen(arguments.json) as screen:
+        screen.line(f"Run {run.id}. Ctrl-C stops it, closing the terminal does not.")
+        try:
+            follow(run, screen)
+        except KeyboardInterrupt:
+            interrupted = True
+            launch.stop(run)
+    code, message = describe.ending(run)
+    if message:
+        complain(message)
+    data = describe.figures(run) | {"error": describe.error(run)}
+    return Answer(data, describe.figure_lines(run), 130 if interrupted and code else code)
+
+
+def follow(run: Run, screen: Screen) -> None:
+    """Print the progress of `run` to `screen`; return when the run has ended, in any state."""
+    epochs = {"head": run.config.head_epochs, "fine_tune": run.config.fine_tune_epochs}
+    offset, origin_shown = 0, False
+    while True:
+        state = run.state  # read before the rows, so that no final row is missed
+        rows, offset = read_rows(run.path / "metrics.jsonl", offset)
+        if not origin_shown and any("phase" in row for row in rows):
+            screen.line(describe.origin(run))
+            origin_shown = True
+        for row in rows:
+            _show(row, epochs, screen)
+        if state not in LIVE_STATES:
+            return
+        if not offset:
+            before = launch.queue_position(run) if state == "queued" else 0
+            screen.bar(f"queued behind {before}" if before else "preparing", 0.0)
+        time.sleep(_POLL_SECONDS)
+
+
+def _show(row: dict[str, Any], epochs: dict[str, int], screen: Screen) -> None:
+    left = f"{duration(row['seconds_left'])} left" if row.get("seconds_left") is not None else ""
+    measure = "cross_entropy" if "cross_entropy" in row else "loss"  # in rows of older versions: with penalties
+    label = measure.replace("_", "-")
+    if row["kind"] == "progress":
+        done, total = row["done"], row["total"]
+        screen.bar(_STAGES.get(row["stage"], row["stage"]), done / max(total, 1), f"{done:,}/{total:,}  {left}")
+    elif row["kind"] == "step":
+        screen.bar(
+            f"{_STAGES[row['phase']]} {row['epoch']}/{epochs[row['phase']]}",
+            row["step"] / row["steps"],
+            f"{label} {row[measure]:.3f}  accuracy {percent(row['accuracy'])}  "
+            f"{row['images_per_second']:,.0f} images/s  {left}",
+        )
+    elif row["kind"] == "epoch":
+        screen.line(
+            f"{_STAGES[row['phase']]:<11} {row['epoch']:>3}/{row['epochs']}"
+            f"  {label} {number(row[measure])}  accuracy {percent(row['accuracy'])}  validation {label} "
+            f"{number(row[f'validation_{measure}'])}  accuracy {percent(row['validation_accuracy'])}"
+            f"  learning rate {row['learning_rate']:.2g}  {duration(row['elapsed_seconds'])}"
+        )
+
+
+def bench(arguments: Namespace) -> Answer:
+    """Measure this app beside recipe.py and save bench.json; with --readme also the table in that file."""
+    from cifar_core.bench import measure, report
+
+    folder, readme = Path(arguments.output), Path(arguments.readme) if arguments.readme else None
+    if not folder.is_dir():
+        raise ConfigError(f"Output: received {str(folder)[:200]!r}, expected a folder that exists; make it first.")
+    if readme and not (readme.is_file() and report.BEGIN in readme.read_text(encoding="utf-8")):
+        raise ConfigError(f"Readme: received {str(readme)[:200]!r}, expected a file that holds {report.BEGIN!r}.")
+    screen = Screen(arguments.json)
+    found = measure.run(arguments.quick, 60 * arguments.plain_minutes, lambda text: screen.line(f"{text} …"))
+    write_json(folder / "bench.json", found)
+    if readme:
+        report.write_section(readme, found)
+    return Answer(found, [*report.table(found), f"Saved in {folder / 'bench.json'}."])
