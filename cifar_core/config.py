@@ -36,7 +36,7 @@ class TrainConfig:
         "auto",
         "Images",
         "Data",
-        "Which images: CIFAR-10 where it is on this machine and else the generated ones, or one of them by name.",
+        "CIFAR-10 if it is on this machine, otherwise synthetic images; or one of the two.",
         choices=("auto", "cifar10", "generated"),
         labels={"auto": "CIFAR-10 if it is here", "cifar10": "CIFAR-10", "generated": "generated images"},
     )
@@ -44,7 +44,7 @@ class TrainConfig:
         ALL_IMAGES,
         "Training images",
         "Data",
-        "How many training images are used, counted before the validation share is split off.",
+        "Images used, including the validation share.",
         unit="images",
         low=1_000,
         high=ALL_IMAGES,
@@ -55,7 +55,7 @@ class TrainConfig:
         0.2,
         "Validation share",
         "Data",
-        "Share of the images held back to validate on, the same share of every class.",
+        "Share of the images held back for validation, equal in every class.",
         low=0.05,
         high=0.5,
         step=0.05,
@@ -64,14 +64,14 @@ class TrainConfig:
         0.5,
         "Width α",
         "Network",
-        "Width multiplier α: every layer has α times the channels, so cost grows with about α².",
+        "Every layer has α times the channels; cost grows with about α².",
         choices=_WIDTHS,
     )
     image_size: int = _knob(
         96,
         "Input size",
         "Network",
-        "The 32×32 images are enlarged to this side before they enter the network; cost grows with its square.",
+        "Images are enlarged from 32×32 to this side; cost grows with its square.",
         unit="px",
         choices=_SIZES,
     )
@@ -79,8 +79,7 @@ class TrainConfig:
         "auto",
         "Start weights",
         "Network",
-        "Where the network starts: ImageNet if it can be had, else the bundled model, else random numbers; "
-        "or one by name.",
+        "The best available: ImageNet, otherwise the bundled model, otherwise random; or one of them.",
         choices=("auto", "imagenet", "bundled", "random"),
         labels={"auto": "best available", "imagenet": "ImageNet", "bundled": "bundled (has seen CIFAR-10)"},
     )
@@ -88,7 +87,7 @@ class TrainConfig:
         0.5,
         "Dropout",
         "Head",
-        "Share of the head's inputs that are set to zero at each training step.",
+        "Share of the head's inputs set to zero in each training step.",
         low=0.0,
         high=0.8,
         step=0.05,
@@ -105,14 +104,14 @@ class TrainConfig:
         log=True,
     )
     l2: float = _knob(
-        1e-4, "L2 penalty", "Head", "Weight penalty (L2) on the head's hidden layer.", low=0.0, high=1e-2, log=True
+        1e-4, "L2 penalty", "Head", "Penalty on large weights of the head's hidden layer.", low=0.0, high=1e-2, log=True
     )
     augmentation: float = _knob(
         1.0,
         "Augmentation strength",
         "Augmentation",
-        "Strength of rotation, shift, zoom and brightness; 0 is none, 1 is tuned for 32×32, 3 is far too hard. "
-        "Images are mirrored at any strength above 0.",
+        "Strength of rotation, shift, zoom and brightness: 0 is off, 1 suits 32×32 images, 3 is far too strong. "
+        "Above 0, images are also mirrored.",
         low=0.0,
         high=3.0,
         step=0.25,
@@ -121,9 +120,8 @@ class TrainConfig:
         4,
         "Augmented versions",
         "Augmentation",
-        "How many augmented versions of every image are computed once and walked through by the epochs, in phase 1 "
-        "each for two epochs in a row; "
-        "0 augments every batch afresh and trains end to end, which is many times slower.",
+        "Augmented versions of each image in the feature cache; epochs take turns with them. 0 augments every batch "
+        "anew, which is many times slower.",
         unit="versions",
         low=0,
         high=16,
@@ -131,24 +129,24 @@ class TrainConfig:
         labels={0: "every batch afresh"},
     )
     head_epochs: int = _knob(
-        10, "Head epochs", "Phase 1: head", "Epochs with the whole base frozen.", unit="epochs", low=0, high=100, step=1
+        10, "Head epochs", "Phase 1: head", "Epochs with a frozen backbone.", unit="epochs", low=0, high=100, step=1
     )
     head_batch_size: int = _knob(
         256,
         "Head batch size",
         "Phase 1: head",
-        "Images a step of the first phase; its steps are so small that a large batch saves most of their time.",
+        "Images per step in phase 1.",
         unit="images",
         choices=_BATCH_SIZES,
     )
     head_learning_rate: float = _knob(
-        1e-3, "Head learning rate", "Phase 1: head", "Learning rate of the first phase.", low=1e-5, high=1e-1, log=True
+        1e-3, "Head learning rate", "Phase 1: head", "Learning rate in phase 1.", low=1e-5, high=1e-1, log=True
     )
     fine_tune_epochs: int = _knob(
         10,
         "Fine-tuning epochs",
         "Phase 2: fine-tuning",
-        "Epochs with the top of the base unfrozen.",
+        "Epochs with the top of the backbone unfrozen.",
         unit="epochs",
         low=0,
         high=100,
@@ -158,7 +156,7 @@ class TrainConfig:
         1e-4,
         "Fine-tuning learning rate",
         "Phase 2: fine-tuning",
-        "Learning rate of the second phase.",
+        "Learning rate in phase 2.",
         low=1e-6,
         high=1e-1,
         log=True,
@@ -167,8 +165,7 @@ class TrainConfig:
         4,
         "Fine-tuned blocks",
         "Phase 2: fine-tuning",
-        "Inverted residual blocks unfrozen, counted from the top; the last convolution goes with them. "
-        "0 is no fine-tuning, 17 is the whole network.",
+        "Blocks unfrozen, counted from the top. 0 is no fine-tuning, 17 is the whole network.",
         unit="blocks",
         low=0,
         high=BLOCK_COUNT,
@@ -178,8 +175,8 @@ class TrainConfig:
         "inference",
         "Batch normalization",
         "Phase 2: fine-tuning",
-        "What unfrozen batch normalization does: keep its statistics, adapt them quickly, or adapt them at "
-        "ImageNet's pace, which is too slow for a short training.",
+        "Unfrozen layers keep their statistics, adapt them quickly, or adapt them as slowly as on ImageNet, too slowly "
+        "for a short training.",
         choices=("inference", "adapt", "training"),
         labels={
             "inference": "keep statistics",
@@ -192,7 +189,7 @@ class TrainConfig:
         "plateau",
         "Learning rate schedule",
         "Optimization",
-        "How the learning rate moves: reduced when validation stalls, or along a cosine after a warm-up.",
+        "Reduce the learning rate when validation stalls, or along a cosine after a warm-up.",
         choices=("plateau", "cosine"),
         labels={"plateau": "reduce on plateau", "cosine": "cosine with warm-up"},
     )
@@ -200,7 +197,7 @@ class TrainConfig:
         5,
         "Early stopping patience",
         "Optimization",
-        "Epochs without a better validation accuracy after which a phase ends.",
+        "A phase ends after this many epochs without a better validation accuracy.",
         unit="epochs",
         low=1,
         high=100,
@@ -210,7 +207,7 @@ class TrainConfig:
         2,
         "Plateau patience",
         "Optimization",
-        "Epochs without a better validation accuracy after which the learning rate is reduced.",
+        "The learning rate is reduced after this many epochs without a better validation accuracy.",
         unit="epochs",
         low=1,
         high=100,
@@ -220,7 +217,7 @@ class TrainConfig:
         0.5,
         "Plateau factor",
         "Optimization",
-        "What the learning rate is multiplied by then.",
+        "Factor by which the learning rate is reduced.",
         low=0.1,
         high=0.9,
         step=0.1,
@@ -229,7 +226,7 @@ class TrainConfig:
         64,
         "Fine-tuning batch size",
         "Optimization",
-        "Images a step of the second phase.",
+        "Images per step in phase 2.",
         unit="images",
         choices=_BATCH_SIZES,
     )
@@ -245,19 +242,25 @@ class TrainConfig:
         0.0,
         "Label smoothing",
         "Optimization",
-        "Share of each label spread over all ten classes.",
+        "Share of each label that is spread over all ten classes.",
         low=0.0,
         high=0.3,
         step=0.05,
     )
     seed: int = _knob(
-        1, "Seed", "Optimization", "Same seed, same machine: the same curve.", low=0, high=2_147_483_647, step=1
+        1,
+        "Seed",
+        "Optimization",
+        "The same seed gives the same curve on the same machine.",
+        low=0,
+        high=2_147_483_647,
+        step=1,
     )
     scaling: str = _knob(
         "minus_one_to_one",
         "Pixel scaling",
         "Deliberate mistakes",
-        "The range that pixels are scaled to. ImageNet's weights were trained with [-1, 1].",
+        "ImageNet weights were trained with pixels in [-1, 1].",
         choices=("minus_one_to_one", "zero_to_one"),
         labels={"minus_one_to_one": "[-1, 1]", "zero_to_one": "[0, 1]"},
         mistakes=("zero_to_one",),

@@ -140,7 +140,6 @@ def show(lesson: Lesson, guess: int, found: Layers | Conditions, origin: str) ->
     if not isinstance(found, Layers):
         st.dataframe(table(lesson.name, found), hide_index=True, key="arms")
     st.markdown(f"**What there is to see.** {lesson.see}")
-    st.markdown(f"**In the wild.** {lesson.wild}")
     sources = " · ".join(f"[{messages.plain(title)}]({url})" for title, url in lesson.sources)
     st.caption(f"Sources: {sources}")
 

@@ -61,7 +61,7 @@ def curves_figure(conditions: Conditions, metric: str, height: int = 400) -> go.
         figure.add_vline(
             x=boundary,
             line={"color": style.NEUTRAL, "dash": "dash", "width": 1},
-            annotation={"text": "base unfrozen", "font": {"size": 11}, "y": 0.02, "yanchor": "bottom"},
+            annotation={"text": "backbone unfrozen", "font": {"size": 11}, "y": 0.02, "yanchor": "bottom"},
             annotation_position="right",
         )
     return figure

@@ -52,7 +52,7 @@ def metric_figure(
         )
     title, unit = style.metric_titles(metric)
     yaxis = {"range": [0, 1.01], "tickformat": ".0%"} if percent else {"rangemode": "tozero"}
-    return _live_figure(run, traces, (title, unit, height), yaxis, "top of the base unfrozen")
+    return _live_figure(run, traces, (title, unit, height), yaxis, "top of the backbone unfrozen")
 
 
 def metric_words(run: Curves, name: str) -> str:
@@ -119,7 +119,7 @@ def _live_figure(
 
 
 def _phases(run: Curves, label: str) -> dict[str, Any]:
-    """Return the boundary at which the top of the base is unfrozen, as part of a layout."""
+    """Return the boundary at which the top of the backbone is unfrozen, as part of a layout."""
     if run.boundary is None:
         return {}
     color, high = style.FINE_TUNING, {"xref": "x", "yref": "y domain", "y0": 0, "y1": 1}

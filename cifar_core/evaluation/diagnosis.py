@@ -10,7 +10,7 @@ from typing import Any
 from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.evaluation import diagnosis_rules, story
-from cifar_core.evaluation.diagnosis_rules import Case, Finding, Step, label, raised
+from cifar_core.evaluation.diagnosis_rules import Case, Finding, Step, label, turned
 from cifar_core.evaluation.predictions import wilson
 from cifar_core.evaluation.story import Phase
 from cifar_core.runs import Run
@@ -18,6 +18,8 @@ from cifar_core.runs import Run
 LEVELS = ("problem", "hint", "fine")
 _FAR_APART = 2.58  # standard deviations, 99%
 _WIDE = 0.02  # half of the validation accuracy's interval
+SMALLEST_SIDE = 32
+"""Pixels that the network reduces to one cell."""
 _LONGER = ("head_epochs", "fine_tune_epochs", "early_stopping_patience")  # more of each means a longer training
 
 
@@ -105,13 +107,7 @@ def test_surprise(case: Case) -> Finding | None:
         "hint",
         f"The test accuracy is {'lower' if apart > 0 else 'higher'} than the validation accuracy",
         why,
-        (
-            raised(
-                "validation_fraction",
-                f"rely on the test accuracy for this model; for a more precise validation accuracy raise "
-                f"{label('validation_fraction')} or {label('train_images')}",
-            ),
-        ),
+        (turned(case.config, "validation_fraction", case.config.validation_fraction + 0.1),),
         f"Validation {validation:.1%} of {n:,} images, test {test:.1%} of {m:,}: {abs(apart):.1f} standard "
         "deviations apart.",
     )
@@ -132,7 +128,7 @@ def small_validation_set(case: Case) -> Finding | None:
         "hint",
         "The validation set is small",
         f"Chance alone moves its accuracy by up to {100 * half:.0f} points, as much as many settings do.",
-        (raised("train_images", f"raise {label('train_images')} before you choose between similar runs"),),
+        (turned(case.config, "train_images", 4 * case.config.train_images),),
         f"{validation:.1%} of {n:,} images is {low:.1%} to {high:.1%} with 95% confidence (Wilson).",
     )
 
@@ -146,6 +142,42 @@ def _both_accuracies(result: Mapping[str, Any]) -> tuple[tuple[float, int], tupl
             return None
         found.append((float(share), count))
     return found[0], found[1]
+
+
+def small_input(case: Case) -> Finding | None:
+    """Find images so small that the last feature map has one cell."""
+    side = case.config.image_size // SMALLEST_SIDE
+    if side > 1:
+        return None
+    return Finding(
+        "small_input",
+        "problem",
+        "The images are too small for the network",
+        "MobileNetV2 halves its feature map five times. Its filters expect objects of 96 pixels or more.",
+        (turned(case.config, "image_size", 96),),
+        f"At {case.config.image_size} px the last feature map is 1×1, at 96 px 3×3. The best validation accuracy was "
+        f"{_best(case):.1%}.",
+    )
+
+
+def never_unfrozen(case: Case) -> Finding | None:
+    """Find a training of the head alone."""
+    config = case.config
+    if config.fine_tunes or diagnosis_rules.nothing_learned(case):
+        return None
+    zero = [name for name in ("fine_tune_epochs", "fine_tune_blocks") if not getattr(config, name)]
+    return Finding(
+        "never_unfrozen",
+        "hint",
+        "The backbone was never unfrozen",
+        "Only the head learned; the features are still those of the start weights.",
+        (Step(f"fine-tune: set {' and '.join(map(label, zero))} to 4", dict.fromkeys(zero, 4), 1),),
+        f"The head alone reached {_best(case):.1%} on validation images.",
+    )
+
+
+def _best(case: Case) -> float:
+    return max(phase.best for phase in case.phases)
 
 
 def healthy(case: Case) -> Finding:
@@ -169,12 +201,14 @@ RULES: tuple[Rule, ...] = (
     *LIVE_RULES,
     diagnosis_rules.fell_at_the_boundary,
     diagnosis_rules.wrong_pixel_range,
+    small_input,
     diagnosis_rules.augmented_too_hard,
     diagnosis_rules.stale_statistics,
     diagnosis_rules.overfitting,
     diagnosis_rules.still_rising,
     diagnosis_rules.fine_tuning_gave_nothing,
     diagnosis_rules.impatient,
+    never_unfrozen,
     test_surprise,
     small_validation_set,
     diagnosis_rules.validation_above_training,

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cifar_core.config import KNOBS, TrainConfig
+from cifar_core.config import ALL_IMAGES, KNOBS, TrainConfig
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation.story import Phase
 
@@ -27,11 +27,19 @@ _SLOW_RATE = 3e-5  # fine-tuning rates below hardly change a weight in a few epo
 
 @dataclass(frozen=True)
 class Step:
-    """Something to try: `text` for the reader, and whether it raises (1) or lowers (-1) `knob`."""
+    """Something to try: `text` for the reader, and the settings that it `changes`, by knob, the main one first.
+
+    `direction` says whether it raises (1) or lowers (-1) the main one.
+    """
 
     text: str
-    knob: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
     direction: int = 0
+
+    @property
+    def knob(self) -> str:
+        """The main setting; empty without any."""
+        return next(iter(self.changes), "")
 
 
 @dataclass(frozen=True)
@@ -88,14 +96,16 @@ class Case:
         return [row for row in self.epochs if row["phase"] == name]
 
 
-def raised(knob: str, text: str) -> Step:
-    """Return a step that raises `knob`."""
-    return Step(text, knob, 1)
-
-
-def lowered(knob: str, text: str) -> Step:
-    """Return a step that lowers `knob`."""
-    return Step(text, knob, -1)
+def turned(config: TrainConfig, knob: str, value: Any) -> Step:
+    """Return the step that sets `knob` to `value`, a number as near to it as the knob allows."""
+    known, old = KNOBS[knob], getattr(config, knob)
+    if isinstance(value, str):
+        return Step(f"set {label(knob)} to “{known.say(value)}”", {knob: value})
+    value = min(max(value, known.low or 0), known.high or value)
+    value = value if isinstance(old, int) else float(f"{value:.2g}")
+    direction = 1 if value > old else -1
+    verb = "raise" if direction > 0 else "lower"
+    return Step(f"{verb} {label(knob)} from {known.short(old)} to {known.short(value)}", {knob: value}, direction)
 
 
 def label(name: str) -> str:
@@ -115,7 +125,7 @@ def not_a_number(case: Case) -> Finding | None:
         "problem",
         "The loss is not a number",
         "A step was so large that the weights overflowed; later steps cannot repair them.",
-        (lowered(knob, f"divide {label(knob)} by 10 and start again"),),
+        (turned(case.config, knob, rate / 10),),
         (case.error or "The loss of an epoch is not finite.") + f" The rate was {rate:g}.",
     )
 
@@ -146,7 +156,7 @@ def nothing_learned(case: Case) -> Finding | None:
         "problem",
         "It learned almost nothing",
         _why_flat(case, rate),
-        (_mend_flat(first.name, rate),),
+        (_mend_flat(case.config, f"{first.name}_learning_rate"),),
         f"Validation accuracy never rose above {best:.1%} (guessing gives 10%); the training {case.loss_name} went "
         f"from {losses[0]:.2f} to {losses[-1]:.2f} in {len(losses)} epochs (guessing gives {_GUESSING_LOSS:.2f}) at a "
         f"rate of {rate:g}.",
@@ -159,17 +169,13 @@ def _why_flat(case: Case, rate: float) -> str:
     if rate <= 5e-5:
         return "The steps were so small that the weights hardly moved in this time."
     if case.config.weights == "random" or "random" in str(case.result.get("weights")):
-        return "The frozen feature extractor has random weights, so its features do not separate the classes."
+        return "The frozen backbone has random weights, so its features do not separate the classes."
     return "The features of the frozen layers separate the classes too little, or the learning rate does not fit them."
 
 
-def _mend_flat(phase: str, rate: float) -> Step:
-    knob = f"{phase}_learning_rate"
-    if rate >= 1e-2:
-        return lowered(knob, f"divide {label(knob)} by 10 to 100")
-    if rate <= 5e-5:
-        return raised(knob, f"raise {label(knob)} to about 0.001")
-    return Step(f"set {label('weights')} to ImageNet, then vary {label(knob)}")
+def _mend_flat(config: TrainConfig, knob: str) -> Step:
+    fits = 5e-5 < getattr(config, knob) < 1e-2
+    return turned(config, "weights", "imagenet") if fits else turned(config, knob, 1e-3)
 
 
 def fell_at_the_boundary(case: Case) -> Finding | None:
@@ -196,20 +202,17 @@ def _why_it_fell(config: TrainConfig, recovered: bool) -> tuple[str, Step]:
         return (
             "In training mode, batch normalization normalizes by each batch, and in evaluation by moving averages, "
             "which lag behind in a short training.",
-            Step(f"set {label('batch_norm')} to “{KNOBS['batch_norm'].say('inference')}”"),
+            turned(config, "batch_norm", "inference"),
         )
-    knob = "fine_tune_learning_rate"
-    rate = getattr(config, knob)
+    rate = config.fine_tune_learning_rate
     if rate < _SLOW_RATE:
         return (
             "The learning rate is small already, so the number of unfrozen blocks is the likelier cause.",
-            lowered("fine_tune_blocks", f"lower {label('fine_tune_blocks')} ({config.fine_tune_blocks})"),
+            turned(config, "fine_tune_blocks", config.fine_tune_blocks // 2),
         )
     return (
         "The first steps with unfrozen layers were too large and damaged the pretrained weights.",
-        lowered(
-            knob, f"{'lower' if recovered else 'divide'} {label(knob)} ({rate:g}){'' if recovered else ' by 5 to 10'}"
-        ),
+        turned(config, "fine_tune_learning_rate", rate / (2 if recovered else 10)),
     )
 
 
@@ -219,14 +222,14 @@ def fine_tuning_gave_nothing(case: Case) -> Finding | None:
     if not head or not tuned or tuned.best > head.best or fell_at_the_boundary(case) or nothing_learned(case):
         return None
     slow = case.config.fine_tune_learning_rate < _SLOW_RATE
-    knob = "fine_tune_learning_rate"
-    change = raised(knob, f"raise {label(knob)}") if slow else lowered(knob, f"lower {label(knob)}")
+    rate = case.config.fine_tune_learning_rate
+    change = turned(case.config, "fine_tune_learning_rate", 1e-4 if slow else rate / 5)
     return Finding(
         "fine_tuning_gave_nothing",
         "hint",
         "Fine-tuning did not help: the model is that of phase 1",
         "Its steps were too small to change much." if slow else "No epoch of phase 2 was better than phase 1.",
-        (change, lowered("fine_tune_epochs", f"save the time and set {label('fine_tune_epochs')} to 0")),
+        (change, turned(case.config, "fine_tune_epochs", 0)),
         f"Phase 1 reached {head.best:.1%}, phase 2 {tuned.best:.1%} in {tuned.epochs} epochs, {tuned.seconds:.0f} s.",
     )
 
@@ -243,9 +246,9 @@ def stale_statistics(case: Case) -> Finding | None:
         "stale_statistics",
         "problem",
         "Batch normalization differs between training and evaluation",
-        "Training normalizes by each batch; evaluation uses moving averages, which change by a thousandth a step: too "
-        "slowly for a short training.",
-        (Step(f"set {label('batch_norm')} to “{KNOBS['batch_norm'].say('inference')}”, or let it adapt"),),
+        "Training uses the statistics of each batch. Evaluation uses moving averages, which follow too slowly in a "
+        "short training.",
+        (turned(case.config, "batch_norm", "inference"),),
         f"In the last epoch {last['accuracy']:.1%} of the training images were right, but "
         f"{last['validation_accuracy']:.1%} of the validation images; {case.loss_name}: {last['loss']:.2f} and "
         f"{last['validation_loss']:.2f}.",
@@ -268,28 +271,26 @@ def overfitting(case: Case) -> Finding | None:
         "overfitting",
         "problem" if gap >= _WIDE_GAP or rose else "hint",
         "Overfitting",
-        "The model has more freedom than so few images can fill: it fits them, and less of it holds for new images.",
-        _against_overfitting(case.config, str(last["phase"]), rose),
+        "The network learns details of the training images that new images do not have.",
+        _against_overfitting(case.config, f"{last['phase']}_epochs", lowest["epoch"] if rose else 0),
         f"In the last epoch {last['accuracy']:.1%} of the training images were right, and "
         f"{last['validation_accuracy']:.1%} of the validation images.{rise if rose else ''}",
     )
 
 
-def _against_overfitting(config: TrainConfig, phase: str, rose: bool) -> tuple[Step, ...]:
+def _against_overfitting(config: TrainConfig, phase_epochs: str, best_epoch: int) -> tuple[Step, ...]:
     steps = []
-    if rose:
-        steps.append(lowered(f"{phase}_epochs", "train for fewer epochs"))
+    if best_epoch:
+        steps.append(turned(config, phase_epochs, best_epoch))
     if config.augmentation < 0.5:
-        steps.append(raised("augmentation", f"raise {label('augmentation')} ({config.augmentation:g}) to 0.5"))
+        steps.append(turned(config, "augmentation", 0.5))
     if config.dropout < 0.3:
-        steps.append(raised("dropout", f"raise {label('dropout')} ({config.dropout:g}) to 0.3"))
-    if config.train_images < KNOBS["train_images"].default:
-        steps.append(raised("train_images", f"raise {label('train_images')} ({config.train_images:,})"))
+        steps.append(turned(config, "dropout", 0.3))
+    if config.train_images < ALL_IMAGES:
+        steps.append(turned(config, "train_images", 4 * config.train_images))
     if config.fine_tunes:
-        steps.append(lowered("fine_tune_blocks", f"lower {label('fine_tune_blocks')} ({config.fine_tune_blocks})"))
-    if not steps:
-        steps.append(raised("l2", f"raise {label('l2')} ({config.l2:g})"))
-    return tuple(steps[:3])
+        steps.append(turned(config, "fine_tune_blocks", config.fine_tune_blocks // 2))
+    return tuple(steps[:3]) or (turned(config, "l2", 10 * config.l2 or 1e-4),)
 
 
 def augmented_too_hard(case: Case) -> Finding | None:
@@ -303,7 +304,7 @@ def augmented_too_hard(case: Case) -> Finding | None:
         "problem",
         "The augmentation is too strong",
         "At this strength objects leave the picture or cannot be recognized.",
-        (lowered("augmentation", f"set {label('augmentation')} ({case.config.augmentation:g}) to 0.5 to 1"),),
+        (turned(case.config, "augmentation", 0.5),),
         f"At the end of a phase {widest['accuracy']:.1%} of the augmented training images were right, and "
         f"{widest['validation_accuracy']:.1%} of the validation images, which are not augmented.",
     )
@@ -337,9 +338,9 @@ def wrong_pixel_range(case: Case) -> Finding | None:
         "wrong_pixel_range",
         "problem",
         "The pixels are in the wrong range",
-        "ImageNet's weights were trained with pixels in [-1, 1]. In [0, 1] every image looks pale to them, so the "
-        "features of the frozen layers separate the classes less.",
-        (Step(f"set {label('scaling')} to “{KNOBS['scaling'].say('minus_one_to_one')}”"),),
+        "ImageNet weights were trained with pixels in [-1, 1]. In [0, 1] every image looks pale, so the features "
+        "separate the classes less.",
+        (turned(case.config, "scaling", "minus_one_to_one"),),
         f"It was trained with [0, 1]; the best validation accuracy was {best.best:.1%}, in phase "
         f"“{best.label.lower()}”.",
     )
@@ -357,16 +358,13 @@ def still_rising(case: Case) -> Finding | None:
     before, last = epochs[-2]["validation_loss"], epochs[-1]["validation_loss"]
     if last > (1 - _LOSS_CHANGE) * before or phase.best <= _GUESSING:
         return None
-    epochs_knob, rate_knob = f"{phase.name}_epochs", f"{phase.name}_learning_rate"
+    knobs = (f"{phase.name}_epochs", f"{phase.name}_learning_rate")
     return Finding(
         "still_rising",
         "hint",
         "It stopped while it was still improving",
         f"The last planned epoch was the best one, and the validation {case.loss_name} was still falling.",
-        (
-            raised(epochs_knob, f"raise {label(epochs_knob)} ({getattr(case.config, epochs_knob)})"),
-            raised(rate_knob, f"raise {label(rate_knob)}"),
-        ),
+        tuple(turned(case.config, knob, 2 * getattr(case.config, knob)) for knob in knobs),
         f"The validation {case.loss_name} went from {before:.2f} to {last:.2f} in the last epoch.",
     )
 
@@ -383,13 +381,8 @@ def impatient(case: Case) -> Finding | None:
                 "impatient",
                 "hint",
                 f"Early stopping ended “{phase.label.lower()}” too early",
-                "With so little patience, one dip of the validation accuracy ends a phase that still improves.",
-                (
-                    raised(
-                        "early_stopping_patience",
-                        f"raise {label('early_stopping_patience')} ({case.config.early_stopping_patience}) to 5",
-                    ),
-                ),
+                "With little patience, one dip in validation accuracy ends a phase that still improves.",
+                (turned(case.config, "early_stopping_patience", 5),),
                 f"It ended after epoch {phase.epochs} of {phase.planned}; the validation {case.loss_name} was at its "
                 f"lowest, {losses[-1]:.2f}, and that of training still fell from {epochs[-2]['loss']:.2f} to "
                 f"{epochs[-1]['loss']:.2f}.",

@@ -19,10 +19,8 @@ def scaling(conditions: Conditions) -> Answer:
     """Loss of best validation accuracy by the scale alone."""
     lost = _best(conditions["right"]) - _best(conditions["wrong"])
     return _option(lost, (0.03, 0.10)), (
-        f"Best validation accuracy: {_best(conditions['right']):.1%} with [-1, 1], "
-        f"{_best(conditions['wrong']):.1%} with [0, 1], a difference of {_points(lost)}; after the head phase "
-        f"{_head(conditions['right']):.1%} and {_head(conditions['wrong']):.1%}. With 32 px and a frozen base: "
-        f"{_best(conditions['wild']):.1%}."
+        f"{_best(conditions['right']):.1%} with [-1, 1], {_best(conditions['wrong']):.1%} with [0, 1]: "
+        f"{_points(lost)}. With 32 px and a frozen backbone, too: {_best(conditions['wild']):.1%}."
     )
 
 
@@ -30,9 +28,8 @@ def freezing(conditions: Conditions) -> Answer:
     """Last validation accuracy when every layer trains at once."""
     last = _last(conditions["all"], "validation_accuracy")
     return 2 - _option(last, (0.30, 0.70)), (
-        f"After the last epoch: validation {last:.1%}, training "
-        f"{conditions['all'].figures['training_accuracy']:.1%}. The usual recipe reaches "
-        f"{_best(conditions['right']):.1%}, the head alone {_best(conditions['never']):.1%}."
+        f"Validation ends at {last:.1%}, training at {conditions['all'].figures['training_accuracy']:.1%}. The usual "
+        f"order reaches {_best(conditions['right']):.1%}, the head alone {_best(conditions['never']):.1%}."
     )
 
 
@@ -41,9 +38,8 @@ def augmentation(conditions: Conditions) -> Answer:
     hard = conditions["hard"]
     training, validation = hard.figures["training_accuracy"], _last(hard, "validation_accuracy")
     return _option(validation - training, (-_NOISE, _NOISE)), (
-        f"In the last epoch: training {training:.1%}, validation {validation:.1%}. Best validation accuracy: "
-        f"{_best(hard):.1%} at strength 3, {_best(conditions['right']):.1%} at 0.5, "
-        f"{_best(conditions['none']):.1%} without augmentation."
+        f"Training {training:.1%}, validation {validation:.1%}. At its best, validation is {_best(hard):.1%} at "
+        f"strength 3, {_best(conditions['right']):.1%} at 0.5, {_best(conditions['none']):.1%} at 0."
     )
 
 
@@ -113,12 +109,6 @@ def _best(outcome: Outcome) -> float:
 
 def _last(outcome: Outcome, name: str) -> float:
     return float(outcome.curves.curves[name].y[-1])
-
-
-def _head(outcome: Outcome) -> float:
-    """Return validation accuracy at the end of the first phase."""
-    curve = outcome.curves.curves["validation_accuracy"]
-    return float(curve.y[(outcome.curves.boundary or len(curve.y)) - 1])
 
 
 def _points(value: float) -> str:

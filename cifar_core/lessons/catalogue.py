@@ -44,155 +44,141 @@ FIGURES = ("accuracy", "loss", "histogram", "norms", "maps", "width", "layers")
 class Lesson:
     """One lesson.
 
-    `question` is shown before any result; `options` are its answers, of which `answer` returns the number of the right
-    one and a sentence with the measurements. `figures` are of FIGURES. `see` explains the figures, `wild` names where
-    the effect occurs in practice.
+    `symptom` is what one sees before one knows the cause. `question` is shown before any result; `options` are its
+    answers, of which `answer` returns the number of the right one and a sentence with the measurements. `figures` are
+    of FIGURES, the most important first. `see` explains them. `rules` are the rules of the diagnosis that it explains.
     """
 
     name: str
     number: str
     title: str
+    symptom: str
     text: str
     question: str
     options: tuple[str, ...]
     answer: Callable[[Any], tuple[int, str]]
     figures: tuple[str, ...]
     see: str
-    wild: str
     sources: tuple[tuple[str, str], ...]
+    rules: tuple[str, ...]
 
 
 _ALL = (
     Lesson(
         "scaling",
-        "1a",
-        "Mistake: the wrong scale",
-        "The ImageNet weights of MobileNetV2 expect pixels between **-1 and 1**. Dividing by 255 gives **0 to 1**, "
-        "without a warning. You compare the right scale, the wrong one, and the wrong one at 32×32 with a frozen base.",
-        "With the wrong scale alone, how far does the best validation accuracy fall?",
-        ("less than 3 points", "3 to 10 points", "more than 10 points"),
+        "1",
+        "Is the pixel scale right?",
+        "Half the tutorial's accuracy?",
+        "ImageNet weights expect pixels in [-1, 1]. Dividing by 255 gives [0, 1], without a warning.",
+        "With the wrong scale, how far does validation accuracy fall?",
+        ("below 3 points", "3 to 10 points", "above 10 points"),
         answers.scaling,
-        ("accuracy", "loss", "histogram", "norms"),
-        "The left half of the histogram is empty: images are pale, with half the contrast. The frozen base cannot "
-        "adapt; fine-tuning repairs a part, so the mistake can go unnoticed.",
-        "“Transfer learning gives me half of the tutorial's accuracy.” Often the images are also 32×32 and the "
-        "base stays frozen. For 32×32 inputs Keras loads the weights for 224 px.",
+        ("accuracy", "histogram", "loss", "norms"),
+        "Half of the histogram is empty: images look pale. Fine-tuning repairs a part, so the mistake stays hidden.",
         (KERAS_MOBILENET, KERAS_GUIDE, MOBILENET),
+        ("wrong_pixel_range", "nothing_learned"),
     ),
     Lesson(
         "freezing",
-        "1b",
-        "Mistake: freezing wrongly",
-        "You compare two mistakes with the usual recipe, at 64 px. **All at once**: every layer trains from the first "
-        "step at the head's rate, batch norm in training mode. **Never**: only the head trains. **Usual**: the head "
-        "first, then the top of the base at a low rate, batch norm in inference mode.",
-        "Every layer trains at once, with batch norm in training mode. What is the validation accuracy after the last "
-        "epoch?",
+        "2",
+        "What if all layers train at once?",
+        "Stuck near 0.4?",
+        "Usually the head trains first, then the top of the backbone. Here all layers train from the first step, batch "
+        "normalization too.",
+        "What is the validation accuracy at the end?",
         ("above 70%", "30 to 70%", "below 30%"),
         answers.freezing,
-        ("accuracy", "loss", "norms"),
-        "In training, batch norm uses the batch's statistics; in validation, moving averages. With Keras's momentum of "
-        "0.999 these still describe ImageNet after the weights have changed, so validation fails."
-        " The maps of the upper blocks grow too large.",
-        "“Validation accuracy is stuck near 0.4 while training goes well.” Check for an early `trainable = True` and a "
-        "base called without `training=False`. ",
+        ("accuracy", "norms", "loss"),
+        "Validation uses moving averages, which still describe ImageNet. Keep batch normalization in inference mode.",
         (KERAS_GUIDE, IOFFE, YOSINSKI),
+        ("stale_statistics", "never_unfrozen"),
     ),
     Lesson(
         "augmentation",
-        "1c",
-        "Mistake: augmenting too hard",
-        "Strength 3 rotates training images by up to 45°, shifts them by a third of the width and darkens them by more "
-        "than half. You compare strengths 0, 0.5 and 3.",
-        "At strength 3, how does training accuracy in the last epoch compare with validation accuracy?",
-        ("training is higher", "about the same, within 2 points", "validation is higher"),
+        "3",
+        "Can augmentation be too strong?",
+        "Validation above training?",
+        "Strength 3 rotates, shifts and darkens training images. Validation images are not augmented.",
+        "At strength 3, which accuracy is higher at the end?",
+        ("training", "neither, within 2 points", "validation"),
         answers.augmentation,
-        ("accuracy", "loss", "histogram"),
-        "Validation images are not augmented, so they are easier. The peak at the upper end of the histogram is "
-        "clipped brightness.",
-        "“Validation accuracy is above training accuracy.” A small difference is normal with dropout and "
-        "augmentation; a large one means that training images are too hard.",
+        ("accuracy", "histogram", "loss"),
+        "Training images are harder than validation images. A small gap is normal; a large one means too much.",
         (CUBUK, KERAS_GUIDE),
+        ("augmented_too_hard", "validation_above_training"),
     ),
     Lesson(
         "width",
-        "2",
-        "What α buys",
-        "The width multiplier α scales the channels of every layer; weights and multiply-adds grow with about α². You "
-        "compare four widths, each with its own ImageNet weights.",
-        "From α 0.5 to α 1.0 the multiply-adds triple. By how much does validation accuracy rise?",
-        ("less than 2 points", "2 to 5 points", "more than 5 points"),
+        "4",
+        "What does a wider network buy?",
+        "Too slow, or too large?",
+        "Width α scales the channels of every layer; multiply-adds grow with about α².",
+        "α 1.0 costs three times α 0.5. How much accuracy does it add?",
+        ("below 2 points", "2 to 5 points", "above 5 points"),
         answers.width,
         ("width", "accuracy"),
-        "The step from 0.35 to 0.5 helps. Above, the gain is within the noise of a thousand validation images. "
-        "Run the lesson to measure latency on your processor.",
-        "Choose α by a budget of milliseconds or megabytes, and take the widest network that fits.",
+        "Accuracy rises up to 0.5; after that, gains are within noise. Take the widest network that fits your budget.",
         (HOWARD, MOBILENET),
+        ("small_validation_set", "test_surprise"),
     ),
     Lesson(
         "resolution",
-        "3",
-        "Why 96 pixels",
-        "CIFAR-10 images have 32×32 pixels; enlarging adds no information. You train the same network, α 0.75, at 32, "
-        "64, 96 and 128 px.",
-        "At 32 px, their own size, how far below 96 px does validation accuracy end?",
-        ("less than 5 points", "5 to 20 points", "more than 20 points"),
+        "5",
+        "Why enlarge to 96 pixels?",
+        "Poor transfer at 32×32?",
+        "CIFAR-10 images are 32×32; enlarging adds no information. The network halves its map five times.",
+        "How far below 96 px is 32 px?",
+        ("below 5 points", "5 to 20 points", "above 20 points"),
         answers.resolution,
         ("maps", "accuracy", "width"),
-        "The network halves its map five times: 32 px end in one cell, 96 px in 3×3. Its filters expect objects that "
-        "fill 96 pixels or more. 128 px need weights for 128 px. Cost grows with the square of the side.",
-        "“I used input_shape=(32, 32, 3), since CIFAR is 32×32”: a common cause of poor transfer.",
+        "32 px end in one cell, 96 px in 3×3. Cost grows with the square of the side.",
         (MOBILENET, TOUVRON, KERAS_MOBILENET),
+        ("small_input",),
     ),
     Lesson(
         "dropout",
-        "4",
-        "Dropout and overfitting",
-        "With 1,000 training images, no augmentation and 17 epochs, the network can memorize its training set. Dropout "
-        "sets a share of the head's inputs to 0 at each step: here 0, 0.3 and 0.8.",
-        "Without dropout, how far is training accuracy above validation accuracy after the last epoch?",
-        ("less than 5 points", "5 to 15 points", "more than 15 points"),
+        "6",
+        "Does dropout cure overfitting?",
+        "Validation falls while training rises?",
+        "1,000 images, no augmentation, 17 epochs: the network can memorize them. Dropout sets inputs of the head to "
+        "0.",
+        "Without dropout, how far is training above validation?",
+        ("below 5 points", "5 to 15 points", "above 15 points"),
         answers.dropout,
         ("accuracy", "loss"),
-        "Without dropout the network memorizes the training images, but validation does not fall, as most of the base "
-        "is frozen. Dropout lowers training accuracy and leaves validation within the noise of a thousand images. "
-        "Compare validation, not the gap.",
-        "“99% in training, 80% in validation”: add images and augmentation first, then dropout and early stopping. "
-        "Dropout helps more when you train from scratch.",
+        "Dropout narrows the gap, but validation stays the same. More images and augmentation help first.",
         (SRIVASTAVA,),
+        ("overfitting",),
     ),
     Lesson(
         "phases",
-        "5",
-        "Two phases",
-        "The usual recipe trains the head on a frozen base, then fine-tunes. You compare it with fine-tuning from the "
-        "first step, below a random head, and with the head alone. Each has eight epochs.",
-        "Without the first phase, the best validation accuracy ends…",
-        ("higher", "about the same, within 2 points", "more than 2 points lower"),
+        "7",
+        "Why two phases?",
+        "Fine-tuning made it worse?",
+        "The head trains on a frozen backbone, then both train. Compare fine-tuning from the first step, and the head "
+        "alone.",
+        "Without the first phase, validation accuracy is…",
+        ("higher", "the same, within 2 points", "lower"),
         answers.phases,
         ("accuracy", "loss"),
-        "The result is the same within noise. A random head sends large gradients "
-        "into the base, but the rate warms up, batch norm keeps its statistics and only four blocks train; lesson 1b "
-        "has no such guards. Epochs of the first phase cost a fraction of the others. Compare the second phase in the "
-        "test column, on ten thousand images.",
-        "“Fine-tuning made it worse”: look for a drop where the base is unfrozen, then lower the rate or warm it up.",
+        "It is the same here: the rate warms up, and only four blocks train. But the first phase costs far less.",
         (KUMAR, KERAS_GUIDE, YOSINSKI),
+        ("fell_at_the_boundary", "fine_tuning_gave_nothing", "not_a_number", "still_rising", "impatient"),
     ),
     Lesson(
         "layers",
-        "6",
-        "What the layers know",
-        "You train only a linear classifier: a logistic regression on the features of each block, averaged over the "
-        "map, from 4,000 images. Once with pretrained weights, once with random ones.",
-        "After which layer does the linear classifier first get six of ten images right?",
-        ("in the first six blocks", "in the middle, blocks 6 to 11", "in the last five, or after them"),
+        "8",
+        "What do the layers know?",
+        "How many blocks to fine-tune?",
+        "A linear classifier predicts the classes from each block's features, pretrained or random.",
+        "Where does it first get six of ten images right?",
+        ("blocks 0 to 5", "blocks 6 to 11", "block 12 or later"),
         answers.layers,
         ("layers",),
-        "The curve falls first: 3,072 pixels become 8 to 16 averages. Then every block separates the classes better, "
-        "most where the map is halved. With random weights the curve stays flat.",
-        "Here the last layer has the best features, as ImageNet's classes resemble these ten. For a task that differs "
-        "more, the curve falls earlier and more blocks need fine-tuning.",
+        "Pretrained features improve block by block. The more your images differ from ImageNet, the more blocks need "
+        "fine-tuning.",
         (ALAIN, YOSINSKI),
+        (),
     ),
 )
 

@@ -107,7 +107,7 @@ def panel(run: Run, state: str, planned: float) -> None:
     with st.container(key="scroll_watch"):
         live_chart.show(chart, "watch")
     hint = "Each line is one class." if live else "Drag the slider, or press Play, to go back through the epochs."
-    st.caption(f"{hint} The violet part is fine-tuning, when the top of the base learns too.")
+    st.caption(f"{hint} The violet part is fine-tuning, when the top of the backbone learns too.")
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

@@ -80,7 +80,7 @@ def test_a_lesson_is_run_and_answers_in_json(capsys, workers):
     found = json.loads(out)
     assert workers == ["learnscalingright", "learnscalingwrong", "learnscalingwild"]
     assert found["lesson"] == "scaling" and list(found["arms"]) == list(CONDITIONS["scaling"])
-    assert found["answer"] == "less than 3 points"
+    assert found["answer"] == "below 3 points"
     assert results.outcomes(found)["right"].figures["validation_accuracy"] == 0.8
 
 

@@ -31,7 +31,12 @@ FOUND = {
         "small_validation_set": "hint",
     },
     "nothing_learned": {"nothing_learned": "problem", "small_validation_set": "hint"},
-    "wrong_pixel_range": {"wrong_pixel_range": "problem", "small_validation_set": "hint"},
+    "wrong_pixel_range": {
+        "wrong_pixel_range": "problem",
+        "small_input": "problem",
+        "never_unfrozen": "hint",
+        "small_validation_set": "hint",
+    },
     "far_too_hard": {
         "augmented_too_hard": "problem",
         "fell_at_the_boundary": "hint",
@@ -51,7 +56,12 @@ FOUND = {
         "small_validation_set": "hint",
     },
     "much_dropout": {"small_validation_set": "hint", "validation_above_training": "fine"},
-    "impatient": {"overfitting": "problem", "impatient": "hint", "small_validation_set": "hint"},
+    "impatient": {
+        "overfitting": "problem",
+        "impatient": "hint",
+        "never_unfrozen": "hint",
+        "small_validation_set": "hint",
+    },
     "quick": {"fell_at_the_boundary": "hint", "overfitting": "hint", "small_validation_set": "hint"},
     "standard": {"healthy": "fine"},
 }
@@ -60,7 +70,7 @@ EVIDENCE = {
     "broken_by_fine_tuning": ("fell_at_the_boundary", ("75.5% in phase 1", "10.0% after"), "0.01"),
     "nothing_learned": ("nothing_learned", ("above 19.4%", "3.13 to 2.71", "1.001e-05"), "Raise"),
     "wrong_pixel_range": ("wrong_pixel_range", ("[0, 1]", "55.5%"), "[-1, 1]"),
-    "far_too_hard": ("augmented_too_hard", ("63.5% of the augmented", "75.5% of the validation"), "0.5 to 1"),
+    "far_too_hard": ("augmented_too_hard", ("63.5% of the augmented", "75.5% of the validation"), "3 to 0.5"),
     "batch_norm_in_training_mode": ("stale_statistics", ("80.7%", "47.9%", "0.56 and 3.84"), "keep statistics"),
     "still_rising": ("still_rising", ("0.57 to 0.50",), KNOBS["fine_tune_epochs"].label),
     "test_lower": (
@@ -69,7 +79,7 @@ EVIDENCE = {
         KNOBS["validation_fraction"].label,
     ),
     "much_dropout": ("validation_above_training", ("of the validation and",), "not change anything"),
-    "impatient": ("impatient", ("after epoch 5 of 20", "0.32 to 0.26"), "(1) to 5"),
+    "impatient": ("impatient", ("after epoch 5 of 20", "0.32 to 0.26"), "1 to 5"),
     "quick": ("small_validation_set", ("83.9% to 88.2%",), KNOBS["train_images"].label),
     "standard": ("healthy", ("94.3% of the training", "91.6% of the validation"), "one at a time"),
 }

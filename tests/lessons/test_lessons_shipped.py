@@ -6,6 +6,7 @@ import pytest
 
 from cifar_core.charts import lessons as lesson_charts
 from cifar_core.errors import ConfigError
+from cifar_core.evaluation import diagnosis
 from cifar_core.lessons import layer_probe, results
 from cifar_core.lessons.catalogue import FIGURES, LESSONS, lesson
 from cifar_core.lessons.conditions import CONDITIONS
@@ -77,9 +78,15 @@ def test_it_answers_the_question_and_can_be_drawn(name: str) -> None:
 
 def test_every_lesson_cites_and_draws() -> None:
     for name, one in LESSONS.items():
-        assert one.name == name and one.sources and one.see and one.wild
+        assert one.name == name and one.sources and one.see and one.symptom.endswith("?")
         assert set(one.figures) <= set(FIGURES)
         assert all(url.startswith("https://") for _, url in one.sources)
+
+
+def test_a_rule_of_the_diagnosis_has_at_most_one_lesson() -> None:
+    rules = [rule for one in LESSONS.values() for rule in one.rules]
+    assert len(set(rules)) == len(rules)
+    assert set(rules) <= {rule.__name__ for rule in diagnosis.RULES}
 
 
 def test_an_unknown_lesson_is_told_of() -> None:

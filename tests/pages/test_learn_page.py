@@ -54,7 +54,7 @@ def test_nothing_is_given_away_before_the_guess():
 def test_a_wrong_guess_is_told_what_was_measured():
     app = guess(open_app(LEARN), "scaling", 2)
     said = texts(app.info)
-    assert "You guessed more than 10 points" in said and "3 to 10 points" in said
+    assert "You guessed above 10 points" in said and "3 to 10 points" in said
     assert "5\\.0 points" in said
     assert set(charts_of(app)) == {"accuracy", "loss", "histogram", "norms"}
     assert list(app.dataframe[0].value["validation (best)"]) == ["80.0%", "75.0%", "50.0%"]

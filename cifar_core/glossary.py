@@ -1,0 +1,39 @@
+"""The glossary: each term of the field in one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+TERMS: Mapping[str, str] = {
+    "accuracy": "The share of images whose class the network predicts correctly.",
+    "augmentation": "Random changes to training images, such as shifts and rotations, so that no two epochs are alike.",
+    "backbone": "The pretrained part of the network, which turns an image into features.",
+    "baseline": "The run or model that others are compared with.",
+    "batch normalization": "A layer that scales its inputs to mean 0 and variance 1, in training by the statistics of "
+    "each batch, in evaluation by moving averages.",
+    "calibration": "How well probabilities match reality: of all answers given with 80%, 80% are correct.",
+    "confusion matrix": "A table that counts, for each true class, how often each class was predicted.",
+    "cross-entropy": "The loss that training minimizes; it is low if the true class has a high probability.",
+    "dropout": "A share of units is set to zero at random in each training step, so that none becomes indispensable.",
+    "early stopping": "Training ends when validation has not improved for some epochs.",
+    "epoch": "One pass over all training images.",
+    "feature cache": "The outputs of the frozen backbone, computed once and stored, so that epochs take seconds.",
+    "fine-tuning": "The second phase: the top blocks of the backbone train too, at a low learning rate.",
+    "head": "The new layers on top of the backbone, which turn features into class probabilities.",
+    "L2": "A penalty on large weights, added to the loss.",
+    "label smoothing": "Training toward a probability slightly below 1 for the true class, against overconfidence.",
+    "learning rate": "The size of the steps in which training changes the weights.",
+    "out-of-distribution": "An image that differs from all training images, so that the answer means little.",
+    "overfitting": "The network learns details of the training images that do not hold for new images.",
+    "pruning": "Ending a trial early because it is worse than the others at the same epoch.",
+    "test": "Images that are used once, at the end, to measure accuracy on new images.",
+    "validation": "Images that are held back from training; settings and epochs are chosen by them.",
+    "width α": "A factor on the number of channels in every layer; cost grows with about its square.",
+}
+
+
+def explain(text: str) -> str | None:
+    """Return the terms that occur in `text` with their definitions as Markdown, None if none does."""
+    found = [term for term in TERMS if re.search(rf"\b{re.escape(term)}s?\b", text, re.IGNORECASE)]
+    return "\n\n".join(f"**{term}**: {TERMS[term]}" for term in found) or None
