@@ -111,15 +111,15 @@ class Network:
         Raises RunError if it cannot be read, is damaged or is no such model.
         """
         self._shape = features or IMAGE_SHAPE
-        self._dtype = _FEATURES if features else _PIXELS
+        self.dtype = _FEATURES if features else _PIXELS
         name = "a model in memory" if isinstance(model, bytes) else str(model)
         try:
             self._content = model if isinstance(model, bytes) else model.read_bytes()
         except OSError as error:
             raise _unusable(name, error.strerror or str(error)) from error
         count = threads or machine.threads()
-        self._whole = _Lane(self._content, count, self._shape, self._dtype)
-        self._lanes = [_Lane(self._content, 1, self._shape, self._dtype) for _ in range(count)]
+        self._whole = _Lane(self._content, count, self._shape, self.dtype)
+        self._lanes = [_Lane(self._content, 1, self._shape, self.dtype) for _ in range(count)]
         if not self._content:
             raise _unusable(name, "it is empty")
         try:
@@ -133,8 +133,8 @@ class Network:
 
         Raises ValueError if they are of another type or shape.
         """
-        if images.dtype != self._dtype or images.shape[1:] != self._shape:
-            expected = f"{self._dtype} (n, {', '.join(map(str, self._shape))})"
+        if images.dtype != self.dtype or images.shape[1:] != self._shape:
+            expected = f"{self.dtype} (n, {', '.join(map(str, self._shape))})"
             raise ValueError(f"images: received {images.dtype} {images.shape}, expected {expected}")
         if 0 < len(images) <= batch:
             return self._whole.run(images, _padded_size(len(images), batch))
@@ -159,7 +159,7 @@ class _Lane:
     """
 
     def __init__(self, content: bytes, threads: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self._content, self._threads, self._shape, self._dtype = content, threads, shape, dtype
+        self._content, self._threads, self._shape, self.dtype = content, threads, shape, dtype
         self._lock = threading.Lock()
         self._batches: dict[int, _Batch] = {}
 
@@ -168,7 +168,7 @@ class _Lane:
         if size not in self._batches:
             if len(self._batches) == machine.MOST_INTERPRETERS:
                 del self._batches[next(iter(self._batches))]
-            self._batches[size] = _Batch(self._content, size, self._threads, self._shape, self._dtype)
+            self._batches[size] = _Batch(self._content, size, self._threads, self._shape, self.dtype)
         return self._batches[size]
 
     def run(self, images: np.ndarray, size: int) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import keras
 from keras import ops
 
 from cifar_core.network import architecture
-from cifar_core.training import gpu, processors
+from cifar_core.training import hardware
 
 _Kernel = tuple[Any, Any]
 """A kernel and a bias."""
@@ -98,5 +98,5 @@ def backbone_top(network: keras.Model, alpha: float, cut: int) -> BackboneTop:
 
     A batch is computed in as many pieces as there are processors, on a graphics card in one.
     """
-    is_on_processors = keras.backend.backend() == "tensorflow" and not gpu.is_visible()
-    return BackboneTop(network, alpha, cut, processors.pieces() if is_on_processors else 1)
+    is_on_processors = keras.backend.backend() == "tensorflow" and not hardware.has_gpu()
+    return BackboneTop(network, alpha, cut, hardware.pieces() if is_on_processors else 1)

@@ -17,7 +17,7 @@ from cifar_core.inference import pins
 from cifar_core.network import litert
 from cifar_core.training import checkpoint, model
 from cifar_core.training.checkpoint import Progress
-from cifar_core.training.journal import Journal
+from cifar_core.training.run_writer import RunWriter
 
 MONITOR = "val_accuracy"
 _STEP_METRICS = ("loss", "cross_entropy", "accuracy")
@@ -29,17 +29,17 @@ class StopCallback(keras.callbacks.Callback):
     `model.stop_training` would record the incomplete epoch as a full one.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, writer: RunWriter) -> None:
         super().__init__()
-        self.journal = journal
+        self.writer = writer
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Look once a training step."""
-        self.journal.check_stop()
+        self.writer.check_stop()
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Look once a validation step."""
-        self.journal.check_stop()
+        self.writer.check_stop()
 
 
 class NonFiniteLossCallback(keras.callbacks.Callback):
@@ -71,9 +71,9 @@ class MetricsCallback(keras.callbacks.Callback):
     0..1: Keras's running means are float32 and may exceed 1 by 5e-7.
     """
 
-    def __init__(self, journal: Journal, phase: str, epochs: int, images: int, batch_size: int) -> None:
+    def __init__(self, writer: RunWriter, phase: str, epochs: int, images: int, batch_size: int) -> None:
         super().__init__()
-        self.journal, self.phase, self.epochs = journal, phase, epochs
+        self.writer, self.phase, self.epochs = writer, phase, epochs
         self.images, self.batch_size = images, batch_size
         self.steps = -(-images // batch_size)
 
@@ -86,13 +86,13 @@ class MetricsCallback(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Write a row if the last one is a tenth of a second old."""
         self._training_seconds = max(time.monotonic() - self._epoch_start, 1e-6)
-        if not self.journal.is_time_for_a_row() or logs is None:
+        if not self.writer.is_time_for_a_row() or logs is None:
             return
         count, then, seconds = batch + 1, self._count, self._training_seconds - self._seconds
         sums = {name: float(logs[name]) * count for name in _STEP_METRICS}
         means = {name: (sums[name] - self._before[name]) / (count - then) for name in sums}
         self._before, self._count, self._seconds = sums, count, self._training_seconds
-        self.journal.row(
+        self.writer.add_row(
             "step",
             phase=self.phase,
             epoch=self._epoch + 1,
@@ -109,7 +109,7 @@ class MetricsCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the epoch's row."""
         logs = logs or {}
-        self.journal.row(
+        self.writer.add_row(
             "epoch",
             phase=self.phase,
             epoch=epoch + 1,
@@ -164,7 +164,7 @@ class CheckpointCallback(keras.callbacks.Callback):
     def __init__(
         self,
         path: Path,
-        journal: Journal,
+        writer: RunWriter,
         network: keras.Model,
         progress: Progress,
         best: dict[str, np.ndarray],
@@ -172,7 +172,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         pause_seconds: float = 0.0,
     ) -> None:
         super().__init__()
-        self.path, self.journal, self.network = path, journal, network
+        self.path, self.writer, self.network = path, writer, network
         self.progress, self.best, self.watched = progress, best, watched
         self.pause_seconds, self._saved = pause_seconds, time.monotonic()
 
@@ -191,8 +191,8 @@ class CheckpointCallback(keras.callbacks.Callback):
         progress.epoch = epoch + 1
         progress.phase_done = bool(self.model.stop_training) or progress.epoch == self.params["epochs"]
         progress.callbacks = {name: _memory(callback) for name, callback in self.watched.items()}
-        progress.elapsed_seconds = self.journal.seconds
-        progress.rows, progress.probes = self.journal.rows, self.journal.probes
+        progress.elapsed_seconds = self.writer.seconds
+        progress.rows, progress.probes = self.writer.rows, self.writer.probes
         if time.monotonic() - self._saved >= self.pause_seconds:
             checkpoint.save(self.path, progress, self.network, self.model.optimizer, self.best)
             self._saved = time.monotonic()
@@ -207,9 +207,9 @@ class ProbeCallback(keras.callbacks.Callback):
 
     _WITHIN_FIRST = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 
-    def __init__(self, journal: Journal, config: TrainConfig, network: keras.Model, phase: str, steps: int) -> None:
+    def __init__(self, writer: RunWriter, config: TrainConfig, network: keras.Model, phase: str, steps: int) -> None:
         super().__init__()
-        self.journal, self.config, self.network, self.phase, self.steps = journal, config, network, phase, steps
+        self.writer, self.config, self.network, self.phase, self.steps = writer, config, network, phase, steps
         self._moments = {max(1, round(share * steps)) for share in self._WITHIN_FIRST} - {steps}
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -228,14 +228,14 @@ class ProbeCallback(keras.callbacks.Callback):
         self._record(epoch + 1.0)
 
     def _record(self, epoch: float) -> None:
-        pinned = pins.load(self.journal.run.path)
+        pinned = pins.load(self.writer.run.path)
         if not pinned:
             return
         config, named = self.config, model.named_weights(self.network)
         content = litert.build(named, config.alpha, config.image_size, config.scaling, ("probabilities",))
         said = litert.Network(content).run(np.stack([pin.image for pin in pinned]))["probabilities"]
         found = {pin.key: [round(float(p), 5) for p in row] for pin, row in zip(pinned, said, strict=True)}
-        self.journal.probe(phase=self.phase, epoch=round(epoch, 4), pins=found)
+        self.writer.add_probe(phase=self.phase, epoch=round(epoch, 4), pins=found)
 
 
 def _clipped(accuracy: float) -> float:

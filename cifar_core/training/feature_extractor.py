@@ -1,4 +1,4 @@
-"""The frozen part of the network, computed once for each image and view and kept in the store."""
+"""The features of the frozen backbone, computed once for each image and view and stored in the feature cache."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from cifar_core.features import cache
 from cifar_core.features.cache import Entry
 from cifar_core.network import architecture, litert
 from cifar_core.network.pretrained import Weights
-from cifar_core.training import gpu
+from cifar_core.training import hardware
 
 CHUNK = 512
-"""Images computed between two writes to the store, and two looks at whether to stop."""
+"""Images computed between two writes to the cache, and two looks at whether to stop."""
 _AHEAD = 2  # chunks under way at a time: one is augmented or rounded while the other is computed
 
 Progress = Callable[[int, int], None]
+Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def views(config: TrainConfig) -> list[View]:
 
 
 def stored_layers(config: TrainConfig) -> dict[str, str]:
-    """Return what the phases of `config` train from: phase -> "pooled" or "cut". A missing phase has no store."""
+    """Return what the phases of `config` learn from: phase -> "pooled" or "cut". A missing phase learns from pixels."""
     if config.views == 0 and config.augmentation > 0:
         return {}
     layers = {"head": "pooled"} if config.head_epochs else {}
@@ -70,9 +71,16 @@ def stored_layers(config: TrainConfig) -> dict[str, str]:
     return layers
 
 
-class Trunk:
-    """The frozen part of one configuration: LiteRT below, or Keras on a graphics card; the store around it.
+def layer_shapes(config: TrainConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of one image's features at each layer that can be stored."""
+    cut = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
+    return {"pooled": (architecture.top_channels(config.alpha),), **({"cut": cut} if cut else {})}
 
+
+class FeatureExtractor:
+    """The frozen backbone of one configuration, with the feature cache around it.
+
+    LiteRT computes it, which on a CPU is several times faster than Keras; Keras does where there is a graphics card.
     LiteRT leaves a processor to the thread that imports Keras while `is_importing()`.
     """
 
@@ -83,10 +91,10 @@ class Trunk:
         self._layers = sorted(set(stored_layers(config).values()))
         self._networks: dict[int, litert.Network] = {}  # the newest one, by its threads
         self._making = Lock()
-        self._on_card: gpu.Network | None = None
+        self._on_card: Run | None = None
 
     def entries(self, view: View) -> dict[str, Entry]:
-        """Return the store's entries of the images of `view`: layer -> entry."""
+        """Return the cache's entries of the images of `view`: layer -> entry."""
         config = self._config
         about = {
             "data": self._dataset.fingerprint,
@@ -96,32 +104,23 @@ class Trunk:
             "scaling": config.scaling,
             **view.about(),
         }
-        cut, rows = architecture.cut_block(config.fine_tune_blocks), len(self._images(view))
-        found = {}
-        for layer in self._layers:
-            shape = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
-            if layer == "pooled" or shape is None:
-                found[layer] = cache.entry(
-                    {**about, "layer": "pooled"}, rows, (architecture.top_channels(config.alpha),)
-                )
-            else:
-                found[layer] = cache.entry({**about, "layer": f"block {cut}"}, rows, shape)
-        return found
+        names = {"pooled": "pooled", "cut": f"block {architecture.cut_block(config.fine_tune_blocks)}"}
+        shapes, rows = layer_shapes(config), len(self._images(view))
+        return {layer: cache.entry({**about, "layer": names[layer]}, rows, shapes[layer]) for layer in self._layers}
 
     def all_entries(self) -> list[Entry]:
-        """Return the store's entries of all views, the images as they are among them. Raises StoreError."""
+        """Return the cache's entries of all views, the images as they are among them. Raises StoreError."""
         return [entry for view in {View(), *views(self._config)} for entry in self.entries(view).values()]
 
     def fill(self, view: View, positions: np.ndarray, progress: Progress) -> dict[str, Entry]:
-        """Compute what the store lacks of the images `positions` of `view`, and return the entries.
+        """Compute what the cache lacks of the images `positions` of `view`, and return the entries.
 
-        `progress(done, total)` is called before each chunk is stored; what it raises ends the work, and what
-        was stored stays.
-        Raises StoreError if there is no room.
+        `progress(done, total)` is called before each chunk is stored; what it raises ends the work, and what was
+        stored stays. Raises StoreError if there is no room.
         """
         entries = self.entries(view)
         with ExitStack() as locks:
-            for layer in sorted(entries):  # always in this order, so that two builders cannot wait for each other
+            for layer in sorted(entries):  # always in this order, so that two processes cannot wait for each other
                 locks.enter_context(cache.filling(entries[layer]))
             self._compute(entries, view, positions, progress)
         return entries
@@ -138,7 +137,7 @@ class Trunk:
 
     def _ahead(self, view: View, parts: list[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         """Yield the outputs of each of `parts`, while the next are augmented and computed."""
-        with ThreadPoolExecutor(1 if gpu.is_visible() else _AHEAD) as pool:
+        with ThreadPoolExecutor(1 if hardware.has_gpu() else _AHEAD) as pool:
             waiting: deque[Future[dict[str, np.ndarray]]] = deque()
             for part in parts:
                 waiting.append(pool.submit(self._outputs, view, part))
@@ -149,23 +148,30 @@ class Trunk:
 
     def _outputs(self, view: View, part: np.ndarray) -> dict[str, np.ndarray]:
         images = augmentation.augment(self._images(view)[part], part, view.strength, view.seed, view.number)
-        return {layer: values.astype(cache.DTYPE) for layer, values in self._run(images).items()}
+        return {layer: values.astype(cache.DTYPE) for layer, values in self._network()(images).items()}
 
-    def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the stored layers' outputs for uint8 (n, 32, 32, 3), float32 (n, ...) each."""
-        if gpu.is_visible():
+    def _network(self) -> Run:
+        """Return what maps uint8 (n, 32, 32, 3) to the stored layers' outputs, float32 (n, ...) each."""
+        if hardware.has_gpu():
             self._on_card = self._on_card or self._on_gpu()
-            return self._on_card.run(images)
+            return self._on_card
         every = machine.threads()
         threads = max(1, every - 1) if self._is_importing() else every
         with self._making:
             if threads not in self._networks:
                 self._networks = {threads: self._on_cpu(threads)}
-            network = self._networks[threads]
-        return network.run(images)
+            return self._networks[threads].run
 
-    def _on_gpu(self) -> gpu.Network:
-        return gpu.Network(self._config, self._weights.named, self._layers)
+    def _on_gpu(self) -> Run:
+        import keras
+
+        from cifar_core.training import model
+
+        network = model.build(self._config, self._weights.named)
+        names = {"pooled": "pooled", "cut": model.first_trained_layer(self._config, "fine_tune")}
+        outputs = {layer: network.get_layer(names[layer]).output for layer in self._layers}
+        frozen = keras.Model(network.input, outputs)
+        return lambda images: frozen.predict(images.astype(np.float32), batch_size=CHUNK, verbose=0)
 
     def _on_cpu(self, threads: int) -> litert.Network:
         config = self._config

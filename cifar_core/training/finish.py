@@ -1,8 +1,14 @@
-"""The end of a run: the best weights become files, the test set is read once, the figures are written down."""
+"""The end of a run: the best weights become files, validation and test images are classified, the figures are written.
+
+`finish` is the end of an ordinary run. `finish_trial` is that of a sweep's trial and takes half a second: it classifies
+the features that the last phase learned from, and writes neither the index of training images nor, with it, the
+out-of-distribution threshold.
+"""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -12,102 +18,101 @@ from cifar_core import machine
 from cifar_core.errors import RunError
 from cifar_core.evaluation import story
 from cifar_core.evaluation.predictions import Predictions
+from cifar_core.inference import calibration, latency, neighbors, out_of_distribution
+from cifar_core.inference.calibration import Calibration
 from cifar_core.inference.neighbors import Index
 from cifar_core.network import litert
+from cifar_core.network.pretrained import Named
 from cifar_core.runs import Run, write_json
-from cifar_core.training import checkpoint, model, results, sureness
+from cifar_core.training import checkpoint, model
 from cifar_core.training.checkpoint import Progress
 from cifar_core.training.inputs import Inputs
-from cifar_core.training.journal import Journal
+from cifar_core.training.run_writer import RunWriter
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "pillow", "streamlit")
 _CHECKED_IMAGES, _CHECKED_PARTS = 100, 4
-_CHUNK = 500
-_SCORED_IMAGES = 2_000  # shares of a hundred and more; comparing all 20,000 with the index takes as long as classifying
+_CHUNK = 500  # images between two looks at whether to stop
+_SCORED_IMAGES = 2_000  # enough for percentiles; comparing all 20,000 with the index takes as long as classifying them
+_DRAWINGS = 200  # of each kind
 TOLERANCE = 1e-4
 """Largest difference between a probability of best.keras and of model.tflite."""
 
 
 def write_descriptions(run: Run, inputs: Inputs, network: keras.Model) -> None:
     """Write environment.json and summary.txt."""
-    write_json(
-        run.path / "environment.json",
-        {
-            **machine.describe(_PACKAGES),
-            "backend": keras.backend.backend(),
-            "data": {
-                "name": inputs.dataset.name,
-                "label": inputs.dataset.label,
-                "fingerprint": inputs.dataset.fingerprint,
-            },
-            "weights": {
-                "kind": inputs.weights.kind,
-                "label": inputs.weights.label,
-                "fingerprint": inputs.weights.fingerprint,
-            },
-            "end_to_end_reason": inputs.end_to_end_reason,
-        },
-    )
+    dataset, weights = inputs.dataset, inputs.weights
+    about = {
+        "backend": keras.backend.backend(),
+        "data": {"name": dataset.name, "label": dataset.label, "fingerprint": dataset.fingerprint},
+        "weights": {"kind": weights.kind, "label": weights.label, "fingerprint": weights.fingerprint},
+        "end_to_end_reason": inputs.end_to_end_reason,
+    }
+    write_json(run.path / "environment.json", machine.describe(_PACKAGES) | about)
     (run.path / "summary.txt").write_text(model.summary(network), encoding="utf-8")
 
 
-def keep_head(run: Run) -> None:
-    """Keep the checkpoint of the end of phase 1, which the first epoch of phase 2 would replace."""
+def save_head_checkpoint(run: Run) -> None:
+    """Copy the checkpoint of the end of phase 1, which the first epoch of phase 2 replaces."""
     temporary = run.path / f".{story.HEAD_FILE}"
     shutil.copyfile(run.path / "checkpoint.npz", temporary)
     machine.replace(temporary, run.path / story.HEAD_FILE)
 
 
-def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, journal: Journal) -> dict[str, Any]:
+def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, writer: RunWriter) -> dict[str, Any]:
     """Save `network`, which holds the best weights, evaluate it, and return the run's figures."""
-    journal.say("running", stage="export")
-    model.save(network, run.path / "best.keras")
-    classifier = export_litert(run, inputs, network)
+    writer.update_status("running", stage="export")
+    classifier = export(run, inputs, network)
     difference = _difference(network, classifier, inputs)
-    journal.say("running", stage="evaluate")
+    writer.update_status("running", stage="evaluate")
     dataset, rows = inputs.dataset, inputs.validation_rows
-    index = sureness.write_index(run, inputs, classifier, journal)
+    index = write_index(run, inputs, classifier, writer)
     images, labels = dataset.train_images[rows], dataset.train_labels[rows]
-    validation, validation_scores = _classify(classifier, index, images, labels, journal, "validation")
+    validation, validation_scores = _classify(classifier, index, images, labels, writer, "validation")
     if progress.best_phase == "fine_tune":
-        _write_head_answers(run, inputs, images, journal)
-    test, test_scores = _classify(classifier, index, dataset.test_images, dataset.test_labels, journal, "test")
-    sure = sureness.write_calibration(run, classifier, index, validation, validation_scores, test_scores)
-    figures = results.write(run, inputs, network, progress, journal, validation, test, sure)
+        _write_head_predictions(run, inputs, images, writer)
+    test, test_scores = _classify(classifier, index, dataset.test_images, dataset.test_labels, writer, "test")
+    rule = _out_of_distribution(classifier, index, validation_scores, test_scores)
+    figures = write_figures(run, inputs, network, progress, writer, validation, test, rule)
     return figures | {"litert_max_difference": difference}
 
 
-def _write_head_answers(run: Run, inputs: Inputs, images: np.ndarray, journal: Journal) -> None:
-    """Write what phase 1's best weights say of the validation images; nothing where there was no phase 1."""
-    saved = checkpoint.load(run.path / story.HEAD_FILE)
-    if saved is None:
-        return
-    config, since, parts = inputs.config, journal.seconds, []
-    network = litert.Network(
-        litert.build(saved.best, config.alpha, config.image_size, config.scaling, ("probabilities",))
-    )
-    for start in range(0, len(images), _CHUNK):
-        journal.progress("phase 1", start, len(images), since)
-        parts.append(network.run(images[start : start + _CHUNK])["probabilities"])
-    np.savez_compressed(run.path / story.PHASES_FILE, head_validation_probabilities=np.concatenate(parts))
+def finish_trial(
+    run: Run, inputs: Inputs, network: keras.Model, progress: Progress, writer: RunWriter
+) -> dict[str, Any]:
+    """Save `network`, which holds the best weights, and its predictions; return the run's figures."""
+    writer.update_status("running", stage="export")
+    classifier = export(run, inputs, network)
+    writer.update_status("running", stage="evaluate")
+    dataset, rows, stored = inputs.dataset, inputs.validation_rows, inputs.test_features(progress.phase)
+    if stored is None:
+        images = dataset.train_images[rows], dataset.test_images
+        found = [_outputs(classifier, part, writer, "test", "probabilities") for part in images]
+    else:
+        found = _classify_features(inputs, model.named_weights(network), progress.phase, stored, writer)
+    validation, test = Predictions(dataset.train_labels[rows], found[0]), Predictions(dataset.test_labels, found[1])
+    figures = write_figures(run, inputs, network, progress, writer, validation, test)
+    return figures | {"pruned": progress.pruned, "latency_ms": latency.load(run)}
 
 
-def export_litert(run: Run, inputs: Inputs, network: keras.Model) -> litert.Network:
-    """Write model.tflite and return it, loaded."""
-    config = inputs.config
-    content = litert.build(
-        model.named_weights(network), config.alpha, config.image_size, config.scaling, ("pooled", "probabilities")
-    )
+def export(run: Run, inputs: Inputs, network: keras.Model) -> litert.Network:
+    """Write best.keras and model.tflite; return the latter, loaded."""
+    model.save(network, run.path / "best.keras")
+    content = _litert(inputs, model.named_weights(network), ("pooled", "probabilities"))
     temporary = run.path / ".model.tflite"
     temporary.write_bytes(content)
     temporary.replace(run.path / "model.tflite")
     return litert.Network(content)
 
 
+def _litert(inputs: Inputs, named: Named, outputs: tuple[str, ...]) -> bytes:
+    config = inputs.config
+    return litert.build(named, config.alpha, config.image_size, config.scaling, outputs)
+
+
 def _difference(network: keras.Model, classifier: litert.Network, inputs: Inputs) -> float:
     """Return by how much the two models' probabilities differ at most. Raises RunError if that is too much."""
     images = inputs.dataset.train_images[inputs.train_rows[:_CHECKED_IMAGES]]
-    # `predict` would first take a second to compile; all at once need more memory than a step had, seconds to fetch
+    # `predict` would first compile for a second; all images at once need more memory than a training step
     parts = [network(part.astype(np.float32), training=False) for part in np.array_split(images, _CHECKED_PARTS)]
     expected = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
     difference = float(np.abs(expected - classifier.run(images)["probabilities"]).max())
@@ -116,17 +121,114 @@ def _difference(network: keras.Model, classifier: litert.Network, inputs: Inputs
     return difference
 
 
-def _classify(
-    network: litert.Network, index: Index, images: np.ndarray, labels: np.ndarray, journal: Journal, name: str
-) -> tuple[Predictions, np.ndarray]:
-    """Return what the network says, and out-of-distribution scores of an even sample of the images, float32."""
-    since, said, scores = journal.seconds, [], []
-    every = max(1, len(images) // _SCORED_IMAGES)
+def _batches(network: litert.Network, images: Any, writer: RunWriter, stage: str) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the outputs of `images` (or stored features), 500 at a time; write progress rows. Raises Stopped."""
+    since = writer.seconds
     for start in range(0, len(images), _CHUNK):
-        journal.progress(name, start, len(images), since)
-        outputs = network.run(images[start : start + _CHUNK])
-        said.append(outputs["probabilities"])
-        if start // _CHUNK % every == 0:
+        writer.progress(stage, start, len(images), since)
+        yield network.run(images[start : start + _CHUNK].astype(network.dtype, copy=False))
+    writer.progress(stage, len(images), len(images), since)
+
+
+def _outputs(network: litert.Network, images: Any, writer: RunWriter, stage: str, name: str) -> np.ndarray:
+    """Return the output `name` of all images, float32 (n, ...)."""
+    return np.concatenate([outputs[name] for outputs in _batches(network, images, writer, stage)])
+
+
+def write_index(run: Run, inputs: Inputs, network: litert.Network, writer: RunWriter) -> Index:
+    """Write and return the index of training images, in the finished network's features. Raises Stopped."""
+    dataset, rows = inputs.dataset, neighbors.chosen(inputs.train_rows)
+    pooled = _outputs(network, dataset.train_images[rows], writer, "neighbours", "pooled")
+    index = neighbors.build(pooled, dataset.train_labels[rows], rows, dataset.fingerprint)
+    index.save(run.path / neighbors.FILE)
+    return index
+
+
+def _classify(
+    network: litert.Network, index: Index, images: np.ndarray, labels: np.ndarray, writer: RunWriter, stage: str
+) -> tuple[Predictions, np.ndarray]:
+    """Return the predictions, and the out-of-distribution scores of an even sample of the images, float32."""
+    probabilities, scores = [], []
+    every = max(1, len(images) // _SCORED_IMAGES)
+    for number, outputs in enumerate(_batches(network, images, writer, stage)):
+        probabilities.append(outputs["probabilities"])
+        if number % every == 0:
             scores.append(index.scores(outputs["pooled"]))
-    journal.progress(name, len(images), len(images), since)
-    return Predictions(labels, np.concatenate(said)), np.concatenate(scores)
+    return Predictions(labels, np.concatenate(probabilities)), np.concatenate(scores)
+
+
+def _classify_features(
+    inputs: Inputs, named: Named, phase: str, test: np.ndarray, writer: RunWriter
+) -> list[np.ndarray]:
+    """Return the probabilities of the validation and of the test images from the stored features of `phase`.
+
+    `test` are those of the test images, float16 (n, ...).
+    """
+    config, validation = inputs.config, inputs.sources(phase)[1]
+    blocks = config.fine_tune_blocks if phase == "fine_tune" else 0
+    top = litert.Network(litert.build_after(named, config.alpha, config.image_size, blocks), features=test.shape[1:])
+    validation.begin(0)
+    parts = validation.take(np.arange(len(inputs.validation_rows))), test
+    return [_outputs(top, part, writer, "test", "probabilities") for part in parts]
+
+
+def _write_head_predictions(run: Run, inputs: Inputs, images: np.ndarray, writer: RunWriter) -> None:
+    """Write the predictions of phase 1's best weights for the validation images; nothing where there was no phase 1."""
+    saved = checkpoint.load(run.path / story.HEAD_FILE)
+    if saved is not None:
+        network = litert.Network(_litert(inputs, saved.best, ("probabilities",)))
+        found = _outputs(network, images, writer, "phase 1", "probabilities")
+        np.savez_compressed(run.path / story.PHASES_FILE, head_validation_probabilities=found)
+
+
+def _out_of_distribution(
+    network: litert.Network, index: Index, validation_scores: np.ndarray, test_scores: np.ndarray
+) -> calibration.OutOfDistribution:
+    """Return the threshold, set by validation images alone, and how it does on test images and drawings."""
+    limit = calibration.threshold(validation_scores)
+    caught = {}
+    for kind in out_of_distribution.KINDS:
+        scores = index.scores(network.run(out_of_distribution.images(kind, _DRAWINGS))["pooled"])
+        caught[kind] = float((scores > limit).mean())
+    accepted, highest = float((test_scores <= limit).mean()), float(validation_scores.max())
+    return calibration.OutOfDistribution(limit, accepted, caught, _DRAWINGS, calibration.LEVEL, highest)
+
+
+def write_figures(
+    run: Run,
+    inputs: Inputs,
+    network: keras.Model,
+    progress: Progress,
+    writer: RunWriter,
+    validation: Predictions,
+    test: Predictions,
+    rule: calibration.OutOfDistribution | None = None,
+) -> dict[str, Any]:
+    """Write evaluation.npz, calibration.json and latency.json beside model.tflite; return the run's figures."""
+    calibrated: Calibration = calibration.fit(validation.probabilities, validation.labels, rule)
+    calibrated.save(run.path / calibration.FILE)
+    np.savez_compressed(
+        run.path / "evaluation.npz",
+        validation_rows=inputs.validation_rows,
+        validation_labels=validation.labels,
+        validation_probabilities=validation.probabilities,
+        test_labels=test.labels,
+        test_probabilities=test.probabilities,
+    )
+    latency.measure(run)
+    return {
+        "validation_accuracy": validation.accuracy,
+        "validation_loss": validation.loss,
+        "validation_images": len(validation.labels),
+        "test_accuracy": test.accuracy,
+        "test_loss": test.loss,
+        "test_images": len(test.labels),
+        "temperature": calibrated.temperature,
+        "best_phase": progress.best_phase,
+        "best_epoch": progress.best_epoch,
+        "parameters": network.count_params(),
+        "model_bytes": (run.path / "model.tflite").stat().st_size,
+        "dataset": inputs.dataset.label,
+        "weights": inputs.weights.label,
+        "elapsed_seconds": writer.seconds,
+    }

@@ -8,17 +8,19 @@ Where the store serves (see `inputs`), only the part of the network behind the c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from cifar_core.config import TrainConfig
+from cifar_core.network import architecture
 from cifar_core.network.pretrained import Named
 from cifar_core.runs import Run
 from cifar_core.training import finish, model
-from cifar_core.training.batches import Batches
 from cifar_core.training.callbacks import (
     MONITOR,
     CheckpointCallback,
@@ -30,14 +32,67 @@ from cifar_core.training.callbacks import (
     StopCallback,
 )
 from cifar_core.training.checkpoint import Checkpoint, Progress
-from cifar_core.training.inputs import Inputs
-from cifar_core.training.journal import Journal
+from cifar_core.training.inputs import Inputs, Source
 from cifar_core.training.phases import Phase, compiled, phases
+from cifar_core.training.run_writer import RunWriter
 
 VALIDATION_BATCH = 256
 
 
-Finish = Callable[[Run, Inputs, keras.Model, Progress, Journal], dict[str, Any]]
+class Batches(keras.utils.PyDataset):
+    """Batches of a source with one-hot labels, in an order made of `seed` and epoch; without a seed always the same."""
+
+    def __init__(self, source: Source, labels: np.ndarray, batch_size: int, seed: int | None = None) -> None:
+        super().__init__()
+        self._source, self._batch_size, self._seed = source, batch_size, seed
+        self._one_hot = np.eye(architecture.CLASS_COUNT, dtype=np.float32)[labels]
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Go to `epoch`, counted from 0."""
+        self._source.begin(epoch)
+        rows = np.arange(len(self._one_hot))
+        self._order = rows if self._seed is None else np.random.default_rng([self._seed, epoch]).permutation(rows)
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch, the last one perhaps smaller."""
+        return -(-len(self._one_hot) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return inputs float32 (b, ...) and labels float32 (b, 10) of batch `index`."""
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        return self._source.take(rows), self._one_hot[rows]
+
+    def feed(self) -> Any:
+        """Return what `fit` reads these batches from: with TensorFlow a dataset of it, else they themselves.
+
+        Keras would make such a dataset too, but with a thread that tunes it and is waited for, up to a second, at the
+        end of an epoch (TensorFlow 2.21). TensorFlow holds a generator for the life of the process, so this one refers
+        to the batches weakly: hold them until `fit` is over.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return self
+        import tensorflow as tf
+
+        reference = weakref.ref(self)
+
+        def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for index in range(count):
+                if (batches := reference()) is None:
+                    return
+                batch = batches[index]
+                del batches
+                yield batch
+
+        count = len(self)
+        signature = tuple(tf.TensorSpec((None, *array.shape[1:]), tf.float32) for array in self[0])
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
+        return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2).with_options(options)
+
+
+Finish = Callable[[Run, Inputs, keras.Model, Progress, RunWriter], dict[str, Any]]
 """What is done when the best weights are known; returns the run's figures."""
 
 
@@ -58,7 +113,7 @@ class TrainingOptions:
 
 
 def train(
-    run: Run, inputs: Inputs, saved: Checkpoint | None, journal: Journal, options: TrainingOptions | None = None
+    run: Run, inputs: Inputs, saved: Checkpoint | None, writer: RunWriter, options: TrainingOptions | None = None
 ) -> dict[str, Any]:
     """Train what is left to train since `saved`, then evaluate and save; return the figures of the run.
 
@@ -75,11 +130,11 @@ def train(
     finish.write_descriptions(run, inputs, network)
     for phase in _phases_left(config, progress):
         resumed = saved if saved and phase.name == saved.progress.phase else None
-        progress = _PhaseTraining(run, inputs, network, best, journal, options).train(phase, progress, resumed)
+        progress = _PhaseTraining(run, inputs, network, best, writer, options).train(phase, progress, resumed)
         if progress.pruned:
             break
     model.assign(network, best)
-    return options.finish(run, inputs, network, progress, journal)
+    return options.finish(run, inputs, network, progress, writer)
 
 
 def _phases_left(config: TrainConfig, progress: Progress) -> list[Phase]:
@@ -97,15 +152,15 @@ class _PhaseTraining:
         inputs: Inputs,
         network: keras.Model,
         best: dict[str, Any],
-        journal: Journal,
+        writer: RunWriter,
         options: TrainingOptions,
     ) -> None:
         self.run, self.inputs, self.config = run, inputs, inputs.config
-        self.network, self.best, self.journal, self.options = network, best, journal, options
+        self.network, self.best, self.writer, self.options = network, best, writer, options
 
     def train(self, phase: Phase, progress: Progress, resumed: Checkpoint | None) -> Progress:
         """Run `phase` to its end, from `resumed` if that is a checkpoint of this phase; return the progress."""
-        self.journal.say("running", stage=phase.name)
+        self.writer.update_status("running", stage=phase.name)
         training, validation = self._batches(phase)
         is_stored = self.inputs.stored_layer(phase.name) is not None
         trained = compiled(self.network, self.config, phase, len(training), is_stored)
@@ -113,7 +168,7 @@ class _PhaseTraining:
             resumed.restore_optimizer(trained.optimizer)
         else:
             if progress.phase_done and self.options.saves_head:
-                finish.keep_head(self.run)
+                finish.save_head_checkpoint(self.run)
             model.assign(self.network, self.best)  # a phase begins with the best of the one before
             progress = progress.at_start_of(phase.name)
         try:
@@ -150,14 +205,14 @@ class _PhaseTraining:
                 MONITOR, mode="max", factor=config.reduce_factor, patience=config.reduce_patience
             )
         path, pause = self.run.path / "checkpoint.npz", self.options.checkpoint_pause_seconds
-        epochs_before = sum(row["kind"] == "epoch" and row["phase"] != phase.name for row in self.journal.rows)
+        epochs_before = sum(row["kind"] == "epoch" and row["phase"] != phase.name for row in self.writer.rows)
         return [
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: training.begin(epoch)),
             NonFiniteLossCallback(phase.name),
             *watched.values(),
-            MetricsCallback(self.journal, phase.name, phase.epochs, len(self.inputs.train_rows), phase.batch_size),
-            StopCallback(self.journal),
-            ProbeCallback(self.journal, config, self.network, phase.name, len(training)),
-            CheckpointCallback(path, self.journal, self.network, progress, self.best, watched, pause),
+            MetricsCallback(self.writer, phase.name, phase.epochs, len(self.inputs.train_rows), phase.batch_size),
+            StopCallback(self.writer),
+            ProbeCallback(self.writer, config, self.network, phase.name, len(training)),
+            CheckpointCallback(path, self.writer, self.network, progress, self.best, watched, pause),
             PruningCallback(self.options.should_prune, epochs_before),
         ]

@@ -19,7 +19,7 @@ from cifar_core.errors import RunError, StoreError
 from cifar_core.features import cache
 from cifar_core.network import pretrained
 from cifar_core.runs.records import Environment
-from cifar_core.training.feature_extractor import Trunk, View, stored_layers, views
+from cifar_core.training.feature_extractor import FeatureExtractor, View, stored_layers, views
 
 
 def as_begun(config: TrainConfig, before: Environment | None) -> TrainConfig:
@@ -49,7 +49,7 @@ class Source(Protocol):
 
 
 class Reporter(Protocol):
-    """Hears how far the preparations are; a run's journal is one."""
+    """Hears how far the preparations are; RunWriter is one."""
 
     @property
     def seconds(self) -> float:
@@ -112,16 +112,16 @@ class Inputs:
     """
 
     def __init__(
-        self, config: TrainConfig, journal: Reporter, is_importing: Callable[[], bool] = lambda: False
+        self, config: TrainConfig, reporter: Reporter, is_importing: Callable[[], bool] = lambda: False
     ) -> None:
-        self.config, self.journal, since = config, journal, journal.seconds
+        self.config, self.reporter, since = config, reporter, reporter.seconds
         self._is_importing = is_importing
-        self.dataset = cifar10.load(config.dataset, lambda done, total: journal.progress("draw", done, total, since))
+        self.dataset = cifar10.load(config.dataset, lambda done, total: reporter.progress("draw", done, total, since))
         self.weights = pretrained.load(config.weights, config.alpha, config.image_size, config.seed)
         self.train_rows, self.validation_rows = cifar10.split(
             self.dataset.train_labels, config.train_images, config.validation_fraction, config.seed
         )
-        self._trunk = Trunk(config, self.dataset, self.weights, is_importing)
+        self._extractor = FeatureExtractor(config, self.dataset, self.weights, is_importing)
         self._filled: dict[tuple[View, int], dict[str, cache.Entry]] = {}
         self._layers = stored_layers(config)
         self.end_to_end_reason = self._make_room()
@@ -178,27 +178,29 @@ class Inputs:
         def progress(done: int, total: int) -> None:
             if not self._is_importing():
                 raise _Imported
-            self.journal.progress("features", done, total, since)
+            self.reporter.progress("features", done, total, since)
 
-        since = self.journal.seconds
+        since = self.reporter.seconds
         with suppress(_Imported):
             for view in views(self.config)[1 : self.config.walked_views] if self._layers else []:
-                self._trunk.fill(view, self.train_rows, progress)
+                self._extractor.fill(view, self.train_rows, progress)
 
     def features(self, view: View, positions: np.ndarray) -> dict[str, cache.Entry]:
         """Return the store's entries for `view`, complete for `positions`. Raises StoreError, Stopped."""
         key = (view, id(positions))
         if key not in self._filled:
-            since = self.journal.seconds
-            self._filled[key] = self._trunk.fill(
-                view, positions, lambda done, total: self.journal.progress("features", done, total, since)
+            since = self.reporter.seconds
+            self._filled[key] = self._extractor.fill(
+                view, positions, lambda done, total: self.reporter.progress("features", done, total, since)
             )
         return self._filled[key]
 
     def _reserve(self, test_images: int = 0) -> None:
         """Make room in the store for all that the epochs need, and for so many test images. Raises StoreError."""
         images = costs.walked_images(self.config, len(self.train_rows), len(self.validation_rows)) + test_images
-        own = self._trunk.all_entries() + list(self._trunk.entries(View(test=True)).values() if test_images else ())
+        own = self._extractor.all_entries()
+        if test_images:
+            own += self._extractor.entries(View(test=True)).values()
         cache.make_room(costs.store_bytes(self.config, images), own)
 
     def _make_room(self) -> str:

@@ -36,7 +36,7 @@ from cifar_core.training.inputs import Inputs
 if TYPE_CHECKING:
     import keras
 
-_KERAS_PART = "cifar_core.training.phases"  # imported beside the preparations
+_KERAS_PART = "cifar_core.training.fit"  # imported beside the preparations
 IDLE_SECONDS = 300.0
 _POLL_SECONDS = 0.02
 _MOST_RESULTS = 500
@@ -236,7 +236,7 @@ def learn(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Cal
     """
     import keras
 
-    from cifar_core.training.batches import Batches
+    from cifar_core.training.fit import Batches
 
     training, validation = inputs.sources("head")
     labels = inputs.dataset.train_labels

@@ -27,7 +27,7 @@ from cifar_core.errors import CifarError, ConfigError, RunError
 from cifar_core.runs import Run
 from cifar_core.search import studies
 from cifar_core.training import worker
-from cifar_core.training.journal import Journal
+from cifar_core.training.run_writer import RunWriter
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -90,7 +90,7 @@ class Worker:
         self._run_lock = ExitStack()
         gpu = os.environ.get("CIFAR_SWEEP_GPU", "0")
         self._slot = worker.SLOT if gpu == "0" else f"{worker.SLOT}-{int(gpu)}"
-        self._journal: Journal | None = None
+        self._writer: RunWriter | None = None
         self._networks: NetworkCache | None = None  # made once Keras is imported
 
     def work(self) -> None:
@@ -111,7 +111,7 @@ class Worker:
             finally:
                 self._asking.release(force=True)
                 self._run_lock.close()  # after the study heard of the result, so that nobody takes the trial for dead
-                self._journal = None
+                self._writer = None
 
     def _begin(self) -> bool:
         """Take the right to ask for a trial, and keep it if there is one left; `_objective` gives it back."""
@@ -139,9 +139,9 @@ class Worker:
             raise
         finally:
             self._asking.release()
-        self._journal = journal = Journal(run)
-        journal.stop_signal = self.stopping.is_set()
-        state = worker.carry_out(run, journal, functools.partial(self._options, trial, run.config), self._slot)
+        self._writer = writer = RunWriter(run)
+        writer.stop_signal = self.stopping.is_set()
+        state = worker.carry_out(run, writer, functools.partial(self._options, trial, run.config), self._slot)
         if self.stopping.is_set() and state == "stopped":
             studies.take_up_again(self.study, self.study.get_trials(deepcopy=False)[trial.number])
             raise Interrupted
@@ -195,7 +195,7 @@ class Worker:
 
     def _options(self, trial: Trial, config: TrainConfig) -> TrainingOptions:
         """Return how `trial` is trained: judged after each epoch but the last, and in a grid never."""
-        from cifar_core.training import fit, trial_finish
+        from cifar_core.training import finish, fit
         from cifar_core.training.phases import NetworkCache, phases
 
         self._networks = self._networks or NetworkCache()
@@ -206,7 +206,7 @@ class Worker:
             return not self.plan.grid and epoch < epochs and trial.should_prune()
 
         return fit.TrainingOptions(
-            self._networks.build, trial_finish.finish, should_prune, _CHECKPOINT_PAUSE_SECONDS, saves_head=False
+            self._networks.build, finish.finish_trial, should_prune, _CHECKPOINT_PAUSE_SECONDS, saves_head=False
         )
 
     def _watch(self) -> None:
@@ -218,8 +218,8 @@ class Worker:
 
     def _stop(self) -> None:
         self.stopping.set()
-        if self._journal is not None:
-            self._journal.stop_signal = True
+        if self._writer is not None:
+            self._writer.stop_signal = True
 
 
 if __name__ == "__main__":

@@ -25,9 +25,8 @@ from cifar_core.errors import CifarError, TrainingError
 from cifar_core.network import architecture, litert, pretrained
 from cifar_core.network.pretrained import Named
 from cifar_core.training import model
-from cifar_core.training.batches import Batches
-from cifar_core.training.feature_extractor import stored_layers
-from cifar_core.training.fit import VALIDATION_BATCH
+from cifar_core.training.feature_extractor import layer_shapes, stored_layers
+from cifar_core.training.fit import VALIDATION_BATCH, Batches
 from cifar_core.training.inputs import Pixels, Source
 from cifar_core.training.phases import Phase, compiled, phases
 
@@ -113,9 +112,8 @@ class _Features:
     """A source of features that are random, in the form in which the store keeps them."""
 
     def __init__(self, config: TrainConfig, layer: str) -> None:
-        shape = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
-        stored = shape if layer == "cut" and shape else (architecture.top_channels(config.alpha),)
-        self._rows = np.random.default_rng(1).random((_IMAGES, *stored), np.float32).astype(np.float16)
+        shape = (_IMAGES, *layer_shapes(config)[layer])
+        self._rows = np.random.default_rng(1).random(shape, np.float32).astype(np.float16)
 
     def begin(self, epoch: int) -> None:
         """Do nothing: there is one epoch."""

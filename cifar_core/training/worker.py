@@ -25,8 +25,8 @@ from filelock import FileLock, Timeout
 from cifar_core import costs, locks, runs
 from cifar_core.errors import CifarError, RunError, TrainingError
 from cifar_core.runs import Run, records
-from cifar_core.training import memory, processors
-from cifar_core.training.journal import Journal, Stopped
+from cifar_core.training import hardware
+from cifar_core.training.run_writer import RunWriter, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,12 +56,12 @@ def main(folder: str) -> int:
 def _work(run: Run) -> int:
     if runs.read_json(run.path / "status.json").get("state") == "finished":
         return 0
-    journal = Journal(run)
-    signal.signal(signal.SIGTERM, lambda *_: setattr(journal, "stop_signal", True))
-    signal.signal(signal.SIGINT, lambda *_: setattr(journal, "stop_signal", True))
-    state = carry_out(run, journal)
-    if state == "finished" and journal.is_whole and not _found_no_room(run):
-        costs.learn(run.config, journal.rows, journal.seconds, costs.peak_memory_bytes())
+    writer = RunWriter(run)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(writer, "stop_signal", True))
+    signal.signal(signal.SIGINT, lambda *_: setattr(writer, "stop_signal", True))
+    state = carry_out(run, writer)
+    if state == "finished" and writer.is_whole and not _found_no_room(run):
+        costs.learn(run.config, writer.rows, writer.seconds, costs.peak_memory_bytes())
     return 2 if state == "failed" else 0
 
 
@@ -70,25 +70,25 @@ def _found_no_room(run: Run) -> bool:
     return costs.is_stored(run.config) and bool(run.status.get("note"))
 
 
-def carry_out(run: Run, journal: Journal, options: LateOptions | None = None, slot: str = SLOT) -> str:
+def carry_out(run: Run, writer: RunWriter, options: LateOptions | None = None, slot: str = SLOT) -> str:
     """Wait for the training slot, train `run` in `options` and return the state in which it ended.
 
     "finished", "stopped", or "failed", with what a person can mend in its status. A bug is written there too and
     raised. The caller holds the run's lock.
     """
     try:
-        journal.say("queued", stage="queue")
-        with _training_slot(run, journal, slot), memory.told_as_such():
-            result = _train(run, journal, options)
-        journal.say("finished", stage="done", result=result)
+        writer.update_status("queued", stage="queue")
+        with _training_slot(run, writer, slot), hardware.memory_errors():
+            result = _train(run, writer, options)
+        writer.update_status("finished", stage="done", result=result)
     except Stopped:
-        journal.say("stopped")
+        writer.update_status("stopped")
         return "stopped"
     except (CifarError, OSError, MemoryError) as error:
-        journal.fail(error, _sentence(run, error))
+        writer.fail(error, _sentence(run, error))
         return "failed"
     except BaseException as error:
-        journal.fail(error, str(error)[:2000])
+        writer.fail(error, str(error)[:2000])
         raise
     return "finished"
 
@@ -104,11 +104,11 @@ def _sentence(run: Run, error: CifarError | OSError | MemoryError) -> str:
     return str(error)
 
 
-def _training_slot(run: Run, journal: Journal, name: str) -> AbstractContextManager[object]:
+def _training_slot(run: Run, writer: RunWriter, name: str) -> AbstractContextManager[object]:
     """Wait until this run is the first in the queue and the slot called `name` is free; return it, held."""
     slot = FileLock(runs.runs_dir() / name)
     while True:
-        journal.check_stop()
+        writer.check_stop()
         with suppress(Timeout):
             held = slot.acquire(timeout=0)
             if name != SLOT or _is_first(run):  # looked up only once the slot is free: there may be hundreds of runs
@@ -122,30 +122,30 @@ def _is_first(run: Run) -> bool:
     return not any(Run(other).state == "queued" for other in waiting)
 
 
-def _train(run: Run, journal: Journal, options: LateOptions | None) -> dict[str, Any]:
+def _train(run: Run, writer: RunWriter, options: LateOptions | None) -> dict[str, Any]:
     from cifar_core.training.checkpoint import load
     from cifar_core.training.inputs import Inputs, as_begun
 
-    journal.say("running", stage="prepare", began=time.time())
-    processors.share_out(run.config)
+    writer.update_status("running", stage="prepare", began=time.time())
+    hardware.set_threads(run.config)
     importing = _Import("cifar_core.training.fit")
     saved = load(run.path / "checkpoint.npz")
     if saved:
-        journal.restart(saved.progress.rows, saved.progress.probes, saved.progress.elapsed_seconds)
+        writer.restart(saved.progress.rows, saved.progress.probes, saved.progress.elapsed_seconds)
     else:
-        journal.restart([], [], 0.0)
+        writer.restart([], [], 0.0)
     before = _environment(run) if saved else None
-    inputs = Inputs(as_begun(run.config, before), journal, importing.is_alive)
+    inputs = Inputs(as_begun(run.config, before), writer, importing.is_alive)
     if before:
         inputs.check_unchanged(before)
-    journal.say("running", stage="features", note=inputs.end_to_end_reason)
+    writer.update_status("running", stage="features", note=inputs.end_to_end_reason)
     inputs.prepare()
     inputs.prepare_ahead()
-    journal.say("running", stage="import")
+    writer.update_status("running", stage="import")
     while importing.is_alive():
-        journal.check_stop()
+        writer.check_stop()
         importing.join(_POLL_SECONDS)
-    return importing.result().train(run, inputs, saved, journal, options() if options else None)
+    return importing.result().train(run, inputs, saved, writer, options() if options else None)
 
 
 def _environment(run: Run) -> records.Environment:
@@ -180,7 +180,9 @@ class _Import(threading.Thread):
         self.join()
         if self._error:
             traceback.print_exception(self._error)  # for worker.log: it may be a bug as well
-            if memory.is_lacking(self._error) or not memory.has_room():  # Python and libraries may word it in any way
+            if (
+                hardware.is_out_of_memory(self._error) or not hardware.has_memory()
+            ):  # Python and libraries may word it in any way
                 raise MemoryError from self._error
             raise TrainingError(
                 f"TensorFlow could not be imported ({type(self._error).__name__}: {str(self._error)[:200]}); "

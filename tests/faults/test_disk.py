@@ -46,16 +46,15 @@ def cache_disk(small_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 WRITES = (
-    "journal.Journal.row",
+    "run_writer.RunWriter.add_row",
     "checkpoint.save",
-    "finish.keep_head",
+    "finish.save_head_checkpoint",
     "finish.write_descriptions",
     "model.save",  # of which best.keras is made
-    "finish.export_litert",
-    "sureness.write_index",
-    "sureness.write_calibration",
-    "results.write",
-    "journal.Journal.say",
+    "finish.export",
+    "finish.write_index",
+    "finish.write_figures",
+    "run_writer.RunWriter.update_status",
 )
 """Whatever writes into the folder of a run, in an order in which a training comes by all of it."""
 

@@ -5,7 +5,7 @@ import pytest
 
 from cifar_core.runs import Run
 from cifar_core.training import callbacks, worker
-from cifar_core.training.journal import Journal, Stopped
+from cifar_core.training.run_writer import RunWriter, Stopped
 
 
 class Interruption:
@@ -28,14 +28,14 @@ class Interruption:
 
     def at_stage(self, run: Run, stage: str) -> None:
         """Start or resume `run` and stop it when `stage` is about to begin."""
-        really_say = Journal.say
+        really_say = RunWriter.update_status
 
-        def say(journal: Journal, state: str, **more: Any) -> None:
+        def say(writer: RunWriter, state: str, **more: Any) -> None:
             if more.get("stage") == stage:
                 raise Stopped
-            really_say(journal, state, **more)
+            really_say(writer, state, **more)
 
-        self._stopped(run, Journal, "say", say)
+        self._stopped(run, RunWriter, "update_status", say)
 
     def _stopped(self, run: Run, place: type, name: str, replacement: Callable[..., None]) -> None:
         with self._monkeypatch.context() as patch:

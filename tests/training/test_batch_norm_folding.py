@@ -9,7 +9,7 @@ import pytest
 from cifar_core.config import TrainConfig
 from cifar_core.network import architecture, pretrained
 from cifar_core.network.pretrained import Named
-from cifar_core.training import batch_norm_folding, model, processors
+from cifar_core.training import batch_norm_folding, hardware, model
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_it_says_and_learns_what_the_network_does(
     image_size: int,
     pieces: int,
 ) -> None:
-    monkeypatch.setattr(processors, "pieces", lambda: pieces)
+    monkeypatch.setattr(hardware, "pieces", lambda: pieces)
     config = replace(tiny_config, fine_tune_blocks=blocks, image_size=image_size, dropout=0.0)
     shape = architecture.cut_shape(config.alpha, image_size, blocks)
     cut = architecture.cut_block(blocks)
@@ -74,7 +74,7 @@ def test_a_batch_may_be_smaller_than_its_pieces(
     tiny_config: TrainConfig, base: Named, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last batch of an epoch may hold a single image."""
-    monkeypatch.setattr(processors, "pieces", lambda: 4)
+    monkeypatch.setattr(hardware, "pieces", lambda: 4)
     network = model.build(tiny_config, base)
     model.freeze(network, tiny_config, "fine_tune")
     cut = architecture.cut_block(tiny_config.fine_tune_blocks)

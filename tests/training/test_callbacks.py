@@ -10,12 +10,12 @@ from cifar_core.runs import Run, metrics
 from cifar_core.training import checkpoint, model
 from cifar_core.training.callbacks import CheckpointCallback, MetricsCallback, NonFiniteLossCallback, StopCallback
 from cifar_core.training.checkpoint import Progress
-from cifar_core.training.journal import ROWS_A_SECOND, Journal, Stopped
+from cifar_core.training.run_writer import ROWS_A_SECOND, RunWriter, Stopped
 
 
 @pytest.fixture
-def journal(run: Run) -> Journal:
-    return Journal(run)
+def writer(run: Run) -> RunWriter:
+    return RunWriter(run)
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def logs(accuracy: float, loss: float = 1.0) -> dict[str, float]:
 
 class TestKeeper:
     @pytest.fixture
-    def keeper(self, run: Run, journal: Journal, network: keras.Model) -> CheckpointCallback:
+    def keeper(self, run: Run, writer: RunWriter, network: keras.Model) -> CheckpointCallback:
         best = model.named_weights(network)
-        keeper = CheckpointCallback(run.path / "checkpoint.npz", journal, network, Progress("head"), best, {})
+        keeper = CheckpointCallback(run.path / "checkpoint.npz", writer, network, Progress("head"), best, {})
         keeper.set_model(network)
         keeper.set_params({"epochs": 4})
         return keeper
@@ -92,7 +92,7 @@ class TestKeeper:
 
 
 def test_early_stopping_and_rate_reduction_are_given_back_what_they_knew(
-    run: Run, journal: Journal, network: keras.Model
+    run: Run, writer: RunWriter, network: keras.Model
 ) -> None:
     def callbacks() -> dict[str, keras.callbacks.Callback]:
         watched: dict[str, keras.callbacks.Callback] = {
@@ -104,7 +104,7 @@ def test_early_stopping_and_rate_reduction_are_given_back_what_they_knew(
         return watched
 
     def keeper(progress: Progress, watched: dict[str, keras.callbacks.Callback]) -> CheckpointCallback:
-        keeper = CheckpointCallback(run.path / "checkpoint.npz", journal, network, progress, {}, watched)
+        keeper = CheckpointCallback(run.path / "checkpoint.npz", writer, network, progress, {}, watched)
         keeper.set_model(network)
         keeper.set_params({"epochs": 100})
         return keeper
@@ -142,8 +142,8 @@ def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence(loss: float)
         watch.on_train_batch_end(1, logs(0.1, loss=loss))
 
 
-def test_a_stop_is_seen_after_a_training_and_after_a_validation_step(run: Run, journal: Journal) -> None:
-    watch = StopCallback(journal)
+def test_a_stop_is_seen_after_a_training_and_after_a_validation_step(run: Run, writer: RunWriter) -> None:
+    watch = StopCallback(writer)
     watch.on_train_batch_end(0)
     (run.path / "stop").touch()
     for look in (watch.on_train_batch_end, watch.on_test_batch_end):
@@ -152,11 +152,11 @@ def test_a_stop_is_seen_after_a_training_and_after_a_validation_step(run: Run, j
 
 
 def test_rows_of_steps_tell_of_the_images_since_the_row_before(
-    run: Run, journal: Journal, network: keras.Model, monkeypatch: pytest.MonkeyPatch
+    run: Run, writer: RunWriter, network: keras.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     due = iter([True, False, True])
-    monkeypatch.setattr(journal, "is_time_for_a_row", lambda: next(due))
-    recorder = MetricsCallback(journal, "head", epochs=2, images=40, batch_size=16)
+    monkeypatch.setattr(writer, "is_time_for_a_row", lambda: next(due))
+    recorder = MetricsCallback(writer, "head", epochs=2, images=40, batch_size=16)
     recorder.set_model(network)
     recorder.on_epoch_begin(0)
     losses, accuracies = [4.0, 1.0, 3.0], [0.0, 0.5, 1.0]
@@ -172,10 +172,10 @@ def test_rows_of_steps_tell_of_the_images_since_the_row_before(
 
 
 def test_rounding_of_the_running_mean_leaves_accuracies_within_0_and_1(
-    run: Run, journal: Journal, network: keras.Model, monkeypatch: pytest.MonkeyPatch
+    run: Run, writer: RunWriter, network: keras.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "is_time_for_a_row", lambda: True)
-    recorder = MetricsCallback(journal, "head", epochs=2, images=32, batch_size=16)
+    monkeypatch.setattr(writer, "is_time_for_a_row", lambda: True)
+    recorder = MetricsCallback(writer, "head", epochs=2, images=32, batch_size=16)
     recorder.set_model(network)
     recorder.on_epoch_begin(0)
     recorder.on_train_batch_end(0, logs(0.9999997, loss=1e-7))
@@ -187,7 +187,7 @@ def test_rounding_of_the_running_mean_leaves_accuracies_within_0_and_1(
     assert rows[2]["validation_accuracy"] == 1.0
 
 
-def test_no_more_than_ten_rows_a_second(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_ten_rows_a_second(writer: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(np.arange(1000, 1002, 0.01))
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    assert sum(journal.is_time_for_a_row() for _ in range(200)) in range(2 * ROWS_A_SECOND - 2, 2 * ROWS_A_SECOND + 1)
+    assert sum(writer.is_time_for_a_row() for _ in range(200)) in range(2 * ROWS_A_SECOND - 2, 2 * ROWS_A_SECOND + 1)

@@ -14,12 +14,11 @@ from cifar_core.features.cache import Entry
 from cifar_core.network import pretrained
 from cifar_core.runs import Run, create
 from cifar_core.training import model
-from cifar_core.training.batches import Batches
-from cifar_core.training.feature_extractor import CHUNK, Trunk, View, stored_layers, views
-from cifar_core.training.fit import TrainingOptions, _PhaseTraining
+from cifar_core.training.feature_extractor import CHUNK, FeatureExtractor, View, stored_layers, views
+from cifar_core.training.fit import Batches, TrainingOptions, _PhaseTraining
 from cifar_core.training.inputs import Inputs
-from cifar_core.training.journal import Journal, Stopped
 from cifar_core.training.phases import compiled, phases
+from cifar_core.training.run_writer import RunWriter, Stopped
 
 Change = Callable[..., TrainConfig]
 
@@ -29,17 +28,17 @@ def change(tiny_config: TrainConfig, small_data: Any) -> Change:
     return lambda **changes: dataclasses.replace(tiny_config, **changes)
 
 
-def trunk(config: TrainConfig) -> Trunk:
+def extractor(config: TrainConfig) -> FeatureExtractor:
     loaded = pretrained.load(config.weights, config.alpha, config.image_size, 1)
-    return Trunk(config, cifar10.load("generated"), loaded)
+    return FeatureExtractor(config, cifar10.load("generated"), loaded)
 
 
 def entries(config: TrainConfig, view: View) -> dict[str, Entry]:
-    return trunk(config).entries(view)
+    return extractor(config).entries(view)
 
 
 def inputs(config: TrainConfig) -> Inputs:
-    return Inputs(config, Journal(create(config)))
+    return Inputs(config, RunWriter(create(config)))
 
 
 # ---- what the entries depend on
@@ -72,10 +71,10 @@ def test_whatever_changes_the_numbers_is_another_entry(change: Change, other: di
 
 def test_other_weights_or_images_are_another_entry(change: Change) -> None:
     loaded, dataset = pretrained.load("random", 0.35, 32, 1), cifar10.load("generated")
-    first = Trunk(change(), dataset, loaded).entries(View())
+    first = FeatureExtractor(change(), dataset, loaded).entries(View())
     for changed in (
-        Trunk(change(), dataset, dataclasses.replace(loaded, fingerprint="other")),
-        Trunk(change(), dataclasses.replace(dataset, fingerprint="other"), loaded),
+        FeatureExtractor(change(), dataset, dataclasses.replace(loaded, fingerprint="other")),
+        FeatureExtractor(change(), dataclasses.replace(dataset, fingerprint="other"), loaded),
     ):
         assert not set(changed.entries(View()).values()) & set(first.values())
 
@@ -112,7 +111,7 @@ def test_each_phase_is_trained_from_what_serves_it(
 def test_features_are_those_of_keras(change: Change) -> None:
     config = change()
     rows = np.array([3, 70, 11_000])
-    found = trunk(config).fill(View(), rows, lambda *_: None)
+    found = extractor(config).fill(View(), rows, lambda *_: None)
     loaded = pretrained.load("random", 0.35, 32, 1).named
     network = model.build(config, loaded)
     images = cifar10.load("generated").train_images[rows].astype(np.float32)
@@ -136,24 +135,24 @@ def test_an_interrupted_filling_goes_on_where_it_stopped(change: Change) -> None
             raise Stopped
 
     with pytest.raises(Stopped):
-        trunk(config).fill(View(), rows, progress)
-    trunk(config).fill(View(), rows, progress)
+        extractor(config).fill(View(), rows, progress)
+    extractor(config).fill(View(), rows, progress)
     rest = CHUNK + 10
     assert seen == [(0, len(rows)), (CHUNK, len(rows)), (0, rest), (CHUNK, rest), (rest, rest)]
     seen.clear()
-    trunk(config).fill(View(), rows, progress)
+    extractor(config).fill(View(), rows, progress)
     assert seen == []
 
 
 def test_damaged_rows_are_computed_anew(change: Change) -> None:
     rows = np.arange(20)
-    found = trunk(change()).fill(View(), rows, lambda *_: None)["cut"]
+    found = extractor(change()).fill(View(), rows, lambda *_: None)["cut"]
     right = found.open()[:20].copy()
     with (found.path / "rows").open("r+b") as file:
         file.seek(5 * found.row_bytes)
         file.write(b"\7" * 10)
     counts: list[int] = []
-    again = trunk(change()).fill(View(), rows, lambda done, total: counts.append(total))["cut"]
+    again = extractor(change()).fill(View(), rows, lambda done, total: counts.append(total))["cut"]
     assert counts[-1] == 1
     assert np.array_equal(again.open()[:20], right)
 
@@ -181,12 +180,12 @@ def test_while_keras_is_imported_later_views_are_computed_ahead(change: Change) 
 
     def stored(source: Inputs, number: int) -> int:
         view = views(config)[number]
-        return len(source.train_rows) - len(source._trunk.entries(view)["cut"].missing(source.train_rows))
+        return len(source.train_rows) - len(source._extractor.entries(view)["cut"].missing(source.train_rows))
 
-    found = Inputs(config, Journal(create(config)), lambda: stored(found, 1) == 0)  # until one chunk is there
+    found = Inputs(config, RunWriter(create(config)), lambda: stored(found, 1) == 0)  # until one chunk is there
     found.prepare_ahead()
     assert 0 < stored(found, 1) < len(found.train_rows)  # begun, and left for the training to finish
-    ahead = Inputs(config, Journal(create(config)), lambda: True)
+    ahead = Inputs(config, RunWriter(create(config)), lambda: True)
     ahead.prepare_ahead()
     assert stored(ahead, 1) == len(ahead.train_rows)
     assert stored(ahead, 2) == 0, "no epoch comes to it"
@@ -253,7 +252,7 @@ def test_a_run_finds_its_own_features_again_in_a_store_that_is_full(
     again = inputs(config)
     assert again.end_to_end_reason == ""
     again.prepare()
-    assert again.journal.rows == []  # nothing was computed
+    assert again.reporter.rows == []  # nothing was computed
 
 
 @pytest.mark.parametrize("knobs", [{}, {"augmentation": 0.0}, {"views": 4, "fine_tune_epochs": 1, "head_epochs": 3}])
@@ -265,7 +264,7 @@ def test_the_room_asked_for_is_what_the_views_that_epochs_come_to_take(change: C
         source, _ = found.sources(phase)
         for epoch in range(config.head_epochs if phase == "head" else config.fine_tune_epochs):
             source.begin(epoch)
-    entries = {entry.path: entry for entry in trunk(config).all_entries()}.values()
+    entries = {entry.path: entry for entry in extractor(config).all_entries()}.values()
     stored = sum((entry.rows - len(entry.missing(np.arange(entry.rows)))) * entry.row_bytes for entry in entries)
     assert stored == costs.store_bytes(config, costs.walked_images(config, 800, 200))
     assert stored == costs.estimate(config, 1_000, 100).store_bytes
@@ -289,7 +288,7 @@ def test_training_from_the_store_equals_training_the_joined_network(
         keras.utils.set_random_seed(1)
         network = model.build(config, found.weights.named)
         training = _PhaseTraining(
-            Run("none"), found, network, model.named_weights(network), found.journal, TrainingOptions()
+            Run("none"), found, network, model.named_weights(network), found.reporter, TrainingOptions()
         )
         trained = compiled(network, config, plan, 1, is_stored=stored)
         assert (trained is network) is not stored

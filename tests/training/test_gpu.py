@@ -8,22 +8,22 @@ import pytest
 
 from cifar_core.data import cifar10
 from cifar_core.network import pretrained
-from cifar_core.training import gpu
-from cifar_core.training.feature_extractor import Trunk, View
+from cifar_core.training import hardware
+from cifar_core.training.feature_extractor import FeatureExtractor, View
 
 IMAGES = 40
 
 
-def trunk(config):
+def extractor(config):
     loaded = pretrained.load("random", config.alpha, config.image_size, 1)
-    return Trunk(config, cifar10.load("generated"), loaded)
+    return FeatureExtractor(config, cifar10.load("generated"), loaded)
 
 
 @pytest.mark.parametrize("alpha", [0.35, 0.5, 0.75, 1.0, 1.3, 1.4])
 def test_both_paths_agree_to_a_thousandth_for_every_width(alpha, tiny_config, small_data):
-    frozen = trunk(dataclasses.replace(tiny_config, alpha=alpha, image_size=64))
+    frozen = extractor(dataclasses.replace(tiny_config, alpha=alpha, image_size=64))
     images = cifar10.load("generated").train_images[:IMAGES]
-    here, there = frozen._on_cpu(threads=2).run(images), frozen._on_gpu().run(images)
+    here, there = frozen._on_cpu(threads=2).run(images), frozen._on_gpu()(images)
     assert set(here) == set(there) == {"cut", "pooled"}
     for layer, expected in here.items():
         assert there[layer].shape == expected.shape
@@ -32,10 +32,10 @@ def test_both_paths_agree_to_a_thousandth_for_every_width(alpha, tiny_config, sm
 
 def test_where_a_graphics_card_is_visible_it_fills_the_store(tiny_config, small_data, monkeypatch):
     filled = []
-    monkeypatch.setattr(gpu, "is_visible", lambda: True)
-    run = gpu.Network.run
-    monkeypatch.setattr(gpu.Network, "run", lambda self, images: filled.append(len(images)) or run(self, images))
-    frozen = trunk(tiny_config)
+    monkeypatch.setattr(hardware, "has_gpu", lambda: True)
+    frozen = extractor(tiny_config)
+    run = frozen._on_gpu()
+    monkeypatch.setattr(frozen, "_on_gpu", lambda: lambda images: filled.append(len(images)) or run(images))
     entries = frozen.fill(View(), np.arange(IMAGES), lambda done, total: None)
     expected = frozen._on_cpu(threads=2).run(cifar10.load("generated").train_images[:IMAGES])
     assert filled == [IMAGES]
@@ -51,6 +51,6 @@ def test_keras_is_asked_for_graphics_cards_only_where_a_driver_is(has_driver, vi
     driver = tmp_path / "driver"
     if has_driver:
         driver.touch()
-    monkeypatch.setattr(gpu, "_DRIVERS", (str(driver),))
-    assert gpu.is_visible() is visible
+    monkeypatch.setattr(hardware, "_GPU_DRIVERS", (str(driver),))
+    assert hardware.has_gpu() is visible
     assert asked == (["gpu"] if has_driver else [])

@@ -5,11 +5,11 @@ from filelock import FileLock
 
 from cifar_core import locks, runs
 from cifar_core.training import worker
-from cifar_core.training.journal import Journal, Stopped
+from cifar_core.training.run_writer import RunWriter, Stopped
 
 
 def test_a_run_that_waits_for_the_slot_does_not_look_at_the_others(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal, asked = Journal(run), []
+    writer, asked = RunWriter(run), []
     monkeypatch.setattr(worker, "_POLL_SECONDS", 0)
     monkeypatch.setattr(worker, "_is_first", lambda _: pytest.fail("it lists the runs"))
 
@@ -18,15 +18,15 @@ def test_a_run_that_waits_for_the_slot_does_not_look_at_the_others(run, monkeypa
         if len(asked) > 3:
             raise Stopped
 
-    monkeypatch.setattr(journal, "check_stop", check_stop)
+    monkeypatch.setattr(writer, "check_stop", check_stop)
     with FileLock(runs.runs_dir() / worker.SLOT), pytest.raises(Stopped):
-        worker._training_slot(run, journal, worker.SLOT)
+        worker._training_slot(run, writer, worker.SLOT)
 
 
 def test_the_slot_is_given_back_to_the_first_in_the_queue(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal, answers = Journal(run), iter([False, False, True])
+    writer, answers = RunWriter(run), iter([False, False, True])
     monkeypatch.setattr(worker, "_POLL_SECONDS", 0)
     monkeypatch.setattr(worker, "_is_first", lambda _: next(answers))
-    with worker._training_slot(run, journal, worker.SLOT):
+    with worker._training_slot(run, writer, worker.SLOT):
         assert locks.is_held(runs.runs_dir() / worker.SLOT)
     assert not locks.is_held(runs.runs_dir() / worker.SLOT)

@@ -21,7 +21,7 @@ from cifar_core.inference.classifier import open_classifier
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run, create, curves, records, write_json
 from cifar_core.training import checkpoint, finish, inputs, model, worker
-from cifar_core.training.journal import Journal
+from cifar_core.training.run_writer import RunWriter
 
 
 @pytest.fixture
@@ -158,16 +158,16 @@ def test_a_run_does_not_resume_without_a_sound_environment(
 
 def test_a_slot_of_its_own_waits_for_nobody_in_the_common_queue(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "_is_first", lambda _: False)
-    with worker._training_slot(run, Journal(run), f"{worker.SLOT}-1"):
+    with worker._training_slot(run, RunWriter(run), f"{worker.SLOT}-1"):
         assert (run.path.parent / f"{worker.SLOT}-1").exists()
 
 
 def test_only_a_run_trained_in_one_go_teaches_what_a_run_costs(run: Run) -> None:
-    journal = Journal(run)
-    journal.restart([], [], 0.0)
-    assert journal.is_whole
-    journal.restart([], [], 3.0)
-    assert not journal.is_whole
+    writer = RunWriter(run)
+    writer.restart([], [], 0.0)
+    assert writer.is_whole
+    writer.restart([], [], 3.0)
+    assert not writer.is_whole
 
 
 def test_missing_data_are_a_sentence(tiny_config: TrainConfig) -> None:
@@ -242,14 +242,14 @@ def test_a_failed_run_can_be_resumed_and_forgets_its_failure(
 def test_a_signal_stops_as_a_stop_does(
     tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    really_say = Journal.say
+    really_say = RunWriter.update_status
 
-    def say(journal: Journal, state: str, **more: Any) -> None:
-        really_say(journal, state, **more)
+    def say(writer: RunWriter, state: str, **more: Any) -> None:
+        really_say(writer, state, **more)
         if more.get("stage") == "features":
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(Journal, "say", say)
+    monkeypatch.setattr(RunWriter, "update_status", say)
     run = create(tiny_config)
     assert worker.main(str(run.path)) == 0
     assert run.state == "stopped"
@@ -258,15 +258,15 @@ def test_a_signal_stops_as_a_stop_does(
 def test_a_stop_does_not_wait_for_the_import(
     tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    imported, really_say = threading.Event(), Journal.say
+    imported, really_say = threading.Event(), RunWriter.update_status
 
-    def say(journal: Journal, state: str, **more: Any) -> None:
-        really_say(journal, state, **more)
+    def say(writer: RunWriter, state: str, **more: Any) -> None:
+        really_say(writer, state, **more)
         if more.get("stage") == "import":
-            (journal.run.path / "stop").touch()
+            (writer.run.path / "stop").touch()
 
     monkeypatch.setattr(worker._Import, "run", lambda _: imported.wait(60))
-    monkeypatch.setattr(Journal, "say", say)
+    monkeypatch.setattr(RunWriter, "update_status", say)
     run = create(tiny_config)
     assert worker.main(str(run.path)) == 0
     assert run.state == "stopped"
@@ -299,7 +299,7 @@ def test_a_store_without_room_trains_end_to_end(
 
 
 def test_a_model_that_disagrees_with_its_copy_is_refused(tiny_config: TrainConfig, small_data: Any) -> None:
-    found = inputs.Inputs(tiny_config, Journal(create(tiny_config)))
+    found = inputs.Inputs(tiny_config, RunWriter(create(tiny_config)))
     network = model.build(tiny_config, found.weights.named)
 
     def copy(named: dict[str, np.ndarray]) -> litert.Network:

@@ -21,7 +21,7 @@ class Stopped(Exception):  # noqa: N818 - not an error
     """Somebody asked the run to stop."""
 
 
-class Journal:
+class RunWriter:
     """Writes a run's status, metrics rows and what the network says of pinned pictures.
 
     `rows` and `probes` hold all rows so far, `seconds` counts over resumes.
@@ -69,7 +69,7 @@ class Journal:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
             machine.replace(temporary, path)
 
-    def say(self, state: str, **more: Any) -> None:
+    def update_status(self, state: str, **more: Any) -> None:
         """Write status.json: `state`, and whatever else is known (`stage`, `message`, `error`, `result`)."""
         self._status |= {"state": state, "updated": time.time(), **more}
         write_json(self.run.path / "status.json", self._status)
@@ -77,20 +77,20 @@ class Journal:
     def fail(self, error: BaseException, message: str) -> None:
         """Write that the run failed of `error`; on a full disk into the room that the status before takes."""
         try:
-            self.say("failed", error={"type": type(error).__name__, "message": message})
+            self.update_status("failed", error={"type": type(error).__name__, "message": message})
         except OSError:
             with suppress(OSError), (self.run.path / "status.json").open("r+", encoding="utf-8") as file:
                 json.dump(self._status, file)
                 file.truncate()
 
-    def row(self, kind: str, **values: Any) -> None:
+    def add_row(self, kind: str, **values: Any) -> None:
         """Append one row to the metrics file, whole and flushed."""
         row = {"kind": kind, **values, "elapsed_seconds": round(self.seconds, 3)}
         self.rows.append(row)
         with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
-    def probe(self, **values: Any) -> None:
+    def add_probe(self, **values: Any) -> None:
         """Append one row to the file of probes, whole and flushed."""
         self.probes.append(values)
         with self._probes.open("a", encoding="utf-8") as file:
@@ -110,7 +110,7 @@ class Journal:
         if done in (0, total) or self.is_time_for_a_row():
             spent = self.seconds - since
             left = spent / done * (total - done) if done else None
-            self.row("progress", stage=stage, done=done, total=total, seconds_left=left)
+            self.add_row("progress", stage=stage, done=done, total=total, seconds_left=left)
 
     def check_stop(self) -> None:
         """Raise Stopped if the launcher or a signal asked for it."""
