@@ -3,11 +3,14 @@
 import base64
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+from streamlit.components.v2.bidi_component.main import _make_trigger_id
+from streamlit.proto.BidiComponent_pb2 import BidiComponent as ComponentProto
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import runs
@@ -104,6 +107,41 @@ def charts_of(app: AppTest) -> dict[str, dict]:
     mounted = [found for found in app.get("bidi_component") if found.proto.component_name == "live_chart"]
     live = {chart.key: json.loads(chart.proto.bytes)["figure"] for chart in mounted}
     return still | live
+
+
+def bars_of(app: AppTest, place: int = 0) -> dict[str, float]:
+    """Return the probabilities of the page's ten bars number `place`, in percent by class, the largest first."""
+    blocks = [html.body for html in app.get("html") if "class='bars'" in html.body]
+    return {
+        name: float(share)
+        for block in blocks[2 * place : 2 * place + 2]
+        for name, share in re.findall(r"<span>(\w+)</span>.*?<span>([\d.]+)%</span>", block)
+    }
+
+
+def component(app: AppTest, key: str) -> ComponentProto:
+    """Return what the page sends to the component `key`."""
+    return next(found.proto for found in app.get("bidi_component") if found.key == key)
+
+
+def tiles_of(app: AppTest, key: str) -> list[dict]:
+    """Return the tiles of the component `key`, none where the page has none."""
+    found = [element.proto for element in app.get("bidi_component") if element.key == key]
+    return json.loads(found[0].json)["tiles"] if found else []
+
+
+def trigger(app: AppTest, key: str, event: str, value: object) -> AppTest:
+    """Let the component `key` send an event, as in a browser."""
+    states = app._tree.get_widget_states()
+    state = states.widgets.add()
+    state.id = _make_trigger_id(component(app, key).id, "events")
+    state.json_trigger_value = json.dumps([{"event": event, "value": value}])
+    return sound(app._run(states))
+
+
+def press_tile(app: AppTest, key: str, number: int) -> AppTest:
+    """Click on a picture of the tiles `key`."""
+    return trigger(app, key, "chosen", number)
 
 
 def numbers(values) -> list[float]:

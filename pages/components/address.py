@@ -87,10 +87,10 @@ def linked_choices(label: str, key: str, options: Collection[str]) -> list[str]:
     return chosen
 
 
-def linked_choice(label: str, key: str, options: Mapping[str, str], default: str) -> str:
+def linked_choice(label: str, key: str, options: Mapping[str, str], default: str, **look: Any) -> str:
     """Let a person choose one of `options` (name -> words); the address says which, the default without saying."""
     linked(key, options, default)
-    chosen = st.segmented_control(label, list(options), key=key, required=True, format_func=options.__getitem__)
+    chosen = st.segmented_control(label, list(options), key=key, required=True, format_func=options.__getitem__, **look)
     chosen = chosen or default  # a choice is required, which Streamlit's types do not know
     link(key, chosen, default)
     return chosen

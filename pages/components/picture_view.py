@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
-from PIL import Image, ImageDraw
 
-from cifar_core import charts, runs
+from cifar_core import runs
 from cifar_core.charts import inference as inference_charts
-from cifar_core.charts.style import VALIDATION
+from cifar_core.charts.style import CLASS_COLORS
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing, predictions
@@ -19,146 +18,140 @@ from cifar_core.inference import calibration, explain, pictures, what_if
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
 from cifar_core.inference.pictures import Crop, Picture
 from cifar_core.untrusted import shown_name
-from pages.components import address, formatting, messages, pinned, run_picker, run_state, uploads
+from pages.components import address, crop_square, formatting, messages, pinned, run_picker, run_state, tiles, uploads
+from pages.components.tiles import Tile
 
 VIEWS = {
     "why": ":material/visibility: Why",
     "whatif": ":material/tune: What if",
-    "compare": ":material/compare: Other runs",
-    "sure": ":material/speed: Calibration",
+    "compare": ":material/compare: Other models",
+    "sure": ":material/speed: How sure",
 }
-CROPS = {"centre": "its centre", "squeeze": "all of it, squeezed", "own": "my own square"}
+RELIABILITY_ALT = "Share of right answers against stated probability, before and after calibration."
 BUNDLED_TITLE = "bundled model"
-_NEIGHBOURS = 8
+_NEIGHBORS = 8
 _MOST_COMPARED = 3
+_TOP = 3
 _PLAIN_BARS = {"displayModeBar": False}
 
 
-def crop_choice() -> str:
-    """Let a person choose what of a picture that is not square the network gets."""
-    return address.linked_choice("Of a picture that is not square, the network gets", "crop", CROPS, "centre")
-
-
-def crop_of(picture: Picture, chosen: str) -> Crop:
-    """Return the crop of a picture: its own square where it has one and squares of one's own are chosen."""
-    if chosen == "squeeze":
+def crop_of(picture: Picture) -> Crop:
+    """Return the crop of a picture: its own square, if one was dragged, else the one chosen for all."""
+    if st.session_state.get("crop") == "squeeze":
         return "squeeze"
-    own = st.session_state.get("own_crops", {}).get(picture.key)
-    return own if chosen == "own" and own else "centre"
+    return crop_square.own().get(picture.key, "centre")
 
 
-def closer(model: Classifier, picture: Picture, chosen: str) -> None:
-    """Show one picture and its answer; a fragment, so that its sliders move nothing else on the page."""
-    with st.container(border=True):
-        place = st.container()
-        if chosen == "own":
-            _crop_sliders(picture)
-        crop = crop_of(picture, chosen)
-        seen = picture.network_input(crop)
-        answers = model.answer(seen[None])
-        with place:
-            headline(answers)
-            with st.container(key="cards_picture"):
-                photo, small, bars = st.columns([1.2, 1, 2], vertical_alignment="top")
-            preview = bounded(_with_box(picture.image, crop))
-            photo.image(preview, width="stretch", caption=messages.file_name(picture.name))
-            small.image(
-                formatting.enlarged(seen[None], 8, 0), width="stretch", caption="what the network sees: 32×32 pixels"
+def seen(picture: Picture) -> np.ndarray:
+    """Return what the network sees of a picture, uint8 (32, 32, 3)."""
+    return picture.network_input(crop_of(picture))
+
+
+def closer(model: Classifier, picture: Picture) -> None:
+    """Show one picture and its answer; a fragment, so that its square moves nothing else on the page."""
+    left, right = st.columns([2, 3], gap="large")
+    crop, pixels = crop_of(picture), seen(picture)
+    with left, st.container(key="photo"):
+        crop_square.show(picture, crop)
+        st.caption(messages.file_name(picture.name))
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            st.image(
+                formatting.enlarged(pixels[None], 4, 0),
+                caption="What the network sees",
+                alt="The square at 32 by 32 pixels",
             )
-            with small:
-                pinned.pin_button(seen, shown_name(picture.name))
-            figure = charts.probability_figure(answers.probabilities[0], cifar10.CLASSES)
-            bars.plotly_chart(figure, key="bars0", config=_PLAIN_BARS)
-        view = address.linked_choice("More about it", "view", VIEWS, "why")
+            pinned.pin_button(pixels, shown_name(picture.name))
+            if isinstance(crop, tuple):
+                st.button("Reset", icon=":material/undo:", key="crop_reset", on_click=_reset, args=(picture.key,))
+    with right:
+        answers = model.answer(pixels[None])
+        headline(answers)
+        bars(answers.probabilities[0], "answer")
+        view = address.linked_choice("More about it", "view", VIEWS, "why", label_visibility="collapsed")
         try:
             if view == "why":
-                _why(model, picture, crop, seen, answers)
+                _why(model, picture, crop, pixels, answers)
             elif view == "whatif":
-                _what_if(model, seen)
+                _what_if(model, pixels)
             elif view == "compare":
-                _other_runs(model, seen)
+                _other_runs(model, pixels)
             else:
                 how_sure(model, answers)
         except CifarError as error:
             messages.problem(error)
 
 
+def _reset(key: str) -> None:
+    crop_square.own().pop(key, None)
+
+
 def headline(answers: Answers) -> None:
     """Show the answer, and under it a note where the picture is out-of-distribution."""
     best = int(answers.labels[0])
-    st.markdown(f"#### {cifar10.CLASSES[best]}, {formatting.share(answers.probabilities[0, best])}")
+    with st.container(key="headline"):
+        st.markdown(f"## {cifar10.CLASSES[best]}, {formatting.share(answers.probabilities[0, best])}")
     if answers.is_unusual[0]:
         degree = "Very unusual" if answers.is_very_unusual[0] else "Unusual"
         st.markdown(
             f":orange-badge[:material/help: {degree} for this model] Compare the nearest training images.",
             help="Out-of-distribution: the picture is farther from the training images than nearly all "
-            "validation images, or than all of them (*very*). The answer may still be right; *Calibration* shows the "
+            "validation images, or than all of them (*very*). The answer may still be right; *How sure* shows the "
             "distance.",
         )
 
 
-def _crop_sliders(picture: Picture) -> None:
-    own = st.session_state.setdefault("own_crops", {})
-    left, top, right, _ = pictures.crop_box(picture.image.size, "centre")
-    width, height = picture.image.size
-    x, y, side = own.get(picture.key, (left / width, top / height, (right - left) / min(width, height)))
-    columns = st.columns(3)
-    options: dict[str, Any] = {"min_value": 0.0, "max_value": 1.0, "step": 0.01}
-    x = columns[0].slider("From the left", value=float(x), key=f"crop_x_{picture.key}", **options)
-    y = columns[1].slider("From the top", value=float(y), key=f"crop_y_{picture.key}", **options)
-    options["min_value"] = 0.05
-    side = columns[2].slider("Side of the square", value=float(side), key=f"crop_side_{picture.key}", **options)
-    own[picture.key] = (x, y, side)
+def bars(probabilities: np.ndarray, key: str) -> None:
+    """Show the three most probable of ten classes, float (10,), as bars, and the other seven folded."""
+    order = np.argsort(-probabilities, kind="stable")
+    st.html(_bars(probabilities, order[:_TOP]))
+    with st.expander("The other seven", key=f"others_{key}"):
+        st.html(_bars(probabilities, order[_TOP:]))
 
 
-def _with_box(image: Image.Image, crop: Crop) -> Image.Image:
-    """Return the photo with the part that the network gets drawn in, the rest pale."""
-    box = pictures.crop_box(image.size, crop)
-    if box == (0, 0, *image.size):
-        return image
-    pale = Image.blend(image, Image.new("RGB", image.size, "#888888"), 0.55)
-    pale.paste(image.crop(box), box[:2])
-    thick = max(1, max(image.size) // 150)
-    ImageDraw.Draw(pale).rectangle((box[0], box[1], box[2] - 1, box[3] - 1), outline=VALIDATION, width=thick)
-    return pale
+def _bars(probabilities: np.ndarray, order: np.ndarray) -> str:
+    rows = (
+        f"<span>{cifar10.CLASSES[i]}</span><b><i style='width:{probabilities[i]:.1%};"
+        f"background:{CLASS_COLORS[i]}'></i></b><span>{probabilities[i]:.1%}</span>"
+        for i in order
+    )
+    return f"<div class='bars'>{''.join(rows)}</div>"
 
 
-def bounded(image: Image.Image) -> Image.Image:
-    """Return `image` on gray where it is so narrow that it would fill the page, at least a fortieth as thin as long."""
-    width, height = image.size
-    wide, high = max(width, height // 2), max(height, width // 4)
-    if (wide, high) == image.size:
-        return image
-    ground = Image.new("RGB", (wide, high), "#888888")
-    shown = image.resize((max(width, wide // 40), max(height, high // 40)))
-    ground.paste(shown, ((wide - shown.width) // 2, (high - shown.height) // 2))
-    return ground
+def tile(image: np.ndarray, answers: Answers, number: int, name: str, truth: str = "") -> Tile:
+    """Return a picture, uint8 (32, 32, 3), with its answer, compared with the `truth` where it is known."""
+    answer = cifar10.CLASSES[int(answers.labels[number])]
+    title = f"{answer} {formatting.share(answers.probabilities[number].max())}"
+    if truth:
+        note, tone = ("right", "right") if answer == truth else (f"labeled {truth}", "wrong")
+    else:
+        note, tone = ("unusual", "unusual") if answers.is_unusual[number] else (shown_name(name), "")
+    return Tile(inference_charts.png(image), shown_name(name), title, note, tone)
 
 
-def _why(model: Classifier, picture: Picture, crop: Crop, seen: np.ndarray, answers: Answers) -> None:
-    best = int(answers.labels[0])
+def _why(model: Classifier, picture: Picture, crop: Crop, pixels: np.ndarray, answers: Answers) -> None:
     address.linked("class", ("", *cifar10.CLASSES), "")
-    left, right = st.columns([1, 1.5])
+    left, right = st.columns([2, 3])
     with left:
         asked = st.selectbox(
-            "What speaks for",
+            "Evidence for",
             ["", *cifar10.CLASSES],
             key="class",
             format_func=lambda name: name or "the answer",
             persist_state="session",
         )
         address.link("class", asked, "")
-        label = cifar10.CLASSES.index(asked) if asked else best
-        heat = saliency(model, seen)[label]
-        strength = st.slider("Strength", 0.0, 1.0, 0.7, 0.05, key="strength", persist_state="session")
+        label = cifar10.CLASSES.index(asked) if asked else int(answers.labels[0])
         part = picture.image.crop(pictures.crop_box(picture.image.size, crop))
-        st.image(explain.overlay(part, heat, strength), width=320)
+        name = cifar10.CLASSES[label]
+        st.image(
+            explain.overlay(part, saliency(model, pixels)[label]), width=320, alt=f"Heat map of evidence for {name}"
+        )
         st.caption(
-            f":orange[Orange] speaks for {cifar10.CLASSES[label]}, :violet[purple] against it. Found by covering one "
-            "part after the other, all in one batch (occlusion, Zeiler & Fergus 2014)."
+            f":orange[Orange] is evidence for {name}, :violet[purple] against it. Found by covering one part after the "
+            "other (occlusion, Zeiler & Fergus 2014)."
         )
     with right:
-        _neighbours(model, seen)
+        _neighbors(model, pixels)
 
 
 def saliency(model: Classifier, seen: np.ndarray) -> np.ndarray:
@@ -171,35 +164,41 @@ def saliency(model: Classifier, seen: np.ndarray) -> np.ndarray:
     return known[1]
 
 
-def _neighbours(model: Classifier, seen: np.ndarray) -> None:
+def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
     index = model.index
-    st.markdown("**The nearest training images**, in the network's own eyes")
+    st.markdown("**Nearest training images**")
     if index is None:
         st.caption("This run was trained before such an index was kept; runs that are trained now have it.")
         return
-    count = min(_NEIGHBOURS, len(index.labels))
-    places, distances = index.nearest(model.features(seen[None]), count)
+    count = min(_NEIGHBORS, len(index.labels))
+    places, distances = index.nearest(model.features(pixels[None]), count)
+    names = [cifar10.CLASSES[label] for label in index.labels[places[0]]]
     known = with_fingerprint(index.data)
     images = known.train_images if known and index.rows.max() < len(known.train_images) else None
-    with st.container(horizontal=True, key="neighbours"):
-        for place, distance in zip(places[0], distances[0], strict=True):
-            with st.container(width=104, gap="small"):
-                if images is not None:
-                    st.image(formatting.enlarged(images[index.rows[place]][None], 4, 0), width=104)
-                st.markdown(f"**{cifar10.CLASSES[index.labels[place]]}**  \n:gray[{distance:.2f} away]")
     if images is None:
+        st.markdown(", ".join(f"{name} {far:.2f}" for name, far in zip(names, distances[0], strict=True)))
         st.caption(f"Without pictures, only their labels: {messages.no_pictures()}")
-    agree = np.bincount(index.labels[places[0]], minlength=len(cifar10.CLASSES))
+    else:
+        found = zip(places[0], names, distances[0], strict=True)
+        tiles.show(
+            [
+                Tile(inference_charts.png(images[index.rows[place]]), "Training image", name, f"distance {far:.2f}")
+                for place, name, far in found
+            ],
+            "neighbors",
+            width=96,
+        )
+    most = max(names, key=names.count)
     st.caption(
-        f"{agree.max()} of the {count} are labelled {cifar10.CLASSES[agree.argmax()]}. Found among "
-        f"{len(index.labels):,} training images, by the distance between features of length 1, 0 to 2."
+        f"{names.count(most)} of the {count} are labeled {most}. Found among {len(index.labels):,} training images by "
+        "the distance between features of length 1, 0 to 2."
     )
 
 
-def _what_if(model: Classifier, seen: np.ndarray) -> None:
-    left, right = st.columns([1.6, 1])
+def _what_if(model: Classifier, pixels: np.ndarray) -> None:
+    left, right = st.columns([3, 2])
     with left:
-        st.button("As it was", icon=":material/undo:", key="undo", on_click=_undo, type="tertiary")
+        st.button("Reset", icon=":material/undo:", key="undo", on_click=_undo, type="tertiary")
         places, setting = {}, {}
         for change in what_if.CHANGES.values():
             setting[change.name] = st.slider(
@@ -213,18 +212,21 @@ def _what_if(model: Classifier, seen: np.ndarray) -> None:
                 persist_state="session",
             )
             places[change.name] = st.empty()
-    said, sweeps = what_if.sweeps(model.calibrated, seen, setting)
+    said, sweeps = what_if.sweeps(model.calibrated, pixels, setting)
     answer = int(said.argmax())
-    for name, place in places.items():
-        figure = inference_charts.sweep_figure(what_if.CHANGES[name], sweeps[name], setting[name], answer)
-        place.plotly_chart(figure, key=f"sweep_{name}", config=_PLAIN_BARS)
+    name = cifar10.CLASSES[answer]
+    for change in what_if.CHANGES.values():
+        key = change.name
+        figure = inference_charts.sweep_figure(change, sweeps[key], setting[key], answer)
+        alt = f"Probability of {name} over the range of {change.label}"
+        places[key].plotly_chart(figure, key=f"sweep_{key}", config=_PLAIN_BARS, alt=alt)
     with right:
-        st.markdown(f"#### {cifar10.CLASSES[answer]}, {formatting.share(said[answer])}")
-        st.image(formatting.enlarged(what_if.changed(seen, setting)[None], 8, 0), width=256)
-        st.plotly_chart(charts.probability_figure(said, cifar10.CLASSES, 300), key="bars_whatif", config=_PLAIN_BARS)
+        st.markdown(f"### {name}, {formatting.share(said[answer])}")
+        changed = formatting.enlarged(what_if.changed(pixels, setting)[None], 6, 0)
+        st.image(changed, alt="The changed picture")
+        bars(said, "whatif")
         st.caption(
-            "Under each slider: how sure the answer stays over its whole range, the others as they are set. "
-            "A dotted line is where the answer flips."
+            "Under each slider: the probability of this answer over its range. A dotted line is where the answer flips."
         )
 
 
@@ -248,19 +250,15 @@ def _other_runs(model: Classifier, seen: np.ndarray) -> None:
         st.markdown(f"All {len(models)} say **{cifar10.CLASSES[tops[0]]}**.")
     else:
         st.markdown(f"They **disagree**: {', '.join(sorted({cifar10.CLASSES[top] for top in tops}))}.")
-    with st.container(key="wide_compare"):
-        columns = st.columns(len(models))
-    for number, (column, one) in enumerate(zip(columns, models, strict=True)):
-        title = messages.plain(model_title(one.name))
-        column.markdown(
-            f"**{cifar10.CLASSES[tops[number]]}**, {formatting.share(said[number].max())}  \n:gray[{title}]"
-        )
-        figure = charts.probability_figure(said[number], cifar10.CLASSES, 300)
-        column.plotly_chart(figure, key=f"bars_run{number}", config=_PLAIN_BARS)
+    for number, (column, one) in enumerate(zip(st.columns(len(models)), models, strict=True)):
+        with column:
+            st.markdown(f"### {cifar10.CLASSES[tops[number]]}, {formatting.share(said[number].max())}")
+            st.caption(messages.plain(model_title(one.name)))
+            bars(said[number], f"run{number}")
 
 
 def compared_runs(model: Classifier) -> list[Classifier]:
-    """Let a person choose the models to compare with `model`, three at most."""
+    """Let the visitor choose the models to compare with `model`, three at most."""
     titles = models()
     titles.pop(model.name, None)
     names = list(titles)
@@ -304,7 +302,7 @@ def how_sure(model: Classifier, answers: Answers) -> None:
     with left:
         figure = _reliability(model.name, known.temperature)
         if figure is not None:
-            st.plotly_chart(figure, key="reliability", config={"displaylogo": False})
+            st.plotly_chart(figure, key="reliability", config={"displaylogo": False}, alt=RELIABILITY_ALT)
         else:
             st.caption("The reliability diagram needs the run's own predictions, which this model does not have.")
     with right:
@@ -343,10 +341,3 @@ def _reliability(name: str, temperature: float) -> Any:
     before = calibration.reliability(validation.probabilities, validation.labels)
     after = calibration.reliability(calibration.scaled(validation.probabilities, temperature), validation.labels)
     return inference_charts.reliability_figure(before, after, f"{len(validation.labels):,} validation images")
-
-
-def verdict(answers: Answers, number: int) -> str:
-    """Return the answer to one of many pictures, for a caption."""
-    note = " :orange[:material/help: unusual]" if answers.is_unusual[number] else ""
-    share = formatting.share(answers.probabilities[number].max())
-    return f"**{cifar10.CLASSES[int(answers.labels[number])]}** {share}{note}"

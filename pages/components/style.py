@@ -9,11 +9,13 @@ _STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may ch
     "[data-testid=stMainBlockContainer]{padding-top:4.4rem;max-width:1480px}"
     "[data-testid=stImage] img{border-radius:4px}"
     "[data-testid=stMetricValue]{font-variant-numeric:tabular-nums}"
+    ".st-key-drop_zone [data-testid=stFileUploaderDropzone]{min-height:10rem;flex-direction:column;"
+    "justify-content:center;align-items:center;border:2px dashed #808b9e}"
     "[class*=st-key-wide] [data-testid=stHorizontalBlock],"
     "[class*=st-key-cards] [data-testid=stHorizontalBlock]{flex-wrap:wrap}"
     "[class*=st-key-wide] [data-testid=stColumn]{min-width:min(100%,340px)}"
     "[class*=st-key-cards] [data-testid=stColumn]{min-width:132px}"
-    ":has(>.st-key-ten),:has(>.st-key-opened_trial)"  # a block's wrapper, within which it could not stick
+    ":has(>.st-key-opened_trial)"  # a block's wrapper, within which it could not stick
     "{position:sticky;top:3.75rem;z-index:20;background:var(--ground)}"
     "[class*=st-key-gallery] p,[class*=st-key-neighbours] p{margin-bottom:0;line-height:1.35}"
     "[class*=st-key-gallery] [data-testid=stMarkdownContainer],"
@@ -24,11 +26,11 @@ _STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may ch
     ".st-key-runs_robust [data-testid=stElementToolbar]{display:none}"
 )
 _OWN = (
-    ".ten{display:flex;gap:.5rem;justify-content:space-between;overflow-x:auto;padding:.35rem 0 .2rem;"
-    "border-bottom:1px solid var(--line)}"
-    ".ten figure{margin:0;text-align:center;flex:1 0 3.4rem}"
-    ".ten img{width:36px;height:36px;border-radius:4px;image-rendering:pixelated}"
-    ".ten figcaption{font-size:.74rem;opacity:.8;line-height:1.1}"
+    ".bars{display:grid;grid-template-columns:auto 1fr auto;gap:.3rem .7rem;align-items:center}"
+    ".bars b{height:.8rem;border-radius:3px;background:var(--line);overflow:hidden}.bars i{display:block;height:100%}"
+    ".bars span{font-variant-numeric:tabular-nums}"
+    ".st-key-headline h2{font-size:2.2rem;padding:0 0 .6rem}"
+    "@media(min-width:768px){:has(>.st-key-photo){position:sticky;top:4.5rem}}"
     ".strip{display:flex;gap:.4rem;overflow-x:auto;padding-bottom:.4rem}"
     ".strip figure{margin:0;text-align:center;flex:1 0 68px;max-width:128px}"
     ".strip img{width:100%;aspect-ratio:1;border-radius:4px;image-rendering:pixelated}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,19 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from cifar_core.data import cifar10
 from cifar_core.inference.pictures import Picture, read_compact
 from cifar_core.untrusted import quoted
-from pages.components import messages
+from pages.components import address, messages
 
+SAMPLES = {
+    "cat": "a tabby cat's face",
+    "dog": "a tall brown dog on a meadow",
+    "horse": "a race horse with its jockey",
+    "airplane": "a jet trainer above clouds",
+    "rocket": "a rocket on its launch pad at night",
+    "coffee": "a red cup of espresso",
+}
+"""Sample photos in pages/samples and what they show; the last two are of none of the ten classes."""
+CROPS = {"centre": "Crop non-square photos", "squeeze": "Squeeze them"}
+_SAMPLES_FOLDER = Path(__file__).resolve().parents[1] / "samples"
 EXAMPLES = 6
 EXAMPLES_FROM = 200  # of the test images, so few that they are drawn at once where there is no CIFAR-10
 _PROGRESS_FROM = 20
@@ -92,13 +105,15 @@ def refused() -> list[Picture]:
 
 def inputs() -> None:
     """Draw every way in, and read what came through them."""
-    label = "Pictures (PNG, JPEG, WebP, AVIF, BMP or GIF), or zips of them; 200 MB each at most"
-    uploaded(label, "files", take)
+    has_any = bool(pictures() or refused())
+    with st.container(key="drop_more" if has_any else "drop_zone"):
+        uploaded("Drop photos here, or zips of photos", "files", take)
     with st.container(horizontal=True, vertical_alignment="center"):
         camera_on = st.toggle("Camera", key="camera_on")
-        st.caption("A copied picture can be pasted anywhere on this page (Ctrl V).")
-        if pictures() or refused():
+        if has_any:
+            address.linked_choice("Photos that are not square", "crop", CROPS, "centre", label_visibility="collapsed")
             st.button("Clear", icon=":material/close:", key="clear", on_click=clear, type="tertiary")
+        st.caption("Or paste a photo (Ctrl V). PNG, JPEG, WebP, AVIF, BMP or GIF.", width="content")
     if camera_on and not camera_allowed(st.context.url):
         st.warning(
             "Browsers allow a camera over https only, or at localhost. Upload a photo instead, or ask who runs this "
@@ -159,6 +174,18 @@ def take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> 
             bar.progress(1.0, f"Reading pictures: {len(found):,}")
     bar.empty()
     _show(found, bad)
+
+
+def take_sample(name: str) -> None:
+    """Show a sample photo in place of the pictures before."""
+    take([(f"{name}.jpg", (_SAMPLES_FOLDER / f"{name}.jpg").read_bytes())])
+
+
+@functools.cache
+def sample_url(name: str) -> str:
+    """Return a sample photo as a data URL."""
+    content = (_SAMPLES_FOLDER / f"{name}.jpg").read_bytes()
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
 
 def take_example(image: np.ndarray, name: str) -> None:

@@ -1,28 +1,32 @@
 """The Classify page from an upload to its answer."""
 
 import base64
+import json
 import re
+from pathlib import Path
 
 import pytest
 from app_pages import (
     CLASSIFY,
     MARKUP,
+    bars_of,
     button,
-    charts_of,
+    component,
     is_inert,
     make_finished_run,
     make_run,
-    numbers,
     open_app,
+    press_tile,
     sound,
     texts,
+    tiles_of,
+    trigger,
     upload,
 )
 from corpus import NOT_PICTURES, encoded, scene, zipped
-from PIL import Image
 
 from cifar_core.data import cifar10
-from pages.components import picture_view, uploads
+from pages.components import uploads
 
 
 @pytest.fixture
@@ -30,6 +34,14 @@ def classify(model):
     """The page with one finished run to choose."""
     make_finished_run(model)
     return open_app(CLASSIFY)
+
+
+def crop_key(app) -> str:
+    return next(found.key for found in app.get("bidi_component") if (found.key or "").startswith("crop_"))
+
+
+def crop_of(app) -> dict:
+    return json.loads(component(app, crop_key(app)).json)
 
 
 def test_without_a_model_classify_says_what_to_do_next():
@@ -40,12 +52,12 @@ def test_without_a_model_classify_says_what_to_do_next():
 
 def test_a_picture_is_answered_with_ten_sorted_probabilities(classify):
     upload(classify, **{"photo.jpg": encoded(scene(size=(90, 60)), "JPEG")})
-    bars = charts_of(classify)["bars0"]["data"][0]
-    probabilities = numbers(bars["x"])
-    assert sorted(probabilities) == probabilities
-    assert sum(probabilities) == pytest.approx(1, abs=1e-5)
-    assert sorted(bars["y"]) == sorted(cifar10.CLASSES)
-    assert f"{bars['y'][-1]}, {probabilities[-1]:.0%}" in texts(classify.markdown)
+    bars = bars_of(classify)
+    probabilities = list(bars.values())
+    assert sorted(probabilities, reverse=True) == probabilities
+    assert sum(probabilities) == pytest.approx(100, abs=0.6)  # each is rounded
+    assert sorted(bars) == sorted(cifar10.CLASSES)
+    assert f"## {next(iter(bars))}, " in texts(classify.markdown)
     assert not classify.error
 
 
@@ -58,15 +70,36 @@ def test_a_model_of_cifar10_has_no_such_warning(model):
     assert not open_app(CLASSIFY).warning
 
 
-def test_before_an_upload_test_images_are_shown_and_others_at_a_press(classify):
-    def shown():
-        return [image.value for image in classify.get("image")]
-
-    first = shown()
+def test_before_an_upload_samples_and_test_images_are_offered(classify):
+    assert len(tiles_of(classify, "sample_tiles")) == len(uploads.SAMPLES) == 6
+    first = tiles_of(classify, "example_tiles")
     assert len(first) == 6
-    sound(next(b for b in classify.button if "Other test images" in b.label).click().run())
-    assert len(shown()) == 6
-    assert shown() != first
+    assert all(tile["alt"] and tile["tone"] in ("right", "wrong") for tile in first)
+    sound(button(classify, "others").click().run())
+    assert tiles_of(classify, "example_tiles") != first
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_sample_photo_is_answered_at_a_click(classify, number):
+    press_tile(classify, "sample_tiles", number)
+    assert not classify.error
+    assert len(bars_of(classify)) == 10
+    assert not tiles_of(classify, "sample_tiles")
+
+
+@pytest.mark.parametrize("number", [-1, 6, "0", None, 1.5])
+def test_a_click_that_no_browser_sends_does_nothing(classify, number):
+    press_tile(classify, "sample_tiles", number)
+    assert tiles_of(classify, "sample_tiles")
+
+
+def test_sample_photos_are_small_and_their_license_is_known():
+    folder = Path(uploads.__file__).parents[1] / "samples"
+    license_note = (folder / "LICENSE.md").read_text()
+    assert sorted(path.stem for path in folder.glob("*.jpg")) == sorted(uploads.SAMPLES)
+    for path in folder.glob("*.jpg"):
+        assert path.stat().st_size < 40_000
+        assert f"`{path.name}`" in license_note
 
 
 def test_bad_files_are_named_with_their_reason_and_the_good_one_is_answered(classify):
@@ -74,7 +107,7 @@ def test_bad_files_are_named_with_their_reason_and_the_good_one_is_answered(clas
     assert len(classify.error) == len(NOT_PICTURES)
     for name, error in zip(NOT_PICTURES, classify.error, strict=True):
         assert name in error.value.replace("\\", "")
-    assert set(charts_of(classify)) == {"bars0"}
+    assert len(bars_of(classify)) == 10
 
 
 def test_what_is_uploaded_is_cleared_and_the_uploader_is_empty_at_once(classify):
@@ -83,7 +116,7 @@ def test_what_is_uploaded_is_cleared_and_the_uploader_is_empty_at_once(classify)
     assert not uploader.value
     assert not uploader.proto.type  # no list of endings: the reader decides
     sound(button(classify, "clear").click().run())
-    assert not charts_of(classify)
+    assert not bars_of(classify)
     upload(classify, second=encoded(scene(seed=1), "PNG"))
     assert [picture.name for picture in classify.session_state["pictures"]] == ["second"]
 
@@ -92,8 +125,7 @@ def test_the_csv_has_full_names_that_are_short_on_the_screen(classify):
     long = [f"Fotos/2024-07-{day} Morgens am Strand bei Ancona/IMG_0001 (bearbeitet, Kopie).png" for day in (14, 15)]
     upload(classify, **{"a.zip": zipped((name, encoded(scene(), "PNG")) for name in long)})
     assert [picture.name for picture in classify.session_state["pictures"]] == [f"a.zip/{name}" for name in long]
-    shown = [caption.value for caption in classify.caption if "bearbeitet" in caption.value]
-    assert [len(name.replace("\\", "")) for name in shown] == [60, 60]
+    assert [len(tile["note"]) for tile in tiles_of(classify, "gallery_tiles")] == [60, 60]
 
 
 def test_a_file_name_is_never_an_icon(classify):
@@ -101,11 +133,10 @@ def test_a_file_name_is_never_an_icon(classify):
     assert not re.search(r":(material|smile)", classify.error[0].value)
 
 
-@pytest.mark.parametrize(("size", "shown"), [((1, 512), (256, 512)), ((512, 1), (512, 128)), ((60, 90), (60, 90))])
-def test_a_thin_picture_does_not_fill_the_page(size, shown):
-    image = picture_view.bounded(Image.new("RGB", size, "red"))
-    assert image.size == shown
-    assert image.getpixel((shown[0] // 2, shown[1] // 2)) == (255, 0, 0)
+@pytest.mark.parametrize(("size", "ratio"), [((1, 512), 1 / 6), ((512, 1), 6), ((60, 90), 60 / 90)])
+def test_a_thin_picture_can_be_seen_and_does_not_fill_the_page(classify, size, ratio):
+    upload(classify, **{"thin.png": encoded(scene(size=size), "PNG")})
+    assert crop_of(classify)["ratio"] == pytest.approx(ratio)
 
 
 @pytest.mark.parametrize(
@@ -145,8 +176,9 @@ def test_all_pasted_files_are_taken_and_what_is_too_long_is_refused():
 def test_a_zip_is_answered_picture_by_picture(classify):
     members = [("a/one.png", encoded(scene(), "PNG")), ("two.png", encoded(scene(seed=1), "PNG")), ("words.png", b"no")]
     upload(classify, **{"pictures.zip": zipped(members)})
-    assert [text for text in ("a/one.png", "two.png") if text not in texts(classify.caption).replace("\\", "")] == []
-    assert "bars0" in charts_of(classify)  # of the one that is looked at closer
+    names = [tile["alt"] for tile in tiles_of(classify, "gallery_tiles")]
+    assert names == ["pictures.zip/a/one.png", "pictures.zip/two.png"]
+    assert bars_of(classify)  # of the one that is looked at closer
     assert ["words.png" in error.value.replace("\\", "") for error in classify.error] == [True]
 
 
@@ -154,16 +186,32 @@ def test_a_files_name_is_text_never_markup(classify):
     upload(classify, **{f"{MARKUP}.png": b"no picture", f"{MARKUP}.bmp": encoded(scene(), "BMP")})
     assert "onerror" in classify.error[0].value
     assert is_inert(classify.error[0].value)
-    captions = [caption for image in classify.get("image") for caption in image.captions if "onerror" in caption]
+    captions = [caption.value for caption in classify.caption if "onerror" in caption.value]
     assert len(captions) == 1
     assert is_inert(captions[0])
 
 
 def test_the_crop_changes_what_the_network_sees(classify):
     upload(classify, **{"wide.png": encoded(scene(size=(200, 40)), "PNG")})
-    centre = charts_of(classify)["bars0"]["data"][0]["x"]
+    centre = bars_of(classify)
+    trigger(classify, crop_key(classify), "square", [0.5, 0, 0.4])
+    own = bars_of(classify)
     sound(classify.segmented_control(key="crop").set_value("squeeze").run())
-    assert charts_of(classify)["bars0"]["data"][0]["x"] != centre
+    assert len({str(found) for found in (centre, own, bars_of(classify))}) == 3
+    assert crop_of(classify)["square"] is None
+    sound(classify.segmented_control(key="crop").set_value("centre").run())
+    assert bars_of(classify) == own
+    sound(button(classify, "crop_reset").click().run())
+    assert bars_of(classify) == centre
+
+
+@pytest.mark.parametrize("square", ["centre", None, [], [1, 2, 3], [0, 0], ["x", 0, 1], [0, 0, 0], [0, 0, None], {}])
+def test_a_square_that_no_browser_sends_changes_nothing(classify, square):
+    upload(classify, **{"wide.png": encoded(scene(size=(200, 40)), "PNG")})
+    before = bars_of(classify)
+    trigger(classify, crop_key(classify), "square", square)
+    assert bars_of(classify) == before
+    assert button(classify, "crop_reset") is None
 
 
 def test_the_newest_run_classifies_unless_the_address_names_another(model):

@@ -1,0 +1,76 @@
+"""Pictures with a few words each, to look at or to choose from: samples, galleries, neighbors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import streamlit as st
+
+# Words are set as text, never as markup. A picture of 32x32 pixels is enlarged here, so few bytes are sent.
+_mount = st.components.v2.component(
+    "tiles",
+    css="""
+    .tiles { display: grid; gap: .75rem; align-items: start; margin: 0; padding: 2px }
+    .tile { all: unset; box-sizing: border-box; font: .87rem/1.35 var(--st-font); color: var(--st-text-color) }
+    .tile img { display: block; width: 100%; aspect-ratio: 1; object-fit: cover; border-radius: 6px;
+        margin-bottom: .25rem }
+    .tile img.small { image-rendering: pixelated }
+    .tile b, .tile span { display: block; overflow-wrap: anywhere }
+    .right { color: var(--st-green-text-color) } .wrong { color: var(--st-red-text-color) }
+    .unusual { color: var(--st-orange-text-color) }
+    button.tile { cursor: pointer }
+    button.tile:hover img { outline: 2px solid var(--st-border-color) }
+    button.tile:focus-visible img { outline: 2px solid var(--st-text-color); outline-offset: 2px }
+    button.tile[aria-pressed=true] img { outline: 3px solid var(--st-primary-color) }
+    """,
+    js="""
+    export default function({ data, parentElement, setTriggerValue }) {
+        const root = parentElement.getRootNode();
+        const focused = [...parentElement.querySelectorAll(".tile")].indexOf(root.activeElement);
+        const list = parentElement.querySelector(".tiles") ?? document.createElement("div");
+        list.className = "tiles";
+        list.style.gridTemplateColumns = `repeat(auto-fill, min(${data.width}px, 27vw))`;
+        list.replaceChildren(...data.tiles.map((tile, number) => {
+            const element = document.createElement(data.clickable ? "button" : "figure");
+            element.className = "tile";
+            const image = Object.assign(new Image(), { alt: tile.alt, src: tile.image });
+            image.onload = () => image.classList.toggle("small", image.naturalWidth < 64);
+            const words = [["b", tile.title, ""], ["span", tile.note, tile.tone]];
+            element.append(image, ...words.map(([name, textContent, className]) =>
+                Object.assign(document.createElement(name), { textContent, className })));
+            if (data.clickable) {
+                element.ariaPressed = String(number === data.chosen);
+                element.onclick = () => setTriggerValue("chosen", number);
+            }
+            return element;
+        }));
+        if (!list.isConnected) parentElement.append(list);
+        list.children[focused]?.focus();
+    }""",
+)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture (a data URL), its alternative text, a title, and a note of tone "right", "wrong" or "unusual"."""
+
+    image: str
+    alt: str
+    title: str
+    note: str = ""
+    tone: str = ""
+
+
+def show(
+    tiles: Sequence[Tile], key: str, choose: Callable[[int], None] | None = None, chosen: int = -1, width: int = 104
+) -> None:
+    """Show `tiles`, `chosen` marked; a click calls `choose` with the tile's position, before the page is drawn."""
+
+    def take() -> None:
+        number = st.session_state[key].chosen
+        if choose and isinstance(number, int) and 0 <= number < len(tiles):
+            choose(number)
+
+    data = {"tiles": [asdict(tile) for tile in tiles], "chosen": chosen, "width": width, "clickable": bool(choose)}
+    _mount(key=key, data=data, on_chosen_change=take)
