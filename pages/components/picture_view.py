@@ -21,12 +21,7 @@ from cifar_core.untrusted import shown_name
 from pages.components import address, crop_square, formatting, messages, pinned, run_picker, run_state, tiles, uploads
 from pages.components.tiles import Tile
 
-VIEWS = {
-    "why": ":material/visibility: Why",
-    "whatif": ":material/tune: What if",
-    "compare": ":material/compare: Other models",
-    "sure": ":material/speed: How sure",
-}
+VIEWS = {"why": "Why", "whatif": "What if", "compare": "Other models", "sure": "How sure"}
 RELIABILITY_ALT = "Share of right answers against stated probability, before and after calibration."
 BUNDLED_TITLE = "bundled model"
 _NEIGHBORS = 8

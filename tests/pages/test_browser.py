@@ -35,7 +35,8 @@ POINTS = """() => {
 }"""
 BARS = """() => {
     const words = [...document.querySelectorAll('.bars span')].map(word => word.textContent);
-    return words.length < 20 ? null : {names: words.filter((_, i) => i % 2 === 0), shares: words.filter((_, i) => i % 2)};
+    const [names, shares] = [0, 1].map(half => words.filter((_, i) => i % 2 === half));
+    return names.length < 10 ? null : {names, shares};
 }"""
 
 
