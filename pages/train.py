@@ -41,6 +41,7 @@ def main() -> None:
     known = listing.rows(LIST_LENGTH)
     wanted = wanted_run(known)
     asked = wanted is not None and (wanted.id == st.query_params.get("run") or wanted.state in LIVE_STATES)
+    st.title("Train" if asked else "Train a network, and watch it learn")
     notice = st.container()
     if not asked:
         below, top = st.container(), st.container()
@@ -61,7 +62,6 @@ def main() -> None:
 
 def form(status: dict) -> TrainConfig | None:
     """Draw the presets, the settings and the start; return the configuration, None where there is none."""
-    st.title("Train a network, and watch it learn")
     st.markdown(
         "MobileNetV2 already knows a million photos. First a small new **head** learns the ten classes, then the "
         "**top of the network** is fine-tuned."

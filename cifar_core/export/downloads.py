@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cifar_core.errors import ConfigError, RunError
-from cifar_core.export import archive, exports, metrics, script
+from cifar_core.export import archive, card, exports, metrics, script
 from cifar_core.export.formats import FORMATS, MODELS
 from cifar_core.runs import Run
 
@@ -14,6 +14,8 @@ _MADE: dict[str, Callable[[Run], bytes]] = {
     "notebook": lambda run: script.notebook(run).encode(),
     "script": lambda run: script.script(run).encode(),
     "zip": archive.pack,
+    "card": card.card,
+    "animation": card.animation,
     "csv": metrics.to_csv,
     "json": metrics.to_json,
     "tensorboard": metrics.to_tensorboard,

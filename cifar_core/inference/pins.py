@@ -93,12 +93,10 @@ def save(run: Run, pins: Sequence[Pin]) -> None:
 
 
 def added(pins: Sequence[Pin], pin: Pin) -> list[Pin]:
-    """Return `pins` with `pin` at the end, once. Raises RunError if there is no place left."""
+    """Return `pins` with `pin` at the end, once; the first of MOST makes room."""
     if any(other.key == pin.key for other in pins):
         return list(pins)
-    if len(pins) >= MOST:
-        raise RunError(f"{MOST} pictures are pinned already, and no more can be; take one off first.")
-    return [*pins, pin]
+    return [*pins, pin][-MOST:]
 
 
 def watch(run: Run) -> Watch:

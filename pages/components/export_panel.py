@@ -9,12 +9,19 @@ import streamlit as st
 from cifar_core.errors import CifarError
 from cifar_core.export import archive, downloads, exports
 from cifar_core.export.formats import FORMATS, MODELS, Format
+from cifar_core.inference import pins
 from cifar_core.runs import Run
 from pages.components import guarded, messages
 
 _POLL_SECONDS = 0.5
 _WIDTHS = [2.2, 1.1, 1, 1.4, 1.5]
-_ICONS = {"notebook": ":material/article:", "script": ":material/code:", "zip": ":material/folder_zip:"}
+_ICONS = {
+    "notebook": ":material/article:",
+    "script": ":material/code:",
+    "zip": ":material/folder_zip:",
+    "card": ":material/image:",
+    "animation": ":material/gif_box:",
+}
 
 
 def export_panel(run: Run) -> None:
@@ -126,6 +133,8 @@ def _why_not(run: Run, name: str) -> str | None:
         run.config  # noqa: B018 - raises if it is damaged
     except CifarError as error:
         return None if name in ("csv", "tensorboard") else str(error)
+    if name == "animation" and not any(len(one.epochs) for one in pins.watch(run).watched):
+        return "The run watched no pictures."
     missing = archive.missing(run) if name == "zip" else None
     return f"The run has no {missing}." if missing else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,12 @@ _MOST_READ = 50  # files at a time, six of which can be pinned
 
 
 def chosen() -> list[Pin]:
-    """Return the pins that the next run will get; at first those of a run that is live."""
+    """Return the pins that the next run will get; at first those of a run that is live, else six test images."""
     if "pins" not in st.session_state:
         live = _live_run()
-        st.session_state["pins"] = pins.load(live.path) if live else []
-    return st.session_state["pins"]
+        with suppress(CifarError):  # no images: none are watched
+            st.session_state["pins"] = pins.load(live.path) if live else _test_pins(pins.MOST)
+    return st.session_state.get("pins", [])
 
 
 def pin_button(image: np.ndarray, name: str) -> None:
@@ -46,7 +48,8 @@ def pin_button(image: np.ndarray, name: str) -> None:
             on_click=_add,
             args=([pin],),
             width="stretch",
-            help="The next training, and one that is running now, records what it says of this picture as it learns.",
+            help="The next training, and one that is running now, records its answers to this picture. It replaces "
+            f"the oldest of {pins.MOST}.",
         )
     _say_problem()
 
@@ -55,8 +58,8 @@ def chooser() -> None:
     """Show the pins for the next run, and let them be changed."""
     with st.expander(f"Watch it learn: {_counted(len(chosen()))}", icon=":material/keep:"):
         st.caption(
-            "Pin up to six pictures, here or on Classify. While the network learns, what it says of them is recorded "
-            "and drawn as moving lines."
+            "While the network learns, its answers to these pictures are recorded and drawn. Replace them with your "
+            "own, here or on Classify."
         )
         if chosen():
             with st.container(horizontal=True, key="pins"):
@@ -173,18 +176,19 @@ def _remove_all() -> None:
 
 
 def _add_test_images() -> None:
-    """Fill the free places with test images, of classes that are not there yet where that is possible."""
     try:
-        images, labels = cifar10.samples(_TEST_IMAGES, test=True)
+        _add(_test_pins(pins.MOST - len(chosen())))
     except CifarError as error:
         st.session_state["pin_error"] = str(error)
-        return
+
+
+def _test_pins(count: int) -> list[Pin]:
+    """Return `count` random test images, at most one of each class. Raises DataError where there are none."""
+    images, labels = cifar10.samples(_TEST_IMAGES, test=True)
     rng = np.random.default_rng()
     order = rng.permutation(len(images))
-    _, first = np.unique(labels[order], return_index=True)
-    different = order[rng.permutation(first)]
-    free = pins.MOST - len(chosen())
-    _add([Pin(np.array(images[i]), cifar10.CLASSES[labels[i]]) for i in different[:free]])
+    places = order[np.unique(labels[order], return_index=True)[1]]
+    return [Pin(np.array(images[i]), cifar10.CLASSES[labels[i]]) for i in rng.permutation(places)[:count]]
 
 
 def _take(files: Iterable[tuple[str, bytes]]) -> None:

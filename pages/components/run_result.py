@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from cifar_core.evaluation import predictions
+from cifar_core.export import downloads
 from cifar_core.runs import Run, metrics
 from pages.components import formatting, messages
 
@@ -40,6 +41,15 @@ def next_steps(run: Run) -> None:
         if st.button("Export", key="open_export", icon=":material/download:"):
             st.session_state["export_panel"] = True  # opens it, below
             st.rerun()
+        st.download_button(
+            "Share",
+            lambda: downloads.content(run, "card"),
+            downloads.file_name(run, "card"),
+            key="share",
+            icon=":material/share:",
+            help="A picture with the accuracy, the curve and six answers. The animation is under *Export*.",
+            on_click="ignore",
+        )
         st.page_link("pages/explore.py", label="Compare", icon=":material/explore:")
         st.page_link("pages/learn.py", label="Learn why", icon=":material/school:")
 

@@ -10,7 +10,7 @@ import streamlit as st
 from cifar_core import charts
 from cifar_core.errors import CifarError, RunError
 from cifar_core.jobs import launch
-from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run
+from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run, labels
 from cifar_core.runs.curves import Curves, Track
 from pages.components import (
     diagnosis_panel,
@@ -29,6 +29,27 @@ LOG_LINES = 20
 SHARED_SECONDS = 0.5  # how long what one viewer of a live run saw serves the others
 _MOST_SUMMARY = 500_000  # characters; Keras's table of this network has 60,000
 
+_notification = st.components.v2.component(
+    "notification",
+    css="""button{all:unset;cursor:pointer;font-size:.875rem;color:var(--st-link-color);text-decoration:underline}
+        button[hidden]{display:none}
+        button:focus-visible{outline:2px solid var(--st-primary-color);outline-offset:2px}""",
+    html="<button hidden>Notify me when it is done</button>",
+    js="""let watched;
+export default ({ data, parentElement }) => {
+  if (!window.Notification) return;
+  const button = parentElement.querySelector("button");
+  const show = () => (button.hidden = !data.live || Notification.permission !== "default");
+  button.onclick = () => Notification.requestPermission().then(show);
+  show();
+  if (data.live) watched = data.run;
+  else if (watched === data.run) {
+    watched = undefined;
+    if (Notification.permission === "granted") new Notification(data.title, { body: data.body });
+  }
+};""",
+)
+
 
 def panel(run: Run) -> None:
     """Draw one run: state, progress, buttons, curves, figures. Runs by itself while the run lives."""
@@ -46,6 +67,7 @@ def panel(run: Run) -> None:
     with buttons:
         action_buttons(run, state)
     _tab_title(run, state, done)
+    notification(run, state)
     with st.container():  # there even while it is empty: what follows keeps its place, and is not drawn anew
         notices(status)
         run_result.panel(run)
@@ -92,6 +114,18 @@ def _tab_title(run: Run, state: str, done: float | None) -> None:
         st.set_page_config(page_title=f"{done:.0%} trained · CIFAR Studio")
     elif state == "finished" and st.session_state.get("watched") == run.id:
         st.set_page_config(page_title="Done · CIFAR Studio")
+
+
+def notification(run: Run, state: str) -> None:
+    """Offer a browser notification while `run` is live, until the browser was asked once; send it when the run ends."""
+    accuracy = run.result.get("test_accuracy")
+    data = {
+        "run": run.id,
+        "live": state in LIVE_STATES,
+        "title": f"{labels.shown_name(run)}: {state}",
+        "body": f"Test accuracy {accuracy:.1%}" if isinstance(accuracy, float) else "",
+    }
+    _notification(key="notification", data=data, height="content")
 
 
 def action_buttons(run: Run, state: str) -> None:

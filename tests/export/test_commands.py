@@ -4,10 +4,13 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cifar_core import cli, runs
 from cifar_core.export.formats import FORMATS, MODELS
+from cifar_core.inference import pins
+from cifar_core.inference.pins import Pin
 
 
 @pytest.fixture
@@ -22,6 +25,10 @@ def whole_run(finished_run) -> runs.Run:
 @pytest.mark.parametrize("name", [name for name in FORMATS if name not in MODELS])
 def test_each_format_has_a_file_of_its_own_name(whole_run, name, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
+    pin = Pin(np.zeros((32, 32, 3), np.uint8), "cat")
+    pins.save(whole_run, [pin])
+    row = {"phase": "head", "epoch": 0, "pins": {pin.key: [0.1] * 10}}
+    (whole_run.path / pins.PROBES).write_text(json.dumps(row) + "\n")
     assert cli.main(["export", whole_run.id, "--format", name, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["file"] == f"{whole_run.id}{FORMATS[name].suffix}"

@@ -260,13 +260,18 @@ def test_pins_of_test_images_reach_a_run_that_is_live():
     assert len({pin.name for pin in found}) == pins.MOST  # of different classes
 
 
-def test_a_picture_is_pinned_and_taken_off_again(run):
+def test_six_test_images_are_watched_and_a_pinned_picture_takes_the_place_of_one(run):
+    app = open_app()
+    first = app.session_state["pins"]
+    assert len(first) == pins.MOST == len({pin.name for pin in first})  # of different classes
     app = upload(open_app(CLASSIFY), **ONE)
+    before = [pin.key for pin in app.session_state["pins"]]
     sound(button(app, "pin").click().run())
+    watched = [pin.key for pin in app.session_state["pins"]]
+    assert watched[:-1] == before[1:] and watched[-1] not in before
     sound(app.switch_page(TRAIN).run())
-    assert "1 picture pinned" in " ".join(one.label for one in app.expander)
-    sound(button(app, "off0").click().run())
-    assert "1 picture pinned" not in " ".join(one.label for one in app.expander)
+    sound(button(app, "off5").click().run())
+    assert [pin.key for pin in app.session_state["pins"]] == before[1:]
 
 
 def test_a_run_without_pins_has_no_watch_panel(run):
