@@ -18,12 +18,12 @@ _POLL_SECONDS = 0.1
 
 def export_run(arguments: Namespace) -> Answer:
     """Write a finished run to a file; a model file is tried on test images first."""
-    from cifar_core.export import downloads
+    from cifar_core.export import exports
 
     run, name = runs.get(arguments.id), arguments.format
-    downloads.check(run, name)
+    exports.check(run, name)
     facts = _tried(run, name, arguments.json) if name in MODELS else {}
-    path = downloads.save(run, name, Path(arguments.output) if arguments.output else None)
+    path = exports.save(run, name, Path(arguments.output) if arguments.output else None)
     size = path.stat().st_size
     found = {"id": run.id, "format": name, "file": str(path), "bytes": size}
     lines = [f"{path}: {size / 1e6:,.2f} MB."]

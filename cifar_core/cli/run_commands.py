@@ -12,7 +12,7 @@ from cifar_core.config import KNOBS
 from cifar_core.errors import ConfigError, RunError
 from cifar_core.evaluation import comparison, listing
 from cifar_core.evaluation.comparison import Pair
-from cifar_core.inference import latency
+from cifar_core.inference import model_file
 from cifar_core.runs import labels, trash
 from cifar_core.untrusted import quoted, shown_name
 
@@ -114,7 +114,7 @@ def measure_latency(arguments: Namespace) -> Answer:
     """Measure and save a run's latency for one picture."""
     run = runs.get(arguments.id)
     with native_messages_hidden():
-        found = latency.measure(run)
+        found = model_file.measure_latency(run)
     return Answer({"id": run.id, "latency_ms": found}, [f"Run {run.id}: {found:.2f} ms for one picture."])
 
 

@@ -12,12 +12,12 @@ from cifar_core import runs
 from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.evaluation.predictions import wilson
-from cifar_core.inference import latency
+from cifar_core.inference import model_file
 from cifar_core.runs import Run, labels
 from cifar_core.runs.labels import Labels
 from cifar_core.untrusted import csv_text
 
-_FILES = ("config.json", "status.json", "model.tflite", labels.FILE, latency.FILE)
+_FILES = ("config.json", "status.json", "model.tflite", labels.FILE, model_file.LATENCY_FILE)
 _LASTING = ("finished", "stopped", "failed")
 """States that change only with a file."""
 _SETTLED_NS = 1_000_000_000
@@ -184,7 +184,7 @@ def _read(run: Run) -> Row:
         _number(figures.get("test_accuracy"), 1.0),
         _number(figures.get("elapsed_seconds")),
         _number(figures.get("model_bytes")),
-        latency.load(run),
+        model_file.load_latency(run),
         status["state"] == "finished" and (run.path / "model.tflite").exists(),
     )
 

@@ -1,11 +1,11 @@
-"""The model files of a finished run: made by a process of their own, each run on test images, then kept.
+"""A finished run as one file in each format; a model file is made and tried by a process of its own, and stored.
 
-    runs/<id>/exports/<format>.json    where it stands; then agreement, size and latency
+    runs/<id>/exports/<format>.json    its state; then agreement, size and latency
     runs/<id>/exports/<format>.lock    held by the process while it works
     runs/<id>/exports/model.keras  model.tflite  model-int8.tflite  model.onnx
 
-They are made of the run's best.keras and model.tflite for other programs: "probabilities" is the only output, and the
-Keras file opens in Keras 3.4 and later.
+Model files are made of the run's best.keras and model.tflite for other programs: "probabilities" is the only output,
+and the Keras file opens in Keras 3.4 and later.
 """
 
 from __future__ import annotations
@@ -13,18 +13,27 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cifar_core import machine, runs
-from cifar_core.errors import RunError
-from cifar_core.export import trial
-from cifar_core.export.formats import MODELS
+from cifar_core.data import cifar10
+from cifar_core.errors import ConfigError, DataError, RunError
+from cifar_core.evaluation import predictions
+from cifar_core.export.formats import FORMATS, MODELS
 from cifar_core.inference import model_file
+from cifar_core.inference.model_file import Answers
 from cifar_core.jobs.job import Job
 from cifar_core.network import int8, litert_format
+from cifar_core.network.litert import Network
 from cifar_core.runs import Run, limits
 
+IMAGES = 200
+"""Test images that a model file is tried on."""
+_BATCH = 20
 _FILES = {
     "keras": "exports/model.keras",
     "litert": "exports/model.tflite",
@@ -34,17 +43,81 @@ _FILES = {
 _NUMBERS = ("bytes", "agreement", "images", "latency_ms")
 Writer = Callable[[Run], bytes]
 """Returns the content of a model file of the run."""
-Opener = Callable[[Path], trial.Answers]
-"""Turns a model file into something that answers."""
+Opener = Callable[[Path], Answers]
+"""Returns the function that a model file computes."""
+
+
+def check(run: Run, name: str) -> None:
+    """Raise RunError unless `run` is finished, ConfigError unless `name` is a format."""
+    if name not in FORMATS:
+        raise ConfigError(f"Format: received {name[:60]!r}, expected one of {', '.join(FORMATS)}.")
+    if run.state != "finished":
+        raise RunError(f"Run {run.id} is {run.state}; only a finished run can be exported.")
+
+
+def content(run: Run, name: str) -> bytes:
+    """Return the file of `run` in the format `name`; a model file must have been made before.
+
+    Raises RunError if the run is not finished or is damaged, ConfigError on an unknown format.
+    """
+    check(run, name)
+    if name not in MODELS:
+        return _converted(run, name)
+    try:
+        return path(run, name).read_bytes()
+    except OSError as error:
+        raise RunError(f"{path(run, name)} cannot be read ({error.strerror}); make it again.") from None
+
+
+def _converted(run: Run, name: str) -> bytes:
+    from cifar_core.export import archive, card, metrics, script  # the figures of an archive need Plotly
+
+    makers: dict[str, Callable[[Run], bytes]] = {
+        "notebook": lambda run: script.notebook(run).encode(),
+        "script": lambda run: script.script(run).encode(),
+        "zip": archive.pack,
+        "card": card.card,
+        "animation": card.animation,
+        "csv": metrics.to_csv,
+        "json": metrics.to_json,
+        "tensorboard": metrics.to_tensorboard,
+    }
+    return makers[name](run)
+
+
+def file_name(run: Run, name: str) -> str:
+    """Return the name of the file that is downloaded."""
+    return f"{run.id}{FORMATS[name].suffix}"
+
+
+def usage(run: Run, name: str) -> str:
+    """Return Python code that classifies a photo with the model file `name` of `run`."""
+    return MODELS[name].usage.replace("{file}", file_name(run, name))
+
+
+def save(run: Run, name: str, target: Path | None) -> Path:
+    """Write the file to the file or folder `target`, by default the current folder; return its path.
+
+    Raises RunError if it cannot be written, and as `content` does.
+    """
+    target = target or Path()
+    if target.is_dir():
+        target = target / file_name(run, name)
+    packed = content(run, name)
+    try:
+        target.write_bytes(packed)
+    except OSError as error:
+        raise RunError(f"{target} cannot be written ({error.strerror}); name another place with --output.") from None
+    return target
 
 
 def path(run: Run, name: str) -> Path:
-    """Return where the model file of `run` in the format `name` is, or would be."""
+    """Return the path of the model file of `run` in the format `name`, made or not."""
     return run.path / _FILES[name]
 
 
 def job(run: Run, name: str) -> Job:
-    """Return the job that makes the export `name` of `run`."""
+    """Return the job that makes the model file `name` of `run`."""
     command = ("cifar_core.training.export_worker", str(run.path.resolve()), name)
     return Job(run.path / "exports", name, command, f"The export {name} of run {run.id}", record=".json")
 
@@ -52,16 +125,15 @@ def job(run: Run, name: str) -> Job:
 def start(run: Run, name: str) -> None:
     """Make the model file `name` of a finished run in a process of its own.
 
-    Raises RunError if the run is not finished, the disk is full or the run's folder refuses.
+    Raises RunError if the run is not finished, the disk is full or the run's folder is not writable.
     """
-    if run.state != "finished":
-        raise RunError(f"Run {run.id} is {run.state}; only a finished run can be exported.")
+    check(run, name)
     limits.check_disk(runs.runs_dir())
     job(run, name).start()
 
 
 def state(run: Run, name: str) -> dict[str, Any]:
-    """Return how the export `name` stands, ready for JSON.
+    """Return the state of the model file `name`, ready for JSON.
 
     "state" is none, working, done or failed. While working: "done" and "total" images tried. When done: "bytes",
     "agreement" (0..1), "images", "latency_ms", "against", "poor" (whether the agreement is too low), "made" (Unix
@@ -79,30 +151,80 @@ def state(run: Run, name: str) -> dict[str, Any]:
 
 
 def make(run: Run, name: str, written: Writer | None = None, opened: Opener | None = None) -> None:
-    """Write the export `name` of `run`, try it on test images, and record how it does.
+    """Write the model file `name` of `run`, try it on test images, and record the result.
 
     `written` and `opened` write and read the format that needs Keras. Raises RunError if the run is not finished or
     its model is damaged; the record holds the reason, too.
     """
     own = job(run, name)
     with own.working():
-        own.say("working", done=0, total=trial.IMAGES)
-        expected = trial.reference(run)
+        own.say("working", done=0, total=IMAGES)
+        expected = reference(run)
         temporary = path(run, name).with_suffix(f".{os.getpid()}")
         temporary.write_bytes((written or _WRITERS[name])(run))
         machine.replace(temporary, path(run, name))
         answers = (opened or _OPENERS[name])(path(run, name))
-        verdict = trial.verdict(answers, expected, lambda done, total: own.say("working", done=done, total=total))
+        figures = _try(answers, expected, lambda done, total: own.say("working", done=done, total=total))
         size = path(run, name).stat().st_size
-        own.say("done", bytes=size, against=expected.source, made=time.time(), **vars(verdict))
+        own.say("done", bytes=size, against=expected.source, made=time.time(), **figures)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Images uint8 (n, 32, 32, 3), the run's class for each, int (n,), and what gave these classes."""
+
+    images: np.ndarray
+    classes: np.ndarray
+    source: str
+
+
+def reference(run: Run) -> Reference:
+    """Return the first test images with the run's stored answers.
+
+    Where those images are not on this machine (an imported run, or one on synthetic images of an older version), its
+    model.tflite classifies the test images that are here. Raises RunError if the run is damaged.
+    """
+    found = predictions.load(run).test
+    environment = runs.read_json(run.path / "environment.json").get("data")
+    name = environment.get("name") if isinstance(environment, dict) else None
+    try:
+        images, labels = cifar10.samples(IMAGES, name if name in cifar10.LABELS else "auto", test=True)
+    except DataError:
+        images, labels = cifar10.samples(IMAGES, "generated", test=True)
+    again, stored = litert_answers(model_file.read(run))(images), found.probabilities[:IMAGES]
+    same = np.array_equal(labels, found.labels[:IMAGES])
+    if same and (name != "generated" or np.allclose(again, stored, atol=1e-3)):
+        return Reference(images, stored.argmax(axis=1), "the run's own test answers")
+    return Reference(images, again.argmax(axis=1), "the run's model.tflite, as its test images are not here")
+
+
+def _try(answers: Answers, expected: Reference, report: Callable[[int, int], None]) -> dict[str, float]:
+    """Return "agreement" with `expected`, 0..1, the number of "images", and the median "latency_ms" of one image."""
+    images, parts = expected.images, []
+    for start in range(0, len(images), _BATCH):
+        parts.append(answers(images[start : start + _BATCH]))
+        report(min(start + _BATCH, len(images)), len(images))
+    agreement = float((np.concatenate(parts).argmax(axis=1) == expected.classes).mean())
+    latency = model_file.latency_ms(answers, images)
+    return {"agreement": agreement, "images": len(images), "latency_ms": latency}
+
+
+def litert_answers(content: bytes) -> Answers:
+    """Return the function that a LiteRT file computes. Raises RunError if it is damaged."""
+    network = Network(content)
+    return lambda images: network.run(images)["probabilities"]
+
+
+def onnx_answers(content: bytes) -> Answers:
+    """Return the function that an ONNX file computes."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(["probabilities"], {"images": images})[0]
 
 
 def _litert(run: Run) -> bytes:
     return litert_format.probabilities_only(model_file.read(run))
-
-
-def _litert_int8(run: Run) -> bytes:
-    return int8.quantised(_litert(run))
 
 
 def _onnx(run: Run) -> bytes:
@@ -111,9 +233,13 @@ def _onnx(run: Run) -> bytes:
     return converted(_litert(run))
 
 
-_WRITERS: dict[str, Writer] = {"litert": _litert, "litert-int8": _litert_int8, "onnx": _onnx}
+_WRITERS: dict[str, Writer] = {
+    "litert": _litert,
+    "litert-int8": lambda run: int8.quantised(_litert(run)),
+    "onnx": _onnx,
+}
 _OPENERS: dict[str, Opener] = {
-    "litert": lambda file: trial.litert_answers(file.read_bytes()),
-    "litert-int8": lambda file: trial.litert_answers(file.read_bytes()),
-    "onnx": lambda file: trial.onnx_answers(file.read_bytes()),
+    "litert": lambda file: litert_answers(file.read_bytes()),
+    "litert-int8": lambda file: litert_answers(file.read_bytes()),
+    "onnx": lambda file: onnx_answers(file.read_bytes()),
 }

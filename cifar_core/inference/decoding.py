@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
 from cifar_core.errors import ImageError
-from cifar_core.inference import color, formats, metadata
+from cifar_core.inference import color, formats
 from cifar_core.inference.color import ColorSpace
 from cifar_core.untrusted import quoted
 
@@ -76,19 +76,19 @@ def open_picture(data: bytes, name: str = "the picture") -> Image.Image:
 
 def _decoded(data: bytes, format_name: str, name: str) -> Image.Image:
     if format_name == "PNG":
-        parts, chunks = metadata.png_parts(data, animated=True)
+        parts, chunks = formats.png_parts(data, animated=True)
         space = color.png_space(chunks)
         try:
             return _read(parts, format_name, name, space)
         except _MALFORMED:  # a broken animation still has its first picture
-            return _read(metadata.png_parts(data, animated=False)[0], format_name, name, space)
+            return _read(formats.png_parts(data, animated=False)[0], format_name, name, space)
     if format_name == "JPEG":
         return _jpeg(data, name)
     return _read(data, format_name, name, color.bmp_space(data) if format_name == "BMP" else None)
 
 
 def _jpeg(data: bytes, name: str) -> Image.Image:
-    jpeg = metadata.jpeg_parts(data)
+    jpeg = formats.jpeg_parts(data)
     if jpeg.scans > _MAX_SCANS:  # each goes over the whole picture: thousands in a small file take minutes
         raise ImageError(
             f"{quoted(name)} is a JPEG of more than {_MAX_SCANS} scans, where ten are usual;"

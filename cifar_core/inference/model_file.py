@@ -1,14 +1,19 @@
-"""The LiteRT file of a run, read as untrusted input.
+"""The LiteRT file of a run, read as untrusted input, and its latency on this machine.
 
 LiteRT runs in the page's process, and a crafted file can crash it. So a file is used only if everything in it except
-the weights equals, byte for byte, what this program writes for the run's configuration.
+the weights equals, byte for byte, what this program writes for the run's configuration. latency.json is not part of an
+archive: it describes the machine, not the model.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from cifar_core import machine, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.network import architecture, litert, pretrained
@@ -16,6 +21,10 @@ from cifar_core.runs import Run
 
 FILE = "model.tflite"
 MOST_BYTES = 64 * 2**20
+LATENCY_FILE = "latency.json"
+_TIMED = 30  # single images, after as many to warm up
+Answers = Callable[[np.ndarray], np.ndarray]
+"""uint8 (n, 32, 32, 3) -> probabilities float32 (n, 10)."""
 
 
 def read(run: Run) -> bytes:
@@ -76,3 +85,38 @@ def _weight_slices(content: np.ndarray) -> list[slice]:
 
 def _is_fixed(name: bytes) -> bool:
     return name.startswith(b"scaling/")  # part of the configuration
+
+
+def load_latency(run: Run) -> float | None:
+    """Return the stored milliseconds for one image, None if they were not measured."""
+    saved = runs.read_json(run.path / LATENCY_FILE).get("latency_ms")
+    return float(saved) if isinstance(saved, int | float) and 0 < saved < 1e6 else None
+
+
+def measure_latency(run: Run) -> float:
+    """Return the median milliseconds of model.tflite for one image on `machine.threads()` threads, and store them.
+
+    Takes less than a second with most models. Raises RunError if the run has no model or its folder is not writable.
+    """
+    pictures = np.random.default_rng(0).integers(0, 256, (_TIMED, *litert.IMAGE_SHAPE), np.uint8)
+    network = litert.Network(read(run))
+    found = latency_ms(lambda images: network.run(images)["probabilities"], pictures)
+    machines = {"cores": machine.processors(), "threads": machine.threads()}
+    try:
+        runs.write_json(run.path / LATENCY_FILE, {"latency_ms": found, "measured": time.time(), **machines, "batch": 1})
+    except OSError as error:
+        raise RunError(
+            f"The latency of run {run.id} cannot be stored: {error.strerror}; make room, or its folder writable."
+        ) from None
+    return found
+
+
+def latency_ms(answers: Answers, images: np.ndarray) -> float:
+    """Return the median milliseconds of `answers` for one of `images`, uint8 (n, 32, 32, 3), at a time."""
+    seconds = []
+    for number in range(2 * _TIMED):
+        image = images[number % len(images)][None]
+        start = time.perf_counter()
+        answers(image)
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[_TIMED:])) * 1000

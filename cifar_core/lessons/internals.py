@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from cifar_core.data import augmentation, cifar10, synthetic
 from cifar_core.errors import RunError
-from cifar_core.inference import latency, model_file
+from cifar_core.inference import model_file
 from cifar_core.network import architecture, litert, litert_format
 from cifar_core.network.litert import Network
 from cifar_core.runs import Run, read_json
@@ -59,7 +59,7 @@ def measure(run: Run) -> Internals:
         histogram=histogram(seen, config.scaling),
         norms=[float(np.sqrt((maps[layer] ** 2).mean())) for layer in layers],
         last_map=np.sqrt((last**2).mean(axis=-1)).tolist(),
-        latency_ms=latency.load(run) or latency.measure(run),
+        latency_ms=model_file.load_latency(run) or model_file.measure_latency(run),
     )
 
 

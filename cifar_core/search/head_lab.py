@@ -21,8 +21,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from cifar_core import runs
+import numpy as np
+
+from cifar_core import machine, runs, untrusted
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
+from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import ConfigError, RunError
 from cifar_core.evaluation.predictions import wilson
 from cifar_core.jobs.job import Job
@@ -30,6 +33,8 @@ from cifar_core.runs import records
 
 BASE = replace(PRESETS["quick"], augmentation=0.0, head_epochs=8, fine_tune_epochs=0, head_batch_size=256)
 """What is held fixed. The learning rate stays as it is set: no schedule, no early stopping."""
+GRID = 70
+"""Cells of the decision map in each direction."""
 _STORED = Path(__file__).parents[1] / "bundled" / "head_lab.json"
 _FIGURES = ("epoch", "accuracy", "cross_entropy", "validation_accuracy", "validation_cross_entropy")
 
@@ -176,7 +181,7 @@ def base_key() -> str:
 
 
 def result_path(base: str, settings: Settings) -> Path:
-    """Return where the result of `settings` is kept."""
+    """Return the file of the result of `settings`."""
     return lab_dir() / f"{base}-{settings.key}.json"
 
 
@@ -210,3 +215,52 @@ def _read(path: Path) -> Result | None:
 
 def _is_figure(name: str, value: Any) -> bool:
     return records.amount(value, 1 if name.endswith("accuracy") else records.MOST) is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """The decision map: validation images in two dimensions, and the nearest of them to each cell of a grid.
+
+    points: float32 (n, 2). labels: uint8 (n,). x, y: float32 (GRID,), the middles of the cells. nearest: int32 (GRID *
+    GRID, k), rows of y first; -1 where no image is near.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    nearest: np.ndarray
+
+
+def map_path(base: str) -> Path:
+    """Return the file of the map of a base."""
+    return lab_dir() / f"map-{base}.npz"
+
+
+def load_map(base: str) -> Map | None:
+    """Return the map of a base, None if it is not made yet or is damaged."""
+    try:
+        file = untrusted.load_arrays(map_path(base))
+        found = Map(*(file[name] for name in ("points", "labels", "x", "y", "nearest")))
+    except (OSError, ValueError, KeyError):
+        return None
+    sound = found.points.shape == (len(found.labels), 2) and found.nearest.shape[:1] == (GRID * GRID,)
+    return found if sound and found.nearest.max() < len(found.labels) else None
+
+
+def save_map(base: str, found: Map) -> None:
+    """Write the map of a base, whole or not at all."""
+    temporary = map_path(base).with_suffix(".part.npz")
+    np.savez_compressed(temporary, **vars(found))
+    machine.replace(temporary, map_path(base))
+
+
+def ground(found: Map, predicted: np.ndarray) -> np.ndarray:
+    """Return the most frequent class among each cell's nearest images, float (GRID, GRID), NaN far from all images.
+
+    predicted: int (n,), the class of each image.
+    """
+    votes = np.eye(len(CLASSES), dtype=np.int32)[predicted[found.nearest]].sum(axis=1)  # (cells, 10)
+    classes = votes.argmax(axis=1).astype(float)
+    classes[found.nearest[:, 0] < 0] = np.nan
+    return classes.reshape(GRID, GRID)

@@ -17,7 +17,7 @@ import numpy as np
 
 from cifar_core import untrusted
 from cifar_core.errors import CifarError, RunError
-from cifar_core.export import exports, trial
+from cifar_core.export import exports
 from cifar_core.runs import Run
 
 _WEIGHTS = "model.weights.h5"
@@ -66,7 +66,7 @@ def keras_file(run: Run) -> bytes:
             raise RunError(f"{path} cannot be read ({str(error)[:200]}). Train the run again.") from error
 
 
-def opened_by_keras(file: Path) -> trial.Answers:
+def opened_by_keras(file: Path) -> exports.Answers:
     """Return the .keras file that `keras_file` made as a function from images to probabilities. Raises RunError."""
     import keras
 

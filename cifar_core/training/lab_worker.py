@@ -28,9 +28,8 @@ from filelock import FileLock, Timeout
 from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError, StoreError, TrainingError
-from cifar_core.search import head_lab, head_lab_map
-from cifar_core.search.head_lab import Settings
-from cifar_core.search.head_lab_map import GRID, Map
+from cifar_core.search import head_lab
+from cifar_core.search.head_lab import GRID, Map, Settings
 from cifar_core.training.inputs import Inputs
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ class _Worker:
 
     def _rest(self, inputs: Inputs) -> None:
         """Make the map if there is none yet, else sleep a moment."""
-        if head_lab_map.load(base_key(inputs)) is None:
+        if head_lab.load_map(base_key(inputs)) is None:
             with self._slot(lambda: False):
                 self._say("mapping")
                 make_map(inputs)
@@ -213,7 +212,7 @@ def make_map(inputs: Inputs) -> None:
         kept = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(features)
         apart = LinearDiscriminantAnalysis().fit_transform(kept, labels)  # (n, 9)
         points = TSNE(init="pca", max_iter=_ROUNDS, random_state=seed).fit_transform(apart)
-    head_lab_map.save(base_key(inputs), _with_ground(points.astype(np.float32), labels))
+    head_lab.save_map(base_key(inputs), _with_ground(points.astype(np.float32), labels))
 
 
 def _with_ground(points: np.ndarray, labels: np.ndarray) -> Map:

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from cifar_core.errors import CifarError
-from cifar_core.export import archive, downloads, exports
+from cifar_core.export import archive, exports
 from cifar_core.export.formats import FORMATS, MODELS, Format
 from cifar_core.inference import pins
 from cifar_core.runs import Run
@@ -95,7 +95,7 @@ def _model_row(run: Run, item: Format, found: dict[str, Any]) -> None:
         if found["state"] == "done":
             _download(run, item, ":material/download:", "Download")
             with st.popover("Use it", icon=":material/code:", width="stretch", key=f"usage_{item.name}"):
-                st.code(downloads.usage(run, item.name), language="python")
+                st.code(exports.usage(run, item.name), language="python")
                 st.caption(f"Tried with {item.tried}.")
         else:
             is_working = found["state"] == "working"
@@ -143,8 +143,8 @@ def _download(run: Run, item: Format, icon: str, label: str, reason: str | None 
     """Offer a file, which is read or written when the button is pressed; not at all if there is a `reason`."""
     st.download_button(
         label,
-        lambda: downloads.content(run, item.name),
-        downloads.file_name(run, item.name),
+        lambda: exports.content(run, item.name),
+        exports.file_name(run, item.name),
         key=f"download_{item.name}",
         icon=icon,
         help=messages.plain(reason) if reason else item.help if item.name not in MODELS else None,

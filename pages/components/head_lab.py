@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from cifar_core.charts import head_lab as head_lab_charts
+from cifar_core.charts import search as search_charts
 from cifar_core.config import KNOBS
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, ConfigError
-from cifar_core.search import head_lab, head_lab_map
+from cifar_core.search import head_lab
 from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
 from pages.components import address, dataset_notice, guarded, knobs, live_chart, messages
 from pages.components.live_chart import Chart
@@ -128,7 +128,7 @@ def _panel(settings: Settings, earlier: list[Settings]) -> None:
         _headline(settings, shown, tried)
         words = [(other.differences(settings), result.rows) for other, result in tried]
         for metric, height in (("accuracy", 330), ("cross_entropy", 260)):
-            figure = head_lab_charts.curves(shown.rows if shown else [], words, metric, BASE.head_epochs, height)
+            figure = search_charts.lab_curves(shown.rows if shown else [], words, metric, BASE.head_epochs, height)
             live_chart.show(live_chart.chart(figure, config={"displayModeBar": False}), f"lab_{metric}")
         st.caption("Dropout, label smoothing and the L2 penalty apply in training only.")
     with right:
@@ -196,16 +196,16 @@ def _map(found: Result | None) -> None:
 
 
 def _has_map() -> bool:
-    return head_lab_map.path(head_lab.base_key()).exists()
+    return head_lab.map_path(head_lab.base_key()).exists()
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _map_chart(base_key: str, is_made: bool, predicted: tuple[int, ...]) -> Chart | None:
     """Return the decision map with these answers, drawn once for all people; None if there is none for them."""
-    places = head_lab_map.load(base_key) if is_made else None
+    places = head_lab.load_map(base_key) if is_made else None
     if places is None or len(predicted) != len(places.labels):
         return None
-    return live_chart.chart(head_lab_charts.decision_map(places, np.array(predicted)), config={"displayModeBar": False})
+    return live_chart.chart(search_charts.decision_map(places, np.array(predicted)), config={"displayModeBar": False})
 
 
 def _held_fixed(status: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from cifar_core.errors import CifarError
 from cifar_core.evaluation.listing import Row
-from cifar_core.inference import latency
+from cifar_core.inference import model_file
 from cifar_core.runs import LIVE_STATES, Run, labels, trash
 from pages.components import messages, run_state
 
@@ -42,7 +42,7 @@ def _run(row: Row) -> None:
         if row.latency_ms is None and row.state == "finished":
             st.button(
                 "Measure latency", icon=":material/timer:", key="time", type="tertiary", on_click=_do,
-                args=(latency.measure, run), help="Measures how long the model takes for one picture.",
+                args=(model_file.measure_latency, run), help="Measures how long the model takes for one picture.",
             )  # fmt: skip
         st.button(
             "Delete", icon=":material/delete:", key="delete", type="tertiary", disabled=row.state in LIVE_STATES,

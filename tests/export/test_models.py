@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from cifar_core import runs
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
-from cifar_core.export import archive, exports, trial
+from cifar_core.export import archive, exports
 from cifar_core.jobs import launch, process
 from cifar_core.network import litert, litert_format
 from cifar_core.network.int8 import quantised
@@ -110,7 +110,7 @@ def test_a_process_makes_a_model_file_and_records_how_it_does(finished_run, name
     assert process.wait_until(lambda: exports.state(finished_run, name)["state"] != "working", 60)
     found = exports.state(finished_run, name)
     assert found["state"] == "done", exports.job(finished_run, name).file(".log").read_text()
-    assert found["images"] == trial.IMAGES
+    assert found["images"] == exports.IMAGES
     assert found["agreement"] >= (0 if name == "litert-int8" else 0.99)
     assert found["poor"] == (found["agreement"] < {"litert-int8": 0.95}.get(name, 0.99))
     assert found["bytes"] == exports.path(finished_run, name).stat().st_size

@@ -20,7 +20,7 @@ from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError, SweepError
 from cifar_core.evaluation import predictions, robustness, story
 from cifar_core.export import archive, exports
-from cifar_core.inference import latency, pins
+from cifar_core.inference import model_file, pins
 from cifar_core.jobs import launch
 from cifar_core.runs import Run, labels, trash
 from cifar_core.search import findings, head_lab, studies, sweep_workers
@@ -150,7 +150,7 @@ FINISHED: dict[str, Callable[[Run], object]] = {
     "export": lambda run: exports.start(run, "onnx"),
     "robustness": robustness.start,
     "stop the robustness": lambda run: robustness.job(run).ask_to_stop(),
-    "latency": latency.measure,
+    "latency": model_file.measure_latency,
     "rename": lambda run: labels.change(run, name="x"),
     "discard": trash.discard,
     "keep phase 1": story.keep_head,

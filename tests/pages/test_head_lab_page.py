@@ -12,9 +12,8 @@ from streamlit.testing.v1 import AppTest
 from cifar_core import runs
 from cifar_core.config import PRESETS
 from cifar_core.errors import RunError
-from cifar_core.search import head_lab, head_lab_map
-from cifar_core.search.head_lab import Settings
-from cifar_core.search.head_lab_map import GRID, Map
+from cifar_core.search import head_lab
+from cifar_core.search.head_lab import GRID, Map, Settings
 
 BASE_KEY = "0123456789abcdef"
 
@@ -28,7 +27,7 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     axis = np.linspace(0, 1, GRID, dtype=np.float32)
     points = np.random.default_rng(1).random((50, 2), np.float32)
     places = Map(points, np.arange(50, dtype=np.uint8) % 10, axis, axis, np.zeros((GRID * GRID, 1), np.int32))
-    head_lab_map.save(BASE_KEY, places)
+    head_lab.save_map(BASE_KEY, places)
     with FileLock(head_lab.lab_dir() / "lab.lock"):
         yield
 

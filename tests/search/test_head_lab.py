@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cifar_core import runs
-from cifar_core.charts import head_lab as head_lab_charts
+from cifar_core.charts import search as search_charts
 from cifar_core.config import KNOBS, PRESETS
 from cifar_core.errors import ConfigError, RunError
-from cifar_core.search import head_lab, head_lab_map
-from cifar_core.search.head_lab import BASE, Settings
-from cifar_core.search.head_lab_map import GRID, Map
+from cifar_core.search import head_lab
+from cifar_core.search.head_lab import BASE, GRID, Map, Settings
 
 BASE_KEY = "0123456789abcdef"
 ROW = {"epoch": 1, "accuracy": 0.5, "cross_entropy": 1.5, "validation_accuracy": 0.6, "validation_cross_entropy": 1.2}
@@ -156,7 +155,7 @@ def test_a_base_that_is_no_name_is_none() -> None:
 
 
 def test_the_ground_takes_the_class_of_most_images_nearby() -> None:
-    ground = head_lab_map.ground(small_map(), np.array([4, 7, 7]))
+    ground = head_lab.ground(small_map(), np.array([4, 7, 7]))
     assert ground.shape == (GRID, GRID)
     assert set(ground[: GRID // 2].ravel()) == {7.0}
     assert np.isnan(ground[GRID // 2 :]).all()
@@ -164,17 +163,17 @@ def test_the_ground_takes_the_class_of_most_images_nearby() -> None:
 
 def test_a_map_is_kept_and_a_damaged_one_is_none() -> None:
     head_lab.lab_dir().mkdir(parents=True)
-    assert head_lab_map.load(BASE_KEY) is None
-    head_lab_map.save(BASE_KEY, small_map())
-    found = head_lab_map.load(BASE_KEY)
+    assert head_lab.load_map(BASE_KEY) is None
+    head_lab.save_map(BASE_KEY, small_map())
+    found = head_lab.load_map(BASE_KEY)
     assert found is not None
     assert all(np.array_equal(value, vars(small_map())[name]) for name, value in vars(found).items())
-    head_lab_map.path(BASE_KEY).write_bytes(head_lab_map.path(BASE_KEY).read_bytes()[:300])
-    assert head_lab_map.load(BASE_KEY) is None
+    head_lab.map_path(BASE_KEY).write_bytes(head_lab.map_path(BASE_KEY).read_bytes()[:300])
+    assert head_lab.load_map(BASE_KEY) is None
 
 
 def test_the_drawn_map_shows_every_image_once_and_mistakes_as_crosses() -> None:
-    figure = head_lab_charts.decision_map(small_map(), np.array([3, 5, 5]))
+    figure = search_charts.decision_map(small_map(), np.array([3, 5, 5]))
     signs = {trace.name: list(trace.marker.symbol) for trace in figure.data if trace.type == "scatter" and len(trace.x)}
     assert signs == {"cat": ["circle"], "dog": ["circle", "x-thin"]}
 
@@ -184,7 +183,7 @@ def test_the_drawn_map_shows_every_image_once_and_mistakes_as_crosses() -> None:
 
 def test_earlier_curves_fade_with_age() -> None:
     earlier = [("dropout 0.1", [ROW]), ("dropout 0.2", [ROW]), ("dropout 0.4", [ROW])]
-    figure = head_lab_charts.curves([ROW], earlier, "accuracy", 10)
+    figure = search_charts.lab_curves([ROW], earlier, "accuracy", 10)
     old = [trace.opacity for trace in figure.data[:3]]
     assert old == sorted(set(old))
     assert [trace.name for trace in figure.data[3:]] == ["training", "validation"]
@@ -194,7 +193,7 @@ def test_earlier_curves_fade_with_age() -> None:
 
 @pytest.mark.parametrize("metric", ["accuracy", "cross_entropy"])
 def test_before_the_first_epoch_the_axes_are_drawn(metric: str) -> None:
-    figure = head_lab_charts.curves([], [], metric, 10)
+    figure = search_charts.lab_curves([], [], metric, 10)
     assert figure.layout.yaxis.range[0] == 0
     assert figure.layout.xaxis.range == (0.7, 10.3)
 

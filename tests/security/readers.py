@@ -12,9 +12,9 @@ from cifar_core.charts import training as training_charts
 from cifar_core.cli import describe
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, comparison, listing, predictions, robustness, story
-from cifar_core.export import downloads, exports
+from cifar_core.export import exports
 from cifar_core.export.formats import MODELS
-from cifar_core.inference import latency, pins
+from cifar_core.inference import model_file, pins
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.lessons import results
 from cifar_core.runs import Run, curves, labels
@@ -72,7 +72,7 @@ def _exported(run: Run) -> None:
         json.dumps(exports.state(run, name))
     for name in ("script", "csv", "json", "tensorboard"):
         with contextlib.suppress(CifarError):
-            downloads.content(run, name)
+            exports.content(run, name)
 
 
 READERS = (
@@ -85,7 +85,7 @@ READERS = (
     _robust,
     _exported,
     _answered,
-    latency.load,
+    model_file.load_latency,
     lambda run: (story.parent(run), story.can_keep_head(run), story.changes_of(run)),
     lambda run: [comparison.verdict(pair, "a", "b") for pair in comparison.compare([run, run])],
     _assessed,

@@ -15,7 +15,7 @@ from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError, SweepError
 from cifar_core.evaluation import listing
-from cifar_core.export import downloads
+from cifar_core.export import exports
 from cifar_core.inference import classifier
 from cifar_core.runs import ID_PATTERN, Run, labels, trash
 from cifar_core.search import head_lab, studies, sweep_workers
@@ -108,7 +108,7 @@ def test_the_name_of_a_new_run_and_of_a_download_is_plain(name: str, kind: str) 
         assert ID_PATTERN.fullmatch(run.id)
         assert [path.name for path in Path(place).iterdir()] == [run.id]
         with pytest.raises(CifarError):
-            downloads.content(run, kind)
+            exports.content(run, kind)
 
 
 KEYS = {

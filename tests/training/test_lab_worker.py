@@ -14,9 +14,8 @@ from filelock import FileLock
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.search import head_lab, head_lab_map
-from cifar_core.search.head_lab import Result, Settings
-from cifar_core.search.head_lab_map import GRID, Map
+from cifar_core.search import head_lab
+from cifar_core.search.head_lab import GRID, Map, Result, Settings
 from cifar_core.training import lab_worker, phases
 
 WAIT_SECONDS = 60
@@ -42,7 +41,7 @@ def tiny_base(tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, small_d
     monkeypatch.setattr(head_lab, "BASE", base)
     axis, nearest = np.linspace(0, 1, GRID, dtype=np.float32), np.zeros((GRID * GRID, 1), np.int32)
     no_map = Map(np.zeros((200, 2), np.float32), np.zeros(200, np.uint8), axis, axis, nearest)
-    monkeypatch.setattr(lab_worker, "make_map", lambda inputs: head_lab_map.save(lab_worker.base_key(inputs), no_map))
+    monkeypatch.setattr(lab_worker, "make_map", lambda inputs: head_lab.save_map(lab_worker.base_key(inputs), no_map))
 
 
 @pytest.fixture
@@ -133,7 +132,7 @@ def test_the_lab_waits_for_a_training_and_holds_the_slot_only_while_it_computes(
 ) -> None:
     worker()
     wait_for(
-        lambda: head_lab.status()["state"] == "ready" and head_lab_map.path(head_lab.base_key()).exists(),
+        lambda: head_lab.status()["state"] == "ready" and head_lab.map_path(head_lab.base_key()).exists(),
         "ready, with its map",
     )
     with FileLock(runs.runs_dir() / ".slot", timeout=5):  # free while the lab is open and idle
@@ -195,7 +194,7 @@ def test_the_map_puts_images_of_a_class_together(tiny_config: TrainConfig, small
     inputs = lab_worker.Inputs(config, Silent())
     inputs.prepare()
     lab_worker.make_map(inputs)
-    found = head_lab_map.load(lab_worker.base_key(inputs))
+    found = head_lab.load_map(lab_worker.base_key(inputs))
     assert found is not None
     assert found.points.shape == (200, 2)
     distances = np.linalg.norm(found.points[:, None] - found.points[None], axis=2) + 1e9 * np.eye(200)
