@@ -18,7 +18,7 @@ from cifar_core import machine
 from cifar_core.errors import RunError
 from cifar_core.evaluation import story
 from cifar_core.evaluation.predictions import Predictions
-from cifar_core.inference import calibration, latency, neighbors, out_of_distribution
+from cifar_core.inference import calibration, model_file, neighbors, out_of_distribution
 from cifar_core.inference.calibration import Calibration
 from cifar_core.inference.neighbors import Index
 from cifar_core.network import litert
@@ -91,7 +91,7 @@ def finish_trial(
         found = _classify_features(inputs, model.named_weights(network), progress.phase, stored, writer)
     validation, test = Predictions(dataset.train_labels[rows], found[0]), Predictions(dataset.test_labels, found[1])
     figures = write_figures(run, inputs, network, progress, writer, validation, test)
-    return figures | {"pruned": progress.pruned, "latency_ms": latency.load(run)}
+    return figures | {"pruned": progress.pruned, "latency_ms": model_file.load_latency(run)}
 
 
 def export(run: Run, inputs: Inputs, network: keras.Model) -> litert.Network:
@@ -204,7 +204,7 @@ def write_figures(
     test: Predictions,
     rule: calibration.OutOfDistribution | None = None,
 ) -> dict[str, Any]:
-    """Write evaluation.npz, calibration.json and latency.json beside model.tflite; return the run's figures."""
+    """Write evaluation.npz, calibration.json and model_file.json beside model.tflite; return the run's figures."""
     calibrated: Calibration = calibration.fit(validation.probabilities, validation.labels, rule)
     calibrated.save(run.path / calibration.FILE)
     np.savez_compressed(
@@ -215,7 +215,7 @@ def write_figures(
         test_labels=test.labels,
         test_probabilities=test.probabilities,
     )
-    latency.measure(run)
+    model_file.measure_latency(run)
     return {
         "validation_accuracy": validation.accuracy,
         "validation_loss": validation.loss,

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from cifar_core.evaluation import predictions
-from cifar_core.export import downloads
+from cifar_core.export import exports
 from cifar_core.runs import Run, metrics
 from pages.components import formatting, messages
 
@@ -43,8 +43,8 @@ def next_steps(run: Run) -> None:
             st.rerun()
         st.download_button(
             "Share",
-            lambda: downloads.content(run, "card"),
-            downloads.file_name(run, "card"),
+            lambda: exports.content(run, "card"),
+            exports.file_name(run, "card"),
             key="share",
             icon=":material/share:",
             help="A picture with the accuracy, the curve and six answers. The animation is under *Export*.",
