@@ -32,6 +32,8 @@ def main() -> None:
             "This model was trained on **generated images, not CIFAR-10**: it knows drawings, not photographs.",
             icon=":material/draw:",
         )
+    for problem in model.problems:
+        st.warning(messages.plain(problem), icon=":material/warning:")
     uploads.inputs()
     uploads.show_refused()
     pictures = uploads.pictures()

@@ -36,7 +36,15 @@ SECTIONS = {
     "story": ":material/history_edu: Story",
 }
 SPLITS = {"validation": "validation images", "test": "test images"}
-_FILES = ("status.json", "config.json", "evaluation.npz", calibration.FILE, "metrics.jsonl")
+_FILES = (
+    "status.json",
+    "config.json",
+    "evaluation.npz",
+    calibration.FILE,
+    "metrics.jsonl",
+    "environment.json",
+    "parent.json",
+)
 
 
 def main() -> None:
@@ -55,6 +63,8 @@ def main() -> None:
             "photographs.",
             icon=":material/draw:",
         )
+    for problem in found.problems:
+        st.warning(messages.plain(problem), icon=":material/warning:")
     cards(found)
     with st.container(horizontal=True, gap="large"):
         section = address.linked_choice("Show", "evaluate:section", SECTIONS, "overview")
@@ -187,7 +197,7 @@ def strengths(found: Assessment, split: str) -> None:
     if summary.images:
         text += f" Most frequent mistake: **{name}** called **{CLASSES[summary.answer]}**, {summary.images:,} images."
     st.markdown(text)
-    images = confusion.images_of(found, split)
+    images = found.images(split)
     if images is None or not summary.images:
         return
     with st.container(horizontal=True, key="strengths"):
@@ -201,7 +211,8 @@ def sureness(found: Assessment, split: str) -> None:
     """Show the reliability diagram, before and after temperature."""
     known = found.calibration
     if known is None:
-        st.info("This run was trained before calibration was kept; a run that is trained now has it.")
+        if not (found.run.path / calibration.FILE).exists():  # else `problems` says why
+            st.info("This run was trained before calibration was kept; a run that is trained now has it.")
         return
     before, after = found.reliability(split)
     figure = inference_charts.reliability_figure(

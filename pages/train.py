@@ -14,7 +14,7 @@ from cifar_core.evaluation import listing
 from cifar_core.inference import pins
 from cifar_core.jobs import launch
 from cifar_core.network import pretrained
-from cifar_core.runs import LIVE_STATES, Run, labels
+from cifar_core.runs import LIVE_STATES, Run, labels, records
 from pages.components import (
     augmentation_preview,
     dataset_notice,
@@ -215,6 +215,8 @@ def show_run(run: Run) -> None:
     if live:
         st.query_params["run"] = run.id  # when it ends, it stays where it is on the page
     export_panel.imported_notice(run)
+    if damaged := labels.problem(run):
+        st.warning(messages.plain(damaged), icon=":material/warning:")
     with st.container(key="live_run"):
         guarded.fragment(run_view.panel, run_every=POLL_SECONDS if live else None)(run)
     run_view.model_summary(run)
@@ -227,12 +229,12 @@ def uses_generated(config: TrainConfig | None, run: Run | None) -> bool:
     chosen = config is not None and config.dataset == "generated"
     if run is None:
         return chosen
-    environment = runs.read_json(run.path / "environment.json").get("data")
-    rests = isinstance(environment, dict) and environment.get("name") == "generated"
     try:
-        return chosen or rests or run.config.dataset == "generated"
-    except CifarError:
-        return chosen or rests
+        environment = records.environment(run.path)
+        return chosen or "generated" in (run.config.dataset, environment and environment.data.name)
+    except CifarError as error:
+        messages.problem(error)
+        return chosen
 
 
 def start_notice(config: TrainConfig) -> None:

@@ -88,7 +88,11 @@ def finish(run: Run, model: bytes, **changes: Any) -> Run:
     """Give `run` what a worker leaves behind; of its 20 test images 2 are cats, and right."""
     set_status(run, state="finished", stage="done", result=RESULT | changes)
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (PROGRESS, STEP, EPOCH)))
-    environment = {"python": "3.11.7", "data": {"label": RESULT["dataset"]}, "weights": {"label": RESULT["weights"]}}
+    environment = {
+        "python": "3.11.7",
+        "data": {"label": RESULT["dataset"], "fingerprint": "d"},
+        "weights": {"label": RESULT["weights"], "fingerprint": "w"},
+    }
     runs.write_json(run.path / "environment.json", environment)
     (run.path / "model.tflite").write_bytes(model)
     labels, said = np.arange(20, dtype=np.uint8) % 10, np.eye(10, dtype=np.float32)[[CAT] * 20]

@@ -1,6 +1,7 @@
 import os
 import shutil
 import signal
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.data import cifar10, synthetic
 from cifar_core.inference import model_file
 from cifar_core.network import pretrained
+from cifar_core.runs import Run
 
 _DRAWN = 1_000
 
@@ -186,6 +188,18 @@ def small_data(drawn_images: Path, own_folders: None) -> Path:
     folder.parent.mkdir(parents=True)
     shutil.copytree(drawn_images, folder, copy_function=os.link)
     return folder
+
+
+@pytest.fixture
+def recorded_run(own_folders: None) -> Run:
+    """The finished run of tests/recorded, as a folder."""
+    recorded = Path(__file__).resolve().parent / "recorded"
+    run = Run("20261128-231257880-standard")
+    shutil.copytree(recorded / "run", run.path)
+    with zipfile.ZipFile(recorded / "archive.zip") as packed:
+        for name in set(packed.namelist()) - {"run.json", "figures.html"}:  # what only an archive has
+            packed.extract(name, run.path)
+    return run
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from cifar_core import errors, runs
 from cifar_core.cli.terminal import PROGRAM, Answer, duration, is_number, number, percent
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.errors import CifarError, RunError
-from cifar_core.runs import Run
+from cifar_core.runs import Run, labels, records
 from cifar_core.runs.labels import Labels
 from cifar_core.untrusted import shown_name
 
@@ -43,10 +43,12 @@ def details(run: Run) -> dict[str, Any]:
     """Return `figures` and all else about a run, unknown values as None. Raises RunError for a damaged config.json.
 
     differences: knobs that differ from the preset standard. progress, last_epoch: the last row of the metrics, the
-    last epoch row. imported: the original id and the time of the import.
+    last epoch row. problems: a sentence for each damaged file. imported: the original id and the time of the import.
     """
     config, status, rows = run.config, run.status, run.metrics()
     epochs = [row for row in rows if row.get("kind") == "epoch"]
+    environment, problems = _environment(run)
+    problems += filter(None, [labels.problem(run)])
     return figures(run) | {
         "config": config.to_dict(),
         "differences": {name: own for name, (own, _) in config.differences(PRESETS["standard"]).items()},
@@ -54,7 +56,8 @@ def details(run: Run) -> dict[str, Any]:
         "progress": rows[-1] if rows else None,
         "last_epoch": epochs[-1] if epochs else None,
         "error": error(run),
-        "environment": runs.read_json(run.path / "environment.json") or None,
+        "environment": environment,
+        "problems": problems,
         "imported": _object(status.get("imported")) or None,
     }
 
@@ -97,8 +100,20 @@ def row(run: Run, written: Labels) -> list[str]:
 
 def origin(run: Run) -> str:
     """Return a sentence about the images and initial weights of a run that has started."""
-    environment = runs.read_json(run.path / "environment.json")
-    return _origin(*(_object(environment.get(key)).get("label") for key in ("data", "weights")))
+    environment, problems = _environment(run)
+    if problems:
+        return problems[0]
+    return _origin(*(_object((environment or {}).get(key)).get("label") for key in ("data", "weights")))
+
+
+def _environment(run: Run) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return what environment.json says, None where it is missing or damaged, and why where it is damaged."""
+    path = run.path / "environment.json"
+    try:
+        records.environment(run.path)
+        return runs.load_json(path), []
+    except RunError as error:
+        return None, [str(error)]
 
 
 def figure_lines(run: Run) -> list[str]:
@@ -131,6 +146,7 @@ def detail_lines(run: Run, found: dict[str, Any]) -> list[str]:
     for name, own in found["differences"].items():
         knob, usual = KNOBS[name], getattr(PRESETS["standard"], name)
         lines.append(f"{knob.label}: {knob.say(own)} (standard: {knob.say(usual)})")
+    lines += [_text(problem) for problem in found["problems"]]
     if environment := found["environment"]:
         known = {key: environment[key] for key in _MACHINE if key in environment}
         words = (

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from cifar_core import runs
 from cifar_core.cli import describe
-from cifar_core.cli.terminal import PROGRAM, Answer, Screen, native_messages_hidden, number, percent, save, table
+from cifar_core.cli.terminal import (
+    PROGRAM,
+    Answer,
+    Screen,
+    complain,
+    native_messages_hidden,
+    number,
+    percent,
+    save,
+    table,
+)
 from cifar_core.errors import RunError
 from cifar_core.runs import Run
 from cifar_core.untrusted import shown_name
@@ -47,7 +57,10 @@ def _measured(run: Run, arguments: Namespace) -> Measured | None:
     from cifar_core.evaluation import robustness
 
     if not arguments.robustness:
-        return robustness.load(run)
+        known, problem = robustness.usable(run)
+        if problem:
+            complain(problem)
+        return known
     with Screen(arguments.json) as screen, native_messages_hidden():
         return robustness.measure(
             run,
@@ -58,7 +71,7 @@ def _measured(run: Run, arguments: Namespace) -> Measured | None:
 
 
 def _lines(found: Assessment, measured: Measured | None) -> list[str]:
-    from cifar_core.evaluation import robustness, story, tables
+    from cifar_core.evaluation import robustness, tables
 
     lines = [f"Run {found.run.id}, images: {shown_name(found.said.dataset)}."]
     lines += table(*tables.accuracy_cells(found.said))
@@ -69,9 +82,9 @@ def _lines(found: Assessment, measured: Measured | None) -> list[str]:
             f"Calibration error on test images {percent(error.value)} (95% interval {percent(error.low)} to "
             f"{percent(error.high)}) at temperature {found.calibration.temperature:.2f}."
         )
-    lines += [sentence for sentence in (*found.sentences, found.gap) if sentence]
-    if parent := story.parent(found.run):
-        lines.append(f"This is phase 1 of run {parent}.")
+    lines += [sentence for sentence in (*found.problems, *found.sentences, found.gap) if sentence]
+    if found.parent:
+        lines.append(f"This is phase 1 of run {found.parent}.")
     lines += describe.finding_lines(found.findings)
     if measured is None:
         return [*lines, f"Robustness: not measured; `{PROGRAM} evaluate {found.run.id} --robustness` does."]

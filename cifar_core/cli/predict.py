@@ -60,6 +60,10 @@ def predict(arguments: Namespace) -> Answer:
 
 def _answer(arguments: Namespace, good: Answers, classifier: Classifier, pixels: np.ndarray) -> None:
     """Add to `good` the answers to pixels, uint8 (n, 32, 32, 3), and the details that are asked for."""
+    others = [open_classifier(name) for name in arguments.compare or ()]
+    for model in (classifier, *others):
+        for problem in model.problems:
+            complain(problem)
     found = classifier.answer(pixels)
     for number, answer in enumerate(good):
         answer |= gallery.answer_row(answer["file"], found, number)
@@ -68,14 +72,15 @@ def _answer(arguments: Namespace, good: Answers, classifier: Classifier, pixels:
     if arguments.what_if:
         _add_flips(good, classifier, pixels)
     if arguments.compare:
-        _add_others(good, found.probabilities, [open_classifier(name) for name in arguments.compare], pixels)
+        _add_others(good, found.probabilities, others, pixels)
 
 
 def _add_nearest(answers: Answers, classifier: Classifier, pixels: np.ndarray, count: int) -> None:
     """Add "nearest": the `count` nearest training images. Raises RunError if the model has no index of them."""
     index = classifier.index
     if index is None:
-        raise RunError(f"Model {classifier.name} has no index of training images; choose a run trained later.")
+        missing = f"Model {classifier.name} has no index of training images; choose a run trained later."
+        raise RunError(" ".join(classifier.problems) or missing)
     places, distances = index.nearest(classifier.features(pixels), min(count, len(index.labels)))
     for answer, near, away in zip(answers, places, distances, strict=True):
         answer["nearest"] = [

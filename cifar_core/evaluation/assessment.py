@@ -10,6 +10,7 @@ import numpy as np
 
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
+from cifar_core.errors import RunError
 from cifar_core.evaluation import diagnosis, mistakes, predictions, robustness, story
 from cifar_core.evaluation.diagnosis_rules import Finding
 from cifar_core.evaluation.predictions import Evaluation, Predictions
@@ -17,7 +18,7 @@ from cifar_core.evaluation.robustness import Measured
 from cifar_core.evaluation.story import Phase
 from cifar_core.inference import calibration
 from cifar_core.inference.calibration import Calibration, CalibrationError, Reliability
-from cifar_core.runs import Run
+from cifar_core.runs import Run, records
 
 SPLITS = ("validation", "test")
 
@@ -36,6 +37,10 @@ class Assessment:
     calibration: Calibration | None
     phases: list[Phase]
     findings: list[Finding]
+    parent: str | None = None
+    """The id of the run whose phase 1 this is."""
+    problems: tuple[str, ...] = ()
+    """What is missing here because a file is damaged, a sentence each."""
 
     @property
     def is_cifar10(self) -> bool:
@@ -57,6 +62,14 @@ class Assessment:
         """The story, a text for each phase."""
         return story.sentences(self.phases, self.config.early_stopping_patience)
 
+    def images(self, split: str) -> np.ndarray | None:
+        """Return the images of a split, uint8 (n, 32, 32, 3); None where they are not here or not known."""
+        try:
+            dataset = predictions.dataset_of(self.run)
+        except RunError:  # `problems` says so
+            return None
+        return predictions.images_of(dataset, self.said, split) if dataset else None
+
     def reliability(self, split: str) -> tuple[Reliability, Reliability]:
         """Return the reliability of a split as trained and as calibrated."""
         before, after = self.said.split(split), self.calibrated.split(split)
@@ -69,7 +82,16 @@ class Assessment:
 def of(run: Run) -> Assessment:
     """Return all that is known of `run`. Raises RunError if it is not finished or damaged."""
     said = predictions.load(run)
-    known = calibration.load(run.path / calibration.FILE)
+    known, problem = calibration.usable(run.path / calibration.FILE)
+    problems, parent = [problem] if problem else [], None
+    try:
+        records.environment(run.path)
+    except RunError as error:
+        problems.append(f"Which images the run has seen is unknown, so none are shown: {error}")
+    try:
+        parent = story.parent(run)
+    except RunError as error:
+        problems.append(f"Whether this is phase 1 of another run is unknown: {error}")
     return Assessment(
         run,
         run.config,
@@ -78,6 +100,8 @@ def of(run: Run) -> Assessment:
         known,
         story.phases(run.metrics(), run.config.schedule),
         diagnosis.diagnose(run),
+        parent,
+        tuple(problems),
     )
 
 
@@ -99,7 +123,7 @@ def figures(predictions: Predictions) -> dict[str, Any]:
 
 def to_json(found: Assessment) -> dict[str, Any]:
     """Return everything as plain data; validation comes first, and nothing is ordered by test figures."""
-    measured = robustness.load(found.run)
+    measured, robustness_problem = robustness.usable(found.run)
     answer: dict[str, Any] = {name: figures(found.said.split(name)) for name in SPLITS}
     answer["calibration"] = found.calibration and {
         "temperature": found.calibration.temperature,
@@ -111,8 +135,9 @@ def to_json(found: Assessment) -> dict[str, Any]:
         "phases": [vars(phase) | {"reductions": [vars(r) for r in phase.reductions]} for phase in found.phases],
         "changes": [vars(change) for change in story.changes_of(found.run)],
         "sentences": [*found.sentences, found.gap],
-        "phase_1_of": story.parent(found.run),
+        "phase_1_of": found.parent,
     }
+    answer["problems"] = [*found.problems, *filter(None, [robustness_problem])]
     answer["diagnosis"] = [finding.to_dict() for finding in found.findings]
     answer["robustness"] = measured and measured_json(measured)
     return answer

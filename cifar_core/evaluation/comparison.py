@@ -11,11 +11,10 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cifar_core import runs
 from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
 from cifar_core.evaluation.predictions import Predictions
-from cifar_core.runs import Run
+from cifar_core.runs import Run, records
 
 LEVEL = 0.05
 """The chance of any false difference among all pairs that are compared together."""
@@ -124,17 +123,19 @@ def _pair(a: Run, b: Run, said_a: Predictions | str, said_b: Predictions | str) 
     for said in (said_a, said_b):
         if isinstance(said, str):
             return Pair(a, b, None, said)
-    if _fingerprint(a) != _fingerprint(b):
-        return Pair(a, b, None, "they were trained and tested on different sets of images.")
     try:
+        if _fingerprint(a) != _fingerprint(b):
+            return Pair(a, b, None, "they were trained and tested on different sets of images.")
         return Pair(a, b, mcnemar(said_a, said_b))  # type: ignore[arg-type]
+    except RunError as error:
+        return Pair(a, b, None, str(error))
     except ValueError:
         return Pair(a, b, None, "they did not see the same test images.")
 
 
 def _fingerprint(run: Run) -> str:
-    data = runs.read_json(run.path / "environment.json").get("data")
-    return str(data.get("fingerprint")) if isinstance(data, dict) else ""
+    known = records.environment(run.path)
+    return known.data.fingerprint if known else ""
 
 
 def _p(value: float) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cifar_core import runs, untrusted
+from cifar_core import untrusted
 from cifar_core.data import cifar10, synthetic
 from cifar_core.data.cifar10 import CLASSES, Dataset
 from cifar_core.errors import CifarError, RunError
-from cifar_core.runs import Run
+from cifar_core.runs import Run, records
 
 _Z = 1.959964  # standard normal deviations on either side that hold 95 %
 _LIMIT_BYTES = 64 * 1024 * 1024
@@ -125,9 +125,12 @@ def _checked(file: dict[str, np.ndarray], name: str) -> Predictions:
 
 
 def dataset_of(run: Run) -> Dataset | None:
-    """Return the data set of `run`, pixel by pixel; None where it is not on this machine."""
-    known = runs.read_json(run.path / "environment.json").get("data")
-    return with_fingerprint(str(known.get("fingerprint"))) if isinstance(known, dict) else None
+    """Return the data set of `run`, pixel by pixel; None where it is not on this machine.
+
+    Raises RunError if environment.json, which names it, is damaged.
+    """
+    known = records.environment(run.path)
+    return with_fingerprint(known.data.fingerprint) if known else None
 
 
 def with_fingerprint(fingerprint: str) -> Dataset | None:

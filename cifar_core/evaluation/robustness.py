@@ -14,8 +14,9 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from PIL import Image
 
@@ -26,7 +27,7 @@ from cifar_core.inference import what_if
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pictures import SIDE
 from cifar_core.jobs.job import Job, Stopped
-from cifar_core.runs import Run
+from cifar_core.runs import Run, records
 
 IMAGES = 2_000
 FILE = "robustness.json"
@@ -35,6 +36,7 @@ _CHUNK = 80  # five full batches of the network
 _SEED = 20
 _MOST_IMAGES = 65_536
 _SAY_SECONDS = 0.3
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Report = Callable[[int, int, float | None], None]
 """Called with the images done, all of them, and the seconds left (None at first)."""
 
@@ -78,25 +80,33 @@ class Measured:
         return float(np.mean([self.accuracies[name] for name in CORRUPTIONS])) if self.is_complete else None
 
 
+class _Saved(msgspec.Struct):
+    """robustness.json as it is written."""
+
+    version: int
+    images: Annotated[int, msgspec.Meta(ge=1)]
+    clean: _Share | None
+    accuracies: dict[str, list[_Share]]
+    seconds: float
+
+
 def load(run: Run) -> Measured | None:
-    """Return what was measured of `run` so far; None without, or where the file is damaged or of another version."""
-    found = runs.read_json(run.path / FILE)
-    images, clean, saved = found.get("images"), found.get("clean"), found.get("accuracies")
-    if found.get("version") != _VERSION or not isinstance(images, int) or images < 1 or not isinstance(saved, dict):
+    """Return what was measured of `run` so far; None without, or if another version did. Raises RunError if damaged."""
+    found = records.load(run.path / FILE, _Saved)
+    if found is None or found.version != _VERSION:
         return None
-    accuracies = {}
-    for name, corruption in CORRUPTIONS.items():
-        values = saved.get(name, [])
-        if not isinstance(values, list) or len(values) > len(corruption.strengths) or not all(map(_is_share, values)):
-            return None
-        accuracies[name] = tuple(map(float, values))
-    seconds = found.get("seconds")
-    return Measured(
-        images,
-        float(clean) if _is_share(clean) else None,
-        accuracies,
-        float(seconds) if isinstance(seconds, int | float) else 0.0,
-    )
+    accuracies = {name: tuple(found.accuracies.get(name, ())) for name in CORRUPTIONS}
+    if any(len(accuracies[name]) > len(corruption.strengths) for name, corruption in CORRUPTIONS.items()):
+        raise RunError(f"{FILE} is damaged: it has more accuracies than strengths.")
+    return Measured(found.images, found.clean, accuracies, found.seconds)
+
+
+def usable(run: Run) -> tuple[Measured | None, str]:
+    """Return what `load` does and "", or None and a sentence: the file is damaged, and measuring replaces it."""
+    try:
+        return load(run), ""
+    except RunError as error:
+        return None, f"Robustness is unknown until it is measured again: {error}"
 
 
 def job(run: Run) -> Job:
@@ -120,9 +130,11 @@ def state(run: Run) -> dict[str, Any]:
     found = job(run).read()
     if found["state"] == "working":
         return {"state": "working"} | {key: found.get(key) for key in ("done", "total", "seconds_left")}
-    known = load(run)
+    known, problem = usable(run)
     if known is not None and known.is_complete:
         return {"state": "done"}
+    if problem:
+        return {"state": "failed", "error": problem}
     if found["state"] == "failed":
         return found
     return {"state": "stopped" if known is not None else "none"}
@@ -149,7 +161,7 @@ class _Measuring:
         self.run, self.report, self.job = run, report, job(run)
         self.images, self.labels, self.draws = _sample(run)
         self.classify = open_classifier(run.id).probabilities
-        known = load(run)
+        known, _ = usable(run)
         if known is None or known.images != len(self.images):
             known = Measured(len(self.images), None, {}, 0.0)
         self.clean, self.accuracies, self.before = known.clean, dict(known.accuracies), known.seconds
@@ -289,7 +301,3 @@ CORRUPTIONS: Mapping[str, Corruption] = {
         ),
     )
 }
-
-
-def _is_share(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1

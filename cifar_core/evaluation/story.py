@@ -11,8 +11,9 @@ import itertools
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 
 from cifar_core import runs, untrusted
@@ -21,7 +22,7 @@ from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.jobs import launch
-from cifar_core.runs import Run, metrics
+from cifar_core.runs import Run, metrics, records
 
 HEAD_FILE, PHASES_FILE, PARENT_FILE = "head.npz", "phases.npz", "parent.json"
 _LIMIT_BYTES = 64 * 1024 * 1024
@@ -214,10 +215,12 @@ def keep_head(run: Run) -> Run:
             f"Run {run.id} has no phase 1 to keep: expected a finished run whose model is from fine-tuning, trained "
             "with this version; train it anew, with fine_tune_epochs 0."
         )
+    if records.environment(run.path) is None:
+        raise RunError(f"Run {run.id} has no environment.json, so phase 1 cannot be kept; train it anew.")
     kept = runs.create(replace(run.config, fine_tune_epochs=0), "phase1")
     try:
         runs.write_json(kept.path / PARENT_FILE, {"id": run.id})
-        runs.write_json(kept.path / "environment.json", runs.read_json(run.path / "environment.json"))
+        shutil.copyfile(run.path / "environment.json", kept.path / "environment.json")
         shutil.copyfile(run.path / HEAD_FILE, kept.path / "checkpoint.npz")
     except OSError as error:
         shutil.rmtree(kept.path, ignore_errors=True)
@@ -226,10 +229,14 @@ def keep_head(run: Run) -> Run:
     return kept
 
 
+class _Parent(msgspec.Struct):
+    id: Annotated[str, msgspec.Meta(pattern=f"^{runs.ID_PATTERN.pattern}$")]
+
+
 def parent(run: Run) -> str | None:
-    """Return the id of the run whose phase 1 `run` is, None for others."""
-    found = runs.read_json(run.path / PARENT_FILE).get("id")
-    return found if isinstance(found, str) and runs.ID_PATTERN.fullmatch(found) else None
+    """Return the id of the run whose phase 1 `run` is, None for others. Raises RunError if parent.json is damaged."""
+    found = records.load(run.path / PARENT_FILE, _Parent)
+    return found.id if found else None
 
 
 def changes_of(run: Run) -> list[ClassChange]:

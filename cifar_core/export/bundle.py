@@ -21,7 +21,7 @@ from cifar_core.evaluation import predictions
 from cifar_core.evaluation.predictions import Predictions, wilson
 from cifar_core.inference import calibration, neighbors
 from cifar_core.network import pretrained
-from cifar_core.runs import Run, read_json, write_json
+from cifar_core.runs import Run, load_json, write_json
 
 CARD = "card.json"
 CLASSIFIER_ALPHA = 0.5
@@ -50,7 +50,7 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
             written.append(shutil.copyfile(run.path / name, stem.with_name(stem.name + suffix)))
         for name in (calibration.FILE, neighbors.FILE):
             written.append(shutil.copyfile(run.path / name, folder / name))
-    cards, alpha = read_json(folder / CARD), f"{config.alpha:g}"
+    cards, alpha = load_json(folder / CARD) or {}, f"{config.alpha:g}"
     new = card(run, found.validation, found.test)
     if (new["weights"] or {}).get("kind") == "bundled":
         new["before"] = _stages(cards.get(alpha))
@@ -64,7 +64,7 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
 
 def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]:
     """Return the facts of a run, ready for JSON: recipe, command, machine, figures with 95 % intervals, confusions."""
-    config, environment, result = run.config, read_json(run.path / "environment.json"), run.result
+    config, environment, result = run.config, load_json(run.path / "environment.json") or {}, run.result
     shares = test.class_accuracies
     counts = np.bincount(test.labels, minlength=len(CLASSES))
     answers = test.probabilities.argmax(axis=1)
@@ -94,7 +94,7 @@ def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]
         "confusions": [
             {"is": CLASSES[cell // 10], "said": CLASSES[cell % 10], "images": int(wrong.flat[cell])} for cell in worst
         ],
-        "calibration": read_json(run.path / calibration.FILE),
+        "calibration": load_json(run.path / calibration.FILE),
     }
 
 

@@ -29,7 +29,7 @@ from cifar_core.inference.model_file import Answers
 from cifar_core.jobs.job import Job
 from cifar_core.network import int8, litert_format
 from cifar_core.network.litert import Network
-from cifar_core.runs import Run, limits
+from cifar_core.runs import Run, limits, records
 
 IMAGES = 200
 """Test images that a model file is tried on."""
@@ -185,8 +185,8 @@ def reference(run: Run) -> Reference:
     model.tflite classifies the test images that are here. Raises RunError if the run is damaged.
     """
     found = predictions.load(run).test
-    environment = runs.read_json(run.path / "environment.json").get("data")
-    name = environment.get("name") if isinstance(environment, dict) else None
+    environment = records.environment(run.path)
+    name = environment.data.name if environment else None
     try:
         images, labels = cifar10.samples(IMAGES, name if name in cifar10.LABELS else "auto", test=True)
     except DataError:

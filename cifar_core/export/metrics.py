@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cifar_core import runs
-from cifar_core.runs import Run, metrics
+from cifar_core.runs import Run, metrics, records
 
 _COLUMNS = (
     "kind", "phase", "epoch", "step", "steps", "loss", "cross_entropy", "accuracy", "validation_loss",
@@ -44,12 +44,16 @@ def to_csv(run: Run) -> bytes:
 
 
 def to_json(run: Run) -> bytes:
-    """Return id, configuration, result, environment and rows as one JSON object. Raises RunError as `config` does."""
+    """Return id, configuration, result, environment and rows as one JSON object.
+
+    Raises RunError as `config` does, or if environment.json is damaged.
+    """
+    records.environment(run.path)
     found = {
         "id": run.id,
         "config": run.config.to_dict(),
         "result": run.result,
-        "environment": runs.read_json(run.path / "environment.json"),
+        "environment": runs.load_json(run.path / "environment.json") or {},
         "rows": _rows(run),
     }
     return json.dumps(found, indent=1).encode()

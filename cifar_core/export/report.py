@@ -17,7 +17,7 @@ from cifar_core.config import KNOBS
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import assessment, mistakes, robustness, story
 from cifar_core.evaluation.assessment import Assessment
-from cifar_core.evaluation.predictions import Predictions, dataset_of, images_of
+from cifar_core.evaluation.predictions import Predictions
 from cifar_core.runs import Run, curves
 
 _PICTURES = 16
@@ -119,8 +119,7 @@ def _classes(found: Assessment, figures: list[go.Figure]) -> Iterable[str]:
 
 
 def _pictures(found: Assessment) -> Iterable[str]:
-    dataset = dataset_of(found.run)
-    images = images_of(dataset, found.said, "validation") if dataset else None
+    images = found.images("validation")
     said = found.calibrated.validation
     yield "<h2>Sure mistakes (validation images)</h2>"
     if images is None:
@@ -136,7 +135,7 @@ def _pictures(found: Assessment) -> Iterable[str]:
 def _sureness(found: Assessment, figures: list[go.Figure]) -> Iterable[str]:
     yield "<h2>Calibration</h2>"
     if found.calibration is None:
-        yield "<p>This run was not calibrated.</p>"
+        yield f"<p>{_text(' '.join(found.problems) or 'This run was not calibrated.')}</p>"
         return
     before, after = found.reliability("validation")
     yield f"<p>Its logits are divided by a temperature of {found.calibration.temperature:.2f}.</p>"
@@ -144,10 +143,10 @@ def _sureness(found: Assessment, figures: list[go.Figure]) -> Iterable[str]:
 
 
 def _robustness(run: Run, figures: list[go.Figure]) -> Iterable[str]:
-    measured = robustness.load(run)
+    measured, problem = robustness.usable(run)
     yield "<h2>Robustness</h2>"
     if measured is None or not measured.is_complete:
-        yield "<p>Not measured yet.</p>"
+        yield f"<p>{_text(problem or 'Not measured yet.')}</p>"
         return
     yield f"<p>On {measured.images:,} validation images; {measured.mean:.1%} is the mean over all corruptions.</p>"
     yield _figure(evaluation_charts.robustness_figure({"this run": measured}), figures)

@@ -10,7 +10,6 @@ from typing import Any
 
 from cifar_core.config import TrainConfig
 from cifar_core.runs import Run, records
-from cifar_core.runs.records import Environment
 
 RECIPE = Path(__file__).resolve().parent.parent / "recipe.py"
 _CELL, _SETTINGS = "# %% ", "Settings"
@@ -68,7 +67,7 @@ def _with_settings(run: Run, cell: str) -> str:
     """Return a cell of the recipe, the one of the settings with those of the run."""
     if not cell.startswith(_SETTINGS + "\n"):
         return cell
-    config, environment = run.config, records.load(run.path / "environment.json", Environment)
+    config, environment = run.config, records.environment(run.path)
     dataset, weights = (environment.data.name, environment.weights.kind) if environment else ("", "")
     lines = [f"# {note}" for note in _notes(run, config, dataset, weights)]
     values = settings(config, weights == "random")

@@ -11,12 +11,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import msgspec
 import numpy as np
 
 from cifar_core.errors import RunError
-from cifar_core.runs import read_json, write_json
+from cifar_core.runs import records, write_json
 
 FILE = "calibration.json"
 LEVEL = 0.99
@@ -24,6 +25,7 @@ LEVEL = 0.99
 BINS = 15  # as in Guo et al.
 _RESAMPLES = 500
 _LOWEST, _HIGHEST = 0.05, 20.0
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -156,41 +158,40 @@ def threshold(scores: np.ndarray) -> float:
     return float(np.quantile(scores, LEVEL, method="higher"))
 
 
+class _Rule(msgspec.Struct):
+    threshold: float
+    kept: _Share
+    caught: dict[str, _Share]
+    pictures: int
+    level: _Share = 0.95
+    highest: float | None = None
+
+
+class _Saved(msgspec.Struct):
+    """calibration.json as it is written."""
+
+    temperature: Annotated[float, msgspec.Meta(ge=_LOWEST * 0.99, le=_HIGHEST * 1.01)]
+    images: int
+    ece: tuple[_Share, _Share]
+    loss: tuple[float, float]
+    unlike: _Rule | None
+
+
 def load(path: Path) -> Calibration | None:
     """Return the calibration in `path`, None where there is none. Raises RunError if it is damaged."""
-    if not path.exists():
+    found = records.load(path, _Saved)
+    if found is None:
         return None
+    rule = OutOfDistribution(**msgspec.structs.asdict(found.unlike)) if found.unlike else None
+    return Calibration(found.temperature, found.images, found.ece, found.loss, rule)
+
+
+def usable(path: Path) -> tuple[Calibration | None, str]:
+    """Return what `load` does and "", or None and a sentence why answers are uncalibrated: the file is damaged."""
     try:
-        found = read_json(path)
-        rule = found["unlike"] and _rule(found["unlike"])
-        before, after = map(float, found["ece"])
-        loss_before, loss_after = map(float, found["loss"])
-        temperature = float(found["temperature"])
-        if not _LOWEST * 0.99 <= temperature <= _HIGHEST * 1.01:
-            raise ValueError(f"temperature {temperature}")
-        numbers = (before, after, loss_before, loss_after, *((rule.threshold, rule.highest or 0) if rule else ()))
-        if not all(map(math.isfinite, numbers)):
-            raise ValueError(f"among {numbers} is one that is not finite")
-        shares = [before, after, *((rule.kept, rule.level, *rule.caught.values()) if rule else ())]
-        if not all(0 <= share <= 1 for share in shares):
-            raise ValueError("a share beyond 0 to 1")
-        return Calibration(temperature, int(found["images"]), (before, after), (loss_before, loss_after), rule or None)
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise RunError(
-            f"{path} is damaged ({type(error).__name__}: {str(error)[:100]}), expected a run's calibration; "
-            "delete the file to do without it, or train the run anew."
-        ) from None
-
-
-def _rule(found: Mapping[str, Any]) -> OutOfDistribution:
-    return OutOfDistribution(
-        float(found["threshold"]),
-        float(found["kept"]),
-        {str(kind): float(share) for kind, share in found["caught"].items()},
-        int(found["pictures"]),
-        float(found.get("level", 0.95)),
-        None if found.get("highest") is None else float(found["highest"]),
-    )
+        return load(path), ""
+    except RunError as error:
+        return None, f"Probabilities are uncalibrated, and no picture is called unusual: {error}"
 
 
 def _loss(probabilities: np.ndarray, labels: np.ndarray) -> float:

@@ -67,7 +67,8 @@ class Answers:
 class Classifier:
     """Classifies images. `name` is a run's id or "bundled".
 
-    `calibration` and `index` are what the run left in `folder` for probabilities and scores; None without.
+    `calibration` and `index` are what the run left in `folder` for probabilities and scores; None where it left none,
+    or where the file is damaged: then `problems` says so.
     """
 
     def __init__(self, name: str, network: Network, folder: Path) -> None:
@@ -75,12 +76,28 @@ class Classifier:
 
     @property
     def calibration(self) -> Calibration | None:
-        """How sure the model may be. Raises RunError if the file is damaged."""
-        return calibration.load(self._folder / calibration.FILE)
+        """The temperature and the out-of-distribution threshold."""
+        return calibration.usable(self._folder / calibration.FILE)[0]
 
     @property
     def index(self) -> Index | None:
-        """The training images as the model sees them. Raises RunError if the file is damaged or another model's."""
+        """The training images as the model sees them."""
+        return self._read_index()[0]
+
+    @property
+    def problems(self) -> list[str]:
+        """What the model answers without, a sentence for each file that is damaged."""
+        return [why for why in (calibration.usable(self._folder / calibration.FILE)[1], self._read_index()[1]) if why]
+
+    def _read_index(self) -> tuple[Index | None, str]:
+        """Return the index and "", or None and why there is none."""
+        try:
+            return self._sound_index(), ""
+        except RunError as error:
+            return None, f"Pictures are not compared with the training images: {error}"
+
+    def _sound_index(self) -> Index | None:
+        """Return the index. Raises RunError if its file is damaged or another model's."""
         path = self._folder / neighbors.FILE
         found = _index(path, path.stat().st_mtime_ns) if path.exists() else None
         features = self._network.output_shapes["pooled"]
@@ -94,7 +111,7 @@ class Classifier:
     def answer(self, images: np.ndarray) -> Answers:
         """Return calibrated answers for uint8 (n, 32, 32, 3), and which pictures are out-of-distribution.
 
-        Raises RunError if the calibration or the index is damaged.
+        Without a sound calibration they are as the network says them, see `problems`.
         """
         outputs, known, index = self._network.run(images), self.calibration, self.index
         said = outputs["probabilities"]

@@ -16,7 +16,7 @@ from cifar_core.errors import RunError
 from cifar_core.inference import model_file
 from cifar_core.network import architecture, litert, litert_format
 from cifar_core.network.litert import Network
-from cifar_core.runs import Run, read_json
+from cifar_core.runs import Run, records
 
 HISTOGRAM_BINS = 40
 """Equal bins of the network's input, from -1 to 1."""
@@ -44,11 +44,12 @@ class Internals:
 def measure(run: Run) -> Internals:
     """Return the internals of the finished `run`; takes about a second.
 
-    Raises RunError if its model is missing or damaged, DataError if its images are not on this machine.
+    Raises RunError if its model is missing or damaged, or environment.json is, DataError if its images are not on this
+    machine.
     """
     config = run.config
-    named = read_json(run.path / "environment.json").get("data")
-    name = str(named.get("name")) if isinstance(named, dict) else config.dataset
+    environment = records.environment(run.path)
+    name = environment.data.name if environment else config.dataset
     images, _ = cifar10.samples(_PIXEL_IMAGES, name if name in cifar10.LABELS else config.dataset)
     seen = augmentation.augment(images, np.arange(len(images)), config.augmentation, config.seed, 0)
     network = Network(tapped(model_file.read(run), config.alpha))

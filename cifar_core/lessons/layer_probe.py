@@ -26,7 +26,7 @@ from cifar_core.lessons.internals import layer_names, tapped
 from cifar_core.lessons.results import Made
 from cifar_core.network import litert, pretrained
 from cifar_core.network.pretrained import Weights
-from cifar_core.runs import read_json, write_json
+from cifar_core.runs import load_json, write_json
 
 LESSON = "layers"
 COMMAND = f"python -m cifar_core learn {LESSON}"
@@ -121,7 +121,7 @@ def start() -> None:
 
 def result() -> Layers | None:
     """Return the result on this machine, None without. Raises RunError."""
-    found = read_json(job().file(".json"))
+    found = load_json(job().file(".json"))
     return Layers.from_dict(found) if found else None
 
 

@@ -135,8 +135,8 @@ def outcome_of(lesson: str, run: Run) -> Outcome:
 
 
 def stored(lesson: str) -> dict[str, Any]:
-    """Return the results of `lesson` that ship with this version as saved; empty if there are none."""
-    return runs.read_json(RESULTS / f"{lesson}.json")
+    """Return the results of `lesson` that ship with this version as saved; empty if there are none. Raises RunError."""
+    return runs.load_json(RESULTS / f"{lesson}.json") or {}
 
 
 def outcomes(found: Mapping[str, Any]) -> dict[str, Outcome]:
@@ -200,7 +200,7 @@ def _better(known: Run | None, older: Run) -> Run:
 
 
 def _made(run: Run, config: TrainConfig, command: str) -> Made:
-    environment = runs.read_json(run.path / "environment.json")
+    environment = runs.load_json(run.path / "environment.json") or {}
     packages, updated = environment.get("packages"), run.status.get("updated", 0)
     chosen = ("tensorflow", "keras", "ai-edge-litert")
     return Made(

@@ -41,6 +41,15 @@ def _load(run: Run) -> Labels:
     return Labels(_text(saved.name, NAME_LIMIT), _text(saved.note, NOTE_LIMIT), saved.starred)
 
 
+def problem(run: Run) -> str:
+    """Return a sentence where the file is damaged, empty where it is not."""
+    try:
+        _load(run)
+    except RunError as error:
+        return f"Name, note and star are unknown until you set one; the file is then moved aside: {error}"
+    return ""
+
+
 def change(run: Run, **changes: Any) -> Labels:
     """Set `name`, `note` or `starred` of `run`, leaving the others, and return all. Raises RunError.
 

@@ -105,13 +105,18 @@ class Origin(msgspec.Struct):
 
 
 class Environment(msgspec.Struct):
-    """What a resume needs of environment.json."""
+    """Which images and first weights environment.json names."""
 
     data: Origin
     weights: Origin
 
 
 Record = TypeVar("Record")
+
+
+def environment(folder: Path) -> Environment | None:
+    """Return what environment.json in a run's `folder` says, None without. Raises RunError if it is damaged."""
+    return load(folder / "environment.json", Environment)
 
 
 def load(path: Path, kind: type[Record]) -> Record | None:

@@ -150,7 +150,7 @@ def _train(run: Run, writer: RunWriter, options: LateOptions | None) -> dict[str
 
 def _environment(run: Run) -> records.Environment:
     """Return what the run began with. Raises RunError if that is missing or damaged."""
-    found = records.load(run.path / "environment.json", records.Environment)
+    found = records.environment(run.path)
     if found is None:
         raise RunError(
             "environment.json is missing: whether images and weights are those with which the run began cannot be "

@@ -11,7 +11,7 @@ from cifar_core import charts, runs
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, mistakes, predictions
+from cifar_core.evaluation import assessment, mistakes
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.inference import explain
@@ -64,14 +64,14 @@ def confusion(found: Assessment, split: str) -> None:
         kind = "found" if label == answer else f"called {CLASSES[answer]}"
         share = f" ({len(positions) / total:.1%})" if total else ""
         st.markdown(f"**{len(positions):,} of {total:,}** images labelled {CLASSES[label]} were {kind}{share}.")
-        images = images_of(found, split)
+        images = found.images(split)
         _grid(left, found, said, images, positions, f"cell-{split}-{label}-{answer}")
 
 
 def extremes(found: Assessment, split: str) -> None:
     """Show sure mistakes and lucky hits. A fragment."""
     kind = address.linked_choice("Images that are", "kind", KINDS, "mistakes")
-    said, images = found.calibrated.split(split), images_of(found, split)
+    said, images = found.calibrated.split(split), found.images(split)
     st.markdown(f"{_ABOUT[kind]} {_WRONG_LABELS if kind == 'mistakes' and found.is_cifar10 else ''}")
     votes: dict[int, int] = {}
     if kind == "mistakes":
@@ -81,7 +81,8 @@ def extremes(found: Assessment, split: str) -> None:
     else:
         model = open_classifier(found.run.id)
         if images is None or model.index is None:
-            st.caption("This needs the run's images and its index of training images; one of them is not here.")
+            reason = "This needs the run's images and its index of training images; one of them is not here."
+            st.caption(messages.plain(" ".join(model.problems)) or reason)
             return
         positions, counts = _outvoted(found.run.id, split, run_state.stamp(found.run, "evaluation.npz", "model.tflite"))
         votes = dict(zip(positions.tolist(), counts.tolist(), strict=True))
@@ -98,7 +99,7 @@ def extremes(found: Assessment, split: str) -> None:
 def _outvoted(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     model = open_classifier(run_id)
     found = assessment.of(runs.Run(run_id))
-    images = images_of(found, split)
+    images = found.images(split)
     if images is None or model.index is None:
         return np.empty(0, int), np.empty(0, int)
     return mistakes.against_neighbours(found.calibrated.split(split), images, model.features, model.index)
@@ -124,12 +125,6 @@ def _take_cell() -> None:
 
 def _link_cell() -> None:
     st.query_params["cell"] = f"{st.session_state['cell_label']}-{st.session_state['cell_answer']}"
-
-
-def images_of(found: Assessment, split: str) -> np.ndarray | None:
-    """Return the images of a split, uint8 (n, 32, 32, 3); None where they are not on this machine."""
-    dataset = predictions.dataset_of(found.run)
-    return predictions.images_of(dataset, found.said, split) if dataset else None
 
 
 def _grid(

@@ -163,7 +163,10 @@ def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
     index = model.index
     st.markdown("**Nearest training images**")
     if index is None:
-        st.caption("This run was trained before such an index was kept; runs that are trained now have it.")
+        st.caption(
+            messages.plain(" ".join(model.problems))
+            or "This run was trained before such an index was kept; runs that are trained now have it."
+        )
         return
     count = min(_NEIGHBORS, len(index.labels))
     places, distances = index.nearest(model.features(pixels[None]), count)
@@ -290,7 +293,10 @@ def how_sure(model: Classifier, answers: Answers) -> None:
     """Show how far the model's claims can be trusted."""
     known = model.calibration
     if known is None:
-        st.caption("This run was trained before calibration was kept; its probabilities are as the network says them.")
+        st.caption(
+            messages.plain(" ".join(model.problems))
+            or "This run was trained before calibration was kept; its probabilities are as the network says them."
+        )
         return
     kind = "more sure than it should be" if known.temperature > 1 else "less sure than it should be"
     left, right = st.columns([1.3, 1])

@@ -60,7 +60,7 @@ def _measures(chosen: list[Run]) -> None:
         st.rerun()
     measured: dict[str, Measured] = {}
     for run in chosen:
-        known = robustness.load(run)
+        known, _ = robustness.usable(run)
         _row(run, states[run.id], known)
         if known is not None and known.clean is not None:
             measured[title(listing.row(run))] = known

@@ -16,9 +16,9 @@ from pages.components import formatting, guarded, messages, run_state
 def section(found: Assessment) -> None:
     """Tell the story: in words, as curves, class by class."""
     run = found.run
-    parent = story.parent(run)
-    if parent:
-        st.caption(f":material/call_split: This is phase 1 of run {messages.plain(parent)}, kept as a run of its own.")
+    if found.parent:
+        words = messages.plain(found.parent)
+        st.caption(f":material/call_split: This is phase 1 of run {words}, kept as a run of its own.")
     for sentence in (*found.sentences, found.gap):
         if sentence:
             st.markdown(f"- {messages.plain(sentence)}")

@@ -91,7 +91,15 @@ def test_run_of_a_stranger_is_shown_as_plain_text(ask: Ask, ask_json: Callable[.
     hostile = "\x1b[2J\u202e\n" * 9
     result = dict.fromkeys(RESULT, hostile) | {"id": "x", "status": "y", "test_images": 10**12, "nan": float("nan")}
     set_status(finished, state="failed", stage=[hostile], error={"type": hostile, "message": hostile}, result=result)
-    runs.write_json(finished.path / "environment.json", {"python": hostile, "packages": {hostile: hostile}, "data": 3})
+    runs.write_json(
+        finished.path / "environment.json",
+        {
+            "python": hostile,
+            "packages": {hostile: hostile},
+            "data": {"label": hostile, "fingerprint": "d"},
+            "weights": {"label": hostile, "fingerprint": "w"},
+        },
+    )
     for words in (["runs", "list"], ["runs", "show", finished.id]):
         code, out, err = ask(*words)
         assert (code, err) == (0, "")

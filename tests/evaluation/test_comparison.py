@@ -24,7 +24,13 @@ def predictions(wrong: set[int]) -> Predictions:
 def finish(config: TrainConfig, said: Predictions, fingerprint: str = "f") -> Run:
     run = runs.create(config)
     write_json(run.path / "status.json", {"state": "finished", "result": {}})
-    write_json(run.path / "environment.json", {"data": {"fingerprint": fingerprint}})
+    write_json(
+        run.path / "environment.json",
+        {
+            "data": {"label": "images", "fingerprint": fingerprint},
+            "weights": {"label": "random numbers", "fingerprint": "w"},
+        },
+    )
     arrays = {f"{part}_{name}": value for part in ("validation", "test") for name, value in vars(said).items()}
     np.savez(run.path / "evaluation.npz", **arrays)
     return run

@@ -36,7 +36,13 @@ def run(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     known = {"validation_labels": dataset.train_labels[rows], "validation_probabilities": said, "validation_rows": rows}
     test = {"test_labels": dataset.test_labels[:5], "test_probabilities": said[:5]}
     np.savez(made.path / "evaluation.npz", **known, **test)
-    write_json(made.path / "environment.json", {"data": {"name": "generated", "fingerprint": dataset.fingerprint}})
+    write_json(
+        made.path / "environment.json",
+        {
+            "data": {"name": "generated", "label": "synthetic", "fingerprint": dataset.fingerprint},
+            "weights": {"label": "random numbers", "fingerprint": "w"},
+        },
+    )
     write_json(made.path / "status.json", {"state": "finished", "result": {}})
     answers = {dataset.train_images[row].tobytes(): int(dataset.train_labels[row]) for row in rows}
 
@@ -135,7 +141,13 @@ def test_while_a_process_measures_its_progress_can_be_read_and_no_other_begins(r
 
 
 def test_images_that_are_not_here_are_told_of_and_remembered(run: Run) -> None:
-    write_json(run.path / "environment.json", {"data": {"name": "cifar10", "fingerprint": "elsewhere"}})
+    write_json(
+        run.path / "environment.json",
+        {
+            "data": {"name": "cifar10", "label": "CIFAR-10", "fingerprint": "elsewhere"},
+            "weights": {"label": "random numbers", "fingerprint": "w"},
+        },
+    )
     with pytest.raises(RunError, match="not on this machine"):
         robustness.measure(run)
     assert robustness.state(run)["state"] == "failed"
@@ -144,7 +156,13 @@ def test_images_that_are_not_here_are_told_of_and_remembered(run: Run) -> None:
 
 def test_images_that_are_gone_lose_nothing_that_was_measured(run: Run) -> None:
     found = robustness.measure(run)
-    write_json(run.path / "environment.json", {"data": {"name": "cifar10", "fingerprint": "elsewhere"}})
+    write_json(
+        run.path / "environment.json",
+        {
+            "data": {"name": "cifar10", "label": "CIFAR-10", "fingerprint": "elsewhere"},
+            "weights": {"label": "random numbers", "fingerprint": "w"},
+        },
+    )
     with pytest.raises(RunError, match="not on this machine"):
         robustness.measure(run)
     assert robustness.load(run) == found
@@ -169,14 +187,22 @@ def test_an_unfinished_run_is_not_measured(run: Run) -> None:
     [
         "[]",
         "{",
-        json.dumps({"version": 99, "images": 5, "clean": 1, "accuracies": {}}),
-        json.dumps({"version": 1, "images": "5", "clean": 1, "accuracies": {}}),
-        json.dumps({"version": 1, "images": 5, "clean": 1, "accuracies": {"noise": [2.0]}}),
-        json.dumps({"version": 1, "images": 5, "clean": 1, "accuracies": {"noise": [0.1] * 6}}),
-        json.dumps({"version": 1, "images": 5, "clean": 1, "accuracies": [1]}),
+        json.dumps({"version": 1, "images": "5", "clean": 1, "accuracies": {}, "seconds": 1}),
+        json.dumps({"version": 1, "images": 5, "clean": 1, "accuracies": {"noise": [2.0]}, "seconds": 1}),
+        json.dumps({"version": 1, "images": 5, "clean": 1, "accuracies": {"noise": [0.1] * 6}, "seconds": 1}),
+        json.dumps({"version": 1, "images": 5, "clean": 1, "accuracies": [1], "seconds": 1}),
     ],
 )
-def test_a_damaged_record_is_none(run: Run, record: str) -> None:
+def test_a_damaged_record_is_a_failure_that_says_so(run: Run, record: str) -> None:
     (run.path / robustness.FILE).write_text(record)
+    with pytest.raises(RunError, match=r"robustness\.json is damaged"):
+        robustness.load(run)
+    found = robustness.state(run)
+    assert found["state"] == "failed" and "robustness.json is damaged" in found["error"]
+
+
+def test_the_record_of_another_version_is_none(run: Run) -> None:
+    record = {"version": 99, "images": 5, "clean": 1, "accuracies": {}, "seconds": 1}
+    (run.path / robustness.FILE).write_text(json.dumps(record))
     assert robustness.load(run) is None
     assert robustness.state(run)["state"] == "none"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -148,6 +147,8 @@ def test_keeping_phase_1_prepares_a_run_of_that_phase_alone(
     finished: Run, monkeypatch: pytest.MonkeyPatch, tiny_config: TrainConfig
 ) -> None:
     (finished.path / story.HEAD_FILE).write_bytes(b"the checkpoint")
+    origin = {"label": "any", "fingerprint": "any"}
+    write_json(finished.path / "environment.json", {"data": origin, "weights": origin})
     spawned: list[Run] = []
     monkeypatch.setattr(launch, "spawn", spawned.append)
     kept = story.keep_head(finished)
@@ -159,6 +160,7 @@ def test_keeping_phase_1_prepares_a_run_of_that_phase_alone(
     assert story.parent(finished) is None
 
 
-def test_a_strange_parent_is_none(run: Run, tmp_path: Path) -> None:
+def test_a_strange_parent_is_a_sentence(run: Run) -> None:
     write_json(run.path / story.PARENT_FILE, {"id": "../../etc"})
-    assert story.parent(run) is None
+    with pytest.raises(RunError, match=r"parent\.json is damaged"):
+        story.parent(run)

@@ -128,7 +128,13 @@ def test_a_file_that_says_something_else_is_poor(finished_run, monkeypatch) -> N
 
 
 def test_without_the_run_s_test_images_its_own_model_is_asked_again(finished_run) -> None:
-    runs.write_json(finished_run.path / "environment.json", {"data": {"name": "cifar10"}})
+    runs.write_json(
+        finished_run.path / "environment.json",
+        {
+            "data": {"name": "cifar10", "label": "CIFAR-10", "fingerprint": "d"},
+            "weights": {"label": "random numbers", "fingerprint": "w"},
+        },
+    )
     stored = dict(np.load(finished_run.path / "evaluation.npz"))
     stored["test_labels"] = (stored["test_labels"] + 1) % 10
     np.savez(finished_run.path / "evaluation.npz", **stored)

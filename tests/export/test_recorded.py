@@ -4,8 +4,6 @@ recorded/archive.zip was exported by that version; its run's folder held the sam
 recorded/run. Width 0.35, 32 px, 1,000 generated images, one epoch of each phase; checkpoints are left out.
 """
 
-import shutil
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +15,8 @@ from cifar_core.export import archive, exports
 from cifar_core.inference import calibration, classifier, neighbors
 from cifar_core.runs import Run, curves
 
-RECORDED = Path(__file__).resolve().parents[1] / "recorded"
-ID = "20261128-231257880-standard"
+ARCHIVE = Path(__file__).resolve().parents[1] / "recorded" / "archive.zip"
 IMAGES = np.random.default_rng(1).integers(0, 256, (3, 32, 32, 3), np.uint8)
-
-
-@pytest.fixture
-def recorded_run() -> Run:
-    run = Run(ID)
-    shutil.copytree(RECORDED / "run", run.path)
-    with zipfile.ZipFile(RECORDED / "archive.zip") as packed:
-        for name in archive.FILES:
-            (run.path / name).write_bytes(packed.read(name))
-    return run
 
 
 def assert_complete(run: Run) -> None:
@@ -52,8 +39,8 @@ def test_a_recorded_run_folder_opens(recorded_run: Run) -> None:
 
 def test_a_recorded_archive_is_imported_and_classifies_as_its_run_did(recorded_run: Run) -> None:
     expected = classifier.open_classifier(recorded_run.id).probabilities(IMAGES)
-    run = archive.import_run((RECORDED / "archive.zip").read_bytes())
-    assert run.status["imported"]["id"] == ID
+    run = archive.import_run(ARCHIVE.read_bytes())
+    assert run.status["imported"]["id"] == recorded_run.id
     assert_complete(run)
     assert np.array_equal(classifier.open_classifier(run.id).probabilities(IMAGES), expected)
 

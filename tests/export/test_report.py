@@ -58,7 +58,13 @@ def finished(run: Run, small_data: Path) -> Run:
     np.savez(run.path / "evaluation.npz", **arrays)
     rows = [ROW | {"epoch": epoch, "accuracy": 0.8, "validation_accuracy": 0.7 + epoch / 40} for epoch in (1, 2)]
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    write_json(run.path / "environment.json", {"data": {"name": "generated", "fingerprint": dataset.fingerprint}})
+    write_json(
+        run.path / "environment.json",
+        {
+            "data": {"name": "generated", "label": "synthetic", "fingerprint": dataset.fingerprint},
+            "weights": {"label": "random numbers", "fingerprint": "w"},
+        },
+    )
     write_json(run.path / "status.json", {"state": "finished", "result": RESULT})
     calibration.Calibration(2.0, 40, (0.1, 0.05), (1.0, 0.9)).save(run.path / calibration.FILE)
     accuracies = {name: [0.8, 0.7, 0.6, 0.5, 0.4] for name in CORRUPTIONS}
@@ -122,8 +128,7 @@ def test_the_report_is_one_page_that_reaches_for_nothing_and_shows_strange_names
 
 
 def test_the_report_without_images_calibration_and_measures_says_so(finished: Run) -> None:
-    write_json(finished.path / "environment.json", {})
-    for name in (calibration.FILE, robustness.FILE):
+    for name in ("environment.json", calibration.FILE, robustness.FILE):
         (finished.path / name).unlink()
     text = report.build(finished)
     for words_of_it in ("were not on the machine", "was not calibrated", "Not measured yet"):

@@ -176,7 +176,13 @@ class TestInside:
 
     def test_a_finished_run_is_looked_into(self, run: Run, content: bytes) -> None:
         head = _headed(0.35, 32)
-        write_json(run.path / "environment.json", {"data": {"name": "generated"}})
+        write_json(
+            run.path / "environment.json",
+            {
+                "data": {"name": "generated", "label": "synthetic", "fingerprint": "d"},
+                "weights": {"label": "random numbers", "fingerprint": "w"},
+            },
+        )
         (run.path / "model.tflite").write_bytes(head)
         found = internals.measure(run)
         assert len(found.histogram) == internals.HISTOGRAM_BINS and len(found.norms) == 19

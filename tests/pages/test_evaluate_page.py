@@ -48,7 +48,10 @@ def run(model: bytes) -> Run:
         said[np.arange(len(labels)), answers] = 0.82
         arrays |= {f"{name}_labels": labels, f"{name}_probabilities": said}
     np.savez(run.path / "evaluation.npz", **arrays)
-    known = {"data": {"name": "generated", "fingerprint": dataset.fingerprint}}
+    known = {
+        "data": {"name": "generated", "label": "synthetic", "fingerprint": dataset.fingerprint},
+        "weights": {"label": "random numbers", "fingerprint": "w"},
+    }
     write_json(run.path / "environment.json", known)
     calibration.Calibration(2.0, 50, (0.1, 0.05), (1.0, 0.9)).save(run.path / calibration.FILE)
     return run
@@ -174,7 +177,13 @@ def test_hits_against_their_neighbours_need_an_index(run):
 
 
 def test_without_the_images_the_figures_are_there_all_the_same(run):
-    write_json(run.path / "environment.json", {"data": {"name": "cifar10", "fingerprint": "elsewhere"}})
+    write_json(
+        run.path / "environment.json",
+        {
+            "data": {"name": "cifar10", "label": "CIFAR-10", "fingerprint": "elsewhere"},
+            "weights": {"label": "random numbers", "fingerprint": "w"},
+        },
+    )
     app = open_app(EVALUATE, section="confusion")
     assert "not on this machine" in texts(app.info)
     assert "confusion" in charts_of(app)

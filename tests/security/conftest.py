@@ -63,7 +63,14 @@ def write(run: Run, content: bytes) -> None:
     write_json(place / "status.json", status | {"imported": {"id": ID, "time": 1.7e9}, "note": "", "message": ""})
     write_json(place / "config.json", CONFIG.to_dict())
     environment = {"python": "3.11.7", "cores": 2, "processor": "x", "packages": {"keras": "3"}}
-    write_json(place / "environment.json", environment | {"data": {"name": "generated", "fingerprint": "x"}})
+    write_json(
+        place / "environment.json",
+        environment
+        | {
+            "data": {"name": "generated", "label": "synthetic", "fingerprint": "x"},
+            "weights": {"label": "random numbers", "fingerprint": "w"},
+        },
+    )
     write_json(place / "labels.json", {"name": "a name", "note": "a note", "starred": True})
     write_json(place / "latency.json", {"latency_ms": 2.0})
     write_json(place / "parent.json", {"id": ID})
