@@ -95,7 +95,7 @@ def test_a_run_of_an_earlier_version_explains_what_it_can(run):
 def test_a_damaged_index_is_said_in_a_sentence(calibrated):
     (calibrated.path / neighbors.FILE).write_bytes(b"no index")
     app = open_app(CLASSIFY)
-    assert "is damaged" in texts(app.error).replace("\\", "")
+    assert "is damaged" in texts(app.warning).replace("\\", "")
 
 
 def test_an_unusual_picture_has_its_answer_first_and_a_note_under_it(calibrated):
