@@ -70,12 +70,13 @@ def content(run: Run, name: str) -> bytes:
 
 
 def _converted(run: Run, name: str) -> bytes:
-    from cifar_core.export import archive, card, metrics, script  # the figures of an archive need Plotly
+    from cifar_core.export import archive, card, metrics, script, webpage  # the figures of an archive need Plotly
 
     makers: dict[str, Callable[[Run], bytes]] = {
         "notebook": lambda run: script.notebook(run).encode(),
         "script": lambda run: script.script(run).encode(),
         "zip": archive.pack,
+        "html": webpage.page,
         "card": card.card,
         "animation": card.animation,
         "csv": metrics.to_csv,

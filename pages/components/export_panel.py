@@ -19,6 +19,7 @@ _ICONS = {
     "notebook": ":material/article:",
     "script": ":material/code:",
     "zip": ":material/folder_zip:",
+    "html": ":material/language:",
     "card": ":material/image:",
     "animation": ":material/gif_box:",
 }

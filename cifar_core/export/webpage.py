@@ -1,0 +1,141 @@
+"""A finished run as one HTML page that classifies photos in the browser, without a server or a network.
+
+page/page.html, page.js and network.js are put together with the weights: those of large kernels as int16 with a scale
+for each output channel, the rest as float32. At the same size float16 changes probabilities by up to 0.05, since folded
+batch norms give channels of very different scale.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.evaluation import predictions
+from cifar_core.inference import model_file
+from cifar_core.network import litert_format
+from cifar_core.runs import Run, labels
+
+_PARTS = Path(__file__).parent / "page"
+_FEWEST = 4096
+"""Kernels of fewer weights, and depthwise ones, stay float32: every later layer depends on them."""
+_OPERATOR, _ACTIVATION = schema.BuiltinOperator, schema.ActivationFunctionType
+_LIMITS = {_ACTIVATION.NONE: None, _ACTIVATION.RELU: 1e30, _ACTIVATION.RELU6: 6}
+
+
+def page(run: Run) -> bytes:
+    """Return the page of `run`, UTF-8. Raises RunError if the run has no evaluation, or its model is damaged."""
+    test = predictions.load(run).test
+    low, high = test.interval
+    network, weights = _Network(litert_format.probabilities_only(model_file.read(run))).parts()
+    name = labels.shown_name(run)
+    model = {
+        "title": f"What is in your photo? {name}",
+        "classes": CLASSES,
+        "network": network,
+        "card": {
+            "Run": f"{name} ({run.id})",
+            "Test accuracy": f"{test.accuracy:.1%} of {len(test.labels):,} images ({low:.1%} to {high:.1%})",
+            "Network": f"MobileNetV2, width {run.config.alpha:g}, {run.config.image_size} px",
+            "Images": str(run.result.get("dataset")),
+            "Initial weights": str(run.result.get("weights")),
+            "Classes": f"{', '.join(CLASSES)}; it answers with one of them to every picture.",
+        },
+    }
+    script = (_PARTS / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        Template((_PARTS / "page.html").read_text(encoding="utf-8"))
+        .substitute(
+            hash=f"sha256-{digest}",
+            model=json.dumps(model).replace("<", "\\u003c"),
+            weights=base64.b64encode(weights).decode(),
+            worker=(_PARTS / "network.js").read_text(encoding="utf-8"),
+            script=script,
+        )
+        .encode()
+    )
+
+
+class _Network:
+    """A LiteRT file of `litert.build` as the operators of network.js. A map keeps the number of its operator."""
+
+    def __init__(self, content: bytes) -> None:
+        self._model = litert_format.unpack(content)
+        self._graph = self._model.subgraphs[0]
+        self._maps = {self._graph.inputs[0]: 0}
+        self._operators: list[dict[str, Any]] = []
+        self._weights: list[dict[str, Any]] = []
+        self._content = bytearray()
+
+    def parts(self) -> tuple[dict[str, Any], bytes]:
+        """Return the network as JSON, and the bytes of its weights."""
+        for operator in self._graph.operators:
+            self._add(operator)
+        return {"operators": self._operators, "weights": self._weights}, bytes(self._content)
+
+    def _add(self, operator: schema.OperatorT) -> None:
+        code = self._model.operatorCodes[operator.opcodeIndex].builtinCode
+        first, second = operator.inputs[0], operator.inputs[-1]
+        found: dict[str, Any] = {"input": self._shape(first), "output": self._shape(operator.outputs[0])}
+        sources = [self._maps[first]]
+        if code in (_OPERATOR.CONV_2D, _OPERATOR.DEPTHWISE_CONV_2D, _OPERATOR.FULLY_CONNECTED):
+            found |= self._layer(operator, code)
+        elif code == _OPERATOR.CAST:
+            found |= {"kind": "scale", "factor": 1, "offset": 0}
+        elif code == _OPERATOR.MUL:
+            found |= {"kind": "scale", "factor": self._values(second).item(), "offset": 0}
+        elif code == _OPERATOR.ADD and second not in self._maps:
+            found |= {"kind": "scale", "factor": 1, "offset": self._values(second).item()}
+        elif code == _OPERATOR.ADD:
+            found["kind"] = "add"
+            sources.append(self._maps[second])
+        else:
+            found["kind"] = {_OPERATOR.RESIZE_BILINEAR: "resize", _OPERATOR.MEAN: "mean", _OPERATOR.SOFTMAX: "softmax"}[
+                code
+            ]
+        self._operators.append(found | {"from": sources})
+        self._maps[operator.outputs[0]] = len(self._operators)
+
+    def _layer(self, operator: schema.OperatorT, code: int) -> dict[str, Any]:
+        """Return a layer with weights."""
+        kernel, bias = (self._values(tensor) for tensor in operator.inputs[1:])
+        options = operator.builtinOptions
+        depthwise = code == _OPERATOR.DEPTHWISE_CONV_2D
+        found = {
+            "kind": "depthwise" if depthwise else "conv" if code == _OPERATOR.CONV_2D else "dense",
+            "kernel": self._store(kernel, rounded=not depthwise and kernel.size >= _FEWEST),
+            "bias": self._store(bias, rounded=False),
+            "limit": _LIMITS[options.fusedActivationFunction],
+        }
+        if code != _OPERATOR.FULLY_CONNECTED:
+            found |= {"side": kernel.shape[1], "stride": options.strideH}
+        return found
+
+    def _store(self, values: np.ndarray, rounded: bool) -> int:
+        """Append weights; return their number."""
+        self._content += bytes(-len(self._content) % 4)  # float32 needs an aligned start
+        entry: dict[str, Any] = {"offset": len(self._content), "size": values.size}
+        if rounded:  # the first axis is that of the output channels
+            rows = values.reshape(len(values), -1)
+            scales = np.maximum(np.abs(rows).max(axis=1), 1e-30) / 32767
+            entry["scales"] = [float(f"{scale:.9g}") for scale in scales]
+            values = np.rint(rows / scales[:, None]).astype("<i2")
+        self._content += values.astype("<i2" if rounded else "<f4").tobytes()
+        self._weights.append(entry)
+        return len(self._weights) - 1
+
+    def _shape(self, tensor: int) -> list[int]:
+        """Return a tensor's shape without the batch."""
+        return [int(side) for side in self._graph.tensors[tensor].shape[1:]]
+
+    def _values(self, tensor: int) -> np.ndarray:
+        found = self._graph.tensors[tensor]
+        return np.frombuffer(self._model.buffers[found.buffer].data.tobytes(), np.float32).reshape(found.shape)

@@ -1,0 +1,87 @@
+"""The HTML page of a run: in a real Chromium, opened from its file."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cifar_core.data import cifar10
+from cifar_core.export import exports, webpage
+from cifar_core.inference import decoding, model_file, pictures
+from cifar_core.network import litert_format
+from cifar_core.runs import labels
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SAMPLE = Path(__file__).parents[2] / "pages" / "samples" / "cat.jpg"
+MARKUP = "</script><script>window.injected = 1</script><img src=x onerror='window.injected = 1'>"
+
+
+def test_the_page_of_the_default_width_is_small_and_forbids_every_connection(make_run, finish_run) -> None:
+    run = finish_run(make_run(alpha=0.5, image_size=96, dense_units=128))
+    page = webpage.page(run)
+    assert len(page) < 3_000_000
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page.decode())
+    assert policy and "default-src 'none'" in policy[1] and "connect-src" not in policy[1] and "http" not in policy[1]
+
+
+@pytest.fixture
+def page(finished_run, tmp_path: Path) -> Iterator[Any]:
+    """The page of a finished run whose name is markup, in a browser without a network."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    labels.change(finished_run, name=MARKUP[: labels.NAME_LIMIT])
+    (tmp_path / "page.html").write_bytes(webpage.page(finished_run))
+    with playwright.sync_playwright() as starting:
+        browser = starting.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--use-fake-device-for-media-stream",
+                "--use-fake-ui-for-media-stream",
+            ],
+        )
+        context = browser.new_context(offline=True)
+        opened = context.new_page()
+        opened.errors = []
+        opened.on("pageerror", lambda error: opened.errors.append(str(error)))
+        opened.goto((tmp_path / "page.html").as_uri())
+        yield opened
+        assert opened.errors == []
+        browser.close()
+
+
+@pytest.mark.browser
+def test_the_page_answers_as_the_run_does(page: Any, finished_run) -> None:
+    images, _ = cifar10.samples(200, "generated", test=True)
+    expected = exports.litert_answers(litert_format.probabilities_only(model_file.read(finished_run)))(images)
+    ask = "images => classify(images.map(one => Uint8Array.from(one))).then(all => all.map(one => [...one]))"
+    found = np.array(page.evaluate(ask, images.reshape(200, -1).tolist()))
+    assert np.abs(found - expected).max() < 2e-3
+    page.set_input_files("#file", str(SAMPLE))
+    seen = "() => [...document.getElementById('seen').getContext('2d').getImageData(0, 0, 32, 32).data]"
+    page.locator("#answer").filter(has_text="%").wait_for()
+    pixels = np.array(page.evaluate(seen)).reshape(32, 32, 4)[..., :3]
+    own = pictures.prepare(decoding.open_picture(SAMPLE.read_bytes(), SAMPLE.name))[0]
+    assert np.abs(pixels - own.astype(int)).max() <= 2
+
+
+@pytest.mark.browser
+def test_a_name_with_markup_a_bad_file_an_explanation_and_the_camera(page: Any) -> None:
+    assert page.evaluate("window.injected") is None
+    page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})
+    page.locator("#note").filter(has_text="notes.txt").wait_for()
+    page.set_input_files("#file", str(SAMPLE))
+    page.locator("#why").click()
+    page.locator("#note").filter(has_text="evidence").wait_for(timeout=120_000)
+    assert page.locator("#bars li").count() == 10
+    answer = page.locator("#answer").inner_text()
+    page.check("#camera")
+    page.locator("#answer").filter(has_not_text=answer).wait_for()
+    assert json.loads(page.locator("#model").text_content())["classes"][3] == "cat"
