@@ -36,12 +36,16 @@ CONDITIONS = (RIGHT, WRONG, FINE_TUNING, TRAINING)
 DASHES = ("solid", "dash", "dot", "dashdot")
 SCALE = "Viridis"
 """The color scale of continuous values."""
+CELLS = {True: (31, 106, 165), False: (180, 83, 9)}
+"""RGB of a full cell of a confusion matrix: right, wrong."""
+EMPTY_CELL = (247, 248, 250)
+INVISIBLE = "rgba(0,0,0,0)"
 GROUND, GUIDE = "rgba(128,140,160,0.25)", "rgba(128,128,128,0.6)"
 
 TEMPLATE = go.layout.Template(
     layout={
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
+        "paper_bgcolor": INVISIBLE,
+        "plot_bgcolor": INVISIBLE,
         "margin": {"l": 56, "r": 16, "t": 44, "b": 44},
         "font": {"size": 13},
         "title": {"x": 0, "xanchor": "left", "font": {"size": 15, "weight": 600}},
@@ -72,9 +76,14 @@ def layout(title: str, x: str, y: str, height: int) -> dict[str, Any]:
     }
 
 
-def apply(figure: go.Figure, title: str, x: str, y: str, height: int) -> None:
-    """Apply `layout` to `figure`."""
-    figure.update_layout(layout(title, x, y, height))
+def figure(title: str, x: str, y: str, height: int, **more: Any) -> go.Figure:
+    """Return an empty figure with this `layout`, and `more` of Plotly's."""
+    return go.Figure(layout=layout(title, x, y, height)).update_layout(**more)
+
+
+def show_percent(figure: go.Figure, **more: Any) -> None:
+    """Let the y axis show shares, by default from 0% to 100%."""
+    figure.update_yaxes(**{"tickformat": ".0%", "range": [0, 1.01]} | more)
 
 
 def metric_titles(metric: str) -> tuple[str, str]:

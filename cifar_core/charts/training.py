@@ -15,7 +15,7 @@ from cifar_core.runs.curves import Curve, Curves, loss_metric
 
 AXES: Mapping[str, str] = {"epoch": "epoch", "time": "seconds since the start"}
 MOST_RUNS = 3 * len(style.SERIES)
-"""More lines than these cannot be told apart."""
+"""More lines than these cannot be distinguished."""
 
 
 def metric_figure(
@@ -25,34 +25,25 @@ def metric_figure(
 
     "loss" draws the cross-entropy if each run recorded it.
     """
-    percent = metric == "accuracy"
     if metric == "loss":
         metric = loss_metric(*filter(None, (run, ghost)))
-    traces: list[dict[str, Any]] = []
+    hover = style.metric_hover(metric)
+    traces = [
+        _trace(run.curves[metric], TRAINING, 1.5, name="training", hovertemplate=hover),
+        _trace(
+            run.curves[f"validation_{metric}"], VALIDATION, 2.5, name="validation", hovertemplate=hover,
+            mode="lines+markers", marker={"size": 7},
+        ),
+    ]  # fmt: skip
     if ghost is not None:
-        curve = ghost.curves[f"validation_{metric}"]
-        line = {"color": VALIDATION, "width": 2, "dash": "dot"}
-        traces.append({"x": curve.x, "y": curve.y, "name": ghost_name, "mode": "lines", "line": line, "opacity": 0.45})
-    for name, color, label in (
-        (metric, TRAINING, "training"),
-        (f"validation_{metric}", VALIDATION, "validation"),
-    ):
-        curve = run.curves[name]
-        is_validation = color == VALIDATION
-        traces.append(
-            {
-                "x": curve.x,
-                "y": curve.y,
-                "name": label,
-                "mode": "lines+markers" if is_validation else "lines",
-                "line": {"color": color, "width": 2.5 if is_validation else 1.5},
-                "marker": {"size": 7},
-                "hovertemplate": style.metric_hover(metric),
-            }
-        )
-    title, unit = style.metric_titles(metric)
-    yaxis = {"range": [0, 1.01], "tickformat": ".0%"} if percent else {"rangemode": "tozero"}
-    return _live_figure(run, traces, (title, unit, height), yaxis, "top of the backbone unfrozen")
+        pale = _trace(ghost.curves[f"validation_{metric}"], VALIDATION, 2, name=ghost_name, opacity=0.45)
+        traces.insert(0, pale | {"line": pale["line"] | {"dash": "dot"}})
+    yaxis = {"range": [0, 1.01], "tickformat": ".0%"} if metric == "accuracy" else {"rangemode": "tozero"}
+    return _live_figure(run, traces, (*style.metric_titles(metric), height), yaxis, "top of the backbone unfrozen")
+
+
+def _trace(curve: Curve, color: str, width: float, **more: Any) -> dict[str, Any]:
+    return {"x": curve.x, "y": curve.y, "mode": "lines", "line": {"color": color, "width": width}} | more
 
 
 def metric_words(run: Curves, name: str) -> str:
@@ -68,37 +59,34 @@ def metric_words(run: Curves, name: str) -> str:
     return f"{title} over the epochs: {', '.join(ends) or 'no values yet'}."
 
 
-def small_figure(run: Curves, name: str, height: int = 220) -> go.Figure:
+def small_figure(run: Curves, name: str) -> go.Figure:
     """Return the figure of "learning_rate" or "images_per_second"."""
     curve = run.curves[name]
-    line = {"color": TRAINING, "width": 1.5, "shape": "hv"}
-    words, yaxis = ("Throughput", "images per second", height), dict[str, Any](rangemode="tozero")
-    if name == "learning_rate":
-        words = ("Learning rate", "step size", height)
-        top = np.log10(curve.y.max()) if len(curve.y) else -2.0
-        yaxis = {"type": "log", "dtick": 1, "exponentformat": "power", "range": [top - 3, top + 0.2]}
-    return _live_figure(run, [{"x": curve.x, "y": curve.y, "mode": "lines", "line": line}], words, yaxis, "")
+    trace = _trace(curve, TRAINING, 1.5)
+    trace["line"]["shape"] = "hv"
+    if name != "learning_rate":
+        return _live_figure(run, [trace], ("Throughput", "images per second", 220), {"rangemode": "tozero"}, "")
+    top = np.log10(curve.y.max()) if len(curve.y) else -2.0
+    yaxis = {"type": "log", "dtick": 1, "exponentformat": "power", "range": [top - 3, top + 0.2]}
+    return _live_figure(run, [trace], ("Learning rate", "step size", 220), yaxis, "")
 
 
 def probability_figure(probabilities: np.ndarray, classes: Sequence[str], height: int = 330) -> go.Figure:
     """Return sorted bars of one picture's ten probabilities, float (10,)."""
     order = np.argsort(-probabilities, kind="stable")[::-1]  # of equals the first is on top, as argmax has it
-    colors = [style.CLASS_COLORS[i] if i == order[-1] else style.NEUTRAL for i in order]
-    figure = go.Figure(
-        go.Bar(
-            x=probabilities[order],
-            y=[classes[i] for i in order],
-            orientation="h",
-            marker={"color": colors},
-            text=[f"{probabilities[i]:.1%}" for i in order],
-            textposition="outside",
-            cliponaxis=False,
-            hovertemplate="%{y}: %{x:.2%}<extra></extra>",
-        )
+    layout = {"hovermode": "closest", "margin": {"l": 86, "r": 24}}
+    figure = style.figure("Probabilities", "probability", "", height, **layout)
+    figure.add_bar(
+        x=probabilities[order],
+        y=[classes[i] for i in order],
+        orientation="h",
+        marker_color=[style.CLASS_COLORS[i] if i == order[-1] else style.NEUTRAL for i in order],
+        text=[f"{probabilities[i]:.1%}" for i in order],
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="%{y}: %{x:.2%}<extra></extra>",
     )
-    style.apply(figure, "Probabilities", "probability", "", height)
     figure.update_xaxes(range=[0, 1.12], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
-    figure.update_layout(hovermode="closest", margin={"l": 86, "r": 24})
     return figure
 
 
@@ -133,25 +121,6 @@ def _phases(run: Curves, label: str) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class Lines:
-    """One run's lines of a metric; x in epochs or seconds. `measured` are the validation's values as they are."""
-
-    training: Curve
-    validation: Curve
-    measured: Curve
-
-
-def overlay_lines(run: Curves, metric: str, axis: str, smoothing: float) -> Lines:
-    """Return the lines of "accuracy", "cross_entropy" or "loss" along `axis` of AXES; `smoothing` is 0 to below 1."""
-    training, validation = (_along(run, run.curves[name], axis) for name in (metric, f"validation_{metric}"))
-    return Lines(
-        Curve(training.name, training.x, smoothed(training.y, smoothing)),
-        Curve(validation.name, validation.x, smoothed(validation.y, smoothing)),
-        validation,
-    )
-
-
 def smoothed(values: np.ndarray, weight: float) -> np.ndarray:
     """Return the exponential moving average of float (n,), without the pull of its start towards 0 (as in Adam)."""
     average, found = 0.0, np.empty(len(values))
@@ -161,42 +130,34 @@ def smoothed(values: np.ndarray, weight: float) -> np.ndarray:
     return found
 
 
-def overlay_figure(
-    chosen: Sequence[tuple[str, Curves]], metric: str, axis: str, smoothing: float, height: int = 360
-) -> go.Figure:
-    """Return one figure of a metric for runs as (name, curves); a name is text, whatever it holds.
+def overlay_figure(chosen: Sequence[tuple[str, Curves]], metric: str, axis: str, smoothing: float) -> go.Figure:
+    """Return one figure of a metric for runs as (name, curves), along `axis` of AXES; a name is text, never markup.
 
-    "loss" draws the cross-entropy if each run recorded it.
+    Lines are smoothed by `smoothing`, 0 to below 1; the dots are the validation's values as measured. "loss" draws the
+    cross-entropy if each run recorded it.
     """
+    chosen = chosen[:MOST_RUNS]
     if metric == "loss":
-        metric = loss_metric(*(run for _, run in chosen[:MOST_RUNS]))
-    drawn, validated = go.Figure(), []
-    for number, (name, run) in enumerate(chosen[:MOST_RUNS]):
-        look = {"color": style.SERIES[number % len(style.SERIES)], "dash": style.DASHES[number // len(style.SERIES)]}
-        found, shared = (
-            overlay_lines(run, metric, axis, smoothing),
-            {"name": style.escaped(name), "legendgroup": str(number)},
-        )
-        validated.append(found.measured.y)
-        value = style.metric_hover(metric)
-        drawn.add_scatter(
-            x=found.training.x, y=found.training.y, mode="lines", line={**look, "width": 1}, opacity=0.4,
-            showlegend=False, hoverinfo="skip", **shared,
-        )  # fmt: skip
-        drawn.add_scatter(
-            x=found.validation.x, y=found.validation.y, mode="lines", line={**look, "width": 2.5},
-            hoverinfo="skip", **shared,
-        )  # fmt: skip
-        drawn.add_scatter(
-            x=found.measured.x, y=found.measured.y, mode="markers", marker={"color": look["color"], "size": 7},
-            showlegend=False, hovertemplate=value, **shared,
-        )  # fmt: skip
+        metric = loss_metric(*(run for _, run in chosen))
     title, unit = style.metric_titles(metric)
-    style.apply(drawn, title, AXES[axis], unit, height)
-    drawn.update_layout(legend={"y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"}, showlegend=len(chosen) > 0)
-    drawn.update_xaxes(rangemode="tozero")
-    drawn.update_yaxes(tickformat=".0%" if metric == "accuracy" else None, range=_range(validated, metric))
-    return drawn
+    legend = {"y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"}
+    figure = style.figure(title, AXES[axis], unit, 360, legend=legend, showlegend=len(chosen) > 0)
+    validated = []
+    for number, (name, run) in enumerate(chosen):
+        training, validation = (along(run, run.curves[curve], axis) for curve in (metric, f"validation_{metric}"))
+        validated.append(validation.y)
+        color, dash = style.SERIES[number % len(style.SERIES)], style.DASHES[number // len(style.SERIES)]
+        shared = {"name": style.escaped(name), "legendgroup": str(number), "hoverinfo": "skip"}
+        pale: dict[str, Any] = {"opacity": 0.4, "showlegend": False}
+        for curve, width, more in ((training, 1, pale), (validation, 2.5, {})):
+            line, y = {"color": color, "dash": dash, "width": width}, smoothed(curve.y, smoothing)
+            figure.add_scatter(x=curve.x, y=y, mode="lines", line=line, **shared | more)
+        dots = {"marker": {"color": color, "size": 7}, "showlegend": False, "hoverinfo": None}
+        figure.add_scatter(x=validation.x, y=validation.y, mode="markers", **shared | dots)
+    figure.update_traces(hovertemplate=style.metric_hover(metric), selector={"mode": "markers"})
+    figure.update_xaxes(rangemode="tozero")
+    figure.update_yaxes(tickformat=".0%" if metric == "accuracy" else None, range=_range(validated, metric))
+    return figure
 
 
 @dataclass(frozen=True)
@@ -209,31 +170,27 @@ class Dot:
     place: int | None
 
 
-def time_figure(runs: Sequence[Dot], height: int = 360) -> go.Figure:
+def time_figure(runs: Sequence[Dot]) -> go.Figure:
     """Return validation accuracy against training time; a chosen run has the color of its curve."""
-    drawn = go.Figure()
+    layout = {"showlegend": False, "hovermode": "closest"}
+    title, x = "Accuracy against training time", "minutes of training"
+    figure = style.figure(title, x, "validation accuracy", 360, **layout)
     runs = sorted(runs, key=lambda run: run.place is not None)  # the chosen on top
-    drawn.add_scatter(
+    accuracies = [run.accuracy for run in runs]
+    colors = [style.NEUTRAL if run.place is None else style.SERIES[run.place % len(style.SERIES)] for run in runs]
+    figure.add_scatter(
         x=[run.seconds / 60 for run in runs],
-        y=[run.accuracy for run in runs],
+        y=accuracies,
         text=[style.escaped(run.name) for run in runs],
         mode="markers",
-        marker={
-            "size": [9 if run.place is None else 15 for run in runs],
-            "color": [
-                style.NEUTRAL if run.place is None else style.SERIES[run.place % len(style.SERIES)] for run in runs
-            ],
-        },
+        marker={"size": [9 if run.place is None else 15 for run in runs], "color": colors},
         hovertemplate="%{text}<br>%{y:.1%} in %{x:.1f} min<extra></extra>",
     )
-    style.apply(drawn, "Accuracy against training time", "minutes of training", "validation accuracy", height)
-    drawn.update_layout(showlegend=False, hovermode="closest")
-    drawn.update_xaxes(rangemode="tozero")
+    figure.update_xaxes(rangemode="tozero")
+    figure.update_yaxes(tickformat=".0%")
     if runs:  # around a single run Plotly would go beyond 100%
-        accuracies = [run.accuracy for run in runs]
-        drawn.update_yaxes(range=[max(0.0, min(accuracies) - 0.05), min(1.02, max(accuracies) + 0.05)])
-    drawn.update_yaxes(tickformat=".0%")
-    return drawn
+        figure.update_yaxes(range=[max(0.0, min(accuracies) - 0.05), min(1.02, max(accuracies) + 0.05)])
+    return figure
 
 
 def _range(validated: Sequence[np.ndarray], metric: str) -> list[float] | None:
@@ -247,7 +204,8 @@ def _range(validated: Sequence[np.ndarray], metric: str) -> list[float] | None:
     return [max(low - room, 0.0), min(high + room, 1.005)] if metric == "accuracy" else [0.0, high + room]
 
 
-def _along(run: Curves, curve: Curve, axis: str) -> Curve:
+def along(run: Curves, curve: Curve, axis: str) -> Curve:
+    """Return `curve` of `run` along `axis` of AXES; along epochs where the run has no times."""
     clock = run.curves["elapsed_seconds"]
     if axis == "epoch" or not len(clock.x):
         return curve

@@ -1,4 +1,4 @@
-"""A finished run as one HTML page that needs nothing else: figures, tables, pictures, no network."""
+"""A finished run as one self-contained HTML page: figures, tables, pictures."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from PIL import Image
 from cifar_core import charts
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.charts import inference as inference_charts
+from cifar_core.charts import style
 from cifar_core.config import KNOBS
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, mistakes, robustness, story
+from cifar_core.evaluation import assessment, mistakes, robustness, story, tables
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.runs import Run, curves
@@ -31,8 +32,8 @@ body{{font-family:system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding
 table{{border-collapse:collapse;font-variant-numeric:tabular-nums}}td,th{{padding:.25rem .8rem;border-bottom:1px solid
 #dfe2dc;text-align:right}}td:first-child,th:first-child{{text-align:left}}
 .pictures{{display:flex;flex-wrap:wrap;gap:.8rem}}.pictures figure{{margin:0;width:104px;font-size:.78rem}}
-.problem{{border-left:4px solid #c2410c;padding-left:.8rem}}.hint{{border-left:4px solid #d9a520;padding-left:.8rem}}
-.fine{{border-left:4px solid #1b9e77;padding-left:.8rem}}small{{color:#5b6570}}button{{margin-right:.4rem}}
+.problem,.hint,.fine{{border-left:4px solid;padding-left:.8rem}}.problem{{border-color:{wrong}}}
+.hint{{border-color:{hint}}}.fine{{border-color:{right}}}small{{color:#5b6570}}button{{margin-right:.4rem}}
 </style></head><body>
 {body}
 <script>
@@ -53,40 +54,28 @@ for (const chart of document.querySelectorAll(".plotly-graph-div")) {{
 def build(run: Run) -> str:
     """Return the report of `run`, some 5 MB of HTML. Raises RunError if the run is not finished or damaged."""
     found = assessment.of(run)
-    figures: list[go.Figure] = []
     parts = [
         f"<h1>Run {_text(run.id)}</h1>",
         f"<p>Images: {_text(found.said.dataset)}. Initial weights: {_text(run.result.get('weights', 'unknown'))}. "
         f"Written by CIFAR Studio on {time.strftime('%Y-%m-%d %H:%M')}.</p>",
-        *_accuracies(found),
+        _table(*tables.accuracy_cells(found.said)),
+        "<p><small>Everything was chosen by validation images; the test images were read once, at the end.</small></p>",
         "<h2>What probably happened</h2>",
         *_findings(found),
-        *_curves(found, figures),
-        *_classes(found, figures),
+        *_curves(found),
+        "<h2>Classes (validation images)</h2>",
+        _table(*tables.class_cells(found.said.validation)),
+        _figure(evaluation_charts.confusion_figure(mistakes.confusion(found.said.validation))),
         *_pictures(found),
-        *_sureness(found, figures),
-        *_robustness(run, figures),
-        *_settings(found),
+        *_calibration(found),
+        *_robustness(run),
+        "<h2>Settings</h2>",
+        _table(
+            ("knob", "value"), [(knob.label, knob.say(getattr(found.config, name))) for name, knob in KNOBS.items()]
+        ),
     ]
-    return _PAGE.format(title=f"Run {_text(run.id)}", body="\n".join(parts))
-
-
-def _accuracies(found: Assessment) -> Iterable[str]:
-    rows = []
-    for split in assessment.SPLITS:
-        said = found.said.split(split)
-        low, high = said.interval
-        interval = f"{low:.1%} to {high:.1%}"
-        cells = (
-            f"{said.accuracy:.1%}",
-            interval,
-            f"{mistakes.top2(said):.1%}",
-            f"{said.loss:.3f}",
-            f"{len(said.labels):,}",
-        )
-        rows.append((split, *cells))
-    yield _table(("images", "accuracy", "95 % interval (Wilson)", "top 2", "loss (nats)", "number"), rows)
-    yield "<p><small>All was chosen on validation images; the test images were read once, at the end.</small></p>"
+    colors = {"wrong": style.WRONG, "hint": style.VALIDATION, "right": style.RIGHT}
+    return _PAGE.format(title=f"Run {_text(run.id)}", body="\n".join(parts), **colors)
 
 
 def _findings(found: Assessment) -> Iterable[str]:
@@ -97,66 +86,47 @@ def _findings(found: Assessment) -> Iterable[str]:
         )
 
 
-def _curves(found: Assessment, figures: list[go.Figure]) -> Iterable[str]:
-    yield "<h2>The story of the run</h2>"
+def _curves(found: Assessment) -> Iterable[str]:
+    yield "<h2>Phases</h2>"
     yield from (f"<p>{_text(sentence)}</p>" for sentence in (*found.sentences, found.gap) if sentence)
     found_curves = curves.curves(found.run.metrics())
-    for metric in ("accuracy", "loss"):
-        yield _figure(charts.metric_figure(found_curves, metric), figures)
-    changes = story.changes_of(found.run)
-    if changes:
-        yield _figure(evaluation_charts.change_figure(changes), figures)
-
-
-def _classes(found: Assessment, figures: list[go.Figure]) -> Iterable[str]:
-    yield "<h2>Classes (validation images)</h2>"
-    rows = [
-        (one.name, _share(one.precision), _share(one.recall), _share(one.f1), f"{one.images:,}")
-        for one in mistakes.class_figures(found.said.validation)
-    ]
-    yield _table(("class", "precision", "recall", "F1", "images"), rows)
-    yield _figure(evaluation_charts.confusion_figure(mistakes.confusion(found.said.validation)), figures)
+    yield _figure(charts.metric_figure(found_curves, "accuracy"), brings_plotly=True)
+    yield _figure(charts.metric_figure(found_curves, "loss"))
+    if changes := story.changes_of(found.run):
+        yield _figure(evaluation_charts.change_figure(changes))
 
 
 def _pictures(found: Assessment) -> Iterable[str]:
     images = found.images("validation")
     said = found.calibrated.validation
-    yield "<h2>Sure mistakes (validation images)</h2>"
+    yield "<h2>Confident mistakes (validation images)</h2>"
     if images is None:
         yield "<p>The images of this run were not on the machine that wrote this report.</p>"
         return
     if found.is_cifar10:
         yield "<p>Some labels of CIFAR-10 are wrong, so some of these answers may be right.</p>"
     yield _gallery(images, said, mistakes.confident_mistakes(said)[:_PICTURES])
-    yield "<h2>Lucky hits (validation images)</h2><p>Right, and least sure of it.</p>"
+    yield "<h2>Least confident correct answers (validation images)</h2>"
     yield _gallery(images, said, mistakes.lucky_hits(said)[:_PICTURES])
 
 
-def _sureness(found: Assessment, figures: list[go.Figure]) -> Iterable[str]:
+def _calibration(found: Assessment) -> Iterable[str]:
     yield "<h2>Calibration</h2>"
     if found.calibration is None:
         yield f"<p>{_text(' '.join(found.problems) or 'This run was not calibrated.')}</p>"
         return
-    before, after = found.reliability("validation")
     yield f"<p>Its logits are divided by a temperature of {found.calibration.temperature:.2f}.</p>"
-    yield _figure(inference_charts.reliability_figure(before, after, "validation images"), figures)
+    yield _figure(inference_charts.reliability_figure(*found.reliability("validation"), "validation images"))
 
 
-def _robustness(run: Run, figures: list[go.Figure]) -> Iterable[str]:
+def _robustness(run: Run) -> Iterable[str]:
     measured, problem = robustness.usable(run)
     yield "<h2>Robustness</h2>"
     if measured is None or not measured.is_complete:
         yield f"<p>{_text(problem or 'Not measured yet.')}</p>"
         return
     yield f"<p>On {measured.images:,} validation images; {measured.mean:.1%} is the mean over all corruptions.</p>"
-    yield _figure(evaluation_charts.robustness_figure({"this run": measured}), figures)
-
-
-def _settings(found: Assessment) -> Iterable[str]:
-    yield "<h2>Settings</h2>"
-    yield _table(
-        ("knob", "value"), [(knob.label, knob.say(getattr(found.config, name))) for name, knob in KNOBS.items()]
-    )
+    yield _figure(evaluation_charts.robustness_figure({"this run": measured}))
 
 
 def _gallery(images: np.ndarray, said: Predictions, positions: np.ndarray) -> str:
@@ -164,33 +134,24 @@ def _gallery(images: np.ndarray, said: Predictions, positions: np.ndarray) -> st
     for position in positions:
         answer = int(said.probabilities[position].argmax())
         picture = Image.fromarray(images[position]).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
-        sure = _sure(said.probabilities[position, answer])
-        words = f"{CLASSES[answer]} {sure}, labelled {CLASSES[said.labels[position]]}"
+        share = said.probabilities[position, answer]
+        shown = "over 99%" if share > 0.99 else f"{share:.0%}"  # no network can know "100%"
+        words = f"{CLASSES[answer]} {shown}, label {CLASSES[said.labels[position]]}"
         parts.append(
             f'<figure><img src="{inference_charts.png(picture)}" alt=""><figcaption>{words}</figcaption></figure>'
         )
     return f'<div class="pictures">{"".join(parts)}</div>'
 
 
-def _figure(figure: go.Figure, figures: list[go.Figure]) -> str:
-    """Return a figure as HTML; the first one brings plotly.js for all."""
-    figures.append(figure)
+def _figure(figure: go.Figure, brings_plotly: bool = False) -> str:
     config = {"displaylogo": False, "responsive": True}
-    return figure.to_html(full_html=False, include_plotlyjs=len(figures) == 1, config=config)
+    return figure.to_html(full_html=False, include_plotlyjs=brings_plotly, config=config)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     top = "".join(f"<th>{_text(name)}</th>" for name in head)
     body = "".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{top}</tr>{body}</table>"
-
-
-def _sure(value: float) -> str:
-    return "over 99%" if value > 0.99 else f"{value:.0%}"  # no network can know "100%"
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
 
 
 def _text(value: object) -> str:

@@ -175,23 +175,25 @@ def head_rows(epochs: int, seconds: float, accuracy: float) -> list[dict]:
 
 def test_lines_lie_along_epochs_or_along_the_clock() -> None:
     run = curves(head_rows(3, 20.0, 0.5))
-    assert training_charts.overlay_lines(run, "accuracy", "epoch", 0).validation.x.tolist() == [1, 2, 3]
-    assert training_charts.overlay_lines(run, "accuracy", "time", 0).validation.x.tolist() == [20.0, 40.0, 60.0]
-    assert training_charts.overlay_lines(run, "accuracy", "time", 0).training.x.tolist() == [20.0, 40.0, 60.0]
+    assert training_charts.along(run, run.curves["validation_accuracy"], "epoch").x.tolist() == [1, 2, 3]
+    assert training_charts.along(run, run.curves["validation_accuracy"], "time").x.tolist() == [20.0, 40.0, 60.0]
+    assert training_charts.along(run, run.curves["accuracy"], "time").x.tolist() == [20.0, 40.0, 60.0]
 
 
 def test_without_a_clock_the_epochs_serve() -> None:
     bare = [{key: value for key, value in row.items() if key != "elapsed_seconds"} for row in head_rows(2, 1.0, 0.5)]
-    assert training_charts.overlay_lines(curves(bare), "loss", "time", 0).validation.x.tolist() == [1, 2]
+    run = curves(bare)
+    assert training_charts.along(run, run.curves["validation_loss"], "time").x.tolist() == [1, 2]
 
 
 def test_smoothing_leaves_a_constant_and_calms_a_jump_but_not_what_was_measured() -> None:
     assert training_charts.smoothed(np.full(4, 0.7), 0.9) == pytest.approx(np.full(4, 0.7))
     assert training_charts.smoothed(np.array([0.0, 1.0]), 0.5) == pytest.approx([0, 2 / 3])
     assert training_charts.smoothed(np.array([3.0, 5.0]), 0).tolist() == [3, 5]
-    found = training_charts.overlay_lines(curves(head_rows(3, 1.0, 0.5)), "accuracy", "epoch", 0.9)
-    assert found.measured.y.tolist() == pytest.approx([0.51, 0.52, 0.53])
-    assert np.ptp(found.validation.y) < 0.02
+    run = curves(head_rows(3, 1.0, 0.5))
+    _, line, dots = training_charts.overlay_figure([("run", run)], "accuracy", "epoch", 0.9).data
+    assert list(dots.y) == pytest.approx([0.51, 0.52, 0.53])
+    assert np.ptp(line.y) < 0.02
 
 
 def test_a_name_is_text_and_every_run_has_its_own_look() -> None:
