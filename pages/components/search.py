@@ -126,9 +126,10 @@ def _base() -> TrainConfig:
 
 def _goal() -> Goal:
     """Draw when the search is done."""
-    unit = st.segmented_control(
+    chosen = st.segmented_control(
         "Stop after", ["trials", "minutes"], default="trials", required=True, key="search_unit", **_BOUND
     )
+    unit = chosen or "trials"  # an empty word of the address is no choice
     steps, first = (_TRIALS, 30) if unit == "trials" else (_MINUTES, 10)
     amount = st.select_slider(unit.capitalize(), steps, first, key=f"search_{unit}", width=200, **_BOUND)
     return Goal(amount) if unit == "trials" else Goal(space.MOST_TRIALS, amount * 60.0)

@@ -1,0 +1,67 @@
+"""Addresses with values that no widget has: a page shows its usual values, and never fails."""
+
+import pytest
+from app_pages import CLASSIFY, EXPLORE, TRAIN, make_finished_run, open_app
+from streamlit.testing.v1 import AppTest
+
+from cifar_core.config import KNOBS
+from pages.components import knobs
+
+ODD = {
+    "huge": "99999999999999999999",
+    "very huge": "9" * 5_000,
+    "negative": "-1",
+    "most negative": "-99999999999999999999",
+    "nan": "nan",
+    "infinity": "inf",
+    "large exponent": "1e309",
+    "small exponent": "1e-400",
+    "text": "<b>x</b>",
+    "nothing": "",
+    "other digits": "٣",
+    "zero byte": "\0",
+    "repeated": ["3", "99999999999999999999"],
+}
+ODD_BUT_VALID = ("1e-400", "٣", ODD["repeated"])
+"""0, 3, and the last of several, for those settings that have such a value."""
+odd = pytest.mark.parametrize("value", ODD.values(), ids=ODD)
+PAGES = {
+    TRAIN: ("run", "settings"),
+    CLASSIFY: ("model", "crop", "view", "class", "with", "classify:sort", "sort", "gallery_page"),
+    EXPLORE: ("section", "runs", "sort", "filter", "starred", "trials", "axis", "smoothing", "sweep", "trial", "grid",
+              "tried", "lab_dropout", "lab_l2", "lab_head_learning_rate", "lab_augmentation", "dropout", "l2"),
+    "pages/evaluate.py": ("run", "section", "split", "cell", "kind", "beside"),
+    "pages/learn.py": ("lesson",),
+}  # fmt: skip
+SEARCH = ("search_preset", "search_images", "search_fine_tune", "search_unit", "search_trials", "search_minutes",
+          "search_grid", "search_dropout", "search_dropout_values", "search_head_learning_rate")  # fmt: skip
+
+
+def settings_of(app: AppTest) -> dict[str, object]:
+    return {name: app.session_state[name] for name in KNOBS}
+
+
+@odd
+def test_a_setting_that_there_is_not_is_that_of_quick(value: str | list[str]) -> None:
+    app = open_app(TRAIN, **dict.fromkeys(KNOBS, value))
+    for name, chosen in settings_of(app).items():
+        assert KNOBS[name].check(chosen) == chosen
+        if value not in ODD_BUT_VALID:
+            assert chosen == getattr(knobs.FIRST, name)
+    assert not app.error
+
+
+def test_a_seed_at_the_end_of_its_range_is_taken() -> None:
+    highest = int(KNOBS["seed"].high or 0)
+    assert open_app(TRAIN, seed=str(highest)).session_state["seed"] == highest
+    assert open_app(TRAIN, seed=str(highest + 1)).session_state["seed"] == knobs.FIRST.seed
+
+
+@odd
+@pytest.mark.parametrize("page", PAGES)
+def test_no_word_of_an_address_fails_a_page(page: str, value: str | list[str], model: bytes) -> None:
+    make_finished_run(model)
+    open_app(page, **dict.fromkeys(PAGES[page], value))
+    if page == EXPLORE:
+        open_app(page, section="search", **dict.fromkeys(SEARCH, value))
+        open_app(page, section="lab", **dict.fromkeys(PAGES[page][1:], value))
