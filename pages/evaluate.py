@@ -156,7 +156,7 @@ def overview(found: Assessment, split: str) -> None:
         st.markdown(messages.plain(found.gap))
     if found.findings:
         with st.container(border=True):
-            diagnosis_panel.draw(found.findings)
+            diagnosis_panel.draw(found.run, found.findings)
     said = found.said.split(split)
     figures = mistakes.class_figures(said)
     st.plotly_chart(

@@ -1,14 +1,16 @@
-"""Learn: guess first, then see what real runs say."""
+"""Learn: guess first, then see what real runs measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
+from cifar_core import glossary
 from cifar_core.charts import lessons as lesson_charts
-from cifar_core.config import KNOBS
+from cifar_core.charts import pictures
+from cifar_core.config import KNOBS, PRESETS
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import predictions
@@ -17,43 +19,147 @@ from cifar_core.lessons.catalogue import LESSONS, Lesson
 from cifar_core.lessons.conditions import CONDITIONS
 from cifar_core.lessons.layer_probe import Layers
 from cifar_core.lessons.results import Made, Outcome
-from cifar_core.runs import LIVE_STATES, Run, metrics
-from pages.components import address, augmentation_preview, dataset_notice, formatting, guarded, messages, progress
+from cifar_core.runs import Run
+from pages.components import (
+    address,
+    augmentation_preview,
+    dataset_notice,
+    formatting,
+    guarded,
+    knobs,
+    lesson_runs,
+    messages,
+)
 
-POLL_SECONDS = 0.7
-FIRST = "scaling"
 HERE, STORED = "here", "stored"
+_SHOWN = 2
+_TO_TOP = "<script>document.querySelector('[data-testid=stMain]').scrollTo(0, 0)</script>"
 Conditions = Mapping[str, Outcome]
 
 
 def main() -> None:
-    """Draw the page."""
-    titles = {name: f"{lesson.number} · {lesson.title}" for name, lesson in LESSONS.items()}
-    name = address.linked_choice("Lesson", "lesson", titles, FIRST)
-    lesson = LESSONS[name]
+    """Draw the page: the lesson that the address names, else all of them."""
+    guesses = progress()
+    lesson = LESSONS.get(st.query_params.get("lesson", ""))
+    if lesson is None:
+        overview(guesses)
+    else:
+        guesses.setdefault(lesson.name, None)
+        draw(lesson, guesses)
+    if not address.is_history():
+        address.link("guesses", written(guesses), "")
+    opened = lesson.name if lesson else ""
+    if st.session_state.get("lesson_opened") != opened:  # the browser takes it for the same page, and would not scroll
+        st.session_state["lesson_opened"] = opened
+        st.html(_TO_TOP, unsafe_allow_javascript=True)
+
+
+def progress() -> dict[str, int | None]:
+    """Return the lessons that were opened with the guess of each, None before: the session's, else the address's."""
+    if "guesses" not in st.session_state:
+        st.session_state["guesses"] = {}
+        for word in st.query_params.get("guesses", "")[:500].split("-"):
+            name, _, guess = word.partition(".")
+            if name in LESSONS:
+                known = [str(number) for number in range(len(LESSONS[name].options))]
+                st.session_state["guesses"][name] = known.index(guess) if guess in known else None
+    return st.session_state["guesses"]
+
+
+def written(guesses: Mapping[str, int | None]) -> str:
+    """Return the progress as the address says it: `scaling.1-freezing`."""
+    return "-".join(name if guess is None else f"{name}.{guess}" for name, guess in guesses.items())
+
+
+def overview(guesses: Mapping[str, int | None]) -> None:
+    """Draw the progress, the symptoms, a card for each lesson, and the glossary."""
+    st.title("Guess, then see what real runs measured")
+    answered = [name for name in LESSONS if guesses.get(name) is not None]
+    following = next((name for name in LESSONS if name not in answered), None)
+    st.progress(len(answered) / len(LESSONS), f"{len(answered)} of {len(LESSONS)} lessons answered")
+    if following:
+        verb = "Continue" if answered else "Start"
+        opens(following, f"{verb}: {LESSONS[following].title}", "continue", "play_arrow", "primary")
+    st.header("What do you see?")
+    with st.container(horizontal=True, gap="xsmall"):
+        for lesson in LESSONS.values():
+            opens(lesson.name, lesson.symptom, f"symptom_{lesson.name}", "search", "secondary")
+    st.header("Lessons")
+    with st.grid(4, min_column_width=150):
+        for lesson in LESSONS.values():
+            with st.container(border=True, key=f"card_{lesson.name}"):
+                picture(lesson, "stretch")
+                icon = (
+                    "check_circle" if lesson.name in answered else "visibility" if lesson.name in guesses else "school"
+                )
+                opens(lesson.name, f"{lesson.number}. {lesson.title}", f"open_{lesson.name}", icon, "tertiary")
+    with st.expander("Glossary", icon=":material/menu_book:", key="glossary"):
+        st.markdown("\n".join(f"- **{term}**: {definition}" for term, definition in glossary.TERMS.items()))
+
+
+def opens(name: str, label: str, key: str, icon: str, kind: Literal["primary", "secondary", "tertiary"]) -> None:
+    """Draw a button that opens a lesson, all lessons if `name` is empty; the address keeps the progress."""
+    if st.button(label, key=key, icon=f":material/{icon}:", type=kind, wrap=True):
+        guesses = st.session_state["guesses"]
+        if name:
+            guesses.setdefault(name, None)  # at once: one entry of the browser's history
+        query = {"lesson": name, "guesses": written(guesses)}
+        st.query_params.from_dict({word: value for word, value in query.items() if value})
+        st.rerun()
+
+
+def picture(lesson: Lesson, width: Literal["stretch"] | int) -> None:
+    """Draw the picture of a lesson."""
+    svg = pictures.LESSONS[lesson.name]()
+    st.image(svg, alt=pictures.alt(svg), width=width)
+
+
+def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
+    """Draw a lesson: the question, and once it is answered what was measured."""
+    name = lesson.name
+    with st.container(horizontal=True, vertical_alignment="center"):
+        opens("", "All lessons", "all_lessons", "arrow_back", "secondary")
+        st.caption(f"Lesson {lesson.number} of {len(LESSONS)}")
+    st.title(lesson.title)
     found, origin = findings(name)
     generated = any("generated" in made.data for made in made_by(found)) if found else False
     dataset_notice.show(cifar10.status(), generated, "everything here" if generated else "what you run here")
-    st.subheader(lesson.title)
-    st.markdown(lesson.text)
-    if name != layer_probe.LESSON:
-        what_is_run(name)
-    guess = st.radio(
-        f"**Guess first.** {messages.plain(lesson.question)}",
-        range(len(lesson.options)),
-        index=None,
-        key=f"guess_{name}",
-        format_func=lesson.options.__getitem__,
-        persist_state="session",
-    )
+    with st.container(key="wide_question"):
+        left, right = st.columns([3, 2], gap="large")
+    with left:
+        st.markdown(lesson.text, help=glossary.explain(f"{lesson.text} {lesson.question}"))
+        guesses[name] = guess = ask(lesson, guesses[name])
+    with right:
+        picture(lesson, 400)
     if guess is None:
-        st.caption("Choose one: then you see what was measured.")
+        st.caption("Choose an answer to see what was measured.")
     elif found:
         show(lesson, guess, found, origin)
     else:
         st.info("There are no results yet: run the lesson below.", icon=":material/play_arrow:")
-    run_here(name)
-    augmentation_preview.panel(f"strip_panel_{name}", expanded=name == "augmentation")
+    if name == "augmentation":
+        augmentation_preview.panel("strip_panel", expanded=True)
+    lesson_runs.show(name, shipped(name))
+    if name in CONDITIONS and guess is not None:
+        try_it(name)
+    following = dict(zip(LESSONS, [*LESSONS][1:], strict=False)).get(name)
+    label = f"Next: {LESSONS[following].title}" if following else "All lessons"
+    opens(following or "", label, "next", "arrow_forward", "primary")
+
+
+def ask(lesson: Lesson, before: int | None) -> int | None:
+    """Draw the question; return the guess, None before there is one."""
+    key = f"guess_{lesson.name}"
+    st.session_state.setdefault(key, before)
+    options = range(len(lesson.options))
+    return st.radio(
+        f"**Guess:** {lesson.question}",
+        options,
+        None,
+        lesson.options.__getitem__,
+        key=key,
+        persist_state="session",
+    )
 
 
 def findings(name: str) -> tuple[Any, str]:
@@ -76,7 +182,7 @@ def findings(name: str) -> tuple[Any, str]:
 
 @st.cache_resource(max_entries=32, show_spinner="Looking inside the networks…")
 def local(name: str, run_ids: tuple[tuple[str, str], ...]) -> dict[str, Outcome]:
-    """Return what the finished runs of this machine gave; kept, since looking inside them takes a few seconds."""
+    """Return what the finished runs of this machine gave; cached, since looking inside them takes a few seconds."""
     return {key: results.outcome_of(name, Run(run_id)) for key, run_id in run_ids}
 
 
@@ -94,94 +200,54 @@ def made_by(found: Layers | Conditions) -> list[Made]:
     return [found.made] if isinstance(found, Layers) else [condition.made for condition in found.values()]
 
 
-def what_is_run(name: str) -> None:
-    """Say which knobs the conditions of a lesson differ in."""
-    conditions = list(CONDITIONS[name].values())
-    names = {knob for condition in conditions for knob in conditions[0].config.differences(condition.config)}
-    lines = []
-    for condition in conditions:
-        values = [
-            f"{KNOBS[knob].label} **{messages.plain(KNOBS[knob].say(getattr(condition.config, knob)))}**"
-            for knob in KNOBS
-            if knob in names
-        ]
-        lines.append(f"- {messages.plain(condition.label)}: {', '.join(values)}")
-    config = conditions[0].config
-    alike = ", ".join(
-        f"{KNOBS[knob].label.lower()} {KNOBS[knob].say(getattr(config, knob))}"
-        for knob in ("train_images", "alpha", "image_size", "batch_size", "seed")
-        if knob not in names
-    )
-    with st.expander(
-        f"Settings: {len(conditions)} runs that differ in {len(names)} setting{'s' if len(names) > 1 else ''}",
-        icon=":material/tune:",
-    ):
-        st.markdown("\n".join(lines))
-        st.caption(f"Alike in all: {messages.plain(alike)}, and everything else.")
-
-
 def show(lesson: Lesson, guess: int, found: Layers | Conditions, origin: str) -> None:
-    """Say how the guess did, and show what was measured."""
+    """Show the answer, the two main charts, and all else folded."""
     right, measured = lesson.answer(found)
+    said = f"**{messages.plain(lesson.options[right])}**. {messages.plain(measured)}"
     if guess == right:
-        st.success(
-            f"You guessed it: **{messages.plain(lesson.options[right])}**. {messages.plain(measured)}",
-            icon=":material/check:",
-        )
+        st.success(f"Correct: {said}", icon=":material/check:")
     else:
-        st.info(
-            f"You guessed {messages.plain(lesson.options[guess])}; it is **{messages.plain(lesson.options[right])}**. "
-            f"{messages.plain(measured)}",
-            icon=":material/lightbulb:",
-        )
-    provenance(found, origin)
-    with st.container(key="wide_lesson"):
-        figures(lesson, found, origin)
-    if not isinstance(found, Layers):
-        st.dataframe(table(lesson.name, found), hide_index=True, key="arms")
-    st.markdown(f"**What there is to see.** {lesson.see}")
-    sources = " · ".join(f"[{messages.plain(title)}]({url})" for title, url in lesson.sources)
-    st.caption(f"Sources: {sources}")
-
-
-def provenance(found: Layers | Conditions, origin: str) -> None:
-    """Say whose figures these are, and what they rest on where that is not what it should be."""
+        st.info(f"It is {said}", icon=":material/lightbulb:")
     made = made_by(found)
-    with st.container(horizontal=True, vertical_alignment="center"):
+    odd = sorted({one.weights for one in made if "random" in one.weights or "bundled" in one.weights})
+    if odd and not isinstance(found, Layers):
+        st.warning(f"The start weights were {messages.plain('; '.join(odd))}.", icon=":material/shuffle:")
+    drawn = built(lesson.name, origin, tuple(one.date for one in made), found)
+    charts(drawn, lesson.figures[:_SHOWN])
+    st.markdown(lesson.see, help=glossary.explain(lesson.see))
+    with st.expander("Conditions, figures and sources", icon=":material/tune:", key="conditions"):
         if origin == HERE:
             st.badge("run on this machine", icon=":material/computer:", color="green")
         else:
             st.badge("stored results", icon=":material/inventory_2:", color="gray")
-        first = made[0]
-        st.caption(
-            f"{first.date[:10]}, {first.cores} cores of {messages.plain(first.processor)}, "
-            f"images: {messages.plain(first.data)}"
-            + ("" if origin == HERE else "; your own replace them once you have run the lesson below")
-        )
-    weights = sorted({one.weights for one in made})
-    odd = [words for words in weights if "random" in words or "stand-in" in words or "bundled" in words]
-    if odd:
-        whose = "" if origin == HERE else " (“this machine” is the one that made these results)"
-        st.warning(f"Mind the first weights{whose}: " + messages.plain("; ".join(odd)) + ".", icon=":material/shuffle:")
-    for note in dict.fromkeys(one.note for one in made if one.note):
-        st.caption(messages.plain(note))
-    with st.expander("How these figures were made"):
-        for sentence in dict.fromkeys(one.sentence for one in made):
-            st.markdown(f"- {sentence}")
+        if not isinstance(found, Layers):
+            st.dataframe(table(lesson.name, found), hide_index=True, key="conditions_table")
+        charts(drawn, lesson.figures[_SHOWN:])
+        st.caption(" ".join(dict.fromkeys(messages.plain(one.note) for one in made if one.note)))
+        st.markdown("\n".join(f"- {sentence}" for sentence in dict.fromkeys(one.sentence for one in made)))
+        sources = " · ".join(f"[{messages.plain(title)}]({url})" for title, url in lesson.sources)
+        st.markdown(f"Sources: {sources}")
 
 
-def figures(lesson: Lesson, found: Layers | Conditions, origin: str) -> None:
-    """Draw the lesson's figures, two or three beside each other."""
-    drawn = built(lesson.name, origin, tuple(one.date for one in made_by(found)), found)
-    if "maps" in drawn:
-        with st.container(key="scroll_watch"):
-            st.plotly_chart(drawn["maps"], key="maps", config={"displayModeBar": False})
-        st.caption("The last block's map of one drawing: root mean square over its channels, all on one scale.")
-    small = [name for name in drawn if name != "maps"]
-    in_a_row = 1 if isinstance(found, Layers) else 3 if len(small) == 3 else 2
-    for start in range(0, len(small), in_a_row):
-        for column, name in zip(st.columns(in_a_row), small[start : start + in_a_row], strict=False):
-            column.plotly_chart(drawn[name], key=name, config={"displaylogo": False})
+def try_it(name: str) -> None:
+    """Offer each condition's settings on *Train*."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown("Try it:", width="content")
+        for condition in CONDITIONS[name].values():
+            changes = condition.config.differences(PRESETS["quick"])
+            query = knobs.link("quick", {knob: own for knob, (own, _) in changes.items()})
+            st.page_link("pages/train.py", label=condition.label, icon=":material/tune:", query_params=query)
+
+
+def charts(drawn: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    """Draw figures of a lesson, two beside each other."""
+    if not names:
+        return
+    with st.container(key=f"wide_{names[0]}"):
+        for column, name in zip(st.columns(len(names)), names, strict=True):
+            column.plotly_chart(
+                drawn[name], key=name, alt=drawn[name].layout.title.text, config={"displayModeBar": False}
+            )
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -202,128 +268,27 @@ def built(name: str, origin: str, dates: tuple[str, ...], _found: Layers | Condi
 
 
 def table(name: str, conditions: Conditions) -> list[dict[str, Any]]:
-    """Return a row for each condition."""
+    """Return a row for each condition, with the settings that differ."""
+    configs = [condition.config for condition in CONDITIONS[name].values()]
+    differing = [knob for knob in KNOBS if len({getattr(config, knob) for config in configs}) > 1]
     rows = []
     for key, condition in CONDITIONS[name].items():
         one = conditions[key].figures
         low, high = predictions.wilson(round(one["test_accuracy"] * one["test_images"]), int(one["test_images"]))
         rows.append(
             {
-                "run": condition.label,
-                "training (last)": f"{one['training_accuracy']:.1%}",
-                "validation (best)": f"{one['validation_accuracy']:.1%}",
-                "test (95 %)": f"{one['test_accuracy']:.1%} ({low:.1%} to {high:.1%})",
-                "multiply-adds": formatting.count(one["multiply_adds"]),
-                "parameters": formatting.count(one["parameters"]),
-                "file": f"{one['model_bytes'] / 1e6:.2f} MB",
-                "one image": f"{conditions[key].internals.latency_ms:.2f} ms",
-                "time": formatting.seconds(one["elapsed_seconds"]),
+                "Run": condition.label,
+                **{KNOBS[knob].label: KNOBS[knob].say(getattr(condition.config, knob)) for knob in differing},
+                "Training (last)": f"{one['training_accuracy']:.1%}",
+                "Validation (best)": f"{one['validation_accuracy']:.1%}",
+                "Test (95%)": f"{one['test_accuracy']:.1%} ({low:.1%} to {high:.1%})",
+                "Multiply-adds": formatting.count(one["multiply_adds"]),
+                "Parameters": formatting.count(one["parameters"]),
+                "File": f"{one['model_bytes'] / 1e6:.1f} MB",
+                "Latency": f"{conditions[key].internals.latency_ms:.2f} ms",
             }
         )
     return rows
-
-
-def run_here(name: str) -> None:
-    """Offer to run the lesson on this machine, and show how it goes."""
-    live = is_live(name)
-    st.session_state["learning"] = live
-    with st.container(border=True):
-        st.markdown("**Run it here and now**")
-        guarded.fragment(_run_here, run_every=POLL_SECONDS if live else None)(name)
-
-
-def is_live(name: str) -> bool:
-    """Return whether something of the lesson is running or waiting."""
-    if name == layer_probe.LESSON:
-        return layer_probe.job().is_running
-    return any(run and run.state in LIVE_STATES for run in results.latest_runs(name).values())
-
-
-def _run_here(name: str) -> None:
-    live = is_live(name)
-    if st.session_state.get("learning") != live:  # it has ended or begun: show its results, poll no more, or again
-        st.rerun()
-    can = live or cifar10.status()["error"] is None
-    if not can:
-        st.caption("This needs images: as soon as they can be read, it can be run here.")
-    if name == layer_probe.LESSON:
-        _probe(live, can)
-    else:
-        _conditions(name, live, can)
-    if "learn_error" in st.session_state:
-        st.error(messages.plain(st.session_state.pop("learn_error")), icon=":material/error:")
-
-
-def _probe(live: bool, can: bool) -> None:
-    state = layer_probe.job().read()
-    if live:
-        done, total = state.get("done") or 0, state.get("total") or 1
-        left = state.get("seconds_left")
-        words = f", {formatting.seconds(left)} left" if isinstance(left, int | float) else ""
-        st.progress(min(done / total, 1.0), f"Probing the layers: {done} of {total}{words}")
-        st.button("Stop", icon=":material/stop:", key="stop", on_click=act, args=(layer_probe.job().ask_to_stop,))
-        return
-    if state["state"] == "failed":
-        st.error(messages.plain(state["error"]), icon=":material/error:")
-    elif state["state"] == "stopped":
-        st.caption("It was stopped.")
-    try:
-        mine = layer_probe.result()
-    except CifarError:  # `findings` shows why
-        mine = None
-    known = mine or shipped(layer_probe.LESSON)
-    took = f" (took {formatting.seconds(known.seconds)} {'here' if mine else 'elsewhere'})" if known else ""
-    label = f"Run it{' again' if mine else ''}{took}"
-    st.button(
-        label,
-        icon=":material/play_arrow:",
-        key="go",
-        on_click=guarded.once,
-        args=("probe", act, layer_probe.start),
-        disabled=not can,
-    )
-
-
-def _conditions(name: str, live: bool, can: bool) -> None:
-    found = results.latest_runs(name)
-    begun = {key: run for key, run in found.items() if run}
-    if live:
-        done = sum(run.state == "finished" for run in begun.values())
-        st.progress(done / len(found), f"{done} of {len(found)} runs are done")
-    for key, run in begun.items():
-        status = run.status
-        if live or status["state"] != "finished":
-            st.markdown(messages.plain(CONDITIONS[name][key].label))
-            progress.line(run, status, next(reversed(metrics.sound_rows(run.metrics())), None))
-            error = status.get("error")
-            if isinstance(error, dict):
-                st.error(messages.plain(error.get("message") or error.get("type")), icon=":material/error:")
-    if live:
-        st.button("Stop all", icon=":material/stop:", key="stop", on_click=act, args=(results.stop_runs, name))
-        return
-    missing = sum(run is None or run.state != "finished" for run in found.values())
-    words = f"Run {missing} of {len(found)}" if 0 < missing < len(found) else f"Run all {len(found)}"
-    try:
-        time = f" (about {formatting.seconds(results.expected_seconds(name))})"
-    except CifarError:  # there are no images to train on
-        time = ""
-    st.button(
-        f"{words}{'' if missing else ' again'}{time}",
-        icon=":material/play_arrow:",
-        key="go",
-        on_click=guarded.once,
-        args=(f"lesson {name}", act, results.start_runs, name, not missing),
-        disabled=not can,
-        help="Ordinary runs, one after the other; they are in the list on Train, too.",
-    )
-
-
-def act(action: Any, *arguments: Any) -> None:
-    """Do `action`, keeping what goes wrong for the page to show."""
-    try:
-        action(*arguments)
-    except CifarError as error:
-        st.session_state["learn_error"] = str(error)
 
 
 guarded.page(main)

@@ -172,11 +172,11 @@ def start(config: TrainConfig, name: str) -> None:
 
 
 def take_settings() -> None:
-    """Set the knobs as in the run that a button here or the link of another page names for it, once."""
+    """Set the knobs as in the run or preset that a button here or a link names, and as the link's address, once."""
     asked = st.session_state.pop("settings_of", None) or st.query_params.pop("settings", None)
     if asked is not None:
         try:
-            knobs.set_all(runs.get(asked).config)
+            knobs.set_all(knobs.as_in_address(PRESETS[asked] if asked in PRESETS else runs.get(asked).config))
         except CifarError as error:
             messages.problem(error)
 

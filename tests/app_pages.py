@@ -144,6 +144,16 @@ def press_tile(app: AppTest, key: str, number: int) -> AppTest:
     return trigger(app, key, "chosen", number)
 
 
+def images_of(app: AppTest) -> list:
+    """Return the page's images: `url`, `caption` and `alt` of each."""
+    return [image for element in app.get("image") for image in element.proto.imgs]
+
+
+def links_of(app: AppTest) -> dict[str, str]:
+    """Return the page's links to pages: label -> the page's path and the address's query."""
+    return {link.proto.label: f"{link.proto.page}?{link.proto.query_string}" for link in app.get("page_link")}
+
+
 def numbers(values) -> list[float]:
     """Return the numbers of a trace, which Plotly may send in base 64."""
     if isinstance(values, dict):

@@ -27,8 +27,13 @@ def arrive(page: str) -> None:
 def decides(key: str) -> bool:
     """Return whether the widget `key` takes its value from the address now, not from the session."""
     st.session_state.setdefault(_LINKED, set()).add(key)
+    return key not in st.session_state or is_history()
+
+
+def is_history() -> bool:
+    """Return whether Back or Forward caused this run; the browser then ignores changes of the address."""
     context = get_script_run_ctx()
-    return key not in st.session_state or (context is not None and context.is_history_navigation)
+    return context is not None and context.is_history_navigation
 
 
 def first(key: str, read: Callable[[str | None], Any]) -> Any:
@@ -38,8 +43,7 @@ def first(key: str, read: Callable[[str | None], Any]) -> Any:
     just begun takes what the browser shows.
     """
     value = read(st.query_params.get(_word(key)))
-    context = get_script_run_ctx()
-    if context is not None and context.is_history_navigation:
+    if is_history():
         st.session_state[key] = value
     return value
 

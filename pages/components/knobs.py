@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
+from cifar_core.charts import pictures
 from cifar_core.config import KNOBS, PRESET_ACCURACY, PRESET_HELP, PRESETS, Knob, TrainConfig
-from cifar_core.errors import ConfigError
-from pages.components import address, knob_pictures, messages, style
+from cifar_core.data import augmentation, cifar10
+from cifar_core.errors import ConfigError, DataError
+from pages.components import address, messages, style
 
 MAIN = ("alpha", "dropout", "augmentation")
 TILES = ("quick", "standard", "best")
 FIRST = PRESETS["quick"]
+_IMAGES = 8
 _COLUMNS = (
     ("Data", "Network", "Head"),
     ("Phase 1: head", "Phase 2: fine-tuning", "Augmentation"),
@@ -52,7 +57,24 @@ def main_sliders() -> None:
     for place, name in zip(st.columns(len(MAIN), gap="medium"), MAIN, strict=True):
         with place:
             value = _widget(KNOBS[name])
-            knob_pictures.draw(name, value)
+            _picture(name, value)
+
+
+def _picture(name: str, value: float) -> None:
+    """Draw what a main setting does at `value`."""
+    if name != "augmentation":
+        svg = pictures.channels(value) if name == "alpha" else pictures.units(value)
+    else:
+        try:
+            images, _ = cifar10.samples(_IMAGES, st.session_state.get("dataset", "auto"))
+        except DataError:  # the page says why
+            return
+        seed = int(st.session_state.get("seed", 1))
+        changed = augmentation.augment(images, np.arange(len(images)), value, seed, 0)
+        svg = pictures.rows(
+            [images, changed], f"Training images; below, what training sees: {augmentation.ranges(value)}"
+        )
+    st.image(svg, pictures.alt(svg), width="stretch")
 
 
 def all_settings() -> None:
@@ -88,6 +110,16 @@ def set_all(config: TrainConfig) -> None:
         if value != getattr(FIRST, name):
             words[name] = [_text(name, value)]
     st.query_params.from_dict(words)  # at once: one entry of the browser's history
+
+
+def link(base: str, changes: Mapping[str, Any]) -> dict[str, str]:
+    """Return the query that opens *Train* with the settings of a preset or of a run, `base`, and these `changes`."""
+    return {"settings": base} | {name: _text(name, value) for name, value in changes.items()}
+
+
+def as_in_address(config: TrainConfig) -> TrainConfig:
+    """Return `config` with the settings that the address names. Raises ConfigError."""
+    return replace(config, **{name: _read(name, st.query_params[name]) for name in KNOBS if name in st.query_params})
 
 
 def log_steps(knob: Knob, *extra: Any) -> list[Any]:

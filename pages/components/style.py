@@ -7,6 +7,7 @@ import streamlit as st
 
 _STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may change
     "[data-testid=stMainBlockContainer]{padding-top:4.4rem;max-width:1480px}"
+    "[data-testid=stBaseButton-primary]{color:light-dark(#fff,#12171e)}"  # white on the dark theme's accent is 2.5:1
     "[data-testid=stImage] img{border-radius:4px}"
     "[data-testid=stMetricValue]{font-variant-numeric:tabular-nums}"
     ".st-key-drop_zone [data-testid=stFileUploaderDropzone]{min-height:10rem;flex-direction:column;"
@@ -46,15 +47,6 @@ _OWN = (
     ".track p{margin:.2rem 0 0;line-height:1.5;min-height:1.5em;font-variant-numeric:tabular-nums}"
     "@media(max-width:767px){.track p{min-height:3em}"
     "[class*=st-key-standing]{flex-wrap:nowrap;min-height:3.6rem}[class*=st-key-standing]>:last-child{flex-shrink:1}}"
-    ".knob-picture{height:104px;overflow:hidden}"
-    ".channels{display:flex;gap:3px;height:100px;align-items:center}"
-    ".channels i{flex:1;display:flex;align-items:center;background:var(--line);border-radius:3px}"
-    ".channels b{flex:1;background:var(--accent);border-radius:3px}"
-    ".units{display:grid;grid-template-columns:repeat(20,1fr);height:100px;place-items:center}"
-    ".units i{width:13px;height:13px;border-radius:50%;box-sizing:border-box;border:2px solid var(--line)}"
-    ".units .on{background:var(--accent);border-color:var(--accent)}"
-    ".knob-picture img{width:100%;height:50px;object-fit:cover;object-position:left;image-rendering:pixelated;"
-    "display:block;margin-bottom:2px;border-radius:4px}"
     "[class*=st-key-preset_] button{padding:.5rem .9rem;height:100%}"
     ".st-key-start button{min-height:2.9rem}"
 )

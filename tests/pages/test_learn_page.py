@@ -1,15 +1,29 @@
-"""*Learn* in its states: guess then see, stored results and one's own, running, without images; and the strip."""
+"""*Learn* in its states: all lessons, guess then see, stored and own results, running, without images; the preview."""
 
 from dataclasses import asdict
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
-from app_pages import APP, button, charts_of, living_worker, make_finished_run, open_app, sound, texts
+from app_pages import (
+    APP,
+    button,
+    charts_of,
+    images_of,
+    links_of,
+    living_worker,
+    make_finished_run,
+    open_app,
+    sound,
+    texts,
+)
 from corpus import encoded, scene
 from filelock import FileLock
 from made_outcomes import MADE, made_up
 
-from cifar_core import runs
+from cifar_core import glossary, runs
+from cifar_core.charts import pictures
+from cifar_core.config import KNOBS
 from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import RunError
 from cifar_core.jobs import launch
@@ -43,44 +57,87 @@ def guess(app, lesson: str, option: int):
     return sound(app.radio(key=f"guess_{lesson}").set_value(option).run())
 
 
+def press(app, key: str):
+    return sound(button(app, key).click().run())
+
+
+def test_every_lesson_is_a_card_with_a_picture_and_a_symptom_that_opens_it():
+    for kind in ("open", "symptom"):
+        for name, lesson in LESSONS.items():
+            app = open_app(LEARN)
+            assert [image.alt for image in images_of(app)] == [pictures.alt(pictures.LESSONS[one]()) for one in LESSONS]
+            press(app, f"{kind}_{name}")
+            assert app.title[0].value == lesson.title and app.query_params["lesson"] in (name, [name])
+            if kind == "symptom":
+                break  # the buttons differ in their label only
+
+
+def test_the_glossary_is_one_folded_list():
+    shown = open_app(LEARN).expander[0]
+    assert not shown.proto.expanded
+    assert all(f"**{term}**" in shown.markdown[0].value for term in glossary.TERMS)
+
+
 def test_nothing_is_given_away_before_the_guess():
-    app = open_app(LEARN)
-    assert LESSONS["scaling"].title in texts(app.subheader)
-    assert "Guess first" in app.radio(key="guess_scaling").label
+    app = open_app(LEARN, lesson="scaling")
+    assert LESSONS["scaling"].question in app.radio(key="guess_scaling").label
     assert not charts_of(app) and not app.dataframe
     assert "5.0 points" not in texts([*app.markdown, *app.success, *app.info])
 
 
-def test_a_wrong_guess_is_told_what_was_measured():
-    app = guess(open_app(LEARN), "scaling", 2)
-    said = texts(app.info)
-    assert "You guessed above 10 points" in said and "3 to 10 points" in said
-    assert "5\\.0 points" in said
+def test_a_wrong_guess_gets_what_was_measured_and_all_else_is_folded():
+    app = guess(open_app(LEARN, lesson="scaling"), "scaling", 2)
+    assert "3 to 10 points" in texts(app.info) and "5\\.0 points" in texts(app.info)
     assert set(charts_of(app)) == {"accuracy", "loss", "histogram", "norms"}
-    assert list(app.dataframe[0].value["validation (best)"]) == ["80.0%", "75.0%", "50.0%"]
-    assert "What there is to see" in texts(app.markdown) and "arXiv" in texts(app.caption)
+    folded = next(found for found in app.expander if found.label.startswith("Conditions"))
+    assert not folded.proto.expanded and len(folded.get("plotly_chart")) == 2
+    assert all(chart.proto.alt for chart in app.get("plotly_chart"))
+    rows = folded.dataframe[0].value
+    assert list(rows["Validation (best)"]) == ["80.0%", "75.0%", "50.0%"]
+    assert list(rows[KNOBS["image_size"].label]) == ["96 px", "96 px", "32 px"]
 
 
-def test_a_right_guess_is_told_so_and_is_kept_from_lesson_to_lesson():
-    app = guess(open_app(LEARN), "scaling", 1)
-    assert "You guessed it" in texts(app.success)
-    sound(app.segmented_control(key="lesson").set_value("width").run())
-    assert app.query_params["lesson"] in ("width", ["width"])
-    sound(app.segmented_control(key="lesson").set_value("scaling").run())
-    assert app.radio(key="guess_scaling").value == 1
+def test_progress_is_in_the_session_and_in_the_address():
+    app = guess(open_app(LEARN, lesson="scaling"), "scaling", 1)
+    assert app.success and app.query_params["guesses"] in ("scaling.1", ["scaling.1"])
+    press(app, "next")
+    assert app.title[0].value == LESSONS["freezing"].title
+    press(app, "all_lessons")
+    assert "1 of 8" in texts_of_progress(app)
+    assert button(app, "continue").label == f"Continue: {LESSONS['freezing'].title}"
+    assert app.query_params["guesses"] in ("scaling.1-freezing", ["scaling.1-freezing"])
+    other = open_app(LEARN, guesses="scaling.1-width.0-dropout-nothing.1-phases.9")
+    assert "2 of 8" in texts_of_progress(other)
+    press(other, "open_scaling")
+    assert other.radio(key="guess_scaling").value == 1
+
+
+def test_the_last_lesson_leads_to_all_of_them():
+    app = open_app(LEARN, lesson=[*LESSONS][-1])
+    press(app, "next")
+    assert app.query_params.get("lesson") is None and button(app, "open_scaling")
+
+
+def test_every_condition_can_be_tried_on_train():
+    links = links_of(guess(open_app(LEARN, lesson="scaling"), "scaling", 1))
+    for condition in CONDITIONS["scaling"].values():
+        query = parse_qs(links[condition.label].partition("?")[2])
+        app = open_app("", **{word: value[0] for word, value in query.items()})
+        assert {name: app.session_state[name] for name in KNOBS} == {
+            name: getattr(condition.config, name) for name in KNOBS
+        }
 
 
 def test_stored_results_say_who_made_them():
-    app = guess(open_app(LEARN), "scaling", 1)
-    assert "stored results" in texts(app.markdown)
-    assert "your own replace them" in texts(app.caption)
-    assert MADE.command in texts(app.markdown) and "a processor" in texts(app.caption)
+    app = guess(open_app(LEARN, lesson="scaling"), "scaling", 1)
+    assert "stored results" in texts(app.markdown) and MADE.command in texts(app.markdown)
     assert "CIFAR-10 is not on this machine" in texts(app.markdown)  # the stored results rest on it
 
 
-def test_the_address_opens_a_lesson_and_a_strange_one_opens_the_first():
-    assert LESSONS["dropout"].title in texts(open_app(LEARN, lesson="dropout").subheader)
-    assert LESSONS["scaling"].title in texts(open_app(LEARN, lesson="<b>../x").subheader)
+@pytest.mark.parametrize("lesson", ["", "<b>../x"])
+def test_an_address_without_a_lesson_opens_all(lesson):
+    app = open_app(LEARN, lesson=lesson)
+    assert all(button(app, f"open_{name}") for name in LESSONS)
 
 
 def test_a_lesson_without_results_says_what_to_do():
@@ -102,7 +159,7 @@ def test_runs_of_this_machine_replace_the_stored_ones(monkeypatch):
 
     monkeypatch.setattr(results, "outcome_of", played)
     finish("scaling", right=0.9, wrong=0.6, wild=0.5)
-    app = guess(open_app(LEARN), "scaling", 0)
+    app = guess(open_app(LEARN, lesson="scaling"), "scaling", 0)
     assert "run on this machine" in texts(app.markdown)
     assert "30\\.0 points" in texts(app.info)
     assert button(app, "go").label.startswith("Run all 3 again")
@@ -112,9 +169,9 @@ def test_what_the_figures_rest_on_is_said_beside_them(monkeypatch):
     made = MADE.__class__(**asdict(MADE) | {"data": cifar10.LABELS["generated"], "weights": "random numbers (seed 1)"})
     monkeypatch.setattr(results, "outcome_of", lambda *_: made_up().__class__(**{**vars(made_up(0.8)), "made": made}))
     finish("scaling", right=0.8, wrong=0.8, wild=0.8)
-    app = guess(open_app(LEARN), "scaling", 0)
+    app = guess(open_app(LEARN, lesson="scaling"), "scaling", 0)
     assert "random numbers" in texts(app.warning)
-    assert "generated images, not CIFAR" in texts(app.caption)
+    assert "Synthetic images" in texts(app.markdown)
 
 
 def test_run_here_queues_every_arm_and_shows_how_far_they_are(monkeypatch):
@@ -125,7 +182,7 @@ def test_run_here_queues_every_arm_and_shows_how_far_they_are(monkeypatch):
         return runs.create(config, name)
 
     monkeypatch.setattr(launch, "start", start)
-    app = open_app(LEARN)
+    app = open_app(LEARN, lesson="scaling")
     sound(button(app, "go").click().run())
     assert started == ["learnscalingright", "learnscalingwrong", "learnscalingwild"]
     assert "0 of 3 runs are done" in texts_of_progress(app)
@@ -141,7 +198,7 @@ def test_stop_all_stops_what_lives(monkeypatch):
     monkeypatch.setattr(launch, "stop", lambda run: stopped.append(run.id))
     live = runs.create(CONDITIONS["scaling"]["right"].config, "learnscalingright")
     with living_worker(live):
-        app = open_app(LEARN)
+        app = open_app(LEARN, lesson="scaling")
         sound(button(app, "stop").click().run())
     assert stopped == [live.id]
 
@@ -151,7 +208,7 @@ def test_a_run_that_cannot_start_is_told_of(monkeypatch):
         raise RunError("There is no room for <b>runs</b>.")
 
     monkeypatch.setattr(launch, "start", refuse)
-    app = open_app(LEARN)
+    app = open_app(LEARN, lesson="scaling")
     sound(button(app, "go").click().run())
     assert "There is no room" in texts(app.error) and "<b>" not in texts(app.error)
 
@@ -159,7 +216,7 @@ def test_a_run_that_cannot_start_is_told_of(monkeypatch):
 def test_a_failed_arm_says_why_and_can_be_run_again():
     run = runs.create(CONDITIONS["scaling"]["right"].config, "learnscalingright")
     write_json(run.path / "status.json", {"state": "failed", "error": {"message": "The weights are gone."}})
-    app = open_app(LEARN)
+    app = open_app(LEARN, lesson="scaling")
     assert "The weights are gone" in texts(app.error)
     assert button(app, "go").label.startswith("Run all 3")
 
@@ -168,9 +225,8 @@ def test_the_probe_is_started_watched_and_stopped(monkeypatch):
     started: list[bool] = []
     monkeypatch.setattr(layer_probe, "start", lambda: started.append(True))
     app = guess(open_app(LEARN, lesson="layers"), "layers", 0)
-    assert "You guessed it" in texts(app.success)
-    assert set(charts_of(app)) == {"layers"}
-    assert button(app, "go").label == "Run it (took 31 s elsewhere)"
+    assert app.success and set(charts_of(app)) == {"layers"}
+    assert button(app, "go").label == "Run (about 31 s)"
     sound(button(app, "go").click().run())
     assert started
     job = layer_probe.job()
@@ -178,16 +234,16 @@ def test_the_probe_is_started_watched_and_stopped(monkeypatch):
     with FileLock(job.file(".lock"), thread_local=False):
         job.say("working", done=10, total=40, seconds_left=30.0)
         sound(app.run())
-        assert "10 of 40, 30 s left" in texts_of_progress(app)
+        assert "10 of 40 layers, 30 s left" in texts_of_progress(app)
         sound(button(app, "stop").click().run())
         assert job.file(".stop").exists()
 
 
 def test_broken_images_are_told_of_and_the_lesson_can_be_read(monkeypatch, tmp_path):
     monkeypatch.setenv("CIFAR10_DIR", str(tmp_path / "nowhere"))
-    app = open_app(LEARN)
+    app = open_app(LEARN, lesson="scaling")
     assert "CIFAR10" in texts(app.error)
-    assert LESSONS["scaling"].title in texts(app.subheader)
+    assert app.radio(key="guess_scaling")
 
 
 # The strip
@@ -195,9 +251,11 @@ def test_broken_images_are_told_of_and_the_lesson_can_be_read(monkeypatch, tmp_p
 
 def with_strip(page: str):
     """The app at `page` with the panel of the strip open, as a click opens it."""
-    app = open_app(page)
+    app = open_app(page, **({"lesson": "augmentation"} if page else {}))
+    if page:
+        return app  # its lesson opens it
     assert not strip_of(app), "it is not computed for those who do not look"
-    app.session_state["strip_panel_scaling" if page else "strip_panel"] = True
+    app.session_state["strip_panel"] = True
     return sound(app.run())
 
 

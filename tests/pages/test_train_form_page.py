@@ -5,7 +5,19 @@ from dataclasses import replace
 
 import cifar_files
 import pytest
-from app_pages import CLASSIFY, CONFIG, TRAIN, button, charts_of, living_worker, make_run, open_app, sound, texts
+from app_pages import (
+    CLASSIFY,
+    CONFIG,
+    TRAIN,
+    button,
+    charts_of,
+    images_of,
+    living_worker,
+    make_run,
+    open_app,
+    sound,
+    texts,
+)
 
 from cifar_core import costs, runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
@@ -107,14 +119,15 @@ def test_a_wider_network_is_shown_to_cost_more():
 
 def test_each_main_slider_has_a_picture_that_follows_it():
     app = open_app()
-    pictures = lambda: [html.proto.body for html in app.get("html") if 'class="knob-picture' in html.proto.body]  # noqa: E731
-    before = pictures()
+    before = images_of(app)
     assert len(before) == 3
     app.select_slider(key="alpha").set_value(1.0)
     app.slider(key="dropout").set_value(0.75)
     sound(app.slider(key="augmentation").set_value(2.0).run())
-    assert all(new != old for new, old in zip(pictures(), before, strict=True))
-    assert pictures()[1].count("<i></i>") == 75
+    after = images_of(app)
+    assert all(new.url != old.url for new, old in zip(after, before, strict=True))
+    assert after[1].caption.startswith("75 of 100")
+    assert all(image.caption for image in after)
 
 
 def test_a_run_is_named_by_its_person_or_by_what_differs(monkeypatch):

@@ -1,0 +1,124 @@
+"""Small pictures of what a setting does, as SVG for both themes: on *Train* under a slider, on *Learn* for a lesson.
+
+Each function returns an SVG, 320 wide, with its text alternative as `aria-label`; `alt` reads that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from cifar_core.charts import style
+from cifar_core.charts.inference import png
+from cifar_core.data import augmentation
+from cifar_core.lessons.internals import drawing
+from cifar_core.network import architecture
+
+_WIDTH = 320
+_WIDEST = 1.4
+_UNITS = 100
+_ORDER = np.random.default_rng(1).permutation(_UNITS)
+
+
+def alt(svg: str) -> str:
+    """Return the text alternative of a picture of this module."""
+    return re.findall('aria-label="([^"]*)"', svg)[0]
+
+
+def channels(alpha: float) -> str:
+    """Return the output channels of the 17 blocks as bars, before those of the widest network, in gray."""
+    widest = [block.out_channels for block in architecture.blocks(_WIDEST)]
+    bars = []
+    for place, (block, most) in enumerate(zip(architecture.blocks(alpha), widest, strict=True)):
+        full = 80 * (most / widest[-1]) ** 0.5
+        bars += [_bar(place, full, style.GROUND), _bar(place, full * block.out_channels / most, style.TRAINING)]
+    return _svg("".join(bars), 80, f"Channels of the 17 blocks at width α {alpha:g}; gray: width 1.4")
+
+
+def units(dropout: float) -> str:
+    """Return a hundred inputs of the head, of which the share `dropout` is empty."""
+    off = round(dropout * _UNITS)
+    dots = [
+        f'<circle cx="{16 * (unit % 20) + 8}" cy="{16 * (unit // 20) + 8}" r="5" stroke="{style.NEUTRAL}" '
+        f'fill="{"none" if unit in _ORDER[:off] else style.TRAINING}"/>'
+        for unit in range(_UNITS)
+    ]
+    return _svg("".join(dots), 80, f"{off} of {_UNITS} inputs of the head set to zero")
+
+
+def rows(images: Sequence[np.ndarray], label: str) -> str:
+    """Return rows of small images, each uint8 (n, 32, 32, 3), the same n in all."""
+    side = _WIDTH / len(images[0])
+    placed = [_image(image, side * column, side * row, side - 3) for row, some in enumerate(images)
+              for column, image in enumerate(some)]  # fmt: skip
+    return _svg("".join(placed), side * len(images), label)
+
+
+def _bar(place: int, height: float, color: str) -> str:
+    return f'<rect x="{19 * place}" y="{40 - height / 2:.1f}" width="15" height="{height:.1f}" rx="2" fill="{color}"/>'
+
+
+def _network(trained: Sequence[int], label: str) -> str:
+    """Return the 17 blocks and the head, as tall as their maps are wide; those that are `trained` have a color."""
+    sides = [48, 24, 24, 12, 12, 12, *[6] * 7, *[3] * 4, 12]
+    colors = {True: style.FINE_TUNING, False: style.GROUND}
+    bars = [
+        f'<rect x="{17.5 * place:.1f}" y="{40 - 1.4 * side**0.8:.1f}" width="13" height="{2.8 * side**0.8:.1f}" '
+        f'rx="2" fill="{style.TRAINING if place == 17 and place in trained else colors[place in trained]}"/>'
+        for place, side in enumerate(sides)
+    ]
+    return _svg("".join(bars), 80, label)
+
+
+def _pale() -> str:
+    image = drawing()
+    return rows([np.stack([image, 128 + image // 2, image, 128 + image // 2])], "A drawing, and the same drawing pale")
+
+
+def _augmented() -> str:
+    some = augmentation.strip(drawing(), 1)[[0, 2, 4, 8]]
+    return rows([some], "A drawing at augmentation strength 0, 0.5, 1 and 3")
+
+
+def _cells() -> str:
+    """Return the drawing twice, with the cells of the last map at 32 px (one) and at 96 px (3×3)."""
+    parts = []
+    for left, cells in ((70, 1), (180, 3)):
+        parts.append(_image(drawing(), left, 4, 72))
+        step = 72 / cells
+        parts += [
+            f'<rect x="{left + step * column}" y="{4 + step * row}" width="{step}" height="{step}" fill="none" '
+            f'stroke="{style.VALIDATION}" stroke-width="2.5"/>'
+            for row in range(cells)
+            for column in range(cells)
+        ]
+    return _svg("".join(parts), 80, "A drawing in one cell, and in three by three cells")
+
+
+LESSONS: Mapping[str, Callable[[], str]] = {
+    "scaling": _pale,
+    "freezing": lambda: _network(range(18), "A network of which all blocks train"),
+    "augmentation": _augmented,
+    "width": lambda: channels(0.5),
+    "resolution": _cells,
+    "dropout": lambda: units(0.3),
+    "phases": lambda: _network(range(13, 18), "A network of which the head and the top four blocks train"),
+    "layers": lambda: _network((5,), "A network of which one block is examined"),
+}
+"""The picture of each lesson, which does not give away its result."""
+
+
+def _image(image: np.ndarray, x: float, y: float, side: float) -> str:
+    return (
+        f'<image href="{png(image)}" x="{x:.1f}" y="{y:.1f}" width="{side:.1f}" height="{side:.1f}" '
+        'style="image-rendering:pixelated"/>'
+    )
+
+
+def _svg(body: str, height: float, label: str) -> str:
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:g}" role="img" '
+        f'aria-label="{label}">{body}</svg>'
+    )

@@ -1,0 +1,26 @@
+"""A finding leads to its lesson, and to *Train* with the setting changed."""
+
+from dataclasses import replace
+from urllib.parse import parse_qs
+
+from app_pages import CONFIG, links_of, make_finished_run, open_app
+
+from cifar_core.config import KNOBS
+from cifar_core.lessons.catalogue import LESSONS
+
+
+def test_a_finding_leads_to_its_lesson_and_to_train_with_the_setting_changed(model: bytes) -> None:
+    run = make_finished_run(model)
+    links = links_of(open_app("", run=run.id))
+    assert links[LESSONS["resolution"].title] == "learn?lesson=resolution"
+    query = parse_qs(links["Try it: Input size 96"].partition("?")[2])
+    assert query == {"settings": [run.id], "image_size": ["96"]}
+    app = open_app("", **{word: value[0] for word, value in query.items()})
+    changed = replace(CONFIG, image_size=96)
+    assert {name: app.session_state[name] for name in KNOBS} == {name: getattr(changed, name) for name in KNOBS}
+    assert "settings" not in app.query_params
+
+
+def test_settings_that_are_none_are_a_sentence() -> None:
+    app = open_app("", settings="quick", head_epochs="0", fine_tune_epochs="0")
+    assert app.error
