@@ -196,21 +196,21 @@ def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float
 
 def _key(stage: str, config: TrainConfig) -> str:
     blocks = config.fine_tune_blocks if config.fine_tunes else 0
-    trunk = [config.alpha, config.image_size]
+    backbone = [config.alpha, config.image_size]
     shape: dict[str, list[Any]] = {
         "start": [],
-        "features": [*trunk, blocks],
-        "head": [*trunk, config.head_batch_size, is_stored(config)],
-        "fine_tune": [*trunk, blocks, config.batch_size, is_stored(config)],
-        "evaluate": trunk,
-        "memory": [*trunk, blocks, config.batch_size, is_stored(config)],
+        "features": [*backbone, blocks],
+        "head": [*backbone, config.head_batch_size, is_stored(config)],
+        "fine_tune": [*backbone, blocks, config.batch_size, is_stored(config)],
+        "evaluate": backbone,
+        "memory": [*backbone, blocks, config.batch_size, is_stored(config)],
     }
     return " ".join(map(str, [stage, *shape[stage]]))
 
 
 def _rough(stage: str, config: TrainConfig) -> float:
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
-    everything, frozen = cost.multiply_adds / _MILLION, cost.trunk_multiply_adds / _MILLION
+    everything, frozen = cost.multiply_adds / _MILLION, cost.frozen_multiply_adds / _MILLION
     trained = (everything - frozen) * 3 * _ROUGH_STEP + _ROUGH_STEP_FIXED
     below = 0.0 if is_stored(config) else everything * _ROUGH_KERAS_FORWARD
     return {

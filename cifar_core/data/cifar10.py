@@ -1,4 +1,4 @@
-"""The images: CIFAR-10 where it can be had, else the built-in set; which of the two, and why, is never hidden.
+"""The images: CIFAR-10 where it is available, else synthetic ones; `status` says which of the two, and why.
 
     load()             CIFAR10_DIR, else the app's own cache, else generated images
     load("cifar10")    the first two only
@@ -11,12 +11,11 @@ CIFAR_CACHE_DIR moves the cache, which holds downloads, unpacked archives and th
 import contextlib
 import functools
 import hashlib
-import json
 import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +27,7 @@ from cifar_core.data import batch_files, synthetic
 from cifar_core.data.batch_files import Arrays
 from cifar_core.data.download import AlreadyRunning, Progress, fetch, is_running, part_bytes
 from cifar_core.errors import ConfigError, DataError
+from cifar_core.runs import read_json, write_json
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """Class names; a label is a position in this tuple."""
@@ -40,16 +40,18 @@ TRAIN_SEED, TEST_SEED = 1, 2  # of the generated images
 
 LABELS = {"cifar10": "CIFAR-10", "generated": "generated images, not CIFAR-10"}
 DRAWN = f"drawn by the program, version {synthetic.VERSION}"
-DATASETS = ("auto", "cifar10", "generated")
+DATASETS = ("auto", *LABELS)
 DrawProgress = Callable[[int, int], None]
 """Called with the images drawn so far and in all."""
+_Name = Literal["cifar10", "generated"]
+_Kind = Literal["binary", "python", "archive", "generated"]
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Images and labels in memory, read-only: uint8 (n, 32, 32, 3) RGB and uint8 (n,), 0 to 9 as in CLASSES."""
 
-    name: Literal["cifar10", "generated"]
+    name: _Name
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
@@ -61,7 +63,7 @@ class Dataset:
 
     @property
     def label(self) -> str:
-        """What the screen must say wherever a result rests on this set."""
+        """What the screen says wherever a result rests on this set."""
         return LABELS[self.name]
 
     @property
@@ -70,17 +72,20 @@ class Dataset:
         return self.fingerprint == OFFICIAL_FINGERPRINT
 
 
+_SUFFIXES: dict[_Kind, str] = {"binary": ".bin", "python": ""}  # of the six files in a folder
+
+
 @dataclass(frozen=True)
 class _Source:
-    """Where a set lies. `stamp` changes with the files, so that what is in memory is never stale."""
+    """Where a set lies. `stamp` and `changed` change with the files, so that what is in memory is never stale."""
 
-    kind: Literal["binary", "python", "archive", "generated"]
+    kind: _Kind
     path: Path
     stamp: tuple[tuple[int, int], ...]
+    changed: int = field(repr=False, default=0)
 
 
-_loaded: dict[str, tuple[_Source, Dataset]] = {}  # by name of the set, so that each is in memory once
-_damaged: dict[tuple, str] = {}  # the last archive that could not be read, which takes two seconds to find out
+_loaded: dict[str, tuple[_Source, Dataset | DataError]] = {}  # by name: each set, or a damaged archive, is read once
 _loading, _drawing_few = threading.Lock(), threading.Lock()
 
 
@@ -89,14 +94,13 @@ def cache_dir() -> Path:
     return machine.expanded(os.environ.get("CIFAR_CACHE_DIR") or "~/.cache/cifar-studio")
 
 
-def load(dataset: str = "auto", progress: DrawProgress | None = None) -> Dataset:
+def load(dataset: str = "auto", progress: DrawProgress = lambda done, total: None) -> Dataset:
     """Return a data set: "auto", "cifar10" or "generated". A choice by name is never replaced by another.
 
     CIFAR-10 takes half a second and 184 MB; the same process gets the same arrays again at once, until the files
-    change. `progress` hears of drawing, which happens once for each cache folder. A cache that cannot be written
-    only makes the next process draw or unpack again.
-    Raises ConfigError for another word; DataError if CIFAR10_DIR has no usable data, which holds for "auto" too,
-    if the cache is damaged, or if "cifar10" is nowhere.
+    change. Images are drawn, with `progress`, once for each cache folder.
+    Raises ConfigError for another word; DataError if CIFAR10_DIR has no usable data, also for "auto", if the cache is
+    damaged, or if "cifar10" is nowhere.
     """
     return _load(_choose(dataset)[0], progress)
 
@@ -109,12 +113,13 @@ def sizes(dataset: str = "auto") -> tuple[int, int]:
 
 
 def samples(count: int, dataset: str = "auto", test: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first `count` training (or test) images and labels of a data set, at once, even before it is drawn.
+    """Return the first `count` training (or test) images and labels, drawing no others. Raises as `load` does.
 
-    uint8 (count, 32, 32, 3) and (count,), read-only. Raises as `load` does.
+    uint8 (count, 32, 32, 3) and (count,), read-only.
     """
     if _choose(dataset)[0].kind == "generated":
-        return _few_drawn(count, TEST_SEED if test else TRAIN_SEED)
+        with _drawing_few:  # all who look wait for one drawing, 0.7 ms an image
+            return _few_drawn(count, TEST_SEED if test else TRAIN_SEED)
     found = load(dataset)
     if test:
         return found.test_images[:count], found.test_labels[:count]
@@ -127,8 +132,8 @@ def split(
     """Return positions in `labels` for training and for validation: int64, sorted, without overlap.
 
     `train_images` of them are used in all (all if there are fewer), `validation_fraction` of these, 0 to 1, for
-    validation. Each class has its share of both, exact to within one image. With one seed, and classes of one size,
-    a smaller set is part of a larger one. Raises ConfigError if a class would have no image in either.
+    validation. Each class has its share of both, exact to within one image. With one seed, a smaller set is part of
+    a larger one. Raises ConfigError if a class would have no image in either.
     """
     counts = np.bincount(labels, minlength=len(CLASSES))
     used = _shares(counts, min(train_images / len(labels), 1))
@@ -154,25 +159,24 @@ def status() -> dict:
     "error" says what is wrong; the fingerprint is also null for generated images that are yet to be drawn. "download"
     has "running", "bytes" (on the disk, unfinished), "total" and "error" (of the last attempt, or null).
     """
-    keys = ("dataset", "label", "reason", "source", "train_images", "test_images", "fingerprint", "official")
+    keys = ("dataset", "label", "reason", "source", "train_images", "test_images", "fingerprint", "official", "error")
     state: dict = dict.fromkeys(keys)
-    state["error"] = None
     try:
         state.update(_describe(*_choose("auto")))
     except DataError as error:
         state["error"] = str(error)
-    archive = cache_dir() / batch_files.BINARY_ARCHIVE
+    archive, failure = cache_dir() / batch_files.BINARY_ARCHIVE, read_json(_error_file()).get("message")
     state["download"] = {
         "running": is_running(archive),
         "bytes": part_bytes(archive),
         "total": ARCHIVE_BYTES,
-        "error": _last_error(),
+        "error": failure if isinstance(failure, str) else None,
     }
     state["cache_dir"] = str(cache_dir())
     return state
 
 
-def download(progress: Progress | None = None) -> Dataset:
+def download(progress: Progress = lambda done, total: None) -> Dataset:
     """Put the official CIFAR-10 into the cache, unless it is there already, and return it.
 
     170 MB come over the network and 184 MB stay. Other processes follow by `status()`. Raises AlreadyRunning if one
@@ -182,8 +186,9 @@ def download(progress: Progress | None = None) -> Dataset:
     if present := _find(cache_dir()):
         with contextlib.suppress(DataError):  # damaged: to be replaced
             return _load(present)
+    with contextlib.suppress(OSError):
+        _error_file().unlink(missing_ok=True)
     try:
-        _remember_error(None)
         md5 = batch_files.ARCHIVE_MD5[batch_files.BINARY_ARCHIVE]
         fetch(URL, archive, ARCHIVE_BYTES, md5, progress, magic=_GZIP)
         shutil.rmtree(folder, ignore_errors=True)
@@ -191,22 +196,24 @@ def download(progress: Progress | None = None) -> Dataset:
         if folder.is_dir():  # else there was no room, and the archive serves in its place
             archive.unlink(missing_ok=True)
             dataset = _load(_source("binary", folder))
-    except AlreadyRunning:
-        raise
     except DataError as error:
-        _remember_error(str(error))
+        if not isinstance(error, AlreadyRunning):
+            with contextlib.suppress(OSError):
+                write_json(_error_file(), {"message": str(error)})
         raise
     return dataset
+
+
+def _error_file() -> Path:  # of the last download
+    return cache_dir() / f"{batch_files.BINARY_ARCHIVE}.error.json"
 
 
 def _choose(dataset: str) -> tuple[_Source, str]:
     """Return where `dataset` lies, and why there."""
     if dataset not in DATASETS:
-        raise ConfigError(
-            f"dataset = {dataset!r} is unknown, expected one of {', '.join(DATASETS)}. Choose one of these.",
-            field="dataset",
-        )
-    drawn = _source("generated", cache_dir() / f"generated-{synthetic.VERSION}")
+        raise ConfigError(f"dataset = {dataset!r} is unknown, expected one of {', '.join(DATASETS)}.", "dataset")
+    size = synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES
+    drawn = _Source("generated", cache_dir() / f"generated-{synthetic.VERSION}", (size,))
     if dataset == "generated":
         return drawn, "chosen by name"
     if named := os.environ.get("CIFAR10_DIR"):
@@ -233,10 +240,9 @@ def _find(place: Path) -> _Source | None:
         if place.is_file():
             return _source("archive", place)
         for folder in (place, place / batch_files.BINARY_FOLDER, place / batch_files.PYTHON_FOLDER):
-            if any((folder / f"{batch}.bin").exists() for batch in batch_files.BATCHES):
-                return _source("binary", folder)
-            if any((folder / batch).exists() for batch in batch_files.BATCHES):
-                return _source("python", folder)
+            for kind, suffix in _SUFFIXES.items():
+                if any((folder / f"{batch}{suffix}").exists() for batch in batch_files.BATCHES):
+                    return _source(kind, folder)
         for name in (batch_files.BINARY_ARCHIVE, batch_files.PYTHON_ARCHIVE):
             if (place / name).is_file():
                 return _source("archive", place / name)
@@ -245,22 +251,27 @@ def _find(place: Path) -> _Source | None:
     return None
 
 
-def _source(kind: Literal["binary", "python", "archive", "generated"], path: Path) -> _Source:
-    if kind == "generated":
-        return _Source(kind, path, ((synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES),))
-    suffix = ".bin" if kind == "binary" else ""
-    files = [path] if kind == "archive" else [path / f"{batch}{suffix}" for batch in batch_files.BATCHES]
+def _source(kind: _Kind, path: Path) -> _Source:
+    files = [path] if kind == "archive" else [path / f"{batch}{_SUFFIXES[kind]}" for batch in batch_files.BATCHES]
     facts = [file.stat() for file in files if file.exists()]
-    return _Source(kind, path, tuple((fact.st_size, fact.st_mtime_ns) for fact in facts))
+    stamp = tuple((fact.st_size, fact.st_mtime_ns) for fact in facts)
+    return _Source(kind, path, stamp, max((fact.st_ctime_ns for fact in facts), default=0))
 
 
-def _load(source: _Source, progress: DrawProgress | None = None) -> Dataset:
-    name: Literal["cifar10", "generated"] = "generated" if source.kind == "generated" else "cifar10"
+def _load(source: _Source, progress: DrawProgress = lambda done, total: None) -> Dataset:
+    name: _Name = "generated" if source.kind == "generated" else "cifar10"
     with _loading:
         known = _loaded.get(name)
         if known and known[0] == source:
+            if isinstance(known[1], DataError):
+                raise DataError(str(known[1]))
             return known[1]
-        arrays = _read(source, progress)
+        try:
+            arrays = _read(source, progress)
+        except DataError as error:
+            if source.kind == "archive":  # which takes two seconds to find out
+                _loaded[name] = source, error
+            raise
         for array in arrays:
             array.flags.writeable = False
         where = DRAWN if name == "generated" else str(source.path)
@@ -274,7 +285,7 @@ def _load(source: _Source, progress: DrawProgress | None = None) -> Dataset:
         return dataset
 
 
-def _read(source: _Source, progress: DrawProgress | None) -> Arrays:
+def _read(source: _Source, progress: DrawProgress) -> Arrays:
     if source.kind == "generated":
         return _drawn(source.path, progress)
     if source.kind == "archive":
@@ -290,61 +301,32 @@ def _fingerprint(arrays: Arrays) -> str:
     return digest.hexdigest()[:16]
 
 
-def _few_drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first generated images and their labels; drawn once for all who look, 0.7 ms an image."""
-    with _drawing_few:
-        return _drawn_once(count, seed)
-
-
 @functools.lru_cache(maxsize=16)
-def _drawn_once(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    arrays = synthetic.images(count, seed)
-    for array in arrays:
-        array.flags.writeable = False
-    return arrays
+def _few_drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    return synthetic.images(count, seed)
 
 
 def _unpacked(source: _Source) -> list[np.ndarray]:
-    """Return the batches of an archive, which is unpacked into the cache the first time."""
+    """Return the batches of an archive, unpacked into the cache the first time."""
     key = hashlib.sha256(repr(source).encode()).hexdigest()[:16]
     own = source.path.parent == cache_dir()
     folder = cache_dir() / (batch_files.BINARY_FOLDER if own else f"unpacked-{key}")
     with _cache_lock(folder.name):
         with contextlib.suppress(DataError):  # not there, or damaged
             return list(batch_files.read_binary_folder(folder))
-        records = _read_archive(source.path)
-        _keep(folder, lambda part: batch_files.write_binary_folder(records, part))
+        records = batch_files.read_archive(source.path)
+        _store_folder(folder, lambda part: batch_files.write_binary_folder(records, part))
     return records
 
 
-def _read_archive(path: Path) -> list[np.ndarray]:
-    """Return the batches of the archive at `path`; a damaged one is not unpacked again until it changes."""
-    try:
-        fact = path.stat()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}. " + batch_files.NEXT_STEP) from error
-    key = (path, fact.st_size, fact.st_mtime_ns, fact.st_ctime_ns)
-    if key in _damaged:
-        raise DataError(_damaged[key])
-    _damaged.clear()
-    try:
-        return batch_files.read_archive(path)
-    except DataError as error:
-        _damaged[key] = str(error)
-        raise
-
-
-def _drawn(folder: Path, progress: DrawProgress | None) -> Arrays:
-    """Return the generated images, which are drawn the first time and then kept in `folder`."""
+def _drawn(folder: Path, progress: DrawProgress) -> Arrays:
+    """Return the generated images, drawn the first time and then stored in `folder`."""
     with _cache_lock(folder.name):
         if stored := _stored(folder):
             return stored
-        report, total = progress or (lambda done, total: None), synthetic.TRAIN_IMAGES + synthetic.TEST_IMAGES
-        train = synthetic.images(synthetic.TRAIN_IMAGES, TRAIN_SEED, lambda done, _: report(done, total))
-        test = synthetic.images(
-            synthetic.TEST_IMAGES, TEST_SEED, lambda done, _: report(synthetic.TRAIN_IMAGES + done, total)
-        )
-        report(total, total)
+        count, total = synthetic.TRAIN_IMAGES, synthetic.TRAIN_IMAGES + synthetic.TEST_IMAGES
+        train = synthetic.images(count, TRAIN_SEED, lambda done, _: progress(done, total))
+        test = synthetic.images(total - count, TEST_SEED, lambda done, _: progress(count + done, total))
         arrays = (*train, *test)
 
         def write(part: Path) -> None:
@@ -352,12 +334,12 @@ def _drawn(folder: Path, progress: DrawProgress | None) -> Arrays:
                 np.save(part / f"{number}.npy", array)
             (part / "fingerprint").write_text(_fingerprint(arrays))
 
-        _keep(folder, write)
+        _store_folder(folder, write)
         return arrays
 
 
 def _stored(folder: Path) -> Arrays | None:
-    """Return the generated images kept in `folder`, or None if there are none or they are not as they were."""
+    """Return the generated images stored in `folder`, None if there are none or they are damaged."""
     try:
         train_images, train_labels, test_images, test_labels = (
             np.load(folder / f"{number}.npy", allow_pickle=False) for number in range(4)
@@ -380,7 +362,7 @@ def _cache_lock(name: str) -> Iterator[None]:
         yield
 
 
-def _keep(folder: Path, write: Callable[[Path], None]) -> None:
+def _store_folder(folder: Path, write: Callable[[Path], None]) -> None:
     """Put `folder` in place, as a whole, with what `write` writes; do without it where the disk refuses."""
     part = folder.with_name(folder.name + ".part")
     try:
@@ -394,26 +376,18 @@ def _keep(folder: Path, write: Callable[[Path], None]) -> None:
 
 
 def _describe(source: _Source, reason: str) -> dict:
-    """Return the part of `status()` that tells about one set; generated images are not drawn for it."""
+    """Return the part of `status()` about one set, which is not drawn for it."""
     if source.kind == "generated":
-        name, where, fingerprint = "generated", DRAWN, None
-        sizes = synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES
+        name, where, fingerprint, sizes = "generated", DRAWN, None, source.stamp[0]
         with contextlib.suppress(OSError, ValueError):
             fingerprint = (source.path / "fingerprint").read_text()
     else:
         dataset = _load(source)
         name, where, fingerprint = dataset.name, dataset.source, dataset.fingerprint
         sizes = len(dataset.train_labels), len(dataset.test_labels)
-    return {
-        "dataset": name,
-        "label": LABELS[name],
-        "reason": reason,
-        "source": where,
-        "train_images": sizes[0],
-        "test_images": sizes[1],
-        "fingerprint": fingerprint,
-        "official": fingerprint == OFFICIAL_FINGERPRINT,
-    }
+    found = {"dataset": name, "label": LABELS[name], "reason": reason, "source": where, "fingerprint": fingerprint}
+    official = fingerprint == OFFICIAL_FINGERPRINT
+    return {**found, "train_images": sizes[0], "test_images": sizes[1], "official": official}
 
 
 def _shares(counts: np.ndarray, share: float) -> np.ndarray:
@@ -424,26 +398,3 @@ def _shares(counts: np.ndarray, share: float) -> np.ndarray:
     largest = np.argsort(whole - exact, kind="stable")[:missing]
     whole[largest] += 1
     return whole
-
-
-def _error_file() -> Path:
-    return cache_dir() / f"{batch_files.BINARY_ARCHIVE}.error.json"
-
-
-def _last_error() -> str | None:
-    try:
-        message = json.loads(_error_file().read_text(encoding="utf-8"))["message"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-    return message if isinstance(message, str) else None
-
-
-def _remember_error(message: str | None) -> None:
-    """Leave the failure of a download for other processes to read, or remove the last one."""
-    with contextlib.suppress(OSError):  # the person who started it is told in any case
-        if message is None:
-            _error_file().unlink(missing_ok=True)
-        else:
-            part = _error_file().with_suffix(".part")
-            part.write_text(json.dumps({"message": message}), encoding="utf-8")
-            machine.replace(part, _error_file())

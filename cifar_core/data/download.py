@@ -2,8 +2,8 @@
 
     fetch(url, target, size, md5)
 
-While it runs, `TARGET.part` grows and `TARGET.lock` is held; other processes see both with `part_bytes` and
-`is_running`. Proxies and certificates are those of the environment: HTTPS_PROXY, SSL_CERT_FILE, REQUESTS_CA_BUNDLE.
+Meanwhile `TARGET.part` grows and `TARGET.lock` is held; other processes see both by `part_bytes` and `is_running`.
+Proxies and certificates are those of the environment: HTTPS_PROXY, SSL_CERT_FILE, REQUESTS_CA_BUNDLE.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +25,17 @@ from cifar_core.errors import CifarError, DataError
 if TYPE_CHECKING:
     from requests import Response
 
-READ_SECONDS = 30.0
-"""A server that sends nothing for so long has broken off."""
+READ_SECONDS = 30.0  # of silence, after which a download has broken off
+ANSWER_SECONDS = 30.0  # for which a host's answer holds
 CHUNK_BYTES = 1 << 16
+_ASK_SECONDS = 1.5
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes so far and in all (None while unknown)."""
 Check = Callable[[Path], object]
 """Reads a downloaded file; raises CifarError if it is damaged."""
+_answers: dict[str, tuple[bool, float]] = {}  # url -> whether it answered, and when it was asked
+_asking = threading.Lock()
 
 
 class AlreadyRunning(DataError):  # noqa: N818 - a state rather than a fault
@@ -42,29 +47,28 @@ def fetch(
     target: Path,
     size: int | None,
     md5: str | None,
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total: None,
     connect_timeout: float = 5.0,
     max_bytes: int = 1 << 28,
     magic: bytes = b"",
-    check: Check | None = None,
+    check: Check = lambda part: None,
     folder_setting: str = "CIFAR_CACHE_DIR",
 ) -> Path:
     """Download `url` to `target`, replacing it once the new file is verified, and return `target`.
 
-    `size` in bytes and `md5` in hexadecimal are the published ones. At most `size` bytes are taken (`max_bytes`
-    where `size` is None). With an `md5` an earlier attempt is continued; without one every attempt begins anew.
-    What does not begin with `magic`, such as the login page of a network, is refused at its first bytes. `check` has
-    the last word. `connect_timeout` in seconds holds for each address of the server, `READ_SECONDS` for each later
-    wait. `folder_setting` is the environment variable that moves the folder of `target`.
+    `size` in bytes and `md5` in hexadecimal are the published ones; without a size, `max_bytes` is the limit. With an
+    `md5` an earlier attempt is continued. A file that does not begin with `magic`, such as the login page of a network,
+    is refused at its first bytes. `connect_timeout` in seconds holds for each address of the server. `folder_setting`
+    is the environment variable that moves the folder of `target`.
     Raises AlreadyRunning, or DataError for every other failure; a part that is damaged is deleted.
     """
+    part = _part(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with locks.hold(_lock(target)):
-            part = _part(target)
             if md5 is None or not _begins_with(part, magic):  # two halves of different files would not be noticed
                 part.unlink(missing_ok=True)
-            _receive(url, part, size, max_bytes, progress or (lambda done, total: None), connect_timeout, magic)
+            _receive(url, part, size, max_bytes, progress, connect_timeout, magic)
             _verify(part, md5, url, check)
             machine.replace(part, target)
     except Timeout as error:
@@ -79,15 +83,31 @@ def fetch(
     return target
 
 
-def answers(url: str, seconds: float) -> bool:
-    """Return whether anything answers at `url` within `seconds`, by the proxy that a download would take."""
+def answers(url: str) -> bool:
+    """Return whether anything answers at `url`, by the proxy that a download would take.
+
+    The first call waits up to 1.5 s. Later ones get the last answer; once it is 30 s old, the next is sought in the
+    background.
+    """
+    with _asking:
+        if url not in _answers:
+            _ask(url)
+        answer, asked = _answers[url]
+        if time.monotonic() - asked > ANSWER_SECONDS:
+            _answers[url] = answer, time.monotonic()
+            threading.Thread(target=_ask, args=(url,), daemon=True).start()
+        return answer
+
+
+def _ask(url: str) -> None:
     import requests  # a tenth of a second, which only a download needs
 
     try:
-        requests.head(url, timeout=seconds, verify=_certificates(), allow_redirects=False)
+        requests.head(url, timeout=_ASK_SECONDS, verify=_certificates(), allow_redirects=False)
+        answer = True
     except (requests.RequestException, OSError):
-        return False
-    return True
+        answer = False
+    _answers[url] = answer, time.monotonic()
 
 
 def part_bytes(target: Path) -> int:
@@ -103,6 +123,12 @@ def is_running(target: Path) -> bool:
     return locks.is_held(_lock(target))
 
 
+def md5_of(file: Path) -> str:
+    """Return the MD5 sum of `file` in hexadecimal. Raises OSError."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 def _part(target: Path) -> Path:
     return target.with_name(target.name + ".part")
 
@@ -111,61 +137,46 @@ def _lock(target: Path) -> Path:
     return target.with_name(target.name + ".lock")
 
 
-def _begins_with(file: Path, magic: bytes) -> bool:
-    """Return whether `file` begins as expected; a missing or shorter one may still."""
-    try:
-        with file.open("rb") as opened:
-            start = opened.read(len(magic))
-    except FileNotFoundError:
+def _begins_with(part: Path, magic: bytes) -> bool:
+    if not part.exists():
         return True
-    return start == magic[: len(start)]
+    with part.open("rb") as file:
+        return magic.startswith(file.read(len(magic)))
 
 
 def _receive(
     url: str, part: Path, size: int | None, max_bytes: int, progress: Progress, connect_timeout: float, magic: bytes
 ) -> None:
     """Append to `part` what is missing. Raises DataError for the network's failures, OSError for the disk's."""
+    from urllib3.exceptions import HTTPError
+
     have = part.stat().st_size if part.exists() else 0
     if have == size:  # broke off between the last byte and the verification, which comes next
         return
     response, done = _open(url, 0 if size is not None and have > size else have, connect_timeout)
+    length, broken = response.headers.get("Content-Length", ""), ""
+    total = size if size is not None else done + int(length) if length.isdecimal() else None
     with response, part.open("ab" if done else "wb") as file:
-        length = response.headers.get("Content-Length", "")
-        total = size if size is not None else done + int(length) if length.isdecimal() else None
-        if total is not None and size is None and total > max_bytes:
-            raise _too_large(url, total, max_bytes)
         progress(done, total)
-        limit = size if size is not None else max_bytes + 1
-        while done < limit and (chunk := _read(response, min(CHUNK_BYTES, limit - done), url, done)):
-            if done < len(magic) and chunk[: len(magic) - done] != magic[done : done + len(chunk)]:
-                part.unlink()
-                raise _another_file(url, "it begins otherwise than the file does")
-            file.write(chunk)
-            file.flush()  # the part file's size is the progress that others see
-            done += len(chunk)
-            progress(done, total)
-    if total is not None and done < total:
-        raise DataError(
-            f"The download of {url} broke off: {done:,} of {total:,} bytes received. "
-            + ("Try again." if size is None else "Try again: it goes on where it stopped.")
-        )
-    if size is None and done > max_bytes:
-        part.unlink()
-        raise _too_large(url, done, max_bytes)
-
-
-def _too_large(url: str, received: int, max_bytes: int) -> DataError:
-    return DataError(
-        f"{url} is not the expected file: {received:,} bytes or more, expected {max_bytes:,} at most. "
-        "Check the address and any proxy between, or fetch the file by other means."
-    )
-
-
-def _another_file(url: str, what: str) -> DataError:
-    return DataError(
-        f"What {url} sent is damaged or another file: {what}. It was removed. A network that asks for a login, or a "
-        "proxy, may have answered instead: open the address in a browser, then try again."
-    )
+        try:
+            for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+                if not done and not magic.startswith(chunk[: len(magic)]):
+                    part.unlink()
+                    raise _another_file(url, "it begins otherwise than the file does")
+                if size is None and max(done + len(chunk), total or 0) > max_bytes:
+                    part.unlink()
+                    raise _too_large(url, max_bytes)
+                done += file.write(chunk if size is None else chunk[: size - done])
+                file.flush()  # the part file's size is the progress that others see
+                progress(done, total)
+                if done == size:
+                    return
+        except HTTPError as error:
+            broken = f" ({_reason(error)})"
+    if broken or (total is not None and done < total):
+        received = f"{done:,} bytes" if total is None else f"{done:,} of {total:,} bytes"
+        goes_on = "." if size is None else ": it goes on where it stopped."
+        raise DataError(f"The download of {url} broke off{broken}: {received} received. Try again{goes_on}")
 
 
 def _open(url: str, have: int, connect_timeout: float) -> tuple[Response, int]:
@@ -180,29 +191,25 @@ def _open(url: str, have: int, connect_timeout: float) -> tuple[Response, int]:
         response = requests.get(url, headers=headers, timeout=timeouts, stream=True, verify=_certificates())
     except requests.exceptions.SSLError as error:
         raise DataError(
-            f"{url} is not trusted: {_words(error)}. If a company's proxy opens encrypted connections, set "
+            f"{url} is not trusted: {_reason(error)}. If a company's proxy opens encrypted connections, set "
             "SSL_CERT_FILE to the file of its certificates (PEM), then try again."
         ) from error
     except (requests.RequestException, OSError) as error:
         raise DataError(
-            f"{url} cannot be reached: {_words(error)}. Expected an answer within {connect_timeout:g} s. "
+            f"{url} cannot be reached: {_reason(error)}. Expected an answer within {connect_timeout:g} s. "
             "Check the connection and the proxy (HTTPS_PROXY), then try again."
         ) from error
-    if response.status_code == 416 and have:  # the server's file is shorter than the part
-        response.close()
-        return _open(url, 0, connect_timeout)
-    if response.status_code not in (200, 206):
-        response.close()
-        raise DataError(
-            f"{url} cannot be downloaded: the server answered {response.status_code} {response.reason}, expected 200. "
-            "Try again later, or fetch the file by other means."
-        )
-    if not have or response.status_code != 206:
+    if not have and response.status_code == 200:
         return response, 0
-    if response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+    if have and response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
         return response, have
     response.close()
-    return _open(url, 0, connect_timeout)
+    if have and response.status_code in (200, 206, 416):  # the server cannot continue, or its file is shorter
+        return _open(url, 0, connect_timeout)
+    raise DataError(
+        f"{url} cannot be downloaded: the server answered {response.status_code} {response.reason}, expected 200. "
+        "Try again later, or fetch the file by other means."
+    )
 
 
 def _certificates() -> str | bool:
@@ -212,22 +219,35 @@ def _certificates() -> str | bool:
     return ssl.get_default_verify_paths().cafile or True  # SSL_CERT_FILE, or the system's
 
 
-def _read(response: Response, count: int, url: str, done: int) -> bytes:
-    """Return up to `count` bytes as soon as there are any, none at the end or where the server hangs up."""
-    from urllib3.exceptions import HTTPError, IncompleteRead
-
+def _verify(part: Path, md5: str | None, url: str, check: Check) -> None:
+    """Raise DataError, and remove `part`, unless its MD5 sum is `md5` and `check` reads it."""
+    received = md5 and md5_of(part)
     try:
-        return response.raw.read1(count, decode_content=False)
-    except (HTTPError, OSError) as error:
-        if isinstance(error.args[-1], IncompleteRead):
-            return b""
-        raise DataError(
-            f"The download of {url} broke off after {done:,} bytes: {_words(error)}. "
-            "Check the connection and try again: it goes on where it stopped if it can."
-        ) from error
+        if received != md5:
+            raise _another_file(url, f"MD5 {received}, expected {md5}")
+        check(part)
+    except CifarError as error:
+        part.unlink(missing_ok=True)
+        if isinstance(error, DataError):
+            raise
+        raise _another_file(url, str(error).removeprefix(f"{part} ").split(";")[0]) from None
 
 
-def _words(error: BaseException) -> str:
+def _too_large(url: str, max_bytes: int) -> DataError:
+    return DataError(
+        f"{url} is not the expected file: it is larger, expected {max_bytes:,} bytes at most. "
+        "Check the address and any proxy between, or fetch the file by other means."
+    )
+
+
+def _another_file(url: str, reason: str) -> DataError:
+    return DataError(
+        f"What {url} sent is damaged or another file: {reason}. It was removed. A network that asks for a login, or a "
+        "proxy, may have answered instead: open the address in a browser, then try again."
+    )
+
+
+def _reason(error: BaseException) -> str:
     """Return the reason that the system gave for a failed connection."""
     cause: BaseException | None = error
     while cause is not None:
@@ -239,24 +259,3 @@ def _words(error: BaseException) -> str:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
     return type(error).__name__
-
-
-def _verify(part: Path, md5: str | None, url: str, check: Check | None) -> None:
-    """Raise DataError, and remove `part`, unless its MD5 sum is `md5` and `check` reads it."""
-    try:
-        if md5 is not None and (received := md5_of(part)) != md5:
-            raise _another_file(url, f"MD5 {received}, expected {md5}")
-        if check is not None:
-            try:
-                check(part)
-            except CifarError as error:
-                raise _another_file(url, str(error).removeprefix(f"{part} ").split(";")[0]) from None
-    except DataError:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def md5_of(file: Path) -> str:
-    """Return the MD5 sum of `file` in hexadecimal. Raises OSError."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

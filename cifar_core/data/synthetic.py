@@ -190,8 +190,8 @@ def draw(label: int, rng: np.random.Generator) -> np.ndarray:
 def images(count: int, seed: int, progress: Callable[[int, int], None] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return `count` images, uint8 (count, 32, 32, 3), RGB, and their labels, uint8 (count,).
 
-    Each block of ten images holds every class once, in random order. Image `index` has its own seed, [seed, index], so
-    a larger set begins with the smaller ones. `progress(done, count)` is called every 200 images.
+    Read-only. Each block of ten images holds every class once, in random order. Image `index` has its own seed, [seed,
+    index], so a larger set begins with the smaller ones. `progress(done, count)` is called every 200 images.
     """
     pixels = np.empty((count, SIZE, SIZE, 3), np.uint8)
     labels = np.empty(count, np.uint8)
@@ -205,4 +205,5 @@ def images(count: int, seed: int, progress: Callable[[int, int], None] | None = 
             progress(start, count)
     if progress is not None:
         progress(count, count)
+    pixels.flags.writeable = labels.flags.writeable = False
     return pixels, labels

@@ -27,7 +27,7 @@ from cifar_core.export.formats import FORMATS, MODELS
 from cifar_core.inference import model_file
 from cifar_core.inference.model_file import Answers
 from cifar_core.jobs.job import Job
-from cifar_core.network import int8, litert_format
+from cifar_core.network import litert_format
 from cifar_core.network.litert import Network
 from cifar_core.runs import Run, limits, records
 
@@ -236,7 +236,7 @@ def _onnx(run: Run) -> bytes:
 
 _WRITERS: dict[str, Writer] = {
     "litert": _litert,
-    "litert-int8": lambda run: int8.quantised(_litert(run)),
+    "litert-int8": lambda run: litert_format.quantized(_litert(run)),
     "onnx": _onnx,
 }
 _OPENERS: dict[str, Opener] = {

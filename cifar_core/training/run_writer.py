@@ -1,11 +1,11 @@
-"""What the worker tells the world: status.json, metrics.jsonl and probes.jsonl, and whether it was asked to stop."""
+"""Writes status.json, metrics.jsonl and probes.jsonl of a run, and sees whether it is to stop."""
 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,23 +18,21 @@ ROWS_A_SECOND = 10
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
-    """Somebody asked the run to stop."""
+    """The run is to stop."""
 
 
 class RunWriter:
-    """Writes a run's status, metrics rows and what the network says of pinned pictures.
+    """Writes the files of one run as its training goes on; setting `stopping` ends it, as the file "stop" does.
 
-    `rows` and `probes` hold all rows so far, `seconds` counts over resumes.
+    `rows` and `probes` hold everything written so far, also before a resume.
     """
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, stopping: threading.Event | None = None) -> None:
+        self.run, self.stopping = run, stopping or threading.Event()
         self.rows: list[dict[str, Any]] = []
         self.probes: list[dict[str, Any]] = []
-        self.stop_signal = False
-        self._seconds_before = 0.0
-        self._start = time.monotonic()
-        self._last_row = 0.0
+        self._seconds_before, self._start, self._last_row = 0.0, time.monotonic(), 0.0
+        self._metrics_file, self._probes_file = run.path / "metrics.jsonl", run.path / pins.PROBES
         process = psutil.Process()
         self._status: dict[str, Any] = {
             "pid": process.pid,
@@ -48,25 +46,17 @@ class RunWriter:
         return self._seconds_before + time.monotonic() - self._start
 
     @property
-    def is_whole(self) -> bool:
-        """Whether all of the run's work was done by this process."""
-        return self._seconds_before == 0.0
-
-    @property
-    def _metrics(self) -> Path:
-        return self.run.path / "metrics.jsonl"
-
-    @property
-    def _probes(self) -> Path:
-        return self.run.path / pins.PROBES
+    def is_resumed(self) -> bool:
+        """Whether a part of the run's work was done by another process."""
+        return self._seconds_before > 0
 
     def restart(self, rows: list[dict[str, Any]], probes: list[dict[str, Any]], seconds: float) -> None:
-        """Begin counting at `seconds`, with the files of metrics and probes holding these rows and nothing else."""
+        """Count from `seconds`; the files of metrics and probes hold these rows and nothing else from now on."""
         self._seconds_before, self._start = seconds, time.monotonic()
         self.rows, self.probes = list(rows), list(probes)
-        for path, kept in ((self._metrics, rows), (self._probes, probes)):
+        for path, content in ((self._metrics_file, rows), (self._probes_file, probes)):
             temporary = path.with_name(f".{path.name}")
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in content), encoding="utf-8")
             machine.replace(temporary, path)
 
     def update_status(self, state: str, **more: Any) -> None:
@@ -75,7 +65,7 @@ class RunWriter:
         write_json(self.run.path / "status.json", self._status)
 
     def fail(self, error: BaseException, message: str) -> None:
-        """Write that the run failed of `error`; on a full disk into the room that the status before takes."""
+        """Write that the run failed of `error`; on a full disk over the status before, in place."""
         try:
             self.update_status("failed", error={"type": type(error).__name__, "message": message})
         except OSError:
@@ -85,15 +75,14 @@ class RunWriter:
 
     def add_row(self, kind: str, **values: Any) -> None:
         """Append one row to the metrics file, whole and flushed."""
-        row = {"kind": kind, **values, "elapsed_seconds": round(self.seconds, 3)}
-        self.rows.append(row)
-        with self._metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        self.rows.append({"kind": kind, **values, "elapsed_seconds": round(self.seconds, 3)})
+        with self._metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(self.rows[-1]) + "\n")
 
     def add_probe(self, **values: Any) -> None:
         """Append one row to the file of probes, whole and flushed."""
         self.probes.append(values)
-        with self._probes.open("a", encoding="utf-8") as file:
+        with self._probes_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
     def is_time_for_a_row(self) -> bool:
@@ -105,14 +94,13 @@ class RunWriter:
         return True
 
     def progress(self, stage: str, done: int, total: int, since: float) -> None:
-        """Tell how far `stage` is, begun `since` seconds of work ago's clock; raises Stopped if asked to stop."""
+        """Write how far `stage` is, which began when `seconds` was `since`. Raises Stopped."""
         self.check_stop()
         if done in (0, total) or self.is_time_for_a_row():
-            spent = self.seconds - since
-            left = spent / done * (total - done) if done else None
+            left = (self.seconds - since) / done * (total - done) if done else None
             self.add_row("progress", stage=stage, done=done, total=total, seconds_left=left)
 
     def check_stop(self) -> None:
-        """Raise Stopped if the launcher or a signal asked for it."""
-        if self.stop_signal or (self.run.path / "stop").exists():
+        """Raise Stopped if the run is to stop."""
+        if self.stopping.is_set() or (self.run.path / "stop").exists():
             raise Stopped

@@ -1,10 +1,10 @@
-"""Works on a sweep: one trial after the other in one process, until the sweep is done or asked to stop.
+"""Works on a sweep: trains one trial after the other in one process, until the sweep is done or is to stop.
 
     python -m cifar_core.training.sweep_worker NAME
 
 The storage is CIFAR_SWEEP_STORAGE. Each trial is a run on disk that holds its own lock and waits for the training
-slot like any other; the data, Keras and the way to the store stay in memory between trials. A worker pinned to the
-GPU i by CUDA_VISIBLE_DEVICES has CIFAR_SWEEP_GPU=i too, and a training slot of its own.
+slot like any other; data, Keras and compiled networks stay in memory between trials. A worker pinned to the GPU i by
+CUDA_VISIBLE_DEVICES has CIFAR_SWEEP_GPU=i too, and a training slot of its own.
 """
 
 from __future__ import annotations
@@ -35,95 +35,86 @@ if TYPE_CHECKING:
     from cifar_core.training.fit import TrainingOptions
     from cifar_core.training.phases import NetworkCache
 
-_LOOK_SECONDS = 0.25
-_MOST_WORKERS, _NUMBER_SECONDS = 64, 0.1
+_POLL_SECONDS = 0.25
+_MOST_WORKERS, _LOCK_SECONDS = 64, 0.1
 _CHECKPOINT_PAUSE_SECONDS = 20.0
 """A trial that is interrupted sooner begins anew: most take less, and a checkpoint costs as much as an epoch."""
 _MOST_FAILURES = 5  # in a row, after which something is wrong with more than a trial
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
-    """The worker was asked to stop within a trial."""
+    """The worker is to stop; its trial goes on under another number."""
 
 
 def main(name: str) -> int:
     """Work on the sweep called `name`; return the process's exit code."""
     os.environ["CIFAR_RUNS_DIR"] = str(runs.runs_dir().resolve())
     try:
-        place = studies.folder(name)
-        place.mkdir(parents=True, exist_ok=True)
+        folder = studies.folder(name)
+        folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            number = _take_number(place, stack)
-            study = studies.open_study(name, seed=_seed(name, number))
-            Worker(study, place).work()
+            number = _take_number(folder, stack)
+            plan = studies.plan_of(study := studies.open_study(name))
+            # a worker that begins anew must not propose again what was tried
+            seed = plan.base.seed + 101 * number + 10_007 * len(study.get_trials(deepcopy=False))
+            Worker(studies.open_study(name, seed=seed), folder).work()
     except CifarError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def _take_number(place: Path, stack: ExitStack) -> int:
+def _take_number(folder: Path, stack: ExitStack) -> int:
     """Take the first number that no living worker of this machine has, and hold its lock."""
     for number in range(_MOST_WORKERS):
         with suppress(Timeout):
-            stack.enter_context(locks.hold(place / f"worker-{number}.lock", _NUMBER_SECONDS))
+            stack.enter_context(locks.hold(folder / f"worker-{number}.lock", _LOCK_SECONDS))
             process = psutil.Process()
             about = {"pid": process.pid, "pid_created": process.create_time()}
-            runs.write_json(place / f"worker-{number}.json", about)
+            runs.write_json(folder / f"worker-{number}.json", about)
             return number
     raise studies.SweepError(f"{_MOST_WORKERS} workers are on this sweep already, expected fewer; stop some.")
 
 
-def _seed(name: str, number: int) -> int:
-    """Return a seed by which a worker that begins anew does not propose again what was tried."""
-    study = studies.open_study(name)
-    return studies.plan_of(study).base.seed + 101 * number + 10_007 * len(study.get_trials(deepcopy=False))
-
-
 class Worker:
-    """Works on one study. `stopping` is set by a signal or by the study's wish."""
+    """Works on one study, until it is done or `stopping` is set by a signal or through the study."""
 
-    def __init__(self, study: Study, place: Path) -> None:
-        self.study, self.place, self.plan = study, place, studies.plan_of(study)
+    def __init__(self, study: Study, folder: Path) -> None:
+        self.study, self.plan = study, studies.plan_of(study)
         self.stopping = threading.Event()
-        self._asking = FileLock(place / "ask.lock")
+        self._ask_lock = FileLock(folder / "ask.lock")
         self._run_lock = ExitStack()
         gpu = os.environ.get("CIFAR_SWEEP_GPU", "0")
         self._slot = worker.SLOT if gpu == "0" else f"{worker.SLOT}-{int(gpu)}"
-        self._writer: RunWriter | None = None
         self._networks: NetworkCache | None = None  # made once Keras is imported
 
     def work(self) -> None:
-        """Train trials until nothing is left to do; returns early when asked to stop."""
+        """Train trials until none is left, a few in a row have failed, or the worker is to stop."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop())
+            signal.signal(number, lambda *_: self.stopping.set())
         threading.Thread(target=self._watch, daemon=True).start()
         while not self.stopping.is_set() and not self._fails_repeatedly():
-            if not self._begin():
-                if not self._others_work():
+            if not self._has_trial():
+                if not any(trial.state.name == "RUNNING" for trial in self.study.get_trials(deepcopy=False)):
                     return
-                self.stopping.wait(_LOOK_SECONDS)  # one of them may die, and leave its trial to us
+                self.stopping.wait(_POLL_SECONDS)  # another worker may die, and leave its trial to this one
                 continue
             try:
                 self.study.optimize(self._objective, n_trials=1, catch=(CifarError,))
             except Interrupted:
                 return
             finally:
-                self._asking.release(force=True)
-                self._run_lock.close()  # after the study heard of the result, so that nobody takes the trial for dead
-                self._writer = None
+                self._ask_lock.release(force=True)
+                self._run_lock.close()  # only now that the study has the result: a free lock means a dead trial
 
-    def _begin(self) -> bool:
-        """Take the right to ask for a trial, and keep it if there is one left; `_objective` gives it back."""
-        self._asking.acquire()
+    def _has_trial(self) -> bool:
+        """Return whether a trial is left; then the lock on asking for it is held until `_objective` has it."""
+        self._ask_lock.acquire()
         studies.fail_the_dead(self.study)
-        if not studies.is_done(self.study):
-            return True
-        self._asking.release()
-        return False
-
-    def _others_work(self) -> bool:
-        return any(trial.state.name == "RUNNING" for trial in self.study.get_trials(deepcopy=False))
+        if studies.is_done(self.study):
+            self._ask_lock.release()
+            return False
+        return True
 
     def _fails_repeatedly(self) -> bool:
         ended = [t for t in studies.counted(self.study.get_trials(deepcopy=False)) if t.state.is_finished()]
@@ -138,25 +129,24 @@ class Worker:
             trial.set_user_attr("error", str(error))
             raise
         finally:
-            self._asking.release()
-        self._writer = writer = RunWriter(run)
-        writer.stop_signal = self.stopping.is_set()
-        state = worker.carry_out(run, writer, functools.partial(self._options, trial, run.config), self._slot)
+            self._ask_lock.release()
+        options = functools.partial(self._options, trial, run.config)
+        state = worker.train_run(run, RunWriter(run, self.stopping), options, self._slot)
         if self.stopping.is_set() and state == "stopped":
             studies.take_up_again(self.study, self.study.get_trials(deepcopy=False)[trial.number])
             raise Interrupted
         if state != "finished":
-            why = run.status.get("error")
-            message = why.get("message") if isinstance(why, dict) else "it was stopped by hand"
+            failure = run.status.get("error")
+            message = failure.get("message") if isinstance(failure, dict) else "it was stopped by hand"
             trial.set_user_attr("error", str(message)[:500])
             print(f"Trial {trial.number + 1}: run {run.id} is {state}.", flush=True)
             raise studies.SweepError(f"Run {run.id} is {state}: {message}")
-        return self._told(trial, run)
+        return self._record(trial, run)
 
     def _run_of(self, trial: Trial, config: TrainConfig) -> Run:
-        """Return the run of `trial`, whose lock is held from now on: the one it had before, if it is still there."""
+        """Return the run of `trial`, its lock held: the one that it had before, else a new one."""
         known = trial.user_attrs.get("run")
-        if isinstance(known, str) and runs.ID_PATTERN.fullmatch(known) and self._goes_on(Run(known), config):
+        if isinstance(known, str) and runs.ID_PATTERN.fullmatch(known) and self._can_resume(Run(known), config):
             return Run(known)
         run = runs.create(config, f"{self.study.study_name.replace('-', '')[:16]}t{trial.number + 1}")
         self._run_lock.enter_context(FileLock(run.path / "lock"))
@@ -164,37 +154,36 @@ class Worker:
         trial.set_user_attr("run", run.id)
         return run
 
-    def _goes_on(self, run: Run, config: TrainConfig) -> bool:
-        try:
+    def _can_resume(self, run: Run, config: TrainConfig) -> bool:
+        """Return whether `run` is there with this configuration and unfinished; then its lock is held."""
+        with suppress(CifarError, Timeout):
             if run.path.is_dir() and run.config == config and run.state != "finished":
                 self._run_lock.enter_context(locks.hold(run.path / "lock"))
                 (run.path / "stop").unlink(missing_ok=True)
                 return True
-        except (CifarError, Timeout):
-            pass
         return False
 
-    def _told(self, trial: Trial, run: Run) -> float:
-        """Let the study know what the finished `run` is like; return its accuracy."""
+    def _record(self, trial: Trial, run: Run) -> float:
+        """Write the figures of the finished `run` to the study; return its accuracy. Raises TrialPruned."""
         import optuna
 
         result = run.result
+        accuracy, seconds = float(result["validation_accuracy"]), result["elapsed_seconds"]
         for name in ("model_bytes", "latency_ms", "parameters", "best_phase", "best_epoch"):
             trial.set_user_attr(name, result[name])
-        trial.set_user_attr("seconds", result["elapsed_seconds"])
-        trial.set_user_attr("accuracy", result["validation_accuracy"])
-        accuracy, early = result["validation_accuracy"], ", ended early" if result["pruned"] else ""
-        took = f"{result['elapsed_seconds']:.1f} s"
+        trial.set_user_attr("seconds", seconds)
+        trial.set_user_attr("accuracy", accuracy)
+        early = ", ended early" if result["pruned"] else ""
         print(
-            f"Trial {trial.number + 1}: validation accuracy {accuracy:.1%} after {took}{early}, run {run.id}",
+            f"Trial {trial.number + 1}: validation accuracy {accuracy:.1%} after {seconds:.1f} s{early}, run {run.id}",
             flush=True,
         )
         if early:
             raise optuna.TrialPruned
-        return float(accuracy)
+        return accuracy
 
     def _options(self, trial: Trial, config: TrainConfig) -> TrainingOptions:
-        """Return how `trial` is trained: judged after each epoch but the last, and in a grid never."""
+        """Return how `trial` is trained; in a grid, and after the last epoch, it is never pruned."""
         from cifar_core.training import finish, fit
         from cifar_core.training.phases import NetworkCache, phases
 
@@ -210,16 +199,11 @@ class Worker:
         )
 
     def _watch(self) -> None:
-        """Look whether the study is asked to stop, for as long as the process lives."""
-        while not self.stopping.wait(_LOOK_SECONDS):
+        """Set `stopping` once the study asks for it."""
+        while not self.stopping.wait(_POLL_SECONDS):
             with suppress(Exception):  # a database that is away for a moment stops nothing
                 if studies.is_asked_to_stop(self.study):
-                    self._stop()
-
-    def _stop(self) -> None:
-        self.stopping.set()
-        if self._writer is not None:
-            self._writer.stop_signal = True
+                    self.stopping.set()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The worker: trains the run in RUN_DIR, and touches nothing outside of it but the store.
+"""The process that trains one run.
 
     python -m cifar_core.training.worker RUN_DIR
 
-It takes the run's lock before anything heavy is imported, waits in the queue for the one training slot, and
-prepares the frozen features while Keras is being imported.
+It takes the run's lock before anything heavy is imported, waits in the queue for the one training slot, and computes
+the frozen features while Keras is imported. Beside the run's folder it writes only to the feature cache.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -29,14 +30,10 @@ from cifar_core.training import hardware
 from cifar_core.training.run_writer import RunWriter, Stopped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cifar_core.training.fit import TrainingOptions
 
-LateOptions: TypeAlias = "Callable[[], TrainingOptions]"
-"""Says how to train once Keras is there."""
 SLOT = ".slot"
-"""The one training slot of a runs directory: a lock."""
+"""The lock file in the runs directory that the one training holds."""
 _LOCK_SECONDS = 10
 _POLL_SECONDS = 0.2
 
@@ -46,35 +43,30 @@ def main(folder: str) -> int:
     path = Path(folder).resolve()
     os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
     run = Run(path.name)
-    try:
-        with locks.hold(run.path / "lock", _LOCK_SECONDS):
+    with suppress(Timeout), locks.hold(run.path / "lock", _LOCK_SECONDS):  # else another worker trains it
+        if runs.read_json(run.path / "status.json").get("state") != "finished":
             return _work(run)
-    except Timeout:
-        return 0  # another worker has it
+    return 0
 
 
 def _work(run: Run) -> int:
-    if runs.read_json(run.path / "status.json").get("state") == "finished":
-        return 0
     writer = RunWriter(run)
-    signal.signal(signal.SIGTERM, lambda *_: setattr(writer, "stop_signal", True))
-    signal.signal(signal.SIGINT, lambda *_: setattr(writer, "stop_signal", True))
-    state = carry_out(run, writer)
-    if state == "finished" and writer.is_whole and not _found_no_room(run):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: writer.stopping.set())
+    state = train_run(run, writer)
+    lacked_room = costs.is_stored(run.config) and run.status.get("note")  # it was then trained end to end
+    if state == "finished" and not writer.is_resumed and not lacked_room:
         costs.learn(run.config, writer.rows, writer.seconds, costs.peak_memory_bytes())
     return 2 if state == "failed" else 0
 
 
-def _found_no_room(run: Run) -> bool:
-    """Return whether the store had no room for the features of `run`, so that it was trained end to end."""
-    return costs.is_stored(run.config) and bool(run.status.get("note"))
+def train_run(
+    run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] | None = None, slot: str = SLOT
+) -> str:
+    """Wait for the training slot, train `run` and return the state in which it ended: finished, stopped or failed.
 
-
-def carry_out(run: Run, writer: RunWriter, options: LateOptions | None = None, slot: str = SLOT) -> str:
-    """Wait for the training slot, train `run` in `options` and return the state in which it ended.
-
-    "finished", "stopped", or "failed", with what a person can mend in its status. A bug is written there too and
-    raised. The caller holds the run's lock.
+    `options` is called once Keras is imported. The reason of a failure goes to the run's status; a bug is also raised.
+    The caller holds the run's lock.
     """
     try:
         writer.update_status("queued", stage="queue")
@@ -85,7 +77,7 @@ def carry_out(run: Run, writer: RunWriter, options: LateOptions | None = None, s
         writer.update_status("stopped")
         return "stopped"
     except (CifarError, OSError, MemoryError) as error:
-        writer.fail(error, _sentence(run, error))
+        writer.fail(error, _message(run, error))
         return "failed"
     except BaseException as error:
         writer.fail(error, str(error)[:2000])
@@ -93,7 +85,7 @@ def carry_out(run: Run, writer: RunWriter, options: LateOptions | None = None, s
     return "finished"
 
 
-def _sentence(run: Run, error: CifarError | OSError | MemoryError) -> str:
+def _message(run: Run, error: CifarError | OSError | MemoryError) -> str:
     if isinstance(error, OSError):
         file = error.filename or f"a file of {run.path}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -118,22 +110,19 @@ def _training_slot(run: Run, writer: RunWriter, name: str) -> AbstractContextMan
 
 
 def _is_first(run: Run) -> bool:
-    waiting = (other.id for other in runs.list_runs() if other.id < run.id)
-    return not any(Run(other).state == "queued" for other in waiting)
+    return not any(other.state == "queued" for other in runs.list_runs() if other.id < run.id)
 
 
-def _train(run: Run, writer: RunWriter, options: LateOptions | None) -> dict[str, Any]:
-    from cifar_core.training.checkpoint import load
+def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] | None) -> dict[str, Any]:
+    from cifar_core.training import checkpoint
     from cifar_core.training.inputs import Inputs, as_begun
 
     writer.update_status("running", stage="prepare", began=time.time())
     hardware.set_threads(run.config)
     importing = _Import("cifar_core.training.fit")
-    saved = load(run.path / "checkpoint.npz")
-    if saved:
-        writer.restart(saved.progress.rows, saved.progress.probes, saved.progress.elapsed_seconds)
-    else:
-        writer.restart([], [], 0.0)
+    saved = checkpoint.load(run.path / "checkpoint.npz")
+    progress = saved.progress if saved else checkpoint.Progress("")
+    writer.restart(progress.rows, progress.probes, progress.elapsed_seconds)
     before = _environment(run) if saved else None
     inputs = Inputs(as_begun(run.config, before), writer, importing.is_alive)
     if before:
@@ -169,10 +158,10 @@ class _Import(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Import, and keep what went wrong."""
+        """Import, and record the exception for `result`."""
         try:
             importlib.import_module(self._name)
-        except BaseException as error:  # whatever it is, the worker's main thread must hear of it
+        except BaseException as error:  # whatever it is, the worker's main thread raises it
             self._error = error
 
     def result(self) -> Any:
@@ -180,9 +169,7 @@ class _Import(threading.Thread):
         self.join()
         if self._error:
             traceback.print_exception(self._error)  # for worker.log: it may be a bug as well
-            if (
-                hardware.is_out_of_memory(self._error) or not hardware.has_memory()
-            ):  # Python and libraries may word it in any way
+            if hardware.is_out_of_memory(self._error) or not hardware.has_memory():
                 raise MemoryError from self._error
             raise TrainingError(
                 f"TensorFlow could not be imported ({type(self._error).__name__}: {str(self._error)[:200]}); "

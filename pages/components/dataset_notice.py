@@ -39,7 +39,7 @@ def show(
 
 def can_download(status: dict[str, Any]) -> bool:
     """Return whether CIFAR-10 is missing here and its host can be reached."""
-    return status["dataset"] == "generated" and not status["error"] and _host_answers()
+    return status["dataset"] == "generated" and not status["error"] and download.answers(cifar10.URL)
 
 
 def start_download(then: tuple[TrainConfig, str] | None = None) -> None:
@@ -60,11 +60,6 @@ def finished_download(status: dict[str, Any]) -> tuple[TrainConfig, str] | None:
         return None
     waiting = st.session_state.pop("after_download", None)
     return waiting if status["dataset"] == "cifar10" else None
-
-
-@st.cache_data(ttl=60, show_spinner=False)
-def _host_answers() -> bool:
-    return download.answers(cifar10.URL, 1.5)
 
 
 def _download(offers: bool) -> None:

@@ -16,7 +16,7 @@ from cifar_core.errors import RunError
 from cifar_core.export import archive, exports
 from cifar_core.jobs import launch, process
 from cifar_core.network import litert, litert_format
-from cifar_core.network.int8 import quantised
+from cifar_core.network.litert_format import quantized
 from cifar_core.network.onnx_writer import converted
 
 INT8 = schema.TensorType.INT8
@@ -37,7 +37,7 @@ def test_a_file_that_is_unpacked_and_packed_is_the_same(content) -> None:
 
 
 def test_int8_rounds_each_large_kernel_to_half_a_step_at_most(content, images) -> None:
-    before, after = litert_format.unpack(content), litert_format.unpack(quantised(content))
+    before, after = litert_format.unpack(content), litert_format.unpack(quantized(content))
     small = {tensor.name: tensor for tensor in after.subgraphs[0].tensors if tensor.quantization is not None}
     rounded = [tensor for tensor in before.subgraphs[0].tensors if getattr(small.get(tensor.name), "type", 0) == INT8]
     assert len(rounded) > 10
@@ -52,7 +52,7 @@ def test_int8_rounds_each_large_kernel_to_half_a_step_at_most(content, images) -
 
 
 def test_int8_is_less_than_half_the_size_and_takes_and_gives_the_same(content, images) -> None:
-    small = quantised(content)
+    small = quantized(content)
     before, after = litert.Network(content).run(images), litert.Network(small).run(images)
     assert len(small) < 0.45 * len(content)
     assert (
@@ -87,7 +87,7 @@ def test_a_file_for_other_programs_has_the_probabilities_as_its_only_output(cont
 
 def test_int8_runs_in_the_reference_kernels_of_older_runtimes(content) -> None:
     """They refuse DEQUANTIZE above version 4 (up to TensorFlow 2.19)."""
-    codes = litert_format.unpack(quantised(content)).operatorCodes
+    codes = litert_format.unpack(quantized(content)).operatorCodes
     (version,) = (code.version for code in codes if code.builtinCode == schema.BuiltinOperator.DEQUANTIZE)
     assert version <= 4
 

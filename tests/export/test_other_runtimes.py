@@ -19,7 +19,7 @@ from PIL import Image
 
 from cifar_core.export.formats import MODELS
 from cifar_core.inference import pictures
-from cifar_core.network import int8, litert, litert_format, onnx_writer, pretrained
+from cifar_core.network import litert, litert_format, onnx_writer, pretrained
 
 OPENCV = (
     'import cv2\nmodel = cv2.dnn.readNetFromONNX("{file}")\n'
@@ -56,7 +56,7 @@ def files(tmp_path: Path) -> Path:
     content = litert_format.probabilities_only(bundled.with_suffix(".tflite").read_bytes())
     (tmp_path / "model.keras").write_bytes(bundled.with_suffix(".keras").read_bytes())
     (tmp_path / "model.tflite").write_bytes(content)
-    (tmp_path / "model-int8.tflite").write_bytes(int8.quantised(content))
+    (tmp_path / "model-int8.tflite").write_bytes(litert_format.quantized(content))
     (tmp_path / "model.onnx").write_bytes(onnx_writer.converted(content))
     coarse = np.random.default_rng(1).integers(0, 256, (8, 10, 3), np.uint8)
     Image.fromarray(coarse).resize((300, 224)).save(tmp_path / "photo.jpg", "PNG")

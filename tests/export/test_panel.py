@@ -8,9 +8,8 @@ from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import runs
-from cifar_core.data import synthetic
+from cifar_core.data import download, synthetic
 from cifar_core.export import archive, exports
-from cifar_core.network import pretrained
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
@@ -19,7 +18,7 @@ APP = Path(__file__).resolve().parents[2] / "app.py"
 def small_set(monkeypatch) -> None:
     monkeypatch.setattr(synthetic, "TRAIN_IMAGES", 100)
     monkeypatch.setattr(synthetic, "TEST_IMAGES", 50)
-    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
+    monkeypatch.setattr(download, "answers", lambda url: False)
 
 
 def opened(run: runs.Run | None = None) -> AppTest:

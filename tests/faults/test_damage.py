@@ -13,8 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from cifar_core import cli, runs
 from cifar_core.config import TrainConfig
-from cifar_core.data import synthetic
-from cifar_core.network import pretrained
+from cifar_core.data import download, synthetic
 from cifar_core.runs import Run
 from cifar_core.search import studies
 from cifar_core.search.space import Goal, Plan, parse_range
@@ -85,7 +84,7 @@ def small_set(own_folders: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few generated images, so that pages are drawn at once; no network."""
     monkeypatch.setattr(synthetic, "TRAIN_IMAGES", 100)
     monkeypatch.setattr(synthetic, "TEST_IMAGES", 50)
-    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
+    monkeypatch.setattr(download, "answers", lambda url: False)
 
 
 def damaged_copies(intact: Run, names: Iterable[str]) -> Iterator[tuple[str, str, Run]]:

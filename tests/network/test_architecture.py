@@ -50,17 +50,17 @@ def test_parameters_equal_keras_count(alpha, parameters):
 
 def test_multiply_adds_equal_the_papers():
     # Sandler et al. 2018, table 4: 300 million at 224 px, with a layer of 1,000 classes.
-    trunk = sum(row.multiply_adds for row in layers(1.0, 224, 128) if row.kind not in ("norm", "dense"))
-    assert (trunk + 1280 * 1000) / 1e6 == pytest.approx(300, rel=0.01)
+    backbone = sum(row.multiply_adds for row in layers(1.0, 224, 128) if row.kind not in ("norm", "dense"))
+    assert (backbone + 1280 * 1000) / 1e6 == pytest.approx(300, rel=0.01)
 
 
-def test_fine_tuning_more_blocks_moves_work_from_the_trunk():
+def test_fine_tuning_more_blocks_moves_work_from_the_backbone():
     costs = [cost(0.5, 96, 128, n) for n in range(18)]
-    assert all(a.trunk_multiply_adds > b.trunk_multiply_adds for a, b in pairwise(costs))
+    assert all(a.frozen_multiply_adds > b.frozen_multiply_adds for a, b in pairwise(costs))
     assert all(a.fine_tuned_parameters < b.fine_tuned_parameters for a, b in pairwise(costs))
     assert costs[0].fine_tuned_parameters == costs[0].head_parameters
     assert costs[17].fine_tuned_parameters == costs[17].parameters
-    assert costs[17].trunk_multiply_adds == 0
+    assert costs[17].frozen_multiply_adds == 0
 
 
 def test_rows_name_keras_layers_and_their_shapes():

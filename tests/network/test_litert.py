@@ -164,14 +164,14 @@ def test_scalings_differ(weights):
 def test_only_needed_weights_are_read(weights):
     stem = {name: w for name, w in weights.items() if name.startswith(("Conv1", "bn_Conv1", "expanded_conv"))}
     assert Network(build(stem, 0.35, 96, "minus_one_to_one", ("cut",), cut=0)).output_shapes == {"cut": (48, 48, 8)}
-    trunk = {name: w for name, w in weights.items() if not name.startswith("head")}
-    assert set(Network(build(trunk, 0.35, 32, "minus_one_to_one", ("pooled",))).output_shapes) == {"pooled"}
+    backbone = {name: w for name, w in weights.items() if not name.startswith("head")}
+    assert set(Network(build(backbone, 0.35, 32, "minus_one_to_one", ("pooled",))).output_shapes) == {"pooled"}
 
 
 def test_missing_weight_is_named(weights):
-    trunk = {name: w for name, w in weights.items() if not name.startswith("head")}
+    backbone = {name: w for name, w in weights.items() if not name.startswith("head")}
     with pytest.raises(KeyError, match="head_norm/gamma"):
-        build(trunk, 0.35, 32, "minus_one_to_one", ("probabilities",))
+        build(backbone, 0.35, 32, "minus_one_to_one", ("probabilities",))
 
 
 @pytest.mark.parametrize("outputs", [(), ("logits",), ("cut", "pooled")])

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from cifar_core.data import download
 from cifar_core.data.download import AlreadyRunning
 from cifar_core.errors import WeightsError
 from cifar_core.network import pretrained
@@ -37,7 +38,7 @@ def write_h5(path: Path, alpha: float, seed: int = 0) -> dict[str, np.ndarray]:
 @pytest.fixture
 def no_internet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "URL", "http://127.0.0.1:9/")  # nobody answers there
-    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
+    monkeypatch.setattr(download, "answers", lambda url: False)
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ def test_while_another_process_downloads_it_is_waited_for(tmp_path: Path, monkey
         path.parent.mkdir(parents=True, exist_ok=True)
         write_h5(path, 0.35)
 
-    monkeypatch.setattr(pretrained, "fetch", fetch)
+    monkeypatch.setattr(download, "fetch", fetch)
     monkeypatch.setattr(pretrained, "_POLL_SECONDS", 0)
     assert pretrained.load("auto", 0.35, 96, seed=1).kind == "imagenet"
     assert len(asked) == 3
@@ -210,13 +211,10 @@ def test_a_damaged_file_is_replaced_where_that_is_possible(server: Path) -> None
 
 
 def test_a_network_that_comes_back_is_noticed(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there, host = pretrained.URL, pretrained._Host()
-    monkeypatch.setattr(pretrained, "_ANSWER_HOLDS_SECONDS", 0)
-    monkeypatch.setattr(pretrained, "URL", "http://127.0.0.1:9/")
-    assert not host.answers()
-    monkeypatch.setattr(pretrained, "URL", there)
+    monkeypatch.setattr(download, "ANSWER_SECONDS", 0)
+    monkeypatch.setattr(download, "_answers", {pretrained.URL: (False, 0.0)})
     deadline = time.monotonic() + 20
-    while not host.answers():
+    while not download.answers(pretrained.URL):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -224,8 +222,7 @@ def test_a_network_that_comes_back_is_noticed(server: Path, monkeypatch: pytest.
 def test_the_network_is_looked_for_through_the_proxy(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("http_proxy", pretrained.URL)
-    monkeypatch.setattr(pretrained, "URL", "http://nowhere.invalid/")
-    assert pretrained._Host().answers()
+    assert download.answers("http://nowhere.invalid/")
 
 
 def test_another_file_of_that_format_is_a_sentence(no_internet: None) -> None:

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from cifar_core.data import synthetic
+from cifar_core.data import download, synthetic
 from cifar_core.network import litert, pretrained
 from cifar_core.search import head_lab
-from pages.components import dataset_notice
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +22,7 @@ def small_set(request, own_folders, drawn, monkeypatch):
     monkeypatch.setenv("CIFAR_CACHE_DIR", str(drawn))
     monkeypatch.setattr(synthetic, "TRAIN_IMAGES", 100)
     monkeypatch.setattr(synthetic, "TEST_IMAGES", 50)
-    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
-    monkeypatch.setattr(dataset_notice, "_host_answers", lambda: False)
+    monkeypatch.setattr(download, "answers", lambda url: False)
 
 
 @pytest.fixture(scope="module")

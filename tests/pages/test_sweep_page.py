@@ -14,8 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from cifar_core import runs
 from cifar_core.config import ALL_IMAGES, KNOBS, TrainConfig
-from cifar_core.data import cifar10
-from cifar_core.network import pretrained
+from cifar_core.data import cifar10, download
 from cifar_core.search import space, studies, sweep_workers
 from cifar_core.search.space import Plan
 from pages.components import live_chart
@@ -25,7 +24,7 @@ MARKUP = "<img src=x onerror=alert(1)> **bold**"
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
+    monkeypatch.setattr(download, "answers", lambda url: False)
     monkeypatch.setattr(
         cifar10,
         "samples",

@@ -21,11 +21,11 @@ from app_pages import (
 
 from cifar_core import costs, runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
-from cifar_core.data import cifar10
+from cifar_core.data import cifar10, download
 from cifar_core.jobs import launch
 from cifar_core.jobs.job import Job
 from cifar_core.runs import labels
-from pages.components import dataset_notice, knobs
+from pages.components import knobs
 
 
 def test_the_first_visit_welcomes_and_shows_what_a_run_would_be():
@@ -208,7 +208,7 @@ def test_cifar10_chosen_where_it_is_not_is_said_in_a_sentence_and_can_be_undone(
 
 
 def test_with_internet_the_main_button_downloads_cifar10_and_trains_once_it_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset_notice, "_host_answers", lambda: True)
+    monkeypatch.setattr(download, "answers", lambda url: True)
     monkeypatch.setattr(launch, "spawn", lambda run: None)
     monkeypatch.setattr(Job, "start", lambda job: asked.append("download"))
     asked: list[str] = []

@@ -9,11 +9,10 @@ from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import runs
-from cifar_core.data import synthetic
+from cifar_core.data import download, synthetic
 from cifar_core.errors import RunError, SweepError
 from cifar_core.export import archive
 from cifar_core.jobs import launch
-from cifar_core.network import pretrained
 from cifar_core.runs import limits
 from cifar_core.search.studies import MOST_TRIALS, Goal
 
@@ -74,7 +73,7 @@ def page(tiny_config, run, monkeypatch) -> AppTest:
     """Train, with the settings of a stopped run in the form, as somebody sees it who is about to start."""
     monkeypatch.setattr(synthetic, "TRAIN_IMAGES", 100)
     monkeypatch.setattr(synthetic, "TEST_IMAGES", 50)
-    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
+    monkeypatch.setattr(download, "answers", lambda url: False)
     runs.write_json(run.path / "status.json", {"state": "stopped"})
     app = AppTest.from_file(str(APP), default_timeout=60)
     app.query_params["settings"] = run.id

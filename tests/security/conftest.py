@@ -9,7 +9,7 @@ import pytest
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.data import cifar10, synthetic
+from cifar_core.data import cifar10, download, synthetic
 from cifar_core.evaluation import robustness
 from cifar_core.inference import calibration, neighbors, pins
 from cifar_core.network import litert, pretrained
@@ -124,7 +124,7 @@ def small_set(own_folders: None, drawn: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("CIFAR_CACHE_DIR", str(drawn))
     monkeypatch.setattr(synthetic, "TRAIN_IMAGES", 100)
     monkeypatch.setattr(synthetic, "TEST_IMAGES", 50)
-    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
+    monkeypatch.setattr(download, "answers", lambda url: False)
 
 
 @pytest.fixture

@@ -297,7 +297,7 @@ def test_training_from_the_store_equals_training_the_joined_network(
         loss = trained.train_on_batch(*batches[0])[0]
         ended.append((float(loss), model.named_weights(network), found.weights.named))
     (loss, one, start), (other_loss, other, _) = ended
-    # Both compute the trunk in float32, one in LiteRT and one in TensorFlow, which add up in another order.
+    # Both compute the backbone in float32, one in LiteRT and one in TensorFlow, which add up in another order.
     assert loss == pytest.approx(other_loss, rel=1e-4)
     moved = [name for name in start if not np.array_equal(one[name], start[name])]
     assert bool(moved) is (phase == "fine_tune")

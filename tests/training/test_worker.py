@@ -15,7 +15,7 @@ from interruption import Interruption
 
 from cifar_core import charts
 from cifar_core.config import TrainConfig
-from cifar_core.data import cifar10
+from cifar_core.data import cifar10, download
 from cifar_core.errors import RunError
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.network import litert, pretrained
@@ -122,7 +122,7 @@ def test_a_run_whose_first_weights_vanished_does_not_go_on_with_others(
     write_json(run.path / "environment.json", {"data": data, "weights": before})
     kept = checkpoint.Checkpoint(checkpoint.Progress("head"), [], [], {})
     monkeypatch.setattr(checkpoint, "load", lambda path: kept)
-    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
+    monkeypatch.setattr(download, "answers", lambda url: False)
     assert worker.main(str(run.path)) == 2
     assert (
         "began with ImageNet (fingerprint of the file) and would go on with random numbers" in failure(run)["message"]
@@ -165,9 +165,9 @@ def test_a_slot_of_its_own_waits_for_nobody_in_the_common_queue(run: Run, monkey
 def test_only_a_run_trained_in_one_go_teaches_what_a_run_costs(run: Run) -> None:
     writer = RunWriter(run)
     writer.restart([], [], 0.0)
-    assert writer.is_whole
+    assert not writer.is_resumed
     writer.restart([], [], 3.0)
-    assert not writer.is_whole
+    assert writer.is_resumed
 
 
 def test_missing_data_are_a_sentence(tiny_config: TrainConfig) -> None:
