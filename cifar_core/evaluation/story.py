@@ -22,7 +22,7 @@ from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.jobs import launch
-from cifar_core.runs import Run, metrics, records
+from cifar_core.runs import Run, curves, records
 
 HEAD_FILE, PHASES_FILE, PARENT_FILE = "head.npz", "phases.npz", "parent.json"
 _LIMIT_BYTES = 64 * 1024 * 1024
@@ -60,7 +60,7 @@ class Phase:
     @property
     def label(self) -> str:
         """The phase's name for a reader."""
-        return metrics.PHASE_NAMES[self.name]
+        return curves.PHASE_NAMES[self.name]
 
     @property
     def stopped_early(self) -> bool:
@@ -85,7 +85,7 @@ def phases(rows: Sequence[dict[str, Any]], schedule: str = "plateau") -> list[Ph
     Under a cosine the rate falls at every step, so reductions are told of `schedule` "plateau" alone.
     """
     found: list[Phase] = []
-    for name in metrics.PHASE_NAMES:
+    for name in curves.PHASE_NAMES:
         epochs = [row for row in epoch_rows(rows) if row["phase"] == name]
         if epochs:
             found.append(_phase(name, epochs, found[-1].best if found else None, schedule))
@@ -95,7 +95,7 @@ def phases(rows: Sequence[dict[str, Any]], schedule: str = "plateau") -> list[Ph
 def epoch_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of whole epochs that have what this module reads."""
     needed = ("accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "epoch")
-    kept = [row for row in metrics.sound_rows(rows) if row["kind"] == "epoch"]
+    kept = [row for row in curves.sound_rows(rows) if row["kind"] == "epoch"]
     return [row for row in kept if all(isinstance(row.get(name), int | float) for name in needed)]
 
 

@@ -28,7 +28,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluation import predictions
 from cifar_core.inference import model_file
-from cifar_core.runs import Run, curves, leftovers, limits, metrics
+from cifar_core.runs import Run, curves, limits, trash
 from cifar_core.untrusted import quoted, shown_name
 
 KIND, SCHEMA = "cifar-studio-run", 1
@@ -113,7 +113,7 @@ def import_run(content: bytes) -> Run:
     Its status has "imported": {"id", "time"}. Raises RunError if the zip is not a sound archive, or if the run cannot
     be written.
     """
-    leftovers.clear()
+    trash.clear_unfinished()
     limits.check_disk(runs.runs_dir())
     files = _unpacked(content)
     manifest = _object(files, MANIFEST)
@@ -131,7 +131,7 @@ def import_run(content: bytes) -> Run:
         raise _refused("its model.tflite is not a network of its configuration, as this version writes it")
     try:
         runs.runs_dir().mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=leftovers.IMPORT, dir=runs.runs_dir()))
+        staging = Path(tempfile.mkdtemp(prefix=trash.IMPORTING, dir=runs.runs_dir()))
     except OSError as error:
         raise RunError(f"Runs cannot be kept in {runs.runs_dir()} ({error.strerror}); set CIFAR_RUNS_DIR.") from None
     try:
@@ -182,7 +182,7 @@ def _write(folder: Path, files: dict[str, bytes], config: TrainConfig, old_id: s
     runs.write_json(
         folder / "status.json", {"state": "finished", "stage": "done", "result": result, "imported": imported}
     )
-    rows = metrics.sound_rows(_json_lines(files["metrics.jsonl"]))
+    rows = curves.sound_rows(_json_lines(files["metrics.jsonl"]))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(_plain(row)) + "\n" for row in rows), encoding="utf-8")
     (folder / "summary.txt").write_text(files["summary.txt"].decode("utf-8", "replace"), encoding="utf-8")
     for name in ("evaluation.npz", "model.tflite", "best.keras"):
@@ -203,7 +203,7 @@ def _result(status: dict[str, Any], model_bytes: int) -> dict[str, Any]:
         and all(type(found.get(key)) is int and 0 <= found[key] <= 10**9 for key in counts)
         and all(_is_number(found.get(key)) and 0 <= found[key] <= 1e9 for key in numbers)
         and all(isinstance(found.get(key), str) and len(found[key]) <= _MOST_TEXT for key in texts)
-        and found.get("best_phase") in list(metrics.PHASE_NAMES)  # a list among the keys would raise TypeError
+        and found.get("best_phase") in list(curves.PHASE_NAMES)  # a list among the keys would raise TypeError
     )
     if not sound:
         raise _refused("its figures are not those of a run")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cifar_core import runs
-from cifar_core.runs import Run, metrics, records
+from cifar_core.runs import Run, curves, records
 
 _COLUMNS = (
     "kind", "phase", "epoch", "step", "steps", "loss", "cross_entropy", "accuracy", "validation_loss",
@@ -72,7 +72,7 @@ def to_tensorboard(run: Run) -> bytes:
 
 
 def _rows(run: Run) -> list[dict[str, Any]]:
-    return [row for row in metrics.sound_rows(run.metrics()) if row["kind"] in ("step", "epoch")]
+    return [row for row in curves.sound_rows(run.metrics()) if row["kind"] in ("step", "epoch")]
 
 
 def _scalars(

@@ -11,9 +11,11 @@ from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.jobs import process
-from cifar_core.runs import Run, leftovers, limits
+from cifar_core.runs import Run, trash
 
 WORKER = "cifar_core.training.worker"
+MOST_QUEUED = 50
+"""Runs that train or wait at once."""
 STOP_SECONDS = 2.5
 """How long a worker may take to stop by itself before its process is ended."""
 
@@ -23,8 +25,8 @@ def start(config: TrainConfig, name: str = "run", prepare: Callable[[Run], None]
 
     `prepare` puts more files into the new run's folder before the worker reads it.
     """
-    limits.check_queue(sum(other.state in runs.LIVE_STATES for other in runs.list_runs()))
-    leftovers.clear()
+    _check_queue()
+    trash.clear_unfinished()
     run = runs.create(config, name)
     if prepare:
         prepare(run)
@@ -32,11 +34,20 @@ def start(config: TrainConfig, name: str = "run", prepare: Callable[[Run], None]
     return run
 
 
+def _check_queue() -> None:
+    live = sum(run.state in runs.LIVE_STATES for run in runs.list_runs())
+    if live >= MOST_QUEUED:
+        raise RunError(
+            f"{live} runs train or wait already, expected fewer than {MOST_QUEUED}; wait until one has ended, or stop "
+            "some."
+        )
+
+
 def resume(run: Run) -> None:
     """Let a stopped, failed or lost run go on from its last full epoch. Raises RunError in any other state."""
     if run.state not in runs.RESUMABLE_STATES:
         raise RunError(f"Run {run.id} is {run.state}; only a stopped, failed or lost run can be resumed.")
-    limits.check_queue(sum(other.state in runs.LIVE_STATES for other in runs.list_runs()))
+    _check_queue()
     run.config  # noqa: B018 - raises if the run is damaged beyond resuming
     try:
         (run.path / "stop").unlink(missing_ok=True)

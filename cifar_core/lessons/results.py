@@ -24,7 +24,7 @@ from cifar_core.lessons import internals
 from cifar_core.lessons.conditions import CONDITIONS
 from cifar_core.lessons.internals import HISTOGRAM_BINS, Internals
 from cifar_core.network import architecture
-from cifar_core.runs import LIVE_STATES, Run, curves, metrics
+from cifar_core.runs import LIVE_STATES, Run, curves
 from cifar_core.runs.curves import Curve, Curves
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -122,7 +122,7 @@ def outcome_of(lesson: str, run: Run) -> Outcome:
 
     Raises RunError if the run is not finished or is damaged, DataError if its images are not on this machine.
     """
-    config, result, rows = run.config, run.result, metrics.sound_rows(run.metrics())
+    config, result, rows = run.config, run.result, curves.sound_rows(run.metrics())
     epochs = [row for row in rows if row["kind"] == "epoch"]
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
     known = {"training_accuracy": epochs[-1].get("accuracy") if epochs else None, "multiply_adds": cost.multiply_adds}

@@ -13,16 +13,13 @@ from cifar_core.runs.folder import (
     get,
     leads_away,
     list_runs,
-    load_json,
     new_id,
     own_folder,
-    read_json,
-    read_rows,
     run_lock,
     runs_dir,
     stamped,
-    write_json,
 )
+from cifar_core.runs.records import load_json, read_json, read_rows, write_json
 
 __all__ = [
     "ID_PATTERN",

@@ -1,4 +1,4 @@
-"""What a run's metrics say so far, in columns: read on from where the last look ended, so that a poll costs little.
+"""The rows of metrics.jsonl, checked, as curves; each look reads only the rows added since the last one.
 
 A long training writes tens of thousands of rows; parsing them all at every look would cost the page a core.
 """
@@ -15,7 +15,25 @@ from typing import Any
 
 import numpy as np
 
-from cifar_core.runs import Run, metrics, read_rows
+from cifar_core.runs import Run, read_rows, records
+
+PHASE_NAMES = {"head": "Head", "fine_tune": "Fine-tuning"}
+_NEEDED = {
+    "step": ("epoch", "step", "steps", "accuracy", "loss", "learning_rate", "images_per_second"),
+    "epoch": ("epoch", "validation_accuracy", "validation_loss"),
+    "progress": ("done", "total"),
+}
+_COUNTS = {"epoch": 1, "epochs": 1, "step": 0, "steps": 1, "images": 0, "done": 0, "total": 0}  # name -> the least
+_SHARES = ("accuracy", "validation_accuracy")
+# not finite if the training diverges
+_LOSSES = (
+    "loss",
+    "validation_loss",
+    "cross_entropy",
+    "validation_cross_entropy",
+)
+_AMOUNTS = ("learning_rate", "images_per_second", "elapsed_seconds", "epoch_seconds", "seconds_left")
+_MOST = 1e9
 
 MOST_POINTS = 160  # of a line: as many as can be told apart, and few enough to calm a step's noise
 _STEP = ("accuracy", "loss", "cross_entropy", "learning_rate", "images_per_second")
@@ -24,6 +42,36 @@ _CROSS_ENTROPIES = ("cross_entropy", "validation_cross_entropy")
 _CLOCK = "elapsed_seconds"
 _MANY = 1e6  # more than there are stretches in a phase
 _FINE_TUNE = 1.0  # in the column "phase"; the head is 0
+
+
+def sound_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows that hold what their kind needs, each number within its range.
+
+    Those of a damaged file, or of a stranger, may not. A loss may be no number: that a training can have.
+    """
+    return [row for row in rows if _is_sound(row)]
+
+
+def _is_sound(row: Mapping[str, Any]) -> bool:
+    kind, phase = str(row.get("kind")), str(row.get("phase"))
+    if kind not in _NEEDED or (kind != "progress" and phase not in PHASE_NAMES):
+        return False
+    needed = _NEEDED[kind]
+    return all(name in row for name in needed) and all(
+        _is_measure(name, value) for name, value in row.items() if value is not None or name in needed
+    )
+
+
+def _is_measure(name: str, value: Any) -> bool:
+    if name in _COUNTS:
+        return type(value) is int and _COUNTS[name] <= value <= _MOST
+    if name in _SHARES:
+        return records.is_number(value) and 0 <= value <= 1
+    if name in _LOSSES:
+        return type(value) in (int, float) and not records.MOST < abs(value) < math.inf
+    if name in _AMOUNTS:
+        return records.is_number(value) and 0 <= value <= _MOST
+    return name != "stage" or isinstance(value, str)
 
 
 @dataclass(frozen=True)
@@ -74,7 +122,7 @@ class Columns:
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Take in further rows; those that are damaged are left out."""
-        for row in metrics.sound_rows(rows):
+        for row in sound_rows(rows):
             self.last = row
             if row["kind"] == "progress":
                 continue

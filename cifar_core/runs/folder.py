@@ -17,7 +17,6 @@ Every JSON file is written to a temporary file first and then moved into place.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -37,6 +36,7 @@ from cifar_core import locks, machine
 from cifar_core.config import TrainConfig
 from cifar_core.errors import ConfigError, RunError
 from cifar_core.runs import limits, records
+from cifar_core.runs.records import load_json, read_rows, write_json
 from cifar_core.untrusted import quoted
 
 ID_PATTERN = re.compile(r"[0-9]{8}-[0-9]{9}-[a-z0-9]{1,24}")
@@ -46,51 +46,11 @@ RESUMABLE_STATES = ("stopped", "failed", "lost")
 _ENDED_STATES = ("finished", "failed", "stopped")
 START_SECONDS = 20.0
 """How long a new worker may take to show that it lives (Python's own start; TensorFlow comes later)."""
-_LIMIT_BYTES = 64 * 1024 * 1024
-"""A JSON or metrics file larger than this is not ours and is not read."""
 
 
 def runs_dir() -> Path:
     """Return the folder that holds all runs: `CIFAR_RUNS_DIR`, or `runs` beside app.py."""
     return Path(os.environ.get("CIFAR_RUNS_DIR") or machine.app_dir() / "runs")
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write `data` to `path` so that a reader sees the old file or the new one, never a part. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
-        machine.replace(temporary, path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-def load_json(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object in `path`, None if there is no such file.
-
-    Raises RunError if the file is damaged: cut off, empty, unreadable, too large, or no object.
-    """
-    try:
-        if path.stat().st_size > _LIMIT_BYTES:
-            raise ValueError(f"it has {path.stat().st_size} bytes")
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict):
-            raise ValueError(f"received {type(data).__name__}")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path.name} is damaged ({str(error)[:100]}), expected a JSON object.") from None
-    return records.tame(data)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return what `load_json` does, or an empty object: only where a damaged file may count as a missing one."""
-    try:
-        return load_json(path) or {}
-    except RunError:
-        return {}
 
 
 _TRIAL = re.compile(r"-[a-z0-9]+t[0-9]+$")
@@ -180,31 +140,6 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.jsonl in order; a torn or damaged line is left out."""
         return read_rows(self.path / "metrics.jsonl", 0)[0]
-
-
-def read_rows(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
-    """Return the whole JSON rows of `path` from byte `offset` on, and the offset to go on from.
-
-    A file shorter than `offset` (it was rewritten by a resume) is read from its start.
-    """
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(offset if offset <= size else 0)
-            start = file.tell()
-            chunk = file.read(_LIMIT_BYTES)
-    except OSError:
-        return [], 0
-    whole = chunk[: chunk.rfind(b"\n") + 1]
-    rows = []
-    for line in whole.splitlines():
-        try:
-            row = json.loads(line, parse_int=records.whole)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows, start + len(whole)
 
 
 def new_id(slug: str) -> str:

@@ -1,8 +1,4 @@
-"""How much of this machine runs may take: how many wait at once, and their disk. docs/hosting.md lists all limits.
-
-What a single upload may be stands where it is read: inference/formats.py, inference/zip_pictures.py,
-inference/pictures.py, runs/archive.py; trials in search/space.py, the feature cache in features/cache.py.
-"""
+"""How much of the disk runs may take. docs/hosting.md lists all limits."""
 
 from __future__ import annotations
 
@@ -13,20 +9,9 @@ from pathlib import Path
 
 from cifar_core.errors import RunError
 
-MOST_QUEUED = 50
-"""Runs that train or wait at once."""
 _RESERVE_BYTES = 10**9
 RUNS_VARIABLE, RUNS_GB = "CIFAR_RUNS_GB", 50.0
 """What the runs directory may take, trash and sweeps included, in gigabytes."""
-
-
-def check_queue(live: int) -> None:
-    """Raise RunError if `live` runs are as many as may train and wait at once."""
-    if live >= MOST_QUEUED:
-        raise RunError(
-            f"{live} runs train or wait already, expected fewer than {MOST_QUEUED}; wait until one has ended, or stop "
-            "some."
-        )
 
 
 def check_disk(folder: Path) -> None:

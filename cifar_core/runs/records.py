@@ -1,23 +1,29 @@
-"""What the JSON of a run directory may say. A run may be a stranger's copy, so each value counts only if it is sound.
+"""The JSON files of a run directory, written atomically and read as untrusted input.
 
-tame(value)       any JSON: numbers that are numbers, text that can be shown, little nesting
-status(saved)     status.json: keys of their own type, figures within their range; what is not is left out
+write_json  load_json  read_json    one object
+read_rows                           the rows of a .jsonl file
+load                                a record of a given type
+tame  status                        values that are safe to show and to compute with; what is not is left out
 """
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
+from cifar_core import machine
 from cifar_core.errors import RunError
 
 MOST = 1e15
 """No number that a run writes is larger."""
-_LIMIT_BYTES = 64 * 1024 * 1024
+_LIMIT_BYTES = 64 * 1024 * 1024  # a larger file is not ours and is not read
 _MOST_TEXT, _MOST_NESTING = 100_000, 12
 _MOST_WORDS = 2_000
 
@@ -25,6 +31,74 @@ _STATUS_WORDS = ("state", "stage", "message", "note")
 _STATUS_NUMBERS = ("pid", "pid_created", "started", "began", "updated")
 _STATUS_OBJECTS = {"error": ("type", "message"), "imported": ("id", "time")}
 _RESULT_COUNTS = ("validation_images", "test_images", "best_epoch")
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` to `path` so that a reader sees the old file or the new one, never a part. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
+        machine.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def load_json(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object in `path`, None if there is no such file.
+
+    Raises RunError if the file is damaged: cut off, empty, unreadable, too large, or no object.
+    """
+    try:
+        data = json.loads(_read(path).decode("utf-8"))
+        if not isinstance(data, dict):
+            raise ValueError(f"received {type(data).__name__}")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path.name} is damaged ({str(error)[:100]}), expected a JSON object.") from None
+    return tame(data)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what `load_json` does, an empty object for a missing or damaged file."""
+    try:
+        return load_json(path) or {}
+    except RunError:
+        return {}
+
+
+def _read(path: Path) -> bytes:
+    """Return the bytes of `path`. Raises OSError, ValueError if it is too large."""
+    if path.stat().st_size > _LIMIT_BYTES:
+        raise ValueError(f"it has {path.stat().st_size} bytes, expected at most {_LIMIT_BYTES}")
+    return path.read_bytes()
+
+
+def read_rows(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
+    """Return the whole JSON rows of `path` from byte `offset` on, and the offset to go on from.
+
+    A file shorter than `offset` (it was rewritten by a resume) is read from its start.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(offset if offset <= size else 0)
+            start = file.tell()
+            chunk = file.read(_LIMIT_BYTES)
+    except OSError:
+        return [], 0
+    whole = chunk[: chunk.rfind(b"\n") + 1]
+    rows = []
+    for line in whole.splitlines():
+        try:
+            row = json.loads(line, parse_int=bounded_int)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows, start + len(whole)
 
 
 def tame(value: Any, nesting: int = _MOST_NESTING) -> Any:
@@ -46,8 +120,8 @@ def tame(value: Any, nesting: int = _MOST_NESTING) -> Any:
     return {_text(key): tame(item, nesting - 1) for key, item in value.items()}
 
 
-def whole(text: str) -> float:
-    """Return the whole number written as `text`, NaN if it is beyond MOST: for `json.loads(..., parse_int=whole)`."""
+def bounded_int(text: str) -> float:
+    """Return the whole number written as `text`, NaN if it is beyond MOST: for `json.loads(..., parse_int=bounded_int)`."""
     return int(text) if len(text.lstrip("-")) < 16 else math.nan
 
 
@@ -125,9 +199,7 @@ def load(path: Path, kind: type[Record]) -> Record | None:
     Raises RunError if the file is damaged: not JSON, without a field of `kind`, or with a value of another type.
     """
     try:
-        if path.stat().st_size > _LIMIT_BYTES:
-            raise RunError(f"{path.name} has {path.stat().st_size} bytes, expected at most {_LIMIT_BYTES}; delete it.")
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(_read(path), type=kind)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors

@@ -1,15 +1,20 @@
-"""Deleted runs, kept in runs/.trash until it is emptied: what was deleted can be brought back."""
+"""Deleted runs: moved to runs/.trash until that is emptied, so that they can be restored."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from cifar_core import runs
 from cifar_core.errors import RunError
-from cifar_core.runs import Run
+from cifar_core.runs import Run, limits
+
+IMPORTING, DELETING = ".import-", ".deleted-"
+"""How the folders begin in which an import and a deletion work."""
+UNFINISHED_SECONDS = 3_600  # what is younger may be going on, which takes seconds
 
 
 def trash_dir() -> Path:
@@ -30,7 +35,7 @@ def discard(run: Run) -> None:
 
 
 def restore(run_id: str) -> Run:
-    """Bring the run called `run_id` back from the trash. Raises RunError if it is not there, or one of it lives on."""
+    """Move the run `run_id` back from the trash. Raises RunError if it is not there, or there is a run of that id."""
     if run_id not in contents():
         raise RunError(
             f"There is no run {str(run_id)[:60]!r} in the trash; `python -m cifar_core runs trash` shows all."
@@ -56,11 +61,7 @@ def contents() -> list[str]:
 
 def size_bytes() -> int:
     """Return what the trash takes on the disk."""
-    total = 0
-    for path in trash_dir().rglob("*"):
-        with suppress(OSError):  # emptied meanwhile
-            total += path.lstat().st_size
-    return total
+    return limits.size_bytes(trash_dir())
 
 
 def clear() -> int:
@@ -70,3 +71,13 @@ def clear() -> int:
         path = trash_dir() / name
         path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
     return len(found)
+
+
+def clear_unfinished() -> None:
+    """Delete what killed imports and deletions left in the runs directory, once it is old; links are not followed."""
+    with suppress(OSError), os.scandir(runs.runs_dir()) as entries:
+        for entry in entries:
+            if entry.name.startswith((IMPORTING, DELETING)) and entry.is_dir(follow_symlinks=False):
+                since = entry.stat(follow_symlinks=False)
+                if time.time() - max(since.st_mtime, since.st_ctime) > UNFINISHED_SECONDS:
+                    shutil.rmtree(entry.path, ignore_errors=True)

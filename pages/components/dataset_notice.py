@@ -7,9 +7,9 @@ from typing import Any
 import streamlit as st
 
 from cifar_core.config import TrainConfig
-from cifar_core.data import cifar10, download
+from cifar_core.data import batch_files, cifar10, download
 from cifar_core.errors import CifarError
-from cifar_core.jobs import downloads
+from cifar_core.jobs.job import Job
 from pages.components import guarded, messages
 
 
@@ -44,8 +44,10 @@ def can_download(status: dict[str, Any]) -> bool:
 
 def start_download(then: tuple[TrainConfig, str] | None = None) -> None:
     """Start the download, and remember the configuration and name of the run that is to follow."""
+    command = ("cifar_core", "data", "download", "--json")
+    advice = "make room there, or set CIFAR_CACHE_DIR"
     try:
-        downloads.cifar10_job().start()
+        Job(cifar10.cache_dir(), batch_files.BINARY_ARCHIVE, command, "The download of CIFAR-10", advice).start()
     except CifarError as error:
         st.session_state["download_error"] = str(error)
         return

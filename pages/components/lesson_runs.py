@@ -10,7 +10,7 @@ from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.lessons import layer_probe, results
 from cifar_core.lessons.conditions import CONDITIONS
-from cifar_core.runs import LIVE_STATES, metrics
+from cifar_core.runs import LIVE_STATES, curves
 from pages.components import formatting, guarded, messages, progress
 
 POLL_SECONDS = 0.7
@@ -76,7 +76,7 @@ def _conditions(name: str, live: bool, can: bool) -> None:
         status = run.status
         if live or status["state"] != "finished":
             st.markdown(messages.plain(CONDITIONS[name][key].label))
-            progress.line(run, status, next(reversed(metrics.sound_rows(run.metrics())), None))
+            progress.line(run, status, next(reversed(curves.sound_rows(run.metrics())), None))
             error = status.get("error")
             if isinstance(error, dict):
                 st.error(messages.plain(error.get("message") or error.get("type")), icon=":material/error:")

@@ -8,7 +8,7 @@ import streamlit as st
 
 from cifar_core.evaluation import predictions
 from cifar_core.export import exports
-from cifar_core.runs import Run, metrics
+from cifar_core.runs import Run, curves
 from pages.components import formatting, messages
 
 FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", "elapsed_seconds", "model_bytes")
@@ -56,7 +56,7 @@ def next_steps(run: Run) -> None:
 
 def details(result: dict[str, Any]) -> None:
     """Show the other figures of a finished run, folded into one line and its explanation."""
-    phase = metrics.PHASE_NAMES.get(str(result.get("best_phase")), "phase").lower()
+    phase = curves.PHASE_NAMES.get(str(result.get("best_phase")), "phase").lower()
     st.caption(
         f"On {result['test_images']:,} test images, which took no part in training; the range is the 95% interval. "
         f"Validation accuracy: {result['validation_accuracy']:.1%}, on other images, by which the best epoch "

@@ -21,7 +21,7 @@ from cifar_core.evaluation import predictions
 from cifar_core.export import archive
 from cifar_core.inference import classifier
 from cifar_core.jobs import launch
-from cifar_core.runs import Run, leftovers
+from cifar_core.runs import Run, trash
 
 
 @pytest.fixture
@@ -179,29 +179,29 @@ def test_an_import_that_is_killed_leaves_no_run_and_its_folder_goes_once_it_is_o
     root = str(Path(launch.__file__).resolve().parents[2])
     killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "run.zip"], env=os.environ | {"PYTHONPATH": root})
     assert killed.returncode == -signal.SIGKILL
-    (left,) = runs.runs_dir().glob(f"{leftovers.IMPORT}*")
+    (left,) = runs.runs_dir().glob(f"{trash.IMPORTING}*")
     assert (left / "model.tflite").exists()
     assert runs.list_runs() == [finished_run]
     archive.import_run(packed)
     assert left.exists()  # it might be an import of this moment
-    monkeypatch.setattr(leftovers, "OLD_SECONDS", -1)
+    monkeypatch.setattr(trash, "UNFINISHED_SECONDS", -1)
     archive.import_run(packed)
     assert entries() == {run.id for run in runs.list_runs()}
 
 
 def test_leftovers_of_imports_and_deletions_go_and_nothing_else(finished_run, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(leftovers, "OLD_SECONDS", -1)
+    monkeypatch.setattr(trash, "UNFINISHED_SECONDS", -1)
     (tmp_path / "mine").mkdir()
     (runs.runs_dir() / ".import-link").symlink_to(tmp_path / "mine", target_is_directory=True)
     (runs.runs_dir() / ".import-notes.txt").write_text("a person's")
     for name in (".import-x1", f".deleted-{finished_run.id}", ".trash", "sweeps"):
         (runs.runs_dir() / name).mkdir()
         (runs.runs_dir() / name / "file").touch()
-    leftovers.clear()
+    trash.clear_unfinished()
     assert entries() == {".import-link", ".import-notes.txt", ".trash", "sweeps", finished_run.id}
     assert (tmp_path / "mine").is_dir()
 
 
 def test_a_runs_directory_that_is_not_there_has_no_leftovers() -> None:
-    leftovers.clear()
+    trash.clear_unfinished()
     assert not runs.runs_dir().exists()

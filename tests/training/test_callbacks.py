@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cifar_core.errors import TrainingError
-from cifar_core.runs import Run, metrics
+from cifar_core.runs import Run, curves
 from cifar_core.training import checkpoint, model
 from cifar_core.training.callbacks import CheckpointCallback, MetricsCallback, NonFiniteLossCallback, StopCallback
 from cifar_core.training.checkpoint import Progress
@@ -182,7 +182,7 @@ def test_rounding_of_the_running_mean_leaves_accuracies_within_0_and_1(
     recorder.on_train_batch_end(1, logs(1.0000003, loss=0.0))
     recorder.on_epoch_end(0, logs(1.0000003))
     rows = run.metrics()
-    assert metrics.sound_rows(rows) == rows
+    assert curves.sound_rows(rows) == rows
     assert [row["accuracy"] for row in rows] == [0.9999997, 1.0, 1.0]
     assert rows[2]["validation_accuracy"] == 1.0
 

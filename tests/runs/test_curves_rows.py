@@ -1,6 +1,6 @@
 import pytest
 
-from cifar_core.runs import metrics
+from cifar_core.runs import curves
 
 STEP = {
     "kind": "step",
@@ -29,26 +29,26 @@ PROGRESS = {"kind": "progress", "stage": "features", "done": 0, "total": 800, "s
 
 @pytest.mark.parametrize("row", [STEP, EPOCH, PROGRESS])
 def test_what_a_training_writes_is_sound(row: dict) -> None:
-    assert metrics.sound_rows([row]) == [row]
+    assert curves.sound_rows([row]) == [row]
 
 
 @pytest.mark.parametrize("value", ["x", None, [], True, -1, float("inf"), 1e300, 10**400])
 @pytest.mark.parametrize("name", ["epoch", "step", "accuracy", "images_per_second"])
 def test_a_number_that_no_training_writes_takes_its_row_with_it(name: str, value: object) -> None:
-    assert metrics.sound_rows([STEP, {**STEP, name: value}]) == [STEP]
+    assert curves.sound_rows([STEP, {**STEP, name: value}]) == [STEP]
 
 
 @pytest.mark.parametrize("row", [STEP, EPOCH, PROGRESS])
 def test_a_time_that_is_none_takes_its_row_with_it(row: dict) -> None:
     for value in ("soon", float("nan"), -1, 10**400):
-        assert metrics.sound_rows([{**row, "seconds_left": value}]) == []
+        assert curves.sound_rows([{**row, "seconds_left": value}]) == []
 
 
 def test_a_loss_may_be_no_number_as_a_training_that_breaks_down_writes_it() -> None:
     broken = [{**STEP, "loss": float("nan")}, {**EPOCH, "validation_loss": float("inf")}]
-    assert metrics.sound_rows(broken) == broken
-    assert metrics.sound_rows([{**STEP, "loss": 10**400}]) == []
+    assert curves.sound_rows(broken) == broken
+    assert curves.sound_rows([{**STEP, "loss": 10**400}]) == []
 
 
 def test_other_kinds_and_phases_are_left_out() -> None:
-    assert metrics.sound_rows([{**STEP, "kind": "song"}, {**STEP, "phase": "tail"}, {}]) == []
+    assert curves.sound_rows([{**STEP, "kind": "song"}, {**STEP, "phase": "tail"}, {}]) == []
