@@ -121,7 +121,7 @@ def tame(value: Any, nesting: int = _MOST_NESTING) -> Any:
 
 
 def bounded_int(text: str) -> float:
-    """Return the whole number written as `text`, NaN if it is beyond MOST: for `json.loads(..., parse_int=bounded_int)`."""
+    """Return the whole number written as `text`, NaN if it is beyond MOST."""
     return int(text) if len(text.lstrip("-")) < 16 else math.nan
 
 
