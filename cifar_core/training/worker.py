@@ -54,9 +54,10 @@ def _work(run: Run) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: writer.stopping.set())
     state = train_run(run, writer)
-    lacked_room = costs.is_stored(run.config) and run.status.get("note")  # it was then trained end to end
-    if state == "finished" and not writer.is_resumed and not lacked_room:
-        costs.learn(run.config, writer.rows, writer.seconds, costs.peak_memory_bytes())
+    if state == "finished" and not writer.is_resumed:
+        lacked_room = costs.is_stored(run.config) and run.status.get("note")  # it was then trained end to end
+        if not lacked_room:
+            costs.learn(run.config, writer.rows, writer.seconds, costs.peak_memory_bytes())
     return 2 if state == "failed" else 0
 
 
