@@ -1,6 +1,8 @@
-"""Evaluate: what a finished run gets right and wrong, how sure and how robust it is, and how it came to be."""
+"""Evaluate: what a finished run gets right and wrong, how sure and how robust it is, beside another run if asked."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -8,34 +10,29 @@ from cifar_core import runs
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.charts import inference as inference_charts
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, listing, mistakes, tables
+from cifar_core.evaluation import assessment, comparison, listing, mistakes
 from cifar_core.evaluation.assessment import Assessment
-from cifar_core.evaluation.predictions import Predictions
-from cifar_core.export import report
+from cifar_core.evaluation.listing import Row
 from cifar_core.inference import calibration
 from cifar_core.runs import Run
 from pages.components import (
     address,
     confusion,
     diagnosis_panel,
+    export_panel,
     formatting,
     guarded,
     messages,
+    picture_view,
     robustness,
     run_picker,
     run_state,
     run_story,
+    tiles,
 )
 
-SECTIONS = {
-    "overview": ":material/monitoring: Overview",
-    "confusion": ":material/grid_on: Confusion",
-    "extremes": ":material/casino: Mistakes",
-    "sure": ":material/speed: Calibration",
-    "robust": ":material/blur_on: Robustness",
-    "story": ":material/history_edu: Story",
-}
-SPLITS = {"validation": "validation images", "test": "test images"}
+TITLE = "Strengths and mistakes"
+SPLITS = {"validation": "Validation images", "test": "Test images"}
 _FILES = (
     "status.json",
     "config.json",
@@ -49,52 +46,49 @@ _FILES = (
 
 def main() -> None:
     """Draw the page."""
-    run = chosen_run()
-    if run is None:
-        run_picker.nothing_yet("Evaluate a run", "finished run")
+    known = listing.classifiers()
+    wanted = run_picker.asked(known)
+    if not known:
+        run_picker.nothing_yet(TITLE, "finished run")
         return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.title(TITLE)
+        run = run_picker.pick(st, known, wanted or run_picker.own(known)[0].run.id, "evaluated", width=320)
+        other = compared_run(known, run) if run.state == "finished" else None
     if run.state != "finished":
         unfinished(run)
         return
-    found = assessed(run.id, run_state.stamp(run, *_FILES))
-    if "generated" in found.said.dataset:
+    found = [assessed(one.id, run_state.stamp(one, *_FILES)) for one in (run, other) if one]
+    if any("generated" in one.said.dataset for one in found):
         st.warning(
-            "This run was trained and tried on **generated images, not CIFAR-10**: its figures say nothing about "
-            "photographs.",
+            "Trained and tried on **generated images, not CIFAR-10**: these figures say nothing about photographs.",
             icon=":material/draw:",
         )
-    for problem in found.problems:
+    for problem in dict.fromkeys(problem for one in found for problem in one.problems):
         st.warning(messages.plain(problem), icon=":material/warning:")
-    cards(found)
-    with st.container(horizontal=True, gap="large"):
-        section = address.linked_choice("Show", "evaluate:section", SECTIONS, "overview")
-        split = "validation"
-        if section in ("overview", "confusion", "extremes", "sure"):
-            split = address.linked_choice("On", "split", SPLITS, "validation")
-    if section == "overview":
-        overview(found, split)
-    elif section == "confusion":
-        guarded.fragment(confusion.confusion)(found, split)
-    elif section == "extremes":
-        guarded.fragment(confusion.extremes)(found, split)
-    elif section == "sure":
-        sureness(found, split)
-    elif section == "robust":
-        robustness.section(run)
-    else:
-        run_story.section(found)
-    take_with_you(found, split)
+    split = address.linked_choice("Images", "split", SPLITS, "validation", label_visibility="collapsed")
+    side_by_side(found, lambda one, number: strengths(one, split, number))
+    if other:
+        st.markdown(messages.plain(verdict(run.id, other.id, *(run_state.stamp(one, *_FILES) for one in (run, other)))))
+    guarded.fragment(confusion.confusion)(found, split)
+    panels(found, split)
+    export_panel.export_panel(run)
 
 
-def chosen_run() -> Run | None:
-    """Return the run that the address names or that is picked, by default the newest finished one; None without."""
-    known = listing.classifiers()
-    wanted = run_picker.asked(known)
-    return run_picker.pick(st, known, wanted or run_picker.own(known)[0].run.id, "evaluated") if known else None
+def compared_run(known: list[Row], run: Run) -> Run | None:
+    """Let the visitor choose another finished run; the address names it."""
+    titles = run_state.run_titles(row for row in run_picker.own(known) if row.run != run and row.state == "finished")
+    names = ["", *titles]
+    address.linked("beside", names, "")
+    chosen = st.selectbox(
+        "Compare with", names, format_func=lambda name: titles.get(name, "none"), key="beside", width=320
+    )
+    address.link("beside", chosen, "")
+    return Run(chosen) if chosen else None
 
 
 def unfinished(run: Run) -> None:
-    """Say why a run cannot be evaluated yet, and what its metrics tell already."""
+    """Say why a run cannot be evaluated yet, and what its metrics say already."""
     state = run.state
     run_state.state_badge(run, state)
     st.info(
@@ -110,57 +104,94 @@ def assessed(run_id: str, stamp: tuple[int, ...]) -> Assessment:
     return assessment.of(runs.Run(run_id))
 
 
-def cards(found: Assessment) -> None:
-    """Show the figures that matter most, validation first."""
-    with st.container(key="cards_evaluate"):
-        columns = st.columns(4)
-    for column, name in zip(columns, ("validation", "test"), strict=False):
-        said = found.said.split(name)
-        low, high = said.interval
-        column.metric(
-            f"{name.capitalize()} accuracy",
-            f"{said.accuracy:.1%}",
-            f"{low:.1%} to {high:.1%}",
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
-            height="stretch",
-            help=f"On {len(said.labels):,} images, with the 95% interval of Wilson. "
-            + ("Everything is chosen by it." if name == "validation" else "Nothing was chosen by it."),
+@st.cache_data(max_entries=32, show_spinner=False)
+def verdict(run_id: str, other_id: str, *stamps: tuple[int, ...]) -> str:
+    """Return whether one of two runs is better on the test images, as a sentence."""
+    (pair,) = comparison.compare([Run(run_id), Run(other_id)])
+    names = run_state.short_names([listing.row(pair.a), listing.row(pair.b)])
+    return comparison.verdict(pair, names[run_id], names[other_id])
+
+
+def side_by_side(found: list[Assessment], draw: Callable[[Assessment, int], None]) -> None:
+    """Draw every run in a column of its own, the second under its name."""
+    for number, (column, one) in enumerate(zip(st.columns(len(found), gap="large"), found, strict=True)):
+        with column:
+            if len(found) > 1:
+                st.caption(messages.plain(run_state.run_title(listing.row(one.run))))
+            draw(one, number)
+
+
+def strengths(found: Assessment, split: str, number: int) -> None:
+    """Show the best and the worst class in a sentence, images of the most frequent confusion, and both accuracies."""
+    said = found.calibrated.split(split)
+    summary = mistakes.summary(said)
+    if summary is not None:
+        label, answer = CLASSES[summary.label], CLASSES[summary.answer]
+        text = (
+            f"Finds **{summary.best.name}** best ({summary.best.recall:.1%}) and **{summary.worst.name}** least "
+            f"({summary.worst.recall:.1%})."
         )
-    columns[2].metric(
-        "Top 2, validation",
-        f"{mistakes.top2(found.said.validation):.1%}",
-        border=True,
-        height="stretch",
-        help="How often the label is the first or the second answer.",
+        if summary.images:
+            text += f" Its most frequent mistake: **{label}** taken for **{answer}**, {summary.images:,} images."
+        with st.container(key=f"sentence{number}"):
+            st.markdown(text)
+        images = found.images(split)
+        if images is not None and summary.images:
+            positions = mistakes.in_cell(said, summary.label, summary.answer)[:6].tolist()
+            tiles.show([confusion.tile(said, images, i) for i in positions], f"strengths{number}")
+    with st.container(horizontal=True):
+        for name in SPLITS:
+            accuracy(found, name)
+    st.caption(
+        "With 95% intervals (Wilson). Epoch and settings are chosen by validation accuracy, so it tends to look too "
+        "high; nothing is chosen by test accuracy."
     )
-    error = found.test_error if found.calibration else None
-    columns[3].metric(
-        "Calibration error, test",
-        f"{error.value:.1%}" if error else "-",
-        f"{error.low:.1%} to {error.high:.1%}" if error else "not calibrated",
+
+
+def accuracy(found: Assessment, split: str) -> None:
+    """Show the accuracy on a split with its interval."""
+    said = found.said.split(split)
+    low, high = said.interval
+    st.metric(
+        f"{split.capitalize()} accuracy",
+        f"{said.accuracy:.1%}",
+        f"{low:.1%} to {high:.1%}",
         delta_color="off",
         delta_arrow="off",
         border=True,
-        height="stretch",
-        help="The root mean square gap between probability and accuracy on test images, after temperature scaling, in "
-        "bins of equally many images and without their noise (Kumar et al. 2019), with a 95% bootstrap interval.",
+        width=170,
     )
 
 
-def overview(found: Assessment, split: str) -> None:
-    """Show strengths and weaknesses, the diagnosis, and the figures of every class."""
-    strengths(found, split)
-    if found.gap:
-        st.markdown(messages.plain(found.gap))
-    if found.findings:
-        with st.container(border=True):
-            diagnosis_panel.draw(found.run, found.findings)
+def panels(found: list[Assessment], split: str) -> None:
+    """Draw the folded rest; what is open is in the address, and only that is computed."""
+    for key, (title, icon, draw) in {
+        "classes": ("Each class", ":material/monitoring:", classes),
+        "extremes": ("Sure mistakes and lucky hits", ":material/casino:", confusion.extremes),
+        "sure": ("Calibration", ":material/speed:", calibrated),
+        "story": ("How it was trained", ":material/history_edu:", run_story.section),
+    }.items():
+        panel = st.expander(title, key=key, icon=icon, on_change="rerun", bind="query-params")
+        if panel.open:
+            with panel:
+                guarded.fragment(side_by_side)(found, lambda one, number, draw=draw: draw(one, split, number))
+    panel = st.expander("Robustness", key="robust", icon=":material/blur_on:", on_change="rerun", bind="query-params")
+    if panel.open:
+        with panel:
+            robustness.section([one.run for one in found])
+    run = found[0].run
+    diagnosis_panel.panel(run, "finished", run_state.stamp(run, "metrics.jsonl"))
+
+
+def classes(found: Assessment, split: str, number: int) -> None:
+    """Show precision, recall and F1 of every class."""
     said = found.said.split(split)
     figures = mistakes.class_figures(said)
     st.plotly_chart(
-        evaluation_charts.class_figure(figures), key="classes", config=formatting.figure_config(f"classes-{split}")
+        evaluation_charts.class_figure(figures),
+        key=f"classes_figure{number}",
+        config=formatting.figure_config(f"classes-{split}"),
+        alt="Precision, recall and F1 of each class; the table has the numbers.",
     )
     st.dataframe(
         [
@@ -176,39 +207,16 @@ def overview(found: Assessment, split: str) -> None:
         hide_index=True,
         column_config=dict.fromkeys(("precision", "recall", "F1"), formatting.SHARE_COLUMN),
         height="content",
+        alt="Precision, recall, F1 and images of each class",
     )
     st.caption(
         "Precision: how often the answer is right when this class is named. Recall: how many of the class are found. "
-        "F1: their harmonic mean (scikit-learn)."
+        f"F1: their harmonic mean. The label is the first or second answer for {mistakes.top2(said):.1%} of the images."
     )
 
 
-def strengths(found: Assessment, split: str) -> None:
-    """Show the best and the worst class in a sentence, with images of the most frequent confusion."""
-    said = found.calibrated.split(split)
-    summary = mistakes.summary(said)
-    if summary is None:
-        return
-    best, worst, name = summary.best, summary.worst, CLASSES[summary.label]
-    text = (
-        f"Recognizes **{best.name}** best ({best.recall:.1%} found) and **{worst.name}** least ({worst.recall:.1%} "
-        "found)."
-    )
-    if summary.images:
-        text += f" Most frequent mistake: **{name}** called **{CLASSES[summary.answer]}**, {summary.images:,} images."
-    st.markdown(text)
-    images = found.images(split)
-    if images is None or not summary.images:
-        return
-    with st.container(horizontal=True, key="strengths"):
-        for position in mistakes.in_cell(said, summary.label, summary.answer)[:6]:
-            share = formatting.share(float(said.probabilities[position, summary.answer]))
-            caption = f"{name}, called {CLASSES[summary.answer]} {share}"
-            st.image(formatting.enlarged(images[position][None], 3, 0), width=96, caption=caption)
-
-
-def sureness(found: Assessment, split: str) -> None:
-    """Show the reliability diagram, before and after temperature."""
+def calibrated(found: Assessment, split: str, number: int) -> None:
+    """Show the reliability diagram, before and after temperature scaling."""
     known = found.calibration
     if known is None:
         if not (found.run.path / calibration.FILE).exists():  # else `problems` says why
@@ -218,56 +226,23 @@ def sureness(found: Assessment, split: str) -> None:
     figure = inference_charts.reliability_figure(
         before, after, f"{len(found.said.split(split).labels):,} {split} images", 460
     )
-    st.plotly_chart(figure, key="reliability", config=formatting.figure_config(f"reliability-{split}"))
+    st.plotly_chart(
+        figure,
+        key=f"reliability{number}",
+        config=formatting.figure_config(f"reliability-{split}"),
+        alt=picture_view.RELIABILITY_ALT,
+    )
+    error = found.test_error
     kind = "more sure than it should be" if known.temperature > 1 else "less sure than it should be"
     st.markdown(
-        f"Left alone, this network is **{kind}**. Its logits are divided by a temperature of "
-        f"**{known.temperature:.2f}**, found on its {known.images:,} validation images (Guo et al. 2017): on the "
-        f"{split} images the expected calibration error goes from {before.ece:.1%} to **{after.ece:.1%}**. On the "
-        "diagonal, answers said with 80% are right in 80 of 100 cases; below it they promise too much. A point's size "
-        "is its number of images."
+        f"Uncalibrated, this network is **{kind}**. Its logits are divided by a temperature of "
+        f"**{known.temperature:.2f}**, found on {known.images:,} validation images (Guo et al. 2017): on the "
+        f"{split} images the expected calibration error (ECE) goes from {before.ece:.1%} to **{after.ece:.1%}**. On "
+        "the diagonal, answers with a probability of 80% are right in 80 of 100 cases; below it they are too sure."
     )
-
-
-def take_with_you(found: Assessment, split: str) -> None:
-    """Offer the report, the tables, and a format for figures."""
-    run, said = found.run, found.said.split(split)
-    with st.expander("Export", icon=":material/ios_share:"):
-        st.segmented_control(
-            "The camera above each figure saves it as",
-            ["png", "svg"],
-            default="png",
-            key="figure_format",
-            format_func=str.upper,
-            required=True,
-            persist_state="session",
-        )
-        with st.container(horizontal=True):
-            download("Report (HTML)", lambda: report.build(run).encode(), f"{run.id}.html", "text/html", "report")
-            download("Classes (CSV)", lambda: tables.classes(said).encode(), f"{run.id}-{split}-classes.csv")
-            download("Confusion (CSV)", lambda: tables.confusion(said).encode(), f"{run.id}-{split}-confusion.csv")
-            download(
-                "All predictions (CSV)",
-                lambda: _all_predictions(found, split, found.calibrated.split(split)),
-                f"{run.id}-{split}-predictions.csv",
-            )
-        st.caption(f"Tables are of the {split} images. The report needs no network, and holds some of the images.")
-
-
-def _all_predictions(found: Assessment, split: str, said: Predictions) -> bytes:
-    return tables.predictions(found.said, split, said).encode()
-
-
-def download(label: str, content: object, name: str, mime: str = "text/csv", key: str = "") -> None:
-    """Offer a file that is written when the button is pressed."""
-    st.download_button(
-        label,
-        content,  # type: ignore[arg-type]
-        name,
-        mime,
-        key=f"download_{key or name.rsplit('-', 1)[-1]}",
-        icon=":material/download:",
-        on_click="ignore",
+    st.caption(
+        f"Root mean square calibration error on test images: {error.value:.1%} ({error.low:.1%} to {error.high:.1%}), "
+        "without the noise of its bins (Kumar et al. 2019). A point's size is its number of images."
     )
 
 

@@ -22,7 +22,7 @@ def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, 
     """Return the confusion matrix `counts`, int (10, 10), rows labels, columns answers; `chosen` is framed.
 
     Right answers are blue, wrong ones orange, each by their share of the row; the digits are images, or percent with
-    `shares`. The last trace has a point for each cell, in the order of the rows: Plotly cannot select heat map cells.
+    `shares`. The last trace is a point for each cell, in the order of the rows, with its number as `customdata`.
     """
     rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(len(CLASSES), dtype=bool)
@@ -42,12 +42,12 @@ def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, 
         y=np.repeat(CLASSES, len(CLASSES)),
         mode="markers+text",
         text=np.where(counts, digits, "").ravel(),
-        customdata=np.stack([rates.ravel(), counts.ravel()], axis=1),
+        customdata=list(range(counts.size)),
+        hovertext=[f"{count:,} images, {rate:.1%}" for count, rate in zip(counts.flat, rates.flat, strict=True)],
         marker={"size": 34, "symbol": "square", "color": style.INVISIBLE},
         textfont={"color": _digit_colors(rates, diagonal, tops), "size": 14},
         unselected={"marker": {"opacity": 1}},
-        hovertemplate="label %{y}, answer %{x}: %{customdata[1]:,} images, %{customdata[0]:.1%} of the class"
-        "<extra></extra>",
+        hovertemplate="label %{y}, answer %{x}: %{hovertext} of the class<extra></extra>",
     )
     if chosen is not None:
         label, answer = chosen

@@ -70,13 +70,14 @@ def content(run: Run, name: str) -> bytes:
 
 
 def _converted(run: Run, name: str) -> bytes:
-    from cifar_core.export import archive, card, metrics, script, webpage  # the figures of an archive need Plotly
+    from cifar_core.export import archive, card, metrics, report, script, webpage  # figures need Plotly
 
     makers: dict[str, Callable[[Run], bytes]] = {
         "notebook": lambda run: script.notebook(run).encode(),
         "script": lambda run: script.script(run).encode(),
         "zip": archive.pack,
         "html": webpage.page,
+        "report": lambda run: report.build(run).encode(),
         "card": card.card,
         "animation": card.animation,
         "csv": metrics.to_csv,

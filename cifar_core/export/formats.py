@@ -90,6 +90,7 @@ _ALL = (
     Format("script", "Keras script", ".py", "The recipe with this run's settings, as one Keras script."),
     Format("zip", "Whole run", ".zip", "Settings, environment, metrics, figures and model; can be imported elsewhere."),
     Format("html", "Web page", ".html", "One file that classifies photos in any browser, also without a network."),
+    Format("report", "Report", ".html", "Figures, tables and some of the images as one page that needs no network."),
     Format("card", "Picture to share", ".png", "Accuracy, settings, curve, and six pictures with the run's answers."),
     Format("animation", "Animation to share", ".webp", "The watched pictures and their answers while the run learned."),
     Format("csv", "Metrics, CSV", "-metrics.csv", "A line for each step and epoch."),

@@ -1,30 +1,34 @@
-"""The very images on *Evaluate*: of a cell of the confusion matrix, sure mistakes, lucky hits; one of them closer."""
+"""The images on *Evaluate*: of a cell of the confusion matrix, sure mistakes, lucky hits; one of them explained."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
 from PIL import Image
-from streamlit.delta_generator import DeltaGenerator
 
-from cifar_core import charts, runs
+from cifar_core import runs
 from cifar_core.charts import evaluation as evaluation_charts
-from cifar_core.data import cifar10
+from cifar_core.charts import inference as inference_charts
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, mistakes
+from cifar_core.evaluation import assessment, mistakes, tables
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import Classifier, open_classifier
-from pages.components import address, formatting, messages, picture_view, run_state
+from pages.components import address, formatting, live_chart, messages, picture_view, run_state, tiles
+from pages.components.tiles import Tile
 
-A_PAGE = 16
+A_PAGE = 12
+_SIDE = 144
+_STILL = {"displayModeBar": False}
 KINDS = {
     "mistakes": "sure, and wrong",
     "lucky": "right, and least sure",
-    "outvoted": "right, against its neighbours",
+    "outvoted": "right, against its neighbors",
 }
-CELLS = {"images": "images", "share": "percent of the label"}
+CELLS = {"share": "Percent", "images": "Images"}
 _ABOUT = {
     "mistakes": "The wrong answers with the highest probability.",
     "lucky": "The right answers with the lowest probability.",
@@ -36,41 +40,59 @@ _WRONG_LABELS = (
 )
 
 
-def confusion(found: Assessment, split: str) -> None:
-    """Show the confusion matrix and the images of the chosen cell. A fragment."""
+def confusion(found: list[Assessment], split: str) -> None:
+    """Show the confusion matrix of each run and its images of the chosen cell. A fragment."""
+    st.markdown("## What it confuses")
+    _choose_cell(found[0].calibrated.split(split))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        shares = address.linked_choice("Cells show", "cells", CELLS, "share") == "share"
+        st.selectbox("Labeled", CLASSES, key="cell_label", on_change=_link_cell, width=150)
+        st.selectbox("Called", CLASSES, key="cell_answer", on_change=_link_cell, width=150)
+    cell = CLASSES.index(st.session_state["cell_label"]), CLASSES.index(st.session_state["cell_answer"])
+    columns = st.columns(2, gap="large")
+    for number, one in enumerate(found):
+        counts = mistakes.confusion(one.calibrated.split(split))
+        figure = evaluation_charts.confusion_figure(counts, cell, shares=shares)
+        alt = f"Confusion matrix of the {split} images. Choose a cell with the two lists above."
+        with columns[number]:
+            live_chart.show(live_chart.chart(figure, alt, config=_STILL), f"confusion{number}", _take_cell)
+        with columns[1 if len(found) == 1 else number]:
+            _cell(one, split, counts, cell, number)
+
+
+def _cell(found: Assessment, split: str, counts: np.ndarray, cell: tuple[int, int], number: int) -> None:
+    """Say how many images are in a cell, and show them."""
+    label, answer = cell
     said = found.calibrated.split(split)
-    label, answer = _chosen_cell(said)
-    counts = mistakes.confusion(said)
-    with st.container(key="wide_confusion"):
-        left, right = st.columns([1.25, 1])
-    with left:
-        shares = address.linked_choice("Cells show", "cells", CELLS, "images") == "share"
-        st.plotly_chart(
-            evaluation_charts.confusion_figure(counts, (label, answer), shares=shares),
-            key="confusion",
-            on_select=_take_cell,
-            selection_mode="points",
-            config=formatting.figure_config(f"confusion-{split}"),
-            alt=f"Confusion matrix of the {split} images; choose a cell with the two lists beside it.",
-        )
-    with right:
-        st.caption("Click on a cell, or choose it here.")
-        first, second = st.columns(2)
-        first.selectbox("Labelled", CLASSES, key="cell_label", on_change=_link_cell)
-        second.selectbox("Called", CLASSES, key="cell_answer", on_change=_link_cell)
-        label, answer = CLASSES.index(st.session_state["cell_label"]), CLASSES.index(st.session_state["cell_answer"])
-        positions = mistakes.in_cell(said, label, answer)
-        total = int(counts[label].sum())
-        kind = "found" if label == answer else f"called {CLASSES[answer]}"
-        share = f" ({len(positions) / total:.1%})" if total else ""
-        st.markdown(f"**{len(positions):,} of {total:,}** images labelled {CLASSES[label]} were {kind}{share}.")
-        images = found.images(split)
-        _grid(left, found, said, images, positions, f"cell-{split}-{label}-{answer}")
+    positions = mistakes.in_cell(said, label, answer)
+    total = int(counts[label].sum())
+    kind = "found" if label == answer else f"called {CLASSES[answer]}"
+    share = f" ({len(positions) / total:.1%})" if total else ""
+    st.markdown(f"**{len(positions):,} of {total:,}** images labeled {CLASSES[label]} were {kind}{share}.")
+    _grid(found, said, found.images(split), positions, f"cell-{split}-{label}-{answer}-{number}")
+    with st.container(horizontal=True):
+        _download(found, split, "confusion", lambda: tables.confusion(said), number)
+        _download(found, split, "predictions", lambda: tables.predictions(found.said, split, said), number)
 
 
-def extremes(found: Assessment, split: str) -> None:
-    """Show sure mistakes and lucky hits. A fragment."""
-    kind = address.linked_choice("Images that are", "kind", KINDS, "mistakes")
+def _download(found: Assessment, split: str, name: str, make: Callable[[], str], number: int) -> None:
+    st.download_button(
+        f"{name.capitalize()} (CSV)",
+        lambda: make().encode(),
+        f"{found.run.id}-{split}-{name}.csv",
+        "text/csv",
+        key=f"download_{name}{number}",
+        icon=":material/download:",
+        on_click="ignore",
+        type="tertiary",
+    )
+
+
+def extremes(found: Assessment, split: str, number: int) -> None:
+    """Show sure mistakes and lucky hits."""
+    kind = (
+        address.linked_choice("Images that are", "kind", KINDS, "mistakes") if not number else st.session_state["kind"]
+    )
     said, images = found.calibrated.split(split), found.images(split)
     st.markdown(f"{_ABOUT[kind]} {_WRONG_LABELS if kind == 'mistakes' and found.is_cifar10 else ''}")
     votes: dict[int, int] = {}
@@ -89,10 +111,7 @@ def extremes(found: Assessment, split: str) -> None:
     if not len(positions):
         st.caption("There is none.")
         return
-    with st.container(key="wide_extremes"):
-        left, right = st.columns([1, 1.25])
-    with right:
-        _grid(left, found, said, images, positions, f"{kind}-{split}", votes)
+    _grid(found, said, images, positions, f"{kind}-{split}-{number}", votes)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Asking the nearest training images")
@@ -105,21 +124,21 @@ def _outvoted(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarr
     return mistakes.against_neighbours(found.calibrated.split(split), images, model.features, model.index)
 
 
-def _chosen_cell(said: Predictions) -> tuple[int, int]:
-    """Return the chosen cell, first from the address ("cat-dog"), by default the confusion that happens most."""
+def _choose_cell(said: Predictions) -> None:
+    """Set the cell that is shown at first: that of the address ("cat-dog"), else the confusion that happens most."""
     if "cell_label" not in st.session_state or "cell_answer" not in st.session_state:
         asked = str(st.query_params.get("cell", "")).split("-")
-        worst = mistakes.worst_cell(said)
-        names = asked if len(asked) == 2 and set(asked) <= set(CLASSES) else [CLASSES[i] for i in worst]
+        names = (
+            asked if len(asked) == 2 and set(asked) <= set(CLASSES) else [CLASSES[i] for i in mistakes.worst_cell(said)]
+        )
         st.session_state["cell_label"], st.session_state["cell_answer"] = names
-    return CLASSES.index(st.session_state["cell_label"]), CLASSES.index(st.session_state["cell_answer"])
 
 
-def _take_cell() -> None:
+def _take_cell(number: int) -> None:
     """Make the clicked cell the chosen one."""
-    points = st.session_state["confusion"].selection.points
-    if points and {points[0].get("x"), points[0].get("y")} <= set(CLASSES):
-        st.session_state["cell_answer"], st.session_state["cell_label"] = points[0]["x"], points[0]["y"]
+    if 0 <= number < len(CLASSES) ** 2:
+        label, answer = divmod(number, len(CLASSES))
+        st.session_state["cell_label"], st.session_state["cell_answer"] = CLASSES[label], CLASSES[answer]
         _link_cell()
 
 
@@ -127,8 +146,17 @@ def _link_cell() -> None:
     st.query_params["cell"] = f"{st.session_state['cell_label']}-{st.session_state['cell_answer']}"
 
 
+def tile(said: Predictions, images: np.ndarray, position: int, votes: int | None = None) -> Tile:
+    """Return an image with its answer and, where that is wrong, its label."""
+    best, label = int(said.probabilities[position].argmax()), int(said.labels[position])
+    title = f"{CLASSES[best]} {formatting.share(float(said.probabilities[position, best]))}"
+    note = f"labeled {CLASSES[label]}" if best != label else ""
+    if votes is not None:
+        note = f"{votes} of {mistakes.NEIGHBOUR} agree"
+    return Tile(inference_charts.png(images[position]), f"Image {position + 1}", title, note, "wrong" * (best != label))
+
+
 def _grid(
-    closer_place: DeltaGenerator,
     found: Assessment,
     said: Predictions,
     images: np.ndarray | None,
@@ -136,7 +164,7 @@ def _grid(
     key: str,
     votes: dict[int, int] | None = None,
 ) -> None:
-    """Show the images at `positions`, a page at a time, and the chosen one closer, in `closer_place`."""
+    """Show the images at `positions`, a page at a time, and the chosen one explained."""
     if not len(positions):
         return
     if images is None:
@@ -145,59 +173,40 @@ def _grid(
         return
     pages = -(-len(positions) // A_PAGE)
     page = address.page_number(f"page-{key}", pages)
-    shown = positions[(page - 1) * A_PAGE : page * A_PAGE]
-    chosen = st.session_state.get("looked")
-    chosen = chosen if chosen in shown else int(shown[0])
-    with closer_place:
-        _closer(open_classifier(found.run.id), images[chosen], said.probabilities[chosen], int(said.labels[chosen]))
-    with st.container(horizontal=True, key="gallery_evaluate"):
-        for position in shown.tolist():
-            _thumbnail(said, images[position], position, position == chosen, (votes or {}).get(position))
+    shown = positions[(page - 1) * A_PAGE : page * A_PAGE].tolist()
+    chosen = st.session_state.get(f"looked-{key}")
+    chosen = chosen if chosen in shown else shown[0]
+    tiles.show(
+        [tile(said, images, i, (votes or {}).get(i)) for i in shown],
+        f"tiles-{key}",
+        lambda number: st.session_state.update({f"looked-{key}": shown[number]}),
+        shown.index(chosen),
+        width=84,
+    )
     if pages > 1:
         st.number_input(f"Page, of {pages} ({len(positions):,} images)", 1, pages, key=f"page-{key}", width=220)
+    _closer(open_classifier(found.run.id), images[chosen], said.probabilities[chosen], int(said.labels[chosen]), key)
 
 
-def _thumbnail(said: Predictions, image: np.ndarray, position: int, is_chosen: bool, votes: int | None) -> None:
-    best = int(said.probabilities[position].argmax())
-    label = int(said.labels[position])
-    with st.container(width=104, gap="small"):
-        st.image(formatting.enlarged(image[None], 3, 0), width=96)
-        truth = "" if best == label else f"  \n:gray[labelled {CLASSES[label]}]"
-        more = "" if votes is None else f"  \n:gray[{votes} of {mistakes.NEIGHBOUR} agree]"
-        st.markdown(f"**{CLASSES[best]}** {formatting.share(float(said.probabilities[position, best]))}{truth}{more}")
-        st.button(
-            "Shown" if is_chosen else "Look",
-            key=f"look{position}",
-            on_click=_look,
-            args=(position,),
-            type="tertiary",
-            disabled=is_chosen,
-        )
-
-
-def _look(position: int) -> None:
-    st.session_state["looked"] = position
-
-
-def _closer(model: Classifier, image: np.ndarray, said: np.ndarray, label: int) -> None:
-    """Show one image: what speaks for its answer and for its label, and its ten probabilities."""
+def _closer(model: Classifier, image: np.ndarray, said: np.ndarray, label: int, key: str) -> None:
+    """Show one image: evidence for its answer and for its label, and its ten probabilities."""
     best = int(said.argmax())
     heats = picture_view.saliency(model, image)
     picture = Image.fromarray(image)
+    evidence = {i: explain.overlay(picture, heats[i], side=_SIDE) for i in (best, label)}
     with st.container(border=True):
-        titles = [f"speaks for {CLASSES[best]} (the answer)"] + (
-            [f"speaks for {CLASSES[label]} (the label)"] * (best != label)
-        )
-        with st.container(horizontal=True):
-            st.image(
-                picture.resize((160, 160), Image.Resampling.NEAREST), width=160, caption=f"labelled {CLASSES[label]}"
+        shown = [Tile(inference_charts.png(picture), "The chosen image", f"labeled {CLASSES[label]}")]
+        shown += [
+            Tile(
+                inference_charts.png(one),
+                f"Heat map of the chosen image for {CLASSES[i]}",
+                f"evidence for {CLASSES[i]}",
             )
-            for heat, title in zip((heats[best], heats[label]), titles, strict=False):
-                st.image(explain.overlay(picture, heat, side=160), width=160, caption=title)
-        st.plotly_chart(
-            charts.probability_figure(said, cifar10.CLASSES, 270), key="looked_bars", config={"displayModeBar": False}
-        )
-        st.caption(":orange[Orange] speaks for the class, :violet[purple] against it (occlusion).")
+            for i, one in evidence.items()
+        ]
+        tiles.show(shown, f"closer-{key}", width=_SIDE)
+        picture_view.bars(said, key)
+        st.caption(":orange[Orange] is evidence for the class, :violet[purple] against it (occlusion).")
 
 
 def _as_table(said: Predictions, positions: np.ndarray) -> None:

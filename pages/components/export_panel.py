@@ -1,4 +1,4 @@
-"""Export: a finished run as files, and a run archive from elsewhere. Shown on Train."""
+"""Export: a finished run as files, and a run archive from elsewhere. Shown on Train and Evaluate."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _ICONS = {
     "script": ":material/code:",
     "zip": ":material/folder_zip:",
     "html": ":material/language:",
+    "report": ":material/lab_profile:",
     "card": ":material/image:",
     "animation": ":material/gif_box:",
 }

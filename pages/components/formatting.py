@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-SHARE_COLUMN = st.column_config.NumberColumn(format="%.1f %%", width=190)
+SHARE_COLUMN = st.column_config.NumberColumn(format="%.1f%%", width=190)
 """A column of a table that holds per cent."""
 
 
@@ -18,9 +18,8 @@ def percent(value: float | None) -> float | None:
 
 
 def figure_config(name: str) -> dict[str, Any]:
-    """Return Plotly's configuration of a figure that its camera saves as `name`, as PNG or as SVG."""
-    kind = st.session_state.get("figure_format", "png")
-    return {"displaylogo": False, "toImageButtonOptions": {"format": kind, "filename": name, "scale": 2}}
+    """Return Plotly's configuration of a figure that its camera saves as `name`."""
+    return {"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}}
 
 
 def share(value: float) -> str:

@@ -7,7 +7,7 @@ may then be left out, and all people who watch a run are sent the same bytes, wh
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,18 @@ def chart(figure: go.Figure, alt: str = "", revision: str = "", config: Mapping[
     return Chart(f'{{"about":{about},"figure":{figure.to_json()}}}'.encode(), figure.layout.height)
 
 
-def show(drawn: Chart, key: str) -> int | None:
-    """Show a chart; return the whole number that a point carries as `customdata`, in the run that its click causes."""
-    clicked = _mount(key=key, data=drawn.message, height=drawn.height, on_clicked_change=lambda: None).clicked
+def show(drawn: Chart, key: str, on_click: Callable[[int], None] | None = None) -> int | None:
+    """Show a chart; return the whole number that a point carries as `customdata`, in the run that its click causes.
+
+    `on_click` is called with it before that run draws the page.
+    """
+
+    def take() -> None:
+        number = st.session_state[key].clicked
+        if on_click and isinstance(number, int):
+            on_click(number)
+
+    clicked = _mount(key=key, data=drawn.message, height=drawn.height, on_clicked_change=take).clicked
     return clicked if isinstance(clicked, int) else None
 
 

@@ -6,50 +6,35 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from cifar_core import runs
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing, robustness, tables
-from cifar_core.evaluation.listing import Row
 from cifar_core.evaluation.robustness import Measured
 from cifar_core.runs import Run
-from pages.components import address, formatting, guarded, live_chart, messages, run_state
+from pages.components import formatting, guarded, live_chart, messages, run_state
 
 POLL_SECONDS = 0.7
-MOST_OTHERS = 3
 
 
-def section(run: Run) -> None:
-    """Let a person choose runs to compare with; measure and draw them."""
+def section(chosen: list[Run]) -> None:
+    """Measure runs and draw them."""
     st.markdown(
         f"How accuracy falls when images get worse: eight corruptions, five strengths each, on up to "
-        f"{robustness.IMAGES:,} of the run's validation images. Here you see what augmentation bought: compare a run "
-        "with one of another strength."
+        f"{robustness.IMAGES:,} validation images. Compare with a run of another augmentation strength."
     )
-    others = {row.run.id: title(row) for row in listing.classifiers() if row.run != run}
-    if others:
-        if "beside" not in st.session_state:
-            st.session_state["beside"] = address.asked_runs("beside", others, MOST_OTHERS)
-        st.session_state["beside"] = [name for name in st.session_state["beside"] if name in others]
-        st.multiselect(
-            "Compare with",
-            list(others),
-            key="beside",
-            format_func=others.__getitem__,
-            max_selections=MOST_OTHERS,
-            persist_state="session",
-        )
-        st.query_params["beside"] = st.session_state["beside"]
-    chosen = [run, *(runs.Run(name) for name in (st.session_state["beside"] if others else []))]
     working = any(robustness.job(one).is_running for one in chosen)
     st.session_state["robust_measuring"] = working
     guarded.fragment(_measures, run_every=POLL_SECONDS if working else None)(chosen)
 
 
-def title(row: Row) -> str:
-    """Return a run's name with its augmentation, which the comparison is mostly about."""
-    augmentation = f" · augmentation {row.config.augmentation:g}" if row.config else ""
-    return f"{run_state.run_title(row)}{augmentation}"
+def titles(chosen: list[Run]) -> dict[str, str]:
+    """Return the runs' names, by id, with their augmentation strength."""
+    rows = [listing.row(run) for run in chosen]
+    names = run_state.run_titles(rows)
+    return {
+        row.run.id: names[row.run.id] + (f" · augmentation {row.config.augmentation:g}" if row.config else "")
+        for row in rows
+    }
 
 
 def _measures(chosen: list[Run]) -> None:
@@ -59,11 +44,12 @@ def _measures(chosen: list[Run]) -> None:
     if working != st.session_state["robust_measuring"]:  # it began, or ended: poll from now on, or no more
         st.rerun()
     measured: dict[str, Measured] = {}
+    names = titles(chosen)
     for run in chosen:
         known, _ = robustness.usable(run)
-        _row(run, states[run.id], known)
+        _row(run, names[run.id], states[run.id], known)
         if known is not None and known.clean is not None:
-            measured[title(listing.row(run))] = known
+            measured[names[run.id]] = known
     if "robust_error" in st.session_state:
         st.error(messages.plain(st.session_state.pop("robust_error")), icon=":material/error:")
     if not measured:
@@ -73,7 +59,9 @@ def _measures(chosen: list[Run]) -> None:
     live_chart.show(live_chart.chart(figure, alt, config=formatting.figure_config("robustness")), "robustness")
     with st.container(key="runs_robust"):
         columns = dict.fromkeys(measured, formatting.SHARE_COLUMN)
-        st.dataframe(_means(measured), hide_index=True, column_config=columns, height="content")
+        st.dataframe(
+            _means(measured), hide_index=True, column_config=columns, height="content", alt="Accuracy under corruptions"
+        )
     st.download_button(
         "Robustness (CSV)",
         lambda: tables.robustness(measured).encode(),
@@ -105,11 +93,11 @@ def _means(measured: dict[str, Measured]) -> list[dict[str, object]]:
     return lines
 
 
-def _row(run: Run, found: dict[str, object], known: Measured | None) -> None:
+def _row(run: Run, name: str, found: dict[str, object], known: Measured | None) -> None:
     """Say of one run how its measuring stands, and offer what can be done."""
     state = found["state"]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{messages.plain(title(listing.row(run)))}**")
+        st.markdown(f"**{messages.plain(name)}**")
         if state == "working":
             guarded.button("Stop", _act, _stop, run, key=f"stop_{run.id}", icon=":material/stop:")
         elif state != "done":

@@ -34,14 +34,14 @@ def own(known: Iterable[Row]) -> list[Row]:
     return [row for row in known if not row.run.is_trial] or known
 
 
-def pick(place: Any, known: list[Row], wanted: str, key: str) -> Run:
+def pick(place: Any, known: list[Row], wanted: str, key: str, **look: Any) -> Run:
     """Draw a choice of one's own runs in `known` and of `wanted`, the present choice; a change goes to the address."""
     if st.session_state.get("_picked") != (key, wanted):  # the address names another one
         st.session_state["_picked"] = key, wanted
         st.session_state[key] = wanted
     mine = {row.run.id for row in own(known)} | {wanted}
     titles = run_state.run_titles(row for row in known if row.run.id in mine)
-    chosen = place.selectbox("Run", list(titles), format_func=titles.__getitem__, key=key)
+    chosen = place.selectbox("Run", list(titles), format_func=titles.__getitem__, key=key, **look)
     if chosen != wanted:
         st.query_params["run"] = chosen
         st.rerun()

@@ -13,8 +13,8 @@ from cifar_core.runs import Run, curves
 from pages.components import formatting, guarded, messages, run_state
 
 
-def section(found: Assessment) -> None:
-    """Tell the story: in words, as curves, class by class."""
+def section(found: Assessment, split: str, number: int) -> None:
+    """Show what each phase gave: in sentences, as curves, class by class. Validation alone has it, whatever `split`."""
     run = found.run
     if found.parent:
         words = messages.plain(found.parent)
@@ -23,16 +23,19 @@ def section(found: Assessment) -> None:
         if sentence:
             st.markdown(f"- {messages.plain(sentence)}")
     curves = _curves(run.id, run_state.stamp(run, "metrics.jsonl"))
-    with st.container(key="wide_story"):
+    with st.container(key=f"wide_story{number}"):
         for column, metric in zip(st.columns(2), ("accuracy", "loss"), strict=True):
             column.plotly_chart(
-                charts.metric_figure(curves, metric), key=f"story_{metric}", config=formatting.figure_config(metric)
+                charts.metric_figure(curves, metric),
+                key=f"story_{metric}{number}",
+                config=formatting.figure_config(metric),
+                alt=charts.metric_words(curves, metric),
             )
     if any(phase.name == "fine_tune" for phase in found.phases):
-        _fine_tuning(found)
+        _fine_tuning(found, number)
 
 
-def _fine_tuning(found: Assessment) -> None:
+def _fine_tuning(found: Assessment, number: int) -> None:
     """Show what fine-tuning changed class by class, and offer to keep phase 1."""
     run = found.run
     if run.result.get("best_phase") == "head":
@@ -49,7 +52,10 @@ def _fine_tuning(found: Assessment) -> None:
         )
     else:
         st.plotly_chart(
-            evaluation_charts.change_figure(changes), key="changes", config=formatting.figure_config("fine-tuning")
+            evaluation_charts.change_figure(changes),
+            key=f"changes{number}",
+            config=formatting.figure_config("fine-tuning"),
+            alt="Validation images of each class that fine-tuning put right and wrong.",
         )
         worse = [one for one in changes if one.broken > one.fixed]
         fixed, broken = sum(one.fixed for one in changes), sum(one.broken for one in changes)
@@ -63,17 +69,17 @@ def _fine_tuning(found: Assessment) -> None:
             lambda: tables.changes(changes).encode(),
             f"{run.id}-fine-tuning.csv",
             "text/csv",
-            key="download_changes",
+            key=f"download_changes{number}",
             icon=":material/download:",
             on_click="ignore",
         )
-    _keep_button(run)
+    _keep_button(run, number)
 
 
-def _keep_button(run: Run) -> None:
+def _keep_button(run: Run, number: int) -> None:
     if not story.can_keep_head(run):
         return
-    guarded.button("Keep phase 1", _keep, run, icon=":material/call_split:", key="keep_head")
+    guarded.button("Keep phase 1", _keep, run, icon=":material/call_split:", key=f"keep_head{number}")
     st.caption(
         "Makes the best weights of phase 1 a finished run of their own, to be compared, classified with and exported "
         "like any other; nothing is trained for it. This run stays as it is."

@@ -30,6 +30,7 @@ _OWN = (
     ".bars{display:grid;grid-template-columns:auto 1fr auto;gap:.3rem .7rem;align-items:center}"
     ".bars b{height:.8rem;border-radius:3px;background:var(--line);overflow:hidden}.bars i{display:block;height:100%}"
     ".bars span{font-variant-numeric:tabular-nums}"
+    "[class*=st-key-sentence] p{font-size:1.2rem}"
     ".st-key-headline h2{font-size:2.2rem;padding:0 0 .6rem}"
     "@media(min-width:768px){:has(>.st-key-photo){position:sticky;top:4.5rem}}"
     ".strip{display:flex;gap:.4rem;overflow-x:auto;padding-bottom:.4rem}"

@@ -106,6 +106,8 @@ def refused() -> list[Picture]:
 def inputs() -> None:
     """Draw every way in, and read what came through them."""
     has_any = bool(pictures() or refused())
+    if not has_any:
+        st.caption(f"The network knows ten classes and always answers with one of them: {', '.join(cifar10.CLASSES)}.")
     with st.container(key="drop_more" if has_any else "drop_zone"):
         uploaded("Drop photos here, or zips of photos", "files", take)
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -70,7 +70,7 @@ async def _other_run(visitor: Visitor) -> None:
 
 async def _classify(visitor: Visitor) -> None:
     await visitor.go("classify")
-    await visitor.use(f"example{visitor.dice.randint(0, 3)}")
+    await visitor.use("others")
     await visitor.use("view", 1)
 
 
@@ -84,7 +84,7 @@ async def _explore(visitor: Visitor) -> None:
 
 async def _evaluate(visitor: Visitor) -> None:
     await visitor.go("evaluate", f"run={visitor._any_run()}")
-    await visitor.use("evaluate:section", visitor.dice.randint(0, 4))
+    await visitor.use(visitor.dice.choice(["classes", "extremes", "sure", "story"]), True)
     await visitor.use("evaluated", visitor.dice.randint(0, 50))
 
 

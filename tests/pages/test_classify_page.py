@@ -118,7 +118,7 @@ def test_how_sure_shows_temperature_reliability_and_rates(calibrated):
     assert "2.00" in texts(app.markdown)
     assert "90% of drawings, 100% of noise" in texts(app.caption)
     names = [trace["name"] for trace in charts_of(app)["reliability"]["data"]]
-    assert [name.partition(":")[0] for name in names] == ["honest", "as trained", "calibrated"]
+    assert [name.partition(":")[0] for name in names] == ["perfectly calibrated", "as trained", "calibrated"]
 
 
 def test_what_if_answers_the_changed_picture_and_goes_back(run):

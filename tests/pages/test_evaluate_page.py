@@ -1,23 +1,31 @@
 """*Evaluate* in its states: empty, bad address, unfinished, finished with and without images, measuring."""
 
+import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 from app_pages import (
+    APP,
     MARKUP,
     RESULT,
     TRAIN,
+    bars_of,
     button,
     charts_of,
+    component,
     is_inert,
     living_worker,
     make_finished_run,
     make_run,
     metrics,
     open_app,
+    press_tile,
     sound,
     texts,
+    tiles_of,
+    trigger,
 )
 from filelock import FileLock
 from streamlit.testing.v1 import AppTest
@@ -63,12 +71,16 @@ def measure(run: Run, clean: float = 0.9) -> None:
     write_json(run.path / robustness.FILE, record)
 
 
+def twin(run: Run, model: bytes) -> Run:
+    """Another run with the same predictions."""
+    other = make_finished_run(model, validation_images=50)
+    for file in ("evaluation.npz", "environment.json"):
+        shutil.copy(run.path / file, other.path / file)
+    return other
+
+
 def cards_of(app: AppTest) -> dict[str, str]:
     return {metric.label: metric.value for metric in app.metric}
-
-
-def section(app: AppTest, name: str) -> AppTest:
-    return sound(app.segmented_control(key="evaluate:section").set_value(name).run())
 
 
 def test_without_a_finished_run_the_page_says_what_to_do():
@@ -106,74 +118,103 @@ def test_a_finished_run_shows_validation_first_with_its_interval(run):
     assert shown["Validation accuracy"] == f"{right.mean():.1%}"
     assert "to" in app.metric[0].delta
     assert app.segmented_control(key="split").value == "validation"
-    assert {trace["name"] for trace in charts_of(app)["classes"]["data"]} == {"precision", "recall", "F1"}
     assert "generated images, not CIFAR-10" in texts(app.warning)
-    assert "to" in app.metric[3].delta
-    assert "**cat** called **dog**" in texts(app.markdown)
-    assert app.get("image") or app.get("imgs")
+    assert "**cat** taken for **dog**" in texts(app.markdown)
+    assert all(tile["note"] == "labeled cat" for tile in tiles_of(app, "strengths0"))
 
 
-def test_the_gap_and_the_diagnosis_are_told_in_words(run):
-    app = open_app(EVALUATE)
+def test_nothing_folded_is_computed_until_it_is_opened(run):
+    assert set(charts_of(open_app(EVALUATE))) == {"confusion0"}
+    app = open_app(EVALUATE, classes="true")
+    assert {trace["name"] for trace in charts_of(app)["classes_figure0"]["data"]} == {"precision", "recall", "F1"}
+
+
+def test_two_runs_are_side_by_side_with_a_verdict(run, model):
+    other = twin(run, model)
+    app = open_app(EVALUATE, run=run.id, beside=other.id, sure="true", story="true", extremes="true", classes="true")
+    assert {"confusion0", "confusion1", "classes_figure1", "story_accuracy1", "reliability0"} <= set(charts_of(app))
+    assert len(app.metric) == 4
+    assert "No difference between" in texts(app.markdown)
+    sound(app.selectbox(key="beside").set_value("").run())
+    assert "confusion1" not in charts_of(app)
+    assert "beside" not in app.query_params
+    assert open_app(EVALUATE, run=run.id, beside="nosuch").selectbox(key="beside").value == ""
+
+
+def test_the_gap_and_the_diagnosis_are_said_in_words(run):
+    app = open_app(EVALUATE, story="true")
     assert "In the best epoch" in texts(app.markdown)
     assert "validation set is small" in texts(app.markdown)
 
 
-def test_the_worst_confusion_is_open_with_its_very_images(run):
-    app = open_app(EVALUATE, section="confusion")
+def test_the_worst_confusion_is_open_with_its_images(run):
+    app = open_app(EVALUATE)
     assert (app.selectbox(key="cell_label").value, app.selectbox(key="cell_answer").value) == ("cat", "dog")
-    assert "images labelled cat were called dog (100.0%)" in texts(app.markdown)
+    assert "images labeled cat were called dog (100.0%)" in texts(app.markdown)
     counts = int((cifar10.load("generated").train_labels[np.arange(0, 100, 2)] == CAT).sum())
-    looks = [found for found in app.button if found.key.startswith("look")]
-    assert len(looks) == min(counts, 16)
-    assert "looked_bars" in charts_of(app)
-    assert len(app.get("image")) >= counts
+    assert len(tiles_of(app, f"tiles-cell-validation-{CAT}-{DOG}-0")) == min(counts, 12)
+    assert len(bars_of(app)) == 10
+
+
+def test_a_click_on_a_cell_of_the_matrix_shows_its_images(run):
+    app = open_app(EVALUATE)
+    trigger(app, "confusion0", "clicked", 10 * DOG + DOG)
+    assert app.query_params["cell"] == "dog-dog"
+    assert app.selectbox(key="cell_label").value == "dog"
+    assert "images labeled dog were found" in texts(app.markdown)
+    for bad in (100, -1, "x", None):
+        trigger(app, "confusion0", "clicked", bad)
+        assert app.query_params["cell"] == "dog-dog"
 
 
 def test_the_address_names_split_section_and_cell(run):
-    app = open_app(EVALUATE, section="confusion", split="test", cell="ship-truck")
+    app = open_app(EVALUATE, split="test", cell="ship-truck")
     assert app.selectbox(key="cell_label").value == "ship"
     assert app.segmented_control(key="split").value == "test"
     sound(app.selectbox(key="cell_answer").set_value("ship").run())
     assert app.query_params["cell"] == "ship-ship"
-    assert "images labelled ship were found" in texts(app.markdown)
+    assert "images labeled ship were found" in texts(app.markdown)
 
 
 @pytest.mark.parametrize(
-    "bad", [{"section": "nosuch"}, {"split": "train"}, {"cell": "cat"}, {"cell": MARKUP}, {"kind": "x"}]
+    "bad", [{"extremes": "nosuch"}, {"split": "train"}, {"cell": "cat"}, {"cell": MARKUP}, {"kind": "x"}]
 )
 def test_a_bad_address_gives_the_defaults(run, bad):
-    app = open_app(EVALUATE, **({"section": "confusion"} | bad))
+    app = open_app(EVALUATE, **bad)
     assert app.segmented_control(key="split").value == "validation"
     assert not app.error
 
 
-def test_looking_at_another_image_shows_it_closer(run):
-    app = open_app(EVALUATE, section="extremes")
+def test_another_image_is_explained_at_a_click(run):
+    app = open_app(EVALUATE, extremes="true")
     assert "CIFAR" not in texts(app.markdown)  # nothing of CIFAR-10's labels beside generated images
-    first = charts_of(app)["looked_bars"]
-    other = next(found for found in app.button if found.key.startswith("look") and not found.disabled)
-    sound(other.click().run())
-    assert button(app, other.key).disabled
-    assert charts_of(app)["looked_bars"] != first
+    key = "mistakes-validation-0"
+    first = tiles_of(app, f"closer-{key}")
+    press_tile(app, f"tiles-{key}", 3)
+    assert json.loads(component(app, f"tiles-{key}").json)["chosen"] == 3
+    assert tiles_of(app, f"closer-{key}") != first
 
 
 def test_lucky_hits_are_right_answers(run):
-    app = open_app(EVALUATE, section="extremes", kind="lucky")
-    assert button(app, next(found.key for found in app.button if found.key.startswith("look")))
-    assert "labelled" not in texts(app.markdown)
-    assert "labelled" in texts(open_app(EVALUATE, section="extremes", kind="mistakes").markdown)
+    def notes(kind: str) -> set[str]:
+        return {
+            tile["note"]
+            for tile in tiles_of(open_app(EVALUATE, extremes="true", kind=kind), f"tiles-{kind}-validation-0")
+        }
+
+    assert notes("lucky") == {""}
+    assert all(note.startswith("labeled") for note in notes("mistakes"))
 
 
 def test_hits_against_their_neighbours_need_an_index(run):
-    app = open_app(EVALUATE, section="extremes", kind="outvoted")
+    app = open_app(EVALUATE, extremes="true", kind="outvoted")
     assert "one of them is not here" in texts(app.caption)
     dataset = cifar10.load("generated")
     features = open_classifier(run.id).features(dataset.train_images[:30])
     wrong = (dataset.train_labels[:30] + 5) % 10
     neighbors.build(features, wrong, np.arange(30), dataset.fingerprint).save(run.path / neighbors.FILE)
-    app = open_app(EVALUATE, section="extremes", kind="outvoted")
-    assert "agree" in texts(app.markdown)
+    app = open_app(EVALUATE, extremes="true", kind="outvoted")
+    assert "agree" in tiles_of(app, "tiles-outvoted-validation-0")[0]["note"]
 
 
 def test_without_the_images_the_figures_are_there_all_the_same(run):
@@ -184,21 +225,21 @@ def test_without_the_images_the_figures_are_there_all_the_same(run):
             "weights": {"label": "random numbers", "fingerprint": "w"},
         },
     )
-    app = open_app(EVALUATE, section="confusion")
+    app = open_app(EVALUATE)
     assert "not on this machine" in texts(app.info)
-    assert "confusion" in charts_of(app)
+    assert "confusion0" in charts_of(app)
     assert len(app.dataframe) == 1
 
 
 def test_reliability_is_drawn_before_and_after_temperature(run):
-    app = open_app(EVALUATE, section="sure")
-    assert [trace["name"][:5] for trace in charts_of(app)["reliability"]["data"]] == ["hones", "as tr", "calib"]
+    app = open_app(EVALUATE, sure="true")
+    assert [trace["name"][:5] for trace in charts_of(app)["reliability0"]["data"]] == ["perfe", "as tr", "calib"]
     assert "2.00" in texts(app.markdown)
 
 
 def test_a_run_without_calibration_says_so(run):
     (run.path / calibration.FILE).unlink()
-    assert "before calibration was kept" in texts(open_app(EVALUATE, section="sure").info)
+    assert "before calibration was kept" in texts(open_app(EVALUATE, sure="true").info)
 
 
 def test_a_damaged_run_is_a_sentence(run):
@@ -215,7 +256,7 @@ def test_robustness_is_measured_at_the_press_of_a_button_followed_and_stopped(ru
         robustness.job(one).say("working", done=410, total=2050, seconds_left=12.4)
 
     monkeypatch.setattr(robustness, "start", start)
-    app = open_app(EVALUATE, section="robust")
+    app = open_app(EVALUATE, robust="true")
     assert "robustness" not in charts_of(app)
     assert not app.session_state["robust_measuring"]
     sound(button(app, f"measure_{run.id}").click().run())
@@ -231,11 +272,11 @@ def test_robustness_is_measured_at_the_press_of_a_button_followed_and_stopped(ru
 
 
 def test_robustness_of_several_runs_is_compared(run, model):
-    other = make_finished_run(model, validation_accuracy=0.5)
+    other = twin(run, model)
     measure(run)
     measure(other, clean=0.7)
-    app = open_app(EVALUATE, run=run.id, section="robust", beside=[other.id, other.id, "nosuch"])
-    assert app.multiselect(key="beside").value == [other.id]
+    app = open_app(EVALUATE, run=run.id, robust="true", beside=other.id)
+    assert app.selectbox(key="beside").value == other.id
     drawn_lines = charts_of(app)["robustness"]["data"]
     assert len(drawn_lines) == 2 * len(CORRUPTIONS)
     table = app.dataframe[0].value
@@ -244,11 +285,11 @@ def test_robustness_of_several_runs_is_compared(run, model):
 
 
 def test_the_story_tells_phases_and_says_what_is_not_known(run):
-    app = open_app(EVALUATE, section="story")
+    app = open_app(EVALUATE, story="true")
     assert re.search(r"Fine\\-tuning\\:\W* from 75", texts(app.markdown))
-    assert {"story_accuracy", "story_loss"} <= charts_of(app).keys()
+    assert {"story_accuracy0", "story_loss0"} <= charts_of(app).keys()
     assert "is not known" in texts(app.caption)
-    assert button(app, "keep_head") is None
+    assert button(app, "keep_head0") is None
 
 
 def test_phase_1_is_kept_at_the_press_of_a_button(run, monkeypatch):
@@ -258,28 +299,31 @@ def test_phase_1_is_kept_at_the_press_of_a_button(run, monkeypatch):
     (run.path / story.HEAD_FILE).write_bytes(b"x")
     other = make_run("queued", [])
     monkeypatch.setattr(story, "keep_head", lambda one: other)
-    app = open_app(EVALUATE, run=run.id, section="story")
-    assert "changes" in charts_of(app)
+    app = open_app(EVALUATE, run=run.id, story="true")
+    assert "changes0" in charts_of(app)
     assert "validation images right" in texts(app.markdown)
-    sound(button(app, "keep_head").click().run())
+    sound(button(app, "keep_head0").click().run())
     assert "is kept as run" in texts(app.success)
 
 
 def test_where_phase_1_is_the_model_already_there_is_nothing_to_undo(run):
     write_json(run.path / "status.json", {"state": "finished", "result": RESULT | {"best_phase": "head"}})
-    app = open_app(EVALUATE, section="story")
+    app = open_app(EVALUATE, story="true")
     assert "already this run's model" in texts(app.info)
-    assert button(app, "keep_head") is None
+    assert button(app, "keep_head0") is None
 
 
-def test_everything_can_be_taken_away(run):
-    app = open_app(EVALUATE)
-    keys = {found.key for found in app.get("download_button")}
-    assert {"download_report", "download_classes.csv", "download_confusion.csv", "download_predictions.csv"} <= keys
-    sound(app.segmented_control(key="figure_format").set_value("svg").run())
-    assert '"format": "svg"' in app.get("plotly_chart")[0].proto.config or (
-        '"format":"svg"' in app.get("plotly_chart")[0].proto.config
-    )
+def test_the_export_panel_is_the_same_as_on_train(run):
+    def offered(page: str) -> set[str]:
+        app = AppTest.from_file(str(APP), default_timeout=30)
+        app.switch_page(page)
+        app.query_params["run"] = run.id
+        app.session_state["export_panel"] = True  # as a click on it does
+        return {found.key for found in sound(app.run()).get("download_button")} - {"share"}
+
+    tables = {"download_confusion0", "download_predictions0"}
+    assert offered(EVALUATE) == offered(TRAIN) | tables
+    assert "download_report" in offered(TRAIN)
 
 
 def test_train_shows_the_diagnosis_of_a_run_that_ended(run):
@@ -296,8 +340,8 @@ def test_train_shows_the_diagnosis_of_a_run_that_ended(run):
 def test_names_in_a_run_are_shown_as_text(run):
     write_json(run.path / "status.json", {"state": "finished", "result": RESULT | {"dataset": f"generated {MARKUP}"}})
     write_json(run.path / story.PARENT_FILE, {"id": "20260101-000000000-other"})
-    app = open_app(EVALUATE, section="story")
+    app = open_app(EVALUATE, story="true")
     assert "phase 1 of run 20260101\\-000000000\\-other" in texts(app.caption)
     write_json(run.path / story.PARENT_FILE, {"id": MARKUP})
-    app = open_app(EVALUATE, section="story")
+    app = open_app(EVALUATE, story="true")
     assert "phase 1 of run" not in texts(app.caption)

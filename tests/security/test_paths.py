@@ -113,7 +113,7 @@ def test_the_name_of_a_new_run_and_of_a_download_is_plain(name: str, kind: str) 
 
 KEYS = {
     "train": "run settings",
-    "evaluate": "run section split beside cell kind",
+    "evaluate": "run split beside cell cells kind classes extremes sure story robust",
     "explore": "runs section filter sort states starred reverse axis smoothing sweep trial grid cost trials "
     "show search_unit search_trials search_minutes search_vary search_grid search_dropout search_alpha tried "
     "dropout dense_units l2",
@@ -123,7 +123,7 @@ KEYS = {
 """What the pages take from an address."""
 VIEWS: dict[str, list[dict[str, str]]] = {
     "train": [{}, {"run": ID}],
-    "evaluate": [{"run": ID}, {"run": ID, "section": "confusion"}],
+    "evaluate": [{"run": ID}, {"run": ID, "beside": ID, "robust": "true", "extremes": "true"}],
     "explore": [{}, {"section": "lab"}, {"section": "sweep", "sweep": "mine"}, {"section": "surface", "grid": "mine"}],
     "classify": [{"model": ID}],
     "learn": [{}],
