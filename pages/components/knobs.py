@@ -74,7 +74,7 @@ def _picture(name: str, value: float) -> None:
         svg = pictures.rows(
             [images, changed], f"Training images; below, what training sees: {augmentation.ranges(value)}"
         )
-    st.image(svg, pictures.alt(svg), width="stretch")
+    st.image(svg, pictures.alt(svg), width="stretch", alt=f"{KNOBS[name].label} {value:g}")
 
 
 def all_settings() -> None:
