@@ -37,7 +37,7 @@ class Knob:
         """The command line's word for it: `--train-images`."""
         return "--" + self.name.replace("_", "-")
 
-    def say(self, value: Any) -> str:
+    def format(self, value: Any) -> str:
         """Return `value` in words, with its unit."""
         return self.labels[value] if value in self.labels else f"{self.short(value)} {self.unit}".strip()
 

@@ -278,7 +278,7 @@ def table(name: str, conditions: Conditions) -> list[dict[str, Any]]:
         rows.append(
             {
                 "Run": condition.label,
-                **{KNOBS[knob].label: KNOBS[knob].say(getattr(condition.config, knob)) for knob in differing},
+                **{KNOBS[knob].label: KNOBS[knob].format(getattr(condition.config, knob)) for knob in differing},
                 "Training (last)": f"{one['training_accuracy']:.1%}",
                 "Validation (best)": f"{one['validation_accuracy']:.1%}",
                 "Test (95%)": f"{one['test_accuracy']:.1%} ({low:.1%} to {high:.1%})",

@@ -128,7 +128,7 @@ def test_a_configuration_survives_its_saved_form(chosen: dict[str, Any]) -> None
 def test_every_value_can_be_typed(knob: Knob, data: st.DataObject) -> None:
     value = data.draw(values(knob))
     assert knob.parse(str(value)) == value
-    assert isinstance(knob.say(value), str)
+    assert isinstance(knob.format(value), str)
 
 
 @given(st.text())

@@ -123,7 +123,7 @@ def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, opened
         repeated = any(cell.spread is not None for cell in cells)
         title = "Validation accuracy" + (", mean over the seeds" if repeated else "")
     figure = _figure(title, _axis(x), _axis(y), 420)
-    names_x, names_y = ([KNOBS[knob].say(value) for value in found] for knob, found in ((x, columns), (y, rows)))
+    names_x, names_y = ([KNOBS[knob].format(value) for value in found] for knob, found in ((x, columns), (y, rows)))
     bar = ("points", "± ", "") if spread else ("accuracy", "", ".1%")
     figure.add_heatmap(
         z=values,
@@ -316,5 +316,5 @@ def _add_trials(
 
 def _settings(trial: Trial) -> str:
     return "<br>".join(
-        f"{KNOBS[name].label} {KNOBS[name].say(value)}" for name, value in trial.params.items() if name in KNOBS
+        f"{KNOBS[name].label} {KNOBS[name].format(value)}" for name, value in trial.params.items() if name in KNOBS
     )

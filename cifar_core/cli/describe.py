@@ -91,7 +91,7 @@ def row(run: Run, written: Labels) -> list[str]:
     """Return the run's cells under TABLE_HEAD; `written` holds its name and star."""
     config, found = _config(run), figures(run)
     chosen = [
-        KNOBS[name].say(getattr(config, name)) if config else "?" for name in ("alpha", "image_size", "train_images")
+        KNOBS[name].format(getattr(config, name)) if config else "?" for name in ("alpha", "image_size", "train_images")
     ]
     name = f"{'★ ' if written.starred else ''}{written.name}"
     accuracies = [percent(found.get(f"{name}_accuracy")) for name in ("validation", "test")]
@@ -145,7 +145,7 @@ def detail_lines(run: Run, found: dict[str, Any]) -> list[str]:
         lines += [origin(run)] if found["status"] != "finished" else []
     for name, own in found["differences"].items():
         knob, usual = KNOBS[name], getattr(PRESETS["standard"], name)
-        lines.append(f"{knob.label}: {knob.say(own)} (standard: {knob.say(usual)})")
+        lines.append(f"{knob.label}: {knob.format(own)} (standard: {knob.format(usual)})")
     lines += [_text(problem) for problem in found["problems"]]
     if environment := found["environment"]:
         known = {key: environment[key] for key in _MACHINE if key in environment}

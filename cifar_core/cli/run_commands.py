@@ -128,7 +128,7 @@ def compare(arguments: Namespace) -> Answer:
     knobs = listing.differing(rows)
     pairs = comparison.compare(chosen)
     lines = [
-        f"{KNOBS[name].label}: {', '.join(KNOBS[name].say(row.knob(name)) if row.config else '?' for row in rows)}"
+        f"{KNOBS[name].label}: {', '.join(KNOBS[name].format(row.knob(name)) if row.config else '?' for row in rows)}"
         for name in knobs
     ]
     lines += [shown_name(comparison.verdict(pair, pair.a.id, pair.b.id), limit=2_000) for pair in pairs]

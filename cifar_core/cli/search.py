@@ -63,7 +63,7 @@ def show(arguments: Namespace) -> Answer:
     lines += [f"  {KNOBS[knob].label}: {text}" for knob, text in space.describe(found.plan).items()]
     if found.best:
         lines.append(f"Best: {percent(found.best.accuracy)} validation accuracy, run {found.best.run}, with")
-        lines += [f"  {KNOBS[name].label} {KNOBS[name].say(value)}" for name, value in found.best.params.items()]
+        lines += [f"  {KNOBS[name].label} {KNOBS[name].format(value)}" for name, value in found.best.params.items()]
     for knob, side in found.at_edge.items():
         lines.append(f"The best {KNOBS[knob].label} is at the {side} end of its range: try a wider one.")
     lines += _grid_lines(found) if found.plan.grid else []

@@ -100,7 +100,7 @@ def turned(config: TrainConfig, knob: str, value: Any) -> Step:
     """Return the step that sets `knob` to `value`, a number as near to it as the knob allows."""
     known, old = KNOBS[knob], getattr(config, knob)
     if isinstance(value, str):
-        return Step(f"set {label(knob)} to “{known.say(value)}”", {knob: value})
+        return Step(f"set {label(knob)} to “{known.format(value)}”", {knob: value})
     value = min(max(value, known.low or 0), known.high or value)
     value = value if isinstance(old, int) else float(f"{value:.2g}")
     direction = 1 if value > old else -1

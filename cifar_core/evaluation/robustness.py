@@ -202,7 +202,7 @@ class _Measuring:
         self.report(self.done, self.total, left)
         if spent - self.said > _SAY_SECONDS:
             self.said = spent
-            self.job.say("working", done=self.done, total=self.total, seconds_left=left)
+            self.job.write("working", done=self.done, total=self.total, seconds_left=left)
 
     def _save(self) -> None:
         record = {

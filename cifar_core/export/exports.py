@@ -160,15 +160,15 @@ def make(run: Run, name: str, written: Writer | None = None, opened: Opener | No
     """
     own = job(run, name)
     with own.working():
-        own.say("working", done=0, total=IMAGES)
+        own.write("working", done=0, total=IMAGES)
         expected = reference(run)
         temporary = path(run, name).with_suffix(f".{os.getpid()}")
         temporary.write_bytes((written or _WRITERS[name])(run))
         machine.replace(temporary, path(run, name))
         answers = (opened or _OPENERS[name])(path(run, name))
-        figures = _try(answers, expected, lambda done, total: own.say("working", done=done, total=total))
+        figures = _try(answers, expected, lambda done, total: own.write("working", done=done, total=total))
         size = path(run, name).stat().st_size
-        own.say("done", bytes=size, against=expected.source, made=time.time(), **figures)
+        own.write("done", bytes=size, against=expected.source, made=time.time(), **figures)
 
 
 @dataclass(frozen=True)

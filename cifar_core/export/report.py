@@ -71,7 +71,7 @@ def build(run: Run) -> str:
         *_robustness(run),
         "<h2>Settings</h2>",
         _table(
-            ("knob", "value"), [(knob.label, knob.say(getattr(found.config, name))) for name, knob in KNOBS.items()]
+            ("knob", "value"), [(knob.label, knob.format(getattr(found.config, name))) for name, knob in KNOBS.items()]
         ),
     ]
     colors = {"wrong": style.WRONG, "hint": style.VALIDATION, "right": style.RIGHT}

@@ -55,7 +55,7 @@ class Job:
             return None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.say("working")  # what is read if the process dies at once
+            self.write("working")  # what is read if the process dies at once
             started = process.detached(self.command, self.file(".log"))
         except OSError as error:
             raise self._refused(error) from None
@@ -74,7 +74,7 @@ class Job:
         if self.file(".stop").exists():
             raise Stopped
 
-    def say(self, state: str, **more: Any) -> None:
+    def write(self, state: str, **more: Any) -> None:
         """Write the record. Raises OSError."""
         runs.write_json(self.file(self.record), {"state": state, **more})
 
@@ -108,7 +108,7 @@ class Job:
             self.folder.mkdir(parents=True, exist_ok=True)
             with locks.hold(self.file(".lock")):
                 self.file(".stop").unlink(missing_ok=True)
-                self.say("working")
+                self.write("working")
                 yield from self._recorded()
         except Timeout:
             raise RunError(f"{self.title}: another process is at it already; wait for it, or stop it.") from None
@@ -119,13 +119,13 @@ class Job:
         try:
             yield
         except (Stopped, KeyboardInterrupt):
-            self.say("stopped")
+            self.write("stopped")
             raise
         except Exception as error:
-            self.say("failed", error=str(error) or type(error).__name__)
+            self.write("failed", error=str(error) or type(error).__name__)
             raise
         if runs.read_json(self.file(self.record)).get("state") == "working":  # else the work has said more
-            self.say("done")
+            self.write("done")
 
     def _refused(self, error: OSError) -> RunError:
         return RunError(f"{self.title}: {self.folder} cannot be used ({error.strerror or error}); {self.advice}.")

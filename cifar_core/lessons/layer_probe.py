@@ -135,7 +135,7 @@ def work(progress: Progress) -> Layers:
     def report(done: int, total: int) -> None:
         own.check_stop()
         left = (time.monotonic() - start) / done * (total - done) if done else None
-        own.say("working", done=done, total=total, seconds_left=left)
+        own.write("working", done=done, total=total, seconds_left=left)
         progress(done, total)
 
     with own.working():

@@ -166,7 +166,7 @@ def curves(rows: Sequence[dict[str, Any]], planned_epochs: Mapping[str, int] | N
     return columns.curves(planned_epochs)
 
 
-class Track:
+class CurveReader:
     """The metrics file of `run`, followed as it grows; many threads may look at the same time."""
 
     def __init__(self, run: Run) -> None:
@@ -174,7 +174,7 @@ class Track:
         self._lock = threading.Lock()
         self._columns, self._file, self._offset = Columns(), 0, 0
 
-    def look(
+    def read(
         self, planned_epochs: Mapping[str, int] | None = None, ended: bool = False
     ) -> tuple[Curves, dict[str, Any] | None, int]:
         """Read what is new; return the curves, the last sound row (None before the first) and the number of epochs."""

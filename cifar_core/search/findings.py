@@ -259,7 +259,7 @@ def conclusion(found: Findings, shares: Mapping[str, float]) -> str:
     if best is None:
         return "No trial has ended yet."
     varied = [item.knob for item in found.plan.ranges if item.knob in best.params]
-    values = ", ".join(f"{KNOBS[knob].label} {KNOBS[knob].say(best.params[knob])}" for knob in varied)
+    values = ", ".join(f"{KNOBS[knob].label} {KNOBS[knob].format(best.params[knob])}" for knob in varied)
     said = f"Best: {values}, with {best.accuracy:.1%} on validation."
     if count < ENOUGH_TRIALS:
         return f"{said} {count} trials are too few to say which setting matters: {ENOUGH_TRIALS} or more can."

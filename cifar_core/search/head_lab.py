@@ -85,7 +85,9 @@ class Settings:
     def differences(self, other: Settings) -> str:
         """Return in words what is other than in `other`, "the same" where nothing is."""
         found = [(name, getattr(self, name)) for name in SLIDERS if getattr(self, name) != getattr(other, name)]
-        return ", ".join(f"{KNOBS[name].label.lower()} {KNOBS[name].say(value)}" for name, value in found) or "the same"
+        return (
+            ", ".join(f"{KNOBS[name].label.lower()} {KNOBS[name].format(value)}" for name, value in found) or "the same"
+        )
 
 
 SLIDERS = tuple(item.name for item in fields(Settings))

@@ -212,8 +212,8 @@ def describe(plan: Plan) -> Mapping[str, str]:
         knob = KNOBS[item.knob]
         scale = ", logarithmic" if item.log else ""
         words[item.knob] = (
-            ", ".join(map(knob.say, item.choices))
+            ", ".join(map(knob.format, item.choices))
             if item.choices
-            else f"{knob.say(item.low)} to {knob.say(item.high)}{scale}"
+            else f"{knob.format(item.low)} to {knob.format(item.high)}{scale}"
         )
     return words

@@ -112,7 +112,7 @@ def _settings(chosen: Sequence[Row], names: dict[str, str]) -> dict[str, list[An
     """Return the columns of the settings that differ."""
     columns = {"Run": [names[row.run.id] for row in chosen]}
     for name in listing.differing(chosen):
-        columns[_label(name)] = [KNOBS[name].say(row.knob(name)) if row.config else "?" for row in chosen]
+        columns[_label(name)] = [KNOBS[name].format(row.knob(name)) if row.config else "?" for row in chosen]
     return columns
 
 

@@ -218,8 +218,8 @@ def _held_fixed(status: dict[str, Any]) -> None:
     st.caption(
         ":material/lock: **Fixed:** "
         f"MobileNetV2 α {BASE.alpha:g} at {BASE.image_size} px, frozen, with "
-        f"{messages.plain(known.get('weights', KNOBS['weights'].say(BASE.weights)))}; "
-        f"{KNOBS['train_images'].say(BASE.train_images)} of "
+        f"{messages.plain(known.get('weights', KNOBS['weights'].format(BASE.weights)))}; "
+        f"{KNOBS['train_images'].format(BASE.train_images)} of "
         f"{messages.plain(known.get('images', 'the images'))} ({split}); "
         f"no augmentation; {BASE.head_epochs} epochs, batch size {BASE.head_batch_size}, Adam; seed {BASE.seed}."
     )

@@ -149,7 +149,7 @@ def _input(knob: Knob, first: Any) -> Any:
     if knob.name == "alpha":
         return st.select_slider(label, list(knob.choices), first, format_func=_plain, **common)
     if knob.choices:
-        say = knob.say if knob.labels else _plain
+        say = knob.format if knob.labels else _plain
         return st.selectbox(label, list(knob.choices), knob.choices.index(first), format_func=say, **common)
     if knob.name == "seed":
         return st.number_input(label, int(knob.low or 0), int(knob.high or 0), first, step=1, **common)
@@ -171,7 +171,7 @@ def _plain(value: Any) -> str:
 def _text(name: str, value: Any) -> str:
     """Return a value as the address says it: a choice by its label."""
     knob = KNOBS[name]
-    return knob.say(value) if knob.choices and knob.labels else _plain(value)
+    return knob.format(value) if knob.choices and knob.labels else _plain(value)
 
 
 def _read(name: str, text: str | None) -> Any:
@@ -191,7 +191,7 @@ def _read(name: str, text: str | None) -> Any:
 def _help(knob: Knob) -> str:
     text = knob.help
     if knob.mistakes:
-        text += " A deliberate mistake: " + ", ".join(knob.say(choice) for choice in knob.mistakes) + "."
+        text += " A deliberate mistake: " + ", ".join(knob.format(choice) for choice in knob.mistakes) + "."
     return messages.plain(text)
 
 

@@ -11,7 +11,7 @@ from cifar_core import charts
 from cifar_core.errors import CifarError, RunError
 from cifar_core.jobs import launch
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run, labels
-from cifar_core.runs.curves import Curves, Track
+from cifar_core.runs.curves import Curves, CurveReader
 from pages.components import (
     diagnosis_panel,
     guarded,
@@ -171,15 +171,15 @@ def shared_stamp(run_id: str) -> tuple[int, ...]:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def tracked(run_id: str) -> Track:
+def tracked(run_id: str) -> CurveReader:
     """Return the run's metrics as read so far, for all people."""
-    return Track(Run(run_id))
+    return CurveReader(Run(run_id))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def read(run_id: str, state: tuple[int, ...], live: bool) -> tuple[Curves, dict[str, Any] | None, int]:
     """Return a run's curves, last row and number of epochs; made once for each state of its metrics."""
-    return tracked(run_id).look(planned_epochs(Run(run_id)), not live)
+    return tracked(run_id).read(planned_epochs(Run(run_id)), not live)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -117,7 +117,12 @@ def _base() -> TrainConfig:
         left, middle, right = st.columns(3, vertical_alignment="bottom")
     preset = left.selectbox("Other settings from", BASES, key="search_preset", help="A preset.", **_BOUND)
     images = middle.select_slider(
-        "Training images per trial", IMAGES, 5_000, format_func=KNOBS["train_images"].say, key="search_images", **_BOUND
+        "Training images per trial",
+        IMAGES,
+        5_000,
+        format_func=KNOBS["train_images"].format,
+        key="search_images",
+        **_BOUND,
     )
     tunes = right.toggle("Fine-tune too", key="search_fine_tune", help="Minutes per trial, not seconds.", **_BOUND)
     base = {name: getattr(PRESETS[preset], name) for name in KNOBS} | {"train_images": images}
@@ -139,7 +144,7 @@ def _range(place: Any, knob: Knob, grid: bool, problems: list[str]) -> Range | N
     """Draw what is tried of one setting; return it, None (and why) where there is nothing to try."""
     label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
     key = f"search_{knob.name}{'_values' if grid else ''}"
-    options: dict[str, Any] = {"key": key, "help": messages.plain(knob.help), "format_func": knob.say, **_BOUND}
+    options: dict[str, Any] = {"key": key, "help": messages.plain(knob.help), "format_func": knob.format, **_BOUND}
     if grid or knob.choices:
         every = _values(knob)
         first = [value for value in _FIRST.get(knob.name, every[:3]) if value in every]

@@ -121,7 +121,7 @@ def _status(found: Findings) -> None:
         st.progress(found.share)
     held = {item.knob: item for item in found.plan.ranges}
     base = [KNOBS[knob] for knob in KNOBS if knob not in held and knob in ("train_images", "alpha", "image_size")]
-    fixed = ", ".join(f"{knob.label} {knob.say(getattr(found.plan.base, knob.name))}" for knob in base)
+    fixed = ", ".join(f"{knob.label} {knob.format(getattr(found.plan.base, knob.name))}" for knob in base)
     tuned = "fine-tuning included" if found.plan.base.fine_tunes else "head only"
     took = f"{found.done} trials in {formatting.seconds(found.spent_seconds)}"
     st.caption(messages.plain(f"{took} of training; {fixed}, {tuned}."))
@@ -340,7 +340,7 @@ def _trial(found: Findings, trial: Trial | None) -> None:
         return
     live_chart.show(live_chart.chart(search_charts.trial_curves(found, trial)), "search_curves")
     result = trial.state if trial.accuracy is None else f"validation accuracy {trial.accuracy:.1%}"
-    params = ", ".join(f"{KNOBS[name].label} {KNOBS[name].say(value)}" for name, value in trial.params.items())
+    params = ", ".join(f"{KNOBS[name].label} {KNOBS[name].format(value)}" for name, value in trial.params.items())
     st.markdown(f"**Trial {trial.number + 1}**: {messages.plain(f'{result}; {params}')}")
     with st.container(horizontal=True, vertical_alignment="center"):
         if trial.run and runs.ID_PATTERN.fullmatch(trial.run) and runs.Run(trial.run).path.is_dir():

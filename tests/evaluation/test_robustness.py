@@ -170,7 +170,7 @@ def test_images_that_are_gone_lose_nothing_that_was_measured(run: Run) -> None:
 
 
 def test_a_process_that_died_before_its_first_word_is_told_of(run: Run) -> None:
-    robustness.job(run).say("working")
+    robustness.job(run).write("working")
     found = robustness.state(run)
     assert found["state"] == "failed"
     assert "robustness.log" in found["error"]

@@ -27,7 +27,7 @@ def test_a_job_that_was_never_started_is_none(job: Job) -> None:
 
 def test_work_is_seen_while_it_goes_on_and_is_done_afterwards(job: Job) -> None:
     with job.working():
-        job.say("working", done=3)
+        job.write("working", done=3)
         assert job.read() == {"state": "working", "done": 3}
         assert job.is_running
         with pytest.raises(RunError, match="another process"), job.working():
@@ -38,7 +38,7 @@ def test_work_is_seen_while_it_goes_on_and_is_done_afterwards(job: Job) -> None:
 
 def test_a_result_that_the_work_has_written_stays(job: Job) -> None:
     with job.working():
-        job.say("done", bytes=7)
+        job.write("done", bytes=7)
     assert job.read() == {"state": "done", "bytes": 7}
 
 

@@ -253,7 +253,7 @@ def test_robustness_is_measured_at_the_press_of_a_button_followed_and_stopped(ru
 
     def start(one: Run) -> None:  # as the process would
         lock.acquire()
-        robustness.job(one).say("working", done=410, total=2050, seconds_left=12.4)
+        robustness.job(one).write("working", done=410, total=2050, seconds_left=12.4)
 
     monkeypatch.setattr(robustness, "start", start)
     app = open_app(EVALUATE, robust="true")

@@ -232,7 +232,7 @@ def test_the_probe_is_started_watched_and_stopped(monkeypatch):
     job = layer_probe.job()
     job.folder.mkdir(parents=True)
     with FileLock(job.file(".lock"), thread_local=False):
-        job.say("working", done=10, total=40, seconds_left=30.0)
+        job.write("working", done=10, total=40, seconds_left=30.0)
         sound(app.run())
         assert "10 of 40 layers, 30 s left" in texts_of_progress(app)
         sound(button(app, "stop").click().run())
