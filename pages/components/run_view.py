@@ -11,7 +11,7 @@ from cifar_core import charts
 from cifar_core.errors import CifarError, RunError
 from cifar_core.jobs import launch
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run, labels
-from cifar_core.runs.curves import Curves, CurveReader
+from cifar_core.runs.curves import CurveReader, Curves
 from pages.components import (
     diagnosis_panel,
     guarded,
