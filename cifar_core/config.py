@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 from cifar_core.errors import ConfigError
-from cifar_core.knob import Knob
-from cifar_core.knob import knob as _knob
+from cifar_core.knob import Knob, knob
 from cifar_core.network.architecture import BLOCK_COUNT
 
 SCHEMA = 1
@@ -28,22 +28,26 @@ _BATCH_SIZES = (16, 32, 64, 128, 256, 512)
 _SIZES = (32, 64, 96, 128, 160, 192, 224)
 
 
+_data, _network, _head = partial(knob, "Data"), partial(knob, "Network"), partial(knob, "Head")
+_augmentation, _mistake = partial(knob, "Augmentation"), partial(knob, "Deliberate mistakes")
+_phase_1, _phase_2 = partial(knob, "Phase 1: head"), partial(knob, "Phase 2: fine-tuning")
+_optimization = partial(knob, "Optimization")
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides a training, immutable. Building one checks every value; raises ConfigError."""
 
-    dataset: str = _knob(
+    dataset: str = _data(
         "auto",
         "Images",
-        "Data",
         "CIFAR-10 if it is on this machine, otherwise synthetic images; or one of the two.",
         choices=("auto", "cifar10", "generated"),
         labels={"auto": "CIFAR-10 if it is here", "cifar10": "CIFAR-10", "generated": "generated images"},
     )
-    train_images: int = _knob(
+    train_images: int = _data(
         ALL_IMAGES,
         "Training images",
-        "Data",
         "Images used, including the validation share.",
         unit="images",
         low=1_000,
@@ -51,75 +55,52 @@ class TrainConfig:
         log=True,
         labels={ALL_IMAGES: "all"},
     )
-    validation_fraction: float = _knob(
+    validation_fraction: float = _data(
         0.2,
         "Validation share",
-        "Data",
         "Share of the images held back for validation, equal in every class.",
         low=0.05,
         high=0.5,
         step=0.05,
     )
-    alpha: float = _knob(
-        0.5,
-        "Width α",
-        "Network",
-        "Every layer has α times the channels; cost grows with about α².",
-        choices=_WIDTHS,
+    alpha: float = _network(
+        0.5, "Width α", "Every layer has α times the channels; cost grows with about α².", choices=_WIDTHS
     )
-    image_size: int = _knob(
+    image_size: int = _network(
         96,
         "Input size",
-        "Network",
         "Images are enlarged from 32×32 to this side; cost grows with its square.",
         unit="px",
         choices=_SIZES,
     )
-    weights: str = _knob(
+    weights: str = _network(
         "auto",
         "Start weights",
-        "Network",
         "The best available: ImageNet, otherwise the bundled model, otherwise random; or one of them.",
         choices=("auto", "imagenet", "bundled", "random"),
         labels={"auto": "best available", "imagenet": "ImageNet", "bundled": "bundled (has seen CIFAR-10)"},
     )
-    dropout: float = _knob(
-        0.5,
-        "Dropout",
-        "Head",
-        "Share of the head's inputs set to zero in each training step.",
-        low=0.0,
-        high=0.8,
-        step=0.05,
+    dropout: float = _head(
+        0.5, "Dropout", "Share of the head's inputs set to zero in each training step.", low=0.0, high=0.8, step=0.05
     )
-    dense_units: int = _knob(
-        128,
-        "Hidden units",
-        "Head",
-        "Units of the head's hidden layer.",
-        unit="units",
-        low=16,
-        high=512,
-        step=16,
-        log=True,
+    dense_units: int = _head(
+        128, "Hidden units", "Units of the head's hidden layer.", unit="units", low=16, high=512, step=16, log=True
     )
-    l2: float = _knob(
-        1e-4, "L2 penalty", "Head", "Penalty on large weights of the head's hidden layer.", low=0.0, high=1e-2, log=True
+    l2: float = _head(
+        1e-4, "L2 penalty", "Penalty on large weights of the head's hidden layer.", low=0.0, high=1e-2, log=True
     )
-    augmentation: float = _knob(
+    augmentation: float = _augmentation(
         1.0,
         "Augmentation strength",
-        "Augmentation",
         "Strength of rotation, shift, zoom and brightness: 0 is off, 1 suits 32×32 images, 3 is far too strong. "
         "Above 0, images are also mirrored.",
         low=0.0,
         high=3.0,
         step=0.25,
     )
-    views: int = _knob(
+    views: int = _augmentation(
         4,
         "Augmented versions",
-        "Augmentation",
         "Augmented versions of each image in the feature cache; epochs take turns with them. 0 augments every batch "
         "anew, which is many times slower.",
         unit="versions",
@@ -128,53 +109,39 @@ class TrainConfig:
         step=1,
         labels={0: "every batch afresh"},
     )
-    head_epochs: int = _knob(
-        10, "Head epochs", "Phase 1: head", "Epochs with a frozen backbone.", unit="epochs", low=0, high=100, step=1
+    head_epochs: int = _phase_1(
+        10, "Head epochs", "Epochs with a frozen backbone.", unit="epochs", low=0, high=100, step=1
     )
-    head_batch_size: int = _knob(
-        256,
-        "Head batch size",
-        "Phase 1: head",
-        "Images per step in phase 1.",
-        unit="images",
-        choices=_BATCH_SIZES,
+    head_batch_size: int = _phase_1(
+        256, "Head batch size", "Images per step in phase 1.", unit="images", choices=_BATCH_SIZES
     )
-    head_learning_rate: float = _knob(
-        1e-3, "Head learning rate", "Phase 1: head", "Learning rate in phase 1.", low=1e-5, high=1e-1, log=True
+    head_learning_rate: float = _phase_1(
+        1e-3, "Head learning rate", "Learning rate in phase 1.", low=1e-5, high=1e-1, log=True
     )
-    fine_tune_epochs: int = _knob(
+    fine_tune_epochs: int = _phase_2(
         10,
         "Fine-tuning epochs",
-        "Phase 2: fine-tuning",
         "Epochs with the top of the backbone unfrozen.",
         unit="epochs",
         low=0,
         high=100,
         step=1,
     )
-    fine_tune_learning_rate: float = _knob(
-        1e-4,
-        "Fine-tuning learning rate",
-        "Phase 2: fine-tuning",
-        "Learning rate in phase 2.",
-        low=1e-6,
-        high=1e-1,
-        log=True,
+    fine_tune_learning_rate: float = _phase_2(
+        1e-4, "Fine-tuning learning rate", "Learning rate in phase 2.", low=1e-6, high=1e-1, log=True
     )
-    fine_tune_blocks: int = _knob(
+    fine_tune_blocks: int = _phase_2(
         4,
         "Fine-tuned blocks",
-        "Phase 2: fine-tuning",
         "Blocks unfrozen, counted from the top. 0 is no fine-tuning, 17 is the whole network.",
         unit="blocks",
         low=0,
         high=BLOCK_COUNT,
         step=1,
     )
-    batch_norm: str = _knob(
+    batch_norm: str = _phase_2(
         "inference",
         "Batch normalization",
-        "Phase 2: fine-tuning",
         "Unfrozen layers keep their statistics, adapt them quickly, or adapt them as slowly as on ImageNet, too slowly "
         "for a short training.",
         choices=("inference", "adapt", "training"),
@@ -185,81 +152,53 @@ class TrainConfig:
         },
         mistakes=("training",),
     )
-    schedule: str = _knob(
+    schedule: str = _optimization(
         "plateau",
         "Learning rate schedule",
-        "Optimization",
         "Reduce the learning rate when validation stalls, or along a cosine after a warm-up.",
         choices=("plateau", "cosine"),
         labels={"plateau": "reduce on plateau", "cosine": "cosine with warm-up"},
     )
-    early_stopping_patience: int = _knob(
+    early_stopping_patience: int = _optimization(
         5,
         "Early stopping patience",
-        "Optimization",
         "A phase ends after this many epochs without a better validation accuracy.",
         unit="epochs",
         low=1,
         high=100,
         step=1,
     )
-    reduce_patience: int = _knob(
+    reduce_patience: int = _optimization(
         2,
         "Plateau patience",
-        "Optimization",
         "The learning rate is reduced after this many epochs without a better validation accuracy.",
         unit="epochs",
         low=1,
         high=100,
         step=1,
     )
-    reduce_factor: float = _knob(
-        0.5,
-        "Plateau factor",
-        "Optimization",
-        "Factor by which the learning rate is reduced.",
-        low=0.1,
-        high=0.9,
-        step=0.1,
+    reduce_factor: float = _optimization(
+        0.5, "Plateau factor", "Factor by which the learning rate is reduced.", low=0.1, high=0.9, step=0.1
     )
-    batch_size: int = _knob(
-        64,
-        "Fine-tuning batch size",
-        "Optimization",
-        "Images per step in phase 2.",
-        unit="images",
-        choices=_BATCH_SIZES,
+    batch_size: int = _optimization(
+        64, "Fine-tuning batch size", "Images per step in phase 2.", unit="images", choices=_BATCH_SIZES
     )
-    optimizer: str = _knob(
+    optimizer: str = _optimization(
         "adam",
         "Optimizer",
-        "Optimization",
         "Adam, or AdamW with a weight decay of 0.004.",
         choices=("adam", "adamw"),
         labels={"adam": "Adam", "adamw": "AdamW"},
     )
-    label_smoothing: float = _knob(
-        0.0,
-        "Label smoothing",
-        "Optimization",
-        "Share of each label that is spread over all ten classes.",
-        low=0.0,
-        high=0.3,
-        step=0.05,
+    label_smoothing: float = _optimization(
+        0.0, "Label smoothing", "Share of each label that is spread over all ten classes.", low=0.0, high=0.3, step=0.05
     )
-    seed: int = _knob(
-        1,
-        "Seed",
-        "Optimization",
-        "The same seed gives the same curve on the same machine.",
-        low=0,
-        high=2_147_483_647,
-        step=1,
+    seed: int = _optimization(
+        1, "Seed", "The same seed gives the same curve on the same machine.", low=0, high=2_147_483_647, step=1
     )
-    scaling: str = _knob(
+    scaling: str = _mistake(
         "minus_one_to_one",
         "Pixel scaling",
-        "Deliberate mistakes",
         "ImageNet weights were trained with pixels in [-1, 1].",
         choices=("minus_one_to_one", "zero_to_one"),
         labels={"minus_one_to_one": "[-1, 1]", "zero_to_one": "[0, 1]"},

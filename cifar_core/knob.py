@@ -82,6 +82,6 @@ class Knob:
         return ConfigError(f"{self.label}: received {shown}, expected {expected}.", self.name)
 
 
-def knob(default: Any, label: str, group: str, text: str, **metadata: Any) -> Any:
+def knob(group: str, default: Any, label: str, text: str, **metadata: Any) -> Any:
     """Return the dataclass field of one setting; `metadata` are the other fields of `Knob`."""
     return field(default=default, metadata={"label": label, "group": group, "help": text, **metadata})
