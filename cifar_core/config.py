@@ -207,8 +207,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Check every field against its knob, then what only a pair of them can get wrong."""
-        for name, knob in KNOBS.items():
-            object.__setattr__(self, name, knob.check(getattr(self, name)))
+        for known in KNOBS.values():
+            object.__setattr__(self, known.name, known.check(getattr(self, known.name)))
         if self.head_epochs == 0 and not self.fine_tunes:
             raise ConfigError(
                 "Nothing would be trained: received head_epochs 0 and no fine-tuning, expected at least one epoch "
