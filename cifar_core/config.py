@@ -302,11 +302,12 @@ PRESET_ACCURACY: Mapping[str, float] = {"quick": 0.833, "standard": 0.904, "best
 def suggested_name(config: TrainConfig) -> str:
     """Return a name made of the nearest preset and what differs from it: "quick, α 0.35"."""
     name, base = min(PRESETS.items(), key=lambda item: len(config.differences(item[1])))
-    differing = [knob for knob in KNOBS if getattr(config, knob) != getattr(base, knob)]
-    words = ["α" if knob == "alpha" else KNOBS[knob].label.lower() for knob in differing]
-    said = [f"{word} {KNOBS[knob].short(getattr(config, knob))}" for word, knob in zip(words, differing, strict=True)]
-    more = [f"{len(said) - 2} more"] if len(said) > 3 else said[2:3]
-    return ", ".join([name, *said[:2], *more])
+    changes = [
+        f"{'α' if key == 'alpha' else KNOBS[key].label.lower()} {KNOBS[key].short(value)}"
+        for key, (value, _) in config.differences(base).items()
+    ]
+    more = [f"{len(changes) - 2} more"] if len(changes) > 3 else changes[2:3]
+    return ", ".join([name, *changes[:2], *more])
 
 
 def preset(name: str, **changes: Any) -> TrainConfig:

@@ -14,9 +14,9 @@ Value = float | str | None
 
 @dataclass(frozen=True)
 class Row:
-    """One figure: that of the app, of recipe.py with the same settings, and of recipe.py in batches of 64.
+    """One figure: of the app, of recipe.py with the same settings, and of recipe.py in batches of 64.
 
-    `unit` is "s", "images/s" or "" (an accuracy). None is what was not measured; a word stands in place of a figure.
+    `unit` is "s", "images/s" or "" (an accuracy). A value of None was not measured.
     """
 
     name: str
@@ -26,13 +26,9 @@ class Row:
     unit: str = "s"
 
     def cells(self) -> list[str]:
-        """Return the figures in words, those of recipe.py with how many times faster the app is: "12 s (6.5×)"."""
-        ours = "not measured" if self.ours is None else said(self.ours, self.unit)
-        return [
-            self.name,
-            ours,
-            *(said(other, self.unit) + self._ratio(other) for other in (self.recipe, self.tutorial)),
-        ]
+        """Return the row as text; behind recipe.py's figures how many times faster the app is: "12 s (6.5×)"."""
+        ours = "not measured" if self.ours is None else _text(self.ours, self.unit)
+        return [self.name, ours, *(_text(it, self.unit) + self._ratio(it) for it in (self.recipe, self.tutorial))]
 
     def _ratio(self, other: Value) -> str:
         if not isinstance(self.ours, float) or not isinstance(other, float):
@@ -40,8 +36,7 @@ class Row:
         return f" ({self.ours / other if self.unit == 'images/s' else other / self.ours:.2g}×)"
 
 
-def said(value: Value, unit: str) -> str:
-    """Return `value` in words: "0.32 s", "4,341 images/s", "90.4%"; nothing for None."""
+def _text(value: Value, unit: str) -> str:
     if value is None or isinstance(value, str):
         return value or ""
     if unit == "s":
@@ -53,17 +48,14 @@ def rows(found: Found) -> list[Row]:
     """Return the figures of a benchmark."""
     twin, recipe, tutorial = found["twin_run"], found["recipe"], found["recipe_batch_64"]
     starts, pages, inference = found["starts"], found["browser"], found["inference"]
+    predict = "`predict` in a new process; right: `import tensorflow`"
     lines = [
         Row("one epoch of phase 1, features cached", *_last_epochs("head", twin, recipe, tutorial)),
         Row("one epoch of phase 2, top 4 blocks", *_last_epochs("fine_tune", twin, recipe)),
         Row("time to 85% validation accuracy", *(run["goal_seconds"] or "not reached" for run in (twin, recipe))),
         Row("frozen backbone", inference["images_per_second"], recipe["images_per_second"], unit="images/s"),
         Row("one picture classified, warm", inference["single_seconds"], recipe["single_seconds"]),
-        Row(
-            "`predict` in a new process; right: `import tensorflow`",
-            starts["predict_seconds"],
-            starts["tensorflow_seconds"],
-        ),
+        Row(predict, starts["predict_seconds"], starts["tensorflow_seconds"]),
         Row("first page drawn", pages.get("first_page_seconds")),
         Row("the same, new server and new browser", pages.get("cold_page_seconds")),
         Row("one interaction on *Train*", pages.get("interaction_seconds")),
@@ -106,5 +98,5 @@ def write_section(file: Path, found: Found) -> None:
 
 
 def _last_epochs(phase: str, *runs: Found) -> list[Any]:
-    """Return the seconds of each run's last epoch of `phase`: all is compiled then, and the features are cached."""
+    """Return the seconds of each run's last epoch of `phase`, when all is compiled and the features are cached."""
     return [next(reversed(run["epoch_seconds"][phase]), None) for run in runs]
