@@ -1,29 +1,16 @@
-"""The errors that are a person's to mend.
+"""The errors that a user can fix.
 
-    CifarError
-      ConfigError    a knob's value, a preset or a configuration file
-      DataError      CIFAR-10: its place, its download, its files
-      WeightsError   pretrained weights that cannot be had
-      RunError       a run that does not exist, is in the wrong state or is damaged
-      TrainingError  a training that broke down
-      ImageError     a picture that cannot be used
-      StoreError     the store of frozen features: no room, damaged
-      SweepError     a sweep: its name, its ranges, its storage
-
-Every message says what is wrong, what was received, what was expected and what to do next, in one
-sentence or two. Pages and the command line show these and only these; anything else is a bug and is seen.
+Every message says what is wrong, what was received, what was expected and what to do next, in one sentence or two.
+Pages and the command line show these and only these; any other exception is a bug and is seen.
 """
 
 
 class CifarError(Exception):
-    """Base of all errors that are shown to a person as they are."""
+    """Base of all errors that are shown to the user as they are."""
 
 
 class ConfigError(CifarError):
-    """A value of the configuration is not usable.
-
-    `field` names the knob, so that a page can show the message beside its slider.
-    """
+    """A value of the configuration is not usable; `field` names the knob beside which a page shows the message."""
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -35,7 +22,7 @@ class DataError(CifarError):
 
 
 class WeightsError(CifarError):
-    """The pretrained weights asked for cannot be had, or are damaged."""
+    """Pretrained weights are not available, or are damaged."""
 
 
 class RunError(CifarError):
@@ -51,8 +38,8 @@ class ImageError(CifarError):
 
 
 class StoreError(CifarError):
-    """The store of frozen features has no room or is damaged."""
+    """The feature cache has no room or is damaged."""
 
 
 class SweepError(CifarError):
-    """A sweep does not exist, cannot be as asked, or its storage cannot be reached."""
+    """A sweep does not exist, has an invalid name or range, or its storage cannot be reached."""

@@ -1,4 +1,6 @@
-"""Runs: the folder of each, which is the only channel between page and worker; their listing, labels and archives."""
+"""Runs: the folder of each, which is the only channel between page and worker."""
+
+# ruff: noqa: F401 - re-exported
 
 from cifar_core.runs.folder import (
     ID_PATTERN,
@@ -20,27 +22,3 @@ from cifar_core.runs.folder import (
     stamped,
 )
 from cifar_core.runs.records import load_json, read_json, read_rows, write_json
-
-__all__ = [
-    "ID_PATTERN",
-    "LIVE_STATES",
-    "RESUMABLE_STATES",
-    "START_SECONDS",
-    "STATES",
-    "Run",
-    "create",
-    "delete",
-    "finished_runs",
-    "get",
-    "leads_away",
-    "list_runs",
-    "load_json",
-    "new_id",
-    "own_folder",
-    "read_json",
-    "read_rows",
-    "run_lock",
-    "runs_dir",
-    "stamped",
-    "write_json",
-]
