@@ -167,7 +167,7 @@ def start(config: TrainConfig, name: str) -> None:
     except RunError as error:
         messages.problem(error)
         return
-    st.query_params["run"] = run.id
+    st.query_params["run"] = st.session_state["started"] = run.id
     st.rerun()
 
 

@@ -15,13 +15,14 @@ FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", 
 
 
 def panel(run: Run) -> None:
-    """Show the figures of `run`; nothing while they are not all there."""
-    if not all(isinstance(run.result.get(name), int | float) for name in FIGURES):
-        return
-    result = run.result
-    st.markdown(f"### {sentence(result)}")
-    next_steps(run)
-    details(result)
+    """Show the test accuracy of `run` and what to do next; nothing while its figures are not all there."""
+    if _is_complete(run.result):
+        st.markdown(f"## {sentence(run.result)}")
+        next_steps(run)
+
+
+def _is_complete(result: dict[str, Any]) -> bool:
+    return all(isinstance(result.get(name), int | float) for name in FIGURES)
 
 
 def sentence(result: dict[str, Any]) -> str:
@@ -54,8 +55,11 @@ def next_steps(run: Run) -> None:
         st.page_link("pages/learn.py", label="Learn why", icon=":material/school:")
 
 
-def details(result: dict[str, Any]) -> None:
-    """Show the other figures of a finished run, folded into one line and its explanation."""
+def details(run: Run) -> None:
+    """Show the other figures of a finished run as one line and its explanation; nothing while some are missing."""
+    result = run.result
+    if not _is_complete(result):
+        return
     phase = curves.PHASE_NAMES.get(str(result.get("best_phase")), "phase").lower()
     st.caption(
         f"On {result['test_images']:,} test images, which took no part in training; the range is the 95% interval. "

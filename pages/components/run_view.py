@@ -35,8 +35,12 @@ _notification = st.components.v2.component(
         button[hidden]{display:none}
         button:focus-visible{outline:2px solid var(--st-primary-color);outline-offset:2px}""",
     html="<button hidden>Notify me when it is done</button>",
-    js="""let watched;
+    js="""let watched, started;
 export default ({ data, parentElement }) => {
+  if (data.started !== started) {
+    started = data.started;
+    parentElement.closest("[data-testid=stMain]")?.scrollTo(0, 0); // the button stood below, on a phone far below
+  }
   if (!window.Notification) return;
   const button = parentElement.querySelector("button");
   const show = () => (button.hidden = !data.live || Notification.permission !== "default");
@@ -61,20 +65,31 @@ def panel(run: Run) -> None:
         st.rerun()
     metrics_state = shared_stamp(run.id) if live else run_state.stamp(run, "metrics.jsonl")
     curves, last, epochs = read(run.id, metrics_state, live)
-    top, buttons = st.columns([4, 1.6], vertical_alignment="top")
-    with top:
-        done = progress.line(run, status, last)
-    with buttons:
-        action_buttons(run, state)
-    _tab_title(run, state, done)
-    notification(run, state)
-    with st.container():  # there even while it is empty: what follows keeps its place, and is not drawn anew
+    with st.container(key="outcome"):  # of one height while the run lives and afterwards: the charts keep their place
+        top, buttons = st.columns([4, 1.6], vertical_alignment="top")
+        with top:
+            done = progress.line(run, status, last)
+        with buttons:
+            action_buttons(run, state)
+        _tab_title(run, state, done)
         notices(status)
-        run_result.panel(run)
+        if live:
+            st.markdown(f"## {_validation_accuracy(curves)}")
+        else:
+            run_result.panel(run)
+        notification(run, state)
     curve_charts(run, metrics_state, live, curves)
     pinned.panel(run, state, sum(planned_epochs(run).values()))
+    if not live:
+        run_result.details(run)
     diagnosis_panel.panel(run, state, (epochs,) if live else metrics_state)  # the rules look at whole epochs
     details(run, metrics_state, live, curves)
+
+
+def _validation_accuracy(curves: Curves) -> str:
+    """Return the newest validation accuracy as a sentence."""
+    found = curves.curves["validation_accuracy"]
+    return f"{found.y[-1]:.1%} of the validation images right" if len(found.y) else "No epoch is complete yet"
 
 
 def notices(status: dict[str, Any]) -> None:
@@ -117,10 +132,14 @@ def _tab_title(run: Run, state: str, done: float | None) -> None:
 
 
 def notification(run: Run, state: str) -> None:
-    """Offer a browser notification while `run` is live, until the browser was asked once; send it when the run ends."""
+    """Offer a browser notification while `run` is live, until the browser was asked once; send it when the run ends.
+
+    Also scroll to the top where the run was just started here.
+    """
     accuracy = run.result.get("test_accuracy")
     data = {
         "run": run.id,
+        "started": st.session_state.get("started"),
         "live": state in LIVE_STATES,
         "title": f"{labels.shown_name(run)}: {state}",
         "body": f"Test accuracy {accuracy:.1%}" if isinstance(accuracy, float) else "",
