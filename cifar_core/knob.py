@@ -37,6 +37,11 @@ class Knob:
         """The command line's word for it: `--train-images`."""
         return "--" + self.name.replace("_", "-")
 
+    @property
+    def title(self) -> str:
+        """The label with the unit."""
+        return f"{self.label} ({self.unit})" if self.unit and self.unit not in self.label.lower() else self.label
+
     def format(self, value: Any) -> str:
         """Return `value` in words, with its unit."""
         return self.labels[value] if value in self.labels else f"{self.short(value)} {self.unit}".strip()

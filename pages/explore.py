@@ -21,9 +21,9 @@ def main() -> None:
     """Draw the page."""
     if st.query_params.get("section") in _OLD:
         st.query_params["section"] = "search"
-    section = address.linked_choice(
-        "Section", "section", {word: title for word, (title, _) in SECTIONS.items()}, "runs"
-    )
+    st.title("Explore what the settings do")
+    titles = {word: title for word, (title, _) in SECTIONS.items()}
+    section = address.linked_choice("Section", "section", titles, "runs", label_visibility="collapsed")
     SECTIONS[section][1]()
 
 

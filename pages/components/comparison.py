@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import runs
+from cifar_core import glossary, runs
 from cifar_core.charts import training as training_charts
 from cifar_core.config import KNOBS
 from cifar_core.evaluation import comparison, listing
@@ -22,11 +22,11 @@ _CHART: dict[str, Any] = {"config": {"displayModeBar": False}}
 
 
 def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> None:
-    """Draw the curves of the `chosen` runs, all `shown` runs as dots, and the verdict."""
+    """Draw the curves of the `chosen` runs, and all `shown` runs as dots."""
     drawn = [(names[row.run.id], curves_of(row)) for row in chosen]
     with st.container(key="wide_overlay"):
         left, right = st.columns(2)
-    with st.expander("Cross-entropy, time axis, smoothing", icon=":material/show_chart:"):
+    with st.expander("Cross-entropy, time axis, smoothing", icon=":material/show_chart:", key="more_curves"):
         axis = address.linked_choice("Align by", "axis", _AXES, "epoch")
         smoothing = st.select_slider(
             "Smoothing",
@@ -34,18 +34,16 @@ def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> 
             key="smoothing",
             width=260,
             bind="query-params",
-            help="Share of each point that comes from those before it. Dots stay as measured.",
+            help="How much each point is averaged with those before it. Dots are not smoothed.",
         )
-        st.plotly_chart(
-            training_charts.overlay_figure(drawn, "loss", axis, float(smoothing)), key="overlay_loss", **_CHART
-        )
-    left.plotly_chart(
-        training_charts.overlay_figure(drawn, "accuracy", axis, float(smoothing)), key="overlay_accuracy", **_CHART
-    )
+        places = {"accuracy": left, "loss": st.container()}
+    for metric, place in places.items():
+        figure = training_charts.overlay_figure(drawn, metric, axis, float(smoothing))
+        alt = f"{metric.capitalize()} of the selected runs by {axis}"
+        place.plotly_chart(figure, key=f"overlay_{metric}", alt=alt, **_CHART)
     left.caption("Thick lines and dots: validation. Thin pale lines: training.")
-    right.plotly_chart(_dots(chosen, shown, names), key="dots", **_CHART)
-    if len(chosen) > 1:
-        _verdict(chosen, names)
+    alt = "Validation accuracy of every run against its training time"
+    right.plotly_chart(_dots(chosen, shown, names), key="dots", alt=alt, **_CHART)
 
 
 def _dots(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> Any:
@@ -60,17 +58,17 @@ def _dots(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) ->
     return training_charts.time_figure(dots)
 
 
-def _verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
-    """Show in one table what each run gains over another, whether that is significant, and its price."""
-    st.markdown("##### Is it worth the time?")
+def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
+    """Show in one table what each run gains over a baseline, whether that is significant, and its price."""
+    st.header("Is it worth the time?", help=glossary.TERMS["baseline"])
     finished = [row for row in chosen if row.state == "finished" and row.validation_accuracy is not None]
     if len(finished) < 2:
-        st.caption("Select two finished runs to compare them. These settings differ:")
+        st.caption("Select two finished runs to compare them. Their settings:")
         st.dataframe(_settings(chosen, names), hide_index=True, key="verdict")
         return
     fastest = min(range(len(finished)), key=lambda place: finished[place].seconds or float("inf"))
     ids = [row.run.id for row in finished]
-    base_id = st.selectbox("Compare with", ids, fastest, format_func=names.__getitem__, key="baseline", width=320)
+    base_id = st.selectbox("Baseline", ids, fastest, format_func=names.__getitem__, key="baseline", width=320)
     base = next(row for row in finished if row.run.id == base_id)
     stamps = tuple(run_state.stamp(row.run, "evaluation.npz") for row in finished)
     pairs = _pairs(tuple(ids), stamps)
@@ -101,7 +99,7 @@ def _verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
         if pair.result is None:
             st.caption(messages.plain(comparison.verdict(pair, names[pair.a.id], names[pair.b.id])))
     compared = sum(pair.result is not None for pair in pairs)
-    st.caption(messages.plain(f"{comparison.caution(compared)} McNemar's exact test."))
+    st.caption(messages.plain(f"{comparison.caution(compared)} Test: McNemar, exact."))
 
 
 def _label(name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from cifar_core import glossary
 from cifar_core.charts import search as search_charts
 from cifar_core.config import KNOBS
 from cifar_core.data import cifar10
@@ -34,7 +35,7 @@ def show() -> None:
     status = cifar10.status()
     dataset_notice.show(status, False)
     if status["error"]:
-        st.caption("The head lab opens as soon as the training images can be read.")
+        st.caption("The head lab needs the training images.")
         return
     try:
         head_lab.start()
@@ -70,13 +71,12 @@ def _slider(name: str) -> Any:
     knob, key, usual = KNOBS[name], f"lab_{name}", getattr(BASE, name)
     if key not in st.session_state:
         st.session_state[key] = _asked(name, usual)
-    label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
     options: dict[str, Any] = {"key": key, "help": messages.plain(knob.help), "persist_state": "session"}
     if knob.log:
         steps = knobs.log_steps(knob, st.session_state[key])
-        value = st.select_slider(label, steps, format_func=lambda step: f"{step:g}", **options)
+        value = st.select_slider(knob.title, steps, format_func=lambda step: f"{step:g}", **options)
     else:
-        value = st.slider(label, float(knob.low or 0), float(knob.high or 0), step=knob.step, **options)
+        value = st.slider(knob.title, float(knob.low or 0), float(knob.high or 0), step=knob.step, **options)
     address.link(key, f"{value:g}", f"{usual:g}")
     return value
 
@@ -122,18 +122,19 @@ def _panel(settings: Settings, earlier: list[Settings]) -> None:
     shown = found if found and found.rows else head_lab.stored() if settings == Settings() else None
     if shown is not found and shown is not None:
         st.caption("Stored result on CIFAR-10 with ImageNet weights; your own replaces it.")
+    _headline(settings, shown, tried)
+    whole = found if found and found.state == "done" else None  # drawing it with each epoch outlasts the training
+    mapped = whole or (tried[-1][1] if tried else found)
+    chart = _map_chart(head_lab.base_key(), _has_map(), tuple(mapped.predicted)) if mapped else None
     with st.container(key="wide_lab"):
-        left, right = st.columns([1, 1.15], gap="medium")
-    with left:
-        _headline(settings, shown, tried)
-        words = [(other.differences(settings), result.rows) for other, result in tried]
-        for metric, height in (("accuracy", 330), ("cross_entropy", 260)):
-            figure = search_charts.lab_curves(shown.rows if shown else [], words, metric, BASE.head_epochs, height)
+        left, right = st.columns(2, gap="medium")
+    words = [(other.differences(settings), result.rows) for other, result in tried]
+    for metric, place in (("accuracy", left), ("cross_entropy", left if chart else right)):
+        figure = search_charts.lab_curves(shown.rows if shown else [], words, metric, BASE.head_epochs, 300)
+        with place:
             live_chart.show(live_chart.chart(figure, config={"displayModeBar": False}), f"lab_{metric}")
-        st.caption("Dropout, label smoothing and the L2 penalty apply in training only.")
     with right:
-        whole = found if found and found.state == "done" else None  # drawing it with each epoch outlasts the training
-        _map(whole or (tried[-1][1] if tried else found))
+        _map(chart)
     _held_fixed(status)
     _buttons(settings, earlier)
 
@@ -169,29 +170,28 @@ def _say(status: dict[str, Any], found: Result | None) -> None:
 def _headline(settings: Settings, found: Result | None, tried: list[tuple[Settings, Result]]) -> None:
     """Say how good it is, and how good anything tried was."""
     if found is None or found.accuracy is None:
-        st.markdown("##### Move a slider to train a new head")
+        st.header("Move a slider to train a new head", help=glossary.TERMS["head"])
         return
     low, high = found.interval
-    st.markdown(f"##### Validation accuracy {found.accuracy:.1%} :gray[({low:.1%} to {high:.1%})]")
+    st.header(f"Validation accuracy {found.accuracy:.1%}", help=glossary.explain("validation accuracy"))
     best = max(tried, key=lambda item: item[1].accuracy or 0.0, default=None)
     if best is None or best[1].accuracy is None:
-        st.caption(f"In brackets: the 95% interval on {len(found.predicted):,} images.")
+        st.caption(f"95% interval: {low:.1%} to {high:.1%}, on {len(found.predicted):,} images.")
     elif best[1].accuracy > found.accuracy:
         st.caption(f"Best so far: {best[1].accuracy:.1%}, with {messages.plain(best[0].differences(settings))}.")
     else:
-        st.caption(f"The best of {len(tried) + 1} settings so far; before, it was {best[1].accuracy:.1%}.")
+        st.caption(f"The best of {len(tried) + 1} settings so far; the second best: {best[1].accuracy:.1%}.")
 
 
-def _map(found: Result | None) -> None:
+def _map(chart: Chart | None) -> None:
     """Draw the decision map."""
-    chart = _map_chart(head_lab.base_key(), _has_map(), tuple(found.predicted)) if found else None
     if chart is None:
-        st.caption("The decision map appears after your first curve.")
+        st.caption("A map of the validation images appears here after your first curve.")
         return
     live_chart.show(chart, "lab_map")
     st.caption(
-        "Each mark is a validation image in the color of its predicted class; dots are right, crosses wrong. Neighbors "
-        "have similar features (PCA, LDA, t-SNE). The background shows the class of most of the nearest images."
+        "Each mark is a validation image in the color of its predicted class: dots are right, crosses wrong. Near "
+        "marks have similar features (PCA, LDA, t-SNE); the background shows the class of the nearest images."
     )
 
 
@@ -214,14 +214,14 @@ def _held_fixed(status: dict[str, Any]) -> None:
     known = base if isinstance(base, dict) else {}
     counts = [known.get(name) for name in ("train_images", "validation_images")]
     learn, validate = (f"{number:,}" if isinstance(number, int) else "?" for number in counts)
-    split = f"{learn} for training, {validate} for validation"
+    from_lab = (
+        f" Start weights: {messages.plain(known.get('weights'))}. Images: {messages.plain(known.get('images'))}, "
+        f"{learn} for training, {validate} for validation."
+    )
     st.caption(
-        ":material/lock: **Fixed:** "
-        f"MobileNetV2 α {BASE.alpha:g} at {BASE.image_size} px, frozen, with "
-        f"{messages.plain(known.get('weights', KNOBS['weights'].format(BASE.weights)))}; "
-        f"{KNOBS['train_images'].format(BASE.train_images)} of "
-        f"{messages.plain(known.get('images', 'the images'))} ({split}); "
-        f"no augmentation; {BASE.head_epochs} epochs, batch size {BASE.head_batch_size}, Adam; seed {BASE.seed}."
+        f":material/lock: **Fixed:** MobileNetV2 α {BASE.alpha:g} at {BASE.image_size} px, frozen; "
+        f"{BASE.head_epochs} epochs, batch size {BASE.head_batch_size}, Adam, seed {BASE.seed}; no augmentation. "
+        f"Dropout, label smoothing and the L2 penalty apply in training only.{from_lab if known else ''}"
     )
 
 
@@ -231,7 +231,7 @@ def _buttons(settings: Settings, earlier: list[Settings]) -> None:
             knobs.set_all(settings.run_config)
             st.switch_page("pages/train.py")
         if earlier:
-            st.button("Forget earlier curves", icon=":material/layers_clear:", key="lab_forget", on_click=_forget)
+            st.button("Clear earlier curves", icon=":material/layers_clear:", key="lab_forget", on_click=_forget)
 
 
 def _forget() -> None:

@@ -144,7 +144,7 @@ def _widget(knob: Knob) -> Any:
 
 def _input(knob: Knob, first: Any) -> Any:
     kind = type(knob.default)
-    label = f"{knob.label} ({knob.unit})" if knob.unit and knob.unit not in knob.label.lower() else knob.label
+    label = knob.title
     common: dict[str, Any] = {"key": knob.name, "help": _help(knob)}
     if knob.name == "alpha":
         return st.select_slider(label, list(knob.choices), first, format_func=_plain, **common)

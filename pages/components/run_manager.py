@@ -42,7 +42,7 @@ def _run(row: Row) -> None:
         if row.latency_ms is None and row.state == "finished":
             st.button(
                 "Measure latency", icon=":material/timer:", key="time", type="tertiary", on_click=_do,
-                args=(model_file.measure_latency, run), help="Measures how long the model takes for one picture.",
+                args=(model_file.measure_latency, run), help="Time of the model for one image.",
             )  # fmt: skip
         st.button(
             "Delete", icon=":material/delete:", key="delete", type="tertiary", disabled=row.state in LIVE_STATES,
@@ -63,13 +63,9 @@ def trash_panel() -> None:
 
 @st.dialog("Empty the trash?")
 def _empty() -> None:
-    st.markdown(f"{len(trash.contents())} runs, {trash.size_bytes() / 1e6:.0f} MB, are deleted for good.")
-    if st.button("Delete for good", type="primary", key="empty_sure", on_click=_clear_trash):
+    st.markdown(f"This deletes {len(trash.contents())} runs ({trash.size_bytes() / 1e6:.0f} MB) permanently.")
+    if st.button("Delete permanently", type="primary", key="empty_sure", on_click=trash.clear):
         st.rerun()  # closes the dialog
-
-
-def _clear_trash() -> None:
-    trash.clear()
 
 
 def undo_bar() -> None:

@@ -1,4 +1,4 @@
-"""Explore, Runs: every run in one table; those that are selected are compared and managed below it."""
+"""Explore, Runs: every run in one table; the curves of those that are selected above it, the comparison below."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import runs
+from cifar_core import glossary, runs
 from cifar_core.charts import training as training_charts
 from cifar_core.config import KNOBS
 from cifar_core.evaluation import listing
@@ -25,18 +25,26 @@ def show() -> None:
     found = listing.rows()
     run_manager.undo_bar()
     if not found:
-        st.info("There are no runs yet. Start one on the **Train** page.", icon=":material/info:")
-        st.page_link("pages/train.py", label="Go to Train", icon=":material/model_training:")
+        st.info(
+            "Your runs appear here: their curves, their accuracy against time, and a table.", icon=":material/info:"
+        )
+        st.page_link("pages/train.py", label="Train a first network", icon=":material/model_training:")
         run_manager.trash_panel()
         return
+    curves = st.container()
+    st.header("Runs")
     shown, chosen = _filtered(found), _choice(found)
     known = {row.run.id: row for row in found}
     names = run_state.short_names(found)
     chosen = _table([*shown, *(known[id_] for id_ in chosen if known[id_] not in shown)], chosen, names)
     if any(row.state in runs.LIVE_STATES for row in found):
         guarded.fragment(_watch, run_every=_POLL_SECONDS)(_signature(found))
-    comparison.show([known[id_] for id_ in chosen], shown, names)
-    run_manager.show([known[id_] for id_ in chosen], names)
+    selected = [known[id_] for id_ in chosen]
+    with curves:
+        comparison.show(selected, shown, names)
+    if len(selected) > 1:
+        comparison.verdict(selected, names)
+    run_manager.show(selected, names)
 
 
 def _filtered(found: list[Row]) -> list[Row]:
@@ -48,8 +56,7 @@ def _filtered(found: list[Row]) -> list[Row]:
             max_chars=100,
             bind="query-params",
             placeholder="name, state, alpha=0.5",
-            help="Every word has to occur in a run's name, note, id or state, or be a setting with its value, as in "
-            "dropout=0.3.",
+            help="Shows runs whose name, note, id or state has every word; dropout=0.3 finds a setting.",
         )
         starred = st.toggle("Starred", key="starred", bind="query-params")
         own = run_picker.own(found)
@@ -114,7 +121,8 @@ def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[s
         selected = selected[: training_charts.MOST_RUNS]
     _remember(selected, _best(shown))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"{len(shown)} runs, {len(selected)} selected. Click a heading to sort.")
+        runs_word = "run" if len(shown) == 1 else "runs"
+        st.caption(f"{len(shown)} {runs_word}, {len(selected)} selected. Click a heading to sort.")
         csv = listing.to_csv(shown)
         st.download_button(
             "CSV",
@@ -167,7 +175,7 @@ def _looks(knobs: Sequence[str]) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
         "name": text("Run", width=165),
-        "validation": number("Validation", format="%.1f%%", width=80, help="Accuracy on the validation images."),
+        "validation": number("Validation", format="%.1f%%", width=80, help=glossary.TERMS["validation"]),
         "seconds": number("Time", format="%.1f min", width=75, help="Training time."),
         "curve": st.column_config.LineChartColumn(
             "By epoch", width=100, y_min=0, y_max=1, help="Validation accuracy after each epoch."
@@ -176,7 +184,7 @@ def _looks(knobs: Sequence[str]) -> dict[str, Any]:
         "state": text("State", width=75),
         **{f"knob_{name}": st.column_config.Column(KNOBS[name].label, help=KNOBS[name].help) for name in knobs},
         "size": number("Model file", format="%.1f MB", width=85),
-        "latency": number("Latency", format="%.1f ms", width=80, help="Median of one picture on this machine."),
+        "latency": number("Latency", format="%.1f ms", width=80, help="Median time for one image on this machine."),
         "note": text("Note", width=200),
     }
 

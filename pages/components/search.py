@@ -39,14 +39,14 @@ def show() -> None:
     known = studies.names()
     if "search_form" not in st.session_state:  # a link to a form opens it
         st.session_state["search_form"] = any(word.startswith("search_") for word in st.query_params)
-    with st.expander("New search", expanded=not known or st.session_state["search_form"], icon=":material/add:"):
-        _new()
     name = _chosen(known)
     search_results.problem()
     if name is not None:
         search_results.show(name)
     elif not known:
-        st.info("There is no search yet. Every trial trains the head in seconds and becomes a run.")
+        st.info("The results of your search appear here: the best settings, a chart for each, and every trial.")
+    with st.expander("New search", expanded=not known or st.session_state["search_form"], icon=":material/add:"):
+        _new()
 
 
 def _chosen(known: list[str]) -> str | None:
@@ -75,7 +75,7 @@ def _new() -> None:
     """Draw the form of a new search."""
     st.caption(
         "A search trains many times with different settings and ranks the trials by validation accuracy. Optuna (TPE) "
-        "proposes each trial from those before it and prunes those that fall behind; a grid trains every combination."
+        "proposes the settings and prunes trials that fall behind; a grid trains every combination."
     )
     base = _base()
     grid = st.toggle("Grid: every combination of two settings", key="search_grid", **_BOUND)
@@ -124,7 +124,9 @@ def _base() -> TrainConfig:
         key="search_images",
         **_BOUND,
     )
-    tunes = right.toggle("Fine-tune too", key="search_fine_tune", help="Minutes per trial, not seconds.", **_BOUND)
+    tunes = right.toggle(
+        "Fine-tune too", key="search_fine_tune", help="A trial then takes minutes instead of seconds.", **_BOUND
+    )
     base = {name: getattr(PRESETS[preset], name) for name in KNOBS} | {"train_images": images}
     return TrainConfig(**base | ({} if tunes else {"fine_tune_epochs": 0}))
 
@@ -142,7 +144,7 @@ def _goal() -> Goal:
 
 def _range(place: Any, knob: Knob, grid: bool, problems: list[str]) -> Range | None:
     """Draw what is tried of one setting; return it, None (and why) where there is nothing to try."""
-    label = f"{knob.label} ({knob.unit})" if knob.unit else knob.label
+    label = knob.title
     key = f"search_{knob.name}{'_values' if grid else ''}"
     options: dict[str, Any] = {"key": key, "help": messages.plain(knob.help), "format_func": knob.format, **_BOUND}
     if grid or knob.choices:

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import runs
+from cifar_core import glossary, runs
 from cifar_core.charts import search as search_charts
 from cifar_core.config import ALL_IMAGES, KNOBS
 from cifar_core.errors import CifarError, SweepError
@@ -20,10 +20,10 @@ from pages.components import address, formatting, guarded, knobs, live_chart, me
 POLL_SECONDS = 2.0
 LOOK = {
     "running": (":material/play_arrow:", "blue", ""),
-    "stopping": (":material/pending:", "orange", "Stopping; every trial keeps its last full epoch"),
-    "stopped": (":material/stop:", "orange", "Stopped; resume it to go on"),
-    "interrupted": (":material/link_off:", "red", "Its worker ended unexpectedly; resume it, nothing is lost"),
-    "failed": (":material/error:", "red", "Every trial failed; open one below to read why"),
+    "stopping": (":material/pending:", "orange", "Stopping after the current epoch"),
+    "stopped": (":material/stop:", "orange", "Stopped. Resume it to go on."),
+    "interrupted": (":material/link_off:", "red", "Its process ended unexpectedly. Resume it; nothing is lost."),
+    "failed": (":material/error:", "red", "Every trial failed. Open one below to see why."),
     "finished": (":material/check:", "green", "Done"),
 }
 
@@ -45,14 +45,16 @@ def panel(name: str) -> None:
     found = find(name)
     if st.session_state.get("search_live") != found.is_live:
         st.rerun()  # poll no more, or again
-    _status(found)
     if not found.ended:
-        st.caption("The first points appear when the first trial has ended.")
+        st.header("The first trial is not finished yet")
+        _status(found)
         return
     shares = _importances(name, len(found.ended), studies.identity(name))
     cells = found.cells() if found.plan.grid and len(found.plan.ranges) == 2 else []
     noise = findings.noise(cells)
-    st.markdown(f"##### {messages.plain(findings.conclusion(found, shares))}")
+    said = findings.conclusion(found, shares)
+    st.header(messages.plain(said), help=glossary.explain(f"{said} pruning"))
+    _status(found)
     if noise:
         st.markdown(messages.plain(noise.words))
     _edges(found)
@@ -183,7 +185,7 @@ def _delete_button(name: str) -> None:
 @st.dialog("Delete this search?")
 def _confirm(name: str) -> None:
     undo = "It cannot be restored" if studies.storage_url() else "You can undo this"
-    st.markdown(f"**{messages.plain(name)}** is deleted. {undo}; the runs of its trials stay.")
+    st.markdown(f"This deletes **{messages.plain(name)}**. {undo}. The runs of its trials stay.")
     if st.button("Delete", type="primary", key="delete_sure", on_click=_delete, args=(name,)):
         st.rerun()
 
@@ -217,7 +219,7 @@ def _edges(found: Findings) -> None:
     """Point out a best value at the end of its range."""
     for knob, side in found.at_edge.items():
         label = messages.plain(KNOBS[knob].label)
-        st.caption(f":material/arrow_right_alt: The best {label} lies at the {side} end of its range: try a wider one.")
+        st.caption(f":material/arrow_right_alt: The best {label} is at the {side} end of its range: try a wider range.")
 
 
 def _points(found: Findings, shares: dict[str, float], opened: Trial | None) -> None:
@@ -246,7 +248,7 @@ def _heat_map(cells: list[Cell], names: list[str], repeated: bool, opened: Trial
     if trials:
         _open(max(trials, key=lambda trial: trial.accuracy or 0.0).number)
     if not repeated:
-        st.caption("One seed each: small differences may be noise. Repeat the grid with another seed to see how much.")
+        st.caption("One seed each: small differences may be noise. Repeat with another seed to measure it.")
 
 
 def _more_charts(found: Findings, opened: Trial | None) -> None:

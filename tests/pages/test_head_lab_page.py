@@ -129,7 +129,7 @@ def test_the_address_opens_the_same_lab(process: None) -> None:
     app = open_lab(**query)
     assert head_lab.requested() is None  # what is known is not computed again
     assert {key: app.query_params[key] for key in query} == query
-    assert "Validation accuracy 80.0%" in texts(app.markdown)
+    assert "Validation accuracy 80.0%" in texts(app.header)
     assert "Best so far: 90.0%" in texts(app.caption).replace("\\", "")
     assert len(charts_of(app)["lab_accuracy"]["data"]) == 3
     assert sum(len(trace["x"]) for trace in _signs(app)) == 50
@@ -154,7 +154,7 @@ def test_an_address_of_anything_opens_the_usual_lab(process: None, query: dict[s
     answer(Settings(), 0.8)
     app = open_lab(**query)
     assert not app.error
-    assert "Validation accuracy 80.0%" in texts(app.markdown)
+    assert "Validation accuracy 80.0%" in texts(app.header)
     assert set(app.query_params) <= {"section", "tried"}
     assert len(app.query_params.get("tried", "")) < 300
 

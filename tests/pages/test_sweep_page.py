@@ -92,7 +92,7 @@ def test_start_makes_the_sweep_as_chosen_and_puts_it_into_the_address(started: l
 
 def test_an_address_fills_in_the_form_and_opens_it() -> None:
     play("one", *FIVE)
-    assert not open_explore(section="search").expander[0].proto.expanded
+    assert not open_explore(section="search").expander[-1].proto.expanded
     query = {
         "preset": "standard",
         "fine_tune": "true",
@@ -103,7 +103,7 @@ def test_an_address_fills_in_the_form_and_opens_it() -> None:
         "minutes": "20",
     }
     app = open_explore(section="search", **{f"search_{word}": value for word, value in query.items()})
-    assert app.expander[0].proto.expanded
+    assert app.expander[-1].proto.expanded
     assert app.selectbox(key="search_preset").value == "standard"
     assert app.toggle(key="search_fine_tune").value
     assert app.multiselect(key="search_vary").value == ["alpha", "dropout"]
@@ -158,7 +158,7 @@ def test_a_finished_search_shows_what_it_found() -> None:
     assert trials["Validation"].tolist() == pytest.approx([80, 75, 70, 65, 60])
     assert list(trials["By epoch"][0]) == pytest.approx([0.7, 0.8])
     assert len(app.get("download_button")) == 1
-    assert "too few" in texts(app.markdown)
+    assert "too few" in texts(app.header)
     assert button(app, "stop_one") is None
 
 
@@ -168,7 +168,7 @@ def test_from_fifteen_trials_on_it_says_which_setting_matters() -> None:
     app = open_explore(section="search", sweep="one")
     assert "search_importances" in charts_of(app)
     assert next(iter(charts_of(app))) == "search_slice_alpha", "the most important comes first"
-    said = texts(app.markdown).replace("\\", "")
+    said = texts(app.header).replace("\\", "")
     assert "Width α matters most; Dropout (0 to 0.5) does not matter here" in said
 
 
