@@ -64,7 +64,7 @@ def trash_panel() -> None:
 @st.dialog("Empty the trash?")
 def _empty() -> None:
     st.markdown(f"This deletes {len(trash.contents())} runs ({trash.size_bytes() / 1e6:.0f} MB) permanently.")
-    if st.button("Delete permanently", type="primary", key="empty_sure", on_click=trash.clear):
+    if st.button("Delete permanently", type="primary", key="empty_sure", on_click=_do, args=(trash.clear,)):
         st.rerun()  # closes the dialog
 
 
