@@ -81,6 +81,18 @@ def replace(source: Path, target: Path) -> None:
     os.replace(source, target)  # noqa: PTH105
 
 
+def save_arrays(path: Path, **arrays: Any) -> None:
+    """Write an .npz file to `path`, whole or not at all. Raises OSError."""
+    import numpy as np  # most of those who import this module need none
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+    try:
+        np.savez(temporary, **arrays)
+        replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def describe(packages: Iterable[str]) -> dict[str, Any]:
     """Return, ready for JSON, Python's version, those of `packages`, system, processor, cores and memory in bytes."""
     return {

@@ -5,7 +5,7 @@
     figures.html      the curves, for any browser
 
 An archive is untrusted input that carries weights, not code. Names are compared with the few that an archive has, never
-used as paths; sizes are counted while unpacking; JSON is read into what is expected and written again; the figures must
+used as paths; sizes are counted while unpacking; JSON is read into known fields and written again; the figures must
 follow from the predictions; model.tflite must be the file that this program writes for the configuration, weights
 aside. best.keras serves as a file of weights: its configuration is never read (see training/export_worker.py). An
 import takes place in a hidden folder that is renamed at the end.
@@ -15,34 +15,25 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import shutil
 import tempfile
 import time
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from cifar_core import charts, runs, untrusted
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluation import predictions
 from cifar_core.inference import model_file
-from cifar_core.runs import Run, curves, limits, trash
+from cifar_core.runs import Run, curves, limits, records, trash
 from cifar_core.untrusted import quoted, shown_name
 
 KIND, SCHEMA = "cifar-studio-run", 1
 MANIFEST, FIGURES = "run.json", "figures.html"
-FILES = (
-    "config.json",
-    "status.json",
-    "environment.json",
-    "metrics.jsonl",
-    "summary.txt",
-    "evaluation.npz",
-    "model.tflite",
-    "best.keras",
-)
 _STORED = (".npz", ".keras")  # packed already
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
@@ -51,8 +42,7 @@ _PAGE = """<!doctype html>
 """
 MAX_ZIP_BYTES = 200 * 2**20
 _MIB = 2**20
-_LIMITS = {  # bytes unpacked; a model of the widest network has 20 MB
-    MANIFEST: _MIB,
+FILES = {  # bytes unpacked at most; a model of the widest network has 20 MB
     "config.json": _MIB,
     "status.json": _MIB,
     "environment.json": _MIB,
@@ -61,10 +51,32 @@ _LIMITS = {  # bytes unpacked; a model of the widest network has 20 MB
     "evaluation.npz": 32 * _MIB,
     "model.tflite": 64 * _MIB,
     "best.keras": 64 * _MIB,
-    FIGURES: 32 * _MIB,
 }
+_LIMITS = FILES | {MANIFEST: _MIB, FIGURES: 32 * _MIB}
 _MOST_TEXT = 500
-_SAME = 1e-6  # figures of one and the same predictions
+_SAME = 1e-6  # largest difference between figures of the same predictions
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
+_Number = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+_Text = Annotated[str, msgspec.Meta(max_length=_MOST_TEXT)]
+
+
+class _Result(msgspec.Struct):
+    """The figures of a finished run."""
+
+    validation_accuracy: _Share
+    test_accuracy: _Share
+    validation_images: _Count
+    test_images: _Count
+    best_epoch: _Count
+    parameters: _Count
+    validation_loss: _Number
+    test_loss: _Number
+    elapsed_seconds: _Number
+    litert_max_difference: _Number
+    best_phase: Literal["head", "fine_tune"]
+    dataset: _Text
+    weights: _Text
 
 
 def missing(run: Run) -> str | None:
@@ -133,7 +145,7 @@ def import_run(content: bytes) -> Run:
         runs.runs_dir().mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=trash.IMPORTING, dir=runs.runs_dir()))
     except OSError as error:
-        raise RunError(f"Runs cannot be kept in {runs.runs_dir()} ({error.strerror}); set CIFAR_RUNS_DIR.") from None
+        raise RunError(f"Runs cannot be stored in {runs.runs_dir()} ({error.strerror}); set CIFAR_RUNS_DIR.") from None
     try:
         _write(staging, files, config, old_id)
         _check_figures(Run(staging.name))
@@ -191,24 +203,14 @@ def _write(folder: Path, files: dict[str, bytes], config: TrainConfig, old_id: s
 
 def _result(status: dict[str, Any], model_bytes: int) -> dict[str, Any]:
     """Return the result of a finished run's status with each value checked."""
-    found = status.get("result")
-    if status.get("state") != "finished" or not isinstance(found, dict):
+    if status.get("state") != "finished":
         raise _refused("its run is not finished")
-    shares = {f"{name}_accuracy" for name in ("validation", "test")}
-    counts = {"validation_images", "test_images", "best_epoch", "parameters"}
-    numbers = {"validation_loss", "test_loss", "elapsed_seconds", "litert_max_difference"}
-    texts = {"dataset", "weights"}
-    sound = (
-        all(_is_number(found.get(key)) and 0 <= found[key] <= 1 for key in shares)
-        and all(type(found.get(key)) is int and 0 <= found[key] <= 10**9 for key in counts)
-        and all(_is_number(found.get(key)) and 0 <= found[key] <= 1e9 for key in numbers)
-        and all(isinstance(found.get(key), str) and len(found[key]) <= _MOST_TEXT for key in texts)
-        and found.get("best_phase") in list(curves.PHASE_NAMES)  # a list among the keys would raise TypeError
-    )
-    if not sound:
-        raise _refused("its figures are not those of a run")
-    result = {key: found[key] for key in (*shares, *counts, *numbers, "best_phase")}
-    return result | {key: shown_name(found[key], _MOST_TEXT) for key in texts} | {"model_bytes": model_bytes}
+    try:
+        found = msgspec.structs.asdict(msgspec.convert(status.get("result"), _Result))
+    except msgspec.ValidationError as error:
+        raise _refused(f"its figures are not those of a run ({error})") from None
+    texts = {key: shown_name(found[key], _MOST_TEXT) for key in ("dataset", "weights")}
+    return found | texts | {"model_bytes": model_bytes}
 
 
 def _check_figures(run: Run) -> None:
@@ -246,7 +248,7 @@ def _plain(value: Any, depth: int = 3) -> Any:
         return {shown_name(str(key)): _plain(item, depth - 1) for key, item in list(value.items())[:50]}
     if isinstance(value, str):
         return shown_name(value, _MOST_TEXT) if value else ""
-    return value if value is None or isinstance(value, bool) or _is_number(value) else None
+    return value if isinstance(value, bool) or records.is_number(value) else None
 
 
 def _object(files: dict[str, bytes], name: str) -> dict[str, Any]:
@@ -260,22 +262,11 @@ def _object(files: dict[str, bytes], name: str) -> dict[str, Any]:
 
 
 def _json_lines(content: bytes) -> list[dict[str, Any]]:
-    rows = []
-    for line in content.splitlines():
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            raise _refused("its metrics.jsonl is damaged") from None
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
-
-
-def _is_number(value: Any) -> bool:
     try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:
-        return False
+        rows = [json.loads(line) for line in content.splitlines()]
+    except (ValueError, RecursionError):
+        raise _refused("its metrics.jsonl is damaged") from None
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def _refused(reason: str) -> RunError:

@@ -1,7 +1,7 @@
-"""The model in the box: what of a finished run ships with the app, and the card that tells how good it is.
+"""The bundled models: the files of finished runs that ship with the app, and their model card.
 
-cifar_core/bundled/mobilenet_v2_<width>.npz      the base's weights, kernels in float16: a start for training
-cifar_core/bundled/mobilenet_v2_0.5.keras .tflite, calibration.json, neighbours.npz    what classifies
+cifar_core/bundled/mobilenet_v2_<width>.npz      the backbone's weights, kernels in float16: a start for training
+cifar_core/bundled/mobilenet_v2_0.5.keras .tflite, calibration.json, neighbours.npz    the bundled classifier
 cifar_core/bundled/card.json, MODEL_CARD.md      figures and recipe of each run; the second is made of the first
 """
 
@@ -17,7 +17,7 @@ from cifar_core import untrusted
 from cifar_core.config import PRESETS
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
-from cifar_core.evaluation import predictions
+from cifar_core.evaluation import mistakes, predictions
 from cifar_core.evaluation.predictions import Predictions, wilson
 from cifar_core.inference import calibration, neighbors
 from cifar_core.network import pretrained
@@ -25,16 +25,15 @@ from cifar_core.runs import Run, load_json, write_json
 
 CARD = "card.json"
 CLASSIFIER_ALPHA = 0.5
-"""The width whose whole model ships; of the others only the base does."""
-_CLASSIFIER_FILES = {"best.keras": ".keras", "model.tflite": ".tflite"}
+"""The width whose whole model ships; of the others only the backbone does."""
 _CONFUSIONS = 6
 
 
 def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
     """Write the files of the finished `run` into `folder`, replacing those of its width; return them.
 
-    Raises RunError if the run is not finished, its files are damaged, or part of its base was never trained: only
-    weights that are wholly ours may ship.
+    Raises RunError if the run is not finished, its files are damaged, or part of its backbone was never trained:
+    weights of others do not ship.
     """
     found, config = predictions.load(run), run.config
     if config.fine_tune_blocks < 17 or not config.fine_tunes:
@@ -43,17 +42,17 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
             "ship; train with --fine-tune-blocks 17."
         )
     folder.mkdir(exist_ok=True)
-    stem = folder / f"mobilenet_v2_{config.alpha:g}"
-    written = [_write_base(run, stem.with_suffix(f"{stem.suffix}.npz"))]
+    stem = f"mobilenet_v2_{config.alpha:g}"
+    written = [_write_backbone(run, folder / f"{stem}.npz")]
     if config.alpha == CLASSIFIER_ALPHA:
-        for name, suffix in _CLASSIFIER_FILES.items():
-            written.append(shutil.copyfile(run.path / name, stem.with_name(stem.name + suffix)))
-        for name in (calibration.FILE, neighbors.FILE):
-            written.append(shutil.copyfile(run.path / name, folder / name))
+        copies = {"best.keras": f"{stem}.keras", "model.tflite": f"{stem}.tflite"}
+        copies |= {name: name for name in (calibration.FILE, neighbors.FILE)}
+        written += [shutil.copyfile(run.path / name, folder / target) for name, target in copies.items()]
     cards, alpha = load_json(folder / CARD) or {}, f"{config.alpha:g}"
     new = card(run, found.validation, found.test)
-    if (new["weights"] or {}).get("kind") == "bundled":
-        new["before"] = _stages(cards.get(alpha))
+    if (new["weights"] or {}).get("kind") == "bundled" and (replaced := cards.get(alpha)):
+        keys = ("run", "date", "command", "seconds", "weights", "test")
+        new["before"] = [*replaced.get("before", []), {key: replaced[key] for key in keys}]
     cards[alpha] = new
     cards = {alpha: cards[alpha] for alpha in sorted(cards, key=float)}
     write_json(folder / CARD, cards)
@@ -65,11 +64,8 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
 def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]:
     """Return the facts of a run, ready for JSON: recipe, command, machine, figures with 95 % intervals, confusions."""
     config, environment, result = run.config, load_json(run.path / "environment.json") or {}, run.result
-    shares = test.class_accuracies
-    counts = np.bincount(test.labels, minlength=len(CLASSES))
-    answers = test.probabilities.argmax(axis=1)
-    wrong = np.zeros((len(CLASSES), len(CLASSES)), int)
-    np.add.at(wrong, (test.labels, answers), answers != test.labels)
+    counts = mistakes.confusion(test)
+    wrong = counts * (1 - np.eye(len(CLASSES), dtype=int))
     worst = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
     return {
         "run": run.id,
@@ -81,15 +77,10 @@ def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]
         "weights": environment.get("weights"),
         "seconds": result.get("elapsed_seconds"),
         "parameters": result.get("parameters"),
-        "validation": {
-            "accuracy": validation.accuracy,
-            "interval": validation.interval,
-            "images": len(validation.labels),
-        },
-        "test": {"accuracy": test.accuracy, "interval": test.interval, "images": len(test.labels), "loss": test.loss},
+        "validation": _share(int(validation.is_correct.sum()), len(validation.labels)),
+        "test": _share(int(test.is_correct.sum()), len(test.labels)) | {"loss": test.loss},
         "classes": {
-            name: {"accuracy": share, "interval": wilson(round((share or 0) * int(n)), int(n)), "images": int(n)}
-            for (name, share), n in zip(shares.items(), counts, strict=True)
+            name: _share(int(counts[label, label]), int(counts[label].sum())) for label, name in enumerate(CLASSES)
         },
         "confusions": [
             {"is": CLASSES[cell // 10], "said": CLASSES[cell % 10], "images": int(wrong.flat[cell])} for cell in worst
@@ -98,12 +89,8 @@ def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]
     }
 
 
-def _stages(replaced: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Return how the network that a run began with, and that it replaces in the box, came about, oldest first."""
-    if not replaced:
-        return []
-    keys = ("run", "date", "command", "seconds", "weights", "test")
-    return [*replaced.get("before", []), {key: replaced[key] for key in keys}]
+def _share(correct: int, images: int) -> dict[str, Any]:
+    return {"accuracy": correct / images if images else None, "interval": wilson(correct, images), "images": images}
 
 
 def command(run: Run) -> str:
@@ -118,13 +105,13 @@ def command(run: Run) -> str:
 def in_words(cards: dict[str, Any]) -> str:
     """Return the model card of all widths, Markdown."""
     lines = [
-        "# Model card: the networks in the box",
+        "# Model card: the bundled networks",
         "",
         "Made by `python -m cifar_core bundle RUN` from finished runs; the figures are those of card.json beside it.",
         "",
         "MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381), every layer trained on CIFAR-10 by this project's own "
         "command, beginning with ImageNet weights of Keras Applications. Width 0.5 classifies on *Classify* and in "
-        "`predict` while there is no run; the bases of all widths are a start for training (`weights = bundled`), "
+        "`predict` while there is no run; the backbones of all widths are a start for training (`weights = bundled`), "
         "which **has seen CIFAR-10**, its training and its validation images too: accuracies reached from there say "
         "nothing about transfer from ImageNet.",
         "",
@@ -137,18 +124,17 @@ def in_words(cards: dict[str, Any]) -> str:
     return "\n".join(lines + (_classifier_words(whole) if whole else [])) + "\n"
 
 
-def _write_base(run: Run, path: Path) -> Path:
-    """Write the base's weights. Kernels lose nothing that matters in float16; variances would underflow."""
+def _write_backbone(run: Run, path: Path) -> Path:
+    """Write the backbone's weights. Kernels lose nothing that matters in float16; variances would underflow."""
     try:
         file = untrusted.load_arrays(run.path / "checkpoint.npz")
         best = {name: file[f"best/{name}"] for name in pretrained.base_shapes(run.config.alpha)}
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"Run {run.id} has no usable checkpoint.npz ({type(error).__name__}); train it anew.") from None
-    kept: dict[str, Any] = {
-        name: value.astype(np.float16 if name.endswith("/kernel") else np.float32) for name, value in best.items()
-    }
+    kinds = {name: np.float16 if name.endswith("/kernel") else np.float32 for name in best}
+    arrays: dict[str, Any] = {name: value.astype(kinds[name]) for name, value in best.items()}
     with path.open("wb") as content:
-        np.savez_compressed(content, **kept)
+        np.savez_compressed(content, **arrays)
     return path
 
 
@@ -198,11 +184,11 @@ def _classifier_words(found: dict[str, Any]) -> list[str]:
             f"{stage['test']['accuracy']:.4f}; the recipe below went on from it."
             for stage in found.get("before", [])
         ],
-        f"- **Recipe.** The head for {config['head_epochs']} epoch(s) on the frozen base, then the whole network for "
-        f"{config['fine_tune_epochs']} epochs at {config['image_size']} px: {config['optimizer']}, rate "
+        f"- **Recipe.** The head for {config['head_epochs']} epoch(s) on the frozen backbone, then the whole network "
+        f"for {config['fine_tune_epochs']} epochs at {config['image_size']} px: {config['optimizer']}, rate "
         f"{config['fine_tune_learning_rate']:g} ({config['schedule']}), batches of {config['batch_size']}, label "
         f"smoothing {config['label_smoothing']:g}, dropout {config['dropout']:g}, augmentation "
-        f"{config['augmentation']:g} afresh in every batch, batch norm: {config['batch_norm']}. Seed {config['seed']}.",
+        f"{config['augmentation']:g}, new in every batch, batch norm: {config['batch_norm']}. Seed {config['seed']}.",
         f"- **Software.** Python {found['environment']['python']}, "
         + ", ".join(f"{name} {packages[name]}" for name in ("tensorflow", "keras", "numpy"))
         + f"; first weights: {found['weights']['label']}.",

@@ -1,4 +1,7 @@
-"""The metrics of a run for other tools: CSV, JSON, and the event files that TensorBoard reads."""
+"""The metrics of a run as CSV, JSON and TensorBoard event files.
+
+The event files are written here, since `tf.summary` needs the package tensorboard, which TensorFlow no longer installs.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import json
 import math
 import struct
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from cifar_core import runs
@@ -18,19 +21,8 @@ _COLUMNS = (
     "kind", "phase", "epoch", "step", "steps", "loss", "cross_entropy", "accuracy", "validation_loss",
     "validation_cross_entropy", "validation_accuracy", "learning_rate", "images_per_second", "elapsed_seconds",
 )  # fmt: skip
-# Column of the metrics -> name in TensorBoard, the same for both, so that it draws them into one chart.
-_TRAINING = {
-    "loss": "loss",
-    "cross_entropy": "cross_entropy",
-    "accuracy": "accuracy",
-    "learning_rate": "learning_rate",
-    "images_per_second": "images_per_second",
-}
-_VALIDATION = {
-    "validation_loss": "loss",
-    "validation_cross_entropy": "cross_entropy",
-    "validation_accuracy": "accuracy",
-}
+_TRAINING = ("loss", "cross_entropy", "accuracy", "learning_rate", "images_per_second")
+_VALIDATION = ("loss", "cross_entropy", "accuracy")
 _CASTAGNOLI = 0x82F63B78  # CRC-32C, reversed
 
 
@@ -60,14 +52,15 @@ def to_json(run: Run) -> bytes:
 
 
 def to_tensorboard(run: Run) -> bytes:
-    """Return a zip of two folders of event files, training and validation, below one of the run's name."""
+    """Return a zip of two folders of event files, training and validation; equal names share a chart in TensorBoard."""
     started = run.status.get("started")
     start = float(started) if isinstance(started, int | float) and math.isfinite(started) else 0.0
+    training, validation = _events(_rows(run), start)
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for folder, names in (("training", _TRAINING), ("validation", _VALIDATION)):
-            file = f"{run.id}/{folder}/events.out.tfevents.{start:.0f}.cifar-studio"
-            archive.writestr(file, b"".join(_records(_scalars(_rows(run), folder, names), start)))
+        for folder, events in (("training", training), ("validation", validation)):
+            content = _record(_double(1, start) + _bytes(3, b"brain.Event:2")) + b"".join(events)
+            archive.writestr(f"{run.id}/{folder}/events.out.tfevents.{start:.0f}.cifar-studio", content)
     return packed.getvalue()
 
 
@@ -75,30 +68,31 @@ def _rows(run: Run) -> list[dict[str, Any]]:
     return [row for row in curves.sound_rows(run.metrics()) if row["kind"] in ("step", "epoch")]
 
 
-def _scalars(
-    rows: list[dict[str, Any]], folder: str, names: Mapping[str, str]
-) -> Iterator[tuple[int, float, dict[str, float]]]:
-    """Yield training step since the run's start, seconds since then, and values by name in TensorBoard."""
+def _events(rows: list[dict[str, Any]], start: float) -> tuple[list[bytes], list[bytes]]:
+    """Return the events of training (from step rows) and of validation (from epoch rows), by steps since the start."""
     steps = {row["phase"]: row["steps"] for row in rows if row["kind"] == "step"}
+    training, validation = list[bytes](), list[bytes]()
     done, phase, last_epoch, seconds = 0, "", 0, 0.0
     for row in rows:
-        seconds = row.get("elapsed_seconds") or seconds  # a row of a stranger may have none
+        seconds = row.get("elapsed_seconds") or seconds  # an imported row may have none
         if row["phase"] != phase:
-            done, phase, last_epoch = done + last_epoch * steps.get(phase, 0), row["phase"], 0
-        last_epoch, is_step = row["epoch"], row["kind"] == "step"
-        step = done + (
-            (row["epoch"] - 1) * row["steps"] + row["step"] if is_step else row["epoch"] * steps.get(phase, 0)
-        )
-        if is_step == (folder == "training"):
-            yield step, seconds, {names[key]: row[key] for key in names if row.get(key) is not None}
+            done, phase = done + last_epoch * steps.get(phase, 0), row["phase"]
+        last_epoch = row["epoch"]
+        if row["kind"] == "step":
+            step = done + (row["epoch"] - 1) * row["steps"] + row["step"]
+            training.append(_event(start + seconds, step, {name: row.get(name) for name in _TRAINING}))
+        else:
+            step = done + row["epoch"] * steps.get(phase, 0)
+            values = {name: row.get(f"validation_{name}") for name in _VALIDATION}
+            validation.append(_event(start + seconds, step, values))
+    return training, validation
 
 
-def _records(scalars: Iterable[tuple[int, float, dict[str, float]]], start: float) -> Iterator[bytes]:
-    """Yield TFRecords of Event messages (tensorflow/core/util/event.proto), the first of which names the version."""
-    yield _record(_double(1, start) + _bytes(3, b"brain.Event:2"))
-    for step, seconds, values in scalars:
-        summary = b"".join(_bytes(1, _bytes(1, name.encode()) + _float(2, value)) for name, value in values.items())
-        yield _record(_double(1, start + seconds) + _integer(2, step) + _bytes(5, summary))
+def _event(seconds: float, step: int, values: Mapping[str, float | None]) -> bytes:
+    """Return a TFRecord of an Event message (tensorflow/core/util/event.proto) with the values that are not None."""
+    known = {name: value for name, value in values.items() if value is not None}
+    summary = b"".join(_bytes(1, _bytes(1, name.encode()) + _float(2, value)) for name, value in known.items())
+    return _record(_double(1, seconds) + _integer(2, step) + _bytes(5, summary))
 
 
 def _record(content: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""A finished run as something that classifies, without TensorFlow."""
+"""A finished run or the bundled model as a classifier, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def has_bundled() -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a model says of n pictures.
+    """A model's answers for n pictures.
 
     probabilities: float32 (n, 10), calibrated where the model is. scores: float32 (n,), the distance of each
     picture to the training images, NaN where the model has no index. is_unusual: bool (n,), whether that is above the

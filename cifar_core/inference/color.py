@@ -1,4 +1,4 @@
-"""Colors of a picture file -> sRGB, which CIFAR-10's images are in: ICC profiles, PNG's gAMA and cHRM, BMP's headers.
+"""Colors of a picture file become sRGB, as in CIFAR-10: ICC profiles, PNG's gAMA and cHRM, BMP's headers.
 
 A profile that is broken, or of another kind than the picture, is ignored, as browsers do.
 """

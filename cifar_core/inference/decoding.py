@@ -1,4 +1,4 @@
-"""A picture file's bytes -> an RGB image in sRGB, upright, of at most 2**20 pixels. Every failure is an ImageError.
+"""The bytes of a picture file become an RGB image in sRGB, upright, of at most 2**20 pixels, or an ImageError.
 
 Nothing is written to disk, and a file's name never decides how it is read. One picture at a time is decoded in a
 process, in at most 1.25 GiB beside the file's own bytes (measured: 0.92 GiB, a progressive CMYK JPEG of 120 or a WebP

@@ -1,4 +1,4 @@
-"""Picture files, alone or in zips -> what the network sees.
+"""Picture files, alone or in zips, become network inputs.
 
 for picture in read_each([("cat.jpg", jpeg_bytes), ("holiday.zip", zip_bytes)]):
     if picture.error:
@@ -27,7 +27,7 @@ from cifar_core.untrusted import shown_name, unique_name
 
 SIDE = 32
 COPY_SIDE = 512
-"""Longer side of a compact picture's copy in pixels; smaller pictures are copied exactly. A copy takes some 50 KB."""
+"""Longer side of a compact picture's copy in pixels; smaller pictures are copied exactly."""
 MAX_COMPACT = 2_000
 """Pictures that `read_compact` returns at most, 200 MB."""
 
@@ -36,11 +36,11 @@ Crop = Literal["centre", "squeeze"] | tuple[float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One file that was read: its content, or (one or two sentences) the error why there is none.
+    """One file: its content, or the error why there is none, one or two sentences.
 
     name: the file's own, in full ("archive.zip/member" in a zip); show it with `shown_name`, as text, never as markup.
     content: RGB, encoded in a compact picture.
-    inputs: what the network sees under "centre" and "squeeze", uint8 (32, 32, 3), in a compact picture.
+    inputs: the network inputs under "centre" and "squeeze", uint8 (32, 32, 3), in a compact picture.
     """
 
     name: str
@@ -59,11 +59,11 @@ class Picture:
 
     @property
     def key(self) -> str:
-        """What a compact picture is known by: 12 hexadecimal digits."""
+        """A name for the content of a compact picture: 12 hexadecimal digits."""
         return hashlib.sha256(self.content if isinstance(self.content, bytes) else b"").hexdigest()[:12]
 
     def network_input(self, crop: Crop) -> np.ndarray:
-        """Return what the network sees under `crop` (see `crop_box`): uint8 (32, 32, 3).
+        """Return the network input under `crop` (see `crop_box`): uint8 (32, 32, 3).
 
         Of a compact picture a square in fractions comes from the copy, the rest from the whole picture.
         """
@@ -71,7 +71,7 @@ class Picture:
         return prepare(self.image, crop)[0] if known is None else known
 
     def compact(self) -> Picture:
-        """Return the picture in some 50 KB: a copy of at most COPY_SIDE pixels a side, and what the network sees."""
+        """Return the picture in some 50 KB: a copy of at most COPY_SIDE pixels a side, and its network inputs."""
         if self.error or isinstance(self.content, bytes):
             return self
         image, buffer = self.image, io.BytesIO()
@@ -88,9 +88,9 @@ class Picture:
 def prepare(image: Image.Image, crop: Crop = "centre") -> np.ndarray:
     """Return `image` (RGB) as one model input: uint8 (1, 32, 32, 3), RGB.
 
-    `crop` is explained at `crop_box`. The model resizes and scales itself, and a 32x32 picture comes through
-    unchanged, so training and upload share one path. Bicubic
-    with antialiasing: every pixel of the square counts, and edges ring less than with Lanczos.
+    `crop` as in `crop_box`. The model resizes and scales itself, and a 32x32 picture comes through unchanged, so
+    training and upload share one path. Bicubic with antialiasing: every pixel of the square counts, and edges ring less
+    than with Lanczos.
 
     Raises ImageError if `crop` is not usable.
     """

@@ -1,25 +1,25 @@
-"""Pictures pinned to a run, whose ten probabilities are recorded while it learns.
+"""Pictures pinned to a run, whose ten probabilities are recorded during training.
 
 pins.npz       up to six pictures and their names     written by the page or the launcher, before or during training
-probes.jsonl   what the network says of them          written by the worker, a row for each moment
+probes.jsonl   their probabilities                    written by the worker, a row for each moment
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
 
 from cifar_core import machine, untrusted
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
-from cifar_core.runs import Run, read_rows, records
+from cifar_core.runs import Run, read_rows
 from cifar_core.untrusted import shown_name
 
 FILE = "pins.npz"
@@ -38,16 +38,13 @@ class Pin:
 
     @property
     def key(self) -> str:
-        """What the picture's pixels are known by in probes.jsonl: 12 hexadecimal digits."""
+        """The name of the pixels in probes.jsonl: 12 hexadecimal digits."""
         return hashlib.sha256(np.ascontiguousarray(self.image).data).hexdigest()[:12]
 
 
 @dataclass(frozen=True, eq=False)
 class Watched:
-    """What was recorded of one pin.
-
-    epochs: float (m,), since the run's start, fractions within an epoch, ascending. probabilities: float (m, 10).
-    """
+    """The records of one pin: `epochs` since the run's start, float (m,), ascending, `probabilities`, float (m, 10)."""
 
     pin: Pin
     epochs: np.ndarray
@@ -56,17 +53,16 @@ class Watched:
 
 @dataclass(frozen=True, eq=False)
 class Watch:
-    """What was recorded of a run's pins. `boundary` is where fine-tuning began, in epochs, None before."""
+    """The records of a run's pins. `boundary` is the epoch at which fine-tuning began, None before."""
 
     watched: tuple[Watched, ...]
     boundary: float | None
 
 
 def load(folder: Path) -> list[Pin]:
-    """Return the pins in a run's `folder`: none where there is no such file, or it is not of ours."""
-    path = folder / FILE
+    """Return the pins in a run's `folder`, none where there is no such file or it is damaged."""
     try:
-        found = untrusted.load_arrays(path, _LIMIT_BYTES)
+        found = untrusted.load_arrays(folder / FILE, _LIMIT_BYTES)
         images, names = found["images"], found["names"]
     except (OSError, ValueError, KeyError):
         return []
@@ -76,19 +72,14 @@ def load(folder: Path) -> list[Pin]:
 
 
 def save(run: Run, pins: Sequence[Pin]) -> None:
-    """Let `pins` be the pinned pictures of `run`. Raises RunError if they are more than MOST, or cannot be written."""
+    """Write the pins of `run`. Raises RunError if they are more than MOST, or cannot be written."""
     if len(pins) > MOST:
         raise RunError(f"{len(pins)} pictures cannot be pinned, {MOST} at most; take one off first.")
-    path = run.path / FILE
-    temporary = path.with_name(f".{FILE}.{os.getpid()}.npz")
     images = np.stack([pin.image for pin in pins]) if pins else np.empty((0, 32, 32, 3), np.uint8)
     names = np.array([pin.name[:_NAME_LENGTH] for pin in pins], dtype=f"<U{_NAME_LENGTH}")
     try:
-        np.savez(temporary, images=images, names=names)
-        machine.replace(temporary, path)
+        machine.save_arrays(run.path / FILE, images=images, names=names)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise RunError(f"The pins could not be written: {error.strerror}; make room and try again.") from None
 
 
@@ -100,31 +91,32 @@ def added(pins: Sequence[Pin], pin: Pin) -> list[Pin]:
 
 
 def watch(run: Run) -> Watch:
-    """Return what was recorded of the pins of `run`; a damaged row is left out."""
-    rows = [row for row in read_rows(run.path / PROBES, 0)[0] if _is_probe(row)]
-    head = max((row["epoch"] for row in rows if row["phase"] == "head"), default=0)
-    tuned = any(row["phase"] == "fine_tune" for row in rows)
-    before = {"head": 0, "fine_tune": head}
+    """Return the records of the pins of `run`; a damaged row is left out."""
+    rows = list(_probes(run))
+    head = max((row.epoch for row in rows if row.phase == "head"), default=0.0)
+    before = {"head": 0.0, "fine_tune": head}
     watched = []
     for pin in load(run.path):
-        own = [row for row in rows if _are_probabilities(row["pins"].get(pin.key))]
-        epochs = np.array([before[row["phase"]] + row["epoch"] for row in own], float)
-        said = np.array([row["pins"][pin.key] for row in own], float).reshape(-1, len(CLASSES))
-        watched.append(Watched(pin, epochs, said))
-    return Watch(tuple(watched), head if tuned and head else None)
+        own = [row for row in rows if pin.key in row.pins]
+        epochs = np.array([before[row.phase] + row.epoch for row in own], float)
+        shares = np.array([row.pins[pin.key] for row in own], float).reshape(-1, len(CLASSES))
+        watched.append(Watched(pin, epochs, shares))
+    return Watch(tuple(watched), head or None if any(row.phase == "fine_tune" for row in rows) else None)
 
 
-def _is_probe(row: dict[str, Any]) -> bool:
-    return (
-        row.get("phase") in ("head", "fine_tune")
-        and records.amount(row.get("epoch")) is not None
-        and isinstance(row.get("pins"), dict)
-    )
+_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+_Shares = Annotated[list[_Share], msgspec.Meta(min_length=len(CLASSES), max_length=len(CLASSES))]
 
 
-def _are_probabilities(values: Any) -> bool:
-    return (
-        isinstance(values, list)
-        and len(values) == len(CLASSES)
-        and all(records.amount(v, 1) is not None for v in values)
-    )
+class _Probe(msgspec.Struct):
+    """A row of probes.jsonl: the probabilities of each pin by its key."""
+
+    phase: Literal["head", "fine_tune"]
+    epoch: Annotated[float, msgspec.Meta(ge=0)]
+    pins: dict[str, _Shares]
+
+
+def _probes(run: Run) -> Iterator[_Probe]:
+    for row in read_rows(run.path / PROBES, 0)[0]:
+        with suppress(msgspec.ValidationError):
+            yield msgspec.convert(row, _Probe)

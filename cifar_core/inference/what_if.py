@@ -1,4 +1,4 @@
-"""What if the picture were turned, nearer, darker, blurred or noisy: the changes, and where they flip the answer."""
+"""Changes of a picture (rotation, zoom, light, blur, noise), and the values at which they flip the answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cifar_core.inference.pictures import SIDE
 
 @dataclass(frozen=True)
 class Change:
-    """One slider. `neutral` leaves the picture as it is; `sweep` are the values that are tried for the flip point."""
+    """One slider. `neutral` leaves the picture unchanged; `sweep` are the values that are tried."""
 
     name: str
     label: str
@@ -38,7 +38,7 @@ CHANGES: Mapping[str, Change] = {
         Change("zoom", "Zoom", 0.5, 2, 1, 0.1, "×", "Above 1 nearer, below 1 farther away."),
         Change("light", "Light", 0.1, 1.9, 1, 0.1, "×", "Below 1 darker, above 1 lighter."),
         Change("blur", "Blur", 0, 4, 0, 0.25, "px", "Radius of a Gaussian blur, in pixels of the 32×32."),
-        Change("noise", "Noise", 0, 80, 0, 5, "", "Standard deviation in grey levels, of 255; always the same grains."),
+        Change("noise", "Noise", 0, 80, 0, 5, "", "Standard deviation in gray levels, of 255; always the same grains."),
     )
 }
 
@@ -47,8 +47,8 @@ CHANGES: Mapping[str, Change] = {
 class Sweep:
     """One change over its whole range, the others as they are set.
 
-    values: float (n,). probabilities: float32 (n, 10). `flips` are the values next to the one that is set, downwards
-    and upwards, at which the answer is another than at the set value, with that answer's class.
+    values: float (n,). probabilities: float32 (n, 10). flips: the nearest values below and above the set one at which
+    the answer is another, with that answer's class.
     """
 
     values: np.ndarray
@@ -62,7 +62,7 @@ def neutral() -> dict[str, float]:
 
 
 def changed(image: np.ndarray, setting: Mapping[str, float]) -> np.ndarray:
-    """Return `image`, uint8 (32, 32, 3), as `setting` (name -> value, others neutral) makes it: uint8 (32, 32, 3)."""
+    """Return `image`, uint8 (32, 32, 3), changed by `setting` (name -> value, others neutral)."""
     full = neutral() | dict(setting)
     angle, zoom = full["rotate"], full["zoom"]
     if angle != 0 or zoom != 1:
@@ -70,7 +70,7 @@ def changed(image: np.ndarray, setting: Mapping[str, float]) -> np.ndarray:
     if full["blur"] > 0:
         image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(float(full["blur"]))))
     if full["light"] != 1 or full["noise"] > 0:
-        image = (image * full["light"] + full["noise"] * _grains() + 0.5).clip(0, 255).astype(np.uint8)
+        image = (image * full["light"] + full["noise"] * _grain() + 0.5).clip(0, 255).astype(np.uint8)
     return image
 
 
@@ -91,23 +91,23 @@ def sweeps(
     return answers[0], found
 
 
-def _flips(values: np.ndarray, said: np.ndarray, current: float, answer: int) -> tuple[tuple[float, int], ...]:
-    other = said != answer
+def _flips(values: np.ndarray, labels: np.ndarray, current: float, answer: int) -> tuple[tuple[float, int], ...]:
+    other = labels != answer
     below, above = np.flatnonzero(other & (values < current)), np.flatnonzero(other & (values > current))
     nearest = [*below[-1:], *above[:1]]
-    return tuple((float(values[i]), int(said[i])) for i in nearest)
+    return tuple((float(values[i]), int(labels[i])) for i in nearest)
 
 
 def _moved(image: np.ndarray, angle: float, zoom: float) -> np.ndarray:
     padded = Image.fromarray(np.pad(image, ((SIDE, SIDE), (SIDE, SIDE), (0, 0)), mode="symmetric"))
     turn = np.deg2rad(angle)
-    cos, sin, centre = np.cos(turn) / zoom, np.sin(turn) / zoom, SIDE / 2
-    shift_x = centre + SIDE - (cos - sin) * centre
-    shift_y = centre + SIDE - (sin + cos) * centre
+    cos, sin, center = np.cos(turn) / zoom, np.sin(turn) / zoom, SIDE / 2
+    shift_x = center + SIDE - (cos - sin) * center
+    shift_y = center + SIDE - (sin + cos) * center
     matrix = (cos, -sin, shift_x, sin, cos, shift_y)
     return np.asarray(padded.transform((SIDE, SIDE), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC))
 
 
 @functools.lru_cache(maxsize=1)
-def _grains() -> np.ndarray:
+def _grain() -> np.ndarray:
     return np.random.default_rng(1).standard_normal((SIDE, SIDE, 3), np.float32)

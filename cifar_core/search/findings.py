@@ -1,4 +1,4 @@
-"""What a sweep found, as plain data: its trials, the best so far, whether it lies at the edge, the Pareto front."""
+"""The state and the results of a sweep as plain data: trials, the best, importance, noise, the Pareto front."""
 
 from __future__ import annotations
 
@@ -19,14 +19,12 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-STATES = ("running", "stopping", "stopped", "interrupted", "failed", "finished")
-LIVE_STATES = ("running", "stopping")
 COSTS: Mapping[str, tuple[str, str]] = {
     "latency_ms": ("Time for one image", "ms"),
     "model_bytes": ("Model file", "bytes"),
     "seconds": ("Training time", "s"),
 }
-"""What accuracy is weighed against: name -> words and unit."""
+"""What accuracy is compared with: name -> label and unit."""
 ENOUGH_TRIALS = 15
 """Fewer ended trials than this do not say which setting matters."""
 _IDLE = 0.05
@@ -56,8 +54,8 @@ class Trial:
 
     def cost(self, name: str) -> float | None:
         """Return the cost called `name`, one of COSTS."""
-        value = getattr(self, name)
-        return None if value is None else float(value)
+        value: float | None = getattr(self, name)
+        return value
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Findings:
-    """A sweep as it stands; `trials` in order of number, without those that do not count (`search.passed_over`)."""
+    """The state and the results of a sweep.
+
+    `state` is "running", "stopping", "stopped", "interrupted", "failed" or "finished". `trials` are in order of number,
+    without those that do not count (`studies.passed_over`).
+    """
 
     name: str
     state: str
@@ -96,8 +98,8 @@ class Findings:
 
     @property
     def is_live(self) -> bool:
-        """Whether somebody works on it."""
-        return self.state in LIVE_STATES
+        """Whether a worker runs."""
+        return self.state in ("running", "stopping")
 
     @property
     def share(self) -> float:
@@ -157,7 +159,7 @@ class Findings:
     def to_dict(self) -> dict[str, Any]:
         """Return all of it in JSON's types."""
         best = self.best
-        return {
+        found = {
             "name": self.name,
             "state": self.state,
             "plan": self.plan.to_dict(),
@@ -165,11 +167,17 @@ class Findings:
             "workers": self.workers,
             "done": self.done,
             "seconds": self.spent_seconds,
-            "best": best and _json(best),
+            "best": best and asdict(best),
             "at_edge": self.at_edge,
             "front": {cost: [trial.number for trial in self.front(cost)] for cost in COSTS},
-            "trials": [_json(trial) for trial in self.trials],
-        } | ({"cells": [_cell_json(cell) for cell in self.cells()]} if self.plan.grid else {})
+            "trials": [asdict(trial) for trial in self.trials],
+        }
+        if self.plan.grid:
+            found["cells"] = [
+                {"values": dict(one.values), "accuracies": one.accuracies, "mean": one.mean, "spread": one.spread}
+                for one in self.cells()
+            ]
+        return found
 
 
 @dataclass(frozen=True)
@@ -187,17 +195,12 @@ class Noise:
     extent: float
 
     @property
-    def is_significant(self) -> bool:
-        """Whether any two cells differ by more than noise."""
-        return self.extent > self.significant
-
-    @property
     def words(self) -> str:
         """A sentence for the reader."""
         spread, significant, extent = (f"{100 * share:.1f}" for share in (self.spread, self.significant, self.extent))
         verdict = (
             f"Cells whose means are more than {significant} points apart differ significantly"
-            if self.is_significant
+            if self.extent > self.significant
             else f"No two cells differ significantly: for that, means must be more than {significant} points apart"
         )
         return (
@@ -208,16 +211,13 @@ class Noise:
 
 def noise(cells: Sequence[Cell]) -> Noise | None:
     """Return how noisy a grid is; None while no cell has two seeds or only one cell has any."""
-    tried = [cell.accuracies for cell in cells if cell.accuracies]
-    freedom = sum(len(accuracies) - 1 for accuracies in tried)
+    tried = [cell for cell in cells if cell.accuracies]
+    freedom = sum(len(cell.accuracies) - 1 for cell in tried)
     if not freedom or len(tried) < 2:
         return None
-    seeds = min(map(len, tried))
-    means = [statistics.fmean(accuracies) for accuracies in tried]
-    squares = sum(
-        (len(accuracies) - 1) * statistics.variance(accuracies) for accuracies in tried if len(accuracies) > 1
-    )
-    spread = math.sqrt(squares / freedom)
+    seeds = min(len(cell.accuracies) for cell in tried)
+    spread = math.sqrt(sum((len(cell.accuracies) - 1) * (cell.spread or 0.0) ** 2 for cell in tried) / freedom)
+    means = [cell.mean or 0.0 for cell in tried]
     significant = _studentized_range(len(tried), freedom) * spread / math.sqrt(seeds)
     return Noise(seeds, spread, significant, max(means) - min(means))
 
@@ -231,10 +231,10 @@ def _studentized_range(groups: int, freedom: int) -> float:
 
 
 def importances(found: Findings) -> dict[str, float]:
-    """Return how much of the accuracy's variation each setting explains, shares that add up to 1 (fANOVA, Optuna's).
+    """Return the share of the accuracy's variation that each setting explains, by Optuna's fANOVA; they add up to 1.
 
-    Empty for fewer than ENOUGH_TRIALS ended trials, and where all are alike. Trials that were pruned count with what
-    they had.
+    Empty for fewer than ENOUGH_TRIALS ended trials, and where all are alike. A pruned trial counts with its last
+    accuracy.
     """
     import optuna
 
@@ -246,9 +246,8 @@ def importances(found: Findings) -> dict[str, float]:
         params = {knob: trial.params[knob] for knob in spaces}
         study.add_trial(optuna.create_trial(value=trial.accuracy, params=params, distributions=spaces))
     try:
-        return optuna.importance.get_param_importances(
-            study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=1)
-        )
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=1)
+        return optuna.importance.get_param_importances(study, evaluator=evaluator)
     except (RuntimeError, ValueError):
         return {}
 
@@ -274,32 +273,26 @@ def conclusion(found: Findings, shares: Mapping[str, float]) -> str:
 
 
 def find(name: str, storage: str | None = None) -> Findings:
-    """Return how the sweep called `name` stands. Raises SweepError if there is none or its storage is away."""
+    """Return the findings of the sweep `name`. Raises SweepError if there is none, or it or its storage is damaged."""
     return of_study(studies.open_study(name, storage), storage)
 
 
 def of_study(study: Study, storage: str | None = None) -> Findings:
-    """Return how `study`, an opened sweep, stands. Raises SweepError if it is damaged."""
+    """Return the findings of an opened sweep. Raises SweepError if it is damaged."""
+    name, shared = study.study_name, bool(studies.storage_url(storage))
+    workers = len(sweep_workers.living_workers(name))
     try:
-        return _stands(study, storage)
+        everything = study.get_trials(deepcopy=False)
+        passed_over = studies.passed_over(everything)
+        alone = not workers and not shared
+        trials = tuple(_trial(trial, alone) for trial in everything if trial.number not in passed_over)
+        state = _state(study, trials, workers, shared)
+        return Findings(name, state, studies.plan_of(study), studies.goal_of(study), trials, workers)
     except (*studies.DAMAGE, ConfigError) as error:
-        raise studies.damaged(study.study_name, error) from None
-
-
-def _stands(study: Study, storage: str | None) -> Findings:
-    everything = study.get_trials(deepcopy=False)
-    passed_over = studies.passed_over(everything)
-    name, workers = study.study_name, len(sweep_workers.living_workers(study.study_name))
-    shared = bool(studies.storage_url(storage))
-    alone = not workers and not shared
-    trials = tuple(_trial(trial, alone) for trial in everything if trial.number not in passed_over)
-    return Findings(
-        name, _state(study, trials, workers, shared), studies.plan_of(study), studies.goal_of(study), trials, workers
-    )
+        raise studies.damaged(name, error) from None
 
 
 def _state(study: Study, trials: Sequence[Trial], workers: int, shared: bool) -> str:
-    """Return one of STATES."""
     elsewhere = shared and any(trial.state == "running" for trial in trials)
     stopping = studies.is_asked_to_stop(study)
     if workers or (elsewhere and not stopping):
@@ -316,9 +309,8 @@ def _state(study: Study, trials: Sequence[Trial], workers: int, shared: bool) ->
 def _trial(trial: FrozenTrial, alone: bool) -> Trial:
     """Return `trial` as data; one that runs while no worker is there was interrupted (`alone`)."""
     attrs: dict[str, Any] = records.tame(trial.user_attrs)
-    state = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}.get(
-        trial.state.name, trial.state.name.lower()
-    )
+    names = {"COMPLETE": "finished", "FAIL": "failed"}
+    state = names.get(trial.state.name, trial.state.name.lower())
     if state == "running" and alone:
         state = "interrupted"
     params = trial.params or trial.system_attrs.get("fixed_params", {})
@@ -345,11 +337,3 @@ def _edge(item: Range, value: Any) -> str:
     scale = math.log if item.log else float
     place = (scale(value) - scale(item.low)) / (scale(item.high) - scale(item.low))
     return "low" if place <= _EDGE else "high" if place >= 1 - _EDGE else ""
-
-
-def _cell_json(cell: Cell) -> dict[str, Any]:
-    return {"values": dict(cell.values), "accuracies": cell.accuracies, "mean": cell.mean, "spread": cell.spread}
-
-
-def _json(trial: Trial) -> dict[str, Any]:
-    return asdict(trial) | {"curve": [list(point) for point in trial.curve]}

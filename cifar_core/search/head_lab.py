@@ -1,14 +1,14 @@
-"""The head lab: what a page asks of the lab's process, and what that answered.
+"""The head lab: requests of pages, and the results of the lab's process (training/lab_worker.py).
 
     <runs>/.lab/
       lab.lock              held by the process while it lives
-      request.json          the settings that are wanted, the newest counts    written by pages
-      status.json           what the process does; what it holds fixed         written by the process, as is the rest
-      map-<base>.npz        where each validation image lies on the map
-      <base>-<key>.json     one result: a row for each epoch, what is said of each validation image
-      lab.log               what the process printed
+      request.json          the requested settings, the newest count           written by pages
+      status.json           state of the process, and what it holds fixed      written by the process, as is the rest
+      map-<base>.npz        the decision map
+      <base>-<key>.json     one result: a row for each epoch, the class of each validation image
+      lab.log               output of the process
 
-Only the head is trained, from stored features; all but five knobs stay as in BASE.
+Only the head is trained, from cached features; all but five knobs stay as in BASE.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from cifar_core.jobs.job import Job
 from cifar_core.runs import records
 
 BASE = replace(PRESETS["quick"], augmentation=0.0, head_epochs=8, fine_tune_epochs=0, head_batch_size=256)
-"""What is held fixed. The learning rate stays as it is set: no schedule, no early stopping."""
+"""The fixed settings; without schedule and early stopping."""
 GRID = 70
 """Cells of the decision map in each direction."""
 _STORED = Path(__file__).parents[1] / "bundled" / "head_lab.json"
@@ -66,12 +66,12 @@ class Settings:
 
     @property
     def key(self) -> str:
-        """What names the settings in files."""
+        """The settings' name in files."""
         return hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def text(self) -> str:
-        """The values in a form that an address can hold: `0.3_128_0.0001_0.001_0`."""
+        """The values in an address: `0.3_128_0.0001_0.001_0`."""
         return "_".join(f"{getattr(self, name):g}" for name in SLIDERS)
 
     @classmethod
@@ -83,7 +83,7 @@ class Settings:
         return cls(**{name: KNOBS[name].parse(word) for name, word in zip(SLIDERS, words, strict=True)})
 
     def differences(self, other: Settings) -> str:
-        """Return in words what is other than in `other`, "the same" where nothing is."""
+        """Return the values that differ from those of `other` as text, "the same" where none does."""
         found = [(name, getattr(self, name)) for name in SLIDERS if getattr(self, name) != getattr(other, name)]
         return (
             ", ".join(f"{KNOBS[name].label.lower()} {KNOBS[name].format(value)}" for name, value in found) or "the same"
@@ -95,9 +95,9 @@ SLIDERS = tuple(item.name for item in fields(Settings))
 
 @dataclass(frozen=True)
 class Result:
-    """What came of some settings: `rows`, one for each epoch so far; `predicted`, a class for each validation image.
+    """The result of some settings: `rows`, one for each epoch so far; `predicted`, the class of each validation image.
 
-    `state` is "computing", "done", "cancelled" (other settings were asked for) or "failed" (`message` says why).
+    `state` is "computing", "done", "cancelled" (for other settings) or "failed" (see `message`).
     """
 
     state: str
@@ -119,18 +119,18 @@ class Result:
 
 
 def lab_dir() -> Path:
-    """Return the lab's folder, inside that of all runs. Raises RunError if it is a link."""
+    """Return the lab's folder. Raises RunError if it is a link."""
     return runs.own_folder(".lab")
 
 
 def job() -> Job:
-    """Return the job that serves the lab until nobody has asked for five minutes."""
+    """Return the lab's job; it ends five minutes after the last request."""
     command = ("cifar_core.training.lab_worker", str(lab_dir().resolve()))
     return Job(lab_dir(), "lab", command, "The lab")
 
 
 def start() -> None:
-    """Open the lab unless its process lives. Raises RunError."""
+    """Start the lab's process unless it lives. Raises RunError."""
     job().start()
 
 
@@ -140,16 +140,16 @@ def is_open() -> bool:
 
 
 def ask(settings: Settings) -> None:
-    """Ask the process for `settings` now; what it computes for others ends. Raises RunError."""
+    """Request `settings`, in place of those that are computed now. Raises RunError."""
     try:
         lab_dir().mkdir(parents=True, exist_ok=True)
         runs.write_json(lab_dir() / "request.json", {"settings": asdict(settings), "asked": time.time()})
     except OSError as error:
-        raise RunError(f"The lab cannot be asked in {lab_dir()}: {error.strerror}; make it writable.") from None
+        raise RunError(f"The request cannot be written to {lab_dir()}: {error.strerror}; make it writable.") from None
 
 
 def requested() -> tuple[Settings, float] | None:
-    """Return the settings that are wanted and when they were asked for (seconds since 1970), None without any."""
+    """Return the requested settings and the time of the request (seconds since 1970), None without any."""
     saved = runs.read_json(lab_dir() / "request.json")
     asked, values = saved.get("asked"), saved.get("settings")
     try:
@@ -159,10 +159,10 @@ def requested() -> tuple[Settings, float] | None:
 
 
 def status() -> dict[str, Any]:
-    """Return what the process does.
+    """Return the state of the process.
 
     Keys: `state` ("off", "starting", "preparing", "waiting", "ready", "computing", "mapping", "failed") and, where
-    known, `message`, `done` and `total` while it prepares, `base`: the words for what is held fixed, and its `key`.
+    known, `message`, `done` and `total` while it prepares, `base`: texts for what is held fixed, and its `key`.
     """
     try:
         saved = runs.load_json(lab_dir() / "status.json") or {}
@@ -176,7 +176,7 @@ def status() -> dict[str, Any]:
 
 
 def base_key() -> str:
-    """Return what names the fixed part in files, "" before the lab was ever open."""
+    """Return the name of the fixed part in files, "" before the lab's first start."""
     base = status().get("base")
     key = str(base.get("key", "")) if isinstance(base, dict) else ""
     return key if key.isalnum() else ""
@@ -188,12 +188,12 @@ def result_path(base: str, settings: Settings) -> Path:
 
 
 def result(settings: Settings) -> Result | None:
-    """Return what came of `settings` so far, None if they were not tried yet."""
+    """Return the result of `settings`, None if they were not tried yet."""
     return _read(result_path(base_key(), settings))
 
 
 def stored() -> Result | None:
-    """Return what `Settings()` gave on CIFAR-10 from ImageNet weights; it ships with the package."""
+    """Return the result of `Settings()` on CIFAR-10 from ImageNet weights, which ships with the package."""
     return _read(_STORED)
 
 
@@ -252,9 +252,7 @@ def load_map(base: str) -> Map | None:
 
 def save_map(base: str, found: Map) -> None:
     """Write the map of a base, whole or not at all."""
-    temporary = map_path(base).with_suffix(".part.npz")
-    np.savez_compressed(temporary, **vars(found))
-    machine.replace(temporary, map_path(base))
+    machine.save_arrays(map_path(base), **vars(found))
 
 
 def ground(found: Map, predicted: np.ndarray) -> np.ndarray:

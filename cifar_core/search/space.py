@@ -1,7 +1,4 @@
-"""What a sweep tries: for some knobs a range or choices, the rest as in a base configuration; and how far it goes.
-
-Optuna is imported where it is needed only, so that a page or a command that does not search starts fast.
-"""
+"""The search space of a sweep: ranges or choices of some knobs, the rest as in a base configuration; and its goal."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
 MOST_TRIALS = 10_000
 MOST_CELLS = 400
 DEFAULT_KNOBS = ("alpha", "dropout", "augmentation")
-"""What a sweep varies where nobody says what."""
+"""What a sweep varies by default."""
 FIXED = ("dataset", "train_images", "validation_fraction", "weights", "seed")
 """Knobs that are the same in all trials of a sweep, as they decide what accuracy means."""
 _SENSIBLE = {"views": (1, 8), "head_epochs": (1, 20), "fine_tune_epochs": (1, 20), "early_stopping_patience": (1, 20)}
@@ -30,7 +27,10 @@ _SENSIBLE = {"views": (1, 8), "head_epochs": (1, 20), "fine_tune_epochs": (1, 20
 
 @dataclass(frozen=True)
 class Range:
-    """What is tried of one knob: `choices`, or whole or real numbers from `low` to `high`. Raises SweepError."""
+    """The values of one knob: `choices`, or numbers from `low` to `high`, integers for an integer knob.
+
+    Building one checks it against the knob table; raises SweepError.
+    """
 
     knob: str
     low: float = 0.0
@@ -62,35 +62,30 @@ class Range:
 
     @property
     def log(self) -> bool:
-        """Whether numbers are tried evenly on a logarithmic scale."""
+        """Whether numbers are sampled on a logarithmic scale."""
         return KNOBS[self.knob].log and not self.choices
 
     @property
-    def is_whole(self) -> bool:
-        """Whether its numbers are whole."""
-        return isinstance(KNOBS[self.knob].default, int)
-
-    @property
     def step(self) -> float | None:
-        """The step of real numbers, so that values are met again and stored features with them; None without."""
+        """The step of floats, so that values and their cached features recur; None without."""
         knob = KNOBS[self.knob]
         return knob.step if isinstance(knob.default, float) and not knob.log and not self.choices else None
 
     def suggest(self, trial: Trial) -> Any:
-        """Return the value that `trial` is to try."""
+        """Return the value that `trial` tries."""
         if self.choices:
             return trial.suggest_categorical(self.knob, self.choices)
-        if self.is_whole:
+        if isinstance(KNOBS[self.knob].default, int):
             return trial.suggest_int(self.knob, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(self.knob, self.low, self.high, step=self.step, log=self.log)
 
     def distribution(self) -> BaseDistribution:
-        """Return the same for a trial that has a value, rounded as it may be."""
+        """Return Optuna's distribution of the rounded values."""
         from optuna import distributions as kinds
 
         if self.choices:
             return kinds.CategoricalDistribution(self.choices)
-        if self.is_whole:
+        if isinstance(KNOBS[self.knob].default, int):
             return kinds.IntDistribution(int(self.low), int(self.high), log=self.log)
         return kinds.FloatDistribution(self.low, self.high, log=self.log)
 
@@ -108,28 +103,24 @@ class Range:
 def table_range(name: str) -> Range:
     """Return the range or the choices of the knob table for the knob called `name`. Raises SweepError."""
     knob = KNOBS.get(name)
-    if knob is None or knob.choices:
-        return Range(
-            name, choices=tuple(choice for choice in knob.choices if choice not in knob.mistakes) if knob else ()
-        )
-    low, high = _SENSIBLE.get(name, (knob.low or 0, knob.high or 0))
-    return Range(name, low, high)
+    if knob is None:
+        return Range(name)  # raises
+    if knob.choices:
+        return Range(name, choices=tuple(choice for choice in knob.choices if choice not in knob.mistakes))
+    return Range(name, *_SENSIBLE.get(name, (knob.low or 0, knob.high or 0)))
 
 
 def parse_range(text: str) -> Range:
     """Return the range written as `dropout`, `dropout=0:0.5` or `alpha=0.35,0.5`. Raises SweepError."""
     name, _, values = text.partition("=")
     name = name.replace("-", "_")
-    if not values:
-        return table_range(name)
     knob = KNOBS.get(name)
-    if knob is None:
+    if not values or knob is None:
         return table_range(name)
     try:
         if ":" in values and not knob.choices:
-            low, high = values.split(":", 1)
-            return Range(name, knob.parse(low), knob.parse(high))
-        return Range(name, choices=tuple(knob.parse(value) for value in values.split(",")))
+            return Range(name, *map(knob.parse, values.split(":", 1)))
+        return Range(name, choices=tuple(map(knob.parse, values.split(","))))
     except ConfigError as error:
         raise SweepError(str(error)) from None
 
@@ -150,23 +141,21 @@ class Plan:
             raise SweepError(f"A grid has some values of each knob, and at most {MOST_CELLS} cells; choose fewer.")
 
     def config(self, trial: Trial) -> TrainConfig:
-        """Return the configuration that `trial` is to train. Raises ConfigError if the combination is none."""
+        """Return the configuration that `trial` trains. Raises ConfigError if the combination is not allowed."""
         values = {item.knob: item.suggest(trial) for item in self.ranges}
-        if self.grid:  # every cell says its seed, so that seeds can be added
+        if self.grid:  # every cell has its seed, so that seeds can be added
             values["seed"] = trial.suggest_int("seed", 0, int(KNOBS["seed"].high or 0))
         return self.with_values(values)
 
     def with_values(self, values: Mapping[str, Any]) -> TrainConfig:
-        """Return the base with the `values` of a trial. Raises ConfigError if the combination is none."""
+        """Return the base with the `values` of a trial. Raises ConfigError if the combination is not allowed."""
         return replace(self.base, **{name: rounded(name, value) for name, value in values.items()})
 
     def cells(self) -> list[dict[str, Any]]:
         """Return every combination of a grid's choices."""
         names = [item.knob for item in self.ranges]
-        return [
-            dict(zip(names, values, strict=True))
-            for values in itertools.product(*(item.choices for item in self.ranges))
-        ]
+        combinations = itertools.product(*(item.choices for item in self.ranges))
+        return [dict(zip(names, values, strict=True)) for values in combinations]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the saved form."""
@@ -201,19 +190,15 @@ class Goal:
 
 
 def rounded(knob: str, value: Any) -> Any:
-    """Return a value suggested for the knob called `knob` as a person would write it: four digits."""
+    """Return a float for the knob called `knob` with four significant digits, any other value as it is."""
     return float(f"{value:.4g}") if isinstance(value, float) and not KNOBS[knob].choices else value
 
 
 def describe(plan: Plan) -> Mapping[str, str]:
-    """Return what is tried of each knob, in words."""
-    words = {}
+    """Return the values of each knob as text."""
+    texts = {}
     for item in plan.ranges:
-        knob = KNOBS[item.knob]
-        scale = ", logarithmic" if item.log else ""
-        words[item.knob] = (
-            ", ".join(map(knob.format, item.choices))
-            if item.choices
-            else f"{knob.format(item.low)} to {knob.format(item.high)}{scale}"
-        )
-    return words
+        format_, scale = KNOBS[item.knob].format, ", logarithmic" if item.log else ""
+        numbers = f"{format_(item.low)} to {format_(item.high)}{scale}"
+        texts[item.knob] = ", ".join(map(format_, item.choices)) if item.choices else numbers
+    return texts

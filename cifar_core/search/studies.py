@@ -1,14 +1,11 @@
-"""Sweeps: many trainings of one plan, each a trial of an Optuna study and an ordinary run on disk.
+"""Sweeps: each is an Optuna study of one plan; each of its trials is an ordinary run on disk.
 
-    plan     = what is tried (see `plans`)
-    sweep    = a study: its plan, how far it is to go, its trials
-    storage  = one setting, CIFAR_SWEEP_STORAGE: empty for a journal file here, or a PostgreSQL URL for many machines
-
-    <runs>/sweeps/<name>/   journal.log (without a URL), worker.log, worker-<n>.lock and worker-<n>.json
+    <runs>/sweeps/<name>/   journal.log (without a database), worker.log, worker-<n>.lock and worker-<n>.json
     <runs>/sweeps/.deleted/ deleted ones, until another of the same name is deleted
 
-A study knows a trial's configuration and figures; `run` among its user attributes names the run. Optuna is
-imported where it is needed only, so that a page or a command that does not search starts fast.
+The storage is one setting, CIFAR_SWEEP_STORAGE: empty for the journal, or a PostgreSQL URL for many machines. A study
+holds a trial's configuration and figures; the user attribute `run` names its run. Optuna is imported inside functions,
+so that a page or a command that does not search starts fast.
 """
 
 from __future__ import annotations
@@ -22,6 +19,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,15 +39,15 @@ if TYPE_CHECKING:
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 STORAGE_VARIABLE = "CIFAR_SWEEP_STORAGE"
 HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 20
-"""How often a worker tells a database that its trial lives, and after what silence another takes the trial up."""
+"""How often a worker reports to a database, and after what silence another continues its trial."""
 _PLAN, _GOAL, _STOP, _SURPLUS = "plan", "goal", "stop", "surplus"
 _OLD_LINK = "journal.log.lock"
 DAMAGE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError, RecursionError)
-"""What reading a journal raises that is not as it was written, found by mutation."""
+"""What Optuna raises for a damaged journal, found by mutation tests."""
 
 
 def storage_url(storage: str | None = None) -> str:
-    """Return the setting: `storage`, else CIFAR_SWEEP_STORAGE; empty is the journal. Raises SweepError."""
+    """Return the database's URL, from `storage` or else CIFAR_SWEEP_STORAGE; empty: the journal. Raises SweepError."""
     url = storage if storage is not None else os.environ.get(STORAGE_VARIABLE, "")
     if not url:
         return ""
@@ -71,14 +69,13 @@ def folder(name: str) -> Path:
     found = runs.own_folder("sweeps") / name
     if found.is_symlink() or _leads_away(found):
         raise SweepError(
-            f"Sweep {name} is not opened: its folder is a link or something in it is a link or no file, and could lead "
-            "anywhere; delete that."
+            f"Sweep {name} is not opened: its folder is a link, or holds a link, folder or device; delete that."
         )
     return found
 
 
 def _leads_away(place: Path) -> bool:
-    """Return whether a sweep's folder holds a link, pipe, device or folder. Old versions locked a journal by a link."""
+    """Return whether a folder holds a link, pipe, device or folder; old versions locked a journal by a link."""
     try:
         with os.scandir(place) as entries:
             return any(not e.is_file(follow_symlinks=False) and not e.name.startswith(_OLD_LINK) for e in entries)
@@ -124,19 +121,19 @@ def free_name(start: str, taken: Sequence[str]) -> str:
 
 
 def create(name: str, plan: Plan, goal: Goal, storage: str | None = None) -> None:
-    """Make the sweep called `name`; nobody works on it yet. Raises SweepError if there is one already."""
+    """Make the sweep called `name`, without a worker. Raises SweepError if there is one already."""
     place = folder(name)
     if name in names(storage):
         raise SweepError(f"There is a sweep {name} already; choose another name, or resume or extend that one.")
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SweepError(f"The sweep cannot be kept in {place} ({error.strerror}); make it writable.") from None
+        raise SweepError(f"The sweep cannot be stored in {place} ({error.strerror}); make it writable.") from None
     try:
         with _reached():
             study = _optuna().create_study(storage=_storage(name, storage), study_name=name, direction="maximize")
             study.set_user_attr(_PLAN, plan.to_dict())
-            study.set_user_attr(_GOAL, {"trials": goal.trials, "seconds": goal.seconds})
+            study.set_user_attr(_GOAL, asdict(goal))
             for cell in plan.cells() if plan.grid else ():
                 study.enqueue_trial({"seed": plan.base.seed, **cell})
     except SweepError:
@@ -148,7 +145,7 @@ def create(name: str, plan: Plan, goal: Goal, storage: str | None = None) -> Non
 def delete(name: str, storage: str | None = None) -> None:
     """Delete the sweep called `name`; its runs stay. Raises SweepError if there is none.
 
-    `restore` brings a journal back; what is in a database is gone for good.
+    `restore` brings a journal back; a study in a database is deleted permanently.
     """
     if name not in names(storage):
         raise _unknown(name)
@@ -156,28 +153,28 @@ def delete(name: str, storage: str | None = None) -> None:
         if storage_url(storage):
             _optuna().delete_study(study_name=name, storage=_storage(name, storage))
             return
-        grave = _grave(name)
-        shutil.rmtree(grave, ignore_errors=True)  # one of the same name, deleted before
-        grave.parent.mkdir(exist_ok=True)
-        folder(name).rename(grave)
+        target = _deleted(name)
+        shutil.rmtree(target, ignore_errors=True)  # one of the same name, deleted before
+        target.parent.mkdir(exist_ok=True)
+        folder(name).rename(target)
 
 
 def restore(name: str) -> None:
-    """Bring a deleted sweep back. Raises SweepError if it is not there, or another has its name now."""
-    if not (_grave(name) / "journal.log").exists():
-        raise SweepError(f"There is no deleted sweep {name}; those in a database are gone for good.")
-    if folder(name).exists():
+    """Restore a deleted sweep. Raises SweepError if there is none, or another has its name now."""
+    if not (_deleted(name) / "journal.log").exists():
+        raise SweepError(f"There is no deleted sweep {name}; those in a database are deleted permanently.")
+    if not is_restorable(name):
         raise SweepError(f"There is a sweep {name} again; delete it to bring the one before it back.")
     with _reached():
-        _grave(name).rename(folder(name))
+        _deleted(name).rename(folder(name))
 
 
 def is_restorable(name: str) -> bool:
-    """Return whether the deleted sweep called `name` can be brought back."""
-    return (_grave(name) / "journal.log").exists() and not folder(name).exists()
+    """Return whether `restore` works for the sweep called `name`."""
+    return (_deleted(name) / "journal.log").exists() and not folder(name).exists()
 
 
-def _grave(name: str) -> Path:
+def _deleted(name: str) -> Path:
     return runs.own_folder("sweeps/.deleted") / folder(name).name
 
 
@@ -206,7 +203,7 @@ def open_study(name: str, storage: str | None = None, seed: int | None = None) -
 
 
 def open_whole(name: str, storage: str | None = None) -> Study:
-    """Return the study called `name` for somebody to work on. Raises SweepError if its plan or goal cannot be read."""
+    """Return the study called `name`. Raises SweepError if there is none, or its plan or goal is damaged."""
     study = open_study(name, storage)
     plan_of(study)
     goal_of(study)
@@ -214,14 +211,13 @@ def open_whole(name: str, storage: str | None = None) -> Study:
 
 
 def damaged(name: str, error: Exception) -> SweepError:
-    """Return what is said of a sweep whose journal is not as Optuna and this program write it."""
+    """Return the error of a sweep whose journal is damaged."""
     return SweepError(
-        f"Sweep {quoted(name)} is damaged ({type(error).__name__} in its journal), expected the file that its workers "
-        "wrote; delete the sweep and start a new one."
+        f"Sweep {quoted(name)} is damaged ({type(error).__name__} in its journal); delete it and start a new one."
     )
 
 
-def _spent_seconds(trials: Sequence[FrozenTrial]) -> float:
+def _seconds(trials: Sequence[FrozenTrial]) -> float:
     return sum(records.amount(trial.user_attrs.get("seconds")) or 0.0 for trial in trials)
 
 
@@ -240,60 +236,57 @@ def goal_of(study: Study) -> Goal:
         raise SweepError("The sweep's goal is damaged; start a new sweep.") from None
 
 
-def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> Goal:
-    """Let the sweep go on for as many more trials, or seconds of training; return its goal. Raises SweepError."""
-    goal = goal_of(study)
-    spent = _spent_seconds(study.get_trials(deepcopy=False))
-    more_seconds = None if goal.seconds is None and not seconds else max(goal.seconds or 0.0, spent) + seconds
+def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> None:
+    """Raise the goal by `trials`, or by `seconds` of training. Raises SweepError."""
+    goal, begun = goal_of(study), counted(study.get_trials(deepcopy=False))
+    most_seconds = None if goal.seconds is None and not seconds else max(goal.seconds or 0.0, _seconds(begun)) + seconds
     if trials and not seconds:
-        more_seconds = None
-    done = len(counted(study.get_trials(deepcopy=False)))
-    before = done if goal.trials == MOST_TRIALS else max(goal.trials, done)  # a goal of time has no number of trials
-    goal = Goal(before + trials if trials else MOST_TRIALS, more_seconds)
+        most_seconds = None
+    before = len(begun) if goal.trials == MOST_TRIALS else max(goal.trials, len(begun))  # MOST: a goal of time alone
     with _reached():
-        study.set_user_attr(_GOAL, {"trials": goal.trials, "seconds": goal.seconds})
-    return goal
+        study.set_user_attr(_GOAL, asdict(Goal(before + trials if trials else MOST_TRIALS, most_seconds)))
 
 
 def repeat(study: Study, seeds: int = 1) -> None:
-    """Let a grid's every cell be trained once more with each of `seeds` new seeds. Raises SweepError if it is none."""
+    """Queue every cell of a grid once for each of `seeds` new seeds. Raises SweepError if the sweep is not a grid."""
     plan, goal = plan_of(study), goal_of(study)
     if not plan.grid or not 1 <= seeds <= 20:
         raise SweepError("Only a grid can be repeated, with 1 to 20 more seeds at once.")
     with _reached():
-        used = [t.system_attrs.get("fixed_params", {}).get("seed", 0) for t in study.get_trials(deepcopy=False)]
-        for seed in range(max(used, default=0) + 1, max(used, default=0) + 1 + seeds):
+        used = (t.system_attrs.get("fixed_params", {}).get("seed", 0) for t in study.get_trials(deepcopy=False))
+        first = max(used, default=0) + 1
+        for seed in range(first, first + seeds):
             for cell in plan.cells():
                 study.enqueue_trial({**cell, "seed": seed})
-        study.set_user_attr(_GOAL, {"trials": goal.trials + seeds * len(plan.cells()), "seconds": goal.seconds})
+        study.set_user_attr(_GOAL, asdict(replace(goal, trials=goal.trials + seeds * len(plan.cells()))))
 
 
 def ask_to_stop(study: Study, stop: bool) -> None:
-    """Let the workers everywhere know that they shall stop, or may work again."""
+    """Ask all workers to stop, or withdraw that."""
     with _reached():
         study.set_user_attr(_STOP, stop)
 
 
 def is_asked_to_stop(study: Study) -> bool:
-    """Return whether the sweep was asked to stop."""
+    """Return whether the workers are asked to stop."""
     with _reached():
         return bool(study.user_attrs.get(_STOP))
 
 
 def passed_over(trials: Sequence[FrozenTrial]) -> set[int]:
-    """Return the numbers of the trials that do not count: taken up again under another number, or one too many."""
+    """Return the numbers of the trials that do not count: queued again under another number, or beyond the goal."""
     again = {trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs}
     return again | {trial.number for trial in trials if trial.user_attrs.get(_SURPLUS)}
 
 
 def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return those of `trials` that count and have begun."""
+    """Return the trials that count and have begun."""
     others = passed_over(trials)
     return [trial for trial in trials if trial.state.name != "WAITING" and trial.number not in others]
 
 
 def check_wanted(study: Study, trial: Trial) -> None:
-    """Raise SweepError, and let `trial` not count, if workers of several machines began it beyond the goal."""
+    """Raise SweepError, and mark `trial` as surplus, if workers of several machines began it beyond the goal."""
     before = [other for other in counted(study.get_trials(deepcopy=False)) if other.number < trial.number]
     if len(before) >= goal_of(study).trials:
         trial.set_user_attr(_SURPLUS, True)
@@ -301,14 +294,13 @@ def check_wanted(study: Study, trial: Trial) -> None:
 
 
 def is_done(study: Study) -> bool:
-    """Return whether no trial is to be begun any more."""
+    """Return whether the goal is reached."""
     goal, found = goal_of(study), counted(study.get_trials(deepcopy=False))
-    seconds = _spent_seconds(found)
-    return len(found) >= goal.trials or (goal.seconds is not None and seconds >= goal.seconds)
+    return len(found) >= goal.trials or (goal.seconds is not None and _seconds(found) >= goal.seconds)
 
 
 def take_up_again(study: Study, trial: FrozenTrial) -> None:
-    """Queue what `trial`, whose worker stopped or died, was to try, so that its run goes on under a new number."""
+    """Queue the parameters of `trial`, whose worker stopped or died: its run goes on under a new number."""
     optuna = _optuna()
     study.add_trial(
         optuna.create_trial(
@@ -322,10 +314,10 @@ def take_up_again(study: Study, trial: FrozenTrial) -> None:
 
 
 def fail_the_dead(study: Study, storage: str | None = None) -> None:
-    """Take up again the trials whose worker is gone.
+    """Queue the trials again whose worker is gone.
 
-    A database knows by the heartbeat. With the journal a trial is alive while its run's lock is held; to be called by
-    one process at a time, and by none that has begun a trial of which it did not tell the run.
+    A database knows by the heartbeat. With the journal a trial is alive while its run's lock is held: call it from one
+    process at a time, and not between the beginning of a trial and that of its run.
     """
     optuna = _optuna()
     with _reached(), warnings.catch_warnings():
@@ -344,16 +336,14 @@ def _storage(name: str, storage: str | None) -> BaseStorage:
     optuna, url = _optuna(), storage_url(storage)
     if not url:
         journal = folder(name) / "journal.log"
-        backend = optuna.storages.journal.JournalFileBackend(
-            str(journal), lock_obj=FileLock(journal.with_suffix(".lock"))
-        )
-        return optuna.storages.JournalStorage(backend)
+        lock = FileLock(journal.with_suffix(".lock"))
+        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal), lock_obj=lock))
     return _database(url)
 
 
 @functools.lru_cache(maxsize=4)
 def _database(url: str) -> BaseStorage:
-    """Return the storage in a database: one a process, with no connection left open between two questions."""
+    """Return the storage in a database: one a process, without open connections between two calls."""
     from sqlalchemy.pool import NullPool
 
     optuna = _optuna()
@@ -370,7 +360,7 @@ def _database(url: str) -> BaseStorage:
 
 @contextmanager
 def _reached() -> Iterator[None]:
-    """Make a sentence of whatever a storage raises."""
+    """Raise a SweepError for whatever a storage raises."""
     try:
         yield
     except CifarError:
@@ -380,7 +370,7 @@ def _reached() -> Iterator[None]:
             raise
         if isinstance(error, OSError):
             raise SweepError(
-                f"Sweeps cannot be kept in {runs.runs_dir()} ({error.strerror}); make room there, or make it writable."
+                f"Sweeps cannot be stored in {runs.runs_dir()} ({error.strerror}); make room, or make it writable."
             ) from None
         reason = type(error.__cause__ or error).__name__
         raise SweepError(

@@ -18,21 +18,21 @@ from cifar_core.search import studies
 from cifar_core.search.space import Goal, Plan
 
 WORKER = "cifar_core.training.sweep_worker"
-STOP_SECONDS = 1.5  # of the three that are promised: the page has to be drawn, too
+STOP_SECONDS = 1.5  # of the promised three: the page has to be drawn, too
 MOST_WORKERS = 16
 _SAMPLED = 24
 """Combinations whose time is estimated."""
 
 
 def start(name: str, plan: Plan, goal: Goal, workers: int | None = None, storage: str | None = None) -> None:
-    """Make the sweep called `name` and put `workers` processes on it (see `work`), and raise what that raises."""
+    """Make the sweep called `name` and start `workers` processes (see `work`)."""
     _check(workers)
     studies.create(name, plan, goal, storage)
     work(name, workers, storage)
 
 
 def resume(name: str, workers: int | None = None, storage: str | None = None) -> None:
-    """Let a sweep go on; interrupted trials are taken up again. Raises SweepError if there is nothing to do."""
+    """Resume a sweep and its interrupted trials. Raises SweepError if there is nothing to do."""
     study = studies.open_whole(name, storage)
     if living_workers(name):
         raise SweepError(f"Sweep {name} is running; only one that has ended can be resumed.")
@@ -43,7 +43,7 @@ def resume(name: str, workers: int | None = None, storage: str | None = None) ->
 
 
 def extend(name: str, trials: int = 0, minutes: float = 0.0, storage: str | None = None) -> None:
-    """Let a sweep try as many more trials, or train for as many more minutes; starts a worker if none is there."""
+    """Extend a sweep by trials or minutes of training; starts a worker if none runs. Raises SweepError."""
     if trials < 0 or minutes < 0 or not (trials or minutes):
         raise SweepError(f"A sweep is extended by trials or minutes; received {trials} and {minutes:g}.")
     studies.extend(studies.open_whole(name, storage), trials, minutes * 60)
@@ -52,14 +52,14 @@ def extend(name: str, trials: int = 0, minutes: float = 0.0, storage: str | None
 
 
 def repeat(name: str, seeds: int = 1, storage: str | None = None) -> None:
-    """Train every cell of a grid again with as many more seeds; starts a worker if none is there. Raises SweepError."""
+    """Train every cell of a grid with more seeds; starts a worker if none runs. Raises SweepError."""
     studies.repeat(studies.open_whole(name, storage), seeds)
     if not living_workers(name):
         work(name, None, storage)
 
 
 def work(name: str, workers: int | None = None, storage: str | None = None) -> None:
-    """Put `workers` more processes on a sweep; None is one for each GPU, one without.
+    """Start `workers` more processes of a sweep; None is one for each GPU, or one.
 
     Raises SweepError, or RunError where the disk has no room for further runs.
     """
@@ -72,9 +72,9 @@ def work(name: str, workers: int | None = None, storage: str | None = None) -> N
 
 
 def stop(name: str, storage: str | None = None) -> None:
-    """Stop a sweep within three seconds; what its trials have is kept, and they go on when it is resumed.
+    """Stop a sweep within three seconds; its trials continue when it is resumed.
 
-    Workers elsewhere hear of it from the storage; those here that do not answer in time are ended.
+    Workers on other machines read it from the storage; those here that do not answer in time are ended.
     """
     studies.ask_to_stop(studies.open_study(name, storage), True)
     if not process.wait_until(lambda: not living_workers(name), STOP_SECONDS):
@@ -88,7 +88,7 @@ def stop(name: str, storage: str | None = None) -> None:
 
 
 def delete(name: str, storage: str | None = None) -> None:
-    """Delete a sweep that nobody works on (see `search.delete`). Raises SweepError."""
+    """Delete a sweep (see `studies.delete`). Raises SweepError if a worker runs."""
     trials = studies.open_study(name, storage).get_trials(deepcopy=False) if studies.storage_url(storage) else []
     if living_workers(name) or any(trial.state.name == "RUNNING" for trial in trials):
         raise SweepError(f"Sweep {name} is running; stop it before it is deleted.")
@@ -146,9 +146,9 @@ def _spawn(name: str, gpu: int | None, storage: str | None) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         worker = process.detached([WORKER, name], log, own)
     except OSError as error:
-        raise SweepError(f"The worker's log cannot be kept in {log} ({error.strerror}); make it writable.") from None
+        raise SweepError(f"The worker's log cannot be written to {log} ({error.strerror}); make it writable.") from None
     process.wait_until(
         lambda: bool(set(living_workers(name)) - before) or worker.poll() is not None, runs.START_SECONDS
     )
     if not set(living_workers(name)) - before and worker.poll() != 0:
-        raise SweepError(f"The worker of sweep {name} did not start; its last words are in {log}.")
+        raise SweepError(f"The worker of sweep {name} did not start; see {log}.")
