@@ -188,7 +188,9 @@ def trial_curves(found: Findings, opened: Trial) -> go.Figure:
     return figure
 
 
-def lab_curves(rows: Rows, earlier: Sequence[tuple[str, Rows]], metric: str, epochs: int, height: int) -> go.Figure:
+def lab_curves(
+    rows: Rows, earlier: Sequence[tuple[str, Rows]], metric: str, epochs: int, height: int = 320
+) -> go.Figure:
     """Return "accuracy" or "cross_entropy" of the lab: now, and `earlier` settings as (text, rows), oldest first."""
     title, unit = style.metric_titles(metric)
     figure, value = _figure(title, "epoch", unit, height), style.metric_hover(metric)

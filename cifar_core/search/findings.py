@@ -195,12 +195,17 @@ class Noise:
     extent: float
 
     @property
+    def is_significant(self) -> bool:
+        """Whether any two cells differ by more than noise."""
+        return self.extent > self.significant
+
+    @property
     def words(self) -> str:
         """A sentence for the reader."""
         spread, significant, extent = (f"{100 * share:.1f}" for share in (self.spread, self.significant, self.extent))
         verdict = (
             f"Cells whose means are more than {significant} points apart differ significantly"
-            if self.extent > self.significant
+            if self.is_significant
             else f"No two cells differ significantly: for that, means must be more than {significant} points apart"
         )
         return (

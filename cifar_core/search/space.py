@@ -198,7 +198,7 @@ def describe(plan: Plan) -> Mapping[str, str]:
     """Return the values of each knob as text."""
     texts = {}
     for item in plan.ranges:
-        format_, scale = KNOBS[item.knob].format, ", logarithmic" if item.log else ""
-        numbers = f"{format_(item.low)} to {format_(item.high)}{scale}"
-        texts[item.knob] = ", ".join(map(format_, item.choices)) if item.choices else numbers
+        say, scale = KNOBS[item.knob].format, ", logarithmic" if item.log else ""
+        numbers = f"{say(item.low)} to {say(item.high)}{scale}"
+        texts[item.knob] = ", ".join(map(say, item.choices)) if item.choices else numbers
     return texts

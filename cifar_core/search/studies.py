@@ -236,15 +236,17 @@ def goal_of(study: Study) -> Goal:
         raise SweepError("The sweep's goal is damaged; start a new sweep.") from None
 
 
-def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> None:
-    """Raise the goal by `trials`, or by `seconds` of training. Raises SweepError."""
+def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> Goal:
+    """Raise the goal by `trials`, or by `seconds` of training, and return it. Raises SweepError."""
     goal, begun = goal_of(study), counted(study.get_trials(deepcopy=False))
     most_seconds = None if goal.seconds is None and not seconds else max(goal.seconds or 0.0, _seconds(begun)) + seconds
     if trials and not seconds:
         most_seconds = None
     before = len(begun) if goal.trials == MOST_TRIALS else max(goal.trials, len(begun))  # MOST: a goal of time alone
+    goal = Goal(before + trials if trials else MOST_TRIALS, most_seconds)
     with _reached():
-        study.set_user_attr(_GOAL, asdict(Goal(before + trials if trials else MOST_TRIALS, most_seconds)))
+        study.set_user_attr(_GOAL, asdict(goal))
+    return goal
 
 
 def repeat(study: Study, seeds: int = 1) -> None:

@@ -99,7 +99,7 @@ def test_a_damaged_request_is_none(content: str) -> None:
 
 def test_a_folder_that_cannot_hold_the_lab_is_a_sentence() -> None:
     runs.runs_dir().write_text("a file")
-    with pytest.raises(RunError, match="cannot be asked"):
+    with pytest.raises(RunError, match="cannot be written"):
         head_lab.ask(Settings())
 
 
