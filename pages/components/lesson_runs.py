@@ -76,7 +76,9 @@ def _conditions(name: str, live: bool, can: bool) -> None:
         status = run.status
         if live or status["state"] != "finished":
             st.markdown(messages.plain(CONDITIONS[name][key].label))
-            progress.line(run, status, next(reversed(curves.sound_rows(run.metrics())), None))
+            last = next(reversed(curves.sound_rows(run.metrics())), None)
+            progress.line(run, status, last)
+            progress.bar(run, status, last)
             error = status.get("error")
             if isinstance(error, dict):
                 st.error(messages.plain(error.get("message") or error.get("type")), icon=":material/error:")

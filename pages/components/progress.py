@@ -37,16 +37,17 @@ STAGES = {
 }
 
 
-def line(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> float | None:
-    """Say where the run stands; `last` is its last sound row, None before the first.
-
-    Return the share of a running run that is done, None of another.
-    """
+def line(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> None:
+    """Say what the run is doing; `last` is its last sound row, None before the first."""
     state = status["state"]
     with st.container(key=f"standing_{run.id}", horizontal=True, vertical_alignment="center"):
         run_state.state_badge(run, state)
         st.markdown(f"**{sentence(run, state, status.get('stage', ''), last or {})}**")
-    if state != "running":
+
+
+def bar(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> float | None:
+    """Draw the parts of a running run; return the share that is done, None of another run."""
+    if status["state"] != "running":
         return None
     outlook = _forecast(run.id, status.get("began")).look(time.time(), status, last)
     st.html(track(outlook))

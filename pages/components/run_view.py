@@ -68,15 +68,15 @@ def panel(run: Run) -> None:
     with st.container(key="outcome"):  # of one height while the run lives and afterwards: the charts keep their place
         top, buttons = st.columns([4, 1.6], vertical_alignment="top")
         with top:
-            done = progress.line(run, status, last)
+            progress.line(run, status, last)
         with buttons:
             action_buttons(run, state)
-        _tab_title(run, state, done)
         notices(status)
         if live:
             st.markdown(f"## {_validation_accuracy(curves)}")
         else:
             run_result.panel(run)
+        _tab_title(run, state, progress.bar(run, status, last))
         notification(run, state)
     curve_charts(run, metrics_state, live, curves)
     pinned.panel(run, state, sum(planned_epochs(run).values()))
