@@ -1,4 +1,4 @@
-"""All runs as one table: rows, filter, order, CSV. Rows are kept in memory until a file of their run changes."""
+"""All runs as one table: rows, filter, order, CSV. Rows are cached in memory until a file of their run changes."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.evaluation.predictions import wilson
 from cifar_core.inference import model_file
-from cifar_core.runs import Run, labels
+from cifar_core.runs import Run, labels, records
 from cifar_core.runs.labels import Labels
 from cifar_core.untrusted import csv_text
 
 _FILES = ("config.json", "status.json", "model.tflite", labels.FILE, model_file.LATENCY_FILE)
 _LASTING = ("finished", "stopped", "failed")
-"""States that change only with a file."""
+"""States that change only when a file does."""
 _SETTLED_NS = 1_000_000_000
-"""A folder that changed less than this before a look may have changed again unnoticed: clocks of disks are coarse."""
+"""A folder that changed within this time before it was read may have changed again: clocks of disks are coarse."""
 _TRUSTED_NS = 10_000_000_000
-"""How long an unchanged folder stands for its files, which somebody may have written into in place."""
-_kept: dict[str, _Kept] = {}
+"""How long an unchanged folder means unchanged files; a file may be written in place."""
+_cache: dict[str, _Cached] = {}
 
 
 @dataclass(frozen=True)
 class Row:
-    """What the table says of one run. Accuracies are 0..1; what is not known is None."""
+    """One run of the table. Accuracies are 0..1; unknown values are None."""
 
     run: Run
     state: str
@@ -62,7 +62,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Order:
-    """One way to sort: its label, the value looked at, and whether large ones come first."""
+    """One way to sort: its label, the value, and whether large values come first."""
 
     label: str
     value: Callable[[Row], Any]
@@ -91,8 +91,8 @@ def rows(most: int | None = None) -> list[Row]:
     parent = str(runs.runs_dir().absolute())
     found = {f"{parent}/{run.id}": (run, stamp) for run, stamp in runs.stamped(most).items()}
     current = [_current(run, folder, stamp) for folder, (run, stamp) in found.items()]
-    for gone in set(_kept) - set(found) if most is None else ():
-        _kept.pop(gone, None)
+    for gone in set(_cache) - set(found) if most is None else ():
+        _cache.pop(gone, None)
     return current
 
 
@@ -126,7 +126,7 @@ def select(found: Iterable[Row], text: str = "", states: Collection[str] = (), s
 
 
 def arrange(found: Iterable[Row], order: str = "validation", reverse: bool = False) -> list[Row]:
-    """Return the rows sorted by `order` of ORDERS, or the other way; what is not known comes last."""
+    """Return the rows sorted by `order` of ORDERS, or in reverse; unknown values come last."""
     chosen, newest = ORDERS[order], sorted(found, key=lambda row: row.run.id, reverse=True)
     known = [row for row in newest if chosen.value(row) is not None]
     known.sort(key=chosen.value, reverse=chosen.large_first != reverse)
@@ -167,8 +167,7 @@ def to_csv(found: Iterable[Row]) -> str:
 
 def _read(run: Run) -> Row:
     status = run.status
-    result = status.get("result")
-    figures = result if isinstance(result, dict) else {}
+    figures = status.get("result") or {}
     try:
         config = run.config
     except RunError:
@@ -179,19 +178,13 @@ def _read(run: Run) -> Row:
         status["state"],
         labels.load(run),
         config,
-        _number(figures.get("validation_accuracy"), 1.0),
+        records.amount(figures.get("validation_accuracy"), 1),
         images if type(images) is int and images > 0 else 0,
-        _number(figures.get("test_accuracy"), 1.0),
-        _number(figures.get("elapsed_seconds")),
-        _number(figures.get("model_bytes")),
+        records.amount(figures.get("test_accuracy"), 1),
+        records.amount(figures.get("elapsed_seconds")),
+        records.amount(figures.get("model_bytes")),
         model_file.load_latency(run),
         status["state"] == "finished" and (run.path / "model.tflite").exists(),
-    )
-
-
-def _number(value: Any, most: float = 1e15) -> float | None:
-    return (
-        float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most else None
     )
 
 
@@ -201,8 +194,8 @@ def _words(row: Row) -> str:
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """A row, and what its folder and files were like when it was read; times in ns of the clock."""
+class _Cached:
+    """A row, with the stamps of its folder and files when it was read at the time `looked`; times in ns."""
 
     row: Row
     folder: int
@@ -210,29 +203,29 @@ class _Kept:
     looked: int
 
     def holds(self, folder: int, now: int) -> bool:
-        """Return whether the row can be had without a look at the files."""
+        """Return whether the row is current without a look at the files."""
         settled = self.looked - folder > _SETTLED_NS
         return self.row.state in _LASTING and folder == self.folder and settled and now - self.looked < _TRUSTED_NS
 
 
 def _current(run: Run, path: str, folder: int) -> Row:
-    """Return the row of `run`, read anew only where a file in its folder or its worker may have changed it.
+    """Return the row of `run`, read again only if a file in its folder or its worker may have changed it.
 
-    `folder` is the stamp of the folder at `path`: one call of the system where all files would be one each. Such a
-    call lets other sessions' threads in, so that thousands of them took seconds when twenty people were here.
+    `folder` is the stamp of the folder at `path`: one system call instead of one for each file. Each call lets other
+    threads run, so that thousands of them took seconds with twenty sessions.
     """
-    kept, now = _kept.get(path), time.time_ns()
-    if kept is not None and kept.holds(folder, now):
-        return kept.row
+    cached, now = _cache.get(path), time.time_ns()
+    if cached is not None and cached.holds(folder, now):
+        return cached.row
     files = tuple(_stamp(f"{path}/{file}") for file in _FILES)
-    same = kept is not None and kept.files == files and kept.row.state in _LASTING
-    row = kept.row if kept is not None and same else _read(run)
-    _kept[path] = _Kept(row, folder, files, now)
+    same = cached is not None and cached.files == files and cached.row.state in _LASTING
+    row = cached.row if cached is not None and same else _read(run)
+    _cache[path] = _Cached(row, folder, files, now)
     return row
 
 
 def _stamp(path: str) -> tuple[int, int, int]:
-    """Return what changes with a file or folder, zeros where there is none."""
+    """Return modification time, size and inode of a file or folder, zeros where there is none."""
     try:
         stat = os.stat(path)  # noqa: PTH116
     except OSError:

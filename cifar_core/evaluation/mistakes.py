@@ -1,4 +1,4 @@
-"""What a run gets wrong, from its stored predictions: classes, the confusion matrix, sure mistakes and lucky hits."""
+"""Mistakes in a run's stored predictions: class figures, confusion matrix, confident mistakes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cifar_core.inference.neighbors import NEIGHBOUR, Index
 
 _LABELS = np.arange(len(CLASSES))
 VOTED = 200
-"""Of so many of the least sure right answers the nearest training images are asked."""
+"""The least confident correct answers that are compared with their nearest training images."""
 
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """Figures of one class, 0..1, None where they are not defined; `images` are labelled with it."""
+    """Figures of one class, 0..1, None where they are not defined; `images` have its label."""
 
     name: str
     precision: float | None
@@ -30,7 +30,7 @@ class ClassFigures:
 
 
 def class_figures(predictions: Predictions) -> list[ClassFigures]:
-    """Return precision (how often the answer is right), recall (how often the class is found) and F1 of each class."""
+    """Return precision, recall and F1 of each class."""
     precision, recall, f1, counts = precision_recall_fscore_support(
         predictions.labels, predictions.probabilities.argmax(axis=1), labels=_LABELS, zero_division=np.nan
     )
@@ -51,7 +51,7 @@ def confusion(predictions: Predictions) -> np.ndarray:
 
 
 def worst_cell(predictions: Predictions) -> tuple[int, int]:
-    """Return the confusion that happens most, as (label, answer); (0, 0) if there is none."""
+    """Return the most frequent confusion as (label, answer); (0, 0) if there is none."""
     counts = confusion(predictions) * (1 - np.eye(len(CLASSES), dtype=int))
     label, answer = np.unravel_index(counts.argmax(), counts.shape)
     return int(label), int(answer)
@@ -69,7 +69,7 @@ class Summary:
 
 
 def summary(predictions: Predictions) -> Summary | None:
-    """Return strengths and weaknesses; None for fewer than two classes."""
+    """Return the summary; None for fewer than two classes."""
     known = [one for one in class_figures(predictions) if one.recall is not None]
     if len(known) < 2:
         return None
@@ -80,28 +80,28 @@ def summary(predictions: Predictions) -> Summary | None:
 
 
 def in_cell(predictions: Predictions, label: int, answer: int) -> np.ndarray:
-    """Return the positions of the images of class `label` that were called `answer`, the surest answer first."""
-    said = predictions.probabilities.argmax(axis=1)
-    return _ordered(predictions, (predictions.labels == label) & (said == answer), descending=True)
+    """Return the positions of the images of class `label` with this answer, the most confident first."""
+    answers = predictions.probabilities.argmax(axis=1)
+    return _ordered(predictions, (predictions.labels == label) & (answers == answer), descending=True)
 
 
 def confident_mistakes(predictions: Predictions) -> np.ndarray:
-    """Return the positions of all wrong answers, the surest first."""
+    """Return the positions of all wrong answers, the most confident first."""
     return _ordered(predictions, ~predictions.is_correct, descending=True)
 
 
 def lucky_hits(predictions: Predictions) -> np.ndarray:
-    """Return the positions of all right answers, the least sure first."""
+    """Return the positions of all correct answers, the least confident first."""
     return _ordered(predictions, predictions.is_correct, descending=False)
 
 
 def against_neighbours(
     predictions: Predictions, images: np.ndarray, features: Callable[[np.ndarray], np.ndarray], index: Index
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of the least sure right answers the nearest training images would not have given.
+    """Return which of the least confident correct answers the majority of the nearest training images contradicts.
 
-    `images` are uint8 (n, 32, 32, 3), those of the predictions; `features` maps some of them to pooled features.
-    Returns positions, int (m,), the most outvoted first, and how many of the NEIGHBOUR nearest have the label, (m,).
+    `images` are those of the predictions, uint8 (n, 32, 32, 3); `features` maps some of them to pooled features.
+    Returns positions, int (m,), the fewest votes first, and how many of the NEIGHBOUR nearest have the label, (m,).
     """
     asked = lucky_hits(predictions)[:VOTED]
     if not len(asked):
@@ -115,8 +115,8 @@ def against_neighbours(
 
 def _ordered(predictions: Predictions, chosen: np.ndarray, descending: bool) -> np.ndarray:
     positions = np.flatnonzero(chosen)
-    sure = predictions.probabilities[positions].max(axis=1)
-    return positions[np.argsort(-sure if descending else sure, kind="stable")]
+    confidence = predictions.probabilities[positions].max(axis=1)
+    return positions[np.argsort(-confidence if descending else confidence, kind="stable")]
 
 
 def _known(value: float) -> float | None:

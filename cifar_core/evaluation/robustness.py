@@ -1,10 +1,9 @@
-"""How a run's accuracy falls when images get worse: eight corruptions, five strengths each, on its validation images.
+"""Accuracy of a run under eight corruptions of its validation images, at five strengths each.
 
-    runs/<id>/robustness.json   what is measured so far; a measuring that was stopped goes on from it
+    runs/<id>/robustness.json   the accuracies so far; a stopped measuring continues from it
 
-In the manner of Hendrycks & Dietterich 2019 (Benchmarking Neural Network Robustness to Common Corruptions), with
-corruptions that a reader can picture. What happens to an image depends on its place in the data set alone, so every run
-that validates on it meets the same corruption.
+After Hendrycks & Dietterich 2019 (Benchmarking Neural Network Robustness to Common Corruptions). The corruption of an
+image depends on its place in the data set alone, so it is the same for all runs.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -35,7 +35,7 @@ _VERSION = 1  # raised when the same corruption would give other pixels
 _CHUNK = 80  # five full batches of the network
 _SEED = 20
 _MOST_IMAGES = 65_536
-_SAY_SECONDS = 0.3
+_WRITE_SECONDS = 0.3
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Report = Callable[[int, int, float | None], None]
 """Called with the images done, all of them, and the seconds left (None at first)."""
@@ -43,7 +43,7 @@ Report = Callable[[int, int, float | None], None]
 
 @dataclass(frozen=True)
 class Corruption:
-    """One way for an image to be bad. `neutral` is the value of an untouched image, `strengths` get worse."""
+    """One corruption. `neutral` is the value of an unchanged image; accuracy falls along `strengths`."""
 
     name: str
     label: str
@@ -59,7 +59,7 @@ class Corruption:
 class Measured:
     """What is known of a run: accuracies 0..1 on `images` validation images, in the order of the strengths.
 
-    `clean` is the accuracy on the untouched images. A corruption without all its accuracies is not yet measured.
+    `clean` is the accuracy on the unchanged images. A corruption without all its accuracies is not yet measured.
     """
 
     images: int
@@ -143,76 +143,52 @@ def state(run: Run) -> dict[str, Any]:
 def measure(run: Run, report: Report = lambda done, total, left: None) -> Measured:
     """Measure what is not yet known of `run`, store it in the run's folder and return it.
 
-    It ends early, incomplete, once its job was asked to stop. Raises RunError if the run is not finished or damaged, if
-    its images are not on this machine, or if another process is at it.
+    It ends early, incomplete, if its job is asked to stop. Raises RunError if the run is not finished or damaged, if
+    its images are not on this machine, or if another process measures it.
     """
-    try:
-        with job(run).working():
-            _Measuring(run, report).go()
-    except Stopped:
-        pass
+    own = job(run)
+    with suppress(Stopped), own.working():
+        _measure(run, own, report)
     return load(run) or Measured(0, None, {}, 0.0)
 
 
-class _Measuring:
-    """One measuring of one run."""
-
-    def __init__(self, run: Run, report: Report) -> None:
-        self.run, self.report, self.job = run, report, job(run)
-        self.images, self.labels, self.draws = _sample(run)
-        self.classify = open_classifier(run.id).probabilities
-        known, _ = usable(run)
-        if known is None or known.images != len(self.images):
-            known = Measured(len(self.images), None, {}, 0.0)
-        self.clean, self.accuracies, self.before = known.clean, dict(known.accuracies), known.seconds
-        self.start, self.said = time.monotonic(), 0.0
-        strengths = sum(len(corruption.strengths) for corruption in CORRUPTIONS.values())
-        self.total = (strengths + 1) * len(self.images)
-        measured = sum(map(len, self.accuracies.values())) + (self.clean is not None)
-        self.done = self.done_before = measured * len(self.images)
-
-    def go(self) -> None:
-        """Measure corruption after corruption. Raises Stopped."""
-        if self.clean is None:
-            self.clean = self._accuracy(None, 0.0)
-        for name, corruption in CORRUPTIONS.items():
-            for strength in corruption.strengths[len(self.accuracies.get(name, ())) :]:
-                share = self._accuracy(corruption, strength)
-                self.accuracies[name] = (*self.accuracies.get(name, ()), share)
-                self._save()
-        self._save()
-
-    def _accuracy(self, corruption: Corruption | None, strength: float) -> float:
-        """Return the accuracy under one corruption. Raises Stopped."""
+def _measure(run: Run, own: Job, report: Report) -> None:
+    """Measure corruption after corruption. Raises Stopped."""
+    images, labels, draws = _sample(run)
+    classify = open_classifier(run.id).probabilities
+    known, _ = usable(run)
+    if known is None or known.images != len(images):
+        known = Measured(len(images), None, {}, 0.0)
+    clean, accuracies = known.clean, dict(known.accuracies)
+    missing: list[tuple[Corruption | None, float]] = [(None, 0.0)] if clean is None else []
+    for one in CORRUPTIONS.values():
+        missing += [(one, strength) for strength in one.strengths[len(accuracies.get(one.name, ())) :]]
+    total = (1 + sum(len(one.strengths) for one in CORRUPTIONS.values())) * len(images)
+    start, written = time.monotonic(), 0.0
+    done = before = total - len(missing) * len(images)
+    for corruption, strength in missing:
         right = 0
-        for start in range(0, len(self.images), _CHUNK):
-            self.job.check_stop()
-            part = slice(start, start + _CHUNK)
-            images = self.images[part]
+        for first in range(0, len(images), _CHUNK):
+            own.check_stop()
+            part = slice(first, first + _CHUNK)
+            batch = images[part]
             if corruption is not None:
-                images = damaged(corruption, images, self.draws[part], strength)
-            right += int((self.classify(images).argmax(axis=1) == self.labels[part]).sum())
-            self.done += len(images)
-            self._tell()
-        return right / len(self.images)
-
-    def _tell(self) -> None:
-        spent, fresh = time.monotonic() - self.start, self.done - self.done_before
-        left = spent / fresh * (self.total - self.done)
-        self.report(self.done, self.total, left)
-        if spent - self.said > _SAY_SECONDS:
-            self.said = spent
-            self.job.write("working", done=self.done, total=self.total, seconds_left=left)
-
-    def _save(self) -> None:
-        record = {
-            "version": _VERSION,
-            "images": len(self.images),
-            "clean": self.clean,
-            "accuracies": self.accuracies,
-            "seconds": round(self.before + time.monotonic() - self.start, 2),
-        }
-        runs.write_json(self.run.path / FILE, record)
+                batch = damaged(corruption, batch, draws[part], strength)
+            right += int((classify(batch).argmax(axis=1) == labels[part]).sum())
+            done += len(batch)
+            spent = time.monotonic() - start
+            left = spent / (done - before) * (total - done)
+            report(done, total, left)
+            if spent - written > _WRITE_SECONDS:
+                written = spent
+                own.write("working", done=done, total=total, seconds_left=left)
+        if corruption is None:
+            clean = right / len(images)
+        else:
+            accuracies[corruption.name] = (*accuracies.get(corruption.name, ()), right / len(images))
+        seconds = round(known.seconds + time.monotonic() - start, 2)
+        found = {"version": _VERSION, "images": len(images), "clean": clean, "accuracies": accuracies}
+        runs.write_json(run.path / FILE, found | {"seconds": seconds})
 
 
 def damaged(corruption: Corruption, images: np.ndarray, draws: np.ndarray, strength: float) -> np.ndarray:
@@ -265,9 +241,9 @@ def _blur(image: np.ndarray, draws: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _noise(image: np.ndarray, draws: np.ndarray, deviation: float) -> np.ndarray:
-    seed = int((draws[0] + 1) * 2**31)  # the image's own grains, the same at every strength
-    grains = np.random.default_rng(seed).standard_normal(image.shape, np.float32)
-    return (image + deviation * grains + 0.5).clip(0, 255).astype(np.uint8)
+    seed = int((draws[0] + 1) * 2**31)  # the image's own, the same at every strength
+    grain = np.random.default_rng(seed).standard_normal(image.shape, np.float32)
+    return (image + deviation * grain + 0.5).clip(0, 255).astype(np.uint8)
 
 
 def _jpeg(image: np.ndarray, draws: np.ndarray, quality: float) -> np.ndarray:
@@ -291,10 +267,10 @@ CORRUPTIONS: Mapping[str, Corruption] = {
         Corruption("shift", "Shift", "px", 0, (1, 2, 4, 6, 8), "In any direction; mirrored edges.", _shift),
         Corruption("brightness", "Brightness", "%", 0, (15, 30, 45, 60, 80), "Half darker, half lighter.", _brightness),
         Corruption(
-            "contrast", "Contrast lost", "%", 0, (20, 40, 60, 75, 90), "Towards the image's mean grey.", _contrast
+            "contrast", "Contrast lost", "%", 0, (20, 40, 60, 75, 90), "Towards the image's mean gray.", _contrast
         ),
         Corruption("blur", "Blur", "px", 0, (0.5, 0.75, 1, 1.5, 2), "Radius of a Gaussian, of 32 px.", _blur),
-        Corruption("noise", "Noise", "grey levels", 0, (5, 10, 20, 30, 50), "Standard deviation, of 255.", _noise),
+        Corruption("noise", "Noise", "gray levels", 0, (5, 10, 20, 30, 50), "Standard deviation, of 255.", _noise),
         Corruption("jpeg", "JPEG quality", "", 100, (80, 60, 40, 20, 10), "As a photo program counts it.", _jpeg),
         Corruption(
             "occlusion", "Occlusion", "px", 0, (4, 8, 12, 16, 20), "Side of a square that is covered.", _occlusion

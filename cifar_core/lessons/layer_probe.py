@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from cifar_core import machine
@@ -37,12 +38,12 @@ _CHUNK = 250
 _INVERSE_PENALTY = 0.01  # C of the logistic regression, the same for all; not tuned
 _MOST_STEPS, _TOLERANCE = 500, 1e-3
 Progress = Callable[[int, int], None]
-"""Called with the number of probes done and of all; an exception ends the work."""
+"""Called with the number of probes done and of all."""
 
 
 @dataclass(frozen=True)
 class Probed:
-    """One network: its `weights`, and by layer `accuracies` (0..1, validation) and `features` (numbers per image)."""
+    """One network: its `weights`, and for each layer its validation accuracy, 0..1, and its number of features."""
 
     weights: str
     layers: list[str]
@@ -68,15 +69,13 @@ class Layers:
     def from_dict(cls, found: Any) -> Layers:
         """Return the results saved as `found`. Raises RunError if they are none."""
         try:
-            networks = [Probed(**network) for network in found["networks"]]
-            made = Made(**found["made"])
-            numbers = [float(found[name]) for name in ("training_images", "validation_images", "seconds")]
-        except (KeyError, TypeError, ValueError) as error:
+            saved = msgspec.convert(found, cls)
+        except msgspec.ValidationError as error:
             raise RunError(f"These results of a lesson are damaged ({error}); run the lesson here.") from None
-        sizes = {len(values) for n in networks for values in (n.layers, n.accuracies, n.features)}
-        if len(networks) != 2 or sizes != {len(layer_names(CONFIG.alpha)) + 1}:
+        sizes = {len(values) for one in saved.networks for values in (one.layers, one.accuracies, one.features)}
+        if len(saved.networks) != 2 or sizes != {len(layer_names(CONFIG.alpha)) + 1}:
             raise RunError("These results of a lesson are of another version; run the lesson here.")
-        return cls(networks, int(numbers[0]), int(numbers[1]), numbers[2], made)
+        return saved
 
 
 def run(progress: Progress, config: TrainConfig = CONFIG) -> Layers:
@@ -103,7 +102,15 @@ def run(progress: Progress, config: TrainConfig = CONFIG) -> Layers:
             accuracies.append(_accuracy(known[name], labels, len(train)))
         networks.append(Probed(first.label, names, accuracies, [known[name].shape[1] for name in names]))
     progress(len(kinds) * len(names), len(kinds) * len(names))
-    made = _made(config, dataset.label, networks[0].weights)
+    found = machine.describe(("scikit-learn", "ai-edge-litert", "numpy"))
+    made = Made(
+        command=COMMAND,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        **{key: found[key] for key in ("processor", "cores", "python", "packages")},
+        seed=config.seed,
+        data=dataset.label,
+        weights=networks[0].weights,
+    )
     return Layers(networks, len(train), len(validation), round(time.monotonic() - start, 2), made)
 
 
@@ -169,18 +176,3 @@ def _accuracy(features: np.ndarray, labels: np.ndarray, training: int) -> float:
     with threadpool_limits(1):  # the steps are so small that threads wait for each other longer than they work
         probe.fit(features[:training], labels[:training])
         return float(probe.score(features[training:], labels[training:]))
-
-
-def _made(config: TrainConfig, dataset: str, first: str) -> Made:
-    found = machine.describe(("scikit-learn", "ai-edge-litert", "numpy"))
-    return Made(
-        command=COMMAND,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        processor=found["processor"],
-        cores=found["cores"],
-        python=found["python"],
-        packages=found["packages"],
-        seed=config.seed,
-        data=dataset,
-        weights=first,
-    )

@@ -1,18 +1,18 @@
-"""The results of the lessons: outcomes of runs as JSON, those that ship with the app, and the runs on this machine.
+"""Results of the lessons: the outcomes of runs, stored ones that ship with the app, and the runs on this machine.
 
-results/<lesson>.json                   outcomes that ship
+results/<lesson>.json                   stored outcomes
 <runs>/<utc time>-learnscalingwrong/    a run on this machine; lessons with equal conditions share it
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from cifar_core import costs, runs
@@ -24,7 +24,7 @@ from cifar_core.lessons import internals
 from cifar_core.lessons.conditions import CONDITIONS
 from cifar_core.lessons.internals import HISTOGRAM_BINS, Internals
 from cifar_core.network import architecture
-from cifar_core.runs import LIVE_STATES, Run, curves
+from cifar_core.runs import LIVE_STATES, Run, curves, records
 from cifar_core.runs.curves import Curve, Curves
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -103,18 +103,38 @@ class Outcome:
     def from_dict(cls, found: Any) -> Outcome:
         """Return the outcome saved as `found`. Raises RunError, or ConfigError for its configuration."""
         try:
-            names = (*_CURVES, *(name for name in _CROSS_ENTROPIES if name in found["curves"]))
-            lines = {name: Curve(name, *(_array(found["curves"][name][axis]) for axis in "xy")) for name in names}
-            boundary, planned = found["boundary"], int(found["planned"])
-            figures = {name: _number(found["figures"][name]) for name in FIGURES}
-            made = Made(**found["made"])
-            within = Internals(**found["inside"])
-        except (KeyError, TypeError, ValueError) as error:
+            saved = msgspec.convert(found, _Saved)
+            lines = {
+                name: Curve(name, np.array(line.x, float), np.array(line.y, float))
+                for name, line in saved.curves.items()
+                if name in (*_CURVES, *_CROSS_ENTROPIES)
+            }
+            figures = {name: saved.figures[name] for name in FIGURES}
+            if missing := set(_CURVES) - set(lines):
+                raise KeyError(*missing)
+        except (msgspec.ValidationError, KeyError) as error:
             raise RunError(f"These results of a lesson are damaged ({error}); run the lesson here.") from None
-        if len(within.histogram) != HISTOGRAM_BINS or len(within.norms) != _LAYERS:
+        if len(saved.inside.histogram) != HISTOGRAM_BINS or len(saved.inside.norms) != _LAYERS:
             raise RunError("These results of a lesson are of another version; run the lesson here.")
-        config = TrainConfig.from_dict(found["config"])
-        return cls(config, Curves(lines, boundary, planned), figures, within, made)
+        config = TrainConfig.from_dict(saved.config)
+        return cls(config, Curves(lines, saved.boundary, saved.planned), figures, saved.inside, saved.made)
+
+
+class _Line(msgspec.Struct):
+    x: list[float]
+    y: list[float]
+
+
+class _Saved(msgspec.Struct):
+    """The saved form of an outcome."""
+
+    config: dict[str, Any]
+    curves: dict[str, _Line]
+    boundary: int | None
+    planned: int
+    figures: dict[str, float]
+    inside: Internals
+    made: Made
 
 
 def outcome_of(lesson: str, run: Run) -> Outcome:
@@ -125,11 +145,12 @@ def outcome_of(lesson: str, run: Run) -> Outcome:
     config, result, rows = run.config, run.result, curves.sound_rows(run.metrics())
     epochs = [row for row in rows if row["kind"] == "epoch"]
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
-    known = {"training_accuracy": epochs[-1].get("accuracy") if epochs else None, "multiply_adds": cost.multiply_adds}
-    try:
-        figures = {name: _number(known[name] if name in known else result[name]) for name in FIGURES}
-    except (KeyError, TypeError, ValueError):
-        raise RunError(f"Run {run.id} is {run.state} and has no figures; expected a finished run.") from None
+    known = result | {"multiply_adds": cost.multiply_adds}
+    if epochs:
+        known["training_accuracy"] = epochs[-1].get("accuracy")
+    figures: dict[str, Any] = {name: known.get(name) for name in FIGURES}
+    if not all(map(records.is_number, figures.values())):
+        raise RunError(f"Run {run.id} is {run.state} and has no figures; expected a finished run.")
     made = _made(run, config, f"python -m cifar_core learn {lesson}")
     return Outcome(config, curves.curves(rows), figures, internals.measure(run), made)
 
@@ -214,16 +235,6 @@ def _made(run: Run, config: TrainConfig, command: str) -> Made:
         data=str(run.result.get("dataset")),
         weights=str(run.result.get("weights")),
     )
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"received {value!r}, expected a number")
-    return value
-
-
-def _array(values: Any) -> np.ndarray:
-    return np.array(values, float)
 
 
 def _rounded(values: Any) -> Any:

@@ -28,7 +28,7 @@ def _drawn(run: Run) -> None:
 
 
 def _listed(run: Run) -> None:
-    listing._kept.clear()
+    listing._cache.clear()
     rows = listing.rows()
     for order in listing.ORDERS:
         listing.arrange(rows, order)
