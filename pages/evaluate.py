@@ -59,7 +59,7 @@ def main() -> None:
         unfinished(run)
         return
     found = [assessed(one.id, run_state.stamp(one, *_FILES)) for one in (run, other) if one]
-    if any("generated" in one.said.dataset for one in found):
+    if any("generated" in one.stored.dataset for one in found):
         st.warning(
             "Trained and tried on **generated images, not CIFAR-10**: these figures say nothing about photographs.",
             icon=":material/draw:",
@@ -150,7 +150,7 @@ def strengths(found: Assessment, split: str, number: int) -> None:
 
 def accuracy(found: Assessment, split: str) -> None:
     """Show the accuracy on a split with its interval."""
-    said = found.said.split(split)
+    said = found.stored.split(split)
     low, high = said.interval
     st.metric(
         f"{split.capitalize()} accuracy",
@@ -185,7 +185,7 @@ def panels(found: list[Assessment], split: str) -> None:
 
 def classes(found: Assessment, split: str, number: int) -> None:
     """Show precision, recall and F1 of every class."""
-    said = found.said.split(split)
+    said = found.stored.split(split)
     figures = mistakes.class_figures(said)
     st.plotly_chart(
         evaluation_charts.class_figure(figures),
@@ -224,7 +224,7 @@ def calibrated(found: Assessment, split: str, number: int) -> None:
         return
     before, after = found.reliability(split)
     figure = inference_charts.reliability_figure(
-        before, after, f"{len(found.said.split(split).labels):,} {split} images", 460
+        before, after, f"{len(found.stored.split(split).labels):,} {split} images", 460
     )
     st.plotly_chart(
         figure,

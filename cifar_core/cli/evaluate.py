@@ -48,7 +48,7 @@ def evaluate(arguments: Namespace) -> Answer:
         save(arguments.html, lambda path: path.write_text(report.build(run), encoding="utf-8"))
     if arguments.csv:
         save(arguments.csv, lambda path: _save_tables(path, found, measured))
-    data = _test_figures(run.id, found.said.dataset, found.said.test) | assessment.to_json(found)
+    data = _test_figures(run.id, found.stored.dataset, found.stored.test) | assessment.to_json(found)
     return Answer(data, _lines(found, measured))
 
 
@@ -73,9 +73,9 @@ def _measured(run: Run, arguments: Namespace) -> Measured | None:
 def _lines(found: Assessment, measured: Measured | None) -> list[str]:
     from cifar_core.evaluation import robustness, tables
 
-    lines = [f"Run {found.run.id}, images: {shown_name(found.said.dataset)}."]
-    lines += table(*tables.accuracy_cells(found.said))
-    lines += ["Validation images:", *table(*tables.class_cells(found.said.validation))]
+    lines = [f"Run {found.run.id}, images: {shown_name(found.stored.dataset)}."]
+    lines += table(*tables.accuracy_cells(found.stored))
+    lines += ["Validation images:", *table(*tables.class_cells(found.stored.validation))]
     if found.calibration:
         error = found.test_error
         lines.append(
@@ -104,9 +104,9 @@ def _save_tables(folder: Path, found: Assessment, measured: Measured | None) -> 
     folder.mkdir(parents=True, exist_ok=True)
     texts = {}
     for split in ("validation", "test"):
-        texts[f"{split}-classes"] = tables.classes(found.said.split(split))
-        texts[f"{split}-confusion"] = tables.confusion(found.said.split(split))
-        texts[f"{split}-predictions"] = tables.predictions(found.said, split, found.calibrated.split(split))
+        texts[f"{split}-classes"] = tables.classes(found.stored.split(split))
+        texts[f"{split}-confusion"] = tables.confusion(found.stored.split(split))
+        texts[f"{split}-predictions"] = tables.predictions(found.stored, split, found.calibrated.split(split))
     if measured:
         texts["robustness"] = tables.robustness({found.run.id: measured})
     if changes := story.changes_of(found.run):

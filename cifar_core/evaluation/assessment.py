@@ -1,4 +1,4 @@
-"""Everything that is said of a finished run in one place: what page, command line and report share."""
+"""The evaluation of a finished run, shared by page, command line and report."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SPLITS = ("validation", "test")
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """A finished run, looked at. `said` are the predictions as stored, `calibrated` those at the run's temperature.
+    """The evaluation of a finished run: predictions as `stored`, and `calibrated`, at the run's temperature.
 
     The answers of both are the same; without a calibration both are the same altogether.
     """
 
     run: Run
     config: TrainConfig
-    said: Evaluation
+    stored: Evaluation
     calibrated: Evaluation
     calibration: Calibration | None
     phases: list[Phase]
@@ -45,7 +45,7 @@ class Assessment:
     @property
     def is_cifar10(self) -> bool:
         """Whether the run's images are CIFAR-10, not generated ones."""
-        return self.said.dataset == cifar10.LABELS["cifar10"]
+        return self.stored.dataset == cifar10.LABELS["cifar10"]
 
     @functools.cached_property
     def test_error(self) -> CalibrationError:
@@ -68,11 +68,11 @@ class Assessment:
             dataset = predictions.dataset_of(self.run)
         except RunError:  # `problems` says so
             return None
-        return predictions.images_of(dataset, self.said, split) if dataset else None
+        return predictions.images_of(dataset, self.stored, split) if dataset else None
 
     def reliability(self, split: str) -> tuple[Reliability, Reliability]:
         """Return the reliability of a split as trained and as calibrated."""
-        before, after = self.said.split(split), self.calibrated.split(split)
+        before, after = self.stored.split(split), self.calibrated.split(split)
         return (
             calibration.reliability(before.probabilities, before.labels),
             calibration.reliability(after.probabilities, after.labels),
@@ -81,7 +81,7 @@ class Assessment:
 
 def of(run: Run) -> Assessment:
     """Return all that is known of `run`. Raises RunError if it is not finished or damaged."""
-    said = predictions.load(run)
+    stored = predictions.load(run)
     known, problem = calibration.usable(run.path / calibration.FILE)
     problems, parent = [problem] if problem else [], None
     try:
@@ -95,8 +95,8 @@ def of(run: Run) -> Assessment:
     return Assessment(
         run,
         run.config,
-        said,
-        replace(said, validation=_at(said.validation, known), test=_at(said.test, known)),
+        stored,
+        replace(stored, validation=_at(stored.validation, known), test=_at(stored.test, known)),
         known,
         story.phases(run.metrics(), run.config.schedule),
         diagnosis.diagnose(run),
@@ -124,7 +124,7 @@ def figures(predictions: Predictions) -> dict[str, Any]:
 def to_json(found: Assessment) -> dict[str, Any]:
     """Return everything as plain data; validation comes first, and nothing is ordered by test figures."""
     measured, robustness_problem = robustness.usable(found.run)
-    answer: dict[str, Any] = {name: figures(found.said.split(name)) for name in SPLITS}
+    answer: dict[str, Any] = {name: figures(found.stored.split(name)) for name in SPLITS}
     answer["calibration"] = found.calibration and {
         "temperature": found.calibration.temperature,
         "validation_ece": list(found.calibration.ece),
@@ -162,5 +162,6 @@ def measured_json(measured: Measured) -> dict[str, Any]:
 
 
 def _at(predictions: Predictions, known: Calibration | None) -> Predictions:
-    said: np.ndarray = predictions.probabilities
-    return replace(predictions, probabilities=calibration.scaled(said, known.temperature)) if known else predictions
+    if known is None:
+        return predictions
+    return replace(predictions, probabilities=calibration.scaled(predictions.probabilities, known.temperature))

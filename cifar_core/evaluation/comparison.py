@@ -65,13 +65,13 @@ def mcnemar(a: Predictions, b: Predictions) -> McNemar:
 
 def compare(chosen: Sequence[Run]) -> list[Pair]:
     """Return every pair of `chosen` with its test, adjusted for all of them, or why there is none."""
-    said: dict[str, Predictions | str] = {}
+    tests: dict[str, Predictions | str] = {}
     for run in chosen:
         try:
-            said[run.id] = predictions.load(run).test
+            tests[run.id] = predictions.load(run).test
         except RunError as error:
-            said[run.id] = str(error)
-    pairs = [_pair(a, b, said[a.id], said[b.id]) for a, b in itertools.combinations(chosen, 2)]
+            tests[run.id] = str(error)
+    pairs = [_pair(a, b, tests[a.id], tests[b.id]) for a, b in itertools.combinations(chosen, 2)]
     tested = [number for number, pair in enumerate(pairs) if pair.result is not None]
     adjusted = dict(zip(tested, holm([pairs[n].result.p_value for n in tested]), strict=True))  # type: ignore[union-attr]
     return [replace(pair, adjusted=adjusted.get(number, 1.0)) for number, pair in enumerate(pairs)]
@@ -119,14 +119,14 @@ def caution(pairs: int) -> str:
     )
 
 
-def _pair(a: Run, b: Run, said_a: Predictions | str, said_b: Predictions | str) -> Pair:
-    for said in (said_a, said_b):
-        if isinstance(said, str):
-            return Pair(a, b, None, said)
+def _pair(a: Run, b: Run, test_a: Predictions | str, test_b: Predictions | str) -> Pair:
+    for test in (test_a, test_b):
+        if isinstance(test, str):
+            return Pair(a, b, None, test)
     try:
         if _fingerprint(a) != _fingerprint(b):
             return Pair(a, b, None, "they were trained and tested on different sets of images.")
-        return Pair(a, b, mcnemar(said_a, said_b))  # type: ignore[arg-type]
+        return Pair(a, b, mcnemar(test_a, test_b))  # type: ignore[arg-type]
     except RunError as error:
         return Pair(a, b, None, str(error))
     except ValueError:

@@ -181,7 +181,7 @@ def _best(case: Case) -> float:
 
 
 def healthy(case: Case) -> Finding:
-    """Return what is said of a run in which no rule found anything wrong."""
+    """Return the finding of a run in which no rule found a problem."""
     last = case.last
     return Finding(
         "healthy",

@@ -1,8 +1,8 @@
-"""The story of a run: what each phase gave, when stopping and rate reductions struck, what fine-tuning changed.
+"""The phases of a run: accuracies, early stopping, reductions of the learning rate, what fine-tuning changed.
 
-runs/<id>/head.npz      the checkpoint at the end of phase 1, from which that phase can be kept as a run
-runs/<id>/phases.npz    what phase 1's best weights say of the validation images
-runs/<id>/parent.json   of a run that is another's phase 1: which one's
+runs/<id>/head.npz      the checkpoint at the end of phase 1, which can become a run of its own
+runs/<id>/phases.npz    predictions of phase 1's best weights for the validation images
+runs/<id>/parent.json   in a run made of a phase 1: the id of the original run
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Reduction:
 
 @dataclass(frozen=True)
 class Phase:
-    """What one phase did. Accuracies are of validation images, 0..1; epochs count from 1 within the phase.
+    """One phase. Accuracies are of validation images, 0..1; epochs count from 1 within the phase.
 
-    `before` is the best accuracy of the phase before (None in the first); `training` that of the training images in
-    the best epoch, as they were trained on: augmented, with dropout, while the weights still moved.
+    `before` is the best accuracy of the phase before (None in the first); `training` the accuracy in the best epoch on
+    the training images as they are trained on: augmented, with dropout, while the weights still change.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class ClassChange:
-    """What fine-tuning changed for one class on the validation images: recalls 0..1, images put right and wrong."""
+    """Recalls of one class before and after fine-tuning, 0..1, and the validation images put right and wrong."""
 
     name: str
     before: float
@@ -80,9 +80,9 @@ class ClassChange:
 
 
 def phases(rows: Sequence[dict[str, Any]], schedule: str = "plateau") -> list[Phase]:
-    """Return the story of each phase that the metrics `rows` of a run tell of.
+    """Return the phases in the metrics `rows` of a run.
 
-    Under a cosine the rate falls at every step, so reductions are told of `schedule` "plateau" alone.
+    A cosine lowers the rate at every step, so reductions are those of the `schedule` "plateau" alone.
     """
     found: list[Phase] = []
     for name in curves.PHASE_NAMES:
@@ -95,8 +95,8 @@ def phases(rows: Sequence[dict[str, Any]], schedule: str = "plateau") -> list[Ph
 def epoch_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of whole epochs that have what this module reads."""
     needed = ("accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "epoch")
-    kept = [row for row in curves.sound_rows(rows) if row["kind"] == "epoch"]
-    return [row for row in kept if all(isinstance(row.get(name), int | float) for name in needed)]
+    whole = [row for row in curves.sound_rows(rows) if row["kind"] == "epoch"]
+    return [row for row in whole if all(isinstance(row.get(name), int | float) for name in needed)]
 
 
 def _phase(name: str, epochs: list[dict[str, Any]], before: float | None, schedule: str) -> Phase:
@@ -123,10 +123,10 @@ def _phase(name: str, epochs: list[dict[str, Any]], before: float | None, schedu
     )
 
 
-def sentences(told: Sequence[Phase], patience: int) -> list[str]:
-    """Return the story in words, a sentence or two for each phase; `patience` is that of early stopping."""
+def sentences(found: Sequence[Phase], patience: int) -> list[str]:
+    """Return a text for each phase; `patience` is that of early stopping."""
     lines = []
-    for phase in told:
+    for phase in found:
         start = "from nothing learned" if phase.before is None else f"from {phase.before:.1%}"
         text = (
             f"{phase.label}: {start} to {phase.best:.1%} validation accuracy, best in epoch {phase.best_epoch} of "
@@ -145,18 +145,16 @@ def sentences(told: Sequence[Phase], patience: int) -> list[str]:
     return lines
 
 
-def gap_sentence(told: Sequence[Phase], best_phase: str | None = None) -> str:
+def gap_sentence(found: Sequence[Phase], best_phase: str | None = None) -> str:
     """Return a sentence on the gap between training and validation accuracy in the best epoch, "" without epochs.
 
     `best_phase` is the phase of the run's model.
     """
-    kept = next((phase for phase in told if phase.name == best_phase), told[-1] if told else None)
-    if kept is None:
+    chosen = next((phase for phase in found if phase.name == best_phase), found[-1] if found else None)
+    if chosen is None:
         return ""
-    gap = kept.training - kept.best
-    figures = (
-        f"In the best epoch {kept.training:.1%} of the training and {kept.best:.1%} of the validation images were right"
-    )
+    gap = chosen.training - chosen.best
+    shares = f"{chosen.training:.1%} of the training and {chosen.best:.1%} of the validation images"
     if gap > 0.1:
         reading = f"{_points(gap)} apart: the model overfits."
     elif gap > 0.03:
@@ -168,26 +166,25 @@ def gap_sentence(told: Sequence[Phase], best_phase: str | None = None) -> str:
             f"{_points(-gap)} lower in training: augmentation and dropout make training images harder than "
             "validation images."
         )
-    return f"{figures}, {reading}"
+    return f"In the best epoch {shares} were right, {reading}"
 
 
 def head_predictions(run: Run, final: Predictions) -> Predictions | None:
     """Return the predictions of phase 1's best weights on the validation images; `final` are those of the run's model.
 
-    None for a run that kept no such file (one phase, an older version, an import) or where it is damaged.
+    None without this file (one phase, an older version, an import) or where it is damaged.
     """
-    path = run.path / PHASES_FILE
     try:
-        said = untrusted.load_arrays(path, _LIMIT_BYTES)["head_validation_probabilities"]
+        found = untrusted.load_arrays(run.path / PHASES_FILE, _LIMIT_BYTES)["head_validation_probabilities"]
     except (OSError, ValueError, KeyError):
         return None
-    if said.dtype != np.float32 or said.shape != final.probabilities.shape or not np.isfinite(said).all():
+    if found.dtype != np.float32 or found.shape != final.probabilities.shape or not np.isfinite(found).all():
         return None
-    return Predictions(final.labels, said)
+    return Predictions(final.labels, found)
 
 
 def class_changes(before: Predictions, after: Predictions) -> list[ClassChange]:
-    """Return what changed from `before` to `after`, two predictions of the same images, class by class."""
+    """Return the changes from `before` to `after`, predictions of the same images, class by class."""
     was, now = before.is_correct, after.is_correct
     changes = []
     for label, name in enumerate(CLASSES):
@@ -199,7 +196,7 @@ def class_changes(before: Predictions, after: Predictions) -> list[ClassChange]:
 
 
 def can_keep_head(run: Run) -> bool:
-    """Return whether phase 1 of `run` can be kept as a run of its own: it is another model, and it is there."""
+    """Return whether `keep_head` works: the run's model is from fine-tuning, and head.npz is there."""
     is_other = run.state == "finished" and run.result.get("best_phase") == "fine_tune"
     return is_other and (run.path / HEAD_FILE).is_file()
 
@@ -207,8 +204,8 @@ def can_keep_head(run: Run) -> bool:
 def keep_head(run: Run) -> Run:
     """Make the best weights of phase 1 of `run` a run of their own, and return it.
 
-    It is what training with `fine_tune_epochs` 0 would have given, so that is its configuration. Its worker finds the
-    training done, and only exports and evaluates. Raises RunError if `run` has no phase 1 beside its model.
+    It equals a training with `fine_tune_epochs` 0, which is its configuration; its worker only exports and evaluates.
+    Raises RunError if `run` has no phase 1 beside its model.
     """
     if not can_keep_head(run):
         raise RunError(
@@ -216,17 +213,17 @@ def keep_head(run: Run) -> Run:
             "with this version; train it anew, with fine_tune_epochs 0."
         )
     if records.environment(run.path) is None:
-        raise RunError(f"Run {run.id} has no environment.json, so phase 1 cannot be kept; train it anew.")
-    kept = runs.create(replace(run.config, fine_tune_epochs=0), "phase1")
+        raise RunError(f"Run {run.id} has no environment.json, so phase 1 cannot be a run; train it anew.")
+    made = runs.create(replace(run.config, fine_tune_epochs=0), "phase1")
     try:
-        runs.write_json(kept.path / PARENT_FILE, {"id": run.id})
-        shutil.copyfile(run.path / "environment.json", kept.path / "environment.json")
-        shutil.copyfile(run.path / HEAD_FILE, kept.path / "checkpoint.npz")
+        runs.write_json(made.path / PARENT_FILE, {"id": run.id})
+        shutil.copyfile(run.path / "environment.json", made.path / "environment.json")
+        shutil.copyfile(run.path / HEAD_FILE, made.path / "checkpoint.npz")
     except OSError as error:
-        shutil.rmtree(kept.path, ignore_errors=True)
+        shutil.rmtree(made.path, ignore_errors=True)
         raise RunError(f"Phase 1 could not be written: {error.strerror}; make room and try again.") from None
-    launch.spawn(kept)
-    return kept
+    launch.spawn(made)
+    return made
 
 
 class _Parent(msgspec.Struct):

@@ -56,16 +56,16 @@ def build(run: Run) -> str:
     found = assessment.of(run)
     parts = [
         f"<h1>Run {_text(run.id)}</h1>",
-        f"<p>Images: {_text(found.said.dataset)}. Initial weights: {_text(run.result.get('weights', 'unknown'))}. "
+        f"<p>Images: {_text(found.stored.dataset)}. Initial weights: {_text(run.result.get('weights', 'unknown'))}. "
         f"Written by CIFAR Studio on {time.strftime('%Y-%m-%d %H:%M')}.</p>",
-        _table(*tables.accuracy_cells(found.said)),
+        _table(*tables.accuracy_cells(found.stored)),
         "<p><small>Everything was chosen by validation images; the test images were read once, at the end.</small></p>",
         "<h2>What probably happened</h2>",
         *_findings(found),
         *_curves(found),
         "<h2>Classes (validation images)</h2>",
-        _table(*tables.class_cells(found.said.validation)),
-        _figure(evaluation_charts.confusion_figure(mistakes.confusion(found.said.validation))),
+        _table(*tables.class_cells(found.stored.validation)),
+        _figure(evaluation_charts.confusion_figure(mistakes.confusion(found.stored.validation))),
         *_pictures(found),
         *_calibration(found),
         *_robustness(run),

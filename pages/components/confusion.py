@@ -72,7 +72,7 @@ def _cell(found: Assessment, split: str, counts: np.ndarray, cell: tuple[int, in
     _grid(found, said, found.images(split), positions, f"cell-{split}-{label}-{answer}-{number}")
     with st.container(horizontal=True):
         _download(found, split, "confusion", lambda: tables.confusion(said), number)
-        _download(found, split, "predictions", lambda: tables.predictions(found.said, split, said), number)
+        _download(found, split, "predictions", lambda: tables.predictions(found.stored, split, said), number)
 
 
 def _download(found: Assessment, split: str, name: str, make: Callable[[], str], number: int) -> None:

@@ -90,7 +90,7 @@ class Page(HTMLParser):
 def test_answers_are_the_same_before_and_after_temperature(finished: Run) -> None:
     found = assessment.of(finished)
     for split in assessment.SPLITS:
-        before, after = found.said.split(split), found.calibrated.split(split)
+        before, after = found.stored.split(split), found.calibrated.split(split)
         assert np.array_equal(before.probabilities.argmax(axis=1), after.probabilities.argmax(axis=1))
         assert before.probabilities.max() > after.probabilities.max()  # a temperature of 2 makes it less sure
     before, after = found.reliability("validation")
@@ -137,13 +137,15 @@ def test_the_report_without_images_calibration_and_measures_says_so(finished: Ru
 
 def test_tables_can_be_read_back(finished: Run) -> None:
     found = assessment.of(finished)
-    classes = list(csv.DictReader(io.StringIO(tables.classes(found.said.validation))))
+    classes = list(csv.DictReader(io.StringIO(tables.classes(found.stored.validation))))
     assert [row["class"] for row in classes] == list(CLASSES)
     assert sum(int(row["images"]) for row in classes) == 40
-    confusion = list(csv.reader(io.StringIO(tables.confusion(found.said.validation))))
+    confusion = list(csv.reader(io.StringIO(tables.confusion(found.stored.validation))))
     assert confusion[0] == ["label", *CLASSES]
     assert sum(int(cell) for row in confusion[1:] for cell in row[1:]) == 40
-    lines = list(csv.DictReader(io.StringIO(tables.predictions(found.said, "validation", found.calibrated.validation))))
+    lines = list(
+        csv.DictReader(io.StringIO(tables.predictions(found.stored, "validation", found.calibrated.validation)))
+    )
     assert [int(line["position"]) for line in lines] == list(range(40))
     right = [line["label"] == line["answer"] for line in lines]
     assert sum(right) == 30
@@ -205,7 +207,7 @@ def test_worse_is_to_the_right_in_every_robustness_chart(finished: Run) -> None:
 
 
 def test_class_and_change_figures_show_what_they_are_given(finished: Run) -> None:
-    figures = mistakes.class_figures(assessment.of(finished).said.validation)
+    figures = mistakes.class_figures(assessment.of(finished).stored.validation)
     drawn = evaluation_charts.class_figure(figures)
     assert list(drawn.data[1].y) == [one.recall for one in figures]
     changes = evaluation_charts.change_figure([story.ClassChange("cat", 0.5, 0.6, 3, 1)])
