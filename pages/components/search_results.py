@@ -123,7 +123,7 @@ def _status(found: Findings) -> None:
         st.progress(found.share)
     held = {item.knob: item for item in found.plan.ranges}
     base = [KNOBS[knob] for knob in KNOBS if knob not in held and knob in ("train_images", "alpha", "image_size")]
-    fixed = ", ".join(f"{knob.label} {knob.format(getattr(found.plan.base, knob.name))}" for knob in base)
+    fixed = ", ".join(f"{knob.label}: {knob.short(getattr(found.plan.base, knob.name))}" for knob in base)
     tuned = "fine-tuning included" if found.plan.base.fine_tunes else "head only"
     took = f"{found.done} trials in {formatting.seconds(found.spent_seconds)}"
     st.caption(messages.plain(f"{took} of training; {fixed}, {tuned}."))

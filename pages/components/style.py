@@ -5,9 +5,12 @@ The names of Streamlit's own elements stand together: an upgrade may change them
 
 import streamlit as st
 
+from cifar_core.charts import style as chart_style
+
 _STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may change
     "[data-testid=stMainBlockContainer]{padding-top:4.4rem;max-width:1480px}"
     "[data-testid=stBaseButton-primary]{color:light-dark(#fff,#12171e)}"  # white on the dark theme's accent is 2.5:1
+    "[data-testid=stCaptionContainer]{color:light-dark(#59636e,#a9b3be);opacity:1}"  # Streamlit's gray is 4.1:1
     "[data-testid=stImage] img{border-radius:4px}"
     "[data-testid=stMetricValue]{font-variant-numeric:tabular-nums}"
     ".st-key-drop_zone [data-testid=stFileUploaderDropzone]{min-height:10rem;flex-direction:column;"
@@ -54,8 +57,20 @@ _OWN = (
 )
 
 
+_WORDMARK = (  # in a blue that has 3:1 on both themes, as large text needs
+    '<svg xmlns="http://www.w3.org/2000/svg" width="192" height="32" viewBox="0 0 192 32">'
+    + "".join(
+        f'<rect x="{10 * (place % 3)}" y="{1 + 10 * (place // 3)}" width="9" height="9" rx="2" fill="{color}"/>'
+        for place, color in enumerate(chart_style.CLASS_COLORS[:9])
+    )
+    + '<text x="38" y="22" font-family="system-ui,sans-serif" font-size="19" font-weight="700" '
+    f'fill="{chart_style.TRAINING}">CIFAR Studio</text></svg>'
+)
+
+
 def apply() -> None:
-    """Add the app's style to the page."""
+    """Add the app's wordmark and style to the page."""
+    st.logo(_WORDMARK, size="large")
     st.html(f"<style>.stApp{{{_variables()}}}{_STREAMLIT}{_OWN}</style>")
 
 

@@ -1,0 +1,94 @@
+"""Pages in Chromium: axe-core finds nothing in either theme, headings are in order, a phone scrolls one way only."""
+
+import importlib.util
+import itertools
+import shutil
+from pathlib import Path
+
+import pytest
+from played_sweeps import FIVE, play
+
+from cifar_core import runs
+from cifar_core.bench import server as bench_server
+from cifar_core.config import TrainConfig
+from cifar_core.runs import write_json
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+AXE = importlib.util.find_spec("axe_playwright_python")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.skipif(AXE is None, reason="axe-playwright-python is not installed"),
+]
+PATIENCE = 120_000  # ms
+PAGES = (
+    "explore",
+    "explore?section=search",
+    "learn",
+    "learn?lesson=scaling&guesses=scaling.1",
+    "learn?lesson=augmentation&guesses=augmentation.1",
+)
+VIOLATIONS = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations.flatMap(
+    (rule) => rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 200)}`))"""
+HEADINGS = "() => [...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map((heading) => Number(heading.tagName[1]))"
+WIDTH = (
+    "() => Math.max(...[document.documentElement, ...document.querySelectorAll('section')].map((e) => e.scrollWidth))"
+)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run"], timeout=PATIENCE
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def server(small_data, tmp_path):
+    """The app with two finished runs and a search."""
+    for dropout, accuracy in ((0.1, 0.7), (0.2, 0.8)):
+        run = runs.create(TrainConfig(dropout=dropout), "test")
+        result = {"validation_accuracy": accuracy, "validation_images": 100, "elapsed_seconds": 60.0}
+        write_json(run.path / "status.json", {"state": "finished", "result": result})
+    play("one", *FIVE, goal=5)
+    with bench_server.running(tmp_path / "terminal.log") as app:
+        yield app
+
+
+def opened(chromium, server, page: str, **look: object):
+    """Return a tab that shows `page` of the app with all panels open."""
+    tab = chromium.new_context(**look).new_page()
+    tab.set_default_timeout(PATIENCE)
+    tab.goto(f"{server.address}/{page}")
+    tab.wait_for_selector("h1")
+    tab.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+    tab.evaluate("() => document.querySelectorAll('details:not([open]) > summary').forEach((panel) => panel.click())")
+    tab.wait_for_timeout(2_000)  # charts are drawn
+    return tab
+
+
+def test_axe_finds_nothing_in_either_theme_and_headings_are_in_order(chromium, server) -> None:
+    axe = (Path(AXE.submodule_search_locations[0]) / "axe.min.js").read_text()
+    found = {}
+    for page in PAGES:
+        for theme in ("light", "dark"):
+            tab = opened(chromium, server, page, color_scheme=theme, viewport={"width": 1440, "height": 900})
+            tab.evaluate(axe)
+            found[page, theme] = tab.evaluate(VIOLATIONS)
+            levels = tab.evaluate(HEADINGS)
+            assert levels[0] == 1 and levels.count(1) == 1, page
+            assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), (page, levels)
+            tab.context.close()
+    assert not {key: violations for key, violations in found.items() if violations}
+
+
+def test_a_phone_shows_every_page_without_sideways_scrolling(chromium, server) -> None:
+    for page in PAGES:
+        tab = opened(chromium, server, page, viewport={"width": 390, "height": 844})
+        assert tab.evaluate(WIDTH) <= 390, page
+        tab.context.close()
