@@ -222,8 +222,8 @@ class TrainConfig:
         return self.fine_tune_epochs > 0 and self.fine_tune_blocks > 0
 
     @property
-    def walked_views(self) -> int:
-        """How many augmented versions of the images its epochs come to."""
+    def views_used(self) -> int:
+        """How many augmented versions of the images the epochs use."""
         head = -(-self.head_epochs // HEAD_EPOCHS_A_VIEW)
         learns_from_views = 0 < self.fine_tune_blocks < BLOCK_COUNT  # where all are trained it learns from pixels
         return min(self.views, max(head, self.fine_tune_epochs if learns_from_views else 0))

@@ -59,7 +59,7 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
     validation = round(images * config.validation_fraction)
     training = images - validation
     known = _load()
-    features = walked_images(config, training, validation)
+    features = cached_images(config, training, validation)
     work = {
         "features": features,
         "start": 1,
@@ -151,11 +151,11 @@ def is_stored(config: TrainConfig) -> bool:
     return has_frozen_phase and (config.augmentation == 0 or config.views > 0)
 
 
-def walked_images(config: TrainConfig, training: int, validation: int) -> int:
+def cached_images(config: TrainConfig, training: int, validation: int) -> int:
     """Return for how many images features are computed and stored, the views of an image counted each."""
     if not is_stored(config):
         return 0
-    return (1 if config.augmentation == 0 else config.walked_views) * training + validation
+    return (1 if config.augmentation == 0 else config.views_used) * training + validation
 
 
 def store_bytes(config: TrainConfig, images: int) -> int:

@@ -12,10 +12,10 @@ from cifar_core.errors import ConfigError
 
 @dataclass(frozen=True)
 class Knob:
-    """What is known of one field of `TrainConfig`.
+    """Metadata of one field of `TrainConfig`.
 
-    `low` and `high` are inclusive. `choices` are in order of display; `labels` says them in words, and
-    `mistakes` lists those that exist to be made on purpose.
+    `low` and `high` are inclusive. `choices` are in order of display, `labels` their text; `mistakes` are those that
+    exist to be made on purpose.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Knob:
 
     @property
     def flag(self) -> str:
-        """The command line's word for it: `--train-images`."""
+        """The command-line flag: `--train-images`."""
         return "--" + self.name.replace("_", "-")
 
     @property
@@ -43,11 +43,11 @@ class Knob:
         return f"{self.label} ({self.unit})" if self.unit and self.unit not in self.label.lower() else self.label
 
     def format(self, value: Any) -> str:
-        """Return `value` in words, with its unit."""
+        """Return `value` as text with its unit."""
         return self.labels[value] if value in self.labels else f"{self.short(value)} {self.unit}".strip()
 
     def short(self, value: Any) -> str:
-        """Return `value` in words, without its unit."""
+        """Return `value` as text without its unit."""
         if value in self.labels:
             return self.labels[value]
         return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)

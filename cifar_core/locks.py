@@ -1,7 +1,6 @@
-"""The one discipline of lock files: a job holds its own while it works, whoever looks at it holds nothing it waits for.
+"""Lock files: a process holds one while it works, and loses it when it ends, however that happens.
 
-A lock ends with its process, however that ends. To look, `is_held` takes a shared lock for some microseconds; `hold`
-therefore asks again for a second before it gives up, so that nobody who looks makes a job fail.
+`is_held` takes a shared lock for some microseconds; `hold` therefore tries for a second before it gives up.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _SECONDS, _POLL_SECONDS = 1.0, 0.005
 
 
 def take(path: Path, seconds: float = _SECONDS) -> FileLock:
-    """Return the lock file `path`, held until `release`. Raises filelock.Timeout if another process keeps it."""
+    """Return the lock file `path`, held until `release`. Raises filelock.Timeout if another process holds it."""
     lock = FileLock(path)
     lock.acquire(timeout=seconds, poll_interval=_POLL_SECONDS)
     return lock
@@ -29,7 +28,7 @@ def take(path: Path, seconds: float = _SECONDS) -> FileLock:
 
 @contextmanager
 def hold(path: Path, seconds: float = _SECONDS) -> Iterator[None]:
-    """Hold the lock file `path`. Raises filelock.Timeout if another process keeps it for `seconds`."""
+    """Hold the lock file `path`. Raises filelock.Timeout if another process holds it for `seconds`."""
     lock = take(path, seconds)
     try:
         yield
@@ -45,7 +44,7 @@ def is_held(path: Path) -> bool:
         if fcntl is None:
             with FileLock(path, timeout=0):
                 return False
-        # A shared lock: those who look at the same time do not take each other for the holder.
+        # a shared lock: two checks at the same time do not see each other as the holder
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False

@@ -1,4 +1,4 @@
-"""What the program asks of the system: one function for each question, with a fallback where it says nothing."""
+"""Processors, memory, folders and versions of this machine, with fallbacks where the system does not know."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def parse_python(content: bytes, batch: str, where: str) -> np.ndarray:
     if received != PYTHON_MD5[batch]:
         raise DataError(
             f"{where} is not the official file: MD5 {received}, expected {PYTHON_MD5[batch]}. Python batches are "
-            "pickles, which could run anybody's code, so no others are read. " + NEXT_STEP
+            "pickles, which could run any code, so no others are read. " + NEXT_STEP
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the file names NumPy's modules as of 2009

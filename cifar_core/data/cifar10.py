@@ -153,7 +153,7 @@ def split(
 
 
 def status() -> dict:
-    """Return, ready for JSON, which set "auto" gives and why, and how a download stands. Raises nothing.
+    """Return, ready for JSON, which set "auto" gives and why, and the state of a download. Raises nothing.
 
     "dataset", "label", "reason", "source", "train_images", "test_images", "fingerprint" and "official" are null where
     "error" says what is wrong; the fingerprint is also null for generated images that are yet to be drawn. "download"
@@ -193,7 +193,7 @@ def download(progress: Progress = lambda done, total: None) -> Dataset:
         fetch(URL, archive, ARCHIVE_BYTES, md5, progress, magic=_GZIP)
         shutil.rmtree(folder, ignore_errors=True)
         dataset = _load(_source("archive", archive))
-        if folder.is_dir():  # else there was no room, and the archive serves in its place
+        if folder.is_dir():  # else there was no room, and the archive is read in its place
             archive.unlink(missing_ok=True)
             dataset = _load(_source("binary", folder))
     except DataError as error:

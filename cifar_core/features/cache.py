@@ -1,12 +1,12 @@
-"""The store of computed features: arrays on disk with one row for each image, filled as they are needed.
+"""The feature cache: arrays on disk with one row for each image, filled as they are needed.
 
     <cache>/store/<key>/
       about.json   what the key was made from, the row's shape and type
       rows         the rows one after the other (a sparse file: what is missing takes no room)
       checks       for each row a CRC-32 of its bytes, 0 where the row is missing
 
-A row counts only if its checksum is right, so a torn write, a full disk or a damaged file costs that row's
-work again and never gives a wrong number. One process fills an entry at a time (a lock); others wait.
+A row counts only if its checksum is right: after a torn write, on a full disk or in a damaged file it is computed
+again and never gives a wrong number. One process fills an entry at a time (a lock); others wait.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ DTYPE = np.dtype(np.float16)
 
 
 def store_dir() -> Path:
-    """Return the folder of the store, inside the app's cache."""
+    """Return the folder of the features, inside the app's cache."""
     return cache_dir() / "store"
 
 
 def budget_bytes() -> int:
-    """Return how much the store may hold: `CIFAR_STORE_GB` gigabytes (default 20). Raises StoreError."""
+    """Return how much the features may take: `CIFAR_STORE_GB` gigabytes (default 20). Raises StoreError."""
     text = os.environ.get("CIFAR_STORE_GB", "20")
     try:
         return int(float(text) * 1e9)
@@ -51,7 +51,7 @@ def budget_bytes() -> int:
 
 @dataclass(frozen=True)
 class Entry:
-    """One array of the store: `rows` rows of float16, each of shape `shape`."""
+    """One array: `rows` rows of float16, each of shape `shape`."""
 
     path: Path
     rows: int
@@ -118,10 +118,7 @@ class Entry:
 
 
 def entry(about: dict[str, Any], rows: int, shape: tuple[int, ...]) -> Entry:
-    """Return the entry for what `about` (JSON-able) says, making it if it is new. Raises StoreError.
-
-    Equal `about` means the same entry, whoever asks and whenever.
-    """
+    """Return the entry of `about` (ready for JSON), made if it is new. Raises StoreError."""
     about = {**about, "rows": rows, "shape": list(shape), "dtype": DTYPE.name}
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
     path = store_dir() / key
@@ -137,16 +134,16 @@ def entry(about: dict[str, Any], rows: int, shape: tuple[int, ...]) -> Entry:
 
 @contextmanager
 def filling(item: Entry) -> Iterator[None]:
-    """Hold the right to fill `item`; waits while another process does."""
+    """Hold the lock of `item`; waits while another process fills it."""
     with FileLock(item.path / "lock"):
         yield
 
 
 def make_room(needed_bytes: int, own: Collection[Entry]) -> None:
-    """Remove the entries not used for longest until the entries `own`, `needed_bytes` when full, fit.
+    """Remove the entries not used for longest until the entries `own`, `needed_bytes` when full, fit budget and disk.
 
-    They have to fit the budget and the disk; what they already hold, which may be more, counts, and stays. So do
-    entries that are being filled. Raises StoreError if that is not enough; where it cannot be, nothing is removed.
+    What they already hold counts, and stays, as do entries that are being filled. Raises StoreError if that is not
+    enough; if it cannot be, nothing is removed.
     """
     budget = budget_bytes()
     names = {item.path.name for item in own}
@@ -172,7 +169,7 @@ def make_room(needed_bytes: int, own: Collection[Entry]) -> None:
 
 
 def contents() -> list[dict[str, Any]]:
-    """Return the store's entries: key, about, bytes on disk, last_used (seconds since 1970)."""
+    """Return the entries: key, about, bytes on disk, last_used (seconds since 1970)."""
     found = []
     for path in sorted(store_dir().glob("*/about.json")):
         with suppress(OSError):
@@ -183,22 +180,17 @@ def contents() -> list[dict[str, Any]]:
 
 
 def clear() -> int:
-    """Remove all entries that nobody is filling; return how many bytes that freed."""
-    freed = 0
-    for item in contents():
-        if _remove(store_dir() / item["key"]):
-            freed += item["bytes"]
-    return freed
+    """Remove all entries that are not being filled; return how many bytes that freed."""
+    return sum(item["bytes"] for item in contents() if _remove(store_dir() / item["key"]))
 
 
 def _remove(path: Path) -> bool:
     try:
         with locks.hold(path / "lock", 0.1):
-            grave = path.with_name(f".removed-{path.name}-{time.time_ns()}")
-            path.rename(grave)
+            removed = path.rename(path.with_name(f".removed-{path.name}-{time.time_ns()}"))
     except (Timeout, OSError):
         return False
-    shutil.rmtree(grave, ignore_errors=True)
+    shutil.rmtree(removed, ignore_errors=True)
     return True
 
 

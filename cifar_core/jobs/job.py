@@ -63,7 +63,7 @@ class Job:
         return started
 
     def ask_to_stop(self) -> None:
-        """Let the process stop at its next `check_stop`. Raises RunError."""
+        """Make the process stop at its next `check_stop`. Raises RunError."""
         try:
             self.file(".stop").touch()
         except OSError as error:
@@ -83,7 +83,7 @@ class Job:
         found = self._load()
         if self.is_running:
             return found | {"state": "working"}
-        if found.get("state") == "working":  # it may have ended between the file and the look at its lock
+        if found.get("state") == "working":  # it may have ended since the file was read
             found = self._load()
         if found.get("state") == "working":
             return {"state": "failed", "error": f"Its process ended unexpectedly; see {self.file('.log')}."}
@@ -92,7 +92,7 @@ class Job:
         return found if found.get("state") in ("stopped", "done") else {"state": "none"}
 
     def _load(self) -> dict[str, Any]:
-        """Return the record, empty without one; a damaged one says "failed", and why."""
+        """Return the record, empty without one; where it is damaged, the state "failed" with the reason."""
         try:
             return runs.load_json(self.file(self.record)) or {}
         except RunError as error:
@@ -124,7 +124,7 @@ class Job:
         except Exception as error:
             self.write("failed", error=str(error) or type(error).__name__)
             raise
-        if runs.read_json(self.file(self.record)).get("state") == "working":  # else the work has said more
+        if runs.read_json(self.file(self.record)).get("state") == "working":  # else the work wrote its own result
             self.write("done")
 
     def _refused(self, error: OSError) -> RunError:

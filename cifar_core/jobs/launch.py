@@ -44,7 +44,7 @@ def _check_queue() -> None:
 
 
 def resume(run: Run) -> None:
-    """Let a stopped, failed or lost run go on from its last full epoch. Raises RunError in any other state."""
+    """Resume a stopped, failed or lost run from its last full epoch. Raises RunError in any other state."""
     if run.state not in runs.RESUMABLE_STATES:
         raise RunError(f"Run {run.id} is {run.state}; only a stopped, failed or lost run can be resumed.")
     _check_queue()
@@ -59,14 +59,14 @@ def resume(run: Run) -> None:
 def stop(run: Run) -> None:
     """Stop `run` within three seconds; its best and its last full epoch remain. Does nothing if it has ended.
 
-    The worker is asked first. One that does not answer in time (a long step, an import) is ended, which
-    loses nothing: whatever counts is in the checkpoint.
+    The worker is asked first. One that does not answer in time (a long step, an import) is ended, which loses nothing:
+    the checkpoint holds the last full epoch.
     """
     if run.state not in runs.LIVE_STATES:
         return
     try:
         (run.path / "stop").touch()
-    except OSError:  # a disk that takes nothing any more
+    except OSError:  # a full disk
         process.end(run.status, WORKER, psutil.Process.terminate)
     if not process.wait_until(lambda: not run.is_alive, STOP_SECONDS):
         process.end(run.status, WORKER, psutil.Process.kill)
@@ -74,7 +74,7 @@ def stop(run: Run) -> None:
 
 
 def queue_position(run: Run) -> int:
-    """Return how many living runs stand before `run` in the queue: 0 means that it is next or already running."""
+    """Return how many live runs are before `run` in the queue: 0 means that it is next or already running."""
     live = sorted(other.id for other in runs.list_runs() if other.state in runs.LIVE_STATES)
     return live.index(run.id) if run.id in live else 0
 
@@ -86,11 +86,11 @@ def spawn(run: Run) -> None:
         worker = process.detached([WORKER, str(run.path.resolve())], run.path / "worker.log")
     except OSError as error:
         raise RunError(
-            f"The worker of run {run.id} cannot be started ({error.strerror}); mend its folder and resume."
+            f"The worker of run {run.id} cannot be started ({error.strerror}); make its folder writable and resume."
         ) from None
     process.wait_until(lambda: _stamp(run) != before or worker.poll() is not None, runs.START_SECONDS)
     if _stamp(run) == before:
-        raise RunError(f"The worker of run {run.id} did not start; its last words are in {run.path / 'worker.log'}.")
+        raise RunError(f"The worker of run {run.id} did not start; its output is in {run.path / 'worker.log'}.")
 
 
 def _stamp(run: Run) -> tuple[int, int] | None:

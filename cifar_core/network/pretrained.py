@@ -1,4 +1,4 @@
-"""Where the network's first weights come from: ImageNet files of Keras, the bundled models, or random numbers.
+"""The network's first weights: ImageNet files of Keras, the bundled models, or random numbers.
 
 Weights are named arrays: `"<Keras layer>/<variable>"` -> float32, variable being kernel, bias, gamma, beta,
 moving_mean or moving_variance. Files are those of Keras Applications, in Keras's own folder and under its names.
@@ -36,7 +36,7 @@ Named = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Weights:
-    """Named weights of the base and what they are: `kind` is imagenet, bundled or random; `label` says it in words."""
+    """Named weights of the backbone; `kind` is imagenet, bundled or random, `label` its text on screen."""
 
     kind: str
     label: str
@@ -45,7 +45,7 @@ class Weights:
 
 
 def load(choice: str, alpha: float, image_size: int, seed: int) -> Weights:
-    """Return the base's weights for `choice` (auto, imagenet, bundled, random), downloading if that is needed.
+    """Return the backbone's weights for `choice` (auto, imagenet, bundled, random), downloading if that is needed.
 
     `auto` takes ImageNet, else bundled, else random. A choice made by name is never replaced: WeightsError.
     """
@@ -73,7 +73,7 @@ def unavailable_reason(choice: str, alpha: float, image_size: int) -> str | None
 
 
 def expected_kind(choice: str, alpha: float, image_size: int) -> str:
-    """Return what `choice` would become here and now: imagenet, bundled or random."""
+    """Return what `load` would give for `choice` now: imagenet, bundled or random."""
     if choice != "auto":
         return choice
     for kind in ("imagenet", "bundled"):
@@ -83,7 +83,7 @@ def expected_kind(choice: str, alpha: float, image_size: int) -> str:
 
 
 def imagenet_path(alpha: float, image_size: int) -> Path:
-    """Return where Keras keeps the ImageNet file that serves this width and input size (it may not exist)."""
+    """Return where Keras stores the ImageNet file for this width and input size (it may not exist)."""
     home = os.environ.get("KERAS_HOME")
     folder = Path(home) if home else machine.home() / ".keras"
     return folder / "models" / _file_name(alpha, _file_size(alpha, image_size))
@@ -95,7 +95,7 @@ def bundled_path(alpha: float) -> Path:
 
 
 def fingerprint(named: Named) -> str:
-    """Return 16 hexadecimal digits that tell these weights from any others."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of names and values."""
     digest = hashlib.sha256()
     for name in sorted(named):
         digest.update(name.encode() + np.ascontiguousarray(named[name], np.float32).tobytes())
@@ -117,16 +117,16 @@ def read_keras_h5(path: Path, alpha: float) -> dict[str, np.ndarray]:
                 for weight in file[layer].attrs["weight_names"]
             ]
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        raise WeightsError(f"{path} is damaged ({type(error).__name__}); delete it, it is downloaded anew.") from None
+        raise WeightsError(f"{path} is damaged ({type(error).__name__}); delete it, it is downloaded again.") from None
     # The older files have layer names of their own, so the order counts, as it does for Keras.
     expected = base_shapes(alpha)
     if [array.shape for array in arrays] != list(expected.values()):
-        raise WeightsError(f"{path} does not hold MobileNetV2 of width {alpha:g}; delete it, it is downloaded anew.")
+        raise WeightsError(f"{path} does not hold MobileNetV2 of width {alpha:g}; delete it, it is downloaded again.")
     return dict(zip(expected, arrays, strict=True))
 
 
 def base_shapes(alpha: float) -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of every array of the base, the network without its head."""
+    """Return the name and shape of every array of the backbone."""
     shapes: dict[str, tuple[int, ...]] = {}
     inputs = architecture.IMAGE_CHANNELS
     for row in architecture.layers(alpha, image_size=96, dense_units=1):
@@ -148,7 +148,7 @@ def batch_norm_name(layer: str) -> str:
 
 
 def _file_size(alpha: float, image_size: int) -> int:
-    """Return the input size whose file serves `image_size`: Keras has none below 96 px, and only 224 px above 1.0."""
+    """Return the input size of the file for `image_size`: Keras has none below 96 px, and only 224 px above 1.0."""
     return 224 if alpha > 1 else max(image_size, 96)
 
 
@@ -221,10 +221,10 @@ def _bundled(alpha: float) -> Weights:
 
 
 def _random(alpha: float, seed: int) -> Weights:
-    """Kernels that keep the size of what passes through them, and neutral batch norm (He et al. 2015).
+    """Return kernels that preserve the scale of their inputs (He et al. 2015), and neutral batch norms.
 
-    Keras's own start (Glorot) relies on batch norm to undo its shrinking; with batch norm in inference mode, as in a
-    frozen base, the features would fade to 1e-11.
+    Keras's default (Glorot) relies on batch norm for that; with batch norm in inference mode, as in a frozen backbone,
+    the features would shrink to 1e-11.
     """
     rng = np.random.default_rng([seed, 0xC1FA])
     named = {}

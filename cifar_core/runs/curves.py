@@ -1,6 +1,6 @@
 """The rows of metrics.jsonl, checked, as curves; each look reads only the rows added since the last one.
 
-A long training writes tens of thousands of rows; parsing them all at every look would cost the page a core.
+A long training writes tens of thousands of rows; parsing them all at every poll would keep a core busy.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LOSSES = (
 _AMOUNTS = ("learning_rate", "images_per_second", "elapsed_seconds", "epoch_seconds", "seconds_left")
 _MOST = 1e9
 
-MOST_POINTS = 160  # of a line: as many as can be told apart, and few enough to calm a step's noise
+MOST_POINTS = 160  # of a line: as many as can be distinguished, and few enough to smooth a step's noise
 _STEP = ("accuracy", "loss", "cross_entropy", "learning_rate", "images_per_second")
 _EPOCH = ("validation_accuracy", "validation_loss", "validation_cross_entropy")
 _CROSS_ENTROPIES = ("cross_entropy", "validation_cross_entropy")
@@ -47,7 +47,7 @@ _FINE_TUNE = 1.0  # in the column "phase"; the head is 0
 def sound_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows that hold what their kind needs, each number within its range.
 
-    Those of a damaged file, or of a stranger, may not. A loss may be no number: that a training can have.
+    A damaged or imported file may hold others. A loss may be NaN or infinite, as in a training that diverges.
     """
     return [row for row in rows if _is_sound(row)]
 
@@ -121,7 +121,7 @@ class Columns:
         return len(self._epochs["at"])
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Take in further rows; those that are damaged are left out."""
+        """Add rows; those that are damaged are left out."""
         for row in sound_rows(rows):
             self.last = row
             if row["kind"] == "progress":
@@ -189,7 +189,7 @@ class CurveReader:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Return what tells a file from one that took its name, and its size in bytes; zeros where there is none."""
+    """Return a file's inode number and size in bytes; zeros where there is none."""
     try:
         stat = path.stat()
     except OSError:

@@ -2,15 +2,15 @@
 
     runs/<id>/
       config.json       what was chosen                                  written by `create`
-      stop              present once somebody asked to stop              written by the launcher
+      stop              present once the run is to stop                  written by the launcher
       lock              held by the worker while it lives                (so SIGKILL releases it)
       status.json       state, stage, process, result or failure         written by the worker, as is the rest
       metrics.jsonl     one row for each step, epoch and piece of progress
       checkpoint.npz    everything a resume needs, replaced once an epoch
       best.keras  model.tflite  summary.txt  environment.json  evaluation.npz
-      calibration.json  neighbours.npz   how sure the model may be, and the training images as it sees them
-      pins.npz          pictures to be watched                           written by the page or the launcher
-      probes.jsonl      what the network says of the pins as it learns
+      calibration.json  neighbours.npz   temperature and out-of-distribution threshold; features of training images
+      pins.npz          watched pictures                                 written by the page or the launcher
+      probes.jsonl      their probabilities during training
 
 Every JSON file is written to a temporary file first and then moved into place.
 """
@@ -102,7 +102,7 @@ class Run:
         return {**saved, "state": "stopped" if stop.exists() else "queued" if self._is_starting else "lost"}
 
     def _saved_status(self) -> dict[str, Any]:
-        """What status.json says; a damaged one says "lost", and why."""
+        """Return status.json; where it is damaged, the state "lost" with the reason."""
         try:
             saved = load_json(self.path / "status.json")
             found = records.status(saved or {})
@@ -165,7 +165,7 @@ def create(config: TrainConfig, name: str = "run") -> Run:
             continue
         except OSError as error:
             raise RunError(
-                f"Runs cannot be kept in {runs_dir()} ({error.strerror}); make it writable or set CIFAR_RUNS_DIR."
+                f"Runs cannot be written to {runs_dir()} ({error.strerror}); make it writable or set CIFAR_RUNS_DIR."
             ) from None
         try:
             write_json(run.path / "config.json", config.to_dict())
@@ -176,7 +176,7 @@ def create(config: TrainConfig, name: str = "run") -> Run:
 
 
 def get(run_id: str) -> Run:
-    """Return the run called `run_id`. Raises RunError if there is none, or the id is not one of ours."""
+    """Return the run called `run_id`. Raises RunError if there is none, or the id is invalid."""
     run = Run(run_id)
     if not isinstance(run_id, str) or not ID_PATTERN.fullmatch(run_id) or not run.path.is_dir():
         raise RunError(f"There is no run {str(run_id)[:60]!r}; `python -m cifar_core runs list` shows all.")
@@ -196,7 +196,7 @@ def list_runs() -> list[Run]:
 def stamped(most: int | None = None) -> dict[Run, int]:
     """Return what `list_runs` does, or only the `most` newest, each run with a stamp: when its folder last changed.
 
-    In ns. A file that this program replaces changes the stamp; one that somebody writes into in place does not.
+    In ns. Replacing a file changes the stamp; writing into one in place does not.
     """
     found: dict[Run, int] = {}
     for entry in sorted(_folders(), key=lambda entry: entry.name, reverse=True):
@@ -234,19 +234,17 @@ def leads_away(folder: Path) -> str | None:
         facts = folder.lstat()
         return _odd_entry(str(folder), facts.st_mtime_ns) if stat.S_ISDIR(facts.st_mode) else folder.name
     except OSError:
-        return folder.name  # it is being deleted, or not ours to read
+        return folder.name  # it is being deleted, or unreadable
 
 
 def _odd_entry(folder: str, stamp: int) -> str | None:
-    """Return the name of a link, pipe or device in `folder` or below; each is looked into once for each `stamp`."""
-    odd, below = _looked(folder, stamp)
-    if odd or not below:
-        return odd
-    return next(filter(None, (_odd_entry(path, os.lstat(path).st_mtime_ns) for path in below)), None)
+    """Return the name of a link, pipe or device in `folder` or below; each folder is read once for each `stamp`."""
+    odd, below = _scan(folder, stamp)
+    return odd or next(filter(None, (_odd_entry(path, os.lstat(path).st_mtime_ns) for path in below)), None)
 
 
 @lru_cache(maxsize=8192)
-def _looked(folder: str, stamp: int) -> tuple[str | None, tuple[str, ...]]:
+def _scan(folder: str, stamp: int) -> tuple[str | None, tuple[str, ...]]:
     """Return the first odd entry of a folder, and the folders in it."""
     below = []
     with os.scandir(folder) as entries:
@@ -265,13 +263,13 @@ def finished_runs() -> list[Run]:
 
 def delete(run: Run) -> None:
     """Delete `run` for good. Raises RunError while its worker lives, or if the folder refuses."""
-    grave = run.path.with_name(f".deleted-{run.id}")
+    unfinished = run.path.with_name(f".deleted-{run.id}")
     try:
         with run_lock(run, "deleted"):
-            run.path.rename(grave)
+            run.path.rename(unfinished)
     except OSError as error:
         raise RunError(f"Run {run.id} could not be deleted: {error.strerror}.") from None
-    shutil.rmtree(grave, ignore_errors=True)
+    shutil.rmtree(unfinished, ignore_errors=True)
 
 
 @contextmanager

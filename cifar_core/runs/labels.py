@@ -1,4 +1,4 @@
-"""What people write on a run: its name, a note, a star. One small file, labels.json, beside what the worker writes."""
+"""Name, note and star of a run: labels.json in its folder, written by pages and commands."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from cifar_core.runs import Run, records
 from cifar_core.untrusted import one_line
 
 FILE = "labels.json"
-NAME_LIMIT, NOTE_LIMIT = 60, 500
-"""Characters that are kept."""
+NAME_LIMIT, NOTE_LIMIT = 60, 500  # characters
 
 
 @dataclass(frozen=True)
 class Labels:
-    """A person's words on a run, empty where there are none. They are text of anybody's: never markup."""
+    """The user's text on a run, empty where there is none. It is untrusted text: never markup."""
 
     name: str = ""
     note: str = ""
@@ -28,7 +27,7 @@ class Labels:
 
 
 def load(run: Run) -> Labels:
-    """Return what is written on `run`; what is missing or damaged counts as nothing written."""
+    """Return the labels of `run`, empty ones if the file is missing or damaged."""
     try:
         return _load(run)
     except RunError:
@@ -36,7 +35,7 @@ def load(run: Run) -> Labels:
 
 
 def _load(run: Run) -> Labels:
-    """Return what is written on `run`. Raises RunError if the file is damaged."""
+    """Return the labels of `run`. Raises RunError if the file is damaged."""
     saved = records.load(run.path / FILE, Labels) or Labels()
     return Labels(_text(saved.name, NAME_LIMIT), _text(saved.note, NOTE_LIMIT), saved.starred)
 
@@ -68,7 +67,7 @@ def change(run: Run, **changes: Any) -> Labels:
 
 
 def _load_or_move(run: Run) -> Labels:
-    """Return what is written on `run`; a damaged file is moved aside. Raises OSError."""
+    """Return the labels of `run`; a damaged file is moved aside. Raises OSError."""
     try:
         return _load(run)
     except RunError:

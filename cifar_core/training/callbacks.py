@@ -34,11 +34,11 @@ class StopCallback(keras.callbacks.Callback):
         self.writer = writer
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Look once a training step."""
+        """Look after a training step."""
         self.writer.check_stop()
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Look once a validation step."""
+        """Look after a validation step."""
         self.writer.check_stop()
 
 
@@ -54,12 +54,12 @@ class NonFiniteLossCallback(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Look at the epoch's mean loss, which one bad step spoils."""
+        """Check the epoch's mean loss, which one bad step makes infinite or NaN."""
         loss = float((logs or {})["loss"])
         if not math.isfinite(loss):
             raise TrainingError(
                 f"The training broke down: in epoch {self._epoch + 1} of phase {self.phase} the loss became {loss}, "
-                f"expected a number; start anew with a lower {self.phase}_learning_rate."
+                f"expected a number; start again with a lower {self.phase}_learning_rate."
             )
 
 
@@ -78,7 +78,7 @@ class MetricsCallback(keras.callbacks.Callback):
         self.steps = -(-images // batch_size)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Forget the epoch before."""
+        """Start the epoch's sums."""
         self._epoch = epoch
         self._before, self._count, self._seconds = dict.fromkeys(_STEP_METRICS, 0.0), 0, 0.0
         self._epoch_start = time.monotonic()
@@ -135,11 +135,11 @@ class MetricsCallback(keras.callbacks.Callback):
 
 
 class Pruned(Exception):  # noqa: N818 - not an error
-    """The pruner of a sweep ended the training of a trial."""
+    """The pruner of a sweep ends a trial early."""
 
 
 class PruningCallback(keras.callbacks.Callback):
-    """Ends `fit` after an epoch where `should_prune(epoch, validation accuracy)`, by raising Pruned.
+    """Ends `fit` after an epoch for which `should_prune(epoch, validation accuracy)` is true, by raising Pruned.
 
     Epochs count from 1 over both phases. Must follow CheckpointCallback, so that the epoch is saved.
     """
@@ -178,8 +178,8 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Restore the state of the watched callbacks."""
-        for name, memory in self.progress.callbacks.items():
-            for key, value in memory.items():
+        for name, state in self.progress.callbacks.items():
+            for key, value in state.items():
                 setattr(self.watched[name], key, value)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -190,7 +190,7 @@ class CheckpointCallback(keras.callbacks.Callback):
             self.best.update(model.named_weights(self.network))
         progress.epoch = epoch + 1
         progress.phase_done = bool(self.model.stop_training) or progress.epoch == self.params["epochs"]
-        progress.callbacks = {name: _memory(callback) for name, callback in self.watched.items()}
+        progress.callbacks = {name: _state(callback) for name, callback in self.watched.items()}
         progress.elapsed_seconds = self.writer.seconds
         progress.rows, progress.probes = self.writer.rows, self.writer.probes
         if time.monotonic() - self._saved >= self.pause_seconds:
@@ -233,8 +233,8 @@ class ProbeCallback(keras.callbacks.Callback):
             return
         config, named = self.config, model.named_weights(self.network)
         content = litert.build(named, config.alpha, config.image_size, config.scaling, ("probabilities",))
-        said = litert.Network(content).run(np.stack([pin.image for pin in pinned]))["probabilities"]
-        found = {pin.key: [round(float(p), 5) for p in row] for pin, row in zip(pinned, said, strict=True)}
+        rows = litert.Network(content).run(np.stack([pin.image for pin in pinned]))["probabilities"]
+        found = {pin.key: [round(float(p), 5) for p in row] for pin, row in zip(pinned, rows, strict=True)}
         self.writer.add_probe(phase=self.phase, epoch=round(epoch, 4), pins=found)
 
 
@@ -247,7 +247,7 @@ def _learning_rate(trained: keras.Model) -> float:
     return float(keras.ops.convert_to_tensor(trained.optimizer.learning_rate))
 
 
-def _memory(callback: keras.callbacks.Callback) -> dict[str, Any]:
+def _state(callback: keras.callbacks.Callback) -> dict[str, Any]:
     """Return the state of early stopping or rate reduction."""
     keys = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
     found = {key: getattr(callback, key) for key in keys if getattr(callback, key, None) is not None}

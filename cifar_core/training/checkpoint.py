@@ -4,7 +4,7 @@ checkpoint.npz
   model/<i>      every variable of the network, the seed generators of dropout among them
   optimizer/<i>  every variable of the optimizer
   best/<name>    the weights of the best epoch so far
-  state          JSON: phase, epoch, best value, callbacks' memory, rows of metrics and probes, seconds
+  state          JSON: phase, epoch, best value, callbacks' state, rows of metrics and probes, seconds
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class Progress:
-    """Where a training stands: `epoch` full epochs of `phase` are done (counted from 0 in each phase).
+    """How far a training is: `epoch` full epochs of `phase` are done (counted from 0 in each phase).
 
-    `pruned` is whether the training was ended there as hopeless.
+    `pruned` is whether a sweep ended the training there.
     """
 
     phase: str
@@ -45,7 +45,7 @@ class Progress:
     probes: list[dict[str, Any]] = field(default_factory=list)
 
     def at_start_of(self, phase: str) -> Progress:
-        """Return where the training stands when `phase` begins: the best so far is kept."""
+        """Return the progress at the start of `phase`, with the best epoch so far."""
         return Progress(phase, 0, False, self.best_accuracy, self.best_phase, self.best_epoch)
 
 
@@ -73,7 +73,7 @@ def save(path: Path, progress: Progress, network: keras.Model, optimizer: Any, b
     values |= {f"optimizer/{i}": v.numpy() for i, v in enumerate(optimizer.variables)}
     values |= {f"best/{name}": value for name, value in best.items()}
     values["state"] = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
-    temporary = path.with_name(f".{path.name}")  # of one name, so that killed workers leave one at most
+    temporary = path.with_name(f".{path.name}")  # always the same, so that killed workers leave one at most
     try:
         with temporary.open("wb") as file:
             np.savez(file, **values)
@@ -81,7 +81,7 @@ def save(path: Path, progress: Progress, network: keras.Model, optimizer: Any, b
             os.fsync(file.fileno())
         machine.replace(temporary, path)
     except OSError:
-        temporary.unlink(missing_ok=True)  # a full disk then has room for the status that says so
+        temporary.unlink(missing_ok=True)  # leaves room for the status on a full disk
         raise
 
 
@@ -97,7 +97,7 @@ def load(path: Path) -> Checkpoint | None:
         )
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise RunError(
-            f"{path.name} is damaged ({type(error).__name__}: {error}); the run cannot go on from it, start it anew."
+            f"{path.name} is damaged ({type(error).__name__}: {error}); the run cannot go on from it, start it again."
         ) from None
 
 
@@ -105,7 +105,7 @@ def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
     if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
         raise RunError(
             f"checkpoint.npz has {len(values)} arrays of another network, expected the {len(variables)} of this run's "
-            "configuration; put the run's own files back, or start it anew."
+            "configuration; put the run's own files back, or start it again."
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

@@ -55,7 +55,7 @@ class View:
 
 
 def views(config: TrainConfig) -> list[View]:
-    """Return the views that the epochs of `config` walk over."""
+    """Return the views that the epochs of `config` take turns with."""
     if config.augmentation == 0:
         return [View()]
     return [View(config.augmentation, config.seed, number) for number in range(config.views)]

@@ -1,9 +1,9 @@
 """A configuration and a run directory -> the two-phase training of recipe.py, from cached features where possible.
 
-    head        the base frozen; the head learns from pooled features
-    fine_tune   the top of the base unfrozen; it and the head learn from the features at the cut
+    head        the backbone is frozen; the head learns from pooled features
+    fine_tune   the top of the backbone is unfrozen; it and the head learn from the features at the cut
 
-Where the store serves (see `inputs`), only the part of the network behind the cut is computed.
+Where the features are cached (see `inputs`), only the part of the network behind the cut is computed.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class TrainingOptions:
 
     `build` makes the network after the seed is set.
     `should_prune(epoch, validation accuracy)` may end it after an epoch (counted from 1 over both phases). With
-    `saves_head` the checkpoint of the end of phase 1 stays beside that of phase 2.
+    `saves_head` the checkpoint of the end of phase 1 is saved before phase 2 replaces it.
     """
 
     build: Callable[[TrainConfig, Named], keras.Model] = model.build

@@ -1,6 +1,6 @@
 """What a training learns from: the data set, its split, the first weights, and for each phase a source of inputs.
 
-Needs no Keras, so the frozen part is computed while Keras is still being imported.
+It needs no Keras, so that the frozen backbone is computed while Keras is being imported.
 """
 
 from __future__ import annotations
@@ -22,52 +22,48 @@ from cifar_core.runs.records import Environment
 from cifar_core.training.feature_extractor import FeatureExtractor, View, stored_layers, views
 
 
-def as_begun(config: TrainConfig, before: Environment | None) -> TrainConfig:
-    """Return `config` with "auto" replaced by what it was when the run began, None for a run that begins now.
+def resolve_auto(config: TrainConfig, before: Environment | None) -> TrainConfig:
+    """Return `config` with "auto" replaced by what it was when the run began; `before` is None where it begins now.
 
     Images or ImageNet weights may have been downloaded since; a resumed run must not change to them.
     """
     if before is None:
         return config
     origins = {"dataset": before.data.name, "weights": before.weights.kind}
-    became: dict[str, Any] = {
-        name: value
-        for name, value in origins.items()
-        if getattr(config, name) == "auto" and value in KNOBS[name].choices
-    }
-    return replace(config, **became)
+    known: dict[str, Any] = {name: value for name, value in origins.items() if value in KNOBS[name].choices}
+    return replace(config, **{name: value for name, value in known.items() if getattr(config, name) == "auto"})
 
 
 class Source(Protocol):
-    """Gives the inputs of a phase, epoch by epoch."""
+    """The inputs of a phase, epoch by epoch."""
 
     def begin(self, epoch: int) -> None:
-        """Get ready for `epoch`, counted from 0."""
+        """Go to `epoch`, counted from 0."""
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return the inputs `rows` (int (n,)) of that epoch, float32 (n, ...)."""
 
 
 class Reporter(Protocol):
-    """Hears how far the preparations are; RunWriter is one."""
+    """Is informed how far the preparations are; RunWriter is one."""
 
     @property
     def seconds(self) -> float:
         """Seconds of work so far."""
 
     def progress(self, stage: str, done: int, total: int, since: float) -> None:
-        """Take note that `done` of `total` of `stage` are done, begun at `since`; may raise to end the work."""
+        """Report `done` of `total` of `stage`, which began when `seconds` was `since`; may raise to end the work."""
 
 
 class Pixels:
-    """Images as they are or, at a strength above 0, augmented afresh in each epoch."""
+    """Images as they are or, at a strength above 0, newly augmented in each epoch."""
 
     def __init__(self, images: np.ndarray, positions: np.ndarray, strength: float = 0.0, seed: int = 0) -> None:
         self._images, self._positions, self._strength, self._seed = images, positions, strength, seed
         self._epoch = 0
 
     def begin(self, epoch: int) -> None:
-        """Take other random numbers from now on."""
+        """Change the random numbers."""
         self._epoch = epoch
 
     def take(self, rows: np.ndarray) -> np.ndarray:
@@ -78,9 +74,9 @@ class Pixels:
 
 
 class Stored:
-    """Features of one layer from the store; the epochs walk over the views, each computed when it is first needed.
+    """Features of one layer from the cache; epochs take turns with the views, each computed when first needed.
 
-    Each view serves `epochs_a_view` epochs in a row.
+    `epochs_a_view` epochs in a row have the same view.
     """
 
     def __init__(
@@ -101,13 +97,14 @@ class Stored:
 
 
 class _Imported(Exception):  # noqa: N818 - not an error
-    """Keras is there: the training can begin."""
+    """Keras is imported: the training can begin."""
 
 
 class Inputs:
-    """The data, the split and the weights of one configuration. `end_to_end_reason` is empty where the store serves.
+    """The data, the split and the weights of one configuration.
 
-    While `is_importing()`, one processor is left to the thread that imports.
+    `end_to_end_reason` says why no phase learns from cached features, empty where one does. While `is_importing()`, one
+    processor is left to the thread that imports.
     Raises DataError, WeightsError, ConfigError as their loaders do.
     """
 
@@ -136,7 +133,7 @@ class Inputs:
                 )
 
     def stored_layer(self, phase: str) -> str | None:
-        """Return the layer from whose stored outputs `phase` is trained, None where it is trained end to end."""
+        """Return the layer from whose cached outputs `phase` learns, None where it learns from pixels."""
         return self._layers.get(phase)
 
     def sources(self, phase: str) -> tuple[Source, Source]:
@@ -155,9 +152,9 @@ class Inputs:
         )
 
     def test_features(self, phase: str) -> np.ndarray | None:
-        """Return the stored inputs of `phase` for all test images, float16 (n, ...), computed where they are missing.
+        """Return the cached inputs of `phase` for all test images, float16 (n, ...); what is missing is computed.
 
-        None where `phase` is trained end to end. Raises StoreError, Stopped.
+        None where `phase` learns from pixels. Raises StoreError, Stopped.
         """
         layer = self.stored_layer(phase)
         if layer is None:
@@ -167,13 +164,13 @@ class Inputs:
         return self.features(View(test=True), everything)[layer].open()
 
     def prepare(self) -> None:
-        """Compute what the first epoch needs from the store. Raises StoreError, Stopped."""
+        """Compute the features that the first epoch needs. Raises StoreError, Stopped."""
         if self._layers:
             self.features(View(), self.validation_rows)
             self.features(views(self.config)[0], self.train_rows)
 
     def prepare_ahead(self) -> None:
-        """Compute what later epochs need for as long as Keras is being imported. Raises StoreError, Stopped."""
+        """Compute those of later epochs for as long as Keras is being imported. Raises StoreError, Stopped."""
 
         def progress(done: int, total: int) -> None:
             if not self._is_importing():
@@ -182,11 +179,11 @@ class Inputs:
 
         since = self.reporter.seconds
         with suppress(_Imported):
-            for view in views(self.config)[1 : self.config.walked_views] if self._layers else []:
+            for view in views(self.config)[1 : self.config.views_used] if self._layers else []:
                 self._extractor.fill(view, self.train_rows, progress)
 
     def features(self, view: View, positions: np.ndarray) -> dict[str, cache.Entry]:
-        """Return the store's entries for `view`, complete for `positions`. Raises StoreError, Stopped."""
+        """Return the cache's entries for `view`, complete for `positions`. Raises StoreError, Stopped."""
         key = (view, id(positions))
         if key not in self._filled:
             since = self.reporter.seconds
@@ -196,8 +193,8 @@ class Inputs:
         return self._filled[key]
 
     def _reserve(self, test_images: int = 0) -> None:
-        """Make room in the store for all that the epochs need, and for so many test images. Raises StoreError."""
-        images = costs.walked_images(self.config, len(self.train_rows), len(self.validation_rows)) + test_images
+        """Make room in the cache for what all epochs and so many test images need. Raises StoreError."""
+        images = costs.cached_images(self.config, len(self.train_rows), len(self.validation_rows)) + test_images
         own = self._extractor.all_entries()
         if test_images:
             own += self._extractor.entries(View(test=True)).values()
@@ -205,7 +202,7 @@ class Inputs:
 
     def _make_room(self) -> str:
         if self.config.augmentation > 0 and self.config.views == 0:
-            return "every batch is augmented afresh"
+            return "every batch is augmented anew"
         if not self._layers:
             return "the whole network is trained"
         try:

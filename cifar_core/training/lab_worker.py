@@ -35,31 +35,29 @@ from cifar_core.training.inputs import Inputs
 if TYPE_CHECKING:
     import keras
 
-_KERAS_PART = "cifar_core.training.fit"  # imported beside the preparations
+_KERAS_PART = "cifar_core.training.fit"  # imported during the preparations
 IDLE_SECONDS = 300.0
 _POLL_SECONDS = 0.02
 _MOST_RESULTS = 500
-
-
 _COMPONENTS = 50
 _ROUNDS = 500
-_NEIGHBOURS = 15
-_FAR = 0.035  # of the map's width: farther from every image the ground has no colour
+_NEIGHBORS = 15
+_FAR = 0.035  # of the map's width: farther from every image the map has no color
 
 
 Report = Callable[[Mapping[str, float], np.ndarray], None]
-"""Called after each epoch with its figures and the class of each validation image, int (n,)."""
+"""Called after each epoch with its figures and the predicted class of each validation image, int (n,)."""
 
 
 def main(folder: str, idle_seconds: float = IDLE_SECONDS) -> int:
-    """Serve the lab in `folder` until nobody has asked for `idle_seconds`; return the process's exit code."""
+    """Answer the requests in `folder` until none has come for `idle_seconds`; return the process's exit code."""
     path = Path(folder).resolve()
     os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
-    before = (head_lab.requested() or (None, 0.0))[1]  # of an earlier process's time: nobody waits for it
+    before = (head_lab.requested() or (None, 0.0))[1]  # was for an earlier process
     try:
         with head_lab.job().working():
-            _Worker().serve(idle_seconds, before)
-    except RunError as error:  # another process serves, or the folder refuses
+            _Worker().run(idle_seconds, before)
+    except RunError as error:  # another process is at it, or the folder cannot be used
         print(error, file=sys.stderr)
     return 0
 
@@ -77,20 +75,20 @@ class _Worker:
         return time.monotonic() - self._start
 
     def progress(self, stage: str, done: int, total: int, since: float) -> None:
-        """Tell how far the preparations are."""
-        self._say("preparing", done=done, total=total)
+        """Write how far the preparations are."""
+        self._update_status("preparing", done=done, total=total)
 
-    def serve(self, idle_seconds: float, before: float) -> None:
-        """Make ready, then do what is asked, the newest request only, if it is newer than `before`."""
-        self._say("starting")
+    def run(self, idle_seconds: float, before: float) -> None:
+        """Prepare, then answer the newest request if it is newer than `before`, again and again."""
+        self._update_status("starting")
         threading.Thread(target=importlib.import_module, args=(_KERAS_PART,), daemon=True).start()
         try:
             inputs = self._prepare()
         except (CifarError, OSError) as error:
-            self._say("failed", message=str(error))
+            self._update_status("failed", message=str(error))
             return
         importlib.import_module(_KERAS_PART)
-        self._say("ready")
+        self._update_status("ready")
         done, idle_since = before, time.monotonic()
         while time.monotonic() - idle_since < idle_seconds:
             wanted = head_lab.requested()
@@ -98,34 +96,34 @@ class _Worker:
                 self._rest(inputs)
                 continue
             settings, done = wanted
-            self._try(settings, done, inputs)
-            self._say("ready")
+            self._answer(settings, done, inputs)
+            self._update_status("ready")
             idle_since = time.monotonic()
 
     def _rest(self, inputs: Inputs) -> None:
         """Make the map if there is none yet, else sleep a moment."""
         if head_lab.load_map(base_key(inputs)) is None:
             with self._slot(lambda: False):
-                self._say("mapping")
+                self._update_status("mapping")
                 make_map(inputs)
-            self._say("ready")
+            self._update_status("ready")
         time.sleep(_POLL_SECONDS)
 
     def _prepare(self) -> Inputs:
-        """Return the inputs with all features in the store."""
+        """Return the inputs with all features in the cache."""
         inputs = Inputs(head_lab.BASE, self)
         if inputs.end_to_end_reason:
             raise StoreError(inputs.end_to_end_reason)
         with self._slot(lambda: False):
-            self._say("preparing")
+            self._update_status("preparing")
             inputs.prepare()
             self._status["base"] = _describe(inputs)
-        kept = sorted(head_lab.lab_dir().glob("*-*.json"), key=lambda file: file.stat().st_mtime)
-        for old in kept[:-_MOST_RESULTS]:
+        results = sorted(head_lab.lab_dir().glob("*-*.json"), key=lambda file: file.stat().st_mtime)
+        for old in results[:-_MOST_RESULTS]:
             old.unlink(missing_ok=True)
         return inputs
 
-    def _try(self, settings: Settings, asked: float, inputs: Inputs) -> None:
+    def _answer(self, settings: Settings, asked: float, inputs: Inputs) -> None:
         """Train one head and write its result epoch by epoch."""
         path = head_lab.result_path(base_key(inputs), settings)
         rows: list[Mapping[str, float]] = []
@@ -146,7 +144,7 @@ class _Worker:
         write("computing")
         try:
             with self._slot(is_cancelled) as held:
-                self._say("computing")
+                self._update_status("computing")
                 finished = held and learn(settings.config, inputs, report, is_cancelled)
             write("done" if finished else "cancelled")
         except (CifarError, OSError) as error:
@@ -160,14 +158,14 @@ class _Worker:
             with suppress(Timeout):
                 slot.acquire(timeout=0)
                 break
-            self._say("waiting")
+            self._update_status("waiting")
             time.sleep(5 * _POLL_SECONDS)
         try:
             yield slot.is_locked
         finally:
             slot.release()
 
-    def _say(self, state: str, **more: Any) -> None:
+    def _update_status(self, state: str, **more: Any) -> None:
         """Write status.json; `base` stays once it is known."""
         base = self._status.get("base")
         self._status = {"pid": os.getpid(), "state": state, **({"base": base} if base else {}), **more}
@@ -196,7 +194,7 @@ def make_map(inputs: Inputs) -> None:
     """Place every validation image on the map and save it; takes some seconds, once for a base.
 
     Principal components, then the linear discriminants that pull the true classes apart (LDA), then t-SNE (van der
-    Maaten and Hinton 2008): neighbours there stay neighbours; distances between far groups mean nothing.
+    Maaten and Hinton 2008): neighbors stay neighbors; distances between far groups mean nothing.
     """
     from sklearn.decomposition import PCA
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -209,20 +207,20 @@ def make_map(inputs: Inputs) -> None:
     seed, labels = inputs.config.seed, inputs.dataset.train_labels[inputs.validation_rows]
     components = min(_COMPONENTS, *features.shape)
     with threadpool_limits(1):  # on a busy machine its threads would wait for each other ten times longer than work
-        kept = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(features)
-        apart = LinearDiscriminantAnalysis().fit_transform(kept, labels)  # (n, 9)
-        points = TSNE(init="pca", max_iter=_ROUNDS, random_state=seed).fit_transform(apart)
-    head_lab.save_map(base_key(inputs), _with_ground(points.astype(np.float32), labels))
+        principal = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(features)
+        separated = LinearDiscriminantAnalysis().fit_transform(principal, labels)  # (n, 9)
+        points = TSNE(init="pca", max_iter=_ROUNDS, random_state=seed).fit_transform(separated)
+    head_lab.save_map(base_key(inputs), _with_areas(points.astype(np.float32), labels))
 
 
-def _with_ground(points: np.ndarray, labels: np.ndarray) -> Map:
+def _with_areas(points: np.ndarray, labels: np.ndarray) -> Map:
     from scipy.spatial import cKDTree
 
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.04 * (high - low)
     x, y = (np.linspace(low[i] - margin[i], high[i] + margin[i], GRID, dtype=np.float32) for i in (0, 1))
     cells = np.stack([axis.ravel() for axis in np.meshgrid(x, y)], axis=1)  # (GRID * GRID, 2), rows of y first
-    distances, nearest = cKDTree(points).query(cells, k=_NEIGHBOURS)
+    distances, nearest = cKDTree(points).query(cells, k=_NEIGHBORS)
     nearest[distances[:, 0] > _FAR * (high - low).max()] = -1
     return Map(points, labels, x, y, nearest.astype(np.int32))
 
@@ -282,10 +280,10 @@ def _network(dense_units: int, drops: bool) -> tuple[keras.Model, list[np.ndarra
     return network, [variable.numpy() for variable in network.variables]
 
 
-def _figures(epoch: int, means: list[float], said: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def _figures(epoch: int, means: list[float], probabilities: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     loss, cross_entropy, accuracy = means
-    validation = float(-np.log(np.maximum(said[np.arange(len(truth)), truth], 1e-12)).mean())
-    if not math.isfinite(loss) or not np.isfinite(said).all():
+    validation = float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-12)).mean())
+    if not math.isfinite(loss) or not np.isfinite(probabilities).all():
         raise TrainingError(
             f"The training broke down: in epoch {epoch} the loss became {loss}, expected a number; lower the rate."
         )
@@ -294,7 +292,7 @@ def _figures(epoch: int, means: list[float], said: np.ndarray, truth: np.ndarray
         "accuracy": min(accuracy, 1.0),
         "loss": loss,
         "cross_entropy": cross_entropy,
-        "validation_accuracy": float((said.argmax(axis=1) == truth).mean()),
+        "validation_accuracy": float((probabilities.argmax(axis=1) == truth).mean()),
         "validation_loss": validation,
         "validation_cross_entropy": validation,
     }

@@ -1,8 +1,5 @@
 """The two phases of a training and the compiled model of each, reused for a sweep's trials of one shape.
 
-    head        the backbone is frozen; the head learns from pooled features
-    fine_tune   the top of the backbone is unfrozen; it and the head learn from the features at the cut
-
 To build MobileNetV2 and to trace a training step take longer than to train a head on cached features, and TensorFlow
 does not give back all memory of a graph. What differs between trials of one shape is therefore held in variables.
 """
@@ -123,7 +120,7 @@ class _Compiled:
         return keras.losses.categorical_crossentropy(smoothed, probabilities)
 
     def reset(self, config: TrainConfig, phase: Phase, steps: int) -> None:
-        """Take the settings of `config`, and the optimizer as it is before its first step."""
+        """Apply the settings of `config`, and reset the optimizer to its state before the first step."""
         optimizer = self.model.optimizer
         for variable, value in zip(optimizer.variables, self._first, strict=True):
             variable.assign(value)
@@ -143,8 +140,8 @@ class _Compiled:
 class NetworkCache:
     """Builds networks as `model.build` does after the seed is set, but reuses one with the same layers.
 
-    A reused network has its first weights back, the seed generator of dropout among them, so that its training equals
-    that of a new one to the last bit. The networks used last are held.
+    A reused network gets its first weights back, the seed generator of dropout among them, so that its training equals
+    that of a new one to the last bit.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,9 @@
-"""Times a few batches of a shape that this machine does not know yet, for the estimate beside the sliders.
+"""Times a few batches of a configuration that this machine has not trained yet, for the estimate beside the sliders.
 
     python -m cifar_core.training.timing '{"schema": 1, ...}'        a configuration
 
-Trunk, training steps of both phases and evaluation are those of a real run, on random pixels and features: what is
-in them does not matter. It waits for the training slot, since beside a training it would time the wrong thing.
+Feature extraction, training steps of both phases and evaluation are those of a real run, on random pixels and features.
+It waits for the training slot, since a training at the same time would falsify the figures.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _forward(config: TrainConfig, named: Named, pixels: np.ndarray, outputs: tup
 
 
 class _Features:
-    """A source of features that are random, in the form in which the store keeps them."""
+    """A source of random features in the cache's type."""
 
     def __init__(self, config: TrainConfig, layer: str) -> None:
         shape = (_IMAGES, *layer_shapes(config)[layer])

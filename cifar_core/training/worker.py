@@ -116,7 +116,7 @@ def _is_first(run: Run) -> bool:
 
 def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] | None) -> dict[str, Any]:
     from cifar_core.training import checkpoint
-    from cifar_core.training.inputs import Inputs, as_begun
+    from cifar_core.training.inputs import Inputs, resolve_auto
 
     writer.update_status("running", stage="prepare", began=time.time())
     hardware.set_threads(run.config)
@@ -125,7 +125,7 @@ def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] |
     progress = saved.progress if saved else checkpoint.Progress("")
     writer.restart(progress.rows, progress.probes, progress.elapsed_seconds)
     before = _environment(run) if saved else None
-    inputs = Inputs(as_begun(run.config, before), writer, importing.is_alive)
+    inputs = Inputs(resolve_auto(run.config, before), writer, importing.is_alive)
     if before:
         inputs.check_unchanged(before)
     writer.update_status("running", stage="features", note=inputs.end_to_end_reason)

@@ -131,7 +131,7 @@ def assert_fails_in_words(action: Callable[[], object]) -> None:
     try:
         action()
     except RunError as error:
-        assert re.search("make room|mend its folder|did not start", str(error))
+        assert re.search("make room|make its folder writable|did not start", str(error))
     else:
         run = runs.list_runs()[0]
         wait_for(lambda: run.state == "failed", "the worker gives up")

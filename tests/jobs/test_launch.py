@@ -199,7 +199,7 @@ def test_a_worker_that_cannot_start_is_a_sentence(
     run: Run, tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch, "WORKER", "cifar_core.no_such_module")
-    with pytest.raises(RunError, match=r"did not start; its last words are in .*worker\.log"):
+    with pytest.raises(RunError, match=r"did not start; its output is in .*worker\.log"):
         launch.start(tiny_config)
     assert "no_such_module" in (runs.list_runs()[0].path / "worker.log").read_text()
 

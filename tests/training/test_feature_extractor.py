@@ -266,7 +266,7 @@ def test_the_room_asked_for_is_what_the_views_that_epochs_come_to_take(change: C
             source.begin(epoch)
     entries = {entry.path: entry for entry in extractor(config).all_entries()}.values()
     stored = sum((entry.rows - len(entry.missing(np.arange(entry.rows)))) * entry.row_bytes for entry in entries)
-    assert stored == costs.store_bytes(config, costs.walked_images(config, 800, 200))
+    assert stored == costs.store_bytes(config, costs.cached_images(config, 800, 200))
     assert stored == costs.estimate(config, 1_000, 100).store_bytes
 
 

@@ -132,13 +132,13 @@ def test_a_run_whose_first_weights_vanished_does_not_go_on_with_others(
 
 def test_a_run_goes_on_with_what_auto_became(tiny_config: TrainConfig) -> None:
     auto = dataclasses.replace(tiny_config, dataset="auto", weights="auto")
-    told = records.Environment(
+    before = records.Environment(
         records.Origin("images", "1", name="generated"), records.Origin("network", "2", kind="bundled")
     )
-    assert inputs.as_begun(auto, told) == dataclasses.replace(auto, dataset="generated", weights="bundled")
-    assert inputs.as_begun(tiny_config, told) == tiny_config
+    assert inputs.resolve_auto(auto, before) == dataclasses.replace(auto, dataset="generated", weights="bundled")
+    assert inputs.resolve_auto(tiny_config, before) == tiny_config
     odd = records.Environment(records.Origin("images", "1"), records.Origin("network", "2", kind="nosuch"))
-    assert inputs.as_begun(auto, odd) == inputs.as_begun(auto, None) == auto
+    assert inputs.resolve_auto(auto, odd) == inputs.resolve_auto(auto, None) == auto
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "{}", '{"data": {"label": "images"}}', "[" * 100_000])
