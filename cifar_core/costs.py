@@ -1,9 +1,9 @@
-"""What a configuration will take, from what runs took before on this machine.
+"""Time, disk and memory that a configuration will take, estimated from earlier runs on this machine.
 
-    <cache>/costs.json       seconds an image, by piece of work and shape; the last five measurements of each
+    <cache>/costs.json       seconds an image, by stage and shape; the last five measurements of each
 
-A finished run teaches its figures (`learn`), and so does a measurement (`remember`); `estimate` looks them up. For a
-shape that was never timed it scales rough figures of a two-core laptop by the multiply-adds, and says so.
+A finished run adds its figures (`learn`), and so does a measurement (`remember`). For a shape that was never timed,
+`estimate` scales rough figures of a two-core laptop by the multiply-adds, and says so.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cifar_core.jobs.job import Job
 from cifar_core.network import architecture
 from cifar_core.runs import read_json, write_json
 
-_KEPT = 5
+_MEASUREMENTS = 5  # of each stage and shape
 _MILLION = 1e6
 _ROUGH_START_SECONDS = 9.0
 # Seconds for a million multiply-adds of one image: a forward pass in LiteRT, one in Keras, a training step behind
@@ -122,7 +122,7 @@ def remember(config: TrainConfig, measured: Mapping[str, float]) -> None:
     """Remember measurements of the shape of `config`.
 
     `measured`: stage ("features", "head", "fine_tune", "evaluate") -> seconds an image, "start" -> seconds, "memory"
-    -> bytes. What cannot be written is forgotten: it is a convenience.
+    -> bytes. A cache that cannot be written is ignored.
     """
     taken = {_key(stage, config): value for stage, value in measured.items()}
     path = cifar10.cache_dir() / "costs.json"
@@ -130,7 +130,7 @@ def remember(config: TrainConfig, measured: Mapping[str, float]) -> None:
         with locks.hold(path.with_suffix(".lock"), 5):
             known = _load()
             for key, value in taken.items():
-                known[key] = [*known.get(key, []), value][-_KEPT:]
+                known[key] = [*known.get(key, []), value][-_MEASUREMENTS:]
             write_json(path, known)
     except (OSError, Timeout):
         return
@@ -146,20 +146,20 @@ def peak_memory_bytes() -> int:
 
 
 def is_stored(config: TrainConfig) -> bool:
-    """Return whether the training of `config` learns from stored features, in one phase at least."""
+    """Return whether at least one phase of `config` learns from cached features."""
     has_frozen_phase = config.head_epochs > 0 or architecture.cut_block(config.fine_tune_blocks) is not None
     return has_frozen_phase and (config.augmentation == 0 or config.views > 0)
 
 
 def cached_images(config: TrainConfig, training: int, validation: int) -> int:
-    """Return for how many images features are computed and stored, the views of an image counted each."""
+    """Return how many images are cached; each view of an image counts."""
     if not is_stored(config):
         return 0
     return (1 if config.augmentation == 0 else config.views_used) * training + validation
 
 
 def store_bytes(config: TrainConfig, images: int) -> int:
-    """Return what the features of `images` images take in the store."""
+    """Return what the features of `images` images take in the cache."""
     values = architecture.top_channels(config.alpha) if config.head_epochs else 0
     shape = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
     if config.fine_tunes and shape:
@@ -170,42 +170,46 @@ def store_bytes(config: TrainConfig, images: int) -> int:
 def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float]:
     """Return stage -> seconds an image (seconds, for "start"). An epoch's time includes its validation."""
     found: dict[str, float] = {}
-    features = [row for row in rows if row.get("kind") == "progress" and row["stage"] == "features"]
-    done = [(a, b) for a, b in itertools.pairwise(features) if b["done"] > a["done"]]
-    if sum(b["done"] - a["done"] for a, b in done) > 500:
-        spent = sum(b["elapsed_seconds"] - a["elapsed_seconds"] for a, b in done)
-        found["features"] = spent / sum(b["done"] - a["done"] for a, b in done)
+    images, feature_seconds = _progress(rows, "features")
+    if images > 500:
+        found["features"] = feature_seconds / images
     epochs = [row for row in rows if row.get("kind") == "epoch"]
     for phase in ("head", "fine_tune"):
-        own = [row for row in epochs if row["phase"] == phase]
-        times = [row["epoch_seconds"] / row["images"] for row in own[1:] or own]
+        times = [row["epoch_seconds"] / row["images"] for row in epochs if row["phase"] == phase]
         if times:
-            found[phase] = statistics.median(times)
-    tests = [row for row in rows if row.get("kind") == "progress" and row["stage"] == "test"]
-    if tests and tests[-1]["done"] > tests[0]["done"]:
-        spent = tests[-1]["elapsed_seconds"] - tests[0]["elapsed_seconds"]
-        found["evaluate"] = spent / (tests[-1]["done"] - tests[0]["done"])
+            found[phase] = statistics.median(times[1:] or times)  # the first includes compilation
+    images, test_seconds = _progress(rows, "test")
+    if images:
+        found["evaluate"] = test_seconds / images
     if epochs:
-        work = sum(row["epoch_seconds"] for row in epochs)
-        work += sum(b["elapsed_seconds"] - a["elapsed_seconds"] for a, b in done)
         evaluated = {row["stage"]: row["total"] for row in rows if row.get("stage") in ("validation", "test")}
+        work = sum(row["epoch_seconds"] for row in epochs) + feature_seconds
         work += found.get("evaluate", 0) * sum(evaluated.values())
         found["start"] = max(seconds - work, 0.0)
     return found
 
 
+def _progress(rows: list[dict[str, Any]], stage: str) -> tuple[int, float]:
+    """Return how many images were done in `stage`, and in how many seconds."""
+    own = [row for row in rows if row.get("kind") == "progress" and row["stage"] == stage]
+    done = [(a, b) for a, b in itertools.pairwise(own) if b["done"] > a["done"]]
+    images = sum(b["done"] - a["done"] for a, b in done)
+    return images, sum(b["elapsed_seconds"] - a["elapsed_seconds"] for a, b in done)
+
+
 def _key(stage: str, config: TrainConfig) -> str:
     blocks = config.fine_tune_blocks if config.fine_tunes else 0
-    backbone = [config.alpha, config.image_size]
-    shape: dict[str, list[Any]] = {
+    backbone: list[Any] = [config.alpha, config.image_size]
+    trained = [*backbone, blocks, config.batch_size, is_stored(config)]
+    shapes: dict[str, list[Any]] = {
         "start": [],
         "features": [*backbone, blocks],
         "head": [*backbone, config.head_batch_size, is_stored(config)],
-        "fine_tune": [*backbone, blocks, config.batch_size, is_stored(config)],
+        "fine_tune": trained,
         "evaluate": backbone,
-        "memory": [*backbone, blocks, config.batch_size, is_stored(config)],
+        "memory": trained,
     }
-    return " ".join(map(str, [stage, *shape[stage]]))
+    return " ".join(map(str, [stage, *shapes[stage]]))
 
 
 def _rough(stage: str, config: TrainConfig) -> float:

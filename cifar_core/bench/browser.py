@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import statistics
 import time
 from typing import Any
+
+from filelock import FileLock
 
 from cifar_core import runs
 from cifar_core.bench import server
@@ -27,9 +30,9 @@ _COST = "() => document.querySelector('.st-key-start_place')?.innerText ?? ''"
 def measure(finished: Run) -> dict[str, Any]:
     """Return the medians in seconds, or under "unavailable" why they could not be measured.
 
-    first_page: from the request to the drawn button of *Train*, as a reload takes it; cold_page: the one visit before,
-    where the server imports and the browser has nothing kept. interaction: from the release of a slider to the new
-    cost on screen. metric: from a row in metrics.jsonl to the point in the curve.
+    first_page: from the request to the button on *Train*, with a warm server and cache; cold_page: the visit before
+    that. interaction: from a change of a slider to the new cost on screen. metric: from a row in metrics.jsonl to its
+    point in the curve.
     """
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     try:
@@ -57,7 +60,7 @@ def measure(finished: Run) -> dict[str, Any]:
 
 
 def _visits(page: Any, address: str) -> list[float]:
-    """Time visits; the first one also fills the browser's cache and Python's."""
+    """Time visits; the first one fills the caches of browser and server."""
     taken = []
     for _ in range(_VISITS):
         start = time.perf_counter()
@@ -86,8 +89,6 @@ def _interactions(page: Any, address: str) -> list[float]:
 
 def _metrics(page: Any, address: str, finished: Run) -> list[float]:
     """Write the epochs of a finished run one by one into a run that seems alive, and wait for each to be drawn."""
-    from filelock import FileLock
-
     epoch = next(row for row in finished.metrics() if row["kind"] == "epoch")
     live = runs.create(TrainConfig(head_epochs=100), "watched")
     with FileLock(live.path / "lock"):
@@ -98,16 +99,10 @@ def _metrics(page: Any, address: str, finished: Run) -> list[float]:
         taken = []
         for number in range(1, _POINTS + 1):
             start = time.perf_counter()
-            _append(live, epoch | {"phase": "head", "epoch": number, "epochs": 100})
+            with (live.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(epoch | {"phase": "head", "epoch": number, "epochs": 100}) + "\n")
             page.wait_for_function(f"({_LAST_EPOCH})() >= {number}", polling=20)
             taken.append(time.perf_counter() - start)
             page.wait_for_timeout(137 * (number % 5))  # so that the polls are not met always at the same moment
     runs.delete(live)
     return taken
-
-
-def _append(run: Run, row: dict[str, Any]) -> None:
-    import json
-
-    with (run.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")

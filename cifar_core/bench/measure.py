@@ -1,6 +1,6 @@
 """Runs this app and recipe.py, one after the other, on the same images, with the same settings and first weights.
 
-Everything happens in temporary folders, by what a user starts: workers, the command line, the app in Chromium.
+Everything happens in temporary folders and through what a user starts: workers, the command line, the app in Chromium.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ _MANY_IMAGES = 2_000
 _SINGLE_ANSWERS = 50
 _STARTS = 3
 PHASES = ("head", "fine_tune")
-GOAL = 0.85
-"""The validation accuracy that is waited for."""
+GOAL = 0.85  # validation accuracy
 
 
 def run(quick: bool, limit_seconds: int, say: Say) -> dict[str, Any]:

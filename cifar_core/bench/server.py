@@ -1,4 +1,4 @@
-"""The app as the README starts it, on a free port, for those who time or try it."""
+"""The app as the README starts it, on a free port, for the benchmark and the browser tests."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def _wait_for(server: Server) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not answers(server.address):
         if server.process.poll() is not None or time.monotonic() > deadline:
-            words = f"; its last words are in {server.log}" if server.log else ""
-            raise RunError(f"The app's server did not start{words}; try `streamlit run app.py` by hand.")
+            output = f"; its output is in {server.log}" if server.log else ""
+            raise RunError(f"The app's server did not start{output}; try `streamlit run app.py` by hand.")
         time.sleep(0.1)
 
 

@@ -78,7 +78,7 @@ def _pale() -> str:
 
 
 def _augmented() -> str:
-    some = augmentation.strip(drawing(), 1)[[0, 2, 4, 8]]
+    some = augmentation.preview(drawing(), 1)[[0, 2, 4, 8]]
     return rows([some], "A drawing at augmentation strength 0, 0.5, 1 and 3")
 
 

@@ -65,17 +65,17 @@ def augment(images: np.ndarray, positions: np.ndarray, strength: float, seed: in
     return np.clip(moved * gain + 0.5, 0, 255).astype(np.uint8)
 
 
-STRIP = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
-"""The strengths of a strip."""
+PREVIEW_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
+"""The strengths that the preview shows."""
 
 
-def strip(image: np.ndarray, draw: int) -> np.ndarray:
-    """Return one image at every strength of STRIP, all by the same random numbers, which `draw` (from 0) chooses.
+def preview(image: np.ndarray, draw: int) -> np.ndarray:
+    """Return one image at every strength of the preview, all by the same random numbers, those of `draw` (from 0).
 
-    uint8 (32, 32, 3) -> uint8 (len(STRIP), 32, 32, 3).
+    uint8 (32, 32, 3) -> uint8 (len(PREVIEW_STRENGTHS), 32, 32, 3).
     """
     position = np.array([draw % _MOST_IMAGES])
-    return np.concatenate([augment(image[None], position, strength, seed=0, view=0) for strength in STRIP])
+    return np.concatenate([augment(image[None], position, strength, seed=0, view=0) for strength in PREVIEW_STRENGTHS])
 
 
 @functools.lru_cache(maxsize=4)

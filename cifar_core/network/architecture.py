@@ -31,11 +31,10 @@ _STAGES = (
 
 @dataclass(frozen=True)
 class Block:
-    """One inverted residual block: expand 1x1, depthwise 3x3, project 1x1.
+    """One inverted residual block: expand 1x1 (unless `expansion` is 1), depthwise 3x3, project 1x1.
 
-    `index` counts from 0 at the input. `name` is Keras's prefix without the last underscore, "expanded_conv"
-    or "block_5". `expansion` 1 means that there is no expanding convolution. `residual` says that the input
-    is added to the output.
+    `index` counts from 0 at the input. `name` is Keras's prefix: "expanded_conv" or "block_5". With `residual` the
+    input is added to the output.
     """
 
     index: int
@@ -59,12 +58,11 @@ class Block:
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer with weights, its batch norm and activation counted in; or a pooling or adding without any.
+    """One layer, with the batch norm and activation that follow it.
 
-    `kind` is "conv", "depthwise", "add", "pool", "norm" or "dense". `output_shape` leaves the batch out.
-    `parameters` are Keras's, with all four vectors of a batch norm. `multiply_adds` count one image;
-    a batch norm behind a convolution is free, since it folds into its weights. `block` is the block's
-    index, None in the stem, the top convolution, the pooling and the head.
+    `kind` is "conv", "depthwise", "add", "pool", "norm" or "dense". `output_shape` is without the batch. `parameters`
+    include all four vectors of a batch norm. `multiply_adds` are for one image; a batch norm after a convolution costs
+    none, since it folds into its weights. `block` is the index of the layer's block, None outside of blocks.
     """
 
     name: str
@@ -79,11 +77,9 @@ class LayerRow:
 class Cost:
     """What a configuration costs, known before anything runs.
 
-    `parameters` equals Keras's `count_params()`. `head_parameters` are those behind the pooling,
-    `fine_tuned_parameters` those of the second phase (head, and base above the cut; statistics of batch norms
-    counted in). `multiply_adds` are for one image, `frozen_multiply_adds` the share of them that
-    phase 2 never repeats. `model_bytes` is the size of the LiteRT file in float32, a few kB less
-    than the real one.
+    `parameters` equals Keras's `count_params()`. `fine_tuned_parameters` are those of phase 2: the head and the
+    unfrozen blocks, with the statistics of batch norms. `multiply_adds` are for one image, `frozen_multiply_adds` the
+    share of them that phase 2 never repeats. `model_bytes` is the size of the float32 LiteRT file to a few kB.
     """
 
     parameters: int
@@ -127,11 +123,7 @@ def blocks(alpha: float) -> tuple[Block, ...]:
 
 
 def cut_block(fine_tune_blocks: int) -> int | None:
-    """Index of the last frozen block when the `fine_tune_blocks` (0 to 17) at the top are trained.
-
-    None where no block's output is the cut: at 0 everything is frozen and the pooled features are
-    stored, at 17 nothing is.
-    """
+    """Index of the last frozen block when the top `fine_tune_blocks` (0 to 17) are trained; None at 0 and at 17."""
     return None if fine_tune_blocks in (0, BLOCK_COUNT) else BLOCK_COUNT - 1 - fine_tune_blocks
 
 

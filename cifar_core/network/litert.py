@@ -25,7 +25,7 @@ from cifar_core.network.litert_format import INPUT, SIGNATURE, Graph
 OUTPUTS = ("cut", "pooled", "probabilities")
 IMAGE_SHAPE = (32, 32, 3)
 _PIXELS, _FEATURES = np.dtype(np.uint8), np.dtype(np.float32)
-BATCH_SIZE = 16  # the fastest or close to it from 32 to 224 px: a batch's maps stay in the processor's cache
+BATCH_SIZE = 16  # about the fastest from 32 to 224 px: a batch's maps stay in the processor's cache
 
 # uint8 pixel -> factor * pixel + offset, the range that the base was trained on.
 SCALINGS = {"minus_one_to_one": (1 / 127.5, -1.0), "zero_to_one": (1 / 255, 0.0)}
@@ -50,11 +50,10 @@ def build(
 ) -> bytes:
     """Return a LiteRT file that maps uint8 RGB images (n, 32, 32, 3) to float32 `outputs`, for any n.
 
-    `weights` are named weights ("block_1_expand/kernel"); only those that the outputs need are read.
-    `outputs` are some of "cut" (the output of block number `cut`, (n, h, w, c)), "pooled" ((n, 1280), more
-    for alpha above 1) and "probabilities" ((n, 10)); the file holds no layer that none of them needs.
-    `image_size` is in pixels, `scaling` a key of SCALINGS. Raises KeyError if a weight is missing,
-    ValueError if an output is unknown, or "cut" is asked for without a block's number.
+    `weights` are named weights ("block_1_expand/kernel"). `outputs` are some of "cut" (the output of block `cut`,
+    (n, h, w, c)), "pooled" ((n, 1280), more for alpha above 1) and "probabilities" ((n, 10)); layers and weights that
+    they do not need are left out. `image_size` is in pixels, `scaling` a key of SCALINGS. Raises KeyError if a weight
+    is missing, ValueError if an output is unknown or `cut` is missing.
     """
     if not outputs or not set(outputs) <= set(OUTPUTS) or ("cut" in outputs and cut is None):
         raise ValueError(f"outputs: received {outputs} with cut {cut}, expected some of {OUTPUTS}")
@@ -77,11 +76,10 @@ def build(
 
 
 def build_after(weights: Weights, alpha: float, image_size: int, fine_tune_blocks: int) -> bytes:
-    """Return a LiteRT file of what comes behind the stored features: float32 (n, ...) -> "probabilities" (n, 10).
+    """Return a LiteRT file of the layers above the cut: features float32 (n, ...) -> "probabilities" (n, 10).
 
-    The features are the output of the block below the top `fine_tune_blocks`, float32 (n, h, w, c); those of the
-    pooling, (n, 1280), where that is none. Run it by `Network(content, features=...)`. Raises KeyError if a weight
-    is missing.
+    The features are the output of the block below the top `fine_tune_blocks`, (n, h, w, c), or of the pooling,
+    (n, 1280), where there is no cut. Run it by `Network(content, features=...)`. Raises KeyError.
     """
     shape = architecture.cut_shape(alpha, image_size, fine_tune_blocks)
     network = _NetworkWriter(weights, shape or (architecture.top_channels(alpha),), _FEATURES)
@@ -96,9 +94,9 @@ def build_after(weights: Weights, alpha: float, image_size: int, fine_tune_block
 class Network:
     """A LiteRT model that can be run on any number of images, from any thread.
 
-    Many images are shared out among `threads` (default: all processors), each with an interpreter of its own: for the
-    same processor time that computes 7 to 23 % more than one interpreter whose threads wait for each other behind every
-    layer (2 cores, width 0.5, 96 px). Up to a batch is computed by one interpreter on all of them.
+    Many images are divided among `threads` (default: all processors), each with an interpreter of its own, which is 7
+    to 23% faster than one interpreter whose threads wait for each other after every layer (2 cores, width 0.5, 96 px). Up
+    to a batch is computed by one interpreter on all of them.
 
     `output_shapes` holds each output's name and shape, without the batch.
     """
@@ -118,12 +116,12 @@ class Network:
         except OSError as error:
             raise _unusable(name, error.strerror or str(error)) from error
         count = threads or machine.threads()
-        self._whole = _Lane(self._content, count, self._shape, self.dtype)
-        self._lanes = [_Lane(self._content, 1, self._shape, self.dtype) for _ in range(count)]
+        self._shared = _Interpreters(self._content, count, self._shape, self.dtype)
+        self._single = [_Interpreters(self._content, 1, self._shape, self.dtype) for _ in range(count)]
         if not self._content:
             raise _unusable(name, "it is empty")
         try:
-            single = self._whole.batch(1)
+            single = self._shared.batch(1)
         except (ValueError, RuntimeError, KeyError) as error:
             raise _unusable(name, str(error).strip("'\".").splitlines()[0]) from error
         self.output_shapes: dict[str, tuple[int, ...]] = single.output_shapes
@@ -137,23 +135,23 @@ class Network:
             expected = f"{self.dtype} (n, {', '.join(map(str, self._shape))})"
             raise ValueError(f"images: received {images.dtype} {images.shape}, expected {expected}")
         if 0 < len(images) <= batch:
-            return self._whole.run(images, _padded_size(len(images), batch))
+            return self._shared.run(images, _padded_size(len(images), batch))
         results = {name: np.empty((len(images), *shape), np.float32) for name, shape in self.output_shapes.items()}
-        starts, lanes = range(0, len(images), batch), self._lanes
+        starts, single = range(0, len(images), batch), self._single
 
         def work(number: int) -> None:
-            for start in starts[number :: len(lanes)]:
+            for start in starts[number :: len(single)]:
                 chunk = images[start : start + batch]
-                for name, values in lanes[number].run(chunk, _padded_size(len(chunk), batch)).items():
+                for name, values in single[number].run(chunk, _padded_size(len(chunk), batch)).items():
                     results[name][start : start + batch] = values
 
-        with ThreadPoolExecutor(len(lanes)) as pool:
-            list(pool.map(work, range(len(lanes))))  # the list raises what a thread raised
+        with ThreadPoolExecutor(len(single)) as pool:
+            list(pool.map(work, range(len(single))))  # the list raises what a thread raised
         return results
 
 
-class _Lane:
-    """Interpreters of one model, of which one computes at a time, on `threads` threads: one for each batch size in use.
+class _Interpreters:
+    """Interpreters of one model on `threads` threads, one for each batch size in use, of which one computes at a time.
 
     Those of the `machine.MOST_INTERPRETERS` newest sizes stay. Making one takes 2 to 5 ms.
     """
@@ -191,7 +189,7 @@ class _Batch:
         self._images = np.zeros((size, *shape), dtype)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs of at most `size` images; the rows behind them are those of other images."""
+        """Return the outputs of at most `size` images, followed by rows without meaning."""
         self._images[: len(images)] = images
         self._interpreter.set_tensor(self._input, self._images)
         self._interpreter.invoke()
@@ -201,10 +199,9 @@ class _Batch:
 def _read_signature(
     interpreter: Any, shape: tuple[int, ...], dtype: np.dtype
 ) -> tuple[int, dict[str, int], dict[str, tuple[int, ...]]]:
-    """Tensor of the images, tensor of each output, and shape of each output without the batch.
+    """Return the tensor of the images, the tensor of each output, and the shape of each output without the batch.
 
-    By name, since the order of the interpreter's own lists means nothing. A function of its own, because
-    the interpreter refuses to allocate anything while a signature runner lives.
+    A function of its own, because the interpreter allocates nothing while a signature runner exists.
     """
     signature = interpreter.get_signature_runner(SIGNATURE)
     images, outputs = signature.get_input_details()[INPUT], signature.get_output_details()
@@ -216,7 +213,7 @@ def _read_signature(
 
 
 def _padded_size(count: int, batch: int) -> int:
-    """The next power of two, so that few interpreters serve every remainder, and at most `batch`."""
+    """Return the next power of two, so that few interpreters suffice for all remainders; at most `batch`."""
     return min(batch, 1 << (count - 1).bit_length())
 
 

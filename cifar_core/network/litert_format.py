@@ -107,7 +107,7 @@ class Graph:
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._tensors: list[schema.TensorT] = []
-        self._buffers = [_Buffer()]  # number 0 is by definition empty, and stands for "computed"
+        self._buffers = [_Buffer()]  # number 0 is by definition empty, for computed tensors
         self._operators: list[schema.OperatorT] = []
         self._codes: dict[tuple[int, int], int] = {}
         self.input = self._tensor(INPUT, (1, *shape), dtype, buffer=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -163,7 +162,6 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     def __init__(
         self,
-        path: Path,
         writer: RunWriter,
         network: keras.Model,
         progress: Progress,
@@ -172,7 +170,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         pause_seconds: float = 0.0,
     ) -> None:
         super().__init__()
-        self.path, self.writer, self.network = path, writer, network
+        self.writer, self.network = writer, network
         self.progress, self.best, self.watched = progress, best, watched
         self.pause_seconds, self._saved = pause_seconds, time.monotonic()
 
@@ -194,7 +192,9 @@ class CheckpointCallback(keras.callbacks.Callback):
         progress.elapsed_seconds = self.writer.seconds
         progress.rows, progress.probes = self.writer.rows, self.writer.probes
         if time.monotonic() - self._saved >= self.pause_seconds:
-            checkpoint.save(self.path, progress, self.network, self.model.optimizer, self.best)
+            checkpoint.save(
+                self.writer.run.path / "checkpoint.npz", progress, self.network, self.model.optimizer, self.best
+            )
             self._saved = time.monotonic()
 
 

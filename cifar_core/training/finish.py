@@ -19,7 +19,6 @@ from cifar_core.errors import RunError
 from cifar_core.evaluation import story
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.inference import calibration, model_file, neighbors, out_of_distribution
-from cifar_core.inference.calibration import Calibration
 from cifar_core.inference.neighbors import Index
 from cifar_core.network import litert
 from cifar_core.network.pretrained import Named
@@ -38,7 +37,7 @@ TOLERANCE = 1e-4
 """Largest difference between a probability of best.keras and of model.tflite."""
 
 
-def write_descriptions(run: Run, inputs: Inputs, network: keras.Model) -> None:
+def write_descriptions(inputs: Inputs, network: keras.Model, writer: RunWriter) -> None:
     """Write environment.json and summary.txt."""
     dataset, weights = inputs.dataset, inputs.weights
     about = {
@@ -47,8 +46,8 @@ def write_descriptions(run: Run, inputs: Inputs, network: keras.Model) -> None:
         "weights": {"kind": weights.kind, "label": weights.label, "fingerprint": weights.fingerprint},
         "end_to_end_reason": inputs.end_to_end_reason,
     }
-    write_json(run.path / "environment.json", machine.describe(_PACKAGES) | about)
-    (run.path / "summary.txt").write_text(model.summary(network), encoding="utf-8")
+    write_json(writer.run.path / "environment.json", machine.describe(_PACKAGES) | about)
+    (writer.run.path / "summary.txt").write_text(model.summary(network), encoding="utf-8")
 
 
 def save_head_checkpoint(run: Run) -> None:
@@ -58,43 +57,41 @@ def save_head_checkpoint(run: Run) -> None:
     machine.replace(temporary, run.path / story.HEAD_FILE)
 
 
-def finish(run: Run, inputs: Inputs, network: keras.Model, progress: Progress, writer: RunWriter) -> dict[str, Any]:
+def finish(inputs: Inputs, network: keras.Model, progress: Progress, writer: RunWriter) -> dict[str, Any]:
     """Save `network`, which holds the best weights, evaluate it, and return the run's figures."""
     writer.update_status("running", stage="export")
-    classifier = export(run, inputs, network)
+    classifier = export(inputs, network, writer.run)
     difference = _difference(network, classifier, inputs)
     writer.update_status("running", stage="evaluate")
     dataset, rows = inputs.dataset, inputs.validation_rows
-    index = write_index(run, inputs, classifier, writer)
+    index = write_index(inputs, classifier, writer)
     images, labels = dataset.train_images[rows], dataset.train_labels[rows]
     validation, validation_scores = _classify(classifier, index, images, labels, writer, "validation")
     if progress.best_phase == "fine_tune":
-        _write_head_predictions(run, inputs, images, writer)
+        _write_head_predictions(inputs, images, writer)
     test, test_scores = _classify(classifier, index, dataset.test_images, dataset.test_labels, writer, "test")
     rule = _out_of_distribution(classifier, index, validation_scores, test_scores)
-    figures = write_figures(run, inputs, network, progress, writer, validation, test, rule)
+    figures = write_figures(inputs, network, progress, writer, validation, test, rule)
     return figures | {"litert_max_difference": difference}
 
 
-def finish_trial(
-    run: Run, inputs: Inputs, network: keras.Model, progress: Progress, writer: RunWriter
-) -> dict[str, Any]:
+def finish_trial(inputs: Inputs, network: keras.Model, progress: Progress, writer: RunWriter) -> dict[str, Any]:
     """Save `network`, which holds the best weights, and its predictions; return the run's figures."""
     writer.update_status("running", stage="export")
-    classifier = export(run, inputs, network)
+    classifier = export(inputs, network, writer.run)
     writer.update_status("running", stage="evaluate")
     dataset, rows, stored = inputs.dataset, inputs.validation_rows, inputs.test_features(progress.phase)
     if stored is None:
         images = dataset.train_images[rows], dataset.test_images
-        found = [_outputs(classifier, part, writer, "test", "probabilities") for part in images]
+        found = [_outputs(classifier, part, writer, "test") for part in images]
     else:
         found = _classify_features(inputs, model.named_weights(network), progress.phase, stored, writer)
     validation, test = Predictions(dataset.train_labels[rows], found[0]), Predictions(dataset.test_labels, found[1])
-    figures = write_figures(run, inputs, network, progress, writer, validation, test)
-    return figures | {"pruned": progress.pruned, "latency_ms": model_file.load_latency(run)}
+    figures = write_figures(inputs, network, progress, writer, validation, test)
+    return figures | {"pruned": progress.pruned, "latency_ms": model_file.load_latency(writer.run)}
 
 
-def export(run: Run, inputs: Inputs, network: keras.Model) -> litert.Network:
+def export(inputs: Inputs, network: keras.Model, run: Run) -> litert.Network:
     """Write best.keras and model.tflite; return the latter, loaded."""
     model.save(network, run.path / "best.keras")
     content = _litert(inputs, model.named_weights(network), ("pooled", "probabilities"))
@@ -130,17 +127,19 @@ def _batches(network: litert.Network, images: Any, writer: RunWriter, stage: str
     writer.progress(stage, len(images), len(images), since)
 
 
-def _outputs(network: litert.Network, images: Any, writer: RunWriter, stage: str, name: str) -> np.ndarray:
+def _outputs(
+    network: litert.Network, images: Any, writer: RunWriter, stage: str, name: str = "probabilities"
+) -> np.ndarray:
     """Return the output `name` of all images, float32 (n, ...)."""
     return np.concatenate([outputs[name] for outputs in _batches(network, images, writer, stage)])
 
 
-def write_index(run: Run, inputs: Inputs, network: litert.Network, writer: RunWriter) -> Index:
+def write_index(inputs: Inputs, network: litert.Network, writer: RunWriter) -> Index:
     """Write and return the index of training images, in the finished network's features. Raises Stopped."""
     dataset, rows = inputs.dataset, neighbors.chosen(inputs.train_rows)
     pooled = _outputs(network, dataset.train_images[rows], writer, "neighbours", "pooled")
     index = neighbors.build(pooled, dataset.train_labels[rows], rows, dataset.fingerprint)
-    index.save(run.path / neighbors.FILE)
+    index.save(writer.run.path / neighbors.FILE)
     return index
 
 
@@ -169,16 +168,16 @@ def _classify_features(
     top = litert.Network(litert.build_after(named, config.alpha, config.image_size, blocks), features=test.shape[1:])
     validation.begin(0)
     parts = validation.take(np.arange(len(inputs.validation_rows))), test
-    return [_outputs(top, part, writer, "test", "probabilities") for part in parts]
+    return [_outputs(top, part, writer, "test") for part in parts]
 
 
-def _write_head_predictions(run: Run, inputs: Inputs, images: np.ndarray, writer: RunWriter) -> None:
+def _write_head_predictions(inputs: Inputs, images: np.ndarray, writer: RunWriter) -> None:
     """Write the predictions of phase 1's best weights for the validation images; nothing where there was no phase 1."""
-    saved = checkpoint.load(run.path / story.HEAD_FILE)
+    saved = checkpoint.load(writer.run.path / story.HEAD_FILE)
     if saved is not None:
         network = litert.Network(_litert(inputs, saved.best, ("probabilities",)))
-        found = _outputs(network, images, writer, "phase 1", "probabilities")
-        np.savez_compressed(run.path / story.PHASES_FILE, head_validation_probabilities=found)
+        found = _outputs(network, images, writer, "phase 1")
+        np.savez_compressed(writer.run.path / story.PHASES_FILE, head_validation_probabilities=found)
 
 
 def _out_of_distribution(
@@ -195,7 +194,6 @@ def _out_of_distribution(
 
 
 def write_figures(
-    run: Run,
     inputs: Inputs,
     network: keras.Model,
     progress: Progress,
@@ -204,8 +202,8 @@ def write_figures(
     test: Predictions,
     rule: calibration.OutOfDistribution | None = None,
 ) -> dict[str, Any]:
-    """Write evaluation.npz, calibration.json and model_file.json beside model.tflite; return the run's figures."""
-    calibrated: Calibration = calibration.fit(validation.probabilities, validation.labels, rule)
+    """Write evaluation.npz, calibration.json and latency.json beside model.tflite; return the run's figures."""
+    run, calibrated = writer.run, calibration.fit(validation.probabilities, validation.labels, rule)
     calibrated.save(run.path / calibration.FILE)
     np.savez_compressed(
         run.path / "evaluation.npz",

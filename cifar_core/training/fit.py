@@ -19,7 +19,6 @@ import numpy as np
 from cifar_core.config import TrainConfig
 from cifar_core.network import architecture
 from cifar_core.network.pretrained import Named
-from cifar_core.runs import Run
 from cifar_core.training import finish, model
 from cifar_core.training.callbacks import (
     MONITOR,
@@ -92,7 +91,7 @@ class Batches(keras.utils.PyDataset):
         return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2).with_options(options)
 
 
-Finish = Callable[[Run, Inputs, keras.Model, Progress, RunWriter], dict[str, Any]]
+Finish = Callable[[Inputs, keras.Model, Progress, RunWriter], dict[str, Any]]
 """What is done when the best weights are known; returns the run's figures."""
 
 
@@ -113,28 +112,27 @@ class TrainingOptions:
 
 
 def train(
-    run: Run, inputs: Inputs, saved: Checkpoint | None, writer: RunWriter, options: TrainingOptions | None = None
+    inputs: Inputs, saved: Checkpoint | None, writer: RunWriter, options: TrainingOptions | None = None
 ) -> dict[str, Any]:
     """Train what is left to train since `saved`, then evaluate and save; return the figures of the run.
 
-    Raises Stopped when asked to stop; the checkpoint then holds the last full epoch.
+    Raises Stopped; the checkpoint then holds the last full epoch.
     """
-    options = options or TrainingOptions()
-    config = inputs.config
+    options, config = options or TrainingOptions(), inputs.config
     keras.utils.set_random_seed(config.seed)
     network = options.build(config, inputs.weights.named)
     best = saved.best if saved else model.named_weights(network)
     progress = saved.progress if saved else Progress("")
     if saved:
         saved.restore_network(network)
-    finish.write_descriptions(run, inputs, network)
+    finish.write_descriptions(inputs, network, writer)
     for phase in _phases_left(config, progress):
         resumed = saved if saved and phase.name == saved.progress.phase else None
-        progress = _PhaseTraining(run, inputs, network, best, writer, options).train(phase, progress, resumed)
+        progress = _PhaseTraining(inputs, network, best, writer, options).train(phase, progress, resumed)
         if progress.pruned:
             break
     model.assign(network, best)
-    return options.finish(run, inputs, network, progress, writer)
+    return options.finish(inputs, network, progress, writer)
 
 
 def _phases_left(config: TrainConfig, progress: Progress) -> list[Phase]:
@@ -143,32 +141,27 @@ def _phases_left(config: TrainConfig, progress: Progress) -> list[Phase]:
     return plan[names.index(progress.phase) + progress.phase_done :] if progress.phase else plan
 
 
+@dataclass(frozen=True)
 class _PhaseTraining:
     """What one phase needs; `best` are the best weights so far, updated in place."""
 
-    def __init__(
-        self,
-        run: Run,
-        inputs: Inputs,
-        network: keras.Model,
-        best: dict[str, Any],
-        writer: RunWriter,
-        options: TrainingOptions,
-    ) -> None:
-        self.run, self.inputs, self.config = run, inputs, inputs.config
-        self.network, self.best, self.writer, self.options = network, best, writer, options
+    inputs: Inputs
+    network: keras.Model
+    best: dict[str, np.ndarray]
+    writer: RunWriter
+    options: TrainingOptions
 
     def train(self, phase: Phase, progress: Progress, resumed: Checkpoint | None) -> Progress:
         """Run `phase` to its end, from `resumed` if that is a checkpoint of this phase; return the progress."""
         self.writer.update_status("running", stage=phase.name)
         training, validation = self._batches(phase)
         is_stored = self.inputs.stored_layer(phase.name) is not None
-        trained = compiled(self.network, self.config, phase, len(training), is_stored)
+        trained = compiled(self.network, self.inputs.config, phase, len(training), is_stored)
         if resumed:
             resumed.restore_optimizer(trained.optimizer)
         else:
             if progress.phase_done and self.options.saves_head:
-                finish.save_head_checkpoint(self.run)
+                finish.save_head_checkpoint(self.writer.run)
             model.assign(self.network, self.best)  # a phase begins with the best of the one before
             progress = progress.at_start_of(phase.name)
         try:
@@ -189,12 +182,12 @@ class _PhaseTraining:
         labels = self.inputs.dataset.train_labels
         training, validation = self.inputs.sources(phase.name)
         return (
-            Batches(training, labels[self.inputs.train_rows], phase.batch_size, self.config.seed),
+            Batches(training, labels[self.inputs.train_rows], phase.batch_size, self.inputs.config.seed),
             Batches(validation, labels[self.inputs.validation_rows], VALIDATION_BATCH),
         )
 
     def _callbacks(self, phase: Phase, training: Batches, progress: Progress) -> list[keras.callbacks.Callback]:
-        config = self.config
+        config = self.inputs.config
         watched: dict[str, keras.callbacks.Callback] = {
             "early_stopping": keras.callbacks.EarlyStopping(
                 MONITOR, mode="max", patience=config.early_stopping_patience
@@ -204,7 +197,7 @@ class _PhaseTraining:
             watched["reduce"] = keras.callbacks.ReduceLROnPlateau(
                 MONITOR, mode="max", factor=config.reduce_factor, patience=config.reduce_patience
             )
-        path, pause = self.run.path / "checkpoint.npz", self.options.checkpoint_pause_seconds
+        pause = self.options.checkpoint_pause_seconds
         epochs_before = sum(row["kind"] == "epoch" and row["phase"] != phase.name for row in self.writer.rows)
         return [
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: training.begin(epoch)),
@@ -213,6 +206,6 @@ class _PhaseTraining:
             MetricsCallback(self.writer, phase.name, phase.epochs, len(self.inputs.train_rows), phase.batch_size),
             StopCallback(self.writer),
             ProbeCallback(self.writer, config, self.network, phase.name, len(training)),
-            CheckpointCallback(path, self.writer, self.network, progress, self.best, watched, pause),
+            CheckpointCallback(self.writer, self.network, progress, self.best, watched, pause),
             PruningCallback(self.options.should_prune, epochs_before),
         ]

@@ -41,7 +41,7 @@ def main(plan: dict[str, Any]) -> None:
     data = [(dataset.train_images, dataset.train_labels[:, None]), (dataset.test_images, dataset.test_labels[:, None])]
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # for the recipe's model and curves
         network = recipe.main(data, [_Watch(plan["limit_seconds"])])
-    _say("predict", **_time_predictions(network, dataset.test_images))
+    _print("predict", **_time_predictions(network, dataset.test_images))
 
 
 def _with_weights(build: Callable[[], tuple[keras.Model, keras.Model]], named: Named) -> Callable[[], Any]:
@@ -70,7 +70,7 @@ def _time_predictions(network: keras.Model, images: np.ndarray) -> dict[str, flo
     return {"images_per_second": len(large) / many, "single_seconds": one}
 
 
-def _say(what: str, **facts: Any) -> None:
+def _print(what: str, **facts: Any) -> None:
     print(json.dumps({"what": what, **facts}), flush=True)
 
 
@@ -107,7 +107,7 @@ class _Watch(keras.callbacks.Callback):
             return
         self._epochs += 1
         facts = {"seconds": time.perf_counter() - self._epoch_start, "elapsed": time.time() - self._started}
-        _say("epoch", phase=self._phase, validation_accuracy=float((logs or {})["val_accuracy"]), **facts)
+        _print("epoch", phase=self._phase, validation_accuracy=float((logs or {})["val_accuracy"]), **facts)
 
     @property
     def _is_over(self) -> bool:

@@ -135,7 +135,7 @@ def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] |
     while importing.is_alive():
         writer.check_stop()
         importing.join(_POLL_SECONDS)
-    return importing.result().train(run, inputs, saved, writer, options() if options else None)
+    return importing.result().train(inputs, saved, writer, options() if options else None)
 
 
 def _environment(run: Run) -> records.Environment:

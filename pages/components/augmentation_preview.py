@@ -105,10 +105,10 @@ def _row(image: np.ndarray, draw: int, model: str | None, stamp: tuple[int, ...]
 
     A model is asked once for as long as its files' `stamp` stays.
     """
-    images = augmentation.strip(image, draw)
+    images = augmentation.preview(image, draw)
     answers = classifier.open_classifier(model).answer(images) if model else None
     figures = []
-    for number, (image, strength) in enumerate(zip(images, augmentation.STRIP, strict=True)):
+    for number, (image, strength) in enumerate(zip(images, augmentation.PREVIEW_STRENGTHS, strict=True)):
         words = f"strength <b>{strength:g}</b>"
         if answers is not None:
             label = int(answers.labels[number])

@@ -267,7 +267,7 @@ def strip_of(app) -> str:
 def test_without_a_model_the_strip_shows_every_strength_and_says_what_is_missing(page):
     app = with_strip(page)
     shown = strip_of(app)
-    assert shown.count("<img") == len(augmentation.STRIP) and "strength <b>3</b>" in shown
+    assert shown.count("<img") == len(augmentation.PREVIEW_STRENGTHS) and "strength <b>3</b>" in shown
     assert "press Start training" in texts(app.caption)
     assert not any(name in shown for name in cifar10.CLASSES)
 
@@ -279,7 +279,7 @@ def test_below_each_strength_stands_what_the_best_run_says(model):
     make_finished_run(model, validation_accuracy=0.7)
     app = with_strip(LEARN)
     shown = strip_of(app)
-    assert shown.count("%") == len(augmentation.STRIP)
+    assert shown.count("%") == len(augmentation.PREVIEW_STRENGTHS)
     assert any(name in shown for name in cifar10.CLASSES)
     assert "the best one" in texts(app.caption)
 
@@ -304,15 +304,15 @@ def test_the_strip_takes_a_drawing_or_ones_own_picture():
     assert not strip_of(app) and "Bring a picture" in texts(app.caption)
     picture = encoded(scene(size=(60, 60), seed=1), "PNG")
     sound(app.file_uploader(key="strip_file").set_value(("mine.png", picture, "image/png")).run())
-    assert strip_of(app).count("<img") == len(augmentation.STRIP)
+    assert strip_of(app).count("<img") == len(augmentation.PREVIEW_STRENGTHS)
     sound(app.file_uploader(key="strip_file").set_value(("bad.png", b"no picture", "image/png")).run())
     assert not strip_of(app) and app.error
 
 
 def test_a_strip_begins_with_the_picture_itself_and_uses_one_draw():
     image = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
-    strip = augmentation.strip(image, 5)
-    assert strip.shape == (len(augmentation.STRIP), 32, 32, 3)
+    strip = augmentation.preview(image, 5)
+    assert strip.shape == (len(augmentation.PREVIEW_STRENGTHS), 32, 32, 3)
     assert np.array_equal(strip[0], image)
-    assert np.array_equal(strip, augmentation.strip(image, 5))
-    assert not np.array_equal(strip[-1], augmentation.strip(image, 6)[-1])
+    assert np.array_equal(strip, augmentation.preview(image, 5))
+    assert not np.array_equal(strip[-1], augmentation.preview(image, 6)[-1])

@@ -36,7 +36,7 @@ class TestKeeper:
     @pytest.fixture
     def keeper(self, run: Run, writer: RunWriter, network: keras.Model) -> CheckpointCallback:
         best = model.named_weights(network)
-        keeper = CheckpointCallback(run.path / "checkpoint.npz", writer, network, Progress("head"), best, {})
+        keeper = CheckpointCallback(writer, network, Progress("head"), best, {})
         keeper.set_model(network)
         keeper.set_params({"epochs": 4})
         return keeper
@@ -104,7 +104,7 @@ def test_early_stopping_and_rate_reduction_are_given_back_what_they_knew(
         return watched
 
     def keeper(progress: Progress, watched: dict[str, keras.callbacks.Callback]) -> CheckpointCallback:
-        keeper = CheckpointCallback(run.path / "checkpoint.npz", writer, network, progress, {}, watched)
+        keeper = CheckpointCallback(writer, network, progress, {}, watched)
         keeper.set_model(network)
         keeper.set_params({"epochs": 100})
         return keeper

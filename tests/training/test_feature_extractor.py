@@ -12,7 +12,7 @@ from cifar_core.data import cifar10
 from cifar_core.features import cache
 from cifar_core.features.cache import Entry
 from cifar_core.network import pretrained
-from cifar_core.runs import Run, create
+from cifar_core.runs import create
 from cifar_core.training import model
 from cifar_core.training.feature_extractor import CHUNK, FeatureExtractor, View, stored_layers, views
 from cifar_core.training.fit import Batches, TrainingOptions, _PhaseTraining
@@ -287,9 +287,7 @@ def test_training_from_the_store_equals_training_the_joined_network(
         found.prepare()
         keras.utils.set_random_seed(1)
         network = model.build(config, found.weights.named)
-        training = _PhaseTraining(
-            Run("none"), found, network, model.named_weights(network), found.reporter, TrainingOptions()
-        )
+        training = _PhaseTraining(found, network, model.named_weights(network), found.reporter, TrainingOptions())
         trained = compiled(network, config, plan, 1, is_stored=stored)
         assert (trained is network) is not stored
         trained.run_eagerly = True  # one step is not worth compiling
