@@ -95,8 +95,8 @@ class Network:
     """A LiteRT model that can be run on any number of images, from any thread.
 
     Many images are divided among `threads` (default: all processors), each with an interpreter of its own, which is 7
-    to 23% faster than one interpreter whose threads wait for each other after every layer (2 cores, width 0.5, 96 px). Up
-    to a batch is computed by one interpreter on all of them.
+    to 23% faster than one whose threads wait for each other after every layer (2 cores, width 0.5, 96 px). Up to a
+    batch is computed by one interpreter on all of them.
 
     `output_shapes` holds each output's name and shape, without the batch.
     """
