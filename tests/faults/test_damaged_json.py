@@ -11,13 +11,12 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import cli, runs
-from cifar_core.data import synthetic
+from cifar_core.data import download, synthetic
 from cifar_core.errors import RunError
 from cifar_core.evaluation import comparison, robustness, story
 from cifar_core.export import metrics
 from cifar_core.inference import calibration, model_file
 from cifar_core.inference.classifier import open_classifier
-from cifar_core.network import pretrained
 from cifar_core.runs import Run, labels
 
 DAMAGES: dict[str, Callable[[str], str]] = {
@@ -63,7 +62,7 @@ def run(recorded_run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The recorded run with every JSON file that a run can have; few images, no network."""
     monkeypatch.setattr(synthetic, "TRAIN_IMAGES", 100)
     monkeypatch.setattr(synthetic, "TEST_IMAGES", 50)
-    monkeypatch.setattr(pretrained, "_host_answers", lambda: False)
+    monkeypatch.setattr(download, "answers", lambda url: False)
     labels.change(recorded_run, name="a name", note="a note", starred=True)
     runs.write_json(recorded_run.path / story.PARENT_FILE, {"id": recorded_run.id})
     whole = {name: [0.5] * len(corruption.strengths) for name, corruption in robustness.CORRUPTIONS.items()}
