@@ -187,7 +187,9 @@ def draw(label: int, rng: np.random.Generator) -> np.ndarray:
     return _photograph(image, rng)
 
 
-def images(count: int, seed: int, progress: Callable[[int, int], None] | None = None) -> tuple[np.ndarray, np.ndarray]:
+def images(
+    count: int, seed: int, progress: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return `count` images, uint8 (count, 32, 32, 3), RGB, and their labels, uint8 (count,).
 
     Read-only. Each block of ten images holds every class once, in random order. Image `index` has its own seed, [seed,
@@ -201,9 +203,8 @@ def images(count: int, seed: int, progress: Callable[[int, int], None] | None = 
         for index, label in enumerate(order[: count - start].tolist(), start):
             labels[index] = label
             pixels[index] = draw(label, np.random.default_rng([seed, index]))
-        if progress is not None and start % 200 == 0:
+        if start % 200 == 0:
             progress(start, count)
-    if progress is not None:
-        progress(count, count)
+    progress(count, count)
     pixels.flags.writeable = labels.flags.writeable = False
     return pixels, labels

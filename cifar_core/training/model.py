@@ -6,6 +6,7 @@ Uses Keras alone, on any of its backends.
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import io
 import json
@@ -136,24 +137,13 @@ def freeze(network: keras.Model, config: TrainConfig, phase: str) -> None:
         trained = trained or layer.name == cut
 
 
-def make_variables(trained: keras.Model) -> None:
-    """Make the variables of the optimizer and the metrics of a compiled model.
-
-    A first step that makes any is traced twice, which takes longer than many steps.
-    """
-    trained.optimizer.build(trained.trainable_variables)
-    nothing = np.zeros((1, architecture.CLASS_COUNT), np.float32)
-    trained.compute_metrics(None, nothing, nothing)
-    trained.reset_metrics()
-
-
 def save(network: keras.Model, path: Path) -> None:
     """Write `network` to the .keras file `path`, without an optimizer, whose state would triple the file.
 
     Keras 3.4 and later read it: settings that have their default value are left out of its configuration, since an
     older Keras refuses those that it does not know.
     """
-    uncompiled(network).save(path)
+    keras.Model(network.inputs, network.outputs, name=network.name).save(path)
     path.write_bytes(portable(path.read_bytes()))
 
 
@@ -176,13 +166,9 @@ def _without_defaults(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     value = {key: _without_defaults(item) for key, item in value.items()}
-    module = {
-        "keras.layers": keras.layers,
-        "keras.initializers": keras.initializers,
-        "keras.regularizers": keras.regularizers,
-    }.get(value.get("module", ""))
-    if module is not None and "config" in value:
-        known = inspect.signature(getattr(module, value["class_name"])).parameters
+    if value.get("module") in ("keras.layers", "keras.initializers", "keras.regularizers") and "config" in value:
+        layer = getattr(importlib.import_module(value["module"]), value["class_name"])
+        known = inspect.signature(layer).parameters
         value["config"] = {
             key: item
             for key, item in value["config"].items()
@@ -195,17 +181,9 @@ def _is_default(value: Any, default: Any) -> bool:
     return (type(value), value) == (type(default), default) or (value is False and default is None)
 
 
-def uncompiled(network: keras.Model) -> keras.Model:
-    """Return `network` with its layers but no optimizer."""
-    return keras.Model(network.inputs, network.outputs, name=network.name)
-
-
 @functools.lru_cache(maxsize=4)
 def summary(network: keras.Model) -> str:
-    """Return Keras's table of the layers, their output shapes and parameters.
-
-    A network that is trained again has the table of its first time: a sweep's trials would wait a tenth of their time.
-    """
+    """Return Keras's table of the layers. Cached, since it takes a tenth of the time of a sweep's trial."""
     lines: list[str] = []
     network.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
     return "\n".join(lines)

@@ -110,7 +110,11 @@ class _Compiled:
             metrics=["accuracy", keras.metrics.CategoricalCrossentropy(name="cross_entropy")],
             jit_compile=keras.backend.backend() == "jax",  # XLA is many times slower on a CPU with TensorFlow
         )
-        model.make_variables(trained)
+        # variables made in the first step would have it traced twice, which takes longer than many steps
+        trained.optimizer.build(trained.trainable_variables)
+        nothing = np.zeros((1, architecture.CLASS_COUNT), np.float32)
+        trained.compute_metrics(None, nothing, nothing)
+        trained.reset_metrics()
         self._schedule = schedule
         self._first = [variable.numpy() for variable in trained.optimizer.variables]
 

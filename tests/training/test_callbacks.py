@@ -32,52 +32,50 @@ def logs(accuracy: float, loss: float = 1.0) -> dict[str, float]:
     return values | {f"val_{name}": value for name, value in values.items()}
 
 
-class TestKeeper:
+class TestCheckpointCallback:
     @pytest.fixture
-    def keeper(self, run: Run, writer: RunWriter, network: keras.Model) -> CheckpointCallback:
+    def saver(self, run: Run, writer: RunWriter, network: keras.Model) -> CheckpointCallback:
         best = model.named_weights(network)
-        keeper = CheckpointCallback(writer, network, Progress("head"), best, {})
-        keeper.set_model(network)
-        keeper.set_params({"epochs": 4})
-        return keeper
+        saver = CheckpointCallback(writer, network, Progress("head"), best, {})
+        saver.set_model(network)
+        saver.set_params({"epochs": 4})
+        return saver
 
-    def end_epoch(self, keeper: CheckpointCallback, epoch: int, accuracy: float) -> checkpoint.Checkpoint:
+    def end_epoch(self, saver: CheckpointCallback, epoch: int, accuracy: float) -> checkpoint.Checkpoint:
         """End it with weights that tell its number."""
-        keeper.network.get_layer("dense").bias.assign(np.full(10, epoch))
-        keeper.on_epoch_end(epoch, logs(accuracy))
-        saved = checkpoint.load(keeper.path)
+        saver.network.get_layer("dense").bias.assign(np.full(10, epoch))
+        saver.on_epoch_end(epoch, logs(accuracy))
+        saved = checkpoint.load(saver.writer.run.path / "checkpoint.npz")
         assert saved is not None
         return saved
 
-    def test_the_best_weights_are_those_of_the_first_best_epoch(self, keeper: CheckpointCallback) -> None:
+    def test_the_best_weights_are_those_of_the_first_best_epoch(self, saver: CheckpointCallback) -> None:
         for epoch, accuracy in enumerate((0.3, 0.6, 0.6, 0.5)):
-            saved = self.end_epoch(keeper, epoch, accuracy)
+            saved = self.end_epoch(saver, epoch, accuracy)
         assert (saved.progress.best_epoch, saved.progress.best_accuracy) == (2, 0.6)
         assert (saved.best["dense/bias"] == 1).all()
-        assert (keeper.best["dense/bias"] == 1).all()
+        assert (saver.best["dense/bias"] == 1).all()
         assert (saved.model[1] == 3).all()  # to go on from
 
-    def test_a_later_phase_keeps_the_best_of_the_one_before_unless_it_beats_it(
-        self, keeper: CheckpointCallback
-    ) -> None:
-        self.end_epoch(keeper, 0, 0.6)
-        keeper.progress = keeper.progress.at_start_of("fine_tune")
-        saved = self.end_epoch(keeper, 5, 0.6)
+    def test_a_later_phase_keeps_the_best_of_the_one_before_unless_it_beats_it(self, saver: CheckpointCallback) -> None:
+        self.end_epoch(saver, 0, 0.6)
+        saver.progress = saver.progress.at_start_of("fine_tune")
+        saved = self.end_epoch(saver, 5, 0.6)
         assert (saved.progress.phase, saved.progress.best_phase) == ("fine_tune", "head")
         assert (saved.best["dense/bias"] == 0).all()
-        saved = self.end_epoch(keeper, 6, 0.7)
+        saved = self.end_epoch(saver, 6, 0.7)
         assert (saved.progress.best_phase, saved.progress.best_epoch) == ("fine_tune", 7)
         assert (saved.best["dense/bias"] == 6).all()
 
-    def test_a_phase_is_done_after_its_last_epoch_or_when_it_stopped_early(self, keeper: CheckpointCallback) -> None:
-        assert [self.end_epoch(keeper, epoch, 0.5).progress.phase_done for epoch in (0, 2, 3)] == [False, False, True]
-        keeper.model.stop_training = True
-        assert self.end_epoch(keeper, 1, 0.5).progress.phase_done
+    def test_a_phase_is_done_after_its_last_epoch_or_when_it_stopped_early(self, saver: CheckpointCallback) -> None:
+        assert [self.end_epoch(saver, epoch, 0.5).progress.phase_done for epoch in (0, 2, 3)] == [False, False, True]
+        saver.model.stop_training = True
+        assert self.end_epoch(saver, 1, 0.5).progress.phase_done
 
     def test_a_disk_that_fills_up_leaves_the_checkpoint_before(
-        self, keeper: CheckpointCallback, monkeypatch: pytest.MonkeyPatch
+        self, saver: CheckpointCallback, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        self.end_epoch(keeper, 0, 0.5)
+        self.end_epoch(saver, 0, 0.5)
 
         def full(file: Any, **_: Any) -> None:
             file.write(b"half")
@@ -85,8 +83,8 @@ class TestKeeper:
 
         monkeypatch.setattr(np, "savez", full)
         with pytest.raises(OSError, match="No space left"):
-            self.end_epoch(keeper, 1, 0.9)
-        saved = checkpoint.load(keeper.path)
+            self.end_epoch(saver, 1, 0.9)
+        saved = checkpoint.load(saver.writer.run.path / "checkpoint.npz")
         assert saved is not None
         assert saved.progress.epoch == 1
 
@@ -103,14 +101,14 @@ def test_early_stopping_and_rate_reduction_are_given_back_what_they_knew(
             callback.set_model(network)
         return watched
 
-    def keeper(progress: Progress, watched: dict[str, keras.callbacks.Callback]) -> CheckpointCallback:
-        keeper = CheckpointCallback(writer, network, progress, {}, watched)
-        keeper.set_model(network)
-        keeper.set_params({"epochs": 100})
-        return keeper
+    def saver(progress: Progress, watched: dict[str, keras.callbacks.Callback]) -> CheckpointCallback:
+        saver = CheckpointCallback(writer, network, progress, {}, watched)
+        saver.set_model(network)
+        saver.set_params({"epochs": 100})
+        return saver
 
     first = callbacks()
-    all_of_them = [*first.values(), keeper(Progress("head"), first)]
+    all_of_them = [*first.values(), saver(Progress("head"), first)]
     for callback in all_of_them:
         callback.on_train_begin()
     for epoch, accuracy in enumerate((0.5, 0.7, 0.6, 0.6)):
@@ -120,7 +118,7 @@ def test_early_stopping_and_rate_reduction_are_given_back_what_they_knew(
     assert saved is not None
 
     second = callbacks()
-    for callback in (*second.values(), keeper(saved.progress, second)):
+    for callback in (*second.values(), saver(saved.progress, second)):
         callback.on_train_begin()
     for name, callback in second.items():
         for key in ("wait", "best", "cooldown_counter", "stopped_epoch"):
