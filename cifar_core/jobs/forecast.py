@@ -1,4 +1,4 @@
-"""How far a live run is, and when it will be done: one promise, which is broken only with a reason."""
+"""How far a live run is, and when it will be done: a predicted end that moves back only for a stated reason."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from typing import Any
 
 PARTS = ("features", "start", "head", "fine_tune", "evaluate")
-"""In the order in which a run goes through them; "start" is what is left of TensorFlow's start after the features."""
+"""In order; "start" is the rest of TensorFlow's import after the features."""
 _PART_OF = {"prepare": "features", "import": "start", "export": "evaluate"}
 _BEFORE = ("features", "start")
-_TRUSTED = 4  # a phase's own pace counts in full once a quarter of it is done
-_SETTLED = 0.25  # share of an epoch before which its pace is that of a few steps
-_WARM = 30.0  # seconds before which the pace of a phase's first epoch counts nothing: Keras compiles at the first step
-_AGAIN = 0.25  # what takes longer than expected is expected to take this share of the time spent once more
+_TRUSTED = 4  # a phase's measured pace counts in full once a quarter of it is done
+_SETTLED = 0.25  # share of an epoch from which its pace counts
+_WARM = 30.0  # seconds from which the pace of a phase's first epoch counts: Keras compiles at the first step
+_AGAIN = 0.25  # what takes longer than expected is expected to take this share of the time spent in addition
 _MOST_DONE = 0.99
-_FASTEST = 1.0  # of the seconds that are expected: other parts may be as slow as this one, hardly as fast
-_LEAST_DELAY, _DELAY = 5.0, 0.15  # seconds and share of the time left by which a promise may be late unmentioned
+_FASTEST = 1.0  # factor on the expected seconds: other parts may be as slow as this one, but not faster than expected
+_LEAST_DELAY, _DELAY = 5.0, 0.15  # seconds and share of the time left by which a run may be late without a reason
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """Where a run stands: the share done of each part and of the whole time.
+    """The share done of each part and of the whole time.
 
-    `late` is the part that now makes it take longer than promised, None while the promise holds.
+    `late` is the part that makes the run take longer than predicted, None while the prediction holds.
     """
 
     shares: Mapping[str, float]
@@ -34,7 +34,7 @@ class Outlook:
 
 
 class Forecast:
-    """What is promised of one run to all who watch it; many threads may look at the same time."""
+    """The prediction of one run, shared by all who watch it; thread-safe."""
 
     def __init__(self, expected: Mapping[str, float], epochs: Mapping[str, int]) -> None:
         """`expected` is part -> seconds (those that are left out do not occur), `epochs` phase -> planned epochs."""
@@ -46,7 +46,7 @@ class Forecast:
         self._done = 0.0
         self._late: str | None = None
 
-    def look(self, now: float, status: Mapping[str, Any], last: Mapping[str, Any] | None) -> Outlook:
+    def outlook(self, now: float, status: Mapping[str, Any], last: Mapping[str, Any] | None) -> Outlook:
         """Return the outlook of a running run at the time `now`; `last` is its last sound metrics row."""
         stage = str(status.get("stage"))
         part = _PART_OF.get(stage, stage)
@@ -56,7 +56,7 @@ class Forecast:
         left += self._pace * sum(seconds for other, seconds in self._expected.items() if PARTS.index(other) > place)
         shares = {other: float(PARTS.index(other) < PARTS.index(part)) for other in self._expected if part in PARTS}
         with self._lock:
-            left = max(self._promise(now, now + left, part) - now, 0.0)
+            left = max(self._predicted_end(now, now + left, part) - now, 0.0)
             self._done = max(self._done, min(spent / max(spent + left, 1.0), _MOST_DONE))
             return Outlook(shares | {part: share}, self._done, left, self._late)
 
@@ -87,8 +87,8 @@ class Forecast:
             self._pace = max(own / (expected * (1 - share)), _FASTEST)
         return share, trust * own + (1 - trust) * guess
 
-    def _promise(self, now: float, end: float, part: str) -> float:
-        """Return the time of the end that is promised, where `end` is what it looks like now."""
+    def _predicted_end(self, now: float, end: float, part: str) -> float:
+        """Return the predicted time of the end; `end` is the current estimate."""
         if self._late != part:
             self._late = None
         if self._end is None or end <= self._end:

@@ -49,7 +49,7 @@ def bar(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> float 
     """Draw the parts of a running run; return the share that is done, None of another run."""
     if status["state"] != "running":
         return None
-    outlook = _forecast(run.id, status.get("began")).look(time.time(), status, last)
+    outlook = _forecast(run.id, status.get("began")).outlook(time.time(), status, last)
     st.html(track(outlook))
     return outlook.done
 

@@ -35,7 +35,7 @@ def test_a_run_that_goes_as_expected_counts_down_to_nothing_and_gives_no_reason(
         if stage in EPOCHS:
             epoch, share = divmod(within * EPOCHS[stage], 1)
             row = step(stage, int(epoch) + 1, share, EXPECTED[stage] * (1 - within))
-        found = forecast.look(now, status(stage, begins[stage]), row)
+        found = forecast.outlook(now, status(stage, begins[stage]), row)
         assert found.seconds_left == pytest.approx(100 - now, abs=0.5)
         assert found.done == pytest.approx(now / 100, abs=0.01)
         assert found.late is None
@@ -43,8 +43,8 @@ def test_a_run_that_goes_as_expected_counts_down_to_nothing_and_gives_no_reason(
 
 def test_the_first_steps_of_a_part_say_little_of_its_pace():
     forecast = Forecast(EXPECTED, EPOCHS)
-    before = forecast.look(15, status("head", 15), None).seconds_left
-    found = forecast.look(16, status("head", 15), step("head", 1, 0.01, left=60))  # Keras compiles at the first step
+    before = forecast.outlook(15, status("head", 15), None).seconds_left
+    found = forecast.outlook(16, status("head", 15), step("head", 1, 0.01, left=60))  # Keras compiles at the first step
     assert found.seconds_left <= before
     assert found.late is None
 
@@ -52,35 +52,35 @@ def test_the_first_steps_of_a_part_say_little_of_its_pace():
 def test_the_time_left_grows_only_with_a_reason_which_ends_with_its_part():
     forecast, left, reasons = Forecast(EXPECTED, EPOCHS), 100.0, []
     for number in range(1, 40):  # four times as slow as expected
-        found = forecast.look(
+        found = forecast.outlook(
             15 + 2 * number, status("head", 15), step("head", 1 + number // 10, number % 10 / 10, 80 - 2 * number)
         )
         assert found.seconds_left <= left or found.late == "head"
         left = found.seconds_left
         reasons.append(found.late)
     assert reasons[-1] == "head"
-    found = forecast.look(97, status("fine_tune", 95), None)
+    found = forecast.outlook(97, status("fine_tune", 95), None)
     assert found.late is None
     assert found.seconds_left == pytest.approx(4 * 65 - 2, rel=0.1), "the other parts go on at this pace"
 
 
 def test_what_ends_early_shortens_the_time_left_at_once():
     forecast = Forecast(EXPECTED, EPOCHS)
-    forecast.look(15, status("head", 15), None)
-    found = forecast.look(20, status("fine_tune", 20), None)
+    forecast.outlook(15, status("head", 15), None)
+    found = forecast.outlook(20, status("fine_tune", 20), None)
     assert found.seconds_left == pytest.approx(65)
     assert found.shares == {"features": 1, "start": 1, "head": 1, "fine_tune": 0, "evaluate": 0}
 
 
 def test_what_is_done_never_shrinks():
     forecast = Forecast(EXPECTED, EPOCHS)
-    before = forecast.look(40, status("fine_tune", 40), None).done
-    assert forecast.look(41, status("fine_tune", 40), step("fine_tune", 2, 0.5, left=500)).done >= before
+    before = forecast.outlook(40, status("fine_tune", 40), None).done
+    assert forecast.outlook(41, status("fine_tune", 40), step("fine_tune", 2, 0.5, left=500)).done >= before
 
 
 @pytest.mark.parametrize("moment", [None, "soon", float("nan"), -1e300, 1e300])
 def test_a_damaged_status_and_an_unknown_stage_are_survived(moment):
     odd = {"stage": "tea", "updated": moment, "began": moment}
-    found = Forecast({}, {}).look(100.0, odd, {"kind": "progress", "stage": "test", "done": 0, "total": 0})
+    found = Forecast({}, {}).outlook(100.0, odd, {"kind": "progress", "stage": "test", "done": 0, "total": 0})
     assert 0 <= found.seconds_left < 1
     assert 0 <= found.done <= 1
