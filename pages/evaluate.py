@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from cifar_core import runs
+from cifar_core import glossary, runs
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.charts import inference as inference_charts
 from cifar_core.data.cifar10 import CLASSES
@@ -159,7 +159,8 @@ def accuracy(found: Assessment, split: str) -> None:
         delta_color="off",
         delta_arrow="off",
         border=True,
-        width=170,
+        width=200,
+        help=glossary.explain(f"{split} accuracy"),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import streamlit as st
 
-from cifar_core import costs, runs
+from cifar_core import costs, glossary, runs
 from cifar_core.config import PRESETS, TrainConfig, suggested_name
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError
@@ -64,7 +64,8 @@ def form(status: dict) -> TrainConfig | None:
     """Draw the presets, the settings and the start; return the configuration, None where there is none."""
     st.markdown(
         "MobileNetV2 already knows a million photos. First a small new **head** learns the ten classes, then the "
-        "**top of the network** is fine-tuned."
+        "**top of the network** is fine-tuned.",
+        help=glossary.explain("head, backbone, fine-tuning"),
     )
     knobs.presets(preset_times(), status["dataset"] == "cifar10")
     knobs.main_sliders()

@@ -74,7 +74,7 @@ def norms_figure(conditions: Conditions) -> go.Figure:
 def maps_figure(conditions: Conditions) -> go.Figure:
     """Return a drawing and the last block's map of it in each condition, all on one color scale."""
     maps = {label: outcome.internals.last_map for label, outcome in conditions.items()}
-    titles = ["the drawing, 32×32", *(f"{label}: {len(rows)}×{len(rows)}" for label, rows in maps.items())]
+    titles = ["drawing", *(f"{label}: {len(rows)}×{len(rows)}" for label, rows in maps.items())]
     figure = make_subplots(1, len(titles), subplot_titles=titles, horizontal_spacing=0.02)
     figure.add_trace(go.Image(z=internals.drawing(), hoverinfo="skip"), 1, 1)
     for column, rows in enumerate(maps.values(), 2):
@@ -82,13 +82,13 @@ def maps_figure(conditions: Conditions) -> go.Figure:
         figure.add_trace(heat, 1, column)
         figure.update_yaxes(scaleanchor=f"x{column}", row=1, col=column)
     top = max(max(map(max, rows)) for rows in maps.values())
-    bar = {"title": {"text": "root mean square"}, "thickness": 12}
     figure.update_layout(
         template=style.TEMPLATE,
-        height=270,
-        margin={"l": 8, "r": 8, "t": 34, "b": 8},
+        title_text="The last feature map, root mean square",
+        height=240,
+        margin={"l": 8, "r": 8, "t": 70, "b": 8},
         hovermode="closest",
-        coloraxis={"colorscale": style.SCALE, "cmin": 0, "cmax": top, "colorbar": bar},
+        coloraxis={"colorscale": style.SCALE, "cmin": 0, "cmax": top, "colorbar_thickness": 12},
     )
     figure.update_xaxes(visible=False, constrain="domain")
     figure.update_yaxes(visible=False, autorange="reversed", constrain="domain")

@@ -16,7 +16,7 @@ from pages.components import formatting, guarded, messages, picture_view, run_st
 _FILES = (model_file.FILE, calibration.FILE, neighbors.FILE)
 _FROM = 200  # pictures of the data set, so few that they are drawn at once where there is no CIFAR-10
 _DRAWINGS, _SEED = 20, 5
-SOURCES = {"data": "a training image", "drawing": "a drawing", "own": "your own picture"}
+SOURCES = {"data": "training image", "drawing": "drawing", "own": "your photo"}
 
 
 def panel(key: str, run_id: str | None = None, expanded: bool = False) -> None:

@@ -71,7 +71,7 @@ def _slider(name: str) -> Any:
     knob, key, usual = KNOBS[name], f"lab_{name}", getattr(BASE, name)
     if key not in st.session_state:
         st.session_state[key] = _asked(name, usual)
-    options: dict[str, Any] = {"key": key, "help": messages.plain(knob.help), "persist_state": "session"}
+    options: dict[str, Any] = {"key": key, "help": knobs.help_of(knob), "persist_state": "session"}
     if knob.log:
         steps = knobs.log_steps(knob, st.session_state[key])
         value = st.select_slider(knob.title, steps, format_func=lambda step: f"{step:g}", **options)

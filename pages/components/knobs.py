@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from cifar_core import glossary
 from cifar_core.charts import pictures
 from cifar_core.config import KNOBS, PRESET_ACCURACY, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.data import augmentation, cifar10
@@ -145,7 +146,7 @@ def _widget(knob: Knob) -> Any:
 def _input(knob: Knob, first: Any) -> Any:
     kind = type(knob.default)
     label = knob.title
-    common: dict[str, Any] = {"key": knob.name, "help": _help(knob)}
+    common: dict[str, Any] = {"key": knob.name, "help": help_of(knob)}
     if knob.name == "alpha":
         return st.select_slider(label, list(knob.choices), first, format_func=_plain, **common)
     if knob.choices:
@@ -188,11 +189,12 @@ def _read(name: str, text: str | None) -> Any:
         return usual
 
 
-def _help(knob: Knob) -> str:
+def help_of(knob: Knob) -> str:
+    """Return the help of a setting, with the terms in its label explained, as Markdown."""
     text = knob.help
     if knob.mistakes:
         text += " A deliberate mistake: " + ", ".join(knob.format(choice) for choice in knob.mistakes) + "."
-    return messages.plain(text)
+    return "\n\n".join(filter(None, (messages.plain(text), glossary.explain(knob.label))))
 
 
 def _current() -> str | None:

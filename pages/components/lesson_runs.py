@@ -9,9 +9,8 @@ import streamlit as st
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.lessons import layer_probe, results
-from cifar_core.lessons.conditions import CONDITIONS
-from cifar_core.runs import LIVE_STATES, curves
-from pages.components import formatting, guarded, messages, progress
+from cifar_core.runs import LIVE_STATES
+from pages.components import formatting, guarded, messages
 
 POLL_SECONDS = 0.7
 
@@ -35,74 +34,46 @@ def _panel(name: str, shipped: Any) -> None:
     live = is_live(name)
     if st.session_state.get("learning") != live:  # it has ended or begun: show its results, poll no more, or again
         st.rerun()
-    can = live or cifar10.status()["error"] is None
-    if not can:
-        st.caption("This needs training images.")
-    if name == layer_probe.LESSON:
-        _probe(live, can, shipped)
-    else:
-        _conditions(name, live, can)
-    if "learn_error" in st.session_state:
-        st.error(messages.plain(st.session_state.pop("learn_error")), icon=":material/error:")
-
-
-def _probe(live: bool, can: bool, shipped: Any) -> None:
-    state = layer_probe.job().read()
-    if live:
-        done, total = state.get("done") or 0, state.get("total") or 1
-        left = state.get("seconds_left")
-        words = f", {formatting.seconds(left)} left" if isinstance(left, int | float) else ""
-        st.progress(min(done / total, 1.0), f"{done} of {total} layers{words}")
-        st.button("Stop", icon=":material/stop:", key="stop", on_click=_act, args=(layer_probe.job().ask_to_stop,))
-        return
-    if state["state"] == "failed":
-        st.error(messages.plain(state["error"]), icon=":material/error:")
-    elif state["state"] == "stopped":
-        st.caption("Stopped.")
-    try:
-        known = layer_probe.result() or shipped
-    except CifarError:  # the page shows why
-        known = shipped
-    _go("Run", known.seconds if known else None, "probe", can, layer_probe.start)
-
-
-def _conditions(name: str, live: bool, can: bool) -> None:
-    found = results.latest_runs(name)
-    begun = {key: run for key, run in found.items() if run}
-    if live:
-        done = sum(run.state == "finished" for run in begun.values())
-        st.progress(done / len(found), f"{done} of {len(found)} runs are done")
-    for key, run in begun.items():
-        status = run.status
-        if live or status["state"] != "finished":
-            st.markdown(messages.plain(CONDITIONS[name][key].label))
-            last = next(reversed(curves.sound_rows(run.metrics())), None)
-            progress.line(run, status, last)
-            progress.bar(run, status, last)
-            error = status.get("error")
-            if isinstance(error, dict):
-                st.error(messages.plain(error.get("message") or error.get("type")), icon=":material/error:")
-    if live:
-        st.button("Stop all", icon=":material/stop:", key="stop", on_click=_act, args=(results.stop_runs, name))
-        return
+    probes = name == layer_probe.LESSON
+    found = {} if probes else results.latest_runs(name)
+    state = layer_probe.job().read() if probes else {}
     missing = sum(run is None or run.state != "finished" for run in found.values())
-    label = f"Run {missing} of {len(found)}" if 0 < missing < len(found) else f"Run all {len(found)}"
+    if live:
+        done, total = (
+            (state.get("done") or 0, state.get("total") or 1) if probes else (len(found) - missing, len(found))
+        )
+        st.progress(min(done / total, 1.0), f"{done} of {total} {'layers' if probes else 'runs'} done")
+        stop = (layer_probe.job().ask_to_stop,) if probes else (results.stop_runs, name)
+        st.button("Stop", icon=":material/stop:", key="stop", on_click=_act, args=stop)
+    elif probes:
+        _go("Run", getattr(shipped, "seconds", None), name, layer_probe.start)
+    else:
+        label = f"Run {missing} of {len(found)}" if 0 < missing < len(found) else f"Run all {len(found)}"
+        _go(f"{label}{'' if missing else ' again'}", _expected(name), name, results.start_runs, name, not missing)
+    broken = [run.status.get("error") for run in found.values() if run]
+    errors = [error.get("message") or error.get("type") for error in broken if isinstance(error, dict)]
+    errors += [state["error"]] if state.get("state") == "failed" else []
+    for text in (*errors, st.session_state.pop("learn_error", None)):
+        if text:
+            st.error(messages.plain(text), icon=":material/error:")
+
+
+def _expected(name: str) -> float | None:
     try:
-        seconds = results.expected_seconds(name)
+        return results.expected_seconds(name)
     except CifarError:  # there are no images to train on
-        seconds = None
-    _go(f"{label}{'' if missing else ' again'}", seconds, f"lesson {name}", can, results.start_runs, name, not missing)
+        return None
 
 
-def _go(label: str, seconds: float | None, once: str, can: bool, *action: Any) -> None:
+def _go(label: str, seconds: float | None, name: str, *action: Any) -> None:
     """Draw the button that starts the lesson."""
     st.button(
         label + (f" (about {formatting.seconds(seconds)})" if seconds else ""),
         icon=":material/play_arrow:",
         key="go",
         on_click=guarded.once,
-        args=(once, _act, *action),
-        disabled=not can,
+        args=(f"lesson {name}", _act, *action),
+        disabled=cifar10.status()["error"] is not None,
     )
 
 

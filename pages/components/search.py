@@ -146,7 +146,7 @@ def _range(place: Any, knob: Knob, grid: bool, problems: list[str]) -> Range | N
     """Draw what is tried of one setting; return it, None (and why) where there is nothing to try."""
     label = knob.title
     key = f"search_{knob.name}{'_values' if grid else ''}"
-    options: dict[str, Any] = {"key": key, "help": messages.plain(knob.help), "format_func": knob.format, **_BOUND}
+    options: dict[str, Any] = {"key": key, "help": knobs.help_of(knob), "format_func": knob.format, **_BOUND}
     if grid or knob.choices:
         every = _values(knob)
         first = [value for value in _FIRST.get(knob.name, every[:3]) if value in every]

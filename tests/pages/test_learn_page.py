@@ -185,7 +185,7 @@ def test_run_here_queues_every_arm_and_shows_how_far_they_are(monkeypatch):
     app = open_app(LEARN, lesson="scaling")
     sound(button(app, "go").click().run())
     assert started == ["learnscalingright", "learnscalingwrong", "learnscalingwild"]
-    assert "0 of 3 runs are done" in texts_of_progress(app)
+    assert "0 of 3 runs done" in texts_of_progress(app)
     assert button(app, "stop") and not button(app, "go")
 
 
@@ -234,7 +234,7 @@ def test_the_probe_is_started_watched_and_stopped(monkeypatch):
     with FileLock(job.file(".lock"), thread_local=False):
         job.write("working", done=10, total=40, seconds_left=30.0)
         sound(app.run())
-        assert "10 of 40 layers, 30 s left" in texts_of_progress(app)
+        assert "10 of 40 layers done" in texts_of_progress(app)
         sound(button(app, "stop").click().run())
         assert job.file(".stop").exists()
 

@@ -19,7 +19,7 @@ from app_pages import (
     texts,
 )
 
-from cifar_core import costs, runs
+from cifar_core import costs, glossary, runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.data import cifar10, download
 from cifar_core.jobs import launch
@@ -129,6 +129,10 @@ def test_each_main_slider_has_a_picture_that_follows_it():
     assert all(new.url != old.url for new, old in zip(after, before, strict=True))
     assert after[1].caption.startswith("75 of 100")
     assert all(image.caption and image.alt for image in after)
+
+
+def test_a_term_in_a_label_is_explained_by_its_help():
+    assert glossary.TERMS["dropout"] in open_app().slider(key="dropout").help
 
 
 def test_a_run_is_named_by_its_person_or_by_what_differs(monkeypatch):
