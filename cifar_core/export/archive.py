@@ -29,7 +29,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluation import predictions
 from cifar_core.inference import model_file
-from cifar_core.runs import Run, curves, limits, records, trash
+from cifar_core.runs import Run, curves, records, trash
 from cifar_core.untrusted import quoted, shown_name
 
 KIND, SCHEMA = "cifar-studio-run", 1
@@ -126,7 +126,7 @@ def import_run(content: bytes) -> Run:
     be written.
     """
     trash.clear_unfinished()
-    limits.check_disk(runs.runs_dir())
+    runs.check_disk()
     files = _unpacked(content)
     manifest = _object(files, MANIFEST)
     old_id = manifest.get("id")

@@ -29,7 +29,7 @@ from cifar_core.inference.model_file import Answers
 from cifar_core.jobs.job import Job
 from cifar_core.network import litert_format
 from cifar_core.network.litert import Network
-from cifar_core.runs import Run, limits, records
+from cifar_core.runs import Run, records
 
 IMAGES = 200
 """Test images that a model file is tried on."""
@@ -130,7 +130,7 @@ def start(run: Run, name: str) -> None:
     Raises RunError if the run is not finished, the disk is full or the run's folder is not writable.
     """
     check(run, name)
-    limits.check_disk(runs.runs_dir())
+    runs.check_disk()
     job(run, name).start()
 
 

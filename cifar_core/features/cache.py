@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 from cifar_core import locks
 from cifar_core.data.cifar10 import cache_dir
 from cifar_core.errors import StoreError
-from cifar_core.runs import limits, read_json, write_json
+from cifar_core.runs import read_json, reserve_bytes, write_json
 
 DTYPE = np.dtype(np.float16)
 
@@ -208,7 +208,7 @@ def _disk_bytes(file: Path) -> int:
 
 
 def _free_bytes() -> int:
-    return max(shutil.disk_usage(store_dir()).free - limits.reserve_bytes(store_dir()), 0)
+    return max(shutil.disk_usage(store_dir()).free - reserve_bytes(store_dir()), 0)
 
 
 def _no_room(error: OSError) -> StoreError:

@@ -9,6 +9,7 @@ from cifar_core.runs.folder import (
     START_SECONDS,
     STATES,
     Run,
+    check_disk,
     create,
     delete,
     finished_runs,
@@ -17,8 +18,10 @@ from cifar_core.runs.folder import (
     list_runs,
     new_id,
     own_folder,
+    reserve_bytes,
     run_lock,
     runs_dir,
+    size_bytes,
     stamped,
 )
 from cifar_core.runs.records import load_json, read_json, read_rows, write_json

@@ -35,7 +35,7 @@ from filelock import Timeout
 from cifar_core import locks, machine
 from cifar_core.config import TrainConfig
 from cifar_core.errors import ConfigError, RunError
-from cifar_core.runs import limits, records
+from cifar_core.runs import records
 from cifar_core.runs.records import load_json, read_rows, write_json
 from cifar_core.untrusted import quoted
 
@@ -44,6 +44,9 @@ STATES = ("queued", "running", "stopping", "stopped", "finished", "failed", "los
 LIVE_STATES = ("queued", "running", "stopping")
 RESUMABLE_STATES = ("stopped", "failed", "lost")
 _ENDED_STATES = ("finished", "failed", "stopped")
+_RUNS_GB = 50.0
+"""What the runs directory may take in gigabytes, trash and sweeps included, unless CIFAR_RUNS_GB says otherwise."""
+_RESERVE_BYTES = 10**9
 START_SECONDS = 20.0
 """How long a new worker may take to show that it lives (Python's own start; TensorFlow comes later)."""
 
@@ -153,7 +156,7 @@ def create(config: TrainConfig, name: str = "run") -> Run:
 
     Raises RunError if the folder cannot be written, or the runs take as much of the disk as they may.
     """
-    limits.check_disk(runs_dir())
+    check_disk()
     slug = re.sub(r"[^a-z0-9]", "", name.lower())[:24] or "run"
     while True:
         run = Run(new_id(slug))
@@ -280,3 +283,47 @@ def run_lock(run: Run, purpose: str) -> Iterator[None]:
             yield
     except Timeout:
         raise RunError(f"Run {run.id} is {run.state} and cannot be {purpose}; stop it first.") from None
+
+
+def check_disk() -> None:
+    """Raise RunError if the runs directory takes as much as it may, or its disk is almost full."""
+    folder = runs_dir()
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+    free, reserve = shutil.disk_usage(place).free, reserve_bytes(place)
+    if free < reserve:
+        raise RunError(
+            f"The disk of {folder} has {free / 1e6:,.0f} MB free, and {reserve / 1e6:,.0f} MB stay free for "
+            "what already runs; make room there, or set CIFAR_RUNS_DIR to a folder on another disk."
+        )
+    allowed, taken = _budget_bytes(), size_bytes(folder)
+    if taken >= allowed:
+        raise RunError(
+            f"The runs take {taken / 1e9:.3g} GB, and {allowed / 1e9:.3g} GB is what they may take; delete some on "
+            "Explore and empty the trash, or raise CIFAR_RUNS_GB."
+        )
+
+
+def reserve_bytes(place: Path) -> int:
+    """Return what stays free of the disk that holds `place`: a quarter of a small one, 1 GB of a large one."""
+    return min(shutil.disk_usage(place).total // 4, _RESERVE_BYTES)
+
+
+def size_bytes(folder: Path) -> int:
+    """Return what the files below `folder` hold; links count as themselves."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # deleted meanwhile
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 - thousands of them
+    return total
+
+
+def _budget_bytes() -> float:
+    text = os.environ.get("CIFAR_RUNS_GB") or str(_RUNS_GB)
+    try:
+        found = float(text) * 1e9
+    except ValueError:
+        found = -1.0
+    if not 0 < found < float("inf"):
+        raise RunError(f"CIFAR_RUNS_GB: received {text[:40]!r}, expected a number of gigabytes above 0.")
+    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cifar_core import runs
 from cifar_core.errors import RunError
-from cifar_core.runs import Run, limits
+from cifar_core.runs import Run
 
 IMPORTING, DELETING = ".import-", ".deleted-"
 """How the folders begin in which an import and a deletion work."""
@@ -61,7 +61,7 @@ def contents() -> list[str]:
 
 def size_bytes() -> int:
     """Return what the trash takes on the disk."""
-    return limits.size_bytes(trash_dir())
+    return runs.size_bytes(trash_dir())
 
 
 def clear() -> int:

@@ -13,7 +13,6 @@ from cifar_core import costs, locks, runs
 from cifar_core.data import cifar10
 from cifar_core.errors import ConfigError, RunError, SweepError
 from cifar_core.jobs import process
-from cifar_core.runs import limits
 from cifar_core.search import studies
 from cifar_core.search.space import Goal, Plan
 
@@ -130,7 +129,7 @@ def expected_seconds(plan: Plan, trials: int) -> float:
 
 
 def _check(workers: int | None) -> None:
-    limits.check_disk(runs.runs_dir())
+    runs.check_disk()
     if workers is not None and not 1 <= workers <= MOST_WORKERS:
         raise SweepError(f"Workers: received {workers}, expected 1 to {MOST_WORKERS}.")
 

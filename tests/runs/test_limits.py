@@ -13,7 +13,6 @@ from cifar_core.data import download, synthetic
 from cifar_core.errors import RunError, SweepError
 from cifar_core.export import archive
 from cifar_core.jobs import launch
-from cifar_core.runs import limits
 from cifar_core.search.studies import MOST_TRIALS, Goal
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
@@ -60,7 +59,7 @@ def test_what_a_link_leads_to_does_not_count(tmp_path) -> None:
     (tmp_path / "big").write_bytes(bytes(9_999))
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "link").symlink_to(tmp_path / "big")
-    assert limits.size_bytes(tmp_path / "runs") < 9_999
+    assert runs.size_bytes(tmp_path / "runs") < 9_999
 
 
 def test_a_sweep_has_so_many_trials_at_most() -> None:
