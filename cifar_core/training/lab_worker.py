@@ -31,6 +31,7 @@ from cifar_core.errors import CifarError, RunError, StoreError, TrainingError
 from cifar_core.search import head_lab
 from cifar_core.search.head_lab import GRID, Map, Settings
 from cifar_core.training.inputs import Inputs
+from cifar_core.training.worker import SLOT
 
 if TYPE_CHECKING:
     import keras
@@ -67,7 +68,7 @@ class _Worker:
 
     def __init__(self) -> None:
         self._start = time.monotonic()
-        self._status: dict[str, Any] = {"pid": os.getpid()}
+        self._base: dict[str, Any] = {}  # of the inputs, once they are known
 
     @property
     def seconds(self) -> float:
@@ -103,7 +104,7 @@ class _Worker:
     def _rest(self, inputs: Inputs) -> None:
         """Make the map if there is none yet, else sleep a moment."""
         if head_lab.load_map(base_key(inputs)) is None:
-            with self._slot(lambda: False):
+            with self._slot():
                 self._update_status("mapping")
                 make_map(inputs)
             self._update_status("ready")
@@ -114,10 +115,10 @@ class _Worker:
         inputs = Inputs(head_lab.BASE, self)
         if inputs.end_to_end_reason:
             raise StoreError(inputs.end_to_end_reason)
-        with self._slot(lambda: False):
+        with self._slot():
             self._update_status("preparing")
             inputs.prepare()
-            self._status["base"] = _describe(inputs)
+            self._base = {"base": _describe(inputs)}
         results = sorted(head_lab.lab_dir().glob("*-*.json"), key=lambda file: file.stat().st_mtime)
         for old in results[:-_MOST_RESULTS]:
             old.unlink(missing_ok=True)
@@ -151,9 +152,9 @@ class _Worker:
             write("failed", message=str(error))
 
     @contextmanager
-    def _slot(self, is_cancelled: Callable[[], bool]) -> Iterator[bool]:
-        """Hold the training slot; gives False where `is_cancelled` before it was free."""
-        slot = FileLock(runs.runs_dir() / ".slot")
+    def _slot(self, is_cancelled: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+        """Hold the training slot; yield False where `is_cancelled` before it was free."""
+        slot = FileLock(runs.runs_dir() / SLOT)
         while not is_cancelled():
             with suppress(Timeout):
                 slot.acquire(timeout=0)
@@ -166,10 +167,8 @@ class _Worker:
             slot.release()
 
     def _update_status(self, state: str, **more: Any) -> None:
-        """Write status.json; `base` stays once it is known."""
-        base = self._status.get("base")
-        self._status = {"pid": os.getpid(), "state": state, **({"base": base} if base else {}), **more}
-        runs.write_json(head_lab.lab_dir() / "status.json", self._status)
+        status = {"pid": os.getpid(), "state": state, **self._base, **more}
+        runs.write_json(head_lab.lab_dir() / "status.json", status)
 
 
 def base_key(inputs: Inputs) -> str:

@@ -29,6 +29,7 @@ from cifar_core.training.feature_extractor import layer_shapes, stored_layers
 from cifar_core.training.fit import VALIDATION_BATCH, Batches
 from cifar_core.training.inputs import Pixels, Source
 from cifar_core.training.phases import Phase, compiled, phases
+from cifar_core.training.worker import SLOT
 
 _IMAGES = 1_024
 _STEPS = 12
@@ -49,7 +50,7 @@ def main(text: str) -> int:
 
 def _measure(config: TrainConfig) -> None:
     try:
-        with locks.hold(runs.runs_dir() / ".slot", _SLOT_SECONDS):
+        with locks.hold(runs.runs_dir() / SLOT, _SLOT_SECONDS):
             costs.remember(config, measured(config))
     except Timeout:
         raise TrainingError("A training is running; measure again when it has ended.") from None
