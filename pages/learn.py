@@ -33,6 +33,7 @@ from pages.components import (
 
 HERE, STORED = "here", "stored"
 _SHOWN = 2
+_CONFIG: dict[str, Any] = {"displayModeBar": False}
 _TO_TOP = "<script>document.querySelector('[data-testid=stMain]').scrollTo(0, 0)</script>"
 Conditions = Mapping[str, Outcome]
 
@@ -128,7 +129,10 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
         left, right = st.columns([3, 2], gap="large")
     with left:
         st.markdown(lesson.text, help=glossary.explain(f"{lesson.text} {lesson.question}"))
-        guesses[name] = guess = ask(lesson, guesses[name])
+        key, options = f"guess_{name}", range(len(lesson.options))
+        st.session_state.setdefault(key, guesses[name])
+        look: dict[str, Any] = {"format_func": lesson.options.__getitem__, "persist_state": "session"}
+        guess = guesses[name] = st.radio(f"**Guess:** {lesson.question}", options, None, key=key, **look)
     with right:
         picture(lesson, 400)
     if guess is None:
@@ -145,21 +149,6 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
     following = dict(zip(LESSONS, [*LESSONS][1:], strict=False)).get(name)
     label = f"Next: {LESSONS[following].title}" if following else "All lessons"
     opens(following or "", label, "next", "arrow_forward", "primary")
-
-
-def ask(lesson: Lesson, before: int | None) -> int | None:
-    """Draw the question; return the guess, None before there is one."""
-    key = f"guess_{lesson.name}"
-    st.session_state.setdefault(key, before)
-    options = range(len(lesson.options))
-    return st.radio(
-        f"**Guess:** {lesson.question}",
-        options,
-        None,
-        lesson.options.__getitem__,
-        key=key,
-        persist_state="session",
-    )
 
 
 def findings(name: str) -> tuple[Any, str]:
@@ -245,9 +234,7 @@ def charts(drawn: Mapping[str, Any], names: tuple[str, ...]) -> None:
         return
     with st.container(key=f"wide_{names[0]}"):
         for column, name in zip(st.columns(len(names)), names, strict=True):
-            column.plotly_chart(
-                drawn[name], key=name, alt=drawn[name].layout.title.text, config={"displayModeBar": False}
-            )
+            column.plotly_chart(drawn[name], key=name, alt=drawn[name].layout.title.text, config=_CONFIG)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -20,9 +20,9 @@ from pages.components.live_chart import Chart
 _POLL_SECONDS = 0.25
 _MOST_TRIED = 10
 _STATES = {
-    "starting": "TensorFlow starts, once; later curves take seconds",
+    "starting": "Starting TensorFlow, once; later curves take seconds",
     "preparing": "Computing the feature cache, once",
-    "waiting": "Waiting until the running training has ended",
+    "waiting": "Waiting for the running training",
     "ready": "Ready",
     "computing": "Training the head",
     "mapping": "Drawing the map, once",
@@ -146,11 +146,11 @@ def _say(status: dict[str, Any], found: Result | None) -> None:
         reason = (
             messages.plain(status.get("message", ""))
             if state == "failed"
-            else "It ends after five minutes without use."
+            else "It closes after five minutes without use."
         )
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.warning(f"The lab has ended. {reason}", icon=":material/power_settings_new:")
-            st.button("Open it again", key="lab_again", on_click=st.rerun)
+            st.warning(f"The head lab is closed. {reason}", icon=":material/power_settings_new:")
+            st.button("Open again", key="lab_again", on_click=st.rerun)
     elif found and found.state == "failed":
         st.warning(messages.plain(found.message), icon=":material/warning:")
     elif found and found.state == "done":

@@ -56,7 +56,7 @@ def _filtered(found: list[Row]) -> list[Row]:
             max_chars=100,
             bind="query-params",
             placeholder="name, state, alpha=0.5",
-            help="Shows runs whose name, note, id or state has every word; dropout=0.3 finds a setting.",
+            help="Finds runs whose name, note, id or state contains every word; dropout=0.3 finds a setting.",
         )
         starred = st.toggle("Starred", key="starred", bind="query-params")
         own = run_picker.own(found)

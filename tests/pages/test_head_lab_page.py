@@ -159,7 +159,7 @@ def test_an_address_of_anything_opens_the_usual_lab(process: None, query: dict[s
     assert len(app.query_params.get("tried", "")) < 300
 
 
-@pytest.mark.parametrize(("state", "words"), [("starting", "TensorFlow starts"), ("waiting", "running training")])
+@pytest.mark.parametrize(("state", "words"), [("starting", "Starting TensorFlow"), ("waiting", "running training")])
 def test_it_says_what_the_process_does(process: None, state: str, words: str) -> None:
     say(state)
     assert words in texts(open_lab().caption)
@@ -186,7 +186,7 @@ def app_warning(app: AppTest) -> str:
 def test_a_lab_that_has_ended_can_be_opened_again(process: None, monkeypatch) -> None:
     monkeypatch.setattr(head_lab, "is_open", lambda: False)
     app = open_lab()
-    assert "has ended" in app_warning(app)
+    assert "is closed" in app_warning(app)
     opened: list[bool] = []
     monkeypatch.setattr(head_lab, "start", lambda: opened.append(True))
     sound(next(button for button in app.button if button.key == "lab_again").click().run())
