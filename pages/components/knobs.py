@@ -89,7 +89,7 @@ def all_settings() -> None:
         for place, titles in zip(st.columns(len(_COLUMNS), gap="medium"), _COLUMNS, strict=True):
             with place:
                 for title in titles:
-                    st.markdown(f"##### {title}")
+                    st.markdown(f"**{title}**")
                     for knob in groups[title]:
                         _widget(knob)
 

@@ -65,7 +65,7 @@ def chooser() -> None:
             with st.container(horizontal=True, key="pins"):
                 for number, pin in enumerate(chosen()):
                     with st.container(width=84, gap=None):
-                        st.image(formatting.enlarged(pin.image[None], 3, 0), width=76)
+                        st.image(formatting.enlarged(pin.image[None], 3, 0), width=76, alt=pin.name)
                         st.button(
                             "Unpin",
                             key=f"off{number}",
@@ -106,7 +106,7 @@ def panel(run: Run, state: str, planned: float) -> None:
     chart = _built(run.id, run_state.stamp(run, pins.FILE, pins.PROBES), planned if live else 0.0, not live)
     if chart is None:
         return
-    st.markdown("##### Watch it learn")
+    st.header("Watch it learn")
     with st.container(key="scroll_watch"):
         live_chart.show(chart, "watch")
     hint = "Each line is one class." if live else "Drag the slider, or press Play, to go back through the epochs."
