@@ -189,7 +189,7 @@ def test_what_cannot_be_begun_is_a_sentence_and_can_be_begun_later(disk: Disk, w
 def test_a_sweep_on_a_read_only_disk_is_shown_and_neither_stopped_nor_deleted(disk: Disk) -> None:
     studies.create("mine", PLAN, Goal(2))
     for change in (sweep_workers.stop, sweep_workers.delete, sweep_workers.resume, sweep_workers.repeat):
-        with disk.read_only(), pytest.raises(SweepError, match=r"cannot be kept in .*Read-only.*make it writable"):
+        with disk.read_only(), pytest.raises(SweepError, match=r"cannot be stored in .*Read-only.*make it writable"):
             change("mine")
     assert len(findings.find("mine").trials) == 2
 

@@ -20,7 +20,7 @@ Train = Callable[[TrainConfig], Run]
 def test_phase_1_kept_as_a_run_equals_a_training_of_that_phase_alone(
     tiny_config: TrainConfig, train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(tiny_config, head_learning_rate=1e-2, fine_tune_learning_rate=3e-3, fine_tune_epochs=3)
+    config = replace(tiny_config, head_learning_rate=3e-3, fine_tune_learning_rate=1e-3, fine_tune_epochs=3)
     whole = train(config)
     assert whole.result["best_phase"] == "fine_tune", "choose another rate: this test needs a phase 2 that helps"
 
