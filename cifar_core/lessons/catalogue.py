@@ -119,7 +119,7 @@ _ALL = (
         ("width", "accuracy"),
         "Accuracy rises up to 0.5; after that, gains are within noise. Take the widest network that fits your budget.",
         (HOWARD, MOBILENET),
-        ("small_validation_set", "test_surprise"),
+        (),
     ),
     Lesson(
         "resolution",
@@ -163,7 +163,7 @@ _ALL = (
         ("accuracy", "loss"),
         "It is the same here: the rate warms up, and only four blocks train. But the first phase costs far less.",
         (KUMAR, KERAS_GUIDE, YOSINSKI),
-        ("fell_at_the_boundary", "fine_tuning_gave_nothing", "not_a_number", "still_rising", "impatient"),
+        ("fell_at_the_boundary", "fine_tuning_gave_nothing"),
     ),
     Lesson(
         "layers",
