@@ -28,7 +28,7 @@ Places = dict[str, tuple[dict[str, str], ...]]
 PAGES: Places = {
     "train": ({},),
     "classify": ({},),
-    "evaluate": ({}, {"section": "sure"}, {"section": "extremes"}, {"section": "robust"}, {"section": "story"}),
+    "evaluate": ({}, *({panel: "true"} for panel in ("sure", "extremes", "robust", "story"))),
     "explore": ({},),
 }
 SAID_ON: dict[str, tuple[str, ...]] = {
