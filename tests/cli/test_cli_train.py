@@ -91,7 +91,7 @@ def test_help_tells_every_flag_with_its_choices_or_range(capsys: pytest.CaptureF
     assert end.value.code == 0
     for knob in KNOBS.values():
         assert knob.flag in words
-        assert knob.help in words
+        assert knob.help.replace(" ", "") in words.replace(" ", "")  # a line may end at a hyphen
     assert "0.35, 0.5, 0.75, 1.0, 1.3, 1.4" in words
     assert "1,000 to 50,000 images" in words
 
