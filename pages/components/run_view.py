@@ -39,7 +39,8 @@ _notification = st.components.v2.component(
 export default ({ data, parentElement }) => {
   if (data.started !== started) {
     started = data.started;
-    parentElement.closest("[data-testid=stMain]")?.scrollTo(0, 0); // the button stood below, on a phone far below
+    const element = parentElement.host ?? parentElement; // a shadow root has no closest()
+    element.closest("[data-testid=stMain]")?.scrollTo(0, 0); // Start stands far below on a phone
   }
   if (!window.Notification) return;
   const button = parentElement.querySelector("button");
