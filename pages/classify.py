@@ -7,8 +7,17 @@ import streamlit as st
 
 from cifar_core import runs
 from cifar_core.data import cifar10
-from cifar_core.inference import classifier, gallery
-from cifar_core.inference.classifier import Answers, Classifier
+from cifar_core.inference import classifier
+from cifar_core.inference.classifier import (
+    ORDERS,
+    UNUSUAL,
+    Answers,
+    Classifier,
+    answer_row,
+    answers_csv,
+    disagreement,
+    picture_order,
+)
 from cifar_core.inference.pictures import Picture
 from pages.components import address, guarded, messages, picture_view, run_picker, tiles, uploads
 from pages.components.tiles import Tile
@@ -108,8 +117,8 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
                 st.number_input(f"Page, of {pages}", 1, pages, key="gallery_page", width=140)
             st.download_button(
                 "CSV",
-                gallery.to_csv(
-                    [gallery.answer_row(names[i], answers, i) for i in order]
+                answers_csv(
+                    [answer_row(names[i], answers, i) for i in order]
                     + [{"file": one.name, "error": one.error} for one in uploads.refused()]
                 ),
                 "predictions.csv",
@@ -125,7 +134,7 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
 
 def sorted_and_filtered(model: Classifier, pictures: list[Picture], names: list[str], answers: Answers) -> list[int]:
     """Let the visitor choose what is shown and in which order; return the pictures' positions."""
-    orders = dict(gallery.ORDERS)
+    orders = dict(ORDERS)
     others_exist = len(picture_view.models()) > 1
     if others_exist:
         orders["disagree"] = "where runs disagree first"
@@ -134,14 +143,14 @@ def sorted_and_filtered(model: Classifier, pictures: list[Picture], names: list[
     by = left.selectbox("Sort", list(orders), key="classify:sort", format_func=orders.__getitem__)
     address.link("classify:sort", by, "given")
     shown = right.multiselect(
-        "Show only", [*cifar10.CLASSES, gallery.UNUSUAL], key="only", placeholder="all classes", persist_state="session"
+        "Show only", [*cifar10.CLASSES, UNUSUAL], key="only", placeholder="all classes", persist_state="session"
     )
     if by != "disagree":
-        return gallery.order(names, answers, by, shown)
-    order = gallery.order(names, answers, "given", shown)
+        return picture_order(names, answers, by, shown)
+    order = picture_order(names, answers, "given", shown)
     models = picture_view.compared_runs(model)
     said = [answers.probabilities, *(answered(one, pictures).probabilities for one in models)]
-    differ = gallery.disagreement(np.stack(said))
+    differ = disagreement(np.stack(said))
     disputed = int((differ[order] >= 1).sum()) if order else 0
     st.markdown(f"The models disagree about **{disputed} of {len(order)}** pictures.")
     return sorted(order, key=lambda number: -differ[number])

@@ -19,9 +19,9 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from cifar_core.config import TrainConfig
-from cifar_core.data import cifar10
+from cifar_core.data import cifar10, synthetic
 from cifar_core.export import bundle
-from cifar_core.inference import calibration, out_of_distribution, pictures
+from cifar_core.inference import calibration, pictures
 from cifar_core.inference.classifier import BUNDLED, Classifier, open_classifier
 from cifar_core.network import pretrained
 from cifar_core.runs import read_json, write_json
@@ -66,8 +66,8 @@ def measured(model: Classifier, config: TrainConfig) -> tuple[calibration.OutOfD
     validation, test = scores(model, dataset.train_images[rows]), scores(model, dataset.test_images)
     limit = calibration.threshold(validation)
     caught = {
-        kind: float((scores(model, out_of_distribution.images(kind, DRAWINGS)) > limit).mean())
-        for kind in out_of_distribution.KINDS
+        kind: float((scores(model, synthetic.other_images(kind, DRAWINGS)) > limit).mean())
+        for kind in synthetic.OTHER_KINDS
     }
     others = {"photographs": photographs(), "faces": faces()}
     rates = {"false_alarms": float((test > limit).mean()), "test_images": len(test)}

@@ -14,8 +14,8 @@ from cifar_core.charts import style
 from cifar_core.charts.style import TEMPLATE
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.inference.calibration import Reliability
+from cifar_core.inference.explain import Change, Sweep
 from cifar_core.inference.pins import Watch, Watched
-from cifar_core.inference.what_if import Change, Sweep
 from cifar_core.runs.curves import PHASE_NAMES
 
 _PICTURE, _LINES, _BARS = 0.27, 0.36, 0.3  # shares of the height

@@ -15,10 +15,10 @@ from cifar_core import runs
 from cifar_core.cli.terminal import Answer, complain, native_messages_hidden, percent, save
 from cifar_core.data.cifar10 import CLASSES, LABELS
 from cifar_core.errors import ImageError, RunError
-from cifar_core.inference import explain, gallery, what_if
-from cifar_core.inference.classifier import BUNDLED, Classifier, open_classifier
+from cifar_core.inference import explain
+from cifar_core.inference.classifier import BUNDLED, Classifier, answer_row, answers_csv, disagreement, open_classifier
+from cifar_core.inference.picture_files import MAX_ZIP_BYTES, is_hidden
 from cifar_core.inference.pictures import Crop, Picture, crop_box, read_each
-from cifar_core.inference.zip_pictures import MAX_ZIP_BYTES, is_hidden
 from cifar_core.untrusted import read_plain_file, shown_name
 
 MOST_EXPLAINED = 50
@@ -52,7 +52,7 @@ def predict(arguments: Namespace) -> Answer:
         answers = good + [answer for answer in answers if "error" in answer] if arguments.compare else answers
         _name_model(arguments, classifier)
     if arguments.csv:
-        save(arguments.csv, lambda path: path.write_bytes(gallery.to_csv(answers)))
+        save(arguments.csv, lambda path: path.write_bytes(answers_csv(answers)))
     if explained:
         _explain(arguments.explain, classifier, explained, arguments.crop)
     return Answer(answers, [line for answer in good for line in _lines(answer)], 0 if len(good) == len(answers) else 2)
@@ -66,7 +66,7 @@ def _answer(arguments: Namespace, good: Answers, classifier: Classifier, pixels:
             complain(problem)
     found = classifier.answer(pixels)
     for number, answer in enumerate(good):
-        answer |= gallery.answer_row(answer["file"], found, number)
+        answer |= answer_row(answer["file"], found, number)
     if arguments.nearest:
         _add_nearest(good, classifier, pixels, arguments.nearest)
     if arguments.what_if:
@@ -92,7 +92,7 @@ def _add_nearest(answers: Answers, classifier: Classifier, pixels: np.ndarray, c
 def _add_flips(answers: Answers, classifier: Classifier, pixels: np.ndarray) -> None:
     """Add "what_if": for each change of the picture the values that flip its answer."""
     for answer, image in zip(answers, pixels, strict=True):
-        _, sweeps = what_if.sweeps(classifier.calibrated, image, what_if.neutral())
+        _, sweeps = explain.sweeps(classifier.calibrated, image, explain.neutral())
         answer["what_if"] = {
             name: [{"value": float(value), "label": CLASSES[label]} for value, label in sweep.flips]
             for name, sweep in sweeps.items()
@@ -108,7 +108,7 @@ def _add_others(answers: Answers, own: np.ndarray, others: Sequence[Classifier],
             other.name: {"label": CLASSES[b], "probability": float(rows[number][b])}
             for other, rows, b in zip(others, found, best, strict=True)
         }
-    order = np.argsort(-gallery.disagreement(np.stack([own, *found])), kind="stable")
+    order = np.argsort(-disagreement(np.stack([own, *found])), kind="stable")
     answers[:] = [answers[number] for number in order]
 
 
@@ -123,7 +123,7 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
         near = ", ".join(f"{item['label']} ({item['distance']:.2f} away)" for item in answer["nearest"])
         yield f"  nearest training images: {near}"
     for name, flips in answer.get("what_if", {}).items():
-        yield from (f"  {name} {flip['value']:g}{what_if.CHANGES[name].unit}: {flip['label']}" for flip in flips)
+        yield from (f"  {name} {flip['value']:g}{explain.CHANGES[name].unit}: {flip['label']}" for flip in flips)
     for name, other in answer.get("compared", {}).items():
         yield f"  {name}: {other['label']} {percent(other['probability'])}"
 

@@ -23,7 +23,7 @@ from PIL import Image
 from cifar_core import runs
 from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
-from cifar_core.inference import what_if
+from cifar_core.inference import explain
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pictures import SIDE
 from cifar_core.jobs.job import Job, Stopped
@@ -217,7 +217,7 @@ def _sample(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _rotation(image: np.ndarray, draws: np.ndarray, degrees: float) -> np.ndarray:
-    return what_if.changed(image, {"rotate": math.copysign(degrees, draws[0])})
+    return explain.changed(image, {"rotate": math.copysign(degrees, draws[0])})
 
 
 def _shift(image: np.ndarray, draws: np.ndarray, pixels: float) -> np.ndarray:
@@ -228,7 +228,7 @@ def _shift(image: np.ndarray, draws: np.ndarray, pixels: float) -> np.ndarray:
 
 
 def _brightness(image: np.ndarray, draws: np.ndarray, percent: float) -> np.ndarray:
-    return what_if.changed(image, {"light": 1 + math.copysign(percent, draws[0]) / 100})
+    return explain.changed(image, {"light": 1 + math.copysign(percent, draws[0]) / 100})
 
 
 def _contrast(image: np.ndarray, draws: np.ndarray, percent: float) -> np.ndarray:
@@ -237,7 +237,7 @@ def _contrast(image: np.ndarray, draws: np.ndarray, percent: float) -> np.ndarra
 
 
 def _blur(image: np.ndarray, draws: np.ndarray, radius: float) -> np.ndarray:
-    return what_if.changed(image, {"blur": radius})
+    return explain.changed(image, {"blur": radius})
 
 
 def _noise(image: np.ndarray, draws: np.ndarray, deviation: float) -> np.ndarray:

@@ -3,6 +3,9 @@
 Nothing is written to disk, and a file's name never decides how it is read. One picture at a time is decoded in a
 process, in at most 1.25 GiB beside the file's own bytes (measured: 0.92 GiB, a progressive CMYK JPEG of 120 or a WebP
 of 60 million pixels); the result takes 4 MiB at most.
+
+Colors become sRGB, as in CIFAR-10: ICC profiles, PNG's gAMA and cHRM, BMP's headers. A profile that is broken, or of
+another kind than the picture, is ignored, as browsers do.
 """
 
 from __future__ import annotations
@@ -12,14 +15,15 @@ import math
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageChops, ImageCms, ImageOps
 
 from cifar_core.errors import ImageError
-from cifar_core.inference import color, formats
-from cifar_core.inference.color import ColorSpace
+from cifar_core.inference import picture_files
 from cifar_core.untrusted import quoted
 
 MAX_PIXELS = 120_000_000  # a phone's 100 megapixels are welcome
@@ -27,7 +31,6 @@ MAX_MODERN_PIXELS = 60_000_000  # the decoders of WebP and AVIF take 16 bytes a 
 MAX_RUN_LENGTH_PIXELS = 10_000_000  # of a run-length coded BMP, which Pillow decodes in Python
 MAX_SIDE = 65_535
 WORKING_PIXELS = 2**20
-
 # What Pillow raises on malformed files, found by mutation tests.
 _MALFORMED = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error)
 _MAX_READS = 1_000_000
@@ -39,10 +42,15 @@ _END_OF_JPEG = b"\xff\xd9"
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _FAINT = 8  # of 255: differences below, and alpha below, cannot be seen
 _LOW_CONTRAST = 0.15
-
 # One at a time, so that the memory bound is the process's, and because `warnings.catch_warnings` is not
 # safe between threads.
 _one_at_a_time = threading.Lock()
+_MOST_PROFILE_BYTES = 8 * 2**20
+_BROKEN_PROFILE = (ImageCms.PyCMSError, OSError, ValueError, TypeError, ArithmeticError, struct.error, zlib.error)
+_SRGB_GAMMA = 1 / 2.2
+_REC709 = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)  # x, y of white, red, green, blue
+_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+_BMP_CALIBRATED, _BMP_EMBEDDED = 0, 0x4D424544
 
 
 def open_picture(data: bytes, name: str = "the picture") -> Image.Image:
@@ -56,7 +64,7 @@ def open_picture(data: bytes, name: str = "the picture") -> Image.Image:
     Raises ImageError if `data` is empty, longer than MAX_FILE_BYTES, not such a picture, damaged, cut off, wholly
     transparent, or by its header has more pixels than MAX_PIXELS (fewer for WebP, AVIF and run-length BMP).
     """
-    format_name = formats.identify(data, name)
+    format_name = picture_files.identify(data, name)
     with _one_at_a_time, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters about a file is decided here
         try:
@@ -76,19 +84,19 @@ def open_picture(data: bytes, name: str = "the picture") -> Image.Image:
 
 def _decoded(data: bytes, format_name: str, name: str) -> Image.Image:
     if format_name == "PNG":
-        parts, chunks = formats.png_parts(data, animated=True)
-        space = color.png_space(chunks)
+        parts, chunks = picture_files.png_parts(data, animated=True)
+        space = _png_space(chunks)
         try:
             return _read(parts, format_name, name, space)
         except _MALFORMED:  # a broken animation still has its first picture
-            return _read(formats.png_parts(data, animated=False)[0], format_name, name, space)
+            return _read(picture_files.png_parts(data, animated=False)[0], format_name, name, space)
     if format_name == "JPEG":
         return _jpeg(data, name)
-    return _read(data, format_name, name, color.bmp_space(data) if format_name == "BMP" else None)
+    return _read(data, format_name, name, _bmp_space(data) if format_name == "BMP" else None)
 
 
 def _jpeg(data: bytes, name: str) -> Image.Image:
-    jpeg = formats.jpeg_parts(data)
+    jpeg = picture_files.jpeg_parts(data)
     if jpeg.scans > _MAX_SCANS:  # each goes over the whole picture: thousands in a small file take minutes
         raise ImageError(
             f"{quoted(name)} is a JPEG of more than {_MAX_SCANS} scans, where ten are usual;"
@@ -112,7 +120,7 @@ def _read(data: bytes, format_name: str, name: str, space: ColorSpace = None) ->
             image.draft("RGB", (max(1, image.width // factor), max(1, image.height // factor)))
         small = _first_visible(image, name)
         tags = image.info.get("exif")
-        in_srgb = color.to_srgb(small, space or image.info.get("icc_profile"))
+        in_srgb = _to_srgb(small, space or image.info.get("icc_profile"))
     return _upright(_on_ground(in_srgb), tags)
 
 
@@ -246,3 +254,114 @@ def _on_ground(image: Image.Image) -> Image.Image:
     contrast = (alpha * (1 - gray)).sum() / alpha.sum()
     ground = Image.new("RGBA", image.size, "white" if contrast >= _LOW_CONTRAST or alpha.min() == 1 else "black")
     return Image.alpha_composite(ground, image).convert("RGB")
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """Colors by measurement.
+
+    xyz: float (3, 3), red, green and blue in its columns. gamma: float (3,), encoding exponents.
+    """
+
+    xyz: np.ndarray
+    gamma: np.ndarray
+
+
+ColorSpace = bytes | Calibrated | None
+
+
+"""An ICC profile, colors by measurement, or (None) sRGB."""
+
+
+def _to_srgb(image: Image.Image, space: ColorSpace) -> Image.Image:
+    """Return `image` (L, RGB, RGBA or CMYK) in sRGB: RGB, or RGBA where it has transparency."""
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    if space is None:
+        return image.convert(mode)
+    alpha = image.getchannel("A") if mode == "RGBA" else None
+    opaque = image.convert("RGB") if alpha else image
+    try:
+        converted = _measured(opaque, space) if isinstance(space, Calibrated) else _profiled(opaque, space)
+    except _BROKEN_PROFILE:
+        return image.convert(mode)
+    if alpha:
+        converted.putalpha(alpha)
+    return converted
+
+
+def _png_space(chunks: Mapping[bytes, bytes]) -> ColorSpace:
+    """Return what a PNG's chunks iCCP, sRGB, gAMA and cHRM say, by content; the first of them that is sound counts."""
+    if b"iCCP" in chunks:
+        packed = chunks[b"iCCP"].partition(b"\0")[2][1:]
+        try:
+            return zlib.decompressobj().decompress(packed, _MOST_PROFILE_BYTES)
+        except zlib.error:
+            pass
+    if b"sRGB" in chunks or not chunks.keys() & {b"gAMA", b"cHRM"}:
+        return None
+    try:
+        gamma = struct.unpack(">I", chunks[b"gAMA"])[0] / 100_000 if b"gAMA" in chunks else _SRGB_GAMMA
+        points = [value / 100_000 for value in struct.unpack(">8I", chunks[b"cHRM"])] if b"cHRM" in chunks else _REC709
+        if abs(gamma - _SRGB_GAMMA) < 0.005 and np.abs(np.subtract(points, _REC709)).max() < 0.005:
+            return None
+        return Calibrated(_from_chromaticities(points), np.full(3, gamma))
+    except _BROKEN_PROFILE:
+        return None
+
+
+def _bmp_space(data: bytes) -> ColorSpace:
+    """Return what a BMP's header of version 4 or 5 says (BITMAPV5HEADER)."""
+    try:
+        (size,) = struct.unpack_from("<I", data, 14)
+        if size < 108:
+            return None
+        (kind,) = struct.unpack_from("<I", data, 14 + 56)
+        if kind == _BMP_EMBEDDED and size >= 124:
+            start, length = struct.unpack_from("<II", data, 14 + 112)
+            return data[14 + start : 14 + start + length] or None
+        numbers = struct.unpack_from("<12I", data, 14 + 60)
+    except struct.error:
+        return None
+    if kind != _BMP_CALIBRATED or not all(numbers):
+        return None
+    return Calibrated(np.reshape(numbers[:9], (3, 3)).T / 2**30, 2**16 / np.array(numbers[9:]))
+
+
+def _profiled(image: Image.Image, profile: bytes) -> Image.Image:
+    if not profile or len(profile) > _MOST_PROFILE_BYTES:
+        raise ValueError("no profile")
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    if source.profile.xcolor_space.strip() == "GRAY":
+        image = image.convert("L")
+    elif image.mode == "L":
+        image = image.convert("RGB")
+    target = ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+    assert converted is not None  # only where it works in place
+    return converted
+
+
+@np.errstate(all="ignore")
+def _measured(image: Image.Image, space: Calibrated) -> Image.Image:
+    if not ((space.gamma > 0.1) & (space.gamma < 10)).all():
+        raise ValueError("gamma")
+    light = (np.asarray(image.convert("RGB"), np.float32) / 255) ** (1 / space.gamma).astype(np.float32)
+    target = _from_chromaticities(_REC709)
+    white, wanted = (_BRADFORD @ xyz.sum(axis=1) for xyz in (space.xyz, target))
+    adapted = np.linalg.inv(_BRADFORD) @ np.diag(wanted / white) @ _BRADFORD @ space.xyz
+    matrix = np.linalg.inv(target) @ adapted
+    if not np.isfinite(matrix).all():
+        raise ValueError("primaries")
+    linear = (light @ matrix.T.astype(np.float32)).clip(0, 1)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return Image.fromarray((encoded * 255 + 0.5).astype(np.uint8))
+
+
+@np.errstate(all="ignore")
+def _from_chromaticities(points: tuple[float, ...] | list[float]) -> np.ndarray:
+    """Return XYZ of red, green and blue in columns, float (3, 3), for x and y of white, red, green and blue."""
+    xy = np.reshape(points, (4, 2))
+    xyz = np.stack([xy[:, 0] / xy[:, 1], np.ones(4), (1 - xy.sum(axis=1)) / xy[:, 1]])
+    if not np.isfinite(xyz).all():
+        raise ValueError("chromaticities")
+    return xyz[:, 1:] * np.linalg.solve(xyz[:, 1:], xyz[:, 0])

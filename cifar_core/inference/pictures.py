@@ -21,8 +21,7 @@ from PIL import Image
 
 from cifar_core.errors import ImageError
 from cifar_core.inference.decoding import open_picture
-from cifar_core.inference.formats import ZIP_SIGNATURE
-from cifar_core.inference.zip_pictures import from_zip
+from cifar_core.inference.picture_files import ZIP_SIGNATURE, from_zip
 from cifar_core.untrusted import shown_name, unique_name
 
 SIDE = 32

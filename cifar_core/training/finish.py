@@ -15,10 +15,11 @@ import keras
 import numpy as np
 
 from cifar_core import machine
+from cifar_core.data import synthetic
 from cifar_core.errors import RunError
 from cifar_core.evaluation import story
 from cifar_core.evaluation.predictions import Predictions
-from cifar_core.inference import calibration, model_file, neighbors, out_of_distribution
+from cifar_core.inference import calibration, model_file, neighbors
 from cifar_core.inference.neighbors import Index
 from cifar_core.network import litert
 from cifar_core.network.pretrained import Named
@@ -186,8 +187,8 @@ def _out_of_distribution(
     """Return the threshold, set by validation images alone, and how it does on test images and drawings."""
     limit = calibration.threshold(validation_scores)
     caught = {}
-    for kind in out_of_distribution.KINDS:
-        scores = index.scores(network.run(out_of_distribution.images(kind, _DRAWINGS))["pooled"])
+    for kind in synthetic.OTHER_KINDS:
+        scores = index.scores(network.run(synthetic.other_images(kind, _DRAWINGS))["pooled"])
         caught[kind] = float((scores > limit).mean())
     accepted, highest = float((test_scores <= limit).mean()), float(validation_scores.max())
     return calibration.OutOfDistribution(limit, accepted, caught, _DRAWINGS, calibration.LEVEL, highest)

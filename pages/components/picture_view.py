@@ -14,7 +14,7 @@ from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing, predictions
 from cifar_core.evaluation.predictions import with_fingerprint
-from cifar_core.inference import calibration, explain, pictures, what_if
+from cifar_core.inference import calibration, explain, pictures
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
 from cifar_core.inference.pictures import Crop, Picture
 from cifar_core.untrusted import shown_name
@@ -198,7 +198,7 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
     with left:
         st.button("Reset", icon=":material/undo:", key="undo", on_click=_undo, type="tertiary")
         places, setting = {}, {}
-        for change in what_if.CHANGES.values():
+        for change in explain.CHANGES.values():
             setting[change.name] = st.slider(
                 f"{change.label} ({change.unit})" if change.unit else change.label,
                 float(change.low),
@@ -210,17 +210,17 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
                 persist_state="session",
             )
             places[change.name] = st.empty()
-    said, sweeps = what_if.sweeps(model.calibrated, pixels, setting)
+    said, sweeps = explain.sweeps(model.calibrated, pixels, setting)
     answer = int(said.argmax())
     name = cifar10.CLASSES[answer]
-    for change in what_if.CHANGES.values():
+    for change in explain.CHANGES.values():
         key = change.name
         figure = inference_charts.sweep_figure(change, sweeps[key], setting[key], answer)
         alt = f"Probability of {name} over the range of {change.label}"
         places[key].plotly_chart(figure, key=f"sweep_{key}", config=_PLAIN_BARS, alt=alt)
     with right:
         st.markdown(f"### {name}, {formatting.share(said[answer])}")
-        changed = formatting.enlarged(what_if.changed(pixels, setting)[None], 6, 0)
+        changed = formatting.enlarged(explain.changed(pixels, setting)[None], 6, 0)
         st.image(changed, alt="The changed picture")
         bars(said, "whatif")
         st.caption(
@@ -229,7 +229,7 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
 
 
 def _undo() -> None:
-    for name, value in what_if.neutral().items():
+    for name, value in explain.neutral().items():
         st.session_state[f"whatif_{name}"] = float(value)
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from cifar_core.charts import inference as inference_charts
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.inference import calibration, what_if
+from cifar_core.inference import calibration, explain
 from cifar_core.inference.pins import Pin, Watch, Watched
 
 
@@ -65,9 +65,9 @@ def test_the_axis_reaches_as_far_as_planned_so_that_nothing_jumps(watch):
 
 
 def test_a_sweep_shows_the_value_and_each_flip():
-    change = what_if.CHANGES["light"]
+    change = explain.CHANGES["light"]
     said = np.tile(np.eye(10, dtype=np.float32)[3], (len(change.sweep), 1))
-    sweep = what_if.Sweep(change.sweep, said, ((0.4, 5), (1.7, 8)))
+    sweep = explain.Sweep(change.sweep, said, ((0.4, 5), (1.7, 8)))
     figure = inference_charts.sweep_figure(change, sweep, 1.0, 3)
     assert sorted(shape.x0 for shape in figure.layout.shapes) == [0.4, 1.0, 1.7]
     assert [note.text for note in figure.layout.annotations] == ["dog at 0.4×", "ship at 1.7×"]

@@ -12,7 +12,8 @@ from PIL import Image
 
 from cifar_core import cli, runs
 from cifar_core.cli import predict
-from cifar_core.inference import calibration, neighbors, out_of_distribution
+from cifar_core.data import synthetic
+from cifar_core.inference import calibration, neighbors
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pictures import prepare
 from cifar_core.network import litert, pretrained
@@ -45,7 +46,7 @@ def finished(run: Run, model: bytes) -> Run:
 @pytest.fixture
 def calibrated(finished: Run) -> Run:
     """The same with a temperature of 2, and noise as what it has learned from."""
-    images = out_of_distribution.images("noise", 60)
+    images = synthetic.other_images("noise", 60)
     index = neighbors.build(
         open_classifier(finished.id).features(images), np.arange(60) % 10, np.arange(60), "a fingerprint"
     )
@@ -82,7 +83,7 @@ def test_a_calibrated_run_answers_at_its_temperature(calibrated, cat, capsys):
 
 def test_what_is_like_none_of_the_ten_is_told(calibrated, cat, tmp_path, capsys):
     noise = tmp_path / "noise.png"
-    noise.write_bytes(encoded(Image.fromarray(out_of_distribution.images("noise", 5)[4]), "PNG"))
+    noise.write_bytes(encoded(Image.fromarray(synthetic.other_images("noise", 5)[4]), "PNG"))
     opened = open_classifier(calibrated.id)
     scores = opened.answer(np.concatenate([prepare(Image.open(path).convert("RGB")) for path in (cat, noise)])).scores
     assert scores[0] != scores[1]

@@ -14,7 +14,7 @@ from mutation import examples
 from PIL import Image, ImageCms, ImageOps
 
 from cifar_core.errors import ImageError
-from cifar_core.inference import decoding, formats
+from cifar_core.inference import decoding, picture_files
 from cifar_core.inference.decoding import open_picture
 from cifar_core.inference.pictures import prepare, read_each
 from cifar_core.untrusted import shown_name
@@ -172,7 +172,7 @@ def test_reading_in_bands_equals_reading_at_once(monkeypatch):
 
 @pytest.mark.parametrize("name", corpus.NOT_PICTURES)
 def test_what_is_not_a_picture_is_refused(name):
-    assert formats.WANTED.removeprefix("a ") in refusal(corpus.NOT_PICTURES[name], name)
+    assert picture_files.WANTED.removeprefix("a ") in refusal(corpus.NOT_PICTURES[name], name)
 
 
 @pytest.mark.parametrize(("kind", "advice", "start"), corpus.OTHER_KINDS)
@@ -238,7 +238,7 @@ def test_a_jpeg_of_thousands_of_scans_is_refused():
 
 
 def test_long_files_are_refused(monkeypatch):
-    monkeypatch.setattr(formats, "MAX_FILE_BYTES", 500)
+    monkeypatch.setattr(picture_files, "MAX_FILE_BYTES", 500)
     assert "MiB" in refusal(REAL_FILES["RGB.bmp"])
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.inference import gallery
-from cifar_core.inference.classifier import Answers
+from cifar_core.inference.classifier import UNUSUAL, Answers, answer_row, answers_csv, disagreement, picture_order
 
 NAMES = ["b.png", "A.png", "c.png", "d.png"]
 
@@ -37,13 +36,13 @@ def answers() -> Answers:
     ],
 )
 def test_pictures_are_sorted(answers, by, expected):
-    assert gallery.order(NAMES, answers, by) == expected
+    assert picture_order(NAMES, answers, by) == expected
 
 
 def test_pictures_are_filtered_by_class_and_by_being_unusual(answers):
-    assert gallery.order(NAMES, answers, "given", ["cat"]) == [0, 2, 3]
-    assert gallery.order(NAMES, answers, "given", ["dog", gallery.UNUSUAL]) == [1, 3]
-    assert gallery.order(NAMES, answers, "given", ["ship"]) == []
+    assert picture_order(NAMES, answers, "given", ["cat"]) == [0, 2, 3]
+    assert picture_order(NAMES, answers, "given", ["dog", UNUSUAL]) == [1, 3]
+    assert picture_order(NAMES, answers, "given", ["ship"]) == []
 
 
 def test_where_models_disagree_comes_first():
@@ -52,15 +51,15 @@ def test_where_models_disagree_comes_first():
     differs[0, 1] = differs[1, 2] = 0.55
     near = same.copy()
     near[1, 1], near[1, 3] = 0.45, 0.15
-    found = gallery.disagreement(np.stack([same, near, differs], axis=1))
+    found = disagreement(np.stack([same, near, differs], axis=1))
     assert found.argsort().tolist() == [0, 1, 2]
     assert found[2] > 1 > found[1] > found[0]
 
 
 def test_the_csv_holds_answers_and_errors(answers):
-    rows = [gallery.answer_row(name, answers, i) for i, name in enumerate(NAMES)]
+    rows = [answer_row(name, answers, i) for i, name in enumerate(NAMES)]
     rows.append({"file": "bad.png", "error": "It is empty."})
-    read = list(csv.DictReader(io.StringIO(gallery.to_csv(rows).decode("utf-8-sig"))))
+    read = list(csv.DictReader(io.StringIO(answers_csv(rows).decode("utf-8-sig"))))
     assert [row["file"] for row in read] == [*NAMES, "bad.png"]
     assert (read[0]["label"], read[0]["probability"], read[0]["cat"]) == ("cat", "0.9", "0.9")
     assert [row["none_of_the_ten"] for row in read] == ["no", "no", "no", "yes", ""]
@@ -70,7 +69,7 @@ def test_the_csv_holds_answers_and_errors(answers):
 
 @pytest.mark.parametrize("name", ["=1+1.png", "+x", "-2", "@SUM(A1)", "\t=1", "\r=1", " =1"])
 def test_a_formula_in_a_name_is_inert(answers, name):
-    text = gallery.to_csv([gallery.answer_row(name, answers, 0), {"file": "x", "error": name}]).decode("utf-8-sig")
+    text = answers_csv([answer_row(name, answers, 0), {"file": "x", "error": name}]).decode("utf-8-sig")
     first, second = csv.DictReader(io.StringIO(text, newline=""))
     assert first["file"].startswith("'")
     assert second["error"].startswith("'")
@@ -78,7 +77,7 @@ def test_a_formula_in_a_name_is_inert(answers, name):
 
 def test_the_csv_opens_in_excel_and_has_names_that_are_no_utf8(answers):
     names = ["Müller.jpg", os.fsdecode(b"M\xfcller.jpg"), os.fsdecode(b"M\xfdller.jpg")]
-    data = gallery.to_csv([gallery.answer_row(name, answers, 0) for name in names])
+    data = answers_csv([answer_row(name, answers, 0) for name in names])
     assert data.startswith(codecs.BOM_UTF8)
     read = [row["file"] for row in csv.DictReader(io.StringIO(data.decode("utf-8-sig")))]
     assert read == ["Müller.jpg", "M\\xfcller.jpg", "M\\xfdller.jpg"]

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from cifar_core.data import synthetic
 from cifar_core.errors import RunError
-from cifar_core.inference import neighbors, out_of_distribution
+from cifar_core.inference import neighbors
 from cifar_core.inference.classifier import Classifier, open_classifier
 
 
@@ -98,10 +99,10 @@ def test_a_large_training_set_is_thinned_evenly():
     assert len(neighbors.chosen(rows[:500])) == 500
 
 
-@pytest.mark.parametrize("kind", list(out_of_distribution.KINDS))
+@pytest.mark.parametrize("kind", list(synthetic.OTHER_KINDS))
 def test_unlike_pictures_are_the_same_for_a_seed_and_differ_among_themselves(kind):
-    images = out_of_distribution.images(kind, 12)
+    images = synthetic.other_images(kind, 12)
     assert (images.dtype, images.shape) == (np.uint8, (12, 32, 32, 3))
-    assert (images == out_of_distribution.images(kind, 12)).all()
+    assert (images == synthetic.other_images(kind, 12)).all()
     assert len(np.unique(images.reshape(12, -1), axis=0)) == 12
-    assert (images != out_of_distribution.images(kind, 12, seed=2)).any()
+    assert (images != synthetic.other_images(kind, 12, seed=2)).any()

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cifar_core.inference import what_if
+from cifar_core.inference import explain
 
 IMAGE = np.random.default_rng(4).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
@@ -17,23 +17,23 @@ def brightness(images: np.ndarray) -> np.ndarray:
 
 
 def test_the_neutral_setting_changes_no_pixel():
-    assert (what_if.changed(IMAGE, what_if.neutral()) == IMAGE).all()
-    assert (what_if.changed(IMAGE, {}) == IMAGE).all()
+    assert (explain.changed(IMAGE, explain.neutral()) == IMAGE).all()
+    assert (explain.changed(IMAGE, {}) == IMAGE).all()
 
 
-@pytest.mark.parametrize("name", list(what_if.CHANGES))
+@pytest.mark.parametrize("name", list(explain.CHANGES))
 def test_every_change_changes_pixels_at_both_ends_and_its_sweep_holds_its_range(name):
-    change = what_if.CHANGES[name]
+    change = explain.CHANGES[name]
     values = change.sweep
     assert values[[0, -1]] == pytest.approx([change.low, change.high])
     assert np.abs(values - change.neutral).min() < 1e-9
-    assert (what_if.changed(IMAGE, {name: change.high}) != IMAGE).any()
+    assert (explain.changed(IMAGE, {name: change.high}) != IMAGE).any()
 
 
 def test_turning_twice_by_90_degrees_moves_the_corners_against_the_clock():
     image = np.zeros((32, 32, 3), np.uint8)
     image[:8, 24:] = 255  # upper right
-    turned = what_if.changed(image, {"rotate": 90})
+    turned = explain.changed(image, {"rotate": 90})
     assert turned[:8, :8].mean() > 200  # upper left
     assert turned[24:].mean() < 30
 
@@ -41,21 +41,21 @@ def test_turning_twice_by_90_degrees_moves_the_corners_against_the_clock():
 def test_zoom_and_light_do_what_they_say():
     image = np.zeros((32, 32, 3), np.uint8)
     image[12:20, 12:20] = 200
-    assert (what_if.changed(image, {"zoom": 2})[9:23, 9:23] > 150).all()
-    assert (what_if.changed(image, {"zoom": 0.5})[12:14, 12:14] < 60).all()
-    assert what_if.changed(image, {"light": 0.5}).max() == 100
+    assert (explain.changed(image, {"zoom": 2})[9:23, 9:23] > 150).all()
+    assert (explain.changed(image, {"zoom": 0.5})[12:14, 12:14] < 60).all()
+    assert explain.changed(image, {"light": 0.5}).max() == 100
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.fixed_dictionaries({name: st.floats(c.low, c.high) for name, c in what_if.CHANGES.items()}))
+@given(st.fixed_dictionaries({name: st.floats(c.low, c.high) for name, c in explain.CHANGES.items()}))
 def test_any_setting_gives_an_image(setting):
-    found = what_if.changed(IMAGE, setting)
+    found = explain.changed(IMAGE, setting)
     assert (found.dtype, found.shape) == (np.uint8, (32, 32, 3))
 
 
 def test_the_flip_is_where_the_answer_changes_next_to_the_set_value():
     image = np.full((32, 32, 3), 90, np.uint8)  # dark: class 0; light from 127.5 on, at 1.42 times
-    answer, found = what_if.sweeps(brightness, image, what_if.neutral())
+    answer, found = explain.sweeps(brightness, image, explain.neutral())
     assert answer.argmax() == 0
     assert found["light"].flips == ((pytest.approx(1.5), 1),)
     assert found["rotate"].flips == ()
@@ -63,7 +63,7 @@ def test_the_flip_is_where_the_answer_changes_next_to_the_set_value():
 
 def test_a_sweep_is_around_the_other_settings():
     image = np.full((32, 32, 3), 90, np.uint8)
-    answer, found = what_if.sweeps(brightness, image, what_if.neutral() | {"light": 1.9})
+    answer, found = explain.sweeps(brightness, image, explain.neutral() | {"light": 1.9})
     assert answer.argmax() == 1
     assert found["light"].flips == ((pytest.approx(1.4), 0),)
     assert (found["zoom"].probabilities.argmax(axis=1) == 1).all()
@@ -76,5 +76,5 @@ def test_everything_is_answered_in_one_call():
         calls.append(len(images))
         return brightness(images)
 
-    what_if.sweeps(model, IMAGE, what_if.neutral())
-    assert calls == [1 + sum(len(change.sweep) for change in what_if.CHANGES.values())]
+    explain.sweeps(model, IMAGE, explain.neutral())
+    assert calls == [1 + sum(len(change.sweep) for change in explain.CHANGES.values())]

@@ -11,9 +11,9 @@ from mutation import examples
 from PIL import Image
 
 from cifar_core.errors import ImageError
-from cifar_core.inference import formats, zip_pictures
+from cifar_core.inference import picture_files
+from cifar_core.inference.picture_files import from_zip
 from cifar_core.inference.pictures import read_each
-from cifar_core.inference.zip_pictures import from_zip
 
 REAL_FILES = corpus.real_files()
 
@@ -117,7 +117,7 @@ def test_a_picture_of_one_color_is_no_bomb_and_a_bomb_ends_at_the_bounds(monkeyp
     drawing = corpus.encoded(Image.new("RGB", (2000, 1500), "white"), "BMP")
     (picture,) = read_each([("a.zip", corpus.zipped([("drawing.bmp", drawing)]))])
     assert picture.image.size == (1000, 750)
-    monkeypatch.setattr(formats, "MAX_FILE_BYTES", 20 * 2**20)
+    monkeypatch.setattr(picture_files, "MAX_FILE_BYTES", 20 * 2**20)
     bomb = corpus.zipped([("bomb.png", bytes(30 * 2**20))])
     assert ["20 MiB a file" in error for error in zip_errors(bomb)] == [True]
 
@@ -132,7 +132,7 @@ def test_a_declared_size_is_not_trusted():
 
 
 def test_a_file_that_unpacks_to_too_much_is_refused_and_the_rest_goes_on(monkeypatch):
-    monkeypatch.setattr(formats, "MAX_FILE_BYTES", 2**20)
+    monkeypatch.setattr(picture_files, "MAX_FILE_BYTES", 2**20)
     noise = np.random.default_rng(0).bytes(3 * 2**20)
     found = list(from_zip(corpus.zipped([("large.png", noise), ("small.png", b"x")])))
     assert "1 MiB a file" in str(found[0][1])
@@ -140,7 +140,7 @@ def test_a_file_that_unpacks_to_too_much_is_refused_and_the_rest_goes_on(monkeyp
 
 
 def test_a_zip_that_unpacks_to_too_much_ends_with_a_sentence(monkeypatch):
-    monkeypatch.setattr(zip_pictures, "MAX_UNPACKED_BYTES", 5000)
+    monkeypatch.setattr(picture_files, "MAX_UNPACKED_BYTES", 5000)
     found = list(from_zip(corpus.zipped([(f"{i}.png", bytes(2000)) for i in range(9)]), "photos.zip"))
     assert [isinstance(content, bytes) for _, content in found] == [True, True, False, False]
     assert "the rest is left out" in str(found[-1][1])
@@ -148,9 +148,9 @@ def test_a_zip_that_unpacks_to_too_much_ends_with_a_sentence(monkeypatch):
 
 def test_too_many_files_or_bytes_are_refused_before_the_zip_is_opened(monkeypatch):
     data = corpus.zipped([(f"{i}.png", b"") for i in range(50)])
-    monkeypatch.setattr(zip_pictures, "MAX_ZIP_MEMBERS", 49)
+    monkeypatch.setattr(picture_files, "MAX_ZIP_MEMBERS", 49)
     assert ["holds 50 files" in error for error in zip_errors(data)] == [True]
-    monkeypatch.setattr(zip_pictures, "MAX_ZIP_BYTES", 100)
+    monkeypatch.setattr(picture_files, "MAX_ZIP_BYTES", 100)
     assert ["MiB" in error for error in zip_errors(data)] == [True]
 
 

@@ -28,7 +28,7 @@ from corpus import encoded, scene
 from streamlit.testing.v1 import AppTest
 
 from cifar_core.data import cifar10
-from cifar_core.inference import calibration, neighbors, pins, what_if
+from cifar_core.inference import calibration, explain, neighbors, pins
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pins import Pin
 from cifar_core.runs import Run
@@ -129,7 +129,7 @@ def test_what_if_answers_the_changed_picture_and_goes_back(run):
     sound(button(app, "undo").click().run())
     assert app.slider(key="whatif_light").value == 1
     assert bars_of(app, 1) == before
-    assert {f"sweep_{name}" for name in what_if.CHANGES} <= set(charts_of(app))
+    assert {f"sweep_{name}" for name in explain.CHANGES} <= set(charts_of(app))
 
 
 def test_runs_are_compared_side_by_side(run, model):

@@ -5,8 +5,8 @@ import pytest
 from interruption import Interruption
 
 from cifar_core.config import TrainConfig
-from cifar_core.data import cifar10
-from cifar_core.inference import calibration, neighbors, out_of_distribution, pins
+from cifar_core.data import cifar10, synthetic
+from cifar_core.inference import calibration, neighbors, pins
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pins import Pin
 from cifar_core.runs import Run, create
@@ -55,8 +55,8 @@ def test_probes_come_after_every_epoch_and_within_the_first_and_survive_an_inter
     own = dataset.train_images[index.rows[:20]]
     nearest = index.nearest(model.features(own))[0][:, 0]
     assert (index.labels[nearest] == index.labels[:20]).all()  # itself, or the same picture again
-    answers = model.answer(out_of_distribution.images("noise", 5))
+    answers = model.answer(synthetic.other_images("noise", 5))
     assert (answers.is_unusual == (answers.scores > known.out_of_distribution.threshold)).all()
     assert known.loss[1] <= known.loss[0] + 1e-6
-    assert set(known.out_of_distribution.caught) == set(out_of_distribution.KINDS)
+    assert set(known.out_of_distribution.caught) == set(synthetic.OTHER_KINDS)
     assert (undisturbed.path / calibration.FILE).exists() and (undisturbed.path / neighbors.FILE).exists()

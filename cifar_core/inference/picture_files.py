@@ -1,7 +1,8 @@
-"""The files of a zip, which is untrusted input, unpacked in memory one at a time.
+"""Files of pictures, untrusted input: their formats, what decides the pixels of PNG and JPEG, and the files of a zip.
 
-Nothing is written to disk, so a name like "../x" is only a name. Sizes are counted while unpacking; what the
-archive declares is not trusted. At most formats.MAX_FILE_BYTES of one file are in memory (twice while joined).
+A zip is unpacked in memory, one file at a time. Nothing is written to disk, so a name like "../x" is only a name. Sizes
+are counted while unpacking; what the archive declares is not trusted. At most MAX_FILE_BYTES of one file are in memory
+(twice while joined).
 """
 
 from __future__ import annotations
@@ -17,8 +18,58 @@ from dataclasses import dataclass
 
 from cifar_core import untrusted
 from cifar_core.errors import ImageError
-from cifar_core.inference import formats
 from cifar_core.untrusted import quoted, unique_name
+
+MAX_FILE_BYTES = 64 * 2**20  # of one picture, in a zip or not
+ZIP_SIGNATURE = rb"PK(\x03\x04|\x05\x06)"
+WANTED = "a PNG, JPEG, WebP, AVIF, BMP or GIF picture"
+_READ = (
+    ("PNG", rb"\x89PNG\r\n\x1a\n"),
+    ("JPEG", rb"\xff\xd8\xff"),
+    ("WEBP", rb"RIFF....WEBP"),
+    ("BMP", rb"BM"),
+    ("GIF", rb"GIF8[79]a"),
+)
+_EXPORT = "export it as JPEG or PNG"
+_UNPACK = "unpack it, and choose the pictures or a zip of them"
+_NOT_READ = (
+    ("a zip archive", ZIP_SIGNATURE, _UNPACK),
+    ("an archive (RAR, 7z, gzip, tar)", rb"\x1f\x8b|Rar!|7z\xbc\xaf|BZh|\xfd7zXZ|.{257}ustar", _UNPACK),
+    ("an SVG drawing", rb"\s*(<\?xml.*)?(<!doctype svg.*)?<svg", "export it as PNG"),
+    ("a web page", rb"\s*(<!doctype html|<html|<\?xml)", "open it in a browser and save the picture itself"),
+    ("a PDF document", rb"%PDF", "export its page as PNG, or take a screenshot"),
+    ("a camera raw", rb"FUJIFILMCCD-RAW|II\*\x00....CR|IIU\x00|IIR[OS]|MMOR|FOVb|\x00MRM", "develop it as JPEG"),
+    ("a TIFF picture or camera raw", rb"II[*+]\x00|MM\x00[*+]", _EXPORT),
+    ("a JPEG XL picture", rb"\xff\x0a|\x00\x00\x00\x0cJXL ", _EXPORT),
+    ("a JPEG 2000 picture", rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", _EXPORT),
+    ("an icon", rb"\x00\x00[\x01\x02]\x00[^\x00]", "export it as PNG"),
+    ("a Photoshop document", rb"8BP[SB]", _EXPORT),
+    ("a video", rb"\x1aE\xdf\xa3|RIFF....AVI |OggS|\x00\x00\x01[\xb3\xba]|FLV\x01|....moov", "save one of its frames"),
+    ("an Office document", rb"\xd0\xcf\x11\xe0", "save the picture itself"),
+)
+_BRANDS = (  # ISO base media files, by their brands (ISO/IEC 14496-12, 23008-12)
+    ("AVIF", {b"avif", b"avis"}, ""),
+    (
+        "a HEIC picture",
+        {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"},
+        "export it as JPEG (an iPhone takes JPEG with Settings > Camera > Formats > Most Compatible)",
+    ),
+    ("a camera raw", {b"crx "}, "develop it as JPEG"),
+)
+
+_MOST_PARTS = 1_000_000
+_PNG_START = 8
+_PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
+_ANIMATION_CHUNKS = {b"acTL", b"fcTL", b"fdAT"}
+_OPTIONAL_CHUNKS = {b"tRNS", b"eXIf"}
+_COLOR_CHUNKS = {b"iCCP", b"sRGB", b"gAMA", b"cHRM"}
+
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_ALONE = {0x01, *range(0xD0, 0xD9)}
+_JPEG_MARKERS = {*range(0xC0, 0xD0), *range(0xDA, 0xE0)}
+_JPEG_APPLICATIONS = ((0xE0, b"JFIF"), (0xE1, b"Exif"), (0xE2, b"ICC_PROFILE"), (0xEE, b"Adobe"))
+_MARKER = re.compile(rb"\xff+[^\x00\xff]")
+_NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 
 MAX_ZIP_BYTES = 200 * 2**20
 MAX_ZIP_MEMBERS = 5_000
@@ -28,6 +79,113 @@ _SLICE_BYTES = 2**20
 _UTF8_FLAG = 0x800
 _CODE_PAGES = ("cp932", "cp437", "cp1252")  # of Windows in Japan and in the West, and what other tools write
 _LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store"}
+
+
+def identify(data: bytes, name: str) -> str:
+    """Return Pillow's name of the format of a file's bytes.
+
+    Raises ImageError if `data` is empty, longer than MAX_FILE_BYTES or none of the formats that are read.
+    """
+    if not data:
+        raise ImageError(f"{quoted(name)} is empty, 0 bytes; choose {WANTED}.")
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageError(
+            f"{quoted(name)} has {len(data) / 2**20:,.1f} MiB, and at most {MAX_FILE_BYTES / 2**20:,.0f} are read;"
+            " shrink it, or save it as JPEG."
+        )
+    kind, advice = _kind(data[:512])
+    if advice:
+        raise ImageError(f"{quoted(name)} looks like {kind}, not {WANTED}; {advice}.")
+    return kind
+
+
+def is_picture(data: bytes) -> bool:
+    """Return whether `data` begins as a picture of a format that is read."""
+    return not _kind(data[:512])[1]
+
+
+def _kind(head: bytes) -> tuple[str, str]:
+    """Return the format's name or a description, and what to do where it is not read."""
+    for format_name, signature in _READ:
+        if re.match(signature, head, re.DOTALL):
+            return format_name, ""
+    if head[4:8] == b"ftyp":
+        return _media_kind(head)
+    for kind, signature, advice in _NOT_READ:
+        if re.match(signature, head, re.DOTALL | re.IGNORECASE):
+            return kind, advice
+    return "something else", "save or export it as one of these"
+
+
+def _media_kind(head: bytes) -> tuple[str, str]:
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, end - 3, 4))}
+    for kind, known, advice in _BRANDS:
+        if brands & known:
+            return kind, advice
+    return "a video", "save one of its frames"
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """A JPEG of one picture: `data` without what does not decide its pixels, and its number of scans."""
+
+    data: bytes
+    scans: int
+
+
+def png_parts(data: bytes, animated: bool) -> tuple[bytes, dict[bytes, bytes]]:
+    """Return the PNG `data` with its pixels, transparency and orientation alone, and its color chunks by name.
+
+    A chunk that is optional and whose checksum is wrong is left out. Frames behind the first stay if `animated`.
+    Raises OSError for a file of more than a million chunks.
+    """
+    wanted = _PIXEL_CHUNKS | (_ANIMATION_CHUNKS if animated else set())
+    parts, colors, at = [data[:_PNG_START]], dict[bytes, bytes](), _PNG_START
+    for _ in range(_MOST_PARTS):
+        if at + 8 > len(data):
+            return b"".join(parts), colors
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if kind in wanted:
+            parts.append(data[at:end])
+        elif kind in _OPTIONAL_CHUNKS | _COLOR_CHUNKS:
+            content = data[at + 8 : end - 4]
+            if zlib.crc32(content, zlib.crc32(kind)).to_bytes(4, "big") == data[end - 4 : end]:
+                if kind in _COLOR_CHUNKS:
+                    colors.setdefault(kind, content)
+                else:
+                    parts.append(data[at:end])
+        at = end
+    raise OSError("too many small parts")
+
+
+def jpeg_parts(data: bytes) -> Jpeg:
+    """Return the first picture in the JPEG `data`; thumbnails, text and further pictures behind it are left out.
+
+    Raises OSError for a file of more than a million segments.
+    """
+    parts, at, scans = [data[:2]], 2, 0
+    for _ in range(_MOST_PARTS):
+        found = _MARKER.search(data, at)
+        if found is None:
+            return Jpeg(b"".join(parts), scans)
+        marker, at = data[found.end() - 1], found.end()
+        if marker in _ALONE:
+            continue
+        if marker == _END_OF_IMAGE:
+            return Jpeg(b"".join([*parts, b"\xff\xd9"]), scans)
+        end = at + int.from_bytes(data[at : at + 2], "big")
+        if marker == _START_OF_SCAN:
+            scans += 1
+            following = _NEXT_MARKER.search(data, end)
+            end = following.start() if following else len(data.rstrip(b"\xff"))
+        if marker in _JPEG_MARKERS or any(
+            marker == number and data.startswith(text, at + 2) for number, text in _JPEG_APPLICATIONS
+        ):
+            parts.append(b"\xff" + data[at - 1 : end])
+        at = end
+    raise OSError("too many small parts")
 
 
 @dataclass
@@ -45,7 +203,7 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
     cannot be read comes as an error under the zip's own `name`.
     """
     try:
-        archive = _opened(data, name)
+        archive = _open_zip(data, name)
         room, names, found = _Room(MAX_UNPACKED_BYTES), set[str](), False
         for info in archive.infolist():
             filename = member_name(info)
@@ -57,7 +215,7 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
                     " pack it into several zips."
                 )
             content = _content_or_error(archive, info, filename, room)
-            if is_hidden(filename) and not (isinstance(content, bytes) and formats.is_picture(content)):
+            if is_hidden(filename) and not (isinstance(content, bytes) and is_picture(content)):
                 continue
             found = True
             yield unique_name(filename, names), content
@@ -67,7 +225,7 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
         yield name, error
 
 
-def _opened(data: bytes, name: str) -> zipfile.ZipFile:
+def _open_zip(data: bytes, name: str) -> zipfile.ZipFile:
     if len(data) > MAX_ZIP_BYTES:
         raise ImageError(
             f"{quoted(name)} has {_mib(len(data))}, and at most {_mib(MAX_ZIP_BYTES)} are read;"
@@ -143,7 +301,7 @@ def member_name(info: zipfile.ZipInfo) -> str:
             return encoded.decode()
         except UnicodeDecodeError:
             continue
-    return next((text for page in _CODE_PAGES if (text := _decoded(raw, page))), info.orig_filename)
+    return next((text for page in _CODE_PAGES if (text := _in_code_page(raw, page))), info.orig_filename)
 
 
 def _unicode_path(extra: bytes, raw: bytes) -> bytes:
@@ -158,7 +316,7 @@ def _unicode_path(extra: bytes, raw: bytes) -> bytes:
     return raw
 
 
-def _decoded(raw: bytes, page: str) -> str:
+def _in_code_page(raw: bytes, page: str) -> str:
     """Return `raw` in a code page if it gives letters alone; nothing otherwise."""
     try:
         text = raw.decode(page)
@@ -181,7 +339,7 @@ def _content_or_error(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str
         return error
     except untrusted.MALFORMED_ZIP:
         return ImageError(f"{quoted(name)} is damaged inside its zip; pack it again and retry.")
-    if re.match(formats.ZIP_SIGNATURE, content):
+    if re.match(ZIP_SIGNATURE, content):
         return ImageError(f"{quoted(name)} is a zip within a zip, which is not read; unpack the outer one first.")
     return content
 
@@ -193,9 +351,9 @@ def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, room: 
             parts.append(part)
             size += len(part)
             room.left -= len(part)
-            if size > formats.MAX_FILE_BYTES or room.left <= 0:
+            if size > MAX_FILE_BYTES or room.left <= 0:
                 raise ImageError(
-                    f"{quoted(name)} unpacks to more than is read, {_mib(formats.MAX_FILE_BYTES)} a file and"
+                    f"{quoted(name)} unpacks to more than is read, {_mib(MAX_FILE_BYTES)} a file and"
                     f" {_gib(MAX_UNPACKED_BYTES)} a zip; shrink it or leave it out."
                 )
     return b"".join(parts)
