@@ -1,4 +1,4 @@
-"""Processors, memory, folders and versions of this machine, with fallbacks where the system does not know."""
+"""Processors, memory, folders, lock files and versions of this machine; fallbacks where the system does not know."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ import platform
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock, Timeout
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 
 MOST_THREADS = 8
 """More threads gain nothing on 32 px images, and each needs memory: an interpreter for each in a feature extraction."""
@@ -20,6 +27,8 @@ MOST_INTERPRETERS = 2
 """LiteRT interpreters that compute in turn: each has a pool of `threads()` threads of its own, idle or not."""
 _PROC, _CGROUP = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _REPLACE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2)
+
+_LOCK_SECONDS, _LOCK_POLL_SECONDS = 1.0, 0.005
 
 
 def app_dir() -> Path:
@@ -144,3 +153,31 @@ def _processor() -> str:
             return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor()
+
+
+@contextmanager
+def hold_lock(path: Path, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
+    """Hold the lock file `path`, which is free again when the process ends, however that happens.
+
+    Raises filelock.Timeout if another process holds it for `seconds`; `is_locked` holds it for some microseconds.
+    """
+    with FileLock(path).acquire(timeout=seconds, poll_interval=_LOCK_POLL_SECONDS):
+        yield
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a living process holds the lock file `path`."""
+    if not path.exists():
+        return False
+    try:
+        if fcntl is None:
+            with FileLock(path, timeout=0):
+                return False
+        # a shared lock: two checks at the same time do not see each other as the holder
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return path.exists()  # it may have been deleted just now

@@ -6,13 +6,12 @@ from typing import Literal
 
 import streamlit as st
 
-from cifar_core import costs, glossary, runs
+from cifar_core import costs, glossary, jobs, runs
 from cifar_core.config import PRESETS, TrainConfig, suggested_name
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluation import listing
 from cifar_core.inference import pins
-from cifar_core.jobs import launch
 from cifar_core.network import pretrained
 from cifar_core.runs import LIVE_STATES, Run, labels, records
 from pages.components import (
@@ -163,7 +162,7 @@ def start(config: TrainConfig, name: str) -> None:
     preset = next((preset for preset, known in PRESETS.items() if known == config), "custom")
     try:
         chosen = pinned.chosen()
-        run = launch.start(config, preset, (lambda run: pins.save(run, chosen)) if chosen else None)
+        run = jobs.start_run(config, preset, (lambda run: pins.save(run, chosen)) if chosen else None)
         labels.change(run, name=name.strip() or unused_name(config))
     except RunError as error:
         messages.problem(error)

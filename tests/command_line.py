@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_core import cli, runs
+from cifar_core import cli, jobs, runs
 from cifar_core.config import preset
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.inference import classifier
-from cifar_core.jobs import launch
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run
 
@@ -151,7 +150,7 @@ def picture() -> bytes:
 
 def workers_do(monkeypatch: pytest.MonkeyPatch, work: Callable[[Run], object]) -> None:
     """Let `work` be done where a worker would be started."""
-    monkeypatch.setattr(launch, "spawn", work)
+    monkeypatch.setattr(jobs, "spawn_worker", work)
 
 
 def run_python(*words: str) -> subprocess.CompletedProcess[str]:

@@ -20,14 +20,12 @@ from typing import Any
 
 from PIL import Image
 
-from cifar_core import costs, machine
+from cifar_core import costs, jobs, machine
 from cifar_core.bench import browser
 from cifar_core.config import TrainConfig, preset
-from cifar_core.data import cifar10
+from cifar_core.data import cifar10, feature_cache
 from cifar_core.errors import RunError
-from cifar_core.features import cache
 from cifar_core.inference.classifier import open_classifier
-from cifar_core.jobs import launch
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import LIVE_STATES, Run
 
@@ -59,10 +57,10 @@ def run(quick: bool, limit_seconds: int, say: Say) -> dict[str, Any]:
         say("the pages in Chromium")
         found["browser"] = browser.measure(run)
         if not quick:
-            cache.clear()
+            feature_cache.clear()
             say("the preset standard, from an empty cache")
             found["standard_run"], _ = _preset("standard")
-        cache.clear()
+        feature_cache.clear()
         say("the settings of recipe.py, from an empty cache")
         found["twin_run"], _ = _train(settings, "twin")
         found |= _recipes(settings, limit_seconds // 6 if quick else limit_seconds, say)
@@ -117,7 +115,7 @@ def _preset(name: str) -> tuple[dict[str, Any], Run]:
 def _train(config: TrainConfig, name: str) -> tuple[dict[str, Any], Run]:
     """Train as the button does, and return the times since its press."""
     pressed = time.time()
-    run = launch.start(config, name)
+    run = jobs.start_run(config, name)
     while run.state in LIVE_STATES:
         time.sleep(_POLL_SECONDS)
     if run.state != "finished":

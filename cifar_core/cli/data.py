@@ -7,8 +7,7 @@ from argparse import Namespace
 from typing import Any
 
 from cifar_core.cli.terminal import Answer, Screen, complain, table
-from cifar_core.data import cifar10
-from cifar_core.features import cache
+from cifar_core.data import cifar10, feature_cache
 from cifar_core.untrusted import shown_name
 
 
@@ -51,10 +50,10 @@ def download(arguments: Namespace) -> Answer:
     return Answer(answer, [f"{found.label} is in {found.source}."])
 
 
-def feature_cache(arguments: Namespace) -> Answer:
+def show_cache(arguments: Namespace) -> Answer:
     """Show the contents of the feature cache, or empty it."""
-    budget, freed = cache.budget_bytes(), cache.clear() if arguments.clear else 0
-    folder, entries = str(cache.store_dir()), cache.contents()
+    budget, freed = feature_cache.budget_bytes(), feature_cache.clear() if arguments.clear else 0
+    folder, entries = str(feature_cache.store_dir()), feature_cache.contents()
     total = sum(entry["bytes"] for entry in entries)
     lines = [f"Freed {freed / 1e6:,.0f} MB."] if arguments.clear else []
     lines.append(f"{folder}: {total / 1e6:,.0f} MB of at most {budget / 1e9:g} GB.")

@@ -8,7 +8,7 @@ from typing import Any
 from cifar_core.cli import describe, train
 from cifar_core.cli.terminal import Answer, Screen, complain, native_messages_hidden, number, percent, table
 from cifar_core.errors import RunError
-from cifar_core.jobs.job import Stopped
+from cifar_core.jobs import Stopped
 from cifar_core.lessons import layer_probe, results
 from cifar_core.lessons.catalogue import LESSONS, Lesson, lesson
 from cifar_core.lessons.conditions import CONDITIONS

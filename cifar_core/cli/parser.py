@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     _command(actions, "status", data.status, "Show which images a training uses, and why.")
     _command(actions, "download", data.download, "Download the official CIFAR-10 (170 MB) to the cache.")
     clear = _switch("--clear", "empty it; features are recomputed when needed")
-    _command(actions, "cache", data.feature_cache, "Show the feature cache.", clear)
+    _command(actions, "cache", data.show_cache, "Show the feature cache.", clear)
     _add_learn(commands)
     _add_sweep(_actions(commands, "sweep", "Search over settings."))
     _command(

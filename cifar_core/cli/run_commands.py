@@ -49,19 +49,19 @@ def show(arguments: Namespace) -> Answer:
 
 def stop(arguments: Namespace) -> Answer:
     """Stop a run and return when it has stopped."""
-    from cifar_core.jobs import launch
+    from cifar_core import jobs
 
     run = runs.get(arguments.id)
-    launch.stop(run)
+    jobs.stop_run(run)
     return describe.state(run)
 
 
 def resume(arguments: Namespace) -> Answer:
     """Resume a run in the background."""
-    from cifar_core.jobs import launch
+    from cifar_core import jobs
 
     run = runs.get(arguments.id)
-    launch.resume(run)
+    jobs.resume_run(run)
     return describe.state(run, f"`{PROGRAM} runs show {run.id}` shows its progress.")
 
 

@@ -9,11 +9,11 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
+from cifar_core import jobs
 from cifar_core.cli.terminal import PROGRAM, Answer, Screen, duration, number, percent, table
 from cifar_core.cli.train import config_of
 from cifar_core.config import KNOBS
 from cifar_core.errors import SweepError, TrainingError
-from cifar_core.jobs import process
 from cifar_core.search import findings, head_lab, space, studies, sweep_workers
 from cifar_core.search.findings import Findings
 from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
@@ -105,8 +105,8 @@ def worker(arguments: Namespace) -> Answer:
     """Run trials of a sweep in the foreground until it is done or stopped; for further machines."""
     studies.open_whole(arguments.study, arguments.storage)  # a sentence here rather than in the worker
     own = {studies.STORAGE_VARIABLE: studies.storage_url(arguments.storage)}
-    command = process.command([sweep_workers.WORKER, arguments.study])
-    with subprocess.Popen(command, env=process.environment(own), stdout=sys.stderr) as working:
+    command = jobs.module_command([sweep_workers.WORKER, arguments.study])
+    with subprocess.Popen(command, env=jobs.worker_environment(own), stdout=sys.stderr) as working:
         try:
             code = working.wait()
         except KeyboardInterrupt:  # the worker receives it too, as it is in the same terminal

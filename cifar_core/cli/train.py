@@ -7,11 +7,11 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from cifar_core import jobs
 from cifar_core.cli import describe
 from cifar_core.cli.terminal import PROGRAM, Answer, Screen, complain, duration, number, percent
 from cifar_core.config import KNOBS, TrainConfig, preset
 from cifar_core.errors import ConfigError
-from cifar_core.jobs import launch
 from cifar_core.runs import LIVE_STATES, Run, read_rows, write_json
 
 _POLL_SECONDS = 0.2
@@ -33,7 +33,7 @@ def config_of(arguments: Namespace) -> TrainConfig:
 
 def train(arguments: Namespace) -> Answer:
     """Start a run and, without --detach, follow it to its end."""
-    run = launch.start(config_of(arguments), arguments.preset)
+    run = jobs.start_run(config_of(arguments), arguments.preset)
     if arguments.detach:
         return describe.state(run, f"`{PROGRAM} runs show {run.id}` shows its progress.")
     interrupted = False
@@ -43,7 +43,7 @@ def train(arguments: Namespace) -> Answer:
             follow(run, screen)
         except KeyboardInterrupt:
             interrupted = True
-            launch.stop(run)
+            jobs.stop_run(run)
     code, message = describe.ending(run)
     if message:
         complain(message)
@@ -66,7 +66,7 @@ def follow(run: Run, screen: Screen) -> None:
         if state not in LIVE_STATES:
             return
         if not offset:
-            before = launch.queue_position(run) if state == "queued" else 0
+            before = jobs.queue_position(run) if state == "queued" else 0
             screen.bar(f"queued behind {before}" if before else "preparing", 0.0)
         time.sleep(_POLL_SECONDS)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
-from cifar_core import locks, machine
+from cifar_core import machine
 from cifar_core.errors import CifarError, DataError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def fetch(
     part = _part(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with locks.hold(_lock(target)):
+        with machine.hold_lock(_lock(target)):
             if md5 is None or not _begins_with(part, magic):  # two halves of different files would not be noticed
                 part.unlink(missing_ok=True)
             _receive(url, part, size, max_bytes, progress, connect_timeout, magic)
@@ -120,7 +120,7 @@ def part_bytes(target: Path) -> int:
 
 def is_running(target: Path) -> bool:
     """Return whether any living process is downloading `target`."""
-    return locks.is_held(_lock(target))
+    return machine.is_locked(_lock(target))
 
 
 def md5_of(file: Path) -> str:

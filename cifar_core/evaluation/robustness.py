@@ -26,7 +26,7 @@ from cifar_core.evaluation import predictions
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pictures import SIDE
-from cifar_core.jobs.job import Job, Stopped
+from cifar_core.jobs import Job, Stopped
 from cifar_core.runs import Run, records
 
 IMAGES = 2_000

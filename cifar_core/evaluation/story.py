@@ -16,12 +16,11 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from cifar_core import runs, untrusted
+from cifar_core import jobs, runs, untrusted
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
 from cifar_core.evaluation.predictions import Predictions
-from cifar_core.jobs import launch
 from cifar_core.runs import Run, curves, records
 
 HEAD_FILE, PHASES_FILE, PARENT_FILE = "head.npz", "phases.npz", "parent.json"
@@ -222,7 +221,7 @@ def keep_head(run: Run) -> Run:
     except OSError as error:
         shutil.rmtree(made.path, ignore_errors=True)
         raise RunError(f"Phase 1 could not be written: {error.strerror}; make room and try again.") from None
-    launch.spawn(made)
+    jobs.spawn_worker(made)
     return made
 
 

@@ -26,7 +26,7 @@ from cifar_core.evaluation import predictions
 from cifar_core.export.formats import FORMATS, MODELS
 from cifar_core.inference import model_file
 from cifar_core.inference.model_file import Answers
-from cifar_core.jobs.job import Job
+from cifar_core.jobs import Job
 from cifar_core.network import litert_format
 from cifar_core.network.litert import Network
 from cifar_core.runs import Run, records

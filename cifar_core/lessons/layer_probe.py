@@ -21,7 +21,7 @@ from cifar_core import machine
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
-from cifar_core.jobs.job import Job
+from cifar_core.jobs import Job
 from cifar_core.lessons.conditions import RIGHT
 from cifar_core.lessons.internals import layer_names, tapped
 from cifar_core.lessons.results import Made

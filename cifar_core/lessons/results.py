@@ -15,11 +15,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from cifar_core import costs, runs
+from cifar_core import costs, jobs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError
-from cifar_core.jobs import launch
 from cifar_core.lessons import internals
 from cifar_core.lessons.conditions import CONDITIONS
 from cifar_core.lessons.internals import HISTOGRAM_BINS, Internals
@@ -194,7 +193,7 @@ def start_runs(lesson: str, again: bool = False) -> dict[str, Run]:
     for key, run in latest_runs(lesson).items():
         state = run.state if run else ""
         if run is None or not (state in LIVE_STATES or (state == "finished" and not again)):
-            run = launch.start(CONDITIONS[lesson][key].config, f"{_PREFIX}{lesson}{key}")
+            run = jobs.start_run(CONDITIONS[lesson][key].config, f"{_PREFIX}{lesson}{key}")
         started[key] = run
     return started
 
@@ -203,7 +202,7 @@ def stop_runs(lesson: str) -> None:
     """Stop the live runs of `lesson`, queued ones first, so that none of them starts meanwhile."""
     live = [run for run in latest_runs(lesson).values() if run and run.state in LIVE_STATES]
     for run in sorted(live, key=lambda run: run.id, reverse=True):
-        launch.stop(run)
+        jobs.stop_run(run)
 
 
 def expected_seconds(lesson: str) -> float:

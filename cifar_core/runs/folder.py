@@ -32,7 +32,7 @@ from typing import Any
 
 from filelock import Timeout
 
-from cifar_core import locks, machine
+from cifar_core import machine
 from cifar_core.config import TrainConfig
 from cifar_core.errors import ConfigError, RunError
 from cifar_core.runs import records
@@ -129,7 +129,7 @@ class Run:
     @property
     def is_alive(self) -> bool:
         """Whether a worker holds the run's lock."""
-        return locks.is_held(self.path / "lock")
+        return machine.is_locked(self.path / "lock")
 
     @property
     def _is_starting(self) -> bool:
@@ -279,7 +279,7 @@ def delete(run: Run) -> None:
 def run_lock(run: Run, purpose: str) -> Iterator[None]:
     """Hold the run's lock for a moment. Raises RunError if its worker lives; `purpose` ends the sentence."""
     try:
-        with locks.hold(run.path / "lock", 0.2):
+        with machine.hold_lock(run.path / "lock", 0.2):
             yield
     except Timeout:
         raise RunError(f"Run {run.id} is {run.state} and cannot be {purpose}; stop it first.") from None

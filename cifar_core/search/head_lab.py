@@ -28,7 +28,7 @@ from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import ConfigError, RunError
 from cifar_core.evaluation.predictions import wilson
-from cifar_core.jobs.job import Job
+from cifar_core.jobs import Job
 from cifar_core.runs import records
 
 BASE = replace(PRESETS["quick"], augmentation=0.0, head_epochs=8, fine_tune_epochs=0, head_batch_size=256)

@@ -9,10 +9,9 @@ import subprocess
 
 import psutil
 
-from cifar_core import costs, locks, runs
+from cifar_core import costs, jobs, machine, runs
 from cifar_core.data import cifar10
 from cifar_core.errors import ConfigError, RunError, SweepError
-from cifar_core.jobs import process
 from cifar_core.search import studies
 from cifar_core.search.space import Goal, Plan
 
@@ -76,14 +75,14 @@ def stop(name: str, storage: str | None = None) -> None:
     Workers on other machines read it from the storage; those here that do not answer in time are ended.
     """
     studies.ask_to_stop(studies.open_study(name, storage), True)
-    if not process.wait_until(lambda: not living_workers(name), STOP_SECONDS):
+    if not jobs.wait_until(lambda: not living_workers(name), STOP_SECONDS):
         for number in living_workers(name):
             try:
                 about = runs.load_json(studies.folder(name) / f"worker-{number}.json") or {}
             except RunError as error:
                 raise SweepError(f"Worker {number} of sweep {name} does not stop; {error} End its process.") from None
-            process.end(about, WORKER, psutil.Process.kill)
-        process.wait_until(lambda: not living_workers(name), STOP_SECONDS)
+            jobs.end_process(about, WORKER, psutil.Process.kill)
+        jobs.wait_until(lambda: not living_workers(name), STOP_SECONDS)
 
 
 def delete(name: str, storage: str | None = None) -> None:
@@ -97,7 +96,7 @@ def delete(name: str, storage: str | None = None) -> None:
 def living_workers(name: str) -> list[int]:
     """Return the numbers of this machine's workers on the sweep."""
     numbers = {lock.stem.removeprefix("worker-"): lock for lock in studies.folder(name).glob("worker-*.lock")}
-    return sorted(int(word) for word, lock in numbers.items() if word.isdecimal() and locks.is_held(lock))
+    return sorted(int(word) for word, lock in numbers.items() if word.isdecimal() and machine.is_locked(lock))
 
 
 def gpus() -> list[int]:
@@ -143,11 +142,9 @@ def _spawn(name: str, gpu: int | None, storage: str | None) -> None:
     log = studies.folder(name) / "worker.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        worker = process.detached([WORKER, name], log, own)
+        worker = jobs.detached([WORKER, name], log, own)
     except OSError as error:
         raise SweepError(f"The worker's log cannot be written to {log} ({error.strerror}); make it writable.") from None
-    process.wait_until(
-        lambda: bool(set(living_workers(name)) - before) or worker.poll() is not None, runs.START_SECONDS
-    )
+    jobs.wait_until(lambda: bool(set(living_workers(name)) - before) or worker.poll() is not None, runs.START_SECONDS)
     if not set(living_workers(name)) - before and worker.poll() != 0:
         raise SweepError(f"The worker of sweep {name} did not start; see {log}.")

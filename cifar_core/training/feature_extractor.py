@@ -14,10 +14,9 @@ import numpy as np
 
 from cifar_core import machine
 from cifar_core.config import TrainConfig
-from cifar_core.data import augmentation
+from cifar_core.data import augmentation, feature_cache
 from cifar_core.data.cifar10 import Dataset
-from cifar_core.features import cache
-from cifar_core.features.cache import Entry
+from cifar_core.data.feature_cache import Entry
 from cifar_core.network import architecture, litert
 from cifar_core.network.pretrained import Weights
 from cifar_core.training import hardware
@@ -106,7 +105,9 @@ class FeatureExtractor:
         }
         names = {"pooled": "pooled", "cut": f"block {architecture.cut_block(config.fine_tune_blocks)}"}
         shapes, rows = layer_shapes(config), len(self._images(view))
-        return {layer: cache.entry({**about, "layer": names[layer]}, rows, shapes[layer]) for layer in self._layers}
+        return {
+            layer: feature_cache.entry({**about, "layer": names[layer]}, rows, shapes[layer]) for layer in self._layers
+        }
 
     def all_entries(self) -> list[Entry]:
         """Return the cache's entries of all views, the images as they are among them. Raises StoreError."""
@@ -121,7 +122,7 @@ class FeatureExtractor:
         entries = self.entries(view)
         with ExitStack() as locks:
             for layer in sorted(entries):  # always in this order, so that two processes cannot wait for each other
-                locks.enter_context(cache.filling(entries[layer]))
+                locks.enter_context(feature_cache.filling(entries[layer]))
             self._compute(entries, view, positions, progress)
         return entries
 
@@ -148,7 +149,7 @@ class FeatureExtractor:
 
     def _outputs(self, view: View, part: np.ndarray) -> dict[str, np.ndarray]:
         images = augmentation.augment(self._images(view)[part], part, view.strength, view.seed, view.number)
-        return {layer: values.astype(cache.DTYPE) for layer, values in self._network()(images).items()}
+        return {layer: values.astype(feature_cache.DTYPE) for layer, values in self._network()(images).items()}
 
     def _network(self) -> Run:
         """Return what maps uint8 (n, 32, 32, 3) to the stored layers' outputs, float32 (n, ...) each."""

@@ -14,9 +14,8 @@ import numpy as np
 
 from cifar_core import costs
 from cifar_core.config import HEAD_EPOCHS_A_VIEW, KNOBS, TrainConfig
-from cifar_core.data import augmentation, cifar10
+from cifar_core.data import augmentation, cifar10, feature_cache
 from cifar_core.errors import RunError, StoreError
-from cifar_core.features import cache
 from cifar_core.network import pretrained
 from cifar_core.runs.records import Environment
 from cifar_core.training.feature_extractor import FeatureExtractor, View, stored_layers, views
@@ -84,7 +83,7 @@ class Stored:
     ) -> None:
         self._inputs, self._layer, self._views, self._positions = inputs, layer, view_list, positions
         self._epochs_a_view = epochs_a_view
-        self._rows = np.empty(0, cache.DTYPE)
+        self._rows = np.empty(0, feature_cache.DTYPE)
 
     def begin(self, epoch: int) -> None:
         """Go to the view of `epoch`."""
@@ -119,7 +118,7 @@ class Inputs:
             self.dataset.train_labels, config.train_images, config.validation_fraction, config.seed
         )
         self._extractor = FeatureExtractor(config, self.dataset, self.weights, is_importing)
-        self._filled: dict[tuple[View, int], dict[str, cache.Entry]] = {}
+        self._filled: dict[tuple[View, int], dict[str, feature_cache.Entry]] = {}
         self._layers = stored_layers(config)
         self.end_to_end_reason = self._make_room()
 
@@ -182,7 +181,7 @@ class Inputs:
             for view in views(self.config)[1 : self.config.views_used] if self._layers else []:
                 self._extractor.fill(view, self.train_rows, progress)
 
-    def features(self, view: View, positions: np.ndarray) -> dict[str, cache.Entry]:
+    def features(self, view: View, positions: np.ndarray) -> dict[str, feature_cache.Entry]:
         """Return the cache's entries for `view`, complete for `positions`. Raises StoreError, Stopped."""
         key = (view, id(positions))
         if key not in self._filled:
@@ -198,7 +197,7 @@ class Inputs:
         own = self._extractor.all_entries()
         if test_images:
             own += self._extractor.entries(View(test=True)).values()
-        cache.make_room(costs.store_bytes(self.config, images), own)
+        feature_cache.make_room(costs.store_bytes(self.config, images), own)
 
     def _make_room(self) -> str:
         if self.config.augmentation > 0 and self.config.views == 0:

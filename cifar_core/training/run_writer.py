@@ -12,13 +12,10 @@ import psutil
 
 from cifar_core import machine
 from cifar_core.inference import pins
+from cifar_core.jobs import Stopped
 from cifar_core.runs import Run, write_json
 
 ROWS_A_SECOND = 10
-
-
-class Stopped(Exception):  # noqa: N818 - not an error
-    """The run is to stop."""
 
 
 class RunWriter:

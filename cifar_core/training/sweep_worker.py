@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import psutil
 from filelock import FileLock, Timeout
 
-from cifar_core import locks, runs
+from cifar_core import machine, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, ConfigError, RunError
 from cifar_core.runs import Run
@@ -68,7 +68,7 @@ def _take_number(folder: Path, stack: ExitStack) -> int:
     """Take the first number that no living worker of this machine has, and hold its lock."""
     for number in range(_MOST_WORKERS):
         with suppress(Timeout):
-            stack.enter_context(locks.hold(folder / f"worker-{number}.lock", _LOCK_SECONDS))
+            stack.enter_context(machine.hold_lock(folder / f"worker-{number}.lock", _LOCK_SECONDS))
             process = psutil.Process()
             about = {"pid": process.pid, "pid_created": process.create_time()}
             runs.write_json(folder / f"worker-{number}.json", about)
@@ -158,7 +158,7 @@ class Worker:
         """Return whether `run` is there with this configuration and unfinished; then its lock is held."""
         with suppress(CifarError, Timeout):
             if run.path.is_dir() and run.config == config and run.state != "finished":
-                self._run_lock.enter_context(locks.hold(run.path / "lock"))
+                self._run_lock.enter_context(machine.hold_lock(run.path / "lock"))
                 (run.path / "stop").unlink(missing_ok=True)
                 return True
         return False

@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 from filelock import Timeout
 
-from cifar_core import costs, locks, runs
+from cifar_core import costs, machine, runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import augmentation
 from cifar_core.errors import CifarError, TrainingError
@@ -50,7 +50,7 @@ def main(text: str) -> int:
 
 def _measure(config: TrainConfig) -> None:
     try:
-        with locks.hold(runs.runs_dir() / SLOT, _SLOT_SECONDS):
+        with machine.hold_lock(runs.runs_dir() / SLOT, _SLOT_SECONDS):
             costs.remember(config, measured(config))
     except Timeout:
         raise TrainingError("A training is running; measure again when it has ended.") from None

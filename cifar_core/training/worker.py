@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from cifar_core import costs, locks, runs
+from cifar_core import costs, machine, runs
 from cifar_core.errors import CifarError, RunError, TrainingError
+from cifar_core.jobs import Stopped
 from cifar_core.runs import Run, records
 from cifar_core.training import hardware
-from cifar_core.training.run_writer import RunWriter, Stopped
+from cifar_core.training.run_writer import RunWriter
 
 if TYPE_CHECKING:
     from cifar_core.training.fit import TrainingOptions
@@ -43,7 +44,7 @@ def main(folder: str) -> int:
     path = Path(folder).resolve()
     os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
     run = Run(path.name)
-    with suppress(Timeout), locks.hold(run.path / "lock", _LOCK_SECONDS):  # else another worker trains it
+    with suppress(Timeout), machine.hold_lock(run.path / "lock", _LOCK_SECONDS):  # else another worker trains it
         if runs.read_json(run.path / "status.json").get("state") != "finished":
             return _work(run)
     return 0

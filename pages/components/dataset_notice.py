@@ -9,7 +9,7 @@ import streamlit as st
 from cifar_core.config import TrainConfig
 from cifar_core.data import batch_files, cifar10, download
 from cifar_core.errors import CifarError
-from cifar_core.jobs.job import Job
+from cifar_core.jobs import Job
 from pages.components import guarded, messages
 
 

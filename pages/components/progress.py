@@ -7,12 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import costs
+from cifar_core import costs, jobs
 from cifar_core.charts.style import PHASES
+from cifar_core.costs import Forecast, Outlook
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
-from cifar_core.jobs import launch
-from cifar_core.jobs.forecast import Forecast, Outlook
 from cifar_core.runs import Run
 from pages.components import formatting, run_state
 
@@ -57,7 +56,7 @@ def bar(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> float 
 def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
     """Return what the run is doing now."""
     if state == "queued":
-        place = launch.queue_position(run)
+        place = jobs.queue_position(run)
         return f"In the queue, {place} before it" if place else "Next in the queue"
     if state == "stopping":
         return "Stopping; the last full epoch is kept"

@@ -7,9 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import charts
+from cifar_core import charts, jobs
 from cifar_core.errors import CifarError, RunError
-from cifar_core.jobs import launch
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run, labels
 from cifar_core.runs.curves import CurveReader, Curves
 from pages.components import (
@@ -156,7 +155,7 @@ def action_buttons(run: Run, state: str) -> None:
             guarded.button(
                 "Stop",
                 act,
-                launch.stop,
+                jobs.stop_run,
                 run,
                 icon=":material/stop:",
                 key="stop",
@@ -164,7 +163,7 @@ def action_buttons(run: Run, state: str) -> None:
                 help="Takes effect within three seconds; the best and the last full epoch are kept.",
             )
         if state in RESUMABLE_STATES:
-            guarded.button("Resume", act, launch.resume, run, icon=":material/play_arrow:", key="resume")
+            guarded.button("Resume", act, jobs.resume_run, run, icon=":material/play_arrow:", key="resume")
         if state not in LIVE_STATES:
             guarded.button("Use its settings", clone, run, icon=":material/tune:", key="clone", type="tertiary")
     if "action_error" in st.session_state:

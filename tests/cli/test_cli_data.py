@@ -22,9 +22,8 @@ from command_line import (  # noqa: F401 - fixtures among them
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig
-from cifar_core.data import batch_files, cifar10
+from cifar_core.data import batch_files, cifar10, feature_cache
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.features import cache
 from cifar_core.runs import Run
 
 
@@ -96,12 +95,12 @@ def test_download_tells_where_the_images_are(
 
 
 def test_cache_tells_its_contents_and_can_be_emptied(ask_json: Callable[..., Any], ask: Ask) -> None:
-    entry = cache.entry({"layer": "pooled", "alpha": 0.35}, 8, (1280,))
+    entry = feature_cache.entry({"layer": "pooled", "alpha": 0.35}, 8, (1280,))
     entry.write(np.arange(8), np.ones((8, 1280)))
     answer = ask_json("data", "cache")
     assert [item["about"]["layer"] for item in answer["entries"]] == ["pooled"]
     assert answer["bytes"] >= 8 * 1280 * 2
-    assert answer["budget_bytes"] == cache.budget_bytes()
+    assert answer["budget_bytes"] == feature_cache.budget_bytes()
     assert "pooled" in ask("data", "cache")[1]
     cleared = ask_json("data", "cache", "--clear")
     assert (cleared["entries"], cleared["bytes"], cleared["freed_bytes"]) == ([], 0, answer["bytes"])

@@ -5,9 +5,8 @@ import json
 import pytest
 from made_outcomes import MADE, made_up
 
-from cifar_core import cli, runs
+from cifar_core import cli, jobs, runs
 from cifar_core.config import TrainConfig
-from cifar_core.jobs import launch
 from cifar_core.lessons import internals, layer_probe, results
 from cifar_core.lessons.catalogue import LESSONS
 from cifar_core.lessons.conditions import CONDITIONS
@@ -38,7 +37,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         write_json(run.path / "status.json", {"state": "finished", "result": {"validation_accuracy": 0.8}})
         return run
 
-    monkeypatch.setattr(launch, "start", start)
+    monkeypatch.setattr(jobs, "start_run", start)
     monkeypatch.setattr(results, "outcome_of", lambda lesson, run: made_up(run.result["validation_accuracy"]))
     return names
 
@@ -99,7 +98,7 @@ def test_a_failed_run_ends_the_lesson(capsys, workers, monkeypatch):
         write_json(run.path / "status.json", {"state": "failed", "error": error})
         return run
 
-    monkeypatch.setattr(launch, "start", fail)
+    monkeypatch.setattr(jobs, "start_run", fail)
     code, out, error = asked(capsys, "scaling")
     assert (code, out) == (2, "")
     assert "ImageNet weights are not here." in error

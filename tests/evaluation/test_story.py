@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.evaluation import story
 from cifar_core.evaluation.predictions import Predictions
-from cifar_core.jobs import launch
 from cifar_core.runs import Run, write_json
 
 
@@ -150,7 +149,7 @@ def test_keeping_phase_1_prepares_a_run_of_that_phase_alone(
     origin = {"label": "any", "fingerprint": "any"}
     write_json(finished.path / "environment.json", {"data": origin, "weights": origin})
     spawned: list[Run] = []
-    monkeypatch.setattr(launch, "spawn", spawned.append)
+    monkeypatch.setattr(jobs, "spawn_worker", spawned.append)
     kept = story.keep_head(finished)
     assert spawned == [kept]
     assert (kept.path / "checkpoint.npz").read_bytes() == b"the checkpoint"

@@ -14,13 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
 from cifar_core.export import archive
 from cifar_core.inference import classifier
-from cifar_core.jobs import launch
 from cifar_core.runs import Run, trash
 
 
@@ -176,7 +175,7 @@ def test_an_import_that_is_killed_leaves_no_run_and_its_folder_goes_once_it_is_o
     packed, finished_run, tiny_config, tmp_path, monkeypatch
 ) -> None:
     (tmp_path / "run.zip").write_bytes(packed)
-    root = str(Path(launch.__file__).resolve().parents[2])
+    root = str(Path(jobs.__file__).resolve().parents[1])
     killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "run.zip"], env=os.environ | {"PYTHONPATH": root})
     assert killed.returncode == -signal.SIGKILL
     (left,) = runs.runs_dir().glob(f"{trash.IMPORTING}*")

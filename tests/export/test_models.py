@@ -10,11 +10,10 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from onnx import numpy_helper
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
 from cifar_core.export import archive, exports
-from cifar_core.jobs import launch, process
 from cifar_core.network import litert, litert_format
 from cifar_core.network.litert_format import quantized
 from cifar_core.network.onnx_writer import converted
@@ -107,7 +106,7 @@ def test_onnx_is_of_the_kind_that_opencv_and_onnx_runtime_1_14_read(make_run, fi
 def test_a_process_makes_a_model_file_and_records_how_it_does(finished_run, name) -> None:
     assert exports.state(finished_run, name) == {"state": "none"}
     exports.start(finished_run, name)
-    assert process.wait_until(lambda: exports.state(finished_run, name)["state"] != "working", 60)
+    assert jobs.wait_until(lambda: exports.state(finished_run, name)["state"] != "working", 60)
     found = exports.state(finished_run, name)
     assert found["state"] == "done", exports.job(finished_run, name).file(".log").read_text()
     assert found["images"] == exports.IMAGES
@@ -147,7 +146,7 @@ def test_without_the_run_s_test_images_its_own_model_is_asked_again(finished_run
 def test_a_damaged_model_is_a_failure_in_words(finished_run) -> None:
     (finished_run.path / "model.tflite").write_bytes(b"TFL3" * 100)
     exports.start(finished_run, "litert")
-    process.wait_until(lambda: exports.state(finished_run, "litert")["state"] == "failed", 60)
+    jobs.wait_until(lambda: exports.state(finished_run, "litert")["state"] == "failed", 60)
     assert "not a usable LiteRT model" in exports.state(finished_run, "litert")["error"]
 
 
@@ -185,11 +184,11 @@ def test_only_a_finished_run_is_exported(run) -> None:
 
 @pytest.mark.slow
 def test_a_real_run_s_keras_file_says_what_the_run_says_and_all_of_it_can_move(small_data, tiny_config) -> None:
-    run = launch.start(replace(tiny_config, fine_tune_blocks=17), "tiny")  # then Keras saves the optimizer, too
-    assert process.wait_until(lambda: run.state not in runs.LIVE_STATES, 240)
+    run = jobs.start_run(replace(tiny_config, fine_tune_blocks=17), "tiny")  # then Keras saves the optimizer, too
+    assert jobs.wait_until(lambda: run.state not in runs.LIVE_STATES, 240)
     for name in ("keras", "litert"):
         exports.start(run, name)
-        assert process.wait_until(lambda name=name: exports.state(run, name)["state"] != "working", 120)
+        assert jobs.wait_until(lambda name=name: exports.state(run, name)["state"] != "working", 120)
         assert exports.state(run, name)["agreement"] >= 0.99, exports.job(run, name).file(".log").read_text()
     packed = archive.pack(run)
     shutil.rmtree(run.path)

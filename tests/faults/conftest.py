@@ -17,10 +17,9 @@ from filelock import FileLock
 from kills import AIMS, wait_for
 from outcome import Outcome, assert_complete, outcome
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import synthetic
-from cifar_core.jobs import launch
 from cifar_core.runs import Run
 
 KILLS_A_RUN = 5
@@ -45,7 +44,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def no_worker_stays(own_folders: None) -> Iterator[None]:
     yield
     for run in runs.list_runs():
-        launch.stop(run)
+        jobs.stop_run(run)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +72,7 @@ def train_undisturbed(place: Path, config: TrainConfig, drawn_images: Path) -> N
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CIFAR_RUNS_DIR", str(place / "runs"))
         patch.setenv("CIFAR_CACHE_DIR", str(place / "cache"))
-        run = launch.start(config)
+        run = jobs.start_run(config)
         wait_for(lambda: run.state not in runs.LIVE_STATES, "the undisturbed run ends")
         assert_complete(run)
 

@@ -10,9 +10,8 @@ import psutil
 from filelock import FileLock
 from outcome import places
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
-from cifar_core.jobs import launch
 from cifar_core.runs import Run
 from cifar_core.training.worker import SLOT
 
@@ -65,7 +64,7 @@ def train_killed(config: TrainConfig, aims: list[str], chance: random.Random) ->
                 run = None
         kills.append(kill)
     if run:
-        launch.resume(run)
+        jobs.resume_run(run)
         wait_for(lambda: run.state not in runs.LIVE_STATES, f"{run.id} ends")
         ended.append(run)
     return ended, kills
@@ -77,9 +76,9 @@ def _struck(run: Run | None, config: TrainConfig, aim: str, chance: random.Rando
     slot = FileLock(runs.runs_dir() / SLOT)
     with slot:  # so that it queues until we are ready
         if run:
-            launch.resume(run)
+            jobs.resume_run(run)
         else:
-            run = launch.start(config)
+            run = jobs.start_run(config)
         if aim == "queue":
             return run, _strike(run, aim, chance)
     return run, _strike(run, aim, chance)

@@ -9,34 +9,32 @@ import psutil
 from kills import kill, wait_for
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
-from cifar_core.jobs import launch
 from cifar_core.runs import Run
 
 APP = Path(__file__).resolve().parent.parent.parent / "app.py"
 CLICKS = """
 import json, sys
 from concurrent.futures import ThreadPoolExecutor
-from cifar_core.jobs import launch
+from cifar_core import jobs
 from cifar_core.config import TrainConfig
 config = TrainConfig.from_dict(json.loads(sys.argv[1]))
 sys.stdin.readline()  # until both are there
 with ThreadPoolExecutor(5) as clicks:
-    print(json.dumps([run.id for run in clicks.map(lambda _: launch.start(config), range(5))]))
+    print(json.dumps([run.id for run in clicks.map(lambda _: jobs.start_run(config), range(5))]))
 """
 """What a server does when a button is pressed five times at once."""
 RESUMES = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from cifar_core import runs
-from cifar_core.jobs import launch
+from cifar_core import jobs, runs
 from cifar_core.errors import RunError
 run = runs.get(sys.argv[1])
 sys.stdin.readline()
 def resume(_):
     try:
-        launch.resume(run)
+        jobs.resume_run(run)
     except RunError:
         return "refused"
     return "resumed"
@@ -70,7 +68,7 @@ def test_ten_clicks_on_two_servers_are_ten_runs_that_train_one_after_the_other(
         first = waiting[0]
         wait_for(lambda first=first: first.state == "running", f"{first.id} trains")  # type: ignore[misc]
         assert [run.state for run in waiting] == ["running"] + ["queued"] * (len(waiting) - 1)
-        assert [launch.queue_position(run) for run in waiting] == list(range(len(waiting)))
+        assert [jobs.queue_position(run) for run in waiting] == list(range(len(waiting)))
         kill(waiting.pop(0))
         assert first.state == "lost"
 
@@ -95,7 +93,7 @@ def test_two_browsers_that_press_start_get_a_training_and_a_place_in_the_queue(
 
 
 def test_a_run_resumed_by_many_at_once_has_one_worker(tiny_config: TrainConfig, small_data: Path) -> None:
-    run = launch.start(tiny_config)
+    run = jobs.start_run(tiny_config)
     kill(run)
     answers = pressed_at_once([server(RESUMES, run.id) for _ in range(2)])
     assert sum(answer.count("resumed") for answer in answers) >= 1

@@ -15,10 +15,9 @@ from filelock import FileLock
 from kills import kill, wait_for
 from outcome import Outcome, assert_complete, outcome
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
-from cifar_core.jobs import launch
 from cifar_core.runs import Run
 from cifar_core.training.worker import SLOT
 
@@ -42,7 +41,7 @@ def test_a_tensorflow_that_cannot_be_imported_is_a_sentence_with_what_to_do(
         (tmp_path / "broken" / name).mkdir(parents=True)
         (tmp_path / "broken" / name / "__init__.py").write_text("raise ImportError('no such symbol: _ZN10tensorflow')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
-    run = ended(launch.start(tiny_config))
+    run = ended(jobs.start_run(tiny_config))
     assert run.state == "failed"
     message = run.status["error"]["message"]
     assert "TensorFlow could not be imported (ImportError: no such symbol" in message
@@ -68,7 +67,7 @@ def test_a_worker_without_memory_fails_with_a_sentence_or_is_lost_and_goes_on_wi
             assert run.status["error"]["type"] == "MemoryError", (most, run.status)
             assert "end other programs or choose a smaller batch" in run.status["error"]["message"]
     assert run
-    launch.resume(run)
+    jobs.resume_run(run)
     wait_for(lambda: run.status.get("stage") == "head", "the resumed worker trains")
 
 
@@ -77,9 +76,9 @@ def worker_with(megabytes: int, config: TrainConfig, run: Run | None) -> Run:
     runs.runs_dir().mkdir(exist_ok=True)
     with FileLock(runs.runs_dir() / SLOT):
         if run:
-            launch.resume(run)
+            jobs.resume_run(run)
         else:
-            run = launch.start(config)
+            run = jobs.start_run(config)
         worker = psutil.Process(run.status["pid"])
         most = worker.memory_info().vms + megabytes * 1_000_000
         resource.prlimit(worker.pid, resource.RLIMIT_AS, (most, most))
@@ -91,17 +90,17 @@ def test_stored_features_that_vanish_or_are_cut_off_in_mid_run_cost_time_and_no_
     short_config: TrainConfig, small_data: Path, undisturbed: Outcome
 ) -> None:
     store = cifar10.cache_dir() / "store"
-    run = launch.start(short_config)
+    run = jobs.start_run(short_config)
     in_stage(run, "head")
     for rows in store.glob("*/rows"):
         rows.write_bytes(rows.read_bytes()[:5_000])  # the worker's view of the rest is now beyond the end: SIGBUS
     assert ended(run).state in ("lost", "failed")
-    launch.resume(run)
+    jobs.resume_run(run)
     in_stage(run, "fine_tune")
     shutil.rmtree(store)
     if ended(run).state != "finished":
         assert "start the run again" in run.status["error"]["message"]
-        launch.resume(run)
+        jobs.resume_run(run)
     assert ended(run).state == "finished", run.status
     assert_complete(run)
     assert outcome(run).differences(undisturbed) == []
@@ -111,7 +110,7 @@ def test_stored_features_that_vanish_or_are_cut_off_in_mid_run_cost_time_and_no_
 def test_a_run_never_goes_on_with_other_images_than_it_began_with(
     short_config: TrainConfig, small_data: Path, undisturbed: Outcome, tmp_path: Path
 ) -> None:
-    run = launch.start(short_config)
+    run = jobs.start_run(short_config)
     wait_for(lambda: (run.path / "checkpoint.npz").exists(), "the first checkpoint")
     kill(run)
     small_data.rename(tmp_path / "away")
@@ -120,12 +119,12 @@ def test_a_run_never_goes_on_with_other_images_than_it_began_with(
     np.save(small_data / "0.npy", images[:, ::-1])
     arrays = tuple(np.load(small_data / f"{number}.npy") for number in range(4))
     (small_data / "fingerprint").write_text(cifar10._fingerprint(arrays))  # type: ignore[arg-type]
-    launch.resume(run)
+    jobs.resume_run(run)
     assert ended(run).state == "failed"
     assert "put the former back and resume" in run.status["error"]["message"]
     shutil.rmtree(small_data)
     (tmp_path / "away").rename(small_data)
-    launch.resume(run)
+    jobs.resume_run(run)
     assert ended(run).state == "finished", run.status
     assert outcome(run).differences(undisturbed) == []
 
@@ -135,7 +134,7 @@ def test_a_run_never_goes_on_with_other_images_than_it_began_with(
 def test_a_worker_whose_folder_is_deleted_ends_and_leaves_nothing(
     short_config: TrainConfig, small_data: Path, stage: str
 ) -> None:
-    run = launch.start(short_config)
+    run = jobs.start_run(short_config)
     worker = psutil.Process(run.status["pid"])
     in_stage(run, stage)
     shutil.rmtree(run.path)

@@ -14,14 +14,13 @@ from disks import Disk, small_disk
 from kills import wait_for
 from outcome import assert_complete
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError, SweepError
 from cifar_core.evaluation import predictions, robustness, story
 from cifar_core.export import archive, exports
 from cifar_core.inference import model_file, pins
-from cifar_core.jobs import launch
 from cifar_core.runs import Run, labels, trash
 from cifar_core.search import findings, head_lab, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan, parse_range
@@ -98,7 +97,7 @@ def test_a_store_that_fills_while_features_are_computed_is_a_sentence_and_the_ru
     run = runs.create(tiny_config)
     for room in (0, 5_000, 300_000):
         with monkeypatch.context() as patch:
-            _fill_before(patch, "cifar_core.features.cache.Entry.write", cache_disk, room)
+            _fill_before(patch, "cifar_core.data.feature_cache.Entry.write", cache_disk, room)
             assert worker.main(str(run.path)) == 2
         assert run.status["error"]["type"] == "StoreError"
         assert "the disk is full; make room there" in run.status["error"]["message"]
@@ -112,17 +111,17 @@ def test_a_start_on_a_full_disk_is_a_sentence_and_the_next_one_trains(
     tiny_config: TrainConfig, disk: Disk, room: int
 ) -> None:
     disk.fill(room)
-    assert_fails_in_words(lambda: launch.start(tiny_config))
+    assert_fails_in_words(lambda: jobs.start_run(tiny_config))
     disk.clear()
-    run = launch.start(tiny_config)
+    run = jobs.start_run(tiny_config)
     assert run.state in runs.LIVE_STATES
     disk.fill()
-    launch.stop(run)
+    jobs.stop_run(run)
     assert not run.is_alive
     assert run.state in ("stopped", "lost", "failed")
-    assert_fails_in_words(lambda: launch.resume(run))
+    assert_fails_in_words(lambda: jobs.resume_run(run))
     disk.clear()
-    launch.resume(run)
+    jobs.resume_run(run)
     assert run.state in runs.LIVE_STATES
 
 
@@ -139,12 +138,12 @@ def assert_fails_in_words(action: Callable[[], object]) -> None:
 
 
 CHANGES: dict[str, Callable[[Run], object]] = {
-    "resume": launch.resume,
+    "resume": jobs.resume_run,
     "rename": lambda run: labels.change(run, name="x"),
     "pin": lambda run: pins.save(run, []),
     "discard": trash.discard,
     "delete": runs.delete,
-    "start": lambda run: launch.start(run.config),
+    "start": lambda run: jobs.start_run(run.config),
 }
 FINISHED: dict[str, Callable[[Run], object]] = {
     "export": lambda run: exports.start(run, "onnx"),

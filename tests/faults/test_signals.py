@@ -16,10 +16,9 @@ from kills import kill, wait_for
 from outcome import Outcome, assert_complete, outcome
 from terminals import Terminal, terminal
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.bench.server import answers
 from cifar_core.config import TrainConfig
-from cifar_core.jobs import launch
 from cifar_core.runs import Run
 from cifar_core.search import findings, space, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan
@@ -28,11 +27,11 @@ ENDS = ("SIGTERM", "SIGINT", "closed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 START_THREE = """
 import json, sys, time
-from cifar_core.jobs import launch
+from cifar_core import jobs
 from cifar_core.config import TrainConfig
 config = TrainConfig.from_dict(json.loads(sys.argv[1]))
 for _ in range(3):
-    launch.start(config)
+    jobs.start_run(config)
 time.sleep(600)
 """
 """What a server does when somebody presses start three times."""
@@ -57,15 +56,15 @@ def signalled(run: Run, stage: str, number: signal.Signals) -> None:
 def test_a_worker_told_to_end_in_any_stage_is_stopped_and_ends_as_an_undisturbed_one(
     short_config: TrainConfig, small_data: Path, undisturbed: Outcome
 ) -> None:
-    run = launch.start(short_config)
+    run = jobs.start_run(short_config)
     for stage, number in (("import", signal.SIGTERM), ("head", signal.SIGINT), ("fine_tune", signal.SIGTERM)):
         signalled(run, stage, number)
         assert run.state == "stopped"
-        launch.resume(run)
+        jobs.resume_run(run)
     signalled(run, "export", signal.SIGINT)
     if run.state != "finished":
         assert run.state == "stopped"
-        launch.resume(run)
+        jobs.resume_run(run)
         wait_for(lambda: run.state not in runs.LIVE_STATES, "the run ends")
     assert run.state == "finished", run.status
     assert_complete(run)

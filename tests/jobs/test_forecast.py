@@ -2,7 +2,7 @@
 
 import pytest
 
-from cifar_core.jobs.forecast import Forecast
+from cifar_core.costs import Forecast
 
 EXPECTED = {"features": 10.0, "start": 5.0, "head": 20.0, "fine_tune": 60.0, "evaluate": 5.0}
 EPOCHS = {"head": 4, "fine_tune": 3}

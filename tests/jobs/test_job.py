@@ -9,10 +9,9 @@ import psutil
 import pytest
 from filelock import FileLock, Timeout
 
-from cifar_core import locks, machine, runs
+from cifar_core import jobs, machine, runs
 from cifar_core.errors import RunError
-from cifar_core.jobs import process
-from cifar_core.jobs.job import Job, Stopped
+from cifar_core.jobs import Job, Stopped
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def test_a_failure_is_remembered_with_its_reason(job: Job) -> None:
 
 def test_a_process_that_ends_without_a_word_has_failed(job: Job) -> None:
     job.start()  # this command ends at once and knows nothing of the job
-    process.wait_until(lambda: not job.is_running, 20)
+    jobs.wait_until(lambda: not job.is_running, 20)
     found = job.read()
     assert found["state"] == "failed"
     assert str(job.file(".log")) in found["error"]
@@ -96,14 +95,14 @@ def test_those_who_look_never_make_a_job_fail(tmp_path: Path) -> None:
 
     def look() -> None:
         while not ended.is_set():
-            locks.is_held(lock)
+            machine.is_locked(lock)
 
     threads = [threading.Thread(target=look) for _ in range(3)]
     for thread in threads:
         thread.start()
     try:
         for _ in range(50):
-            with locks.hold(lock):
+            with machine.hold_lock(lock):
                 pass
     finally:
         ended.set()
@@ -113,10 +112,10 @@ def test_those_who_look_never_make_a_job_fail(tmp_path: Path) -> None:
 
 def test_a_lock_that_is_kept_is_refused(tmp_path: Path) -> None:
     with FileLock(tmp_path / "lock"):
-        assert locks.is_held(tmp_path / "lock")
-        with pytest.raises(Timeout), locks.hold(tmp_path / "lock", 0.05):
+        assert machine.is_locked(tmp_path / "lock")
+        with pytest.raises(Timeout), machine.hold_lock(tmp_path / "lock", 0.05):
             pass
-    assert not locks.is_held(tmp_path / "lock")
+    assert not machine.is_locked(tmp_path / "lock")
 
 
 def test_a_worker_starts_from_a_folder_with_a_colon_in_its_path(
@@ -124,9 +123,9 @@ def test_a_worker_starts_from_a_folder_with_a_colon_in_its_path(
 ) -> None:
     (tmp_path / "with:colon").symlink_to(machine.app_dir())
     monkeypatch.setattr(machine, "app_dir", lambda: tmp_path / "with:colon")
-    command = process.command(["cifar_core", "runs", "list", "--json"])
+    command = jobs.module_command(["cifar_core", "runs", "list", "--json"])
     found = subprocess.run(
-        command, cwd=tmp_path, env=process.environment(), capture_output=True, text=True, check=False
+        command, cwd=tmp_path, env=jobs.worker_environment(), capture_output=True, text=True, check=False
     )
     assert (found.returncode, found.stderr) == (0, "")
 
@@ -135,16 +134,16 @@ def test_only_the_very_process_that_wrote_the_record_is_ended() -> None:
     ended: list[int] = []
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:
         created = psutil.Process(stranger.pid).create_time()
-        assert process.wait_until(lambda: "-c" in psutil.Process(stranger.pid).cmdline(), 20)
+        assert jobs.wait_until(lambda: "-c" in psutil.Process(stranger.pid).cmdline(), 20)
         for record, module in (
             ({"pid": stranger.pid, "pid_created": created}, "cifar_core.training.worker"),
             ({"pid": stranger.pid, "pid_created": created - 10}, "-c"),
             ({"pid": "x"}, "-c"),
             ({}, "-c"),
         ):
-            process.end(record, module, lambda found: ended.append(found.pid))
+            jobs.end_process(record, module, lambda found: ended.append(found.pid))
         assert ended == []
-        process.end({"pid": stranger.pid, "pid_created": created}, "-c", lambda found: ended.append(found.pid))
+        jobs.end_process({"pid": stranger.pid, "pid_created": created}, "-c", lambda found: ended.append(found.pid))
         assert ended == [stranger.pid]
         stranger.kill()
 

@@ -12,10 +12,9 @@ import psutil
 import pytest
 from filelock import FileLock
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
-from cifar_core.jobs import launch
 from cifar_core.runs import Run
 
 START_SECONDS = 60  # for TensorFlow, on a busy machine
@@ -43,7 +42,7 @@ def kill(run: Run) -> None:
 def no_worker_stays(own_folders: None) -> Iterator[None]:
     yield
     for run in runs.list_runs():
-        launch.stop(run)
+        jobs.stop_run(run)
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def taken_slot() -> Iterator[FileLock]:
 def test_a_started_worker_queues_holds_its_lock_and_needs_no_tensorflow(
     taken_slot: FileLock, tiny_config: TrainConfig
 ) -> None:
-    run = launch.start(tiny_config, "first")
+    run = jobs.start_run(tiny_config, "first")
     assert run.state == "queued"
     assert run.is_alive
     worker = psutil.Process(run.status["pid"])
@@ -65,18 +64,18 @@ def test_a_started_worker_queues_holds_its_lock_and_needs_no_tensorflow(
     with pytest.raises(RunError, match="is queued and cannot be deleted"):
         runs.delete(run)
     with pytest.raises(RunError, match="only a stopped, failed or lost run can be resumed"):
-        launch.resume(run)
+        jobs.resume_run(run)
 
 
 def test_a_queued_run_is_stopped_resumed_and_stopped_again(taken_slot: FileLock, tiny_config: TrainConfig) -> None:
-    run = launch.start(tiny_config)
+    run = jobs.start_run(tiny_config)
     for _ in range(2):
         start = time.monotonic()
-        launch.stop(run)
+        jobs.stop_run(run)
         assert time.monotonic() - start < STOP_SECONDS
         assert run.state == "stopped"
         assert (run.path / "stop").exists()
-        launch.resume(run)
+        jobs.resume_run(run)
         assert run.state == "queued"
         assert not (run.path / "stop").exists()
 
@@ -84,10 +83,10 @@ def test_a_queued_run_is_stopped_resumed_and_stopped_again(taken_slot: FileLock,
 def test_a_killed_worker_leaves_a_lost_run_that_can_be_resumed_or_deleted(
     taken_slot: FileLock, tiny_config: TrainConfig
 ) -> None:
-    run = launch.start(tiny_config)
+    run = jobs.start_run(tiny_config)
     kill(run)
     assert run.state == "lost"
-    launch.resume(run)
+    jobs.resume_run(run)
     assert run.state == "queued"
     kill(run)
     runs.delete(run)
@@ -96,19 +95,19 @@ def test_a_killed_worker_leaves_a_lost_run_that_can_be_resumed_or_deleted(
 
 def test_many_starts_at_once_train_one_after_the_other_in_order(tiny_config: TrainConfig, small_data: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
-        started = sorted(pool.map(lambda _: launch.start(tiny_config), range(3)), key=lambda run: run.id)
+        started = sorted(pool.map(lambda _: jobs.start_run(tiny_config), range(3)), key=lambda run: run.id)
     for position, run in enumerate(started):
         wait_for_state(run, "running")
         assert [other.state for other in started] == ["stopped"] * position + ["running"] + ["queued"] * (2 - position)
-        assert [launch.queue_position(other) for other in started[position:]] == list(range(3 - position))
-        launch.stop(run)
+        assert [jobs.queue_position(other) for other in started[position:]] == list(range(3 - position))
+        jobs.stop_run(run)
 
 
 def test_stopping_while_tensorflow_is_imported(tiny_config: TrainConfig, small_data: Path) -> None:
-    run = launch.start(tiny_config)
+    run = jobs.start_run(tiny_config)
     wait_until(lambda: run.status.get("stage") == "import", "import")
     start = time.monotonic()
-    launch.stop(run)
+    jobs.stop_run(run)
     assert time.monotonic() - start < STOP_SECONDS
     assert run.state == "stopped"
 
@@ -125,12 +124,12 @@ def test_stopping_while_tensorflow_is_imported(tiny_config: TrainConfig, small_d
 def test_stopping_in_every_stage(
     tiny_config: TrainConfig, small_data: Path, stage: str, changes: dict[str, Any]
 ) -> None:
-    run = launch.start(dataclasses.replace(tiny_config, early_stopping_patience=100, **changes))
+    run = jobs.start_run(dataclasses.replace(tiny_config, early_stopping_patience=100, **changes))
     wait_until(lambda: run.status.get("stage") == stage, stage)
     time.sleep(1)  # into the middle of it
     assert run.status["stage"] == stage
     start = time.monotonic()
-    launch.stop(run)
+    jobs.stop_run(run)
     assert time.monotonic() - start < STOP_SECONDS
     assert run.state == "stopped"
 
@@ -142,27 +141,27 @@ def test_stopping_a_worker_whose_status_names_no_process_of_ours_ends_none(
     run: Run, process: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be damaged, or its worker may not have written one yet."""
-    monkeypatch.setattr(launch, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(jobs, "STOP_SECONDS", 0.1)
     runs.write_json(run.path / "status.json", {"state": "running", **process})
     with FileLock(run.path / "lock"):  # held by this process, which goes on
-        launch.stop(run)
+        jobs.stop_run(run)
         assert run.state == "stopping"
 
 
 def test_a_stop_file_left_behind_means_stopped_and_a_resume_removes_it(
     taken_slot: FileLock, tiny_config: TrainConfig
 ) -> None:
-    run = launch.start(tiny_config)
+    run = jobs.start_run(tiny_config)
     kill(run)
     (run.path / "stop").touch()
     assert run.state == "stopped"
-    launch.resume(run)
+    jobs.resume_run(run)
     assert run.state == "queued"
 
 
 def test_stopping_what_has_ended_changes_nothing(run: Run) -> None:
     runs.write_json(run.path / "status.json", {"state": "finished"})
-    launch.stop(run)
+    jobs.stop_run(run)
     assert run.state == "finished"
     assert not (run.path / "stop").exists()
 
@@ -170,26 +169,26 @@ def test_stopping_what_has_ended_changes_nothing(run: Run) -> None:
 def test_a_finished_run_is_not_resumed(run: Run) -> None:
     runs.write_json(run.path / "status.json", {"state": "finished"})
     with pytest.raises(RunError, match="is finished; only"):
-        launch.resume(run)
+        jobs.resume_run(run)
 
 
 def test_a_run_without_a_usable_configuration_is_not_resumed(run: Run) -> None:
     runs.write_json(run.path / "status.json", {"state": "failed"})
     (run.path / "config.json").write_text("{")
     with pytest.raises(RunError, match="no usable config"):
-        launch.resume(run)
+        jobs.resume_run(run)
     assert not run.is_alive
 
 
 def test_stopping_never_ends_a_stranger_who_has_the_workers_old_number(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(jobs, "STOP_SECONDS", 0.1)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:
         created = psutil.Process(stranger.pid).create_time()
         runs.write_json(run.path / "status.json", {"state": "running", "pid": stranger.pid, "pid_created": created})
         with FileLock(run.path / "lock"):  # so that the run seems to live
-            launch.stop(run)
+            jobs.stop_run(run)
         with pytest.raises(subprocess.TimeoutExpired):
             stranger.wait(0.5)
         stranger.kill()
@@ -198,9 +197,9 @@ def test_stopping_never_ends_a_stranger_who_has_the_workers_old_number(
 def test_a_worker_that_cannot_start_is_a_sentence(
     run: Run, tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "WORKER", "cifar_core.no_such_module")
+    monkeypatch.setattr(jobs, "RUN_WORKER", "cifar_core.no_such_module")
     with pytest.raises(RunError, match=r"did not start; its output is in .*worker\.log"):
-        launch.start(tiny_config)
+        jobs.start_run(tiny_config)
     assert "no_such_module" in (runs.list_runs()[0].path / "worker.log").read_text()
 
 
@@ -209,7 +208,7 @@ def test_the_worker_reads_relative_folders_as_its_starter_does(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CIFAR_RUNS_DIR", "runs")
-    run = launch.start(tiny_config)
+    run = jobs.start_run(tiny_config)
     worker = psutil.Process(run.status["pid"])
     assert worker.cwd() == str(tmp_path)
     assert worker.environ()["CIFAR_RUNS_DIR"] == str(tmp_path / "runs")

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from made_outcomes import MADE, made_up
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.data import cifar10, synthetic
 from cifar_core.errors import RunError
-from cifar_core.jobs import launch
-from cifar_core.jobs.job import Stopped
+from cifar_core.jobs import Stopped
 from cifar_core.lessons import answers, internals, layer_probe, results
 from cifar_core.lessons.conditions import CONDITIONS
 from cifar_core.lessons.layer_probe import Layers, Probed
@@ -30,7 +29,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
         found.append(runs.create(config, name))
         return found[-1]
 
-    monkeypatch.setattr(launch, "start", start)
+    monkeypatch.setattr(jobs, "start_run", start)
     return found
 
 
@@ -135,7 +134,7 @@ class TestHere:
 
     def test_those_that_wait_are_stopped_first(self, started: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
         stopped: list[str] = []
-        monkeypatch.setattr(launch, "stop", lambda run: stopped.append(run.id))
+        monkeypatch.setattr(jobs, "stop_run", lambda run: stopped.append(run.id))
         results.start_runs("scaling")
         results.stop_runs("scaling")
         assert stopped == sorted((run.id for run in started), reverse=True)

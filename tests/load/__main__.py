@@ -19,10 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.bench import server
 from cifar_core.config import PRESETS
-from cifar_core.jobs import launch
 from cifar_core.runs import Run
 from tests.load import outcome, pupil, shelf
 from tests.load.browser import Browser
@@ -70,13 +69,13 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             found["log"] = _complaints(log)
     finally:
         if live:
-            launch.stop(live)
+            jobs.stop_run(live)
     return found
 
 
 def _template() -> Path:
     """Train the run that the others are copied from."""
-    run = launch.start(PRESETS["quick"], "template")
+    run = jobs.start_run(PRESETS["quick"], "template")
     while run.state in runs.LIVE_STATES:
         time.sleep(1)
     if run.state != "finished":

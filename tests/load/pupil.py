@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
-from cifar_core.jobs import launch
 from cifar_core.runs import Run
 
 CONFIG = TrainConfig(
@@ -48,7 +47,7 @@ class Pace:
 
 def start() -> Run:
     """Start the training and wait until it fine-tunes. Raises RuntimeError if it does not get there."""
-    run = launch.start(CONFIG, "watched")
+    run = jobs.start_run(CONFIG, "watched")
     deadline = time.monotonic() + _START_SECONDS
     while _last_step(run) is None:
         if run.state not in runs.LIVE_STATES or time.monotonic() > deadline:

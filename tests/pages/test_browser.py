@@ -9,10 +9,9 @@ import pytest
 from corpus import encoded, scene
 from played_sweeps import FIVE, grid, play
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.bench.server import running
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.jobs import launch
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -46,7 +45,7 @@ def server(small_data, tmp_path):
     with running(tmp_path / "terminal.log") as app:
         yield app
     for run in runs.list_runs():
-        launch.stop(run)
+        jobs.stop_run(run)
 
 
 def wait_until(condition: Callable[[], bool], complaint: str, seconds: float = PATIENCE) -> None:

@@ -9,9 +9,8 @@ from app_pages import APP, button, charts_of, open_explore, sound, texts
 from counting import counted, many_finished
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
-from cifar_core.jobs import launch
 from cifar_core.runs import Run, labels, trash, write_json
 
 CONFIG = TrainConfig(alpha=0.35, image_size=32, weights="random", train_images=1_000, head_epochs=3, fine_tune_epochs=2)
@@ -278,7 +277,7 @@ def test_a_link_takes_every_setting_of_a_run_to_train(
 ) -> None:
     run = make_run(0.9, config=other_knobs)
     started: list[TrainConfig] = []
-    monkeypatch.setattr(launch, "start", lambda config, *_: started.append(config) or run)
+    monkeypatch.setattr(jobs, "start_run", lambda config, *_: started.append(config) or run)
     app = open_explore(runs=run.id)
     assert f"settings={run.id}" in links(app)
     app.switch_page("pages/train.py")

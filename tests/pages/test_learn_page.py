@@ -21,12 +21,11 @@ from corpus import encoded, scene
 from filelock import FileLock
 from made_outcomes import MADE, made_up
 
-from cifar_core import glossary, runs
+from cifar_core import glossary, jobs, runs
 from cifar_core.charts import pictures
 from cifar_core.config import KNOBS
 from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import RunError
-from cifar_core.jobs import launch
 from cifar_core.lessons import internals, layer_probe, results
 from cifar_core.lessons.catalogue import LESSONS
 from cifar_core.lessons.conditions import CONDITIONS
@@ -181,7 +180,7 @@ def test_run_here_queues_every_arm_and_shows_how_far_they_are(monkeypatch):
         started.append(name)
         return runs.create(config, name)
 
-    monkeypatch.setattr(launch, "start", start)
+    monkeypatch.setattr(jobs, "start_run", start)
     app = open_app(LEARN, lesson="scaling")
     sound(button(app, "go").click().run())
     assert started == ["learnscalingright", "learnscalingwrong", "learnscalingwild"]
@@ -195,7 +194,7 @@ def texts_of_progress(app) -> str:
 
 def test_stop_all_stops_what_lives(monkeypatch):
     stopped: list[str] = []
-    monkeypatch.setattr(launch, "stop", lambda run: stopped.append(run.id))
+    monkeypatch.setattr(jobs, "stop_run", lambda run: stopped.append(run.id))
     live = runs.create(CONDITIONS["scaling"]["right"].config, "learnscalingright")
     with living_worker(live):
         app = open_app(LEARN, lesson="scaling")
@@ -207,7 +206,7 @@ def test_a_run_that_cannot_start_is_told_of(monkeypatch):
     def refuse(*_):
         raise RunError("There is no room for <b>runs</b>.")
 
-    monkeypatch.setattr(launch, "start", refuse)
+    monkeypatch.setattr(jobs, "start_run", refuse)
     app = open_app(LEARN, lesson="scaling")
     sound(button(app, "go").click().run())
     assert "There is no room" in texts(app.error) and "<b>" not in texts(app.error)

@@ -6,9 +6,8 @@ import sys
 
 import pytest
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.bench import server as bench_server
-from cifar_core.jobs import launch
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -26,7 +25,7 @@ def server(small_data, tmp_path):
     with bench_server.running(tmp_path / "terminal.log") as app:
         yield app
     for run in runs.list_runs():
-        launch.stop(run)
+        jobs.stop_run(run)
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def test_a_press_after_a_restart_of_the_server_starts_what_the_screen_shows(serv
         (run,) = runs.list_runs()
         config = run.config
         assert (config.dropout, config.train_images, config.image_size, config.weights) == (0.4, 1_000, 32, "random")
-        launch.stop(run)
+        jobs.stop_run(run)
     finally:
         again.terminate()
         again.wait(20)

@@ -19,11 +19,10 @@ from app_pages import (
     texts,
 )
 
-from cifar_core import costs, glossary, runs
+from cifar_core import costs, glossary, jobs, runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.data import cifar10, download
-from cifar_core.jobs import launch
-from cifar_core.jobs.job import Job
+from cifar_core.jobs import Job
 from cifar_core.runs import labels
 from pages.components import knobs
 
@@ -136,7 +135,7 @@ def test_a_term_in_a_label_is_explained_by_its_help():
 
 
 def test_a_run_is_named_by_its_person_or_by_what_differs(monkeypatch):
-    monkeypatch.setattr(launch, "spawn", lambda run: None)
+    monkeypatch.setattr(jobs, "spawn_worker", lambda run: None)
     app = open_app(alpha="0.35")
     assert app.text_input(key="run_name").placeholder == "quick, α 0.35"
     sound(button(app, "start").click().run())
@@ -214,7 +213,7 @@ def test_cifar10_chosen_where_it_is_not_is_said_in_a_sentence_and_can_be_undone(
 
 def test_with_internet_the_main_button_downloads_cifar10_and_trains_once_it_is_there(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "answers", lambda url: True)
-    monkeypatch.setattr(launch, "spawn", lambda run: None)
+    monkeypatch.setattr(jobs, "spawn_worker", lambda run: None)
     monkeypatch.setattr(Job, "start", lambda job: asked.append("download"))
     asked: list[str] = []
     app = open_app(alpha="0.35")

@@ -21,8 +21,7 @@ from app_pages import (
     texts,
 )
 
-from cifar_core import runs
-from cifar_core.jobs import launch
+from cifar_core import jobs, runs
 from cifar_core.runs import write_json
 
 
@@ -147,7 +146,7 @@ def test_runs_that_look_alike_can_be_told_apart(model):
 def test_the_settings_of_a_run_can_be_taken_over(other_knobs, monkeypatch):
     run, started = runs.create(other_knobs), []
     write_json(run.path / "status.json", {"state": "stopped"})
-    monkeypatch.setattr(launch, "start", lambda config, *_: started.append(config) or run)
+    monkeypatch.setattr(jobs, "start_run", lambda config, *_: started.append(config) or run)
     app = open_app()
     sound(button(app, "clone").click().run())
     sound(button(app, "start").click().run())

@@ -8,20 +8,19 @@ import pytest
 from filelock import FileLock
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.data import download, synthetic
 from cifar_core.errors import RunError, SweepError
 from cifar_core.export import archive
-from cifar_core.jobs import launch
 from cifar_core.search.studies import MOST_TRIALS, Goal
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
 
 def test_a_full_queue_takes_no_more_runs_and_says_what_to_do(tiny_config, run, monkeypatch) -> None:
-    monkeypatch.setattr(launch, "MOST_QUEUED", 1)
+    monkeypatch.setattr(jobs, "MOST_QUEUED", 1)
     with FileLock(run.path / "lock"), pytest.raises(RunError, match=r"1 runs train or wait already.*stop some"):
-        launch.start(tiny_config)
+        jobs.start_run(tiny_config)
     assert runs.list_runs() == [run]
 
 
@@ -85,7 +84,7 @@ def said(app: AppTest) -> str:
 
 
 def test_a_start_into_a_full_queue_is_answered_on_screen(page, monkeypatch) -> None:
-    monkeypatch.setattr(launch, "MOST_QUEUED", 0)
+    monkeypatch.setattr(jobs, "MOST_QUEUED", 0)
     assert "0 runs train or wait already, expected fewer than 0" in said(page.button(key="start").click().run())
     assert len(runs.list_runs()) == 1
 

@@ -3,9 +3,10 @@ from typing import Any
 
 import pytest
 
+from cifar_core.jobs import Stopped
 from cifar_core.runs import Run
 from cifar_core.training import callbacks, worker
-from cifar_core.training.run_writer import RunWriter, Stopped
+from cifar_core.training.run_writer import RunWriter
 
 
 class Interruption:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from cifar_core.errors import TrainingError
+from cifar_core.jobs import Stopped
 from cifar_core.runs import Run, curves
 from cifar_core.training import checkpoint, model
 from cifar_core.training.callbacks import CheckpointCallback, MetricsCallback, NonFiniteLossCallback, StopCallback
 from cifar_core.training.checkpoint import Progress
-from cifar_core.training.run_writer import ROWS_A_SECOND, RunWriter, Stopped
+from cifar_core.training.run_writer import ROWS_A_SECOND, RunWriter
 
 
 @pytest.fixture

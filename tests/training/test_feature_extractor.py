@@ -8,9 +8,9 @@ import pytest
 
 from cifar_core import costs
 from cifar_core.config import TrainConfig
-from cifar_core.data import cifar10
-from cifar_core.features import cache
-from cifar_core.features.cache import Entry
+from cifar_core.data import cifar10, feature_cache
+from cifar_core.data.feature_cache import Entry
+from cifar_core.jobs import Stopped
 from cifar_core.network import pretrained
 from cifar_core.runs import create
 from cifar_core.training import model
@@ -18,7 +18,7 @@ from cifar_core.training.feature_extractor import CHUNK, FeatureExtractor, View,
 from cifar_core.training.fit import Batches, TrainingOptions, _PhaseTraining
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.phases import compiled, phases
-from cifar_core.training.run_writer import RunWriter, Stopped
+from cifar_core.training.run_writer import RunWriter
 
 Change = Callable[..., TrainConfig]
 
@@ -237,7 +237,7 @@ def test_a_store_without_room_trains_end_to_end_and_says_so(change: Change, monk
 
 
 def test_a_cache_that_cannot_be_written_trains_end_to_end_and_says_so(change: Change) -> None:
-    cache.store_dir().write_text("a file")
+    feature_cache.store_dir().write_text("a file")
     assert "CIFAR_CACHE_DIR" in inputs(change()).end_to_end_reason
 
 
@@ -247,7 +247,7 @@ def test_a_run_finds_its_own_features_again_in_a_store_that_is_full(
     config = change()
     first = inputs(config)
     first.prepare()
-    needed = sum(item["bytes"] for item in cache.contents())
+    needed = sum(item["bytes"] for item in feature_cache.contents())
     monkeypatch.setenv("CIFAR_STORE_GB", str(needed / 1e9))
     again = inputs(config)
     assert again.end_to_end_reason == ""
@@ -277,7 +277,7 @@ def test_the_room_asked_for_is_what_the_views_that_epochs_come_to_take(change: C
 def test_training_from_the_store_equals_training_the_joined_network(
     change: Change, phase: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "DTYPE", np.dtype(np.float32))  # the rounding is another matter
+    monkeypatch.setattr(feature_cache, "DTYPE", np.dtype(np.float32))  # the rounding is another matter
     config = change(augmentation=0.0, dropout=0.0, optimizer="adamw", **{f"{phase}_learning_rate": 1e-3})
     (plan,) = (each for each in phases(config) if each.name == phase)
     ended = []

@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.evaluation import diagnosis, predictions, story
-from cifar_core.jobs import launch
 from cifar_core.runs import Run
 from cifar_core.training import checkpoint, inputs, worker
 
@@ -35,7 +34,7 @@ def test_phase_1_kept_as_a_run_equals_a_training_of_that_phase_alone(
     gain = sum(one.fixed - one.broken for one in changes) / 200
     assert gain == pytest.approx(whole.result["validation_accuracy"] - before.accuracy)
 
-    monkeypatch.setattr(launch, "spawn", lambda run: worker.main(str(run.path)))
+    monkeypatch.setattr(jobs, "spawn_worker", lambda run: worker.main(str(run.path)))
     kept = story.keep_head(whole)
     alone = train(replace(config, fine_tune_epochs=0))
     assert kept.state == "finished", kept.status

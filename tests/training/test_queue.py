@@ -3,9 +3,10 @@
 import pytest
 from filelock import FileLock
 
-from cifar_core import locks, runs
+from cifar_core import machine, runs
+from cifar_core.jobs import Stopped
 from cifar_core.training import worker
-from cifar_core.training.run_writer import RunWriter, Stopped
+from cifar_core.training.run_writer import RunWriter
 
 
 def test_a_run_that_waits_for_the_slot_does_not_look_at_the_others(run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,5 +29,5 @@ def test_the_slot_is_given_back_to_the_first_in_the_queue(run, monkeypatch: pyte
     monkeypatch.setattr(worker, "_POLL_SECONDS", 0)
     monkeypatch.setattr(worker, "_is_first", lambda _: next(answers))
     with worker._training_slot(run, writer, worker.SLOT):
-        assert locks.is_held(runs.runs_dir() / worker.SLOT)
-    assert not locks.is_held(runs.runs_dir() / worker.SLOT)
+        assert machine.is_locked(runs.runs_dir() / worker.SLOT)
+    assert not machine.is_locked(runs.runs_dir() / worker.SLOT)

@@ -17,7 +17,7 @@ import pytest
 
 from cifar_core import cli, runs
 from cifar_core.config import TrainConfig
-from cifar_core.jobs.process import wait_until
+from cifar_core.jobs import wait_until
 from cifar_core.search import findings, space, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan
 

@@ -13,13 +13,12 @@ import optuna
 import psutil
 import pytest
 
-from cifar_core import runs
+from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import SweepError
 from cifar_core.evaluation import predictions
 from cifar_core.inference.classifier import open_classifier
-from cifar_core.jobs import process
 from cifar_core.network import pretrained
 from cifar_core.runs import Run
 from cifar_core.search import findings, space, studies, sweep_workers
@@ -68,7 +67,7 @@ def run_of(found: Findings, number: int) -> Run:
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
-    assert process.wait_until(lambda: bool(condition()), seconds), "not in time"
+    assert jobs.wait_until(lambda: bool(condition()), seconds), "not in time"
 
 
 def test_trials_are_ordinary_finished_runs_in_one_process(

@@ -12,16 +12,16 @@ from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cifar_core.data import feature_cache
+from cifar_core.data.feature_cache import Entry
 from cifar_core.errors import StoreError
-from cifar_core.features import cache
-from cifar_core.features.cache import Entry
 
 ROWS, SHAPE = 40, (3, 4)
 
 
 @pytest.fixture
 def entry() -> Entry:
-    return cache.entry({"name": "features"}, ROWS, SHAPE)
+    return feature_cache.entry({"name": "features"}, ROWS, SHAPE)
 
 
 def values(positions: np.ndarray) -> np.ndarray:
@@ -30,7 +30,7 @@ def values(positions: np.ndarray) -> np.ndarray:
 
 
 def fill(entry: Entry, positions: np.ndarray) -> None:
-    with cache.filling(entry):
+    with feature_cache.filling(entry):
         entry.write(positions, values(positions))
 
 
@@ -45,7 +45,7 @@ def is_right(entry: Entry, positions: np.ndarray) -> bool:
 @given(st.lists(st.sets(st.integers(0, ROWS - 1), min_size=1), max_size=4))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 def test_what_was_written_is_there_and_nothing_else(tmp_path: Path, portions: list[set[int]]) -> None:
-    entry = cache.entry({"portions": [sorted(portion) for portion in portions]}, ROWS, SHAPE)
+    entry = feature_cache.entry({"portions": [sorted(portion) for portion in portions]}, ROWS, SHAPE)
     for portion in portions:
         fill(entry, np.array(sorted(portion), int))
     expected = set().union(*portions)
@@ -56,7 +56,7 @@ def test_what_was_written_is_there_and_nothing_else(tmp_path: Path, portions: li
 
 def test_an_entry_outlives_its_process_and_its_maker_may_be_another(entry: Entry) -> None:
     fill(entry, everything())
-    again = cache.entry({"name": "features"}, ROWS, SHAPE)
+    again = feature_cache.entry({"name": "features"}, ROWS, SHAPE)
     assert again == entry
     assert len(again.missing(everything())) == 0
     assert is_right(again, everything())
@@ -71,14 +71,14 @@ def test_an_entry_outlives_its_process_and_its_maker_may_be_another(entry: Entry
     ],
 )
 def test_whatever_differs_is_another_entry(entry: Entry, other: Any) -> None:
-    assert cache.entry(*other).path != entry.path
+    assert feature_cache.entry(*other).path != entry.path
 
 
 def test_missing_rows_take_no_room() -> None:
-    entry = cache.entry({"name": "large"}, 50_000, (1_000,))
-    with cache.filling(entry):
+    entry = feature_cache.entry({"name": "large"}, 50_000, (1_000,))
+    with feature_cache.filling(entry):
         entry.write(np.array([49_999]), np.ones((1, 1_000)))
-    (found,) = cache.contents()
+    (found,) = feature_cache.contents()
     assert found["bytes"] < 1_000_000
     assert found["about"]["name"] == "large"
 
@@ -156,8 +156,8 @@ def test_a_full_disk_is_a_sentence_and_leaves_no_wrong_row(
     entry: Entry, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     with monkeypatch.context() as full:
-        really_open = cache._open
-        full.setattr(cache, "_open", lambda path: FullDisk(really_open(path), room))
+        really_open = feature_cache._open
+        full.setattr(feature_cache, "_open", lambda path: FullDisk(really_open(path), room))
         with pytest.raises(StoreError, match="the disk is full; make room"):
             fill(entry, everything())
     present = np.setdiff1d(everything(), entry.missing(everything()))
@@ -167,20 +167,20 @@ def test_a_full_disk_is_a_sentence_and_leaves_no_wrong_row(
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence() -> None:
-    cache.store_dir().parent.mkdir(parents=True)
-    cache.store_dir().write_text("a file")
+    feature_cache.store_dir().parent.mkdir(parents=True)
+    feature_cache.store_dir().write_text("a file")
     with pytest.raises(StoreError, match="CIFAR_CACHE_DIR"):
-        cache.entry({}, ROWS, SHAPE)
+        feature_cache.entry({}, ROWS, SHAPE)
 
 
 FILLER = """
     import sys, time
     import numpy as np
-    from cifar_core.features import cache
-    entry = cache.entry({"name": "shared"}, 40, (3, 4))
+    from cifar_core.data import feature_cache
+    entry = feature_cache.entry({"name": "shared"}, 40, (3, 4))
     print("ready", flush=True)
     sys.stdin.readline()
-    with cache.filling(entry):
+    with feature_cache.filling(entry):
         for position in entry.missing(np.arange(40)):
             time.sleep(0.01)  # this is work
             entry.write(np.array([position]), np.full((1, 12), position, float))
@@ -205,7 +205,7 @@ def test_two_processes_compute_an_entry_once() -> None:
     said = "".join(filler.communicate("go\n", timeout=30)[0] for filler in fillers)
     assert sorted(said.split()[1::2], key=int) == [str(position) for position in range(40)]
     assert [filler.returncode for filler in fillers] == [0, 0]
-    assert (cache.entry({"name": "shared"}, 40, (3, 4)).open()[:, 0, 0] == np.arange(40)).all()
+    assert (feature_cache.entry({"name": "shared"}, 40, (3, 4)).open()[:, 0, 0] == np.arange(40)).all()
 
 
 # ---- the budget
@@ -213,15 +213,15 @@ def test_two_processes_compute_an_entry_once() -> None:
 
 def large(name: str, used_at: int) -> Entry:
     """An entry of a megabyte, last used at that second."""
-    entry = cache.entry({"name": name}, 100, (5_000,))
-    with cache.filling(entry):
+    entry = feature_cache.entry({"name": name}, 100, (5_000,))
+    with feature_cache.filling(entry):
         entry.write(np.arange(100), np.random.default_rng(0).random((100, 5_000)))
     os.utime(entry.path / "about.json", (used_at, used_at))
     return entry
 
 
 def names() -> set[str]:
-    return {item["about"]["name"] for item in cache.contents()}
+    return {item["about"]["name"] for item in feature_cache.contents()}
 
 
 @pytest.fixture
@@ -232,74 +232,74 @@ def three(monkeypatch: pytest.MonkeyPatch) -> dict[str, Entry]:
 
 
 def test_the_entry_not_used_for_longest_goes_first(three: dict[str, Entry]) -> None:
-    cache.make_room(300_000, [])
+    feature_cache.make_room(300_000, [])
     assert names() == {"oldest", "middle", "newest"}
-    cache.make_room(1_000_000, [])
+    feature_cache.make_room(1_000_000, [])
     assert names() == {"middle", "newest"}
-    cache.make_room(2_000_000, [])
+    feature_cache.make_room(2_000_000, [])
     assert names() == {"newest"}
 
 
 def test_asking_for_an_entry_is_using_it(three: dict[str, Entry]) -> None:
-    cache.entry({"name": "oldest"}, 100, (5_000,))
-    cache.make_room(1_000_000, [])
+    feature_cache.entry({"name": "oldest"}, 100, (5_000,))
+    feature_cache.make_room(1_000_000, [])
     assert names() == {"oldest", "newest"}
 
 
 def test_entries_that_are_being_filled_stay(three: dict[str, Entry]) -> None:
     with FileLock(three["oldest"].path / "lock"):
-        cache.make_room(1_000_000, [])
+        feature_cache.make_room(1_000_000, [])
         assert names() == {"oldest", "newest"}
         with pytest.raises(StoreError, match="budget"):
-            cache.make_room(3_000_000, [])
+            feature_cache.make_room(3_000_000, [])
     assert names() == {"oldest"}
 
 
 def test_what_is_there_already_is_neither_counted_twice_nor_removed(three: dict[str, Entry]) -> None:
-    cache.make_room(3_200_000, list(three.values()))
-    cache.make_room(2_000_000, [three["oldest"], three["middle"]])
+    feature_cache.make_room(3_200_000, list(three.values()))
+    feature_cache.make_room(2_000_000, [three["oldest"], three["middle"]])
     assert names() == {"oldest", "middle", "newest"}
 
 
 def test_more_than_the_budget_is_refused(three: dict[str, Entry]) -> None:
     with pytest.raises(StoreError, match=r"would take 4\.0 GB; the budget is 0\.0 GB.*CIFAR_STORE_GB or choose fewer"):
-        cache.make_room(4_000_000_000, [])
+        feature_cache.make_room(4_000_000_000, [])
 
 
 def test_what_cannot_fit_removes_nothing(three: dict[str, Entry], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError):
-        cache.make_room(4_000_000_000, [])
-    monkeypatch.setattr(cache, "_free_bytes", lambda: 1_000)
+        feature_cache.make_room(4_000_000_000, [])
+    monkeypatch.setattr(feature_cache, "_free_bytes", lambda: 1_000)
     with pytest.raises(StoreError):
-        cache.make_room(3_100_000, [])
+        feature_cache.make_room(3_100_000, [])
     assert names() == {"oldest", "middle", "newest"}
 
 
 def test_what_the_own_entries_hold_already_counts_against_the_budget(three: dict[str, Entry]) -> None:
-    cache.make_room(1_000, [three["middle"], three["newest"]])
+    feature_cache.make_room(1_000, [three["middle"], three["newest"]])
     assert names() == {"oldest", "middle", "newest"}
-    cache.make_room(2_500_000, [three["middle"], three["newest"]])
+    feature_cache.make_room(2_500_000, [three["middle"], three["newest"]])
     assert names() == {"middle", "newest"}
 
 
 def test_more_than_the_disk_is_refused(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_free_bytes", lambda: 1_000_000)
-    cache.make_room(900_000, [entry])
+    monkeypatch.setattr(feature_cache, "_free_bytes", lambda: 1_000_000)
+    feature_cache.make_room(900_000, [entry])
     with pytest.raises(StoreError, match="make room"):
-        cache.make_room(1_100_000, [entry])
+        feature_cache.make_room(1_100_000, [entry])
 
 
 @pytest.mark.parametrize("text", ["", "lots", "nan", "inf", "1e999"])
 def test_a_budget_that_is_no_number_is_a_sentence(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIFAR_STORE_GB", text)
     with pytest.raises(StoreError, match="CIFAR_STORE_GB"):
-        cache.budget_bytes()
+        feature_cache.budget_bytes()
 
 
 def test_the_store_can_be_cleared_but_for_what_is_being_filled(three: dict[str, Entry]) -> None:
     with FileLock(three["middle"].path / "lock"):
-        assert cache.clear() > 2_000_000
+        assert feature_cache.clear() > 2_000_000
     assert names() == {"middle"}
-    assert [path.name for path in cache.store_dir().iterdir()] == [three["middle"].path.name]
-    assert cache.clear() > 1_000_000
-    assert cache.contents() == []
+    assert [path.name for path in feature_cache.store_dir().iterdir()] == [three["middle"].path.name]
+    assert feature_cache.clear() > 1_000_000
+    assert feature_cache.contents() == []

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from cifar_core import locks
+from cifar_core import machine
 from cifar_core.data.cifar10 import cache_dir
 from cifar_core.errors import StoreError
 from cifar_core.runs import read_json, reserve_bytes, write_json
@@ -186,7 +186,7 @@ def clear() -> int:
 
 def _remove(path: Path) -> bool:
     try:
-        with locks.hold(path / "lock", 0.1):
+        with machine.hold_lock(path / "lock", 0.1):
             removed = path.rename(path.with_name(f".removed-{path.name}-{time.time_ns()}"))
     except (Timeout, OSError):
         return False

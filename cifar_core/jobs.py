@@ -1,0 +1,291 @@
+"""Background processes, which outlive the page and the server: the workers of runs, and every other job.
+
+A job is work of a process of its own that a page or a command starts, watches and stops:
+
+    <folder>/<name>.progress.json   {"state": "working", "stopped", "failed" or "done", ...}, written by the process
+    <folder>/<name>.lock            held by the process while it works
+    <folder>/<name>.stop            asks it to stop
+    <folder>/<name>.log             what it printed
+
+A feature declares its job as a `Job`, does the work under `working` and shows what `read` returns. Runs and sweeps have
+records of their own (see runs/folder.py and search/studies.py), since they can be resumed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import Timeout
+
+from cifar_core import machine, runs
+from cifar_core.config import TrainConfig
+from cifar_core.errors import RunError
+from cifar_core.runs import Run, trash
+
+RUN_WORKER = "cifar_core.training.worker"
+MOST_QUEUED = 50
+"""Runs that train or wait at once."""
+STOP_SECONDS = 2.5
+"""How long a worker may take to stop by itself before its process is ended."""
+
+# glibc returns large buffers to the system and asks for zeroed ones at every training step. Keeping them, in large
+# pages, makes a step of the whole network much faster; other systems ignore the variable.
+_ALLOCATOR = ":".join(
+    f"glibc.malloc.{setting}"
+    for setting in ("hugetlb=1", "mmap_max=0", "trim_threshold=100000000000", "top_pad=500000000")
+)
+# `python -m` for a module in a given folder. PYTHONPATH cannot name a folder with ":" in its path.
+_RUN_MODULE = (
+    "import runpy, sys; del sys.argv[0]; sys.path.insert(0, sys.argv.pop(0)); "
+    "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+)
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """The job, or the run, was asked to stop."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """`command` is a module and its arguments; `title` begins every sentence about the job; `advice` ends it."""
+
+    folder: Path
+    name: str
+    command: tuple[str, ...]
+    title: str
+    advice: str = "make room there, or make it writable"
+    record: str = ".progress.json"
+
+    def file(self, ending: str) -> Path:
+        """Return the job's file with this ending."""
+        return self.folder / f"{self.name}{ending}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a process holds the job's lock."""
+        return machine.is_locked(self.file(".lock"))
+
+    def start(self) -> subprocess.Popen[bytes] | None:
+        """Start the process and wait until it works; return it, None where one works already. Raises RunError."""
+        if self.is_running:
+            return None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.write("working")  # what is read if the process dies at once
+            started = detached(self.command, self.file(".log"))
+        except OSError as error:
+            raise self._refused(error) from None
+        wait_until(lambda: self.is_running or started.poll() is not None, runs.START_SECONDS)
+        return started
+
+    def ask_to_stop(self) -> None:
+        """Make the process stop at its next `check_stop`. Raises RunError."""
+        try:
+            self.file(".stop").touch()
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def check_stop(self) -> None:
+        """Raise Stopped if the job was asked to stop."""
+        if self.file(".stop").exists():
+            raise Stopped
+
+    def write(self, state: str, **more: Any) -> None:
+        """Write the record. Raises OSError."""
+        runs.write_json(self.file(self.record), {"state": state, **more})
+
+    def read(self) -> dict[str, Any]:
+        """Return the record with "state": none, working, stopped, failed (then with "error") or done."""
+        found = self._load()
+        if self.is_running:
+            return found | {"state": "working"}
+        if found.get("state") == "working":  # it may have ended since the file was read
+            found = self._load()
+        if found.get("state") == "working":
+            return {"state": "failed", "error": f"Its process ended unexpectedly; see {self.file('.log')}."}
+        if found.get("state") == "failed":
+            return {"state": "failed", "error": str(found.get("error"))[:500]}
+        return found if found.get("state") in ("stopped", "done") else {"state": "none"}
+
+    def _load(self) -> dict[str, Any]:
+        """Return the record, empty without one; where it is damaged, the state "failed" with the reason."""
+        try:
+            return runs.load_json(self.file(self.record)) or {}
+        except RunError as error:
+            return {"state": "failed", "error": f"{error} Start it again."}
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Hold the job's lock, and record how the work ended: done, stopped or failed.
+
+        Raises RunError if another process is at it or the folder refuses, and whatever the work raises.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with machine.hold_lock(self.file(".lock")):
+                self.file(".stop").unlink(missing_ok=True)
+                self.write("working")
+                yield from self._recorded()
+        except Timeout:
+            raise RunError(f"{self.title}: another process is at it already; wait for it, or stop it.") from None
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def _recorded(self) -> Iterator[None]:
+        try:
+            yield
+        except (Stopped, KeyboardInterrupt):
+            self.write("stopped")
+            raise
+        except Exception as error:
+            self.write("failed", error=str(error) or type(error).__name__)
+            raise
+        if runs.read_json(self.file(self.record)).get("state") == "working":  # else the work wrote its own result
+            self.write("done")
+
+    def _refused(self, error: OSError) -> RunError:
+        return RunError(f"{self.title}: {self.folder} cannot be used ({error.strerror or error}); {self.advice}.")
+
+
+def start_run(config: TrainConfig, name: str = "run", prepare: Callable[[Run], None] | None = None) -> Run:
+    """Create a run and spawn its worker, which queues for the one training slot. Raises RunError.
+
+    `prepare` puts more files into the new run's folder before the worker reads it.
+    """
+    _check_queue()
+    trash.clear_unfinished()
+    run = runs.create(config, name)
+    if prepare:
+        prepare(run)
+    spawn_worker(run)
+    return run
+
+
+def _check_queue() -> None:
+    live = sum(run.state in runs.LIVE_STATES for run in runs.list_runs())
+    if live >= MOST_QUEUED:
+        raise RunError(
+            f"{live} runs train or wait already, expected fewer than {MOST_QUEUED}; wait until one has ended, or stop "
+            "some."
+        )
+
+
+def resume_run(run: Run) -> None:
+    """Resume a stopped, failed or lost run from its last full epoch. Raises RunError in any other state."""
+    if run.state not in runs.RESUMABLE_STATES:
+        raise RunError(f"Run {run.id} is {run.state}; only a stopped, failed or lost run can be resumed.")
+    _check_queue()
+    run.config  # noqa: B018 - raises if the run is damaged beyond resuming
+    try:
+        (run.path / "stop").unlink(missing_ok=True)
+    except OSError as error:
+        raise RunError(f"Run {run.id} cannot go on ({error.strerror}); make {run.path} writable.") from None
+    spawn_worker(run)
+
+
+def stop_run(run: Run) -> None:
+    """Stop `run` within three seconds; its best and its last full epoch remain. Does nothing if it has ended.
+
+    The worker is asked first. One that does not answer in time (a long step, an import) is ended, which loses nothing:
+    the checkpoint holds the last full epoch.
+    """
+    if run.state not in runs.LIVE_STATES:
+        return
+    try:
+        (run.path / "stop").touch()
+    except OSError:  # a full disk
+        end_process(run.status, RUN_WORKER, psutil.Process.terminate)
+    if not wait_until(lambda: not run.is_alive, STOP_SECONDS):
+        end_process(run.status, RUN_WORKER, psutil.Process.kill)
+        wait_until(lambda: not run.is_alive, STOP_SECONDS)
+
+
+def queue_position(run: Run) -> int:
+    """Return how many live runs are before `run` in the queue: 0 means that it is next or already running."""
+    live = sorted(other.id for other in runs.list_runs() if other.state in runs.LIVE_STATES)
+    return live.index(run.id) if run.id in live else 0
+
+
+def spawn_worker(run: Run) -> None:
+    """Start the worker of `run` and wait until it holds the run's lock. Raises RunError if it ends before."""
+    before = _status_stamp(run)
+    try:
+        worker = detached([RUN_WORKER, str(run.path.resolve())], run.path / "worker.log")
+    except OSError as error:
+        raise RunError(
+            f"The worker of run {run.id} cannot be started ({error.strerror}); make its folder writable and resume."
+        ) from None
+    wait_until(lambda: _status_stamp(run) != before or worker.poll() is not None, runs.START_SECONDS)
+    if _status_stamp(run) == before:
+        raise RunError(f"The worker of run {run.id} did not start; its output is in {run.path / 'worker.log'}.")
+
+
+def _status_stamp(run: Run) -> tuple[int, int] | None:
+    """Return what changes when the worker writes its first status."""
+    with contextlib.suppress(OSError):
+        stat = (run.path / "status.json").stat()
+        return stat.st_ino, stat.st_mtime_ns
+    return None
+
+
+def module_command(module_and_arguments: Sequence[str]) -> list[str]:
+    """Return the command line that runs a module of this program, wherever the working directory is."""
+    return [sys.executable, "-c", _RUN_MODULE, str(machine.app_dir()), *module_and_arguments]
+
+
+def detached(
+    module_and_arguments: Sequence[str], log: Path, own: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Run a module as a process of its own session, which ends neither with the page nor with the server.
+
+    `own` is added to its environment. Raises OSError if `log` cannot be written.
+    """
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            module_command(module_and_arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=worker_environment(own),
+            start_new_session=True,
+        )
+    threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie stays behind
+    return process
+
+
+def worker_environment(own: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a worker, with `own` added: where runs lie, what makes TensorFlow fast and quiet."""
+    found = {**os.environ, "CIFAR_RUNS_DIR": str(runs.runs_dir().resolve())}
+    found.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    found.setdefault("GLIBC_TUNABLES", _ALLOCATOR)
+    return found | dict(own or {})
+
+
+def end_process(record: Mapping[str, Any], module: str, how: Callable[[psutil.Process], None]) -> None:
+    """End the process that `record` names ("pid", "pid_created"), if it is the very one and runs `module`."""
+    with contextlib.suppress(psutil.Error, TypeError, ValueError, LookupError):
+        found = psutil.Process(int(record["pid"]))
+        same = abs(found.create_time() - float(record["pid_created"])) < 1
+        if same and module in found.cmdline() and found.pid != os.getpid():
+            how(found)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Wait until `condition` holds, `seconds` at most; return whether it does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
