@@ -10,9 +10,10 @@ from cifar_core import glossary, runs
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.charts import inference as inference_charts
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, comparison, listing, mistakes
+from cifar_core.evaluation import assessment, comparison, listing
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.listing import Row
+from cifar_core.evaluation.predictions import class_figures, class_summary, images_in_cell, top2_accuracy
 from cifar_core.inference import calibration
 from cifar_core.runs import Run
 from pages.components import (
@@ -124,7 +125,7 @@ def side_by_side(found: list[Assessment], draw: Callable[[Assessment, int], None
 def strengths(found: Assessment, split: str, number: int) -> None:
     """Show the best and the worst class in a sentence, images of the most frequent confusion, and both accuracies."""
     said = found.calibrated.split(split)
-    summary = mistakes.summary(said)
+    summary = class_summary(said)
     if summary is not None:
         label, answer = CLASSES[summary.label], CLASSES[summary.answer]
         text = (
@@ -137,7 +138,7 @@ def strengths(found: Assessment, split: str, number: int) -> None:
             st.markdown(text)
         images = found.images(split)
         if images is not None and summary.images:
-            positions = mistakes.in_cell(said, summary.label, summary.answer)[:6].tolist()
+            positions = images_in_cell(said, summary.label, summary.answer)[:6].tolist()
             tiles.show([confusion.tile(said, images, i) for i in positions], f"strengths{number}")
     with st.container(horizontal=True):
         for name in SPLITS:
@@ -187,7 +188,7 @@ def panels(found: list[Assessment], split: str) -> None:
 def classes(found: Assessment, split: str, number: int) -> None:
     """Show precision, recall and F1 of every class."""
     said = found.stored.split(split)
-    figures = mistakes.class_figures(said)
+    figures = class_figures(said)
     st.plotly_chart(
         evaluation_charts.class_figure(figures),
         key=f"classes_figure{number}",
@@ -212,7 +213,7 @@ def classes(found: Assessment, split: str, number: int) -> None:
     )
     st.caption(
         "Precision: how often the answer is right when this class is named. Recall: how many of the class are found. "
-        f"F1: their harmonic mean. The label is the first or second answer for {mistakes.top2(said):.1%} of the images."
+        f"F1: their harmonic mean. The label is the first or second answer for {top2_accuracy(said):.1%} of the images."
     )
 
 

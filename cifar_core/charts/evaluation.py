@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from cifar_core.charts import style
 from cifar_core.charts.style import RIGHT, WRONG
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation.mistakes import ClassFigures
+from cifar_core.evaluation.predictions import ClassFigures
 from cifar_core.evaluation.robustness import CORRUPTIONS, Measured
 from cifar_core.evaluation.story import ClassChange
 

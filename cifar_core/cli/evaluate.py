@@ -38,7 +38,7 @@ def evaluate(arguments: Namespace) -> Answer:
     if arguments.id == BUNDLED:
         return _bundled(arguments)
     run = runs.get(arguments.id)
-    from cifar_core.evaluation import assessment  # here, as scikit-learn takes a second
+    from cifar_core.evaluation import assessment
 
     found = assessment.of(run)
     measured = _measured(run, arguments)
@@ -71,11 +71,11 @@ def _measured(run: Run, arguments: Namespace) -> Measured | None:
 
 
 def _lines(found: Assessment, measured: Measured | None) -> list[str]:
-    from cifar_core.evaluation import robustness, tables
+    from cifar_core.evaluation import assessment, robustness
 
     lines = [f"Run {found.run.id}, images: {shown_name(found.stored.dataset)}."]
-    lines += table(*tables.accuracy_cells(found.stored))
-    lines += ["Validation images:", *table(*tables.class_cells(found.stored.validation))]
+    lines += table(*assessment.accuracy_cells(found.stored))
+    lines += ["Validation images:", *table(*assessment.class_cells(found.stored.validation))]
     if found.calibration:
         error = found.test_error
         lines.append(
@@ -99,18 +99,18 @@ def _lines(found: Assessment, measured: Measured | None) -> list[str]:
 
 
 def _save_tables(folder: Path, found: Assessment, measured: Measured | None) -> None:
-    from cifar_core.evaluation import story, tables
+    from cifar_core.evaluation import assessment, story
 
     folder.mkdir(parents=True, exist_ok=True)
     texts = {}
     for split in ("validation", "test"):
-        texts[f"{split}-classes"] = tables.classes(found.stored.split(split))
-        texts[f"{split}-confusion"] = tables.confusion(found.stored.split(split))
-        texts[f"{split}-predictions"] = tables.predictions(found.stored, split, found.calibrated.split(split))
+        texts[f"{split}-classes"] = assessment.classes_csv(found.stored.split(split))
+        texts[f"{split}-confusion"] = assessment.confusion_csv(found.stored.split(split))
+        texts[f"{split}-predictions"] = assessment.predictions_csv(found.stored, split, found.calibrated.split(split))
     if measured:
-        texts["robustness"] = tables.robustness({found.run.id: measured})
+        texts["robustness"] = assessment.robustness_csv({found.run.id: measured})
     if changes := story.changes_of(found.run):
-        texts["fine-tuning"] = tables.changes(changes)
+        texts["fine-tuning"] = assessment.changes_csv(changes)
     for name, text in texts.items():
         (folder / f"{name}.csv").write_text(text, encoding="utf-8", newline="")
 

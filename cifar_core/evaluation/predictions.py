@@ -1,8 +1,9 @@
-"""Stored predictions of a finished run, their metrics, and the images they belong to."""
+"""Stored predictions of a finished run: their metrics, class by class, the mistakes, and the images they belong to."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,15 @@ from cifar_core import untrusted
 from cifar_core.data import cifar10, synthetic
 from cifar_core.data.cifar10 import CLASSES, Dataset
 from cifar_core.errors import CifarError, RunError
+from cifar_core.inference.neighbors import NEIGHBOUR, Index
 from cifar_core.runs import Run, records
 
 _Z = 1.959964  # standard normal deviations on either side that hold 95 %
 _LIMIT_BYTES = 64 * 1024 * 1024
 """Limit of the unpacked file; 75,000 images take 3 MB."""
+
+VOTED = 200
+"""The least confident correct answers that are compared with their nearest training images."""
 
 
 def wilson(correct: int, total: int) -> tuple[float, float]:
@@ -168,3 +173,115 @@ def _is_drawn(fingerprint: str) -> bool:
         return path.read_text(encoding="utf-8") == fingerprint
     except (OSError, ValueError):
         return False
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """Figures of one class, 0..1, None where they are not defined; `images` have its label."""
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    images: int
+
+
+def class_figures(predictions: Predictions) -> list[ClassFigures]:
+    """Return precision, recall and F1 of each class."""
+    counts = confusion_counts(predictions)
+    right, labels, answers = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    return [
+        ClassFigures(
+            name,
+            _share(right[i], answers[i]),
+            _share(right[i], labels[i]),
+            _share(2 * right[i], answers[i] + labels[i]),
+            int(labels[i]),
+        )
+        for i, name in enumerate(CLASSES)
+    ]
+
+
+def top2_accuracy(predictions: Predictions) -> float:
+    """Return how often the label is among the two most probable classes, 0..1."""
+    best = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, :2]
+    return float((best == predictions.labels[:, None]).any(axis=1).mean())
+
+
+def confusion_counts(predictions: Predictions) -> np.ndarray:
+    """Return how many images of each class (row) got each answer (column): int (10, 10)."""
+    cells = len(CLASSES) * predictions.labels.astype(int) + predictions.probabilities.argmax(axis=1)
+    return np.bincount(cells, minlength=len(CLASSES) ** 2).reshape(len(CLASSES), len(CLASSES))
+
+
+def worst_cell(predictions: Predictions) -> tuple[int, int]:
+    """Return the most frequent confusion as (label, answer); (0, 0) if there is none."""
+    counts = confusion_counts(predictions) * (1 - np.eye(len(CLASSES), dtype=int))
+    label, answer = np.unravel_index(counts.argmax(), counts.shape)
+    return int(label), int(answer)
+
+
+@dataclass(frozen=True)
+class ClassSummary:
+    """The class found most often, the one found least often, and the most frequent confusion, `images` times."""
+
+    best: ClassFigures
+    worst: ClassFigures
+    label: int
+    answer: int
+    images: int
+
+
+def class_summary(predictions: Predictions) -> ClassSummary | None:
+    """Return the summary; None for fewer than two classes."""
+    known = [one for one in class_figures(predictions) if one.recall is not None]
+    if len(known) < 2:
+        return None
+    label, answer = worst_cell(predictions)
+    images = len(images_in_cell(predictions, label, answer)) if label != answer else 0
+    best, worst = max(known, key=lambda one: one.recall or 0), min(known, key=lambda one: one.recall or 0)
+    return ClassSummary(best, worst, label, answer, images)
+
+
+def images_in_cell(predictions: Predictions, label: int, answer: int) -> np.ndarray:
+    """Return the positions of the images of class `label` with this answer, the most confident first."""
+    answers = predictions.probabilities.argmax(axis=1)
+    return _ordered(predictions, (predictions.labels == label) & (answers == answer), descending=True)
+
+
+def confident_mistakes(predictions: Predictions) -> np.ndarray:
+    """Return the positions of all wrong answers, the most confident first."""
+    return _ordered(predictions, ~predictions.is_correct, descending=True)
+
+
+def lucky_hits(predictions: Predictions) -> np.ndarray:
+    """Return the positions of all correct answers, the least confident first."""
+    return _ordered(predictions, predictions.is_correct, descending=False)
+
+
+def against_neighbours(
+    predictions: Predictions, images: np.ndarray, features: Callable[[np.ndarray], np.ndarray], index: Index
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of the least confident correct answers the majority of the nearest training images contradicts.
+
+    `images` are those of the predictions, uint8 (n, 32, 32, 3); `features` maps some of them to pooled features.
+    Returns positions, int (m,), the fewest votes first, and how many of the NEIGHBOUR nearest have the label, (m,).
+    """
+    asked = lucky_hits(predictions)[:VOTED]
+    if not len(asked):
+        return asked, asked
+    places, _ = index.nearest(features(images[asked]), min(NEIGHBOUR, len(index.labels)))
+    votes = (index.labels[places] == predictions.labels[asked][:, None]).sum(axis=1)
+    order = np.argsort(votes, kind="stable")
+    outvoted = order[votes[order] * 2 < places.shape[1]]
+    return asked[outvoted], votes[outvoted]
+
+
+def _ordered(predictions: Predictions, chosen: np.ndarray, descending: bool) -> np.ndarray:
+    positions = np.flatnonzero(chosen)
+    confidence = predictions.probabilities[positions].max(axis=1)
+    return positions[np.argsort(-confidence if descending else confidence, kind="stable")]
+
+
+def _share(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None

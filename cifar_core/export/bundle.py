@@ -17,8 +17,8 @@ from cifar_core import untrusted
 from cifar_core.config import PRESETS
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
-from cifar_core.evaluation import mistakes, predictions
-from cifar_core.evaluation.predictions import Predictions, wilson
+from cifar_core.evaluation import predictions
+from cifar_core.evaluation.predictions import Predictions, confusion_counts, wilson
 from cifar_core.inference import calibration, neighbors
 from cifar_core.network import pretrained
 from cifar_core.runs import Run, load_json, write_json
@@ -64,7 +64,7 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
 def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]:
     """Return the facts of a run, ready for JSON: recipe, command, machine, figures with 95 % intervals, confusions."""
     config, environment, result = run.config, load_json(run.path / "environment.json") or {}, run.result
-    counts = mistakes.confusion(test)
+    counts = confusion_counts(test)
     wrong = counts * (1 - np.eye(len(CLASSES), dtype=int))
     worst = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
     return {

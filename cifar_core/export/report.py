@@ -16,9 +16,9 @@ from cifar_core.charts import inference as inference_charts
 from cifar_core.charts import style
 from cifar_core.config import KNOBS
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, mistakes, robustness, story, tables
+from cifar_core.evaluation import assessment, robustness, story
 from cifar_core.evaluation.assessment import Assessment
-from cifar_core.evaluation.predictions import Predictions
+from cifar_core.evaluation.predictions import Predictions, confident_mistakes, confusion_counts, lucky_hits
 from cifar_core.runs import Run, curves
 
 _PICTURES = 16
@@ -58,14 +58,14 @@ def build(run: Run) -> str:
         f"<h1>Run {_text(run.id)}</h1>",
         f"<p>Images: {_text(found.stored.dataset)}. Initial weights: {_text(run.result.get('weights', 'unknown'))}. "
         f"Written by CIFAR Studio on {time.strftime('%Y-%m-%d %H:%M')}.</p>",
-        _table(*tables.accuracy_cells(found.stored)),
+        _table(*assessment.accuracy_cells(found.stored)),
         "<p><small>Everything was chosen by validation images; the test images were read once, at the end.</small></p>",
         "<h2>What probably happened</h2>",
         *_findings(found),
         *_curves(found),
         "<h2>Classes (validation images)</h2>",
-        _table(*tables.class_cells(found.stored.validation)),
-        _figure(evaluation_charts.confusion_figure(mistakes.confusion(found.stored.validation))),
+        _table(*assessment.class_cells(found.stored.validation)),
+        _figure(evaluation_charts.confusion_figure(confusion_counts(found.stored.validation))),
         *_pictures(found),
         *_calibration(found),
         *_robustness(run),
@@ -105,9 +105,9 @@ def _pictures(found: Assessment) -> Iterable[str]:
         return
     if found.is_cifar10:
         yield "<p>Some labels of CIFAR-10 are wrong, so some of these answers may be right.</p>"
-    yield _gallery(images, said, mistakes.confident_mistakes(said)[:_PICTURES])
+    yield _gallery(images, said, confident_mistakes(said)[:_PICTURES])
     yield "<h2>Least confident correct answers (validation images)</h2>"
-    yield _gallery(images, said, mistakes.lucky_hits(said)[:_PICTURES])
+    yield _gallery(images, said, lucky_hits(said)[:_PICTURES])
 
 
 def _calibration(found: Assessment) -> Iterable[str]:

@@ -12,9 +12,19 @@ from cifar_core import runs
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.charts import inference as inference_charts
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, mistakes, tables
+from cifar_core.evaluation import assessment
 from cifar_core.evaluation.assessment import Assessment
-from cifar_core.evaluation.predictions import Predictions
+from cifar_core.evaluation.predictions import (
+    NEIGHBOUR,
+    VOTED,
+    Predictions,
+    against_neighbours,
+    confident_mistakes,
+    confusion_counts,
+    images_in_cell,
+    lucky_hits,
+    worst_cell,
+)
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import Classifier, open_classifier
 from pages.components import address, formatting, live_chart, messages, picture_view, run_state, tiles
@@ -32,8 +42,7 @@ CELLS = {"share": "Percent", "images": "Images"}
 _ABOUT = {
     "mistakes": "The wrong answers with the highest probability.",
     "lucky": "The right answers with the lowest probability.",
-    "outvoted": f"Right answers, of the {mistakes.VOTED} least sure, whose nearest training images mostly have "
-    "another label.",
+    "outvoted": f"Right answers, of the {VOTED} least sure, whose nearest training images mostly have another label.",
 }
 _WRONG_LABELS = (
     "Some **labels of CIFAR-10 are wrong**: 0.5% of the test labels (Northcutt et al. 2021). Judge yourself."
@@ -51,7 +60,7 @@ def confusion(found: list[Assessment], split: str) -> None:
     cell = CLASSES.index(st.session_state["cell_label"]), CLASSES.index(st.session_state["cell_answer"])
     columns = st.columns(2, gap="large")
     for number, one in enumerate(found):
-        counts = mistakes.confusion(one.calibrated.split(split))
+        counts = confusion_counts(one.calibrated.split(split))
         figure = evaluation_charts.confusion_figure(counts, cell, shares=shares)
         alt = f"Confusion matrix of the {split} images. Choose a cell with the two lists above."
         with columns[number]:
@@ -64,15 +73,15 @@ def _cell(found: Assessment, split: str, counts: np.ndarray, cell: tuple[int, in
     """Say how many images are in a cell, and show them."""
     label, answer = cell
     said = found.calibrated.split(split)
-    positions = mistakes.in_cell(said, label, answer)
+    positions = images_in_cell(said, label, answer)
     total = int(counts[label].sum())
     kind = "found" if label == answer else f"called {CLASSES[answer]}"
     share = f" ({len(positions) / total:.1%})" if total else ""
     st.markdown(f"**{len(positions):,} of {total:,}** images labeled {CLASSES[label]} were {kind}{share}.")
     _grid(found, said, found.images(split), positions, f"cell-{split}-{label}-{answer}-{number}")
     with st.container(horizontal=True):
-        _download(found, split, "confusion", lambda: tables.confusion(said), number)
-        _download(found, split, "predictions", lambda: tables.predictions(found.stored, split, said), number)
+        _download(found, split, "confusion", lambda: assessment.confusion_csv(said), number)
+        _download(found, split, "predictions", lambda: assessment.predictions_csv(found.stored, split, said), number)
 
 
 def _download(found: Assessment, split: str, name: str, make: Callable[[], str], number: int) -> None:
@@ -97,9 +106,9 @@ def extremes(found: Assessment, split: str, number: int) -> None:
     st.markdown(f"{_ABOUT[kind]} {_WRONG_LABELS if kind == 'mistakes' and found.is_cifar10 else ''}")
     votes: dict[int, int] = {}
     if kind == "mistakes":
-        positions = mistakes.confident_mistakes(said)
+        positions = confident_mistakes(said)
     elif kind == "lucky":
-        positions = mistakes.lucky_hits(said)
+        positions = lucky_hits(said)
     else:
         model = open_classifier(found.run.id)
         if images is None or model.index is None:
@@ -121,16 +130,14 @@ def _outvoted(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarr
     images = found.images(split)
     if images is None or model.index is None:
         return np.empty(0, int), np.empty(0, int)
-    return mistakes.against_neighbours(found.calibrated.split(split), images, model.features, model.index)
+    return against_neighbours(found.calibrated.split(split), images, model.features, model.index)
 
 
 def _choose_cell(said: Predictions) -> None:
     """Set the cell that is shown at first: that of the address ("cat-dog"), else the confusion that happens most."""
     if "cell_label" not in st.session_state or "cell_answer" not in st.session_state:
         asked = str(st.query_params.get("cell", "")).split("-")
-        names = (
-            asked if len(asked) == 2 and set(asked) <= set(CLASSES) else [CLASSES[i] for i in mistakes.worst_cell(said)]
-        )
+        names = asked if len(asked) == 2 and set(asked) <= set(CLASSES) else [CLASSES[i] for i in worst_cell(said)]
         st.session_state["cell_label"], st.session_state["cell_answer"] = names
 
 
@@ -152,7 +159,7 @@ def tile(said: Predictions, images: np.ndarray, position: int, votes: int | None
     title = f"{CLASSES[best]} {formatting.share(float(said.probabilities[position, best]))}"
     note = f"labeled {CLASSES[label]}" if best != label else ""
     if votes is not None:
-        note = f"{votes} of {mistakes.NEIGHBOUR} agree"
+        note = f"{votes} of {NEIGHBOUR} agree"
     return Tile(inference_charts.png(images[position]), f"Image {position + 1}", title, note, "wrong" * (best != label))
 
 

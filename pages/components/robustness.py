@@ -8,7 +8,7 @@ import streamlit as st
 
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.errors import CifarError
-from cifar_core.evaluation import listing, robustness, tables
+from cifar_core.evaluation import assessment, listing, robustness
 from cifar_core.evaluation.robustness import Measured
 from cifar_core.runs import Run
 from pages.components import formatting, guarded, live_chart, messages, run_state
@@ -64,7 +64,7 @@ def _measures(chosen: list[Run]) -> None:
         )
     st.download_button(
         "Robustness (CSV)",
-        lambda: tables.robustness(measured).encode(),
+        lambda: assessment.robustness_csv(measured).encode(),
         "robustness.csv",
         "text/csv",
         key="download_robustness",

@@ -7,7 +7,7 @@ import streamlit as st
 from cifar_core import charts, runs
 from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.errors import CifarError
-from cifar_core.evaluation import story, tables
+from cifar_core.evaluation import assessment, story
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.runs import Run, curves
 from pages.components import formatting, guarded, messages, run_state
@@ -66,7 +66,7 @@ def _fine_tuning(found: Assessment, number: int) -> None:
         )
         st.download_button(
             "Fine-tuning (CSV)",
-            lambda: tables.changes(changes).encode(),
+            lambda: assessment.changes_csv(changes).encode(),
             f"{run.id}-fine-tuning.csv",
             "text/csv",
             key=f"download_changes{number}",

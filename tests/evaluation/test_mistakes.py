@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import mistakes
-from cifar_core.evaluation.predictions import Predictions
+from cifar_core.evaluation.predictions import (
+    Predictions,
+    against_neighbours,
+    class_figures,
+    confident_mistakes,
+    confusion_counts,
+    images_in_cell,
+    lucky_hits,
+    top2_accuracy,
+    worst_cell,
+)
 from cifar_core.inference import neighbors
 
 CAT, DOG, DEER = CLASSES.index("cat"), CLASSES.index("dog"), CLASSES.index("deer")
@@ -29,45 +38,45 @@ def said() -> Predictions:
 
 
 def test_precision_recall_and_f1_are_the_textbook_ones(said: Predictions) -> None:
-    cat, dog = mistakes.class_figures(said)[CAT], mistakes.class_figures(said)[DOG]
+    cat, dog = class_figures(said)[CAT], class_figures(said)[DOG]
     assert (cat.precision, cat.recall, cat.images) == (2 / 4, pytest.approx(2 / 3), 3)
     assert cat.f1 == pytest.approx(2 * 0.5 * (2 / 3) / (0.5 + 2 / 3))
     assert (dog.precision, dog.recall) == (1 / 2, pytest.approx(1 / 3))
 
 
 def test_a_class_that_is_neither_shown_nor_named_has_no_figures(said: Predictions) -> None:
-    ship = mistakes.class_figures(said)[CLASSES.index("ship")]
+    ship = class_figures(said)[CLASSES.index("ship")]
     assert (ship.precision, ship.recall, ship.f1, ship.images) == (None, None, None, 0)
 
 
 def test_top2_counts_the_second_answer() -> None:
     second = (CAT + 1) % 10  # where `predictions` puts the rest
-    assert mistakes.top2(predictions((CAT, CAT, 0.9), (second, CAT, 0.9), (DOG, CAT, 0.9))) == pytest.approx(2 / 3)
+    assert top2_accuracy(predictions((CAT, CAT, 0.9), (second, CAT, 0.9), (DOG, CAT, 0.9))) == pytest.approx(2 / 3)
 
 
 def test_confusion_has_a_row_for_each_label(said: Predictions) -> None:
-    counts = mistakes.confusion(said)
+    counts = confusion_counts(said)
     assert counts.shape == (10, 10)
     assert (counts[CAT, CAT], counts[CAT, DOG], counts[DOG, CAT], counts[DOG, DOG]) == (2, 1, 2, 1)
     assert counts.sum() == 6
-    assert mistakes.worst_cell(said) == (DOG, CAT)
+    assert worst_cell(said) == (DOG, CAT)
 
 
 def test_a_perfect_run_has_no_worst_cell() -> None:
     perfect = predictions((CAT, CAT, 0.9), (DOG, DOG, 0.9))
-    assert mistakes.worst_cell(perfect) == (0, 0)
-    assert not len(mistakes.confident_mistakes(perfect))
+    assert worst_cell(perfect) == (0, 0)
+    assert not len(confident_mistakes(perfect))
 
 
 def test_a_cell_opens_its_images_surest_first(said: Predictions) -> None:
-    assert mistakes.in_cell(said, DOG, CAT).tolist() == [4, 5]
-    assert mistakes.in_cell(said, CAT, CAT).tolist() == [0, 1]
-    assert mistakes.in_cell(said, DEER, CAT).tolist() == []
+    assert images_in_cell(said, DOG, CAT).tolist() == [4, 5]
+    assert images_in_cell(said, CAT, CAT).tolist() == [0, 1]
+    assert images_in_cell(said, DEER, CAT).tolist() == []
 
 
 def test_mistakes_come_surest_and_hits_least_sure_first(said: Predictions) -> None:
-    assert mistakes.confident_mistakes(said).tolist() == [4, 2, 5]
-    assert mistakes.lucky_hits(said).tolist() == [1, 3, 0]
+    assert confident_mistakes(said).tolist() == [4, 2, 5]
+    assert lucky_hits(said).tolist() == [1, 3, 0]
 
 
 def test_a_hit_whose_neighbours_disagree_is_found() -> None:
@@ -80,14 +89,14 @@ def test_a_hit_whose_neighbours_disagree_is_found() -> None:
     images = np.zeros((4, 32, 32, 3), np.uint8)
     images[:, 0, 0, 0] = np.arange(4)
     places = np.array([(1, 0, 0), (0, 1, 0), (0, 1, 0), (1, 0, 0)], np.float32)
-    positions, votes = mistakes.against_neighbours(said, images, lambda some: places[some[:, 0, 0, 0]], index)
+    positions, votes = against_neighbours(said, images, lambda some: places[some[:, 0, 0, 0]], index)
     assert positions.tolist() == [1]
     assert votes.tolist() == [0]
 
 
 def test_nothing_is_asked_where_no_answer_is_right() -> None:
     index = neighbors.build(np.eye(12, 3, dtype=np.float32), np.zeros(12, int), np.arange(12), "these")
-    positions, _ = mistakes.against_neighbours(
+    positions, _ = against_neighbours(
         predictions((CAT, DOG, 0.9)), np.zeros((1, 32, 32, 3), np.uint8), lambda some: np.zeros((len(some), 3)), index
     )
     assert not len(positions)

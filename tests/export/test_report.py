@@ -17,7 +17,8 @@ from cifar_core.charts import evaluation as evaluation_charts
 from cifar_core.cli import parser
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, mistakes, robustness, story, tables
+from cifar_core.evaluation import assessment, robustness, story
+from cifar_core.evaluation.predictions import class_figures
 from cifar_core.evaluation.robustness import CORRUPTIONS
 from cifar_core.export import report
 from cifar_core.inference import calibration
@@ -137,26 +138,26 @@ def test_the_report_without_images_calibration_and_measures_says_so(finished: Ru
 
 def test_tables_can_be_read_back(finished: Run) -> None:
     found = assessment.of(finished)
-    classes = list(csv.DictReader(io.StringIO(tables.classes(found.stored.validation))))
+    classes = list(csv.DictReader(io.StringIO(assessment.classes_csv(found.stored.validation))))
     assert [row["class"] for row in classes] == list(CLASSES)
     assert sum(int(row["images"]) for row in classes) == 40
-    confusion = list(csv.reader(io.StringIO(tables.confusion(found.stored.validation))))
+    confusion = list(csv.reader(io.StringIO(assessment.confusion_csv(found.stored.validation))))
     assert confusion[0] == ["label", *CLASSES]
     assert sum(int(cell) for row in confusion[1:] for cell in row[1:]) == 40
     lines = list(
-        csv.DictReader(io.StringIO(tables.predictions(found.stored, "validation", found.calibrated.validation)))
+        csv.DictReader(io.StringIO(assessment.predictions_csv(found.stored, "validation", found.calibrated.validation)))
     )
     assert [int(line["position"]) for line in lines] == list(range(40))
     right = [line["label"] == line["answer"] for line in lines]
     assert sum(right) == 30
     assert sum(float(lines[0][name]) for name in CLASSES) == pytest.approx(1, abs=1e-4)
-    assert tables.changes([story.ClassChange("cat", 0.5, 0.6, 3, 1)]).splitlines()[1] == "cat,0.5,0.6,3,1"
+    assert assessment.changes_csv([story.ClassChange("cat", 0.5, 0.6, 3, 1)]).splitlines()[1] == "cat,0.5,0.6,3,1"
 
 
 def test_a_run_named_like_a_formula_is_inert_in_a_table(finished: Run) -> None:
     measured = robustness.load(finished)
     assert measured is not None
-    lines = list(csv.DictReader(io.StringIO(tables.robustness({"=1+1": measured}))))
+    lines = list(csv.DictReader(io.StringIO(assessment.robustness_csv({"=1+1": measured}))))
     assert {line["run"] for line in lines} == {"'=1+1"}
     assert len(lines) == 1 + 8 * 5
     assert (lines[0]["fault"], float(lines[0]["accuracy"])) == ("none", 0.75)
@@ -207,7 +208,7 @@ def test_worse_is_to_the_right_in_every_robustness_chart(finished: Run) -> None:
 
 
 def test_class_and_change_figures_show_what_they_are_given(finished: Run) -> None:
-    figures = mistakes.class_figures(assessment.of(finished).stored.validation)
+    figures = class_figures(assessment.of(finished).stored.validation)
     drawn = evaluation_charts.class_figure(figures)
     assert list(drawn.data[1].y) == [one.recall for one in figures]
     changes = evaluation_charts.change_figure([story.ClassChange("cat", 0.5, 0.6, 3, 1)])
