@@ -14,11 +14,10 @@ from cifar_core.config import KNOBS, PRESETS
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import predictions
-from cifar_core.lessons import layer_probe, results
+from cifar_core.lessons import experiments, layer_probe
 from cifar_core.lessons.catalogue import LESSONS, Lesson
-from cifar_core.lessons.conditions import CONDITIONS
+from cifar_core.lessons.experiments import CONDITIONS, Made, Outcome
 from cifar_core.lessons.layer_probe import Layers
-from cifar_core.lessons.results import Made, Outcome
 from cifar_core.runs import Run
 from pages.components import (
     address,
@@ -159,7 +158,7 @@ def findings(name: str) -> tuple[Any, str]:
             known = layer_probe.result()
         else:
             finished = {
-                key: run.id for key, run in results.latest_runs(name).items() if run and run.state == "finished"
+                key: run.id for key, run in experiments.latest_runs(name).items() if run and run.state == "finished"
             }
             known = local(name, tuple(finished.items())) if len(finished) == len(CONDITIONS[name]) else None
         if known:
@@ -172,16 +171,16 @@ def findings(name: str) -> tuple[Any, str]:
 @st.cache_resource(max_entries=32, show_spinner="Looking inside the networks…")
 def local(name: str, run_ids: tuple[tuple[str, str], ...]) -> dict[str, Outcome]:
     """Return what the finished runs of this machine gave; cached, since looking inside them takes a few seconds."""
-    return {key: results.outcome_of(name, Run(run_id)) for key, run_id in run_ids}
+    return {key: experiments.outcome_of(name, Run(run_id)) for key, run_id in run_ids}
 
 
 @st.cache_resource(show_spinner=False)
 def shipped(name: str) -> Any:
     """Return what ships with this version, None where there is nothing."""
-    saved = results.stored(name)
+    saved = experiments.stored(name)
     if not saved:
         return None
-    return Layers.from_dict(saved) if name == layer_probe.LESSON else results.outcomes(saved)
+    return Layers.from_dict(saved) if name == layer_probe.LESSON else experiments.outcomes(saved)
 
 
 def made_by(found: Layers | Conditions) -> list[Made]:

@@ -3,9 +3,9 @@
 import numpy as np
 
 from cifar_core.config import TrainConfig
-from cifar_core.lessons import internals, results
+from cifar_core.lessons import experiments, internals
+from cifar_core.lessons.experiments import Made, Outcome
 from cifar_core.lessons.internals import Internals
-from cifar_core.lessons.results import Made, Outcome
 from cifar_core.runs.curves import Curve, Curves
 
 MADE = Made(
@@ -16,8 +16,8 @@ MADE = Made(
 def made_up(validation: float = 0.8, training: float = 0.9, last: float | None = None, **figures: float) -> Outcome:
     """An outcome of two epochs whose last validation accuracy is `last` (else the best)."""
     y = np.array([0.5, validation if last is None else last])
-    lines = {name: Curve(name, np.array([1.0, 2.0]), y) for name in results._CURVES}
-    known = dict.fromkeys(results.FIGURES, 1.0) | {"validation_accuracy": validation, "training_accuracy": training}
+    lines = {name: Curve(name, np.array([1.0, 2.0]), y) for name in experiments._CURVES}
+    known = dict.fromkeys(experiments.FIGURES, 1.0) | {"validation_accuracy": validation, "training_accuracy": training}
     within = Internals(
         [1 / internals.HISTOGRAM_BINS] * internals.HISTOGRAM_BINS, [1.0] * 19, [[1.0, 2.0], [3.0, 4.0]], 0.5
     )

@@ -112,7 +112,7 @@ def test_model_and_fit_need_keras_alone() -> None:
 
 
 def test_what_is_counted_and_told_needs_no_figures() -> None:
-    loaded = loaded_by("import cifar_core.runs.curves, cifar_core.lessons.results, cifar_core.evaluation.story")
+    loaded = loaded_by("import cifar_core.runs.curves, cifar_core.lessons.experiments, cifar_core.evaluation.story")
     assert not loaded & {"plotly", "pandas"}
 
 

@@ -12,8 +12,8 @@ from plotly.subplots import make_subplots
 from cifar_core.charts import style
 from cifar_core.charts.style import TRAINING, VALIDATION
 from cifar_core.lessons import internals
+from cifar_core.lessons.experiments import Outcome
 from cifar_core.lessons.layer_probe import PIXELS, Layers
-from cifar_core.lessons.results import Outcome
 from cifar_core.network import architecture
 from cifar_core.runs.curves import loss_metric
 

@@ -10,7 +10,7 @@ from typing import Any
 from cifar_core import runs
 from cifar_core.cli.terminal import PROGRAM, Answer, Screen, complain, native_messages_hidden, percent
 from cifar_core.errors import RunError
-from cifar_core.export.formats import MODELS
+from cifar_core.export.exports import MODELS
 from cifar_core.runs import Run
 
 _POLL_SECONDS = 0.1

@@ -9,11 +9,10 @@ from cifar_core.cli import describe, train
 from cifar_core.cli.terminal import Answer, Screen, complain, native_messages_hidden, number, percent, table
 from cifar_core.errors import RunError
 from cifar_core.jobs import Stopped
-from cifar_core.lessons import layer_probe, results
+from cifar_core.lessons import experiments, layer_probe
 from cifar_core.lessons.catalogue import LESSONS, Lesson, lesson
-from cifar_core.lessons.conditions import CONDITIONS
+from cifar_core.lessons.experiments import CONDITIONS, Outcome
 from cifar_core.lessons.layer_probe import Layers
-from cifar_core.lessons.results import Outcome
 
 
 def learn(arguments: Namespace) -> Answer:
@@ -22,11 +21,11 @@ def learn(arguments: Namespace) -> Answer:
         return _list()
     chosen = lesson(arguments.lesson)
     if chosen.name == layer_probe.LESSON:
-        saved = results.stored(layer_probe.LESSON)
+        saved = experiments.stored(layer_probe.LESSON)
         found = Layers.from_dict(saved) if arguments.stored else _probe(arguments.json)
         return _answer(chosen, found.to_dict(), found, _layer_lines(found))
     if arguments.stored:
-        conditions = results.outcomes(results.stored(chosen.name))
+        conditions = experiments.outcomes(experiments.stored(chosen.name))
     else:
         conditions, code = _train(chosen, arguments.again, arguments.json)
         if code:
@@ -48,7 +47,7 @@ def _list() -> Answer:
 
 def _train(chosen: Lesson, again: bool, quiet: bool) -> tuple[dict[str, Outcome], int]:
     """Train the conditions that have no finished run, or all; return their outcomes and the exit code."""
-    conditions = results.start_runs(chosen.name, again)
+    conditions = experiments.start_runs(chosen.name, again)
     with Screen(quiet) as screen:
         screen.line(f"{len(conditions)} runs, one after the other. Ctrl-C stops them, closing the terminal does not.")
         try:
@@ -60,10 +59,10 @@ def _train(chosen: Lesson, again: bool, quiet: bool) -> tuple[dict[str, Outcome]
                     complain(message)
                     return {}, code
         except KeyboardInterrupt:
-            results.stop_runs(chosen.name)
+            experiments.stop_runs(chosen.name)
             return {}, 130
     with native_messages_hidden():
-        return {key: results.outcome_of(chosen.name, run) for key, run in conditions.items()}, 0
+        return {key: experiments.outcome_of(chosen.name, run) for key, run in conditions.items()}, 0
 
 
 def _probe(quiet: bool) -> Layers:

@@ -15,7 +15,7 @@ from cifar_core.cli import data, evaluate, export, learn, predict, run_commands,
 from cifar_core.cli.terminal import PROGRAM, Answer, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.errors import CifarError, ConfigError
-from cifar_core.export.formats import FORMATS
+from cifar_core.export.exports import FORMATS
 from cifar_core.search import space
 from cifar_core.search.head_lab import BASE, SLIDERS
 

@@ -1,13 +1,21 @@
-"""The texts of the lessons: questions, options, explanations and sources. Measurements come from results."""
+"""The lessons: questions, options, explanations and sources; and from what was measured, which option is right."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cifar_core.errors import ConfigError
-from cifar_core.lessons import answers
+from cifar_core.lessons.experiments import Outcome
+from cifar_core.lessons.layer_probe import PIXELS, Layers
+
+Conditions = Mapping[str, Outcome]
+"""Outcomes by the key of their condition."""
+Answer = tuple[int, str]
+_NOISE = 0.02  # of the accuracy on a thousand validation images
+_SIX_OF_TEN = 0.6
 
 MOBILENET = ("Sandler et al. 2018, MobileNetV2, arXiv:1801.04381", "https://arxiv.org/abs/1801.04381")
 KERAS_GUIDE = ("Keras, Transfer learning & fine-tuning", "https://keras.io/guides/transfer_learning/")
@@ -38,6 +46,107 @@ TOUVRON = (
 )
 
 FIGURES = ("accuracy", "loss", "histogram", "norms", "maps", "width", "layers")
+
+
+def answer_scaling(conditions: Conditions) -> Answer:
+    """Loss of best validation accuracy by the scale alone."""
+    lost = _best(conditions["right"]) - _best(conditions["wrong"])
+    return _option(lost, (0.03, 0.10)), (
+        f"{_best(conditions['right']):.1%} with [-1, 1], {_best(conditions['wrong']):.1%} with [0, 1]: "
+        f"{_points(lost)}. With 32 px and a frozen backbone, too: {_best(conditions['wild']):.1%}."
+    )
+
+
+def answer_freezing(conditions: Conditions) -> Answer:
+    """Last validation accuracy when every layer trains at once."""
+    last = _last(conditions["all"], "validation_accuracy")
+    return 2 - _option(last, (0.30, 0.70)), (
+        f"Validation ends at {last:.1%}, training at {conditions['all'].figures['training_accuracy']:.1%}. The usual "
+        f"order reaches {_best(conditions['right']):.1%}, the head alone {_best(conditions['never']):.1%}."
+    )
+
+
+def answer_augmentation(conditions: Conditions) -> Answer:
+    """Training against validation accuracy at strength 3."""
+    hard = conditions["hard"]
+    training, validation = hard.figures["training_accuracy"], _last(hard, "validation_accuracy")
+    return _option(validation - training, (-_NOISE, _NOISE)), (
+        f"Training {training:.1%}, validation {validation:.1%}. At its best, validation is {_best(hard):.1%} at "
+        f"strength 3, {_best(conditions['right']):.1%} at 0.5, {_best(conditions['none']):.1%} at 0."
+    )
+
+
+def answer_width(conditions: Conditions) -> Answer:
+    """Gain of twice the width."""
+    half, full = conditions["0.5"], conditions["1"]
+    gained = _best(full) - _best(half)
+    adds = full.figures["multiply_adds"] / half.figures["multiply_adds"]
+    times = full.internals.latency_ms / half.internals.latency_ms
+    return _option(gained, (0.02, 0.05)), (
+        f"From {_best(half):.1%} to {_best(full):.1%}, {_points(gained)}, for {adds:.1f} times the multiply-adds and "
+        f"{times:.1f} times the latency."
+    )
+
+
+def answer_resolution(conditions: Conditions) -> Answer:
+    """Loss at 32 px against 96 px."""
+    lost = _best(conditions["96"]) - _best(conditions["32"])
+    ranked = ", ".join(f"{size} px {_best(conditions[size]):.1%}" for size in ("32", "64", "96", "128"))
+    return _option(lost, (0.05, 0.20)), f"{ranked}. 32 px is {_points(lost)} below 96 px."
+
+
+def answer_dropout(conditions: Conditions) -> Answer:
+    """Gap between training and validation accuracy without dropout."""
+    gaps = {
+        key: one.figures["training_accuracy"] - _last(one, "validation_accuracy")
+        for key, one in sorted(conditions.items(), key=lambda item: float(item[0]))
+    }
+    text = ", ".join(f"{_points(gap)} with dropout {key}" for key, gap in gaps.items())
+    best = ", ".join(f"{_best(conditions[key]):.1%}" for key in gaps)
+    return _option(gaps["0"], (0.05, 0.15)), f"The gap is {text}. Best validation accuracy, in this order: {best}."
+
+
+def answer_phases(conditions: Conditions) -> Answer:
+    """Gain of the first phase."""
+    lost = _best(conditions["both"]) - _best(conditions["second"])
+    return (0 if lost < -_NOISE else 1 if lost <= _NOISE else 2), (
+        f"Two phases {_best(conditions['both']):.1%}, fine-tuning alone {_best(conditions['second']):.1%}, head alone "
+        f"{_best(conditions['first']):.1%}."
+    )
+
+
+def answer_layers(found: Layers) -> Answer:
+    """First layer after which a linear classifier gets six of ten images right."""
+    network = found.networks[0]
+    enough = [
+        number
+        for number, (name, accuracy) in enumerate(zip(network.layers, network.accuracies, strict=True))
+        if accuracy >= _SIX_OF_TEN and name != PIXELS
+    ]
+    block = enough[0] - 2 if enough else len(network.layers)
+    first = f"first after {network.layers[enough[0]]}" if enough else "after no layer"
+    return _option(block, (6, 12)), (
+        f"Six of ten images are right {first}. Pixels give {network.accuracies[0]:.1%}, the last layer "
+        f"{network.accuracies[-1]:.1%}, random weights {found.networks[1].accuracies[-1]:.1%}."
+    )
+
+
+def _option(value: float, limits: Sequence[float]) -> int:
+    """Return which of the ranges between `limits` holds `value`."""
+    return bisect_right(limits, value)
+
+
+def _best(outcome: Outcome) -> float:
+    return outcome.figures["validation_accuracy"]
+
+
+def _last(outcome: Outcome, name: str) -> float:
+    return float(outcome.curves.curves[name].y[-1])
+
+
+def _points(value: float) -> str:
+    """Return a difference of accuracies in percentage points."""
+    return f"{100 * value:.1f} points"
 
 
 @dataclass(frozen=True)
@@ -72,7 +181,7 @@ _ALL = (
         "ImageNet weights expect pixels in [-1, 1]. Dividing by 255 gives [0, 1], without a warning.",
         "With the wrong scale, how far does validation accuracy fall?",
         ("below 3 points", "3 to 10 points", "above 10 points"),
-        answers.scaling,
+        answer_scaling,
         ("accuracy", "histogram", "loss", "norms"),
         "Half of the histogram is empty: images look pale. Fine-tuning repairs a part, so the mistake stays hidden.",
         (KERAS_MOBILENET, KERAS_GUIDE, MOBILENET),
@@ -87,7 +196,7 @@ _ALL = (
         "normalization too.",
         "What is the validation accuracy at the end?",
         ("above 70%", "30 to 70%", "below 30%"),
-        answers.freezing,
+        answer_freezing,
         ("accuracy", "norms", "loss"),
         "Validation uses moving averages, which still describe ImageNet. Keep batch normalization in inference mode.",
         (KERAS_GUIDE, IOFFE, YOSINSKI),
@@ -101,7 +210,7 @@ _ALL = (
         "Strength 3 rotates, shifts and darkens training images. Validation images are not augmented.",
         "At strength 3, which accuracy is higher at the end?",
         ("training", "neither, within 2 points", "validation"),
-        answers.augmentation,
+        answer_augmentation,
         ("accuracy", "histogram", "loss"),
         "Training images are harder than validation images. A small gap is normal; a large one means too much.",
         (CUBUK, KERAS_GUIDE),
@@ -115,7 +224,7 @@ _ALL = (
         "Width α scales the channels of every layer; multiply-adds grow with about α².",
         "α 1.0 costs three times α 0.5. How much accuracy does it add?",
         ("below 2 points", "2 to 5 points", "above 5 points"),
-        answers.width,
+        answer_width,
         ("width", "accuracy"),
         "Accuracy rises up to 0.5; after that, gains are within noise. Take the widest network that fits your budget.",
         (HOWARD, MOBILENET),
@@ -129,7 +238,7 @@ _ALL = (
         "CIFAR-10 images are 32×32; enlarging adds no information. The network halves its map five times.",
         "How far below 96 px is 32 px?",
         ("below 5 points", "5 to 20 points", "above 20 points"),
-        answers.resolution,
+        answer_resolution,
         ("maps", "accuracy", "width"),
         "32 px end in one cell, 96 px in 3×3. Cost grows with the square of the side.",
         (MOBILENET, TOUVRON, KERAS_MOBILENET),
@@ -144,7 +253,7 @@ _ALL = (
         "0.",
         "Without dropout, how far is training above validation?",
         ("below 5 points", "5 to 15 points", "above 15 points"),
-        answers.dropout,
+        answer_dropout,
         ("accuracy", "loss"),
         "Dropout narrows the gap, but validation stays the same. More images and augmentation help first.",
         (SRIVASTAVA,),
@@ -159,7 +268,7 @@ _ALL = (
         "alone.",
         "Without the first phase, validation accuracy is…",
         ("higher", "the same, within 2 points", "lower"),
-        answers.phases,
+        answer_phases,
         ("accuracy", "loss"),
         "It is the same here: the rate warms up, and only four blocks train. But the first phase costs far less.",
         (KUMAR, KERAS_GUIDE, YOSINSKI),
@@ -173,7 +282,7 @@ _ALL = (
         "A linear classifier predicts the classes from each block's features, pretrained or random.",
         "Where does it first get six of ten images right?",
         ("blocks 0 to 5", "blocks 6 to 11", "block 12 or later"),
-        answers.layers,
+        answer_layers,
         ("layers",),
         "Pretrained features improve block by block. The more your images differ from ImageNet, the more blocks need "
         "fine-tuning.",

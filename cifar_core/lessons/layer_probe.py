@@ -22,9 +22,8 @@ from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
 from cifar_core.jobs import Job
-from cifar_core.lessons.conditions import RIGHT
+from cifar_core.lessons.experiments import RIGHT, Made
 from cifar_core.lessons.internals import layer_names, tapped
-from cifar_core.lessons.results import Made
 from cifar_core.network import litert, pretrained
 from cifar_core.network.pretrained import Weights
 from cifar_core.runs import load_json, write_json

@@ -8,7 +8,7 @@ import streamlit as st
 
 from cifar_core.errors import CifarError
 from cifar_core.export import archive, exports
-from cifar_core.export.formats import FORMATS, MODELS, Format
+from cifar_core.export.exports import FORMATS, MODELS, Format
 from cifar_core.inference import pins
 from cifar_core.runs import Run
 from pages.components import guarded, messages

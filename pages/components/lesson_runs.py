@@ -8,7 +8,7 @@ import streamlit as st
 
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
-from cifar_core.lessons import layer_probe, results
+from cifar_core.lessons import experiments, layer_probe
 from cifar_core.runs import LIVE_STATES
 from pages.components import formatting, guarded, messages
 
@@ -27,7 +27,7 @@ def is_live(name: str) -> bool:
     """Return whether something of the lesson is running or waiting."""
     if name == layer_probe.LESSON:
         return layer_probe.job().is_running
-    return any(run and run.state in LIVE_STATES for run in results.latest_runs(name).values())
+    return any(run and run.state in LIVE_STATES for run in experiments.latest_runs(name).values())
 
 
 def _panel(name: str, shipped: Any) -> None:
@@ -35,7 +35,7 @@ def _panel(name: str, shipped: Any) -> None:
     if st.session_state.get("learning") != live:  # it has ended or begun: show its results, poll no more, or again
         st.rerun()
     probes = name == layer_probe.LESSON
-    found = {} if probes else results.latest_runs(name)
+    found = {} if probes else experiments.latest_runs(name)
     state = layer_probe.job().read() if probes else {}
     missing = sum(run is None or run.state != "finished" for run in found.values())
     if live:
@@ -43,13 +43,13 @@ def _panel(name: str, shipped: Any) -> None:
             (state.get("done") or 0, state.get("total") or 1) if probes else (len(found) - missing, len(found))
         )
         st.progress(min(done / total, 1.0), f"{done} of {total} {'layers' if probes else 'runs'} done")
-        stop = (layer_probe.job().ask_to_stop,) if probes else (results.stop_runs, name)
+        stop = (layer_probe.job().ask_to_stop,) if probes else (experiments.stop_runs, name)
         st.button("Stop", icon=":material/stop:", key="stop", on_click=_act, args=stop)
     elif probes:
         _go("Run", getattr(shipped, "seconds", None), name, layer_probe.start)
     else:
         label = f"Run {missing} of {len(found)}" if 0 < missing < len(found) else f"Run all {len(found)}"
-        _go(f"{label}{'' if missing else ' again'}", _expected(name), name, results.start_runs, name, not missing)
+        _go(f"{label}{'' if missing else ' again'}", _expected(name), name, experiments.start_runs, name, not missing)
     broken = [run.status.get("error") for run in found.values() if run]
     errors = [error.get("message") or error.get("type") for error in broken if isinstance(error, dict)]
     errors += [state["error"]] if state.get("state") == "failed" else []
@@ -60,7 +60,7 @@ def _panel(name: str, shipped: Any) -> None:
 
 def _expected(name: str) -> float | None:
     try:
-        return results.expected_seconds(name)
+        return experiments.expected_seconds(name)
     except CifarError:  # there are no images to train on
         return None
 

@@ -7,9 +7,9 @@ from made_outcomes import MADE, made_up
 
 from cifar_core import cli, jobs, runs
 from cifar_core.config import TrainConfig
-from cifar_core.lessons import internals, layer_probe, results
+from cifar_core.lessons import experiments, internals, layer_probe
 from cifar_core.lessons.catalogue import LESSONS
-from cifar_core.lessons.conditions import CONDITIONS
+from cifar_core.lessons.experiments import CONDITIONS
 from cifar_core.lessons.layer_probe import Layers, Probed
 from cifar_core.runs import Run, write_json
 
@@ -38,7 +38,7 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return run
 
     monkeypatch.setattr(jobs, "start_run", start)
-    monkeypatch.setattr(results, "outcome_of", lambda lesson, run: made_up(run.result["validation_accuracy"]))
+    monkeypatch.setattr(experiments, "outcome_of", lambda lesson, run: made_up(run.result["validation_accuracy"]))
     return names
 
 
@@ -57,7 +57,7 @@ def test_an_unknown_lesson_is_one_line(capsys):
 
 
 def test_stored_results_need_no_run(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
     conditions = {"right": made_up(0.8), "wrong": made_up(0.7), "wild": made_up(0.5)}
     write_json(tmp_path / "scaling.json", {"arms": {key: condition.to_dict() for key, condition in conditions.items()}})
     code, out, _ = asked(capsys, "scaling", "--stored")
@@ -67,7 +67,7 @@ def test_stored_results_need_no_run(capsys, tmp_path, monkeypatch):
 
 
 def test_stored_results_that_are_not_there_are_told_of(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
     for name in ("scaling", layer_probe.LESSON):
         code, out, error = asked(capsys, name, "--stored")
         assert (code, out) == (2, "") and "run the lesson here" in error
@@ -80,7 +80,7 @@ def test_a_lesson_is_run_and_answers_in_json(capsys, workers):
     assert workers == ["learnscalingright", "learnscalingwrong", "learnscalingwild"]
     assert found["lesson"] == "scaling" and list(found["arms"]) == list(CONDITIONS["scaling"])
     assert found["answer"] == "below 3 points"
-    assert results.outcomes(found)["right"].figures["validation_accuracy"] == 0.8
+    assert experiments.outcomes(found)["right"].figures["validation_accuracy"] == 0.8
 
 
 def test_what_was_run_before_is_not_run_again_unless_asked(capsys, workers):
@@ -111,7 +111,7 @@ def test_ctrl_c_stops_the_runs(capsys, workers, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cifar_core.cli.train.follow", interrupted)
-    monkeypatch.setattr(results, "stop_runs", stopped.append)
+    monkeypatch.setattr(experiments, "stop_runs", stopped.append)
     assert asked(capsys, "scaling")[0] == 130
     assert stopped == ["scaling"]
 

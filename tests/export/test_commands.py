@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cifar_core import cli, runs
-from cifar_core.export.formats import FORMATS, MODELS
+from cifar_core.export.exports import FORMATS, MODELS
 from cifar_core.inference import pins
 from cifar_core.inference.pins import Pin
 

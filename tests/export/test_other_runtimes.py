@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_core.export.formats import MODELS
+from cifar_core.export.exports import MODELS
 from cifar_core.inference import pictures
 from cifar_core.network import litert, litert_format, onnx_writer, pretrained
 

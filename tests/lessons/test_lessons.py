@@ -12,10 +12,9 @@ from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.data import cifar10, synthetic
 from cifar_core.errors import RunError
 from cifar_core.jobs import Stopped
-from cifar_core.lessons import answers, internals, layer_probe, results
-from cifar_core.lessons.conditions import CONDITIONS
+from cifar_core.lessons import catalogue, experiments, internals, layer_probe
+from cifar_core.lessons.experiments import CONDITIONS, Outcome
 from cifar_core.lessons.layer_probe import Layers, Probed
-from cifar_core.lessons.results import Outcome
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run, write_json
 
@@ -64,59 +63,59 @@ class TestOutcome:
 
     def test_results_without_arms_are_damaged(self) -> None:
         with pytest.raises(RunError, match="no arms"):
-            results.outcomes({"lesson": "scaling"})
+            experiments.outcomes({"lesson": "scaling"})
 
     def test_a_run_without_figures_is_no_lesson(self, run: Run) -> None:
         with pytest.raises(RunError, match="finished run"):
-            results.outcome_of("scaling", run)
+            experiments.outcome_of("scaling", run)
 
 
 class TestAnswers:
     @pytest.mark.parametrize(("wrong", "option"), [(0.79, 0), (0.75, 1), (0.6, 2)])
     def test_scaling_counts_the_points_lost(self, wrong: float, option: int) -> None:
-        found = answers.scaling({"right": made_up(0.8), "wrong": made_up(wrong), "wild": made_up(0.5)})
+        found = catalogue.answer_scaling({"right": made_up(0.8), "wrong": made_up(wrong), "wild": made_up(0.5)})
         assert found[0] == option
         assert f"{80 - 100 * wrong:.1f} points" in found[1]
 
     @pytest.mark.parametrize(("last", "option"), [(0.8, 0), (0.5, 1), (0.1, 2)])
     def test_freezing_looks_at_the_last_epoch(self, last: float, option: int) -> None:
         arms = {"right": made_up(), "never": made_up(), "all": made_up(0.85, last=last)}
-        assert answers.freezing(arms)[0] == option
+        assert catalogue.answer_freezing(arms)[0] == option
 
     @pytest.mark.parametrize(("training", "option"), [(0.9, 0), (0.8, 1), (0.6, 2)])
     def test_augmentation_compares_training_with_validation(self, training: float, option: int) -> None:
         arms = {"right": made_up(), "none": made_up(), "hard": made_up(0.8, training)}
-        assert answers.augmentation(arms)[0] == option
+        assert catalogue.answer_augmentation(arms)[0] == option
 
     @pytest.mark.parametrize(("second", "option"), [(0.9, 0), (0.8, 1), (0.7, 2)])
     def test_phases_compare_the_best(self, second: float, option: int) -> None:
         arms = {"both": made_up(0.8), "second": made_up(second), "first": made_up()}
-        assert answers.phases(arms)[0] == option
+        assert catalogue.answer_phases(arms)[0] == option
 
     @pytest.mark.parametrize(("block", "option"), [(0, 0), (5, 0), (6, 1), (11, 1), (12, 2), (17, 2), (99, 2)])
     def test_layers_finds_where_six_of_ten_are_right(self, block: int, option: int) -> None:
         names = [layer_probe.PIXELS, *internals.layer_names(0.5)]
         accuracies = [0.7] + [0.7 if number >= block + 1 else 0.4 for number in range(19)]
         network = Probed("w", names, accuracies, [1] * 20)
-        assert answers.layers(Layers([network, network], 800, 200, 1.0, MADE))[0] == option
+        assert catalogue.answer_layers(Layers([network, network], 800, 200, 1.0, MADE))[0] == option
 
 
 class TestHere:
     def test_every_arm_is_started_once_and_shared(self, started: list[Run]) -> None:
-        first = results.start_runs("scaling")
+        first = experiments.start_runs("scaling")
         assert [run.config for run in started] == [condition.config for condition in CONDITIONS["scaling"].values()]
         assert all(run.id[19:].startswith("learn") for run in started)
         write_json(first["right"].path / "status.json", {"state": "finished"})
-        results.start_runs("phases")  # its first condition is scaling's right way
+        experiments.start_runs("phases")  # its first condition is scaling's right way
         assert len(started) == 3 + 2
-        assert results.latest_runs("phases")["both"] == first["right"]
+        assert experiments.latest_runs("phases")["both"] == first["right"]
 
     def test_a_finished_arm_is_trained_again_only_when_asked(self, started: list[Run]) -> None:
-        for run in results.start_runs("phases").values():
+        for run in experiments.start_runs("phases").values():
             write_json(run.path / "status.json", {"state": "finished"})
-        results.start_runs("phases")
+        experiments.start_runs("phases")
         assert len(started) == 3
-        results.start_runs("phases", again=True)
+        experiments.start_runs("phases", again=True)
         assert len(started) == 6
 
     def test_a_finished_run_stands_before_a_newer_failed_one(self, started: list[Run]) -> None:
@@ -124,25 +123,25 @@ class TestHere:
         finished, failed = (runs.create(config, "learnphasesboth") for _ in range(2))
         write_json(finished.path / "status.json", {"state": "finished"})
         write_json(failed.path / "status.json", {"state": "failed"})
-        assert results.latest_runs("phases")["both"] == finished
+        assert experiments.latest_runs("phases")["both"] == finished
 
     def test_other_runs_and_damaged_ones_are_none_of_its(self) -> None:
         runs.create(CONDITIONS["phases"]["both"].config, "custom")
         damaged = runs.create(CONDITIONS["phases"]["both"].config, "learnphasesboth")
         (damaged.path / "config.json").write_text("{")
-        assert results.latest_runs("phases") == {"both": None, "second": None, "first": None}
+        assert experiments.latest_runs("phases") == {"both": None, "second": None, "first": None}
 
     def test_those_that_wait_are_stopped_first(self, started: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
         stopped: list[str] = []
         monkeypatch.setattr(jobs, "stop_run", lambda run: stopped.append(run.id))
-        results.start_runs("scaling")
-        results.stop_runs("scaling")
+        experiments.start_runs("scaling")
+        experiments.stop_runs("scaling")
         assert stopped == sorted((run.id for run in started), reverse=True)
 
     def test_the_time_is_that_of_what_is_missing(self, started: list[Run]) -> None:
-        everything = results.expected_seconds("scaling")
-        write_json(results.start_runs("scaling")["wild"].path / "status.json", {"state": "finished"})
-        assert 0 < results.expected_seconds("scaling") < everything
+        everything = experiments.expected_seconds("scaling")
+        write_json(experiments.start_runs("scaling")["wild"].path / "status.json", {"state": "finished"})
+        assert 0 < experiments.expected_seconds("scaling") < everything
 
     def test_every_arm_takes_at_most_5000_images(self) -> None:
         for arms in CONDITIONS.values():

@@ -7,9 +7,9 @@ import pytest
 from cifar_core.charts import lessons as lesson_charts
 from cifar_core.errors import ConfigError
 from cifar_core.evaluation import diagnosis
-from cifar_core.lessons import layer_probe, results
+from cifar_core.lessons import experiments, layer_probe
 from cifar_core.lessons.catalogue import FIGURES, LESSONS, lesson
-from cifar_core.lessons.conditions import CONDITIONS
+from cifar_core.lessons.experiments import CONDITIONS
 from cifar_core.lessons.layer_probe import Layers
 
 SHIPPED_KEYS = {"config", "curves", "boundary", "planned", "figures", "inside", "made"}
@@ -17,8 +17,8 @@ SHIPPED_KEYS = {"config", "curves", "boundary", "planned", "figures", "inside", 
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_a_lesson_has_results_of_exactly_its_arms(name: str) -> None:
-    saved = results.stored(name)
-    found = results.outcomes(saved)
+    saved = experiments.stored(name)
+    found = experiments.outcomes(saved)
     assert {key: one.config for key, one in found.items()} == {
         key: condition.config for key, condition in CONDITIONS[name].items()
     }
@@ -29,7 +29,7 @@ def test_a_lesson_has_results_of_exactly_its_arms(name: str) -> None:
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_it_says_what_made_it(name: str) -> None:
-    for one in results.outcomes(results.stored(name)).values():
+    for one in experiments.outcomes(experiments.stored(name)).values():
         made = one.made
         assert made.command == f"python -m cifar_core learn {name}"
         assert datetime.fromisoformat(made.date).year >= 2026
@@ -41,7 +41,7 @@ def test_it_says_what_made_it(name: str) -> None:
 
 
 def test_the_probe_ships_for_both_networks() -> None:
-    found = Layers.from_dict(results.stored(layer_probe.LESSON))
+    found = Layers.from_dict(experiments.stored(layer_probe.LESSON))
     assert found.networks[0].weights.startswith("ImageNet")
     assert found.networks[1].weights.startswith("random")
     assert found.networks[0].layers[0] == layer_probe.PIXELS and found.networks[0].features[0] == 3072
@@ -49,15 +49,15 @@ def test_the_probe_ships_for_both_networks() -> None:
 
 
 def test_it_is_small() -> None:
-    files = list(results.RESULTS.glob("*.json"))
+    files = list(experiments.RESULTS.glob("*.json"))
     assert {file.stem for file in files} == set(LESSONS)
     assert all(file.stat().st_size < 100_000 for file in files)
 
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_it_answers_the_question_and_can_be_drawn(name: str) -> None:
-    one, saved = LESSONS[name], results.stored(name)
-    found = Layers.from_dict(saved) if name == layer_probe.LESSON else results.outcomes(saved)
+    one, saved = LESSONS[name], experiments.stored(name)
+    found = Layers.from_dict(saved) if name == layer_probe.LESSON else experiments.outcomes(saved)
     option, measured = one.answer(found)
     assert 0 <= option < len(one.options)
     assert "%" in measured

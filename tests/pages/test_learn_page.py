@@ -26,9 +26,9 @@ from cifar_core.charts import pictures
 from cifar_core.config import KNOBS
 from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import RunError
-from cifar_core.lessons import internals, layer_probe, results
+from cifar_core.lessons import experiments, internals, layer_probe
 from cifar_core.lessons.catalogue import LESSONS
-from cifar_core.lessons.conditions import CONDITIONS
+from cifar_core.lessons.experiments import CONDITIONS
 from cifar_core.lessons.layer_probe import Layers, Probed
 from cifar_core.runs import Run, labels, write_json
 
@@ -43,7 +43,7 @@ def shipped(tmp_path, monkeypatch):
     st.cache_resource.clear()
     folder = tmp_path / "results"
     folder.mkdir()
-    monkeypatch.setattr(results, "RESULTS", folder)
+    monkeypatch.setattr(experiments, "RESULTS", folder)
     found = {"right": made_up(0.8), "wrong": made_up(0.75), "wild": made_up(0.5)}
     write_json(folder / "scaling.json", {"arms": {key: one.to_dict() for key, one in found.items()}})
     names = [layer_probe.PIXELS, *internals.layer_names(0.5)]
@@ -156,7 +156,7 @@ def test_runs_of_this_machine_replace_the_stored_ones(monkeypatch):
     def played(lesson: str, run: Run):
         return made_up(run.result["validation_accuracy"])
 
-    monkeypatch.setattr(results, "outcome_of", played)
+    monkeypatch.setattr(experiments, "outcome_of", played)
     finish("scaling", right=0.9, wrong=0.6, wild=0.5)
     app = guess(open_app(LEARN, lesson="scaling"), "scaling", 0)
     assert "run on this machine" in texts(app.markdown)
@@ -166,7 +166,9 @@ def test_runs_of_this_machine_replace_the_stored_ones(monkeypatch):
 
 def test_what_the_figures_rest_on_is_said_beside_them(monkeypatch):
     made = MADE.__class__(**asdict(MADE) | {"data": cifar10.LABELS["generated"], "weights": "random numbers (seed 1)"})
-    monkeypatch.setattr(results, "outcome_of", lambda *_: made_up().__class__(**{**vars(made_up(0.8)), "made": made}))
+    monkeypatch.setattr(
+        experiments, "outcome_of", lambda *_: made_up().__class__(**{**vars(made_up(0.8)), "made": made})
+    )
     finish("scaling", right=0.8, wrong=0.8, wild=0.8)
     app = guess(open_app(LEARN, lesson="scaling"), "scaling", 0)
     assert "random numbers" in texts(app.warning)

@@ -13,10 +13,10 @@ from cifar_core.cli import describe
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, comparison, listing, predictions, robustness, story
 from cifar_core.export import exports
-from cifar_core.export.formats import MODELS
+from cifar_core.export.exports import MODELS
 from cifar_core.inference import model_file, pins
 from cifar_core.inference.classifier import open_classifier
-from cifar_core.lessons import results
+from cifar_core.lessons import experiments
 from cifar_core.runs import Run, curves, labels
 
 
@@ -89,7 +89,7 @@ READERS = (
     lambda run: (story.parent(run), story.can_keep_head(run), story.changes_of(run)),
     lambda run: [comparison.verdict(pair, "a", "b") for pair in comparison.compare([run, run])],
     _assessed,
-    lambda run: results._made(run, run.config, "x").sentence.encode(),
+    lambda run: experiments._made(run, run.config, "x").sentence.encode(),
     predictions.dataset_of,
     lambda run: describe.detail_lines(run, describe.details(run)),
 )
