@@ -14,9 +14,8 @@ from cifar_core.config import TrainConfig
 from cifar_core.errors import TrainingError
 from cifar_core.inference import pins
 from cifar_core.network import litert
-from cifar_core.training import checkpoint, model
-from cifar_core.training.checkpoint import Progress
-from cifar_core.training.run_writer import RunWriter
+from cifar_core.training import model, run_writer
+from cifar_core.training.run_writer import Progress, RunWriter
 
 MONITOR = "val_accuracy"
 _STEP_METRICS = ("loss", "cross_entropy", "accuracy")
@@ -192,7 +191,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         progress.elapsed_seconds = self.writer.seconds
         progress.rows, progress.probes = self.writer.rows, self.writer.probes
         if time.monotonic() - self._saved >= self.pause_seconds:
-            checkpoint.save(
+            run_writer.save_checkpoint(
                 self.writer.run.path / "checkpoint.npz", progress, self.network, self.model.optimizer, self.best
             )
             self._saved = time.monotonic()

@@ -24,10 +24,9 @@ from cifar_core.inference.neighbors import Index
 from cifar_core.network import litert
 from cifar_core.network.pretrained import Named
 from cifar_core.runs import Run, write_json
-from cifar_core.training import checkpoint, model
-from cifar_core.training.checkpoint import Progress
+from cifar_core.training import model, run_writer
 from cifar_core.training.inputs import Inputs
-from cifar_core.training.run_writer import RunWriter
+from cifar_core.training.run_writer import Progress, RunWriter
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "pillow", "streamlit")
 _CHECKED_IMAGES, _CHECKED_PARTS = 100, 4
@@ -174,7 +173,7 @@ def _classify_features(
 
 def _write_head_predictions(inputs: Inputs, images: np.ndarray, writer: RunWriter) -> None:
     """Write the predictions of phase 1's best weights for the validation images; nothing where there was no phase 1."""
-    saved = checkpoint.load(writer.run.path / story.HEAD_FILE)
+    saved = run_writer.load_checkpoint(writer.run.path / story.HEAD_FILE)
     if saved is not None:
         network = litert.Network(_litert(inputs, saved.best, ("probabilities",)))
         found = _outputs(network, images, writer, "phase 1")

@@ -257,7 +257,7 @@ def learn(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Cal
 
 def _new_head(config: TrainConfig, steps: int) -> keras.Model:
     """Return the head of `config` before its first step; a head of as many units is reused with its graph."""
-    from cifar_core.training.phases import compiled, phases
+    from cifar_core.training.fit import compiled, phases
 
     config = replace(config, schedule="plateau", optimizer="adam")  # the rate stays: nothing here reduces it
     network, first = _network(config.dense_units, config.dropout > 0)

@@ -32,8 +32,7 @@ from cifar_core.training.run_writer import RunWriter
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-    from cifar_core.training.fit import TrainingOptions
-    from cifar_core.training.phases import NetworkCache
+    from cifar_core.training.fit import NetworkCache, TrainingOptions
 
 _POLL_SECONDS = 0.25
 _MOST_WORKERS, _LOCK_SECONDS = 64, 0.1
@@ -185,7 +184,7 @@ class Worker:
     def _options(self, trial: Trial, config: TrainConfig) -> TrainingOptions:
         """Return how `trial` is trained; in a grid, and after the last epoch, it is never pruned."""
         from cifar_core.training import finish, fit
-        from cifar_core.training.phases import NetworkCache, phases
+        from cifar_core.training.fit import NetworkCache, phases
 
         self._networks = self._networks or NetworkCache()
         epochs = sum(phase.epochs for phase in phases(config))

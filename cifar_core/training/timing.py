@@ -25,10 +25,8 @@ from cifar_core.errors import CifarError, TrainingError
 from cifar_core.network import architecture, litert, pretrained
 from cifar_core.network.pretrained import Named
 from cifar_core.training import model
-from cifar_core.training.feature_extractor import layer_shapes, stored_layers
-from cifar_core.training.fit import VALIDATION_BATCH, Batches
-from cifar_core.training.inputs import Pixels, Source
-from cifar_core.training.phases import Phase, compiled, phases
+from cifar_core.training.fit import VALIDATION_BATCH, Batches, Phase, compiled, phases
+from cifar_core.training.inputs import Pixels, Source, layer_shapes, stored_layers
 from cifar_core.training.worker import SLOT
 
 _IMAGES = 1_024

@@ -27,7 +27,7 @@ from cifar_core import costs, machine, runs
 from cifar_core.errors import CifarError, RunError, TrainingError
 from cifar_core.jobs import Stopped
 from cifar_core.runs import Run, records
-from cifar_core.training import hardware
+from cifar_core.training import hardware, run_writer
 from cifar_core.training.run_writer import RunWriter
 
 if TYPE_CHECKING:
@@ -116,14 +116,13 @@ def _is_first(run: Run) -> bool:
 
 
 def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] | None) -> dict[str, Any]:
-    from cifar_core.training import checkpoint
     from cifar_core.training.inputs import Inputs, resolve_auto
 
     writer.update_status("running", stage="prepare", began=time.time())
     hardware.set_threads(run.config)
     importing = _Import("cifar_core.training.fit")
-    saved = checkpoint.load(run.path / "checkpoint.npz")
-    progress = saved.progress if saved else checkpoint.Progress("")
+    saved = run_writer.load_checkpoint(run.path / "checkpoint.npz")
+    progress = saved.progress if saved else run_writer.Progress("")
     writer.restart(progress.rows, progress.probes, progress.elapsed_seconds)
     before = _environment(run) if saved else None
     inputs = Inputs(resolve_auto(run.config, before), writer, importing.is_alive)

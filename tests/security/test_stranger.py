@@ -117,7 +117,7 @@ def pickled(*names: str) -> bytes:
 
 
 def test_pickles_in_arrays_are_not_run(stranger, files, tmp_path, monkeypatch) -> None:
-    from cifar_core.training import checkpoint
+    from cifar_core.training import run_writer
 
     monkeypatch.chdir(tmp_path)
     for name in ARRAYS:
@@ -129,7 +129,7 @@ def test_pickles_in_arrays_are_not_run(stranger, files, tmp_path, monkeypatch) -
                 neighbors.load(run.path / name)
     (run.path / "checkpoint.npz").write_bytes(pickled("state", "model/0"))
     with pytest.raises(RunError, match="damaged"):
-        checkpoint.load(run.path / "checkpoint.npz")
+        run_writer.load_checkpoint(run.path / "checkpoint.npz")
     for name in (*ARRAYS, "status.json", "metrics.jsonl", "model.tflite"):
         run = stranger({name: pickle.dumps(Payload())})
         read(run)

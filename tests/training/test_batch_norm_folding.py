@@ -9,7 +9,7 @@ import pytest
 from cifar_core.config import TrainConfig
 from cifar_core.network import architecture, pretrained
 from cifar_core.network.pretrained import Named
-from cifar_core.training import batch_norm_folding, hardware, model
+from cifar_core.training import hardware, model
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def base() -> Named:
 def folded(network: keras.Model, config: TrainConfig, cut: int) -> keras.Model:
     """The part behind the cut with folded batch norms and the network's own head."""
     features = keras.Input(network.get_layer(architecture.blocks(config.alpha)[cut].output_layer).output.shape[1:])
-    pooled = batch_norm_folding.backbone_top(network, config.alpha, cut)(features)
+    pooled = model.backbone_top(network, config.alpha, cut)(features)
     return keras.Model(features, model.connect_head(network, pooled, drops=False)[0])
 
 

@@ -8,10 +8,9 @@ import pytest
 from cifar_core.errors import TrainingError
 from cifar_core.jobs import Stopped
 from cifar_core.runs import Run, curves
-from cifar_core.training import checkpoint, model
+from cifar_core.training import model, run_writer
 from cifar_core.training.callbacks import CheckpointCallback, MetricsCallback, NonFiniteLossCallback, StopCallback
-from cifar_core.training.checkpoint import Progress
-from cifar_core.training.run_writer import ROWS_A_SECOND, RunWriter
+from cifar_core.training.run_writer import ROWS_A_SECOND, Progress, RunWriter
 
 
 @pytest.fixture
@@ -42,11 +41,11 @@ class TestCheckpointCallback:
         saver.set_params({"epochs": 4})
         return saver
 
-    def end_epoch(self, saver: CheckpointCallback, epoch: int, accuracy: float) -> checkpoint.Checkpoint:
+    def end_epoch(self, saver: CheckpointCallback, epoch: int, accuracy: float) -> run_writer.Checkpoint:
         """End it with weights that tell its number."""
         saver.network.get_layer("dense").bias.assign(np.full(10, epoch))
         saver.on_epoch_end(epoch, logs(accuracy))
-        saved = checkpoint.load(saver.writer.run.path / "checkpoint.npz")
+        saved = run_writer.load_checkpoint(saver.writer.run.path / "checkpoint.npz")
         assert saved is not None
         return saved
 
@@ -85,7 +84,7 @@ class TestCheckpointCallback:
         monkeypatch.setattr(np, "savez", full)
         with pytest.raises(OSError, match="No space left"):
             self.end_epoch(saver, 1, 0.9)
-        saved = checkpoint.load(saver.writer.run.path / "checkpoint.npz")
+        saved = run_writer.load_checkpoint(saver.writer.run.path / "checkpoint.npz")
         assert saved is not None
         assert saved.progress.epoch == 1
 
@@ -115,7 +114,7 @@ def test_early_stopping_and_rate_reduction_are_given_back_what_they_knew(
     for epoch, accuracy in enumerate((0.5, 0.7, 0.6, 0.6)):
         for callback in all_of_them:
             callback.on_epoch_end(epoch, logs(accuracy))
-    saved = checkpoint.load(run.path / "checkpoint.npz")
+    saved = run_writer.load_checkpoint(run.path / "checkpoint.npz")
     assert saved is not None
 
     second = callbacks()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from cifar_core.errors import RunError
-from cifar_core.training import checkpoint
-from cifar_core.training.checkpoint import Checkpoint, Progress
+from cifar_core.training import run_writer
+from cifar_core.training.run_writer import Checkpoint, Progress
 
 CHANGES = 600
 
@@ -31,14 +31,14 @@ def content(found: Checkpoint | None) -> tuple[object, ...]:
 
 
 def test_a_changed_byte_or_a_missing_end_is_noticed_or_changes_nothing(whole: Path) -> None:
-    good, expected, chance = whole.read_bytes(), content(checkpoint.load(whole)), random.Random(5)
+    good, expected, chance = whole.read_bytes(), content(run_writer.load_checkpoint(whole)), random.Random(5)
     noticed = 0
     for number in range(CHANGES):
         place = chance.randrange(len(good))
         changed = good[:place] + bytes([good[place] ^ 1 << chance.randrange(8)]) + good[place + 1 :]
         whole.write_bytes(changed if number % 3 else good[:place])
         try:
-            assert content(checkpoint.load(whole)) == expected
+            assert content(run_writer.load_checkpoint(whole)) == expected
         except RunError as error:
             assert "is damaged" in str(error)
             noticed += 1
@@ -46,7 +46,7 @@ def test_a_changed_byte_or_a_missing_end_is_noticed_or_changes_nothing(whole: Pa
 
 
 def test_no_checkpoint_is_none(tmp_path: Path) -> None:
-    assert checkpoint.load(tmp_path / "checkpoint.npz") is None
+    assert run_writer.load_checkpoint(tmp_path / "checkpoint.npz") is None
 
 
 def test_the_checkpoint_of_another_network_is_a_sentence(whole: Path) -> None:
@@ -56,7 +56,7 @@ def test_the_checkpoint_of_another_network_is_a_sentence(whole: Path) -> None:
     class Network:
         variables = (Variable(),)
 
-    found = checkpoint.load(whole)
+    found = run_writer.load_checkpoint(whole)
     assert found is not None
     with pytest.raises(RunError, match="3 arrays of another network, expected the 1"):
         found.restore_network(Network())

@@ -9,7 +9,7 @@ import pytest
 from cifar_core.data import cifar10
 from cifar_core.network import pretrained
 from cifar_core.training import hardware
-from cifar_core.training.feature_extractor import FeatureExtractor, View
+from cifar_core.training.inputs import FeatureExtractor, View
 
 IMAGES = 40
 

@@ -16,7 +16,7 @@ from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.search import head_lab
 from cifar_core.search.head_lab import GRID, Map, Result, Settings
-from cifar_core.training import lab_worker, phases
+from cifar_core.training import fit, lab_worker
 
 WAIT_SECONDS = 60
 
@@ -93,7 +93,7 @@ def test_a_head_taken_again_learns_as_a_new_one_and_needs_no_other_graph(tiny_ba
 
     def clear() -> None:
         lab_worker._network.cache_clear()
-        phases._compiled_part.cache_clear()
+        fit._compiled_part.cache_clear()
 
     changed = {"dropout": 0.2, "l2": 1e-2, "label_smoothing": 0.1, "head_learning_rate": 1e-2}
     clear()
@@ -101,7 +101,7 @@ def test_a_head_taken_again_learns_as_a_new_one_and_needs_no_other_graph(tiny_ba
     plain = losses(dropout=0.0, l2=0.0)
     one_by_one = [losses(**(changed | {name: 0.0})) for name in ("dropout", "l2", "label_smoothing")]
     assert losses(**changed) == first
-    assert phases._compiled_part.cache_info().misses == 2  # with dropout and without
+    assert fit._compiled_part.cache_info().misses == 2  # with dropout and without
     clear()
     assert losses(dropout=0.0, l2=0.0) == plain
     assert len({tuple(rows) for rows in [first, plain, *one_by_one]}) == 5

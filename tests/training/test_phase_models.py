@@ -7,8 +7,8 @@ import pytest
 from cifar_core.config import TrainConfig
 from cifar_core.network import pretrained
 from cifar_core.network.pretrained import Named
-from cifar_core.training import model, phases
-from cifar_core.training.phases import NetworkCache
+from cifar_core.training import fit, model
+from cifar_core.training.fit import NetworkCache
 
 INPUTS = np.random.default_rng(0).normal(size=(8, 1280)).astype(np.float32)
 
@@ -62,7 +62,7 @@ def test_other_layers_or_first_weights_are_another_network(
 def test_the_network_not_used_for_longest_is_forgotten(
     tiny_config: TrainConfig, base: Named, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(phases, "_MOST_NETWORKS", 1)
+    monkeypatch.setattr(fit, "_MOST_NETWORKS", 1)
     networks = NetworkCache()
     first = built(networks, tiny_config, base)
     built(networks, replace(tiny_config, dense_units=32), base)
@@ -71,6 +71,6 @@ def test_the_network_not_used_for_longest_is_forgotten(
 
 def test_a_cosine_of_a_single_step_is_possible(tiny_config: TrainConfig, base: Named) -> None:
     config = replace(tiny_config, schedule="cosine")
-    phase = phases.Phase("head", epochs=1, batch_size=512, learning_rate=1e-3)
-    trained = phases.compiled(built(NetworkCache(), config, base), config, phase, steps=1, is_stored=True)
+    phase = fit.Phase("head", epochs=1, batch_size=512, learning_rate=1e-3)
+    trained = fit.compiled(built(NetworkCache(), config, base), config, phase, steps=1, is_stored=True)
     assert 0 <= float(trained.optimizer.learning_rate) <= 1e-3

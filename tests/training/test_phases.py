@@ -10,7 +10,7 @@ from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.evaluation import diagnosis, predictions, story
 from cifar_core.runs import Run
-from cifar_core.training import checkpoint, inputs, worker
+from cifar_core.training import inputs, run_writer, worker
 
 Train = Callable[[TrainConfig], Run]
 
@@ -24,7 +24,7 @@ def test_phase_1_kept_as_a_run_equals_a_training_of_that_phase_alone(
     assert whole.result["best_phase"] == "fine_tune", "choose another rate: this test needs a phase 2 that helps"
 
     # the answers of phase 1 are there, and are those of its best weights
-    head = checkpoint.load(whole.path / story.HEAD_FILE)
+    head = run_writer.load_checkpoint(whole.path / story.HEAD_FILE)
     assert head is not None
     assert (head.progress.phase, head.progress.phase_done) == ("head", True)
     before = story.head_predictions(whole, predictions.load(whole).validation)

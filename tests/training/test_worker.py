@@ -20,7 +20,7 @@ from cifar_core.errors import RunError
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run, create, curves, records, write_json
-from cifar_core.training import checkpoint, finish, inputs, model, worker
+from cifar_core.training import finish, inputs, model, run_writer, worker
 from cifar_core.training.run_writer import RunWriter
 
 
@@ -43,7 +43,7 @@ def test_a_finished_run_has_all_that_was_promised(finished: Run) -> None:
     best = epochs[int(np.argmax(accuracies))]
     assert (result["best_phase"], result["best_epoch"]) == (best["phase"], best["epoch"])
     assert result["validation_accuracy"] == pytest.approx(best["validation_accuracy"], abs=0.011)  # 2 of 200: float16
-    saved = checkpoint.load(finished.path / "checkpoint.npz")
+    saved = run_writer.load_checkpoint(finished.path / "checkpoint.npz")
     network = keras.models.load_model(finished.path / "best.keras")
     assert saved is not None
     for name, array in saved.best.items():
@@ -120,8 +120,8 @@ def test_a_run_whose_first_weights_vanished_does_not_go_on_with_others(
     before = {"label": "ImageNet", "fingerprint": "of the file"}
     data = {"label": "images", "fingerprint": cifar10.load("generated").fingerprint}
     write_json(run.path / "environment.json", {"data": data, "weights": before})
-    kept = checkpoint.Checkpoint(checkpoint.Progress("head"), [], [], {})
-    monkeypatch.setattr(checkpoint, "load", lambda path: kept)
+    kept = run_writer.Checkpoint(run_writer.Progress("head"), [], [], {})
+    monkeypatch.setattr(run_writer, "load_checkpoint", lambda path: kept)
     monkeypatch.setattr(download, "answers", lambda url: False)
     assert worker.main(str(run.path)) == 2
     assert (
@@ -149,8 +149,8 @@ def test_a_run_does_not_resume_without_a_sound_environment(
     run = create(tiny_config)
     if content is not None:
         (run.path / "environment.json").write_text(content)
-    saved = checkpoint.Checkpoint(checkpoint.Progress("head"), [], [], {})
-    monkeypatch.setattr(checkpoint, "load", lambda path: saved)
+    saved = run_writer.Checkpoint(run_writer.Progress("head"), [], [], {})
+    monkeypatch.setattr(run_writer, "load_checkpoint", lambda path: saved)
     assert worker.main(str(run.path)) == 2
     assert failure(run)["type"] == "RunError"
     assert "environment.json" in failure(run)["message"]
