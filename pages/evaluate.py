@@ -7,8 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from cifar_core import glossary, runs
-from cifar_core.charts import evaluation as evaluation_charts
-from cifar_core.charts import inference as inference_charts
+from cifar_core.charts import answers as answer_charts
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import assessment, comparison, listing
 from cifar_core.evaluation.assessment import Assessment
@@ -190,7 +189,7 @@ def classes(found: Assessment, split: str, number: int) -> None:
     said = found.stored.split(split)
     figures = class_figures(said)
     st.plotly_chart(
-        evaluation_charts.class_figure(figures),
+        answer_charts.class_figure(figures),
         key=f"classes_figure{number}",
         config=formatting.figure_config(f"classes-{split}"),
         alt="Precision, recall and F1 of each class; the table has the numbers.",
@@ -225,7 +224,7 @@ def calibrated(found: Assessment, split: str, number: int) -> None:
             st.info("This run was trained before calibration was kept; a run that is trained now has it.")
         return
     before, after = found.reliability(split)
-    figure = inference_charts.reliability_figure(
+    figure = answer_charts.reliability_figure(
         before, after, f"{len(found.stored.split(split).labels):,} {split} images", 460
     )
     st.plotly_chart(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from cifar_core.charts import style
-from cifar_core.charts.inference import png
+from cifar_core.charts.answers import png
 from cifar_core.data import augmentation
 from cifar_core.lessons.internals import drawing
 from cifar_core.network import architecture

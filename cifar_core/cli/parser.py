@@ -11,7 +11,7 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cifar_core.cli import data, evaluate, export, learn, predict, run_commands, search, train
+from cifar_core.cli import finished, predict, run_commands, search, train
 from cifar_core.cli.terminal import PROGRAM, Answer, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.errors import CifarError, ConfigError
@@ -120,10 +120,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_runs(_actions(commands, "runs", "List, show, stop, resume or delete runs."))
     _add_models(commands)
     actions = _actions(commands, "data", "Show the data set, or download CIFAR-10.")
-    _command(actions, "status", data.status, "Show which images a training uses, and why.")
-    _command(actions, "download", data.download, "Download the official CIFAR-10 (170 MB) to the cache.")
+    _command(actions, "status", train.data_status, "Show which images a training uses, and why.")
+    _command(actions, "download", train.download_data, "Download the official CIFAR-10 (170 MB) to the cache.")
     clear = _switch("--clear", "empty it; features are recomputed when needed")
-    _command(actions, "cache", data.show_cache, "Show the feature cache.", clear)
+    _command(actions, "cache", train.show_cache, "Show the feature cache.", clear)
     _add_learn(commands)
     _add_sweep(_actions(commands, "sweep", "Search over settings."))
     _command(
@@ -190,7 +190,7 @@ def _add_models(commands: Any) -> None:
         _argument("--csv", "FILE", "also write the answers to this file, one picture a line"),
     )  # fmt: skip
     _command(
-        commands, "evaluate", evaluate.evaluate, "Show a finished run's accuracy, errors and diagnosis.",
+        commands, "evaluate", finished.evaluate, "Show a finished run's accuracy, errors and diagnosis.",
         _argument("id", "ID", "a finished run, or bundled"),
         _switch("--robustness", "measure accuracy under eight corruptions of 2,000 validation images"),
         _argument("--html", "FILE", "write a self-contained HTML report"),
@@ -198,15 +198,15 @@ def _add_models(commands: Any) -> None:
     )  # fmt: skip
     formats = " ".join(f"{item.name}: {item.help}" for item in FORMATS.values())
     _command(
-        commands, "export", export.export_run, "Export a finished run: model, script, notebook, zip.",
+        commands, "export", finished.export_run, "Export a finished run: model, script, notebook, zip.",
         _argument("id", "ID", "a finished run"),
         _argument("--format", None, formats, required=True, choices=list(FORMATS)),
         _argument("--output", "PATH", "file or folder (default: a generated name in the current folder)"),
     )  # fmt: skip
     text = "Import a run from a zip exported on another machine."
-    _command(commands, "import", export.import_run, text, _argument("archive", "ZIP", "the zip"))
+    _command(commands, "import", finished.import_run, text, _argument("archive", "ZIP", "the zip"))
     run = _argument("id", "ID", "a finished run that fine-tuned the whole backbone")
-    _command(commands, "bundle", export.bundle_run, "Ship a finished run's network with the app.", run)
+    _command(commands, "bundle", finished.bundle_run, "Ship a finished run's network with the app.", run)
     _command(
         commands, "bench", train.bench, "Measure this app beside recipe.py, in about 15 minutes.",
         _switch("--quick", "5,000 images and fewer figures: some minutes"),
@@ -219,7 +219,7 @@ def _add_models(commands: Any) -> None:
 def _add_learn(commands: Any) -> None:
     name = _argument("lesson", "LESSON", "the lesson's name (default: list all lessons)", nargs="?")
     which = _command(
-        commands, "learn", learn.learn, "Run a lesson, or list all lessons.", name
+        commands, "learn", search.learn, "Run a lesson, or list all lessons.", name
     ).add_mutually_exclusive_group()
     which.add_argument("--again", action="store_true", help="train again even if this machine has results")
     which.add_argument("--stored", action="store_true", help="show the results shipped with the app")
@@ -234,7 +234,8 @@ def _add_sweep(actions: Any) -> None:
         f"(default: {', '.join(space.DEFAULT_KNOBS)})"
     )
     start = _command(
-        actions, "start", search.start, "Start a search over some settings; returns at once.", sweep, storage, workers,
+        actions, "start", search.start_sweep, "Start a search over some settings; returns at once.",
+        sweep, storage, workers,
         _argument("--vary", "KNOB[=RANGE]", vary, action="append"),
         _argument("--trials", "N", "number of trials (default: 30)", type=int),
         _argument("--minutes", "M", "total training time, whichever limit comes first", type=float),
@@ -242,18 +243,18 @@ def _add_sweep(actions: Any) -> None:
     )  # fmt: skip
     _add_training(start, "quick", "the base configuration")
     _command(actions, "list", search.list_sweeps, "List all sweeps.", storage)
-    _command(actions, "show", search.show, "Show a sweep: its trials and the best so far.", sweep, storage)
+    _command(actions, "show", search.show_sweep, "Show a sweep: its trials and the best so far.", sweep, storage)
     _command(
-        actions, "worker", search.worker,
+        actions, "worker", search.sweep_worker,
         "Run trials of a sweep in the foreground until it is done; works from any machine.", storage,
         _argument("--study", "NAME", "the sweep's name", required=True),
     )  # fmt: skip
-    _command(actions, "stop", search.stop, "Stop a sweep; finished trials are saved.", sweep, storage)
+    _command(actions, "stop", search.stop_sweep, "Stop a sweep; finished trials are saved.", sweep, storage)
     _command(
-        actions, "resume", search.resume, "Resume or extend a sweep; returns at once.", sweep, storage, workers,
+        actions, "resume", search.resume_sweep, "Resume or extend a sweep; returns at once.", sweep, storage, workers,
         _argument("--trials", "N", "extend the sweep by N trials", type=int),
         _argument("--minutes", "M", "extend the sweep by M minutes of training", type=float),
         _argument("--seeds", "N", "repeat a grid with N more seeds", type=int),
     )  # fmt: skip
-    _command(actions, "delete", search.delete, "Delete a sweep; its runs stay.", sweep, storage)
-    _command(actions, "restore", search.restore, "Restore a deleted sweep.", sweep, storage)
+    _command(actions, "delete", search.delete_sweep, "Delete a sweep; its runs stay.", sweep, storage)
+    _command(actions, "restore", search.restore_sweep, "Restore a deleted sweep.", sweep, storage)

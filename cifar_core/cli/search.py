@@ -1,4 +1,4 @@
-"""The commands `sweep ...` and `lab`."""
+"""The commands that train many models: `sweep ...`, `lab`, and `learn`, the lessons."""
 
 from __future__ import annotations
 
@@ -10,10 +10,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from cifar_core import jobs
-from cifar_core.cli.terminal import PROGRAM, Answer, Screen, duration, number, percent, table
+from cifar_core.cli import describe, train
+from cifar_core.cli.terminal import (
+    PROGRAM,
+    Answer,
+    Screen,
+    complain,
+    duration,
+    native_messages_hidden,
+    number,
+    percent,
+    table,
+)
 from cifar_core.cli.train import config_of
 from cifar_core.config import KNOBS
-from cifar_core.errors import SweepError, TrainingError
+from cifar_core.errors import RunError, SweepError, TrainingError
+from cifar_core.jobs import Stopped
+from cifar_core.lessons import experiments, layer_probe
+from cifar_core.lessons.catalogue import LESSONS, Lesson, lesson
+from cifar_core.lessons.experiments import CONDITIONS, Outcome
+from cifar_core.lessons.layer_probe import Layers
 from cifar_core.search import findings, head_lab, space, studies, sweep_workers
 from cifar_core.search.findings import Findings
 from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
@@ -21,7 +37,7 @@ from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
 _POLL_SECONDS = 0.1
 
 
-def start(arguments: Namespace) -> Answer:
+def start_sweep(arguments: Namespace) -> Answer:
     """Start a sweep or a grid in the background."""
     ranges = tuple(map(space.parse_range, arguments.vary or space.DEFAULT_KNOBS))
     plan = space.Plan(config_of(arguments), ranges, arguments.grid)
@@ -29,7 +45,7 @@ def start(arguments: Namespace) -> Answer:
     trials = len(plan.cells()) if plan.grid else usual if arguments.trials is None else arguments.trials
     goal = space.Goal(trials, None if arguments.minutes is None else arguments.minutes * 60)
     sweep_workers.start(arguments.name, plan, goal, arguments.workers, arguments.storage)
-    return _state(arguments.name, arguments, f"`{PROGRAM} sweep show {arguments.name}` shows its progress.")
+    return _sweep_state(arguments.name, arguments, f"`{PROGRAM} sweep show {arguments.name}` shows its progress.")
 
 
 def list_sweeps(arguments: Namespace) -> Answer:
@@ -52,7 +68,7 @@ def list_sweeps(arguments: Namespace) -> Answer:
     return Answer(data, table(("name", "state", "trials", "best", "knobs"), rows))
 
 
-def show(arguments: Namespace) -> Answer:
+def show_sweep(arguments: Namespace) -> Answer:
     """Show one sweep: its trials and the best so far."""
     found = findings.find(arguments.name, arguments.storage)
     goal = found.goal
@@ -101,7 +117,7 @@ def _assigned(values: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={value}" for name, value in values.items())
 
 
-def worker(arguments: Namespace) -> Answer:
+def sweep_worker(arguments: Namespace) -> Answer:
     """Run trials of a sweep in the foreground until it is done or stopped; for further machines."""
     studies.open_whole(arguments.study, arguments.storage)  # a sentence here rather than in the worker
     own = {studies.STORAGE_VARIABLE: studies.storage_url(arguments.storage)}
@@ -113,17 +129,17 @@ def worker(arguments: Namespace) -> Answer:
             working.wait()
             return Answer(None, [], 130)
     if code == 0:
-        return _state(arguments.study, arguments)
+        return _sweep_state(arguments.study, arguments)
     return Answer(None, [], 2 if code == 2 else 1)
 
 
-def stop(arguments: Namespace) -> Answer:
+def stop_sweep(arguments: Namespace) -> Answer:
     """Stop a sweep and return when it has stopped."""
     sweep_workers.stop(arguments.name, arguments.storage)
-    return _state(arguments.name, arguments)
+    return _sweep_state(arguments.name, arguments)
 
 
-def resume(arguments: Namespace) -> Answer:
+def resume_sweep(arguments: Namespace) -> Answer:
     """Resume a sweep, or extend it by trials, minutes or seeds."""
     name, storage = arguments.name, arguments.storage
     if arguments.seeds is not None:
@@ -132,10 +148,10 @@ def resume(arguments: Namespace) -> Answer:
         sweep_workers.extend(name, arguments.trials or 0, arguments.minutes or 0.0, storage)
     else:
         sweep_workers.resume(name, arguments.workers, storage)
-    return _state(name, arguments, f"`{PROGRAM} sweep show {name}` shows its progress.")
+    return _sweep_state(name, arguments, f"`{PROGRAM} sweep show {name}` shows its progress.")
 
 
-def delete(arguments: Namespace) -> Answer:
+def delete_sweep(arguments: Namespace) -> Answer:
     """Delete a sweep; its runs stay."""
     name = arguments.name
     sweep_workers.delete(name, arguments.storage)
@@ -143,13 +159,13 @@ def delete(arguments: Namespace) -> Answer:
     return Answer({"name": name, "state": "deleted"}, [f"Sweep {name} is deleted, its runs are not.{more}"])
 
 
-def restore(arguments: Namespace) -> Answer:
+def restore_sweep(arguments: Namespace) -> Answer:
     """Restore a deleted sweep."""
     studies.restore(arguments.name)
-    return _state(arguments.name, arguments)
+    return _sweep_state(arguments.name, arguments)
 
 
-def _state(name: str, arguments: Namespace, more: str = "") -> Answer:
+def _sweep_state(name: str, arguments: Namespace, more: str = "") -> Answer:
     found = findings.find(name, arguments.storage)
     data = {"name": name, "state": found.state, "done": found.done, "trials": found.goal.trials}
     return Answer(data, [f"Sweep {name} is {found.state}. {more}".strip()])
@@ -197,3 +213,99 @@ def _trained(settings: Settings, quiet: bool) -> Result:
             screen.bar(str(status["state"]), epochs / BASE.head_epochs)
             time.sleep(_POLL_SECONDS)
     return done
+
+
+def learn(arguments: Namespace) -> Answer:
+    """List the lessons, or run one; with --stored show the results that ship with the app."""
+    if arguments.lesson is None:
+        return _list_lessons()
+    chosen = lesson(arguments.lesson)
+    if chosen.name == layer_probe.LESSON:
+        saved = experiments.stored(layer_probe.LESSON)
+        found = Layers.from_dict(saved) if arguments.stored else _probe(arguments.json)
+        return _answer(chosen, found.to_dict(), found, _layer_lines(found))
+    if arguments.stored:
+        conditions = experiments.outcomes(experiments.stored(chosen.name))
+    else:
+        conditions, code = _train_conditions(chosen, arguments.again, arguments.json)
+        if code:
+            return Answer(None, [], code)
+    data = {"lesson": chosen.name, "arms": {key: condition.to_dict() for key, condition in conditions.items()}}
+    return _answer(chosen, data, conditions, _condition_lines(chosen, conditions))
+
+
+def _list_lessons() -> Answer:
+    found = [
+        {"name": one.name, "number": one.number, "title": one.title, "runs": len(CONDITIONS.get(one.name, {}))}
+        for one in LESSONS.values()
+    ]
+    rows = [
+        (str(one["number"]), str(one["name"]), str(one["title"]), str(one["runs"] or "no training")) for one in found
+    ]
+    return Answer(found, table(("", "lesson", "", "runs"), rows))
+
+
+def _train_conditions(chosen: Lesson, again: bool, quiet: bool) -> tuple[dict[str, Outcome], int]:
+    """Train the conditions that have no finished run, or all; return their outcomes and the exit code."""
+    conditions = experiments.start_runs(chosen.name, again)
+    with Screen(quiet) as screen:
+        screen.line(f"{len(conditions)} runs, one after the other. Ctrl-C stops them, closing the terminal does not.")
+        try:
+            for key, run in conditions.items():
+                screen.line(f"{CONDITIONS[chosen.name][key].label}: run {run.id}")
+                train.follow(run, screen)
+                code, message = describe.ending(run)
+                if message:
+                    complain(message)
+                    return {}, code
+        except KeyboardInterrupt:
+            experiments.stop_runs(chosen.name)
+            return {}, 130
+    with native_messages_hidden():
+        return {key: experiments.outcome_of(chosen.name, run) for key, run in conditions.items()}, 0
+
+
+def _probe(quiet: bool) -> Layers:
+    try:
+        with Screen(quiet) as screen, native_messages_hidden():
+            return layer_probe.work(
+                lambda done, total: screen.bar("probing layers", done / total, f"{done}/{total} layers")
+            )
+    except Stopped:
+        raise RunError("The probe was stopped; run it again.") from None
+
+
+def _answer(chosen: Lesson, data: dict[str, Any], found: Any, lines: list[str]) -> Answer:
+    option, measured = chosen.answer(found)
+    answer = {"question": chosen.question, "answer": chosen.options[option], "measured": measured}
+    head = [f"{chosen.number}. {chosen.title}", chosen.question, f"  {chosen.options[option]}. {measured}"]
+    return Answer(data | answer, [*head, *lines])
+
+
+def _condition_lines(chosen: Lesson, conditions: dict[str, Outcome]) -> list[str]:
+    rows = [
+        (
+            CONDITIONS[chosen.name][key].label,
+            percent(condition.figures["training_accuracy"]),
+            percent(condition.figures["validation_accuracy"]),
+            percent(condition.figures["test_accuracy"]),
+            f"{condition.figures['multiply_adds'] / 1e6:.1f}",
+            f"{condition.figures['model_bytes'] / 1e6:.2f}",
+            f"{condition.internals.latency_ms:.2f}",
+            f"{condition.figures['elapsed_seconds']:.0f}",
+        )
+        for key, condition in conditions.items()
+    ]
+    head = ("", "training", "validation", "test", "million multiply-adds", "MB", "ms an image", "seconds")
+    return [*table(head, rows), *{condition.made.sentence: None for condition in conditions.values()}]
+
+
+def _layer_lines(found: Layers) -> list[str]:
+    first, other = found.networks
+    rows = [
+        (name, str(size), number(accuracy), number(chance))
+        for name, size, accuracy, chance in zip(
+            first.layers, first.features, first.accuracies, other.accuracies, strict=True
+        )
+    ]
+    return [*table(("layer", "numbers", first.weights, other.weights), rows), found.made.sentence]

@@ -1,4 +1,4 @@
-"""The commands `train` and `bench`."""
+"""The commands `train`, `bench` and `data ...`: the images, and the feature cache."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 from cifar_core import jobs
 from cifar_core.cli import describe
-from cifar_core.cli.terminal import PROGRAM, Answer, Screen, complain, duration, number, percent
+from cifar_core.cli.terminal import PROGRAM, Answer, Screen, complain, duration, number, percent, table
 from cifar_core.config import KNOBS, TrainConfig, preset
+from cifar_core.data import cifar10, feature_cache
 from cifar_core.errors import ConfigError
 from cifar_core.runs import LIVE_STATES, Run, read_rows, write_json
+from cifar_core.untrusted import shown_name
 
 _POLL_SECONDS = 0.2
 _STAGES = {
@@ -62,7 +64,7 @@ def follow(run: Run, screen: Screen) -> None:
             screen.line(describe.origin(run))
             origin_shown = True
         for row in rows:
-            _show(row, epochs, screen)
+            _show_row(row, epochs, screen)
         if state not in LIVE_STATES:
             return
         if not offset:
@@ -71,7 +73,7 @@ def follow(run: Run, screen: Screen) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _show(row: dict[str, Any], epochs: dict[str, int], screen: Screen) -> None:
+def _show_row(row: dict[str, Any], epochs: dict[str, int], screen: Screen) -> None:
     left = f"{duration(row['seconds_left'])} left" if row.get("seconds_left") is not None else ""
     measure = "cross_entropy" if "cross_entropy" in row else "loss"  # in rows of older versions: with penalties
     label = measure.replace("_", "-")
@@ -109,3 +111,62 @@ def bench(arguments: Namespace) -> Answer:
     if readme:
         report.write_section(readme, found)
     return Answer(found, [*report.table(found), f"Saved in {folder / 'bench.json'}."])
+
+
+def data_status(arguments: Namespace) -> Answer:
+    """Show which images a training uses, and why."""
+    found = cifar10.status()
+    if found["error"]:
+        complain(found["error"])
+        return Answer(found, [], 2)
+    lines = [
+        f"{found['label']}: {found['train_images']:,} training and {found['test_images']:,} test images.",
+        f"Where: {found['source']}",
+        f"Why: {found['reason']}.",
+    ]
+    download = found["download"]
+    if download["running"] or download["bytes"]:
+        state = "running" if download["running"] else "unfinished"
+        lines.append(f"Download ({state}): {download['bytes'] / 1e6:,.0f} of {download['total'] / 1e6:,.0f} MB.")
+    return Answer(found, lines)
+
+
+def download_data(arguments: Namespace) -> Answer:
+    """Download the official CIFAR-10 into the cache."""
+    with Screen(arguments.json) as screen:
+
+        def progress(done: int, total: int | None) -> None:
+            total = total or cifar10.ARCHIVE_BYTES
+            screen.bar("CIFAR-10", done / total, f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+
+        found = cifar10.download(progress)
+    answer = {
+        "dataset": found.name,
+        "label": found.label,
+        "source": found.source,
+        "train_images": len(found.train_labels),
+        "test_images": len(found.test_labels),
+        "fingerprint": found.fingerprint,
+        "official": found.official,
+    }
+    return Answer(answer, [f"{found.label} is in {found.source}."])
+
+
+def show_cache(arguments: Namespace) -> Answer:
+    """Show the contents of the feature cache, or empty it."""
+    budget, freed = feature_cache.budget_bytes(), feature_cache.clear() if arguments.clear else 0
+    folder, entries = str(feature_cache.store_dir()), feature_cache.contents()
+    total = sum(entry["bytes"] for entry in entries)
+    lines = [f"Freed {freed / 1e6:,.0f} MB."] if arguments.clear else []
+    lines.append(f"{folder}: {total / 1e6:,.0f} MB of at most {budget / 1e9:g} GB.")
+    if entries:
+        rows = [_cache_row(entry) for entry in sorted(entries, key=lambda entry: -entry["last_used"])]
+        lines += table(("MB", "last used", "layer", "α", "size", "view"), rows)
+    data = {"folder": folder, "budget_bytes": budget, "bytes": total, "freed_bytes": freed, "entries": entries}
+    return Answer(data, lines)
+
+
+def _cache_row(entry: dict[str, Any]) -> list[str]:
+    used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry["last_used"]))
+    about = (shown_name(str(entry["about"].get(key, "-"))) for key in ("layer", "alpha", "image_size", "view"))
+    return [f"{entry['bytes'] / 1e6:,.0f}", used, *about]

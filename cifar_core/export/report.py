@@ -11,8 +11,7 @@ import plotly.graph_objects as go
 from PIL import Image
 
 from cifar_core import charts
-from cifar_core.charts import evaluation as evaluation_charts
-from cifar_core.charts import inference as inference_charts
+from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import style
 from cifar_core.config import KNOBS
 from cifar_core.data.cifar10 import CLASSES
@@ -65,7 +64,7 @@ def build(run: Run) -> str:
         *_curves(found),
         "<h2>Classes (validation images)</h2>",
         _table(*assessment.class_cells(found.stored.validation)),
-        _figure(evaluation_charts.confusion_figure(confusion_counts(found.stored.validation))),
+        _figure(answer_charts.confusion_figure(confusion_counts(found.stored.validation))),
         *_pictures(found),
         *_calibration(found),
         *_robustness(run),
@@ -93,7 +92,7 @@ def _curves(found: Assessment) -> Iterable[str]:
     yield _figure(charts.metric_figure(found_curves, "accuracy"), brings_plotly=True)
     yield _figure(charts.metric_figure(found_curves, "loss"))
     if changes := story.changes_of(found.run):
-        yield _figure(evaluation_charts.change_figure(changes))
+        yield _figure(answer_charts.change_figure(changes))
 
 
 def _pictures(found: Assessment) -> Iterable[str]:
@@ -116,7 +115,7 @@ def _calibration(found: Assessment) -> Iterable[str]:
         yield f"<p>{_text(' '.join(found.problems) or 'This run was not calibrated.')}</p>"
         return
     yield f"<p>Its logits are divided by a temperature of {found.calibration.temperature:.2f}.</p>"
-    yield _figure(inference_charts.reliability_figure(*found.reliability("validation"), "validation images"))
+    yield _figure(answer_charts.reliability_figure(*found.reliability("validation"), "validation images"))
 
 
 def _robustness(run: Run) -> Iterable[str]:
@@ -126,7 +125,7 @@ def _robustness(run: Run) -> Iterable[str]:
         yield f"<p>{_text(problem or 'Not measured yet.')}</p>"
         return
     yield f"<p>On {measured.images:,} validation images; {measured.mean:.1%} is the mean over all corruptions.</p>"
-    yield _figure(evaluation_charts.robustness_figure({"this run": measured}))
+    yield _figure(answer_charts.robustness_figure({"this run": measured}))
 
 
 def _gallery(images: np.ndarray, said: Predictions, positions: np.ndarray) -> str:
@@ -138,7 +137,7 @@ def _gallery(images: np.ndarray, said: Predictions, positions: np.ndarray) -> st
         shown = "over 99%" if share > 0.99 else f"{share:.0%}"  # no network can know "100%"
         words = f"{CLASSES[answer]} {shown}, label {CLASSES[said.labels[position]]}"
         parts.append(
-            f'<figure><img src="{inference_charts.png(picture)}" alt=""><figcaption>{words}</figcaption></figure>'
+            f'<figure><img src="{answer_charts.png(picture)}" alt=""><figcaption>{words}</figcaption></figure>'
         )
     return f'<div class="pictures">{"".join(parts)}</div>'
 

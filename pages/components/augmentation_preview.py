@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from cifar_core import runs
-from cifar_core.charts import inference as inference_charts
+from cifar_core.charts import answers as answer_charts
 from cifar_core.data import augmentation, cifar10, synthetic
 from cifar_core.errors import CifarError, ImageError
 from cifar_core.evaluation import listing
@@ -116,7 +116,7 @@ def _row(image: np.ndarray, draw: int, model: str | None, stamp: tuple[int, ...]
             share = formatting.share(float(answers.probabilities[number, label]))
             words += f"<br><span{changed}><b>{cifar10.CLASSES[label]}</b> {share}</span>"
         figures.append(
-            f'<figure><img src="{inference_charts.png(image)}" alt="at strength {strength:g}">'
+            f'<figure><img src="{answer_charts.png(image)}" alt="at strength {strength:g}">'
             f"<figcaption>{words}</figcaption></figure>"
         )
     return f'<div class="strip">{"".join(figures)}</div>'

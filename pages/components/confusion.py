@@ -9,8 +9,7 @@ import streamlit as st
 from PIL import Image
 
 from cifar_core import runs
-from cifar_core.charts import evaluation as evaluation_charts
-from cifar_core.charts import inference as inference_charts
+from cifar_core.charts import answers as answer_charts
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import assessment
 from cifar_core.evaluation.assessment import Assessment
@@ -61,7 +60,7 @@ def confusion(found: list[Assessment], split: str) -> None:
     columns = st.columns(2, gap="large")
     for number, one in enumerate(found):
         counts = confusion_counts(one.calibrated.split(split))
-        figure = evaluation_charts.confusion_figure(counts, cell, shares=shares)
+        figure = answer_charts.confusion_figure(counts, cell, shares=shares)
         alt = f"Confusion matrix of the {split} images. Choose a cell with the two lists above."
         with columns[number]:
             live_chart.show(live_chart.chart(figure, alt, config=_STILL), f"confusion{number}", _take_cell)
@@ -160,7 +159,7 @@ def tile(said: Predictions, images: np.ndarray, position: int, votes: int | None
     note = f"labeled {CLASSES[label]}" if best != label else ""
     if votes is not None:
         note = f"{votes} of {NEIGHBOUR} agree"
-    return Tile(inference_charts.png(images[position]), f"Image {position + 1}", title, note, "wrong" * (best != label))
+    return Tile(answer_charts.png(images[position]), f"Image {position + 1}", title, note, "wrong" * (best != label))
 
 
 def _grid(
@@ -202,10 +201,10 @@ def _closer(model: Classifier, image: np.ndarray, said: np.ndarray, label: int, 
     picture = Image.fromarray(image)
     evidence = {i: explain.overlay(picture, heats[i], side=_SIDE) for i in (best, label)}
     with st.container(border=True):
-        shown = [Tile(inference_charts.png(picture), "The chosen image", f"labeled {CLASSES[label]}")]
+        shown = [Tile(answer_charts.png(picture), "The chosen image", f"labeled {CLASSES[label]}")]
         shown += [
             Tile(
-                inference_charts.png(one),
+                answer_charts.png(one),
                 f"Heat map of the chosen image for {CLASSES[i]}",
                 f"evidence for {CLASSES[i]}",
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core.charts import inference as inference_charts
+from cifar_core.charts import answers as answer_charts
 from cifar_core.errors import ImageError
 from cifar_core.inference import pictures
 from cifar_core.inference.pictures import Crop, Picture
@@ -128,6 +128,6 @@ def own() -> dict[str, tuple[float, float, float]]:
 def _url(picture: Picture) -> str:
     content = picture.content
     if not isinstance(content, bytes):
-        return inference_charts.png(picture.image)
+        return answer_charts.png(picture.image)
     kind = "jpeg" if content.startswith(b"\xff\xd8") else "png"
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from cifar_core import runs
-from cifar_core.charts import inference as inference_charts
+from cifar_core.charts import answers as answer_charts
 from cifar_core.charts.style import CLASS_COLORS
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
@@ -120,7 +120,7 @@ def tile(image: np.ndarray, answers: Answers, number: int, name: str, truth: str
         note, tone = ("right", "right") if answer == truth else (f"labeled {truth}", "wrong")
     else:
         note, tone = ("unusual", "unusual") if answers.is_unusual[number] else (shown_name(name), "")
-    return Tile(inference_charts.png(image), shown_name(name), title, note, tone)
+    return Tile(answer_charts.png(image), shown_name(name), title, note, tone)
 
 
 def _why(model: Classifier, picture: Picture, crop: Crop, pixels: np.ndarray, answers: Answers) -> None:
@@ -180,7 +180,7 @@ def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
         found = zip(places[0], names, distances[0], strict=True)
         tiles.show(
             [
-                Tile(inference_charts.png(images[index.rows[place]]), "Training image", name, f"distance {far:.2f}")
+                Tile(answer_charts.png(images[index.rows[place]]), "Training image", name, f"distance {far:.2f}")
                 for place, name, far in found
             ],
             "neighbors",
@@ -215,7 +215,7 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
     name = cifar10.CLASSES[answer]
     for change in explain.CHANGES.values():
         key = change.name
-        figure = inference_charts.sweep_figure(change, sweeps[key], setting[key], answer)
+        figure = answer_charts.sweep_figure(change, sweeps[key], setting[key], answer)
         alt = f"Probability of {name} over the range of {change.label}"
         places[key].plotly_chart(figure, key=f"sweep_{key}", config=_PLAIN_BARS, alt=alt)
     with right:
@@ -341,4 +341,4 @@ def _reliability(name: str, temperature: float) -> Any:
     validation = predictions.load(runs.get(name)).validation
     before = calibration.reliability(validation.probabilities, validation.labels)
     after = calibration.reliability(calibration.scaled(validation.probabilities, temperature), validation.labels)
-    return inference_charts.reliability_figure(before, after, f"{len(validation.labels):,} validation images")
+    return answer_charts.reliability_figure(before, after, f"{len(validation.labels):,} validation images")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from cifar_core.charts import inference as inference_charts
+from cifar_core.charts import answers as answer_charts
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing
@@ -118,7 +118,7 @@ def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> Chart | Non
     watch = pins.watch(Run(run_id))
     if not watch.watched:
         return None
-    figure = inference_charts.watch_figure(watch, planned, scrubs)
+    figure = answer_charts.watch_figure(watch, planned, scrubs)
     return live_chart.chart(figure, _words(watch.watched), run_id, config={"displayModeBar": False})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from cifar_core.charts import evaluation as evaluation_charts
+from cifar_core.charts import answers as answer_charts
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, listing, robustness
 from cifar_core.evaluation.robustness import Measured
@@ -54,7 +54,7 @@ def _measures(chosen: list[Run]) -> None:
         st.error(messages.plain(st.session_state.pop("robust_error")), icon=":material/error:")
     if not measured:
         return
-    figure = evaluation_charts.robustness_figure(measured)
+    figure = answer_charts.robustness_figure(measured)
     alt = "Accuracy against the strength of eight corruptions; the table says the means."
     live_chart.show(live_chart.chart(figure, alt, config=formatting.figure_config("robustness")), "robustness")
     with st.container(key="runs_robust"):

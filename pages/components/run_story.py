@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from cifar_core import charts, runs
-from cifar_core.charts import evaluation as evaluation_charts
+from cifar_core.charts import answers as answer_charts
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, story
 from cifar_core.evaluation.assessment import Assessment
@@ -52,7 +52,7 @@ def _fine_tuning(found: Assessment, number: int) -> None:
         )
     else:
         st.plotly_chart(
-            evaluation_charts.change_figure(changes),
+            answer_charts.change_figure(changes),
             key=f"changes{number}",
             config=formatting.figure_config("fine-tuning"),
             alt="Validation images of each class that fine-tuning put right and wrong.",

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cifar_core.charts import inference as inference_charts
+from cifar_core.charts import answers as answer_charts
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.inference import calibration, explain
 from cifar_core.inference.pins import Pin, Watch, Watched
@@ -25,7 +25,7 @@ def lines(figure, column: int):
 
 
 def test_each_pin_has_its_picture_its_ten_lines_and_its_ten_bars(watch):
-    figure = inference_charts.watch_figure(watch)
+    figure = answer_charts.watch_figure(watch)
     assert len(figure.layout.images) == 2
     for column, one in enumerate(watch.watched, 1):
         found = lines(figure, column)
@@ -39,7 +39,7 @@ def test_each_pin_has_its_picture_its_ten_lines_and_its_ten_bars(watch):
 
 
 def test_scrubbing_goes_through_all_moments_in_the_browser(watch):
-    figure = inference_charts.watch_figure(watch, scrubs=True)
+    figure = answer_charts.watch_figure(watch, scrubs=True)
     assert [frame.name for frame in figure.frames] == ["0", "0.5", "1", "2", "2.5", "3"]
     assert len(figure.layout.sliders[0].steps) == 6
     first, last = figure.frames[0], figure.frames[-1]
@@ -53,22 +53,22 @@ def test_scrubbing_goes_through_all_moments_in_the_browser(watch):
 @pytest.mark.parametrize("scrubs", (False, True))
 def test_pins_of_which_nothing_is_known_are_shown_too(scrubs):
     """With True found by mutation: the probes were gone, and the slider had no place to stand at."""
-    figure = inference_charts.watch_figure(Watch((watched(1, []),), None), planned=10, scrubs=scrubs)
+    figure = answer_charts.watch_figure(Watch((watched(1, []),), None), planned=10, scrubs=scrubs)
     assert not figure.layout.sliders
     assert len(figure.layout.images) == 1
     assert figure.layout.xaxis.range[1] >= 10
 
 
 def test_the_axis_reaches_as_far_as_planned_so_that_nothing_jumps(watch):
-    assert inference_charts.watch_figure(watch, planned=16).layout.xaxis.range[1] == pytest.approx(16, rel=0.05)
-    assert inference_charts.watch_figure(watch).layout.xaxis.range[1] == pytest.approx(3, rel=0.05)
+    assert answer_charts.watch_figure(watch, planned=16).layout.xaxis.range[1] == pytest.approx(16, rel=0.05)
+    assert answer_charts.watch_figure(watch).layout.xaxis.range[1] == pytest.approx(3, rel=0.05)
 
 
 def test_a_sweep_shows_the_value_and_each_flip():
     change = explain.CHANGES["light"]
     said = np.tile(np.eye(10, dtype=np.float32)[3], (len(change.sweep), 1))
     sweep = explain.Sweep(change.sweep, said, ((0.4, 5), (1.7, 8)))
-    figure = inference_charts.sweep_figure(change, sweep, 1.0, 3)
+    figure = answer_charts.sweep_figure(change, sweep, 1.0, 3)
     assert sorted(shape.x0 for shape in figure.layout.shapes) == [0.4, 1.0, 1.7]
     assert [note.text for note in figure.layout.annotations] == ["dog at 0.4×", "ship at 1.7×"]
     assert list(figure.data[0].y) == [1] * len(change.sweep)
@@ -78,6 +78,6 @@ def test_the_reliability_diagram_names_both_errors():
     said = np.full((50, 10), 0.04)
     said[:, 2] = 0.64
     found = calibration.reliability(said, np.arange(50) % 10)
-    figure = inference_charts.reliability_figure(found, found, "50 validation images")
+    figure = answer_charts.reliability_figure(found, found, "50 validation images")
     assert [trace.name for trace in figure.data][1:] == ["as trained: ECE 54.0%", "calibrated: ECE 54.0%"]
     assert "50 validation images" in figure.layout.title.text

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cifar_core import runs
-from cifar_core.charts import evaluation as evaluation_charts
+from cifar_core.charts import answers as answer_charts
 from cifar_core.cli import parser
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
@@ -165,7 +165,7 @@ def test_a_run_named_like_a_formula_is_inert_in_a_table(finished: Run) -> None:
 
 def test_the_confusion_figure_has_a_point_for_each_cell_in_the_order_of_the_rows() -> None:
     counts = np.arange(100).reshape(10, 10)
-    figure = evaluation_charts.confusion_figure(counts, (3, 5))
+    figure = answer_charts.confusion_figure(counts, (3, 5))
     points = figure.data[-1]
     assert (points.y[35], points.x[35], points.text[35]) == ("cat", "dog", "35")
     assert figure.layout.shapes[0].x0 == 4.5
@@ -177,7 +177,7 @@ def test_the_confusion_figure_has_a_point_for_each_cell_in_the_order_of_the_rows
 def test_the_digits_of_the_confusion_matrix_stand_out_from_their_cells(diagonal: int) -> None:
     counts = np.full((10, 10), 2) + np.arange(100).reshape(10, 10) % 7
     np.fill_diagonal(counts, diagonal)
-    figure = evaluation_charts.confusion_figure(counts, shares=True)
+    figure = answer_charts.confusion_figure(counts, shares=True)
     points, rates = figure.data[-1], counts / counts.sum(axis=1, keepdims=True)
     assert points.text[35] == f"{100 * rates[3, 5]:.0f}"
 
@@ -199,7 +199,7 @@ def test_the_digits_of_the_confusion_matrix_stand_out_from_their_cells(diagonal:
 def test_worse_is_to_the_right_in_every_robustness_chart(finished: Run) -> None:
     measured = robustness.load(finished)
     assert measured is not None
-    figure = evaluation_charts.robustness_figure({"one": measured, "two": measured})
+    figure = answer_charts.robustness_figure({"one": measured, "two": measured})
     assert len(figure.data) == 16
     for place, corruption in enumerate(CORRUPTIONS.values()):
         axis = getattr(figure.layout, f"xaxis{place + 1 if place else ''}")
@@ -209,9 +209,9 @@ def test_worse_is_to_the_right_in_every_robustness_chart(finished: Run) -> None:
 
 def test_class_and_change_figures_show_what_they_are_given(finished: Run) -> None:
     figures = class_figures(assessment.of(finished).stored.validation)
-    drawn = evaluation_charts.class_figure(figures)
+    drawn = answer_charts.class_figure(figures)
     assert list(drawn.data[1].y) == [one.recall for one in figures]
-    changes = evaluation_charts.change_figure([story.ClassChange("cat", 0.5, 0.6, 3, 1)])
+    changes = answer_charts.change_figure([story.ClassChange("cat", 0.5, 0.6, 3, 1)])
     assert (list(changes.data[0].y), list(changes.data[1].y)) == ([3], [-1])
 
 

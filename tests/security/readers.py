@@ -6,8 +6,7 @@ import json
 import numpy as np
 
 from cifar_core import charts
-from cifar_core.charts import evaluation as evaluation_charts
-from cifar_core.charts import inference as inference_charts
+from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import training as training_charts
 from cifar_core.cli import describe
 from cifar_core.errors import CifarError
@@ -51,14 +50,14 @@ def _assessed(run: Run) -> None:
 def _watched(run: Run) -> None:
     watch = pins.watch(run)
     if watch.watched:
-        inference_charts.watch_figure(watch, 4.0, True).to_json()
+        answer_charts.watch_figure(watch, 4.0, True).to_json()
 
 
 def _robust(run: Run) -> None:
     robustness.state(run)
     measured = robustness.load(run)
     if measured:
-        evaluation_charts.robustness_figure({"a": measured}).to_json()
+        answer_charts.robustness_figure({"a": measured}).to_json()
         assert measured.mean is None or 0 <= measured.mean <= 1
 
 
