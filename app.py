@@ -5,7 +5,7 @@ import sys
 import streamlit as st
 
 import cifar_core  # noqa: F401 - before NumPy, which pages import
-from pages.components import address, guarded, login, style
+from pages.components import address, guarded, style
 
 sys.setswitchinterval(0.001)  # at Python's 5 ms a click waits behind other people's pages at every look at a file
 st.set_page_config(page_title="CIFAR Studio", page_icon="🐸", layout="wide")
@@ -20,7 +20,7 @@ page = st.navigation(
     position="top",
 )
 style.apply()
-login.admit()
+guarded.admit()
 address.arrive(page.url_path)
 guarded.app_runs = True
 page.run()

@@ -19,7 +19,7 @@ from cifar_core.inference.classifier import (
     picture_order,
 )
 from cifar_core.inference.pictures import Picture
-from pages.components import address, guarded, messages, picture_view, run_picker, tiles, uploads
+from pages.components import address, formatting, guarded, picture_view, run_picker, tiles, uploads
 from pages.components.tiles import Tile
 
 TITLE = "What is in your photo?"
@@ -42,7 +42,7 @@ def main() -> None:
             icon=":material/draw:",
         )
     for problem in model.problems:
-        st.warning(messages.plain(problem), icon=":material/warning:")
+        st.warning(formatting.plain(problem), icon=":material/warning:")
     uploads.inputs()
     uploads.show_refused()
     pictures = uploads.pictures()
@@ -72,7 +72,7 @@ def examples(model: Classifier) -> None:
         tiles.show(photos, "sample_tiles", lambda number: uploads.take_sample(list(uploads.SAMPLES)[number]), width=150)
     status = cifar10.status()
     if status["error"]:
-        st.warning(messages.plain(status["error"]), icon=":material/image_not_supported:")
+        st.warning(formatting.plain(status["error"]), icon=":material/image_not_supported:")
         return
     drawn = status["dataset"] == "generated"
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -115,18 +115,9 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if pages > 1:
                 st.number_input(f"Page, of {pages}", 1, pages, key="gallery_page", width=140)
-            st.download_button(
-                "CSV",
-                answers_csv(
-                    [answer_row(names[i], answers, i) for i in order]
-                    + [{"file": one.name, "error": one.error} for one in uploads.refused()]
-                ),
-                "predictions.csv",
-                "text/csv",
-                icon=":material/download:",
-                key="csv",
-                on_click="ignore",
-            )
+            rows = [answer_row(names[i], answers, i) for i in order]
+            rows += [{"file": one.name, "error": one.error} for one in uploads.refused()]
+            formatting.csv_button("CSV", answers_csv(rows), "predictions.csv", "csv")
             st.caption(f"{len(order):,} of {len(pictures):,} pictures shown.")
     with right:
         guarded.fragment(picture_view.closer)(model, pictures[chosen])

@@ -18,15 +18,12 @@ from cifar_core.runs import Run
 from pages.components import (
     address,
     confusion,
-    diagnosis_panel,
     export_panel,
     formatting,
     guarded,
-    messages,
     picture_view,
     robustness,
     run_picker,
-    run_state,
     run_story,
     tiles,
 )
@@ -58,18 +55,20 @@ def main() -> None:
     if run.state != "finished":
         unfinished(run)
         return
-    found = [assessed(one.id, run_state.stamp(one, *_FILES)) for one in (run, other) if one]
+    found = [assessed(one.id, run_picker.stamp(one, *_FILES)) for one in (run, other) if one]
     if any("generated" in one.stored.dataset for one in found):
         st.warning(
             "Trained and tried on **generated images, not CIFAR-10**: these figures say nothing about photographs.",
             icon=":material/draw:",
         )
     for problem in dict.fromkeys(problem for one in found for problem in one.problems):
-        st.warning(messages.plain(problem), icon=":material/warning:")
+        st.warning(formatting.plain(problem), icon=":material/warning:")
     split = address.linked_choice("Images", "split", SPLITS, "validation", label_visibility="collapsed")
     side_by_side(found, lambda one, number: strengths(one, split, number))
     if other:
-        st.markdown(messages.plain(verdict(run.id, other.id, *(run_state.stamp(one, *_FILES) for one in (run, other)))))
+        st.markdown(
+            formatting.plain(verdict(run.id, other.id, *(run_picker.stamp(one, *_FILES) for one in (run, other))))
+        )
     guarded.fragment(confusion.confusion)(found, split)
     panels(found, split)
     export_panel.export_panel(run)
@@ -77,7 +76,7 @@ def main() -> None:
 
 def compared_run(known: list[Row], run: Run) -> Run | None:
     """Let the visitor choose another finished run; the address names it."""
-    titles = run_state.run_titles(row for row in run_picker.own(known) if row.run != run and row.state == "finished")
+    titles = run_picker.run_titles(row for row in run_picker.own(known) if row.run != run and row.state == "finished")
     names = ["", *titles]
     address.linked("beside", names, "")
     chosen = st.selectbox(
@@ -90,11 +89,11 @@ def compared_run(known: list[Row], run: Run) -> Run | None:
 def unfinished(run: Run) -> None:
     """Say why a run cannot be evaluated yet, and what its metrics say already."""
     state = run.state
-    run_state.state_badge(run, state)
+    run_picker.state_badge(run, state)
     st.info(
         f"This run is {state}; figures, mistakes and robustness come when it is finished.", icon=":material/hourglass:"
     )
-    diagnosis_panel.panel(run, state, run_state.stamp(run, "metrics.jsonl"))
+    run_story.diagnosis_panel(run, state, run_picker.stamp(run, "metrics.jsonl"))
     st.page_link("pages/train.py", label="See it on Train", query_params={"run": run.id}, icon=":material/show_chart:")
 
 
@@ -108,7 +107,7 @@ def assessed(run_id: str, stamp: tuple[int, ...]) -> Assessment:
 def verdict(run_id: str, other_id: str, *stamps: tuple[int, ...]) -> str:
     """Return whether one of two runs is better on the test images, as a sentence."""
     (pair,) = comparison.compare([Run(run_id), Run(other_id)])
-    names = run_state.short_names([listing.row(pair.a), listing.row(pair.b)])
+    names = run_picker.short_names([listing.row(pair.a), listing.row(pair.b)])
     return comparison.verdict(pair, names[run_id], names[other_id])
 
 
@@ -117,7 +116,7 @@ def side_by_side(found: list[Assessment], draw: Callable[[Assessment, int], None
     for number, (column, one) in enumerate(zip(st.columns(len(found), gap="large"), found, strict=True)):
         with column:
             if len(found) > 1:
-                st.caption(messages.plain(run_state.run_title(listing.row(one.run))))
+                st.caption(formatting.plain(run_picker.run_title(listing.row(one.run))))
             draw(one, number)
 
 
@@ -181,7 +180,7 @@ def panels(found: list[Assessment], split: str) -> None:
         with panel:
             robustness.section([one.run for one in found])
     run = found[0].run
-    diagnosis_panel.panel(run, "finished", run_state.stamp(run, "metrics.jsonl"))
+    run_story.diagnosis_panel(run, "finished", run_picker.stamp(run, "metrics.jsonl"))
 
 
 def classes(found: Assessment, split: str, number: int) -> None:

@@ -21,11 +21,9 @@ from pages.components import (
     formatting,
     guarded,
     knobs,
-    messages,
     pinned,
-    plan,
+    progress,
     run_picker,
-    run_state,
     run_view,
 )
 
@@ -75,7 +73,7 @@ def form(status: dict) -> TrainConfig | None:
         estimate = start_row(config, status)
         if config is not None and estimate is not None:
             start_notice(config)
-            guarded.fragment(plan.show, run_every=POLL_SECONDS if costs.is_measuring() else None)(config, estimate)
+            guarded.polled(progress.plan, costs.is_measuring(), POLL_SECONDS)(config, estimate)
     return config
 
 
@@ -138,8 +136,8 @@ def possible(config: TrainConfig | None, no_data: str | None) -> tuple[costs.Est
     try:
         estimate = costs.estimate(config, *cifar10.sizes(config.dataset))
     except CifarError as error:
-        return None, messages.plain(error)
-    return estimate, messages.plain(unavailable(config))
+        return None, formatting.plain(error)
+    return estimate, formatting.plain(unavailable(config))
 
 
 def unavailable(config: TrainConfig) -> str:
@@ -165,7 +163,7 @@ def start(config: TrainConfig, name: str) -> None:
         run = jobs.start_run(config, preset, (lambda run: pins.save(run, chosen)) if chosen else None)
         labels.change(run, name=name.strip() or unused_name(config))
     except RunError as error:
-        messages.problem(error)
+        guarded.problem(error)
         return
     st.query_params["run"] = st.session_state["started"] = run.id
     st.rerun()
@@ -178,7 +176,7 @@ def take_settings() -> None:
         try:
             knobs.set_all(knobs.as_in_address(PRESETS[asked] if asked in PRESETS else runs.get(asked).config))
         except CifarError as error:
-            messages.problem(error)
+            guarded.problem(error)
 
 
 def wanted_run(known: list[listing.Row]) -> Run | None:
@@ -195,7 +193,7 @@ def chosen_run(known: list[listing.Row], wanted: Run) -> Run:
     """Draw which run is shown and which one it is compared with; return the first."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     run = run_picker.pick(left, known, wanted.id, "run_choice")
-    finished = run_state.run_titles(
+    finished = run_picker.run_titles(
         row for row in run_picker.own(known) if row.run.id != wanted.id and row.state == "finished"
     )
     right.selectbox(
@@ -211,14 +209,13 @@ def chosen_run(known: list[listing.Row], wanted: Run) -> Run:
 def show_run(run: Run) -> None:
     """Draw a run: live or afterwards, its layers, its export."""
     live = run.state in LIVE_STATES
-    st.session_state["live"] = live
     if live:
         st.query_params["run"] = run.id  # when it ends, it stays where it is on the page
     export_panel.imported_notice(run)
     if damaged := labels.problem(run):
-        st.warning(messages.plain(damaged), icon=":material/warning:")
+        st.warning(formatting.plain(damaged), icon=":material/warning:")
     with st.container(key="live_run"):
-        guarded.fragment(run_view.panel, run_every=POLL_SECONDS if live else None)(run)
+        guarded.polled(run_view.panel, live, POLL_SECONDS)(run)
     run_view.model_summary(run)
     if run.state == "finished":
         export_panel.export_panel(run)
@@ -233,7 +230,7 @@ def uses_generated(config: TrainConfig | None, run: Run | None) -> bool:
         environment = records.environment(run.path)
         return chosen or "generated" in (run.config.dataset, environment and environment.data.name)
     except CifarError as error:
-        messages.problem(error)
+        guarded.problem(error)
         return chosen
 
 

@@ -11,7 +11,7 @@ from cifar_core.data import augmentation, cifar10, synthetic
 from cifar_core.errors import CifarError, ImageError
 from cifar_core.evaluation import listing
 from cifar_core.inference import calibration, classifier, model_file, neighbors, pictures
-from pages.components import formatting, guarded, messages, picture_view, run_state
+from pages.components import formatting, guarded, picture_view, run_picker
 
 _FILES = (model_file.FILE, calibration.FILE, neighbors.FILE)
 _FROM = 200  # pictures of the data set, so few that they are drawn at once where there is no CIFAR-10
@@ -58,7 +58,7 @@ def _strip(run_id: str | None) -> None:
     try:
         image, truth = _own() if source == "own" else _picture(source)
     except CifarError as error:
-        messages.problem(error)
+        guarded.problem(error)
         return
     if image is None:
         st.caption("Bring a picture; what the network would see of it is shown at every strength.")
@@ -96,7 +96,7 @@ def _model(run_id: str | None) -> str | None:
 
 
 def _stamp(model: str | None) -> tuple[int, ...]:
-    return run_state.stamp(runs.Run(model), *_FILES) if model not in (None, classifier.BUNDLED) else ()
+    return run_picker.stamp(runs.Run(model), *_FILES) if model not in (None, classifier.BUNDLED) else ()
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
@@ -133,7 +133,7 @@ def _explain(model: str | None, truth: str) -> None:
     else:
         st.caption(
             f"{known}{limits} Below each the answer of "
-            f"{messages.plain(picture_view.model_title(model))}; orange where it is not the one at strength 0."
+            f"{formatting.plain(picture_view.model_title(model))}; orange where it is not the one at strength 0."
         )
 
 

@@ -14,7 +14,7 @@ from cifar_core.evaluation import comparison, listing
 from cifar_core.evaluation.comparison import Pair
 from cifar_core.evaluation.listing import Row
 from cifar_core.runs import Run, curves
-from pages.components import address, messages, run_state
+from pages.components import address, formatting, run_picker
 
 _SMOOTHING = ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95")
 _AXES = {"epoch": "Epoch", "time": "Time"}
@@ -70,17 +70,17 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
     ids = [row.run.id for row in finished]
     base_id = st.selectbox("Baseline", ids, fastest, format_func=names.__getitem__, key="baseline", width=320)
     base = next(row for row in finished if row.run.id == base_id)
-    stamps = tuple(run_state.stamp(row.run, "evaluation.npz") for row in finished)
+    stamps = tuple(run_picker.stamp(row.run, "evaluation.npz") for row in finished)
     pairs = _pairs(tuple(ids), stamps)
     found = {
         next(iter({pair.a.id, pair.b.id} - {base_id})): pair for pair in pairs if base_id in (pair.a.id, pair.b.id)
     }
     best = max(finished, key=lambda row: row.validation_accuracy or 0.0)
     if best is base:
-        st.markdown(f"**{messages.plain(names[base_id])}** has the best validation accuracy of these runs.")
+        st.markdown(f"**{formatting.plain(names[base_id])}** has the best validation accuracy of these runs.")
     else:
         words = ", ".join(_price(best, base, found[best.run.id]))
-        st.markdown(f"**{messages.plain(names[best.run.id])}** has the best validation accuracy: {words}.")
+        st.markdown(f"**{formatting.plain(names[best.run.id])}** has the best validation accuracy: {words}.")
     st.dataframe(
         _prices(chosen, base, found) | _settings(chosen, names),
         hide_index=True,
@@ -97,9 +97,9 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
     )
     for pair in found.values():
         if pair.result is None:
-            st.caption(messages.plain(comparison.verdict(pair, names[pair.a.id], names[pair.b.id])))
+            st.caption(formatting.plain(comparison.verdict(pair, names[pair.a.id], names[pair.b.id])))
     compared = sum(pair.result is not None for pair in pairs)
-    st.caption(messages.plain(f"{comparison.caution(compared)} Test: McNemar, exact."))
+    st.caption(formatting.plain(f"{comparison.caution(compared)} Test: McNemar, exact."))
 
 
 def _label(name: str) -> str:
@@ -147,7 +147,7 @@ def _pairs(ids: tuple[str, ...], stamps: tuple[tuple[int, ...], ...]) -> list[Pa
 
 def curves_of(row: Row) -> curves.Curves:
     """Return a run's curves; read again only where its metrics may have changed."""
-    files = (int(row.seconds or 0),) if row.state == "finished" else run_state.stamp(row.run, "metrics.jsonl")
+    files = (int(row.seconds or 0),) if row.state == "finished" else run_picker.stamp(row.run, "metrics.jsonl")
     return _curves(row.run.id, files)
 
 

@@ -26,7 +26,7 @@ from cifar_core.evaluation.predictions import (
 )
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import Classifier, open_classifier
-from pages.components import address, formatting, live_chart, messages, picture_view, run_state, tiles
+from pages.components import address, dataset_notice, formatting, live_chart, picture_view, run_picker, tiles
 from pages.components.tiles import Tile
 
 A_PAGE = 12
@@ -84,16 +84,8 @@ def _cell(found: Assessment, split: str, counts: np.ndarray, cell: tuple[int, in
 
 
 def _download(found: Assessment, split: str, name: str, make: Callable[[], str], number: int) -> None:
-    st.download_button(
-        f"{name.capitalize()} (CSV)",
-        lambda: make().encode(),
-        f"{found.run.id}-{split}-{name}.csv",
-        "text/csv",
-        key=f"download_{name}{number}",
-        icon=":material/download:",
-        on_click="ignore",
-        type="tertiary",
-    )
+    file_name = f"{found.run.id}-{split}-{name}.csv"
+    formatting.csv_button(f"{name.capitalize()} (CSV)", make, file_name, f"download_{name}{number}")
 
 
 def extremes(found: Assessment, split: str, number: int) -> None:
@@ -112,9 +104,11 @@ def extremes(found: Assessment, split: str, number: int) -> None:
         model = open_classifier(found.run.id)
         if images is None or model.index is None:
             reason = "This needs the run's images and its index of training images; one of them is not here."
-            st.caption(messages.plain(" ".join(model.problems)) or reason)
+            st.caption(formatting.plain(" ".join(model.problems)) or reason)
             return
-        positions, counts = _outvoted(found.run.id, split, run_state.stamp(found.run, "evaluation.npz", "model.tflite"))
+        positions, counts = _outvoted(
+            found.run.id, split, run_picker.stamp(found.run, "evaluation.npz", "model.tflite")
+        )
         votes = dict(zip(positions.tolist(), counts.tolist(), strict=True))
     if not len(positions):
         st.caption("There is none.")
@@ -174,7 +168,7 @@ def _grid(
     if not len(positions):
         return
     if images is None:
-        st.info(f"The figures of this run's images, without pictures: {messages.no_pictures()}")
+        st.info(f"The figures of this run's images, without pictures: {dataset_notice.no_pictures()}")
         _as_table(said, positions)
         return
     pages = -(-len(positions) // A_PAGE)

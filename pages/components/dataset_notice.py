@@ -10,7 +10,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.data import batch_files, cifar10, download
 from cifar_core.errors import CifarError
 from cifar_core.jobs import Job
-from pages.components import guarded, messages
+from pages.components import formatting, guarded
 
 
 def show(
@@ -22,7 +22,7 @@ def show(
     rests on them where it is not.
     """
     if status["error"]:
-        st.error(messages.plain(status["error"]), icon=":material/error:")
+        st.error(formatting.plain(status["error"]), icon=":material/error:")
     missing = status["dataset"] == "generated"
     if not missing and not uses_generated:
         return
@@ -34,7 +34,7 @@ def show(
         )
         if missing:
             running = status["download"]["running"]
-            guarded.fragment(_download, run_every=1.0 if running else None)(offers_download)
+            guarded.polled(_download, running, 1.0)(offers_download)
 
 
 def can_download(status: dict[str, Any]) -> bool:
@@ -64,21 +64,23 @@ def finished_download(status: dict[str, Any]) -> tuple[TrainConfig, str] | None:
     return waiting if status["dataset"] == "cifar10" else None
 
 
-def _download(offers: bool) -> None:
-    """Show how far the download is, or its button where it `offers` one. Runs by itself while it goes on."""
+def _download(offers: bool) -> bool:
+    """Show how far the download is, or its button where it `offers` one; return whether it goes on."""
     state = cifar10.status()["download"]
     if state["running"]:
         done, total = state["bytes"], state["total"]
         then = "; then the training starts" if st.session_state.get("after_download") else ""
         st.progress(min(done / total, 1.0), f"Downloading CIFAR-10: {done / 1e6:.0f} of {total / 1e6:.0f} MB{then}")
-        if not st.session_state.get("downloading"):
-            st.session_state["downloading"] = True
-            st.rerun()  # from now on it runs by itself
-        return
-    if st.session_state.pop("downloading", False):
-        st.rerun()
+        return True
     if offers and st.button("Download CIFAR-10 (170 MB)", icon=":material/download:", key="download"):
         start_download()
     problem = st.session_state.get("download_error") or state["error"]
     if problem:
-        st.error(messages.plain(problem), icon=":material/error:")
+        st.error(formatting.plain(problem), icon=":material/error:")
+    return False
+
+
+def no_pictures() -> str:
+    """Return why the images of a run cannot be shown, as text: what is wrong with CIFAR-10, or that it is not here."""
+    error = cifar10.status()["error"]
+    return formatting.plain(error) if error else "they are not on this machine (an import, or a moved data set)."

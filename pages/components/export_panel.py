@@ -11,7 +11,7 @@ from cifar_core.export import archive, exports
 from cifar_core.export.exports import FORMATS, MODELS, Format
 from cifar_core.inference import pins
 from cifar_core.runs import Run
-from pages.components import guarded, messages
+from pages.components import formatting, guarded
 
 _POLL_SECONDS = 0.5
 _WIDTHS = [2.2, 1.1, 1, 1.4, 1.5]
@@ -33,8 +33,7 @@ def export_panel(run: Run) -> None:
         return
     with panel:
         working = any(exports.state(run, name)["state"] == "working" for name in MODELS)
-        st.session_state["exporting"] = working
-        guarded.fragment(_models, run_every=_POLL_SECONDS if working else None)(run)
+        guarded.polled(_models, working, _POLL_SECONDS)(run)
         st.caption(
             "Enlarging and scaling are inside every model file. Each is run on 200 test images when it is made: "
             "agreement is how often it names the class that the run named, time is that of one image on this machine."
@@ -62,9 +61,9 @@ def import_panel() -> None:
             st.session_state.pop("import_outcome", None)
         kind, message = st.session_state.get("import_outcome", ("", ""))
         if kind == "error":
-            st.error(messages.plain(message), icon=":material/error:")
+            st.error(formatting.plain(message), icon=":material/error:")
         elif kind:
-            st.success(messages.plain(message), icon=":material/check:")
+            st.success(formatting.plain(message), icon=":material/check:")
 
 
 def imported_notice(run: Run) -> None:
@@ -72,22 +71,18 @@ def imported_notice(run: Run) -> None:
     imported = run.status.get("imported")
     if isinstance(imported, dict):
         st.caption(
-            f":material/upload: Imported: trained on another machine, as run {messages.plain(imported.get('id'))}."
+            f":material/upload: Imported: trained on another machine, as run {formatting.plain(imported.get('id'))}."
         )
 
 
-def _models(run: Run) -> None:
-    """Draw the table of model files. Runs by itself while one is being made."""
+def _models(run: Run) -> bool:
+    """Draw the table of model files; return whether one is being made."""
     states = {name: exports.state(run, name) for name in MODELS}
-    working = any(found["state"] == "working" for found in states.values())
-    if working != st.session_state["exporting"]:  # one began, or the last one ended: poll from now on, or no more
-        st.rerun()
     for column, title in zip(st.columns(_WIDTHS), ("Model file", "Agreement", "Size", "Time", ""), strict=True):
         column.caption(title)
     for name, found in states.items():
         _model_row(run, MODELS[name], found)
-    if "export_error" in st.session_state:
-        st.error(messages.plain(st.session_state.pop("export_error")), icon=":material/error:")
+    return any(found["state"] == "working" for found in states.values())
 
 
 def _model_row(run: Run, item: Format, found: dict[str, Any]) -> None:
@@ -103,7 +98,7 @@ def _model_row(run: Run, item: Format, found: dict[str, Any]) -> None:
             is_working = found["state"] == "working"
             guarded.button(
                 "Making…" if is_working else "Make and try",
-                _make,
+                exports.start,
                 run,
                 item.name,
                 key=f"make_{item.name}",
@@ -114,7 +109,7 @@ def _model_row(run: Run, item: Format, found: dict[str, Any]) -> None:
     if found["state"] == "working":
         agreement.progress(min(found["done"] / max(found["total"], 1), 1.0))
     elif found["state"] == "failed":
-        st.error(messages.plain(found["error"]), icon=":material/error:")
+        st.error(formatting.plain(found["error"]), icon=":material/error:")
     elif found["state"] == "done":
         colour = "red" if found["poor"] else "green"
         agreement.markdown(f":{colour}[**{found['agreement']:.1%}**]", help=f"With {found['against']}.")
@@ -149,18 +144,11 @@ def _download(run: Run, item: Format, icon: str, label: str, reason: str | None 
         exports.file_name(run, item.name),
         key=f"download_{item.name}",
         icon=icon,
-        help=messages.plain(reason) if reason else item.help if item.name not in MODELS else None,
+        help=formatting.plain(reason) if reason else item.help if item.name not in MODELS else None,
         disabled=reason is not None,
         on_click="ignore",
         width="stretch" if item.name in MODELS else "content",
     )
-
-
-def _make(run: Run, name: str) -> None:
-    try:
-        exports.start(run, name)
-    except CifarError as error:
-        st.session_state["export_error"] = str(error)
 
 
 def _take_in() -> None:

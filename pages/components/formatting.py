@@ -1,12 +1,41 @@
-"""How numbers, times, shares and small images are shown."""
+"""Text, numbers, times and small images as pages show them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from PIL import Image
+
+from cifar_core.untrusted import shown_name
+
+FRONTEND = Path(__file__).parent / "frontend"
+"""The JavaScript of the components."""
+_MARKDOWN = str.maketrans({character: "\\" + character for character in "\\`*_{}[]<>()#+-.!|~$&"} | {":": "\\:\u2060"})
+
+
+def plain(text: object) -> str:
+    """Return `text` with every markdown sign escaped, for places that render markdown.
+
+    An icon (`:material/x:`) or emoji is looked for behind the escapes, so an invisible joiner follows each colon.
+    """
+    return str(text).translate(_MARKDOWN)
+
+
+def file_name(name: str) -> str:
+    """Return a file's name as pages show it: at most 60 characters, as text."""
+    return plain(shown_name(name))
+
+
+def csv_button(label: str, data: str | bytes | Callable[[], str], file_name: str, key: str) -> None:
+    """Offer `data` as a CSV file; a function is called when the button is pressed."""
+    content = (lambda: data().encode()) if callable(data) else data
+    look: dict[str, Any] = {"icon": ":material/download:", "type": "tertiary", "on_click": "ignore"}
+    st.download_button(label, content, file_name, "text/csv", key=key, **look)
+
 
 SHARE_COLUMN = st.column_config.NumberColumn(format="%.1f%%", width=190)
 """A column of a table that holds per cent."""

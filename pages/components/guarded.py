@@ -1,4 +1,4 @@
-"""Pages and fragments whose CifarError is shown as a sentence; start buttons that act once for a double click."""
+"""Who may see the app; errors as sentences; start buttons that act once for a double click."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ import pandas  # noqa: F401 - whole before any session draws: Plotly takes it ha
 import streamlit as st
 
 from cifar_core.errors import CifarError
-from pages.components import messages
+from pages.components import formatting
 
 DOUBLE_CLICK_SECONDS = 1.0
-_ACTED = "_acted_"
+_ACTED, _FAILED = "_acted_", "_failed"
 app_runs = False
 """Whether app.py has been run in this process."""
+
+
+def problem(error: CifarError) -> None:
+    """Show what went wrong, as text."""
+    st.error(formatting.plain(error), icon=":material/error:")
 
 
 def page(main: Callable[[], None]) -> None:
@@ -30,10 +35,17 @@ def page(main: Callable[[], None]) -> None:
     if not app_runs:
         runpy.run_path(str(Path(__file__).resolve().parents[2] / "app.py"))
         return
+    _say_failed()
     try:
         main()
     except CifarError as error:
-        messages.problem(error)
+        problem(error)
+
+
+def _say_failed() -> None:
+    """Show the error of a callback."""
+    if _FAILED in st.session_state:
+        problem(st.session_state.pop(_FAILED))
 
 
 def fragment(draw: Callable[..., None], run_every: float | None = None) -> Callable[..., None]:
@@ -44,23 +56,68 @@ def fragment(draw: Callable[..., None], run_every: float | None = None) -> Calla
 
     @functools.wraps(draw)  # Streamlit identifies a fragment by its name
     def guarded(*arguments: Any) -> None:
+        _say_failed()
         try:
             draw(*arguments)
         except CifarError as error:
-            messages.problem(error)
+            problem(error)
         drawn()
 
     return st.fragment(guarded, run_every=run_every)
 
 
+def polled(draw: Callable[..., object], live: object, seconds: float) -> Callable[..., None]:
+    """Return `draw` as a fragment that runs every `seconds` if `live` is true.
+
+    `draw` returns what `live` is by now; the page is drawn anew when that is another value.
+    """
+    key = f"polled_{draw.__name__}"
+    st.session_state[key] = live
+
+    @functools.wraps(draw)
+    def look(*arguments: Any) -> None:
+        if draw(*arguments) != st.session_state[key]:
+            st.rerun()
+
+    return fragment(look, seconds if live else None)
+
+
 def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, **options: Any) -> None:
-    """Draw a button that calls `action(*arguments)` once and then draws the page anew.
+    """Draw a button that calls `action(*arguments)` once and then draws the page anew; a CifarError is shown beside it.
 
     Not a callback: a server that was restarted calls none for the first press, since it has not drawn the button.
     """
     if st.button(label, key=key, **options):
+        act(key, action, *arguments)
+
+
+def act(key: str, action: Callable[..., Any], *arguments: Any) -> None:
+    """Call `action(*arguments)` once and draw the page anew; a CifarError is shown here."""
+    try:
         once(key, action, *arguments)
+    except CifarError as error:
+        problem(error)
+    else:
         st.rerun()
+
+
+def confirm(title: str, text: str, key: str, action: Callable[..., Any], *arguments: Any) -> None:
+    """Ask in a dialog, with a button *Delete*, before `action(*arguments)` is called."""
+
+    def ask() -> None:
+        st.markdown(text)
+        if st.button("Delete", type="primary", key=key, on_click=attempt, args=(action, *arguments)):
+            st.rerun()
+
+    st.dialog(title)(ask)()
+
+
+def attempt(action: Callable[..., Any], *arguments: Any) -> None:
+    """Call `action(*arguments)` in a callback; the page or fragment that is drawn next shows a CifarError."""
+    try:
+        action(*arguments)
+    except CifarError as error:
+        st.session_state[_FAILED] = error
 
 
 def once(name: str, action: Callable[..., Any], *arguments: Any) -> None:
@@ -87,3 +144,22 @@ def drawn() -> None:
     for key in [key for key in st.session_state if str(key).startswith(_ACTED)]:
         if st.session_state[key] is None:
             st.session_state[key] = time.monotonic()
+
+
+SECRETS = Path(__file__).resolve().parents[2] / ".streamlit" / "secrets.toml"
+
+
+def admit() -> None:
+    """Let nobody past who has not logged in, where secrets.toml asks for a login (docs/hosting.md).
+
+    A file that asks for none that Streamlit understands is a mistake, which must not open the door.
+    """
+    is_logged_in = st.user.get("is_logged_in")
+    if is_logged_in or (is_logged_in is None and not SECRETS.exists()):
+        return
+    if is_logged_in is None:
+        st.error(f"{SECRETS.name} has no [auth] that can be read, expected a login; mend it, or delete the file.")
+    else:
+        st.title("CIFAR Studio")
+        st.button("Log in", type="primary", icon=":material/login:", key="login", on_click=st.login)
+    st.stop()

@@ -14,7 +14,7 @@ from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, ConfigError
 from cifar_core.search import head_lab
 from cifar_core.search.head_lab import BASE, SLIDERS, Result, Settings
-from pages.components import address, dataset_notice, guarded, knobs, live_chart, messages
+from pages.components import address, dataset_notice, formatting, guarded, knobs, live_chart
 from pages.components.live_chart import Chart
 
 _POLL_SECONDS = 0.25
@@ -43,11 +43,10 @@ def show() -> None:
         if found is None or (found.state != "done" and not _is_under_way(settings)):
             head_lab.ask(settings)
     except CifarError as error:
-        messages.problem(error)
+        guarded.problem(error)
         return
     earlier = _tried(settings)
-    st.session_state["lab_live"] = not _is_settled(found)
-    guarded.fragment(_panel, run_every=_POLL_SECONDS if st.session_state["lab_live"] else None)(settings, earlier)
+    guarded.polled(_panel, not _is_settled(found), _POLL_SECONDS)(settings, earlier)
 
 
 def _is_settled(found: Result | None) -> bool:
@@ -111,12 +110,9 @@ def _tried(settings: Settings) -> list[Settings]:
     return earlier
 
 
-def _panel(settings: Settings, earlier: list[Settings]) -> None:
-    """Draw what came of the settings so far. Runs by itself until they are done."""
+def _panel(settings: Settings, earlier: list[Settings]) -> bool:
+    """Draw what came of the settings so far; return whether more is to come."""
     status, found = head_lab.status(), head_lab.result(settings)
-    if _is_settled(found) and st.session_state.get("lab_live"):
-        st.session_state["lab_live"] = False
-        st.rerun()  # poll no more
     _say(status, found)
     tried = [(other, result) for other in earlier if (result := head_lab.result(other)) and result.rows]
     shown = found if found and found.rows else head_lab.stored() if settings == Settings() else None
@@ -137,6 +133,7 @@ def _panel(settings: Settings, earlier: list[Settings]) -> None:
         _map(chart)
     _held_fixed(status)
     _buttons(settings, earlier)
+    return not _is_settled(found)
 
 
 def _say(status: dict[str, Any], found: Result | None) -> None:
@@ -144,7 +141,7 @@ def _say(status: dict[str, Any], found: Result | None) -> None:
     state = status["state"]
     if state in ("off", "failed"):
         reason = (
-            messages.plain(status.get("message", ""))
+            formatting.plain(status.get("message", ""))
             if state == "failed"
             else "It closes after five minutes without use."
         )
@@ -152,7 +149,7 @@ def _say(status: dict[str, Any], found: Result | None) -> None:
             st.warning(f"The head lab is closed. {reason}", icon=":material/power_settings_new:")
             st.button("Open again", key="lab_again", on_click=st.rerun)
     elif found and found.state == "failed":
-        st.warning(messages.plain(found.message), icon=":material/warning:")
+        st.warning(formatting.plain(found.message), icon=":material/warning:")
     elif found and found.state == "done":
         st.caption(f":material/check: Trained in {found.seconds:.1f} s.")
     elif found and found.state == "cancelled":
@@ -178,7 +175,7 @@ def _headline(settings: Settings, found: Result | None, tried: list[tuple[Settin
     if best is None or best[1].accuracy is None:
         st.caption(f"95% interval: {low:.1%} to {high:.1%}, on {len(found.predicted):,} images.")
     elif best[1].accuracy > found.accuracy:
-        st.caption(f"Best so far: {best[1].accuracy:.1%}, with {messages.plain(best[0].differences(settings))}.")
+        st.caption(f"Best so far: {best[1].accuracy:.1%}, with {formatting.plain(best[0].differences(settings))}.")
     else:
         st.caption(f"The best of {len(tried) + 1} settings so far; the second best: {best[1].accuracy:.1%}.")
 
@@ -215,7 +212,7 @@ def _held_fixed(status: dict[str, Any]) -> None:
     counts = [known.get(name) for name in ("train_images", "validation_images")]
     learn, validate = (f"{number:,}" if isinstance(number, int) else "?" for number in counts)
     from_lab = (
-        f" Start weights: {messages.plain(known.get('weights'))}. Images: {messages.plain(known.get('images'))}, "
+        f" Start weights: {formatting.plain(known.get('weights'))}. Images: {formatting.plain(known.get('images'))}, "
         f"{learn} for training, {validate} for validation."
     )
     st.caption(

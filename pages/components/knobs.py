@@ -19,7 +19,7 @@ from cifar_core.charts import pictures
 from cifar_core.config import KNOBS, PRESET_ACCURACY, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import ConfigError, DataError
-from pages.components import address, messages, style
+from pages.components import address, formatting, guarded, style
 
 MAIN = ("alpha", "dropout", "augmentation")
 TILES = ("quick", "standard", "best")
@@ -99,7 +99,7 @@ def configuration() -> TrainConfig | None:
     try:
         return TrainConfig(**_values())
     except ConfigError as error:
-        messages.problem(error)
+        guarded.problem(error)
         return None
 
 
@@ -194,7 +194,7 @@ def help_of(knob: Knob) -> str:
     text = knob.help
     if knob.mistakes:
         text += " A deliberate mistake: " + ", ".join(knob.format(choice) for choice in knob.mistakes) + "."
-    return "\n\n".join(filter(None, (messages.plain(text), glossary.explain(knob.label))))
+    return "\n\n".join(filter(None, (formatting.plain(text), glossary.explain(knob.label))))
 
 
 def _current() -> str | None:

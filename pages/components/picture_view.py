@@ -18,7 +18,7 @@ from cifar_core.inference import calibration, explain, pictures
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
 from cifar_core.inference.pictures import Crop, Picture
 from cifar_core.untrusted import shown_name
-from pages.components import address, crop_square, formatting, messages, pinned, run_picker, run_state, tiles, uploads
+from pages.components import address, dataset_notice, formatting, guarded, pinned, run_picker, tiles, uploads
 from pages.components.tiles import Tile
 
 VIEWS = {"why": "Why", "whatif": "What if", "compare": "Other models", "sure": "How sure"}
@@ -34,7 +34,7 @@ def crop_of(picture: Picture) -> Crop:
     """Return the crop of a picture: its own square, if one was dragged, else the one chosen for all."""
     if st.session_state.get("crop") == "squeeze":
         return "squeeze"
-    return crop_square.own().get(picture.key, "centre")
+    return uploads.own_crops().get(picture.key, "centre")
 
 
 def seen(picture: Picture) -> np.ndarray:
@@ -47,8 +47,8 @@ def closer(model: Classifier, picture: Picture) -> None:
     left, right = st.columns([2, 3], gap="large")
     crop, pixels = crop_of(picture), seen(picture)
     with left, st.container(key="photo"):
-        crop_square.show(picture, crop)
-        st.caption(messages.file_name(picture.name))
+        uploads.crop_square(picture, crop)
+        st.caption(formatting.file_name(picture.name))
         with st.container(horizontal=True, vertical_alignment="bottom"):
             st.image(
                 formatting.enlarged(pixels[None], 4, 0),
@@ -73,11 +73,11 @@ def closer(model: Classifier, picture: Picture) -> None:
             else:
                 how_sure(model, answers)
         except CifarError as error:
-            messages.problem(error)
+            guarded.problem(error)
 
 
 def _reset(key: str) -> None:
-    crop_square.own().pop(key, None)
+    uploads.own_crops().pop(key, None)
 
 
 def headline(answers: Answers) -> None:
@@ -164,7 +164,7 @@ def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
     st.markdown("**Nearest training images**")
     if index is None:
         st.caption(
-            messages.plain(" ".join(model.problems))
+            formatting.plain(" ".join(model.problems))
             or "This run was trained before such an index was kept; runs that are trained now have it."
         )
         return
@@ -175,7 +175,7 @@ def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
     images = known.train_images if known and index.rows.max() < len(known.train_images) else None
     if images is None:
         st.markdown(", ".join(f"{name} {far:.2f}" for name, far in zip(names, distances[0], strict=True)))
-        st.caption(f"Without pictures, only their labels: {messages.no_pictures()}")
+        st.caption(f"Without pictures, only their labels: {dataset_notice.no_pictures()}")
     else:
         found = zip(places[0], names, distances[0], strict=True)
         tiles.show(
@@ -251,7 +251,7 @@ def _other_runs(model: Classifier, seen: np.ndarray) -> None:
     for number, (column, one) in enumerate(zip(st.columns(len(models)), models, strict=True)):
         with column:
             st.markdown(f"### {cifar10.CLASSES[tops[number]]}, {formatting.share(said[number].max())}")
-            st.caption(messages.plain(model_title(one.name)))
+            st.caption(formatting.plain(model_title(one.name)))
             bars(said[number], f"run{number}")
 
 
@@ -279,14 +279,14 @@ def compared_runs(model: Classifier) -> list[Classifier]:
 
 def models() -> dict[str, str]:
     """Return what can classify, with its name for a list: finished runs, newest first, and the bundled model."""
-    return run_state.run_titles(run_picker.own(listing.classifiers())) | (
+    return run_picker.run_titles(run_picker.own(listing.classifiers())) | (
         {BUNDLED: BUNDLED_TITLE} if has_bundled() else {}
     )
 
 
 def model_title(name: str) -> str:
     """Return a model's name for a list."""
-    return BUNDLED_TITLE if name == BUNDLED else run_state.run_title(listing.row(runs.Run(name)))
+    return BUNDLED_TITLE if name == BUNDLED else run_picker.run_title(listing.row(runs.Run(name)))
 
 
 def how_sure(model: Classifier, answers: Answers) -> None:
@@ -294,7 +294,7 @@ def how_sure(model: Classifier, answers: Answers) -> None:
     known = model.calibration
     if known is None:
         st.caption(
-            messages.plain(" ".join(model.problems))
+            formatting.plain(" ".join(model.problems))
             or "This run was trained before calibration was kept; its probabilities are as the network says them."
         )
         return
@@ -323,7 +323,7 @@ def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
     verdict = (
         "above the threshold, so it is **out-of-distribution**" if answers.is_unusual[0] else "below the threshold"
     )
-    caught = ", ".join(f"{share:.0%} of {messages.plain(kind)}" for kind, share in rule.caught.items())
+    caught = ", ".join(f"{share:.0%} of {formatting.plain(kind)}" for kind, share in rule.caught.items())
     st.markdown(
         f"The distance of this picture to its 10th nearest training image is **{score:.2f}**; the threshold is "
         f"{rule.threshold:.2f}. It is {verdict}."

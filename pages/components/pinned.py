@@ -19,7 +19,7 @@ from cifar_core.inference.pictures import Picture
 from cifar_core.inference.pins import Pin, Watched
 from cifar_core.runs import LIVE_STATES, Run
 from cifar_core.untrusted import shown_name
-from pages.components import formatting, live_chart, messages, run_state, uploads
+from pages.components import formatting, guarded, live_chart, run_picker, uploads
 from pages.components.live_chart import Chart
 
 _TEST_IMAGES = 200
@@ -38,24 +38,23 @@ def chosen() -> list[Pin]:
 def pin_button(image: np.ndarray, name: str) -> None:
     """Offer to pin what the network sees, uint8 (32, 32, 3)."""
     pin = Pin(image, name)
+    look: dict[str, Any] = {"icon": ":material/keep:", "width": "stretch", "on_click": guarded.attempt}
     if any(other.key == pin.key for other in chosen()):
-        st.button("Pinned", icon=":material/keep:", key="unpin", on_click=_remove, args=(pin.key,), width="stretch")
+        st.button("Pinned", key="unpin", args=(_remove, pin.key), **look)
     else:
-        st.button(
-            "Pin it",
-            icon=":material/keep:",
-            key="pin",
-            on_click=_add,
-            args=([pin],),
-            width="stretch",
-            help="The next training, and one that is running now, records its answers to this picture. It replaces "
-            f"the oldest of {pins.MOST}.",
+        about = (
+            "The next training, and one that is running now, records its answers to this picture. It replaces "
+            f"the oldest of {pins.MOST}."
         )
-    _say_problem()
+        st.button("Pin it", key="pin", args=(_add, [pin]), help=about, **look)
 
 
 def chooser() -> None:
     """Show the pins for the next run, and let them be changed."""
+    guarded.fragment(_chooser)()
+
+
+def _chooser() -> None:
     with st.expander(f"Watch it learn: {_counted(len(chosen()))}", icon=":material/keep:"):
         st.caption(
             "While the network learns, its answers to these pictures are recorded and drawn. Replace them with your "
@@ -69,10 +68,10 @@ def chooser() -> None:
                         st.button(
                             "Unpin",
                             key=f"off{number}",
-                            on_click=_remove,
-                            args=(pin.key,),
+                            on_click=guarded.attempt,
+                            args=(_remove, pin.key),
                             type="tertiary",
-                            help=messages.plain(pin.name),
+                            help=formatting.plain(pin.name),
                         )
         with st.container(horizontal=True, vertical_alignment="center"):
             free = pins.MOST - len(chosen())
@@ -80,14 +79,22 @@ def chooser() -> None:
                 "Pin test images",
                 icon=":material/casino:",
                 key="pin_random",
-                on_click=_add_test_images,
+                on_click=guarded.attempt,
+                args=(_add_test_images,),
                 disabled=not free,
                 help="Fills the free places with test images of different classes.",
             )
             if chosen():
-                st.button("Unpin all", icon=":material/close:", key="pin_none", on_click=_remove_all, type="tertiary")
-        uploads.uploaded("Or bring some", "pin_files", _take)
-        _say_problem()
+                st.button(
+                    "Unpin all",
+                    icon=":material/close:",
+                    key="pin_none",
+                    on_click=guarded.attempt,
+                    args=(_set, []),
+                    type="tertiary",
+                )
+        uploads.uploaded("Or bring some", "pin_files", lambda files: guarded.attempt(_take, files))
+        uploads.show_errors(st.session_state.pop("pin_refused", []))
 
 
 def panel(run: Run, state: str, planned: float) -> None:
@@ -99,11 +106,12 @@ def panel(run: Run, state: str, planned: float) -> None:
                 "Watch it learn: pin test images",
                 icon=":material/keep:",
                 key="pin_live",
-                on_click=_add_test_images,
+                on_click=guarded.attempt,
+                args=(_add_test_images,),
                 help="Or pin your own: below, or on Classify.",
             )
         return
-    chart = _built(run.id, run_state.stamp(run, pins.FILE, pins.PROBES), planned if live else 0.0, not live)
+    chart = _built(run.id, run_picker.stamp(run, pins.FILE, pins.PROBES), planned if live else 0.0, not live)
     if chart is None:
         return
     st.header("Watch it learn")
@@ -155,31 +163,16 @@ def _add(new: list[Pin]) -> None:
     try:
         for pin in new:
             found = pins.added(found, pin)
-    except CifarError as error:
-        st.session_state["pin_error"] = str(error)
-    _try_set(found)
-
-
-def _try_set(pinned: list[Pin]) -> None:
-    try:
-        _set(pinned)
-    except CifarError as error:
-        st.session_state["pin_error"] = str(error)
+    finally:
+        _set(found)
 
 
 def _remove(key: str) -> None:
-    _try_set([pin for pin in chosen() if pin.key != key])
-
-
-def _remove_all() -> None:
-    _try_set([])
+    _set([pin for pin in chosen() if pin.key != key])
 
 
 def _add_test_images() -> None:
-    try:
-        _add(_test_pins(pins.MOST - len(chosen())))
-    except CifarError as error:
-        st.session_state["pin_error"] = str(error)
+    _add(_test_pins(pins.MOST - len(chosen())))
 
 
 def _test_pins(count: int) -> list[Pin]:
@@ -199,10 +192,3 @@ def _take(files: Iterable[tuple[str, bytes]]) -> None:
     if len(found) > _MOST_READ:
         bad.append(Picture("the rest", error=f"At most {_MOST_READ} files are read at a time; bring fewer."))
     st.session_state["pin_refused"] = bad
-
-
-def _say_problem() -> None:
-    uploads.show_errors(st.session_state.pop("pin_refused", []))
-    problem = st.session_state.pop("pin_error", None)
-    if problem:
-        st.error(messages.plain(problem), icon=":material/error:")

@@ -1,19 +1,22 @@
-"""How far a run is: on *Train*, and on *Learn* for each of a lesson's runs."""
+"""The parts of a run: what they will take, and how far they are."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
 from cifar_core import costs, jobs
 from cifar_core.charts.style import PHASES
+from cifar_core.config import TrainConfig
 from cifar_core.costs import Forecast, Outlook
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
+from cifar_core.network import architecture, pretrained
 from cifar_core.runs import Run
-from pages.components import formatting, run_state
+from pages.components import formatting, guarded, run_picker
 
 PARTS = {
     "features": ("Feature cache", "#56b4a9"),
@@ -40,7 +43,7 @@ def line(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> None:
     """Say what the run is doing; `last` is its last sound row, None before the first."""
     state = status["state"]
     with st.container(key=f"standing_{run.id}", horizontal=True, vertical_alignment="center"):
-        run_state.state_badge(run, state)
+        run_picker.state_badge(run, state)
         st.markdown(f"**{sentence(run, state, status.get('stage', ''), last or {})}**")
 
 
@@ -100,3 +103,67 @@ def _forecast(run_id: str, began: object) -> Forecast:
     except CifarError:  # its configuration is damaged, or its images are gone: there is only its own pace
         return Forecast({}, {})
     return Forecast(expected, {"head": config.head_epochs, "fine_tune": config.fine_tune_epochs})
+
+
+_STARTS = {"imagenet": "ImageNet weights", "bundled": "the bundled model", "random": "random numbers"}
+
+
+def plan(config: TrainConfig, guess: costs.Estimate) -> bool:
+    """Draw what a run of `config` will do, and what it costs; return whether this machine is being timed."""
+    st.html(plan_bar(guess.stages))
+    cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
+    start = _STARTS[pretrained.expected_kind(config.weights, config.alpha, config.image_size)]
+    tuned = f", then {formatting.count(cost.fine_tuned_parameters)}" if config.fine_tunes else ""
+    st.caption(
+        f"Starts from {start}. Trains {formatting.count(cost.head_parameters)}{tuned} of "
+        f"{formatting.count(cost.parameters)} parameters; {formatting.count(cost.multiply_adds)} multiply-adds an "
+        f"image; model file {cost.model_bytes / 1e6:.1f} MB; {_needs(guess)}."
+    )
+    return _measured(config, guess)
+
+
+def plan_bar(stages: Mapping[str, float]) -> str:
+    """Return one bar of the estimated seconds by stage as HTML: Plotly would hold up the first page for it."""
+    parts = legend = ""
+    for stage, seconds in stages.items():
+        if seconds > 0:
+            (name, colour), took = PARTS[stage], formatting.seconds(seconds)
+            look = f"background:{colour};border-radius:3px"
+            parts += f'<div title="{name}: {took}" style="flex:{seconds:.3f} 1 0;min-width:2px;{look}"></div>'
+            dot = f'<i style="display:inline-block;width:.75rem;height:.75rem;margin-right:.4rem;{look}"></i>'
+            legend += f"<span>{dot}{name} <b>{took}</b></span>"
+    return (
+        f'<div class="stages"><div style="display:flex;gap:2px;height:20px">{parts}</div>'
+        f'<p style="display:flex;flex-wrap:wrap;gap:.2rem 1.3rem;margin:.4rem 0 0;font-size:.87rem">{legend}</p></div>'
+    )
+
+
+def _needs(guess: costs.Estimate) -> str:
+    memory = f" and {_size(guess.memory_bytes)} of memory" if guess.memory_bytes else ""
+    return f"needs {_size(guess.store_bytes)} of disk{memory}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
+
+
+def _measured(config: TrainConfig, guess: costs.Estimate) -> bool:
+    """Say whether times were measured on this machine, or offer to measure them; return whether that goes on."""
+    busy = costs.is_measuring()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if busy:
+            st.caption("Timing a few batches on this machine; this takes about 15 seconds…")
+        elif guess.measured:
+            st.caption("Times are measured on this machine.")
+        else:
+            st.caption("Times are a rough guess: this shape has **not yet been measured** on this machine.")
+            guarded.button(
+                "Measure",
+                costs.measure,
+                config,
+                icon=":material/timer:",
+                key="measure",
+                type="tertiary",
+                help="Times a few batches of this network and remembers the result. It waits while a training runs.",
+            )
+    return busy

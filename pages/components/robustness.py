@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import streamlit as st
 
 from cifar_core.charts import answers as answer_charts
-from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, listing, robustness
 from cifar_core.evaluation.robustness import Measured
 from cifar_core.runs import Run
-from pages.components import formatting, guarded, live_chart, messages, run_state
+from pages.components import formatting, guarded, live_chart, run_picker
 
 POLL_SECONDS = 0.7
 
@@ -23,26 +20,22 @@ def section(chosen: list[Run]) -> None:
         f"{robustness.IMAGES:,} validation images. Compare with a run of another augmentation strength."
     )
     working = any(robustness.job(one).is_running for one in chosen)
-    st.session_state["robust_measuring"] = working
-    guarded.fragment(_measures, run_every=POLL_SECONDS if working else None)(chosen)
+    guarded.polled(_measures, working, POLL_SECONDS)(chosen)
 
 
 def titles(chosen: list[Run]) -> dict[str, str]:
     """Return the runs' names, by id, with their augmentation strength."""
     rows = [listing.row(run) for run in chosen]
-    names = run_state.run_titles(rows)
+    names = run_picker.run_titles(rows)
     return {
         row.run.id: names[row.run.id] + (f" · augmentation {row.config.augmentation:g}" if row.config else "")
         for row in rows
     }
 
 
-def _measures(chosen: list[Run]) -> None:
-    """Draw a line for each run, then the curves. Runs by itself while one is being measured."""
+def _measures(chosen: list[Run]) -> bool:
+    """Draw a line for each run, then the curves; return whether one is being measured."""
     states = {run.id: robustness.state(run) for run in chosen}
-    working = any(found["state"] == "working" for found in states.values())
-    if working != st.session_state["robust_measuring"]:  # it began, or ended: poll from now on, or no more
-        st.rerun()
     measured: dict[str, Measured] = {}
     names = titles(chosen)
     for run in chosen:
@@ -50,10 +43,13 @@ def _measures(chosen: list[Run]) -> None:
         _row(run, names[run.id], states[run.id], known)
         if known is not None and known.clean is not None:
             measured[names[run.id]] = known
-    if "robust_error" in st.session_state:
-        st.error(messages.plain(st.session_state.pop("robust_error")), icon=":material/error:")
-    if not measured:
-        return
+    if measured:
+        _show(measured)
+    return any(found["state"] == "working" for found in states.values())
+
+
+def _show(measured: dict[str, Measured]) -> None:
+    """Draw the measured accuracies of runs by name, as curves and as a table."""
     figure = answer_charts.robustness_figure(measured)
     alt = "Accuracy against the strength of eight corruptions; the table says the means."
     live_chart.show(live_chart.chart(figure, alt, config=formatting.figure_config("robustness")), "robustness")
@@ -62,15 +58,7 @@ def _measures(chosen: list[Run]) -> None:
         st.dataframe(
             _means(measured), hide_index=True, column_config=columns, height="content", alt="Accuracy under corruptions"
         )
-    st.download_button(
-        "Robustness (CSV)",
-        lambda: assessment.robustness_csv(measured).encode(),
-        "robustness.csv",
-        "text/csv",
-        key="download_robustness",
-        icon=":material/download:",
-        on_click="ignore",
-    )
+    formatting.csv_button("CSV", lambda: assessment.robustness_csv(measured), "robustness.csv", "download_robustness")
     corruptions = " ".join(f"{corruption.label}: {corruption.help}" for corruption in robustness.CORRUPTIONS.values())
     st.caption(
         f"{corruptions} Each run is measured on its own validation images, which it was not trained on; with "
@@ -97,20 +85,12 @@ def _row(run: Run, name: str, found: dict[str, object], known: Measured | None) 
     """Say of one run how its measuring stands, and offer what can be done."""
     state = found["state"]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{messages.plain(name)}**")
+        st.markdown(f"**{formatting.plain(name)}**")
         if state == "working":
-            guarded.button("Stop", _act, _stop, run, key=f"stop_{run.id}", icon=":material/stop:")
+            guarded.button("Stop", robustness.job(run).ask_to_stop, key=f"stop_{run.id}", icon=":material/stop:")
         elif state != "done":
             words = "Go on measuring" if state == "stopped" else "Measure robustness"
-            guarded.button(
-                words,
-                _act,
-                robustness.start,
-                run,
-                key=f"measure_{run.id}",
-                icon=":material/play_arrow:",
-                type="primary",
-            )
+            guarded.button(words, robustness.start, run, key=f"measure_{run.id}", icon=":material/play_arrow:")
         elif known is not None:
             st.caption(f"{known.images:,} images, measured in {formatting.seconds(known.seconds)}")
     if state == "working":
@@ -120,17 +100,6 @@ def _row(run: Run, name: str, found: dict[str, object], known: Measured | None) 
         words += f", {formatting.seconds(left)} left" if isinstance(left, int | float) else ""
         st.progress(min(done / total, 1.0) if is_begun else 0.0, words)  # type: ignore[operator]
     elif state == "failed":
-        st.error(messages.plain(found["error"]), icon=":material/error:")
+        st.error(formatting.plain(found["error"]), icon=":material/error:")
     elif state == "stopped":
         st.caption("Measured in part; it goes on from there.")
-
-
-def _stop(run: Run) -> None:
-    robustness.job(run).ask_to_stop()
-
-
-def _act(action: Callable[[Run], None], run: Run) -> None:
-    try:
-        action(run)
-    except CifarError as error:
-        st.session_state["robust_error"] = str(error)

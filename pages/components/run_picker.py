@@ -1,18 +1,22 @@
-"""Which run a page shows: the address names it, or it is picked from a list."""
+"""A run's name, state and files as all pages show them; which run a page shows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
 from cifar_core import runs
+from cifar_core.config import suggested_name
 from cifar_core.errors import RunError
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.runs import Run
-from pages.components import messages, run_state
+from pages.components import guarded
 
 
 def asked(known: list[Row]) -> str | None:
@@ -23,7 +27,7 @@ def asked(known: list[Row]) -> str | None:
     try:
         known.append(listing.row(runs.get(wanted)))
     except RunError as error:
-        messages.problem(error)
+        guarded.problem(error)
         return None
     return wanted
 
@@ -40,7 +44,7 @@ def pick(place: Any, known: list[Row], wanted: str, key: str, **look: Any) -> Ru
         st.session_state["_picked"] = key, wanted
         st.session_state[key] = wanted
     mine = {row.run.id for row in own(known)} | {wanted}
-    titles = run_state.run_titles(row for row in known if row.run.id in mine)
+    titles = run_titles(row for row in known if row.run.id in mine)
     chosen = place.selectbox("Run", list(titles), format_func=titles.__getitem__, key=key, **look)
     if chosen != wanted:
         st.query_params["run"] = chosen
@@ -56,3 +60,74 @@ def nothing_yet(title: str, missing: str) -> None:
         icon=":material/model_training:",
     )
     st.page_link("pages/train.py", label="Go to Train", icon=":material/model_training:")
+
+
+STATE_LOOK = {
+    "queued": (":material/hourglass_top:", "gray"),
+    "running": (":material/play_arrow:", "blue"),
+    "stopping": (":material/pending:", "orange"),
+    "stopped": (":material/stop:", "orange"),
+    "finished": (":material/check:", "green"),
+    "failed": (":material/error:", "red"),
+    "lost": (":material/link_off:", "red"),
+}
+
+
+def state_badge(run: Run, state: str) -> None:
+    """Show a run's state as a badge."""
+    icon, colour = STATE_LOOK[state]
+    st.badge(state, icon=icon, color=colour)  # type: ignore[arg-type]
+
+
+def _name(row: Row) -> str:
+    return row.labels.name or (suggested_name(row.config) if row.config else "damaged")
+
+
+def short_names(found: Iterable[Row]) -> dict[str, str]:
+    """Return the names of runs for tables and legends, by id; names that would be the same get day and time."""
+    names = {row.run.id: _name(row) for row in found}
+    return _distinct(_distinct(names, local_time), _millisecond)
+
+
+def run_title(row: Row) -> str:
+    """Return a run's name for a list: its name, local day and time, and validation accuracy."""
+    figure = f" · {row.validation_accuracy:.1%}" if row.validation_accuracy is not None else ""
+    return f"{_name(row)} · {local_time(row.run.id)}{figure}"
+
+
+def local_time(run_id: str) -> str:
+    """Return when a run was made, as "28 Nov 14:02:09" in the time zone of the browser."""
+    made = datetime.strptime(run_id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    try:
+        zone = ZoneInfo(st.context.timezone or "UTC")
+    except (ValueError, ZoneInfoNotFoundError):
+        zone = ZoneInfo("UTC")
+    return f"{made.astimezone(zone):%-d %b %H:%M:%S}"
+
+
+def run_titles(found: Iterable[Row]) -> dict[str, str]:
+    """Return the names of runs for a list, by id; names that would be the same get the millisecond."""
+    return _distinct({row.run.id: run_title(row) for row in found}, _millisecond)
+
+
+def _distinct(names: dict[str, str], more: Callable[[str], str]) -> dict[str, str]:
+    """Return `names` by id, those that are the same with `more` of their id behind."""
+    count = Counter(names.values())
+    return {id_: name if count[name] == 1 else f"{name} · {more(id_)}" for id_, name in names.items()}
+
+
+def _millisecond(run_id: str) -> str:
+    return f"{run_id[15:18]} ms"
+
+
+def stamp(run: Run, *names: str) -> tuple[int, ...]:
+    """Return what changes with the files called `names` of a run: time and size of each, 0 where there is none."""
+    found: list[int] = []
+    for name in names:
+        try:
+            stat = (run.path / name).stat()
+        except OSError:
+            found += (0, 0)
+        else:
+            found += (stat.st_mtime_ns, stat.st_size)
+    return tuple(found)

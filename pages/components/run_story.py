@@ -1,28 +1,31 @@
-"""The story of a run on *Evaluate*: what each phase gave, what fine-tuning changed, and phase 1 kept."""
+"""What happened in a run: the diagnosis, what each phase gave, what fine-tuning changed."""
 
 from __future__ import annotations
 
 import streamlit as st
 
-from cifar_core import charts, runs
+from cifar_core import charts, glossary, runs
 from cifar_core.charts import answers as answer_charts
+from cifar_core.config import KNOBS
 from cifar_core.errors import CifarError
-from cifar_core.evaluation import assessment, story
+from cifar_core.evaluation import assessment, diagnosis, story
 from cifar_core.evaluation.assessment import Assessment
+from cifar_core.evaluation.diagnosis_rules import Finding
+from cifar_core.lessons.catalogue import LESSONS
 from cifar_core.runs import Run, curves
-from pages.components import formatting, guarded, messages, run_state
+from pages.components import formatting, guarded, knobs, run_picker
 
 
 def section(found: Assessment, split: str, number: int) -> None:
     """Show what each phase gave: in sentences, as curves, class by class. Validation alone has it, whatever `split`."""
     run = found.run
     if found.parent:
-        words = messages.plain(found.parent)
+        words = formatting.plain(found.parent)
         st.caption(f":material/call_split: This is phase 1 of run {words}, kept as a run of its own.")
     for sentence in (*found.sentences, found.gap):
         if sentence:
-            st.markdown(f"- {messages.plain(sentence)}")
-    curves = _curves(run.id, run_state.stamp(run, "metrics.jsonl"))
+            st.markdown(f"- {formatting.plain(sentence)}")
+    curves = _curves(run.id, run_picker.stamp(run, "metrics.jsonl"))
     with st.container(key=f"wide_story{number}"):
         for column, metric in zip(st.columns(2), ("accuracy", "loss"), strict=True):
             column.plotly_chart(
@@ -64,15 +67,8 @@ def _fine_tuning(found: Assessment, number: int) -> None:
             f"Fine-tuning put **{fixed:,}** validation images right and **{broken:,}** wrong. "
             + (f"It lost on: {names}." if worse else "No class lost by it.")
         )
-        st.download_button(
-            "Fine-tuning (CSV)",
-            lambda: assessment.changes_csv(changes).encode(),
-            f"{run.id}-fine-tuning.csv",
-            "text/csv",
-            key=f"download_changes{number}",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+        name = f"{run.id}-fine-tuning.csv"
+        formatting.csv_button("CSV", lambda: assessment.changes_csv(changes), name, f"download_changes{number}")
     _keep_button(run, number)
 
 
@@ -86,19 +82,71 @@ def _keep_button(run: Run, number: int) -> None:
     )
     kept = st.session_state.get("kept_head")
     if isinstance(kept, tuple) and kept[0] == run.id:
-        st.success(f"Phase 1 is kept as run {messages.plain(kept[1])}.", icon=":material/check:")
+        st.success(f"Phase 1 is kept as run {formatting.plain(kept[1])}.", icon=":material/check:")
         st.page_link("pages/train.py", label="See it come", query_params={"run": kept[1]}, icon=":material/show_chart:")
-    if "keep_error" in st.session_state:
-        st.error(messages.plain(st.session_state.pop("keep_error")), icon=":material/error:")
 
 
 def _keep(run: Run) -> None:
-    try:
-        st.session_state["kept_head"] = (run.id, story.keep_head(run).id)
-    except CifarError as error:
-        st.session_state["keep_error"] = str(error)
+    st.session_state["kept_head"] = run.id, story.keep_head(run).id
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _curves(run_id: str, stamp: tuple[int, ...]) -> curves.Curves:
     return curves.curves(runs.Run(run_id).metrics())
+
+
+_LOOK = {
+    "problem": ("red", ":material/report:"),
+    "hint": ("orange", ":material/lightbulb:"),
+    "fine": ("green", ":material/check_circle:"),
+}
+
+
+def diagnosis_panel(run: Run, state: str, stamp: tuple[int, ...]) -> None:
+    """Show what the rules find in `run`, folded where nothing cost accuracy, and while the run goes on.
+
+    A run that goes on has the panel from its start, so that a finding moves nothing.
+    `state` and `stamp` (of the metrics file) change whenever the findings may.
+    """
+    try:
+        found = _findings(run.id, state, stamp)
+    except CifarError:
+        return  # a damaged configuration: the page has said so
+    live = state in runs.LIVE_STATES
+    if found or live:
+        is_open = not live and any(finding.level == "problem" for finding in found)
+        with st.expander(_title(found), expanded=is_open, icon=":material/stethoscope:"):
+            _diagnosis(run, found)
+
+
+def _title(found: list[Finding]) -> str:
+    """Return how many findings of each level there are, in words."""
+    counts = {level: sum(finding.level == level for finding in found) for level in ("problem", "hint")}
+    words = [f"{n} {level}{'s' if n > 1 else ''}" for level, n in counts.items() if n]
+    return f"Diagnosis: {', '.join(words) or 'nothing looks wrong'}"
+
+
+def _diagnosis(run: Run, found: list[Finding]) -> None:
+    """Show findings: what probably happened, what to change, the evidence; links to try it, and to the lesson."""
+    for finding in found:
+        color, icon = _LOOK[finding.level]
+        st.markdown(
+            f":{color}[{icon} **{formatting.plain(finding.title)}**]  \n{formatting.plain(finding.cause)} "
+            f"**{formatting.plain(finding.advice)}**  \n:gray[{formatting.plain(finding.evidence)}]",
+            help=glossary.explain(f"{finding.title} {finding.cause} {finding.evidence}"),
+        )
+        lesson = next((one for one in LESSONS.values() if finding.rule in one.rules), None)
+        with st.container(horizontal=True, gap="xsmall"):
+            for step in finding.steps:
+                if step.changes:
+                    words = ", ".join(f"{KNOBS[knob].label} {KNOBS[knob].short(v)}" for knob, v in step.changes.items())
+                    query = knobs.link(run.id, step.changes)
+                    st.page_link("pages/train.py", label=f"Try it: {words}", icon=":material/tune:", query_params=query)
+            if lesson:
+                query = {"lesson": lesson.name}
+                st.page_link("pages/learn.py", label=lesson.title, icon=":material/school:", query_params=query)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _findings(run_id: str, state: str, stamp: tuple[int, ...]) -> list[Finding]:
+    return diagnosis.diagnose(runs.Run(run_id))

@@ -1,7 +1,8 @@
-"""Explore, Runs: every run in one table; the curves of those that are selected above it, the comparison below."""
+"""Explore, Runs: every run in one table; name, note, star, delete a run; the trash."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,9 @@ from cifar_core.charts import training as training_charts
 from cifar_core.config import KNOBS
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
-from pages.components import comparison, guarded, run_manager, run_picker, run_state
+from cifar_core.inference import model_file
+from cifar_core.runs import LIVE_STATES, labels, trash
+from pages.components import comparison, formatting, guarded, run_picker
 
 _POLL_SECONDS = 2.0
 _PRESELECTED = 3
@@ -23,28 +26,28 @@ _MOST_SPARKLINES = 100
 def show() -> None:
     """Draw the section."""
     found = listing.rows()
-    run_manager.undo_bar()
+    undo_bar()
     if not found:
         st.info(
             "Your runs appear here: their curves, their accuracy against time, and a table.", icon=":material/info:"
         )
         st.page_link("pages/train.py", label="Train a first network", icon=":material/model_training:")
-        run_manager.trash_panel()
+        trash_panel()
         return
     curves = st.container()
     st.header("Runs")
     shown, chosen = _filtered(found), _choice(found)
     known = {row.run.id: row for row in found}
-    names = run_state.short_names(found)
+    names = run_picker.short_names(found)
     chosen = _table([*shown, *(known[id_] for id_ in chosen if known[id_] not in shown)], chosen, names)
     if any(row.state in runs.LIVE_STATES for row in found):
-        guarded.fragment(_watch, run_every=_POLL_SECONDS)(_signature(found))
+        guarded.polled(_signature, _signature(), _POLL_SECONDS)()
     selected = [known[id_] for id_ in chosen]
     with curves:
         comparison.show(selected, shown, names)
     if len(selected) > 1:
         comparison.verdict(selected, names)
-    run_manager.show(selected, names)
+    manage(selected, names)
 
 
 def _filtered(found: list[Row]) -> list[Row]:
@@ -124,16 +127,7 @@ def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[s
         runs_word = "run" if len(shown) == 1 else "runs"
         st.caption(f"{len(shown)} {runs_word}, {len(selected)} selected. Click a heading to sort.")
         csv = listing.to_csv(shown)
-        st.download_button(
-            "CSV",
-            csv,
-            "runs.csv",
-            "text/csv",
-            icon=":material/download:",
-            type="tertiary",
-            key="csv",
-            on_click="ignore",
-        )
+        formatting.csv_button("CSV", csv, "runs.csv", "csv")
     return selected
 
 
@@ -189,11 +183,74 @@ def _looks(knobs: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _signature(found: Sequence[Row]) -> list[tuple[str, str]]:
-    return [(row.run.id, row.state) for row in found]
+def _signature() -> list[tuple[str, str]]:
+    """Return every run with its state."""
+    return [(row.run.id, row.state) for row in listing.rows()]
 
 
-def _watch(before: list[tuple[str, str]]) -> None:
-    """Draw the page anew when a run has changed its state. Runs by itself while one lives."""
-    if _signature(listing.rows()) != before:
-        st.rerun()
+def manage(chosen: Sequence[Row], names: dict[str, str]) -> None:
+    """Draw what can be done with one of the `chosen` runs, folded."""
+    with st.expander("Rename, note, star, delete", icon=":material/edit:", key="manage"):
+        if chosen:
+            known = {row.run.id: row for row in chosen}
+            _run(known[st.selectbox("Run", list(known), format_func=names.__getitem__, key="managed")])
+        else:
+            st.caption("Select a run in the table.")
+        trash_panel()
+
+
+def _run(row: Row) -> None:
+    """Draw the labels of a run as a form, and its buttons."""
+    run, id_ = row.run, row.run.id
+    with st.form(f"labels_{id_}", border=False):
+        limit = labels.NAME_LIMIT
+        name = st.text_input("Name", row.labels.name, key=f"name_{id_}", max_chars=limit, placeholder=row.name)
+        note = st.text_area("Note", row.labels.note, key=f"note_{id_}", max_chars=labels.NOTE_LIMIT, height=68)
+        starred = st.checkbox("Starred", row.labels.starred, key=f"star_{id_}")
+        if st.form_submit_button("Save", key=f"save_{id_}"):
+            guarded.act("save", functools.partial(labels.change, run, name=name, note=note, starred=starred))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        run_picker.state_badge(run, row.state)
+        st.page_link("pages/train.py", label="Open", icon=":material/open_in_new:", query_params={"run": id_})
+        if row.config:
+            query = {"settings": id_}
+            st.page_link("pages/train.py", label="Use its settings", icon=":material/tune:", query_params=query)
+        if row.latency_ms is None and row.state == "finished":
+            about = "Time of the model for one image."
+            look: dict[str, Any] = {"icon": ":material/timer:", "type": "tertiary", "help": about}
+            guarded.button("Measure latency", model_file.measure_latency, run, key="time", **look)
+        look = {"icon": ":material/delete:", "type": "tertiary", "help": "Moves it to the trash."}
+        guarded.button("Delete", _delete, row, key="delete", disabled=row.state in LIVE_STATES, **look)
+
+
+def trash_panel() -> None:
+    """Offer what was deleted."""
+    deleted = trash.contents()
+    if deleted:
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            chosen = st.selectbox("Trash", deleted, key="trash_run", width=320)
+            guarded.button("Restore", _restore, [chosen], icon=":material/undo:", key="restore")
+            if st.button("Empty the trash", icon=":material/delete_forever:", key="empty"):
+                size = f"{len(trash.contents())} runs ({trash.size_bytes() / 1e6:.0f} MB)"
+                guarded.confirm("Empty the trash?", f"This deletes {size} permanently.", "empty_sure", trash.clear)
+
+
+def undo_bar() -> None:
+    """Offer to undo the last deletion."""
+    deleted = {id_: name for id_, name in st.session_state.get("runs_deleted", {}).items() if id_ in trash.contents()}
+    if deleted:
+        with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_bar"):
+            st.markdown(f":material/delete: Deleted: {formatting.plain(', '.join(deleted.values()))}")
+            guarded.button("Undo", _restore, list(deleted), icon=":material/undo:", key="undo")
+
+
+def _delete(row: Row) -> None:
+    trash.discard(row.run)
+    st.session_state["runs_deleted"] = {row.run.id: row.name}
+
+
+def _restore(ids: Sequence[str]) -> None:
+    for id_ in ids:
+        trash.restore(id_)
+    st.session_state["runs_chosen"] = [*st.session_state.get("runs_chosen", []), *ids]
+    st.session_state.pop("runs_deleted", None)

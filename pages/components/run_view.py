@@ -1,4 +1,4 @@
-"""One run on *Train*: how far it is, its buttons and its curves, live and afterwards."""
+"""One run on *Train*: how far it is, its buttons and curves, and what it came to."""
 
 from __future__ import annotations
 
@@ -8,19 +8,12 @@ from typing import Any
 import streamlit as st
 
 from cifar_core import charts, jobs
-from cifar_core.errors import CifarError, RunError
-from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run, labels
+from cifar_core.errors import RunError
+from cifar_core.evaluation import predictions
+from cifar_core.export import exports
+from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run, curves, labels
 from cifar_core.runs.curves import CurveReader, Curves
-from pages.components import (
-    diagnosis_panel,
-    guarded,
-    live_chart,
-    messages,
-    pinned,
-    progress,
-    run_result,
-    run_state,
-)
+from pages.components import formatting, guarded, live_chart, pinned, progress, run_picker, run_story
 from pages.components.live_chart import Chart
 
 HEIGHT = 400
@@ -34,36 +27,18 @@ _notification = st.components.v2.component(
         button[hidden]{display:none}
         button:focus-visible{outline:2px solid var(--st-primary-color);outline-offset:2px}""",
     html="<button hidden>Notify me when it is done</button>",
-    js="""let watched, started;
-export default ({ data, parentElement }) => {
-  if (data.started !== started) {
-    started = data.started;
-    const element = parentElement.host ?? parentElement; // a shadow root has no closest()
-    element.closest("[data-testid=stMain]")?.scrollTo(0, 0); // Start stands far below on a phone
-  }
-  if (!window.Notification) return;
-  const button = parentElement.querySelector("button");
-  const show = () => (button.hidden = !data.live || Notification.permission !== "default");
-  button.onclick = () => Notification.requestPermission().then(show);
-  show();
-  if (data.live) watched = data.run;
-  else if (watched === data.run) {
-    watched = undefined;
-    if (Notification.permission === "granted") new Notification(data.title, { body: data.body });
-  }
-};""",
+    js=(formatting.FRONTEND / "notification.js").read_text(),
 )
 
 
-def panel(run: Run) -> None:
-    """Draw one run: state, progress, buttons, curves, figures. Runs by itself while the run lives."""
+def panel(run: Run) -> bool:
+    """Draw one run: state, progress, buttons, curves, figures; return whether it is live."""
     status = run.status
     state = status["state"]
     live = state in LIVE_STATES
-    if st.session_state.get("live") != live:  # it ended, or was resumed: poll no more, or again
+    if live:
         st.session_state["watched"] = run.id
-        st.rerun()
-    metrics_state = shared_stamp(run.id) if live else run_state.stamp(run, "metrics.jsonl")
+    metrics_state = shared_stamp(run.id) if live else run_picker.stamp(run, "metrics.jsonl")
     curves, last, epochs = read(run.id, metrics_state, live)
     with st.container(key="outcome"):  # of one height while the run lives and afterwards: the charts keep their place
         top, buttons = st.columns([4, 1.6], vertical_alignment="top")
@@ -75,15 +50,16 @@ def panel(run: Run) -> None:
         if live:
             st.markdown(f"## {_validation_accuracy(curves)}")
         else:
-            run_result.panel(run)
+            result(run)
         _tab_title(run, state, progress.bar(run, status, last))
         notification(run, state)
     curve_charts(run, metrics_state, live, curves)
     pinned.panel(run, state, sum(planned_epochs(run).values()))
     if not live:
-        run_result.details(run)
-    diagnosis_panel.panel(run, state, (epochs,) if live else metrics_state)  # the rules look at whole epochs
+        result_details(run)
+    run_story.diagnosis_panel(run, state, (epochs,) if live else metrics_state)  # the rules look at whole epochs
     details(run, metrics_state, live, curves)
+    return live
 
 
 def _validation_accuracy(curves: Curves) -> str:
@@ -96,9 +72,9 @@ def notices(status: dict[str, Any]) -> None:
     """Say why the run failed, or what it had to do without."""
     error = status.get("error")
     if isinstance(error, dict):
-        st.error(messages.plain(error.get("message") or error.get("type")), icon=":material/error:")
+        st.error(formatting.plain(error.get("message") or error.get("type")), icon=":material/error:")
     if status.get("note"):
-        st.info(messages.plain(f"Trained end to end, not from stored features: {status['note']}."))
+        st.info(formatting.plain(f"Trained end to end, not from stored features: {status['note']}."))
 
 
 def curve_charts(run: Run, metrics_state: tuple[int, ...], live: bool, curves: Curves) -> None:
@@ -154,7 +130,6 @@ def action_buttons(run: Run, state: str) -> None:
         if state in LIVE_STATES:
             guarded.button(
                 "Stop",
-                act,
                 jobs.stop_run,
                 run,
                 icon=":material/stop:",
@@ -163,19 +138,9 @@ def action_buttons(run: Run, state: str) -> None:
                 help="Takes effect within three seconds; the best and the last full epoch are kept.",
             )
         if state in RESUMABLE_STATES:
-            guarded.button("Resume", act, jobs.resume_run, run, icon=":material/play_arrow:", key="resume")
+            guarded.button("Resume", jobs.resume_run, run, icon=":material/play_arrow:", key="resume")
         if state not in LIVE_STATES:
             guarded.button("Use its settings", clone, run, icon=":material/tune:", key="clone", type="tertiary")
-    if "action_error" in st.session_state:
-        st.error(messages.plain(st.session_state.pop("action_error")))
-
-
-def act(action: Any, run: Run) -> None:
-    """Do `action` to `run`, keeping what goes wrong for the page to show."""
-    try:
-        action(run)
-    except CifarError as error:
-        st.session_state["action_error"] = str(error)
 
 
 def clone(run: Run) -> None:
@@ -186,7 +151,7 @@ def clone(run: Run) -> None:
 @st.cache_data(ttl=SHARED_SECONDS, max_entries=64, show_spinner=False)
 def shared_stamp(run_id: str) -> tuple[int, ...]:
     """Return the state of a live run's metrics; those who look at nearly the same time get the same figures."""
-    return run_state.stamp(Run(run_id), "metrics.jsonl")
+    return run_picker.stamp(Run(run_id), "metrics.jsonl")
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -206,7 +171,7 @@ def metric_charts(
     run_id: str, state: tuple[int, ...], live: bool, _curves: Curves, ghost_id: str | None
 ) -> dict[str, Chart]:
     """Return the charts of accuracy and loss; built once for each state of the metrics, for all people."""
-    ghost = read(ghost_id, run_state.stamp(Run(ghost_id), "metrics.jsonl"), False)[0] if ghost_id else None
+    ghost = read(ghost_id, run_picker.stamp(Run(ghost_id), "metrics.jsonl"), False)[0] if ghost_id else None
     return {
         metric: live_chart.chart(
             charts.metric_figure(_curves, metric, ghost, "earlier run, validation", HEIGHT),
@@ -260,3 +225,64 @@ def model_summary(run: Run) -> None:
         if panel.open:
             with path.open(encoding="utf-8", errors="replace") as file:
                 panel.code(file.read(_MOST_SUMMARY), language=None)
+
+
+FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", "elapsed_seconds", "model_bytes")
+
+
+def result(run: Run) -> None:
+    """Show the test accuracy of `run` and what to do next; nothing while its figures are not all there."""
+    if _is_complete(run.result):
+        st.markdown(f"## {sentence(run.result)}")
+        next_steps(run)
+
+
+def _is_complete(result: dict[str, Any]) -> bool:
+    return all(isinstance(result.get(name), int | float) for name in FIGURES)
+
+
+def sentence(result: dict[str, Any]) -> str:
+    """Return the test accuracy in a sentence, with its 95% interval (Wilson)."""
+    accuracy, images = result["test_accuracy"], result["test_images"]
+    low, high = predictions.wilson(round(accuracy * images), images)
+    return f"{100 * accuracy:.0f} of 100 new pictures right, {low:.1%} to {high:.1%}"
+
+
+def next_steps(run: Run) -> None:
+    """Draw what to do with the run: three buttons, then two links."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Try a photo", key="try_photo", icon=":material/image_search:", type="primary"):
+            st.switch_page("pages/classify.py", query_params={"model": run.id})
+        if st.button("See its mistakes", key="see_mistakes", icon=":material/fact_check:"):
+            st.switch_page("pages/evaluate.py", query_params={"run": run.id})
+        if st.button("Export", key="open_export", icon=":material/download:"):
+            st.session_state["export_panel"] = True  # opens it, below
+            st.rerun()
+        st.download_button(
+            "Share",
+            lambda: exports.content(run, "card"),
+            exports.file_name(run, "card"),
+            key="share",
+            icon=":material/share:",
+            help="A picture with the accuracy, the curve and six answers. The animation is under *Export*.",
+            on_click="ignore",
+        )
+        st.page_link("pages/explore.py", label="Compare", icon=":material/explore:")
+        st.page_link("pages/learn.py", label="Learn why", icon=":material/school:")
+
+
+def result_details(run: Run) -> None:
+    """Show the other figures of a finished run as one line and its explanation; nothing while some are missing."""
+    result = run.result
+    if not _is_complete(result):
+        return
+    phase = curves.PHASE_NAMES.get(str(result.get("best_phase")), "phase").lower()
+    st.caption(
+        f"On {result['test_images']:,} test images, which took no part in training; the range is the 95% interval. "
+        f"Validation accuracy: {result['validation_accuracy']:.1%}, on other images, by which the best epoch "
+        f"({result['best_epoch']} of {phase}) was chosen: it tends to look too high. "
+        f"Took {formatting.seconds(result['elapsed_seconds'])}; "
+        f"model file {result['model_bytes'] / 1e6:.1f} MB."
+    )
+    images, weights = (formatting.plain(result.get(name)) for name in ("dataset", "weights"))
+    st.caption(f"Images: {images}. Initial weights: {weights}.")

@@ -11,7 +11,7 @@ from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.search import space, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan, Range
-from pages.components import formatting, guarded, knobs, messages, search_results
+from pages.components import formatting, guarded, knobs, search_results
 
 BASES = ("quick", "standard", "classic")
 IMAGES = (1_000, 2_000, 5_000, 10_000, 20_000, ALL_IMAGES)
@@ -40,7 +40,6 @@ def show() -> None:
     if "search_form" not in st.session_state:  # a link to a form opens it
         st.session_state["search_form"] = any(word.startswith("search_") for word in st.query_params)
     name = _chosen(known)
-    search_results.problem()
     if name is not None:
         search_results.show(name)
     elif not known:
@@ -53,7 +52,7 @@ def _chosen(known: list[str]) -> str | None:
     """Draw the choice of a search; the address names it, as "grid" in addresses of older versions."""
     wanted = st.query_params.get("sweep") or st.query_params.pop("grid", None)
     if wanted is not None and wanted not in known:
-        st.error(f"There is no search called {messages.plain(wanted[:60])} here.", icon=":material/error:")
+        st.error(f"There is no search called {formatting.plain(wanted[:60])} here.", icon=":material/error:")
     if not known:
         return None
     if wanted in known:
@@ -101,12 +100,10 @@ def _new() -> None:
         name = st.text_input("Name", max_chars=40, key="search_name", help="a-z, 0-9 and -", width=160)
     plan = _plan(base, [item for item in ranges if item], grid, problems)
     for text in problems:
-        st.warning(messages.plain(text), icon=":material/warning:")
+        st.warning(formatting.plain(text), icon=":material/warning:")
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Start search", type="primary", icon=":material/play_arrow:", key="search_start", disabled=plan is None,
-            on_click=guarded.once, args=("search", _start, name, plan, goal),
-        )  # fmt: skip
+        look: dict[str, Any] = {"type": "primary", "icon": ":material/play_arrow:", "disabled": plan is None}
+        guarded.button("Start search", _start, name, plan, goal, key="search_start", **look)
         if plan is not None:
             st.markdown(_expected(plan, goal))
 
@@ -202,7 +199,7 @@ def _expected(plan: Plan, goal: Goal | None) -> str:
 
 def _start(name: str, plan: Plan, goal: Goal | None) -> None:
     """Start the search and open it."""
-    if search_results.act(sweep_workers.start, name, plan, goal or Goal(len(plan.cells()))):
-        del st.session_state["search_name"]
-        st.session_state["search_form"] = False
-        _open(name)
+    sweep_workers.start(name, plan, goal or Goal(len(plan.cells())))
+    del st.session_state["search_name"]
+    st.session_state["search_form"] = False
+    _open(name)

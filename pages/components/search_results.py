@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -15,7 +14,7 @@ from cifar_core.config import ALL_IMAGES, KNOBS
 from cifar_core.errors import CifarError, SweepError
 from cifar_core.search import findings, studies, sweep_workers
 from cifar_core.search.findings import Cell, Findings, Trial
-from pages.components import address, formatting, guarded, knobs, live_chart, messages
+from pages.components import address, formatting, guarded, knobs, live_chart
 
 POLL_SECONDS = 2.0
 LOOK = {
@@ -33,30 +32,33 @@ def show(name: str) -> None:
     try:
         live = find(name).is_live
     except CifarError as error:
-        messages.problem(error)
+        guarded.problem(error)
         _delete_button(name)
         return
-    st.session_state["search_live"] = live
-    guarded.fragment(panel, run_every=POLL_SECONDS if live else None)(name)
+    guarded.polled(panel, live, POLL_SECONDS)(name)
 
 
-def panel(name: str) -> None:
-    """Draw how the search stands and what it found. Runs by itself while the search goes on."""
+def panel(name: str) -> bool:
+    """Draw how the search stands and what it found; return whether it goes on."""
     found = find(name)
-    if st.session_state.get("search_live") != found.is_live:
-        st.rerun()  # poll no more, or again
-    if not found.ended:
+    if found.ended:
+        _found(found)
+    else:
         st.header("The first trial is not finished yet")
         _status(found)
-        return
+    return found.is_live
+
+
+def _found(found: Findings) -> None:
+    name = found.name
     shares = _importances(name, len(found.ended), studies.identity(name))
     cells = found.cells() if found.plan.grid and len(found.plan.ranges) == 2 else []
     noise = findings.noise(cells)
     said = findings.conclusion(found, shares)
-    st.header(messages.plain(said), help=glossary.explain(f"{said} pruning"))
+    st.header(formatting.plain(said), help=glossary.explain(f"{said} pruning"))
     _status(found)
     if noise:
-        st.markdown(messages.plain(noise.words))
+        st.markdown(formatting.plain(noise.words))
     _edges(found)
     opened = opened_trial(found)
     if cells:
@@ -110,11 +112,14 @@ def _status(found: Findings) -> None:
         st.markdown(words or _progress(found), width="stretch")
         if found.is_live:
             is_stopping = found.state == "stopping"
-            _button("Stop", "stop", f"stop_{name}", sweep_workers.stop, name, disabled=is_stopping)
+            guarded.button(
+                "Stop", sweep_workers.stop, name, icon=":material/stop:", key=f"stop_{name}", disabled=is_stopping
+            )
         elif found.state != "finished":
-            _button("Resume", "play_arrow", f"resume_{name}", sweep_workers.resume, name)
+            guarded.button("Resume", sweep_workers.resume, name, icon=":material/play_arrow:", key=f"resume_{name}")
         if found.plan.grid:
-            _button("Repeat with another seed", "casino", "search_repeat", sweep_workers.repeat, name)
+            label = "Repeat with another seed"
+            guarded.button(label, sweep_workers.repeat, name, icon=":material/casino:", key="search_repeat")
         else:
             _extend(found)
         if not found.is_live:
@@ -126,20 +131,9 @@ def _status(found: Findings) -> None:
     fixed = ", ".join(f"{knob.label}: {knob.short(getattr(found.plan.base, knob.name))}" for knob in base)
     tuned = "fine-tuning included" if found.plan.base.fine_tunes else "head only"
     took = f"{found.done} trials in {formatting.seconds(found.spent_seconds)}"
-    st.caption(messages.plain(f"{took} of training; {fixed}, {tuned}."))
+    st.caption(formatting.plain(f"{took} of training; {fixed}, {tuned}."))
     for reason in list(dict.fromkeys(trial.error for trial in found.trials if trial.error))[:3]:
-        st.warning(messages.plain(f"Trials failed: {reason}"), icon=":material/warning:")
-
-
-def _button(label: str, icon: str, key: str, action: Callable[..., None], *args: Any, disabled: bool = False) -> None:
-    st.button(
-        label,
-        icon=f":material/{icon}:",
-        key=key,
-        disabled=disabled,
-        on_click=guarded.once,
-        args=(key, act, action, *args),
-    )
+        st.warning(formatting.plain(f"Trials failed: {reason}"), icon=":material/warning:")
 
 
 def _progress(found: Findings) -> str:
@@ -158,43 +152,21 @@ def _extend(found: Findings) -> None:
         by_time = found.goal.seconds is not None
         amount = st.number_input("More minutes" if by_time else "More trials", 1, 1_000, 10, key="search_extend_amount")
         arguments = (found.name, 0, float(amount)) if by_time else (found.name, int(amount), 0.0)
-        _button("Extend", "add", "search_extend", sweep_workers.extend, *arguments)
-
-
-def act(action: Callable[..., None], *args: Any) -> bool:
-    """Do something to a search; return whether it worked. What goes wrong is shown on the page."""
-    try:
-        action(*args)
-    except CifarError as error:
-        st.session_state["search_error"] = str(error)
-        return False
-    return True
-
-
-def problem() -> None:
-    """Show what went wrong with the last button."""
-    if "search_error" in st.session_state:
-        st.error(messages.plain(st.session_state.pop("search_error")), icon=":material/error:")
+        guarded.button("Extend", sweep_workers.extend, *arguments, key="search_extend")
 
 
 def _delete_button(name: str) -> None:
     if st.button("Delete", icon=":material/delete:", key=f"delete_{name}", type="tertiary"):
-        _confirm(name)
-
-
-@st.dialog("Delete this search?")
-def _confirm(name: str) -> None:
-    undo = "It cannot be restored" if studies.storage_url() else "You can undo this"
-    st.markdown(f"This deletes **{messages.plain(name)}**. {undo}. The runs of its trials stay.")
-    if st.button("Delete", type="primary", key="delete_sure", on_click=_delete, args=(name,)):
-        st.rerun()
+        undo = "It cannot be restored" if studies.storage_url() else "You can undo this"
+        text = f"This deletes **{formatting.plain(name)}**. {undo}. The runs of its trials stay."
+        guarded.confirm("Delete this search?", text, "delete_sure", _delete, name)
 
 
 def _delete(name: str) -> None:
-    if act(sweep_workers.delete, name):
-        st.session_state["search_deleted"] = name
-        for key in ("sweep", "trial"):
-            st.query_params.pop(key, None)
+    sweep_workers.delete(name)
+    st.session_state["search_deleted"] = name
+    for key in ("sweep", "trial"):
+        st.query_params.pop(key, None)
 
 
 def undo_bar() -> None:
@@ -202,14 +174,8 @@ def undo_bar() -> None:
     name = st.session_state.get("search_deleted")
     if name is not None and studies.is_restorable(name):
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_search_bar"):
-            st.markdown(f":material/delete: Deleted: {messages.plain(name)}")
-            st.button(
-                "Undo",
-                icon=":material/undo:",
-                key="undo_search",
-                on_click=guarded.once,
-                args=("undo", act, studies.restore, name),
-            )
+            st.markdown(f":material/delete: Deleted: {formatting.plain(name)}")
+            guarded.button("Undo", studies.restore, name, icon=":material/undo:", key="undo_search")
 
 
 # what it found
@@ -218,7 +184,7 @@ def undo_bar() -> None:
 def _edges(found: Findings) -> None:
     """Point out a best value at the end of its range."""
     for knob, side in found.at_edge.items():
-        label = messages.plain(KNOBS[knob].label)
+        label = formatting.plain(KNOBS[knob].label)
         st.caption(f":material/arrow_right_alt: The best {label} is at the {side} end of its range: try a wider range.")
 
 
@@ -315,10 +281,7 @@ def _table(found: Findings) -> None:
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)
     writer.writerows(zip(*(map(_cell, values) for values in columns.values()), strict=True))
-    st.download_button(
-        "CSV", text.getvalue(), f"{found.name}.csv", "text/csv", icon=":material/download:", type="tertiary",
-        key="trials_csv", on_click="ignore",
-    )  # fmt: skip
+    formatting.csv_button("CSV", text.getvalue(), f"{found.name}.csv", "trials_csv")
     before = st.session_state.get("search_row")
     st.session_state["search_row"] = rows
     if rows and rows != before:
@@ -343,7 +306,7 @@ def _trial(found: Findings, trial: Trial | None) -> None:
     live_chart.show(live_chart.chart(search_charts.trial_curves(found, trial)), "search_curves")
     result = trial.state if trial.accuracy is None else f"validation accuracy {trial.accuracy:.1%}"
     params = ", ".join(f"{KNOBS[name].label} {KNOBS[name].format(value)}" for name, value in trial.params.items())
-    st.markdown(f"**Trial {trial.number + 1}**: {messages.plain(f'{result}; {params}')}")
+    st.markdown(f"**Trial {trial.number + 1}**: {formatting.plain(f'{result}; {params}')}")
     with st.container(horizontal=True, vertical_alignment="center"):
         if trial.run and runs.ID_PATTERN.fullmatch(trial.run) and runs.Run(trial.run).path.is_dir():
             query = {"run": trial.run}
@@ -354,6 +317,6 @@ def _trial(found: Findings, trial: Trial | None) -> None:
             try:
                 knobs.set_all(found.plan.with_values({**trial.params, "train_images": ALL_IMAGES}))
             except CifarError as error:
-                messages.problem(error)
+                guarded.problem(error)
             else:
                 st.switch_page("pages/train.py")

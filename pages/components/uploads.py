@@ -1,4 +1,4 @@
-"""The pictures of *Classify*: every way in, and what was read, for the whole session."""
+"""The pictures of *Classify*: every way in, what was read, and the square that the network gets."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ import streamlit as st
 from PIL import Image
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from cifar_core.charts import answers as answer_charts
 from cifar_core.data import cifar10
-from cifar_core.inference.pictures import Picture, read_compact
-from cifar_core.untrusted import quoted
-from pages.components import address, messages
+from cifar_core.errors import ImageError
+from cifar_core.inference.pictures import SIDE, Crop, Picture, crop_box, read_compact
+from cifar_core.untrusted import quoted, shown_name
+from pages.components import address, formatting
 
 SAMPLES = {
     "cat": "a tabby cat's face",
@@ -44,52 +46,7 @@ _LOCAL = re.compile(r"https:|http://(localhost|127\.\d+\.\d+\.\d+|\[::1\])([:/]|
 # they would not go through the socket. A paste into a field belongs to that field.
 _paste = st.components.v2.component(
     "cifar_paste",
-    js="""
-    const read = blob => new Promise((done, failed) => {
-        const reader = new FileReader();
-        reader.onload = () => done(reader.result);
-        reader.onerror = () => failed(reader.error);
-        reader.readAsDataURL(blob);
-    });
-    const scaled = async (file, side) => {
-        const picture = await createImageBitmap(file);
-        const factor = Math.min(1, side / Math.max(picture.width, picture.height));
-        const canvas = document.createElement("canvas");
-        canvas.width = Math.max(1, Math.round(picture.width * factor));
-        canvas.height = Math.max(1, Math.round(picture.height * factor));
-        const context = canvas.getContext("2d");
-        context.imageSmoothingQuality = "high";
-        context.drawImage(picture, 0, 0, canvas.width, canvas.height);
-        picture.close();
-        const probe = document.createElement("canvas").getContext("2d");
-        probe.drawImage(canvas, 0, 0, 64, 64);
-        const opaque = probe.getImageData(0, 0, 64, 64).data.every((value, at) => at % 4 < 3 || value === 255);
-        return new Promise(done => canvas.toBlob(done, opaque ? "image/jpeg" : "image/webp", 0.95));  // JPEG is faster
-    };
-    const fitted = async (file, most) => {
-        if (file.size <= most) return { name: file.name, data: await read(file) };
-        for (const side of [2048, 1024, 512, 256]) {
-            try {
-                const blob = await scaled(file, side);
-                if (blob && blob.size <= most) return { name: file.name, data: await read(blob) };
-            } catch { break; }
-        }
-        return { name: file.name, bytes: file.size };
-    };
-    export default function({ setTriggerValue }) {
-        const take = async event => {
-            const field = event.composedPath()[0];
-            if (field.closest?.("input, textarea, [contenteditable=true]")) return;
-            const files = [...(event.clipboardData?.files ?? [])];
-            if (!files.length) return;
-            event.preventDefault();
-            const found = [];
-            for (const file of files) found.push(await fitted(file, 12e6 / files.length));
-            setTriggerValue("files", found);
-        };
-        document.addEventListener("paste", take);
-        return () => document.removeEventListener("paste", take);
-    }""",
+    js=(formatting.FRONTEND / "paste.js").read_text(),
 )
 
 
@@ -223,7 +180,7 @@ def show_errors(bad: list[Picture]) -> None:
     place: Any = st.expander(f"{len(bad):,} files could not be read") if len(bad) > 8 else st.container()
     with place:
         for one in bad[:_SHOWN_ERRORS]:
-            st.error(messages.plain(one.error), icon=":material/error:")
+            st.error(formatting.plain(one.error), icon=":material/error:")
         if len(bad) > _SHOWN_ERRORS:
             st.caption(f"And {len(bad) - _SHOWN_ERRORS:,} more.")
 
@@ -266,3 +223,62 @@ def _pasted(pasted: object) -> list[Mapping[str, Any]]:
 def _pasted_name(file: Mapping[str, Any]) -> str:
     name = file.get("name")
     return "pasted picture" if name in (None, "", "image.png") else str(name)
+
+
+_THINNEST = 1 / 6  # a photo that is thinner is shown stretched, so that it can be seen and dragged
+
+_square = st.components.v2.component(
+    "crop_square",
+    css="""
+    .crop { position: relative; overflow: hidden; border-radius: 8px; }
+    .crop img { display: block; width: 100%; height: 100% }
+    .square { all: unset; position: absolute; box-sizing: border-box; cursor: move; touch-action: none;
+        border: 3px solid var(--st-primary-color); box-shadow: 0 0 0 200rem rgb(128 128 128 / .6) }
+    .square:focus-visible { outline: 3px solid var(--st-text-color); outline-offset: -6px }
+    .square i { position: absolute; right: -3px; bottom: -3px; width: 22px; height: 22px; cursor: nwse-resize;
+        background: var(--st-primary-color); border-radius: 6px 0 0 0 }
+    """,
+    js=(formatting.FRONTEND / "crop_square.js").read_text(),
+)
+
+
+def crop_square(picture: Picture, crop: Crop) -> None:
+    """Show a photo and the square of it that the network gets, none if `crop` is "squeeze"."""
+    image = picture.image
+    width, height = image.size
+    ratio = min(max(width / height, _THINNEST), 1 / _THINNEST)
+    shorter = min(width, height)
+    left, top, right, _ = crop_box(image.size, crop)
+    square = None if crop == "squeeze" else [left / width, top / height, (right - left) / shorter]
+    key = f"crop_{picture.key}"
+    data: dict[str, Any] = {
+        "image": _url(picture),
+        "alt": f"Photo {shown_name(picture.name)}",
+        "ratio": ratio,
+        "square": square,
+        "shares": [shorter / width, shorter / height],
+    }
+    _square(key=key, data=data, on_square_change=lambda: _take_square(picture.key, st.session_state[key].square))
+
+
+def _take_square(picture: str, square: object) -> None:
+    """Make what a browser sent the own square of a picture, if it is one."""
+    try:
+        x, y, side = map(float, square if isinstance(square, list) else ())
+        crop_box((SIDE, SIDE), (x, y, side))
+    except (ImageError, TypeError, ValueError):
+        return
+    own_crops()[picture] = x, y, side
+
+
+def own_crops() -> dict[str, tuple[float, float, float]]:
+    """Return the squares that were dragged, by the key of their picture."""
+    return st.session_state.setdefault("own_crops", {})
+
+
+def _url(picture: Picture) -> str:
+    content = picture.content
+    if not isinstance(content, bytes):
+        return answer_charts.png(picture.image)
+    kind = "jpeg" if content.startswith(b"\xff\xd8") else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -258,16 +258,16 @@ def test_robustness_is_measured_at_the_press_of_a_button_followed_and_stopped(ru
     monkeypatch.setattr(robustness, "start", start)
     app = open_app(EVALUATE, robust="true")
     assert "robustness" not in charts_of(app)
-    assert not app.session_state["robust_measuring"]
+    assert not app.session_state["polled__measures"]
     sound(button(app, f"measure_{run.id}").click().run())
-    assert app.session_state["robust_measuring"]  # so the page looks again by itself
+    assert app.session_state["polled__measures"]  # so the page looks again by itself
     assert app.get("progress")[0].proto.text == "20%, 12 s left"
     button(app, f"stop_{run.id}").click().run()
     assert (run.path / "robustness.stop").exists()
     lock.release()
     measure(run)
     sound(app.run())
-    assert not app.session_state["robust_measuring"]
+    assert not app.session_state["polled__measures"]
     assert "robustness" in charts_of(app)
 
 

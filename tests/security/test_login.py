@@ -6,7 +6,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from pages.components import login
+from pages.components import guarded
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
@@ -33,7 +33,7 @@ def test_without_secrets_nobody_has_to_log_in() -> None:
 
 def test_secrets_that_cannot_be_understood_open_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "secrets.toml").write_text("[oauth]\nclient_id = ")
-    monkeypatch.setattr(login, "SECRETS", tmp_path / "secrets.toml")
+    monkeypatch.setattr(guarded, "SECRETS", tmp_path / "secrets.toml")
     app = opened()
     assert "has no [auth] that can be read" in app.error[0].value
     assert not app.button

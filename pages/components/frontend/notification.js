@@ -1,0 +1,18 @@
+let watched, started;
+export default ({ data, parentElement }) => {
+  if (data.started !== started) {
+    started = data.started;
+    const element = parentElement.host ?? parentElement; // a shadow root has no closest()
+    element.closest("[data-testid=stMain]")?.scrollTo(0, 0); // Start stands far below on a phone
+  }
+  if (!window.Notification) return;
+  const button = parentElement.querySelector("button");
+  const show = () => (button.hidden = !data.live || Notification.permission !== "default");
+  button.onclick = () => Notification.requestPermission().then(show);
+  show();
+  if (data.live) watched = data.run;
+  else if (watched === data.run) {
+    watched = undefined;
+    if (Notification.permission === "granted") new Notification(data.title, { body: data.body });
+  }
+};
