@@ -26,8 +26,8 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = sorted((ROOT / "pages" / "samples").glob("*.jpg"))
-VIEW = {"width": 1200, "height": 1180}
-WIDTH = 900  # of the animation
+VIEW = {"width": 1200, "height": 1520}
+WIDTH = 800  # of the animation
 PAUSE_MS, FRAME_MS, LAST_MS = 500, 160, 4_000
 
 
@@ -70,11 +70,12 @@ def _wait_for(address: str) -> None:
 def train(page: Page, address: str) -> None:
     """Train `quick` with the sample photos as the watched pictures; write docs/train.webp."""
     page.goto(address)
-    page.get_by_text("Watch it learn").click()
+    page.get_by_text("Watch it learn:").click()
     page.get_by_role("button", name="Unpin all").click()
-    page.locator(".st-key-pin_files input[type=file]").set_input_files([str(path) for path in SAMPLES])
+    page.locator("[class*=st-key-pin_files] input[type=file]").set_input_files([str(path) for path in SAMPLES])
     page.get_by_text(f"{len(SAMPLES)} pictures pinned").wait_for()
     page.locator(".st-key-start button").click()
+    page.mouse.move(0, 0)
     page.locator(".st-key-accuracy .live-chart svg").first.wait_for(timeout=120_000)
     frames = []
     while not page.get_by_text("new pictures right").is_visible():
@@ -98,11 +99,14 @@ def train(page: Page, address: str) -> None:
 def classify(page: Page) -> None:
     """Classify the cat among the sample photos; write docs/classify.png."""
     page.get_by_role("button", name="Try a photo").click()
-    page.locator(".st-key-sample_cat button").click()
-    answer = page.locator(".st-key-answer")
-    answer.wait_for()
-    page.wait_for_timeout(3_000)
-    answer.screenshot(path=ROOT / "docs" / "classify.png")
+    page.locator(".st-key-sample_tiles .tile").first.click()
+    page.locator(".st-key-headline").wait_for()
+    page.get_by_role("radio", name="What if").click()  # *Why* shows training images
+    page.mouse.move(0, 0)
+    page.set_viewport_size(VIEW | {"height": 1000})
+    page.wait_for_timeout(5_000)
+    image = Image.open(io.BytesIO(page.screenshot()))
+    image.convert("P", palette=Image.Palette.ADAPTIVE).save(ROOT / "docs" / "classify.png", optimize=True)
 
 
 def _screenshot(page: Page) -> Image.Image:

@@ -178,7 +178,8 @@ def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False) -> go.F
 
 def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.Figure:
     """Return the answer's probability over a slider's range, with the set value and the points where it flips."""
-    middle, color = (change.low + change.high) / 2, style.CLASS_COLORS[answer]
+    color = style.CLASS_COLORS[answer]
+    left_quarter, middle, right_quarter = np.linspace(change.low, change.high, 5)[1:4]
     note = {"y": 1, "yref": "paper", "yanchor": "top", "showarrow": False, "font": {"size": 12}}
     line = {
         "type": "scatter",
@@ -204,8 +205,8 @@ def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.
         ],
         "annotations": [
             note | {"x": at, "text": f"{CLASSES[label]} at {at:g}{change.unit}", "xanchor": side}
-            for at, label in sweep.flips
-            for side in ("left" if at < middle else "right",)
+            for at, label in sweep.flips  # two labels on both sides of the middle point away from each other
+            for side in ("left" if at < left_quarter or middle <= at < right_quarter else "right",)
         ],
     }
     return go.Figure([line], layout)

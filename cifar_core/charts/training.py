@@ -99,15 +99,22 @@ def _live_figure(
     precision they are half as much to send.
     """
     title, unit, height = words
-    layout = style.layout(title, "epoch", unit, height) | {"showlegend": bool(label)} | _phases(run, label)
+    layout = (
+        style.layout(title, "epoch", unit, height)
+        | {"showlegend": bool(label)}
+        | _phases(run, label, "rangemode" in yaxis)
+    )
     layout["xaxis"] |= {"range": [0, max(run.planned, 1) * 1.02]}  # fixed, so that nothing jumps
     layout["yaxis"] |= yaxis
     data = [{"type": "scatter", **trace, **{axis: np.float32(trace[axis]) for axis in "xy"}} for trace in traces]
     return go.Figure({"data": data, "layout": layout})
 
 
-def _phases(run: Curves, label: str) -> dict[str, Any]:
-    """Return the boundary at which the top of the backbone is unfrozen, as part of a layout."""
+def _phases(run: Curves, label: str, falls: bool) -> dict[str, Any]:
+    """Return the boundary at which the top of the backbone is unfrozen, as part of a layout.
+
+    Its label stands at the bottom, or at the top where the curve `falls`.
+    """
     if run.boundary is None:
         return {}
     color, high = style.FINE_TUNING, {"xref": "x", "yref": "y domain", "y0": 0, "y1": 1}
@@ -115,9 +122,10 @@ def _phases(run: Curves, label: str) -> dict[str, Any]:
     shade = {"type": "rect", "x0": run.boundary, "x1": end, "fillcolor": color, "opacity": 0.09, "line": {"width": 0}}
     line = {"type": "line", "x0": run.boundary, "x1": run.boundary}
     words = {"text": label, "font": {"size": 11}, "showarrow": False, "x": run.boundary, "xanchor": "left"}
+    place = {"y": 0.98, "yanchor": "top"} if falls else {"y": 0.03, "yanchor": "bottom"}
     return {
         "shapes": [shade | high, line | high | {"line": {"color": color, "dash": "dash", "width": 1.5}}],
-        "annotations": [words | {"xref": "x", "yref": "y domain", "y": 0.03, "yanchor": "bottom"}],
+        "annotations": [words | {"xref": "x", "yref": "y domain", **place}],
     }
 
 
