@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cifar_core.bench import report
+from cifar_core import bench
 from cifar_core.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,8 +32,8 @@ MEASURED = {
 }  # fmt: skip
 
 
-def cells(name: str, measured: report.Found = MEASURED) -> list[str]:
-    (row,) = (each for each in report.rows(measured) if each.name == name)
+def cells(name: str, measured: bench.Found = MEASURED) -> list[str]:
+    (row,) = (each for each in bench.rows(measured) if each.name == name)
     return row.cells()[1:]
 
 
@@ -56,15 +56,15 @@ def test_what_was_not_measured_or_not_reached_is_no_figure() -> None:
 
 def test_a_quick_benchmark_has_no_standard_run() -> None:
     quick = {name: value for name, value in MEASURED.items() if name != "standard_run"}
-    assert not [row for row in report.rows(quick) if "`standard`" in row.name]
+    assert not [row for row in bench.rows(quick) if "`standard`" in row.name]
     assert cells("`standard`: test accuracy") == ["91.0%", "", ""]
 
 
 def test_the_section_replaces_itself_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "benchmarks.md"
-    file.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    file.write_text(f"before\n{bench.BEGIN}\nold\n{bench.END}\nafter\n")
     for _ in range(2):
-        report.write_section(file, MEASURED)
+        bench.write_section(file, MEASURED)
         text = file.read_text()
         assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
         assert text.count("one epoch of phase 1") == 1
@@ -72,7 +72,7 @@ def test_the_section_replaces_itself_and_nothing_else(tmp_path: Path) -> None:
 
 def test_the_documentation_holds_the_table_of_the_recorded_benchmark() -> None:
     record = ROOT / "docs" / "bench.json"
-    expected = report.section(json.loads(record.read_text())) if record.exists() else f"{report.BEGIN}\n{report.END}"
+    expected = bench.section(json.loads(record.read_text())) if record.exists() else f"{bench.BEGIN}\n{bench.END}"
     assert expected in (ROOT / "docs" / "benchmarks.md").read_text()
 
 
@@ -80,7 +80,7 @@ def test_the_documentation_holds_the_table_of_the_recorded_benchmark() -> None:
 def test_a_file_without_marks_is_refused_before_anything_is_measured(capsys, tmp_path: Path, file: str) -> None:
     (tmp_path / "README.md").write_text("no marks")
     assert main(["bench", "--output", str(tmp_path), "--readme", str(tmp_path / file)]) == 2
-    assert report.BEGIN in capsys.readouterr().err
+    assert bench.BEGIN in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_there_is_refused_before_anything_is_measured(capsys, tmp_path: Path) -> None:

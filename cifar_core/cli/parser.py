@@ -208,7 +208,7 @@ def _add_models(commands: Any) -> None:
     run = _argument("id", "ID", "a finished run that fine-tuned the whole backbone")
     _command(commands, "bundle", finished.bundle_run, "Ship a finished run's network with the app.", run)
     _command(
-        commands, "bench", train.bench, "Measure this app beside recipe.py, in about 15 minutes.",
+        commands, "bench", train.run_bench, "Measure this app beside recipe.py, in about 15 minutes.",
         _switch("--quick", "5,000 images and fewer figures: some minutes"),
         _argument("--plain-minutes", "N", "longest time of recipe.py (default: 6)", type=_between(1, 60), default=6),
         _argument("--output", "FOLDER", "where bench.json goes (default: here)", default="."),

@@ -96,21 +96,21 @@ def _show_row(row: dict[str, Any], epochs: dict[str, int], screen: Screen) -> No
         )
 
 
-def bench(arguments: Namespace) -> Answer:
+def run_bench(arguments: Namespace) -> Answer:
     """Measure this app beside recipe.py and save bench.json; with --readme also the table in that file."""
-    from cifar_core.bench import measure, report
+    from cifar_core import bench
 
     folder, readme = Path(arguments.output), Path(arguments.readme) if arguments.readme else None
     if not folder.is_dir():
         raise ConfigError(f"Output: received {str(folder)[:200]!r}, expected a folder that exists; make it first.")
-    if readme and not (readme.is_file() and report.BEGIN in readme.read_text(encoding="utf-8")):
-        raise ConfigError(f"Readme: received {str(readme)[:200]!r}, expected a file that holds {report.BEGIN!r}.")
+    if readme and not (readme.is_file() and bench.BEGIN in readme.read_text(encoding="utf-8")):
+        raise ConfigError(f"Readme: received {str(readme)[:200]!r}, expected a file that holds {bench.BEGIN!r}.")
     screen = Screen(arguments.json)
-    found = measure.run(arguments.quick, 60 * arguments.plain_minutes, lambda text: screen.line(f"{text} …"))
+    found = bench.run(arguments.quick, 60 * arguments.plain_minutes, lambda text: screen.line(f"{text} …"))
     write_json(folder / "bench.json", found)
     if readme:
-        report.write_section(readme, found)
-    return Answer(found, [*report.table(found), f"Saved in {folder / 'bench.json'}."])
+        bench.write_section(readme, found)
+    return Answer(found, [*bench.table(found), f"Saved in {folder / 'bench.json'}."])
 
 
 def data_status(arguments: Namespace) -> Answer:

@@ -17,7 +17,7 @@ from outcome import Outcome, assert_complete, outcome
 from terminals import Terminal, terminal
 
 from cifar_core import jobs, runs
-from cifar_core.bench.server import answers
+from cifar_core.bench_browser import app_answers
 from cifar_core.config import TrainConfig
 from cifar_core.runs import Run
 from cifar_core.search import findings, space, studies, sweep_workers
@@ -41,7 +41,7 @@ time.sleep(600)
 def app_in_terminal(port: int) -> Iterator[Terminal]:
     """The app, started in a terminal as the README says, once it answers."""
     with terminal("-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.headless=true") as server:
-        wait_for(lambda: answers(f"http://localhost:{port}"), "the server answers")
+        wait_for(lambda: app_answers(f"http://localhost:{port}"), "the server answers")
         yield server
 
 

@@ -19,8 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cifar_core import jobs, runs
-from cifar_core.bench import server
+from cifar_core import bench_browser, jobs, runs
 from cifar_core.config import PRESETS
 from cifar_core.runs import Run
 from tests.load import outcome, pupil, shelf
@@ -64,7 +63,7 @@ def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     live = None if options.no_training else pupil.start()
     try:
         log = folder / "server.log"
-        with server.running(log) as app:
+        with bench_browser.running_app(log) as app:
             found = asyncio.run(_visit(app, live, finished, options))
             found["log"] = _complaints(log)
     finally:
@@ -84,7 +83,7 @@ def _template() -> Path:
 
 
 async def _visit(
-    app: server.Server, live: Run | None, finished: list[str], options: argparse.Namespace
+    app: bench_browser.Server, live: Run | None, finished: list[str], options: argparse.Namespace
 ) -> dict[str, Any]:
     """Let the visitors in; return the figures."""
     load = os.getloadavg()

@@ -8,8 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cifar_core import runs
-from cifar_core.bench import server
+from cifar_core import bench_browser, runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.network import pretrained
@@ -56,7 +55,7 @@ def test_visitors_on_all_pages_meet_no_error(shelved: list[str], tmp_path) -> No
     async def all_of_them(address: str) -> list[Visitor]:
         return await asyncio.gather(*(visit(address, number) for number in range(VISITORS)))
 
-    with server.running(tmp_path / "server.log") as app:
+    with bench_browser.running_app(tmp_path / "server.log") as app:
         people = asyncio.run(all_of_them(f"localhost:{app.port}"))
     for person in people:
         assert person.browser.problems == []
@@ -76,5 +75,5 @@ def test_the_settings_of_a_run_come_into_the_knobs_around_the_button_s_fragment(
 
     before = KNOBS["dropout"].default, PRESETS["quick"].dropout
     run = next(run for run in map(Run, shelved) if run.config.dropout not in before)
-    with server.running(tmp_path / "server.log") as app:
+    with bench_browser.running_app(tmp_path / "server.log") as app:
         assert asyncio.run(take_over(f"localhost:{app.port}", run)) == pytest.approx([run.config.dropout])

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from played_sweeps import FIVE, play
 
-from cifar_core import runs
-from cifar_core.bench import server as bench_server
+from cifar_core import bench_browser, runs
 from cifar_core.config import TrainConfig
 from cifar_core.runs import write_json
 
@@ -62,7 +61,7 @@ def server(small_data, tmp_path):
         result = {"validation_accuracy": accuracy, "validation_images": 100, "elapsed_seconds": 60.0}
         write_json(run.path / "status.json", {"state": "finished", "result": result})
     play("one", *FIVE, goal=5)
-    with bench_server.running(tmp_path / "terminal.log") as app:
+    with bench_browser.running_app(tmp_path / "terminal.log") as app:
         yield app
 
 

@@ -10,7 +10,7 @@ from corpus import encoded, scene
 from played_sweeps import FIVE, grid, play
 
 from cifar_core import jobs, runs
-from cifar_core.bench.server import running
+from cifar_core.bench_browser import running_app
 from cifar_core.data.cifar10 import CLASSES
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -42,7 +42,7 @@ BARS = """() => {
 @pytest.fixture
 def server(small_data, tmp_path):
     """The app started by the README's command, on a machine without CIFAR-10 and without runs."""
-    with running(tmp_path / "terminal.log") as app:
+    with running_app(tmp_path / "terminal.log") as app:
         yield app
     for run in runs.list_runs():
         jobs.stop_run(run)

@@ -7,7 +7,7 @@ import time
 import pytest
 from app_pages import CONFIG, RESULT, living_worker, make_run, metrics
 
-from cifar_core.bench.server import running
+from cifar_core.bench_browser import running_app
 from cifar_core.runs import write_json
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -57,7 +57,7 @@ def tab(small_data, tmp_path, request):
     """A live run with its first points, and a tab that watches it."""
     rows = live_rows()
     run = make_run("running", rows=rows[:BEGUN], stage="head", updated=time.time())
-    with living_worker(run), running(tmp_path / "terminal.log") as app, playwright.sync_playwright() as chromium:
+    with living_worker(run), running_app(tmp_path / "terminal.log") as app, playwright.sync_playwright() as chromium:
         browser = chromium.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, "--disable-sync"])
         page = browser.new_page(viewport={"width": getattr(request, "param", 1280), "height": 900})
         page.set_default_timeout(PATIENCE)

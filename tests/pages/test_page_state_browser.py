@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from cifar_core import jobs, runs
-from cifar_core.bench import server as bench_server
+from cifar_core import bench_browser, jobs, machine, runs
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -22,7 +21,7 @@ START = ".st-key-start button"
 
 @pytest.fixture
 def server(small_data, tmp_path):
-    with bench_server.running(tmp_path / "terminal.log") as app:
+    with bench_browser.running_app(tmp_path / "terminal.log") as app:
         yield app
     for run in runs.list_runs():
         jobs.stop_run(run)
@@ -55,13 +54,13 @@ def test_a_press_after_a_restart_of_the_server_starts_what_the_screen_shows(serv
     server.process.wait(20)
     again = subprocess.Popen(
         [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(server.port)],
-        cwd=bench_server._ROOT,
+        cwd=machine.app_dir(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        bench_server._wait_for(server.__class__(server.port, again, None))
+        bench_browser._wait_for(server.__class__(server.port, again, None))
         page.wait_for_timeout(8_000)  # the browser reconnects by itself
         page.locator(START).click()
         page.wait_for_url("**run=**")

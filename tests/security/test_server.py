@@ -12,7 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import runs
-from cifar_core.bench.server import running
+from cifar_core.bench_browser import running_app
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
@@ -27,7 +27,7 @@ COOKIE = "_streamlit_xsrf="
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A running app: its port and its process."""
-    with running() as app:
+    with running_app() as app:
         yield app.port, app.process
 
 

@@ -1,19 +1,30 @@
-"""Times the app in a real Chromium: the first page, one interaction, and the way of a metric to the screen."""
+"""The app as the README starts it, on a free port, and its times in a real Chromium; for benchmark and tests."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import statistics
+import subprocess
+import sys
 import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from cifar_core import runs
-from cifar_core.bench import server
+from cifar_core import machine, runs
 from cifar_core.config import TrainConfig
+from cifar_core.errors import RunError
 from cifar_core.runs import Run
+
+_START_SECONDS = 120.0
 
 _PATIENCE_SECONDS = 60
 _VISITS = 5
@@ -25,6 +36,61 @@ _LAST_EPOCH = """() => {
     return Math.max(0, ...(plot?._fullData ?? []).filter(t => t.name === 'validation').map(t => t.x.length));
 }"""
 _COST = "() => document.querySelector('.st-key-start_place')?.innerText ?? ''"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running app: its port, its process, and the file that its terminal's output goes to (None: nowhere)."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path | None
+
+    @property
+    def address(self) -> str:
+        """The address that a browser opens."""
+        return f"http://localhost:{self.port}"
+
+
+@contextmanager
+def running_app(log: Path | None = None) -> Iterator[Server]:
+    """Start the app, wait until it answers, end it afterwards. Raises RunError if it does not answer."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (log or Path(os.devnull)).open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+            cwd=machine.app_dir(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    server = Server(port, process, log)
+    try:
+        _wait_for(server)
+        yield server
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait_for(server: Server) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not app_answers(server.address):
+        if server.process.poll() is not None or time.monotonic() > deadline:
+            output = f"; its output is in {server.log}" if server.log else ""
+            raise RunError(f"The app's server did not start{output}; try `streamlit run app.py` by hand.")
+        time.sleep(0.1)
+
+
+def app_answers(address: str) -> bool:
+    """Return whether the app at `address` answers."""
+    try:
+        with urllib.request.urlopen(f"{address}/_stcore/health", timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def measure(finished: Run) -> dict[str, Any]:
@@ -41,7 +107,7 @@ def measure(finished: Run) -> dict[str, Any]:
         return {"unavailable": "the package playwright is not installed (tests/requirements.txt has it)"}
     if chromium is None:
         return {"unavailable": "Chromium is not installed"}
-    with server.running() as app, sync_playwright() as playwright:
+    with running_app() as app, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(_QUIET))
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(_PATIENCE_SECONDS * 1000)
