@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cifar_core import runs
-from cifar_core.cli import describe
+from cifar_core.cli import run_commands
 from cifar_core.cli.terminal import (
     PROGRAM,
     Answer,
@@ -90,7 +90,7 @@ def _lines(found: Assessment, measured: Measured | None) -> list[str]:
     lines += [sentence for sentence in (*found.problems, *found.sentences, found.gap) if sentence]
     if found.parent:
         lines.append(f"This is phase 1 of run {found.parent}.")
-    lines += describe.finding_lines(found.findings)
+    lines += run_commands.finding_lines(found.findings)
     if measured is None:
         return [*lines, f"Robustness: not measured; `{PROGRAM} evaluate {found.run.id} --robustness` does."]
     lines.append(f"Robustness on {measured.images:,} validation images, {percent(measured.clean)} when untouched:")

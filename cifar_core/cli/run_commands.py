@@ -1,22 +1,30 @@
-"""The commands `runs ...`."""
+"""The commands `runs ...`; a run as text and JSON. Values read from disk are untrusted and printed as plain text."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from cifar_core import runs
-from cifar_core.cli import describe
-from cifar_core.cli.terminal import PROGRAM, Answer, native_messages_hidden, table
-from cifar_core.config import KNOBS
-from cifar_core.errors import ConfigError, RunError
+from cifar_core import errors, runs
+from cifar_core.cli.terminal import PROGRAM, Answer, duration, is_number, native_messages_hidden, number, percent, table
+from cifar_core.config import KNOBS, PRESETS, TrainConfig
+from cifar_core.errors import CifarError, ConfigError, RunError
 from cifar_core.evaluation import comparison, listing
 from cifar_core.evaluation.comparison import Pair
 from cifar_core.inference import model_file
-from cifar_core.runs import labels, trash
+from cifar_core.runs import Run, labels, records, trash
+from cifar_core.runs.labels import Labels
 from cifar_core.untrusted import quoted, shown_name
 
+if TYPE_CHECKING:
+    from cifar_core.evaluation.diagnosis_rules import Finding
+
+
 SORTS = tuple(name for name in listing.ORDERS if name not in KNOBS)
+
+TABLE_HEAD = ("id", "state", "α", "size", "images", "validation", "test", "data", "name")
+_MACHINE = ("python", "backend", "system", "processor", "cores")
 
 
 def list_runs(arguments: Namespace) -> Answer:
@@ -29,7 +37,7 @@ def list_runs(arguments: Namespace) -> Answer:
     if arguments.json:
         return Answer([_summary(row) for row in found], [])
     if found:
-        lines = table(describe.TABLE_HEAD, [describe.row(row.run, row.labels) for row in found])
+        lines = table(TABLE_HEAD, [table_row(row.run, row.labels) for row in found])
     elif everything:
         lines = [f"None of {len(everything)} runs matches the filter."]
     else:
@@ -42,8 +50,8 @@ def show(arguments: Namespace) -> Answer:
     from cifar_core.evaluation import diagnosis
 
     run = runs.get(arguments.id)
-    found, findings = describe.details(run), diagnosis.diagnose(run)
-    lines = [*describe.detail_lines(run, found), *describe.finding_lines(findings)]
+    found, findings = details(run), diagnosis.diagnose(run)
+    lines = [*detail_lines(run, found), *finding_lines(findings)]
     return Answer(found | {"diagnosis": [finding.to_dict() for finding in findings]}, lines)
 
 
@@ -53,7 +61,7 @@ def stop(arguments: Namespace) -> Answer:
 
     run = runs.get(arguments.id)
     jobs.stop_run(run)
-    return describe.state(run)
+    return state_answer(run)
 
 
 def resume(arguments: Namespace) -> Answer:
@@ -62,7 +70,7 @@ def resume(arguments: Namespace) -> Answer:
 
     run = runs.get(arguments.id)
     jobs.resume_run(run)
-    return describe.state(run, f"`{PROGRAM} runs show {run.id}` shows its progress.")
+    return state_answer(run, f"`{PROGRAM} runs show {run.id}` shows its progress.")
 
 
 def keep_head(arguments: Namespace) -> Answer:
@@ -70,7 +78,7 @@ def keep_head(arguments: Namespace) -> Answer:
     from cifar_core.evaluation import story
 
     made = story.keep_head(runs.get(arguments.id))
-    return describe.state(made, f"It is phase 1 of {arguments.id}.")
+    return state_answer(made, f"It is phase 1 of {arguments.id}.")
 
 
 def delete(arguments: Namespace) -> Answer:
@@ -87,7 +95,7 @@ def delete(arguments: Namespace) -> Answer:
 
 def restore(arguments: Namespace) -> Answer:
     """Restore a run from the trash."""
-    return describe.state(trash.restore(arguments.id))
+    return state_answer(trash.restore(arguments.id))
 
 
 def list_trash(arguments: Namespace) -> Answer:
@@ -138,7 +146,7 @@ def compare(arguments: Namespace) -> Answer:
 
 
 def _summary(row: listing.Row) -> dict[str, Any]:
-    return describe.summary(row.run) | vars(row.labels) | {"latency_ms": row.latency_ms}
+    return summary(row.run) | vars(row.labels) | {"latency_ms": row.latency_ms}
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
@@ -146,3 +154,173 @@ def _pair(pair: Pair) -> dict[str, Any]:
     if pair.result is not None:
         found |= vars(pair.result) | {"p_value_adjusted": pair.adjusted, "is_real": pair.is_significant}
     return found
+
+
+def state_answer(run: Run, more: str = "") -> Answer:
+    """Return the id and state of `run`, and a further sentence."""
+    found = run.state
+    return Answer({"id": run.id, "status": found}, [f"Run {run.id} is {found}. {more}".strip()])
+
+
+def figures(run: Run) -> dict[str, Any]:
+    """Return the run's id and status and, for a finished run, its result, in one flat object."""
+    status = run.status
+    known = {"id": run.id, "status": status["state"]}
+    return known | _object(status.get("result")) | known
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """Return `figures`, and "config", None where the configuration is damaged."""
+    config = _config(run)
+    return figures(run) | {"config": config.to_dict() if config else None}
+
+
+def details(run: Run) -> dict[str, Any]:
+    """Return `figures` and all else about a run, unknown values as None. Raises RunError for a damaged config.json.
+
+    differences: knobs that differ from the preset standard. progress, last_epoch: the last row of the metrics, the
+    last epoch row. problems: a sentence for each damaged file. imported: the original id and the time of the import.
+    """
+    config, status, rows = run.config, run.status, run.metrics()
+    epochs = [row for row in rows if row.get("kind") == "epoch"]
+    environment, problems = _environment(run)
+    problems += filter(None, [labels.problem(run)])
+    return figures(run) | {
+        "config": config.to_dict(),
+        "differences": {name: own for name, (own, _) in config.differences(PRESETS["standard"]).items()},
+        "stage": status.get("stage"),
+        "progress": rows[-1] if rows else None,
+        "last_epoch": epochs[-1] if epochs else None,
+        "error": run_error(run),
+        "environment": environment,
+        "problems": problems,
+        "imported": _object(status.get("imported")) or None,
+    }
+
+
+def run_error(run: Run) -> dict[str, str] | None:
+    """Return "type" and "message" of what ended a failed run, or made a lost one unreadable; None for any other."""
+    found = run.status
+    saved = _object(found.get("error"))
+    if found["state"] != "failed" and not (found["state"] == "lost" and saved):
+        return None
+    return {key: str(saved.get(key, "unknown")) for key in ("type", "message")}
+
+
+def ending(run: Run) -> tuple[int, str]:
+    """Return the exit code for an ended training and the error message ("" for a finished one)."""
+    state, resume = run.state, f"`{PROGRAM} runs resume {run.id}` continues from the last full epoch."
+    if state == "finished":
+        return 0, ""
+    if state == "stopped":
+        return 2, f"Run {run.id} was stopped; {resume}"
+    if failure := run_error(run):
+        known = getattr(errors, failure["type"], None)
+        if isinstance(known, type) and issubclass(known, CifarError):
+            return 2, failure["message"]
+        log = run.path / "worker.log"
+        return 1, f"Run {run.id} failed, {failure['type']}: {failure['message']} See {log}."
+    return 1, f"Run {run.id} is {state}: its worker process ended unexpectedly; {resume}"
+
+
+def table_row(run: Run, written: Labels) -> list[str]:
+    """Return the run's cells under TABLE_HEAD; `written` holds its name and star."""
+    config, found = _config(run), figures(run)
+    chosen = [
+        KNOBS[name].format(getattr(config, name)) if config else "?" for name in ("alpha", "image_size", "train_images")
+    ]
+    name = f"{'★ ' if written.starred else ''}{written.name}"
+    accuracies = [percent(found.get(f"{name}_accuracy")) for name in ("validation", "test")]
+    return [run.id, found["status"], *chosen, *accuracies, _plain(found.get("dataset", "-")), name]
+
+
+def origin(run: Run) -> str:
+    """Return a sentence about the images and initial weights of a run that has started."""
+    environment, problems = _environment(run)
+    if problems:
+        return problems[0]
+    return _origin(*(_object((environment or {}).get(key)).get("label") for key in ("data", "weights")))
+
+
+def _environment(run: Run) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return what environment.json says, None where it is missing or damaged, and why where it is damaged."""
+    path = run.path / "environment.json"
+    try:
+        records.environment(run.path)
+        return runs.load_json(path), []
+    except RunError as error:
+        return None, [str(run_error)]
+
+
+def figure_lines(run: Run) -> list[str]:
+    """Return lines with the state and, for a finished run, the figures."""
+    found = figures(run)
+    lines = [f"Run {run.id}: {found['status']}."]
+    if "test_accuracy" not in found:
+        return lines
+    return [
+        *lines,
+        f"Test accuracy {percent(found['test_accuracy'])}{_interval(found)}, test loss {number(found.get('test_loss'))}"
+        f"; validation accuracy {percent(found.get('validation_accuracy'))}.",
+        _origin(found.get("dataset"), found.get("weights")),
+        f"Best epoch: {_plain(found.get('best_phase'))} {_plain(found.get('best_epoch'))}. "
+        f"Time: {duration(found.get('elapsed_seconds'))}.",
+    ]
+
+
+def detail_lines(run: Run, found: dict[str, Any]) -> list[str]:
+    """Return `found`, the run's `details`, as lines."""
+    lines = [*figure_lines(run), f"Stage: {_plain(found['stage'])}."]
+    if imported := found["imported"]:
+        lines.append(f"Imported; its original id is {_plain(imported.get('id'))}.")
+    if failure := found["error"]:
+        lines.append(f"Error: {_plain(failure['type'])}: {_plain(failure['message'])}")
+    if epoch := found["last_epoch"]:
+        accuracy = percent(epoch.get("validation_accuracy"))
+        lines.append(f"Last epoch: {_plain(epoch.get('phase'))} {_plain(epoch.get('epoch'))}, validation {accuracy}.")
+        lines += [origin(run)] if found["status"] != "finished" else []
+    for name, own in found["differences"].items():
+        knob, usual = KNOBS[name], getattr(PRESETS["standard"], name)
+        lines.append(f"{knob.label}: {knob.format(own)} (standard: {knob.format(usual)})")
+    lines += [_plain(problem) for problem in found["problems"]]
+    if environment := found["environment"]:
+        known = {key: environment[key] for key in _MACHINE if key in environment}
+        words = (
+            f"{_plain(key)} {_plain(value)}" for key, value in (known | _object(environment.get("packages"))).items()
+        )
+        lines.append("Environment: " + ", ".join(words))
+    return lines
+
+
+def finding_lines(findings: Sequence[Finding]) -> list[str]:
+    """Return one line for each finding of the diagnosis."""
+    return [f"[{one.level}] {one.title}. {one.cause} {one.advice} {_plain(one.evidence)}" for one in findings]
+
+
+def _config(run: Run) -> TrainConfig | None:
+    try:
+        return run.config
+    except RunError:
+        return None
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _plain(value: Any) -> str:
+    return shown_name(str(value), limit=500)
+
+
+def _origin(dataset: Any, weights: Any) -> str:
+    return f"Images: {_plain(dataset or 'unknown')}. Initial weights: {_plain(weights or 'unknown')}."
+
+
+def _interval(found: dict[str, Any]) -> str:
+    from cifar_core.evaluation.predictions import wilson  # needs NumPy, which a list of runs does not
+
+    accuracy, total = found["test_accuracy"], found.get("test_images")
+    if not is_number(accuracy) or not 0 <= accuracy <= 1 or not isinstance(total, int) or total < 0:
+        return ""
+    low, high = wilson(round(accuracy * total), total)
+    return f" (95% interval {percent(low)} to {percent(high)})"

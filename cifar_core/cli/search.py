@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cifar_core import jobs
-from cifar_core.cli import describe, train
+from cifar_core.cli import run_commands, train
 from cifar_core.cli.terminal import (
     PROGRAM,
     Answer,
@@ -254,7 +254,7 @@ def _train_conditions(chosen: Lesson, again: bool, quiet: bool) -> tuple[dict[st
             for key, run in conditions.items():
                 screen.line(f"{CONDITIONS[chosen.name][key].label}: run {run.id}")
                 train.follow(run, screen)
-                code, message = describe.ending(run)
+                code, message = run_commands.ending(run)
                 if message:
                     complain(message)
                     return {}, code

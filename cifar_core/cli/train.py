@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_core import jobs
-from cifar_core.cli import describe
+from cifar_core.cli import run_commands
 from cifar_core.cli.terminal import PROGRAM, Answer, Screen, complain, duration, number, percent, table
 from cifar_core.config import KNOBS, TrainConfig, preset
 from cifar_core.data import cifar10, feature_cache
@@ -37,7 +37,7 @@ def train(arguments: Namespace) -> Answer:
     """Start a run and, without --detach, follow it to its end."""
     run = jobs.start_run(config_of(arguments), arguments.preset)
     if arguments.detach:
-        return describe.state(run, f"`{PROGRAM} runs show {run.id}` shows its progress.")
+        return run_commands.state_answer(run, f"`{PROGRAM} runs show {run.id}` shows its progress.")
     interrupted = False
     with Screen(arguments.json) as screen:
         screen.line(f"Run {run.id}. Ctrl-C stops it, closing the terminal does not.")
@@ -46,11 +46,11 @@ def train(arguments: Namespace) -> Answer:
         except KeyboardInterrupt:
             interrupted = True
             jobs.stop_run(run)
-    code, message = describe.ending(run)
+    code, message = run_commands.ending(run)
     if message:
         complain(message)
-    data = describe.figures(run) | {"error": describe.error(run)}
-    return Answer(data, describe.figure_lines(run), 130 if interrupted and code else code)
+    data = run_commands.figures(run) | {"error": run_commands.run_error(run)}
+    return Answer(data, run_commands.figure_lines(run), 130 if interrupted and code else code)
 
 
 def follow(run: Run, screen: Screen) -> None:
@@ -61,7 +61,7 @@ def follow(run: Run, screen: Screen) -> None:
         state = run.state  # read before the rows, so that no final row is missed
         rows, offset = read_rows(run.path / "metrics.jsonl", offset)
         if not origin_shown and any("phase" in row for row in rows):
-            screen.line(describe.origin(run))
+            screen.line(run_commands.origin(run))
             origin_shown = True
         for row in rows:
             _show_row(row, epochs, screen)

@@ -164,7 +164,13 @@ def content(run: Run, name: str) -> bytes:
 
 
 def _converted(run: Run, name: str) -> bytes:
-    from cifar_core.export import archive, card, metrics, report, script, webpage  # figures need Plotly
+    from cifar_core.export import (
+        archive,
+        metrics,
+        report,  # figures need Plotly
+        script,
+        webpage,
+    )
 
     makers: dict[str, Callable[[Run], bytes]] = {
         "notebook": lambda run: script.notebook(run).encode(),
@@ -172,8 +178,8 @@ def _converted(run: Run, name: str) -> bytes:
         "zip": archive.pack,
         "html": webpage.page,
         "report": lambda run: report.build(run).encode(),
-        "card": card.card,
-        "animation": card.animation,
+        "card": report.card,
+        "animation": report.animation,
         "csv": metrics.to_csv,
         "json": metrics.to_json,
         "tensorboard": metrics.to_tensorboard,

@@ -1,24 +1,29 @@
-"""A finished run as one self-contained HTML page: figures, tables, pictures."""
+"""A finished run to show: one self-contained HTML page, a picture, and a short animation of what it learned."""
 
 from __future__ import annotations
 
 import html
+import io
 import time
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from cifar_core import charts
 from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import style
+from cifar_core.charts.style import CLASS_COLORS, FINE_TUNING, TRAINING, VALIDATION, WRONG
 from cifar_core.config import KNOBS
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, robustness, story
+from cifar_core.errors import RunError
+from cifar_core.evaluation import assessment, predictions, robustness, story
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions, confident_mistakes, confusion_counts, lucky_hits
-from cifar_core.runs import Run, curves
+from cifar_core.inference import pins
+from cifar_core.inference.pins import Watch, Watched
+from cifar_core.runs import Run, curves, read_rows
 
 _PICTURES = 16
 _SIDE = 96  # pixels of a picture, so that a browser need not enlarge it
@@ -48,6 +53,14 @@ for (const chart of document.querySelectorAll(".plotly-graph-div")) {{
 }}
 </script></body></html>
 """
+
+CARD_SIZE, ANIMATION_SIZE = (1200, 675), (960, 480)
+_SCALE = 2  # drawn larger, then reduced: Pillow's lines have no anti-aliasing
+_GROUND, _INK, _MUTED, _RULE = "#ffffff", "#1f2937", "#5b6472", "#e3e6ea"
+_SHADE = "#f3eef8"  # fine-tuning's part of the curve
+_BETWEEN = 4  # frames from one recorded moment to the next
+_FRAME_MS, _LAST_MS = 80, 2_500
+Box = tuple[float, float, float, float]
 
 
 def build(run: Run) -> str:
@@ -155,3 +168,151 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _text(value: object) -> str:
     return html.escape(str(value))
+
+
+class _Canvas:
+    """An image to draw on in pixels of its final size."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._image = Image.new("RGB", (size[0] * _SCALE, size[1] * _SCALE), _GROUND)
+        self._draw = ImageDraw.Draw(self._image)
+
+    def text(self, x: float, y: float, words: str, size: int, color: str = _INK, anchor: str = "la") -> None:
+        font = ImageFont.load_default(size * _SCALE)
+        self._draw.text((x * _SCALE, y * _SCALE), words, color, font, anchor)
+
+    def box(self, box: Box, color: str) -> None:
+        self._draw.rectangle([side * _SCALE for side in box], color)
+
+    def line(self, points: np.ndarray, color: str, width: float) -> None:
+        """Draw a line through `points`, float (n, 2)."""
+        self._draw.line([tuple(point) for point in points * _SCALE], color, round(width * _SCALE), "curve")
+
+    def picture(self, x: int, y: int, side: int, pixels: np.ndarray) -> None:
+        large = Image.fromarray(pixels).resize((side * _SCALE, side * _SCALE), Image.Resampling.NEAREST)
+        self._image.paste(large, (x * _SCALE, y * _SCALE))
+
+    def finished(self) -> Image.Image:
+        return self._image.reduce(_SCALE)
+
+
+def card(run: Run) -> bytes:
+    """Return a PNG of CARD_SIZE: test accuracy, settings, curve, and six pictures with the run's answers.
+
+    The pictures are those that the run watched, else the first test image of six classes.
+    Raises RunError if the run has no evaluation.
+    """
+    test, config = predictions.load(run).test, run.config
+    low, high = test.interval
+    canvas = _Canvas(CARD_SIZE)
+    canvas.text(48, 40, "CIFAR Studio", 24, _MUTED)
+    canvas.text(44, 84, f"{test.accuracy:.1%}", 120)
+    canvas.text(48, 222, f"of {len(test.labels):,} test images right ({low:.1%} to {high:.1%})", 24)
+    epochs = f"{config.head_epochs} + {config.fine_tune_epochs if config.fine_tunes else 0} epochs"
+    for row, words in enumerate(
+        (
+            f"MobileNetV2, width {config.alpha:g}, {config.image_size} px, at most {epochs}",
+            f"dropout {config.dropout:g}, augmentation {config.augmentation:g}, seed {config.seed}",
+            f"Images: {run.result.get('dataset')}",
+        )
+    ):
+        canvas.text(48, 276 + 30 * row, words, 20, _MUTED)
+    _curve(canvas, run, (660, 64, 1152, 350))
+    for number, (pixels, name, probabilities) in enumerate(_card_pictures(run, test)):
+        x, best = 48 + 187 * number, int(probabilities.argmax())
+        is_wrong = name in CLASSES and name != CLASSES[best]
+        canvas.picture(x, 412, 168, pixels)
+        canvas.text(x, 590, f"{CLASSES[best]} {probabilities[best]:.0%}", 21, WRONG if is_wrong else _INK)
+        if is_wrong:
+            canvas.text(x, 618, f"labeled {name}", 17, _MUTED)
+    return _packed(canvas.finished(), "PNG", optimize=True)
+
+
+def animation(run: Run) -> bytes:
+    """Return a looping WebP of ANIMATION_SIZE: the watched pictures and their likeliest classes while the run learned.
+
+    Raises RunError if the run watched no pictures.
+    """
+    watch = pins.watch(run)
+    watched = [one for one in watch.watched if len(one.epochs)]
+    if not watched:
+        raise RunError(f"Run {run.id} watched no pictures; pin some before the next training.")
+    first, *others = [_frame(watch, watched, moment) for moment in _moments(watched)]
+    durations = [_FRAME_MS] * len(others) + [_LAST_MS]
+    return _packed(first, "WEBP", save_all=True, append_images=others, duration=durations, loop=0, quality=80)
+
+
+def _packed(image: Image.Image, kind: str, **options: object) -> bytes:
+    packed = io.BytesIO()
+    image.save(packed, kind, **options)
+    return packed.getvalue()
+
+
+def _card_pictures(run: Run, test: predictions.Predictions) -> list[tuple[np.ndarray, str, np.ndarray]]:
+    """Return at most six pictures, uint8 (32, 32, 3), each with its name and its probabilities, float (10,).
+
+    The name of a test image is its class.
+    """
+    watched = [
+        (one.pin.image, one.pin.name, one.probabilities[-1]) for one in pins.watch(run).watched if len(one.epochs)
+    ]
+    dataset = None if watched else predictions.dataset_of(run)
+    if dataset is not None:
+        places = np.unique(test.labels, return_index=True)[1][: pins.MOST]
+        watched = [
+            (dataset.test_images[place], CLASSES[test.labels[place]], test.probabilities[place]) for place in places
+        ]
+    return watched
+
+
+def _curve(canvas: _Canvas, run: Run, box: Box) -> None:
+    """Draw training and validation accuracy over the epochs into `box`."""
+    left, top, right, bottom = box
+    found = curves.curves(read_rows(run.path / "metrics.jsonl", 0)[0])
+    most = max(found.planned, 1)
+
+    def places(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return np.stack([left + (right - left) * x / most, bottom - (bottom - top) * y], axis=1)
+
+    if found.boundary is not None:
+        start = places(np.array([found.boundary]), np.array([0.0]))[0, 0]
+        canvas.box((start, top, right, bottom), _SHADE)
+        canvas.text(start + 8, bottom - 8, "fine-tuning", 16, FINE_TUNING, "ld")
+        canvas.text(start - 8, bottom - 8, "head", 16, _MUTED, "rd")
+    for share in (0.0, 0.5, 1.0):
+        level = places(np.array([0.0, most]), np.array([share, share]))
+        canvas.line(level, _RULE, 1)
+        canvas.text(left - 10, level[0, 1], f"{share:.0%}", 16, _MUTED, "rm")
+    for name, color, width in (("accuracy", TRAINING, 2), ("validation_accuracy", VALIDATION, 4)):
+        line = found.curves[name]
+        if len(line.x) > 1:
+            canvas.line(places(line.x, line.y), color, width)
+    canvas.text(left, top - 10, "training", 16, TRAINING, "ld")
+    canvas.text(left + 80, top - 10, "validation accuracy", 16, VALIDATION, "ld")
+    canvas.text(right, bottom + 10, f"{most} epochs", 16, _MUTED, "ra")
+
+
+def _moments(watched: Sequence[Watched]) -> np.ndarray:
+    """Return the epochs of the frames: those recorded, with _BETWEEN steps from one to the next."""
+    recorded = np.unique(np.concatenate([one.epochs for one in watched]))
+    steps = np.arange((len(recorded) - 1) * _BETWEEN + 1) / _BETWEEN
+    return np.interp(steps, np.arange(len(recorded)), recorded)
+
+
+def _frame(watch: Watch, watched: Sequence[Watched], moment: float) -> Image.Image:
+    """Return the picture of one moment; between two recorded ones the probabilities are interpolated."""
+    canvas = _Canvas(ANIMATION_SIZE)
+    tunes = watch.boundary is not None and moment > watch.boundary
+    canvas.text(32, 28, f"epoch {moment:.1f}", 28)
+    canvas.text(180, 28, "fine-tuning" if tunes else "head", 28, FINE_TUNING if tunes else _MUTED)
+    canvas.text(928, 28, "CIFAR Studio", 20, _MUTED, "ra")
+    for number, one in enumerate(watched):
+        x, y = 32 + 304 * (number % 3), 92 + 190 * (number // 3)
+        canvas.picture(x, y, 150, one.pin.image)
+        said = np.array([np.interp(moment, one.epochs, column) for column in one.probabilities.T])
+        for row, label in enumerate(np.argsort(-said)[:3]):
+            place = y + 4 + 50 * row
+            canvas.text(x + 162, place, f"{CLASSES[label]} {said[label]:.0%}", 16)
+            canvas.box((x + 162, place + 22, x + 282, place + 32), _RULE)
+            canvas.box((x + 162, place + 22, x + 162 + 120 * said[label], place + 32), CLASS_COLORS[label])
+    return canvas.finished()

@@ -7,7 +7,7 @@ from PIL import Image, ImageSequence
 
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
-from cifar_core.export import card
+from cifar_core.export import report
 from cifar_core.inference import pins
 from cifar_core.inference.pins import Pin
 
@@ -25,20 +25,20 @@ def watched(run, moments=(0, 0.5, 1)):
 
 @pytest.mark.parametrize("watches", [True, False])
 def test_the_card_is_a_png_whether_or_not_pictures_were_watched(finished_run, watches, monkeypatch):
-    monkeypatch.setattr(card.predictions, "dataset_of", lambda run: cifar10.load("generated"))
+    monkeypatch.setattr(report.predictions, "dataset_of", lambda run: cifar10.load("generated"))
     if watches:
         watched(finished_run)
-    image = Image.open(io.BytesIO(card.card(finished_run)))
-    assert (image.format, image.size) == ("PNG", card.CARD_SIZE)
+    image = Image.open(io.BytesIO(report.card(finished_run)))
+    assert (image.format, image.size) == ("PNG", report.CARD_SIZE)
     pictures = np.asarray(image.convert("L"))[420:570, 48:216]
     assert pictures.std() > 1 or (watches and abs(int(pictures[0, 0]) - 200) <= 1)
 
 
 def test_the_animation_moves_from_the_first_recorded_moment_to_the_last(finished_run):
     watched(finished_run)
-    image = Image.open(io.BytesIO(card.animation(finished_run)))
+    image = Image.open(io.BytesIO(report.animation(finished_run)))
     frames = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(image)]
-    assert (image.format, image.size) == ("WEBP", card.ANIMATION_SIZE)
+    assert (image.format, image.size) == ("WEBP", report.ANIMATION_SIZE)
     assert len(frames) == 2 * 4 + 1
     assert np.abs(frames[0].astype(int) - frames[-1]).max() > 100
     assert image.info["loop"] == 0
@@ -46,4 +46,4 @@ def test_the_animation_moves_from_the_first_recorded_moment_to_the_last(finished
 
 def test_a_run_that_watched_nothing_has_no_animation(finished_run):
     with pytest.raises(RunError, match="watched no pictures"):
-        card.animation(finished_run)
+        report.animation(finished_run)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mutation import examples
 
 from cifar_core import runs
-from cifar_core.cli import describe
+from cifar_core.cli import run_commands
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.runs import Run, folder
@@ -196,15 +196,15 @@ def test_a_damaged_status_reads_as_lost(run: Run, content: bytes) -> None:
     assert run.state == "lost"
     assert run.result == {}
     assert "status.json is damaged" in run.status["error"]["message"]
-    assert describe.ending(run)[0] == 2
-    assert "status.json is damaged" in describe.ending(run)[1]
+    assert run_commands.ending(run)[0] == 2
+    assert "status.json is damaged" in run_commands.ending(run)[1]
 
 
 def test_a_missing_status_is_not_a_damaged_one(run: Run) -> None:
     os.utime(run.path / "config.json", (0, 0))
     assert run.state == "lost"
     assert "error" not in run.status
-    assert "unexpectedly" in describe.ending(run)[1]
+    assert "unexpectedly" in run_commands.ending(run)[1]
 
 
 @pytest.mark.parametrize("content", [b'{"dropout": 0', b"", b"[0.3]"], ids=["cut", "empty", "other type"])

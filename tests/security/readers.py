@@ -8,7 +8,7 @@ import numpy as np
 from cifar_core import charts
 from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import training as training_charts
-from cifar_core.cli import describe
+from cifar_core.cli import run_commands
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, comparison, listing, predictions, robustness, story
 from cifar_core.export import exports
@@ -90,7 +90,7 @@ READERS = (
     _assessed,
     lambda run: experiments._made(run, run.config, "x").sentence.encode(),
     predictions.dataset_of,
-    lambda run: describe.detail_lines(run, describe.details(run)),
+    lambda run: run_commands.detail_lines(run, run_commands.details(run)),
 )
 
 
