@@ -249,7 +249,7 @@ def _environment(run: Run) -> tuple[dict[str, Any] | None, list[str]]:
         records.environment(run.path)
         return runs.load_json(path), []
     except RunError as error:
-        return None, [str(run_error)]
+        return None, [str(error)]
 
 
 def figure_lines(run: Run) -> list[str]:
