@@ -1,1 +1,0 @@
-"""A finished run as other things: model files, script, notebook, figures, archive, report. No TensorFlow here."""

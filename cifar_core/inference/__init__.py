@@ -1,1 +1,0 @@
-"""Classifying pictures with a finished run, and explaining the answer. No TensorFlow."""

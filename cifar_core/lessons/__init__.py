@@ -1,1 +1,0 @@
-"""Lessons that teach by real runs."""

@@ -1,1 +1,0 @@
-"""MobileNetV2 without Keras: its layer table, its weights, and its LiteRT and ONNX files."""

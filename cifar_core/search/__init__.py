@@ -1,1 +1,0 @@
-"""Hyperparameter search: sweeps of many runs, and the head lab."""
