@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from cifar_core import runs
 from cifar_core.cli import run_commands
@@ -19,17 +22,18 @@ from cifar_core.cli.terminal import (
     save,
     table,
 )
+from cifar_core.data import cifar10
 from cifar_core.errors import RunError
+from cifar_core.evaluation import assessment, robustness, story
+from cifar_core.evaluation.assessment import Assessment
+from cifar_core.evaluation.predictions import Predictions
+from cifar_core.evaluation.robustness import Measured
+from cifar_core.export import exports
+from cifar_core.export.bundle import bundle
+from cifar_core.export.exports import MODELS
+from cifar_core.inference.classifier import BUNDLED, open_classifier
 from cifar_core.runs import Run
 from cifar_core.untrusted import shown_name
-
-if TYPE_CHECKING:
-    from cifar_core.evaluation.assessment import Assessment
-    from cifar_core.evaluation.predictions import Predictions
-    from cifar_core.evaluation.robustness import Measured
-import time
-
-from cifar_core.export.exports import MODELS
 
 _CHUNK = 500
 
@@ -38,13 +42,9 @@ _POLL_SECONDS = 0.1
 
 def evaluate(arguments: Namespace) -> Answer:
     """Show everything about a finished run, or the test figures of the bundled model."""
-    from cifar_core.inference.classifier import BUNDLED
-
     if arguments.id == BUNDLED:
         return _bundled(arguments)
     run = runs.get(arguments.id)
-    from cifar_core.evaluation import assessment
-
     found = assessment.of(run)
     measured = _measured(run, arguments)
     if arguments.html:
@@ -59,8 +59,6 @@ def evaluate(arguments: Namespace) -> Answer:
 
 def _measured(run: Run, arguments: Namespace) -> Measured | None:
     """Return the run's robustness, measured now with --robustness."""
-    from cifar_core.evaluation import robustness
-
     if not arguments.robustness:
         known, problem = robustness.usable(run)
         if problem:
@@ -76,8 +74,6 @@ def _measured(run: Run, arguments: Namespace) -> Measured | None:
 
 
 def _lines(found: Assessment, measured: Measured | None) -> list[str]:
-    from cifar_core.evaluation import assessment, robustness
-
     lines = [f"Run {found.run.id}, images: {shown_name(found.stored.dataset)}."]
     lines += table(*assessment.accuracy_cells(found.stored))
     lines += ["Validation images:", *table(*assessment.class_cells(found.stored.validation))]
@@ -104,8 +100,6 @@ def _lines(found: Assessment, measured: Measured | None) -> list[str]:
 
 
 def _save_tables(folder: Path, found: Assessment, measured: Measured | None) -> None:
-    from cifar_core.evaluation import assessment, story
-
     folder.mkdir(parents=True, exist_ok=True)
     texts = {}
     for split in ("validation", "test"):
@@ -122,12 +116,6 @@ def _save_tables(folder: Path, found: Assessment, measured: Measured | None) -> 
 
 def _bundled(arguments: Namespace) -> Answer:
     """Evaluate the bundled model on the test images of this machine."""
-    import numpy as np
-
-    from cifar_core.data import cifar10
-    from cifar_core.evaluation.predictions import Predictions
-    from cifar_core.inference.classifier import BUNDLED, open_classifier
-
     if arguments.robustness or arguments.html or arguments.csv:
         raise RunError("The bundled model has no validation images of its own; give --robustness, --html, --csv a run.")
     with native_messages_hidden():
@@ -162,8 +150,6 @@ def _test_figures(name: str, dataset: str, test: Predictions) -> dict[str, Any]:
 
 def export_run(arguments: Namespace) -> Answer:
     """Write a finished run to a file; a model file is tried on test images first."""
-    from cifar_core.export import exports
-
     run, name = runs.get(arguments.id), arguments.format
     exports.check(run, name)
     facts = _tried(run, name, arguments.json) if name in MODELS else {}
@@ -195,8 +181,6 @@ def import_run(arguments: Namespace) -> Answer:
 
 def bundle_run(arguments: Namespace) -> Answer:
     """Put a run's network and its model card into the package."""
-    from cifar_core.export.bundle import bundle
-
     written = bundle(runs.get(arguments.id))
     lines = [f"{path}: {path.stat().st_size / 1e6:,.2f} MB." for path in written]
     return Answer({"id": arguments.id, "files": list(map(str, written))}, lines)
@@ -204,8 +188,6 @@ def bundle_run(arguments: Namespace) -> Answer:
 
 def _tried(run: Run, name: str, quiet: bool) -> dict[str, Any]:
     """Return the figures of the model file, which is made and tried now if it was not before. Raises RunError."""
-    from cifar_core.export import exports
-
     if exports.state(run, name)["state"] in ("none", "failed"):
         exports.start(run, name)
     with Screen(quiet) as screen:

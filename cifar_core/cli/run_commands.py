@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cifar_core import errors, runs
+from cifar_core import errors, jobs, runs
 from cifar_core.cli.terminal import PROGRAM, Answer, duration, is_number, native_messages_hidden, number, percent, table
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.errors import CifarError, ConfigError, RunError
-from cifar_core.evaluation import comparison, listing
+from cifar_core.evaluation import comparison, diagnosis, listing, story
 from cifar_core.evaluation.comparison import Pair
+from cifar_core.evaluation.diagnosis_rules import Finding
+from cifar_core.evaluation.predictions import wilson
 from cifar_core.inference import model_file
 from cifar_core.runs import Run, labels, records, trash
 from cifar_core.runs.labels import Labels
 from cifar_core.untrusted import quoted, shown_name
-
-if TYPE_CHECKING:
-    from cifar_core.evaluation.diagnosis_rules import Finding
-
 
 SORTS = tuple(name for name in listing.ORDERS if name not in KNOBS)
 
@@ -47,8 +45,6 @@ def list_runs(arguments: Namespace) -> Answer:
 
 def show(arguments: Namespace) -> Answer:
     """Show one run, with its diagnosis."""
-    from cifar_core.evaluation import diagnosis
-
     run = runs.get(arguments.id)
     found, findings = details(run), diagnosis.diagnose(run)
     lines = [*detail_lines(run, found), *finding_lines(findings)]
@@ -57,8 +53,6 @@ def show(arguments: Namespace) -> Answer:
 
 def stop(arguments: Namespace) -> Answer:
     """Stop a run and return when it has stopped."""
-    from cifar_core import jobs
-
     run = runs.get(arguments.id)
     jobs.stop_run(run)
     return state_answer(run)
@@ -66,8 +60,6 @@ def stop(arguments: Namespace) -> Answer:
 
 def resume(arguments: Namespace) -> Answer:
     """Resume a run in the background."""
-    from cifar_core import jobs
-
     run = runs.get(arguments.id)
     jobs.resume_run(run)
     return state_answer(run, f"`{PROGRAM} runs show {run.id}` shows its progress.")
@@ -75,8 +67,6 @@ def resume(arguments: Namespace) -> Answer:
 
 def keep_head(arguments: Namespace) -> Answer:
     """Make phase 1 of a run a run of its own."""
-    from cifar_core.evaluation import story
-
     made = story.keep_head(runs.get(arguments.id))
     return state_answer(made, f"It is phase 1 of {arguments.id}.")
 
@@ -317,8 +307,6 @@ def _origin(dataset: Any, weights: Any) -> str:
 
 
 def _interval(found: dict[str, Any]) -> str:
-    from cifar_core.evaluation.predictions import wilson  # needs NumPy, which a list of runs does not
-
     accuracy, total = found["test_accuracy"], found.get("test_images")
     if not is_number(accuracy) or not 0 <= accuracy <= 1 or not isinstance(total, int) or total < 0:
         return ""
