@@ -38,10 +38,10 @@ class OutOfDistribution:
     """
 
     threshold: float
-    kept: float
-    caught: Mapping[str, float]
+    kept: _Share
+    caught: Mapping[str, _Share]
     pictures: int
-    level: float = 0.95
+    level: _Share = 0.95
     highest: float | None = None
 
 
@@ -158,15 +158,6 @@ def threshold(scores: np.ndarray) -> float:
     return float(np.quantile(scores, LEVEL, method="higher"))
 
 
-class _Rule(msgspec.Struct):
-    threshold: float
-    kept: _Share
-    caught: dict[str, _Share]
-    pictures: int
-    level: _Share = 0.95
-    highest: float | None = None
-
-
 class _Saved(msgspec.Struct):
     """calibration.json as it is written."""
 
@@ -174,16 +165,13 @@ class _Saved(msgspec.Struct):
     images: int
     ece: tuple[_Share, _Share]
     loss: tuple[float, float]
-    unlike: _Rule | None
+    unlike: OutOfDistribution | None
 
 
 def load(path: Path) -> Calibration | None:
     """Return the calibration in `path`, None where there is none. Raises RunError if it is damaged."""
     found = records.load(path, _Saved)
-    if found is None:
-        return None
-    rule = OutOfDistribution(**msgspec.structs.asdict(found.unlike)) if found.unlike else None
-    return Calibration(found.temperature, found.images, found.ece, found.loss, rule)
+    return Calibration(found.temperature, found.images, found.ece, found.loss, found.unlike) if found else None
 
 
 def usable(path: Path) -> tuple[Calibration | None, str]:
