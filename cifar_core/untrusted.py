@@ -65,13 +65,13 @@ def unique_name(name: str, taken: set[str]) -> str:
     return unique
 
 
-def inert(text: str) -> str:
+def formula_safe(text: str) -> str:
     """Return `text` so that no spreadsheet computes it."""
     return "'" + text if text.lstrip().startswith(_FORMULA) or text.startswith(_FORMULA) else text
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Return `rows`, the first of which is the head, as CSV: texts inert, fractions with seven digits, None empty."""
+    """Return `rows`, head first, as CSV: no text is a formula, fractions have seven digits, None is empty."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerows([_cell(cell) for cell in row] for row in rows)
     return text.getvalue()
@@ -80,7 +80,7 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
 def _cell(value: object) -> object:
     if isinstance(value, float):
         return int(value) if value.is_integer() else f"{value:.7g}"
-    return inert(value) if isinstance(value, str) else value
+    return formula_safe(value) if isinstance(value, str) else value
 
 
 def read_plain_file(path: str | Path, most_bytes: int, wanted: str, error: type[CifarError]) -> bytes:

@@ -4,11 +4,11 @@ import numpy as np
 
 from cifar_core.config import TrainConfig
 from cifar_core.lessons import experiments, internals
-from cifar_core.lessons.experiments import Made, Outcome
+from cifar_core.lessons.experiments import Outcome, Provenance
 from cifar_core.lessons.internals import Internals
 from cifar_core.runs.curves import Curve, Curves
 
-MADE = Made(
+MADE = Provenance(
     "python -m cifar_core learn x", "2026-11-22T19:00:00+00:00", "a processor", 2, "3.11", {}, 1, "CIFAR-10", "w"
 )
 

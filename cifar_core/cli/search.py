@@ -119,7 +119,7 @@ def _assigned(values: Mapping[str, Any]) -> str:
 
 def sweep_worker(arguments: Namespace) -> Answer:
     """Run trials of a sweep in the foreground until it is done or stopped; for further machines."""
-    studies.open_whole(arguments.study, arguments.storage)  # a sentence here rather than in the worker
+    studies.open_checked(arguments.study, arguments.storage)  # a sentence here rather than in the worker
     own = {studies.STORAGE_VARIABLE: studies.storage_url(arguments.storage)}
     command = jobs.module_command([sweep_workers.WORKER, arguments.study])
     with subprocess.Popen(command, env=jobs.worker_environment(own), stdout=sys.stderr) as working:

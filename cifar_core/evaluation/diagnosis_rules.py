@@ -156,7 +156,7 @@ def nothing_learned(case: Case) -> Finding | None:
         "problem",
         "It learned almost nothing",
         _why_flat(case, rate),
-        (_mend_flat(case.config, f"{first.name}_learning_rate"),),
+        (_remedy_for_flat(case.config, f"{first.name}_learning_rate"),),
         f"Validation accuracy never rose above {best:.1%} (guessing gives 10%); the training {case.loss_name} went "
         f"from {losses[0]:.2f} to {losses[-1]:.2f} in {len(losses)} epochs (guessing gives {_GUESSING_LOSS:.2f}) at a "
         f"rate of {rate:g}.",
@@ -173,7 +173,7 @@ def _why_flat(case: Case, rate: float) -> str:
     return "The features of the frozen layers separate the classes too little, or the learning rate does not fit them."
 
 
-def _mend_flat(config: TrainConfig, knob: str) -> Step:
+def _remedy_for_flat(config: TrainConfig, knob: str) -> Step:
     fits = 5e-5 < getattr(config, knob) < 1e-2
     return turned(config, "weights", "imagenet") if fits else turned(config, knob, 1e-3)
 

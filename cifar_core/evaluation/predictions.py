@@ -13,7 +13,7 @@ from cifar_core import untrusted
 from cifar_core.data import cifar10, synthetic
 from cifar_core.data.cifar10 import CLASSES, Dataset
 from cifar_core.errors import CifarError, RunError
-from cifar_core.inference.neighbors import NEIGHBOUR, Index
+from cifar_core.inference.neighbors import NEIGHBOR, Index
 from cifar_core.runs import Run, records
 
 _Z = 1.959964  # standard normal deviations on either side that hold 95 %
@@ -254,23 +254,23 @@ def confident_mistakes(predictions: Predictions) -> np.ndarray:
     return _ordered(predictions, ~predictions.is_correct, descending=True)
 
 
-def lucky_hits(predictions: Predictions) -> np.ndarray:
+def least_confident_correct(predictions: Predictions) -> np.ndarray:
     """Return the positions of all correct answers, the least confident first."""
     return _ordered(predictions, predictions.is_correct, descending=False)
 
 
-def against_neighbours(
+def outvoted_by_neighbors(
     predictions: Predictions, images: np.ndarray, features: Callable[[np.ndarray], np.ndarray], index: Index
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return which of the least confident correct answers the majority of the nearest training images contradicts.
 
     `images` are those of the predictions, uint8 (n, 32, 32, 3); `features` maps some of them to pooled features.
-    Returns positions, int (m,), the fewest votes first, and how many of the NEIGHBOUR nearest have the label, (m,).
+    Returns positions, int (m,), the fewest votes first, and how many of the NEIGHBOR nearest have the label, (m,).
     """
-    asked = lucky_hits(predictions)[:VOTED]
+    asked = least_confident_correct(predictions)[:VOTED]
     if not len(asked):
         return asked, asked
-    places, _ = index.nearest(features(images[asked]), min(NEIGHBOUR, len(index.labels)))
+    places, _ = index.nearest(features(images[asked]), min(NEIGHBOR, len(index.labels)))
     votes = (index.labels[places] == predictions.labels[asked][:, None]).sum(axis=1)
     order = np.argsort(votes, kind="stable")
     outvoted = order[votes[order] * 2 < places.shape[1]]

@@ -173,7 +173,7 @@ def _measure(run: Run, own: Job, report: Report) -> None:
             part = slice(first, first + _CHUNK)
             batch = images[part]
             if corruption is not None:
-                batch = damaged(corruption, batch, draws[part], strength)
+                batch = corrupted(corruption, batch, draws[part], strength)
             right += int((classify(batch).argmax(axis=1) == labels[part]).sum())
             done += len(batch)
             spent = time.monotonic() - start
@@ -191,12 +191,12 @@ def _measure(run: Run, own: Job, report: Report) -> None:
         runs.write_json(run.path / FILE, found | {"seconds": seconds})
 
 
-def damaged(corruption: Corruption, images: np.ndarray, draws: np.ndarray, strength: float) -> np.ndarray:
+def corrupted(corruption: Corruption, images: np.ndarray, draws: np.ndarray, strength: float) -> np.ndarray:
     """Return corrupted `images`, uint8 (n, 32, 32, 3); `draws`, float (n, 4), are their own random numbers."""
     return np.stack([corruption.apply(image, own, strength) for image, own in zip(images, draws, strict=True)])
 
 
-def draws_of(places: np.ndarray) -> np.ndarray:
+def random_numbers(places: np.ndarray) -> np.ndarray:
     """Return each image's own four numbers in -1..1, by its place in the data set: float (n, 4)."""
     return np.random.default_rng(_SEED).uniform(-1, 1, (_MOST_IMAGES, 4))[places]
 
@@ -213,7 +213,7 @@ def _sample(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         )
     count = min(IMAGES, len(images))
     chosen = np.linspace(0, len(images) - 1, count).round().astype(int)
-    return images[chosen], found.validation.labels[chosen], draws_of(found.validation_rows[chosen])
+    return images[chosen], found.validation.labels[chosen], random_numbers(found.validation_rows[chosen])
 
 
 def _rotation(image: np.ndarray, draws: np.ndarray, degrees: float) -> np.ndarray:

@@ -20,7 +20,7 @@ from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
 from cifar_core.evaluation import assessment, predictions, robustness, story
 from cifar_core.evaluation.assessment import Assessment
-from cifar_core.evaluation.predictions import Predictions, confident_mistakes, confusion_counts, lucky_hits
+from cifar_core.evaluation.predictions import Predictions, confident_mistakes, confusion_counts, least_confident_correct
 from cifar_core.inference import pins
 from cifar_core.inference.pins import Watch, Watched
 from cifar_core.runs import Run, curves, read_rows
@@ -119,7 +119,7 @@ def _pictures(found: Assessment) -> Iterable[str]:
         yield "<p>Some labels of CIFAR-10 are wrong, so some of these answers may be right.</p>"
     yield _gallery(images, said, confident_mistakes(said)[:_PICTURES])
     yield "<h2>Least confident correct answers (validation images)</h2>"
-    yield _gallery(images, said, lucky_hits(said)[:_PICTURES])
+    yield _gallery(images, said, least_confident_correct(said)[:_PICTURES])
 
 
 def _calibration(found: Assessment) -> Iterable[str]:

@@ -34,7 +34,7 @@ class OutOfDistribution:
 
     `level` of the validation images are below the threshold, and all of them below `highest` (None in old files, whose
     level is 0.95). Measured only: `kept`, the share of some 2,000 test images below the threshold, and `caught`, the
-    share above it of `pictures` drawings of each kind (`out_of_distribution.KINDS`).
+    share above it of `pictures` drawings of each kind (`synthetic.OTHER_KINDS`).
     """
 
     threshold: float

@@ -215,8 +215,8 @@ def disagreement(probabilities: np.ndarray) -> np.ndarray:
 def answers_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
     r"""Return answers in the form of `answer_row`, or with "error" in place of an answer, as CSV.
 
-    It is UTF-8 with a byte order mark, without which Excel takes it for the system's code page. Texts are inert; a byte
-    of a file name that is not UTF-8 is written as \xfc.
+    It is UTF-8 with a byte order mark, without which Excel takes it for the system's code page. No text is a formula; a
+    byte of a file name that is not UTF-8 is written as \xfc.
     """
     lines: list[Sequence[object]] = [("file", "label", "probability", "none_of_the_ten", *CLASSES, "error")]
     for row in rows:

@@ -121,7 +121,7 @@ def _read(data: bytes, format_name: str, name: str, space: ColorSpace = None) ->
         small = _first_visible(image, name)
         tags = image.info.get("exif")
         in_srgb = _to_srgb(small, space or image.info.get("icc_profile"))
-    return _upright(_on_ground(in_srgb), tags)
+    return _upright(_on_background(in_srgb), tags)
 
 
 def _first_visible(image: Image.Image, name: str) -> Image.Image:
@@ -244,7 +244,7 @@ def _plain_mode(image: Image.Image) -> Image.Image:
     return image.convert({"1": "L", "L": "L", "CMYK": "CMYK"}.get(image.mode, "RGB"))
 
 
-def _on_ground(image: Image.Image) -> Image.Image:
+def _on_background(image: Image.Image) -> Image.Image:
     """Return an RGB or RGBA image as RGB: on white, or on black where the picture could not be seen on white."""
     if image.mode == "RGB":
         return image

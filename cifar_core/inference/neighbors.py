@@ -20,7 +20,7 @@ from cifar_core.errors import RunError
 FILE = "neighbours.npz"
 MOST_IMAGES = 10_000
 """Training images of an index at most."""
-NEIGHBOUR = 10
+NEIGHBOR = 10
 """The distance to this neighbor is the out-of-distribution score (Sun et al. 2022)."""
 _COMPONENTS = 64
 _LIMIT_BYTES = 64 * 1024 * 1024
@@ -42,7 +42,7 @@ class Index:
     rows: np.ndarray
     data: str
 
-    def nearest(self, features: np.ndarray, count: int = NEIGHBOUR) -> tuple[np.ndarray, np.ndarray]:
+    def nearest(self, features: np.ndarray, count: int = NEIGHBOR) -> tuple[np.ndarray, np.ndarray]:
         """Return the `count` nearest images of each picture, nearest first.
 
         features: float32 (m, f), of `Classifier.features`. Returns places in `labels` and `rows`, int (m, count), and
@@ -68,7 +68,7 @@ class Index:
 
     def scores(self, features: np.ndarray) -> np.ndarray:
         """Return the out-of-distribution score of each picture, float32 (m,): its distance to the training images."""
-        return self.nearest(features, min(NEIGHBOUR, len(self.labels)))[1][:, -1]
+        return self.nearest(features, min(NEIGHBOR, len(self.labels)))[1][:, -1]
 
     def save(self, path: Path) -> None:
         """Write the index to `path`, whole or not at all."""

@@ -119,7 +119,7 @@ CONDITIONS: Mapping[str, Mapping[str, Condition]] = {
 
 
 @dataclass(frozen=True)
-class Made:
+class Provenance:
     """How a result was measured: command, date (ISO 8601, UTC), machine, versions, images, weights; a note."""
 
     command: str
@@ -152,7 +152,7 @@ class Outcome:
     curves: Curves
     figures: dict[str, float]
     internals: Internals
-    made: Made
+    made: Provenance
 
     def to_dict(self) -> dict[str, Any]:
         """Return the saved form."""
@@ -207,7 +207,7 @@ class _Saved(msgspec.Struct):
     planned: int
     figures: dict[str, float]
     inside: Internals
-    made: Made
+    made: Provenance
 
 
 def outcome_of(lesson: str, run: Run) -> Outcome:
@@ -224,7 +224,7 @@ def outcome_of(lesson: str, run: Run) -> Outcome:
     figures: dict[str, Any] = {name: known.get(name) for name in FIGURES}
     if not all(map(records.is_number, figures.values())):
         raise RunError(f"Run {run.id} is {run.state} and has no figures; expected a finished run.")
-    made = _made(run, config, f"python -m cifar_core learn {lesson}")
+    made = _provenance(run, config, f"python -m cifar_core learn {lesson}")
     return Outcome(config, curves.curves(rows), figures, internals.measure(run), made)
 
 
@@ -293,11 +293,11 @@ def _better(known: Run | None, older: Run) -> Run:
     return older if known.state == "finished" and older.state in LIVE_STATES else known
 
 
-def _made(run: Run, config: TrainConfig, command: str) -> Made:
+def _provenance(run: Run, config: TrainConfig, command: str) -> Provenance:
     environment = runs.load_json(run.path / "environment.json") or {}
     packages, updated = environment.get("packages"), run.status.get("updated", 0)
     chosen = ("tensorflow", "keras", "ai-edge-litert")
-    return Made(
+    return Provenance(
         command=command,
         date=datetime.fromtimestamp(updated if 0 <= updated < 1e10 else 0, UTC).isoformat(timespec="seconds"),
         processor=str(environment.get("processor")),

@@ -22,7 +22,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
 from cifar_core.jobs import Job
-from cifar_core.lessons.experiments import RIGHT, Made
+from cifar_core.lessons.experiments import RIGHT, Provenance
 from cifar_core.lessons.internals import layer_names, tapped
 from cifar_core.network import litert, pretrained
 from cifar_core.network.pretrained import Weights
@@ -58,7 +58,7 @@ class Layers:
     training_images: int
     validation_images: int
     seconds: float
-    made: Made
+    made: Provenance
 
     def to_dict(self) -> dict[str, Any]:
         """Return the saved form."""
@@ -102,7 +102,7 @@ def run(progress: Progress, config: TrainConfig = CONFIG) -> Layers:
         networks.append(Probed(first.label, names, accuracies, [known[name].shape[1] for name in names]))
     progress(len(kinds) * len(names), len(kinds) * len(names))
     found = machine.describe(("scikit-learn", "ai-edge-litert", "numpy"))
-    made = Made(
+    made = Provenance(
         command=COMMAND,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         **{key: found[key] for key in ("processor", "cores", "python", "packages")},

@@ -183,9 +183,9 @@ def get(run_id: str) -> Run:
     run = Run(run_id)
     if not isinstance(run_id, str) or not ID_PATTERN.fullmatch(run_id) or not run.path.is_dir():
         raise RunError(f"There is no run {str(run_id)[:60]!r}; `python -m cifar_core runs list` shows all.")
-    if leading_away := leads_away(run.path):
+    if link := find_link(run.path):
         raise RunError(
-            f"Run {run_id} is not opened: {quoted(leading_away)} is a link or no file, and could lead anywhere; "
+            f"Run {run_id} is not opened: {quoted(link)} is a link or no file, and could lead anywhere; "
             "expected plain files. Put the file itself in its place, or delete it."
         )
     return run
@@ -220,7 +220,7 @@ def _folders() -> list[os.DirEntry[str]]:
         return []
 
 
-def own_folder(name: str) -> Path:
+def folder_beside_runs(name: str) -> Path:
     """Return the folder `name` beside the runs, which need not be there. Raises RunError if it is a link."""
     folder = runs_dir() / name
     if folder.is_symlink():
@@ -228,7 +228,7 @@ def own_folder(name: str) -> Path:
     return folder
 
 
-def leads_away(folder: Path) -> str | None:
+def find_link(folder: Path) -> str | None:
     """Return the name of a link, pipe or device in a run's folder, or of the folder if it is a link; None without.
 
     A copied run may hold them: its files would then be read from, and written to, anywhere.

@@ -3,7 +3,7 @@
 write_json  load_json  read_json    one object
 read_rows                           the rows of a .jsonl file
 load                                a record of a given type
-tame  status                        values that are safe to show and to compute with; what is not is left out
+sanitized  status                        values that are safe to show and to compute with; what is not is left out
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def load_json(path: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path.name} is damaged ({str(error)[:100]}), expected a JSON object.") from None
-    return tame(data)
+    return sanitized(data)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def read_rows(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
     return rows, start + len(whole)
 
 
-def tame(value: Any, nesting: int = _MOST_NESTING) -> Any:
+def sanitized(value: Any, nesting: int = _MOST_NESTING) -> Any:
     """Return JSON data without what breaks those that read or show it.
 
     Numbers that are none or beyond MOST, and what is nested too deeply, become None. Text loses halves of characters
@@ -116,8 +116,8 @@ def tame(value: Any, nesting: int = _MOST_NESTING) -> Any:
     if not nesting:
         return None
     if isinstance(value, list):
-        return [tame(item, nesting - 1) for item in value]
-    return {_text(key): tame(item, nesting - 1) for key, item in value.items()}
+        return [sanitized(item, nesting - 1) for item in value]
+    return {_text(key): sanitized(item, nesting - 1) for key, item in value.items()}
 
 
 def bounded_int(text: str) -> float:
@@ -136,7 +136,7 @@ def amount(value: Any, most: float = MOST) -> float | None:
 
 
 def status(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is sound of a status.json that is `tame`: `state`, `stage`, `error`, `result` and the like."""
+    """Return what is sound of a status.json that is `sanitized`: `state`, `stage`, `error`, `result` and the like."""
     found: dict[str, Any] = {key: saved[key][:_MOST_WORDS] for key in _STATUS_WORDS if isinstance(saved.get(key), str)}
     found |= {key: saved[key] for key in _STATUS_NUMBERS if is_number(saved.get(key))}
     for key, parts in _STATUS_OBJECTS.items():

@@ -19,7 +19,7 @@ UNFINISHED_SECONDS = 3_600  # what is younger may be going on, which takes secon
 
 def trash_dir() -> Path:
     """Return the folder of deleted runs, inside that of all runs. Raises RunError if it is a link."""
-    return runs.own_folder(".trash")
+    return runs.folder_beside_runs(".trash")
 
 
 def discard(run: Run) -> None:

@@ -86,7 +86,7 @@ class Findings:
     """The state and the results of a sweep.
 
     `state` is "running", "stopping", "stopped", "interrupted", "failed" or "finished". `trials` are in order of number,
-    without those that do not count (`studies.passed_over`).
+    without those that do not count (`studies.uncounted`).
     """
 
     name: str
@@ -288,9 +288,9 @@ def of_study(study: Study, storage: str | None = None) -> Findings:
     workers = len(sweep_workers.living_workers(name))
     try:
         everything = study.get_trials(deepcopy=False)
-        passed_over = studies.passed_over(everything)
+        uncounted = studies.uncounted(everything)
         alone = not workers and not shared
-        trials = tuple(_trial(trial, alone) for trial in everything if trial.number not in passed_over)
+        trials = tuple(_trial(trial, alone) for trial in everything if trial.number not in uncounted)
         state = _state(study, trials, workers, shared)
         return Findings(name, state, studies.plan_of(study), studies.goal_of(study), trials, workers)
     except (*studies.DAMAGE, ConfigError) as error:
@@ -313,7 +313,7 @@ def _state(study: Study, trials: Sequence[Trial], workers: int, shared: bool) ->
 
 def _trial(trial: FrozenTrial, alone: bool) -> Trial:
     """Return `trial` as data; one that runs while no worker is there was interrupted (`alone`)."""
-    attrs: dict[str, Any] = records.tame(trial.user_attrs)
+    attrs: dict[str, Any] = records.sanitized(trial.user_attrs)
     names = {"COMPLETE": "finished", "FAIL": "failed"}
     state = names.get(trial.state.name, trial.state.name.lower())
     if state == "running" and alone:

@@ -120,7 +120,7 @@ class Result:
 
 def lab_dir() -> Path:
     """Return the lab's folder. Raises RunError if it is a link."""
-    return runs.own_folder(".lab")
+    return runs.folder_beside_runs(".lab")
 
 
 def job() -> Job:

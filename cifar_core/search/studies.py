@@ -66,15 +66,15 @@ def folder(name: str) -> Path:
         raise SweepError(
             f"Sweep {quoted(str(name))}: expected a name of a to z, 0 to 9 and -, at most 40 characters long."
         )
-    found = runs.own_folder("sweeps") / name
-    if found.is_symlink() or _leads_away(found):
+    found = runs.folder_beside_runs("sweeps") / name
+    if found.is_symlink() or _holds_link(found):
         raise SweepError(
             f"Sweep {name} is not opened: its folder is a link, or holds a link, folder or device; delete that."
         )
     return found
 
 
-def _leads_away(place: Path) -> bool:
+def _holds_link(place: Path) -> bool:
     """Return whether a folder holds a link, pipe, device or folder; old versions locked a journal by a link."""
     try:
         with os.scandir(place) as entries:
@@ -89,7 +89,7 @@ def names(storage: str | None = None) -> list[str]:
         with _reached():
             found = _optuna().get_all_study_names(_storage("any", storage))
         return sorted(name for name in found if NAME_PATTERN.fullmatch(name))
-    place = runs.own_folder("sweeps")
+    place = runs.folder_beside_runs("sweeps")
     return sorted(path.parent.name for path in place.glob("*/journal.log") if NAME_PATTERN.fullmatch(path.parent.name))
 
 
@@ -175,7 +175,7 @@ def is_restorable(name: str) -> bool:
 
 
 def _deleted(name: str) -> Path:
-    return runs.own_folder("sweeps/.deleted") / folder(name).name
+    return runs.folder_beside_runs("sweeps/.deleted") / folder(name).name
 
 
 def _unknown(name: str) -> SweepError:
@@ -202,7 +202,7 @@ def open_study(name: str, storage: str | None = None, seed: int | None = None) -
             raise damaged(name, error) from None
 
 
-def open_whole(name: str, storage: str | None = None) -> Study:
+def open_checked(name: str, storage: str | None = None) -> Study:
     """Return the study called `name`. Raises SweepError if there is none, or its plan or goal is damaged."""
     study = open_study(name, storage)
     plan_of(study)
@@ -275,7 +275,7 @@ def is_asked_to_stop(study: Study) -> bool:
         return bool(study.user_attrs.get(_STOP))
 
 
-def passed_over(trials: Sequence[FrozenTrial]) -> set[int]:
+def uncounted(trials: Sequence[FrozenTrial]) -> set[int]:
     """Return the numbers of the trials that do not count: queued again under another number, or beyond the goal."""
     again = {trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs}
     return again | {trial.number for trial in trials if trial.user_attrs.get(_SURPLUS)}
@@ -283,7 +283,7 @@ def passed_over(trials: Sequence[FrozenTrial]) -> set[int]:
 
 def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials that count and have begun."""
-    others = passed_over(trials)
+    others = uncounted(trials)
     return [trial for trial in trials if trial.state.name != "WAITING" and trial.number not in others]
 
 
@@ -301,7 +301,7 @@ def is_done(study: Study) -> bool:
     return len(found) >= goal.trials or (goal.seconds is not None and _seconds(found) >= goal.seconds)
 
 
-def take_up_again(study: Study, trial: FrozenTrial) -> None:
+def requeue(study: Study, trial: FrozenTrial) -> None:
     """Queue the parameters of `trial`, whose worker stopped or died: its run goes on under a new number."""
     optuna = _optuna()
     study.add_trial(
@@ -315,7 +315,7 @@ def take_up_again(study: Study, trial: FrozenTrial) -> None:
     )
 
 
-def fail_the_dead(study: Study, storage: str | None = None) -> None:
+def requeue_dead(study: Study, storage: str | None = None) -> None:
     """Queue the trials again whose worker is gone.
 
     A database knows by the heartbeat. With the journal a trial is alive while its run's lock is held: call it from one
@@ -331,7 +331,7 @@ def fail_the_dead(study: Study, storage: str | None = None) -> None:
             run = trial.user_attrs.get("run")
             if not isinstance(run, str) or not runs.ID_PATTERN.fullmatch(run) or not runs.Run(run).is_alive:
                 study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-                take_up_again(study, trial)
+                requeue(study, trial)
 
 
 def _storage(name: str, storage: str | None) -> BaseStorage:
@@ -356,7 +356,7 @@ def _database(url: str) -> BaseStorage:
             engine_kwargs={"poolclass": NullPool},
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=take_up_again,
+            heartbeat_stale_trial_callback=requeue,
         )
 
 

@@ -31,7 +31,7 @@ def start(name: str, plan: Plan, goal: Goal, workers: int | None = None, storage
 
 def resume(name: str, workers: int | None = None, storage: str | None = None) -> None:
     """Resume a sweep and its interrupted trials. Raises SweepError if there is nothing to do."""
-    study = studies.open_whole(name, storage)
+    study = studies.open_checked(name, storage)
     if living_workers(name):
         raise SweepError(f"Sweep {name} is running; only one that has ended can be resumed.")
     waiting = any(not trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
@@ -44,14 +44,14 @@ def extend(name: str, trials: int = 0, minutes: float = 0.0, storage: str | None
     """Extend a sweep by trials or minutes of training; starts a worker if none runs. Raises SweepError."""
     if trials < 0 or minutes < 0 or not (trials or minutes):
         raise SweepError(f"A sweep is extended by trials or minutes; received {trials} and {minutes:g}.")
-    studies.extend(studies.open_whole(name, storage), trials, minutes * 60)
+    studies.extend(studies.open_checked(name, storage), trials, minutes * 60)
     if not living_workers(name):
         work(name, None, storage)
 
 
 def repeat(name: str, seeds: int = 1, storage: str | None = None) -> None:
     """Train every cell of a grid with more seeds; starts a worker if none runs. Raises SweepError."""
-    studies.repeat(studies.open_whole(name, storage), seeds)
+    studies.repeat(studies.open_checked(name, storage), seeds)
     if not living_workers(name):
         work(name, None, storage)
 
@@ -62,7 +62,7 @@ def work(name: str, workers: int | None = None, storage: str | None = None) -> N
     Raises SweepError, or RunError where the disk has no room for further runs.
     """
     _check(workers)
-    studies.ask_to_stop(studies.open_whole(name, storage), False)
+    studies.ask_to_stop(studies.open_checked(name, storage), False)
     cards = gpus()
     workers = workers or min(max(1, len(cards)), MOST_WORKERS)
     for number in range(workers):

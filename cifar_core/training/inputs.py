@@ -338,7 +338,7 @@ class Inputs:
             self.features(View(), self.validation_rows)
             self.features(views(self.config)[0], self.train_rows)
 
-    def prepare_ahead(self) -> None:
+    def prepare_later_epochs(self) -> None:
         """Compute those of later epochs for as long as Keras is being imported. Raises StoreError, Stopped."""
 
         def progress(done: int, total: int) -> None:

@@ -109,7 +109,7 @@ class Worker:
     def _has_trial(self) -> bool:
         """Return whether a trial is left; then the lock on asking for it is held until `_objective` has it."""
         self._ask_lock.acquire()
-        studies.fail_the_dead(self.study)
+        studies.requeue_dead(self.study)
         if studies.is_done(self.study):
             self._ask_lock.release()
             return False
@@ -132,7 +132,7 @@ class Worker:
         options = functools.partial(self._options, trial, run.config)
         state = worker.train_run(run, RunWriter(run, self.stopping), options, self._slot)
         if self.stopping.is_set() and state == "stopped":
-            studies.take_up_again(self.study, self.study.get_trials(deepcopy=False)[trial.number])
+            studies.requeue(self.study, self.study.get_trials(deepcopy=False)[trial.number])
             raise Interrupted
         if state != "finished":
             failure = run.status.get("error")

@@ -130,7 +130,7 @@ def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] |
         inputs.check_unchanged(before)
     writer.update_status("running", stage="features", note=inputs.end_to_end_reason)
     inputs.prepare()
-    inputs.prepare_ahead()
+    inputs.prepare_later_epochs()
     writer.update_status("running", stage="import")
     while importing.is_alive():
         writer.check_stop()

@@ -14,14 +14,14 @@ from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import assessment
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import (
-    NEIGHBOUR,
+    NEIGHBOR,
     VOTED,
     Predictions,
-    against_neighbours,
     confident_mistakes,
     confusion_counts,
     images_in_cell,
-    lucky_hits,
+    least_confident_correct,
+    outvoted_by_neighbors,
     worst_cell,
 )
 from cifar_core.inference import explain
@@ -99,7 +99,7 @@ def extremes(found: Assessment, split: str, number: int) -> None:
     if kind == "mistakes":
         positions = confident_mistakes(said)
     elif kind == "lucky":
-        positions = lucky_hits(said)
+        positions = least_confident_correct(said)
     else:
         model = open_classifier(found.run.id)
         if images is None or model.index is None:
@@ -123,7 +123,7 @@ def _outvoted(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarr
     images = found.images(split)
     if images is None or model.index is None:
         return np.empty(0, int), np.empty(0, int)
-    return against_neighbours(found.calibrated.split(split), images, model.features, model.index)
+    return outvoted_by_neighbors(found.calibrated.split(split), images, model.features, model.index)
 
 
 def _choose_cell(said: Predictions) -> None:
@@ -152,7 +152,7 @@ def tile(said: Predictions, images: np.ndarray, position: int, votes: int | None
     title = f"{CLASSES[best]} {formatting.share(float(said.probabilities[position, best]))}"
     note = f"labeled {CLASSES[label]}" if best != label else ""
     if votes is not None:
-        note = f"{votes} of {NEIGHBOUR} agree"
+        note = f"{votes} of {NEIGHBOR} agree"
     return Tile(answer_charts.png(images[position]), f"Image {position + 1}", title, note, "wrong" * (best != label))
 
 

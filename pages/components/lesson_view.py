@@ -16,7 +16,7 @@ from cifar_core.errors import CifarError
 from cifar_core.evaluation import predictions
 from cifar_core.lessons import experiments, layer_probe
 from cifar_core.lessons.catalogue import LESSONS, Lesson
-from cifar_core.lessons.experiments import CONDITIONS, Made, Outcome
+from cifar_core.lessons.experiments import CONDITIONS, Provenance, Outcome
 from cifar_core.lessons.layer_probe import Layers
 from cifar_core.runs import LIVE_STATES, Run
 from pages.components import formatting, guarded, knobs
@@ -61,7 +61,7 @@ def shipped(name: str) -> Any:
     return Layers.from_dict(saved) if name == layer_probe.LESSON else experiments.outcomes(saved)
 
 
-def made_by(found: Layers | Conditions) -> list[Made]:
+def made_by(found: Layers | Conditions) -> list[Provenance]:
     """Return what made the figures."""
     return [found.made] if isinstance(found, Layers) else [condition.made for condition in found.values()]
 

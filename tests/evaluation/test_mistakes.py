@@ -8,12 +8,12 @@ import pytest
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation.predictions import (
     Predictions,
-    against_neighbours,
     class_figures,
     confident_mistakes,
     confusion_counts,
     images_in_cell,
-    lucky_hits,
+    least_confident_correct,
+    outvoted_by_neighbors,
     top2_accuracy,
     worst_cell,
 )
@@ -76,7 +76,7 @@ def test_a_cell_opens_its_images_surest_first(said: Predictions) -> None:
 
 def test_mistakes_come_surest_and_hits_least_sure_first(said: Predictions) -> None:
     assert confident_mistakes(said).tolist() == [4, 2, 5]
-    assert lucky_hits(said).tolist() == [1, 3, 0]
+    assert least_confident_correct(said).tolist() == [1, 3, 0]
 
 
 def test_a_hit_whose_neighbours_disagree_is_found() -> None:
@@ -89,14 +89,14 @@ def test_a_hit_whose_neighbours_disagree_is_found() -> None:
     images = np.zeros((4, 32, 32, 3), np.uint8)
     images[:, 0, 0, 0] = np.arange(4)
     places = np.array([(1, 0, 0), (0, 1, 0), (0, 1, 0), (1, 0, 0)], np.float32)
-    positions, votes = against_neighbours(said, images, lambda some: places[some[:, 0, 0, 0]], index)
+    positions, votes = outvoted_by_neighbors(said, images, lambda some: places[some[:, 0, 0, 0]], index)
     assert positions.tolist() == [1]
     assert votes.tolist() == [0]
 
 
 def test_nothing_is_asked_where_no_answer_is_right() -> None:
     index = neighbors.build(np.eye(12, 3, dtype=np.float32), np.zeros(12, int), np.arange(12), "these")
-    positions, _ = against_neighbours(
+    positions, _ = outvoted_by_neighbors(
         predictions((CAT, DOG, 0.9)), np.zeros((1, 32, 32, 3), np.uint8), lambda some: np.zeros((len(some), 3)), index
     )
     assert not len(positions)

@@ -57,11 +57,11 @@ def run(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 @pytest.mark.parametrize("name", list(CORRUPTIONS))
 def test_a_fault_changes_pixels_more_the_stronger_it_is(name: str, images: np.ndarray) -> None:
     corruption = CORRUPTIONS[name]
-    draws = robustness.draws_of(np.arange(IMAGES))
+    draws = robustness.random_numbers(np.arange(IMAGES))
     assert len(corruption.strengths) == 5
     distances = []
     for strength in corruption.strengths:
-        changed = robustness.damaged(corruption, images, draws, strength)
+        changed = robustness.corrupted(corruption, images, draws, strength)
         assert changed.shape == images.shape
         assert changed.dtype == np.uint8
         distances.append(np.abs(changed.astype(float) - images).mean())
@@ -72,21 +72,23 @@ def test_a_fault_changes_pixels_more_the_stronger_it_is(name: str, images: np.nd
 @pytest.mark.parametrize("name", list(CORRUPTIONS))
 def test_an_image_meets_the_same_fault_in_whatever_company(name: str, images: np.ndarray) -> None:
     corruption, places = CORRUPTIONS[name], np.arange(IMAGES) + 100
-    together = robustness.damaged(corruption, images, robustness.draws_of(places), corruption.strengths[2])
-    alone = robustness.damaged(corruption, images[7:8], robustness.draws_of(places[7:8]), corruption.strengths[2])
+    together = robustness.corrupted(corruption, images, robustness.random_numbers(places), corruption.strengths[2])
+    alone = robustness.corrupted(
+        corruption, images[7:8], robustness.random_numbers(places[7:8]), corruption.strengths[2]
+    )
     assert np.array_equal(together[7], alone[0])
 
 
 def test_noise_has_the_deviation_that_it_is_called_by() -> None:
     grey = np.full((20, 32, 32, 3), 128, np.uint8)
-    noisy = robustness.damaged(CORRUPTIONS["noise"], grey, robustness.draws_of(np.arange(20)), 20)
+    noisy = robustness.corrupted(CORRUPTIONS["noise"], grey, robustness.random_numbers(np.arange(20)), 20)
     assert noisy.astype(float).std() == pytest.approx(20, rel=0.05)
 
 
 def test_a_square_of_the_named_side_is_covered() -> None:
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (10, 32, 32, 3), dtype=np.uint8)
-    covered = robustness.damaged(CORRUPTIONS["occlusion"], images, robustness.draws_of(np.arange(10)), 8)
+    covered = robustness.corrupted(CORRUPTIONS["occlusion"], images, robustness.random_numbers(np.arange(10)), 8)
     changed = (covered != images).any(axis=3)
     for mask in changed:
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -199,7 +199,7 @@ def test_a_trial_whose_worker_is_gone_is_queued_again_and_counted_once(study: op
     config = studies.plan_of(study).config(lost)
     living.set_user_attr("run", run.id)
     with FileLock(run.path / "lock"):
-        studies.fail_the_dead(study)
+        studies.requeue_dead(study)
     assert [trial.state.name for trial in study.get_trials()] == ["FAIL", "RUNNING", "WAITING"]
     again = study.ask()
     assert again.number == 2

@@ -88,7 +88,7 @@ READERS = (
     lambda run: (story.parent(run), story.can_keep_head(run), story.changes_of(run)),
     lambda run: [comparison.verdict(pair, "a", "b") for pair in comparison.compare([run, run])],
     _assessed,
-    lambda run: experiments._made(run, run.config, "x").sentence.encode(),
+    lambda run: experiments._provenance(run, run.config, "x").sentence.encode(),
     predictions.dataset_of,
     lambda run: run_commands.detail_lines(run, run_commands.details(run)),
 )

@@ -181,10 +181,10 @@ def test_while_keras_is_imported_later_views_are_computed_ahead(change: Change) 
         return len(source.train_rows) - len(source._extractor.entries(view)["cut"].missing(source.train_rows))
 
     found = Inputs(config, RunWriter(create(config)), lambda: stored(found, 1) == 0)  # until one chunk is there
-    found.prepare_ahead()
+    found.prepare_later_epochs()
     assert 0 < stored(found, 1) < len(found.train_rows)  # begun, and left for the training to finish
     ahead = Inputs(config, RunWriter(create(config)), lambda: True)
-    ahead.prepare_ahead()
+    ahead.prepare_later_epochs()
     assert stored(ahead, 1) == len(ahead.train_rows)
     assert stored(ahead, 2) == 0, "no epoch comes to it"
 

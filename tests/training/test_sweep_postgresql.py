@@ -94,7 +94,7 @@ def test_a_trial_that_fell_silent_is_taken_up_again_and_one_whose_heart_beats_is
     for _ in range(3):
         time.sleep(1)
         storage.record_heartbeat(trials[1]._trial_id)
-    studies.fail_the_dead(study, database)
+    studies.requeue_dead(study, database)
     studies._database.cache_clear()
     found = study.get_trials()
     assert [trial.state.name for trial in found] == ["FAIL", "RUNNING", "WAITING"]
