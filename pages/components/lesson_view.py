@@ -16,7 +16,7 @@ from cifar_core.errors import CifarError
 from cifar_core.evaluation import predictions
 from cifar_core.lessons import experiments, layer_probe
 from cifar_core.lessons.catalogue import LESSONS, Lesson
-from cifar_core.lessons.experiments import CONDITIONS, Provenance, Outcome
+from cifar_core.lessons.experiments import CONDITIONS, Outcome, Provenance
 from cifar_core.lessons.layer_probe import Layers
 from cifar_core.runs import LIVE_STATES, Run
 from pages.components import formatting, guarded, knobs
