@@ -142,7 +142,7 @@ def _train(config: TrainConfig, name: str) -> tuple[dict[str, Any], Run]:
 def _recipe(config: TrainConfig, limit_seconds: int) -> dict[str, Any]:
     """Run recipe.py in a process of its own and return its times."""
     plan = {"config": config.to_dict(), "limit_seconds": limit_seconds}
-    printed = _python(["-m", "cifar_core.training.recipe_timing", json.dumps(plan)]).splitlines()
+    printed = _python(["-m", "cifar_core.training.timing", json.dumps(plan)]).splitlines()
     *epochs, predictions = [json.loads(line) for line in printed if line.startswith('{"what"')]
     return {
         "epoch_seconds": {p: [row["seconds"] for row in epochs if row["phase"] == p] for p in PHASES},

@@ -53,7 +53,7 @@ _LEAST_DELAY, _DELAY = 5.0, 0.15  # seconds and share of the time left by which 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds that a run will take if no early stopping strikes, in all and by stage.
+    """Seconds that a run will take without early stopping, in all and by stage.
 
     `measured` is whether every stage of this shape was timed on this machine before. `store_bytes` is what the
     features take on the disk, `memory_bytes` the most that the worker's process holds; None if never measured.

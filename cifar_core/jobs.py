@@ -129,7 +129,7 @@ class Job:
     def working(self) -> Iterator[None]:
         """Hold the job's lock, and record how the work ended: done, stopped or failed.
 
-        Raises RunError if another process is at it or the folder refuses, and whatever the work raises.
+        Raises RunError if another process does it or the folder cannot be written, and what the work raises.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ class Job:
                 self.write("working")
                 yield from self._recorded()
         except Timeout:
-            raise RunError(f"{self.title}: another process is at it already; wait for it, or stop it.") from None
+            raise RunError(f"{self.title}: another process is already doing this; wait for it, or stop it.") from None
         except OSError as error:
             raise self._refused(error) from None
 

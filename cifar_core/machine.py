@@ -91,7 +91,7 @@ def replace(source: Path, target: Path) -> None:
 
 
 def save_arrays(path: Path, **arrays: Any) -> None:
-    """Write an .npz file to `path`, whole or not at all. Raises OSError."""
+    """Write an .npz file to `path` atomically. Raises OSError."""
     import numpy as np  # most of those who import this module need none
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")

@@ -180,7 +180,7 @@ def download(progress: Progress = lambda done, total: None) -> Dataset:
     """Put the official CIFAR-10 into the cache, unless it is there already, and return it.
 
     170 MB come over the network and 184 MB stay. Other processes follow by `status()`. Raises AlreadyRunning if one
-    of them is at it, or DataError, whose message `status()` repeats until the next attempt.
+    of them is doing it, or DataError, whose message `status()` repeats until the next attempt.
     """
     archive, folder = cache_dir() / batch_files.BINARY_ARCHIVE, cache_dir() / batch_files.BINARY_FOLDER
     if present := _find(cache_dir()):

@@ -36,7 +36,7 @@ Cells = tuple[Sequence[str], list[Sequence[str]]]
 class Assessment:
     """The evaluation of a finished run: predictions as `stored`, and `calibrated`, at the run's temperature.
 
-    The answers of both are the same; without a calibration both are the same altogether.
+    The answers of both are the same; without a calibration they are identical.
     """
 
     run: Run

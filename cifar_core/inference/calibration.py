@@ -76,7 +76,7 @@ class Reliability:
 
 
 def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return probabilities (n, 10), float32, at `temperature`: above 1 less sure, below 1 surer."""
+    """Return probabilities (n, 10), float32, at `temperature`: above 1 less confident, below 1 more confident."""
     logits = np.log(np.maximum(probabilities, 1e-30)) / temperature
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -155,7 +155,7 @@ class Classifier:
 
 @functools.lru_cache(maxsize=8)
 def _network(path: Path, changed: int, run: Run | None) -> Network:
-    """Load a model once for each state of its file (`changed` is its time); that of a `run` may be a stranger's."""
+    """Load a model once for each state of its file (`changed` is its time); that of a `run` is untrusted."""
     network = Network(model_file.read(run) if run else path)
     if network.output_shapes.get("probabilities") != (len(CLASSES),) or "pooled" not in network.output_shapes:
         raise RunError(f"{path} is no model of this app: it lacks the outputs pooled and probabilities of ten classes.")

@@ -26,7 +26,7 @@ from cifar_core.errors import ImageError
 from cifar_core.inference import picture_files
 from cifar_core.untrusted import quoted
 
-MAX_PIXELS = 120_000_000  # a phone's 100 megapixels are welcome
+MAX_PIXELS = 120_000_000  # a phone's 100 megapixels are allowed
 MAX_MODERN_PIXELS = 60_000_000  # the decoders of WebP and AVIF take 16 bytes a pixel, others 8 at most
 MAX_RUN_LENGTH_PIXELS = 10_000_000  # of a run-length coded BMP, which Pillow decodes in Python
 MAX_SIDE = 65_535

@@ -71,7 +71,7 @@ class Index:
         return self.nearest(features, min(NEIGHBOR, len(self.labels)))[1][:, -1]
 
     def save(self, path: Path) -> None:
-        """Write the index to `path`, whole or not at all."""
+        """Write the index to `path` atomically."""
         halves = {"components": self.components.astype(np.float16), "codes": self.codes.astype(np.float16)}
         machine.save_arrays(path, **vars(self) | halves | {"data": np.array(self.data)})
 

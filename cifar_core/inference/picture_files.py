@@ -78,7 +78,7 @@ MAX_UNPACKED_BYTES = 2**30  # of one zip
 _SLICE_BYTES = 2**20
 _UTF8_FLAG = 0x800
 _CODE_PAGES = ("cp932", "cp437", "cp1252")  # of Windows in Japan and in the West, and what other tools write
-_LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store"}
+_SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store"}
 
 
 def identify(data: bytes, name: str) -> str:
@@ -196,11 +196,10 @@ class _Room:
 
 
 def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | ImageError]]:
-    """Yield the name and the bytes of each file in the zip `data`, or why it cannot be had; never raises.
+    """Yield the name and the bytes of each file in the zip `data`, or an error; never raises.
 
-    Each entry is judged alone and by its bytes: what a system leaves behind and other hidden files
-    are left out where they are no pictures. A repeated name gets a number. Why the zip as a whole, or the rest of it,
-    cannot be read comes as an error under the zip's own `name`.
+    The kind of a file is known by its bytes. Hidden files, and those that a system adds, are left out unless they are
+    pictures. A repeated name gets a number. An error of the zip itself comes under its own `name`.
     """
     try:
         archive = _open_zip(data, name)
@@ -261,10 +260,10 @@ def _with_readable_names(data: bytes) -> bytes:
         at += 46 + length + extra + comment
     if not wrong:
         return data
-    mended = bytearray(data)
+    repaired = bytearray(data)
     for place in (place for place in wrong if 0 <= place < len(data)):
-        mended[place] &= ~(_UTF8_FLAG >> 8)
-    return bytes(mended)
+        repaired[place] &= ~(_UTF8_FLAG >> 8)
+    return bytes(repaired)
 
 
 def _is_utf8(raw: bytes) -> bool:
@@ -275,16 +274,16 @@ def _is_utf8(raw: bytes) -> bool:
     return True
 
 
-def is_litter(filename: str) -> bool:
-    """Return whether `filename` is one that Windows or macOS leaves in folders and zips, which nobody put there."""
+def is_system_file(filename: str) -> bool:
+    """Return whether `filename` is one that Windows or macOS adds to folders and zips."""
     parts = re.split(r"[/\\]", filename)
-    return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1].lower() in _LITTER
+    return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1].lower() in _SYSTEM_FILES
 
 
 def is_hidden(filename: str) -> bool:
     """Return whether `filename`, or a folder in it, is hidden or what a system leaves behind."""
     parts = re.split(r"[/\\]", filename)
-    return is_litter(filename) or any(part.startswith(".") and part.strip(".") for part in parts)
+    return is_system_file(filename) or any(part.startswith(".") and part.strip(".") for part in parts)
 
 
 def member_name(info: zipfile.ZipInfo) -> str:

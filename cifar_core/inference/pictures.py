@@ -93,7 +93,7 @@ def prepare(image: Image.Image, crop: Crop = "centre") -> np.ndarray:
 
     Raises ImageError if `crop` is not usable.
     """
-    square = image.crop(crop_box(image.size, crop))  # resize's own `box` would let pixels outside shine in
+    square = image.crop(crop_box(image.size, crop))  # resize's own `box` would mix in pixels from outside of it
     return np.array(square.resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=np.uint8)[None]
 
 

@@ -265,7 +265,7 @@ def finished_runs() -> list[Run]:
 
 
 def delete(run: Run) -> None:
-    """Delete `run` for good. Raises RunError while its worker lives, or if the folder refuses."""
+    """Delete `run` permanently. Raises RunError while its worker lives, or if the folder cannot be written."""
     unfinished = run.path.with_name(f".deleted-{run.id}")
     try:
         with run_lock(run, "deleted"):

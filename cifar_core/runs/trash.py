@@ -65,7 +65,7 @@ def size_bytes() -> int:
 
 
 def clear() -> int:
-    """Delete what is in the trash for good; return how many runs that were."""
+    """Delete what is in the trash permanently; return how many runs that were."""
     found = contents()
     for name in found:
         path = trash_dir() / name

@@ -251,7 +251,7 @@ def load_map(base: str) -> Map | None:
 
 
 def save_map(base: str, found: Map) -> None:
-    """Write the map of a base, whole or not at all."""
+    """Write the map of a base atomically."""
     machine.save_arrays(map_path(base), **vars(found))
 
 

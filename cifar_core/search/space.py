@@ -185,7 +185,7 @@ class Goal:
     def __post_init__(self) -> None:
         if not 1 <= self.trials <= MOST_TRIALS or (self.seconds is not None and not 0 < self.seconds < 1e7):
             raise SweepError(
-                f"A sweep has 1 to {MOST_TRIALS:,} trials and takes more than no time; received otherwise."
+                f"A sweep has 1 to {MOST_TRIALS:,} trials, and a time limit above 0; received another value."
             )
 
 

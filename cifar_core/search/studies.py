@@ -105,7 +105,7 @@ def stamp(name: str, storage: str | None = None) -> tuple[int, int]:
 
 
 def identity(name: str, storage: str | None = None) -> str:
-    """Return what tells a sweep from a later one of the same name; with a database that is its name alone."""
+    """Return what distinguishes a sweep from a later one of the same name; with a database its name alone."""
     url = storage_url(storage)
     try:
         with (folder(name) / "journal.log").open("rb") as file:

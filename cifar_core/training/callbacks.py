@@ -126,7 +126,7 @@ class MetricsCallback(keras.callbacks.Callback):
         )
 
     def _seconds_left(self, steps_done: int) -> float:
-        """Return how long this phase still takes at the epoch's pace if no early stopping strikes."""
+        """Return how long this phase still takes at the epoch's pace without early stopping."""
         spent = time.monotonic() - self._epoch_start
         left = (self.epochs - self._epoch) * self.steps - steps_done
         return spent / steps_done * left

@@ -324,7 +324,7 @@ class _PhaseTraining:
                 epochs=phase.epochs,
                 initial_epoch=progress.epoch,
                 callbacks=self._callbacks(phase, training, progress),
-                shuffle=False,  # Keras would shuffle the batches by numbers that a resume does not bring back
+                shuffle=False,  # Keras would shuffle in an order that a resume cannot repeat
                 verbose=0,
             )
         except Pruned:

@@ -58,7 +58,7 @@ def main(folder: str, idle_seconds: float = IDLE_SECONDS) -> int:
     try:
         with head_lab.job().working():
             _Worker().run(idle_seconds, before)
-    except RunError as error:  # another process is at it, or the folder cannot be used
+    except RunError as error:  # another process does it, or the folder cannot be used
         print(error, file=sys.stderr)
     return 0
 

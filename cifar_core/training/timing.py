@@ -1,17 +1,25 @@
-"""Times a few batches of a configuration that this machine has not trained yet, for the estimate beside the sliders.
+"""Times a configuration in a process of its own: some of its batches for the estimate, or recipe.py for the benchmark.
 
-    python -m cifar_core.training.timing '{"schema": 1, ...}'        a configuration
+    python -m cifar_core.training.timing '{"schema": 1, ...}'                        some batches
+    python -m cifar_core.training.timing '{"config": {...}, "limit_seconds": 360}'   recipe.py
 
-Feature extraction, training steps of both phases and evaluation are those of a real run, on random pixels and features.
-It waits for the training slot, since a training at the same time would falsify the figures.
+Batches: feature extraction, training steps of both phases and evaluation are those of a real run, on random pixels and
+features. They wait for the training slot, since a training at the same time would falsify the figures.
+
+recipe.py: with the settings, images and first weights of the configuration. It prints a line of JSON for each epoch,
+and one for its predictions; seconds count from the process's start.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,8 +28,9 @@ from filelock import Timeout
 
 from cifar_core import costs, machine, runs
 from cifar_core.config import TrainConfig
-from cifar_core.data import augmentation
+from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import CifarError, TrainingError
+from cifar_core.export import script
 from cifar_core.network import architecture, litert, pretrained
 from cifar_core.network.pretrained import Named
 from cifar_core.training import model
@@ -32,14 +41,19 @@ from cifar_core.training.worker import SLOT
 _IMAGES = 1_024
 _STEPS = 12
 _SLOT_SECONDS = 600
+_PREDICTED_IMAGES = 2_000
+_SINGLE_PREDICTIONS = 30
 
 
 def main(text: str) -> int:
-    """Measure the configuration in `text`; return the process's exit code."""
-    config = TrainConfig.from_dict(json.loads(text))
+    """Time what `text` names; return the process's exit code."""
+    plan = json.loads(text)
+    if "limit_seconds" in plan:
+        _time_recipe(TrainConfig.from_dict(plan["config"]), plan["limit_seconds"])
+        return 0
     try:
         with costs.measuring().working():
-            _measure(config)
+            _measure(TrainConfig.from_dict(plan))
     except CifarError as error:
         print(error, file=sys.stderr)
         return 2
@@ -81,17 +95,12 @@ def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, p
         source: Source = _Features(config, layer) if layer else Pixels(pixels, rows, strength, config.seed)
         return Batches(source, rows % architecture.CLASS_COUNT, size)
 
-    def seconds(work: Callable[[], object], images: int) -> float:
-        start = time.perf_counter()
-        work()
-        return (time.perf_counter() - start) / images
-
     sources = batches(phase.batch_size, config.augmentation), batches(VALIDATION_BATCH, 0.0)
     training, validation = (source.feed() for source in sources)
     trained.fit(training, epochs=1, shuffle=False, verbose=0)
     trained.evaluate(validation, verbose=0)
-    step = seconds(lambda: trained.fit(training, epochs=1, shuffle=False, verbose=0), _STEPS * phase.batch_size)
-    forward = seconds(lambda: trained.evaluate(validation, verbose=0), _STEPS * VALIDATION_BATCH)
+    step = _seconds(lambda: trained.fit(training, epochs=1, shuffle=False, verbose=0)) / (_STEPS * phase.batch_size)
+    forward = _seconds(lambda: trained.evaluate(validation, verbose=0)) / (_STEPS * VALIDATION_BATCH)
     return step + forward * config.validation_fraction / (1 - config.validation_fraction)
 
 
@@ -102,9 +111,8 @@ def _forward(config: TrainConfig, named: Named, pixels: np.ndarray, outputs: tup
     network = litert.Network(content)
     network.run(pixels[:128])
     strength = 0.0 if "probabilities" in outputs else config.augmentation
-    start = time.perf_counter()
-    network.run(augmentation.augment(pixels, np.arange(_IMAGES), strength, config.seed, 0))
-    return (time.perf_counter() - start) / _IMAGES
+    places = np.arange(_IMAGES)
+    return _seconds(lambda: network.run(augmentation.augment(pixels, places, strength, config.seed, 0))) / _IMAGES
 
 
 class _Features:
@@ -120,6 +128,82 @@ class _Features:
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return features, float32 (n, ...)."""
         return self._rows[rows % _IMAGES].astype(np.float32)
+
+
+def _time_recipe(config: TrainConfig, limit_seconds: float) -> None:
+    """Train with the recipe until it ends or the time is over, then time its predictions."""
+    from cifar_core import recipe
+
+    dataset, build = cifar10.load(config.dataset), recipe.build_model
+    named = pretrained.load(config.weights, config.alpha, config.image_size, config.seed).named
+
+    def build_model() -> tuple[keras.Model, keras.Model]:
+        network, backbone = build()
+        model.assign(backbone, named)  # the recipe's own would be another download
+        return network, backbone
+
+    vars(recipe).update(script.settings(config), WEIGHTS=None, build_model=build_model)
+    data = [(dataset.train_images, dataset.train_labels[:, None]), (dataset.test_images, dataset.test_labels[:, None])]
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # for the recipe's model and curves
+        network = recipe.main(data, [_EpochTimes(limit_seconds)])
+    _print_line("predict", **_time_predictions(network, dataset.test_images))
+
+
+def _time_predictions(network: keras.Model, images: np.ndarray) -> dict[str, float]:
+    """Time `predict` of the backbone on many images, and of the network on one; both warm."""
+    backbone = next(layer for layer in network.layers if isinstance(layer, keras.Model))
+    side = backbone.input_shape[1]
+    scaled = images[:_PREDICTED_IMAGES].astype(np.float32) / 127.5 - 1
+    large = np.asarray(keras.ops.image.resize(scaled, (side, side)))
+    backbone.predict(large[:512], batch_size=256, verbose=0)
+    many = statistics.median(_seconds(lambda: backbone.predict(large, batch_size=256, verbose=0)) for _ in range(3))
+    network.predict(images[:1], verbose=0)
+    one = [_seconds(lambda: network.predict(images[:1], verbose=0)) for _ in range(_SINGLE_PREDICTIONS)]
+    return {"images_per_second": len(large) / many, "single_seconds": statistics.median(one)}
+
+
+def _print_line(what: str, **facts: Any) -> None:
+    print(json.dumps({"what": what, **facts}), flush=True)
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+class _EpochTimes(keras.callbacks.Callback):
+    """Prints each full epoch; ends both phases once the time is over, but not before the first full epoch."""
+
+    def __init__(self, limit_seconds: float) -> None:
+        super().__init__()
+        self._started, self._limit = psutil.Process().create_time(), limit_seconds
+        self._phases, self._epochs = iter(("head", "fine_tune")), 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Go to the next phase."""
+        self._phase = next(self._phases)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Start the clock."""
+        self._epoch_start = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """End `fit` where the time is over."""
+        if self._is_over:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Print the epoch, unless it was cut short."""
+        if self._is_over:
+            return
+        self._epochs += 1
+        facts = {"seconds": time.perf_counter() - self._epoch_start, "elapsed": time.time() - self._started}
+        _print_line("epoch", phase=self._phase, validation_accuracy=float((logs or {})["val_accuracy"]), **facts)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._epochs > 0 and time.time() - self._started > self._limit
 
 
 if __name__ == "__main__":

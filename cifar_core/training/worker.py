@@ -92,7 +92,7 @@ def _message(run: Run, error: CifarError | OSError | MemoryError) -> str:
         file = error.filename or f"a file of {run.path}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return f"The disk is full: {file} could not be written; make room there and resume."
-        return f"The worker could not use {file}: {error.strerror or error}; mend that and resume."
+        return f"The worker could not use {file}: {error.strerror or error}; fix that and resume."
     if isinstance(error, MemoryError):
         return "The memory did not suffice; end other programs or choose a smaller batch, size or width, and resume."
     return str(error)
