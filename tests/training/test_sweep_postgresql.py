@@ -112,7 +112,7 @@ def test_a_sweep_in_the_database_is_deleted_for_good(database: str, plan: Plan) 
 def test_two_workers_share_a_database_and_the_trial_of_a_dead_one_is_taken_up_again(
     database: str, plan: Plan, small_data: Path, tmp_path: Path
 ) -> None:
-    base = replace(plan.base, head_epochs=60, early_stopping_patience=100)
+    base = replace(plan.base, head_epochs=20, early_stopping_patience=100)
     studies.create("shared", Plan(base, plan.ranges), Goal(3), database)
     command = [sys.executable, "-m", "cifar_core", "sweep", "worker", "--study", "shared", "--storage", database]
     # another machine: its runs lie elsewhere, and so does its training slot

@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 import psutil
 import pytest
+from filelock import FileLock
 
 from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
@@ -70,13 +71,23 @@ def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
     assert jobs.wait_until(lambda: bool(condition()), seconds), "not in time"
 
 
-def test_trials_are_ordinary_finished_runs_in_one_process(
-    head_plan: Plan, sweep: Callable[..., Findings], tiny_config: TrainConfig
+def test_trials_are_ordinary_finished_runs_and_a_hopeless_one_ends_early(
+    head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = sweep(head_plan, 2)
-    assert (found.state, found.done) == ("finished", 2)
+    def is_hopeless(trial: optuna.Trial) -> bool:
+        """The second trial always, the third at its end, where there is nothing left to save."""
+        return trial.number == 1 or (trial.number == 2 and 2 in trial.study.trials[2].intermediate_values)
+
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", is_hopeless)
+    found = sweep(head_plan, 3)
+    assert (found.state, found.done) == ("finished", 3)
+    assert [trial.state for trial in found.trials] == ["finished", "pruned", "finished"]
+    assert [len(trial.curve) for trial in found.trials] == [2, 1, 2]
+    pruned = run_of(found, 1)
+    assert (pruned.state, pruned.result["pruned"], len(epochs(pruned))) == ("finished", True, 1)
+    assert pruned in runs.finished_runs()
     assert sorted(found.trials[0].params) == ["dropout"]
-    for number in (0, 1):
+    for number in (0, 2):
         run, trial = run_of(found, number), found.trials[number]
         assert run.state == "finished"
         assert run.config == head_plan.with_values(trial.params)
@@ -91,7 +102,7 @@ def test_trials_are_ordinary_finished_runs_in_one_process(
         assert own.calibration is not None
         assert runs.read_json(run.path / "trial.json") == {"sweep": "test", "trial": number}
         assert not run.is_alive
-    assert len(runs.list_runs()) == 2
+    assert len(runs.list_runs()) == 3
 
 
 def test_a_trial_learns_what_an_ordinary_run_learns(
@@ -107,18 +118,6 @@ def test_a_trial_learns_what_an_ordinary_run_learns(
     assert difference.max() < 0.02
 
 
-def test_a_hopeless_trial_ends_early_as_a_finished_run(
-    head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: trial.number == 1)
-    found = sweep(head_plan, 2)
-    assert [trial.state for trial in found.trials] == ["finished", "pruned"]
-    assert [len(trial.curve) for trial in found.trials] == [2, 1]
-    run = run_of(found, 1)
-    assert (run.state, run.result["pruned"], len(epochs(run))) == ("finished", True, 1)
-    assert run in runs.finished_runs()
-
-
 def test_trials_without_room_on_the_disk_say_so(
     head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,15 +125,6 @@ def test_trials_without_room_on_the_disk_say_so(
     found = sweep(head_plan, 9)
     assert found.state == "failed"
     assert all("raise CIFAR_RUNS_GB" in str(trial.error) for trial in found.trials)
-
-
-def test_a_trial_is_not_ended_early_when_it_is_at_its_end(
-    head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        optuna.trial.Trial, "should_prune", lambda trial: 2 in trial.study.trials[-1].intermediate_values
-    )
-    assert [trial.state for trial in sweep(head_plan, 1).trials] == ["finished"]
 
 
 def test_a_grid_trains_every_cell_once_and_prunes_none(
@@ -184,12 +174,16 @@ def test_a_stopped_trial_goes_on_under_another_number_with_its_run(
     assert len(runs.list_runs()) == 1
 
 
-def test_a_run_that_was_deleted_meanwhile_is_trained_anew(head_plan: Plan, small_data: Path) -> None:
+def test_a_run_that_was_deleted_meanwhile_is_trained_anew_on_a_second_gpu_that_waits_for_no_other(
+    head_plan: Plan, small_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     studies.create("test", head_plan, Goal(1))
     trial = studies.open_study("test").ask()
     head_plan.config(trial)
     trial.set_user_attr("run", "20200101-000000000-gone")
-    assert sweep_worker.main("test") == 0
+    monkeypatch.setenv("CIFAR_SWEEP_GPU", "1")
+    with FileLock(runs.runs_dir() / worker.SLOT):
+        assert sweep_worker.main("test") == 0
     found = findings.find("test")
     assert [trial.state for trial in found.trials] == ["finished"]
     assert run_of(found, 0).state == "finished"
@@ -219,64 +213,43 @@ def test_a_worker_without_a_sweep_is_a_sentence(capsys: pytest.CaptureFixture[st
     assert "There is no sweep none" in capsys.readouterr().err
 
 
-def test_workers_of_two_gpus_do_not_wait_for_each_other(
-    head_plan: Plan, small_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    studies.create("test", head_plan, Goal(1))
-    monkeypatch.setenv("CIFAR_SWEEP_GPU", "1")
-    from filelock import FileLock
-
-    with FileLock(runs.runs_dir() / worker.SLOT):
-        assert sweep_worker.main("test") == 0
-    assert findings.find("test").state == "finished"
-
-
 @pytest.mark.slow
-def test_two_workers_share_a_journal_and_one_takes_up_the_trial_of_the_other_that_died(
+def test_of_two_workers_one_takes_up_the_trial_of_the_other_that_died_stops_within_seconds_and_resumes(
     tiny_config: TrainConfig, small_data: Path, no_worker_stays: None
 ) -> None:
     base = replace(tiny_config, fine_tune_epochs=8, early_stopping_patience=100)
-    sweep_workers.start("test", Plan(base, (space.parse_range("dropout=0:0.5"),)), Goal(3), workers=2)
+    sweep_workers.start("test", Plan(base, (space.parse_range("dropout=0:0.5"),)), Goal(2), workers=2)
     assert sweep_workers.living_workers("test") == [0, 1]
+    with pytest.raises(SweepError, match="is running"):
+        sweep_workers.resume("test")
 
     def training() -> list[Run]:
         return [run for run in runs.list_runs() if run.state == "running" and epochs(run)]
 
     wait_for(training)
-    victim = psutil.Process(training()[0].status["pid"])
-    victim.send_signal(signal.SIGKILL)
-    wait_for(lambda: findings.find("test").state != "running", 180)
-    found = findings.find("test")
-    assert (found.state, found.done) == ("finished", 3)
-    assert {trial.state for trial in found.trials} <= {"finished", "pruned"}
-    study = studies.open_study("test")
-    assert sum(trial.state.name == "FAIL" for trial in study.get_trials()) == 1
-    assert len(runs.list_runs()) == 3
-    assert all(run.state == "finished" for run in runs.list_runs())
-
-
-@pytest.mark.slow
-def test_a_sweep_stops_within_seconds_and_resumes(
-    tiny_config: TrainConfig, small_data: Path, no_worker_stays: None
-) -> None:
-    base = replace(tiny_config, fine_tune_epochs=100, early_stopping_patience=100)
-    sweep_workers.start("test", Plan(base, (space.parse_range("dropout=0:0.5"),)), Goal(1))
-    with pytest.raises(SweepError, match="is running"):
-        sweep_workers.resume("test")
-    wait_for(lambda: [run for run in runs.list_runs() if len(epochs(run)) > 3])
+    (run,) = training()
+    psutil.Process(run.status["pid"]).send_signal(signal.SIGKILL)
+    wait_for(lambda: run.state == "lost")
+    wait_for(lambda: run in training(), 180)
     since = time.monotonic()
     sweep_workers.stop("test")
     assert time.monotonic() - since < STOP_SECONDS
     assert findings.find("test").state == "stopped"
+
     sweep_workers.resume("test")
     assert findings.find("test").state == "running"
-    sweep_workers.stop("test")
+    wait_for(lambda: findings.find("test").state != "running", 180)
+    found = findings.find("test")
+    assert (found.state, found.done) == ("finished", 2)
+    assert {trial.state for trial in found.trials} <= {"finished", "pruned"}
+    states = [trial.state.name for trial in studies.open_study("test").get_trials()]
+    assert states.count("FAIL") == 2, "one worker died, one was stopped"
+    assert len(runs.list_runs()) == 2
+    assert all(run.state == "finished" for run in runs.list_runs())
 
 
 def test_a_worker_elsewhere_hears_of_the_stop(head_plan: Plan, small_data: Path, no_worker_stays: None) -> None:
     """It waits for the slot, which this test holds, so that it needs no TensorFlow."""
-    from filelock import FileLock
-
     studies.create("test", head_plan, Goal(1))
     with (
         FileLock(runs.runs_dir() / worker.SLOT),
@@ -290,7 +263,7 @@ def test_a_worker_elsewhere_hears_of_the_stop(head_plan: Plan, small_data: Path,
 
 
 @pytest.mark.slow
-def test_ten_trials_leave_no_files_open_and_little_memory() -> None:
+def test_ten_trials_leave_no_files_open_and_little_memory(small_data: Path) -> None:
     command = [sys.executable, "-m", "tests.sweep_memory", "10"]  # as a sweep's worker, a process without other tests
     lines = subprocess.run(
         command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
