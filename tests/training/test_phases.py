@@ -50,20 +50,6 @@ def test_phase_1_kept_as_a_run_equals_a_training_of_that_phase_alone(
     assert len(runs.list_runs()) == 3
 
 
-def test_a_run_whose_best_is_of_phase_1_keeps_no_second_answers(tiny_config: TrainConfig, train: Train) -> None:
-    run = train(replace(tiny_config, head_learning_rate=1e-2, fine_tune_learning_rate=1e-6, fine_tune_epochs=1))
-    if run.result["best_phase"] == "head":
-        assert not (run.path / story.PHASES_FILE).exists()
-    assert (run.path / story.HEAD_FILE).exists()
-    assert story.phases(run.metrics())[1].name == "fine_tune"
-
-
-def test_a_run_of_one_phase_keeps_nothing_beside_its_model(tiny_config: TrainConfig, train: Train) -> None:
-    run = train(replace(tiny_config, fine_tune_epochs=0, head_epochs=1))
-    assert not (run.path / story.HEAD_FILE).exists()
-    assert not (run.path / story.PHASES_FILE).exists()
-
-
 def test_a_run_whose_loss_is_no_number_is_diagnosed_with_its_knob(
     tiny_config: TrainConfig, small_data: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from cifar_core import charts
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10, download
 from cifar_core.errors import RunError
+from cifar_core.evaluation import story
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run, create, curves, records, write_json
@@ -26,7 +27,8 @@ from cifar_core.training.run_writer import RunWriter
 
 @pytest.fixture
 def finished(tiny_config: TrainConfig, train: Callable[[TrainConfig], Run]) -> Run:
-    return train(dataclasses.replace(tiny_config, head_learning_rate=1e-2))
+    """A run whose best epoch is one of phase 1."""
+    return train(dataclasses.replace(tiny_config, head_learning_rate=1e-2, fine_tune_learning_rate=1e-6))
 
 
 def failure(run: Run) -> dict[str, str]:
@@ -73,8 +75,13 @@ def test_a_finished_run_has_all_that_was_promised(finished: Run) -> None:
     assert "head_output" in (finished.path / "summary.txt").read_text()
     assert "not CIFAR-10" in result["dataset"]
 
+    # phase 1 alone, and no second answers where it is the best
+    assert (finished.path / story.HEAD_FILE).exists()
+    assert (finished.path / story.PHASES_FILE).exists() == (result["best_phase"] == "fine_tune")
+    assert story.phases(finished.metrics())[1].name == "fine_tune"
 
-def test_the_last_cross_entropy_drawn_is_the_loss_of_the_evaluation(
+
+def test_the_last_cross_entropy_drawn_is_the_loss_of_the_evaluation_and_one_phase_keeps_no_answers_of_another(
     tiny_config: TrainConfig, train: Callable[[TrainConfig], Run]
 ) -> None:
     run = train(dataclasses.replace(tiny_config, head_epochs=1, fine_tune_epochs=0, l2=1e-2, label_smoothing=0.2))
@@ -87,6 +94,8 @@ def test_the_last_cross_entropy_drawn_is_the_loss_of_the_evaluation(
     assert row["validation_cross_entropy"] == pytest.approx(by_numpy, rel=2e-3)
     assert figure.data[-1].y[-1] == pytest.approx(run.result["validation_loss"], rel=2e-3)
     assert row["validation_loss"] > 1.02 * row["validation_cross_entropy"]  # what would have been drawn
+    assert not (run.path / story.HEAD_FILE).exists()
+    assert not (run.path / story.PHASES_FILE).exists()
 
 
 def test_a_finished_run_is_not_trained_again(run: Run) -> None:
@@ -288,14 +297,6 @@ def test_a_store_without_room_is_said_in_the_status(
     interrupt.at_stage(run, "head")
     assert "CIFAR_STORE_GB" in run.status["note"]
     assert json.loads((run.path / "environment.json").read_text())["end_to_end_reason"] == run.status["note"]
-
-
-@pytest.mark.slow
-def test_a_store_without_room_trains_end_to_end(
-    tiny_config: TrainConfig, train: Callable[[TrainConfig], Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CIFAR_STORE_GB", "0.001")
-    assert train(tiny_config).result["test_images"] == 2_000
 
 
 def test_a_model_that_disagrees_with_its_copy_is_refused(tiny_config: TrainConfig, small_data: Any) -> None:
