@@ -24,7 +24,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from cifar_core import charts, runs, untrusted
+from cifar_core import runs, untrusted
+from cifar_core.charts import training as training_charts
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluation import predictions
@@ -105,8 +106,8 @@ def pack(run: Run) -> bytes:
 def figures(run: Run) -> str:
     """Return the run's curves as one self-contained HTML page."""
     found_curves = curves.curves(run.metrics())
-    drawn = [charts.metric_figure(found_curves, metric) for metric in ("accuracy", "loss")]
-    drawn += [charts.small_figure(found_curves, name) for name in ("learning_rate", "images_per_second")]
+    drawn = [training_charts.metric_figure(found_curves, metric) for metric in ("accuracy", "loss")]
+    drawn += [training_charts.small_figure(found_curves, name) for name in ("learning_rate", "images_per_second")]
     parts = [
         figure.to_html(full_html=False, include_plotlyjs=number == 0, config={"displaylogo": False})
         for number, figure in enumerate(drawn)

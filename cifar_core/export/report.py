@@ -11,9 +11,9 @@ import numpy as np
 import plotly.graph_objects as go
 from PIL import Image, ImageDraw, ImageFont
 
-from cifar_core import charts
 from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import style
+from cifar_core.charts import training as training_charts
 from cifar_core.charts.style import CLASS_COLORS, FINE_TUNING, TRAINING, VALIDATION, WRONG
 from cifar_core.config import KNOBS
 from cifar_core.data.cifar10 import CLASSES
@@ -102,8 +102,8 @@ def _curves(found: Assessment) -> Iterable[str]:
     yield "<h2>Phases</h2>"
     yield from (f"<p>{_text(sentence)}</p>" for sentence in (*found.sentences, found.gap) if sentence)
     found_curves = curves.curves(found.run.metrics())
-    yield _figure(charts.metric_figure(found_curves, "accuracy"), brings_plotly=True)
-    yield _figure(charts.metric_figure(found_curves, "loss"))
+    yield _figure(training_charts.metric_figure(found_curves, "accuracy"), brings_plotly=True)
+    yield _figure(training_charts.metric_figure(found_curves, "loss"))
     if changes := story.changes_of(found.run):
         yield _figure(answer_charts.change_figure(changes))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from cifar_core import charts, glossary, runs
+from cifar_core import glossary, runs
 from cifar_core.charts import answers as answer_charts
+from cifar_core.charts import training as training_charts
 from cifar_core.config import KNOBS
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, diagnosis, story
@@ -29,10 +30,10 @@ def section(found: Assessment, split: str, number: int) -> None:
     with st.container(key=f"wide_story{number}"):
         for column, metric in zip(st.columns(2), ("accuracy", "loss"), strict=True):
             column.plotly_chart(
-                charts.metric_figure(curves, metric),
+                training_charts.metric_figure(curves, metric),
                 key=f"story_{metric}{number}",
                 config=formatting.figure_config(metric),
-                alt=charts.metric_words(curves, metric),
+                alt=training_charts.metric_words(curves, metric),
             )
     if any(phase.name == "fine_tune" for phase in found.phases):
         _fine_tuning(found, number)

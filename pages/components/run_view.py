@@ -7,7 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import charts, jobs
+from cifar_core import jobs
+from cifar_core.charts import training as training_charts
 from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
 from cifar_core.export import exports
@@ -174,8 +175,8 @@ def metric_charts(
     ghost = read(ghost_id, run_picker.stamp(Run(ghost_id), "metrics.jsonl"), False)[0] if ghost_id else None
     return {
         metric: live_chart.chart(
-            charts.metric_figure(_curves, metric, ghost, "earlier run, validation", HEIGHT),
-            charts.metric_words(_curves, metric),
+            training_charts.metric_figure(_curves, metric, ghost, "earlier run, validation", HEIGHT),
+            training_charts.metric_words(_curves, metric),
             run_id,
         )
         for metric in ("accuracy", "loss")
@@ -186,7 +187,9 @@ def metric_charts(
 def detail_charts(run_id: str, state: tuple[int, ...], live: bool, _curves: Curves) -> dict[str, Chart]:
     """Return the charts of learning rate and speed; built once for each state of the metrics, for all people."""
     return {
-        name: live_chart.chart(charts.small_figure(_curves, name), charts.metric_words(_curves, name), run_id)
+        name: live_chart.chart(
+            training_charts.small_figure(_curves, name), training_charts.metric_words(_curves, name), run_id
+        )
         for name in ("learning_rate", "images_per_second")
     }
 

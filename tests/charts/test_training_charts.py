@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from cifar_core import charts
 from cifar_core.charts import training as training_charts
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.runs.curves import MOST_POINTS, Columns, curves
@@ -139,8 +138,8 @@ def test_a_run_that_has_ended_reaches_only_as_far_as_it_came():
 @pytest.mark.parametrize("metric", ["accuracy", "loss"])
 def test_a_ghost_is_drawn_pale_and_behind_with_its_own_validation(metric):
     run, ghost = curves(phase_rows("head", 1)), curves(phase_rows("head", 4))
-    alone = charts.metric_figure(run, metric)
-    raced = charts.metric_figure(run, metric, ghost, "earlier run")
+    alone = training_charts.metric_figure(run, metric)
+    raced = training_charts.metric_figure(run, metric, ghost, "earlier run")
     assert [trace.name for trace in alone.data] == ["training", "validation"]
     assert [trace.name for trace in raced.data] == ["earlier run", "training", "validation"]
     assert raced.data[0].opacity < 1
@@ -149,7 +148,7 @@ def test_a_ghost_is_drawn_pale_and_behind_with_its_own_validation(metric):
 
 @pytest.mark.parametrize("name", ["accuracy", "loss", "learning_rate", "images_per_second"])
 def test_the_axis_of_a_live_run_does_not_move(name):
-    draw = charts.metric_figure if name in ("accuracy", "loss") else charts.small_figure
+    draw = training_charts.metric_figure if name in ("accuracy", "loss") else training_charts.small_figure
     plan = {"head": 6, "fine_tune": 4}
     ranges = {tuple(draw(curves(phase_rows("head", n), plan), name).layout.xaxis.range) for n in range(4)}
     assert len(ranges) == 1
@@ -157,7 +156,7 @@ def test_the_axis_of_a_live_run_does_not_move(name):
 
 def test_probabilities_are_sorted_with_the_best_on_top():
     probabilities = np.array([0.05, 0.02, 0.4, 0.1, 0.03, 0.08, 0.2, 0.06, 0.05, 0.01])
-    bars = charts.probability_figure(probabilities, CLASSES).data[0]
+    bars = training_charts.probability_figure(probabilities, CLASSES).data[0]
     assert list(bars.x) == sorted(probabilities)
     assert (bars.y[-1], bars.y[0]) == ("bird", "truck")
 
@@ -244,7 +243,7 @@ class TestCrossEntropy:
         ids=["new run", "old run", "new ghost", "old ghost", "resumed old run", "without the validation's"],
     )
     def test_what_the_figure_of_the_loss_draws(self, rows, ghost, title, unit, ends):
-        figure = charts.metric_figure(curves(rows), "loss", curves(ghost) if ghost else None, "earlier run")
+        figure = training_charts.metric_figure(curves(rows), "loss", curves(ghost) if ghost else None, "earlier run")
         assert (figure.layout.title.text, figure.layout.yaxis.title.text) == (title, unit)
         assert tuple(trace.y[-1] for trace in figure.data[-2:]) == ends
         if ghost:

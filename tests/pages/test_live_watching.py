@@ -6,7 +6,7 @@ import time
 import pytest
 from app_pages import living_worker, make_run, metrics, open_app, sound
 
-from cifar_core import charts
+from cifar_core.charts import training as training_charts
 from cifar_core.evaluation import diagnosis
 
 MOMENT_SECONDS = 0.55  # in which all viewers share what the first one saw
@@ -16,7 +16,11 @@ MOMENT_SECONDS = 0.55  # in which all viewers share what the first one saw
 def built(monkeypatch) -> list[str]:
     """The names of the figures that were built, and "diagnosis" for each time the rules were asked."""
     found: list[str] = []
-    for module, name in ((charts, "metric_figure"), (charts, "small_figure"), (diagnosis, "diagnose")):
+    for module, name in (
+        (training_charts, "metric_figure"),
+        (training_charts, "small_figure"),
+        (diagnosis, "diagnose"),
+    ):
         real = getattr(module, name)
 
         def counted(*args, real=real, name=name, **options):

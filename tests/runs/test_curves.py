@@ -7,7 +7,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from cifar_core import charts, runs
+from cifar_core import runs
+from cifar_core.charts import training as training_charts
 from cifar_core.runs.curves import MOST_POINTS, CurveReader, curves
 
 ROW = {"loss": 0.5, "accuracy": 0.8, "learning_rate": 1e-3, "images_per_second": 900.0, "elapsed_seconds": 1.0}
@@ -75,7 +76,7 @@ def test_before_anything_is_written_there_is_nothing(run):
 def test_a_line_has_at_most_500_points_however_long_the_run(run, steps):
     write(run, [step(number, steps=steps) for number in range(1, steps + 1)])
     curves = CurveReader(run).read()[0]
-    drawn = charts.metric_figure(curves, "accuracy", curves, "earlier run")
+    drawn = training_charts.metric_figure(curves, "accuracy", curves, "earlier run")
     assert 80 < max(len(line.x) for line in drawn.data) <= MOST_POINTS
 
 

@@ -5,7 +5,6 @@ import json
 
 import numpy as np
 
-from cifar_core import charts
 from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import training as training_charts
 from cifar_core.cli import run_commands
@@ -22,7 +21,7 @@ from cifar_core.runs import Run, curves, labels
 def _drawn(run: Run) -> None:
     found_curves = curves.curves(run.metrics(), {"head": 2})
     for metric in ("accuracy", "loss"):
-        charts.metric_figure(found_curves, metric, found_curves, "ghost").to_json()
+        training_charts.metric_figure(found_curves, metric, found_curves, "ghost").to_json()
         training_charts.overlay_figure([("a", found_curves)], metric, "time", 0.5).to_json()
 
 

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 from interruption import Interruption
 
-from cifar_core import charts
+from cifar_core.charts import training as training_charts
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10, download
 from cifar_core.errors import RunError
@@ -89,7 +89,7 @@ def test_the_last_cross_entropy_drawn_is_the_loss_of_the_evaluation_and_one_phas
     with np.load(run.path / "evaluation.npz", allow_pickle=False) as file:
         said, labels = file["validation_probabilities"].astype(float), file["validation_labels"]
     by_numpy = -np.log(said[np.arange(len(labels)), labels]).mean()
-    figure = charts.metric_figure(curves.curves(run.metrics()), "loss")
+    figure = training_charts.metric_figure(curves.curves(run.metrics()), "loss")
     assert figure.layout.title.text == "Cross-entropy"
     assert row["validation_cross_entropy"] == pytest.approx(by_numpy, rel=2e-3)
     assert figure.data[-1].y[-1] == pytest.approx(run.result["validation_loss"], rel=2e-3)
