@@ -10,7 +10,7 @@ from pathlib import Path
 if not __package__:  # started by its path: Python then looks for modules in this folder, not beside it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from cifar_core.cli import main
+from cifar_core.cli.parser import main
 from cifar_core.cli.terminal import discard_output
 
 

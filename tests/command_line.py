@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar_core import cli, jobs, runs
+from cifar_core import jobs, runs
+from cifar_core.cli import parser
 from cifar_core.config import preset
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.inference import classifier
@@ -114,7 +115,7 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str
     """Calls the command line; gives exit code, standard output and standard error."""
 
     def call(*words: object) -> tuple[int, str, str]:
-        code = cli.main([str(word) for word in words])
+        code = parser.main([str(word) for word in words])
         return code, *capsys.readouterr()
 
     return call

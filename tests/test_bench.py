@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cifar_core import bench
-from cifar_core.cli import main
+from cifar_core.cli.parser import main
 
 ROOT = Path(__file__).resolve().parent.parent
 MEASURED = {

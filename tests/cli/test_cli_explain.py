@@ -10,8 +10,8 @@ import pytest
 from corpus import encoded, scene, zipped
 from PIL import Image
 
-from cifar_core import cli, runs
-from cifar_core.cli import predict
+from cifar_core import runs
+from cifar_core.cli import parser, predict
 from cifar_core.data import synthetic
 from cifar_core.inference import calibration, neighbors
 from cifar_core.inference.classifier import open_classifier
@@ -65,7 +65,7 @@ def cat(tmp_path: Path) -> Path:
 
 
 def answers(capsys: pytest.CaptureFixture[str], *words: object) -> list[dict]:
-    assert cli.main(["predict", *map(str, words), "--json"]) == 0
+    assert parser.main(["predict", *map(str, words), "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -93,13 +93,13 @@ def test_what_is_like_none_of_the_ten_is_told(calibrated, cat, tmp_path, capsys)
     runs.write_json(path, known)
     found = [answer["none_of_the_ten"] for answer in answers(capsys, cat, noise)]
     assert found == (scores > scores.mean()).tolist()
-    assert cli.main(["predict", str(cat), str(noise)]) == 0
+    assert parser.main(["predict", str(cat), str(noise)]) == 0
     assert capsys.readouterr().out.count("unusual for this model") == 1
 
 
 def test_the_crop_decides_what_is_looked_at(finished, cat, capsys):
     assert answers(capsys, cat)[0] != answers(capsys, cat, "--crop", "squeeze")[0]
-    assert cli.main(["predict", str(cat), "--crop", "corner"]) == 2
+    assert parser.main(["predict", str(cat), "--crop", "corner"]) == 2
 
 
 def test_csv_holds_every_file_with_inert_names(finished, tmp_path, capsys):
@@ -108,7 +108,7 @@ def test_csv_holds_every_file_with_inert_names(finished, tmp_path, capsys):
     formula = tmp_path / "=1+1.png"
     formula.write_bytes(encoded(scene(), "PNG"))
     table = tmp_path / "out.csv"
-    assert cli.main(["predict", str(archive), "--csv", str(table)]) == 2  # for the bad one
+    assert parser.main(["predict", str(archive), "--csv", str(table)]) == 2  # for the bad one
     rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8-sig"))))
     assert [(Path(row["file"]).name, bool(row["error"])) for row in rows] == [("one.png", False), ("bad.png", True)]
 
@@ -127,7 +127,7 @@ def test_the_explanation_is_a_png_with_a_row_for_each_picture(finished, cat, tmp
 
 def test_files_that_cannot_be_written_are_said_in_a_line(finished, cat, tmp_path, capsys):
     for flag in ("--csv", "--explain"):
-        assert cli.main(["predict", str(cat), flag, str(tmp_path / "no folder" / "x")]) == 2
+        assert parser.main(["predict", str(cat), flag, str(tmp_path / "no folder" / "x")]) == 2
         assert "cannot be written" in capsys.readouterr().err
 
 
@@ -136,13 +136,13 @@ def test_too_many_pictures_for_a_sheet_are_said_in_a_line(finished, tmp_path, ca
     for number in range(4):
         (tmp_path / f"{number}.png").write_bytes(encoded(scene(seed=number), "PNG"))
     pictures = [str(tmp_path / f"{number}.png") for number in range(4)]
-    assert cli.main(["predict", *pictures, "--explain", str(tmp_path / "why.png")]) == 2
+    assert parser.main(["predict", *pictures, "--explain", str(tmp_path / "why.png")]) == 2
     assert "2 pictures at most" in capsys.readouterr().err
     assert not (tmp_path / "why.png").exists()
 
 
 def predict_json(capsys, *words):
-    code = cli.main(["predict", *map(str, words), "--json"])
+    code = parser.main(["predict", *map(str, words), "--json"])
     captured = capsys.readouterr()
     return code, json.loads(captured.out) if captured.out else captured.err
 

@@ -5,7 +5,8 @@ import json
 import pytest
 from made_outcomes import MADE, made_up
 
-from cifar_core import cli, jobs, runs
+from cifar_core import jobs, runs
+from cifar_core.cli import parser
 from cifar_core.config import TrainConfig
 from cifar_core.lessons import experiments, internals, layer_probe
 from cifar_core.lessons.catalogue import LESSONS
@@ -22,7 +23,7 @@ FOUND = Layers(PROBED, 800, 200, 31.0, MADE)
 
 def asked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
     """Return the exit code of `learn`, and what it printed on standard output and standard error."""
-    code = cli.main(["learn", *words])
+    code = parser.main(["learn", *words])
     return code, *capsys.readouterr()
 
 

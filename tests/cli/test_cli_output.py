@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cifar_core import cli, runs
+from cifar_core import runs
+from cifar_core.cli import parser
 from cifar_core.evaluation import listing
 from cifar_core.runs import Run
 from cifar_core.search import studies, sweep_workers
@@ -45,7 +46,7 @@ def test_a_disk_that_refuses_ends_a_command_with_2(
         raise OSError(code, os.strerror(code), "/runs/a.json")
 
     monkeypatch.setattr(listing, "rows", refuse)
-    assert cli.main(["runs", "list"]) == 2
+    assert parser.main(["runs", "list"]) == 2
     complaint = capsys.readouterr().err
     assert "/runs/a.json" in complaint
     assert advice in complaint
@@ -63,7 +64,7 @@ def test_a_closed_stream_takes_nothing_and_breaks_nothing(run: Run, closed: str)
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="POSIX has a file without an end")
 def test_an_archive_without_an_end_is_not_read(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["import", "/dev/zero"]) == 2
+    assert parser.main(["import", "/dev/zero"]) == 2
     assert "is not a plain file, expected the zip of a run" in capsys.readouterr().err
 
 
@@ -72,7 +73,7 @@ def test_a_sweep_of_no_trials_or_no_time_is_not_taken_for_one_of_the_usual_lengt
     words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweep_workers, "_spawn", lambda *arguments: pytest.fail("a worker was started"))
-    assert cli.main(["sweep", "start", "none", "--vary", "dropout", *words]) == 2
+    assert parser.main(["sweep", "start", "none", "--vary", "dropout", *words]) == 2
     assert "A sweep has 1 to 10,000 trials" in capsys.readouterr().err
     assert studies.names() == []
     assert not list(runs.runs_dir().glob("*"))

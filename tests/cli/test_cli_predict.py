@@ -125,7 +125,7 @@ def test_damaged_model_is_a_sentence(ask: Ask, finished: Run, cat: Path) -> None
 def test_predict_as_a_process_is_clean_and_imports_nothing_slow(finished: Run, cat: Path) -> None:
     """Its seconds are the benchmark's to tell; the packages that would cost them are not even imported."""
     script = (
-        "import sys\nfrom cifar_core.cli import main\ncode = main(sys.argv[1:])\n"
+        "import sys\nfrom cifar_core.cli.parser import main\ncode = main(sys.argv[1:])\n"
         "slow = {'tensorflow', 'keras', 'streamlit', 'pandas', 'sklearn', 'scipy', 'optuna', 'onnx'}\n"
         "assert not slow & set(sys.modules), slow & set(sys.modules)\nsys.exit(code)"
     )

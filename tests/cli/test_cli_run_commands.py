@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from cifar_core import cli, runs
+from cifar_core import runs
+from cifar_core.cli import parser
 from cifar_core.config import TrainConfig
 from cifar_core.runs import Run, labels, trash, write_json
 from cifar_core.search import head_lab
@@ -21,7 +22,7 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, Any, str
     """Calls the command line with --json; gives exit code, answer and standard error."""
 
     def call(*words: str) -> tuple[int, Any, str]:
-        code = cli.main([*words, "--json"])
+        code = parser.main([*words, "--json"])
         out, err = capsys.readouterr()
         return code, json.loads(out) if out else None, err
 

@@ -7,7 +7,8 @@ import optuna
 import pytest
 from filelock import FileLock
 
-from cifar_core import cli, runs
+from cifar_core import runs
+from cifar_core.cli import parser
 from cifar_core.config import TrainConfig
 from cifar_core.search import space, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan
@@ -25,7 +26,7 @@ def taken_slot() -> Iterator[None]:
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = cli.main(arguments)
+    code = parser.main(arguments)
     out, err = capsys.readouterr()
     return code, out, err
 

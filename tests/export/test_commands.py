@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cifar_core import cli, runs
+from cifar_core import runs
+from cifar_core.cli import parser
 from cifar_core.export.exports import FORMATS, MODELS
 from cifar_core.inference import pins
 from cifar_core.inference.pins import Pin
@@ -29,7 +30,7 @@ def test_each_format_has_a_file_of_its_own_name(whole_run, name, tmp_path, monke
     pins.save(whole_run, [pin])
     row = {"phase": "head", "epoch": 0, "pins": {pin.key: [0.1] * 10}}
     (whole_run.path / pins.PROBES).write_text(json.dumps(row) + "\n")
-    assert cli.main(["export", whole_run.id, "--format", name, "--json"]) == 0
+    assert parser.main(["export", whole_run.id, "--format", name, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["file"] == f"{whole_run.id}{FORMATS[name].suffix}"
     assert answer["bytes"] == Path(answer["file"]).stat().st_size > 100
@@ -38,7 +39,7 @@ def test_each_format_has_a_file_of_its_own_name(whole_run, name, tmp_path, monke
 def test_a_model_is_tried_once_and_written_where_it_is_wanted(whole_run, tmp_path, capsys) -> None:
     answers = []
     for output in (tmp_path / "here.onnx", tmp_path):
-        assert cli.main(["export", whole_run.id, "--format", "onnx", "--output", str(output), "--json"]) == 0
+        assert parser.main(["export", whole_run.id, "--format", "onnx", "--output", str(output), "--json"]) == 0
         answers.append(json.loads(capsys.readouterr().out))
     assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / f"{whole_run.id}.onnx").read_bytes()
     assert answers[0]["agreement"] >= 0.99
@@ -51,19 +52,19 @@ def test_a_poor_file_is_complained_of(whole_run, tmp_path, capsys) -> None:
     record = {"state": "done", "bytes": 1, "agreement": 0.9, "images": 200, "latency_ms": 1.0, "against": "the run"}
     (folder / "litert.json").write_text(json.dumps(record))
     (folder / "model.tflite").write_bytes(b"x")
-    assert cli.main(["export", whole_run.id, "--format", "litert", "--output", str(tmp_path)]) == 0
+    assert parser.main(["export", whole_run.id, "--format", "litert", "--output", str(tmp_path)]) == 0
     assert "90.0% agree, expected 99.0%" in capsys.readouterr().err
 
 
 def test_an_exported_run_is_imported_and_listed(whole_run, tmp_path, capsys) -> None:
     target = tmp_path / "run.zip"
-    assert cli.main(["export", whole_run.id, "--format", "zip", "--output", str(target)]) == 0
+    assert parser.main(["export", whole_run.id, "--format", "zip", "--output", str(target)]) == 0
     capsys.readouterr()
-    assert cli.main(["import", str(target), "--json"]) == 0
+    assert parser.main(["import", str(target), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["status"] == "finished"
     assert answer["imported"]["id"] == whole_run.id != answer["id"]
-    assert cli.main(["runs", "show", answer["id"]]) == 0
+    assert parser.main(["runs", "show", answer["id"]]) == 0
     assert f"Imported; its original id is {whole_run.id}." in capsys.readouterr().out
 
 
@@ -81,7 +82,7 @@ def test_an_exported_run_is_imported_and_listed(whole_run, tmp_path, capsys) -> 
 )
 def test_a_mistake_is_one_line_and_exit_code_2(whole_run, make_run, words, capsys) -> None:
     names = {"{unfinished}": make_run().id, "{finished}": whole_run.id, "{conftest}": str(Path(__file__))}
-    assert cli.main([names.get(word, word) for word in words]) == 2
+    assert parser.main([names.get(word, word) for word in words]) == 2
     found = capsys.readouterr()
     assert found.out == ""
     assert found.err.count("\n") == 1

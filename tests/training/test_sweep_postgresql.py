@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cifar_core import cli, runs
+from cifar_core import runs
+from cifar_core.cli import parser
 from cifar_core.config import TrainConfig
 from cifar_core.jobs import wait_until
 from cifar_core.search import findings, space, studies, sweep_workers
@@ -72,9 +73,9 @@ def test_a_sweep_is_kept_in_the_database_and_in_no_file(
     assert (found.plan, found.goal.trials) == (plan, 3)
     studies.extend(studies.open_study("kept", database), trials=2)
     assert findings.find("kept", database).goal.trials == 5
-    assert cli.main(["sweep", "show", "kept", "--storage", database]) == 0
+    assert parser.main(["sweep", "show", "kept", "--storage", database]) == 0
     assert "secret" not in capsys.readouterr().out
-    assert cli.main(["sweep", "show", "none", "--storage", database]) == 2
+    assert parser.main(["sweep", "show", "none", "--storage", database]) == 2
 
 
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage:UserWarning")  # the test beats itself
