@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -34,20 +35,30 @@ def page(run: Run) -> bytes:
     """Return the page of `run`, UTF-8. Raises RunError if the run has no evaluation, or its model is damaged."""
     test = predictions.load(run).test
     low, high = test.interval
-    network, weights = _Network(litert_format.probabilities_only(model_file.read(run))).parts()
     name = labels.shown_name(run)
+    card = {
+        "Run": f"{name} ({run.id})",
+        "Test accuracy": f"{test.accuracy:.1%} of {len(test.labels):,} images ({low:.1%} to {high:.1%})",
+        "Network": f"MobileNetV2, width {run.config.alpha:g}, {run.config.image_size} px",
+        "Images": str(run.result.get("dataset")),
+        "Initial weights": str(run.result.get("weights")),
+        "Classes": f"{', '.join(CLASSES)}; it answers with one of them to every picture.",
+    }
+    return assembled(litert_format.probabilities_only(model_file.read(run)), name, CLASSES, 32, card)
+
+
+def assembled(content: bytes, name: str, classes: Sequence[str], side: int, card: Mapping[str, str]) -> bytes:
+    """Return the page of a LiteRT file with "probabilities" as its only output, for pictures of `side` pixels.
+
+    `card` is the table about the model. All texts are inert.
+    """
+    network, weights = _Network(content).parts()
     model = {
         "title": f"What is in your photo? {name}",
-        "classes": CLASSES,
+        "classes": classes,
+        "side": side,
         "network": network,
-        "card": {
-            "Run": f"{name} ({run.id})",
-            "Test accuracy": f"{test.accuracy:.1%} of {len(test.labels):,} images ({low:.1%} to {high:.1%})",
-            "Network": f"MobileNetV2, width {run.config.alpha:g}, {run.config.image_size} px",
-            "Images": str(run.result.get("dataset")),
-            "Initial weights": str(run.result.get("weights")),
-            "Classes": f"{', '.join(CLASSES)}; it answers with one of them to every picture.",
-        },
+        "card": card,
     }
     script = (_PARTS / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -37,7 +37,11 @@ _RELU6 = schema.ActivationFunctionType.RELU6
 _SAME = schema.Padding.SAME  # at stride 2 the same as Keras's correct_pad and "valid", at every size
 _OPERATOR = schema.BuiltinOperator
 
+LAST_LAYER = architecture.BLOCK_COUNT + 1
+"""Number of Conv_1, the layer above the blocks, among them."""
+
 Weights = Mapping[str, np.ndarray]
+Head = tuple[np.ndarray, np.ndarray]
 
 
 def build(
@@ -75,6 +79,31 @@ def build(
     return network.graph.pack({name: tensors[name] for name in OUTPUTS if name in outputs}, description)
 
 
+def build_photo(
+    weights: Weights, alpha: float, image_size: int, blocks: Collection[int], head: Head | None = None
+) -> bytes:
+    """Return a LiteRT file that takes photos at the network's own size, uint8 (n, size, size, 3), for any n.
+
+    The outputs are the averages over the maps of `blocks`, counted from 1 to 17 and LAST_LAYER for the layer above
+    them: "block_3" and the like, float32 (n, channels). Layers above the highest of them are left out. With `head`, a
+    kernel (channels, classes) and a bias (classes,) on that highest one, also "probabilities" (n, classes).
+    """
+    network = _NetworkWriter(weights, (image_size, image_size, 3))
+    tensor = network.convolve("Conv1", network.preprocess(image_size, "minus_one_to_one"), norm="bn_Conv1", stride=2)
+    outputs = {}
+    for number, block in enumerate(architecture.blocks(alpha)[: max(blocks)], 1):
+        tensor = network.add_block(block, tensor)
+        if number in blocks:
+            outputs[f"block_{number}"] = network.pool(tensor, f"pooled_{number}")
+    if LAST_LAYER in blocks:
+        tensor = network.convolve("Conv_1", tensor, norm="Conv_1_bn")
+        outputs[f"block_{LAST_LAYER}"] = network.pool(tensor)
+    if head is not None:
+        outputs["probabilities"] = network.add_linear_head(outputs[f"block_{max(blocks)}"], *head)
+    description = f"MobileNetV2 alpha {alpha}; uint8 RGB images of {image_size}x{image_size} pixels"
+    return network.graph.pack(outputs, description)
+
+
 def build_after(weights: Weights, alpha: float, image_size: int, fine_tune_blocks: int) -> bytes:
     """Return a LiteRT file of the layers above the cut: features float32 (n, ...) -> "probabilities" (n, 10).
 
@@ -102,13 +131,17 @@ class Network:
     """
 
     def __init__(
-        self, model: bytes | Path, threads: int | None = None, features: tuple[int, ...] | None = None
+        self,
+        model: bytes | Path,
+        threads: int | None = None,
+        features: tuple[int, ...] | None = None,
+        side: int = IMAGE_SHAPE[0],
     ) -> None:
-        """Load a model from its bytes or its file: one of 32x32 images, or of stored `features` of that shape.
+        """Load a model from its bytes or its file: of images of `side` pixels, or of stored `features` of that shape.
 
         Raises RunError if it cannot be read, is damaged or is no such model.
         """
-        self._shape = features or IMAGE_SHAPE
+        self._shape = features or (side, side, 3)
         self.dtype = _FEATURES if features else _PIXELS
         name = "a model in memory" if isinstance(model, bytes) else str(model)
         try:
@@ -234,14 +267,15 @@ class _NetworkWriter:
     def preprocess(self, image_size: int, scaling: str) -> int:
         """Scale, then resize: both are linear, and scaling the small image is cheaper."""
         graph = self.graph
+        shape = graph.shape(graph.input)
         factor, offset = SCALINGS[scaling]
         cast = schema.CastOptionsT(schema.TensorType.UINT8, schema.TensorType.FLOAT32)
-        tensor = graph.add("pixels", _OPERATOR.CAST, [graph.input], IMAGE_SHAPE, cast)
+        tensor = graph.add("pixels", _OPERATOR.CAST, [graph.input], shape, cast)
         inputs = [tensor, graph.constant("scaling/factor", np.array([factor], np.float32))]
-        tensor = graph.add("scaled", _OPERATOR.MUL, inputs, IMAGE_SHAPE, schema.MulOptionsT())
+        tensor = graph.add("scaled", _OPERATOR.MUL, inputs, shape, schema.MulOptionsT())
         inputs = [tensor, graph.constant("scaling/offset", np.array([offset], np.float32))]
-        tensor = graph.add("shifted", _OPERATOR.ADD, inputs, IMAGE_SHAPE, schema.AddOptionsT())
-        if image_size == IMAGE_SHAPE[0]:
+        tensor = graph.add("shifted", _OPERATOR.ADD, inputs, shape, schema.AddOptionsT())
+        if image_size == shape[0]:
             return tensor
         inputs = [tensor, graph.constant("resized/size", np.array([image_size] * 2, np.int32))]
         options = schema.ResizeBilinearOptionsT(halfPixelCenters=True)
@@ -271,11 +305,11 @@ class _NetworkWriter:
         shape = self._strided(tensor, stride, len(offset))
         return self.graph.add(norm, _OPERATOR.CONV_2D, inputs, shape, options)
 
-    def pool(self, tensor: int) -> int:
+    def pool(self, tensor: int, name: str = "pooled") -> int:
         """Average over the map."""
-        axes = self.graph.constant("pooled/axes", np.array([1, 2], np.int32))
+        axes = self.graph.constant(f"{name}/axes", np.array([1, 2], np.int32))
         shape = self.graph.shape(tensor)[-1:]
-        return self.graph.add("pooled", _OPERATOR.MEAN, [tensor, axes], shape, schema.ReducerOptionsT())
+        return self.graph.add(name, _OPERATOR.MEAN, [tensor, axes], shape, schema.ReducerOptionsT())
 
     def add_head(self, tensor: int) -> int:
         """Add the head; dropout does nothing here."""
@@ -283,7 +317,10 @@ class _NetworkWriter:
         kernel, bias = self._read("head_dense/kernel"), self._read("head_dense/bias")
         kernel, bias = factor[:, None] * kernel, bias + offset @ kernel
         tensor = self._connect("head_dense", tensor, kernel, bias, _RELU)
-        kernel, bias = self._read("head_output/kernel"), self._read("head_output/bias")
+        return self.add_linear_head(tensor, self._read("head_output/kernel"), self._read("head_output/bias"))
+
+    def add_linear_head(self, tensor: int, kernel: np.ndarray, bias: np.ndarray) -> int:
+        """Add a dense layer and softmax."""
         tensor = self._connect("head_output", tensor, kernel, bias, _NONE)
         shape, options = self.graph.shape(tensor), schema.SoftmaxOptionsT(beta=1.0)
         return self.graph.add("probabilities", _OPERATOR.SOFTMAX, [tensor], shape, options)

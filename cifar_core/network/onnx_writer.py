@@ -13,7 +13,7 @@ import onnx
 from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
 
-from cifar_core.network import litert, litert_format
+from cifar_core.network import litert_format
 
 OPSET = 18
 _IR_VERSION = 8  # the oldest that allows opset 18; ONNX Runtime 1.14 reads no newer one
@@ -23,7 +23,7 @@ _DTYPES = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT32: np.in
 
 
 def converted(content: bytes) -> bytes:
-    """Return an ONNX file that maps "images", uint8 (n, 32, 32, 3), to the float32 outputs of the LiteRT `content`."""
+    """Return an ONNX file of the LiteRT `content`: from "images", uint8 (n, side, side, 3), to its float32 outputs."""
     return _Converter(litert_format.unpack(content)).convert().SerializeToString()
 
 
@@ -41,7 +41,8 @@ class _Converter:
         self._add("Transpose", [litert_format.INPUT], str(self._graph.inputs[0]), perm=[0, 3, 1, 2])
         for operator in self._graph.operators:
             self._convert(operator)
-        pixels = helper.make_tensor_value_info(litert_format.INPUT, TensorProto.UINT8, ["n", *litert.IMAGE_SHAPE])
+        shape: list[str | int | None] = ["n", *self._shape(self._graph.inputs[0])[1:]]
+        pixels = helper.make_tensor_value_info(litert_format.INPUT, TensorProto.UINT8, shape)
         outputs = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *self._shape(tensor)[1:]])
             for tensor, name in self._outputs.items()

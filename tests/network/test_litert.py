@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 from cifar_core import machine
 from cifar_core.errors import RunError
 from cifar_core.network import architecture
-from cifar_core.network.litert import BATCH_SIZE, OUTPUTS, Network, build, build_after
+from cifar_core.network.litert import BATCH_SIZE, LAST_LAYER, OUTPUTS, Network, build, build_after, build_photo
 
 ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 SIZES = (32, 64, 96, 224)
@@ -150,6 +150,22 @@ def test_the_top_says_of_stored_features_what_the_whole_says_of_the_images(weigh
         top.run(random_images(1))
     with pytest.raises(RunError, match="not uint8"):
         Network(build_after(weights, 0.35, 32, blocks))
+
+
+def test_a_photo_goes_through_the_same_layers_and_the_linear_head_is_on_the_highest_block(weights):
+    images, pooled = random_images(21), Network(build(weights, 0.35, 32, "minus_one_to_one", ("pooled",)))
+    network = Network(build_photo(weights, 0.35, 32, (3, LAST_LAYER)))
+    assert network.output_shapes == {"block_3": (8,), "block_18": (1280,)}
+    found = network.run(images)
+    np.testing.assert_array_equal(found["block_18"], pooled.run(images)["pooled"])
+    kernel, bias = np.random.default_rng(2).normal(size=(8, 3)), np.array([0.5, 0, -0.5])
+    low = Network(build_photo(weights, 0.35, 96, (3,), (kernel, bias)), side=96)
+    photos = np.random.default_rng(3).integers(0, 256, (5, 96, 96, 3)).astype(np.uint8)
+    answers = low.run(photos)
+    powers = np.exp(answers["block_3"] @ kernel + bias)
+    np.testing.assert_allclose(answers["probabilities"], powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
+    with pytest.raises(ValueError, match=r"expected uint8 \(n, 96, 96, 3\)"):
+        low.run(images)
 
 
 def test_scalings_differ(weights):

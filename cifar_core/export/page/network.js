@@ -143,7 +143,7 @@ function multiply(x, pixels, inputs, kernel, outputs, bias, limit) {
   return y;
 }
 
-// Returns a function from uint8 (32, 32, 3) to float32 (10,).
+// Returns a function from uint8 (side, side, 3) to float32 (classes,).
 function network({ operators, weights }, bytes) {
   const values = unpack(weights, bytes);
   const steps = operators.map((step) => ({ ...step, kernel: values[step.kernel], bias: values[step.bias] }));

@@ -1,8 +1,8 @@
 const model = JSON.parse(document.getElementById("model").textContent);
 const one = (id) => document.getElementById(id);
-const SIDE = 32;
-const PATCH = 8;
-const STEP = 4; // of the patch that covers the picture
+const SIDE = model.side; // of the network's input, in pixels
+const PATCH = SIDE / 4;
+const STEP = SIDE / 8; // of the patch that covers the picture
 
 // The network, in a thread of its own
 
@@ -107,6 +107,7 @@ async function show(canvas) {
   const seen = new ImageData(SIDE, SIDE);
   seen.data.fill(255);
   pixels.forEach((value, i) => (seen.data[4 * Math.floor(i / 3) + (i % 3)] = value));
+  one("seen").width = one("seen").height = SIDE;
   one("seen").getContext("2d").putImageData(seen, 0, 0);
   one("result").hidden = false;
   one("note").textContent = "";
@@ -200,6 +201,7 @@ document.onpaste = ({ clipboardData }) => clipboardData.files[0] && open(clipboa
 
 document.title = model.title;
 one("title").textContent = model.title;
+one("size").textContent = `${SIDE}×${SIDE} pixels`;
 for (const [name, value] of Object.entries(model.card)) {
   const row = one("card").insertRow();
   row.appendChild(document.createElement("th")).textContent = name;
