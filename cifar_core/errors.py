@@ -43,3 +43,7 @@ class StoreError(CifarError):
 
 class SweepError(CifarError):
     """A sweep does not exist, has an invalid name or range, or its storage cannot be reached."""
+
+
+class ProjectError(CifarError):
+    """A project of own classes does not exist, is damaged or full, or has too little to learn from."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cifar_core import runs
-from cifar_core.cli import run_commands
+from cifar_core.cli import run_commands, teach
 from cifar_core.cli.terminal import (
     PROGRAM,
     Answer,
@@ -33,6 +33,7 @@ from cifar_core.export.bundle import bundle
 from cifar_core.export.exports import MODELS
 from cifar_core.inference.classifier import BUNDLED, open_classifier
 from cifar_core.runs import Run
+from cifar_core.teach.project import PREFIX
 from cifar_core.untrusted import shown_name
 
 _CHUNK = 500
@@ -150,6 +151,8 @@ def _test_figures(name: str, dataset: str, test: Predictions) -> dict[str, Any]:
 
 def export_run(arguments: Namespace) -> Answer:
     """Write a finished run to a file; a model file is tried on test images first."""
+    if arguments.id.startswith(PREFIX):
+        return teach.export(arguments)
     run, name = runs.get(arguments.id), arguments.format
     exports.check(run, name)
     facts = _tried(run, name, arguments.json) if name in MODELS else {}

@@ -11,13 +11,14 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cifar_core.cli import finished, predict, run_commands, search, train
+from cifar_core.cli import finished, predict, run_commands, search, teach, train
 from cifar_core.cli.terminal import PROGRAM, Answer, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.errors import CifarError, ConfigError
 from cifar_core.export.exports import FORMATS
 from cifar_core.search import space
 from cifar_core.search.head_lab import BASE, SLIDERS
+from cifar_core.teach.project import ALPHAS, IMAGE_SIZES
 
 Command = Callable[[argparse.Namespace], Answer]
 Argument = tuple[str, dict[str, Any]]
@@ -177,11 +178,18 @@ def _add_runs(actions: Any) -> None:
 
 
 def _add_models(commands: Any) -> None:
+    _command(
+        commands, "teach", teach.teach, "Teach own classes: a linear head on the frozen network, in seconds.",
+        _argument("folder", "FOLDER", "a folder or zip with a folder for each class (default: list)", nargs="?"),
+        _argument("--name", "NAME", "the project's name (default: the folder's)"),
+        _argument("--alpha", None, "width of the network (default: 0.5)", type=float, choices=ALPHAS, default=0.5),
+        _argument("--image-size", None, "pixels it sees (default: 96)", type=int, choices=IMAGE_SIZES, default=96),
+    )  # fmt: skip
     crop = "part of the picture to classify: centre (default), squeeze, or a square X,Y,SIDE in fractions"
     _command(
         commands, "predict", predict.predict, "Classify pictures.",
         _argument("images", "IMAGE", "a picture, a folder or a zip of pictures", nargs="+"),
-        _argument("--run", "ID", "a finished run, or bundled (default: the newest finished run)"),
+        _argument("--run", "ID", "a finished run, bundled, or teach/NAME (default: the newest finished run)"),
         _argument("--crop", "CROP", crop, type=_crop, default="centre"),
         _argument("--explain", "PNG", "write an image with the evidence for each answer"),
         _argument("--nearest", "N", "list the N nearest training images, 1 to 100", type=_between(1, 100)),
@@ -199,7 +207,7 @@ def _add_models(commands: Any) -> None:
     formats = " ".join(f"{item.name}: {item.help}" for item in FORMATS.values())
     _command(
         commands, "export", finished.export_run, "Export a finished run: model, script, notebook, zip.",
-        _argument("id", "ID", "a finished run"),
+        _argument("id", "ID", "a finished run, or teach/NAME"),
         _argument("--format", None, formats, required=True, choices=list(FORMATS)),
         _argument("--output", "PATH", "file or folder (default: a generated name in the current folder)"),
     )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cifar_core import runs
+from cifar_core.cli import teach
 from cifar_core.cli.terminal import Answer, complain, native_messages_hidden, percent, save
 from cifar_core.data.cifar10 import CLASSES, LABELS
 from cifar_core.errors import ImageError, RunError
@@ -19,6 +20,7 @@ from cifar_core.inference import explain
 from cifar_core.inference.classifier import BUNDLED, Classifier, answer_row, answers_csv, disagreement, open_classifier
 from cifar_core.inference.picture_files import MAX_ZIP_BYTES, is_hidden
 from cifar_core.inference.pictures import Crop, Picture, crop_box, read_each
+from cifar_core.teach.project import PREFIX
 from cifar_core.untrusted import read_plain_file, shown_name
 
 MOST_EXPLAINED = 50
@@ -32,6 +34,8 @@ Explained = tuple[Picture, np.ndarray]
 
 def predict(arguments: Namespace) -> Answer:
     """Classify pictures. A picture that cannot be read is an error on standard error; the others are answered."""
+    if (arguments.run or "").startswith(PREFIX):
+        return teach.predict(arguments, _pictures(arguments.images))
     with native_messages_hidden():
         classifier = open_classifier(arguments.run)
     answers: Answers = []

@@ -1,0 +1,129 @@
+"""The command `teach`, and `predict` and `export` of what it made."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cifar_core.cli.terminal import PROGRAM, Answer, Screen, complain, native_messages_hidden, percent, save
+from cifar_core.errors import CifarError, ConfigError, ImageError, ProjectError
+from cifar_core.inference.picture_files import MAX_ZIP_BYTES, is_hidden
+from cifar_core.inference.pictures import Picture
+from cifar_core.teach import project as projects
+from cifar_core.teach.model import SUFFIXES, Model, open_model
+from cifar_core.untrusted import quoted, read_plain_file, shown_name
+
+
+def teach(arguments: Namespace) -> Answer:
+    """Make a project of a folder, and fit it; list all projects without one."""
+    if arguments.folder is None:
+        counts = {f"{projects.PREFIX}{name}": projects.load(name).count for name in projects.names()}
+        rows = [{"id": name, "pictures": count} for name, count in counts.items()]
+        return Answer(rows, [f"{name}  {count} pictures" for name, count in counts.items()])
+    files = list(_files(Path(arguments.folder)))
+    name = projects.free_name(arguments.name or Path(arguments.folder).resolve().stem)
+    projects.create(name)
+    with projects.changed(name) as project:
+        project.alpha, project.image_size = arguments.alpha, arguments.image_size
+    with Screen(arguments.json) as screen:
+        pairs = _counted(files, screen)
+        for problem in projects.add(name, pairs):
+            complain(problem)
+        if not projects.load(name).count:
+            projects.delete(name)
+            raise ProjectError(f"{quoted(arguments.folder)} has no picture in a folder of its class; nothing is kept.")
+        model = _opened(name, screen)
+    found = model.figures()
+    lines = [f"Project {found['id']}: {', '.join(f'{label} {n}' for label, n in found['classes'].items())}."]
+    low, high = found["interval"]
+    lines.append(
+        f"Accuracy {percent(found['accuracy'])} by cross-validation (95% interval {percent(low)} to {percent(high)}); "
+        f"features {found['feature_seconds']:.2f} s, fit {found['fit_seconds']:.2f} s; {found['weights']}."
+    )
+    hint = f"`{PROGRAM} predict --run {found['id']} IMAGE` classifies, `{PROGRAM} teach --help` tells more."
+    return Answer(found, [*lines, *found["warnings"], hint])
+
+
+def predict(arguments: Namespace, pictures: Iterator[Picture]) -> Answer:
+    """Classify pictures by a project. Raises ConfigError for options that it does not have."""
+    chosen = {
+        "--crop": arguments.crop != "centre",
+        "--explain": arguments.explain,
+        "--what-if": arguments.what_if,
+        "--compare": arguments.compare,
+        "--csv": arguments.csv,
+    }
+    if refused := [option for option, value in chosen.items() if value]:
+        raise ConfigError(f"{', '.join(refused)}: a project of own classes has no such answer; leave it out.")
+    with Screen(arguments.json) as screen:
+        model = _opened(arguments.run.removeprefix(projects.PREFIX), screen)
+    rows = [_row(model, picture, arguments.nearest or 0) for picture in pictures]
+    return Answer(rows, [line for row in rows for line in _lines(row)], 2 if any("error" in row for row in rows) else 0)
+
+
+def export(arguments: Namespace) -> Answer:
+    """Write a project to a file. Raises ConfigError for a format that it does not have."""
+    name, wanted = arguments.id.removeprefix(projects.PREFIX), arguments.format
+    with Screen(arguments.json) as screen:
+        content = _opened(name, screen).export(wanted)
+    target = Path(arguments.output or ".")
+    target = target / f"{name}{SUFFIXES[wanted]}" if target.is_dir() else target
+    save(str(target), lambda path: path.write_bytes(content))
+    found = {"id": arguments.id, "format": wanted, "file": str(target), "bytes": len(content)}
+    return Answer(found, [f"{target}: {len(content) / 1e6:,.2f} MB."])
+
+
+def _opened(name: str, screen: Screen) -> Model:
+    with native_messages_hidden():
+        return open_model(name, lambda done, total: screen.bar("features", done / total, f"{done}/{total} pictures"))
+
+
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield path and bytes of a zip, or of each file below a folder that is not hidden."""
+    wanted = "a folder, or a zip, with a folder for each class"
+    if not folder.is_dir():
+        yield folder.name, read_plain_file(folder, MAX_ZIP_BYTES, wanted, ImageError)
+        return
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder).as_posix()
+        if path.is_file() and not is_hidden(inside):
+            try:
+                yield inside, read_plain_file(path, MAX_ZIP_BYTES, "a picture", ImageError)
+            except CifarError as error:
+                complain(error)
+
+
+def _counted(files: list[tuple[str, bytes]], screen: Screen) -> Iterator[tuple[str, Picture]]:
+    for number, pair in enumerate(projects.by_folder(files), 1):
+        screen.bar("reading", min(number / max(len(files), 1), 1), f"{number} pictures")
+        yield pair
+
+
+def _row(model: Model, picture: Picture, nearest: int) -> dict[str, Any]:
+    if picture.error:
+        complain(picture.error)
+        return {"file": picture.name, "error": picture.error}
+    found = model.answer(picture.image)
+    best = int(found.probabilities.argmax())
+    names = model.project.names
+    row: dict[str, Any] = {
+        "file": picture.name,
+        "label": names[best],
+        "probability": float(found.probabilities[best]),
+        "probabilities": dict(zip(names, map(float, found.probabilities), strict=True)),
+        "none_of_these": found.is_none,
+    }
+    if nearest:
+        near = found.nearest[:nearest]
+        row["nearest"] = [{"label": label, "picture": sample.key, "distance": far} for label, sample, far in near]
+    return row
+
+
+def _lines(row: dict[str, Any]) -> Iterator[str]:
+    if "error" not in row:
+        unlike = "  [like none of these classes]" if row["none_of_these"] else ""
+        yield f"{shown_name(row['file'])}  {shown_name(row['label'])} {percent(row['probability'])}{unlike}"
+        for near in row.get("nearest", ()):
+            yield f"  near a picture of {quoted(near['label'])}, {near['distance']:.2f} away"

@@ -1,0 +1,242 @@
+"""A linear head in closed form, its accuracy by cross-validation, and what is odd about the pictures.
+
+Ridge regression to the one-hot classes on standardized features. Its answers to pictures that were left out follow
+from the same matrix (Hastie, Tibshirani & Friedman 2009, 7.10 and 5.5.1), so cross-validation costs next to nothing. A
+temperature, fitted on those answers, makes probabilities of its scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cifar_core.errors import ProjectError
+from cifar_core.evaluation.predictions import wilson
+from cifar_core.untrusted import quoted
+
+FOLDS = 5
+ALIKE = 0.9
+"""Cosine of features from which two pictures of a class are near-duplicates; frames of a burst are, CIFAR-10 is not."""
+SAME = 0.97
+"""Cosine from which two pictures are the same to the network."""
+FEWEST = 5
+"""A class of fewer pictures deserves a warning."""
+_INTERCEPT = 10.0  # the constant feature; so large that the regularization leaves its weight alone
+_LEVEL = 0.95  # share of the own pictures that are nearer to another one than the threshold
+_NEAREST_THRESHOLD = 0.6  # distance of unit features, 0 to 1.41; frames of one burst alone would give 0.2
+_MIXED = 0.25  # share of two classes that are confused, from which they look alike
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted head and what is known of it.
+
+    kernel, bias: float64 (f, k) and (k,), from features to logits. labels: int (n,). folds: int (n,), the fold in which
+    each picture was left out. held_out: float (n, k), its probabilities there. units: float32 (n, f), features of
+    length 1 of the layer above the blocks. threshold: the distance of such features from which a picture is like none.
+    warnings: sentences.
+    """
+
+    kernel: np.ndarray
+    bias: np.ndarray
+    labels: np.ndarray
+    folds: np.ndarray
+    held_out: np.ndarray
+    units: np.ndarray
+    threshold: float
+    warnings: tuple[str, ...]
+
+    @property
+    def correct(self) -> int:
+        """Number of pictures that were answered rightly when they were left out."""
+        return int((self.held_out.argmax(axis=1) == self.labels).sum())
+
+    @property
+    def accuracy(self) -> float:
+        """The share of them, 0..1."""
+        return self.correct / len(self.labels)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the accuracy."""
+        return wilson(self.correct, len(self.labels))
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """Pictures by class (rows) and answer when they were left out (columns), int (k, k)."""
+        classes = self.held_out.shape[1]
+        cells = self.labels * classes + self.held_out.argmax(axis=1)
+        return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Return the probabilities of features, float (m, f): float (m, k)."""
+        return softmax(features @ self.kernel + self.bias)
+
+    def nearest(self, units: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions and distances, (m, count), of the own pictures nearest to unit features (m, f)."""
+        cosines = units @ self.units.T
+        places = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
+        return places, _distance(np.take_along_axis(cosines, places, axis=1))
+
+
+def fit(
+    features: np.ndarray,
+    originals: np.ndarray,
+    units: np.ndarray,
+    labels: np.ndarray,
+    bursts: np.ndarray,
+    names: Sequence[str],
+    strength: float,
+    telling: bool = True,
+) -> Fit:
+    """Return the head of `names`, the classes.
+
+    features: float32 (m, f), pictures and changed copies. originals: int (m,), the picture of each. Of the n pictures:
+    units, float32 (n, g), labels and bursts, int (n,). `telling` is whether cosines of features mean anything, as they
+    do not with random weights. Raises ProjectError for fewer than two classes with pictures.
+    """
+    counts = np.bincount(labels, minlength=len(names))
+    if (counts > 0).sum() < 2:
+        raise ProjectError(
+            "Two classes with pictures are needed: with one alone there is nothing to tell apart. Add a second."
+        )
+    cosines = units @ units.T
+    groups, moments = _groups(cosines if telling else np.zeros_like(cosines), labels, bursts)
+    folds = _folds(groups, labels)
+    weights = (len(labels) / len(names) / np.maximum(counts, 1))[labels]
+    weights = (weights / np.bincount(originals))[originals]
+    kernel, bias, scores = _ridge(features, labels[originals], len(names), weights, strength, folds[originals])
+    first = np.unique(originals, return_index=True)[1]
+    scale = _inverse_temperature(scores[first], labels)
+    held_out = softmax(scale * scores[first])
+    threshold = _threshold(cosines, groups, labels)
+    found = Fit(scale * kernel, scale * bias, labels, folds, held_out, units, threshold, ())
+    said = tuple(_warnings(found, cosines if telling else np.eye(len(labels)), moments, counts, names))
+    return Fit(*[*list(vars(found).values())[:-1], said])
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities of logits, (n, k)."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _ridge(
+    features: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndarray, strength: float, folds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return kernel (f, k), bias (k,) and the scores of each row when its fold is left out, (m, k)."""
+    mean, spread = features.mean(axis=0), features.std(axis=0)
+    spread = np.hypot(spread, 0.1 * np.abs(mean) + 1e-6) * np.sqrt(features.shape[1])  # rows of length 1 or so
+    roots = np.sqrt(weights)[:, None]
+    rows = roots * np.column_stack([(features - mean) / spread, np.full(len(features), _INTERCEPT)])
+    targets = roots * np.eye(classes)[labels]
+    inverse = np.linalg.inv(rows @ rows.T + strength * np.eye(len(rows)))
+    dual = inverse @ targets
+    scores = np.empty_like(targets)
+    for fold in np.unique(folds):
+        out = np.flatnonzero(folds == fold)
+        scores[out] = targets[out] - np.linalg.solve(inverse[np.ix_(out, out)], dual[out])
+    solved = rows.T @ dual
+    kernel = solved[:-1] / spread[:, None]
+    return kernel, _INTERCEPT * solved[-1] - mean @ kernel, scores / roots
+
+
+def _inverse_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Return the factor of the scores that fits labels best; never surer than their number allows (as Platt 1999)."""
+    doubt = 1 / (len(labels) + 2)
+    target = np.full(scores.shape, doubt / (scores.shape[1] - 1))
+    target[np.arange(len(labels)), labels] = 1 - doubt
+    factors = np.geomspace(0.1, 100, 90)
+    losses = [-(target * np.log(np.maximum(softmax(f * scores), 1e-12))).sum() for f in factors]
+    return float(factors[int(np.argmin(losses))])
+
+
+def _groups(cosines: np.ndarray, labels: np.ndarray, bursts: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Return the group of each picture, near-duplicates together, and the classes of one moment only.
+
+    The pictures of such a class are dealt singly: it could not be both learned and asked otherwise.
+    """
+    same_burst = (bursts[:, None] == bursts) & (bursts > 0)
+    linked = (labels[:, None] == labels) & (same_burst | (cosines >= ALIKE))
+    groups = _components(linked)
+    moments = []
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        if len(own) > 1 and len(np.unique(groups[own])) == 1:
+            groups[own] = groups.max() + 1 + np.arange(len(own))
+            moments.append(int(label))
+    return groups, moments
+
+
+def _components(linked: np.ndarray) -> np.ndarray:
+    """Return a number for each connected component of a graph, linked: bool (n, n); int (n,)."""
+    linked = linked | np.eye(len(linked), dtype=bool)
+    found = np.arange(len(linked))
+    while True:
+        least = np.where(linked, found, len(linked)).min(axis=1)
+        least = least[least]
+        if (least == found).all():
+            return found
+        found = least
+
+
+def _folds(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the fold of each picture, int (n,): each group in one, each class spread evenly."""
+    folds = np.zeros(len(labels), int)
+    most = max(len(np.unique(groups[labels == label])) for label in np.unique(labels))
+    rng = np.random.default_rng(1)
+    for turn, label in enumerate(np.unique(labels)):
+        own = labels == label
+        found, sizes = np.unique(groups[own], return_counts=True)
+        held = np.zeros(min(FOLDS, most))
+        for place in sorted(rng.permutation(len(found)), key=lambda place: -sizes[place]):
+            fold = int(np.argmin(np.roll(held, -turn)) + turn) % len(held)  # small classes begin at different folds
+            held[fold] += sizes[place]
+            folds[own & (groups == found[place])] = fold
+    return folds
+
+
+def _threshold(cosines: np.ndarray, groups: np.ndarray, labels: np.ndarray) -> float:
+    """Return the distance within which nearly all pictures have one of their class that is no near-duplicate."""
+    others = (labels[:, None] == labels) & (groups[:, None] != groups)
+    nearest = np.where(others, cosines, -1).max(axis=1)[others.any(axis=1)]
+    return max(_NEAREST_THRESHOLD, float(np.quantile(_distance(nearest), _LEVEL))) if len(nearest) else 1.0
+
+
+def _distance(cosines: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(2 - 2 * cosines, 0))
+
+
+def _warnings(
+    found: Fit, cosines: np.ndarray, moments: Sequence[int], counts: np.ndarray, names: Sequence[str]
+) -> list[str]:
+    said = []
+    for name, count in zip(names, counts, strict=True):
+        if count == 0:
+            said.append(f"{quoted(name)} has no pictures yet, so it is never the answer.")
+        elif count < FEWEST:
+            few = f"{count} picture{'s' if count > 1 else ''}"
+            said.append(f"{quoted(name)} has {few} only; ten or more, from different places, are better.")
+    labels = found.labels
+    if len(labels) > 2 and len(np.unique(_components(cosines >= SAME))) == 1:
+        return [*said, "All pictures are nearly the same to the network: it cannot learn from them what differs."]
+    twice = np.argwhere(np.triu((cosines >= SAME) & (labels[:, None] != labels)))
+    for one, other in {(int(labels[a]), int(labels[b])) for a, b in twice}:
+        said.append(f"The same picture, or nearly, is in {quoted(names[one])} and {quoted(names[other])}; remove one.")
+    said += [
+        f"The pictures of {quoted(names[label])} are of one moment, so the accuracy looks better than it is; "
+        "take more of them in another place."
+        for label in moments
+    ]
+    confused = found.confusion
+    for one in range(len(names)):
+        for other in range(one):
+            mixed, total = confused[one, other] + confused[other, one], counts[one] + counts[other]
+            if mixed > 1 and mixed >= _MIXED * total:
+                said.append(
+                    f"{quoted(names[other])} and {quoted(names[one])} look alike to the network: {mixed} of "
+                    f"{total} pictures were mixed up. More pictures, or a larger input, may help."
+                )
+    return said

@@ -1,0 +1,156 @@
+"""The model of a project: answers with the nearest own pictures, and files to take away.
+
+model = open_model("cups")
+model.answer(photo)                 # a PIL image -> Answer
+model.export("html")                # bytes
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cifar_core.errors import ConfigError
+from cifar_core.export import webpage
+from cifar_core.network import litert, litert_format
+from cifar_core.network.litert import LAST_LAYER
+from cifar_core.teach import features as feature_files
+from cifar_core.teach import fit as fits
+from cifar_core.teach import project as projects
+from cifar_core.teach.features import Backbone, Report
+from cifar_core.teach.fit import Fit
+from cifar_core.teach.project import Project, Sample
+
+SUFFIXES: Mapping[str, str] = {
+    "zip": ".zip",
+    "html": ".html",
+    "litert": ".tflite",
+    "litert-int8": "-int8.tflite",
+    "onnx": ".onnx",
+}
+"""The formats of a project, and the end of each file's name."""
+NEAREST = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """probabilities: float (k,). nearest: (class, sample, distance 0..1.41) of own pictures. is_none: like none."""
+
+    probabilities: np.ndarray
+    nearest: Sequence[tuple[str, Sample, float]]
+    is_none: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A fitted project. The seconds are those that features and fit took now."""
+
+    name: str
+    project: Project
+    backbone: Backbone
+    fit: Fit
+    feature_seconds: float
+    fit_seconds: float
+
+    def answer(self, picture: Image.Image) -> Answer:
+        """Return the answer to a picture, RGB."""
+        pixels = feature_files.prepared(picture, self.project.image_size)
+        found = self.backbone.features(pixels[None])
+        places, distances = self.fit.nearest(feature_files.unit(found[LAST_LAYER]), NEAREST)
+        samples = [(label.name, sample) for label in self.project.classes for sample in label.samples]
+        nearest = [(*samples[place], float(far)) for place, far in zip(places[0], distances[0], strict=True)]
+        probabilities = self.fit.probabilities(found[self.project.block])[0]
+        is_none = self.backbone.kind != "random" and nearest[0][2] > self.fit.threshold
+        return Answer(probabilities, nearest, is_none)
+
+    def litert(self) -> bytes:
+        """Return the model as a LiteRT file: uint8 (n, size, size, 3) to "probabilities", float32 (n, k)."""
+        chosen, head = self.project, (self.fit.kernel, self.fit.bias)
+        content = litert.build_photo(self.backbone.named, chosen.alpha, chosen.image_size, (chosen.block,), head)
+        return litert_format.probabilities_only(content)
+
+    def export(self, format_name: str) -> bytes:
+        """Return the project as a file. Raises ConfigError for what is none of SUFFIXES."""
+        makers: dict[str, Callable[[], bytes]] = {
+            "zip": lambda: projects.pack(self.name),
+            "html": self._page,
+            "litert": self.litert,
+            "litert-int8": lambda: litert_format.quantized(self.litert()),
+            "onnx": self._onnx,
+        }
+        if format_name not in makers:
+            raise ConfigError(f"Format: received {format_name[:60]!r}, expected one of {', '.join(makers)}.")
+        return makers[format_name]()
+
+    def figures(self) -> dict[str, Any]:
+        """Return what is known of the model, ready for JSON."""
+        low, high = self.fit.interval
+        return {
+            "id": f"{projects.PREFIX}{self.name}",
+            "classes": {label.name: len(label.samples) for label in self.project.classes},
+            "accuracy": self.fit.accuracy,
+            "interval": [low, high],
+            "confusion": self.fit.confusion.tolist(),
+            "warnings": list(self.fit.warnings),
+            "alpha": self.project.alpha,
+            "image_size": self.project.image_size,
+            "block": self.project.block,
+            "strength": self.project.strength,
+            "weights": self.backbone.label,
+            "feature_seconds": self.feature_seconds,
+            "fit_seconds": self.fit_seconds,
+        }
+
+    def _onnx(self) -> bytes:
+        from cifar_core.network.onnx_writer import converted  # onnx takes 0.2 s to import
+
+        return converted(self.litert())
+
+    def _page(self) -> bytes:
+        low, high = self.fit.interval
+        chosen, names = self.project, self.project.names
+        card = {
+            "Project": self.name,
+            "Accuracy": f"{self.fit.accuracy:.1%} by cross-validation ({low:.1%} to {high:.1%})",
+            "Pictures": ", ".join(f"{label.name} {len(label.samples)}" for label in chosen.classes),
+            "Network": f"MobileNetV2, width {chosen.alpha:g}, {chosen.image_size} px, {self.backbone.label}",
+            "Classes": f"{', '.join(names)}; it answers with one of them to every picture.",
+        }
+        return webpage.assembled(self.litert(), self.name, names, chosen.image_size, card)
+
+
+def open_model(name: str, report: Report = lambda done, total: None) -> Model:
+    """Return the model of a project, computed and fitted now.
+
+    `report` is told how many new pictures are done. Raises ProjectError if there is no such project, a picture is
+    missing, or fewer than two classes have pictures; WeightsError.
+    """
+    project = projects.load(name)
+    start = time.perf_counter()
+    backbone = feature_files.backbone(project.alpha, project.image_size)
+    if sum(bool(label.samples) for label in project.classes) < 2:
+        found = {block: np.zeros((0, 1), np.float32) for block in projects.BLOCKS}
+    else:
+        found = feature_files.compute(name, project, report)
+    middle = time.perf_counter()
+    wanted = feature_files.wanted(project)
+    originals = feature_files.copies_of(wanted)
+    samples = [(number, sample.burst) for number, label in enumerate(project.classes) for sample in label.samples]
+    labels, bursts = np.array(samples, int).reshape(-1, 2).T
+    first = [":" not in one for one in wanted]
+    fitted = fits.fit(
+        found[project.block],
+        originals,
+        feature_files.unit(found[LAST_LAYER][first]) if len(found[LAST_LAYER]) else found[LAST_LAYER],
+        labels,
+        bursts,
+        project.names,
+        project.strength,
+        telling=backbone.kind != "random",
+    )
+    return Model(name, project, backbone, fitted, middle - start, time.perf_counter() - middle)

@@ -1,0 +1,321 @@
+"""A project: your own classes and their pictures, in a folder beside the runs.
+
+    <runs>/teach/<name>/               classes.json, lock, features-<alpha>-<size>.npz
+    <runs>/teach/<name>/pictures/      squares of at most 224 px, named by a hash of their content
+    <runs>/teach/.deleted/             deleted ones, until another of the same name is deleted
+
+The model is not stored: it follows from the pictures and the settings in under a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import re
+import shutil
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from filelock import Timeout
+from PIL import Image
+
+from cifar_core import machine, runs
+from cifar_core.errors import CifarError, ProjectError
+from cifar_core.inference.decoding import open_picture
+from cifar_core.inference.pictures import Picture, crop_box, read_each
+from cifar_core.network.litert import LAST_LAYER
+from cifar_core.runs import records
+from cifar_core.untrusted import one_line, quoted
+
+PREFIX = "teach/"
+"""Begins the id of a project where a run's id could stand."""
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+SIDE = 224
+"""Pixels of a stored square at most; the largest input of the network."""
+MOST_CLASSES, MOST_PICTURES, MOST_LETTERS = 20, 2_000, 40
+ALPHAS, IMAGE_SIZES = (0.35, 0.5, 0.75, 1.0), (96, 128, 160, 224)
+BLOCKS = (3, 6, 10, 13, 16, LAST_LAYER)
+"""Layers whose features can be used: the ends of stages, and the layer above them."""
+STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+_BURST = re.compile(r"burst (\d{1,6})\b")
+_QUALITY = 93
+
+
+class Sample(msgspec.Struct, frozen=True, array_like=True):
+    """A picture of a class by its key; frames of one camera burst share a number above 0."""
+
+    key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+    burst: Annotated[int, msgspec.Meta(ge=0, lt=10**6)] = 0
+
+
+class Label(msgspec.Struct):
+    """A class."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_LETTERS)]
+    samples: list[Sample] = []
+
+
+class Project(msgspec.Struct):
+    """classes.json. `block` counts as in `litert.build_photo`; `strength` is that of the regularization."""
+
+    classes: Annotated[list[Label], msgspec.Meta(max_length=MOST_CLASSES)] = []
+    alpha: float = 0.5
+    image_size: int = 96
+    block: int = LAST_LAYER
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a setting that is not offered, or two classes of one name."""
+        chosen = (
+            (self.alpha, ALPHAS),
+            (self.image_size, IMAGE_SIZES),
+            (self.block, BLOCKS),
+            (self.strength, STRENGTHS),
+        )
+        if any(value not in offered for value, offered in chosen):
+            raise ValueError("a setting is none of those offered")
+        if len({label.name for label in self.classes}) < len(self.classes):
+            raise ValueError("two classes have one name")
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the classes, in order."""
+        return [label.name for label in self.classes]
+
+    @property
+    def count(self) -> int:
+        """Number of pictures."""
+        return sum(len(label.samples) for label in self.classes)
+
+    def label(self, name: str) -> Label:
+        """Return the class called `name`, added if there is none. Raises ProjectError for the 21st."""
+        found = next((label for label in self.classes if label.name == name), None)
+        if found is None:
+            if len(self.classes) >= MOST_CLASSES:
+                raise ProjectError(f"Class {quoted(name)} is left out: a project has {MOST_CLASSES} classes at most.")
+            found = Label(name)
+            self.classes.append(found)
+        return found
+
+
+def folder(name: str) -> Path:
+    """Return the folder of the project called `name`. Raises ProjectError unless it is a name, or for a link in it."""
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+        raise ProjectError(
+            f"Project {quoted(str(name))}: expected a name of a to z, 0 to 9 and -, at most 40 characters long."
+        )
+    found = runs.folder_beside_runs("teach") / name
+    if (found.exists() or found.is_symlink()) and runs.find_link(found):
+        raise ProjectError(f"Project {name} is not opened: it is a link, or holds a link or device; delete that.")
+    return found
+
+
+def names() -> list[str]:
+    """Return the names of all projects, in order."""
+    found = runs.folder_beside_runs("teach").glob("*/classes.json")
+    return sorted(path.parent.name for path in found if NAME_PATTERN.fullmatch(path.parent.name))
+
+
+def free_name(wish: str) -> str:
+    """Return a name for a new project: `wish` as far as a name can have it, with a number if it is taken."""
+    start = re.sub(r"[^a-z0-9]+", "-", one_line(wish).lower()).strip("-")[:34].strip("-") or "project"
+    taken = set(names())
+    return next(
+        name for number in itertools.count(1) if (name := start if number == 1 else f"{start}-{number}") not in taken
+    )
+
+
+def create(name: str) -> None:
+    """Make an empty project. Raises ProjectError if there is one of that name, or it cannot be written."""
+    runs.check_disk()
+    place = folder(name)
+    if (place / "classes.json").exists():
+        raise ProjectError(f"There is a project {name} already; choose another name, or open that one.")
+    try:
+        (place / "pictures").mkdir(parents=True, exist_ok=True)
+        records.write_json(place / "classes.json", msgspec.to_builtins(Project()))
+    except OSError as error:
+        raise ProjectError(f"A project cannot be stored in {place} ({error.strerror}); make it writable.") from None
+
+
+def load(name: str) -> Project:
+    """Return the project called `name`. Raises ProjectError if there is none, or it is damaged."""
+    path = folder(name) / "classes.json"
+    try:
+        found = records.load(path, Project)
+    except CifarError as error:
+        reason = str(error).partition("; ")[0]
+        raise ProjectError(f"Project {name}: {reason}; mend the file, or delete the project.") from None
+    if found is None:
+        raise ProjectError(f"There is no project {name}.")
+    return found
+
+
+def stamp(name: str) -> int:
+    """Return what changes with the project's classes, pictures or settings."""
+    try:
+        return (folder(name) / "classes.json").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@contextmanager
+def changed(name: str) -> Iterator[Project]:
+    """Yield the project to change it, while nobody else does; it is written at the end. Raises ProjectError."""
+    place = folder(name)
+    project = load(name)  # says so where there is none
+    try:
+        with machine.hold_lock(place / "lock", 5):
+            project = load(name)
+            yield project
+            project.__post_init__()
+            records.write_json(place / "classes.json", msgspec.to_builtins(project))
+    except Timeout:
+        raise ProjectError(f"Project {name} is being changed elsewhere; try again.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ProjectError(f"Project {name} cannot be changed: {reason}.") from None
+
+
+def delete(name: str) -> None:
+    """Delete a project; `restore` brings it back. Raises ProjectError."""
+    place, target = folder(name), runs.folder_beside_runs("teach") / ".deleted" / name
+    try:
+        shutil.rmtree(target, ignore_errors=True)  # one of the same name, deleted before
+        target.parent.mkdir(exist_ok=True)
+        place.rename(target)
+    except OSError as error:
+        raise ProjectError(f"Project {name} could not be deleted: {error.strerror}.") from None
+
+
+def restore(name: str) -> None:
+    """Bring a deleted project back. Raises ProjectError if there is none, or another has its name now."""
+    place = folder(name)
+    try:
+        (runs.folder_beside_runs("teach") / ".deleted" / name).rename(place)
+    except OSError as error:
+        raise ProjectError(f"Project {name} could not be restored: {error.strerror}.") from None
+
+
+def class_name(text: str) -> str:
+    """Return `text` as the name of a class, which a folder can have: one line, no slash. Raises ProjectError."""
+    found = re.sub(r"[/\\]", "-", one_line(text))[:MOST_LETTERS].strip(" .")
+    if not found:
+        raise ProjectError(f"Class {quoted(text)}: expected a name of 1 to {MOST_LETTERS} letters, not dots alone.")
+    return found
+
+
+def rename(name: str, number: int, wish: str) -> None:
+    """Rename class number `number`. Raises ProjectError if another class has that name."""
+    new = class_name(wish)
+    with changed(name) as project:
+        if new in project.names and project.names.index(new) != number:
+            raise ProjectError(f"There is a class {quoted(new)} already; choose another name.")
+        project.classes[number].name = new
+
+
+def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False) -> list[str]:
+    """Add (class, picture) pairs to a project, with a new class where there is none; return what could not be added.
+
+    Pictures of a `burst` are frames of one. The same picture counts once in a class. Raises ProjectError for a project
+    that cannot be written, RunError for a full disk.
+    """
+    runs.check_disk()
+    place = folder(name) / "pictures"
+    problems, found, again = list[str](), list[tuple[str, Sample]](), 0
+    room = MOST_PICTURES - load(name).count
+    for label, picture in pictures:
+        try:
+            if len(found) >= room:
+                raise ProjectError(f"A project has {MOST_PICTURES:,} pictures at most; the rest is left out.")
+            content = _square(picture.image)
+            key, shot = hashlib.sha256(content).hexdigest()[:16], _BURST.search(picture.name.rpartition("/")[2])
+            (place / f"{key}.jpg").write_bytes(content)
+            found.append((class_name(label), Sample(key, int(shot[1]) if shot else 0)))
+        except CifarError as error:
+            problems.append(str(error))
+            if len(found) >= room:
+                break
+        except OSError as error:
+            raise ProjectError(f"{place} cannot be written ({error.strerror}); make room, or it writable.") from None
+    with changed(name) as project:
+        number = 1 + max((sample.burst for label in project.classes for sample in label.samples), default=0)
+        for name_of, sample in found:
+            try:
+                label_of = project.label(name_of)
+            except ProjectError as error:
+                if str(error) not in problems:
+                    problems.append(str(error))
+                continue
+            if any(sample.key == known.key for known in label_of.samples):
+                again += 1
+            else:
+                label_of.samples.append(Sample(sample.key, number) if burst else sample)
+    if again:
+        problems.append(f"{again:,} picture{'s are' if again > 1 else ' is'} in the class already, and counts once.")
+    return problems
+
+
+def remove(name: str, number: int, key: str | None = None) -> None:
+    """Remove a picture from class number `number`, or the class if there is no `key`. Raises ProjectError."""
+    with changed(name) as project:
+        if key is None:
+            del project.classes[number]
+        else:
+            label = project.classes[number]
+            label.samples = [sample for sample in label.samples if sample.key != key]
+
+
+def by_folder(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Picture]]:
+    """Yield the pictures of `files` (path, bytes) and of zips among them, each with the folder it lies in as its class.
+
+    A picture that lies in none comes with its error.
+    """
+    for path, content in files:
+        for picture in read_each([(path, content)]):
+            inside = picture.name.removeprefix(f"{path}/") if picture.name != path else path
+            folders = [part for part in re.split(r"[/\\]", inside)[:-1] if part.strip(". ")]
+            if picture.error or folders:
+                yield folders[-1] if folders else "", picture
+            else:
+                error = f"{quoted(inside)} lies in no folder; put the pictures of each class in a folder of its name."
+                yield "", Picture(picture.name, error=error)
+
+
+def content(name: str, key: str) -> bytes:
+    """Return the JPEG file of a picture. Raises ProjectError if it is missing."""
+    try:
+        return (folder(name) / "pictures" / f"{key}.jpg").read_bytes()
+    except OSError as error:
+        raise ProjectError(f"Picture {key} of project {name} is missing ({error.strerror}); remove it.") from None
+
+
+def image(name: str, key: str) -> Image.Image:
+    """Return a picture, RGB. Raises ProjectError or ImageError if it is missing or damaged."""
+    return open_picture(content(name, key), f"{key}.jpg")
+
+
+def pack(name: str) -> bytes:
+    """Return the project's pictures as a zip with a folder for each class, which can be imported."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for label in load(name).classes:
+            for number, sample in enumerate(label.samples, 1):
+                burst = f"burst {sample.burst}, " if sample.burst else ""
+                archive.writestr(f"{label.name}/{burst}{number:04}.jpg", content(name, sample.key))
+    return buffer.getvalue()
+
+
+def _square(picture: Image.Image) -> bytes:
+    """Return the square in the middle of a picture as JPEG, SIDE pixels wide or as many as it has."""
+    square = picture.crop(crop_box(picture.size, "centre"))
+    if square.width > SIDE:
+        square = square.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    square.save(buffer, "JPEG", quality=_QUALITY, subsampling=0)
+    return buffer.getvalue()

@@ -1,0 +1,149 @@
+"""Projects on disk: what goes in, comes out and is refused."""
+
+import json
+import time
+
+import pytest
+from taught import drawn, png, zipped
+
+from cifar_core import runs
+from cifar_core.errors import ProjectError, RunError
+from cifar_core.inference.pictures import Picture
+from cifar_core.teach import project as projects
+
+
+def from_zip(content: bytes) -> list[str]:
+    projects.create("new")
+    return projects.add("new", projects.by_folder([("new.zip", content)]))
+
+
+def counts(name: str) -> dict[str, int]:
+    return {label.name: len(label.samples) for label in projects.load(name).classes}
+
+
+def test_a_zip_with_a_folder_for_each_class_makes_the_classes(two_kinds):
+    assert from_zip(projects.pack(two_kinds)) == []
+    assert counts("new") == {"stripes": 12, "spots": 12}
+    assert projects.names() == ["kinds", "new"]
+
+
+def test_bursts_survive_a_zip():
+    projects.create("kinds")
+    for start in (0, 10):
+        projects.add("kinds", [("cup", Picture("f.jpg", drawn("spots", start + n))) for n in range(3)], burst=True)
+    assert [sample.burst for sample in projects.load("kinds").classes[0].samples] == [1, 1, 1, 2, 2, 2]
+    from_zip(projects.pack("kinds"))
+    assert [sample.burst for sample in projects.load("new").classes[0].samples] == [1, 1, 1, 2, 2, 2]
+
+
+def test_a_hostile_zip_leaves_nothing_outside_and_the_good_pictures_inside(tmp_path):
+    problems = from_zip(
+        zipped(
+            {
+                "../../escape/1.png": png(drawn("spots", 1)),
+                "/etc/passwd/2.png": png(drawn("spots", 2)),
+                "cup\\..\\x/3.png": png(drawn("spots", 3)),
+                "<script>alert(1)</script>/4.png": png(drawn("spots", 4)),
+                "loose.png": png(drawn("spots", 5)),
+                "cup/bomb.png": bytes(70 * 2**20),
+                "cup/words.png": b"no picture",
+                "../../../up.png": png(drawn("spots", 6)),
+            }
+        )
+    )
+    assert counts("new") == {"escape": 1, "passwd": 1, "x": 1, "script>": 1}
+    assert len(problems) == 4
+    inside = runs.runs_dir() / "teach" / "new"
+    assert {path.name for path in inside.iterdir()} == {"classes.json", "lock", "pictures"}
+    assert all(len(path.name) == 20 and path.suffix == ".jpg" for path in (inside / "pictures").iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.name in ("1.png", "2.png", "up.png")]
+
+
+def test_more_classes_and_pictures_than_there_may_be_are_said_once(monkeypatch):
+    many = {f"class {n}/{n}.png": png(drawn("spots", n, 8)) for n in range(25)}
+    problems = from_zip(zipped(many))
+    assert len(counts("new")) == projects.MOST_CLASSES
+    assert len(problems) == 5
+    monkeypatch.setattr(projects, "MOST_PICTURES", 22)
+    again = [("class 0", Picture("a.png", drawn("stripes", n))) for n in range(5)]
+    assert len(projects.add("new", again)) == 1
+    assert projects.load("new").count == 22
+
+
+def test_the_same_picture_twice_is_one_and_in_two_classes_two(two_kinds):
+    again = [("spots", Picture("a.png", drawn("spots", 0))), ("stripes", Picture("a.png", drawn("spots", 0)))]
+    assert len(projects.add(two_kinds, again)) == 1
+    assert counts(two_kinds) == {"stripes": 13, "spots": 12}
+
+
+def test_remove_rename_delete_and_restore(two_kinds):
+    key = projects.load(two_kinds).classes[1].samples[0].key
+    projects.remove(two_kinds, 1, key)
+    projects.rename(two_kinds, 1, " blue/spots\n")
+    assert counts(two_kinds) == {"stripes": 12, "blue-spots": 11}
+    with pytest.raises(ProjectError, match="already"):
+        projects.rename(two_kinds, 1, "stripes")
+    with pytest.raises(ProjectError, match="dots"):
+        projects.rename(two_kinds, 1, "..")
+    projects.delete(two_kinds)
+    assert projects.names() == []
+    projects.restore(two_kinds)
+    assert counts(two_kinds) == {"stripes": 12, "blue-spots": 11}
+    projects.remove(two_kinds, 0)
+    assert counts(two_kinds) == {"blue-spots": 11}
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "A", "", "x" * 41, ".deleted"])
+def test_a_name_that_is_none_is_refused(name):
+    for use in (projects.create, projects.load, projects.delete):
+        with pytest.raises(ProjectError, match="expected a name"):
+            use(name)
+    assert projects.NAME_PATTERN.fullmatch(projects.free_name(name))
+
+
+def test_a_free_name_is_a_name_that_is_not_taken(two_kinds):
+    assert projects.free_name("Kinds!") == "kinds-2"
+    with pytest.raises(ProjectError, match="already"):
+        projects.create(two_kinds)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"classes": 3}',
+        '{"alpha": 9}',
+        '{"classes": [{"name": "a", "samples": [["../../x"]]}]}',
+        '{"classes": [{"name": "a"}, {"name": "a"}]}',
+        json.dumps({"classes": [{"name": str(n)} for n in range(21)]}),
+        "[" * 100_000,
+    ],
+)
+def test_a_damaged_project_is_a_sentence(two_kinds, content):
+    (projects.folder(two_kinds) / "classes.json").write_text(content)
+    with pytest.raises(ProjectError, match="damaged"):
+        projects.load(two_kinds)
+    with pytest.raises(ProjectError, match="damaged"), projects.changed(two_kinds):
+        pass
+
+
+def test_a_project_with_a_link_is_not_opened(two_kinds, tmp_path):
+    (projects.folder(two_kinds) / "pictures" / "0123456789abcdef.jpg").symlink_to(tmp_path / "secret")
+    with pytest.raises(ProjectError, match="link"):
+        projects.load(two_kinds)
+
+
+def test_a_full_disk_is_a_sentence(two_kinds, monkeypatch):
+    monkeypatch.setenv("CIFAR_RUNS_GB", "0.000001")
+    with pytest.raises(RunError, match="CIFAR_RUNS_GB"):
+        projects.add(two_kinds, [("spots", Picture("a.png", drawn("spots", 99)))])
+
+
+def test_a_thousand_pictures_take_seconds():
+    files = [(f"kind {n % 5}/{n}.png", png(drawn("spots", n, 32))) for n in range(1_000)]
+    projects.create("many")
+    start = time.monotonic()
+    assert projects.add("many", projects.by_folder(files)) == []
+    assert time.monotonic() - start < 60
+    assert projects.load("many").count == 1_000
