@@ -101,11 +101,10 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
     left, right = st.columns([2, 3], gap="large")
     with left:
         order = sorted_and_filtered(model, pictures, names, answers)
-        pages = max(1, -(-len(order) // A_PAGE))
-        page = address.page_number("gallery_page", pages)
-        shown = order[(page - 1) * A_PAGE : page * A_PAGE]
+        place = st.container(height=560)
+        shown = tiles.page(order, A_PAGE, "gallery_page")
         chosen = min(st.session_state.get("closer", 0), len(pictures) - 1)
-        with st.container(height=560, key="gallery"):
+        with place:
             tiles.show(
                 [picture_view.tile(picture_view.seen(pictures[i]), answers, i, names[i]) for i in shown],
                 "gallery_tiles",
@@ -113,8 +112,6 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
                 shown.index(chosen) if chosen in shown else -1,
             )
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            if pages > 1:
-                st.number_input(f"Page, of {pages}", 1, pages, key="gallery_page", width=140)
             rows = [answer_row(names[i], answers, i) for i in order]
             rows += [{"file": one.name, "error": one.error} for one in uploads.refused()]
             formatting.csv_button("CSV", answers_csv(rows), "predictions.csv", "csv")

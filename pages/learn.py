@@ -104,8 +104,7 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
     found, origin = lesson_view.findings(name)
     generated = any("generated" in made.data for made in lesson_view.made_by(found)) if found else False
     dataset_notice.show(cifar10.status(), generated, "everything here" if generated else "what you run here")
-    with st.container(key="wide_question"):
-        left, right = st.columns([3, 2], gap="large")
+    left, right = st.columns([3, 2], gap="large")
     with left:
         st.markdown(lesson.text, help=glossary.explain(f"{lesson.text} {lesson.question}"))
         key, options = f"guess_{name}", range(len(lesson.options))

@@ -11,8 +11,6 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from cifar_core import untrusted
-
 _LINKED = "_linked"
 
 
@@ -72,25 +70,6 @@ def _word(key: str) -> str:
     return key.rpartition(":")[2]
 
 
-def linked_text(label: str, key: str, limit: int, **options: Any) -> str:
-    """Let a person write one line of up to `limit` characters, which the address keeps."""
-    if decides(key):
-        st.session_state[key] = untrusted.one_line(st.query_params.get(key, ""))[:limit]
-    text = st.text_input(label, key=key, max_chars=limit, **options)
-    link(key, text, "")
-    return text
-
-
-def linked_choices(label: str, key: str, options: Collection[str]) -> list[str]:
-    """Let a person choose any of `options`; the address names them, none without saying."""
-    if decides(key):
-        asked = st.query_params.get(key, "").split(",")
-        st.session_state[key] = [word for word in options if word in asked]
-    chosen = st.pills(label, list(options), key=key, selection_mode="multi")
-    link(key, ",".join(chosen), "")
-    return chosen
-
-
 def linked_choice(label: str, key: str, options: Mapping[str, str], default: str, **look: Any) -> str:
     """Let a person choose one of `options` (name -> words); the address says which, the default without saying."""
     linked(key, options, default)
@@ -98,14 +77,3 @@ def linked_choice(label: str, key: str, options: Mapping[str, str], default: str
     chosen = chosen or default  # a choice is required, which Streamlit's types do not know
     link(key, chosen, default)
     return chosen
-
-
-def page_number(key: str, pages: int) -> int:
-    """Return the page that the field `key`, drawn later, stands at; there may be fewer `pages` now than before."""
-    st.session_state[key] = min(st.session_state.get(key, 1), pages)
-    return st.session_state[key]
-
-
-def asked_runs(key: str, known: Collection[str], most: int) -> list[str]:
-    """Return the first `most` of those `known` that the address names under `key`, each once."""
-    return [name for name in dict.fromkeys(st.query_params.get_all(key)) if name in known][:most]

@@ -24,8 +24,7 @@ _CHART: dict[str, Any] = {"config": {"displayModeBar": False}}
 def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> None:
     """Draw the curves of the `chosen` runs, and all `shown` runs as dots."""
     drawn = [(names[row.run.id], curves_of(row)) for row in chosen]
-    with st.container(key="wide_overlay"):
-        left, right = st.columns(2)
+    left, right = st.columns(2)
     with st.expander("Cross-entropy, time axis, smoothing", icon=":material/show_chart:", key="more_curves"):
         axis = address.linked_choice("Align by", "axis", _AXES, "epoch")
         smoothing = st.select_slider(

@@ -171,20 +171,18 @@ def _grid(
         st.info(f"The figures of this run's images, without pictures: {dataset_notice.no_pictures()}")
         _as_table(said, positions)
         return
-    pages = -(-len(positions) // A_PAGE)
-    page = address.page_number(f"page-{key}", pages)
-    shown = positions[(page - 1) * A_PAGE : page * A_PAGE].tolist()
+    place = st.container()
+    shown = tiles.page(positions.tolist(), A_PAGE, f"page-{key}")
     chosen = st.session_state.get(f"looked-{key}")
     chosen = chosen if chosen in shown else shown[0]
-    tiles.show(
-        [tile(said, images, i, (votes or {}).get(i)) for i in shown],
-        f"tiles-{key}",
-        lambda number: st.session_state.update({f"looked-{key}": shown[number]}),
-        shown.index(chosen),
-        width=84,
-    )
-    if pages > 1:
-        st.number_input(f"Page, of {pages} ({len(positions):,} images)", 1, pages, key=f"page-{key}", width=220)
+    with place:
+        tiles.show(
+            [tile(said, images, i, (votes or {}).get(i)) for i in shown],
+            f"tiles-{key}",
+            lambda number: st.session_state.update({f"looked-{key}": shown[number]}),
+            shown.index(chosen),
+            width=84,
+        )
     _closer(open_classifier(found.run.id), images[chosen], said.probabilities[chosen], int(said.labels[chosen]), key)
 
 

@@ -57,13 +57,8 @@ def _is_settled(found: Result | None) -> bool:
 
 def _sliders() -> Settings:
     """Draw the five sliders; return what they say, which the address keeps."""
-    with st.container(key="cards_sliders"):
-        columns = st.columns(len(SLIDERS), gap="small")
-    values = {}
-    for column, name in zip(columns, SLIDERS, strict=True):
-        with column:
-            values[name] = _slider(name)
-    return Settings(**values)
+    with st.grid(len(SLIDERS), min_column_width=150):
+        return Settings(**{name: _slider(name) for name in SLIDERS})
 
 
 def _slider(name: str) -> Any:
@@ -122,8 +117,7 @@ def _panel(settings: Settings, earlier: list[Settings]) -> bool:
     whole = found if found and found.state == "done" else None  # drawing it with each epoch outlasts the training
     mapped = whole or (tried[-1][1] if tried else found)
     chart = _map_chart(head_lab.base_key(), _has_map(), tuple(mapped.predicted)) if mapped else None
-    with st.container(key="wide_lab"):
-        left, right = st.columns(2, gap="medium")
+    left, right = st.columns(2, gap="medium")
     words = [(other.differences(settings), result.rows) for other, result in tried]
     for metric, place in (("accuracy", left), ("cross_entropy", left if chart else right)):
         figure = search_charts.lab_curves(shown.rows if shown else [], words, metric, BASE.head_epochs, 300)

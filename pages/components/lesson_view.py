@@ -109,9 +109,9 @@ def charts(drawn: Mapping[str, Any], names: tuple[str, ...]) -> None:
     """Draw figures of a lesson, two beside each other."""
     if not names:
         return
-    with st.container(key=f"wide_{names[0]}"):
-        for column, name in zip(st.columns(len(names)), names, strict=True):
-            column.plotly_chart(drawn[name], key=name, alt=drawn[name].layout.title.text, config=_CONFIG)
+    with st.grid(len(names), min_column_width=340):
+        for name in names:
+            st.plotly_chart(drawn[name], key=name, alt=drawn[name].layout.title.text, config=_CONFIG)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

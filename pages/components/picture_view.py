@@ -263,7 +263,8 @@ def compared_runs(model: Classifier) -> list[Classifier]:
     if not names:
         return []
     if "with" not in st.session_state:
-        st.session_state["with"] = address.asked_runs("with", names, _MOST_COMPARED) or names[:1]
+        asked = [name for name in dict.fromkeys(st.query_params.get_all("with")) if name in names]
+        st.session_state["with"] = asked[:_MOST_COMPARED] or names[:1]
     st.session_state["with"] = [name for name in st.session_state["with"] if name in names]
     chosen = st.multiselect(
         "Compare with",

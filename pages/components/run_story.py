@@ -27,9 +27,9 @@ def section(found: Assessment, split: str, number: int) -> None:
         if sentence:
             st.markdown(f"- {formatting.plain(sentence)}")
     curves = _curves(run.id, run_picker.stamp(run, "metrics.jsonl"))
-    with st.container(key=f"wide_story{number}"):
-        for column, metric in zip(st.columns(2), ("accuracy", "loss"), strict=True):
-            column.plotly_chart(
+    with st.grid(2, min_column_width=340):
+        for metric in ("accuracy", "loss"):
+            st.plotly_chart(
                 training_charts.metric_figure(curves, metric),
                 key=f"story_{metric}{number}",
                 config=formatting.figure_config(metric),

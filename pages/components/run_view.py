@@ -81,8 +81,7 @@ def notices(status: dict[str, Any]) -> None:
 def curve_charts(run: Run, metrics_state: tuple[int, ...], live: bool, curves: Curves) -> None:
     """Draw accuracy, large, and loss beside it."""
     drawn = metric_charts(run.id, metrics_state, live, curves, st.session_state.get("ghost"))
-    with st.container(key="wide_curves"):
-        large, small = st.columns([8, 5])
+    large, small = st.columns([8, 5])
     with large:
         live_chart.show(drawn["accuracy"], "accuracy")
     with small:
@@ -93,11 +92,9 @@ def details(run: Run, metrics_state: tuple[int, ...], live: bool, curves: Curves
     """Draw learning rate and speed in a panel that is closed at first."""
     panel = st.expander("Details: learning rate and speed", key="details_panel", on_change="rerun")
     if panel.open:
-        with panel, st.container(key="wide_details"):
-            drawn = detail_charts(run.id, metrics_state, live, curves)
-            for column, name in zip(st.columns(len(drawn)), drawn, strict=True):
-                with column:
-                    live_chart.show(drawn[name], name)
+        with panel, st.grid(2, min_column_width=340):
+            for name, chart in detail_charts(run.id, metrics_state, live, curves).items():
+                live_chart.show(chart, name)
 
 
 def _tab_title(run: Run, state: str, done: float | None) -> None:

@@ -88,9 +88,10 @@ def _new() -> None:
         **_BOUND,
     )
     problems = [error] if (error := cifar10.status()["error"]) else []
-    with st.container(key="wide_ranges"):
-        columns = st.columns(2)
-        ranges = [_range(columns[place % 2], KNOBS[name], grid, problems) for place, name in enumerate(chosen)]
+    ranges = []
+    if chosen:
+        with st.grid(2, min_column_width=300):
+            ranges = [_range(KNOBS[name], grid, problems) for name in chosen]
     if grid and len(ranges) != 2:
         problems.append("Choose two settings for a grid.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -110,20 +111,19 @@ def _new() -> None:
 
 def _base() -> TrainConfig:
     """Draw what is the same in all trials; return it."""
-    with st.container(key="wide_base"):
-        left, middle, right = st.columns(3, vertical_alignment="bottom")
-    preset = left.selectbox("Other settings from", BASES, key="search_preset", help="A preset.", **_BOUND)
-    images = middle.select_slider(
-        "Training images per trial",
-        IMAGES,
-        5_000,
-        format_func=KNOBS["train_images"].format,
-        key="search_images",
-        **_BOUND,
-    )
-    tunes = right.toggle(
-        "Fine-tune too", key="search_fine_tune", help="A trial then takes minutes instead of seconds.", **_BOUND
-    )
+    with st.grid(3, min_column_width=200, vertical_alignment="bottom"):
+        preset = st.selectbox("Other settings from", BASES, key="search_preset", help="A preset.", **_BOUND)
+        images = st.select_slider(
+            "Training images per trial",
+            IMAGES,
+            5_000,
+            format_func=KNOBS["train_images"].format,
+            key="search_images",
+            **_BOUND,
+        )
+        tunes = st.toggle(
+            "Fine-tune too", key="search_fine_tune", help="A trial then takes minutes instead of seconds.", **_BOUND
+        )
     base = {name: getattr(PRESETS[preset], name) for name in KNOBS} | {"train_images": images}
     return TrainConfig(**base | ({} if tunes else {"fine_tune_epochs": 0}))
 
@@ -139,7 +139,7 @@ def _goal() -> Goal:
     return Goal(amount) if unit == "trials" else Goal(space.MOST_TRIALS, amount * 60.0)
 
 
-def _range(place: Any, knob: Knob, grid: bool, problems: list[str]) -> Range | None:
+def _range(knob: Knob, grid: bool, problems: list[str]) -> Range | None:
     """Draw what is tried of one setting; return it, None (and why) where there is nothing to try."""
     label = knob.title
     key = f"search_{knob.name}{'_values' if grid else ''}"
@@ -147,7 +147,7 @@ def _range(place: Any, knob: Knob, grid: bool, problems: list[str]) -> Range | N
     if grid or knob.choices:
         every = _values(knob)
         first = [value for value in _FIRST.get(knob.name, every[:3]) if value in every]
-        chosen = place.multiselect(label, every, first, max_selections=MOST_VALUES, **options)
+        chosen = st.multiselect(label, every, first, max_selections=MOST_VALUES, **options)
         if chosen:
             return Range(knob.name, choices=tuple(value for value in every if value in chosen))
         problems.append(f"{knob.label}: choose some values.")
@@ -156,10 +156,10 @@ def _range(place: Any, knob: Knob, grid: bool, problems: list[str]) -> Range | N
     ends = kind(table.low), kind(table.high)
     if knob.log:
         steps = [step for step in knobs.log_steps(knob, *ends) if step >= ends[0]]
-        low, high = place.select_slider(f"{label}, logarithmic", steps, ends, **options)
+        low, high = st.select_slider(f"{label}, logarithmic", steps, ends, **options)
     else:
         options.pop("format_func")
-        low, high = place.slider(label, kind(knob.low), kind(knob.high), ends, kind(knob.step), **options)
+        low, high = st.slider(label, kind(knob.low), kind(knob.high), ends, kind(knob.step), **options)
     try:
         return Range(knob.name, low, high)
     except CifarError as error:

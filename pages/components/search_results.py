@@ -191,14 +191,11 @@ def _edges(found: Findings) -> None:
 def _points(found: Findings, shares: dict[str, float], opened: Trial | None) -> None:
     """Draw accuracy against each setting that varies, the most important first; a click opens a trial."""
     names = sorted((item.knob for item in found.plan.ranges), key=lambda knob: -shares.get(knob, 0.0))
-    with st.container(key="wide_search"):
-        columns = st.columns(2)
-        for place, knob in enumerate(names):
-            with columns[place % 2]:
-                _clickable(search_charts.slices(found, knob, opened), f"slice_{knob}")
+    with st.grid(2, min_column_width=340):
+        for knob in names:
+            _clickable(search_charts.slices(found, knob, opened), f"slice_{knob}")
         if shares:
-            with columns[len(names) % 2]:
-                live_chart.show(live_chart.chart(search_charts.importances(shares)), "search_importances")
+            live_chart.show(live_chart.chart(search_charts.importances(shares)), "search_importances")
 
 
 def _heat_map(cells: list[Cell], names: list[str], repeated: bool, opened: Trial | None) -> None:

@@ -15,16 +15,6 @@ _STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may ch
     "[data-testid=stMetricValue]{font-variant-numeric:tabular-nums}"
     ".st-key-drop_zone [data-testid=stFileUploaderDropzone]{min-height:10rem;flex-direction:column;"
     "justify-content:center;align-items:center;border:2px dashed #808b9e}"
-    "[class*=st-key-wide] [data-testid=stHorizontalBlock],"
-    "[class*=st-key-cards] [data-testid=stHorizontalBlock]{flex-wrap:wrap}"
-    "[class*=st-key-wide] [data-testid=stColumn]{min-width:min(100%,340px)}"
-    "[class*=st-key-cards] [data-testid=stColumn]{min-width:132px}"
-    ":has(>.st-key-opened_trial)"  # a block's wrapper, within which it could not stick
-    "{position:sticky;top:3.75rem;z-index:20;background:var(--ground)}"
-    "[class*=st-key-gallery] p,[class*=st-key-neighbours] p{margin-bottom:0;line-height:1.35}"
-    "[class*=st-key-gallery] [data-testid=stMarkdownContainer],"
-    "[class*=st-key-neighbours] [data-testid=stMarkdownContainer]{margin-bottom:0}"
-    "[class*=st-key-gallery] [data-testid=stVerticalBlock]{gap:.2rem}"
     ".st-key-runs_list [data-testid=stElementToolbar],"  # their CSV would not be inert
     ".st-key-verdict [data-testid=stElementToolbar],"
     ".st-key-runs_robust [data-testid=stElementToolbar]{display:none}"
@@ -83,7 +73,7 @@ def mark(key: str) -> None:
 
 
 def _variables() -> str:
-    names = {"ground": "backgroundColor", "line": "borderColor", "accent": "primaryColor"}
+    names = {"line": "borderColor", "accent": "primaryColor"}
     return ";".join(f"--{name}:{_colors(option)}" for name, option in names.items())
 
 

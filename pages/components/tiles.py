@@ -53,3 +53,10 @@ def show(
 
     data = {"tiles": [asdict(tile) for tile in tiles], "chosen": chosen, "width": width, "clickable": bool(choose)}
     _mount(key=key, data=data, on_chosen_change=take)
+
+
+def page(positions: Sequence[int], size: int, key: str) -> Sequence[int]:
+    """Draw page numbers, if `positions` need more than one page of `size`; return those of the chosen page."""
+    pages = -(-len(positions) // size)
+    chosen = st.pagination(pages, key=key) if pages > 1 else 1
+    return positions[(chosen - 1) * size : chosen * size]
