@@ -43,7 +43,7 @@ class TrainConfig:
         "Images",
         "CIFAR-10 if it is on this machine, otherwise synthetic images; or one of the two.",
         choices=("auto", "cifar10", "generated"),
-        labels={"auto": "CIFAR-10 if it is here", "cifar10": "CIFAR-10", "generated": "generated images"},
+        labels={"auto": "CIFAR-10 if it is here", "cifar10": "CIFAR-10", "generated": "synthetic images"},
     )
     train_images: int = _data(
         ALL_IMAGES,

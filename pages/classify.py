@@ -38,7 +38,7 @@ def main() -> None:
     model = classifier.open_classifier(name)
     if name != classifier.BUNDLED and "generated" in str(runs.Run(name).result.get("dataset")):
         st.warning(
-            "This model was trained on **generated images, not CIFAR-10**: it knows drawings, not photographs.",
+            "This model was trained on **synthetic images, not CIFAR-10**: it knows drawings, not photos.",
             icon=":material/draw:",
         )
     for problem in model.problems:
@@ -76,7 +76,7 @@ def examples(model: Classifier) -> None:
         return
     drawn = status["dataset"] == "generated"
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.markdown("## Or a generated image" if drawn else "## Or a CIFAR-10 test image", width="content")
+        st.markdown("## Or a synthetic image" if drawn else "## Or a CIFAR-10 test image", width="content")
         st.button(
             "Show others", icon=":material/casino:", on_click=uploads.next_examples, key="others", type="tertiary"
         )

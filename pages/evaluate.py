@@ -58,7 +58,7 @@ def main() -> None:
     found = [assessed(one.id, run_picker.stamp(one, *_FILES)) for one in (run, other) if one]
     if any("generated" in one.stored.dataset for one in found):
         st.warning(
-            "Trained and tried on **generated images, not CIFAR-10**: these figures say nothing about photographs.",
+            "Trained and tested on **synthetic images, not CIFAR-10**: these figures say nothing about photos.",
             icon=":material/draw:",
         )
     for problem in dict.fromkeys(problem for one in found for problem in one.problems):

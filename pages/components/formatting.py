@@ -30,6 +30,11 @@ def file_name(name: str) -> str:
     return plain(shown_name(name))
 
 
+def images(label: object) -> str:
+    """Return the label of a data set as text; files call synthetic images generated."""
+    return plain(label).replace("generated", "synthetic")
+
+
 def csv_button(label: str, data: str | bytes | Callable[[], str], file_name: str, key: str) -> None:
     """Offer `data` as a CSV file; a function is called when the button is pressed."""
     content = (lambda: data().encode()) if callable(data) else data

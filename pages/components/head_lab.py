@@ -206,7 +206,7 @@ def _held_fixed(status: dict[str, Any]) -> None:
     counts = [known.get(name) for name in ("train_images", "validation_images")]
     learn, validate = (f"{number:,}" if isinstance(number, int) else "?" for number in counts)
     from_lab = (
-        f" Start weights: {formatting.plain(known.get('weights'))}. Images: {formatting.plain(known.get('images'))}, "
+        f" Start weights: {formatting.plain(known.get('weights'))}. Images: {formatting.images(known.get('images'))}, "
         f"{learn} for training, {validate} for validation."
     )
     st.caption(

@@ -182,6 +182,7 @@ def _read(name: str, text: str | None) -> Any:
     if text is None:
         return usual
     if knob.choices:
+        text = text.replace("generated images", "synthetic images")  # in addresses of older versions
         return next((value for value in knob.choices if _text(name, value) == text), usual)
     try:
         return knob.parse(text)

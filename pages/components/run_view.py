@@ -284,5 +284,5 @@ def result_details(run: Run) -> None:
         f"Took {formatting.seconds(result['elapsed_seconds'])}; "
         f"model file {result['model_bytes'] / 1e6:.1f} MB."
     )
-    images, weights = (formatting.plain(result.get(name)) for name in ("dataset", "weights"))
-    st.caption(f"Images: {images}. Initial weights: {weights}.")
+    weights = formatting.plain(result.get("weights"))
+    st.caption(f"Images: {formatting.images(result.get('dataset'))}. Initial weights: {weights}.")

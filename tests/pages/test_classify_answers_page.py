@@ -62,7 +62,7 @@ def test_a_picture_is_answered_with_ten_sorted_probabilities(classify):
 
 
 def test_a_model_of_generated_images_says_so(classify):
-    assert "generated images, not CIFAR-10" in texts(classify.warning)
+    assert "synthetic images, not CIFAR-10" in texts(classify.warning)
 
 
 def test_a_model_of_cifar10_has_no_such_warning(model):

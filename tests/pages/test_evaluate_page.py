@@ -118,7 +118,7 @@ def test_a_finished_run_shows_validation_first_with_its_interval(run):
     assert shown["Validation accuracy"] == f"{right.mean():.1%}"
     assert "to" in app.metric[0].delta
     assert app.segmented_control(key="split").value == "validation"
-    assert "generated images, not CIFAR-10" in texts(app.warning)
+    assert "synthetic images, not CIFAR-10" in texts(app.warning)
     assert "**cat** taken for **dog**" in texts(app.markdown)
     assert all(tile["note"] == "labeled cat" for tile in tiles_of(app, "strengths0"))
 

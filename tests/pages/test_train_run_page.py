@@ -99,7 +99,7 @@ def test_a_finished_run_shows_its_figures_with_the_interval_and_its_model(model)
     app.session_state["summary_panel"] = True  # as a click on it does
     assert "block_16_project" in texts(sound(app.run()).code)
     assert app.selectbox(key="run_choice").value == run.id
-    assert "generated images, not CIFAR-10" in texts(app.caption).replace("\\", "")
+    assert "synthetic images, not CIFAR-10" in texts(app.caption).replace("\\", "")
 
 
 def test_the_curves_hold_both_phases(model):
