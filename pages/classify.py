@@ -43,15 +43,18 @@ def main() -> None:
         )
     for problem in model.problems:
         st.warning(formatting.plain(problem), icon=":material/warning:")
+    answered = st.container()  # above the ways in: the answer comes first
     uploads.inputs()
     uploads.show_refused()
     pictures = uploads.pictures()
     if not pictures:
         examples(model)
-    elif len(pictures) == 1:
-        guarded.fragment(picture_view.closer)(model, pictures[0])
-    else:
-        many(model, pictures)
+        return
+    with answered:
+        if len(pictures) == 1:
+            guarded.fragment(picture_view.closer)(model, pictures[0])
+        else:
+            many(model, pictures)
 
 
 def choose_model() -> str:

@@ -12,7 +12,7 @@ from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import assessment, comparison, listing
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.listing import Row
-from cifar_core.evaluation.predictions import class_figures, class_summary, images_in_cell, top2_accuracy
+from cifar_core.evaluation.predictions import class_figures, class_summary, top2_accuracy
 from cifar_core.inference import calibration
 from cifar_core.runs import Run
 from pages.components import (
@@ -25,7 +25,6 @@ from pages.components import (
     robustness,
     run_picker,
     run_story,
-    tiles,
 )
 
 TITLE = "Strengths and mistakes"
@@ -50,7 +49,7 @@ def main() -> None:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.title(TITLE)
-        run = run_picker.pick(st, known, wanted or run_picker.own(known)[0].run.id, "evaluated", width=320)
+        run = run_picker.pick(known, wanted or run_picker.own(known)[0].run.id, "evaluated")
         other = compared_run(known, run) if run.state == "finished" else None
     if run.state != "finished":
         unfinished(run)
@@ -121,7 +120,7 @@ def side_by_side(found: list[Assessment], draw: Callable[[Assessment, int], None
 
 
 def strengths(found: Assessment, split: str, number: int) -> None:
-    """Show the best and the worst class in a sentence, images of the most frequent confusion, and both accuracies."""
+    """Show the best and the worst class in a sentence, and both accuracies."""
     said = found.calibrated.split(split)
     summary = class_summary(said)
     if summary is not None:
@@ -134,11 +133,7 @@ def strengths(found: Assessment, split: str, number: int) -> None:
             text += f" Its most frequent mistake: **{label}** taken for **{answer}**, {summary.images:,} images."
         with st.container(key=f"sentence{number}"):
             st.markdown(text)
-        images = found.images(split)
-        if images is not None and summary.images:
-            positions = images_in_cell(said, summary.label, summary.answer)[:6].tolist()
-            tiles.show([confusion.tile(said, images, i) for i in positions], f"strengths{number}")
-    with st.container(horizontal=True):
+    with st.grid(2, min_column_width=150, width=480):
         for name in SPLITS:
             accuracy(found, name)
     st.caption(
@@ -158,7 +153,6 @@ def accuracy(found: Assessment, split: str) -> None:
         delta_color="off",
         delta_arrow="off",
         border=True,
-        width=200,
         help=glossary.explain(f"{split} accuracy"),
     )
 

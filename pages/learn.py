@@ -52,7 +52,7 @@ def written(guesses: Mapping[str, int | None]) -> str:
 
 
 def overview(guesses: Mapping[str, int | None]) -> None:
-    """Draw the progress, the symptoms, a card for each lesson, and the glossary."""
+    """Draw the progress, a card with the symptom of each lesson, and the glossary."""
     st.title("Guess, then see what real runs measured")
     answered = [name for name in LESSONS if guesses.get(name) is not None]
     following = next((name for name in LESSONS if name not in answered), None)
@@ -60,11 +60,7 @@ def overview(guesses: Mapping[str, int | None]) -> None:
     if following:
         verb = "Continue" if answered else "Start"
         opens(following, f"{verb}: {LESSONS[following].title}", "continue", "play_arrow", "primary")
-    st.header("What do you see?")
-    with st.container(horizontal=True, gap="xsmall"):
-        for lesson in LESSONS.values():
-            opens(lesson.name, lesson.symptom, f"symptom_{lesson.name}", "search", "secondary")
-    st.header("Lessons")
+    st.header("What do you see in your run?")
     with st.grid(4, min_column_width=150):
         for lesson in LESSONS.values():
             with st.container(border=True, key=f"card_{lesson.name}"):
@@ -72,7 +68,8 @@ def overview(guesses: Mapping[str, int | None]) -> None:
                 icon = (
                     "check_circle" if lesson.name in answered else "visibility" if lesson.name in guesses else "school"
                 )
-                opens(lesson.name, f"{lesson.number}. {lesson.title}", f"open_{lesson.name}", icon, "tertiary")
+                label = f"**{lesson.symptom}**  \n{lesson.number}. {lesson.title}"
+                opens(lesson.name, label, f"open_{lesson.name}", icon, "tertiary")
     with st.expander("Glossary", icon=":material/menu_book:", key="glossary"):
         st.markdown("\n".join(f"- **{term}**: {definition}" for term, definition in glossary.TERMS.items()))
 

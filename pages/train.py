@@ -38,7 +38,8 @@ def main() -> None:
     known = listing.rows(LIST_LENGTH)
     wanted = wanted_run(known)
     asked = wanted is not None and (wanted.id == st.query_params.get("run") or wanted.state in LIVE_STATES)
-    st.title("Train" if asked else "Train a network, and watch it learn")
+    head = st.container(horizontal=True, vertical_alignment="bottom")
+    head.title("Train" if asked else "Train a network, and watch it learn")
     notice = st.container()
     if not asked:
         below, top = st.container(), st.container()
@@ -46,15 +47,17 @@ def main() -> None:
         top, below = st.container(), st.expander("Train another", icon=":material/add:", key="form")
     with below:
         config = form(status)
-    with top:
-        run = chosen_run(known, wanted) if wanted else None
-        if run is not None:
+        pinned.chooser()
+        augmentation_preview.panel("strip_panel", wanted.id if wanted else None)
+        export_panel.import_panel()
+    run = None
+    if wanted is not None:
+        with head if asked else top.container(horizontal=True):
+            run = chosen_run(known, wanted)
+        with top:
             show_run(run)
     with notice:
         dataset_notice.show(status, uses_generated(config, run), offers_download=False)
-    pinned.chooser()
-    augmentation_preview.panel("strip_panel", run.id if run else None)
-    export_panel.import_panel()
 
 
 def form(status: dict) -> TrainConfig | None:
@@ -65,8 +68,8 @@ def form(status: dict) -> TrainConfig | None:
         help=glossary.explain("head, backbone, fine-tuning"),
     )
     knobs.presets(preset_times(), status["dataset"] == "cifar10")
-    knobs.main_sliders()
     start_place = st.container(key="start_place")
+    knobs.main_sliders()
     knobs.all_settings()
     with start_place:
         config = knobs.configuration()
@@ -93,8 +96,8 @@ def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None
     """Draw the name and what can be started; return what a run costs, None (and why) where it cannot start."""
     estimate, reason = possible(config, status["error"])
     cannot = config is None or estimate is None or bool(reason)
-    left, right = st.columns([2, 1], vertical_alignment="bottom")
-    name = left.text_input(
+    left, right = st.columns(2, vertical_alignment="bottom")
+    name = right.text_input(
         "Name of the run",
         placeholder=unused_name(config) if config else "",
         max_chars=labels.NAME_LIMIT,
@@ -102,7 +105,7 @@ def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None
         help="Shown on every page. Empty: the suggestion.",
     )
     downloads = config is not None and config.dataset != "generated" and dataset_notice.can_download(status)
-    with right:
+    with left:
         if downloads:
             pressed = start_button("Download CIFAR-10 and train (170 MB, once)", "download_and_train", cannot)
             if pressed and config is not None:
@@ -191,23 +194,23 @@ def wanted_run(known: list[listing.Row]) -> Run | None:
 
 def chosen_run(known: list[listing.Row], wanted: Run) -> Run:
     """Draw which run is shown and which one it is compared with; return the first."""
-    left, right = st.columns([3, 2], vertical_alignment="bottom")
-    run = run_picker.pick(left, known, wanted.id, "run_choice")
+    run = run_picker.pick(known, wanted.id, "run_choice")
     finished = run_picker.run_titles(
         row for row in run_picker.own(known) if row.run.id != wanted.id and row.state == "finished"
     )
-    right.selectbox(
+    st.selectbox(
         "Compare with",
         [None, *finished],
         format_func=lambda id_: finished.get(id_, id_ or "none"),
         key="ghost",
+        width=320,
         help="The curve of an earlier run, drawn pale behind this one.",
     )
     return run
 
 
 def show_run(run: Run) -> None:
-    """Draw a run: live or afterwards, its layers, its export."""
+    """Draw a run, live or afterwards, and its export."""
     live = run.state in LIVE_STATES
     if live:
         st.query_params["run"] = run.id  # when it ends, it stays where it is on the page
@@ -216,7 +219,6 @@ def show_run(run: Run) -> None:
         st.warning(formatting.plain(damaged), icon=":material/warning:")
     with st.container(key="live_run"):
         guarded.polled(run_view.panel, live, POLL_SECONDS)(run)
-    run_view.model_summary(run)
     if run.state == "finished":
         export_panel.export_panel(run)
 

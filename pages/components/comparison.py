@@ -18,6 +18,12 @@ from pages.components import address, formatting, run_picker
 
 _SMOOTHING = ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95")
 _AXES = {"epoch": "Epoch", "time": "Time"}
+_SURE = {
+    "significant": "the test images confirm the difference",
+    "not significant": "on the test images, the difference may be chance",
+    "test images say the opposite": "the test images say the opposite",
+    "unknown": "the test images cannot tell whether this is chance",
+}
 _CHART: dict[str, Any] = {"config": {"displayModeBar": False}}
 
 
@@ -67,6 +73,7 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
         return
     fastest = min(range(len(finished)), key=lambda place: finished[place].seconds or float("inf"))
     ids = [row.run.id for row in finished]
+    sentence = st.container()
     base_id = st.selectbox("Baseline", ids, fastest, format_func=names.__getitem__, key="baseline", width=320)
     base = next(row for row in finished if row.run.id == base_id)
     stamps = tuple(run_picker.stamp(row.run, "evaluation.npz") for row in finished)
@@ -76,23 +83,24 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
     }
     best = max(finished, key=lambda row: row.validation_accuracy or 0.0)
     if best is base:
-        st.markdown(f"**{formatting.plain(names[base_id])}** has the best validation accuracy of these runs.")
+        sentence.markdown(f"**{formatting.plain(names[base_id])}** has the best validation accuracy of these runs.")
     else:
-        words = ", ".join(_price(best, base, found[best.run.id]))
-        st.markdown(f"**{formatting.plain(names[best.run.id])}** has the best validation accuracy: {words}.")
+        gain, sure, time = _price(best, base, found[best.run.id])
+        name = formatting.plain(names[best.run.id])
+        sentence.markdown(f"**{name}** has the best validation accuracy: **{gain}** for **{time}**; {_SURE[sure]}.")
     st.dataframe(
         _prices(chosen, base, found) | _settings(chosen, names),
         hide_index=True,
         key="verdict",
         column_order=[
             "Run",
-            "Validation",
             "Difference",
-            "Significance",
             "Time",
+            "Significance",
+            "Validation",
             *map(_label, listing.differing(chosen)),
         ],
-        column_config={"Validation": st.column_config.NumberColumn(format="%.1f%%"), "Run": {"width": 165}},
+        column_config={"Validation": st.column_config.NumberColumn(format="%.1f%%"), "Run": {"width": 130}},
     )
     for pair in found.values():
         if pair.result is None:

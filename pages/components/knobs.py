@@ -22,7 +22,6 @@ from cifar_core.errors import ConfigError, DataError
 from pages.components import address, formatting, guarded, style
 
 MAIN = ("alpha", "dropout", "augmentation")
-TILES = ("quick", "standard", "best")
 FIRST = PRESETS["quick"]
 _IMAGES = 8
 _COLUMNS = (
@@ -39,17 +38,15 @@ def presets(times: dict[str, str], real_images: bool) -> None:
     """
     for name in KNOBS:
         address.first(name, functools.partial(_read, name))
-    for place, name in zip(st.columns(len(TILES), gap="small"), TILES, strict=True):
-        words = [times[name]] if name in times else []
-        if real_images:
-            words.append(f"about {PRESET_ACCURACY[name]:.0%} right")
-        label = f"**{name.capitalize()}**  \n{' · '.join(words)}  \n:small[{PRESET_HELP[name]}]"
-        if place.button(label, key=f"preset_{name}", width="stretch"):
-            set_all(PRESETS[name])
-    classic = "Or the **classic** recipe of the tutorials"
-    if st.button(classic, key="preset_classic", type="tertiary", help=PRESET_HELP["classic"]):
-        set_all(PRESETS["classic"])
-    if _current() in TILES:
+    with st.grid(len(PRESETS), min_column_width=150):
+        for name, config in PRESETS.items():
+            words = [times[name]] if name in times else []
+            if real_images and name in PRESET_ACCURACY:
+                words.append(f"{PRESET_ACCURACY[name]:.0%} right")
+            label = f"**{name.capitalize()}**  \n{' · '.join(words)}  \n:small[{PRESET_HELP[name]}]"
+            if st.button(label, key=f"preset_{name}", width="stretch", wrap=True):
+                set_all(config)
+    if _current():
         style.mark(f"preset_{_current()}")
 
 

@@ -46,22 +46,21 @@ def closer(model: Classifier, picture: Picture) -> None:
     """Show one picture and its answer; a fragment, so that its square moves nothing else on the page."""
     left, right = st.columns([2, 3], gap="large")
     crop, pixels = crop_of(picture), seen(picture)
+    answers = model.answer(pixels[None])
     with left, st.container(key="photo"):
         uploads.crop_square(picture, crop)
-        st.caption(formatting.file_name(picture.name))
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            st.image(
-                formatting.enlarged(pixels[None], 4, 0),
-                caption="What the network sees",
-                alt="The square at 32 by 32 pixels",
-            )
-            pinned.pin_button(pixels, shown_name(picture.name))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(formatting.file_name(picture.name), width="stretch")
             if isinstance(crop, tuple):
                 st.button("Reset", icon=":material/undo:", key="crop_reset", on_click=_reset, args=(picture.key,))
+            pinned.pin_button(pixels, shown_name(picture.name))
     with right:
-        answers = model.answer(pixels[None])
         headline(answers)
-        bars(answers.probabilities[0], "answer")
+        small, large = st.columns([1, 4], wrap=False)
+        alt = "What the network sees: the square at 32 by 32 pixels"
+        small.image(formatting.enlarged(pixels[None], 4, 0), caption="What it sees", alt=alt)
+        with large:
+            bars(answers.probabilities[0], "answer")
         view = address.linked_choice("More about it", "view", VIEWS, "why", label_visibility="collapsed")
         try:
             if view == "why":

@@ -38,7 +38,7 @@ def chosen() -> list[Pin]:
 def pin_button(image: np.ndarray, name: str) -> None:
     """Offer to pin what the network sees, uint8 (32, 32, 3)."""
     pin = Pin(image, name)
-    look: dict[str, Any] = {"icon": ":material/keep:", "width": "stretch", "on_click": guarded.attempt}
+    look: dict[str, Any] = {"icon": ":material/keep:", "type": "tertiary", "on_click": guarded.attempt}
     if any(other.key == pin.key for other in chosen()):
         st.button("Pinned", key="unpin", args=(_remove, pin.key), **look)
     else:

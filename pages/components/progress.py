@@ -42,9 +42,8 @@ STAGES = {
 def line(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> None:
     """Say what the run is doing; `last` is its last sound row, None before the first."""
     state = status["state"]
-    with st.container(key=f"standing_{run.id}", horizontal=True, vertical_alignment="center"):
-        run_picker.state_badge(run, state)
-        st.markdown(f"**{sentence(run, state, status.get('stage', ''), last or {})}**")
+    icon, color = run_picker.STATE_LOOK[state]
+    st.markdown(f":{color}[{icon}] **{sentence(run, state, status.get('stage', ''), last or {})}**")
 
 
 def bar(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> float | None:
@@ -114,12 +113,12 @@ def plan(config: TrainConfig, guess: costs.Estimate) -> bool:
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
     start = _STARTS[pretrained.expected_kind(config.weights, config.alpha, config.image_size)]
     tuned = f", then {formatting.count(cost.fine_tuned_parameters)}" if config.fine_tunes else ""
-    st.caption(
-        f"Starts from {start}. Trains {formatting.count(cost.head_parameters)}{tuned} of "
-        f"{formatting.count(cost.parameters)} parameters; {formatting.count(cost.multiply_adds)} multiply-adds an "
-        f"image; model file {cost.model_bytes / 1e6:.1f} MB; {_needs(guess)}."
+    cost_words = (
+        f"Trains {formatting.count(cost.head_parameters)}{tuned} of {formatting.count(cost.parameters)} parameters; "
+        f"{formatting.count(cost.multiply_adds)} multiply-adds an image; model file {cost.model_bytes / 1e6:.1f} MB; "
+        f"{_needs(guess)}."
     )
-    return _measured(config, guess)
+    return _measured(config, guess, f"Starts from {start}", cost_words)
 
 
 def plan_bar(stages: Mapping[str, float]) -> str:
@@ -147,16 +146,16 @@ def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
 
 
-def _measured(config: TrainConfig, guess: costs.Estimate) -> bool:
+def _measured(config: TrainConfig, guess: costs.Estimate, start: str, cost: str) -> bool:
     """Say whether times were measured on this machine, or offer to measure them; return whether that goes on."""
     busy = costs.is_measuring()
     with st.container(horizontal=True, vertical_alignment="center"):
         if busy:
-            st.caption("Timing a few batches on this machine; this takes about 15 seconds…")
+            st.caption(f"{start}. Timing a few batches on this machine; this takes about 15 seconds…", help=cost)
         elif guess.measured:
-            st.caption("Times are measured on this machine.")
+            st.caption(f"{start}. Times are measured on this machine.", help=cost)
         else:
-            st.caption("Times are a rough guess: this shape has **not yet been measured** on this machine.")
+            st.caption(f"{start}. Times are a rough guess, **not yet measured** on this machine.", help=cost)
             guarded.button(
                 "Measure",
                 costs.measure,

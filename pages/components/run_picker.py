@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
@@ -38,14 +37,14 @@ def own(known: Iterable[Row]) -> list[Row]:
     return [row for row in known if not row.run.is_trial] or known
 
 
-def pick(place: Any, known: list[Row], wanted: str, key: str, **look: Any) -> Run:
+def pick(known: list[Row], wanted: str, key: str) -> Run:
     """Draw a choice of one's own runs in `known` and of `wanted`, the present choice; a change goes to the address."""
     if st.session_state.get("_picked") != (key, wanted):  # the address names another one
         st.session_state["_picked"] = key, wanted
         st.session_state[key] = wanted
     mine = {row.run.id for row in own(known)} | {wanted}
     titles = run_titles(row for row in known if row.run.id in mine)
-    chosen = place.selectbox("Run", list(titles), format_func=titles.__getitem__, key=key, **look)
+    chosen = st.selectbox("Run", list(titles), format_func=titles.__getitem__, key=key, width=320)
     if chosen != wanted:
         st.query_params["run"] = chosen
         st.rerun()
@@ -55,11 +54,14 @@ def pick(place: Any, known: list[Row], wanted: str, key: str, **look: Any) -> Ru
 def nothing_yet(title: str, missing: str) -> None:
     """Draw a page that has no run to be about: what is missing, and where to go."""
     st.title(title)
-    st.info(
-        f"There is no {missing} yet. Train one on the **Train** page; it takes about a minute.",
-        icon=":material/model_training:",
-    )
-    st.page_link("pages/train.py", label="Go to Train", icon=":material/model_training:")
+    st.info(f"There is no {missing} yet. Training one takes about a minute.", icon=":material/info:")
+    to_train()
+
+
+def to_train() -> None:
+    """Draw a button that opens *Train*."""
+    if st.button("Train a network", type="primary", icon=":material/model_training:"):
+        st.switch_page("pages/train.py")
 
 
 STATE_LOOK = {
@@ -90,9 +92,9 @@ def short_names(found: Iterable[Row]) -> dict[str, str]:
 
 
 def run_title(row: Row) -> str:
-    """Return a run's name for a list: its name, local day and time, and validation accuracy."""
+    """Return a run's name for a list: its name, validation accuracy, and local day and time."""
     figure = f" · {row.validation_accuracy:.1%}" if row.validation_accuracy is not None else ""
-    return f"{_name(row)} · {local_time(row.run.id)}{figure}"
+    return f"{_name(row)}{figure} · {local_time(row.run.id)}"
 
 
 def local_time(run_id: str) -> str:

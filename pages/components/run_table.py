@@ -31,7 +31,7 @@ def show() -> None:
         st.info(
             "Your runs appear here: their curves, their accuracy against time, and a table.", icon=":material/info:"
         )
-        st.page_link("pages/train.py", label="Train a first network", icon=":material/model_training:")
+        run_picker.to_train()
         trash_panel()
         return
     curves = st.container()
@@ -45,8 +45,8 @@ def show() -> None:
     selected = [known[id_] for id_ in chosen]
     with curves:
         comparison.show(selected, shown, names)
-    if len(selected) > 1:
-        comparison.verdict(selected, names)
+        if len(selected) > 1:
+            comparison.verdict(selected, names)
     manage(selected, names)
 
 

@@ -27,7 +27,7 @@ _notification = st.components.v2.component(
     css="""button{all:unset;cursor:pointer;font-size:.875rem;color:var(--st-link-color);text-decoration:underline}
         button[hidden]{display:none}
         button:focus-visible{outline:2px solid var(--st-primary-color);outline-offset:2px}""",
-    html="<button hidden>Notify me when it is done</button>",
+    html="<button hidden>Notify me when done</button>",
     js=(formatting.FRONTEND / "notification.js").read_text(),
 )
 
@@ -42,7 +42,7 @@ def panel(run: Run) -> bool:
     metrics_state = shared_stamp(run.id) if live else run_picker.stamp(run, "metrics.jsonl")
     curves, last, epochs = read(run.id, metrics_state, live)
     with st.container(key="outcome"):  # of one height while the run lives and afterwards: the charts keep their place
-        top, buttons = st.columns([4, 1.6], vertical_alignment="top")
+        top, buttons = st.columns([3, 2], vertical_alignment="center")
         with top:
             progress.line(run, status, last)
         with buttons:
@@ -53,7 +53,6 @@ def panel(run: Run) -> bool:
         else:
             result(run)
         _tab_title(run, state, progress.bar(run, status, last))
-        notification(run, state)
     curve_charts(run, metrics_state, live, curves)
     pinned.panel(run, state, sum(planned_epochs(run).values()))
     if not live:
@@ -90,11 +89,14 @@ def curve_charts(run: Run, metrics_state: tuple[int, ...], live: bool, curves: C
 
 def details(run: Run, metrics_state: tuple[int, ...], live: bool, curves: Curves) -> None:
     """Draw learning rate and speed in a panel that is closed at first."""
-    panel = st.expander("Details: learning rate and speed", key="details_panel", on_change="rerun")
+    title = "Learning rate, speed, layers"
+    panel = st.expander(title, icon=":material/show_chart:", key="details_panel", on_change="rerun")
     if panel.open:
         with panel, st.grid(2, min_column_width=340):
             for name, chart in detail_charts(run.id, metrics_state, live, curves).items():
                 live_chart.show(chart, name)
+        with panel:
+            model_summary(run)
 
 
 def _tab_title(run: Run, state: str, done: float | None) -> None:
@@ -118,12 +120,13 @@ def notification(run: Run, state: str) -> None:
         "title": f"{labels.shown_name(run)}: {state}",
         "body": f"Test accuracy {accuracy:.1%}" if isinstance(accuracy, float) else "",
     }
-    _notification(key="notification", data=data, height="content")
+    _notification(key="notification", data=data, height="content", width="content")
 
 
 def action_buttons(run: Run, state: str) -> None:
     """Stop, resume, log: whatever the state allows."""
-    with st.container(horizontal=True, horizontal_alignment="right"):
+    with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
+        notification(run, state)
         worker_log(run)
         if state in LIVE_STATES:
             guarded.button(
@@ -221,10 +224,8 @@ def model_summary(run: Run) -> None:
     """Show Keras's own table of the network once the run has written it."""
     path = run.path / "summary.txt"
     if path.exists():
-        panel = st.expander("The model, layer by layer", key="summary_panel", on_change="rerun")
-        if panel.open:
-            with path.open(encoding="utf-8", errors="replace") as file:
-                panel.code(file.read(_MOST_SUMMARY), language=None)
+        with path.open(encoding="utf-8", errors="replace") as file:
+            st.code(file.read(_MOST_SUMMARY), language=None, height=320)
 
 
 FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", "elapsed_seconds", "model_bytes")
@@ -278,11 +279,10 @@ def result_details(run: Run) -> None:
         return
     phase = curves.PHASE_NAMES.get(str(result.get("best_phase")), "phase").lower()
     st.caption(
-        f"On {result['test_images']:,} test images, which took no part in training; the range is the 95% interval. "
-        f"Validation accuracy: {result['validation_accuracy']:.1%}, on other images, by which the best epoch "
-        f"({result['best_epoch']} of {phase}) was chosen: it tends to look too high. "
-        f"Took {formatting.seconds(result['elapsed_seconds'])}; "
-        f"model file {result['model_bytes'] / 1e6:.1f} MB."
+        f"Measured on {result['test_images']:,} test images, which training never used; the range is the 95% interval. "
+        f"Validation accuracy is {result['validation_accuracy']:.1%}; it tends to look too high, since the best epoch "
+        f"({result['best_epoch']} of {phase}) is chosen by it. "
+        f"Took {formatting.seconds(result['elapsed_seconds'])}; model file {result['model_bytes'] / 1e6:.1f} MB. "
+        f"Images: {formatting.images(result.get('dataset'))}. "
+        f"Initial weights: {formatting.plain(result.get('weights'))}."
     )
-    weights = formatting.plain(result.get("weights"))
-    st.caption(f"Images: {formatting.images(result.get('dataset'))}. Initial weights: {weights}.")

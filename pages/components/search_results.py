@@ -108,8 +108,7 @@ def _status(found: Findings) -> None:
     icon, color, words = LOOK[found.state]
     name = found.name
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.badge(found.state, icon=icon, color=color)  # type: ignore[arg-type]
-        st.markdown(words or _progress(found), width="stretch")
+        st.markdown(f":{color}[{icon}] **{words or _progress(found)}**", width="stretch")
         if found.is_live:
             is_stopping = found.state == "stopping"
             guarded.button(

@@ -34,14 +34,13 @@ _OWN = (
     "[class*=st-key-live_] [data-stale=true],[data-stale=true]:has(.live-chart)"  # polled, not stale
     "{opacity:1!important;transition:none!important}"
     "[class*=st-key-live_] summary *{opacity:1!important}"
-    ".st-key-outcome{min-height:13.5rem}@media(max-width:767px){.st-key-outcome{min-height:32rem}}"
+    ".st-key-outcome{min-height:11.5rem}@media(max-width:767px){.st-key-outcome{min-height:22rem}}"
     ".track>div{display:flex;gap:3px}"
     ".track>div>div{flex:1;min-width:0;font-size:.74rem;line-height:1.2}"
     ".track b{display:block;height:.6rem;margin-bottom:.15rem;border-radius:3px;overflow:hidden;background:var(--line)}"
     ".track i{display:block;height:100%}"
     ".track p{margin:.2rem 0 0;line-height:1.5;min-height:1.5em;font-variant-numeric:tabular-nums}"
-    "@media(max-width:767px){.track p{min-height:3em}"
-    "[class*=st-key-standing]{flex-wrap:nowrap;min-height:3.6rem}[class*=st-key-standing]>:last-child{flex-shrink:1}}"
+    "@media(max-width:767px){.track p{min-height:3em}}"
     "[class*=st-key-preset_] button{padding:.5rem .9rem;height:100%}"
     ".st-key-start button{min-height:2.9rem}"
 )

@@ -66,7 +66,7 @@ def inputs() -> None:
     if not has_any:
         st.caption(f"The network knows ten classes and always answers with one of them: {', '.join(cifar10.CLASSES)}.")
     with st.container(key="drop_more" if has_any else "drop_zone"):
-        uploaded("Drop photos here, or zips of photos", "files", take)
+        uploaded("Other photos, or zips of photos" if has_any else "Drop photos here, or zips of photos", "files", take)
     with st.container(horizontal=True, vertical_alignment="center"):
         camera_on = st.toggle("Camera", key="camera_on")
         if has_any:

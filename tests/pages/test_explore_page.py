@@ -56,6 +56,11 @@ def table(app: AppTest):
     return next(frame.value for frame in app.dataframe if "validation" in frame.value)
 
 
+def verdict_of(app: AppTest):
+    """Return the table that weighs the selected runs."""
+    return next(frame.value for frame in app.dataframe if "validation" not in frame.value)
+
+
 def links(app: AppTest) -> list[str]:
     return [link.proto.query_string for link in app.get("page_link")]
 
@@ -155,7 +160,7 @@ def test_the_runs_of_the_address_are_drawn_over_each_other() -> None:
     assert len({trace["legendgroup"] for trace in drawn["overlay_accuracy"]["data"]}) == 2
     assert drawn["overlay_loss"]["layout"]["xaxis"]["title"]["text"] == "seconds since the start"
     assert dict(app.query_params) == {"axis": "time", "smoothing": "0.9"}, "the best runs are shown without being named"
-    verdict = app.dataframe[1].value
+    verdict = verdict_of(app)
     assert verdict["Dropout"].tolist() == ["0.5", "0.1"]
 
 
@@ -165,13 +170,13 @@ def test_the_verdict_weighs_each_run_against_the_fastest_by_validation_significa
     best = make_run(0.9, wrong=2, config=replace(CONFIG, alpha=0.5), seconds=120.0)
     lucky = make_run(0.79, wrong=0, config=replace(CONFIG, alpha=0.75), seconds=90.0)
     app = open_explore(runs=",".join(run.id for run in (fast, better, best, lucky)))
-    verdict = app.dataframe[1].value
+    verdict = verdict_of(app)
     assert app.selectbox(key="baseline").value == fast.id
     assert verdict["Difference"].tolist() == ["", "+0.8 points", "+10.0 points", "-1.0 points"]
     assert verdict["Significance"].tolist()[1:] == ["not significant", "significant", "test images say the opposite"]
     assert verdict["Time"].tolist() == ["", "6.0 × the time", "2.0 × the time", "1.5 × the time"]
     app = sound(app.selectbox(key="baseline").select(best.id).run())
-    assert app.dataframe[1].value["Difference"].tolist()[0] == "-10.0 points"
+    assert verdict_of(app)["Difference"].tolist()[0] == "-10.0 points"
 
 
 def test_the_best_three_runs_are_selected_at_first_and_the_address_need_not_say_so() -> None:
@@ -215,7 +220,7 @@ def test_an_unfinished_run_is_drawn_but_not_judged() -> None:
     a, b = make_run(0.9), make_run(None)
     app = open_explore(runs=f"{a.id},{b.id}")
     assert len({trace["legendgroup"] for trace in charts_of(app)["overlay_accuracy"]["data"]}) == 2
-    assert "Significance" not in app.dataframe[1].value
+    assert "Significance" not in verdict_of(app)
 
 
 def test_name_note_and_star_are_written() -> None:

@@ -88,7 +88,7 @@ def test_a_finished_run_shows_its_figures_with_the_interval_and_its_model(model)
     app = open_app()
     said = texts([*app.markdown, *app.caption])
     assert "80 of 100 new pictures right, 77.4% to 82.4%" in said  # Wilson's 95% of 800 in 1,000
-    assert "Validation accuracy: 82.5%" in said
+    assert "Validation accuracy is 82.5%" in said
     assert "Took 75 s" in said
     assert [button(app, key).label for key in ("try_photo", "see_mistakes", "open_export")] == [
         "Try a photo",
@@ -96,7 +96,7 @@ def test_a_finished_run_shows_its_figures_with_the_interval_and_its_model(model)
         "Export",
     ]
     assert "block_16_project" not in texts(app.code), "a closed panel is not sent"
-    app.session_state["summary_panel"] = True  # as a click on it does
+    app.session_state["details_panel"] = True  # as a click on it does
     assert "block_16_project" in texts(sound(app.run()).code)
     assert app.selectbox(key="run_choice").value == run.id
     assert "synthetic images, not CIFAR-10" in texts(app.caption).replace("\\", "")
