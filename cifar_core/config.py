@@ -292,7 +292,7 @@ PRESET_HELP: Mapping[str, str] = {
     "quick": "5,000 images, the top four blocks.",
     "standard": "All 50,000 images, the top seven blocks.",
     "best": "All images, the whole network.",
-    "classic": "The tutorials' recipe: head first, then the top four blocks.",
+    "classic": "The recipe of the tutorials.",
 }
 
 PRESET_ACCURACY: Mapping[str, float] = {"quick": 0.833, "standard": 0.904, "best": 0.933}

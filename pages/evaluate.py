@@ -138,7 +138,8 @@ def strengths(found: Assessment, split: str, number: int) -> None:
             accuracy(found, name)
     st.caption(
         "With 95% intervals (Wilson). Epoch and settings are chosen by validation accuracy, so it tends to look too "
-        "high; nothing is chosen by test accuracy."
+        "high; nothing is chosen by test accuracy.",
+        help=glossary.explain("validation accuracy, test accuracy"),
     )
 
 
@@ -153,7 +154,6 @@ def accuracy(found: Assessment, split: str) -> None:
         delta_color="off",
         delta_arrow="off",
         border=True,
-        help=glossary.explain(f"{split} accuracy"),
     )
 
 

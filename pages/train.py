@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -42,7 +42,7 @@ def main() -> None:
     head.title("Train" if asked else "Train a network, and watch it learn")
     notice = st.container()
     if not asked:
-        below, top = st.container(), st.container()
+        below, top = st.container(), last_run(known, wanted)
     else:
         top, below = st.container(), st.expander("Train another", icon=":material/add:", key="form")
     with below:
@@ -58,6 +58,17 @@ def main() -> None:
             show_run(run)
     with notice:
         dataset_notice.show(status, uses_generated(config, run), offers_download=False)
+
+
+def last_run(known: list[listing.Row], wanted: Run | None) -> Any:
+    """Return a folded place for the run that is shown below the form, with its name; None where there is none."""
+    row = next((row for row in known if row.run == wanted), None)
+    if row is None:
+        return None
+    state = "" if row.state == "finished" else f" · {row.state}"
+    return st.expander(
+        f"Last run: {formatting.plain(run_picker.run_title(row))}{state}", icon=":material/history:", key="last_run"
+    )
 
 
 def form(status: dict) -> TrainConfig | None:
