@@ -208,7 +208,7 @@ def _result(status: dict[str, Any], model_bytes: int) -> dict[str, Any]:
         raise _refused("its run is not finished")
     try:
         found = msgspec.structs.asdict(msgspec.convert(status.get("result"), _Result))
-    except msgspec.ValidationError as error:
+    except ValueError as error:  # msgspec.ValidationError, or of text that is not Unicode
         raise _refused(f"its figures are not those of a run ({error})") from None
     texts = {key: shown_name(found[key], _MOST_TEXT) for key in ("dataset", "weights")}
     return found | texts | {"model_bytes": model_bytes}

@@ -118,5 +118,5 @@ class _Probe(msgspec.Struct):
 
 def _probes(run: Run) -> Iterator[_Probe]:
     for row in read_rows(run.path / PROBES, 0)[0]:
-        with suppress(msgspec.ValidationError):
+        with suppress(ValueError):  # msgspec.ValidationError, or of text that is not Unicode
             yield msgspec.convert(row, _Probe)

@@ -185,7 +185,7 @@ class Outcome:
             figures = {name: saved.figures[name] for name in FIGURES}
             if missing := set(_CURVES) - set(lines):
                 raise KeyError(*missing)
-        except (msgspec.ValidationError, KeyError) as error:
+        except (ValueError, KeyError) as error:
             raise RunError(f"These results of a lesson are damaged ({error}); run the lesson here.") from None
         if len(saved.inside.histogram) != HISTOGRAM_BINS or len(saved.inside.norms) != _LAYERS:
             raise RunError("These results of a lesson are of another version; run the lesson here.")

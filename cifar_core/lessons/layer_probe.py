@@ -69,7 +69,7 @@ class Layers:
         """Return the results saved as `found`. Raises RunError if they are none."""
         try:
             saved = msgspec.convert(found, cls)
-        except msgspec.ValidationError as error:
+        except ValueError as error:
             raise RunError(f"These results of a lesson are damaged ({error}); run the lesson here.") from None
         sizes = {len(values) for one in saved.networks for values in (one.layers, one.accuracies, one.features)}
         if len(saved.networks) != 2 or sizes != {len(layer_names(CONFIG.alpha)) + 1}:

@@ -90,7 +90,7 @@ def test_server_and_worker_told_to_end_at_once_leave_a_stopped_run(
     tiny_config: TrainConfig, small_data: Path, number: signal.Signals
 ) -> None:
     with terminal("-c", START_THREE, json.dumps(tiny_config.to_dict())) as server:
-        wait_for(lambda: len(runs.list_runs()) == 3 and runs.list_runs()[0].is_alive, "three runs are started")
+        wait_for(lambda: len(runs.list_runs()) == 3 and "pid" in runs.list_runs()[0].status, "three runs are started")
         wait_for(lambda: runs.list_runs()[-1].state == "running", "the first trains")
         for run in runs.list_runs():
             psutil.Process(run.status["pid"]).send_signal(number)
