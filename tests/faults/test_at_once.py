@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 import psutil
+from filelock import FileLock
 from kills import kill, wait_for
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.runs import Run
+from cifar_core.training.worker import SLOT
 
 APP = Path(__file__).resolve().parent.parent.parent / "app.py"
 CLICKS = """
@@ -93,11 +95,14 @@ def test_two_browsers_that_press_start_get_a_training_and_a_place_in_the_queue(
 
 
 def test_a_run_resumed_by_many_at_once_has_one_worker(tiny_config: TrainConfig, small_data: Path) -> None:
-    run = jobs.start_run(tiny_config)
-    kill(run)
-    answers = pressed_at_once([server(RESUMES, run.id) for _ in range(2)])
-    assert sum(answer.count("resumed") for answer in answers) >= 1
-    assert set("".join(answers).split()) <= {"resumed", "refused"}
-    wait_for(lambda: run.state == "running", "it goes on")
-    workers = [p for p in psutil.process_iter(["cmdline"]) if str(run.path) in (p.info["cmdline"] or [])]
-    wait_for(lambda: sum(p.is_running() for p in workers) == 1, "the others leave it to one", 30)
+    runs.runs_dir().mkdir()
+    with FileLock(runs.runs_dir() / SLOT):  # so that the one that is left waits in the queue
+        run = jobs.start_run(tiny_config)
+        kill(run)
+        answers = pressed_at_once([server(RESUMES, run.id) for _ in range(2)])
+        assert sum(answer.count("resumed") for answer in answers) >= 1
+        assert set("".join(answers).split()) <= {"resumed", "refused"}
+        wait_for(lambda: run.is_alive and run.state == "queued", "it goes on")
+        workers = [p for p in psutil.process_iter(["cmdline"]) if str(run.path) in (p.info["cmdline"] or [])]
+        wait_for(lambda: sum(p.is_running() for p in workers) == 1, "the others leave it to one", 30)
+        jobs.stop_run(run)

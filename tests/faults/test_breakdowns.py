@@ -1,6 +1,7 @@
 """What a training needs goes away: memory, TensorFlow, images, stored features, its own folder.
 
-A loss that is no number, a MemoryError and missing weights are in tests/training/test_worker.py.
+A loss that is no number, a MemoryError, missing weights and a folder that is deleted during the import are in
+tests/training/test_worker.py.
 """
 
 import resource
@@ -12,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 from filelock import FileLock
-from kills import kill, wait_for
+from kills import wait_for
 from outcome import Outcome, assert_complete, outcome
 
 from cifar_core import jobs, runs
@@ -51,16 +52,16 @@ def test_a_tensorflow_that_cannot_be_imported_is_a_sentence_with_what_to_do(
 
 
 @LINUX
-@pytest.mark.parametrize("megabytes", [[5, 20, 50, 100], pytest.param([1_500], marks=pytest.mark.slow)], ids=str)
+@pytest.mark.slow
 def test_a_worker_without_memory_fails_with_a_sentence_or_is_lost_and_goes_on_with_memory(
-    tiny_config: TrainConfig, small_data: Path, megabytes: list[int]
+    tiny_config: TrainConfig, small_data: Path
 ) -> None:
     """It ends while it loads this app, LiteRT, or TensorFlow, by how much it lacks.
 
     TensorFlow, once loaded, ends its process where it gets no memory; the run must then be lost, not hang.
     """
     run = None
-    for most in megabytes:
+    for most in (5, 20, 50, 100, 1_500):
         run = worker_with(most, tiny_config, run)
         assert ended(run).state in ("failed", "lost")
         if run.state == "failed":
@@ -86,15 +87,29 @@ def worker_with(megabytes: int, config: TrainConfig, run: Run | None) -> Run:
 
 
 @pytest.mark.slow
-def test_stored_features_that_vanish_or_are_cut_off_in_mid_run_cost_time_and_no_accuracy(
-    short_config: TrainConfig, small_data: Path, undisturbed: Outcome
+def test_stored_features_that_vanish_and_other_images_meanwhile_cost_time_and_no_accuracy(
+    short_config: TrainConfig, small_data: Path, undisturbed: Outcome, tmp_path: Path
 ) -> None:
     store = cifar10.cache_dir() / "store"
     run = jobs.start_run(short_config)
     in_stage(run, "head")
+    wait_for(lambda: (run.path / "checkpoint.npz").exists(), "the first checkpoint")
     for rows in store.glob("*/rows"):
         rows.write_bytes(rows.read_bytes()[:5_000])  # the worker's view of the rest is now beyond the end: SIGBUS
     assert ended(run).state in ("lost", "failed")
+
+    small_data.rename(tmp_path / "away")
+    shutil.copytree(tmp_path / "away", small_data)
+    images = np.load(small_data / "0.npy")
+    np.save(small_data / "0.npy", images[:, ::-1])
+    arrays = tuple(np.load(small_data / f"{number}.npy") for number in range(4))
+    (small_data / "fingerprint").write_text(cifar10._fingerprint(arrays))  # type: ignore[arg-type]
+    jobs.resume_run(run)
+    assert ended(run).state == "failed"
+    assert "put the former back and resume" in run.status["error"]["message"]
+    shutil.rmtree(small_data)
+    (tmp_path / "away").rename(small_data)
+
     jobs.resume_run(run)
     in_stage(run, "fine_tune")
     shutil.rmtree(store)
@@ -107,36 +122,10 @@ def test_stored_features_that_vanish_or_are_cut_off_in_mid_run_cost_time_and_no_
 
 
 @pytest.mark.slow
-def test_a_run_never_goes_on_with_other_images_than_it_began_with(
-    short_config: TrainConfig, small_data: Path, undisturbed: Outcome, tmp_path: Path
-) -> None:
-    run = jobs.start_run(short_config)
-    wait_for(lambda: (run.path / "checkpoint.npz").exists(), "the first checkpoint")
-    kill(run)
-    small_data.rename(tmp_path / "away")
-    shutil.copytree(tmp_path / "away", small_data)
-    images = np.load(small_data / "0.npy")
-    np.save(small_data / "0.npy", images[:, ::-1])
-    arrays = tuple(np.load(small_data / f"{number}.npy") for number in range(4))
-    (small_data / "fingerprint").write_text(cifar10._fingerprint(arrays))  # type: ignore[arg-type]
-    jobs.resume_run(run)
-    assert ended(run).state == "failed"
-    assert "put the former back and resume" in run.status["error"]["message"]
-    shutil.rmtree(small_data)
-    (tmp_path / "away").rename(small_data)
-    jobs.resume_run(run)
-    assert ended(run).state == "finished", run.status
-    assert outcome(run).differences(undisturbed) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", ["import", "fine_tune"])
-def test_a_worker_whose_folder_is_deleted_ends_and_leaves_nothing(
-    short_config: TrainConfig, small_data: Path, stage: str
-) -> None:
+def test_a_worker_whose_folder_is_deleted_ends_and_leaves_nothing(short_config: TrainConfig, small_data: Path) -> None:
     run = jobs.start_run(short_config)
     worker = psutil.Process(run.status["pid"])
-    in_stage(run, stage)
+    in_stage(run, "fine_tune")
     shutil.rmtree(run.path)
     wait_for(lambda: not worker.is_running(), "the worker ends")
     assert not run.path.exists()

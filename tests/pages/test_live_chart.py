@@ -97,10 +97,12 @@ def test_a_live_chart_never_blinks_and_keeps_zoom_and_hidden_traces(tab):
     assert seen["frames"] > 20
     assert seen["blank"] == 0
     assert page.evaluate(f"{CHART}.layout.xaxis.range") == zoomed
+    page.wait_for_timeout(2_000)  # for what follows the result
+    assert page.evaluate("seen.shift") < 0.05
 
 
-@pytest.mark.parametrize("tab", [1280, 390], indirect=True)
-def test_nothing_moves_while_a_run_is_watched_and_when_it_ends(tab):
+@pytest.mark.parametrize("tab", [390], indirect=True)
+def test_on_a_phone_nothing_moves_while_a_run_is_watched_and_when_it_ends(tab):
     page, run, rows = tab
     page.evaluate(WATCH)
     before = page.evaluate(POINTS)

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from cifar_core.errors import RunError
 from cifar_core.evaluation import story
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.network import litert, pretrained
-from cifar_core.runs import Run, create, curves, records, write_json
+from cifar_core.runs import Run, create, curves, list_runs, records, write_json
 from cifar_core.training import finish, inputs, model, run_writer, worker
 from cifar_core.training.run_writer import RunWriter
 
@@ -262,6 +263,23 @@ def test_a_signal_stops_as_a_stop_does(
     run = create(tiny_config)
     assert worker.main(str(run.path)) == 0
     assert run.state == "stopped"
+
+
+def test_a_run_whose_folder_is_deleted_during_the_import_ends_and_leaves_nothing(
+    tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_say = RunWriter.update_status
+
+    def say(writer: RunWriter, state: str, **more: Any) -> None:
+        really_say(writer, state, **more)
+        if more.get("stage") == "import":
+            shutil.rmtree(writer.run.path)
+
+    monkeypatch.setattr(RunWriter, "update_status", say)
+    run = create(tiny_config)
+    assert worker.main(str(run.path)) == 2
+    assert not run.path.exists()
+    assert list_runs() == []
 
 
 def test_a_stop_does_not_wait_for_the_import(
