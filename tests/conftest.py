@@ -55,11 +55,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return collection_path.parent.name not in UNIT_FOLDERS or None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `unit` the quick tests of UNIT_FOLDERS."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> Iterator[None]:
+    """Mark as `unit` the quick tests of UNIT_FOLDERS, and let each test process begin with its share of the slow ones.
+
+    `--dist worksteal` gives each process a stretch of the list.
+    """
     for item in items:
         if item.path.parent.name in UNIT_FOLDERS and item.get_closest_marker("slow") is None:
             item.add_marker("unit")
+    yield
+    count = getattr(config, "workerinput", {}).get("workercount", 1)
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    rest = [item for item in items if not item.get_closest_marker("slow")]
+    share = -(-len(rest) // count)
+    items[:] = [item for i in range(count) for item in (*slow[i::count], *rest[i * share : (i + 1) * share])]
 
 
 def pytest_xdist_auto_num_workers() -> int:
