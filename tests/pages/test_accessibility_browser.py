@@ -65,24 +65,24 @@ def server(small_data, tmp_path):
         yield app
 
 
-def opened(chromium, server, page: str, **look: object):
-    """Return a tab that shows `page` of the app with all panels open."""
-    tab = chromium.new_context(**look).new_page()
-    tab.set_default_timeout(PATIENCE)
+def open_page(tab, server, page: str) -> None:
+    """Show `page` of the app with all panels open."""
     tab.goto(f"{server.address}/{page}")
     tab.wait_for_selector("h1")
     tab.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     tab.evaluate("() => document.querySelectorAll('details:not([open]) > summary').forEach((panel) => panel.click())")
     tab.wait_for_timeout(2_000)  # charts are drawn
-    return tab
 
 
 def test_axe_finds_nothing_in_either_theme_headings_are_in_order_and_a_phone_scrolls_one_way(chromium, server) -> None:
     axe = (Path(AXE.submodule_search_locations[0]) / "axe.min.js").read_text()
     found = {}
-    for page in PAGES:
-        for theme in ("light", "dark"):
-            tab = opened(chromium, server, page, color_scheme=theme, viewport={"width": 1440, "height": 900})
+    for theme in ("light", "dark"):
+        tab = chromium.new_context(color_scheme=theme).new_page()
+        tab.set_default_timeout(PATIENCE)
+        for page in PAGES:
+            tab.set_viewport_size({"width": 1440, "height": 900})
+            open_page(tab, server, page)
             tab.evaluate(axe)
             found[page, theme] = tab.evaluate(VIOLATIONS)
             levels = tab.evaluate(HEADINGS)
@@ -92,5 +92,5 @@ def test_axe_finds_nothing_in_either_theme_headings_are_in_order_and_a_phone_scr
                 tab.set_viewport_size({"width": 390, "height": 844})
                 tab.wait_for_timeout(1_000)  # charts take the new width
                 assert tab.evaluate(WIDTH) <= 390, page
-            tab.context.close()
+        tab.context.close()
     assert not {key: violations for key, violations in found.items() if violations}

@@ -105,7 +105,7 @@ def press(page, button: str) -> None:
 
 def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, tmp_path):
     # Short epochs, but so many that everything up to the stop happens while it trains. Settings live in the address.
-    settings = "image_size=32&alpha=0.35&weights=random&train_images=2000&head_epochs=100&fine_tune_epochs=2"
+    settings = "image_size=32&alpha=0.35&weights=random&train_images=2000&head_epochs=50&fine_tune_epochs=2"
     settings += "&early_stopping_patience=100"
     page.goto(f"{server.address}?{settings}")
     see(page, re.compile("synthetic images, not CIFAR-10", re.IGNORECASE))
@@ -116,7 +116,7 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, 
     (run,) = runs.list_runs()
     assert f"run={run.id}" in page.url
     config = run.config
-    assert (config.image_size, config.weights, config.train_images, config.head_epochs) == (32, "random", 2_000, 100)
+    assert (config.image_size, config.weights, config.train_images, config.head_epochs) == (32, "random", 2_000, 50)
     assert config.early_stopping_patience == 100
 
     page.reload()
