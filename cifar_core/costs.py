@@ -2,7 +2,7 @@
 
     <cache>/costs.json       seconds an image, by stage and shape; the last five measurements of each
 
-A finished run adds its figures (`learn`), and so does a measurement (`remember`). For a shape that was never timed,
+A finished run adds its figures (`record_run`), and so does a measurement (`record`). For a shape that was never timed,
 `estimate` scales rough figures of a two-core laptop by the multiply-adds, and says so.
 """
 
@@ -95,9 +95,9 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
     )
 
 
-def learn(config: TrainConfig, rows: Iterable[dict[str, Any]], seconds: float, memory_bytes: float) -> None:
+def record_run(config: TrainConfig, rows: Iterable[dict[str, Any]], seconds: float, memory_bytes: float) -> None:
     """Remember what the run of `config` with the metrics `rows` took, `seconds` and `memory_bytes` in all."""
-    remember(config, _measurements(list(rows), seconds) | {"memory": memory_bytes})
+    record(config, _measurements(list(rows), seconds) | {"memory": memory_bytes})
 
 
 def is_known(stage: str, config: TrainConfig) -> bool:
@@ -131,7 +131,7 @@ def measure(config: TrainConfig, wait: bool = False) -> None:
         raise RunError(f"The measurement failed: {job.read().get('error')} More is in {job.file('.log')}.")
 
 
-def remember(config: TrainConfig, measured: Mapping[str, float]) -> None:
+def record(config: TrainConfig, measured: Mapping[str, float]) -> None:
     """Remember measurements of the shape of `config`.
 
     `measured`: stage ("features", "head", "fine_tune", "evaluate") -> seconds an image, "start" -> seconds, "memory"

@@ -99,7 +99,7 @@ def unfinished(run: Run) -> None:
 @st.cache_resource(max_entries=8, show_spinner="Reading the run")
 def assessed(run_id: str, stamp: tuple[int, ...]) -> Assessment:
     """Return all that is known of a run; read once for each state of its files."""
-    return assessment.of(runs.Run(run_id))
+    return assessment.assess(runs.Run(run_id))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

@@ -46,7 +46,7 @@ def measured(moves: int) -> list[int]:
     head_lab.start()
     settings, found, rng = Settings(), [], np.random.default_rng(0)
     for _ in range(moves):
-        head_lab.ask(settings)
+        head_lab.request(settings)
         end = time.monotonic() + SECONDS
         while (result := head_lab.result(settings)) is None or result.state == "computing":
             if time.monotonic() > end:

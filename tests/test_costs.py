@@ -56,7 +56,7 @@ class SyntheticRun:
 
 
 def learn(run):
-    costs.learn(CONFIG, run.rows, run.seconds, MEMORY)
+    costs.record_run(CONFIG, run.rows, run.seconds, MEMORY)
 
 
 def estimate(**changes):
@@ -153,7 +153,7 @@ def test_memory_is_that_of_earlier_runs_of_the_shape():
 
 def test_a_few_timed_batches_count_like_a_run():
     seconds = {"start": START, "features": FEATURES, "head": HEAD, "fine_tune": FINE_TUNE, "evaluate": EVALUATE}
-    costs.remember(CONFIG, seconds | {"memory": MEMORY})
+    costs.record(CONFIG, seconds | {"memory": MEMORY})
     guess = estimate()
     assert guess.measured
     assert guess.memory_bytes == MEMORY
@@ -202,7 +202,7 @@ def test_a_damaged_file_is_as_good_as_none_and_mended_by_the_next_run(content, c
 
 
 def test_a_run_without_rows_teaches_nothing():
-    costs.learn(CONFIG, [], 40.0, MEMORY)
+    costs.record_run(CONFIG, [], 40.0, MEMORY)
     assert not estimate().measured
 
 

@@ -230,7 +230,7 @@ def decision_map(found: Map, predicted: np.ndarray) -> go.Figure:
     """Return the map colored by `predicted`, int (n,), a class for each image; crosses are mistakes."""
     figure = _figure("Decision map", "", "", 660)
     scale = [(edge / 10, style.CLASS_COLORS[number]) for number in range(10) for edge in (number, number + 1)]
-    z = head_lab.ground(found, predicted)
+    z = head_lab.background_classes(found, predicted)
     look = {"colorscale": scale, "opacity": 0.22, "showscale": False, "hoverinfo": "skip"}
     figure.add_heatmap(x=found.x, y=found.y, z=z, zmin=-0.5, zmax=9.5, **look)
     for number, name in enumerate(CLASSES):

@@ -46,7 +46,7 @@ def evaluate(arguments: Namespace) -> Answer:
     if arguments.id == BUNDLED:
         return _bundled(arguments)
     run = runs.get(arguments.id)
-    found = assessment.of(run)
+    found = assessment.assess(run)
     measured = _measured(run, arguments)
     if arguments.html:
         from cifar_core.export import report
@@ -61,7 +61,7 @@ def evaluate(arguments: Namespace) -> Answer:
 def _measured(run: Run, arguments: Namespace) -> Measured | None:
     """Return the run's robustness, measured now with --robustness."""
     if not arguments.robustness:
-        known, problem = robustness.usable(run)
+        known, problem = robustness.load_or_problem(run)
         if problem:
             complain(problem)
         return known

@@ -30,8 +30,8 @@ def list_runs(arguments: Namespace) -> Answer:
     if arguments.sort not in listing.ORDERS:
         raise ConfigError(f"--sort: received {quoted(arguments.sort)}, expected {', '.join(SORTS)} or a knob's name.")
     everything = listing.rows()
-    found = listing.select(everything, arguments.filter, starred_only=arguments.starred)
-    found = listing.arrange(found, arguments.sort, arguments.reverse)
+    found = listing.filter_rows(everything, arguments.filter, starred_only=arguments.starred)
+    found = listing.sort_rows(found, arguments.sort, arguments.reverse)
     if arguments.json:
         return Answer([_summary(row) for row in found], [])
     if found:
@@ -78,7 +78,7 @@ def delete(arguments: Namespace) -> Answer:
         runs.delete(run)
         line = f"Run {run.id} is deleted."
     else:
-        trash.discard(run)
+        trash.move_to_trash(run)
         line = f"Run {run.id} is in the trash; `{PROGRAM} runs restore {run.id}` restores it."
     return Answer({"id": run.id, "status": "deleted"}, [line])
 
@@ -123,7 +123,7 @@ def compare(arguments: Namespace) -> Answer:
         raise RunError(f"Compare: received one run, expected two or more; `{PROGRAM} runs list` shows all.")
     known = {row.run: row for row in listing.rows()}
     rows = [known[run] for run in chosen]
-    knobs = listing.differing(rows)
+    knobs = listing.differing_knobs(rows)
     pairs = comparison.compare(chosen)
     lines = [
         f"{KNOBS[name].label}: {', '.join(KNOBS[name].format(row.knob(name)) if row.config else '?' for row in rows)}"

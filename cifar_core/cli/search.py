@@ -198,7 +198,7 @@ def _done(settings: Settings) -> Result | None:
 def _trained(settings: Settings, quiet: bool) -> Result:
     """Ask the lab for `settings` and wait for the result. Raises TrainingError if there is none."""
     head_lab.start()
-    head_lab.ask(settings)
+    head_lab.request(settings)
     with Screen(quiet) as screen:
         while not (done := _done(settings)):
             found, status, newest = head_lab.result(settings), head_lab.status(), head_lab.requested()
@@ -268,7 +268,7 @@ def _train_conditions(chosen: Lesson, again: bool, quiet: bool) -> tuple[dict[st
 def _probe(quiet: bool) -> Layers:
     try:
         with Screen(quiet) as screen, native_messages_hidden():
-            return layer_probe.work(
+            return layer_probe.run_job(
                 lambda done, total: screen.bar("probing layers", done / total, f"{done}/{total} layers")
             )
     except Stopped:

@@ -88,10 +88,10 @@ class Assessment:
         )
 
 
-def of(run: Run) -> Assessment:
+def assess(run: Run) -> Assessment:
     """Return all that is known of `run`. Raises RunError if it is not finished or damaged."""
     stored = predictions.load(run)
-    known, problem = calibration.usable(run.path / calibration.FILE)
+    known, problem = calibration.load_or_problem(run.path / calibration.FILE)
     problems, parent = [problem] if problem else [], None
     try:
         records.environment(run.path)
@@ -132,7 +132,7 @@ def figures(predictions: Predictions) -> dict[str, Any]:
 
 def to_json(found: Assessment) -> dict[str, Any]:
     """Return everything as plain data; validation comes first, and nothing is ordered by test figures."""
-    measured, robustness_problem = robustness.usable(found.run)
+    measured, robustness_problem = robustness.load_or_problem(found.run)
     answer: dict[str, Any] = {name: figures(found.stored.split(name)) for name in SPLITS}
     answer["calibration"] = found.calibration and {
         "temperature": found.calibration.temperature,

@@ -10,7 +10,7 @@ from typing import Any
 from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.evaluation import diagnosis_rules, story
-from cifar_core.evaluation.diagnosis_rules import Case, Finding, Step, label, turned
+from cifar_core.evaluation.diagnosis_rules import Case, Finding, Step, label, set_knob
 from cifar_core.evaluation.predictions import wilson
 from cifar_core.evaluation.story import Phase
 from cifar_core.runs import Run
@@ -31,7 +31,7 @@ def diagnose(run: Run) -> list[Finding]:
     status = run.status
     error = status.get("error") if status["state"] == "failed" else None
     message = str(error.get("message", "")) if isinstance(error, dict) else ""
-    return examine(run.config, run.metrics(), run.result, message, status["state"] not in runs.LIVE_STATES)
+    return diagnose_rows(run.config, run.metrics(), run.result, message, status["state"] not in runs.LIVE_STATES)
 
 
 def _cross_entropies(epochs: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
@@ -42,7 +42,7 @@ def _cross_entropies(epochs: Sequence[dict[str, Any]]) -> tuple[list[dict[str, A
     return [row | {loss: row[name] for loss, name in names.items()} for row in epochs], "cross-entropy"
 
 
-def examine(
+def diagnose_rows(
     config: TrainConfig,
     rows: Sequence[dict[str, Any]],
     result: Mapping[str, Any] | None = None,
@@ -60,13 +60,13 @@ def examine(
         for rule in (RULES if ended else LIVE_RULES)
         if (epochs or rule is diagnosis_rules.not_a_number) and (finding := rule(case))
     ]
-    found = consistent(sorted(found, key=lambda finding: LEVELS.index(finding.level)))
+    found = without_contradictions(sorted(found, key=lambda finding: LEVELS.index(finding.level)))
     if ended and result and epochs and all(finding.level == "fine" for finding in found):
         found.append(healthy(case))
     return found
 
 
-def consistent(findings: Sequence[Finding]) -> list[Finding]:
+def without_contradictions(findings: Sequence[Finding]) -> list[Finding]:
     """Return `findings` without steps that undo a step of an earlier one, and without those left without a step."""
     taken: dict[str, int] = {}
     agreed = []
@@ -107,7 +107,7 @@ def test_surprise(case: Case) -> Finding | None:
         "hint",
         f"The test accuracy is {'lower' if apart > 0 else 'higher'} than the validation accuracy",
         why,
-        (turned(case.config, "validation_fraction", case.config.validation_fraction + 0.1),),
+        (set_knob(case.config, "validation_fraction", case.config.validation_fraction + 0.1),),
         f"Validation {validation:.1%} of {n:,} images, test {test:.1%} of {m:,}: {abs(apart):.1f} standard "
         "deviations apart.",
     )
@@ -128,7 +128,7 @@ def small_validation_set(case: Case) -> Finding | None:
         "hint",
         "The validation set is small",
         f"Chance alone moves its accuracy by up to {100 * half:.0f} points, as much as many settings do.",
-        (turned(case.config, "train_images", 4 * case.config.train_images),),
+        (set_knob(case.config, "train_images", 4 * case.config.train_images),),
         f"{validation:.1%} of {n:,} images is {low:.1%} to {high:.1%} with 95% confidence (Wilson).",
     )
 
@@ -154,7 +154,7 @@ def small_input(case: Case) -> Finding | None:
         "problem",
         "The images are too small for the network",
         "MobileNetV2 halves its feature map five times. Its filters expect objects of 96 pixels or more.",
-        (turned(case.config, "image_size", 96),),
+        (set_knob(case.config, "image_size", 96),),
         f"At {case.config.image_size} px the last feature map is 1×1, at 96 px 3×3. The best validation accuracy was "
         f"{_best(case):.1%}.",
     )

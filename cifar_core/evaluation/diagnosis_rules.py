@@ -96,7 +96,7 @@ class Case:
         return [row for row in self.epochs if row["phase"] == name]
 
 
-def turned(config: TrainConfig, knob: str, value: Any) -> Step:
+def set_knob(config: TrainConfig, knob: str, value: Any) -> Step:
     """Return the step that sets `knob` to `value`, a number as near to it as the knob allows."""
     known, old = KNOBS[knob], getattr(config, knob)
     if isinstance(value, str):
@@ -125,7 +125,7 @@ def not_a_number(case: Case) -> Finding | None:
         "problem",
         "The loss is not a number",
         "A step was so large that the weights overflowed; later steps cannot repair them.",
-        (turned(case.config, knob, rate / 10),),
+        (set_knob(case.config, knob, rate / 10),),
         (case.error or "The loss of an epoch is not finite.") + f" The rate was {rate:g}.",
     )
 
@@ -175,7 +175,7 @@ def _why_flat(case: Case, rate: float) -> str:
 
 def _remedy_for_flat(config: TrainConfig, knob: str) -> Step:
     fits = 5e-5 < getattr(config, knob) < 1e-2
-    return turned(config, "weights", "imagenet") if fits else turned(config, knob, 1e-3)
+    return set_knob(config, "weights", "imagenet") if fits else set_knob(config, knob, 1e-3)
 
 
 def fell_at_the_boundary(case: Case) -> Finding | None:
@@ -202,17 +202,17 @@ def _why_it_fell(config: TrainConfig, recovered: bool) -> tuple[str, Step]:
         return (
             "In training mode, batch normalization normalizes by each batch, and in evaluation by moving averages, "
             "which lag behind in a short training.",
-            turned(config, "batch_norm", "inference"),
+            set_knob(config, "batch_norm", "inference"),
         )
     rate = config.fine_tune_learning_rate
     if rate < _SLOW_RATE:
         return (
             "The learning rate is small already, so the number of unfrozen blocks is the likelier cause.",
-            turned(config, "fine_tune_blocks", config.fine_tune_blocks // 2),
+            set_knob(config, "fine_tune_blocks", config.fine_tune_blocks // 2),
         )
     return (
         "The first steps with unfrozen layers were too large and damaged the pretrained weights.",
-        turned(config, "fine_tune_learning_rate", rate / (2 if recovered else 10)),
+        set_knob(config, "fine_tune_learning_rate", rate / (2 if recovered else 10)),
     )
 
 
@@ -223,13 +223,13 @@ def fine_tuning_gave_nothing(case: Case) -> Finding | None:
         return None
     slow = case.config.fine_tune_learning_rate < _SLOW_RATE
     rate = case.config.fine_tune_learning_rate
-    change = turned(case.config, "fine_tune_learning_rate", 1e-4 if slow else rate / 5)
+    change = set_knob(case.config, "fine_tune_learning_rate", 1e-4 if slow else rate / 5)
     return Finding(
         "fine_tuning_gave_nothing",
         "hint",
         "Fine-tuning did not help: the model is that of phase 1",
         "Its steps were too small to change much." if slow else "No epoch of phase 2 was better than phase 1.",
-        (change, turned(case.config, "fine_tune_epochs", 0)),
+        (change, set_knob(case.config, "fine_tune_epochs", 0)),
         f"Phase 1 reached {head.best:.1%}, phase 2 {tuned.best:.1%} in {tuned.epochs} epochs, {tuned.seconds:.0f} s.",
     )
 
@@ -248,7 +248,7 @@ def stale_statistics(case: Case) -> Finding | None:
         "Batch normalization differs between training and evaluation",
         "Training uses the statistics of each batch. Evaluation uses moving averages, which follow too slowly in a "
         "short training.",
-        (turned(case.config, "batch_norm", "inference"),),
+        (set_knob(case.config, "batch_norm", "inference"),),
         f"In the last epoch {last['accuracy']:.1%} of the training images were right, but "
         f"{last['validation_accuracy']:.1%} of the validation images; {case.loss_name}: {last['loss']:.2f} and "
         f"{last['validation_loss']:.2f}.",
@@ -281,16 +281,16 @@ def overfitting(case: Case) -> Finding | None:
 def _against_overfitting(config: TrainConfig, phase_epochs: str, best_epoch: int) -> tuple[Step, ...]:
     steps = []
     if best_epoch:
-        steps.append(turned(config, phase_epochs, best_epoch))
+        steps.append(set_knob(config, phase_epochs, best_epoch))
     if config.augmentation < 0.5:
-        steps.append(turned(config, "augmentation", 0.5))
+        steps.append(set_knob(config, "augmentation", 0.5))
     if config.dropout < 0.3:
-        steps.append(turned(config, "dropout", 0.3))
+        steps.append(set_knob(config, "dropout", 0.3))
     if config.train_images < ALL_IMAGES:
-        steps.append(turned(config, "train_images", 4 * config.train_images))
+        steps.append(set_knob(config, "train_images", 4 * config.train_images))
     if config.fine_tunes:
-        steps.append(turned(config, "fine_tune_blocks", config.fine_tune_blocks // 2))
-    return tuple(steps[:3]) or (turned(config, "l2", 10 * config.l2 or 1e-4),)
+        steps.append(set_knob(config, "fine_tune_blocks", config.fine_tune_blocks // 2))
+    return tuple(steps[:3]) or (set_knob(config, "l2", 10 * config.l2 or 1e-4),)
 
 
 def augmented_too_hard(case: Case) -> Finding | None:
@@ -304,7 +304,7 @@ def augmented_too_hard(case: Case) -> Finding | None:
         "problem",
         "The augmentation is too strong",
         "At this strength objects leave the picture or cannot be recognized.",
-        (turned(case.config, "augmentation", 0.5),),
+        (set_knob(case.config, "augmentation", 0.5),),
         f"At the end of a phase {widest['accuracy']:.1%} of the augmented training images were right, and "
         f"{widest['validation_accuracy']:.1%} of the validation images, which are not augmented.",
     )
@@ -340,7 +340,7 @@ def wrong_pixel_range(case: Case) -> Finding | None:
         "The pixels are in the wrong range",
         "ImageNet weights were trained with pixels in [-1, 1]. In [0, 1] every image looks pale, so the features "
         "separate the classes less.",
-        (turned(case.config, "scaling", "minus_one_to_one"),),
+        (set_knob(case.config, "scaling", "minus_one_to_one"),),
         f"It was trained with [0, 1]; the best validation accuracy was {best.best:.1%}, in phase "
         f"“{best.label.lower()}”.",
     )
@@ -364,7 +364,7 @@ def still_rising(case: Case) -> Finding | None:
         "hint",
         "It stopped while it was still improving",
         f"The last planned epoch was the best one, and the validation {case.loss_name} was still falling.",
-        tuple(turned(case.config, knob, 2 * getattr(case.config, knob)) for knob in knobs),
+        tuple(set_knob(case.config, knob, 2 * getattr(case.config, knob)) for knob in knobs),
         f"The validation {case.loss_name} went from {before:.2f} to {last:.2f} in the last epoch.",
     )
 
@@ -382,7 +382,7 @@ def impatient(case: Case) -> Finding | None:
                 "hint",
                 f"Early stopping ended “{phase.label.lower()}” too early",
                 "With little patience, one dip in validation accuracy ends a phase that still improves.",
-                (turned(case.config, "early_stopping_patience", 5),),
+                (set_knob(case.config, "early_stopping_patience", 5),),
                 f"It ended after epoch {phase.epochs} of {phase.planned}; the validation {case.loss_name} was at its "
                 f"lowest, {losses[-1]:.2f}, and that of training still fell from {epochs[-2]['loss']:.2f} to "
                 f"{epochs[-1]['loss']:.2f}.",

@@ -113,7 +113,9 @@ def best(found: Iterable[Row]) -> Row | None:
     return max(measured, key=lambda row: (row.validation_accuracy, row.run.id), default=None)
 
 
-def select(found: Iterable[Row], text: str = "", states: Collection[str] = (), starred_only: bool = False) -> list[Row]:
+def filter_rows(
+    found: Iterable[Row], text: str = "", states: Collection[str] = (), starred_only: bool = False
+) -> list[Row]:
     """Return the rows that hold every word of `text` (in name, note, id, state or "knob=value"), in those states."""
     words = text.lower().split()
     return [
@@ -125,7 +127,7 @@ def select(found: Iterable[Row], text: str = "", states: Collection[str] = (), s
     ]
 
 
-def arrange(found: Iterable[Row], order: str = "validation", reverse: bool = False) -> list[Row]:
+def sort_rows(found: Iterable[Row], order: str = "validation", reverse: bool = False) -> list[Row]:
     """Return the rows sorted by `order` of ORDERS, or in reverse; unknown values come last."""
     chosen, newest = ORDERS[order], sorted(found, key=lambda row: row.run.id, reverse=True)
     known = [row for row in newest if chosen.value(row) is not None]
@@ -133,13 +135,13 @@ def arrange(found: Iterable[Row], order: str = "validation", reverse: bool = Fal
     return known + [row for row in newest if chosen.value(row) is None]
 
 
-def differing(found: Sequence[Row]) -> list[str]:
+def differing_knobs(found: Sequence[Row]) -> list[str]:
     """Return the knobs in which the rows differ, in the order of KNOBS."""
     configs = [row.config for row in found if row.config]
     return [name for name in KNOBS if len({getattr(config, name) for config in configs}) > 1]
 
 
-def record(row: Row) -> dict[str, Any]:
+def to_dict(row: Row) -> dict[str, Any]:
     """Return a row as flat values for JSON and CSV: figures, then the knobs."""
     low, high = row.interval or (None, None)
     return {
@@ -161,7 +163,7 @@ def record(row: Row) -> dict[str, Any]:
 
 def to_csv(found: Iterable[Row]) -> str:
     """Return the rows as CSV."""
-    records = [record(row) for row in found]
+    records = [to_dict(row) for row in found]
     return csv_text([tuple(records[0] if records else ()), *(tuple(one.values()) for one in records)])
 
 

@@ -101,7 +101,7 @@ def load(run: Run) -> Measured | None:
     return Measured(found.images, found.clean, accuracies, found.seconds)
 
 
-def usable(run: Run) -> tuple[Measured | None, str]:
+def load_or_problem(run: Run) -> tuple[Measured | None, str]:
     """Return what `load` does and "", or None and a sentence: the file is damaged, and measuring replaces it."""
     try:
         return load(run), ""
@@ -130,7 +130,7 @@ def state(run: Run) -> dict[str, Any]:
     found = job(run).read()
     if found["state"] == "working":
         return {"state": "working"} | {key: found.get(key) for key in ("done", "total", "seconds_left")}
-    known, problem = usable(run)
+    known, problem = load_or_problem(run)
     if known is not None and known.is_complete:
         return {"state": "done"}
     if problem:
@@ -156,7 +156,7 @@ def _measure(run: Run, own: Job, report: Report) -> None:
     """Measure corruption after corruption. Raises Stopped."""
     images, labels, draws = _sample(run)
     classify = open_classifier(run.id).probabilities
-    known, _ = usable(run)
+    known, _ = load_or_problem(run)
     if known is None or known.images != len(images):
         known = Measured(len(images), None, {}, 0.0)
     clean, accuracies = known.clean, dict(known.accuracies)

@@ -266,7 +266,7 @@ def make(run: Run, name: str, written: Writer | None = None, opened: Opener | No
         temporary.write_bytes((written or _WRITERS[name])(run))
         machine.replace(temporary, path(run, name))
         answers = (opened or _OPENERS[name])(path(run, name))
-        figures = _try(answers, expected, lambda done, total: own.write("working", done=done, total=total))
+        figures = _compare(answers, expected, lambda done, total: own.write("working", done=done, total=total))
         size = path(run, name).stat().st_size
         own.write("done", bytes=size, against=expected.source, made=time.time(), **figures)
 
@@ -300,7 +300,7 @@ def reference(run: Run) -> Reference:
     return Reference(images, again.argmax(axis=1), "the run's model.tflite, as its test images are not here")
 
 
-def _try(answers: Answers, expected: Reference, report: Callable[[int, int], None]) -> dict[str, float]:
+def _compare(answers: Answers, expected: Reference, report: Callable[[int, int], None]) -> dict[str, float]:
     """Return "agreement" with `expected`, 0..1, the number of "images", and the median "latency_ms" of one image."""
     images, parts = expected.images, []
     for start in range(0, len(images), _BATCH):

@@ -65,7 +65,7 @@ Box = tuple[float, float, float, float]
 
 def build(run: Run) -> str:
     """Return the report of `run`, some 5 MB of HTML. Raises RunError if the run is not finished or damaged."""
-    found = assessment.of(run)
+    found = assessment.assess(run)
     parts = [
         f"<h1>Run {_text(run.id)}</h1>",
         f"<p>Images: {_text(found.stored.dataset)}. Initial weights: {_text(run.result.get('weights', 'unknown'))}. "
@@ -132,7 +132,7 @@ def _calibration(found: Assessment) -> Iterable[str]:
 
 
 def _robustness(run: Run) -> Iterable[str]:
-    measured, problem = robustness.usable(run)
+    measured, problem = robustness.load_or_problem(run)
     yield "<h2>Robustness</h2>"
     if measured is None or not measured.is_complete:
         yield f"<p>{_text(problem or 'Not measured yet.')}</p>"

@@ -174,7 +174,7 @@ def load(path: Path) -> Calibration | None:
     return Calibration(found.temperature, found.images, found.ece, found.loss, found.unlike) if found else None
 
 
-def usable(path: Path) -> tuple[Calibration | None, str]:
+def load_or_problem(path: Path) -> tuple[Calibration | None, str]:
     """Return what `load` does and "", or None and a sentence why answers are uncalibrated: the file is damaged."""
     try:
         return load(path), ""

@@ -91,7 +91,7 @@ class Classifier:
     @property
     def calibration(self) -> Calibration | None:
         """The temperature and the out-of-distribution threshold."""
-        return calibration.usable(self._folder / calibration.FILE)[0]
+        return calibration.load_or_problem(self._folder / calibration.FILE)[0]
 
     @property
     def index(self) -> Index | None:
@@ -101,7 +101,11 @@ class Classifier:
     @property
     def problems(self) -> list[str]:
         """What the model answers without, a sentence for each file that is damaged."""
-        return [why for why in (calibration.usable(self._folder / calibration.FILE)[1], self._read_index()[1]) if why]
+        return [
+            why
+            for why in (calibration.load_or_problem(self._folder / calibration.FILE)[1], self._read_index()[1])
+            if why
+        ]
 
     def _read_index(self) -> tuple[Index | None, str]:
         """Return the index and "", or None and why there is none."""

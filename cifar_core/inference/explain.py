@@ -25,7 +25,7 @@ _FLOOR = 1e-6  # smaller probabilities count as this one
 Probabilities = Callable[[np.ndarray], np.ndarray]
 
 
-def covered(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def occluded(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return `image`, uint8 (32, 32, 3), unchanged and then with each patch in its mean color.
 
     Returns uint8 (1 + p, 32, 32, 3) and which pixels are covered, bool (p, 32, 32). Patches reach over the edges, so
@@ -45,7 +45,7 @@ def saliency(probabilities: Probabilities, image: np.ndarray) -> np.ndarray:
     `probabilities` maps uint8 (n, 32, 32, 3) to (n, 10). The value is the mean fall of the class's log odds over the
     patches that cover the pixel; below 0 it is evidence against. Log odds, because a probability near 1 hardly moves.
     """
-    images, masks = covered(image)
+    images, masks = occluded(image)
     odds = _log_odds(probabilities(images))  # (1 + p, 10)
     fall = odds[0] - odds[1:]  # (p, 10)
     flat = masks.reshape(len(masks), -1).astype(np.float32)

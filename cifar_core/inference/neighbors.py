@@ -96,7 +96,7 @@ def _directions(centred: np.ndarray) -> np.ndarray:
     return np.asarray(directions[:, ::-1].T)
 
 
-def chosen(rows: np.ndarray) -> np.ndarray:
+def index_rows(rows: np.ndarray) -> np.ndarray:
     """Return at most MOST_IMAGES of the training rows, evenly spread, for an index."""
     if len(rows) <= MOST_IMAGES:
         return rows

@@ -52,7 +52,7 @@ def measure(run: Run) -> Internals:
     name = environment.data.name if environment else config.dataset
     images, _ = cifar10.samples(_PIXEL_IMAGES, name if name in cifar10.LABELS else config.dataset)
     seen = augmentation.augment(images, np.arange(len(images)), config.augmentation, config.seed, 0)
-    network = Network(tapped(model_file.read(run), config.alpha))
+    network = Network(with_layer_outputs(model_file.read(run), config.alpha))
     maps = network.run(seen[:_MAP_IMAGES])
     layers = layer_names(config.alpha)
     last = network.run(drawing()[None])[layers[-2]][0]
@@ -81,7 +81,7 @@ def layer_names(alpha: float) -> list[str]:
     return [STEM, *(block.name for block in architecture.blocks(alpha)), TOP]
 
 
-def tapped(content: bytes, alpha: float) -> bytes:
+def with_layer_outputs(content: bytes, alpha: float) -> bytes:
     """Return the LiteRT file `content`, a network of width `alpha`, with the feature map of every tap as an output.
 
     Raises RunError if it is not a network of this width.

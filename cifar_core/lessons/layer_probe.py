@@ -23,7 +23,7 @@ from cifar_core.data import cifar10
 from cifar_core.errors import RunError
 from cifar_core.jobs import Job
 from cifar_core.lessons.experiments import RIGHT, Provenance
-from cifar_core.lessons.internals import layer_names, tapped
+from cifar_core.lessons.internals import layer_names, with_layer_outputs
 from cifar_core.network import litert, pretrained
 from cifar_core.network.pretrained import Weights
 from cifar_core.runs import load_json, write_json
@@ -77,7 +77,7 @@ class Layers:
         return saved
 
 
-def run(progress: Progress, config: TrainConfig = CONFIG) -> Layers:
+def probe(progress: Progress, config: TrainConfig = CONFIG) -> Layers:
     """Probe every layer of both networks; takes less than a minute with 5,000 images.
 
     Raises DataError, WeightsError as their loaders do, and what `progress` raises.
@@ -131,10 +131,10 @@ def result() -> Layers | None:
     return Layers.from_dict(found) if found else None
 
 
-def work(progress: Progress) -> Layers:
+def run_job(progress: Progress) -> Layers:
     """Run the probe, store its result and return it; `progress(done, total)` is called for every layer.
 
-    Raises RunError if another process runs it or the folder is not writable, what `run` raises, and Stopped.
+    Raises RunError if another process runs it or the folder is not writable, what `probe` raises, and Stopped.
     """
     own, start = job(), time.monotonic()
 
@@ -145,7 +145,7 @@ def work(progress: Progress) -> Layers:
         progress(done, total)
 
     with own.working():
-        found = run(report)
+        found = probe(report)
         write_json(own.file(".json"), found.to_dict())
     return found
 
@@ -153,7 +153,7 @@ def work(progress: Progress) -> Layers:
 def _features(config: TrainConfig, first: Weights, images: np.ndarray) -> dict[str, np.ndarray]:
     """Return the pixels, and every layer's output averaged over its map: layer -> float32 (n, channels)."""
     content = litert.build(first.named, config.alpha, config.image_size, config.scaling, ("pooled",))
-    network = litert.Network(tapped(content, config.alpha))
+    network = litert.Network(with_layer_outputs(content, config.alpha))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in layer_names(config.alpha)}
     for begin in range(0, len(images), _CHUNK):  # in chunks, as the maps of all images would fill the memory
         maps = network.run(images[begin : begin + _CHUNK])

@@ -22,7 +22,7 @@ def trash_dir() -> Path:
     return runs.folder_beside_runs(".trash")
 
 
-def discard(run: Run) -> None:
+def move_to_trash(run: Run) -> None:
     """Move `run` to the trash. Does nothing if it is gone. Raises RunError while its worker lives, or on refusal."""
     if not run.path.is_dir():
         return  # another tab was faster

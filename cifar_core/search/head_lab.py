@@ -139,7 +139,7 @@ def is_open() -> bool:
     return job().is_running
 
 
-def ask(settings: Settings) -> None:
+def request(settings: Settings) -> None:
     """Request `settings`, in place of those that are computed now. Raises RunError."""
     try:
         lab_dir().mkdir(parents=True, exist_ok=True)
@@ -255,7 +255,7 @@ def save_map(base: str, found: Map) -> None:
     machine.save_arrays(map_path(base), **vars(found))
 
 
-def ground(found: Map, predicted: np.ndarray) -> np.ndarray:
+def background_classes(found: Map, predicted: np.ndarray) -> np.ndarray:
     """Return the most frequent class among each cell's nearest images, float (GRID, GRID), NaN far from all images.
 
     predicted: int (n,), the class of each image.

@@ -86,7 +86,7 @@ def _holds_link(place: Path) -> bool:
 def names(storage: str | None = None) -> list[str]:
     """Return the names of all sweeps in the storage, in order. Raises SweepError."""
     if storage_url(storage):
-        with _reached():
+        with _storage_errors():
             found = _optuna().get_all_study_names(_storage("any", storage))
         return sorted(name for name in found if NAME_PATTERN.fullmatch(name))
     place = runs.folder_beside_runs("sweeps")
@@ -130,7 +130,7 @@ def create(name: str, plan: Plan, goal: Goal, storage: str | None = None) -> Non
     except OSError as error:
         raise SweepError(f"The sweep cannot be stored in {place} ({error.strerror}); make it writable.") from None
     try:
-        with _reached():
+        with _storage_errors():
             study = _optuna().create_study(storage=_storage(name, storage), study_name=name, direction="maximize")
             study.set_user_attr(_PLAN, plan.to_dict())
             study.set_user_attr(_GOAL, asdict(goal))
@@ -149,7 +149,7 @@ def delete(name: str, storage: str | None = None) -> None:
     """
     if name not in names(storage):
         raise _unknown(name)
-    with _reached():
+    with _storage_errors():
         if storage_url(storage):
             _optuna().delete_study(study_name=name, storage=_storage(name, storage))
             return
@@ -165,7 +165,7 @@ def restore(name: str) -> None:
         raise SweepError(f"There is no deleted sweep {name}; those in a database are deleted permanently.")
     if not is_restorable(name):
         raise SweepError(f"There is a sweep {name} again; delete it to bring the one before it back.")
-    with _reached():
+    with _storage_errors():
         _deleted(name).rename(folder(name))
 
 
@@ -188,7 +188,7 @@ def open_study(name: str, storage: str | None = None, seed: int | None = None) -
     if not storage_url(storage) and not journal.exists():
         raise _unknown(name)
     optuna = _optuna()
-    with _reached():
+    with _storage_errors():
         try:
             return optuna.load_study(
                 study_name=name,
@@ -244,7 +244,7 @@ def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> Goal:
         most_seconds = None
     before = len(begun) if goal.trials == MOST_TRIALS else max(goal.trials, len(begun))  # MOST: a goal of time alone
     goal = Goal(before + trials if trials else MOST_TRIALS, most_seconds)
-    with _reached():
+    with _storage_errors():
         study.set_user_attr(_GOAL, asdict(goal))
     return goal
 
@@ -254,7 +254,7 @@ def repeat(study: Study, seeds: int = 1) -> None:
     plan, goal = plan_of(study), goal_of(study)
     if not plan.grid or not 1 <= seeds <= 20:
         raise SweepError("Only a grid can be repeated, with 1 to 20 more seeds at once.")
-    with _reached():
+    with _storage_errors():
         used = (t.system_attrs.get("fixed_params", {}).get("seed", 0) for t in study.get_trials(deepcopy=False))
         first = max(used, default=0) + 1
         for seed in range(first, first + seeds):
@@ -265,13 +265,13 @@ def repeat(study: Study, seeds: int = 1) -> None:
 
 def ask_to_stop(study: Study, stop: bool) -> None:
     """Ask all workers to stop, or withdraw that."""
-    with _reached():
+    with _storage_errors():
         study.set_user_attr(_STOP, stop)
 
 
 def is_asked_to_stop(study: Study) -> bool:
     """Return whether the workers are asked to stop."""
-    with _reached():
+    with _storage_errors():
         return bool(study.user_attrs.get(_STOP))
 
 
@@ -287,7 +287,7 @@ def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.state.name != "WAITING" and trial.number not in others]
 
 
-def check_wanted(study: Study, trial: Trial) -> None:
+def check_not_surplus(study: Study, trial: Trial) -> None:
     """Raise SweepError, and mark `trial` as surplus, if workers of several machines began it beyond the goal."""
     before = [other for other in counted(study.get_trials(deepcopy=False)) if other.number < trial.number]
     if len(before) >= goal_of(study).trials:
@@ -322,7 +322,7 @@ def requeue_dead(study: Study, storage: str | None = None) -> None:
     process at a time, and not between the beginning of a trial and that of its run.
     """
     optuna = _optuna()
-    with _reached(), warnings.catch_warnings():
+    with _storage_errors(), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if storage_url(storage):
             optuna.storages.fail_stale_trials(study)
@@ -361,7 +361,7 @@ def _database(url: str) -> BaseStorage:
 
 
 @contextmanager
-def _reached() -> Iterator[None]:
+def _storage_errors() -> Iterator[None]:
     """Raise a SweepError for whatever a storage raises."""
     try:
         yield

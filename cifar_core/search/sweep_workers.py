@@ -23,10 +23,10 @@ _SAMPLED = 24
 
 
 def start(name: str, plan: Plan, goal: Goal, workers: int | None = None, storage: str | None = None) -> None:
-    """Make the sweep called `name` and start `workers` processes (see `work`)."""
+    """Make the sweep called `name` and start `workers` processes (see `start_workers`)."""
     _check(workers)
     studies.create(name, plan, goal, storage)
-    work(name, workers, storage)
+    start_workers(name, workers, storage)
 
 
 def resume(name: str, workers: int | None = None, storage: str | None = None) -> None:
@@ -37,7 +37,7 @@ def resume(name: str, workers: int | None = None, storage: str | None = None) ->
     waiting = any(not trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
     if studies.is_done(study) and not waiting:
         raise SweepError(f"Sweep {name} is done; extend it by some trials or minutes.")
-    work(name, workers, storage)
+    start_workers(name, workers, storage)
 
 
 def extend(name: str, trials: int = 0, minutes: float = 0.0, storage: str | None = None) -> None:
@@ -46,17 +46,17 @@ def extend(name: str, trials: int = 0, minutes: float = 0.0, storage: str | None
         raise SweepError(f"A sweep is extended by trials or minutes; received {trials} and {minutes:g}.")
     studies.extend(studies.open_checked(name, storage), trials, minutes * 60)
     if not living_workers(name):
-        work(name, None, storage)
+        start_workers(name, None, storage)
 
 
 def repeat(name: str, seeds: int = 1, storage: str | None = None) -> None:
     """Train every cell of a grid with more seeds; starts a worker if none runs. Raises SweepError."""
     studies.repeat(studies.open_checked(name, storage), seeds)
     if not living_workers(name):
-        work(name, None, storage)
+        start_workers(name, None, storage)
 
 
-def work(name: str, workers: int | None = None, storage: str | None = None) -> None:
+def start_workers(name: str, workers: int | None = None, storage: str | None = None) -> None:
     """Start `workers` more processes of a sweep; None is one for each GPU, or one.
 
     Raises SweepError, or RunError where the disk has no room for further runs.

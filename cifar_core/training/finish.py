@@ -136,7 +136,7 @@ def _outputs(
 
 def write_index(inputs: Inputs, network: litert.Network, writer: RunWriter) -> Index:
     """Write and return the index of training images, in the finished network's features. Raises Stopped."""
-    dataset, rows = inputs.dataset, neighbors.chosen(inputs.train_rows)
+    dataset, rows = inputs.dataset, neighbors.index_rows(inputs.train_rows)
     pooled = _outputs(network, dataset.train_images[rows], writer, "neighbours", "pooled")
     index = neighbors.build(pooled, dataset.train_labels[rows], rows, dataset.fingerprint)
     index.save(writer.run.path / neighbors.FILE)

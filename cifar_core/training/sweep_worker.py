@@ -122,7 +122,7 @@ class Worker:
     def _objective(self, trial: Trial) -> float:
         """Train one trial; return its best validation accuracy."""
         try:
-            studies.check_wanted(self.study, trial)
+            studies.check_not_surplus(self.study, trial)
             run = self._run_of(trial, self.plan.config(trial))
         except (ConfigError, RunError) as error:  # RunError: there is no room for another run
             trial.set_user_attr("error", str(error))

@@ -63,13 +63,13 @@ def main(text: str) -> int:
 def _measure(config: TrainConfig) -> None:
     try:
         with machine.hold_lock(runs.runs_dir() / SLOT, _SLOT_SECONDS):
-            costs.remember(config, measured(config))
+            costs.record(config, measured(config))
     except Timeout:
         raise TrainingError("A training is running; measure again when it has ended.") from None
 
 
 def measured(config: TrainConfig) -> dict[str, float]:
-    """Return what `costs.remember` takes."""
+    """Return what `costs.record` takes."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (_IMAGES, 32, 32, 3), dtype=np.uint8)
     base = pretrained.load("random", config.alpha, config.image_size, config.seed).named

@@ -58,7 +58,7 @@ def _work(run: Run) -> int:
     if state == "finished" and not writer.is_resumed:
         lacked_room = costs.is_stored(run.config) and run.status.get("note")  # it was then trained end to end
         if not lacked_room:
-            costs.learn(run.config, writer.rows, writer.seconds, costs.peak_memory_bytes())
+            costs.record_run(run.config, writer.rows, writer.seconds, costs.peak_memory_bytes())
     return 2 if state == "failed" else 0
 
 

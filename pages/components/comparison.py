@@ -98,7 +98,7 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
             "Time",
             "Significance",
             "Validation",
-            *map(_label, listing.differing(chosen)),
+            *map(_label, listing.differing_knobs(chosen)),
         ],
         column_config={"Validation": st.column_config.NumberColumn(format="%.1f%%"), "Run": {"width": 130}},
     )
@@ -116,7 +116,7 @@ def _label(name: str) -> str:
 def _settings(chosen: Sequence[Row], names: dict[str, str]) -> dict[str, list[Any]]:
     """Return the columns of the settings that differ."""
     columns = {"Run": [names[row.run.id] for row in chosen]}
-    for name in listing.differing(chosen):
+    for name in listing.differing_knobs(chosen):
         columns[_label(name)] = [KNOBS[name].format(row.knob(name)) if row.config else "?" for row in chosen]
     return columns
 

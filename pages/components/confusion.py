@@ -119,7 +119,7 @@ def extremes(found: Assessment, split: str, number: int) -> None:
 @st.cache_resource(max_entries=8, show_spinner="Asking the nearest training images")
 def _outvoted(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     model = open_classifier(run_id)
-    found = assessment.of(runs.Run(run_id))
+    found = assessment.assess(runs.Run(run_id))
     images = found.images(split)
     if images is None or model.index is None:
         return np.empty(0, int), np.empty(0, int)

@@ -41,7 +41,7 @@ def show() -> None:
         head_lab.start()
         found = head_lab.result(settings)
         if found is None or (found.state != "done" and not _is_under_way(settings)):
-            head_lab.ask(settings)
+            head_lab.request(settings)
     except CifarError as error:
         guarded.problem(error)
         return

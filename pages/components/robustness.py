@@ -39,7 +39,7 @@ def _measures(chosen: list[Run]) -> bool:
     measured: dict[str, Measured] = {}
     names = titles(chosen)
     for run in chosen:
-        known, _ = robustness.usable(run)
+        known, _ = robustness.load_or_problem(run)
         _row(run, names[run.id], states[run.id], known)
         if known is not None and known.clean is not None:
             measured[names[run.id]] = known

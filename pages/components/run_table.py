@@ -66,7 +66,7 @@ def _filtered(found: list[Row]) -> list[Row]:
         trials = len(found) - len(own)
         if trials and st.toggle(f"Trials of searches ({trials})", key="trials", bind="query-params"):
             own = found
-    return listing.arrange(listing.select(own, words or "", (), starred))
+    return listing.sort_rows(listing.filter_rows(own, words or "", (), starred))
 
 
 def _choice(found: Sequence[Row]) -> list[str]:
@@ -89,7 +89,7 @@ def _choice(found: Sequence[Row]) -> list[str]:
 
 def _best(found: Sequence[Row]) -> list[str]:
     """Return the ids of the runs that are selected at first."""
-    ranked = listing.arrange(run_picker.own(found))[:_PRESELECTED]
+    ranked = listing.sort_rows(run_picker.own(found))[:_PRESELECTED]
     return [row.run.id for row in ranked if row.validation_accuracy is not None]
 
 
@@ -104,7 +104,7 @@ def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[s
     if ids != st.session_state.get("runs_listed"):  # a table that comes again, as after an undo, forgot its ticks
         st.session_state["runs_listed"] = ids
         new_table()
-    knobs = listing.differing(shown)
+    knobs = listing.differing_knobs(shown)
     with st.container(key="runs_list"):
         event = st.dataframe(
             _columns(shown, knobs, names),
@@ -245,7 +245,7 @@ def undo_bar() -> None:
 
 
 def _delete(row: Row) -> None:
-    trash.discard(row.run)
+    trash.move_to_trash(row.run)
     st.session_state["runs_deleted"] = {row.run.id: row.name}
 
 

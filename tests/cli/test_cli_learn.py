@@ -118,7 +118,7 @@ def test_ctrl_c_stops_the_runs(capsys, workers, monkeypatch):
 
 
 def test_the_probe_is_run_and_answers(capsys, monkeypatch):
-    monkeypatch.setattr(layer_probe, "run", lambda progress: FOUND)
+    monkeypatch.setattr(layer_probe, "probe", lambda progress: FOUND)
     code, out, _ = asked(capsys, layer_probe.LESSON)
     assert code == 0
     assert "block_16" in out and "0.7000" in out

@@ -117,7 +117,7 @@ def test_a_lab_that_ended_is_a_sentence(ask: Callable, monkeypatch: pytest.Monke
     code, _, err = ask("lab")
     assert (code, "The lab cannot go on" in err) == (2, True)
     with FileLock(head_lab.lab_dir() / "lab.lock"):
-        monkeypatch.setattr(head_lab, "ask", lambda settings: None)
+        monkeypatch.setattr(head_lab, "request", lambda settings: None)
         write_json(head_lab.lab_dir() / "request.json", {"settings": {"dropout": 0.7}, "asked": 1.0})
         assert "other settings" in ask("lab")[2]
     assert ask("lab", "--dropout", "9")[0] == 2

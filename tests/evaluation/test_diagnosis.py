@@ -94,7 +94,7 @@ def examined(name: str, until: int | None = None, **more: Any) -> dict[str, Find
     kept = recorded(name)
     config = TrainConfig.from_dict(kept["config"])
     given = {"result": kept["result"], "error": kept["error"]} | more
-    found = diagnosis.examine(config, kept["rows"][:until], **given)
+    found = diagnosis.diagnose_rows(config, kept["rows"][:until], **given)
     return {finding.rule: finding for finding in found}
 
 
@@ -183,7 +183,7 @@ def epochs(phase: str, accuracies: Sequence[float], planned: int, loss: float = 
 
 def rules(rows: Sequence[dict[str, Any]], **knobs: Any) -> dict[str, Finding]:
     config = preset("classic", **knobs)
-    return {finding.rule: finding for finding in diagnosis.examine(config, rows, {})}
+    return {finding.rule: finding for finding in diagnosis.diagnose_rows(config, rows, {})}
 
 
 def test_findings_name_the_cross_entropy_where_it_is_recorded() -> None:
@@ -228,13 +228,13 @@ def test_one_point_more_in_the_last_epoch_is_within_noise() -> None:
     ],
 )
 def test_a_loss_that_is_no_number_blames_the_rate_of_its_phase(error: str, rows: list, knob: str) -> None:
-    (finding, *_) = diagnosis.examine(preset("classic"), rows, {}, error)
+    (finding, *_) = diagnosis.diagnose_rows(preset("classic"), rows, {}, error)
     assert (finding.rule, finding.steps[0].knob) == ("not_a_number", knob)
 
 
 def test_without_an_epoch_there_is_nothing_to_say() -> None:
-    assert diagnosis.examine(TrainConfig(), []) == []
-    assert diagnosis.examine(TrainConfig(), [{"kind": "epoch", "phase": "head", "epoch": "x"}], {"a": 1}) == []
+    assert diagnosis.diagnose_rows(TrainConfig(), []) == []
+    assert diagnosis.diagnose_rows(TrainConfig(), [{"kind": "epoch", "phase": "head", "epoch": "x"}], {"a": 1}) == []
 
 
 def test_damaged_figures_are_left_out() -> None:

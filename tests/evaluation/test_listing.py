@@ -38,7 +38,7 @@ def three(tiny_config: TrainConfig) -> list[Run]:
 
 def test_the_best_validation_accuracy_comes_first_whatever_the_test_images_say(three: list[Run]) -> None:
     worst, best, failed = three
-    assert ids(listing.arrange(listing.rows())) == [best.id, worst.id, failed.id]
+    assert ids(listing.sort_rows(listing.rows())) == [best.id, worst.id, failed.id]
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_the_best_validation_accuracy_comes_first_whatever_the_test_images_say(t
     ],
 )
 def test_orders_put_the_unknown_last(three: list[Run], order: str, reverse: bool, expected: list[int]) -> None:
-    assert ids(listing.arrange(listing.rows(), order, reverse)) == [three[number].id for number in expected]
+    assert ids(listing.sort_rows(listing.rows(), order, reverse)) == [three[number].id for number in expected]
 
 
 def test_every_order_sorts_runs_of_every_kind(three: list[Run], run: Run) -> None:
     (run.path / "config.json").write_text("{")
     for order in listing.ORDERS:
         for reverse in (False, True):
-            assert len(listing.arrange(listing.rows(), order, reverse)) == 4
+            assert len(listing.sort_rows(listing.rows(), order, reverse)) == 4
 
 
 def test_a_row_tells_accuracy_with_its_interval(three: list[Run]) -> None:
@@ -79,13 +79,13 @@ def test_a_row_tells_accuracy_with_its_interval(three: list[Run]) -> None:
 )
 def test_the_filter_wants_every_word(three: list[Run], text: str, expected: int) -> None:
     labels.change(three[0], name="Wide", note="the net of Monday")
-    assert len(listing.select(listing.rows(), text)) == expected
+    assert len(listing.filter_rows(listing.rows(), text)) == expected
 
 
 def test_the_filter_knows_states_and_stars(three: list[Run]) -> None:
     labels.change(three[2], starred=True)
-    assert ids(listing.select(listing.rows(), states=["failed"])) == [three[2].id]
-    assert ids(listing.select(listing.rows(), starred_only=True)) == [three[2].id]
+    assert ids(listing.filter_rows(listing.rows(), states=["failed"])) == [three[2].id]
+    assert ids(listing.filter_rows(listing.rows(), starred_only=True)) == [three[2].id]
 
 
 def test_a_change_on_the_disk_is_seen(three: list[Run]) -> None:
@@ -112,7 +112,7 @@ def test_the_newest_runs_alone_are_those_at_the_top(three: list[Run]) -> None:
 
 
 def test_only_knobs_that_differ_are_named(three: list[Run]) -> None:
-    assert listing.differing(listing.rows()) == ["dropout"]
+    assert listing.differing_knobs(listing.rows()) == ["dropout"]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_damaged_result_leaves_its_cells_empty(run: Run, result: Any) -> None:
 
 def test_csv_has_every_figure_and_no_formula(three: list[Run]) -> None:
     labels.change(three[1], name='=HYPERLINK("https://example.org")', note="@SUM(A1)")
-    lines = list(csv.DictReader(io.StringIO(listing.to_csv(listing.arrange(listing.rows())), newline="")))
+    lines = list(csv.DictReader(io.StringIO(listing.to_csv(listing.sort_rows(listing.rows())), newline="")))
     assert [line["id"] for line in lines][:2] == [three[1].id, three[0].id]
     assert lines[0]["name"] == '\'=HYPERLINK("https://example.org")'
     assert lines[0]["note"] == "'@SUM(A1)"
@@ -137,12 +137,12 @@ def test_500_runs_cost_two_files_each_at_first_and_then_one_look_at_the_folder(t
     """The seconds are the load test's to tell; what they are made of is counted here."""
     many_finished(500, tiny_config)
     with counted() as first:
-        assert len(listing.arrange(listing.rows())) == 500
+        assert len(listing.sort_rows(listing.rows())) == 500
     assert (first["files opened"], first["JSON read"]) == (1_000, 1_000)  # configuration and status
     assert first["folders read"] == 501
     assert first["files looked at"] <= 5_000
     with counted() as again:
-        assert len(listing.arrange(listing.rows())) == 500
+        assert len(listing.sort_rows(listing.rows())) == 500
     assert (again["files opened"], again["JSON read"], again["folders read"]) == (0, 0, 1)
     assert again["files looked at"] <= 2_500  # whether they changed
 

@@ -89,7 +89,7 @@ class Page(HTMLParser):
 
 
 def test_answers_are_the_same_before_and_after_temperature(finished: Run) -> None:
-    found = assessment.of(finished)
+    found = assessment.assess(finished)
     for split in assessment.SPLITS:
         before, after = found.stored.split(split), found.calibrated.split(split)
         assert np.array_equal(before.probabilities.argmax(axis=1), after.probabilities.argmax(axis=1))
@@ -99,7 +99,7 @@ def test_answers_are_the_same_before_and_after_temperature(finished: Run) -> Non
 
 
 def test_everything_is_plain_data_validation_first(finished: Run) -> None:
-    answer = json.loads(json.dumps(assessment.to_json(assessment.of(finished))))
+    answer = json.loads(json.dumps(assessment.to_json(assessment.assess(finished))))
     assert list(answer)[:2] == ["validation", "test"]
     assert answer["validation"]["accuracy"] == 0.75
     assert sum(map(sum, answer["test"]["confusion"])) == 20
@@ -137,7 +137,7 @@ def test_the_report_without_images_calibration_and_measures_says_so(finished: Ru
 
 
 def test_tables_can_be_read_back(finished: Run) -> None:
-    found = assessment.of(finished)
+    found = assessment.assess(finished)
     classes = list(csv.DictReader(io.StringIO(assessment.classes_csv(found.stored.validation))))
     assert [row["class"] for row in classes] == list(CLASSES)
     assert sum(int(row["images"]) for row in classes) == 40
@@ -208,7 +208,7 @@ def test_worse_is_to_the_right_in_every_robustness_chart(finished: Run) -> None:
 
 
 def test_class_and_change_figures_show_what_they_are_given(finished: Run) -> None:
-    figures = class_figures(assessment.of(finished).stored.validation)
+    figures = class_figures(assessment.assess(finished).stored.validation)
     drawn = answer_charts.class_figure(figures)
     assert list(drawn.data[1].y) == [one.recall for one in figures]
     changes = answer_charts.change_figure([story.ClassChange("cat", 0.5, 0.6, 3, 1)])

@@ -141,7 +141,7 @@ CHANGES: dict[str, Callable[[Run], object]] = {
     "resume": jobs.resume_run,
     "rename": lambda run: labels.change(run, name="x"),
     "pin": lambda run: pins.save(run, []),
-    "discard": trash.discard,
+    "discard": trash.move_to_trash,
     "delete": runs.delete,
     "start": lambda run: jobs.start_run(run.config),
 }
@@ -151,7 +151,7 @@ FINISHED: dict[str, Callable[[Run], object]] = {
     "stop the robustness": lambda run: robustness.job(run).ask_to_stop(),
     "latency": model_file.measure_latency,
     "rename": lambda run: labels.change(run, name="x"),
-    "discard": trash.discard,
+    "discard": trash.move_to_trash,
     "keep phase 1": story.keep_head,
     "import": lambda run: archive.import_run(archive.pack(run)),
 }
@@ -171,7 +171,7 @@ def test_a_read_only_disk_is_a_sentence(tiny_config: TrainConfig, disk: Disk, wh
 PLAN = Plan(TrainConfig(), (parse_range("dropout=0,0.3"),), grid=True)
 BEGUN: dict[str, Callable[[], object]] = {
     "sweep": lambda: studies.create("mine", PLAN, Goal(2)),
-    "lab": lambda: head_lab.ask(head_lab.Settings()),
+    "lab": lambda: head_lab.request(head_lab.Settings()),
 }
 
 

@@ -43,7 +43,7 @@ def test_all_covered_images_go_through_the_model_in_one_call(corner):
 
 
 def test_the_first_image_is_uncovered_and_every_pixel_is_covered_equally_often(corner):
-    images, masks = explain.covered(corner)
+    images, masks = explain.occluded(corner)
     assert (images[0] == corner).all()
     assert len(images) == len(masks) + 1
     times = masks.sum(axis=0)

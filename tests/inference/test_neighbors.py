@@ -91,12 +91,12 @@ def test_a_damaged_index_is_said_in_a_sentence(index, tmp_path, damage):
 
 def test_a_large_training_set_is_thinned_evenly():
     rows = np.arange(40_000) * 2
-    kept = neighbors.chosen(rows)
+    kept = neighbors.index_rows(rows)
     assert len(kept) == neighbors.MOST_IMAGES
     assert (np.diff(kept) > 0).all()
     assert (kept[0], kept[-1]) == (rows[0], rows[-1])
-    assert neighbors.chosen(rows[:500]) is not None
-    assert len(neighbors.chosen(rows[:500])) == 500
+    assert neighbors.index_rows(rows[:500]) is not None
+    assert len(neighbors.index_rows(rows[:500])) == 500
 
 
 @pytest.mark.parametrize("kind", list(synthetic.OTHER_KINDS))

@@ -161,7 +161,10 @@ class TestInside:
 
     def test_taps_leave_the_network_as_it_was(self, content: bytes) -> None:
         images = synthetic.images(3, 1)[0]
-        plain, tapped = litert.Network(content).run(images), litert.Network(internals.tapped(content, 0.35)).run(images)
+        plain, tapped = (
+            litert.Network(content).run(images),
+            litert.Network(internals.with_layer_outputs(content, 0.35)).run(images),
+        )
         assert np.array_equal(plain["pooled"], tapped["pooled"])
         assert np.allclose(tapped[internals.TOP].mean(axis=(1, 2)), plain["pooled"], atol=1e-5)
         assert [tapped[name].shape[1] for name in internals.layer_names(0.35)] == [32] * 2 + [16] * 2 + [8] * 3 + [
@@ -170,7 +173,7 @@ class TestInside:
 
     def test_taps_of_another_width_are_refused(self, content: bytes) -> None:
         with pytest.raises(RunError, match="not MobileNetV2"):
-            internals.tapped(content.replace(b"block_7_", b"block_x_"), 0.35)
+            internals.with_layer_outputs(content.replace(b"block_7_", b"block_x_"), 0.35)
 
     def test_a_finished_run_is_looked_into(self, run: Run, content: bytes) -> None:
         head = _headed(0.35, 32)
@@ -218,7 +221,7 @@ def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestLayers:
     def test_every_layer_is_probed_and_beats_guessing_somewhere(self) -> None:
         heard: list[tuple[int, int]] = []
-        found = layer_probe.run(lambda *step: heard.append(step), SMALL)
+        found = layer_probe.probe(lambda *step: heard.append(step), SMALL)
         assert heard == [(done, 40) for done in range(41)]
         first, other = found.networks
         assert first.layers == [layer_probe.PIXELS, *internals.layer_names(0.5)]
@@ -232,28 +235,28 @@ class TestLayers:
 
     def test_it_works_watched_and_keeps_what_it_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
         states: list[dict] = []
-        monkeypatch.setattr(layer_probe, "run", _played(states))
+        monkeypatch.setattr(layer_probe, "probe", _played(states))
         assert layer_probe.job().read() == {"state": "none"} and layer_probe.result() is None
-        found = layer_probe.work(lambda done, total: None)
+        found = layer_probe.run_job(lambda done, total: None)
         assert [state["state"] for state in states] == ["working"] * 2
         assert states[1]["done"] == 1 and states[1]["seconds_left"] >= 0
         assert layer_probe.job().read() == {"state": "done"}
         assert layer_probe.result() == found
 
     def test_it_stops_when_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(layer_probe, "run", _played([]))
+        monkeypatch.setattr(layer_probe, "probe", _played([]))
         with pytest.raises(Stopped):
-            layer_probe.work(lambda done, total: layer_probe.job().ask_to_stop())
+            layer_probe.run_job(lambda done, total: layer_probe.job().ask_to_stop())
         assert layer_probe.job().read() == {"state": "stopped"} and layer_probe.result() is None
 
     def test_two_at_once_are_one_too_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(layer_probe, "run", _played([]))
+        monkeypatch.setattr(layer_probe, "probe", _played([]))
 
         def again(done: int, total: int) -> None:
-            layer_probe.work(lambda *_: None)
+            layer_probe.run_job(lambda *_: None)
 
         with pytest.raises(RunError, match="already"):
-            layer_probe.work(again)
+            layer_probe.run_job(again)
         assert layer_probe.job().read()["state"] == "failed"
 
     def test_a_killed_probe_is_told_of(self) -> None:
@@ -271,7 +274,7 @@ class TestLayers:
 
 
 def _played(states: list[dict]):
-    """Return what plays `layer_probe.run` in two steps, noting the states that others see meanwhile."""
+    """Return what plays `layer_probe.probe` in two steps, noting the states that others see meanwhile."""
     network = Probed("w", [layer_probe.PIXELS, *internals.layer_names(0.5)], [0.5] * 20, [1] * 20)
 
     def run(progress):

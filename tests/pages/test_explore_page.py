@@ -264,8 +264,8 @@ def test_deleting_is_undone() -> None:
 
 def test_the_trash_gives_back_and_is_emptied() -> None:
     a, b = make_run(0.9, name="first"), make_run(0.8, name="second")
-    trash.discard(a)
-    trash.discard(b)
+    trash.move_to_trash(a)
+    trash.move_to_trash(b)
     app = open_explore()
     assert app.info
     app.selectbox(key="trash_run").select(a.id).run()

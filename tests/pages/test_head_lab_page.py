@@ -113,7 +113,7 @@ def test_a_released_slider_asks_for_its_value_and_the_address_says_so(process: N
 def test_the_curve_moves_epoch_by_epoch(process: None) -> None:
     for epochs in (1, 4):
         answer(Settings(), 0.5 + epochs / 10, "computing", epochs)
-        head_lab.ask(Settings())
+        head_lab.request(Settings())
         say("computing")
         app = open_lab()
         assert len(charts_of(app)["lab_accuracy"]["data"][-1]["y"]) == epochs
@@ -174,7 +174,7 @@ def test_preparations_show_how_far_they_are(process: None) -> None:
 def test_a_head_that_broke_down_says_what_to_do(process: None) -> None:
     failed = {"state": "failed", "rows": [], "predicted": "", "message": "The training broke down; lower the rate."}
     runs.write_json(head_lab.result_path(BASE_KEY, Settings()), failed)
-    head_lab.ask(Settings())
+    head_lab.request(Settings())
     say("computing")
     assert "lower the rate" in app_warning(open_lab())
 

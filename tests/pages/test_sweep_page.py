@@ -36,7 +36,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """No worker is started: the names of sweeps that one would have been put on."""
     names: list[str] = []
-    monkeypatch.setattr(sweep_workers, "work", lambda name, *_: names.append(name))
+    monkeypatch.setattr(sweep_workers, "start_workers", lambda name, *_: names.append(name))
     return names
 
 

@@ -58,7 +58,7 @@ def test_a_shape_that_is_new_to_the_machine_can_be_measured_before_a_run(monkeyp
     sound(app.run())
     assert asked == [PRESETS["quick"]]
     stages = ("start", "features", "head", "fine_tune", "evaluate")
-    costs.remember(PRESETS["quick"], dict.fromkeys(stages, 0.001) | {"memory": 1.5e9})
+    costs.record(PRESETS["quick"], dict.fromkeys(stages, 0.001) | {"memory": 1.5e9})
     app = open_app()
     said = texts(app.caption)
     assert re.search(r"needs \d+ MB of disk and 1\.5 GB of memory", costs_of(app))

@@ -9,7 +9,7 @@ from cifar_core.runs import Run, trash, write_json
 
 def test_a_discarded_run_comes_back_as_it_was(run: Run, tiny_config: TrainConfig) -> None:
     write_json(run.path / "status.json", {"state": "finished", "result": {"test_accuracy": 0.5}})
-    trash.discard(run)
+    trash.move_to_trash(run)
     assert runs.list_runs() == []
     assert trash.contents() == [run.id]
     assert trash.size_bytes() > 500
@@ -20,8 +20,8 @@ def test_a_discarded_run_comes_back_as_it_was(run: Run, tiny_config: TrainConfig
 
 
 def test_discarding_twice_is_once(run: Run) -> None:
-    trash.discard(run)
-    trash.discard(run)  # from another tab
+    trash.move_to_trash(run)
+    trash.move_to_trash(run)  # from another tab
     assert trash.contents() == [run.id]
     assert runs.list_runs() == []
 
@@ -29,7 +29,7 @@ def test_discarding_twice_is_once(run: Run) -> None:
 def test_a_living_run_is_not_discarded(run: Run) -> None:
     write_json(run.path / "status.json", {"state": "running"})
     with FileLock(run.path / "lock"), pytest.raises(RunError, match="is running and cannot be deleted; stop it first"):
-        trash.discard(run)
+        trash.move_to_trash(run)
     assert runs.list_runs() == [run]
     assert trash.contents() == []
 
@@ -44,7 +44,7 @@ def test_what_is_not_in_the_trash_is_a_sentence(run: Run, run_id: object) -> Non
 
 
 def test_a_run_of_the_same_id_is_not_overwritten(run: Run) -> None:
-    trash.discard(run)
+    trash.move_to_trash(run)
     run.path.mkdir()
     (run.path / "precious").touch()
     with pytest.raises(RunError, match="There is a run"):
@@ -59,7 +59,7 @@ def test_the_emptied_trash_is_empty_and_a_link_leaves_what_it_points_to(run: Run
     linked = Run("20260101-000000000-link")
     linked.path.symlink_to(tmp_path / "outside", target_is_directory=True)
     for item in (run, linked):
-        trash.discard(item)
+        trash.move_to_trash(item)
     assert trash.clear() == 2
     assert (trash.contents(), trash.size_bytes()) == ([], 0)
     assert (tmp_path / "outside" / "precious").exists()

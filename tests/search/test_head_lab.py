@@ -79,8 +79,8 @@ def test_differences_name_each_changed_knob_with_its_value() -> None:
 
 def test_the_newest_request_counts() -> None:
     assert head_lab.requested() is None
-    head_lab.ask(Settings(dropout=0.1))
-    head_lab.ask(Settings(dropout=0.2))
+    head_lab.request(Settings(dropout=0.1))
+    head_lab.request(Settings(dropout=0.2))
     settings, asked = head_lab.requested() or (None, 0)
     assert settings == Settings(dropout=0.2)
     assert asked > 1.7e9
@@ -100,7 +100,7 @@ def test_a_damaged_request_is_none(content: str) -> None:
 def test_a_folder_that_cannot_hold_the_lab_is_a_sentence() -> None:
     runs.runs_dir().write_text("a file")
     with pytest.raises(RunError, match="cannot be written"):
-        head_lab.ask(Settings())
+        head_lab.request(Settings())
 
 
 def test_without_its_process_the_lab_is_off() -> None:
@@ -155,7 +155,7 @@ def test_a_base_that_is_no_name_is_none() -> None:
 
 
 def test_the_ground_takes_the_class_of_most_images_nearby() -> None:
-    ground = head_lab.ground(small_map(), np.array([4, 7, 7]))
+    ground = head_lab.background_classes(small_map(), np.array([4, 7, 7]))
     assert ground.shape == (GRID, GRID)
     assert set(ground[: GRID // 2].ravel()) == {7.0}
     assert np.isnan(ground[GRID // 2 :]).all()

@@ -29,17 +29,17 @@ def _listed(run: Run) -> None:
     listing._cache.clear()
     rows = listing.rows()
     for order in listing.ORDERS:
-        listing.arrange(rows, order)
-    json.dumps([listing.record(row) for row in rows], allow_nan=False)
+        listing.sort_rows(rows, order)
+    json.dumps([listing.to_dict(row) for row in rows], allow_nan=False)
     for row in rows:
         for share in (row.validation_accuracy, row.test_accuracy):
             assert share is None or 0 <= share <= 1
     listing.to_csv(rows).encode()
-    listing.select(rows, "a name")
+    listing.filter_rows(rows, "a name")
 
 
 def _assessed(run: Run) -> None:
-    found = assessment.of(run)
+    found = assessment.assess(run)
     json.dumps(assessment.to_json(found)).encode()
     for name in assessment.SPLITS:
         assert 0 <= found.calibrated.split(name).accuracy <= 1

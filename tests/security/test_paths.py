@@ -192,7 +192,12 @@ def test_sweeps_trash_and_lab_that_are_links_are_not_used(stranger, outside: Pat
     (place / ".lab").symlink_to(outside, target_is_directory=True)
     (place / "sweeps").mkdir()
     (place / "sweeps" / "mine").symlink_to(outside, target_is_directory=True)
-    for use in (lambda: trash.discard(run), trash.clear, lambda: head_lab.ask(head_lab.Settings()), head_lab.job):
+    for use in (
+        lambda: trash.move_to_trash(run),
+        trash.clear,
+        lambda: head_lab.request(head_lab.Settings()),
+        head_lab.job,
+    ):
         with pytest.raises(RunError, match="is a link"):
             use()
     with pytest.raises(SweepError, match="is a link"):
@@ -238,7 +243,7 @@ def test_a_deleted_sweep_is_not_put_where_a_link_leads(outside: Path) -> None:
 @pytest.mark.usefixtures("untouched")
 def test_deleting_a_run_removes_a_link_and_not_what_it_leads_to(stranger, outside: Path) -> None:
     run = stranger()
-    trash.discard(run)
+    trash.move_to_trash(run)
     (trash.trash_dir() / run.id / "link").symlink_to(outside, target_is_directory=True)
     assert trash.clear() == 1
     assert trash.contents() == []

@@ -68,16 +68,16 @@ def worker(tiny_base: None) -> Iterator[Callable[..., threading.Thread]]:
 def test_a_head_is_trained_epoch_by_epoch_and_the_same_again(worker: Callable[..., threading.Thread]) -> None:
     worker()
     wait_for(lambda: head_lab.status()["state"] == "ready", "ready")
-    head_lab.ask(Settings(dense_units=16))
+    head_lab.request(Settings(dense_units=16))
     first = result(Settings(dense_units=16))
     assert [row["epoch"] for row in first.rows] == [1, 2, 3]
     assert len(first.predicted) == 200
     assert first.rows[-1]["accuracy"] > first.rows[0]["accuracy"]
     assert (head_lab.status()["base"]["train_images"], head_lab.status()["base"]["validation_images"]) == (800, 200)
-    head_lab.ask(Settings(dense_units=16, dropout=0.8))
+    head_lab.request(Settings(dense_units=16, dropout=0.8))
     assert result(Settings(dense_units=16, dropout=0.8)).rows[-1]["accuracy"] < first.rows[-1]["accuracy"]
     head_lab.result_path(head_lab.base_key(), Settings(dense_units=16)).unlink()
-    head_lab.ask(Settings(dense_units=16))
+    head_lab.request(Settings(dense_units=16))
     assert result(Settings(dense_units=16)).rows == first.rows
 
 
@@ -120,9 +120,9 @@ def test_a_new_request_ends_the_one_before(worker: Callable[..., threading.Threa
     monkeypatch.setattr(lab_worker, "learn", slow)
     worker()
     wait_for(lambda: head_lab.status()["state"] == "ready", "ready")
-    head_lab.ask(Settings(dropout=0.1))
+    head_lab.request(Settings(dropout=0.1))
     wait_for(lambda: (found := head_lab.result(Settings(dropout=0.1))) and found.rows, "an epoch")
-    head_lab.ask(Settings(dropout=0.2))
+    head_lab.request(Settings(dropout=0.2))
     assert len(result(Settings(dropout=0.2)).rows) == 3
     assert len(result(Settings(dropout=0.1), "cancelled").rows) == 1
 
@@ -136,7 +136,7 @@ def test_the_lab_waits_for_a_training_and_holds_the_slot_only_while_it_computes(
         "ready, with its map",
     )
     with FileLock(runs.runs_dir() / ".slot", timeout=5):  # free while the lab is open and idle
-        head_lab.ask(Settings())
+        head_lab.request(Settings())
         wait_for(lambda: head_lab.status()["state"] == "waiting", "waiting")
         assert not head_lab.result(Settings()).rows
     result(Settings())
@@ -148,12 +148,12 @@ def test_a_head_that_breaks_down_says_so(worker: Callable[..., threading.Thread]
     monkeypatch.setattr(lab_worker, "math", SimpleNamespace(isfinite=lambda value: False))
     worker()
     wait_for(lambda: head_lab.status()["state"] == "ready", "ready")
-    head_lab.ask(Settings())
+    head_lab.request(Settings())
     assert "lower the rate" in result(Settings(), "failed").message
 
 
 def test_an_idle_lab_ends_and_an_old_request_is_not_taken_up(worker: Callable[..., threading.Thread]) -> None:
-    head_lab.ask(Settings())
+    head_lab.request(Settings())
     thread = worker(idle_seconds=0.3)
     thread.join(WAIT_SECONDS)
     assert not thread.is_alive()

@@ -53,7 +53,8 @@ def no_worker_stays(own_folders: None) -> Iterator[None]:
     yield
     for place in (runs.runs_dir() / "sweeps").glob("*"):
         for number in sweep_workers.living_workers(place.name):
-            sweep_workers._kill(place / f"worker-{number}.json")
+            about = runs.read_json(place / f"worker-{number}.json")
+            jobs.end_process(about, sweep_workers.WORKER, psutil.Process.kill)
 
 
 def epochs(run: Run) -> list[tuple[str, int, float]]:
