@@ -6,7 +6,7 @@ import pytest
 from command_line import *  # noqa: F403
 from taught import drawn, png, zipped
 
-from cifar_core import cli
+from cifar_core.cli import parser
 from cifar_core.data import download
 
 
@@ -21,14 +21,14 @@ def folder(tmp_path, monkeypatch):
 
 
 def said(capsys, *arguments, code=0):
-    assert cli.main([*map(str, arguments), "--json"]) == code
+    assert parser.main([*map(str, arguments), "--json"]) == code
     out = capsys.readouterr()
     return json.loads(out.out) if out.out else out.err
 
 
 def test_a_folder_is_taught_asked_and_exported(folder, tmp_path, capsys):
     (folder / "stripes" / "notes.txt").write_text("no picture")
-    assert cli.main(["teach", str(folder), "--image-size", "128"]) == 0
+    assert parser.main(["teach", str(folder), "--image-size", "128"]) == 0
     out = capsys.readouterr()
     assert "stripes 6, spots 6" in out.out or "spots 6, stripes 6" in out.out
     assert "notes.txt" in out.err
@@ -62,7 +62,7 @@ def test_a_zip_of_a_project_is_taught_again(folder, tmp_path, capsys):
     ],
 )
 def test_what_cannot_be_is_one_sentence(folder, arguments, sentence, capsys):
-    assert cli.main(arguments) == 2
+    assert parser.main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert sentence in line
 
