@@ -14,7 +14,6 @@ from cifar_core.runs import Run
 from pages.components import formatting, guarded
 
 _POLL_SECONDS = 0.5
-_WIDTHS = [2.2, 1.1, 1, 1.4, 1.5]
 _ICONS = {
     "notebook": ":material/article:",
     "script": ":material/code:",
@@ -35,8 +34,8 @@ def export_panel(run: Run) -> None:
         working = any(exports.state(run, name)["state"] == "working" for name in MODELS)
         guarded.polled(_models, working, _POLL_SECONDS)(run)
         st.caption(
-            "Enlarging and scaling are inside every model file. Each is run on 200 test images when it is made: "
-            "agreement is how often it names the class that the run named, time is that of one image on this machine."
+            "Each file takes images of 32×32 pixels as they are, and is tested on 200 test images when it is created: "
+            "agreement is how often it names the same class as the run; the time is for one image on this machine."
         )
         st.markdown("**The run itself**")
         with st.container(horizontal=True):
@@ -76,52 +75,45 @@ def imported_notice(run: Run) -> None:
 
 
 def _models(run: Run) -> bool:
-    """Draw the table of model files; return whether one is being made."""
+    """Draw a card for each model file; return whether one is being made."""
     states = {name: exports.state(run, name) for name in MODELS}
-    for column, title in zip(st.columns(_WIDTHS), ("Model file", "Agreement", "Size", "Time", ""), strict=True):
-        column.caption(title)
-    for name, found in states.items():
-        _model_row(run, MODELS[name], found)
+    with st.grid(len(MODELS), min_column_width=220):
+        for name, found in states.items():
+            with st.container(border=True):
+                _model(run, MODELS[name], found)
     return any(found["state"] == "working" for found in states.values())
 
 
-def _model_row(run: Run, item: Format, found: dict[str, Any]) -> None:
-    name, agreement, size, latency, button = st.columns(_WIDTHS, vertical_alignment="center")
-    name.markdown(f"**{item.label}**", help=item.help)
-    with button:
-        if found["state"] == "done":
-            _download(run, item, ":material/download:", "Download")
-            with st.popover("Use it", icon=":material/code:", width="stretch", key=f"usage_{item.name}"):
-                st.code(exports.usage(run, item.name), language="python")
-                st.caption(f"Tried with {item.tried}.")
-        else:
-            is_working = found["state"] == "working"
-            guarded.button(
-                "Making…" if is_working else "Make and try",
-                exports.start,
-                run,
-                item.name,
-                key=f"make_{item.name}",
-                icon=":material/build:",
-                disabled=is_working,
-                width="stretch",
-            )
-    if found["state"] == "working":
-        agreement.progress(min(found["done"] / max(found["total"], 1), 1.0))
-    elif found["state"] == "failed":
-        st.error(formatting.plain(found["error"]), icon=":material/error:")
-    elif found["state"] == "done":
-        colour = "red" if found["poor"] else "green"
-        agreement.markdown(f":{colour}[**{found['agreement']:.1%}**]", help=f"With {found['against']}.")
-        size.markdown(f"{found['bytes'] / 1e6:.1f} MB")
-        latency.markdown(f"{found['latency_ms']:.1f} ms")
-        if found["poor"]:
-            least = item.least_agreement or 0
-            st.error(
-                f"This {item.label} file agrees with the run on {found['agreement']:.1%} of {found['images']} test "
-                f"images only, {least:.0%} is the least: do not rely on it.",
-                icon=":material/error:",
-            )
+def _model(run: Run, item: Format, found: dict[str, Any]) -> None:
+    """Draw what is known of a model file, and its buttons."""
+    st.markdown(f"**{item.label}**", help=item.help)
+    if found["state"] != "done":
+        if found["state"] == "failed":
+            st.error(formatting.plain(found["error"]), icon=":material/error:")
+        is_working = found["state"] == "working"
+        if is_working:
+            st.progress(min(found["done"] / max(found["total"], 1), 1.0))
+        look: dict[str, Any] = {"icon": ":material/build:", "disabled": is_working}
+        guarded.button("Create", exports.start, run, item.name, key=f"make_{item.name}", **look)
+        return
+    color = "red" if found["poor"] else "green"
+    st.markdown(
+        f"{found['bytes'] / 1e6:.1f} MB · {found['latency_ms']:.1f} ms  \n"
+        f":{color}[**{found['agreement']:.1%}**] agreement",
+        help=f"With {found['against']}.",
+    )
+    if found["poor"]:
+        least = item.least_agreement or 0
+        st.error(
+            f"This {item.label} file agrees with the run on {found['agreement']:.1%} of {found['images']} test "
+            f"images only, {least:.0%} is the least: do not rely on it.",
+            icon=":material/error:",
+        )
+    with st.container(horizontal=True):
+        _download(run, item, ":material/download:", "Download")
+        with st.popover("Use it", type="tertiary", icon=":material/code:", key=f"usage_{item.name}"):
+            st.code(exports.usage(run, item.name), language="python")
+            st.caption(f"Tried with {item.tried}.")
 
 
 def _why_not(run: Run, name: str) -> str | None:
@@ -147,7 +139,6 @@ def _download(run: Run, item: Format, icon: str, label: str, reason: str | None 
         help=formatting.plain(reason) if reason else item.help if item.name not in MODELS else None,
         disabled=reason is not None,
         on_click="ignore",
-        width="stretch" if item.name in MODELS else "content",
     )
 
 

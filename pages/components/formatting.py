@@ -42,7 +42,7 @@ def csv_button(label: str, data: str | bytes | Callable[[], str], file_name: str
     st.download_button(label, content, file_name, "text/csv", key=key, **look)
 
 
-SHARE_COLUMN = st.column_config.NumberColumn(format="%.1f%%", width=190)
+SHARE_COLUMN = st.column_config.NumberColumn(format="%.1f%%")
 """A column of a table that holds per cent."""
 
 

@@ -139,7 +139,7 @@ def action_buttons(run: Run, state: str) -> None:
                 help="Takes effect within three seconds; the best and the last full epoch are kept.",
             )
         if state in RESUMABLE_STATES:
-            guarded.button("Resume", jobs.resume_run, run, icon=":material/play_arrow:", key="resume")
+            guarded.button("Resume", jobs.resume_run, run, icon=":material/play_arrow:", key="resume", type="primary")
         if state not in LIVE_STATES:
             guarded.button("Use its settings", clone, run, icon=":material/tune:", key="clone", type="tertiary")
 

@@ -55,7 +55,10 @@ def _found(found: Findings) -> None:
     cells = found.cells() if found.plan.grid and len(found.plan.ranges) == 2 else []
     noise = findings.noise(cells)
     said = findings.conclusion(found, shares)
-    st.header(formatting.plain(said), help=glossary.explain(f"{said} pruning"))
+    first, _, rest = said.partition(". ")
+    st.header(formatting.plain(first), help=glossary.explain(f"{said} pruning"))
+    if rest:
+        st.markdown(formatting.plain(rest))
     _status(found)
     if noise:
         st.markdown(formatting.plain(noise.words))

@@ -7,12 +7,11 @@ import streamlit as st
 
 from cifar_core.charts import style as chart_style
 
-_STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may change
+STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may change
     "[data-testid=stMainBlockContainer]{padding-top:4.4rem;max-width:1480px}"
     "[data-testid=stBaseButton-primary]{color:light-dark(#fff,#12171e)}"  # white on the dark theme's accent is 2.5:1
     "[data-testid=stCaptionContainer]{color:light-dark(#59636e,#a9b3be);opacity:1}"  # Streamlit's gray is 4.1:1
     "[data-testid=stImage] img{border-radius:4px}"
-    "[data-testid=stMetricValue]{font-variant-numeric:tabular-nums}"
     ".st-key-drop_zone [data-testid=stFileUploaderDropzone]{min-height:10rem;flex-direction:column;"
     "justify-content:center;align-items:center;border:2px dashed #808b9e}"
     ".st-key-runs_list [data-testid=stElementToolbar],"  # their CSV would not be inert
@@ -60,7 +59,7 @@ _WORDMARK = (  # in a blue that has 3:1 on both themes, as large text needs
 def apply() -> None:
     """Add the app's wordmark and style to the page."""
     st.logo(_WORDMARK, size="large")
-    st.html(f"<style>.stApp{{{_variables()}}}{_STREAMLIT}{_OWN}</style>")
+    st.html(f"<style>.stApp{{{_variables()}}}{STREAMLIT}{_OWN}</style>")
 
 
 def mark(key: str) -> None:

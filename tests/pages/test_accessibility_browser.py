@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from played_sweeps import FIVE, play
 from cifar_core import bench_browser, runs
 from cifar_core.config import TrainConfig
 from cifar_core.runs import write_json
+from pages.components import style
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 AXE = importlib.util.find_spec("axe_playwright_python")
@@ -38,6 +40,7 @@ VIOLATIONS = """async () => {
     return violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 200)}`));
 }"""
 HEADINGS = "() => [...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map((heading) => Number(heading.tagName[1]))"
+ELEMENTS = "() => [...document.querySelectorAll('[data-testid]')].map((element) => element.dataset.testid)"
 WIDTH = (
     "() => Math.max(...[document.documentElement, ...document.querySelectorAll('section')].map((e) => e.scrollWidth))"
 )
@@ -77,6 +80,7 @@ def open_page(tab, server, page: str) -> None:
 def test_axe_finds_nothing_in_either_theme_headings_are_in_order_and_a_phone_scrolls_one_way(chromium, server) -> None:
     axe = (Path(AXE.submodule_search_locations[0]) / "axe.min.js").read_text()
     found = {}
+    elements: set[str] = set()
     for theme in ("light", "dark"):
         tab = chromium.new_context(color_scheme=theme).new_page()
         tab.set_default_timeout(PATIENCE)
@@ -85,6 +89,7 @@ def test_axe_finds_nothing_in_either_theme_headings_are_in_order_and_a_phone_scr
             open_page(tab, server, page)
             tab.evaluate(axe)
             found[page, theme] = tab.evaluate(VIOLATIONS)
+            elements |= set(tab.evaluate(ELEMENTS))
             levels = tab.evaluate(HEADINGS)
             assert levels[0] == 1 and levels.count(1) == 1, page
             assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), (page, levels)
@@ -94,3 +99,5 @@ def test_axe_finds_nothing_in_either_theme_headings_are_in_order_and_a_phone_scr
                 assert tab.evaluate(WIDTH) <= 390, page
         tab.context.close()
     assert not {key: violations for key, violations in found.items() if violations}
+    named = set(re.findall(r"data-testid=([\w-]+)", style.STREAMLIT))
+    assert named <= elements, "elements of Streamlit that the style names: an upgrade has renamed some"

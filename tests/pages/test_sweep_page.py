@@ -158,7 +158,7 @@ def test_a_finished_search_shows_what_it_found() -> None:
     assert trials["Validation"].tolist() == pytest.approx([80, 75, 70, 65, 60])
     assert list(trials["By epoch"][0]) == pytest.approx([0.7, 0.8])
     assert len(app.get("download_button")) == 1
-    assert "too few" in texts(app.header)
+    assert "too few" in texts(app.markdown)
     assert button(app, "stop_one") is None
 
 

@@ -1,0 +1,122 @@
+"""What people come for, on a phone: each of five tasks takes at most three clicks from its page's address."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from cifar_core import jobs, runs
+from cifar_core.bench_browser import running_app
+from cifar_core.config import TrainConfig
+from cifar_core.runs import labels, write_json
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+PATIENCE = 120_000  # ms
+MOST_CLICKS = 3
+TINY = "dataset=generated+images&weights=random&image_size=32&train_images=1000&head_epochs=1&fine_tune_epochs=1"
+
+
+class Phone:
+    """A tab 390 pixels wide that counts its clicks."""
+
+    def __init__(self, chromium, address: str, page: str) -> None:
+        self.tab = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True).new_page()
+        self.tab.set_default_timeout(PATIENCE)
+        self.tab.goto(f"{address}/{page}")
+        self.tab.wait_for_selector("h1")
+        self.clicks = 0
+
+    def click(self, selector: str) -> None:
+        """Click on the first that matches, once it is visible."""
+        self.tab.locator(selector).first.click()
+        self.clicks += 1
+
+    def sees(self, text: str | re.Pattern) -> str:
+        """Return the first text on the page that matches, once it is visible without sideways scrolling."""
+        place = self.tab.get_by_text(text).first
+        playwright.expect(place).to_be_visible(timeout=PATIENCE)
+        box = place.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+        return place.inner_text()
+
+
+@pytest.fixture
+def server(small_data, tmp_path, recorded_run):
+    """The app with a recorded run, and with one of width 0.5 and one of width 1 that took six times as long."""
+    truth = np.arange(200, dtype=np.uint8) % 10
+    for alpha, accuracy, seconds, wrong in ((0.5, 0.80, 60.0, 30), (1.0, 0.808, 360.0, 29)):
+        run = runs.create(TrainConfig(alpha=alpha), "test")
+        result = {"validation_accuracy": accuracy, "validation_images": 1_000, "elapsed_seconds": seconds}
+        write_json(run.path / "status.json", {"state": "finished", "result": result})
+        answers = np.eye(10, dtype=np.float32)[np.where(np.arange(200) < wrong, (truth + 1) % 10, truth)]
+        parts = {f"{split}_{part}" for split in ("validation", "test") for part in ("labels", "probabilities")}
+        arrays = {name: truth if name.endswith("labels") else answers for name in parts}
+        np.savez(run.path / "evaluation.npz", **arrays)
+        labels.change(run, name=f"width {alpha:g}")
+    with running_app(tmp_path / "terminal.log") as app:
+        yield app
+    for run in runs.list_runs():
+        if run.is_alive:
+            jobs.stop_run(run)
+
+
+def train_and_say_the_accuracy(phone: Phone) -> None:
+    phone.click(".st-key-start button")
+    assert re.search(r"\d+ of 100 new pictures right, \d+\.\d% to \d+\.\d%", phone.sees("of 100 new pictures right"))
+
+
+def classify_a_photo(phone: Phone) -> None:
+    phone.click(".st-key-sample_tiles button.tile")
+    assert re.fullmatch(r"[a-z]+, (over )?\d+%", phone.tab.locator(".st-key-headline h2").inner_text())
+    box = phone.tab.locator(".st-key-headline h2").bounding_box()
+    assert box["y"] + box["height"] <= 844, "the answer is on the first screen"
+
+
+def is_width_1_worth_it(phone: Phone) -> None:
+    said = phone.sees(re.compile("has the best validation accuracy"))
+    assert "width 1 has the best validation accuracy: +0.8 points for 6.0 × the time" in said
+    assert "may be chance" in said
+
+
+def why_stuck_at_0_4(phone: Phone) -> None:
+    phone.click("button:has-text('Stuck near 0.4?')")
+    phone.sees(re.compile("What is the validation accuracy"))
+    phone.click("[data-testid=stRadio] >> text=30 to 70%")
+    assert "batch normalization" in phone.sees(re.compile("Keep batch normalization in inference mode"))
+
+
+def take_the_model_away(phone: Phone) -> None:
+    phone.click(".st-key-open_export button")
+    phone.click(".st-key-make_litert button")
+    with phone.tab.expect_download() as download:
+        phone.click(".st-key-download_litert button")
+    assert download.value.suggested_filename.endswith(".tflite")
+
+
+def test_each_of_five_tasks_takes_at_most_three_clicks_on_a_phone(server, recorded_run) -> None:
+    tasks = {
+        classify_a_photo: f"classify?model={recorded_run.id}",
+        is_width_1_worth_it: "explore",
+        why_stuck_at_0_4: "learn",
+        take_the_model_away: f"?run={recorded_run.id}",
+        train_and_say_the_accuracy: f"?{TINY}",
+    }
+    clicks = {}
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run"], timeout=PATIENCE
+        )
+        for task, address in tasks.items():
+            phone = Phone(chromium, server.address, address)
+            task(phone)
+            clicks[task.__name__] = phone.clicks
+            phone.tab.context.close()
+        chromium.close()
+    assert max(clicks.values()) <= MOST_CLICKS, clicks
