@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,28 +197,20 @@ def _times(work: Callable[[], object], count: int) -> list[float]:
     return taken
 
 
-@dataclass(frozen=True)
-class Row:
-    """One figure: of the app, of recipe.py with the same settings, and of recipe.py in batches of 64.
+def row(name: str, ours: Value, recipe: Value = None, tutorial: Value = None, unit: str = "s") -> list[str]:
+    """Return a figure as cells: of the app, of recipe.py with the same settings, and of recipe.py in batches of 64.
 
-    `unit` is "s", "images/s" or "" (an accuracy). A value of None was not measured.
+    `unit` is "s", "images/s" or "" (an accuracy). A value of None was not measured. Behind recipe.py's figures stands
+    how many times faster the app is: "12 s (6.5×)".
     """
 
-    name: str
-    ours: Value
-    recipe: Value = None
-    tutorial: Value = None
-    unit: str = "s"
-
-    def cells(self) -> list[str]:
-        """Return the row as text; behind recipe.py's figures how many times faster the app is: "12 s (6.5×)"."""
-        ours = "not measured" if self.ours is None else _text(self.ours, self.unit)
-        return [self.name, ours, *(_text(it, self.unit) + self._ratio(it) for it in (self.recipe, self.tutorial))]
-
-    def _ratio(self, other: Value) -> str:
-        if not isinstance(self.ours, float) or not isinstance(other, float):
+    def ratio(other: Value) -> str:
+        if not isinstance(ours, float) or not isinstance(other, float):
             return ""
-        return f" ({self.ours / other if self.unit == 'images/s' else other / self.ours:.2g}×)"
+        return f" ({ours / other if unit == 'images/s' else other / ours:.2g}×)"
+
+    own = "not measured" if ours is None else _text(ours, unit)
+    return [name, own, *(_text(value, unit) + ratio(value) for value in (recipe, tutorial))]
 
 
 def _text(value: Value, unit: str) -> str:
@@ -229,30 +221,30 @@ def _text(value: Value, unit: str) -> str:
     return f"{value:,.0f} images/s" if unit == "images/s" else f"{value:.1%}"
 
 
-def rows(found: Found) -> list[Row]:
-    """Return the figures of a benchmark."""
+def rows(found: Found) -> list[list[str]]:
+    """Return the figures of a benchmark, a `row` each."""
     twin, recipe, tutorial = found["twin_run"], found["recipe"], found["recipe_batch_64"]
     starts, pages, inference = found["starts"], found["browser"], found["inference"]
     predict = "`predict` in a new process; right: `import tensorflow`"
     lines = [
-        Row("one epoch of phase 1, features cached", *_last_epochs("head", twin, recipe, tutorial)),
-        Row("one epoch of phase 2, top 4 blocks", *_last_epochs("fine_tune", twin, recipe)),
-        Row("time to 85% validation accuracy", *(run["goal_seconds"] or "not reached" for run in (twin, recipe))),
-        Row("frozen backbone", inference["images_per_second"], recipe["images_per_second"], unit="images/s"),
-        Row("one picture classified, warm", inference["single_seconds"], recipe["single_seconds"]),
-        Row(predict, starts["predict_seconds"], starts["tensorflow_seconds"]),
-        Row("first page drawn", pages.get("first_page_seconds")),
-        Row("the same, new server and new browser", pages.get("cold_page_seconds")),
-        Row("one interaction on *Train*", pages.get("interaction_seconds")),
-        Row("from a metric written to its point on screen", pages.get("metric_seconds")),
+        row("one epoch of phase 1, features cached", *_last_epochs("head", twin, recipe, tutorial)),
+        row("one epoch of phase 2, top 4 blocks", *_last_epochs("fine_tune", twin, recipe)),
+        row("time to 85% validation accuracy", *(run["goal_seconds"] or "not reached" for run in (twin, recipe))),
+        row("frozen backbone", inference["images_per_second"], recipe["images_per_second"], unit="images/s"),
+        row("one picture classified, warm", inference["single_seconds"], recipe["single_seconds"]),
+        row(predict, starts["predict_seconds"], starts["tensorflow_seconds"]),
+        row("first page drawn", pages.get("first_page_seconds")),
+        row("the same, new server and new browser", pages.get("cold_page_seconds")),
+        row("one interaction on *Train*", pages.get("interaction_seconds")),
+        row("from a metric written to its point on screen", pages.get("metric_seconds")),
     ]
     for name in ("quick", "standard"):
         if run := found.get(f"{name}_run"):
             lines += [
-                Row(f"`{name}`: first point of the curve", run["first_point_seconds"]),
-                Row(f"`{name}`: the whole run", run["seconds"]),
-                Row(f"`{name}`: the same, estimated before", run["estimated_seconds"]),
-                Row(f"`{name}`: test accuracy", run["test_accuracy"], unit=""),
+                row(f"`{name}`: first point of the curve", run["first_point_seconds"]),
+                row(f"`{name}`: the whole run", run["seconds"]),
+                row(f"`{name}`: the same, estimated before", run["estimated_seconds"]),
+                row(f"`{name}`: test accuracy", run["test_accuracy"], unit=""),
             ]
     return lines
 
@@ -260,7 +252,7 @@ def rows(found: Found) -> list[Row]:
 def table(found: Found) -> list[str]:
     """Return the figures as lines of a Markdown table."""
     cells = [["figure", "CIFAR Studio", "recipe.py, same settings", "recipe.py, batches of 64"], ["---"] * 4]
-    return [f"| {' | '.join(line)} |" for line in [*cells, *(row.cells() for row in rows(found))]]
+    return [f"| {' | '.join(line)} |" for line in [*cells, *rows(found)]]
 
 
 def section(found: Found) -> str:

@@ -33,8 +33,8 @@ MEASURED = {
 
 
 def cells(name: str, measured: bench.Found = MEASURED) -> list[str]:
-    (row,) = (each for each in bench.rows(measured) if each.name == name)
-    return row.cells()[1:]
+    (row,) = (each for each in bench.rows(measured) if each[0] == name)
+    return row[1:]
 
 
 def test_an_epoch_is_compared_with_the_same_batches_and_with_those_of_tutorials() -> None:
@@ -56,7 +56,7 @@ def test_what_was_not_measured_or_not_reached_is_no_figure() -> None:
 
 def test_a_quick_benchmark_has_no_standard_run() -> None:
     quick = {name: value for name, value in MEASURED.items() if name != "standard_run"}
-    assert not [row for row in bench.rows(quick) if "`standard`" in row.name]
+    assert not [row for row in bench.rows(quick) if "`standard`" in row[0]]
     assert cells("`standard`: test accuracy") == ["91.0%", "", ""]
 
 

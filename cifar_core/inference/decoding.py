@@ -96,17 +96,17 @@ def _decoded(data: bytes, format_name: str, name: str) -> Image.Image:
 
 
 def _jpeg(data: bytes, name: str) -> Image.Image:
-    jpeg = picture_files.jpeg_parts(data)
-    if jpeg.scans > _MAX_SCANS:  # each goes over the whole picture: thousands in a small file take minutes
+    content, scans = picture_files.jpeg_parts(data)
+    if scans > _MAX_SCANS:  # each goes over the whole picture: thousands in a small file take minutes
         raise ImageError(
             f"{quoted(name)} is a JPEG of more than {_MAX_SCANS} scans, where ten are usual;"
             " save it again as an ordinary JPEG or as PNG."
         )
     try:
-        return _read(jpeg.data, "JPEG", name)
+        return _read(content, "JPEG", name)
     except _MALFORMED:
         # Only the end may be missing: then whatever follows the data decides no pixel.
-        ended, continued = (_read(jpeg.data + more + _END_OF_JPEG, "JPEG", name) for more in (b"", b"\x5a" * 256))
+        ended, continued = (_read(content + more + _END_OF_JPEG, "JPEG", name) for more in (b"", b"\x5a" * 256))
         if ended.tobytes() != continued.tobytes():
             raise
         return ended

@@ -126,14 +126,6 @@ def _media_kind(head: bytes) -> tuple[str, str]:
     return "a video", "save one of its frames"
 
 
-@dataclass(frozen=True)
-class Jpeg:
-    """A JPEG of one picture: `data` without what does not decide its pixels, and its number of scans."""
-
-    data: bytes
-    scans: int
-
-
 def png_parts(data: bytes, animated: bool) -> tuple[bytes, dict[bytes, bytes]]:
     """Return the PNG `data` with its pixels, transparency and orientation alone, and its color chunks by name.
 
@@ -160,8 +152,8 @@ def png_parts(data: bytes, animated: bool) -> tuple[bytes, dict[bytes, bytes]]:
     raise OSError("too many small parts")
 
 
-def jpeg_parts(data: bytes) -> Jpeg:
-    """Return the first picture in the JPEG `data`; thumbnails, text and further pictures behind it are left out.
+def jpeg_parts(data: bytes) -> tuple[bytes, int]:
+    """Return the first picture in the JPEG `data`, without thumbnails, text and further pictures, and its scans.
 
     Raises OSError for a file of more than a million segments.
     """
@@ -169,12 +161,12 @@ def jpeg_parts(data: bytes) -> Jpeg:
     for _ in range(_MOST_PARTS):
         found = _MARKER.search(data, at)
         if found is None:
-            return Jpeg(b"".join(parts), scans)
+            return b"".join(parts), scans
         marker, at = data[found.end() - 1], found.end()
         if marker in _ALONE:
             continue
         if marker == _END_OF_IMAGE:
-            return Jpeg(b"".join([*parts, b"\xff\xd9"]), scans)
+            return b"".join([*parts, b"\xff\xd9"]), scans
         end = at + int.from_bytes(data[at : at + 2], "big")
         if marker == _START_OF_SCAN:
             scans += 1
