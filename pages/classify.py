@@ -104,7 +104,7 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
     left, right = st.columns([2, 3], gap="large")
     with left:
         order = sorted_and_filtered(model, pictures, names, answers)
-        place = st.container(height=560)
+        place = st.container(height=560 if len(order) > A_PAGE // 4 else "content")
         shown = tiles.page(order, A_PAGE, "gallery_page")
         chosen = min(st.session_state.get("closer", 0), len(pictures) - 1)
         with place:

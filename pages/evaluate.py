@@ -161,7 +161,7 @@ def panels(found: list[Assessment], split: str) -> None:
     """Draw the folded rest; what is open is in the address, and only that is computed."""
     for key, (title, icon, draw) in {
         "classes": ("Each class", ":material/monitoring:", classes),
-        "extremes": ("Sure mistakes and lucky hits", ":material/casino:", confusion.extremes),
+        "extremes": ("Confident mistakes and lucky answers", ":material/casino:", confusion.extremes),
         "sure": ("Calibration", ":material/speed:", calibrated),
         "story": ("How it was trained", ":material/history_edu:", run_story.section),
     }.items():

@@ -33,9 +33,9 @@ A_PAGE = 12
 _SIDE = 144
 _STILL = {"displayModeBar": False}
 KINDS = {
-    "mistakes": "sure, and wrong",
-    "lucky": "right, and least sure",
-    "outvoted": "right, against its neighbors",
+    "mistakes": "confident mistakes",
+    "lucky": "lucky answers",
+    "outvoted": "outvoted by neighbors",
 }
 CELLS = {"share": "Percent", "images": "Images"}
 _ABOUT = {
@@ -90,9 +90,7 @@ def _download(found: Assessment, split: str, name: str, make: Callable[[], str],
 
 def extremes(found: Assessment, split: str, number: int) -> None:
     """Show sure mistakes and lucky hits."""
-    kind = (
-        address.linked_choice("Images that are", "kind", KINDS, "mistakes") if not number else st.session_state["kind"]
-    )
+    kind = address.linked_choice("Images", "kind", KINDS, "mistakes") if not number else st.session_state["kind"]
     said, images = found.calibrated.split(split), found.images(split)
     st.markdown(f"{_ABOUT[kind]} {_WRONG_LABELS if kind == 'mistakes' and found.is_cifar10 else ''}")
     votes: dict[int, int] = {}
@@ -111,7 +109,7 @@ def extremes(found: Assessment, split: str, number: int) -> None:
         )
         votes = dict(zip(positions.tolist(), counts.tolist(), strict=True))
     if not len(positions):
-        st.caption("There is none.")
+        st.caption("There are no such images.")
         return
     _grid(found, said, images, positions, f"{kind}-{split}-{number}", votes)
 

@@ -47,14 +47,15 @@ def export_panel(run: Run) -> None:
 
 def import_panel() -> None:
     """Take in a run archive."""
-    panel = st.expander(
-        "Bring a run from another machine", icon=":material/upload:", key="import_panel", on_change="rerun"
-    )
+    panel = st.expander("Import a run", icon=":material/upload:", key="import_panel", on_change="rerun")
     if not panel.open:
         return
     with panel:
         uploaded = st.file_uploader(
-            "A zip that CIFAR Studio exported there (*Whole run*)", type=["zip"], key="run_archive", on_change=_take_in
+            "A zip that CIFAR Studio exported elsewhere (*Whole run*)",
+            type=["zip"],
+            key="run_archive",
+            on_change=_take_in,
         )
         if uploaded is None:
             st.session_state.pop("import_outcome", None)

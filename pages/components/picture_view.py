@@ -308,9 +308,9 @@ def how_sure(model: Classifier, answers: Answers) -> None:
             st.caption("The reliability diagram needs the run's own predictions, which this model does not have.")
     with right:
         st.markdown(
-            f"Left alone, this network is **{kind}**. So its logits are divided by a temperature of "
+            f"Uncalibrated, this network is **{kind}**. Its logits are divided by a temperature of "
             f"**{known.temperature:.2f}**, found on {known.images:,} validation images (Guo et al. 2017). The answer "
-            f"stays, the claim changes: the calibration error goes from {known.ece[0]:.1%} to **{known.ece[1]:.1%}**."
+            f"stays; the calibration error goes from {known.ece[0]:.1%} to **{known.ece[1]:.1%}**."
         )
         rule = known.out_of_distribution
         if rule:

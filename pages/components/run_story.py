@@ -84,7 +84,7 @@ def _keep_button(run: Run, number: int) -> None:
     kept = st.session_state.get("kept_head")
     if isinstance(kept, tuple) and kept[0] == run.id:
         st.success(f"Phase 1 is kept as run {formatting.plain(kept[1])}.", icon=":material/check:")
-        st.page_link("pages/train.py", label="See it come", query_params={"run": kept[1]}, icon=":material/show_chart:")
+        st.page_link("pages/train.py", label="Open it", query_params={"run": kept[1]}, icon=":material/show_chart:")
 
 
 def _keep(run: Run) -> None:
