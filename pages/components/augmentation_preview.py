@@ -76,7 +76,7 @@ def _picture(source: str) -> tuple[np.ndarray | None, str]:
 
 
 def _own() -> tuple[np.ndarray | None, str]:
-    """Return what the network sees of a picture that a person brings, None before. Raises ImageError."""
+    """Return what the network sees of an uploaded picture, None without one. Raises ImageError."""
     file = st.file_uploader("Your picture", key="strip_file", label_visibility="collapsed")
     if file is None:
         return None, ""

@@ -290,7 +290,7 @@ def model_title(name: str) -> str:
 
 
 def how_sure(model: Classifier, answers: Answers) -> None:
-    """Show how far the model's claims can be trusted."""
+    """Show how far the model's probabilities can be trusted."""
     known = model.calibration
     if known is None:
         st.caption(
