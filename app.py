@@ -13,6 +13,7 @@ page = st.navigation(
     [
         st.Page("pages/train.py", title="Train", icon=":material/model_training:", default=True),
         st.Page("pages/classify.py", title="Classify", icon=":material/image_search:"),
+        st.Page("pages/teach.py", title="Teach", icon=":material/pan_tool:"),
         st.Page("pages/explore.py", title="Explore", icon=":material/explore:"),
         st.Page("pages/evaluate.py", title="Evaluate", icon=":material/fact_check:"),
         st.Page("pages/learn.py", title="Learn", icon=":material/school:"),

@@ -26,6 +26,7 @@ FEWEST = 5
 _INTERCEPT = 10.0  # the constant feature; so large that the regularization leaves its weight alone
 _LEVEL = 0.95  # share of the own pictures that are nearer to another one than the threshold
 _NEAREST_THRESHOLD = 0.6  # distance of unit features, 0 to 1.41; frames of one burst alone would give 0.2
+_MOST_OF_ONE = 2 / 3  # share of a class from which a group of near-duplicates is dealt singly
 _MIXED = 0.25  # share of two classes that are confused, from which they look alike
 
 
@@ -154,9 +155,9 @@ def _inverse_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _groups(cosines: np.ndarray, labels: np.ndarray, bursts: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """Return the group of each picture, near-duplicates together, and the classes of one moment only.
+    """Return the group of each picture, near-duplicates together, and the classes that are mostly of one moment.
 
-    The pictures of such a class are dealt singly: it could not be both learned and asked otherwise.
+    Such a moment's pictures are dealt singly: otherwise little would be left to learn the class from.
     """
     same_burst = (bursts[:, None] == bursts) & (bursts > 0)
     linked = (labels[:, None] == labels) & (same_burst | (cosines >= ALIKE))
@@ -164,8 +165,9 @@ def _groups(cosines: np.ndarray, labels: np.ndarray, bursts: np.ndarray) -> tupl
     moments = []
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
-        if len(own) > 1 and len(np.unique(groups[own])) == 1:
-            groups[own] = groups.max() + 1 + np.arange(len(own))
+        largest = own[groups[own] == np.bincount(groups[own]).argmax()]
+        if len(own) > 1 and len(largest) > _MOST_OF_ONE * len(own):
+            groups[largest] = groups.max() + 1 + np.arange(len(largest))
             moments.append(int(label))
     return groups, moments
 
@@ -225,11 +227,11 @@ def _warnings(
     twice = np.argwhere(np.triu((cosines >= SAME) & (labels[:, None] != labels)))
     for one, other in {(int(labels[a]), int(labels[b])) for a, b in twice}:
         said.append(f"The same picture, or nearly, is in {quoted(names[one])} and {quoted(names[other])}; remove one.")
-    said += [
-        f"The pictures of {quoted(names[label])} are of one moment, so the accuracy looks better than it is; "
-        "take more of them in another place."
-        for label in moments
-    ]
+    if moments:
+        said.append(
+            f"Most pictures of {' and of '.join(quoted(names[label]) for label in moments)} are of one moment, so the "
+            "accuracy looks better than it is; take more in another place."
+        )
     confused = found.confusion
     for one in range(len(names)):
         for other in range(one):

@@ -257,7 +257,7 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
             else:
                 label_of.samples.append(Sample(sample.key, number) if burst else sample)
     if again:
-        problems.append(f"{again:,} picture{'s are' if again > 1 else ' is'} in the class already, and counts once.")
+        problems.append(f"{again:,} of the pictures were in the class already, and count once.")
     return problems
 
 

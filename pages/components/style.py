@@ -17,13 +17,16 @@ STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may cha
     ".st-key-runs_list [data-testid=stElementToolbar],"  # their CSV would not be inert
     ".st-key-verdict [data-testid=stElementToolbar],"
     ".st-key-runs_robust [data-testid=stElementToolbar]{display:none}"
+    "@media(max-width:1100px){.st-key-teach_steps>div>[data-testid=stHorizontalBlock]{flex-wrap:wrap}"
+    ".st-key-teach_steps>div>[data-testid=stHorizontalBlock]>[data-testid=stColumn]{min-width:min(100%,340px)}}"
 )
 _OWN = (
     ".bars{display:grid;grid-template-columns:auto 1fr auto;gap:.3rem .7rem;align-items:center}"
     ".bars b{height:.8rem;border-radius:3px;background:var(--line);overflow:hidden}.bars i{display:block;height:100%}"
     ".bars span{font-variant-numeric:tabular-nums}"
     "[class*=st-key-sentence] p{font-size:1.2rem}"
-    ".st-key-headline h2{font-size:2.2rem;padding:0 0 .6rem}"
+    ".st-key-headline h2,.st-key-teach_big h3{font-size:2.2rem;padding:0 0 .6rem}"
+    ".st-key-teach_big_try h3{font-size:1.6rem}"
     "@media(min-width:768px){:has(>.st-key-photo){position:sticky;top:4.5rem}}"
     ".strip{display:flex;gap:.4rem;overflow-x:auto;padding-bottom:.4rem}"
     ".strip figure{margin:0;text-align:center;flex:1 0 68px;max-width:128px}"
@@ -42,6 +45,17 @@ _OWN = (
     "@media(max-width:767px){.track p{min-height:3em}}"
     "[class*=st-key-preset_] button{padding:.5rem .9rem;height:100%}"
     ".st-key-start button{min-height:2.9rem}"
+    "@media(min-width:1101px){:has(>.st-key-teach_train),:has(>.st-key-teach_try){position:sticky;top:4.5rem}}"
+    "table.confused,table.tried{border-collapse:separate;border-spacing:2px;font-variant-numeric:tabular-nums;"
+    "font-size:.9rem;max-width:100%}.confused caption,.tried caption{caption-side:bottom;text-align:left;"
+    "font-size:.85rem;color:light-dark(#59636e,#a9b3be);padding-top:.3rem;white-space:nowrap}"
+    ".confused td,.confused th,.tried td,.tried th{border:0!important;padding:.2rem .5rem}"
+    ".confused th{font-weight:400;max-width:9rem;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;"
+    "text-align:right}.confused th[scope=col]{text-align:center;max-width:5rem}"
+    ".confused td{min-width:2.2rem;text-align:center;border-radius:4px}"
+    ".confused .right{background:color-mix(in srgb,#1b9e77 calc(var(--share)*.75),var(--line))}"
+    ".confused .wrong{background:color-mix(in srgb,#d97706 var(--share),var(--line))}"
+    ".tried th{font-weight:400;text-align:right}.tried td{text-align:right}.tried .now td{font-weight:650}"
 )
 
 

@@ -85,9 +85,14 @@ def inputs() -> None:
             st.session_state["photo"] = photo.file_id
             take([("camera.jpg", photo.getvalue())])
             st.rerun()
-    pasted = _paste(key="paste", on_files_change=lambda: None, height=0).files
+    pasting("paste", take)
+
+
+def pasting(key: str, take_files: Any) -> None:
+    """Listen for a paste; its files, and the errors of what is too long, go to `take_files`."""
+    pasted = _paste(key=key, on_files_change=lambda: None, height=0).files
     if pasted:
-        take(pasted_files(pasted), pasted_errors(pasted))
+        take_files(pasted_files(pasted), pasted_errors(pasted))
         st.rerun()
 
 
@@ -137,14 +142,18 @@ def take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> 
 
 def take_sample(name: str) -> None:
     """Show a sample photo in place of the pictures before."""
-    take([(f"{name}.jpg", (_SAMPLES_FOLDER / f"{name}.jpg").read_bytes())])
+    take([(f"{name}.jpg", sample(name))])
+
+
+def sample(name: str) -> bytes:
+    """Return the file of a sample photo."""
+    return (_SAMPLES_FOLDER / f"{name}.jpg").read_bytes()
 
 
 @functools.cache
 def sample_url(name: str) -> str:
     """Return a sample photo as a data URL."""
-    content = (_SAMPLES_FOLDER / f"{name}.jpg").read_bytes()
-    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(sample(name)).decode()}"
 
 
 def take_example(image: np.ndarray, name: str) -> None:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 from played_sweeps import FIVE, play
+from taught import drawn
 
 from cifar_core import bench_browser, runs
 from cifar_core.config import TrainConfig
+from cifar_core.inference.pictures import Picture
 from cifar_core.runs import write_json
+from cifar_core.teach import project as projects
 from pages.components import style
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -27,6 +30,7 @@ PATIENCE = 120_000  # ms
 PAGES = (
     "",
     "classify",
+    "teach",
     "evaluate",
     "explore",
     "explore?section=search",
@@ -64,6 +68,9 @@ def server(small_data, tmp_path):
         result = {"validation_accuracy": accuracy, "validation_images": 100, "elapsed_seconds": 60.0}
         write_json(run.path / "status.json", {"state": "finished", "result": result})
     play("one", *FIVE, goal=5)
+    projects.create("kinds")
+    kinds = [(kind, Picture(f"{n}.png", drawn(kind, n))) for kind in ("stripes", "spots") for n in range(4)]
+    projects.add("kinds", kinds)
     with bench_browser.running_app(tmp_path / "terminal.log") as app:
         yield app
 

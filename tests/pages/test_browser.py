@@ -24,7 +24,7 @@ pytestmark = [
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 PATIENCE = 300  # seconds for what takes half a minute at most on a machine that nobody shares
 STOP = 3  # seconds that are promised
-PAGES = ["Train", "Classify", "Explore", "Evaluate", "Learn"]
+PAGES = ["Train", "Classify", "Teach", "Explore", "Evaluate", "Learn"]
 COMPLAINT = re.compile(r"warn|error|traceback|exception|deprecat", re.IGNORECASE)
 
 POINTS = """() => {

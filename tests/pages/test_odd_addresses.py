@@ -30,6 +30,7 @@ PAGES = {
     CLASSIFY: ("model", "crop", "view", "class", "with", "classify:sort", "sort", "gallery_page"),
     EXPLORE: ("section", "runs", "sort", "filter", "starred", "trials", "axis", "smoothing", "sweep", "trial", "grid",
               "tried", "lab_dropout", "lab_l2", "lab_head_learning_rate", "lab_augmentation", "dropout", "l2"),
+    "pages/teach.py": ("project",),
     "pages/evaluate.py": ("run", "section", "split", "cell", "kind", "beside"),
     "pages/learn.py": ("lesson",),
 }  # fmt: skip

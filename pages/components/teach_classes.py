@@ -1,0 +1,213 @@
+"""The classes of a project on *Teach*: their names and pictures, by upload, camera or zip."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import streamlit as st
+from PIL import Image
+
+from cifar_core.charts.style import CLASS_COLORS
+from cifar_core.data import cifar10
+from cifar_core.errors import CifarError, ProjectError
+from cifar_core.inference.pictures import Picture, read_each
+from cifar_core.teach import project as projects
+from cifar_core.teach.project import Label
+from pages.components import formatting, guarded, uploads
+
+FRAME = "camera.jpg"
+"""Name of a frame of the camera."""
+EXAMPLE = ("airplane", "cat", "horse")
+_EXAMPLE_EACH, _EXAMPLE_FROM = 20, 1_000
+_SHOWN, _THUMB = 40, 64  # pictures of a class, newest first, and their side in pixels
+_PROGRESS_EVERY, _SAID = 20, 8
+
+_mount = st.components.v2.component(
+    "teach",
+    css="""
+    .teach { font: .87rem/1.4 var(--st-font); color: var(--st-text-color) }
+    .teach ul { display: flex; flex-wrap: wrap; gap: 4px; list-style: none; margin: 0; padding: 0;
+        max-height: 176px; overflow-y: auto }
+    .teach ul:not(:empty) { margin-bottom: .5rem }
+    .teach li { position: relative; width: 54px; height: 54px }
+    .teach li img { width: 100%; height: 100%; object-fit: cover; border-radius: 5px; display: block }
+    .teach li button { position: absolute; top: 0; right: 0; width: 24px; height: 24px; padding: 0; border: 0;
+        opacity: 0; border-radius: 0 5px 0 5px; background: rgb(0 0 0 / .65); color: #fff; cursor: pointer;
+        font: 1rem/1 var(--st-font) }
+    .teach li:hover button, .teach li button:focus-visible { opacity: 1 }
+    @media (hover: none) { .teach li button { opacity: .8 } }
+    .teach .more { display: grid; place-items: center; opacity: .75 }
+    .teach .row { display: flex; gap: .5rem; align-items: center; flex-wrap: wrap }
+    .teach .row button { font: inherit; color: inherit; border: 1px solid var(--st-border-color); background: none;
+        border-radius: var(--st-base-radius); padding: .3rem .8rem; cursor: pointer; min-height: 2.2rem;
+        touch-action: none; user-select: none }
+    .teach .row button:hover { border-color: var(--st-primary-color) }
+    .teach button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px }
+    .teach .row .hold { background: var(--st-primary-color); border-color: var(--st-primary-color);
+        color: var(--st-background-color); font-weight: 600 }
+    .teach .hold:active { filter: brightness(.85) }
+    .teach video { display: block; width: min(100%, 224px); aspect-ratio: 1; object-fit: cover; border-radius: 8px;
+        margin: .5rem 0; background: var(--st-secondary-background-color) }
+    .teach p { margin: .3rem 0 0; opacity: .8 } .teach p:empty { display: none }
+    .teach.live .hold { display: none }
+    """,
+    js=(formatting.FRONTEND / "teach.js").read_text(),
+)
+
+
+def camera(key: str, take: Any, remove: Any = lambda key: None, **data: Any) -> None:
+    """Draw pictures and a camera; frames, [(name, JPEG)], go to `take`, the key of a picture to `remove`."""
+    data = {"name": "", "pictures": [], "more": 0, "live": False, "answered": 0} | data
+
+    def got_frames() -> None:
+        frames = st.session_state[key].frames
+        urls = [{"data": url} for url in frames[:200]] if isinstance(frames, list) else []
+        if urls:
+            take([(FRAME, content) for _, content in uploads.pasted_files(urls)])
+
+    def got_remove() -> None:
+        if isinstance(st.session_state[key].remove, str):
+            remove(st.session_state[key].remove)
+
+    _mount(key=key, data=data, on_frames_change=got_frames, on_remove_change=got_remove)
+
+
+def start(name: str, *labels: str) -> None:
+    """Make a project with empty classes, and open it."""
+    projects.create(name)
+    with projects.changed(name) as project:
+        for label in labels:
+            project.label(label)
+    st.session_state["teach_open"] = name
+
+
+def example() -> None:
+    """Make a project of a few training images, and open it."""
+    images, labels = cifar10.samples(_EXAMPLE_FROM)
+    name = projects.free_name("example")
+    projects.create(name)
+    for label in EXAMPLE:
+        found = images[labels == cifar10.CLASSES.index(label)][:_EXAMPLE_EACH]
+        projects.add(
+            name, [(label, Picture(f"{number}.png", Image.fromarray(image))) for number, image in enumerate(found)]
+        )
+    st.session_state["teach_open"] = name
+
+
+def import_zip(files: Iterable[tuple[str, bytes]]) -> None:
+    """Make a project of a zip with a folder for each class, and open it."""
+    files = list(files)
+    name = projects.free_name(files[0][0].rpartition(".")[0])
+    projects.create(name)
+    add(name, projects.by_folder(files))
+    if not projects.load(name).count:
+        projects.delete(name)
+        raise ProjectError("No picture lies in a folder of its class: nothing was added.")
+    st.session_state["teach_open"] = name
+
+
+def _add_burst(name: str, label: str, frames: Iterable[tuple[str, bytes]]) -> None:
+    pairs = [(label, one) for one in read_each(frames)]
+    st.session_state["teach_problems"] = projects.add(name, pairs, burst=True)
+
+
+def add(name: str, pairs: Iterable[tuple[str, Picture]]) -> None:
+    """Add pictures with their classes to a project; what could not be added is shown by `problems`.
+
+    Not for callbacks: a bar that they draw stands above the page, which the browser then builds anew.
+    """
+    bar = st.empty()
+
+    def counted() -> Iterable[tuple[str, Picture]]:
+        for number, pair in enumerate(pairs, 1):
+            if number % _PROGRESS_EVERY == 0:
+                bar.progress(1.0, f"Reading pictures: {number:,}")
+            yield pair
+
+    st.session_state["teach_problems"] = projects.add(name, counted())
+    bar.empty()
+
+
+def problems() -> None:
+    """Show once what could not be added."""
+    said = st.session_state.pop("teach_problems", [])
+    more = [f"And {len(said) - _SAID:,} more."] if len(said) > _SAID else []
+    if said:
+        st.warning("  \n".join(map(formatting.plain, [*said[:_SAID], *more])), icon=":material/warning:")
+
+
+def classes(name: str, project: projects.Project) -> None:
+    """Draw a card for each class, and below them a new one."""
+    for number, label in enumerate(project.classes):
+        _card(name, number, label)
+    with st.container(horizontal=True):
+        if len(project.classes) < projects.MOST_CLASSES:
+            guarded.button("Add a class", _new_class, name, key="teach_add", icon=":material/add:")
+    with st.expander("All classes at once, from a zip", icon=":material/folder_zip:", key="teach_zip"):
+        uploads.uploaded(
+            "A zip with a folder for each class",
+            "teach_more",
+            lambda files: guarded.attempt(_more, name, files),
+            type=["zip"],
+        )
+
+
+def _new_class(name: str) -> None:
+    with projects.changed(name) as project:
+        number = next(n for n in range(len(project.classes) + 1, 99) if f"Class {n}" not in project.names)
+        project.label(f"Class {number}")
+
+
+def _more(name: str, files: Iterable[tuple[str, bytes]]) -> None:
+    add(name, projects.by_folder(files))
+
+
+def _card(name: str, number: int, label: Label) -> None:
+    key = f"teach_{name}_{number}"
+    with st.container(border=True, key=f"{key}_card"):
+        color = CLASS_COLORS[number % len(CLASS_COLORS)]
+        st.html(f"<style>.st-key-{key}_card{{border-top:4px solid {color}!important}}</style>")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.session_state[f"{key}_name"] = label.name
+            st.text_input(
+                "Name of the class",
+                key=f"{key}_name",
+                max_chars=projects.MOST_LETTERS,
+                label_visibility="collapsed",
+                on_change=lambda: guarded.attempt(projects.rename, name, number, st.session_state[f"{key}_name"]),
+            )
+            st.markdown(f"{len(label.samples)} pictures" if len(label.samples) != 1 else "1 picture", width="content")
+            with st.popover("", icon=":material/delete:", type="tertiary", key=f"{key}_menu", help="Delete this class"):
+                st.markdown(f"Delete **{formatting.plain(label.name)}** with its pictures?")
+                guarded.button("Delete", projects.remove, name, number, key=f"{key}_delete", type="primary")
+        camera(
+            f"{key}_pictures",
+            lambda frames: guarded.attempt(_add_burst, name, label.name, frames),
+            lambda picture: guarded.attempt(projects.remove, name, number, picture),
+            name=label.name,
+            pictures=[{"key": s.key, "url": thumbnail(name, s.key)} for s in label.samples[::-1][:_SHOWN]],
+            more=max(0, len(label.samples) - _SHOWN),
+        )
+        uploads.uploaded(
+            f"Pictures of {label.name}",
+            f"{key}_files",
+            lambda files: guarded.attempt(add, name, [(label.name, one) for one in read_each(files)]),
+            label_visibility="collapsed",
+        )
+
+
+@functools.lru_cache(maxsize=4096)
+def thumbnail(name: str, key: str, side: int = _THUMB) -> str:
+    """Return a picture as a small data URL, empty where it is missing or damaged."""
+    try:
+        picture = projects.image(name, key)
+    except CifarError:
+        return ""
+    picture.thumbnail((side, side))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,174 @@
+"""What a project has learned, on *Teach*: accuracy, confusion, warnings, settings, and files to take away."""
+
+from __future__ import annotations
+
+import functools
+import html
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from cifar_core.errors import CifarError
+from cifar_core.network.litert import LAST_LAYER
+from cifar_core.teach import model as models
+from cifar_core.teach import project as projects
+from cifar_core.teach.model import Model
+from cifar_core.teach.project import Project
+from pages.components import formatting, guarded
+
+_SETTINGS: dict[str, tuple[str, tuple[Any, ...], Any, str]] = {
+    "alpha": ("Width α", projects.ALPHAS, lambda value: f"{value:g}", "Wider networks know more, and take longer."),
+    "image_size": (
+        "Input size",
+        projects.IMAGE_SIZES,
+        lambda value: f"{value} px",
+        "How large the network sees a picture.",
+    ),
+    "block": (
+        "Features from block",
+        projects.BLOCKS,
+        lambda value: "last" if value == LAST_LAYER else str(value),
+        "Low blocks know edges and colors, high ones parts of things. The last layer comes after block 17.",
+    ),
+    "strength": (
+        "Regularization",
+        projects.STRENGTHS,
+        lambda value: f"{value:g}",
+        "How much large weights cost (ridge, L2): more of it trusts few pictures less.",
+    ),
+}
+_FORMATS = {
+    "html": ("Web page", ":material/language:", "One file that classifies in any browser, also without a network."),
+    "litert": ("LiteRT", ":material/memory:", "For phones and small machines."),
+    "litert-int8": ("LiteRT int8", ":material/memory:", "The same with 8-bit weights, a third of the size."),
+    "onnx": ("ONNX", ":material/hub:", "For ONNX Runtime and browsers."),
+    "zip": ("Pictures", ":material/folder_zip:", "A zip with a folder for each class; can be imported."),
+}
+_WHY = (
+    "Cross-validation: the pictures are dealt into up to five parts, and each is asked after learning from the others. "
+    "Frames of one burst and near-duplicates stay in one part, because a picture that was nearly seen before proves "
+    "nothing. In brackets: the 95% confidence interval."
+)
+_MOST_TRIED = 6
+
+
+def model(name: str) -> Model | None:
+    """Return the model of a project, fitted when anything changed; None where it cannot be, and say why."""
+    stamp = (name, projects.stamp(name))
+    if st.session_state.get("taught", (None,))[0] != stamp:
+        place = st.empty()
+        try:
+            found: Model | CifarError = models.open_model(
+                name, lambda done, total: place.progress(done / total, f"Looking at {total:,} pictures")
+            )
+        except CifarError as error:
+            found = error
+        place.empty()
+        st.session_state["taught"] = stamp, found
+    found = st.session_state["taught"][1]
+    if isinstance(found, CifarError):
+        st.info(formatting.plain(found), icon=":material/info:")
+        return None
+    return found
+
+
+def result(found: Model) -> None:
+    """Show accuracy, warnings and confusion."""
+    fit, (low, high) = found.fit, found.fit.interval
+    with st.container(key="teach_big"):
+        st.markdown(f"### {fit.accuracy:.0%} right")
+    st.markdown(
+        f"{fit.correct} of {len(fit.labels)} pictures, each asked without having been learned "
+        f"({low:.0%} to {high:.0%}).",
+        help=_WHY,
+    )
+    if found.backbone.kind == "random":
+        st.warning("ImageNet weights are not here and cannot be downloaded: the network knows nothing yet, and colors "
+                   "alone may decide.", icon=":material/cloud_off:")  # fmt: skip
+    for sentence in fit.warnings:
+        st.markdown(f":orange[:material/warning:] {formatting.plain(sentence)}")
+    st.html(_confusion(fit.confusion, found.project.names))
+
+
+def _confusion(counts: np.ndarray, names: list[str]) -> str:
+    """Return a table: a row for each class, a column for each answer."""
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    heads = "".join(f"<th scope=col><span>{html.escape(name)}</span></th>" for name in names)
+    rows = []
+    for number, name in enumerate(names):
+        cells = "".join(
+            f"<td class={'right' if number == answer else 'wrong'} style='--share:{shares[number, answer]:.0%}'>"
+            f"{count or ''}</td>"
+            for answer, count in enumerate(counts[number])
+        )
+        rows.append(f"<tr><th scope=row>{html.escape(name)}</th>{cells}</tr>")
+    return (
+        "<table class=confused><caption>Rows: the class. Columns: the answer.</caption>"
+        f"<tr><td></td>{heads}</tr>{''.join(rows)}</table>"
+    )
+
+
+def settings(name: str, project: Project) -> None:
+    """Let the visitor change what the network is; each change learns again."""
+    for number, (setting, (label, options, words, about)) in enumerate(_SETTINGS.items()):
+        if number % 2 == 0:
+            columns = st.columns(2)
+        key = f"teach_{setting}"
+        st.session_state[key] = getattr(project, setting)
+        columns[number % 2].select_slider(
+            label,
+            options,
+            key=key,
+            format_func=words,
+            help=about,
+            on_change=lambda setting=setting, key=key: guarded.attempt(_set, name, setting, st.session_state[key]),
+        )
+
+
+def _set(name: str, setting: str, value: Any) -> None:
+    with projects.changed(name) as project:
+        setattr(project, setting, value)
+
+
+def tried(found: Model) -> None:
+    """Show how long it took, and the accuracy of the settings that were tried on these pictures."""
+    pictures = tuple(sample.key for label in found.project.classes for sample in label.samples)
+    known = st.session_state.setdefault("teach_tried_settings", {})
+    if known.get("pictures") != pictures:
+        known.clear()
+        known["pictures"] = pictures
+    now = tuple(words(getattr(found.project, setting)) for setting, (_, _, words, _) in _SETTINGS.items())
+    known[now] = found.fit.accuracy
+    st.caption(
+        f"Features in {found.feature_seconds:.2f} s, fit and cross-validation in {found.fit_seconds:.2f} s. "
+        f"Weights: {formatting.plain(found.backbone.label)}."
+    )
+    rows = [(chosen, share) for chosen, share in known.items() if chosen != "pictures"]
+    if len(rows) > 1:
+        best = sorted(rows, key=lambda row: -row[1])[:_MOST_TRIED]
+        heads = "".join(f"<th>{head}</th>" for head in ("α", "size", "block", "reg.", "right"))
+        lines = (
+            f"<tr{' class=now' if chosen == now else ''}>{''.join(f'<td>{value}</td>' for value in chosen)}"
+            f"<td>{share:.1%}</td></tr>"
+            for chosen, share in best
+        )
+        st.html(f"<table class=tried><caption>Tried on these pictures, best first</caption><tr>{heads}</tr>"
+                f"{''.join(lines)}</table>")  # fmt: skip
+
+
+def take_away(found: Model) -> None:
+    """Offer the project as files, made when a button is pressed."""
+    with st.popover("Take it away", icon=":material/ios_share:", key="teach_export", width="stretch"):
+        for name, (label, icon, about) in _FORMATS.items():
+            st.download_button(
+                label,
+                functools.partial(found.export, name),
+                f"{found.name}{models.SUFFIXES[name]}",
+                key=f"teach_export_{name}",
+                icon=icon,
+                help=about,
+                on_click="ignore",
+                width="stretch",
+            )
+        st.caption(f"Command: `python -m cifar_core predict --run {projects.PREFIX}{found.name} PHOTO`")

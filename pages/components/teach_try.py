@@ -1,0 +1,106 @@
+"""Trying a project on *Teach*: photos or a live camera, bars at once, the nearest own pictures beside them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+
+import numpy as np
+import streamlit as st
+
+from cifar_core.charts import answers as answer_charts
+from cifar_core.charts.style import CLASS_COLORS
+from cifar_core.inference.pictures import Picture, read_each
+from cifar_core.teach.model import Answer, Model
+from cifar_core.untrusted import shown_name
+from pages.components import formatting, teach_classes, tiles, uploads
+from pages.components.tiles import Tile
+
+_MOST, _TOP = 24, 6
+_SIDE = 224
+
+
+def try_it(found: Model) -> None:
+    """Draw every way in, and the answer to the chosen picture."""
+    uploads.uploaded("Photos to try", "teach_try", _take, label_visibility="collapsed")
+    teach_classes.camera("teach_live", _take, live=True, name="try", answered=st.session_state.get("teach_frames", 0))
+    uploads.pasting("teach_paste", _take)
+    uploads.show_errors(st.session_state.get("teach_refused", []))
+    tried: list[Picture] = st.session_state.get("teach_photos", [])
+    if tried:
+        answers = [found.answer(picture.image) for picture in tried]
+        chosen = min(st.session_state.get("teach_chosen", 0), len(tried) - 1)
+        _answer(found, tried[chosen], answers[chosen])
+        if len(tried) > 1:
+            rows = [_tile(found, picture, answer) for picture, answer in zip(tried, answers, strict=True)]
+            tiles.show(rows, "teach_photo_tiles", lambda n: st.session_state.update(teach_chosen=n), chosen, width=84)
+    st.caption("Or paste a photo (Ctrl V), or take a sample:")
+    samples = [Tile(uploads.sample_url(name), about, "") for name, about in uploads.SAMPLES.items()]
+    tiles.show(samples, "teach_samples", lambda number: _sample(list(uploads.SAMPLES)[number]), width=48)
+
+
+def _take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> None:
+    """Read pictures to try in place of those before."""
+    good: list[Picture] = []
+    bad = list(errors)
+    for picture in read_each(files):
+        (bad if picture.error else good).append(picture.compact())
+        if len(good) >= _MOST:
+            break
+    st.session_state.update(teach_photos=good, teach_refused=bad, teach_chosen=0)
+    st.session_state["teach_frames"] = st.session_state.get("teach_frames", 0) + 1
+
+
+def _sample(name: str) -> None:
+    _take([(f"{name}.jpg", uploads.sample(name))])
+
+
+def _answer(found: Model, picture: Picture, answer: Answer) -> None:
+    names = found.project.names
+    best = int(answer.probabilities.argmax())
+    with st.container(key="teach_big_try"):
+        st.markdown(f"### {formatting.plain(names[best])}, {formatting.share(answer.probabilities[best])}")
+    if answer.is_none:
+        st.markdown(
+            ":orange-badge[:material/help: Like none of these]",
+            help="It is farther from all your pictures than nearly all of them are from each other. The answer may "
+            "still be right.",
+        )
+    if picture.name == teach_classes.FRAME:  # the camera shows it
+        st.html(_bars(names, answer.probabilities))
+    else:
+        left, right = st.columns([2, 3], vertical_alignment="center")
+        small = picture.image
+        small.thumbnail((_SIDE, _SIDE))
+        left.image(small, alt=f"Photo {shown_name(picture.name)}", width="stretch")
+        right.html(_bars(names, answer.probabilities))
+    st.caption("Nearest of your pictures")
+    tiles.show(
+        [
+            Tile(
+                teach_classes.thumbnail(found.name, sample.key, 128), f"A picture of {label}", label, f"{far:.2f} away"
+            )
+            for label, sample, far in answer.nearest
+        ],
+        "teach_nearest",
+        width=72,
+    )
+
+
+def _bars(names: list[str], probabilities: np.ndarray) -> str:
+    order = np.argsort(-probabilities, kind="stable")[:_TOP]
+    rows = (
+        f"<span>{html.escape(names[i])}</span><b><i style='width:{probabilities[i]:.1%};"
+        f"background:{CLASS_COLORS[i % len(CLASS_COLORS)]}'></i></b><span>{probabilities[i]:.1%}</span>"
+        for i in order
+    )
+    return f"<div class='bars'>{''.join(rows)}</div>"
+
+
+def _tile(found: Model, picture: Picture, answer: Answer) -> Tile:
+    best = int(answer.probabilities.argmax())
+    title = f"{found.project.names[best]} {formatting.share(answer.probabilities[best])}"
+    small = picture.image
+    small.thumbnail((128, 128))
+    note, tone = ("like none", "unusual") if answer.is_none else (shown_name(picture.name), "")
+    return Tile(answer_charts.png(small), shown_name(picture.name), title, note, tone)

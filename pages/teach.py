@@ -1,0 +1,126 @@
+"""Teach: your own classes, learned in a second by a linear head on the frozen network."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from cifar_core.teach import project as projects
+from pages.components import address, guarded, teach_classes, teach_result, teach_try, uploads
+
+_STEPS = {
+    ":material/collections: 1 Classes": "A cup or a hand, ripe or unripe, your cat or the neighbors': give the network "
+    "ten pictures of each, from files or by holding a button at your camera.",
+    ":material/bolt: 2 Train": "It learns in a second: all but the last layer is frozen. How well it does is measured "
+    "on pictures that it has not learned.",
+    ":material/photo_camera: 3 Try": "Photos or the live camera, answers at once, with the nearest of your pictures. "
+    "Take it away as one HTML file that runs in any browser.",
+}
+
+
+def main() -> None:
+    """Draw the page: what to begin with, or a project in three steps."""
+    names = projects.names()
+    if not names:
+        begin()
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.title("Teach it your own classes")
+        name = choose(names)
+    teach_classes.problems()
+    project = projects.load(name)
+    left, middle, right = st.container(key="teach_steps").columns([5, 4, 4], gap="large")
+    with left:
+        st.markdown("## 1 Classes")
+        teach_classes.classes(name, project)
+    with middle, st.container(key="teach_train"):
+        st.markdown("## 2 Train")
+        found = teach_result.model(name)
+        if found:
+            teach_result.result(found)
+        teach_result.settings(name, project)
+        if found:
+            teach_result.tried(found)
+            teach_result.take_away(found)
+    with right, st.container(key="teach_try"):
+        st.markdown("## 3 Try")
+        if found:
+            guarded.fragment(teach_try.try_it)(found)
+        else:
+            st.caption("Once two classes have pictures, try photos or the camera here.")
+
+
+def choose(names: list[str]) -> str:
+    """Let the visitor choose a project, begin another, or delete this one."""
+    if (opened := st.session_state.pop("teach_open", None)) in names:
+        st.session_state["project"] = opened
+    address.linked("project", names, names[0])
+    name: str = st.selectbox("Project", names, key="project", width=180)
+    address.link("project", name, "")
+    with st.popover("New", icon=":material/add:", key="teach_new"):
+        wish = st.text_input("Name of the project", "my classes", key="teach_wish", max_chars=40)
+        guarded.button("Two empty classes", start, wish, key="teach_start", icon=":material/add:", width="stretch")
+        more_ways()
+    with st.popover("", icon=":material/delete:", key="teach_delete", help="Delete this project"):
+        st.markdown(f"Delete the project **{name}** with its pictures?")
+        guarded.button("Delete project", remove, name, key="teach_delete_project", type="primary")
+    offer_restore()
+    return name
+
+
+def begin() -> None:
+    """Draw the page without projects."""
+    st.title("Teach it your own classes")
+    for column, (title, text) in zip(st.container(key="teach_begin").columns(3), _STEPS.items(), strict=True):
+        with column.container(border=True, height="stretch"):
+            st.markdown(f"## {title}\n{text}")
+    offer_restore()
+    with st.container(width=520):
+        guarded.button(
+            "Start with two empty classes",
+            start,
+            "my classes",
+            key="teach_start",
+            type="primary",
+            icon=":material/add:",
+            width="stretch",
+        )
+        more_ways()
+
+
+def more_ways() -> None:
+    """Offer the example, and a zip."""
+    guarded.button("Example: airplane, cat, horse", teach_classes.example, key="teach_example",
+                   icon=":material/auto_awesome:", width="stretch")  # fmt: skip
+    uploads.uploaded(
+        "Or a zip with a folder for each class",
+        "teach_import",
+        lambda files: guarded.attempt(teach_classes.import_zip, files),
+        type=["zip"],
+    )
+
+
+def start(wish: str) -> None:
+    """Make a project with two empty classes."""
+    teach_classes.start(projects.free_name(wish), "Class 1", "Class 2")
+
+
+def remove(name: str) -> None:
+    """Delete a project, which can be restored."""
+    projects.delete(name)
+    st.session_state["teach_removed"] = name
+
+
+def offer_restore() -> None:
+    """Offer to restore the project that this session deleted."""
+    if removed := st.session_state.get("teach_removed"):
+        guarded.button(f"Restore {removed}", restore, removed, key="teach_restore", icon=":material/undo:")
+
+
+def restore(name: str) -> None:
+    """Restore the project that was deleted last."""
+    projects.restore(name)
+    st.session_state["teach_open"] = name
+    del st.session_state["teach_removed"]
+
+
+guarded.page(main)

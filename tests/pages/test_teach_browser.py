@@ -1,0 +1,85 @@
+"""*Teach* as a person meets it: two classes by upload and camera, an accuracy, a photo, a page to take away."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from taught import drawn, png
+
+from cifar_core import bench_browser
+from cifar_core.teach import project as projects
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+skimage_data = pytest.importorskip("skimage.data", reason="scikit-image is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+PATIENCE = 300_000  # ms
+CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+
+
+@pytest.fixture
+def tab(small_data, tmp_path):
+    with bench_browser.running_app(tmp_path / "terminal.log") as app, playwright.sync_playwright() as starting:
+        browser = starting.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", *CAMERA])
+        context = browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.complaints = []
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.goto(f"{app.address}/teach")
+        yield page
+        assert page.complaints == []
+        browser.close()
+
+
+def test_two_classes_are_taught_tried_and_taken_away(tab, tmp_path):
+    tab.get_by_role("button", name="Start with two empty classes").click()
+    uploads = tab.locator("[data-testid=stFileUploaderDropzoneInput]")
+    for number, kind in enumerate(("stripes", "spots")):
+        name = tab.get_by_role("textbox", name="Name of the class").nth(number)
+        name.fill(kind)
+        name.press("Enter")
+        files = [{"name": f"{n}.png", "mimeType": "image/png", "buffer": png(drawn(kind, n, 96))} for n in range(12)]
+        tab.locator(f".st-key-teach_my-classes_{number}_card").locator(uploads).set_input_files(files)
+        tab.get_by_alt_text(f"Picture 12 of {kind}").wait_for()
+    accuracy = tab.get_by_role("heading", name=re.compile(r"\d+% right"))
+    accuracy.wait_for()
+    assert int(re.search(r"\d+", accuracy.inner_text())[0]) >= 90
+
+    tab.get_by_role("button", name="Add a class").click()
+    card = tab.locator(".st-key-teach_my-classes_2_card")
+    card.get_by_role("button", name="Camera").click()
+    hold = card.get_by_role("button", name="Hold to record")
+    hold.hover()
+    tab.mouse.down()
+    card.get_by_text(re.compile("^[5-9] frames")).wait_for()
+    tab.mouse.up()
+    card.get_by_text(re.compile(r"^\d+ pictures")).filter(has_not_text=re.compile("^0")).wait_for()
+    assert {sample.burst for sample in projects.load("my-classes").classes[2].samples} == {1}
+    assert hold.is_visible()  # the camera goes on
+
+    photo = {"name": "new.png", "mimeType": "image/png", "buffer": png(drawn("spots", 99, 96))}
+    tab.locator(".st-key-teach_try").locator(uploads).set_input_files(photo)
+    tab.get_by_role("heading", name=re.compile(r"^spots, ")).wait_for()
+    tab.locator(".st-key-teach_try").locator(uploads).set_input_files(str(Path(skimage_data.data_dir) / "coffee.png"))
+    tab.get_by_text("Like none of these").first.wait_for()
+
+    tab.reload()
+    accuracy.wait_for()
+    tab.get_by_role("button", name="Take it away").click()
+    with tab.expect_download() as taken:
+        tab.get_by_role("button", name="Web page").click()
+    taken.value.save_as(tmp_path / "taken.html")
+    alone = tab.context.browser.new_context(offline=True).new_page()
+    alone.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    alone.goto((tmp_path / "taken.html").as_uri())
+    alone.set_input_files("#file", photo)
+    alone.locator("#answer").filter(has_text="spots").wait_for()
+    assert alone.locator("#bars li").count() == 3
+    alone.locator("#why").click()
+    alone.locator("#note").filter(has_text="evidence").wait_for()
