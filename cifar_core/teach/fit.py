@@ -236,7 +236,7 @@ def _warnings(
     for one in range(len(names)):
         for other in range(one):
             mixed, total = confused[one, other] + confused[other, one], counts[one] + counts[other]
-            if mixed > 1 and mixed >= _MIXED * total:
+            if mixed > 2 and mixed >= _MIXED * total:
                 said.append(
                     f"{quoted(names[other])} and {quoted(names[one])} look alike to the network: {mixed} of "
                     f"{total} pictures were mixed up. More pictures, or a larger input, may help."
