@@ -79,7 +79,7 @@ def compared_run(known: list[Row], run: Run) -> Run | None:
     names = ["", *titles]
     address.linked("beside", names, "")
     chosen = st.selectbox(
-        "Compare with", names, format_func=lambda name: titles.get(name, "none"), key="beside", width=320
+        "Compare with", names, format_func=lambda name: titles.get(name, "none"), key="beside", width=300
     )
     address.link("beside", chosen, "")
     return Run(chosen) if chosen else None

@@ -214,7 +214,7 @@ def chosen_run(known: list[listing.Row], wanted: Run) -> Run:
         [None, *finished],
         format_func=lambda id_: finished.get(id_, id_ or "none"),
         key="ghost",
-        width=320,
+        width=300,
         help="The curve of an earlier run, drawn pale behind this one.",
     )
     return run

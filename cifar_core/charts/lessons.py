@@ -39,7 +39,7 @@ def curves_figure(conditions: Conditions, metric: str) -> go.Figure:
         _add_line(figure, number, label, validation.x, validation.y)
     figure.update_traces(hovertemplate=style.metric_hover(metric))
     style.show_percent(figure) if metric == "accuracy" else figure.update_yaxes(rangemode="tozero")
-    note = {"text": "backbone unfrozen", "font": {"size": 11}, "y": 0.02, "yanchor": "bottom"}
+    note = {"text": "fine-tuning", "font": {"size": 11}, "y": 0.02, "yanchor": "bottom"}
     line = {"color": style.NEUTRAL, "dash": "dash", "width": 1}
     for boundary in {outcome.curves.boundary for outcome in conditions.values()} - {None}:
         figure.add_vline(x=boundary, line=line, annotation=note, annotation_position="right")

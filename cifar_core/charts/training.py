@@ -39,7 +39,7 @@ def metric_figure(
         pale = _trace(ghost.curves[f"validation_{metric}"], VALIDATION, 2, name=ghost_name, opacity=0.45)
         traces.insert(0, pale | {"line": pale["line"] | {"dash": "dot"}})
     yaxis = {"range": [0, 1.01], "tickformat": ".0%"} if metric == "accuracy" else {"rangemode": "tozero"}
-    return _live_figure(run, traces, (*style.metric_titles(metric), height), yaxis, "top of the backbone unfrozen")
+    return _live_figure(run, traces, (*style.metric_titles(metric), height), yaxis, "fine-tuning")
 
 
 def _trace(curve: Curve, color: str, width: float, **more: Any) -> dict[str, Any]:

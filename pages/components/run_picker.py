@@ -44,7 +44,7 @@ def pick(known: list[Row], wanted: str, key: str) -> Run:
         st.session_state[key] = wanted
     mine = {row.run.id for row in own(known)} | {wanted}
     titles = run_titles(row for row in known if row.run.id in mine)
-    chosen = st.selectbox("Run", list(titles), format_func=titles.__getitem__, key=key, width=320)
+    chosen = st.selectbox("Run", list(titles), format_func=titles.__getitem__, key=key, width=300)
     if chosen != wanted:
         st.query_params["run"] = chosen
         st.rerun()

@@ -42,7 +42,7 @@ def panel(run: Run) -> bool:
     metrics_state = shared_stamp(run.id) if live else run_picker.stamp(run, "metrics.jsonl")
     curves, last, epochs = read(run.id, metrics_state, live)
     with st.container(key="outcome"):  # of one height while the run lives and afterwards: the charts keep their place
-        top, buttons = st.columns([3, 2], vertical_alignment="center")
+        top, buttons = st.columns(2, vertical_alignment="center")
         with top:
             progress.line(run, status, last)
         with buttons:
