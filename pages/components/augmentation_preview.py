@@ -123,7 +123,7 @@ def _row(image: np.ndarray, draw: int, model: str | None, stamp: tuple[int, ...]
 
 
 def _explain(model: str | None, truth: str) -> None:
-    known = f"The picture is labelled {truth}. " if truth else ""
+    known = f"The picture is labeled {truth}. " if truth else ""
     limits = f"At 0.5: {augmentation.ranges(0.5)}. At 3: {augmentation.ranges(3)}."
     if model is None:
         st.caption(

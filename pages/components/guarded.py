@@ -158,7 +158,7 @@ def admit() -> None:
     if is_logged_in or (is_logged_in is None and not SECRETS.exists()):
         return
     if is_logged_in is None:
-        st.error(f"{SECRETS.name} has no [auth] that can be read, expected a login; mend it, or delete the file.")
+        st.error(f"{SECRETS.name} has no [auth] that can be read, expected a login; correct it, or delete the file.")
     else:
         st.title("CIFAR Studio")
         st.button("Log in", type="primary", icon=":material/login:", key="login", on_click=st.login)

@@ -25,7 +25,7 @@ PARTS = {
     "fine_tune": ("Fine-tuning", PHASES["fine_tune"]),
     "evaluate": ("Evaluation", "#d9c27a"),
 }
-"""The parts of a run: name and colour."""
+"""The parts of a run: name and color."""
 STAGES = {
     "queue": "Waiting for the training before it",
     "prepare": "Getting images and weights",
@@ -126,8 +126,8 @@ def plan_bar(stages: Mapping[str, float]) -> str:
     parts = legend = ""
     for stage, seconds in stages.items():
         if seconds > 0:
-            (name, colour), took = PARTS[stage], formatting.seconds(seconds)
-            look = f"background:{colour};border-radius:3px"
+            (name, color), took = PARTS[stage], formatting.seconds(seconds)
+            look = f"background:{color};border-radius:3px"
             parts += f'<div title="{name}: {took}" style="flex:{seconds:.3f} 1 0;min-width:2px;{look}"></div>'
             dot = f'<i style="display:inline-block;width:.75rem;height:.75rem;margin-right:.4rem;{look}"></i>'
             legend += f"<span>{dot}{name} <b>{took}</b></span>"

@@ -77,8 +77,8 @@ STATE_LOOK = {
 
 def state_badge(run: Run, state: str) -> None:
     """Show a run's state as a badge."""
-    icon, colour = STATE_LOOK[state]
-    st.badge(state, icon=icon, color=colour)  # type: ignore[arg-type]
+    icon, color = STATE_LOOK[state]
+    st.badge(state, icon=icon, color=color)  # type: ignore[arg-type]
 
 
 def _name(row: Row) -> str:
