@@ -24,5 +24,5 @@ style.apply()
 guarded.admit()
 address.arrive(page.url_path)
 guarded.app_runs = True
+st.fragment(lambda: None, run_every=3600)()  # with one, a browser that meets a restarted server draws the page anew
 page.run()
-guarded.drawn()

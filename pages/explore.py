@@ -23,7 +23,7 @@ def main() -> None:
         st.query_params["section"] = "search"
     st.title("Explore what the settings do")
     titles = {word: title for word, (title, _) in SECTIONS.items()}
-    section = address.linked_choice("Section", "section", titles, "runs", label_visibility="collapsed")
+    section = address.linked_section("Section", "section", titles, "runs")
     SECTIONS[section][1]()
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import streamlit as st
 
 from cifar_core import costs, glossary, jobs, runs
 from cifar_core.config import PRESETS, TrainConfig, suggested_name
 from cifar_core.data import cifar10
-from cifar_core.errors import CifarError, RunError
+from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing
 from cifar_core.inference import pins
 from cifar_core.network import pretrained
@@ -117,25 +117,18 @@ def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None
     )
     downloads = config is not None and config.dataset != "generated" and dataset_notice.can_download(status)
     with left:
+        look: dict[str, Any] = {"icon": ":material/play_arrow:", "width": "stretch", "disabled": cannot}
         if downloads:
-            pressed = start_button("Download CIFAR-10 and train (170 MB, once)", "download_and_train", cannot)
-            if pressed and config is not None:
-                guarded.once("download", dataset_notice.start_download, (config, name))
-        label = "Train on synthetic images" if downloads else "Start training"
-        pressed = start_button(label, "start", cannot, "secondary" if downloads else "primary")
+            words, then = "Download CIFAR-10 and train (170 MB, once)", (config, name)
+            guarded.button(words, dataset_notice.start_download, then, key="download_and_train", type="primary", **look)
+        label, kind = ("Train on synthetic images", "secondary") if downloads else ("Start training", "primary")
+        guarded.button(label, start, config, name, key="start", type=kind, **look)
     if reason:
         st.error(reason)
     waiting = dataset_notice.finished_download(status)
     if waiting:
-        guarded.once("train", start, *waiting)
-    if pressed and config is not None:
-        guarded.once("train", start, config, name)
+        guarded.act(start, *waiting)
     return estimate
-
-
-def start_button(label: str, key: str, disabled: bool, kind: Literal["primary", "secondary"] = "primary") -> bool:
-    """Draw a button that starts a training; return whether it was pressed."""
-    return st.button(label, type=kind, icon=":material/play_arrow:", width="stretch", disabled=disabled, key=key)
 
 
 def possible(config: TrainConfig | None, no_data: str | None) -> tuple[costs.Estimate | None, str]:
@@ -170,17 +163,12 @@ def unused_name(config: TrainConfig) -> str:
 
 
 def start(config: TrainConfig, name: str) -> None:
-    """Start a run of `config`, or queue it behind the one that is running, and show it."""
+    """Start a run of `config`, or queue it behind the one that is running; it is shown next. Raises RunError."""
     preset = next((preset for preset, known in PRESETS.items() if known == config), "custom")
-    try:
-        chosen = pinned.chosen()
-        run = jobs.start_run(config, preset, (lambda run: pins.save(run, chosen)) if chosen else None)
-        labels.change(run, name=name.strip() or unused_name(config))
-    except RunError as error:
-        guarded.problem(error)
-        return
+    chosen = pinned.chosen()
+    run = jobs.start_run(config, preset, (lambda run: pins.save(run, chosen)) if chosen else None)
+    labels.change(run, name=name.strip() or unused_name(config))
     st.query_params["run"] = st.session_state["started"] = run.id
-    st.rerun()
 
 
 def take_settings() -> None:
@@ -261,10 +249,12 @@ def start_notice(config: TrainConfig) -> None:
         )
     if kind == "bundled":
         drawn = "generated" in (config.dataset, cifar10.status()["dataset"])
-        data = "" if drawn else ", including your validation images"
+        seen = (
+            ", including your validation images. Validation accuracy will look too high; test accuracy is not affected"
+        )
         st.info(
-            f"{missing}the network starts from the **bundled model, which was trained on CIFAR-10**{data}. "
-            "Validation accuracy will look too high; test accuracy is not affected.",
+            f"{missing}the network starts from the **bundled model, which was trained on CIFAR-10**"
+            f"{'' if drawn else seen}.",
             icon=":material/inventory_2:",
         )
 

@@ -117,23 +117,27 @@ def png_bomb(width: int, height: int, colour: int = 6, value: int = 0) -> bytes:
     return png(width, height, [(b"IDAT", packed)], colour=colour)
 
 
-def cmyk_profile() -> bytes:
-    """A small ICC profile of CMYK whose cyan is red, black black and the rest white (ICC.1:2001-04, 6.5.7)."""
-    white, red, black = bytes([255, 128, 128]), bytes([136, 208, 195]), bytes([0, 128, 128])  # CIE L*a*b* in 8 bits
-    table = b"".join(black if corner & 1 else red if corner & 8 else white for corner in range(16))
-    identity = b"".join(struct.pack(">i", 65536 * (i in (0, 4, 8))) for i in range(9))
-    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + bytes(range(256)) * 4 + table + bytes(range(256)) * 3
-    point = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
-    tags = [(b"A2B0", lut), (b"wtpt", point)]
+def icc_profile(space: bytes, pcs: bytes, tags: list[tuple[bytes, bytes]]) -> bytes:
+    """An ICC profile of a color space of four letters with these tags (ICC.1:2001-04)."""
+    white = struct.pack(">3i", 63190, 65536, 54061)  # D50
+    tags = [*tags, (b"wtpt", b"XYZ " + bytes(4) + white)]
     start, listed, body = 128 + 4 + 12 * len(tags), b"", b""
     for name, content in tags:
         listed += name + struct.pack(">II", start + len(body), len(content))
         body += content + bytes(-len(content) % 4)
-    header = struct.pack(
-        ">I4sI4s4s4s12s4s", start + len(body), b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab ", b"", b"acsp"
-    )
-    header += bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    kind = b"prtr" if space == b"CMYK" else b"mntr"
+    header = struct.pack(">I4sI4s4s4s12s4s", start + len(body), b"lcms", 0x02400000, kind, space, pcs, b"", b"acsp")
+    header += bytes(28) + white
     return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + listed + body
+
+
+def cmyk_profile() -> bytes:
+    """A small profile of CMYK whose cyan is red, black black and the rest white."""
+    white, red, black = bytes([255, 128, 128]), bytes([136, 208, 195]), bytes([0, 128, 128])  # CIE L*a*b* in 8 bits
+    table = b"".join(black if corner & 1 else red if corner & 8 else white for corner in range(16))
+    identity = b"".join(struct.pack(">i", 65536 * (i in (0, 4, 8))) for i in range(9))
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + bytes(range(256)) * 4 + table + bytes(range(256)) * 3
+    return icc_profile(b"CMYK", b"Lab ", [(b"A2B0", lut)])
 
 
 def bmp_v5(plain: bytes, profile: bytes = b"", gamma: float = 0.0) -> bytes:

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from cifar_core import runs, untrusted
+from cifar_core import machine, runs, untrusted
 from cifar_core.charts import training as training_charts
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError
@@ -235,7 +235,7 @@ def _placed(staging: Path, old_id: str) -> Run:
         try:
             if not run.path.exists():
                 staging.chmod(0o755)
-                staging.rename(run.path)
+                machine.replace(staging, run.path)
                 return run
         except OSError:
             if not run.path.exists():

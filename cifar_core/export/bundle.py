@@ -67,6 +67,8 @@ def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]
     counts = confusion_counts(test)
     wrong = counts * (1 - np.eye(len(CLASSES), dtype=int))
     worst = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
+    known = load_json(run.path / calibration.FILE) or {}
+    said = calibration.scaled(test.probabilities, known.get("temperature", 1.0))
     return {
         "run": run.id,
         "date": run.id[:8],
@@ -85,7 +87,8 @@ def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]
         "confusions": [
             {"is": CLASSES[cell // 10], "said": CLASSES[cell % 10], "images": int(wrong.flat[cell])} for cell in worst
         ],
-        "calibration": load_json(run.path / calibration.FILE),
+        "calibration": known,
+        "calibration_error": vars(calibration.calibration_error(said, test.labels)),
     }
 
 
@@ -169,7 +172,7 @@ def _photographs(rates: dict[str, Any] | None) -> str:
 
 def _classifier_words(found: dict[str, Any]) -> list[str]:
     config, known, packages = found["config"], found["calibration"], found["environment"]["packages"]
-    unlike = known["unlike"]
+    unlike, error = known["unlike"], found["calibration_error"]
     caught = ", ".join(f"{kind} {share:.0%}" for kind, share in unlike["caught"].items())
     worst = ", ".join(f"{row['is']} taken for {row['said']} ({row['images']})" for row in found["confusions"])
     return [
@@ -192,8 +195,8 @@ def _classifier_words(found: dict[str, Any]) -> list[str]:
         f"- **Software.** Python {found['environment']['python']}, "
         + ", ".join(f"{name} {packages[name]}" for name in ("tensorflow", "keras", "numpy"))
         + f"; first weights: {found['weights']['label']}.",
-        f"- **Calibration.** Temperature {known['temperature']:.3f}, fitted on validation images; expected calibration "
-        f"error there {known['ece'][0]:.4f} before, {known['ece'][1]:.4f} after.",
+        f"- **Calibration.** Temperature {known['temperature']:.3f}, fitted on validation images; calibration error on "
+        f"test images {error['value']:.1%} (95% interval {error['low']:.1%} to {error['high']:.1%}).",
         f"- **Out-of-distribution.** {1 - unlike['kept']:.1%} of the test images are above the threshold (false "
         f"alarms); of {unlike['pictures']} drawings of each kind: {caught}."
         + _photographs(found.get("out_of_distribution")),

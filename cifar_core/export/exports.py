@@ -123,7 +123,7 @@ _ALL = (
         ".onnx",
         "For ONNX Runtime and browsers. Pixels uint8 (n, 32, 32, 3).",
         0.99,
-        "ONNX Runtime 1.14 and 1.32, OpenCV 4.12, OpenVINO 2026.4",
+        "ONNX Runtime 1.14 and 1.32, OpenCV 4.12, OpenVINO 2026.4 (INFERENCE_PRECISION_HINT f32)",
         _ONNX,
     ),
     Format("notebook", "Notebook", ".ipynb", "The recipe with this run's settings, for Colab or Jupyter."),

@@ -97,7 +97,7 @@ def export(inputs: Inputs, network: keras.Model, run: Run) -> litert.Network:
     content = _litert(inputs, model.named_weights(network), ("pooled", "probabilities"))
     temporary = run.path / ".model.tflite"
     temporary.write_bytes(content)
-    temporary.replace(run.path / "model.tflite")
+    machine.replace(temporary, run.path / "model.tflite")
     return litert.Network(content)
 
 

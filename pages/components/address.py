@@ -11,6 +11,8 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from cifar_core import untrusted
+
 _LINKED = "_linked"
 
 
@@ -70,10 +72,41 @@ def _word(key: str) -> str:
     return key.rpartition(":")[2]
 
 
+def linked_text(label: str, key: str, limit: int, **options: Any) -> str:
+    """Let a person write one line of up to `limit` characters, which the address keeps."""
+    if decides(key):
+        st.session_state[key] = untrusted.one_line(st.query_params.get(key, ""))[:limit]
+    text = st.text_input(label, key=key, max_chars=limit, **options)
+    link(key, text, "")
+    return text
+
+
+def linked_toggle(label: str, key: str) -> bool:
+    """Let a person switch something on, which the address keeps."""
+    if decides(key):
+        st.session_state[key] = st.query_params.get(key) == "true"
+    on = st.toggle(label, key=key)
+    link(key, "true" if on else "", "")
+    return on
+
+
 def linked_choice(label: str, key: str, options: Mapping[str, str], default: str, **look: Any) -> str:
     """Let a person choose one of `options` (name -> words); the address says which, the default without saying."""
     linked(key, options, default)
     chosen = st.segmented_control(label, list(options), key=key, required=True, format_func=options.__getitem__, **look)
     chosen = chosen or default  # a choice is required, which Streamlit's types do not know
     link(key, chosen, default)
+    return chosen
+
+
+def linked_section(label: str, key: str, options: Mapping[str, str], default: str) -> str:
+    """Let a person choose a section of a page. The words of the one before leave the address with it.
+
+    Streamlit takes those of bound widgets away one step later, which would be an entry of the history by itself.
+    """
+    linked(key, options, default)
+    look: dict[str, Any] = {"format_func": options.__getitem__, "label_visibility": "collapsed"}
+    chosen: str = st.segmented_control(label, list(options), key=key, required=True, **look) or default
+    if chosen != st.query_params.get(key, default):
+        st.query_params.from_dict({} if chosen == default else {key: chosen})
     return chosen

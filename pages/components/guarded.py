@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import runpy
-import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,7 @@ import streamlit as st
 from cifar_core.errors import CifarError
 from pages.components import formatting
 
-DOUBLE_CLICK_SECONDS = 1.0
-_ACTED, _FAILED = "_acted_", "_failed"
+_ACTED, _FAILED = "_acted", "_failed"
 app_runs = False
 """Whether app.py has been run in this process."""
 
@@ -61,7 +60,6 @@ def fragment(draw: Callable[..., None], run_every: float | None = None) -> Calla
             draw(*arguments)
         except CifarError as error:
             problem(error)
-        drawn()
 
     return st.fragment(guarded, run_every=run_every)
 
@@ -85,16 +83,25 @@ def polled(draw: Callable[..., object], live: object, seconds: float) -> Callabl
 def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, **options: Any) -> None:
     """Draw a button that calls `action(*arguments)` once and then draws the page anew; a CifarError is shown beside it.
 
-    Not a callback: a server that was restarted calls none for the first press, since it has not drawn the button.
+    After an action its key is another one: Streamlit then ignores further clicks on the button that the browser still
+    shows. Not a callback: a server that was restarted calls none for the first press.
     """
-    if st.button(label, key=key, **options):
-        act(key, action, *arguments)
+    acted = st.session_state.setdefault(_ACTED, Counter())
+    if st.button(label, key=f"{key}_{acted[key]}" if acted[key] else key, **options):
+        acted[key] += 1
+        try:
+            action(*arguments)
+        except CifarError as error:
+            acted[key] -= 1  # the page goes on, and with it this button
+            problem(error)
+        else:
+            st.rerun()
 
 
-def act(key: str, action: Callable[..., Any], *arguments: Any) -> None:
-    """Call `action(*arguments)` once and draw the page anew; a CifarError is shown here."""
+def act(action: Callable[..., Any], *arguments: Any) -> None:
+    """Call `action(*arguments)` and draw the page anew; a CifarError is shown here."""
     try:
-        once(key, action, *arguments)
+        action(*arguments)
     except CifarError as error:
         problem(error)
     else:
@@ -118,32 +125,6 @@ def attempt(action: Callable[..., Any], *arguments: Any) -> None:
         action(*arguments)
     except CifarError as error:
         st.session_state[_FAILED] = error
-
-
-def once(name: str, action: Callable[..., Any], *arguments: Any) -> None:
-    """Call `action(*arguments)` for a start button, once for each time that the button is drawn.
-
-    Until the page is drawn again, the browser shows the old button and sends every further click on it. So after an
-    action, presses of `name` are ignored until the page has been drawn completely, and for a second after that.
-    """
-    key = f"{_ACTED}{name}"
-    if key in st.session_state:
-        drawn = st.session_state[key]
-        if drawn is None or time.monotonic() - drawn < DOUBLE_CLICK_SECONDS:
-            return
-    st.session_state[key] = None
-    try:
-        action(*arguments)
-    except CifarError:
-        del st.session_state[key]  # nothing was started
-        raise
-
-
-def drawn() -> None:
-    """Record that the page, or a fragment of it, has been drawn to its end."""
-    for key in [key for key in st.session_state if str(key).startswith(_ACTED)]:
-        if st.session_state[key] is None:
-            st.session_state[key] = time.monotonic()
 
 
 SECRETS = Path(__file__).resolve().parents[2] / ".streamlit" / "secrets.toml"

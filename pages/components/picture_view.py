@@ -12,7 +12,7 @@ from cifar_core.charts import answers as answer_charts
 from cifar_core.charts.style import CLASS_COLORS
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
-from cifar_core.evaluation import listing, predictions
+from cifar_core.evaluation import assessment, listing
 from cifar_core.evaluation.predictions import with_fingerprint
 from cifar_core.inference import calibration, explain, pictures
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
@@ -301,16 +301,18 @@ def how_sure(model: Classifier, answers: Answers) -> None:
     kind = "more sure than it should be" if known.temperature > 1 else "less sure than it should be"
     left, right = st.columns([1.3, 1])
     with left:
-        figure = _reliability(model.name, known.temperature)
-        if figure is not None:
-            st.plotly_chart(figure, key="reliability", config={"displaylogo": False}, alt=RELIABILITY_ALT)
+        found = None
+        if model.name != BUNDLED:
+            stamp = run_picker.stamp(runs.Run(model.name), "evaluation.npz", calibration.FILE)
+            found = _reliability(model.name, stamp)
+            st.plotly_chart(found[0], key="reliability", config={"displaylogo": False}, alt=RELIABILITY_ALT)
         else:
             st.caption("The reliability diagram needs the run's own predictions, which this model does not have.")
     with right:
         st.markdown(
             f"Uncalibrated, this network is **{kind}**. Its logits are divided by a temperature of "
             f"**{known.temperature:.2f}**, found on {known.images:,} validation images (Guo et al. 2017). The answer "
-            f"stays; the calibration error goes from {known.ece[0]:.1%} to **{known.ece[1]:.1%}**."
+            f"stays, its probability changes.{f' {found[1]}' if found else ''}"
         )
         rule = known.out_of_distribution
         if rule:
@@ -335,10 +337,10 @@ def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _reliability(name: str, temperature: float) -> Any:
-    if name == BUNDLED:
-        return None
-    validation = predictions.load(runs.get(name)).validation
-    before = calibration.reliability(validation.probabilities, validation.labels)
-    after = calibration.reliability(calibration.scaled(validation.probabilities, temperature), validation.labels)
-    return answer_charts.reliability_figure(before, after, f"{len(validation.labels):,} validation images")
+def _reliability(name: str, stamp: tuple[int, ...]) -> tuple[Any, str]:
+    """Return the reliability diagram of a run's test images, of which none fitted the temperature, and a sentence."""
+    found = assessment.of(runs.get(name))
+    images = f"{len(found.stored.test.labels):,} test images"
+    error = found.test_error
+    words = f"On {images} the calibration error is **{error.value:.1%}** ({error.low:.1%} to {error.high:.1%})."
+    return answer_charts.reliability_figure(*found.reliability("test"), images), words

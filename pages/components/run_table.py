@@ -15,7 +15,7 @@ from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.inference import model_file
 from cifar_core.runs import LIVE_STATES, labels, trash
-from pages.components import comparison, formatting, guarded, run_picker
+from pages.components import address, comparison, formatting, guarded, run_picker
 
 _POLL_SECONDS = 2.0
 _PRESELECTED = 3
@@ -53,20 +53,19 @@ def show() -> None:
 def _filtered(found: list[Row]) -> list[Row]:
     """Draw the filter; return the rows that pass, the best validation accuracy first."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        words = st.text_input(
+        words = address.linked_text(
             "Filter",
-            key="filter",
-            max_chars=100,
-            bind="query-params",
+            "filter",
+            100,
             placeholder="name, state, alpha=0.5",
             help="Finds runs whose name, note, id or state contains every word; dropout=0.3 finds a setting.",
         )
-        starred = st.toggle("Starred", key="starred", bind="query-params")
+        starred = address.linked_toggle("Starred", "starred")
         own = run_picker.own(found)
         trials = len(found) - len(own)
-        if trials and st.toggle(f"Trials of searches ({trials})", key="trials", bind="query-params"):
+        if trials and address.linked_toggle(f"Trials of searches ({trials})", "trials"):
             own = found
-    return listing.sort_rows(listing.filter_rows(own, words or "", (), starred))
+    return listing.sort_rows(listing.filter_rows(own, words, (), starred))
 
 
 def _choice(found: Sequence[Row]) -> list[str]:
@@ -208,7 +207,7 @@ def _run(row: Row) -> None:
         note = st.text_area("Note", row.labels.note, key=f"note_{id_}", max_chars=labels.NOTE_LIMIT, height=68)
         starred = st.checkbox("Starred", row.labels.starred, key=f"star_{id_}")
         if st.form_submit_button("Save", key=f"save_{id_}"):
-            guarded.act("save", functools.partial(labels.change, run, name=name, note=note, starred=starred))
+            guarded.act(functools.partial(labels.change, run, name=name, note=note, starred=starred))
     with st.container(horizontal=True, vertical_alignment="center"):
         run_picker.state_badge(run, row.state)
         st.page_link("pages/train.py", label="Open", icon=":material/open_in_new:", query_params={"run": id_})

@@ -88,6 +88,7 @@ def test_the_card_tells_recipe_machine_figures_and_what_it_is_bad_at(tmp_path):
         "| cat | 0.000 |",
         "noise 90%",
         "generated",
+        "calibration error on test images",
     ):
         assert words in text
 

@@ -1,10 +1,9 @@
 """The model files in older and other programs, each in a Python environment of its own.
 
-Make the environments below one folder and name it in CIFAR_RUNTIMES; a missing one is skipped:
+    CIFAR_RUNTIMES=FOLDER python -m tests.export.test_other_runtimes    # makes them, with python3.10 and python3.11
+    CIFAR_RUNTIMES=FOLDER python -m pytest -n 0 -m slow tests/export/test_other_runtimes.py
 
-    python3.11 -m venv $CIFAR_RUNTIMES/keras-3.8
-    $CIFAR_RUNTIMES/keras-3.8/bin/pip install keras==3.8.0 "jax[cpu]==0.4.38" "numpy<2" pillow
-    CIFAR_RUNTIMES=... python -m pytest -n 0 -m slow tests/export/test_other_runtimes.py
+A missing environment is skipped.
 """
 
 import json
@@ -34,8 +33,21 @@ REFERENCE = (
     'model = Interpreter("{file}", experimental_op_resolver_type=OpResolverType.BUILTIN_REF)\n'
     'model = model.get_signature_runner()\nprobabilities = model(images=np.asarray(image)[None])["probabilities"]'
 )
+PACKAGES = {
+    "keras-3.4": ("3.10", "keras==3.4.1 jax[cpu]==0.4.30 numpy<2"),
+    "keras-3.8": ("3.10", "keras==3.8.0 jax[cpu]==0.4.38 numpy<2"),
+    "keras-3.12": ("3.11", "keras==3.12.0 jax[cpu]==0.4.38"),
+    "keras-3.15": ("3.11", "keras==3.15.1 jax[cpu]"),
+    "tflite-2.14": ("3.10", "tflite-runtime==2.14.0 numpy<2"),
+    "ai-edge-litert-1.0": ("3.10", "ai-edge-litert==1.0.1 numpy<2"),
+    "ai-edge-litert-1.2": ("3.10", "ai-edge-litert==1.2.0"),
+    "onnxruntime-1.14": ("3.10", "onnxruntime==1.14.1 numpy<2"),
+    "opencv-4.12": ("3.10", "opencv-python-headless==4.12.0.88"),
+    "openvino": ("3.11", "openvino==2026.4.1"),
+}
+"""The Python and the packages of each environment; all of them have Pillow."""
 RUNTIMES = [
-    *[(f"keras-{version}", "keras", "") for version in ("3.4", "3.8", "3.12")],
+    *[(f"keras-{version}", "keras", "") for version in ("3.4", "3.8", "3.12", "3.15")],
     *[
         (runtime, name, last)
         for runtime in ("tflite-2.14", "ai-edge-litert-1.0", "ai-edge-litert-1.2", "this")
@@ -47,6 +59,15 @@ RUNTIMES = [
     ("openvino", "onnx", OPENVINO),
 ]
 """Environment, format, and the last lines in place of those of the format."""
+
+
+def make_environments() -> None:
+    """Make the environments of PACKAGES that are missing in CIFAR_RUNTIMES."""
+    for runtime, (version, packages) in PACKAGES.items():
+        folder = Path(os.environ["CIFAR_RUNTIMES"]) / runtime
+        if not folder.exists():
+            subprocess.run([f"python{version}", "-m", "venv", folder], check=True)
+            subprocess.run([folder / "bin" / "pip", "install", "-q", "pillow", *packages.split()], check=True)
 
 
 @pytest.fixture
@@ -89,3 +110,7 @@ def test_the_code_beside_a_download_says_what_the_app_says(runtime: str, name: s
     expected = network.run(image)["probabilities"]
     found = np.array(json.loads(done.stdout.splitlines()[-1]))
     assert np.abs(found - expected).max() < (0.1 if "int8" in name else 1e-4)
+
+
+if __name__ == "__main__":
+    make_environments()

@@ -78,6 +78,7 @@ def test_what_is_made_shows_agreement_size_and_time_and_poor_ones_are_red(finish
         f"{finished_run.id}{suffix}" in " ".join(item.value for item in app.code)
         for suffix in (".tflite", "-int8.tflite")
     )
+    assert "Tried with tflite-runtime 2.14, ai-edge-litert 1.0" in shown
     assert r"It \*broke\*\." in shown
 
 

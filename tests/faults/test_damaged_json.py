@@ -10,7 +10,7 @@ from app_pages import open_app
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from cifar_core import runs
+from cifar_core import machine, runs
 from cifar_core.cli import parser
 from cifar_core.data import download, synthetic
 from cifar_core.errors import RunError
@@ -158,6 +158,7 @@ def test_a_damaged_measurement_of_the_latency_is_made_again(run: Run, damage: st
     break_(run, model_file.LATENCY_FILE, damage)
     assert model_file.load_latency(run) is None
     assert model_file.measure_latency(run) == model_file.load_latency(run)
+    assert runs.read_json(run.path / model_file.LATENCY_FILE)["threads"] == machine.threads()
 
 
 @ways

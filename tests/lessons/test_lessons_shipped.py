@@ -1,5 +1,6 @@
 """The results of lessons that ship with this version: really produced, complete, without pixels."""
 
+import json
 from datetime import datetime
 
 import pytest
@@ -65,9 +66,10 @@ def test_it_answers_the_question_and_can_be_drawn(name: str) -> None:
         assert len(lesson_charts.layers_figure(found).data) == 2
     else:
         labelled = {condition.label: found[key] for key, condition in CONDITIONS[name].items()}
-        assert [
-            t.name for t in lesson_charts.curves_figure(labelled, "loss").data if t.showlegend is not False
-        ] == list(labelled)
+        losses = lesson_charts.curves_figure(labelled, "loss")
+        assert [trace.name for trace in losses.data if trace.showlegend is not False] == list(labelled)
+        recorded = "validation_cross_entropy" in json.dumps(saved)
+        assert losses.layout.yaxis.title.text == ("nats" if recorded else "loss (with penalties)")
         assert len(lesson_charts.histogram_figure(labelled).data) == len(labelled)
         assert len(lesson_charts.norms_figure(labelled).data) == len(labelled)
         assert len(lesson_charts.maps_figure(labelled).data) == len(labelled) + 1

@@ -210,6 +210,12 @@ def test_a_damaged_file_is_replaced_where_that_is_possible(server: Path) -> None
     assert pretrained.load("auto", ALPHA, 96, 1).fingerprint == pretrained.fingerprint(named)
 
 
+def test_a_folder_of_keras_that_refuses_names_its_own_setting(server: Path, tmp_path: Path) -> None:
+    (tmp_path / "keras").touch()
+    with pytest.raises(WeightsError, match="set KERAS_HOME to another folder"):
+        pretrained.load("imagenet", ALPHA, 96, 1)
+
+
 def test_a_network_that_comes_back_is_noticed(server: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "ANSWER_SECONDS", 0)
     monkeypatch.setattr(download, "_answers", {pretrained.URL: (False, 0.0)})

@@ -1,9 +1,13 @@
 """The Classify page from an upload to its answer."""
 
 import base64
+import gc
 import json
+import random
 import re
+import tracemalloc
 from pathlib import Path
+from zipfile import ZIP_STORED
 
 import pytest
 from app_pages import (
@@ -115,10 +119,33 @@ def test_what_is_uploaded_is_cleared_and_the_uploader_is_empty_at_once(classify)
     uploader = next(found for found in classify.file_uploader if found.key.startswith("files_"))
     assert not uploader.value
     assert not uploader.proto.type  # no list of endings: the reader decides
+    assert {"413", "403"} <= set(re.findall(r"\d+", uploader.help))  # what a proxy answers, without a word of ours
     sound(button(classify, "clear").click().run())
     assert not bars_of(classify)
     upload(classify, second=encoded(scene(seed=1), "PNG"))
     assert [picture.name for picture in classify.session_state["pictures"]] == ["second"]
+
+
+def test_seven_large_zips_leave_nothing_in_memory(classify):
+    """Without a collection, as the server runs none after a script."""
+    size = 20_000_000
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        held = []
+        for number in range(7):
+            uploader = next(found for found in classify.file_uploader if found.key.startswith("files_"))
+            rest = random.Random(number).randbytes(size)
+            content = zipped([("a.png", encoded(scene(), "PNG")), ("b.png", rest)], ZIP_STORED)
+            sound(uploader.set_value([("a.zip", content, "")]).run())
+            uploader._files = rest = content = None  # what the test holds
+            held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert len(classify.session_state["pictures"]) == 1
+    assert held[-1] < 2 * size
 
 
 def test_the_csv_has_full_names_that_are_short_on_the_screen(classify):

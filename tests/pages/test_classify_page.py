@@ -24,7 +24,7 @@ from app_pages import (
     tiles_of,
     upload,
 )
-from corpus import encoded, scene
+from corpus import NOT_PICTURES, encoded, scene
 from streamlit.testing.v1 import AppTest
 
 from cifar_core.data import cifar10
@@ -116,6 +116,7 @@ def test_an_unusual_picture_has_its_answer_first_and_a_note_under_it(calibrated)
 def test_how_sure_shows_temperature_reliability_and_rates(calibrated):
     app = view(upload(open_app(CLASSIFY), **ONE), "sure")
     assert "2.00" in texts(app.markdown)
+    assert "On 50 test images the calibration error is" in texts(app.markdown)  # none of which fitted the temperature
     assert "90% of drawings, 100% of noise" in texts(app.caption)
     names = [trace["name"] for trace in charts_of(app)["reliability"]["data"]]
     assert [name.partition(":")[0] for name in names] == ["perfectly calibrated", "as trained", "calibrated"]
@@ -270,6 +271,15 @@ def test_six_test_images_are_watched_and_a_pinned_picture_takes_the_place_of_one
     sound(app.switch_page(TRAIN).run())
     sound(button(app, "off5").click().run())
     assert [pin.key for pin in app.session_state["pins"]] == before[1:]
+
+
+def test_each_bad_file_is_said_where_pictures_are_pinned(run):
+    app = open_app()
+    uploader = next(found for found in app.file_uploader if found.key.startswith("pin_files"))
+    bad = [(name, content, "") for name, content in NOT_PICTURES.items()]
+    sound(uploader.set_value([*bad, ("photo", ONE["photo.png"], "")]).run())
+    assert [name for name in NOT_PICTURES if name in texts(app.error).replace("\\", "")] == list(NOT_PICTURES)
+    assert "photo" in [pin.name for pin in app.session_state["pins"]]
 
 
 def test_a_run_without_pins_has_no_watch_panel(run):

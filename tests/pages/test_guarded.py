@@ -1,53 +1,59 @@
-"""A start button acts once, however often it is clicked before the page is drawn anew."""
+"""A button acts once, however often it is clicked before the browser shows the page drawn anew."""
 
 import pytest
 from streamlit.testing.v1 import AppTest
-
-from pages.components import guarded
+from streamlit.testing.v1.element_tree import Button
 
 
 def app() -> None:
     import streamlit as st
 
+    from cifar_core.errors import RunError
     from pages.components import guarded
 
     def start() -> None:
         st.session_state["started"] = st.session_state.get("started", 0) + 1
 
-    st.button("Start", key="start", on_click=guarded.once, args=("start", start))
-    st.button("Other", key="other", on_click=guarded.once, args=("other", start))
-    if not st.session_state.get("interrupted"):
-        guarded.drawn()
+    def refuse() -> None:
+        start()
+        raise RunError("There is no room.")
+
+    guarded.button("Start", start, key="start")
+    guarded.button("Other", start, key="other")
+    guarded.button("Refused", refuse, key="refused")
 
 
-def test_a_double_click_starts_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guarded, "DOUBLE_CLICK_SECONDS", 600)
-    page = AppTest.from_function(app, default_timeout=60).run()
-    for _ in range(5):
-        page.button(key="start").click().run()
+@pytest.fixture
+def page() -> AppTest:
+    return AppTest.from_function(app, default_timeout=60).run()
+
+
+def shown(page: AppTest, label: str) -> Button:
+    return next(button for button in page.button if button.label == label)
+
+
+def click_again(page: AppTest, button: Button) -> None:
+    """Send what a browser sends that has not drawn the page anew."""
+    states = page._tree.get_widget_states()
+    state = states.widgets.add()
+    state.id, state.trigger_value = button.id, True
+    page._run(states)
+
+
+def test_a_drawn_button_acts_once(page: AppTest) -> None:
+    first = shown(page, "Start")
+    first.click().run()
+    for _ in range(4):
+        click_again(page, first)
     assert page.session_state["started"] == 1
-    page.button(key="other").click().run()
-    assert page.session_state["started"] == 2
+    shown(page, "Other").click().run()
+    shown(page, "Start").click().run()
+    assert page.session_state["started"] == 3
 
 
-def test_a_later_click_starts_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guarded, "DOUBLE_CLICK_SECONDS", 0)
-    page = AppTest.from_function(app, default_timeout=60).run()
-    for _ in range(2):
-        page.button(key="start").click().run()
-    assert page.session_state["started"] == 2
-
-
-def test_clicks_count_again_only_once_the_page_is_drawn_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A click that arrives while the page is being drawn interrupts the drawing, however long that takes."""
-    monkeypatch.setattr(guarded, "DOUBLE_CLICK_SECONDS", 0)
-    page = AppTest.from_function(app, default_timeout=60)
-    page.session_state["interrupted"] = True
-    page.run()
-    for _ in range(5):
-        page.button(key="start").click().run()
-    assert page.session_state["started"] == 1
-    page.session_state["interrupted"] = False
-    page.run()
-    page.button(key="start").click().run()
+def test_a_refused_action_leaves_its_button_as_it_is(page: AppTest) -> None:
+    first = shown(page, "Refused")
+    first.click().run()
+    assert "no room" in page.error[0].value
+    click_again(page, first)
     assert page.session_state["started"] == 2

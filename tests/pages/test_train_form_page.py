@@ -13,6 +13,7 @@ from app_pages import (
     charts_of,
     images_of,
     living_worker,
+    make_finished_run,
     make_run,
     open_app,
     sound,
@@ -23,6 +24,7 @@ from cifar_core import costs, glossary, jobs, runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.data import cifar10, download
 from cifar_core.jobs import Job
+from cifar_core.network import pretrained
 from cifar_core.runs import labels
 from pages.components import knobs
 
@@ -197,6 +199,26 @@ def test_generated_images_chosen_by_name_are_said_not_to_be_cifar10(tmp_path, mo
     assert "synthetic images, not cifar-10" not in texts([*app.warning, *app.markdown]).lower()
     sound(app.selectbox(key="dataset").set_value("generated").run())
     assert "synthetic images, not cifar-10" in texts([*app.warning, *app.markdown]).lower()
+
+
+def test_the_bundled_model_has_seen_validation_images_of_cifar10_and_no_drawn_ones(tmp_path, monkeypatch):
+    def said(**query: str) -> tuple[bool, bool]:
+        words = texts(open_app(**query).info)
+        return "bundled model" in words, "Validation accuracy will look too high" in words
+
+    path = pretrained.bundled_path(0.5)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert said() == (True, False)
+    cifar_files.write_files(cifar_files.binary_files(cifar_files.small_batches(monkeypatch)), tmp_path / "batches")
+    monkeypatch.setenv("CIFAR10_DIR", str(tmp_path / "batches"))
+    assert said() == (True, True)
+    assert said(dataset="generated images") == (True, False)
+
+
+def test_a_run_on_cifar10_from_elsewhere_is_not_said_to_use_generated_images(model):
+    app = open_app(run=make_finished_run(model, dataset="CIFAR-10").id)
+    assert "what you train here uses pictures that the app draws" in texts(app.markdown)
 
 
 def test_a_running_training_on_generated_images_says_so_where_cifar10_is_at_hand(tmp_path, monkeypatch):

@@ -88,7 +88,13 @@ def test_a_head_taken_again_learns_as_a_new_one_and_needs_no_other_graph(tiny_ba
     def losses(**changes: float) -> list[float]:
         found: list[float] = []
         config = replace(head_lab.BASE, dense_units=16, **changes)
-        assert lab_worker.learn(config, inputs, lambda figures, _: found.append(figures["loss"]), lambda: False)
+
+        def report(figures: dict[str, float], _: object) -> None:
+            found.append(figures["loss"])
+            has_more = figures["loss"] > 1.001 * figures["cross_entropy"]  # what is drawn has no penalties
+            assert has_more == (config.l2 > 0 or config.label_smoothing > 0)
+
+        assert lab_worker.learn(config, inputs, report, lambda: False)
         return found
 
     def clear() -> None:
