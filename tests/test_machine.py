@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cifar_core import cli, machine, runs
+from cifar_core import machine, runs
+from cifar_core.cli import parser
 from cifar_core.data import cifar10
 from cifar_core.network import pretrained
 
@@ -71,7 +72,7 @@ def test_without_a_home_there_is_a_cache(monkeypatch: pytest.MonkeyPatch) -> Non
     assert cifar10.cache_dir().name == "cifar-studio"
     monkeypatch.delenv("KERAS_HOME")
     assert pretrained.imagenet_path(0.5, 96).is_absolute()
-    assert cli.main(["data", "status"]) == 0
+    assert parser.main(["data", "status"]) == 0
     assert machine.expanded("~/data") == machine.home() / "data"
 
 

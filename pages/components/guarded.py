@@ -6,7 +6,9 @@ import functools
 import runpy
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pandas  # noqa: F401 - whole before any session draws: Plotly takes it half imported by another thread as it is
@@ -15,9 +17,21 @@ import streamlit as st
 from cifar_core.errors import CifarError
 from pages.components import formatting
 
-_ACTED, _FAILED = "_acted", "_failed"
 app_runs = False
 """Whether app.py has been run in this process."""
+
+
+@dataclass
+class _Actions:
+    """What the buttons of a session did: how often each acted, a lock that is held meanwhile, an error to be shown."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    lock: Lock = field(default_factory=Lock)
+    failed: CifarError | None = None
+
+
+def _actions() -> _Actions:
+    return st.session_state.setdefault("_actions", _Actions())
 
 
 def problem(error: CifarError) -> None:
@@ -34,7 +48,8 @@ def page(main: Callable[[], None]) -> None:
     if not app_runs:
         runpy.run_path(str(Path(__file__).resolve().parents[2] / "app.py"))
         return
-    _say_failed()
+    with _actions().lock:  # a second click draws the page by another thread, while the first is being acted upon
+        _say_failed()
     try:
         main()
     except CifarError as error:
@@ -42,9 +57,11 @@ def page(main: Callable[[], None]) -> None:
 
 
 def _say_failed() -> None:
-    """Show the error of a callback."""
-    if _FAILED in st.session_state:
-        problem(st.session_state.pop(_FAILED))
+    """Show the error of an action whose own place was not drawn."""
+    actions = _actions()
+    if actions.failed is not None:
+        problem(actions.failed)
+        actions.failed = None
 
 
 def fragment(draw: Callable[..., None], run_every: float | None = None) -> Callable[..., None]:
@@ -86,15 +103,18 @@ def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, **
     After an action its key is another one: Streamlit then ignores further clicks on the button that the browser still
     shows. Not a callback: a server that was restarted calls none for the first press.
     """
-    acted = st.session_state.setdefault(_ACTED, Counter())
-    if st.button(label, key=f"{key}_{acted[key]}" if acted[key] else key, **options):
-        acted[key] += 1
-        try:
-            action(*arguments)
-        except CifarError as error:
-            acted[key] -= 1  # the page goes on, and with it this button
-            problem(error)
-        else:
+    actions = _actions()
+    count = actions.counts[key]
+    if st.button(label, key=f"{key}_{count}" if count else key, **options):
+        with actions.lock:
+            actions.counts[key] = count + 1
+            try:
+                action(*arguments)
+            except CifarError as error:
+                actions.counts[key] = count  # the page goes on, and with it this button
+                actions.failed = error
+        _say_failed()
+        if actions.counts[key] > count:
             st.rerun()
 
 
@@ -124,7 +144,7 @@ def attempt(action: Callable[..., Any], *arguments: Any) -> None:
     try:
         action(*arguments)
     except CifarError as error:
-        st.session_state[_FAILED] = error
+        _actions().failed = error
 
 
 SECRETS = Path(__file__).resolve().parents[2] / ".streamlit" / "secrets.toml"

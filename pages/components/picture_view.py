@@ -261,7 +261,7 @@ def compared_runs(model: Classifier) -> list[Classifier]:
     names = list(titles)
     if not names:
         return []
-    if "with" not in st.session_state:
+    if address.decides("with"):
         asked = [name for name in dict.fromkeys(st.query_params.get_all("with")) if name in names]
         st.session_state["with"] = asked[:_MOST_COMPARED] or names[:1]
     st.session_state["with"] = [name for name in st.session_state["with"] if name in names]
@@ -273,7 +273,8 @@ def compared_runs(model: Classifier) -> list[Classifier]:
         max_selections=_MOST_COMPARED,
         persist_state="session",
     )
-    st.query_params["with"] = chosen
+    if chosen != (st.query_params.get_all("with") or names[:1]):
+        st.query_params["with"] = chosen
     return [open_classifier(name) for name in chosen]
 
 

@@ -11,7 +11,7 @@ from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.search import space, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan, Range
-from pages.components import formatting, guarded, knobs, search_results
+from pages.components import address, formatting, guarded, knobs, search_results
 
 BASES = ("quick", "standard", "classic")
 IMAGES = (1_000, 2_000, 5_000, 10_000, 20_000, ALL_IMAGES)
@@ -49,7 +49,7 @@ def show() -> None:
 
 
 def _chosen(known: list[str]) -> str | None:
-    """Draw the choice of a search; the address names it, as "grid" in addresses of older versions."""
+    """Draw the choice of a search, the newest at first; the address names another, older versions' as "grid"."""
     wanted = st.query_params.get("sweep") or st.query_params.pop("grid", None)
     if wanted is not None and wanted not in known:
         st.error(f"There is no search called {formatting.plain(wanted[:60])} here.", icon=":material/error:")
@@ -57,10 +57,11 @@ def _chosen(known: list[str]) -> str | None:
         return None
     if wanted in known:
         st.session_state["search"] = wanted
-    elif st.session_state.get("search") not in known:
+    elif address.is_history() or st.session_state.get("search") not in known:
         st.session_state["search"] = search_results.newest(known)
     name: str = st.selectbox("Search", known, key="search", on_change=_open)
-    st.query_params["sweep"] = name
+    if wanted is not None and st.query_params.get("sweep") != name:
+        st.query_params["sweep"] = name
     return name
 
 
