@@ -6,6 +6,7 @@ import functools
 import runpy
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -13,6 +14,8 @@ from typing import Any
 
 import pandas  # noqa: F401 - whole before any session draws: Plotly takes it half imported by another thread as it is
 import streamlit as st
+from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
+from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
 
 from cifar_core.errors import CifarError
 from pages.components import formatting
@@ -23,11 +26,15 @@ app_runs = False
 
 @dataclass
 class _Actions:
-    """What the buttons of a session did: how often each acted, a lock that is held meanwhile, an error to be shown."""
+    """What the buttons of a session did: how often each acted, a lock that is held meanwhile, what is left to be shown.
+
+    `failed` is an error, `address` what a script run changed of the address.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     lock: Lock = field(default_factory=Lock)
     failed: CifarError | None = None
+    address: tuple[ScriptRunContext | None, dict[str, list[str]]] = (None, {})
 
 
 def _actions() -> _Actions:
@@ -48,7 +55,12 @@ def page(main: Callable[[], None]) -> None:
     if not app_runs:
         runpy.run_path(str(Path(__file__).resolve().parents[2] / "app.py"))
         return
-    with _actions().lock:  # a second click draws the page by another thread, while the first is being acted upon
+    actions = _actions()
+    with actions.lock:  # Streamlit answers a second click at once by another thread, and takes no more from the first
+        run, changed = actions.address
+        if run is not get_script_run_ctx():
+            st.query_params.update(changed)
+        actions.address = None, {}
         _say_failed()
     try:
         main()
@@ -109,13 +121,34 @@ def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, **
         with actions.lock:
             actions.counts[key] = count + 1
             try:
-                action(*arguments)
+                _whole(action, *arguments)
             except CifarError as error:
                 actions.counts[key] = count  # the page goes on, and with it this button
                 actions.failed = error
         _say_failed()
         if actions.counts[key] > count:
             st.rerun()
+
+
+def _whole(action: Callable[..., Any], *arguments: Any) -> None:
+    """Call `action(*arguments)` by a thread of its own: in the script's, another click would end it halfway."""
+    context = get_script_run_ctx()
+
+    def call() -> None:
+        add_script_run_ctx(ctx=context)
+        before = _address()
+        action(*arguments)
+        _actions().address = (
+            context,
+            {word: values for word, values in _address().items() if values != before.get(word)},
+        )
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(call).result()
+
+
+def _address() -> dict[str, list[str]]:
+    return {word: st.query_params.get_all(word) for word in st.query_params}
 
 
 def act(action: Callable[..., Any], *arguments: Any) -> None:
