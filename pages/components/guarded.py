@@ -58,7 +58,7 @@ def page(main: Callable[[], None]) -> None:
     actions = _actions()
     with actions.lock:  # Streamlit answers a second click at once by another thread, and takes no more from the first
         run, changed = actions.address
-        if run is not get_script_run_ctx():
+        if changed and run is not get_script_run_ctx():
             st.query_params.update(changed)
         actions.address = None, {}
         _say_failed()

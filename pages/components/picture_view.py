@@ -340,7 +340,7 @@ def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _reliability(name: str, stamp: tuple[int, ...]) -> tuple[Any, str]:
     """Return the reliability diagram of a run's test images, of which none fitted the temperature, and a sentence."""
-    found = assessment.of(runs.get(name))
+    found = assessment.assess(runs.get(name))
     images = f"{len(found.stored.test.labels):,} test images"
     error = found.test_error
     words = f"On {images} the calibration error is **{error.value:.1%}** ({error.low:.1%} to {error.high:.1%})."
