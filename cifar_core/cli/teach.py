@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,17 @@ def teach(arguments: Namespace) -> Answer:
         counts = {f"{projects.PREFIX}{name}": projects.load(name).count for name in projects.names()}
         rows = [{"id": name, "pictures": count} for name, count in counts.items()]
         return Answer(rows, [f"{name}  {count} pictures" for name, count in counts.items()])
-    files = list(_files(Path(arguments.folder)))
-    name = projects.free_name(arguments.name or Path(arguments.folder).resolve().stem)
+    folder = Path(arguments.folder)
+    wanted = "a folder or zip with a folder for each class"
+    files: Iterable[tuple[str, bytes]] = _below(folder)
+    if not folder.is_dir():
+        files = [(folder.name, read_plain_file(folder, MAX_ZIP_BYTES, wanted, ImageError))]
+    name = projects.free_name(arguments.name or folder.resolve().stem)
     projects.create(name)
     with projects.changed(name) as project:
         project.alpha, project.image_size = arguments.alpha, arguments.image_size
     with Screen(arguments.json) as screen:
-        pairs = _counted(files, screen)
-        for problem in projects.add(name, pairs):
+        for problem in projects.add(name, projects.by_folder(files)):
             complain(problem)
         if not projects.load(name).count:
             projects.delete(name)
@@ -80,12 +83,8 @@ def _opened(name: str, screen: Screen) -> Model:
         return open_model(name, lambda done, total: screen.bar("features", done / total, f"{done}/{total} pictures"))
 
 
-def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield path and bytes of a zip, or of each file below a folder that is not hidden."""
-    wanted = "a folder, or a zip, with a folder for each class"
-    if not folder.is_dir():
-        yield folder.name, read_plain_file(folder, MAX_ZIP_BYTES, wanted, ImageError)
-        return
+def _below(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield path and bytes of each file below a folder that is not hidden."""
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder).as_posix()
         if path.is_file() and not is_hidden(inside):
@@ -93,12 +92,6 @@ def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
                 yield inside, read_plain_file(path, MAX_ZIP_BYTES, "a picture", ImageError)
             except CifarError as error:
                 complain(error)
-
-
-def _counted(files: list[tuple[str, bytes]], screen: Screen) -> Iterator[tuple[str, Picture]]:
-    for number, pair in enumerate(projects.by_folder(files), 1):
-        screen.bar("reading", min(number / max(len(files), 1), 1), f"{number} pictures")
-        yield pair
 
 
 def _row(model: Model, picture: Picture, nearest: int) -> dict[str, Any]:

@@ -25,35 +25,39 @@ _FLOOR = 1e-6  # smaller probabilities count as this one
 Probabilities = Callable[[np.ndarray], np.ndarray]
 
 
-def occluded(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return `image`, uint8 (32, 32, 3), unchanged and then with each patch in its mean color.
+def occluded(image: np.ndarray, stride: int = STRIDE) -> tuple[np.ndarray, np.ndarray]:
+    """Return `image`, uint8 (side, side, 3), unchanged and then with each patch in its mean color.
 
-    Returns uint8 (1 + p, 32, 32, 3) and which pixels are covered, bool (p, 32, 32). Patches reach over the edges, so
-    that pixels there are covered as often as others.
+    Returns uint8 (1 + p, side, side, 3) and which pixels are covered, bool (p, side, side). PATCH and `stride` are
+    pixels of 32, and grow with the image. Patches reach over the edges, so that pixels there are covered as often as
+    others.
     """
-    starts = np.arange(STRIDE - PATCH + 2, SIDE - 2, STRIDE)
-    place = np.arange(SIDE)
-    inside = (place >= starts[:, None]) & (place < starts[:, None] + PATCH)  # (s, 32)
-    masks = (inside[:, None, :, None] & inside[None, :, None, :]).reshape(-1, SIDE, SIDE)
+    side = len(image)
+    patch, step = side * PATCH // SIDE, side * stride // SIDE
+    starts = np.arange(step - patch + 2, side - 2, step)
+    place = np.arange(side)
+    inside = (place >= starts[:, None]) & (place < starts[:, None] + patch)  # (s, side)
+    masks = (inside[:, None, :, None] & inside[None, :, None, :]).reshape(-1, side, side)
     mean = image.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
     return np.concatenate([image[None], np.where(masks[..., None], mean, image)]), masks
 
 
-def saliency(probabilities: Probabilities, image: np.ndarray) -> np.ndarray:
-    """Return the evidence of each pixel for each class: float32 (10, 32, 32), in nats of log odds.
+def saliency(probabilities: Probabilities, image: np.ndarray, stride: int = STRIDE) -> np.ndarray:
+    """Return the evidence of each pixel for each class: float32 (k, side, side), in nats of log odds.
 
-    `probabilities` maps uint8 (n, 32, 32, 3) to (n, 10). The value is the mean fall of the class's log odds over the
-    patches that cover the pixel; below 0 it is evidence against. Log odds, because a probability near 1 hardly moves.
+    `probabilities` maps uint8 (n, side, side, 3) to (n, k), `stride` as in `occluded`. The value is the mean fall of
+    the class's log odds over the patches that cover the pixel; below 0 it is evidence against. Log odds, because a
+    probability near 1 hardly moves.
     """
-    images, masks = occluded(image)
-    odds = _log_odds(probabilities(images))  # (1 + p, 10)
-    fall = odds[0] - odds[1:]  # (p, 10)
+    images, masks = occluded(image, stride)
+    odds = _log_odds(probabilities(images))  # (1 + p, k)
+    fall = odds[0] - odds[1:]  # (p, k)
     flat = masks.reshape(len(masks), -1).astype(np.float32)
-    return ((fall.T @ flat) / flat.sum(axis=0)).reshape(-1, SIDE, SIDE).astype(np.float32)
+    return ((fall.T @ flat) / flat.sum(axis=0)).reshape(-1, *image.shape[:2]).astype(np.float32)
 
 
 def overlay(picture: Image.Image, heat: np.ndarray, strength: float = 0.7, side: int = 320) -> Image.Image:
-    """Return the square `picture` with `heat`, float (32, 32), laid over it: RGB, `side` pixels wide.
+    """Return the square `picture` with `heat`, float (side, side), laid over it: RGB, `side` pixels wide.
 
     Orange is evidence for the class, purple against it, gray neither. `strength` is 0 (the picture) to 1.
     """

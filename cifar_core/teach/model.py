@@ -17,6 +17,7 @@ from PIL import Image
 
 from cifar_core.errors import ConfigError
 from cifar_core.export import webpage
+from cifar_core.inference import explain
 from cifar_core.network import litert, litert_format
 from cifar_core.network.litert import LAST_LAYER
 from cifar_core.teach import features as feature_files
@@ -35,6 +36,7 @@ SUFFIXES: Mapping[str, str] = {
 }
 """The formats of a project, and the end of each file's name."""
 NEAREST = 4
+_STRIDE = 4  # of the patch that covers a picture, in 32nds of its side
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,16 @@ class Model:
         probabilities = self.fit.probabilities(found[self.project.block])[0]
         is_none = self.backbone.kind != "random" and nearest[0][2] > self.fit.threshold
         return Answer(probabilities, nearest, is_none)
+
+    def evidence(self, picture: Image.Image) -> Image.Image:
+        """Return a picture's square with the evidence for its answer laid over it, found by occlusion."""
+        pixels = feature_files.prepared(picture, self.project.image_size)
+
+        def probabilities(images: np.ndarray) -> np.ndarray:
+            return self.fit.probabilities(self.backbone.features(images)[self.project.block])
+
+        best = int(probabilities(pixels[None])[0].argmax())
+        return explain.overlay(Image.fromarray(pixels), explain.saliency(probabilities, pixels, _STRIDE)[best])
 
     def litert(self) -> bytes:
         """Return the model as a LiteRT file: uint8 (n, size, size, 3) to "probabilities", float32 (n, k)."""

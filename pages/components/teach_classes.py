@@ -195,7 +195,7 @@ def _card(name: str, number: int, label: Label) -> None:
         uploads.uploaded(
             f"Pictures of {label.name}",
             f"{key}_files",
-            lambda files: guarded.attempt(add, name, [(label.name, one) for one in read_each(files)]),
+            lambda files: guarded.attempt(add, name, ((label.name, one) for one in read_each(files))),
             label_visibility="collapsed",
         )
 

@@ -70,7 +70,9 @@ def _answer(found: Model, picture: Picture, answer: Answer) -> None:
         st.html(_bars(names, answer.probabilities))
     else:
         left, right = st.columns([2, 3], vertical_alignment="center")
-        small = picture.image
+        why = right.toggle("Show why", key="teach_why", help="Orange parts are evidence for the answer, purple parts "
+                           "against it: is it the thing, or its background?")  # fmt: skip
+        small = found.evidence(picture.image) if why else picture.image
         small.thumbnail((_SIDE, _SIDE))
         left.image(small, alt=f"Photo {shown_name(picture.name)}", width="stretch")
         right.html(_bars(names, answer.probabilities))

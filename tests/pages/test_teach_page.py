@@ -50,6 +50,7 @@ def test_from_the_empty_page_to_an_answer():
     assert re.search(r"### spots, \d+%", texts(app.markdown))
     near = [tile["title"] for tile in tiles_of(app, "teach_nearest")]
     assert len(near) == 4 and "spots" in near
+    app = sound(app.toggle(key="teach_why").set_value(True).run())
     app = press_tile(app, "teach_samples", 0)
     assert any("<span>spots</span>" in block.body for block in app.get("html"))
 

@@ -28,6 +28,24 @@ def test_two_kinds_are_told_apart_and_the_answer_has_its_nearest_pictures(model)
     assert figures["id"] == "teach/kinds" and figures["classes"] == {"stripes": 12, "spots": 12}
 
 
+def test_the_evidence_is_where_the_thing_is(model, monkeypatch):
+    half = drawn("spots", 5, 96)
+    half.paste((128, 128, 128), (0, 0, 48, 96))
+
+    def blue(fit, features):  # of mean pixels, in place of features
+        share = 1.5 * features[:, 2] / features.sum(axis=1)
+        return np.stack([1 - share, share], axis=1)
+
+    monkeypatch.setattr(models.Fit, "probabilities", blue)
+    monkeypatch.setattr(
+        feature_files.Backbone, "features", lambda self, images: {18: images.mean(axis=(1, 2), dtype=np.float64)}
+    )
+    heat = np.asarray(model.evidence(half), float)
+    orange = heat[..., 0] - heat[..., 2]
+    assert heat.shape == (320, 320, 3)
+    assert orange[:, 200:].mean() > orange[:, :120].mean() + 20
+
+
 def test_features_are_computed_once_for_each_network(two_kinds, model, monkeypatch):
     seen = []
     monkeypatch.setattr(feature_files.Backbone, "features", lambda self, images: seen.append(len(images)))
