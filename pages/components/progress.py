@@ -115,10 +115,10 @@ def plan(config: TrainConfig, guess: costs.Estimate) -> bool:
     tuned = f", then {formatting.count(cost.fine_tuned_parameters)}" if config.fine_tunes else ""
     cost_words = (
         f"Trains {formatting.count(cost.head_parameters)}{tuned} of {formatting.count(cost.parameters)} parameters; "
-        f"{formatting.count(cost.multiply_adds)} multiply-adds an image; model file {cost.model_bytes / 1e6:.1f} MB; "
+        f"{formatting.count(cost.multiply_adds)} multiply-adds an image; "
         f"{_needs(guess)}."
     )
-    return _measured(config, guess, f"Starts from {start}", cost_words)
+    return _measured(config, guess, f"Starts from {start}; model file {cost.model_bytes / 1e6:.1f} MB", cost_words)
 
 
 def plan_bar(stages: Mapping[str, float]) -> str:

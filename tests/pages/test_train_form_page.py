@@ -38,7 +38,7 @@ def test_the_first_visit_welcomes_and_shows_what_a_run_would_be():
     app = open_app()
     assert button(app, "start").label == "Start training"
     assert "of 876,602 parameters" in costs_of(app)  # of Keras's MobileNetV2 at 0.5 and the head
-    assert "model file 3.4 MB" in costs_of(app)
+    assert "model file 3.4 MB" in texts(app.caption)
     assert not button(app, "start").disabled
     assert not app.error
 
