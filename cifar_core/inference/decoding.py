@@ -32,7 +32,7 @@ MAX_RUN_LENGTH_PIXELS = 10_000_000  # of a run-length coded BMP, which Pillow de
 MAX_SIDE = 65_535
 WORKING_PIXELS = 2**20
 # What Pillow raises on malformed files, found by mutation tests.
-_MALFORMED = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error)
+_MALFORMED = (OSError, RuntimeError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error)
 _MAX_READS = 1_000_000
 _MAX_SCANS = 100
 _MAX_FRAMES = 100
