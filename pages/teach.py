@@ -58,7 +58,9 @@ def choose(names: list[str]) -> str:
     address.link("project", name, "")
     with st.popover("New", icon=":material/add:", key="teach_new"):
         wish = st.text_input("Name of the project", "my classes", key="teach_wish", max_chars=40)
-        guarded.button("Two empty classes", start, wish, key="teach_start", icon=":material/add:", width="stretch")
+        guarded.button(
+            "Two empty classes", teach_classes.start, wish, key="teach_start", icon=":material/add:", width="stretch"
+        )
         more_ways()
     with st.popover("", icon=":material/delete:", key="teach_delete", help="Delete this project"):
         st.markdown(f"Delete the project **{name}** with its pictures?")
@@ -77,7 +79,7 @@ def begin() -> None:
     with st.container(width=520):
         guarded.button(
             "Start with two empty classes",
-            start,
+            teach_classes.start,
             "my classes",
             key="teach_start",
             type="primary",
@@ -97,11 +99,6 @@ def more_ways() -> None:
         lambda files: guarded.attempt(teach_classes.import_zip, files),
         type=["zip"],
     )
-
-
-def start(wish: str) -> None:
-    """Make a project with two empty classes."""
-    teach_classes.start(projects.free_name(wish), "Class 1", "Class 2")
 
 
 def remove(name: str) -> None:

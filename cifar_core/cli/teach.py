@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cifar_core.cli.terminal import PROGRAM, Answer, Screen, complain, native_messages_hidden, percent, save
-from cifar_core.errors import CifarError, ConfigError, ImageError, ProjectError
+from cifar_core.errors import CifarError, ConfigError, ImageError
 from cifar_core.inference.picture_files import MAX_ZIP_BYTES, is_hidden
 from cifar_core.inference.pictures import Picture
 from cifar_core.teach import project as projects
@@ -27,16 +27,12 @@ def teach(arguments: Namespace) -> Answer:
     files: Iterable[tuple[str, bytes]] = _below(folder)
     if not folder.is_dir():
         files = [(folder.name, read_plain_file(folder, MAX_ZIP_BYTES, wanted, ImageError))]
-    name = projects.free_name(arguments.name or folder.resolve().stem)
-    projects.create(name)
+    name, problems = projects.make(arguments.name or folder.resolve().stem, files)
+    for problem in problems:
+        complain(problem)
     with projects.changed(name) as project:
         project.alpha, project.image_size = arguments.alpha, arguments.image_size
     with Screen(arguments.json) as screen:
-        for problem in projects.add(name, projects.by_folder(files)):
-            complain(problem)
-        if not projects.load(name).count:
-            projects.delete(name)
-            raise ProjectError(f"{quoted(arguments.folder)} has no picture in a folder of its class; nothing is kept.")
         model = _opened(name, screen)
     found = model.figures()
     lines = [f"Project {found['id']}: {', '.join(f'{label} {n}' for label, n in found['classes'].items())}."]

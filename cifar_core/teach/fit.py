@@ -8,7 +8,7 @@ temperature, fitted on those answers, makes probabilities of its scores.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -98,11 +98,8 @@ def fit(
     units, float32 (n, g), labels and bursts, int (n,). `telling` is whether cosines of features mean anything, as they
     do not with random weights. Raises ProjectError for fewer than two classes with pictures.
     """
+    check(labels)
     counts = np.bincount(labels, minlength=len(names))
-    if (counts > 0).sum() < 2:
-        raise ProjectError(
-            "Two classes with pictures are needed: with one alone there is nothing to tell apart. Add a second."
-        )
     cosines = units @ units.T
     groups, moments = _groups(cosines if telling else np.zeros_like(cosines), labels, bursts)
     folds = _folds(groups, labels)
@@ -115,7 +112,15 @@ def fit(
     threshold = _threshold(cosines, groups, labels)
     found = Fit(scale * kernel, scale * bias, labels, folds, held_out, units, threshold, ())
     said = tuple(_warnings(found, cosines if telling else np.eye(len(labels)), moments, counts, names))
-    return Fit(*[*list(vars(found).values())[:-1], said])
+    return replace(found, warnings=said)
+
+
+def check(labels: np.ndarray) -> None:
+    """Raise ProjectError unless the pictures are of two classes at least."""
+    if len(np.unique(labels)) < 2:
+        raise ProjectError(
+            "Two classes with pictures are needed: with one alone there is nothing to tell apart. Add a second."
+        )
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -143,22 +143,18 @@ def open_model(name: str, report: Report = lambda done, total: None) -> Model:
     missing, or fewer than two classes have pictures; WeightsError.
     """
     project = projects.load(name)
-    start = time.perf_counter()
-    backbone = feature_files.backbone(project.alpha, project.image_size)
-    if sum(bool(label.samples) for label in project.classes) < 2:
-        found = {block: np.zeros((0, 1), np.float32) for block in projects.BLOCKS}
-    else:
-        found = feature_files.compute(name, project, report)
-    middle = time.perf_counter()
-    wanted = feature_files.wanted(project)
-    originals = feature_files.copies_of(wanted)
     samples = [(number, sample.burst) for number, label in enumerate(project.classes) for sample in label.samples]
     labels, bursts = np.array(samples, int).reshape(-1, 2).T
-    first = [":" not in one for one in wanted]
+    fits.check(labels)
+    start = time.perf_counter()
+    backbone = feature_files.backbone(project.alpha, project.image_size)
+    found = feature_files.compute(name, project, report)
+    middle = time.perf_counter()
+    wanted = feature_files.wanted(project)
     fitted = fits.fit(
         found[project.block],
-        originals,
-        feature_files.unit(found[LAST_LAYER][first]) if len(found[LAST_LAYER]) else found[LAST_LAYER],
+        feature_files.copies_of(wanted),
+        feature_files.unit(found[LAST_LAYER][[":" not in one for one in wanted]]),
         labels,
         bursts,
         project.names,

@@ -143,6 +143,20 @@ def create(name: str) -> None:
         raise ProjectError(f"A project cannot be stored in {place} ({error.strerror}); make it writable.") from None
 
 
+def make(wish: str, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[str]]:
+    """Make a project of `files` (see `by_folder`); return its name, much like `wish`, and what could not be added.
+
+    Raises ProjectError if there is no picture in the folder of a class; then nothing is kept.
+    """
+    name = free_name(wish)
+    create(name)
+    problems = add(name, by_folder(files))
+    if not load(name).count:
+        delete(name)
+        raise ProjectError(" ".join(["No picture lies in a folder of its class, so nothing is kept.", *problems[:1]]))
+    return name, problems
+
+
 def load(name: str) -> Project:
     """Return the project called `name`. Raises ProjectError if there is none, or it is damaged."""
     path = folder(name) / "classes.json"

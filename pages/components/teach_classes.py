@@ -13,7 +13,7 @@ from PIL import Image
 
 from cifar_core.charts.style import CLASS_COLORS
 from cifar_core.data import cifar10
-from cifar_core.errors import CifarError, ProjectError
+from cifar_core.errors import CifarError
 from cifar_core.inference.pictures import Picture, read_each
 from cifar_core.teach import project as projects
 from cifar_core.teach.project import Label
@@ -76,12 +76,12 @@ def camera(key: str, take: Any, remove: Any = lambda key: None, **data: Any) -> 
     _mount(key=key, data=data, on_frames_change=got_frames, on_remove_change=got_remove)
 
 
-def start(name: str, *labels: str) -> None:
-    """Make a project with empty classes, and open it."""
+def start(wish: str) -> None:
+    """Make a project with two empty classes, and open it."""
+    name = projects.free_name(wish)
     projects.create(name)
-    with projects.changed(name) as project:
-        for label in labels:
-            project.label(label)
+    for _ in range(2):
+        _new_class(name)
     st.session_state["teach_open"] = name
 
 
@@ -101,12 +101,8 @@ def example() -> None:
 def import_zip(files: Iterable[tuple[str, bytes]]) -> None:
     """Make a project of a zip with a folder for each class, and open it."""
     files = list(files)
-    name = projects.free_name(files[0][0].rpartition(".")[0])
-    projects.create(name)
-    add(name, projects.by_folder(files))
-    if not projects.load(name).count:
-        projects.delete(name)
-        raise ProjectError("No picture lies in a folder of its class: nothing was added.")
+    with st.spinner("Reading pictures"):
+        name, st.session_state["teach_problems"] = projects.make(files[0][0].rpartition(".")[0], files)
     st.session_state["teach_open"] = name
 
 

@@ -105,7 +105,7 @@ def test_a_zip_makes_a_project_and_a_hostile_one_a_sentence(kinds):
     assert "lies in no folder" in texts(app.warning)
     for content in (b"", b"PK\3\4", zipped({"a.png": png(drawn("spots", 1))})):
         app = put(app, "teach_import", bad__zip=content)
-        assert "nothing was added" in texts(app.error)
+        assert "nothing is kept" in texts(app.error)
     assert projects.names() == ["kinds", "mine"]
 
 
