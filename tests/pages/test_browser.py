@@ -131,6 +131,7 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, 
     see(page, re.compile("^Stopped"))
     assert run.state == "stopped"
 
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")  # all of the page says so
     press(page, "Resume")
     see(page, re.compile("^Finished after"))
     see(page, "of 100 new pictures right")
