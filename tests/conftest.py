@@ -121,6 +121,7 @@ def tiny_config() -> TrainConfig:
         head_epochs=2,
         head_batch_size=64,
         fine_tune_epochs=2,
+        fine_tune_blocks=1,
     )
 
 

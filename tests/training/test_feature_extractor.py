@@ -22,6 +22,12 @@ Change = Callable[..., TrainConfig]
 
 
 @pytest.fixture
+def tiny_config(tiny_config: TrainConfig) -> TrainConfig:
+    """It fine-tunes four blocks, the usual number."""
+    return dataclasses.replace(tiny_config, fine_tune_blocks=4)
+
+
+@pytest.fixture
 def change(tiny_config: TrainConfig, small_data: Any) -> Change:
     return lambda **changes: dataclasses.replace(tiny_config, **changes)
 

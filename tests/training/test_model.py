@@ -16,6 +16,12 @@ STATISTICS = ("moving_mean", "moving_variance")
 
 
 @pytest.fixture
+def tiny_config(tiny_config: TrainConfig) -> TrainConfig:
+    """It fine-tunes four blocks, the usual number."""
+    return dataclasses.replace(tiny_config, fine_tune_blocks=4)
+
+
+@pytest.fixture
 def base(tiny_config: TrainConfig) -> Named:
     return pretrained.load("random", tiny_config.alpha, tiny_config.image_size, 1).named
 

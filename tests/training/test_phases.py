@@ -15,6 +15,12 @@ from cifar_core.training import inputs, run_writer, worker
 Train = Callable[[TrainConfig], Run]
 
 
+@pytest.fixture
+def tiny_config(tiny_config: TrainConfig) -> TrainConfig:
+    """It fine-tunes four blocks, the usual number."""
+    return replace(tiny_config, fine_tune_blocks=4)
+
+
 @pytest.mark.slow
 def test_phase_1_kept_as_a_run_equals_a_training_of_that_phase_alone(
     tiny_config: TrainConfig, train: Train, monkeypatch: pytest.MonkeyPatch

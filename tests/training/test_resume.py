@@ -36,7 +36,7 @@ def pinned_run(config: TrainConfig) -> Run:
 def test_a_run_interrupted_everywhere_equals_an_undisturbed_one_and_has_watched_the_same(
     tiny_config: TrainConfig, small_data: Any, interrupt: Interruption
 ) -> None:
-    config = dataclasses.replace(tiny_config, fine_tune_epochs=3, reduce_patience=1)
+    config = dataclasses.replace(tiny_config, fine_tune_epochs=3, fine_tune_blocks=4, reduce_patience=1)
     run, undisturbed = pinned_run(config), pinned_run(config)
     interrupt.in_batch(run, 4)  # in the first epoch: begun anew
     interrupt.in_batch(run, STEPS + 4)  # in the second epoch of the head
