@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from app_pages import open_app
 from hypothesis import given
 from hypothesis import strategies as st
 from mutation import examples
@@ -138,11 +139,7 @@ def test_query_parameters_open_nothing_outside(stranger, page: str) -> None:
     studies.create("mine", Plan(TrainConfig(), (parse_range("dropout=0,0.3"),), grid=True), Goal(2))
     for sound in VIEWS[page]:
         for name in (f"{ID}/../../outside", "a" * 9_000, "-1", "nan,1e999_\u202e<b>\x00"):
-            app = AppTest.from_file(str(APP), default_timeout=60).run()
-            app.switch_page(f"pages/{page}.py")
-            app.query_params.update(dict.fromkeys(KEYS[page].split(), name) | sound)
-            app.run()
-            assert not app.exception, (sound, name, app.exception[0].stack_trace[-3:])
+            app = open_app(f"pages/{page}.py", **dict.fromkeys(KEYS[page].split(), name) | sound)
             assert SECRET not in str([one.value for one in (*app.markdown, *app.code, *app.error, *app.caption)])
 
 

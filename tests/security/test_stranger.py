@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from app_pages import open_app
 from hypothesis import given
 from hypothesis import strategies as st
 from mutation import CHANGES, changed, examples, odd_json, odd_lines
@@ -195,11 +196,7 @@ WRECKS: dict[str, dict[str, bytes]] = {
 def test_pages_show_a_wrecked_run_without_crashing(stranger, wreck: str) -> None:
     stranger(WRECKS[wreck])
     for page, query in PAGES.items():
-        app = AppTest.from_file(str(APP), default_timeout=60).run()
-        app.switch_page(f"pages/{page}.py")
-        app.query_params.update(query)
-        app.run()
-        assert not app.exception, (page, app.exception[0].message)
+        open_app(f"pages/{page}.py", **query)
 
 
 def test_what_a_stranger_wrote_is_not_shown_as_a_figure(stranger) -> None:

@@ -31,7 +31,9 @@ def folded(network: keras.Model, config: TrainConfig, cut: int) -> keras.Model:
     return keras.Model(features, model.connect_head(network, pooled, drops=False)[0])
 
 
-@pytest.mark.parametrize(("blocks", "image_size", "pieces"), [(4, 64, 1), (16, 32, 3)])
+@pytest.mark.parametrize(
+    ("blocks", "image_size", "pieces"), [(4, 64, 1), pytest.param(16, 32, 3, marks=pytest.mark.slow)]
+)
 def test_it_says_and_learns_what_the_network_does(
     tiny_config: TrainConfig,
     base: Named,

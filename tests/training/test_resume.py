@@ -33,6 +33,7 @@ def pinned_run(config: TrainConfig) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_everywhere_equals_an_undisturbed_one_and_has_watched_the_same(
     tiny_config: TrainConfig, small_data: Any, interrupt: Interruption
 ) -> None:

@@ -106,6 +106,7 @@ def test_trials_are_ordinary_finished_runs_and_a_hopeless_one_ends_early(
     assert len(runs.list_runs()) == 3
 
 
+@pytest.mark.slow
 def test_a_trial_learns_what_an_ordinary_run_learns(
     tiny_config: TrainConfig, sweep: Callable[..., Findings], train: Callable[[TrainConfig], Run]
 ) -> None:
@@ -147,6 +148,7 @@ def test_a_sweep_of_failures_ends_and_says_why(
     assert "could not be downloaded" in str(found.trials[0].error)
 
 
+@pytest.mark.slow
 def test_a_stopped_trial_goes_on_under_another_number_with_its_run(
     tiny_config: TrainConfig, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ def assert_known(config: TrainConfig) -> None:
     assert all(0 < seconds < 600 for seconds in guess.stages.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config", [replace(SMALL, views=0), replace(SMALL, head_epochs=0, fine_tune_blocks=17)], ids=["end to end", "all"]
 )
