@@ -46,7 +46,7 @@ def cache_disk(small_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 WRITES = (
     "run_writer.RunWriter.add_row",
-    "checkpoint.save",
+    "run_writer.save_checkpoint",
     "finish.save_head_checkpoint",
     "finish.write_descriptions",
     "model.save",  # of which best.keras is made
