@@ -26,10 +26,11 @@ _SETTINGS: dict[str, tuple[str, tuple[Any, ...], Any, str]] = {
         "How large the network sees a picture.",
     ),
     "block": (
-        "Features from block",
+        "Block",
         projects.BLOCKS,
         lambda value: "last" if value == LAST_LAYER else str(value),
-        "Low blocks know edges and colors, high ones parts of things. The last layer comes after block 17.",
+        "Where features come from: low blocks know edges and colors, high ones parts of things; the last layer comes "
+        "after block 17.",
     ),
     "strength": (
         "Regularization",
@@ -50,7 +51,8 @@ _WHY = (
     "Frames of one burst and near-duplicates stay in one part, because a picture that was nearly seen before proves "
     "nothing. In brackets: the 95% confidence interval."
 )
-_MOST_TRIED = 6
+_MOST_TRIED, _MOST_WARNINGS = 6, 3
+_MOST_HEADS = 6  # names above columns; more get numbers
 
 
 def model(name: str) -> Model | None:
@@ -86,15 +88,23 @@ def result(found: Model) -> None:
     if found.backbone.kind == "random":
         st.warning("ImageNet weights are not here and cannot be downloaded: the network knows nothing yet, and colors "
                    "alone may decide.", icon=":material/cloud_off:")  # fmt: skip
-    for sentence in fit.warnings:
-        st.markdown(f":orange[:material/warning:] {formatting.plain(sentence)}")
+    warnings = [f":orange[:material/warning:] {formatting.plain(sentence)}" for sentence in fit.warnings]
+    for line in warnings[:_MOST_WARNINGS]:
+        st.markdown(line)
+    if len(warnings) > _MOST_WARNINGS:
+        with st.expander(f"{len(warnings) - _MOST_WARNINGS} more warnings"):
+            st.markdown("\n\n".join(warnings[_MOST_WARNINGS:]))
     st.html(_confusion(fit.confusion, found.project.names))
 
 
 def _confusion(counts: np.ndarray, names: list[str]) -> str:
     """Return a table: a row for each class, a column for each answer."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    heads = "".join(f"<th scope=col><span>{html.escape(name)}</span></th>" for name in names)
+    if len(names) > _MOST_HEADS:
+        heads = "".join(f"<th scope=col>{number}</th>" for number in range(1, len(names) + 1))
+        names = [f"{number} {name}" for number, name in enumerate(names, 1)]
+    else:
+        heads = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in names)
     rows = []
     for number, name in enumerate(names):
         cells = "".join(
@@ -104,8 +114,9 @@ def _confusion(counts: np.ndarray, names: list[str]) -> str:
         )
         rows.append(f"<tr><th scope=row>{html.escape(name)}</th>{cells}</tr>")
     return (
-        "<table class=confused><caption>Rows: the class. Columns: the answer.</caption>"
-        f"<tr><td></td>{heads}</tr>{''.join(rows)}</table>"
+        "<div class=scrolled role=region tabindex=0 aria-label=Confusion><table class=confused>"
+        "<caption>Rows: the class. Columns: the answer.</caption>"
+        f"<tr><td></td>{heads}</tr>{''.join(rows)}</table></div>"
     )
 
 

@@ -36,7 +36,7 @@ def try_it(found: Model) -> None:
             tiles.show(rows, "teach_photo_tiles", lambda n: st.session_state.update(teach_chosen=n), chosen, width=84)
     st.caption("Or paste a photo (Ctrl V), or take a sample:")
     samples = [Tile(uploads.sample_url(name), about, "") for name, about in uploads.SAMPLES.items()]
-    tiles.show(samples, "teach_samples", lambda number: _sample(list(uploads.SAMPLES)[number]), width=48)
+    tiles.show(samples, "teach_samples", lambda number: _sample(list(uploads.SAMPLES)[number]), width=46)
 
 
 def _take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> None:
@@ -76,16 +76,14 @@ def _answer(found: Model, picture: Picture, answer: Answer) -> None:
         small.thumbnail((_SIDE, _SIDE))
         left.image(small, alt=f"Photo {shown_name(picture.name)}", width="stretch")
         right.html(_bars(names, answer.probabilities))
-    st.caption("Nearest of your pictures")
+    st.caption("Nearest of your pictures, by the distance of their features (0 to 1.41)")
     tiles.show(
         [
-            Tile(
-                teach_classes.thumbnail(found.name, sample.key, 128), f"A picture of {label}", label, f"{far:.2f} away"
-            )
+            Tile(teach_classes.thumbnail(found.name, sample.key, 128), f"A picture of {label}", label, f"{far:.2f}")
             for label, sample, far in answer.nearest
         ],
         "teach_nearest",
-        width=72,
+        width=64,
     )
 
 
