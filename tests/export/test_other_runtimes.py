@@ -102,7 +102,8 @@ def test_the_code_beside_a_download_says_what_the_app_says(runtime: str, name: s
         code = code.replace("ai_edge_litert", "tflite_runtime")
     code = code.replace("{file}", f"model{MODELS[name].suffix}")
     code += "\nimport json; print(json.dumps(np.asarray(probabilities).tolist()))"
-    done = subprocess.run([python, "-c", code], cwd=files, capture_output=True, text=True, timeout=300)
+    environment = os.environ | {"KERAS_BACKEND": "jax"}
+    done = subprocess.run([python, "-c", code], cwd=files, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr
     with Image.open(files / "photo.jpg") as photo:
         image = pictures.prepare(photo.convert("RGB"))
