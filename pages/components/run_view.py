@@ -37,6 +37,8 @@ def panel(run: Run) -> bool:
     status = run.status
     state = status["state"]
     live = state in LIVE_STATES
+    if live != st.session_state.get("polled_panel"):  # it ended, or was resumed: the whole page is drawn anew
+        return live
     if live:
         st.session_state["watched"] = run.id
     metrics_state = shared_stamp(run.id) if live else run_picker.stamp(run, "metrics.jsonl")
