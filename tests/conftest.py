@@ -44,7 +44,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-UNIT_FOLDERS = {"charts", "data", "evaluation", "lessons", "network", "runs", "search"}
+UNIT_FOLDERS = {"charts", "data", "evaluation", "lessons", "network", "runs", "search", "teach"}
 """Folders whose tests are marked `unit`, those marked slow left out."""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +88,9 @@ def compute(name: str, project: Project, report: Report = lambda done, total: No
     for start in range(0, len(missing), _CHUNK):
         report(start, len(missing))
         part = missing[start : start + _CHUNK]
-        images = np.stack([_image(name, one, project.image_size) for one in part])
-        for block, values in base.features(images).items():
+        with ThreadPoolExecutor(machine.threads()) as pool:
+            images = list(pool.map(lambda one: _image(name, one, project.image_size), part))
+        for block, values in base.features(np.stack(images)).items():
             known[block] = np.concatenate([known[block], values]) if block in known else values
     rows |= {one: len(rows) + number for number, one in enumerate(missing)}
     if missing:

@@ -130,6 +130,16 @@ def test_a_damaged_or_missing_file_is_a_sentence_and_nothing_is_lost(kinds):
     assert button(open_app(TEACH), "teach_delete_project") is not None
 
 
+def test_of_many_classes_columns_have_numbers_and_warnings_are_folded():
+    projects.create("many")
+    pairs = [(f"class {n}", Picture("a.png", drawn("spots", 10 * n + k))) for n in range(8) for k in range(3)]
+    projects.add("many", pairs)
+    app = open_app(TEACH)
+    (table,) = [block.body for block in app.get("html") if "class=confused" in block.body]
+    assert "<th scope=col>8</th>" in table and "8 class 7</th>" in table
+    assert any(re.fullmatch(r"\d+ more warnings", panel.label) for panel in app.expander)
+
+
 def test_a_deleted_project_can_be_restored(kinds):
     app = sound(button(open_app(TEACH), "teach_delete_project").click().run())
     assert projects.names() == []
