@@ -94,7 +94,7 @@ def _row(model: Model, picture: Picture, nearest: int) -> dict[str, Any]:
     if picture.error:
         complain(picture.error)
         return {"file": picture.name, "error": picture.error}
-    found = model.answer(picture.image)
+    found = model.answer(picture.image, nearest or 1)
     best = int(found.probabilities.argmax())
     names = model.project.names
     row: dict[str, Any] = {
@@ -105,8 +105,9 @@ def _row(model: Model, picture: Picture, nearest: int) -> dict[str, Any]:
         "none_of_these": found.is_none,
     }
     if nearest:
-        near = found.nearest[:nearest]
-        row["nearest"] = [{"label": label, "picture": sample.key, "distance": far} for label, sample, far in near]
+        row["nearest"] = [
+            {"label": label, "picture": sample.key, "distance": far} for label, sample, far in found.nearest
+        ]
     return row
 
 

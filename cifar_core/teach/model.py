@@ -59,11 +59,11 @@ class Model:
     feature_seconds: float
     fit_seconds: float
 
-    def answer(self, picture: Image.Image) -> Answer:
-        """Return the answer to a picture, RGB."""
+    def answer(self, picture: Image.Image, count: int = NEAREST) -> Answer:
+        """Return the answer to a picture, RGB, with the `count` nearest own pictures, 1 or more."""
         pixels = feature_files.prepared(picture, self.project.image_size)
         found = self.backbone.features(pixels[None])
-        places, distances = self.fit.nearest(feature_files.unit(found[LAST_LAYER]), NEAREST)
+        places, distances = self.fit.nearest(feature_files.unit(found[LAST_LAYER]), count)
         samples = [(label.name, sample) for label in self.project.classes for sample in label.samples]
         nearest = [(*samples[place], float(far)) for place, far in zip(places[0], distances[0], strict=True)]
         probabilities = self.fit.probabilities(found[self.project.block])[0]

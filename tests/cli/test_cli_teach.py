@@ -35,8 +35,8 @@ def test_a_folder_is_taught_asked_and_exported(folder, tmp_path, capsys):
     assert said(capsys, "teach") == [{"id": "teach/two-kinds", "pictures": 12}]
     (tmp_path / "new.png").write_bytes(png(drawn("spots", 77)))
     (tmp_path / "bad.png").write_bytes(b"")
-    rows = said(capsys, "predict", "--run", "teach/two-kinds", tmp_path / "new.png", "--nearest", "2")
-    assert rows[0]["label"] == "spots" and len(rows[0]["nearest"]) == 2 and rows[0]["none_of_these"] is False
+    rows = said(capsys, "predict", "--run", "teach/two-kinds", tmp_path / "new.png", "--nearest", "9")
+    assert rows[0]["label"] == "spots" and len(rows[0]["nearest"]) == 9 and rows[0]["none_of_these"] is False
     rows = said(capsys, "predict", "--run", "teach/two-kinds", tmp_path / "new.png", tmp_path / "bad.png", code=2)
     assert "error" in rows[1]
     found = said(capsys, "export", "teach/two-kinds", "--format", "html", "--output", tmp_path)

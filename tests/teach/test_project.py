@@ -2,7 +2,9 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from taught import drawn, png, zipped
 
@@ -93,7 +95,7 @@ def test_remove_rename_delete_and_restore(two_kinds):
     assert counts(two_kinds) == {"blue-spots": 11}
 
 
-@pytest.mark.parametrize("name", ["..", "a/b", "A", "", "x" * 41, ".deleted"])
+@pytest.mark.parametrize("name", ["..", "a/b", "A", "", "x" * 41, ".deleted", "\ud800", "a\x00b", "-rf", "名", "a\n"])
 def test_a_name_that_is_none_is_refused(name):
     for use in (projects.create, projects.load, projects.delete):
         with pytest.raises(ProjectError, match="expected a name"):
@@ -126,6 +128,30 @@ def test_a_damaged_project_is_a_sentence(two_kinds, content):
         projects.load(two_kinds)
     with pytest.raises(ProjectError, match="damaged"), projects.changed(two_kinds):
         pass
+
+
+def test_changed_bytes_of_a_project_are_read_or_refused_in_a_sentence(two_kinds):
+    path, rng = projects.folder(two_kinds) / "classes.json", np.random.default_rng(1)
+    whole = path.read_bytes()
+    for _ in range(300):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(whole), rng.integers(1, 4)):
+            content[place] = rng.integers(0, 256)
+        path.write_bytes(content)
+        try:
+            assert projects.load(two_kinds).count <= 24
+        except ProjectError:
+            continue
+
+
+def test_two_who_add_at_once_lose_nothing(two_kinds):
+    def add(start: int) -> None:
+        for n in range(start, start + 5):
+            projects.add(two_kinds, [("spots", Picture("a.png", drawn("spots", n)))])
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(add, (100, 200, 300)))
+    assert counts(two_kinds) == {"stripes": 12, "spots": 27}
 
 
 def test_a_project_with_a_link_is_not_opened(two_kinds, tmp_path):
