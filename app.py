@@ -21,8 +21,8 @@ page = st.navigation(
     position="top",
 )
 style.apply()
-guarded.admit()
-address.arrive(page.url_path)
+guarded.require_login()
+address.forget_other_page(page.url_path)
 guarded.app_runs = True
 st.fragment(lambda: None, run_every=3600)()  # with one, a browser that meets a restarted server draws the page anew
 page.run()

@@ -82,7 +82,7 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
     }
     found = {stage: known.get(_key(stage, config)) for stage, amount in work.items() if amount}
     stages = {
-        stage: work[stage] * (statistics.median(times) if times else _rough(stage, config))
+        stage: work[stage] * (statistics.median(times) if times else _first_guess(stage, config))
         for stage, times in found.items()
     }
     memory = known.get(_key("memory", config))
@@ -225,7 +225,7 @@ def _key(stage: str, config: TrainConfig) -> str:
     return " ".join(map(str, [stage, *shapes[stage]]))
 
 
-def _rough(stage: str, config: TrainConfig) -> float:
+def _first_guess(stage: str, config: TrainConfig) -> float:
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
     everything, frozen = cost.multiply_adds / _MILLION, cost.frozen_multiply_adds / _MILLION
     trained = (everything - frozen) * 3 * _ROUGH_STEP + _ROUGH_STEP_FIXED

@@ -52,7 +52,7 @@ def main() -> None:
         return
     with answered:
         if len(pictures) == 1:
-            guarded.fragment(picture_view.closer)(model, pictures[0])
+            guarded.fragment(picture_view.show_picture)(model, pictures[0])
         else:
             many(model, pictures)
 
@@ -106,12 +106,12 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
         order = sorted_and_filtered(model, pictures, names, answers)
         place = st.container(height=560 if len(order) > A_PAGE // 4 else "content")
         shown = tiles.page(order, A_PAGE, "gallery_page")
-        chosen = min(st.session_state.get("closer", 0), len(pictures) - 1)
+        chosen = min(st.session_state.get("chosen_picture", 0), len(pictures) - 1)
         with place:
             tiles.show(
                 [picture_view.tile(picture_view.seen(pictures[i]), answers, i, names[i]) for i in shown],
                 "gallery_tiles",
-                lambda number: st.session_state.update(closer=shown[number]),
+                lambda number: st.session_state.update(chosen_picture=shown[number]),
                 shown.index(chosen) if chosen in shown else -1,
             )
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -120,7 +120,7 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
             formatting.csv_button("CSV", answers_csv(rows), "predictions.csv", "csv")
             st.caption(f"{len(order):,} of {len(pictures):,} pictures shown.")
     with right:
-        guarded.fragment(picture_view.closer)(model, pictures[chosen])
+        guarded.fragment(picture_view.show_picture)(model, pictures[chosen])
 
 
 def sorted_and_filtered(model: Classifier, pictures: list[Picture], names: list[str], answers: Answers) -> list[int]:

@@ -117,7 +117,7 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
     else:
         st.info("There are no results yet: run the lesson below.", icon=":material/play_arrow:")
     if name == "augmentation":
-        augmentation_preview.panel("strip_panel", expanded=True)
+        augmentation_preview.panel("preview_panel", expanded=True)
     lesson_view.runs_here(name, lesson_view.shipped(name))
     if name in CONDITIONS and guess is not None:
         lesson_view.try_it(name)

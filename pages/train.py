@@ -48,7 +48,7 @@ def main() -> None:
     with below:
         config = form(status)
         pinned.chooser()
-        augmentation_preview.panel("strip_panel", wanted.id if wanted else None)
+        augmentation_preview.panel("preview_panel", wanted.id if wanted else None)
         export_panel.import_panel()
     run = None
     if wanted is not None:

@@ -107,7 +107,7 @@ def main() -> None:
         cards[key]["calibration"]["unlike"] = asdict(rule)
         cards[key]["out_of_distribution"] = rates
         write_json(folder / bundle.CARD, cards)
-        (folder / "MODEL_CARD.md").write_text(bundle.in_words(cards), encoding="utf-8")
+        (folder / "MODEL_CARD.md").write_text(bundle.model_card(cards), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def test_a_base_is_trained_throughout_and_runs(alpha):
 
 def test_the_card_in_words_is_the_card(tmp_path):
     text = (pretrained.BUNDLED / "MODEL_CARD.md").read_text()
-    assert text == bundle.in_words(CARDS)
+    assert text == bundle.model_card(CARDS)
     accuracy = CARDS["0.5"]["test"]["accuracy"]
     assert f"{accuracy:.4f}" in text
 

@@ -152,7 +152,7 @@ def overlay_figure(chosen: Sequence[tuple[str, Curves]], metric: str, axis: str,
     figure = style.figure(title, AXES[axis], unit, 360, legend=legend, showlegend=len(chosen) > 0)
     validated = []
     for number, (name, run) in enumerate(chosen):
-        training, validation = (along(run, run.curves[curve], axis) for curve in (metric, f"validation_{metric}"))
+        training, validation = (on_axis(run, run.curves[curve], axis) for curve in (metric, f"validation_{metric}"))
         validated.append(validation.y)
         color, dash = style.SERIES[number % len(style.SERIES)], style.DASHES[number // len(style.SERIES)]
         shared = {"name": style.escaped(name), "legendgroup": str(number), "hoverinfo": "skip"}
@@ -212,7 +212,7 @@ def _range(validated: Sequence[np.ndarray], metric: str) -> list[float] | None:
     return [max(low - room, 0.0), min(high + room, 1.005)] if metric == "accuracy" else [0.0, high + room]
 
 
-def along(run: Curves, curve: Curve, axis: str) -> Curve:
+def on_axis(run: Curves, curve: Curve, axis: str) -> Curve:
     """Return `curve` of `run` along `axis` of AXES; along epochs where the run has no times."""
     clock = run.curves["elapsed_seconds"]
     if axis == "epoch" or not len(clock.x):

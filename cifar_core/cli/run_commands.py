@@ -130,7 +130,7 @@ def compare(arguments: Namespace) -> Answer:
         for name in knobs
     ]
     lines += [shown_name(comparison.verdict(pair, pair.a.id, pair.b.id), limit=2_000) for pair in pairs]
-    lines.append(comparison.caution(sum(pair.result is not None for pair in pairs)))
+    lines.append(comparison.correction_note(sum(pair.result is not None for pair in pairs)))
     values = {name: {row.run.id: row.knob(name) for row in rows} for name in knobs}
     return Answer({"knobs": values, "pairs": [_pair(pair) for pair in pairs]}, lines)
 

@@ -108,7 +108,7 @@ def verdict(pair: Pair, name_a: str, name_b: str) -> str:
     return f"No significant difference between {name_a} and {name_b}: {split}"
 
 
-def caution(pairs: int) -> str:
+def correction_note(pairs: int) -> str:
     """Return how to read the tests of `pairs` pairs."""
     choose = "Choose by validation accuracy; the test images only show whether a difference is significant."
     if pairs < 2:

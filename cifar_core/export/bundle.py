@@ -57,7 +57,7 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
     cards = {alpha: cards[alpha] for alpha in sorted(cards, key=float)}
     write_json(folder / CARD, cards)
     text = folder / "MODEL_CARD.md"
-    text.write_text(in_words(cards), encoding="utf-8")
+    text.write_text(model_card(cards), encoding="utf-8")
     return [*written, folder / CARD, text]
 
 
@@ -105,7 +105,7 @@ def command(run: Run) -> str:
     return f"python -m cifar_core train --preset {name}{flags}"
 
 
-def in_words(cards: dict[str, Any]) -> str:
+def model_card(cards: dict[str, Any]) -> str:
     """Return the model card of all widths, Markdown."""
     lines = [
         "# Model card: the bundled networks",

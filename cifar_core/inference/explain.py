@@ -136,7 +136,7 @@ def changed(image: np.ndarray, setting: Mapping[str, float]) -> np.ndarray:
     if full["blur"] > 0:
         image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(float(full["blur"]))))
     if full["light"] != 1 or full["noise"] > 0:
-        image = (image * full["light"] + full["noise"] * _grain() + 0.5).clip(0, 255).astype(np.uint8)
+        image = (image * full["light"] + full["noise"] * _noise() + 0.5).clip(0, 255).astype(np.uint8)
     return image
 
 
@@ -175,5 +175,5 @@ def _moved(image: np.ndarray, angle: float, zoom: float) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=1)
-def _grain() -> np.ndarray:
+def _noise() -> np.ndarray:
     return np.random.default_rng(1).standard_normal((SIDE, SIDE, 3), np.float32)

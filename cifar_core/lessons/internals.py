@@ -1,7 +1,7 @@
 """Internals of a trained network: input histogram, norms and last map of its activations, latency.
 
-taps = tapped(model_file, alpha)                    the same network with the output of every block
-Network(taps).run(images)["block_5"]                float32 (n, h, w, c)
+taps = with_layer_outputs(model_file, alpha)         the same network with the output of every block
+Network(taps).run(images)["block_5"]               float32 (n, h, w, c)
 """
 
 from __future__ import annotations

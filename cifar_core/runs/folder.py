@@ -205,7 +205,7 @@ def stamped(most: int | None = None) -> dict[Run, int]:
     for entry in sorted(_folders(), key=lambda entry: entry.name, reverse=True):
         with suppress(OSError):  # it is being deleted
             stamp = entry.stat(follow_symlinks=False).st_mtime_ns
-            if _odd_entry(entry.path, stamp) is None:
+            if _find_link_below(entry.path, stamp) is None:
                 found[Run(entry.name)] = stamp
         if len(found) == most:
             break
@@ -235,15 +235,15 @@ def find_link(folder: Path) -> str | None:
     """
     try:
         facts = folder.lstat()
-        return _odd_entry(str(folder), facts.st_mtime_ns) if stat.S_ISDIR(facts.st_mode) else folder.name
+        return _find_link_below(str(folder), facts.st_mtime_ns) if stat.S_ISDIR(facts.st_mode) else folder.name
     except OSError:
         return folder.name  # it is being deleted, or unreadable
 
 
-def _odd_entry(folder: str, stamp: int) -> str | None:
+def _find_link_below(folder: str, stamp: int) -> str | None:
     """Return the name of a link, pipe or device in `folder` or below; each folder is read once for each `stamp`."""
     odd, below = _scan(folder, stamp)
-    return odd or next(filter(None, (_odd_entry(path, os.lstat(path).st_mtime_ns) for path in below)), None)
+    return odd or next(filter(None, (_find_link_below(path, os.lstat(path).st_mtime_ns) for path in below)), None)
 
 
 @lru_cache(maxsize=8192)

@@ -94,14 +94,14 @@ class _Worker:
         while time.monotonic() - idle_since < idle_seconds:
             wanted = head_lab.requested()
             if wanted is None or wanted[1] == done:
-                self._rest(inputs)
+                self._idle(inputs)
                 continue
             settings, done = wanted
             self._answer(settings, done, inputs)
             self._update_status("ready")
             idle_since = time.monotonic()
 
-    def _rest(self, inputs: Inputs) -> None:
+    def _idle(self, inputs: Inputs) -> None:
         """Make the map if there is none yet, else sleep a moment."""
         if head_lab.load_map(base_key(inputs)) is None:
             with self._slot():

@@ -16,7 +16,7 @@ from cifar_core import untrusted
 _LINKED = "_linked"
 
 
-def arrive(page: str) -> None:
+def forget_other_page(page: str) -> None:
     """Forget what the widgets of another page were set to: the address of `page` decides about its own."""
     if st.session_state.get("_page") != page:
         st.session_state["_page"] = page

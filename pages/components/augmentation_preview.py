@@ -20,7 +20,7 @@ SOURCES = {"data": "training image", "drawing": "drawing", "own": "your photo"}
 
 
 def panel(key: str, run_id: str | None = None, expanded: bool = False) -> None:
-    """Draw the strip in a panel, once that is open; the finished run `run_id` answers, else the best finished one."""
+    """Draw the preview in a panel, once that is open; the finished run `run_id` answers, else the best finished one."""
     guarded.fragment(_panel)(key, run_id, expanded)
 
 
@@ -30,27 +30,27 @@ def _panel(key: str, run_id: str | None, expanded: bool) -> None:
     )
     if place.open:
         with place:
-            _strip(run_id)
+            _preview(run_id)
 
 
-def _strip(run_id: str | None) -> None:
+def _preview(run_id: str | None) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         source = st.segmented_control(
             "One picture at every strength",
             list(SOURCES),
-            key="strip_source",
+            key="preview_source",
             default="data",
             required=True,
             format_func=SOURCES.__getitem__,
         )
         if source != "own":
             st.button(
-                "Another picture", icon=":material/casino:", key="strip_picture", on_click=_next, args=("picture",)
+                "Another picture", icon=":material/casino:", key="preview_picture", on_click=_next, args=("picture",)
             )
         st.button(
             "Another draw",
             icon=":material/shuffle:",
-            key="strip_draw",
+            key="preview_draw",
             on_click=_next,
             args=("draw",),
             help="Other random numbers: another turn, shift, zoom and brightness, the same at every strength.",
@@ -77,7 +77,7 @@ def _picture(source: str) -> tuple[np.ndarray | None, str]:
 
 def _own() -> tuple[np.ndarray | None, str]:
     """Return what the network sees of an uploaded picture, None without one. Raises ImageError."""
-    file = st.file_uploader("Your picture", key="strip_file", label_visibility="collapsed")
+    file = st.file_uploader("Your picture", key="preview_file", label_visibility="collapsed")
     if file is None:
         return None, ""
     found = next(iter(pictures.read_each([(file.name, file.getvalue())])), None)
@@ -101,7 +101,7 @@ def _stamp(model: str | None) -> tuple[int, ...]:
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def _row(image: np.ndarray, draw: int, model: str | None, stamp: tuple[int, ...]) -> str:
-    """Return the strip as HTML: below each picture its strength and the answer, orange where it is another one.
+    """Return the preview as HTML: below each picture its strength and the answer, orange where it is another one.
 
     A model is asked once for as long as its files' `stamp` stays.
     """
@@ -119,7 +119,7 @@ def _row(image: np.ndarray, draw: int, model: str | None, stamp: tuple[int, ...]
             f'<figure><img src="{answer_charts.png(image)}" alt="at strength {strength:g}">'
             f"<figcaption>{words}</figcaption></figure>"
         )
-    return f'<div class="strip">{"".join(figures)}</div>'
+    return f'<div class="preview">{"".join(figures)}</div>'
 
 
 def _explain(model: str | None, truth: str) -> None:
@@ -138,8 +138,8 @@ def _explain(model: str | None, truth: str) -> None:
 
 
 def _next(what: str) -> None:
-    st.session_state[f"strip_{what}_number"] = _number(what) + 1
+    st.session_state[f"preview_{what}_number"] = _number(what) + 1
 
 
 def _number(what: str) -> int:
-    return st.session_state.get(f"strip_{what}_number", 0)
+    return st.session_state.get(f"preview_{what}_number", 0)

@@ -106,7 +106,7 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
         if pair.result is None:
             st.caption(formatting.plain(comparison.verdict(pair, names[pair.a.id], names[pair.b.id])))
     compared = sum(pair.result is not None for pair in pairs)
-    st.caption(formatting.plain(f"{comparison.caution(compared)} Test: McNemar, exact."))
+    st.caption(formatting.plain(f"{comparison.correction_note(compared)} Test: McNemar, exact."))
 
 
 def _label(name: str) -> str:

@@ -104,7 +104,7 @@ def extremes(found: Assessment, split: str, number: int) -> None:
             reason = "This needs the run's images and its index of training images; one of them is not here."
             st.caption(formatting.plain(" ".join(model.problems)) or reason)
             return
-        positions, counts = _outvoted(
+        positions, counts = _neighbors_disagree(
             found.run.id, split, run_picker.stamp(found.run, "evaluation.npz", "model.tflite")
         )
         votes = dict(zip(positions.tolist(), counts.tolist(), strict=True))
@@ -115,7 +115,7 @@ def extremes(found: Assessment, split: str, number: int) -> None:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Asking the nearest training images")
-def _outvoted(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _neighbors_disagree(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     model = open_classifier(run_id)
     found = assessment.assess(runs.Run(run_id))
     images = found.images(split)
@@ -200,7 +200,7 @@ def _closer(model: Classifier, image: np.ndarray, said: np.ndarray, label: int, 
             )
             for i, one in evidence.items()
         ]
-        tiles.show(shown, f"closer-{key}", width=_SIDE)
+        tiles.show(shown, f"mistake-{key}", width=_SIDE)
         picture_view.bars(said, key)
         st.caption(":orange[Orange] is evidence for the class, :violet[purple] against it (occlusion).")
 

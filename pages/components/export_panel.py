@@ -55,7 +55,7 @@ def import_panel() -> None:
             "A zip that CIFAR Studio exported elsewhere (*Whole run*)",
             type=["zip"],
             key="run_archive",
-            on_change=_take_in,
+            on_change=_import_archive,
         )
         if uploaded is None:
             st.session_state.pop("import_outcome", None)
@@ -143,7 +143,7 @@ def _download(run: Run, item: Format, icon: str, label: str, reason: str | None 
     )
 
 
-def _take_in() -> None:
+def _import_archive() -> None:
     uploaded = st.session_state["run_archive"]
     if uploaded is None:
         return

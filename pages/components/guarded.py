@@ -183,7 +183,7 @@ def attempt(action: Callable[..., Any], *arguments: Any) -> None:
 SECRETS = Path(__file__).resolve().parents[2] / ".streamlit" / "secrets.toml"
 
 
-def admit() -> None:
+def require_login() -> None:
     """Let nobody past who has not logged in, where secrets.toml asks for a login (docs/hosting.md).
 
     A file that asks for none that Streamlit understands is a mistake, which must not open the door.

@@ -125,7 +125,7 @@ def _panel(settings: Settings, earlier: list[Settings]) -> bool:
             live_chart.show(live_chart.chart(figure, config={"displayModeBar": False}), f"lab_{metric}")
     with right:
         _map(chart)
-    _held_fixed(status)
+    _fixed_settings(status)
     _buttons(settings, earlier)
     return not _is_settled(found)
 
@@ -199,7 +199,7 @@ def _map_chart(base_key: str, is_made: bool, predicted: tuple[int, ...]) -> Char
     return live_chart.chart(search_charts.decision_map(places, np.array(predicted)), config={"displayModeBar": False})
 
 
-def _held_fixed(status: dict[str, Any]) -> None:
+def _fixed_settings(status: dict[str, Any]) -> None:
     """Say what is the same in all curves."""
     base = status.get("base")
     known = base if isinstance(base, dict) else {}

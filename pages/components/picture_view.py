@@ -42,7 +42,7 @@ def seen(picture: Picture) -> np.ndarray:
     return picture.network_input(crop_of(picture))
 
 
-def closer(model: Classifier, picture: Picture) -> None:
+def show_picture(model: Classifier, picture: Picture) -> None:
     """Show one picture and its answer; a fragment, so that its square moves nothing else on the page."""
     left, right = st.columns([2, 3], gap="large")
     crop, pixels = crop_of(picture), seen(picture)

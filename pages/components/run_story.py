@@ -81,14 +81,14 @@ def _keep_button(run: Run, number: int) -> None:
         "Makes the best weights of phase 1 a finished run of their own, to be compared, classified with and exported "
         "like any other; nothing is trained for it. This run stays as it is."
     )
-    kept = st.session_state.get("kept_head")
+    kept = st.session_state.get("phase_1_run")
     if isinstance(kept, tuple) and kept[0] == run.id:
         st.success(f"Phase 1 is kept as run {formatting.plain(kept[1])}.", icon=":material/check:")
         st.page_link("pages/train.py", label="Open it", query_params={"run": kept[1]}, icon=":material/show_chart:")
 
 
 def _keep(run: Run) -> None:
-    st.session_state["kept_head"] = run.id, story.keep_head(run).id
+    st.session_state["phase_1_run"] = run.id, story.keep_head(run).id
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -42,14 +42,14 @@ def panel(name: str) -> bool:
     """Draw how the search stands and what it found; return whether it goes on."""
     found = find(name)
     if found.ended:
-        _found(found)
+        _findings(found)
     else:
         st.header("The first trial is not finished yet")
         _status(found)
     return found.is_live
 
 
-def _found(found: Findings) -> None:
+def _findings(found: Findings) -> None:
     name = found.name
     shares = _importances(name, len(found.ended), studies.identity(name))
     cells = found.cells() if found.plan.grid and len(found.plan.ranges) == 2 else []
@@ -77,13 +77,13 @@ def _found(found: Findings) -> None:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _stands(name: str, stamp: tuple[int, int], workers: int) -> Findings:
+def _read_findings(name: str, stamp: tuple[int, int], workers: int) -> Findings:
     return findings.find(name)
 
 
 def find(name: str) -> Findings:
     """Return how the search called `name` stands; read once for each state of its journal, for all people."""
-    return _stands(name, studies.stamp(name), len(sweep_workers.living_workers(name)))
+    return _read_findings(name, studies.stamp(name), len(sweep_workers.living_workers(name)))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -94,13 +94,13 @@ def _importances(name: str, ended: int, identity: str) -> dict[str, float]:
 def newest(known: list[str]) -> str:
     """Return the one of `known` that was worked on last; one that cannot be opened counts as the oldest."""
 
-    def worked_on(name: str) -> tuple[int, int]:
+    def stamp(name: str) -> tuple[int, int]:
         try:
             return studies.stamp(name)
         except SweepError:
             return 0, 0
 
-    return max(known, key=worked_on)
+    return max(known, key=stamp)
 
 
 # how it stands

@@ -196,7 +196,7 @@ def show_errors(bad: list[Picture]) -> None:
 
 def _show(found: list[Picture], bad: list[Picture]) -> None:
     st.session_state["pictures"], st.session_state["refused"] = found, bad
-    st.session_state["closer"] = 0
+    st.session_state["chosen_picture"] = 0
     st.session_state["gallery_page"] = 1
 
 

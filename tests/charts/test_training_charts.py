@@ -174,15 +174,15 @@ def head_rows(epochs: int, seconds: float, accuracy: float) -> list[dict]:
 
 def test_lines_lie_along_epochs_or_along_the_clock() -> None:
     run = curves(head_rows(3, 20.0, 0.5))
-    assert training_charts.along(run, run.curves["validation_accuracy"], "epoch").x.tolist() == [1, 2, 3]
-    assert training_charts.along(run, run.curves["validation_accuracy"], "time").x.tolist() == [20.0, 40.0, 60.0]
-    assert training_charts.along(run, run.curves["accuracy"], "time").x.tolist() == [20.0, 40.0, 60.0]
+    assert training_charts.on_axis(run, run.curves["validation_accuracy"], "epoch").x.tolist() == [1, 2, 3]
+    assert training_charts.on_axis(run, run.curves["validation_accuracy"], "time").x.tolist() == [20.0, 40.0, 60.0]
+    assert training_charts.on_axis(run, run.curves["accuracy"], "time").x.tolist() == [20.0, 40.0, 60.0]
 
 
 def test_without_a_clock_the_epochs_serve() -> None:
     bare = [{key: value for key, value in row.items() if key != "elapsed_seconds"} for row in head_rows(2, 1.0, 0.5)]
     run = curves(bare)
-    assert training_charts.along(run, run.curves["validation_loss"], "time").x.tolist() == [1, 2]
+    assert training_charts.on_axis(run, run.curves["validation_loss"], "time").x.tolist() == [1, 2]
 
 
 def test_smoothing_leaves_a_constant_and_calms_a_jump_but_not_what_was_measured() -> None:

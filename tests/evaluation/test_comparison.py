@@ -110,5 +110,5 @@ def test_among_equally_good_runs_five_comparisons_in_a_hundred_find_a_difference
 
 
 def test_a_comparison_of_several_pairs_says_that_they_are_corrected() -> None:
-    assert "Holm" in comparison.caution(3)
-    assert "Holm" not in comparison.caution(1)
+    assert "Holm" in comparison.correction_note(3)
+    assert "Holm" not in comparison.correction_note(1)

@@ -45,7 +45,7 @@ PAGES = {
     "pages/classify.py": ("config.json", "status.json", "model.tflite", "calibration.json", "neighbours.npz"),
 }
 """The pages that show one run, and the files that they read of it."""
-PANELS = ("details_panel", "export_panel", "strip_panel", "plan_panel")
+PANELS = ("details_panel", "export_panel", "preview_panel", "plan_panel")
 FIGURES = {"status.json", "calibration.json", "latency.json", "metrics.jsonl"}
 Damage = Callable[[bytes, random.Random], bytes]
 DAMAGES: dict[str, Damage] = {

@@ -64,8 +64,8 @@ async def _train(visitor: Visitor) -> None:
 async def _other_run(visitor: Visitor) -> None:
     await visitor.go("", f"run={visitor._any_run()}")
     await visitor.use("export_panel", True)
-    await visitor.use("strip_panel", True)
-    await visitor.use("strip_draw")
+    await visitor.use("preview_panel", True)
+    await visitor.use("preview_draw")
 
 
 async def _classify(visitor: Visitor) -> None:

@@ -189,10 +189,10 @@ def test_another_image_is_explained_at_a_click(run):
     app = open_app(EVALUATE, extremes="true")
     assert "CIFAR" not in texts(app.markdown)  # nothing of CIFAR-10's labels beside generated images
     key = "mistakes-validation-0"
-    first = tiles_of(app, f"closer-{key}")
+    first = tiles_of(app, f"mistake-{key}")
     press_tile(app, f"tiles-{key}", 3)
     assert json.loads(component(app, f"tiles-{key}").json)["chosen"] == 3
-    assert tiles_of(app, f"closer-{key}") != first
+    assert tiles_of(app, f"mistake-{key}") != first
 
 
 def test_lucky_hits_are_right_answers(run):

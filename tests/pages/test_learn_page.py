@@ -254,12 +254,12 @@ def with_strip(page: str):
     if page:
         return app  # its lesson opens it
     assert not strip_of(app), "it is not computed for those who do not look"
-    app.session_state["strip_panel"] = True
+    app.session_state["preview_panel"] = True
     return sound(app.run())
 
 
 def strip_of(app) -> str:
-    return next((h.proto.body for h in app.get("html") if 'class="strip"' in h.proto.body), "")
+    return next((h.proto.body for h in app.get("html") if 'class="preview"' in h.proto.body), "")
 
 
 @pytest.mark.parametrize("page", [LEARN, ""])
@@ -286,25 +286,25 @@ def test_below_each_strength_stands_what_the_best_run_says(model):
 def test_another_draw_keeps_the_picture_and_changes_what_is_done_to_it():
     app = with_strip(LEARN)
     before = strip_of(app)
-    sound(button(app, "strip_draw").click().run())
+    sound(button(app, "preview_draw").click().run())
     after = strip_of(app)
     assert before != after
     assert before.split("<figure>")[1] == after.split("<figure>")[1]  # strength 0
-    sound(button(app, "strip_picture").click().run())
+    sound(button(app, "preview_picture").click().run())
     assert strip_of(app).split("<figure>")[1] != after.split("<figure>")[1]
 
 
 def test_the_strip_takes_a_drawing_or_ones_own_picture():
     app = with_strip(LEARN)
     first = strip_of(app)
-    sound(app.segmented_control(key="strip_source").set_value("drawing").run())
+    sound(app.segmented_control(key="preview_source").set_value("drawing").run())
     assert strip_of(app) and strip_of(app) != first
-    sound(app.segmented_control(key="strip_source").set_value("own").run())
+    sound(app.segmented_control(key="preview_source").set_value("own").run())
     assert not strip_of(app) and "Bring a picture" in texts(app.caption)
     picture = encoded(scene(size=(60, 60), seed=1), "PNG")
-    sound(app.file_uploader(key="strip_file").set_value(("mine.png", picture, "image/png")).run())
+    sound(app.file_uploader(key="preview_file").set_value(("mine.png", picture, "image/png")).run())
     assert strip_of(app).count("<img") == len(augmentation.PREVIEW_STRENGTHS)
-    sound(app.file_uploader(key="strip_file").set_value(("bad.png", b"no picture", "image/png")).run())
+    sound(app.file_uploader(key="preview_file").set_value(("bad.png", b"no picture", "image/png")).run())
     assert not strip_of(app) and app.error
 
 
