@@ -10,10 +10,10 @@ from pages.components import address, guarded, teach_classes, teach_result, teac
 _STEPS = {
     ":material/collections: 1 Classes": "A cup or a hand, ripe or unripe, your cat or the neighbors': give the network "
     "ten pictures of each, from files or by holding a button at your camera.",
-    ":material/bolt: 2 Train": "It learns in a second: all but the last layer is frozen. How well it does is measured "
-    "on pictures that it has not learned.",
+    ":material/bolt: 2 Train": "It learns in a second: all but the last layer is frozen. Its accuracy is that on "
+    "pictures that were left out (cross-validation).",
     ":material/photo_camera: 3 Try": "Photos or the live camera, answers at once, with the nearest of your pictures. "
-    "Take it away as one HTML file that runs in any browser.",
+    "Export it as one HTML file that runs in any browser.",
 }
 
 
@@ -40,7 +40,7 @@ def main() -> None:
         teach_result.settings(name, project)
         if found:
             teach_result.tried(found)
-            teach_result.take_away(found)
+            teach_result.export(found)
     with right, st.container(key="teach_try"):
         st.markdown("## 3 Try")
         if found:

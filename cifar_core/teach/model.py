@@ -1,4 +1,4 @@
-"""The model of a project: answers with the nearest own pictures, and files to take away.
+"""The model of a project: answers with the nearest own pictures, and exported files.
 
 model = open_model("cups")
 model.answer(photo)                 # a PIL image -> Answer

@@ -1,4 +1,4 @@
-"""What a project has learned, on *Teach*: accuracy, confusion, warnings, settings, and files to take away."""
+"""What a project has learned, on *Teach*: accuracy, confusion, warnings, settings, and export."""
 
 from __future__ import annotations
 
@@ -81,8 +81,7 @@ def result(found: Model) -> None:
     with st.container(key="teach_big"):
         st.markdown(f"### {fit.accuracy:.0%} right")
     st.markdown(
-        f"{fit.correct} of {len(fit.labels)} pictures, each asked without having been learned "
-        f"({low:.0%} to {high:.0%}).",
+        f"{fit.correct} of {len(fit.labels)} pictures ({low:.0%} to {high:.0%}), by cross-validation.",
         help=_WHY,
     )
     if found.backbone.kind == "random":
@@ -168,9 +167,9 @@ def tried(found: Model) -> None:
                 f"{''.join(lines)}</table>")  # fmt: skip
 
 
-def take_away(found: Model) -> None:
+def export(found: Model) -> None:
     """Offer the project as files, made when a button is pressed."""
-    with st.popover("Take it away", icon=":material/ios_share:", key="teach_export", width="stretch"):
+    with st.popover("Export", icon=":material/ios_share:", key="teach_export", width="stretch"):
         for name, (label, icon, about) in _FORMATS.items():
             st.download_button(
                 label,

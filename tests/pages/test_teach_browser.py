@@ -1,4 +1,4 @@
-"""*Teach* as a person meets it: two classes by upload and camera, an accuracy, a photo, a page to take away."""
+"""*Teach* as a person meets it: two classes by upload and camera, an accuracy, a photo, an exported page."""
 
 import re
 import shutil
@@ -71,7 +71,7 @@ def test_two_classes_are_taught_tried_and_taken_away(tab, tmp_path):
 
     tab.reload()
     accuracy.wait_for()
-    tab.get_by_role("button", name="Take it away").click()
+    tab.get_by_role("button", name="Export").click()
     with tab.expect_download() as taken:
         tab.get_by_role("button", name="Web page").click()
     taken.value.save_as(tmp_path / "taken.html")
