@@ -79,7 +79,13 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.fixture(autouse=True)
 def own_folders(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs, cache and Keras's files of its own for every test; CIFAR-10 and bundled networks only where it asks."""
+    """Runs, cache and Keras's files of its own for every test; CIFAR-10 and bundled networks only where it asks.
+
+    The threads that a worker in this process sets are taken back: workers of later tests would inherit them.
+    """
+    for name in ("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     monkeypatch.setenv("CIFAR_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.setenv("CIFAR_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))

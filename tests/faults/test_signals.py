@@ -99,7 +99,9 @@ def test_server_and_worker_told_to_end_at_once_leave_a_stopped_run(
 def test_a_sweep_outlives_the_server_that_began_it(tiny_config: TrainConfig, small_data: Path) -> None:
     base = replace(tiny_config, fine_tune_epochs=0)
     studies.create("kept", Plan(base, (space.parse_range("dropout=0,0.3"),)), Goal(2))
-    code = "import time; from cifar_core.search import sweep_workers; sweep_workers.work('kept'); time.sleep(600)"
+    code = (
+        "import time; from cifar_core.search import sweep_workers; sweep_workers.start_workers('kept'); time.sleep(600)"
+    )
     try:
         with terminal("-c", code) as server:
             wait_for(lambda: any(run.state == "running" for run in runs.list_runs()), "a trial is trained")
