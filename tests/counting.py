@@ -13,12 +13,13 @@ from cifar_core import runs
 from cifar_core.config import TrainConfig
 
 _EVENTS = {"open": "files opened", "os.scandir": "folders read", "os.listdir": "folders read"}
-_counts: list[Counter[str]] = []
+_counts: list[tuple[str, Counter[str]]] = []
+"""The folder below which something is counted, as threads of earlier tests may still be at work, and the counts."""
 
 
-def _hear(event: str, _: tuple) -> None:
-    for counts in _counts:
-        if event in _EVENTS:
+def _hear(event: str, arguments: tuple) -> None:
+    for folder, counts in _counts:
+        if event in _EVENTS and str(arguments[0]).startswith(folder):
             counts[_EVENTS[event]] += 1
 
 
@@ -27,7 +28,7 @@ sys.addaudithook(_hear)  # there is no way to take one back
 
 @contextmanager
 def counted() -> Iterator[Counter[str]]:
-    """Count what happens meanwhile: "files opened", "folders read", "files looked at" (os.stat), "JSON read"."""
+    """Count meanwhile: "files opened" and "folders read" where the runs lie, "files looked at" (os.stat), "JSON read"."""
     counts: Counter[str] = Counter()
 
     def counting(name: str, function):
@@ -40,11 +41,11 @@ def counted() -> Iterator[Counter[str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "stat", counting("files looked at", os.stat))
         patch.setattr(json, "loads", counting("JSON read", json.loads))
-        _counts.append(counts)
+        _counts.append((str(runs.runs_dir().parent), counts))
         try:
             yield counts
         finally:
-            _counts.remove(counts)
+            _counts.pop()
 
 
 def many_finished(count: int, config: TrainConfig) -> None:

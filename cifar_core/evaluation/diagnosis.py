@@ -207,7 +207,7 @@ RULES: tuple[Rule, ...] = (
     diagnosis_rules.overfitting,
     diagnosis_rules.still_rising,
     diagnosis_rules.fine_tuning_gave_nothing,
-    diagnosis_rules.stopped_too_early,
+    diagnosis_rules.impatient,
     never_unfrozen,
     test_surprise,
     small_validation_set,

@@ -369,7 +369,7 @@ def still_rising(case: Case) -> Finding | None:
     )
 
 
-def stopped_too_early(case: Case) -> Finding | None:
+def impatient(case: Case) -> Finding | None:
     """Find a phase that early stopping ended while its validation loss was still falling."""
     for phase in case.phases:
         epochs = case.epochs_of(phase.name)
