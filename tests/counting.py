@@ -28,7 +28,7 @@ sys.addaudithook(_hear)  # there is no way to take one back
 
 @contextmanager
 def counted() -> Iterator[Counter[str]]:
-    """Count meanwhile: "files opened" and "folders read" where the runs lie, "files looked at" (os.stat), "JSON read"."""
+    """Count: "files opened" and "folders read" where the runs lie, "files looked at" (os.stat), "JSON read"."""
     counts: Counter[str] = Counter()
 
     def counting(name: str, function):
