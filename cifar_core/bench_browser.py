@@ -75,6 +75,11 @@ def running_app(log: Path | None = None) -> Iterator[Server]:
         process.wait(20)
 
 
+def find_chromium() -> str | None:
+    """Return the path of Chromium or Chrome, None where neither is installed."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
 def _wait_for(server: Server) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not app_answers(server.address):
@@ -100,7 +105,7 @@ def measure(finished: Run) -> dict[str, Any]:
     that. interaction: from a change of a slider to the new cost on screen. metric: from a row in metrics.jsonl to its
     point in the curve.
     """
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromium = find_chromium()
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError:

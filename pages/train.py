@@ -92,7 +92,7 @@ def form(status: dict) -> TrainConfig | None:
 
 
 def preset_times() -> dict[str, str]:
-    """Return how long each preset takes here, in words; nothing where there are no images."""
+    """Return the duration of each preset as text; empty where there are no images."""
     try:
         sizes = cifar10.sizes("auto")
         return {

@@ -123,7 +123,7 @@ def filter_rows(
         for row in found
         if (not states or row.state in states)
         and (row.labels.starred or not starred_only)
-        and all(word in _words(row) for word in words)
+        and all(word in _searchable(row) for word in words)
     ]
 
 
@@ -190,7 +190,7 @@ def _read(run: Run) -> Row:
     )
 
 
-def _words(row: Row) -> str:
+def _searchable(row: Row) -> str:
     knobs = [f"{name}={getattr(row.config, name)}" for name in KNOBS] if row.config else []
     return " ".join([row.name, row.labels.note, row.run.id, row.state, *knobs]).lower()
 

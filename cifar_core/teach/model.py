@@ -139,8 +139,8 @@ class Model:
 def open_model(name: str, report: Report = lambda done, total: None) -> Model:
     """Return the model of a project, computed and fitted now.
 
-    `report` is told how many new pictures are done. Raises ProjectError if there is no such project, a picture is
-    missing, or fewer than two classes have pictures; WeightsError.
+    `report` receives the number of new pictures that are done, and of all. Raises ProjectError if there is no such
+    project, a picture is missing, or fewer than two classes have pictures; WeightsError.
     """
     project = projects.load(name)
     samples = [(number, sample.burst) for number, label in enumerate(project.classes) for sample in label.samples]

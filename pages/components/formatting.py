@@ -43,11 +43,11 @@ def csv_button(label: str, data: str | bytes | Callable[[], str], file_name: str
 
 
 SHARE_COLUMN = st.column_config.NumberColumn(format="%.1f%%")
-"""A column of a table that holds per cent."""
+"""A table column of values in percent."""
 
 
 def percent(value: float | None) -> float | None:
-    """Return a share of 0..1 in per cent, for a column of SHARE_COLUMN."""
+    """Return a share, 0 to 1, in percent, for a column of SHARE_COLUMN."""
     return None if value is None else 100 * value
 
 
@@ -57,12 +57,12 @@ def figure_config(name: str) -> dict[str, Any]:
 
 
 def share(value: float) -> str:
-    """Return a probability in words: "87%", and never "100%", which no network can know."""
+    """Return a probability as text: "87%"; above 0.99 "over 99%", never "100%"."""
     return "over 99%" if value > 0.99 else f"{value:.0%}"
 
 
 def seconds(value: float) -> str:
-    """Return a time in words: "40 s", "2 min 10 s", "1 h 5 min"."""
+    """Return seconds as text: "40 s", "2 min 10 s", "1 h 05 min"."""
     whole = round(value)
     if whole < 90:
         return f"{whole} s"
@@ -72,7 +72,7 @@ def seconds(value: float) -> str:
 
 
 def count(value: float) -> str:
-    """Return a large number in words: "876,602" stays, "17.9 million" comes."""
+    """Return a number as text: "876,602", from a million on "17.9 million"."""
     return (
         f"{value / 1e9:.2f} billion"
         if value >= 1e9
@@ -85,5 +85,5 @@ def count(value: float) -> str:
 def enlarged(images: np.ndarray, factor: int = 3, gap: int = 1) -> Image.Image:
     """Return uint8 (n, 32, 32, 3) side by side as one picture, every pixel `factor` wide."""
     padded = np.pad(images, ((0, 0), (0, 0), (gap, gap), (0, 0)), constant_values=255)
-    strip = np.concatenate(list(padded), axis=1)
-    return Image.fromarray(strip).resize((strip.shape[1] * factor, strip.shape[0] * factor), Image.Resampling.NEAREST)
+    row = np.concatenate(list(padded), axis=1)
+    return Image.fromarray(row).resize((row.shape[1] * factor, row.shape[0] * factor), Image.Resampling.NEAREST)

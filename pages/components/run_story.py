@@ -121,7 +121,7 @@ def diagnosis_panel(run: Run, state: str, stamp: tuple[int, ...]) -> None:
 
 
 def _title(found: list[Finding]) -> str:
-    """Return how many findings of each level there are, in words."""
+    """Return the number of findings of each level as a sentence."""
     counts = {level: sum(finding.level == level for finding in found) for level in ("problem", "hint")}
     words = [f"{n} {level}{'s' if n > 1 else ''}" for level, n in counts.items() if n]
     return f"Diagnosis: {', '.join(words) or 'nothing looks wrong'}"

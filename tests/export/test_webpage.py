@@ -2,13 +2,13 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from real_browser import CHROMIUM
 
 from cifar_core.data import cifar10
 from cifar_core.export import exports, webpage
@@ -16,7 +16,6 @@ from cifar_core.inference import decoding, model_file, pictures
 from cifar_core.network import litert_format
 from cifar_core.runs import labels
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SAMPLE = Path(__file__).parents[2] / "pages" / "samples" / "cat.jpg"
 MARKUP = "</script><script>window.injected = 1</script><img src=x onerror='window.injected = 1'>"
 

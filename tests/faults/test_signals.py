@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import psutil
 import pytest
 from kills import kill, wait_for
 from outcome import Outcome, assert_complete, outcome
+from real_browser import CHROMIUM
 from terminals import Terminal, terminal
 
 from cifar_core import jobs, runs
@@ -24,7 +24,6 @@ from cifar_core.search import findings, space, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan
 
 ENDS = ("SIGTERM", "SIGINT", "closed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 START_THREE = """
 import json, sys, time
 from cifar_core import jobs

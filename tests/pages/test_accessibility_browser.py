@@ -3,11 +3,11 @@
 import importlib.util
 import itertools
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 from played_sweeps import FIVE, play
+from real_browser import CHROMIUM, MARKS
 from taught import drawn
 
 from cifar_core import bench_browser, runs
@@ -19,13 +19,7 @@ from pages.components import style
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 AXE = importlib.util.find_spec("axe_playwright_python")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-    pytest.mark.skipif(AXE is None, reason="axe-playwright-python is not installed"),
-]
+pytestmark = [*MARKS, pytest.mark.skipif(AXE is None, reason="axe-playwright-python is not installed")]
 PATIENCE = 120_000  # ms
 PAGES = (
     "",

@@ -1,25 +1,20 @@
 """The app as a person meets it: the README's command, a real Chromium, a real training."""
 
 import re
-import shutil
 import time
 from collections.abc import Callable
 
 import pytest
 from corpus import encoded, scene
 from played_sweeps import FIVE, grid, play
+from real_browser import CHROMIUM, MARKS
 
 from cifar_core import jobs, runs
 from cifar_core.bench_browser import running_app
 from cifar_core.data.cifar10 import CLASSES
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
+pytestmark = MARKS
 
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 PATIENCE = 300  # seconds for what takes half a minute at most on a machine that nobody shares

@@ -1,10 +1,10 @@
 """What people come for, on a phone: each of five tasks takes at most three clicks from its page's address."""
 
 import re
-import shutil
 
 import numpy as np
 import pytest
+from real_browser import CHROMIUM, MARKS
 
 from cifar_core import jobs, runs
 from cifar_core.bench_browser import running_app
@@ -12,12 +12,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.runs import labels, write_json
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
+pytestmark = MARKS
 PATIENCE = 120_000  # ms
 MOST_CLICKS = 3
 TINY = "dataset=generated+images&weights=random&image_size=32&train_images=1000&head_epochs=1&fine_tune_epochs=1"

@@ -1,22 +1,17 @@
 """A live run in a real Chromium: frame by frame, while the test appends to its metrics as a worker would."""
 
 import json
-import shutil
 import time
 
 import pytest
 from app_pages import CONFIG, RESULT, living_worker, make_run, metrics
+from real_browser import CHROMIUM, MARKS
 
 from cifar_core.bench_browser import running_app
 from cifar_core.runs import write_json
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
+pytestmark = MARKS
 
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 PATIENCE = 120_000  # milliseconds, on a machine that nobody shares two seconds do

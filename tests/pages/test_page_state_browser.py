@@ -1,21 +1,16 @@
 """What a browser shows and what a press does agree: several clicks, Back, a reload, pastes, a server's restart."""
 
-import shutil
 import subprocess
 import sys
 
 import pytest
+from real_browser import CHROMIUM, MARKS
 
 from cifar_core import bench_browser, jobs, machine, runs
 from cifar_core.search import studies, sweep_workers
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
+pytestmark = MARKS
 PATIENCE = 120_000  # ms
 SETTINGS = "train_images=1000&dataset=generated+images&weights=random&image_size=32"
 START = ".st-key-start button"

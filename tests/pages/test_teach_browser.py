@@ -1,10 +1,10 @@
 """*Teach* as a person meets it: two classes by upload and camera, an accuracy, a photo, an exported page."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
+from real_browser import CHROMIUM, MARKS
 from taught import drawn, png
 
 from cifar_core import bench_browser
@@ -12,12 +12,7 @@ from cifar_core.teach import project as projects
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 skimage_data = pytest.importorskip("skimage.data", reason="scikit-image is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
+pytestmark = MARKS
 PATIENCE = 300_000  # ms
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
