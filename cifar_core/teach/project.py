@@ -16,7 +16,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -276,13 +276,21 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
 
 
 def remove(name: str, number: int, key: str | None = None) -> None:
-    """Remove a picture from class number `number`, or the class if there is no `key`. Raises ProjectError."""
+    """Remove a picture from class number `number`, or the class if there is no `key`. Raises ProjectError.
+
+    The files of pictures that are in no class any more are deleted.
+    """
     with changed(name) as project:
+        label = project.classes[number]
+        removed = {sample.key for sample in label.samples if key in (None, sample.key)}
         if key is None:
             del project.classes[number]
         else:
-            label = project.classes[number]
             label.samples = [sample for sample in label.samples if sample.key != key]
+        remaining = {sample.key for other in project.classes for sample in other.samples}
+    for unused in removed - remaining:
+        with suppress(OSError):
+            (folder(name) / "pictures" / f"{unused}.jpg").unlink()
 
 
 def by_folder(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Picture]]:

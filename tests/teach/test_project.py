@@ -78,6 +78,20 @@ def test_the_same_picture_twice_is_one_and_in_two_classes_two(two_kinds):
     assert counts(two_kinds) == {"stripes": 13, "spots": 12}
 
 
+def test_the_file_of_a_removed_picture_is_deleted_unless_another_class_has_it(two_kinds):
+    def files() -> set[str]:
+        return {path.stem for path in (projects.folder(two_kinds) / "pictures").iterdir()}
+
+    shared, *others = (sample.key for sample in projects.load(two_kinds).classes[0].samples)
+    with projects.changed(two_kinds) as project:
+        project.classes[1].samples.append(projects.Sample(shared))
+    projects.remove(two_kinds, 0, others[0])
+    assert others[0] not in files() and {shared, *others[1:]} <= files()
+    projects.remove(two_kinds, 0)
+    assert files() == {sample.key for sample in projects.load(two_kinds).classes[0].samples}
+    assert shared in files()
+
+
 def test_remove_rename_delete_and_restore(two_kinds):
     key = projects.load(two_kinds).classes[1].samples[0].key
     projects.remove(two_kinds, 1, key)
