@@ -28,20 +28,21 @@ sys.addaudithook(_hear)  # there is no way to take one back
 
 @contextmanager
 def counted() -> Iterator[Counter[str]]:
-    """Count: "files opened" and "folders read" where the runs lie, "files looked at" (os.stat), "JSON read"."""
+    """Count "files opened", "folders read" and "files looked at" (os.stat) where the runs lie, and "JSON read"."""
     counts: Counter[str] = Counter()
+    folder = str(runs.runs_dir().parent)
 
-    def counting(name: str, function):
+    def counting(name: str, function, below: str = ""):
         def call(*arguments, **options):
-            counts[name] += 1
+            counts[name] += str(arguments[0]).startswith(below)
             return function(*arguments, **options)
 
         return call
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "stat", counting("files looked at", os.stat))
+        patch.setattr(os, "stat", counting("files looked at", os.stat, folder))
         patch.setattr(json, "loads", counting("JSON read", json.loads))
-        _counts.append((str(runs.runs_dir().parent), counts))
+        _counts.append((folder, counts))
         try:
             yield counts
         finally:
