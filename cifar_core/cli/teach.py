@@ -5,15 +5,17 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cifar_core.cli.terminal import PROGRAM, Answer, Screen, complain, native_messages_hidden, percent, save
 from cifar_core.errors import CifarError, ConfigError, ImageError
 from cifar_core.inference.picture_files import MAX_ZIP_BYTES, is_hidden
 from cifar_core.inference.pictures import Picture
 from cifar_core.teach import project as projects
-from cifar_core.teach.model import SUFFIXES, Model, open_model
 from cifar_core.untrusted import quoted, read_plain_file, shown_name
+
+if TYPE_CHECKING:
+    from cifar_core.teach.model import Model
 
 
 def teach(arguments: Namespace) -> Answer:
@@ -68,13 +70,15 @@ def export(arguments: Namespace) -> Answer:
     with Screen(arguments.json) as screen:
         content = _opened(name, screen).export(wanted)
     target = Path(arguments.output or ".")
-    target = target / f"{name}{SUFFIXES[wanted]}" if target.is_dir() else target
+    target = target / f"{name}{projects.SUFFIXES[wanted]}" if target.is_dir() else target
     save(str(target), lambda path: path.write_bytes(content))
     found = {"id": arguments.id, "format": wanted, "file": str(target), "bytes": len(content)}
     return Answer(found, [f"{target}: {len(content) / 1e6:,.2f} MB."])
 
 
 def _opened(name: str, screen: Screen) -> Model:
+    from cifar_core.teach.model import open_model  # 10 ms that most commands need not wait
+
     with native_messages_hidden():
         return open_model(name, lambda done, total: screen.bar("features", done / total, f"{done}/{total} pictures"))
 

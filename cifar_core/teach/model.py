@@ -8,7 +8,7 @@ model.export("html")                # bytes
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,14 +27,6 @@ from cifar_core.teach.features import Backbone, Report
 from cifar_core.teach.fit import Fit
 from cifar_core.teach.project import Project, Sample
 
-SUFFIXES: Mapping[str, str] = {
-    "zip": ".zip",
-    "html": ".html",
-    "litert": ".tflite",
-    "litert-int8": "-int8.tflite",
-    "onnx": ".onnx",
-}
-"""The formats of a project, and the end of each file's name."""
 NEAREST = 4
 _STRIDE = 4  # of the patch that covers a picture, in 32nds of its side
 
@@ -87,7 +79,7 @@ class Model:
         return litert_format.probabilities_only(content)
 
     def export(self, format_name: str) -> bytes:
-        """Return the project as a file. Raises ConfigError for what is none of SUFFIXES."""
+        """Return the project as a file. Raises ConfigError for what is none of project.SUFFIXES."""
         makers: dict[str, Callable[[], bytes]] = {
             "zip": lambda: projects.pack(self.name),
             "html": self._page,

@@ -42,6 +42,14 @@ ALPHAS, IMAGE_SIZES = (0.35, 0.5, 0.75, 1.0), (96, 128, 160, 224)
 BLOCKS = (3, 6, 10, 13, 16, LAST_LAYER)
 """Layers whose features can be used: the ends of stages, and the layer above them."""
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+SUFFIXES = {
+    "zip": ".zip",
+    "html": ".html",
+    "litert": ".tflite",
+    "litert-int8": "-int8.tflite",
+    "onnx": ".onnx",
+}
+"""The formats of a project, and the end of each file's name."""
 _BURST = re.compile(r"burst (\d{1,6})\b")
 _QUALITY = 93
 

@@ -174,7 +174,7 @@ def export(found: Model) -> None:
             st.download_button(
                 label,
                 functools.partial(found.export, name),
-                f"{found.name}{models.SUFFIXES[name]}",
+                f"{found.name}{projects.SUFFIXES[name]}",
                 key=f"teach_export_{name}",
                 icon=icon,
                 help=about,
