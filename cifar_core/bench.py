@@ -50,24 +50,24 @@ def run(quick: bool, limit_seconds: int, say: Say) -> dict[str, Any]:
     """
     settings = preset("classic", views=2, head_epochs=3, fine_tune_epochs=3, train_images=5_000 if quick else 50_000)
     with _empty_folders(), tempfile.TemporaryDirectory() as folder:
-        found: dict[str, Any] = {"quick": quick, "machine": conditions(), "data": cifar10.status()["label"]}
+        figures: dict[str, Any] = {"quick": quick, "machine": conditions(), "data": cifar10.status()["label"]}
         say("the preset quick, from an empty cache")
-        found["quick_run"], run = _preset("quick")
+        figures["quick_run"], run = _preset("quick")
         say("single pictures and many")
-        found["inference"] = _inference(run)
+        figures["inference"] = _inference(run)
         say("predict in a new process")
-        found["starts"] = _starts(run, Path(folder))
+        figures["starts"] = _starts(run, Path(folder))
         say("the pages in Chromium")
-        found["browser"] = bench_browser.measure(run)
+        figures["browser"] = bench_browser.measure(run)
         if not quick:
             feature_cache.clear()
             say("the preset standard, from an empty cache")
-            found["standard_run"], _ = _preset("standard")
+            figures["standard_run"], _ = _preset("standard")
         feature_cache.clear()
         say("the settings of recipe.py, from an empty cache")
-        found["twin_run"], _ = _train(settings, "twin")
-        found |= _recipes(settings, limit_seconds // 6 if quick else limit_seconds, say)
-    return found
+        figures["twin_run"], _ = _train(settings, "twin")
+        figures |= _recipes(settings, limit_seconds // 6 if quick else limit_seconds, say)
+    return figures
 
 
 def _recipes(settings: TrainConfig, limit_seconds: int, say: Say) -> dict[str, Any]:
@@ -111,8 +111,8 @@ def _preset(name: str) -> tuple[dict[str, Any], Run]:
     config = preset(name)
     costs.measure(config, wait=True)
     estimate = costs.estimate(config, *cifar10.sizes(config.dataset))
-    found, run = _train(config, name)
-    return found | {"estimated_seconds": estimate.seconds}, run
+    figures, run = _train(config, name)
+    return figures | {"estimated_seconds": estimate.seconds}, run
 
 
 def _train(config: TrainConfig, name: str) -> tuple[dict[str, Any], Run]:
@@ -209,8 +209,8 @@ def row(name: str, ours: Value, recipe: Value = None, tutorial: Value = None, un
             return ""
         return f" ({ours / other if unit == 'images/s' else other / ours:.2g}×)"
 
-    own = "not measured" if ours is None else _text(ours, unit)
-    return [name, own, *(_text(value, unit) + ratio(value) for value in (recipe, tutorial))]
+    text = "not measured" if ours is None else _text(ours, unit)
+    return [name, text, *(_text(value, unit) + ratio(value) for value in (recipe, tutorial))]
 
 
 def _text(value: Value, unit: str) -> str:
@@ -221,10 +221,10 @@ def _text(value: Value, unit: str) -> str:
     return f"{value:,.0f} images/s" if unit == "images/s" else f"{value:.1%}"
 
 
-def rows(found: Found) -> list[list[str]]:
+def rows(figures: Found) -> list[list[str]]:
     """Return the figures of a benchmark, a `row` each."""
-    twin, recipe, tutorial = found["twin_run"], found["recipe"], found["recipe_batch_64"]
-    starts, pages, inference = found["starts"], found["browser"], found["inference"]
+    twin, recipe, tutorial = figures["twin_run"], figures["recipe"], figures["recipe_batch_64"]
+    starts, pages, inference = figures["starts"], figures["browser"], figures["inference"]
     predict = "`predict` in a new process; right: `import tensorflow`"
     lines = [
         row("one epoch of phase 1, features cached", *_last_epochs("head", twin, recipe, tutorial)),
@@ -239,7 +239,7 @@ def rows(found: Found) -> list[list[str]]:
         row("from a metric written to its point on screen", pages.get("metric_seconds")),
     ]
     for name in ("quick", "standard"):
-        if run := found.get(f"{name}_run"):
+        if run := figures.get(f"{name}_run"):
             lines += [
                 row(f"`{name}`: first point of the curve", run["first_point_seconds"]),
                 row(f"`{name}`: the whole run", run["seconds"]),
@@ -249,29 +249,29 @@ def rows(found: Found) -> list[list[str]]:
     return lines
 
 
-def table(found: Found) -> list[str]:
+def table(figures: Found) -> list[str]:
     """Return the figures as lines of a Markdown table."""
     cells = [["figure", "CIFAR Studio", "recipe.py, same settings", "recipe.py, batches of 64"], ["---"] * 4]
-    return [f"| {' | '.join(line)} |" for line in [*cells, *rows(found)]]
+    return [f"| {' | '.join(line)} |" for line in [*cells, *rows(figures)]]
 
 
-def section(found: Found) -> str:
+def section(figures: Found) -> str:
     """Return conditions and table, Markdown between two marks."""
-    machine = found["machine"]
+    machine = figures["machine"]
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     about = (
-        f"{found['data']}, {'5,000' if found['quick'] else '50,000'} images, α 0.5 at 96 px, seed 1, on "
+        f"{figures['data']}, {'5,000' if figures['quick'] else '50,000'} images, α 0.5 at 96 px, seed 1, on "
         f"{machine['cores']} cores of {machine['processor']} ({machine['memory_gib']} GiB, load "
         f"{machine['load_before']} before); Python {machine['python']}, {packages}; {machine['date']}. "
-        f"recipe.py had at most {found['limit_seconds'] / 60:g} min."
+        f"recipe.py had at most {figures['limit_seconds'] / 60:g} min."
     )
-    return "\n".join([BEGIN, about, "", *table(found), END])
+    return "\n".join([BEGIN, about, "", *table(figures), END])
 
 
-def write_section(file: Path, found: Found) -> None:
+def write_section(file: Path, figures: Found) -> None:
     """Replace the section in `file`, which has both marks."""
     before, rest = file.read_text(encoding="utf-8").split(BEGIN, 1)
-    file.write_text(before + section(found) + rest.split(END, 1)[1], encoding="utf-8")
+    file.write_text(before + section(figures) + rest.split(END, 1)[1], encoding="utf-8")
 
 
 def _last_epochs(phase: str, *runs: Found) -> list[Any]:

@@ -80,16 +80,16 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
         "fine_tune": config.fine_tune_epochs * training if config.fine_tunes else 0,
         "evaluate": validation + test_images,
     }
-    found = {stage: known.get(_key(stage, config)) for stage, amount in work.items() if amount}
+    rates = {stage: known.get(_key(stage, config)) for stage, amount in work.items() if amount}
     stages = {
         stage: work[stage] * (statistics.median(times) if times else _first_guess(stage, config))
-        for stage, times in found.items()
+        for stage, times in rates.items()
     }
     memory = known.get(_key("memory", config))
     return Estimate(
         sum(stages.values()),
         stages,
-        all(found.values()),
+        all(rates.values()),
         store_bytes(config, features),
         round(statistics.median(memory)) if memory else None,
     )
@@ -182,30 +182,30 @@ def store_bytes(config: TrainConfig, images: int) -> int:
 
 def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float]:
     """Return stage -> seconds an image (seconds, for "start"). An epoch's time includes its validation."""
-    found: dict[str, float] = {}
+    rates: dict[str, float] = {}
     images, feature_seconds = _progress(rows, "features")
     if images > 500:
-        found["features"] = feature_seconds / images
+        rates["features"] = feature_seconds / images
     epochs = [row for row in rows if row.get("kind") == "epoch"]
     for phase in ("head", "fine_tune"):
         times = [row["epoch_seconds"] / row["images"] for row in epochs if row["phase"] == phase]
         if times:
-            found[phase] = statistics.median(times[1:] or times)  # the first includes compilation
+            rates[phase] = statistics.median(times[1:] or times)  # the first includes compilation
     images, test_seconds = _progress(rows, "test")
     if images:
-        found["evaluate"] = test_seconds / images
+        rates["evaluate"] = test_seconds / images
     if epochs:
         evaluated = {row["stage"]: row["total"] for row in rows if row.get("stage") in ("validation", "test")}
         work = sum(row["epoch_seconds"] for row in epochs) + feature_seconds
-        work += found.get("evaluate", 0) * sum(evaluated.values())
-        found["start"] = max(seconds - work, 0.0)
-    return found
+        work += rates.get("evaluate", 0) * sum(evaluated.values())
+        rates["start"] = max(seconds - work, 0.0)
+    return rates
 
 
 def _progress(rows: list[dict[str, Any]], stage: str) -> tuple[int, float]:
     """Return how many images were done in `stage`, and in how many seconds."""
-    own = [row for row in rows if row.get("kind") == "progress" and row["stage"] == stage]
-    done = [(a, b) for a, b in itertools.pairwise(own) if b["done"] > a["done"]]
+    stage_rows = [row for row in rows if row.get("kind") == "progress" and row["stage"] == stage]
+    done = [(a, b) for a, b in itertools.pairwise(stage_rows) if b["done"] > a["done"]]
     images = sum(b["done"] - a["done"] for a, b in done)
     return images, sum(b["elapsed_seconds"] - a["elapsed_seconds"] for a, b in done)
 
@@ -307,13 +307,13 @@ class Forecast:
             return min(spent / (self._pace * expected), 0.95), _left(self._pace * expected, spent)
         within = last["step"] / last["steps"] if last["kind"] == "step" else 1.0
         share = min((last["epoch"] - 1 + within) / max(self._epochs.get(part, 0), last["epoch"]), 1.0)
-        trust, own = min(share * _TRUSTED, 1.0), last.get("seconds_left")
+        trust, reported = min(share * _TRUSTED, 1.0), last.get("seconds_left")
         guess = self._pace * expected * (1 - share)
-        if own is None or within < _SETTLED or (last["epoch"] == 1 and spent < _WARM):
+        if reported is None or within < _SETTLED or (last["epoch"] == 1 and spent < _WARM):
             return share, guess
         if trust == 1 and share < 1:
-            self._pace = max(own / (expected * (1 - share)), _FASTEST)
-        return share, trust * own + (1 - trust) * guess
+            self._pace = max(reported / (expected * (1 - share)), _FASTEST)
+        return share, trust * reported + (1 - trust) * guess
 
     def _predicted_end(self, now: float, end: float, part: str) -> float:
         """Return the predicted time of the end; `end` is the current estimate."""

@@ -35,5 +35,5 @@ TERMS: Mapping[str, str] = {
 
 def explain(text: str) -> str | None:
     """Return the terms that occur in `text` with their definitions as Markdown, None if none does."""
-    found = [term for term in TERMS if re.search(rf"\b{re.escape(term)}s?\b", text, re.IGNORECASE)]
-    return "\n\n".join(f"**{term}**: {TERMS[term]}" for term in found) or None
+    terms = [term for term in TERMS if re.search(rf"\b{re.escape(term)}s?\b", text, re.IGNORECASE)]
+    return "\n\n".join(f"**{term}**: {TERMS[term]}" for term in terms) or None

@@ -107,16 +107,16 @@ class Job:
 
     def read(self) -> dict[str, Any]:
         """Return the record with "state": none, working, stopped, failed (then with "error") or done."""
-        found = self._load()
+        status = self._load()
         if self.is_running:
-            return found | {"state": "working"}
-        if found.get("state") == "working":  # it may have ended since the file was read
-            found = self._load()
-        if found.get("state") == "working":
+            return status | {"state": "working"}
+        if status.get("state") == "working":  # it may have ended since the file was read
+            status = self._load()
+        if status.get("state") == "working":
             return {"state": "failed", "error": f"Its process ended unexpectedly; see {self.file('.log')}."}
-        if found.get("state") == "failed":
-            return {"state": "failed", "error": str(found.get("error"))[:500]}
-        return found if found.get("state") in ("stopped", "done") else {"state": "none"}
+        if status.get("state") == "failed":
+            return {"state": "failed", "error": str(status.get("error"))[:500]}
+        return status if status.get("state") in ("stopped", "done") else {"state": "none"}
 
     def _load(self) -> dict[str, Any]:
         """Return the record, empty without one; where it is damaged, the state "failed" with the reason."""
@@ -245,11 +245,11 @@ def module_command(module_and_arguments: Sequence[str]) -> list[str]:
 
 
 def detached(
-    module_and_arguments: Sequence[str], log: Path, own: Mapping[str, str] | None = None
+    module_and_arguments: Sequence[str], log: Path, variables: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Run a module as a process of its own session, which ends neither with the page nor with the server.
 
-    `own` is added to its environment. Raises OSError if `log` cannot be written.
+    `variables` is added to its environment. Raises OSError if `log` cannot be written.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -257,28 +257,28 @@ def detached(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=worker_environment(own),
+            env=worker_environment(variables),
             start_new_session=True,
         )
     threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie stays behind
     return process
 
 
-def worker_environment(own: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of a worker, with `own` added: where runs lie, what makes TensorFlow fast and quiet."""
-    found = {**os.environ, "CIFAR_RUNS_DIR": str(runs.runs_dir().resolve())}
-    found.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    found.setdefault("GLIBC_TUNABLES", _ALLOCATOR)
-    return found | dict(own or {})
+def worker_environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a worker: the runs folder, TensorFlow's settings and `variables`."""
+    environment = {**os.environ, "CIFAR_RUNS_DIR": str(runs.runs_dir().resolve())}
+    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    environment.setdefault("GLIBC_TUNABLES", _ALLOCATOR)
+    return environment | dict(variables or {})
 
 
 def end_process(record: Mapping[str, Any], module: str, how: Callable[[psutil.Process], None]) -> None:
     """End the process that `record` names ("pid", "pid_created"), if it is the very one and runs `module`."""
     with contextlib.suppress(psutil.Error, TypeError, ValueError, LookupError):
-        found = psutil.Process(int(record["pid"]))
-        same = abs(found.create_time() - float(record["pid_created"])) < 1
-        if same and module in found.cmdline() and found.pid != os.getpid():
-            how(found)
+        process = psutil.Process(int(record["pid"]))
+        same = abs(process.create_time() - float(record["pid_created"])) < 1
+        if same and module in process.cmdline() and process.pid != os.getpid():
+            how(process)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:

@@ -118,10 +118,10 @@ def load_arrays(path: Path, most_bytes: int | None = None) -> dict[str, np.ndarr
                     raise ValueError("it unpacks to too much")
             content.seek(0)
             with np.load(content, allow_pickle=False) as file:
-                found = {name: np.asarray(file[name]) for name in file.files}
+                arrays = {name: np.asarray(file[name]) for name in file.files}
     except _MALFORMED_ARRAYS as error:
         raise ValueError(str(error)[:200] or type(error).__name__) from error
-    for name, array in found.items():
+    for name, array in arrays.items():
         if array.dtype.kind not in _ARRAY_KINDS:
             raise ValueError(f"{name[:60]} holds neither numbers nor text")
-    return found
+    return arrays

@@ -77,9 +77,9 @@ def examples(model: Classifier) -> None:
     if status["error"]:
         st.warning(formatting.plain(status["error"]), icon=":material/image_not_supported:")
         return
-    drawn = status["dataset"] == "generated"
+    is_generated = status["dataset"] == "generated"
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.markdown("## Or a synthetic image" if drawn else "## Or a CIFAR-10 test image", width="content")
+        st.markdown("## Or a synthetic image" if is_generated else "## Or a CIFAR-10 test image", width="content")
         st.button(
             "Show others", icon=":material/casino:", on_click=uploads.next_examples, key="others", type="tertiary"
         )
@@ -140,8 +140,8 @@ def sorted_and_filtered(model: Classifier, pictures: list[Picture], names: list[
         return picture_order(names, answers, by, shown)
     order = picture_order(names, answers, "given", shown)
     models = picture_view.compared_runs(model)
-    said = [answers.probabilities, *(answered(one, pictures).probabilities for one in models)]
-    differ = disagreement(np.stack(said))
+    probabilities = [answers.probabilities, *(answered(one, pictures).probabilities for one in models)]
+    differ = disagreement(np.stack(probabilities))
     disputed = int((differ[order] >= 1).sum()) if order else 0
     st.markdown(f"The models disagree about **{disputed} of {len(order)}** pictures.")
     return sorted(order, key=lambda number: -differ[number])

@@ -54,22 +54,22 @@ def main() -> None:
     if run.state != "finished":
         unfinished(run)
         return
-    found = [assessed(one.id, run_picker.stamp(one, *_FILES)) for one in (run, other) if one]
-    if any("generated" in one.stored.dataset for one in found):
+    results = [assessed(one.id, run_picker.stamp(one, *_FILES)) for one in (run, other) if one]
+    if any("generated" in one.stored.dataset for one in results):
         st.warning(
             "Trained and tested on **synthetic images, not CIFAR-10**: these figures say nothing about photos.",
             icon=":material/draw:",
         )
-    for problem in dict.fromkeys(problem for one in found for problem in one.problems):
+    for problem in dict.fromkeys(problem for one in results for problem in one.problems):
         st.warning(formatting.plain(problem), icon=":material/warning:")
     split = address.linked_choice("Images", "split", SPLITS, "validation", label_visibility="collapsed")
-    side_by_side(found, lambda one, number: strengths(one, split, number))
+    side_by_side(results, lambda one, number: strengths(one, split, number))
     if other:
         st.markdown(
             formatting.plain(verdict(run.id, other.id, *(run_picker.stamp(one, *_FILES) for one in (run, other))))
         )
-    guarded.fragment(confusion.confusion)(found, split)
-    panels(found, split)
+    guarded.fragment(confusion.confusion)(results, split)
+    panels(results, split)
     export_panel.export_panel(run)
 
 
@@ -110,19 +110,19 @@ def verdict(run_id: str, other_id: str, *stamps: tuple[int, ...]) -> str:
     return comparison.verdict(pair, names[run_id], names[other_id])
 
 
-def side_by_side(found: list[Assessment], draw: Callable[[Assessment, int], None]) -> None:
+def side_by_side(results: list[Assessment], draw: Callable[[Assessment, int], None]) -> None:
     """Draw every run in a column of its own, the second under its name."""
-    for number, (column, one) in enumerate(zip(st.columns(len(found), gap="large"), found, strict=True)):
+    for number, (column, one) in enumerate(zip(st.columns(len(results), gap="large"), results, strict=True)):
         with column:
-            if len(found) > 1:
+            if len(results) > 1:
                 st.caption(formatting.plain(run_picker.run_title(listing.row(one.run))))
             draw(one, number)
 
 
-def strengths(found: Assessment, split: str, number: int) -> None:
+def strengths(result: Assessment, split: str, number: int) -> None:
     """Show the best and the worst class in a sentence, and both accuracies."""
-    said = found.calibrated.split(split)
-    summary = class_summary(said)
+    predictions = result.calibrated.split(split)
+    summary = class_summary(predictions)
     if summary is not None:
         label, answer = CLASSES[summary.label], CLASSES[summary.answer]
         text = (
@@ -135,7 +135,7 @@ def strengths(found: Assessment, split: str, number: int) -> None:
             st.markdown(text)
     with st.grid(2, min_column_width=150, width=480):
         for name in SPLITS:
-            accuracy(found, name)
+            accuracy(result, name)
     st.caption(
         "With 95% intervals (Wilson). Epoch and settings are chosen by validation accuracy, so it tends to look too "
         "high; nothing is chosen by test accuracy.",
@@ -143,13 +143,13 @@ def strengths(found: Assessment, split: str, number: int) -> None:
     )
 
 
-def accuracy(found: Assessment, split: str) -> None:
+def accuracy(result: Assessment, split: str) -> None:
     """Show the accuracy on a split with its interval."""
-    said = found.stored.split(split)
-    low, high = said.interval
+    predictions = result.stored.split(split)
+    low, high = predictions.interval
     st.metric(
         f"{split.capitalize()} accuracy",
-        f"{said.accuracy:.1%}",
+        f"{predictions.accuracy:.1%}",
         f"{low:.1%} to {high:.1%}",
         delta_color="off",
         delta_arrow="off",
@@ -157,7 +157,7 @@ def accuracy(found: Assessment, split: str) -> None:
     )
 
 
-def panels(found: list[Assessment], split: str) -> None:
+def panels(results: list[Assessment], split: str) -> None:
     """Draw the folded rest; what is open is in the address, and only that is computed."""
     for key, (title, icon, draw) in {
         "classes": ("Each class", ":material/monitoring:", classes),
@@ -168,19 +168,19 @@ def panels(found: list[Assessment], split: str) -> None:
         panel = st.expander(title, key=key, icon=icon, on_change="rerun", bind="query-params")
         if panel.open:
             with panel:
-                guarded.fragment(side_by_side)(found, lambda one, number, draw=draw: draw(one, split, number))
+                guarded.fragment(side_by_side)(results, lambda one, number, draw=draw: draw(one, split, number))
     panel = st.expander("Robustness", key="robust", icon=":material/blur_on:", on_change="rerun", bind="query-params")
     if panel.open:
         with panel:
-            robustness.section([one.run for one in found])
-    run = found[0].run
+            robustness.section([one.run for one in results])
+    run = results[0].run
     run_story.diagnosis_panel(run, "finished", run_picker.stamp(run, "metrics.jsonl"))
 
 
-def classes(found: Assessment, split: str, number: int) -> None:
+def classes(result: Assessment, split: str, number: int) -> None:
     """Show precision, recall and F1 of every class."""
-    said = found.stored.split(split)
-    figures = class_figures(said)
+    predictions = result.stored.split(split)
+    figures = class_figures(predictions)
     st.plotly_chart(
         answer_charts.class_figure(figures),
         key=f"classes_figure{number}",
@@ -205,20 +205,21 @@ def classes(found: Assessment, split: str, number: int) -> None:
     )
     st.caption(
         "Precision: how often the answer is right when this class is named. Recall: how many of the class are found. "
-        f"F1: their harmonic mean. The label is the first or second answer for {top2_accuracy(said):.1%} of the images."
+        f"F1: their harmonic mean. The label is the first or second answer for "
+        f"{top2_accuracy(predictions):.1%} of the images."
     )
 
 
-def calibrated(found: Assessment, split: str, number: int) -> None:
+def calibrated(result: Assessment, split: str, number: int) -> None:
     """Show the reliability diagram, before and after temperature scaling."""
-    known = found.calibration
+    known = result.calibration
     if known is None:
-        if not (found.run.path / calibration.FILE).exists():  # else `problems` says why
+        if not (result.run.path / calibration.FILE).exists():  # else `problems` says why
             st.info("This run was trained before calibration was kept; a run that is trained now has it.")
         return
-    before, after = found.reliability(split)
+    before, after = result.reliability(split)
     figure = answer_charts.reliability_figure(
-        before, after, f"{len(found.stored.split(split).labels):,} {split} images", 460
+        before, after, f"{len(result.stored.split(split).labels):,} {split} images", 460
     )
     st.plotly_chart(
         figure,
@@ -226,7 +227,7 @@ def calibrated(found: Assessment, split: str, number: int) -> None:
         config=formatting.figure_config(f"reliability-{split}"),
         alt=picture_view.RELIABILITY_ALT,
     )
-    error = found.test_error
+    error = result.test_error
     kind = "more sure than it should be" if known.temperature > 1 else "less sure than it should be"
     st.markdown(
         f"Uncalibrated, this network is **{kind}**. Its logits are divided by a temperature of "

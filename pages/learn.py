@@ -98,8 +98,8 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
         opens("", "All lessons", "all_lessons", "arrow_back", "secondary")
         st.caption(f"Lesson {lesson.number} of {len(LESSONS)}")
     st.title(lesson.title)
-    found, origin = lesson_view.findings(name)
-    generated = any("generated" in made.data for made in lesson_view.made_by(found)) if found else False
+    results, origin = lesson_view.findings(name)
+    generated = any("generated" in made.data for made in lesson_view.made_by(results)) if results else False
     dataset_notice.show(cifar10.status(), generated, "everything here" if generated else "what you run here")
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -112,8 +112,8 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
         picture(lesson, 400)
     if guess is None:
         st.caption("Choose an answer to see what was measured.")
-    elif found:
-        lesson_view.show(lesson, guess, found, origin)
+    elif results:
+        lesson_view.show(lesson, guess, results, origin)
     else:
         st.info("There are no results yet: run the lesson below.", icon=":material/play_arrow:")
     if name == "augmentation":

@@ -34,17 +34,17 @@ def main() -> None:
         teach_classes.classes(name, project)
     with middle, st.container(key="teach_train"):
         st.markdown("## 2 Train")
-        found = teach_result.model(name)
-        if found:
-            teach_result.result(found)
+        model = teach_result.model(name)
+        if model:
+            teach_result.result(model)
         teach_result.settings(name, project)
-        if found:
-            teach_result.tried(found)
-            teach_result.export(found)
+        if model:
+            teach_result.tried(model)
+            teach_result.export(model)
     with right, st.container(key="teach_try"):
         st.markdown("## 3 Try")
-        if found:
-            guarded.fragment(teach_try.try_it)(found)
+        if model:
+            guarded.fragment(teach_try.try_it)(model)
         else:
             st.caption("Once two classes have pictures, try photos or the camera here.")
 

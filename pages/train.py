@@ -37,11 +37,11 @@ def main() -> None:
     status = cifar10.status()
     known = listing.rows(LIST_LENGTH)
     wanted = wanted_run(known)
-    asked = wanted is not None and (wanted.id == st.query_params.get("run") or wanted.state in LIVE_STATES)
+    is_linked = wanted is not None and (wanted.id == st.query_params.get("run") or wanted.state in LIVE_STATES)
     head = st.container(horizontal=True, vertical_alignment="bottom")
-    head.title("Train" if asked else "Train a network, and watch it learn")
+    head.title("Train" if is_linked else "Train a network, and watch it learn")
     notice = st.container()
-    if not asked:
+    if not is_linked:
         below, top = st.container(), last_run(known, wanted)
     else:
         top, below = st.container(), st.expander("Train another", icon=":material/add:", key="form")
@@ -52,7 +52,7 @@ def main() -> None:
         export_panel.import_panel()
     run = None
     if wanted is not None:
-        with head if asked else top.container(horizontal=True):
+        with head if is_linked else top.container(horizontal=True):
             run = chosen_run(known, wanted)
         with top:
             show_run(run)
@@ -173,10 +173,10 @@ def start(config: TrainConfig, name: str) -> None:
 
 def take_settings() -> None:
     """Set the knobs as in the run or preset that a button here or a link names, and as the link's address, once."""
-    asked = st.session_state.pop("settings_of", None) or st.query_params.pop("settings", None)
-    if asked is not None:
+    settings = st.session_state.pop("settings_of", None) or st.query_params.pop("settings", None)
+    if settings is not None:
         try:
-            knobs.set_all(knobs.as_in_address(PRESETS[asked] if asked in PRESETS else runs.get(asked).config))
+            knobs.set_all(knobs.as_in_address(PRESETS[settings] if settings in PRESETS else runs.get(settings).config))
         except CifarError as error:
             guarded.problem(error)
 
@@ -187,8 +187,8 @@ def wanted_run(known: list[listing.Row]) -> Run | None:
     if named is not None:
         return Run(named)
     live = next((row for row in known if row.state in LIVE_STATES), None)
-    found = live or next(iter(run_picker.own(known)), None)
-    return found.run if found else None
+    run = live or next(iter(run_picker.own(known)), None)
+    return run.run if run else None
 
 
 def chosen_run(known: list[listing.Row], wanted: Run) -> Run:
@@ -248,13 +248,13 @@ def start_notice(config: TrainConfig) -> None:
             icon=":material/shuffle:",
         )
     if kind == "bundled":
-        drawn = "generated" in (config.dataset, cifar10.status()["dataset"])
+        is_generated = "generated" in (config.dataset, cifar10.status()["dataset"])
         seen = (
             ", including your validation images. Validation accuracy will look too high; test accuracy is not affected"
         )
         st.info(
             f"{missing}the network starts from the **bundled model, which was trained on CIFAR-10**"
-            f"{'' if drawn else seen}.",
+            f"{'' if is_generated else seen}.",
             icon=":material/inventory_2:",
         )
 

@@ -106,10 +106,10 @@ def robustness_figure(measured: Mapping[str, Measured]) -> go.Figure:
     for place, corruption in enumerate(corruptions):
         where = {"row": place // _COLUMNS + 1, "col": place % _COLUMNS + 1}
         for number, (name, known) in enumerate(measured.items()):
-            found = known.accuracies.get(corruption.name, ())
+            accuracies = known.accuracies.get(corruption.name, ())
             figure.add_scatter(
-                x=(corruption.neutral, *corruption.strengths[: len(found)]),
-                y=(known.clean, *found),
+                x=(corruption.neutral, *corruption.strengths[: len(accuracies)]),
+                y=(known.clean, *accuracies),
                 name=style.escaped(name),
                 legendgroup=name,
                 showlegend=place == 0,
@@ -219,15 +219,15 @@ def reliability_figure(before: Reliability, after: Reliability, images: str, hei
     figure.update_layout(title={"y": 0.97, "yanchor": "top"})
     line = {"color": style.HEAD, "dash": "dash", "width": 1}
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, name="perfectly calibrated", hoverinfo="skip")
-    for found, color, name in ((before, style.NEUTRAL, "as trained"), (after, style.TRAINING, "calibrated")):
+    for bins, color, name in ((before, style.NEUTRAL, "as trained"), (after, style.TRAINING, "calibrated")):
         figure.add_scatter(
-            x=found.stated,
-            y=found.right,
-            customdata=found.count,
+            x=bins.stated,
+            y=bins.right,
+            customdata=bins.count,
             mode="lines+markers",
             line={"color": color, "width": 2},
-            marker={"size": 5 + 12 * np.sqrt(found.count / found.count.max())},
-            name=f"{name}: ECE {found.ece:.1%}",
+            marker={"size": 5 + 12 * np.sqrt(bins.count / bins.count.max())},
+            name=f"{name}: ECE {bins.ece:.1%}",
             hovertemplate="stated %{x:.0%}, right %{y:.0%}, %{customdata:,} images<extra></extra>",
         )
     figure.update_xaxes(range=[0, 1.02], tickformat=".0%")

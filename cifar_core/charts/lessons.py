@@ -101,8 +101,8 @@ def width_figure(conditions: Conditions) -> go.Figure:
     x = "multiply-adds for one image, millions"
     figure = _figure("Accuracy against cost", x, "share of images", 400)
     cheapest_first = sorted(conditions.items(), key=lambda item: item[1].figures["multiply_adds"])
-    labels, found = [label for label, _ in cheapest_first], [outcome.figures for _, outcome in cheapest_first]
-    adds, sizes = ([one[name] / 1e6 for one in found] for name in ("multiply_adds", "model_bytes"))
+    labels, figures = [label for label, _ in cheapest_first], [outcome.figures for _, outcome in cheapest_first]
+    adds, sizes = ([one[name] / 1e6 for one in figures] for name in ("multiply_adds", "model_bytes"))
     for name, color, label, mode, size in (
         ("training_accuracy", TRAINING, "training, last epoch", "lines+markers", 7),
         (
@@ -115,7 +115,7 @@ def width_figure(conditions: Conditions) -> go.Figure:
     ):
         figure.add_scatter(
             x=adds,
-            y=[one[name] for one in found],
+            y=[one[name] for one in figures],
             mode=mode,
             text=labels,
             textposition="bottom center",
@@ -131,13 +131,13 @@ def width_figure(conditions: Conditions) -> go.Figure:
     return figure.update_layout(hovermode="closest")
 
 
-def layers_figure(found: Layers) -> go.Figure:
+def layers_figure(layers: Layers) -> go.Figure:
     """Return the accuracy of a linear probe after each layer, for the initial weights and for random ones."""
     x = "from the pixels, after the stem, block 0 to 16, the top convolution"
     figure = _figure("What a linear classifier can read", x, "validation accuracy", 460)
     hover = "%{y:.1%} from %{customdata:,} numbers an image"
     names = [PIXELS, *_short_names()]
-    for number, (network, color) in enumerate(zip(found.networks, (style.RIGHT, style.NEUTRAL), strict=True)):
+    for number, (network, color) in enumerate(zip(layers.networks, (style.RIGHT, style.NEUTRAL), strict=True)):
         more = {"customdata": network.features, "hovertemplate": hover, "line_color": color}
         _add_line(figure, number, network.weights, names, network.accuracies, **more)
     figure.add_hline(y=0.1, line={"color": style.NEUTRAL, "width": 1, "dash": "dot"}, annotation={"text": "guessing"})

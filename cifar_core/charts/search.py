@@ -33,30 +33,30 @@ _OLDEST, _NEWEST = 0.16, 0.6  # opacity of the lab's earlier curves
 Rows = Sequence[Mapping[str, float]]
 
 
-def history(found: Findings, opened: Trial | None = None) -> go.Figure:
+def history(sweep: Findings, opened: Trial | None = None) -> go.Figure:
     """Return every trial's accuracy in order, and the best so far."""
     figure = _figure("Trials in order", "trial", _ACCURACY, 320)
-    numbers = [trial.number + 1 for trial in found.ended]
+    numbers = [trial.number + 1 for trial in sweep.ended]
     for state in _STATES:
-        own = [trial for trial in found.ended if trial.state == state]
-        _add_points(figure, own, state, [trial.number + 1 for trial in own], opened)
-    best = list(itertools.accumulate((trial.accuracy or 0.0 for trial in found.ended), max))
+        trials = [trial for trial in sweep.ended if trial.state == state]
+        _add_points(figure, trials, state, [trial.number + 1 for trial in trials], opened)
+    best = list(itertools.accumulate((trial.accuracy or 0.0 for trial in sweep.ended), max))
     line = {"color": VALIDATION, "width": 2, "shape": "hv"}
     figure.add_scatter(x=numbers, y=best, name="best so far", mode="lines", line=line, hoverinfo="skip")
-    _fit_accuracy(figure, found)
+    _fit_accuracy(figure, sweep)
     last = max(numbers, default=1)
     figure.update_xaxes(range=[0.4, last + 0.6], dtick=1 if last <= _EACH_NUMBERED else None)
     return figure
 
 
-def slices(found: Findings, knob: str, opened: Trial | None = None) -> go.Figure:
+def slices(sweep: Findings, knob: str, opened: Trial | None = None) -> go.Figure:
     """Return accuracy against the values of one knob."""
     figure = _figure(KNOBS[knob].label, _axis(knob), _ACCURACY, 300)
     for state in _STATES:
-        own = [trial for trial in found.ended if trial.state == state and knob in trial.params]
-        _add_points(figure, own, state, [trial.params[knob] for trial in own], opened)
-    _fit_accuracy(figure, found)
-    item = _range_of(found, knob)
+        trials = [trial for trial in sweep.ended if trial.state == state and knob in trial.params]
+        _add_points(figure, trials, state, [trial.params[knob] for trial in trials], opened)
+    _fit_accuracy(figure, sweep)
+    item = _range_of(sweep, knob)
     figure.update_xaxes(**_scale_of(item))
     if not item.choices:  # the whole range, so that one sees where nothing was tried
         low, high = map(math.log10 if item.log else float, (item.low, item.high))
@@ -64,21 +64,23 @@ def slices(found: Findings, knob: str, opened: Trial | None = None) -> go.Figure
     return figure
 
 
-def front(found: Findings, cost: str, opened: Trial | None = None) -> go.Figure:
+def front(sweep: Findings, cost: str, opened: Trial | None = None) -> go.Figure:
     """Return accuracy against a cost (one of findings.COSTS), with the Pareto front."""
     label, unit = COSTS[cost]
     factor, unit = (1e-6, "MB") if unit == "bytes" else (1.0, unit)
     figure = _figure(f"Accuracy against {label.lower()}", f"{label.lower()}, {unit}", _ACCURACY, 340)
-    best = found.front(cost)
-    others = [trial for trial in found.ended if trial not in best and trial.cost(cost) is not None]
-    for name, own, color, mode in (
+    best = sweep.front(cost)
+    others = [trial for trial in sweep.ended if trial not in best and trial.cost(cost) is not None]
+    for name, trials, color, mode in (
         ("trials", others, style.HEAD, "markers"),
         ("Pareto front", best, RIGHT, "lines+markers"),
     ):
-        x = [(trial.cost(cost) or 0.0) * factor for trial in own]
-        _add_trials(figure, own, opened, x, [trial.accuracy for trial in own], name=name, mode=mode, marker_color=color)
+        x = [(trial.cost(cost) or 0.0) * factor for trial in trials]
+        _add_trials(
+            figure, trials, opened, x, [trial.accuracy for trial in trials], name=name, mode=mode, marker_color=color
+        )
     figure.update_traces(line_shape="hv", hovertemplate=f"%{{text}}<br>%{{x:.3g}} {unit}<extra></extra>")
-    _fit_accuracy(figure, found)
+    _fit_accuracy(figure, sweep)
     return figure
 
 
@@ -123,7 +125,7 @@ def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, opened
         repeated = any(cell.spread is not None for cell in cells)
         title = "Validation accuracy" + (", mean over the seeds" if repeated else "")
     figure = _figure(title, _axis(x), _axis(y), 420)
-    names_x, names_y = ([KNOBS[knob].format(value) for value in found] for knob, found in ((x, columns), (y, rows)))
+    names_x, names_y = ([KNOBS[knob].format(value) for value in places] for knob, places in ((x, columns), (y, rows)))
     bar = ("points", "± ", "") if spread else ("accuracy", "", ".1%")
     figure.add_heatmap(
         z=values,
@@ -156,28 +158,28 @@ def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, opened
     return figure.update_layout(hoverdistance=-1)  # however far the middle of the cell is
 
 
-def pair(found: Findings, x: str, y: str, opened: Trial | None = None) -> go.Figure:
+def pair(sweep: Findings, x: str, y: str, opened: Trial | None = None) -> go.Figure:
     """Return the trials as points over two settings; the color is the accuracy."""
     figure = _figure(f"{KNOBS[x].label} × {KNOBS[y].label}", _axis(x), _axis(y), 380)
-    own = [trial for trial in found.ended if x in trial.params and y in trial.params]
+    trials = [trial for trial in sweep.ended if x in trial.params and y in trial.params]
     color = {
-        "color": [trial.accuracy for trial in own],
+        "color": [trial.accuracy for trial in trials],
         "colorscale": style.SCALE,
         "colorbar": {"title": {"text": "accuracy"}, "tickformat": _PERCENT, "thickness": 12},
     }
-    _add_trials(figure, own, opened, [trial.params[x] for trial in own], [trial.params[y] for trial in own])
+    _add_trials(figure, trials, opened, [trial.params[x] for trial in trials], [trial.params[y] for trial in trials])
     figure.update_traces(marker=color, showlegend=False)
-    figure.update_xaxes(**_scale_of(_range_of(found, x)))
-    figure.update_yaxes(**_scale_of(_range_of(found, y)))
+    figure.update_xaxes(**_scale_of(_range_of(sweep, x)))
+    figure.update_yaxes(**_scale_of(_range_of(sweep, y)))
     return figure
 
 
-def trial_curves(found: Findings, opened: Trial) -> go.Figure:
+def trial_curves(sweep: Findings, opened: Trial) -> go.Figure:
     """Return the validation accuracy of every trial by epoch, pale, and of the opened one."""
     figure = _figure("Validation accuracy by epoch", "epoch, over both phases", _ACCURACY, 300)
     pale = {"line": {"color": TRAINING, "width": 1}, "marker": {"size": 4}, "opacity": 0.4, "showlegend": False}
     strong = {"line": {"color": VALIDATION, "width": 3}, "marker": {"size": 8}, "showlegend": True}
-    for trial in sorted(found.trials, key=lambda trial: trial.number == opened.number):
+    for trial in sorted(sweep.trials, key=lambda trial: trial.number == opened.number):
         if trial.curve:
             epochs, accuracies = zip(*trial.curve, strict=True)
             look = strong if trial.number == opened.number else pale
@@ -226,20 +228,20 @@ def lab_curves(
     return figure
 
 
-def decision_map(found: Map, predicted: np.ndarray) -> go.Figure:
+def decision_map(lab_map: Map, predicted: np.ndarray) -> go.Figure:
     """Return the map colored by `predicted`, int (n,), a class for each image; crosses are mistakes."""
     figure = _figure("Decision map", "", "", 660)
     scale = [(edge / 10, style.CLASS_COLORS[number]) for number in range(10) for edge in (number, number + 1)]
-    z = head_lab.background_classes(found, predicted)
+    z = head_lab.background_classes(lab_map, predicted)
     look = {"colorscale": scale, "opacity": 0.22, "showscale": False, "hoverinfo": "skip"}
-    figure.add_heatmap(x=found.x, y=found.y, z=z, zmin=-0.5, zmax=9.5, **look)
+    figure.add_heatmap(x=lab_map.x, y=lab_map.y, z=z, zmin=-0.5, zmax=9.5, **look)
     for number, name in enumerate(CLASSES):
         of_class = np.flatnonzero(predicted == number)
-        of_class = of_class[np.argsort(found.labels[of_class] != number, kind="stable")]  # the legend shows the first
-        right, color = found.labels[of_class] == number, style.CLASS_COLORS[number]
+        of_class = of_class[np.argsort(lab_map.labels[of_class] != number, kind="stable")]  # the legend shows the first
+        right, color = lab_map.labels[of_class] == number, style.CLASS_COLORS[number]
         figure.add_scatter(
-            x=found.points[of_class, 0],
-            y=found.points[of_class, 1],
+            x=lab_map.points[of_class, 0],
+            y=lab_map.points[of_class, 1],
             mode="markers",
             name=name,
             marker={
@@ -248,7 +250,7 @@ def decision_map(found: Map, predicted: np.ndarray) -> go.Figure:
                 "symbol": np.where(right, "circle", "x-thin"),
                 "line": {"width": np.where(right, 0, 2), "color": color},
             },
-            text=[CLASSES[label] for label in found.labels[of_class]],
+            text=[CLASSES[label] for label in lab_map.labels[of_class]],
             hovertemplate=f"answer {name}, label %{{text}}<extra></extra>",
         )
     legend = {"y": 0, "yanchor": "top", "x": 0, "xanchor": "left", "itemsizing": "constant"}
@@ -262,9 +264,9 @@ def _figure(title: str, x: str, y: str, height: int) -> go.Figure:
     return style.figure(title, x, y, height, hovermode="closest")
 
 
-def _fit_accuracy(figure: go.Figure, found: Findings) -> None:
+def _fit_accuracy(figure: go.Figure, sweep: Findings) -> None:
     """Let the axis of accuracies reach a little beyond those of the trials: around one, Plotly's would reach 150%."""
-    accuracies = [trial.accuracy for trial in found.ended if trial.accuracy is not None]
+    accuracies = [trial.accuracy for trial in sweep.ended if trial.accuracy is not None]
     figure.update_yaxes(tickformat=_PERCENT)
     if accuracies:
         low, high = min(accuracies), max(accuracies)
@@ -281,8 +283,8 @@ def _scale_of(item: Range) -> dict[str, Any]:
     return {"type": "log", "exponentformat": "power", "dtick": 1 if item.high / item.low >= _WIDE else None}
 
 
-def _range_of(found: Findings, knob: str) -> Range:
-    return next(item for item in found.plan.ranges if item.knob == knob)
+def _range_of(sweep: Findings, knob: str) -> Range:
+    return next(item for item in sweep.plan.ranges if item.knob == knob)
 
 
 def _axis(knob: str) -> str:

@@ -131,11 +131,11 @@ def _phases(run: Curves, label: str, falls: bool) -> dict[str, Any]:
 
 def smoothed(values: np.ndarray, weight: float) -> np.ndarray:
     """Return the exponential moving average of float (n,), without the pull of its start towards 0 (as in Adam)."""
-    average, found = 0.0, np.empty(len(values))
+    average, means = 0.0, np.empty(len(values))
     for number, value in enumerate(values):
         average = weight * average + (1 - weight) * value
-        found[number] = average / (1 - weight ** (number + 1))
-    return found
+        means[number] = average / (1 - weight ** (number + 1))
+    return means
 
 
 def overlay_figure(chosen: Sequence[tuple[str, Curves]], metric: str, axis: str, smoothing: float) -> go.Figure:

@@ -46,16 +46,16 @@ def evaluate(arguments: Namespace) -> Answer:
     if arguments.id == BUNDLED:
         return _bundled(arguments)
     run = runs.get(arguments.id)
-    found = assessment.assess(run)
+    result = assessment.assess(run)
     measured = _measured(run, arguments)
     if arguments.html:
         from cifar_core.export import report
 
         save(arguments.html, lambda path: path.write_text(report.build(run), encoding="utf-8"))
     if arguments.csv:
-        save(arguments.csv, lambda path: _save_tables(path, found, measured))
-    data = _test_figures(run.id, found.stored.dataset, found.stored.test) | assessment.to_json(found)
-    return Answer(data, _lines(found, measured))
+        save(arguments.csv, lambda path: _save_tables(path, result, measured))
+    data = _test_figures(run.id, result.stored.dataset, result.stored.test) | assessment.to_json(result)
+    return Answer(data, _lines(result, measured))
 
 
 def _measured(run: Run, arguments: Namespace) -> Measured | None:
@@ -74,22 +74,22 @@ def _measured(run: Run, arguments: Namespace) -> Measured | None:
         )
 
 
-def _lines(found: Assessment, measured: Measured | None) -> list[str]:
-    lines = [f"Run {found.run.id}, images: {shown_name(found.stored.dataset)}."]
-    lines += table(*assessment.accuracy_cells(found.stored))
-    lines += ["Validation images:", *table(*assessment.class_cells(found.stored.validation))]
-    if found.calibration:
-        error = found.test_error
+def _lines(result: Assessment, measured: Measured | None) -> list[str]:
+    lines = [f"Run {result.run.id}, images: {shown_name(result.stored.dataset)}."]
+    lines += table(*assessment.accuracy_cells(result.stored))
+    lines += ["Validation images:", *table(*assessment.class_cells(result.stored.validation))]
+    if result.calibration:
+        error = result.test_error
         lines.append(
             f"Calibration error on test images {percent(error.value)} (95% interval {percent(error.low)} to "
-            f"{percent(error.high)}) at temperature {found.calibration.temperature:.2f}."
+            f"{percent(error.high)}) at temperature {result.calibration.temperature:.2f}."
         )
-    lines += [sentence for sentence in (*found.problems, *found.sentences, found.gap) if sentence]
-    if found.parent:
-        lines.append(f"This is phase 1 of run {found.parent}.")
-    lines += run_commands.finding_lines(found.findings)
+    lines += [sentence for sentence in (*result.problems, *result.sentences, result.gap) if sentence]
+    if result.parent:
+        lines.append(f"This is phase 1 of run {result.parent}.")
+    lines += run_commands.finding_lines(result.findings)
     if measured is None:
-        return [*lines, f"Robustness: not measured; `{PROGRAM} evaluate {found.run.id} --robustness` does."]
+        return [*lines, f"Robustness: not measured; `{PROGRAM} evaluate {result.run.id} --robustness` does."]
     lines.append(f"Robustness on {measured.images:,} validation images, {percent(measured.clean)} when untouched:")
     rows = []
     for name, corruption in robustness.CORRUPTIONS.items():
@@ -100,16 +100,16 @@ def _lines(found: Assessment, measured: Measured | None) -> list[str]:
     return [*lines, *table(("corruption", *[""] * 5), rows)]
 
 
-def _save_tables(folder: Path, found: Assessment, measured: Measured | None) -> None:
+def _save_tables(folder: Path, result: Assessment, measured: Measured | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     texts = {}
     for split in ("validation", "test"):
-        texts[f"{split}-classes"] = assessment.classes_csv(found.stored.split(split))
-        texts[f"{split}-confusion"] = assessment.confusion_csv(found.stored.split(split))
-        texts[f"{split}-predictions"] = assessment.predictions_csv(found.stored, split, found.calibrated.split(split))
+        texts[f"{split}-classes"] = assessment.classes_csv(result.stored.split(split))
+        texts[f"{split}-confusion"] = assessment.confusion_csv(result.stored.split(split))
+        texts[f"{split}-predictions"] = assessment.predictions_csv(result.stored, split, result.calibrated.split(split))
     if measured:
-        texts["robustness"] = assessment.robustness_csv({found.run.id: measured})
-    if changes := story.changes_of(found.run):
+        texts["robustness"] = assessment.robustness_csv({result.run.id: measured})
+    if changes := story.changes_of(result.run):
         texts["fine-tuning"] = assessment.changes_csv(changes)
     for name, text in texts.items():
         (folder / f"{name}.csv").write_text(text, encoding="utf-8", newline="")
@@ -158,10 +158,10 @@ def export_run(arguments: Namespace) -> Answer:
     facts = _tried(run, name, arguments.json) if name in MODELS else {}
     path = exports.save(run, name, Path(arguments.output) if arguments.output else None)
     size = path.stat().st_size
-    found = {"id": run.id, "format": name, "file": str(path), "bytes": size}
+    answer = {"id": run.id, "format": name, "file": str(path), "bytes": size}
     lines = [f"{path}: {size / 1e6:,.2f} MB."]
     if facts:
-        found |= {key: facts[key] for key in ("agreement", "images", "latency_ms", "against", "poor")}
+        answer |= {key: facts[key] for key in ("agreement", "images", "latency_ms", "against", "poor")}
         lines.append(
             f"Agrees with the run on {percent(facts['agreement'])} of {facts['images']} test images; one image takes "
             f"{facts['latency_ms']:.2f} ms. Compared with {facts['against']}."
@@ -169,7 +169,7 @@ def export_run(arguments: Namespace) -> Answer:
     if facts.get("poor"):
         least = percent(MODELS[name].least_agreement)
         complain(f"Only {percent(facts['agreement'])} agree, expected {least} at least: do not rely on it.")
-    return Answer(found, lines)
+    return Answer(answer, lines)
 
 
 def import_run(arguments: Namespace) -> Answer:
@@ -194,11 +194,11 @@ def _tried(run: Run, name: str, quiet: bool) -> dict[str, Any]:
     if exports.state(run, name)["state"] in ("none", "failed"):
         exports.start(run, name)
     with Screen(quiet) as screen:
-        while (found := exports.state(run, name))["state"] == "working":
-            done, total = found["done"], found["total"]
+        while (state := exports.state(run, name))["state"] == "working":
+            done, total = state["done"], state["total"]
             screen.bar(f"trying {name}", done / max(total, 1), f"{done}/{total} images")
             time.sleep(_POLL_SECONDS)
-    if found["state"] != "done":
+    if state["state"] != "done":
         log = exports.job(run, name).file(".log")
-        raise RunError(f"The export failed: {found.get('error', 'it did not start')} More is in {log}.")
-    return found
+        raise RunError(f"The export failed: {state.get('error', 'it did not start')} More is in {log}.")
+    return state

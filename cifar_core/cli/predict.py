@@ -68,15 +68,15 @@ def _answer(arguments: Namespace, good: Answers, classifier: Classifier, pixels:
     for model in (classifier, *others):
         for problem in model.problems:
             complain(problem)
-    found = classifier.answer(pixels)
+    answers = classifier.answer(pixels)
     for number, answer in enumerate(good):
-        answer |= answer_row(answer["file"], found, number)
+        answer |= answer_row(answer["file"], answers, number)
     if arguments.nearest:
         _add_nearest(good, classifier, pixels, arguments.nearest)
     if arguments.what_if:
         _add_flips(good, classifier, pixels)
     if arguments.compare:
-        _add_others(good, found.probabilities, others, pixels)
+        _add_others(good, answers.probabilities, others, pixels)
 
 
 def _add_nearest(answers: Answers, classifier: Classifier, pixels: np.ndarray, count: int) -> None:
@@ -103,16 +103,16 @@ def _add_flips(answers: Answers, classifier: Classifier, pixels: np.ndarray) -> 
         }
 
 
-def _add_others(answers: Answers, own: np.ndarray, others: Sequence[Classifier], pixels: np.ndarray) -> None:
+def _add_others(answers: Answers, probabilities: np.ndarray, others: Sequence[Classifier], pixels: np.ndarray) -> None:
     """Add "compared": the answers of `others`; sort by disagreement, the largest first. own: float32 (n, 10)."""
-    found = [other.calibrated(pixels) for other in others]
+    others_probabilities = [other.calibrated(pixels) for other in others]
     for number, answer in enumerate(answers):
-        best = [rows[number].argmax() for rows in found]
+        best = [rows[number].argmax() for rows in others_probabilities]
         answer["compared"] = {
             other.name: {"label": CLASSES[b], "probability": float(rows[number][b])}
-            for other, rows, b in zip(others, found, best, strict=True)
+            for other, rows, b in zip(others, others_probabilities, best, strict=True)
         }
-    order = np.argsort(-disagreement(np.stack([own, *found])), kind="stable")
+    order = np.argsort(-disagreement(np.stack([probabilities, *others_probabilities])), kind="stable")
     answers[:] = [answers[number] for number in order]
 
 

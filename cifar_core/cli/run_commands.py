@@ -30,12 +30,12 @@ def list_runs(arguments: Namespace) -> Answer:
     if arguments.sort not in listing.ORDERS:
         raise ConfigError(f"--sort: received {quoted(arguments.sort)}, expected {', '.join(SORTS)} or a knob's name.")
     everything = listing.rows()
-    found = listing.filter_rows(everything, arguments.filter, starred_only=arguments.starred)
-    found = listing.sort_rows(found, arguments.sort, arguments.reverse)
+    rows = listing.filter_rows(everything, arguments.filter, starred_only=arguments.starred)
+    rows = listing.sort_rows(rows, arguments.sort, arguments.reverse)
     if arguments.json:
-        return Answer([_summary(row) for row in found], [])
-    if found:
-        lines = table(TABLE_HEAD, [table_row(row.run, row.labels) for row in found])
+        return Answer([_summary(row) for row in rows], [])
+    if rows:
+        lines = table(TABLE_HEAD, [table_row(row.run, row.labels) for row in rows])
     elif everything:
         lines = [f"None of {len(everything)} runs matches the filter."]
     else:
@@ -46,9 +46,9 @@ def list_runs(arguments: Namespace) -> Answer:
 def show(arguments: Namespace) -> Answer:
     """Show one run, with its diagnosis."""
     run = runs.get(arguments.id)
-    found, findings = details(run), diagnosis.diagnose(run)
-    lines = [*detail_lines(run, found), *finding_lines(findings)]
-    return Answer(found | {"diagnosis": [finding.to_dict() for finding in findings]}, lines)
+    answer, findings = details(run), diagnosis.diagnose(run)
+    lines = [*detail_lines(run, answer), *finding_lines(findings)]
+    return Answer(answer | {"diagnosis": [finding.to_dict() for finding in findings]}, lines)
 
 
 def stop(arguments: Namespace) -> Answer:
@@ -93,27 +93,27 @@ def list_trash(arguments: Namespace) -> Answer:
     if arguments.clear:
         count = trash.clear()
         return Answer({"deleted": count}, [f"{count} runs are deleted permanently."])
-    found, size = trash.contents(), trash.size_bytes()
-    last = f"{len(found)} deleted runs, {size / 1e6:,.0f} MB; `{PROGRAM} runs restore ID` restores one."
-    return Answer({"ids": found, "bytes": size}, [*found, last])
+    deleted, size = trash.contents(), trash.size_bytes()
+    last = f"{len(deleted)} deleted runs, {size / 1e6:,.0f} MB; `{PROGRAM} runs restore ID` restores one."
+    return Answer({"ids": deleted, "bytes": size}, [*deleted, last])
 
 
 def label(arguments: Namespace) -> Answer:
     """Set the name, note or star of a run: those of them that are among the arguments."""
     run = runs.get(arguments.id)
     given = {key: value for key, value in vars(arguments).items() if key in ("name", "note", "starred")}
-    found = labels.change(run, **given)
-    texts = [f"{key} {quoted(getattr(found, key))}" for key in ("name", "note") if getattr(found, key)]
-    texts += ["a star"] if found.starred else []
-    return Answer({"id": run.id, **vars(found)}, [f"Run {run.id}: {', '.join(texts) or 'no labels'}."])
+    changed = labels.change(run, **given)
+    texts = [f"{key} {quoted(getattr(changed, key))}" for key in ("name", "note") if getattr(changed, key)]
+    texts += ["a star"] if changed.starred else []
+    return Answer({"id": run.id, **vars(changed)}, [f"Run {run.id}: {', '.join(texts) or 'no labels'}."])
 
 
 def measure_latency(arguments: Namespace) -> Answer:
     """Measure and save a run's latency for one picture."""
     run = runs.get(arguments.id)
     with native_messages_hidden():
-        found = model_file.measure_latency(run)
-    return Answer({"id": run.id, "latency_ms": found}, [f"Run {run.id}: {found:.2f} ms for one picture."])
+        latency = model_file.measure_latency(run)
+    return Answer({"id": run.id, "latency_ms": latency}, [f"Run {run.id}: {latency:.2f} ms for one picture."])
 
 
 def compare(arguments: Namespace) -> Answer:
@@ -140,16 +140,16 @@ def _summary(row: listing.Row) -> dict[str, Any]:
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
-    found: dict[str, Any] = {"a": pair.a.id, "b": pair.b.id, "reason": pair.reason or None}
+    answer: dict[str, Any] = {"a": pair.a.id, "b": pair.b.id, "reason": pair.reason or None}
     if pair.result is not None:
-        found |= vars(pair.result) | {"p_value_adjusted": pair.adjusted, "is_real": pair.is_significant}
-    return found
+        answer |= vars(pair.result) | {"p_value_adjusted": pair.adjusted, "is_real": pair.is_significant}
+    return answer
 
 
 def state_answer(run: Run, more: str = "") -> Answer:
     """Return the id and state of `run`, and a further sentence."""
-    found = run.state
-    return Answer({"id": run.id, "status": found}, [f"Run {run.id} is {found}. {more}".strip()])
+    state = run.state
+    return Answer({"id": run.id, "status": state}, [f"Run {run.id} is {state}. {more}".strip()])
 
 
 def figures(run: Run) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def details(run: Run) -> dict[str, Any]:
     problems += filter(None, [labels.problem(run)])
     return figures(run) | {
         "config": config.to_dict(),
-        "differences": {name: own for name, (own, _) in config.differences(PRESETS["standard"]).items()},
+        "differences": {name: value for name, (value, _) in config.differences(PRESETS["standard"]).items()},
         "stage": status.get("stage"),
         "progress": rows[-1] if rows else None,
         "last_epoch": epochs[-1] if epochs else None,
@@ -190,9 +190,9 @@ def details(run: Run) -> dict[str, Any]:
 
 def run_error(run: Run) -> dict[str, str] | None:
     """Return "type" and "message" of what ended a failed run, or made a lost one unreadable; None for any other."""
-    found = run.status
-    saved = _object(found.get("error"))
-    if found["state"] != "failed" and not (found["state"] == "lost" and saved):
+    status = run.status
+    saved = _object(status.get("error"))
+    if status["state"] != "failed" and not (status["state"] == "lost" and saved):
         return None
     return {key: str(saved.get(key, "unknown")) for key in ("type", "message")}
 
@@ -215,13 +215,13 @@ def ending(run: Run) -> tuple[int, str]:
 
 def table_row(run: Run, written: Labels) -> list[str]:
     """Return the run's cells under TABLE_HEAD; `written` holds its name and star."""
-    config, found = _config(run), figures(run)
+    config, values = _config(run), figures(run)
     chosen = [
         KNOBS[name].format(getattr(config, name)) if config else "?" for name in ("alpha", "image_size", "train_images")
     ]
     name = f"{'★ ' if written.starred else ''}{written.name}"
-    accuracies = [percent(found.get(f"{name}_accuracy")) for name in ("validation", "test")]
-    return [run.id, found["status"], *chosen, *accuracies, _plain(found.get("dataset", "-")), name]
+    accuracies = [percent(values.get(f"{name}_accuracy")) for name in ("validation", "test")]
+    return [run.id, values["status"], *chosen, *accuracies, _plain(values.get("dataset", "-")), name]
 
 
 def origin(run: Run) -> str:
@@ -244,36 +244,37 @@ def _environment(run: Run) -> tuple[dict[str, Any] | None, list[str]]:
 
 def figure_lines(run: Run) -> list[str]:
     """Return lines with the state and, for a finished run, the figures."""
-    found = figures(run)
-    lines = [f"Run {run.id}: {found['status']}."]
-    if "test_accuracy" not in found:
+    values = figures(run)
+    lines = [f"Run {run.id}: {values['status']}."]
+    if "test_accuracy" not in values:
         return lines
     return [
         *lines,
-        f"Test accuracy {percent(found['test_accuracy'])}{_interval(found)}, test loss {number(found.get('test_loss'))}"
-        f"; validation accuracy {percent(found.get('validation_accuracy'))}.",
-        _origin(found.get("dataset"), found.get("weights")),
-        f"Best epoch: {_plain(found.get('best_phase'))} {_plain(found.get('best_epoch'))}. "
-        f"Time: {duration(found.get('elapsed_seconds'))}.",
+        f"Test accuracy {percent(values['test_accuracy'])}{_interval(values)}, "
+        f"test loss {number(values.get('test_loss'))}; "
+        f"validation accuracy {percent(values.get('validation_accuracy'))}.",
+        _origin(values.get("dataset"), values.get("weights")),
+        f"Best epoch: {_plain(values.get('best_phase'))} {_plain(values.get('best_epoch'))}. "
+        f"Time: {duration(values.get('elapsed_seconds'))}.",
     ]
 
 
-def detail_lines(run: Run, found: dict[str, Any]) -> list[str]:
-    """Return `found`, the run's `details`, as lines."""
-    lines = [*figure_lines(run), f"Stage: {_plain(found['stage'])}."]
-    if imported := found["imported"]:
+def detail_lines(run: Run, values: dict[str, Any]) -> list[str]:
+    """Return `values`, the run's `details`, as lines."""
+    lines = [*figure_lines(run), f"Stage: {_plain(values['stage'])}."]
+    if imported := values["imported"]:
         lines.append(f"Imported; its original id is {_plain(imported.get('id'))}.")
-    if failure := found["error"]:
+    if failure := values["error"]:
         lines.append(f"Error: {_plain(failure['type'])}: {_plain(failure['message'])}")
-    if epoch := found["last_epoch"]:
+    if epoch := values["last_epoch"]:
         accuracy = percent(epoch.get("validation_accuracy"))
         lines.append(f"Last epoch: {_plain(epoch.get('phase'))} {_plain(epoch.get('epoch'))}, validation {accuracy}.")
-        lines += [origin(run)] if found["status"] != "finished" else []
-    for name, own in found["differences"].items():
+        lines += [origin(run)] if values["status"] != "finished" else []
+    for name, setting in values["differences"].items():
         knob, usual = KNOBS[name], getattr(PRESETS["standard"], name)
-        lines.append(f"{knob.label}: {knob.format(own)} (standard: {knob.format(usual)})")
-    lines += [_plain(problem) for problem in found["problems"]]
-    if environment := found["environment"]:
+        lines.append(f"{knob.label}: {knob.format(setting)} (standard: {knob.format(usual)})")
+    lines += [_plain(problem) for problem in values["problems"]]
+    if environment := values["environment"]:
         known = {key: environment[key] for key in _MACHINE if key in environment}
         words = (
             f"{_plain(key)} {_plain(value)}" for key, value in (known | _object(environment.get("packages"))).items()
@@ -306,8 +307,8 @@ def _origin(dataset: Any, weights: Any) -> str:
     return f"Images: {_plain(dataset or 'unknown')}. Initial weights: {_plain(weights or 'unknown')}."
 
 
-def _interval(found: dict[str, Any]) -> str:
-    accuracy, total = found["test_accuracy"], found.get("test_images")
+def _interval(values: dict[str, Any]) -> str:
+    accuracy, total = values["test_accuracy"], values.get("test_images")
     if not is_number(accuracy) or not 0 <= accuracy <= 1 or not isinstance(total, int) or total < 0:
         return ""
     low, high = wilson(round(accuracy * total), total)

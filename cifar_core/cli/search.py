@@ -54,15 +54,15 @@ def list_sweeps(arguments: Namespace) -> Answer:
     rows = []
     for name in studies.names(arguments.storage):
         try:
-            found = findings.find(name, arguments.storage)
+            sweep = findings.find(name, arguments.storage)
         except SweepError as error:
             data.append({"name": name, "state": "damaged", "error": str(error)})
             rows.append((name, "damaged", "-", "-", "-"))
             continue
-        everything = found.to_dict()
+        everything = sweep.to_dict()
         data.append({key: everything[key] for key in ("name", "state", "done", "seconds", "best")})
-        best = percent(found.best.accuracy) if found.best else "-"
-        rows.append((name, found.state, str(found.done), best, ", ".join(space.describe(found.plan))))
+        best = percent(sweep.best.accuracy) if sweep.best else "-"
+        rows.append((name, sweep.state, str(sweep.done), best, ", ".join(space.describe(sweep.plan))))
     if not rows:
         return Answer(data, [f"There are no sweeps yet; `{PROGRAM} sweep start NAME` makes one."])
     return Answer(data, table(("name", "state", "trials", "best", "knobs"), rows))
@@ -70,19 +70,19 @@ def list_sweeps(arguments: Namespace) -> Answer:
 
 def show_sweep(arguments: Namespace) -> Answer:
     """Show one sweep: its trials and the best so far."""
-    found = findings.find(arguments.name, arguments.storage)
-    goal = found.goal
-    done = f"{found.done} of {goal.trials} trials"
+    sweep = findings.find(arguments.name, arguments.storage)
+    goal = sweep.goal
+    done = f"{sweep.done} of {goal.trials} trials"
     if goal.seconds:
-        done = f"{found.done} trials, of {goal.seconds / 60:g} minutes of training"
-    lines = [f"{found.name} is {found.state}: {done}, {duration(found.spent_seconds)}."]
-    lines += [f"  {KNOBS[knob].label}: {text}" for knob, text in space.describe(found.plan).items()]
-    if found.best:
-        lines.append(f"Best: {percent(found.best.accuracy)} validation accuracy, run {found.best.run}, with")
-        lines += [f"  {KNOBS[name].label} {KNOBS[name].format(value)}" for name, value in found.best.params.items()]
-    for knob, side in found.at_edge.items():
+        done = f"{sweep.done} trials, of {goal.seconds / 60:g} minutes of training"
+    lines = [f"{sweep.name} is {sweep.state}: {done}, {duration(sweep.spent_seconds)}."]
+    lines += [f"  {KNOBS[knob].label}: {text}" for knob, text in space.describe(sweep.plan).items()]
+    if sweep.best:
+        lines.append(f"Best: {percent(sweep.best.accuracy)} validation accuracy, run {sweep.best.run}, with")
+        lines += [f"  {KNOBS[name].label} {KNOBS[name].format(value)}" for name, value in sweep.best.params.items()]
+    for knob, side in sweep.at_edge.items():
         lines.append(f"The best {KNOBS[knob].label} is at the {side} end of its range: try a wider one.")
-    lines += _grid_lines(found) if found.plan.grid else []
+    lines += _grid_lines(sweep) if sweep.plan.grid else []
     rows = [
         (
             str(trial.number + 1),
@@ -92,14 +92,14 @@ def show_sweep(arguments: Namespace) -> Answer:
             trial.run or "-",
             _assigned(trial.params),
         )
-        for trial in found.trials
+        for trial in sweep.trials
     ]
     lines += table(("trial", "state", "accuracy", "time", "run", "knobs"), rows) if rows else []
-    return Answer(found.to_dict(), lines)
+    return Answer(sweep.to_dict(), lines)
 
 
-def _grid_lines(found: Findings) -> list[str]:
-    cells = found.cells()
+def _grid_lines(sweep: Findings) -> list[str]:
+    cells = sweep.cells()
     rows = [
         (
             _assigned(cell.values),
@@ -120,9 +120,9 @@ def _assigned(values: Mapping[str, Any]) -> str:
 def sweep_worker(arguments: Namespace) -> Answer:
     """Run trials of a sweep in the foreground until it is done or stopped; for further machines."""
     studies.open_checked(arguments.study, arguments.storage)  # a sentence here rather than in the worker
-    own = {studies.STORAGE_VARIABLE: studies.storage_url(arguments.storage)}
+    environment = {studies.STORAGE_VARIABLE: studies.storage_url(arguments.storage)}
     command = jobs.module_command([sweep_workers.WORKER, arguments.study])
-    with subprocess.Popen(command, env=jobs.worker_environment(own), stdout=sys.stderr) as working:
+    with subprocess.Popen(command, env=jobs.worker_environment(environment), stdout=sys.stderr) as working:
         try:
             code = working.wait()
         except KeyboardInterrupt:  # the worker receives it too, as it is in the same terminal
@@ -166,33 +166,33 @@ def restore_sweep(arguments: Namespace) -> Answer:
 
 
 def _sweep_state(name: str, arguments: Namespace, more: str = "") -> Answer:
-    found = findings.find(name, arguments.storage)
-    data = {"name": name, "state": found.state, "done": found.done, "trials": found.goal.trials}
-    return Answer(data, [f"Sweep {name} is {found.state}. {more}".strip()])
+    sweep = findings.find(name, arguments.storage)
+    data = {"name": name, "state": sweep.state, "done": sweep.done, "trials": sweep.goal.trials}
+    return Answer(data, [f"Sweep {name} is {sweep.state}. {more}".strip()])
 
 
 def lab(arguments: Namespace) -> Answer:
     """Train the head with five knobs as given, or show the result of before."""
     given = {name: text for name in SLIDERS if (text := getattr(arguments, name)) is not None}
     settings = Settings(**{name: KNOBS[name].parse(text) for name, text in given.items()})
-    found = _done(settings) or _trained(settings, arguments.json)
+    result = _done(settings) or _trained(settings, arguments.json)
     base = head_lab.status().get("base")
-    low, high = found.interval
+    low, high = result.interval
     lines = [
         f"epoch {row['epoch']:>2}  training accuracy {percent(row['accuracy'])}  validation accuracy "
         f"{percent(row['validation_accuracy'])}  validation cross-entropy {number(row['validation_cross_entropy'])}"
-        for row in found.rows
+        for row in result.rows
     ]
-    lines.append(f"Validation accuracy {percent(found.accuracy)} (95% interval {percent(low)} to {percent(high)}).")
+    lines.append(f"Validation accuracy {percent(result.accuracy)} (95% interval {percent(low)} to {percent(high)}).")
     if isinstance(base, dict):
         lines.append(f"Images: {base.get('images')}. Initial weights: {base.get('weights')}.")
-    data = {"settings": vars(settings), "held_fixed": base, "seconds": found.seconds, "epochs": list(found.rows)}
+    data = {"settings": vars(settings), "held_fixed": base, "seconds": result.seconds, "epochs": list(result.rows)}
     return Answer(data, lines)
 
 
 def _done(settings: Settings) -> Result | None:
-    found = head_lab.result(settings)
-    return found if found and found.state == "done" else None
+    result = head_lab.result(settings)
+    return result if result and result.state == "done" else None
 
 
 def _trained(settings: Settings, quiet: bool) -> Result:
@@ -201,15 +201,15 @@ def _trained(settings: Settings, quiet: bool) -> Result:
     head_lab.request(settings)
     with Screen(quiet) as screen:
         while not (done := _done(settings)):
-            found, status, newest = head_lab.result(settings), head_lab.status(), head_lab.requested()
-            if found and found.state == "failed":
-                raise TrainingError(found.message)
+            result, status, newest = head_lab.result(settings), head_lab.status(), head_lab.requested()
+            if result and result.state == "failed":
+                raise TrainingError(result.message)
             if newest is None or newest[0] != settings:
                 raise TrainingError("Somebody asked the lab for other settings meanwhile; ask again.")
             if status["state"] in ("off", "failed"):
                 why = status.get("message", "its process ended")
                 raise TrainingError(f"The lab cannot go on: {why}; see {head_lab.lab_dir() / 'lab.log'}.")
-            epochs = len(found.rows) if found and found.state == "computing" else 0
+            epochs = len(result.rows) if result and result.state == "computing" else 0
             screen.bar(str(status["state"]), epochs / BASE.head_epochs)
             time.sleep(_POLL_SECONDS)
     return done
@@ -222,8 +222,8 @@ def learn(arguments: Namespace) -> Answer:
     chosen = lesson(arguments.lesson)
     if chosen.name == layer_probe.LESSON:
         saved = experiments.stored(layer_probe.LESSON)
-        found = Layers.from_dict(saved) if arguments.stored else _probe(arguments.json)
-        return _answer(chosen, found.to_dict(), found, _layer_lines(found))
+        result = Layers.from_dict(saved) if arguments.stored else _probe(arguments.json)
+        return _answer(chosen, result.to_dict(), result, _layer_lines(result))
     if arguments.stored:
         conditions = experiments.outcomes(experiments.stored(chosen.name))
     else:
@@ -235,14 +235,14 @@ def learn(arguments: Namespace) -> Answer:
 
 
 def _list_lessons() -> Answer:
-    found = [
+    lessons = [
         {"name": one.name, "number": one.number, "title": one.title, "runs": len(CONDITIONS.get(one.name, {}))}
         for one in LESSONS.values()
     ]
     rows = [
-        (str(one["number"]), str(one["name"]), str(one["title"]), str(one["runs"] or "no training")) for one in found
+        (str(one["number"]), str(one["name"]), str(one["title"]), str(one["runs"] or "no training")) for one in lessons
     ]
-    return Answer(found, table(("", "lesson", "", "runs"), rows))
+    return Answer(lessons, table(("", "lesson", "", "runs"), rows))
 
 
 def _train_conditions(chosen: Lesson, again: bool, quiet: bool) -> tuple[dict[str, Outcome], int]:
@@ -275,8 +275,8 @@ def _probe(quiet: bool) -> Layers:
         raise RunError("The probe was stopped; run it again.") from None
 
 
-def _answer(chosen: Lesson, data: dict[str, Any], found: Any, lines: list[str]) -> Answer:
-    option, measured = chosen.answer(found)
+def _answer(chosen: Lesson, data: dict[str, Any], result: Any, lines: list[str]) -> Answer:
+    option, measured = chosen.answer(result)
     answer = {"question": chosen.question, "answer": chosen.options[option], "measured": measured}
     head = [f"{chosen.number}. {chosen.title}", chosen.question, f"  {chosen.options[option]}. {measured}"]
     return Answer(data | answer, [*head, *lines])
@@ -300,12 +300,12 @@ def _condition_lines(chosen: Lesson, conditions: dict[str, Outcome]) -> list[str
     return [*table(head, rows), *{condition.made.sentence: None for condition in conditions.values()}]
 
 
-def _layer_lines(found: Layers) -> list[str]:
-    first, other = found.networks
+def _layer_lines(result: Layers) -> list[str]:
+    first, other = result.networks
     rows = [
         (name, str(size), number(accuracy), number(chance))
         for name, size, accuracy, chance in zip(
             first.layers, first.features, first.accuracies, other.accuracies, strict=True
         )
     ]
-    return [*table(("layer", "numbers", first.weights, other.weights), rows), found.made.sentence]
+    return [*table(("layer", "numbers", first.weights, other.weights), rows), result.made.sentence]

@@ -36,15 +36,16 @@ def teach(arguments: Namespace) -> Answer:
         project.alpha, project.image_size = arguments.alpha, arguments.image_size
     with Screen(arguments.json) as screen:
         model = _opened(name, screen)
-    found = model.figures()
-    lines = [f"Project {found['id']}: {', '.join(f'{label} {n}' for label, n in found['classes'].items())}."]
-    low, high = found["interval"]
+    figures = model.figures()
+    lines = [f"Project {figures['id']}: {', '.join(f'{label} {n}' for label, n in figures['classes'].items())}."]
+    low, high = figures["interval"]
     lines.append(
-        f"Accuracy {percent(found['accuracy'])} by cross-validation (95% interval {percent(low)} to {percent(high)}); "
-        f"features {found['feature_seconds']:.2f} s, fit {found['fit_seconds']:.2f} s; {found['weights']}."
+        f"Accuracy {percent(figures['accuracy'])} by cross-validation "
+        f"(95% interval {percent(low)} to {percent(high)}); "
+        f"features {figures['feature_seconds']:.2f} s, fit {figures['fit_seconds']:.2f} s; {figures['weights']}."
     )
-    hint = f"`{PROGRAM} predict --run {found['id']} IMAGE` classifies, `{PROGRAM} teach --help` tells more."
-    return Answer(found, [*lines, *found["warnings"], hint])
+    hint = f"`{PROGRAM} predict --run {figures['id']} IMAGE` classifies, `{PROGRAM} teach --help` tells more."
+    return Answer(figures, [*lines, *figures["warnings"], hint])
 
 
 def predict(arguments: Namespace, pictures: Iterator[Picture]) -> Answer:
@@ -72,8 +73,8 @@ def export(arguments: Namespace) -> Answer:
     target = Path(arguments.output or ".")
     target = target / f"{name}{projects.SUFFIXES[wanted]}" if target.is_dir() else target
     save(str(target), lambda path: path.write_bytes(content))
-    found = {"id": arguments.id, "format": wanted, "file": str(target), "bytes": len(content)}
-    return Answer(found, [f"{target}: {len(content) / 1e6:,.2f} MB."])
+    answer = {"id": arguments.id, "format": wanted, "file": str(target), "bytes": len(content)}
+    return Answer(answer, [f"{target}: {len(content) / 1e6:,.2f} MB."])
 
 
 def _opened(name: str, screen: Screen) -> Model:
@@ -98,26 +99,26 @@ def _row(model: Model, picture: Picture, nearest: int) -> dict[str, Any]:
     if picture.error:
         complain(picture.error)
         return {"file": picture.name, "error": picture.error}
-    found = model.answer(picture.image, nearest or 1)
-    best = int(found.probabilities.argmax())
+    answer = model.answer(picture.image, nearest or 1)
+    best = int(answer.probabilities.argmax())
     names = model.project.names
     row: dict[str, Any] = {
         "file": picture.name,
         "label": names[best],
-        "probability": float(found.probabilities[best]),
-        "probabilities": dict(zip(names, map(float, found.probabilities), strict=True)),
-        "none_of_these": found.is_none,
+        "probability": float(answer.probabilities[best]),
+        "probabilities": dict(zip(names, map(float, answer.probabilities), strict=True)),
+        "none_of_these": answer.is_none,
     }
     if nearest:
         row["nearest"] = [
-            {"label": label, "picture": sample.key, "distance": far} for label, sample, far in found.nearest
+            {"label": label, "picture": sample.key, "distance": far} for label, sample, far in answer.nearest
         ]
     return row
 
 
 def _lines(row: dict[str, Any]) -> Iterator[str]:
     if "error" not in row:
-        unlike = "  [like none of these classes]" if row["none_of_these"] else ""
-        yield f"{shown_name(row['file'])}  {shown_name(row['label'])} {percent(row['probability'])}{unlike}"
+        note = "  [like none of these classes]" if row["none_of_these"] else ""
+        yield f"{shown_name(row['file'])}  {shown_name(row['label'])} {percent(row['probability'])}{note}"
         for near in row.get("nearest", ()):
             yield f"  near a picture of {quoted(near['label'])}, {near['distance']:.2f} away"

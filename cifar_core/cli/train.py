@@ -106,29 +106,29 @@ def run_bench(arguments: Namespace) -> Answer:
     if readme and not (readme.is_file() and bench.BEGIN in readme.read_text(encoding="utf-8")):
         raise ConfigError(f"Readme: received {str(readme)[:200]!r}, expected a file that holds {bench.BEGIN!r}.")
     screen = Screen(arguments.json)
-    found = bench.run(arguments.quick, 60 * arguments.plain_minutes, lambda text: screen.line(f"{text} …"))
-    write_json(folder / "bench.json", found)
+    figures = bench.run(arguments.quick, 60 * arguments.plain_minutes, lambda text: screen.line(f"{text} …"))
+    write_json(folder / "bench.json", figures)
     if readme:
-        bench.write_section(readme, found)
-    return Answer(found, [*bench.table(found), f"Saved in {folder / 'bench.json'}."])
+        bench.write_section(readme, figures)
+    return Answer(figures, [*bench.table(figures), f"Saved in {folder / 'bench.json'}."])
 
 
 def data_status(arguments: Namespace) -> Answer:
     """Show which images a training uses, and why."""
-    found = cifar10.status()
-    if found["error"]:
-        complain(found["error"])
-        return Answer(found, [], 2)
+    status = cifar10.status()
+    if status["error"]:
+        complain(status["error"])
+        return Answer(status, [], 2)
     lines = [
-        f"{found['label']}: {found['train_images']:,} training and {found['test_images']:,} test images.",
-        f"Where: {found['source']}",
-        f"Why: {found['reason']}.",
+        f"{status['label']}: {status['train_images']:,} training and {status['test_images']:,} test images.",
+        f"Where: {status['source']}",
+        f"Why: {status['reason']}.",
     ]
-    download = found["download"]
+    download = status["download"]
     if download["running"] or download["bytes"]:
         state = "running" if download["running"] else "unfinished"
         lines.append(f"Download ({state}): {download['bytes'] / 1e6:,.0f} of {download['total'] / 1e6:,.0f} MB.")
-    return Answer(found, lines)
+    return Answer(status, lines)
 
 
 def download_data(arguments: Namespace) -> Answer:
@@ -139,17 +139,17 @@ def download_data(arguments: Namespace) -> Answer:
             total = total or cifar10.ARCHIVE_BYTES
             screen.bar("CIFAR-10", done / total, f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
-        found = cifar10.download(progress)
+        path = cifar10.download(progress)
     answer = {
-        "dataset": found.name,
-        "label": found.label,
-        "source": found.source,
-        "train_images": len(found.train_labels),
-        "test_images": len(found.test_labels),
-        "fingerprint": found.fingerprint,
-        "official": found.official,
+        "dataset": path.name,
+        "label": path.label,
+        "source": path.source,
+        "train_images": len(path.train_labels),
+        "test_images": len(path.test_labels),
+        "fingerprint": path.fingerprint,
+        "official": path.official,
     }
-    return Answer(answer, [f"{found.label} is in {found.source}."])
+    return Answer(answer, [f"{path.label} is in {path.source}."])
 
 
 def show_cache(arguments: Namespace) -> Answer:

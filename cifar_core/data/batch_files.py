@@ -69,7 +69,7 @@ def read_archive(path: Path) -> list[np.ndarray]:
     The process peaks at 450 MB (binary) or 550 MB (Python). Raises DataError unless the file, whatever its name, is
     byte for byte one of the two official archives.
     """
-    found: dict[str, bytes] = {}
+    contents: dict[str, bytes] = {}
     try:
         received = md5_of(path)
         if received not in ARCHIVE_MD5.values():
@@ -81,12 +81,12 @@ def read_archive(path: Path) -> list[np.ndarray]:
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
                 if file := archive.extractfile(member):
-                    found[PurePosixPath(member.name).name] = file.read()
+                    contents[PurePosixPath(member.name).name] = file.read()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}. " + NEXT_STEP) from error
-    if BATCHES[0] in found:
-        return [parse_python(found[batch], batch, f"{path}: {batch}") for batch in BATCHES]
-    return [parse_binary(found[f"{batch}.bin"], f"{path}: {batch}.bin") for batch in BATCHES]
+    if BATCHES[0] in contents:
+        return [parse_python(contents[batch], batch, f"{path}: {batch}") for batch in BATCHES]
+    return [parse_binary(contents[f"{batch}.bin"], f"{path}: {batch}.bin") for batch in BATCHES]
 
 
 def parse_binary(content: bytes, where: str) -> np.ndarray:

@@ -120,10 +120,10 @@ def samples(count: int, dataset: str = "auto", test: bool = False) -> tuple[np.n
     if _choose(dataset)[0].kind == "generated":
         with _drawing_few:  # all who look wait for one drawing, 0.7 ms an image
             return _few_drawn(count, TEST_SEED if test else TRAIN_SEED)
-    found = load(dataset)
+    data = load(dataset)
     if test:
-        return found.test_images[:count], found.test_labels[:count]
-    return found.train_images[:count], found.train_labels[:count]
+        return data.test_images[:count], data.test_labels[:count]
+    return data.train_images[:count], data.train_labels[:count]
 
 
 def split(
@@ -213,9 +213,9 @@ def _choose(dataset: str) -> tuple[_Source, str]:
     if dataset not in DATASETS:
         raise ConfigError(f"dataset = {dataset!r} is unknown, expected one of {', '.join(DATASETS)}.", "dataset")
     size = synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES
-    drawn = _Source("generated", cache_dir() / f"generated-{synthetic.VERSION}", (size,))
+    generated = _Source("generated", cache_dir() / f"generated-{synthetic.VERSION}", (size,))
     if dataset == "generated":
-        return drawn, "chosen by name"
+        return generated, "chosen by name"
     if named := os.environ.get("CIFAR10_DIR"):
         if source := _find(machine.expanded(named)):
             return source, "CIFAR10_DIR names it"
@@ -231,7 +231,7 @@ def _choose(dataset: str) -> tuple[_Source, str]:
             f"CIFAR-10 is not on this machine: CIFAR10_DIR is not set, and {cache_dir()} does not hold it. "
             + batch_files.NEXT_STEP
         )
-    return drawn, "CIFAR-10 is not on this machine: CIFAR10_DIR is not set, and it was not downloaded"
+    return generated, "CIFAR-10 is not on this machine: CIFAR10_DIR is not set, and it was not downloaded"
 
 
 def _find(place: Path) -> _Source | None:
@@ -309,8 +309,8 @@ def _few_drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def _unpacked(source: _Source) -> list[np.ndarray]:
     """Return the batches of an archive, unpacked into the cache the first time."""
     key = hashlib.sha256(repr(source).encode()).hexdigest()[:16]
-    own = source.path.parent == cache_dir()
-    folder = cache_dir() / (batch_files.BINARY_FOLDER if own else f"unpacked-{key}")
+    is_own = source.path.parent == cache_dir()
+    folder = cache_dir() / (batch_files.BINARY_FOLDER if is_own else f"unpacked-{key}")
     with _cache_lock(folder.name):
         with contextlib.suppress(DataError):  # not there, or damaged
             return list(batch_files.read_binary_folder(folder))
@@ -385,9 +385,15 @@ def _describe(source: _Source, reason: str) -> dict:
         dataset = _load(source)
         name, where, fingerprint = dataset.name, dataset.source, dataset.fingerprint
         sizes = len(dataset.train_labels), len(dataset.test_labels)
-    found = {"dataset": name, "label": LABELS[name], "reason": reason, "source": where, "fingerprint": fingerprint}
+    description = {
+        "dataset": name,
+        "label": LABELS[name],
+        "reason": reason,
+        "source": where,
+        "fingerprint": fingerprint,
+    }
     official = fingerprint == OFFICIAL_FINGERPRINT
-    return {**found, "train_images": sizes[0], "test_images": sizes[1], "official": official}
+    return {**description, "train_images": sizes[0], "test_images": sizes[1], "official": official}
 
 
 def _shares(counts: np.ndarray, share: float) -> np.ndarray:

@@ -92,8 +92,8 @@ def answers(url: str) -> bool:
     with _asking:
         if url not in _answers:
             _ask(url)
-        answer, asked = _answers[url]
-        if time.monotonic() - asked > ANSWER_SECONDS:
+        answer, checked = _answers[url]
+        if time.monotonic() - checked > ANSWER_SECONDS:
             _answers[url] = answer, time.monotonic()
             threading.Thread(target=_ask, args=(url,), daemon=True).start()
         return answer

@@ -139,18 +139,18 @@ def filling(item: Entry) -> Iterator[None]:
         yield
 
 
-def make_room(needed_bytes: int, own: Collection[Entry]) -> None:
-    """Remove the entries not used for longest until the entries `own`, `needed_bytes` when full, fit budget and disk.
+def make_room(needed_bytes: int, kept: Collection[Entry]) -> None:
+    """Remove the entries not used for longest until the entries `kept`, `needed_bytes` when full, fit budget and disk.
 
     What they already hold counts, and stays, as do entries that are being filled. Raises StoreError if that is not
     enough; if it cannot be, nothing is removed.
     """
     budget = budget_bytes()
-    names = {item.path.name for item in own}
-    found = contents()
-    held_bytes = sum(item["bytes"] for item in found if item["key"] in names)
+    names = {item.path.name for item in kept}
+    known = contents()
+    held_bytes = sum(item["bytes"] for item in known if item["key"] in names)
     missing_bytes, full_bytes = needed_bytes - held_bytes, max(needed_bytes, held_bytes)
-    others = sorted((item for item in found if item["key"] not in names), key=lambda item: item["last_used"])
+    others = sorted((item for item in known if item["key"] not in names), key=lambda item: item["last_used"])
     used_bytes = sum(item["bytes"] for item in others)
 
     def fits(used_bytes: int, free_bytes: int) -> bool:
@@ -170,13 +170,13 @@ def make_room(needed_bytes: int, own: Collection[Entry]) -> None:
 
 def contents() -> list[dict[str, Any]]:
     """Return the entries: key, about, bytes on disk, last_used (seconds since 1970)."""
-    found = []
+    entries = []
     for path in sorted(store_dir().glob("*/about.json")):
         with suppress(OSError):
             size = sum(_disk_bytes(file) for file in path.parent.iterdir())
             about = read_json(path)
-            found.append({"key": path.parent.name, "about": about, "bytes": size, "last_used": path.stat().st_mtime})
-    return found
+            entries.append({"key": path.parent.name, "about": about, "bytes": size, "last_used": path.stat().st_mtime})
+    return entries
 
 
 def clear() -> int:

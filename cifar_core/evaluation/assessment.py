@@ -130,24 +130,24 @@ def figures(predictions: Predictions) -> dict[str, Any]:
     }
 
 
-def to_json(found: Assessment) -> dict[str, Any]:
+def to_json(result: Assessment) -> dict[str, Any]:
     """Return everything as plain data; validation comes first, and nothing is ordered by test figures."""
-    measured, robustness_problem = robustness.load_or_problem(found.run)
-    answer: dict[str, Any] = {name: figures(found.stored.split(name)) for name in SPLITS}
-    answer["calibration"] = found.calibration and {
-        "temperature": found.calibration.temperature,
-        "validation_ece": list(found.calibration.ece),
-        "test_ece": [one.ece for one in found.reliability("test")],
-        "test_error": vars(found.test_error),
+    measured, robustness_problem = robustness.load_or_problem(result.run)
+    answer: dict[str, Any] = {name: figures(result.stored.split(name)) for name in SPLITS}
+    answer["calibration"] = result.calibration and {
+        "temperature": result.calibration.temperature,
+        "validation_ece": list(result.calibration.ece),
+        "test_ece": [one.ece for one in result.reliability("test")],
+        "test_error": vars(result.test_error),
     }
     answer["story"] = {
-        "phases": [vars(phase) | {"reductions": [vars(r) for r in phase.reductions]} for phase in found.phases],
-        "changes": [vars(change) for change in story.changes_of(found.run)],
-        "sentences": [*found.sentences, found.gap],
-        "phase_1_of": found.parent,
+        "phases": [vars(phase) | {"reductions": [vars(r) for r in phase.reductions]} for phase in result.phases],
+        "changes": [vars(change) for change in story.changes_of(result.run)],
+        "sentences": [*result.sentences, result.gap],
+        "phase_1_of": result.parent,
     }
-    answer["problems"] = [*found.problems, *filter(None, [robustness_problem])]
-    answer["diagnosis"] = [finding.to_dict() for finding in found.findings]
+    answer["problems"] = [*result.problems, *filter(None, [robustness_problem])]
+    answer["diagnosis"] = [finding.to_dict() for finding in result.findings]
     answer["robustness"] = measured and measured_json(measured)
     return answer
 
@@ -180,10 +180,10 @@ def accuracy_cells(evaluation: Evaluation) -> Cells:
     """Return accuracy, interval, top-2 accuracy and loss on validation and test images."""
     rows: list[Sequence[str]] = []
     for split in ("validation", "test"):
-        found = evaluation.split(split)
-        low, high = found.interval
-        figures = (f"{found.accuracy:.1%}", f"{low:.1%} to {high:.1%}", f"{top2_accuracy(found):.1%}")
-        rows.append((split, *figures, f"{found.loss:.4f}", f"{len(found.labels):,}"))
+        part = evaluation.split(split)
+        low, high = part.interval
+        figures = (f"{part.accuracy:.1%}", f"{low:.1%} to {high:.1%}", f"{top2_accuracy(part):.1%}")
+        rows.append((split, *figures, f"{part.loss:.4f}", f"{len(part.labels):,}"))
     return ("images", "accuracy", "95% interval (Wilson)", "top 2", "loss (nats)", "number"), rows
 
 
@@ -218,8 +218,8 @@ def predictions_csv(evaluation: Evaluation, split: str, calibrated: Predictions)
     best = calibrated.probabilities.argmax(axis=1)
     shares = calibrated.probabilities.tolist()
     lines = [
-        (place, CLASSES[label], CLASSES[answer], *own)
-        for place, label, answer, own in zip(places, calibrated.labels, best, shares, strict=True)
+        (place, CLASSES[label], CLASSES[answer], *probabilities)
+        for place, label, answer, probabilities in zip(places, calibrated.labels, best, shares, strict=True)
     ]
     return csv_text([("position", "label", "answer", *CLASSES), *lines])
 
@@ -230,13 +230,13 @@ def robustness_csv(measured: Mapping[str, Measured]) -> str:
     for name, known in measured.items():
         lines.append((name, "none", "", "", known.clean, known.images))
         for corruption in CORRUPTIONS.values():
-            found = known.accuracies.get(corruption.name, ())
-            for strength, accuracy in zip(corruption.strengths, found, strict=False):
+            accuracies = known.accuracies.get(corruption.name, ())
+            for strength, accuracy in zip(corruption.strengths, accuracies, strict=False):
                 lines.append((name, corruption.name, strength, corruption.unit, accuracy, known.images))
     return csv_text(lines)
 
 
-def changes_csv(found: Sequence[ClassChange]) -> str:
+def changes_csv(changes: Sequence[ClassChange]) -> str:
     """Return what fine-tuning changed in each class, as CSV."""
     head = ("class", "recall_phase_1", "recall_run", "put_right", "put_wrong")
-    return csv_text([head, *((one.name, one.before, one.after, one.fixed, one.broken) for one in found)])
+    return csv_text([head, *((one.name, one.before, one.after, one.fixed, one.broken) for one in changes)])

@@ -55,15 +55,15 @@ def diagnose_rows(
         phases = [phase for phase in phases if _is_over(phase, phases)]
         epochs = [row for row in epochs if any(row["phase"] == phase.name for phase in phases)]
     case = Case(config, *_cross_entropies(epochs), phases, result or {}, error)
-    found = [
+    findings = [
         finding
         for rule in (RULES if ended else LIVE_RULES)
         if (epochs or rule is diagnosis_rules.not_a_number) and (finding := rule(case))
     ]
-    found = without_contradictions(sorted(found, key=lambda finding: LEVELS.index(finding.level)))
-    if ended and result and epochs and all(finding.level == "fine" for finding in found):
-        found.append(healthy(case))
-    return found
+    findings = without_contradictions(sorted(findings, key=lambda finding: LEVELS.index(finding.level)))
+    if ended and result and epochs and all(finding.level == "fine" for finding in findings):
+        findings.append(healthy(case))
+    return findings
 
 
 def without_contradictions(findings: Sequence[Finding]) -> list[Finding]:
@@ -135,13 +135,13 @@ def small_validation_set(case: Case) -> Finding | None:
 
 def _both_accuracies(result: Mapping[str, Any]) -> tuple[tuple[float, int], tuple[float, int]] | None:
     """Return accuracy and number of images of validation and test; None where they are not known."""
-    found = []
+    accuracies = []
     for name in ("validation", "test"):
         share, count = result.get(f"{name}_accuracy"), result.get(f"{name}_images")
         if not isinstance(share, int | float) or not 0 <= share <= 1 or not isinstance(count, int) or count < 1:
             return None
-        found.append((float(share), count))
-    return found[0], found[1]
+        accuracies.append((float(share), count))
+    return accuracies[0], accuracies[1]
 
 
 def small_input(case: Case) -> Finding | None:

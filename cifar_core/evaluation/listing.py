@@ -89,9 +89,9 @@ ORDERS: Mapping[str, Order] = {
 def rows(most: int | None = None) -> list[Row]:
     """Return a row for every run, or only for the `most` newest, newest first."""
     parent = str(runs.runs_dir().absolute())
-    found = {f"{parent}/{run.id}": (run, stamp) for run, stamp in runs.stamped(most).items()}
-    current = [_current(run, folder, stamp) for folder, (run, stamp) in found.items()]
-    for gone in set(_cache) - set(found) if most is None else ():
+    known = {f"{parent}/{run.id}": (run, stamp) for run, stamp in runs.stamped(most).items()}
+    current = [_current(run, folder, stamp) for folder, (run, stamp) in known.items()]
+    for gone in set(_cache) - set(known) if most is None else ():
         _cache.pop(gone, None)
     return current
 
@@ -104,40 +104,40 @@ def row(run: Run) -> Row:
 
 def classifiers() -> list[Row]:
     """Return the rows of the runs that can classify, newest first."""
-    return [found for found in rows() if found.classifies]
+    return [item for item in rows() if item.classifies]
 
 
-def best(found: Iterable[Row]) -> Row | None:
+def best(items: Iterable[Row]) -> Row | None:
     """Return the row with the best validation accuracy, the newest of equals; None where none has one."""
-    measured = [row for row in found if row.validation_accuracy is not None]
+    measured = [row for row in items if row.validation_accuracy is not None]
     return max(measured, key=lambda row: (row.validation_accuracy, row.run.id), default=None)
 
 
 def filter_rows(
-    found: Iterable[Row], text: str = "", states: Collection[str] = (), starred_only: bool = False
+    items: Iterable[Row], text: str = "", states: Collection[str] = (), starred_only: bool = False
 ) -> list[Row]:
     """Return the rows that hold every word of `text` (in name, note, id, state or "knob=value"), in those states."""
     words = text.lower().split()
     return [
         row
-        for row in found
+        for row in items
         if (not states or row.state in states)
         and (row.labels.starred or not starred_only)
         and all(word in _searchable(row) for word in words)
     ]
 
 
-def sort_rows(found: Iterable[Row], order: str = "validation", reverse: bool = False) -> list[Row]:
+def sort_rows(items: Iterable[Row], order: str = "validation", reverse: bool = False) -> list[Row]:
     """Return the rows sorted by `order` of ORDERS, or in reverse; unknown values come last."""
-    chosen, newest = ORDERS[order], sorted(found, key=lambda row: row.run.id, reverse=True)
+    chosen, newest = ORDERS[order], sorted(items, key=lambda row: row.run.id, reverse=True)
     known = [row for row in newest if chosen.value(row) is not None]
     known.sort(key=chosen.value, reverse=chosen.large_first != reverse)
     return known + [row for row in newest if chosen.value(row) is None]
 
 
-def differing_knobs(found: Sequence[Row]) -> list[str]:
+def differing_knobs(items: Sequence[Row]) -> list[str]:
     """Return the knobs in which the rows differ, in the order of KNOBS."""
-    configs = [row.config for row in found if row.config]
+    configs = [row.config for row in items if row.config]
     return [name for name in KNOBS if len({getattr(config, name) for config in configs}) > 1]
 
 
@@ -161,9 +161,9 @@ def to_dict(row: Row) -> dict[str, Any]:
     }
 
 
-def to_csv(found: Iterable[Row]) -> str:
+def to_csv(items: Iterable[Row]) -> str:
     """Return the rows as CSV."""
-    records = [to_dict(row) for row in found]
+    records = [to_dict(row) for row in items]
     return csv_text([tuple(records[0] if records else ()), *(tuple(one.values()) for one in records)])
 
 

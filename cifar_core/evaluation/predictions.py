@@ -102,11 +102,11 @@ def load(run: Run) -> Evaluation:
     if state != "finished":
         raise RunError(f"Run {run.id} is {state}; only a finished run can be evaluated.")
     try:
-        found = _read(path)
+        saved = _read(path)
     except (OSError, ValueError, KeyError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise RunError(f"{path} is damaged ({reason[:200]}), expected a run's predictions; train it anew.") from error
-    return Evaluation(str(run.result.get("dataset", "unknown images")), *found)
+    return Evaluation(str(run.result.get("dataset", "unknown images")), *saved)
 
 
 def _read(path: Path) -> tuple[Predictions, Predictions, np.ndarray | None]:
@@ -144,11 +144,11 @@ def with_fingerprint(fingerprint: str) -> Dataset | None:
         if name == "generated" and not _is_drawn(fingerprint):
             continue  # generating them takes a while
         try:
-            found = cifar10.load(name)
+            data = cifar10.load(name)
         except CifarError:
             continue
-        if found.fingerprint == fingerprint:
-            return found
+        if data.fingerprint == fingerprint:
+            return data
     return None
 
 
@@ -158,13 +158,13 @@ def images_of(dataset: Dataset, evaluation: Evaluation, split: str) -> np.ndarra
     None where the labels of those images are not the ones that the predictions have.
     """
     if split == "test":
-        images, labels, own = dataset.test_images, dataset.test_labels, evaluation.test.labels
+        images, labels, recorded = dataset.test_images, dataset.test_labels, evaluation.test.labels
     else:
-        rows, own = evaluation.validation_rows, evaluation.validation.labels
+        rows, recorded = evaluation.validation_rows, evaluation.validation.labels
         if rows is None or rows.max() >= len(dataset.train_labels):
             return None
         images, labels = dataset.train_images[rows], dataset.train_labels[rows]
-    return images if np.array_equal(labels, own) else None
+    return images if np.array_equal(labels, recorded) else None
 
 
 def _is_drawn(fingerprint: str) -> bool:
@@ -267,14 +267,14 @@ def outvoted_by_neighbors(
     `images` are those of the predictions, uint8 (n, 32, 32, 3); `features` maps some of them to pooled features.
     Returns positions, int (m,), the fewest votes first, and how many of the NEIGHBOR nearest have the label, (m,).
     """
-    asked = least_confident_correct(predictions)[:VOTED]
-    if not len(asked):
-        return asked, asked
-    places, _ = index.nearest(features(images[asked]), min(NEIGHBOR, len(index.labels)))
-    votes = (index.labels[places] == predictions.labels[asked][:, None]).sum(axis=1)
+    chosen = least_confident_correct(predictions)[:VOTED]
+    if not len(chosen):
+        return chosen, chosen
+    places, _ = index.nearest(features(images[chosen]), min(NEIGHBOR, len(index.labels)))
+    votes = (index.labels[places] == predictions.labels[chosen][:, None]).sum(axis=1)
     order = np.argsort(votes, kind="stable")
     outvoted = order[votes[order] * 2 < places.shape[1]]
-    return asked[outvoted], votes[outvoted]
+    return chosen[outvoted], votes[outvoted]
 
 
 def _ordered(predictions: Predictions, chosen: np.ndarray, descending: bool) -> np.ndarray:

@@ -92,13 +92,13 @@ class _Saved(msgspec.Struct):
 
 def load(run: Run) -> Measured | None:
     """Return what was measured of `run` so far; None without, or if another version did. Raises RunError if damaged."""
-    found = records.load(run.path / FILE, _Saved)
-    if found is None or found.version != _VERSION:
+    saved = records.load(run.path / FILE, _Saved)
+    if saved is None or saved.version != _VERSION:
         return None
-    accuracies = {name: tuple(found.accuracies.get(name, ())) for name in CORRUPTIONS}
+    accuracies = {name: tuple(saved.accuracies.get(name, ())) for name in CORRUPTIONS}
     if any(len(accuracies[name]) > len(corruption.strengths) for name, corruption in CORRUPTIONS.items()):
         raise RunError(f"{FILE} is damaged: it has more accuracies than strengths.")
-    return Measured(found.images, found.clean, accuracies, found.seconds)
+    return Measured(saved.images, saved.clean, accuracies, saved.seconds)
 
 
 def load_or_problem(run: Run) -> tuple[Measured | None, str]:
@@ -127,16 +127,16 @@ def state(run: Run) -> dict[str, Any]:
 
     While working: "done", "total" (images) and "seconds_left" (None at first). When failed: "error".
     """
-    found = job(run).read()
-    if found["state"] == "working":
-        return {"state": "working"} | {key: found.get(key) for key in ("done", "total", "seconds_left")}
+    status = job(run).read()
+    if status["state"] == "working":
+        return {"state": "working"} | {key: status.get(key) for key in ("done", "total", "seconds_left")}
     known, problem = load_or_problem(run)
     if known is not None and known.is_complete:
         return {"state": "done"}
     if problem:
         return {"state": "failed", "error": problem}
-    if found["state"] == "failed":
-        return found
+    if status["state"] == "failed":
+        return status
     return {"state": "stopped" if known is not None else "none"}
 
 
@@ -146,13 +146,13 @@ def measure(run: Run, report: Report = lambda done, total, left: None) -> Measur
     It ends early, incomplete, if its job is asked to stop. Raises RunError if the run is not finished or damaged, if
     its images are not on this machine, or if another process measures it.
     """
-    own = job(run)
-    with suppress(Stopped), own.working():
-        _measure(run, own, report)
+    task = job(run)
+    with suppress(Stopped), task.working():
+        _measure(run, task, report)
     return load(run) or Measured(0, None, {}, 0.0)
 
 
-def _measure(run: Run, own: Job, report: Report) -> None:
+def _measure(run: Run, task: Job, report: Report) -> None:
     """Measure corruption after corruption. Raises Stopped."""
     images, labels, draws = _sample(run)
     classify = open_classifier(run.id).probabilities
@@ -169,7 +169,7 @@ def _measure(run: Run, own: Job, report: Report) -> None:
     for corruption, strength in missing:
         right = 0
         for first in range(0, len(images), _CHUNK):
-            own.check_stop()
+            task.check_stop()
             part = slice(first, first + _CHUNK)
             batch = images[part]
             if corruption is not None:
@@ -181,19 +181,19 @@ def _measure(run: Run, own: Job, report: Report) -> None:
             report(done, total, left)
             if spent - written > _WRITE_SECONDS:
                 written = spent
-                own.write("working", done=done, total=total, seconds_left=left)
+                task.write("working", done=done, total=total, seconds_left=left)
         if corruption is None:
             clean = right / len(images)
         else:
             accuracies[corruption.name] = (*accuracies.get(corruption.name, ()), right / len(images))
         seconds = round(known.seconds + time.monotonic() - start, 2)
-        found = {"version": _VERSION, "images": len(images), "clean": clean, "accuracies": accuracies}
-        runs.write_json(run.path / FILE, found | {"seconds": seconds})
+        result = {"version": _VERSION, "images": len(images), "clean": clean, "accuracies": accuracies}
+        runs.write_json(run.path / FILE, result | {"seconds": seconds})
 
 
 def corrupted(corruption: Corruption, images: np.ndarray, draws: np.ndarray, strength: float) -> np.ndarray:
     """Return corrupted `images`, uint8 (n, 32, 32, 3); `draws`, float (n, 4), are their own random numbers."""
-    return np.stack([corruption.apply(image, own, strength) for image, own in zip(images, draws, strict=True)])
+    return np.stack([corruption.apply(image, draw, strength) for image, draw in zip(images, draws, strict=True)])
 
 
 def random_numbers(places: np.ndarray) -> np.ndarray:
@@ -203,17 +203,17 @@ def random_numbers(places: np.ndarray) -> np.ndarray:
 
 def _sample(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return at most IMAGES of the run's validation images, evenly spread, with labels and random numbers."""
-    found = predictions.load(run)
+    evaluation = predictions.load(run)
     dataset = predictions.dataset_of(run)
-    images = predictions.images_of(dataset, found, "validation") if dataset else None
-    if images is None or found.validation_rows is None:
+    images = predictions.images_of(dataset, evaluation, "validation") if dataset else None
+    if images is None or evaluation.validation_rows is None:
         raise RunError(
             f"The images that run {run.id} was validated on are not on this machine, expected them in CIFAR10_DIR or "
             "the app's cache; get them there, or measure a run that was trained here."
         )
     count = min(IMAGES, len(images))
     chosen = np.linspace(0, len(images) - 1, count).round().astype(int)
-    return images[chosen], found.validation.labels[chosen], random_numbers(found.validation_rows[chosen])
+    return images[chosen], evaluation.validation.labels[chosen], random_numbers(evaluation.validation_rows[chosen])
 
 
 def _rotation(image: np.ndarray, draws: np.ndarray, degrees: float) -> np.ndarray:

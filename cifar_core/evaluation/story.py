@@ -83,12 +83,12 @@ def phases(rows: Sequence[dict[str, Any]], schedule: str = "plateau") -> list[Ph
 
     A cosine lowers the rate at every step, so reductions are those of the `schedule` "plateau" alone.
     """
-    found: list[Phase] = []
+    ended: list[Phase] = []
     for name in curves.PHASE_NAMES:
         epochs = [row for row in epoch_rows(rows) if row["phase"] == name]
         if epochs:
-            found.append(_phase(name, epochs, found[-1].best if found else None, schedule))
-    return found
+            ended.append(_phase(name, epochs, ended[-1].best if ended else None, schedule))
+    return ended
 
 
 def epoch_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -122,10 +122,10 @@ def _phase(name: str, epochs: list[dict[str, Any]], before: float | None, schedu
     )
 
 
-def sentences(found: Sequence[Phase], patience: int) -> list[str]:
+def sentences(ended: Sequence[Phase], patience: int) -> list[str]:
     """Return a text for each phase; `patience` is that of early stopping."""
     lines = []
-    for phase in found:
+    for phase in ended:
         start = "from nothing learned" if phase.before is None else f"from {phase.before:.1%}"
         text = (
             f"{phase.label}: {start} to {phase.best:.1%} validation accuracy, best in epoch {phase.best_epoch} of "
@@ -144,12 +144,12 @@ def sentences(found: Sequence[Phase], patience: int) -> list[str]:
     return lines
 
 
-def gap_sentence(found: Sequence[Phase], best_phase: str | None = None) -> str:
+def gap_sentence(ended: Sequence[Phase], best_phase: str | None = None) -> str:
     """Return a sentence on the gap between training and validation accuracy in the best epoch, "" without epochs.
 
     `best_phase` is the phase of the run's model.
     """
-    chosen = next((phase for phase in found if phase.name == best_phase), found[-1] if found else None)
+    chosen = next((phase for phase in ended if phase.name == best_phase), ended[-1] if ended else None)
     if chosen is None:
         return ""
     gap = chosen.training - chosen.best
@@ -174,12 +174,16 @@ def head_predictions(run: Run, final: Predictions) -> Predictions | None:
     None without this file (one phase, an older version, an import) or where it is damaged.
     """
     try:
-        found = untrusted.load_arrays(run.path / PHASES_FILE, _LIMIT_BYTES)["head_validation_probabilities"]
+        probabilities = untrusted.load_arrays(run.path / PHASES_FILE, _LIMIT_BYTES)["head_validation_probabilities"]
     except (OSError, ValueError, KeyError):
         return None
-    if found.dtype != np.float32 or found.shape != final.probabilities.shape or not np.isfinite(found).all():
+    if (
+        probabilities.dtype != np.float32
+        or probabilities.shape != final.probabilities.shape
+        or not np.isfinite(probabilities).all()
+    ):
         return None
-    return Predictions(final.labels, found)
+    return Predictions(final.labels, probabilities)
 
 
 def class_changes(before: Predictions, after: Predictions) -> list[ClassChange]:
@@ -187,10 +191,10 @@ def class_changes(before: Predictions, after: Predictions) -> list[ClassChange]:
     was, now = before.is_correct, after.is_correct
     changes = []
     for label, name in enumerate(CLASSES):
-        own = after.labels == label
-        if own.any():
-            fixed, broken = int((own & ~was & now).sum()), int((own & was & ~now).sum())
-            changes.append(ClassChange(name, float(was[own].mean()), float(now[own].mean()), fixed, broken))
+        is_label = after.labels == label
+        if is_label.any():
+            fixed, broken = int((is_label & ~was & now).sum()), int((is_label & was & ~now).sum())
+            changes.append(ClassChange(name, float(was[is_label].mean()), float(now[is_label].mean()), fixed, broken))
     return changes
 
 
@@ -231,8 +235,8 @@ class _Parent(msgspec.Struct):
 
 def parent(run: Run) -> str | None:
     """Return the id of the run whose phase 1 `run` is, None for others. Raises RunError if parent.json is damaged."""
-    found = records.load(run.path / PARENT_FILE, _Parent)
-    return found.id if found else None
+    saved = records.load(run.path / PARENT_FILE, _Parent)
+    return saved.id if saved else None
 
 
 def changes_of(run: Run) -> list[ClassChange]:

@@ -106,11 +106,11 @@ def pack(run: Run) -> bytes:
 def figures(run: Run) -> str:
     """Return the run's curves as one self-contained HTML page."""
     found_curves = curves.curves(run.metrics())
-    drawn = [training_charts.metric_figure(found_curves, metric) for metric in ("accuracy", "loss")]
-    drawn += [training_charts.small_figure(found_curves, name) for name in ("learning_rate", "images_per_second")]
+    charts = [training_charts.metric_figure(found_curves, metric) for metric in ("accuracy", "loss")]
+    charts += [training_charts.small_figure(found_curves, name) for name in ("learning_rate", "images_per_second")]
     parts = [
         figure.to_html(full_html=False, include_plotlyjs=number == 0, config={"displaylogo": False})
-        for number, figure in enumerate(drawn)
+        for number, figure in enumerate(charts)
     ]
     return _PAGE.format(title=f"Run {shown_name(run.id)}", figures="".join(parts))
 
@@ -180,10 +180,10 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     if not untrusted.is_ordinary(info):
         raise _refused(f"its {info.filename} is encrypted, or packed by an unsupported method")
     with archive.open(info) as member:
-        found = member.read(limit + 1)
-    if len(found) > limit:
+        content = member.read(limit + 1)
+    if len(content) > limit:
         raise _refused(f"its {info.filename} unpacks to more than {limit // _MIB} MiB")
-    return found
+    return content
 
 
 def _write(folder: Path, files: dict[str, bytes], config: TrainConfig, old_id: str) -> None:
@@ -207,17 +207,17 @@ def _result(status: dict[str, Any], model_bytes: int) -> dict[str, Any]:
     if status.get("state") != "finished":
         raise _refused("its run is not finished")
     try:
-        found = msgspec.structs.asdict(msgspec.convert(status.get("result"), _Result))
+        result = msgspec.structs.asdict(msgspec.convert(status.get("result"), _Result))
     except ValueError as error:  # msgspec.ValidationError, or of text that is not Unicode
         raise _refused(f"its figures are not those of a run ({error})") from None
-    texts = {key: shown_name(found[key], _MOST_TEXT) for key in ("dataset", "weights")}
-    return found | texts | {"model_bytes": model_bytes}
+    texts = {key: shown_name(result[key], _MOST_TEXT) for key in ("dataset", "weights")}
+    return result | texts | {"model_bytes": model_bytes}
 
 
 def _check_figures(run: Run) -> None:
     """Raise RunError unless the figures of `run` follow from its predictions."""
-    found, result = predictions.load(run), run.result
-    for name, stored in (("validation", found.validation), ("test", found.test)):
+    evaluation, result = predictions.load(run), run.result
+    for name, stored in (("validation", evaluation.validation), ("test", evaluation.test)):
         same = (
             abs(stored.accuracy - result[f"{name}_accuracy"]) < _SAME
             and abs(stored.loss - result[f"{name}_loss"]) < 1e-3
@@ -254,12 +254,12 @@ def _plain(value: Any, depth: int = 3) -> Any:
 
 def _object(files: dict[str, bytes], name: str) -> dict[str, Any]:
     try:
-        found = json.loads(files[name])
+        value = json.loads(files[name])
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+        value = None
+    if not isinstance(value, dict):
         raise _refused(f"its {name} is damaged")
-    return found
+    return value
 
 
 def _json_lines(content: bytes) -> list[dict[str, Any]]:

@@ -35,7 +35,7 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
     Raises RunError if the run is not finished, its files are damaged, or part of its backbone was never trained:
     weights of others do not ship.
     """
-    found, config = predictions.load(run), run.config
+    evaluation, config = predictions.load(run), run.config
     if config.fine_tune_blocks < 17 or not config.fine_tunes:
         raise RunError(
             f"Run {run.id} trained {config.fine_tune_blocks} of 17 blocks, expected all: ImageNet's weights do not "
@@ -49,7 +49,7 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
         copies |= {name: name for name in (calibration.FILE, neighbors.FILE)}
         written += [shutil.copyfile(run.path / name, folder / target) for name, target in copies.items()]
     cards, alpha = load_json(folder / CARD) or {}, f"{config.alpha:g}"
-    new = card(run, found.validation, found.test)
+    new = card(run, evaluation.validation, evaluation.test)
     if (new["weights"] or {}).get("kind") == "bundled" and (replaced := cards.get(alpha)):
         keys = ("run", "date", "command", "seconds", "weights", "test")
         new["before"] = [*replaced.get("before", []), {key: replaced[key] for key in keys}]
@@ -68,7 +68,7 @@ def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]
     wrong = counts * (1 - np.eye(len(CLASSES), dtype=int))
     worst = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
     known = load_json(run.path / calibration.FILE) or {}
-    said = calibration.scaled(test.probabilities, known.get("temperature", 1.0))
+    probabilities = calibration.scaled(test.probabilities, known.get("temperature", 1.0))
     return {
         "run": run.id,
         "date": run.id[:8],
@@ -88,7 +88,7 @@ def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]
             {"is": CLASSES[cell // 10], "said": CLASSES[cell % 10], "images": int(wrong.flat[cell])} for cell in worst
         ],
         "calibration": known,
-        "calibration_error": vars(calibration.calibration_error(said, test.labels)),
+        "calibration_error": vars(calibration.calibration_error(probabilities, test.labels)),
     }
 
 
@@ -101,7 +101,7 @@ def command(run: Run) -> str:
     config = run.config
     name = min(PRESETS, key=lambda preset: len(config.differences(PRESETS[preset])))
     changes = config.differences(PRESETS[name])
-    flags = "".join(f" --{knob.replace('_', '-')} {own}" for knob, (own, _) in changes.items())
+    flags = "".join(f" --{knob.replace('_', '-')} {value}" for knob, (value, _) in changes.items())
     return f"python -m cifar_core train --preset {name}{flags}"
 
 
@@ -120,7 +120,7 @@ def model_card(cards: dict[str, Any]) -> str:
         "",
         "| α | parameters | validation accuracy | test accuracy (95 %) | training | command |",
         "| --- | --- | --- | --- | --- | --- |",
-        *[_width_row(alpha, found) for alpha, found in cards.items()],
+        *[_width_row(alpha, figures) for alpha, figures in cards.items()],
         "",
     ]
     whole = cards.get(f"{CLASSIFIER_ALPHA:g}")
@@ -141,16 +141,16 @@ def _write_backbone(run: Run, path: Path) -> Path:
     return path
 
 
-def _width_row(alpha: str, found: dict[str, Any]) -> str:
-    low, high = found["test"]["interval"]
-    environment = found["environment"]
-    when = f"{found['date'][:4]}-{found['date'][4:6]}-{found['date'][6:]}"
-    stages = [*found.get("before", []), found]
+def _width_row(alpha: str, figures: dict[str, Any]) -> str:
+    low, high = figures["test"]["interval"]
+    environment = figures["environment"]
+    when = f"{figures['date'][:4]}-{figures['date'][4:6]}-{figures['date'][6:]}"
+    stages = [*figures.get("before", []), figures]
     commands = ", then, from there, ".join(f"`{stage['command']}`" for stage in stages)
     minutes = " + ".join(f"{stage['seconds'] / 60:.0f}" for stage in stages)
     return (
-        f"| {alpha} | {found['parameters']:,} | {found['validation']['accuracy']:.4f} | "
-        f"{found['test']['accuracy']:.4f} ({low:.4f} to {high:.4f}) | {minutes} min, "
+        f"| {alpha} | {figures['parameters']:,} | {figures['validation']['accuracy']:.4f} | "
+        f"{figures['test']['accuracy']:.4f} ({low:.4f} to {high:.4f}) | {minutes} min, "
         f"{environment['processor']}, {environment['cores']} cores, {when} | {commands} |"
     )
 
@@ -170,36 +170,37 @@ def _photographs(rates: dict[str, Any] | None) -> str:
     )
 
 
-def _classifier_words(found: dict[str, Any]) -> list[str]:
-    config, known, packages = found["config"], found["calibration"], found["environment"]["packages"]
-    unlike, error = known["unlike"], found["calibration_error"]
-    caught = ", ".join(f"{kind} {share:.0%}" for kind, share in unlike["caught"].items())
-    worst = ", ".join(f"{row['is']} taken for {row['said']} ({row['images']})" for row in found["confusions"])
+def _classifier_words(figures: dict[str, Any]) -> list[str]:
+    config, known, packages = figures["config"], figures["calibration"], figures["environment"]["packages"]
+    rates, error = known["unlike"], figures["calibration_error"]
+    caught = ", ".join(f"{kind} {share:.0%}" for kind, share in rates["caught"].items())
+    worst = ", ".join(f"{row['is']} taken for {row['said']} ({row['images']})" for row in figures["confusions"])
     return [
         "## Width 0.5, the classifier",
         "",
-        f"- **Data.** {found['data']['label']}: {config['train_images']:,} training images, of which "
-        f"{found['validation']['images']:,} were held back to choose the best epoch; {found['test']['images']:,} test "
-        "images, read once at the end. Photographs of 32×32 pixels of ten classes, as published by Krizhevsky (2009); "
+        f"- **Data.** {figures['data']['label']}: {config['train_images']:,} training images, of which "
+        f"{figures['validation']['images']:,} were held back to choose the best epoch; "
+        f"{figures['test']['images']:,} test images, read once at the end. "
+        "Photographs of 32×32 pixels of ten classes, as published by Krizhevsky (2009); "
         "a few labels are known to be wrong.",
         *[
             f"- **Before.** `{stage['command']}`, from {stage['weights']['label']}, gave a network with test accuracy "
             f"{stage['test']['accuracy']:.4f}; the recipe below went on from it."
-            for stage in found.get("before", [])
+            for stage in figures.get("before", [])
         ],
         f"- **Recipe.** The head for {config['head_epochs']} epoch(s) on the frozen backbone, then the whole network "
         f"for {config['fine_tune_epochs']} epochs at {config['image_size']} px: {config['optimizer']}, rate "
         f"{config['fine_tune_learning_rate']:g} ({config['schedule']}), batches of {config['batch_size']}, label "
         f"smoothing {config['label_smoothing']:g}, dropout {config['dropout']:g}, augmentation "
         f"{config['augmentation']:g}, new in every batch, batch norm: {config['batch_norm']}. Seed {config['seed']}.",
-        f"- **Software.** Python {found['environment']['python']}, "
+        f"- **Software.** Python {figures['environment']['python']}, "
         + ", ".join(f"{name} {packages[name]}" for name in ("tensorflow", "keras", "numpy"))
-        + f"; first weights: {found['weights']['label']}.",
+        + f"; first weights: {figures['weights']['label']}.",
         f"- **Calibration.** Temperature {known['temperature']:.3f}, fitted on validation images; calibration error on "
         f"test images {error['value']:.1%} (95% interval {error['low']:.1%} to {error['high']:.1%}).",
-        f"- **Out-of-distribution.** {1 - unlike['kept']:.1%} of the test images are above the threshold (false "
-        f"alarms); of {unlike['pictures']} drawings of each kind: {caught}."
-        + _photographs(found.get("out_of_distribution")),
+        f"- **Out-of-distribution.** {1 - rates['kept']:.1%} of the test images are above the threshold (false "
+        f"alarms); of {rates['pictures']} drawings of each kind: {caught}."
+        + _photographs(figures.get("out_of_distribution")),
         f"- **What it is bad at.** Most frequent mistakes among the test images: {worst}. It knows ten classes and "
         "32×32 pixels: text, people, close-ups and scenes with several things are outside of what it was made for. Do "
         "not use it to decide anything that matters.",
@@ -208,7 +209,7 @@ def _classifier_words(found: dict[str, Any]) -> list[str]:
         "| --- | --- | --- | --- |",
         *[
             f"| {name} | {row['accuracy']:.3f} | {low:.3f} to {high:.3f} | {row['images']} |"
-            for name, row in found["classes"].items()
+            for name, row in figures["classes"].items()
             for low, high in [row["interval"]]
         ],
     ]

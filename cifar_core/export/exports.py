@@ -241,15 +241,15 @@ def state(run: Run, name: str) -> dict[str, Any]:
     "agreement" (0..1), "images", "latency_ms", "against", "poor" (whether the agreement is too low), "made" (Unix
     time). When failed: "error". Damaged records read as none.
     """
-    found = job(run, name).read()
-    if found["state"] == "working":
-        return {"state": "working", "done": found.get("done", 0), "total": found.get("total", 0)}
-    if found["state"] == "failed":
-        return found
-    sound = all(isinstance(found.get(key), int | float) for key in _NUMBERS) and path(run, name).is_file()
-    if found.get("state") != "done" or not sound:
+    status = job(run, name).read()
+    if status["state"] == "working":
+        return {"state": "working", "done": status.get("done", 0), "total": status.get("total", 0)}
+    if status["state"] == "failed":
+        return status
+    sound = all(isinstance(status.get(key), int | float) for key in _NUMBERS) and path(run, name).is_file()
+    if status.get("state") != "done" or not sound:
         return {"state": "none"}
-    return found | {"poor": found["agreement"] < (MODELS[name].least_agreement or 0)}
+    return status | {"poor": status["agreement"] < (MODELS[name].least_agreement or 0)}
 
 
 def make(run: Run, name: str, written: Writer | None = None, opened: Opener | None = None) -> None:
@@ -258,17 +258,17 @@ def make(run: Run, name: str, written: Writer | None = None, opened: Opener | No
     `written` and `opened` write and read the format that needs Keras. Raises RunError if the run is not finished or
     its model is damaged; the record holds the reason, too.
     """
-    own = job(run, name)
-    with own.working():
-        own.write("working", done=0, total=IMAGES)
+    task = job(run, name)
+    with task.working():
+        task.write("working", done=0, total=IMAGES)
         expected = reference(run)
         temporary = path(run, name).with_suffix(f".{os.getpid()}")
         temporary.write_bytes((written or _WRITERS[name])(run))
         machine.replace(temporary, path(run, name))
         answers = (opened or _OPENERS[name])(path(run, name))
-        figures = _compare(answers, expected, lambda done, total: own.write("working", done=done, total=total))
+        figures = _compare(answers, expected, lambda done, total: task.write("working", done=done, total=total))
         size = path(run, name).stat().st_size
-        own.write("done", bytes=size, against=expected.source, made=time.time(), **figures)
+        task.write("done", bytes=size, against=expected.source, made=time.time(), **figures)
 
 
 @dataclass(frozen=True)
@@ -286,15 +286,15 @@ def reference(run: Run) -> Reference:
     Where those images are not on this machine (an imported run, or one on synthetic images of an older version), its
     model.tflite classifies the test images that are here. Raises RunError if the run is damaged.
     """
-    found = predictions.load(run).test
+    test = predictions.load(run).test
     environment = records.environment(run.path)
     name = environment.data.name if environment else None
     try:
         images, labels = cifar10.samples(IMAGES, name if name in cifar10.LABELS else "auto", test=True)
     except DataError:
         images, labels = cifar10.samples(IMAGES, "generated", test=True)
-    again, stored = litert_answers(model_file.read(run))(images), found.probabilities[:IMAGES]
-    same = np.array_equal(labels, found.labels[:IMAGES])
+    again, stored = litert_answers(model_file.read(run))(images), test.probabilities[:IMAGES]
+    same = np.array_equal(labels, test.labels[:IMAGES])
     if same and (name != "generated" or np.allclose(again, stored, atol=1e-3)):
         return Reference(images, stored.argmax(axis=1), "the run's own test answers")
     return Reference(images, again.argmax(axis=1), "the run's model.tflite, as its test images are not here")

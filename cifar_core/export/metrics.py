@@ -41,14 +41,14 @@ def to_json(run: Run) -> bytes:
     Raises RunError as `config` does, or if environment.json is damaged.
     """
     records.environment(run.path)
-    found = {
+    values = {
         "id": run.id,
         "config": run.config.to_dict(),
         "result": run.result,
         "environment": runs.load_json(run.path / "environment.json") or {},
         "rows": _rows(run),
     }
-    return json.dumps(found, indent=1).encode()
+    return json.dumps(values, indent=1).encode()
 
 
 def to_tensorboard(run: Run) -> bytes:

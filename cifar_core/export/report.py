@@ -65,70 +65,70 @@ Box = tuple[float, float, float, float]
 
 def build(run: Run) -> str:
     """Return the report of `run`, some 5 MB of HTML. Raises RunError if the run is not finished or damaged."""
-    found = assessment.assess(run)
+    result = assessment.assess(run)
     parts = [
         f"<h1>Run {_text(run.id)}</h1>",
-        f"<p>Images: {_text(found.stored.dataset)}. Initial weights: {_text(run.result.get('weights', 'unknown'))}. "
+        f"<p>Images: {_text(result.stored.dataset)}. Initial weights: {_text(run.result.get('weights', 'unknown'))}. "
         f"Written by CIFAR Studio on {time.strftime('%Y-%m-%d %H:%M')}.</p>",
-        _table(*assessment.accuracy_cells(found.stored)),
+        _table(*assessment.accuracy_cells(result.stored)),
         "<p><small>Everything was chosen by validation images; the test images were read once, at the end.</small></p>",
         "<h2>What probably happened</h2>",
-        *_findings(found),
-        *_curves(found),
+        *_findings(result),
+        *_curves(result),
         "<h2>Classes (validation images)</h2>",
-        _table(*assessment.class_cells(found.stored.validation)),
-        _figure(answer_charts.confusion_figure(confusion_counts(found.stored.validation))),
-        *_pictures(found),
-        *_calibration(found),
+        _table(*assessment.class_cells(result.stored.validation)),
+        _figure(answer_charts.confusion_figure(confusion_counts(result.stored.validation))),
+        *_pictures(result),
+        *_calibration(result),
         *_robustness(run),
         "<h2>Settings</h2>",
         _table(
-            ("knob", "value"), [(knob.label, knob.format(getattr(found.config, name))) for name, knob in KNOBS.items()]
+            ("knob", "value"), [(knob.label, knob.format(getattr(result.config, name))) for name, knob in KNOBS.items()]
         ),
     ]
     colors = {"wrong": style.WRONG, "hint": style.VALIDATION, "right": style.RIGHT}
     return _PAGE.format(title=f"Run {_text(run.id)}", body="\n".join(parts), **colors)
 
 
-def _findings(found: Assessment) -> Iterable[str]:
-    for finding in found.findings:
+def _findings(result: Assessment) -> Iterable[str]:
+    for finding in result.findings:
         yield (
             f'<div class="{finding.level}"><h3>{_text(finding.title)}</h3><p>{_text(finding.cause)} '
             f"<b>{_text(finding.advice)}</b></p><p><small>{_text(finding.evidence)}</small></p></div>"
         )
 
 
-def _curves(found: Assessment) -> Iterable[str]:
+def _curves(result: Assessment) -> Iterable[str]:
     yield "<h2>Phases</h2>"
-    yield from (f"<p>{_text(sentence)}</p>" for sentence in (*found.sentences, found.gap) if sentence)
-    found_curves = curves.curves(found.run.metrics())
+    yield from (f"<p>{_text(sentence)}</p>" for sentence in (*result.sentences, result.gap) if sentence)
+    found_curves = curves.curves(result.run.metrics())
     yield _figure(training_charts.metric_figure(found_curves, "accuracy"), brings_plotly=True)
     yield _figure(training_charts.metric_figure(found_curves, "loss"))
-    if changes := story.changes_of(found.run):
+    if changes := story.changes_of(result.run):
         yield _figure(answer_charts.change_figure(changes))
 
 
-def _pictures(found: Assessment) -> Iterable[str]:
-    images = found.images("validation")
-    said = found.calibrated.validation
+def _pictures(result: Assessment) -> Iterable[str]:
+    images = result.images("validation")
+    answers = result.calibrated.validation
     yield "<h2>Confident mistakes (validation images)</h2>"
     if images is None:
         yield "<p>The images of this run were not on the machine that wrote this report.</p>"
         return
-    if found.is_cifar10:
+    if result.is_cifar10:
         yield "<p>Some labels of CIFAR-10 are wrong, so some of these answers may be right.</p>"
-    yield _gallery(images, said, confident_mistakes(said)[:_PICTURES])
+    yield _gallery(images, answers, confident_mistakes(answers)[:_PICTURES])
     yield "<h2>Least confident correct answers (validation images)</h2>"
-    yield _gallery(images, said, least_confident_correct(said)[:_PICTURES])
+    yield _gallery(images, answers, least_confident_correct(answers)[:_PICTURES])
 
 
-def _calibration(found: Assessment) -> Iterable[str]:
+def _calibration(result: Assessment) -> Iterable[str]:
     yield "<h2>Calibration</h2>"
-    if found.calibration is None:
-        yield f"<p>{_text(' '.join(found.problems) or 'This run was not calibrated.')}</p>"
+    if result.calibration is None:
+        yield f"<p>{_text(' '.join(result.problems) or 'This run was not calibrated.')}</p>"
         return
-    yield f"<p>Its logits are divided by a temperature of {found.calibration.temperature:.2f}.</p>"
-    yield _figure(answer_charts.reliability_figure(*found.reliability("validation"), "validation images"))
+    yield f"<p>Its logits are divided by a temperature of {result.calibration.temperature:.2f}.</p>"
+    yield _figure(answer_charts.reliability_figure(*result.reliability("validation"), "validation images"))
 
 
 def _robustness(run: Run) -> Iterable[str]:
@@ -141,14 +141,14 @@ def _robustness(run: Run) -> Iterable[str]:
     yield _figure(answer_charts.robustness_figure({"this run": measured}))
 
 
-def _gallery(images: np.ndarray, said: Predictions, positions: np.ndarray) -> str:
+def _gallery(images: np.ndarray, answers: Predictions, positions: np.ndarray) -> str:
     parts = []
     for position in positions:
-        answer = int(said.probabilities[position].argmax())
+        answer = int(answers.probabilities[position].argmax())
         picture = Image.fromarray(images[position]).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
-        share = said.probabilities[position, answer]
+        share = answers.probabilities[position, answer]
         shown = "over 99%" if share > 0.99 else f"{share:.0%}"  # no network can know "100%"
-        words = f"{CLASSES[answer]} {shown}, label {CLASSES[said.labels[position]]}"
+        words = f"{CLASSES[answer]} {shown}, label {CLASSES[answers.labels[position]]}"
         parts.append(
             f'<figure><img src="{answer_charts.png(picture)}" alt=""><figcaption>{words}</figcaption></figure>'
         )
@@ -268,14 +268,14 @@ def _card_pictures(run: Run, test: predictions.Predictions) -> list[tuple[np.nda
 def _curve(canvas: _Canvas, run: Run, box: Box) -> None:
     """Draw training and validation accuracy over the epochs into `box`."""
     left, top, right, bottom = box
-    found = curves.curves(read_rows(run.path / "metrics.jsonl", 0)[0])
-    most = max(found.planned, 1)
+    lines = curves.curves(read_rows(run.path / "metrics.jsonl", 0)[0])
+    most = max(lines.planned, 1)
 
     def places(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.stack([left + (right - left) * x / most, bottom - (bottom - top) * y], axis=1)
 
-    if found.boundary is not None:
-        start = places(np.array([found.boundary]), np.array([0.0]))[0, 0]
+    if lines.boundary is not None:
+        start = places(np.array([lines.boundary]), np.array([0.0]))[0, 0]
         canvas.box((start, top, right, bottom), _SHADE)
         canvas.text(start + 8, bottom - 8, "fine-tuning", 16, FINE_TUNING, "ld")
         canvas.text(start - 8, bottom - 8, "head", 16, _MUTED, "rd")
@@ -284,7 +284,7 @@ def _curve(canvas: _Canvas, run: Run, box: Box) -> None:
         canvas.line(level, _RULE, 1)
         canvas.text(left - 10, level[0, 1], f"{share:.0%}", 16, _MUTED, "rm")
     for name, color, width in (("accuracy", TRAINING, 2), ("validation_accuracy", VALIDATION, 4)):
-        line = found.curves[name]
+        line = lines.curves[name]
         if len(line.x) > 1:
             canvas.line(places(line.x, line.y), color, width)
     canvas.text(left, top - 10, "training", 16, TRAINING, "ld")
@@ -309,10 +309,10 @@ def _frame(watch: Watch, watched: Sequence[Watched], moment: float) -> Image.Ima
     for number, one in enumerate(watched):
         x, y = 32 + 304 * (number % 3), 92 + 190 * (number // 3)
         canvas.picture(x, y, 150, one.pin.image)
-        said = np.array([np.interp(moment, one.epochs, column) for column in one.probabilities.T])
-        for row, label in enumerate(np.argsort(-said)[:3]):
+        values = np.array([np.interp(moment, one.epochs, column) for column in one.probabilities.T])
+        for row, label in enumerate(np.argsort(-values)[:3]):
             place = y + 4 + 50 * row
-            canvas.text(x + 162, place, f"{CLASSES[label]} {said[label]:.0%}", 16)
+            canvas.text(x + 162, place, f"{CLASSES[label]} {values[label]:.0%}", 16)
             canvas.box((x + 162, place + 22, x + 282, place + 32), _RULE)
-            canvas.box((x + 162, place + 22, x + 162 + 120 * said[label], place + 32), CLASS_COLORS[label])
+            canvas.box((x + 162, place + 22, x + 162 + 120 * values[label], place + 32), CLASS_COLORS[label])
     return canvas.finished()

@@ -72,15 +72,15 @@ def _with_settings(run: Run, cell: str) -> str:
     lines = [f"# {note}" for note in _notes(run, config, dataset, weights)]
     values = settings(config, weights == "random")
     assignments = cell.split("\n", 1)[1]
-    return "\n".join([_SETTINGS, *lines, _ASSIGNMENT.sub(lambda found: _assigned(found, values), assignments)])
+    return "\n".join([_SETTINGS, *lines, _ASSIGNMENT.sub(lambda match: _assigned(match, values), assignments)])
 
 
-def _assigned(found: re.Match[str], values: dict[str, Any]) -> str:
+def _assigned(match: re.Match[str], values: dict[str, Any]) -> str:
     """Return one line of settings with other values, its names and its comment as they are."""
     written = (
-        json.dumps(value) if isinstance(value, str) else repr(value) for value in map(values.get, found[1].split(", "))
+        json.dumps(value) if isinstance(value, str) else repr(value) for value in map(values.get, match[1].split(", "))
     )
-    return f"{found[1]} = {', '.join(written)}"
+    return f"{match[1]} = {', '.join(written)}"
 
 
 def _notes(run: Run, config: TrainConfig, dataset: str, weights: str) -> list[str]:

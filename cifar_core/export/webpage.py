@@ -95,24 +95,24 @@ class _Network:
     def _add(self, operator: schema.OperatorT) -> None:
         code = self._model.operatorCodes[operator.opcodeIndex].builtinCode
         first, second = operator.inputs[0], operator.inputs[-1]
-        found: dict[str, Any] = {"input": self._shape(first), "output": self._shape(operator.outputs[0])}
+        layer: dict[str, Any] = {"input": self._shape(first), "output": self._shape(operator.outputs[0])}
         sources = [self._maps[first]]
         if code in (_OPERATOR.CONV_2D, _OPERATOR.DEPTHWISE_CONV_2D, _OPERATOR.FULLY_CONNECTED):
-            found |= self._layer(operator, code)
+            layer |= self._layer(operator, code)
         elif code == _OPERATOR.CAST:
-            found |= {"kind": "scale", "factor": 1, "offset": 0}
+            layer |= {"kind": "scale", "factor": 1, "offset": 0}
         elif code == _OPERATOR.MUL:
-            found |= {"kind": "scale", "factor": self._values(second).item(), "offset": 0}
+            layer |= {"kind": "scale", "factor": self._values(second).item(), "offset": 0}
         elif code == _OPERATOR.ADD and second not in self._maps:
-            found |= {"kind": "scale", "factor": 1, "offset": self._values(second).item()}
+            layer |= {"kind": "scale", "factor": 1, "offset": self._values(second).item()}
         elif code == _OPERATOR.ADD:
-            found["kind"] = "add"
+            layer["kind"] = "add"
             sources.append(self._maps[second])
         else:
-            found["kind"] = {_OPERATOR.RESIZE_BILINEAR: "resize", _OPERATOR.MEAN: "mean", _OPERATOR.SOFTMAX: "softmax"}[
+            layer["kind"] = {_OPERATOR.RESIZE_BILINEAR: "resize", _OPERATOR.MEAN: "mean", _OPERATOR.SOFTMAX: "softmax"}[
                 code
             ]
-        self._operators.append(found | {"from": sources})
+        self._operators.append(layer | {"from": sources})
         self._maps[operator.outputs[0]] = len(self._operators)
 
     def _layer(self, operator: schema.OperatorT, code: int) -> dict[str, Any]:
@@ -120,15 +120,15 @@ class _Network:
         kernel, bias = (self._values(tensor) for tensor in operator.inputs[1:])
         options = operator.builtinOptions
         depthwise = code == _OPERATOR.DEPTHWISE_CONV_2D
-        found = {
+        layer = {
             "kind": "depthwise" if depthwise else "conv" if code == _OPERATOR.CONV_2D else "dense",
             "kernel": self._store(kernel, rounded=not depthwise and kernel.size >= _FEWEST),
             "bias": self._store(bias, rounded=False),
             "limit": _LIMITS[options.fusedActivationFunction],
         }
         if code != _OPERATOR.FULLY_CONNECTED:
-            found |= {"side": kernel.shape[1], "stride": options.strideH}
-        return found
+            layer |= {"side": kernel.shape[1], "stride": options.strideH}
+        return layer
 
     def _store(self, values: np.ndarray, rounded: bool) -> int:
         """Append weights; return their number."""
@@ -148,5 +148,5 @@ class _Network:
         return [int(side) for side in self._graph.tensors[tensor].shape[1:]]
 
     def _values(self, tensor: int) -> np.ndarray:
-        found = self._graph.tensors[tensor]
-        return np.frombuffer(self._model.buffers[found.buffer].data.tobytes(), np.float32).reshape(found.shape)
+        entry = self._graph.tensors[tensor]
+        return np.frombuffer(self._model.buffers[entry.buffer].data.tobytes(), np.float32).reshape(entry.shape)

@@ -58,8 +58,8 @@ class Calibration:
 
     def save(self, path: Path) -> None:
         """Write it to `path`."""
-        found = asdict(self)
-        write_json(path, found | {"unlike": found.pop("out_of_distribution")})
+        values = asdict(self)
+        write_json(path, values | {"unlike": values.pop("out_of_distribution")})
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,8 @@ class _Saved(msgspec.Struct):
 
 def load(path: Path) -> Calibration | None:
     """Return the calibration in `path`, None where there is none. Raises RunError if it is damaged."""
-    found = records.load(path, _Saved)
-    return Calibration(found.temperature, found.images, found.ece, found.loss, found.unlike) if found else None
+    saved = records.load(path, _Saved)
+    return Calibration(saved.temperature, saved.images, saved.ece, saved.loss, saved.unlike) if saved else None
 
 
 def load_or_problem(path: Path) -> tuple[Calibration | None, str]:

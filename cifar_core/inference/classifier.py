@@ -117,14 +117,14 @@ class Classifier:
     def _sound_index(self) -> Index | None:
         """Return the index. Raises RunError if its file is damaged or another model's."""
         path = self._folder / neighbors.FILE
-        found = _index(path, path.stat().st_mtime_ns) if path.exists() else None
+        index = _index(path, path.stat().st_mtime_ns) if path.exists() else None
         features = self._network.output_shapes["pooled"]
-        if found and found.mean.shape != features:
+        if index and index.mean.shape != features:
             raise RunError(
-                f"{path} is another model's: it knows {len(found.mean)} features of an image, expected {features[0]}; "
+                f"{path} is another model's: it knows {len(index.mean)} features of an image, expected {features[0]}; "
                 "delete the file to do without it, or train the run anew."
             )
-        return found
+        return index
 
     def answer(self, images: np.ndarray) -> Answers:
         """Return calibrated answers for uint8 (n, 32, 32, 3), and which pictures are out-of-distribution.
@@ -132,21 +132,21 @@ class Classifier:
         Without a sound calibration they are as the network says them, see `problems`.
         """
         outputs, known, index = self._network.run(images), self.calibration, self.index
-        said = outputs["probabilities"]
+        probabilities = outputs["probabilities"]
         scores = np.full(len(images), np.nan, np.float32)
         if known:
-            said = calibration.scaled(said, known.temperature)
+            probabilities = calibration.scaled(probabilities, known.temperature)
         if index:
             scores = index.scores(outputs["pooled"])
         rule = known.out_of_distribution if known else None
         limit = rule.threshold if rule else np.inf
         highest = np.inf if rule is None or rule.highest is None else rule.highest
-        return Answers(said, scores, scores > limit, scores > highest)
+        return Answers(probabilities, scores, scores > limit, scores > highest)
 
     def calibrated(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities of `answer` alone."""
-        known, said = self.calibration, self.probabilities(images)
-        return calibration.scaled(said, known.temperature) if known else said
+        known, probabilities = self.calibration, self.probabilities(images)
+        return calibration.scaled(probabilities, known.temperature) if known else probabilities
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return float32 (n, 10), rows summing to 1, for uint8 (n, 32, 32, 3) RGB, in the order of data.CLASSES."""
@@ -196,12 +196,12 @@ def picture_order(names: Sequence[str], answers: Answers, by: str, shown: Collec
         "name": lambda i: names[i].lower(),
         "unlike": lambda i: -np.nan_to_num(answers.scores[i]),
     }
-    kept = [
+    places = [
         i
         for i, label in enumerate(labels)
         if not shown or CLASSES[label] in shown or (UNUSUAL in shown and answers.is_unusual[i])
     ]
-    return sorted(kept, key=keys[by])
+    return sorted(places, key=keys[by])
 
 
 def disagreement(probabilities: np.ndarray) -> np.ndarray:
@@ -233,15 +233,15 @@ def answers_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _readable(text: str) -> str:
     """Return `text` with the bytes that a file system's name hides in surrogates (PEP 383) as escapes."""
-    return re.sub("[\ud800-\udfff]", lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
+    return re.sub("[\ud800-\udfff]", lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", text)
 
 
 def answer_row(name: str, answers: Answers, number: int) -> dict[str, Any]:
     """Return the answer to picture `number` as the command line's JSON has it."""
-    said = answers.probabilities[number]
-    best = int(said.argmax())
-    row: dict[str, Any] = {"file": name, "label": CLASSES[best], "probability": float(said[best])}
-    row["probabilities"] = dict(zip(CLASSES, map(float, said), strict=True))
+    probabilities = answers.probabilities[number]
+    best = int(probabilities.argmax())
+    row: dict[str, Any] = {"file": name, "label": CLASSES[best], "probability": float(probabilities[best])}
+    row["probabilities"] = dict(zip(CLASSES, map(float, probabilities), strict=True))
     if np.isfinite(answers.scores[number]):
         row["none_of_the_ten"] = bool(answers.is_unusual[number])
     return row

@@ -148,13 +148,13 @@ def sweeps(
     for name, change in CHANGES.items():
         images += [changed(image, {**setting, name: value}) for value in change.sweep]
     answers = probabilities(np.stack(images))
-    found, start = {}, 1
+    result, start = {}, 1
     for name, change in CHANGES.items():
         values = change.sweep
         rows = answers[start : start + len(values)]
         start += len(values)
-        found[name] = Sweep(values, rows, _flips(values, rows.argmax(axis=1), setting[name], int(answers[0].argmax())))
-    return answers[0], found
+        result[name] = Sweep(values, rows, _flips(values, rows.argmax(axis=1), setting[name], int(answers[0].argmax())))
+    return answers[0], result
 
 
 def _flips(values: np.ndarray, labels: np.ndarray, current: float, answer: int) -> tuple[tuple[float, int], ...]:

@@ -50,10 +50,10 @@ def is_own(content: bytes, config: TrainConfig) -> bool:
     pattern = _pattern(config)
     if len(content) != len(pattern):
         return False
-    own, theirs = np.frombuffer(bytearray(pattern), np.uint8), np.frombuffer(content, np.uint8)
-    for place in _weight_slices(own):
-        own[place] = theirs[place]
-    return bool((own == theirs).all())
+    expected, theirs = np.frombuffer(bytearray(pattern), np.uint8), np.frombuffer(content, np.uint8)
+    for place in _weight_slices(expected):
+        expected[place] = theirs[place]
+    return bool((expected == theirs).all())
 
 
 def answers_with_probabilities(content: bytes) -> bool:
@@ -78,9 +78,9 @@ def _weight_slices(content: np.ndarray) -> list[slice]:
     graph = model.Subgraphs(0)
     tensors = [graph.Tensors(number) for number in range(graph.TensorsLength())]
     weights = [one.Buffer() for one in tensors if one.Type() == schema.TensorType.FLOAT32 and not _is_fixed(one.Name())]
-    found = [model.Buffers(number).DataAsNumpy() for number in weights if model.Buffers(number).DataLength()]
-    starts = [data.ctypes.data - content.ctypes.data for data in found]
-    return [slice(start, start + data.nbytes) for start, data in zip(starts, found, strict=True)]
+    buffers = [model.Buffers(number).DataAsNumpy() for number in weights if model.Buffers(number).DataLength()]
+    starts = [data.ctypes.data - content.ctypes.data for data in buffers]
+    return [slice(start, start + data.nbytes) for start, data in zip(starts, buffers, strict=True)]
 
 
 def _is_fixed(name: bytes) -> bool:
@@ -100,15 +100,17 @@ def measure_latency(run: Run) -> float:
     """
     pictures = np.random.default_rng(0).integers(0, 256, (_TIMED, *litert.IMAGE_SHAPE), np.uint8)
     network = litert.Network(read(run))
-    found = latency_ms(lambda images: network.run(images)["probabilities"], pictures)
+    latency = latency_ms(lambda images: network.run(images)["probabilities"], pictures)
     machines = {"cores": machine.processors(), "threads": machine.threads()}
     try:
-        runs.write_json(run.path / LATENCY_FILE, {"latency_ms": found, "measured": time.time(), **machines, "batch": 1})
+        runs.write_json(
+            run.path / LATENCY_FILE, {"latency_ms": latency, "measured": time.time(), **machines, "batch": 1}
+        )
     except OSError as error:
         raise RunError(
             f"The latency of run {run.id} cannot be stored: {error.strerror}; make room, or its folder writable."
         ) from None
-    return found
+    return latency
 
 
 def latency_ms(answers: Answers, images: np.ndarray) -> float:

@@ -51,18 +51,18 @@ class Index:
         """
         places = np.empty((len(features), count), np.int64)
         distances = np.empty((len(features), count), np.float32)
-        own = (self.codes**2).sum(axis=1)
+        norms = (self.codes**2).sum(axis=1)
         for start in range(0, len(features), 256):  # 10,000 distances each: 10 MB at a time
             part = slice(start, start + 256)
             centred = _unit(features[part]) - self.mean  # (b, f)
             codes = centred @ self.components.T  # (b, c)
             outside = (centred**2).sum(axis=1) - (codes**2).sum(axis=1)
-            squared = (codes**2).sum(axis=1)[:, None] + own - 2 * codes @ self.codes.T  # (b, n)
+            squared = (codes**2).sum(axis=1)[:, None] + norms - 2 * codes @ self.codes.T  # (b, n)
             first = np.argpartition(squared, count - 1, axis=1)[:, :count]
-            found = np.take_along_axis(squared, first, axis=1)
-            order = np.argsort(found, axis=1, kind="stable")
+            nearest = np.take_along_axis(squared, first, axis=1)
+            order = np.argsort(nearest, axis=1, kind="stable")
             places[part] = np.take_along_axis(first, order, axis=1)
-            all_squared = np.take_along_axis(found, order, axis=1) + outside[:, None]
+            all_squared = np.take_along_axis(nearest, order, axis=1) + outside[:, None]
             distances[part] = np.sqrt(np.maximum(all_squared, 0))
         return places, distances
 
@@ -116,9 +116,9 @@ def load(path: Path) -> Index | None:
         ) from error
 
 
-def _checked(found: Mapping[str, np.ndarray]) -> Index:
-    mean, components, codes = (np.asarray(found[name], np.float32) for name in _FIELDS[:3])
-    labels, rows, data = found["labels"], found["rows"], found["data"]
+def _checked(arrays: Mapping[str, np.ndarray]) -> Index:
+    mean, components, codes = (np.asarray(arrays[name], np.float32) for name in _FIELDS[:3])
+    labels, rows, data = arrays["labels"], arrays["rows"], arrays["data"]
     count, width = codes.shape
     fits = components.shape == (width, *mean.shape) and labels.shape == (count,) and rows.shape == (count,)
     if count < 1 or mean.ndim != 1 or not fits:

@@ -159,10 +159,10 @@ def jpeg_parts(data: bytes) -> tuple[bytes, int]:
     """
     parts, at, scans = [data[:2]], 2, 0
     for _ in range(_MOST_PARTS):
-        found = _MARKER.search(data, at)
-        if found is None:
+        match = _MARKER.search(data, at)
+        if match is None:
             return b"".join(parts), scans
-        marker, at = data[found.end() - 1], found.end()
+        marker, at = data[match.end() - 1], match.end()
         if marker in _ALONE:
             continue
         if marker == _END_OF_IMAGE:
@@ -195,7 +195,7 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
     """
     try:
         archive = _open_zip(data, name)
-        room, names, found = _Room(MAX_UNPACKED_BYTES), set[str](), False
+        room, names, is_empty = _Room(MAX_UNPACKED_BYTES), set[str](), False
         for info in archive.infolist():
             filename = member_name(info)
             if info.orig_filename.endswith("/"):  # ZipInfo.is_dir fails on an empty name in Python 3.11
@@ -208,9 +208,9 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
             content = _content_or_error(archive, info, filename, room)
             if is_hidden(filename) and not (isinstance(content, bytes) and is_picture(content)):
                 continue
-            found = True
+            is_empty = True
             yield unique_name(filename, names), content
-        if not found:
+        if not is_empty:
             raise ImageError(f"{quoted(name)} is a zip without a picture; choose one that holds pictures.")
     except ImageError as error:
         yield name, error

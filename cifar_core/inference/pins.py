@@ -62,8 +62,8 @@ class Watch:
 def load(folder: Path) -> list[Pin]:
     """Return the pins in a run's `folder`, none where there is no such file or it is damaged."""
     try:
-        found = untrusted.load_arrays(folder / FILE, _LIMIT_BYTES)
-        images, names = found["images"], found["names"]
+        arrays = untrusted.load_arrays(folder / FILE, _LIMIT_BYTES)
+        images, names = arrays["images"], arrays["names"]
     except (OSError, ValueError, KeyError):
         return []
     if names.ndim != 1 or images.dtype != np.uint8 or images.shape != (len(names), 32, 32, 3) or not len(names) <= MOST:
@@ -97,9 +97,9 @@ def watch(run: Run) -> Watch:
     before = {"head": 0.0, "fine_tune": head}
     watched = []
     for pin in load(run.path):
-        own = [row for row in rows if pin.key in row.pins]
-        epochs = np.array([before[row.phase] + row.epoch for row in own], float)
-        shares = np.array([row.pins[pin.key] for row in own], float).reshape(-1, len(CLASSES))
+        pin_rows = [row for row in rows if pin.key in row.pins]
+        epochs = np.array([before[row.phase] + row.epoch for row in pin_rows], float)
+        shares = np.array([row.pins[pin.key] for row in pin_rows], float).reshape(-1, len(CLASSES))
         watched.append(Watched(pin, epochs, shares))
     return Watch(tuple(watched), head or None if any(row.phase == "fine_tune" for row in rows) else None)
 

@@ -115,9 +115,9 @@ def answer_phases(conditions: Conditions) -> Answer:
     )
 
 
-def answer_layers(found: Layers) -> Answer:
+def answer_layers(layers: Layers) -> Answer:
     """First layer after which a linear classifier gets six of ten images right."""
-    network = found.networks[0]
+    network = layers.networks[0]
     enough = [
         number
         for number, (name, accuracy) in enumerate(zip(network.layers, network.accuracies, strict=True))
@@ -127,7 +127,7 @@ def answer_layers(found: Layers) -> Answer:
     first = f"first after {network.layers[enough[0]]}" if enough else "after no layer"
     return _option(block, (6, 12)), (
         f"Six of ten images are right {first}. Pixels give {network.accuracies[0]:.1%}, the last layer "
-        f"{network.accuracies[-1]:.1%}, random weights {found.networks[1].accuracies[-1]:.1%}."
+        f"{network.accuracies[-1]:.1%}, random weights {layers.networks[1].accuracies[-1]:.1%}."
     )
 
 

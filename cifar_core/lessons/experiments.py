@@ -173,10 +173,10 @@ class Outcome:
         }
 
     @classmethod
-    def from_dict(cls, found: Any) -> Outcome:
-        """Return the outcome saved as `found`. Raises RunError, or ConfigError for its configuration."""
+    def from_dict(cls, content: Any) -> Outcome:
+        """Return the outcome saved as `content`. Raises RunError, or ConfigError for its configuration."""
         try:
-            saved = msgspec.convert(found, _Saved)
+            saved = msgspec.convert(content, _Saved)
             lines = {
                 name: Curve(name, np.array(line.x, float), np.array(line.y, float))
                 for name, line in saved.curves.items()
@@ -233,9 +233,9 @@ def stored(lesson: str) -> dict[str, Any]:
     return runs.load_json(RESULTS / f"{lesson}.json") or {}
 
 
-def outcomes(found: Mapping[str, Any]) -> dict[str, Outcome]:
-    """Return the outcomes of the saved results `found` of a lesson that trains. Raises RunError."""
-    saved = found.get("arms")
+def outcomes(content: Mapping[str, Any]) -> dict[str, Outcome]:
+    """Return the outcomes of the saved results `content` of a lesson that trains. Raises RunError."""
+    saved = content.get("arms")
     if not isinstance(saved, dict):
         raise RunError("These results of a lesson are damaged (no arms); run the lesson here.")
     return {key: Outcome.from_dict(one) for key, one in saved.items()}
@@ -243,7 +243,7 @@ def outcomes(found: Mapping[str, Any]) -> dict[str, Outcome]:
 
 def latest_runs(lesson: str) -> dict[str, Run | None]:
     """Return the run of each condition of `lesson`: a live one, else the newest finished one, else the newest."""
-    found: dict[str, Run | None] = dict.fromkeys(CONDITIONS[lesson])
+    latest: dict[str, Run | None] = dict.fromkeys(CONDITIONS[lesson])
     wanted = {key: condition.config for key, condition in CONDITIONS[lesson].items()}
     for run in runs.list_runs():  # newest first
         if not run.id[19:].startswith(_PREFIX):
@@ -254,8 +254,8 @@ def latest_runs(lesson: str) -> dict[str, Run | None]:
             continue
         for key, expected in wanted.items():
             if config == expected:
-                found[key] = _better(found[key], run)
-    return found
+                latest[key] = _better(latest[key], run)
+    return latest
 
 
 def start_runs(lesson: str, again: bool = False) -> dict[str, Run]:

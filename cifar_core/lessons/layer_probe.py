@@ -65,10 +65,10 @@ class Layers:
         return {"lesson": LESSON, **asdict(self)}
 
     @classmethod
-    def from_dict(cls, found: Any) -> Layers:
-        """Return the results saved as `found`. Raises RunError if they are none."""
+    def from_dict(cls, content: Any) -> Layers:
+        """Return the results saved as `content`. Raises RunError if they are none."""
         try:
-            saved = msgspec.convert(found, cls)
+            saved = msgspec.convert(content, cls)
         except ValueError as error:
             raise RunError(f"These results of a lesson are damaged ({error}); run the lesson here.") from None
         sizes = {len(values) for one in saved.networks for values in (one.layers, one.accuracies, one.features)}
@@ -101,11 +101,11 @@ def probe(progress: Progress, config: TrainConfig = CONFIG) -> Layers:
             accuracies.append(_accuracy(known[name], labels, len(train)))
         networks.append(Probed(first.label, names, accuracies, [known[name].shape[1] for name in names]))
     progress(len(kinds) * len(names), len(kinds) * len(names))
-    found = machine.describe(("scikit-learn", "ai-edge-litert", "numpy"))
+    conditions = machine.describe(("scikit-learn", "ai-edge-litert", "numpy"))
     made = Provenance(
         command=COMMAND,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        **{key: found[key] for key in ("processor", "cores", "python", "packages")},
+        **{key: conditions[key] for key in ("processor", "cores", "python", "packages")},
         seed=config.seed,
         data=dataset.label,
         weights=networks[0].weights,
@@ -127,8 +127,8 @@ def start() -> None:
 
 def result() -> Layers | None:
     """Return the result on this machine, None without. Raises RunError."""
-    found = load_json(job().file(".json"))
-    return Layers.from_dict(found) if found else None
+    saved = load_json(job().file(".json"))
+    return Layers.from_dict(saved) if saved else None
 
 
 def run_job(progress: Progress) -> Layers:
@@ -136,18 +136,18 @@ def run_job(progress: Progress) -> Layers:
 
     Raises RunError if another process runs it or the folder is not writable, what `probe` raises, and Stopped.
     """
-    own, start = job(), time.monotonic()
+    task, start = job(), time.monotonic()
 
     def report(done: int, total: int) -> None:
-        own.check_stop()
+        task.check_stop()
         left = (time.monotonic() - start) / done * (total - done) if done else None
-        own.write("working", done=done, total=total, seconds_left=left)
+        task.write("working", done=done, total=total, seconds_left=left)
         progress(done, total)
 
-    with own.working():
-        found = probe(report)
-        write_json(own.file(".json"), found.to_dict())
-    return found
+    with task.working():
+        layers = probe(report)
+        write_json(task.file(".json"), layers.to_dict())
+    return layers
 
 
 def _features(config: TrainConfig, first: Weights, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -157,10 +157,10 @@ def _features(config: TrainConfig, first: Weights, images: np.ndarray) -> dict[s
     parts: dict[str, list[np.ndarray]] = {name: [] for name in layer_names(config.alpha)}
     for begin in range(0, len(images), _CHUNK):  # in chunks, as the maps of all images would fill the memory
         maps = network.run(images[begin : begin + _CHUNK])
-        for name, found in parts.items():
-            found.append(maps[name].mean(axis=(1, 2)))
+        for name, values in parts.items():
+            values.append(maps[name].mean(axis=(1, 2)))
     pixels = images.reshape(len(images), -1).astype(np.float32)
-    return {PIXELS: pixels, **{name: np.concatenate(found) for name, found in parts.items()}}
+    return {PIXELS: pixels, **{name: np.concatenate(values) for name, values in parts.items()}}
 
 
 def _accuracy(features: np.ndarray, labels: np.ndarray, training: int) -> float:

@@ -139,9 +139,9 @@ class _Converter:
         return self._model.buffers[self._graph.tensors[tensor].buffer].data is not None
 
     def _values(self, tensor: int) -> np.ndarray:
-        found = self._graph.tensors[tensor]
-        content = self._model.buffers[found.buffer].data.tobytes()
-        return np.frombuffer(content, _DTYPES[found.type]).reshape(found.shape)
+        entry = self._graph.tensors[tensor]
+        content = self._model.buffers[entry.buffer].data.tobytes()
+        return np.frombuffer(content, _DTYPES[entry.type]).reshape(entry.shape)
 
 
 def _same_padding(side: int, stride: int, window: int) -> tuple[int, int]:

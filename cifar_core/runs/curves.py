@@ -144,12 +144,12 @@ class Columns:
         head, fine_tuned = self._most["head"], self._most["fine_tune"]
         most = [max(self._most[phase], (planned_epochs or {}).get(phase, 0)) for phase in self._most]
         width = sum(most) / (MOST_POINTS - 1)
-        found = _averaged(self._steps, _STEP, head, width) | _averaged(self._epochs, _EPOCH, head, width)
-        found["elapsed_seconds"] = Curve("elapsed_seconds", _x(self._clock, head), np.array(self._clock[_CLOCK]))
+        lines = _averaged(self._steps, _STEP, head, width) | _averaged(self._epochs, _EPOCH, head, width)
+        lines["elapsed_seconds"] = Curve("elapsed_seconds", _x(self._clock, head), np.array(self._clock[_CLOCK]))
         if not self._has_cross_entropy:
-            found = {name: curve for name, curve in found.items() if name not in _CROSS_ENTROPIES}
+            lines = {name: curve for name, curve in lines.items() if name not in _CROSS_ENTROPIES}
         planned = head + fine_tuned if ended else (head if fine_tuned else most[0]) + most[1]
-        return Curves(found, head if fine_tuned and head else None, planned)
+        return Curves(lines, head if fine_tuned and head else None, planned)
 
     def _append(self, columns: Mapping[str, array[float]], row: Mapping[str, Any]) -> None:
         for name, column in columns.items():
@@ -218,10 +218,10 @@ def _averaged(
     counts = ends - starts + 1
     recent = np.searchsorted(x, max(x[-1] - width * (1 - 1e-6), head_epochs * columns["phase"][-1]), side="right")
     first = min(int(recent), int(starts[-1]))  # of rows that are in disorder, too
-    found = {}
+    lines = {}
     for name in names:
         y = np.array(columns[name])
         means = np.add.reduceat(y, starts) / counts
         means[-1] = y[first:].mean()
-        found[name] = Curve(name, x[ends], means)
-    return found
+        lines[name] = Curve(name, x[ends], means)
+    return lines

@@ -108,10 +108,10 @@ class Run:
         """Return status.json; where it is damaged, the state "lost" with the reason."""
         try:
             saved = load_json(self.path / "status.json")
-            found = records.status(saved or {})
-            if saved is not None and found.get("state") not in STATES:
+            status = records.status(saved or {})
+            if saved is not None and status.get("state") not in STATES:
                 raise RunError("status.json is damaged: it names no state of a run.")
-            return found
+            return status
         except RunError as error:
             message = f"{error} Resume the run, or delete it."
             return {"state": "lost", "error": {"type": "RunError", "message": message}}
@@ -201,15 +201,15 @@ def stamped(most: int | None = None) -> dict[Run, int]:
 
     In ns. Replacing a file changes the stamp; writing into one in place does not.
     """
-    found: dict[Run, int] = {}
+    stamps: dict[Run, int] = {}
     for entry in sorted(_folders(), key=lambda entry: entry.name, reverse=True):
         with suppress(OSError):  # it is being deleted
             stamp = entry.stat(follow_symlinks=False).st_mtime_ns
             if _find_link_below(entry.path, stamp) is None:
-                found[Run(entry.name)] = stamp
-        if len(found) == most:
+                stamps[Run(entry.name)] = stamp
+        if len(stamps) == most:
             break
-    return found
+    return stamps
 
 
 def _folders() -> list[os.DirEntry[str]]:
@@ -321,9 +321,9 @@ def size_bytes(folder: Path) -> int:
 def _budget_bytes() -> float:
     text = os.environ.get("CIFAR_RUNS_GB") or str(_RUNS_GB)
     try:
-        found = float(text) * 1e9
+        size = float(text) * 1e9
     except ValueError:
-        found = -1.0
-    if not 0 < found < float("inf"):
+        size = -1.0
+    if not 0 < size < float("inf"):
         raise RunError(f"CIFAR_RUNS_GB: received {text[:40]!r}, expected a number of gigabytes above 0.")
-    return found
+    return size

@@ -137,14 +137,14 @@ def amount(value: Any, most: float = MOST) -> float | None:
 
 def status(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is sound of a status.json that is `sanitized`: `state`, `stage`, `error`, `result` and the like."""
-    found: dict[str, Any] = {key: saved[key][:_MOST_WORDS] for key in _STATUS_WORDS if isinstance(saved.get(key), str)}
-    found |= {key: saved[key] for key in _STATUS_NUMBERS if is_number(saved.get(key))}
+    values: dict[str, Any] = {key: saved[key][:_MOST_WORDS] for key in _STATUS_WORDS if isinstance(saved.get(key), str)}
+    values |= {key: saved[key] for key in _STATUS_NUMBERS if is_number(saved.get(key))}
     for key, parts in _STATUS_OBJECTS.items():
         if isinstance(saved.get(key), dict):
-            found[key] = {part: _words(saved[key][part]) for part in parts if part in saved[key]}
+            values[key] = {part: _words(saved[key][part]) for part in parts if part in saved[key]}
     if isinstance(saved.get("result"), dict):
-        found["result"] = {key: value for key, value in saved["result"].items() if _is_figure(key, value)}
-    return found
+        values["result"] = {key: value for key, value in saved["result"].items() if _is_figure(key, value)}
+    return values
 
 
 def _is_figure(name: str, value: Any) -> bool:

@@ -66,11 +66,11 @@ def size_bytes() -> int:
 
 def clear() -> int:
     """Delete what is in the trash permanently; return how many runs that were."""
-    found = contents()
-    for name in found:
+    deleted = contents()
+    for name in deleted:
         path = trash_dir() / name
         path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
-    return len(found)
+    return len(deleted)
 
 
 def clear_unfinished() -> None:

@@ -135,31 +135,31 @@ class Findings:
         """
         if self.best is None or len(self.ended) < 5 or self.plan.grid:
             return {}
-        found = {item.knob: _edge(item, self.best.params.get(item.knob)) for item in self.plan.ranges}
-        return {knob: side for knob, side in found.items() if side}
+        edges = {item.knob: _edge(item, self.best.params.get(item.knob)) for item in self.plan.ranges}
+        return {knob: side for knob, side in edges.items() if side}
 
     def front(self, cost: str) -> list[Trial]:
         """Return the trials that none beats in both accuracy and `cost` (one of COSTS), cheapest first."""
         known = [trial for trial in self.ended if trial.cost(cost) is not None]
-        found: list[Trial] = []
+        trials: list[Trial] = []
         for trial in sorted(known, key=lambda t: (t.cost(cost) or 0.0, -(t.accuracy or 0.0))):
-            if not found or (trial.accuracy or 0.0) > (found[-1].accuracy or 0.0):
-                found.append(trial)
-        return found
+            if not trials or (trial.accuracy or 0.0) > (trials[-1].accuracy or 0.0):
+                trials.append(trial)
+        return trials
 
     def cells(self) -> list[Cell]:
         """Return a grid's cells, in the order of its choices."""
         names = [item.knob for item in self.plan.ranges]
         cells = []
         for values in self.plan.cells():
-            own = [trial for trial in self.trials if all(trial.params.get(name) == values[name] for name in names)]
-            cells.append(Cell(values, tuple(own)))
+            trials = [trial for trial in self.trials if all(trial.params.get(name) == values[name] for name in names)]
+            cells.append(Cell(values, tuple(trials)))
         return cells
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it in JSON's types."""
         best = self.best
-        found = {
+        values = {
             "name": self.name,
             "state": self.state,
             "plan": self.plan.to_dict(),
@@ -173,11 +173,11 @@ class Findings:
             "trials": [asdict(trial) for trial in self.trials],
         }
         if self.plan.grid:
-            found["cells"] = [
+            values["cells"] = [
                 {"values": dict(one.values), "accuracies": one.accuracies, "mean": one.mean, "spread": one.spread}
                 for one in self.cells()
             ]
-        return found
+        return values
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def _studentized_range(groups: int, freedom: int) -> float:
     return float(studentized_range.ppf(0.95, groups, freedom))
 
 
-def importances(found: Findings) -> dict[str, float]:
+def importances(sweep: Findings) -> dict[str, float]:
     """Return the share of the accuracy's variation that each setting explains, by Optuna's fANOVA; they add up to 1.
 
     Empty for fewer than ENOUGH_TRIALS ended trials, and where all are alike. A pruned trial counts with its last
@@ -243,11 +243,11 @@ def importances(found: Findings) -> dict[str, float]:
     """
     import optuna
 
-    if len(found.ended) < ENOUGH_TRIALS:
+    if len(sweep.ended) < ENOUGH_TRIALS:
         return {}
     study = optuna.create_study(direction="maximize")
-    spaces = {item.knob: item.distribution() for item in found.plan.ranges}
-    for trial in found.ended:
+    spaces = {item.knob: item.distribution() for item in sweep.plan.ranges}
+    for trial in sweep.ended:
         params = {knob: trial.params[knob] for knob in spaces}
         study.add_trial(optuna.create_trial(value=trial.accuracy, params=params, distributions=spaces))
     try:
@@ -257,24 +257,24 @@ def importances(found: Findings) -> dict[str, float]:
         return {}
 
 
-def conclusion(found: Findings, shares: Mapping[str, float]) -> str:
+def conclusion(sweep: Findings, shares: Mapping[str, float]) -> str:
     """Return the best trial, which setting matters most, and which do not; `shares` are from `importances`."""
-    best, count = found.best, len(found.ended)
+    best, count = sweep.best, len(sweep.ended)
     if best is None:
         return "No trial has ended yet."
-    varied = [item.knob for item in found.plan.ranges if item.knob in best.params]
+    varied = [item.knob for item in sweep.plan.ranges if item.knob in best.params]
     values = ", ".join(f"{KNOBS[knob].label} {KNOBS[knob].format(best.params[knob])}" for knob in varied)
-    said = f"Best: {values}, with {best.accuracy:.1%} on validation."
+    sentence = f"Best: {values}, with {best.accuracy:.1%} on validation."
     if count < ENOUGH_TRIALS:
-        return f"{said} {count} trials are too few to say which setting matters: {ENOUGH_TRIALS} or more can."
+        return f"{sentence} {count} trials are too few to say which setting matters: {ENOUGH_TRIALS} or more can."
     ranked = sorted(shares, key=lambda knob: -shares[knob])
-    ranges = space.describe(found.plan)
+    ranges = space.describe(sweep.plan)
     idle = [f"{KNOBS[knob].label} ({ranges[knob]})" for knob in ranked[1:] if shares[knob] < _IDLE]
     if not ranked:
-        return f"{said} No setting makes a difference here."
+        return f"{sentence} No setting makes a difference here."
     verb = "does" if len(idle) == 1 else "do"
     more = f"; {' and '.join(idle)} {verb} not matter here" if idle else ""
-    return f"{KNOBS[ranked[0]].label} matters most{more}. {said}"
+    return f"{KNOBS[ranked[0]].label} matters most{more}. {sentence}"
 
 
 def find(name: str, storage: str | None = None) -> Findings:

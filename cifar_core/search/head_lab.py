@@ -84,9 +84,10 @@ class Settings:
 
     def differences(self, other: Settings) -> str:
         """Return the values that differ from those of `other` as text, "the same" where none does."""
-        found = [(name, getattr(self, name)) for name in SLIDERS if getattr(self, name) != getattr(other, name)]
+        values = [(name, getattr(self, name)) for name in SLIDERS if getattr(self, name) != getattr(other, name)]
         return (
-            ", ".join(f"{KNOBS[name].label.lower()} {KNOBS[name].format(value)}" for name, value in found) or "the same"
+            ", ".join(f"{KNOBS[name].label.lower()} {KNOBS[name].format(value)}" for name, value in values)
+            or "the same"
         )
 
 
@@ -151,9 +152,9 @@ def request(settings: Settings) -> None:
 def requested() -> tuple[Settings, float] | None:
     """Return the requested settings and the time of the request (seconds since 1970), None without any."""
     saved = runs.read_json(lab_dir() / "request.json")
-    asked, values = saved.get("asked"), saved.get("settings")
+    number, values = saved.get("asked"), saved.get("settings")
     try:
-        return (Settings(**values), float(asked)) if isinstance(values, dict) else None  # type: ignore[arg-type]
+        return (Settings(**values), float(number)) if isinstance(values, dict) else None  # type: ignore[arg-type]
     except (ConfigError, TypeError, ValueError):
         return None
 
@@ -243,24 +244,24 @@ def load_map(base: str) -> Map | None:
     """Return the map of a base, None if it is not made yet or is damaged."""
     try:
         file = untrusted.load_arrays(map_path(base))
-        found = Map(*(file[name] for name in ("points", "labels", "x", "y", "nearest")))
+        lab_map = Map(*(file[name] for name in ("points", "labels", "x", "y", "nearest")))
     except (OSError, ValueError, KeyError):
         return None
-    sound = found.points.shape == (len(found.labels), 2) and found.nearest.shape[:1] == (GRID * GRID,)
-    return found if sound and found.nearest.max() < len(found.labels) else None
+    sound = lab_map.points.shape == (len(lab_map.labels), 2) and lab_map.nearest.shape[:1] == (GRID * GRID,)
+    return lab_map if sound and lab_map.nearest.max() < len(lab_map.labels) else None
 
 
-def save_map(base: str, found: Map) -> None:
+def save_map(base: str, lab_map: Map) -> None:
     """Write the map of a base atomically."""
-    machine.save_arrays(map_path(base), **vars(found))
+    machine.save_arrays(map_path(base), **vars(lab_map))
 
 
-def background_classes(found: Map, predicted: np.ndarray) -> np.ndarray:
+def background_classes(lab_map: Map, predicted: np.ndarray) -> np.ndarray:
     """Return the most frequent class among each cell's nearest images, float (GRID, GRID), NaN far from all images.
 
     predicted: int (n,), the class of each image.
     """
-    votes = np.eye(len(CLASSES), dtype=np.int32)[predicted[found.nearest]].sum(axis=1)  # (cells, 10)
+    votes = np.eye(len(CLASSES), dtype=np.int32)[predicted[lab_map.nearest]].sum(axis=1)  # (cells, 10)
     classes = votes.argmax(axis=1).astype(float)
-    classes[found.nearest[:, 0] < 0] = np.nan
+    classes[lab_map.nearest[:, 0] < 0] = np.nan
     return classes.reshape(GRID, GRID)

@@ -51,8 +51,8 @@ def storage_url(storage: str | None = None) -> str:
     url = storage if storage is not None else os.environ.get(STORAGE_VARIABLE, "")
     if not url:
         return ""
-    kind, found, rest = url.partition("://")
-    if not found or not rest or kind not in ("postgresql", "postgres", "postgresql+psycopg"):
+    kind, address, rest = url.partition("://")
+    if not address or not rest or kind not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise SweepError(  # without the URL, which may hold a password
             "The storage of sweeps is a journal file (no setting), or postgresql://USER:PASSWORD@HOST/DATABASE; "
             "received something else."
@@ -66,12 +66,12 @@ def folder(name: str) -> Path:
         raise SweepError(
             f"Sweep {quoted(str(name))}: expected a name of a to z, 0 to 9 and -, at most 40 characters long."
         )
-    found = runs.folder_beside_runs("sweeps") / name
-    if found.is_symlink() or _holds_link(found):
+    path = runs.folder_beside_runs("sweeps") / name
+    if path.is_symlink() or _holds_link(path):
         raise SweepError(
             f"Sweep {name} is not opened: its folder is a link, or holds a link, folder or device; delete that."
         )
-    return found
+    return path
 
 
 def _holds_link(place: Path) -> bool:
@@ -87,8 +87,8 @@ def names(storage: str | None = None) -> list[str]:
     """Return the names of all sweeps in the storage, in order. Raises SweepError."""
     if storage_url(storage):
         with _storage_errors():
-            found = _optuna().get_all_study_names(_storage("any", storage))
-        return sorted(name for name in found if NAME_PATTERN.fullmatch(name))
+            known = _optuna().get_all_study_names(_storage("any", storage))
+        return sorted(name for name in known if NAME_PATTERN.fullmatch(name))
     place = runs.folder_beside_runs("sweeps")
     return sorted(path.parent.name for path in place.glob("*/journal.log") if NAME_PATTERN.fullmatch(path.parent.name))
 
@@ -297,8 +297,8 @@ def check_not_surplus(study: Study, trial: Trial) -> None:
 
 def is_done(study: Study) -> bool:
     """Return whether the goal is reached."""
-    goal, found = goal_of(study), counted(study.get_trials(deepcopy=False))
-    return len(found) >= goal.trials or (goal.seconds is not None and _seconds(found) >= goal.seconds)
+    goal, counts = goal_of(study), counted(study.get_trials(deepcopy=False))
+    return len(counts) >= goal.trials or (goal.seconds is not None and _seconds(counts) >= goal.seconds)
 
 
 def requeue(study: Study, trial: FrozenTrial) -> None:

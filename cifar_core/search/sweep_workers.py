@@ -105,10 +105,10 @@ def gpus() -> list[int]:
     if tool is None:
         return []
     with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
-        said = subprocess.run(
+        answer = subprocess.run(
             [tool, "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, timeout=10, check=True
         )
-        return [int(line) for line in said.stdout.split()]
+        return [int(line) for line in answer.stdout.split()]
     return []
 
 
@@ -136,13 +136,15 @@ def _check(workers: int | None) -> None:
 def _spawn(name: str, gpu: int | None, storage: str | None) -> None:
     """Start one worker and wait until it holds its lock. Raises SweepError if it ends before."""
     before = set(living_workers(name))
-    own = {studies.STORAGE_VARIABLE: studies.storage_url(storage)}  # not among the arguments, which everybody may read
+    variables = {
+        studies.STORAGE_VARIABLE: studies.storage_url(storage)
+    }  # not among the arguments, which everybody may read
     if gpu is not None:
-        own |= {"CUDA_VISIBLE_DEVICES": str(gpu), "CIFAR_SWEEP_GPU": str(gpu)}
+        variables |= {"CUDA_VISIBLE_DEVICES": str(gpu), "CIFAR_SWEEP_GPU": str(gpu)}
     log = studies.folder(name) / "worker.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        worker = jobs.detached([WORKER, name], log, own)
+        worker = jobs.detached([WORKER, name], log, variables)
     except OSError as error:
         raise SweepError(f"The worker's log cannot be written to {log} ({error.strerror}); make it writable.") from None
     jobs.wait_until(lambda: bool(set(living_workers(name)) - before) or worker.poll() is not None, runs.START_SECONDS)

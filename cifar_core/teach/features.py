@@ -44,8 +44,8 @@ class Backbone:
 
     def features(self, images: np.ndarray) -> dict[int, np.ndarray]:
         """Return the features of each of BLOCKS, float32 (n, channels), of uint8 images (n, size, size, 3)."""
-        found = self.network.run(images)
-        return {block: found[f"block_{block}"] for block in BLOCKS}
+        outputs = self.network.run(images)
+        return {block: outputs[f"block_{block}"] for block in BLOCKS}
 
 
 def backbone(alpha: float, image_size: int) -> Backbone:
@@ -69,11 +69,11 @@ def prepared(picture: Image.Image, image_size: int) -> np.ndarray:
 
 def wanted(project: Project) -> list[str]:
     """Return what is learned from: the key of each picture, class by class, with ":1" and so on for its copies."""
-    found = []
+    stages = []
     for label in project.classes:
         copies = COPIES if len(label.samples) < FEW else 0
-        found += [f"{s.key}:{view}" if view else s.key for s in label.samples for view in range(copies + 1)]
-    return found
+        stages += [f"{s.key}:{view}" if view else s.key for s in label.samples for view in range(copies + 1)]
+    return stages
 
 
 def compute(name: str, project: Project, report: Report = lambda done, total: None) -> dict[int, np.ndarray]:
@@ -104,12 +104,12 @@ def compute(name: str, project: Project, report: Report = lambda done, total: No
 def _stored(path: Path, base: Backbone) -> tuple[dict[int, np.ndarray], dict[str, int]]:
     """Return stored features by block, and the row of each name; nothing if they are damaged or of other weights."""
     try:
-        found = untrusted.load_arrays(path, _LIMIT_BYTES)
-        names = [str(one) for one in found["names"]]
-        blocks = {block: found[f"block_{block}"].astype(np.float32) for block in BLOCKS}
+        arrays = untrusted.load_arrays(path, _LIMIT_BYTES)
+        names = [str(one) for one in arrays["names"]]
+        blocks = {block: arrays[f"block_{block}"].astype(np.float32) for block in BLOCKS}
         shapes = base.network.output_shapes
         sound = all(blocks[b].shape == (len(names), *shapes[f"block_{b}"]) for b in BLOCKS)
-        if sound and str(found["weights"]) == base.fingerprint and all(np.isfinite(v).all() for v in blocks.values()):
+        if sound and str(arrays["weights"]) == base.fingerprint and all(np.isfinite(v).all() for v in blocks.values()):
             return blocks, {one: row for row, one in enumerate(names)}
     except (OSError, ValueError, KeyError, TypeError):
         pass

@@ -90,18 +90,18 @@ def fit(
     bursts: np.ndarray,
     names: Sequence[str],
     strength: float,
-    telling: bool = True,
+    is_pretrained: bool = True,
 ) -> Fit:
     """Return the head of `names`, the classes.
 
     features: float32 (m, f), pictures and changed copies. originals: int (m,), the picture of each. Of the n pictures:
-    units, float32 (n, g), labels and bursts, int (n,). `telling` is whether cosines of features mean anything, as they
-    do not with random weights. Raises ProjectError for fewer than two classes with pictures.
+    units, float32 (n, g), labels and bursts, int (n,). Without `is_pretrained` their
+    cosines mean nothing and are not used. Raises ProjectError for fewer than two classes with pictures.
     """
     check(labels)
     counts = np.bincount(labels, minlength=len(names))
     cosines = units @ units.T
-    groups, moments = _groups(cosines if telling else np.zeros_like(cosines), labels, bursts)
+    groups, moments = _groups(cosines if is_pretrained else np.zeros_like(cosines), labels, bursts)
     folds = _folds(groups, labels)
     weights = (len(labels) / len(names) / np.maximum(counts, 1))[labels]
     weights = (weights / np.bincount(originals))[originals]
@@ -110,9 +110,9 @@ def fit(
     scale = _inverse_temperature(scores[first], labels)
     held_out = softmax(scale * scores[first])
     threshold = _threshold(cosines, groups, labels)
-    found = Fit(scale * kernel, scale * bias, labels, folds, held_out, units, threshold, ())
-    said = tuple(_warnings(found, cosines if telling else np.eye(len(labels)), moments, counts, names))
-    return replace(found, warnings=said)
+    result = Fit(scale * kernel, scale * bias, labels, folds, held_out, units, threshold, ())
+    warnings = tuple(_warnings(result, cosines if is_pretrained else np.eye(len(labels)), moments, counts, names))
+    return replace(result, warnings=warnings)
 
 
 def check(labels: np.ndarray) -> None:
@@ -169,9 +169,9 @@ def _groups(cosines: np.ndarray, labels: np.ndarray, bursts: np.ndarray) -> tupl
     groups = _components(linked)
     moments = []
     for label in np.unique(labels):
-        own = np.flatnonzero(labels == label)
-        largest = own[groups[own] == np.bincount(groups[own]).argmax()]
-        if len(own) > 1 and len(largest) > _MOST_OF_ONE * len(own):
+        places = np.flatnonzero(labels == label)
+        largest = places[groups[places] == np.bincount(groups[places]).argmax()]
+        if len(places) > 1 and len(largest) > _MOST_OF_ONE * len(places):
             groups[largest] = groups.max() + 1 + np.arange(len(largest))
             moments.append(int(label))
     return groups, moments
@@ -180,13 +180,13 @@ def _groups(cosines: np.ndarray, labels: np.ndarray, bursts: np.ndarray) -> tupl
 def _components(linked: np.ndarray) -> np.ndarray:
     """Return a number for each connected component of a graph, linked: bool (n, n); int (n,)."""
     linked = linked | np.eye(len(linked), dtype=bool)
-    found = np.arange(len(linked))
+    components = np.arange(len(linked))
     while True:
-        least = np.where(linked, found, len(linked)).min(axis=1)
+        least = np.where(linked, components, len(linked)).min(axis=1)
         least = least[least]
-        if (least == found).all():
-            return found
-        found = least
+        if (least == components).all():
+            return components
+        components = least
 
 
 def _folds(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -195,13 +195,13 @@ def _folds(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
     most = max(len(np.unique(groups[labels == label])) for label in np.unique(labels))
     rng = np.random.default_rng(1)
     for turn, label in enumerate(np.unique(labels)):
-        own = labels == label
-        found, sizes = np.unique(groups[own], return_counts=True)
-        held = np.zeros(min(FOLDS, most))
-        for place in sorted(rng.permutation(len(found)), key=lambda place: -sizes[place]):
-            fold = int(np.argmin(np.roll(held, -turn)) + turn) % len(held)  # small classes begin at different folds
-            held[fold] += sizes[place]
-            folds[own & (groups == found[place])] = fold
+        is_label = labels == label
+        members, sizes = np.unique(groups[is_label], return_counts=True)
+        filled = np.zeros(min(FOLDS, most))
+        for place in sorted(rng.permutation(len(members)), key=lambda place: -sizes[place]):
+            fold = int(np.argmin(np.roll(filled, -turn)) + turn) % len(filled)  # small classes begin at different folds
+            filled[fold] += sizes[place]
+            folds[is_label & (groups == members[place])] = fold
     return folds
 
 
@@ -217,33 +217,35 @@ def _distance(cosines: np.ndarray) -> np.ndarray:
 
 
 def _warnings(
-    found: Fit, cosines: np.ndarray, moments: Sequence[int], counts: np.ndarray, names: Sequence[str]
+    result: Fit, cosines: np.ndarray, moments: Sequence[int], counts: np.ndarray, names: Sequence[str]
 ) -> list[str]:
-    said = []
+    warnings = []
     for name, count in zip(names, counts, strict=True):
         if count == 0:
-            said.append(f"{quoted(name)} has no pictures yet, so it is never the answer.")
+            warnings.append(f"{quoted(name)} has no pictures yet, so it is never the answer.")
         elif count < FEWEST:
             few = f"{count} picture{'s' if count > 1 else ''}"
-            said.append(f"{quoted(name)} has {few} only; ten or more, from different places, are better.")
-    labels = found.labels
+            warnings.append(f"{quoted(name)} has {few} only; ten or more, from different places, are better.")
+    labels = result.labels
     if len(labels) > 2 and len(np.unique(_components(cosines >= SAME))) == 1:
-        return [*said, "All pictures are nearly the same to the network: it cannot learn from them what differs."]
+        return [*warnings, "All pictures are nearly the same to the network: it cannot learn from them what differs."]
     twice = np.argwhere(np.triu((cosines >= SAME) & (labels[:, None] != labels)))
     for one, other in {(int(labels[a]), int(labels[b])) for a, b in twice}:
-        said.append(f"The same picture, or nearly, is in {quoted(names[one])} and {quoted(names[other])}; remove one.")
+        warnings.append(
+            f"The same picture, or nearly, is in {quoted(names[one])} and {quoted(names[other])}; remove one."
+        )
     if moments:
-        said.append(
+        warnings.append(
             f"Most pictures of {' and of '.join(quoted(names[label]) for label in moments)} are of one moment, so the "
             "accuracy looks better than it is; take more in another place."
         )
-    confused = found.confusion
+    confused = result.confusion
     for one in range(len(names)):
         for other in range(one):
             mixed, total = confused[one, other] + confused[other, one], counts[one] + counts[other]
             if mixed > 2 and mixed >= _MIXED * total:
-                said.append(
+                warnings.append(
                     f"{quoted(names[other])} and {quoted(names[one])} look alike to the network: {mixed} of "
                     f"{total} pictures were mixed up. More pictures, or a larger input, may help."
                 )
-    return said
+    return warnings

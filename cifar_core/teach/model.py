@@ -54,11 +54,11 @@ class Model:
     def answer(self, picture: Image.Image, count: int = NEAREST) -> Answer:
         """Return the answer to a picture, RGB, with the `count` nearest own pictures, 1 or more."""
         pixels = feature_files.prepared(picture, self.project.image_size)
-        found = self.backbone.features(pixels[None])
-        places, distances = self.fit.nearest(feature_files.unit(found[LAST_LAYER]), count)
+        features = self.backbone.features(pixels[None])
+        places, distances = self.fit.nearest(feature_files.unit(features[LAST_LAYER]), count)
         samples = [(label.name, sample) for label in self.project.classes for sample in label.samples]
         nearest = [(*samples[place], float(far)) for place, far in zip(places[0], distances[0], strict=True)]
-        probabilities = self.fit.probabilities(found[self.project.block])[0]
+        probabilities = self.fit.probabilities(features[self.project.block])[0]
         is_none = self.backbone.kind != "random" and nearest[0][2] > self.fit.threshold
         return Answer(probabilities, nearest, is_none)
 
@@ -140,17 +140,17 @@ def open_model(name: str, report: Report = lambda done, total: None) -> Model:
     fits.check(labels)
     start = time.perf_counter()
     backbone = feature_files.backbone(project.alpha, project.image_size)
-    found = feature_files.compute(name, project, report)
+    features = feature_files.compute(name, project, report)
     middle = time.perf_counter()
     wanted = feature_files.wanted(project)
     fitted = fits.fit(
-        found[project.block],
+        features[project.block],
         feature_files.copies_of(wanted),
-        feature_files.unit(found[LAST_LAYER][[":" not in one for one in wanted]]),
+        feature_files.unit(features[LAST_LAYER][[":" not in one for one in wanted]]),
         labels,
         bursts,
         project.names,
         project.strength,
-        telling=backbone.kind != "random",
+        is_pretrained=backbone.kind != "random",
     )
     return Model(name, project, backbone, fitted, middle - start, time.perf_counter() - middle)

@@ -102,13 +102,13 @@ class Project(msgspec.Struct):
 
     def label(self, name: str) -> Label:
         """Return the class called `name`, added if there is none. Raises ProjectError for the 21st."""
-        found = next((label for label in self.classes if label.name == name), None)
-        if found is None:
+        match = next((label for label in self.classes if label.name == name), None)
+        if match is None:
             if len(self.classes) >= MOST_CLASSES:
                 raise ProjectError(f"Class {quoted(name)} is left out: a project has {MOST_CLASSES} classes at most.")
-            found = Label(name)
-            self.classes.append(found)
-        return found
+            match = Label(name)
+            self.classes.append(match)
+        return match
 
 
 def folder(name: str) -> Path:
@@ -117,16 +117,16 @@ def folder(name: str) -> Path:
         raise ProjectError(
             f"Project {quoted(str(name))}: expected a name of a to z, 0 to 9 and -, at most 40 characters long."
         )
-    found = runs.folder_beside_runs("teach") / name
-    if (found.exists() or found.is_symlink()) and runs.find_link(found):
+    path = runs.folder_beside_runs("teach") / name
+    if (path.exists() or path.is_symlink()) and runs.find_link(path):
         raise ProjectError(f"Project {name} is not opened: it is a link, or holds a link or device; delete that.")
-    return found
+    return path
 
 
 def names() -> list[str]:
     """Return the names of all projects, in order."""
-    found = runs.folder_beside_runs("teach").glob("*/classes.json")
-    return sorted(path.parent.name for path in found if NAME_PATTERN.fullmatch(path.parent.name))
+    files = runs.folder_beside_runs("teach").glob("*/classes.json")
+    return sorted(path.parent.name for path in files if NAME_PATTERN.fullmatch(path.parent.name))
 
 
 def free_name(wish: str) -> str:
@@ -169,13 +169,13 @@ def load(name: str) -> Project:
     """Return the project called `name`. Raises ProjectError if there is none, or it is damaged."""
     path = folder(name) / "classes.json"
     try:
-        found = records.load(path, Project)
+        project = records.load(path, Project)
     except CifarError as error:
         reason = str(error).partition("; ")[0]
         raise ProjectError(f"Project {name}: {reason}; mend the file, or delete the project.") from None
-    if found is None:
+    if project is None:
         raise ProjectError(f"There is no project {name}.")
-    return found
+    return project
 
 
 def stamp(name: str) -> int:
@@ -226,10 +226,10 @@ def restore(name: str) -> None:
 
 def class_name(text: str) -> str:
     """Return `text` as the name of a class, which a folder can have: one line, no slash. Raises ProjectError."""
-    found = re.sub(r"[/\\]", "-", one_line(text))[:MOST_LETTERS].strip(" .")
-    if not found:
+    name = re.sub(r"[/\\]", "-", one_line(text))[:MOST_LETTERS].strip(" .")
+    if not name:
         raise ProjectError(f"Class {quoted(text)}: expected a name of 1 to {MOST_LETTERS} letters, not dots alone.")
-    return found
+    return name
 
 
 def rename(name: str, number: int, wish: str) -> None:
@@ -249,25 +249,25 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
     """
     runs.check_disk()
     place = folder(name) / "pictures"
-    problems, found, again = list[str](), list[tuple[str, Sample]](), 0
+    problems, samples, again = list[str](), list[tuple[str, Sample]](), 0
     room = MOST_PICTURES - load(name).count
     for label, picture in pictures:
         try:
-            if len(found) >= room:
+            if len(samples) >= room:
                 raise ProjectError(f"A project has {MOST_PICTURES:,} pictures at most; the rest is left out.")
             content = _square(picture.image)
             key, shot = hashlib.sha256(content).hexdigest()[:16], _BURST.search(picture.name.rpartition("/")[2])
             (place / f"{key}.jpg").write_bytes(content)
-            found.append((class_name(label), Sample(key, int(shot[1]) if shot else 0)))
+            samples.append((class_name(label), Sample(key, int(shot[1]) if shot else 0)))
         except CifarError as error:
             problems.append(str(error))
-            if len(found) >= room:
+            if len(samples) >= room:
                 break
         except OSError as error:
             raise ProjectError(f"{place} cannot be written ({error.strerror}); make room, or it writable.") from None
     with changed(name) as project:
         number = 1 + max((sample.burst for label in project.classes for sample in label.samples), default=0)
-        for name_of, sample in found:
+        for name_of, sample in samples:
             try:
                 label_of = project.label(name_of)
             except ProjectError as error:

@@ -233,8 +233,8 @@ class ProbeCallback(keras.callbacks.Callback):
         config, named = self.config, model.named_weights(self.network)
         content = litert.build(named, config.alpha, config.image_size, config.scaling, ("probabilities",))
         rows = litert.Network(content).run(np.stack([pin.image for pin in pinned]))["probabilities"]
-        found = {pin.key: [round(float(p), 5) for p in row] for pin, row in zip(pinned, rows, strict=True)}
-        self.writer.add_probe(phase=self.phase, epoch=round(epoch, 4), pins=found)
+        probabilities = {pin.key: [round(float(p), 5) for p in row] for pin, row in zip(pinned, rows, strict=True)}
+        self.writer.add_probe(phase=self.phase, epoch=round(epoch, 4), pins=probabilities)
 
 
 def _clipped(accuracy: float) -> float:
@@ -249,5 +249,5 @@ def _learning_rate(trained: keras.Model) -> float:
 def _state(callback: keras.callbacks.Callback) -> dict[str, Any]:
     """Return the state of early stopping or rate reduction."""
     keys = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
-    found = {key: getattr(callback, key) for key in keys if getattr(callback, key, None) is not None}
-    return {key: int(value) if isinstance(value, int) else float(value) for key, value in found.items()}
+    values = {key: getattr(callback, key) for key in keys if getattr(callback, key, None) is not None}
+    return {key: int(value) if isinstance(value, int) else float(value) for key, value in values.items()}

@@ -83,10 +83,10 @@ def finish_trial(inputs: Inputs, network: keras.Model, progress: Progress, write
     dataset, rows, stored = inputs.dataset, inputs.validation_rows, inputs.test_features(progress.phase)
     if stored is None:
         images = dataset.train_images[rows], dataset.test_images
-        found = [_outputs(classifier, part, writer, "test") for part in images]
+        outputs = [_outputs(classifier, part, writer, "test") for part in images]
     else:
-        found = _classify_features(inputs, model.named_weights(network), progress.phase, stored, writer)
-    validation, test = Predictions(dataset.train_labels[rows], found[0]), Predictions(dataset.test_labels, found[1])
+        outputs = _classify_features(inputs, model.named_weights(network), progress.phase, stored, writer)
+    validation, test = Predictions(dataset.train_labels[rows], outputs[0]), Predictions(dataset.test_labels, outputs[1])
     figures = write_figures(inputs, network, progress, writer, validation, test)
     return figures | {"pruned": progress.pruned, "latency_ms": model_file.load_latency(writer.run)}
 
@@ -176,8 +176,8 @@ def _write_head_predictions(inputs: Inputs, images: np.ndarray, writer: RunWrite
     saved = run_writer.load_checkpoint(writer.run.path / story.HEAD_FILE)
     if saved is not None:
         network = litert.Network(_litert(inputs, saved.best, ("probabilities",)))
-        found = _outputs(network, images, writer, "phase 1")
-        np.savez_compressed(writer.run.path / story.PHASES_FILE, head_validation_probabilities=found)
+        outputs = _outputs(network, images, writer, "phase 1")
+        np.savez_compressed(writer.run.path / story.PHASES_FILE, head_validation_probabilities=outputs)
 
 
 def _out_of_distribution(

@@ -77,11 +77,11 @@ def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int
         is_folded = phase.name == "fine_tune" and config.batch_norm == "inference"
         cut = architecture.cut_block(config.fine_tune_blocks) if is_folded else None
         drops = config.dropout > 0
-        found = _compiled_part(network, last, cut, config.alpha, drops, config.optimizer, config.schedule)
+        part = _compiled_part(network, last, cut, config.alpha, drops, config.optimizer, config.schedule)
     else:
-        found = _Compiled(network, network, config.optimizer, config.schedule)
-    found.reset(config, phase, steps)
-    return found.model
+        part = _Compiled(network, network, config.optimizer, config.schedule)
+    part.reset(config, phase, steps)
+    return part.model
 
 
 @functools.lru_cache(maxsize=2 * _MOST_NETWORKS)

@@ -364,10 +364,10 @@ class Inputs:
     def _reserve(self, test_images: int = 0) -> None:
         """Make room in the cache for what all epochs and so many test images need. Raises StoreError."""
         images = costs.cached_images(self.config, len(self.train_rows), len(self.validation_rows)) + test_images
-        own = self._extractor.all_entries()
+        entries = self._extractor.all_entries()
         if test_images:
-            own += self._extractor.entries(View(test=True)).values()
-        feature_cache.make_room(costs.store_bytes(self.config, images), own)
+            entries += self._extractor.entries(View(test=True)).values()
+        feature_cache.make_room(costs.store_bytes(self.config, images), entries)
 
     def _make_room(self) -> str:
         if self.config.augmentation > 0 and self.config.views == 0:

@@ -124,15 +124,15 @@ class _Worker:
             old.unlink(missing_ok=True)
         return inputs
 
-    def _answer(self, settings: Settings, asked: float, inputs: Inputs) -> None:
+    def _answer(self, settings: Settings, number: float, inputs: Inputs) -> None:
         """Train one head and write its result epoch by epoch."""
         path = head_lab.result_path(base_key(inputs), settings)
         rows: list[Mapping[str, float]] = []
-        found: dict[str, Any] = {"state": "computing", "rows": rows, "predicted": ""}
+        status: dict[str, Any] = {"state": "computing", "rows": rows, "predicted": ""}
 
         def write(state: str, **more: Any) -> None:
-            found.update(state=state, seconds=time.time() - asked, **more)
-            runs.write_json(path, found)
+            status.update(state=state, seconds=time.time() - number, **more)
+            runs.write_json(path, status)
 
         def report(figures: Mapping[str, float], predicted: np.ndarray) -> None:
             rows.append(figures)
@@ -140,13 +140,13 @@ class _Worker:
 
         def is_cancelled() -> bool:
             newest = head_lab.requested()
-            return newest is not None and newest[1] != asked
+            return newest is not None and newest[1] != number
 
         write("computing")
         try:
-            with self._slot(is_cancelled) as held:
+            with self._slot(is_cancelled) as has_slot:
                 self._update_status("computing")
-                finished = held and learn(settings.config, inputs, report, is_cancelled)
+                finished = has_slot and learn(settings.config, inputs, report, is_cancelled)
             write("done" if finished else "cancelled")
         except (CifarError, OSError) as error:
             write("failed", message=str(error))

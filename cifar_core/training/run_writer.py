@@ -187,10 +187,10 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
-        found = untrusted.load_arrays(path)
-        state = json.loads(found["state"].tobytes())
+        arrays = untrusted.load_arrays(path)
+        state = json.loads(arrays["state"].tobytes())
         return Checkpoint(
-            Progress(**state), _numbered(found, "model"), _numbered(found, "optimizer"), _below(found, "best")
+            Progress(**state), _numbered(arrays, "model"), _numbered(arrays, "optimizer"), _below(arrays, "best")
         )
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise RunError(
@@ -208,10 +208,10 @@ def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
         variable.assign(value)
 
 
-def _below(found: dict[str, np.ndarray], folder: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(folder + "/"): value for name, value in found.items() if name.startswith(folder + "/")}
+def _below(arrays: dict[str, np.ndarray], folder: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(folder + "/"): value for name, value in arrays.items() if name.startswith(folder + "/")}
 
 
-def _numbered(found: dict[str, np.ndarray], folder: str) -> list[np.ndarray]:
-    found = _below(found, folder)
-    return [found[str(i)] for i in range(len(found))]
+def _numbered(arrays: dict[str, np.ndarray], folder: str) -> list[np.ndarray]:
+    arrays = _below(arrays, folder)
+    return [arrays[str(i)] for i in range(len(arrays))]

@@ -75,14 +75,14 @@ def measured(config: TrainConfig) -> dict[str, float]:
     base = pretrained.load("random", config.alpha, config.image_size, config.seed).named
     network = model.build(config, base)
     ready = time.time() - psutil.Process().create_time()
-    found = {phase.name: _seconds_an_image(config, network, phase, pixels) for phase in phases(config)}
+    rates = {phase.name: _seconds_an_image(config, network, phase, pixels) for phase in phases(config)}
     if layers := tuple(sorted(set(stored_layers(config).values()))):
-        found["features"] = _forward(config, base, pixels, layers)
-    found["evaluate"] = _forward(config, model.named_weights(network), pixels, ("pooled", "probabilities"))
-    found["memory"] = costs.peak_memory_bytes()
+        rates["features"] = _forward(config, base, pixels, layers)
+    rates["evaluate"] = _forward(config, model.named_weights(network), pixels, ("pooled", "probabilities"))
+    rates["memory"] = costs.peak_memory_bytes()
     if not costs.is_known("start", config):  # what a run knows of it is better
-        found["start"] = ready
-    return found
+        rates["start"] = ready
+    return rates
 
 
 def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, pixels: np.ndarray) -> float:

@@ -104,9 +104,9 @@ def _training_slot(run: Run, writer: RunWriter, name: str) -> AbstractContextMan
     while True:
         writer.check_stop()
         with suppress(Timeout):
-            held = slot.acquire(timeout=0)
+            has_slot = slot.acquire(timeout=0)
             if name != SLOT or _is_first(run):  # looked up only once the slot is free: there may be hundreds of runs
-                return held
+                return has_slot
             slot.release()
         time.sleep(_POLL_SECONDS)
 
@@ -140,13 +140,13 @@ def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] |
 
 def _environment(run: Run) -> records.Environment:
     """Return what the run began with. Raises RunError if that is missing or damaged."""
-    found = records.environment(run.path)
-    if found is None:
+    saved = records.environment(run.path)
+    if saved is None:
         raise RunError(
             "environment.json is missing: whether images and weights are those with which the run began cannot be "
             "checked; put the run's own file back, or start the run anew."
         )
-    return found
+    return saved
 
 
 class _Import(threading.Thread):

@@ -54,8 +54,8 @@ def linked(key: str, valid: Collection[str], default: str) -> None:
     Where pages use one word of the address for different things, a widget's key is its page, a colon and the word.
     """
     if decides(key) or st.session_state[key] not in valid:
-        asked = st.query_params.get(_word(key))
-        st.session_state[key] = asked if asked in valid else default
+        value = st.query_params.get(_word(key))
+        st.session_state[key] = value if value in valid else default
 
 
 def link(key: str, value: str, default: str) -> None:

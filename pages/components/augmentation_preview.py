@@ -80,10 +80,10 @@ def _own() -> tuple[np.ndarray | None, str]:
     file = st.file_uploader("Your picture", key="preview_file", label_visibility="collapsed")
     if file is None:
         return None, ""
-    found = next(iter(pictures.read_each([(file.name, file.getvalue())])), None)
-    if found is None or found.error:
-        raise ImageError((found and found.error) or "This file holds no picture; bring another one.")
-    return found.network_input("centre"), ""
+    picture = next(iter(pictures.read_each([(file.name, file.getvalue())])), None)
+    if picture is None or picture.error:
+        raise ImageError((picture and picture.error) or "This file holds no picture; bring another one.")
+    return picture.network_input("centre"), ""
 
 
 def _model(run_id: str | None) -> str | None:

@@ -29,7 +29,7 @@ _CHART: dict[str, Any] = {"config": {"displayModeBar": False}}
 
 def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> None:
     """Draw the curves of the `chosen` runs, and all `shown` runs as dots."""
-    drawn = [(names[row.run.id], curves_of(row)) for row in chosen]
+    lines = [(names[row.run.id], curves_of(row)) for row in chosen]
     left, right = st.columns(2)
     with st.expander("Cross-entropy, time axis, smoothing", icon=":material/show_chart:", key="more_curves"):
         axis = address.linked_choice("Align by", "axis", _AXES, "epoch")
@@ -43,7 +43,7 @@ def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> 
         )
         places = {"accuracy": left, "loss": st.container()}
     for metric, place in places.items():
-        figure = training_charts.overlay_figure(drawn, metric, axis, float(smoothing))
+        figure = training_charts.overlay_figure(lines, metric, axis, float(smoothing))
         alt = f"{metric.capitalize()} of the selected runs by {axis}"
         place.plotly_chart(figure, key=f"overlay_{metric}", alt=alt, **_CHART)
     left.caption("Thick lines and dots: validation. Thin pale lines: training.")
@@ -78,18 +78,18 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
     base = next(row for row in finished if row.run.id == base_id)
     stamps = tuple(run_picker.stamp(row.run, "evaluation.npz") for row in finished)
     pairs = _pairs(tuple(ids), stamps)
-    found = {
+    by_run = {
         next(iter({pair.a.id, pair.b.id} - {base_id})): pair for pair in pairs if base_id in (pair.a.id, pair.b.id)
     }
     best = max(finished, key=lambda row: row.validation_accuracy or 0.0)
     if best is base:
         sentence.markdown(f"**{formatting.plain(names[base_id])}** has the best validation accuracy of these runs.")
     else:
-        gain, sure, time = _price(best, base, found[best.run.id])
+        gain, sure, time = _price(best, base, by_run[best.run.id])
         name = formatting.plain(names[best.run.id])
         sentence.markdown(f"**{name}** has the best validation accuracy: **{gain}** for **{time}**; {_SURE[sure]}.")
     st.dataframe(
-        _prices(chosen, base, found) | _settings(chosen, names),
+        _prices(chosen, base, by_run) | _settings(chosen, names),
         hide_index=True,
         key="verdict",
         column_order=[
@@ -102,7 +102,7 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
         ],
         column_config={"Validation": st.column_config.NumberColumn(format="%.1f%%"), "Run": {"width": 130}},
     )
-    for pair in found.values():
+    for pair in by_run.values():
         if pair.result is None:
             st.caption(formatting.plain(comparison.verdict(pair, names[pair.a.id], names[pair.b.id])))
     compared = sum(pair.result is not None for pair in pairs)

@@ -48,87 +48,89 @@ _WRONG_LABELS = (
 )
 
 
-def confusion(found: list[Assessment], split: str) -> None:
+def confusion(results: list[Assessment], split: str) -> None:
     """Show the confusion matrix of each run and its images of the chosen cell. A fragment."""
     st.markdown("## What it confuses")
-    _choose_cell(found[0].calibrated.split(split))
+    _choose_cell(results[0].calibrated.split(split))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         shares = address.linked_choice("Cells show", "cells", CELLS, "share") == "share"
         st.selectbox("Labeled", CLASSES, key="cell_label", on_change=_link_cell, width=150)
         st.selectbox("Called", CLASSES, key="cell_answer", on_change=_link_cell, width=150)
     cell = CLASSES.index(st.session_state["cell_label"]), CLASSES.index(st.session_state["cell_answer"])
     columns = st.columns(2, gap="large")
-    for number, one in enumerate(found):
+    for number, one in enumerate(results):
         counts = confusion_counts(one.calibrated.split(split))
         figure = answer_charts.confusion_figure(counts, cell, shares=shares)
         alt = f"Confusion matrix of the {split} images. Choose a cell with the two lists above."
         with columns[number]:
             live_chart.show(live_chart.chart(figure, alt, config=_STILL), f"confusion{number}", _take_cell)
-        with columns[1 if len(found) == 1 else number]:
+        with columns[1 if len(results) == 1 else number]:
             _cell(one, split, counts, cell, number)
 
 
-def _cell(found: Assessment, split: str, counts: np.ndarray, cell: tuple[int, int], number: int) -> None:
+def _cell(result: Assessment, split: str, counts: np.ndarray, cell: tuple[int, int], number: int) -> None:
     """Say how many images are in a cell, and show them."""
     label, answer = cell
-    said = found.calibrated.split(split)
-    positions = images_in_cell(said, label, answer)
+    predictions = result.calibrated.split(split)
+    positions = images_in_cell(predictions, label, answer)
     total = int(counts[label].sum())
     kind = "found" if label == answer else f"called {CLASSES[answer]}"
     share = f" ({len(positions) / total:.1%})" if total else ""
     st.markdown(f"**{len(positions):,} of {total:,}** images labeled {CLASSES[label]} were {kind}{share}.")
-    _grid(found, said, found.images(split), positions, f"cell-{split}-{label}-{answer}-{number}")
+    _grid(result, predictions, result.images(split), positions, f"cell-{split}-{label}-{answer}-{number}")
     with st.container(horizontal=True):
-        _download(found, split, "confusion", lambda: assessment.confusion_csv(said), number)
-        _download(found, split, "predictions", lambda: assessment.predictions_csv(found.stored, split, said), number)
+        _download(result, split, "confusion", lambda: assessment.confusion_csv(predictions), number)
+        _download(
+            result, split, "predictions", lambda: assessment.predictions_csv(result.stored, split, predictions), number
+        )
 
 
-def _download(found: Assessment, split: str, name: str, make: Callable[[], str], number: int) -> None:
-    file_name = f"{found.run.id}-{split}-{name}.csv"
+def _download(result: Assessment, split: str, name: str, make: Callable[[], str], number: int) -> None:
+    file_name = f"{result.run.id}-{split}-{name}.csv"
     formatting.csv_button(f"{name.capitalize()} (CSV)", make, file_name, f"download_{name}{number}")
 
 
-def extremes(found: Assessment, split: str, number: int) -> None:
+def extremes(result: Assessment, split: str, number: int) -> None:
     """Show sure mistakes and lucky hits."""
     kind = address.linked_choice("Images", "kind", KINDS, "mistakes") if not number else st.session_state["kind"]
-    said, images = found.calibrated.split(split), found.images(split)
-    st.markdown(f"{_ABOUT[kind]} {_WRONG_LABELS if kind == 'mistakes' and found.is_cifar10 else ''}")
+    predictions, images = result.calibrated.split(split), result.images(split)
+    st.markdown(f"{_ABOUT[kind]} {_WRONG_LABELS if kind == 'mistakes' and result.is_cifar10 else ''}")
     votes: dict[int, int] = {}
     if kind == "mistakes":
-        positions = confident_mistakes(said)
+        positions = confident_mistakes(predictions)
     elif kind == "lucky":
-        positions = least_confident_correct(said)
+        positions = least_confident_correct(predictions)
     else:
-        model = open_classifier(found.run.id)
+        model = open_classifier(result.run.id)
         if images is None or model.index is None:
             reason = "This needs the run's images and its index of training images; one of them is not here."
             st.caption(formatting.plain(" ".join(model.problems)) or reason)
             return
         positions, counts = _neighbors_disagree(
-            found.run.id, split, run_picker.stamp(found.run, "evaluation.npz", "model.tflite")
+            result.run.id, split, run_picker.stamp(result.run, "evaluation.npz", "model.tflite")
         )
         votes = dict(zip(positions.tolist(), counts.tolist(), strict=True))
     if not len(positions):
         st.caption("There are no such images.")
         return
-    _grid(found, said, images, positions, f"{kind}-{split}-{number}", votes)
+    _grid(result, predictions, images, positions, f"{kind}-{split}-{number}", votes)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Asking the nearest training images")
 def _neighbors_disagree(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     model = open_classifier(run_id)
-    found = assessment.assess(runs.Run(run_id))
-    images = found.images(split)
+    result = assessment.assess(runs.Run(run_id))
+    images = result.images(split)
     if images is None or model.index is None:
         return np.empty(0, int), np.empty(0, int)
-    return outvoted_by_neighbors(found.calibrated.split(split), images, model.features, model.index)
+    return outvoted_by_neighbors(result.calibrated.split(split), images, model.features, model.index)
 
 
-def _choose_cell(said: Predictions) -> None:
+def _choose_cell(predictions: Predictions) -> None:
     """Set the cell that is shown at first: that of the address ("cat-dog"), else the confusion that happens most."""
     if "cell_label" not in st.session_state or "cell_answer" not in st.session_state:
-        asked = str(st.query_params.get("cell", "")).split("-")
-        names = asked if len(asked) == 2 and set(asked) <= set(CLASSES) else [CLASSES[i] for i in worst_cell(said)]
+        cell = str(st.query_params.get("cell", "")).split("-")
+        names = cell if len(cell) == 2 and set(cell) <= set(CLASSES) else [CLASSES[i] for i in worst_cell(predictions)]
         st.session_state["cell_label"], st.session_state["cell_answer"] = names
 
 
@@ -144,10 +146,10 @@ def _link_cell() -> None:
     st.query_params["cell"] = f"{st.session_state['cell_label']}-{st.session_state['cell_answer']}"
 
 
-def tile(said: Predictions, images: np.ndarray, position: int, votes: int | None = None) -> Tile:
+def tile(predictions: Predictions, images: np.ndarray, position: int, votes: int | None = None) -> Tile:
     """Return an image with its answer and, where that is wrong, its label."""
-    best, label = int(said.probabilities[position].argmax()), int(said.labels[position])
-    title = f"{CLASSES[best]} {formatting.share(float(said.probabilities[position, best]))}"
+    best, label = int(predictions.probabilities[position].argmax()), int(predictions.labels[position])
+    title = f"{CLASSES[best]} {formatting.share(float(predictions.probabilities[position, best]))}"
     note = f"labeled {CLASSES[label]}" if best != label else ""
     if votes is not None:
         note = f"{votes} of {NEIGHBOR} agree"
@@ -155,8 +157,8 @@ def tile(said: Predictions, images: np.ndarray, position: int, votes: int | None
 
 
 def _grid(
-    found: Assessment,
-    said: Predictions,
+    result: Assessment,
+    predictions: Predictions,
     images: np.ndarray | None,
     positions: np.ndarray,
     key: str,
@@ -167,7 +169,7 @@ def _grid(
         return
     if images is None:
         st.info(f"The figures of this run's images, without pictures: {dataset_notice.no_pictures()}")
-        _as_table(said, positions)
+        _as_table(predictions, positions)
         return
     place = st.container()
     shown = tiles.page(positions.tolist(), A_PAGE, f"page-{key}")
@@ -175,18 +177,24 @@ def _grid(
     chosen = chosen if chosen in shown else shown[0]
     with place:
         tiles.show(
-            [tile(said, images, i, (votes or {}).get(i)) for i in shown],
+            [tile(predictions, images, i, (votes or {}).get(i)) for i in shown],
             f"tiles-{key}",
             lambda number: st.session_state.update({f"looked-{key}": shown[number]}),
             shown.index(chosen),
             width=84,
         )
-    _closer(open_classifier(found.run.id), images[chosen], said.probabilities[chosen], int(said.labels[chosen]), key)
+    _closer(
+        open_classifier(result.run.id),
+        images[chosen],
+        predictions.probabilities[chosen],
+        int(predictions.labels[chosen]),
+        key,
+    )
 
 
-def _closer(model: Classifier, image: np.ndarray, said: np.ndarray, label: int, key: str) -> None:
+def _closer(model: Classifier, image: np.ndarray, predictions: np.ndarray, label: int, key: str) -> None:
     """Show one image: evidence for its answer and for its label, and its ten probabilities."""
-    best = int(said.argmax())
+    best = int(predictions.argmax())
     heats = picture_view.saliency(model, image)
     picture = Image.fromarray(image)
     evidence = {i: explain.overlay(picture, heats[i], side=_SIDE) for i in (best, label)}
@@ -201,19 +209,19 @@ def _closer(model: Classifier, image: np.ndarray, said: np.ndarray, label: int, 
             for i, one in evidence.items()
         ]
         tiles.show(shown, f"mistake-{key}", width=_SIDE)
-        picture_view.bars(said, key)
+        picture_view.bars(predictions, key)
         st.caption(":orange[Orange] is evidence for the class, :violet[purple] against it (occlusion).")
 
 
-def _as_table(said: Predictions, positions: np.ndarray) -> None:
+def _as_table(predictions: Predictions, positions: np.ndarray) -> None:
     shown = positions[:200]
-    best = said.probabilities[shown].argmax(axis=1)
+    best = predictions.probabilities[shown].argmax(axis=1)
     st.dataframe(
         {
             "position": shown,
-            "label": [CLASSES[label] for label in said.labels[shown]],
+            "label": [CLASSES[label] for label in predictions.labels[shown]],
             "answer": [CLASSES[answer] for answer in best],
-            "probability": 100 * said.probabilities[shown].max(axis=1),
+            "probability": 100 * predictions.probabilities[shown].max(axis=1),
         },
         hide_index=True,
         column_config={"probability": formatting.SHARE_COLUMN},

@@ -79,34 +79,34 @@ def _models(run: Run) -> bool:
     """Draw a card for each model file; return whether one is being made."""
     states = {name: exports.state(run, name) for name in MODELS}
     with st.grid(len(MODELS), min_column_width=220):
-        for name, found in states.items():
+        for name, status in states.items():
             with st.container(border=True):
-                _model(run, MODELS[name], found)
-    return any(found["state"] == "working" for found in states.values())
+                _model(run, MODELS[name], status)
+    return any(status["state"] == "working" for status in states.values())
 
 
-def _model(run: Run, item: Format, found: dict[str, Any]) -> None:
+def _model(run: Run, item: Format, status: dict[str, Any]) -> None:
     """Draw what is known of a model file, and its buttons."""
     st.markdown(f"**{item.label}**", help=item.help)
-    if found["state"] != "done":
-        if found["state"] == "failed":
-            st.error(formatting.plain(found["error"]), icon=":material/error:")
-        is_working = found["state"] == "working"
+    if status["state"] != "done":
+        if status["state"] == "failed":
+            st.error(formatting.plain(status["error"]), icon=":material/error:")
+        is_working = status["state"] == "working"
         if is_working:
-            st.progress(min(found["done"] / max(found["total"], 1), 1.0))
+            st.progress(min(status["done"] / max(status["total"], 1), 1.0))
         look: dict[str, Any] = {"icon": ":material/build:", "disabled": is_working}
         guarded.button("Create", exports.start, run, item.name, key=f"make_{item.name}", **look)
         return
-    color = "red" if found["poor"] else "green"
+    color = "red" if status["poor"] else "green"
     st.markdown(
-        f"{found['bytes'] / 1e6:.1f} MB · {found['latency_ms']:.1f} ms  \n"
-        f":{color}[**{found['agreement']:.1%}**] agreement",
-        help=f"With {found['against']}.",
+        f"{status['bytes'] / 1e6:.1f} MB · {status['latency_ms']:.1f} ms  \n"
+        f":{color}[**{status['agreement']:.1%}**] agreement",
+        help=f"With {status['against']}.",
     )
-    if found["poor"]:
+    if status["poor"]:
         least = item.least_agreement or 0
         st.error(
-            f"This {item.label} file agrees with the run on {found['agreement']:.1%} of {found['images']} test "
+            f"This {item.label} file agrees with the run on {status['agreement']:.1%} of {status['images']} test "
             f"images only, {least:.0%} is the least: do not rely on it.",
             icon=":material/error:",
         )

@@ -39,19 +39,19 @@ def show() -> None:
         return
     try:
         head_lab.start()
-        found = head_lab.result(settings)
-        if found is None or (found.state != "done" and not _is_under_way(settings)):
+        result = head_lab.result(settings)
+        if result is None or (result.state != "done" and not _is_under_way(settings)):
             head_lab.request(settings)
     except CifarError as error:
         guarded.problem(error)
         return
     earlier = _tried(settings)
-    guarded.polled(_panel, not _is_settled(found), _POLL_SECONDS)(settings, earlier)
+    guarded.polled(_panel, not _is_settled(result), _POLL_SECONDS)(settings, earlier)
 
 
-def _is_settled(found: Result | None) -> bool:
+def _is_settled(result: Result | None) -> bool:
     """Return whether nothing more will come: the curve is done, and so is the map, or there is nobody to make it."""
-    has_ended = found is not None and found.state in ("done", "failed")
+    has_ended = result is not None and result.state in ("done", "failed")
     return has_ended and (_has_map() or not head_lab.is_open())
 
 
@@ -77,9 +77,9 @@ def _slider(name: str) -> Any:
 
 def _asked(name: str, usual: Any) -> Any:
     """Return the value that the address names, if it is one; in addresses of older versions without "lab_"."""
-    asked = st.query_params.get(f"lab_{name}") or st.query_params.get(name)
+    value = st.query_params.get(f"lab_{name}") or st.query_params.get(name)
     try:
-        return KNOBS[name].parse(asked or str(usual))
+        return KNOBS[name].parse(value or str(usual))
     except ConfigError:
         return usual
 
@@ -107,15 +107,15 @@ def _tried(settings: Settings) -> list[Settings]:
 
 def _panel(settings: Settings, earlier: list[Settings]) -> bool:
     """Draw what came of the settings so far; return whether more is to come."""
-    status, found = head_lab.status(), head_lab.result(settings)
-    _say(status, found)
+    status, latest = head_lab.status(), head_lab.result(settings)
+    _say(status, latest)
     tried = [(other, result) for other in earlier if (result := head_lab.result(other)) and result.rows]
-    shown = found if found and found.rows else head_lab.stored() if settings == Settings() else None
-    if shown is not found and shown is not None:
+    shown = latest if latest and latest.rows else head_lab.stored() if settings == Settings() else None
+    if shown is not latest and shown is not None:
         st.caption("Stored result on CIFAR-10 with ImageNet weights; your own replaces it.")
     _headline(settings, shown, tried)
-    whole = found if found and found.state == "done" else None  # drawing it with each epoch outlasts the training
-    mapped = whole or (tried[-1][1] if tried else found)
+    whole = latest if latest and latest.state == "done" else None  # drawing it with each epoch outlasts the training
+    mapped = whole or (tried[-1][1] if tried else latest)
     chart = _map_chart(head_lab.base_key(), _has_map(), tuple(mapped.predicted)) if mapped else None
     left, right = st.columns(2, gap="medium")
     words = [(other.differences(settings), result.rows) for other, result in tried]
@@ -127,10 +127,10 @@ def _panel(settings: Settings, earlier: list[Settings]) -> bool:
         _map(chart)
     _fixed_settings(status)
     _buttons(settings, earlier)
-    return not _is_settled(found)
+    return not _is_settled(latest)
 
 
-def _say(status: dict[str, Any], found: Result | None) -> None:
+def _say(status: dict[str, Any], result: Result | None) -> None:
     """Say in one line what the lab does."""
     state = status["state"]
     if state in ("off", "failed"):
@@ -142,14 +142,14 @@ def _say(status: dict[str, Any], found: Result | None) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.warning(f"The head lab is closed. {reason}", icon=":material/power_settings_new:")
             st.button("Open again", key="lab_again", on_click=st.rerun)
-    elif found and found.state == "failed":
-        st.warning(formatting.plain(found.message), icon=":material/warning:")
-    elif found and found.state == "done":
-        st.caption(f":material/check: Trained in {found.seconds:.1f} s.")
-    elif found and found.state == "cancelled":
+    elif result and result.state == "failed":
+        st.warning(formatting.plain(result.message), icon=":material/warning:")
+    elif result and result.state == "done":
+        st.caption(f":material/check: Trained in {result.seconds:.1f} s.")
+    elif result and result.state == "cancelled":
         st.caption(":material/pending: Canceled by other settings. Move a slider to go on.")
     else:
-        epoch = len(found.rows) if found else 0
+        epoch = len(result.rows) if result else 0
         words = f"{_STATES.get(state, state)}{f', epoch {epoch} of {BASE.head_epochs}' if epoch else ''}"
         done, total = status.get("done"), status.get("total")
         if isinstance(done, int) and isinstance(total, int) and total > 0:
@@ -158,17 +158,17 @@ def _say(status: dict[str, Any], found: Result | None) -> None:
             st.caption(f":material/hourglass_top: {words}.")
 
 
-def _headline(settings: Settings, found: Result | None, tried: list[tuple[Settings, Result]]) -> None:
+def _headline(settings: Settings, result: Result | None, tried: list[tuple[Settings, Result]]) -> None:
     """Say how good it is, and how good anything tried was."""
-    if found is None or found.accuracy is None:
+    if result is None or result.accuracy is None:
         st.header("Move a slider to train a new head", help=glossary.TERMS["head"])
         return
-    low, high = found.interval
-    st.header(f"Validation accuracy {found.accuracy:.1%}", help=glossary.explain("validation accuracy"))
+    low, high = result.interval
+    st.header(f"Validation accuracy {result.accuracy:.1%}", help=glossary.explain("validation accuracy"))
     best = max(tried, key=lambda item: item[1].accuracy or 0.0, default=None)
     if best is None or best[1].accuracy is None:
-        st.caption(f"95% interval: {low:.1%} to {high:.1%}, on {len(found.predicted):,} images.")
-    elif best[1].accuracy > found.accuracy:
+        st.caption(f"95% interval: {low:.1%} to {high:.1%}, on {len(result.predicted):,} images.")
+    elif best[1].accuracy > result.accuracy:
         st.caption(f"Best so far: {best[1].accuracy:.1%}, with {formatting.plain(best[0].differences(settings))}.")
     else:
         st.caption(f"The best of {len(tried) + 1} settings so far; the second best: {best[1].accuracy:.1%}.")

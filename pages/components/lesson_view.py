@@ -61,34 +61,34 @@ def shipped(name: str) -> Any:
     return Layers.from_dict(saved) if name == layer_probe.LESSON else experiments.outcomes(saved)
 
 
-def made_by(found: Layers | Conditions) -> list[Provenance]:
+def made_by(results: Layers | Conditions) -> list[Provenance]:
     """Return what made the figures."""
-    return [found.made] if isinstance(found, Layers) else [condition.made for condition in found.values()]
+    return [results.made] if isinstance(results, Layers) else [condition.made for condition in results.values()]
 
 
-def show(lesson: Lesson, guess: int, found: Layers | Conditions, origin: str) -> None:
+def show(lesson: Lesson, guess: int, results: Layers | Conditions, origin: str) -> None:
     """Show the answer, the two main charts, and all else folded."""
-    right, measured = lesson.answer(found)
-    said = f"**{formatting.plain(lesson.options[right])}**. {formatting.plain(measured)}"
+    right, measured = lesson.answer(results)
+    answer = f"**{formatting.plain(lesson.options[right])}**. {formatting.plain(measured)}"
     if guess == right:
-        st.success(f"Correct: {said}", icon=":material/check:")
+        st.success(f"Correct: {answer}", icon=":material/check:")
     else:
-        st.info(f"It is {said}", icon=":material/lightbulb:")
-    made = made_by(found)
+        st.info(f"It is {answer}", icon=":material/lightbulb:")
+    made = made_by(results)
     odd = sorted({one.weights for one in made if "random" in one.weights or "bundled" in one.weights})
-    if odd and not isinstance(found, Layers):
+    if odd and not isinstance(results, Layers):
         st.warning(f"The start weights were {formatting.plain('; '.join(odd))}.", icon=":material/shuffle:")
-    drawn = built(lesson.name, origin, tuple(one.date for one in made), found)
-    charts(drawn, lesson.figures[:_SHOWN])
+    figures = built(lesson.name, origin, tuple(one.date for one in made), results)
+    charts(figures, lesson.figures[:_SHOWN])
     st.markdown(lesson.see, help=glossary.explain(lesson.see))
     with st.expander("Conditions, figures and sources", icon=":material/tune:", key="conditions"):
         if origin == HERE:
             st.badge("run on this machine", icon=":material/computer:", color="green")
         else:
             st.badge("stored results", icon=":material/inventory_2:", color="gray")
-        if not isinstance(found, Layers):
-            st.dataframe(table(lesson.name, found), hide_index=True, key="conditions_table")
-        charts(drawn, lesson.figures[_SHOWN:])
+        if not isinstance(results, Layers):
+            st.dataframe(table(lesson.name, results), hide_index=True, key="conditions_table")
+        charts(figures, lesson.figures[_SHOWN:])
         st.caption(" ".join(dict.fromkeys(formatting.plain(one.note) for one in made if one.note)))
         st.markdown("\n".join(f"- {sentence}" for sentence in dict.fromkeys(one.sentence for one in made)))
         sources = " · ".join(f"[{formatting.plain(title)}]({url})" for title, url in lesson.sources)
@@ -101,17 +101,17 @@ def try_it(name: str) -> None:
         st.markdown("Try it:", width="content")
         for condition in CONDITIONS[name].values():
             changes = condition.config.differences(PRESETS["quick"])
-            query = knobs.link("quick", {knob: own for knob, (own, _) in changes.items()})
+            query = knobs.link("quick", {knob: value for knob, (value, _) in changes.items()})
             st.page_link("pages/train.py", label=condition.label, icon=":material/tune:", query_params=query)
 
 
-def charts(drawn: Mapping[str, Any], names: tuple[str, ...]) -> None:
+def charts(figures: Mapping[str, Any], names: tuple[str, ...]) -> None:
     """Draw figures of a lesson, two beside each other."""
     if not names:
         return
     with st.grid(len(names), min_column_width=340):
         for name in names:
-            st.plotly_chart(drawn[name], key=name, alt=drawn[name].layout.title.text, config=_CONFIG)
+            st.plotly_chart(figures[name], key=name, alt=figures[name].layout.title.text, config=_CONFIG)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -172,12 +172,12 @@ def is_live(name: str) -> bool:
 def _panel(name: str, shipped: Any) -> bool:
     live = is_live(name)
     probes = name == layer_probe.LESSON
-    found = {} if probes else experiments.latest_runs(name)
+    latest = {} if probes else experiments.latest_runs(name)
     state = layer_probe.job().read() if probes else {}
-    missing = sum(run is None or run.state != "finished" for run in found.values())
+    missing = sum(run is None or run.state != "finished" for run in latest.values())
     if live:
         done, total = (
-            (state.get("done") or 0, state.get("total") or 1) if probes else (len(found) - missing, len(found))
+            (state.get("done") or 0, state.get("total") or 1) if probes else (len(latest) - missing, len(latest))
         )
         st.progress(min(done / total, 1.0), f"{done} of {total} {'layers' if probes else 'runs'} done")
         stop = layer_probe.job().ask_to_stop if probes else functools.partial(experiments.stop_runs, name)
@@ -185,9 +185,9 @@ def _panel(name: str, shipped: Any) -> bool:
     elif probes:
         _go("Run", getattr(shipped, "seconds", None), layer_probe.start)
     else:
-        label = f"Run {missing} of {len(found)}" if 0 < missing < len(found) else f"Run all {len(found)}"
+        label = f"Run {missing} of {len(latest)}" if 0 < missing < len(latest) else f"Run all {len(latest)}"
         _go(f"{label}{'' if missing else ' again'}", _expected(name), experiments.start_runs, name, not missing)
-    broken = [run.status.get("error") for run in found.values() if run]
+    broken = [run.status.get("error") for run in latest.values() if run]
     errors = [error.get("message") or error.get("type") for error in broken if isinstance(error, dict)]
     errors += [state["error"]] if state.get("state") == "failed" else []
     for text in filter(None, errors):

@@ -50,7 +50,7 @@ def chart(figure: go.Figure, alt: str = "", revision: str = "", config: Mapping[
     return Chart(f'{{"about":{about},"figure":{figure.to_json()}}}'.encode(), figure.layout.height)
 
 
-def show(drawn: Chart, key: str, on_click: Callable[[int], None] | None = None) -> int | None:
+def show(plot: Chart, key: str, on_click: Callable[[int], None] | None = None) -> int | None:
     """Show a chart; return the whole number that a point carries as `customdata`, in the run that its click causes.
 
     `on_click` is called with it before that run draws the page.
@@ -61,7 +61,7 @@ def show(drawn: Chart, key: str, on_click: Callable[[int], None] | None = None) 
         if on_click and isinstance(number, int):
             on_click(number)
 
-    clicked = _mount(key=key, data=drawn.message, height=drawn.height, on_clicked_change=take).clicked
+    clicked = _mount(key=key, data=plot.message, height=plot.height, on_clicked_change=take).clicked
     return clicked if isinstance(clicked, int) else None
 
 

@@ -126,15 +126,15 @@ def _why(model: Classifier, picture: Picture, crop: Crop, pixels: np.ndarray, an
     address.linked("class", ("", *cifar10.CLASSES), "")
     left, right = st.columns([2, 3])
     with left:
-        asked = st.selectbox(
+        chosen = st.selectbox(
             "Evidence for",
             ["", *cifar10.CLASSES],
             key="class",
             format_func=lambda name: name or "the answer",
             persist_state="session",
         )
-        address.link("class", asked, "")
-        label = cifar10.CLASSES.index(asked) if asked else int(answers.labels[0])
+        address.link("class", chosen, "")
+        label = cifar10.CLASSES.index(chosen) if chosen else int(answers.labels[0])
         part = picture.image.crop(pictures.crop_box(picture.image.size, crop))
         name = cifar10.CLASSES[label]
         st.image(
@@ -176,11 +176,11 @@ def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
         st.markdown(", ".join(f"{name} {far:.2f}" for name, far in zip(names, distances[0], strict=True)))
         st.caption(f"Without pictures, only their labels: {dataset_notice.no_pictures()}")
     else:
-        found = zip(places[0], names, distances[0], strict=True)
+        neighbors = zip(places[0], names, distances[0], strict=True)
         tiles.show(
             [
                 Tile(answer_charts.png(images[index.rows[place]]), "Training image", name, f"distance {far:.2f}")
-                for place, name, far in found
+                for place, name, far in neighbors
             ],
             "neighbors",
             width=96,
@@ -209,8 +209,8 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
                 persist_state="session",
             )
             places[change.name] = st.empty()
-    said, sweeps = explain.sweeps(model.calibrated, pixels, setting)
-    answer = int(said.argmax())
+    answers, sweeps = explain.sweeps(model.calibrated, pixels, setting)
+    answer = int(answers.argmax())
     name = cifar10.CLASSES[answer]
     for change in explain.CHANGES.values():
         key = change.name
@@ -218,10 +218,10 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
         alt = f"Probability of {name} over the range of {change.label}"
         places[key].plotly_chart(figure, key=f"sweep_{key}", config=_PLAIN_BARS, alt=alt)
     with right:
-        st.markdown(f"### {name}, {formatting.share(said[answer])}")
+        st.markdown(f"### {name}, {formatting.share(answers[answer])}")
         changed = formatting.enlarged(explain.changed(pixels, setting)[None], 6, 0)
         st.image(changed, alt="The changed picture")
-        bars(said, "whatif")
+        bars(answers, "whatif")
         st.caption(
             "Under each slider: the probability of this answer over its range. A dotted line is where the answer flips."
         )
@@ -241,17 +241,17 @@ def _other_runs(model: Classifier, seen: np.ndarray) -> None:
         st.caption("There is no other model yet: train a second run, with another width or size, and compare.")
         return
     models = [model, *chosen]
-    said = np.stack([one.answer(seen[None]).probabilities[0] for one in models])
-    tops = said.argmax(axis=1)
+    probabilities = np.stack([one.answer(seen[None]).probabilities[0] for one in models])
+    tops = probabilities.argmax(axis=1)
     if len(set(tops.tolist())) == 1:
         st.markdown(f"All {len(models)} say **{cifar10.CLASSES[tops[0]]}**.")
     else:
         st.markdown(f"They **disagree**: {', '.join(sorted({cifar10.CLASSES[top] for top in tops}))}.")
     for number, (column, one) in enumerate(zip(st.columns(len(models)), models, strict=True)):
         with column:
-            st.markdown(f"### {cifar10.CLASSES[tops[number]]}, {formatting.share(said[number].max())}")
+            st.markdown(f"### {cifar10.CLASSES[tops[number]]}, {formatting.share(probabilities[number].max())}")
             st.caption(formatting.plain(model_title(one.name)))
-            bars(said[number], f"run{number}")
+            bars(probabilities[number], f"run{number}")
 
 
 def compared_runs(model: Classifier) -> list[Classifier]:
@@ -262,8 +262,8 @@ def compared_runs(model: Classifier) -> list[Classifier]:
     if not names:
         return []
     if address.decides("with"):
-        asked = [name for name in dict.fromkeys(st.query_params.get_all("with")) if name in names]
-        st.session_state["with"] = asked[:_MOST_COMPARED] or names[:1]
+        linked = [name for name in dict.fromkeys(st.query_params.get_all("with")) if name in names]
+        st.session_state["with"] = linked[:_MOST_COMPARED] or names[:1]
     st.session_state["with"] = [name for name in st.session_state["with"] if name in names]
     chosen = st.multiselect(
         "Compare with",
@@ -302,18 +302,18 @@ def how_sure(model: Classifier, answers: Answers) -> None:
     kind = "more sure than it should be" if known.temperature > 1 else "less sure than it should be"
     left, right = st.columns([1.3, 1])
     with left:
-        found = None
+        reliability = None
         if model.name != BUNDLED:
             stamp = run_picker.stamp(runs.Run(model.name), "evaluation.npz", calibration.FILE)
-            found = _reliability(model.name, stamp)
-            st.plotly_chart(found[0], key="reliability", config={"displaylogo": False}, alt=RELIABILITY_ALT)
+            reliability = _reliability(model.name, stamp)
+            st.plotly_chart(reliability[0], key="reliability", config={"displaylogo": False}, alt=RELIABILITY_ALT)
         else:
             st.caption("The reliability diagram needs the run's own predictions, which this model does not have.")
     with right:
         st.markdown(
             f"Uncalibrated, this network is **{kind}**. Its logits are divided by a temperature of "
             f"**{known.temperature:.2f}**, found on {known.images:,} validation images (Guo et al. 2017). The answer "
-            f"stays, its probability changes.{f' {found[1]}' if found else ''}"
+            f"stays, its probability changes.{f' {reliability[1]}' if reliability else ''}"
         )
         rule = known.out_of_distribution
         if rule:
@@ -340,8 +340,8 @@ def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _reliability(name: str, stamp: tuple[int, ...]) -> tuple[Any, str]:
     """Return the reliability diagram of a run's test images, of which none fitted the temperature, and a sentence."""
-    found = assessment.assess(runs.get(name))
-    images = f"{len(found.stored.test.labels):,} test images"
-    error = found.test_error
+    result = assessment.assess(runs.get(name))
+    images = f"{len(result.stored.test.labels):,} test images"
+    error = result.test_error
     words = f"On {images} the calibration error is **{error.value:.1%}** ({error.low:.1%} to {error.high:.1%})."
-    return answer_charts.reliability_figure(*found.reliability("test"), images), words
+    return answer_charts.reliability_figure(*result.reliability("test"), images), words

@@ -132,12 +132,12 @@ def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> Chart | Non
 
 def _words(watched: Sequence[Watched]) -> str:
     """Return what the network says of the pictures now, as a sentence."""
-    said = [
+    answers = [
         f"{one.pin.name}: {cifar10.CLASSES[one.probabilities[-1].argmax()]} {one.probabilities[-1].max():.0%}"
         for one in watched
         if len(one.epochs)
     ]
-    return f"Ten probabilities of each pinned picture over the epochs. {', '.join(said) or 'Nothing recorded yet'}."
+    return f"Ten probabilities of each pinned picture over the epochs. {', '.join(answers) or 'Nothing recorded yet'}."
 
 
 def _counted(count: int) -> str:
@@ -159,12 +159,12 @@ def _live_run() -> Run | None:
 
 
 def _add(new: list[Pin]) -> None:
-    found = chosen()
+    pinned = chosen()
     try:
         for pin in new:
-            found = pins.added(found, pin)
+            pinned = pins.added(pinned, pin)
     finally:
-        _set(found)
+        _set(pinned)
 
 
 def _remove(key: str) -> None:
@@ -186,9 +186,9 @@ def _test_pins(count: int) -> list[Pin]:
 
 def _take(files: Iterable[tuple[str, bytes]]) -> None:
     """Pin the pictures in `files` (name, bytes)."""
-    found = list(itertools.islice(pictures.read_each(files), _MOST_READ + 1))
-    _add([Pin(one.network_input("centre"), shown_name(one.name)) for one in found[:_MOST_READ] if not one.error])
-    bad = [one for one in found[:_MOST_READ] if one.error]
-    if len(found) > _MOST_READ:
+    taken = list(itertools.islice(pictures.read_each(files), _MOST_READ + 1))
+    _add([Pin(one.network_input("centre"), shown_name(one.name)) for one in taken[:_MOST_READ] if not one.error])
+    bad = [one for one in taken[:_MOST_READ] if one.error]
+    if len(taken) > _MOST_READ:
         bad.append(Picture("the rest", error=f"At most {_MOST_READ} files are read at a time; bring fewer."))
     st.session_state["pin_refused"] = bad

@@ -45,7 +45,7 @@ def _measures(chosen: list[Run]) -> bool:
             measured[names[run.id]] = known
     if measured:
         _show(measured)
-    return any(found["state"] == "working" for found in states.values())
+    return any(status["state"] == "working" for status in states.values())
 
 
 def _show(measured: dict[str, Measured]) -> None:
@@ -72,18 +72,18 @@ def _means(measured: dict[str, Measured]) -> list[dict[str, object]]:
     lines += [{"accuracy": corruption.label} for corruption in robustness.CORRUPTIONS.values()]
     for name, known in measured.items():
         means = [
-            sum(found) / len(found) if len(found) == len(corruption.strengths) else None
+            sum(accuracies) / len(accuracies) if len(accuracies) == len(corruption.strengths) else None
             for corruption in robustness.CORRUPTIONS.values()
-            for found in [known.accuracies.get(corruption.name, ())]
+            for accuracies in [known.accuracies.get(corruption.name, ())]
         ]
         for line, value in zip(lines, (known.clean, known.mean, *means), strict=True):
             line[name] = formatting.percent(value)
     return lines
 
 
-def _row(run: Run, name: str, found: dict[str, object], known: Measured | None) -> None:
+def _row(run: Run, name: str, status: dict[str, object], known: Measured | None) -> None:
     """Say of one run how its measuring stands, and offer what can be done."""
-    state = found["state"]
+    state = status["state"]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{formatting.plain(name)}**")
         if state == "working":
@@ -94,12 +94,12 @@ def _row(run: Run, name: str, found: dict[str, object], known: Measured | None) 
         elif known is not None:
             st.caption(f"{known.images:,} images, measured in {formatting.seconds(known.seconds)}")
     if state == "working":
-        done, total, left = found.get("done"), found.get("total"), found.get("seconds_left")
+        done, total, left = status.get("done"), status.get("total"), status.get("seconds_left")
         is_begun = isinstance(done, int) and isinstance(total, int) and total > 0
         words = f"{done / total:.0%}" if is_begun else "Starting"  # type: ignore[operator]
         words += f", {formatting.seconds(left)} left" if isinstance(left, int | float) else ""
         st.progress(min(done / total, 1.0) if is_begun else 0.0, words)  # type: ignore[operator]
     elif state == "failed":
-        st.error(formatting.plain(found["error"]), icon=":material/error:")
+        st.error(formatting.plain(status["error"]), icon=":material/error:")
     elif state == "stopped":
         st.caption("Measured in part; it goes on from there.")

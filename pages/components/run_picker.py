@@ -85,9 +85,9 @@ def _name(row: Row) -> str:
     return row.labels.name or (suggested_name(row.config) if row.config else "damaged")
 
 
-def short_names(found: Iterable[Row]) -> dict[str, str]:
+def short_names(rows: Iterable[Row]) -> dict[str, str]:
     """Return the names of runs for tables and legends, by id; names that would be the same get day and time."""
-    names = {row.run.id: _name(row) for row in found}
+    names = {row.run.id: _name(row) for row in rows}
     return _distinct(_distinct(names, local_time), _millisecond)
 
 
@@ -107,9 +107,9 @@ def local_time(run_id: str) -> str:
     return f"{made.astimezone(zone):%-d %b %H:%M:%S}"
 
 
-def run_titles(found: Iterable[Row]) -> dict[str, str]:
+def run_titles(rows: Iterable[Row]) -> dict[str, str]:
     """Return the names of runs for a list, by id; names that would be the same get the millisecond."""
-    return _distinct({row.run.id: run_title(row) for row in found}, _millisecond)
+    return _distinct({row.run.id: run_title(row) for row in rows}, _millisecond)
 
 
 def _distinct(names: dict[str, str], more: Callable[[str], str]) -> dict[str, str]:
@@ -124,12 +124,12 @@ def _millisecond(run_id: str) -> str:
 
 def stamp(run: Run, *names: str) -> tuple[int, ...]:
     """Return what changes with the files called `names` of a run: time and size of each, 0 where there is none."""
-    found: list[int] = []
+    stamps: list[int] = []
     for name in names:
         try:
             stat = (run.path / name).stat()
         except OSError:
-            found += (0, 0)
+            stamps += (0, 0)
         else:
-            found += (stat.st_mtime_ns, stat.st_size)
-    return tuple(found)
+            stamps += (stat.st_mtime_ns, stat.st_size)
+    return tuple(stamps)

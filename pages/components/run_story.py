@@ -17,13 +17,13 @@ from cifar_core.runs import Run, curves
 from pages.components import formatting, guarded, knobs, run_picker
 
 
-def section(found: Assessment, split: str, number: int) -> None:
+def section(result: Assessment, split: str, number: int) -> None:
     """Show what each phase gave: in sentences, as curves, class by class. Validation alone has it, whatever `split`."""
-    run = found.run
-    if found.parent:
-        words = formatting.plain(found.parent)
+    run = result.run
+    if result.parent:
+        words = formatting.plain(result.parent)
         st.caption(f":material/call_split: This is phase 1 of run {words}, kept as a run of its own.")
-    for sentence in (*found.sentences, found.gap):
+    for sentence in (*result.sentences, result.gap):
         if sentence:
             st.markdown(f"- {formatting.plain(sentence)}")
     curves = _curves(run.id, run_picker.stamp(run, "metrics.jsonl"))
@@ -35,13 +35,13 @@ def section(found: Assessment, split: str, number: int) -> None:
                 config=formatting.figure_config(metric),
                 alt=training_charts.metric_words(curves, metric),
             )
-    if any(phase.name == "fine_tune" for phase in found.phases):
-        _fine_tuning(found, number)
+    if any(phase.name == "fine_tune" for phase in result.phases):
+        _fine_tuning(result, number)
 
 
-def _fine_tuning(found: Assessment, number: int) -> None:
+def _fine_tuning(result: Assessment, number: int) -> None:
     """Show what fine-tuning changed class by class, and offer to keep phase 1."""
-    run = found.run
+    run = result.run
     if run.result.get("best_phase") == "head":
         st.info(
             "No epoch of fine-tuning was better than phase 1 on the validation images, so **phase 1 is already this "
@@ -81,10 +81,10 @@ def _keep_button(run: Run, number: int) -> None:
         "Makes the best weights of phase 1 a finished run of their own, to be compared, classified with and exported "
         "like any other; nothing is trained for it. This run stays as it is."
     )
-    kept = st.session_state.get("phase_1_run")
-    if isinstance(kept, tuple) and kept[0] == run.id:
-        st.success(f"Phase 1 is kept as run {formatting.plain(kept[1])}.", icon=":material/check:")
-        st.page_link("pages/train.py", label="Open it", query_params={"run": kept[1]}, icon=":material/show_chart:")
+    phase_1 = st.session_state.get("phase_1_run")
+    if isinstance(phase_1, tuple) and phase_1[0] == run.id:
+        st.success(f"Phase 1 is kept as run {formatting.plain(phase_1[1])}.", icon=":material/check:")
+        st.page_link("pages/train.py", label="Open it", query_params={"run": phase_1[1]}, icon=":material/show_chart:")
 
 
 def _keep(run: Run) -> None:
@@ -110,26 +110,26 @@ def diagnosis_panel(run: Run, state: str, stamp: tuple[int, ...]) -> None:
     `state` and `stamp` (of the metrics file) change whenever the findings may.
     """
     try:
-        found = _findings(run.id, state, stamp)
+        findings = _findings(run.id, state, stamp)
     except CifarError:
         return  # a damaged configuration: the page has said so
     live = state in runs.LIVE_STATES
-    if found or live:
-        is_open = not live and any(finding.level == "problem" for finding in found)
-        with st.expander(_title(found), expanded=is_open, icon=":material/stethoscope:"):
-            _diagnosis(run, found)
+    if findings or live:
+        is_open = not live and any(finding.level == "problem" for finding in findings)
+        with st.expander(_title(findings), expanded=is_open, icon=":material/stethoscope:"):
+            _diagnosis(run, findings)
 
 
-def _title(found: list[Finding]) -> str:
+def _title(findings: list[Finding]) -> str:
     """Return the number of findings of each level as a sentence."""
-    counts = {level: sum(finding.level == level for finding in found) for level in ("problem", "hint")}
+    counts = {level: sum(finding.level == level for finding in findings) for level in ("problem", "hint")}
     words = [f"{n} {level}{'s' if n > 1 else ''}" for level, n in counts.items() if n]
     return f"Diagnosis: {', '.join(words) or 'nothing looks wrong'}"
 
 
-def _diagnosis(run: Run, found: list[Finding]) -> None:
+def _diagnosis(run: Run, findings: list[Finding]) -> None:
     """Show findings: what probably happened, what to change, the evidence; links to try it, and to the lesson."""
-    for finding in found:
+    for finding in findings:
         color, icon = _LOOK[finding.level]
         st.markdown(
             f":{color}[{icon} **{formatting.plain(finding.title)}**]  \n{formatting.plain(finding.cause)} "

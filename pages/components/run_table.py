@@ -25,9 +25,9 @@ _MOST_SPARKLINES = 100
 
 def show() -> None:
     """Draw the section."""
-    found = listing.rows()
+    rows = listing.rows()
     undo_bar()
-    if not found:
+    if not rows:
         st.info(
             "Your runs appear here: their curves, their accuracy against time, and a table.", icon=":material/info:"
         )
@@ -36,11 +36,11 @@ def show() -> None:
         return
     curves = st.container()
     st.header("Runs")
-    shown, chosen = _filtered(found), _choice(found)
-    known = {row.run.id: row for row in found}
-    names = run_picker.short_names(found)
+    shown, chosen = _filtered(rows), _choice(rows)
+    known = {row.run.id: row for row in rows}
+    names = run_picker.short_names(rows)
     chosen = _table([*shown, *(known[id_] for id_ in chosen if known[id_] not in shown)], chosen, names)
-    if any(row.state in runs.LIVE_STATES for row in found):
+    if any(row.state in runs.LIVE_STATES for row in rows):
         guarded.polled(_signature, _signature(), _POLL_SECONDS)()
     selected = [known[id_] for id_ in chosen]
     with curves:
@@ -50,7 +50,7 @@ def show() -> None:
     manage(selected, names)
 
 
-def _filtered(found: list[Row]) -> list[Row]:
+def _filtered(rows: list[Row]) -> list[Row]:
     """Draw the filter; return the rows that pass, the best validation accuracy first."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         words = address.linked_text(
@@ -61,34 +61,34 @@ def _filtered(found: list[Row]) -> list[Row]:
             help="Finds runs whose name, note, id or state contains every word; dropout=0.3 finds a setting.",
         )
         starred = address.linked_toggle("Starred", "starred")
-        own = run_picker.own(found)
-        trials = len(found) - len(own)
+        own_rows = run_picker.own(rows)
+        trials = len(rows) - len(own_rows)
         if trials and address.linked_toggle(f"Trials of searches ({trials})", "trials"):
-            own = found
-    return listing.sort_rows(listing.filter_rows(own, words, (), starred))
+            own_rows = rows
+    return listing.sort_rows(listing.filter_rows(own_rows, words, (), starred))
 
 
-def _choice(found: Sequence[Row]) -> list[str]:
+def _choice(rows: Sequence[Row]) -> list[str]:
     """Return the ids of the selected runs: the address's if it is a new one, else those of before, else the best."""
-    known, asked = {row.run.id for row in found}, st.query_params.get("runs")
-    if asked is not None and asked != st.session_state.get("runs_linked"):
-        wanted = [] if asked == "none" else list(dict.fromkeys(asked.split(",")))[: training_charts.MOST_RUNS]
+    known, linked = {row.run.id for row in rows}, st.query_params.get("runs")
+    if linked is not None and linked != st.session_state.get("runs_linked"):
+        wanted = [] if linked == "none" else list(dict.fromkeys(linked.split(",")))[: training_charts.MOST_RUNS]
         missing = [name for name in wanted if name not in known]
         if missing:
             st.warning(
                 f"{len(missing)} of the runs in the address are not here: deleted, or on another machine.",
                 icon=":material/link_off:",
             )
-        if asked == "none" or len(missing) < len(wanted):
+        if linked == "none" or len(missing) < len(wanted):
             st.session_state["runs_chosen"] = wanted
             new_table()
-    chosen = st.session_state.get("runs_chosen", _best(found))
+    chosen = st.session_state.get("runs_chosen", _best(rows))
     return [id_ for id_ in chosen if id_ in known]
 
 
-def _best(found: Sequence[Row]) -> list[str]:
+def _best(rows: Sequence[Row]) -> list[str]:
     """Return the ids of the runs that are selected at first."""
-    ranked = listing.sort_rows(run_picker.own(found))[:_PRESELECTED]
+    ranked = listing.sort_rows(run_picker.own(rows))[:_PRESELECTED]
     return [row.run.id for row in ranked if row.validation_accuracy is not None]
 
 

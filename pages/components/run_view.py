@@ -66,8 +66,8 @@ def panel(run: Run) -> bool:
 
 def _validation_accuracy(curves: Curves) -> str:
     """Return the newest validation accuracy as a sentence."""
-    found = curves.curves["validation_accuracy"]
-    return f"{found.y[-1]:.1%} of the validation images right" if len(found.y) else "No epoch is complete yet"
+    curve = curves.curves["validation_accuracy"]
+    return f"{curve.y[-1]:.1%} of the validation images right" if len(curve.y) else "No epoch is complete yet"
 
 
 def notices(status: dict[str, Any]) -> None:
@@ -81,12 +81,12 @@ def notices(status: dict[str, Any]) -> None:
 
 def curve_charts(run: Run, metrics_state: tuple[int, ...], live: bool, curves: Curves) -> None:
     """Draw accuracy, large, and loss beside it."""
-    drawn = metric_charts(run.id, metrics_state, live, curves, st.session_state.get("ghost"))
+    figures = metric_charts(run.id, metrics_state, live, curves, st.session_state.get("ghost"))
     large, small = st.columns([8, 5])
     with large:
-        live_chart.show(drawn["accuracy"], "accuracy")
+        live_chart.show(figures["accuracy"], "accuracy")
     with small:
-        live_chart.show(drawn["loss"], "loss")
+        live_chart.show(figures["loss"], "loss")
 
 
 def details(run: Run, metrics_state: tuple[int, ...], live: bool, curves: Curves) -> None:

@@ -40,37 +40,37 @@ def show(name: str) -> None:
 
 def panel(name: str) -> bool:
     """Draw how the search stands and what it found; return whether it goes on."""
-    found = find(name)
-    if found.ended:
-        _findings(found)
+    sweep = find(name)
+    if sweep.ended:
+        _findings(sweep)
     else:
         st.header("The first trial is not finished yet")
-        _status(found)
-    return found.is_live
+        _status(sweep)
+    return sweep.is_live
 
 
-def _findings(found: Findings) -> None:
-    name = found.name
-    shares = _importances(name, len(found.ended), studies.identity(name))
-    cells = found.cells() if found.plan.grid and len(found.plan.ranges) == 2 else []
+def _findings(sweep: Findings) -> None:
+    name = sweep.name
+    shares = _importances(name, len(sweep.ended), studies.identity(name))
+    cells = sweep.cells() if sweep.plan.grid and len(sweep.plan.ranges) == 2 else []
     noise = findings.noise(cells)
-    said = findings.conclusion(found, shares)
-    first, _, rest = said.partition(". ")
-    st.header(formatting.plain(first), help=glossary.explain(f"{said} pruning"))
+    sentence = findings.conclusion(sweep, shares)
+    first, _, rest = sentence.partition(". ")
+    st.header(formatting.plain(first), help=glossary.explain(f"{sentence} pruning"))
     if rest:
         st.markdown(formatting.plain(rest))
-    _status(found)
+    _status(sweep)
     if noise:
         st.markdown(formatting.plain(noise.words))
-    _edges(found)
-    opened = opened_trial(found)
+    _edges(sweep)
+    opened = opened_trial(sweep)
     if cells:
-        _heat_map(cells, [item.knob for item in found.plan.ranges], noise is not None, opened)
+        _heat_map(cells, [item.knob for item in sweep.plan.ranges], noise is not None, opened)
     else:
-        _points(found, shares, opened)
-    _table(found)
-    _trial(found, opened)
-    _more_charts(found, opened)
+        _points(sweep, shares, opened)
+    _table(sweep)
+    _trial(sweep, opened)
+    _more_charts(sweep, opened)
 
 
 # which search
@@ -106,54 +106,54 @@ def newest(known: list[str]) -> str:
 # how it stands
 
 
-def _status(found: Findings) -> None:
+def _status(sweep: Findings) -> None:
     """Say how a search stands and what is the same in all its trials, with its buttons."""
-    icon, color, words = LOOK[found.state]
-    name = found.name
+    icon, color, words = LOOK[sweep.state]
+    name = sweep.name
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f":{color}[{icon}] **{words or _progress(found)}**", width="stretch")
-        if found.is_live:
-            is_stopping = found.state == "stopping"
+        st.markdown(f":{color}[{icon}] **{words or _progress(sweep)}**", width="stretch")
+        if sweep.is_live:
+            is_stopping = sweep.state == "stopping"
             guarded.button(
                 "Stop", sweep_workers.stop, name, icon=":material/stop:", key=f"stop_{name}", disabled=is_stopping
             )
-        elif found.state != "finished":
+        elif sweep.state != "finished":
             guarded.button("Resume", sweep_workers.resume, name, icon=":material/play_arrow:", key=f"resume_{name}")
-        if found.plan.grid:
+        if sweep.plan.grid:
             label = "Repeat with another seed"
             guarded.button(label, sweep_workers.repeat, name, icon=":material/casino:", key="search_repeat")
         else:
-            _extend(found)
-        if not found.is_live:
+            _extend(sweep)
+        if not sweep.is_live:
             _delete_button(name)
-    if found.is_live:
-        st.progress(found.share)
-    held = {item.knob: item for item in found.plan.ranges}
+    if sweep.is_live:
+        st.progress(sweep.share)
+    held = {item.knob: item for item in sweep.plan.ranges}
     base = [KNOBS[knob] for knob in KNOBS if knob not in held and knob in ("train_images", "alpha", "image_size")]
-    fixed = ", ".join(f"{knob.label}: {knob.short(getattr(found.plan.base, knob.name))}" for knob in base)
-    tuned = "fine-tuning included" if found.plan.base.fine_tunes else "head only"
-    took = f"{found.done} trials in {formatting.seconds(found.spent_seconds)}"
+    fixed = ", ".join(f"{knob.label}: {knob.short(getattr(sweep.plan.base, knob.name))}" for knob in base)
+    tuned = "fine-tuning included" if sweep.plan.base.fine_tunes else "head only"
+    took = f"{sweep.done} trials in {formatting.seconds(sweep.spent_seconds)}"
     st.caption(formatting.plain(f"{took} of training; {fixed}, {tuned}."))
-    for reason in list(dict.fromkeys(trial.error for trial in found.trials if trial.error))[:3]:
+    for reason in list(dict.fromkeys(trial.error for trial in sweep.trials if trial.error))[:3]:
         st.warning(formatting.plain(f"Trials failed: {reason}"), icon=":material/warning:")
 
 
-def _progress(found: Findings) -> str:
-    said = f"{found.done} of {found.goal.trials} trials"
-    if found.goal.seconds:
-        said = f"{found.done} trials, of {found.goal.seconds / 60:g} minutes of training"
-    if not found.done or not found.spent_seconds:
-        return f"{said}; the first trial computes the feature cache"
-    left = found.spent_seconds * (1 / found.share - 1)
-    return f"{said}, about {formatting.seconds(left)} left" if left >= 1 else said
+def _progress(sweep: Findings) -> str:
+    text = f"{sweep.done} of {sweep.goal.trials} trials"
+    if sweep.goal.seconds:
+        text = f"{sweep.done} trials, of {sweep.goal.seconds / 60:g} minutes of training"
+    if not sweep.done or not sweep.spent_seconds:
+        return f"{text}; the first trial computes the feature cache"
+    left = sweep.spent_seconds * (1 / sweep.share - 1)
+    return f"{text}, about {formatting.seconds(left)} left" if left >= 1 else text
 
 
-def _extend(found: Findings) -> None:
+def _extend(sweep: Findings) -> None:
     """Offer to let the search go on."""
     with st.popover("Extend", icon=":material/add:"):
-        by_time = found.goal.seconds is not None
+        by_time = sweep.goal.seconds is not None
         amount = st.number_input("More minutes" if by_time else "More trials", 1, 1_000, 10, key="search_extend_amount")
-        arguments = (found.name, 0, float(amount)) if by_time else (found.name, int(amount), 0.0)
+        arguments = (sweep.name, 0, float(amount)) if by_time else (sweep.name, int(amount), 0.0)
         guarded.button("Extend", sweep_workers.extend, *arguments, key="search_extend")
 
 
@@ -183,19 +183,19 @@ def undo_bar() -> None:
 # what it found
 
 
-def _edges(found: Findings) -> None:
+def _edges(sweep: Findings) -> None:
     """Point out a best value at the end of its range."""
-    for knob, side in found.at_edge.items():
+    for knob, side in sweep.at_edge.items():
         label = formatting.plain(KNOBS[knob].label)
         st.caption(f":material/arrow_right_alt: The best {label} is at the {side} end of its range: try a wider range.")
 
 
-def _points(found: Findings, shares: dict[str, float], opened: Trial | None) -> None:
+def _points(sweep: Findings, shares: dict[str, float], opened: Trial | None) -> None:
     """Draw accuracy against each setting that varies, the most important first; a click opens a trial."""
-    names = sorted((item.knob for item in found.plan.ranges), key=lambda knob: -shares.get(knob, 0.0))
+    names = sorted((item.knob for item in sweep.plan.ranges), key=lambda knob: -shares.get(knob, 0.0))
     with st.grid(2, min_column_width=340):
         for knob in names:
-            _clickable(search_charts.slices(found, knob, opened), f"slice_{knob}")
+            _clickable(search_charts.slices(sweep, knob, opened), f"slice_{knob}")
         if shares:
             live_chart.show(live_chart.chart(search_charts.importances(shares)), "search_importances")
 
@@ -216,19 +216,19 @@ def _heat_map(cells: list[Cell], names: list[str], repeated: bool, opened: Trial
         st.caption("One seed each: small differences may be noise. Repeat with another seed to measure it.")
 
 
-def _more_charts(found: Findings, opened: Trial | None) -> None:
+def _more_charts(sweep: Findings, opened: Trial | None) -> None:
     """Draw the order of trials, accuracy against a cost, and two settings against each other, folded."""
     with st.expander("Order of trials, cost, pairs of settings", icon=":material/scatter_plot:", key="search_more"):
-        _clickable(search_charts.history(found, opened), "history")
+        _clickable(search_charts.history(sweep, opened), "history")
         label = {cost: words for cost, (words, _) in findings.COSTS.items()}
         cost = address.linked_choice("Accuracy against", "cost", label, "seconds")
-        _clickable(search_charts.front(found, cost, opened), "front")
-        labels = {item.knob: KNOBS[item.knob].label for item in found.plan.ranges}
+        _clickable(search_charts.front(sweep, cost, opened), "front")
+        labels = {item.knob: KNOBS[item.knob].label for item in sweep.plan.ranges}
         if len(labels) > 1:
             left, right = st.columns(2)
             x = left.selectbox("Across", list(labels), 0, format_func=labels.__getitem__, key="search_x")
             y = right.selectbox("Up", list(labels), 1, format_func=labels.__getitem__, key="search_y")
-            _clickable(search_charts.pair(found, x, y, opened), "pair")
+            _clickable(search_charts.pair(sweep, x, y, opened), "pair")
 
 
 def _clickable(figure: Any, key: str) -> None:
@@ -246,14 +246,14 @@ def _open(number: int) -> None:
 # trials
 
 
-def _table(found: Findings) -> None:
+def _table(sweep: Findings) -> None:
     """Draw all trials, the best first; a selected row opens its trial."""
-    trials = sorted(found.trials, key=lambda trial: (-(trial.accuracy or 0.0), trial.number))
+    trials = sorted(sweep.trials, key=lambda trial: (-(trial.accuracy or 0.0), trial.number))
     columns: dict[str, list[Any]] = {
         "Trial": [trial.number + 1 for trial in trials],
         "Validation": [formatting.percent(trial.accuracy) for trial in trials],
         "By epoch": [[accuracy for _, accuracy in trial.curve] for trial in trials],
-        **{KNOBS[item.knob].label: [trial.params.get(item.knob) for trial in trials] for item in found.plan.ranges},
+        **{KNOBS[item.knob].label: [trial.params.get(item.knob) for trial in trials] for item in sweep.plan.ranges},
         "Time": [trial.seconds for trial in trials],
         "State": [trial.state for trial in trials],
     }
@@ -262,7 +262,7 @@ def _table(found: Findings) -> None:
     number = st.column_config.NumberColumn
     event = st.dataframe(
         columns,
-        key=f"trials_{found.name}",
+        key=f"trials_{sweep.name}",
         hide_index=True,
         height=min(36 * (len(trials) + 1) + 3, 330),
         on_select="rerun",
@@ -280,7 +280,7 @@ def _table(found: Findings) -> None:
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)
     writer.writerows(zip(*(map(_cell, values) for values in columns.values()), strict=True))
-    formatting.csv_button("CSV", text.getvalue(), f"{found.name}.csv", "trials_csv")
+    formatting.csv_button("CSV", text.getvalue(), f"{sweep.name}.csv", "trials_csv")
     before = st.session_state.get("search_row")
     st.session_state["search_row"] = rows
     if rows and rows != before:
@@ -291,18 +291,18 @@ def _cell(value: Any) -> Any:
     return " ".join(f"{share:.4f}" for share in value) if isinstance(value, list) else value
 
 
-def opened_trial(found: Findings) -> Trial | None:
+def opened_trial(sweep: Findings) -> Trial | None:
     """Return the trial that the address names, else the best; None where there is none."""
-    asked = st.query_params.get("trial", "")
-    numbers = {str(trial.number + 1): trial for trial in found.trials if trial.run}
-    return numbers.get(asked) or found.best
+    linked = st.query_params.get("trial", "")
+    numbers = {str(trial.number + 1): trial for trial in sweep.trials if trial.run}
+    return numbers.get(linked) or sweep.best
 
 
-def _trial(found: Findings, trial: Trial | None) -> None:
+def _trial(sweep: Findings, trial: Trial | None) -> None:
     """Draw the curves of all trials, the opened one in front, and what can be done with it."""
     if trial is None:
         return
-    live_chart.show(live_chart.chart(search_charts.trial_curves(found, trial)), "search_curves")
+    live_chart.show(live_chart.chart(search_charts.trial_curves(sweep, trial)), "search_curves")
     result = trial.state if trial.accuracy is None else f"validation accuracy {trial.accuracy:.1%}"
     params = ", ".join(f"{KNOBS[name].label} {KNOBS[name].format(value)}" for name, value in trial.params.items())
     st.markdown(f"**Trial {trial.number + 1}**: {formatting.plain(f'{result}; {params}')}")
@@ -314,7 +314,7 @@ def _trial(found: Findings, trial: Trial | None) -> None:
             st.caption("Its run is on another machine or was deleted." if trial.run else "It has no run yet.")
         if st.button("Train on all images", icon=":material/trending_up:", key=f"search_continue_{trial.number}"):
             try:
-                knobs.set_all(found.plan.with_values({**trial.params, "train_images": ALL_IMAGES}))
+                knobs.set_all(sweep.plan.with_values({**trial.params, "train_images": ALL_IMAGES}))
             except CifarError as error:
                 guarded.problem(error)
             else:

@@ -91,9 +91,9 @@ def example() -> None:
     name = projects.free_name("example")
     projects.create(name)
     for label in EXAMPLE:
-        found = images[labels == cifar10.CLASSES.index(label)][:_EXAMPLE_EACH]
+        chosen = images[labels == cifar10.CLASSES.index(label)][:_EXAMPLE_EACH]
         projects.add(
-            name, [(label, Picture(f"{number}.png", Image.fromarray(image))) for number, image in enumerate(found)]
+            name, [(label, Picture(f"{number}.png", Image.fromarray(image))) for number, image in enumerate(chosen)]
         )
     st.session_state["teach_open"] = name
 
@@ -130,10 +130,10 @@ def add(name: str, pairs: Iterable[tuple[str, Picture]]) -> None:
 
 def problems() -> None:
     """Show once what could not be added."""
-    said = st.session_state.pop("teach_problems", [])
-    more = [f"And {len(said) - _SAID:,} more."] if len(said) > _SAID else []
-    if said:
-        st.warning("  \n".join(map(formatting.plain, [*said[:_SAID], *more])), icon=":material/warning:")
+    sentences = st.session_state.pop("teach_problems", [])
+    more = [f"And {len(sentences) - _SAID:,} more."] if len(sentences) > _SAID else []
+    if sentences:
+        st.warning("  \n".join(map(formatting.plain, [*sentences[:_SAID], *more])), icon=":material/warning:")
 
 
 def classes(name: str, project: projects.Project) -> None:

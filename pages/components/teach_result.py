@@ -61,30 +61,30 @@ def model(name: str) -> Model | None:
     if st.session_state.get("taught", (None,))[0] != stamp:
         place = st.empty()
         try:
-            found: Model | CifarError = models.open_model(
+            opened: Model | CifarError = models.open_model(
                 name, lambda done, total: place.progress(done / total, f"Looking at {total:,} pictures")
             )
         except CifarError as error:
-            found = error
+            opened = error
         place.empty()
-        st.session_state["taught"] = stamp, found
-    found = st.session_state["taught"][1]
-    if isinstance(found, CifarError):
-        st.info(formatting.plain(found), icon=":material/info:")
+        st.session_state["taught"] = stamp, opened
+    opened = st.session_state["taught"][1]
+    if isinstance(opened, CifarError):
+        st.info(formatting.plain(opened), icon=":material/info:")
         return None
-    return found
+    return opened
 
 
-def result(found: Model) -> None:
+def result(fitted: Model) -> None:
     """Show accuracy, warnings and confusion."""
-    fit, (low, high) = found.fit, found.fit.interval
+    fit, (low, high) = fitted.fit, fitted.fit.interval
     with st.container(key="teach_big"):
         st.markdown(f"### {fit.accuracy:.0%} right")
     st.markdown(
         f"{fit.correct} of {len(fit.labels)} pictures ({low:.0%} to {high:.0%}), by cross-validation.",
         help=_WHY,
     )
-    if found.backbone.kind == "random":
+    if fitted.backbone.kind == "random":
         st.warning("ImageNet weights are not here and cannot be downloaded: the network knows nothing yet, and colors "
                    "alone may decide.", icon=":material/cloud_off:")  # fmt: skip
     warnings = [f":orange[:material/warning:] {formatting.plain(sentence)}" for sentence in fit.warnings]
@@ -93,7 +93,7 @@ def result(found: Model) -> None:
     if len(warnings) > _MOST_WARNINGS:
         with st.expander(f"{len(warnings) - _MOST_WARNINGS} more warnings"):
             st.markdown("\n\n".join(warnings[_MOST_WARNINGS:]))
-    st.html(_confusion(fit.confusion, found.project.names))
+    st.html(_confusion(fit.confusion, fitted.project.names))
 
 
 def _confusion(counts: np.ndarray, names: list[str]) -> str:
@@ -141,18 +141,18 @@ def _set(name: str, setting: str, value: Any) -> None:
         setattr(project, setting, value)
 
 
-def tried(found: Model) -> None:
+def tried(fitted: Model) -> None:
     """Show how long it took, and the accuracy of the settings that were tried on these pictures."""
-    pictures = tuple(sample.key for label in found.project.classes for sample in label.samples)
+    pictures = tuple(sample.key for label in fitted.project.classes for sample in label.samples)
     known = st.session_state.setdefault("teach_tried_settings", {})
     if known.get("pictures") != pictures:
         known.clear()
         known["pictures"] = pictures
-    now = tuple(words(getattr(found.project, setting)) for setting, (_, _, words, _) in _SETTINGS.items())
-    known[now] = found.fit.accuracy
+    now = tuple(words(getattr(fitted.project, setting)) for setting, (_, _, words, _) in _SETTINGS.items())
+    known[now] = fitted.fit.accuracy
     st.caption(
-        f"Features in {found.feature_seconds:.2f} s, fit and cross-validation in {found.fit_seconds:.2f} s. "
-        f"Weights: {formatting.plain(found.backbone.label)}."
+        f"Features in {fitted.feature_seconds:.2f} s, fit and cross-validation in {fitted.fit_seconds:.2f} s. "
+        f"Weights: {formatting.plain(fitted.backbone.label)}."
     )
     rows = [(chosen, share) for chosen, share in known.items() if chosen != "pictures"]
     if len(rows) > 1:
@@ -167,18 +167,18 @@ def tried(found: Model) -> None:
                 f"{''.join(lines)}</table>")  # fmt: skip
 
 
-def export(found: Model) -> None:
+def export(fitted: Model) -> None:
     """Offer the project as files, made when a button is pressed."""
     with st.popover("Export", icon=":material/ios_share:", key="teach_export", width="stretch"):
         for name, (label, icon, about) in _FORMATS.items():
             st.download_button(
                 label,
-                functools.partial(found.export, name),
-                f"{found.name}{projects.SUFFIXES[name]}",
+                functools.partial(fitted.export, name),
+                f"{fitted.name}{projects.SUFFIXES[name]}",
                 key=f"teach_export_{name}",
                 icon=icon,
                 help=about,
                 on_click="ignore",
                 width="stretch",
             )
-        st.caption(f"Command: `python -m cifar_core predict --run {projects.PREFIX}{found.name} PHOTO`")
+        st.caption(f"Command: `python -m cifar_core predict --run {projects.PREFIX}{fitted.name} PHOTO`")

@@ -20,7 +20,7 @@ _MOST, _TOP = 24, 6
 _SIDE = 224
 
 
-def try_it(found: Model) -> None:
+def try_it(fitted: Model) -> None:
     """Draw every way in, and the answer to the chosen picture."""
     uploads.uploaded("Photos to try", "teach_try", _take, label_visibility="collapsed")
     teach_classes.camera("teach_live", _take, live=True, name="try", answered=st.session_state.get("teach_frames", 0))
@@ -28,11 +28,11 @@ def try_it(found: Model) -> None:
     uploads.show_errors(st.session_state.get("teach_refused", []))
     tried: list[Picture] = st.session_state.get("teach_photos", [])
     if tried:
-        answers = [found.answer(picture.image) for picture in tried]
+        answers = [fitted.answer(picture.image) for picture in tried]
         chosen = min(st.session_state.get("teach_chosen", 0), len(tried) - 1)
-        _answer(found, tried[chosen], answers[chosen])
+        _answer(fitted, tried[chosen], answers[chosen])
         if len(tried) > 1:
-            rows = [_tile(found, picture, answer) for picture, answer in zip(tried, answers, strict=True)]
+            rows = [_tile(fitted, picture, answer) for picture, answer in zip(tried, answers, strict=True)]
             tiles.show(rows, "teach_photo_tiles", lambda n: st.session_state.update(teach_chosen=n), chosen, width=84)
     st.caption("Or paste a photo (Ctrl V), or take a sample:")
     samples = [Tile(uploads.sample_url(name), about, "") for name, about in uploads.SAMPLES.items()]
@@ -55,8 +55,8 @@ def _sample(name: str) -> None:
     _take([(f"{name}.jpg", uploads.sample(name))])
 
 
-def _answer(found: Model, picture: Picture, answer: Answer) -> None:
-    names = found.project.names
+def _answer(fitted: Model, picture: Picture, answer: Answer) -> None:
+    names = fitted.project.names
     best = int(answer.probabilities.argmax())
     with st.container(key="teach_big_try"):
         st.markdown(f"### {formatting.plain(names[best])}, {formatting.share(answer.probabilities[best])}")
@@ -72,14 +72,14 @@ def _answer(found: Model, picture: Picture, answer: Answer) -> None:
         left, right = st.columns([2, 3], vertical_alignment="center")
         why = right.toggle("Show why", key="teach_why", help="Orange parts are evidence for the answer, purple parts "
                            "against it: is it the thing, or its background?")  # fmt: skip
-        small = found.evidence(picture.image) if why else picture.image
+        small = fitted.evidence(picture.image) if why else picture.image
         small.thumbnail((_SIDE, _SIDE))
         left.image(small, alt=f"Photo {shown_name(picture.name)}", width="stretch")
         right.html(_bars(names, answer.probabilities))
     st.caption("Nearest of your pictures, by the distance of their features (0 to 1.41)")
     tiles.show(
         [
-            Tile(teach_classes.thumbnail(found.name, sample.key, 128), f"A picture of {label}", label, f"{far:.2f}")
+            Tile(teach_classes.thumbnail(fitted.name, sample.key, 128), f"A picture of {label}", label, f"{far:.2f}")
             for label, sample, far in answer.nearest
         ],
         "teach_nearest",
@@ -97,9 +97,9 @@ def _bars(names: list[str], probabilities: np.ndarray) -> str:
     return f"<div class='bars'>{''.join(rows)}</div>"
 
 
-def _tile(found: Model, picture: Picture, answer: Answer) -> Tile:
+def _tile(fitted: Model, picture: Picture, answer: Answer) -> Tile:
     best = int(answer.probabilities.argmax())
-    title = f"{found.project.names[best]} {formatting.share(answer.probabilities[best])}"
+    title = f"{fitted.project.names[best]} {formatting.share(answer.probabilities[best])}"
     small = picture.image
     small.thumbnail((128, 128))
     note, tone = ("like none", "unusual") if answer.is_none else (shown_name(picture.name), "")

@@ -129,15 +129,15 @@ def camera_allowed(address: str | None) -> bool:
 
 def take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> None:
     """Read the pictures in `files` (name, bytes), in place of those before; `errors` join those of bad files."""
-    found: list[Picture] = []
+    taken: list[Picture] = []
     bad = list(errors)
     bar = st.empty()
     for picture in read_compact(files):
-        (bad if picture.error else found).append(picture)
-        if len(found) >= _PROGRESS_FROM and len(found) % 10 == 0:
-            bar.progress(1.0, f"Reading pictures: {len(found):,}")
+        (bad if picture.error else taken).append(picture)
+        if len(taken) >= _PROGRESS_FROM and len(taken) % 10 == 0:
+            bar.progress(1.0, f"Reading pictures: {len(taken):,}")
     bar.empty()
-    _show(found, bad)
+    _show(taken, bad)
 
 
 def take_sample(name: str) -> None:
@@ -194,8 +194,8 @@ def show_errors(bad: list[Picture]) -> None:
             st.caption(f"And {len(bad) - _SHOWN_ERRORS:,} more.")
 
 
-def _show(found: list[Picture], bad: list[Picture]) -> None:
-    st.session_state["pictures"], st.session_state["refused"] = found, bad
+def _show(taken: list[Picture], bad: list[Picture]) -> None:
+    st.session_state["pictures"], st.session_state["refused"] = taken, bad
     st.session_state["chosen_picture"] = 0
     st.session_state["gallery_page"] = 1
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from made_outcomes import MADE, made_up
+from lesson_outcomes import MADE, made_up
 
 from cifar_core import jobs, runs
 from cifar_core.cli import parser

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from command_line import *  # noqa: F403
-from taught import drawn, png, zipped
+from teach_pictures import drawn, png, zipped
 
 from cifar_core.cli import parser
 from cifar_core.data import download

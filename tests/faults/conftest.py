@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from kills import AIMS, wait_for
-from outcome import Outcome, assert_complete, outcome
+from run_outcome import Outcome, assert_complete, outcome
 
 from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 from filelock import FileLock
-from outcome import places
+from run_outcome import places
 
 from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from filelock import FileLock
 from kills import wait_for
-from outcome import Outcome, assert_complete, outcome
+from run_outcome import Outcome, assert_complete, outcome
 
 from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from disks import Disk, small_disk
 from kills import wait_for
-from outcome import assert_complete
+from run_outcome import assert_complete
 
 from cifar_core import jobs, runs
 from cifar_core.config import TrainConfig

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from kills import train_killed
-from outcome import Outcome, assert_complete, outcome
+from run_outcome import Outcome, assert_complete, outcome
 
 from cifar_core.config import TrainConfig
 

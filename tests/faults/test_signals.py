@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 from kills import kill, wait_for
-from outcome import Outcome, assert_complete, outcome
 from real_browser import CHROMIUM
+from run_outcome import Outcome, assert_complete, outcome
 from terminals import Terminal, terminal
 
 from cifar_core import jobs, runs

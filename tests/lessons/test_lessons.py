@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_outcomes import MADE, made_up
+from lesson_outcomes import MADE, made_up
 
 from cifar_core import jobs, runs
 from cifar_core.config import KNOBS, TrainConfig

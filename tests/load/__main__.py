@@ -22,10 +22,10 @@ from typing import Any
 from cifar_core import bench_browser, jobs, runs
 from cifar_core.config import PRESETS
 from cifar_core.runs import Run
-from tests.load import outcome, pupil, shelf
+from tests.load import figures, many_runs, training_run
 from tests.load.browser import Browser
+from tests.load.server_usage import Watch
 from tests.load.visitors import Visitor
-from tests.load.watch import Watch
 
 _ARRIVE_SECONDS = 0.5  # between two visitors
 
@@ -36,12 +36,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="load-") as folder:
         os.environ["CIFAR_RUNS_DIR"] = str(Path(folder) / "runs")
         found = _measure(options, Path(folder))
-    print(outcome.table(found))
+    print(figures.table(found))
     text = json.dumps(found, indent=1)
     if options.json:
         options.json.write_text(text, encoding="utf-8")
-    late = found["p95_seconds"] >= outcome.MOST_P95_SECONDS
-    return 1 if found["errors"] or late or found.get("slowdown", 0) >= outcome.MOST_SLOWDOWN else 0
+    late = found["p95_seconds"] >= figures.MOST_P95_SECONDS
+    return 1 if found["errors"] or late or found.get("slowdown", 0) >= figures.MOST_SLOWDOWN else 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -59,8 +59,8 @@ def _arguments() -> argparse.Namespace:
 
 def _measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     _say("Putting runs on the disk")
-    finished = shelf.fill(options.like or _template(), options.runs)
-    live = None if options.no_training else pupil.start()
+    finished = many_runs.fill(options.like or _template(), options.runs)
+    live = None if options.no_training else training_run.start()
     try:
         log = folder / "server.log"
         with bench_browser.running_app(log) as app:
@@ -87,11 +87,11 @@ async def _visit(
 ) -> dict[str, Any]:
     """Let the visitors in; return the figures."""
     load = os.getloadavg()
-    moments = [] if live is None else [pupil.moment(live)]
+    moments = [] if live is None else [training_run.moment(live)]
     if live:
         _say("Training alone")
         await asyncio.sleep(60 * options.alone)
-        moments.append(pupil.moment(live))
+        moments.append(training_run.moment(live))
     _say(f"{options.visitors} visitors for {options.minutes:g} minutes")
     watch = Watch(app.process.pid)
     samples, cpu = asyncio.create_task(watch.memory_samples()), (watch.cpu_seconds(), time.process_time())
@@ -109,16 +109,16 @@ async def _visit(
         "visitors": (time.process_time() - cpu[1]) / seconds,
     }
     samples.cancel()
-    more: dict[str, Any] = {"memory": outcome.slope(watch.memory), "cores": cores, "load": [load, os.getloadavg()]}
+    more: dict[str, Any] = {"memory": figures.slope(watch.memory), "cores": cores, "load": [load, os.getloadavg()]}
     if live:
-        moments.append(pupil.moment(live))
+        moments.append(training_run.moment(live))
         _say("Training alone")
         await asyncio.sleep(60 * options.alone)
-        moments.append(pupil.moment(live))
-        paces = [pupil.Pace.between(*pair) for pair in itertools.pairwise(moments)]
-        more["slowdown"] = outcome.slowdown(*paces)
+        moments.append(training_run.moment(live))
+        paces = [training_run.Pace.between(*pair) for pair in itertools.pairwise(moments)]
+        more["slowdown"] = figures.slowdown(*paces)
         more["training"] = {name: asdict(pace) for name, pace in zip(("before", "during", "after"), paces, strict=True)}
-    return outcome.summary(
+    return figures.summary(
         [item for person in people for item in person.taken],
         [item for person in people for item in person.browser.polls],
         [item for person in people for item in person.browser.problems],

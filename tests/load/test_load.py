@@ -13,7 +13,7 @@ from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.network import pretrained
 from cifar_core.runs import Run
-from tests.load import shelf
+from tests.load import many_runs
 from tests.load.browser import Browser
 from tests.load.visitors import PAGES, Visitor
 
@@ -37,7 +37,7 @@ def shelved(small_data, tiny_config: TrainConfig) -> list[str]:
     result = {f"{split}_{key}": value for split in ("validation", "test") for key, value in FIGURES.items()}
     result |= {"best_phase": "head", "best_epoch": 1, "elapsed_seconds": 9.0, "model_bytes": 3_000_000}
     runs.write_json(run.path / "status.json", {"state": "finished", "stage": "done", "result": result})
-    ids = shelf.fill(run.path, RUNS)
+    ids = many_runs.fill(run.path, RUNS)
     runs.delete(run)
     return ids
 

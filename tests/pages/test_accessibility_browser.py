@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from played_sweeps import FIVE, play
+from finished_sweeps import FIVE, play
 from real_browser import CHROMIUM, MARKS
-from taught import drawn
+from teach_pictures import drawn
 
 from cifar_core import bench_browser, runs
 from cifar_core.config import TrainConfig

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from corpus import encoded, scene
-from played_sweeps import FIVE, grid, play
+from finished_sweeps import FIVE, grid, play
 from real_browser import CHROMIUM, MARKS
 
 from cifar_core import jobs, runs

@@ -19,7 +19,7 @@ from app_pages import (
 )
 from corpus import encoded, scene
 from filelock import FileLock
-from made_outcomes import MADE, made_up
+from lesson_outcomes import MADE, made_up
 
 from cifar_core import glossary, jobs, runs
 from cifar_core.charts import pictures

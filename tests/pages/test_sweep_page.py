@@ -9,7 +9,7 @@ import optuna
 import pytest
 from app_pages import button, charts_of, open_explore, sound, texts
 from filelock import FileLock
-from played_sweeps import FIVE, grid, play
+from finished_sweeps import FIVE, grid, play
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import runs

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from real_browser import CHROMIUM, MARKS
-from taught import drawn, png
+from teach_pictures import drawn, png
 
 from cifar_core import bench_browser
 from cifar_core.teach import project as projects

@@ -6,7 +6,7 @@ import re
 import pytest
 from app_pages import MARKUP, button, component, is_inert, open_app, press_tile, sound, texts, tiles_of, trigger
 from streamlit.testing.v1 import AppTest
-from taught import drawn, png, zipped
+from teach_pictures import drawn, png, zipped
 
 from cifar_core.inference.pictures import Picture
 from cifar_core.teach import project as projects

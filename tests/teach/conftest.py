@@ -1,7 +1,7 @@
 """A project of two kinds of pictures, and no ImageNet weights."""
 
 import pytest
-from taught import drawn
+from teach_pictures import drawn
 
 from cifar_core.data import download
 from cifar_core.inference.pictures import Picture

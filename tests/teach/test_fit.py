@@ -19,12 +19,12 @@ def made(counts, spread=0.3, seed=0, width=64):
     ), labels
 
 
-def fitted(features, labels, bursts=None, originals=None, strength=1.0, telling=True):
+def fitted(features, labels, bursts=None, originals=None, strength=1.0, is_pretrained=True):
     names = [f"class {n}" for n in range(labels.max() + 1)]
     units = features[: len(labels)] / np.linalg.norm(features[: len(labels)], axis=1, keepdims=True)
     bursts = np.zeros_like(labels) if bursts is None else bursts
     originals = np.arange(len(labels)) if originals is None else originals
-    return fits.fit(features, originals, units, labels, bursts, names, strength, telling)
+    return fits.fit(features, originals, units, labels, bursts, names, strength, is_pretrained)
 
 
 def test_what_the_matrix_says_of_a_fold_is_what_a_head_fitted_without_it_says():
@@ -99,7 +99,7 @@ def test_a_class_without_pictures_is_never_the_answer():
 
 
 def test_random_weights_say_nothing_of_likeness():
-    assert fitted(np.ones((20, 64), np.float32), np.repeat([0, 1], 10), telling=False).accuracy <= 0.6
+    assert fitted(np.ones((20, 64), np.float32), np.repeat([0, 1], 10), is_pretrained=False).accuracy <= 0.6
 
 
 def test_far_from_all_own_pictures_is_beyond_the_threshold():

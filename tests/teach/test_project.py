@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from taught import drawn, png, zipped
+from teach_pictures import drawn, png, zipped
 
 from cifar_core import runs
 from cifar_core.errors import ProjectError, RunError

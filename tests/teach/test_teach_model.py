@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from taught import drawn
+from teach_pictures import drawn
 
 from cifar_core.errors import ConfigError, ProjectError
 from cifar_core.inference.pictures import Picture

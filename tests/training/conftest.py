@@ -2,7 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from interruption import Interruption
+from interrupted_runs import Interruption
 
 from cifar_core import runs
 from cifar_core.config import TrainConfig

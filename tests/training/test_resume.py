@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from interruption import Interruption
-from outcome import assert_complete, epochs, outcome, places
+from interrupted_runs import Interruption
+from run_outcome import assert_complete, epochs, outcome, places
 
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10, synthetic

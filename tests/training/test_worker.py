@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from filelock import FileLock
-from interruption import Interruption
+from interrupted_runs import Interruption
 
 from cifar_core.charts import training as training_charts
 from cifar_core.config import TrainConfig

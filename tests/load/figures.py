@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.load.pupil import Pace
+from tests.load.training_run import Pace
 
 MOST_P95_SECONDS = 1.0
 MOST_SLOWDOWN = 0.2
