@@ -14,7 +14,8 @@ from cifar_core.cli.parser import main
 from cifar_core.cli.terminal import discard_output
 
 
-def _run() -> int:
+def run() -> int:
+    """Run the command in sys.argv and return the exit code; also the script `cifar-studio` of the installed package."""
     closed = Path(os.devnull)  # a stream closed by ">&-" or by a parent without a terminal is None
     sys.stdout, sys.stderr = (stream or closed.open("w") for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
@@ -30,4 +31,4 @@ def _run() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_run())
+    sys.exit(run())

@@ -109,7 +109,7 @@ def measure(finished: Run) -> dict[str, Any]:
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError:
-        return {"unavailable": "the package playwright is not installed (tests/requirements.txt has it)"}
+        return {"unavailable": "the package playwright is not installed (`pip install playwright`)"}
     if chromium is None:
         return {"unavailable": "Chromium is not installed"}
     with running_app() as app, sync_playwright() as playwright:

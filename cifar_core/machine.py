@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
+from cifar_core.errors import CifarError
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -111,6 +113,16 @@ def describe(packages: Iterable[str]) -> dict[str, Any]:
         "cores": processors(),
         "memory_bytes": memory_bytes(),
     }
+
+
+@contextmanager
+def extra(feature: str, packages: str) -> Iterator[None]:
+    """Raise a CifarError that names `packages` (as pip takes them) where an import inside fails for want of them."""
+    try:
+        yield
+    except ImportError as error:
+        command = f"pip install {packages}"
+        raise CifarError(f"{feature} needs {error.name or 'a package'}, which is not installed: `{command}`.") from None
 
 
 def _cgroups(controller: str) -> Iterator[Path]:

@@ -1,6 +1,6 @@
 """Makes the pictures of the README in a real browser: docs/train.webp and docs/classify.png.
 
-    pip install -r requirements.txt -r tests/requirements.txt && python docs/pictures.py
+    pip install -e ".[dev]" && python docs/pictures.py
 
 Needs CIFAR-10 and Chromium (CHROMIUM names its program). The pictures show the sample photos of Classify, no images of
 CIFAR-10: those may not be passed on.

@@ -1,6 +1,6 @@
 """Measure the out-of-distribution rule of the bundled model, on CIFAR-10 and on photographs of other things.
 
-    python -m tests.out_of_distribution            print the rates; needs CIFAR-10 and tests/requirements.txt
+    python -m tests.out_of_distribution            print the rates; needs CIFAR-10 and the dev packages
     python -m tests.out_of_distribution --write    also set the threshold, and write the rates into the model card
 
 The photographs are those that scikit-image and scikit-learn ship, without the cat and the horse: each as its central

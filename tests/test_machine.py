@@ -10,6 +10,7 @@ import pytest
 from cifar_core import machine, runs
 from cifar_core.cli import parser
 from cifar_core.data import cifar10
+from cifar_core.errors import CifarError
 from cifar_core.network import pretrained
 
 
@@ -104,3 +105,11 @@ def test_the_command_line_works_from_any_folder(tmp_path: Path) -> None:
     command = [sys.executable, str(machine.app_dir() / "cifar_core"), "runs", "list", "--json"]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_a_missing_package_is_a_sentence_with_the_command_that_installs_it() -> None:
+    with (
+        pytest.raises(CifarError, match=r"ONNX needs no_such_package.*`pip install onnx`"),
+        machine.extra("ONNX", "onnx"),
+    ):
+        import no_such_package  # noqa: F401

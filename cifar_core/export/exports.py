@@ -33,6 +33,7 @@ from cifar_core.runs import Run, records
 IMAGES = 200
 """Test images that a model file is tried on."""
 _BATCH = 20
+_ONNX_PACKAGES = ("ONNX", "onnx onnxruntime")
 _FILES = {
     "keras": "exports/model.keras",
     "litert": "exports/model.tflite",
@@ -319,7 +320,8 @@ def litert_answers(content: bytes) -> Answers:
 
 def onnx_answers(content: bytes) -> Answers:
     """Return the function that an ONNX file computes."""
-    import onnxruntime
+    with machine.extra(*_ONNX_PACKAGES):
+        import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return lambda images: session.run(["probabilities"], {"images": images})[0]
@@ -330,9 +332,15 @@ def _litert(run: Run) -> bytes:
 
 
 def _onnx(run: Run) -> bytes:
-    from cifar_core.network.onnx_writer import converted  # onnx takes 0.2 s to import
+    return to_onnx(_litert(run))
 
-    return converted(_litert(run))
+
+def to_onnx(content: bytes) -> bytes:
+    """Return a LiteRT file of this project as ONNX. Raises CifarError if the package onnx is missing."""
+    with machine.extra(*_ONNX_PACKAGES):
+        from cifar_core.network.onnx_writer import converted  # onnx takes 0.2 s to import
+
+    return converted(content)
 
 
 _WRITERS: dict[str, Writer] = {

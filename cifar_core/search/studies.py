@@ -374,6 +374,8 @@ def _storage_errors() -> Iterator[None]:
             raise SweepError(
                 f"Sweeps cannot be stored in {runs.runs_dir()} ({error.strerror}); make room, or make it writable."
             ) from None
+        if isinstance(error, ImportError):
+            raise SweepError('Sweeps on PostgreSQL need psycopg: `pip install "psycopg[binary]"`.') from None
         reason = type(error.__cause__ or error).__name__
         raise SweepError(
             f"The storage of sweeps cannot be used ({reason}); check {STORAGE_VARIABLE}, and that the database answers."

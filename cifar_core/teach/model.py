@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from cifar_core.errors import ConfigError
-from cifar_core.export import webpage
+from cifar_core.export import exports, webpage
 from cifar_core.inference import explain
 from cifar_core.network import litert, litert_format
 from cifar_core.network.litert import LAST_LAYER
@@ -85,7 +85,7 @@ class Model:
             "html": self._page,
             "litert": self.litert,
             "litert-int8": lambda: litert_format.quantized(self.litert()),
-            "onnx": self._onnx,
+            "onnx": lambda: exports.to_onnx(self.litert()),
         }
         if format_name not in makers:
             raise ConfigError(f"Format: received {format_name[:60]!r}, expected one of {', '.join(makers)}.")
@@ -109,11 +109,6 @@ class Model:
             "feature_seconds": self.feature_seconds,
             "fit_seconds": self.fit_seconds,
         }
-
-    def _onnx(self) -> bytes:
-        from cifar_core.network.onnx_writer import converted  # onnx takes 0.2 s to import
-
-        return converted(self.litert())
 
     def _page(self) -> bytes:
         low, high = self.fit.interval
