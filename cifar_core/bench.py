@@ -1,4 +1,4 @@
-"""The benchmark: this app and recipe.py, one after the other, on the same images, settings and first weights.
+"""The benchmark: this app and recipe.py, one after the other, on the same images, settings and initial weights.
 
 Everything happens in temporary folders and through what a user starts: workers, the command line, the app in Chromium.
 docs/benchmarks.md holds the table.

@@ -75,7 +75,7 @@ class TrainConfig:
     )
     weights: str = _network(
         "auto",
-        "Start weights",
+        "Initial weights",
         "The best available: ImageNet, otherwise the bundled model, otherwise random; or one of them.",
         choices=("auto", "imagenet", "bundled", "random"),
         labels={"auto": "best available", "imagenet": "ImageNet", "bundled": "bundled (has seen CIFAR-10)"},
@@ -101,7 +101,7 @@ class TrainConfig:
     views: int = _augmentation(
         4,
         "Augmented versions",
-        "Augmented versions of each image in the feature cache; epochs take turns with them. 0 augments every batch "
+        "Augmented versions of each image in the feature cache; epochs alternate between them. 0 augments every batch "
         "anew, which is many times slower.",
         unit="versions",
         low=0,
@@ -239,13 +239,13 @@ class TrainConfig:
         Files from before there was `head_batch_size` had one batch size for both phases.
         """
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            raise ConfigError(f"This configuration is not of schema {SCHEMA}; train anew with this version.")
+            raise ConfigError(f"This configuration is not of schema {SCHEMA}; train again with this version.")
         values = {key: value for key, value in data.items() if key != "schema"}
         if "batch_size" in values:
             values.setdefault("head_batch_size", values["batch_size"])
         if set(values) != set(KNOBS):
             odd = ", ".join(sorted(map(repr, set(values) ^ set(KNOBS))))[:200]
-            raise ConfigError(f"This configuration has unknown or missing knobs: {odd}; train anew.")
+            raise ConfigError(f"This configuration has unknown or missing settings: {odd}; train again.")
         return cls(**values)
 
     def differences(self, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
@@ -316,5 +316,5 @@ def preset(name: str, **changes: Any) -> TrainConfig:
         raise ConfigError(f"Preset: received {name[:60]!r}, expected one of {', '.join(PRESETS)}.")
     unknown = set(changes) - set(KNOBS)
     if unknown:
-        raise ConfigError(f"Unknown knob {sorted(unknown)[0]!r}, expected one of {', '.join(KNOBS)}.")
+        raise ConfigError(f"Unknown setting {sorted(unknown)[0]!r}, expected one of {', '.join(KNOBS)}.")
     return replace(PRESETS[name], **changes)

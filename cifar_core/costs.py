@@ -108,7 +108,7 @@ def is_known(stage: str, config: TrainConfig) -> bool:
 def measuring(config: TrainConfig | None = None) -> Job:
     """Return the job that times a few batches of the shape of `config`; it is one job for all shapes."""
     command = ("cifar_core.training.timing", json.dumps(config.to_dict() if config else {}))
-    advice = "make room there, or set CIFAR_CACHE_DIR"
+    advice = "free disk space there, or set CIFAR_CACHE_DIR"
     return Job(cifar10.cache_dir(), "measuring", command, "The measurement", advice)
 
 

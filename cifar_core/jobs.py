@@ -64,7 +64,7 @@ class Job:
     name: str
     command: tuple[str, ...]
     title: str
-    advice: str = "make room there, or make it writable"
+    advice: str = "free disk space there, or make it writable"
     record: str = ".progress.json"
 
     def file(self, ending: str) -> Path:
@@ -190,7 +190,7 @@ def resume_run(run: Run) -> None:
     try:
         (run.path / "stop").unlink(missing_ok=True)
     except OSError as error:
-        raise RunError(f"Run {run.id} cannot go on ({error.strerror}); make {run.path} writable.") from None
+        raise RunError(f"Run {run.id} cannot continue ({error.strerror}); make {run.path} writable.") from None
     spawn_worker(run)
 
 

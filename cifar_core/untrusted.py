@@ -115,7 +115,7 @@ def load_arrays(path: Path, most_bytes: int | None = None) -> dict[str, np.ndarr
                 if not all(map(is_ordinary, archive.infolist())):
                     raise ValueError("it is encrypted, or packed by a rare method")
                 if most_bytes is not None and sum(info.file_size for info in archive.infolist()) > most_bytes:
-                    raise ValueError("it unpacks to too much")
+                    raise ValueError("it is too large when unpacked")
             content.seek(0)
             with np.load(content, allow_pickle=False) as file:
                 arrays = {name: np.asarray(file[name]) for name in file.files}
@@ -123,5 +123,5 @@ def load_arrays(path: Path, most_bytes: int | None = None) -> dict[str, np.ndarr
         raise ValueError(str(error)[:200] or type(error).__name__) from error
     for name, array in arrays.items():
         if array.dtype.kind not in _ARRAY_KINDS:
-            raise ValueError(f"{name[:60]} holds neither numbers nor text")
+            raise ValueError(f"{name[:60]} contains neither numbers nor text")
     return arrays

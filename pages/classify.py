@@ -38,7 +38,7 @@ def main() -> None:
     model = classifier.open_classifier(name)
     if name != classifier.BUNDLED and "generated" in str(runs.Run(name).result.get("dataset")):
         st.warning(
-            "This model was trained on **synthetic images, not CIFAR-10**: it knows drawings, not photos.",
+            "This model was trained on **synthetic images, not CIFAR-10**: its answers for photos are not reliable.",
             icon=":material/draw:",
         )
     for problem in model.problems:
@@ -128,7 +128,7 @@ def sorted_and_filtered(model: Classifier, pictures: list[Picture], names: list[
     orders = dict(ORDERS)
     others_exist = len(picture_view.models()) > 1
     if others_exist:
-        orders["disagree"] = "where runs disagree first"
+        orders["disagree"] = "disagreement first"
     address.linked("classify:sort", orders, "given")
     left, right = st.columns(2)
     by = left.selectbox("Sort", list(orders), key="classify:sort", format_func=orders.__getitem__)

@@ -57,7 +57,7 @@ def main() -> None:
     results = [assessed(one.id, run_picker.stamp(one, *_FILES)) for one in (run, other) if one]
     if any("generated" in one.stored.dataset for one in results):
         st.warning(
-            "Trained and tested on **synthetic images, not CIFAR-10**: these figures say nothing about photos.",
+            "Trained and tested on **synthetic images, not CIFAR-10**: these figures do not apply to photos.",
             icon=":material/draw:",
         )
     for problem in dict.fromkeys(problem for one in results for problem in one.problems):
@@ -90,7 +90,8 @@ def unfinished(run: Run) -> None:
     state = run.state
     run_picker.state_badge(run, state)
     st.info(
-        f"This run is {state}; figures, mistakes and robustness come when it is finished.", icon=":material/hourglass:"
+        f"This run is {state}; figures, mistakes and robustness appear when it has finished.",
+        icon=":material/hourglass:",
     )
     run_story.diagnosis_panel(run, state, run_picker.stamp(run, "metrics.jsonl"))
     st.page_link("pages/train.py", label="See it on Train", query_params={"run": run.id}, icon=":material/show_chart:")
@@ -120,19 +121,23 @@ def side_by_side(results: list[Assessment], draw: Callable[[Assessment, int], No
 
 
 def strengths(result: Assessment, split: str, number: int) -> None:
-    """Show the best and the worst class in a sentence, and both accuracies."""
+    """Show the best and the worst class in a sentence with pictures, and both accuracies."""
     predictions = result.calibrated.split(split)
     summary = class_summary(predictions)
     if summary is not None:
         label, answer = CLASSES[summary.label], CLASSES[summary.answer]
         text = (
-            f"Finds **{summary.best.name}** best ({summary.best.recall:.1%}) and **{summary.worst.name}** least "
-            f"({summary.worst.recall:.1%})."
+            f"Best class: **{summary.best.name}**, {summary.best.recall:.1%} correct. Worst: "
+            f"**{summary.worst.name}**, {summary.worst.recall:.1%}."
         )
+        best = CLASSES.index(summary.best.name)
+        cells = [(best, best)]
         if summary.images:
-            text += f" Its most frequent mistake: **{label}** taken for **{answer}**, {summary.images:,} images."
+            cells.append((summary.label, summary.answer))
+            text += f" Most frequent mistake: **{label}** predicted as **{answer}**, {summary.images:,} images."
         with st.container(key=f"sentence{number}"):
             st.markdown(text)
+        confusion.examples(found, split, cells, number)
     with st.grid(2, min_column_width=150, width=480):
         for name in SPLITS:
             accuracy(result, name)
@@ -161,7 +166,7 @@ def panels(results: list[Assessment], split: str) -> None:
     """Draw the folded rest; what is open is in the address, and only that is computed."""
     for key, (title, icon, draw) in {
         "classes": ("Each class", ":material/monitoring:", classes),
-        "extremes": ("Confident mistakes and lucky answers", ":material/casino:", confusion.extremes),
+        "extremes": ("Confident mistakes, unsure correct answers", ":material/casino:", confusion.extremes),
         "sure": ("Calibration", ":material/speed:", calibrated),
         "story": ("How it was trained", ":material/history_edu:", run_story.section),
     }.items():
@@ -204,7 +209,8 @@ def classes(result: Assessment, split: str, number: int) -> None:
         alt="Precision, recall, F1 and images of each class",
     )
     st.caption(
-        "Precision: how often the answer is right when this class is named. Recall: how many of the class are found. "
+        "Precision: the share of images predicted as this class that belong to it. Recall: the share of the class "
+        "that is predicted as it. "
         f"F1: their harmonic mean. The label is the first or second answer for "
         f"{top2_accuracy(predictions):.1%} of the images."
     )
@@ -215,7 +221,7 @@ def calibrated(result: Assessment, split: str, number: int) -> None:
     known = result.calibration
     if known is None:
         if not (result.run.path / calibration.FILE).exists():  # else `problems` says why
-            st.info("This run was trained before calibration was kept; a run that is trained now has it.")
+            st.info("This run was trained with an older version, without calibration. Train it again to get it.")
         return
     before, after = result.reliability(split)
     figure = answer_charts.reliability_figure(
@@ -228,12 +234,14 @@ def calibrated(result: Assessment, split: str, number: int) -> None:
         alt=picture_view.RELIABILITY_ALT,
     )
     error = result.test_error
-    kind = "more sure than it should be" if known.temperature > 1 else "less sure than it should be"
+    kind = "overconfident" if known.temperature > 1 else "underconfident"
     st.markdown(
         f"Uncalibrated, this network is **{kind}**. Its logits are divided by a temperature of "
         f"**{known.temperature:.2f}**, found on {known.images:,} validation images (Guo et al. 2017): on the "
         f"{split} images the expected calibration error (ECE) goes from {before.ece:.1%} to **{after.ece:.1%}**. On "
-        "the diagonal, answers with a probability of 80% are right in 80 of 100 cases; below it they are too sure."
+        "the diagonal, answers with a probability of 80% are right in 80 of 100 cases; below it, the network is "
+        "overconfident.",
+        help=glossary.TERMS["calibration"],
     )
     st.caption(
         f"Root mean square calibration error on test images: {error.value:.1%} ({error.low:.1%} to {error.high:.1%}), "

@@ -61,7 +61,7 @@ def overview(guesses: Mapping[str, int | None]) -> None:
         verb = "Continue" if answered else "Start"
         opens(following, f"{verb}: {LESSONS[following].title}", "continue", "play_arrow", "primary")
     st.header("What do you see in your run?")
-    with st.grid(4, min_column_width=150):
+    with st.grid(5, min_column_width=150):
         for lesson in LESSONS.values():
             with st.container(border=True, key=f"card_{lesson.name}"):
                 picture(lesson, "stretch")

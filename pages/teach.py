@@ -8,12 +8,12 @@ from cifar_core.teach import project as projects
 from pages.components import address, guarded, teach_classes, teach_result, teach_try, uploads
 
 _STEPS = {
-    ":material/collections: 1 Classes": "A cup or a hand, ripe or unripe, your cat or the neighbors': give the network "
-    "ten pictures of each, from files or by holding a button at your camera.",
-    ":material/bolt: 2 Train": "It learns in a second: all but the last layer is frozen. Its accuracy is that on "
-    "pictures that were left out (cross-validation).",
-    ":material/photo_camera: 3 Try": "Photos or the live camera, answers at once, with the nearest of your pictures. "
-    "Export it as one HTML file that runs in any browser.",
+    ":material/collections: 1 Classes": "A cup or a hand, ripe or unripe, your cat or the neighbors': add ten pictures "
+    "of each, from files or with the camera.",
+    ":material/bolt: 2 Train": "Only the last layer trains, in a second. The accuracy is measured on held-out pictures "
+    "(cross-validation).",
+    ":material/photo_camera: 3 Try": "Classify photos or the live camera, and see the nearest of your pictures. "
+    "Export the model as one HTML file that runs in any browser.",
 }
 
 

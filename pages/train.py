@@ -74,8 +74,8 @@ def last_run(known: list[listing.Row], wanted: Run | None) -> Any:
 def form(status: dict) -> TrainConfig | None:
     """Draw the presets, the settings and the start; return the configuration, None where there is none."""
     st.markdown(
-        "MobileNetV2 already knows a million photos. First a small new **head** learns the ten classes, then the "
-        "**top of the network** is fine-tuned.",
+        "MobileNetV2 is pretrained on a million photos (ImageNet). First a small new **head** learns the ten classes, "
+        "then the **top of the network** is fine-tuned.",
         help=glossary.explain("head, backbone, fine-tuning"),
     )
     knobs.presets(preset_times(), status["dataset"] == "cifar10")
@@ -150,7 +150,7 @@ def possible(config: TrainConfig | None, no_data: str | None) -> tuple[costs.Est
 def unavailable(config: TrainConfig) -> str:
     """Return why no network of this width can be had, empty if one can."""
     reason = pretrained.unavailable_reason(config.weights, config.alpha, config.image_size)
-    return f"Width {config.alpha:g} cannot be trained: {reason}. Choose another width or other start weights." * bool(
+    return f"Width {config.alpha:g} cannot be trained: {reason}. Choose another width or other initial weights." * bool(
         reason
     )
 
@@ -243,7 +243,7 @@ def start_notice(config: TrainConfig) -> None:
     )
     if kind == "random" and missing:
         st.info(
-            f"{missing}the network would start from **random numbers** and learn far less. "
+            f"{missing}the network would start from **random numbers** and reach a lower accuracy. "
             "Connect to the internet, or copy the weight files of Keras.",
             icon=":material/shuffle:",
         )

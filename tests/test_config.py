@@ -192,5 +192,5 @@ def test_classic_is_the_recipe_of_the_tutorials() -> None:
 def test_unknown_presets_and_knobs_are_refused() -> None:
     with pytest.raises(ConfigError, match="quick, standard, best, classic"):
         preset("../best")
-    with pytest.raises(ConfigError, match="Unknown knob 'colour'"):
+    with pytest.raises(ConfigError, match="Unknown setting 'colour'"):
         preset("quick", colour=1)

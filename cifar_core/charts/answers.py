@@ -38,7 +38,7 @@ def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, 
     diagonal = np.eye(len(CLASSES), dtype=bool)
     tops = {True: 1.0, False: max(rates[~diagonal].max(), 0.02)}
     title = f"Confusion matrix ({'percent of the label' if shares else 'images'})"
-    figure = style.figure(title, "the network's answer", "the label", 560)
+    figure = style.figure(title, "prediction", "label", 560)
     for is_right, color in style.CELLS.items():
         z = np.where(diagonal == is_right, rates, np.nan)
         scale = [[0, f"rgb{style.EMPTY_CELL}"], [1, f"rgb{color}"]]
@@ -57,7 +57,7 @@ def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, 
         marker={"size": 34, "symbol": "square", "color": style.INVISIBLE},
         textfont={"color": _digit_colors(rates, diagonal, tops), "size": 14},
         unselected={"marker": {"opacity": 1}},
-        hovertemplate="label %{y}, answer %{x}: %{hovertext} of the class<extra></extra>",
+        hovertemplate="label %{y}, prediction %{x}: %{hovertext} of the class<extra></extra>",
     )
     if chosen is not None:
         label, answer = chosen
@@ -122,7 +122,6 @@ def robustness_figure(measured: Mapping[str, Measured]) -> go.Figure:
         if corruption.neutral > corruption.strengths[0]:  # worse is to the right everywhere
             figure.update_xaxes(autorange="reversed", **where)
     figure.update_layout(template=style.TEMPLATE, height=560, uirevision="keep")
-    figure.update_layout(margin={"t": 70, "b": 40}, legend={"y": 1.07})
     style.show_percent(figure)
     figure.update_yaxes(title_text="accuracy", col=1)
     return figure
@@ -133,8 +132,8 @@ def change_figure(changes: Sequence[ClassChange]) -> go.Figure:
     figure = style.figure("What fine-tuning changed (validation images)", "", "images", 340, barmode="relative")
     names = [one.name for one in changes]
     for label, color, counts in (
-        ("put right", RIGHT, np.array([one.fixed for one in changes])),
-        ("put wrong", WRONG, -np.array([one.broken for one in changes])),
+        ("corrected", RIGHT, np.array([one.fixed for one in changes])),
+        ("broken", WRONG, -np.array([one.broken for one in changes])),
     ):
         hover = {"customdata": np.abs(counts), "hovertemplate": "%{customdata} images"}
         figure.add_bar(x=names, y=counts, name=label, marker_color=color, **hover)
@@ -214,12 +213,11 @@ def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.
 
 def reliability_figure(before: Reliability, after: Reliability, images: str, height: int = 360) -> go.Figure:
     """Return the reliability diagram of `images` before and after temperature scaling."""
-    axes = ("stated probability of the answer", "share that is right")
-    figure = style.figure(f"Reliability on {images}", *axes, height, hovermode="closest", margin={"t": 70})
-    figure.update_layout(title={"y": 0.97, "yanchor": "top"})
+    axes = ("predicted probability", "share of correct answers")
+    figure = style.figure(f"Reliability on {images}", *axes, height, hovermode="closest")
     line = {"color": style.HEAD, "dash": "dash", "width": 1}
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, name="perfectly calibrated", hoverinfo="skip")
-    for bins, color, name in ((before, style.NEUTRAL, "as trained"), (after, style.TRAINING, "calibrated")):
+    for bins, color, name in ((before, style.NEUTRAL, "uncalibrated"), (after, style.TRAINING, "calibrated")):
         figure.add_scatter(
             x=bins.stated,
             y=bins.right,
@@ -228,7 +226,7 @@ def reliability_figure(before: Reliability, after: Reliability, images: str, hei
             line={"color": color, "width": 2},
             marker={"size": 5 + 12 * np.sqrt(bins.count / bins.count.max())},
             name=f"{name}: ECE {bins.ece:.1%}",
-            hovertemplate="stated %{x:.0%}, right %{y:.0%}, %{customdata:,} images<extra></extra>",
+            hovertemplate="predicted %{x:.0%}, correct %{y:.0%}, %{customdata:,} images<extra></extra>",
         )
     figure.update_xaxes(range=[0, 1.02], tickformat=".0%")
     style.show_percent(figure, range=[0, 1.02])

@@ -17,8 +17,6 @@ from cifar_core.lessons.layer_probe import PIXELS, Layers
 from cifar_core.network import architecture
 from cifar_core.runs.curves import loss_metric
 
-_BELOW = {"orientation": "h", "y": -0.24, "yanchor": "top", "x": 0, "xanchor": "left"}
-
 Conditions = Mapping[str, Outcome]
 """Outcomes by the label of their condition, the recommended one first."""
 
@@ -49,7 +47,7 @@ def curves_figure(conditions: Conditions, metric: str) -> go.Figure:
 def histogram_figure(conditions: Conditions) -> go.Figure:
     """Return the distribution of the pixel values in training, for each condition."""
     edges = np.linspace(-1, 1, internals.HISTOGRAM_BINS + 1)
-    figure = _figure("Pixels as the network gets them", "value after scaling", "share of values", 340)
+    figure = _figure("Input pixels after scaling", "value after scaling", "share of values", 340)
     for number, (label, outcome) in enumerate(conditions.items()):
         shares = outcome.internals.histogram
         _add_line(figure, number, label, edges, [*shares, shares[-1]], mode="lines", hovertemplate="%{y:.1%}")
@@ -134,7 +132,7 @@ def width_figure(conditions: Conditions) -> go.Figure:
 def layers_figure(layers: Layers) -> go.Figure:
     """Return the accuracy of a linear probe after each layer, for the initial weights and for random ones."""
     x = "from the pixels, after the stem, block 0 to 16, the top convolution"
-    figure = _figure("What a linear classifier can read", x, "validation accuracy", 460)
+    figure = _figure("Accuracy of a linear classifier on each layer", x, "validation accuracy", 460)
     hover = "%{y:.1%} from %{customdata:,} numbers an image"
     names = [PIXELS, *_short_names()]
     for number, (network, color) in enumerate(zip(layers.networks, (style.RIGHT, style.NEUTRAL), strict=True)):
@@ -158,4 +156,4 @@ def _short_names() -> list[str]:
 
 
 def _figure(title: str, x: str, y: str, height: int) -> go.Figure:
-    return style.figure(title, x, y, height, legend=_BELOW, margin={"b": 96}, showlegend=True)
+    return style.figure(title, x, y, height, showlegend=True)

@@ -97,6 +97,36 @@ def _cells() -> str:
     return _svg("".join(parts), 80, "A drawing in one cell, and in three by three cells")
 
 
+def _steps() -> str:
+    """Return three descents on a parabola: many small steps, a few that fit, and steps that grow."""
+    parts = []
+    for left, factor in ((10, 0.95), (120, 0.5), (230, -1.12)):
+        curve = " ".join(f"{left + 40 + 40 * x:.1f},{72 - 64 * x * x:.1f}" for x in np.linspace(-1, 1, 25))
+        xs = [-0.95 * factor**step if factor > 0 else -0.55 * factor**step for step in range(6)]
+        points = [(left + 40 + 40 * x, 72 - 64 * x * x) for x in xs]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        parts += [
+            f'<polyline points="{curve}" fill="none" stroke="{style.NEUTRAL}" stroke-width="1.5"/>',
+            f'<polyline points="{path}" fill="none" stroke="{style.VALIDATION}" stroke-width="1.5"/>',
+            *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{style.VALIDATION}"/>' for x, y in points),
+        ]
+    return _svg("".join(parts), 80, "Steps down a curve: small ones, fitting ones, and steps that grow")
+
+
+def _splits() -> str:
+    """Return the same twenty images four times, with another fifth of them held out each time."""
+    rng = np.random.default_rng(2)
+    dots = []
+    for row in range(4):
+        held = set(rng.choice(20, 4, replace=False).tolist())
+        dots += [
+            f'<circle cx="{16 * column + 8}" cy="{20 * row + 10}" r="6" '
+            f'fill="{style.VALIDATION if column in held else style.TRAINING}"/>'
+            for column in range(20)
+        ]
+    return _svg("".join(dots), 80, "Twenty images in four random splits into training and validation")
+
+
 LESSONS: Mapping[str, Callable[[], str]] = {
     "scaling": _pale,
     "freezing": lambda: _network(range(18), "A network of which all blocks train"),
@@ -106,6 +136,8 @@ LESSONS: Mapping[str, Callable[[], str]] = {
     "dropout": lambda: units(0.3),
     "phases": lambda: _network(range(13, 18), "A network of which the head and the top four blocks train"),
     "layers": lambda: _network((5,), "A network of which one block is examined"),
+    "rate": _steps,
+    "noise": _splits,
 }
 """The picture of each lesson, which does not give away its result."""
 

@@ -87,7 +87,7 @@ def front(sweep: Findings, cost: str, opened: Trial | None = None) -> go.Figure:
 def importances(shares: Mapping[str, float]) -> go.Figure:
     """Return how much of the accuracy's variation each setting explains, as bars; `shares` add up to 1."""
     names = sorted(shares, key=shares.__getitem__)
-    figure = _figure("What decided the accuracy", "share of its variation", "", 300)
+    figure = _figure("Importance of each setting", "share of its variation", "", 300)
     figure.add_bar(
         x=[shares[name] for name in names],
         y=[KNOBS[name].label for name in names],
@@ -253,8 +253,7 @@ def decision_map(lab_map: Map, predicted: np.ndarray) -> go.Figure:
             text=[CLASSES[label] for label in lab_map.labels[of_class]],
             hovertemplate=f"answer {name}, label %{{text}}<extra></extra>",
         )
-    legend = {"y": 0, "yanchor": "top", "x": 0, "xanchor": "left", "itemsizing": "constant"}
-    figure.update_layout(margin={"l": 8, "r": 8, "b": 8}, legend=legend)
+    figure.update_layout(margin={"l": 8, "r": 8, "b": 8}, legend={"itemsizing": "constant"})
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False, scaleanchor="x")
     return figure

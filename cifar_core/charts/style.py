@@ -42,6 +42,9 @@ EMPTY_CELL = (247, 248, 250)
 INVISIBLE = "rgba(0,0,0,0)"
 GROUND, GUIDE = "rgba(128,140,160,0.25)", "rgba(128,128,128,0.6)"
 
+LEGEND = {"orientation": "h", "x": 0, "yref": "container", "y": 0, "yanchor": "bottom"}
+"""Below the axis title: beside the figure's title it would cover it where the figure is narrow."""
+
 TEMPLATE = go.layout.Template(
     layout={
         "paper_bgcolor": INVISIBLE,
@@ -49,10 +52,15 @@ TEMPLATE = go.layout.Template(
         "margin": {"l": 56, "r": 16, "t": 44, "b": 44},
         "font": {"size": 13},
         "title": {"x": 0, "xanchor": "left", "font": {"size": 15, "weight": 600}},
-        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 1, "xanchor": "right"},
+        "legend": LEGEND,
         "hovermode": "x unified",
         "colorway": list(SERIES),
-        "xaxis": {"gridcolor": "rgba(128,128,128,0.15)", "zeroline": False, "title": {"font": {"size": 13}}},
+        "xaxis": {
+            "gridcolor": "rgba(128,128,128,0.15)",
+            "zeroline": False,
+            "title": {"font": {"size": 13}},
+            "automargin": True,
+        },
         "yaxis": {"gridcolor": "rgba(128,128,128,0.22)", "zeroline": False, "title": {"font": {"size": 13}}},
     }
 )

@@ -148,8 +148,7 @@ def overlay_figure(chosen: Sequence[tuple[str, Curves]], metric: str, axis: str,
     if metric == "loss":
         metric = loss_metric(*(run for _, run in chosen))
     title, unit = style.metric_titles(metric)
-    legend = {"y": -0.22, "yanchor": "top", "x": 0, "xanchor": "left"}
-    figure = style.figure(title, AXES[axis], unit, 360, legend=legend, showlegend=len(chosen) > 0)
+    figure = style.figure(title, AXES[axis], unit, 360, showlegend=len(chosen) > 0)
     validated = []
     for number, (name, run) in enumerate(chosen):
         training, validation = (on_axis(run, run.curves[curve], axis) for curve in (metric, f"validation_{metric}"))

@@ -90,7 +90,7 @@ def _lines(result: Assessment, measured: Measured | None) -> list[str]:
     lines += run_commands.finding_lines(result.findings)
     if measured is None:
         return [*lines, f"Robustness: not measured; `{PROGRAM} evaluate {result.run.id} --robustness` does."]
-    lines.append(f"Robustness on {measured.images:,} validation images, {percent(measured.clean)} when untouched:")
+    lines.append(f"Robustness on {measured.images:,} validation images, {percent(measured.clean)} without corruption:")
     rows = []
     for name, corruption in robustness.CORRUPTIONS.items():
         shares = measured.accuracies.get(name, ())

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "make room there" if is_full else "check the path and its permissions"
+        advice = "free disk space there" if is_full else "check the path and its permissions"
         complain(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}; {advice} and try again.")
         return 2
 
@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_runs(actions: Any) -> None:
-    sorts = f"one of {', '.join(run_commands.SORTS)}, or a knob"
+    sorts = f"one of {', '.join(run_commands.SORTS)}, or a setting"
     _command(
         actions, "list", run_commands.list_runs, "List all runs, newest first by default.",
         _argument("--sort", "BY", sorts, default="newest"),
@@ -179,7 +179,7 @@ def _add_runs(actions: Any) -> None:
 
 def _add_models(commands: Any) -> None:
     _command(
-        commands, "teach", teach.teach, "Teach own classes: a linear head on the frozen network, in seconds.",
+        commands, "teach", teach.teach, "Train a linear head on your own classes, in seconds.",
         _argument("folder", "FOLDER", "a folder or zip with a folder for each class (default: list)", nargs="?"),
         _argument("--name", "NAME", "the project's name (default: the folder's)"),
         _argument("--alpha", None, "width of the network (default: 0.5)", type=float, choices=ALPHAS, default=0.5),
@@ -234,7 +234,7 @@ def _add_learn(commands: Any) -> None:
 
 
 def _add_sweep(actions: Any) -> None:
-    sweep = _argument("name", "NAME", "the sweep's name")
+    sweep = _argument("name", "NAME", "the search's name")
     storage = _argument("--storage", "URL", "postgresql://... (default: CIFAR_SWEEP_STORAGE, or a file)")
     workers = _argument("--workers", "N", "number of processes (default: one for each GPU)", type=int)
     vary = (
@@ -250,19 +250,19 @@ def _add_sweep(actions: Any) -> None:
         _switch("--grid", "train every combination of the --vary values"),
     )  # fmt: skip
     _add_training(start, "quick", "the base configuration")
-    _command(actions, "list", search.list_sweeps, "List all sweeps.", storage)
-    _command(actions, "show", search.show_sweep, "Show a sweep: its trials and the best so far.", sweep, storage)
+    _command(actions, "list", search.list_sweeps, "List all searches.", storage)
+    _command(actions, "show", search.show_sweep, "Show a search: its trials and the best so far.", sweep, storage)
     _command(
         actions, "worker", search.sweep_worker,
-        "Run trials of a sweep in the foreground until it is done; works from any machine.", storage,
-        _argument("--study", "NAME", "the sweep's name", required=True),
+        "Run trials of a search in the foreground until it is done; works from any machine.", storage,
+        _argument("--study", "NAME", "the search's name", required=True),
     )  # fmt: skip
-    _command(actions, "stop", search.stop_sweep, "Stop a sweep; finished trials are saved.", sweep, storage)
+    _command(actions, "stop", search.stop_sweep, "Stop a search; finished trials are saved.", sweep, storage)
     _command(
-        actions, "resume", search.resume_sweep, "Resume or extend a sweep; returns at once.", sweep, storage, workers,
-        _argument("--trials", "N", "extend the sweep by N trials", type=int),
-        _argument("--minutes", "M", "extend the sweep by M minutes of training", type=float),
+        actions, "resume", search.resume_sweep, "Resume or extend a search; returns at once.", sweep, storage, workers,
+        _argument("--trials", "N", "extend the search by N trials", type=int),
+        _argument("--minutes", "M", "extend the search by M minutes of training", type=float),
         _argument("--seeds", "N", "repeat a grid with N more seeds", type=int),
     )  # fmt: skip
-    _command(actions, "delete", search.delete_sweep, "Delete a sweep; its runs stay.", sweep, storage)
-    _command(actions, "restore", search.restore_sweep, "Restore a deleted sweep.", sweep, storage)
+    _command(actions, "delete", search.delete_sweep, "Delete a search; its runs stay.", sweep, storage)
+    _command(actions, "restore", search.restore_sweep, "Restore a deleted search.", sweep, storage)

@@ -28,7 +28,9 @@ _MACHINE = ("python", "backend", "system", "processor", "cores")
 def list_runs(arguments: Namespace) -> Answer:
     """List the runs that match the filter, in the chosen order."""
     if arguments.sort not in listing.ORDERS:
-        raise ConfigError(f"--sort: received {quoted(arguments.sort)}, expected {', '.join(SORTS)} or a knob's name.")
+        raise ConfigError(
+            f"--sort: received {quoted(arguments.sort)}, expected {', '.join(SORTS)} or a setting's name."
+        )
     everything = listing.rows()
     rows = listing.filter_rows(everything, arguments.filter, starred_only=arguments.starred)
     rows = listing.sort_rows(rows, arguments.sort, arguments.reverse)

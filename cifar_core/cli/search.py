@@ -64,7 +64,7 @@ def list_sweeps(arguments: Namespace) -> Answer:
         best = percent(sweep.best.accuracy) if sweep.best else "-"
         rows.append((name, sweep.state, str(sweep.done), best, ", ".join(space.describe(sweep.plan))))
     if not rows:
-        return Answer(data, [f"There are no sweeps yet; `{PROGRAM} sweep start NAME` makes one."])
+        return Answer(data, [f"There are no searches yet; `{PROGRAM} sweep start NAME` makes one."])
     return Answer(data, table(("name", "state", "trials", "best", "knobs"), rows))
 
 
@@ -155,8 +155,8 @@ def delete_sweep(arguments: Namespace) -> Answer:
     """Delete a sweep; its runs stay."""
     name = arguments.name
     sweep_workers.delete(name, arguments.storage)
-    more = f" `{PROGRAM} sweep restore {name}` brings it back." if studies.is_restorable(name) else ""
-    return Answer({"name": name, "state": "deleted"}, [f"Sweep {name} is deleted, its runs are not.{more}"])
+    more = f" `{PROGRAM} sweep restore {name}` restores it." if studies.is_restorable(name) else ""
+    return Answer({"name": name, "state": "deleted"}, [f"Search {name} is deleted, its runs are not.{more}"])
 
 
 def restore_sweep(arguments: Namespace) -> Answer:
@@ -168,7 +168,7 @@ def restore_sweep(arguments: Namespace) -> Answer:
 def _sweep_state(name: str, arguments: Namespace, more: str = "") -> Answer:
     sweep = findings.find(name, arguments.storage)
     data = {"name": name, "state": sweep.state, "done": sweep.done, "trials": sweep.goal.trials}
-    return Answer(data, [f"Sweep {name} is {sweep.state}. {more}".strip()])
+    return Answer(data, [f"Search {name} is {sweep.state}. {more}".strip()])
 
 
 def lab(arguments: Namespace) -> Answer:
@@ -205,10 +205,10 @@ def _trained(settings: Settings, quiet: bool) -> Result:
             if result and result.state == "failed":
                 raise TrainingError(result.message)
             if newest is None or newest[0] != settings:
-                raise TrainingError("Somebody asked the lab for other settings meanwhile; ask again.")
+                raise TrainingError("Another request replaced this one; try again.")
             if status["state"] in ("off", "failed"):
                 why = status.get("message", "its process ended")
-                raise TrainingError(f"The lab cannot go on: {why}; see {head_lab.lab_dir() / 'lab.log'}.")
+                raise TrainingError(f"The lab cannot continue: {why}; see {head_lab.lab_dir() / 'lab.log'}.")
             epochs = len(result.rows) if result and result.state == "computing" else 0
             screen.bar(str(status["state"]), epochs / BASE.head_epochs)
             time.sleep(_POLL_SECONDS)

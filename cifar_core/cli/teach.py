@@ -44,7 +44,7 @@ def teach(arguments: Namespace) -> Answer:
         f"(95% interval {percent(low)} to {percent(high)}); "
         f"features {figures['feature_seconds']:.2f} s, fit {figures['fit_seconds']:.2f} s; {figures['weights']}."
     )
-    hint = f"`{PROGRAM} predict --run {figures['id']} IMAGE` classifies, `{PROGRAM} teach --help` tells more."
+    hint = f"`{PROGRAM} predict --run {figures['id']} IMAGE` classifies; see `{PROGRAM} teach --help`."
     return Answer(figures, [*lines, *figures["warnings"], hint])
 
 
@@ -58,7 +58,7 @@ def predict(arguments: Namespace, pictures: Iterator[Picture]) -> Answer:
         "--csv": arguments.csv,
     }
     if refused := [option for option, value in chosen.items() if value]:
-        raise ConfigError(f"{', '.join(refused)}: a project of own classes has no such answer; leave it out.")
+        raise ConfigError(f"{', '.join(refused)}: not available for own classes; omit it.")
     with Screen(arguments.json) as screen:
         model = _opened(arguments.run.removeprefix(projects.PREFIX), screen)
     rows = [_row(model, picture, arguments.nearest or 0) for picture in pictures]

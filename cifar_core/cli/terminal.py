@@ -41,7 +41,7 @@ class Answer(NamedTuple):
         except OSError as error:
             discard_output()
             raise CifarError(
-                f"The answer cannot be written: {error.strerror}; make room, or send it elsewhere."
+                f"The answer cannot be written: {error.strerror}; free disk space, or send it elsewhere."
             ) from None
 
 

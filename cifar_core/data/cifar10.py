@@ -220,15 +220,15 @@ def _choose(dataset: str) -> tuple[_Source, str]:
         if source := _find(machine.expanded(named)):
             return source, "CIFAR10_DIR names it"
         raise DataError(
-            f"CIFAR10_DIR = {named!r} holds no CIFAR-10, expected {batch_files.BINARY_FOLDER}, "
+            f"CIFAR10_DIR = {named!r} does not contain CIFAR-10, expected {batch_files.BINARY_FOLDER}, "
             f"{batch_files.PYTHON_FOLDER}, {batch_files.BINARY_ARCHIVE} or {batch_files.PYTHON_ARCHIVE}. "
             "Correct it, or unset it for the download."
         )
     if source := _find(cache_dir()):
-        return source, "it lies in the app's cache"
+        return source, "it is in the app's cache"
     if dataset == "cifar10":
         raise DataError(
-            f"CIFAR-10 is not on this machine: CIFAR10_DIR is not set, and {cache_dir()} does not hold it. "
+            f"CIFAR-10 is not on this machine: CIFAR10_DIR is not set, and {cache_dir()} does not contain it. "
             + batch_files.NEXT_STEP
         )
     return generated, "CIFAR-10 is not on this machine: CIFAR10_DIR is not set, and it was not downloaded"

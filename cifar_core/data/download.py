@@ -73,7 +73,7 @@ def fetch(
             machine.replace(part, target)
     except Timeout as error:
         raise AlreadyRunning(
-            f"A download of {target.name} is already under way. Wait for it, or end that process first."
+            f"A download of {target.name} is already running. Wait for it, or end that process first."
         ) from error
     except OSError as error:
         raise DataError(
@@ -162,7 +162,7 @@ def _receive(
             for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
                 if not done and not magic.startswith(chunk[: len(magic)]):
                     part.unlink()
-                    raise _another_file(url, "it begins otherwise than the file does")
+                    raise _another_file(url, "it does not begin like the file")
                 if size is None and max(done + len(chunk), total or 0) > max_bytes:
                     part.unlink()
                     raise _too_large(url, max_bytes)
@@ -175,8 +175,8 @@ def _receive(
             broken = f" ({_reason(error)})"
     if broken or (total is not None and done < total):
         received = f"{done:,} bytes" if total is None else f"{done:,} of {total:,} bytes"
-        goes_on = "." if size is None else ": it goes on where it stopped."
-        raise DataError(f"The download of {url} broke off{broken}: {received} received. Try again{goes_on}")
+        goes_on = "." if size is None else ": it continues from there."
+        raise DataError(f"The download of {url} was interrupted{broken}: {received} received. Try again{goes_on}")
 
 
 def _open(url: str, have: int, connect_timeout: float) -> tuple[Response, int]:

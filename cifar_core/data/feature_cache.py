@@ -164,7 +164,7 @@ def make_room(needed_bytes: int, kept: Collection[Entry]) -> None:
     if not fits(used_bytes, _free_bytes()):
         raise StoreError(
             f"The stored features would take {needed_bytes / 1e9:.1f} GB; the budget is {budget / 1e9:.1f} GB and the "
-            f"disk has {_free_bytes() / 1e9:.1f} GB free; make room, raise CIFAR_STORE_GB or choose fewer views."
+            f"disk has {_free_bytes() / 1e9:.1f} GB free; free disk space, raise CIFAR_STORE_GB or choose fewer views."
         )
 
 
@@ -214,5 +214,5 @@ def _free_bytes() -> int:
 def _no_room(error: OSError) -> StoreError:
     reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
     return StoreError(
-        f"Features cannot be stored in {store_dir()}: {reason}; make room there, or move it with CIFAR_CACHE_DIR."
+        f"Features cannot be stored in {store_dir()}: {reason}; free disk space there, or move it with CIFAR_CACHE_DIR."
     )

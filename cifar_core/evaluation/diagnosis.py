@@ -170,7 +170,7 @@ def never_unfrozen(case: Case) -> Finding | None:
         "never_unfrozen",
         "hint",
         "The backbone was never unfrozen",
-        "Only the head learned; the features are still those of the start weights.",
+        "Only the head learned; the features are still those of the initial weights.",
         (Step(f"fine-tune: set {' and '.join(map(label, zero))} to 4", dict.fromkeys(zero, 4), 1),),
         f"The head alone reached {_best(case):.1%} on validation images.",
     )

@@ -124,7 +124,7 @@ def not_a_number(case: Case) -> Finding | None:
         "not_a_number",
         "problem",
         "The loss is not a number",
-        "A step was so large that the weights overflowed; later steps cannot repair them.",
+        "The learning rate is so high that the weights overflowed; later steps cannot repair them.",
         (set_knob(case.config, knob, rate / 10),),
         (case.error or "The loss of an epoch is not finite.") + f" The rate was {rate:g}.",
     )
@@ -165,9 +165,9 @@ def nothing_learned(case: Case) -> Finding | None:
 
 def _why_flat(case: Case, rate: float) -> str:
     if rate >= 1e-2:
-        return "The steps were so large that the weights did not settle."
+        return "The learning rate is so high that the weights do not converge."
     if rate <= 5e-5:
-        return "The steps were so small that the weights hardly moved in this time."
+        return "The learning rate is so low that the weights hardly change."
     if case.config.weights == "random" or "random" in str(case.result.get("weights")):
         return "The frozen backbone has random weights, so its features do not separate the classes."
     return "The features of the frozen layers separate the classes too little, or the learning rate does not fit them."

@@ -50,7 +50,7 @@ class Row:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval (Wilson) of the validation accuracy."""
+        """The 95% interval (Wilson) of the validation accuracy."""
         if self.validation_accuracy is None or not self.validation_images:
             return None
         return wilson(round(self.validation_accuracy * self.validation_images), self.validation_images)

@@ -105,7 +105,7 @@ def load(run: Run) -> Evaluation:
         saved = _read(path)
     except (OSError, ValueError, KeyError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise RunError(f"{path} is damaged ({reason[:200]}), expected a run's predictions; train it anew.") from error
+        raise RunError(f"{path} is damaged ({reason[:200]}), expected a run's predictions; train it again.") from error
     return Evaluation(str(run.result.get("dataset", "unknown images")), *saved)
 
 

@@ -263,15 +263,17 @@ def _occlusion(image: np.ndarray, draws: np.ndarray, side: float) -> np.ndarray:
 CORRUPTIONS: Mapping[str, Corruption] = {
     corruption.name: corruption
     for corruption in (
-        Corruption("rotation", "Rotation", "°", 0, (10, 20, 30, 45, 60), "Either way; mirrored corners.", _rotation),
-        Corruption("shift", "Shift", "px", 0, (1, 2, 4, 6, 8), "In any direction; mirrored edges.", _shift),
+        Corruption(
+            "rotation", "Rotation", "°", 0, (10, 20, 30, 45, 60), "In both directions; corners are mirrored.", _rotation
+        ),
+        Corruption("shift", "Shift", "px", 0, (1, 2, 4, 6, 8), "In any direction; edges are mirrored.", _shift),
         Corruption("brightness", "Brightness", "%", 0, (15, 30, 45, 60, 80), "Half darker, half lighter.", _brightness),
         Corruption(
-            "contrast", "Contrast lost", "%", 0, (20, 40, 60, 75, 90), "Towards the image's mean gray.", _contrast
+            "contrast", "Contrast loss", "%", 0, (20, 40, 60, 75, 90), "Towards the image's mean gray.", _contrast
         ),
         Corruption("blur", "Blur", "px", 0, (0.5, 0.75, 1, 1.5, 2), "Radius of a Gaussian, of 32 px.", _blur),
         Corruption("noise", "Noise", "gray levels", 0, (5, 10, 20, 30, 50), "Standard deviation, of 255.", _noise),
-        Corruption("jpeg", "JPEG quality", "", 100, (80, 60, 40, 20, 10), "As a photo program counts it.", _jpeg),
+        Corruption("jpeg", "JPEG quality", "", 100, (80, 60, 40, 20, 10), "As in photo editors.", _jpeg),
         Corruption(
             "occlusion", "Occlusion", "px", 0, (4, 8, 12, 16, 20), "Side of a square that is covered.", _occlusion
         ),

@@ -212,11 +212,11 @@ def keep_head(run: Run) -> Run:
     """
     if not can_keep_head(run):
         raise RunError(
-            f"Run {run.id} has no phase 1 to keep: expected a finished run whose model is from fine-tuning, trained "
-            "with this version; train it anew, with fine_tune_epochs 0."
+            f"Run {run.id} has no phase 1 to save: expected a finished run whose model is from fine-tuning, trained "
+            "with this version; train it again, with fine_tune_epochs 0."
         )
     if records.environment(run.path) is None:
-        raise RunError(f"Run {run.id} has no environment.json, so phase 1 cannot be a run; train it anew.")
+        raise RunError(f"Run {run.id} has no environment.json, so phase 1 cannot be a run; train it again.")
     made = runs.create(replace(run.config, fine_tune_epochs=0), "phase1")
     try:
         runs.write_json(made.path / PARENT_FILE, {"id": run.id})
@@ -224,7 +224,7 @@ def keep_head(run: Run) -> Run:
         shutil.copyfile(run.path / HEAD_FILE, made.path / "checkpoint.npz")
     except OSError as error:
         shutil.rmtree(made.path, ignore_errors=True)
-        raise RunError(f"Phase 1 could not be written: {error.strerror}; make room and try again.") from None
+        raise RunError(f"Phase 1 could not be written: {error.strerror}; free disk space and try again.") from None
     jobs.spawn_worker(made)
     return made
 
@@ -251,7 +251,7 @@ def _verdict(gain: float) -> str:
         return f"Fine-tuning gave {_points(gain)}."
     if gain >= -0.001:
         return "Fine-tuning changed nothing."
-    return f"Fine-tuning cost {_points(-gain)}, so the model of phase 1 was kept."
+    return f"Fine-tuning cost {_points(-gain)}, so the model is that of phase 1."
 
 
 def _points(share: float) -> str:

@@ -152,7 +152,7 @@ def import_run(content: bytes) -> Run:
         _check_figures(Run(staging.name))
         return _placed(staging, old_id)
     except OSError as error:
-        raise RunError(f"The run could not be written: {error.strerror}; make room and try again.") from None
+        raise RunError(f"The run could not be written: {error.strerror}; free disk space and try again.") from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -162,12 +162,12 @@ def _unpacked(content: bytes) -> dict[str, bytes]:
     if len(content) > MAX_ZIP_BYTES:
         raise _refused(f"it has more than {MAX_ZIP_BYTES // _MIB} MiB")
     if content.count(b"PK\x01\x02") > 1_000:  # before zipfile makes an object for each
-        raise _refused("it holds too many files")
+        raise _refused("it contains too many files")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = [info.filename for info in archive.infolist()]
             if odd := next((name for name in names if name not in _LIMITS or names.count(name) > 1), None):
-                raise _refused(f"it holds {quoted(odd)}, which an archive does not have, or has only once")
+                raise _refused(f"it contains {quoted(odd)}, which is unknown or twice there")
             if missing := next((name for name in (MANIFEST, *FILES) if name not in names), None):
                 raise _refused(f"it has no {missing}")
             return {info.filename: _member(archive, info) for info in archive.infolist()}

@@ -62,7 +62,7 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
 
 
 def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]:
-    """Return the facts of a run, ready for JSON: recipe, command, machine, figures with 95 % intervals, confusions."""
+    """Return the facts of a run, ready for JSON: recipe, command, machine, figures with 95% intervals, confusions."""
     config, environment, result = run.config, load_json(run.path / "environment.json") or {}, run.result
     counts = confusion_counts(test)
     wrong = counts * (1 - np.eye(len(CLASSES), dtype=int))
@@ -113,12 +113,12 @@ def model_card(cards: dict[str, Any]) -> str:
         "Made by `python -m cifar_core bundle RUN` from finished runs; the figures are those of card.json beside it.",
         "",
         "MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381), every layer trained on CIFAR-10 by this project's own "
-        "command, beginning with ImageNet weights of Keras Applications. Width 0.5 classifies on *Classify* and in "
+        "command, starting from ImageNet weights of Keras Applications. Width 0.5 classifies on *Classify* and in "
         "`predict` while there is no run; the backbones of all widths are a start for training (`weights = bundled`), "
         "which **has seen CIFAR-10**, its training and its validation images too: accuracies reached from there say "
         "nothing about transfer from ImageNet.",
         "",
-        "| α | parameters | validation accuracy | test accuracy (95 %) | training | command |",
+        "| α | parameters | validation accuracy | test accuracy (95%) | training | command |",
         "| --- | --- | --- | --- | --- | --- |",
         *[_width_row(alpha, figures) for alpha, figures in cards.items()],
         "",
@@ -133,7 +133,7 @@ def _write_backbone(run: Run, path: Path) -> Path:
         file = untrusted.load_arrays(run.path / "checkpoint.npz")
         best = {name: file[f"best/{name}"] for name in pretrained.base_shapes(run.config.alpha)}
     except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"Run {run.id} has no usable checkpoint.npz ({type(error).__name__}); train it anew.") from None
+        raise RunError(f"Run {run.id} has no usable checkpoint.npz ({type(error).__name__}); train it again.") from None
     kinds = {name: np.float16 if name.endswith("/kernel") else np.float32 for name in best}
     arrays: dict[str, Any] = {name: value.astype(kinds[name]) for name, value in best.items()}
     with path.open("wb") as content:
@@ -149,8 +149,8 @@ def _width_row(alpha: str, figures: dict[str, Any]) -> str:
     commands = ", then, from there, ".join(f"`{stage['command']}`" for stage in stages)
     minutes = " + ".join(f"{stage['seconds'] / 60:.0f}" for stage in stages)
     return (
-        f"| {alpha} | {figures['parameters']:,} | {figures['validation']['accuracy']:.4f} | "
-        f"{figures['test']['accuracy']:.4f} ({low:.4f} to {high:.4f}) | {minutes} min, "
+        f"| {alpha} | {figures['parameters']:,} | {figures['validation']['accuracy']:.1%} | "
+        f"{figures['test']['accuracy']:.1%} ({low:.1%} to {high:.1%}) | {minutes} min, "
         f"{environment['processor']}, {environment['cores']} cores, {when} | {commands} |"
     )
 
@@ -174,7 +174,7 @@ def _classifier_words(figures: dict[str, Any]) -> list[str]:
     config, known, packages = figures["config"], figures["calibration"], figures["environment"]["packages"]
     rates, error = known["unlike"], figures["calibration_error"]
     caught = ", ".join(f"{kind} {share:.0%}" for kind, share in rates["caught"].items())
-    worst = ", ".join(f"{row['is']} taken for {row['said']} ({row['images']})" for row in figures["confusions"])
+    worst = ", ".join(f"{row['is']} predicted as {row['said']} ({row['images']})" for row in figures["confusions"])
     return [
         "## Width 0.5, the classifier",
         "",
@@ -184,8 +184,8 @@ def _classifier_words(figures: dict[str, Any]) -> list[str]:
         "Photographs of 32×32 pixels of ten classes, as published by Krizhevsky (2009); "
         "a few labels are known to be wrong.",
         *[
-            f"- **Before.** `{stage['command']}`, from {stage['weights']['label']}, gave a network with test accuracy "
-            f"{stage['test']['accuracy']:.4f}; the recipe below went on from it."
+            f"- **Before.** `{stage['command']}`, from {stage['weights']['label']}, reached a test accuracy of "
+            f"{stage['test']['accuracy']:.1%}; the recipe below continued from it."
             for stage in figures.get("before", [])
         ],
         f"- **Recipe.** The head for {config['head_epochs']} epoch(s) on the frozen backbone, then the whole network "
@@ -195,20 +195,20 @@ def _classifier_words(figures: dict[str, Any]) -> list[str]:
         f"{config['augmentation']:g}, new in every batch, batch norm: {config['batch_norm']}. Seed {config['seed']}.",
         f"- **Software.** Python {figures['environment']['python']}, "
         + ", ".join(f"{name} {packages[name]}" for name in ("tensorflow", "keras", "numpy"))
-        + f"; first weights: {figures['weights']['label']}.",
+        + f"; initial weights: {figures['weights']['label']}.",
         f"- **Calibration.** Temperature {known['temperature']:.3f}, fitted on validation images; calibration error on "
         f"test images {error['value']:.1%} (95% interval {error['low']:.1%} to {error['high']:.1%}).",
         f"- **Out-of-distribution.** {1 - rates['kept']:.1%} of the test images are above the threshold (false "
         f"alarms); of {rates['pictures']} drawings of each kind: {caught}."
         + _photographs(figures.get("out_of_distribution")),
-        f"- **What it is bad at.** Most frequent mistakes among the test images: {worst}. It knows ten classes and "
-        "32×32 pixels: text, people, close-ups and scenes with several things are outside of what it was made for. Do "
-        "not use it to decide anything that matters.",
+        f"- **Weaknesses.** Most frequent mistakes among the test images: {worst}. It knows ten classes and "
+        "32×32 pixels: text, people, close-ups and scenes with several things are not what it was trained for. Do "
+        "not use it for decisions that matter.",
         "",
-        "| class | test accuracy | 95 % interval | images |",
+        "| class | test accuracy | 95% interval | images |",
         "| --- | --- | --- | --- |",
         *[
-            f"| {name} | {row['accuracy']:.3f} | {low:.3f} to {high:.3f} | {row['images']} |"
+            f"| {name} | {row['accuracy']:.1%} | {low:.1%} to {high:.1%} | {row['images']} |"
             for name, row in figures["classes"].items()
             for low, high in [row["interval"]]
         ],

@@ -72,7 +72,7 @@ def build(run: Run) -> str:
         f"Written by CIFAR Studio on {time.strftime('%Y-%m-%d %H:%M')}.</p>",
         _table(*assessment.accuracy_cells(result.stored)),
         "<p><small>Everything was chosen by validation images; the test images were read once, at the end.</small></p>",
-        "<h2>What probably happened</h2>",
+        "<h2>Diagnosis</h2>",
         *_findings(result),
         *_curves(result),
         "<h2>Classes (validation images)</h2>",
@@ -83,7 +83,8 @@ def build(run: Run) -> str:
         *_robustness(run),
         "<h2>Settings</h2>",
         _table(
-            ("knob", "value"), [(knob.label, knob.format(getattr(result.config, name))) for name, knob in KNOBS.items()]
+            ("setting", "value"),
+            [(knob.label, knob.format(getattr(result.config, name))) for name, knob in KNOBS.items()],
         ),
     ]
     colors = {"wrong": style.WRONG, "hint": style.VALIDATION, "right": style.RIGHT}

@@ -89,7 +89,7 @@ def _notes(run: Run, config: TrainConfig, dataset: str, weights: str) -> list[st
     reached = f", which reached {accuracy:.1%} on the test images" if isinstance(accuracy, float) else ""
     notes = [
         f"The settings of run {run.id} of CIFAR Studio{reached}.",
-        "The random numbers of dropout, of the head's first weights and of augmentation are others.",
+        "The random numbers of dropout, of the head's initial weights and of augmentation are others.",
     ]
     if config.augmentation and config.views:
         notes.append(f"The run used {config.views} augmented versions of each image; here each epoch makes new ones.")

@@ -26,9 +26,9 @@ BUNDLED = "bundled"
 _BUNDLED_ALPHA = 0.5
 
 ORDERS: Mapping[str, str] = {
-    "given": "as they came",
-    "unsure": "least sure first",
-    "sure": "surest first",
+    "given": "order of upload",
+    "unsure": "least confident first",
+    "sure": "most confident first",
     "class": "by class",
     "name": "by name",
     "unlike": "most unusual first",
@@ -121,8 +121,8 @@ class Classifier:
         features = self._network.output_shapes["pooled"]
         if index and index.mean.shape != features:
             raise RunError(
-                f"{path} is another model's: it knows {len(index.mean)} features of an image, expected {features[0]}; "
-                "delete the file to do without it, or train the run anew."
+                f"{path} belongs to another model: it has {len(index.mean)} features an image, expected {features[0]}; "
+                "delete the file to do without it, or train the run again."
             )
         return index
 

@@ -77,7 +77,7 @@ def open_picture(data: bytes, name: str = "the picture") -> Image.Image:
             ) from error
         except _MALFORMED as error:
             raise ImageError(
-                f"{quoted(name)} begins as {format_name} but is damaged or cut off;"
+                f"{quoted(name)} is a damaged or truncated {format_name};"
                 " open it in another program, save it again and retry."
             ) from error
 

@@ -108,7 +108,8 @@ def measure_latency(run: Run) -> float:
         )
     except OSError as error:
         raise RunError(
-            f"The latency of run {run.id} cannot be stored: {error.strerror}; make room, or its folder writable."
+            f"The latency of run {run.id} cannot be stored: {error.strerror}; free disk space, or make its folder "
+            "writable."
         ) from None
     return latency
 

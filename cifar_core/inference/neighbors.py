@@ -112,7 +112,7 @@ def load(path: Path) -> Index | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{path} is damaged ({str(error)[:200] or type(error).__name__}), expected an index of training images; "
-            "delete the file to do without it, or train the run anew."
+            "delete the file to do without it, or train the run again."
         ) from error
 
 
@@ -126,7 +126,7 @@ def _checked(arrays: Mapping[str, np.ndarray]) -> Index:
     if labels.dtype != np.uint8 or rows.dtype != np.int32 or labels.max() >= len(CLASSES) or rows.min() < 0:
         raise ValueError("its labels are not classes")
     if not all(np.isfinite(part).all() for part in (mean, components, codes)):
-        raise ValueError("it holds what is not a number")
+        raise ValueError("it contains values that are not numbers")
     return Index(mean, components, codes, labels, rows, str(data))
 
 

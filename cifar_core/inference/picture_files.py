@@ -211,7 +211,7 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
             is_empty = True
             yield unique_name(filename, names), content
         if not is_empty:
-            raise ImageError(f"{quoted(name)} is a zip without a picture; choose one that holds pictures.")
+            raise ImageError(f"{quoted(name)} is a zip without pictures; choose one with pictures.")
     except ImageError as error:
         yield name, error
 
@@ -226,15 +226,13 @@ def _open_zip(data: bytes, name: str) -> zipfile.ZipFile:
     entries = data.count(b"PK\x01\x02")
     if entries > MAX_ZIP_MEMBERS:
         raise ImageError(
-            f"{quoted(name)} holds {entries:,} files, and at most {MAX_ZIP_MEMBERS:,} are read;"
+            f"{quoted(name)} contains {entries:,} files, and at most {MAX_ZIP_MEMBERS:,} are read;"
             " pack them into several zips."
         )
     try:
         return zipfile.ZipFile(io.BytesIO(_with_readable_names(data)))
     except untrusted.MALFORMED_ZIP as error:
-        raise ImageError(
-            f"{quoted(name)} is a zip that is damaged or cut off; pack the pictures again and retry."
-        ) from error
+        raise ImageError(f"{quoted(name)} is a damaged or truncated zip; pack the pictures again and retry.") from error
 
 
 def _with_readable_names(data: bytes) -> bytes:

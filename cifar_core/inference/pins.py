@@ -74,13 +74,13 @@ def load(folder: Path) -> list[Pin]:
 def save(run: Run, pins: Sequence[Pin]) -> None:
     """Write the pins of `run`. Raises RunError if they are more than MOST, or cannot be written."""
     if len(pins) > MOST:
-        raise RunError(f"{len(pins)} pictures cannot be pinned, {MOST} at most; take one off first.")
+        raise RunError(f"{len(pins)} pictures cannot be pinned, {MOST} at most; unpin one first.")
     images = np.stack([pin.image for pin in pins]) if pins else np.empty((0, 32, 32, 3), np.uint8)
     names = np.array([pin.name[:_NAME_LENGTH] for pin in pins], dtype=f"<U{_NAME_LENGTH}")
     try:
         machine.save_arrays(run.path / FILE, images=images, names=names)
     except OSError as error:
-        raise RunError(f"The pins could not be written: {error.strerror}; make room and try again.") from None
+        raise RunError(f"The pins could not be written: {error.strerror}; free disk space and try again.") from None
 
 
 def added(pins: Sequence[Pin], pin: Pin) -> list[Pin]:

@@ -39,6 +39,12 @@ KUMAR = (
     "https://arxiv.org/abs/2202.10054",
 )
 CUBUK = ("Cubuk et al. 2019, RandAugment, arXiv:1909.13719", "https://arxiv.org/abs/1909.13719")
+KINGMA = ("Kingma & Ba 2015, Adam, arXiv:1412.6980", "https://arxiv.org/abs/1412.6980")
+SMITH = ("Smith 2017, Cyclical Learning Rates, arXiv:1506.01186", "https://arxiv.org/abs/1506.01186")
+BOUTHILLIER = (
+    "Bouthillier et al. 2021, Accounting for Variance in Machine Learning Benchmarks, arXiv:2103.03098",
+    "https://arxiv.org/abs/2103.03098",
+)
 HOWARD = ("Howard et al. 2017, MobileNets, arXiv:1704.04861", "https://arxiv.org/abs/1704.04861")
 TOUVRON = (
     "Touvron et al. 2019, Fixing the train-test resolution discrepancy, arXiv:1906.06423",
@@ -131,6 +137,25 @@ def answer_layers(layers: Layers) -> Answer:
     )
 
 
+def answer_rate(conditions: Conditions) -> Answer:
+    """Loss at a hundred times the rate, against that at a hundredth."""
+    right, low, high = (_best(conditions[key]) for key in ("right", "low", "high"))
+    return _option(low - high, (-_NOISE, _NOISE)), (
+        f"At the usual rate {right:.1%}, at a hundredth {low:.1%}, at a hundred times {high:.1%}."
+    )
+
+
+def answer_noise(conditions: Conditions) -> Answer:
+    """Range of the best validation accuracy between seeds."""
+    validation = sorted(map(_best, conditions.values()))
+    test = sorted(one.figures["test_accuracy"] for one in conditions.values())
+    apart = validation[-1] - validation[0]
+    return _option(apart, (0.02, 0.05)), (
+        f"Validation accuracy is between {validation[0]:.1%} and {validation[-1]:.1%}, {_points(apart)} apart; test "
+        f"accuracy between {test[0]:.1%} and {test[-1]:.1%}, {_points(test[-1] - test[0])} apart."
+    )
+
+
 def _option(value: float, limits: Sequence[float]) -> int:
     """Return which of the ranges between `limits` holds `value`."""
     return bisect_right(limits, value)
@@ -185,7 +210,7 @@ _ALL = (
         ("accuracy", "histogram", "loss", "norms"),
         "Half of the histogram is empty: images look pale. Fine-tuning repairs a part, so the mistake stays hidden.",
         (KERAS_MOBILENET, KERAS_GUIDE, MOBILENET),
-        ("wrong_pixel_range", "nothing_learned"),
+        ("wrong_pixel_range",),
     ),
     Lesson(
         "freezing",
@@ -288,6 +313,36 @@ _ALL = (
         "fine-tuning.",
         (ALAIN, YOSINSKI),
         (),
+    ),
+    Lesson(
+        "rate",
+        "9",
+        "Which learning rate?",
+        "Loss flat, or not a number?",
+        "The learning rate sets the size of each step. Here the head trains at the usual rate, at a hundredth of it "
+        "and at a hundred times it.",
+        "Which costs more accuracy in eight epochs?",
+        ("the low rate", "neither, within 2 points", "the high rate"),
+        answer_rate,
+        ("accuracy", "loss"),
+        "At the low rate the loss still falls at the end: raise the rate, or train longer. At the high rate it jumps.",
+        (KINGMA, SMITH),
+        ("not_a_number", "nothing_learned", "still_rising"),
+    ),
+    Lesson(
+        "noise",
+        "10",
+        "Is the difference real?",
+        "Same settings, other accuracy?",
+        "Four runs differ in the seed alone: other initial weights, another split. Each holds out 200 images for "
+        "validation.",
+        "How far apart are the best and the worst validation accuracy?",
+        ("below 2 points", "2 to 5 points", "above 5 points"),
+        answer_noise,
+        ("accuracy", "loss"),
+        "Hold out more images before you choose between close settings, and compare intervals instead of points.",
+        (BOUTHILLIER,),
+        ("small_validation_set", "test_surprise", "impatient"),
     ),
 )
 

@@ -115,6 +115,14 @@ CONDITIONS: Mapping[str, Mapping[str, Condition]] = {
         "second": _condition("fine-tuning from the first step", head_epochs=0, fine_tune_epochs=8),
         "first": _condition("head only", **_ONLY_HEAD),
     },
+    "rate": {
+        "right": _condition("rate 0.001", **_ONLY_HEAD),
+        "low": _condition("rate 0.00001", head_learning_rate=1e-5, **_ONLY_HEAD),
+        "high": _condition("rate 0.1", head_learning_rate=0.1, **_ONLY_HEAD),
+    },
+    "noise": {
+        str(seed): _condition(f"seed {seed}", train_images=1_000, seed=seed, **_ONLY_HEAD) for seed in (1, 2, 3, 4)
+    },
 }
 
 

@@ -91,7 +91,7 @@ def with_layer_outputs(content: bytes, alpha: float) -> bytes:
     tensors = {tensor.name.decode(): number for number, tensor in enumerate(graph.tensors)}
     ends = {STEM: "bn_Conv1", TOP: "Conv_1_bn"} | {b.name: b.output_layer for b in architecture.blocks(alpha)}
     if not set(ends.values()) <= set(tensors):
-        raise RunError(f"This model is not MobileNetV2 of width {alpha:g} as this program writes it; train it anew.")
+        raise RunError(f"This model is not MobileNetV2 of width {alpha:g} as this program writes it; train it again.")
     for name, layer in ends.items():
         graph.outputs = [*graph.outputs, tensors[layer]]
         model.signatureDefs[0].outputs.append(schema.TensorMapT(name, tensors[layer]))

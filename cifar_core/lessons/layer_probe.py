@@ -117,7 +117,7 @@ def job() -> Job:
     """Return the job that probes the layers."""
     command = ("cifar_core", "learn", LESSON, "--json")
     folder = cifar10.cache_dir() / "lessons"
-    return Job(folder, LESSON, command, "The probe", "make room there, or set CIFAR_CACHE_DIR")
+    return Job(folder, LESSON, command, "The probe", "free disk space there, or set CIFAR_CACHE_DIR")
 
 
 def start() -> None:

@@ -1,4 +1,4 @@
-"""The network's first weights: ImageNet files of Keras, the bundled models, or random numbers.
+"""The network's initial weights: ImageNet files of Keras, the bundled models, or random numbers.
 
 Weights are named arrays: `"<Keras layer>/<variable>"` -> float32, variable being kernel, bias, gamma, beta,
 moving_mean or moving_variance. Files are those of Keras Applications, in Keras's own folder and under its names.
@@ -121,7 +121,9 @@ def read_keras_h5(path: Path, alpha: float) -> dict[str, np.ndarray]:
     # The older files have layer names of their own, so the order counts, as it does for Keras.
     expected = base_shapes(alpha)
     if [array.shape for array in arrays] != list(expected.values()):
-        raise WeightsError(f"{path} does not hold MobileNetV2 of width {alpha:g}; delete it, it is downloaded again.")
+        raise WeightsError(
+            f"{path} does not contain MobileNetV2 of width {alpha:g}; delete it, it is downloaded again."
+        )
     return dict(zip(expected, arrays, strict=True))
 
 

@@ -174,7 +174,7 @@ def create(config: TrainConfig, name: str = "run") -> Run:
             write_json(run.path / "config.json", config.to_dict())
         except OSError as error:
             shutil.rmtree(run.path, ignore_errors=True)
-            raise RunError(f"The run could not be written: {error.strerror}; make room and try again.") from None
+            raise RunError(f"The run could not be written: {error.strerror}; free disk space and try again.") from None
         return run
 
 
@@ -185,7 +185,7 @@ def get(run_id: str) -> Run:
         raise RunError(f"There is no run {str(run_id)[:60]!r}; `python -m cifar_core runs list` shows all.")
     if link := find_link(run.path):
         raise RunError(
-            f"Run {run_id} is not opened: {quoted(link)} is a link or no file, and could lead anywhere; "
+            f"Run {run_id} is not opened: {quoted(link)} is a link or no file, and could point anywhere; "
             "expected plain files. Put the file itself in its place, or delete it."
         )
     return run
@@ -224,7 +224,7 @@ def folder_beside_runs(name: str) -> Path:
     """Return the folder `name` beside the runs, which need not be there. Raises RunError if it is a link."""
     folder = runs_dir() / name
     if folder.is_symlink():
-        raise RunError(f"{folder} is a link, which could lead anywhere, expected a folder; delete the link.")
+        raise RunError(f"{folder} is a link, which could point anywhere, expected a folder; delete the link.")
     return folder
 
 
@@ -293,7 +293,7 @@ def check_disk() -> None:
     if free < reserve:
         raise RunError(
             f"The disk of {folder} has {free / 1e6:,.0f} MB free, and {reserve / 1e6:,.0f} MB stay free for "
-            "what already runs; make room there, or set CIFAR_RUNS_DIR to a folder on another disk."
+            "what already runs; free disk space there, or set CIFAR_RUNS_DIR to a folder on another disk."
         )
     allowed, taken = _budget_bytes(), size_bytes(folder)
     if taken >= allowed:

@@ -167,7 +167,7 @@ def _text(value: str) -> str:
 
 
 class Origin(msgspec.Struct):
-    """Where a run's images or first weights come from, as environment.json names it.
+    """Where a run's images or initial weights come from, as environment.json names it.
 
     `name` is that of a data set, `kind` that of weights; the `fingerprint` is of the content.
     """
@@ -179,7 +179,7 @@ class Origin(msgspec.Struct):
 
 
 class Environment(msgspec.Struct):
-    """Which images and first weights environment.json names."""
+    """Which images and initial weights environment.json names."""
 
     data: Origin
     weights: Origin
@@ -203,6 +203,4 @@ def load(path: Path, kind: type[Record]) -> Record | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-        raise RunError(
-            f"{path.name} is damaged ({error}); put the run's own file back, or start the run anew."
-        ) from None
+        raise RunError(f"{path.name} is damaged ({error}); restore the file, or start the run again.") from None

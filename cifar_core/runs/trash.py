@@ -46,7 +46,9 @@ def restore(run_id: str) -> Run:
     try:
         (trash_dir() / run_id).rename(run.path)
     except OSError as error:
-        raise RunError(f"Run {run_id} could not be restored: {error.strerror}; make room and try again.") from None
+        raise RunError(
+            f"Run {run_id} could not be restored: {error.strerror}; free disk space and try again."
+        ) from None
     return run
 
 

@@ -114,7 +114,7 @@ class Result:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval (Wilson) of that accuracy."""
+        """The 95% interval (Wilson) of that accuracy."""
         total = len(self.predicted)
         return wilson(round((self.accuracy or 0.0) * total), total)
 

@@ -40,7 +40,7 @@ class Range:
     def __post_init__(self) -> None:
         if self.knob not in KNOBS or self.knob in FIXED:
             known = ", ".join(name for name in KNOBS if name not in FIXED)
-            raise SweepError(f"A sweep cannot vary {quoted(str(self.knob))}, expected one of {known}.")
+            raise SweepError(f"A search cannot vary {quoted(str(self.knob))}, expected one of {known}.")
         knob = KNOBS[self.knob]
         try:
             if self.choices or knob.choices:
@@ -136,9 +136,9 @@ class Plan:
     def __post_init__(self) -> None:
         names = [item.knob for item in self.ranges]
         if not names or len(set(names)) != len(names):
-            raise SweepError("A sweep varies at least one knob, and each once; choose some.")
+            raise SweepError("A search varies at least one setting, each once; choose some.")
         if self.grid and (not all(item.choices for item in self.ranges) or len(self.cells()) > MOST_CELLS):
-            raise SweepError(f"A grid has some values of each knob, and at most {MOST_CELLS} cells; choose fewer.")
+            raise SweepError(f"A grid has some values of each setting, and at most {MOST_CELLS} cells; choose fewer.")
 
     def config(self, trial: Trial) -> TrainConfig:
         """Return the configuration that `trial` trains. Raises ConfigError if the combination is not allowed."""
@@ -172,7 +172,7 @@ class Plan:
             )
             return cls(TrainConfig.from_dict(data["base"]), ranges, bool(data.get("grid")))
         except (AttributeError, KeyError, TypeError, ConfigError) as error:
-            raise SweepError(f"The sweep's plan is damaged ({error}); start a new sweep.") from None
+            raise SweepError(f"The search's plan is damaged ({error}); start a new search.") from None
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class Goal:
     def __post_init__(self) -> None:
         if not 1 <= self.trials <= MOST_TRIALS or (self.seconds is not None and not 0 < self.seconds < 1e7):
             raise SweepError(
-                f"A sweep has 1 to {MOST_TRIALS:,} trials, and a time limit above 0; received another value."
+                f"A search has 1 to {MOST_TRIALS:,} trials, and a time limit above 0; received another value."
             )
 
 

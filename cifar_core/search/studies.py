@@ -54,7 +54,7 @@ def storage_url(storage: str | None = None) -> str:
     kind, address, rest = url.partition("://")
     if not address or not rest or kind not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise SweepError(  # without the URL, which may hold a password
-            "The storage of sweeps is a journal file (no setting), or postgresql://USER:PASSWORD@HOST/DATABASE; "
+            "The storage of searches is a journal file (no setting), or postgresql://USER:PASSWORD@HOST/DATABASE; "
             "received something else."
         )
     return f"postgresql+psycopg://{rest}"
@@ -64,12 +64,12 @@ def folder(name: str) -> Path:
     """Return the folder of the sweep called `name`. Raises SweepError unless it is a name."""
     if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
         raise SweepError(
-            f"Sweep {quoted(str(name))}: expected a name of a to z, 0 to 9 and -, at most 40 characters long."
+            f"Search {quoted(str(name))}: expected a name of a to z, 0 to 9 and -, at most 40 characters long."
         )
     path = runs.folder_beside_runs("sweeps") / name
     if path.is_symlink() or _holds_link(path):
         raise SweepError(
-            f"Sweep {name} is not opened: its folder is a link, or holds a link, folder or device; delete that."
+            f"Search {name} is not opened: its folder is or contains a link, folder or device; delete that."
         )
     return path
 
@@ -124,11 +124,11 @@ def create(name: str, plan: Plan, goal: Goal, storage: str | None = None) -> Non
     """Make the sweep called `name`, without a worker. Raises SweepError if there is one already."""
     place = folder(name)
     if name in names(storage):
-        raise SweepError(f"There is a sweep {name} already; choose another name, or resume or extend that one.")
+        raise SweepError(f"There is a search {name} already; choose another name, or resume or extend that one.")
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SweepError(f"The sweep cannot be stored in {place} ({error.strerror}); make it writable.") from None
+        raise SweepError(f"The search cannot be stored in {place} ({error.strerror}); make it writable.") from None
     try:
         with _storage_errors():
             study = _optuna().create_study(storage=_storage(name, storage), study_name=name, direction="maximize")
@@ -162,9 +162,9 @@ def delete(name: str, storage: str | None = None) -> None:
 def restore(name: str) -> None:
     """Restore a deleted sweep. Raises SweepError if there is none, or another has its name now."""
     if not (_deleted(name) / "journal.log").exists():
-        raise SweepError(f"There is no deleted sweep {name}; those in a database are deleted permanently.")
+        raise SweepError(f"There is no deleted search {name}; those in a database are deleted permanently.")
     if not is_restorable(name):
-        raise SweepError(f"There is a sweep {name} again; delete it to bring the one before it back.")
+        raise SweepError(f"There is a search {name} again; delete it to restore the deleted one.")
     with _storage_errors():
         _deleted(name).rename(folder(name))
 
@@ -179,7 +179,7 @@ def _deleted(name: str) -> Path:
 
 
 def _unknown(name: str) -> SweepError:
-    return SweepError(f"There is no sweep {name}; `python -m cifar_core sweep list` shows all.")
+    return SweepError(f"There is no search {name}; `python -m cifar_core sweep list` shows all.")
 
 
 def open_study(name: str, storage: str | None = None, seed: int | None = None) -> Study:
@@ -213,7 +213,7 @@ def open_checked(name: str, storage: str | None = None) -> Study:
 def damaged(name: str, error: Exception) -> SweepError:
     """Return the error of a sweep whose journal is damaged."""
     return SweepError(
-        f"Sweep {quoted(name)} is damaged ({type(error).__name__} in its journal); delete it and start a new one."
+        f"Search {quoted(name)} is damaged ({type(error).__name__} in its journal); delete it and start a new one."
     )
 
 
@@ -224,7 +224,7 @@ def _seconds(trials: Sequence[FrozenTrial]) -> float:
 def plan_of(study: Study) -> Plan:
     """Return what the sweep tries. Raises SweepError if it is damaged."""
     if _PLAN not in study.user_attrs:
-        raise SweepError(f"Sweep {study.study_name} has no plan of what to try; delete it and start a new one.")
+        raise SweepError(f"Search {study.study_name} has no plan of what to try; delete it and start a new one.")
     return Plan.from_dict(study.user_attrs[_PLAN])
 
 
@@ -233,7 +233,7 @@ def goal_of(study: Study) -> Goal:
     try:
         return Goal(**study.user_attrs[_GOAL])
     except (KeyError, TypeError):
-        raise SweepError("The sweep's goal is damaged; start a new sweep.") from None
+        raise SweepError("The search's goal is damaged; start a new search.") from None
 
 
 def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> Goal:
@@ -372,13 +372,14 @@ def _storage_errors() -> Iterator[None]:
             raise
         if isinstance(error, OSError):
             raise SweepError(
-                f"Sweeps cannot be stored in {runs.runs_dir()} ({error.strerror}); make room, or make it writable."
+                f"Searches cannot be stored in {runs.runs_dir()} ({error.strerror}); free disk space, or make it "
+                "writable."
             ) from None
         if isinstance(error, ImportError):
             raise SweepError('Sweeps on PostgreSQL need psycopg: `pip install "psycopg[binary]"`.') from None
         reason = type(error.__cause__ or error).__name__
         raise SweepError(
-            f"The storage of sweeps cannot be used ({reason}); check {STORAGE_VARIABLE}, and that the database answers."
+            f"The storage of searches cannot be used ({reason}); check {STORAGE_VARIABLE} and the database."
         ) from error
 
 

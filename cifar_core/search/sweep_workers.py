@@ -33,17 +33,17 @@ def resume(name: str, workers: int | None = None, storage: str | None = None) ->
     """Resume a sweep and its interrupted trials. Raises SweepError if there is nothing to do."""
     study = studies.open_checked(name, storage)
     if living_workers(name):
-        raise SweepError(f"Sweep {name} is running; only one that has ended can be resumed.")
+        raise SweepError(f"Search {name} is running; only one that has ended can be resumed.")
     waiting = any(not trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
     if studies.is_done(study) and not waiting:
-        raise SweepError(f"Sweep {name} is done; extend it by some trials or minutes.")
+        raise SweepError(f"Search {name} is done; extend it by some trials or minutes.")
     start_workers(name, workers, storage)
 
 
 def extend(name: str, trials: int = 0, minutes: float = 0.0, storage: str | None = None) -> None:
     """Extend a sweep by trials or minutes of training; starts a worker if none runs. Raises SweepError."""
     if trials < 0 or minutes < 0 or not (trials or minutes):
-        raise SweepError(f"A sweep is extended by trials or minutes; received {trials} and {minutes:g}.")
+        raise SweepError(f"A search is extended by trials or minutes; received {trials} and {minutes:g}.")
     studies.extend(studies.open_checked(name, storage), trials, minutes * 60)
     if not living_workers(name):
         start_workers(name, None, storage)
@@ -80,7 +80,7 @@ def stop(name: str, storage: str | None = None) -> None:
             try:
                 about = runs.load_json(studies.folder(name) / f"worker-{number}.json") or {}
             except RunError as error:
-                raise SweepError(f"Worker {number} of sweep {name} does not stop; {error} End its process.") from None
+                raise SweepError(f"Worker {number} of search {name} does not stop; {error} End its process.") from None
             jobs.end_process(about, WORKER, psutil.Process.kill)
         jobs.wait_until(lambda: not living_workers(name), STOP_SECONDS)
 
@@ -89,7 +89,7 @@ def delete(name: str, storage: str | None = None) -> None:
     """Delete a sweep (see `studies.delete`). Raises SweepError if a worker runs."""
     trials = studies.open_study(name, storage).get_trials(deepcopy=False) if studies.storage_url(storage) else []
     if living_workers(name) or any(trial.state.name == "RUNNING" for trial in trials):
-        raise SweepError(f"Sweep {name} is running; stop it before it is deleted.")
+        raise SweepError(f"Search {name} is running; stop it before it is deleted.")
     studies.delete(name, storage)
 
 
@@ -149,4 +149,4 @@ def _spawn(name: str, gpu: int | None, storage: str | None) -> None:
         raise SweepError(f"The worker's log cannot be written to {log} ({error.strerror}); make it writable.") from None
     jobs.wait_until(lambda: bool(set(living_workers(name)) - before) or worker.poll() is not None, runs.START_SECONDS)
     if not set(living_workers(name)) - before and worker.poll() != 0:
-        raise SweepError(f"The worker of sweep {name} did not start; see {log}.")
+        raise SweepError(f"The worker of search {name} did not start; see {log}.")

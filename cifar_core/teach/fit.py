@@ -118,9 +118,7 @@ def fit(
 def check(labels: np.ndarray) -> None:
     """Raise ProjectError unless the pictures are of two classes at least."""
     if len(np.unique(labels)) < 2:
-        raise ProjectError(
-            "Two classes with pictures are needed: with one alone there is nothing to tell apart. Add a second."
-        )
+        raise ProjectError("Two classes with pictures are needed. Add a second.")
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -222,7 +220,7 @@ def _warnings(
     warnings = []
     for name, count in zip(names, counts, strict=True):
         if count == 0:
-            warnings.append(f"{quoted(name)} has no pictures yet, so it is never the answer.")
+            warnings.append(f"{quoted(name)} has no pictures yet, so it is never predicted.")
         elif count < FEWEST:
             few = f"{count} picture{'s' if count > 1 else ''}"
             warnings.append(f"{quoted(name)} has {few} only; ten or more, from different places, are better.")
@@ -236,8 +234,8 @@ def _warnings(
         )
     if moments:
         warnings.append(
-            f"Most pictures of {' and of '.join(quoted(names[label]) for label in moments)} are of one moment, so the "
-            "accuracy looks better than it is; take more in another place."
+            f"Most pictures of {' and of '.join(quoted(names[label]) for label in moments)} were taken "
+            "in one moment, so the accuracy is too high; take more in another place."
         )
     confused = result.confusion
     for one in range(len(names)):

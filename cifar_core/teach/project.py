@@ -86,7 +86,7 @@ class Project(msgspec.Struct):
             (self.strength, STRENGTHS),
         )
         if any(value not in offered for value, offered in chosen):
-            raise ValueError("a setting is none of those offered")
+            raise ValueError("a setting has an unknown value")
         if len({label.name for label in self.classes}) < len(self.classes):
             raise ValueError("two classes have one name")
 
@@ -119,7 +119,7 @@ def folder(name: str) -> Path:
         )
     path = runs.folder_beside_runs("teach") / name
     if (path.exists() or path.is_symlink()) and runs.find_link(path):
-        raise ProjectError(f"Project {name} is not opened: it is a link, or holds a link or device; delete that.")
+        raise ProjectError(f"Project {name} is not opened: it is or contains a link or device; delete that.")
     return path
 
 
@@ -161,7 +161,7 @@ def make(wish: str, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[str]]
     problems = add(name, by_folder(files))
     if not load(name).count:
         delete(name)
-        raise ProjectError(" ".join(["No picture lies in a folder of its class, so nothing is kept.", *problems[:1]]))
+        raise ProjectError(" ".join(["No picture is in a folder of its class, so no picture is added.", *problems[:1]]))
     return name, problems
 
 
@@ -172,7 +172,7 @@ def load(name: str) -> Project:
         project = records.load(path, Project)
     except CifarError as error:
         reason = str(error).partition("; ")[0]
-        raise ProjectError(f"Project {name}: {reason}; mend the file, or delete the project.") from None
+        raise ProjectError(f"Project {name}: {reason}; correct the file, or delete the project.") from None
     if project is None:
         raise ProjectError(f"There is no project {name}.")
     return project
@@ -264,7 +264,9 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
             if len(samples) >= room:
                 break
         except OSError as error:
-            raise ProjectError(f"{place} cannot be written ({error.strerror}); make room, or it writable.") from None
+            raise ProjectError(
+                f"{place} cannot be written ({error.strerror}); free disk space, or make it writable."
+            ) from None
     with changed(name) as project:
         number = 1 + max((sample.burst for label in project.classes for sample in label.samples), default=0)
         for name_of, sample in samples:
@@ -313,7 +315,7 @@ def by_folder(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Picture
             if picture.error or folders:
                 yield folders[-1] if folders else "", picture
             else:
-                error = f"{quoted(inside)} lies in no folder; put the pictures of each class in a folder of its name."
+                error = f"{quoted(inside)} is in no folder; put the pictures of each class in a folder of its name."
                 yield "", Picture(picture.name, error=error)
 
 

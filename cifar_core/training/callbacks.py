@@ -56,7 +56,7 @@ class NonFiniteLossCallback(keras.callbacks.Callback):
         loss = float((logs or {})["loss"])
         if not math.isfinite(loss):
             raise TrainingError(
-                f"The training broke down: in epoch {self._epoch + 1} of phase {self.phase} the loss became {loss}, "
+                f"Training failed: in epoch {self._epoch + 1} of phase {self.phase} the loss became {loss}, "
                 f"expected a number; start again with a lower {self.phase}_learning_rate."
             )
 

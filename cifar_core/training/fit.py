@@ -165,8 +165,8 @@ class _Compiled:
 class NetworkCache:
     """Builds networks as `model.build` does after the seed is set, but reuses one with the same layers.
 
-    A reused network gets its first weights back, the seed generator of dropout among them, so that its training equals
-    that of a new one to the last bit.
+    A reused network gets its initial weights back, the seed generator of dropout among them, so that its training
+    equals that of a new one to the last bit.
     """
 
     def __init__(self) -> None:

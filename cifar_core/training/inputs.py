@@ -1,4 +1,4 @@
-"""What a training learns from: the data set, its split, the first weights, and for each phase a source of inputs.
+"""What a training learns from: the data set, its split, the initial weights, and for each phase a source of inputs.
 
 The features of the frozen backbone are computed once for each image and view and stored in the feature cache. Nothing
 here needs Keras, so that they are computed while Keras is being imported.
@@ -297,8 +297,8 @@ class Inputs:
         for then, now in ((before.data, self.dataset), (before.weights, self.weights)):
             if then.fingerprint != now.fingerprint:
                 raise RunError(
-                    f"The run began with {then.label[:200]} (fingerprint {then.fingerprint[:80]}) and would go on with "
-                    f"{now.label} ({now.fingerprint}); put the former back and resume, or start it anew."
+                    f"The run began with {then.label[:200]} (fingerprint {then.fingerprint[:80]}) and would continue "
+                    f"with {now.label} ({now.fingerprint}); restore the first and resume, or start it again."
                 )
 
     def stored_layer(self, phase: str) -> str | None:
@@ -371,7 +371,7 @@ class Inputs:
 
     def _make_room(self) -> str:
         if self.config.augmentation > 0 and self.config.views == 0:
-            return "every batch is augmented anew"
+            return "every batch is augmented again"
         if not self._layers:
             return "the whole network is trained"
         try:

@@ -284,7 +284,7 @@ def _figures(epoch: int, means: list[float], probabilities: np.ndarray, truth: n
     validation = float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-12)).mean())
     if not math.isfinite(loss) or not np.isfinite(probabilities).all():
         raise TrainingError(
-            f"The training broke down: in epoch {epoch} the loss became {loss}, expected a number; lower the rate."
+            f"Training failed: in epoch {epoch} the loss became {loss}, expected a number; lower the rate."
         )
     return {
         "epoch": epoch,

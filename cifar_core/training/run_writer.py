@@ -194,7 +194,7 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
         )
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise RunError(
-            f"{path.name} is damaged ({type(error).__name__}: {error}); the run cannot go on from it, start it again."
+            f"{path.name} is damaged ({type(error).__name__}: {error}); the run cannot resume from it, start it again."
         ) from None
 
 
@@ -202,7 +202,7 @@ def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
     if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
         raise RunError(
             f"checkpoint.npz has {len(values)} arrays of another network, expected the {len(variables)} of this run's "
-            "configuration; put the run's own files back, or start it again."
+            "configuration; restore the files, or start it again."
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

@@ -72,7 +72,7 @@ def _take_number(folder: Path, stack: ExitStack) -> int:
             about = {"pid": process.pid, "pid_created": process.create_time()}
             runs.write_json(folder / f"worker-{number}.json", about)
             return number
-    raise studies.SweepError(f"{_MOST_WORKERS} workers are on this sweep already, expected fewer; stop some.")
+    raise studies.SweepError(f"{_MOST_WORKERS} workers are on this search already, expected fewer; stop some.")
 
 
 class Worker:
@@ -136,7 +136,7 @@ class Worker:
             raise Interrupted
         if state != "finished":
             failure = run.status.get("error")
-            message = failure.get("message") if isinstance(failure, dict) else "it was stopped by hand"
+            message = failure.get("message") if isinstance(failure, dict) else "it was stopped by the user"
             trial.set_user_attr("error", str(message)[:500])
             print(f"Trial {trial.number + 1}: run {run.id} is {state}.", flush=True)
             raise studies.SweepError(f"Run {run.id} is {state}: {message}")
@@ -172,7 +172,7 @@ class Worker:
             trial.set_user_attr(name, result[name])
         trial.set_user_attr("seconds", seconds)
         trial.set_user_attr("accuracy", accuracy)
-        early = ", ended early" if result["pruned"] else ""
+        early = ", pruned" if result["pruned"] else ""
         print(
             f"Trial {trial.number + 1}: validation accuracy {accuracy:.1%} after {seconds:.1f} s{early}, run {run.id}",
             flush=True,

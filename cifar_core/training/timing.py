@@ -6,7 +6,7 @@
 Batches: feature extraction, training steps of both phases and evaluation are those of a real run, on random pixels and
 features. They wait for the training slot, since a training at the same time would falsify the figures.
 
-recipe.py: with the settings, images and first weights of the configuration. It prints a line of JSON for each epoch,
+recipe.py: with the settings, images and initial weights of the configuration. It prints a line of JSON for each epoch,
 and one for its predictions; seconds count from the process's start.
 """
 

@@ -91,10 +91,10 @@ def _message(run: Run, error: CifarError | OSError | MemoryError) -> str:
     if isinstance(error, OSError):
         file = error.filename or f"a file of {run.path}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"The disk is full: {file} could not be written; make room there and resume."
+            return f"The disk is full: {file} could not be written; free disk space there and resume."
         return f"The worker could not use {file}: {error.strerror or error}; fix that and resume."
     if isinstance(error, MemoryError):
-        return "The memory did not suffice; end other programs or choose a smaller batch, size or width, and resume."
+        return "Not enough memory; close other programs or choose a smaller batch, size or width, and resume."
     return str(error)
 
 
@@ -144,7 +144,7 @@ def _environment(run: Run) -> records.Environment:
     if saved is None:
         raise RunError(
             "environment.json is missing: whether images and weights are those with which the run began cannot be "
-            "checked; put the run's own file back, or start the run anew."
+            "checked; restore the file, or start the run again."
         )
     return saved
 

@@ -48,12 +48,12 @@ def _preview(run_id: str | None) -> None:
                 "Another picture", icon=":material/casino:", key="preview_picture", on_click=_next, args=("picture",)
             )
         st.button(
-            "Another draw",
+            "New random values",
             icon=":material/shuffle:",
             key="preview_draw",
             on_click=_next,
             args=("draw",),
-            help="Other random numbers: another turn, shift, zoom and brightness, the same at every strength.",
+            help="New random rotation, shift, zoom and brightness, the same at every strength.",
         )
     try:
         image, truth = _own() if source == "own" else _picture(source)
@@ -61,7 +61,7 @@ def _preview(run_id: str | None) -> None:
         guarded.problem(error)
         return
     if image is None:
-        st.caption("Bring a picture; what the network would see of it is shown at every strength.")
+        st.caption("Upload a picture to see it at every strength.")
         return
     model = _model(run_id)
     st.html(_row(image, _number("draw"), model, _stamp(model)))
@@ -82,7 +82,7 @@ def _own() -> tuple[np.ndarray | None, str]:
         return None, ""
     picture = next(iter(pictures.read_each([(file.name, file.getvalue())])), None)
     if picture is None or picture.error:
-        raise ImageError((picture and picture.error) or "This file holds no picture; bring another one.")
+        raise ImageError((picture and picture.error) or "This file contains no picture; upload another one.")
     return picture.network_input("centre"), ""
 
 
@@ -126,14 +126,11 @@ def _explain(model: str | None, truth: str) -> None:
     known = f"The picture is labeled {truth}. " if truth else ""
     limits = f"At 0.5: {augmentation.ranges(0.5)}. At 3: {augmentation.ranges(3)}."
     if model is None:
-        st.caption(
-            f"{known}{limits} No model has been trained here yet: press Start training on Train, come back in a "
-            "minute, and its answers stand below."
-        )
+        st.caption(f"{known}{limits} Train a model to see its answer below each picture.")
     else:
         st.caption(
-            f"{known}{limits} Below each the answer of "
-            f"{formatting.plain(picture_view.model_title(model))}; orange where it is not the one at strength 0."
+            f"{known}{limits} Below each: the answer of "
+            f"{formatting.plain(picture_view.model_title(model))}, orange where it differs from that at strength 0."
         )
 
 

@@ -22,7 +22,7 @@ _SURE = {
     "significant": "the test images confirm the difference",
     "not significant": "on the test images, the difference may be chance",
     "test images say the opposite": "the test images say the opposite",
-    "unknown": "the test images cannot tell whether this is chance",
+    "unknown": "significance on the test images is unknown",
 }
 _CHART: dict[str, Any] = {"config": {"displayModeBar": False}}
 

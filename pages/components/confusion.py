@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from cifar_core import runs
+from cifar_core import glossary, runs
 from cifar_core.charts import answers as answer_charts
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import assessment
@@ -30,32 +30,31 @@ from pages.components import address, dataset_notice, formatting, live_chart, pi
 from pages.components.tiles import Tile
 
 A_PAGE = 12
+_EXAMPLES = 3
 _SIDE = 144
 _STILL = {"displayModeBar": False}
 KINDS = {
     "mistakes": "confident mistakes",
-    "lucky": "lucky answers",
+    "lucky": "least confident correct",
     "outvoted": "outvoted by neighbors",
 }
 CELLS = {"share": "Percent", "images": "Images"}
 _ABOUT = {
     "mistakes": "The wrong answers with the highest probability.",
     "lucky": "The right answers with the lowest probability.",
-    "outvoted": f"Right answers, of the {VOTED} least sure, whose nearest training images mostly have another label.",
+    "outvoted": f"Of the {VOTED} least confident right answers, those whose nearest training images have other labels.",
 }
-_WRONG_LABELS = (
-    "Some **labels of CIFAR-10 are wrong**: 0.5% of the test labels (Northcutt et al. 2021). Judge yourself."
-)
+_WRONG_LABELS = "Some **labels of CIFAR-10 are wrong**: 0.5% of the test labels (Northcutt et al. 2021)."
 
 
 def confusion(results: list[Assessment], split: str) -> None:
     """Show the confusion matrix of each run and its images of the chosen cell. A fragment."""
-    st.markdown("## What it confuses")
+    st.header("What it confuses", help=glossary.TERMS["confusion matrix"])
     _choose_cell(results[0].calibrated.split(split))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         shares = address.linked_choice("Cells show", "cells", CELLS, "share") == "share"
-        st.selectbox("Labeled", CLASSES, key="cell_label", on_change=_link_cell, width=150)
-        st.selectbox("Called", CLASSES, key="cell_answer", on_change=_link_cell, width=150)
+        st.selectbox("Label", CLASSES, key="cell_label", on_change=_link_cell, width=150)
+        st.selectbox("Prediction", CLASSES, key="cell_answer", on_change=_link_cell, width=150)
     cell = CLASSES.index(st.session_state["cell_label"]), CLASSES.index(st.session_state["cell_answer"])
     columns = st.columns(2, gap="large")
     for number, one in enumerate(results):
@@ -74,9 +73,11 @@ def _cell(result: Assessment, split: str, counts: np.ndarray, cell: tuple[int, i
     predictions = result.calibrated.split(split)
     positions = images_in_cell(predictions, label, answer)
     total = int(counts[label].sum())
-    kind = "found" if label == answer else f"called {CLASSES[answer]}"
     share = f" ({len(positions) / total:.1%})" if total else ""
-    st.markdown(f"**{len(positions):,} of {total:,}** images labeled {CLASSES[label]} were {kind}{share}.")
+    st.markdown(
+        f"**{len(positions):,} of {total:,}** images labeled {CLASSES[label]} are predicted as {CLASSES[answer]}"
+        f"{share}."
+    )
     _grid(result, predictions, result.images(split), positions, f"cell-{split}-{label}-{answer}-{number}")
     with st.container(horizontal=True):
         _download(result, split, "confusion", lambda: assessment.confusion_csv(predictions), number)
@@ -103,7 +104,7 @@ def extremes(result: Assessment, split: str, number: int) -> None:
     else:
         model = open_classifier(result.run.id)
         if images is None or model.index is None:
-            reason = "This needs the run's images and its index of training images; one of them is not here."
+            reason = "This needs the run's images and its index of training images; one of them is missing."
             st.caption(formatting.plain(" ".join(model.problems)) or reason)
             return
         positions, counts = _neighbors_disagree(
@@ -116,7 +117,7 @@ def extremes(result: Assessment, split: str, number: int) -> None:
     _grid(result, predictions, images, positions, f"{kind}-{split}-{number}", votes)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Asking the nearest training images")
+@st.cache_resource(max_entries=8, show_spinner="Finding the nearest training images")
 def _neighbors_disagree(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     model = open_classifier(run_id)
     result = assessment.assess(runs.Run(run_id))
@@ -124,6 +125,15 @@ def _neighbors_disagree(run_id: str, split: str, stamp: tuple[int, ...]) -> tupl
     if images is None or model.index is None:
         return np.empty(0, int), np.empty(0, int)
     return outvoted_by_neighbors(result.calibrated.split(split), images, model.features, model.index)
+
+
+def examples(found: Assessment, split: str, cells: list[tuple[int, int]], number: int) -> None:
+    """Show the most confident images of some cells, each a label and an answer."""
+    said, images = found.calibrated.split(split), found.images(split)
+    if images is None:
+        return
+    shown = [int(i) for cell in cells for i in images_in_cell(said, *cell)[:_EXAMPLES]]
+    tiles.show([tile(said, images, i) for i in shown], f"examples{number}", width=84)
 
 
 def _choose_cell(predictions: Predictions) -> None:

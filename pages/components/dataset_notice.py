@@ -29,8 +29,8 @@ def show(
     with st.container(border=True):
         reason = f"CIFAR-10 is not on this machine: {what}" if missing else "What you see or have chosen"
         st.markdown(
-            f":material/draw: **Synthetic images, not CIFAR-10.** {reason} uses pictures that the app draws. Their "
-            "accuracy says nothing about CIFAR-10."
+            f":material/draw: **Synthetic images, not CIFAR-10.** {reason} uses pictures drawn by the app. Their "
+            "accuracy does not apply to CIFAR-10."
         )
         if missing:
             running = status["download"]["running"]
@@ -45,7 +45,7 @@ def can_download(status: dict[str, Any]) -> bool:
 def start_download(then: tuple[TrainConfig, str] | None = None) -> None:
     """Start the download, and remember the configuration and name of the run that is to follow."""
     command = ("cifar_core", "data", "download", "--json")
-    advice = "make room there, or set CIFAR_CACHE_DIR"
+    advice = "free disk space there, or set CIFAR_CACHE_DIR"
     try:
         Job(cifar10.cache_dir(), batch_files.BINARY_ARCHIVE, command, "The download of CIFAR-10", advice).start()
     except CifarError as error:
@@ -83,4 +83,4 @@ def _download(offers: bool) -> bool:
 def no_pictures() -> str:
     """Return why the images of a run cannot be shown, as text: what is wrong with CIFAR-10, or that it is not here."""
     error = cifar10.status()["error"]
-    return formatting.plain(error) if error else "they are not on this machine (an import, or a moved data set)."
+    return formatting.plain(error) if error else "they are not on this machine."

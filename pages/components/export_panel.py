@@ -34,8 +34,8 @@ def export_panel(run: Run) -> None:
         working = any(exports.state(run, name)["state"] == "working" for name in MODELS)
         guarded.polled(_models, working, _POLL_SECONDS)(run)
         st.caption(
-            "Each file takes images of 32×32 pixels as they are, and is tested on 200 test images when it is created: "
-            "agreement is how often it names the same class as the run; the time is for one image on this machine."
+            "Each file takes images of 32×32 pixels without preprocessing, and is tested on 200 test images when it is "
+            "created. Agreement: how often it predicts the same class as the run. Time: for one image on this machine."
         )
         st.markdown("**The run itself**")
         with st.container(horizontal=True):
@@ -52,7 +52,7 @@ def import_panel() -> None:
         return
     with panel:
         uploaded = st.file_uploader(
-            "A zip that CIFAR Studio exported elsewhere (*Whole run*)",
+            "A zip exported by CIFAR Studio (*Whole run*)",
             type=["zip"],
             key="run_archive",
             on_change=_import_archive,
@@ -107,7 +107,7 @@ def _model(run: Run, item: Format, status: dict[str, Any]) -> None:
         least = item.least_agreement or 0
         st.error(
             f"This {item.label} file agrees with the run on {status['agreement']:.1%} of {status['images']} test "
-            f"images only, {least:.0%} is the least: do not rely on it.",
+            f"images, below {least:.0%}: do not rely on it.",
             icon=":material/error:",
         )
     with st.container(horizontal=True):
@@ -152,6 +152,6 @@ def _import_archive() -> None:
     except CifarError as error:
         st.session_state["import_outcome"] = ("error", str(error))
         return
-    st.session_state["import_outcome"] = ("done", f"Run {run.id} is here, and shown above.")
+    st.session_state["import_outcome"] = ("done", f"Run {run.id} is imported.")
     st.query_params["run"] = run.id
     st.session_state["run_choice"] = run.id

@@ -112,7 +112,7 @@ def _panel(settings: Settings, earlier: list[Settings]) -> bool:
     tried = [(other, result) for other in earlier if (result := head_lab.result(other)) and result.rows]
     shown = latest if latest and latest.rows else head_lab.stored() if settings == Settings() else None
     if shown is not latest and shown is not None:
-        st.caption("Stored result on CIFAR-10 with ImageNet weights; your own replaces it.")
+        st.caption("Stored result on CIFAR-10 with ImageNet weights. A result of this machine replaces it.")
     _headline(settings, shown, tried)
     whole = latest if latest and latest.state == "done" else None  # drawing it with each epoch outlasts the training
     mapped = whole or (tried[-1][1] if tried else latest)
@@ -147,7 +147,7 @@ def _say(status: dict[str, Any], result: Result | None) -> None:
     elif result and result.state == "done":
         st.caption(f":material/check: Trained in {result.seconds:.1f} s.")
     elif result and result.state == "cancelled":
-        st.caption(":material/pending: Canceled by other settings. Move a slider to go on.")
+        st.caption(":material/pending: Canceled by another request. Move a slider to continue.")
     else:
         epoch = len(result.rows) if result else 0
         words = f"{_STATES.get(state, state)}{f', epoch {epoch} of {BASE.head_epochs}' if epoch else ''}"
@@ -171,7 +171,7 @@ def _headline(settings: Settings, result: Result | None, tried: list[tuple[Setti
     elif best[1].accuracy > result.accuracy:
         st.caption(f"Best so far: {best[1].accuracy:.1%}, with {formatting.plain(best[0].differences(settings))}.")
     else:
-        st.caption(f"The best of {len(tried) + 1} settings so far; the second best: {best[1].accuracy:.1%}.")
+        st.caption(f"Best of {len(tried) + 1} settings so far; second best: {best[1].accuracy:.1%}.")
 
 
 def _map(chart: Chart | None) -> None:
@@ -206,8 +206,8 @@ def _fixed_settings(status: dict[str, Any]) -> None:
     counts = [known.get(name) for name in ("train_images", "validation_images")]
     learn, validate = (f"{number:,}" if isinstance(number, int) else "?" for number in counts)
     from_lab = (
-        f" Start weights: {formatting.plain(known.get('weights'))}. Images: {formatting.images(known.get('images'))}, "
-        f"{learn} for training, {validate} for validation."
+        f" Initial weights: {formatting.plain(known.get('weights'))}. Images: "
+        f"{formatting.images(known.get('images'))}, {learn} for training, {validate} for validation."
     )
     st.caption(
         f":material/lock: **Fixed:** MobileNetV2 α {BASE.alpha:g} at {BASE.image_size} px, frozen; "

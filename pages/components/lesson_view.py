@@ -77,7 +77,7 @@ def show(lesson: Lesson, guess: int, results: Layers | Conditions, origin: str) 
     made = made_by(results)
     odd = sorted({one.weights for one in made if "random" in one.weights or "bundled" in one.weights})
     if odd and not isinstance(results, Layers):
-        st.warning(f"The start weights were {formatting.plain('; '.join(odd))}.", icon=":material/shuffle:")
+        st.warning(f"The initial weights were {formatting.plain('; '.join(odd))}.", icon=":material/shuffle:")
     figures = built(lesson.name, origin, tuple(one.date for one in made), results)
     charts(figures, lesson.figures[:_SHOWN])
     st.markdown(lesson.see, help=glossary.explain(lesson.see))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from cifar_core import runs
+from cifar_core import glossary, runs
 from cifar_core.charts import answers as answer_charts
 from cifar_core.charts.style import CLASS_COLORS
 from cifar_core.data import cifar10
@@ -22,7 +22,7 @@ from pages.components import address, dataset_notice, formatting, guarded, pinne
 from pages.components.tiles import Tile
 
 VIEWS = {"why": "Why", "whatif": "What if", "compare": "Other models", "sure": "How sure"}
-RELIABILITY_ALT = "Share of right answers against stated probability, before and after calibration."
+RELIABILITY_ALT = "Share of correct answers against predicted probability, before and after calibration."
 BUNDLED_TITLE = "bundled model"
 _NEIGHBORS = 8
 _MOST_COMPARED = 3
@@ -88,9 +88,9 @@ def headline(answers: Answers) -> None:
         degree = "Very unusual" if answers.is_very_unusual[0] else "Unusual"
         st.markdown(
             f":orange-badge[:material/help: {degree} for this model] Compare the nearest training images.",
-            help="Out-of-distribution: the picture is farther from the training images than nearly all "
-            "validation images, or than all of them (*very*). The answer may still be right; *How sure* shows the "
-            "distance.",
+            help="Out-of-distribution: the picture is farther from the training images than 99% of the "
+            "validation images (*very unusual*: than all of them). The answer may still be right; *How sure* shows "
+            "the distance.",
         )
 
 
@@ -141,8 +141,8 @@ def _why(model: Classifier, picture: Picture, crop: Crop, pixels: np.ndarray, an
             explain.overlay(part, saliency(model, pixels)[label]), width=320, alt=f"Heat map of evidence for {name}"
         )
         st.caption(
-            f":orange[Orange] is evidence for {name}, :violet[purple] against it. Found by covering one part after the "
-            "other (occlusion, Zeiler & Fergus 2014)."
+            f":orange[Orange] is evidence for {name}, :violet[purple] against it. Measured by covering one part after "
+            "another (occlusion, Zeiler & Fergus 2014)."
         )
     with right:
         _neighbors(model, pixels)
@@ -164,7 +164,7 @@ def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
     if index is None:
         st.caption(
             formatting.plain(" ".join(model.problems))
-            or "This run was trained before such an index was kept; runs that are trained now have it."
+            or "This run was trained with an older version, without an index of training images. Train it again."
         )
         return
     count = min(_NEIGHBORS, len(index.labels))
@@ -238,13 +238,13 @@ def _other_runs(model: Classifier, seen: np.ndarray) -> None:
     )  # above, by the gallery
     chosen = [open_classifier(name) for name in st.session_state["with"]] if is_asked else compared_runs(model)
     if not chosen:
-        st.caption("There is no other model yet: train a second run, with another width or size, and compare.")
+        st.caption("There is no other model yet. Train a second run with another width or input size to compare.")
         return
     models = [model, *chosen]
     probabilities = np.stack([one.answer(seen[None]).probabilities[0] for one in models])
     tops = probabilities.argmax(axis=1)
     if len(set(tops.tolist())) == 1:
-        st.markdown(f"All {len(models)} say **{cifar10.CLASSES[tops[0]]}**.")
+        st.markdown(f"All {len(models)} predict **{cifar10.CLASSES[tops[0]]}**.")
     else:
         st.markdown(f"They **disagree**: {', '.join(sorted({cifar10.CLASSES[top] for top in tops}))}.")
     for number, (column, one) in enumerate(zip(st.columns(len(models)), models, strict=True)):
@@ -296,10 +296,10 @@ def how_sure(model: Classifier, answers: Answers) -> None:
     if known is None:
         st.caption(
             formatting.plain(" ".join(model.problems))
-            or "This run was trained before calibration was kept; its probabilities are as the network says them."
+            or "This run was trained with an older version; its probabilities are not calibrated."
         )
         return
-    kind = "more sure than it should be" if known.temperature > 1 else "less sure than it should be"
+    kind = "overconfident" if known.temperature > 1 else "underconfident"
     left, right = st.columns([1.3, 1])
     with left:
         reliability = None
@@ -308,12 +308,13 @@ def how_sure(model: Classifier, answers: Answers) -> None:
             reliability = _reliability(model.name, stamp)
             st.plotly_chart(reliability[0], key="reliability", config={"displaylogo": False}, alt=RELIABILITY_ALT)
         else:
-            st.caption("The reliability diagram needs the run's own predictions, which this model does not have.")
+            st.caption("The reliability diagram needs predictions that are stored with a run; this model has none.")
     with right:
         st.markdown(
             f"Uncalibrated, this network is **{kind}**. Its logits are divided by a temperature of "
             f"**{known.temperature:.2f}**, found on {known.images:,} validation images (Guo et al. 2017). The answer "
-            f"stays, its probability changes.{f' {reliability[1]}' if reliability else ''}"
+            f"stays the same, its probability changes.{f' {reliability[1]}' if reliability else ''}",
+            help=glossary.TERMS["calibration"],
         )
         rule = known.out_of_distribution
         if rule:
@@ -329,7 +330,8 @@ def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
     caught = ", ".join(f"{share:.0%} of {formatting.plain(kind)}" for kind, share in rule.caught.items())
     st.markdown(
         f"The distance of this picture to its 10th nearest training image is **{score:.2f}**; the threshold is "
-        f"{rule.threshold:.2f}. It is {verdict}."
+        f"{rule.threshold:.2f}. It is {verdict}.",
+        help=glossary.TERMS["out-of-distribution"],
     )
     st.caption(
         f"{rule.level:.0%} of the validation images and {rule.kept:.1%} of the test images are below the threshold. "

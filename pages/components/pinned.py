@@ -190,5 +190,5 @@ def _take(files: Iterable[tuple[str, bytes]]) -> None:
     _add([Pin(one.network_input("centre"), shown_name(one.name)) for one in taken[:_MOST_READ] if not one.error])
     bad = [one for one in taken[:_MOST_READ] if one.error]
     if len(taken) > _MOST_READ:
-        bad.append(Picture("the rest", error=f"At most {_MOST_READ} files are read at a time; bring fewer."))
+        bad.append(Picture("the rest", error=f"At most {_MOST_READ} files are read at a time; upload fewer."))
     st.session_state["pin_refused"] = bad

@@ -27,8 +27,8 @@ PARTS = {
 }
 """The parts of a run: name and color."""
 STAGES = {
-    "queue": "Waiting for the training before it",
-    "prepare": "Getting images and weights",
+    "queue": "Waiting for another training",
+    "prepare": "Loading images and weights",
     "features": "Computing the features of every image, once",
     "import": "Starting TensorFlow",
     "head": "Phase 1: training the head",
@@ -61,11 +61,11 @@ def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
         place = jobs.queue_position(run)
         return f"In the queue, {place} before it" if place else "Next in the queue"
     if state == "stopping":
-        return "Stopping; the last full epoch is kept"
+        return "Stopping; the last full epoch is saved"
     if state == "stopped":
-        return "Stopped; resume it to go on from the last full epoch"
+        return "Stopped; resume it to continue from the last full epoch"
     if state == "lost":
-        return "Its process ended unexpectedly, perhaps for lack of memory; resume it to go on from the last full epoch"
+        return "Its process ended unexpectedly, perhaps out of memory; resume it to continue from the last full epoch"
     if state in ("failed", "finished"):
         return f"{state.capitalize()} after {formatting.seconds(last.get('elapsed_seconds') or 0)}"
     words = STAGES.get(stage, "Training")
@@ -155,7 +155,7 @@ def _measured(config: TrainConfig, guess: costs.Estimate, start: str, cost: str)
         elif guess.measured:
             st.caption(f"{start}. Times are measured on this machine.", help=cost)
         else:
-            st.caption(f"{start}. Times are a rough guess, **not yet measured** on this machine.", help=cost)
+            st.caption(f"{start}. Times are a rough estimate, **not measured** on this machine.", help=cost)
             guarded.button(
                 "Measure",
                 costs.measure,
@@ -163,6 +163,6 @@ def _measured(config: TrainConfig, guess: costs.Estimate, start: str, cost: str)
                 icon=":material/timer:",
                 key="measure",
                 type="tertiary",
-                help="Times a few batches of this network and remembers the result. It waits while a training runs.",
+                help="Times a few batches of this network and saves the result. It waits while a training runs.",
             )
     return busy

@@ -51,7 +51,7 @@ def _measures(chosen: list[Run]) -> bool:
 def _show(measured: dict[str, Measured]) -> None:
     """Draw the measured accuracies of runs by name, as curves and as a table."""
     figure = answer_charts.robustness_figure(measured)
-    alt = "Accuracy against the strength of eight corruptions; the table says the means."
+    alt = "Accuracy against the strength of eight corruptions; the table has the means."
     live_chart.show(live_chart.chart(figure, alt, config=formatting.figure_config("robustness")), "robustness")
     with st.container(key="runs_robust"):
         columns = dict.fromkeys(measured, formatting.SHARE_COLUMN)
@@ -68,7 +68,7 @@ def _show(measured: dict[str, Measured]) -> None:
 
 def _means(measured: dict[str, Measured]) -> list[dict[str, object]]:
     """Return a line for the untouched images, for all corruptions and for each; a column for each run, in percent."""
-    lines: list[dict[str, object]] = [{"accuracy": "untouched"}, {"accuracy": "mean of all corruptions"}]
+    lines: list[dict[str, object]] = [{"accuracy": "no corruption"}, {"accuracy": "mean of all corruptions"}]
     lines += [{"accuracy": corruption.label} for corruption in robustness.CORRUPTIONS.values()]
     for name, known in measured.items():
         means = [
@@ -89,7 +89,7 @@ def _row(run: Run, name: str, status: dict[str, object], known: Measured | None)
         if state == "working":
             guarded.button("Stop", robustness.job(run).ask_to_stop, key=f"stop_{run.id}", icon=":material/stop:")
         elif state != "done":
-            words = "Go on measuring" if state == "stopped" else "Measure robustness"
+            words = "Continue measuring" if state == "stopped" else "Measure robustness"
             guarded.button(words, robustness.start, run, key=f"measure_{run.id}", icon=":material/play_arrow:")
         elif known is not None:
             st.caption(f"{known.images:,} images, measured in {formatting.seconds(known.seconds)}")
@@ -102,4 +102,4 @@ def _row(run: Run, name: str, status: dict[str, object], known: Measured | None)
     elif state == "failed":
         st.error(formatting.plain(status["error"]), icon=":material/error:")
     elif state == "stopped":
-        st.caption("Measured in part; it goes on from there.")
+        st.caption("Partly measured; press *Continue measuring* for the rest.")

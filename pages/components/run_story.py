@@ -22,10 +22,10 @@ def section(result: Assessment, split: str, number: int) -> None:
     run = result.run
     if result.parent:
         words = formatting.plain(result.parent)
-        st.caption(f":material/call_split: This is phase 1 of run {words}, kept as a run of its own.")
+        st.caption(f":material/call_split: This is phase 1 of run {words}, saved as a separate run.")
     for sentence in (*result.sentences, result.gap):
         if sentence:
-            st.markdown(f"- {formatting.plain(sentence)}")
+            st.markdown(f"- {formatting.plain(sentence)}", help=glossary.explain(sentence))
     curves = _curves(run.id, run_picker.stamp(run, "metrics.jsonl"))
     with st.grid(2, min_column_width=340):
         for metric in ("accuracy", "loss"):
@@ -51,22 +51,22 @@ def _fine_tuning(result: Assessment, number: int) -> None:
     changes = story.changes_of(run)
     if not changes:
         st.caption(
-            "What fine-tuning changed class by class is not known: this run has no phase 1, was imported, or was "
-            "trained before phase 1's answers were kept."
+            "The change in each class is unknown: this run has no phase 1, was imported, or was trained with an older "
+            "version."
         )
     else:
         st.plotly_chart(
             answer_charts.change_figure(changes),
             key=f"changes{number}",
             config=formatting.figure_config("fine-tuning"),
-            alt="Validation images of each class that fine-tuning put right and wrong.",
+            alt="Validation images of each class that fine-tuning corrected and broke.",
         )
         worse = [one for one in changes if one.broken > one.fixed]
         fixed, broken = sum(one.fixed for one in changes), sum(one.broken for one in changes)
         names = ", ".join(f"{one.name} ({one.before:.1%} to {one.after:.1%})" for one in worse)
         st.markdown(
-            f"Fine-tuning put **{fixed:,}** validation images right and **{broken:,}** wrong. "
-            + (f"It lost on: {names}." if worse else "No class lost by it.")
+            f"Fine-tuning corrected **{fixed:,}** validation images and broke **{broken:,}**. "
+            + (f"Less accurate: {names}." if worse else "No class lost accuracy.")
         )
         name = f"{run.id}-fine-tuning.csv"
         formatting.csv_button("CSV", lambda: assessment.changes_csv(changes), name, f"download_changes{number}")
@@ -77,13 +77,10 @@ def _keep_button(run: Run, number: int) -> None:
     if not story.can_keep_head(run):
         return
     guarded.button("Keep phase 1", _keep, run, icon=":material/call_split:", key=f"keep_head{number}")
-    st.caption(
-        "Makes the best weights of phase 1 a finished run of their own, to be compared, classified with and exported "
-        "like any other; nothing is trained for it. This run stays as it is."
-    )
+    st.caption("Saves the best weights of phase 1 as a separate run. Nothing is trained, and this run does not change.")
     phase_1 = st.session_state.get("phase_1_run")
     if isinstance(phase_1, tuple) and phase_1[0] == run.id:
-        st.success(f"Phase 1 is kept as run {formatting.plain(phase_1[1])}.", icon=":material/check:")
+        st.success(f"Phase 1 is saved as run {formatting.plain(phase_1[1])}.", icon=":material/check:")
         st.page_link("pages/train.py", label="Open it", query_params={"run": phase_1[1]}, icon=":material/show_chart:")
 
 

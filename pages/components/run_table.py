@@ -76,7 +76,7 @@ def _choice(rows: Sequence[Row]) -> list[str]:
         missing = [name for name in wanted if name not in known]
         if missing:
             st.warning(
-                f"{len(missing)} of the runs in the address are not here: deleted, or on another machine.",
+                f"{len(missing)} of the runs in the address do not exist on this machine.",
                 icon=":material/link_off:",
             )
         if linked == "none" or len(missing) < len(wanted):

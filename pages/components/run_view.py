@@ -138,7 +138,7 @@ def action_buttons(run: Run, state: str) -> None:
                 icon=":material/stop:",
                 key="stop",
                 disabled=state == "stopping",
-                help="Takes effect within three seconds; the best and the last full epoch are kept.",
+                help="Takes effect within three seconds; the best and the last full epoch are saved.",
             )
         if state in RESUMABLE_STATES:
             guarded.button("Resume", jobs.resume_run, run, icon=":material/play_arrow:", key="resume", type="primary")

@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from cifar_core import glossary
 from cifar_core.config import ALL_IMAGES, KNOBS, PRESETS, Knob, TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
@@ -75,7 +76,8 @@ def _new() -> None:
     """Draw the form of a new search."""
     st.caption(
         "A search trains many times with different settings and ranks the trials by validation accuracy. Optuna (TPE) "
-        "proposes the settings and prunes trials that fall behind; a grid trains every combination."
+        "proposes the settings and prunes trials that fall behind; a grid trains every combination.",
+        help=glossary.explain("validation accuracy, pruning"),
     )
     base = _base()
     grid = st.toggle("Grid: every combination of two settings", key="search_grid", **_BOUND)

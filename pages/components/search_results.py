@@ -20,7 +20,7 @@ POLL_SECONDS = 2.0
 LOOK = {
     "running": (":material/play_arrow:", "blue", ""),
     "stopping": (":material/pending:", "orange", "Stopping after the current epoch"),
-    "stopped": (":material/stop:", "orange", "Stopped. Resume it to go on."),
+    "stopped": (":material/stop:", "orange", "Stopped. Resume it to continue."),
     "interrupted": (":material/link_off:", "red", "Its process ended unexpectedly. Resume it; nothing is lost."),
     "failed": (":material/error:", "red", "Every trial failed. Open one below to see why."),
     "finished": (":material/check:", "green", "Done"),

@@ -143,7 +143,7 @@ def classes(name: str, project: projects.Project) -> None:
     with st.container(horizontal=True):
         if len(project.classes) < projects.MOST_CLASSES:
             guarded.button("Add a class", _new_class, name, key="teach_add", icon=":material/add:")
-    with st.expander("All classes at once, from a zip", icon=":material/folder_zip:", key="teach_zip"):
+    with st.expander("All classes from one zip", icon=":material/folder_zip:", key="teach_zip"):
         uploads.uploaded(
             "A zip with a folder for each class",
             "teach_more",

@@ -18,38 +18,38 @@ from cifar_core.teach.project import Project
 from pages.components import formatting, guarded
 
 _SETTINGS: dict[str, tuple[str, tuple[Any, ...], Any, str]] = {
-    "alpha": ("Width α", projects.ALPHAS, lambda value: f"{value:g}", "Wider networks know more, and take longer."),
+    "alpha": ("Width α", projects.ALPHAS, lambda value: f"{value:g}", "Wider networks are more accurate and slower."),
     "image_size": (
         "Input size",
         projects.IMAGE_SIZES,
         lambda value: f"{value} px",
-        "How large the network sees a picture.",
+        "Pictures are scaled to this side.",
     ),
     "block": (
         "Block",
         projects.BLOCKS,
         lambda value: "last" if value == LAST_LAYER else str(value),
-        "Where features come from: low blocks know edges and colors, high ones parts of things; the last layer comes "
-        "after block 17.",
+        "The block whose features are used: early blocks detect edges and colors, late blocks parts of objects; the "
+        "last layer comes after block 17.",
     ),
     "strength": (
         "Regularization",
         projects.STRENGTHS,
         lambda value: f"{value:g}",
-        "How much large weights cost (ridge, L2): more of it trusts few pictures less.",
+        "Penalty on large weights (ridge, L2); raise it if there are few pictures.",
     ),
 }
 _FORMATS = {
-    "html": ("Web page", ":material/language:", "One file that classifies in any browser, also without a network."),
+    "html": ("Web page", ":material/language:", "One file that classifies in any browser, also offline."),
     "litert": ("LiteRT", ":material/memory:", "For phones and small machines."),
     "litert-int8": ("LiteRT int8", ":material/memory:", "The same with 8-bit weights, a third of the size."),
     "onnx": ("ONNX", ":material/hub:", "For ONNX Runtime and browsers."),
     "zip": ("Pictures", ":material/folder_zip:", "A zip with a folder for each class; can be imported."),
 }
 _WHY = (
-    "Cross-validation: the pictures are dealt into up to five parts, and each is asked after learning from the others. "
-    "Frames of one burst and near-duplicates stay in one part, because a picture that was nearly seen before proves "
-    "nothing. In brackets: the 95% confidence interval."
+    "Cross-validation: the pictures are split into up to five folds, and each fold is predicted by a model trained on "
+    "the others. Frames of one burst and near-duplicates stay in one fold, so that copies do not raise the accuracy. "
+    "In brackets: the 95% confidence interval."
 )
 _MOST_TRIED, _MOST_WARNINGS = 6, 3
 _MOST_HEADS = 6  # names above columns; more get numbers
@@ -62,7 +62,7 @@ def model(name: str) -> Model | None:
         place = st.empty()
         try:
             opened: Model | CifarError = models.open_model(
-                name, lambda done, total: place.progress(done / total, f"Looking at {total:,} pictures")
+                name, lambda done, total: place.progress(done / total, f"Computing features of {total:,} pictures")
             )
         except CifarError as error:
             opened = error
@@ -85,8 +85,8 @@ def result(fitted: Model) -> None:
         help=_WHY,
     )
     if fitted.backbone.kind == "random":
-        st.warning("ImageNet weights are not here and cannot be downloaded: the network knows nothing yet, and colors "
-                   "alone may decide.", icon=":material/cloud_off:")  # fmt: skip
+        st.warning("ImageNet weights are missing and cannot be downloaded. The network starts from random weights, so "
+                   "its features are poor.", icon=":material/cloud_off:")  # fmt: skip
     warnings = [f":orange[:material/warning:] {formatting.plain(sentence)}" for sentence in fit.warnings]
     for line in warnings[:_MOST_WARNINGS]:
         st.markdown(line)

@@ -31,7 +31,7 @@ SAMPLES = {
     "coffee": "a red cup of espresso",
 }
 """Sample photos in pages/samples and what they show; the last two are of none of the ten classes."""
-CROPS = {"centre": "Crop non-square photos", "squeeze": "Squeeze them"}
+CROPS = {"centre": "Crop non-square photos", "squeeze": "Squeeze non-square photos"}
 _SAMPLES_FOLDER = Path(__file__).resolve().parents[1] / "samples"
 EXAMPLES = 6
 EXAMPLES_FROM = 200  # of the test images, so few that they are drawn at once where there is no CIFAR-10
@@ -75,8 +75,8 @@ def inputs() -> None:
         st.caption("Or paste a photo (Ctrl V). PNG, JPEG, WebP, AVIF, BMP or GIF.", width="content")
     if camera_on and not camera_allowed(st.context.url):
         st.warning(
-            "Browsers allow a camera over https only, or at localhost. Upload a photo instead, or ask who runs this "
-            "app to serve it over https.",
+            "Browsers allow a camera over https or at localhost only. Upload a photo instead, or serve the app over "
+            "https.",
             icon=":material/no_photography:",
         )
     elif camera_on:
@@ -217,8 +217,8 @@ def pasted_errors(pasted: object) -> list[Picture]:
     return [
         Picture(
             _pasted_name(file),
-            error=f"{quoted(_pasted_name(file))} has {file['bytes'] / 1e6:,.0f} MB and could not be made smaller, too "
-            "much for a paste; save it and upload the file.",
+            error=f"{quoted(_pasted_name(file))} has {file['bytes'] / 1e6:,.0f} MB, too much for a paste; save it and "
+            "upload the file.",
         )
         for file in _pasted(pasted)
         if isinstance(file.get("bytes"), int)

@@ -33,11 +33,15 @@ def command(*words: str, closed: str = "") -> subprocess.CompletedProcess[str]:
 def test_an_answer_on_a_full_disk_is_a_sentence(run: Run, form: tuple[str, ...]) -> None:
     ended = command("runs", "list", *form, closed=f">{FULL}")
     assert ended.returncode == 2
-    assert ended.stderr == "The answer cannot be written: No space left on device; make room, or send it elsewhere.\n"
+    assert (
+        ended.stderr
+        == "The answer cannot be written: No space left on device; free disk space, or send it elsewhere.\n"
+    )
 
 
 @pytest.mark.parametrize(
-    ("code", "advice"), [(errno.ENOSPC, "make room"), (errno.EDQUOT, "make room"), (errno.EACCES, "permissions")]
+    ("code", "advice"),
+    [(errno.ENOSPC, "free disk space"), (errno.EDQUOT, "free disk space"), (errno.EACCES, "permissions")],
 )
 def test_a_disk_that_refuses_ends_a_command_with_2(
     code: int, advice: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -74,6 +78,6 @@ def test_a_sweep_of_no_trials_or_no_time_is_not_taken_for_one_of_the_usual_lengt
 ) -> None:
     monkeypatch.setattr(sweep_workers, "_spawn", lambda *arguments: pytest.fail("a worker was started"))
     assert parser.main(["sweep", "start", "none", "--vary", "dropout", *words]) == 2
-    assert "A sweep has 1 to 10,000 trials" in capsys.readouterr().err
+    assert "A search has 1 to 10,000 trials" in capsys.readouterr().err
     assert studies.names() == []
     assert not list(runs.runs_dir().glob("*"))

@@ -115,9 +115,9 @@ def test_the_lab_answers_what_it_knows_and_else_asks_its_process(
 def test_a_lab_that_ended_is_a_sentence(ask: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(head_lab, "start", lambda: None)
     code, _, err = ask("lab")
-    assert (code, "The lab cannot go on" in err) == (2, True)
+    assert (code, "The lab cannot continue" in err) == (2, True)
     with FileLock(head_lab.lab_dir() / "lab.lock"):
         monkeypatch.setattr(head_lab, "request", lambda settings: None)
         write_json(head_lab.lab_dir() / "request.json", {"settings": {"dropout": 0.7}, "asked": 1.0})
-        assert "other settings" in ask("lab")[2]
+        assert "Another request" in ask("lab")[2]
     assert ask("lab", "--dropout", "9")[0] == 2

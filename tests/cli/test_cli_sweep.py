@@ -67,7 +67,7 @@ def test_a_journal_without_its_plan_is_refused_at_once(capsys: pytest.CaptureFix
     folder.mkdir(parents=True)
     journal = optuna.storages.journal.JournalFileBackend(str(folder / "journal.log"))
     optuna.create_study(study_name="one", storage=optuna.storages.JournalStorage(journal), direction="maximize")
-    sentence = "Sweep one has no plan of what to try; delete it and start a new one.\n"
+    sentence = "Search one has no plan of what to try; delete it and start a new one.\n"
     for arguments in (("resume", "one"), ("resume", "one", "--trials", "5"), ("worker", "--study", "one")):
         assert said(capsys, "sweep", *arguments) == (2, "", sentence)
     assert sweep_workers.living_workers("one") == []
@@ -99,13 +99,13 @@ def test_a_sweep_is_deleted_and_brought_back(taken_slot: None, capsys: pytest.Ca
     code, out, _ = said(capsys, "sweep", "delete", "one")
     assert (code, out) == (
         0,
-        "Sweep one is deleted, its runs are not. `python -m cifar_core sweep restore one` brings it back.\n",
+        "Search one is deleted, its runs are not. `python -m cifar_core sweep restore one` restores it.\n",
     )
     assert (studies.names(), len(runs.list_runs())) == ([], trained)
     assert said(capsys, "sweep", "show", "one")[0] == 2
     back = json.loads(said(capsys, "sweep", "restore", "one", "--json")[1])
     assert back == {"name": "one", "state": "stopped", "done": 0, "trials": 7}
-    assert "There is no deleted sweep one" in said(capsys, "sweep", "restore", "one")[2]
+    assert "There is no deleted search one" in said(capsys, "sweep", "restore", "one")[2]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_unknown_name_is_a_configuration_error(cache: Path) -> None:
 def test_named_place_without_data_is_an_error(cache: Path, place: Path, dataset: str, exists: bool) -> None:
     if exists:
         place.mkdir()
-    with pytest.raises(DataError, match=r"CIFAR10_DIR = .*place' holds no CIFAR-10"):
+    with pytest.raises(DataError, match=r"CIFAR10_DIR = .*place' does not contain CIFAR-10"):
         cifar10.load(dataset)
     assert cifar10.load("generated").name == "generated"
 

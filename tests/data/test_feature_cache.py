@@ -158,7 +158,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_no_wrong_row(
     with monkeypatch.context() as full:
         really_open = feature_cache._open
         full.setattr(feature_cache, "_open", lambda path: FullDisk(really_open(path), room))
-        with pytest.raises(StoreError, match="the disk is full; make room"):
+        with pytest.raises(StoreError, match="the disk is full; free disk space"):
             fill(entry, everything())
     present = np.setdiff1d(everything(), entry.missing(everything()))
     assert len(present) == 0 or is_right(entry, present)
@@ -285,7 +285,7 @@ def test_what_the_own_entries_hold_already_counts_against_the_budget(three: dict
 def test_more_than_the_disk_is_refused(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_cache, "_free_bytes", lambda: 1_000_000)
     feature_cache.make_room(900_000, [entry])
-    with pytest.raises(StoreError, match="make room"):
+    with pytest.raises(StoreError, match="free disk space"):
         feature_cache.make_room(1_100_000, [entry])
 
 

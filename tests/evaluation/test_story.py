@@ -62,7 +62,7 @@ def test_reductions_are_told_on_a_plateau_and_not_along_a_cosine() -> None:
 
 def test_fine_tuning_that_did_not_help_is_told_as_such() -> None:
     told = story.sentences(story.phases([*HEAD, epoch("fine_tune", 1, 0.7)]), 5)
-    assert "Fine-tuning cost 10.0 points, so the model of phase 1 was kept." in told[1]
+    assert "Fine-tuning cost 10.0 points, so the model is that of phase 1." in told[1]
 
 
 @pytest.mark.parametrize(

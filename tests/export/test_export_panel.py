@@ -108,7 +108,7 @@ def test_an_uploaded_archive_becomes_the_run_on_the_screen(finished_run) -> None
     content = archive.pack(finished_run)
     runs.delete(finished_run)
     app = upload(opened(), content)
-    assert "is here, and shown above" in texts(app).replace("\\", "")
+    assert "is imported" in texts(app).replace("\\", "")
     assert "Imported: trained on another machine" in texts(app)
     assert app.query_params["run"] == finished_run.id
 

@@ -106,7 +106,7 @@ def test_stored_features_that_vanish_and_other_images_meanwhile_cost_time_and_no
     (small_data / "fingerprint").write_text(cifar10._fingerprint(arrays))  # type: ignore[arg-type]
     jobs.resume_run(run)
     assert ended(run).state == "failed"
-    assert "put the former back and resume" in run.status["error"]["message"]
+    assert "restore the first and resume" in run.status["error"]["message"]
     shutil.rmtree(small_data)
     (tmp_path / "away").rename(small_data)
 

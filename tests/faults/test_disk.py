@@ -100,7 +100,7 @@ def test_a_store_that_fills_while_features_are_computed_is_a_sentence_and_the_ru
             _fill_before(patch, "cifar_core.data.feature_cache.Entry.write", cache_disk, room)
             assert worker.main(str(run.path)) == 2
         assert run.status["error"]["type"] == "StoreError"
-        assert "the disk is full; make room there" in run.status["error"]["message"]
+        assert "the disk is full; free disk space there" in run.status["error"]["message"]
         cache_disk.clear()
     assert worker.main(str(run.path)) == 0
     assert_complete(run)
@@ -130,7 +130,7 @@ def assert_fails_in_words(action: Callable[[], object]) -> None:
     try:
         action()
     except RunError as error:
-        assert re.search("make room|make its folder writable|did not start", str(error))
+        assert re.search("free disk space|make its folder writable|did not start", str(error))
     else:
         run = runs.list_runs()[0]
         wait_for(lambda: run.state == "failed", "the worker gives up")
@@ -180,7 +180,7 @@ BEGUN: dict[str, Callable[[], object]] = {
 def test_what_cannot_be_begun_is_a_sentence_and_can_be_begun_later(disk: Disk, what: str, is_full: bool) -> None:
     with _unwritable(disk, is_full), pytest.raises(CifarError) as raised:
         BEGUN[what]()
-    assert re.search("make room|make it writable", str(raised.value))
+    assert re.search("free disk space|make it writable", str(raised.value))
     assert studies.names() == []
     BEGUN[what]()
 

@@ -198,7 +198,7 @@ def test_formats_that_pillow_knows_beyond_the_five_are_refused():
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
 def test_truncated_pictures_are_refused(name, share):
     data = REAL_FILES[name]
-    assert "damaged or cut off" in refusal(data[: int(len(data) * share)], name)
+    assert "damaged or truncated" in refusal(data[: int(len(data) * share)], name)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_a_jpeg_without_its_end_marker_is_read(name, missing):
 
 
 def test_a_jpeg_that_lacks_a_few_bytes_of_its_pixels_is_refused():
-    assert "damaged or cut off" in refusal(corpus.encoded(corpus.scene(size=(200, 200)), "JPEG")[:-40])
+    assert "damaged or truncated" in refusal(corpus.encoded(corpus.scene(size=(200, 200)), "JPEG")[:-40])
 
 
 def test_what_lies_behind_a_jpeg_is_not_read():

@@ -92,6 +92,17 @@ class TestAnswers:
         arms = {"both": made_up(0.8), "second": made_up(second), "first": made_up()}
         assert catalogue.answer_phases(arms)[0] == option
 
+    @pytest.mark.parametrize(("low", "high", "option"), [(0.5, 0.7, 0), (0.7, 0.69, 1), (0.7, 0.5, 2)])
+    def test_rate_compares_the_low_with_the_high(self, low: float, high: float, option: int) -> None:
+        arms = {"right": made_up(0.8), "low": made_up(low), "high": made_up(high)}
+        assert catalogue.answer_rate(arms)[0] == option
+
+    @pytest.mark.parametrize(("best", "option"), [(0.81, 0), (0.84, 1), (0.9, 2)])
+    def test_noise_is_the_range_over_the_seeds(self, best: float, option: int) -> None:
+        found = catalogue.answer_noise({"1": made_up(0.8), "2": made_up(best), "3": made_up(0.8), "4": made_up(0.8)})
+        assert found[0] == option
+        assert f"{100 * best - 80:.1f} points apart" in found[1]
+
     @pytest.mark.parametrize(("block", "option"), [(0, 0), (5, 0), (6, 1), (11, 1), (12, 2), (17, 2), (99, 2)])
     def test_layers_finds_where_six_of_ten_are_right(self, block: int, option: int) -> None:
         names = [layer_probe.PIXELS, *internals.layer_names(0.5)]

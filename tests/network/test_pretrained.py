@@ -181,7 +181,7 @@ def test_a_damaged_file_is_a_sentence(content: bytes, no_internet: None) -> None
 def test_a_file_cut_short_or_of_another_width_is_a_sentence(no_internet: None) -> None:
     path = pretrained.imagenet_path(ALPHA, 96)
     write_h5(path, 0.5)
-    with pytest.raises(WeightsError, match=r"does not hold MobileNetV2 of width 0\.35; delete it"):
+    with pytest.raises(WeightsError, match=r"does not contain MobileNetV2 of width 0\.35; delete it"):
         pretrained.load("imagenet", ALPHA, 96, 1)
     write_h5(path, ALPHA)
     path.write_bytes(path.read_bytes()[:100_000])

@@ -88,8 +88,8 @@ def test_the_nearest_training_images_have_labels_and_why_there_is_no_picture(cal
 
 def test_a_run_of_an_earlier_version_explains_what_it_can(run):
     app = upload(open_app(CLASSIFY), **ONE)
-    assert "before such an index was kept" in texts(app.caption)
-    assert "before calibration was kept" in texts(view(app, "sure").caption)
+    assert "without an index of training images" in texts(app.caption)
+    assert "not calibrated" in texts(view(app, "sure").caption)
 
 
 def test_a_damaged_index_is_said_in_a_sentence(calibrated):
@@ -119,7 +119,7 @@ def test_how_sure_shows_temperature_reliability_and_rates(calibrated):
     assert "On 50 test images the calibration error is" in texts(app.markdown)  # none of which fitted the temperature
     assert "90% of drawings, 100% of noise" in texts(app.caption)
     names = [trace["name"] for trace in charts_of(app)["reliability"]["data"]]
-    assert [name.partition(":")[0] for name in names] == ["perfectly calibrated", "as trained", "calibrated"]
+    assert [name.partition(":")[0] for name in names] == ["perfectly calibrated", "uncalibrated", "calibrated"]
 
 
 def test_what_if_answers_the_changed_picture_and_goes_back(run):
@@ -136,7 +136,7 @@ def test_what_if_answers_the_changed_picture_and_goes_back(run):
 def test_runs_are_compared_side_by_side(run, model):
     make_finished_run(model, validation_accuracy=0.5)
     app = view(upload(open_app(CLASSIFY), **ONE), "compare")
-    assert "All 2 say" in texts(app.markdown)
+    assert "All 2 predict" in texts(app.markdown)
     assert len(bars_of(app, 1)) == len(bars_of(app, 2)) == 10
     assert "with" not in app.query_params  # the newest other run goes without saying
 

@@ -119,8 +119,9 @@ def test_a_finished_run_shows_validation_first_with_its_interval(run):
     assert "to" in app.metric[0].delta
     assert app.segmented_control(key="split").value == "validation"
     assert "synthetic images, not CIFAR-10" in texts(app.warning)
-    assert "**cat** taken for **dog**" in texts(app.markdown)
+    assert "**cat** predicted as **dog**" in texts(app.markdown)
     assert {tile["note"] for tile in tiles_of(app, "tiles-cell-validation-3-5-0")} == {"labeled cat"}
+    assert [tile["note"] for tile in tiles_of(app, "examples0")] == ["", "", "", *["labeled cat"] * 3]
 
 
 def test_nothing_folded_is_computed_until_it_is_opened(run):
@@ -150,7 +151,7 @@ def test_the_gap_and_the_diagnosis_are_said_in_words(run):
 def test_the_worst_confusion_is_open_with_its_images(run):
     app = open_app(EVALUATE)
     assert (app.selectbox(key="cell_label").value, app.selectbox(key="cell_answer").value) == ("cat", "dog")
-    assert "images labeled cat were called dog (100.0%)" in texts(app.markdown)
+    assert "images labeled cat are predicted as dog (100.0%)" in texts(app.markdown)
     counts = int((cifar10.load("generated").train_labels[np.arange(0, 100, 2)] == CAT).sum())
     assert len(tiles_of(app, f"tiles-cell-validation-{CAT}-{DOG}-0")) == min(counts, 12)
     assert len(bars_of(app)) == 10
@@ -239,7 +240,7 @@ def test_reliability_is_drawn_before_and_after_temperature(run):
 
 def test_a_run_without_calibration_says_so(run):
     (run.path / calibration.FILE).unlink()
-    assert "before calibration was kept" in texts(open_app(EVALUATE, sure="true").info)
+    assert "without calibration" in texts(open_app(EVALUATE, sure="true").info)
 
 
 def test_a_damaged_run_is_a_sentence(run):
@@ -303,7 +304,7 @@ def test_phase_1_is_kept_at_the_press_of_a_button(run, monkeypatch):
     assert "changes0" in charts_of(app)
     assert "validation images right" in texts(app.markdown)
     sound(button(app, "keep_head0").click().run())
-    assert "is kept as run" in texts(app.success)
+    assert "is saved as run" in texts(app.success)
 
 
 def test_where_phase_1_is_the_model_already_there_is_nothing_to_undo(run):

@@ -172,7 +172,7 @@ def test_preparations_show_how_far_they_are(process: None) -> None:
 
 
 def test_a_head_that_broke_down_says_what_to_do(process: None) -> None:
-    failed = {"state": "failed", "rows": [], "predicted": "", "message": "The training broke down; lower the rate."}
+    failed = {"state": "failed", "rows": [], "predicted": "", "message": "Training failed; lower the rate."}
     runs.write_json(head_lab.result_path(BASE_KEY, Settings()), failed)
     head_lab.request(Settings())
     say("computing")

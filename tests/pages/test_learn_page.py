@@ -100,11 +100,11 @@ def test_progress_is_in_the_session_and_in_the_address():
     press(app, "next")
     assert app.title[0].value == LESSONS["freezing"].title
     press(app, "all_lessons")
-    assert "1 of 8" in texts_of_progress(app)
+    assert "1 of 10" in texts_of_progress(app)
     assert button(app, "continue").label == f"Continue: {LESSONS['freezing'].title}"
     assert app.query_params["guesses"] in ("scaling.1-freezing", ["scaling.1-freezing"])
     other = open_app(LEARN, guesses="scaling.1-width.0-dropout-nothing.1-phases.9")
-    assert "2 of 8" in texts_of_progress(other)
+    assert "2 of 10" in texts_of_progress(other)
     press(other, "open_scaling")
     assert other.radio(key="guess_scaling").value == 1
 
@@ -300,7 +300,7 @@ def test_the_strip_takes_a_drawing_or_ones_own_picture():
     sound(app.segmented_control(key="preview_source").set_value("drawing").run())
     assert strip_of(app) and strip_of(app) != first
     sound(app.segmented_control(key="preview_source").set_value("own").run())
-    assert not strip_of(app) and "Bring a picture" in texts(app.caption)
+    assert not strip_of(app) and "Upload a picture" in texts(app.caption)
     picture = encoded(scene(size=(60, 60), seed=1), "PNG")
     sound(app.file_uploader(key="preview_file").set_value(("mine.png", picture, "image/png")).run())
     assert strip_of(app).count("<img") == len(augmentation.PREVIEW_STRENGTHS)

@@ -298,7 +298,7 @@ def test_a_sweep_that_is_not_opened_does_not_hide_the_others() -> None:
     assert app.selectbox(key="search").options == ["one", "two"]
     assert "Trial 5**: validation accuracy 80" in texts(app.markdown)
     app = sound(app.selectbox(key="search").set_value("two").run())
-    assert "Sweep two is not opened" in texts(app.error).replace("\\", "")
+    assert "Search two is not opened" in texts(app.error).replace("\\", "")
 
 
 # a grid

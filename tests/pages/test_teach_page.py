@@ -102,10 +102,10 @@ def test_a_zip_makes_a_project_and_a_hostile_one_a_sentence(kinds):
     good = {f"{kind}/{n}.png": png(drawn(kind, n)) for kind in ("stripes", "spots") for n in range(3)}
     app = put(app, "teach_import", mine__zip=zipped(good | {"../1.png": png(drawn("spots", 9))}))
     assert app.selectbox(key="project").value == "mine" and projects.load("mine").count == 6
-    assert "lies in no folder" in texts(app.warning)
+    assert "is in no folder" in texts(app.warning)
     for content in (b"", b"PK\3\4", zipped({"a.png": png(drawn("spots", 1))})):
         app = put(app, "teach_import", bad__zip=content)
-        assert "nothing is kept" in texts(app.error)
+        assert "no picture is added" in texts(app.error)
     assert projects.names() == ["kinds", "mine"]
 
 

@@ -180,7 +180,7 @@ def test_knobs_survive_a_page_change():
 def test_a_wrong_place_of_cifar10_is_said_in_a_sentence_and_nothing_can_be_started(tmp_path, monkeypatch):
     monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
     app = open_app()
-    assert "holds no CIFAR-10" in texts(app.error).replace("\\", "")
+    assert "does not contain CIFAR-10" in texts(app.error).replace("\\", "")
     assert button(app, "start") is None or button(app, "start").disabled
 
 
@@ -189,7 +189,7 @@ def test_generated_images_can_be_chosen_where_the_place_of_cifar10_is_wrong(tmp_
     app.selectbox(key="dataset").set_value("generated").run()
     monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
     sound(app.run())
-    assert "holds no CIFAR-10" in texts(app.error).replace("\\", "")
+    assert "does not contain CIFAR-10" in texts(app.error).replace("\\", "")
 
 
 def test_generated_images_chosen_by_name_are_said_not_to_be_cifar10(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from cifar_core.inference import neighbors
 from cifar_core.runs import Run
 from cifar_core.search import head_lab
 
-REASONS = {"empty": "holds no CIFAR-10", "damaged": "is not an official archive"}
+REASONS = {"empty": "does not contain CIFAR-10", "damaged": "is not an official archive"}
 PICTURE = {"photo.png": encoded(scene(size=(90, 60), seed=1), "PNG")}
 EXPLORE, EVALUATE, LEARN = (TRAIN.replace("train", name) for name in ("explore", "evaluate", "learn"))
 

@@ -119,7 +119,7 @@ def test_a_full_disk_leaves_no_half_run(tiny_config: TrainConfig, monkeypatch: p
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(folder, "write_json", full)
-    with pytest.raises(RunError, match="No space left on device; make room"):
+    with pytest.raises(RunError, match="No space left on device; free disk space"):
         runs.create(tiny_config)
     assert runs.list_runs() == []
 

@@ -43,7 +43,7 @@ def test_a_disk_is_not_filled_to_its_last_byte(megabytes: int, free: int, fits: 
     if fits:
         assert runs.create(tiny_config).path.is_dir()
     else:
-        with pytest.raises(RunError, match="make room there"):
+        with pytest.raises(RunError, match="free disk space there"):
             runs.create(tiny_config)
 
 

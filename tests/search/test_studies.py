@@ -163,7 +163,7 @@ def test_the_same_seed_proposes_the_same(plan: Plan) -> None:
 
 
 def test_a_name_is_taken_once_and_all_are_listed(study: optuna.Study, plan: Plan) -> None:
-    with pytest.raises(SweepError, match="There is a sweep first already"):
+    with pytest.raises(SweepError, match="There is a search first already"):
         studies.create("first", plan, Goal(1))
     studies.create("another", plan, Goal(1))
     assert studies.names() == ["another", "first"]
@@ -265,7 +265,7 @@ def test_a_deleted_sweep_comes_back_unless_its_name_is_taken(tiny_config: TrainC
     studies.create("one", plan, Goal(4))
     assert studies.identity("one") != first
     assert not studies.is_restorable("one")
-    with pytest.raises(SweepError, match="There is a sweep one again"):
+    with pytest.raises(SweepError, match="There is a search one again"):
         studies.restore("one")
     studies.delete("one")
     studies.restore("one")

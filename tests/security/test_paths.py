@@ -169,7 +169,7 @@ def test_a_run_with_a_link_in_it_is_not_opened(stranger, outside: Path, name: st
     app.query_params["run"] = run.id
     app.run()
     assert not app.exception
-    assert "could lead anywhere" in app.error[0].value
+    assert "could point anywhere" in app.error[0].value
     assert SECRET not in str([one.value for one in (*app.code, *app.markdown)])
 
 
@@ -215,16 +215,16 @@ def test_a_sweep_with_a_pipe_or_a_link_in_it_is_not_waited_for(outside: Path, na
     (place / name).unlink(missing_ok=True)
     os.mkfifo(place / name)
     for use in (studies.open_study, sweep_workers.living_workers, sweep_workers.stop, sweep_workers.delete):
-        with pytest.raises(SweepError, match="Sweep mine is not opened"):
+        with pytest.raises(SweepError, match="Search mine is not opened"):
             use("mine")
     (place / name).unlink()
     (place / name).symlink_to(outside / "status.json")
-    with pytest.raises(SweepError, match="Sweep mine is not opened"):
+    with pytest.raises(SweepError, match="Search mine is not opened"):
         sweep_workers.living_workers("mine")
 
 
 def test_a_deleted_sweep_is_not_put_where_a_link_leads(outside: Path) -> None:
-    """What lay there under its name would be deleted, to make room."""
+    """What lay there under its name would be deleted, to free disk space."""
     (outside / "mine").mkdir()
     (outside / "mine" / "journal.log").write_text(SECRET)
     place = runs.runs_dir() / "sweeps"

@@ -213,7 +213,7 @@ def test_a_trial_beyond_the_goal_is_not_trained_and_does_not_count(
 def test_a_worker_without_a_sweep_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert sweep_worker.main("none") == 2
     assert sweep_worker.main("../none") == 2
-    assert "There is no sweep none" in capsys.readouterr().err
+    assert "There is no search none" in capsys.readouterr().err
 
 
 @pytest.mark.slow

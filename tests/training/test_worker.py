@@ -135,9 +135,10 @@ def test_a_run_whose_first_weights_vanished_does_not_go_on_with_others(
     monkeypatch.setattr(download, "answers", lambda url: False)
     assert worker.main(str(run.path)) == 2
     assert (
-        "began with ImageNet (fingerprint of the file) and would go on with random numbers" in failure(run)["message"]
+        "began with ImageNet (fingerprint of the file) and would continue with random numbers"
+        in failure(run)["message"]
     )
-    assert "put the former back and resume" in failure(run)["message"]
+    assert "restore the first and resume" in failure(run)["message"]
 
 
 def test_a_run_goes_on_with_what_auto_became(tiny_config: TrainConfig) -> None:

@@ -1,4 +1,4 @@
-const HELP = "Square that the network gets. Arrow keys move it, plus and minus resize it.";
+const HELP = "Crop of the photo. Arrow keys move it, plus and minus resize it.";
 const within = (value, low, high) => Math.min(Math.max(value, low), Math.max(low, high));
 
 function build(parent) {

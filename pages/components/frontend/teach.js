@@ -43,7 +43,7 @@ async function camera(box, on) {
             box.stream = undefined;
             box.note.textContent = navigator.mediaDevices
                 ? `The camera cannot be used (${problem.name}). Allow it in the browser, or upload pictures.`
-                : "Browsers allow a camera over https only, or at localhost. Upload pictures instead.";
+                : "Browsers allow a camera over https or at localhost only. Upload pictures instead.";
         }
     }
     box.view.hidden = !box.stream;
