@@ -137,7 +137,7 @@ def strengths(result: Assessment, split: str, number: int) -> None:
             text += f" Most frequent mistake: **{label}** predicted as **{answer}**, {summary.images:,} images."
         with st.container(key=f"sentence{number}"):
             st.markdown(text)
-        confusion.examples(found, split, cells, number)
+        confusion.examples(result, split, cells, number)
     with st.grid(2, min_column_width=150, width=480):
         for name in SPLITS:
             accuracy(result, name)

@@ -325,7 +325,7 @@ _ALL = (
         ("the low rate", "neither, within 2 points", "the high rate"),
         answer_rate,
         ("accuracy", "loss"),
-        "At the low rate the loss still falls at the end: raise the rate, or train longer. At the high rate it jumps.",
+        "The low rate needs many more epochs. The high rate overshoots: after the first epoch the network guesses.",
         (KINGMA, SMITH),
         ("not_a_number", "nothing_learned", "still_rising"),
     ),

@@ -79,5 +79,5 @@ def test_the_reliability_diagram_names_both_errors():
     said[:, 2] = 0.64
     found = calibration.reliability(said, np.arange(50) % 10)
     figure = answer_charts.reliability_figure(found, found, "50 validation images")
-    assert [trace.name for trace in figure.data][1:] == ["as trained: ECE 54.0%", "calibrated: ECE 54.0%"]
+    assert [trace.name for trace in figure.data][1:] == ["uncalibrated: ECE 54.0%", "calibrated: ECE 54.0%"]
     assert "50 validation images" in figure.layout.title.text

@@ -34,7 +34,7 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 def test_without_a_sweep_the_list_says_how_to_make_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "sweep", "list") == (
         0,
-        "There are no sweeps yet; `python -m cifar_core sweep start NAME` makes one.\n",
+        "There are no searches yet; `python -m cifar_core sweep start NAME` makes one.\n",
         "",
     )
     assert said(capsys, "sweep", "list", "--json")[1] == "[]\n"

@@ -153,7 +153,7 @@ def test_payload_in_an_object_array_is_not_executed(run: Run, tmp_path: Path) ->
 def test_file_that_unpacks_to_far_too_much_is_refused_unread(run: Run) -> None:
     bomb = np.zeros(70 * 2**20, np.uint8)
     np.savez_compressed(run.path / "evaluation.npz", **arrays() | {"test_labels": bomb})
-    with pytest.raises(RunError, match="too much"):
+    with pytest.raises(RunError, match="too large"):
         predictions.load(run)
 
 

@@ -133,7 +133,7 @@ def test_answers_of_another_shape_count_as_none(finished: Run) -> None:
 
 def test_phase_1_cannot_be_kept_where_it_is_not_or_is_the_model_already(finished: Run) -> None:
     assert not story.can_keep_head(finished)
-    with pytest.raises(RunError, match="no phase 1 to keep"):
+    with pytest.raises(RunError, match="no phase 1 to save"):
         story.keep_head(finished)
     (finished.path / story.HEAD_FILE).write_bytes(b"x")
     assert story.can_keep_head(finished)

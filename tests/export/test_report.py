@@ -250,5 +250,5 @@ def test_the_command_line_writes_report_and_tables(
 def test_keeping_phase_1_of_a_run_without_one_is_a_sentence(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = ask(capsys, "runs", "keep-phase1", finished.id)
     assert (code, out) == (2, "")
-    assert "no phase 1 to keep" in err
+    assert "no phase 1 to save" in err
     assert len(runs.list_runs()) == 1
