@@ -28,6 +28,8 @@ from cifar_core.jobs import Job
 from cifar_core.network import architecture
 from cifar_core.runs import read_json, write_json
 
+QUICK_MEMORY_BYTES = 1_700_000_000
+"""The most that the worker of preset quick held; two AMD EPYC cores, TensorFlow 2.21, 2026-11-29."""
 _MEASUREMENTS = 5  # of each stage and shape
 _MILLION = 1e6
 _ROUGH_START_SECONDS = 9.0
@@ -92,6 +94,20 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
         all(rates.values()),
         store_bytes(config, features),
         round(statistics.median(memory)) if memory else None,
+    )
+
+
+def memory_shortage(guess: Estimate | None = None) -> str:
+    """Return in a sentence that this process may use less memory than a run takes, empty where it suffices.
+
+    A run that `guess` does not know takes about as much as preset quick: most of it is TensorFlow.
+    """
+    needed, granted = (guess and guess.memory_bytes) or QUICK_MEMORY_BYTES, machine.memory_bytes()
+    if granted >= needed:
+        return ""
+    return (
+        f"A training takes about {needed / 1e9:.1f} GB of memory, and {granted / 1e9:.1f} GB are granted here: it may "
+        "end early. Grant more, or choose a smaller batch, size or width."
     )
 
 

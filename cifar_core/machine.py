@@ -26,6 +26,7 @@ MOST_THREADS = 8
 """More threads gain nothing on 32 px images, and each needs memory: an interpreter for each in a feature extraction."""
 MOST_INTERPRETERS = 2
 """LiteRT interpreters that compute in turn: each has a pool of `threads()` threads of its own, idle or not."""
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # Nvidia, AMD, and either below Windows
 _PROC, _CGROUP = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _REPLACE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2)
 
@@ -77,6 +78,11 @@ def memory_bytes() -> int:
     return min([psutil.virtual_memory().total, *limits])
 
 
+def gpu_driver() -> str | None:
+    """Return the device file of a graphics card's driver, None without one."""
+    return next((driver for driver in _GPU_DRIVERS if Path(driver).exists()), None)
+
+
 def replace(source: Path, target: Path) -> None:
     """Move the file or folder `source` to `target`, replacing a file.
 
@@ -107,7 +113,7 @@ def describe(packages: Iterable[str]) -> dict[str, Any]:
     """Return, ready for JSON, Python's version, those of `packages`, system, processor, cores and memory in bytes."""
     return {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in packages},
+        "packages": {name: package_version(name) for name in packages},
         "system": platform.platform(),
         "processor": _processor(),
         "cores": processors(),
@@ -151,7 +157,8 @@ def _text(file: Path) -> str:
         return ""
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """Return the version of an installed package, else "not installed"."""
     from importlib.metadata import PackageNotFoundError, version  # 10 ms that most commands need not wait
 
     try:

@@ -12,7 +12,7 @@ from cifar_core.charts import pictures
 from cifar_core.data import cifar10
 from cifar_core.lessons.catalogue import LESSONS, Lesson
 from cifar_core.lessons.experiments import CONDITIONS
-from pages.components import address, augmentation_preview, dataset_notice, guarded, lesson_view
+from pages.components import address, augmentation_preview, dataset_notice, guarded, lesson_view, machine_panel
 
 _TO_TOP = "<script>document.querySelector('[data-testid=stMain]').scrollTo(0, 0)</script>"
 
@@ -72,6 +72,7 @@ def overview(guesses: Mapping[str, int | None]) -> None:
                 opens(lesson.name, label, f"open_{lesson.name}", icon, "tertiary")
     with st.expander("Glossary", icon=":material/menu_book:", key="glossary"):
         st.markdown("\n".join(f"- **{term}**: {definition}" for term, definition in glossary.TERMS.items()))
+    machine_panel.panel()
 
 
 def opens(name: str, label: str, key: str, icon: str, kind: Literal["primary", "secondary", "tertiary"]) -> None:

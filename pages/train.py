@@ -87,6 +87,8 @@ def form(status: dict) -> TrainConfig | None:
         estimate = start_row(config, status)
         if config is not None and estimate is not None:
             start_notice(config)
+            if shortage := costs.memory_shortage(estimate):
+                st.warning(shortage, icon=":material/memory:")
             guarded.polled(progress.plan, costs.is_measuring(), POLL_SECONDS)(config, estimate)
     return config
 

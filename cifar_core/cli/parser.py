@@ -11,7 +11,7 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cifar_core.cli import finished, predict, run_commands, search, teach, train
+from cifar_core.cli import doctor, finished, predict, run_commands, search, teach, train
 from cifar_core.cli.terminal import PROGRAM, Answer, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.errors import CifarError, ConfigError
@@ -125,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     _command(actions, "download", train.download_data, "Download the official CIFAR-10 (170 MB) to the cache.")
     clear = _switch("--clear", "empty it; features are recomputed when needed")
     _command(actions, "cache", train.show_cache, "Show the feature cache.", clear)
+    _command(commands, "doctor", doctor.doctor, "Check what this machine grants and lacks, and say what to do.")
     _add_learn(commands)
     _add_sweep(_actions(commands, "sweep", "Search over settings."))
     _command(

@@ -7,12 +7,12 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from cifar_core import jobs
+from cifar_core import costs, jobs
 from cifar_core.cli import run_commands
 from cifar_core.cli.terminal import PROGRAM, Answer, Screen, complain, duration, number, percent, table
 from cifar_core.config import KNOBS, TrainConfig, preset
 from cifar_core.data import cifar10, feature_cache
-from cifar_core.errors import ConfigError
+from cifar_core.errors import CifarError, ConfigError
 from cifar_core.runs import LIVE_STATES, Run, read_rows, write_json
 from cifar_core.untrusted import shown_name
 
@@ -35,7 +35,10 @@ def config_of(arguments: Namespace) -> TrainConfig:
 
 def train(arguments: Namespace) -> Answer:
     """Start a run and, without --detach, follow it to its end."""
-    run = jobs.start_run(config_of(arguments), arguments.preset)
+    config = config_of(arguments)
+    if shortage := _memory_shortage(config):
+        complain(shortage)
+    run = jobs.start_run(config, arguments.preset)
     if arguments.detach:
         return run_commands.state_answer(run, f"`{PROGRAM} runs show {run.id}` shows its progress.")
     interrupted = False
@@ -51,6 +54,13 @@ def train(arguments: Namespace) -> Answer:
         complain(message)
     data = run_commands.figures(run) | {"error": run_commands.run_error(run)}
     return Answer(data, run_commands.figure_lines(run), 130 if interrupted and code else code)
+
+
+def _memory_shortage(config: TrainConfig) -> str:
+    try:
+        return costs.memory_shortage(costs.estimate(config, *cifar10.sizes(config.dataset)))
+    except CifarError:  # there are no images: the worker says so
+        return ""
 
 
 def follow(run: Run, screen: Screen) -> None:

@@ -288,19 +288,24 @@ def run_lock(run: Run, purpose: str) -> Iterator[None]:
 def check_disk() -> None:
     """Raise RunError if the runs directory takes as much as it may, or its disk is almost full."""
     folder = runs_dir()
-    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+    place = existing(folder)
     free, reserve = shutil.disk_usage(place).free, reserve_bytes(place)
     if free < reserve:
         raise RunError(
             f"The disk of {folder} has {free / 1e6:,.0f} MB free, and {reserve / 1e6:,.0f} MB stay free for "
             "what already runs; free disk space there, or set CIFAR_RUNS_DIR to a folder on another disk."
         )
-    allowed, taken = _budget_bytes(), size_bytes(folder)
+    allowed, taken = budget_bytes(), size_bytes(folder)
     if taken >= allowed:
         raise RunError(
             f"The runs take {taken / 1e9:.3g} GB, and {allowed / 1e9:.3g} GB is what they may take; delete some on "
             "Explore and empty the trash, or raise CIFAR_RUNS_GB."
         )
+
+
+def existing(folder: Path) -> Path:
+    """Return `folder`, or the nearest folder above it that exists."""
+    return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
 
 
 def reserve_bytes(place: Path) -> int:
@@ -318,7 +323,8 @@ def size_bytes(folder: Path) -> int:
     return total
 
 
-def _budget_bytes() -> float:
+def budget_bytes() -> float:
+    """Return how much the runs may take: `CIFAR_RUNS_GB` gigabytes (default 50). Raises RunError."""
     text = os.environ.get("CIFAR_RUNS_GB") or str(_RUNS_GB)
     try:
         size = float(text) * 1e9

@@ -8,14 +8,12 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from cifar_core import costs, machine
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError
 from cifar_core.network import architecture
 
-_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # Nvidia, AMD, and either below Windows
 _MOST_PIECES = 4  # of a batch of 64 or 128: smaller ones cost more in operations than they gain
 _NEEDED_BYTES = 500_000_000  # TensorFlow alone takes as much
 _OUT_OF_MEMORY = (
@@ -30,7 +28,7 @@ _NOT_MEMORY = "static tls block"  # "cannot allocate memory in static TLS block"
 
 def has_gpu() -> bool:
     """Return whether Keras sees a graphics card. Imports it only where the system has a card's driver."""
-    if not any(Path(driver).exists() for driver in _GPU_DRIVERS):
+    if machine.gpu_driver() is None:
         return False
     import keras
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from cifar_core import machine
 from cifar_core.data import cifar10
 from cifar_core.network import pretrained
 from cifar_core.training import hardware
@@ -51,6 +52,6 @@ def test_keras_is_asked_for_graphics_cards_only_where_a_driver_is(has_driver, vi
     driver = tmp_path / "driver"
     if has_driver:
         driver.touch()
-    monkeypatch.setattr(hardware, "_GPU_DRIVERS", (str(driver),))
+    monkeypatch.setattr(machine, "_GPU_DRIVERS", (str(driver),))
     assert hardware.has_gpu() is visible
     assert asked == (["gpu"] if has_driver else [])
