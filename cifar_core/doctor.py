@@ -61,8 +61,7 @@ def _versions() -> _Found:
 
 def _processors() -> _Found:
     granted, advice = machine.processors(), "Pages are slow while a training runs; grant two processors."
-    value = f"{granted} of {os.cpu_count()}"
-    return ("ok", value) if granted > 1 else ("warning", value, advice)
+    return "ok" if granted > 1 else "warning", f"{granted} of {os.cpu_count()}", advice * (granted == 1)
 
 
 def _memory() -> _Found:

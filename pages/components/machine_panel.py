@@ -22,6 +22,7 @@ def panel() -> None:
         return
     lines = []
     for check in doctor.checks():
-        advice = f"  \n*{formatting.plain(check.advice)}*" if check.advice else ""
-        lines.append(f"- {_LOOK[check.state]} **{check.name.capitalize()}**: {formatting.plain(check.value)}{advice}")
-    place.markdown("\n".join(lines))
+        name = "GPU" if check.name == "gpu" else check.name.capitalize()
+        advice = f"*{formatting.plain(check.advice)}*" if check.advice else ""
+        lines.append(f"{_LOOK[check.state]} **{name}**: {formatting.plain(check.value)} {advice}")
+    place.markdown("\n\n".join(lines))
