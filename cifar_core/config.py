@@ -31,7 +31,7 @@ _SIZES = (32, 64, 96, 128, 160, 192, 224)
 _data, _network, _head = partial(knob, "Data"), partial(knob, "Network"), partial(knob, "Head")
 _augmentation, _mistake = partial(knob, "Augmentation"), partial(knob, "Deliberate mistakes")
 _phase_1, _phase_2 = partial(knob, "Phase 1: head"), partial(knob, "Phase 2: fine-tuning")
-_optimization = partial(knob, "Optimization")
+_optimization, _distillation = partial(knob, "Optimization"), partial(knob, "Distillation")
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,15 @@ class TrainConfig:
         high=16,
         step=1,
         labels={0: "every batch afresh"},
+    )
+    mixing: float = _augmentation(
+        0.0,
+        "Mixing",
+        "Share of batches whose images and labels are mixed in pairs, by Mixup or CutMix; only where every batch is "
+        "augmented afresh. Helps in long trainings, costs accuracy in short ones.",
+        low=0.0,
+        high=1.0,
+        step=0.1,
     )
     head_epochs: int = _phase_1(
         10, "Head epochs", "Epochs with a frozen backbone.", unit="epochs", low=0, high=100, step=1
@@ -186,12 +195,43 @@ class TrainConfig:
     optimizer: str = _optimization(
         "adam",
         "Optimizer",
-        "Adam, or AdamW with a weight decay of 0.004.",
+        "Adam, or AdamW with a weight decay of 0.004 on kernels.",
         choices=("adam", "adamw"),
         labels={"adam": "Adam", "adamw": "AdamW"},
     )
     label_smoothing: float = _optimization(
         0.0, "Label smoothing", "Share of each label that is spread over all ten classes.", low=0.0, high=0.3, step=0.05
+    )
+    ema: str = _optimization(
+        "off",
+        "Weight averaging",
+        "Validation and the saved model use an exponential moving average of the weights over about one epoch. Helps "
+        "where the learning rate stays high to the end; a cosine schedule gains little.",
+        choices=("off", "on"),
+    )
+    teacher: str = _distillation(
+        "",
+        "Teacher",
+        "A finished run, or the bundled model, whose probabilities the network learns beside the labels. Teacher and "
+        "student see the same augmented image.",
+        pattern=r"|bundled|[0-9][\w-]{0,79}",
+        labels={"": "none", "bundled": "bundled model"},
+    )
+    distillation: float = _distillation(
+        0.5,
+        "Distillation weight",
+        "Share of the loss that comes from the teacher; the rest comes from the labels. Nothing without a teacher.",
+        low=0.0,
+        high=1.0,
+        step=0.1,
+    )
+    distillation_temperature: float = _distillation(
+        2.0,
+        "Distillation temperature",
+        "Above 1, the teacher's less probable classes count more.",
+        low=1.0,
+        high=10.0,
+        step=0.5,
     )
     seed: int = _optimization(
         1, "Seed", "The same seed gives the same curve on the same machine.", low=0, high=2_147_483_647, step=1
@@ -222,6 +262,11 @@ class TrainConfig:
         return self.fine_tune_epochs > 0 and self.fine_tune_blocks > 0
 
     @property
+    def distils(self) -> bool:
+        """Whether the network learns from a teacher."""
+        return self.teacher != "" and self.distillation > 0
+
+    @property
     def views_used(self) -> int:
         """How many augmented versions of the images the epochs use."""
         head = -(-self.head_epochs // HEAD_EPOCHS_A_VIEW)
@@ -236,11 +281,13 @@ class TrainConfig:
     def from_dict(cls, data: Any) -> TrainConfig:
         """Return the configuration saved as `data`. Raises ConfigError on unknown or missing keys or bad values.
 
-        Files from before there was `head_batch_size` had one batch size for both phases.
+        Files from before there was `head_batch_size` had one batch size for both phases; knobs added later have their
+        defaults.
         """
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise ConfigError(f"This configuration is not of schema {SCHEMA}; train again with this version.")
         values = {key: value for key, value in data.items() if key != "schema"}
+        values = {name: KNOBS[name].default for name in _ADDED} | values
         if "batch_size" in values:
             values.setdefault("head_batch_size", values["batch_size"])
         if set(values) != set(KNOBS):
@@ -260,6 +307,8 @@ class TrainConfig:
 KNOBS: Mapping[str, Knob] = {
     item.name: Knob(name=item.name, default=item.default, **item.metadata) for item in fields(TrainConfig)
 }
+
+_ADDED = ("mixing", "ema", "teacher", "distillation", "distillation_temperature")  # after the first release
 
 _MILD: dict[str, Any] = {"augmentation": 0.5, "dropout": 0.3, "schedule": "cosine", "fine_tune_learning_rate": 5e-4}
 

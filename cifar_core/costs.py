@@ -229,11 +229,12 @@ def _progress(rows: list[dict[str, Any]], stage: str) -> tuple[int, float]:
 def _key(stage: str, config: TrainConfig) -> str:
     blocks = config.fine_tune_blocks if config.fine_tunes else 0
     backbone: list[Any] = [config.alpha, config.image_size]
-    trained = [*backbone, blocks, config.batch_size, is_stored(config)]
+    teacher = ["teacher"] if config.distils else []
+    trained = [*backbone, blocks, config.batch_size, is_stored(config), *teacher]
     shapes: dict[str, list[Any]] = {
         "start": [],
         "features": [*backbone, blocks],
-        "head": [*backbone, config.head_batch_size, is_stored(config)],
+        "head": [*backbone, config.head_batch_size, is_stored(config), *teacher],
         "fine_tune": trained,
         "evaluate": backbone,
         "memory": trained,

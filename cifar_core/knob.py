@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ class Knob:
     """Metadata of one field of `TrainConfig`.
 
     `low` and `high` are inclusive. `choices` are in order of display, `labels` their text; `mistakes` are those that
-    exist to be made on purpose.
+    exist to be made on purpose. A word without choices matches `pattern`, a regular expression.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Knob:
     choices: tuple[Any, ...] = ()
     labels: Mapping[Any, str] = field(default_factory=dict)
     mistakes: tuple[Any, ...] = ()
+    pattern: str = ""
 
     @property
     def flag(self) -> str:
@@ -58,6 +60,9 @@ class Knob:
         if self.choices:
             if value not in self.choices:
                 raise self._error(value, "one of " + ", ".join(map(str, self.choices)))
+        elif self.pattern:
+            if not re.fullmatch(self.pattern, value):
+                raise self._error(value, "none, bundled, or the id of a finished run")
         elif (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
             raise self._error(value, f"{self.low:,} to {self.high:,}")
         return value

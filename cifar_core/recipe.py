@@ -116,6 +116,8 @@ def fit(model, training, validation, epochs, batch_size, rate, callbacks):
         steps = max(1, epochs * len(batches) - warm_up)
         rate = keras.optimizers.schedules.CosineDecay(0.0, steps, warmup_target=rate, warmup_steps=warm_up)
     optimizer = keras.optimizers.Adam(rate) if OPTIMIZER == "adam" else keras.optimizers.AdamW(rate, 0.004)
+    if OPTIMIZER == "adamw":
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=LABEL_SMOOTHING)
     model.compile(optimizer, loss, metrics=["accuracy"])
     return model.fit(batches, epochs=epochs, validation_data=validation, callbacks=callbacks, verbose=2).history

@@ -108,7 +108,7 @@ def test_model_and_fit_need_keras_alone() -> None:
     What feeds `fit` imports it where it is the backend, inside of a function.
     """
     for file in TRAINING:
-        names = imported(file) if file.stem != "fit" else imported_at_once(file)
+        names = imported(file) if file.stem != "batches" else imported_at_once(file)
         assert "tensorflow" not in {name.split(".")[0] for name in names}
 
 

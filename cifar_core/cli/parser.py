@@ -82,10 +82,12 @@ def _switch(name: str, text: str, **options: Any) -> Argument:
 
 
 def _knob(knob: Knob, defaults: TrainConfig, title: str) -> Argument:
-    values = ", ".join(map(str, knob.choices)) or f"{knob.low:,.10g} to {knob.high:,.10g}"
+    values = ", ".join(map(str, knob.choices)) or (
+        "none, bundled or a run's id" if knob.pattern else f"{knob.low:,.10g} to {knob.high:,.10g}"
+    )
     if knob.mistakes:
         values += f" (deliberate mistakes: {', '.join(map(str, knob.mistakes))})"
-    text = f"{knob.help} {values} {knob.unit}".strip() + f"; {title}: {getattr(defaults, knob.name)}"
+    text = f"{knob.help} {values} {knob.unit}".strip() + f"; {title}: {knob.short(getattr(defaults, knob.name))}"
     return _argument(knob.flag, "VALUE", text.replace("%", "%%"))
 
 

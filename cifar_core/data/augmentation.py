@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -38,6 +39,29 @@ class Ranges:
         )
 
 
+@dataclass(frozen=True)
+class View:
+    """One version of the training images: as they are, or augmented at `strength` by `seed`, as number `number`.
+
+    With `test` it is the test images as they are.
+    """
+
+    strength: float = 0.0
+    seed: int = 0
+    number: int = 0
+    test: bool = False
+
+    def about(self) -> dict[str, Any]:
+        """Return what decides the pixels: nothing for the training images as they are."""
+        if self.strength == 0:
+            return {"images": "test"} if self.test else {}
+        return {"augmentation": VERSION, "strength": self.strength, "seed": self.seed, "view": self.number}
+
+    def of(self, images: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Return this version of the rows `positions`, int (n,), of a data set's `images`, uint8 (n, 32, 32, 3)."""
+        return augment(images[positions], positions, self.strength, self.seed, self.number)
+
+
 def ranges(strength: float) -> Ranges:
     """Return what a strength from 0 (none) over 1 (tuned for 32×32) to 3 (far too hard) means."""
     return Ranges(15 * strength, 0.1 * strength, 0.1 * strength, 0.2 * strength, strength > 0)
@@ -63,6 +87,30 @@ def augment(images: np.ndarray, positions: np.ndarray, strength: float, seed: in
             moved[i] = _transform(image, matrix, images.shape[1])
     gain = (1 + limit.brightness * draws[:, 5]).astype(np.float32)[:, None, None, None]
     return np.clip(moved * gain + 0.5, 0, 255).astype(np.uint8)
+
+
+def mix(images: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return a batch whose images and labels are mixed with those of the same batch in reverse order.
+
+    images: float32 (n, h, w, 3). labels: float32 (n, k). Half the time Mixup (Zhang et al. 2018, arXiv:1710.09412) with
+    a share from Beta(0.2, 0.2), rounded to whole pixel values; else CutMix (Yun et al. 2019, arXiv:1905.04899), a
+    rectangle of the other image, its area uniform in 0..1.
+    """
+    others, other_labels = images[::-1], labels[::-1]
+    if random.random() < 0.5:
+        share = random.beta(0.2, 0.2)
+        mixed = np.rint(share * images + (1 - share) * others).astype(images.dtype)
+    else:
+        height, width = images.shape[1:3]
+        side = np.sqrt(random.random())
+        centre_y, centre_x = random.random(2) * (height, width)
+        top, bottom = np.rint(np.clip([centre_y - side * height / 2, centre_y + side * height / 2], 0, height))
+        left, right = np.rint(np.clip([centre_x - side * width / 2, centre_x + side * width / 2], 0, width))
+        mixed = images.copy()
+        part = np.s_[:, int(top) : int(bottom), int(left) : int(right)]
+        mixed[part] = others[part]
+        share = 1 - (bottom - top) * (right - left) / (height * width)
+    return mixed, (share * labels + (1 - share) * other_labels).astype(labels.dtype)
 
 
 PREVIEW_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)

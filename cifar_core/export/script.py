@@ -93,6 +93,13 @@ def _notes(run: Run, config: TrainConfig, dataset: str, weights: str) -> list[st
     ]
     if config.augmentation and config.views:
         notes.append(f"The run used {config.views} augmented versions of each image; here each epoch makes new ones.")
+    for used, words in (
+        (config.distils, "learned from a teacher, too"),
+        (config.mixing and not config.views, "mixed images in pairs"),
+        (config.ema == "on", "averaged its weights"),
+    ):
+        if used:
+            notes.append(f"The run {words}; this script does not.")
     if dataset == "generated":
         notes.append("The run used synthetic images; this script loads CIFAR-10.")
     if weights == "bundled":

@@ -89,6 +89,11 @@ class Classifier:
         self.name, self._network, self._folder = name, network, folder
 
     @property
+    def content(self) -> bytes:
+        """The LiteRT file."""
+        return self._network.content
+
+    @property
     def calibration(self) -> Calibration | None:
         """The temperature and the out-of-distribution threshold."""
         return calibration.load_or_problem(self._folder / calibration.FILE)[0]

@@ -145,13 +145,13 @@ class Network:
         self.dtype = _FEATURES if features else _PIXELS
         name = "a model in memory" if isinstance(model, bytes) else str(model)
         try:
-            self._content = model if isinstance(model, bytes) else model.read_bytes()
+            self.content = model if isinstance(model, bytes) else model.read_bytes()
         except OSError as error:
             raise _unusable(name, error.strerror or str(error)) from error
         count = threads or machine.threads()
-        self._shared = _Interpreters(self._content, count, self._shape, self.dtype)
-        self._single = [_Interpreters(self._content, 1, self._shape, self.dtype) for _ in range(count)]
-        if not self._content:
+        self._shared = _Interpreters(self.content, count, self._shape, self.dtype)
+        self._single = [_Interpreters(self.content, 1, self._shape, self.dtype) for _ in range(count)]
+        if not self.content:
             raise _unusable(name, "it is empty")
         try:
             single = self._shared.batch(1)

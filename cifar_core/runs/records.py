@@ -179,10 +179,11 @@ class Origin(msgspec.Struct):
 
 
 class Environment(msgspec.Struct):
-    """Which images and initial weights environment.json names."""
+    """Which images, initial weights and teacher environment.json names."""
 
     data: Origin
     weights: Origin
+    teacher: Origin | None = None
 
 
 Record = TypeVar("Record")

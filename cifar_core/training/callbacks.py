@@ -197,6 +197,18 @@ class CheckpointCallback(keras.callbacks.Callback):
             self._saved = time.monotonic()
 
 
+class AveragedWeightsCallback(keras.callbacks.SwapEMAWeights):
+    """Puts the averaged weights into the model for validation, and between an epoch's end and the next one's begin.
+
+    So a checkpoint holds them in the model, and the weights that are trained in the optimizer; after a resume they are
+    swapped when the next epoch begins.
+    """
+
+    def __init__(self, is_resumed: bool) -> None:
+        super().__init__(swap_on_epoch=True)
+        self._ema_weights_in_model = is_resumed
+
+
 class ProbeCallback(keras.callbacks.Callback):
     """Writes the probabilities of the pinned pictures after each epoch, and a few times in a phase's first epoch.
 

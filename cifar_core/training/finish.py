@@ -46,6 +46,8 @@ def write_descriptions(inputs: Inputs, network: keras.Model, writer: RunWriter) 
         "weights": {"kind": weights.kind, "label": weights.label, "fingerprint": weights.fingerprint},
         "end_to_end_reason": inputs.end_to_end_reason,
     }
+    if teacher := inputs.teacher:
+        about["teacher"] = {"label": teacher.label, "fingerprint": teacher.fingerprint}
     write_json(writer.run.path / "environment.json", machine.describe(_PACKAGES) | about)
     (writer.run.path / "summary.txt").write_text(model.summary(network), encoding="utf-8")
 

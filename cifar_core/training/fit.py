@@ -12,8 +12,7 @@ differs between them is held in variables.
 from __future__ import annotations
 
 import functools
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +23,10 @@ from cifar_core.config import TrainConfig
 from cifar_core.network import architecture
 from cifar_core.network.pretrained import Named
 from cifar_core.training import finish, model
+from cifar_core.training.batches import Batches
 from cifar_core.training.callbacks import (
     MONITOR,
+    AveragedWeightsCallback,
     CheckpointCallback,
     MetricsCallback,
     NonFiniteLossCallback,
@@ -34,11 +35,12 @@ from cifar_core.training.callbacks import (
     PruningCallback,
     StopCallback,
 )
-from cifar_core.training.inputs import Inputs, Source
+from cifar_core.training.inputs import Inputs
 from cifar_core.training.run_writer import Checkpoint, Progress, RunWriter
 
 _MOST_NETWORKS = 4
 _WEIGHT_DECAY = 0.004  # Keras's default for AdamW
+_LEAST = 1e-7  # probability of a class, before its logarithm
 _WARM_UP = 0.1  # share of a cosine schedule's steps
 
 VALIDATION_BATCH = 256
@@ -77,16 +79,16 @@ def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int
         is_folded = phase.name == "fine_tune" and config.batch_norm == "inference"
         cut = architecture.cut_block(config.fine_tune_blocks) if is_folded else None
         drops = config.dropout > 0
-        part = _compiled_part(network, last, cut, config.alpha, drops, config.optimizer, config.schedule)
+        part = _compiled_part(network, last, cut, config.alpha, drops, config.optimizer, config.schedule, config.ema)
     else:
-        part = _Compiled(network, network, config.optimizer, config.schedule)
+        part = _Compiled(network, network, config.optimizer, config.schedule, config.ema)
     part.reset(config, phase, steps)
     return part.model
 
 
 @functools.lru_cache(maxsize=2 * _MOST_NETWORKS)
 def _compiled_part(
-    network: keras.Model, last: str, cut: int | None, alpha: float, drops: bool, optimizer: str, schedule: str
+    network: keras.Model, last: str, cut: int | None, alpha: float, drops: bool, optimizer: str, schedule: str, ema: str
 ) -> _Compiled:
     """Return what follows the frozen layer `last`; batch norms behind block number `cut` are folded, if it is given."""
     frozen = network.get_layer(last).output
@@ -97,7 +99,7 @@ def _compiled_part(
     elif last != "pooled":
         pooled = keras.Model(frozen, network.get_layer("pooled").output)(features)
     output, rate = model.connect_head(network, pooled, drops)
-    return _Compiled(network, keras.Model(features, output, name=f"after_{last}"), optimizer, schedule, rate)
+    return _Compiled(network, keras.Model(features, output, name=f"after_{last}"), optimizer, schedule, ema, rate)
 
 
 class _Compiled:
@@ -109,11 +111,15 @@ class _Compiled:
         trained: keras.Model,
         optimizer: str,
         schedule: str,
+        ema: str,
         dropout: keras.Variable | None = None,
     ) -> None:
         self.model, self._dropout = trained, dropout
         self._l2, self._smoothing, self._peak, self._falling, self._warm_up = (
             keras.Variable(value, trainable=False) for value in (0.0, 0.0, 1.0, 1.0, 1.0)
+        )
+        self._distillation, self._temperature, self._momentum = (
+            keras.Variable(value, trainable=False) for value in (0.0, 1.0, 0.0)
         )
         penalty = keras.regularizers.L2(0.0)
         penalty.l2 = self._l2
@@ -124,11 +130,14 @@ class _Compiled:
                 0.0, self._falling, warmup_target=self._peak, warmup_steps=self._warm_up
             )
         trained.compile(
-            optimizer=keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY)
-            if optimizer == "adamw"
-            else keras.optimizers.Adam(rate),
+            optimizer=self._optimizer(optimizer, rate, ema == "on"),
             loss=self._loss,
-            metrics=["accuracy", keras.metrics.CategoricalCrossentropy(name="cross_entropy")],
+            metrics=[
+                keras.metrics.MeanMetricWrapper(_of_labels(keras.metrics.categorical_accuracy), name="accuracy"),
+                keras.metrics.MeanMetricWrapper(
+                    _of_labels(keras.losses.categorical_crossentropy), name="cross_entropy"
+                ),
+            ],
             jit_compile=keras.backend.backend() == "jax",  # XLA is many times slower on a CPU with TensorFlow
         )
         # variables made in the first step would have it traced twice, which takes longer than many steps
@@ -139,10 +148,31 @@ class _Compiled:
         self._schedule = schedule
         self._first = [variable.numpy() for variable in trained.optimizer.variables]
 
-    def _loss(self, one_hot: Any, probabilities: Any) -> Any:
-        """Return the cross-entropy with smoothed labels, (n,)."""
-        smoothed = one_hot * (1 - self._smoothing) + self._smoothing / architecture.CLASS_COUNT
-        return keras.losses.categorical_crossentropy(smoothed, probabilities)
+    def _optimizer(self, name: str, rate: Any, averages: bool) -> keras.optimizers.Optimizer:
+        if name == "adam":
+            made: Any = keras.optimizers.Adam(rate, use_ema=averages)
+        else:
+            made = keras.optimizers.AdamW(rate, weight_decay=_WEIGHT_DECAY, use_ema=averages)
+            made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        made.ema_momentum = self._momentum
+        return made
+
+    def _loss(self, targets: Any, probabilities: Any) -> Any:
+        """Return the cross-entropy with smoothed labels, (n,), mixed with that of a teacher where `targets` has one.
+
+        Hinton et al. 2015 (arXiv:1503.02531): both at a temperature, whose square makes up for the smaller gradients.
+        """
+        labels = targets[:, : architecture.CLASS_COUNT]
+        smoothed = labels * (1 - self._smoothing) + self._smoothing / architecture.CLASS_COUNT
+        loss = keras.losses.categorical_crossentropy(smoothed, probabilities)
+        if targets.shape[1] == architecture.CLASS_COUNT:
+            return loss
+        teacher, student = (
+            keras.ops.softmax(keras.ops.log(keras.ops.maximum(answers, _LEAST)) / self._temperature)
+            for answers in (targets[:, architecture.CLASS_COUNT :], probabilities)
+        )
+        soft = keras.losses.categorical_crossentropy(teacher, student) * self._temperature**2
+        return (1 - self._distillation) * loss + self._distillation * soft
 
     def reset(self, config: TrainConfig, phase: Phase, steps: int) -> None:
         """Apply the settings of `config`, and reset the optimizer to its state before the first step."""
@@ -151,6 +181,9 @@ class _Compiled:
             variable.assign(value)
         self._l2.assign(config.l2)
         self._smoothing.assign(config.label_smoothing)
+        self._distillation.assign(config.distillation)
+        self._temperature.assign(config.distillation_temperature)
+        self._momentum.assign(1 - 1 / steps)
         if self._dropout is not None:
             self._dropout.assign(config.dropout)
         if self._schedule == "cosine":
@@ -160,6 +193,11 @@ class _Compiled:
             self._falling.assign(max(1, phase.epochs * steps - warm_up))  # few images may be one step in all
         else:
             optimizer.learning_rate = phase.learning_rate
+
+
+def _of_labels(measure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Return `measure` of the labels alone, without the teacher's part of the targets."""
+    return lambda targets, probabilities: measure(targets[:, : architecture.CLASS_COUNT], probabilities)
 
 
 class NetworkCache:
@@ -189,59 +227,6 @@ class NetworkCache:
         while len(self._networks) > _MOST_NETWORKS:
             del self._networks[next(iter(self._networks))]
         return network
-
-
-class Batches(keras.utils.PyDataset):
-    """Batches of a source with one-hot labels, in an order made of `seed` and epoch; without a seed always the same."""
-
-    def __init__(self, source: Source, labels: np.ndarray, batch_size: int, seed: int | None = None) -> None:
-        super().__init__()
-        self._source, self._batch_size, self._seed = source, batch_size, seed
-        self._one_hot = np.eye(architecture.CLASS_COUNT, dtype=np.float32)[labels]
-        self.begin(0)
-
-    def begin(self, epoch: int) -> None:
-        """Go to `epoch`, counted from 0."""
-        self._source.begin(epoch)
-        rows = np.arange(len(self._one_hot))
-        self._order = rows if self._seed is None else np.random.default_rng([self._seed, epoch]).permutation(rows)
-
-    def __len__(self) -> int:
-        """Return the number of batches in an epoch, the last one perhaps smaller."""
-        return -(-len(self._one_hot) // self._batch_size)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return inputs float32 (b, ...) and labels float32 (b, 10) of batch `index`."""
-        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        return self._source.take(rows), self._one_hot[rows]
-
-    def feed(self) -> Any:
-        """Return what `fit` reads these batches from: with TensorFlow a dataset of it, else they themselves.
-
-        Keras would make such a dataset too, but with a thread that tunes it and is waited for, up to a second, at the
-        end of an epoch (TensorFlow 2.21). TensorFlow holds a generator for the life of the process, so this one refers
-        to the batches weakly: hold them until `fit` is over.
-        """
-        if keras.backend.backend() != "tensorflow":
-            return self
-        import tensorflow as tf
-
-        reference = weakref.ref(self)
-
-        def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-            for index in range(count):
-                if (batches := reference()) is None:
-                    return
-                batch = batches[index]
-                del batches
-                yield batch
-
-        count = len(self)
-        signature = tuple(tf.TensorSpec((None, *array.shape[1:]), tf.float32) for array in self[0])
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-        return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2).with_options(options)
 
 
 Finish = Callable[[Inputs, keras.Model, Progress, RunWriter], dict[str, Any]]
@@ -332,10 +317,13 @@ class _PhaseTraining:
         return progress
 
     def _batches(self, phase: Phase) -> tuple[Batches, Batches]:
-        labels = self.inputs.dataset.train_labels
+        labels, config = self.inputs.dataset.train_labels, self.inputs.config
         training, validation = self.inputs.sources(phase.name)
+        mixing = config.mixing if self.inputs.stored_layer(phase.name) is None else 0.0
+        known, rows = self.inputs.teacher, self.inputs.train_rows
+        teacher = functools.partial(training.teacher_answers, known) if known else None
         return (
-            Batches(training, labels[self.inputs.train_rows], phase.batch_size, self.inputs.config.seed),
+            Batches(training, labels[rows], phase.batch_size, config.seed, teacher, mixing),
             Batches(validation, labels[self.inputs.validation_rows], VALIDATION_BATCH),
         )
 
@@ -355,6 +343,7 @@ class _PhaseTraining:
         return [
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: training.begin(epoch)),
             NonFiniteLossCallback(phase.name),
+            *([AveragedWeightsCallback(progress.epoch > 0)] if config.ema == "on" else []),
             *watched.values(),
             MetricsCallback(self.writer, phase.name, phase.epochs, len(self.inputs.train_rows), phase.batch_size),
             StopCallback(self.writer),

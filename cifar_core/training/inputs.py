@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Lock
 from typing import Any, Protocol
 
@@ -19,13 +19,16 @@ import numpy as np
 from cifar_core import costs, machine
 from cifar_core.config import HEAD_EPOCHS_A_VIEW, KNOBS, TrainConfig
 from cifar_core.data import augmentation, cifar10, feature_cache
+from cifar_core.data.augmentation import View
 from cifar_core.data.cifar10 import Dataset
 from cifar_core.data.feature_cache import Entry
 from cifar_core.errors import RunError, StoreError
 from cifar_core.network import architecture, litert, pretrained
 from cifar_core.network.pretrained import Weights
-from cifar_core.runs.records import Environment
+from cifar_core.runs.records import Environment, Origin
 from cifar_core.training import hardware
+from cifar_core.training.run_writer import Reporter
+from cifar_core.training.teacher import Teacher
 
 CHUNK = 512
 """Images computed between two writes to the cache, and two looks at whether to stop."""
@@ -33,30 +36,6 @@ _AHEAD = 2  # chunks under way at a time: one is augmented or rounded while the 
 
 Progress = Callable[[int, int], None]
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
-
-
-@dataclass(frozen=True)
-class View:
-    """One version of the training images: as they are, or augmented at `strength` by `seed`, as number `number`.
-
-    With `test` it is the test images as they are.
-    """
-
-    strength: float = 0.0
-    seed: int = 0
-    number: int = 0
-    test: bool = False
-
-    def about(self) -> dict[str, Any]:
-        """Return what decides the pixels: nothing for the training images as they are."""
-        if self.strength == 0:
-            return {"images": "test"} if self.test else {}
-        return {
-            "augmentation": augmentation.VERSION,
-            "strength": self.strength,
-            "seed": self.seed,
-            "view": self.number,
-        }
 
 
 def views(config: TrainConfig) -> list[View]:
@@ -154,7 +133,7 @@ class FeatureExtractor:
                 yield waiting.popleft().result()
 
     def _outputs(self, view: View, part: np.ndarray) -> dict[str, np.ndarray]:
-        images = augmentation.augment(self._images(view)[part], part, view.strength, view.seed, view.number)
+        images = view.of(self._images(view), part)
         return {layer: values.astype(feature_cache.DTYPE) for layer, values in self._network()(images).items()}
 
     def _network(self) -> Run:
@@ -213,17 +192,6 @@ class Source(Protocol):
         """Return the inputs `rows` (int (n,)) of that epoch, float32 (n, ...)."""
 
 
-class Reporter(Protocol):
-    """Is informed how far the preparations are; RunWriter is one."""
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of work so far."""
-
-    def progress(self, stage: str, done: int, total: int, since: float) -> None:
-        """Report `done` of `total` of `stage`, which began when `seconds` was `since`; may raise to end the work."""
-
-
 class Pixels:
     """Images as they are or, at a strength above 0, newly augmented in each epoch."""
 
@@ -241,6 +209,10 @@ class Pixels:
         changed = augmentation.augment(self._images[positions], positions, self._strength, self._seed, self._epoch)
         return changed.astype(np.float32)
 
+    def teacher_answers(self, teacher: Teacher, rows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """Return the teacher's probabilities of a batch, the pixels `inputs`, float32 (n, 10)."""
+        return teacher.probabilities(inputs.astype(np.uint8))
+
 
 class Stored:
     """Features of one layer from the cache; epochs take turns with the views, each computed when first needed.
@@ -257,12 +229,16 @@ class Stored:
 
     def begin(self, epoch: int) -> None:
         """Go to the view of `epoch`."""
-        view = self._views[epoch // self._epochs_a_view % len(self._views)]
-        self._rows = self._inputs.features(view, self._positions)[self._layer].open()
+        self._view = self._views[epoch // self._epochs_a_view % len(self._views)]
+        self._rows = self._inputs.features(self._view, self._positions)[self._layer].open()
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return features, float32 (n, ...)."""
         return self._rows[self._positions[rows]].astype(np.float32)
+
+    def teacher_answers(self, teacher: Teacher, rows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """Return the teacher's probabilities of this epoch's view, from the feature cache, float32 (n, 10)."""
+        return teacher.stored(self._view, self._positions)[self._positions[rows]].astype(np.float32)
 
 
 class _Imported(Exception):  # noqa: N818 - not an error
@@ -287,6 +263,7 @@ class Inputs:
         self.train_rows, self.validation_rows = cifar10.split(
             self.dataset.train_labels, config.train_images, config.validation_fraction, config.seed
         )
+        self.teacher = Teacher(config.teacher, self.dataset, reporter) if config.distils else None
         self._extractor = FeatureExtractor(config, self.dataset, self.weights, is_importing)
         self._filled: dict[tuple[View, int], dict[str, feature_cache.Entry]] = {}
         self._layers = stored_layers(config)
@@ -294,7 +271,13 @@ class Inputs:
 
     def check_unchanged(self, before: Environment) -> None:
         """Raise RunError unless images and weights are those with which the run began."""
-        for then, now in ((before.data, self.dataset), (before.weights, self.weights)):
+        pairs: list[tuple[Origin, Dataset | Weights | Teacher]] = [
+            (before.data, self.dataset),
+            (before.weights, self.weights),
+        ]
+        if before.teacher and self.teacher:
+            pairs.append((before.teacher, self.teacher))
+        for then, now in pairs:
             if then.fingerprint != now.fingerprint:
                 raise RunError(
                     f"The run began with {then.label[:200]} (fingerprint {then.fingerprint[:80]}) and would continue "
@@ -305,7 +288,7 @@ class Inputs:
         """Return the layer from whose cached outputs `phase` learns, None where it learns from pixels."""
         return self._layers.get(phase)
 
-    def sources(self, phase: str) -> tuple[Source, Source]:
+    def sources(self, phase: str) -> tuple[Stored | Pixels, Stored | Pixels]:
         """Return where the training and the validation inputs of `phase` come from."""
         layer = self.stored_layer(phase)
         if layer:

@@ -18,7 +18,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import psutil
@@ -35,6 +35,17 @@ if TYPE_CHECKING:
 
 
 ROWS_A_SECOND = 10
+
+
+class Reporter(Protocol):
+    """Is informed how far the preparations are; RunWriter is one."""
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of work so far."""
+
+    def progress(self, stage: str, done: int, total: int, since: float) -> None:
+        """Report `done` of `total` of `stage`, which began when `seconds` was `since`; may raise to end the work."""
 
 
 class RunWriter:

@@ -34,7 +34,8 @@ from cifar_core.export import script
 from cifar_core.network import architecture, litert, pretrained
 from cifar_core.network.pretrained import Named
 from cifar_core.training import model
-from cifar_core.training.fit import VALIDATION_BATCH, Batches, Phase, compiled, phases
+from cifar_core.training.batches import Batches
+from cifar_core.training.fit import VALIDATION_BATCH, Phase, compiled, phases
 from cifar_core.training.inputs import Pixels, Source, layer_shapes, stored_layers
 from cifar_core.training.worker import SLOT
 

@@ -19,7 +19,8 @@ from cifar_core.charts import pictures
 from cifar_core.config import KNOBS, PRESET_ACCURACY, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import ConfigError, DataError
-from pages.components import address, formatting, guarded, style
+from cifar_core.evaluation import listing
+from pages.components import address, formatting, guarded, run_picker, style
 
 MAIN = ("alpha", "dropout", "augmentation")
 FIRST = PRESETS["quick"]
@@ -27,7 +28,7 @@ _IMAGES = 8
 _COLUMNS = (
     ("Data", "Network", "Head"),
     ("Phase 1: head", "Phase 2: fine-tuning", "Augmentation"),
-    ("Optimization", "Deliberate mistakes"),
+    ("Optimization", "Distillation", "Deliberate mistakes"),
 )
 
 
@@ -149,6 +150,13 @@ def _input(knob: Knob, first: Any) -> Any:
     if knob.choices:
         say = knob.format if knob.labels else _plain
         return st.selectbox(label, list(knob.choices), knob.choices.index(first), format_func=say, **common)
+    if knob.pattern:
+        finished = (row for row in listing.rows() if row.state == "finished")
+        titles = {**knob.labels, **run_picker.run_titles(run_picker.own(finished))}
+        options = list(dict.fromkeys([*titles, first]))
+        return st.selectbox(
+            label, options, options.index(first), format_func=lambda id_: titles.get(id_, id_), **common
+        )
     if knob.name == "seed":
         return st.number_input(label, int(knob.low or 0), int(knob.high or 0), first, step=1, **common)
     if knob.log:

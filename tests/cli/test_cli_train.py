@@ -74,7 +74,9 @@ def test_every_knob_is_a_flag(ask_json: Callable[..., Any], monkeypatch: pytest.
     workers_do(monkeypatch, lambda run: None)
     other = TrainConfig(
         **{
-            name: next(value for value in (*knob.choices, knob.low, knob.high) if value not in (None, knob.default))
+            name: next(
+                value for value in (*knob.choices, knob.low, knob.high, "bundled") if value not in (None, knob.default)
+            )
             for name, knob in KNOBS.items()
             if name not in ("head_epochs", "fine_tune_epochs")
         }

@@ -82,7 +82,9 @@ def test_every_knob_of_the_run_is_a_setting_of_the_script(make_run: Callable[...
     values = settings(script.script(run))[1]
     weights = values.pop("WEIGHTS")
     assert values == {name.upper(): getattr(run.config, name) for name in KNOBS if name.upper() in values}
-    assert {name for name in KNOBS if name.upper() not in values} == {"dataset", "views", "weights"}
+    assert {name for name in KNOBS if name.upper() not in values} == {
+        "dataset", "views", "weights", "mixing", "ema", "teacher", "distillation", "distillation_temperature",
+    }  # fmt: skip
     assert weights is None
 
 
@@ -106,6 +108,15 @@ def test_what_the_script_does_otherwise_is_said_above_its_settings(
     assert values["WEIGHTS"] == weights
     assert {words for words in ("augmented versions", "bundled", "synthetic") if words in block} == said
     assert run.id in block
+
+
+@pytest.mark.parametrize(
+    "knobs", [{"teacher": "bundled"}, {"mixing": 0.5, "views": 0, "augmentation": 1.0}, {"ema": "on"}]
+)
+def test_what_the_script_leaves_out_is_said(make_run: Callable[..., Run], knobs: dict) -> None:
+    left_out = "; this script does not"
+    assert left_out in settings(script.script(make_run(**knobs)))[0]
+    assert left_out not in settings(script.script(make_run()))[0]
 
 
 def test_a_run_whose_environment_is_damaged_is_not_exported_as_another(make_run: Callable[..., Run]) -> None:

@@ -14,7 +14,8 @@ from cifar_core.jobs import Stopped
 from cifar_core.network import pretrained
 from cifar_core.runs import create
 from cifar_core.training import model
-from cifar_core.training.fit import Batches, TrainingOptions, _PhaseTraining, compiled, phases
+from cifar_core.training.batches import Batches
+from cifar_core.training.fit import TrainingOptions, _PhaseTraining, compiled, phases
 from cifar_core.training.inputs import CHUNK, FeatureExtractor, Inputs, View, stored_layers, views
 from cifar_core.training.run_writer import RunWriter
 

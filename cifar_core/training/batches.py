@@ -1,0 +1,88 @@
+"""Batches of a phase's inputs, with labels and what a teacher says, in an order that a resume repeats."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from cifar_core.data import augmentation
+from cifar_core.network import architecture
+from cifar_core.training.inputs import Source
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of a source with their targets, in an order made of `seed` and epoch; without a seed always the same.
+
+    A target is the one-hot label, and behind it what `teacher(rows, inputs)` says, float32 (b, 10), where there is one.
+    The share `mixing` of the batches, of pixels, is mixed.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        labels: np.ndarray,
+        batch_size: int,
+        seed: int | None = None,
+        teacher: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+        mixing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self._source, self._batch_size, self._seed = source, batch_size, seed
+        self._teacher, self._mixing = teacher, mixing
+        self._one_hot = np.eye(architecture.CLASS_COUNT, dtype=np.float32)[labels]
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Go to `epoch`, counted from 0."""
+        self._source.begin(epoch)
+        self._epoch = epoch
+        rows = np.arange(len(self._one_hot))
+        self._order = rows if self._seed is None else np.random.default_rng([self._seed, epoch]).permutation(rows)
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch, the last one perhaps smaller."""
+        return -(-len(self._one_hot) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return inputs float32 (b, ...) and targets float32 (b, 10 or 20) of batch `index`."""
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        inputs, targets = self._source.take(rows), self._one_hot[rows]
+        if self._mixing:
+            random = np.random.default_rng([self._seed or 0, self._epoch, index])
+            if random.random() < self._mixing:
+                inputs, targets = augmentation.mix(inputs, targets, random)
+        if self._teacher:
+            targets = np.concatenate([targets, self._teacher(rows, inputs)], axis=1)
+        return inputs, targets
+
+    def feed(self) -> Any:
+        """Return what `fit` reads these batches from: with TensorFlow a dataset of it, else they themselves.
+
+        Keras would make such a dataset too, but with a thread that tunes it and is waited for, up to a second, at the
+        end of an epoch (TensorFlow 2.21). TensorFlow holds a generator for the life of the process, so this one refers
+        to the batches weakly: hold them until `fit` is over.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return self
+        import tensorflow as tf
+
+        reference = weakref.ref(self)
+
+        def generate() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for index in range(count):
+                if (batches := reference()) is None:
+                    return
+                batch = batches[index]
+                del batches
+                yield batch
+
+        count = len(self)
+        signature = tuple(tf.TensorSpec((None, *array.shape[1:]), tf.float32) for array in self[0])
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
+        return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2).with_options(options)
