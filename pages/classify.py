@@ -19,7 +19,7 @@ from cifar_core.inference.classifier import (
     picture_order,
 )
 from cifar_core.inference.pictures import Picture
-from pages.components import address, formatting, guarded, picture_view, run_picker, tiles, uploads
+from pages.components import address, formatting, guarded, live_camera, picture_view, run_picker, tiles, uploads
 from pages.components.tiles import Tile
 
 TITLE = "What is in your photo?"
@@ -44,7 +44,7 @@ def main() -> None:
     for problem in model.problems:
         st.warning(formatting.plain(problem), icon=":material/warning:")
     answered = st.container()  # above the ways in: the answer comes first
-    uploads.inputs()
+    uploads.inputs(lambda: live_camera.show(model, uploads.take))
     uploads.show_refused()
     pictures = uploads.pictures()
     if not pictures:

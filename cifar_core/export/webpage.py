@@ -1,7 +1,7 @@
 """A finished run as one HTML page that classifies photos in the browser, without a server or a network.
 
-page/page.html, page.js and network.js are put together with the weights: those of large kernels as int16 with a scale
-for each output channel, the rest as float32. At the same size float16 changes probabilities by up to 0.05, since folded
+The files of page/ are put together with the weights: those of large kernels as int16 with a scale for each output
+channel, the rest as float32. At the same size float16 changes probabilities by up to 0.05, since folded
 batch norms give channels of very different scale.
 """
 
@@ -47,12 +47,22 @@ def page(run: Run) -> bytes:
     return assembled(litert_format.probabilities_only(model_file.read(run)), name, CLASSES, 32, card)
 
 
+def source(name: str) -> str:
+    """Return a file of the page as text."""
+    return (_PARTS / name).read_text(encoding="utf-8")
+
+
+def parts(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return a LiteRT file with "probabilities" as its only output as network.js reads it: JSON, and weights."""
+    return _Network(content).parts()
+
+
 def assembled(content: bytes, name: str, classes: Sequence[str], side: int, card: Mapping[str, str]) -> bytes:
     """Return the page of a LiteRT file with "probabilities" as its only output, for pictures of `side` pixels.
 
     `card` is the table about the model. All texts are inert.
     """
-    network, weights = _Network(content).parts()
+    network, weights = parts(content)
     model = {
         "title": f"What is in your photo? {name}",
         "classes": classes,
@@ -60,15 +70,15 @@ def assembled(content: bytes, name: str, classes: Sequence[str], side: int, card
         "network": network,
         "card": card,
     }
-    script = (_PARTS / "page.js").read_text(encoding="utf-8")
+    script = source("prepare.js") + source("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
-        Template((_PARTS / "page.html").read_text(encoding="utf-8"))
+        Template(source("page.html"))
         .substitute(
             hash=f"sha256-{digest}",
             model=json.dumps(model).replace("<", "\\u003c"),
             weights=base64.b64encode(weights).decode(),
-            worker=(_PARTS / "network.js").read_text(encoding="utf-8"),
+            worker=source("network.js"),
             script=script,
         )
         .encode()

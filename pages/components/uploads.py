@@ -6,7 +6,7 @@ import base64
 import binascii
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +60,8 @@ def refused() -> list[Picture]:
     return st.session_state.setdefault("refused", [])
 
 
-def inputs() -> None:
-    """Draw every way in, and read what came through them."""
+def inputs(live_camera: Callable[[], None]) -> None:
+    """Draw every way in, and read what came through them; `live_camera` draws the camera."""
     has_any = bool(pictures() or refused())
     if not has_any:
         st.caption(f"The network knows ten classes and always answers with one of them: {', '.join(cifar10.CLASSES)}.")
@@ -80,11 +80,7 @@ def inputs() -> None:
             icon=":material/no_photography:",
         )
     elif camera_on:
-        photo = st.camera_input("Camera", key="camera", label_visibility="collapsed", width=480)
-        if photo and st.session_state.get("photo") != photo.file_id:
-            st.session_state["photo"] = photo.file_id
-            take([("camera.jpg", photo.getvalue())])
-            st.rerun()
+        live_camera()
     pasting("paste", take)
 
 

@@ -23,59 +23,7 @@ window.classify = (images) =>
     worker.postMessage({ id: asked, images });
   });
 
-// A picture, as the app prepares it: the largest square in its middle, bicubic with antialiasing as in Pillow
-
-function square(source, width, height, most = 1024) {
-  const side = Math.min(width, height);
-  const canvas = new OffscreenCanvas(Math.min(side, most), Math.min(side, most));
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.imageSmoothingQuality = "high";
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(source, (width - side) >> 1, (height - side) >> 1, side, side, 0, 0, canvas.width, canvas.height);
-  return canvas;
-}
-
-window.prepare = (canvas) => {
-  const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  const rgb = new Uint8ClampedArray(width * width * 3);
-  for (let i = 0; i < width * width; i++) for (let c = 0; c < 3; c++) rgb[3 * i + c] = data[4 * i + c];
-  const narrow = turned(shrunk(rgb, width, width), width, SIDE); // its columns are rows now
-  return turned(shrunk(narrow, SIDE, width), SIDE, SIDE);
-};
-
-// Reduces rows × side pixels to rows × SIDE along the second axis.
-function shrunk(x, rows, side) {
-  const scale = Math.max(side / SIDE, 1);
-  const y = new Uint8ClampedArray(rows * SIDE * 3);
-  for (let j = 0; j < SIDE; j++) {
-    const center = ((j + 0.5) * side) / SIDE;
-    const first = Math.max(Math.trunc(center - 2 * scale + 0.5), 0);
-    const last = Math.min(Math.trunc(center + 2 * scale + 0.5), side);
-    const weights = Array.from({ length: last - first }, (_, i) => bicubic((first + i - center + 0.5) / scale));
-    const total = weights.reduce((sum, weight) => sum + weight);
-    for (let row = 0; row < rows; row++)
-      for (let c = 0; c < 3; c++) {
-        const sum = weights.reduce((all, weight, i) => all + weight * x[(row * side + first + i) * 3 + c], 0);
-        y[(row * SIDE + j) * 3 + c] = Math.round(sum / total);
-      }
-  }
-  return y;
-}
-
-function bicubic(x) {
-  const t = Math.abs(x);
-  if (t < 1) return (1.5 * t - 2.5) * t * t + 1;
-  return t < 2 ? ((-0.5 * t + 2.5) * t - 4) * t + 2 : 0;
-}
-
-function turned(x, rows, columns) {
-  const y = new Uint8ClampedArray(x.length);
-  for (let i = 0; i < rows; i++)
-    for (let j = 0; j < columns; j++)
-      for (let c = 0; c < 3; c++) y[(j * rows + i) * 3 + c] = x[(i * columns + j) * 3 + c];
-  return y;
-}
+window.prepare = (canvas) => prepared(canvas, SIDE);
 
 // What is shown
 

@@ -1,0 +1,113 @@
+// A camera whose pictures are classified here; a picture is sent when "Keep this one" is pressed.
+const make = (name, properties, ...children) => {
+    const element = Object.assign(document.createElement(name), properties);
+    element.append(...children);
+    return element;
+};
+
+function build(parent) {
+    const video = make("video", { muted: true, playsInline: true });
+    const answer = make("h3", { textContent: "Starting the camera" });
+    const list = make("ol", {});
+    const keep = make("button", { textContent: "Keep this one" });
+    const flip = make("button", { textContent: "Front or rear" });
+    const note = make("p", {});
+    const box = make("div", { className: "live-camera" }, video,
+        make("div", {}, answer, list, make("div", { className: "row" }, keep, flip), note));
+    parent.append(box);
+    return Object.assign(box, { video, answer, list, keep, flip, note, facing: "user", asked: 0, waiting: new Map() });
+}
+
+// Starts a thread with the network.
+function start(box, { network, weights }) {
+    box.worker?.terminate();
+    box.waiting.clear();
+    box.worker = new Worker(URL.createObjectURL(new Blob([NETWORK], { type: "text/javascript" })));
+    const bytes = Uint8Array.from(atob(weights), (letter) => letter.charCodeAt(0)).buffer;
+    box.worker.postMessage({ model: network, bytes }, [bytes]);
+    box.worker.onmessage = ({ data: { id, probabilities } }) => {
+        box.waiting.get(id)?.(probabilities[0]);
+        box.waiting.delete(id);
+    };
+}
+
+const classify = (box, pixels) => new Promise((resolve) => {
+    box.waiting.set(++box.asked, resolve);
+    box.worker.postMessage({ id: box.asked, images: [pixels] });
+});
+
+function draw(box, probabilities, { classes, top, power }) {
+    const powers = [...probabilities].map((value) => value ** power); // the calibration's temperature
+    const total = powers.reduce((sum, value) => sum + value);
+    const order = [...powers.keys()].sort((a, b) => powers[b] - powers[a]).slice(0, top);
+    const share = (label) => `${((100 * powers[label]) / total).toFixed(1)}%`;
+    box.answer.textContent = `${classes[order[0]]}, ${share(order[0])}`;
+    box.list.replaceChildren(...order.map((label) => {
+        const bar = make("i", {});
+        bar.style.width = share(label);
+        return make("li", {}, make("span", { textContent: classes[label] }), make("div", {}, bar), make("span", { textContent: share(label) }));
+    }));
+}
+
+const stop = (box) => {
+    box.stream?.getTracks().forEach((track) => track.stop());
+    box.stream = undefined;
+};
+
+async function watch(box) {
+    stop(box);
+    const { video, note } = box;
+    try {
+        const wanted = { facingMode: box.facing, width: { ideal: 1280 } };
+        box.stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
+    } catch (problem) {
+        box.answer.textContent = "No camera";
+        note.textContent = `The camera cannot be used (${problem.name}). Allow it in the browser, or upload a photo.`;
+        return;
+    }
+    const own = box.stream;
+    video.srcObject = own;
+    video.className = box.facing === "user" ? "front" : "";
+    await video.play();
+    for (let count = 0, since = performance.now(); box.stream === own; count++) {
+        const probabilities = await classify(box, prepared(square(video, video.videoWidth, video.videoHeight, 320), box.data.side));
+        draw(box, probabilities, box.data);
+        const seconds = (performance.now() - since) / 1000;
+        if (seconds > 1) {
+            note.textContent = `${Math.round((count + 1) / seconds)} pictures a second, computed in this browser. Nothing is sent.`;
+            [count, since] = [-1, performance.now()];
+        }
+        await new Promise(requestAnimationFrame);
+    }
+}
+
+const asUrl = (blob) => new Promise((done) => {
+    const reader = new FileReader();
+    reader.onload = () => done(reader.result);
+    reader.readAsDataURL(blob);
+});
+
+export default function ({ data, parentElement, setTriggerValue }) {
+    const known = parentElement.querySelector(".live-camera");
+    const box = known ?? build(parentElement);
+    const model = box.data?.name;
+    box.data = data;
+    if (!known || model !== data.name) {
+        start(box, data.model);
+        watch(box);
+    }
+    box.flip.onclick = () => {
+        box.facing = box.facing === "user" ? "environment" : "user";
+        watch(box);
+    };
+    box.keep.onclick = async () => {
+        if (!box.stream) return;
+        const picture = square(box.video, box.video.videoWidth, box.video.videoHeight);
+        setTriggerValue("picture", await asUrl(await picture.convertToBlob({ type: "image/jpeg", quality: 0.92 })));
+    };
+    return () => setTimeout(() => {
+        if (box.isConnected) return; // it was drawn anew, not taken away
+        stop(box);
+        box.worker.terminate();
+    });
+}

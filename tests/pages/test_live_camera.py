@@ -1,0 +1,62 @@
+"""The live camera of *Classify* answers in the browser as the server would; a kept picture is classified."""
+
+import re
+
+import numpy as np
+import pytest
+from real_browser import CHROMIUM, MARKS
+
+from cifar_core import bench_browser
+from cifar_core.data import cifar10
+from cifar_core.inference.classifier import open_classifier
+from pages.components import live_camera
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = [*MARKS, pytest.mark.bundled]
+PATIENCE = 300_000  # ms
+CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+ASK = """async ([code, model, images]) => {
+    const worker = new Worker(URL.createObjectURL(new Blob([code], {type: "text/javascript"})));
+    const bytes = Uint8Array.from(atob(model.weights), (letter) => letter.charCodeAt(0)).buffer;
+    worker.postMessage({model: model.network, bytes}, [bytes]);
+    const answer = new Promise((done) => { worker.onmessage = ({data}) => done(data.probabilities); });
+    worker.postMessage({id: 1, images: images.map((one) => Uint8Array.from(one))});
+    return (await answer).map((one) => [...one]);
+}"""
+
+
+@pytest.fixture
+def tab(small_data, tmp_path):
+    with bench_browser.running_app(tmp_path / "terminal.log") as app, playwright.sync_playwright() as starting:
+        browser = starting.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", *CAMERA])
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(PATIENCE)
+        page.complaints = []
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.goto(f"{app.address}/classify")
+        yield page
+        assert page.complaints == []
+        browser.close()
+
+
+def test_the_camera_is_classified_in_the_browser_until_a_picture_is_kept(tab):
+    tab.get_by_text("Camera", exact=True).click()
+    camera = tab.locator(".live-camera")
+    camera.get_by_text(re.compile(r"^\d+ pictures a second")).wait_for()
+    assert camera.locator("li").count() == 3
+    shares = [float(text.rstrip("%")) for text in camera.locator("li span:last-child").all_inner_texts()]
+    assert shares == sorted(shares, reverse=True)
+    assert not tab.get_by_text("camera.jpg").count()
+    camera.get_by_role("button", name="Keep this one").click()
+    tab.locator(".st-key-photo").wait_for()
+    assert camera.locator("li").count() == 3  # it goes on
+    tab.get_by_text("Camera", exact=True).click()
+    camera.wait_for(state="detached")
+
+
+def test_its_answers_are_those_of_the_model(tab):
+    model = open_classifier("bundled")
+    images, _ = cifar10.samples(50, "generated", test=True)
+    message = live_camera._message(b"bundled", model.content)
+    found = tab.evaluate(ASK, [live_camera.webpage.source("network.js"), message, images.reshape(50, -1).tolist()])
+    assert np.abs(np.array(found) - model.probabilities(images)).max() < 2e-3
