@@ -27,6 +27,7 @@ def main() -> None:
         st.title("Teach it your own classes")
         name = choose(names)
     teach_classes.problems()
+    teach_classes.undo_bar(name)
     project = projects.load(name)
     left, middle, right = st.container(key="teach_steps").columns([5, 4, 4], gap="large")
     with left:

@@ -303,6 +303,13 @@ def remove(name: str, number: int, key: str | None = None) -> None:
             (folder(name) / "pictures" / f"{unused}.jpg").unlink()
 
 
+def put_back(name: str, label: str, sample: Sample, content: bytes) -> None:
+    """Undo the removal of a picture of the class called `label`, whose file held `content`. Raises ProjectError."""
+    with changed(name) as project:
+        (folder(name) / "pictures" / f"{sample.key}.jpg").write_bytes(content)
+        project.label(label).samples.append(sample)
+
+
 def by_folder(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Picture]]:
     """Yield the pictures of `files` (path, bytes) and of zips among them, each with the folder it lies in as its class.
 

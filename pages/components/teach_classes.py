@@ -6,6 +6,7 @@ import base64
 import functools
 import io
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
@@ -136,6 +137,29 @@ def problems() -> None:
         st.warning("  \n".join(map(formatting.plain, [*sentences[:_SAID], *more])), icon=":material/warning:")
 
 
+def undo_bar(name: str) -> None:
+    """Offer to undo the removal of a picture of this project."""
+    removed = st.session_state.get("teach_undo")
+    if removed and removed[0] == name:
+        with st.container(horizontal=True, vertical_alignment="center", border=True, key="teach_undo_bar"):
+            st.markdown(":material/delete: Deleted: 1 picture", width="content")
+            guarded.button("Undo", _put_back, *removed, icon=":material/undo:", key="teach_put_back")
+
+
+def _remove(name: str, number: int, key: str) -> None:
+    label = projects.load(name).classes[number]
+    for sample in label.samples:
+        if sample.key == key:
+            with suppress(CifarError):  # its file is missing, and cannot be put back
+                st.session_state["teach_undo"] = name, label.name, sample, projects.content(name, key)
+            projects.remove(name, number, key)
+
+
+def _put_back(*removed: Any) -> None:
+    projects.put_back(*removed)
+    del st.session_state["teach_undo"]
+
+
 def classes(name: str, project: projects.Project) -> None:
     """Draw a card for each class, and below them a new one."""
     for number, label in enumerate(project.classes):
@@ -183,7 +207,7 @@ def _card(name: str, number: int, label: Label) -> None:
         camera(
             f"{key}_pictures",
             lambda frames: guarded.attempt(_add_burst, name, label.name, frames),
-            lambda picture: guarded.attempt(projects.remove, name, number, picture),
+            lambda picture: guarded.attempt(_remove, name, number, picture),
             name=label.name,
             pictures=[{"key": s.key, "url": thumbnail(name, s.key)} for s in label.samples[::-1][:_SHOWN]],
             more=max(0, len(label.samples) - _SHOWN),

@@ -77,8 +77,11 @@ def test_a_burst_is_one_and_a_picture_can_be_removed(kinds):
     samples = projects.load(kinds).classes[0].samples
     assert [sample.burst for sample in samples[-2:]] == [1, 1] and len(samples) == 12
     assert "in the class already" in texts(app.warning)
-    trigger(app, "teach_kinds_0_pictures", "remove", samples[-1].key)
+    app = trigger(app, "teach_kinds_0_pictures", "remove", samples[-1].key)
     assert projects.load(kinds).classes[0].samples == samples[:-1]
+    sound(button(app, "teach_put_back").click().run())
+    assert projects.load(kinds).classes[0].samples == samples
+    assert projects.image(kinds, samples[-1].key).size
 
 
 @pytest.mark.parametrize("sent", ["x", None, [], [3], ["data:,"], [{"data": 1}], ["data:image/png;base64,!!"]])
