@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -24,14 +25,16 @@ from cifar_core.runs.curves import PHASE_NAMES
 
 _ROWS, _COLUMNS = 2, 4
 
-_PICTURE, _LINES, _BARS = 0.27, 0.36, 0.3  # shares of the height
+_PICTURE, _LINES, _BARS = 0.27, 0.36, 0.3  # shares of the height of a row
+_WATCH_HEIGHT, _WATCH_BELOW = 620, {True: 96, False: 40}  # pixels; below: with a slider, without
+_NARROW_COLUMNS = 3  # on a phone
 _LABELLED = 0.25
 
 
 def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, shares: bool = False) -> go.Figure:
     """Return the confusion matrix `counts`, int (10, 10), rows labels, columns answers; `chosen` is framed.
 
-    Right answers are blue, wrong ones orange, each by their share of the row; the digits are images, or percent with
+    Right answers are green, wrong ones red, each by their share of the row; the digits are images, or percent with
     `shares`. The last trace is a point for each cell, in the order of the rows, with its number as `customdata`.
     """
     rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -129,7 +132,7 @@ def robustness_figure(measured: Mapping[str, Measured]) -> go.Figure:
 
 def change_figure(changes: Sequence[ClassChange]) -> go.Figure:
     """Return how many images of each class fine-tuning put right (up) and wrong (down)."""
-    figure = style.figure("What fine-tuning changed (validation images)", "", "images", 340, barmode="relative")
+    figure = style.figure("What fine-tuning changed", "", "validation images", 340, barmode="relative")
     names = [one.name for one in changes]
     for label, color, counts in (
         ("corrected", RIGHT, np.array([one.fixed for one in changes])),
@@ -145,34 +148,62 @@ def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False) -> go.F
     """Return the pinned pictures, below each its ten probabilities as lines over the epochs, below these as bars.
 
     `planned` is how far the axis reaches at least, in epochs. With `scrubs` a slider and a play button move through
-    the recorded moments, where there are any, in the browser alone.
+    the recorded moments, where there are any, in the browser alone. `layout.meta["narrow"]` is what else the layout is
+    on a phone: rows of three.
     """
     watched, moments = watch.watched, _moments(watch)
     scrubs = scrubs and bool(moments)
     columns = max(len(watched), 1)
-    figure = make_subplots(2, columns, shared_yaxes=True, horizontal_spacing=0.018, vertical_spacing=0.09)
+    figure = make_subplots(2, columns, shared_yaxes=True)
     end = max([planned, *(float(one.epochs[-1]) for one in watched if len(one.epochs)), 1]) * 1.02
     moment = moments[-1] if moments else 0.0
     for column, one in enumerate(watched, 1):
         figure.add_traces([*_lines(one), _cursor(moment)], 1, column)
         figure.add_trace(_bars(one, moment), 2, column)
         _label_end(figure, one, column)
-        _add_picture(figure, one, column)
+        place = {"xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "top"}
+        figure.add_layout_image(source=png(one.pin.image), **place)
         if watch.boundary is not None:
             color, where = style.FINE_TUNING, {"row": 1, "col": column}
             figure.add_vrect(x0=watch.boundary, x1=end, fillcolor=color, opacity=0.09, line_width=0, **where)
             figure.add_vline(x=watch.boundary, line={"color": color, "dash": "dash", "width": 1.5}, **where)
     look = {"showlegend": False, "hovermode": "closest", "barmode": "overlay", "uirevision": "keep"}
-    margin = {"l": 84, "r": 12, "t": 12, "b": 96 if scrubs else 40}
-    figure.update_layout(template=TEMPLATE, height=620, margin=margin, **look)
-    top = 1 - _PICTURE
-    figure.update_yaxes(domain=[top - _LINES, top - 0.015], range=[0, 1.04], tickformat=".0%", row=1)
+    margin = {"l": 84, "r": 12, "t": 12, "b": _WATCH_BELOW[scrubs]}
+    figure.update_layout(template=TEMPLATE, margin=margin, **look)
+    figure.update_yaxes(range=[0, 1.04], tickformat=".0%", row=1)
     figure.update_xaxes(range=[0, end], title={"text": "epoch", "standoff": 2, "font": {"size": 11}}, row=1)
-    figure.update_yaxes(domain=[0, _BARS], autorange="reversed", showgrid=False, dtick=1, tickfont={"size": 11}, row=2)
+    figure.update_yaxes(autorange="reversed", showgrid=False, dtick=1, tickfont={"size": 11}, row=2)
     figure.update_xaxes(range=[0, 1], tickvals=[0, 0.5], tickformat=".0%", tickfont={"size": 11}, row=2)
     if scrubs:
         _add_scrubber(figure, watch)
-    return figure
+    figure.update_layout(_arranged(columns, columns, scrubs))
+    return figure.update_layout(meta={"narrow": _arranged(columns, _NARROW_COLUMNS, scrubs)})
+
+
+def _arranged(count: int, columns: int, scrubs: bool) -> dict[str, Any]:
+    """Return the height and the places of `count` pictures, lines and bars, `columns` in a row, as part of a layout."""
+    rows, columns = -(-count // columns), min(count, columns)
+    height, picture = (_WATCH_HEIGHT, _PICTURE) if rows == 1 else (rows * 430 + 56, 0.23)  # pixels, share of a row
+    width, share = (1 - 0.018 * (columns - 1)) / columns, (1 - 0.03 * (rows - 1)) / rows
+    found: dict[str, Any] = {"height": height, "images": []}
+    for number in range(count):
+        row, column = divmod(number, columns)
+        left, low = column * (width + 0.018), 1 - (row + 1) * share - 0.03 * row
+        top = low + share * (1 - picture)
+        for axis, down, up in (
+            (number, top - share * _LINES, top - share * 0.015),
+            (number + count, low, low + share * _BARS),
+        ):
+            name = str(axis + 1) if axis else ""
+            found[f"xaxis{name}"] = {"domain": [left, left + width]}
+            found[f"yaxis{name}"] = {"domain": [down, up], "showticklabels": column == 0}
+        place = {"x": left + width / 2, "y": low + share, "sizex": width, "sizey": share * (picture - 0.03)}
+        found["images"].append(place)
+    if scrubs:
+        drawn = height - 12 - _WATCH_BELOW[scrubs]  # pixels
+        left = 0.09 if rows == 1 else 0.36  # right of the button
+        found |= {"sliders": [{"y": -31 / drawn, "x": left, "len": 1 - left}], "updatemenus": [{"y": -46 / drawn}]}
+    return found
 
 
 def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.Figure:
@@ -287,12 +318,6 @@ def _label_end(figure: go.Figure, one: Watched, column: int) -> None:
     figure.add_annotation(text=f"<b>{CLASSES[best]}</b>", **look, **where, row=1, col=column)
 
 
-def _add_picture(figure: go.Figure, one: Watched, column: int) -> None:
-    left, right = figure.get_subplot(1, column).xaxis.domain
-    place = {"xref": "paper", "yref": "paper", "x": (left + right) / 2, "y": 1, "xanchor": "center", "yanchor": "top"}
-    figure.add_layout_image(source=png(one.pin.image), **place, sizex=right - left, sizey=_PICTURE - 0.03)
-
-
 def _moments(watch: Watch) -> list[float]:
     return sorted({float(epoch) for one in watch.watched for epoch in one.epochs})
 
@@ -317,9 +342,6 @@ def _add_scrubber(figure: go.Figure, watch: Watch) -> None:
             for moment in moments
         ],
         "active": len(moments) - 1,
-        "x": 0.09,
-        "len": 0.91,
-        "y": -0.06,
         "pad": {"t": 0, "b": 0},
         "currentvalue": {"prefix": "", "font": {"size": 13, "color": style.NEUTRAL}, "xanchor": "left"},
         "bgcolor": style.GROUND,
@@ -336,7 +358,6 @@ def _add_scrubber(figure: go.Figure, watch: Watch) -> None:
         "bordercolor": style.GROUND,
         "font": {"color": style.NEUTRAL},
         "x": 0.0,
-        "y": -0.09,
         "xanchor": "left",
         "yanchor": "top",
         "buttons": [{"label": "▶ Play", "method": "animate", "args": [None, play]}],

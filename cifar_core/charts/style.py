@@ -15,28 +15,35 @@ TRAINING, VALIDATION = "#2b7bba", "#d97706"
 HEAD, FINE_TUNING = "#808b9e", "#8e5fc0"
 RIGHT, WRONG = "#1b9e77", "#c2410c"
 NEUTRAL = HEAD
-PHASES = {"head": HEAD, "fine_tune": FINE_TUNING}
+PARTS = {
+    "features": "#0a848d",
+    "start": "#a7845f",
+    "head": HEAD,
+    "fine_tune": FINE_TUNING,
+    "evaluate": "#b44479",
+}
+"""The parts of a run."""
 CLASS_COLORS = (
-    "#3a90cc",
-    "#c2410c",
-    "#ad8206",
-    "#d97706",
-    "#8c6d46",
-    "#8e5fc0",
-    "#1b9e77",
-    "#c46fb4",
-    "#3a6fc4",
-    "#6b7685",
+    "#2398e8",
+    "#e56b81",
+    "#719b1c",
+    "#b379dc",
+    "#a7845f",
+    "#966013",
+    "#237e1d",
+    "#b2437a",
+    "#0b8180",
+    "#6a66a0",
 )
 """In the order of CLASSES; lines of classes also have labels, as ten colors are too many to distinguish."""
-SERIES = ("#2b7bba", "#d97706", "#1b9e77", "#8e5fc0", "#c2410c", "#2e9487", "#ad8206", "#d6618f", "#6b7280", "#4c5fd5")
+SERIES = ("#2796e8", "#e76c63", "#2f7d1b", "#b579dd", "#99600a", "#4c5fd5", "#809d16", "#b44479", "#0a848d", "#74648c")
 """Runs that are compared, in their order."""
-CONDITIONS = (RIGHT, WRONG, FINE_TUNING, TRAINING)
+CONDITIONS = (RIGHT, WRONG, SERIES[0], SERIES[3])
 """The conditions of a lesson, the recommended one first."""
 DASHES = ("solid", "dash", "dot", "dashdot")
 SCALE = "Viridis"
 """The color scale of continuous values."""
-CELLS = {True: (31, 106, 165), False: (180, 83, 9)}
+CELLS = {True: tuple(bytes.fromhex(RIGHT[1:])), False: tuple(bytes.fromhex(WRONG[1:]))}
 """RGB of a full cell of a confusion matrix: right, wrong."""
 EMPTY_CELL = (247, 248, 250)
 INVISIBLE = "rgba(0,0,0,0)"

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from cifar_core import costs, jobs
-from cifar_core.charts.style import PHASES
+from cifar_core.charts import style
 from cifar_core.config import TrainConfig
 from cifar_core.costs import Forecast, Outlook
 from cifar_core.data import cifar10
@@ -19,13 +19,13 @@ from cifar_core.runs import Run
 from pages.components import formatting, guarded, run_picker
 
 PARTS = {
-    "features": ("Feature cache", "#56b4a9"),
-    "start": ("TensorFlow", "#c5ccd6"),
-    "head": ("Head", PHASES["head"]),
-    "fine_tune": ("Fine-tuning", PHASES["fine_tune"]),
-    "evaluate": ("Evaluation", "#d9c27a"),
+    "features": "Feature cache",
+    "start": "TensorFlow",
+    "head": "Head",
+    "fine_tune": "Fine-tuning",
+    "evaluate": "Evaluation",
 }
-"""The parts of a run: name and color."""
+"""The names of the parts of a run."""
 STAGES = {
     "queue": "Waiting for another training",
     "prepare": "Loading images and weights",
@@ -83,9 +83,9 @@ def track(outlook: Outlook) -> str:
     """Return the parts of a run, each as far as it is done, and the time left, as HTML of a fixed height."""
     left = f"{formatting.seconds(outlook.seconds_left)} left" if outlook.seconds_left >= 1 else "almost done"
     if outlook.late in PARTS:
-        left += f", longer than estimated: “{PARTS[outlook.late][0]}” is slower on this machine now"
+        left += f", longer than estimated: “{PARTS[outlook.late]}” is slower on this machine now"
     parts = "".join(
-        f'<div><b><i style="width:{share:.1%};background:{PARTS[part][1]}"></i></b>{PARTS[part][0]}</div>'
+        f'<div><b><i style="width:{share:.1%};background:{style.PARTS[part]}"></i></b>{PARTS[part]}</div>'
         for part, share in outlook.shares.items()
         if part in PARTS
     )
@@ -126,8 +126,8 @@ def plan_bar(stages: Mapping[str, float]) -> str:
     parts = legend = ""
     for stage, seconds in stages.items():
         if seconds > 0:
-            (name, color), took = PARTS[stage], formatting.seconds(seconds)
-            look = f"background:{color};border-radius:3px"
+            name, took = PARTS[stage], formatting.seconds(seconds)
+            look = f"background:{style.PARTS[stage]};border-radius:3px"
             parts += f'<div title="{name}: {took}" style="flex:{seconds:.3f} 1 0;min-width:2px;{look}"></div>'
             dot = f'<i style="display:inline-block;width:.75rem;height:.75rem;margin-right:.4rem;{look}"></i>'
             legend += f"<span>{dot}{name} <b>{took}</b></span>"

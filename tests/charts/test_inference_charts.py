@@ -38,6 +38,21 @@ def test_each_pin_has_its_picture_its_ten_lines_and_its_ten_bars(watch):
     assert not figure.frames
 
 
+def test_on_a_phone_the_pictures_stand_in_rows_of_three():
+    figure = answer_charts.watch_figure(Watch(tuple(watched(n, [0, 1]) for n in range(5)), None))
+    narrow = figure.layout.meta["narrow"]
+    assert narrow["height"] > figure.layout.height
+    for layout, rows in ((figure.layout, (5,)), (narrow, (3, 2))):
+        places = [(round(image["x"], 3), round(image["y"], 3)) for image in layout["images"]]
+        tops = [y for _, y in places]
+        assert tuple(tops.count(top) for top in sorted(set(tops), reverse=True)) == rows
+        assert len(set(places)) == 5
+    lefts = [narrow[f"xaxis{number or ''}"]["domain"][0] for number in ("", 2, 3, 4, 5)]
+    assert lefts[0] == lefts[3] == 0 and lefts[1] == lefts[4]
+    labelled = [number for number in ("", 2, 3, 4, 5) if narrow[f"yaxis{number}"]["showticklabels"]]
+    assert labelled == ["", 4]
+
+
 def test_scrubbing_goes_through_all_moments_in_the_browser(watch):
     figure = answer_charts.watch_figure(watch, scrubs=True)
     assert [frame.name for frame in figure.frames] == ["0", "0.5", "1", "2", "2.5", "3"]

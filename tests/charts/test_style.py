@@ -10,7 +10,7 @@ from cifar_core.data.cifar10 import CLASSES
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NAMED = {name: getattr(style, name) for name in ("TRAINING", "VALIDATION", "HEAD", "FINE_TUNING", "RIGHT", "WRONG")}
-COLORS = sorted({*NAMED.values(), *style.CLASS_COLORS, *style.SERIES})
+COLORS = sorted({*NAMED.values(), *style.CLASS_COLORS, *style.SERIES, *style.PARTS.values()})
 BACKGROUNDS = re.findall(
     r'^backgroundColor = "(#[0-9a-f]{6})"', (ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"), re.M
 )
@@ -35,6 +35,7 @@ def test_a_color_has_one_meaning() -> None:
     assert len(set(NAMED.values())) == len(NAMED)
     assert len(set(style.CLASS_COLORS)) == len(CLASSES)
     assert len(set(style.SERIES)) == len(style.SERIES)
+    assert not set(NAMED.values()) & {*style.CLASS_COLORS, *style.SERIES}, "orange is validation, and no class or run"
 
 
 def test_figures_take_their_colors_from_the_style() -> None:
