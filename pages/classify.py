@@ -61,9 +61,19 @@ def choose_model() -> str:
     """Let the visitor choose a finished run or the bundled model."""
     titles = picture_view.models()
     newest = next(iter(titles))
-    address.linked("model", titles, newest)
-    chosen = st.selectbox("Model", list(titles), format_func=titles.__getitem__, key="model", width=360)
+    last = st.session_state.get("chosen_run")
+    address.linked("model", titles, last if last in titles else newest)
+    chosen = st.selectbox(
+        "Model",
+        list(titles),
+        format_func=titles.__getitem__,
+        key="model",
+        width=360,
+        on_change=lambda: run_picker.remember(st.session_state["model"]),
+    )
     address.link("model", chosen, newest)
+    if "model" in st.query_params:
+        run_picker.remember(chosen)
     return chosen
 
 
@@ -112,7 +122,7 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
                 [picture_view.tile(picture_view.seen(pictures[i]), answers, i, names[i]) for i in shown],
                 "gallery_tiles",
                 lambda number: st.session_state.update(chosen_picture=shown[number]),
-                shown.index(chosen) if chosen in shown else -1,
+                [shown.index(chosen)] if chosen in shown else [],
             )
         with st.container(horizontal=True, vertical_alignment="bottom"):
             rows = [answer_row(names[i], answers, i) for i in order]

@@ -21,10 +21,12 @@ from pages.components import (
     export_panel,
     formatting,
     guarded,
+    live_chart,
     picture_view,
     robustness,
     run_picker,
     run_story,
+    tables,
 )
 
 TITLE = "Strengths and mistakes"
@@ -47,9 +49,12 @@ def main() -> None:
     if not known:
         run_picker.nothing_yet(TITLE, "finished run")
         return
+    newest, chosen = run_picker.own(known)[0].run.id, run_picker.remembered(known)
+    if not wanted and chosen not in (None, newest) and not address.is_history():
+        st.query_params["run"] = chosen
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.title(TITLE)
-        run = run_picker.pick(known, wanted or run_picker.own(known)[0].run.id, "evaluated")
+        run = run_picker.pick(known, wanted or chosen or newest, "evaluated")
         other = compared_run(known, run) if run.state == "finished" else None
     if run.state != "finished":
         unfinished(run)
@@ -186,25 +191,19 @@ def classes(result: Assessment, split: str, number: int) -> None:
     """Show precision, recall and F1 of every class."""
     predictions = result.stored.split(split)
     figures = class_figures(predictions)
-    st.plotly_chart(
-        answer_charts.class_figure(figures),
-        key=f"classes_figure{number}",
-        config=formatting.figure_config(f"classes-{split}"),
-        alt="Precision, recall and F1 of each class; the table has the numbers.",
-    )
-    st.dataframe(
-        [
-            {
-                "class": one.name,
-                "precision": formatting.percent(one.precision),
-                "recall": formatting.percent(one.recall),
-                "F1": formatting.percent(one.f1),
-                "images": one.images,
-            }
-            for one in figures
-        ],
-        hide_index=True,
-        column_config=dict.fromkeys(("precision", "recall", "F1"), formatting.SHARE_COLUMN),
+    alt = "Precision, recall and F1 of each class; the table has the numbers."
+    config = formatting.figure_config(f"classes-{split}")
+    live_chart.draw(answer_charts.class_figure(figures), f"classes_figure{number}", alt, config)
+    tables.show(
+        {
+            "class": [one.name for one in figures],
+            "precision": [formatting.percent(one.precision) for one in figures],
+            "recall": [formatting.percent(one.recall) for one in figures],
+            "F1": [formatting.percent(one.f1) for one in figures],
+            "images": [one.images for one in figures],
+        },
+        f"classes_table{number}",
+        dict.fromkeys(("precision", "recall", "F1"), formatting.SHARE_COLUMN),
         height="content",
         alt="Precision, recall, F1 and images of each class",
     )
@@ -227,12 +226,8 @@ def calibrated(result: Assessment, split: str, number: int) -> None:
     figure = answer_charts.reliability_figure(
         before, after, f"{len(result.stored.split(split).labels):,} {split} images", 460
     )
-    st.plotly_chart(
-        figure,
-        key=f"reliability{number}",
-        config=formatting.figure_config(f"reliability-{split}"),
-        alt=picture_view.RELIABILITY_ALT,
-    )
+    config = formatting.figure_config(f"reliability-{split}")
+    live_chart.draw(figure, f"reliability{number}", picture_view.RELIABILITY_ALT, config)
     error = result.test_error
     kind = "overconfident" if known.temperature > 1 else "underconfident"
     st.markdown(

@@ -66,8 +66,9 @@ def last_run(known: list[listing.Row], wanted: Run | None) -> Any:
     if row is None:
         return None
     state = "" if row.state == "finished" else f" · {row.state}"
+    kind = "Last run" if row == run_picker.own(known)[0] else "Run"
     return st.expander(
-        f"Last run: {formatting.plain(run_picker.run_title(row))}{state}", icon=":material/history:", key="last_run"
+        f"{kind}: {formatting.plain(run_picker.run_title(row))}{state}", icon=":material/history:", key="last_run"
     )
 
 
@@ -79,8 +80,8 @@ def form(status: dict) -> TrainConfig | None:
         help=glossary.explain("head, backbone, fine-tuning"),
     )
     knobs.presets(preset_times(), status["dataset"] == "cifar10")
-    start_place = st.container(key="start_place")
     knobs.main_sliders()
+    start_place = st.container(key="start_place")
     knobs.all_settings()
     with start_place:
         config = knobs.configuration()
@@ -109,8 +110,8 @@ def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None
     """Draw the name and what can be started; return what a run costs, None (and why) where it cannot start."""
     estimate, reason = possible(config, status["error"])
     cannot = config is None or estimate is None or bool(reason)
-    left, right = st.columns(2, vertical_alignment="bottom")
-    name = right.text_input(
+    row = st.container(horizontal=True, vertical_alignment="bottom", key="start_row")
+    name = row.text_input(
         "Name of the run",
         placeholder=unused_name(config) if config else "",
         max_chars=labels.NAME_LIMIT,
@@ -118,7 +119,7 @@ def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None
         help="Shown on every page. Empty: the suggestion.",
     )
     downloads = config is not None and config.dataset != "generated" and dataset_notice.can_download(status)
-    with left:
+    with row.container(key="start_buttons"):  # on a phone at the lower edge of the screen (see style)
         look: dict[str, Any] = {"icon": ":material/play_arrow:", "width": "stretch", "disabled": cannot}
         if downloads:
             words, then = "Download CIFAR-10 and train (170 MB, once)", (config, name)
@@ -184,13 +185,13 @@ def take_settings() -> None:
 
 
 def wanted_run(known: list[listing.Row]) -> Run | None:
-    """Return the run that the address names, else one that is live, else one's own newest; None where there is none."""
+    """Return the run that the address names, else a live one, else the one chosen last, else one's own newest."""
     named = run_picker.asked(known)
     if named is not None:
         return Run(named)
-    live = next((row for row in known if row.state in LIVE_STATES), None)
-    run = live or next(iter(run_picker.own(known)), None)
-    return run.run if run else None
+    live = next((row.run for row in known if row.state in LIVE_STATES), None)
+    chosen = run_picker.remembered(known)
+    return live or (Run(chosen) if chosen else next((row.run for row in run_picker.own(known)), None))
 
 
 def chosen_run(known: list[listing.Row], wanted: Run) -> Run:

@@ -103,10 +103,8 @@ def living_worker(run: Run, obeys: bool = False):
 
 def charts_of(app: AppTest) -> dict[str, dict]:
     """Return the page's Plotly figures by the key of their element."""
-    still = {chart.key: json.loads(chart.proto.spec) for chart in app.get("plotly_chart")}
     mounted = [found for found in app.get("bidi_component") if found.proto.component_name == "live_chart"]
-    live = {chart.key: json.loads(chart.proto.bytes)["figure"] for chart in mounted}
-    return still | live
+    return {chart.key: json.loads(chart.proto.bytes)["figure"] for chart in mounted}
 
 
 def bars_of(app: AppTest, place: int = 0) -> dict[str, float]:

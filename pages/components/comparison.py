@@ -14,7 +14,7 @@ from cifar_core.evaluation import comparison, listing
 from cifar_core.evaluation.comparison import Pair
 from cifar_core.evaluation.listing import Row
 from cifar_core.runs import Run, curves
-from pages.components import address, formatting, run_picker
+from pages.components import address, formatting, live_chart, run_picker, tables
 
 _SMOOTHING = ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95")
 _AXES = {"epoch": "Epoch", "time": "Time"}
@@ -24,7 +24,6 @@ _SURE = {
     "test images say the opposite": "the test images say the opposite",
     "unknown": "significance on the test images is unknown",
 }
-_CHART: dict[str, Any] = {"config": {"displayModeBar": False}}
 
 
 def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> None:
@@ -45,10 +44,12 @@ def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> 
     for metric, place in places.items():
         figure = training_charts.overlay_figure(lines, metric, axis, float(smoothing))
         alt = f"{metric.capitalize()} of the selected runs by {axis}"
-        place.plotly_chart(figure, key=f"overlay_{metric}", alt=alt, **_CHART)
+        with place:
+            live_chart.draw(figure, f"overlay_{metric}", alt, live_chart.NO_TOOLBAR)
     left.caption("Thick lines and dots: validation. Thin pale lines: training.")
     alt = "Validation accuracy of every run against its training time"
-    right.plotly_chart(_dots(chosen, shown, names), key="dots", alt=alt, **_CHART)
+    with right:
+        live_chart.draw(_dots(chosen, shown, names), "dots", alt, live_chart.NO_TOOLBAR)
 
 
 def _dots(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> Any:
@@ -69,7 +70,7 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
     finished = [row for row in chosen if row.state == "finished" and row.validation_accuracy is not None]
     if len(finished) < 2:
         st.caption("Select two finished runs to compare them. Their settings:")
-        st.dataframe(_settings(chosen, names), hide_index=True, key="verdict")
+        tables.show(_settings(chosen, names), "verdict")
         return
     fastest = min(range(len(finished)), key=lambda place: finished[place].seconds or float("inf"))
     ids = [row.run.id for row in finished]
@@ -88,20 +89,8 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
         gain, sure, time = _price(best, base, by_run[best.run.id])
         name = formatting.plain(names[best.run.id])
         sentence.markdown(f"**{name}** has the best validation accuracy: **{gain}** for **{time}**; {_SURE[sure]}.")
-    st.dataframe(
-        _prices(chosen, base, by_run) | _settings(chosen, names),
-        hide_index=True,
-        key="verdict",
-        column_order=[
-            "Run",
-            "Difference",
-            "Time",
-            "Significance",
-            "Validation",
-            *map(_label, listing.differing_knobs(chosen)),
-        ],
-        column_config={"Validation": st.column_config.NumberColumn(format="%.1f%%"), "Run": {"width": 130}},
-    )
+    columns: dict[str, list[str]] = {"Run": []} | _prices(chosen, base, by_run) | _settings(chosen, names)
+    tables.show(columns, "verdict", {"Run": {"width": 130}})
     for pair in by_run.values():
         if pair.result is None:
             st.caption(formatting.plain(comparison.verdict(pair, names[pair.a.id], names[pair.b.id])))
@@ -109,24 +98,20 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
     st.caption(formatting.plain(f"{comparison.correction_note(compared)} Test: McNemar, exact."))
 
 
-def _label(name: str) -> str:
-    return KNOBS[name].label
-
-
-def _settings(chosen: Sequence[Row], names: dict[str, str]) -> dict[str, list[Any]]:
+def _settings(chosen: Sequence[Row], names: dict[str, str]) -> dict[str, list[str]]:
     """Return the columns of the settings that differ."""
     columns = {"Run": [names[row.run.id] for row in chosen]}
     for name in listing.differing_knobs(chosen):
-        columns[_label(name)] = [KNOBS[name].format(row.knob(name)) if row.config else "?" for row in chosen]
+        columns[KNOBS[name].label] = [KNOBS[name].format(row.knob(name)) if row.config else "?" for row in chosen]
     return columns
 
 
-def _prices(chosen: Sequence[Row], base: Row, pairs: dict[str, Pair]) -> dict[str, list[Any]]:
+def _prices(chosen: Sequence[Row], base: Row, pairs: dict[str, Pair]) -> dict[str, list[str]]:
     """Return the columns that weigh every run against `base`; empty where there is nothing to say."""
     priced = [_price(row, base, pairs[row.run.id]) if row.run.id in pairs else ("", "", "") for row in chosen]
-    columns = dict(zip(("Difference", "Significance", "Time"), map(list, zip(*priced, strict=True)), strict=True))
-    validation = [None if row.validation_accuracy is None else 100 * row.validation_accuracy for row in chosen]
-    return {"Validation": validation, **columns}
+    difference, significance, time = (list(column) for column in zip(*priced, strict=True))
+    validation = ["" if row.validation_accuracy is None else f"{row.validation_accuracy:.1%}" for row in chosen]
+    return {"Difference": difference, "Time": time, "Significance": significance, "Validation": validation}
 
 
 def _price(row: Row, base: Row, pair: Pair) -> tuple[str, str, str]:

@@ -32,11 +32,10 @@ from pages.components.tiles import Tile
 A_PAGE = 12
 _EXAMPLES = 3
 _SIDE = 144
-_STILL = {"displayModeBar": False}
 KINDS = {
     "mistakes": "confident mistakes",
     "lucky": "least confident correct",
-    "outvoted": "outvoted by neighbors",
+    "outvoted": "outvoted",
 }
 CELLS = {"share": "Percent", "images": "Images"}
 _ABOUT = {
@@ -62,7 +61,7 @@ def confusion(results: list[Assessment], split: str) -> None:
         figure = answer_charts.confusion_figure(counts, cell, shares=shares)
         alt = f"Confusion matrix of the {split} images. Choose a cell with the two lists above."
         with columns[number]:
-            live_chart.show(live_chart.chart(figure, alt, config=_STILL), f"confusion{number}", _take_cell)
+            live_chart.draw(figure, f"confusion{number}", alt, live_chart.NO_TOOLBAR, _take_cell)
         with columns[1 if len(results) == 1 else number]:
             _cell(one, split, counts, cell, number)
 
@@ -190,7 +189,7 @@ def _grid(
             [tile(predictions, images, i, (votes or {}).get(i)) for i in shown],
             f"tiles-{key}",
             lambda number: st.session_state.update({f"looked-{key}": shown[number]}),
-            shown.index(chosen),
+            [shown.index(chosen)],
             width=84,
         )
     _closer(

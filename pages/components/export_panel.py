@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import streamlit as st
@@ -43,6 +44,22 @@ def export_panel(run: Run) -> None:
                 if name not in MODELS:
                     reason = _why_not(run, name)
                     _download(run, item, _ICONS.get(name, ":material/download:"), item.label, reason)
+
+
+def share_buttons(run: Run) -> None:
+    """Offer a picture of a finished run and, where it watched pictures, an animation of them."""
+    for name, label in (("card", "Share a picture"), ("animation", "Share an animation")):
+        if _why_not(run, name) is None:
+            st.download_button(
+                label,
+                functools.partial(exports.content, run, name),
+                exports.file_name(run, name),
+                key=f"share_{name}",
+                icon=_ICONS[name],
+                help=FORMATS[name].help,
+                on_click="ignore",
+                type="tertiary",
+            )
 
 
 def import_panel() -> None:

@@ -53,7 +53,7 @@ def percent(value: float | None) -> float | None:
 
 def figure_config(name: str) -> dict[str, Any]:
     """Return Plotly's configuration of a figure that its camera saves as `name`."""
-    return {"displaylogo": False, "toImageButtonOptions": {"filename": name, "scale": 2}}
+    return {"toImageButtonOptions": {"filename": name, "scale": 2}}
 
 
 def share(value: float) -> str:

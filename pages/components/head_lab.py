@@ -122,7 +122,7 @@ def _panel(settings: Settings, earlier: list[Settings]) -> bool:
     for metric, place in (("accuracy", left), ("cross_entropy", left if chart else right)):
         figure = search_charts.lab_curves(shown.rows if shown else [], words, metric, BASE.head_epochs, 300)
         with place:
-            live_chart.show(live_chart.chart(figure, config={"displayModeBar": False}), f"lab_{metric}")
+            live_chart.draw(figure, f"lab_{metric}", config=live_chart.NO_TOOLBAR)
     with right:
         _map(chart)
     _fixed_settings(status)
@@ -196,7 +196,7 @@ def _map_chart(base_key: str, is_made: bool, predicted: tuple[int, ...]) -> Char
     places = head_lab.load_map(base_key) if is_made else None
     if places is None or len(predicted) != len(places.labels):
         return None
-    return live_chart.chart(search_charts.decision_map(places, np.array(predicted)), config={"displayModeBar": False})
+    return live_chart.chart(search_charts.decision_map(places, np.array(predicted)), config=live_chart.NO_TOOLBAR)
 
 
 def _fixed_settings(status: dict[str, Any]) -> None:

@@ -70,9 +70,7 @@ def _picture(name: str, value: float) -> None:
             return
         seed = int(st.session_state.get("seed", 1))
         changed = augmentation.augment(images, np.arange(len(images)), value, seed, 0)
-        svg = pictures.rows(
-            [images, changed], f"Training images; below, what training sees: {augmentation.ranges(value)}"
-        )
+        svg = pictures.rows([images, changed], f"Below, as training sees them: {augmentation.ranges(value)}")
     st.image(svg, pictures.alt(svg), width="stretch", alt=f"{KNOBS[name].label} {value:g}")
 
 

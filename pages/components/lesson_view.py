@@ -19,11 +19,10 @@ from cifar_core.lessons.catalogue import LESSONS, Lesson
 from cifar_core.lessons.experiments import CONDITIONS, Outcome, Provenance
 from cifar_core.lessons.layer_probe import Layers
 from cifar_core.runs import LIVE_STATES, Run
-from pages.components import formatting, guarded, knobs
+from pages.components import formatting, guarded, knobs, live_chart, tables
 
 HERE, STORED = "here", "stored"
 _SHOWN = 2
-_CONFIG: dict[str, Any] = {"displayModeBar": False}
 Conditions = Mapping[str, Outcome]
 _POLL_SECONDS = 0.7
 
@@ -87,7 +86,8 @@ def show(lesson: Lesson, guess: int, results: Layers | Conditions, origin: str) 
         else:
             st.badge("stored results", icon=":material/inventory_2:", color="gray")
         if not isinstance(results, Layers):
-            st.dataframe(table(lesson.name, results), hide_index=True, key="conditions_table")
+            rows = table(lesson.name, results)
+            tables.show({name: [row[name] for row in rows] for name in rows[0]}, "conditions_table")
         charts(figures, lesson.figures[_SHOWN:])
         st.caption(" ".join(dict.fromkeys(formatting.plain(one.note) for one in made if one.note)))
         st.markdown("\n".join(f"- {sentence}" for sentence in dict.fromkeys(one.sentence for one in made)))
@@ -111,7 +111,7 @@ def charts(figures: Mapping[str, Any], names: tuple[str, ...]) -> None:
         return
     with st.grid(len(names), min_column_width=340):
         for name in names:
-            st.plotly_chart(figures[name], key=name, alt=figures[name].layout.title.text, config=_CONFIG)
+            live_chart.draw(figures[name], name, figures[name].layout.title.text, live_chart.NO_TOOLBAR)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

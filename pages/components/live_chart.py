@@ -1,7 +1,8 @@
 """A Plotly figure that is updated in place: `st.plotly_chart` replaces a changed figure, which blinks and loses zoom.
 
-A message holds the whole figure, which has few points (track.MOST_POINTS a line), rather than what is new: any message
-may then be left out, and all people who watch a run are sent the same bytes, which are made once.
+Every chart of the app is drawn here, so that all look the same. A message
+holds the whole figure, which has few points (curves.MOST_POINTS a line), rather than what is new: any message may then
+be left out, and all people who watch a run are sent the same bytes, which are made once.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from streamlit.components import v1
 _OWN = v1.declare_component("frontend", Path(__file__).parent / "frontend").name
 _PLOTLY = v1.declare_component("plotly", Path(plotly.__file__).parent / "package_data").name
 _MODULE = f"component/{_OWN}/live_chart.js?plotly=../{_PLOTLY}/plotly.min.js%3F{plotly.__version__}"
+NO_TOOLBAR = {"displayModeBar": False}
+"""Plotly's configuration of a figure without buttons above it."""
 _mount = st.components.v2.component(
     "live_chart",
     js=f"""export default async (mounted) => {{
@@ -63,6 +66,17 @@ def show(plot: Chart, key: str, on_click: Callable[[int], None] | None = None) -
 
     clicked = _mount(key=key, data=plot.message, height=plot.height, on_clicked_change=take).clicked
     return clicked if isinstance(clicked, int) else None
+
+
+def draw(
+    figure: go.Figure,
+    key: str,
+    alt: str = "",
+    config: Mapping[str, Any] | None = None,
+    on_click: Callable[[int], None] | None = None,
+) -> int | None:
+    """Show a figure that changes with the page alone; see `chart` and `show`."""
+    return show(chart(figure, alt, config=config), key, on_click)
 
 
 def _words(layout: go.Layout) -> str:

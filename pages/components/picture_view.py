@@ -18,7 +18,17 @@ from cifar_core.inference import calibration, explain, pictures
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
 from cifar_core.inference.pictures import Crop, Picture
 from cifar_core.untrusted import shown_name
-from pages.components import address, dataset_notice, formatting, guarded, pinned, run_picker, tiles, uploads
+from pages.components import (
+    address,
+    dataset_notice,
+    formatting,
+    guarded,
+    live_chart,
+    pinned,
+    run_picker,
+    tiles,
+    uploads,
+)
 from pages.components.tiles import Tile
 
 VIEWS = {"why": "Why", "whatif": "What if", "compare": "Other models", "sure": "How sure"}
@@ -27,7 +37,6 @@ BUNDLED_TITLE = "bundled model"
 _NEIGHBORS = 8
 _MOST_COMPARED = 3
 _TOP = 3
-_PLAIN_BARS = {"displayModeBar": False}
 
 
 def crop_of(picture: Picture) -> Crop:
@@ -216,7 +225,8 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
         key = change.name
         figure = answer_charts.sweep_figure(change, sweeps[key], setting[key], answer)
         alt = f"Probability of {name} over the range of {change.label}"
-        places[key].plotly_chart(figure, key=f"sweep_{key}", config=_PLAIN_BARS, alt=alt)
+        with places[key]:
+            live_chart.draw(figure, f"sweep_{key}", alt, live_chart.NO_TOOLBAR)
     with right:
         st.markdown(f"### {name}, {formatting.share(answers[answer])}")
         changed = formatting.enlarged(explain.changed(pixels, setting)[None], 6, 0)
@@ -306,7 +316,7 @@ def how_sure(model: Classifier, answers: Answers) -> None:
         if model.name != BUNDLED:
             stamp = run_picker.stamp(runs.Run(model.name), "evaluation.npz", calibration.FILE)
             reliability = _reliability(model.name, stamp)
-            st.plotly_chart(reliability[0], key="reliability", config={"displaylogo": False}, alt=RELIABILITY_ALT)
+            live_chart.draw(reliability[0], "reliability", RELIABILITY_ALT)
         else:
             st.caption("The reliability diagram needs predictions that are stored with a run; this model has none.")
     with right:

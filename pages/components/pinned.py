@@ -115,7 +115,7 @@ def panel(run: Run, state: str, planned: float) -> None:
     if chart is None:
         return
     st.header("Watch it learn")
-    with st.container(key="scroll_watch"):
+    with st.container(key=f"watch_rows{-(-len(pins.load(run.path)) // 3)}"):  # as a phone shows them (see style)
         live_chart.show(chart, "watch")
     hint = "Each line is one class." if live else "Drag the slider, or press Play, to go back through the epochs."
     st.caption(f"{hint} The violet part is fine-tuning, when the top of the backbone learns too.")
@@ -127,7 +127,7 @@ def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> Chart | Non
     if not watch.watched:
         return None
     figure = answer_charts.watch_figure(watch, planned, scrubs)
-    return live_chart.chart(figure, _words(watch.watched), run_id, config={"displayModeBar": False})
+    return live_chart.chart(figure, _words(watch.watched), run_id, config=live_chart.NO_TOOLBAR)
 
 
 def _words(watched: Sequence[Watched]) -> str:

@@ -52,7 +52,7 @@ def _show(measured: dict[str, Measured]) -> None:
     """Draw the measured accuracies of runs by name, as curves and as a table."""
     figure = answer_charts.robustness_figure(measured)
     alt = "Accuracy against the strength of eight corruptions; the table has the means."
-    live_chart.show(live_chart.chart(figure, alt, config=formatting.figure_config("robustness")), "robustness")
+    live_chart.draw(figure, "robustness", alt, formatting.figure_config("robustness"))
     with st.container(key="runs_robust"):
         columns = dict.fromkeys(measured, formatting.SHARE_COLUMN)
         st.dataframe(

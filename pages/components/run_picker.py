@@ -21,14 +21,27 @@ from pages.components import guarded
 def asked(known: list[Row]) -> str | None:
     """Return the run that the address names, which is added to `known`; says why it cannot, and returns None."""
     wanted = st.query_params.get("run")
-    if not wanted or any(row.run.id == wanted for row in known):
-        return wanted or None
-    try:
-        known.append(listing.row(runs.get(wanted)))
-    except RunError as error:
-        guarded.problem(error)
+    if not wanted:
         return None
+    if all(row.run.id != wanted for row in known):
+        try:
+            known.append(listing.row(runs.get(wanted)))
+        except RunError as error:
+            guarded.problem(error)
+            return None
+    remember(wanted)
     return wanted
+
+
+def remember(run_id: str) -> None:
+    """Let this run be the one that the other pages open, too."""
+    st.session_state["chosen_run"] = run_id
+
+
+def remembered(known: Iterable[Row]) -> str | None:
+    """Return the run that was chosen last on any page; None where it is not in `known`."""
+    chosen = st.session_state.get("chosen_run")
+    return chosen if any(row.run.id == chosen for row in known) else None
 
 
 def own(known: Iterable[Row]) -> list[Row]:

@@ -14,7 +14,7 @@ from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.diagnosis_rules import Finding
 from cifar_core.lessons.catalogue import LESSONS
 from cifar_core.runs import Run, curves
-from pages.components import formatting, guarded, knobs, run_picker
+from pages.components import formatting, guarded, knobs, live_chart, run_picker
 
 
 def section(result: Assessment, split: str, number: int) -> None:
@@ -29,12 +29,8 @@ def section(result: Assessment, split: str, number: int) -> None:
     curves = _curves(run.id, run_picker.stamp(run, "metrics.jsonl"))
     with st.grid(2, min_column_width=340):
         for metric in ("accuracy", "loss"):
-            st.plotly_chart(
-                training_charts.metric_figure(curves, metric),
-                key=f"story_{metric}{number}",
-                config=formatting.figure_config(metric),
-                alt=training_charts.metric_words(curves, metric),
-            )
+            figure, alt = training_charts.metric_figure(curves, metric), training_charts.metric_words(curves, metric)
+            live_chart.draw(figure, f"story_{metric}{number}", alt, formatting.figure_config(metric))
     if any(phase.name == "fine_tune" for phase in result.phases):
         _fine_tuning(result, number)
 
@@ -55,12 +51,9 @@ def _fine_tuning(result: Assessment, number: int) -> None:
             "version."
         )
     else:
-        st.plotly_chart(
-            answer_charts.change_figure(changes),
-            key=f"changes{number}",
-            config=formatting.figure_config("fine-tuning"),
-            alt="Validation images of each class that fine-tuning corrected and broke.",
-        )
+        alt = "Validation images of each class that fine-tuning corrected and broke."
+        config = formatting.figure_config("fine-tuning")
+        live_chart.draw(answer_charts.change_figure(changes), f"changes{number}", alt, config)
         worse = [one for one in changes if one.broken > one.fixed]
         fixed, broken = sum(one.fixed for one in changes), sum(one.broken for one in changes)
         names = ", ".join(f"{one.name} ({one.before:.1%} to {one.after:.1%})" for one in worse)

@@ -15,7 +15,7 @@ from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.inference import model_file
 from cifar_core.runs import LIVE_STATES, labels, trash
-from pages.components import address, comparison, formatting, guarded, run_picker
+from pages.components import address, comparison, formatting, guarded, run_picker, tables
 
 _POLL_SECONDS = 2.0
 _PRESELECTED = 3
@@ -104,18 +104,19 @@ def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[s
         st.session_state["runs_listed"] = ids
         new_table()
     knobs = listing.differing_knobs(shown)
-    with st.container(key="runs_list"):
-        event = st.dataframe(
-            _columns(shown, knobs, names),
-            key=f"runs_{st.session_state['runs_generation']}",
-            hide_index=True,
-            height=min(36 * (len(shown) + 1) + 3, 330),
-            column_config=_looks(knobs),
-            on_select="rerun",
-            selection_mode="multi-row",
-            selection_default={"selection": {"rows": [ids.index(id_) for id_ in chosen if id_ in ids]}},
-            placeholder="",
-        )
+    rows = [ids.index(id_) for id_ in chosen if id_ in ids]
+    event = tables.show(
+        _columns(shown, knobs, names),
+        f"runs_{st.session_state['runs_generation']}",
+        _looks(knobs),
+        lambda place: _toggle(ids[place]),
+        rows,
+        height=min(36 * (len(shown) + 1) + 3, 330),
+        on_select="rerun",
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": rows}},
+        placeholder="",
+    )
     picked = {ids[number] for number in event["selection"]["rows"] if number < len(ids)}
     selected = [id_ for id_ in chosen if id_ in picked] + [id_ for id_ in ids if id_ in picked and id_ not in chosen]
     if len(selected) > training_charts.MOST_RUNS:
@@ -124,10 +125,17 @@ def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[s
     _remember(selected, _best(shown))
     with st.container(horizontal=True, vertical_alignment="center"):
         runs_word = "run" if len(shown) == 1 else "runs"
-        st.caption(f"{len(shown)} {runs_word}, {len(selected)} selected. Click a heading to sort.")
+        st.caption(f"{len(shown)} {runs_word}, {len(selected)} selected.")
         csv = listing.to_csv(shown)
         formatting.csv_button("CSV", csv, "runs.csv", "csv")
     return selected
+
+
+def _toggle(id_: str) -> None:
+    """Select a run, or take it back."""
+    selected = st.session_state["runs_chosen"]
+    st.session_state["runs_chosen"] = [one for one in selected if one != id_] + [id_] * (id_ not in selected)
+    new_table()
 
 
 def _remember(selected: list[str], best: list[str]) -> None:

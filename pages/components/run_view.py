@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,18 @@ from cifar_core import jobs
 from cifar_core.charts import training as training_charts
 from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
-from cifar_core.export import exports
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run, curves, labels
 from cifar_core.runs.curves import CurveReader, Curves
-from pages.components import formatting, guarded, live_chart, pinned, progress, run_picker, run_story
+from pages.components import (
+    export_panel,
+    formatting,
+    guarded,
+    live_chart,
+    pinned,
+    progress,
+    run_picker,
+    run_story,
+)
 from pages.components.live_chart import Chart
 
 HEIGHT = 400
@@ -227,7 +236,8 @@ def model_summary(run: Run) -> None:
     path = run.path / "summary.txt"
     if path.exists():
         with path.open(encoding="utf-8", errors="replace") as file:
-            st.code(file.read(_MOST_SUMMARY), language=None, height=320)
+            text = html.escape(file.read(_MOST_SUMMARY))
+        st.html(f'<pre class=scrolled role=region tabindex=0 aria-label="Layers">{text}</pre>')  # st.code has no focus
 
 
 FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", "elapsed_seconds", "model_bytes")
@@ -252,7 +262,7 @@ def sentence(result: dict[str, Any]) -> str:
 
 
 def next_steps(run: Run) -> None:
-    """Draw what to do with the run: three buttons, then two links."""
+    """Draw what to do with the run: three buttons, two files to share, two links."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Try a photo", key="try_photo", icon=":material/image_search:", type="primary"):
             st.switch_page("pages/classify.py", query_params={"model": run.id})
@@ -261,15 +271,7 @@ def next_steps(run: Run) -> None:
         if st.button("Export", key="open_export", icon=":material/download:"):
             st.session_state["export_panel"] = True  # opens it, below
             st.rerun()
-        st.download_button(
-            "Share",
-            lambda: exports.content(run, "card"),
-            exports.file_name(run, "card"),
-            key="share",
-            icon=":material/share:",
-            help="A picture with the accuracy, the curve and six answers. The animation is under *Export*.",
-            on_click="ignore",
-        )
+        export_panel.share_buttons(run)
         st.page_link("pages/explore.py", label="Compare", icon=":material/explore:")
         st.page_link("pages/learn.py", label="Learn why", icon=":material/school:")
 

@@ -14,7 +14,7 @@ from cifar_core.config import ALL_IMAGES, KNOBS
 from cifar_core.errors import CifarError, SweepError
 from cifar_core.search import findings, studies, sweep_workers
 from cifar_core.search.findings import Cell, Findings, Trial
-from pages.components import address, formatting, guarded, knobs, live_chart
+from pages.components import address, formatting, guarded, knobs, live_chart, tables
 
 POLL_SECONDS = 2.0
 LOOK = {
@@ -68,7 +68,7 @@ def _findings(sweep: Findings) -> None:
         _heat_map(cells, [item.knob for item in sweep.plan.ranges], noise is not None, opened)
     else:
         _points(sweep, shares, opened)
-    _table(sweep)
+    _table(sweep, opened)
     _trial(sweep, opened)
     _more_charts(sweep, opened)
 
@@ -197,7 +197,7 @@ def _points(sweep: Findings, shares: dict[str, float], opened: Trial | None) -> 
         for knob in names:
             _clickable(search_charts.slices(sweep, knob, opened), f"slice_{knob}")
         if shares:
-            live_chart.show(live_chart.chart(search_charts.importances(shares)), "search_importances")
+            live_chart.draw(search_charts.importances(shares), "search_importances")
 
 
 def _heat_map(cells: list[Cell], names: list[str], repeated: bool, opened: Trial | None) -> None:
@@ -208,7 +208,7 @@ def _heat_map(cells: list[Cell], names: list[str], repeated: bool, opened: Trial
     place = next((n for n, cell in enumerate(cells) if opened in cell.trials), None)
     x, y = names
     figure = search_charts.heat_map(cells, x, y, shown == "spread", place)
-    clicked = live_chart.show(live_chart.chart(figure), "grid_map")
+    clicked = live_chart.draw(figure, "grid_map")
     trials = cells[clicked].trials if clicked is not None and clicked < len(cells) else ()
     if trials:
         _open(max(trials, key=lambda trial: trial.accuracy or 0.0).number)
@@ -233,7 +233,7 @@ def _more_charts(sweep: Findings, opened: Trial | None) -> None:
 
 def _clickable(figure: Any, key: str) -> None:
     """Draw a figure whose points are trials; a click opens one."""
-    clicked = live_chart.show(live_chart.chart(figure), f"search_{key}")
+    clicked = live_chart.draw(figure, f"search_{key}")
     if clicked is not None:
         _open(clicked)
 
@@ -246,7 +246,7 @@ def _open(number: int) -> None:
 # trials
 
 
-def _table(sweep: Findings) -> None:
+def _table(sweep: Findings, opened: Trial | None) -> None:
     """Draw all trials, the best first; a selected row opens its trial."""
     trials = sorted(sweep.trials, key=lambda trial: (-(trial.accuracy or 0.0), trial.number))
     columns: dict[str, list[Any]] = {
@@ -260,20 +260,21 @@ def _table(sweep: Findings) -> None:
     if any("seed" in trial.params for trial in trials):
         columns["Seed"] = [trial.params.get("seed") for trial in trials]
     number = st.column_config.NumberColumn
-    event = st.dataframe(
+    event = tables.show(
         columns,
-        key=f"trials_{sweep.name}",
-        hide_index=True,
-        height=min(36 * (len(trials) + 1) + 3, 330),
-        on_select="rerun",
-        selection_mode="single-row",
-        column_config={
+        f"trials_{sweep.name}",
+        {
             "Trial": number(width=50),
             "Validation": number(format="%.1f%%", width=80),
             "By epoch": st.column_config.LineChartColumn(y_min=0, y_max=1, width=90),
             "Time": number(format="%.0f s", width=65),
             "State": {"width": 80},
         },
+        lambda place: st.query_params.update(trial=str(trials[place].number + 1)),
+        [place for place, trial in enumerate(trials) if trial is opened],
+        height=min(36 * (len(trials) + 1) + 3, 330),
+        on_select="rerun",
+        selection_mode="single-row",
     )
     rows = [trials[row].number for row in event["selection"]["rows"] if row < len(trials)]
     text = io.StringIO()
@@ -302,7 +303,7 @@ def _trial(sweep: Findings, trial: Trial | None) -> None:
     """Draw the curves of all trials, the opened one in front, and what can be done with it."""
     if trial is None:
         return
-    live_chart.show(live_chart.chart(search_charts.trial_curves(sweep, trial)), "search_curves")
+    live_chart.draw(search_charts.trial_curves(sweep, trial), "search_curves")
     result = trial.state if trial.accuracy is None else f"validation accuracy {trial.accuracy:.1%}"
     params = ", ".join(f"{KNOBS[name].label} {KNOBS[name].format(value)}" for name, value in trial.params.items())
     st.markdown(f"**Trial {trial.number + 1}**: {formatting.plain(f'{result}; {params}')}")

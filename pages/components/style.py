@@ -11,10 +11,12 @@ STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may cha
     "[data-testid=stMainBlockContainer]{padding-top:4.4rem;max-width:1480px}"
     "[data-testid=stBaseButton-primary]{color:light-dark(#fff,#12171e)}"  # white on the dark theme's accent is 2.5:1
     "[data-testid=stCaptionContainer]{color:light-dark(#59636e,#a9b3be);opacity:1}"  # Streamlit's gray is 4.1:1
+    "[data-testid=stExpandSidebarButton]::after{content:'Menu';padding-left:.3rem}"
+    "[data-testid=stExpandSidebarButton]{width:auto;color:inherit}"
     "[data-testid=stImage] img{border-radius:4px}"
     ".st-key-drop_zone [data-testid=stFileUploaderDropzone]{min-height:10rem;flex-direction:column;"
     "justify-content:center;align-items:center;border:2px dashed #808b9e}"
-    ".st-key-runs_list [data-testid=stElementToolbar],"  # their CSV would not be inert
+    "[class*=st-key-wide_runs] [data-testid=stElementToolbar],"  # their CSV would not be inert
     ".st-key-verdict [data-testid=stElementToolbar],"
     ".st-key-runs_robust [data-testid=stElementToolbar]{display:none}"
     "@media(max-width:1100px){.st-key-teach_steps>div>[data-testid=stHorizontalBlock]{flex-wrap:wrap}"
@@ -31,8 +33,9 @@ _OWN = (
     ".preview{display:flex;gap:.4rem;overflow-x:auto;padding-bottom:.4rem}"
     ".preview figure{margin:0;text-align:center;flex:1 0 68px;max-width:128px}"
     ".preview img{width:100%;aspect-ratio:1;border-radius:4px;image-rendering:pixelated}"
+    "@media(max-width:767px){.preview{flex-wrap:wrap}.preview figure{flex:1 0 28%}}"
     ".preview figcaption{font-size:.78rem;line-height:1.35}.preview .changed{color:light-dark(#a85a00,#f0a04b)}"
-    ".st-key-scroll_watch{overflow-x:auto}.st-key-scroll_watch>*{min-width:760px}"
+    "@media(max-width:767px){.st-key-watch_rows2 .st-key-watch{height:916px!important;flex-basis:916px!important}}"
     "[class*=st-key-live_] [data-stale=true],[data-stale=true]:has(.live-chart)"  # polled, not stale
     "{opacity:1!important;transition:none!important}"
     "[class*=st-key-live_] summary *{opacity:1!important}"
@@ -43,11 +46,18 @@ _OWN = (
     ".track i{display:block;height:100%}"
     ".track p{margin:.2rem 0 0;line-height:1.5;min-height:1.5em;font-variant-numeric:tabular-nums}"
     "@media(max-width:767px){.track p{min-height:3em}}"
-    "[class*=st-key-preset_] button{padding:.5rem .9rem;height:100%}"
+    "[class*=st-key-preset_]{height:100%}[class*=st-key-preset_] :is(div,button){height:100%}"
+    "[class*=st-key-preset_] button{padding:.5rem .9rem}"
     ".st-key-start button{min-height:2.9rem}"
+    "@media(max-width:767px){"
+    ".st-key-start_place,:has(>.st-key-start_place),.st-key-start_row,:has(>.st-key-start_row){display:contents}"
+    ".st-key-start_row>*{flex:none!important;width:100%!important}"
+    ":has(>.st-key-start_buttons){position:sticky;bottom:0;z-index:9;padding:.6rem 0;background:var(--page)}}"
     "@media(min-width:1101px){:has(>.st-key-teach_train),:has(>.st-key-teach_try){position:sticky;top:4.5rem;"
     "max-height:calc(100vh - 5rem);overflow:hidden auto;scrollbar-width:thin;padding:0 3px}}"
-    ".scrolled{overflow-x:auto}"
+    ".scrolled{overflow-x:auto}pre.scrolled{overflow:auto;max-height:22rem;font-size:.8rem}"
+    "@media(max-width:767px){:has(>[class*=st-key-wide_]){display:none}}"
+    "@media(min-width:768px){:has(>[class*=st-key-narrow_]){display:none}}"
     "table.confused,table.tried{border-collapse:separate;border-spacing:2px;font-variant-numeric:tabular-nums;"
     "font-size:.9rem;max-width:100%}.confused caption,.tried caption{caption-side:bottom;text-align:left;"
     "font-size:.85rem;color:light-dark(#59636e,#a9b3be);padding-top:.3rem;white-space:nowrap}"
@@ -55,8 +65,8 @@ _OWN = (
     ".confused th{font-weight:400;max-width:9rem;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;"
     "text-align:right}.confused th[scope=col]{text-align:center;max-width:5rem}"
     ".confused td{min-width:1.6rem;text-align:center;border-radius:4px}"
-    ".confused .right{background:color-mix(in srgb,#1b9e77 calc(var(--share)*.75),var(--line))}"
-    ".confused .wrong{background:color-mix(in srgb,#d97706 var(--share),var(--line))}"
+    f".confused .right{{background:color-mix(in srgb,{chart_style.RIGHT} calc(var(--share)*.75),var(--line))}}"
+    f".confused .wrong{{background:color-mix(in srgb,{chart_style.WRONG} var(--share),var(--line))}}"
     ".tried th{font-weight:400;text-align:right}.tried td{text-align:right}.tried .now td{font-weight:650}"
 )
 
@@ -87,7 +97,7 @@ def mark(key: str) -> None:
 
 
 def _variables() -> str:
-    names = {"line": "borderColor", "accent": "primaryColor"}
+    names = {"line": "borderColor", "accent": "primaryColor", "page": "backgroundColor"}
     return ";".join(f"--{name}:{_colors(option)}" for name, option in names.items())
 
 

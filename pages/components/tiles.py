@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 
 import streamlit as st
@@ -21,7 +21,10 @@ _mount = st.components.v2.component(
     .tile b, .tile span { display: block; overflow-wrap: anywhere }
     .right { color: var(--st-green-text-color) } .wrong { color: var(--st-red-text-color) }
     .unusual { color: var(--st-orange-text-color) }
+    .card { padding: .6rem .8rem; border: 1px solid var(--st-border-color); border-radius: 6px }
     button.tile { cursor: pointer }
+    button.card:focus-visible { outline: 2px solid var(--st-text-color); outline-offset: 2px }
+    button.card[aria-pressed=true] { outline: 2px solid var(--st-primary-color) }
     button.tile:hover img { outline: 2px solid var(--st-border-color) }
     button.tile:focus-visible img { outline: 2px solid var(--st-text-color); outline-offset: 2px }
     button.tile[aria-pressed=true] img { outline: 3px solid var(--st-primary-color) }
@@ -32,7 +35,10 @@ _mount = st.components.v2.component(
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture (a data URL), its alternative text, a title, and a note of tone "right", "wrong" or "unusual"."""
+    """A picture (a data URL), its alternative text, a title, and a note of tone "right", "wrong" or "unusual".
+
+    A tile without a picture is a card of text.
+    """
 
     image: str
     alt: str
@@ -42,16 +48,28 @@ class Tile:
 
 
 def show(
-    tiles: Sequence[Tile], key: str, choose: Callable[[int], None] | None = None, chosen: int = -1, width: int = 104
+    tiles: Sequence[Tile],
+    key: str,
+    choose: Callable[[int], None] | None = None,
+    chosen: Collection[int] = (),
+    width: int = 104,
 ) -> None:
-    """Show `tiles`, `chosen` marked; a click calls `choose` with the tile's position, before the page is drawn."""
+    """Show `tiles`, those at the positions `chosen` marked, `width` pixels wide; 0 is as wide as the page.
+
+    A click calls `choose` with the tile's position, before the page is drawn.
+    """
 
     def take() -> None:
         number = st.session_state[key].chosen
         if choose and isinstance(number, int) and 0 <= number < len(tiles):
             choose(number)
 
-    data = {"tiles": [asdict(tile) for tile in tiles], "chosen": chosen, "width": width, "clickable": bool(choose)}
+    data = {
+        "tiles": [asdict(tile) for tile in tiles],
+        "chosen": list(chosen),
+        "width": width,
+        "clickable": bool(choose),
+    }
     _mount(key=key, data=data, on_chosen_change=take)
 
 

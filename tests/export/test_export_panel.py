@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
 from streamlit.testing.v1 import AppTest
@@ -10,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from cifar_core import runs
 from cifar_core.data import download, synthetic
 from cifar_core.export import archive, exports
+from cifar_core.inference import pins
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
@@ -115,3 +117,15 @@ def test_an_uploaded_archive_becomes_the_run_on_the_screen(finished_run) -> None
 
 def test_a_bad_upload_is_a_sentence_even_without_any_run() -> None:
     assert "This is not the archive of a run" in texts(upload(opened(), b"not a zip"))
+
+
+def test_a_picture_and_an_animation_are_one_click_away(finished_run) -> None:
+    def shared() -> set[str]:
+        return {found.key for found in opened(finished_run).get("download_button") if found.key.startswith("share_")}
+
+    assert shared() == {"share_card"}
+    pin = pins.Pin(np.full((32, 32, 3), 200, np.uint8), "cat")
+    pins.save(finished_run, [pin])
+    row = {"phase": "head", "epoch": 1, "pins": {pin.key: [0.1] * 10}}
+    (finished_run.path / pins.PROBES).write_text(json.dumps(row) + "\n")
+    assert shared() == {"share_card", "share_animation"}

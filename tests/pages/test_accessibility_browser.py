@@ -3,9 +3,12 @@
 import importlib.util
 import itertools
 import re
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from app_pages import living_worker, make_run, metrics
 from finished_sweeps import FIVE, play
 from real_browser import CHROMIUM, MARKS
 from teach_pictures import drawn
@@ -42,6 +45,10 @@ ELEMENTS = "() => [...document.querySelectorAll('[data-testid]')].map((element) 
 WIDTH = (
     "() => Math.max(...[document.documentElement, ...document.querySelectorAll('section')].map((e) => e.scrollWidth))"
 )
+SIDEWAYS = """() => [...document.querySelectorAll('[data-testid=stMainBlockContainer] *')]
+    .filter((e) => e.checkVisibility() && !e.closest('pre, .scrolled') && e.scrollWidth > e.clientWidth + 1
+        && ['auto', 'scroll'].includes(getComputedStyle(e).overflowX))
+    .map((e) => e.outerHTML.slice(0, 150))"""
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +85,15 @@ def open_page(tab, server, page: str) -> None:
     tab.wait_for_timeout(2_000)  # charts are drawn
 
 
-def test_axe_finds_nothing_in_either_theme_headings_are_in_order_and_a_phone_scrolls_one_way(chromium, server) -> None:
+def check(chromium, server, pages: Iterable[str]) -> set[str]:
+    """Look at `pages` in both themes, at the width of a phone too; return the names of Streamlit's elements on them."""
     axe = (Path(AXE.submodule_search_locations[0]) / "axe.min.js").read_text()
     found = {}
     elements: set[str] = set()
     for theme in ("light", "dark"):
         tab = chromium.new_context(color_scheme=theme).new_page()
         tab.set_default_timeout(PATIENCE)
-        for page in PAGES:
+        for page in pages:
             tab.set_viewport_size({"width": 1440, "height": 900})
             open_page(tab, server, page)
             tab.evaluate(axe)
@@ -98,7 +106,22 @@ def test_axe_finds_nothing_in_either_theme_headings_are_in_order_and_a_phone_scr
                 tab.set_viewport_size({"width": 390, "height": 844})
                 tab.wait_for_timeout(1_000)  # charts take the new width
                 assert tab.evaluate(WIDTH) <= 390, page
+                assert not tab.evaluate(SIDEWAYS), page
+                elements |= set(tab.evaluate(ELEMENTS))
         tab.context.close()
     assert not {key: violations for key, violations in found.items() if violations}
+    return elements
+
+
+def test_axe_finds_nothing_on_a_run_that_lives_failed_or_has_all_its_files(chromium, server, recorded_run) -> None:
+    failed = make_run("failed", error={"type": "StoreError", "message": "There is no room."})
+    live = make_run("running", rows=metrics(2, 0)[:-1], stage="head", updated=time.time())
+    pages = [f"?run={run.id}" for run in (recorded_run, failed, live)]
+    with living_worker(live):
+        check(chromium, server, [*pages, f"evaluate?run={recorded_run.id}"])
+
+
+def test_axe_finds_nothing_in_either_theme_headings_are_in_order_and_a_phone_scrolls_one_way(chromium, server) -> None:
+    elements = check(chromium, server, PAGES)
     named = set(re.findall(r"data-testid=([\w-]+)", style.STREAMLIT))
     assert named <= elements, "elements of Streamlit that the style names: an upgrade has renamed some"

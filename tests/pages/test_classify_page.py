@@ -175,7 +175,7 @@ def test_several_pictures_are_a_gallery_to_filter_sort_and_look_closer_at(run):
     first = bars_of(app)
     press_tile(app, "gallery_tiles", 2)
     assert bars_of(app) != first
-    assert json.loads(component(app, "gallery_tiles").json)["chosen"] == 2
+    assert json.loads(component(app, "gallery_tiles").json)["chosen"] == [2]
     sound(app.multiselect(key="only").set_value([other]).run())
     assert "3 of 3" not in texts(app.caption)
     sound(app.multiselect(key="only").set_value([]).run())

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from app_pages import APP, button, charts_of, open_explore, sound, texts
+from app_pages import APP, button, charts_of, open_explore, press_tile, sound, texts, tiles_of
 from counting import counted, many_finished
 from streamlit.testing.v1 import AppTest
 
@@ -189,6 +189,21 @@ def test_the_best_three_runs_are_selected_at_first_and_the_address_need_not_say_
     none = open_explore(runs="none")
     assert not charts_of(none)["overlay_accuracy"]["data"]
     assert none.query_params["runs"] == "none"
+
+
+def test_a_phone_shows_runs_as_cards_and_a_tap_selects_one_or_takes_it_back() -> None:
+    made = [make_run(accuracy, config=replace(CONFIG, seed=n)) for n, accuracy in enumerate((0.7, 0.9, 0.6, 0.8))]
+
+    def key() -> str:
+        return next(found.key for found in app.get("bidi_component") if found.key.startswith("cards_runs"))
+
+    app = open_explore()
+    cards = tiles_of(app, key())
+    assert [card["note"].split(" · ")[0] for card in cards] == [f"Validation {n}.0%" for n in (90, 80, 70, 60)]
+    press_tile(app, key(), 3)
+    assert app.query_params["runs"] == ",".join(made[n].id for n in (1, 3, 0, 2))
+    press_tile(app, key(), 0)
+    assert app.query_params["runs"] == ",".join(made[n].id for n in (3, 0, 2))
 
 
 def test_trials_stay_folded_unless_asked_for_or_named() -> None:

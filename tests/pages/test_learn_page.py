@@ -1,5 +1,6 @@
 """*Learn* in its states: all lessons, guess then see, stored and own results, running, without images; the preview."""
 
+import json
 from dataclasses import asdict
 from urllib.parse import parse_qs
 
@@ -87,8 +88,9 @@ def test_a_wrong_guess_gets_what_was_measured_and_all_else_is_folded():
     assert "3 to 10 points" in texts(app.info) and "5\\.0 points" in texts(app.info)
     assert set(charts_of(app)) == {"accuracy", "loss", "histogram", "norms"}
     folded = next(found for found in app.expander if found.label.startswith("Conditions"))
-    assert not folded.proto.expanded and len(folded.get("plotly_chart")) == 2
-    assert all(chart.proto.alt for chart in app.get("plotly_chart"))
+    drawn = [found.proto for found in folded.get("bidi_component") if found.proto.component_name == "live_chart"]
+    assert not folded.proto.expanded and len(drawn) == 2
+    assert all(json.loads(chart.bytes)["about"]["alt"] for chart in drawn)
     rows = folded.dataframe[0].value
     assert list(rows["Validation (best)"]) == ["80.0%", "75.0%", "50.0%"]
     assert list(rows[KNOBS["image_size"].label]) == ["96 px", "96 px", "32 px"]

@@ -31,6 +31,14 @@ WATCH = """() => {
     new PerformanceObserver(list => list.getEntries().forEach(entry => seen.shift += entry.value))
         .observe({type: 'layout-shift'});
 }"""
+ASKED_ONCE = """() => {
+    window.sent = [];
+    window.Notification = class {
+        static permission = "default";
+        static async requestPermission() { return (Notification.permission = "granted"); }
+        constructor(title, { body }) { sent.push([title, body]); }
+    };
+}"""
 CHART = "document.querySelector('.st-key-accuracy .live-chart')"
 POINTS = f"({CHART}?._fullData?.find(trace => trace.name === 'training')?.x.length ?? 0)"
 
@@ -60,6 +68,7 @@ def tab(small_data, tmp_path, request):
         browser = chromium.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, "--disable-sync"])
         page = browser.new_page(viewport={"width": getattr(request, "param", 1280), "height": 900})
         page.set_default_timeout(PATIENCE)
+        page.add_init_script(f"({ASKED_ONCE})()")
         page.goto(f"{app.address}/?run={run.id}")
         page.wait_for_function(f"{POINTS} > 0 && document.querySelector('.st-key-loss .js-line')")
         page.wait_for_timeout(1_000)  # what the page shows besides is there, too
@@ -100,8 +109,8 @@ def test_a_live_chart_never_blinks_and_keeps_zoom_and_hidden_traces(tab):
     assert page.evaluate("seen.shift") < 0.05
 
 
-@pytest.mark.parametrize("tab", [390], indirect=True)
-def test_on_a_phone_nothing_moves_while_a_run_is_watched_and_when_it_ends(tab):
+@pytest.mark.parametrize("tab", [390, 800], indirect=True)
+def test_on_a_phone_and_a_tablet_nothing_moves_while_a_run_is_watched_and_when_it_ends(tab):
     page, run, rows = tab
     page.evaluate(WATCH)
     before = page.evaluate(POINTS)
@@ -111,3 +120,18 @@ def test_on_a_phone_nothing_moves_while_a_run_is_watched_and_when_it_ends(tab):
     page.wait_for_selector(".track", state="detached")
     page.wait_for_timeout(2_000)  # for what follows the result
     assert page.evaluate("seen.shift") < 0.05
+
+
+def test_who_asked_for_it_once_is_notified_when_the_run_ends(tab):
+    page, run, rows = tab
+    ask = page.get_by_role("button", name="Notify me when done")
+    ask.click()
+    playwright.expect(ask).to_be_hidden()
+    append(run, rows)
+    write_json(run.path / "status.json", {"state": "finished", "stage": "done", "result": RESULT})
+    page.wait_for_function("sent.length > 0")
+    page.wait_for_timeout(2_000)  # the page is drawn again
+    ((title, body),) = page.evaluate("sent")
+    assert title.endswith(": finished")
+    assert body == "Test accuracy 80.0%"
+    assert not ask.is_visible()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from app_pages import button, charts_of, open_explore, sound, texts
+from app_pages import button, charts_of, open_explore, press_tile, sound, texts, tiles_of
 from filelock import FileLock
 from finished_sweeps import FIVE, grid, play
 from streamlit.testing.v1 import AppTest
@@ -247,11 +247,20 @@ def test_a_click_on_a_point_shows_its_trial(figure: str, monkeypatch: pytest.Mon
     drawn = charts_of(app)[figure]["data"]
     assert any(1 in trace.get("customdata", ()) for trace in drawn)
     clicks = [1]
-    monkeypatch.setattr(live_chart, "show", lambda _, key: clicks.pop() if clicks and key == figure else None)
+    monkeypatch.setattr(live_chart, "show", lambda _, key, on_click: clicks.pop() if clicks and key == figure else None)
     app = sound(app.run())
     assert "Trial 2**: validation accuracy 65" in texts(app.markdown)
     assert app.query_params["trial"] == "2"
     assert link(app)[1] == f"run={study.trials[1].user_attrs['run']}"
+
+
+def test_a_phone_shows_trials_as_cards_and_a_tap_opens_one() -> None:
+    play("one", *FIVE, goal=5)
+    app = open_explore(section="search", sweep="one")
+    cards = tiles_of(app, "cards_trials_one")
+    assert cards[0]["title"] == "Trial 5" and "Validation 80.0% · " in cards[0]["note"]
+    press_tile(app, "cards_trials_one", 1)
+    assert f"Trial {app.query_params['trial']}" == cards[1]["title"]
 
 
 def test_a_trial_whose_run_was_deleted_says_so() -> None:

@@ -5,9 +5,11 @@ import re
 
 import pytest
 from app_pages import (
+    CLASSIFY,
     CONFIG,
     MARKUP,
     RESULT,
+    TRAIN,
     button,
     charts_of,
     is_inert,
@@ -23,6 +25,8 @@ from app_pages import (
 
 from cifar_core import jobs, runs
 from cifar_core.runs import write_json
+
+EVALUATE = "pages/evaluate.py"
 
 
 @pytest.mark.parametrize("asked", ["../../etc/passwd", "20260101-000000000-gone", MARKUP, "", "x" * 5_000])
@@ -84,6 +88,9 @@ def test_what_a_run_says_of_itself_is_text_never_markup(model):
 
 
 def test_a_finished_run_shows_its_figures_with_the_interval_and_its_model(model):
+    def layers() -> str:
+        return "".join(found.body for found in app.get("html") if "<pre" in found.body)
+
     run = make_finished_run(model)
     app = open_app()
     said = texts([*app.markdown, *app.caption])
@@ -95,9 +102,10 @@ def test_a_finished_run_shows_its_figures_with_the_interval_and_its_model(model)
         "See its mistakes",
         "Export",
     ]
-    assert "block_16_project" not in texts(app.code), "a closed panel is not sent"
+    assert not layers(), "a closed panel is not sent"
     app.session_state["details_panel"] = True  # as a click on it does
-    assert "block_16_project" in texts(sound(app.run()).code)
+    sound(app.run())
+    assert "block_16_project" in layers()
     assert app.selectbox(key="run_choice").value == run.id
     assert "synthetic images, not CIFAR-10" in texts(app.caption).replace("\\", "")
 
@@ -132,6 +140,20 @@ def test_the_address_decides_which_run_is_shown(model):
     assert app.selectbox(key="run_choice").value == older.id
     sound(app.selectbox(key="run_choice").set_value(newer.id).run())
     assert app.query_params["run"] == newer.id
+
+
+def test_the_run_chosen_on_one_page_is_open_on_the_others(model):
+    older, _ = make_finished_run(model, validation_accuracy=0.5), make_finished_run(model)
+    app = open_app(EVALUATE, run=older.id)
+    sound(app.switch_page(TRAIN).run())
+    assert app.selectbox(key="run_choice").value == older.id
+    app.query_params.clear()
+    sound(app.switch_page(CLASSIFY).run())
+    assert app.selectbox(key="model").value == older.id
+    app.query_params.clear()
+    sound(app.switch_page(EVALUATE).run())
+    assert app.selectbox(key="evaluated").value == older.id
+    assert app.query_params["run"] == older.id, "a reload shows it again"
 
 
 def test_runs_that_look_alike_can_be_told_apart(model):

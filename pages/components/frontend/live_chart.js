@@ -50,14 +50,26 @@ function themed(layout, parent) {
   return { ...layout, font: { ...layout.font, ...font }, hoverlabel: { ...hoverlabel, ...layout.hoverlabel } };
 }
 
+function merged(whole, part) {
+  if (!part || typeof part !== "object") return part ?? whole;
+  const joined = Array.isArray(whole) ? [...whole] : { ...whole };
+  for (const [name, value] of Object.entries(part)) joined[name] = merged(joined[name], value);
+  return joined;
+}
+
 async function draw(chart, Plotly) {
   const { figure, about } = chart.message;
-  const layout = themed(figure.layout, chart.parentElement);
-  if (matchMedia("(max-width: 767px)").matches) layout.dragmode = false; // a finger scrolls the page
+  chart.narrow = isPhone();
+  const layout = themed(chart.narrow ? merged(figure.layout, figure.layout.meta?.narrow) : figure.layout, chart.parentElement);
+  if (chart.narrow) layout.dragmode = false; // a finger scrolls the page
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) layout.updatemenus = []; // nothing plays
   const config = { displaylogo: false, modeBarButtons: [TOOLS], ...about.config };
   await Plotly.react(chart, { data: figure.data, layout, frames: figure.frames, config });
   chart.querySelectorAll("svg.main-svg").forEach((svg) => (svg.ariaHidden = "true")); // the label says it
+}
+
+function isPhone() {
+  return matchMedia("(max-width: 767px)").matches;
 }
 
 function begin(chart, Plotly) {
@@ -65,7 +77,9 @@ function begin(chart, Plotly) {
     const point = points.find(({ customdata }) => Number.isInteger(customdata));
     if (point) chart.clicked(point.customdata);
   });
-  chart.observer = new ResizeObserver(() => chart.offsetWidth && Plotly.Plots.resize(chart));
+  chart.observer = new ResizeObserver(() => {
+    if (chart.offsetWidth) chart.narrow === isPhone() ? Plotly.Plots.resize(chart) : draw(chart, Plotly);
+  });
   chart.observer.observe(chart);
   chart.end = () => {
     chart.observer.disconnect();

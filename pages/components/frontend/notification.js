@@ -13,6 +13,9 @@ export default ({ data, parentElement }) => {
   if (data.live) watched = data.run;
   else if (watched === data.run) {
     watched = undefined;
-    if (Notification.permission === "granted") new Notification(data.title, { body: data.body });
+    if (Notification.permission !== "granted") return;
+    try {
+      new Notification(data.title, { body: data.body });
+    } catch {} // Chrome on Android has none without a service worker
   }
 };

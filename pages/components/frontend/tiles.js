@@ -3,17 +3,20 @@ export default function({ data, parentElement, setTriggerValue }) {
     const focused = [...parentElement.querySelectorAll(".tile")].indexOf(root.activeElement);
     const list = parentElement.querySelector(".tiles") ?? document.createElement("div");
     list.className = "tiles";
-    list.style.gridTemplateColumns = `repeat(auto-fill, min(${data.width}px, 25vw))`;
+    list.style.gridTemplateColumns = data.width ? `repeat(auto-fill, min(${data.width}px, 25vw))` : "1fr";
     list.replaceChildren(...data.tiles.map((tile, number) => {
         const element = document.createElement(data.clickable ? "button" : "figure");
-        element.className = "tile";
-        const image = Object.assign(new Image(), { alt: tile.alt, src: tile.image });
-        image.onload = () => image.classList.toggle("small", image.naturalWidth < 64);
+        element.className = tile.image ? "tile" : "tile card";
+        if (tile.image) {
+            const image = Object.assign(new Image(), { alt: tile.alt, src: tile.image });
+            image.onload = () => image.classList.toggle("small", image.naturalWidth < 64);
+            element.append(image);
+        }
         const words = [["b", tile.title, ""], ["span", tile.note, tile.tone]];
-        element.append(image, ...words.map(([name, textContent, className]) =>
+        element.append(...words.map(([name, textContent, className]) =>
             Object.assign(document.createElement(name), { textContent, className })));
         if (data.clickable) {
-            element.ariaPressed = String(number === data.chosen);
+            element.ariaPressed = String(data.chosen.includes(number));
             element.onclick = () => setTriggerValue("chosen", number);
         }
         return element;

@@ -1,0 +1,54 @@
+"""Tables of runs, trials and conditions; a phone shows each row as a card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from pages.components import tiles
+from pages.components.tiles import Tile
+
+_A_PAGE = 20  # cards
+
+
+def show(
+    columns: Mapping[str, Sequence[Any]],
+    key: str,
+    looks: Mapping[str, Any] | None = None,
+    choose: Callable[[int], None] | None = None,
+    chosen: Collection[int] = (),
+    **options: Any,
+) -> Any:
+    """Draw a table of `columns`, and the same rows as cards; one of both is visible (see style).
+
+    `looks` are Streamlit's column configurations, `options` those of `st.dataframe`, whose event is returned. A tap on
+    a card calls `choose` with its row, before the page is drawn; the rows `chosen` are marked.
+    """
+    looks = looks or {}
+    with st.container(key=f"wide_{key}"):
+        event = st.dataframe(columns, key=key, hide_index=True, column_config=looks, **options)
+    with st.container(key=f"narrow_{key}"):
+        rows = tiles.page(range(len(next(iter(columns.values())))), _A_PAGE, f"page_{key}")
+        found = [_card({name: values[row] for name, values in columns.items()}, looks) for row in rows]
+        marked = [place for place, row in enumerate(rows) if row in chosen]
+        tiles.show(found, f"cards_{key}", choose and (lambda place: choose(rows[place])), marked, width=0)
+    return event
+
+
+def _card(values: Mapping[str, Any], looks: Mapping[str, Any]) -> Tile:
+    """Return a row as a card: its first value, below it the others with their labels; no curves."""
+    first, *others = values
+    title = values[first] if isinstance(values[first], str) else f"{first} {values[first]}"
+    said = [
+        f"{looks.get(name, {}).get('label') or name} {_text(values[name], looks.get(name, {}))}"
+        for name in others
+        if values[name] not in ("", None) and not isinstance(values[name], list)
+    ]
+    return Tile("", "", title, " · ".join(said))
+
+
+def _text(value: Any, look: Mapping[str, Any]) -> str:
+    form = (look.get("type_config") or {}).get("format") or ("%.4g" if isinstance(value, float) else "")
+    return form % value if form and isinstance(value, int | float) else str(value)
