@@ -35,7 +35,7 @@ _SIDE = 144
 KINDS = {
     "mistakes": "confident mistakes",
     "lucky": "least confident correct",
-    "outvoted": "outvoted",
+    "outvoted": "outvoted by neighbors",
 }
 CELLS = {"share": "Percent", "images": "Images"}
 _ABOUT = {

@@ -13,6 +13,7 @@ STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may cha
     "[data-testid=stCaptionContainer]{color:light-dark(#59636e,#a9b3be);opacity:1}"  # Streamlit's gray is 4.1:1
     "[data-testid=stExpandSidebarButton]::after{content:'Menu';padding-left:.3rem}"
     "[data-testid=stExpandSidebarButton]{width:auto;color:inherit}"
+    "@media(max-width:767px){[data-testid=stButtonGroup] [role=radiogroup]{flex-wrap:wrap}}"
     "[data-testid=stImage] img{border-radius:4px}"
     ".st-key-drop_zone [data-testid=stFileUploaderDropzone]{min-height:10rem;flex-direction:column;"
     "justify-content:center;align-items:center;border:2px dashed #808b9e}"

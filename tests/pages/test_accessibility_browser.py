@@ -2,11 +2,13 @@
 
 import importlib.util
 import itertools
+import json
 import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from app_pages import living_worker, make_run, metrics
 from finished_sweeps import FIVE, play
@@ -15,6 +17,7 @@ from teach_pictures import drawn
 
 from cifar_core import bench_browser, runs
 from cifar_core.config import TrainConfig
+from cifar_core.inference import pins
 from cifar_core.inference.pictures import Picture
 from cifar_core.runs import write_json
 from cifar_core.teach import project as projects
@@ -76,12 +79,13 @@ def server(small_data, tmp_path):
         yield app
 
 
-def open_page(tab, server, page: str) -> None:
-    """Show `page` of the app with all panels open."""
+def open_page(tab, server, page: str, opens_panels: bool = True) -> None:
+    """Show `page` of the app, as a rule with all panels open."""
     tab.goto(f"{server.address}/{page}")
     tab.wait_for_selector("h1")
     tab.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
-    tab.evaluate("() => document.querySelectorAll('details:not([open]) > summary').forEach((panel) => panel.click())")
+    if opens_panels:
+        tab.evaluate("() => document.querySelectorAll('details:not([open]) > summary').forEach((one) => one.click())")
     tab.wait_for_timeout(2_000)  # charts are drawn
 
 
@@ -125,3 +129,54 @@ def test_axe_finds_nothing_in_either_theme_headings_are_in_order_and_a_phone_scr
     elements = check(chromium, server, PAGES)
     named = set(re.findall(r"data-testid=([\w-]+)", style.STREAMLIT))
     assert named <= elements, "elements of Streamlit that the style names: an upgrade has renamed some"
+
+
+def reach(tab, place: str) -> None:
+    """Press Tab until `place` has the focus, which may be inside a component."""
+    focused = """(place) => {
+        let element = document.activeElement;
+        while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+        return Boolean(element?.closest(place) ?? element?.getRootNode().host?.closest(place));
+    }"""
+    for _ in range(60):
+        tab.keyboard.press("Tab")
+        if tab.evaluate(focused, place):
+            return
+    raise AssertionError(f"{place} cannot be reached")
+
+
+def test_the_keyboard_alone_sets_starts_stops_and_classifies(chromium, server) -> None:
+    tab = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    tab.set_default_timeout(PATIENCE)
+    settings = "dataset=generated+images&weights=random&image_size=32&train_images=1000&head_epochs=50"
+    open_page(tab, server, f"?{settings}", opens_panels=False)
+    reach(tab, ".st-key-dropout")
+    tab.keyboard.press("ArrowRight")
+    tab.wait_for_url("**dropout=0.35**")
+    reach(tab, ".st-key-start")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**run=**")
+    tab.wait_for_selector("[class*=st-key-stop] button:enabled")
+    reach(tab, "[class*=st-key-stop]")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("[class*=st-key-resume] button")
+    open_page(tab, server, "classify?model=bundled", opens_panels=False)
+    reach(tab, ".st-key-sample_tiles")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector(".st-key-headline h2")
+    tab.context.close()
+
+
+def test_nothing_plays_where_motion_is_reduced(chromium, server) -> None:
+    run = make_run("finished", rows=metrics(2, 0))
+    pin = pins.Pin(np.full((32, 32, 3), 200, np.uint8), "cat")
+    pins.save(run, [pin])
+    rows = [{"phase": "head", "epoch": epoch, "pins": {pin.key: [0.1] * 10}} for epoch in (0, 1)]
+    (run.path / pins.PROBES).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for motion, buttons in (("no-preference", 1), ("reduce", 0)):
+        tab = chromium.new_context(reduced_motion=motion).new_page()
+        tab.set_default_timeout(PATIENCE)
+        tab.goto(f"{server.address}/?run={run.id}")
+        tab.wait_for_selector(".st-key-watch .slider-container")
+        assert tab.locator(".st-key-watch .updatemenu-button").count() == buttons
+        tab.context.close()

@@ -62,7 +62,11 @@ async function draw(chart, Plotly) {
   chart.narrow = isPhone();
   const layout = themed(chart.narrow ? merged(figure.layout, figure.layout.meta?.narrow) : figure.layout, chart.parentElement);
   if (chart.narrow) layout.dragmode = false; // a finger scrolls the page
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches) layout.updatemenus = []; // nothing plays
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    layout.updatemenus = []; // nothing plays
+    const jump = { args: { 1: { transition: { duration: 0 } } } };
+    layout.sliders = layout.sliders?.map((slider) => ({ ...slider, steps: slider.steps.map((step) => merged(step, jump)) }));
+  }
   const config = { displaylogo: false, modeBarButtons: [TOOLS], ...about.config };
   await Plotly.react(chart, { data: figure.data, layout, frames: figure.frames, config });
   chart.querySelectorAll("svg.main-svg").forEach((svg) => (svg.ariaHidden = "true")); // the label says it
