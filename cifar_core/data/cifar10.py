@@ -1,9 +1,4 @@
-"""The images: CIFAR-10 where it is available, else synthetic ones; `status` says which of the two, and why.
-
-    load()             CIFAR10_DIR, else the app's own cache, else generated images
-    load("cifar10")    the first two only
-    download()         the official archive into the cache, checked
-    status()           what load() would give
+"""The images: those of CIFAR10_DIR, else of the app's cache, else synthetic ones; `status` says which, and why.
 
 CIFAR_CACHE_DIR moves the cache, which holds downloads, unpacked archives and the generated images.
 """
@@ -97,10 +92,9 @@ def cache_dir() -> Path:
 def load(dataset: str = "auto", progress: DrawProgress = lambda done, total: None) -> Dataset:
     """Return a data set: "auto", "cifar10" or "generated". A choice by name is never replaced by another.
 
-    CIFAR-10 takes half a second and 184 MB; the same process gets the same arrays again at once, until the files
-    change. Images are drawn, with `progress`, once for each cache folder.
-    Raises ConfigError for another word; DataError if CIFAR10_DIR has no usable data, also for "auto", if the cache is
-    damaged, or if "cifar10" is nowhere.
+    CIFAR-10 takes half a second and 184 MB, once a process until the files change. Images are drawn, with `progress`,
+    once for each cache folder.
+    Raises ConfigError for another word; DataError if CIFAR10_DIR or the cache is damaged, or if "cifar10" is nowhere.
     """
     return _load(_choose(dataset)[0], progress)
 

@@ -138,7 +138,7 @@ def test_of_many_classes_columns_have_numbers_and_warnings_are_folded():
     pairs = [(f"class {n}", Picture("a.png", drawn("spots", 10 * n + k))) for n in range(8) for k in range(3)]
     projects.add("many", pairs)
     app = open_app(TEACH)
-    (table,) = [block.body for block in app.get("html") if "class=confused" in block.body]
+    (table,) = [block.body for block in app.get("html") if "class=confusion" in block.body]
     assert "<th scope=col>8</th>" in table and "8 class 7</th>" in table
     assert any(re.fullmatch(r"\d+ more warnings", panel.label) for panel in app.expander)
 
