@@ -52,6 +52,7 @@ SUFFIXES = {
 """The formats of a project, and the end of each file's name."""
 _BURST = re.compile(r"burst (\d{1,6})\b")
 _QUALITY = 93
+_SETTINGS, _SETTINGS_BYTES = ".settings.json", 1_000  # in a zip, where hidden files are no pictures
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True):
@@ -154,15 +155,30 @@ def create(name: str) -> None:
 def make(wish: str, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[str]]:
     """Make a project of `files` (see `by_folder`); return its name, much like `wish`, and what could not be added.
 
+    A zip by `pack` brings its settings.
     Raises ProjectError if there is no picture in the folder of a class; then nothing is kept.
     """
     name = free_name(wish)
     create(name)
-    problems = add(name, by_folder(files))
+    packed: list[Project] = []
+    problems = add(name, by_folder(_watched(files, packed)))
+    with changed(name) as project:
+        for one in packed:
+            project.alpha, project.image_size = one.alpha, one.image_size
+            project.block, project.strength = one.block, one.strength
     if not load(name).count:
         delete(name)
         raise ProjectError(" ".join(["No picture is in a folder of its class, so no picture is added.", *problems[:1]]))
     return name, problems
+
+
+def _watched(files: Iterable[tuple[str, bytes]], packed: list[Project]) -> Iterator[tuple[str, bytes]]:
+    """Yield `files`; a project without classes, the settings in a zip, goes to `packed`."""
+    for path, content in files:
+        # whatever a damaged zip raises: its pictures are read elsewhere, and say what is wrong with it
+        with suppress(Exception), zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(_SETTINGS) as file:
+            packed.append(msgspec.json.decode(file.read(_SETTINGS_BYTES), type=Project))
+        yield path, content
 
 
 def load(name: str) -> Project:
@@ -340,10 +356,11 @@ def image(name: str, key: str) -> Image.Image:
 
 
 def pack(name: str) -> bytes:
-    """Return the project's pictures as a zip with a folder for each class, which can be imported."""
-    buffer = io.BytesIO()
+    """Return the project as a zip with a folder of pictures for each class, and its settings; it can be imported."""
+    buffer, project = io.BytesIO(), load(name)
     with zipfile.ZipFile(buffer, "w") as archive:
-        for label in load(name).classes:
+        archive.writestr(_SETTINGS, msgspec.json.encode(msgspec.structs.replace(project, classes=[])))
+        for label in project.classes:
             for number, sample in enumerate(label.samples, 1):
                 burst = f"burst {sample.burst}, " if sample.burst else ""
                 archive.writestr(f"{label.name}/{burst}{number:04}.jpg", content(name, sample.key))

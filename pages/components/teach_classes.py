@@ -23,7 +23,7 @@ from pages.components import formatting, guarded, uploads
 FRAME = "camera.jpg"
 """Name of a frame of the camera."""
 EXAMPLE = ("airplane", "cat", "horse")
-_EXAMPLE_EACH, _EXAMPLE_FROM = 20, 1_000
+_EXAMPLE_EACH, _TEN_EACH, _EXAMPLE_FROM = 20, 40, 1_000
 _SHOWN, _THUMB = 40, 64  # pictures of a class, newest first, and their side in pixels
 _PROGRESS_EVERY, _SAID = 20, 8
 
@@ -88,15 +88,24 @@ def start(wish: str) -> None:
 
 def example() -> None:
     """Make a project of a few training images, and open it."""
-    images, labels = cifar10.samples(_EXAMPLE_FROM)
     name = projects.free_name("example")
     projects.create(name)
-    for label in EXAMPLE:
-        chosen = images[labels == cifar10.CLASSES.index(label)][:_EXAMPLE_EACH]
+    _add_images(name, EXAMPLE, _EXAMPLE_EACH)
+    st.session_state["teach_open"] = name
+
+
+def add_cifar10(name: str) -> None:
+    """Add the ten classes of CIFAR-10 to a project, or of the synthetic images where it is not on this machine."""
+    _add_images(name, cifar10.CLASSES, _TEN_EACH)
+
+
+def _add_images(name: str, classes: Iterable[str], each: int) -> None:
+    images, labels = cifar10.samples(_EXAMPLE_FROM)
+    for label in classes:
+        chosen = images[labels == cifar10.CLASSES.index(label)][:each]
         projects.add(
             name, [(label, Picture(f"{number}.png", Image.fromarray(image))) for number, image in enumerate(chosen)]
         )
-    st.session_state["teach_open"] = name
 
 
 def import_zip(files: Iterable[tuple[str, bytes]]) -> None:
@@ -167,6 +176,14 @@ def classes(name: str, project: projects.Project) -> None:
     with st.container(horizontal=True):
         if len(project.classes) < projects.MOST_CLASSES:
             guarded.button("Add a class", _new_class, name, key="teach_add", icon=":material/add:")
+        if (
+            not set(cifar10.CLASSES) & set(project.names)
+            and len(project.classes) + len(cifar10.CLASSES) <= projects.MOST_CLASSES
+        ):
+            guarded.button(
+                "Add the ten of CIFAR-10", add_cifar10, name, key="teach_add_ten", icon=":material/grid_view:",
+                help=f"{_TEN_EACH} training images of each class, beside your own.",
+            )  # fmt: skip
     with st.expander("All classes from one zip", icon=":material/folder_zip:", key="teach_zip"):
         uploads.uploaded(
             "A zip with a folder for each class",

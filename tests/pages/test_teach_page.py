@@ -8,6 +8,7 @@ from app_pages import MARKUP, button, component, is_inert, open_app, press_tile,
 from streamlit.testing.v1 import AppTest
 from teach_pictures import drawn, png, zipped
 
+from cifar_core.data.cifar10 import CLASSES
 from cifar_core.inference.pictures import Picture
 from cifar_core.teach import project as projects
 
@@ -150,6 +151,15 @@ def test_a_deleted_project_can_be_restored(kinds):
     assert projects.names() == [kinds]
     sound(button(app, "teach_kinds_1_delete").click().run())
     assert projects.load(kinds).names == ["stripes"]
+
+
+def test_the_ten_of_cifar10_stand_beside_own_classes(kinds):
+    app = sound(button(open_app(TEACH, project=kinds), "teach_add_ten").click().run())
+    project = projects.load(kinds)
+    assert project.names == ["stripes", "spots", *CLASSES]
+    assert all(len(label.samples) >= 30 for label in project.classes[2:])  # one drawing may stand twice
+    assert accuracy(app) > 10
+    assert not [one for one in app.button if one.key == "teach_add_ten"]
 
 
 def test_the_example_is_ready_at_once(monkeypatch):

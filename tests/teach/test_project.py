@@ -29,6 +29,26 @@ def test_a_zip_with_a_folder_for_each_class_makes_the_classes(two_kinds):
     assert projects.names() == ["kinds", "new"]
 
 
+def test_settings_survive_a_zip(two_kinds):
+    with projects.changed(two_kinds) as project:
+        project.alpha, project.image_size, project.block, project.strength = 0.35, 128, 13, 10.0
+    name, problems = projects.make("again", [("again.zip", projects.pack(two_kinds))])
+    again = projects.load(name)
+    assert problems == []
+    assert (again.alpha, again.image_size, again.block, again.strength) == (0.35, 128, 13, 10.0)
+    assert counts(name) == {"stripes": 12, "spots": 12}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{", b'{"alpha": 7}', b'{"alpha": null}', b'{"classes": 1}', b" " * 10**6]
+)
+def test_settings_that_are_none_are_the_usual_ones(content):
+    files = {"cup/1.png": png(drawn("spots", 1)), ".settings.json": content}
+    name, problems = projects.make("odd", [("odd.zip", zipped(files))])
+    assert problems == []
+    assert projects.load(name).alpha == 0.5
+
+
 def test_bursts_survive_a_zip():
     projects.create("kinds")
     for start in (0, 10):
