@@ -18,6 +18,7 @@ from cifar_core.runs import Run
 from pages.components import (
     address,
     confusion,
+    data_map,
     export_panel,
     formatting,
     guarded,
@@ -183,6 +184,10 @@ def panels(results: list[Assessment], split: str) -> None:
     if panel.open:
         with panel:
             robustness.section([one.run for one in results])
+    panel = st.expander("Data map", key="map", icon=":material/scatter_plot:", on_change="rerun", bind="query-params")
+    if panel.open:
+        with panel:
+            data_map.section(results[0], split)
     run = results[0].run
     run_story.diagnosis_panel(run, "finished", run_picker.stamp(run, "metrics.jsonl"))
 

@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from cifar_core.evaluation import dynamics
 from cifar_core.runs import Run
 
 CLOCKS = ("elapsed_seconds", "epoch_seconds", "images_per_second", "seconds_left")
@@ -46,6 +47,8 @@ def outcome(run: Run) -> Outcome:
     for clock in ("elapsed_seconds", "rows", "probes"):
         del progress[clock]
     arrays |= _keras_arrays(run)
+    if (run.path / dynamics.FILE).exists():  # a sweep's trial does without
+        arrays[dynamics.FILE] = np.fromfile(run.path / dynamics.FILE, np.uint8)
     arrays["model.tflite"] = np.frombuffer((run.path / "model.tflite").read_bytes(), np.uint8)
     return Outcome(epochs(run), progress, {name: run.result[name] for name in FIGURES}, arrays)
 

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from cifar_core.charts import style
 from cifar_core.charts.style import TRAINING, VALIDATION
-from cifar_core.runs.curves import Curve, Curves, loss_metric
+from cifar_core.runs.curves import Curve, Curves, LinearProbe, loss_metric
 
 AXES: Mapping[str, str] = {"epoch": "epoch", "time": "seconds since the start"}
 MOST_RUNS = 3 * len(style.SERIES)
@@ -23,7 +23,7 @@ def metric_figure(
 ) -> go.Figure:
     """Return the figure of "accuracy" or "loss": training, validation, the phases and a pale earlier run.
 
-    "loss" draws the cross-entropy if each run recorded it.
+    "loss" draws the cross-entropy if each run recorded it; "accuracy" draws the linear probe as a dashed line.
     """
     if metric == "loss":
         metric = loss_metric(*filter(None, (run, ghost)))
@@ -39,7 +39,20 @@ def metric_figure(
         pale = _trace(ghost.curves[f"validation_{metric}"], VALIDATION, 2, name=ghost_name, opacity=0.45)
         traces.insert(0, pale | {"line": pale["line"] | {"dash": "dot"}})
     yaxis = {"range": [0, 1.01], "tickformat": ".0%"} if metric == "accuracy" else {"rangemode": "tozero"}
-    return _live_figure(run, traces, (*style.metric_titles(metric), height), yaxis, "fine-tuning")
+    figure = _live_figure(run, traces, (*style.metric_titles(metric), height), yaxis, "fine-tuning")
+    if metric == "accuracy" and run.linear_probe:
+        words, at = _probe_words(run.linear_probe), {"xref": "x domain", "yref": "y"}
+        line = {"color": style.NEUTRAL, "dash": "dash", "width": 1.5}
+        figure.add_shape(
+            type="line", x0=0, x1=1, y0=run.linear_probe.accuracy, y1=run.linear_probe.accuracy, line=line, **at
+        )
+        place = {"x": 1, "xanchor": "right", "y": run.linear_probe.accuracy, "yanchor": "top"}
+        figure.add_annotation(text=words, showarrow=False, font={"size": 11}, **place, **at)
+    return figure
+
+
+def _probe_words(probe: LinearProbe) -> str:
+    return f"{probe.name}: {probe.accuracy:.1%}"
 
 
 def _trace(curve: Curve, color: str, width: float, **more: Any) -> dict[str, Any]:
@@ -56,7 +69,8 @@ def metric_words(run: Curves, name: str) -> str:
     look = ".1%" if name == "accuracy" else ".4g"
     ends = [f"{label} {line.y[-1]:{look}} at epoch {line.x[-1]:.3g}" for label, line in lines.items() if len(line.y)]
     title = "Cross-entropy" if name == "cross_entropy" else name.replace("_", " ").capitalize()
-    return f"{title} over the epochs: {', '.join(ends) or 'no values yet'}."
+    probe = f" Dashed: {_probe_words(run.linear_probe)}." if name == "accuracy" and run.linear_probe else ""
+    return f"{title} over the epochs: {', '.join(ends) or 'no values yet'}.{probe}"
 
 
 def small_figure(run: Curves, name: str) -> go.Figure:

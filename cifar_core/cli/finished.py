@@ -23,8 +23,9 @@ from cifar_core.cli.terminal import (
     table,
 )
 from cifar_core.data import cifar10
+from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
-from cifar_core.evaluation import assessment, robustness, story
+from cifar_core.evaluation import assessment, feature_map, predictions, robustness, story
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.evaluation.robustness import Measured
@@ -48,14 +49,33 @@ def evaluate(arguments: Namespace) -> Answer:
     run = runs.get(arguments.id)
     result = assessment.assess(run)
     measured = _measured(run, arguments)
+    if arguments.map:
+        with Screen(arguments.json) as screen, native_messages_hidden():
+            feature_map.make(run, lambda done, total: screen.bar("map", done / total))
+    doubtful, more = _mislabeled(result.calibrated.test, arguments.mislabeled)
     if arguments.html:
         from cifar_core.export import report
 
         save(arguments.html, lambda path: path.write_text(report.build(run), encoding="utf-8"))
     if arguments.csv:
         save(arguments.csv, lambda path: _save_tables(path, result, measured))
-    data = _test_figures(run.id, result.stored.dataset, result.stored.test) | assessment.to_json(result)
-    return Answer(data, _lines(result, measured))
+    data = _test_figures(run.id, result.stored.dataset, result.stored.test) | assessment.to_json(result) | doubtful
+    return Answer(data, [*_lines(result, measured), *more])
+
+
+def _mislabeled(test: Predictions, most: int | None) -> tuple[dict[str, Any], list[str]]:
+    """Return the `most` test images most probably mislabeled as JSON and as lines; nothing for None."""
+    if most is None:
+        return {}, []
+    positions = predictions.probably_mislabeled(test)[:most]
+    rows = [
+        (int(i), CLASSES[test.labels[i]], CLASSES[said.argmax()], float(said.max()))
+        for i in positions
+        for said in [test.probabilities[i]]
+    ]
+    names = ("position", "label", "answer", "probability")
+    lines = ["Probably mislabeled test images:", *table(names, [(f"{i}", a, b, percent(p)) for i, a, b, p in rows])]
+    return {"mislabeled": [dict(zip(names, row, strict=True)) for row in rows]}, lines
 
 
 def _measured(run: Run, arguments: Namespace) -> Measured | None:
@@ -117,8 +137,10 @@ def _save_tables(folder: Path, result: Assessment, measured: Measured | None) ->
 
 def _bundled(arguments: Namespace) -> Answer:
     """Evaluate the bundled model on the test images of this machine."""
-    if arguments.robustness or arguments.html or arguments.csv:
-        raise RunError("The bundled model has no validation images of its own; give --robustness, --html, --csv a run.")
+    if arguments.robustness or arguments.map or arguments.html or arguments.csv:
+        raise RunError(
+            "The bundled model has no validation images of its own; give --robustness, --map, --html, --csv a run."
+        )
     with native_messages_hidden():
         classifier = open_classifier(BUNDLED)
     dataset = cifar10.load()
@@ -128,13 +150,15 @@ def _bundled(arguments: Namespace) -> Answer:
             screen.bar("classifying test images", start / len(images), f"{start:,}/{len(images):,}")
             parts.append(classifier.probabilities(images[start : start + _CHUNK]))
     test = Predictions(dataset.test_labels, np.concatenate(parts))
+    doubtful, more = _mislabeled(test, arguments.mislabeled)
     low, high = test.interval
     lines = [
         f"bundled: test accuracy {percent(test.accuracy)} (95% interval {percent(low)} to {percent(high)}), "
         f"loss {number(test.loss)}, on {len(test.labels):,} images: {shown_name(dataset.label)}.",
         *table(("class", "accuracy"), [(name, percent(share)) for name, share in test.class_accuracies.items()]),
+        *more,
     ]
-    return Answer(_test_figures(BUNDLED, dataset.label, test), lines)
+    return Answer(_test_figures(BUNDLED, dataset.label, test) | doubtful, lines)
 
 
 def _test_figures(name: str, dataset: str, test: Predictions) -> dict[str, Any]:

@@ -204,6 +204,8 @@ def _add_models(commands: Any) -> None:
         commands, "evaluate", finished.evaluate, "Show a finished run's accuracy, errors and diagnosis.",
         _argument("id", "ID", "a finished run, or bundled"),
         _switch("--robustness", "measure accuracy under eight corruptions of 2,000 validation images"),
+        _switch("--map", "place 2,000 validation images by their features, for the data map"),
+        _argument("--mislabeled", "N", "list the N test images most probably mislabeled", type=_between(1, 10_000)),
         _argument("--html", "FILE", "write a self-contained HTML report"),
         _argument("--csv", "FOLDER", "write the tables to this folder"),
     )  # fmt: skip

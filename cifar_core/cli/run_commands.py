@@ -247,7 +247,7 @@ def _environment(run: Run) -> tuple[dict[str, Any] | None, list[str]]:
 def figure_lines(run: Run) -> list[str]:
     """Return lines with the state and, for a finished run, the figures."""
     values = figures(run)
-    lines = [f"Run {run.id}: {values['status']}."]
+    lines, probe = [f"Run {run.id}: {values['status']}."], values.get("linear_probe_accuracy")
     if "test_accuracy" not in values:
         return lines
     return [
@@ -255,6 +255,7 @@ def figure_lines(run: Run) -> list[str]:
         f"Test accuracy {percent(values['test_accuracy'])}{_interval(values)}, "
         f"test loss {number(values.get('test_loss'))}; "
         f"validation accuracy {percent(values.get('validation_accuracy'))}.",
+        *([f"Linear probe of the frozen features: {percent(probe)}."] if probe is not None else []),
         _origin(values.get("dataset"), values.get("weights")),
         f"Best epoch: {_plain(values.get('best_phase'))} {_plain(values.get('best_epoch'))}. "
         f"Time: {duration(values.get('elapsed_seconds'))}.",

@@ -13,7 +13,7 @@ from cifar_core.cli.terminal import PROGRAM, Answer, Screen, complain, duration,
 from cifar_core.config import KNOBS, TrainConfig, preset
 from cifar_core.data import cifar10, feature_cache
 from cifar_core.errors import CifarError, ConfigError
-from cifar_core.runs import LIVE_STATES, Run, read_rows, write_json
+from cifar_core.runs import LIVE_STATES, Run, curves, read_rows, write_json
 from cifar_core.untrusted import shown_name
 
 _POLL_SECONDS = 0.2
@@ -90,6 +90,8 @@ def _show_row(row: dict[str, Any], epochs: dict[str, int], screen: Screen) -> No
     if row["kind"] == "progress":
         done, total = row["done"], row["total"]
         screen.bar(_STAGES.get(row["stage"], row["stage"]), done / max(total, 1), f"{done:,}/{total:,}  {left}")
+    elif probe := curves.linear_probe([row]):
+        screen.line(f"linear probe: validation accuracy {percent(probe.accuracy)}, {probe.name}")
     elif row["kind"] == "step":
         screen.bar(
             f"{_STAGES[row['phase']]} {row['epoch']}/{epochs[row['phase']]}",

@@ -23,7 +23,8 @@ from cifar_core.evaluation.robustness import CORRUPTIONS, Measured
 from cifar_core.evaluation.story import ClassChange, Phase
 from cifar_core.inference import calibration
 from cifar_core.inference.calibration import Calibration, CalibrationError, Reliability
-from cifar_core.runs import Run, records
+from cifar_core.runs import Run, curves, records
+from cifar_core.runs.curves import LinearProbe
 from cifar_core.untrusted import csv_text
 
 SPLITS = ("validation", "test")
@@ -46,6 +47,7 @@ class Assessment:
     calibration: Calibration | None
     phases: list[Phase]
     findings: list[Finding]
+    linear_probe: LinearProbe | None = None
     parent: str | None = None
     """The id of the run whose phase 1 this is."""
     problems: tuple[str, ...] = ()
@@ -68,8 +70,9 @@ class Assessment:
 
     @property
     def sentences(self) -> list[str]:
-        """The story, a text for each phase."""
-        return story.sentences(self.phases, self.config.early_stopping_patience)
+        """The story: a text for the linear probe, where there is one, and for each phase."""
+        probe = story.probe_sentence(self.linear_probe, self.phases)
+        return [*filter(None, [probe]), *story.sentences(self.phases, self.config.early_stopping_patience)]
 
     def images(self, split: str) -> np.ndarray | None:
         """Return the images of a split, uint8 (n, 32, 32, 3); None where they are not here or not known."""
@@ -101,14 +104,16 @@ def assess(run: Run) -> Assessment:
         parent = story.parent(run)
     except RunError as error:
         problems.append(f"Whether this is phase 1 of another run is unknown: {error}")
+    rows = run.metrics()
     return Assessment(
         run,
         run.config,
         stored,
         replace(stored, validation=_at(stored.validation, known), test=_at(stored.test, known)),
         known,
-        story.phases(run.metrics(), run.config.schedule),
+        story.phases(rows, run.config.schedule),
         diagnosis.diagnose(run),
+        curves.linear_probe(rows),
         parent,
         tuple(problems),
     )
@@ -141,6 +146,7 @@ def to_json(result: Assessment) -> dict[str, Any]:
         "test_error": vars(result.test_error),
     }
     answer["story"] = {
+        "linear_probe": result.linear_probe and vars(result.linear_probe),
         "phases": [vars(phase) | {"reductions": [vars(r) for r in phase.reductions]} for phase in result.phases],
         "changes": [vars(change) for change in story.changes_of(result.run)],
         "sentences": [*result.sentences, result.gap],

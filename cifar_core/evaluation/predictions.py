@@ -167,6 +167,21 @@ def images_of(dataset: Dataset, evaluation: Evaluation, split: str) -> np.ndarra
     return images if np.array_equal(labels, recorded) else None
 
 
+def validation_images(run: Run) -> np.ndarray:
+    """Return the images of the validation predictions of `run`, uint8 (n, 32, 32, 3).
+
+    Raises RunError if they are not on this machine, or what `load` and `dataset_of` raise.
+    """
+    found, dataset = load(run), dataset_of(run)
+    images = images_of(dataset, found, "validation") if dataset else None
+    if images is None:
+        raise RunError(
+            f"The images that run {run.id} was validated on are not on this machine, expected them in CIFAR10_DIR or "
+            "the app's cache; get them there, or measure a run that was trained here."
+        )
+    return images
+
+
 def _is_drawn(fingerprint: str) -> bool:
     path = cifar10.cache_dir() / f"generated-{synthetic.VERSION}" / "fingerprint"
     try:
@@ -275,6 +290,20 @@ def outvoted_by_neighbors(
     order = np.argsort(votes, kind="stable")
     outvoted = order[votes[order] * 2 < places.shape[1]]
     return chosen[outvoted], votes[outvoted]
+
+
+def probably_mislabeled(predictions: Predictions) -> np.ndarray:
+    """Return the positions of the images whose label is probably wrong, the most doubtful first, int (m,).
+
+    By confident learning (Northcutt et al. 2021) of probabilities that should be calibrated.
+    """
+    from cleanlab.filter import find_label_issues  # takes a second, with pandas and scikit-learn
+
+    labels, said = predictions.labels.astype(int), predictions.probabilities.astype(float)
+    if len(np.unique(labels)) < 2:
+        return np.empty(0, int)
+    rule, order = "confident_learning", "self_confidence"
+    return find_label_issues(labels, said, filter_by=rule, return_indices_ranked_by=order, n_jobs=1)
 
 
 def _ordered(predictions: Predictions, chosen: np.ndarray, descending: bool) -> np.ndarray:

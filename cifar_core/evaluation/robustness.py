@@ -203,17 +203,11 @@ def random_numbers(places: np.ndarray) -> np.ndarray:
 
 def _sample(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return at most IMAGES of the run's validation images, evenly spread, with labels and random numbers."""
-    evaluation = predictions.load(run)
-    dataset = predictions.dataset_of(run)
-    images = predictions.images_of(dataset, evaluation, "validation") if dataset else None
-    if images is None or evaluation.validation_rows is None:
-        raise RunError(
-            f"The images that run {run.id} was validated on are not on this machine, expected them in CIFAR10_DIR or "
-            "the app's cache; get them there, or measure a run that was trained here."
-        )
+    evaluation, images = predictions.load(run), predictions.validation_images(run)
     count = min(IMAGES, len(images))
     chosen = np.linspace(0, len(images) - 1, count).round().astype(int)
-    return images[chosen], evaluation.validation.labels[chosen], random_numbers(evaluation.validation_rows[chosen])
+    rows = evaluation.validation_rows if evaluation.validation_rows is not None else np.arange(len(images))
+    return images[chosen], evaluation.validation.labels[chosen], random_numbers(rows[chosen])
 
 
 def _rotation(image: np.ndarray, draws: np.ndarray, degrees: float) -> np.ndarray:

@@ -22,6 +22,7 @@ from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.runs import Run, curves, records
+from cifar_core.runs.curves import LinearProbe
 
 HEAD_FILE, PHASES_FILE, PARENT_FILE = "head.npz", "phases.npz", "parent.json"
 _LIMIT_BYTES = 64 * 1024 * 1024
@@ -142,6 +143,18 @@ def sentences(ended: Sequence[Phase], patience: int) -> list[str]:
             )
         lines.append(text)
     return lines
+
+
+def probe_sentence(probe: LinearProbe | None, ended: Sequence[Phase]) -> str:
+    """Return what the linear probe measured and what training added, "" in runs without one."""
+    if probe is None:
+        return ""
+    text = f"{probe.name[0].upper()}{probe.name[1:]}: {probe.accuracy:.1%} of the validation images"
+    text += ", by a linear probe of the frozen features, before any epoch."
+    if ended:
+        gain = max(phase.best for phase in ended) - probe.accuracy
+        text += f" Training {'added' if gain >= 0 else 'lost'} {_points(abs(gain))}."
+    return text
 
 
 def gap_sentence(ended: Sequence[Phase], best_phase: str | None = None) -> str:

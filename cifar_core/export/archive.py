@@ -78,6 +78,7 @@ class _Result(msgspec.Struct):
     best_phase: Literal["head", "fine_tune"]
     dataset: _Text
     weights: _Text
+    linear_probe_accuracy: _Share | msgspec.UnsetType = msgspec.UNSET
 
 
 def missing(run: Run) -> str | None:
@@ -207,7 +208,7 @@ def _result(status: dict[str, Any], model_bytes: int) -> dict[str, Any]:
     if status.get("state") != "finished":
         raise _refused("its run is not finished")
     try:
-        result = msgspec.structs.asdict(msgspec.convert(status.get("result"), _Result))
+        result = msgspec.to_builtins(msgspec.convert(status.get("result"), _Result))
     except ValueError as error:  # msgspec.ValidationError, or of text that is not Unicode
         raise _refused(f"its figures are not those of a run ({error})") from None
     texts = {key: shown_name(result[key], _MOST_TEXT) for key in ("dataset", "weights")}

@@ -22,7 +22,9 @@ _NEEDED = {
     "step": ("epoch", "step", "steps", "accuracy", "loss", "learning_rate", "images_per_second"),
     "epoch": ("epoch", "validation_accuracy", "validation_loss"),
     "progress": ("done", "total"),
+    "linear_probe": ("weights", "validation_accuracy"),
 }
+PROBE = "linear_probe"
 _COUNTS = {"epoch": 1, "epochs": 1, "step": 0, "steps": 1, "images": 0, "done": 0, "total": 0}  # name -> the least
 _SHARES = ("accuracy", "validation_accuracy")
 # not finite if the training diverges
@@ -34,6 +36,11 @@ _LOSSES = (
 )
 _AMOUNTS = ("learning_rate", "images_per_second", "elapsed_seconds", "epoch_seconds", "seconds_left")
 _MOST = 1e9
+_PROBED = {
+    "imagenet": "what ImageNet already knows",
+    "bundled": "what the bundled model already knows",
+    "random": "what random weights already know",
+}
 
 MOST_POINTS = 160  # of a line: as many as can be distinguished, and few enough to smooth a step's noise
 _STEP = ("accuracy", "loss", "cross_entropy", "learning_rate", "images_per_second")
@@ -54,7 +61,7 @@ def sound_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _is_sound(row: Mapping[str, Any]) -> bool:
     kind, phase = str(row.get("kind")), str(row.get("phase"))
-    if kind not in _NEEDED or (kind != "progress" and phase not in PHASE_NAMES):
+    if kind not in _NEEDED or (kind in ("step", "epoch") and phase not in PHASE_NAMES):
         return False
     needed = _NEEDED[kind]
     return all(name in row for name in needed) and all(
@@ -71,6 +78,8 @@ def _is_measure(name: str, value: Any) -> bool:
         return type(value) in (int, float) and not records.MOST < abs(value) < math.inf
     if name in _AMOUNTS:
         return records.is_number(value) and 0 <= value <= _MOST
+    if name == "weights":
+        return value in list(_PROBED)
     return name != "stage" or isinstance(value, str)
 
 
@@ -81,6 +90,20 @@ class Curve:
     name: str
     x: np.ndarray
     y: np.ndarray
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """The validation accuracy, 0..1, of a linear probe of the frozen features; `name` says whose features."""
+
+    name: str
+    accuracy: float
+
+
+def linear_probe(rows: Sequence[dict[str, Any]]) -> LinearProbe | None:
+    """Return the linear probe in the metrics `rows` of a run, None in runs without one."""
+    found = next((row for row in rows if row.get("kind") == PROBE and _is_sound(row)), None)
+    return LinearProbe(_PROBED[found["weights"]], found["validation_accuracy"]) if found else None
 
 
 @dataclass(frozen=True)
@@ -96,6 +119,7 @@ class Curves:
     curves: Mapping[str, Curve]
     boundary: int | None
     planned: int
+    linear_probe: LinearProbe | None = None
 
 
 def loss_metric(*runs: Curves) -> str:
@@ -114,6 +138,7 @@ class Columns:
         self._clock = {name: array("d") for name in ("phase", "at", _CLOCK)}
         self._most = {"head": 0, "fine_tune": 0}
         self._has_cross_entropy = True
+        self._probe: LinearProbe | None = None
 
     @property
     def epochs(self) -> int:
@@ -122,7 +147,10 @@ class Columns:
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
         """Add rows; those that are damaged are left out."""
+        self._probe = self._probe or linear_probe(rows)
         for row in sound_rows(rows):
+            if row["kind"] == PROBE:
+                continue
             self.last = row
             if row["kind"] == "progress":
                 continue
@@ -149,7 +177,7 @@ class Columns:
         if not self._has_cross_entropy:
             lines = {name: curve for name, curve in lines.items() if name not in _CROSS_ENTROPIES}
         planned = head + fine_tuned if ended else (head if fine_tuned else most[0]) + most[1]
-        return Curves(lines, head if fine_tuned and head else None, planned)
+        return Curves(lines, head if fine_tuned and head else None, planned, self._probe)
 
     def _append(self, columns: Mapping[str, array[float]], row: Mapping[str, Any]) -> None:
         for name, column in columns.items():

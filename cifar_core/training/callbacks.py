@@ -12,6 +12,7 @@ import numpy as np
 
 from cifar_core.config import TrainConfig
 from cifar_core.errors import TrainingError
+from cifar_core.evaluation import dynamics
 from cifar_core.inference import pins
 from cifar_core.network import litert
 from cifar_core.training import model, run_writer
@@ -207,6 +208,22 @@ class AveragedWeightsCallback(keras.callbacks.SwapEMAWeights):
     def __init__(self, is_resumed: bool) -> None:
         super().__init__(swap_on_epoch=True)
         self._ema_weights_in_model = is_resumed
+
+
+class EpochCallback(keras.callbacks.Callback):
+    """Writes the probabilities of the validation images, which `classify` returns, after each epoch.
+
+    Must follow MetricsCallback, whose row it belongs to, and precede CheckpointCallback.
+    """
+
+    def __init__(self, writer: RunWriter, classify: Callable[[], np.ndarray]) -> None:
+        super().__init__()
+        self.writer, self.classify = writer, classify
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Write the epoch in its place."""
+        before = sum(row["kind"] == "epoch" for row in self.writer.rows) - 1
+        dynamics.write(self.writer.run.path, before, self.classify())
 
 
 class ProbeCallback(keras.callbacks.Callback):

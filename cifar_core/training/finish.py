@@ -25,7 +25,7 @@ from cifar_core.network import litert
 from cifar_core.network.pretrained import Named
 from cifar_core.runs import Run, write_json
 from cifar_core.training import model, run_writer
-from cifar_core.training.inputs import Inputs
+from cifar_core.training.inputs import Inputs, layer_shapes
 from cifar_core.training.run_writer import Progress, RunWriter
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "pillow", "streamlit")
@@ -165,12 +165,28 @@ def _classify_features(
 
     `test` are those of the test images, float16 (n, ...).
     """
-    config, validation = inputs.config, inputs.sources(phase)[1]
-    blocks = config.fine_tune_blocks if phase == "fine_tune" else 0
-    top = litert.Network(litert.build_after(named, config.alpha, config.image_size, blocks), features=test.shape[1:])
+    top, validation = _trained_part(inputs, named, phase), inputs.sources(phase)[1]
     validation.begin(0)
     parts = validation.take(np.arange(len(inputs.validation_rows))), test
     return [_outputs(top, part, writer, "test") for part in parts]
+
+
+def validation_probabilities(inputs: Inputs, network: keras.Model, phase: str) -> np.ndarray:
+    """Return the probabilities of the validation images by `network` as it is, float32 (n, 10)."""
+    top, source = _trained_part(inputs, model.named_weights(network), phase), inputs.sources(phase)[1]
+    source.begin(0)
+    rows = np.arange(len(inputs.validation_rows))
+    parts = (source.take(rows[start : start + _CHUNK]) for start in range(0, len(rows), _CHUNK))
+    return np.concatenate([top.run(part.astype(top.dtype, copy=False))["probabilities"] for part in parts])
+
+
+def _trained_part(inputs: Inputs, named: Named, phase: str) -> litert.Network:
+    """Return the network from the inputs of `phase`, stored features or pixels, to the probabilities."""
+    config, layer = inputs.config, inputs.stored_layer(phase)
+    if layer is None:
+        return litert.Network(_litert(inputs, named, ("probabilities",)))
+    content = litert.build_after(named, config.alpha, config.image_size, config.fine_tune_blocks * (layer == "cut"))
+    return litert.Network(content, features=layer_shapes(config)[layer])
 
 
 def _write_head_predictions(inputs: Inputs, images: np.ndarray, writer: RunWriter) -> None:

@@ -28,6 +28,7 @@ from cifar_core.training.callbacks import (
     MONITOR,
     AveragedWeightsCallback,
     CheckpointCallback,
+    EpochCallback,
     MetricsCallback,
     NonFiniteLossCallback,
     ProbeCallback,
@@ -239,14 +240,15 @@ class TrainingOptions:
 
     `build` makes the network after the seed is set.
     `should_prune(epoch, validation accuracy)` may end it after an epoch (counted from 1 over both phases). With
-    `saves_head` the checkpoint of the end of phase 1 is saved before phase 2 replaces it.
+    `saves_details` the checkpoint of the end of phase 1 is saved before phase 2 replaces it, and the probabilities of
+    the validation images after each epoch.
     """
 
     build: Callable[[TrainConfig, Named], keras.Model] = model.build
     finish: Finish = finish.finish
     should_prune: Callable[[int, float], bool] = lambda *_: False
     checkpoint_pause_seconds: float = 0.0
-    saves_head: bool = True
+    saves_details: bool = True
 
 
 def train(
@@ -298,7 +300,7 @@ class _PhaseTraining:
         if resumed:
             resumed.restore_optimizer(trained.optimizer)
         else:
-            if progress.phase_done and self.options.saves_head:
+            if progress.phase_done and self.options.saves_details:
                 finish.save_head_checkpoint(self.writer.run)
             model.assign(self.network, self.best)  # a phase begins with the best of the one before
             progress = progress.at_start_of(phase.name)
@@ -340,6 +342,9 @@ class _PhaseTraining:
             )
         pause = self.options.checkpoint_pause_seconds
         epochs_before = sum(row["kind"] == "epoch" and row["phase"] != phase.name for row in self.writer.rows)
+        epochs = EpochCallback(
+            self.writer, lambda: finish.validation_probabilities(self.inputs, self.network, phase.name)
+        )
         return [
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: training.begin(epoch)),
             NonFiniteLossCallback(phase.name),
@@ -348,6 +353,7 @@ class _PhaseTraining:
             MetricsCallback(self.writer, phase.name, phase.epochs, len(self.inputs.train_rows), phase.batch_size),
             StopCallback(self.writer),
             ProbeCallback(self.writer, config, self.network, phase.name, len(training)),
+            *([epochs] if self.options.saves_details else []),
             CheckpointCallback(self.writer, self.network, progress, self.best, watched, pause),
             PruningCallback(self.options.should_prune, epochs_before),
         ]

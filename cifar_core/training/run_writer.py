@@ -59,6 +59,7 @@ class RunWriter:
         self.rows: list[dict[str, Any]] = []
         self.probes: list[dict[str, Any]] = []
         self._seconds_before, self._start, self._last_row = 0.0, time.monotonic(), 0.0
+        self._one_row = threading.Lock()
         self._metrics_file, self._probes_file = run.path / "metrics.jsonl", run.path / pins.PROBES
         process = psutil.Process()
         self._status: dict[str, Any] = {
@@ -102,8 +103,8 @@ class RunWriter:
 
     def add_row(self, kind: str, **values: Any) -> None:
         """Append one row to the metrics file, whole and flushed."""
-        self.rows.append({"kind": kind, **values, "elapsed_seconds": round(self.seconds, 3)})
-        with self._metrics_file.open("a", encoding="utf-8") as file:
+        with self._one_row, self._metrics_file.open("a", encoding="utf-8") as file:
+            self.rows.append({"kind": kind, **values, "elapsed_seconds": round(self.seconds, 3)})
             file.write(json.dumps(self.rows[-1]) + "\n")
 
     def add_probe(self, **values: Any) -> None:

@@ -194,7 +194,7 @@ class Worker:
             return not self.plan.grid and epoch < epochs and trial.should_prune()
 
         return fit.TrainingOptions(
-            self._networks.build, finish.finish_trial, should_prune, _CHECKPOINT_PAUSE_SECONDS, saves_head=False
+            self._networks.build, finish.finish_trial, should_prune, _CHECKPOINT_PAUSE_SECONDS, saves_details=False
         )
 
     def _watch(self) -> None:

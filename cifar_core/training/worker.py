@@ -17,6 +17,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,6 +117,7 @@ def _is_first(run: Run) -> bool:
 
 
 def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] | None) -> dict[str, Any]:
+    from cifar_core.training import linear_probe
     from cifar_core.training.inputs import Inputs, resolve_auto
 
     writer.update_status("running", stage="prepare", began=time.time())
@@ -130,12 +132,15 @@ def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] |
         inputs.check_unchanged(before)
     writer.update_status("running", stage="features", note=inputs.end_to_end_reason)
     inputs.prepare()
-    inputs.prepare_later_epochs()
-    writer.update_status("running", stage="import")
-    while importing.is_alive():
-        writer.check_stop()
-        importing.join(_POLL_SECONDS)
-    return importing.result().train(inputs, saved, writer, options() if options else None)
+    with ThreadPoolExecutor(1) as pool:
+        probe = pool.submit(linear_probe.measure, inputs, writer) if options is None else None
+        inputs.prepare_later_epochs()
+        writer.update_status("running", stage="import")
+        while importing.is_alive():
+            writer.check_stop()
+            importing.join(_POLL_SECONDS)
+        result = importing.result().train(inputs, saved, writer, options() if options else None)
+    return result | (probe.result() if probe else {})
 
 
 def _environment(run: Run) -> records.Environment:

@@ -77,7 +77,7 @@ def _cell(result: Assessment, split: str, counts: np.ndarray, cell: tuple[int, i
         f"**{len(positions):,} of {total:,}** images labeled {CLASSES[label]} are predicted as {CLASSES[answer]}"
         f"{share}."
     )
-    _grid(result, predictions, result.images(split), positions, f"cell-{split}-{label}-{answer}-{number}")
+    grid(result, predictions, result.images(split), positions, f"cell-{split}-{label}-{answer}-{number}")
     with st.container(horizontal=True):
         _download(result, split, "confusion", lambda: assessment.confusion_csv(predictions), number)
         _download(
@@ -95,7 +95,7 @@ def extremes(result: Assessment, split: str, number: int) -> None:
     kind = address.linked_choice("Images", "kind", KINDS, "mistakes") if not number else st.session_state["kind"]
     predictions, images = result.calibrated.split(split), result.images(split)
     st.markdown(f"{_ABOUT[kind]} {_WRONG_LABELS if kind == 'mistakes' and result.is_cifar10 else ''}")
-    votes: dict[int, int] = {}
+    notes: dict[int, str] = {}
     if kind == "mistakes":
         positions = confident_mistakes(predictions)
     elif kind == "lucky":
@@ -109,11 +109,11 @@ def extremes(result: Assessment, split: str, number: int) -> None:
         positions, counts = _neighbors_disagree(
             result.run.id, split, run_picker.stamp(result.run, "evaluation.npz", "model.tflite")
         )
-        votes = dict(zip(positions.tolist(), counts.tolist(), strict=True))
+        notes = {i: f"{n} of {NEIGHBOR} agree" for i, n in zip(positions.tolist(), counts.tolist(), strict=True)}
     if not len(positions):
         st.caption("There are no such images.")
         return
-    _grid(result, predictions, images, positions, f"{kind}-{split}-{number}", votes)
+    grid(result, predictions, images, positions, f"{kind}-{split}-{number}", notes)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Finding the nearest training images")
@@ -155,23 +155,21 @@ def _link_cell() -> None:
     st.query_params["cell"] = f"{st.session_state['cell_label']}-{st.session_state['cell_answer']}"
 
 
-def tile(predictions: Predictions, images: np.ndarray, position: int, votes: int | None = None) -> Tile:
-    """Return an image with its answer and, where that is wrong, its label."""
+def tile(predictions: Predictions, images: np.ndarray, position: int, note: str | None = None) -> Tile:
+    """Return an image with its answer and `note`, by default its label where the answer is wrong."""
     best, label = int(predictions.probabilities[position].argmax()), int(predictions.labels[position])
     title = f"{CLASSES[best]} {formatting.share(float(predictions.probabilities[position, best]))}"
-    note = f"labeled {CLASSES[label]}" if best != label else ""
-    if votes is not None:
-        note = f"{votes} of {NEIGHBOR} agree"
+    note = note or (f"labeled {CLASSES[label]}" if best != label else "")
     return Tile(answer_charts.png(images[position]), f"Image {position + 1}", title, note, "wrong" * (best != label))
 
 
-def _grid(
+def grid(
     result: Assessment,
     predictions: Predictions,
     images: np.ndarray | None,
     positions: np.ndarray,
     key: str,
-    votes: dict[int, int] | None = None,
+    notes: dict[int, str] | None = None,
 ) -> None:
     """Show the images at `positions`, a page at a time, and the chosen one explained."""
     if not len(positions):
@@ -186,7 +184,7 @@ def _grid(
     chosen = chosen if chosen in shown else shown[0]
     with place:
         tiles.show(
-            [tile(predictions, images, i, (votes or {}).get(i)) for i in shown],
+            [tile(predictions, images, i, (notes or {}).get(i)) for i in shown],
             f"tiles-{key}",
             lambda number: st.session_state.update({f"looked-{key}": shown[number]}),
             [shown.index(chosen)],

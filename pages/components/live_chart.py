@@ -42,21 +42,29 @@ class Chart:
     height: int
 
 
-def chart(figure: go.Figure, alt: str = "", revision: str = "", config: Mapping[str, Any] | None = None) -> Chart:
+def chart(
+    figure: go.Figure, alt: str = "", revision: str = "", config: Mapping[str, Any] | None = None, selects: bool = False
+) -> Chart:
     """Return `figure`, whose layout has a height, ready to be shown.
 
     `alt` is its text alternative, at first what its title and its axes say. Zoom and hidden traces last while
-    `revision` stays. `config` is Plotly's.
+    `revision` stays. `config` is Plotly's. With `selects` points are chosen, by a click or a box, for `on_select`.
     """
     figure.layout.uirevision = revision or "keep"
-    about = json.dumps({"alt": alt or _words(figure.layout), "config": config or {}})
+    about = json.dumps({"alt": alt or _words(figure.layout), "config": config or {}, "selects": selects})
     return Chart(f'{{"about":{about},"figure":{figure.to_json()}}}'.encode(), figure.layout.height)
 
 
-def show(plot: Chart, key: str, on_click: Callable[[int], None] | None = None) -> int | None:
+def show(
+    plot: Chart,
+    key: str,
+    on_click: Callable[[int], None] | None = None,
+    on_select: Callable[[list[int]], None] | None = None,
+) -> int | None:
     """Show a chart; return the whole number that a point carries as `customdata`, in the run that its click causes.
 
-    `on_click` is called with it before that run draws the page.
+    `on_click` is called with it before that run draws the page; `on_select` is called with those of all points that
+    were clicked or boxed in, none after a double click.
     """
 
     def take() -> None:
@@ -64,7 +72,13 @@ def show(plot: Chart, key: str, on_click: Callable[[int], None] | None = None) -
         if on_click and isinstance(number, int):
             on_click(number)
 
-    clicked = _mount(key=key, data=plot.message, height=plot.height, on_clicked_change=take).clicked
+    def take_all() -> None:
+        numbers = st.session_state[key].selected
+        if on_select and isinstance(numbers, list) and all(isinstance(number, int) for number in numbers):
+            on_select(numbers)
+
+    options: dict[str, Any] = {"on_clicked_change": take, "on_selected_change": take_all}
+    clicked = _mount(key=key, data=plot.message, height=plot.height, **options).clicked
     return clicked if isinstance(clicked, int) else None
 
 

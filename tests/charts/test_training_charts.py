@@ -260,3 +260,28 @@ class TestCrossEntropy:
         figure = training_charts.overlay_figure([("a", curves(rows)) for rows in others], "loss", "epoch", 0)
         assert figure.layout.yaxis.title.text == unit
         assert figure.data[1].y[-1] == (0.9 if unit == "nats" else 1.5)
+
+
+def test_the_linear_probe_is_a_dashed_line_of_its_accuracy_and_only_there():
+    probe = {"kind": "linear_probe", "weights": "imagenet", "validation_accuracy": 0.85}
+    columns = Columns()
+    columns.add([*phase_rows("head", 1), probe])
+    found = columns.curves()
+    figure = training_charts.metric_figure(found, "accuracy")
+    (line,) = [shape for shape in figure.layout.shapes if shape.line.dash == "dash"]
+    assert (line.y0, line.y1, line.yref) == (0.85, 0.85, "y")
+    assert [note.text for note in figure.layout.annotations] == ["what ImageNet already knows: 85.0%"]
+    assert "what ImageNet already knows: 85.0%" in training_charts.metric_words(found, "accuracy")
+    assert not training_charts.metric_figure(found, "loss").layout.shapes
+    assert len(found.curves["accuracy"].x) == 4 and columns.last["kind"] == "epoch"
+
+
+@pytest.mark.parametrize(
+    "damage", [{"weights": "<b>"}, {"weights": []}, {"validation_accuracy": 2.0}, {"validation_accuracy": None}]
+)
+def test_runs_without_a_sound_linear_probe_have_no_line(damage):
+    probe = {"kind": "linear_probe", "weights": "imagenet", "validation_accuracy": 0.85}
+    for rows in ([], [probe | damage]):
+        found = curves([*rows, *phase_rows("head", 1)])
+        assert found.linear_probe is None
+        assert not training_charts.metric_figure(found, "accuracy").layout.shapes

@@ -13,6 +13,7 @@ from cifar_core.errors import RunError
 from cifar_core.evaluation import story
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.runs import Run, write_json
+from cifar_core.runs.curves import LinearProbe
 
 
 def epoch(phase: str, number: int, validation: float, rate: float = 1e-3, planned: int = 3) -> dict[str, Any]:
@@ -163,3 +164,11 @@ def test_a_strange_parent_is_a_sentence(run: Run) -> None:
     write_json(run.path / story.PARENT_FILE, {"id": "../../etc"})
     with pytest.raises(RunError, match=r"parent\.json is damaged"):
         story.parent(run)
+
+
+def test_the_linear_probe_says_what_training_added_and_old_runs_say_nothing() -> None:
+    probe = LinearProbe("what ImageNet already knows", 0.75)
+    said = story.probe_sentence(probe, story.phases([epoch("head", 1, 0.8), epoch("fine_tune", 1, 0.9)]))
+    assert said.startswith("What ImageNet already knows: 75.0%") and said.endswith("Training added 15.0 points.")
+    assert story.probe_sentence(probe, story.phases([epoch("head", 1, 0.7)])).endswith("Training lost 5.0 points.")
+    assert story.probe_sentence(None, []) == ""

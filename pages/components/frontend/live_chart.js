@@ -9,6 +9,8 @@ const STYLE = `
 
 const TOOLS = ["toImage", "zoomIn2d", "zoomOut2d", "resetScale2d"];
 
+const MOST_SELECTED = 1000;
+
 let plotly; // loaded by the first chart, for all
 
 function loadPlotly() {
@@ -79,8 +81,14 @@ function isPhone() {
 function begin(chart, Plotly) {
   chart.on("plotly_click", ({ points }) => {
     const point = points.find(({ customdata }) => Number.isInteger(customdata));
-    if (point) chart.clicked(point.customdata);
+    if (point && !chart.message.about.selects) chart.clicked(point.customdata);
   });
+  const select = (points = []) => {
+    if (!chart.message.about.selects) return;
+    chart.selected(points.map(({ customdata }) => customdata).filter(Number.isInteger).slice(0, MOST_SELECTED));
+  };
+  chart.on("plotly_selected", (event) => select(event?.points));
+  chart.on("plotly_deselect", () => select());
   chart.observer = new ResizeObserver(() => {
     if (chart.offsetWidth) chart.narrow === isPhone() ? Plotly.Plots.resize(chart) : draw(chart, Plotly);
   });
@@ -96,6 +104,7 @@ export default async function ({ data, parentElement, setTriggerValue }) {
   const text = new TextDecoder().decode(data);
   const theme = getComputedStyle(parentElement).getPropertyValue("--st-text-color");
   chart.clicked = (value) => setTriggerValue("clicked", value);
+  chart.selected = (numbers) => setTriggerValue("selected", numbers);
   if (chart.drawn === text + theme) return chart.end; // polled, and nothing is new
   chart.drawn = text + theme;
   chart.message = JSON.parse(text);

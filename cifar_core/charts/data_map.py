@@ -1,0 +1,86 @@
+"""Figures of the data map: a dot for each image, which carries the image's position as `customdata`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from cifar_core.charts import style
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.evaluation.dynamics import Dynamics
+
+TOOLS = {"modeBarButtons": [["select2d", "lasso2d", "zoom2d", "pan2d", "resetScale2d"]], "displayModeBar": True}
+"""Plotly's buttons of these figures."""
+_FADED = {"marker": {"opacity": 0.15}}
+
+
+def hardness_figure(known: Dynamics, chosen: Collection[int] = ()) -> go.Figure:
+    """Return confidence against variability; an image that is right after the last epoch is green, else red."""
+    figure = _figure("Easy, ambiguous, hard", 460)
+    confidence, variability, right = known.confidence, known.variability, known.right[-1]
+    for name, color, own in (("right", style.RIGHT, right), ("wrong", style.WRONG, ~right)):
+        _add_dots(
+            figure, f"{name} at the end", color, np.flatnonzero(own), (variability, confidence), known.labels, chosen
+        )
+    figure.update_xaxes(title_text="variability over the epochs", rangemode="tozero")
+    figure.update_yaxes(title_text="confidence in the label", range=[-0.03, 1.03], tickformat=".0%")
+    for text, x, y in (("easy", 0.02, 0.97), ("ambiguous", 0.98, 0.5), ("hard", 0.02, 0.03)):
+        anchor = "left" if x < 0.5 else "right"
+        place = {"xref": "x domain", "yref": "y domain", "x": x, "y": y, "xanchor": anchor}
+        figure.add_annotation(text=f"<b>{text}</b>", showarrow=False, **place)
+    return figure
+
+
+def feature_figure(
+    title: str,
+    places: np.ndarray,
+    positions: np.ndarray,
+    labels: np.ndarray,
+    is_right: np.ndarray,
+    chosen: Collection[int] = (),
+) -> go.Figure:
+    """Return the images `positions`, int (m,), at `places` (m, 2), in the colors of their classes.
+
+    `labels` and `is_right`, (n,), are those of all images; what is wrong has a ring.
+    """
+    figure = _figure(title, 520)
+    xy = np.zeros((len(labels), 2))
+    xy[positions] = places
+    for label, name in enumerate(CLASSES):
+        own = positions[labels[positions] == label]
+        _add_dots(figure, name, style.CLASS_COLORS[label], own, xy.T, labels, chosen)
+        figure.data[-1].marker.line = {"color": style.WRONG, "width": np.where(is_right[own], 0, 2).tolist()}
+    figure.update_layout(legend={"y": -0.02, "yanchor": "top", "x": 0, "xanchor": "left"})
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
+
+
+def _figure(title: str, height: int) -> go.Figure:
+    return style.figure(title, "", "", height, hovermode="closest", dragmode="select", clickmode="event+select")
+
+
+def _add_dots(
+    figure: go.Figure,
+    name: str,
+    color: str,
+    own: np.ndarray,
+    xy: Sequence[np.ndarray] | np.ndarray,
+    labels: np.ndarray,
+    chosen: Collection[int],
+) -> None:
+    """Add the images `own`, int (k,), at `xy`, x and y of all images; those that are not `chosen` fade, if any are."""
+    figure.add_scatter(
+        x=np.float32(xy[0][own]),
+        y=np.float32(xy[1][own]),
+        mode="markers",
+        name=name,
+        customdata=own.tolist(),
+        hovertext=[f"image {i + 1}, labeled {CLASSES[labels[i]]}" for i in own],
+        hoverinfo="text",
+        marker={"color": color, "size": 6, "opacity": 0.75},
+        unselected=_FADED,
+        selectedpoints=np.flatnonzero(np.isin(own, list(chosen))).tolist() if chosen else None,
+    )

@@ -1,0 +1,124 @@
+"""A run's validation images by their features in two dimensions (t-SNE, van der Maaten & Hinton 2008), as a job.
+
+    runs/<id>/map.npz    positions among the validation images; their places by the run's features, and before it
+
+Where the run fine-tuned, the same images are also placed by the features of its first weights. That map comes first,
+and the other begins from it, so that an image stays where nothing moved it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from cifar_core import machine, untrusted
+from cifar_core.errors import CifarError, RunError
+from cifar_core.evaluation import predictions
+from cifar_core.inference.classifier import open_classifier
+from cifar_core.jobs import Job, Stopped
+from cifar_core.network import litert, pretrained
+from cifar_core.runs import Run, records
+
+FILE = "map.npz"
+IMAGES = 2_000
+_COMPONENTS, _PERPLEXITY = 50, 30.0
+_LIMIT_BYTES = 2**20
+Report = Callable[[int, int], None]
+"""Called with the parts done, and all of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureMap:
+    """Where images lie.
+
+    positions: int32 (m,), among the validation images. after, before: float32 (m, 2); before is None where the run's
+    features are those of its first weights, or where these are not here. seconds: what it took.
+    """
+
+    positions: np.ndarray
+    after: np.ndarray
+    before: np.ndarray | None
+    seconds: float
+
+
+def job(run: Run) -> Job:
+    """Return the job that makes the map of `run`."""
+    return Job(run.path, "map", ("cifar_core", "evaluate", run.id, "--map", "--json"), f"The map of run {run.id}")
+
+
+def load(run: Run, images: int) -> FeatureMap | None:
+    """Return the map of `run`, which has `images` validation images; None without one. Raises RunError if damaged."""
+    path = run.path / FILE
+    if not path.exists():
+        return None
+    try:
+        found = untrusted.load_arrays(path, _LIMIT_BYTES)
+        positions, after, before = found["positions"], found["after"], found.get("before")
+        if positions.dtype.kind != "i" or not 0 <= positions.min() <= positions.max() < images:
+            raise ValueError("its positions are not those of images")
+        for places in (after, before):
+            if places is not None and (places.shape != (len(positions), 2) or not np.isfinite(places).all()):
+                raise ValueError("its places do not fit its images")
+        return FeatureMap(positions, after, before, float(found["seconds"]))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise RunError(f"{FILE} is damaged ({str(error)[:100]}); make the map again.") from None
+
+
+def make(run: Run, report: Report = lambda done, total: None) -> FeatureMap | None:
+    """Make the map of `run`, store it in the run's folder and return it; None if its job was asked to stop.
+
+    Raises RunError if the run is not finished or damaged, if its images are not here, or if another process does it.
+    """
+    own, start = job(run), time.monotonic()
+
+    def check(done: int) -> None:
+        own.check_stop()
+        own.write("working", done=done, total=3)
+        report(done, 3)
+
+    with suppress(Stopped), own.working():
+        images = predictions.validation_images(run)
+        count = min(IMAGES, len(images))
+        positions = np.linspace(0, len(images) - 1, count).round().astype(np.int32)
+        check(0)
+        initial = _initial_features(run, images[positions])
+        features = open_classifier(run.id).features(images[positions])
+        check(1)
+        before = _embedded(initial) if initial is not None else None
+        check(2)
+        after = _embedded(features, before)
+        found = FeatureMap(positions, after, before, time.monotonic() - start)
+        arrays = {name: value for name, value in vars(found).items() if value is not None}
+        machine.save_arrays(run.path / FILE, **arrays | {"seconds": np.array(found.seconds)})
+        return found
+    return None
+
+
+def _initial_features(run: Run, images: np.ndarray) -> np.ndarray | None:
+    """Return the features of the run's first weights, float32 (m, f); None where the run did not change them."""
+    config, known = run.config, records.environment(run.path)
+    if known is None or run.result.get("best_phase") != "fine_tune":
+        return None
+    with suppress(CifarError):
+        weights = pretrained.load(known.weights.kind, config.alpha, config.image_size, config.seed)
+        if weights.fingerprint == known.weights.fingerprint:
+            content = litert.build(weights.named, config.alpha, config.image_size, config.scaling, ("pooled",))
+            return litert.Network(content).run(images)["pooled"]
+    return None
+
+
+def _embedded(features: np.ndarray, first: np.ndarray | None = None) -> np.ndarray:
+    """Return places of features (m, f), by their directions, float32 (m, 2); `first` are those to begin from."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+    from sklearn.preprocessing import normalize
+
+    count = len(features)
+    rows = PCA(min(_COMPONENTS, count, features.shape[1]), random_state=0).fit_transform(normalize(features))
+    begin = "pca" if first is None else first / first.std() * 1e-4
+    perplexity = min(_PERPLEXITY, max((count - 1) / 3, 1.0))
+    return TSNE(perplexity=perplexity, init=begin, random_state=0).fit_transform(rows).astype(np.float32)

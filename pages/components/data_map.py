@@ -1,0 +1,170 @@
+"""The data map on *Evaluate*: which images are hard, probably mislabeled, alike for the network, or were forgotten."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+
+from cifar_core import runs
+from cifar_core.charts import answers as answer_charts
+from cifar_core.charts import data_map as charts
+from cifar_core.data.cifar10 import CLASSES
+from cifar_core.errors import RunError
+from cifar_core.evaluation import dynamics, feature_map, predictions
+from cifar_core.evaluation.assessment import Assessment
+from cifar_core.evaluation.dynamics import Dynamics
+from cifar_core.inference.classifier import open_classifier
+from cifar_core.inference.neighbors import NEIGHBOR
+from cifar_core.runs import Run
+from pages.components import address, confusion, formatting, guarded, live_chart, run_picker
+
+PARTS = {"hard": "Easy and hard", "labels": "Probably mislabeled", "alike": "Alike", "forgotten": "Forgotten"}
+POLL_SECONDS = 0.7
+_OLD = (
+    "What this run answered after each epoch is not known: it was imported, made from another run or a sweep, or "
+    "trained before this was kept. A run that is trained now has it."
+)
+
+
+def section(found: Assessment, split: str) -> None:
+    """Show the chosen part. All but the labels are about validation images, whatever `split`."""
+    part = address.linked_choice("Part", "part", PARTS, "hard", label_visibility="collapsed")
+    if part == "labels":
+        guarded.fragment(_labels)(found, split)
+    elif part == "alike":
+        guarded.polled(_alike, feature_map.job(found.run).is_running, POLL_SECONDS)(found)
+    else:
+        known = _known(found.run.id, run_picker.stamp(found.run, dynamics.FILE, "metrics.jsonl"))
+        if known is None:
+            st.info(_OLD)
+        else:
+            guarded.fragment(_hard if part == "hard" else _forgotten)(found, known)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _known(run_id: str, stamp: tuple[int, ...]) -> Dynamics | None:
+    return dynamics.load(Run(run_id))
+
+
+def _hard(found: Assessment, known: Dynamics) -> None:
+    st.markdown(
+        f"Each dot is a validation image. **Easy** ones have a high probability of their label in all "
+        f"{len(known.names)} epochs, **hard** ones a low one, **ambiguous** ones change (Swayamdipta et al. 2020). "
+        "Click a dot, or draw a box around several."
+    )
+    chosen = _chosen(found.run)
+    figure = charts.hardness_figure(known, chosen)
+    _show(
+        figure, "Mean probability of the label against its standard deviation, a dot for each image.", found.run, "hard"
+    )
+    order = np.argsort(-known.variability, kind="stable")
+    _images(found, chosen or order.tolist(), "The most ambiguous first.", chosen)
+
+
+def _labels(found: Assessment, split: str) -> None:
+    said = found.calibrated.split(split)
+    positions, notes = _suspects(found.run.id, split, run_picker.stamp(found.run, "evaluation.npz", "model.tflite"))
+    st.markdown(
+        f"**{len(positions):,} of {len(said.labels):,}** {split} images are probably mislabeled: their label has a "
+        "lower probability than its class usually gets, and another class has a higher one (confident learning, "
+        "Northcutt et al. 2021, by cleanlab). The most doubtful first. The network errs as well, so judge yourself."
+    )
+    confusion.grid(found, said, found.images(split), positions, f"labels-{split}", notes)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Comparing labels and answers")
+def _suspects(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarray, dict[int, str]]:
+    """Return the positions, the most doubtful first, and a sentence for each on its label and its nearest images."""
+    from cifar_core.evaluation import assessment
+
+    found = assessment.assess(runs.Run(run_id))
+    said, images, model = found.calibrated.split(split), found.images(split), open_classifier(run_id)
+    positions, index = predictions.probably_mislabeled(said), model.index
+    nearest = [""] * len(positions)
+    if images is not None and index is not None and len(positions):
+        places, _ = index.nearest(model.features(images[positions]), min(NEIGHBOR, len(index.labels)))
+        counts = (Counter(index.labels[row].tolist()).most_common(2) for row in places)
+        nearest = [f"; nearest: {', '.join(f'{n} {CLASSES[label]}' for label, n in own)}" for own in counts]
+    notes = [f"labeled {CLASSES[label]}" for label in said.labels[positions]]
+    return positions, {i: a + b for i, a, b in zip(positions.tolist(), notes, nearest, strict=True)}
+
+
+def _alike(found: Assessment) -> bool:
+    """Offer to make the map, show how far it is, or the map; return whether it is being made."""
+    run, own = found.run, feature_map.job(found.run)
+    said, state = found.calibrated.validation, own.read()
+    known = None
+    try:
+        known = feature_map.load(run, len(said.labels))
+    except RunError as error:
+        guarded.problem(error)
+    st.markdown(
+        f"Up to {feature_map.IMAGES:,} validation images: what the network finds alike lies together (t-SNE of its "
+        "features). Colors are classes; a ring marks a wrong answer. Distances between groups mean little."
+    )
+    if state["state"] == "working":
+        done, total = state.get("done") or 0, state.get("total") or 1
+        st.progress(min(done / total, 1.0), "Making the map, some 20 seconds")
+        guarded.button("Stop", own.ask_to_stop, key="stop_map", icon=":material/stop:")
+        return True
+    if known is None:
+        if state["state"] == "failed":
+            st.error(formatting.plain(state["error"]), icon=":material/error:")
+        guarded.button("Make the map", own.start, key="make_map", icon=":material/scatter_plot:")
+        return False
+    chosen = _chosen(run)
+    maps = {"Before training": known.before, "After fine-tuning": known.after}
+    if known.before is None:
+        maps = {"By the run's features": known.after}
+    for column, (title, places) in zip(st.columns(len(maps)), maps.items(), strict=True):
+        if places is not None:
+            with column:
+                shown = (places, known.positions, said.labels, said.is_correct, chosen)
+                alt = f"{title}: {len(known.positions):,} images, those alike lie together."
+                _show(charts.feature_figure(title, *shown), alt, run, title)
+    st.caption(f"Made in {formatting.seconds(known.seconds)}. The dots you choose are marked in both maps.")
+    wrong = known.positions[~said.is_correct[known.positions]]
+    _images(found, chosen or wrong.tolist(), "The wrong answers.", chosen)
+    return False
+
+
+def _forgotten(found: Assessment, known: Dynamics) -> None:
+    times = known.forgotten
+    positions = np.argsort(-times, kind="stable")[: int((times > 0).sum())]
+    st.markdown(
+        f"**{len(positions):,} of {len(times):,}** validation images were right after one epoch and wrong after the "
+        "next, most often first (Toneva et al. 2019). Images that are forgotten again and again are ambiguous or "
+        "mislabeled."
+    )
+    notes = {i: f"forgotten {times[i]} times" if times[i] > 1 else "forgotten once" for i in positions.tolist()}
+    confusion.grid(found, found.calibrated.validation, found.images("validation"), positions, "forgotten", notes)
+    name = st.select_slider("Confusion matrix after", known.names, known.names[-1], key="map_epoch")
+    said = known.after(known.names.index(name))
+    st.caption(f"Validation accuracy {said.accuracy:.1%}")
+    figure = answer_charts.confusion_figure(predictions.confusion_counts(said))
+    alt = f"Confusion matrix of the validation images after {name}."
+    live_chart.show(live_chart.chart(figure, alt, config={"displayModeBar": False}), "map_confusion")
+
+
+def _show(figure: go.Figure, alt: str, run: Run, key: str) -> None:
+    """Show a figure whose dots can be chosen."""
+
+    def take(numbers: list[int]) -> None:
+        st.session_state[f"map_{run.id}"] = numbers
+
+    live_chart.show(live_chart.chart(figure, alt, run.id, charts.TOOLS, selects=True), f"map_{key}", on_select=take)
+
+
+def _chosen(run: Run) -> list[int]:
+    """Return the positions of the images that were clicked or boxed in, at first none."""
+    return list(st.session_state.get(f"map_{run.id}", []))
+
+
+def _images(found: Assessment, positions: list[int], otherwise: str, chosen: list[int]) -> None:
+    st.markdown(f"**{len(chosen):,} chosen**" if chosen else otherwise)
+    said, images = found.calibrated.validation, found.images("validation")
+    sound = np.array([i for i in positions if 0 <= i < len(said.labels)], int)
+    confusion.grid(found, said, images, sound, f"map-{'chosen' if chosen else 'first'}")

@@ -1,0 +1,71 @@
+"""The data map in a real Chromium: dots are clicked and boxed in, the map is made, the matrix follows the slider."""
+
+import re
+
+import pytest
+from real_browser import CHROMIUM, MARKS
+
+from cifar_core import bench_browser, jobs, runs
+from cifar_core.evaluation import feature_map
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = MARKS
+PATIENCE = 120_000  # ms
+
+
+@pytest.fixture
+def server(small_data, tiny_config, tmp_path):
+    """The app with one run, trained just now."""
+    run = jobs.start_run(tiny_config)
+    assert jobs.wait_until(lambda: run.state not in runs.LIVE_STATES, 120)
+    assert run.state == "finished", run.status
+    with bench_browser.running_app(tmp_path / "terminal.log") as app:
+        yield app
+    feature_map.job(run).ask_to_stop()
+
+
+def dots(page, title: str):
+    """The figure whose title begins with `title`."""
+    return page.locator(".live-chart", has=page.locator(f".gtitle:has-text('{title}')"))
+
+
+def test_dots_are_chosen_the_map_is_made_and_the_slider_moves(server):
+    with playwright.sync_playwright() as chromium:
+        browser = chromium.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run"], timeout=PATIENCE
+        )
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"{server.address}/evaluate?map=true")
+        choose_a_dot_and_then_more(page)
+        make_the_map(page)
+        page.get_by_role("radio", name="Forgotten").or_(page.get_by_text("Forgotten", exact=True)).first.click()
+        page.locator(".st-key-map_epoch [role=slider]").press("ArrowLeft")
+        page.wait_for_function(
+            "() => /Fine-tuning, epoch 1/.test(document.querySelector('.st-key-map_epoch').innerText)"
+        )
+        browser.close()
+
+
+def choose_a_dot_and_then_more(page) -> None:
+    hard = dots(page, "Easy, ambiguous, hard")
+    hard.locator(".scatterlayer .point").first.wait_for()
+    hard.scroll_into_view_if_needed()
+    hard.locator(".scatterlayer .point").first.dispatch_event("click")
+    area = hard.locator(".nsewdrag").bounding_box()
+    page.mouse.move(area["x"] + 5, area["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(area["x"] + area["width"] - 5, area["y"] + area["height"] - 5, steps=5)
+    page.mouse.up()
+    page.get_by_text(re.compile(r"^\d+ chosen$")).first.wait_for()
+    assert int(page.get_by_text(re.compile(r"^\d+ chosen$")).first.inner_text().split()[0]) > 50
+    page.mouse.dblclick(area["x"] + 8, area["y"] + 8)
+    page.get_by_text("The most ambiguous first.").wait_for()
+
+
+def make_the_map(page) -> None:
+    page.get_by_text("Alike", exact=True).first.click()
+    page.locator(".st-key-make_map button").click()
+    page.get_by_text(re.compile("^Made in")).first.wait_for()
+    assert dots(page, "Before training").locator(".scatterlayer .point").count() == 200
+    assert dots(page, "After fine-tuning").locator(".scatterlayer .point").count() == 200
