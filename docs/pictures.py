@@ -1,4 +1,4 @@
-"""Makes the pictures of the README in a real browser: docs/train.webp and docs/classify.png.
+"""Makes the pictures of the README in a real browser: docs/train.webp, classify.png, teach.png.
 
     pip install -e ".[dev]" && python docs/pictures.py
 
@@ -20,14 +20,16 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import FilePayload, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = sorted((ROOT / "pages" / "samples").glob("*.jpg"))
 VIEW = {"width": 1200, "height": 1520}
 WIDTH = 800  # of the animation
+CROPS = 12
 PAUSE_MS, FRAME_MS, LAST_MS = 500, 160, 4_000
 
 
@@ -109,19 +111,55 @@ def classify(page: Page) -> None:
     image.convert("P", palette=Image.Palette.ADAPTIVE).save(ROOT / "docs" / "classify.png", optimize=True)
 
 
+def teach(page: Page, address: str) -> None:
+    """Teach three things by crops of the sample photos, try one of the photos; write docs/teach.png."""
+    page.set_viewport_size(VIEW | {"height": 900})
+    page.goto(f"{address}/teach")
+    page.get_by_role("button", name="Start with two empty classes").click()
+    page.get_by_role("button", name="Add a class").click()
+    for number, name in enumerate(("cat", "coffee", "rocket")):
+        field = page.get_by_role("textbox", name="Name of the class").nth(number)
+        field.fill(name)
+        field.press("Enter")
+        card = page.locator(f".st-key-teach_my-classes_{number}_card")
+        card.locator("input[type=file]").set_input_files(_crops(name))
+        page.get_by_alt_text(f"Picture {CROPS} of {name}").wait_for()
+    page.locator(".st-key-teach_samples .tile").first.click()
+    page.get_by_role("heading", name="cat, ").wait_for()
+    page.get_by_role("heading", name="Teach it your own classes").scroll_into_view_if_needed()
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(3_000)
+    image = Image.open(io.BytesIO(page.screenshot()))
+    image.convert("P", palette=Image.Palette.ADAPTIVE).save(ROOT / "docs" / "teach.png", optimize=True)
+
+
+def _crops(name: str) -> list[FilePayload]:
+    """Return random squares of a sample photo as files."""
+    photo, random = Image.open(ROOT / "pages" / "samples" / f"{name}.jpg"), Random(name)
+    files: list[FilePayload] = []
+    for number in range(CROPS):
+        side = round(min(photo.size) * random.uniform(0.6, 0.95))
+        left, top = random.randint(0, photo.width - side), random.randint(0, photo.height - side)
+        content = io.BytesIO()
+        photo.crop((left, top, left + side, top + side)).save(content, "JPEG")
+        files.append({"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": content.getvalue()})
+    return files
+
+
 def _screenshot(page: Page) -> Image.Image:
     image = Image.open(io.BytesIO(page.screenshot()))
     return image.convert("RGB").resize((WIDTH, WIDTH * VIEW["height"] // VIEW["width"]), Image.Resampling.LANCZOS)
 
 
 def main() -> None:
-    """Make both pictures."""
+    """Make all pictures."""
     with server() as address, sync_playwright() as playwright:
         program = os.environ.get("CHROMIUM") or shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page(viewport=VIEW, color_scheme="light")
         train(page, address)
         classify(page)
+        teach(page, address)
         browser.close()
 
 
