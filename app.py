@@ -9,6 +9,7 @@ from pages.components import address, guarded, style
 
 sys.setswitchinterval(0.001)  # at Python's 5 ms a click waits behind other people's pages at every look at a file
 st.set_page_config(page_title="CIFAR Studio", page_icon="🐸", layout="wide")
+logout = [st.Page(st.logout, title="Log out", icon=":material/logout:")] if st.user.get("is_logged_in") else []
 page = st.navigation(
     [
         st.Page("pages/train.py", title="Train", icon=":material/model_training:", default=True),
@@ -17,6 +18,7 @@ page = st.navigation(
         st.Page("pages/explore.py", title="Explore", icon=":material/explore:"),
         st.Page("pages/evaluate.py", title="Evaluate", icon=":material/fact_check:"),
         st.Page("pages/learn.py", title="Learn", icon=":material/school:"),
+        *logout,
     ],
     position="top",
 )

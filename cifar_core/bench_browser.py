@@ -45,28 +45,37 @@ class Server:
     port: int
     process: subprocess.Popen[bytes]
     log: Path | None
+    path: str = ""
 
     @property
     def address(self) -> str:
         """The address that a browser opens."""
-        return f"http://localhost:{self.port}"
+        return f"http://localhost:{self.port}{self.path}"
+
+
+def free_port() -> int:
+    """Return a port of localhost that nobody listens at."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @contextmanager
-def running_app(log: Path | None = None) -> Iterator[Server]:
-    """Start the app, wait until it answers, end it afterwards. Raises RunError if it does not answer."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def running_app(log: Path | None = None, port: int = 0, path: str = "") -> Iterator[Server]:
+    """Start the app, wait until it answers, end it afterwards. Raises RunError if it does not answer.
+
+    `port` 0: a free one. `path` is that below which the app lies, such as "/studio".
+    """
+    port, options = port or free_port(), ["--server.baseUrlPath", path] if path else []
     with (log or Path(os.devnull)).open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), *options],
             cwd=machine.app_dir(),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
         )
-    server = Server(port, process, log)
+    server = Server(port, process, log, path)
     try:
         _wait_for(server)
         yield server

@@ -1,0 +1,130 @@
+"""Login with a real OpenID Connect provider, in a real browser."""
+
+import time
+from unittest import mock
+
+import oidc_provider
+import pytest
+from oidc_provider import MISDIRECTED, running_provider
+from playwright import sync_api as playwright
+from real_browser import CHROMIUM, MARKS
+from streamlit.web.server.starlette import starlette_app_utils
+
+from cifar_core.bench_browser import free_port, running_app
+
+pytestmark = MARKS
+PATIENCE, DAY, COOKIE = 60_000, 86_400, "_streamlit_user"
+FIRST, ROTATED = "a secret of the first term" * 2, "a secret of the second term" * 2
+PAGES = ("", "classify", "teach", "explore?section=runs", "evaluate", "learn?lesson=scaling", "logout")
+SHOWN = b"Start training"
+
+
+@pytest.fixture
+def page():
+    with playwright.sync_playwright() as starting:
+        browser = starting.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page()
+        page.set_default_timeout(PATIENCE)
+        yield page
+        browser.close()
+
+
+def is_closed(page) -> None:
+    shown = page.locator("[data-testid=stMain]")
+    shown.get_by_role("button", name="Log in").wait_for()
+    page.wait_for_timeout(500)
+    assert shown.get_by_role("button").count() == 1 and shown.get_by_role("slider").count() == 0
+
+
+def is_open(page) -> None:
+    page.get_by_role("button", name="Start training").or_(page.get_by_role("button", name="synthetic")).first.wait_for()
+
+
+def log_in(page, name: str) -> None:
+    page.get_by_role("button", name="Log in").click()
+    page.locator("input[name=sub]").fill(name)
+    page.get_by_role("button", name="Authorize").click()
+
+
+def aged(value: str, secret: str, days: float) -> str:
+    """The same cookie, signed by the server `days` ago."""
+    content = starlette_app_utils.decode_signed_value(secret, COOKIE, value)
+    with mock.patch("itsdangerous.TimestampSigner.get_timestamp", lambda signer: int(time.time() - days * DAY)):
+        return starlette_app_utils.create_signed_value(secret, COOKIE, content).decode()
+
+
+def test_login_from_the_first_visit_to_the_last(page, tmp_path, monkeypatch) -> None:
+    port = free_port()
+    callback, file = f"http://localhost:{port}/oauth2callback", tmp_path / "secrets.toml"
+    monkeypatch.setenv("STREAMLIT_SECRETS_FILES", str(file))
+    with running_provider(free_port()) as provider:
+        client = oidc_provider.register(provider, callback)
+        file.write_text(oidc_provider.secrets(provider, callback, FIRST, client))
+        with running_app(tmp_path / "first.log", port) as app:
+            nothing_is_sent_to_who_has_not_logged_in(app, page)
+            a_token_for_another_application_opens_nothing(app, page)
+            a_login_holds_until_it_expires(app, page)
+            a_logout_ends_it(app, page)
+            log_in(page, "ada")
+            is_open(page)
+        file.write_text(oidc_provider.secrets(provider, callback, ROTATED, client))
+        with running_app(tmp_path / "second.log", port) as app:
+            page.goto(app.address)
+            is_closed(page)  # the cookie was signed with the secret of before
+            log_in(page, "ada")
+            is_open(page)
+        page.context.clear_cookies()
+        file.write_text(oidc_provider.secrets(provider, callback, ROTATED, {"client_id": "x", "client_secret": "x"}))
+        with running_app(tmp_path / "third.log", port) as app:
+            page.goto(app.address)
+            page.get_by_role("button", name="Log in").click()
+            page.get_by_text("invalid_client").first.wait_for()  # on the provider's page
+            page.goto(app.address)
+            is_closed(page)
+
+
+def nothing_is_sent_to_who_has_not_logged_in(app, page) -> None:
+    received: list[bytes] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(bytes(frame))))
+    for place in PAGES:
+        page.goto(f"{app.address}/{place}")
+        is_closed(page)
+    assert received and not [frame for frame in received if SHOWN in frame or b"glossary" in frame]
+    page.context.add_cookies([{"name": COOKIE, "value": "forged", "url": app.address}])
+    page.reload()
+    is_closed(page)
+    page.context.clear_cookies()
+
+
+def a_token_for_another_application_opens_nothing(app, page) -> None:
+    page.goto(app.address)
+    log_in(page, MISDIRECTED)
+    page.wait_for_url(f"{app.address}/**")
+    is_closed(page)
+
+
+def a_login_holds_until_it_expires(app, page) -> None:
+    log_in(page, "ada")
+    is_open(page)
+    for place in PAGES[1:-1]:
+        page.goto(f"{app.address}/{place}")
+        page.get_by_role("link", name="Log out").wait_for()
+    cookie = next(cookie for cookie in page.context.cookies() if cookie["name"] == COOKIE)
+    assert cookie["httpOnly"] and 29 * DAY < cookie["expires"] - time.time() < 31 * DAY
+    for days, holds in ((29, True), (32, False)):
+        page.context.add_cookies([cookie | {"value": aged(cookie["value"], FIRST, days)}])
+        page.goto(app.address)
+        (is_open if holds else is_closed)(page)
+    page.context.clear_cookies()  # as the browser does at its date
+    page.reload()
+    is_closed(page)
+
+
+def a_logout_ends_it(app, page) -> None:
+    log_in(page, "ada")
+    is_open(page)
+    page.get_by_role("link", name="Log out").click()
+    page.get_by_role("button").first.click()  # the provider asks whether to end its session, too
+    page.wait_for_url(f"{app.address}/**")
+    is_closed(page)
+    assert COOKIE not in {cookie["name"] for cookie in page.context.cookies()}
