@@ -63,7 +63,7 @@ def overview(guesses: Mapping[str, int | None]) -> None:
     st.header("What do you see in your run?")
     with st.grid(5, min_column_width=150):
         for lesson in LESSONS.values():
-            with st.container(border=True, key=f"card_{lesson.name}"):
+            with st.container(border=True, height="stretch", key=f"card_{lesson.name}"):
                 picture(lesson, "stretch")
                 icon = (
                     "check_circle" if lesson.name in answered else "visibility" if lesson.name in guesses else "school"

@@ -209,17 +209,17 @@ def time_figure(runs: Sequence[Dot]) -> go.Figure:
     )
     figure.update_xaxes(rangemode="tozero")
     figure.update_yaxes(tickformat=".0%")
-    if runs:  # around a single run Plotly would go beyond 100%
-        figure.update_yaxes(range=[max(0.0, min(accuracies) - 0.05), min(1.02, max(accuracies) + 0.05)])
+    low, high = min(accuracies, default=0.05), max(accuracies, default=0.95)
+    figure.update_yaxes(range=[max(0.0, low - 0.05), min(1.02, high + 0.05)])  # around one run Plotly goes beyond 100%
     return figure
 
 
-def _range(validated: Sequence[np.ndarray], metric: str) -> list[float] | None:
+def _range(validated: Sequence[np.ndarray], metric: str) -> list[float]:
     """Return the y axis that shows validation well; the training's first steps, far off, may leave it."""
     values = np.concatenate([*validated, np.empty(0)])
     values = values[np.isfinite(values)]
     if not len(values):
-        return None
+        return [0.0, 1.0]
     low, high = float(values.min()), float(values.max())
     room = max(high - low, 0.05) * 0.5
     return [max(low - room, 0.0), min(high + room, 1.005)] if metric == "accuracy" else [0.0, high + room]

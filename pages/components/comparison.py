@@ -46,7 +46,8 @@ def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> 
         alt = f"{metric.capitalize()} of the selected runs by {axis}"
         with place:
             live_chart.draw(figure, f"overlay_{metric}", alt, live_chart.NO_TOOLBAR)
-    left.caption("Thick lines and dots: validation. Thin pale lines: training.")
+    words = "Thick lines and dots: validation. Thin pale lines: training."
+    left.caption(words if chosen else "Select runs in the table to see their curves.")
     alt = "Validation accuracy of every run against its training time"
     with right:
         live_chart.draw(_dots(chosen, shown, names), "dots", alt, live_chart.NO_TOOLBAR)

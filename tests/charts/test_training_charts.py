@@ -206,7 +206,7 @@ def test_a_name_is_text_and_every_run_has_its_own_look() -> None:
 @pytest.mark.parametrize("metric", ["accuracy", "loss"])
 def test_runs_without_a_point_draw_an_empty_figure(metric: str) -> None:
     figure = training_charts.overlay_figure([("new", curves([]))], metric, "time", 0.9)
-    assert figure.layout.yaxis.range is None
+    assert figure.layout.yaxis.range == (0, 1)
     assert figure.layout.xaxis.title.text == "seconds since the start"
 
 
