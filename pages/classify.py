@@ -111,7 +111,7 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
     """Show all pictures with their answers, the chosen one beside them: filter, sort, disagreement, CSV."""
     answers = answered(model, pictures)
     names = [picture.name for picture in pictures]
-    left, right = st.columns([2, 3], gap="large")
+    left, right = st.container(key="gallery").columns([2, 3], gap="large")
     with left:
         order = sorted_and_filtered(model, pictures, names, answers)
         place = st.container(height=560 if len(order) > A_PAGE // 4 else "content")

@@ -21,7 +21,11 @@ STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may cha
     ".st-key-verdict [data-testid=stElementToolbar],"
     ".st-key-runs_robust [data-testid=stElementToolbar]{display:none}"
     "@media(max-width:1100px){.st-key-teach_steps>div>[data-testid=stHorizontalBlock]{flex-wrap:wrap}"
-    ".st-key-teach_steps>div>[data-testid=stHorizontalBlock]>[data-testid=stColumn]{min-width:min(100%,340px)}}"
+    ".st-key-teach_steps>div>[data-testid=stHorizontalBlock]>[data-testid=stColumn]{min-width:min(100%,340px)}"
+    ".st-key-gallery>div>[data-testid=stHorizontalBlock]{flex-wrap:wrap}"
+    ".st-key-gallery>div>[data-testid=stHorizontalBlock]>[data-testid=stColumn]{min-width:100%}}"
+    "@media(max-width:767px){[data-testid=stColumn]:has(>div>div>.st-key-photo){position:sticky;top:3.75rem;z-index:9;"
+    "background:var(--page)}.st-key-photo{flex-direction:row;padding:.4rem 0}.st-key-photo>*{flex:1 1 0;min-width:0}}"
 )
 _OWN = (
     ".bars{display:grid;grid-template-columns:auto 1fr auto;gap:.3rem .7rem;align-items:center}"
