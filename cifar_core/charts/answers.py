@@ -58,7 +58,7 @@ def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, 
         customdata=list(range(counts.size)),
         hovertext=[f"{count:,} images, {rate:.1%}" for count, rate in zip(counts.flat, rates.flat, strict=True)],
         marker={"size": 34, "symbol": "square", "color": style.INVISIBLE},
-        textfont={"color": _digit_colors(rates, diagonal, tops), "size": 14},
+        textfont={"color": _digit_colors(rates, diagonal, tops), "size": 14 if shares else 12},
         unselected={"marker": {"opacity": 1}},
         hovertemplate="label %{y}, prediction %{x}: %{hovertext} of the class<extra></extra>",
     )
