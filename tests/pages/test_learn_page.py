@@ -269,7 +269,7 @@ def test_without_a_model_the_strip_shows_every_strength_and_says_what_is_missing
     app = with_strip(page)
     shown = strip_of(app)
     assert shown.count("<img") == len(augmentation.PREVIEW_STRENGTHS) and "strength <b>3</b>" in shown
-    assert "press Start training" in texts(app.caption)
+    assert "Train a model" in texts(app.caption)
     assert not any(name in shown for name in cifar10.CLASSES)
 
 

@@ -55,7 +55,7 @@ def test_a_shape_that_is_new_to_the_machine_can_be_measured_before_a_run(monkeyp
     asked = []
     monkeypatch.setattr(costs, "measure", asked.append)
     app = open_app()
-    assert "not yet measured" in texts(app.caption)
+    assert "not measured" in texts(app.caption)
     button(app, "measure").click()
     sound(app.run())
     assert asked == [PRESETS["quick"]]
@@ -218,7 +218,7 @@ def test_the_bundled_model_has_seen_validation_images_of_cifar10_and_no_drawn_on
 
 def test_a_run_on_cifar10_from_elsewhere_is_not_said_to_use_generated_images(model):
     app = open_app(run=make_finished_run(model, dataset="CIFAR-10").id)
-    assert "what you train here uses pictures that the app draws" in texts(app.markdown)
+    assert "what you train here uses pictures drawn by the app" in texts(app.markdown)
 
 
 def test_a_running_training_on_generated_images_says_so_where_cifar10_is_at_hand(tmp_path, monkeypatch):
