@@ -72,6 +72,27 @@ def _network(trained: Sequence[int], label: str) -> str:
     return _svg("".join(bars), 80, label)
 
 
+def way(blocks: Sequence[tuple[int, int]], trained: Sequence[int], chosen: int) -> str:
+    """Return blocks, each (channels, side of the map), as wide as their channels and as tall as their maps.
+
+    `trained` blocks have the color of fine-tuning, the `chosen` one a frame.
+    """
+    widths = [count**0.5 for count, _ in blocks]
+    scale = (_WIDTH - 4 * len(blocks)) / sum(widths)
+    bars, left = [], 2.0
+    for place, (width, (_, side)) in enumerate(zip(widths, blocks, strict=True)):
+        height = 2.8 * side**0.8
+        color = style.FINE_TUNING if place in trained else style.NEUTRAL
+        frame = f'stroke="{style.VALIDATION}" stroke-width="3"' if place == chosen else ""
+        bars.append(
+            f'<rect x="{left:.1f}" y="{40 - height / 2:.1f}" width="{scale * width:.1f}" height="{height:.1f}" rx="2" '
+            f'fill="{color}" {frame}/>'
+        )
+        left += scale * width + 4
+    label = "The 17 blocks: width by channels, height by the map's side; gray: frozen, purple: fine-tuned"
+    return _svg("".join(bars), 80, label)
+
+
 def _pale() -> str:
     image = drawing()
     return rows([np.stack([image, 128 + image // 2, image, 128 + image // 2])], "A drawing, and the same drawing pale")

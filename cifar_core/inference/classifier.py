@@ -89,6 +89,11 @@ class Classifier:
         self.name, self._network, self._folder = name, network, folder
 
     @property
+    def alpha(self) -> float:
+        """The network's width. Raises RunError or ConfigError if the run's config.json is damaged."""
+        return _BUNDLED_ALPHA if self.name == BUNDLED else runs.get(self.name).config.alpha
+
+    @property
     def content(self) -> bytes:
         """The LiteRT file."""
         return self._network.content

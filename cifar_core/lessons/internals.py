@@ -1,26 +1,20 @@
-"""Internals of a trained network: input histogram, norms and last map of its activations, latency.
-
-taps = with_layer_outputs(model_file, alpha)         the same network with the output of every block
-Network(taps).run(images)["block_5"]               float32 (n, h, w, c)
-"""
+"""Internals of a trained network: input histogram, norms and last map of its activations, latency."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from cifar_core.data import augmentation, cifar10, synthetic
-from cifar_core.errors import RunError
 from cifar_core.inference import model_file
-from cifar_core.network import architecture, litert, litert_format
+from cifar_core.inference.inside import layer_names, with_layer_outputs
+from cifar_core.network import litert
 from cifar_core.network.litert import Network
 from cifar_core.runs import Run, records
 
 HISTOGRAM_BINS = 40
 """Equal bins of the network's input, from -1 to 1."""
-STEM, TOP = "Conv1", "Conv_1"
 _PIXEL_IMAGES, _MAP_IMAGES = 500, 64
 _DRAWING_SEED, _DRAWING = 5, 8  # a horse in a field, from the side
 
@@ -74,25 +68,3 @@ def histogram(images: np.ndarray, scaling: str) -> list[float]:
 def drawing() -> np.ndarray:
     """Return the drawing whose last map is shown, uint8 (32, 32, 3)."""
     return synthetic.images(_DRAWING + 1, _DRAWING_SEED)[0][_DRAWING]
-
-
-def layer_names(alpha: float) -> list[str]:
-    """Return the names of the taps in order: the stem, the blocks, the top convolution."""
-    return [STEM, *(block.name for block in architecture.blocks(alpha)), TOP]
-
-
-def with_layer_outputs(content: bytes, alpha: float) -> bytes:
-    """Return the LiteRT file `content`, a network of width `alpha`, with the feature map of every tap as an output.
-
-    Raises RunError if it is not a network of this width.
-    """
-    model = litert_format.unpack(content)
-    graph = model.subgraphs[0]
-    tensors = {tensor.name.decode(): number for number, tensor in enumerate(graph.tensors)}
-    ends = {STEM: "bn_Conv1", TOP: "Conv_1_bn"} | {b.name: b.output_layer for b in architecture.blocks(alpha)}
-    if not set(ends.values()) <= set(tensors):
-        raise RunError(f"This model is not MobileNetV2 of width {alpha:g} as this program writes it; train it again.")
-    for name, layer in ends.items():
-        graph.outputs = [*graph.outputs, tensors[layer]]
-        model.signatureDefs[0].outputs.append(schema.TensorMapT(name, tensors[layer]))
-    return litert_format.pack(model)

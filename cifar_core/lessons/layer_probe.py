@@ -21,9 +21,9 @@ from cifar_core import machine
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
+from cifar_core.inference.inside import layer_names, with_layer_outputs
 from cifar_core.jobs import Job
 from cifar_core.lessons.experiments import RIGHT, Provenance
-from cifar_core.lessons.internals import layer_names, with_layer_outputs
 from cifar_core.network import litert, pretrained
 from cifar_core.network.pretrained import Weights
 from cifar_core.runs import load_json, write_json

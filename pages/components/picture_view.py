@@ -23,6 +23,7 @@ from pages.components import (
     dataset_notice,
     formatting,
     guarded,
+    inside,
     live_chart,
     pinned,
     run_picker,
@@ -31,7 +32,7 @@ from pages.components import (
 )
 from pages.components.tiles import Tile
 
-VIEWS = {"why": "Why", "whatif": "What if", "compare": "Other models", "sure": "How sure"}
+VIEWS = {"why": "Why", "whatif": "What if", "compare": "Other models", "inside": "Inside", "sure": "How sure"}
 RELIABILITY_ALT = "Share of correct answers against predicted probability, before and after calibration."
 BUNDLED_TITLE = "bundled model"
 _NEIGHBORS = 8
@@ -78,6 +79,8 @@ def show_picture(model: Classifier, picture: Picture) -> None:
                 _what_if(model, pixels)
             elif view == "compare":
                 _other_runs(model, pixels)
+            elif view == "inside":
+                inside.show(model, pixels, models())
             else:
                 how_sure(model, answers)
         except CifarError as error:

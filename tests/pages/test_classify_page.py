@@ -28,7 +28,7 @@ from corpus import NOT_PICTURES, encoded, scene
 from streamlit.testing.v1 import AppTest
 
 from cifar_core.data import cifar10
-from cifar_core.inference import calibration, explain, neighbors, pins
+from cifar_core.inference import calibration, explain, inside, neighbors, pins
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pins import Pin
 from cifar_core.runs import Run
@@ -131,6 +131,22 @@ def test_what_if_answers_the_changed_picture_and_goes_back(run):
     assert app.slider(key="whatif_light").value == 1
     assert bars_of(app, 1) == before
     assert {f"sweep_{name}" for name in explain.CHANGES} <= set(charts_of(app))
+
+
+def test_inside_shows_channels_what_excites_them_and_how_alike_another_model_is(run, model, monkeypatch):
+    monkeypatch.setattr(inside, "IMAGES", 60)
+    make_finished_run(model, validation_accuracy=0.5)  # the newest, so the chosen one
+    app = view(upload(open_app(CLASSIFY), **ONE), "inside")
+    assert len(tiles_of(app, "inside_channels")) == inside.CHANNELS
+    excited = [tile["image"] for tile in tiles_of(app, "inside_images")]
+    assert len(excited) == inside.NEAREST
+    app = press_tile(app, "inside_channels", 3)
+    assert [tile["image"] for tile in tiles_of(app, "inside_images")] != excited
+    first = tiles_of(app, "inside_channels")
+    app = sound(app.select_slider(key="inside_block").set_value(2).run())
+    assert tiles_of(app, "inside_channels") != first
+    app = sound(app.selectbox(key="inside_with").set_value(run.id).run())
+    assert charts_of(app)["inside_alike"]["data"][0]["y"] == pytest.approx([1] * 17, abs=1e-4)
 
 
 def test_runs_are_compared_side_by_side(run, model):

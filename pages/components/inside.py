@@ -1,0 +1,125 @@
+"""*Inside* on Classify: a picture's way through the 17 blocks, and what excites the channels that answer it most."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+from PIL import Image, ImageDraw
+
+from cifar_core import runs
+from cifar_core.charts import answers as answer_charts
+from cifar_core.charts import pictures as svg_pictures
+from cifar_core.data import cifar10
+from cifar_core.errors import CifarError
+from cifar_core.inference import explain, inside
+from cifar_core.inference.classifier import BUNDLED, Classifier, open_classifier
+from cifar_core.inference.inside import BlockView
+from cifar_core.inference.pictures import SIDE
+from cifar_core.network.architecture import BLOCK_COUNT
+from pages.components import formatting, live_chart, tiles
+from pages.components.tiles import Tile
+
+_SMALL, _LARGE = 96, 320  # pixels of a map
+_STRENGTH = 0.8
+
+
+def show(model: Classifier, pixels: np.ndarray, others: dict[str, str]) -> None:
+    """Draw the blocks, the chosen one's strongest channels and the chosen channel; `others` can be compared."""
+    views = _views(model, pixels)
+    number = st.select_slider("Block", range(1, BLOCK_COUNT + 1), BLOCK_COUNT - 3, key="inside_block") - 1
+    svg = svg_pictures.way([(view.count, view.side) for view in views], _trained(model.name), number)
+    st.image(svg, svg_pictures.alt(svg), width="stretch", alt=svg_pictures.alt(svg))
+    view = views[number]
+    st.caption(
+        f"Block {number + 1}: {view.count} channels of {view.side}×{view.side} places. The eight that answer this "
+        "picture most, in standard deviations above their mean over the training images:"
+    )
+    chosen = min(st.session_state.get("inside_channel", 0), inside.CHANNELS - 1)
+    tiles.show(
+        [
+            Tile(
+                answer_charts.png(_overlay(pixels, view.maps[place], _SMALL)),
+                f"Map of channel {channel + 1}",
+                f"channel {channel + 1}",
+                f"+{strength:.1f} σ" if strength > 0 else f"{strength:.1f} σ",
+            )
+            for place, (channel, strength) in enumerate(zip(view.channels, view.strengths, strict=True))
+        ],
+        "inside_channels",
+        lambda place: st.session_state.update(inside_channel=place),
+        [chosen],
+        width=82,
+    )
+    _channel(model, pixels, number, view, chosen)
+    _comparison(model, pixels, others)
+
+
+def _views(model: Classifier, pixels: np.ndarray) -> list[BlockView]:
+    """Return the blocks' answers; a model's statistics over the training images are computed once, with a bar."""
+    key = (model.name, pixels.tobytes())
+    known = st.session_state.get("inside")
+    if known is None or known[0] != key:
+        bar = st.empty()
+        exciting = inside.exciting(
+            model, lambda done, total: bar.progress(done / total, f"Looking at training images: {done:,} of {total:,}")
+        )
+        bar.empty()
+        known = key, inside.views(model, pixels, exciting)
+        st.session_state["inside"] = known
+    return known[1]
+
+
+def _trained(name: str) -> list[int]:
+    """Return the blocks that a model trained, from 0; the bundled one is trained in all."""
+    if name == BUNDLED:
+        return list(range(BLOCK_COUNT))
+    config = runs.Run(name).config
+    return list(range(BLOCK_COUNT - config.fine_tune_blocks, BLOCK_COUNT)) if config.fine_tunes else []
+
+
+def _overlay(pixels: np.ndarray, values: np.ndarray, side: int) -> Image.Image:
+    return explain.overlay(Image.fromarray(pixels), np.maximum(values, 0), _STRENGTH, side)
+
+
+def _channel(model: Classifier, pixels: np.ndarray, number: int, view: BlockView, place: int) -> None:
+    """Draw a channel's map with what its strongest place sees, and the training images that excite it most."""
+    left, right = st.columns([2, 3])
+    large = _overlay(pixels, view.maps[place], _LARGE)
+    x, y, size = (_LARGE * part for part in view.place(place))
+    ImageDraw.Draw(large).rectangle((x, y, x + size, y + size), outline="white", width=3)
+    channel = int(view.channels[place])
+    left.image(large, width=_LARGE, alt=f"Map of channel {channel + 1} over the picture, and what its peak sees")
+    left.caption(
+        "Each place sees the whole picture."
+        if view.field >= 2 * SIDE
+        else f"White: what the strongest place sees, {view.field:.0f} of {SIDE} pixels (its receptive field)."
+    )
+    with right:
+        st.markdown("**Training images that excite this channel most**")
+        images, labels = cifar10.samples(inside.IMAGES)
+        rows = inside.exciting(model).rows[number][channel]
+        tiles.show(
+            [Tile(answer_charts.png(images[row]), "Training image", cifar10.CLASSES[labels[row]]) for row in rows],
+            "inside_images",
+            width=118,
+        )
+
+
+def _comparison(model: Classifier, pixels: np.ndarray, others: dict[str, str]) -> None:
+    """Let the visitor choose another model, and draw how alike the blocks of both answer."""
+    others = {name: title for name, title in others.items() if name != model.name}
+    if not others:
+        return
+    titles = {"": "none", **others}
+    chosen = st.selectbox(
+        "Compare its blocks with", list(titles), format_func=titles.__getitem__, key="inside_with", width=360
+    )
+    if not chosen:
+        return
+    try:
+        alike = inside.similarities([model, open_classifier(chosen)], pixels)
+    except CifarError as error:
+        st.info(formatting.plain(error), icon=":material/info:")
+        return
+    figure = answer_charts.similarity_figure(alike)
+    live_chart.show(live_chart.chart(figure, "Cosine between both models' answers of each block."), "inside_alike")
