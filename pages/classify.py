@@ -30,7 +30,9 @@ _CHUNK = 96  # pictures between two looks of the progress bar
 def main() -> None:
     """Draw the page."""
     if not picture_view.models():
-        run_picker.nothing_yet(TITLE, "trained model")
+        run_picker.nothing_yet(
+            TITLE, "Your photos, the ten probabilities of each, and why the network answers as it does."
+        )
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.title(TITLE)

@@ -48,7 +48,8 @@ def main() -> None:
     known = listing.classifiers()
     wanted = run_picker.asked(known)
     if not known:
-        run_picker.nothing_yet(TITLE, "finished run")
+        about = "What a run gets right and wrong: confusion matrix, mistakes, calibration, robustness."
+        run_picker.nothing_yet(TITLE, about)
         return
     newest, chosen = run_picker.own(known)[0].run.id, run_picker.remembered(known)
     if not wanted and chosen not in (None, newest) and not address.is_history():

@@ -48,15 +48,15 @@ def export_panel(run: Run) -> None:
 
 def share_buttons(run: Run) -> None:
     """Offer a picture of a finished run and, where it watched pictures, an animation of them."""
-    for name, label in (("card", "Share a picture"), ("animation", "Share an animation")):
+    for name, label in (("card", "Picture"), ("animation", "Animation")):
         if _why_not(run, name) is None:
             st.download_button(
                 label,
                 functools.partial(exports.content, run, name),
                 exports.file_name(run, name),
                 key=f"share_{name}",
-                icon=_ICONS[name],
-                help=FORMATS[name].help,
+                icon=":material/share:",
+                help=f"{FORMATS[name].label}: {FORMATS[name].help}",
                 on_click="ignore",
                 type="tertiary",
             )

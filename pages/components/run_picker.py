@@ -64,10 +64,10 @@ def pick(known: list[Row], wanted: str, key: str) -> Run:
     return Run(wanted)
 
 
-def nothing_yet(title: str, missing: str) -> None:
-    """Draw a page that has no run to be about: what is missing, and where to go."""
+def nothing_yet(title: str, about: str) -> None:
+    """Draw a page that has no run to be about: what it will show, `about`, and where to go."""
     st.title(title)
-    st.info(f"There is no {missing} yet. Training one takes about a minute.", icon=":material/info:")
+    st.info(f"{about} Train a network first; it takes about a minute.", icon=":material/info:")
     to_train()
 
 

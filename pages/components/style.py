@@ -44,7 +44,9 @@ _OWN = (
     "[class*=st-key-live_] [data-stale=true],[data-stale=true]:has(.live-chart)"  # polled, not stale
     "{opacity:1!important;transition:none!important}"
     "[class*=st-key-live_] summary *{opacity:1!important}"
-    ".st-key-outcome{min-height:11.5rem}@media(max-width:767px){.st-key-outcome{min-height:22rem}}"
+    ".st-key-outcome{min-height:11.5rem}@media(max-width:1000px){.st-key-outcome{min-height:12.1rem}}"
+    "@media(max-width:767px){.st-key-outcome{min-height:22rem}"
+    ".st-key-outcome :is(h2,[data-testid=stColumn]:first-child p){min-height:2lh}}"  # sentences of one line or two
     ".track>div{display:flex;gap:3px}"
     ".track>div>div{flex:1;min-width:0;font-size:.74rem;line-height:1.2}"
     ".track b{display:block;height:.6rem;margin-bottom:.15rem;border-radius:3px;overflow:hidden;background:var(--line)}"

@@ -102,6 +102,7 @@ def check(chromium, server, pages: Iterable[str]) -> set[str]:
             open_page(tab, server, page)
             tab.evaluate(axe)
             found[page, theme] = tab.evaluate(VIOLATIONS)
+            assert not tab.locator(".live-chart:not([aria-label])").count(), page
             elements |= set(tab.evaluate(ELEMENTS))
             levels = tab.evaluate(HEADINGS)
             assert levels[0] == 1 and levels.count(1) == 1, page
@@ -150,7 +151,7 @@ def test_the_keyboard_alone_sets_starts_stops_and_classifies(chromium, server) -
     tab.set_default_timeout(PATIENCE)
     settings = "dataset=generated+images&weights=random&image_size=32&train_images=1000&head_epochs=50"
     open_page(tab, server, f"?{settings}", opens_panels=False)
-    reach(tab, ".st-key-dropout")
+    reach(tab, ".st-key-dropout input")
     tab.keyboard.press("ArrowRight")
     tab.wait_for_url("**dropout=0.35**")
     reach(tab, ".st-key-start")

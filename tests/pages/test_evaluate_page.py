@@ -69,7 +69,7 @@ def cards_of(app: AppTest) -> dict[str, str]:
 
 def test_without_a_finished_run_the_page_says_what_to_do():
     app = open_app(EVALUATE)
-    assert "no finished run yet" in texts(app.info)
+    assert "confusion matrix" in texts(app.info) and "Train a network" in texts(app.info)
 
 
 @pytest.mark.parametrize("asked", ["nosuch", "../../etc", "20990101-000000000-x", MARKUP])

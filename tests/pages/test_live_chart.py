@@ -3,11 +3,13 @@
 import json
 import time
 
+import numpy as np
 import pytest
 from app_pages import CONFIG, RESULT, living_worker, make_run, metrics
 from real_browser import CHROMIUM, MARKS
 
 from cifar_core.bench_browser import running_app
+from cifar_core.inference import pins
 from cifar_core.runs import write_json
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -61,18 +63,23 @@ def append(run, rows: list[dict]) -> None:
 
 @pytest.fixture
 def tab(small_data, tmp_path, request):
-    """A live run with its first points, and a tab that watches it."""
+    """A live run of six watched pictures with its first points, and a tab that watches it."""
     rows = live_rows()
-    run = make_run("running", rows=rows[:BEGUN], stage="head", updated=time.time())
+    width, begun = getattr(request, "param", (1280, BEGUN))
+    run = make_run("running", rows=rows[:begun], stage="head", updated=time.time())
+    watched = [pins.Pin(np.full((32, 32, 3), 40 * number, np.uint8), f"picture {number}") for number in range(6)]
+    pins.save(run, watched)
+    answers = {"phase": "head", "epoch": 0, "pins": {pin.key: [0.1] * 10 for pin in watched}}
+    (run.path / pins.PROBES).write_text(json.dumps(answers) + "\n")
     with living_worker(run), running_app(tmp_path / "terminal.log") as app, playwright.sync_playwright() as chromium:
         browser = chromium.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, "--disable-sync"])
-        page = browser.new_page(viewport={"width": getattr(request, "param", 1280), "height": 900})
+        page = browser.new_page(viewport={"width": width, "height": 900})
         page.set_default_timeout(PATIENCE)
         page.add_init_script(f"({ASKED_ONCE})()")
         page.goto(f"{app.address}/?run={run.id}")
         page.wait_for_function(f"{POINTS} > 0 && document.querySelector('.st-key-loss .js-line')")
         page.wait_for_timeout(1_000)  # what the page shows besides is there, too
-        yield page, run, rows[BEGUN:]
+        yield page, run, rows[begun:]
         browser.close()
 
 
@@ -109,7 +116,7 @@ def test_a_live_chart_never_blinks_and_keeps_zoom_and_hidden_traces(tab):
     assert page.evaluate("seen.shift") < 0.05
 
 
-@pytest.mark.parametrize("tab", [390, 800], indirect=True)
+@pytest.mark.parametrize("tab", [(390, 5), (800, 5)], indirect=True)
 def test_on_a_phone_and_a_tablet_nothing_moves_while_a_run_is_watched_and_when_it_ends(tab):
     page, run, rows = tab
     page.evaluate(WATCH)
