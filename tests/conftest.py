@@ -160,6 +160,11 @@ def other_knobs() -> TrainConfig:
         batch_size=128,
         optimizer="adamw",
         label_smoothing=0.15,
+        mixing=0.4,
+        ema="on",
+        teacher="20261128-231257880-standard",
+        distillation=0.7,
+        distillation_temperature=3.0,
         seed=77,
         scaling="zero_to_one",
     )
