@@ -18,6 +18,7 @@ from cifar_core.network import architecture
 
 _WIDTH = 320
 _WIDEST = 1.4
+_GAP = 4
 _UNITS = 100
 _ORDER = np.random.default_rng(1).permutation(_UNITS)
 
@@ -25,16 +26,6 @@ _ORDER = np.random.default_rng(1).permutation(_UNITS)
 def alt(svg: str) -> str:
     """Return the text alternative of a picture of this module."""
     return re.findall('aria-label="([^"]*)"', svg)[0]
-
-
-def channels(alpha: float) -> str:
-    """Return the output channels of the 17 blocks as bars, before those of the widest network, in gray."""
-    widest = [block.out_channels for block in architecture.blocks(_WIDEST)]
-    bars = []
-    for place, (block, most) in enumerate(zip(architecture.blocks(alpha), widest, strict=True)):
-        full = 80 * (most / widest[-1]) ** 0.5
-        bars += [_bar(place, full, style.GROUND), _bar(place, full * block.out_channels / most, style.TRAINING)]
-    return _svg("".join(bars), 80, f"Channels of the 17 blocks at width α {alpha:g}; gray: width 1.4")
 
 
 def units(dropout: float) -> str:
@@ -56,10 +47,6 @@ def rows(images: Sequence[np.ndarray], label: str) -> str:
     return _svg("".join(placed), side * len(images), label)
 
 
-def _bar(place: int, height: float, color: str) -> str:
-    return f'<rect x="{19 * place}" y="{40 - height / 2:.1f}" width="15" height="{height:.1f}" rx="2" fill="{color}"/>'
-
-
 def _network(trained: Sequence[int], label: str) -> str:
     """Return the 17 blocks and the head, as tall as their maps are wide; those that are `trained` have a color."""
     sides = [48, 24, 24, 12, 12, 12, *[6] * 7, *[3] * 4, 12]
@@ -72,25 +59,28 @@ def _network(trained: Sequence[int], label: str) -> str:
     return _svg("".join(bars), 80, label)
 
 
-def way(blocks: Sequence[tuple[int, int]], trained: Sequence[int], chosen: int) -> str:
-    """Return blocks, each (channels, side of the map), as wide as their channels and as tall as their maps.
+def blocks(
+    shapes: Sequence[tuple[int, int]], trained: Sequence[int], chosen: int | None = None, label: str = ""
+) -> str:
+    """Return the network's blocks, each (channels, side of its map), wider with channels and taller with the map.
 
-    `trained` blocks have the color of fine-tuning, the `chosen` one a frame.
+    The `trained` ones have the color of fine-tuning, the `chosen` one a frame; `label` begins the text alternative.
     """
-    widths = [count**0.5 for count, _ in blocks]
-    scale = (_WIDTH - 4 * len(blocks)) / sum(widths)
-    bars, left = [], 2.0
-    for place, (width, (_, side)) in enumerate(zip(widths, blocks, strict=True)):
-        height = 2.8 * side**0.8
+    widest = sum(count**0.5 for count, _ in architecture.block_shapes(_WIDEST, 32))
+    scale = (_WIDTH - _GAP * len(shapes)) / widest
+    widths = [scale * count**0.5 for count, _ in shapes]
+    bars, left = [], (_WIDTH - sum(widths) - _GAP * (len(shapes) - 1)) / 2
+    for place, (width, (_, side)) in enumerate(zip(widths, shapes, strict=True)):
+        height = 7 * side**0.5
         color = style.FINE_TUNING if place in trained else style.NEUTRAL
         frame = f'stroke="{style.VALIDATION}" stroke-width="3"' if place == chosen else ""
         bars.append(
-            f'<rect x="{left:.1f}" y="{40 - height / 2:.1f}" width="{scale * width:.1f}" height="{height:.1f}" rx="2" '
+            f'<rect x="{left:.1f}" y="{40 - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}" rx="1.5" '
             f'fill="{color}" {frame}/>'
         )
-        left += scale * width + 4
-    label = "The 17 blocks: width by channels, height by the map's side; gray: frozen, purple: fine-tuned"
-    return _svg("".join(bars), 80, label)
+        left += width + _GAP
+    key = "width by channels, height by the map's side; gray: frozen, purple: fine-tuned"
+    return _svg("".join(bars), 80, f"The 17 blocks{label}: {key}")
 
 
 def _pale() -> str:
@@ -152,7 +142,7 @@ LESSONS: Mapping[str, Callable[[], str]] = {
     "scaling": _pale,
     "freezing": lambda: _network(range(18), "A network of which all blocks train"),
     "augmentation": _augmented,
-    "width": lambda: channels(0.5),
+    "width": lambda: blocks(architecture.block_shapes(0.5, 96), range(13, 17)),
     "resolution": _cells,
     "dropout": lambda: units(0.3),
     "phases": lambda: _network(range(13, 18), "A network of which the head and the top four blocks train"),

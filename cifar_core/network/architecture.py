@@ -132,10 +132,17 @@ def cut_shape(alpha: float, image_size: int, fine_tune_blocks: int) -> tuple[int
     cut = cut_block(fine_tune_blocks)
     if cut is None:
         return None
-    size = halved(image_size)
-    for block in blocks(alpha)[: cut + 1]:
-        size = halved(size) if block.stride == 2 else size
-    return size, size, blocks(alpha)[cut].out_channels
+    channels, side = block_shapes(alpha, image_size)[cut]
+    return side, side, channels
+
+
+def block_shapes(alpha: float, image_size: int) -> list[tuple[int, int]]:
+    """Channels and side of the output of each block."""
+    side, shapes = halved(image_size), []
+    for block in blocks(alpha):
+        side = halved(side) if block.stride == 2 else side
+        shapes.append((block.out_channels, side))
+    return shapes
 
 
 def halved(size: int) -> int:

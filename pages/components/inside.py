@@ -27,7 +27,7 @@ def show(model: Classifier, pixels: np.ndarray, others: dict[str, str]) -> None:
     """Draw the blocks, the chosen one's strongest channels and the chosen channel; `others` can be compared."""
     views = _views(model, pixels)
     number = st.select_slider("Block", range(1, BLOCK_COUNT + 1), BLOCK_COUNT - 3, key="inside_block") - 1
-    svg = svg_pictures.way([(view.count, view.side) for view in views], _trained(model.name), number)
+    svg = svg_pictures.blocks([(view.count, view.side) for view in views], _trained(model.name), number)
     st.image(svg, svg_pictures.alt(svg), width="stretch", alt=svg_pictures.alt(svg))
     view = views[number]
     st.caption(

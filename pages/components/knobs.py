@@ -20,6 +20,7 @@ from cifar_core.config import KNOBS, PRESET_ACCURACY, PRESET_HELP, PRESETS, Knob
 from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import ConfigError, DataError
 from cifar_core.evaluation import listing
+from cifar_core.network import architecture
 from pages.components import address, formatting, guarded, run_picker, style
 
 MAIN = ("alpha", "dropout", "augmentation")
@@ -62,7 +63,7 @@ def main_sliders() -> None:
 def _picture(name: str, value: float) -> None:
     """Draw what a main setting does at `value`."""
     if name != "augmentation":
-        svg = pictures.channels(value) if name == "alpha" else pictures.units(value)
+        svg = _network() if name == "alpha" else pictures.units(value)
     else:
         try:
             images, _ = cifar10.samples(_IMAGES, st.session_state.get("dataset", "auto"))
@@ -72,6 +73,17 @@ def _picture(name: str, value: float) -> None:
         changed = augmentation.augment(images, np.arange(len(images)), value, seed, 0)
         svg = pictures.rows([images, changed], f"Below, as training sees them: {augmentation.ranges(value)}")
     st.image(svg, pictures.alt(svg), width="stretch", alt=f"{KNOBS[name].label} {value:g}")
+
+
+def _network() -> str:
+    """Return the network of the settings: its blocks, those that are fine-tuned in color."""
+    values = _values()
+    alpha, size = values["alpha"], values["image_size"]
+    trained = values["fine_tune_blocks"] if values["fine_tune_epochs"] else 0
+    shapes = architecture.block_shapes(alpha, size)
+    return pictures.blocks(
+        shapes, range(len(shapes) - trained, len(shapes)), label=f" at width α {alpha:g} and {size} px"
+    )
 
 
 def all_settings() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from cifar_core.charts import pictures
 from cifar_core.lessons.catalogue import LESSONS
+from cifar_core.network import architecture
 
 
 def marks(svg: str, name: str) -> list[dict[str, str]]:
@@ -21,13 +22,23 @@ def test_every_lesson_has_a_picture_with_a_text_alternative(name: str) -> None:
     assert root["role"] == "img" and root["aria-label"] == pictures.alt(svg)
 
 
-def test_bars_grow_with_the_width_up_to_the_widest_network() -> None:
-    def heights(alpha: float) -> list[float]:
-        return [float(bar["height"]) for bar in marks(pictures.channels(alpha), "rect")]
+def bars(alpha: float, size: int, trained: int) -> list[dict[str, str]]:
+    shapes = architecture.block_shapes(alpha, size)
+    return marks(pictures.blocks(shapes, range(17 - trained, 17)), "rect")
 
-    half, whole = heights(0.5), heights(1.4)
-    assert half[::2] == whole[::2] == whole[1::2]
-    assert all(one < other for one, other in zip(half[1::2], whole[1::2], strict=True))
+
+def test_blocks_are_wider_with_channels_and_taller_with_the_image() -> None:
+    for one, wide, large in zip(bars(0.5, 96, 4), bars(1.4, 96, 4), bars(0.5, 224, 4), strict=True):
+        assert float(one["width"]) == float(large["width"]) < float(wide["width"])
+        assert float(one["height"]) == float(wide["height"]) < float(large["height"]) <= 80
+    last = bars(1.4, 96, 4)[-1]
+    assert float(last["x"]) + float(last["width"]) == pytest.approx(320, abs=5)
+
+
+def test_trained_blocks_have_another_color() -> None:
+    colors = [bar["fill"] for bar in bars(0.5, 96, 4)]
+    assert len(set(colors[:13])) == len(set(colors[13:])) == 1 and colors[0] != colors[-1]
+    assert len({bar["fill"] for bar in bars(0.5, 96, 0)}) == 1
 
 
 def test_the_share_of_empty_dots_is_the_dropout() -> None:
