@@ -29,7 +29,7 @@ def curves_figure(conditions: Conditions, metric: str) -> go.Figure:
     if metric == "loss":
         metric = loss_metric(*(outcome.curves for outcome in conditions.values()))
     title, unit = style.metric_titles(metric)
-    figure = _figure(f"{title}: validation thick, training pale", "epoch", unit, 400)
+    figure = _figure(f"{title} (pale: training)", "epoch", unit, 400)
     for number, (label, outcome) in enumerate(conditions.items()):
         training, validation = (outcome.curves.curves[name] for name in (metric, f"validation_{metric}"))
         pale = {"line": {"color": style.CONDITIONS[number], "width": 1.2}, "opacity": 0.4, "showlegend": False}
@@ -58,7 +58,7 @@ def histogram_figure(conditions: Conditions) -> go.Figure:
 
 def norms_figure(conditions: Conditions) -> go.Figure:
     """Return the root mean square of the feature maps after each layer, for each condition."""
-    x = "after the stem, block 0 to 16, the top convolution"
+    x = "stem, block 0 to 16, top"
     figure, names = _figure("Size of the feature maps", x, "root mean square", 340), _short_names()
     for number, (label, outcome) in enumerate(conditions.items()):
         _add_line(figure, number, label, names, outcome.internals.norms, hovertemplate="%{y:.3g}")
@@ -131,7 +131,7 @@ def width_figure(conditions: Conditions) -> go.Figure:
 
 def layers_figure(layers: Layers) -> go.Figure:
     """Return the accuracy of a linear probe after each layer, for the initial weights and for random ones."""
-    x = "from the pixels, after the stem, block 0 to 16, the top convolution"
+    x = "pixels, stem, block 0 to 16, top"
     figure = _figure("Accuracy of a linear classifier on each layer", x, "validation accuracy", 460)
     hover = "%{y:.1%} from %{customdata:,} numbers an image"
     names = [PIXELS, *_short_names()]
