@@ -113,7 +113,7 @@ class TrainConfig:
         0.0,
         "Mixing",
         "Share of batches whose images and labels are mixed in pairs, by Mixup or CutMix; only where every batch is "
-        "augmented afresh. Helps in long trainings, costs accuracy in short ones.",
+        "augmented anew. Helps in long trainings, costs accuracy in short ones.",
         low=0.0,
         high=1.0,
         step=0.1,

@@ -82,7 +82,7 @@ def _disk(folder: Path, limit: float, variable: str) -> _Found:
     place = runs.existing(folder)
     free, taken = shutil.disk_usage(place).free, runs.size_bytes(folder)
     value = f"{folder}: {_gb(free)} free; {_gb(taken)} taken, {_gb(limit)} at most ({variable})"
-    advice = "Features are not stored, and trainings take longer: make room, or set CIFAR_CACHE_DIR."
+    advice = "Features are not stored, and trainings take longer: free disk space, or set CIFAR_CACHE_DIR."
     return ("ok", value) if free >= runs.reserve_bytes(place) else ("warning", value, advice)
 
 
@@ -131,7 +131,7 @@ def _network() -> _Found:
 
 def _login() -> _Found:
     if not SECRETS.exists():
-        return "ok", "off; everybody who reaches the app can start and delete runs"
+        return "ok", "off; anyone who can reach the app can start and delete runs"
     try:
         auth = dict(tomllib.loads(SECRETS.read_text(encoding="utf-8")).get("auth", {}))
     except (OSError, ValueError, TypeError):

@@ -24,8 +24,7 @@ TERMS: Mapping[str, str] = {
     "L2": "A penalty on large weights, added to the loss.",
     "label smoothing": "Training toward a probability slightly below 1 for the true class, against overconfidence.",
     "learning rate": "The size of the steps in which training changes the weights.",
-    "linear probe": "A linear classifier of frozen features; its accuracy says how much they already tell about the "
-    "classes.",
+    "linear probe": "A linear classifier on frozen features; its accuracy measures how well they separate the classes.",
     "out-of-distribution": "An image that differs from all training images, so that the answer means little.",
     "overfitting": "The network learns details of the training images that do not hold for new images.",
     "pruning": "Ending a trial early because it is worse than the others at the same epoch.",

@@ -168,7 +168,7 @@ def _unpacked(content: bytes) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = [info.filename for info in archive.infolist()]
             if odd := next((name for name in names if name not in _LIMITS or names.count(name) > 1), None):
-                raise _refused(f"it contains {quoted(odd)}, which is unknown or twice there")
+                raise _refused(f"it contains {quoted(odd)}, which is unexpected or duplicated")
             if missing := next((name for name in (MANIFEST, *FILES) if name not in names), None):
                 raise _refused(f"it has no {missing}")
             return {info.filename: _member(archive, info) for info in archive.infolist()}

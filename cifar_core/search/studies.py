@@ -376,7 +376,7 @@ def _storage_errors() -> Iterator[None]:
                 "writable."
             ) from None
         if isinstance(error, ImportError):
-            raise SweepError('Sweeps on PostgreSQL need psycopg: `pip install "psycopg[binary]"`.') from None
+            raise SweepError('Searches on PostgreSQL need psycopg: `pip install "psycopg[binary]"`.') from None
         reason = type(error.__cause__ or error).__name__
         raise SweepError(
             f"The storage of searches cannot be used ({reason}); check {STORAGE_VARIABLE} and the database."

@@ -24,8 +24,8 @@ from pages.components import address, confusion, formatting, guarded, live_chart
 PARTS = {"hard": "Easy and hard", "labels": "Probably mislabeled", "alike": "Alike", "forgotten": "Forgotten"}
 POLL_SECONDS = 0.7
 _OLD = (
-    "What this run answered after each epoch is not known: it was imported, made from another run or a sweep, or "
-    "trained before this was kept. A run that is trained now has it."
+    "This run has no answers after each epoch: it was imported, made from another run or by a search, or trained with "
+    "an older version. Train it again to get them."
 )
 
 
@@ -70,7 +70,7 @@ def _labels(found: Assessment, split: str) -> None:
     st.markdown(
         f"**{len(positions):,} of {len(said.labels):,}** {split} images are probably mislabeled: their label has a "
         "lower probability than its class usually gets, and another class has a higher one (confident learning, "
-        "Northcutt et al. 2021, by cleanlab). The most doubtful first. The network errs as well, so judge yourself."
+        "Northcutt et al. 2021, by cleanlab). The most doubtful first. The network can be wrong too: check each image."
     )
     confusion.grid(found, said, found.images(split), positions, f"labels-{split}", notes)
 
@@ -102,8 +102,8 @@ def _alike(found: Assessment) -> bool:
     except RunError as error:
         guarded.problem(error)
     st.markdown(
-        f"Up to {feature_map.IMAGES:,} validation images: what the network finds alike lies together (t-SNE of its "
-        "features). Colors are classes; a ring marks a wrong answer. Distances between groups mean little."
+        f"Up to {feature_map.IMAGES:,} validation images: images with similar features are close to each other "
+        "(t-SNE). Colors are classes; a ring marks a wrong answer. Distances between groups mean little."
     )
     if state["state"] == "working":
         done, total = state.get("done") or 0, state.get("total") or 1
@@ -123,7 +123,7 @@ def _alike(found: Assessment) -> bool:
         if places is not None:
             with column:
                 shown = (places, known.positions, said.labels, said.is_correct, chosen)
-                alt = f"{title}: {len(known.positions):,} images, those alike lie together."
+                alt = f"{title}: {len(known.positions):,} images, similar ones close to each other."
                 _show(charts.feature_figure(title, *shown), alt, run, title)
     st.caption(f"Made in {formatting.seconds(known.seconds)}. The dots you choose are marked in both maps.")
     wrong = known.positions[~said.is_correct[known.positions]]
@@ -136,8 +136,7 @@ def _forgotten(found: Assessment, known: Dynamics) -> None:
     positions = np.argsort(-times, kind="stable")[: int((times > 0).sum())]
     st.markdown(
         f"**{len(positions):,} of {len(times):,}** validation images were right after one epoch and wrong after the "
-        "next, most often first (Toneva et al. 2019). Images that are forgotten again and again are ambiguous or "
-        "mislabeled."
+        "next, most often first (Toneva et al. 2019). Images that are forgotten often are ambiguous or mislabeled."
     )
     notes = {i: f"forgotten {times[i]} times" if times[i] > 1 else "forgotten once" for i in positions.tolist()}
     confusion.grid(found, found.calibrated.validation, found.images("validation"), positions, "forgotten", notes)
