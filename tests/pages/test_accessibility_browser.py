@@ -53,6 +53,17 @@ SIDEWAYS = """() => [...document.querySelectorAll('[data-testid=stMainBlockConta
         && ['auto', 'scroll'].includes(getComputedStyle(e).overflowX))
     .map((e) => e.outerHTML.slice(0, 150))"""
 
+COVERED = """() => [...document.querySelectorAll('.js-plotly-plot, .live-chart')].flatMap((chart) => {
+    const legend = chart.querySelector('.legend')?.getBoundingClientRect();
+    const texts = [...chart.querySelectorAll('.gtitle, .xtitle, .ytitle')];
+    return !legend?.width ? [] : texts.filter((text) => {
+        const box = text.getBoundingClientRect();
+        return box.width && box.left < legend.right && legend.left < box.right
+            && box.top < legend.bottom - 1 && legend.top + 1 < box.bottom;
+    }).map((text) => text.textContent);
+})"""
+"""Titles that a chart's legend covers."""
+
 
 @pytest.fixture(scope="module")
 def chromium():
@@ -112,6 +123,7 @@ def check(chromium, server, pages: Iterable[str]) -> set[str]:
                 tab.wait_for_timeout(1_000)  # charts take the new width
                 assert tab.evaluate(WIDTH) <= 390, page
                 assert not tab.evaluate(SIDEWAYS), page
+                assert not tab.evaluate(COVERED), page
                 elements |= set(tab.evaluate(ELEMENTS))
         tab.context.close()
     assert not {key: violations for key, violations in found.items() if violations}
@@ -123,7 +135,7 @@ def test_axe_finds_nothing_on_a_run_that_lives_failed_or_has_all_its_files(chrom
     live = make_run("running", rows=metrics(2, 0)[:-1], stage="head", updated=time.time())
     pages = [f"?run={run.id}" for run in (recorded_run, failed, live)]
     with living_worker(live):
-        check(chromium, server, [*pages, f"evaluate?run={recorded_run.id}"])
+        check(chromium, server, [*pages, f"evaluate?run={recorded_run.id}&sure=true&classes=true"])
 
 
 def test_axe_finds_nothing_in_either_theme_headings_are_in_order_and_a_phone_scrolls_one_way(chromium, server) -> None:
@@ -181,3 +193,16 @@ def test_nothing_plays_where_motion_is_reduced(chromium, server) -> None:
         tab.wait_for_selector(".st-key-watch .slider-container")
         assert tab.locator(".st-key-watch .updatemenu-button").count() == buttons
         tab.context.close()
+
+
+def test_on_a_phone_the_photo_stays_in_sight(chromium, server) -> None:
+    tab = chromium.new_context(viewport={"width": 390, "height": 844}).new_page()
+    tab.set_default_timeout(PATIENCE)
+    open_page(tab, server, "classify?model=bundled", opens_panels=False)
+    tab.locator(".tile").first.click()
+    tab.wait_for_selector(".st-key-view")
+    tab.wait_for_timeout(2_000)
+    tab.evaluate("() => document.querySelector('[data-testid=stMain]').scrollBy(0, 600)")
+    tab.wait_for_timeout(500)
+    box = tab.locator(".st-key-photo").bounding_box()
+    assert box["y"] > 0 and box["y"] + box["height"] < 844 / 2
