@@ -202,7 +202,7 @@ def chosen_run(known: list[listing.Row], wanted: Run) -> Run:
     )
     st.selectbox(
         "Compare with",
-        [None, *finished],
+        ["", *finished],
         format_func=lambda id_: finished.get(id_, id_ or "none"),
         key="ghost",
         width=300,

@@ -46,8 +46,9 @@ def metric_figure(
         figure.add_shape(
             type="line", x0=0, x1=1, y0=run.linear_probe.accuracy, y1=run.linear_probe.accuracy, line=line, **at
         )
-        place = {"x": 1, "xanchor": "right", "y": run.linear_probe.accuracy, "yanchor": "top"}
-        figure.add_annotation(text=words, showarrow=False, font={"size": 11}, **place, **at)
+        place = {"x": 1, "xanchor": "right", "y": 0.1, "yanchor": "bottom"}  # where no curve is
+        look = {"showarrow": False, "font": {"size": 11}}
+        figure.add_annotation(text=f"╌╌ {words}", **look, **place, **at | {"yref": "y domain"})
     return figure
 
 

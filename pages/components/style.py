@@ -35,6 +35,7 @@ _OWN = (
     ".st-key-headline h2,.st-key-teach_big h3{font-size:2.2rem;padding:0 0 .6rem}"
     ".st-key-teach_big_try h3{font-size:1.6rem}"
     "@media(min-width:768px){:has(>.st-key-photo){position:sticky;top:4.5rem}}"
+    "@media(max-width:767px){.st-key-run_choice,.st-key-ghost{flex:1 1 40%!important;width:auto!important;min-width:0}}"
     ".preview{display:flex;gap:.4rem;overflow-x:auto;padding-bottom:.4rem}"
     ".preview figure{margin:0;text-align:center;flex:1 0 68px;max-width:128px}"
     ".preview img{width:100%;aspect-ratio:1;border-radius:4px;image-rendering:pixelated}"

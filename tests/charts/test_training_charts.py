@@ -270,7 +270,7 @@ def test_the_linear_probe_is_a_dashed_line_of_its_accuracy_and_only_there():
     figure = training_charts.metric_figure(found, "accuracy")
     (line,) = [shape for shape in figure.layout.shapes if shape.line.dash == "dash"]
     assert (line.y0, line.y1, line.yref) == (0.85, 0.85, "y")
-    assert [note.text for note in figure.layout.annotations] == ["what ImageNet already knows: 85.0%"]
+    assert [note.text for note in figure.layout.annotations] == ["╌╌ what ImageNet already knows: 85.0%"]
     assert "what ImageNet already knows: 85.0%" in training_charts.metric_words(found, "accuracy")
     assert not training_charts.metric_figure(found, "loss").layout.shapes
     assert len(found.curves["accuracy"].x) == 4 and columns.last["kind"] == "epoch"
