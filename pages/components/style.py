@@ -20,6 +20,9 @@ STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may cha
     "[class*=st-key-wide_runs] [data-testid=stElementToolbar],"  # their CSV would not be inert
     ".st-key-verdict [data-testid=stElementToolbar],"
     ".st-key-runs_robust [data-testid=stElementToolbar]{display:none}"
+    "[data-testid=stFileUploader]:has([aria-invalid=true])::after{font-size:.9rem;content:'Not uploaded. Error 413: a "
+    "server in front of the app takes smaller files only; the app itself takes 200 MB. Error 403: it refuses uploads, "
+    "or the page is in a frame of another site. Ask who runs it.'}"
     "@media(max-width:1100px){.st-key-teach_steps>div>[data-testid=stHorizontalBlock]{flex-wrap:wrap}"
     ".st-key-teach_steps>div>[data-testid=stHorizontalBlock]>[data-testid=stColumn]{min-width:min(100%,340px)}"
     ".st-key-gallery>div>[data-testid=stHorizontalBlock]{flex-wrap:wrap}"
