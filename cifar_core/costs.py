@@ -98,16 +98,17 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
 
 
 def memory_shortage(guess: Estimate | None = None) -> str:
-    """Return in a sentence that this process may use less memory than a run takes, empty where it suffices.
+    """Return in a sentence that less memory is granted than a run takes beside this process, empty where it suffices.
 
     A run that `guess` does not know takes about as much as preset quick: most of it is TensorFlow.
     """
     needed, granted = (guess and guess.memory_bytes) or QUICK_MEMORY_BYTES, machine.memory_bytes()
-    if granted >= needed:
+    own = psutil.Process().memory_info().rss
+    if granted >= needed + own:
         return ""
     return (
-        f"A training takes about {needed / 1e9:.1f} GB of memory, and {granted / 1e9:.1f} GB are granted here: it may "
-        "end early. Grant more, or choose a smaller batch, size or width."
+        f"A training takes about {needed / 1e9:.1f} GB of memory beside the {own / 1e9:.1f} GB of this program, and "
+        f"{granted / 1e9:.1f} GB are granted: it may end early. Grant more, or choose a smaller batch, size or width."
     )
 
 

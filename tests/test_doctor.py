@@ -61,7 +61,7 @@ def one_processor(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 def little_memory(patch: pytest.MonkeyPatch, folder: Path) -> None:
-    patch.setattr(machine, "memory_bytes", lambda: costs.QUICK_MEMORY_BYTES - 1)
+    patch.setattr(machine, "memory_bytes", lambda: costs.QUICK_MEMORY_BYTES)
 
 
 def full_disk(patch: pytest.MonkeyPatch, folder: Path) -> None:
