@@ -86,6 +86,19 @@ def small_figure(run: Curves, name: str) -> go.Figure:
     return _live_figure(run, [trace], ("Learning rate", "step size", 220), yaxis, "")
 
 
+def change_figure(changes: Sequence[float]) -> go.Figure:
+    """Return how far the weights of each block have moved, as bars."""
+    figure = style.figure("How far each block's weights have moved", "block", "relative change", 220)
+    figure.add_bar(
+        x=list(range(1, len(changes) + 1)),
+        y=list(changes),
+        marker_color=style.FINE_TUNING,
+        hovertemplate="block %{x}: %{y:.1%}<extra></extra>",
+    )
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    return figure
+
+
 def probability_figure(probabilities: np.ndarray, classes: Sequence[str], height: int = 330) -> go.Figure:
     """Return sorted bars of one picture's ten probabilities, float (10,)."""
     order = np.argsort(-probabilities, kind="stable")[::-1]  # of equals the first is on top, as argmax has it

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cifar_core.network.architecture import BLOCK_COUNT
 from cifar_core.runs import Run, read_rows, records
 
 PHASE_NAMES = {"head": "Head", "fine_tune": "Fine-tuning"}
@@ -78,6 +79,9 @@ def _is_measure(name: str, value: Any) -> bool:
         return type(value) in (int, float) and not records.MOST < abs(value) < math.inf
     if name in _AMOUNTS:
         return records.is_number(value) and 0 <= value <= _MOST
+    if name == "weight_changes":
+        amounts = isinstance(value, list) and len(value) in (0, BLOCK_COUNT)
+        return amounts and all(records.is_number(one) and 0 <= one <= _MOST for one in value)
     if name == "weights":
         return value in list(_PROBED)
     return name != "stage" or isinstance(value, str)
@@ -120,6 +124,8 @@ class Curves:
     boundary: int | None
     planned: int
     linear_probe: LinearProbe | None = None
+    weight_changes: tuple[float, ...] = ()
+    """How far the weights of each block have moved, relative to the first ones; empty in older runs."""
 
 
 def loss_metric(*runs: Curves) -> str:
@@ -139,6 +145,7 @@ class Columns:
         self._most = {"head": 0, "fine_tune": 0}
         self._has_cross_entropy = True
         self._probe: LinearProbe | None = None
+        self._changes: tuple[float, ...] = ()
 
     @property
     def epochs(self) -> int:
@@ -159,6 +166,7 @@ class Columns:
             place = {"phase": _FINE_TUNE if phase == "fine_tune" else 0.0, "at": epoch}
             if row["kind"] == "step":
                 place["at"] = epoch - 1 + row["step"] / row["steps"]
+            self._changes = row.get("weight_changes") or self._changes
             self._append(self._steps if row["kind"] == "step" else self._epochs, row | place)
             if isinstance(row.get(_CLOCK), int | float):
                 self._append(self._clock, {**place, _CLOCK: row[_CLOCK]})
@@ -177,7 +185,7 @@ class Columns:
         if not self._has_cross_entropy:
             lines = {name: curve for name, curve in lines.items() if name not in _CROSS_ENTROPIES}
         planned = head + fine_tuned if ended else (head if fine_tuned else most[0]) + most[1]
-        return Curves(lines, head if fine_tuned and head else None, planned, self._probe)
+        return Curves(lines, head if fine_tuned and head else None, planned, self._probe, tuple(self._changes))
 
     def _append(self, columns: Mapping[str, array[float]], row: Mapping[str, Any]) -> None:
         for name, column in columns.items():

@@ -67,11 +67,21 @@ class MetricsCallback(keras.callbacks.Callback):
 
     A step's loss, cross-entropy, accuracy and speed are those of the images since the row before it in its epoch.
     The loss is what is minimized: the cross-entropy with smoothed labels, and the L2 penalty. Accuracies are clipped to
-    0..1: Keras's running means are float32 and may exceed 1 by 5e-7.
+    0..1: Keras's running means are float32 and may exceed 1 by 5e-7. `changes`, as `model.weight_changes` returns them,
+    join the row of each epoch.
     """
 
-    def __init__(self, writer: RunWriter, phase: str, epochs: int, images: int, batch_size: int) -> None:
+    def __init__(
+        self,
+        writer: RunWriter,
+        phase: str,
+        epochs: int,
+        images: int,
+        batch_size: int,
+        changes: Callable[[], list[float]] = list,
+    ) -> None:
         super().__init__()
+        self.changes = changes
         self.writer, self.phase, self.epochs = writer, phase, epochs
         self.images, self.batch_size = images, batch_size
         self.steps = -(-images // batch_size)
@@ -124,6 +134,7 @@ class MetricsCallback(keras.callbacks.Callback):
             epoch_seconds=time.monotonic() - self._epoch_start,
             images_per_second=self.images / self._training_seconds,
             seconds_left=self._seconds_left(self.steps),
+            weight_changes=self.changes(),
         )
 
     def _seconds_left(self, steps_done: int) -> float:

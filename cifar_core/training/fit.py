@@ -341,6 +341,7 @@ class _PhaseTraining:
                 MONITOR, mode="max", factor=config.reduce_factor, patience=config.reduce_patience
             )
         pause = self.options.checkpoint_pause_seconds
+        changes = functools.partial(model.weight_changes, self.network, self.inputs.weights.named)
         epochs_before = sum(row["kind"] == "epoch" and row["phase"] != phase.name for row in self.writer.rows)
         epochs = EpochCallback(
             self.writer, lambda: finish.validation_probabilities(self.inputs, self.network, phase.name)
@@ -350,7 +351,9 @@ class _PhaseTraining:
             NonFiniteLossCallback(phase.name),
             *([AveragedWeightsCallback(progress.epoch > 0)] if config.ema == "on" else []),
             *watched.values(),
-            MetricsCallback(self.writer, phase.name, phase.epochs, len(self.inputs.train_rows), phase.batch_size),
+            MetricsCallback(
+                self.writer, phase.name, phase.epochs, len(self.inputs.train_rows), phase.batch_size, changes
+            ),
             StopCallback(self.writer),
             ProbeCallback(self.writer, config, self.network, phase.name, len(training)),
             *([epochs] if self.options.saves_details else []),

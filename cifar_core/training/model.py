@@ -116,6 +116,19 @@ def named_weights(network: keras.Model) -> dict[str, np.ndarray]:
     return {f"{layer.name}/{v.name}": v.numpy() for layer in network.layers for v in layer.weights}
 
 
+def weight_changes(network: keras.Model, first: Named) -> list[float]:
+    """Return how far the kernels of each block have moved from those of `first`: the norm of the change by theirs."""
+    named, changes = named_weights(network), []
+    for block in architecture.blocks(1.0):  # the names are the same at every width
+        names = [name for name in named if name.startswith(f"{block.name}_") and name.endswith("kernel")]
+        change, size = (
+            np.sqrt(sum(float(np.square(values[name]).sum()) for name in names))
+            for values in ({name: named[name] - first[name] for name in names}, first)
+        )
+        changes.append(round(float(change / max(size, 1e-12)), 6))
+    return changes
+
+
 def assign(network: keras.Model, named: Named) -> None:
     """Set those weights of `network` that `named` holds."""
     for layer in network.layers:

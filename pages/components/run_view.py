@@ -196,13 +196,17 @@ def metric_charts(
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def detail_charts(run_id: str, state: tuple[int, ...], live: bool, _curves: Curves) -> dict[str, Chart]:
-    """Return the charts of learning rate and speed; built once for each state of the metrics, for all people."""
-    return {
+    """Return the charts of learning rate, speed and weights; built once for each state of the metrics, for all."""
+    charts = {
         name: live_chart.chart(
             training_charts.small_figure(_curves, name), training_charts.metric_words(_curves, name), run_id
         )
         for name in ("learning_rate", "images_per_second")
     }
+    if changes := _curves.weight_changes:
+        words = "How far the weights of each of the 17 blocks have moved since the start; frozen blocks do not."
+        charts["weight_changes"] = live_chart.chart(training_charts.change_figure(changes), words, run_id)
+    return charts
 
 
 def planned_epochs(run: Run) -> dict[str, int]:

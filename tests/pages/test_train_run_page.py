@@ -122,6 +122,17 @@ def test_the_curves_hold_both_phases(model):
     assert numbers(validation["x"]) == [1, 2, 3, 4, 5]
 
 
+def test_how_far_the_blocks_have_moved_is_drawn_where_it_was_recorded(model):
+    run = make_finished_run(model)
+    *others, last = run.metrics()
+    rows = [*others, last | {"weight_changes": [0.0] * 13 + [0.1, 0.2, 0.3, 0.4]}]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    app = open_app()
+    app.session_state["details_panel"] = True  # as a click on it does
+    (bars,) = charts_of(sound(app.run()))["weight_changes"]["data"]
+    assert numbers(bars["y"]) == [0.0] * 13 + [0.1, 0.2, 0.3, 0.4]
+
+
 def test_an_earlier_run_can_be_raced_against(model):
     earlier = make_finished_run(model, validation_accuracy=0.5)
     make_finished_run(model)

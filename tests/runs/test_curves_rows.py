@@ -52,3 +52,14 @@ def test_a_loss_may_be_no_number_as_a_training_that_breaks_down_writes_it() -> N
 
 def test_other_kinds_and_phases_are_left_out() -> None:
     assert curves.sound_rows([{**STEP, "kind": "song"}, {**STEP, "phase": "tail"}, {}]) == []
+
+
+def test_the_newest_weight_changes_count() -> None:
+    rows = [{**EPOCH, "weight_changes": [0.1] * 17}, {**EPOCH, "epoch": 3, "weight_changes": [0.2] * 17}]
+    assert curves.curves(rows).weight_changes == (0.2,) * 17
+    assert curves.curves([EPOCH]).weight_changes == ()
+
+
+@pytest.mark.parametrize("value", ["x", [0.1] * 16, [-1] * 17, [float("nan")] * 17, [None] * 17, [10**400] * 17, 7])
+def test_weight_changes_that_no_training_writes_take_their_row_with_them(value: object) -> None:
+    assert curves.sound_rows([EPOCH, {**EPOCH, "weight_changes": value}]) == [EPOCH]

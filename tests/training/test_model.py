@@ -124,3 +124,15 @@ def test_the_part_behind_the_cut_continues_the_part_before_it(
     features = keras.Model(network.input, network.get_layer(cut).output)(IMAGES, training=False)
     continued = keras.Model(network.get_layer(cut).output, network.output)(features, training=False)
     assert np.array_equal(*map(keras.ops.convert_to_numpy, (continued, network(IMAGES, training=False))))
+
+
+def test_weight_changes_are_relative_to_the_first_weights_of_each_block(network: keras.Model) -> None:
+    first = model.named_weights(network)
+    assert model.weight_changes(network, first) == [0.0] * 17
+    kernels = [name for name in blocks_of(first, [16]) if name.endswith("kernel")]
+    assert len(kernels) == 3
+    try:
+        model.assign(network, {name: 1.1 * first[name] for name in kernels})
+        assert model.weight_changes(network, first) == [0.0] * 16 + [pytest.approx(0.1, abs=1e-4)]
+    finally:
+        model.assign(network, first)
