@@ -214,7 +214,7 @@ class TrainConfig:
         "Teacher",
         "A finished run, or the bundled model, whose probabilities the network learns beside the labels. Teacher and "
         "student see the same augmented image.",
-        pattern=r"|bundled|[0-9][\w-]{0,79}",
+        pattern=r"|bundled|[0-9]{8}-[0-9]{9}-[a-z0-9]{1,24}",
         labels={"": "none", "bundled": "bundled model"},
     )
     distillation: float = _distillation(
