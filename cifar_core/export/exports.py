@@ -214,6 +214,17 @@ def save(run: Run, name: str, target: Path | None) -> Path:
     return target
 
 
+def page_difference(run: Run) -> tuple[float, int]:
+    """Return the largest difference of a probability between the run and its HTML page, and the test images tried.
+
+    Raises RunError if the run is damaged.
+    """
+    from cifar_core.export import webpage
+
+    images = reference(run).images
+    return webpage.rounding_error(litert_format.probabilities_only(model_file.read(run)), images), len(images)
+
+
 def path(run: Run, name: str) -> Path:
     """Return the path of the model file of `run` in the format `name`, made or not."""
     return run.path / _FILES[name]

@@ -22,6 +22,7 @@ from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import predictions
 from cifar_core.inference import model_file
 from cifar_core.network import litert_format
+from cifar_core.network.litert import Network
 from cifar_core.runs import Run, labels
 
 _PARTS = Path(__file__).parent / "page"
@@ -45,6 +46,33 @@ def page(run: Run) -> bytes:
         "Classes": f"{', '.join(CLASSES)}; it answers with one of them to every picture.",
     }
     return assembled(litert_format.probabilities_only(model_file.read(run)), name, CLASSES, 32, card)
+
+
+def rounding_error(content: bytes, images: np.ndarray) -> float:
+    """Return the largest difference of a probability that the page's rounded weights make for `images`.
+
+    content: a LiteRT file with "probabilities" as its only output. images: uint8 (n, side, side, 3).
+    """
+    model = litert_format.unpack(content)
+    graph = model.subgraphs[0]
+    for operator in graph.operators:
+        if model.operatorCodes[operator.opcodeIndex].builtinCode in (_OPERATOR.CONV_2D, _OPERATOR.FULLY_CONNECTED):
+            buffer = model.buffers[graph.tensors[operator.inputs[1]].buffer]
+            kernel = np.frombuffer(buffer.data.tobytes(), np.float32).reshape(graph.tensors[operator.inputs[1]].shape)
+            if kernel.size >= _FEWEST:
+                rounded, scales = _rounded(kernel)
+                buffer.data = np.frombuffer((rounded * scales[:, None]).astype(np.float32).tobytes(), np.uint8)
+    exact, near = (
+        Network(one, side=images.shape[1]).run(images)["probabilities"] for one in (content, litert_format.pack(model))
+    )
+    return float(np.abs(exact - near).max())
+
+
+def _rounded(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a kernel as int16 (outputs, n), and the scale of each output channel, the first axis."""
+    rows = kernel.reshape(len(kernel), -1)
+    scales = np.maximum(np.abs(rows).max(axis=1), 1e-30) / 32767
+    return np.rint(rows / scales[:, None]).astype("<i2"), scales
 
 
 def source(name: str) -> str:
@@ -145,10 +173,8 @@ class _Network:
         self._content += bytes(-len(self._content) % 4)  # float32 needs an aligned start
         entry: dict[str, Any] = {"offset": len(self._content), "size": values.size}
         if rounded:  # the first axis is that of the output channels
-            rows = values.reshape(len(values), -1)
-            scales = np.maximum(np.abs(rows).max(axis=1), 1e-30) / 32767
+            values, scales = _rounded(values)
             entry["scales"] = [float(f"{scale:.9g}") for scale in scales]
-            values = np.rint(rows / scales[:, None]).astype("<i2")
         self._content += values.astype("<i2" if rounded else "<f4").tobytes()
         self._weights.append(entry)
         return len(self._weights) - 1
