@@ -11,8 +11,9 @@ from cifar_core.charts import style
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation.dynamics import Dynamics
 
-TOOLS = {"modeBarButtons": [["select2d", "lasso2d", "zoom2d", "pan2d", "resetScale2d"]], "displayModeBar": True}
+TOOLS = {"modeBarButtons": [["select2d", "lasso2d", "zoom2d", "pan2d", "resetScale2d"]]}
 """Plotly's buttons of these figures."""
+_SIZE = 6
 _FADED = {"marker": {"opacity": 0.15}}
 
 
@@ -25,10 +26,11 @@ def hardness_figure(known: Dynamics, chosen: Collection[int] = ()) -> go.Figure:
             figure, f"{name} at the end", color, np.flatnonzero(own), (variability, confidence), known.labels, chosen
         )
     figure.update_xaxes(title_text="variability over the epochs", rangemode="tozero")
-    figure.update_yaxes(title_text="confidence in the label", range=[-0.03, 1.03], tickformat=".0%")
-    for text, x, y in (("easy", 0.02, 0.97), ("ambiguous", 0.98, 0.5), ("hard", 0.02, 0.03)):
-        anchor = "left" if x < 0.5 else "right"
-        place = {"xref": "x domain", "yref": "y domain", "x": x, "y": y, "xanchor": anchor}
+    figure.update_yaxes(
+        title_text="confidence in the label", range=[-0.1, 1.1], tickvals=[0, 0.25, 0.5, 0.75, 1], tickformat=".0%"
+    )
+    for text, x, y in (("easy", 0, 1), ("ambiguous", 1, 0.5), ("hard", 0, 0)):
+        place = {"xref": "x domain", "yref": "y domain", "x": x, "y": y, "xanchor": "right" if x else "left"}
         figure.add_annotation(text=f"<b>{text}</b>", showarrow=False, **place)
     return figure
 
@@ -51,8 +53,9 @@ def feature_figure(
     for label, name in enumerate(CLASSES):
         own = positions[labels[positions] == label]
         _add_dots(figure, name, style.CLASS_COLORS[label], own, xy.T, labels, chosen)
-        figure.data[-1].marker.line = {"color": style.WRONG, "width": np.where(is_right[own], 0, 2).tolist()}
-    figure.update_layout(legend={"y": -0.02, "yanchor": "top", "x": 0, "xanchor": "left"})
+        marker, right = figure.data[-1].marker, is_right[own]
+        marker.line = {"color": style.WRONG, "width": np.where(right, 0, 2).tolist()}
+        marker.size = np.where(right, _SIZE, _SIZE + 3).tolist()
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     return figure
@@ -80,7 +83,7 @@ def _add_dots(
         customdata=own.tolist(),
         hovertext=[f"image {i + 1}, labeled {CLASSES[labels[i]]}" for i in own],
         hoverinfo="text",
-        marker={"color": color, "size": 6, "opacity": 0.75},
+        marker={"color": color, "size": _SIZE, "opacity": 0.75},
         unselected=_FADED,
         selectedpoints=np.flatnonzero(np.isin(own, list(chosen))).tolist() if chosen else None,
     )

@@ -39,17 +39,16 @@ def metric_figure(
         pale = _trace(ghost.curves[f"validation_{metric}"], VALIDATION, 2, name=ghost_name, opacity=0.45)
         traces.insert(0, pale | {"line": pale["line"] | {"dash": "dot"}})
     yaxis = {"range": [0, 1.01], "tickformat": ".0%"} if metric == "accuracy" else {"rangemode": "tozero"}
-    figure = _live_figure(run, traces, (*style.metric_titles(metric), height), yaxis, "fine-tuning")
     if metric == "accuracy" and run.linear_probe:
-        words, at = _probe_words(run.linear_probe), {"xref": "x domain", "yref": "y"}
-        line = {"color": style.NEUTRAL, "dash": "dash", "width": 1.5}
-        figure.add_shape(
-            type="line", x0=0, x1=1, y0=run.linear_probe.accuracy, y1=run.linear_probe.accuracy, line=line, **at
-        )
-        place = {"x": 1, "xanchor": "right", "y": 0.1, "yanchor": "bottom"}  # where no curve is
-        look = {"showarrow": False, "font": {"size": 11}}
-        figure.add_annotation(text=f"╌╌ {words}", **look, **place, **at | {"yref": "y domain"})
-    return figure
+        ends, at = np.array([0, _end(run)]), np.full(2, run.linear_probe.accuracy)
+        line = _trace(Curve("", ends, at), style.NEUTRAL, 1.5, name=_probe_words(run.linear_probe), hoverinfo="skip")
+        traces.append(line | {"line": line["line"] | {"dash": "dash"}})
+    return _live_figure(run, traces, (*style.metric_titles(metric), height), yaxis, "fine-tuning")
+
+
+def _end(run: Curves) -> float:
+    """Return how far the axis of the epochs reaches."""
+    return max(run.planned, 1) * 1.02
 
 
 def _probe_words(probe: LinearProbe) -> str:
@@ -132,7 +131,7 @@ def _live_figure(
         | {"showlegend": bool(label)}
         | _phases(run, label, "rangemode" in yaxis)
     )
-    layout["xaxis"] |= {"range": [0, max(run.planned, 1) * 1.02]}  # fixed, so that nothing jumps
+    layout["xaxis"] |= {"range": [0, _end(run)]}  # fixed, so that nothing jumps
     layout["yaxis"] |= yaxis
     data = [{"type": "scatter", **trace, **{axis: np.float32(trace[axis]) for axis in "xy"}} for trace in traces]
     return go.Figure({"data": data, "layout": layout})

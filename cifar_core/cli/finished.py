@@ -32,6 +32,7 @@ from cifar_core.evaluation.robustness import Measured
 from cifar_core.export import exports
 from cifar_core.export.bundle import bundle
 from cifar_core.export.exports import MODELS
+from cifar_core.inference import calibration
 from cifar_core.inference.classifier import BUNDLED, open_classifier
 from cifar_core.runs import Run
 from cifar_core.teach.project import PREFIX
@@ -150,7 +151,9 @@ def _bundled(arguments: Namespace) -> Answer:
             screen.bar("classifying test images", start / len(images), f"{start:,}/{len(images):,}")
             parts.append(classifier.probabilities(images[start : start + _CHUNK]))
     test = Predictions(dataset.test_labels, np.concatenate(parts))
-    doubtful, more = _mislabeled(test, arguments.mislabeled)
+    known = classifier.calibration
+    sure = calibration.scaled(test.probabilities, known.temperature) if known else test.probabilities
+    doubtful, more = _mislabeled(Predictions(test.labels, sure), arguments.mislabeled)
     low, high = test.interval
     lines = [
         f"bundled: test accuracy {percent(test.accuracy)} (95% interval {percent(low)} to {percent(high)}), "

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -116,9 +117,11 @@ def _embedded(features: np.ndarray, first: np.ndarray | None = None) -> np.ndarr
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.preprocessing import normalize
+    from threadpoolctl import threadpool_limits
 
     count = len(features)
     rows = PCA(min(_COMPONENTS, count, features.shape[1]), random_state=0).fit_transform(normalize(features))
-    begin = "pca" if first is None else first / first.std() * 1e-4
+    begin: Any = "pca" if first is None else first / first.std() * 1e-4
     perplexity = min(_PERPLEXITY, max((count - 1) / 3, 1.0))
-    return TSNE(perplexity=perplexity, init=begin, random_state=0).fit_transform(rows).astype(np.float32)
+    with threadpool_limits(1):  # on a busy machine threads would wait for each other many times longer than they work
+        return TSNE(perplexity=perplexity, init=begin, random_state=0).fit_transform(rows).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -295,15 +296,17 @@ def outvoted_by_neighbors(
 def probably_mislabeled(predictions: Predictions) -> np.ndarray:
     """Return the positions of the images whose label is probably wrong, the most doubtful first, int (m,).
 
-    By confident learning (Northcutt et al. 2021) of probabilities that should be calibrated.
+    By confident learning (Northcutt et al. 2021), whose probabilities should be calibrated: how often sure answers
+    contradict the labels of a class says how many are wrong, the label's own probability says which.
     """
     from cleanlab.filter import find_label_issues  # takes a second, with pandas and scikit-learn
 
-    labels, said = predictions.labels.astype(int), predictions.probabilities.astype(float)
+    labels, probabilities = predictions.labels.astype(int), predictions.probabilities.astype(float)
     if len(np.unique(labels)) < 2:
         return np.empty(0, int)
-    rule, order = "confident_learning", "self_confidence"
-    return find_label_issues(labels, said, filter_by=rule, return_indices_ranked_by=order, n_jobs=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes with few images
+        return find_label_issues(labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
 
 
 def _ordered(predictions: Predictions, chosen: np.ndarray, descending: bool) -> np.ndarray:

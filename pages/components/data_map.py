@@ -68,9 +68,10 @@ def _labels(found: Assessment, split: str) -> None:
     said = found.calibrated.split(split)
     positions, notes = _suspects(found.run.id, split, run_picker.stamp(found.run, "evaluation.npz", "model.tflite"))
     st.markdown(
-        f"**{len(positions):,} of {len(said.labels):,}** {split} images are probably mislabeled: their label has a "
-        "lower probability than its class usually gets, and another class has a higher one (confident learning, "
-        "Northcutt et al. 2021, by cleanlab). The most doubtful first. The network can be wrong too: check each image."
+        f"**{len(positions):,} of {len(said.labels):,}** {split} images are probably mislabeled: how often "
+        "sure answers contradict the labels of a class says how many are wrong, the label's probability says which "
+        "(confident learning, Northcutt et al. 2021, by cleanlab). The most doubtful first. The network can be wrong too: "
+        "check each image."
     )
     confusion.grid(found, said, found.images(split), positions, f"labels-{split}", notes)
 
@@ -140,12 +141,13 @@ def _forgotten(found: Assessment, known: Dynamics) -> None:
     )
     notes = {i: f"forgotten {times[i]} times" if times[i] > 1 else "forgotten once" for i in positions.tolist()}
     confusion.grid(found, found.calibrated.validation, found.images("validation"), positions, "forgotten", notes)
-    name = st.select_slider("Confusion matrix after", known.names, known.names[-1], key="map_epoch")
-    said = known.after(known.names.index(name))
-    st.caption(f"Validation accuracy {said.accuracy:.1%}")
-    figure = answer_charts.confusion_figure(predictions.confusion_counts(said))
-    alt = f"Confusion matrix of the validation images after {name}."
-    live_chart.show(live_chart.chart(figure, alt, config={"displayModeBar": False}), "map_confusion")
+    with st.container(width=700):
+        name = st.select_slider("Confusion matrix after", known.names, known.names[-1], key="map_epoch")
+        said = known.after(known.names.index(name))
+        st.caption(f"Validation accuracy {said.accuracy:.1%}")
+        figure = answer_charts.confusion_figure(predictions.confusion_counts(said))
+        alt = f"Confusion matrix of the validation images after {name}."
+        live_chart.show(live_chart.chart(figure, alt, config={"displayModeBar": False}), "map_confusion")
 
 
 def _show(figure: go.Figure, alt: str, run: Run, key: str) -> None:

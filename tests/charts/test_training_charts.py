@@ -268,11 +268,11 @@ def test_the_linear_probe_is_a_dashed_line_of_its_accuracy_and_only_there():
     columns.add([*phase_rows("head", 1), probe])
     found = columns.curves()
     figure = training_charts.metric_figure(found, "accuracy")
-    (line,) = [shape for shape in figure.layout.shapes if shape.line.dash == "dash"]
-    assert (line.y0, line.y1, line.yref) == (0.85, 0.85, "y")
-    assert [note.text for note in figure.layout.annotations] == ["╌╌ what ImageNet already knows: 85.0%"]
+    (line,) = [trace for trace in figure.data if trace.line.dash == "dash"]
+    assert line.name == "what ImageNet already knows: 85.0%"
+    assert line.y.tolist() == pytest.approx([0.85] * 2) and line.x[1] == pytest.approx(figure.layout.xaxis.range[1])
     assert "what ImageNet already knows: 85.0%" in training_charts.metric_words(found, "accuracy")
-    assert not training_charts.metric_figure(found, "loss").layout.shapes
+    assert {trace.line.dash for trace in training_charts.metric_figure(found, "loss").data} == {None}
     assert len(found.curves["accuracy"].x) == 4 and columns.last["kind"] == "epoch"
 
 
@@ -284,4 +284,4 @@ def test_runs_without_a_sound_linear_probe_have_no_line(damage):
     for rows in ([], [probe | damage]):
         found = curves([*rows, *phase_rows("head", 1)])
         assert found.linear_probe is None
-        assert not training_charts.metric_figure(found, "accuracy").layout.shapes
+        assert len(training_charts.metric_figure(found, "accuracy").data) == 2
