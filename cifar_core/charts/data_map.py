@@ -14,12 +14,12 @@ from cifar_core.evaluation.dynamics import Dynamics
 TOOLS = {"modeBarButtons": [["select2d", "lasso2d", "zoom2d", "pan2d", "resetScale2d"]]}
 """Plotly's buttons of these figures."""
 _SIZE = 6
-_FADED = {"marker": {"opacity": 0.15}}
+_FADED = {"marker": {"color": style.GROUND}}
 
 
 def hardness_figure(known: Dynamics, chosen: Collection[int] = ()) -> go.Figure:
     """Return confidence against variability; an image that is right after the last epoch is green, else red."""
-    figure = _figure("Easy, ambiguous, hard", 460)
+    figure = _figure("Easy, ambiguous, hard", 460, chosen)
     confidence, variability, right = known.confidence, known.variability, known.right[-1]
     for name, color, own in (("right", style.RIGHT, right), ("wrong", style.WRONG, ~right)):
         _add_dots(
@@ -47,22 +47,24 @@ def feature_figure(
 
     `labels` and `is_right`, (n,), are those of all images; what is wrong has a ring.
     """
-    figure = _figure(title, 520)
+    figure = _figure(title, 520, chosen)
     xy = np.zeros((len(labels), 2))
     xy[positions] = places
     for label, name in enumerate(CLASSES):
         own = positions[labels[positions] == label]
         _add_dots(figure, name, style.CLASS_COLORS[label], own, xy.T, labels, chosen)
-        marker, right = figure.data[-1].marker, is_right[own]
-        marker.line = {"color": style.WRONG, "width": np.where(right, 0, 2).tolist()}
-        marker.size = np.where(right, _SIZE, _SIZE + 3).tolist()
+        ringed = ~is_right[own] & (np.isin(own, list(chosen)) | (not chosen))
+        figure.data[-1].marker.line = {"color": style.WRONG, "width": np.where(ringed, 2, 0).tolist()}
+        figure.data[-1].marker.size = np.where(ringed, _SIZE + 3, _SIZE).tolist()
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     return figure
 
 
-def _figure(title: str, height: int) -> go.Figure:
-    return style.figure(title, "", "", height, hovermode="closest", dragmode="select", clickmode="event+select")
+def _figure(title: str, height: int, chosen: Collection[int]) -> go.Figure:
+    """Return a figure whose dots can be chosen; its box goes once the dots in it are marked."""
+    look = {"hovermode": "closest", "dragmode": "select", "clickmode": "event+select"}
+    return style.figure(title, "", "", height, selectionrevision=str(chosen), selections=[], **look)
 
 
 def _add_dots(

@@ -40,7 +40,7 @@ def test_dots_are_chosen_the_map_is_made_and_the_slider_moves(server):
         choose_a_dot_and_then_more(page)
         make_the_map(page)
         page.get_by_role("radio", name="Forgotten").or_(page.get_by_text("Forgotten", exact=True)).first.click()
-        page.locator(".st-key-map_epoch [role=slider]").press("ArrowLeft")
+        page.locator(".st-key-map_epoch").get_by_role("slider").press("ArrowLeft")
         page.wait_for_function(
             "() => /Fine-tuning, epoch 1/.test(document.querySelector('.st-key-map_epoch').innerText)"
         )

@@ -48,6 +48,7 @@ function themed(layout, parent) {
   const hoverlabel = {
     bgcolor: theme.getPropertyValue("--st-secondary-background-color"),
     bordercolor: theme.getPropertyValue("--st-border-color"),
+    font: { color: font.color }, // else that of the border
   };
   return { ...layout, font: { ...layout.font, ...font }, hoverlabel: { ...hoverlabel, ...layout.hoverlabel } };
 }
@@ -70,7 +71,9 @@ async function draw(chart, Plotly) {
     layout.sliders = layout.sliders?.map((slider) => ({ ...slider, steps: slider.steps.map((step) => merged(step, jump)) }));
   }
   const config = { displaylogo: false, modeBarButtons: [TOOLS], ...about.config };
+  chart.drawing = true; // what Plotly now says of chosen points, nobody did
   await Plotly.react(chart, { data: figure.data, layout, frames: figure.frames, config });
+  chart.drawing = false;
   chart.querySelectorAll("svg.main-svg").forEach((svg) => (svg.ariaHidden = "true")); // the label says it
 }
 
@@ -84,7 +87,7 @@ function begin(chart, Plotly) {
     if (point && !chart.message.about.selects) chart.clicked(point.customdata);
   });
   const select = (points = []) => {
-    if (!chart.message.about.selects) return;
+    if (!chart.message.about.selects || chart.drawing) return;
     chart.selected(points.map(({ customdata }) => customdata).filter(Number.isInteger).slice(0, MOST_SELECTED));
   };
   chart.on("plotly_selected", (event) => select(event?.points));
