@@ -70,8 +70,8 @@ def _labels(found: Assessment, split: str) -> None:
     st.markdown(
         f"**{len(positions):,} of {len(said.labels):,}** {split} images are probably mislabeled: how often "
         "sure answers contradict the labels of a class says how many are wrong, the label's probability says which "
-        "(confident learning, Northcutt et al. 2021, by cleanlab). The most doubtful first. The network can be wrong too: check "
-        "each image."
+        "(confident learning, Northcutt et al. 2021, by cleanlab). The most doubtful first. The network can be "
+        "wrong too: check each image."
     )
     confusion.grid(found, said, found.images(split), positions, f"labels-{split}", notes)
 
