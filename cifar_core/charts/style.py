@@ -60,6 +60,7 @@ TEMPLATE = go.layout.Template(
         "font": {"size": 13},
         "title": {"x": 0, "xanchor": "left", "font": {"size": 15, "weight": 600}},
         "legend": LEGEND,
+        "modebar": {"bgcolor": INVISIBLE, "color": NEUTRAL, "activecolor": TRAINING},
         "hovermode": "x unified",
         "colorway": list(SERIES),
         "xaxis": {
