@@ -131,7 +131,8 @@ def _live_figure(
         | {"showlegend": bool(label)}
         | _phases(run, label, "rangemode" in yaxis)
     )
-    layout["xaxis"] |= {"range": [0, _end(run)]}  # fixed, so that nothing jumps
+    hover = {"unifiedhovertitle": {"text": "epoch %{x:.2f}"}}
+    layout["xaxis"] |= {"range": [0, _end(run)], **hover}  # a fixed range, so that nothing jumps
     layout["yaxis"] |= yaxis
     data = [{"type": "scatter", **trace, **{axis: np.float32(trace[axis]) for axis in "xy"}} for trace in traces]
     return go.Figure({"data": data, "layout": layout})
