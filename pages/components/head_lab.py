@@ -212,7 +212,8 @@ def _fixed_settings(status: dict[str, Any]) -> None:
     st.caption(
         f":material/lock: **Fixed:** MobileNetV2 α {BASE.alpha:g} at {BASE.image_size} px, frozen; "
         f"{BASE.head_epochs} epochs, batch size {BASE.head_batch_size}, Adam, seed {BASE.seed}; no augmentation. "
-        f"Dropout, label smoothing and the L2 penalty apply in training only.{from_lab if known else ''}"
+        f"Dropout, label smoothing and the L2 penalty apply in training only.{from_lab if known else ''}",
+        help=glossary.explain("dropout, label smoothing, L2, augmentation, epoch"),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import jobs
+from cifar_core import glossary, jobs
 from cifar_core.charts import training as training_charts
 from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
@@ -292,5 +292,6 @@ def result_details(run: Run) -> None:
         f"({result['best_epoch']} of {phase}) is chosen by it. "
         f"Took {formatting.seconds(result['elapsed_seconds'])}; model file {result['model_bytes'] / 1e6:.1f} MB. "
         f"Images: {formatting.images(result.get('dataset'))}. "
-        f"Initial weights: {formatting.plain(result.get('weights'))}."
+        f"Initial weights: {formatting.plain(result.get('weights'))}.",
+        help=glossary.explain("test, validation accuracy, epoch"),
     )

@@ -133,7 +133,8 @@ def _status(sweep: Findings) -> None:
     fixed = ", ".join(f"{knob.label}: {knob.short(getattr(sweep.plan.base, knob.name))}" for knob in base)
     tuned = "fine-tuning included" if sweep.plan.base.fine_tunes else "head only"
     took = f"{sweep.done} trials in {formatting.seconds(sweep.spent_seconds)}"
-    st.caption(formatting.plain(f"{took} of training; {fixed}, {tuned}."))
+    words = f"{took} of training; {fixed}, {tuned}."
+    st.caption(formatting.plain(words), help=glossary.explain(words))
     for reason in list(dict.fromkeys(trial.error for trial in sweep.trials if trial.error))[:3]:
         st.warning(formatting.plain(f"Trials failed: {reason}"), icon=":material/warning:")
 
