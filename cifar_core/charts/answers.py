@@ -266,7 +266,7 @@ def reliability_figure(before: Reliability, after: Reliability, images: str, hei
 
 def similarity_figure(cosines: np.ndarray) -> go.Figure:
     """Return the cosine between two models' outputs of each block, float (17,), as bars."""
-    figure = style.figure("How alike the blocks of both models answer", "block", "cosine", 300)
+    figure = style.figure("Similarity of both models in each block", "block", "cosine", 300)
     figure.add_bar(
         x=list(range(1, len(cosines) + 1)), y=cosines.tolist(), marker_color=style.TRAINING, hovertemplate="%{y:.2f}"
     )

@@ -87,7 +87,7 @@ def small_figure(run: Curves, name: str) -> go.Figure:
 
 def change_figure(changes: Sequence[float]) -> go.Figure:
     """Return how far the weights of each block have moved, as bars."""
-    figure = style.figure("How far each block's weights have moved", "block", "relative change", 220)
+    figure = style.figure("Change of each block's weights", "block", "relative change", 220)
     figure.add_bar(
         x=list(range(1, len(changes) + 1)),
         y=list(changes),

@@ -68,9 +68,9 @@ def _labels(found: Assessment, split: str) -> None:
     said = found.calibrated.split(split)
     positions, notes = _suspects(found.run.id, split, run_picker.stamp(found.run, "evaluation.npz", "model.tflite"))
     st.markdown(
-        f"**{len(positions):,} of {len(said.labels):,}** {split} images are probably mislabeled: how often "
-        "sure answers contradict the labels of a class says how many are wrong, the label's probability says which "
-        "(confident learning, Northcutt et al. 2021, by cleanlab). The most doubtful first. The network can be "
+        f"**{len(positions):,} of {len(said.labels):,}** {split} images are probably mislabeled: the "
+        "share of confident answers that contradict a class gives their number, a low probability of the label selects "
+        "them (confident learning, Northcutt et al. 2021, by cleanlab). The most doubtful first. The network can be "
         "wrong too: check each image."
     )
     confusion.grid(found, said, found.images(split), positions, f"labels-{split}", notes)

@@ -31,8 +31,8 @@ def show(model: Classifier, pixels: np.ndarray, others: dict[str, str]) -> None:
     st.image(svg, svg_pictures.alt(svg), width="stretch", alt=svg_pictures.alt(svg))
     view = views[number]
     st.caption(
-        f"Block {number + 1}: {view.count} channels of {view.side}×{view.side} places. The eight that answer this "
-        "picture most, in standard deviations above their mean over the training images:"
+        f"Block {number + 1}: {view.count} channels of {view.side}×{view.side} positions. The eight strongest, in "
+        "standard deviations above their mean over the training images:"
     )
     chosen = min(st.session_state.get("inside_channel", 0), inside.CHANNELS - 1)
     tiles.show(
@@ -61,7 +61,7 @@ def _views(model: Classifier, pixels: np.ndarray) -> list[BlockView]:
     if known is None or known[0] != key:
         bar = st.empty()
         exciting = inside.exciting(
-            model, lambda done, total: bar.progress(done / total, f"Looking at training images: {done:,} of {total:,}")
+            model, lambda done, total: bar.progress(done / total, f"Reading training images: {done:,} of {total:,}")
         )
         bar.empty()
         known = key, inside.views(model, pixels, exciting)
@@ -88,14 +88,16 @@ def _channel(model: Classifier, pixels: np.ndarray, number: int, view: BlockView
     x, y, size = (_LARGE * part for part in view.place(place))
     ImageDraw.Draw(large).rectangle((x, y, x + size, y + size), outline="white", width=3)
     channel = int(view.channels[place])
-    left.image(large, width=_LARGE, alt=f"Map of channel {channel + 1} over the picture, and what its peak sees")
+    left.image(
+        large, width=_LARGE, alt=f"Map of channel {channel + 1} over the picture, and the receptive field of its peak"
+    )
     left.caption(
-        "Each place sees the whole picture."
+        "The receptive field is the whole picture."
         if view.field >= 2 * SIDE
-        else f"White: what the strongest place sees, {view.field:.0f} of {SIDE} pixels (its receptive field)."
+        else f"White: receptive field of the strongest position, {view.field:.0f} of {SIDE} pixels."
     )
     with right:
-        st.markdown("**Training images that excite this channel most**")
+        st.markdown("**Training images with the strongest activation**")
         images, labels = cifar10.samples(inside.IMAGES)
         rows = inside.exciting(model).rows[number][channel]
         tiles.show(
@@ -122,4 +124,6 @@ def _comparison(model: Classifier, pixels: np.ndarray, others: dict[str, str]) -
         st.info(formatting.plain(error), icon=":material/info:")
         return
     figure = answer_charts.similarity_figure(alike)
-    live_chart.show(live_chart.chart(figure, "Cosine between both models' answers of each block."), "inside_alike")
+    live_chart.show(
+        live_chart.chart(figure, "Cosine similarity of both models' activations in each block."), "inside_alike"
+    )

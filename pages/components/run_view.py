@@ -204,7 +204,7 @@ def detail_charts(run_id: str, state: tuple[int, ...], live: bool, _curves: Curv
         for name in ("learning_rate", "images_per_second")
     }
     if changes := _curves.weight_changes:
-        words = "How far the weights of each of the 17 blocks have moved since the start; frozen blocks do not."
+        words = "Change of the weights of each of the 17 blocks since the start; frozen blocks do not change."
         charts["weight_changes"] = live_chart.chart(training_charts.change_figure(changes), words, run_id)
     return charts
 
