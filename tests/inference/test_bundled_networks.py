@@ -40,7 +40,7 @@ def test_the_card_in_words_is_the_card(tmp_path):
     text = (pretrained.BUNDLED / "MODEL_CARD.md").read_text()
     assert text == bundle.model_card(CARDS)
     accuracy = CARDS["0.5"]["test"]["accuracy"]
-    assert f"{accuracy:.4f}" in text
+    assert f"{accuracy:.1%}" in text
 
 
 def test_a_visitor_without_a_run_is_answered_by_it():

@@ -62,7 +62,7 @@ def test_an_index_of_another_network_is_a_sentence(features, index, tmp_path):
     mixed = Classifier("mixed", bundled._network, tmp_path)
     assert np.isnan(mixed.answer(np.zeros((1, 32, 32, 3), np.uint8)).scores).all()
     (problem,) = mixed.problems
-    assert "128 features of an image, expected 1280" in problem
+    assert "128 features an image, expected 1280" in problem
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "pickle", "shapes", "missing", "nan"])
