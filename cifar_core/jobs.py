@@ -19,7 +19,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from filelock import Timeout
 from cifar_core import machine, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
-from cifar_core.runs import Run, trash
+from cifar_core.runs import Run, owners, trash
 
 RUN_WORKER = "cifar_core.training.worker"
 MOST_QUEUED = 50
@@ -213,8 +214,26 @@ def stop_run(run: Run) -> None:
 
 def queue_position(run: Run) -> int:
     """Return how many live runs are before `run` in the queue: 0 means that it is next or already running."""
-    live = sorted(other.id for other in runs.list_runs() if other.state in runs.LIVE_STATES)
-    return live.index(run.id) if run.id in live else 0
+    states = {other: other.state for other in runs.list_runs()}
+    training = [other for other, state in states.items() if state in runs.LIVE_STATES and state != "queued"]
+    live = [*training, *_in_turn(other for other, state in states.items() if state == "queued")]
+    return live.index(run) if run in live else 0
+
+
+def next_in_queue() -> Run | None:
+    """Return the waiting run that is to train next, None where none waits."""
+    return next(iter(_in_turn(run for run in runs.list_runs() if run.state == "queued")), None)
+
+
+def _in_turn(waiting: Iterable[Run]) -> list[Run]:
+    """Return waiting runs in the order of their training: everybody's first before anybody's second, by age."""
+    turns: Counter[str] = Counter()
+    place: dict[Run, int] = {}
+    for run in sorted(waiting, key=lambda run: run.id):
+        owner = owners.load(run).id
+        place[run] = turns[owner]
+        turns[owner] += 1
+    return sorted(place, key=lambda run: (place[run], run.id))
 
 
 def spawn_worker(run: Run) -> None:

@@ -13,7 +13,7 @@ from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing
 from cifar_core.inference import pins
 from cifar_core.network import pretrained
-from cifar_core.runs import LIVE_STATES, Run, labels, records
+from cifar_core.runs import LIVE_STATES, Run, labels, owners, records
 from pages.components import (
     augmentation_preview,
     dataset_notice,
@@ -169,7 +169,13 @@ def start(config: TrainConfig, name: str) -> None:
     """Start a run of `config`, or queue it behind the one that is running; it is shown next. Raises RunError."""
     preset = next((preset for preset, known in PRESETS.items() if known == config), "custom")
     chosen = pinned.chosen()
-    run = jobs.start_run(config, preset, (lambda run: pins.save(run, chosen)) if chosen else None)
+
+    def prepare(run: Run) -> None:
+        owners.save(run, guarded.person())
+        if chosen:
+            pins.save(run, chosen)
+
+    run = jobs.start_run(config, preset, prepare)
     labels.change(run, name=name.strip() or unused_name(config))
     st.query_params["run"] = st.session_state["started"] = run.id
 
@@ -189,7 +195,7 @@ def wanted_run(known: list[listing.Row]) -> Run | None:
     named = run_picker.asked(known)
     if named is not None:
         return Run(named)
-    live = next((row.run for row in known if row.state in LIVE_STATES), None)
+    live = next((row.run for row in run_picker.mine_first(known) if row.state in LIVE_STATES), None)
     chosen = run_picker.remembered(known)
     return live or (Run(chosen) if chosen else next((row.run for row in run_picker.own(known)), None))
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from cifar_core import costs, machine, runs
+from cifar_core import costs, jobs, machine, runs
 from cifar_core.errors import CifarError, RunError, TrainingError
 from cifar_core.jobs import Stopped
 from cifar_core.runs import Run, records
@@ -113,7 +113,7 @@ def _training_slot(run: Run, writer: RunWriter, name: str) -> AbstractContextMan
 
 
 def _is_first(run: Run) -> bool:
-    return not any(other.state == "queued" for other in runs.list_runs() if other.id < run.id)
+    return jobs.next_in_queue() in (run, None)
 
 
 def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] | None) -> dict[str, Any]:

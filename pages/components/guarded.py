@@ -17,7 +17,9 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
 
-from cifar_core.errors import CifarError
+from cifar_core.errors import CifarError, RunError
+from cifar_core.runs import Run, owners
+from cifar_core.runs.owners import Person
 from pages.components import formatting
 
 app_runs = False
@@ -178,6 +180,25 @@ def attempt(action: Callable[..., Any], *arguments: Any) -> None:
         action(*arguments)
     except CifarError as error:
         _actions().failed = error
+
+
+def person() -> Person:
+    """Return who has logged in; an empty one where nobody has to."""
+    if not st.user.get("is_logged_in"):
+        return Person()
+    return Person(str(st.user.get("sub") or ""), str(st.user.get("name") or st.user.get("email") or "somebody"))
+
+
+def is_anothers(run: Run) -> bool:
+    """Return whether another person than the one who has logged in started `run`."""
+    me, owner = person().id, owners.load(run).id if person().id else ""
+    return bool(owner) and owner != me
+
+
+def check_own(run: Run) -> None:
+    """Raise RunError if `run` is another person's."""
+    if is_anothers(run):
+        raise RunError(f"Run {run.id} was started by another person; only they can stop or delete it.")
 
 
 SECRETS = Path(__file__).resolve().parents[2] / ".streamlit" / "secrets.toml"

@@ -45,9 +45,14 @@ def remembered(known: Iterable[Row]) -> str | None:
 
 
 def own(known: Iterable[Row]) -> list[Row]:
-    """Return the runs that no sweep made; all where there are no others."""
-    known = list(known)
+    """Return the runs that no sweep made, all where there are no others; first those of who has logged in."""
+    known = mine_first(known)
     return [row for row in known if not row.run.is_trial] or known
+
+
+def mine_first(known: Iterable[Row]) -> list[Row]:
+    """Return `known`, other people's runs last."""
+    return sorted(known, key=lambda row: guarded.is_anothers(row.run))
 
 
 def pick(known: list[Row], wanted: str, key: str) -> Run:

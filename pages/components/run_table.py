@@ -15,7 +15,7 @@ from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.inference import model_file
 from cifar_core.runs import LIVE_STATES, labels, trash
-from pages.components import address, comparison, formatting, guarded, run_picker, tables
+from pages.components import address, comparison, formatting, guarded, high_scores, run_picker, tables
 
 _POLL_SECONDS = 2.0
 _PRESELECTED = 3
@@ -34,11 +34,12 @@ def show() -> None:
         run_picker.to_train()
         trash_panel()
         return
+    names = run_picker.short_names(rows)
+    high_scores.panel(rows, names)
     curves = st.container()
     st.header("Runs")
     shown, chosen = _filtered(rows), _choice(rows)
     known = {row.run.id: row for row in rows}
-    names = run_picker.short_names(rows)
     chosen = _table([*shown, *(known[id_] for id_ in chosen if known[id_] not in shown)], chosen, names)
     if any(row.state in runs.LIVE_STATES for row in rows):
         guarded.polled(_signature, _signature(), _POLL_SECONDS)()
@@ -65,7 +66,7 @@ def _filtered(rows: list[Row]) -> list[Row]:
         trials = len(rows) - len(own_rows)
         if trials and address.linked_toggle(f"Trials of searches ({trials})", "trials"):
             own_rows = rows
-    return listing.sort_rows(listing.filter_rows(own_rows, words, (), starred))
+    return run_picker.mine_first(listing.sort_rows(listing.filter_rows(own_rows, words, (), starred)))
 
 
 def _choice(rows: Sequence[Row]) -> list[str]:
@@ -227,7 +228,8 @@ def _run(row: Row) -> None:
             look: dict[str, Any] = {"icon": ":material/timer:", "type": "tertiary", "help": about}
             guarded.button("Measure latency", model_file.measure_latency, run, key="time", **look)
         look = {"icon": ":material/delete:", "type": "tertiary", "help": "Moves it to the trash."}
-        guarded.button("Delete", _delete, row, key="delete", disabled=row.state in LIVE_STATES, **look)
+        fixed = row.state in LIVE_STATES or guarded.is_anothers(run)
+        guarded.button("Delete", _delete, row, key="delete", disabled=fixed, **look)
 
 
 def trash_panel() -> None:
@@ -252,6 +254,7 @@ def undo_bar() -> None:
 
 
 def _delete(row: Row) -> None:
+    guarded.check_own(row.run)
     trash.move_to_trash(row.run)
     st.session_state["runs_deleted"] = {row.run.id: row.name}
 

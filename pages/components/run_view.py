@@ -142,17 +142,23 @@ def action_buttons(run: Run, state: str) -> None:
         if state in LIVE_STATES:
             guarded.button(
                 "Stop",
-                jobs.stop_run,
+                stop,
                 run,
                 icon=":material/stop:",
                 key="stop",
-                disabled=state == "stopping",
+                disabled=state == "stopping" or guarded.is_anothers(run),
                 help="Takes effect within three seconds; the best and the last full epoch are saved.",
             )
         if state in RESUMABLE_STATES:
             guarded.button("Resume", jobs.resume_run, run, icon=":material/play_arrow:", key="resume", type="primary")
         if state not in LIVE_STATES:
             guarded.button("Use its settings", clone, run, icon=":material/tune:", key="clone", type="tertiary")
+
+
+def stop(run: Run) -> None:
+    """Stop a run of one's own. Raises RunError."""
+    guarded.check_own(run)
+    jobs.stop_run(run)
 
 
 def clone(run: Run) -> None:

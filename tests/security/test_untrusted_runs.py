@@ -23,8 +23,8 @@ from cifar_core.inference import calibration, classifier, neighbors
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 JSON = (
-    "status.json", "config.json", "environment.json", "labels.json", "latency.json", "parent.json", "robustness.json",
-    "calibration.json", "exports/litert.json", "exports/onnx.json",
+    "status.json", "config.json", "environment.json", "labels.json", "owner.json", "latency.json", "parent.json",
+    "robustness.json", "calibration.json", "exports/litert.json", "exports/onnx.json",
 )  # fmt: skip
 LINES = ("metrics.jsonl", "probes.jsonl")
 ARRAYS = ("evaluation.npz", "phases.npz", "neighbours.npz", "pins.npz")
