@@ -18,6 +18,7 @@ STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may cha
     ".st-key-drop_zone [data-testid=stFileUploaderDropzone]{min-height:10rem;flex-direction:column;"
     "justify-content:center;align-items:center;border:2px dashed #808b9e}"
     "[class*=st-key-wide_runs] [data-testid=stElementToolbar],"  # their CSV would not be inert
+    ".st-key-wide_scores [data-testid=stElementToolbar],"
     ".st-key-verdict [data-testid=stElementToolbar],"
     ".st-key-runs_robust [data-testid=stElementToolbar]{display:none}"
     "[data-testid=stFileUploader]:has([aria-invalid=true])::after{font-size:.9rem;content:'Not uploaded. Error 413: a "

@@ -72,6 +72,7 @@ def write(run: Run, content: bytes) -> None:
         },
     )
     write_json(place / "labels.json", {"name": "a name", "note": "a note", "starred": True})
+    write_json(place / "owner.json", {"id": "1", "name": "Ada"})
     write_json(place / "latency.json", {"latency_ms": 2.0})
     write_json(place / "parent.json", {"id": ID})
     accuracies = {name: [0.1] * len(corruption.strengths) for name, corruption in robustness.CORRUPTIONS.items()}
