@@ -69,7 +69,7 @@ def folder(name: str) -> Path:
     path = runs.folder_beside_runs("sweeps") / name
     if path.is_symlink() or _holds_link(path):
         raise SweepError(
-            f"Search {name} is not opened: its folder is or contains a link, folder or device; delete that."
+            f"Search {name} is not opened: its folder is a link, or contains a link, folder or device; delete that."
         )
     return path
 

@@ -120,7 +120,7 @@ def folder(name: str) -> Path:
         )
     path = runs.folder_beside_runs("teach") / name
     if (path.exists() or path.is_symlink()) and runs.find_link(path):
-        raise ProjectError(f"Project {name} is not opened: it is or contains a link or device; delete that.")
+        raise ProjectError(f"Project {name} is not opened: it is a link, or contains a link or device; delete that.")
     return path
 
 
