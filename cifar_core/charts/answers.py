@@ -308,7 +308,7 @@ def _bars(one: Watched, moment: float) -> go.Bar:
         y=list(CLASSES),
         orientation="h",
         marker={"color": list(style.CLASS_COLORS)},
-        text=[f"{share:.0%}" if share >= 0.1 else "" for share in shares],
+        text=[f"{min(share, 0.99):.0%}" if share >= 0.1 else "" for share in shares],
         textposition=["inside" if share > 0.45 else "outside" for share in shares],
         textfont={"size": 11},
         textangle=0,

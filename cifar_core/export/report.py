@@ -223,7 +223,9 @@ def card(run: Run) -> bytes:
         x, best = 48 + 187 * number, int(probabilities.argmax())
         is_wrong = name in CLASSES and name != CLASSES[best]
         canvas.picture(x, 412, 168, pixels)
-        canvas.text(x, 590, f"{CLASSES[best]} {probabilities[best]:.0%}", 21, WRONG if is_wrong else _INK)
+        canvas.text(
+            x, 590, f"{CLASSES[best]} {min(probabilities[best], 0.99):.0%}", 21, WRONG if is_wrong else _INK
+        )  # never 100%, as on pages
         if is_wrong:
             canvas.text(x, 618, f"labeled {name}", 17, _MUTED)
     return _packed(canvas.finished(), "PNG", optimize=True)
@@ -313,7 +315,7 @@ def _frame(watch: Watch, watched: Sequence[Watched], moment: float) -> Image.Ima
         values = np.array([np.interp(moment, one.epochs, column) for column in one.probabilities.T])
         for row, label in enumerate(np.argsort(-values)[:3]):
             place = y + 4 + 50 * row
-            canvas.text(x + 162, place, f"{CLASSES[label]} {values[label]:.0%}", 16)
+            canvas.text(x + 162, place, f"{CLASSES[label]} {min(values[label], 0.99):.0%}", 16)
             canvas.box((x + 162, place + 22, x + 282, place + 32), _RULE)
             canvas.box((x + 162, place + 22, x + 162 + 120 * values[label], place + 32), CLASS_COLORS[label])
     return canvas.finished()
