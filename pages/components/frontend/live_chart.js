@@ -50,7 +50,8 @@ function themed(layout, parent) {
     bordercolor: theme.getPropertyValue("--st-border-color"),
     font: { color: font.color }, // else that of the border
   };
-  return { ...layout, font: { ...layout.font, ...font }, hoverlabel: { ...hoverlabel, ...layout.hoverlabel } };
+  const modebar = { bgcolor: "rgba(0,0,0,0)", color: font.color, activecolor: theme.getPropertyValue("--st-primary-color") };
+  return { ...layout, font: { ...layout.font, ...font }, hoverlabel: { ...hoverlabel, ...layout.hoverlabel }, modebar };
 }
 
 function merged(whole, part) {
