@@ -68,6 +68,8 @@ TEMPLATE = go.layout.Template(
             "zeroline": False,
             "title": {"font": {"size": 13}},
             "automargin": True,
+            "spikecolor": NEUTRAL,
+            "spikethickness": -2,  # 1 pixel without a white border
         },
         "yaxis": {"gridcolor": "rgba(128,128,128,0.22)", "zeroline": False, "title": {"font": {"size": 13}}},
     }

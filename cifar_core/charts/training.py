@@ -131,7 +131,7 @@ def _live_figure(
         | {"showlegend": bool(label)}
         | _phases(run, label, "rangemode" in yaxis)
     )
-    hover = {"unifiedhovertitle": {"text": "epoch %{x:.2f}"}}
+    hover = {"unifiedhovertitle": {"text": "epoch %{x:.1f}"}}
     layout["xaxis"] |= {"range": [0, _end(run)], **hover}  # a fixed range, so that nothing jumps
     layout["yaxis"] |= yaxis
     data = [{"type": "scatter", **trace, **{axis: np.float32(trace[axis]) for axis in "xy"}} for trace in traces]
