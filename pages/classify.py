@@ -63,8 +63,7 @@ def choose_model() -> str:
     """Let the visitor choose a finished run or the bundled model."""
     titles = picture_view.models()
     newest = next(iter(titles))
-    last = st.session_state.get("chosen_run")
-    address.linked("model", titles, last if last in titles else newest)
+    address.linked("model", titles, run_picker.remembered(titles) or newest)
     chosen = st.selectbox(
         "Model",
         list(titles),

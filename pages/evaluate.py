@@ -51,12 +51,13 @@ def main() -> None:
         about = "What a run gets right and wrong: confusion matrix, mistakes, calibration, robustness."
         run_picker.nothing_yet(TITLE, about)
         return
-    newest, chosen = run_picker.own(known)[0].run.id, run_picker.remembered(known)
-    if not wanted and chosen not in (None, newest) and not address.is_history():
+    newest = run_picker.own(known)[0].run.id
+    chosen = wanted or run_picker.remembered({row.run.id for row in known}) or newest
+    if not wanted and chosen != newest:
         st.query_params["run"] = chosen
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.title(TITLE)
-        run = run_picker.pick(known, wanted or chosen or newest, "evaluated")
+        run = run_picker.pick(known, chosen, "evaluated")
         other = compared_run(known, run) if run.state == "finished" else None
     if run.state != "finished":
         unfinished(run)

@@ -196,7 +196,7 @@ def wanted_run(known: list[listing.Row]) -> Run | None:
     if named is not None:
         return Run(named)
     live = next((row.run for row in run_picker.mine_first(known) if row.state in LIVE_STATES), None)
-    chosen = run_picker.remembered(known)
+    chosen = run_picker.remembered({row.run.id for row in known})
     return live or (Run(chosen) if chosen else next((row.run for row in run_picker.own(known)), None))
 
 

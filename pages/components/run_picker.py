@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -15,7 +15,7 @@ from cifar_core.errors import RunError
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.runs import Run
-from pages.components import guarded
+from pages.components import address, guarded
 
 
 def asked(known: list[Row]) -> str | None:
@@ -38,10 +38,15 @@ def remember(run_id: str) -> None:
     st.session_state["chosen_run"] = run_id
 
 
-def remembered(known: Iterable[Row]) -> str | None:
-    """Return the run that was chosen last on any page; None where it is not in `known`."""
+def remembered(known: Container[str]) -> str | None:
+    """Return the run that was chosen last on any page; None where it is not `known`.
+
+    Back and Forward forget it: then the address alone decides.
+    """
+    if address.is_history():
+        st.session_state.pop("chosen_run", None)
     chosen = st.session_state.get("chosen_run")
-    return chosen if any(row.run.id == chosen for row in known) else None
+    return chosen if chosen in known else None
 
 
 def own(known: Iterable[Row]) -> list[Row]:
