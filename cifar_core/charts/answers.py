@@ -256,7 +256,7 @@ def reliability_figure(before: Reliability, after: Reliability, images: str, hei
             mode="lines+markers",
             line={"color": color, "width": 2},
             marker={"size": 5 + 12 * np.sqrt(bins.count / bins.count.max())},
-            name=f"{name}: ECE {bins.ece:.1%}",
+            name=name,
             hovertemplate="predicted %{x:.0%}, correct %{y:.0%}, %{customdata:,} images<extra></extra>",
         )
     figure.update_xaxes(range=[0, 1.02], tickformat=".0%")

@@ -15,7 +15,7 @@ import itertools
 import re
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -319,11 +319,19 @@ def remove(name: str, number: int, key: str | None = None) -> None:
             (folder(name) / "pictures" / f"{unused}.jpg").unlink()
 
 
-def put_back(name: str, label: str, sample: Sample, content: bytes) -> None:
-    """Undo the removal of a picture of the class called `label`, whose file held `content`. Raises ProjectError."""
+def put_back(name: str, label: str, number: int, samples: Mapping[Sample, bytes]) -> None:
+    """Undo the removal of pictures, each with its file, of the class called `label`, or of that class `number` itself.
+
+    Raises ProjectError.
+    """
     with changed(name) as project:
-        (folder(name) / "pictures" / f"{sample.key}.jpg").write_bytes(content)
-        project.label(label).samples.append(sample)
+        for sample, content in samples.items():
+            (folder(name) / "pictures" / f"{sample.key}.jpg").write_bytes(content)
+        is_there = label in project.names
+        restored = project.label(label)
+        restored.samples.extend(samples)
+        if not is_there:
+            project.classes.insert(number, project.classes.pop())
 
 
 def by_folder(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Picture]]:

@@ -19,9 +19,9 @@ from pages.components import address, formatting, live_chart, run_picker, tables
 _SMOOTHING = ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95")
 _AXES = {"epoch": "Epoch", "time": "Time"}
 _SURE = {
-    "significant": "the test images confirm the difference",
-    "not significant": "on the test images, the difference may be chance",
-    "test images say the opposite": "the test images say the opposite",
+    "significant": "more than chance",
+    "not significant": "which may be chance",
+    "test images say the opposite": "so the test images say the opposite",
     "unknown": "significance on the test images is unknown",
 }
 
@@ -87,9 +87,10 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
     if best is base:
         sentence.markdown(f"**{formatting.plain(names[base_id])}** has the best validation accuracy of these runs.")
     else:
-        gain, sure, time = _price(best, base, by_run[best.run.id])
+        gain, on_test, sure, time = _price(best, base, by_run[best.run.id])
         name = formatting.plain(names[best.run.id])
-        sentence.markdown(f"**{name}** has the best validation accuracy: **{gain}** for **{time}**; {_SURE[sure]}.")
+        confirmed = f"{on_test} on the test images, {_SURE[sure]}" if on_test else _SURE[sure]
+        sentence.markdown(f"**{name}** has the best validation accuracy: **{gain}** for **{time}**; {confirmed}.")
     columns: dict[str, list[str]] = {"Run": []} | _prices(chosen, base, by_run) | _settings(chosen, names)
     tables.show(columns, "verdict", {"Run": {"width": 130}})
     for pair in by_run.values():
@@ -109,17 +110,28 @@ def _settings(chosen: Sequence[Row], names: dict[str, str]) -> dict[str, list[st
 
 def _prices(chosen: Sequence[Row], base: Row, pairs: dict[str, Pair]) -> dict[str, list[str]]:
     """Return the columns that weigh every run against `base`; empty where there is nothing to say."""
-    priced = [_price(row, base, pairs[row.run.id]) if row.run.id in pairs else ("", "", "") for row in chosen]
-    difference, significance, time = (list(column) for column in zip(*priced, strict=True))
+    priced = [_price(row, base, pairs[row.run.id]) if row.run.id in pairs else ("",) * 4 for row in chosen]
+    difference, on_test, significance, time = (list(column) for column in zip(*priced, strict=True))
     validation = ["" if row.validation_accuracy is None else f"{row.validation_accuracy:.1%}" for row in chosen]
-    return {"Difference": difference, "Time": time, "Significance": significance, "Validation": validation}
+    return {
+        "Validation": validation,
+        "Difference": difference,
+        "On test images": on_test,
+        "Significance": significance,
+        "Time": time,
+    }
 
 
-def _price(row: Row, base: Row, pair: Pair) -> tuple[str, str, str]:
-    """Return what `row` gains over `base` on validation, whether the test images confirm it, and its time."""
+def _price(row: Row, base: Row, pair: Pair) -> tuple[str, str, str, str]:
+    """Return what `row` gains over `base` on validation and on test images, whether that is significant, its time."""
     gain = (row.validation_accuracy or 0.0) - (base.validation_accuracy or 0.0)
     factor = row.seconds / base.seconds if row.seconds and base.seconds else None
-    return f"{100 * gain:+.1f} points", _significance(row, gain, pair), f"{factor:.1f} × the time" if factor else "?"
+    time = f"{factor:.1f} × the time" if factor else "?"
+    on_test = ""
+    if result := pair.result:
+        more = (result.only_a - result.only_b) / result.images
+        on_test = f"{100 * (more if pair.a.id == row.run.id else -more):+.1f} points"
+    return f"{100 * gain:+.1f} points", on_test, _significance(row, gain, pair), time
 
 
 def _significance(row: Row, gain: float, pair: Pair) -> str:

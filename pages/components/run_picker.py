@@ -116,7 +116,7 @@ def short_names(rows: Iterable[Row]) -> dict[str, str]:
 
 def run_title(row: Row) -> str:
     """Return a run's name for a list: its name, validation accuracy, and local day and time."""
-    figure = f" · {row.validation_accuracy:.1%}" if row.validation_accuracy is not None else ""
+    figure = f" · validation {row.validation_accuracy:.1%}" if row.validation_accuracy is not None else ""
     return f"{_name(row)}{figure} · {local_time(row.run.id)}"
 
 

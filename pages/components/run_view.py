@@ -121,12 +121,13 @@ def _tab_title(run: Run, state: str, done: float | None) -> None:
 def notification(run: Run, state: str) -> None:
     """Offer a browser notification while `run` is live, until the browser was asked once; send it when the run ends.
 
-    Also scroll to the top where the run was just started here.
+    Also scroll to the top where the run was just started here, and to what a button opened.
     """
     accuracy = run.result.get("test_accuracy")
     data = {
         "run": run.id,
         "started": st.session_state.get("started"),
+        "scroll": st.session_state.pop("scroll_to", None),
         "live": state in LIVE_STATES,
         "title": f"{labels.shown_name(run)}: {state}",
         "body": f"Test accuracy {accuracy:.1%}" if isinstance(accuracy, float) else "",
@@ -280,6 +281,7 @@ def next_steps(run: Run) -> None:
             st.switch_page("pages/evaluate.py", query_params={"run": run.id})
         if st.button("Export", key="open_export", icon=":material/download:"):
             st.session_state["export_panel"] = True  # opens it, below
+            st.session_state["scroll_to"] = "export_panel"
             st.rerun()
         export_panel.share_buttons(run)
         st.page_link("pages/explore.py", label="Compare", icon=":material/explore:")
@@ -293,7 +295,8 @@ def result_details(run: Run) -> None:
         return
     phase = curves.PHASE_NAMES.get(str(result.get("best_phase")), "phase").lower()
     st.caption(
-        f"Measured on {result['test_images']:,} test images, which training never used; the range is the 95% interval. "
+        f"Test accuracy {result['test_accuracy']:.1%}, measured on {result['test_images']:,} images that training "
+        "never used; the range is the 95% interval. "
         f"Validation accuracy is {result['validation_accuracy']:.1%}; it tends to look too high, since the best epoch "
         f"({result['best_epoch']} of {phase}) is chosen by it. "
         f"Took {formatting.seconds(result['elapsed_seconds'])}; model file {result['model_bytes'] / 1e6:.1f} MB. "

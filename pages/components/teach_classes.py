@@ -17,7 +17,7 @@ from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.inference.pictures import Picture, read_each
 from cifar_core.teach import project as projects
-from cifar_core.teach.project import Label
+from cifar_core.teach.project import Label, Sample
 from pages.components import formatting, guarded, uploads
 
 FRAME = "camera.jpg"
@@ -147,21 +147,25 @@ def problems() -> None:
 
 
 def undo_bar(name: str) -> None:
-    """Offer to undo the removal of a picture of this project."""
+    """Offer to undo the removal of a picture or a class of this project."""
     removed = st.session_state.get("teach_undo")
     if removed and removed[0] == name:
-        with st.container(horizontal=True, vertical_alignment="center", border=True, key="teach_undo_bar"):
-            st.markdown(":material/delete: Deleted: 1 picture", width="content")
-            guarded.button("Undo", _put_back, *removed, icon=":material/undo:", key="teach_put_back")
+        with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_bar_teach"):
+            st.markdown(f":material/delete: Deleted: {removed[1]}", width="content")
+            guarded.button("Undo", _put_back, name, *removed[2:], icon=":material/undo:", key="teach_put_back")
 
 
-def _remove(name: str, number: int, key: str) -> None:
+def _remove(name: str, number: int, key: str | None = None) -> None:
+    """Remove a picture of a class, or without `key` the class; both can be undone."""
     label = projects.load(name).classes[number]
+    files: dict[Sample, bytes] = {}
     for sample in label.samples:
-        if sample.key == key:
+        if key in (None, sample.key):
             with suppress(CifarError):  # its file is missing, and cannot be put back
-                st.session_state["teach_undo"] = name, label.name, sample, projects.content(name, key)
-            projects.remove(name, number, key)
+                files[sample] = projects.content(name, sample.key)
+    words = "1 picture" if key else f"class {formatting.plain(label.name)}"
+    st.session_state["teach_undo"] = name, words, label.name, number, files
+    projects.remove(name, number, key)
 
 
 def _put_back(*removed: Any) -> None:
@@ -218,9 +222,10 @@ def _card(name: str, number: int, label: Label) -> None:
                 on_change=lambda: guarded.attempt(projects.rename, name, number, st.session_state[f"{key}_name"]),
             )
             st.markdown(f"{len(label.samples)} pictures" if len(label.samples) != 1 else "1 picture", width="content")
-            with st.popover("", icon=":material/delete:", type="tertiary", key=f"{key}_menu", help="Delete this class"):
-                st.markdown(f"Delete **{formatting.plain(label.name)}** with its pictures?")
-                guarded.button("Delete", projects.remove, name, number, key=f"{key}_delete", type="primary")
+            guarded.button(
+                "", _remove, name, number, icon=":material/delete:", type="tertiary", key=f"{key}_delete",
+                help=f"Delete {formatting.plain(label.name)}; it can be undone",
+            )  # fmt: skip
         camera(
             f"{key}_pictures",
             lambda frames: guarded.attempt(_add_burst, name, label.name, frames),

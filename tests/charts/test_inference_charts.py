@@ -89,10 +89,10 @@ def test_a_sweep_shows_the_value_and_each_flip():
     assert list(figure.data[0].y) == [1] * len(change.sweep)
 
 
-def test_the_reliability_diagram_names_both_errors():
+def test_the_reliability_diagram_names_both_lines_and_the_images():
     said = np.full((50, 10), 0.04)
     said[:, 2] = 0.64
     found = calibration.reliability(said, np.arange(50) % 10)
     figure = answer_charts.reliability_figure(found, found, "50 validation images")
-    assert [trace.name for trace in figure.data][1:] == ["uncalibrated: ECE 54.0%", "calibrated: ECE 54.0%"]
+    assert [trace.name for trace in figure.data][1:] == ["uncalibrated", "calibrated"]
     assert "50 validation images" in figure.layout.title.text

@@ -149,8 +149,16 @@ def test_a_deleted_project_can_be_restored(kinds):
     assert projects.names() == []
     app = sound(button(app, "teach_restore").click().run())
     assert projects.names() == [kinds]
-    sound(button(app, "teach_kinds_1_delete").click().run())
-    assert projects.load(kinds).names == ["stripes"]
+
+
+def test_a_deleted_class_can_be_put_back(kinds):
+    before = projects.load(kinds)
+    app = sound(button(open_app(TEACH), "teach_kinds_0_delete").click().run())
+    assert projects.load(kinds).names == ["spots"]
+    app = sound(button(app, "teach_put_back").click().run())
+    assert projects.load(kinds) == before
+    assert all(projects.content(kinds, sample.key) for label in before.classes for sample in label.samples)
+    assert not [one for one in app.button if one.key == "teach_put_back"]
 
 
 def test_the_ten_of_cifar10_stand_beside_own_classes(kinds):

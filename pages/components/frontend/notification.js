@@ -5,6 +5,10 @@ export default ({ data, parentElement }) => {
     const element = parentElement.host ?? parentElement; // a shadow root has no closest()
     element.closest("[data-testid=stMain]")?.scrollTo(0, 0); // Start stands far below on a phone
   }
+  if (data.scroll) {
+    const target = `.st-key-${data.scroll}`;
+    setTimeout(() => document.querySelector(target)?.scrollIntoView({ block: "start" }), 400); // drawn by then
+  }
   if (!window.Notification) return;
   const button = parentElement.querySelector("button");
   const show = () => (button.hidden = !data.live || Notification.permission !== "default");
