@@ -23,6 +23,7 @@ page = st.navigation(
     position="top",
 )
 style.apply()
+style.close_menu(page.url_path)
 guarded.require_login()
 address.forget_other_page(page.url_path)
 guarded.app_runs = True

@@ -70,6 +70,7 @@ _OWN = (
     "[class*=st-key-undo_bar]{position:fixed;bottom:1.5rem;left:50%;transform:translateX(-50%);z-index:100;"
     "width:max-content!important;max-width:92vw;background:var(--page);padding:.4rem 1rem}"
     "@media(max-width:767px){[class*=st-key-undo_bar]{bottom:5rem}}"
+    ".st-key-menu_script{position:absolute}"
     ".scrolled{overflow-x:auto}pre.scrolled{overflow:auto;max-height:22rem;font-size:.8rem}"
     "@media(max-width:767px){:has(>[class*=st-key-wide_]){display:none}}"
     "@media(min-width:768px){:has(>[class*=st-key-narrow_]){display:none}}"
@@ -101,6 +102,17 @@ def apply() -> None:
     """Add the app's wordmark and style to the page."""
     st.logo(_WORDMARK, size="large")
     st.html(f"<style>.stApp{{{_variables()}}}{STREAMLIT}{_OWN}</style>")
+
+
+def close_menu(page: str) -> None:
+    """Close the menu of a phone, which Streamlit leaves open, once another `page` is chosen from it."""
+    menu, button = "[data-testid=stSidebar]", "[data-testid=stSidebarCollapseButton] button"
+    with st.container(key="menu_script"):
+        st.html(
+            f"<script>/* {page} */ if (innerWidth < 768 && document.querySelector('{menu}')"
+            f"?.getBoundingClientRect().left > -9) document.querySelector('{button}')?.click()</script>",
+            unsafe_allow_javascript=True,
+        )
 
 
 def mark(key: str) -> None:

@@ -115,3 +115,18 @@ def test_each_of_five_tasks_takes_at_most_three_clicks_on_a_phone(server, record
             phone.tab.context.close()
         chromium.close()
     assert max(clicks.values()) <= MOST_CLICKS, clicks
+
+
+def test_the_menu_of_a_phone_closes_once_a_page_is_chosen(server) -> None:
+    with playwright.sync_playwright() as starting:
+        browser = starting.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        tab = Phone(browser, server.address, "").tab
+        is_open = "() => document.querySelector('[data-testid=stSidebar]').getBoundingClientRect().left > -9"
+        for name, title in (("Learn", "Guess"), ("Teach", "Teach it"), ("Train", "Train")):
+            assert not tab.evaluate(is_open)
+            tab.locator("[data-testid=stExpandSidebarButton]").click()
+            tab.wait_for_function(is_open)
+            tab.get_by_role("link", name=name).first.click()
+            tab.get_by_role("heading", name=title).first.wait_for()
+            tab.wait_for_function(f"() => !({is_open})()")
+        browser.close()
