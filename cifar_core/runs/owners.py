@@ -26,7 +26,7 @@ def save(run: Run, person: Person) -> None:
         if person.id:
             write_json(run.path / FILE, person._asdict())
     except OSError as error:
-        raise RunError(f"The run could not be written: {error.strerror}; make room and try again.") from None
+        raise RunError(f"The run could not be written: {error.strerror}; free disk space and try again.") from None
 
 
 def load(run: Run) -> Person:

@@ -49,7 +49,7 @@ def panel(rows: Sequence[Row], names: dict[str, str]) -> None:
     }
     with st.expander("High scores", expanded=True, icon=":material/trophy:", key="high_scores"):
         tables.show(columns, "scores", looks)
-        st.caption("Everybody's best finished run, by validation accuracy.")
+        st.caption("The best finished run of each person, by validation accuracy.")
 
 
 def _cost(row: Row) -> str:
