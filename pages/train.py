@@ -43,6 +43,12 @@ def main() -> None:
     notice = st.container()
     if not is_linked:
         below, top = st.container(), last_run(known, wanted)
+        if wanted is not None and top is not None:
+            head.button(
+                f"Last run: {formatting.plain(run_picker.run_title(listing.row(wanted)))}",
+                icon=":material/history:", key="open_last", type="tertiary",
+                on_click=open_run, args=(wanted.id,),
+            )  # fmt: skip
     else:
         top, below = st.container(), st.expander("Train another", icon=":material/add:", key="form")
     with below:
@@ -58,6 +64,11 @@ def main() -> None:
             show_run(run)
     with notice:
         dataset_notice.show(status, uses_generated(config, run), offers_download=False)
+
+
+def open_run(run_id: str) -> None:
+    """Name a run in the address, which the page then shows first."""
+    st.query_params["run"] = run_id
 
 
 def last_run(known: list[listing.Row], wanted: Run | None) -> Any:
@@ -91,6 +102,7 @@ def form(status: dict) -> TrainConfig | None:
             if shortage := costs.memory_shortage(estimate):
                 st.warning(shortage, icon=":material/memory:")
             guarded.polled(progress.plan, costs.is_measuring(), POLL_SECONDS)(config, estimate)
+            knobs.share_link()
     return config
 
 

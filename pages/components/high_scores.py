@@ -27,8 +27,8 @@ def best(rows: Sequence[Row]) -> list[Row]:
 
 def panel(rows: Sequence[Row], names: dict[str, str]) -> None:
     """Draw the table, if it is switched on and there is a finished run. `names`: of the runs, by id."""
-    shown = best(rows)
-    if not os.environ.get("CIFAR_HIGH_SCORES") or not shown:
+    shown = best(rows) if os.environ.get("CIFAR_HIGH_SCORES") else []
+    if not shown:
         return
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     looks = {

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
@@ -119,6 +121,19 @@ def set_all(config: TrainConfig) -> None:
         if value != getattr(FIRST, name):
             words[name] = [_text(name, value)]
     st.query_params.from_dict(words)  # at once: one entry of the browser's history
+
+
+def share_link() -> None:
+    """Offer the address that opens *Train* with the present settings."""
+    with st.popover("Link to these settings", icon=":material/link:", type="tertiary", key="share_link"):
+        base = (st.context.url or "http://localhost:8501").partition("?")[0]
+        changed = {name: _text(name, value) for name, value in _values().items() if value != getattr(FIRST, name)}
+        st.code(f"{base.rstrip('/')}/?{urlencode(changed)}" if changed else base, language=None, wrap_lines=True)
+        if re.match(r"https?://(localhost|127\.|\[::1\])", base):
+            st.caption(
+                "This address works on this computer only. For others, host the app, or send the part behind ?: "
+                "they put it behind the address of their own."
+            )
 
 
 def link(base: str, changes: Mapping[str, Any]) -> dict[str, str]:

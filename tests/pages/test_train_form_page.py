@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from urllib.parse import parse_qsl, urlsplit
 
 import cifar_files
 import pytest
@@ -259,3 +260,15 @@ def test_with_internet_the_main_button_downloads_cifar10_and_trains_once_it_is_t
     sound(app.run())
     (run,) = runs.list_runs()
     assert labels.load(run).name == "quick, α 0.35"
+
+
+def test_a_link_to_the_settings_holds_what_differs_from_quick():
+    app = open_app(alpha="0.75", views="0")
+    (link,) = [block.value for block in app.code if "alpha=" in block.value]
+    assert dict(parse_qsl(urlsplit(link).query)) == {"alpha": "0.75", "views": "0"}
+
+
+def test_the_last_run_is_one_click_away(model):
+    run = make_finished_run(model)
+    app = sound(button(open_app(), "open_last").click().run())
+    assert app.query_params["run"] in (run.id, [run.id])
