@@ -257,7 +257,9 @@ def uses_generated(config: TrainConfig | None, run: Run | None) -> bool:
 
 
 def start_notice(config: TrainConfig) -> None:
-    """Say it where the start is not what transfer learning is about."""
+    """Say it where the start is not what transfer learning is about; nothing where it cannot start at all."""
+    if unavailable(config):
+        return
     kind = pretrained.expected_kind(config.weights, config.alpha, config.image_size)
     missing = (
         "ImageNet weights are not on this machine and cannot be downloaded now: " if config.weights == "auto" else ""

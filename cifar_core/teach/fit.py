@@ -118,7 +118,7 @@ def fit(
 def check(labels: np.ndarray) -> None:
     """Raise ProjectError unless the pictures are of two classes at least."""
     if len(np.unique(labels)) < 2:
-        raise ProjectError("Two classes with pictures are needed. Add a second.")
+        raise ProjectError("Two classes need pictures before anything can be learned.")
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
