@@ -103,11 +103,11 @@ def memory_shortage(guess: Estimate | None = None) -> str:
     A run that `guess` does not know takes about as much as preset quick: most of it is TensorFlow.
     """
     needed, granted = (guess and guess.memory_bytes) or QUICK_MEMORY_BYTES, machine.memory_bytes()
-    own = psutil.Process().memory_info().rss
-    if granted >= needed + own:
+    taken = psutil.Process().memory_info().rss
+    if granted >= needed + taken:
         return ""
     return (
-        f"A training takes about {needed / 1e9:.1f} GB of memory beside the {own / 1e9:.1f} GB of this program, and "
+        f"A training takes about {needed / 1e9:.1f} GB of memory beside the {taken / 1e9:.1f} GB of this program, and "
         f"{granted / 1e9:.1f} GB are granted: it may end early. Grant more, or choose a smaller batch, size or width."
     )
 

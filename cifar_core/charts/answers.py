@@ -185,7 +185,7 @@ def _arranged(count: int, columns: int, scrubs: bool) -> dict[str, Any]:
     rows, columns = -(-count // columns), min(count, columns)
     height, picture = (_WATCH_HEIGHT, _PICTURE) if rows == 1 else (rows * 430 + 56, 0.23)  # pixels, share of a row
     width, share = (1 - 0.018 * (columns - 1)) / columns, (1 - 0.03 * (rows - 1)) / rows
-    found: dict[str, Any] = {"height": height, "images": []}
+    layout: dict[str, Any] = {"height": height, "images": []}
     for number in range(count):
         row, column = divmod(number, columns)
         left, low = column * (width + 0.018), 1 - (row + 1) * share - 0.03 * row
@@ -195,15 +195,15 @@ def _arranged(count: int, columns: int, scrubs: bool) -> dict[str, Any]:
             (number + count, low, low + share * _BARS),
         ):
             name = str(axis + 1) if axis else ""
-            found[f"xaxis{name}"] = {"domain": [left, left + width]}
-            found[f"yaxis{name}"] = {"domain": [down, up], "showticklabels": column == 0}
+            layout[f"xaxis{name}"] = {"domain": [left, left + width]}
+            layout[f"yaxis{name}"] = {"domain": [down, up], "showticklabels": column == 0}
         place = {"x": left + width / 2, "y": low + share, "sizex": width, "sizey": share * (picture - 0.03)}
-        found["images"].append(place)
+        layout["images"].append(place)
     if scrubs:
         drawn = height - 12 - _WATCH_BELOW[scrubs]  # pixels
         left = 0.09 if rows == 1 else 0.36  # right of the button
-        found |= {"sliders": [{"y": -31 / drawn, "x": left, "len": 1 - left}], "updatemenus": [{"y": -46 / drawn}]}
-    return found
+        layout |= {"sliders": [{"y": -31 / drawn, "x": left, "len": 1 - left}], "updatemenus": [{"y": -46 / drawn}]}
+    return layout
 
 
 def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.Figure:

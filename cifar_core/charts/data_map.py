@@ -21,9 +21,9 @@ def hardness_figure(known: Dynamics, chosen: Collection[int] = ()) -> go.Figure:
     """Return confidence against variability; an image that is right after the last epoch is green, else red."""
     figure = _figure("Easy, ambiguous, hard", 460, chosen)
     confidence, variability, right = known.confidence, known.variability, known.right[-1]
-    for name, color, own in (("right", style.RIGHT, right), ("wrong", style.WRONG, ~right)):
+    for name, color, part in (("right", style.RIGHT, right), ("wrong", style.WRONG, ~right)):
         _add_dots(
-            figure, f"{name} at the end", color, np.flatnonzero(own), (variability, confidence), known.labels, chosen
+            figure, f"{name} at the end", color, np.flatnonzero(part), (variability, confidence), known.labels, chosen
         )
     figure.update_xaxes(title_text="variability over the epochs", rangemode="tozero")
     figure.update_yaxes(
@@ -51,9 +51,9 @@ def feature_figure(
     xy = np.zeros((len(labels), 2))
     xy[positions] = places
     for label, name in enumerate(CLASSES):
-        own = positions[labels[positions] == label]
-        _add_dots(figure, name, style.CLASS_COLORS[label], own, xy.T, labels, chosen)
-        ringed = ~is_right[own] & (np.isin(own, list(chosen)) | (not chosen))
+        dots = positions[labels[positions] == label]
+        _add_dots(figure, name, style.CLASS_COLORS[label], dots, xy.T, labels, chosen)
+        ringed = ~is_right[dots] & (np.isin(dots, list(chosen)) | (not chosen))
         figure.data[-1].marker.line = {"color": style.WRONG, "width": np.where(ringed, 2, 0).tolist()}
         figure.data[-1].marker.size = np.where(ringed, _SIZE + 3, _SIZE).tolist()
     figure.update_xaxes(visible=False)
@@ -71,21 +71,21 @@ def _add_dots(
     figure: go.Figure,
     name: str,
     color: str,
-    own: np.ndarray,
+    dots: np.ndarray,
     xy: Sequence[np.ndarray] | np.ndarray,
     labels: np.ndarray,
     chosen: Collection[int],
 ) -> None:
-    """Add the images `own`, int (k,), at `xy`, x and y of all images; those that are not `chosen` fade, if any are."""
+    """Add the images `dots`, int (k,), at `xy`, x and y of all images; those that are not `chosen` fade, if any are."""
     figure.add_scatter(
-        x=np.float32(xy[0][own]),
-        y=np.float32(xy[1][own]),
+        x=np.float32(xy[0][dots]),
+        y=np.float32(xy[1][dots]),
         mode="markers",
         name=name,
-        customdata=own.tolist(),
-        hovertext=[f"image {i + 1}, labeled {CLASSES[labels[i]]}" for i in own],
+        customdata=dots.tolist(),
+        hovertext=[f"image {i + 1}, labeled {CLASSES[labels[i]]}" for i in dots],
         hoverinfo="text",
         marker={"color": color, "size": _SIZE, "opacity": 0.75},
         unselected=_FADED,
-        selectedpoints=np.flatnonzero(np.isin(own, list(chosen))).tolist() if chosen else None,
+        selectedpoints=np.flatnonzero(np.isin(dots, list(chosen))).tolist() if chosen else None,
     )

@@ -129,10 +129,10 @@ def _splits() -> str:
     rng = np.random.default_rng(2)
     dots = []
     for row in range(4):
-        held = set(rng.choice(20, 4, replace=False).tolist())
+        validation = set(rng.choice(20, 4, replace=False).tolist())
         dots += [
             f'<circle cx="{16 * column + 8}" cy="{20 * row + 10}" r="6" '
-            f'fill="{style.VALIDATION if column in held else style.TRAINING}"/>'
+            f'fill="{style.VALIDATION if column in validation else style.TRAINING}"/>'
             for column in range(20)
         ]
     return _svg("".join(dots), 80, "Twenty images in four random splits into training and validation")

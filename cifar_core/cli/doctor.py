@@ -10,8 +10,8 @@ from cifar_core.cli.terminal import Answer, table
 
 def doctor(arguments: Namespace) -> Answer:
     """Check this machine; exit code 2 if something must be corrected."""
-    found = core.checks()
-    lines = table(("check", "state", "value"), [(check.name, check.state, check.value) for check in found])
-    lines += [f"{check.name}: {check.advice}" for check in found if check.advice]
-    failed = any(check.state == "error" for check in found)
-    return Answer({"ok": not failed, "checks": [check._asdict() for check in found]}, lines, 2 if failed else 0)
+    checks = core.checks()
+    lines = table(("check", "state", "value"), [(check.name, check.state, check.value) for check in checks])
+    lines += [f"{check.name}: {check.advice}" for check in checks if check.advice]
+    failed = any(check.state == "error" for check in checks)
+    return Answer({"ok": not failed, "checks": [check._asdict() for check in checks]}, lines, 2 if failed else 0)

@@ -70,9 +70,9 @@ def _mislabeled(test: Predictions, most: int | None) -> tuple[dict[str, Any], li
         return {}, []
     positions = predictions.probably_mislabeled(test)[:most]
     rows = [
-        (int(i), CLASSES[test.labels[i]], CLASSES[said.argmax()], float(said.max()))
+        (int(i), CLASSES[test.labels[i]], CLASSES[probabilities.argmax()], float(probabilities.max()))
         for i in positions
-        for said in [test.probabilities[i]]
+        for probabilities in [test.probabilities[i]]
     ]
     names = ("position", "label", "answer", "probability")
     lines = ["Probably mislabeled test images:", *table(names, [(f"{i}", a, b, percent(p)) for i, a, b, p in rows])]

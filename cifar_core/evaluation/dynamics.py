@@ -89,9 +89,9 @@ def load(run: Run) -> Dynamics | None:
     except OSError:
         return None
     one = len(labels) * len(CLASSES)
-    found = values[: len(values) // one * one].reshape(shape)[: len(names)].astype(np.float32)
+    probabilities = values[: len(values) // one * one].reshape(shape)[: len(names)].astype(np.float32)
     with np.errstate(invalid="ignore"):  # of a stranger's file
-        sound = ((found >= 0).all(axis=2) & (np.abs(found.sum(axis=2) - 1) < _ROUNDED)).all(axis=1)
+        sound = ((probabilities >= 0).all(axis=2) & (np.abs(probabilities.sum(axis=2) - 1) < _ROUNDED)).all(axis=1)
     if sound.sum() < 2:
         return None
-    return Dynamics(labels, found[sound], [name for name, good in zip(names, sound, strict=False) if good])
+    return Dynamics(labels, probabilities[sound], [name for name, good in zip(names, sound, strict=False) if good])

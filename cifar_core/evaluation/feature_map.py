@@ -57,14 +57,14 @@ def load(run: Run, images: int) -> FeatureMap | None:
     if not path.exists():
         return None
     try:
-        found = untrusted.load_arrays(path, _LIMIT_BYTES)
-        positions, after, before = found["positions"], found["after"], found.get("before")
+        arrays = untrusted.load_arrays(path, _LIMIT_BYTES)
+        positions, after, before = arrays["positions"], arrays["after"], arrays.get("before")
         if positions.dtype.kind != "i" or not 0 <= positions.min() <= positions.max() < images:
             raise ValueError("its positions are not those of images")
         for places in (after, before):
             if places is not None and (places.shape != (len(positions), 2) or not np.isfinite(places).all()):
                 raise ValueError("its places do not fit its images")
-        return FeatureMap(positions, after, before, float(found["seconds"]))
+        return FeatureMap(positions, after, before, float(arrays["seconds"]))
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise RunError(f"{FILE} is damaged ({str(error)[:100]}); make the map again.") from None
 
@@ -74,14 +74,14 @@ def make(run: Run, report: Report = lambda done, total: None) -> FeatureMap | No
 
     Raises RunError if the run is not finished or damaged, if its images are not here, or if another process does it.
     """
-    own, start = job(run), time.monotonic()
+    task, start = job(run), time.monotonic()
 
     def check(done: int) -> None:
-        own.check_stop()
-        own.write("working", done=done, total=3)
+        task.check_stop()
+        task.write("working", done=done, total=3)
         report(done, 3)
 
-    with suppress(Stopped), own.working():
+    with suppress(Stopped), task.working():
         images = predictions.validation_images(run)
         count = min(IMAGES, len(images))
         positions = np.linspace(0, len(images) - 1, count).round().astype(np.int32)
@@ -92,10 +92,10 @@ def make(run: Run, report: Report = lambda done, total: None) -> FeatureMap | No
         before = _embedded(initial) if initial is not None else None
         check(2)
         after = _embedded(features, before)
-        found = FeatureMap(positions, after, before, time.monotonic() - start)
-        arrays = {name: value for name, value in vars(found).items() if value is not None}
-        machine.save_arrays(run.path / FILE, **arrays | {"seconds": np.array(found.seconds)})
-        return found
+        made = FeatureMap(positions, after, before, time.monotonic() - start)
+        arrays = {name: value for name, value in vars(made).items() if value is not None}
+        machine.save_arrays(run.path / FILE, **arrays | {"seconds": np.array(made.seconds)})
+        return made
     return None
 
 

@@ -173,8 +173,8 @@ def validation_images(run: Run) -> np.ndarray:
 
     Raises RunError if they are not on this machine, or what `load` and `dataset_of` raise.
     """
-    found, dataset = load(run), dataset_of(run)
-    images = images_of(dataset, found, "validation") if dataset else None
+    evaluation, dataset = load(run), dataset_of(run)
+    images = images_of(dataset, evaluation, "validation") if dataset else None
     if images is None:
         raise RunError(
             f"The images that run {run.id} was validated on are not on this machine, expected them in CIFAR10_DIR or "

@@ -113,11 +113,11 @@ def exciting(model: Classifier, report: Report = lambda done, total: None) -> Ex
         maps = _taps(model.content, model.alpha).run(images[start : start + _CHUNK])
         for values, name in zip(highest, names, strict=True):
             values.append(maps[name].max(axis=(1, 2)))
-    found = [np.concatenate(values) for values in highest]  # (IMAGES, c)
+    largest = [np.concatenate(values) for values in highest]  # (IMAGES, c)
     made = Exciting(
-        [np.argsort(-values, axis=0, kind="stable")[:NEAREST].T.astype(np.int32) for values in found],
-        [values.mean(axis=0) for values in found],
-        [values.std(axis=0) for values in found],
+        [np.argsort(-values, axis=0, kind="stable")[:NEAREST].T.astype(np.int32) for values in largest],
+        [values.mean(axis=0) for values in largest],
+        [values.std(axis=0) for values in largest],
     )
     _save(path, made)
     return made

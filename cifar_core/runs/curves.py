@@ -106,8 +106,8 @@ class LinearProbe:
 
 def linear_probe(rows: Sequence[dict[str, Any]]) -> LinearProbe | None:
     """Return the linear probe in the metrics `rows` of a run, None in runs without one."""
-    found = next((row for row in rows if row.get("kind") == PROBE and _is_sound(row)), None)
-    return LinearProbe(_PROBED[found["weights"]], found["validation_accuracy"]) if found else None
+    first = next((row for row in rows if row.get("kind") == PROBE and _is_sound(row)), None)
+    return LinearProbe(_PROBED[first["weights"]], first["validation_accuracy"]) if first else None
 
 
 @dataclass(frozen=True)

@@ -126,13 +126,13 @@ def _neighbors_disagree(run_id: str, split: str, stamp: tuple[int, ...]) -> tupl
     return outvoted_by_neighbors(result.calibrated.split(split), images, model.features, model.index)
 
 
-def examples(found: Assessment, split: str, cells: list[tuple[int, int]], number: int) -> None:
+def examples(result: Assessment, split: str, cells: list[tuple[int, int]], number: int) -> None:
     """Show the most confident images of some cells, each a label and an answer."""
-    said, images = found.calibrated.split(split), found.images(split)
+    predictions, images = result.calibrated.split(split), result.images(split)
     if images is None:
         return
-    shown = [int(i) for cell in cells for i in images_in_cell(said, *cell)[:_EXAMPLES]]
-    tiles.show([tile(said, images, i) for i in shown], f"examples{number}", width=84)
+    shown = [int(i) for cell in cells for i in images_in_cell(predictions, *cell)[:_EXAMPLES]]
+    tiles.show([tile(predictions, images, i) for i in shown], f"examples{number}", width=84)
 
 
 def _choose_cell(predictions: Predictions) -> None:

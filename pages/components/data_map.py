@@ -29,19 +29,19 @@ _OLD = (
 )
 
 
-def section(found: Assessment, split: str) -> None:
+def section(result: Assessment, split: str) -> None:
     """Show the chosen part. All but the labels are about validation images, whatever `split`."""
     part = address.linked_choice("Part", "part", PARTS, "hard", label_visibility="collapsed")
     if part == "labels":
-        guarded.fragment(_labels)(found, split)
+        guarded.fragment(_labels)(result, split)
     elif part == "alike":
-        guarded.polled(_alike, feature_map.job(found.run).is_running, POLL_SECONDS)(found)
+        guarded.polled(_alike, feature_map.job(result.run).is_running, POLL_SECONDS)(result)
     else:
-        known = _known(found.run.id, run_picker.stamp(found.run, dynamics.FILE, "metrics.jsonl"))
+        known = _known(result.run.id, run_picker.stamp(result.run, dynamics.FILE, "metrics.jsonl"))
         if known is None:
             st.info(_OLD)
         else:
-            guarded.fragment(_hard if part == "hard" else _forgotten)(found, known)
+            guarded.fragment(_hard if part == "hard" else _forgotten)(result, known)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -49,31 +49,34 @@ def _known(run_id: str, stamp: tuple[int, ...]) -> Dynamics | None:
     return dynamics.load(Run(run_id))
 
 
-def _hard(found: Assessment, known: Dynamics) -> None:
+def _hard(result: Assessment, known: Dynamics) -> None:
     st.markdown(
         f"Each dot is a validation image. **Easy** ones have a high probability of their label in all "
         f"{len(known.names)} epochs, **hard** ones a low one, **ambiguous** ones change (Swayamdipta et al. 2020). "
         "Click a dot, or draw a box around several."
     )
-    chosen = _chosen(found.run)
+    chosen = _chosen(result.run)
     figure = charts.hardness_figure(known, chosen)
     _show(
-        figure, "Mean probability of the label against its standard deviation, a dot for each image.", found.run, "hard"
+        figure,
+        "Mean probability of the label against its standard deviation, a dot for each image.",
+        result.run,
+        "hard",
     )
     order = np.argsort(-known.variability, kind="stable")
-    _images(found, chosen or order.tolist(), "The most ambiguous first.", chosen)
+    _images(result, chosen or order.tolist(), "The most ambiguous first.", chosen)
 
 
-def _labels(found: Assessment, split: str) -> None:
-    said = found.calibrated.split(split)
-    positions, notes = _suspects(found.run.id, split, run_picker.stamp(found.run, "evaluation.npz", "model.tflite"))
+def _labels(result: Assessment, split: str) -> None:
+    answers = result.calibrated.split(split)
+    positions, notes = _suspects(result.run.id, split, run_picker.stamp(result.run, "evaluation.npz", "model.tflite"))
     st.markdown(
-        f"**{len(positions):,} of {len(said.labels):,}** {split} images are probably mislabeled: the "
+        f"**{len(positions):,} of {len(answers.labels):,}** {split} images are probably mislabeled: the "
         "share of confident answers that contradict a class gives their number, a low probability of the label selects "
         "them (confident learning, Northcutt et al. 2021, by cleanlab). The most doubtful first. The network can be "
         "wrong too: check each image."
     )
-    confusion.grid(found, said, found.images(split), positions, f"labels-{split}", notes)
+    confusion.grid(result, answers, result.images(split), positions, f"labels-{split}", notes)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Comparing labels and answers")
@@ -81,25 +84,25 @@ def _suspects(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarr
     """Return the positions, the most doubtful first, and a sentence for each on its label and its nearest images."""
     from cifar_core.evaluation import assessment
 
-    found = assessment.assess(runs.Run(run_id))
-    said, images, model = found.calibrated.split(split), found.images(split), open_classifier(run_id)
-    positions, index = predictions.probably_mislabeled(said), model.index
+    result = assessment.assess(runs.Run(run_id))
+    answers, images, model = result.calibrated.split(split), result.images(split), open_classifier(run_id)
+    positions, index = predictions.probably_mislabeled(answers), model.index
     nearest = [""] * len(positions)
     if images is not None and index is not None and len(positions):
         places, _ = index.nearest(model.features(images[positions]), min(NEIGHBOR, len(index.labels)))
         counts = (Counter(index.labels[row].tolist()).most_common(2) for row in places)
-        nearest = [f"; nearest: {', '.join(f'{n} {CLASSES[label]}' for label, n in own)}" for own in counts]
-    notes = [f"labeled {CLASSES[label]}" for label in said.labels[positions]]
+        nearest = [f"; nearest: {', '.join(f'{n} {CLASSES[label]}' for label, n in votes)}" for votes in counts]
+    notes = [f"labeled {CLASSES[label]}" for label in answers.labels[positions]]
     return positions, {i: a + b for i, a, b in zip(positions.tolist(), notes, nearest, strict=True)}
 
 
-def _alike(found: Assessment) -> bool:
+def _alike(result: Assessment) -> bool:
     """Offer to make the map, show how far it is, or the map; return whether it is being made."""
-    run, own = found.run, feature_map.job(found.run)
-    said, state = found.calibrated.validation, own.read()
+    run, task = result.run, feature_map.job(result.run)
+    answers, state = result.calibrated.validation, task.read()
     known = None
     try:
-        known = feature_map.load(run, len(said.labels))
+        known = feature_map.load(run, len(answers.labels))
     except RunError as error:
         guarded.problem(error)
     st.markdown(
@@ -109,12 +112,12 @@ def _alike(found: Assessment) -> bool:
     if state["state"] == "working":
         done, total = state.get("done") or 0, state.get("total") or 1
         st.progress(min(done / total, 1.0), "Making the map, some 20 seconds")
-        guarded.button("Stop", own.ask_to_stop, key="stop_map", icon=":material/stop:")
+        guarded.button("Stop", task.ask_to_stop, key="stop_map", icon=":material/stop:")
         return True
     if known is None:
         if state["state"] == "failed":
             st.error(formatting.plain(state["error"]), icon=":material/error:")
-        guarded.button("Make the map", own.start, key="make_map", icon=":material/scatter_plot:")
+        guarded.button("Make the map", task.start, key="make_map", icon=":material/scatter_plot:")
         return False
     chosen = _chosen(run)
     maps = {"Before training": known.before, "After fine-tuning": known.after}
@@ -123,16 +126,16 @@ def _alike(found: Assessment) -> bool:
     for column, (title, places) in zip(st.columns(len(maps)), maps.items(), strict=True):
         if places is not None:
             with column:
-                shown = (places, known.positions, said.labels, said.is_correct, chosen)
+                shown = (places, known.positions, answers.labels, answers.is_correct, chosen)
                 alt = f"{title}: {len(known.positions):,} images, similar ones close to each other."
                 _show(charts.feature_figure(title, *shown), alt, run, title)
     st.caption(f"Made in {formatting.seconds(known.seconds)}. The dots you choose are marked in both maps.")
-    wrong = known.positions[~said.is_correct[known.positions]]
-    _images(found, chosen or wrong.tolist(), "The wrong answers.", chosen)
+    wrong = known.positions[~answers.is_correct[known.positions]]
+    _images(result, chosen or wrong.tolist(), "The wrong answers.", chosen)
     return False
 
 
-def _forgotten(found: Assessment, known: Dynamics) -> None:
+def _forgotten(result: Assessment, known: Dynamics) -> None:
     times = known.forgotten
     positions = np.argsort(-times, kind="stable")[: int((times > 0).sum())]
     st.markdown(
@@ -140,12 +143,12 @@ def _forgotten(found: Assessment, known: Dynamics) -> None:
         "next, most often first (Toneva et al. 2019). Images that are forgotten often are ambiguous or mislabeled."
     )
     notes = {i: f"forgotten {times[i]} times" if times[i] > 1 else "forgotten once" for i in positions.tolist()}
-    confusion.grid(found, found.calibrated.validation, found.images("validation"), positions, "forgotten", notes)
+    confusion.grid(result, result.calibrated.validation, result.images("validation"), positions, "forgotten", notes)
     with st.container(width=700):
         name = st.select_slider("Confusion matrix after", known.names, known.names[-1], key="map_epoch")
-        said = known.after(known.names.index(name))
-        st.caption(f"Validation accuracy {said.accuracy:.1%}")
-        figure = answer_charts.confusion_figure(predictions.confusion_counts(said))
+        answers = known.after(known.names.index(name))
+        st.caption(f"Validation accuracy {answers.accuracy:.1%}")
+        figure = answer_charts.confusion_figure(predictions.confusion_counts(answers))
         alt = f"Confusion matrix of the validation images after {name}."
         live_chart.show(live_chart.chart(figure, alt, config={"displayModeBar": False}), "map_confusion")
 
@@ -164,8 +167,8 @@ def _chosen(run: Run) -> list[int]:
     return list(st.session_state.get(f"map_{run.id}", []))
 
 
-def _images(found: Assessment, positions: list[int], otherwise: str, chosen: list[int]) -> None:
+def _images(result: Assessment, positions: list[int], otherwise: str, chosen: list[int]) -> None:
     st.markdown(f"**{len(chosen):,} chosen**" if chosen else otherwise)
-    said, images = found.calibrated.validation, found.images("validation")
-    sound = np.array([i for i in positions if 0 <= i < len(said.labels)], int)
-    confusion.grid(found, said, images, sound, f"map-{'chosen' if chosen else 'first'}")
+    answers, images = result.calibrated.validation, result.images("validation")
+    sound = np.array([i for i in positions if 0 <= i < len(answers.labels)], int)
+    confusion.grid(result, answers, images, sound, f"map-{'chosen' if chosen else 'first'}")

@@ -19,10 +19,10 @@ MOST = 20
 
 def best(rows: Sequence[Row]) -> list[Row]:
     """Return the finished run of highest validation accuracy of each person, the best first; all runs of nobody."""
-    found: dict[str, Row] = {}
+    highest: dict[str, Row] = {}
     for row in listing.sort_rows([row for row in rows if row.state == "finished" and row.config]):
-        found.setdefault(owners.load(row.run).id or row.run.id, row)
-    return list(found.values())[:MOST]
+        highest.setdefault(owners.load(row.run).id or row.run.id, row)
+    return list(highest.values())[:MOST]
 
 
 def panel(rows: Sequence[Row], names: dict[str, str]) -> None:

@@ -128,8 +128,8 @@ def _status(sweep: Findings) -> None:
             _delete_button(name)
     if sweep.is_live:
         st.progress(sweep.share)
-    held = {item.knob: item for item in sweep.plan.ranges}
-    base = [KNOBS[knob] for knob in KNOBS if knob not in held and knob in ("train_images", "alpha", "image_size")]
+    varied = {item.knob: item for item in sweep.plan.ranges}
+    base = [KNOBS[knob] for knob in KNOBS if knob not in varied and knob in ("train_images", "alpha", "image_size")]
     fixed = ", ".join(f"{knob.label}: {knob.short(getattr(sweep.plan.base, knob.name))}" for knob in base)
     tuned = "fine-tuning included" if sweep.plan.base.fine_tunes else "head only"
     took = f"{sweep.done} trials in {formatting.seconds(sweep.spent_seconds)}"

@@ -31,9 +31,9 @@ def show(
         event = st.dataframe(columns, key=key, hide_index=True, column_config=looks, **options)
     with st.container(key=f"narrow_{key}"):
         rows = tiles.page(range(len(next(iter(columns.values())))), _A_PAGE, f"page_{key}")
-        found = [_card({name: values[row] for name, values in columns.items()}, looks) for row in rows]
+        cards = [_card({name: values[row] for name, values in columns.items()}, looks) for row in rows]
         marked = [place for place, row in enumerate(rows) if row in chosen]
-        tiles.show(found, f"cards_{key}", choose and (lambda place: choose(rows[place])), marked, width=0)
+        tiles.show(cards, f"cards_{key}", choose and (lambda place: choose(rows[place])), marked, width=0)
     return event
 
 
@@ -41,12 +41,12 @@ def _card(values: Mapping[str, Any], looks: Mapping[str, Any]) -> Tile:
     """Return a row as a card: its first value, below it the others with their labels; no curves."""
     first, *others = values
     title = values[first] if isinstance(values[first], str) else f"{first} {values[first]}"
-    said = [
+    lines = [
         f"{looks.get(name, {}).get('label') or name} {_text(values[name], looks.get(name, {}))}"
         for name in others
         if values[name] not in ("", None) and not isinstance(values[name], list)
     ]
-    return Tile("", "", title, " · ".join(said))
+    return Tile("", "", title, " · ".join(lines))
 
 
 def _text(value: Any, look: Mapping[str, Any]) -> str:
