@@ -51,7 +51,7 @@ def test_a_file_is_read_whole_up_to_its_limit(tmp_path: Path) -> None:
     found = untrusted.load_arrays(path, 2_000)
     assert found["a"].shape == (4, 3)
     assert found["names"].tolist() == ["x", "y"]
-    with pytest.raises(ValueError, match="unpacks to too much"):
+    with pytest.raises(ValueError, match="too large when unpacked"):
         untrusted.load_arrays(path, 100)
 
 

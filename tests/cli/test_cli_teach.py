@@ -69,7 +69,7 @@ def test_what_cannot_be_is_one_sentence(folder, arguments, sentence, capsys):
 
 def test_one_class_or_none_is_one_sentence(folder, tmp_path, capsys):
     (tmp_path / "one.zip").write_bytes(zipped({"a/1.png": png(drawn("spots", 1)), "a/2.png": png(drawn("spots", 2))}))
-    assert "Add a second" in said(capsys, "teach", tmp_path / "one.zip", code=2)
+    assert "Two classes need pictures" in said(capsys, "teach", tmp_path / "one.zip", code=2)
     (tmp_path / "none.zip").write_bytes(zipped({"1.png": png(drawn("spots", 1))}))
     assert "no picture is added" in said(capsys, "teach", tmp_path / "none.zip", code=2)
     assert said(capsys, "teach") == [{"id": "teach/one", "pictures": 2}]
