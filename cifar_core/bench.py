@@ -25,15 +25,21 @@ from cifar_core import bench_browser, costs, jobs, machine
 from cifar_core.config import TrainConfig, preset
 from cifar_core.data import cifar10, feature_cache
 from cifar_core.errors import RunError
+from cifar_core.inference import inside
 from cifar_core.inference.classifier import open_classifier
+from cifar_core.inference.pictures import Picture
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import LIVE_STATES, Run
+from cifar_core.runs.curves import PROBE
+from cifar_core.teach import project as projects
+from cifar_core.teach.model import open_model
 
 Say = Callable[[str], None]
 _POLL_SECONDS = 0.2
 _MANY_IMAGES = 2_000
 _SINGLE_ANSWERS = 50
 _STARTS = 3
+_TAUGHT = 100  # pictures of each of five classes
 PHASES = ("head", "fine_tune")
 GOAL = 0.85  # validation accuracy
 
@@ -55,6 +61,8 @@ def run(quick: bool, limit_seconds: int, say: Say) -> dict[str, Any]:
         figures["quick_run"], run = _preset("quick")
         say("single pictures and many")
         figures["inference"] = _inference(run)
+        say("own classes, and the blocks of a picture")
+        figures["teach"], figures["inside_seconds"] = _teach(), _inside(run)
         say("predict in a new process")
         figures["starts"] = _starts(run, Path(folder))
         say("the pages in Chromium")
@@ -127,9 +135,12 @@ def _train(config: TrainConfig, name: str) -> tuple[dict[str, Any], Run]:
     rows = run.metrics()
     epochs = [row for row in rows if row["kind"] == "epoch"]
     points = [row for row in rows if row["kind"] in ("step", "epoch")]
+    probe = next(row for row in rows if row["kind"] == PROBE)
     return {
         "seconds": before + run.result["elapsed_seconds"],
         "first_point_seconds": before + points[0]["elapsed_seconds"],
+        "probe_seconds": before + probe["elapsed_seconds"],
+        "probe_accuracy": probe["validation_accuracy"],
         "validation_accuracy": run.result["validation_accuracy"],
         "test_accuracy": run.result["test_accuracy"],
         "epoch_seconds": {p: [row["epoch_seconds"] for row in epochs if row["phase"] == p] for p in PHASES},
@@ -166,6 +177,25 @@ def _inference(run: Run) -> dict[str, Any]:
         "images_per_second": len(images) / statistics.median(_times(lambda: network.run(images), 5)),
         "single_seconds": statistics.median(_times(lambda: classifier.answer(images[:1]), _SINGLE_ANSWERS)),
     }
+
+
+def _teach() -> dict[str, float]:
+    """Time a project of 500 pictures: their features, then the fit with its cross-validation."""
+    images, labels = cifar10.samples(10 * _TAUGHT)
+    projects.create("bench")
+    for label in range(5):
+        chosen = images[labels == label][:_TAUGHT]
+        projects.add("bench", [("abcde"[label], Picture("", Image.fromarray(image))) for image in chosen])
+    figures = open_model("bench").figures()
+    return {name: figures[name] for name in ("feature_seconds", "fit_seconds")}
+
+
+def _inside(run: Run) -> float:
+    """Time the answers of all blocks to a picture."""
+    classifier, (images, _) = open_classifier(run.id), cifar10.samples(1)
+    known = inside.exciting(classifier)
+    inside.views(classifier, images[0], known)
+    return statistics.median(_times(lambda: inside.views(classifier, images[0], known), _SINGLE_ANSWERS))
 
 
 def _starts(run: Run, folder: Path) -> dict[str, Any]:
@@ -232,6 +262,9 @@ def rows(figures: Found) -> list[list[str]]:
         row("time to 85% validation accuracy", *(run["goal_seconds"] or "not reached" for run in (twin, recipe))),
         row("frozen backbone", inference["images_per_second"], recipe["images_per_second"], unit="images/s"),
         row("one picture classified, warm", inference["single_seconds"], recipe["single_seconds"]),
+        row("the 17 blocks of one picture, *Inside*", figures["inside_seconds"]),
+        row("*Teach*: features of 500 pictures", figures["teach"]["feature_seconds"]),
+        row("*Teach*: fit and cross-validation", figures["teach"]["fit_seconds"]),
         row(predict, starts["predict_seconds"], starts["tensorflow_seconds"]),
         row("first page drawn", pages.get("first_page_seconds")),
         row("the same, new server and new browser", pages.get("cold_page_seconds")),
@@ -241,6 +274,8 @@ def rows(figures: Found) -> list[list[str]]:
     for name in ("quick", "standard"):
         if run := figures.get(f"{name}_run"):
             lines += [
+                row(f"`{name}`: linear probe of the frozen features", run["probe_seconds"]),
+                row(f"`{name}`: its validation accuracy", run["probe_accuracy"], unit=""),
                 row(f"`{name}`: first point of the curve", run["first_point_seconds"]),
                 row(f"`{name}`: the whole run", run["seconds"]),
                 row(f"`{name}`: the same, estimated before", run["estimated_seconds"]),

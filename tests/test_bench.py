@@ -16,8 +16,10 @@ MEASURED = {
         "date": "2026-01-02", "processor": "some processor", "cores": 2, "memory_gib": 24, "load_before": 0.1,
         "python": "3.11.7", "packages": {"tensorflow": "2.21.0"},
     },
-    "quick_run": {"first_point_seconds": 8.0, "seconds": 29.0, "estimated_seconds": 40.0, "test_accuracy": 0.83},
-    "standard_run": {"first_point_seconds": 20.0, "seconds": 140.0, "estimated_seconds": 150.0, "test_accuracy": 0.91},
+    "quick_run": {"first_point_seconds": 8.0, "seconds": 29.0, "estimated_seconds": 40.0, "test_accuracy": 0.83,
+                  "probe_seconds": 3.0, "probe_accuracy": 0.8},
+    "standard_run": {"first_point_seconds": 20.0, "seconds": 140.0, "estimated_seconds": 150.0, "test_accuracy": 0.91,
+                     "probe_seconds": 20.0, "probe_accuracy": 0.85},
     "twin_run": {"epoch_seconds": {"head": [5.0, 2.0], "fine_tune": [20.0, 10.0]}, "goal_seconds": 25.0},
     "limit_seconds": 360,
     "recipe": {
@@ -26,6 +28,8 @@ MEASURED = {
     },
     "recipe_batch_64": {"epoch_seconds": {"head": [90.0, 80.0], "fine_tune": []}},
     "inference": {"images_per_second": 4_000.0, "single_seconds": 0.0005},
+    "teach": {"feature_seconds": 1.0, "fit_seconds": 0.3},
+    "inside_seconds": 0.02,
     "starts": {"predict_seconds": 0.5, "tensorflow_seconds": 6.0},
     "browser": {"unavailable": "Chromium is not installed"},
 }  # fmt: skip
