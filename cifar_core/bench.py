@@ -181,7 +181,7 @@ def _inference(run: Run) -> dict[str, Any]:
 
 def _teach() -> dict[str, float]:
     """Time a project of 500 pictures: their features, then the fit with its cross-validation."""
-    images, labels = cifar10.samples(10 * _TAUGHT)
+    images, labels = cifar10.samples(15 * _TAUGHT)
     projects.create("bench")
     for label in range(5):
         chosen = images[labels == label][:_TAUGHT]
