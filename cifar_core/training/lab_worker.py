@@ -30,6 +30,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError, StoreError, TrainingError
 from cifar_core.search import head_lab
 from cifar_core.search.head_lab import GRID, Map, Settings
+from cifar_core.training import hardware
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.worker import SLOT
 
@@ -298,4 +299,4 @@ def _figures(epoch: int, means: list[float], probabilities: np.ndarray, truth: n
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    hardware.leave(main(sys.argv[1]))

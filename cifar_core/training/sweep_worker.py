@@ -26,7 +26,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, ConfigError, RunError
 from cifar_core.runs import Run
 from cifar_core.search import studies
-from cifar_core.training import worker
+from cifar_core.training import hardware, worker
 from cifar_core.training.run_writer import RunWriter
 
 if TYPE_CHECKING:
@@ -206,4 +206,4 @@ class Worker:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    hardware.leave(main(*sys.argv[1:]))

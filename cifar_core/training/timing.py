@@ -33,7 +33,7 @@ from cifar_core.errors import CifarError, TrainingError
 from cifar_core.export import script
 from cifar_core.network import architecture, litert, pretrained
 from cifar_core.network.pretrained import Named
-from cifar_core.training import model
+from cifar_core.training import hardware, model
 from cifar_core.training.batches import Batches
 from cifar_core.training.fit import VALIDATION_BATCH, Phase, compiled, phases
 from cifar_core.training.inputs import Pixels, Source, layer_shapes, stored_layers
@@ -208,4 +208,4 @@ class _EpochTimes(keras.callbacks.Callback):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    hardware.leave(main(sys.argv[1]))

@@ -185,4 +185,4 @@ class _Import(threading.Thread):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    hardware.leave(main(sys.argv[1]))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from command_line import (  # noqa: F401 - fixtures among them
     EPOCH,
@@ -163,6 +164,8 @@ def test_train_stop_resume_predict_evaluate_delete(cat: Path, small_data: Path) 
     before = runs.get(second["id"]).metrics()
     wait_until(lambda: len(runs.get(second["id"]).metrics()) > len(before))
     command("runs", "stop", second["id"])
+    worker = runs.get(second["id"]).status["pid"]
+    wait_until(lambda: not psutil.pid_exists(worker))  # TensorFlow's own end may never come
 
     assert command("predict", str(cat))[0]["label"] in CLASSES
     assert command("evaluate", first["id"])["accuracy"] == first["test_accuracy"]
