@@ -34,7 +34,7 @@ _LOCK_SECONDS, _LOCK_POLL_SECONDS = 1.0, 0.005
 
 
 def app_dir() -> Path:
-    """Return the folder that holds `app.py` and this package, whatever the working directory is."""
+    """Return the folder that holds `app.py` and this package; the working directory does not matter."""
     return Path(__file__).resolve().parents[1]
 
 

@@ -90,7 +90,7 @@ def load(run: Run) -> Dynamics | None:
         return None
     one = len(labels) * len(CLASSES)
     probabilities = values[: len(values) // one * one].reshape(shape)[: len(names)].astype(np.float32)
-    with np.errstate(invalid="ignore"):  # of a stranger's file
+    with np.errstate(invalid="ignore"):  # an untrusted file may hold NaN
         sound = ((probabilities >= 0).all(axis=2) & (np.abs(probabilities.sum(axis=2) - 1) < _ROUNDED)).all(axis=1)
     if sound.sum() < 2:
         return None

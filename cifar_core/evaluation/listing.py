@@ -91,8 +91,8 @@ def rows(most: int | None = None) -> list[Row]:
     parent = str(runs.runs_dir().absolute())
     known = {f"{parent}/{run.id}": (run, stamp) for run, stamp in runs.stamped(most).items()}
     current = [_current(run, folder, stamp) for folder, (run, stamp) in known.items()]
-    for gone in set(_cache) - set(known) if most is None else ():
-        _cache.pop(gone, None)
+    for deleted in set(_cache) - set(known) if most is None else ():
+        _cache.pop(deleted, None)
     return current
 
 

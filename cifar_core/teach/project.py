@@ -30,7 +30,7 @@ from cifar_core.inference.decoding import open_picture
 from cifar_core.inference.pictures import Picture, crop_box, read_each
 from cifar_core.network.litert import LAST_LAYER
 from cifar_core.runs import records
-from cifar_core.untrusted import one_line, quoted
+from cifar_core.untrusted import MALFORMED_ZIP, one_line, quoted
 
 PREFIX = "teach/"
 """Begins the id of a project where a run's id could stand."""
@@ -175,8 +175,12 @@ def make(wish: str, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[str]]
 def _watched(files: Iterable[tuple[str, bytes]], packed: list[Project]) -> Iterator[tuple[str, bytes]]:
     """Yield `files`; a project without classes, the settings in a zip, goes to `packed`."""
     for path, content in files:
-        # whatever a damaged zip raises: its pictures are read elsewhere, and say what is wrong with it
-        with suppress(Exception), zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open(_SETTINGS) as file:
+        # a damaged zip's pictures are read elsewhere, and name what is wrong
+        with (
+            suppress(OSError, *MALFORMED_ZIP),
+            zipfile.ZipFile(io.BytesIO(content)) as archive,
+            archive.open(_SETTINGS) as file,
+        ):
             packed.append(msgspec.json.decode(file.read(_SETTINGS_BYTES), type=Project))
         yield path, content
 
