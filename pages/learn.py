@@ -10,7 +10,7 @@ import streamlit as st
 from cifar_core import glossary
 from cifar_core.charts import pictures
 from cifar_core.data import cifar10
-from cifar_core.lessons.catalogue import LESSONS, Lesson
+from cifar_core.lessons.catalogue import INSIDE, LESSONS, Lesson
 from cifar_core.lessons.experiments import CONDITIONS
 from pages.components import address, augmentation_preview, dataset_notice, guarded, lesson_view, machine_panel
 
@@ -113,13 +113,16 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
         picture(lesson, 400)
     if guess is None:
         st.caption("Choose an answer to see what was measured.")
+    elif results and name == INSIDE:
+        lesson_view.look_inside(lesson, guess, results)
     elif results:
         lesson_view.show(lesson, guess, results, origin)
-    else:
+    elif name != INSIDE:
         st.info("There are no results yet: run the lesson below.", icon=":material/play_arrow:")
     if name == "augmentation":
         augmentation_preview.panel("preview_panel", expanded=True)
-    lesson_view.runs_here(name, lesson_view.shipped(name))
+    if name != INSIDE:
+        lesson_view.runs_here(name, lesson_view.shipped(name))
     if name in CONDITIONS and guess is not None:
         lesson_view.try_it(name)
     following = dict(zip(LESSONS, [*LESSONS][1:], strict=False)).get(name)

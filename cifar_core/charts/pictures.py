@@ -108,6 +108,18 @@ def _cells() -> str:
     return _svg("".join(parts), 80, "A drawing in one cell, and in three by three cells")
 
 
+def _fields() -> str:
+    """Return the drawing four times, each with a larger receptive field, the last one whole."""
+    parts = []
+    for number, share in enumerate((0.08, 0.25, 0.6, 1)):
+        parts += [
+            _image(drawing(), 80 * number + 4, 4, 72),
+            f'<rect x="{80 * number + 40 - 36 * share:.1f}" y="{40 - 36 * share:.1f}" width="{72 * share:.1f}" '
+            f'height="{72 * share:.1f}" fill="none" stroke="{style.VALIDATION}" stroke-width="2.5"/>',
+        ]
+    return _svg("".join(parts), 80, "A drawing with a frame that grows until it holds the whole")
+
+
 def _steps() -> str:
     """Return three descents on a parabola: many small steps, a few that fit, and steps that grow."""
     parts = []
@@ -139,6 +151,7 @@ def _splits() -> str:
 
 
 LESSONS: Mapping[str, Callable[[], str]] = {
+    "inside": _fields,
     "scaling": _pale,
     "freezing": lambda: _network(range(18), "A network of which all blocks train"),
     "augmentation": _augmented,

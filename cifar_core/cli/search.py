@@ -25,9 +25,12 @@ from cifar_core.cli.terminal import (
 from cifar_core.cli.train import config_of
 from cifar_core.config import KNOBS
 from cifar_core.errors import RunError, SweepError, TrainingError
+from cifar_core.inference import inside
+from cifar_core.inference.classifier import BUNDLED, open_classifier
+from cifar_core.inference.pictures import SIDE
 from cifar_core.jobs import Stopped
 from cifar_core.lessons import experiments, layer_probe
-from cifar_core.lessons.catalogue import LESSONS, Lesson, lesson
+from cifar_core.lessons.catalogue import INSIDE, LESSONS, Lesson, lesson
 from cifar_core.lessons.experiments import CONDITIONS, Outcome
 from cifar_core.lessons.layer_probe import Layers
 from cifar_core.search import findings, head_lab, space, studies, sweep_workers
@@ -220,6 +223,9 @@ def learn(arguments: Namespace) -> Answer:
     if arguments.lesson is None:
         return _list_lessons()
     chosen = lesson(arguments.lesson)
+    if chosen.name == INSIDE:
+        fields = inside.receptive_fields(open_classifier(BUNDLED))
+        return _answer(chosen, {"lesson": INSIDE, "receptive_fields": fields}, fields, _field_lines(fields))
     if chosen.name == layer_probe.LESSON:
         saved = experiments.stored(layer_probe.LESSON)
         result = Layers.from_dict(saved) if arguments.stored else _probe(arguments.json)
@@ -298,6 +304,11 @@ def _condition_lines(chosen: Lesson, conditions: dict[str, Outcome]) -> list[str
     ]
     head = ("", "training", "validation", "test", "million multiply-adds", "MB", "ms an image", "seconds")
     return [*table(head, rows), *{condition.made.sentence: None for condition in conditions.values()}]
+
+
+def _field_lines(fields: list[float]) -> list[str]:
+    rows = [(str(block), f"{field:.1f} pixels of {SIDE}") for block, field in enumerate(fields, 1)]
+    return table(("block", "receptive field"), rows)
 
 
 def _layer_lines(result: Layers) -> list[str]:

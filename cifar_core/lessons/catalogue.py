@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cifar_core.errors import ConfigError
+from cifar_core.inference.pictures import SIDE
 from cifar_core.lessons.experiments import Outcome
 from cifar_core.lessons.layer_probe import PIXELS, Layers
 
@@ -51,7 +52,28 @@ TOUVRON = (
     "https://arxiv.org/abs/1906.06423",
 )
 
+ARAUJO = (
+    "Araujo et al. 2019, Computing Receptive Fields of Convolutional Neural Networks, Distill",
+    "https://distill.pub/2019/computing-receptive-fields/",
+)
+ZEILER = (
+    "Zeiler & Fergus 2014, Visualizing and Understanding Convolutional Networks, arXiv:1311.2901",
+    "https://arxiv.org/abs/1311.2901",
+)
+
 FIGURES = ("accuracy", "loss", "histogram", "norms", "maps", "width", "layers")
+INSIDE = "inside"
+"""The lesson that trains nothing: it opens the bundled network."""
+
+
+def answer_inside(fields: Sequence[float]) -> Answer:
+    """First block of which one position sees the whole width of the picture; `fields` as of `receptive_fields`."""
+    shares = [field / SIDE for field in fields]
+    first = next(block for block, share in enumerate(shares, 1) if share >= 1)
+    return _option(first, (6, 12)), (
+        f"It sees {shares[0]:.0%} of the width in block 1, {shares[4]:.0%} in block 5, and all of it from block "
+        f"{first} on."
+    )
 
 
 def answer_scaling(conditions: Conditions) -> Answer:
@@ -199,8 +221,24 @@ class Lesson:
 
 _ALL = (
     Lesson(
-        "scaling",
+        INSIDE,
         "1",
+        "How much of the picture does a block see?",
+        "What happens inside?",
+        "A photo passes 17 blocks. Maps become smaller and channels more. One position of a map sees a part "
+        "of the picture, its receptive field.",
+        "In which block does one position first see the whole width?",
+        ("blocks 1 to 5", "blocks 6 to 11", "block 12 or later"),
+        answer_inside,
+        (),
+        "Early blocks have large maps that respond to edges and colors, late blocks small maps that respond to parts "
+        "of objects. Choose a block, then a channel, and compare the training images that excite it.",
+        (ARAUJO, ZEILER, MOBILENET),
+        (),
+    ),
+    Lesson(
+        "scaling",
+        "2",
         "Is the pixel scale right?",
         "Half the tutorial's accuracy?",
         "ImageNet weights expect pixels in [-1, 1]. Dividing by 255 gives [0, 1], without a warning.",
@@ -214,7 +252,7 @@ _ALL = (
     ),
     Lesson(
         "freezing",
-        "2",
+        "3",
         "What if all layers train at once?",
         "Stuck near 0.4?",
         "Usually the head trains first, then the top of the backbone. Here all layers train from the first step, batch "
@@ -229,7 +267,7 @@ _ALL = (
     ),
     Lesson(
         "augmentation",
-        "3",
+        "4",
         "Can augmentation be too strong?",
         "Validation above training?",
         "Strength 3 rotates, shifts and darkens training images. Validation images are not augmented.",
@@ -243,7 +281,7 @@ _ALL = (
     ),
     Lesson(
         "width",
-        "4",
+        "5",
         "What does a wider network buy?",
         "Too slow, or too large?",
         "Width α scales the channels of every layer; multiply-adds grow with about α².",
@@ -257,7 +295,7 @@ _ALL = (
     ),
     Lesson(
         "resolution",
-        "5",
+        "6",
         "Why enlarge to 96 pixels?",
         "Poor transfer at 32×32?",
         "CIFAR-10 images are 32×32; enlarging adds no information. The network halves its map five times.",
@@ -271,7 +309,7 @@ _ALL = (
     ),
     Lesson(
         "dropout",
-        "6",
+        "7",
         "Does dropout cure overfitting?",
         "Validation falls while training rises?",
         "1,000 images, no augmentation, 17 epochs: the network can memorize them. Dropout sets inputs of the head to "
@@ -286,7 +324,7 @@ _ALL = (
     ),
     Lesson(
         "phases",
-        "7",
+        "8",
         "Why two phases?",
         "Fine-tuning made it worse?",
         "The head trains on a frozen backbone, then both train. Compare fine-tuning from the first step, and the head "
@@ -301,7 +339,7 @@ _ALL = (
     ),
     Lesson(
         "layers",
-        "8",
+        "9",
         "What do the layers know?",
         "How many blocks to fine-tune?",
         "A linear classifier predicts the classes from each block's features, pretrained or random.",
@@ -316,7 +354,7 @@ _ALL = (
     ),
     Lesson(
         "rate",
-        "9",
+        "10",
         "Which learning rate?",
         "Loss flat, or not a number?",
         "The learning rate sets the size of each step. Here the head trains at the usual rate, at a hundredth of it "
@@ -331,7 +369,7 @@ _ALL = (
     ),
     Lesson(
         "noise",
-        "10",
+        "11",
         "Is the difference real?",
         "Same settings, other accuracy?",
         "Four runs differ in the seed alone: other initial weights, another split. Each holds out 200 images for "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -14,24 +14,31 @@ from cifar_core.config import KNOBS, PRESETS
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import predictions
+from cifar_core.inference import inside as core_inside
+from cifar_core.inference import pictures
+from cifar_core.inference.classifier import BUNDLED, open_classifier
+from cifar_core.inference.decoding import open_picture
 from cifar_core.lessons import experiments, layer_probe
-from cifar_core.lessons.catalogue import LESSONS, Lesson
+from cifar_core.lessons.catalogue import INSIDE, LESSONS, Lesson
 from cifar_core.lessons.experiments import CONDITIONS, Outcome, Provenance
 from cifar_core.lessons.layer_probe import Layers
 from cifar_core.runs import LIVE_STATES, Run
-from pages.components import formatting, guarded, knobs, live_chart, tables
+from pages.components import formatting, guarded, inside, knobs, live_chart, tables, uploads
 
 HERE, STORED = "here", "stored"
 _SHOWN = 2
+_SAMPLE = "cat"  # the photo of the lesson about blocks
 Conditions = Mapping[str, Outcome]
 _POLL_SECONDS = 0.7
 
 
 def findings(name: str) -> tuple[Any, str]:
-    """Return what the lesson gave (outcomes by condition, or Layers; None if it was never run), and where."""
+    """Return what the lesson gave (outcomes by condition, Layers, or fields; None if it was never run), and where."""
     known: Any = None
     try:
-        if name == layer_probe.LESSON:
+        if name == INSIDE:
+            known = core_inside.receptive_fields(open_classifier(BUNDLED))
+        elif name == layer_probe.LESSON:
             known = layer_probe.result()
         else:
             finished = {
@@ -60,19 +67,16 @@ def shipped(name: str) -> Any:
     return Layers.from_dict(saved) if name == layer_probe.LESSON else experiments.outcomes(saved)
 
 
-def made_by(results: Layers | Conditions) -> list[Provenance]:
-    """Return what made the figures."""
-    return [results.made] if isinstance(results, Layers) else [condition.made for condition in results.values()]
+def made_by(results: Layers | Conditions | Sequence[float]) -> list[Provenance]:
+    """Return what made the figures; nothing where no images did."""
+    if isinstance(results, Layers):
+        return [results.made]
+    return [condition.made for condition in results.values()] if isinstance(results, Mapping) else []
 
 
 def show(lesson: Lesson, guess: int, results: Layers | Conditions, origin: str) -> None:
     """Show the answer, the two main charts, and all else folded."""
-    right, measured = lesson.answer(results)
-    answer = f"**{formatting.plain(lesson.options[right])}**. {formatting.plain(measured)}"
-    if guess == right:
-        st.success(f"Correct: {answer}", icon=":material/check:")
-    else:
-        st.info(f"It is {answer}", icon=":material/lightbulb:")
+    _answer(lesson, guess, results)
     made = made_by(results)
     odd = sorted({one.weights for one in made if "random" in one.weights or "bundled" in one.weights})
     if odd and not isinstance(results, Layers):
@@ -91,8 +95,31 @@ def show(lesson: Lesson, guess: int, results: Layers | Conditions, origin: str) 
         charts(figures, lesson.figures[_SHOWN:])
         st.caption(" ".join(dict.fromkeys(formatting.plain(one.note) for one in made if one.note)))
         st.markdown("\n".join(f"- {sentence}" for sentence in dict.fromkeys(one.sentence for one in made)))
-        sources = " · ".join(f"[{formatting.plain(title)}]({url})" for title, url in lesson.sources)
-        st.markdown(f"Sources: {sources}")
+        _sources(lesson)
+
+
+def look_inside(lesson: Lesson, guess: int, fields: Sequence[float]) -> None:
+    """Show the answer, and the way of a sample photo through the bundled network."""
+    _answer(lesson, guess, fields)
+    st.markdown(lesson.see, help=glossary.explain(lesson.see))
+    photo = open_picture(uploads.sample(_SAMPLE), _SAMPLE)
+    guarded.fragment(inside.show)(open_classifier(BUNDLED), pictures.prepare(photo)[0], {})
+    label, icon = "Open *Inside* for your own photo", ":material/image_search:"
+    st.page_link("pages/classify.py", label=label, icon=icon, query_params={"view": "inside"})
+    _sources(lesson)
+
+
+def _answer(lesson: Lesson, guess: int, results: Any) -> None:
+    right, measured = lesson.answer(results)
+    answer = f"**{formatting.plain(lesson.options[right])}**. {formatting.plain(measured)}"
+    if guess == right:
+        st.success(f"Correct: {answer}", icon=":material/check:")
+    else:
+        st.info(f"It is {answer}", icon=":material/lightbulb:")
+
+
+def _sources(lesson: Lesson) -> None:
+    st.markdown("Sources: " + " · ".join(f"[{formatting.plain(title)}]({url})" for title, url in lesson.sources))
 
 
 def try_it(name: str) -> None:

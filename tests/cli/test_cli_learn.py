@@ -55,7 +55,20 @@ def test_without_a_lesson_all_are_listed(capsys):
 def test_an_unknown_lesson_is_one_line(capsys):
     code, out, error = asked(capsys, "nothing")
     assert (code, out) == (2, "")
-    assert error.count("\n") == 1 and "expected one of scaling" in error
+    assert error.count("\n") == 1 and "expected one of inside" in error
+
+
+@pytest.mark.bundled
+def test_the_first_lesson_opens_the_bundled_network(capsys):
+    code, out, _ = asked(capsys, "inside", "--json")
+    found = json.loads(out)
+    assert (code, len(found["receptive_fields"]), found["answer"]) == (0, 17, "blocks 6 to 11")
+    assert "from block 9 on" in found["measured"] and "pixels of 32" in asked(capsys, "inside")[1]
+
+
+def test_without_a_bundled_network_the_first_lesson_says_so(capsys):
+    code, _, error = asked(capsys, "inside")
+    assert code == 2 and "no bundled model" in error
 
 
 def test_stored_results_need_no_run(capsys, tmp_path, monkeypatch):

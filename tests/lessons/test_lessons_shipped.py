@@ -8,8 +8,10 @@ import pytest
 from cifar_core.charts import lessons as lesson_charts
 from cifar_core.errors import ConfigError
 from cifar_core.evaluation import diagnosis
+from cifar_core.inference import inside
+from cifar_core.inference.classifier import BUNDLED, open_classifier
 from cifar_core.lessons import experiments, layer_probe
-from cifar_core.lessons.catalogue import FIGURES, LESSONS, lesson
+from cifar_core.lessons.catalogue import FIGURES, INSIDE, LESSONS, lesson
 from cifar_core.lessons.experiments import CONDITIONS
 from cifar_core.lessons.layer_probe import Layers
 
@@ -51,11 +53,21 @@ def test_the_probe_ships_for_both_networks() -> None:
 
 def test_it_is_small() -> None:
     files = list(experiments.RESULTS.glob("*.json"))
-    assert {file.stem for file in files} == set(LESSONS)
+    assert {file.stem for file in files} == set(LESSONS) - {INSIDE}
     assert all(file.stat().st_size < 100_000 for file in files)
 
 
-@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.bundled
+def test_the_first_lesson_is_answered_by_the_bundled_network() -> None:
+    first = LESSONS[next(iter(LESSONS))]
+    assert (first.name, first.number) == (INSIDE, "1")
+    fields = inside.receptive_fields(open_classifier(BUNDLED))  # at 128 px: 107 px in block 8, 139 px in block 9
+    option, measured = first.answer(fields)
+    assert first.options[option] == "blocks 6 to 11" and "from block 9 on" in measured
+    assert fields[7] < 32 <= fields[8]
+
+
+@pytest.mark.parametrize("name", [name for name in LESSONS if name != INSIDE])
 def test_it_answers_the_question_and_can_be_drawn(name: str) -> None:
     one, saved = LESSONS[name], experiments.stored(name)
     found = Layers.from_dict(saved) if name == layer_probe.LESSON else experiments.outcomes(saved)
@@ -91,5 +103,5 @@ def test_every_rule_of_the_diagnosis_has_one_lesson() -> None:
 
 
 def test_an_unknown_lesson_is_told_of() -> None:
-    with pytest.raises(ConfigError, match="expected one of scaling"):
+    with pytest.raises(ConfigError, match="expected one of inside"):
         lesson("../etc")

@@ -17,6 +17,7 @@ from app_pages import (
     open_app,
     sound,
     texts,
+    tiles_of,
 )
 from corpus import encoded, scene
 from filelock import FileLock
@@ -103,13 +104,35 @@ def test_progress_is_in_the_session_and_in_the_address():
     press(app, "next")
     assert app.title[0].value == LESSONS["freezing"].title
     press(app, "all_lessons")
-    assert "1 of 10" in texts_of_progress(app)
-    assert button(app, "continue").label == f"Continue: {LESSONS['freezing'].title}"
+    assert f"1 of {len(LESSONS)}" in texts_of_progress(app)
+    assert button(app, "continue").label == f"Continue: {LESSONS['inside'].title}"
     assert app.query_params["guesses"] in ("scaling.1-freezing", ["scaling.1-freezing"])
     other = open_app(LEARN, guesses="scaling.1-width.0-dropout-nothing.1-phases.9")
-    assert "2 of 10" in texts_of_progress(other)
+    assert f"2 of {len(LESSONS)}" in texts_of_progress(other)
     press(other, "open_scaling")
     assert other.radio(key="guess_scaling").value == 1
+
+
+@pytest.mark.bundled
+def test_the_first_lesson_looks_inside_the_bundled_network(monkeypatch):
+    monkeypatch.setattr(inside, "IMAGES", 40)
+    app = open_app(LEARN)
+    assert button(app, "continue").label == f"Start: {LESSONS['inside'].title}"
+    press(app, "continue")
+    assert not tiles_of(app, "inside_channels") and not app.expander
+    app = guess(app, "inside", 1)
+    assert "from block 9 on" in texts(app.success)
+    assert len(tiles_of(app, "inside_channels")) == 8 and len(tiles_of(app, "inside_images")) == 9
+    sound(app.select_slider(key="inside_block").set_value(2).run())
+    assert "16 channels of 32×32 positions" in texts(app.caption)
+    assert "classify?view=inside" in [*links_of(app).values()]
+    press(app, "next")
+    assert app.title[0].value == LESSONS["scaling"].title
+
+
+def test_without_a_bundled_network_the_first_lesson_says_so():
+    app = guess(open_app(LEARN, lesson="inside"), "inside", 0)
+    assert "no bundled model" in texts(app.error) and button(app, "next")
 
 
 def test_the_last_lesson_leads_to_all_of_them():
