@@ -348,13 +348,23 @@ PRESET_ACCURACY: Mapping[str, float] = {"quick": 0.835, "standard": 0.908, "best
 """Measured accuracy on the 10,000 test images of CIFAR-10, with ImageNet weights and seed 1: docs, Benchmarks."""
 
 
+def nearest_preset(config: TrainConfig) -> str:
+    """Return the preset from which the fewest settings of `config` differ."""
+    return min(PRESETS, key=lambda name: len(config.differences(PRESETS[name])))
+
+
+def changes_in_words(config: TrainConfig) -> list[str]:
+    """Return the settings that differ from the nearest preset: ["α 0.35", "dropout 0.2"]."""
+    return [
+        f"{'α' if key == 'alpha' else KNOBS[key].label.lower()} {KNOBS[key].short(value)}"
+        for key, (value, _) in config.differences(PRESETS[nearest_preset(config)]).items()
+    ]
+
+
 def suggested_name(config: TrainConfig) -> str:
     """Return a name made of the nearest preset and what differs from it: "quick, α 0.35"."""
-    name, base = min(PRESETS.items(), key=lambda item: len(config.differences(item[1])))
-    changes = [
-        f"{'α' if key == 'alpha' else KNOBS[key].label.lower()} {KNOBS[key].short(value)}"
-        for key, (value, _) in config.differences(base).items()
-    ]
+    name = nearest_preset(config)
+    changes = changes_in_words(config)
     more = [f"{len(changes) - 2} more"] if len(changes) > 3 else changes[2:3]
     return ", ".join([name, *changes[:2], *more])
 

@@ -196,6 +196,10 @@ def panels(results: list[Assessment], split: str) -> None:
 
 def classes(result: Assessment, split: str, number: int) -> None:
     """Show precision, recall and F1 of every class."""
+    st.markdown(
+        "**Recall**: of all cats, the share that is found. **Precision**: of all answers “cat”, the share that are "
+        "cats. A class that is low in both needs more *Training images* or a larger *Input size* on Train."
+    )
     predictions = result.stored.split(split)
     figures = class_figures(predictions)
     alt = "Precision, recall and F1 of each class; the table has the numbers."
@@ -215,9 +219,7 @@ def classes(result: Assessment, split: str, number: int) -> None:
         alt="Precision, recall, F1 and images of each class",
     )
     st.caption(
-        "Precision: the share of images predicted as this class that belong to it. Recall: the share of the class "
-        "that is predicted as it. "
-        f"F1: their harmonic mean. The label is the first or second answer for "
+        f"F1: the harmonic mean of both. The label is the first or second answer for "
         f"{top2_accuracy(predictions):.1%} of the images."
     )
 
@@ -229,6 +231,7 @@ def calibrated(result: Assessment, split: str, number: int) -> None:
         if not (result.run.path / calibration.FILE).exists():  # else `problems` says why
             st.info("This run was trained with an older version, without calibration. Train it again to get it.")
         return
+    formatting.text(picture_view.calibration_words(known))
     before, after = result.reliability(split)
     figure = answer_charts.reliability_figure(
         before, after, f"{len(result.stored.split(split).labels):,} {split} images", 460
@@ -236,16 +239,12 @@ def calibrated(result: Assessment, split: str, number: int) -> None:
     config = formatting.figure_config(f"reliability-{split}")
     live_chart.draw(figure, f"reliability{number}", picture_view.RELIABILITY_ALT, config)
     error = result.test_error
-    kind = "overconfident" if known.temperature > 1 else "underconfident"
-    st.markdown(
-        f"Uncalibrated, this network is **{kind}**. Its logits are divided by a temperature of "
-        f"**{known.temperature:.2f}**, found on {known.images:,} validation images (Guo et al. 2017): on the "
-        f"{split} images the expected calibration error (ECE) goes from {before.ece:.1%} to **{after.ece:.1%}**. On "
-        "the diagonal, answers with a probability of 80% are right in 80 of 100 cases; below it, the network is "
-        "overconfident.",
-        help=glossary.TERMS["calibration"],
+    formatting.text(
+        f"The logits are divided by a temperature of **{known.temperature:.2f}**, found on {known.images:,} validation "
+        f"images (Guo et al. 2017): on the {split} images the expected calibration error (ECE) goes from "
+        f"{before.ece:.1%} to **{after.ece:.1%}**."
     )
-    st.caption(
+    formatting.caption(
         f"Root mean square calibration error on test images: {error.value:.1%} ({error.low:.1%} to {error.high:.1%}), "
         "without the noise of its bins (Kumar et al. 2019). A point's size is its number of images."
     )

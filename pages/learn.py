@@ -57,6 +57,8 @@ def overview(guesses: Mapping[str, int | None]) -> None:
     answered = [name for name in LESSONS if guesses.get(name) is not None]
     following = next((name for name in LESSONS if name not in answered), None)
     st.progress(len(answered) / len(LESSONS), f"{len(answered)} of {len(LESSONS)} lessons answered")
+    if answered:
+        st.caption("The address of this page holds your answers: bookmark it to go on another day.")
     if following:
         verb = "Continue" if answered else "Start"
         opens(following, f"{verb}: {LESSONS[following].title}", "continue", "play_arrow", "primary")

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from cifar_core import costs, glossary, jobs, runs
-from cifar_core.config import PRESETS, TrainConfig, suggested_name
+from cifar_core.config import PRESETS, TrainConfig, changes_in_words, nearest_preset, suggested_name
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing
@@ -96,6 +96,8 @@ def form(status: dict) -> TrainConfig | None:
     knobs.all_settings()
     with start_place:
         config = knobs.configuration()
+        if config is not None:
+            st.caption(formatting.plain(changed_words(config)))
         estimate = start_row(config, status)
         if config is not None and estimate is not None:
             start_notice(config)
@@ -104,6 +106,13 @@ def form(status: dict) -> TrainConfig | None:
             guarded.polled(progress.plan, costs.is_measuring(), POLL_SECONDS)(config, estimate)
             knobs.share_link()
     return config
+
+
+def changed_words(config: TrainConfig) -> str:
+    """Return what differs from the nearest preset, as a line that is always there."""
+    preset = nearest_preset(config).capitalize()
+    changes = changes_in_words(config)
+    return f"Changed from {preset}: {', '.join(changes)}" if changes else f"Settings of {preset}, none changed"
 
 
 def preset_times() -> dict[str, str]:

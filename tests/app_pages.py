@@ -69,8 +69,8 @@ def make_run(state: str, rows: list[dict] | None = None, config: TrainConfig = C
     return run
 
 
-def make_finished_run(model: bytes, **changes) -> Run:
-    run = make_run("finished", result={**RESULT, **changes})
+def make_finished_run(model: bytes, config: TrainConfig = CONFIG, **changes) -> Run:
+    run = make_run("finished", config=config, result={**RESULT, **changes})
     (run.path / "model.tflite").write_bytes(model)
     (run.path / "summary.txt").write_text("block_16_project (Conv2D)")
     return run

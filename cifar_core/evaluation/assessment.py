@@ -71,7 +71,7 @@ class Assessment:
     @property
     def sentences(self) -> list[str]:
         """The story: a text for the linear probe, where there is one, and for each phase."""
-        probe = story.probe_sentence(self.linear_probe, self.phases)
+        probe = story.probe_sentence(self.linear_probe, max((phase.best for phase in self.phases), default=None))
         return [*filter(None, [probe]), *story.sentences(self.phases, self.config.early_stopping_patience)]
 
     def images(self, split: str) -> np.ndarray | None:

@@ -145,14 +145,14 @@ def sentences(ended: Sequence[Phase], patience: int) -> list[str]:
     return lines
 
 
-def probe_sentence(probe: LinearProbe | None, ended: Sequence[Phase]) -> str:
-    """Return what the linear probe measured and what training added, "" in runs without one."""
+def probe_sentence(probe: LinearProbe | None, best: float | None) -> str:
+    """Return what the linear probe measured and what training added up to `best`, 0..1; "" in runs without one."""
     if probe is None:
         return ""
     text = f"{probe.name[0].upper()}{probe.name[1:]}: {probe.accuracy:.1%} of the validation images"
-    text += ", by a linear probe of the frozen features, before any epoch."
-    if ended:
-        gain = max(phase.best for phase in ended) - probe.accuracy
+    text += " are right with a linear classifier on its features, before any training here (a linear probe)."
+    if best is not None:
+        gain = best - probe.accuracy
         text += f" Training {'added' if gain >= 0 else 'lost'} {_points(abs(gain))}."
     return text
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cifar_core import untrusted
-from cifar_core.config import PRESETS
+from cifar_core.config import PRESETS, nearest_preset
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
@@ -99,7 +99,7 @@ def _share(correct: int, images: int) -> dict[str, Any]:
 def command(run: Run) -> str:
     """Return the command that repeats the run."""
     config = run.config
-    name = min(PRESETS, key=lambda preset: len(config.differences(PRESETS[preset])))
+    name = nearest_preset(config)
     changes = config.differences(PRESETS[name])
     flags = "".join(f" --{knob.replace('_', '-')} {value}" for knob, (value, _) in changes.items())
     return f"python -m cifar_core train --preset {name}{flags}"

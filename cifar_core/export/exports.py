@@ -28,7 +28,7 @@ from cifar_core.inference.model_file import Answers
 from cifar_core.jobs import Job
 from cifar_core.network import litert_format
 from cifar_core.network.litert import Network
-from cifar_core.runs import Run, records
+from cifar_core.runs import Run, labels, records
 
 IMAGES = 200
 """Test images that a model file is tried on."""
@@ -190,7 +190,7 @@ def _converted(run: Run, name: str) -> bytes:
 
 def file_name(run: Run, name: str) -> str:
     """Return the name of the file that is downloaded."""
-    return f"{run.id}{FORMATS[name].suffix}"
+    return f"{labels.file_stem(run)}{FORMATS[name].suffix}"
 
 
 def usage(run: Run, name: str) -> str:

@@ -108,11 +108,12 @@ def answer_width(conditions: Conditions) -> Answer:
     """Gain of twice the width."""
     half, full = conditions["0.5"], conditions["1"]
     gained = _best(full) - _best(half)
+    on_test = full.figures["test_accuracy"] - half.figures["test_accuracy"]
     adds = full.figures["multiply_adds"] / half.figures["multiply_adds"]
     times = full.internals.latency_ms / half.internals.latency_ms
     return _option(gained, (0.02, 0.05)), (
-        f"From {_best(half):.1%} to {_best(full):.1%}, {_points(gained)}, for {adds:.1f} times the multiply-adds and "
-        f"{times:.1f} times the latency."
+        f"From {_best(half):.1%} to {_best(full):.1%} on validation, {_points(gained)}, and {_points(on_test)} on the "
+        f"test images, for {adds:.1f} times the multiply-adds and {times:.1f} times the latency."
     )
 
 
@@ -289,7 +290,8 @@ _ALL = (
         ("below 2 points", "2 to 5 points", "above 5 points"),
         answer_width,
         ("width", "accuracy"),
-        "Accuracy rises up to 0.5; after that, gains are within noise. Take the widest network that fits your budget.",
+        "Most of the gain is reached at α 0.5; after that, each point costs more time. *Is it worth the time?* on "
+        "Explore weighs the runs you have and tests whether a gain is more than chance.",
         (HOWARD, MOBILENET),
         (),
     ),

@@ -126,6 +126,13 @@ CONDITIONS: Mapping[str, Mapping[str, Condition]] = {
 }
 
 
+VARIED: Mapping[str, str] = {
+    name: next(iter(first.config.differences(second.config)))
+    for name, (first, second, *_) in ((name, [*conditions.values()]) for name, conditions in CONDITIONS.items())
+}
+"""The setting that each lesson varies."""
+
+
 @dataclass(frozen=True)
 class Provenance:
     """How a result was measured: command, date (ISO 8601, UTC), machine, versions, images, weights; a note."""

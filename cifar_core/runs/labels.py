@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -81,6 +82,12 @@ def shown_name(run: Run, written: Labels | None = None) -> str:
     id_ = run.id
     given = f"{id_[19:]} {id_[4:6]}-{id_[6:8]} {id_[9:11]}:{id_[11:13]}:{id_[13:15]}"
     return (written or load(run)).name or given
+
+
+def file_stem(run: Run) -> str:
+    """Return the shown name as the start of a file's name: "quick, α 0.35" is quick_alpha-0.35."""
+    name = re.sub(r",\s*", "_", shown_name(run).replace("α", "alpha"))
+    return re.sub(r"[^\w.]+", "-", name).strip("-._") or "run"
 
 
 def _text(value: str, limit: int) -> str:

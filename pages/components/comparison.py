@@ -47,10 +47,15 @@ def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> 
         with place:
             live_chart.draw(figure, f"overlay_{metric}", alt, live_chart.NO_TOOLBAR)
     words = "Thick lines and dots: validation. Thin pale lines: training."
-    left.caption(words if chosen else "Select runs in the table to see their curves.")
+    with left:
+        formatting.caption(words if chosen else "Select runs in the table to see their curves.")
     alt = "Validation accuracy of every run against its training time"
     with right:
         live_chart.draw(_dots(chosen, shown, names), "dots", alt, live_chart.NO_TOOLBAR)
+        st.caption(
+            "Each dot is a run: higher is more accurate, further left is faster. *Width α* and *Input size* on Train "
+            "move it most."
+        )
 
 
 def _dots(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> Any:
@@ -97,7 +102,7 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
         if pair.result is None:
             st.caption(formatting.plain(comparison.verdict(pair, names[pair.a.id], names[pair.b.id])))
     compared = sum(pair.result is not None for pair in pairs)
-    st.caption(formatting.plain(f"{comparison.correction_note(compared)} Test: McNemar, exact."))
+    formatting.caption(formatting.plain(f"{comparison.correction_note(compared)} McNemar's test, exact."))
 
 
 def _settings(chosen: Sequence[Row], names: dict[str, str]) -> dict[str, list[str]]:

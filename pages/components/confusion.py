@@ -26,6 +26,7 @@ from cifar_core.evaluation.predictions import (
 )
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import Classifier, open_classifier
+from cifar_core.runs import labels
 from pages.components import address, dataset_notice, formatting, live_chart, picture_view, run_picker, tiles
 from pages.components.tiles import Tile
 
@@ -49,6 +50,7 @@ _WRONG_LABELS = "Some **labels of CIFAR-10 are wrong**: 0.5% of the test labels 
 def confusion(results: list[Assessment], split: str) -> None:
     """Show the confusion matrix of each run and its images of the chosen cell. A fragment."""
     st.header("What it confuses", help=glossary.TERMS["confusion matrix"])
+    st.markdown("A row for each true class, a column for each answer: green is right, red is a mistake. Click a cell.")
     _choose_cell(results[0].calibrated.split(split))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         shares = address.linked_choice("Cells show", "cells", CELLS, "share") == "share"
@@ -86,7 +88,7 @@ def _cell(result: Assessment, split: str, counts: np.ndarray, cell: tuple[int, i
 
 
 def _download(result: Assessment, split: str, name: str, make: Callable[[], str], number: int) -> None:
-    file_name = f"{result.run.id}-{split}-{name}.csv"
+    file_name = f"{labels.file_stem(result.run)}-{split}-{name}.csv"
     formatting.csv_button(f"{name.capitalize()} (CSV)", make, file_name, f"download_{name}{number}")
 
 

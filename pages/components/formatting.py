@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
+from cifar_core import glossary
 from cifar_core.untrusted import shown_name
 
 FRONTEND = Path(__file__).parent / "frontend"
@@ -33,6 +34,20 @@ def file_name(name: str) -> str:
 def images(label: object) -> str:
     """Return the label of a data set as text; files call synthetic images generated."""
     return plain(label).replace("generated", "synthetic")
+
+
+def _terms(words: str) -> str | None:
+    return glossary.explain(words.replace("\\", ""))
+
+
+def text(words: str) -> None:
+    """Draw Markdown with a help that explains the terms in it."""
+    st.markdown(words, help=_terms(words))
+
+
+def caption(words: str) -> None:
+    """Draw small Markdown with a help that explains the terms in it."""
+    st.caption(words, help=_terms(words))
 
 
 def csv_button(label: str, data: str | bytes | Callable[[], str], file_name: str, key: str) -> None:

@@ -31,6 +31,10 @@ _STATES = {
 
 def show() -> None:
     """Draw the section."""
+    formatting.text(
+        "Only the small **head** trains here, on stored features, so that each change takes seconds. "
+        "Move one slider at a time; *Head learning rate* matters most."
+    )
     settings = _sliders()
     status = cifar10.status()
     dataset_notice.show(status, False)

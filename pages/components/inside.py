@@ -25,14 +25,19 @@ _STRENGTH = 0.8
 
 def show(model: Classifier, pixels: np.ndarray, others: dict[str, str]) -> None:
     """Draw the blocks, the chosen one's strongest channels and the chosen channel; `others` can be compared."""
+    formatting.text(
+        "The network reads the picture in 17 steps, its **blocks**: early ones respond to edges and colors, late ones "
+        "to whole objects. Orange marks where a **channel** of the chosen block responds. Purple blocks were "
+        "fine-tuned, gray ones kept their initial weights: *Fine-tuned blocks* on Train sets how many."
+    )
     views = _views(model, pixels)
     number = st.select_slider("Block", range(1, BLOCK_COUNT + 1), BLOCK_COUNT - 3, key="inside_block") - 1
     svg = svg_pictures.blocks([(view.count, view.side) for view in views], _trained(model.name), number)
     st.image(svg, svg_pictures.alt(svg), width="stretch", alt=svg_pictures.alt(svg))
     view = views[number]
-    st.caption(
-        f"Block {number + 1}: {view.count} channels of {view.side}×{view.side} positions. The eight strongest, in "
-        "standard deviations above their mean over the training images:"
+    formatting.caption(
+        f"Block {number + 1} has {view.count} channels of {view.side}×{view.side} positions. The eight that respond "
+        "most, compared with training images (+3 σ is rare):"
     )
     chosen = min(st.session_state.get("inside_channel", 0), inside.CHANNELS - 1)
     tiles.show(

@@ -15,6 +15,7 @@ from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, listing
 from cifar_core.evaluation.predictions import with_fingerprint
 from cifar_core.inference import calibration, explain, pictures
+from cifar_core.inference.calibration import Calibration
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
 from cifar_core.inference.pictures import Crop, Picture
 from cifar_core.untrusted import shown_name
@@ -38,6 +39,7 @@ BUNDLED_TITLE = "bundled model"
 _NEIGHBORS = 8
 _MOST_COMPARED = 3
 _TOP = 3
+_NEARLY_CALIBRATED = 0.05  # difference of the temperature from 1
 
 
 def crop_of(picture: Picture) -> Crop:
@@ -312,7 +314,7 @@ def how_sure(model: Classifier, answers: Answers) -> None:
             or "This run was trained with an older version; its probabilities are not calibrated."
         )
         return
-    kind = "overconfident" if known.temperature > 1 else "underconfident"
+    formatting.text(calibration_words(known))
     left, right = st.columns([1.3, 1])
     with left:
         reliability = None
@@ -323,15 +325,26 @@ def how_sure(model: Classifier, answers: Answers) -> None:
         else:
             st.caption("The reliability diagram needs predictions that are stored with a run; this model has none.")
     with right:
-        st.markdown(
-            f"Uncalibrated, this network is **{kind}**. Its logits are divided by a temperature of "
-            f"**{known.temperature:.2f}**, found on {known.images:,} validation images (Guo et al. 2017). The answer "
-            f"stays the same, its probability changes.{f' {reliability[1]}' if reliability else ''}",
-            help=glossary.TERMS["calibration"],
+        formatting.text(
+            f"The logits are divided by a temperature of **{known.temperature:.2f}**, found on {known.images:,} "
+            "validation images (Guo et al. 2017). The answer stays the same, its probability changes."
+            f"{f' {reliability[1]}' if reliability else ''}"
         )
         rule = known.out_of_distribution
         if rule:
             _distance(rule, answers)
+
+
+def calibration_words(known: Calibration) -> str:
+    """Return what calibration asks, how this network stands before it, and which settings change that."""
+    question = "Of all answers given with 80%, are 8 in 10 right? On the dashed diagonal they are; below it, fewer."
+    if abs(known.temperature - 1) < _NEARLY_CALIBRATED:
+        return f"{question} This network is **well calibrated** as trained."
+    if known.temperature > 1:
+        kind, advice = "overconfident", "Raise *Label smoothing* or *Augmentation strength*"
+    else:
+        kind, advice = "underconfident", "Lower *Label smoothing* or *Dropout*"
+    return f"{question} As trained, this network is **{kind}**. {advice} on Train for one that is less so."
 
 
 def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
@@ -346,7 +359,7 @@ def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
         f"{rule.threshold:.2f}. It is {verdict}.",
         help=glossary.TERMS["out-of-distribution"],
     )
-    st.caption(
+    formatting.caption(
         f"{rule.level:.0%} of the validation images and {rule.kept:.1%} of the test images are below the threshold. "
         f"Above it are {caught} ({rule.pictures} drawings of each kind). Photos of other things are often below it."
     )

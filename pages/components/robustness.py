@@ -15,9 +15,10 @@ POLL_SECONDS = 0.7
 
 def section(chosen: list[Run]) -> None:
     """Measure runs and draw them."""
-    st.markdown(
-        f"How accuracy falls when images get worse: eight corruptions, five strengths each, on up to "
-        f"{robustness.IMAGES:,} validation images. Compare with a run of another augmentation strength."
+    formatting.text(
+        "How accuracy falls when images get worse: eight corruptions, five strengths each, on up to "
+        f"{robustness.IMAGES:,} validation images. A higher *Augmentation strength* on Train usually makes it fall "
+        "less."
     )
     working = any(robustness.job(one).is_running for one in chosen)
     guarded.polled(_measures, working, POLL_SECONDS)(chosen)

@@ -7,13 +7,14 @@ import streamlit as st
 from cifar_core import glossary, runs
 from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import training as training_charts
-from cifar_core.config import KNOBS
+from cifar_core.config import KNOBS, PRESETS, nearest_preset
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, diagnosis, story
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.diagnosis_rules import Finding
-from cifar_core.lessons.catalogue import LESSONS
-from cifar_core.runs import Run, curves
+from cifar_core.lessons import experiments
+from cifar_core.lessons.catalogue import LESSONS, Lesson
+from cifar_core.runs import Run, curves, labels
 from pages.components import formatting, guarded, knobs, live_chart, run_picker
 
 
@@ -23,6 +24,7 @@ def section(result: Assessment, split: str, number: int) -> None:
     if result.parent:
         words = formatting.plain(result.parent)
         st.caption(f":material/call_split: This is phase 1 of run {words}, saved as a separate run.")
+    formatting.text("What each phase gave; *Head epochs* and *Fine-tuning epochs* on Train set how long each lasts.")
     for sentence in (*result.sentences, result.gap):
         if sentence:
             st.markdown(f"- {formatting.plain(sentence)}", help=glossary.explain(sentence))
@@ -61,7 +63,7 @@ def _fine_tuning(result: Assessment, number: int) -> None:
             f"Fine-tuning corrected **{fixed:,}** validation images and broke **{broken:,}**. "
             + (f"Less accurate: {names}." if worse else "No class lost accuracy.")
         )
-        name = f"{run.id}-fine-tuning.csv"
+        name = f"{labels.file_stem(run)}-fine-tuning.csv"
         formatting.csv_button("CSV", lambda: assessment.changes_csv(changes), name, f"download_changes{number}")
     _keep_button(run, number)
 
@@ -126,7 +128,7 @@ def _diagnosis(run: Run, findings: list[Finding]) -> None:
             f"**{formatting.plain(finding.advice)}**  \n:gray[{formatting.plain(finding.evidence)}]",
             help=glossary.explain(f"{finding.title} {finding.cause} {finding.evidence}"),
         )
-        lesson = next((one for one in LESSONS.values() if finding.rule in one.rules), None)
+        lesson = _lesson_on(finding)
         with st.container(horizontal=True, gap="xsmall"):
             for step in finding.steps:
                 if step.changes:
@@ -141,3 +143,19 @@ def _diagnosis(run: Run, findings: list[Finding]) -> None:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _findings(run_id: str, state: str, stamp: tuple[int, ...]) -> list[Finding]:
     return diagnosis.diagnose(runs.Run(run_id))
+
+
+def _lesson_on(finding: Finding) -> Lesson | None:
+    return next((one for one in LESSONS.values() if finding.rule in one.rules), None)
+
+
+def lesson_of(run: Run) -> Lesson:
+    """Return the lesson on what was found in `run`, else on a setting that it changed, else on the two phases."""
+    try:
+        found = _findings(run.id, run.state, run_picker.stamp(run, "metrics.jsonl"))
+        changed = run.config.differences(PRESETS[nearest_preset(run.config)])
+    except CifarError:  # a damaged configuration
+        return LESSONS["phases"]
+    on_findings = (lesson for one in found if (lesson := _lesson_on(one)))
+    on_settings = (LESSONS[lesson] for lesson, knob in experiments.VARIED.items() if knob in changed)
+    return next(on_findings, next(on_settings, LESSONS["phases"]))

@@ -15,7 +15,7 @@ from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.inference import model_file
 from cifar_core.runs import LIVE_STATES, labels, trash
-from pages.components import address, comparison, formatting, guarded, high_scores, run_picker, tables
+from pages.components import address, comparison, formatting, guarded, high_scores, knobs, run_picker, tables
 
 _POLL_SECONDS = 2.0
 _PRESELECTED = 3
@@ -104,12 +104,12 @@ def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[s
     if ids != st.session_state.get("runs_listed"):  # a table that comes again, as after an undo, forgot its ticks
         st.session_state["runs_listed"] = ids
         new_table()
-    knobs = listing.differing_knobs(shown)
+    differing = listing.differing_knobs(shown)
     rows = [ids.index(id_) for id_ in chosen if id_ in ids]
     event = tables.show(
-        _columns(shown, knobs, names),
+        _columns(shown, differing, names),
         f"runs_{st.session_state['runs_generation']}",
-        _looks(knobs),
+        _looks(differing),
         lambda place: _toggle(ids[place]),
         rows,
         height=min(36 * (len(shown) + 1) + 3, 330),
@@ -173,7 +173,7 @@ def _times(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
 
 
-def _looks(knobs: Sequence[str]) -> dict[str, Any]:
+def _looks(differing: Sequence[str]) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
         "name": text("Run", width=165),
@@ -184,7 +184,10 @@ def _looks(knobs: Sequence[str]) -> dict[str, Any]:
         ),
         "interval": text("95% interval", width=120),
         "state": text("State", width=75),
-        **{f"knob_{name}": st.column_config.Column(KNOBS[name].label, help=KNOBS[name].help) for name in knobs},
+        **{
+            f"knob_{name}": st.column_config.Column(KNOBS[name].label, help=knobs.help_of(KNOBS[name]))
+            for name in differing
+        },
         "size": number("Model file", format="%.1f MB", width=85),
         "latency": number("Latency", format="%.1f ms", width=80, help="Median time for one image on this machine."),
         "note": text("Note", width=200),

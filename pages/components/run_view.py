@@ -11,7 +11,7 @@ import streamlit as st
 from cifar_core import glossary, jobs
 from cifar_core.charts import training as training_charts
 from cifar_core.errors import RunError
-from cifar_core.evaluation import predictions
+from cifar_core.evaluation import predictions, story
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run, curves, labels
 from cifar_core.runs.curves import CurveReader, Curves
 from pages.components import (
@@ -67,7 +67,7 @@ def panel(run: Run) -> bool:
     curve_charts(run, metrics_state, live, curves)
     pinned.panel(run, state, sum(planned_epochs(run).values()))
     if not live:
-        result_details(run)
+        result_details(run, curves)
     run_story.diagnosis_panel(run, state, (epochs,) if live else metrics_state)  # the rules look at whole epochs
     details(run, metrics_state, live, curves)
     return live
@@ -285,14 +285,23 @@ def next_steps(run: Run) -> None:
             st.rerun()
         export_panel.share_buttons(run)
         st.page_link("pages/explore.py", label="Compare", icon=":material/explore:")
-        st.page_link("pages/learn.py", label="Learn why", icon=":material/school:")
+        lesson = run_story.lesson_of(run)
+        st.page_link(
+            "pages/learn.py",
+            label="Learn why",
+            icon=":material/school:",
+            help=lesson.title,
+            query_params={"lesson": lesson.name},
+        )
 
 
-def result_details(run: Run) -> None:
-    """Show the other figures of a finished run as one line and its explanation; nothing while some are missing."""
+def result_details(run: Run, found: Curves) -> None:
+    """Explain the dashed line and the other figures of a finished run; nothing while some are missing."""
     result = run.result
     if not _is_complete(result):
         return
+    if dashed := story.probe_sentence(found.linear_probe, result["validation_accuracy"]):
+        st.markdown(f"**The dashed line.** {dashed}", help=glossary.explain(dashed))
     phase = curves.PHASE_NAMES.get(str(result.get("best_phase")), "phase").lower()
     st.caption(
         f"Test accuracy {result['test_accuracy']:.1%}, measured on {result['test_images']:,} images that training "

@@ -224,6 +224,7 @@ def _more_charts(sweep: Findings, opened: Trial | None) -> None:
         label = {cost: words for cost, (words, _) in findings.COSTS.items()}
         cost = address.linked_choice("Accuracy against", "cost", label, "seconds")
         _clickable(search_charts.front(sweep, cost, opened), "front")
+        st.caption("The green line joins the trials that no other beats in both accuracy and cost (Pareto front).")
         labels = {item.knob: KNOBS[item.knob].label for item in sweep.plan.ranges}
         if len(labels) > 1:
             left, right = st.columns(2)

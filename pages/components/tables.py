@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from cifar_core import glossary
 from pages.components import tiles
 from pages.components.tiles import Tile
 
@@ -26,7 +27,7 @@ def show(
     `looks` are Streamlit's column configurations, `options` those of `st.dataframe`, whose event is returned. A tap on
     a card calls `choose` with its row, before the page is drawn; the rows `chosen` are marked.
     """
-    looks = looks or {}
+    looks = {name: _explained(name, (looks or {}).get(name, {})) for name in columns}
     with st.container(key=f"wide_{key}"):
         event = st.dataframe(columns, key=key, hide_index=True, column_config=looks, **options)
     with st.container(key=f"narrow_{key}"):
@@ -35,6 +36,11 @@ def show(
         marked = [place for place, row in enumerate(rows) if row in chosen]
         tiles.show(cards, f"cards_{key}", choose and (lambda place: choose(rows[place])), marked, width=0)
     return event
+
+
+def _explained(name: str, look: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a column looks; its heading explains the terms in it where it has no help yet."""
+    return {"help": glossary.explain(look.get("label") or name)} | {k: v for k, v in look.items() if v is not None}
 
 
 def _card(values: Mapping[str, Any], looks: Mapping[str, Any]) -> Tile:

@@ -168,7 +168,7 @@ def test_a_strange_parent_is_a_sentence(run: Run) -> None:
 
 def test_the_linear_probe_says_what_training_added_and_old_runs_say_nothing() -> None:
     probe = LinearProbe("what ImageNet already knows", 0.75)
-    said = story.probe_sentence(probe, story.phases([epoch("head", 1, 0.8), epoch("fine_tune", 1, 0.9)]))
+    said = story.probe_sentence(probe, 0.9)
     assert said.startswith("What ImageNet already knows: 75.0%") and said.endswith("Training added 15.0 points.")
-    assert story.probe_sentence(probe, story.phases([epoch("head", 1, 0.7)])).endswith("Training lost 5.0 points.")
-    assert story.probe_sentence(None, []) == ""
+    assert story.probe_sentence(probe, 0.7).endswith("Training lost 5.0 points.")
+    assert story.probe_sentence(None, 0.9) == ""

@@ -12,6 +12,7 @@ from cifar_core.cli import parser
 from cifar_core.export.exports import FORMATS, MODELS
 from cifar_core.inference import pins
 from cifar_core.inference.pins import Pin
+from cifar_core.runs import labels
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_each_format_has_a_file_of_its_own_name(whole_run, name, tmp_path, monke
     (whole_run.path / pins.PROBES).write_text(json.dumps(row) + "\n")
     assert parser.main(["export", whole_run.id, "--format", name, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert answer["file"] == f"{whole_run.id}{FORMATS[name].suffix}"
+    assert answer["file"] == f"{labels.file_stem(whole_run)}{FORMATS[name].suffix}"
     assert answer["bytes"] == Path(answer["file"]).stat().st_size > 100
 
 
@@ -41,7 +42,7 @@ def test_a_model_is_tried_once_and_written_where_it_is_wanted(whole_run, tmp_pat
     for output in (tmp_path / "here.onnx", tmp_path):
         assert parser.main(["export", whole_run.id, "--format", "onnx", "--output", str(output), "--json"]) == 0
         answers.append(json.loads(capsys.readouterr().out))
-    assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / f"{whole_run.id}.onnx").read_bytes()
+    assert (tmp_path / "here.onnx").read_bytes() == (tmp_path / f"{labels.file_stem(whole_run)}.onnx").read_bytes()
     assert answers[0]["agreement"] >= 0.99
     assert answers[0]["latency_ms"] == answers[1]["latency_ms"]
 

@@ -12,6 +12,7 @@ from cifar_core import runs
 from cifar_core.data import download, synthetic
 from cifar_core.export import archive, exports
 from cifar_core.inference import pins
+from cifar_core.runs import labels
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
@@ -84,7 +85,7 @@ def test_what_is_made_shows_agreement_size_and_time_and_poor_ones_are_red(finish
     assert "2.5 ms" in shown
     assert "onnxruntime.InferenceSession" not in " ".join(item.value for item in app.code)  # it failed
     assert all(
-        f"{finished_run.id}{suffix}" in " ".join(item.value for item in app.code)
+        f"{labels.file_stem(finished_run)}{suffix}" in " ".join(item.value for item in app.code)
         for suffix in (".tflite", "-int8.tflite")
     )
     assert "Tried with tflite-runtime 2.14, ai-edge-litert 1.0" in shown

@@ -3,10 +3,12 @@
 from dataclasses import replace
 from urllib.parse import parse_qs
 
+import pytest
 from app_pages import CONFIG, links_of, make_finished_run, open_app
 
-from cifar_core.config import KNOBS
+from cifar_core.config import KNOBS, preset
 from cifar_core.lessons.catalogue import LESSONS
+from pages.components import run_story
 
 
 def test_a_finding_leads_to_its_lesson_and_to_train_with_the_setting_changed(model: bytes) -> None:
@@ -24,3 +26,13 @@ def test_a_finding_leads_to_its_lesson_and_to_train_with_the_setting_changed(mod
 def test_settings_that_are_none_are_a_sentence() -> None:
     app = open_app("", settings="quick", head_epochs="0", fine_tune_epochs="0")
     assert app.error
+
+
+@pytest.mark.parametrize(
+    ("changes", "lesson"),
+    [({}, "phases"), ({"alpha": 0.35}, "width"), ({"dropout": 0.1}, "dropout"), ({"image_size": 32}, "resolution")],
+)
+def test_learn_why_opens_the_lesson_on_what_was_found_or_changed(model: bytes, monkeypatch, changes, lesson) -> None:
+    monkeypatch.setattr(run_story, "_findings", lambda *_: [])
+    run = make_finished_run(model, preset("quick", **changes))
+    assert links_of(open_app("", run=run.id))["Learn why"] == f"learn?lesson={lesson}"

@@ -272,3 +272,9 @@ def test_the_last_run_is_one_click_away(model):
     run = make_finished_run(model)
     app = sound(button(open_app(), "open_last").click().run())
     assert app.query_params["run"] in (run.id, [run.id])
+
+
+def test_settings_of_a_link_are_named_as_changes_of_a_preset():
+    said = texts(open_app(alpha="0.35", dropout="0.2").caption)
+    assert "Changed from Quick" in said and all(words in said for words in (r"α 0\.35", r"dropout 0\.2"))
+    assert "none changed" in texts(open_app().caption)

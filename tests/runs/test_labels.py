@@ -24,6 +24,20 @@ def test_a_change_keeps_what_it_does_not_name(run: Run) -> None:
     assert labels.load(run) == Labels("", "first try", False)
 
 
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("quick, α 0.35, dropout 0.2", "quick_alpha-0.35_dropout-0.2"),
+        ("../../etc: <b>A*?</b>", "etc-b-A-b"),
+        ("Größe 1", "Größe-1"),
+        ("...", "run"),
+    ],
+)
+def test_a_name_becomes_a_file_name_that_every_system_takes(run: Run, name: str, stem: str) -> None:
+    labels.change(run, name=name)
+    assert labels.file_stem(run) == stem
+
+
 def test_two_tabs_that_write_at_once_lose_nothing(run: Run) -> None:
     changes = [{"name": "a"}, {"note": "b"}, {"starred": True}] * 8
     with ThreadPoolExecutor(6) as pool:
