@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,7 +36,8 @@ def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, 
     """Return the confusion matrix `counts`, int (10, 10), rows labels, columns answers; `chosen` is framed.
 
     Right answers are green, wrong ones red, each by their share of the row; the digits are images, or percent with
-    `shares`. The last trace is a point for each cell, in the order of the rows, with its number as `customdata`.
+    `shares`. The last trace is a point for each cell, in the order of the rows, with its number as `customdata`; its
+    `meta["dark"]` is what else it is in the dark theme.
     """
     rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(len(CLASSES), dtype=bool)
@@ -44,9 +46,11 @@ def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, 
     figure = style.figure(title, "prediction", "label", 560)
     for is_right, color in style.CELLS.items():
         z = np.where(diagonal == is_right, rates, np.nan)
-        scale = [[0, f"rgb{style.EMPTY_CELL}"], [1, f"rgb{color}"]]
+        scale = [[share, f"rgba{(*color, share)}"] for share in (0, 1)]  # from the background of either theme
         figure.add_heatmap(z=z, x=CLASSES, y=CLASSES, zmin=0, zmax=tops[is_right], colorscale=scale, showscale=False)
     figure.update_traces(hoverinfo="skip", xgap=1, ygap=1)
+    fill = rates / np.where(diagonal, tops[True], tops[False])
+    digits_on = functools.partial(_digit_colors, fill, diagonal)
     digits = (
         np.char.mod("%.0f", 100 * rates) if shares else np.array([[f"{count:,}" for count in row] for row in counts])
     )
@@ -58,7 +62,8 @@ def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, 
         customdata=list(range(counts.size)),
         hovertext=[f"{count:,} images, {rate:.1%}" for count, rate in zip(counts.flat, rates.flat, strict=True)],
         marker={"size": 34, "symbol": "square", "color": style.INVISIBLE},
-        textfont={"color": _digit_colors(rates, diagonal, tops), "size": 14 if shares else 12},
+        textfont={"color": digits_on("light"), "size": 14 if shares else 12},
+        meta={"dark": {"textfont": {"color": digits_on("dark")}}},
         unselected={"marker": {"opacity": 1}},
         hovertemplate="label %{y}, prediction %{x}: %{hovertext} of the class<extra></extra>",
     )
@@ -72,11 +77,11 @@ def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, 
     return figure
 
 
-def _digit_colors(rates: np.ndarray, diagonal: np.ndarray, tops: Mapping[bool, float]) -> list[str]:
-    """Return black or white for each cell, whichever has more contrast to its color (WCAG 2)."""
-    fill = (rates / np.where(diagonal, tops[True], tops[False]))[..., None]
+def _digit_colors(fill: np.ndarray, diagonal: np.ndarray, theme: str) -> list[str]:
+    """Return black or white for each cell, whichever has more contrast to its color (WCAG 2); `fill` is 0..1."""
     full = np.where(diagonal[..., None], style.CELLS[True], style.CELLS[False])
-    parts = (style.EMPTY_CELL + fill * (full - np.array(style.EMPTY_CELL))) / 255
+    background = np.array(style.BACKGROUNDS[theme])
+    parts = (background + fill[..., None] * (full - background)) / 255
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
     luminance = linear @ (0.2126, 0.7152, 0.0722)  # black and white have equal contrast at 0.179
     return ["#000000" if value > 0.179 else "#ffffff" for value in luminance.ravel()]
@@ -353,7 +358,7 @@ def _add_scrubber(figure: go.Figure, watch: Watch) -> None:
         ],
         "active": len(moments) - 1,
         "pad": {"t": 0, "b": 0},
-        "currentvalue": {"prefix": "", "font": {"size": 13, "color": style.NEUTRAL}, "xanchor": "left"},
+        "currentvalue": {"prefix": "", "font": {"size": 13}, "xanchor": "left"},
         "bgcolor": style.GROUND,
         "activebgcolor": style.TRAINING,
         "bordercolor": style.GROUND,
@@ -365,8 +370,7 @@ def _add_scrubber(figure: go.Figure, watch: Watch) -> None:
         "type": "buttons",
         "showactive": False,
         "bgcolor": style.GROUND,
-        "bordercolor": style.GROUND,
-        "font": {"color": style.NEUTRAL},
+        "bordercolor": style.NEUTRAL,
         "x": 0.0,
         "xanchor": "left",
         "yanchor": "top",

@@ -45,7 +45,8 @@ SCALE = "Viridis"
 """The color scale of continuous values."""
 CELLS = {True: tuple(bytes.fromhex(RIGHT[1:])), False: tuple(bytes.fromhex(WRONG[1:]))}
 """RGB of a full cell of a confusion matrix: right, wrong."""
-EMPTY_CELL = (247, 248, 250)
+BACKGROUNDS = {"light": (252, 252, 250), "dark": (18, 23, 30)}
+"""RGB of the themes' backgrounds, as in .streamlit/config.toml."""
 INVISIBLE = "rgba(0,0,0,0)"
 GROUND, GUIDE = "rgba(128,140,160,0.25)", "rgba(128,128,128,0.6)"
 

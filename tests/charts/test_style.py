@@ -16,6 +16,10 @@ BACKGROUNDS = re.findall(
 )
 
 
+def test_the_backgrounds_are_those_of_the_themes() -> None:
+    assert [f"#{bytes(color).hex()}" for color in style.BACKGROUNDS.values()] == BACKGROUNDS
+
+
 def luminance(color: str) -> float:
     """Return the relative luminance as WCAG 2.2 defines it."""
     parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]

@@ -14,6 +14,7 @@ import pytest
 
 from cifar_core import runs
 from cifar_core.charts import answers as answer_charts
+from cifar_core.charts import style
 from cifar_core.cli import parser
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
@@ -173,8 +174,9 @@ def test_the_confusion_figure_has_a_point_for_each_cell_in_the_order_of_the_rows
     assert np.isnan(figure.data[1].z.diagonal()).all()
 
 
+@pytest.mark.parametrize("theme", style.BACKGROUNDS)
 @pytest.mark.parametrize("diagonal", [0, 20, 40, 60, 80, 100])
-def test_the_digits_of_the_confusion_matrix_stand_out_from_their_cells(diagonal: int) -> None:
+def test_the_digits_of_the_confusion_matrix_stand_out_from_their_cells(diagonal: int, theme: str) -> None:
     counts = np.full((10, 10), 2) + np.arange(100).reshape(10, 10) % 7
     np.fill_diagonal(counts, diagonal)
     figure = answer_charts.confusion_figure(counts, shares=True)
@@ -187,11 +189,14 @@ def test_the_digits_of_the_confusion_matrix_stand_out_from_their_cells(diagonal:
             np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
         )
 
-    for place, ink in enumerate(points.textfont.color):
+    inks = points.textfont.color if theme == "light" else points.meta[theme]["textfont"]["color"]
+    ground = np.array(style.BACKGROUNDS[theme])
+    for place, ink in enumerate(inks):
         row, column = divmod(place, 10)
         heat = figure.data[0 if row == column else 1]
-        low, high = (np.array([int(part) for part in color[4:-1].split(",")]) for _, color in heat.colorscale)
-        cell = luminance(low + (high - low) * rates[row, column] / heat.zmax)
+        empty, full = ([float(part) for part in color[5:-1].split(",")] for _, color in heat.colorscale)
+        assert (empty[3], full[3]) == (0, 1)  # an empty cell is the background
+        cell = luminance(ground + (np.array(full[:3]) - ground) * rates[row, column] / heat.zmax)
         text = luminance(np.array([0, 0, 0] if ink == "#000000" else [255, 255, 255]))
         assert (max(cell, text) + 0.05) / (min(cell, text) + 0.05) >= 4.5
 

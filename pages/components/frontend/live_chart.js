@@ -73,7 +73,9 @@ async function draw(chart, Plotly) {
   }
   const config = { displaylogo: false, modeBarButtons: [TOOLS], ...about.config };
   chart.drawing = true; // what Plotly now says of chosen points, nobody did
-  await Plotly.react(chart, { data: figure.data, layout, frames: figure.frames, config });
+  const isDark = getComputedStyle(chart.parentElement).colorScheme === "dark";
+  const data = isDark ? figure.data.map((trace) => merged(trace, trace.meta?.dark)) : figure.data;
+  await Plotly.react(chart, { data, layout, frames: figure.frames, config });
   chart.drawing = false;
   chart.querySelectorAll("svg.main-svg").forEach((svg) => (svg.ariaHidden = "true")); // the label says it
 }
