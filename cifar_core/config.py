@@ -101,19 +101,19 @@ class TrainConfig:
     views: int = _augmentation(
         4,
         "Augmented versions",
-        "Augmented versions of each image in the feature cache; epochs alternate between them. 0 augments every batch "
-        "anew, which is many times slower.",
+        "Augmented versions of each image in the feature cache; epochs alternate between them. 0 augments every "
+        "image again in each epoch, which is many times slower.",
         unit="versions",
         low=0,
         high=16,
         step=1,
-        labels={0: "every batch afresh"},
+        labels={0: "new in every epoch"},
     )
     mixing: float = _augmentation(
         0.0,
         "Mixing",
-        "Share of batches whose images and labels are mixed in pairs, by Mixup or CutMix; only where every batch is "
-        "augmented anew. Helps in long trainings, costs accuracy in short ones.",
+        "Share of batches whose images and labels are mixed in pairs, by Mixup or CutMix; only with 0 augmented "
+        "versions. Helps in long trainings, costs accuracy in short ones.",
         low=0.0,
         high=1.0,
         step=0.1,

@@ -13,7 +13,7 @@ TERMS: Mapping[str, str] = {
     "batch normalization": "A layer that scales its inputs to mean 0 and variance 1, in training by the statistics of "
     "each batch, in evaluation by moving averages.",
     "calibration": "How well probabilities match reality: of all answers given with 80%, 80% are correct.",
-    "channel": "One of the maps that a layer computes from an image; each responds to a pattern of its own.",
+    "channel": "One of the maps that a layer computes from an image; each responds to one kind of pattern.",
     "confusion matrix": "A table that counts, for each true class, how often each class was predicted.",
     "cross-entropy": "The loss that training minimizes; it is low if the true class has a high probability.",
     "dropout": "A share of units is set to zero at random in each training step, so that none becomes indispensable.",

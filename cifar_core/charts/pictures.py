@@ -153,13 +153,13 @@ def _splits() -> str:
 LESSONS: Mapping[str, Callable[[], str]] = {
     "inside": _fields,
     "scaling": _pale,
-    "freezing": lambda: _network(range(18), "A network of which all blocks train"),
+    "freezing": lambda: _network(range(18), "A network in which all blocks train"),
     "augmentation": _augmented,
     "width": lambda: blocks(architecture.block_shapes(0.5, 96), range(13, 17)),
     "resolution": _cells,
     "dropout": lambda: units(0.3),
-    "phases": lambda: _network(range(13, 18), "A network of which the head and the top four blocks train"),
-    "layers": lambda: _network((5,), "A network of which one block is examined"),
+    "phases": lambda: _network(range(13, 18), "A network in which the head and the top four blocks train"),
+    "layers": lambda: _network((5,), "A network in which one block is examined"),
     "rate": _steps,
     "noise": _splits,
 }

@@ -127,9 +127,9 @@ def sentences(ended: Sequence[Phase], patience: int) -> list[str]:
     """Return a text for each phase; `patience` is that of early stopping."""
     lines = []
     for phase in ended:
-        start = "from nothing learned" if phase.before is None else f"from {phase.before:.1%}"
+        start = "" if phase.before is None else f"from {phase.before:.1%} to "
         text = (
-            f"{phase.label}: {start} to {phase.best:.1%} validation accuracy, best in epoch {phase.best_epoch} of "
+            f"{phase.label}: {start}{phase.best:.1%} validation accuracy, best in epoch {phase.best_epoch} of "
             f"{phase.epochs}, in {phase.seconds:.0f} s."
         )
         if phase.before is not None:

@@ -24,7 +24,9 @@ def section(result: Assessment, split: str, number: int) -> None:
     if result.parent:
         words = formatting.plain(result.parent)
         st.caption(f":material/call_split: This is phase 1 of run {words}, saved as a separate run.")
-    formatting.text("What each phase gave; *Head epochs* and *Fine-tuning epochs* on Train set how long each lasts.")
+    formatting.text(
+        "What each phase contributed. *Head epochs* and *Fine-tuning epochs* on Train set how long each lasts."
+    )
     for sentence in (*result.sentences, result.gap):
         if sentence:
             st.markdown(f"- {formatting.plain(sentence)}", help=glossary.explain(sentence))

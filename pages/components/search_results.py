@@ -228,8 +228,8 @@ def _more_charts(sweep: Findings, opened: Trial | None) -> None:
         labels = {item.knob: KNOBS[item.knob].label for item in sweep.plan.ranges}
         if len(labels) > 1:
             left, right = st.columns(2)
-            x = left.selectbox("Across", list(labels), 0, format_func=labels.__getitem__, key="search_x")
-            y = right.selectbox("Up", list(labels), 1, format_func=labels.__getitem__, key="search_y")
+            x = left.selectbox("x axis", list(labels), 0, format_func=labels.__getitem__, key="search_x")
+            y = right.selectbox("y axis", list(labels), 1, format_func=labels.__getitem__, key="search_y")
             _clickable(search_charts.pair(sweep, x, y, opened), "pair")
 
 

@@ -34,7 +34,8 @@ def try_it(fitted: Model) -> None:
         if len(tried) > 1:
             rows = [_tile(fitted, picture, answer) for picture, answer in zip(tried, answers, strict=True)]
             tiles.show(rows, "teach_photo_tiles", lambda n: st.session_state.update(teach_chosen=n), [chosen], width=84)
-    st.caption("Or paste a photo (Ctrl V), or take a sample:")
+    uploads.paste_hint()
+    st.caption("Or take a sample:")
     samples = [Tile(uploads.sample_url(name), about, "") for name, about in uploads.SAMPLES.items()]
     tiles.show(samples, "teach_samples", lambda number: _sample(list(uploads.SAMPLES)[number]), width=46)
 

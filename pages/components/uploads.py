@@ -66,13 +66,14 @@ def inputs(live_camera: Callable[[], None]) -> None:
     if not has_any:
         st.caption(f"The network knows ten classes and always answers with one of them: {', '.join(cifar10.CLASSES)}.")
     with st.container(key="drop_more" if has_any else "drop_zone"):
-        uploaded("Other photos, or zips of photos" if has_any else "Drop photos here, or zips of photos", "files", take)
+        uploaded("Other photos, or zips of photos" if has_any else "Your photos, or zips of photos", "files", take)
     with st.container(horizontal=True, vertical_alignment="center"):
         camera_on = st.toggle("Camera", key="camera_on")
         if has_any:
             address.linked_choice("Photos that are not square", "crop", CROPS, "centre", label_visibility="collapsed")
             st.button("Clear", icon=":material/close:", key="clear", on_click=clear, type="tertiary")
-        st.caption("Or paste a photo (Ctrl V). PNG, JPEG, WebP, AVIF, BMP or GIF.", width="content")
+        st.caption("PNG, JPEG, WebP, AVIF, BMP or GIF.", width="content")
+        paste_hint()
     if camera_on and not camera_allowed(st.context.url):
         st.warning(
             "Browsers allow a camera over https or at localhost only. Upload a photo instead, or serve the app over "
@@ -82,6 +83,12 @@ def inputs(live_camera: Callable[[], None]) -> None:
     elif camera_on:
         live_camera()
     pasting("paste", take)
+
+
+def paste_hint() -> None:
+    """Say that a photo can be pasted, where there is a keyboard (see style)."""
+    with st.container(key="mouse_paste", width="content"):
+        st.caption("Or paste a photo (Ctrl V).")
 
 
 def pasting(key: str, take_files: Any) -> None:
@@ -240,8 +247,10 @@ _square = st.components.v2.component(
     .square { all: unset; position: absolute; box-sizing: border-box; cursor: move; touch-action: none;
         border: 3px solid var(--st-primary-color); box-shadow: 0 0 0 200rem rgb(128 128 128 / .6) }
     .square:focus-visible { outline: 3px solid var(--st-text-color); outline-offset: -6px }
-    .square i { position: absolute; right: -3px; bottom: -3px; width: 22px; height: 22px; cursor: nwse-resize;
-        background: var(--st-primary-color); border-radius: 6px 0 0 0 }
+    .square i { position: absolute; right: -3px; bottom: -3px; width: min(44px, 60%); height: min(44px, 60%);
+        cursor: nwse-resize }
+    .square i::after { content: ""; position: absolute; right: 0; bottom: 0; width: min(22px, 100%);
+        height: min(22px, 100%); background: var(--st-primary-color); border-radius: 6px 0 0 0 }
     """,
     js=(formatting.FRONTEND / "crop_square.js").read_text(),
 )
