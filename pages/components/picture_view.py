@@ -151,9 +151,9 @@ def _why(model: Classifier, picture: Picture, crop: Crop, pixels: np.ndarray, an
         label = cifar10.CLASSES.index(chosen) if chosen else int(answers.labels[0])
         part = picture.image.crop(pictures.crop_box(picture.image.size, crop))
         name = cifar10.CLASSES[label]
-        st.image(
-            explain.overlay(part, saliency(model, pixels)[label]), width=320, alt=f"Heat map of evidence for {name}"
-        )
+        place = st.skeleton(320, width=320)  # the heat takes half a second
+        heat = explain.overlay(part, saliency(model, pixels)[label])
+        place.image(heat, width=320, alt=f"Heat map of evidence for {name}")
         st.caption(
             f":orange[Orange] is evidence for {name}, :violet[purple] against it. Measured by covering one part after "
             "another (occlusion, Zeiler & Fergus 2014)."
