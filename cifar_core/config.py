@@ -63,6 +63,14 @@ class TrainConfig:
         high=0.5,
         step=0.05,
     )
+    split: str = _data(
+        "stratified",
+        "Validation split",
+        "Of CIFAR-10's images, 5% have a near-duplicate. Grouped moves validation images whose near-duplicate is a "
+        "training image to the training images, so that validation accuracy is less too high.",
+        choices=("stratified", "grouped"),
+        labels={"grouped": "near-duplicates grouped"},
+    )
     alpha: float = _network(
         0.5, "Width α", "Every layer has α times the channels; cost grows with about α².", choices=_WIDTHS
     )
@@ -308,7 +316,7 @@ KNOBS: Mapping[str, Knob] = {
     item.name: Knob(name=item.name, default=item.default, **item.metadata) for item in fields(TrainConfig)
 }
 
-_ADDED = ("mixing", "ema", "teacher", "distillation", "distillation_temperature")  # after the first release
+_ADDED = ("split", "mixing", "ema", "teacher", "distillation", "distillation_temperature")  # later
 
 _MILD: dict[str, Any] = {"augmentation": 0.5, "dropout": 0.3, "schedule": "cosine", "fine_tune_learning_rate": 5e-4}
 

@@ -179,8 +179,9 @@ def _classifier_words(figures: dict[str, Any]) -> list[str]:
         "## Width 0.5, the classifier",
         "",
         f"- **Data.** {figures['data']['label']}: {config['train_images']:,} training images, of which "
-        f"{figures['validation']['images']:,} were held back to choose the best epoch; "
-        f"{figures['test']['images']:,} test images, read once at the end. "
+        f"{figures['validation']['images']:,} were held back to choose the best epoch"
+        + (", none of them a near-duplicate of the rest" if config.get("split") == "grouped" else "")
+        + f"; {figures['test']['images']:,} test images, read once at the end. "
         "Photographs of 32×32 pixels of ten classes, as published by Krizhevsky (2009); "
         "a few labels are known to be wrong.",
         *[

@@ -97,6 +97,7 @@ def _notes(run: Run, config: TrainConfig, dataset: str, weights: str) -> list[st
         (config.distils, "learned from a teacher, too"),
         (config.mixing and not config.views, "mixed images in pairs"),
         (config.ema == "on", "averaged its weights"),
+        (config.split == "grouped", "kept near-duplicates on one side of the split"),
     ):
         if used:
             notes.append(f"The run {words}; this script does not.")

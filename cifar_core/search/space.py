@@ -20,7 +20,7 @@ MOST_TRIALS = 10_000
 MOST_CELLS = 400
 DEFAULT_KNOBS = ("alpha", "dropout", "augmentation")
 """What a sweep varies by default."""
-FIXED = ("dataset", "train_images", "validation_fraction", "weights", "teacher", "seed")
+FIXED = ("dataset", "train_images", "validation_fraction", "split", "weights", "teacher", "seed")
 """Knobs that are the same in all trials of a sweep, as they decide what accuracy means."""
 _SENSIBLE = {"views": (1, 8), "head_epochs": (1, 20), "fine_tune_epochs": (1, 20), "early_stopping_patience": (1, 20)}
 

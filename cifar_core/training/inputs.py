@@ -26,7 +26,7 @@ from cifar_core.errors import RunError, StoreError
 from cifar_core.network import architecture, litert, pretrained
 from cifar_core.network.pretrained import Weights
 from cifar_core.runs.records import Environment, Origin
-from cifar_core.training import hardware
+from cifar_core.training import hardware, near_duplicates
 from cifar_core.training.run_writer import Reporter
 from cifar_core.training.teacher import Teacher
 
@@ -263,6 +263,10 @@ class Inputs:
         self.train_rows, self.validation_rows = cifar10.split(
             self.dataset.train_labels, config.train_images, config.validation_fraction, config.seed
         )
+        if config.split == "grouped":
+            self.train_rows, self.validation_rows = near_duplicates.kept_together(
+                self.dataset, self.train_rows, self.validation_rows
+            )
         self.teacher = Teacher(config.teacher, self.dataset, reporter) if config.distils else None
         self._extractor = FeatureExtractor(config, self.dataset, self.weights, is_importing)
         self._filled: dict[tuple[View, int], dict[str, feature_cache.Entry]] = {}

@@ -83,7 +83,7 @@ def test_every_knob_of_the_run_is_a_setting_of_the_script(make_run: Callable[...
     weights = values.pop("WEIGHTS")
     assert values == {name.upper(): getattr(run.config, name) for name in KNOBS if name.upper() in values}
     assert {name for name in KNOBS if name.upper() not in values} == {
-        "dataset", "views", "weights", "mixing", "ema", "teacher", "distillation", "distillation_temperature",
+        "dataset", "split", "views", "weights", "mixing", "ema", "teacher", "distillation", "distillation_temperature",
     }  # fmt: skip
     assert weights is None
 
@@ -111,7 +111,8 @@ def test_what_the_script_does_otherwise_is_said_above_its_settings(
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"teacher": "bundled"}, {"mixing": 0.5, "views": 0, "augmentation": 1.0}, {"ema": "on"}]
+    "knobs",
+    [{"teacher": "bundled"}, {"mixing": 0.5, "views": 0, "augmentation": 1.0}, {"ema": "on"}, {"split": "grouped"}],
 )
 def test_what_the_script_leaves_out_is_said(make_run: Callable[..., Run], knobs: dict) -> None:
     left_out = "; this script does not"

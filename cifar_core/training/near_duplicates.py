@@ -1,0 +1,61 @@
+"""Near-duplicates among the training images of CIFAR-10: the same scene, car or animal, often mirrored or shifted.
+
+near_duplicates.npz holds those that have one: `positions` and `groups`, int32 (m,); images of one group belong
+together. `python -m cifar_core.training.near_duplicates` makes it from the features of the ImageNet backbone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cifar_core.data import cifar10
+from cifar_core.data.cifar10 import Dataset
+from cifar_core.network import litert, pretrained
+
+_FILE = Path(__file__).with_name("near_duplicates.npz")
+_SIMILAR = 0.88  # cosine: above 0.90, nearly all pairs that were looked at are the same object; below 0.87, few are
+_CHUNK = 1000
+
+
+def kept_together(dataset: Dataset, training: np.ndarray, validation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions for training and validation, int (n,), with no group of near-duplicates on both sides.
+
+    A validation image with a near-duplicate in `training` moves there. Synthetic images have no near-duplicates.
+    """
+    if not dataset.official:
+        return training, validation
+    with np.load(_FILE) as arrays:
+        groups = np.full(len(dataset.train_labels), -1)
+        groups[arrays["positions"]] = arrays["groups"]
+    moving = (groups[validation] >= 0) & np.isin(groups[validation], groups[training])
+    return np.sort(np.concatenate([training, validation[moving]])), validation[~moving]
+
+
+def find(features: np.ndarray, similar: float = _SIMILAR) -> tuple[np.ndarray, np.ndarray]:
+    """Return `positions` and `groups` of images whose features, float (n, f), have a cosine of `similar` or more."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    directions = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
+    pairs = []
+    for start in range(0, len(directions), _CHUNK):
+        rows, columns = np.nonzero(directions[start : start + _CHUNK] @ directions.T >= similar)
+        pairs.append(np.stack([rows + start, columns]))
+    first, second = np.concatenate(pairs, axis=1)
+    first, second = first[first != second], second[first != second]
+    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(directions),) * 2)
+    _, groups = connected_components(graph, directed=False)
+    positions = np.unique(first)
+    return positions.astype(np.int32), np.unique(groups[positions], return_inverse=True)[1].astype(np.int32)
+
+
+if __name__ == "__main__":
+    images = cifar10.load("cifar10").train_images
+    weights = pretrained.load("imagenet", 0.5, 96, seed=1)
+    network = litert.Network(litert.build(weights.named, 0.5, 96, "minus_one_to_one", ("pooled",)))
+    features = [network.run(images[start : start + _CHUNK])["pooled"] for start in range(0, len(images), _CHUNK)]
+    positions, groups = find(np.concatenate(features))
+    np.savez_compressed(_FILE, positions=positions, groups=groups)
+    print(f"{len(positions):,} of {len(images):,} images in {groups.max() + 1:,} groups of near-duplicates.")
