@@ -150,6 +150,18 @@ def _splits() -> str:
     return _svg("".join(dots), 80, "Twenty images in four random splits into training and validation")
 
 
+def _soft() -> str:
+    """Return ten bars twice: a label, all in one class, and a teacher's answer, in several."""
+    label, teacher = [0] * 3 + [1] + [0] * 6, [0.03, 0.02, 0.06, 0.7, 0.06, 0.35, 0.08, 0.05, 0.02, 0.02]
+    bars = [
+        f'<rect x="{left + 13 * place}" y="{76 - 70 * share:.1f}" width="9" height="{2 + 70 * share:.1f}" rx="1.5" '
+        f'fill="{color}"/>'
+        for left, shares, color in ((10, label, style.TRAINING), (180, teacher, style.FINE_TUNING))
+        for place, share in enumerate(shares)
+    ]
+    return _svg("".join(bars), 80, "Ten bars twice: a label in one class, and a teacher's answer in several")
+
+
 LESSONS: Mapping[str, Callable[[], str]] = {
     "inside": _fields,
     "scaling": _pale,
@@ -162,6 +174,7 @@ LESSONS: Mapping[str, Callable[[], str]] = {
     "layers": lambda: _network((5,), "A network in which one block is examined"),
     "rate": _steps,
     "noise": _splits,
+    "teacher": _soft,
 }
 """The picture of each lesson, which does not give away its result."""
 

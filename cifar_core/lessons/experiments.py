@@ -56,6 +56,7 @@ _ALL_AT_ONCE: dict[str, Any] = {
     "fine_tune_learning_rate": 1e-3,
     "batch_norm": "training",
 }
+_TAUGHT: dict[str, Any] = {"teacher": "bundled", "distillation": 0.9, "distillation_temperature": 4.0}
 
 RESULTS = Path(__file__).resolve().parent / "results"
 FIGURES = (
@@ -122,6 +123,10 @@ CONDITIONS: Mapping[str, Mapping[str, Condition]] = {
     },
     "noise": {
         str(seed): _condition(f"seed {seed}", train_images=1_000, seed=seed, **_ONLY_HEAD) for seed in (1, 2, 3, 4)
+    },
+    "teacher": {
+        "alone": _condition("α 0.35 alone", alpha=0.35),
+        "taught": _condition("α 0.35 with a teacher", alpha=0.35, **_TAUGHT),
     },
 }
 

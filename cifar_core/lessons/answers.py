@@ -1,0 +1,163 @@
+"""Which option of a lesson's question is right, by what was measured, and the measurement in a sentence."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+
+from cifar_core.inference.pictures import SIDE
+from cifar_core.lessons.experiments import Outcome
+from cifar_core.lessons.layer_probe import PIXELS, Layers
+from cifar_core.network.pretrained import BUNDLED
+from cifar_core.runs import load_json
+
+Conditions = Mapping[str, Outcome]
+"""Outcomes by the key of their condition."""
+Answer = tuple[int, str]
+_NOISE = 0.02  # of the accuracy on a thousand validation images
+_SIX_OF_TEN = 0.6
+
+
+def inside(fields: Sequence[float]) -> Answer:
+    """First block of which one position sees the whole width of the picture; `fields` as of `receptive_fields`."""
+    shares = [field / SIDE for field in fields]
+    first = next(block for block, share in enumerate(shares, 1) if share >= 1)
+    return _option(first, (6, 12)), (
+        f"It sees {shares[0]:.0%} of the width in block 1, {shares[4]:.0%} in block 5, and all of it from block "
+        f"{first} on."
+    )
+
+
+def scaling(conditions: Conditions) -> Answer:
+    """Loss of best validation accuracy by the scale alone."""
+    lost = _best(conditions["right"]) - _best(conditions["wrong"])
+    return _option(lost, (0.03, 0.10)), (
+        f"{_best(conditions['right']):.1%} with [-1, 1], {_best(conditions['wrong']):.1%} with [0, 1]: "
+        f"{_points(lost)}. With 32 px and a frozen backbone, too: {_best(conditions['wild']):.1%}."
+    )
+
+
+def freezing(conditions: Conditions) -> Answer:
+    """Last validation accuracy when every layer trains at once."""
+    last = _last(conditions["all"], "validation_accuracy")
+    return 2 - _option(last, (0.30, 0.70)), (
+        f"Validation ends at {last:.1%}, training at {conditions['all'].figures['training_accuracy']:.1%}. The usual "
+        f"order reaches {_best(conditions['right']):.1%}, the head alone {_best(conditions['never']):.1%}."
+    )
+
+
+def augmentation(conditions: Conditions) -> Answer:
+    """Training against validation accuracy at strength 3."""
+    hard = conditions["hard"]
+    training, validation = hard.figures["training_accuracy"], _last(hard, "validation_accuracy")
+    return _option(validation - training, (-_NOISE, _NOISE)), (
+        f"Training {training:.1%}, validation {validation:.1%}. At its best, validation is {_best(hard):.1%} at "
+        f"strength 3, {_best(conditions['right']):.1%} at 0.5, {_best(conditions['none']):.1%} at 0."
+    )
+
+
+def width(conditions: Conditions) -> Answer:
+    """Gain of twice the width."""
+    half, full = conditions["0.5"], conditions["1"]
+    gained = _best(full) - _best(half)
+    on_test = full.figures["test_accuracy"] - half.figures["test_accuracy"]
+    adds = full.figures["multiply_adds"] / half.figures["multiply_adds"]
+    times = full.internals.latency_ms / half.internals.latency_ms
+    return _option(gained, (0.02, 0.05)), (
+        f"From {_best(half):.1%} to {_best(full):.1%} on validation, {_points(gained)}, and {_points(on_test)} on the "
+        f"test images, for {adds:.1f} times the multiply-adds and {times:.1f} times the latency."
+    )
+
+
+def resolution(conditions: Conditions) -> Answer:
+    """Loss at 32 px against 96 px."""
+    lost = _best(conditions["96"]) - _best(conditions["32"])
+    ranked = ", ".join(f"{size} px {_best(conditions[size]):.1%}" for size in ("32", "64", "96", "128"))
+    return _option(lost, (0.05, 0.20)), f"{ranked}. 32 px is {_points(lost)} below 96 px."
+
+
+def dropout(conditions: Conditions) -> Answer:
+    """Gap between training and validation accuracy without dropout."""
+    gaps = {
+        key: one.figures["training_accuracy"] - _last(one, "validation_accuracy")
+        for key, one in sorted(conditions.items(), key=lambda item: float(item[0]))
+    }
+    text = ", ".join(f"{_points(gap)} with dropout {key}" for key, gap in gaps.items())
+    best = ", ".join(f"{_best(conditions[key]):.1%}" for key in gaps)
+    return _option(gaps["0"], (0.05, 0.15)), f"The gap is {text}. Best validation accuracy, in this order: {best}."
+
+
+def phases(conditions: Conditions) -> Answer:
+    """Gain of the first phase."""
+    lost = _best(conditions["both"]) - _best(conditions["second"])
+    return (0 if lost < -_NOISE else 1 if lost <= _NOISE else 2), (
+        f"Two phases {_best(conditions['both']):.1%}, fine-tuning alone {_best(conditions['second']):.1%}, head alone "
+        f"{_best(conditions['first']):.1%}."
+    )
+
+
+def layers(layers: Layers) -> Answer:
+    """First layer after which a linear classifier gets six of ten images right."""
+    network = layers.networks[0]
+    enough = [
+        number
+        for number, (name, accuracy) in enumerate(zip(network.layers, network.accuracies, strict=True))
+        if accuracy >= _SIX_OF_TEN and name != PIXELS
+    ]
+    block = enough[0] - 2 if enough else len(network.layers)
+    first = f"first after {network.layers[enough[0]]}" if enough else "after no layer"
+    return _option(block, (6, 12)), (
+        f"Six of ten images are right {first}. Pixels give {network.accuracies[0]:.1%}, the last layer "
+        f"{network.accuracies[-1]:.1%}, random weights {layers.networks[1].accuracies[-1]:.1%}."
+    )
+
+
+def rate(conditions: Conditions) -> Answer:
+    """Loss at a hundred times the rate, against that at a hundredth."""
+    right, low, high = (_best(conditions[key]) for key in ("right", "low", "high"))
+    return _option(low - high, (-_NOISE, _NOISE)), (
+        f"At the usual rate {right:.1%}, at a hundredth {low:.1%}, at a hundred times {high:.1%}."
+    )
+
+
+def noise(conditions: Conditions) -> Answer:
+    """Range of the best validation accuracy between seeds."""
+    validation = sorted(map(_best, conditions.values()))
+    test = sorted(one.figures["test_accuracy"] for one in conditions.values())
+    apart = validation[-1] - validation[0]
+    return _option(apart, (0.02, 0.05)), (
+        f"Validation accuracy is between {validation[0]:.1%} and {validation[-1]:.1%}, {_points(apart)} apart; test "
+        f"accuracy between {test[0]:.1%} and {test[-1]:.1%}, {_points(test[-1] - test[0])} apart."
+    )
+
+
+def teacher(conditions: Conditions) -> Answer:
+    """Gain of test accuracy by a teacher."""
+    alone, taught = (conditions[key].figures["test_accuracy"] for key in ("alone", "taught"))
+    return _option(taught - alone, (0.02, 0.05)), (
+        f"From {alone:.1%} to {taught:.1%}, {_points(taught - alone)}. The teacher itself is right on "
+        f"{_bundled_accuracy():.1%}."
+    )
+
+
+def _bundled_accuracy() -> float:
+    """Return the test accuracy of the bundled model, of its card."""
+    return (load_json(BUNDLED / "card.json") or {})["0.5"]["test"]["accuracy"]
+
+
+def _option(value: float, limits: Sequence[float]) -> int:
+    """Return which of the ranges between `limits` holds `value`."""
+    return bisect_right(limits, value)
+
+
+def _best(outcome: Outcome) -> float:
+    return outcome.figures["validation_accuracy"]
+
+
+def _last(outcome: Outcome, name: str) -> float:
+    return float(outcome.curves.curves[name].y[-1])
+
+
+def _points(value: float) -> str:
+    """Return a difference of accuracies in percentage points."""
+    return f"{100 * value:.1f} points"
