@@ -7,14 +7,19 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from cifar_core import glossary
+from cifar_core import doctor, glossary
 from cifar_core.charts import pictures
 from cifar_core.data import cifar10
 from cifar_core.lessons.catalogue import INSIDE, LESSONS, Lesson
 from cifar_core.lessons.experiments import CONDITIONS
-from pages.components import address, augmentation_preview, dataset_notice, guarded, lesson_view, machine_panel
+from pages.components import address, augmentation_preview, dataset_notice, formatting, guarded, lesson_view
 
 _TO_TOP = "<script>document.querySelector('[data-testid=stMain]').scrollTo(0, 0)</script>"
+_CHECKS = {
+    "ok": ":green[:material/check_circle:]",
+    "warning": ":orange[:material/warning:]",
+    "error": ":red[:material/error:]",
+}
 
 
 def main() -> None:
@@ -63,7 +68,7 @@ def overview(guesses: Mapping[str, int | None]) -> None:
         verb = "Continue" if answered else "Start"
         opens(following, f"{verb}: {LESSONS[following].title}", "continue", "play_arrow", "primary")
     st.header("What do you see in your run?")
-    with st.grid(5, min_column_width=150):
+    with st.grid(4, min_column_width=150):
         for lesson in LESSONS.values():
             with st.container(border=True, height="stretch", key=f"card_{lesson.name}"):
                 picture(lesson, "stretch")
@@ -74,7 +79,7 @@ def overview(guesses: Mapping[str, int | None]) -> None:
                 opens(lesson.name, label, f"open_{lesson.name}", icon, "tertiary")
     with st.expander("Glossary", icon=":material/menu_book:", key="glossary"):
         st.markdown("\n".join(f"- **{term}**: {definition}" for term, definition in glossary.TERMS.items()))
-    machine_panel.panel()
+    this_machine()
 
 
 def opens(name: str, label: str, key: str, icon: str, kind: Literal["primary", "secondary", "tertiary"]) -> None:
@@ -130,6 +135,20 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
     following = dict(zip(LESSONS, [*LESSONS][1:], strict=False)).get(name)
     label = f"Next: {LESSONS[following].title}" if following else "All lessons"
     opens(following or "", label, "next", "arrow_forward", "primary")
+
+
+@guarded.fragment
+def this_machine() -> None:
+    """Draw what this machine grants and lacks, checked once the panel is open."""
+    place = st.expander("This machine", icon=":material/computer:", key="this_machine", on_change="rerun")
+    if not place.open:
+        return
+    lines = []
+    for check in doctor.checks():
+        name = "GPU" if check.name == "gpu" else check.name.capitalize()
+        advice = f"*{formatting.plain(check.advice)}*" if check.advice else ""
+        lines.append(f"{_CHECKS[check.state]} **{name}**: {formatting.plain(check.value)} {advice}")
+    place.markdown("\n\n".join(lines))
 
 
 guarded.page(main)
