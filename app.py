@@ -7,7 +7,7 @@ import streamlit as st
 import cifar_core  # noqa: F401 - before NumPy, which pages import
 from pages.components import address, guarded, style
 
-sys.setswitchinterval(0.001)  # at Python's 5 ms a click waits behind other people's pages at every look at a file
+sys.setswitchinterval(0.001)  # at Python's 5 ms a click waits for busy sessions at each file access
 st.set_page_config(page_title="CIFAR Studio", page_icon="🐸", layout="wide")
 logout = [st.Page(st.logout, title="Log out", icon=":material/logout:")] if st.user.get("is_logged_in") else []
 page = st.navigation(
@@ -27,5 +27,5 @@ style.close_menu(page.url_path)
 guarded.require_login()
 address.forget_other_page(page.url_path)
 guarded.app_runs = True
-st.fragment(lambda: None, run_every=3600)()  # with one, a browser that meets a restarted server draws the page anew
+st.fragment(lambda: None, run_every=3600)()  # any fragment makes the browser rerun the page after a server restart
 page.run()

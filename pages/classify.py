@@ -1,4 +1,4 @@
-"""Classify: drop in a photo, see what the network makes of it, and why."""
+"""Classify: predictions for the user's photos, with explanations."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from pages.components import address, formatting, guarded, live_camera, picture_
 from pages.components.tiles import Tile
 
 TITLE = "What is in your photo?"
-A_PAGE = 48  # pictures of the gallery at a time
-_CHUNK = 96  # pictures between two looks of the progress bar
+A_PAGE = 48  # pictures on one page of the gallery
+_CHUNK = 96  # pictures between two updates of the progress bar
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def main() -> None:
         )
     for problem in model.problems:
         st.warning(formatting.plain(problem), icon=":material/warning:")
-    answered = st.container()  # above the ways in: the answer comes first
+    answered = st.container()  # above the inputs: the prediction comes first
     uploads.inputs(lambda: live_camera.show(model, uploads.take))
     uploads.show_refused()
     pictures = uploads.pictures()
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def choose_model() -> str:
-    """Let the visitor choose a finished run or the bundled model."""
+    """Draw the select box of the finished runs and the bundled model; return the chosen name."""
     titles = picture_view.models()
     newest = next(iter(titles))
     address.linked("model", titles, run_picker.remembered(titles) or newest)
@@ -79,7 +79,7 @@ def choose_model() -> str:
 
 
 def examples(model: Classifier) -> None:
-    """Offer sample photos and test images; say why where there are no test images."""
+    """Draw sample photos and test images. If there are no test images, show why."""
     with st.container(key="samples"):
         st.markdown("## Or try a sample photo")
         photos = [Tile(uploads.sample_url(name), about, name) for name, about in uploads.SAMPLES.items()]
@@ -109,7 +109,7 @@ def examples(model: Classifier) -> None:
 
 
 def many(model: Classifier, pictures: list[Picture]) -> None:
-    """Show all pictures with their answers, the chosen one beside them: filter, sort, disagreement, CSV."""
+    """Draw all pictures with their predictions, and the selected one beside them: filter, sort, disagreement, CSV."""
     answers = answered(model, pictures)
     names = [picture.name for picture in pictures]
     left, right = st.container(key="gallery").columns([2, 3], gap="large")
@@ -135,7 +135,7 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
 
 
 def sorted_and_filtered(model: Classifier, pictures: list[Picture], names: list[str], answers: Answers) -> list[int]:
-    """Let the visitor choose what is shown and in which order; return the pictures' positions."""
+    """Draw the sort and filter widgets; return the positions of the pictures to show, in order."""
     orders = dict(ORDERS)
     others_exist = len(picture_view.models()) > 1
     if others_exist:
@@ -159,7 +159,7 @@ def sorted_and_filtered(model: Classifier, pictures: list[Picture], names: list[
 
 
 def answered(model: Classifier, pictures: list[Picture]) -> Answers:
-    """Return the answers to all pictures, with a progress bar; computed once for each model and crop."""
+    """Return the predictions for all pictures, cached by model and crop. Show a progress bar."""
     seen = np.stack([picture_view.seen(picture) for picture in pictures])
     key = (model.name, hash(seen.tobytes()))
     known = st.session_state.setdefault("answered", {})

@@ -1,4 +1,4 @@
-"""Evaluate: what a finished run gets right and wrong, how sure and how robust it is, beside another run if asked."""
+"""Evaluate: strengths, mistakes, calibration and robustness of a finished run, optionally beside a second run."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def compared_run(known: list[Row], run: Run) -> Run | None:
-    """Let the visitor choose another finished run; the address names it."""
+    """Draw the select box of a second finished run, stored in the URL; return the run or None."""
     titles = run_picker.run_titles(row for row in run_picker.own(known) if row.run != run and row.state == "finished")
     names = ["", *titles]
     address.linked("beside", names, "")
@@ -94,7 +94,7 @@ def compared_run(known: list[Row], run: Run) -> Run | None:
 
 
 def unfinished(run: Run) -> None:
-    """Say why a run cannot be evaluated yet, and what its metrics say already."""
+    """Show that a run cannot be evaluated yet, and the diagnosis of its metrics so far."""
     state = run.state
     run_picker.state_badge(run, state)
     st.info(
@@ -107,20 +107,20 @@ def unfinished(run: Run) -> None:
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the run")
 def assessed(run_id: str, stamp: tuple[int, ...]) -> Assessment:
-    """Return all that is known of a run; read once for each state of its files."""
+    """Return the assessment of a run, cached until its files change."""
     return assessment.assess(runs.Run(run_id))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def verdict(run_id: str, other_id: str, *stamps: tuple[int, ...]) -> str:
-    """Return whether one of two runs is better on the test images, as a sentence."""
+    """Return a sentence on whether one of two runs is better on the test images."""
     (pair,) = comparison.compare([Run(run_id), Run(other_id)])
     names = run_picker.short_names([listing.row(pair.a), listing.row(pair.b)])
     return comparison.verdict(pair, names[run_id], names[other_id])
 
 
 def side_by_side(results: list[Assessment], draw: Callable[[Assessment, int], None]) -> None:
-    """Draw every run in a column of its own, the second under its name."""
+    """Draw each run in its own column. Two runs get their names as captions."""
     for number, (column, one) in enumerate(zip(st.columns(len(results), gap="large"), results, strict=True)):
         with column:
             if len(results) > 1:
@@ -129,7 +129,7 @@ def side_by_side(results: list[Assessment], draw: Callable[[Assessment, int], No
 
 
 def strengths(result: Assessment, split: str, number: int) -> None:
-    """Show the best and the worst class in a sentence with pictures, and both accuracies."""
+    """Show the best and worst class with example images, and the accuracy on both splits."""
     predictions = result.calibrated.split(split)
     summary = class_summary(predictions)
     if summary is not None:
@@ -157,7 +157,7 @@ def strengths(result: Assessment, split: str, number: int) -> None:
 
 
 def accuracy(result: Assessment, split: str) -> None:
-    """Show the accuracy on a split with its interval."""
+    """Show the accuracy on a split with its 95% interval."""
     predictions = result.stored.split(split)
     low, high = predictions.interval
     st.metric(
@@ -171,7 +171,7 @@ def accuracy(result: Assessment, split: str) -> None:
 
 
 def panels(results: list[Assessment], split: str) -> None:
-    """Draw the folded rest; what is open is in the address, and only that is computed."""
+    """Draw the expanders. The URL stores which are open; only those are computed."""
     for key, (title, icon, draw) in {
         "classes": ("Each class", ":material/monitoring:", classes),
         "extremes": ("Confident mistakes, unsure correct answers", ":material/casino:", confusion.extremes),
@@ -195,7 +195,7 @@ def panels(results: list[Assessment], split: str) -> None:
 
 
 def classes(result: Assessment, split: str, number: int) -> None:
-    """Show precision, recall and F1 of every class."""
+    """Show precision, recall and F1 of each class."""
     st.markdown(
         "**Recall**: of all cats, the share that is found. **Precision**: of all answers “cat”, the share that are "
         "cats. A class that is low in both needs more *Training images* or a larger *Input size* on Train."
@@ -228,7 +228,7 @@ def calibrated(result: Assessment, split: str, number: int) -> None:
     """Show the reliability diagram, before and after temperature scaling."""
     known = result.calibration
     if known is None:
-        if not (result.run.path / calibration.FILE).exists():  # else `problems` says why
+        if not (result.run.path / calibration.FILE).exists():  # a damaged file is in `problems`
             st.info("This run was trained with an older version, without calibration. Train it again to get it.")
         return
     formatting.text(picture_view.calibration_words(known))

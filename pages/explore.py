@@ -1,4 +1,4 @@
-"""Explore: what the knobs do. Each section is a module of its own; the address says which is open."""
+"""Explore: the effect of the settings. Each section is a module; the URL stores which one is open."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import streamlit as st
 
 from pages.components import address, guarded, head_lab, run_table, search
 
-# What the page has, in order: word in the address -> title and what draws it. (A text here would be drawn.)
+# Sections in order: value in the URL -> title and draw function. (Streamlit would draw a docstring here.)
 SECTIONS: Mapping[str, tuple[str, Callable[[], None]]] = {
     "runs": ("Runs", run_table.show),
     "lab": ("Head lab", head_lab.show),
     "search": ("Search", search.show),
 }
-_OLD = ("sweep", "surface")  # what addresses of older versions call the section Search
+_OLD = ("sweep", "surface")  # names of the section Search in URLs of older versions
 
 
 def main() -> None:

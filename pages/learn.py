@@ -1,4 +1,4 @@
-"""Learn: guess first, then see what real runs measured."""
+"""Learn: guess first, then see the results of real runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CHECKS = {
 
 
 def main() -> None:
-    """Draw the page: the lesson that the address names, else all of them."""
+    """Draw the lesson in the URL. Without one, draw the overview."""
     guesses = progress()
     lesson = LESSONS.get(st.query_params.get("lesson", ""))
     if lesson is None:
@@ -34,13 +34,13 @@ def main() -> None:
     if not address.is_history():
         address.link("guesses", written(guesses), "")
     opened = lesson.name if lesson else ""
-    if st.session_state.get("lesson_opened") != opened:  # the browser takes it for the same page, and would not scroll
+    if st.session_state.get("lesson_opened") != opened:  # to the browser it is the same page: it does not scroll
         st.session_state["lesson_opened"] = opened
         st.html(_TO_TOP, unsafe_allow_javascript=True)
 
 
 def progress() -> dict[str, int | None]:
-    """Return the lessons that were opened with the guess of each, None before: the session's, else the address's."""
+    """Return the guess of each opened lesson, None if not guessed yet. The URL sets the initial value of a session."""
     if "guesses" not in st.session_state:
         st.session_state["guesses"] = {}
         for word in st.query_params.get("guesses", "")[:500].split("-"):
@@ -52,12 +52,12 @@ def progress() -> dict[str, int | None]:
 
 
 def written(guesses: Mapping[str, int | None]) -> str:
-    """Return the progress as the address says it: `scaling.1-freezing`."""
+    """Return the progress in the format of the URL: `scaling.1-freezing`."""
     return "-".join(name if guess is None else f"{name}.{guess}" for name, guess in guesses.items())
 
 
 def overview(guesses: Mapping[str, int | None]) -> None:
-    """Draw the progress, a card with the symptom of each lesson, and the glossary."""
+    """Draw the progress, a card for each lesson, and the glossary."""
     st.title("Guess, then see what real runs measured")
     answered = [name for name in LESSONS if guesses.get(name) is not None]
     following = next((name for name in LESSONS if name not in answered), None)
@@ -83,24 +83,23 @@ def overview(guesses: Mapping[str, int | None]) -> None:
 
 
 def opens(name: str, label: str, key: str, icon: str, kind: Literal["primary", "secondary", "tertiary"]) -> None:
-    """Draw a button that opens a lesson, all lessons if `name` is empty; the address keeps the progress."""
+    """Draw a button that opens lesson `name`, or the overview if empty. The URL keeps the progress."""
     if st.button(label, key=key, icon=f":material/{icon}:", type=kind, wrap=True):
         guesses = st.session_state["guesses"]
         if name:
-            guesses.setdefault(name, None)  # at once: one entry of the browser's history
+            guesses.setdefault(name, None)  # one update: one entry in the browser's history
         query = {"lesson": name, "guesses": written(guesses)}
         st.query_params.from_dict({word: value for word, value in query.items() if value})
         st.rerun()
 
 
 def picture(lesson: Lesson, width: Literal["stretch"] | int) -> None:
-    """Draw the picture of a lesson."""
     svg = pictures.LESSONS[lesson.name]()
     st.image(svg, alt=pictures.alt(svg), width=width)
 
 
 def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
-    """Draw a lesson: the question, and once it is answered what was measured."""
+    """Draw a lesson: the question, and after a guess the results."""
     name = lesson.name
     with st.container(horizontal=True, vertical_alignment="center"):
         opens("", "All lessons", "all_lessons", "arrow_back", "secondary")
@@ -139,7 +138,7 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
 
 @guarded.fragment
 def this_machine() -> None:
-    """Draw what this machine grants and lacks, checked once the panel is open."""
+    """Draw the checks of this machine, run only if the panel is open."""
     place = st.expander("This machine", icon=":material/computer:", key="this_machine", on_change="rerun")
     if not place.open:
         return

@@ -1,4 +1,4 @@
-"""Teach: your own classes, learned in a second by a linear head on the frozen network."""
+"""Teach: the user's own classes, learned in a second by a linear head on the frozen network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STEPS = {
 
 
 def main() -> None:
-    """Draw the page: what to begin with, or a project in three steps."""
+    """Draw the start page, or a project in three steps."""
     names = projects.names()
     if not names:
         begin()
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def choose(names: list[str]) -> str:
-    """Let the visitor choose a project, begin another, or delete this one."""
+    """Draw the widgets that select, create and delete projects; return the selected name."""
     if (opened := st.session_state.pop("teach_open", None)) in names:
         st.session_state["project"] = opened
     address.linked("project", names, names[0])
@@ -71,7 +71,7 @@ def choose(names: list[str]) -> str:
 
 
 def begin() -> None:
-    """Draw the page without projects."""
+    """Draw the start page, shown if there are no projects."""
     st.title("Teach it your own classes")
     for column, (title, text) in zip(st.container(key="teach_begin").columns(3), _STEPS.items(), strict=True):
         with column.container(border=True, height="stretch"):
@@ -91,7 +91,7 @@ def begin() -> None:
 
 
 def more_ways() -> None:
-    """Offer the example, and a zip."""
+    """Draw the example button and the zip upload."""
     guarded.button("Example: airplane, cat, horse", teach_classes.example, key="teach_example",
                    icon=":material/auto_awesome:", width="stretch")  # fmt: skip
     uploads.uploaded(
@@ -103,19 +103,19 @@ def more_ways() -> None:
 
 
 def remove(name: str) -> None:
-    """Delete a project, which can be restored."""
+    """Delete a project; it can be restored."""
     projects.delete(name)
     st.session_state["teach_removed"] = name
 
 
 def offer_restore() -> None:
-    """Offer to restore the project that this session deleted."""
+    """Draw a button that restores the project deleted in this session."""
     if removed := st.session_state.get("teach_removed"):
         guarded.button(f"Restore {removed}", restore, removed, key="teach_restore", icon=":material/undo:")
 
 
 def restore(name: str) -> None:
-    """Restore the project that was deleted last."""
+    """Restore a deleted project and select it."""
     projects.restore(name)
     st.session_state["teach_open"] = name
     del st.session_state["teach_removed"]

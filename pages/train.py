@@ -1,4 +1,4 @@
-"""Train: choose, see what it will cost, start, watch it live."""
+"""Train: choose the settings, see the estimated cost, start, watch the run live."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LIST_LENGTH = 100
 
 
 def main() -> None:
-    """Draw the page: the form first, or the run first where the address names one or one is live."""
+    """Draw the page: the form first, or the run first if the URL names one or one is live."""
     take_settings()
     status = cifar10.status()
     known = listing.rows(LIST_LENGTH)
@@ -67,12 +67,12 @@ def main() -> None:
 
 
 def open_run(run_id: str) -> None:
-    """Name a run in the address, which the page then shows first."""
+    """Store a run in the URL; the page then shows it first."""
     st.query_params["run"] = run_id
 
 
 def last_run(known: list[listing.Row], wanted: Run | None) -> Any:
-    """Return a folded place for the run that is shown below the form, with its name; None where there is none."""
+    """Return the expander for the run that is shown below the form, or None without a run."""
     row = next((row for row in known if row.run == wanted), None)
     if row is None:
         return None
@@ -84,7 +84,7 @@ def last_run(known: list[listing.Row], wanted: Run | None) -> Any:
 
 
 def form(status: dict) -> TrainConfig | None:
-    """Draw the presets, the settings and the start; return the configuration, None where there is none."""
+    """Draw the presets, the settings and the start button. Return the configuration, or None if it is invalid."""
     st.markdown(
         "MobileNetV2 is pretrained on a million photos (ImageNet). First a small new **head** learns the ten classes, "
         "then the **top of the network** is fine-tuned.",
@@ -109,14 +109,14 @@ def form(status: dict) -> TrainConfig | None:
 
 
 def changed_words(config: TrainConfig) -> str:
-    """Return what differs from the nearest preset, as a line that is always there."""
+    """Return the differences from the nearest preset as a line; it is never empty."""
     preset = nearest_preset(config).capitalize()
     changes = changes_in_words(config)
     return f"Changed from {preset}: {', '.join(changes)}" if changes else f"Settings of {preset}, none changed"
 
 
 def preset_times() -> dict[str, str]:
-    """Return the duration of each preset as text; empty where there are no images."""
+    """Return the estimated duration of each preset as text, or an empty dict if there are no images."""
     try:
         sizes = cifar10.sizes("auto")
         return {
@@ -128,7 +128,7 @@ def preset_times() -> dict[str, str]:
 
 
 def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None:
-    """Draw the name and what can be started; return what a run costs, None (and why) where it cannot start."""
+    """Draw the run's name and the start buttons. Return the estimate; if there is none, show why and return None."""
     estimate, reason = possible(config, status["error"])
     cannot = config is None or estimate is None or bool(reason)
     row = st.container(horizontal=True, vertical_alignment="bottom", key="start_row")
@@ -140,7 +140,7 @@ def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None
         help="Shown on every page. Empty: the suggestion.",
     )
     downloads = config is not None and config.dataset != "generated" and dataset_notice.can_download(status)
-    with row.container(key="start_buttons"):  # on a phone at the lower edge of the screen (see style)
+    with row.container(key="start_buttons"):  # on a phone at the bottom of the screen (see style)
         look: dict[str, Any] = {"icon": ":material/play_arrow:", "width": "stretch", "disabled": cannot}
         if downloads:
             words, then = "Download CIFAR-10 and train (170 MB, once)", (config, name)
@@ -156,9 +156,9 @@ def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None
 
 
 def possible(config: TrainConfig | None, no_data: str | None) -> tuple[costs.Estimate | None, str]:
-    """Return what a run of `config` costs, and why it cannot start, empty if it can.
+    """Return the estimate for `config`, and why it cannot start (empty if it can).
 
-    `no_data` is why CIFAR-10 cannot be read though it should be there.
+    `no_data` is the error if CIFAR-10 cannot be read.
     """
     if config is None:
         return None, ""
@@ -172,7 +172,7 @@ def possible(config: TrainConfig | None, no_data: str | None) -> tuple[costs.Est
 
 
 def unavailable(config: TrainConfig) -> str:
-    """Return why no network of this width can be had, empty if one can."""
+    """Return why there is no network of this width, or an empty string."""
     reason = pretrained.unavailable_reason(config.weights, config.alpha, config.image_size)
     return f"Width {config.alpha:g} cannot be trained: {reason}. Choose another width or other initial weights." * bool(
         reason
@@ -180,14 +180,14 @@ def unavailable(config: TrainConfig) -> str:
 
 
 def unused_name(config: TrainConfig) -> str:
-    """Return a name made of what differs from the nearest preset, numbered where a run has it already."""
+    """Return a name made of the differences from the nearest preset; add a number if it is taken."""
     name = suggested_name(config)[: labels.NAME_LIMIT - 4]
     taken = {row.labels.name for row in listing.rows(LIST_LENGTH)}
     return next(text for text in (name, *(f"{name} {n}" for n in range(2, LIST_LENGTH + 3))) if text not in taken)
 
 
 def start(config: TrainConfig, name: str) -> None:
-    """Start a run of `config`, or queue it behind the one that is running; it is shown next. Raises RunError."""
+    """Start a run of `config`, or queue it if another one is running; show it. Raises RunError."""
     preset = next((preset for preset, known in PRESETS.items() if known == config), "custom")
     chosen = pinned.chosen()
 
@@ -202,7 +202,7 @@ def start(config: TrainConfig, name: str) -> None:
 
 
 def take_settings() -> None:
-    """Set the knobs as in the run or preset that a button here or a link names, and as the link's address, once."""
+    """Set the knobs once: to a run or preset that a button or link names, then to the settings in the URL."""
     settings = st.session_state.pop("settings_of", None) or st.query_params.pop("settings", None)
     if settings is not None:
         try:
@@ -212,7 +212,7 @@ def take_settings() -> None:
 
 
 def wanted_run(known: list[listing.Row]) -> Run | None:
-    """Return the run that the address names, else a live one, else the one chosen last, else one's own newest."""
+    """Return the run in the URL, else a live one, else the last selected one, else the user's newest."""
     named = run_picker.asked(known)
     if named is not None:
         return Run(named)
@@ -222,7 +222,7 @@ def wanted_run(known: list[listing.Row]) -> Run | None:
 
 
 def chosen_run(known: list[listing.Row], wanted: Run) -> Run:
-    """Draw which run is shown and which one it is compared with; return the first."""
+    """Draw the select boxes of the run shown and the run it is compared with; return the first."""
     run = run_picker.pick(known, wanted.id, "run_choice")
     finished = run_picker.run_titles(
         row for row in run_picker.own(known) if row.run.id != wanted.id and row.state == "finished"
@@ -239,10 +239,10 @@ def chosen_run(known: list[listing.Row], wanted: Run) -> Run:
 
 
 def show_run(run: Run) -> None:
-    """Draw a run, live or afterwards, and its export."""
+    """Draw a run, live or finished, and its export."""
     live = run.state in LIVE_STATES
     if live:
-        st.query_params["run"] = run.id  # when it ends, it stays where it is on the page
+        st.query_params["run"] = run.id  # keeps its place on the page when it ends
     export_panel.imported_notice(run)
     if damaged := labels.problem(run):
         st.warning(formatting.plain(damaged), icon=":material/warning:")
@@ -253,7 +253,7 @@ def show_run(run: Run) -> None:
 
 
 def uses_generated(config: TrainConfig | None, run: Run | None) -> bool:
-    """Return whether the chosen knobs or the shown run name the synthetic images, or the run rests on them."""
+    """Return whether the settings or the shown run use synthetic images."""
     chosen = config is not None and config.dataset == "generated"
     if run is None:
         return chosen
@@ -266,7 +266,10 @@ def uses_generated(config: TrainConfig | None, run: Run | None) -> bool:
 
 
 def start_notice(config: TrainConfig) -> None:
-    """Say it where the start is not what transfer learning is about; nothing where it cannot start at all."""
+    """Show a notice if the run would start from random weights or from the bundled model.
+
+    Random weights are noted only if ImageNet weights are missing. Nothing is shown if the width is unavailable.
+    """
     if unavailable(config):
         return
     kind = pretrained.expected_kind(config.weights, config.alpha, config.image_size)
