@@ -1,7 +1,7 @@
-"""What can be chosen for a training: one table of knobs.
+"""The settings of a training: one table of knobs.
 
-A knob is a field of `TrainConfig`; its metadata (range or choices, unit, one sentence of help, group) is the
-only source for the page's sliders, the command line's flags, validation and the saved JSON.
+A knob is a field of `TrainConfig`. Its metadata (range or choices, unit, one sentence of help, group) is the only
+source for the sliders of the page, the flags of the command line, validation and the saved JSON.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from cifar_core.knob import Knob, knob
 from cifar_core.network.architecture import BLOCK_COUNT
 
 SCHEMA = 1
-"""Version of the saved form; a file with another number is refused."""
+"""Version of the saved JSON; a file with another version is rejected."""
 
 
 ALL_IMAGES = 50_000
 HEAD_EPOCHS_A_VIEW = 2
-"""Epochs of the head that learn from the same view in a row: one takes a tenth of what a view takes to compute."""
+"""Consecutive head epochs on the same view: an epoch takes a tenth of the time to compute a view."""
 
 _WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 _BATCH_SIZES = (16, 32, 64, 128, 256, 512)
@@ -36,7 +36,7 @@ _optimization, _distillation = partial(knob, "Optimization"), partial(knob, "Dis
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides a training, immutable. Building one checks every value; raises ConfigError."""
+    """The settings of a training, immutable. The constructor checks each value and raises ConfigError."""
 
     dataset: str = _data(
         "auto",
@@ -254,7 +254,7 @@ class TrainConfig:
     )
 
     def __post_init__(self) -> None:
-        """Check every field against its knob, then what only a pair of them can get wrong."""
+        """Check each field against its knob, then the combination of epochs."""
         for known in KNOBS.values():
             object.__setattr__(self, known.name, known.check(getattr(self, known.name)))
         if self.head_epochs == 0 and not self.fine_tunes:
@@ -276,21 +276,21 @@ class TrainConfig:
 
     @property
     def views_used(self) -> int:
-        """How many augmented versions of the images the epochs use."""
+        """Number of augmented versions of the images that the epochs use."""
         head = -(-self.head_epochs // HEAD_EPOCHS_A_VIEW)
-        learns_from_views = 0 < self.fine_tune_blocks < BLOCK_COUNT  # where all are trained it learns from pixels
+        learns_from_views = 0 < self.fine_tune_blocks < BLOCK_COUNT  # all blocks: learns from pixels
         return min(self.views, max(head, self.fine_tune_epochs if learns_from_views else 0))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the saved form: every knob, and the schema number."""
+        """Return the values of all knobs and the schema version."""
         return {"schema": SCHEMA, **asdict(self)}
 
     @classmethod
     def from_dict(cls, data: Any) -> TrainConfig:
         """Return the configuration saved as `data`. Raises ConfigError on unknown or missing keys or bad values.
 
-        Files from before there was `head_batch_size` had one batch size for both phases; knobs added later have their
-        defaults.
+        Files without `head_batch_size` have one batch size for both phases. Knobs in `_ADDED` may be missing and get
+        their defaults.
         """
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise ConfigError(f"This configuration is not of schema {SCHEMA}; train again with this version.")
@@ -316,7 +316,7 @@ KNOBS: Mapping[str, Knob] = {
     item.name: Knob(name=item.name, default=item.default, **item.metadata) for item in fields(TrainConfig)
 }
 
-_ADDED = ("split", "mixing", "ema", "teacher", "distillation", "distillation_temperature")  # later
+_ADDED = ("split", "mixing", "ema", "teacher", "distillation", "distillation_temperature")  # missing in older files
 
 _MILD: dict[str, Any] = {"augmentation": 0.5, "dropout": 0.3, "schedule": "cosine", "fine_tune_learning_rate": 5e-4}
 
@@ -342,7 +342,7 @@ PRESETS: Mapping[str, TrainConfig] = {
     ),
     "classic": TrainConfig(),
 }
-"""Ready-made configurations, by name. `classic` is the recipe of the tutorials; the others were tuned on validation
+"""Predefined configurations, by name. `classic` is the recipe of the tutorials; the others were tuned on validation
 images of CIFAR-10, see docs/benchmarks.md."""
 
 PRESET_HELP: Mapping[str, str] = {
@@ -353,11 +353,11 @@ PRESET_HELP: Mapping[str, str] = {
 }
 
 PRESET_ACCURACY: Mapping[str, float] = {"quick": 0.835, "standard": 0.908, "best": 0.933}
-"""Measured accuracy on the 10,000 test images of CIFAR-10, with ImageNet weights and seed 1: docs, Benchmarks."""
+"""Measured accuracy on the 10,000 test images of CIFAR-10, with ImageNet weights and seed 1: docs/benchmarks.md."""
 
 
 def nearest_preset(config: TrainConfig) -> str:
-    """Return the preset from which the fewest settings of `config` differ."""
+    """Return the name of the preset with the fewest differences from `config`."""
     return min(PRESETS, key=lambda name: len(config.differences(PRESETS[name])))
 
 
@@ -370,7 +370,7 @@ def changes_in_words(config: TrainConfig) -> list[str]:
 
 
 def suggested_name(config: TrainConfig) -> str:
-    """Return a name made of the nearest preset and what differs from it: "quick, α 0.35"."""
+    """Return a name from the nearest preset and the settings that differ from it: "quick, α 0.35"."""
     name = nearest_preset(config)
     changes = changes_in_words(config)
     more = [f"{len(changes) - 2} more"] if len(changes) > 3 else changes[2:3]
@@ -378,7 +378,7 @@ def suggested_name(config: TrainConfig) -> str:
 
 
 def preset(name: str, **changes: Any) -> TrainConfig:
-    """Return the preset called `name` with `changes` applied. Raises ConfigError."""
+    """Return the preset `name` with `changes` applied. Raises ConfigError if a name or value is invalid."""
     if name not in PRESETS:
         raise ConfigError(f"Preset: received {name[:60]!r}, expected one of {', '.join(PRESETS)}.")
     unknown = set(changes) - set(KNOBS)

@@ -1,7 +1,7 @@
-"""MobileNetV2 on CIFAR-10 by transfer learning: the whole recipe as one Keras script, `python recipe.py`.
+"""Train MobileNetV2 on CIFAR-10 by transfer learning: the whole recipe as one Keras script, `python recipe.py`.
 
-Phase 1 trains a new head on the frozen backbone, phase 2 the top of the backbone as well. The best epoch goes to
-model.keras, the curves to curves.html. Needs the packages tensorflow, pillow and plotly.
+Phase 1 trains a new head on the frozen backbone. Phase 2 also trains the top of the backbone. The script saves the
+model of the best epoch in model.keras and the curves in curves.html. It needs tensorflow, pillow and plotly.
 """
 
 import keras
@@ -12,12 +12,12 @@ from PIL import Image
 
 # %% Settings
 TRAIN_IMAGES, VALIDATION_FRACTION = 50_000, 0.2  # the validation images are split off the training images
-ALPHA = 0.5  # width multiplier of every layer
+ALPHA = 0.5  # width multiplier of each layer
 IMAGE_SIZE = 96  # the 32x32 images are enlarged to this side
-WEIGHTS = "imagenet"  # None: random numbers
+WEIGHTS = "imagenet"  # None: random initialization
 SCALING = "minus_one_to_one"  # as on ImageNet; "zero_to_one" is a common mistake
 DROPOUT, DENSE_UNITS, L2 = 0.5, 128, 1e-4  # of the head
-AUGMENTATION = 1.0  # times rotation ±15°, shift ±10%, zoom ±10%, brightness ±20%; half mirrored, unless it is 0
+AUGMENTATION = 1.0  # strength; 1: rotation ±15°, shift ±10%, zoom ±10%, brightness ±20%, half mirrored; 0: off
 HEAD_EPOCHS, HEAD_BATCH_SIZE, HEAD_LEARNING_RATE = 10, 256, 1e-3
 FINE_TUNE_EPOCHS, BATCH_SIZE, FINE_TUNE_LEARNING_RATE = 10, 64, 1e-4
 FINE_TUNE_BLOCKS = 4  # inverted residual blocks unfrozen from the top, 0 to 17
@@ -30,7 +30,7 @@ LABEL_SMOOTHING, SEED = 0.0, 1
 
 # %% Data
 def split(labels):
-    """Return the positions of the training and of the validation images, with the same share of every class."""
+    """Return the indices of the training and validation images, stratified by class."""
     rng = np.random.default_rng(SEED)
     classes = [rng.permutation(np.flatnonzero(labels == label))[: TRAIN_IMAGES // 10] for label in range(10)]
     held_out = round(TRAIN_IMAGES // 10 * VALIDATION_FRACTION)
@@ -38,7 +38,7 @@ def split(labels):
 
 
 def augment(images, draws):
-    """Change images (n, 32, 32, 3) by `draws` (n, 6) from -1 to 1, in one affine resampling: three would blur them."""
+    """Augment images (n, 32, 32, 3) by `draws` (n, 6) in [-1, 1], in one affine resampling; three would blur them."""
     angle, scale = np.radians(15 * AUGMENTATION * draws[:, 0]), 1 / (1 + 0.1 * AUGMENTATION * draws[:, 3])
     cos, sin, mirror = scale * np.cos(angle), scale * np.sin(angle), np.where(draws[:, 4] < 0, -1, 1)
     a, b, d, e = cos * mirror, -sin, sin * mirror, cos
@@ -53,7 +53,7 @@ def augment(images, draws):
 
 
 class Augmented(keras.utils.PyDataset):
-    """Batches of training images, in another order and augmented anew in each epoch."""
+    """Batches of training images, shuffled and augmented again in each epoch."""
 
     def __init__(self, images, labels, batch_size):
         super().__init__()
@@ -75,10 +75,10 @@ class Augmented(keras.utils.PyDataset):
 
 # %% Network
 def build_model():
-    """Return the network, pixels 0 to 255 (n, 32, 32, 3) -> probabilities (n, 10), and its backbone, frozen."""
+    """Return the network, pixels in [0, 255] (n, 32, 32, 3) -> probabilities (n, 10), and its frozen backbone."""
     backbone = keras.applications.MobileNetV2((IMAGE_SIZE, IMAGE_SIZE, 3), ALPHA, include_top=False, weights=None)
     if WEIGHTS:
-        side = 224 if ALPHA > 1 else max(IMAGE_SIZE, 96)  # the sizes that Keras has weights for
+        side = 224 if ALPHA > 1 else max(IMAGE_SIZE, 96)  # input sizes for which Keras provides weights
         pretrained = keras.applications.MobileNetV2((side, side, 3), ALPHA, include_top=False, weights=WEIGHTS)
         backbone.set_weights(pretrained.get_weights())
     backbone.trainable = False
@@ -93,7 +93,7 @@ def build_model():
 
 
 def unfreeze(backbone):
-    """Make the top FINE_TUNE_BLOCKS blocks trainable, and the convolution behind them."""
+    """Unfreeze the top FINE_TUNE_BLOCKS blocks and the last convolution."""
     backbone.trainable, names = True, [layer.name for layer in backbone.layers]
     first = names.index(f"block_{17 - FINE_TUNE_BLOCKS}_expand") if FINE_TUNE_BLOCKS < 17 else 0
     for i, layer in enumerate(backbone.layers):
@@ -105,7 +105,7 @@ def unfreeze(backbone):
 
 # %% Training
 def fit(model, training, validation, epochs, batch_size, rate, callbacks):
-    """Train what is trainable, end with the weights of the best epoch, and return the curves."""
+    """Train the unfrozen layers, restore the weights of the best epoch, and return the curves."""
     batches = Augmented(*training, batch_size)
     stop = keras.callbacks.EarlyStopping("val_accuracy", patience=EARLY_STOPPING_PATIENCE, restore_best_weights=True)
     callbacks = [*callbacks, stop]
@@ -124,7 +124,7 @@ def fit(model, training, validation, epochs, batch_size, rate, callbacks):
 
 
 def main(data=None, callbacks=()):
-    """Train both phases on CIFAR-10, or on `data` of the same form, and print the accuracy on the test images."""
+    """Train both phases on CIFAR-10, or on `data` of the same form, and print the test accuracy."""
     keras.utils.set_random_seed(SEED)
     (images, labels), (test_images, test_labels) = data or keras.datasets.cifar10.load_data()
     one_hot = keras.utils.to_categorical(labels, 10)
@@ -132,7 +132,7 @@ def main(data=None, callbacks=()):
     model, backbone = build_model()
     model.summary()
     callbacks = [keras.callbacks.ModelCheckpoint("model.keras", "val_accuracy", save_best_only=True), *callbacks]
-    curves = []  # one of each phase
+    curves = []  # one per phase
     if HEAD_EPOCHS:
         curves += [fit(model, training, validation, HEAD_EPOCHS, HEAD_BATCH_SIZE, HEAD_LEARNING_RATE, callbacks)]
     if FINE_TUNE_BLOCKS and FINE_TUNE_EPOCHS:

@@ -1,12 +1,12 @@
-"""A configuration and a run directory -> the two-phase training of recipe.py, from cached features where possible.
+"""The two-phase training of recipe.py for a run, on cached features if possible.
 
     head        the backbone is frozen; the head learns from pooled features
     fine_tune   the top of the backbone is unfrozen; it and the head learn from the features at the cut
 
-Where the features are cached (see `inputs`), only the part of the network behind the cut is computed. To build
-MobileNetV2 and to trace a training step take longer than to train a head on cached features, and TensorFlow does not
-give back all memory of a graph. So the compiled model of a phase is reused for a sweep's trials of one shape, and what
-differs between them is held in variables.
+If features are cached (see `inputs`), only the layers after the cut are computed. Building MobileNetV2 and tracing a
+training step take longer than training a head on cached features, and TensorFlow does not free all memory of a graph.
+So the trials of a sweep that have the same shapes share the compiled model of a phase. Variables hold the settings
+that differ.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from cifar_core.training.run_writer import Checkpoint, Progress, RunWriter
 
 _MOST_NETWORKS = 4
 _WEIGHT_DECAY = 0.004  # Keras's default for AdamW
-_LEAST = 1e-7  # probability of a class, before its logarithm
+_LEAST = 1e-7  # lower bound of a probability before its logarithm
 _WARM_UP = 0.1  # share of a cosine schedule's steps
 
 VALIDATION_BATCH = 256
@@ -69,10 +69,10 @@ def phases(config: TrainConfig) -> list[Phase]:
 
 
 def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int, is_stored: bool) -> keras.Model:
-    """Return the part of `network` that `phase` computes, its frozen layers set, with a new optimizer, ready to fit.
+    """Freeze layers for `phase` and return the part of `network` to compute, compiled with a reset optimizer.
 
-    `steps` an epoch decide the schedule. With `is_stored` its inputs are cached features, float32 (n, ...), and the
-    compiled part of an earlier call with the same network and layers is reused.
+    `steps` is the number of steps per epoch, for the schedule. If `is_stored`, the inputs are cached features, float32
+    (n, ...), and a compiled part with the same network and layers is reused.
     """
     model.freeze(network, config, phase.name)
     if is_stored:
@@ -91,7 +91,7 @@ def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int
 def _compiled_part(
     network: keras.Model, last: str, cut: int | None, alpha: float, drops: bool, optimizer: str, schedule: str, ema: str
 ) -> _Compiled:
-    """Return what follows the frozen layer `last`; batch norms behind block number `cut` are folded, if it is given."""
+    """Compile the layers after the frozen layer `last`. If `cut` is given, fold the batch norms after that block."""
     frozen = network.get_layer(last).output
     features = keras.Input(frozen.shape[1:])
     pooled: Any = features
@@ -104,7 +104,7 @@ def _compiled_part(
 
 
 class _Compiled:
-    """A compiled model whose settings are variables of its graph, and what its optimizer's variables held at first."""
+    """A compiled model with its settings in variables, and the initial values of its optimizer's variables."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class _Compiled:
             ],
             jit_compile=keras.backend.backend() == "jax",  # XLA is many times slower on a CPU with TensorFlow
         )
-        # variables made in the first step would have it traced twice, which takes longer than many steps
+        # variables created in the first step would make Keras trace it twice, which takes longer than many steps
         trained.optimizer.build(trained.trainable_variables)
         nothing = np.zeros((1, architecture.CLASS_COUNT), np.float32)
         trained.compute_metrics(None, nothing, nothing)
@@ -159,9 +159,10 @@ class _Compiled:
         return made
 
     def _loss(self, targets: Any, probabilities: Any) -> Any:
-        """Return the cross-entropy with smoothed labels, (n,), mixed with that of a teacher where `targets` has one.
+        """Return the cross-entropy with smoothed labels, (n,), mixed with the teacher's if `targets` contains it.
 
-        Hinton et al. 2015 (arXiv:1503.02531): both at a temperature, whose square makes up for the smaller gradients.
+        Distillation as in Hinton et al. 2015 (arXiv:1503.02531): the temperature softens both distributions, and its
+        square compensates for the smaller gradients.
         """
         labels = targets[:, : architecture.CLASS_COUNT]
         smoothed = labels * (1 - self._smoothing) + self._smoothing / architecture.CLASS_COUNT
@@ -176,7 +177,7 @@ class _Compiled:
         return (1 - self._distillation) * loss + self._distillation * soft
 
     def reset(self, config: TrainConfig, phase: Phase, steps: int) -> None:
-        """Apply the settings of `config`, and reset the optimizer to its state before the first step."""
+        """Apply the settings of `config` and reset the optimizer to its initial state."""
         optimizer = self.model.optimizer
         for variable, value in zip(optimizer.variables, self._first, strict=True):
             variable.assign(value)
@@ -191,21 +192,21 @@ class _Compiled:
             warm_up = max(1, int(_WARM_UP * phase.epochs * steps))
             self._peak.assign(phase.learning_rate)
             self._warm_up.assign(warm_up)
-            self._falling.assign(max(1, phase.epochs * steps - warm_up))  # few images may be one step in all
+            self._falling.assign(max(1, phase.epochs * steps - warm_up))  # with few images there may be one step
         else:
             optimizer.learning_rate = phase.learning_rate
 
 
 def _of_labels(measure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """Return `measure` of the labels alone, without the teacher's part of the targets."""
+    """Return `measure` computed on the label columns of the targets, without the teacher's columns."""
     return lambda targets, probabilities: measure(targets[:, : architecture.CLASS_COUNT], probabilities)
 
 
 class NetworkCache:
     """Builds networks as `model.build` does after the seed is set, but reuses one with the same layers.
 
-    A reused network gets its initial weights back, the seed generator of dropout among them, so that its training
-    equals that of a new one to the last bit.
+    A reused network gets back its initial weights, including the dropout seed generator. Its training is bit-identical
+    to the training of a new network.
     """
 
     def __init__(self) -> None:
@@ -224,24 +225,24 @@ class NetworkCache:
                 variable.assign(value)
             network.get_layer("head_dropout").rate = config.dropout
             network.get_layer("head_dense").kernel_regularizer.l2 = config.l2
-        self._networks[key] = network, first  # the newest is the last
+        self._networks[key] = network, first  # ordered by last use
         while len(self._networks) > _MOST_NETWORKS:
             del self._networks[next(iter(self._networks))]
         return network
 
 
 Finish = Callable[[Inputs, keras.Model, Progress, RunWriter], dict[str, Any]]
-"""What is done when the best weights are known; returns the run's figures."""
+"""Saves and evaluates the network with the best weights; returns the metrics of the run."""
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How a run is trained: the defaults are those of a single run; a trial of a sweep may be pruned and saves less.
+    """Options of a training. The defaults are for a single run; a trial of a sweep may be pruned and saves less.
 
-    `build` makes the network after the seed is set.
-    `should_prune(epoch, validation accuracy)` may end it after an epoch (counted from 1 over both phases). With
-    `saves_details` the checkpoint of the end of phase 1 is saved before phase 2 replaces it, and the probabilities of
-    the validation images after each epoch.
+    `build` builds the network after the seed is set.
+    `should_prune(epoch, validation accuracy)` may end the training after an epoch (counted from 1 over both phases).
+    `saves_details`: save the checkpoint of the end of phase 1 before phase 2 replaces it, and the validation
+    probabilities of each epoch.
     """
 
     build: Callable[[TrainConfig, Named], keras.Model] = model.build
@@ -254,9 +255,9 @@ class TrainingOptions:
 def train(
     inputs: Inputs, saved: Checkpoint | None, writer: RunWriter, options: TrainingOptions | None = None
 ) -> dict[str, Any]:
-    """Train what is left to train since `saved`, then evaluate and save; return the figures of the run.
+    """Train from the checkpoint `saved`, or from the start if None; save, evaluate, and return the run's metrics.
 
-    Raises Stopped; the checkpoint then holds the last full epoch.
+    Raises Stopped; the checkpoint then contains the last full epoch.
     """
     options, config = options or TrainingOptions(), inputs.config
     keras.utils.set_random_seed(config.seed)
@@ -283,7 +284,7 @@ def _phases_left(config: TrainConfig, progress: Progress) -> list[Phase]:
 
 @dataclass(frozen=True)
 class _PhaseTraining:
-    """What one phase needs; `best` are the best weights so far, updated in place."""
+    """Trains one phase. `best` holds the best weights so far and is updated in place."""
 
     inputs: Inputs
     network: keras.Model
@@ -292,7 +293,7 @@ class _PhaseTraining:
     options: TrainingOptions
 
     def train(self, phase: Phase, progress: Progress, resumed: Checkpoint | None) -> Progress:
-        """Run `phase` to its end, from `resumed` if that is a checkpoint of this phase; return the progress."""
+        """Train `phase`, from the checkpoint `resumed` if it is not None, and return the progress."""
         self.writer.update_status("running", stage=phase.name)
         training, validation = self._batches(phase)
         is_stored = self.inputs.stored_layer(phase.name) is not None
@@ -302,7 +303,7 @@ class _PhaseTraining:
         else:
             if progress.phase_done and self.options.saves_details:
                 finish.save_head_checkpoint(self.writer.run)
-            model.assign(self.network, self.best)  # a phase begins with the best of the one before
+            model.assign(self.network, self.best)  # a phase starts from the best weights so far
             progress = progress.at_start_of(phase.name)
         try:
             trained.fit(
@@ -311,7 +312,7 @@ class _PhaseTraining:
                 epochs=phase.epochs,
                 initial_epoch=progress.epoch,
                 callbacks=self._callbacks(phase, training, progress),
-                shuffle=False,  # Keras would shuffle in an order that a resume cannot repeat
+                shuffle=False,  # a resumed run could not repeat the order of Keras
                 verbose=0,
             )
         except Pruned:

@@ -1,7 +1,7 @@
-"""What a training learns from: the data set, its split, the initial weights, and for each phase a source of inputs.
+"""The inputs of a training: the data set, its split, the initial weights, and a source of inputs for each phase.
 
-The features of the frozen backbone are computed once for each image and view and stored in the feature cache. Nothing
-here needs Keras, so that they are computed while Keras is being imported.
+The features of the frozen backbone are computed once per image and view and stored in the feature cache. On a CPU this
+module does not use Keras, so features are computed while Keras is imported.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from cifar_core.training.run_writer import Reporter
 from cifar_core.training.teacher import Teacher
 
 CHUNK = 512
-"""Images computed between two writes to the cache, and two looks at whether to stop."""
-_AHEAD = 2  # chunks under way at a time: one is augmented or rounded while the other is computed
+"""Images per write to the cache and per check for a stop."""
+_AHEAD = 2  # concurrent chunks: one is augmented or rounded while the other is computed
 
 Progress = Callable[[int, int], None]
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 def views(config: TrainConfig) -> list[View]:
-    """Return the views that the epochs of `config` take turns with."""
+    """Return the views that the epochs of `config` cycle through."""
     if config.augmentation == 0:
         return [View()]
     return [View(config.augmentation, config.seed, number) for number in range(config.views)]
 
 
 def stored_layers(config: TrainConfig) -> dict[str, str]:
-    """Return what the phases of `config` learn from: phase -> "pooled" or "cut". A missing phase learns from pixels."""
+    """Return the stored layer of each phase: phase -> "pooled" or "cut". A phase that is missing learns from pixels."""
     if config.views == 0 and config.augmentation > 0:
         return {}
     layers = {"head": "pooled"} if config.head_epochs else {}
@@ -56,16 +56,16 @@ def stored_layers(config: TrainConfig) -> dict[str, str]:
 
 
 def layer_shapes(config: TrainConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shape of one image's features at each layer that can be stored."""
+    """Return the feature shape of one image for each layer that can be stored."""
     cut = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
     return {"pooled": (architecture.top_channels(config.alpha),), **({"cut": cut} if cut else {})}
 
 
 class FeatureExtractor:
-    """The frozen backbone of one configuration, with the feature cache around it.
+    """Computes features of the frozen backbone of one configuration and stores them in the feature cache.
 
-    LiteRT computes it, which on a CPU is several times faster than Keras; Keras does where there is a graphics card.
-    LiteRT leaves a processor to the thread that imports Keras while `is_importing()`.
+    Uses LiteRT, which on a CPU is several times faster than Keras, or Keras if there is a GPU. While `is_importing()`
+    is true, LiteRT leaves one CPU core to the thread that imports Keras.
     """
 
     def __init__(
@@ -73,12 +73,12 @@ class FeatureExtractor:
     ) -> None:
         self._config, self._dataset, self._weights, self._is_importing = config, dataset, weights, is_importing
         self._layers = sorted(set(stored_layers(config).values()))
-        self._networks: dict[int, litert.Network] = {}  # the newest one, by its threads
+        self._networks: dict[int, litert.Network] = {}  # threads -> network; only the newest
         self._making = Lock()
         self._on_card: Run | None = None
 
     def entries(self, view: View) -> dict[str, Entry]:
-        """Return the cache's entries of the images of `view`: layer -> entry."""
+        """Return the cache entries of `view`: layer -> entry."""
         config = self._config
         about = {
             "data": self._dataset.fingerprint,
@@ -95,18 +95,18 @@ class FeatureExtractor:
         }
 
     def all_entries(self) -> list[Entry]:
-        """Return the cache's entries of all views, the images as they are among them. Raises StoreError."""
+        """Return the cache entries of all views, including the unaugmented images. Raises StoreError."""
         return [entry for view in {View(), *views(self._config)} for entry in self.entries(view).values()]
 
     def fill(self, view: View, positions: np.ndarray, progress: Progress) -> dict[str, Entry]:
-        """Compute what the cache lacks of the images `positions` of `view`, and return the entries.
+        """Compute the missing features of the images `positions` of `view`, and return the entries.
 
-        `progress(done, total)` is called before each chunk is stored; what it raises ends the work, and what was
-        stored stays. Raises StoreError if there is no room.
+        `progress(done, total)` is called before each chunk is stored. An exception in it ends the computation; stored
+        chunks are kept. Raises StoreError if there is not enough room.
         """
         entries = self.entries(view)
         with ExitStack() as locks:
-            for layer in sorted(entries):  # always in this order, so that two processes cannot wait for each other
+            for layer in sorted(entries):  # a fixed order avoids a deadlock between two processes
                 locks.enter_context(feature_cache.filling(entries[layer]))
             self._compute(entries, view, positions, progress)
         return entries
@@ -122,7 +122,7 @@ class FeatureExtractor:
             progress(len(missing), len(missing))
 
     def _ahead(self, view: View, parts: list[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        """Yield the outputs of each of `parts`, while the next are augmented and computed."""
+        """Yield the outputs of each of `parts` while the next parts are computed."""
         with ThreadPoolExecutor(1 if hardware.has_gpu() else _AHEAD) as pool:
             waiting: deque[Future[dict[str, np.ndarray]]] = deque()
             for part in parts:
@@ -137,7 +137,7 @@ class FeatureExtractor:
         return {layer: values.astype(feature_cache.DTYPE) for layer, values in self._network()(images).items()}
 
     def _network(self) -> Run:
-        """Return what maps uint8 (n, 32, 32, 3) to the stored layers' outputs, float32 (n, ...) each."""
+        """Return a function that maps uint8 (n, 32, 32, 3) to the outputs of the stored layers, float32 (n, ...)."""
         if hardware.has_gpu():
             self._on_card = self._on_card or self._on_gpu()
             return self._on_card
@@ -171,9 +171,9 @@ class FeatureExtractor:
 
 
 def resolve_auto(config: TrainConfig, before: Environment | None) -> TrainConfig:
-    """Return `config` with "auto" replaced by what it was when the run began; `before` is None where it begins now.
+    """Replace "auto" in `config` by the data set and weights of `before`, the environment of a resumed run, or None.
 
-    Images or ImageNet weights may have been downloaded since; a resumed run must not change to them.
+    CIFAR-10 or ImageNet weights may have been downloaded since the run began; a resumed run must not switch to them.
     """
     if before is None:
         return config
@@ -186,21 +186,21 @@ class Source(Protocol):
     """The inputs of a phase, epoch by epoch."""
 
     def begin(self, epoch: int) -> None:
-        """Go to `epoch`, counted from 0."""
+        """Start `epoch`, counted from 0."""
 
     def take(self, rows: np.ndarray) -> np.ndarray:
-        """Return the inputs `rows` (int (n,)) of that epoch, float32 (n, ...)."""
+        """Return the inputs `rows` (int (n,)) of the current epoch, float32 (n, ...)."""
 
 
 class Pixels:
-    """Images as they are or, at a strength above 0, newly augmented in each epoch."""
+    """Images, augmented again in each epoch if `strength` is above 0."""
 
     def __init__(self, images: np.ndarray, positions: np.ndarray, strength: float = 0.0, seed: int = 0) -> None:
         self._images, self._positions, self._strength, self._seed = images, positions, strength, seed
         self._epoch = 0
 
     def begin(self, epoch: int) -> None:
-        """Change the random numbers."""
+        """Start `epoch`, which selects the random numbers."""
         self._epoch = epoch
 
     def take(self, rows: np.ndarray) -> np.ndarray:
@@ -210,14 +210,14 @@ class Pixels:
         return changed.astype(np.float32)
 
     def teacher_answers(self, teacher: Teacher, rows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-        """Return the teacher's probabilities of a batch, the pixels `inputs`, float32 (n, 10)."""
+        """Return the teacher's probabilities for the pixels `inputs`, float32 (n, 10)."""
         return teacher.probabilities(inputs.astype(np.uint8))
 
 
 class Stored:
-    """Features of one layer from the cache; epochs take turns with the views, each computed when first needed.
+    """Features of one layer from the cache. Epochs cycle through the views; a view is computed when first needed.
 
-    `epochs_a_view` epochs in a row have the same view.
+    `epochs_a_view` consecutive epochs use the same view.
     """
 
     def __init__(
@@ -228,7 +228,7 @@ class Stored:
         self._rows = np.empty(0, feature_cache.DTYPE)
 
     def begin(self, epoch: int) -> None:
-        """Go to the view of `epoch`."""
+        """Open the view of `epoch`."""
         self._view = self._views[epoch // self._epochs_a_view % len(self._views)]
         self._rows = self._inputs.features(self._view, self._positions)[self._layer].open()
 
@@ -237,20 +237,20 @@ class Stored:
         return self._rows[self._positions[rows]].astype(np.float32)
 
     def teacher_answers(self, teacher: Teacher, rows: np.ndarray, inputs: np.ndarray) -> np.ndarray:
-        """Return the teacher's probabilities of this epoch's view, from the feature cache, float32 (n, 10)."""
+        """Return the teacher's probabilities for the current view, from the feature cache, float32 (n, 10)."""
         return teacher.stored(self._view, self._positions)[self._positions[rows]].astype(np.float32)
 
 
 class _Imported(Exception):  # noqa: N818 - not an error
-    """Keras is imported: the training can begin."""
+    """Raised when Keras is imported and the training can start."""
 
 
 class Inputs:
     """The data, the split and the weights of one configuration.
 
-    `end_to_end_reason` says why no phase learns from cached features, empty where one does. While `is_importing()`, one
-    processor is left to the thread that imports.
-    Raises DataError, WeightsError, ConfigError as their loaders do.
+    `end_to_end_reason` is the reason why no phase learns from cached features, or "" if one does. While
+    `is_importing()` is true, one CPU core is left to the thread that imports Keras.
+    Raises DataError, WeightsError or ConfigError if the data or weights cannot be loaded.
     """
 
     def __init__(
@@ -274,7 +274,7 @@ class Inputs:
         self.end_to_end_reason = self._make_room()
 
     def check_unchanged(self, before: Environment) -> None:
-        """Raise RunError unless images and weights are those with which the run began."""
+        """Raise RunError if the images, weights or teacher have changed since the run began."""
         pairs: list[tuple[Origin, Dataset | Weights | Teacher]] = [
             (before.data, self.dataset),
             (before.weights, self.weights),
@@ -289,11 +289,11 @@ class Inputs:
                 )
 
     def stored_layer(self, phase: str) -> str | None:
-        """Return the layer from whose cached outputs `phase` learns, None where it learns from pixels."""
+        """Return the layer with the cached inputs of `phase`, or None if it learns from pixels."""
         return self._layers.get(phase)
 
     def sources(self, phase: str) -> tuple[Stored | Pixels, Stored | Pixels]:
-        """Return where the training and the validation inputs of `phase` come from."""
+        """Return the sources of the training and validation inputs of `phase`."""
         layer = self.stored_layer(phase)
         if layer:
             epochs_a_view = HEAD_EPOCHS_A_VIEW if phase == "head" else 1
@@ -308,9 +308,9 @@ class Inputs:
         )
 
     def test_features(self, phase: str) -> np.ndarray | None:
-        """Return the cached inputs of `phase` for all test images, float16 (n, ...); what is missing is computed.
+        """Return the cached inputs of `phase` for all test images, float16 (n, ...); compute missing ones.
 
-        None where `phase` learns from pixels. Raises StoreError, Stopped.
+        Returns None if `phase` learns from pixels. Raises StoreError or Stopped.
         """
         layer = self.stored_layer(phase)
         if layer is None:
@@ -320,13 +320,13 @@ class Inputs:
         return self.features(View(test=True), everything)[layer].open()
 
     def prepare(self) -> None:
-        """Compute the features that the first epoch needs. Raises StoreError, Stopped."""
+        """Compute the features of the first epoch and of validation. Raises StoreError or Stopped."""
         if self._layers:
             self.features(View(), self.validation_rows)
             self.features(views(self.config)[0], self.train_rows)
 
     def prepare_later_epochs(self) -> None:
-        """Compute those of later epochs for as long as Keras is being imported. Raises StoreError, Stopped."""
+        """Compute the features of later epochs until Keras is imported. Raises StoreError or Stopped."""
 
         def progress(done: int, total: int) -> None:
             if not self._is_importing():
@@ -339,7 +339,7 @@ class Inputs:
                 self._extractor.fill(view, self.train_rows, progress)
 
     def features(self, view: View, positions: np.ndarray) -> dict[str, feature_cache.Entry]:
-        """Return the cache's entries for `view`, complete for `positions`. Raises StoreError, Stopped."""
+        """Return the cache entries of `view`, complete for `positions`. Raises StoreError or Stopped."""
         key = (view, id(positions))
         if key not in self._filled:
             since = self.reporter.seconds
@@ -349,7 +349,7 @@ class Inputs:
         return self._filled[key]
 
     def _reserve(self, test_images: int = 0) -> None:
-        """Make room in the cache for what all epochs and so many test images need. Raises StoreError."""
+        """Make room in the cache for all epochs and `test_images` test images. Raises StoreError."""
         images = costs.cached_images(self.config, len(self.train_rows), len(self.validation_rows)) + test_images
         entries = self._extractor.all_entries()
         if test_images:

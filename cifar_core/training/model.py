@@ -1,11 +1,11 @@
-"""MobileNetV2 with this project's head as one flat Keras model, its parts, and a cheaper form of what phase 2 trains.
+"""MobileNetV2 with this project's head as one flat Keras model, its parts, and a faster form of the fine-tuned blocks.
 
-A batch norm that stays in inference mode multiplies each channel by a number and adds another. `BackboneTop` has the
-same variables and gives the same numbers: the first goes into the kernel before it, the second into a bias, and a 1×1
-convolution is the matrix product that it is. Since no image of a batch then depends on another before the head, each
-processor computes a piece of the batch.
+A batch norm in inference mode scales and shifts each channel. `BackboneTop` shares the variables of the network and
+computes the same outputs: it folds the scale into the kernel of the convolution before and the shift into a bias, and
+computes a 1×1 convolution as a matrix product. No image of a batch then depends on another before the head, so each
+CPU core computes a piece of the batch.
 
-Uses Keras alone, on any of its backends.
+Works with each Keras backend.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _Kernel = tuple[Any, Any]
 
 
 def build(config: TrainConfig, base: Named) -> keras.Model:
-    """Return the network of `config` with the named weights `base` below a new head.
+    """Return the network of `config` with the backbone weights `base` and a new head.
 
-    float32 (n, 32, 32, 3), pixels in 0..255 -> probabilities float32 (n, 10). Resizing and scaling are inside.
+    Pixels in 0..255, float32 (n, 32, 32, 3) -> probabilities, float32 (n, 10). Includes resizing and scaling.
     """
     images = keras.Input((32, 32, 3), name="images")
     factor, offset = SCALINGS[config.scaling]
@@ -61,13 +61,13 @@ def build(config: TrainConfig, base: Named) -> keras.Model:
 
 
 def build_head(config: TrainConfig) -> keras.Model:
-    """Return the head of `config` alone: pooled features float32 (n, c) -> probabilities float32 (n, 10)."""
+    """Return the head of `config`: pooled features, float32 (n, c) -> probabilities, float32 (n, 10)."""
     pooled = keras.Input((architecture.top_channels(config.alpha),), name="pooled")
     return keras.Model(pooled, _head(config, pooled), name="head")
 
 
 class RateDropout(keras.layers.Layer):
-    """The layer `dropout` with its rate in a variable, so that another rate needs no other graph."""
+    """Dropout with its rate in a variable, so that a graph works for each rate."""
 
     def __init__(self, dropout: keras.layers.Dropout) -> None:
         super().__init__(name="rate_dropout")
@@ -75,23 +75,23 @@ class RateDropout(keras.layers.Layer):
         self.seed_generator = dropout.seed_generator
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Drop that share of `inputs` (n, c) in training and scale the others up."""
+        """Drop `rate` of the `inputs` (n, c) in training and scale up the others."""
         if not training:
             return inputs
         chances = keras.random.uniform(keras.ops.shape(inputs), seed=self.seed_generator)
         return keras.ops.where(chances >= self.rate, inputs / (1 - self.rate), 0.0)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the shape of the inputs."""
+        """Return `input_shape`."""
         return input_shape
 
 
 def connect_head(
     network: keras.Model, pooled: keras.KerasTensor, drops: bool
 ) -> tuple[keras.KerasTensor, keras.Variable | None]:
-    """Connect the head's layers of `network` to `pooled` (n, c); return the probabilities and the rate of dropout.
+    """Connect the head's layers of `network` to `pooled` (n, c); return the probabilities and the dropout rate.
 
-    Without `drops` there is no dropout, and None in the place of its rate.
+    If not `drops`, dropout is left out and its rate is None.
     """
     dropout = RateDropout(network.get_layer("head_dropout")) if drops else None
     x = pooled
@@ -112,12 +112,12 @@ def _head(config: TrainConfig, x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def named_weights(network: keras.Model) -> dict[str, np.ndarray]:
-    """Return every weight of `network` as a NumPy array, named "<layer>/<variable>"."""
+    """Return the weights of `network` as NumPy arrays: "<layer>/<variable>" -> array."""
     return {f"{layer.name}/{v.name}": v.numpy() for layer in network.layers for v in layer.weights}
 
 
 def weight_changes(network: keras.Model, first: Named) -> list[float]:
-    """Return how far the kernels of each block have moved from those of `first`: the norm of the change by theirs."""
+    """Return the relative change of each block's kernels since `first`: norm of the change / norm of `first`."""
     named, changes = named_weights(network), []
     for block in architecture.blocks(1.0):  # the names are the same at every width
         names = [name for name in named if name.startswith(f"{block.name}_") and name.endswith("kernel")]
@@ -130,7 +130,7 @@ def weight_changes(network: keras.Model, first: Named) -> list[float]:
 
 
 def assign(network: keras.Model, named: Named) -> None:
-    """Set those weights of `network` that `named` holds."""
+    """Set the weights of `network` that `named` contains."""
     for layer in network.layers:
         for variable in layer.weights:
             value = named.get(f"{layer.name}/{variable.name}")
@@ -139,7 +139,7 @@ def assign(network: keras.Model, named: Named) -> None:
 
 
 def first_trained_layer(config: TrainConfig, phase: str) -> str:
-    """Return the name of the layer whose output is the last frozen thing: what `phase` trains comes after it."""
+    """Return the name of the last frozen layer; `phase` trains the layers after it."""
     if phase == "head":
         return "pooled"
     cut = architecture.cut_block(config.fine_tune_blocks)
@@ -147,9 +147,9 @@ def first_trained_layer(config: TrainConfig, phase: str) -> str:
 
 
 def freeze(network: keras.Model, config: TrainConfig, phase: str) -> None:
-    """Make trainable what `phase` ("head", "fine_tune") trains, and nothing else.
+    """Make the layers trainable that `phase` ("head", "fine_tune") trains, and freeze the others.
 
-    In Keras a batch norm that is not trainable runs in inference mode.
+    In Keras, a frozen batch norm runs in inference mode.
     """
     trained = False
     cut = first_trained_layer(config, phase)
@@ -162,17 +162,17 @@ def freeze(network: keras.Model, config: TrainConfig, phase: str) -> None:
 
 
 def save(network: keras.Model, path: Path) -> None:
-    """Write `network` to the .keras file `path`, without an optimizer, whose state would triple the file.
+    """Save `network` to the .keras file `path` without the optimizer, which would triple the file size.
 
-    Keras 3.4 and later read it: settings that have their default value are left out of its configuration, since an
-    older Keras refuses those that it does not know.
+    Keras 3.4 and later can load it: default-valued settings are left out of the configuration, since an older Keras
+    rejects settings that it does not know.
     """
     keras.Model(network.inputs, network.outputs, name=network.name).save(path)
     path.write_bytes(portable(path.read_bytes()))
 
 
 def portable(content: bytes) -> bytes:
-    """Return the .keras file `content` with the same weights and no default-valued settings in its configuration."""
+    """Return the .keras file `content` without default-valued settings in its configuration."""
     packed = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(packed, "w") as new:
         for info in old.infolist():
@@ -184,7 +184,7 @@ def portable(content: bytes) -> bytes:
 
 
 def _without_defaults(value: Any) -> Any:
-    """Return a Keras configuration without the settings that its classes have by default."""
+    """Return a Keras configuration without default-valued settings."""
     if isinstance(value, list):
         return [_without_defaults(item) for item in value]
     if not isinstance(value, dict):
@@ -207,16 +207,16 @@ def _is_default(value: Any, default: Any) -> bool:
 
 @functools.lru_cache(maxsize=4)
 def summary(network: keras.Model) -> str:
-    """Return Keras's table of the layers. Cached, since it takes a tenth of the time of a sweep's trial."""
+    """Return Keras's table of layers. Cached, since it takes a tenth of the time of a sweep trial."""
     lines: list[str] = []
     network.summary(print_fn=lambda line, **_: lines.append(line), line_length=100)
     return "\n".join(lines)
 
 
 class BackboneTop(keras.layers.Layer):
-    """What lies between block number `cut` of `network` and the head, its batch norms frozen, its variables shared.
+    """The layers of `network` between block `cut` and the head, with shared variables and folded, frozen batch norms.
 
-    float32 (n, h, w, c) -> float32 (n, 1280). A batch is computed in `pieces`, which need not wait for each other.
+    float32 (n, h, w, c) -> float32 (n, 1280). A batch is computed in `pieces` independent pieces.
     """
 
     def __init__(self, network: keras.Model, alpha: float, cut: int, pieces: int) -> None:
@@ -234,10 +234,10 @@ class BackboneTop(keras.layers.Layer):
         self.norms.append(network.get_layer(norm))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Do nothing: the layers are built."""
+        """Do nothing: the layers are already built."""
 
     def call(self, x: Any) -> Any:
-        """Return the pooled features."""
+        """Return the pooled features, float32 (n, channels)."""
         kernels = {layer.name: _folded(layer, norm) for layer, norm in zip(self.convolutions, self.norms, strict=True)}
         if self._pieces == 1:
             return self._piece(x, kernels)
@@ -264,7 +264,7 @@ class BackboneTop(keras.layers.Layer):
 
 
 def _folded(convolution: keras.layers.Layer, norm: keras.layers.Layer) -> _Kernel:
-    """Return a convolution and the norm behind it in one: (c, c') of a 1×1 convolution or (3, 3, c, 1), and a bias."""
+    """Fold `norm` into `convolution`; return the kernel, (c, c') if 1×1 or (3, 3, c, 1) if depthwise, and the bias."""
     scale = norm.gamma * ops.rsqrt(norm.moving_variance + norm.epsilon)
     shift = norm.beta - norm.moving_mean * scale
     if isinstance(convolution, keras.layers.DepthwiseConv2D):
@@ -281,15 +281,15 @@ def _pointwise(x: Any, kernel: Any, bias: Any) -> Any:
 def _depthwise(x: Any, kernel: Any, bias: Any, stride: int) -> Any:
     if stride == 1:
         return ops.depthwise_conv(x, kernel, 1, "same") + bias
-    odd = [side % 2 for side in x.shape[1:3]]  # where Keras's correct_pad puts zeros before a stride of 2
+    odd = [side % 2 for side in x.shape[1:3]]  # pads as Keras's correct_pad does before a stride of 2
     x = ops.pad(x, [[0, 0], [odd[0], 1], [odd[1], 1], [0, 0]])
     return ops.depthwise_conv(x, kernel, stride, "valid") + bias
 
 
 def backbone_top(network: keras.Model, alpha: float, cut: int) -> BackboneTop:
-    """Return what lies between block number `cut` of `network` and its head; its batch norms must be frozen.
+    """Return the layers of `network` between block `cut` and the head as one layer; their batch norms must be frozen.
 
-    A batch is computed in as many pieces as there are processors, on a graphics card in one.
+    With TensorFlow on a CPU, a batch is computed in `hardware.pieces()` pieces, otherwise in one.
     """
     is_on_processors = keras.backend.backend() == "tensorflow" and not hardware.has_gpu()
     return BackboneTop(network, alpha, cut, hardware.pieces() if is_on_processors else 1)

@@ -2,8 +2,8 @@
 
     python -m cifar_core.training.worker RUN_DIR
 
-It takes the run's lock before anything heavy is imported, waits in the queue for the one training slot, and computes
-the frozen features while Keras is imported. Beside the run's folder it writes only to the feature cache.
+It acquires the run's lock before heavy imports, waits in the queue for the training slot, and computes the frozen
+features while Keras is imported. It writes only to the run's folder and the feature cache.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
     from cifar_core.training.fit import TrainingOptions
 
 SLOT = ".slot"
-"""The lock file in the runs directory that the one training holds."""
+"""Lock file in the runs directory, held by the running training."""
 _LOCK_SECONDS = 10
 _POLL_SECONDS = 0.2
 
 
 def main(folder: str) -> int:
-    """Train the run in `folder`; return the process's exit code."""
+    """Train the run in `folder` and return the exit code."""
     path = Path(folder).resolve()
     os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
     run = Run(path.name)
-    with suppress(Timeout), machine.hold_lock(run.path / "lock", _LOCK_SECONDS):  # else another worker trains it
+    with suppress(Timeout), machine.hold_lock(run.path / "lock", _LOCK_SECONDS):  # Timeout: another worker trains it
         if runs.read_json(run.path / "status.json").get("state") != "finished":
             return _work(run)
     return 0
@@ -57,7 +57,7 @@ def _work(run: Run) -> int:
         signal.signal(number, lambda *_: writer.stopping.set())
     state = train_run(run, writer)
     if state == "finished" and not writer.is_resumed:
-        lacked_room = costs.is_stored(run.config) and run.status.get("note")  # it was then trained end to end
+        lacked_room = costs.is_stored(run.config) and run.status.get("note")  # then it was trained end to end
         if not lacked_room:
             costs.record_run(run.config, writer.rows, writer.seconds, costs.peak_memory_bytes())
     return 2 if state == "failed" else 0
@@ -66,10 +66,10 @@ def _work(run: Run) -> int:
 def train_run(
     run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] | None = None, slot: str = SLOT
 ) -> str:
-    """Wait for the training slot, train `run` and return the state in which it ended: finished, stopped or failed.
+    """Wait for the training slot, train `run`, and return its final state: "finished", "stopped" or "failed".
 
-    `options` is called once Keras is imported. The reason of a failure goes to the run's status; a bug is also raised.
-    The caller holds the run's lock.
+    `options` is called after Keras is imported. The reason of a failure is written to the run's status; an unexpected
+    exception is also raised. The caller must hold the run's lock.
     """
     try:
         writer.update_status("queued", stage="queue")
@@ -100,13 +100,13 @@ def _message(run: Run, error: CifarError | OSError | MemoryError) -> str:
 
 
 def _training_slot(run: Run, writer: RunWriter, name: str) -> AbstractContextManager[object]:
-    """Wait until this run is the first in the queue and the slot called `name` is free; return it, held."""
+    """Wait until this run is first in the queue and the slot `name` is free; return the acquired slot."""
     slot = FileLock(runs.runs_dir() / name)
     while True:
         writer.check_stop()
         with suppress(Timeout):
             has_slot = slot.acquire(timeout=0)
-            if name != SLOT or _is_first(run):  # looked up only once the slot is free: there may be hundreds of runs
+            if name != SLOT or _is_first(run):  # checked after the slot is free: there may be hundreds of runs
                 return has_slot
             slot.release()
         time.sleep(_POLL_SECONDS)
@@ -144,7 +144,7 @@ def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] |
 
 
 def _environment(run: Run) -> records.Environment:
-    """Return what the run began with. Raises RunError if that is missing or damaged."""
+    """Return the environment in which the run began. Raises RunError if the file is missing or damaged."""
     saved = records.environment(run.path)
     if saved is None:
         raise RunError(
@@ -164,17 +164,17 @@ class _Import(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Import, and record the exception for `result`."""
+        """Import the module; store an exception for `result`."""
         try:
             importlib.import_module(self._name)
-        except BaseException as error:  # whatever it is, the worker's main thread raises it
+        except BaseException as error:  # raised in the main thread
             self._error = error
 
     def result(self) -> Any:
         """Wait for the module and return it. Raises MemoryError, or TrainingError if it cannot be imported."""
         self.join()
         if self._error:
-            traceback.print_exception(self._error)  # for worker.log: it may be a bug as well
+            traceback.print_exception(self._error)  # for worker.log: it may be a bug
             if hardware.is_out_of_memory(self._error) or not hardware.has_memory():
                 raise MemoryError from self._error
             raise TrainingError(
