@@ -1,8 +1,8 @@
-"""Calibration of a model: temperature scaling, reliability, and the threshold of out-of-distribution inputs.
+"""Calibration of a model: temperature scaling, reliability, and the threshold for out-of-distribution inputs.
 
-Fitted once, at a run's end, on its validation images, and stored in calibration.json. One temperature T divides the
-logits (Guo et al. 2017, On Calibration of Modern Neural Networks), which for probabilities p means p ** (1 / T)
-scaled to sum 1: the predicted class stays, the probabilities change.
+It is fitted at the end of a run on its validation images and stored in calibration.json. A temperature T divides the
+logits (Guo et al. 2017, On Calibration of Modern Neural Networks). For probabilities p this is p ** (1 / T), normalized
+to sum 1. The predicted class does not change.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cifar_core.runs import records, write_json
 
 FILE = "calibration.json"
 LEVEL = 0.99
-"""Share of the validation images whose score is below the out-of-distribution threshold."""
+"""Share of validation images with a score below the out-of-distribution threshold."""
 BINS = 15  # as in Guo et al.
 _RESAMPLES = 500
 _LOWEST, _HIGHEST = 0.05, 20.0
@@ -32,9 +32,9 @@ _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 class OutOfDistribution:
     """The rule for out-of-distribution inputs: a score (`neighbors.Index.scores`) above `threshold`.
 
-    `level` of the validation images are below the threshold, and all of them below `highest` (None in old files, whose
-    level is 0.95). Measured only: `kept`, the share of some 2,000 test images below the threshold, and `caught`, the
-    share above it of `pictures` drawings of each kind (`synthetic.OTHER_KINDS`).
+    `level` is the share of validation images below the threshold. `highest` is their largest score (None in old
+    files, which have level 0.95). Two measurements: `kept` is the share of about 2,000 test images below the
+    threshold, and `caught` the share above it of `pictures` drawings of each kind (`synthetic.OTHER_KINDS`).
     """
 
     threshold: float
@@ -47,7 +47,7 @@ class OutOfDistribution:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What calibration.json says. `ece` and `loss` (nats) are of the validation images, before and after scaling."""
+    """The content of calibration.json. `ece` and `loss` (nats): validation images, before and after scaling."""
 
     temperature: float
     images: int
@@ -57,16 +57,17 @@ class Calibration:
     score: str = field(default="distance to the 10th nearest training image in feature space")
 
     def save(self, path: Path) -> None:
-        """Write it to `path`."""
+        """Write the calibration to `path`."""
         values = asdict(self)
         write_json(path, values | {"unlike": values.pop("out_of_distribution")})
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Of answers in bins of stated probability: `stated` (mean), `right` (share), both float (b,), and `count` (b,).
+    """Data of a reliability diagram with b bins, without empty ones.
 
-    Empty bins are left out. `ece` is the expected calibration error: the mean gap between both, weighed by count.
+    `stated` is the mean confidence and `right` the accuracy of each bin, float (b,); `count` is its size (b,).
+    `ece` is the expected calibration error: the mean gap between both, weighted by count.
     """
 
     stated: np.ndarray
@@ -83,7 +84,7 @@ def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def fit(probabilities: np.ndarray, labels: np.ndarray, rule: OutOfDistribution | None = None) -> Calibration:
-    """Return the calibration of a model that said `probabilities`, float (n, 10), of images with `labels`, (n,)."""
+    """Return the calibration for `probabilities`, float (n, 10), of images with `labels`, (n,)."""
     temperature = best_temperature(probabilities, labels)
     after = scaled(probabilities, temperature)
     return Calibration(
@@ -96,8 +97,8 @@ def fit(probabilities: np.ndarray, labels: np.ndarray, rule: OutOfDistribution |
 
 
 def best_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature, 0.05 to 20, at which the labels' mean negative log-likelihood is least."""
-    from scipy.optimize import minimize_scalar  # only a run's end needs it
+    """Return the temperature, 0.05 to 20, that minimizes the mean negative log-likelihood."""
+    from scipy.optimize import minimize_scalar  # needed only at the end of a run
 
     def loss(log_temperature: float) -> float:
         return _loss(scaled(probabilities, math.exp(log_temperature)), labels)
@@ -107,7 +108,7 @@ def best_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> Reliability:
-    """Return how often answers of each stated probability are right: the reliability diagram's data."""
+    """Return confidence and accuracy in bins of confidence."""
     stated, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     place = np.minimum((stated * bins).astype(int), bins - 1)
     counts = np.bincount(place, minlength=bins)
@@ -130,8 +131,8 @@ class CalibrationError:
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> CalibrationError:
     """Return the calibration error of `probabilities`, float (n, 10), of images with `labels`, (n,).
 
-    Bins hold equally many images, and the noise of each bin is subtracted, so that a calibrated model has about 0
-    however few images there are (Kumar et al. 2019, Verified Uncertainty Calibration).
+    Bins contain equal numbers of images. The noise of each bin is subtracted, so a calibrated model has an error of
+    about 0 for any number of images (Kumar et al. 2019, Verified Uncertainty Calibration).
     """
     confidence, right = probabilities.max(axis=1), (probabilities.argmax(axis=1) == labels).astype(float)
     order = np.argsort(confidence, kind="stable")
@@ -141,12 +142,12 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> Calibrat
     rng = np.random.default_rng(0)
     samples = [rng.integers(0, count, count) for _ in range(_RESAMPLES)]
     around = np.array([_squared_gap(confidence[rows], right[rows], place[rows])[1] for rows in samples]) - plain
-    low, high = unbiased - np.quantile(around, (0.975, 0.025))  # basic bootstrap: `plain` is the truth of the samples
+    low, high = unbiased - np.quantile(around, (0.975, 0.025))  # basic bootstrap: `plain` is the samples' true value
     return CalibrationError(*(math.sqrt(max(0.0, float(value))) for value in (unbiased, low, high)))
 
 
 def _squared_gap(confidence: np.ndarray, right: np.ndarray, place: np.ndarray) -> tuple[float, float]:
-    """Return the mean squared gap of the bins `place`, plain and without the bins' noise."""
+    """Return the mean squared gap of the bins `place`, biased and unbiased."""
     counts = np.maximum(np.bincount(place), 1)
     gaps = np.bincount(place, confidence - right) / counts
     noise = (np.bincount(place, (confidence - right) ** 2) / counts - gaps**2) / np.maximum(counts - 1, 1)
@@ -154,12 +155,12 @@ def _squared_gap(confidence: np.ndarray, right: np.ndarray, place: np.ndarray) -
 
 
 def threshold(scores: np.ndarray) -> float:
-    """Return the score that LEVEL of the validation images' `scores`, float (n,), do not exceed."""
+    """Return the score that the share LEVEL of the validation images' `scores`, float (n,), does not exceed."""
     return float(np.quantile(scores, LEVEL, method="higher"))
 
 
 class _Saved(msgspec.Struct):
-    """calibration.json as it is written."""
+    """The form of calibration.json."""
 
     temperature: Annotated[float, msgspec.Meta(ge=_LOWEST * 0.99, le=_HIGHEST * 1.01)]
     images: int
@@ -169,13 +170,13 @@ class _Saved(msgspec.Struct):
 
 
 def load(path: Path) -> Calibration | None:
-    """Return the calibration in `path`, None where there is none. Raises RunError if it is damaged."""
+    """Return the calibration in `path`, or None if there is no file. Raises RunError if it is damaged."""
     saved = records.load(path, _Saved)
     return Calibration(saved.temperature, saved.images, saved.ece, saved.loss, saved.unlike) if saved else None
 
 
 def load_or_problem(path: Path) -> tuple[Calibration | None, str]:
-    """Return what `load` does and "", or None and a sentence why answers are uncalibrated: the file is damaged."""
+    """Return the calibration and ""; if the file is damaged, None and a sentence that explains it."""
     try:
         return load(path), ""
     except RunError as error:

@@ -1,4 +1,4 @@
-"""A finished run or the bundled model as a classifier, without TensorFlow; answers for many pictures: order, CSV."""
+"""Classifiers of finished runs and of the bundled model, without TensorFlow; order and CSV of predictions."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ UNUSUAL = "out-of-distribution"
 
 
 def open_classifier(name: str | None = None) -> Classifier:
-    """Return the classifier of the run with id `name`, of the bundled model, or (None) of the newest finished run.
+    """Return the classifier of a run (`name` is its ID) or of the bundled model ("bundled").
 
-    With None and no finished run it is the bundled model. Raises RunError if there is no such model.
+    If `name` is None, return that of the newest finished run, or of the bundled model if no run is finished. Raises
+    RunError if the model does not exist.
     """
     if name is None:
         finished = runs.finished_runs()
@@ -54,17 +55,18 @@ def open_classifier(name: str | None = None) -> Classifier:
 
 
 def has_bundled() -> bool:
-    """Return whether a bundled model ships with this version."""
+    """Return whether this version contains a bundled model."""
     return _bundled_model().exists()
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """A model's answers for n pictures.
+    """Predictions of a model for n pictures.
 
-    probabilities: float32 (n, 10), calibrated where the model is. scores: float32 (n,), the distance of each
-    picture to the training images, NaN where the model has no index. is_unusual: bool (n,), whether that is above the
-    out-of-distribution threshold. is_very_unusual: bool (n,), whether no validation image is as far away.
+    probabilities: float32 (n, 10), calibrated if the model has a calibration. scores: float32 (n,), distance of
+    each picture to the training images, NaN if the model has no index. is_unusual: bool (n,), whether the score
+    exceeds the out-of-distribution threshold. is_very_unusual: bool (n,), whether it exceeds the score of every
+    validation image.
     """
 
     probabilities: np.ndarray
@@ -74,15 +76,15 @@ class Answers:
 
     @property
     def labels(self) -> np.ndarray:
-        """The most probable class of each, int (n,)."""
+        """The most probable class of each picture, int (n,)."""
         return self.probabilities.argmax(axis=1)
 
 
 class Classifier:
-    """Classifies images. `name` is a run's id or "bundled".
+    """Classify images. `name` is the ID of a run or "bundled".
 
-    `calibration` and `index` are what the run left in `folder` for probabilities and scores; None where it left none,
-    or where the file is damaged: then `problems` says so.
+    `calibration` and `index` are read from `folder`. They are None if their file is missing or damaged; `problems`
+    lists the damaged ones.
     """
 
     def __init__(self, name: str, network: Network, folder: Path) -> None:
@@ -90,12 +92,12 @@ class Classifier:
 
     @property
     def alpha(self) -> float:
-        """The network's width. Raises RunError or ConfigError if the run's config.json is damaged."""
+        """The width of the network. Raises RunError or ConfigError if config.json is damaged."""
         return _BUNDLED_ALPHA if self.name == BUNDLED else runs.get(self.name).config.alpha
 
     @property
     def content(self) -> bytes:
-        """The LiteRT file."""
+        """The bytes of the LiteRT file."""
         return self._network.content
 
     @property
@@ -105,12 +107,12 @@ class Classifier:
 
     @property
     def index(self) -> Index | None:
-        """The training images as the model sees them."""
+        """The index of the training images in the model's feature space."""
         return self._read_index()[0]
 
     @property
     def problems(self) -> list[str]:
-        """What the model answers without, a sentence for each file that is damaged."""
+        """One sentence for each damaged file: what is missing from the predictions, and why."""
         return [
             why
             for why in (calibration.load_or_problem(self._folder / calibration.FILE)[1], self._read_index()[1])
@@ -118,14 +120,14 @@ class Classifier:
         ]
 
     def _read_index(self) -> tuple[Index | None, str]:
-        """Return the index and "", or None and why there is none."""
+        """Return the index and "", or None and the reason."""
         try:
             return self._sound_index(), ""
         except RunError as error:
             return None, f"Pictures are not compared with the training images: {error}"
 
     def _sound_index(self) -> Index | None:
-        """Return the index. Raises RunError if its file is damaged or another model's."""
+        """Return the index. Raises RunError if its file is damaged or belongs to another model."""
         path = self._folder / neighbors.FILE
         index = _index(path, path.stat().st_mtime_ns) if path.exists() else None
         features = self._network.output_shapes["pooled"]
@@ -137,9 +139,9 @@ class Classifier:
         return index
 
     def answer(self, images: np.ndarray) -> Answers:
-        """Return calibrated answers for uint8 (n, 32, 32, 3), and which pictures are out-of-distribution.
+        """Return calibrated predictions and out-of-distribution scores for images, uint8 (n, 32, 32, 3).
 
-        Without a sound calibration they are as the network says them, see `problems`.
+        If the calibration is missing or damaged (see `problems`), return the network's own probabilities.
         """
         outputs, known, index = self._network.run(images), self.calibration, self.index
         probabilities = outputs["probabilities"]
@@ -154,12 +156,12 @@ class Classifier:
         return Answers(probabilities, scores, scores > limit, scores > highest)
 
     def calibrated(self, images: np.ndarray) -> np.ndarray:
-        """Return the probabilities of `answer` alone."""
+        """Return only the probabilities of `answer`."""
         known, probabilities = self.calibration, self.probabilities(images)
         return calibration.scaled(probabilities, known.temperature) if known else probabilities
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return float32 (n, 10), rows summing to 1, for uint8 (n, 32, 32, 3) RGB, in the order of data.CLASSES."""
+        """Return uncalibrated probabilities, float32 (n, 10), in the order of CLASSES, for uint8 (n, 32, 32, 3) RGB."""
         return self._network.run(images)["probabilities"]
 
     def features(self, images: np.ndarray) -> np.ndarray:
@@ -169,7 +171,7 @@ class Classifier:
 
 @functools.lru_cache(maxsize=8)
 def _network(path: Path, changed: int, run: Run | None) -> Network:
-    """Load a model once for each state of its file (`changed` is its time); that of a `run` is untrusted."""
+    """Load a model, cached by path and modification time `changed`. The file of a `run` is untrusted."""
     network = Network(model_file.read(run) if run else path)
     if network.output_shapes.get("probabilities") != (len(CLASSES),) or "pooled" not in network.output_shapes:
         raise RunError(f"{path} is no model of this app: it lacks the outputs pooled and probabilities of ten classes.")
@@ -178,7 +180,7 @@ def _network(path: Path, changed: int, run: Run | None) -> Network:
 
 @functools.lru_cache(maxsize=4)
 def _index(path: Path, changed: int) -> Index | None:
-    """Load an index once for each state of its file."""
+    """Load an index, cached by path and modification time `changed`."""
     return neighbors.load(path)
 
 
@@ -193,9 +195,9 @@ def _why_not(name: str) -> str:
 
 
 def picture_order(names: Sequence[str], answers: Answers, by: str, shown: Collection[str] = ()) -> list[int]:
-    """Return the positions of the pictures to show, sorted.
+    """Return the sorted positions of the pictures to show.
 
-    `by` is a key of ORDERS; `shown` are class names and UNUSUAL, empty for all.
+    `by` is a key of ORDERS. `shown` filters by class names and UNUSUAL; all pictures are shown if it is empty.
     """
     best, labels = answers.probabilities.max(axis=1), answers.labels
     keys = {
@@ -215,10 +217,10 @@ def picture_order(names: Sequence[str], answers: Answers, by: str, shown: Collec
 
 
 def disagreement(probabilities: np.ndarray) -> np.ndarray:
-    """Return for each picture how far models differ, float (n,); those with other top classes always come first.
+    """Return how much models disagree on each picture, float (n,).
 
     probabilities: float (m, n, 10) of m models. The value is the mean total variation distance from the models'
-    average, 0 to 1, plus 1 where the top classes differ.
+    average, 0 to 1, plus 1 if their top classes differ.
     """
     mean = probabilities.mean(axis=0)
     distance = np.abs(probabilities - mean).sum(axis=2).mean(axis=0) / 2
@@ -227,10 +229,10 @@ def disagreement(probabilities: np.ndarray) -> np.ndarray:
 
 
 def answers_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    r"""Return answers in the form of `answer_row`, or with "error" in place of an answer, as CSV.
+    r"""Return rows as CSV. Each row comes from `answer_row` or contains "error".
 
-    It is UTF-8 with a byte order mark, without which Excel takes it for the system's code page. No text is a formula; a
-    byte of a file name that is not UTF-8 is written as \xfc.
+    The encoding is UTF-8 with a byte order mark, which Excel needs to recognize UTF-8. No cell is a formula. A byte
+    of a file name that is not UTF-8 is written as \xfc.
     """
     lines: list[Sequence[object]] = [("file", "label", "probability", "none_of_the_ten", *CLASSES, "error")]
     for row in rows:
@@ -242,12 +244,12 @@ def answers_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _readable(text: str) -> str:
-    """Return `text` with the bytes that a file system's name hides in surrogates (PEP 383) as escapes."""
+    """Return `text` with the undecodable bytes of a file name (surrogates, PEP 383) as escapes."""
     return re.sub("[\ud800-\udfff]", lambda match: f"\\x{ord(match[0]) & 0xFF:02x}", text)
 
 
 def answer_row(name: str, answers: Answers, number: int) -> dict[str, Any]:
-    """Return the answer to picture `number` as the command line's JSON has it."""
+    """Return the prediction for picture `number` in the form of the command line's JSON."""
     probabilities = answers.probabilities[number]
     best = int(probabilities.argmax())
     row: dict[str, Any] = {"file": name, "label": CLASSES[best], "probability": float(probabilities[best])}

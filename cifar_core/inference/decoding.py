@@ -1,11 +1,11 @@
-"""The bytes of a picture file become an RGB image in sRGB, upright, of at most 2**20 pixels, or an ImageError.
+"""Decode picture files to upright sRGB images of at most 2**20 pixels.
 
-Nothing is written to disk, and a file's name never decides how it is read. One picture at a time is decoded in a
-process, in at most 1.25 GiB beside the file's own bytes (measured: 0.92 GiB, a progressive CMYK JPEG of 120 or a WebP
-of 60 million pixels); the result takes 4 MiB at most.
+Nothing is written to disk, and the name of a file never decides how it is read. A process decodes one picture at a
+time, in at most 1.25 GiB besides the file's bytes (measured: 0.92 GiB for a progressive CMYK JPEG of 120 or a WebP of
+60 million pixels). The result takes at most 4 MiB.
 
-Colors become sRGB, as in CIFAR-10: ICC profiles, PNG's gAMA and cHRM, BMP's headers. A profile that is broken, or of
-another kind than the picture, is ignored, as browsers do.
+Colors are converted to sRGB, as in CIFAR-10, by ICC profiles, PNG's gAMA and cHRM, or BMP headers. A profile that is
+broken or for another kind of picture is ignored, as in browsers.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from cifar_core.errors import ImageError
 from cifar_core.inference import picture_files
 from cifar_core.untrusted import quoted
 
-MAX_PIXELS = 120_000_000  # a phone's 100 megapixels are allowed
-MAX_MODERN_PIXELS = 60_000_000  # the decoders of WebP and AVIF take 16 bytes a pixel, others 8 at most
-MAX_RUN_LENGTH_PIXELS = 10_000_000  # of a run-length coded BMP, which Pillow decodes in Python
+MAX_PIXELS = 120_000_000  # allows a phone's 100 megapixels
+MAX_MODERN_PIXELS = 60_000_000  # WebP and AVIF decoders take 16 bytes per pixel, others at most 8
+MAX_RUN_LENGTH_PIXELS = 10_000_000  # run-length encoded BMP: Pillow decodes it in Python
 MAX_SIDE = 65_535
 WORKING_PIXELS = 2**20
 # What Pillow raises on malformed files, found by mutation tests.
@@ -40,10 +40,10 @@ _BAND_PIXELS = 2**22
 _RUN_LENGTH = (1, 2)  # BI_RLE8, BI_RLE4
 _END_OF_JPEG = b"\xff\xd9"
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
-_FAINT = 8  # of 255: differences below, and alpha below, cannot be seen
+_FAINT = 8  # of 255: smaller differences and alpha values are invisible
 _LOW_CONTRAST = 0.15
-# One at a time, so that the memory bound is the process's, and because `warnings.catch_warnings` is not
-# safe between threads.
+# One at a time: the memory bound holds for the whole process, and `warnings.catch_warnings` is not
+# thread-safe.
 _one_at_a_time = threading.Lock()
 _MOST_PROFILE_BYTES = 8 * 2**20
 _BROKEN_PROFILE = (ImageCms.PyCMSError, OSError, ValueError, TypeError, ArithmeticError, struct.error, zlib.error)
@@ -54,19 +54,20 @@ _BMP_CALIBRATED, _BMP_EMBEDDED = 0, 0x4D424544
 
 
 def open_picture(data: bytes, name: str = "the picture") -> Image.Image:
-    """Return the picture in `data`, a file's bytes, as an RGB image of at most 2**20 pixels.
+    """Return the bytes of a picture file as an RGB image of at most 2**20 pixels.
 
-    PNG, JPEG, WebP, AVIF, BMP and GIF are known by content. Colors are converted to sRGB, EXIF rotation is applied,
-    16-bit grayscale scaled; transparency is put on white, or on black where white would hide the picture. Of an
-    animation the first frame that shows something counts. A larger picture is reduced by a whole factor. Any shape
-    will do, 1x1 and 1x20,000 too.
+    The format (PNG, JPEG, WebP, AVIF, BMP or GIF) is detected from the content. Colors are converted to sRGB, EXIF
+    rotation is applied and 16-bit grayscale is scaled. Transparent pixels become white, or black if white would
+    hide the picture. From an animation, the first frame that is not blank is taken. A larger picture is reduced by
+    an integer factor. Any shape is accepted, also 1x1 and 1x20,000.
 
-    Raises ImageError if `data` is empty, longer than MAX_FILE_BYTES, not such a picture, damaged, cut off, wholly
-    transparent, or by its header has more pixels than MAX_PIXELS (fewer for WebP, AVIF and run-length BMP).
+    Raises ImageError if `data` is empty, longer than MAX_FILE_BYTES, not such a picture, damaged, truncated or
+    fully transparent, or if its header declares more pixels than MAX_PIXELS (fewer for WebP, AVIF and run-length
+    BMP).
     """
     format_name = picture_files.identify(data, name)
     with _one_at_a_time, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters about a file is decided here
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # this module decides which files are errors
         try:
             return _decoded(data, format_name, name)
         except Image.DecompressionBombError as error:
@@ -88,7 +89,7 @@ def _decoded(data: bytes, format_name: str, name: str) -> Image.Image:
         space = _png_space(chunks)
         try:
             return _read(parts, format_name, name, space)
-        except _MALFORMED:  # a broken animation still has its first picture
+        except _MALFORMED:  # a broken animation still has its first frame
             return _read(picture_files.png_parts(data, animated=False)[0], format_name, name, space)
     if format_name == "JPEG":
         return _jpeg(data, name)
@@ -97,7 +98,7 @@ def _decoded(data: bytes, format_name: str, name: str) -> Image.Image:
 
 def _jpeg(data: bytes, name: str) -> Image.Image:
     content, scans = picture_files.jpeg_parts(data)
-    if scans > _MAX_SCANS:  # each goes over the whole picture: thousands in a small file take minutes
+    if scans > _MAX_SCANS:  # each covers the whole picture: thousands in a small file take minutes
         raise ImageError(
             f"{quoted(name)} is a JPEG of more than {_MAX_SCANS} scans, where ten are usual;"
             " save it again as an ordinary JPEG or as PNG."
@@ -105,7 +106,7 @@ def _jpeg(data: bytes, name: str) -> Image.Image:
     try:
         return _read(content, "JPEG", name)
     except _MALFORMED:
-        # Only the end may be missing: then whatever follows the data decides no pixel.
+        # If only the end is missing, the bytes after the data do not change any pixel.
         ended, continued = (_read(content + more + _END_OF_JPEG, "JPEG", name) for more in (b"", b"\x5a" * 256))
         if ended.tobytes() != continued.tobytes():
             raise
@@ -115,7 +116,7 @@ def _jpeg(data: bytes, name: str) -> Image.Image:
 def _read(data: bytes, format_name: str, name: str, space: ColorSpace = None) -> Image.Image:
     with Image.open(_BoundedFile(data), formats=[format_name]) as image:
         _check_size(image, name)
-        if format_name == "JPEG":  # decodes at 1/2, 1/4 or 1/8 where that is still enough
+        if format_name == "JPEG":  # decodes at 1/2, 1/4 or 1/8 if that is large enough
             factor = _reduction(image.size)
             image.draft("RGB", (max(1, image.width // factor), max(1, image.height // factor)))
         small = _first_visible(image, name)
@@ -125,7 +126,7 @@ def _read(data: bytes, format_name: str, name: str, space: ColorSpace = None) ->
 
 
 def _first_visible(image: Image.Image, name: str) -> Image.Image:
-    """Return the first frame that shows something, reduced: L, RGB, RGBA or CMYK; the first where all are plain."""
+    """Return the first frame that is not blank, or the first frame if all are; reduced, L, RGB, RGBA or CMYK."""
     frames = _frames(image)
     first = next(frames)
     chosen = first if not _is_plain(first) else next((one for one in frames if not _is_plain(one)), first)
@@ -145,13 +146,13 @@ def _frames(image: Image.Image) -> Iterator[Image.Image]:
         try:
             image.seek(number)
             image.load()
-        except _MALFORMED:  # the end, or damage behind what was shown
+        except _MALFORMED:  # the last frame, or damage after it
             return
         yield _reduced(image, factor)
 
 
 def _within_frame(small: Image.Image, image: Image.Image, factor: int) -> Image.Image:
-    """Return a GIF's first frame with the canvas around it transparent; Pillow gives it the palette's first color."""
+    """Return a GIF's first frame with a transparent canvas; Pillow fills the canvas with the palette's first color."""
     box = getattr(image, "dispose_extent", None) if image.format == "GIF" else None
     if not box or tuple(box) == (0, 0, *image.size):
         return small
@@ -163,8 +164,8 @@ def _within_frame(small: Image.Image, image: Image.Image, factor: int) -> Image.
 
 
 def _is_plain(image: Image.Image) -> bool:
-    """Return whether an image is of one color, or transparent all over."""
-    extremes = [band.getextrema() for band in image.split()]  # NumPy's over two axes take most of a picture's time
+    """Return whether an image has only one color or is fully transparent."""
+    extremes = [band.getextrema() for band in image.split()]  # NumPy's extrema over two axes are far slower
     return _is_invisible(image) or int(np.ptp(extremes, axis=1).max()) < _FAINT
 
 
@@ -173,7 +174,7 @@ def _is_invisible(image: Image.Image) -> bool:
 
 
 def _upright(image: Image.Image, tags: object) -> Image.Image:
-    """Return `image` as its EXIF tags turn it; broken EXIF does not make a picture bad."""
+    """Return `image` rotated by its EXIF tags; broken tags are ignored."""
     image.info = {"exif": tags} if tags else {}
     try:
         turned = ImageOps.exif_transpose(image)
@@ -191,7 +192,7 @@ def _too_large(pixels: str, bound: int, name: str) -> ImageError:
 
 
 class _BoundedFile(io.BytesIO):
-    """A file that ends headers made of millions of tiny parts, which cost time and memory."""
+    """File that raises OSError after a million reads: headers of tiny parts cost time and memory."""
 
     reads = 0
 
@@ -213,12 +214,12 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 
 def _reduction(size: tuple[int, int]) -> int:
-    """Return the whole factor by which both sides shrink so that WORKING_PIXELS remain at most."""
+    """Return the integer factor that reduces a picture to at most WORKING_PIXELS."""
     return max(1, math.ceil(math.sqrt(size[0] * size[1] / WORKING_PIXELS)))
 
 
 def _reduced(image: Image.Image, factor: int) -> Image.Image:
-    """Return `image` as L, RGB, RGBA or CMYK, smaller by `factor`; in bands, so that no second full copy is made."""
+    """Return `image` as L, RGB, RGBA or CMYK, reduced by `factor`, in bands to avoid a second full copy."""
     width, height = image.size
     small = None
     rows = factor * max(1, _BAND_PIXELS // (width * factor))
@@ -231,10 +232,10 @@ def _reduced(image: Image.Image, factor: int) -> Image.Image:
 
 
 def _plain_mode(image: Image.Image) -> Image.Image:
-    """Return `image`, of any mode that the formats have, as L, RGB, RGBA or CMYK."""
-    if image.mode.startswith("I"):  # 16-bit grayscale; Pillow alone would clip it at 255
+    """Return `image`, in any mode of the formats, as L, RGB, RGBA or CMYK."""
+    if image.mode.startswith("I"):  # 16-bit grayscale; Pillow would clip it at 255
         values = np.asarray(image)
-        gray = Image.fromarray((values >> 8).astype(np.uint8))  # the upper byte, as Pillow has of 16-bit color
+        gray = Image.fromarray((values >> 8).astype(np.uint8))  # the high byte, as Pillow keeps of 16-bit color
         transparent = image.info.get("transparency")
         if not isinstance(transparent, int):
             return gray
@@ -246,7 +247,7 @@ def _plain_mode(image: Image.Image) -> Image.Image:
 
 
 def _on_background(image: Image.Image) -> Image.Image:
-    """Return an RGB or RGBA image as RGB: on white, or on black where the picture could not be seen on white."""
+    """Return an RGB or RGBA image as RGB, on white, or on black if it is invisible on white."""
     if image.mode == "RGB":
         return image
     gray, alpha = (
@@ -259,9 +260,9 @@ def _on_background(image: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True, eq=False)
 class Calibrated:
-    """Colors by measurement.
+    """A color space given by primaries and gamma.
 
-    xyz: float (3, 3), red, green and blue in its columns. gamma: float (3,), encoding exponents.
+    xyz: float (3, 3), the columns are red, green and blue. gamma: float (3,), encoding exponents.
     """
 
     xyz: np.ndarray
@@ -271,11 +272,11 @@ class Calibrated:
 ColorSpace = bytes | Calibrated | None
 
 
-"""An ICC profile, colors by measurement, or (None) sRGB."""
+"""An ICC profile, a calibrated color space, or None for sRGB."""
 
 
 def _to_srgb(image: Image.Image, space: ColorSpace) -> Image.Image:
-    """Return `image` (L, RGB, RGBA or CMYK) in sRGB: RGB, or RGBA where it has transparency."""
+    """Return `image` (L, RGB, RGBA or CMYK) in sRGB: RGB, or RGBA if it has transparency."""
     mode = "RGBA" if image.mode == "RGBA" else "RGB"
     if space is None:
         return image.convert(mode)
@@ -291,7 +292,7 @@ def _to_srgb(image: Image.Image, space: ColorSpace) -> Image.Image:
 
 
 def _png_space(chunks: Mapping[bytes, bytes]) -> ColorSpace:
-    """Return what a PNG's chunks iCCP, sRGB, gAMA and cHRM say, by content; the first of them that is sound counts."""
+    """Return the color space of a PNG from the first valid of its chunks iCCP, sRGB, and gAMA with cHRM."""
     if b"iCCP" in chunks:
         packed = chunks[b"iCCP"].partition(b"\0")[2][1:]
         try:
@@ -311,7 +312,7 @@ def _png_space(chunks: Mapping[bytes, bytes]) -> ColorSpace:
 
 
 def _bmp_space(data: bytes) -> ColorSpace:
-    """Return what a BMP's header of version 4 or 5 says (BITMAPV5HEADER)."""
+    """Return the color space in a BMP header of version 4 or 5 (BITMAPV5HEADER)."""
     try:
         (size,) = struct.unpack_from("<I", data, 14)
         if size < 108:
@@ -338,7 +339,7 @@ def _profiled(image: Image.Image, profile: bytes) -> Image.Image:
         image = image.convert("RGB")
     target = ImageCms.createProfile("sRGB")
     converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    assert converted is not None  # only where it works in place
+    assert converted is not None  # it is None only in place
     return converted
 
 
@@ -360,7 +361,7 @@ def _measured(image: Image.Image, space: Calibrated) -> Image.Image:
 
 @np.errstate(all="ignore")
 def _from_chromaticities(points: tuple[float, ...] | list[float]) -> np.ndarray:
-    """Return XYZ of red, green and blue in columns, float (3, 3), for x and y of white, red, green and blue."""
+    """Return the XYZ of red, green and blue as columns, float (3, 3), from x and y of white, red, green and blue."""
     xy = np.reshape(points, (4, 2))
     xyz = np.stack([xy[:, 0] / xy[:, 1], np.ones(4), (1 - xy.sum(axis=1)) / xy[:, 1]])
     if not np.isfinite(xyz).all():

@@ -1,8 +1,8 @@
-"""Explanations of an answer: which parts of a picture count, and which changes of it flip the answer.
+"""Explanations of a prediction: saliency by occlusion, and changes of the picture that flip the prediction.
 
-Saliency by occlusion (Zeiler & Fergus 2014, Visualizing and Understanding Convolutional Networks, 4.2): a patch slides
-over the image; where covering it makes a class less probable, that part is evidence for the class. All covered images
-go through the model in one batch, which gives the saliency of all ten classes. The changes are rotation, zoom, light,
+Occlusion (Zeiler & Fergus 2014, Visualizing and Understanding Convolutional Networks, 4.2): a patch slides over the
+image. If covering a part lowers the probability of a class, that part is evidence for the class. The model processes
+all covered images in one batch, which gives the saliency of all ten classes. The changes are rotation, zoom, light,
 blur and noise.
 """
 
@@ -20,17 +20,17 @@ from cifar_core.inference.pictures import SIDE
 PATCH = 8
 STRIDE = 2
 FOR, AGAINST = (232, 135, 30), (142, 95, 192)  # RGB: orange, purple
-_FLOOR = 1e-6  # smaller probabilities count as this one
+_FLOOR = 1e-6  # smaller probabilities are clipped to it
 
 Probabilities = Callable[[np.ndarray], np.ndarray]
 
 
 def occluded(image: np.ndarray, stride: int = STRIDE) -> tuple[np.ndarray, np.ndarray]:
-    """Return `image`, uint8 (side, side, 3), unchanged and then with each patch in its mean color.
+    """Return `image`, uint8 (side, side, 3), first unchanged, then with each patch set to the mean color.
 
-    Returns uint8 (1 + p, side, side, 3) and which pixels are covered, bool (p, side, side). PATCH and `stride` are
-    pixels of 32, and grow with the image. Patches reach over the edges, so that pixels there are covered as often as
-    others.
+    Returns uint8 (1 + p, side, side, 3) and the covered pixels, bool (p, side, side). PATCH and `stride` are in
+    pixels of a 32×32 image and scale with the image. Patches extend beyond the edges, so pixels at the edges are
+    covered as often as others.
     """
     side = len(image)
     patch, step = side * PATCH // SIDE, side * stride // SIDE
@@ -45,9 +45,9 @@ def occluded(image: np.ndarray, stride: int = STRIDE) -> tuple[np.ndarray, np.nd
 def saliency(probabilities: Probabilities, image: np.ndarray, stride: int = STRIDE) -> np.ndarray:
     """Return the evidence of each pixel for each class: float32 (k, side, side), in nats of log odds.
 
-    `probabilities` maps uint8 (n, side, side, 3) to (n, k), `stride` as in `occluded`. The value is the mean fall of
-    the class's log odds over the patches that cover the pixel; below 0 it is evidence against. Log odds, because a
-    probability near 1 hardly moves.
+    `probabilities` maps uint8 (n, side, side, 3) to (n, k); `stride` is as in `occluded`. The value is the mean
+    decrease of the class's log odds over the patches that cover the pixel. Below 0 it is evidence against the
+    class. Log odds are used because a probability near 1 hardly changes.
     """
     images, masks = occluded(image, stride)
     odds = _log_odds(probabilities(images))  # (1 + p, k)
@@ -57,9 +57,10 @@ def saliency(probabilities: Probabilities, image: np.ndarray, stride: int = STRI
 
 
 def overlay(picture: Image.Image, heat: np.ndarray, strength: float = 0.7, side: int = 320) -> Image.Image:
-    """Return the square `picture` with `heat`, float (side, side), laid over it: RGB, `side` pixels wide.
+    """Return the square `picture` overlaid with `heat`, float (side, side): RGB, `side` pixels wide.
 
-    Orange is evidence for the class, purple against it, gray neither. `strength` is 0 (the picture) to 1.
+    Orange is evidence for the class, purple against it, gray is neutral. `strength` is from 0 (only the picture) to
+    1.
     """
     large = picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
     pixels = np.asarray(large, np.float32)
@@ -80,7 +81,7 @@ def _log_odds(probabilities: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Change:
-    """One slider. `neutral` leaves the picture unchanged; `sweep` are the values that are tried."""
+    """One slider. `neutral` leaves the picture unchanged; `sweep` is the values to test."""
 
     name: str
     label: str
@@ -93,7 +94,7 @@ class Change:
 
     @property
     def sweep(self) -> np.ndarray:
-        """Values over the whole range, `neutral` among them: float (n,), ascending."""
+        """Values over the whole range, including `neutral`: float (n,), ascending."""
         return np.arange(round(self.low / self.step), round(self.high / self.step) + 1) * self.step
 
 
@@ -115,10 +116,10 @@ CHANGES: Mapping[str, Change] = {
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """One change over its whole range, the others as they are set.
+    """Predictions for one change over its whole range, with the other changes fixed.
 
-    values: float (n,). probabilities: float32 (n, 10). flips: the nearest values below and above the set one at which
-    the answer is another, with that answer's class.
+    values: float (n,). probabilities: float32 (n, 10). flips: the nearest values below and above the current one
+    with another predicted class, and that class.
     """
 
     values: np.ndarray
@@ -127,12 +128,12 @@ class Sweep:
 
 
 def neutral() -> dict[str, float]:
-    """Return the setting that changes nothing."""
+    """Return the setting that leaves the picture unchanged."""
     return {name: change.neutral for name, change in CHANGES.items()}
 
 
 def changed(image: np.ndarray, setting: Mapping[str, float]) -> np.ndarray:
-    """Return `image`, uint8 (32, 32, 3), changed by `setting` (name -> value, others neutral)."""
+    """Return `image`, uint8 (32, 32, 3), changed by `setting` (name -> value; missing names are neutral)."""
     full = neutral() | dict(setting)
     angle, zoom = full["rotate"], full["zoom"]
     if angle != 0 or zoom != 1:
@@ -147,7 +148,7 @@ def changed(image: np.ndarray, setting: Mapping[str, float]) -> np.ndarray:
 def sweeps(
     probabilities: Callable[[np.ndarray], np.ndarray], image: np.ndarray, setting: Mapping[str, float]
 ) -> tuple[np.ndarray, dict[str, Sweep]]:
-    """Return the answer at `setting`, float32 (10,), and every change's sweep around it, from one batched call."""
+    """Return the probabilities at `setting`, float32 (10,), and the sweep of each change, from one batch."""
     images = [changed(image, setting)]
     for name, change in CHANGES.items():
         images += [changed(image, {**setting, name: value}) for value in change.sweep]

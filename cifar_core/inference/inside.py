@@ -1,9 +1,9 @@
-"""What happens inside a network: what each of its 17 blocks answers to a picture, and what excites each channel.
+"""Activations inside a network: block outputs for a picture, and the training images that excite each channel.
 
-    <cache>/inside/<key>.npz    the strongest answers of a network's channels to training images; made anew if missing
+    <cache>/inside/<key>.npz    the highest activations of a network's channels on training images; rebuilt if missing
 
-Block outputs have no activation, so a channel answers with any number; what counts is its largest value over the map,
-compared with the training images by mean and standard deviation.
+Block outputs have no activation function, so values may be negative. Each channel counts with its largest value over
+the map, standardized by mean and standard deviation over the training images.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from cifar_core.network.litert import Network
 
 STEM, TOP = "Conv1", "Conv_1"
 IMAGES = 2_000
-"""Training images that are compared."""
+"""Number of training images."""
 NEAREST, CHANNELS = 9, 8
-_CHUNK = 16  # one batch of LiteRT, whose maps stay in the processor's cache
-_LEAST = 1e-6  # standard deviation of a channel
+_CHUNK = 16  # one LiteRT batch; its maps fit into the CPU cache
+_LEAST = 1e-6  # smallest standard deviation of a channel
 Report = Callable[[int, int], object]
-"""Called with the images done and all of them."""
+"""Called with the number of images done and the total."""
 
 
 @dataclass(frozen=True, eq=False)
 class Exciting:
-    """What excites the c channels of each block.
+    """The training images that excite the c channels of each block most.
 
-    rows: the training images that do so most, int32 (c, NEAREST). means, spreads: mean and standard deviation of the
-    channel's largest value over the training images, float32 (c,).
+    rows: their positions, int32 (c, NEAREST). means, spreads: mean and standard deviation of each channel's largest
+    value over the training images, float32 (c,).
     """
 
     rows: list[np.ndarray]
@@ -50,11 +50,11 @@ class Exciting:
 
 @dataclass(frozen=True, eq=False)
 class BlockView:
-    """A block's answer to a picture.
+    """The output of a block for a picture.
 
-    `channels`, int (8,), are the strongest of `count`; `strengths`, float (8,), their largest values in standard
-    deviations above the mean; `maps`, float32 (8, side, side), in the same units; `field` is the side, in pixels of 32,
-    of the part of the picture that one place of the map sees.
+    `channels`, int (8,), are the strongest of `count` channels. `strengths`, float (8,), are their largest values
+    in standard deviations above the mean. `maps`, float32 (8, side, side), are in the same unit. `field` is the
+    side of the receptive field of one position, in pixels of the 32×32 input.
     """
 
     count: int
@@ -65,7 +65,7 @@ class BlockView:
     field: float
 
     def place(self, number: int) -> tuple[float, float, float]:
-        """Return what the strongest place of map `number` sees: left, top and side in fractions of the picture."""
+        """Return the receptive field of the strongest position of map `number`: left, top and side, as fractions."""
         row, column = np.unravel_index(int(self.maps[number].argmax()), (self.side, self.side))
         half = self.field / 2
         left, top = ((at + 0.5) * SIDE / self.side for at in (column, row))
@@ -73,14 +73,14 @@ class BlockView:
 
 
 def layer_names(alpha: float) -> list[str]:
-    """Return the names of the taps in order: the stem, the blocks, the top convolution."""
+    """Return the names of the tapped layers in order: stem, blocks, top convolution."""
     return [STEM, *(block.name for block in architecture.blocks(alpha)), TOP]
 
 
 def with_layer_outputs(content: bytes, alpha: float) -> bytes:
-    """Return the LiteRT file `content`, a network of width `alpha`, with the feature map of every tap as an output.
+    """Return the LiteRT file `content` with the feature map of each tapped layer as an additional output.
 
-    Raises RunError if it is not a network of this width.
+    Raises RunError if it is not a network of width `alpha`.
     """
     model = litert_format.unpack(content)
     graph = model.subgraphs[0]
@@ -95,9 +95,9 @@ def with_layer_outputs(content: bytes, alpha: float) -> bytes:
 
 
 def exciting(model: Classifier, report: Report = lambda done, total: None) -> Exciting:
-    """Return what excites the channels of `model`, computed once: some 4 seconds on two cores at width 0.5.
+    """Return the images that excite the channels of `model`. Cached; takes 4 s on two cores at width 0.5.
 
-    Raises DataError if there are no training images, RunError for a model of another program.
+    Raises DataError if there are no training images, and RunError if another program wrote the model.
     """
     images, _ = cifar10.samples(IMAGES)
     key = hashlib.sha256(model.content + images.tobytes()).hexdigest()[:24]
@@ -124,7 +124,7 @@ def exciting(model: Classifier, report: Report = lambda done, total: None) -> Ex
 
 
 def views(model: Classifier, image: np.ndarray, known: Exciting) -> list[BlockView]:
-    """Return the answer of each block to an image, uint8 (32, 32, 3)."""
+    """Return the output of each block for an image, uint8 (32, 32, 3)."""
     maps = _taps(model.content, model.alpha).run(image[None])
     fields = receptive_fields(model)
     blocks = []
@@ -146,9 +146,9 @@ def views(model: Classifier, image: np.ndarray, known: Exciting) -> list[BlockVi
 
 
 def similarities(models: Sequence[Classifier], image: np.ndarray) -> np.ndarray:
-    """Return the cosine between two models' outputs of each block for an image, float (17,).
+    """Return the cosine similarity of two models' outputs at each block for an image, float (17,).
 
-    Raises RunError unless both have the same width and input size.
+    Raises RunError if their widths or input sizes differ.
     """
     first, second = (_taps(one.content, one.alpha).run(image[None]) for one in models)
     names = layer_names(models[0].alpha)[1:-1]
@@ -159,9 +159,9 @@ def similarities(models: Sequence[Classifier], image: np.ndarray) -> np.ndarray:
 
 
 def receptive_fields(model: Classifier) -> list[float]:
-    """Return the side of what one place of each block's map sees, in pixels of 32; it may exceed the picture."""
+    """Return the receptive field of each block: its side in pixels of the 32×32 input, which it may exceed."""
     image_size = 2 * _taps(model.content, model.alpha).output_shapes[STEM][0]
-    field, step, fields = 3, 2, []  # of the stem: 3×3, every second pixel
+    field, step, fields = 3, 2, []  # the stem: 3×3, stride 2
     for block in architecture.blocks(model.alpha):
         field += 2 * step
         step *= block.stride
@@ -184,7 +184,7 @@ def _save(path: Path, made: Exciting) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         machine.save_arrays(path, **arrays)
     except OSError:
-        return  # a cache that cannot be written is made anew each time
+        return  # without a cache it is computed each time
 
 
 def _read(path: Path, blocks: int) -> Exciting:

@@ -1,8 +1,8 @@
-"""The LiteRT file of a run, read as untrusted input, and its latency on this machine.
+"""Read the LiteRT file of a run as untrusted input, and measure its latency on this machine.
 
-LiteRT runs in the page's process, and a crafted file can crash it. So a file is used only if everything in it except
-the weights equals, byte for byte, what this program writes for the run's configuration. latency.json is not part of an
-archive: it describes the machine, not the model.
+LiteRT runs in the process of the page, and a crafted file can crash it. A file is used only if all its bytes except the
+weights equal the file that this program writes for the run's configuration. Archives do not contain latency.json,
+because it describes the machine, not the model.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from cifar_core.runs import Run
 FILE = "model.tflite"
 MOST_BYTES = 64 * 2**20
 LATENCY_FILE = "latency.json"
-_TIMED = 30  # single images, after as many to warm up
+_TIMED = 30  # single images, after the same number for warm-up
 Answers = Callable[[np.ndarray], np.ndarray]
 """uint8 (n, 32, 32, 3) -> probabilities float32 (n, 10)."""
 
 
 def read(run: Run) -> bytes:
-    """Return the model file of `run`. Raises RunError if it is missing or not the file of its configuration."""
+    """Return the model file of `run`. Raises RunError if it is missing or does not match the configuration."""
     path = run.path / FILE
     try:
         with path.open("rb") as file:
@@ -46,7 +46,7 @@ def read(run: Run) -> bytes:
 
 
 def is_own(content: bytes, config: TrainConfig) -> bool:
-    """Return whether a LiteRT file is what this program writes for `config`, with any weights."""
+    """Return whether a LiteRT file equals the one that this program writes for `config`, except for the weights."""
     pattern = _pattern(config)
     if len(content) != len(pattern):
         return False
@@ -57,13 +57,13 @@ def is_own(content: bytes, config: TrainConfig) -> bool:
 
 
 def answers_with_probabilities(content: bytes) -> bool:
-    """Return whether a file of `is_own` gives probabilities that sum to 1; with NaN among its weights it does not."""
+    """Return whether a file that passed `is_own` outputs probabilities with sum 1; NaN weights do not."""
     answers = litert.Network(content).run(np.zeros((1, *litert.IMAGE_SHAPE), np.uint8))["probabilities"]
     return bool(abs(answers.sum() - 1) < 1e-3)
 
 
 def _pattern(config: TrainConfig) -> bytes:
-    """Return the file of an untrained network of `config`."""
+    """Return the file of an untrained network for `config`."""
     channels, units = architecture.top_channels(config.alpha), config.dense_units
     named = dict(pretrained.load("random", config.alpha, config.image_size, seed=1).named)
     named |= {f"head_norm/{name}": np.ones(channels) for name in ("gamma", "beta", "moving_mean", "moving_variance")}
@@ -73,7 +73,7 @@ def _pattern(config: TrainConfig) -> bytes:
 
 
 def _weight_slices(content: np.ndarray) -> list[slice]:
-    """Return the slices of a LiteRT file of `_pattern`, uint8 (n,), that hold weights."""
+    """Return the slices that hold weights in a file of `_pattern`, uint8 (n,)."""
     model = schema.Model.GetRootAs(content)
     graph = model.Subgraphs(0)
     tensors = [graph.Tensors(number) for number in range(graph.TensorsLength())]
@@ -88,15 +88,15 @@ def _is_fixed(name: bytes) -> bool:
 
 
 def load_latency(run: Run) -> float | None:
-    """Return the stored milliseconds for one image, None if they were not measured."""
+    """Return the stored milliseconds per image, or None if not measured."""
     saved = runs.read_json(run.path / LATENCY_FILE).get("latency_ms")
     return float(saved) if isinstance(saved, int | float) and 0 < saved < 1e6 else None
 
 
 def measure_latency(run: Run) -> float:
-    """Return the median milliseconds of model.tflite for one image on `machine.threads()` threads, and store them.
+    """Measure and store the median milliseconds of model.tflite per image on `machine.threads()` threads.
 
-    Takes less than a second with most models. Raises RunError if the run has no model or its folder is not writable.
+    Takes less than a second for most models. Raises RunError if the run has no model or its folder is not writable.
     """
     pictures = np.random.default_rng(0).integers(0, 256, (_TIMED, *litert.IMAGE_SHAPE), np.uint8)
     network = litert.Network(read(run))
@@ -115,7 +115,7 @@ def measure_latency(run: Run) -> float:
 
 
 def latency_ms(answers: Answers, images: np.ndarray) -> float:
-    """Return the median milliseconds of `answers` for one of `images`, uint8 (n, 32, 32, 3), at a time."""
+    """Return the median milliseconds of `answers` for single images of `images`, uint8 (n, 32, 32, 3)."""
     seconds = []
     for number in range(2 * _TIMED):
         image = images[number % len(images)][None]

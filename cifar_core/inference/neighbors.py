@@ -1,8 +1,8 @@
-"""The training images nearest to a picture in a model's feature space.
+"""Index of training images for nearest-neighbor search in a model's feature space.
 
-The index is made at a run's end and stored beside the model: pooled features of some training images, scaled to length
-1 and reduced to principal components, so that 10,000 images take 2 MB. The part of a picture outside of these
-components counts as distance too: without it, 77% of noise is out-of-distribution, with it 100%.
+It is built at the end of a run and stored beside the model. It contains pooled features of training images, normalized
+to length 1 and reduced to principal components; 10,000 images take 2 MB. The part of a picture outside these components
+is added to the distance: without it, 77% of noise images are out-of-distribution, with it 100%.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cifar_core.errors import RunError
 
 FILE = "neighbours.npz"
 MOST_IMAGES = 10_000
-"""Training images of an index at most."""
+"""Maximum number of training images in an index."""
 NEIGHBOR = 10
 """The distance to this neighbor is the out-of-distribution score (Sun et al. 2022)."""
 _COMPONENTS = 64
@@ -29,10 +29,10 @@ _FIELDS = ("mean", "components", "codes", "labels", "rows")
 
 @dataclass(frozen=True, eq=False)
 class Index:
-    """Features of training images.
+    """Features of n training images.
 
-    mean: float32 (f,). components: float32 (c, f). codes: float32 (n, c). labels: uint8 (n,). rows: int32 (n,), the
-    images' positions in the training set whose fingerprint is `data`.
+    mean: float32 (f,). components: float32 (c, f). codes: float32 (n, c). labels: uint8 (n,). rows: int32 (n,),
+    positions in the training set with the fingerprint `data`.
     """
 
     mean: np.ndarray
@@ -43,16 +43,16 @@ class Index:
     data: str
 
     def nearest(self, features: np.ndarray, count: int = NEIGHBOR) -> tuple[np.ndarray, np.ndarray]:
-        """Return the `count` nearest images of each picture, nearest first.
+        """Return the `count` nearest training images of each picture, nearest first.
 
-        features: float32 (m, f), of `Classifier.features`. Returns places in `labels` and `rows`, int (m, count), and
-        distances between features of length 1, float32 (m, count), 0 to 2. A training image's own part outside of the
-        components is unknown, so its distance to itself is small rather than 0.
+        features: float32 (m, f), from `Classifier.features`. Returns positions in `labels` and `rows`, int (m,
+        count), and distances between features of length 1, float32 (m, count), 0 to 2. The part of a training
+        image outside the components is not stored, so its distance to itself is small, not 0.
         """
         places = np.empty((len(features), count), np.int64)
         distances = np.empty((len(features), count), np.float32)
         norms = (self.codes**2).sum(axis=1)
-        for start in range(0, len(features), 256):  # 10,000 distances each: 10 MB at a time
+        for start in range(0, len(features), 256):  # 256 × 10,000 distances: 10 MB
             part = slice(start, start + 256)
             centred = _unit(features[part]) - self.mean  # (b, f)
             codes = centred @ self.components.T  # (b, c)
@@ -67,7 +67,7 @@ class Index:
         return places, distances
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        """Return the out-of-distribution score of each picture, float32 (m,): its distance to the training images."""
+        """Return the out-of-distribution score of each picture, float32 (m,): its distance to neighbor NEIGHBOR."""
         return self.nearest(features, min(NEIGHBOR, len(self.labels)))[1][:, -1]
 
     def save(self, path: Path) -> None:
@@ -77,18 +77,18 @@ class Index:
 
 
 def build(features: np.ndarray, labels: np.ndarray, rows: np.ndarray, data: str) -> Index:
-    """Return the index of images with pooled `features`, float32 (n, f); the rest as in Index."""
+    """Return the index of images with pooled `features`, float32 (n, f); for the others see Index."""
     unit = _unit(features)
     mean = unit.mean(axis=0)
     centred = unit - mean
-    components = _directions(centred).astype(np.float16).astype(np.float32)  # as it will be read
+    components = _directions(centred).astype(np.float16).astype(np.float32)  # same precision as after loading
     codes = (centred @ components.T).astype(np.float16).astype(np.float32)
     return Index(mean, components, codes, labels.astype(np.uint8), rows.astype(np.int32), data)
 
 
 def _directions(centred: np.ndarray) -> np.ndarray:
-    """Return the first principal components of (n, f), float (c, f): by Lanczos, since all f of them take seconds."""
-    from scipy.sparse.linalg import eigsh  # only a run's end needs it
+    """Return the first principal components of (n, f), float (c, f), by Lanczos: all f take seconds."""
+    from scipy.sparse.linalg import eigsh  # needed only at the end of a run
 
     features = centred.shape[1]
     count = min(_COMPONENTS, features - 1)
@@ -97,14 +97,14 @@ def _directions(centred: np.ndarray) -> np.ndarray:
 
 
 def index_rows(rows: np.ndarray) -> np.ndarray:
-    """Return at most MOST_IMAGES of the training rows, evenly spread, for an index."""
+    """Return at most MOST_IMAGES of the training rows, evenly spaced, for an index."""
     if len(rows) <= MOST_IMAGES:
         return rows
     return rows[np.linspace(0, len(rows) - 1, MOST_IMAGES).round().astype(int)]
 
 
 def load(path: Path) -> Index | None:
-    """Return the index in `path`, None where there is none. Raises RunError if it is damaged."""
+    """Return the index in `path`, or None if there is no file. Raises RunError if it is damaged."""
     if not path.exists():
         return None
     try:

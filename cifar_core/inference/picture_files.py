@@ -1,8 +1,8 @@
-"""Files of pictures, untrusted input: their formats, what decides the pixels of PNG and JPEG, and the files of a zip.
+"""Untrusted picture files: their formats, the parts of PNG and JPEG that decide the pixels, and members of zips.
 
-A zip is unpacked in memory, one file at a time. Nothing is written to disk, so a name like "../x" is only a name. Sizes
-are counted while unpacking; what the archive declares is not trusted. At most MAX_FILE_BYTES of one file are in memory
-(twice while joined).
+A zip is unpacked in memory, one file at a time. Nothing is written to disk, so a name like "../x" is harmless. Sizes
+are counted while unpacking; the sizes that the archive declares are not trusted. At most MAX_FILE_BYTES of one file are
+in memory (twice while they are joined).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cifar_core import untrusted
 from cifar_core.errors import ImageError
 from cifar_core.untrusted import quoted, unique_name
 
-MAX_FILE_BYTES = 64 * 2**20  # of one picture, in a zip or not
+MAX_FILE_BYTES = 64 * 2**20  # limit of one picture, in a zip or not
 ZIP_SIGNATURE = rb"PK(\x03\x04|\x05\x06)"
 WANTED = "a PNG, JPEG, WebP, AVIF, BMP or GIF picture"
 _READ = (
@@ -47,7 +47,7 @@ _NOT_READ = (
     ("a video", rb"\x1aE\xdf\xa3|RIFF....AVI |OggS|\x00\x00\x01[\xb3\xba]|FLV\x01|....moov", "save one of its frames"),
     ("an Office document", rb"\xd0\xcf\x11\xe0", "save the picture itself"),
 )
-_BRANDS = (  # ISO base media files, by their brands (ISO/IEC 14496-12, 23008-12)
+_BRANDS = (  # brands of ISO base media files (ISO/IEC 14496-12, 23008-12)
     ("AVIF", {b"avif", b"avis"}, ""),
     (
         "a HEIC picture",
@@ -73,18 +73,18 @@ _NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 
 MAX_ZIP_BYTES = 200 * 2**20
 MAX_ZIP_MEMBERS = 5_000
-MAX_UNPACKED_BYTES = 2**30  # of one zip
+MAX_UNPACKED_BYTES = 2**30  # limit of one zip
 
 _SLICE_BYTES = 2**20
 _UTF8_FLAG = 0x800
-_CODE_PAGES = ("cp932", "cp437", "cp1252")  # of Windows in Japan and in the West, and what other tools write
+_CODE_PAGES = ("cp932", "cp437", "cp1252")  # Windows in Japan, Windows in the West, other tools
 _SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store"}
 
 
 def identify(data: bytes, name: str) -> str:
-    """Return Pillow's name of the format of a file's bytes.
+    """Return Pillow's name of the file format.
 
-    Raises ImageError if `data` is empty, longer than MAX_FILE_BYTES or none of the formats that are read.
+    Raises ImageError if `data` is empty, longer than MAX_FILE_BYTES or not in a supported format.
     """
     if not data:
         raise ImageError(f"{quoted(name)} is empty, 0 bytes; choose {WANTED}.")
@@ -100,12 +100,12 @@ def identify(data: bytes, name: str) -> str:
 
 
 def is_picture(data: bytes) -> bool:
-    """Return whether `data` begins as a picture of a format that is read."""
+    """Return whether `data` starts like a picture in a supported format."""
     return not _kind(data[:512])[1]
 
 
 def _kind(head: bytes) -> tuple[str, str]:
-    """Return the format's name or a description, and what to do where it is not read."""
+    """Return the name of the format and "", or a description of an unsupported one and advice."""
     for format_name, signature in _READ:
         if re.match(signature, head, re.DOTALL):
             return format_name, ""
@@ -127,10 +127,10 @@ def _media_kind(head: bytes) -> tuple[str, str]:
 
 
 def png_parts(data: bytes, animated: bool) -> tuple[bytes, dict[bytes, bytes]]:
-    """Return the PNG `data` with its pixels, transparency and orientation alone, and its color chunks by name.
+    """Return the PNG `data` with only pixels, transparency and orientation, and its color chunks by name.
 
-    A chunk that is optional and whose checksum is wrong is left out. Frames behind the first stay if `animated`.
-    Raises OSError for a file of more than a million chunks.
+    An optional chunk with a wrong checksum is dropped. Frames after the first are kept if `animated`. Raises
+    OSError if the file has more than a million chunks.
     """
     wanted = _PIXEL_CHUNKS | (_ANIMATION_CHUNKS if animated else set())
     parts, colors, at = [data[:_PNG_START]], dict[bytes, bytes](), _PNG_START
@@ -153,9 +153,9 @@ def png_parts(data: bytes, animated: bool) -> tuple[bytes, dict[bytes, bytes]]:
 
 
 def jpeg_parts(data: bytes) -> tuple[bytes, int]:
-    """Return the first picture in the JPEG `data`, without thumbnails, text and further pictures, and its scans.
+    """Return the first picture in the JPEG `data`, without thumbnails and text, and its number of scans.
 
-    Raises OSError for a file of more than a million segments.
+    Raises OSError if the file has more than a million segments.
     """
     parts, at, scans = [data[:2]], 2, 0
     for _ in range(_MOST_PARTS):
@@ -182,16 +182,16 @@ def jpeg_parts(data: bytes) -> tuple[bytes, int]:
 
 @dataclass
 class _Room:
-    """How many bytes a zip may still unpack to, failed files included."""
+    """Number of bytes that a zip may still unpack to, failed files included."""
 
     left: int
 
 
 def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | ImageError]]:
-    """Yield the name and the bytes of each file in the zip `data`, or an error; never raises.
+    """Yield the name and the bytes, or an error, of each file in the zip `data`; never raises.
 
-    The kind of a file is known by its bytes. Hidden files, and those that a system adds, are left out unless they are
-    pictures. A repeated name gets a number. An error of the zip itself comes under its own `name`.
+    The kind of a file is detected from its bytes. Hidden files and system files are skipped unless they are
+    pictures. A repeated name gets a number. An error of the zip itself is yielded under its own `name`.
     """
     try:
         archive = _open_zip(data, name)
@@ -222,7 +222,7 @@ def _open_zip(data: bytes, name: str) -> zipfile.ZipFile:
             f"{quoted(name)} has {_mib(len(data))}, and at most {_mib(MAX_ZIP_BYTES)} are read;"
             " pack the pictures into several zips."
         )
-    # Counted before zipfile makes an object of a kilobyte for each; every entry of the directory has this mark.
+    # Count the signatures of directory entries first: zipfile creates an object of 1 KB for each entry.
     entries = data.count(b"PK\x01\x02")
     if entries > MAX_ZIP_MEMBERS:
         raise ImageError(
@@ -236,7 +236,7 @@ def _open_zip(data: bytes, name: str) -> zipfile.ZipFile:
 
 
 def _with_readable_names(data: bytes) -> bytes:
-    """Return `data` without the flag for UTF-8 on names that are none; zipfile would refuse the whole zip for one."""
+    """Return `data` without the UTF-8 flag on names that are not UTF-8; zipfile would reject the whole zip."""
     end = data.rfind(b"PK\x05\x06")
     if end < 0 or end + 20 > len(data):
         return data
@@ -265,22 +265,22 @@ def _is_utf8(raw: bytes) -> bool:
 
 
 def is_system_file(filename: str) -> bool:
-    """Return whether `filename` is one that Windows or macOS adds to folders and zips."""
+    """Return whether Windows or macOS adds `filename` to folders and zips."""
     parts = re.split(r"[/\\]", filename)
     return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1].lower() in _SYSTEM_FILES
 
 
 def is_hidden(filename: str) -> bool:
-    """Return whether `filename`, or a folder in it, is hidden or what a system leaves behind."""
+    """Return whether `filename`, or a folder in it, is hidden or a system file."""
     parts = re.split(r"[/\\]", filename)
     return is_system_file(filename) or any(part.startswith(".") and part.strip(".") for part in parts)
 
 
 def member_name(info: zipfile.ZipInfo) -> str:
-    """Return a member's name from its bytes: by flag or Unicode Path field, as UTF-8 or in the likeliest code page.
+    """Return a member's name, decoded by its flag or Unicode Path field, as UTF-8 or in the likeliest code page.
 
-    The format's flag for UTF-8 is missing in many zips, and its code page 437 is what Windows wrote only in some
-    countries (APPNOTE 4.4.4, 4.6.9 and appendix D).
+    Many zips lack the UTF-8 flag, and Windows wrote the format's code page 437 only in some countries (APPNOTE
+    4.4.4, 4.6.9 and appendix D).
     """
     if info.flag_bits & _UTF8_FLAG:
         return info.orig_filename
@@ -306,13 +306,13 @@ def _unicode_path(extra: bytes, raw: bytes) -> bytes:
 
 
 def _in_code_page(raw: bytes, page: str) -> str:
-    """Return `raw` in a code page if it gives letters alone; nothing otherwise."""
+    """Return `raw` decoded with a code page if the result consists of letters, else ""."""
     try:
         text = raw.decode(page)
     except UnicodeDecodeError:
         return ""
     if page == "cp932" and re.search(r"[A-Za-z][^\x00-\x7f]|[^\x00-\x7f][A-Za-z]", text):
-        return ""  # a German or French name: its umlaut and the letter behind it read as one ideograph
+        return ""  # a German or French name: an umlaut and the next letter become one ideograph
     wanted = ("Lo", "Lm", "Po", "Ps", "Pe") if page == "cp932" else ("Lu", "Ll")
     return text if all(char.isascii() or unicodedata.category(char) in wanted for char in text) else ""
 

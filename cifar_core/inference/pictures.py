@@ -1,4 +1,4 @@
-"""Picture files, alone or in zips, become network inputs.
+"""Convert picture files, alone or in zips, to network inputs.
 
 for picture in read_each([("cat.jpg", jpeg_bytes), ("holiday.zip", zip_bytes)]):
     if picture.error:
@@ -26,20 +26,23 @@ from cifar_core.untrusted import shown_name, unique_name
 
 SIDE = 32
 COPY_SIDE = 512
-"""Longer side of a compact picture's copy in pixels; smaller pictures are copied exactly."""
+"""Longer side in pixels of the copy in a compact picture; smaller pictures are copied exactly."""
 MAX_COMPACT = 2_000
-"""Pictures that `read_compact` returns at most, 200 MB."""
+"""Maximum number of pictures from `read_compact`, 200 MB."""
 
 Crop = Literal["centre", "squeeze"] | tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One file: its content, or the error why there is none, one or two sentences.
+    """A picture file: its content, or an error of one or two sentences.
 
-    name: the file's own, in full ("archive.zip/member" in a zip); show it with `shown_name`, as text, never as markup.
-    content: RGB, encoded in a compact picture.
-    inputs: the network inputs under "centre" and "squeeze", uint8 (32, 32, 3), in a compact picture.
+    name: the full file name ("archive.zip/member" in a zip). Display it with `shown_name`, as text, never as
+    markup.
+
+    content: RGB; encoded in a compact picture.
+
+    inputs: in a compact picture, the network inputs for "centre" and "squeeze", uint8 (32, 32, 3).
     """
 
     name: str
@@ -49,7 +52,7 @@ class Picture:
 
     @property
     def image(self) -> Image.Image:
-        """The picture, RGB. Raises ImageError if there is none."""
+        """The RGB picture. Raises ImageError if there is none."""
         if self.content is None:
             raise ImageError(self.error)
         if isinstance(self.content, bytes):
@@ -58,19 +61,19 @@ class Picture:
 
     @property
     def key(self) -> str:
-        """A name for the content of a compact picture: 12 hexadecimal digits."""
+        """Hash of the content of a compact picture: 12 hexadecimal digits."""
         return hashlib.sha256(self.content if isinstance(self.content, bytes) else b"").hexdigest()[:12]
 
     def network_input(self, crop: Crop) -> np.ndarray:
-        """Return the network input under `crop` (see `crop_box`): uint8 (32, 32, 3).
+        """Return the network input for `crop` (see `crop_box`): uint8 (32, 32, 3).
 
-        Of a compact picture a square in fractions comes from the copy, the rest from the whole picture.
+        In a compact picture, a square in fractions is cut from the copy, the other crops from the full picture.
         """
         known = self.inputs.get(crop) if isinstance(crop, str) else None
         return prepare(self.image, crop)[0] if known is None else known
 
     def compact(self) -> Picture:
-        """Return the picture in some 50 KB: a copy of at most COPY_SIDE pixels a side, and its network inputs."""
+        """Return the picture in about 50 KB: a copy of at most COPY_SIDE pixels a side, and its network inputs."""
         if self.error or isinstance(self.content, bytes):
             return self
         image, buffer = self.image, io.BytesIO()
@@ -85,26 +88,26 @@ class Picture:
 
 
 def prepare(image: Image.Image, crop: Crop = "centre") -> np.ndarray:
-    """Return `image` (RGB) as one model input: uint8 (1, 32, 32, 3), RGB.
+    """Return `image` (RGB) as one network input: uint8 (1, 32, 32, 3), RGB.
 
-    `crop` as in `crop_box`. The model resizes and scales itself, and a 32x32 picture comes through unchanged, so
-    training and upload share one path. Bicubic with antialiasing: every pixel of the square counts, and edges ring less
-    than with Lanczos.
+    `crop` is described in `crop_box`. The model itself resizes and scales, and a 32x32 picture is not changed, so
+    training images and uploads are processed alike. Resizing is bicubic with antialiasing: every pixel of the
+    square counts, and edges ring less than with Lanczos.
 
-    Raises ImageError if `crop` is not usable.
+    Raises ImageError if `crop` is invalid.
     """
-    square = image.crop(crop_box(image.size, crop))  # resize's own `box` would mix in pixels from outside of it
+    square = image.crop(crop_box(image.size, crop))  # `box` of resize would mix in pixels from outside
     return np.array(square.resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=np.uint8)[None]
 
 
 def crop_box(size: tuple[int, int], crop: Crop) -> tuple[int, int, int, int]:
-    """Return the part of a picture of `size` (width, height) that the network gets: left, top, right, bottom.
+    """Return the part of a picture of `size` (width, height) for the network: left, top, right, bottom.
 
-    `crop` is "centre" (the largest square in the middle), "squeeze" (everything, squeezed to a square) or
-    (x, y, side): the left and upper edge as fractions 0..1 of width and height, and the square's side as a
-    fraction, above 0 to 1, of the shorter side. A square that would reach outside is moved inside.
+    `crop` is "centre" (the largest square in the middle), "squeeze" (the full picture, squeezed to a square) or (x,
+    y, side): the left and top edges as fractions 0..1 of width and height, and the side of the square as a fraction
+    of the shorter side, above 0 up to 1. A square that extends beyond the picture is moved inside.
 
-    Raises ImageError for anything else.
+    Raises ImageError for any other value.
     """
     width, height = size
     if crop == "squeeze":
@@ -120,7 +123,7 @@ def crop_box(size: tuple[int, int], crop: Crop) -> tuple[int, int, int, int]:
 
 
 def read_each(files: Iterable[tuple[str, bytes]]) -> Iterator[Picture]:
-    """Yield a Picture for each file, zips expanded, one at a time: names are unique, a bad file never raises."""
+    """Yield a Picture for each file, with zips expanded. Names are unique; a bad file never raises."""
     names = set[str]()
     for name, data in files:
         if not re.match(ZIP_SIGNATURE, data):
@@ -131,7 +134,7 @@ def read_each(files: Iterable[tuple[str, bytes]]) -> Iterator[Picture]:
 
 
 def read_compact(files: Iterable[tuple[str, bytes]]) -> Iterator[Picture]:
-    """Yield what `read_each` does as compact pictures; of more than MAX_COMPACT an error in place of the rest."""
+    """Yield the pictures of `read_each` as compact pictures. After MAX_COMPACT, one error replaces the rest."""
     for number, picture in enumerate(read_each(files)):
         if number >= MAX_COMPACT:
             yield Picture(

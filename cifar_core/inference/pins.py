@@ -1,7 +1,7 @@
-"""Pictures pinned to a run, whose ten probabilities are recorded during training.
+"""Pictures pinned to a run. Their probabilities are recorded during training.
 
 pins.npz       up to six pictures and their names     written by the page or the launcher, before or during training
-probes.jsonl   their probabilities                    written by the worker, a row for each moment
+probes.jsonl   their probabilities                    written by the worker, one row for each moment
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _LIMIT_BYTES = 2**20
 
 @dataclass(frozen=True, eq=False)
 class Pin:
-    """One pinned picture: uint8 (32, 32, 3) as the network sees it, and a name to show."""
+    """A pinned picture: the network input, uint8 (32, 32, 3), and a name to show."""
 
     image: np.ndarray
     name: str
 
     @property
     def key(self) -> str:
-        """The name of the pixels in probes.jsonl: 12 hexadecimal digits."""
+        """The key of the picture in probes.jsonl: 12 hexadecimal digits, a hash of the pixels."""
         return hashlib.sha256(np.ascontiguousarray(self.image).data).hexdigest()[:12]
 
 
 @dataclass(frozen=True, eq=False)
 class Watched:
-    """The records of one pin: `epochs` since the run's start, float (m,), ascending, `probabilities`, float (m, 10)."""
+    """The records of one pin: `epochs` since the start, float (m,), ascending; `probabilities`, float (m, 10)."""
 
     pin: Pin
     epochs: np.ndarray
@@ -53,14 +53,14 @@ class Watched:
 
 @dataclass(frozen=True, eq=False)
 class Watch:
-    """The records of a run's pins. `boundary` is the epoch at which fine-tuning began, None before."""
+    """The records of a run's pins. `boundary` is the epoch at which fine-tuning began, or None."""
 
     watched: tuple[Watched, ...]
     boundary: float | None
 
 
 def load(folder: Path) -> list[Pin]:
-    """Return the pins in a run's `folder`, none where there is no such file or it is damaged."""
+    """Return the pins in a run's `folder`; empty if the file is missing or damaged."""
     try:
         arrays = untrusted.load_arrays(folder / FILE, _LIMIT_BYTES)
         images, names = arrays["images"], arrays["names"]
@@ -72,7 +72,7 @@ def load(folder: Path) -> list[Pin]:
 
 
 def save(run: Run, pins: Sequence[Pin]) -> None:
-    """Write the pins of `run`. Raises RunError if they are more than MOST, or cannot be written."""
+    """Write the pins of `run`. Raises RunError if there are more than MOST or the file cannot be written."""
     if len(pins) > MOST:
         raise RunError(f"{len(pins)} pictures cannot be pinned, {MOST} at most; unpin one first.")
     images = np.stack([pin.image for pin in pins]) if pins else np.empty((0, 32, 32, 3), np.uint8)
@@ -84,14 +84,14 @@ def save(run: Run, pins: Sequence[Pin]) -> None:
 
 
 def added(pins: Sequence[Pin], pin: Pin) -> list[Pin]:
-    """Return `pins` with `pin` at the end, once; the first of MOST makes room."""
+    """Return `pins` with `pin` appended if it is new; the oldest is dropped if there are more than MOST."""
     if any(other.key == pin.key for other in pins):
         return list(pins)
     return [*pins, pin][-MOST:]
 
 
 def watch(run: Run) -> Watch:
-    """Return the records of the pins of `run`; a damaged row is left out."""
+    """Return the records of the pins of `run`; damaged rows are skipped."""
     rows = list(_probes(run))
     head = max((row.epoch for row in rows if row.phase == "head"), default=0.0)
     before = {"head": 0.0, "fine_tune": head}
@@ -118,5 +118,5 @@ class _Probe(msgspec.Struct):
 
 def _probes(run: Run) -> Iterator[_Probe]:
     for row in read_rows(run.path / PROBES, 0)[0]:
-        with suppress(ValueError):  # msgspec.ValidationError, or of text that is not Unicode
+        with suppress(ValueError):  # msgspec.ValidationError, or invalid Unicode
             yield msgspec.convert(row, _Probe)
