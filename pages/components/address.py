@@ -1,6 +1,6 @@
-"""Views that the address reproduces: it decides at first, on another page, and after Back or Forward.
+"""Widgets linked to the URL: it sets them in a new session, on another page, and after Back or Forward.
 
-A change by a widget adds an entry to the browser's history.
+A change of a widget adds an entry to the browser's history.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LINKED = "_linked"
 
 
 def forget_other_page(page: str) -> None:
-    """Forget what the widgets of another page were set to: the address of `page` decides about its own."""
+    """Delete the values of another page's linked widgets: the URL of `page` sets its own."""
     if st.session_state.get("_page") != page:
         st.session_state["_page"] = page
         for key in st.session_state.pop(_LINKED, ()):
@@ -25,22 +25,22 @@ def forget_other_page(page: str) -> None:
 
 
 def decides(key: str) -> bool:
-    """Return whether the widget `key` takes its value from the address now, not from the session."""
+    """Return whether the widget `key` takes its value from the URL now, not from the session."""
     st.session_state.setdefault(_LINKED, set()).add(key)
     return key not in st.session_state or is_history()
 
 
 def is_history() -> bool:
-    """Return whether Back or Forward caused this run; the browser then ignores changes of the address."""
+    """Return whether Back or Forward caused this run; the browser then ignores changes of the URL."""
     context = get_script_run_ctx()
     return context is not None and context.is_history_navigation
 
 
 def first(key: str, read: Callable[[str | None], Any]) -> Any:
-    """Return what `read` makes of the address's word: the default for the widget `key`, its value after Back.
+    """Return the default of the widget `key`: `read` of its query parameter. After Back or Forward, also set it.
 
-    To be called before the widget is drawn, which then needs no other value. A session that a restarted server has
-    just begun takes what the browser shows.
+    Call it before the widget is drawn; the widget needs no other value. After a server restart, the new session takes
+    the value that the browser shows.
     """
     value = read(st.query_params.get(_word(key)))
     if is_history():
@@ -49,9 +49,9 @@ def first(key: str, read: Callable[[str | None], Any]) -> Any:
 
 
 def linked(key: str, valid: Collection[str], default: str) -> None:
-    """Give the widget `key` its first value: what the address says if that is `valid`, else `default`.
+    """Initialize the widget `key` from the URL if that value is `valid`, else with `default`.
 
-    Where pages use one word of the address for different things, a widget's key is its page, a colon and the word.
+    If pages use one query parameter for different things, the key is the page, a colon and the parameter.
     """
     if decides(key) or st.session_state[key] not in valid:
         value = st.query_params.get(_word(key))
@@ -59,7 +59,7 @@ def linked(key: str, valid: Collection[str], default: str) -> None:
 
 
 def link(key: str, value: str, default: str) -> None:
-    """Let the address say that `key` is `value`, so that it reproduces the view; the default goes without saying."""
+    """Store `key=value` in the URL; remove it if `value` is the default."""
     word = _word(key)
     if value != default:
         if st.query_params.get(word) != value:
@@ -73,7 +73,7 @@ def _word(key: str) -> str:
 
 
 def linked_text(label: str, key: str, limit: int, **options: Any) -> str:
-    """Let a person write one line of up to `limit` characters, which the address keeps."""
+    """Draw a text input of up to `limit` characters, linked to the URL."""
     if decides(key):
         st.session_state[key] = untrusted.one_line(st.query_params.get(key, ""))[:limit]
     text = st.text_input(label, key=key, max_chars=limit, **options)
@@ -82,7 +82,7 @@ def linked_text(label: str, key: str, limit: int, **options: Any) -> str:
 
 
 def linked_toggle(label: str, key: str) -> bool:
-    """Let a person switch something on, which the address keeps."""
+    """Draw a toggle, linked to the URL."""
     if decides(key):
         st.session_state[key] = st.query_params.get(key) == "true"
     on = st.toggle(label, key=key)
@@ -91,18 +91,18 @@ def linked_toggle(label: str, key: str) -> bool:
 
 
 def linked_choice(label: str, key: str, options: Mapping[str, str], default: str, **look: Any) -> str:
-    """Let a person choose one of `options` (name -> words); the address says which, the default without saying."""
+    """Draw a segmented control of `options` (name -> label), linked to the URL."""
     linked(key, options, default)
     chosen = st.segmented_control(label, list(options), key=key, required=True, format_func=options.__getitem__, **look)
-    chosen = chosen or default  # a choice is required, which Streamlit's types do not know
+    chosen = chosen or default  # for mypy: never None if required
     link(key, chosen, default)
     return chosen
 
 
 def linked_section(label: str, key: str, options: Mapping[str, str], default: str) -> str:
-    """Let a person choose a section of a page. The words of the one before leave the address with it.
+    """Draw the choice of a page's section. A change removes the previous section's parameters from the URL.
 
-    Streamlit takes those of bound widgets away one step later, which would be an entry of the history by itself.
+    Streamlit removes those of bound widgets one run later, which would add an entry to the history.
     """
     linked(key, options, default)
     look: dict[str, Any] = {"format_func": options.__getitem__, "label_visibility": "collapsed"}

@@ -1,4 +1,4 @@
-"""Who may see the app; errors as sentences; start buttons that act once for a double click."""
+"""Login, errors as sentences, buttons whose action runs once for a double click, and fragments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import pandas  # noqa: F401 - whole before any session draws: Plotly takes it half imported by another thread as it is
+import pandas  # noqa: F401 - import it before any session: Plotly would use a half-imported pandas of another thread
 import streamlit as st
 from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
@@ -28,9 +28,9 @@ app_runs = False
 
 @dataclass
 class _Actions:
-    """What the buttons of a session did: how often each acted, a lock that is held meanwhile, what is left to be shown.
+    """State of a session's buttons: number of actions of each, lock during an action, pending results.
 
-    `failed` is an error, `address` what a script run changed of the address.
+    `failed` is an error to show, `address` the query parameters that a script run changed.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -44,21 +44,21 @@ def _actions() -> _Actions:
 
 
 def problem(error: CifarError) -> None:
-    """Show what went wrong, as text."""
+    """Show an error as text."""
     st.error(formatting.plain(error), icon=":material/error:")
 
 
 def page(main: Callable[[], None]) -> None:
-    """Draw a page; a CifarError becomes a sentence on it.
+    """Draw a page; show a CifarError on it.
 
-    Streamlit takes a folder called pages for its older kind of app until app.py has declared its navigation, so a new
-    server that is first asked for a page runs that page's file alone: then app.py is run in its place.
+    Until app.py declares its navigation, Streamlit treats a folder called pages as an older kind of multipage app. If
+    the first request to a new server is for a page, it runs that page's file alone; app.py is then run instead.
     """
     if not app_runs:
         runpy.run_path(str(Path(__file__).resolve().parents[2] / "app.py"))
         return
     actions = _actions()
-    with actions.lock:  # Streamlit answers a second click at once by another thread, and takes no more from the first
+    with actions.lock:  # a second click starts another thread; Streamlit then ignores what the first one sends
         run, changed = actions.address
         if changed and run is not get_script_run_ctx():
             st.query_params.update(changed)
@@ -71,7 +71,7 @@ def page(main: Callable[[], None]) -> None:
 
 
 def _say_failed() -> None:
-    """Show the error of an action whose own place was not drawn."""
+    """Show the error of an action if its own place was not drawn."""
     actions = _actions()
     if actions.failed is not None:
         problem(actions.failed)
@@ -79,9 +79,9 @@ def _say_failed() -> None:
 
 
 def fragment(draw: Callable[..., None], run_every: float | None = None) -> Callable[..., None]:
-    """Return `draw` as a fragment of the page; a CifarError becomes a sentence in its place.
+    """Return `draw` as a fragment; a CifarError is shown in its place.
 
-    Streamlit shows what a fragment raises by itself, so `page` does not see it.
+    Streamlit handles the exceptions of a fragment itself, so `page` does not see them.
     """
 
     @functools.wraps(draw)  # Streamlit identifies a fragment by its name
@@ -98,7 +98,7 @@ def fragment(draw: Callable[..., None], run_every: float | None = None) -> Calla
 def polled(draw: Callable[..., object], live: object, seconds: float) -> Callable[..., None]:
     """Return `draw` as a fragment that runs every `seconds` if `live` is true.
 
-    `draw` returns what `live` is by now; the page is drawn anew when that is another value.
+    `draw` returns the current value of `live`; the page reruns if it has changed.
     """
     key = f"polled_{draw.__name__}"
     st.session_state[key] = live
@@ -112,10 +112,10 @@ def polled(draw: Callable[..., object], live: object, seconds: float) -> Callabl
 
 
 def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, **options: Any) -> None:
-    """Draw a button that calls `action(*arguments)` once and then draws the page anew; a CifarError is shown beside it.
+    """Draw a button that calls `action(*arguments)` once and reruns the page; a CifarError is shown beside it.
 
-    After an action its key is another one: Streamlit then ignores further clicks on the button that the browser still
-    shows. Not a callback: a server that was restarted calls none for the first press.
+    After an action the button gets a new key, so Streamlit ignores further clicks on the old one. It is not a callback:
+    a restarted server does not call callbacks for the first click.
     """
     actions = _actions()
     count = actions.counts[key]
@@ -125,7 +125,7 @@ def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, **
             try:
                 _whole(action, *arguments)
             except CifarError as error:
-                actions.counts[key] = count  # the page goes on, and with it this button
+                actions.counts[key] = count  # no rerun: this button stays
                 actions.failed = error
         _say_failed()
         if actions.counts[key] > count:
@@ -133,7 +133,7 @@ def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, **
 
 
 def _whole(action: Callable[..., Any], *arguments: Any) -> None:
-    """Call `action(*arguments)` by a thread of its own: in the script's, another click would end it halfway."""
+    """Call `action(*arguments)` in its own thread: in the script's thread, another click would interrupt it."""
     context = get_script_run_ctx()
 
     def call() -> None:
@@ -154,7 +154,7 @@ def _address() -> dict[str, list[str]]:
 
 
 def act(action: Callable[..., Any], *arguments: Any) -> None:
-    """Call `action(*arguments)` and draw the page anew; a CifarError is shown here."""
+    """Call `action(*arguments)` and rerun the page; a CifarError is shown here."""
     try:
         action(*arguments)
     except CifarError as error:
@@ -164,7 +164,7 @@ def act(action: Callable[..., Any], *arguments: Any) -> None:
 
 
 def confirm(title: str, text: str, key: str, action: Callable[..., Any], *arguments: Any) -> None:
-    """Ask in a dialog, with a button *Delete*, before `action(*arguments)` is called."""
+    """Open a dialog with a button *Delete* that calls `action(*arguments)`."""
 
     def ask() -> None:
         st.markdown(text)
@@ -175,7 +175,7 @@ def confirm(title: str, text: str, key: str, action: Callable[..., Any], *argume
 
 
 def attempt(action: Callable[..., Any], *arguments: Any) -> None:
-    """Call `action(*arguments)` in a callback; the page or fragment that is drawn next shows a CifarError."""
+    """Call `action(*arguments)` in a callback; the next page or fragment shows a CifarError."""
     try:
         action(*arguments)
     except CifarError as error:
@@ -183,20 +183,20 @@ def attempt(action: Callable[..., Any], *arguments: Any) -> None:
 
 
 def person() -> Person:
-    """Return who has logged in; an empty one where nobody has to."""
+    """Return the logged-in user, or an empty Person without login."""
     if not st.user.get("is_logged_in"):
         return Person()
     return Person(str(st.user.get("sub") or ""), str(st.user.get("name") or st.user.get("email") or "somebody"))
 
 
 def is_anothers(run: Run) -> bool:
-    """Return whether another person than the one who has logged in started `run`."""
+    """Return whether a user other than the logged-in one started `run`."""
     me, owner = person().id, owners.load(run).id if person().id else ""
     return bool(owner) and owner != me
 
 
 def check_own(run: Run) -> None:
-    """Raise RunError if `run` is another person's."""
+    """Raise RunError if `run` is another user's."""
     if is_anothers(run):
         raise RunError(f"Run {run.id} was started by another person; only they can stop or delete it.")
 
@@ -205,9 +205,9 @@ SECRETS = Path(__file__).resolve().parents[2] / ".streamlit" / "secrets.toml"
 
 
 def require_login() -> None:
-    """Let nobody past who has not logged in, where secrets.toml asks for a login (docs/hosting.md).
+    """Stop the page unless the user is logged in, if secrets.toml exists (docs/hosting.md).
 
-    A file that asks for none that Streamlit understands is a mistake, which must not open the door.
+    A file without a readable [auth] section is an error and also stops the page.
     """
     is_logged_in = st.user.get("is_logged_in")
     if is_logged_in or (is_logged_in is None and not SECRETS.exists()):

@@ -1,6 +1,6 @@
-"""The settings of a training as widgets: presets, three large sliders with pictures, all others folded.
+"""The training settings as widgets: presets, three main sliders with pictures, the others in an expander.
 
-The address holds every setting that differs from Quick under its name, so a link hands out settings.
+The URL holds each setting that differs from Quick, so a link shares the settings.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _COLUMNS = (
 
 
 def presets(times: dict[str, str], real_images: bool) -> None:
-    """Draw a tile for each preset with the time in `times`, and with its accuracy where images are CIFAR-10.
+    """Draw a tile for each preset with its duration from `times`, and its accuracy if `real_images` is true.
 
-    To be called before the settings are drawn: a press on a tile sets them.
+    Call it before the settings are drawn: a click on a tile sets them.
     """
     for name in KNOBS:
         address.first(name, functools.partial(_read, name))
@@ -55,7 +55,7 @@ def presets(times: dict[str, str], real_images: bool) -> None:
 
 
 def main_sliders() -> None:
-    """Draw the three settings that matter most, each above a picture that follows it."""
+    """Draw the three most important settings, each above a picture of its effect."""
     for place, name in zip(st.columns(len(MAIN), gap="medium"), MAIN, strict=True):
         with place:
             value = _widget(KNOBS[name])
@@ -63,13 +63,13 @@ def main_sliders() -> None:
 
 
 def _picture(name: str, value: float) -> None:
-    """Draw what a main setting does at `value`."""
+    """Draw the effect of a main setting at `value`."""
     if name != "augmentation":
         svg = _network() if name == "alpha" else pictures.units(value)
     else:
         try:
             images, _ = cifar10.samples(_IMAGES, st.session_state.get("dataset", "auto"))
-        except DataError:  # the page says why
+        except DataError:  # the page shows why
             return
         seed = int(st.session_state.get("seed", 1))
         changed = augmentation.augment(images, np.arange(len(images)), value, seed, 0)
@@ -78,7 +78,7 @@ def _picture(name: str, value: float) -> None:
 
 
 def _network() -> str:
-    """Return the network of the settings: its blocks, those that are fine-tuned in color."""
+    """Return the blocks of the network with the current settings as SVG; fine-tuned blocks are colored."""
     values = _values()
     alpha, size = values["alpha"], values["image_size"]
     trained = values["fine_tune_blocks"] if values["fine_tune_epochs"] else 0
@@ -89,7 +89,7 @@ def _network() -> str:
 
 
 def all_settings() -> None:
-    """Draw every other setting, grouped and folded."""
+    """Draw all other settings, grouped, in an expander."""
     groups: dict[str, list[Knob]] = {}
     for knob in KNOBS.values():
         if knob.name not in MAIN:
@@ -105,7 +105,7 @@ def all_settings() -> None:
 
 
 def configuration() -> TrainConfig | None:
-    """Return what the widgets, drawn before, stand at; None, with the reason shown, where it is no configuration."""
+    """Return the configuration that the widgets define. If it is invalid, show why and return None."""
     try:
         return TrainConfig(**_values())
     except ConfigError as error:
@@ -114,17 +114,17 @@ def configuration() -> TrainConfig | None:
 
 
 def set_all(config: TrainConfig) -> None:
-    """Set every setting to that of `config`, in the address, too; only before the widgets are drawn."""
+    """Set all settings to those of `config`, also in the URL. Call it before the widgets are drawn."""
     words = {word: st.query_params.get_all(word) for word in st.query_params if word not in KNOBS}
     for name in KNOBS:
         st.session_state[name] = value = getattr(config, name)
         if value != getattr(FIRST, name):
             words[name] = [_text(name, value)]
-    st.query_params.from_dict(words)  # at once: one entry of the browser's history
+    st.query_params.from_dict(words)  # one update: one entry in the browser's history
 
 
 def share_link() -> None:
-    """Offer the address that opens *Train* with the present settings."""
+    """Draw the URL that opens *Train* with the current settings."""
     with st.popover("Link to these settings", icon=":material/link:", type="tertiary", key="share_link"):
         base = (st.context.url or "http://localhost:8501").partition("?")[0]
         changed = {name: _text(name, value) for name, value in _values().items() if value != getattr(FIRST, name)}
@@ -137,17 +137,17 @@ def share_link() -> None:
 
 
 def link(base: str, changes: Mapping[str, Any]) -> dict[str, str]:
-    """Return the query that opens *Train* with the settings of a preset or of a run, `base`, and these `changes`."""
+    """Return the query that opens *Train* with the settings of `base` (a preset or run) and these `changes`."""
     return {"settings": base} | {name: _text(name, value) for name, value in changes.items()}
 
 
 def as_in_address(config: TrainConfig) -> TrainConfig:
-    """Return `config` with the settings that the address names. Raises ConfigError."""
+    """Return `config` with the settings in the URL. Raises ConfigError."""
     return replace(config, **{name: _read(name, st.query_params[name]) for name in KNOBS if name in st.query_params})
 
 
 def log_steps(knob: Knob, *extra: Any) -> list[Any]:
-    """Return 1, 2, 5 for each power of ten in the knob's range (powers of two for units), its ends and `extra`."""
+    """Return 1, 2, 5 times each power of ten in the knob's range (units: powers of two), its ends and `extra`."""
     low, high, kind = knob.low or 0, knob.high or 0, type(knob.default)
     smallest = low or high / 1e4
     if knob.unit == "units":
@@ -160,7 +160,7 @@ def log_steps(knob: Knob, *extra: Any) -> list[Any]:
 
 
 def _widget(knob: Knob) -> Any:
-    """Draw the widget of a setting, let the address say what it stands at, and return that."""
+    """Draw the widget of a setting, store its value in the URL, and return it."""
     value = _input(knob, _values()[knob.name])
     address.link(knob.name, _text(knob.name, value), _text(knob.name, getattr(FIRST, knob.name)))
     return value
@@ -191,7 +191,7 @@ def _input(knob: Knob, first: Any) -> Any:
 
 
 def _known_values(name: str) -> set[Any]:
-    """Return the values of a setting that no step of its slider may be missing: of the presets, and the current one."""
+    """Return the values that a setting's slider must contain: those of the presets, and the current one."""
     return {getattr(config, name) for config in PRESETS.values()} | {_values()[name]}
 
 
@@ -200,19 +200,19 @@ def _plain(value: Any) -> str:
 
 
 def _text(name: str, value: Any) -> str:
-    """Return a value as the address says it: a choice by its label."""
+    """Return a value as text for the URL; a choice by its label."""
     knob = KNOBS[name]
     return knob.format(value) if knob.choices and knob.labels else _plain(value)
 
 
 def _read(name: str, text: str | None) -> Any:
-    """Return the value that the address says, that of Quick where it says none that there is."""
+    """Return the value of the URL's `text`, or that of Quick if it is missing or invalid."""
     knob = KNOBS[name]
     usual = getattr(FIRST, name)
     if text is None:
         return usual
     if knob.choices:
-        text = text.replace("generated images", "synthetic images")  # in addresses of older versions
+        text = text.replace("generated images", "synthetic images")  # in URLs of older versions
         return next((value for value in knob.choices if _text(name, value) == text), usual)
     try:
         return knob.parse(text)
@@ -221,7 +221,7 @@ def _read(name: str, text: str | None) -> Any:
 
 
 def help_of(knob: Knob) -> str:
-    """Return the help of a setting, with the terms in its label explained, as Markdown."""
+    """Return the help of a setting as Markdown, with the terms in its label explained."""
     text = knob.help
     if knob.mistakes:
         text += " A deliberate mistake: " + ", ".join(knob.format(choice) for choice in knob.mistakes) + "."

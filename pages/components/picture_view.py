@@ -1,4 +1,4 @@
-"""One picture on *Classify*: the answer, the crop, and why."""
+"""One picture on *Classify*: prediction, crop and explanations."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ BUNDLED_TITLE = "bundled model"
 _NEIGHBORS = 8
 _MOST_COMPARED = 3
 _TOP = 3
-_NEARLY_CALIBRATED = 0.05  # difference of the temperature from 1
+_NEARLY_CALIBRATED = 0.05  # maximum |temperature - 1|
 
 
 def crop_of(picture: Picture) -> Crop:
-    """Return the crop of a picture: its own square, if one was dragged, else the one chosen for all."""
+    """Return the crop of a picture: its own square if the user dragged one, else the crop for all pictures."""
     if st.session_state.get("crop") == "squeeze":
         return "squeeze"
     return uploads.own_crops().get(picture.key, "centre")
 
 
 def seen(picture: Picture) -> np.ndarray:
-    """Return what the network sees of a picture, uint8 (32, 32, 3)."""
+    """Return the network input of a picture, uint8 (32, 32, 3)."""
     return picture.network_input(crop_of(picture))
 
 
 def show_picture(model: Classifier, picture: Picture) -> None:
-    """Show one picture and its answer; a fragment, so that its square moves nothing else on the page."""
+    """Show one picture and its prediction. Use it as a fragment, so that dragging the square reruns nothing else."""
     left, right = st.columns([2, 3], gap="large")
     crop, pixels = crop_of(picture), seen(picture)
     answers = model.answer(pixels[None])
@@ -94,7 +94,7 @@ def _reset(key: str) -> None:
 
 
 def headline(answers: Answers) -> None:
-    """Show the answer, and under it a note where the picture is out-of-distribution."""
+    """Show the prediction, and a badge if the picture is out-of-distribution."""
     best = int(answers.labels[0])
     with st.container(key="headline"):
         st.markdown(f"## {cifar10.CLASSES[best]}, {formatting.share(answers.probabilities[0, best])}")
@@ -109,7 +109,7 @@ def headline(answers: Answers) -> None:
 
 
 def bars(probabilities: np.ndarray, key: str) -> None:
-    """Show the three most probable of ten classes, float (10,), as bars, and the other seven folded."""
+    """Show probabilities, float (10,), as bars: the top three classes, the other seven in an expander."""
     order = np.argsort(-probabilities, kind="stable")
     st.html(_bars(probabilities, order[:_TOP]))
     with st.expander("The other seven", key=f"others_{key}"):
@@ -126,7 +126,7 @@ def _bars(probabilities: np.ndarray, order: np.ndarray) -> str:
 
 
 def tile(image: np.ndarray, answers: Answers, number: int, name: str, truth: str = "") -> Tile:
-    """Return a picture, uint8 (32, 32, 3), with its answer, compared with the `truth` where it is known."""
+    """Return a picture, uint8 (32, 32, 3), as a tile with its prediction, compared with `truth` if given."""
     answer = cifar10.CLASSES[int(answers.labels[number])]
     title = f"{answer} {formatting.share(answers.probabilities[number].max())}"
     if truth:
@@ -151,7 +151,7 @@ def _why(model: Classifier, picture: Picture, crop: Crop, pixels: np.ndarray, an
         label = cifar10.CLASSES.index(chosen) if chosen else int(answers.labels[0])
         part = picture.image.crop(pictures.crop_box(picture.image.size, crop))
         name = cifar10.CLASSES[label]
-        place = st.skeleton(320, width=320)  # the heat takes half a second
+        place = st.skeleton(320, width=320)  # the heat map takes half a second
         heat = explain.overlay(part, saliency(model, pixels)[label])
         place.image(heat, width=320, alt=f"Heat map of evidence for {name}")
         st.caption(
@@ -163,7 +163,7 @@ def _why(model: Classifier, picture: Picture, crop: Crop, pixels: np.ndarray, an
 
 
 def saliency(model: Classifier, seen: np.ndarray) -> np.ndarray:
-    """Return the heat of all ten classes, computed once for a picture: the sliders only draw it anew."""
+    """Return the heat maps of all ten classes, cached for the last picture."""
     key = (model.name, seen.tobytes())
     known = st.session_state.get("saliency")
     if known is None or known[0] != key:
@@ -250,7 +250,7 @@ def _undo() -> None:
 def _other_runs(model: Classifier, seen: np.ndarray) -> None:
     is_asked = (
         len(uploads.pictures()) > 1 and st.session_state.get("classify:sort") == "disagree"
-    )  # above, by the gallery
+    )  # chosen above the gallery
     chosen = [open_classifier(name) for name in st.session_state["with"]] if is_asked else compared_runs(model)
     if not chosen:
         st.caption("There is no other model yet. Train a second run with another width or input size to compare.")
@@ -270,7 +270,7 @@ def _other_runs(model: Classifier, seen: np.ndarray) -> None:
 
 
 def compared_runs(model: Classifier) -> list[Classifier]:
-    """Let the visitor choose the models to compare with `model`, three at most."""
+    """Draw the select box of the models to compare with `model`, at most three; return them."""
     titles = models()
     titles.pop(model.name, None)
     names = list(titles)
@@ -294,19 +294,19 @@ def compared_runs(model: Classifier) -> list[Classifier]:
 
 
 def models() -> dict[str, str]:
-    """Return what can classify, with its name for a list: finished runs, newest first, and the bundled model."""
+    """Return the available models and their titles: finished runs, newest first, and the bundled model."""
     return run_picker.run_titles(run_picker.own(listing.classifiers())) | (
         {BUNDLED: BUNDLED_TITLE} if has_bundled() else {}
     )
 
 
 def model_title(name: str) -> str:
-    """Return a model's name for a list."""
+    """Return a model's title for a list."""
     return BUNDLED_TITLE if name == BUNDLED else run_picker.run_title(listing.row(runs.Run(name)))
 
 
 def how_sure(model: Classifier, answers: Answers) -> None:
-    """Show how far the model's probabilities can be trusted."""
+    """Show the calibration of the model and the picture's distance to the training images."""
     known = model.calibration
     if known is None:
         st.caption(
@@ -336,7 +336,7 @@ def how_sure(model: Classifier, answers: Answers) -> None:
 
 
 def calibration_words(known: Calibration) -> str:
-    """Return what calibration asks, how this network stands before it, and which settings change that."""
+    """Return an explanation of calibration, this model's state, and the settings that change it."""
     question = "Of all answers given with 80%, are 8 in 10 right? On the dashed diagonal they are; below it, fewer."
     if abs(known.temperature - 1) < _NEARLY_CALIBRATED:
         return f"{question} This network is **well calibrated** as trained."
@@ -348,7 +348,7 @@ def calibration_words(known: Calibration) -> str:
 
 
 def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
-    """Show how far the picture is from the training images, and what the threshold is worth."""
+    """Show the distance of the picture to the training images, and how well the threshold works."""
     score = float(answers.scores[0])
     verdict = (
         "above the threshold, so it is **out-of-distribution**" if answers.is_unusual[0] else "below the threshold"
@@ -367,7 +367,10 @@ def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _reliability(name: str, stamp: tuple[int, ...]) -> tuple[Any, str]:
-    """Return the reliability diagram of a run's test images, of which none fitted the temperature, and a sentence."""
+    """Return the reliability diagram of a run on its test images, and a sentence.
+
+    The temperature is fitted on validation images only.
+    """
     result = assessment.assess(runs.get(name))
     images = f"{len(result.stored.test.labels):,} test images"
     error = result.test_error

@@ -1,4 +1,4 @@
-"""One run on *Train*: how far it is, its buttons and curves, and what it came to."""
+"""One run on *Train*: its progress, buttons, curves and results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pages.components.live_chart import Chart
 
 HEIGHT = 400
 LOG_LINES = 20
-SHARED_SECONDS = 0.5  # how long what one viewer of a live run saw serves the others
+SHARED_SECONDS = 0.5  # how long the sessions that view a live run share one read
 _MOST_SUMMARY = 500_000  # characters; Keras's table of this network has 60,000
 
 _notification = st.components.v2.component(
@@ -42,17 +42,17 @@ _notification = st.components.v2.component(
 
 
 def panel(run: Run) -> bool:
-    """Draw one run: state, progress, buttons, curves, figures; return whether it is live."""
+    """Draw one run: state, progress, buttons, curves, results. Return whether it is live."""
     status = run.status
     state = status["state"]
     live = state in LIVE_STATES
-    if live != st.session_state.get("polled_panel"):  # it ended, or was resumed: the whole page is drawn anew
+    if live != st.session_state.get("polled_panel"):  # it ended or was resumed: the whole page reruns
         return live
     if live:
         st.session_state["watched"] = run.id
     metrics_state = shared_stamp(run.id) if live else run_picker.stamp(run, "metrics.jsonl")
     curves, last, epochs = read(run.id, metrics_state, live)
-    with st.container(key="outcome"):  # of one height while the run lives and afterwards: the charts keep their place
+    with st.container(key="outcome"):  # same height for live and finished runs: the charts do not move
         top, buttons = st.columns(2, vertical_alignment="center")
         with top:
             progress.line(run, status, last)
@@ -68,19 +68,19 @@ def panel(run: Run) -> bool:
     pinned.panel(run, state, sum(planned_epochs(run).values()))
     if not live:
         result_details(run, curves)
-    run_story.diagnosis_panel(run, state, (epochs,) if live else metrics_state)  # the rules look at whole epochs
+    run_story.diagnosis_panel(run, state, (epochs,) if live else metrics_state)  # the rules use complete epochs
     details(run, metrics_state, live, curves)
     return live
 
 
 def _validation_accuracy(curves: Curves) -> str:
-    """Return the newest validation accuracy as a sentence."""
+    """Return a sentence with the latest validation accuracy."""
     curve = curves.curves["validation_accuracy"]
     return f"{curve.y[-1]:.1%} of the validation images right" if len(curve.y) else "No epoch is complete yet"
 
 
 def notices(status: dict[str, Any]) -> None:
-    """Say why the run failed, or what it had to do without."""
+    """Show the error of a failed run and the note of a run without cached features."""
     error = status.get("error")
     if isinstance(error, dict):
         st.error(formatting.plain(error.get("message") or error.get("type")), icon=":material/error:")
@@ -89,7 +89,7 @@ def notices(status: dict[str, Any]) -> None:
 
 
 def curve_charts(run: Run, metrics_state: tuple[int, ...], live: bool, curves: Curves) -> None:
-    """Draw accuracy, large, and loss beside it."""
+    """Draw the chart of accuracy, and smaller beside it the chart of loss."""
     figures = metric_charts(run.id, metrics_state, live, curves, st.session_state.get("ghost"))
     large, small = st.columns([8, 5])
     with large:
@@ -99,7 +99,7 @@ def curve_charts(run: Run, metrics_state: tuple[int, ...], live: bool, curves: C
 
 
 def details(run: Run, metrics_state: tuple[int, ...], live: bool, curves: Curves) -> None:
-    """Draw learning rate and speed in a panel that is closed at first."""
+    """Draw learning rate, speed and layers in an expander, closed by default."""
     title = "Learning rate, speed, layers"
     panel = st.expander(title, icon=":material/show_chart:", key="details_panel", on_change="rerun")
     if panel.open:
@@ -111,7 +111,7 @@ def details(run: Run, metrics_state: tuple[int, ...], live: bool, curves: Curves
 
 
 def _tab_title(run: Run, state: str, done: float | None) -> None:
-    """Let the browser's tab say how far the run is, and that it is done to those who watched it."""
+    """Show the progress of the run in the title of the browser tab, and "Done" if this session watched it end."""
     if done is not None:
         st.set_page_config(page_title=f"{done:.0%} trained · CIFAR Studio")
     elif state == "finished" and st.session_state.get("watched") == run.id:
@@ -119,9 +119,10 @@ def _tab_title(run: Run, state: str, done: float | None) -> None:
 
 
 def notification(run: Run, state: str) -> None:
-    """Offer a browser notification while `run` is live, until the browser was asked once; send it when the run ends.
+    """Offer a browser notification while `run` is live; send it when the run ends.
 
-    Also scroll to the top where the run was just started here, and to what a button opened.
+    The offer is hidden after the browser has asked for permission. The component also scrolls: to the top after a start
+    in this session, and to a section that a button opened.
     """
     accuracy = run.result.get("test_accuracy")
     data = {
@@ -136,7 +137,7 @@ def notification(run: Run, state: str) -> None:
 
 
 def action_buttons(run: Run, state: str) -> None:
-    """Stop, resume, log: whatever the state allows."""
+    """Draw the buttons that the state allows: notification, log, stop, resume, use its settings."""
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         notification(run, state)
         worker_log(run)
@@ -157,31 +158,31 @@ def action_buttons(run: Run, state: str) -> None:
 
 
 def stop(run: Run) -> None:
-    """Stop a run of one's own. Raises RunError."""
+    """Stop one of the user's own runs. Raises RunError."""
     guarded.check_own(run)
     jobs.stop_run(run)
 
 
 def clone(run: Run) -> None:
-    """Let the page set the knobs as they were in `run` before it draws them."""
+    """Set the knobs to the configuration of `run` in the next script run."""
     st.session_state["settings_of"] = run.id
 
 
 @st.cache_data(ttl=SHARED_SECONDS, max_entries=64, show_spinner=False)
 def shared_stamp(run_id: str) -> tuple[int, ...]:
-    """Return the state of a live run's metrics; those who look at nearly the same time get the same figures."""
+    """Return the file state of a live run's metrics, cached SHARED_SECONDS, so that viewers share one read."""
     return run_picker.stamp(Run(run_id), "metrics.jsonl")
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def tracked(run_id: str) -> CurveReader:
-    """Return the run's metrics as read so far, for all people."""
+    """Return the reader of the run's metrics, shared by all sessions."""
     return CurveReader(Run(run_id))
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def read(run_id: str, state: tuple[int, ...], live: bool) -> tuple[Curves, dict[str, Any] | None, int]:
-    """Return a run's curves, last row and number of epochs; made once for each state of its metrics."""
+    """Return a run's curves, last row and number of epochs, cached by the state of its metrics."""
     return tracked(run_id).read(planned_epochs(Run(run_id)), not live)
 
 
@@ -189,7 +190,7 @@ def read(run_id: str, state: tuple[int, ...], live: bool) -> tuple[Curves, dict[
 def metric_charts(
     run_id: str, state: tuple[int, ...], live: bool, _curves: Curves, ghost_id: str | None
 ) -> dict[str, Chart]:
-    """Return the charts of accuracy and loss; built once for each state of the metrics, for all people."""
+    """Return the charts of accuracy and loss, cached by the state of the metrics, shared by all sessions."""
     ghost = read(ghost_id, run_picker.stamp(Run(ghost_id), "metrics.jsonl"), False)[0] if ghost_id else None
     return {
         metric: live_chart.chart(
@@ -203,7 +204,7 @@ def metric_charts(
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def detail_charts(run_id: str, state: tuple[int, ...], live: bool, _curves: Curves) -> dict[str, Chart]:
-    """Return the charts of learning rate, speed and weights; built once for each state of the metrics, for all."""
+    """Return the charts of learning rate, speed and weight changes, cached like `metric_charts`."""
     charts = {
         name: live_chart.chart(
             training_charts.small_figure(_curves, name), training_charts.metric_words(_curves, name), run_id
@@ -217,23 +218,23 @@ def detail_charts(run_id: str, state: tuple[int, ...], live: bool, _curves: Curv
 
 
 def planned_epochs(run: Run) -> dict[str, int]:
-    """Return the epochs that each phase may take."""
+    """Return the maximum number of epochs of each phase."""
     try:
         config = run.config
-    except RunError:  # damaged; its curves can be drawn all the same
+    except RunError:  # damaged configuration; the curves can still be drawn
         return {}
     return {"head": config.head_epochs, "fine_tune": config.fine_tune_epochs if config.fine_tunes else 0}
 
 
 def worker_log(run: Run) -> None:
-    """Offer the last lines of what the worker wrote."""
+    """Draw a popover with the last lines of the worker's log."""
     log = st.popover("Log", icon=":material/terminal:", key="log", on_change="rerun", type="tertiary")
     if log.open:
         log.code(_tail(run.path / "worker.log") or "Nothing has been written yet.", language=None, wrap_lines=True)
 
 
 def _tail(path: Path) -> str:
-    """Return the last LOG_LINES lines of a text file, an empty string where there is none."""
+    """Return the last LOG_LINES lines of a text file, or an empty string if it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - 200 * LOG_LINES, 0))
@@ -243,7 +244,7 @@ def _tail(path: Path) -> str:
 
 
 def model_summary(run: Run) -> None:
-    """Show Keras's own table of the network once the run has written it."""
+    """Show the Keras model summary, if the run has written it."""
     path = run.path / "summary.txt"
     if path.exists():
         with path.open(encoding="utf-8", errors="replace") as file:
@@ -255,7 +256,7 @@ FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", 
 
 
 def result(run: Run) -> None:
-    """Show the test accuracy of `run` and what to do next; nothing while its figures are not all there."""
+    """Show the test accuracy of `run` and the next steps; nothing if a result is missing."""
     if _is_complete(run.result):
         st.markdown(f"## {sentence(run.result)}")
         next_steps(run)
@@ -266,21 +267,21 @@ def _is_complete(result: dict[str, Any]) -> bool:
 
 
 def sentence(result: dict[str, Any]) -> str:
-    """Return the test accuracy in a sentence, with its 95% interval (Wilson)."""
+    """Return the test accuracy as a sentence with its 95% interval (Wilson)."""
     accuracy, images = result["test_accuracy"], result["test_images"]
     low, high = predictions.wilson(round(accuracy * images), images)
     return f"{100 * accuracy:.0f} of 100 new pictures right, {low:.1%} to {high:.1%}"
 
 
 def next_steps(run: Run) -> None:
-    """Draw what to do with the run: three buttons, two files to share, two links."""
+    """Draw the next steps: three buttons, two files to share, two links."""
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button("Try a photo", key="try_photo", icon=":material/image_search:", type="primary"):
             st.switch_page("pages/classify.py", query_params={"model": run.id})
         if st.button("See its mistakes", key="see_mistakes", icon=":material/fact_check:"):
             st.switch_page("pages/evaluate.py", query_params={"run": run.id})
         if st.button("Export", key="open_export", icon=":material/download:"):
-            st.session_state["export_panel"] = True  # opens it, below
+            st.session_state["export_panel"] = True  # opens the panel below
             st.session_state["scroll_to"] = "export_panel"
             st.rerun()
         export_panel.share_buttons(run)
@@ -296,7 +297,7 @@ def next_steps(run: Run) -> None:
 
 
 def result_details(run: Run, found: Curves) -> None:
-    """Explain the dashed line and the other figures of a finished run; nothing while some are missing."""
+    """Explain the dashed line and the other results of a finished run; nothing if a result is missing."""
     result = run.result
     if not _is_complete(result):
         return

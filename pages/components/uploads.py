@@ -1,4 +1,4 @@
-"""The pictures of *Classify*: every way in, what was read, and the square that the network gets."""
+"""The pictures of *Classify*: inputs, files read, and the square crop for the network."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ SAMPLES = {
     "rocket": "a rocket on its launch pad at night",
     "coffee": "a red cup of espresso",
 }
-"""Sample photos in pages/samples and what they show; the last two are of none of the ten classes."""
+"""Sample photos in pages/samples and what they show; the last two are not of the ten classes."""
 CROPS = {"centre": "Crop non-square photos", "squeeze": "Squeeze non-square photos"}
 _SAMPLES_FOLDER = Path(__file__).resolve().parents[1] / "samples"
 EXAMPLES = 6
-EXAMPLES_FROM = 200  # of the test images, so few that they are drawn at once where there is no CIFAR-10
+EXAMPLES_FROM = 200  # first test images; so few that synthetic ones are drawn quickly
 _PROGRESS_FROM = 20
 _SHOWN_ERRORS = 200
 _PASTED_CHARACTERS = 18_000_000
-"""Of a paste in base 64; the browser's socket closes at 25 MB."""
+"""Limit of a paste in base64; the browser's WebSocket closes at 25 MB."""
 _LOCAL = re.compile(r"https:|http://(localhost|127\.\d+\.\d+\.\d+|\[::1\])([:/]|$)")
-"""Addresses at which browsers allow a camera (W3C Secure Contexts)."""
+"""URLs at which browsers allow a camera (W3C Secure Contexts)."""
 
-# Streamlit's uploader takes no paste, so a script hands over all files of the clipboard, pictures scaled down where
-# they would not go through the socket. A paste into a field belongs to that field.
+# Streamlit's uploader takes no paste, so a script sends all files of the clipboard and scales down pictures that are
+# too large for the WebSocket. A paste into an input field is left to that field.
 _paste = st.components.v2.component(
     "cifar_paste",
     js=(formatting.FRONTEND / "paste.js").read_text(),
@@ -51,7 +51,7 @@ _paste = st.components.v2.component(
 
 
 def pictures() -> list[Picture]:
-    """Return the pictures of this session, compact, in the order in which they came."""
+    """Return the pictures of this session, compact, in the order of input."""
     return st.session_state.setdefault("pictures", [])
 
 
@@ -61,7 +61,7 @@ def refused() -> list[Picture]:
 
 
 def inputs(live_camera: Callable[[], None]) -> None:
-    """Draw every way in, and read what came through them; `live_camera` draws the camera."""
+    """Draw all inputs (upload, camera, paste) and read new files; `live_camera` draws the camera."""
     has_any = bool(pictures() or refused())
     if not has_any:
         st.caption(f"The network knows ten classes and always answers with one of them: {', '.join(cifar10.CLASSES)}.")
@@ -86,13 +86,13 @@ def inputs(live_camera: Callable[[], None]) -> None:
 
 
 def paste_hint() -> None:
-    """Say that a photo can be pasted, where there is a keyboard (see style)."""
+    """Show that a photo can be pasted; hidden on devices without a keyboard (see style)."""
     with st.container(key="mouse_paste", width="content"):
         st.caption("Or paste a photo (Ctrl V).")
 
 
 def pasting(key: str, take_files: Any) -> None:
-    """Listen for a paste; its files, and the errors of what is too long, go to `take_files`."""
+    """Listen for a paste; pass its files, and the errors of files that are too large, to `take_files`."""
     pasted = _paste(key=key, on_files_change=lambda: None, height=0).files
     if pasted:
         take_files(pasted_files(pasted), pasted_errors(pasted))
@@ -100,9 +100,9 @@ def pasting(key: str, take_files: Any) -> None:
 
 
 def uploaded(label: str, key: str, take_files: Any, **options: Any) -> None:
-    """Draw an uploader of any number of files; what it gets goes to `take_files`, and it is empty again.
+    """Draw an uploader of any number of files; pass them to `take_files`, then empty the uploader.
 
-    So nothing comes back that was removed, and no file stays in the server's memory once it was read.
+    Removed pictures do not come back, and no file stays in the server's memory.
     """
     number = st.session_state.setdefault(f"{key}_number", 0)
     files = st.file_uploader(
@@ -120,18 +120,18 @@ def uploaded(label: str, key: str, take_files: Any, **options: Any) -> None:
     for file in files:
         if forget and context:
             forget(context.session_id, file.file_id)
-        file.truncate(0)  # what raises a rerun refers to it until the next collection
+        file.truncate(0)  # the rerun's exception refers to it until the next garbage collection
     st.session_state[f"{key}_number"] = number + 1
     st.rerun()
 
 
 def camera_allowed(address: str | None) -> bool:
-    """Return whether a browser at `address` lets a page ask for its camera; where it is unknown, yes."""
+    """Return whether browsers allow the camera at URL `address`; True if the URL is unknown."""
     return not address or bool(_LOCAL.match(address))
 
 
 def take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> None:
-    """Read the pictures in `files` (name, bytes), in place of those before; `errors` join those of bad files."""
+    """Replace the pictures with those in `files` (name, bytes); `errors` are listed with those of unreadable files."""
     taken: list[Picture] = []
     bad = list(errors)
     bar = st.empty()
@@ -144,12 +144,12 @@ def take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> 
 
 
 def take_sample(name: str) -> None:
-    """Show a sample photo in place of the pictures before."""
+    """Replace the pictures with a sample photo."""
     take([(f"{name}.jpg", sample(name))])
 
 
 def sample(name: str) -> bytes:
-    """Return the file of a sample photo."""
+    """Return the bytes of a sample photo (JPEG)."""
     return (_SAMPLES_FOLDER / f"{name}.jpg").read_bytes()
 
 
@@ -160,17 +160,17 @@ def sample_url(name: str) -> str:
 
 
 def take_example(image: np.ndarray, name: str) -> None:
-    """Show a test image, uint8 (32, 32, 3), in place of the pictures before."""
+    """Replace the pictures with a test image, uint8 (32, 32, 3)."""
     _show([Picture(name, Image.fromarray(image)).compact()], [])
 
 
 def clear() -> None:
-    """Forget all pictures."""
+    """Remove all pictures."""
     _show([], [])
 
 
 def test_images() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a few test images, others at each press of the button: positions, images, labels."""
+    """Return EXAMPLES test images: positions, images, labels. `next_examples` changes the selection."""
     all_images, all_labels = cifar10.samples(EXAMPLES_FROM, test=True)
     rng = np.random.default_rng(st.session_state.get("examples", 1))
     chosen = np.sort(rng.choice(EXAMPLES_FROM, EXAMPLES, replace=False))
@@ -178,17 +178,17 @@ def test_images() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def next_examples() -> None:
-    """Choose other test images."""
+    """Select other test images."""
     st.session_state["examples"] = st.session_state.get("examples", 1) + 1
 
 
 def show_refused() -> None:
-    """List the files that could not be read, as text; a long list is folded."""
+    """List the files that could not be read."""
     show_errors(refused())
 
 
 def show_errors(bad: list[Picture]) -> None:
-    """List the errors of files, as text; a long list is folded."""
+    """List the errors of files as text; more than 8 in an expander."""
     place: Any = st.expander(f"{len(bad):,} files could not be read") if len(bad) > 8 else st.container()
     with place:
         for one in bad[:_SHOWN_ERRORS]:
@@ -204,7 +204,7 @@ def _show(taken: list[Picture], bad: list[Picture]) -> None:
 
 
 def pasted_files(pasted: object) -> Iterator[tuple[str, bytes]]:
-    """Yield name and bytes of what a browser says it pasted: [{"name", "data" (a data URL) or "bytes" (its size)}]."""
+    """Yield name and bytes of pasted files: [{"name", "data" (a data URL) or "bytes" (the size)}], unvalidated."""
     for file in _pasted(pasted):
         url = file.get("data")
         if not isinstance(url, str) or len(url) > _PASTED_CHARACTERS:
@@ -216,7 +216,7 @@ def pasted_files(pasted: object) -> Iterator[tuple[str, bytes]]:
 
 
 def pasted_errors(pasted: object) -> list[Picture]:
-    """Return the errors of what the browser found too long to paste."""
+    """Return the errors of the files that the browser found too large to paste."""
     return [
         Picture(
             _pasted_name(file),
@@ -237,7 +237,7 @@ def _pasted_name(file: Mapping[str, Any]) -> str:
     return "pasted picture" if name in (None, "", "image.png") else str(name)
 
 
-_THINNEST = 1 / 6  # a photo that is thinner is shown stretched, so that it can be seen and dragged
+_THINNEST = 1 / 6  # a thinner photo is stretched, so that the square can be seen and dragged
 
 _square = st.components.v2.component(
     "crop_square",
@@ -257,7 +257,7 @@ _square = st.components.v2.component(
 
 
 def crop_square(picture: Picture, crop: Crop) -> None:
-    """Show a photo and the square of it that the network gets, none if `crop` is "squeeze"."""
+    """Show a photo and the square crop for the network; no square if `crop` is "squeeze"."""
     image = picture.image
     width, height = image.size
     ratio = min(max(width / height, _THINNEST), 1 / _THINNEST)
@@ -276,7 +276,7 @@ def crop_square(picture: Picture, crop: Crop) -> None:
 
 
 def _take_square(picture: str, square: object) -> None:
-    """Make what a browser sent the own square of a picture, if it is one."""
+    """Store a square sent by the browser as the crop of a picture, if it is valid."""
     try:
         x, y, side = map(float, square if isinstance(square, list) else ())
         crop_box((SIDE, SIDE), (x, y, side))
@@ -286,7 +286,7 @@ def _take_square(picture: str, square: object) -> None:
 
 
 def own_crops() -> dict[str, tuple[float, float, float]]:
-    """Return the squares that were dragged, by the key of their picture."""
+    """Return the squares that the user dragged, by the key of the picture."""
     return st.session_state.setdefault("own_crops", {})
 
 
