@@ -1,8 +1,8 @@
 """MobileNetV2 as a table: shapes, parameters and multiply-adds of a configuration, without TensorFlow.
 
-The network is the one of `keras.applications.MobileNetV2` (Sandler et al. 2018, arXiv:1801.04381), followed
-by global average pooling and this project's head: head_norm, dropout, head_dense, head_output. Layer names
-are Keras's own, so a row of the table, a named weight and a layer of the saved model are the same thing.
+The network is `keras.applications.MobileNetV2` (Sandler et al. 2018, arXiv:1801.04381), followed by global
+average pooling and this project's head: head_norm, dropout, head_dense, head_output. Rows of the table, named
+weights and layers of the saved model share Keras's layer names.
 
     for row in layers(alpha=0.5, image_size=96, dense_units=128): print(row)
     cost(alpha=0.5, image_size=96, dense_units=128, fine_tune_blocks=4).multiply_adds   # 17.9 million
@@ -33,7 +33,7 @@ _STAGES = (
 class Block:
     """One inverted residual block: expand 1x1 (unless `expansion` is 1), depthwise 3x3, project 1x1.
 
-    `index` counts from 0 at the input. `name` is Keras's prefix: "expanded_conv" or "block_5". With `residual` the
+    `index` counts from 0 at the input. `name` is Keras's prefix: "expanded_conv" or "block_5". If `residual`, the
     input is added to the output.
     """
 
@@ -52,17 +52,17 @@ class Block:
 
     @property
     def output_layer(self) -> str:
-        """Name of the Keras layer that gives the block's output."""
+        """Name of the Keras layer that outputs the block's result."""
         return f"{self.name}_add" if self.residual else f"{self.name}_project_BN"
 
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer, with the batch norm and activation that follow it.
+    """One layer, including the batch norm and activation after it.
 
-    `kind` is "conv", "depthwise", "add", "pool", "norm" or "dense". `output_shape` is without the batch. `parameters`
-    include all four vectors of a batch norm. `multiply_adds` are for one image; a batch norm after a convolution costs
-    none, since it folds into its weights. `block` is the index of the layer's block, None outside of blocks.
+    `kind` is "conv", "depthwise", "add", "pool", "norm" or "dense". `output_shape` excludes the batch axis.
+    `parameters` include all four vectors of a batch norm. `multiply_adds` are for one image; a batch norm after a
+    convolution has none, since it folds into the weights. `block` is the index of the layer's block, or None.
     """
 
     name: str
@@ -75,11 +75,11 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a configuration costs, known before anything runs.
+    """The cost of a configuration, computed without running it.
 
-    `parameters` equals Keras's `count_params()`. `fine_tuned_parameters` are those of phase 2: the head and the
-    unfrozen blocks, with the statistics of batch norms. `multiply_adds` are for one image, `frozen_multiply_adds` the
-    share of them that phase 2 never repeats. `model_bytes` is the size of the float32 LiteRT file to a few kB.
+    `parameters` equals Keras's `count_params()`. `fine_tuned_parameters` counts the head and the unfrozen blocks,
+    including batch norm statistics. `multiply_adds` is per image; `frozen_multiply_adds` is the part that phase 2
+    does not repeat. `model_bytes` is the size of the float32 LiteRT file, accurate to a few kB.
     """
 
     parameters: int
@@ -97,17 +97,17 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 
 
 def stem_channels(alpha: float) -> int:
-    """Channels of Conv1 at width multiplier `alpha`."""
+    """Return the channels of Conv1 at width multiplier `alpha`."""
     return make_divisible(32 * alpha)
 
 
 def top_channels(alpha: float) -> int:
-    """Channels of Conv_1, which are also the pooled features: 1280, and more for `alpha` above 1 only."""
+    """Return the channels of Conv_1, the number of pooled features: 1280, or more if `alpha` is above 1."""
     return make_divisible(1280 * alpha) if alpha > 1 else 1280
 
 
 def blocks(alpha: float) -> tuple[Block, ...]:
-    """The 17 inverted residual blocks at width multiplier `alpha`, from the input up."""
+    """Return the 17 inverted residual blocks at width multiplier `alpha`, from the input up."""
     table: list[Block] = []
     in_channels = stem_channels(alpha)
     for expansion, channels, repeats, first_stride in _STAGES:
@@ -123,12 +123,12 @@ def blocks(alpha: float) -> tuple[Block, ...]:
 
 
 def cut_block(fine_tune_blocks: int) -> int | None:
-    """Index of the last frozen block when the top `fine_tune_blocks` (0 to 17) are trained; None at 0 and at 17."""
+    """Return the index of the last frozen block below the top `fine_tune_blocks` (0 to 17), or None for 0 and 17."""
     return None if fine_tune_blocks in (0, BLOCK_COUNT) else BLOCK_COUNT - 1 - fine_tune_blocks
 
 
 def cut_shape(alpha: float, image_size: int, fine_tune_blocks: int) -> tuple[int, int, int] | None:
-    """Height, width and channels of the output at the cut, None where there is no such cut."""
+    """Return height, width and channels of the output at the cut, or None if there is no cut."""
     cut = cut_block(fine_tune_blocks)
     if cut is None:
         return None
@@ -137,7 +137,7 @@ def cut_shape(alpha: float, image_size: int, fine_tune_blocks: int) -> tuple[int
 
 
 def block_shapes(alpha: float, image_size: int) -> list[tuple[int, int]]:
-    """Channels and side of the output of each block."""
+    """Return channels and side of the output of each block."""
     side, shapes = halved(image_size), []
     for block in blocks(alpha):
         side = halved(side) if block.stride == 2 else side
@@ -146,12 +146,12 @@ def block_shapes(alpha: float, image_size: int) -> list[tuple[int, int]]:
 
 
 def halved(size: int) -> int:
-    """Height or width after a 3x3 convolution of stride 2 with Keras's padding: half, rounded up."""
+    """Return height or width after a 3x3 convolution of stride 2 with Keras's padding: half, rounded up."""
     return (size + 1) // 2
 
 
 def layers(alpha: float, image_size: int, dense_units: int) -> tuple[LayerRow, ...]:
-    """Every layer from the resized image (`image_size` squared, RGB) to the ten probabilities, in order."""
+    """Return the layers from the resized RGB image (`image_size` squared) to the ten probabilities, in order."""
     size = halved(image_size)
     table = blocks(alpha)
     features = top_channels(alpha)
@@ -168,7 +168,7 @@ def layers(alpha: float, image_size: int, dense_units: int) -> tuple[LayerRow, .
 
 
 def cost(alpha: float, image_size: int, dense_units: int, fine_tune_blocks: int) -> Cost:
-    """What a configuration costs; `fine_tune_blocks` (0 to 17) are counted from the top."""
+    """Return the cost of a configuration; `fine_tune_blocks` (0 to 17) are counted from the top."""
     rows = layers(alpha, image_size, dense_units)
     head_start = [row.kind for row in rows].index("norm")
     head = rows[head_start:]
@@ -191,7 +191,7 @@ def cost(alpha: float, image_size: int, dense_units: int, fine_tune_blocks: int)
 
 
 def _block_rows(block: Block, size: int) -> Iterator[LayerRow]:
-    """Rows of one block whose input is `size` squared."""
+    """Yield the rows of one block with an input of `size` squared."""
     wide = block.expanded_channels
     if block.expansion > 1:
         yield _conv(f"{block.name}_expand", size, block.in_channels, wide, block=block.index)
@@ -206,19 +206,19 @@ def _block_rows(block: Block, size: int) -> Iterator[LayerRow]:
 
 
 def _conv(name: str, size: int, inputs: int, outputs: int, kernel: int = 1, block: int | None = None) -> LayerRow:
-    """A convolution without bias and the batch norm behind it; `size` is its output's height and width."""
+    """Return the row of a convolution without bias and its batch norm; `size` is the output's height and width."""
     weights = kernel**2 * inputs * outputs
     parameters = weights + BATCH_NORM_VECTORS * outputs
     return LayerRow(name, "conv", (size, size, outputs), parameters, weights * size**2, block)
 
 
 def _dense(name: str, inputs: int, outputs: int) -> LayerRow:
-    """A dense layer with bias."""
+    """Return the row of a dense layer with bias."""
     return LayerRow(name, "dense", (outputs,), (inputs + 1) * outputs, inputs * outputs)
 
 
 def _folded_parameters(rows: tuple[LayerRow, ...]) -> int:
-    """Weights left when every batch norm is folded: one bias of its four vectors, head_norm none at all."""
+    """Return the number of weights after folding: one bias vector per convolution's batch norm, none for head_norm."""
     convolutions = sum(r.output_shape[-1] for r in rows if r.kind in ("conv", "depthwise"))
     norms = sum(r.parameters for r in rows if r.kind == "norm")
     return sum(r.parameters for r in rows) - (BATCH_NORM_VECTORS - 1) * convolutions - norms

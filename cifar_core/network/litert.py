@@ -1,8 +1,8 @@
-"""MobileNetV2 for LiteRT: write a .tflite file straight from named weights, and run one.
+"""MobileNetV2 for LiteRT: writes a .tflite file directly from named weights, and runs one.
 
-TensorFlow's converter takes 10 to 20 s, and TensorFlow; writing the flatbuffer takes some 30 ms. Batch norms
-are folded into the convolutions before them, head_norm into head_dense behind it, each ReLU6 is part of its
-convolution, and resizing and scaling are inside the file.
+TensorFlow's converter needs TensorFlow and takes 10 to 20 s; writing the flatbuffer takes about 30 ms. Batch norms
+are folded into the convolutions before them, head_norm into head_dense after it, each ReLU6 is fused into its
+convolution, and the file includes resizing and scaling.
 
     model = build(weights, alpha=0.5, image_size=96, scaling="minus_one_to_one", outputs=("probabilities",))
     Network(model).run(images)["probabilities"]        # uint8 (n, 32, 32, 3) -> float32 (n, 10)
@@ -25,20 +25,20 @@ from cifar_core.network.litert_format import INPUT, SIGNATURE, Graph
 OUTPUTS = ("cut", "pooled", "probabilities")
 IMAGE_SHAPE = (32, 32, 3)
 _PIXELS, _FEATURES = np.dtype(np.uint8), np.dtype(np.float32)
-BATCH_SIZE = 16  # about the fastest from 32 to 224 px: a batch's maps stay in the processor's cache
+BATCH_SIZE = 16  # about the fastest from 32 to 224 px: the feature maps of a batch stay in the CPU cache
 
-# uint8 pixel -> factor * pixel + offset, the range that the base was trained on.
+# uint8 pixel -> factor * pixel + offset
 SCALINGS = {"minus_one_to_one": (1 / 127.5, -1.0), "zero_to_one": (1 / 255, 0.0)}
 
 _BATCH_NORM_EPSILON = 1e-3  # of keras.applications and of head_norm
 _NONE = schema.ActivationFunctionType.NONE
 _RELU = schema.ActivationFunctionType.RELU
 _RELU6 = schema.ActivationFunctionType.RELU6
-_SAME = schema.Padding.SAME  # at stride 2 the same as Keras's correct_pad and "valid", at every size
+_SAME = schema.Padding.SAME  # at stride 2 equal to Keras's correct_pad and "valid", for each size
 _OPERATOR = schema.BuiltinOperator
 
 LAST_LAYER = architecture.BLOCK_COUNT + 1
-"""Number of Conv_1, the layer above the blocks, among them."""
+"""Number of Conv_1, the layer after the 17 blocks."""
 
 Weights = Mapping[str, np.ndarray]
 Head = tuple[np.ndarray, np.ndarray]
@@ -55,9 +55,9 @@ def build(
     """Return a LiteRT file that maps uint8 RGB images (n, 32, 32, 3) to float32 `outputs`, for any n.
 
     `weights` are named weights ("block_1_expand/kernel"). `outputs` are some of "cut" (the output of block `cut`,
-    (n, h, w, c)), "pooled" ((n, 1280), more for alpha above 1) and "probabilities" ((n, 10)); layers and weights that
-    they do not need are left out. `image_size` is in pixels, `scaling` a key of SCALINGS. Raises KeyError if a weight
-    is missing, ValueError if an output is unknown or `cut` is missing.
+    (n, h, w, c)), "pooled" ((n, 1280), more for alpha above 1) and "probabilities" ((n, 10)); unneeded layers and
+    weights are left out. `image_size` is in pixels, `scaling` is a key of SCALINGS. Raises KeyError if a weight is
+    missing, ValueError if an output is unknown or `cut` is missing.
     """
     if not outputs or not set(outputs) <= set(OUTPUTS) or ("cut" in outputs and cut is None):
         raise ValueError(f"outputs: received {outputs} with cut {cut}, expected some of {OUTPUTS}")
@@ -82,11 +82,11 @@ def build(
 def build_photo(
     weights: Weights, alpha: float, image_size: int, blocks: Collection[int], head: Head | None = None
 ) -> bytes:
-    """Return a LiteRT file that takes photos at the network's own size, uint8 (n, size, size, 3), for any n.
+    """Return a LiteRT file for photos at the network's input size, uint8 (n, size, size, 3), for any n.
 
-    The outputs are the averages over the maps of `blocks`, counted from 1 to 17 and LAST_LAYER for the layer above
-    them: "block_3" and the like, float32 (n, channels). Layers above the highest of them are left out. With `head`, a
-    kernel (channels, classes) and a bias (classes,) on that highest one, also "probabilities" (n, classes).
+    The outputs are the pooled feature maps of `blocks`, numbered 1 to 17, and LAST_LAYER for the layer after them:
+    "block_3" and so on, float32 (n, channels). Layers above the highest one are left out. If `head` is given, a kernel
+    (channels, classes) and a bias (classes,) on the highest one, "probabilities" (n, classes) is also an output.
     """
     network = _NetworkWriter(weights, (image_size, image_size, 3))
     tensor = network.convolve("Conv1", network.preprocess(image_size, "minus_one_to_one"), norm="bn_Conv1", stride=2)
@@ -107,8 +107,8 @@ def build_photo(
 def build_after(weights: Weights, alpha: float, image_size: int, fine_tune_blocks: int) -> bytes:
     """Return a LiteRT file of the layers above the cut: features float32 (n, ...) -> "probabilities" (n, 10).
 
-    The features are the output of the block below the top `fine_tune_blocks`, (n, h, w, c), or of the pooling,
-    (n, 1280), where there is no cut. Run it by `Network(content, features=...)`. Raises KeyError.
+    The features are the output of the block below the top `fine_tune_blocks`, (n, h, w, c), or, if there is no cut, of
+    the pooling, (n, 1280). Run it with `Network(content, features=...)`. Raises KeyError if a weight is missing.
     """
     shape = architecture.cut_shape(alpha, image_size, fine_tune_blocks)
     network = _NetworkWriter(weights, shape or (architecture.top_channels(alpha),), _FEATURES)
@@ -121,13 +121,13 @@ def build_after(weights: Weights, alpha: float, image_size: int, fine_tune_block
 
 
 class Network:
-    """A LiteRT model that can be run on any number of images, from any thread.
+    """A LiteRT model for any number of images, thread-safe.
 
-    Many images are divided among `threads` (default: all processors), each with an interpreter of its own, which is 7
-    to 23% faster than one whose threads wait for each other after every layer (2 cores, width 0.5, 96 px). Up to a
-    batch is computed by one interpreter on all of them.
+    Images beyond one batch are divided among `threads` threads (default: all cores) with one interpreter each. This is
+    7 to 23% faster than one interpreter with threads that wait for each other after each layer (2 cores, width 0.5,
+    96 px). One batch or less is computed by one interpreter with all threads.
 
-    `output_shapes` holds each output's name and shape, without the batch.
+    `output_shapes` contains the name and shape of each output, without the batch axis.
     """
 
     def __init__(
@@ -137,9 +137,9 @@ class Network:
         features: tuple[int, ...] | None = None,
         side: int = IMAGE_SHAPE[0],
     ) -> None:
-        """Load a model from its bytes or its file: of images of `side` pixels, or of stored `features` of that shape.
+        """Load a model from bytes or a file. Its input is images of `side` pixels, or features of shape `features`.
 
-        Raises RunError if it cannot be read, is damaged or is no such model.
+        Raises RunError if it cannot be read, is damaged or has another input.
         """
         self._shape = features or (side, side, 3)
         self.dtype = _FEATURES if features else _PIXELS
@@ -160,9 +160,9 @@ class Network:
         self.output_shapes: dict[str, tuple[int, ...]] = single.output_shapes
 
     def run(self, images: np.ndarray, batch: int = BATCH_SIZE) -> dict[str, np.ndarray]:
-        """Return every output of `images`, uint8 (n, 32, 32, 3), or of features, by name: float32 (n, ...).
+        """Return the outputs of `images`, uint8 (n, 32, 32, 3), or of features: name -> float32 (n, ...).
 
-        Raises ValueError if they are of another type or shape.
+        Raises ValueError if the dtype or shape is wrong.
         """
         if images.dtype != self.dtype or images.shape[1:] != self._shape:
             expected = f"{self.dtype} (n, {', '.join(map(str, self._shape))})"
@@ -179,14 +179,14 @@ class Network:
                     results[name][start : start + batch] = values
 
         with ThreadPoolExecutor(len(single)) as pool:
-            list(pool.map(work, range(len(single))))  # the list raises what a thread raised
+            list(pool.map(work, range(len(single))))  # the list re-raises exceptions of threads
         return results
 
 
 class _Interpreters:
-    """Interpreters of one model on `threads` threads, one for each batch size in use, of which one computes at a time.
+    """Interpreters of one model with `threads` threads, one per batch size; one computes at a time.
 
-    Those of the `machine.MOST_INTERPRETERS` newest sizes stay. Making one takes 2 to 5 ms.
+    The interpreters of the `machine.MOST_INTERPRETERS` newest sizes are kept. Creating one takes 2 to 5 ms.
     """
 
     def __init__(self, content: bytes, threads: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
@@ -210,10 +210,10 @@ class _Interpreters:
 
 
 class _Batch:
-    """One interpreter, prepared for `size` images, or features of them."""
+    """One interpreter, allocated for `size` images or features."""
 
     def __init__(self, content: bytes, size: int, threads: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        from ai_edge_litert.interpreter import Interpreter  # a tenth of a second that most commands need not wait
+        from ai_edge_litert.interpreter import Interpreter  # takes 0.1 s, which most commands do not need
 
         self._interpreter = Interpreter(model_content=content, num_threads=threads)
         self._input, self._outputs, self.output_shapes = _read_signature(self._interpreter, shape, dtype)
@@ -222,7 +222,7 @@ class _Batch:
         self._images = np.zeros((size, *shape), dtype)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the outputs of at most `size` images, followed by rows without meaning."""
+        """Return the outputs of at most `size` images, followed by undefined rows."""
         self._images[: len(images)] = images
         self._interpreter.set_tensor(self._input, self._images)
         self._interpreter.invoke()
@@ -232,9 +232,9 @@ class _Batch:
 def _read_signature(
     interpreter: Any, shape: tuple[int, ...], dtype: np.dtype
 ) -> tuple[int, dict[str, int], dict[str, tuple[int, ...]]]:
-    """Return the tensor of the images, the tensor of each output, and the shape of each output without the batch.
+    """Return the tensor of the images, the tensor of each output, and the shape of each output without the batch axis.
 
-    A function of its own, because the interpreter allocates nothing while a signature runner exists.
+    A separate function, because the interpreter cannot allocate tensors while a signature runner exists.
     """
     signature = interpreter.get_signature_runner(SIGNATURE)
     images, outputs = signature.get_input_details()[INPUT], signature.get_output_details()
@@ -246,7 +246,7 @@ def _read_signature(
 
 
 def _padded_size(count: int, batch: int) -> int:
-    """Return the next power of two, so that few interpreters suffice for all remainders; at most `batch`."""
+    """Return the next power of two, at most `batch`, so that few interpreters cover all remainders."""
     return min(batch, 1 << (count - 1).bit_length())
 
 
@@ -258,14 +258,14 @@ def _unusable(name: str, reason: str) -> RunError:
 
 
 class _NetworkWriter:
-    """The layers of the network, written into a graph with their folded weights."""
+    """Writes the layers of the network with their folded weights into a graph."""
 
     def __init__(self, weights: Weights, shape: tuple[int, ...] = IMAGE_SHAPE, dtype: np.dtype = _PIXELS) -> None:
         self.graph = Graph(shape, dtype)
         self._weights = weights
 
     def preprocess(self, image_size: int, scaling: str) -> int:
-        """Scale, then resize: both are linear, and scaling the small image is cheaper."""
+        """Add scaling, then resizing: both are linear, and scaling the small image is cheaper."""
         graph = self.graph
         shape = graph.shape(graph.input)
         factor, offset = SCALINGS[scaling]
@@ -295,7 +295,7 @@ class _NetworkWriter:
         return self.graph.add(block.output_layer, _OPERATOR.ADD, inputs, shape, schema.AddOptionsT())
 
     def convolve(self, name: str, tensor: int, norm: str, stride: int = 1, activation: int = _RELU6) -> int:
-        """Add a convolution with the batch norm `norm` behind it."""
+        """Add a convolution followed by the batch norm `norm`."""
         factor, offset = self._fold(norm)
         kernel = self._read(f"{name}/kernel") * factor  # (height, width, in, out)
         options = schema.Conv2DOptionsT(
@@ -306,13 +306,13 @@ class _NetworkWriter:
         return self.graph.add(norm, _OPERATOR.CONV_2D, inputs, shape, options)
 
     def pool(self, tensor: int, name: str = "pooled") -> int:
-        """Average over the map."""
+        """Add global average pooling."""
         axes = self.graph.constant(f"{name}/axes", np.array([1, 2], np.int32))
         shape = self.graph.shape(tensor)[-1:]
         return self.graph.add(name, _OPERATOR.MEAN, [tensor, axes], shape, schema.ReducerOptionsT())
 
     def add_head(self, tensor: int) -> int:
-        """Add the head; dropout does nothing here."""
+        """Add the head, without dropout, which has no effect in inference."""
         factor, offset = self._fold("head_norm")
         kernel, bias = self._read("head_dense/kernel"), self._read("head_dense/bias")
         kernel, bias = factor[:, None] * kernel, bias + offset @ kernel
@@ -349,7 +349,7 @@ class _NetworkWriter:
         return [self.graph.constant(f"{name}/{key}", v.astype(np.float32)) for key, v in values.items()]
 
     def _fold(self, norm: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return a batch norm in inference mode as factor and offset of each channel."""
+        """Return factor and offset of each channel of a batch norm in inference mode."""
         gamma, beta, mean, variance = (
             self._read(f"{norm}/{variable}") for variable in ("gamma", "beta", "moving_mean", "moving_variance")
         )
@@ -357,4 +357,4 @@ class _NetworkWriter:
         return factor, beta - mean * factor
 
     def _read(self, name: str) -> np.ndarray:
-        return self._weights[name].astype(np.float64)  # folded exactly, rounded once
+        return self._weights[name].astype(np.float64)  # fold in float64, round once

@@ -1,7 +1,7 @@
-"""LiteRT's file format: a graph put together operator by operator, and files changed afterwards.
+"""LiteRT's file format: builds a graph operator by operator, and edits existing files.
 
-It is written here rather than by TensorFlow, whose converter takes 10 to 20 s; this takes some 30 ms. The format is
-schema.fbs of LiteRT, https://ai.google.dev/edge/litert.
+TensorFlow's converter takes 10 to 20 s; this module takes about 30 ms. The format is LiteRT's schema.fbs,
+https://ai.google.dev/edge/litert.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 INPUT = "images"
 SIGNATURE = "serving_default"
-_ALIGNMENT = 16  # bytes; the schema demands it for weights, flatbuffers' Python code forgets it
+_ALIGNMENT = 16  # bytes; the schema requires it for weights, but flatbuffers' Python code does not align
 _TYPES = {
     np.dtype(np.float32): schema.TensorType.FLOAT32,
     np.dtype(np.int32): schema.TensorType.INT32,
@@ -20,14 +20,14 @@ _TYPES = {
 }
 _OPERATOR = schema.BuiltinOperator
 _CHANNEL_AXES = {_OPERATOR.CONV_2D: 0, _OPERATOR.DEPTHWISE_CONV_2D: 3, _OPERATOR.FULLY_CONNECTED: 0}
-_MIN_INT8_WEIGHTS = 4096  # smaller kernels stay float32: those of the first blocks, on which every layer depends
-# Version 5 is the first that is documented for one scale per channel, but LiteRT's reference kernels refuse it up to
-# TensorFlow 2.19, while every kernel since tflite-runtime 2.14 computes it under version 3.
+_MIN_INT8_WEIGHTS = 4096  # smaller kernels stay float32: those of the first blocks, on which all layers depend
+# Version 5 is the first with documented per-channel scales, but LiteRT's reference kernels reject it up to TensorFlow
+# 2.19, while all kernels since tflite-runtime 2.14 compute per-channel scales with version 3.
 _DEQUANTIZE_VERSION = 3
 
 
 def unpack(content: bytes) -> schema.ModelT:
-    """Return a LiteRT file as objects that can be changed; only for a file that `Network` has accepted."""
+    """Return a LiteRT file as mutable objects; only for a file that `Network` has accepted."""
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
     for number, buffer in enumerate(model.buffers):
         model.buffers[number] = _Buffer(data=buffer.data)
@@ -35,14 +35,14 @@ def unpack(content: bytes) -> schema.ModelT:
 
 
 def pack(model: schema.ModelT) -> bytes:
-    """Return the file that holds `model`, whose weights are NumPy arrays of uint8 in `unpack`'s buffers."""
+    """Return the file of `model`. Its weights are uint8 NumPy arrays in buffers as `unpack` returns them."""
     builder = flatbuffers.Builder(sum(b.data.nbytes for b in model.buffers if b.data is not None) + 2**16)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 
 def probabilities_only(content: bytes) -> bytes:
-    """Return the LiteRT file `content` with "probabilities" as its only output, as other programs expect it."""
+    """Return the LiteRT file `content` with "probabilities" as its only output, for other programs."""
     model = unpack(content)
     signature, graph = model.signatureDefs[0], model.subgraphs[0]
     signature.outputs = [output for output in signature.outputs if output.name == b"probabilities"]
@@ -53,11 +53,11 @@ def probabilities_only(content: bytes) -> bytes:
 def quantized(content: bytes) -> bytes:
     """Return the LiteRT file `content`, one of `litert.build`, with int8 weights; inputs and outputs stay float32.
 
-    The file is a third of the size. Large kernels are rounded to int8, one scale for each output channel; an operator
-    before their layer makes them float32 again, which XNNPACK does once, at loading, so that the file runs as fast.
-    Measured at α 0.5 and 96 px on 2,000 CIFAR-10 test images, the same class as the run's: 97.6% and 98.2% (two runs);
-    with every kernel rounded 95.9% and 95.6%; with the activations rounded too, as TensorFlow's "dynamic range" does,
-    95.6%, and three times slower.
+    The file is a third of the size. Large kernels are rounded to int8 with one scale per output channel. A DEQUANTIZE
+    operator converts them back to float32; XNNPACK runs it once, at loading, so the model is as fast as before.
+    Agreement with the run's predicted classes, at α 0.5 and 96 px on 2,000 CIFAR-10 test images: 97.6% and 98.2% (two
+    runs); with all kernels rounded 95.9% and 95.6%; with rounded activations as well, as in TensorFlow's "dynamic
+    range", 95.6%, and three times slower.
     """
     model = unpack(content)
     graph, dequantize = model.subgraphs[0], len(model.operatorCodes)
@@ -82,7 +82,7 @@ def quantized(content: bytes) -> bytes:
 
 
 def _quantize(kernel: schema.TensorT, buffer: schema.BufferT, axis: int) -> None:
-    """Make a float32 kernel an int8 one with a scale for each channel along `axis`."""
+    """Quantize a float32 kernel to int8 in place, with one scale per channel along `axis`."""
     values = np.frombuffer(buffer.data.tobytes(), np.float32).reshape(kernel.shape)
     others = tuple(i for i in range(values.ndim) if i != axis)
     scale = np.maximum(np.abs(values).max(axis=others, keepdims=True), 1e-12) / 127
@@ -94,7 +94,7 @@ def _quantize(kernel: schema.TensorT, buffer: schema.BufferT, axis: int) -> None
 
 
 class _Buffer(schema.BufferT):
-    """Constant bytes, aligned as LiteRT's kernels expect."""
+    """A buffer of constants, aligned as LiteRT's kernels expect."""
 
     def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 (the name of the generated code)
         if self.data is not None:
@@ -103,17 +103,17 @@ class _Buffer(schema.BufferT):
 
 
 class Graph:
-    """A LiteRT model under construction. Tensors are numbers, as in the file."""
+    """Builder of a LiteRT model. Tensors are integer indices, as in the file."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self._tensors: list[schema.TensorT] = []
-        self._buffers = [_Buffer()]  # number 0 is by definition empty, for computed tensors
+        self._buffers = [_Buffer()]  # buffer 0 is always empty, for computed tensors
         self._operators: list[schema.OperatorT] = []
         self._codes: dict[tuple[int, int], int] = {}
         self.input = self._tensor(INPUT, (1, *shape), dtype, buffer=0)
 
     def constant(self, name: str, values: np.ndarray) -> int:
-        """Add weights, float32 or int32."""
+        """Add a constant tensor, float32 or int32, and return it."""
         data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
         self._buffers.append(_Buffer(data=data))
         return self._tensor(name, values.shape, values.dtype, buffer=len(self._buffers) - 1)
@@ -121,7 +121,7 @@ class Graph:
     def add(
         self, name: str, code: int, inputs: list[int], shape: tuple[int, ...], options: Any, version: int = 1
     ) -> int:
-        """Add an operator; return its float32 output, whose `shape` leaves the batch out."""
+        """Add an operator and return its float32 output; `shape` excludes the batch axis."""
         output = self._tensor(name, (1, *shape), np.dtype(np.float32), buffer=0)
         self._operators.append(
             schema.OperatorT(
@@ -135,11 +135,11 @@ class Graph:
         return output
 
     def shape(self, tensor: int) -> tuple[int, ...]:
-        """Shape of one image's tensor: the batch is left out."""
+        """Return the shape of a tensor without the batch axis."""
         return tuple(self._tensors[tensor].shape[1:])
 
     def pack(self, outputs: dict[str, int], description: str) -> bytes:
-        """Return the file."""
+        """Return the LiteRT file."""
         subgraph = schema.SubGraphT(
             tensors=self._tensors,
             inputs=[self.input],

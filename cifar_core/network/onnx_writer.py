@@ -1,7 +1,7 @@
-"""ONNX from a LiteRT file of `litert.build`: the same weights and operators, made in 60 ms and without TensorFlow.
+"""Converts a LiteRT file of `litert.build` to ONNX with the same weights and operators, in 60 ms, without TensorFlow.
 
-LiteRT keeps channels last (n, h, w, c), ONNX first (n, c, h, w), so the pixels are transposed once, at the start.
-The operators: https://onnx.ai/onnx/operators/, opset 18.
+LiteRT is channels-last (n, h, w, c), ONNX channels-first (n, c, h, w); the pixels are transposed once, at the start.
+Operators: https://onnx.ai/onnx/operators/, opset 18.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from onnx import TensorProto, helper, numpy_helper
 from cifar_core.network import litert_format
 
 OPSET = 18
-_IR_VERSION = 8  # the oldest that allows opset 18; ONNX Runtime 1.14 reads no newer one
+_IR_VERSION = 8  # the oldest for opset 18, and the newest that ONNX Runtime 1.14 reads
 _OPERATOR = schema.BuiltinOperator
 _ACTIVATION = schema.ActivationFunctionType
 _DTYPES = {schema.TensorType.FLOAT32: np.float32, schema.TensorType.INT32: np.int32}
 
 
 def converted(content: bytes) -> bytes:
-    """Return an ONNX file of the LiteRT `content`: from "images", uint8 (n, side, side, 3), to its float32 outputs."""
+    """Convert the LiteRT file `content` to ONNX: "images", uint8 (n, side, side, 3) -> its float32 outputs."""
     return _Converter(litert_format.unpack(content)).convert().SerializeToString()
 
 
 class _Converter:
-    """One conversion. A tensor's name is its number, an output's that in the signature."""
+    """One conversion. Tensors are named by their index, outputs by their name in the signature."""
 
     def __init__(self, model: schema.ModelT) -> None:
         self._model, self._graph = model, model.subgraphs[0]
@@ -37,7 +37,7 @@ class _Converter:
         self._outputs = {item.tensorIndex: item.name.decode() for item in model.signatureDefs[0].outputs}
 
     def convert(self) -> onnx.ModelProto:
-        """Return the whole model."""
+        """Return the ONNX model."""
         self._add("Transpose", [litert_format.INPUT], str(self._graph.inputs[0]), perm=[0, 3, 1, 2])
         for operator in self._graph.operators:
             self._convert(operator)
@@ -107,7 +107,7 @@ class _Converter:
         self._activate(linear, output, options)
 
     def _before_activation(self, output: int, options: Any) -> str:
-        """Return the name of a layer's output before its activation, if it has one."""
+        """Return the name of a layer's output before its activation, or its output if it has none."""
         name = self._name(output)
         return name if options.fusedActivationFunction == _ACTIVATION.NONE else f"{name}/linear"
 
@@ -145,6 +145,6 @@ class _Converter:
 
 
 def _same_padding(side: int, stride: int, window: int) -> tuple[int, int]:
-    """Return how many zeros LiteRT's padding SAME puts before and behind a side of `side` pixels."""
+    """Return the number of zeros that LiteRT's SAME padding adds before and after a side of `side` pixels."""
     total = max((-(-side // stride) - 1) * stride + window - side, 0)
     return total // 2, total - total // 2

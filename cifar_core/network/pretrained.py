@@ -1,7 +1,7 @@
-"""The network's initial weights: ImageNet files of Keras, the bundled models, or random numbers.
+"""The network's initial weights: ImageNet files of Keras, the bundled models, or random initialization.
 
-Weights are named arrays: `"<Keras layer>/<variable>"` -> float32, variable being kernel, bias, gamma, beta,
-moving_mean or moving_variance. Files are those of Keras Applications, in Keras's own folder and under its names.
+Weights are named arrays: `"<Keras layer>/<variable>"` -> float32; the variable is kernel, bias, gamma, beta,
+moving_mean or moving_variance. ImageNet files are those of Keras Applications, in Keras's cache folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _MAX_BYTES = 64_000_000
 _POLL_SECONDS = 0.2
 BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
-"""The folder of the models that ship with the app (see export/bundle.py)."""
+"""Folder of the models that ship with the app (see export/bundle.py)."""
 
 _BATCH_NORM_VARIABLES = ("gamma", "beta", "moving_mean", "moving_variance")
 
@@ -36,7 +36,7 @@ Named = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Weights:
-    """Named weights of the backbone; `kind` is imagenet, bundled or random, `label` its text on screen."""
+    """Named weights of the backbone; `kind` is "imagenet", "bundled" or "random", `label` the text on screen."""
 
     kind: str
     label: str
@@ -45,9 +45,9 @@ class Weights:
 
 
 def load(choice: str, alpha: float, image_size: int, seed: int) -> Weights:
-    """Return the backbone's weights for `choice` (auto, imagenet, bundled, random), downloading if that is needed.
+    """Return the backbone's weights for `choice` ("auto", "imagenet", "bundled", "random"); download if needed.
 
-    `auto` takes ImageNet, else bundled, else random. A choice made by name is never replaced: WeightsError.
+    "auto" uses ImageNet, or else bundled, or else random. Raises WeightsError if another choice is not available.
     """
     if choice == "imagenet":
         return _imagenet(alpha, image_size)
@@ -62,7 +62,7 @@ def load(choice: str, alpha: float, image_size: int, seed: int) -> Weights:
 
 
 def unavailable_reason(choice: str, alpha: float, image_size: int) -> str | None:
-    """Return why `choice` is not available on this machine, or None if it is. Downloads nothing."""
+    """Return why `choice` is not available on this machine, or None if it is. Does not download."""
     no_imagenet = None
     if not _is_weights_file(imagenet_path(alpha, image_size)) and not download.answers(URL):
         no_imagenet = "its ImageNet weights are not on this machine and cannot be downloaded now"
@@ -73,7 +73,7 @@ def unavailable_reason(choice: str, alpha: float, image_size: int) -> str | None
 
 
 def expected_kind(choice: str, alpha: float, image_size: int) -> str:
-    """Return what `load` would give for `choice` now: imagenet, bundled or random."""
+    """Return the kind that `load` would return for `choice` now: "imagenet", "bundled" or "random"."""
     if choice != "auto":
         return choice
     for kind in ("imagenet", "bundled"):
@@ -83,19 +83,19 @@ def expected_kind(choice: str, alpha: float, image_size: int) -> str:
 
 
 def imagenet_path(alpha: float, image_size: int) -> Path:
-    """Return where Keras stores the ImageNet file for this width and input size (it may not exist)."""
+    """Return the path where Keras stores the ImageNet file for this width and input size (it may not exist)."""
     home = os.environ.get("KERAS_HOME")
     folder = Path(home) if home else machine.home() / ".keras"
     return folder / "models" / _file_name(alpha, _file_size(alpha, image_size))
 
 
 def bundled_path(alpha: float) -> Path:
-    """Return where the bundled weights of width `alpha` would be."""
+    """Return the path of the bundled weights of width `alpha` (it may not exist)."""
     return BUNDLED / f"mobilenet_v2_{alpha:g}.npz"
 
 
 def fingerprint(named: Named) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of names and values."""
+    """Return the first 16 hexadecimal digits of the SHA-256 hash of names and values."""
     digest = hashlib.sha256()
     for name in sorted(named):
         digest.update(name.encode() + np.ascontiguousarray(named[name], np.float32).tobytes())
@@ -108,7 +108,7 @@ def read_keras_h5(path: Path, alpha: float) -> dict[str, np.ndarray]:
     Raises WeightsError if the file is damaged or its arrays are not those of MobileNetV2 of width `alpha`.
     """
     try:
-        import h5py  # as long as the whole rest of this module; only those who read the file need it
+        import h5py  # slow to import, and needed only here
 
         with h5py.File(path) as file:
             arrays = [
@@ -118,7 +118,7 @@ def read_keras_h5(path: Path, alpha: float) -> dict[str, np.ndarray]:
             ]
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise WeightsError(f"{path} is damaged ({type(error).__name__}); delete it, it is downloaded again.") from None
-    # The older files have layer names of their own, so the order counts, as it does for Keras.
+    # Older files have other layer names, so weights are matched by order, as in Keras.
     expected = base_shapes(alpha)
     if [array.shape for array in arrays] != list(expected.values()):
         raise WeightsError(
@@ -128,7 +128,7 @@ def read_keras_h5(path: Path, alpha: float) -> dict[str, np.ndarray]:
 
 
 def base_shapes(alpha: float) -> dict[str, tuple[int, ...]]:
-    """Return the name and shape of every array of the backbone."""
+    """Return the arrays of the backbone: name -> shape."""
     shapes: dict[str, tuple[int, ...]] = {}
     inputs = architecture.IMAGE_CHANNELS
     for row in architecture.layers(alpha, image_size=96, dense_units=1):
@@ -145,12 +145,12 @@ def base_shapes(alpha: float) -> dict[str, tuple[int, ...]]:
 
 
 def batch_norm_name(layer: str) -> str:
-    """Return Keras's name of the batch norm behind the convolution `layer`."""
+    """Return Keras's name of the batch norm after the convolution `layer`."""
     return {"Conv1": "bn_Conv1", "Conv_1": "Conv_1_bn"}.get(layer, f"{layer}_BN")
 
 
 def _file_size(alpha: float, image_size: int) -> int:
-    """Return the input size of the file for `image_size`: Keras has none below 96 px, and only 224 px above 1.0."""
+    """Return the input size of the file for `image_size`. Keras has no file below 96 px; above α 1, only 224 px."""
     return 224 if alpha > 1 else max(image_size, 96)
 
 
@@ -159,7 +159,7 @@ def _file_name(alpha: float, size: int) -> str:
 
 
 def _imagenet(alpha: float, image_size: int) -> Weights:
-    """Return ImageNet's weights, downloaded if that is needed; while another process is at that, wait for it."""
+    """Return the ImageNet weights; download if needed, or wait while another process downloads them."""
     path = imagenet_path(alpha, image_size)
     while not path.exists():
         try:
@@ -190,7 +190,7 @@ def _imagenet(alpha: float, image_size: int) -> Weights:
 
 
 def _download(path: Path, alpha: float) -> None:
-    """Put the ImageNet file of width `alpha` at `path`, once it is known to be one. Raises DataError."""
+    """Download the ImageNet file of width `alpha` to `path` and check it. Raises DataError."""
     download.fetch(
         URL + path.name,
         path,
@@ -204,7 +204,7 @@ def _download(path: Path, alpha: float) -> None:
 
 
 def _is_weights_file(path: Path) -> bool:
-    """Return whether `path` begins as an HDF5 file."""
+    """Return whether `path` has the signature of an HDF5 file."""
     try:
         with path.open("rb") as file:
             return file.read(len(_HDF5)) == _HDF5
@@ -223,10 +223,10 @@ def _bundled(alpha: float) -> Weights:
 
 
 def _random(alpha: float, seed: int) -> Weights:
-    """Return kernels that preserve the scale of their inputs (He et al. 2015), and neutral batch norms.
+    """Return kernels with He initialization (He et al. 2015), which preserves scale, and neutral batch norms.
 
-    Keras's default (Glorot) relies on batch norm for that; with batch norm in inference mode, as in a frozen backbone,
-    the features would shrink to 1e-11.
+    Keras's default (Glorot) relies on batch norm to preserve scale; with batch norm in inference mode, as in a frozen
+    backbone, the features would shrink to 1e-11.
     """
     rng = np.random.default_rng([seed, 0xC1FA])
     named = {}

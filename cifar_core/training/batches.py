@@ -1,4 +1,4 @@
-"""Batches of a phase's inputs, with labels and what a teacher says, in an order that a resume repeats."""
+"""Batches of a phase's inputs with labels and teacher probabilities, in an order that a resume repeats."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from cifar_core.training.inputs import Source
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of a source with their targets, in an order made of `seed` and epoch; without a seed always the same.
+    """Batches of a source with their targets, shuffled by `seed` and epoch, or in fixed order if `seed` is None.
 
-    A target is the one-hot label, and behind it what `teacher(rows, inputs)` says, float32 (b, 10), where there is one.
-    The share `mixing` of the batches, of pixels, is mixed.
+    A target is the one-hot label, followed by the probabilities `teacher(rows, inputs)`, float32 (b, 10), if there is a
+    teacher. `mixing` is the share of (pixel) batches that are mixed.
     """
 
     def __init__(
@@ -37,14 +37,14 @@ class Batches(keras.utils.PyDataset):
         self.begin(0)
 
     def begin(self, epoch: int) -> None:
-        """Go to `epoch`, counted from 0."""
+        """Start `epoch`, counted from 0."""
         self._source.begin(epoch)
         self._epoch = epoch
         rows = np.arange(len(self._one_hot))
         self._order = rows if self._seed is None else np.random.default_rng([self._seed, epoch]).permutation(rows)
 
     def __len__(self) -> int:
-        """Return the number of batches in an epoch, the last one perhaps smaller."""
+        """Return the number of batches in an epoch; the last one may be smaller."""
         return -(-len(self._one_hot) // self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -60,11 +60,11 @@ class Batches(keras.utils.PyDataset):
         return inputs, targets
 
     def feed(self) -> Any:
-        """Return what `fit` reads these batches from: with TensorFlow a dataset of it, else they themselves.
+        """Return the batches in the form to pass to `fit`: a `tf.data.Dataset` with TensorFlow, otherwise `self`.
 
-        Keras would make such a dataset too, but with a thread that tunes it and is waited for, up to a second, at the
-        end of an epoch (TensorFlow 2.21). TensorFlow holds a generator for the life of the process, so this one refers
-        to the batches weakly: hold them until `fit` is over.
+        Keras would also make a dataset, but with an autotuning thread that delays the end of an epoch by up to a second
+        (TensorFlow 2.21). TensorFlow keeps a generator until the process ends, so this one holds a weak reference: keep
+        the batches until `fit` returns.
         """
         if keras.backend.backend() != "tensorflow":
             return self

@@ -23,7 +23,7 @@ _STEP_METRICS = ("loss", "cross_entropy", "accuracy")
 
 
 class StopCallback(keras.callbacks.Callback):
-    """Ends `fit` at the end of the batch in which a stop was requested, by raising Stopped.
+    """Raises Stopped after the batch in which a stop was requested.
 
     `model.stop_training` would record the incomplete epoch as a full one.
     """
@@ -33,16 +33,16 @@ class StopCallback(keras.callbacks.Callback):
         self.writer = writer
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Look after a training step."""
+        """Check for a stop after a training step."""
         self.writer.check_stop()
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Look after a validation step."""
+        """Check for a stop after a validation step."""
         self.writer.check_stop()
 
 
 class NonFiniteLossCallback(keras.callbacks.Callback):
-    """Ends `fit` at the first step whose loss is not finite, by raising TrainingError."""
+    """Raises TrainingError after the first step with a loss that is not finite."""
 
     def __init__(self, phase: str) -> None:
         super().__init__()
@@ -63,12 +63,12 @@ class NonFiniteLossCallback(keras.callbacks.Callback):
 
 
 class MetricsCallback(keras.callbacks.Callback):
-    """Writes a row for a step (at most ten a second) and for each epoch.
+    """Writes metric rows: for steps (at most ten per second) and for each epoch.
 
-    A step's loss, cross-entropy, accuracy and speed are those of the images since the row before it in its epoch.
-    The loss is what is minimized: the cross-entropy with smoothed labels, and the L2 penalty. Accuracies are clipped to
-    0..1: Keras's running means are float32 and may exceed 1 by 5e-7. `changes`, as `model.weight_changes` returns them,
-    join the row of each epoch.
+    Loss, cross-entropy, accuracy and speed of a step row are means over the images since the previous row of the epoch.
+    The loss is the minimized objective: the cross-entropy with smoothed labels plus the L2 penalty. Accuracies are
+    clipped to 0..1: Keras's running means are float32 and may exceed 1 by 5e-7. `changes` returns the weight changes
+    for the epoch row, as `model.weight_changes` does.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class MetricsCallback(keras.callbacks.Callback):
         self.steps = -(-images // batch_size)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Start the epoch's sums."""
+        """Reset the sums of the epoch."""
         self._epoch = epoch
         self._before, self._count, self._seconds = dict.fromkeys(_STEP_METRICS, 0.0), 0, 0.0
         self._epoch_start = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Write a row if the last one is a tenth of a second old."""
+        """Write a row if the last one is at least 0.1 s old."""
         self._training_seconds = max(time.monotonic() - self._epoch_start, 1e-6)
         if not self.writer.is_time_for_a_row() or logs is None:
             return
@@ -138,20 +138,20 @@ class MetricsCallback(keras.callbacks.Callback):
         )
 
     def _seconds_left(self, steps_done: int) -> float:
-        """Return how long this phase still takes at the epoch's pace without early stopping."""
+        """Return the remaining seconds of this phase at the speed of this epoch, without early stopping."""
         spent = time.monotonic() - self._epoch_start
         left = (self.epochs - self._epoch) * self.steps - steps_done
         return spent / steps_done * left
 
 
 class Pruned(Exception):  # noqa: N818 - not an error
-    """The pruner of a sweep ends a trial early."""
+    """Raised if the pruner of a sweep ends a trial early."""
 
 
 class PruningCallback(keras.callbacks.Callback):
-    """Ends `fit` after an epoch for which `should_prune(epoch, validation accuracy)` is true, by raising Pruned.
+    """Raises Pruned after an epoch if `should_prune(epoch, validation accuracy)` is true.
 
-    Epochs count from 1 over both phases. Must follow CheckpointCallback, so that the epoch is saved.
+    Epochs count from 1 over both phases. Must come after CheckpointCallback, so that the epoch is saved.
     """
 
     def __init__(self, should_prune: Callable[[int, float], bool], epochs_before: int) -> None:
@@ -165,10 +165,10 @@ class PruningCallback(keras.callbacks.Callback):
 
 
 class CheckpointCallback(keras.callbacks.Callback):
-    """Saves the best weights and, after every epoch, the checkpoint; must follow the callbacks it saves.
+    """Updates the best weights and saves the checkpoint after each epoch.
 
-    `watched` are the callbacks whose state is saved too; `fit` resets it when it begins, so it is restored then.
-    A checkpoint younger than `pause_seconds` is not replaced.
+    The checkpoint includes the state of the callbacks `watched`, which must come before this one. `fit` resets their
+    state when training begins, so `on_train_begin` restores it. A checkpoint younger than `pause_seconds` is kept.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class CheckpointCallback(keras.callbacks.Callback):
                 setattr(self.watched[name], key, value)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Update the best weights, then write the checkpoint."""
+        """Update the best weights and save the checkpoint."""
         progress, accuracy = self.progress, _clipped((logs or {})[MONITOR])
         if accuracy > progress.best_accuracy:
             progress.best_accuracy, progress.best_phase, progress.best_epoch = accuracy, progress.phase, epoch + 1
@@ -210,10 +210,10 @@ class CheckpointCallback(keras.callbacks.Callback):
 
 
 class AveragedWeightsCallback(keras.callbacks.SwapEMAWeights):
-    """Puts the averaged weights into the model for validation, and between an epoch's end and the next one's begin.
+    """Swaps the averaged weights into the model for validation and until the next epoch begins.
 
-    So a checkpoint holds them in the model, and the weights that are trained in the optimizer; after a resume they are
-    swapped when the next epoch begins.
+    A checkpoint thus holds the averaged weights in the model and the trained weights in the optimizer. After a resume,
+    the next epoch begins by swapping them.
     """
 
     def __init__(self, is_resumed: bool) -> None:
@@ -222,9 +222,9 @@ class AveragedWeightsCallback(keras.callbacks.SwapEMAWeights):
 
 
 class EpochCallback(keras.callbacks.Callback):
-    """Writes the probabilities of the validation images, which `classify` returns, after each epoch.
+    """Writes the validation probabilities that `classify` returns after each epoch.
 
-    Must follow MetricsCallback, whose row it belongs to, and precede CheckpointCallback.
+    Must come after MetricsCallback, which writes the epoch's row, and before CheckpointCallback.
     """
 
     def __init__(self, writer: RunWriter, classify: Callable[[], np.ndarray]) -> None:
@@ -232,16 +232,16 @@ class EpochCallback(keras.callbacks.Callback):
         self.writer, self.classify = writer, classify
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Write the epoch in its place."""
+        """Write the probabilities of the epoch."""
         before = sum(row["kind"] == "epoch" for row in self.writer.rows) - 1
         dynamics.write(self.writer.run.path, before, self.classify())
 
 
 class ProbeCallback(keras.callbacks.Callback):
-    """Writes the probabilities of the pinned pictures after each epoch, and a few times in a phase's first epoch.
+    """Writes the probabilities of the pinned pictures after each epoch, and several times in a phase's first epoch.
 
-    Pins are read each time, so they may be added during the training. LiteRT classifies them in some 50 ms and draws
-    no random numbers. `network` is the whole network, of which `fit` may see a part.
+    Pins are read each time, so they can be added during the training. LiteRT classifies them in about 50 ms and uses
+    no random numbers. `network` is the whole network; `fit` may train a part of it.
     """
 
     _WITHIN_FIRST = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
@@ -252,7 +252,7 @@ class ProbeCallback(keras.callbacks.Callback):
         self._moments = {max(1, round(share * steps)) for share in self._WITHIN_FIRST} - {steps}
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Record the untrained network before the first epoch."""
+        """Record the network before the first epoch."""
         self._is_first = epoch == 0
         if self._is_first:
             self._record(0.0)
@@ -287,7 +287,7 @@ def _learning_rate(trained: keras.Model) -> float:
 
 
 def _state(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """Return the state of early stopping or rate reduction."""
+    """Return the state of an EarlyStopping or ReduceLROnPlateau callback."""
     keys = ("wait", "best", "best_epoch", "stopped_epoch", "cooldown_counter")
     values = {key: getattr(callback, key) for key in keys if getattr(callback, key, None) is not None}
     return {key: int(value) if isinstance(value, int) else float(value) for key, value in values.items()}

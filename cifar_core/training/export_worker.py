@@ -1,8 +1,8 @@
-"""Makes one model file of a finished run and compares its answers with the run's.
+"""Exports a finished run to one model file and compares its predictions with the run's.
 
     python -m cifar_core.training.export_worker RUN_DIR FORMAT
 
-Keras is imported for its own format only.
+Imports Keras only for the Keras format.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MOST_BYTES = 64 * 2**20
 
 
 def main(folder: str, name: str) -> int:
-    """Make the export `name` of the run in `folder`; return the process's exit code."""
+    """Make the export `name` of the run in `folder` and return the exit code."""
     path = Path(folder).resolve()
     os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
     run = Run(path.name)
@@ -43,8 +43,8 @@ def main(folder: str, name: str) -> int:
 def keras_file(run: Run) -> bytes:
     """Return `run` as a .keras file for Keras 3.4 and later.
 
-    best.keras is untrusted: only its weights are read, into a network that is built from the run's configuration; its
-    own configuration is never deserialized. Raises RunError if the file is missing, damaged or of another network.
+    best.keras is untrusted: only its weights are loaded, into a network built from the run's configuration. Its own
+    configuration is never deserialized. Raises RunError if the file is missing, damaged or of another network.
     """
     from cifar_core.network import pretrained
     from cifar_core.training import model
@@ -67,7 +67,7 @@ def keras_file(run: Run) -> bytes:
 
 
 def opened_by_keras(file: Path) -> exports.Answers:
-    """Return the .keras file that `keras_file` made as a function from images to probabilities. Raises RunError."""
+    """Load the .keras file of `keras_file` and return a function from images to probabilities."""
     import keras
 
     network = keras.models.load_model(file, compile=False, safe_mode=True)

@@ -1,8 +1,7 @@
-"""The end of a run: the best weights become files, validation and test images are classified, the figures are written.
+"""The end of a run: export the best weights, classify the validation and test images, and write the metrics.
 
-`finish` is the end of an ordinary run. `finish_trial` is that of a sweep's trial and takes half a second: it classifies
-the features that the last phase learned from, and writes neither the index of training images nor, with it, the
-out-of-distribution threshold.
+`finish` completes an ordinary run. `finish_trial` completes a trial of a sweep and takes half a second: it classifies
+the stored features of the last phase and writes no index of training images and no out-of-distribution threshold.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from cifar_core.training.run_writer import Progress, RunWriter
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "pillow", "streamlit")
 _CHECKED_IMAGES, _CHECKED_PARTS = 100, 4
-_CHUNK = 500  # images between two looks at whether to stop
+_CHUNK = 500  # images per check for a stop
 _SCORED_IMAGES = 2_000  # enough for percentiles; comparing all 20,000 with the index takes as long as classifying them
-_DRAWINGS = 200  # of each kind
+_DRAWINGS = 200  # per kind
 TOLERANCE = 1e-4
-"""Largest difference between a probability of best.keras and of model.tflite."""
+"""Largest allowed difference between a probability of best.keras and of model.tflite."""
 
 
 def write_descriptions(inputs: Inputs, network: keras.Model, writer: RunWriter) -> None:
@@ -53,14 +52,14 @@ def write_descriptions(inputs: Inputs, network: keras.Model, writer: RunWriter) 
 
 
 def save_head_checkpoint(run: Run) -> None:
-    """Copy the checkpoint of the end of phase 1, which the first epoch of phase 2 replaces."""
+    """Copy the checkpoint of the end of phase 1 before the first epoch of phase 2 replaces it."""
     temporary = run.path / f".{story.HEAD_FILE}"
     shutil.copyfile(run.path / "checkpoint.npz", temporary)
     machine.replace(temporary, run.path / story.HEAD_FILE)
 
 
 def finish(inputs: Inputs, network: keras.Model, progress: Progress, writer: RunWriter) -> dict[str, Any]:
-    """Save `network`, which holds the best weights, evaluate it, and return the run's figures."""
+    """Save and evaluate `network`, which has the best weights; return the run's metrics."""
     writer.update_status("running", stage="export")
     classifier = export(inputs, network, writer.run)
     difference = _difference(network, classifier, inputs)
@@ -78,7 +77,7 @@ def finish(inputs: Inputs, network: keras.Model, progress: Progress, writer: Run
 
 
 def finish_trial(inputs: Inputs, network: keras.Model, progress: Progress, writer: RunWriter) -> dict[str, Any]:
-    """Save `network`, which holds the best weights, and its predictions; return the run's figures."""
+    """Save `network`, which has the best weights, and its predictions; return the run's metrics."""
     writer.update_status("running", stage="export")
     classifier = export(inputs, network, writer.run)
     writer.update_status("running", stage="evaluate")
@@ -94,7 +93,7 @@ def finish_trial(inputs: Inputs, network: keras.Model, progress: Progress, write
 
 
 def export(inputs: Inputs, network: keras.Model, run: Run) -> litert.Network:
-    """Write best.keras and model.tflite; return the latter, loaded."""
+    """Write best.keras and model.tflite; return the loaded LiteRT model."""
     model.save(network, run.path / "best.keras")
     content = _litert(inputs, model.named_weights(network), ("pooled", "probabilities"))
     temporary = run.path / ".model.tflite"
@@ -109,9 +108,9 @@ def _litert(inputs: Inputs, named: Named, outputs: tuple[str, ...]) -> bytes:
 
 
 def _difference(network: keras.Model, classifier: litert.Network, inputs: Inputs) -> float:
-    """Return by how much the two models' probabilities differ at most. Raises RunError if that is too much."""
+    """Return the largest difference between the models' probabilities. Raises RunError if it exceeds TOLERANCE."""
     images = inputs.dataset.train_images[inputs.train_rows[:_CHECKED_IMAGES]]
-    # `predict` would first compile for a second; all images at once need more memory than a training step
+    # `predict` would compile for a second; all images at once would need more memory than a training step
     parts = [network(part.astype(np.float32), training=False) for part in np.array_split(images, _CHECKED_PARTS)]
     expected = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
     difference = float(np.abs(expected - classifier.run(images)["probabilities"]).max())
@@ -121,7 +120,7 @@ def _difference(network: keras.Model, classifier: litert.Network, inputs: Inputs
 
 
 def _batches(network: litert.Network, images: Any, writer: RunWriter, stage: str) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the outputs of `images` (or stored features), 500 at a time; write progress rows. Raises Stopped."""
+    """Yield the outputs of `images` (or stored features) in batches of 500; write progress rows. Raises Stopped."""
     since = writer.seconds
     for start in range(0, len(images), _CHUNK):
         writer.progress(stage, start, len(images), since)
@@ -137,7 +136,7 @@ def _outputs(
 
 
 def write_index(inputs: Inputs, network: litert.Network, writer: RunWriter) -> Index:
-    """Write and return the index of training images, in the finished network's features. Raises Stopped."""
+    """Build, write and return the index of training images in the features of `network`. Raises Stopped."""
     dataset, rows = inputs.dataset, neighbors.index_rows(inputs.train_rows)
     pooled = _outputs(network, dataset.train_images[rows], writer, "neighbours", "pooled")
     index = neighbors.build(pooled, dataset.train_labels[rows], rows, dataset.fingerprint)
@@ -148,7 +147,7 @@ def write_index(inputs: Inputs, network: litert.Network, writer: RunWriter) -> I
 def _classify(
     network: litert.Network, index: Index, images: np.ndarray, labels: np.ndarray, writer: RunWriter, stage: str
 ) -> tuple[Predictions, np.ndarray]:
-    """Return the predictions, and the out-of-distribution scores of an even sample of the images, float32."""
+    """Return the predictions of all images and the out-of-distribution scores of an even sample, float32."""
     probabilities, scores = [], []
     every = max(1, len(images) // _SCORED_IMAGES)
     for number, outputs in enumerate(_batches(network, images, writer, stage)):
@@ -161,9 +160,9 @@ def _classify(
 def _classify_features(
     inputs: Inputs, named: Named, phase: str, test: np.ndarray, writer: RunWriter
 ) -> list[np.ndarray]:
-    """Return the probabilities of the validation and of the test images from the stored features of `phase`.
+    """Return the probabilities of the validation and test images from the stored features of `phase`.
 
-    `test` are those of the test images, float16 (n, ...).
+    `test` contains the features of the test images, float16 (n, ...).
     """
     top, validation = _trained_part(inputs, named, phase), inputs.sources(phase)[1]
     validation.begin(0)
@@ -172,7 +171,7 @@ def _classify_features(
 
 
 def validation_probabilities(inputs: Inputs, network: keras.Model, phase: str) -> np.ndarray:
-    """Return the probabilities of the validation images by `network` as it is, float32 (n, 10)."""
+    """Return the probabilities of the validation images with the current weights of `network`, float32 (n, 10)."""
     top, source = _trained_part(inputs, model.named_weights(network), phase), inputs.sources(phase)[1]
     source.begin(0)
     rows = np.arange(len(inputs.validation_rows))
@@ -190,7 +189,7 @@ def _trained_part(inputs: Inputs, named: Named, phase: str) -> litert.Network:
 
 
 def _write_head_predictions(inputs: Inputs, images: np.ndarray, writer: RunWriter) -> None:
-    """Write the predictions of phase 1's best weights for the validation images; nothing where there was no phase 1."""
+    """Write the validation predictions of phase 1's best weights, if there was a phase 1."""
     saved = run_writer.load_checkpoint(writer.run.path / story.HEAD_FILE)
     if saved is not None:
         network = litert.Network(_litert(inputs, saved.best, ("probabilities",)))
@@ -201,7 +200,7 @@ def _write_head_predictions(inputs: Inputs, images: np.ndarray, writer: RunWrite
 def _out_of_distribution(
     network: litert.Network, index: Index, validation_scores: np.ndarray, test_scores: np.ndarray
 ) -> calibration.OutOfDistribution:
-    """Return the threshold, set by validation images alone, and how it does on test images and drawings."""
+    """Set the threshold on the validation images; return it with its rates on test images and drawings."""
     limit = calibration.threshold(validation_scores)
     caught = {}
     for kind in synthetic.OTHER_KINDS:
@@ -220,7 +219,7 @@ def write_figures(
     test: Predictions,
     rule: calibration.OutOfDistribution | None = None,
 ) -> dict[str, Any]:
-    """Write evaluation.npz, calibration.json and latency.json beside model.tflite; return the run's figures."""
+    """Write evaluation.npz, calibration.json and latency.json; return the run's metrics."""
     run, calibrated = writer.run, calibration.fit(validation.probabilities, validation.labels, rule)
     calibrated.save(run.path / calibration.FILE)
     np.savez_compressed(

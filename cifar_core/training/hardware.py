@@ -1,4 +1,4 @@
-"""Processors, graphics card and memory, as a training uses them. Imported before Keras, which counts threads then."""
+"""CPU threads, GPU and memory of a training. Imported before Keras, which reads the thread settings at import."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError
 from cifar_core.network import architecture
 
-_MOST_PIECES = 4  # of a batch of 64 or 128: smaller ones cost more in operations than they gain
-_NEEDED_BYTES = 500_000_000  # TensorFlow alone takes as much
+_MOST_PIECES = 4  # of a batch of 64 or 128; the overhead of smaller pieces exceeds the gain
+_NEEDED_BYTES = 500_000_000  # TensorFlow alone needs as much
 _OUT_OF_MEMORY = (
-    "failed to map segment",  # the loader of libraries, and many a step of it with the next
+    "failed to map segment",  # the library loader, in several of its steps also with the next message
     "cannot allocate memory",
     "can't start new thread",
     "oom when allocating",  # TensorFlow
-    "paging file is too small",  # Windows, of a library
+    "paging file is too small",  # Windows, loading a library
 )
-_NOT_MEMORY = "static tls block"  # "cannot allocate memory in static TLS block": room that no program can make
+_NOT_MEMORY = "static tls block"  # "cannot allocate memory in static TLS block": freeing memory does not help
 
 
 def has_gpu() -> bool:
-    """Return whether Keras sees a graphics card. Imports it only where the system has a card's driver."""
+    """Return whether Keras sees a GPU. Imports Keras only if a GPU driver is installed."""
     if machine.gpu_driver() is None:
         return False
     import keras
@@ -38,19 +38,19 @@ def has_gpu() -> bool:
 
 
 def pieces() -> int:
-    """Return into how many pieces a batch is cut, each computed on a processor of its own.
+    """Return the number of pieces of a batch, each computed on its own CPU core.
 
-    One operation on a small batch keeps two processors busy for little more than half of the time: they wait for each
-    other at its end.
+    One operation on a small batch uses two cores for little more than half of the time, since they wait for each other
+    at its end.
     """
     return min(machine.processors(), _MOST_PIECES)
 
 
 def set_threads(config: TrainConfig) -> None:
-    """Set TensorFlow's threads, unless the environment does.
+    """Set TensorFlow's thread counts, unless the environment sets them.
 
-    If `config` fine-tunes in pieces, as many operations run at once as pieces. TensorFlow itself would make two threads
-    for each processor of the machine, whatever the process may use.
+    If `config` fine-tunes in pieces, as many operations run in parallel as there are pieces. By default, TensorFlow
+    starts two threads for each CPU core of the machine, even if the process may use fewer cores.
     """
     at_once, within = machine.threads(), machine.threads()
     cut = architecture.cut_block(config.fine_tune_blocks)
@@ -61,7 +61,7 @@ def set_threads(config: TrainConfig) -> None:
 
 
 def has_memory() -> bool:
-    """Return whether the system would give the least that a training needs."""
+    """Return whether the system can allocate the minimum that a training needs."""
     try:
         mmap.mmap(-1, _NEEDED_BYTES).close()
     except (OSError, MemoryError):
@@ -70,7 +70,7 @@ def has_memory() -> bool:
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Return whether `error`, or one that led to it, comes from a lack of memory: each library words it differently."""
+    """Return whether `error` or one of its causes is a lack of memory; libraries word this differently."""
     while error:
         text = str(error).lower()
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
@@ -85,7 +85,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Raise MemoryError in place of any library's error that comes from a lack of memory; print its traceback."""
+    """Convert a library's error into MemoryError if it is caused by a lack of memory; print its traceback."""
     try:
         yield
     except (CifarError, MemoryError):
@@ -98,9 +98,9 @@ def memory_errors() -> Iterator[None]:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process at once with this exit code.
+    """Exit the process immediately with the exit code `code`.
 
-    The interpreter's own end may wait forever for a data pipeline whose generator it has stopped (TensorFlow 2.21).
+    A normal exit may wait forever for a data pipeline with a stopped generator (TensorFlow 2.21).
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,9 +1,9 @@
-"""The head lab's process: trains the head of the newest request, and ends after five idle minutes.
+"""The process of the head lab: trains the head of the newest request and exits after five idle minutes.
 
     python -m cifar_core.training.lab_worker FOLDER
 
-FOLDER is the lab's (see `cifar_core.search.head_lab`). One process a machine: it holds the lock there. It holds the
-training slot of the runs only while it computes.
+FOLDER is the lab's folder (see `cifar_core.search.head_lab`). A lock in it allows one process per machine. The process
+holds the training slot only while it computes.
 """
 
 from __future__ import annotations
@@ -44,32 +44,32 @@ _MOST_RESULTS = 500
 _COMPONENTS = 50
 _ROUNDS = 500
 _NEIGHBORS = 15
-_FAR = 0.035  # of the map's width: farther from every image the map has no color
+_FAR = 0.035  # of the map's width; cells farther from each image have no color
 
 
 Report = Callable[[Mapping[str, float], np.ndarray], None]
-"""Called after each epoch with its figures and the predicted class of each validation image, int (n,)."""
+"""Called after each epoch with its metrics and the predicted class of each validation image, int (n,)."""
 
 
 def main(folder: str, idle_seconds: float = IDLE_SECONDS) -> int:
-    """Answer the requests in `folder` until none has come for `idle_seconds`; return the process's exit code."""
+    """Process the requests in `folder` until `idle_seconds` pass without one; return the exit code."""
     path = Path(folder).resolve()
     os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
-    before = (head_lab.requested() or (None, 0.0))[1]  # was for an earlier process
+    before = (head_lab.requested() or (None, 0.0))[1]  # a request to an earlier process
     try:
         with head_lab.job().working():
             _Worker().run(idle_seconds, before)
-    except RunError as error:  # another process does it, or the folder cannot be used
+    except RunError as error:  # another process is running, or the folder cannot be used
         print(error, file=sys.stderr)
     return 0
 
 
 class _Worker:
-    """The state of the process, and the Reporter of its `Inputs`."""
+    """The state of the process, and the `Reporter` of its `Inputs`."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
-        self._base: dict[str, Any] = {}  # of the inputs, once they are known
+        self._base: dict[str, Any] = {}  # description of the inputs, after `_prepare`
 
     @property
     def seconds(self) -> float:
@@ -77,11 +77,11 @@ class _Worker:
         return time.monotonic() - self._start
 
     def progress(self, stage: str, done: int, total: int, since: float) -> None:
-        """Write how far the preparations are."""
+        """Write the progress of the preparation to the status."""
         self._update_status("preparing", done=done, total=total)
 
     def run(self, idle_seconds: float, before: float) -> None:
-        """Prepare, then answer the newest request if it is newer than `before`, again and again."""
+        """Prepare, then process the newest request in a loop; ignore the request with the number `before`."""
         self._update_status("starting")
         threading.Thread(target=importlib.import_module, args=(_KERAS_PART,), daemon=True).start()
         try:
@@ -103,7 +103,7 @@ class _Worker:
             idle_since = time.monotonic()
 
     def _idle(self, inputs: Inputs) -> None:
-        """Make the map if there is none yet, else sleep a moment."""
+        """Make the map if there is none, then sleep briefly."""
         if head_lab.load_map(base_key(inputs)) is None:
             with self._slot():
                 self._update_status("mapping")
@@ -126,7 +126,7 @@ class _Worker:
         return inputs
 
     def _answer(self, settings: Settings, number: float, inputs: Inputs) -> None:
-        """Train one head and write its result epoch by epoch."""
+        """Train one head and write its result after each epoch."""
         path = head_lab.result_path(base_key(inputs), settings)
         rows: list[Mapping[str, float]] = []
         status: dict[str, Any] = {"state": "computing", "rows": rows, "predicted": ""}
@@ -154,7 +154,7 @@ class _Worker:
 
     @contextmanager
     def _slot(self, is_cancelled: Callable[[], bool] = lambda: False) -> Iterator[bool]:
-        """Hold the training slot; yield False where `is_cancelled` before it was free."""
+        """Hold the training slot and yield True, or yield False if `is_cancelled` before it is free."""
         slot = FileLock(runs.runs_dir() / SLOT)
         while not is_cancelled():
             with suppress(Timeout):
@@ -173,14 +173,14 @@ class _Worker:
 
 
 def base_key(inputs: Inputs) -> str:
-    """Return the name of the images, split and weights that all heads share, 16 characters."""
+    """Return a hash of the images, split and weights that all heads share, 16 characters."""
     config = inputs.config
     parts = (inputs.dataset.fingerprint, inputs.weights.fingerprint, config.train_images, config.seed, "map 3")
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _describe(inputs: Inputs) -> dict[str, Any]:
-    """Return labels and sizes of what all heads share."""
+    """Return labels and sizes of the images, split and weights that all heads share."""
     return {
         "key": base_key(inputs),
         "images": inputs.dataset.label,
@@ -191,10 +191,10 @@ def _describe(inputs: Inputs) -> dict[str, Any]:
 
 
 def make_map(inputs: Inputs) -> None:
-    """Place every validation image on the map and save it; takes some seconds, once for a base.
+    """Compute the map of the validation images and save it; takes a few seconds, once per base.
 
-    Principal components, then the linear discriminants that pull the true classes apart (LDA), then t-SNE (van der
-    Maaten and Hinton 2008): neighbors stay neighbors; distances between far groups mean nothing.
+    PCA, then linear discriminants, which separate the true classes (LDA), then t-SNE (van der Maaten and Hinton 2008):
+    neighbors stay neighbors, but distances between distant groups have no meaning.
     """
     from sklearn.decomposition import PCA
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -206,7 +206,7 @@ def make_map(inputs: Inputs) -> None:
     features = validation.take(np.arange(len(inputs.validation_rows)))  # (n, 1280)
     seed, labels = inputs.config.seed, inputs.dataset.train_labels[inputs.validation_rows]
     components = min(_COMPONENTS, *features.shape)
-    with threadpool_limits(1):  # on a busy machine its threads would wait for each other ten times longer than work
+    with threadpool_limits(1):  # on a busy machine, threads wait for each other ten times longer than they compute
         principal = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(features)
         separated = LinearDiscriminantAnalysis().fit_transform(principal, labels)  # (n, 9)
         points = TSNE(init="pca", max_iter=_ROUNDS, random_state=seed).fit_transform(separated)
@@ -226,10 +226,10 @@ def _with_areas(points: np.ndarray, labels: np.ndarray) -> Map:
 
 
 def learn(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Callable[[], bool]) -> bool:
-    """Train the head of `config`; return whether it was completed, checking `is_cancelled` before each step.
+    """Train the head of `config`, checking `is_cancelled` before each step; return whether it was completed.
 
-    The loop replaces `fit`, which takes a second to start. The last, smaller batch of an epoch is left out; its images
-    come in other epochs. Raises TrainingError if the loss is not finite.
+    A loop replaces `fit`, which takes a second to start. The last, smaller batch of an epoch is dropped; its images
+    occur in other epochs. Raises TrainingError if the loss is not finite.
     """
     import keras
 
@@ -239,7 +239,7 @@ def learn(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Cal
     labels = inputs.dataset.train_labels
     batches = Batches(training, labels[inputs.train_rows], config.head_batch_size, config.seed)
     validation.begin(0)
-    steps = len(inputs.train_rows) // config.head_batch_size  # the last, smaller batch would be traced for itself
+    steps = len(inputs.train_rows) // config.head_batch_size  # the last, smaller batch would need another trace
     head = _new_head(config, steps)
     features, truth = validation.take(np.arange(len(inputs.validation_rows))), labels[inputs.validation_rows]
     for epoch in range(config.head_epochs):
@@ -249,7 +249,7 @@ def learn(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Cal
             if is_cancelled():
                 return False
             images, one_hot = batches[step]
-            logs = head.train_on_batch(images, one_hot, return_dict=True)  # of this batch alone
+            logs = head.train_on_batch(images, one_hot, return_dict=True)  # of this batch only
             total += np.array([float(logs[name]) for name in ("loss", "cross_entropy", "accuracy")])
         probabilities = keras.ops.convert_to_numpy(head(features, training=False))  # (n, 10)
         report(_figures(epoch + 1, (total / steps).tolist(), probabilities, truth), probabilities.argmax(axis=1))
@@ -257,10 +257,10 @@ def learn(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Cal
 
 
 def _new_head(config: TrainConfig, steps: int) -> keras.Model:
-    """Return the head of `config` before its first step; a head of as many units is reused with its graph."""
+    """Return the untrained head of `config`; a head with the same number of units is reused with its graph."""
     from cifar_core.training.fit import compiled, phases
 
-    config = replace(config, schedule="plateau", optimizer="adam")  # the rate stays: nothing here reduces it
+    config = replace(config, schedule="plateau", optimizer="adam")  # a constant rate: nothing here reduces it
     network, first = _network(config.dense_units, config.dropout > 0)
     for variable, value in zip(network.variables, first, strict=True):
         variable.assign(value)
@@ -269,7 +269,7 @@ def _new_head(config: TrainConfig, steps: int) -> keras.Model:
 
 @functools.lru_cache(maxsize=8)
 def _network(dense_units: int, drops: bool) -> tuple[keras.Model, list[np.ndarray]]:
-    """Return a head, and what its variables hold at first."""
+    """Return a head and the initial values of its variables."""
     import keras
 
     from cifar_core.training import model

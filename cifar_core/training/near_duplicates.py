@@ -1,7 +1,7 @@
 """Near-duplicates among the training images of CIFAR-10: the same scene, car or animal, often mirrored or shifted.
 
-near_duplicates.npz holds those that have one: `positions` and `groups`, int32 (m,); images of one group belong
-together. `python -m cifar_core.training.near_duplicates` makes it from the features of the ImageNet backbone.
+near_duplicates.npz contains the images with a near-duplicate: `positions` and `groups`, int32 (m,); images of one group
+are near-duplicates. `python -m cifar_core.training.near_duplicates` creates it from features of the ImageNet backbone.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from cifar_core.data.cifar10 import Dataset
 from cifar_core.network import litert, pretrained
 
 _FILE = Path(__file__).with_name("near_duplicates.npz")
-_SIMILAR = 0.88  # cosine: above 0.90, nearly all pairs that were looked at are the same object; below 0.87, few are
+_SIMILAR = 0.88  # cosine similarity: above 0.90, nearly all inspected pairs are the same object; below 0.87, few are
 _CHUNK = 1000
 
 
 def kept_together(dataset: Dataset, training: np.ndarray, validation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions for training and validation, int (n,), with no group of near-duplicates on both sides.
+    """Move validation images with a near-duplicate in `training` to the training images; return both, int (n,).
 
-    A validation image with a near-duplicate in `training` moves there. Synthetic images have no near-duplicates.
+    Synthetic images have no near-duplicates.
     """
     if not dataset.official:
         return training, validation
@@ -34,7 +34,7 @@ def kept_together(dataset: Dataset, training: np.ndarray, validation: np.ndarray
 
 
 def find(features: np.ndarray, similar: float = _SIMILAR) -> tuple[np.ndarray, np.ndarray]:
-    """Return `positions` and `groups` of images whose features, float (n, f), have a cosine of `similar` or more."""
+    """Return `positions` and `groups` of images whose `features`, float (n, f), have a cosine of at least `similar`."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

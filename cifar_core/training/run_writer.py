@@ -1,9 +1,9 @@
-"""What a training writes into its run's folder: status.json, metrics.jsonl, probes.jsonl and the checkpoint.
+"""The files of a training in its run's folder: status.json, metrics.jsonl, probes.jsonl and the checkpoint.
 
-The checkpoint is one file, replaced atomically once an epoch, that holds everything a resume needs:
+The checkpoint is one file with everything that a resume needs, replaced atomically once per epoch:
 
 checkpoint.npz
-  model/<i>      every variable of the network, the seed generators of dropout among them
+  model/<i>      every variable of the network, including the dropout seed generators
   optimizer/<i>  every variable of the optimizer
   best/<name>    the weights of the best epoch so far
   state          JSON: phase, epoch, best value, callbacks' state, rows of metrics and probes, seconds
@@ -38,20 +38,20 @@ ROWS_A_SECOND = 10
 
 
 class Reporter(Protocol):
-    """Is informed how far the preparations are; RunWriter is one."""
+    """Receives the progress of the preparation; RunWriter implements it."""
 
     @property
     def seconds(self) -> float:
-        """Seconds of work so far."""
+        """Seconds of work since the start."""
 
     def progress(self, stage: str, done: int, total: int, since: float) -> None:
-        """Report `done` of `total` of `stage`, which began when `seconds` was `since`; may raise to end the work."""
+        """Report that `done` of `total` of `stage` are done; it began at `since` seconds. May raise to end the work."""
 
 
 class RunWriter:
-    """Writes the files of one run as its training goes on; setting `stopping` ends it, as the file "stop" does.
+    """Writes the files of one run during its training. Setting `stopping` or creating the file "stop" ends it.
 
-    `rows` and `probes` hold everything written so far, also before a resume.
+    `rows` and `probes` hold all rows written so far, including those before a resume.
     """
 
     def __init__(self, run: Run, stopping: threading.Event | None = None) -> None:
@@ -70,16 +70,16 @@ class RunWriter:
 
     @property
     def seconds(self) -> float:
-        """Seconds of work since the run's start, those before a resume included."""
+        """Seconds of work since the start of the run, including the time before a resume."""
         return self._seconds_before + time.monotonic() - self._start
 
     @property
     def is_resumed(self) -> bool:
-        """Whether a part of the run's work was done by another process."""
+        """Whether an earlier process did a part of the run's work."""
         return self._seconds_before > 0
 
     def restart(self, rows: list[dict[str, Any]], probes: list[dict[str, Any]], seconds: float) -> None:
-        """Count from `seconds`; the files of metrics and probes hold these rows and nothing else from now on."""
+        """Count time from `seconds`, and replace the content of the metrics and probes files by these rows."""
         self._seconds_before, self._start = seconds, time.monotonic()
         self.rows, self.probes = list(rows), list(probes)
         for path, content in ((self._metrics_file, rows), (self._probes_file, probes)):
@@ -88,12 +88,12 @@ class RunWriter:
             machine.replace(temporary, path)
 
     def update_status(self, state: str, **more: Any) -> None:
-        """Write status.json: `state`, and whatever else is known (`stage`, `message`, `error`, `result`)."""
+        """Write status.json: `state` and further keys (`stage`, `message`, `error`, `result`)."""
         self._status |= {"state": state, "updated": time.time(), **more}
         write_json(self.run.path / "status.json", self._status)
 
     def fail(self, error: BaseException, message: str) -> None:
-        """Write that the run failed of `error`; on a full disk over the status before, in place."""
+        """Write that the run failed with `error`; on a full disk, overwrite the previous status in place."""
         try:
             self.update_status("failed", error={"type": type(error).__name__, "message": message})
         except OSError:
@@ -102,19 +102,19 @@ class RunWriter:
                 file.truncate()
 
     def add_row(self, kind: str, **values: Any) -> None:
-        """Append one row to the metrics file, whole and flushed."""
+        """Append one row to the metrics file and flush it."""
         with self._one_row, self._metrics_file.open("a", encoding="utf-8") as file:
             self.rows.append({"kind": kind, **values, "elapsed_seconds": round(self.seconds, 3)})
             file.write(json.dumps(self.rows[-1]) + "\n")
 
     def add_probe(self, **values: Any) -> None:
-        """Append one row to the file of probes, whole and flushed."""
+        """Append one row to the probes file and flush it."""
         self.probes.append(values)
         with self._probes_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
     def is_time_for_a_row(self) -> bool:
-        """Return True at most ROWS_A_SECOND times a second."""
+        """Return True at most ROWS_A_SECOND times per second."""
         now = time.monotonic()
         if now - self._last_row < 1 / ROWS_A_SECOND:
             return False
@@ -122,23 +122,23 @@ class RunWriter:
         return True
 
     def progress(self, stage: str, done: int, total: int, since: float) -> None:
-        """Write how far `stage` is, which began when `seconds` was `since`. Raises Stopped."""
+        """Write the progress of `stage`, which began at `since` seconds. Raises Stopped."""
         self.check_stop()
         if done in (0, total) or self.is_time_for_a_row():
             left = (self.seconds - since) / done * (total - done) if done else None
             self.add_row("progress", stage=stage, done=done, total=total, seconds_left=left)
 
     def check_stop(self) -> None:
-        """Raise Stopped if the run is to stop."""
+        """Raise Stopped if a stop was requested."""
         if self.stopping.is_set() or (self.run.path / "stop").exists():
             raise Stopped
 
 
 @dataclass
 class Progress:
-    """How far a training is: `epoch` full epochs of `phase` are done (counted from 0 in each phase).
+    """The progress of a training: `epoch` full epochs of `phase` are done (counted from 0 in each phase).
 
-    `pruned` is whether a sweep ended the training there.
+    `pruned`: whether a sweep ended the training.
     """
 
     phase: str
@@ -160,7 +160,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as read from the disk."""
+    """A checkpoint loaded from disk."""
 
     progress: Progress
     model: list[np.ndarray]
@@ -168,21 +168,21 @@ class Checkpoint:
     best: dict[str, np.ndarray]
 
     def restore_network(self, network: keras.Model) -> None:
-        """Set all variables of `network`, the seed generators among them. Raises RunError if they are another's."""
+        """Set all variables of `network`, including seed generators. Raises RunError if shapes differ."""
         _assign(network.variables, self.model)
 
     def restore_optimizer(self, optimizer: Any) -> None:
-        """Set the variables of `optimizer`, which is built for the checkpoint's phase. Raises RunError."""
+        """Set the variables of `optimizer`, built for the checkpoint's phase. Raises RunError if shapes differ."""
         _assign(optimizer.variables, self.optimizer)
 
 
 def save_checkpoint(path: Path, progress: Progress, network: keras.Model, optimizer: Any, best: Named) -> None:
-    """Write the checkpoint to `path`, replacing the one before only when the new one is whole."""
+    """Write the checkpoint to `path`; replace the previous one only after the new one is complete."""
     values: dict[str, Any] = {f"model/{i}": v.numpy() for i, v in enumerate(network.variables)}
     values |= {f"optimizer/{i}": v.numpy() for i, v in enumerate(optimizer.variables)}
     values |= {f"best/{name}": value for name, value in best.items()}
     values["state"] = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
-    temporary = path.with_name(f".{path.name}")  # always the same, so that killed workers leave one at most
+    temporary = path.with_name(f".{path.name}")  # a fixed name: killed workers leave at most one
     try:
         with temporary.open("wb") as file:
             np.savez(file, **values)
@@ -190,12 +190,12 @@ def save_checkpoint(path: Path, progress: Progress, network: keras.Model, optimi
             os.fsync(file.fileno())
         machine.replace(temporary, path)
     except OSError:
-        temporary.unlink(missing_ok=True)  # leaves room for the status on a full disk
+        temporary.unlink(missing_ok=True)  # makes room for the status on a full disk
         raise
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
-    """Return the checkpoint in `path`, None where there is none. Raises RunError if it is damaged."""
+    """Return the checkpoint in `path`, or None if there is none. Raises RunError if it is damaged."""
     if not path.exists():
         return None
     try:

@@ -1,10 +1,10 @@
-"""Works on a sweep: trains one trial after the other in one process, until the sweep is done or is to stop.
+"""Works on a sweep: trains its trials one after another in one process, until the sweep is done or stopped.
 
     python -m cifar_core.training.sweep_worker NAME
 
-The storage is CIFAR_SWEEP_STORAGE. Each trial is a run on disk that holds its own lock and waits for the training
-slot like any other; data, Keras and compiled networks stay in memory between trials. A worker pinned to the GPU i by
-CUDA_VISIBLE_DEVICES has CIFAR_SWEEP_GPU=i too, and a training slot of its own.
+CIFAR_SWEEP_STORAGE sets the storage. Each trial is a run on disk, holds its own lock and waits for the training slot
+like any run. Data, Keras and compiled networks stay in memory between trials. A worker pinned to GPU i by
+CUDA_VISIBLE_DEVICES also has CIFAR_SWEEP_GPU=i and its own training slot.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.25
 _MOST_WORKERS, _LOCK_SECONDS = 64, 0.1
 _CHECKPOINT_PAUSE_SECONDS = 20.0
-"""A trial that is interrupted sooner begins anew: most take less, and a checkpoint costs as much as an epoch."""
-_MOST_FAILURES = 5  # in a row, after which something is wrong with more than a trial
+"""A trial interrupted earlier starts again: most trials take less, and a checkpoint costs as much as an epoch."""
+_MOST_FAILURES = 5  # consecutive ones; then the cause is not a single trial
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error
-    """The worker is to stop; its trial goes on under another number."""
+    """Raised if the worker must stop; its trial continues under another number."""
 
 
 def main(name: str) -> int:
-    """Work on the sweep called `name`; return the process's exit code."""
+    """Work on the sweep `name` and return the exit code."""
     os.environ["CIFAR_RUNS_DIR"] = str(runs.runs_dir().resolve())
     try:
         folder = studies.folder(name)
@@ -54,7 +54,7 @@ def main(name: str) -> int:
         with ExitStack() as stack:
             number = _take_number(folder, stack)
             plan = studies.plan_of(study := studies.open_study(name))
-            # a worker that begins anew must not propose again what was tried
+            # a restarted worker must not propose the same trials again
             seed = plan.base.seed + 101 * number + 10_007 * len(study.get_trials(deepcopy=False))
             Worker(studies.open_study(name, seed=seed), folder).work()
     except CifarError as error:
@@ -64,7 +64,7 @@ def main(name: str) -> int:
 
 
 def _take_number(folder: Path, stack: ExitStack) -> int:
-    """Take the first number that no living worker of this machine has, and hold its lock."""
+    """Return the lowest number that no running worker of this machine has, and hold its lock."""
     for number in range(_MOST_WORKERS):
         with suppress(Timeout):
             stack.enter_context(machine.hold_lock(folder / f"worker-{number}.lock", _LOCK_SECONDS))
@@ -76,7 +76,7 @@ def _take_number(folder: Path, stack: ExitStack) -> int:
 
 
 class Worker:
-    """Works on one study, until it is done or `stopping` is set by a signal or through the study."""
+    """Works on one study until it is done or `stopping` is set, by a signal or through the study."""
 
     def __init__(self, study: Study, folder: Path) -> None:
         self.study, self.plan = study, studies.plan_of(study)
@@ -85,10 +85,10 @@ class Worker:
         self._run_lock = ExitStack()
         gpu = os.environ.get("CIFAR_SWEEP_GPU", "0")
         self._slot = worker.SLOT if gpu == "0" else f"{worker.SLOT}-{int(gpu)}"
-        self._networks: NetworkCache | None = None  # made once Keras is imported
+        self._networks: NetworkCache | None = None  # created after Keras is imported
 
     def work(self) -> None:
-        """Train trials until none is left, a few in a row have failed, or the worker is to stop."""
+        """Train trials until none is left, five in a row have failed, or the worker is stopped."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.stopping.set())
         threading.Thread(target=self._watch, daemon=True).start()
@@ -96,7 +96,7 @@ class Worker:
             if not self._has_trial():
                 if not any(trial.state.name == "RUNNING" for trial in self.study.get_trials(deepcopy=False)):
                     return
-                self.stopping.wait(_POLL_SECONDS)  # another worker may die, and leave its trial to this one
+                self.stopping.wait(_POLL_SECONDS)  # another worker may die and leave its trial
                 continue
             try:
                 self.study.optimize(self._objective, n_trials=1, catch=(CifarError,))
@@ -104,10 +104,10 @@ class Worker:
                 return
             finally:
                 self._ask_lock.release(force=True)
-                self._run_lock.close()  # only now that the study has the result: a free lock means a dead trial
+                self._run_lock.close()  # after the study has the result: a free lock means a dead trial
 
     def _has_trial(self) -> bool:
-        """Return whether a trial is left; then the lock on asking for it is held until `_objective` has it."""
+        """Return whether a trial is left. If so, hold the ask lock; `_objective` releases it."""
         self._ask_lock.acquire()
         studies.requeue_dead(self.study)
         if studies.is_done(self.study):
@@ -143,7 +143,7 @@ class Worker:
         return self._record(trial, run)
 
     def _run_of(self, trial: Trial, config: TrainConfig) -> Run:
-        """Return the run of `trial`, its lock held: the one that it had before, else a new one."""
+        """Return the previous run of `trial` or a new one, and hold its lock."""
         known = trial.user_attrs.get("run")
         if isinstance(known, str) and runs.ID_PATTERN.fullmatch(known) and self._can_resume(Run(known), config):
             return Run(known)
@@ -154,7 +154,7 @@ class Worker:
         return run
 
     def _can_resume(self, run: Run, config: TrainConfig) -> bool:
-        """Return whether `run` is there with this configuration and unfinished; then its lock is held."""
+        """Return whether `run` exists with this configuration and is unfinished. If so, hold its lock."""
         with suppress(CifarError, Timeout):
             if run.path.is_dir() and run.config == config and run.state != "finished":
                 self._run_lock.enter_context(machine.hold_lock(run.path / "lock"))
@@ -163,7 +163,7 @@ class Worker:
         return False
 
     def _record(self, trial: Trial, run: Run) -> float:
-        """Write the figures of the finished `run` to the study; return its accuracy. Raises TrialPruned."""
+        """Write the metrics of the finished `run` to the study; return its accuracy. Raises TrialPruned."""
         import optuna
 
         result = run.result
@@ -182,7 +182,7 @@ class Worker:
         return accuracy
 
     def _options(self, trial: Trial, config: TrainConfig) -> TrainingOptions:
-        """Return how `trial` is trained; in a grid, and after the last epoch, it is never pruned."""
+        """Return the training options of `trial`. It is never pruned in a grid or after the last epoch."""
         from cifar_core.training import finish, fit
         from cifar_core.training.fit import NetworkCache, phases
 
@@ -198,9 +198,9 @@ class Worker:
         )
 
     def _watch(self) -> None:
-        """Set `stopping` once the study asks for it."""
+        """Set `stopping` when a stop is requested in the study."""
         while not self.stopping.wait(_POLL_SECONDS):
-            with suppress(Exception):  # a database that is away for a moment stops nothing
+            with suppress(Exception):  # a short outage of the database does not matter
                 if studies.is_asked_to_stop(self.study):
                     self.stopping.set()
 

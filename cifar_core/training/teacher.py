@@ -1,6 +1,6 @@
-"""The teacher of a distillation: a finished run, or the bundled model, that answers what the student learns from.
+"""The teacher of a distillation: a finished run or the bundled model; the student learns its probabilities.
 
-Beyer et al. 2022 (arXiv:2106.05237): teacher and student see the same augmented image. LiteRT computes the answers.
+As in Beyer et al. 2022 (arXiv:2106.05237), teacher and student see the same augmented image. Predicts with LiteRT.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from cifar_core.data.cifar10 import CLASSES, Dataset
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.training.run_writer import Reporter
 
-_CHUNK = 512  # images between two writes to the cache
+_CHUNK = 512  # images per write to the cache
 
 
 class Teacher:
-    """The classifier called `name`, a run's id or "bundled". Raises RunError if it is not there.
+    """Classifier of a run (`name` is its ID) or of the bundled model ("bundled"). Raises RunError if it does not exist.
 
-    `reporter.progress` is called while answers for a view are computed, and may end that by raising.
+    `reporter.progress` is called while the probabilities of a view are computed; an exception in it ends that.
     """
 
     def __init__(self, name: str, dataset: Dataset, reporter: Reporter) -> None:
@@ -30,13 +30,13 @@ class Teacher:
         self._answers: dict[tuple[View, int], np.ndarray] = {}
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return the answers for uint8 (n, 32, 32, 3), float32 (n, 10)."""
+        """Return the probabilities of uint8 images (n, 32, 32, 3), float32 (n, 10)."""
         return self._classifier.probabilities(images)
 
     def stored(self, view: View, positions: np.ndarray) -> np.ndarray:
-        """Return the answers for a view of all images, float16 (m, 10), from the feature cache.
+        """Return the probabilities of a view of all images, float16 (m, 10), from the feature cache.
 
-        What the rows `positions`, int (n,), lack is computed and stored; other rows hold anything. Raises StoreError.
+        Missing rows among `positions`, int (n,), are computed and stored; other rows are undefined. Raises StoreError.
         """
         key = view, id(positions)
         if key not in self._answers:

@@ -1,13 +1,13 @@
-"""Times a configuration in a process of its own: some of its batches for the estimate, or recipe.py for the benchmark.
+"""Times a configuration in its own process: a few batches for the estimate, or recipe.py for the benchmark.
 
-    python -m cifar_core.training.timing '{"schema": 1, ...}'                        some batches
+    python -m cifar_core.training.timing '{"schema": 1, ...}'                        a few batches
     python -m cifar_core.training.timing '{"config": {...}, "limit_seconds": 360}'   recipe.py
 
-Batches: feature extraction, training steps of both phases and evaluation are those of a real run, on random pixels and
-features. They wait for the training slot, since a training at the same time would falsify the figures.
+Batches: feature extraction, training steps of both phases and evaluation run as in a real run, on random pixels and
+features. They wait for the training slot, since a concurrent training would distort the measurement.
 
-recipe.py: with the settings, images and initial weights of the configuration. It prints a line of JSON for each epoch,
-and one for its predictions; seconds count from the process's start.
+recipe.py: with the settings, images and initial weights of the configuration. Prints a line of JSON for each epoch and
+one for the predictions; seconds count from the start of the process.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SINGLE_PREDICTIONS = 30
 
 
 def main(text: str) -> int:
-    """Time what `text` names; return the process's exit code."""
+    """Run the measurement in the JSON `text` and return the exit code."""
     plan = json.loads(text)
     if "limit_seconds" in plan:
         _time_recipe(TrainConfig.from_dict(plan["config"]), plan["limit_seconds"])
@@ -70,7 +70,7 @@ def _measure(config: TrainConfig) -> None:
 
 
 def measured(config: TrainConfig) -> dict[str, float]:
-    """Return what `costs.record` takes."""
+    """Return the measured rates, as `costs.record` expects them."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (_IMAGES, 32, 32, 3), dtype=np.uint8)
     base = pretrained.load("random", config.alpha, config.image_size, config.seed).named
@@ -81,13 +81,13 @@ def measured(config: TrainConfig) -> dict[str, float]:
         rates["features"] = _forward(config, base, pixels, layers)
     rates["evaluate"] = _forward(config, model.named_weights(network), pixels, ("pooled", "probabilities"))
     rates["memory"] = costs.peak_memory_bytes()
-    if not costs.is_known("start", config):  # what a run knows of it is better
+    if not costs.is_known("start", config):  # the value of a real run is better
         rates["start"] = ready
     return rates
 
 
 def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, pixels: np.ndarray) -> float:
-    """Return what an epoch takes for each training image, the validation's share in it. The first epoch warms up."""
+    """Return the seconds of an epoch per training image, including validation. The first epoch is a warm-up."""
     layer = stored_layers(config).get(phase.name)
     trained = compiled(network, config, phase, _STEPS, layer is not None)
 
@@ -106,7 +106,7 @@ def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, p
 
 
 def _forward(config: TrainConfig, named: Named, pixels: np.ndarray, outputs: tuple[str, ...]) -> float:
-    """Return the seconds that LiteRT takes for an image, its augmentation among them where outputs are stored."""
+    """Return the seconds of LiteRT per image, including augmentation if the outputs are stored features."""
     cut = architecture.cut_block(config.fine_tune_blocks) if "cut" in outputs else None
     content = litert.build(named, config.alpha, config.image_size, config.scaling, outputs, cut)
     network = litert.Network(content)
@@ -117,14 +117,14 @@ def _forward(config: TrainConfig, named: Named, pixels: np.ndarray, outputs: tup
 
 
 class _Features:
-    """A source of random features in the cache's type."""
+    """A source of random features with the dtype of the cache."""
 
     def __init__(self, config: TrainConfig, layer: str) -> None:
         shape = (_IMAGES, *layer_shapes(config)[layer])
         self._rows = np.random.default_rng(1).random(shape, np.float32).astype(np.float16)
 
     def begin(self, epoch: int) -> None:
-        """Do nothing: there is one epoch."""
+        """Do nothing: there is only one epoch."""
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Return features, float32 (n, ...)."""
@@ -132,7 +132,7 @@ class _Features:
 
 
 def _time_recipe(config: TrainConfig, limit_seconds: float) -> None:
-    """Train with the recipe until it ends or the time is over, then time its predictions."""
+    """Train with the recipe until it ends or the time limit is reached, then time its predictions."""
     from cifar_core import recipe
 
     dataset, build = cifar10.load(config.dataset), recipe.build_model
@@ -140,7 +140,7 @@ def _time_recipe(config: TrainConfig, limit_seconds: float) -> None:
 
     def build_model() -> tuple[keras.Model, keras.Model]:
         network, backbone = build()
-        model.assign(backbone, named)  # the recipe's own would be another download
+        model.assign(backbone, named)  # avoids the recipe's own download
         return network, backbone
 
     vars(recipe).update(script.settings(config), WEIGHTS=None, build_model=build_model)
@@ -151,7 +151,7 @@ def _time_recipe(config: TrainConfig, limit_seconds: float) -> None:
 
 
 def _time_predictions(network: keras.Model, images: np.ndarray) -> dict[str, float]:
-    """Time `predict` of the backbone on many images, and of the network on one; both warm."""
+    """Time `predict` of the backbone on many images and of the network on one image, both after a warm-up."""
     backbone = next(layer for layer in network.layers if isinstance(layer, keras.Model))
     side = backbone.input_shape[1]
     scaled = images[:_PREDICTED_IMAGES].astype(np.float32) / 127.5 - 1
@@ -174,7 +174,7 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 
 class _EpochTimes(keras.callbacks.Callback):
-    """Prints each full epoch; ends both phases once the time is over, but not before the first full epoch."""
+    """Prints each full epoch. Ends both phases after the time limit, but not before the first full epoch."""
 
     def __init__(self, limit_seconds: float) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class _EpochTimes(keras.callbacks.Callback):
         self._phases, self._epochs = iter(("head", "fine_tune")), 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Go to the next phase."""
+        """Start the next phase."""
         self._phase = next(self._phases)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -190,12 +190,12 @@ class _EpochTimes(keras.callbacks.Callback):
         self._epoch_start = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """End `fit` where the time is over."""
+        """Stop training if the time limit is reached."""
         if self._is_over:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Print the epoch, unless it was cut short."""
+        """Print the epoch, unless it is incomplete."""
         if self._is_over:
             return
         self._epochs += 1
