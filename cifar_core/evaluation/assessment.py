@@ -1,4 +1,4 @@
-"""The evaluation of a finished run, shared by page, command line and report: as values, JSON, cells of text and CSV.
+"""The evaluation of a finished run for page, command line and report: values, JSON, table cells and CSV.
 
 Shares in CSV are 0..1.
 """
@@ -30,14 +30,15 @@ from cifar_core.untrusted import csv_text
 SPLITS = ("validation", "test")
 
 Cells = tuple[Sequence[str], list[Sequence[str]]]
-"""The head and the rows of a table."""
+"""The header and the rows of a table."""
 
 
 @dataclass(frozen=True, eq=False)
 class Assessment:
-    """The evaluation of a finished run: predictions as `stored`, and `calibrated`, at the run's temperature.
+    """The evaluation of a finished run.
 
-    The answers of both are the same; without a calibration they are identical.
+    `stored` are the predictions of the run, `calibrated` the same at the run's temperature. Both have the same
+    predicted classes; without a calibration they are identical.
     """
 
     run: Run
@@ -49,41 +50,41 @@ class Assessment:
     findings: list[Finding]
     linear_probe: LinearProbe | None = None
     parent: str | None = None
-    """The id of the run whose phase 1 this is."""
+    """ID of the original run if this run was made from its phase 1."""
     problems: tuple[str, ...] = ()
-    """What is missing here because a file is damaged, a sentence each."""
+    """One sentence for each damaged file: what is missing."""
 
     @property
     def is_cifar10(self) -> bool:
-        """Whether the run's images are CIFAR-10, not generated ones."""
+        """Whether the images are CIFAR-10, not generated images."""
         return self.stored.dataset == cifar10.LABELS["cifar10"]
 
     @functools.cached_property
     def test_error(self) -> CalibrationError:
-        """The calibration error of the calibrated model on test images, of which none fitted the temperature."""
+        """The calibration error on the test images, which were not used to fit the temperature."""
         return calibration.calibration_error(self.calibrated.test.probabilities, self.calibrated.test.labels)
 
     @property
     def gap(self) -> str:
-        """Training against validation, read out."""
+        """A sentence on the gap between training and validation accuracy."""
         return story.gap_sentence(self.phases, self.run.result.get("best_phase"))
 
     @property
     def sentences(self) -> list[str]:
-        """The story: a text for the linear probe, where there is one, and for each phase."""
+        """One text for the linear probe, if there is one, and one for each phase."""
         probe = story.probe_sentence(self.linear_probe, max((phase.best for phase in self.phases), default=None))
         return [*filter(None, [probe]), *story.sentences(self.phases, self.config.early_stopping_patience)]
 
     def images(self, split: str) -> np.ndarray | None:
-        """Return the images of a split, uint8 (n, 32, 32, 3); None where they are not here or not known."""
+        """Return the images of a split, uint8 (n, 32, 32, 3), or None if unknown or not on this machine."""
         try:
             dataset = predictions.dataset_of(self.run)
-        except RunError:  # `problems` says so
+        except RunError:  # listed in `problems`
             return None
         return predictions.images_of(dataset, self.stored, split) if dataset else None
 
     def reliability(self, split: str) -> tuple[Reliability, Reliability]:
-        """Return the reliability of a split as trained and as calibrated."""
+        """Return the reliability of a split before and after calibration."""
         before, after = self.stored.split(split), self.calibrated.split(split)
         return (
             calibration.reliability(before.probabilities, before.labels),
@@ -92,7 +93,7 @@ class Assessment:
 
 
 def assess(run: Run) -> Assessment:
-    """Return all that is known of `run`. Raises RunError if it is not finished or damaged."""
+    """Return the evaluation of `run`. Raises RunError if it is not finished or damaged."""
     stored = predictions.load(run)
     known, problem = calibration.load_or_problem(run.path / calibration.FILE)
     problems, parent = [problem] if problem else [], None
@@ -120,7 +121,7 @@ def assess(run: Run) -> Assessment:
 
 
 def figures(predictions: Predictions) -> dict[str, Any]:
-    """Return accuracy, interval, loss, top-2 accuracy and the classes' figures, ready for JSON."""
+    """Return accuracy, interval, loss, top-2 accuracy and per-class metrics, ready for JSON."""
     return {
         "accuracy": predictions.accuracy,
         "interval": list(predictions.interval),
@@ -136,7 +137,7 @@ def figures(predictions: Predictions) -> dict[str, Any]:
 
 
 def to_json(result: Assessment) -> dict[str, Any]:
-    """Return everything as plain data; validation comes first, and nothing is ordered by test figures."""
+    """Return the evaluation as plain data. Validation comes first; nothing is ordered by test metrics."""
     measured, robustness_problem = robustness.load_or_problem(result.run)
     answer: dict[str, Any] = {name: figures(result.stored.split(name)) for name in SPLITS}
     answer["calibration"] = result.calibration and {
@@ -159,7 +160,7 @@ def to_json(result: Assessment) -> dict[str, Any]:
 
 
 def measured_json(measured: Measured) -> dict[str, Any]:
-    """Return measures as plain data: for each corruption its unit, strengths and accuracies."""
+    """Return robustness as plain data: unit, strengths and accuracies of each corruption."""
     return {
         "images": measured.images,
         "clean": measured.clean,
@@ -209,15 +210,15 @@ def classes_csv(predictions: Predictions) -> str:
 
 
 def confusion_csv(predictions: Predictions) -> str:
-    """Return the confusion matrix in images, as CSV: a row for each label, a column for each answer."""
+    """Return the confusion matrix in images as CSV: rows are labels, columns are predictions."""
     counts = confusion_counts(predictions).tolist()
     return csv_text([("label", *CLASSES), *((name, *row) for name, row in zip(CLASSES, counts, strict=True))])
 
 
 def predictions_csv(evaluation: Evaluation, split: str, calibrated: Predictions) -> str:
-    """Return each image of "validation" or "test" with its label, answer and ten probabilities, as CSV.
+    """Return label, prediction and ten probabilities of each image of "validation" or "test", as CSV.
 
-    `position` counts from 0: among the training images for validation, among the test images for test.
+    `position` counts from 0, in the training set for validation and in the test set for test.
     """
     rows = evaluation.validation_rows if split == "validation" else None
     places = range(len(calibrated.labels)) if rows is None else rows.tolist()
@@ -231,7 +232,7 @@ def predictions_csv(evaluation: Evaluation, split: str, calibrated: Predictions)
 
 
 def robustness_csv(measured: Mapping[str, Measured]) -> str:
-    """Return a line for each run (name -> measures), corruption and strength, as CSV."""
+    """Return one line for each run (name -> measures), corruption and strength, as CSV."""
     lines: list[Sequence[object]] = [("run", "fault", "strength", "unit", "accuracy", "images")]
     for name, known in measured.items():
         lines.append((name, "none", "", "", known.clean, known.images))
@@ -243,6 +244,6 @@ def robustness_csv(measured: Mapping[str, Measured]) -> str:
 
 
 def changes_csv(changes: Sequence[ClassChange]) -> str:
-    """Return what fine-tuning changed in each class, as CSV."""
+    """Return the change of each class by fine-tuning, as CSV."""
     head = ("class", "recall_phase_1", "recall_run", "put_right", "put_wrong")
     return csv_text([head, *((one.name, one.before, one.after, one.fixed, one.broken) for one in changes)])

@@ -1,8 +1,8 @@
-"""Whether one run is better than another: McNemar's test on both runs' predictions for the same test images.
+"""Comparison of runs: McNemar's test on the predictions of two runs for the same test images.
 
-Only images that one model gets right and the other wrong count. Of equally good models, each wins half of them
-(McNemar 1947); the exact binomial test says how unlikely the split is. P-values of several pairs are adjusted by
-Holm's method (1979), so that the chance of any false difference among them stays below LEVEL.
+Only images that exactly one model predicts correctly count. If both models are equally good, each wins half of them
+(McNemar 1947); the exact binomial test gives the p-value. P-values of several pairs are adjusted by Holm's method
+(1979), so that the chance of any false difference among them stays below LEVEL.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from cifar_core.evaluation.predictions import Predictions
 from cifar_core.runs import Run, records
 
 LEVEL = 0.05
-"""The chance of any false difference among all pairs that are compared together."""
+"""Chance of any false difference among all pairs in a comparison."""
 
 
 @dataclass(frozen=True)
 class McNemar:
-    """How two models a and b share `images`: right for one only; `p_value` is of the exact test, two-sided."""
+    """The test of models a and b on `images`: the numbers that only one predicts correctly, and the exact p-value."""
 
     images: int
     only_a: int
@@ -32,9 +32,9 @@ class McNemar:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two runs; `result` is None where they cannot be compared, and `reason` says why.
+    """Two runs and their test. `result` is None if they cannot be compared; `reason` explains why.
 
-    `adjusted` is the p-value after Holm's correction for all pairs of one comparison.
+    `adjusted` is the p-value after Holm's correction for all pairs of the comparison.
     """
 
     a: Run
@@ -45,14 +45,14 @@ class Pair:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the difference is significant among all pairs compared."""
+        """Whether the difference is significant after the correction."""
         return self.result is not None and self.adjusted < LEVEL
 
 
 def mcnemar(a: Predictions, b: Predictions) -> McNemar:
-    """Return McNemar's exact test of two models on the same images in the same order.
+    """Return McNemar's exact two-sided test of two models on the same images in the same order.
 
-    Raises ValueError if their labels are not the same.
+    Raises ValueError if the labels differ.
     """
     from scipy.stats import binomtest  # takes half a second to import
 
@@ -64,7 +64,7 @@ def mcnemar(a: Predictions, b: Predictions) -> McNemar:
 
 
 def compare(chosen: Sequence[Run]) -> list[Pair]:
-    """Return every pair of `chosen` with its test, adjusted for all of them, or why there is none."""
+    """Return all pairs of `chosen` runs with their tests, adjusted for the number of pairs."""
     tests: dict[str, Predictions | str] = {}
     for run in chosen:
         try:
@@ -78,9 +78,9 @@ def compare(chosen: Sequence[Run]) -> list[Pair]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted by Holm's step-down method, in the order given.
+    """Return p-values adjusted by Holm's step-down method, in the given order.
 
-    Rejecting those below a level keeps the chance of any false rejection below it, whatever their dependence.
+    It controls the chance of any false rejection under any dependence.
     """
     adjusted, highest = [1.0] * len(p_values), 0.0
     for place, number in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
@@ -90,7 +90,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def verdict(pair: Pair, name_a: str, name_b: str) -> str:
-    """Return a sentence on the test of `pair`. The names are inserted as they are."""
+    """Return a sentence on the test of `pair`. The names are inserted unchanged."""
     result = pair.result
     if result is None:
         return f"{name_a} and {name_b} cannot be compared: {pair.reason}"
@@ -109,7 +109,7 @@ def verdict(pair: Pair, name_a: str, name_b: str) -> str:
 
 
 def correction_note(pairs: int) -> str:
-    """Return how to read the tests of `pairs` pairs."""
+    """Return a note on how to read the tests of `pairs` pairs."""
     choose = "Choose by validation accuracy; the test images only show whether a difference is significant."
     if pairs < 2:
         return choose

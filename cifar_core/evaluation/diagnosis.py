@@ -1,4 +1,4 @@
-"""What probably went wrong in a run, which knob to move, and the evidence. The rules are in diagnosis_rules.py."""
+"""Diagnosis of a run: probable problems, what to change, and the evidence. The rules are in diagnosis_rules.py."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from cifar_core.evaluation.story import Phase
 from cifar_core.runs import Run
 
 LEVELS = ("problem", "hint", "fine")
-_FAR_APART = 2.58  # standard deviations, 99%
-_WIDE = 0.02  # half of the validation accuracy's interval
+_FAR_APART = 2.58  # standard deviations: 99% of a normal distribution
+_WIDE = 0.02  # half width of the validation accuracy's interval
 SMALLEST_SIDE = 32
-"""Pixels that the network reduces to one cell."""
-_LONGER = ("head_epochs", "fine_tune_epochs", "early_stopping_patience")  # more of each means a longer training
+"""Input side in pixels that the network reduces to a 1×1 feature map."""
+_LONGER = ("head_epochs", "fine_tune_epochs", "early_stopping_patience")  # higher values mean a longer training
 
 
 def diagnose(run: Run) -> list[Finding]:
-    """Return what the rules find in `run`, problems first; of a live run only what its next epochs cannot change.
+    """Return the findings for `run`, problems first; for a live run only those that later epochs cannot change.
 
-    Empty where nothing was trained yet. Raises RunError if its configuration is damaged.
+    Empty before the first epoch. Raises RunError if the configuration is damaged.
     """
     status = run.status
     error = status.get("error") if status["state"] == "failed" else None
@@ -35,7 +35,7 @@ def diagnose(run: Run) -> list[Finding]:
 
 
 def _cross_entropies(epochs: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], str]:
-    """Return the rows with the cross-entropies as their losses if all rows have them, and what the losses are."""
+    """Return the rows with cross-entropies as losses, if all rows have them, and the name of the losses."""
     names = {"loss": "cross_entropy", "validation_loss": "validation_cross_entropy"}
     if not all(row.get(name) is not None for row in epochs for name in names.values()):
         return list(epochs), "loss"
@@ -49,7 +49,7 @@ def diagnose_rows(
     error: str = "",
     ended: bool = True,
 ) -> list[Finding]:
-    """Return what the rules find, problems first; `error` is the message of a failed run, `result` its figures."""
+    """Return the findings, problems first. `error` is the message of a failed run, `result` its metrics."""
     epochs, phases = story.epoch_rows(rows), story.phases(rows, config.schedule)
     if not ended:
         phases = [phase for phase in phases if _is_over(phase, phases)]
@@ -67,7 +67,7 @@ def diagnose_rows(
 
 
 def without_contradictions(findings: Sequence[Finding]) -> list[Finding]:
-    """Return `findings` without steps that undo a step of an earlier one, and without those left without a step."""
+    """Drop steps that contradict an earlier finding, and findings without steps left."""
     taken: dict[str, int] = {}
     agreed = []
     for finding in findings:
@@ -83,12 +83,12 @@ def _axis(knob: str) -> str:
 
 
 def _is_over(phase: Phase, phases: Sequence[Phase]) -> bool:
-    """Return whether no more epochs of `phase` will come while the run is live."""
+    """Return whether `phase` of a live run has no more epochs."""
     return phase is not phases[-1] or phase.epochs >= phase.planned
 
 
 def test_surprise(case: Case) -> Finding | None:
-    """Find a test accuracy that differs from the validation accuracy by more than chance explains."""
+    """Find a test accuracy that differs from the validation accuracy by more than chance."""
     figures = _both_accuracies(case.result)
     if figures is None:
         return None
@@ -134,7 +134,7 @@ def small_validation_set(case: Case) -> Finding | None:
 
 
 def _both_accuracies(result: Mapping[str, Any]) -> tuple[tuple[float, int], tuple[float, int]] | None:
-    """Return accuracy and number of images of validation and test; None where they are not known."""
+    """Return accuracy and number of images of validation and test, or None if unknown."""
     accuracies = []
     for name in ("validation", "test"):
         share, count = result.get(f"{name}_accuracy"), result.get(f"{name}_images")
@@ -145,7 +145,7 @@ def _both_accuracies(result: Mapping[str, Any]) -> tuple[tuple[float, int], tupl
 
 
 def small_input(case: Case) -> Finding | None:
-    """Find images so small that the last feature map has one cell."""
+    """Find images so small that the last feature map is 1×1."""
     side = case.config.image_size // SMALLEST_SIDE
     if side > 1:
         return None
@@ -161,7 +161,7 @@ def small_input(case: Case) -> Finding | None:
 
 
 def never_unfrozen(case: Case) -> Finding | None:
-    """Find a training of the head alone."""
+    """Find a training without fine-tuning."""
     config = case.config
     if config.fine_tunes or diagnosis_rules.nothing_learned(case):
         return None
@@ -181,7 +181,7 @@ def _best(case: Case) -> float:
 
 
 def healthy(case: Case) -> Finding:
-    """Return the finding of a run in which no rule found a problem."""
+    """Return the finding for a run without problems."""
     last = case.last
     return Finding(
         "healthy",
@@ -196,7 +196,7 @@ def healthy(case: Case) -> Finding:
 
 Rule = Callable[[Case], Finding | None]
 LIVE_RULES: tuple[Rule, ...] = (diagnosis_rules.not_a_number, diagnosis_rules.nothing_learned)
-"""Rules for the phases of a live run that are over: the epochs to come cannot change what they find."""
+"""Rules for the finished phases of a live run: later epochs cannot change their findings."""
 RULES: tuple[Rule, ...] = (
     *LIVE_RULES,
     diagnosis_rules.fell_at_the_boundary,

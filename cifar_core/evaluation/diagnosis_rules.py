@@ -1,7 +1,7 @@
-"""The rules of the diagnosis, over metrics and configuration.
+"""Rules of the diagnosis, based on metrics and configuration.
 
-A rule takes a Case and returns a Finding or None. Its limits stand beside it; they are where, in recorded runs of
-this app, the effect is larger than the noise of a validation set of some hundred images.
+A rule takes a Case and returns a Finding or None. Its thresholds come from recorded runs of this app: above them, the
+effect is larger than the noise of a validation set of some hundred images.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation.story import Phase
 
 Level = Literal["problem", "hint", "fine"]
-_GUESSING_LOSS = math.log(len(CLASSES))  # cross-entropy in nats of equal probabilities
-_GUESSING = 0.2  # accuracy up to which nothing was learned; guessing gives 0.1, a few images more by chance
+_GUESSING_LOSS = math.log(len(CLASSES))  # cross-entropy of equal probabilities, in nats
+_GUESSING = 0.2  # up to this accuracy nothing was learned; guessing gives 0.1, plus some by chance
 _GAP, _WIDE_GAP = 0.1, 0.15
 _FALL = 0.03
-_LOSS_CHANGE = 0.05  # relative change of the validation loss from which it counts as rising or falling
-_SLOW_RATE = 3e-5  # fine-tuning rates below hardly change a weight in a few epochs
+_LOSS_CHANGE = 0.05  # relative change from which the validation loss rises or falls
+_SLOW_RATE = 3e-5  # lower fine-tuning rates hardly change the weights in a few epochs
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something to try: `text` for the reader, and the settings that it `changes`, by knob, the main one first.
+    """A remedy: `text` for the user, and `changes`, the settings by knob, the main one first.
 
-    `direction` says whether it raises (1) or lowers (-1) the main one.
+    `direction` is 1 if it raises the main setting, and -1 if it lowers it.
     """
 
     text: str
@@ -38,15 +38,15 @@ class Step:
 
     @property
     def knob(self) -> str:
-        """The main setting; empty without any."""
+        """The main setting, or "" if there is none."""
         return next(iter(self.changes), "")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule found: `level` "problem" (it cost accuracy), "hint" (worth knowing) or "fine" (looks odd, is not).
+    """The finding of a rule. `level`: "problem" (costs accuracy), "hint" (good to know) or "fine" (looks odd, is not).
 
-    `cause` says what probably happened, `evidence` the numbers; of `steps` any one may help.
+    `cause` is the probable cause, `evidence` the numbers. Each of the `steps` may help on its own.
     """
 
     rule: str
@@ -63,16 +63,17 @@ class Finding:
         return f"{text[:1].upper()}{text[1:]}."
 
     def to_dict(self) -> dict[str, str]:
-        """Return it for JSON."""
+        """Return the finding for JSON."""
         names = ("rule", "level", "title", "cause", "advice", "evidence")
         return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
 class Case:
-    """What the rules look at: the sound rows of whole epochs, their phases, the run's figures and error message.
+    """The input of the rules: valid rows of whole epochs, their phases, the run's metrics and error message.
 
-    `loss_name` says what "loss" and "validation_loss" of the rows are: "cross-entropy", or with penalties "loss".
+    `loss_name` is the meaning of "loss" and "validation_loss" in the rows: "cross-entropy", or "loss" with
+    penalties.
     """
 
     config: TrainConfig
@@ -88,16 +89,16 @@ class Case:
         return self.epochs[-1]
 
     def phase(self, name: str) -> Phase | None:
-        """The phase called `name`, None if it has no whole epoch."""
+        """Return the phase `name`, or None if it has no whole epoch."""
         return next((phase for phase in self.phases if phase.name == name), None)
 
     def epochs_of(self, name: str) -> list[dict[str, Any]]:
-        """The whole epochs of a phase."""
+        """Return the whole epochs of a phase."""
         return [row for row in self.epochs if row["phase"] == name]
 
 
 def set_knob(config: TrainConfig, knob: str, value: Any) -> Step:
-    """Return the step that sets `knob` to `value`, a number as near to it as the knob allows."""
+    """Return the step that sets `knob` to `value`, clipped to the knob's range."""
     known, old = KNOBS[knob], getattr(config, knob)
     if isinstance(value, str):
         return Step(f"set {label(knob)} to “{known.format(value)}”", {knob: value})
@@ -114,7 +115,7 @@ def label(name: str) -> str:
 
 
 def not_a_number(case: Case) -> Finding | None:
-    """Find a loss that became infinite or NaN, which ends a run."""
+    """Find a loss that became infinite or NaN, which ended the run."""
     broken = [row for row in case.epochs if not math.isfinite(row["loss"])]
     if "loss became" not in case.error and not broken:
         return None
@@ -143,7 +144,7 @@ def _broken_phase(case: Case, broken: Sequence[dict[str, Any]]) -> str:
 
 
 def nothing_learned(case: Case) -> Finding | None:
-    """Find a training of two epochs or more that is no better than guessing, on training images too."""
+    """Find a training of at least two epochs that is no better than guessing, even on training images."""
     first = case.phases[0]
     best = max(row["validation_accuracy"] for row in case.epochs)
     learned = max(row["accuracy"] for row in case.epochs)
@@ -179,7 +180,7 @@ def _remedy_for_flat(config: TrainConfig, knob: str) -> Step:
 
 
 def fell_at_the_boundary(case: Case) -> Finding | None:
-    """Find a validation accuracy that fell when the top layers were unfrozen."""
+    """Find a validation accuracy that fell when fine-tuning began."""
     head, tuned = case.phase("head"), case.phase("fine_tune")
     if not head or not tuned or tuned.first > head.best - _FALL:
         return None
@@ -235,7 +236,7 @@ def fine_tuning_gave_nothing(case: Case) -> Finding | None:
 
 
 def stale_statistics(case: Case) -> Finding | None:
-    """Find batch normalization whose moving averages do not fit the batches that it was trained with."""
+    """Find batch normalization with moving averages that do not match the training batches."""
     tuned = case.epochs_of("fine_tune")
     if case.config.batch_norm != "training" or not tuned:
         return None
@@ -256,7 +257,7 @@ def stale_statistics(case: Case) -> Finding | None:
 
 
 def overfitting(case: Case) -> Finding | None:
-    """Find a training accuracy far above the validation accuracy at the end."""
+    """Find a final training accuracy far above the validation accuracy."""
     last = case.last
     gap = last["accuracy"] - last["validation_accuracy"]
     if gap < _GAP or stale_statistics(case):
@@ -294,7 +295,7 @@ def _against_overfitting(config: TrainConfig, phase_epochs: str, best_epoch: int
 
 
 def augmented_too_hard(case: Case) -> Finding | None:
-    """Find an augmentation so strong that the training images are much harder than real ones."""
+    """Find an augmentation so strong that training images are much harder than real images."""
     ends = [case.epochs_of(phase.name)[-1] for phase in case.phases]
     widest = max(ends, key=lambda row: row["validation_accuracy"] - row["accuracy"])
     if case.config.augmentation < 2 or widest["validation_accuracy"] - widest["accuracy"] < _GAP:
@@ -311,7 +312,7 @@ def augmented_too_hard(case: Case) -> Finding | None:
 
 
 def validation_above_training(case: Case) -> Finding | None:
-    """Find a validation accuracy above the training accuracy, which looks like a mistake and is none."""
+    """Find a validation accuracy above the training accuracy; it looks like a mistake but is expected."""
     gap = case.last["validation_accuracy"] - case.last["accuracy"]
     if gap < 0.02 or augmented_too_hard(case) or nothing_learned(case):
         return None
@@ -330,7 +331,7 @@ def validation_above_training(case: Case) -> Finding | None:
 
 
 def wrong_pixel_range(case: Case) -> Finding | None:
-    """Find pixels scaled to a range that ImageNet's weights were not trained with."""
+    """Find a pixel range other than that of ImageNet weights."""
     if case.config.scaling != "zero_to_one" or "ImageNet" not in str(case.result.get("weights", "ImageNet")):
         return None
     best = max(case.phases, key=lambda phase: phase.best)
@@ -347,9 +348,9 @@ def wrong_pixel_range(case: Case) -> Finding | None:
 
 
 def still_rising(case: Case) -> Finding | None:
-    """Find a training whose last planned epoch was its best, with a validation loss that was still falling.
+    """Find a training with the best accuracy in its last planned epoch and a validation loss that still fell.
 
-    The loss decides, since accuracy moves by whole images: one epoch's gain is within the noise of most sets.
+    The loss decides: in most validation sets, the gain in accuracy of one epoch is within the noise.
     """
     phase = case.phases[-1]
     epochs = case.epochs_of(phase.name)

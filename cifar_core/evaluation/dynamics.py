@@ -1,10 +1,10 @@
-"""How the answers to the validation images changed from epoch to epoch.
+"""Predictions for the validation images after each epoch.
 
     runs/<id>/epochs.f16    probabilities, float16 (epochs, images, 10), one epoch after the other, both phases
 
-Each epoch has its place in the file, so a resumed run writes over what a killed one left. An epoch that is not whole,
-or zeros because an older version trained it, is left out. Confidence and variability are those of Swayamdipta et al.
-2020 (Dataset Cartography), forgetting is that of Toneva et al. 2019.
+Each epoch has a fixed position in the file, so a resumed run overwrites incomplete epochs. Incomplete epochs and zeros
+(epochs trained by an older version) are skipped. Confidence and variability are from Swayamdipta et al. 2020 (Dataset
+Cartography), forgetting is from Toneva et al. 2019.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from cifar_core.runs import Run, curves
 FILE = "epochs.f16"
 _DTYPE = np.dtype("<f2")
 _LIMIT_BYTES = 256 * 1024 * 1024
-_ROUNDED = 0.01  # by how much ten float16 may miss a sum of 1, with room
+_ROUNDED = 0.01  # tolerance for the sum of ten float16 probabilities
 
 
 @dataclass(frozen=True, eq=False)
 class Dynamics:
-    """Labels uint8 (n,), and probabilities float32 (e, n, 10) after the epochs called `names`, of which there are e."""
+    """Labels, uint8 (n,), and probabilities after e epochs, float32 (e, n, 10), with the epochs' `names`."""
 
     labels: np.ndarray
     probabilities: np.ndarray
@@ -52,7 +52,7 @@ class Dynamics:
 
     @property
     def forgotten(self) -> np.ndarray:
-        """How often an image was right after an epoch and wrong after the next, int (n,)."""
+        """How often a prediction was right after one epoch and wrong after the next, int (n,)."""
         right = self.right
         return (right[:-1] & ~right[1:]).sum(axis=0)
 
@@ -66,7 +66,7 @@ class Dynamics:
 
 
 def write(folder: Path, epoch: int, probabilities: np.ndarray) -> None:
-    """Write the probabilities (n, 10) after epoch number `epoch`, counted from 0 over both phases. Raises OSError."""
+    """Write the probabilities (n, 10) after `epoch`, counted from 0 over both phases. Raises OSError."""
     content = probabilities.astype(_DTYPE).tobytes()
     with os.fdopen(os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
         file.seek(epoch * len(content))
@@ -74,7 +74,7 @@ def write(folder: Path, epoch: int, probabilities: np.ndarray) -> None:
 
 
 def load(run: Run) -> Dynamics | None:
-    """Return what `run` recorded; None where fewer than two epochs are whole, as in runs of older versions and imports.
+    """Return the dynamics of `run`, or None if fewer than two epochs are complete (older versions, imported runs).
 
     Raises RunError if the run is not finished or its predictions are damaged.
     """
@@ -90,7 +90,7 @@ def load(run: Run) -> Dynamics | None:
         return None
     one = len(labels) * len(CLASSES)
     probabilities = values[: len(values) // one * one].reshape(shape)[: len(names)].astype(np.float32)
-    with np.errstate(invalid="ignore"):  # an untrusted file may hold NaN
+    with np.errstate(invalid="ignore"):  # an untrusted file may contain NaN
         sound = ((probabilities >= 0).all(axis=2) & (np.abs(probabilities.sum(axis=2) - 1) < _ROUNDED)).all(axis=1)
     if sound.sum() < 2:
         return None

@@ -1,9 +1,10 @@
-"""A run's validation images by their features in two dimensions (t-SNE, van der Maaten & Hinton 2008), as a job.
+"""Map of a run's validation images by their features in two dimensions, as a job.
 
-    runs/<id>/map.npz    positions among the validation images; their places by the run's features, and before it
+    runs/<id>/map.npz    positions in the validation set; coordinates after and before fine-tuning
 
-Where the run fine-tuned, the same images are also placed by the features of its first weights. That map comes first,
-and the other begins from it, so that an image stays where nothing moved it.
+The method is t-SNE (van der Maaten & Hinton 2008). If the run fine-tuned, the images are also placed by the features of
+the initial weights. That map is computed first and initializes the other, so images move only if their features
+changed.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ IMAGES = 2_000
 _COMPONENTS, _PERPLEXITY = 50, 30.0
 _LIMIT_BYTES = 2**20
 Report = Callable[[int, int], None]
-"""Called with the parts done, and all of them."""
+"""Called with the number of parts done and the total."""
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureMap:
-    """Where images lie.
+    """Coordinates of m images.
 
-    positions: int32 (m,), among the validation images. after, before: float32 (m, 2); before is None where the run's
-    features are those of its first weights, or where these are not here. seconds: what it took.
+    positions: int32 (m,), in the validation set. after, before: float32 (m, 2); before is None if the run did not
+    change the backbone or if the initial weights are not on this machine. seconds: duration of the computation.
     """
 
     positions: np.ndarray
@@ -47,12 +48,12 @@ class FeatureMap:
 
 
 def job(run: Run) -> Job:
-    """Return the job that makes the map of `run`."""
+    """Return the job that computes the map of `run`."""
     return Job(run.path, "map", ("cifar_core", "evaluate", run.id, "--map", "--json"), f"The map of run {run.id}")
 
 
 def load(run: Run, images: int) -> FeatureMap | None:
-    """Return the map of `run`, which has `images` validation images; None without one. Raises RunError if damaged."""
+    """Return the map of `run` with `images` validation images, or None. Raises RunError if it is damaged."""
     path = run.path / FILE
     if not path.exists():
         return None
@@ -70,9 +71,10 @@ def load(run: Run, images: int) -> FeatureMap | None:
 
 
 def make(run: Run, report: Report = lambda done, total: None) -> FeatureMap | None:
-    """Make the map of `run`, store it in the run's folder and return it; None if its job was asked to stop.
+    """Compute the map of `run`, store it in the run's folder and return it, or None if its job is stopped.
 
-    Raises RunError if the run is not finished or damaged, if its images are not here, or if another process does it.
+    Raises RunError if the run is not finished or damaged, if its images are not on this machine, or if another
+    process computes the map.
     """
     task, start = job(run), time.monotonic()
 
@@ -100,7 +102,7 @@ def make(run: Run, report: Report = lambda done, total: None) -> FeatureMap | No
 
 
 def _initial_features(run: Run, images: np.ndarray) -> np.ndarray | None:
-    """Return the features of the run's first weights, float32 (m, f); None where the run did not change them."""
+    """Return the features of the initial weights, float32 (m, f), or None if the run did not change them."""
     config, known = run.config, records.environment(run.path)
     if known is None or run.result.get("best_phase") != "fine_tune":
         return None
@@ -113,7 +115,7 @@ def _initial_features(run: Run, images: np.ndarray) -> np.ndarray | None:
 
 
 def _embedded(features: np.ndarray, first: np.ndarray | None = None) -> np.ndarray:
-    """Return places of features (m, f), by their directions, float32 (m, 2); `first` are those to begin from."""
+    """Return coordinates of features (m, f), normalized to length 1: float32 (m, 2); `first` initializes t-SNE."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.preprocessing import normalize
@@ -123,5 +125,5 @@ def _embedded(features: np.ndarray, first: np.ndarray | None = None) -> np.ndarr
     rows = PCA(min(_COMPONENTS, count, features.shape[1]), random_state=0).fit_transform(normalize(features))
     begin: Any = "pca" if first is None else first / first.std() * 1e-4
     perplexity = min(_PERPLEXITY, max((count - 1) / 3, 1.0))
-    with threadpool_limits(1):  # on a busy machine threads would wait for each other many times longer than they work
+    with threadpool_limits(1):  # on a busy machine, several threads are many times slower
         return TSNE(perplexity=perplexity, init=begin, random_state=0).fit_transform(rows).astype(np.float32)

@@ -1,4 +1,4 @@
-"""All runs as one table: rows, filter, order, CSV. Rows are cached in memory until a file of their run changes."""
+"""The table of all runs: rows, filter, order, CSV. Rows are cached in memory until a file of their run changes."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from cifar_core.untrusted import csv_text
 
 _FILES = ("config.json", "status.json", "model.tflite", labels.FILE, model_file.LATENCY_FILE)
 _LASTING = ("finished", "stopped", "failed")
-"""States that change only when a file does."""
+"""States that change only if a file changes."""
 _SETTLED_NS = 1_000_000_000
-"""A folder that changed within this time before it was read may have changed again: clocks of disks are coarse."""
+"""A folder that changed this shortly before it was read may have changed again: file times are coarse."""
 _TRUSTED_NS = 10_000_000_000
-"""How long an unchanged folder means unchanged files; a file may be written in place."""
+"""How long an unchanged folder counts as unchanged files; files may be written in place."""
 _cache: dict[str, _Cached] = {}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run of the table. Accuracies are 0..1; unknown values are None."""
+    """A run in the table. Accuracies are 0..1; unknown values are None."""
 
     run: Run
     state: str
@@ -45,7 +45,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The written name or, without one, a name made of the id."""
+        """The name given by the user, or a name derived from the ID."""
         return labels.shown_name(self.run, self.labels)
 
     @property
@@ -56,13 +56,13 @@ class Row:
         return wilson(round(self.validation_accuracy * self.validation_images), self.validation_images)
 
     def knob(self, name: str) -> Any:
-        """Return the value of the knob `name`, None where the configuration is damaged."""
+        """Return the value of the knob `name`, or None if the configuration is damaged."""
         return getattr(self.config, name) if self.config else None
 
 
 @dataclass(frozen=True)
 class Order:
-    """One way to sort: its label, the value, and whether large values come first."""
+    """A sort order: its label, the sort key, and whether large values come first."""
 
     label: str
     value: Callable[[Row], Any]
@@ -83,11 +83,11 @@ ORDERS: Mapping[str, Order] = {
     name: Order(knob.label, lambda row, name=name: row.knob(name))  # type: ignore[misc]
     for name, knob in KNOBS.items()
 }
-"""Ways to sort, by name: figures, then every knob."""
+"""Sort orders by name: metrics, then all knobs."""
 
 
 def rows(most: int | None = None) -> list[Row]:
-    """Return a row for every run, or only for the `most` newest, newest first."""
+    """Return a row for each run, or for the `most` newest runs, newest first."""
     parent = str(runs.runs_dir().absolute())
     known = {f"{parent}/{run.id}": (run, stamp) for run, stamp in runs.stamped(most).items()}
     current = [_current(run, folder, stamp) for folder, (run, stamp) in known.items()]
@@ -108,7 +108,7 @@ def classifiers() -> list[Row]:
 
 
 def best(items: Iterable[Row]) -> Row | None:
-    """Return the row with the best validation accuracy, the newest of equals; None where none has one."""
+    """Return the row with the best validation accuracy (the newest of equal ones), or None if no row has one."""
     measured = [row for row in items if row.validation_accuracy is not None]
     return max(measured, key=lambda row: (row.validation_accuracy, row.run.id), default=None)
 
@@ -116,7 +116,7 @@ def best(items: Iterable[Row]) -> Row | None:
 def filter_rows(
     items: Iterable[Row], text: str = "", states: Collection[str] = (), starred_only: bool = False
 ) -> list[Row]:
-    """Return the rows that hold every word of `text` (in name, note, id, state or "knob=value"), in those states."""
+    """Return the rows in `states` that contain every word of `text` in name, note, ID, state or "knob=value"."""
     words = text.lower().split()
     return [
         row
@@ -128,7 +128,7 @@ def filter_rows(
 
 
 def sort_rows(items: Iterable[Row], order: str = "validation", reverse: bool = False) -> list[Row]:
-    """Return the rows sorted by `order` of ORDERS, or in reverse; unknown values come last."""
+    """Return the rows sorted by a key of ORDERS, or in reverse. Unknown values come last."""
     chosen, newest = ORDERS[order], sorted(items, key=lambda row: row.run.id, reverse=True)
     known = [row for row in newest if chosen.value(row) is not None]
     known.sort(key=chosen.value, reverse=chosen.large_first != reverse)
@@ -136,13 +136,13 @@ def sort_rows(items: Iterable[Row], order: str = "validation", reverse: bool = F
 
 
 def differing_knobs(items: Sequence[Row]) -> list[str]:
-    """Return the knobs in which the rows differ, in the order of KNOBS."""
+    """Return the knobs with different values in the rows, in the order of KNOBS."""
     configs = [row.config for row in items if row.config]
     return [name for name in KNOBS if len({getattr(config, name) for config in configs}) > 1]
 
 
 def to_dict(row: Row) -> dict[str, Any]:
-    """Return a row as flat values for JSON and CSV: figures, then the knobs."""
+    """Return a row as flat values for JSON and CSV: metrics, then knobs."""
     low, high = row.interval or (None, None)
     return {
         "id": row.run.id,
@@ -197,7 +197,7 @@ def _searchable(row: Row) -> str:
 
 @dataclass(frozen=True)
 class _Cached:
-    """A row, with the stamps of its folder and files when it was read at the time `looked`; times in ns."""
+    """A row, and the stamps of its folder and files at the time `looked`; times in ns."""
 
     row: Row
     folder: int
@@ -205,16 +205,16 @@ class _Cached:
     looked: int
 
     def holds(self, folder: int, now: int) -> bool:
-        """Return whether the row is current without a look at the files."""
+        """Return whether the row is current without checking the files."""
         settled = self.looked - folder > _SETTLED_NS
         return self.row.state in _LASTING and folder == self.folder and settled and now - self.looked < _TRUSTED_NS
 
 
 def _current(run: Run, path: str, folder: int) -> Row:
-    """Return the row of `run`, read again only if a file in its folder or its worker may have changed it.
+    """Return the row of `run`; read it again only if a file in its folder or its worker may have changed it.
 
-    `folder` is the stamp of the folder at `path`: one system call instead of one for each file. Each call lets other
-    threads run, so that thousands of them took seconds with twenty sessions.
+    `folder` is the stamp of the folder at `path`. Checking it takes one system call instead of one for each file.
+    Each call lets other threads run; thousands of calls took seconds with twenty sessions.
     """
     cached, now = _cache.get(path), time.time_ns()
     if cached is not None and cached.holds(folder, now):
@@ -227,7 +227,7 @@ def _current(run: Run, path: str, folder: int) -> Row:
 
 
 def _stamp(path: str) -> tuple[int, int, int]:
-    """Return modification time, size and inode of a file or folder, zeros where there is none."""
+    """Return modification time, size and inode of a file or folder, or zeros if it does not exist."""
     try:
         stat = os.stat(path)  # noqa: PTH116
     except OSError:

@@ -1,4 +1,4 @@
-"""Stored predictions of a finished run: their metrics, class by class, the mistakes, and the images they belong to."""
+"""Stored predictions of a finished run: metrics, per-class metrics, mistakes, and the images."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from cifar_core.errors import CifarError, RunError
 from cifar_core.inference.neighbors import NEIGHBOR, Index
 from cifar_core.runs import Run, records
 
-_Z = 1.959964  # standard normal deviations on either side that hold 95 %
+_Z = 1.959964  # 97.5% quantile of the standard normal distribution
 _LIMIT_BYTES = 64 * 1024 * 1024
 """Limit of the unpacked file; 75,000 images take 3 MB."""
 
 VOTED = 200
-"""The least confident correct answers that are compared with their nearest training images."""
+"""Number of least confident correct predictions to compare with their nearest training images."""
 
 
 def wilson(correct: int, total: int) -> tuple[float, float]:
-    """Return the 95 % confidence interval, 0..1, of a share seen as `correct` of `total` (Wilson 1927).
+    """Return the 95% Wilson confidence interval, 0..1, of the proportion `correct` of `total` (Wilson 1927).
 
-    Without any observation it is (0, 1). Raises ValueError unless 0 <= correct <= total.
+    If `total` is 0, it is (0, 1). Raises ValueError unless 0 <= correct <= total.
     """
     if not 0 <= correct <= total:
         raise ValueError(f"correct: received {correct} of {total}, expected 0 to {total}")
@@ -42,7 +42,7 @@ def wilson(correct: int, total: int) -> tuple[float, float]:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Predictions for labeled images: `labels` uint8 (n,), `probabilities` float32 (n, 10), as in CLASSES."""
+    """Predictions for labeled images: `labels` uint8 (n,), `probabilities` float32 (n, 10), in the order of CLASSES."""
 
     labels: np.ndarray
     probabilities: np.ndarray
@@ -54,12 +54,12 @@ class Predictions:
 
     @property
     def accuracy(self) -> float:
-        """The share of correct answers, 0..1."""
+        """The share of correct predictions, 0..1."""
         return float(self.is_correct.mean())
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % confidence interval of the accuracy."""
+        """The 95% confidence interval of the accuracy."""
         return wilson(int(self.is_correct.sum()), len(self.labels))
 
     @property
@@ -70,7 +70,7 @@ class Predictions:
 
     @property
     def class_accuracies(self) -> dict[str, float | None]:
-        """The accuracy among the images of each class; None for a class without any."""
+        """The accuracy on the images of each class; None for a class without images."""
         totals = np.bincount(self.labels, minlength=len(CLASSES))
         correct = np.bincount(self.labels[self.is_correct], minlength=len(CLASSES))
         return {name: float(c / n) if n else None for name, c, n in zip(CLASSES, correct, totals, strict=True)}
@@ -78,10 +78,10 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A finished run's predictions; `dataset` is the name of the images on screen.
+    """Predictions of a finished run. `dataset` is the data set's name on screen.
 
-    `validation_rows`, int (n,), are the places of the validation images among the training images, None where the
-    file has none; the test images are all of them, in order.
+    `validation_rows`, int (n,), are the positions of the validation images in the training set, or None if the file
+    has none. The test images are all of them, in order.
     """
 
     dataset: str
@@ -97,7 +97,7 @@ class Evaluation:
 def load(run: Run) -> Evaluation:
     """Return the predictions of `run` for its validation and test images.
 
-    Raises RunError if the run is not finished, or if its file is missing, damaged or not of such a form.
+    Raises RunError if the run is not finished, or if the file is missing, damaged or in another format.
     """
     state, path = run.state, run.path / "evaluation.npz"
     if state != "finished":
@@ -119,31 +119,31 @@ def _read(path: Path) -> tuple[Predictions, Predictions, np.ndarray | None]:
 
 
 def _checked(file: dict[str, np.ndarray], name: str) -> Predictions:
-    """Return the predictions called `name`. Raises ValueError if they are damaged."""
+    """Return the predictions of split `name`. Raises ValueError if they are damaged."""
     labels, probabilities = file[f"{name}_labels"], file[f"{name}_probabilities"]
     if labels.dtype != np.uint8 or labels.ndim != 1 or not len(labels) or labels.max() >= len(CLASSES):
         raise ValueError(f"{name}_labels are not classes")
     if probabilities.dtype != np.float32 or probabilities.shape != (len(labels), len(CLASSES)):
         raise ValueError(f"{name}_probabilities are not ten for each label")
-    if not (probabilities.min() >= 0 and np.abs(probabilities.sum(axis=1) - 1).max() < 1e-3):  # NaN fails too
+    if not (probabilities.min() >= 0 and np.abs(probabilities.sum(axis=1) - 1).max() < 1e-3):  # also rejects NaN
         raise ValueError(f"{name}_probabilities do not add up to 1")
     return Predictions(labels, probabilities)
 
 
 def dataset_of(run: Run) -> Dataset | None:
-    """Return the data set of `run`, pixel by pixel; None where it is not on this machine.
+    """Return the data set of `run`, checked by fingerprint, or None if it is not on this machine.
 
-    Raises RunError if environment.json, which names it, is damaged.
+    Raises RunError if environment.json, which contains the fingerprint, is damaged.
     """
     known = records.environment(run.path)
     return with_fingerprint(known.data.fingerprint) if known else None
 
 
 def with_fingerprint(fingerprint: str) -> Dataset | None:
-    """Return the data set with this fingerprint; None where it is not here, or not generated yet."""
+    """Return the data set with this fingerprint, or None if it is not here or not yet generated."""
     for name in ("cifar10", "generated"):
         if name == "generated" and not _is_drawn(fingerprint):
-            continue  # generating them takes a while
+            continue  # generating takes a while
         try:
             data = cifar10.load(name)
         except CifarError:
@@ -154,9 +154,9 @@ def with_fingerprint(fingerprint: str) -> Dataset | None:
 
 
 def images_of(dataset: Dataset, evaluation: Evaluation, split: str) -> np.ndarray | None:
-    """Return the images of the "validation" or "test" predictions, uint8 (n, 32, 32, 3), in their order.
+    """Return the images of the "validation" or "test" predictions, uint8 (n, 32, 32, 3), in the same order.
 
-    None where the labels of those images are not the ones that the predictions have.
+    Return None if the labels of the images differ from the labels of the predictions.
     """
     if split == "test":
         images, labels, recorded = dataset.test_images, dataset.test_labels, evaluation.test.labels
@@ -171,7 +171,7 @@ def images_of(dataset: Dataset, evaluation: Evaluation, split: str) -> np.ndarra
 def validation_images(run: Run) -> np.ndarray:
     """Return the images of the validation predictions of `run`, uint8 (n, 32, 32, 3).
 
-    Raises RunError if they are not on this machine, or what `load` and `dataset_of` raise.
+    Raises RunError if they are not on this machine, and the errors of `load` and `dataset_of`.
     """
     evaluation, dataset = load(run), dataset_of(run)
     images = images_of(dataset, evaluation, "validation") if dataset else None
@@ -193,7 +193,7 @@ def _is_drawn(fingerprint: str) -> bool:
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """Figures of one class, 0..1, None where they are not defined; `images` have its label."""
+    """Metrics of one class, 0..1, None if undefined. `images` is the number of images with its label."""
 
     name: str
     precision: float | None
@@ -219,19 +219,19 @@ def class_figures(predictions: Predictions) -> list[ClassFigures]:
 
 
 def top2_accuracy(predictions: Predictions) -> float:
-    """Return how often the label is among the two most probable classes, 0..1."""
+    """Return the share of images with the label among the two most probable classes, 0..1."""
     best = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, :2]
     return float((best == predictions.labels[:, None]).any(axis=1).mean())
 
 
 def confusion_counts(predictions: Predictions) -> np.ndarray:
-    """Return how many images of each class (row) got each answer (column): int (10, 10)."""
+    """Return the confusion matrix in images, int (10, 10): rows are labels, columns are predictions."""
     cells = len(CLASSES) * predictions.labels.astype(int) + predictions.probabilities.argmax(axis=1)
     return np.bincount(cells, minlength=len(CLASSES) ** 2).reshape(len(CLASSES), len(CLASSES))
 
 
 def worst_cell(predictions: Predictions) -> tuple[int, int]:
-    """Return the most frequent confusion as (label, answer); (0, 0) if there is none."""
+    """Return the most frequent confusion as (label, prediction), or (0, 0) if there is none."""
     counts = confusion_counts(predictions) * (1 - np.eye(len(CLASSES), dtype=int))
     label, answer = np.unravel_index(counts.argmax(), counts.shape)
     return int(label), int(answer)
@@ -239,7 +239,7 @@ def worst_cell(predictions: Predictions) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class ClassSummary:
-    """The class found most often, the one found least often, and the most frequent confusion, `images` times."""
+    """The classes with the highest and lowest recall, and the most frequent confusion with its number of images."""
 
     best: ClassFigures
     worst: ClassFigures
@@ -249,7 +249,7 @@ class ClassSummary:
 
 
 def class_summary(predictions: Predictions) -> ClassSummary | None:
-    """Return the summary; None for fewer than two classes."""
+    """Return the summary, or None for fewer than two classes."""
     known = [one for one in class_figures(predictions) if one.recall is not None]
     if len(known) < 2:
         return None
@@ -260,28 +260,28 @@ def class_summary(predictions: Predictions) -> ClassSummary | None:
 
 
 def images_in_cell(predictions: Predictions, label: int, answer: int) -> np.ndarray:
-    """Return the positions of the images of class `label` with this answer, the most confident first."""
+    """Return the positions of images with this label and prediction, the most confident first."""
     answers = predictions.probabilities.argmax(axis=1)
     return _ordered(predictions, (predictions.labels == label) & (answers == answer), descending=True)
 
 
 def confident_mistakes(predictions: Predictions) -> np.ndarray:
-    """Return the positions of all wrong answers, the most confident first."""
+    """Return the positions of all wrong predictions, the most confident first."""
     return _ordered(predictions, ~predictions.is_correct, descending=True)
 
 
 def least_confident_correct(predictions: Predictions) -> np.ndarray:
-    """Return the positions of all correct answers, the least confident first."""
+    """Return the positions of all correct predictions, the least confident first."""
     return _ordered(predictions, predictions.is_correct, descending=False)
 
 
 def outvoted_by_neighbors(
     predictions: Predictions, images: np.ndarray, features: Callable[[np.ndarray], np.ndarray], index: Index
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of the least confident correct answers the majority of the nearest training images contradicts.
+    """Return the least confident correct predictions that the majority of nearest training images contradicts.
 
-    `images` are those of the predictions, uint8 (n, 32, 32, 3); `features` maps some of them to pooled features.
-    Returns positions, int (m,), the fewest votes first, and how many of the NEIGHBOR nearest have the label, (m,).
+    `images` belong to the predictions, uint8 (n, 32, 32, 3); `features` maps images to pooled features. Returns
+    positions, int (m,), the fewest votes first, and how many of the NEIGHBOR nearest images have the label, (m,).
     """
     chosen = least_confident_correct(predictions)[:VOTED]
     if not len(chosen):
@@ -294,18 +294,19 @@ def outvoted_by_neighbors(
 
 
 def probably_mislabeled(predictions: Predictions) -> np.ndarray:
-    """Return the positions of the images whose label is probably wrong, the most doubtful first, int (m,).
+    """Return the positions of images with a probably wrong label, the most doubtful first, int (m,).
 
-    By confident learning (Northcutt et al. 2021), whose probabilities should be calibrated: how often sure answers
-    contradict the labels of a class says how many are wrong, the label's own probability says which.
+    The method is confident learning (Northcutt et al. 2021); the probabilities should be calibrated. Confident
+    predictions that contradict the labels of a class give the number of wrong labels. The labels with the lowest
+    probability are chosen.
     """
-    from cleanlab.filter import find_label_issues  # takes a second, with pandas and scikit-learn
+    from cleanlab.filter import find_label_issues  # takes a second: imports pandas and scikit-learn
 
     labels, probabilities = predictions.labels.astype(int), predictions.probabilities.astype(float)
     if len(np.unique(labels)) < 2:
         return np.empty(0, int)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of classes with few images
+        warnings.simplefilter("ignore")  # about classes with few images
         return find_label_issues(labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
 
 

@@ -1,9 +1,9 @@
 """Accuracy of a run under eight corruptions of its validation images, at five strengths each.
 
-    runs/<id>/robustness.json   the accuracies so far; a stopped measuring continues from it
+    runs/<id>/robustness.json   the accuracies so far; a stopped measurement continues from them
 
-After Hendrycks & Dietterich 2019 (Benchmarking Neural Network Robustness to Common Corruptions). The corruption of an
-image depends on its place in the data set alone, so it is the same for all runs.
+The method follows Hendrycks & Dietterich 2019 (Benchmarking Neural Network Robustness to Common Corruptions). The
+corruption of an image depends only on its position in the data set, so it is the same for all runs.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from cifar_core.runs import Run, records
 
 IMAGES = 2_000
 FILE = "robustness.json"
-_VERSION = 1  # raised when the same corruption would give other pixels
-_CHUNK = 80  # five full batches of the network
+_VERSION = 1  # incremented if a corruption produces different pixels
+_CHUNK = 80  # five full network batches
 _SEED = 20
 _MOST_IMAGES = 65_536
 _WRITE_SECONDS = 0.3
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Report = Callable[[int, int, float | None], None]
-"""Called with the images done, all of them, and the seconds left (None at first)."""
+"""Called with the number of images done, the total, and the seconds left (None at the start)."""
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """One corruption. `neutral` is the value of an unchanged image; accuracy falls along `strengths`."""
+    """A corruption. `neutral` is the value of an unchanged image; accuracy falls along `strengths`."""
 
     name: str
     label: str
@@ -52,14 +52,14 @@ class Corruption:
     strengths: tuple[float, ...]
     help: str
     apply: Callable[[np.ndarray, np.ndarray, float], np.ndarray]
-    """uint8 (32, 32, 3), the image's own random numbers -1..1 (4,), strength -> uint8 (32, 32, 3)."""
+    """uint8 (32, 32, 3), the image's random numbers -1..1 (4,), strength -> uint8 (32, 32, 3)."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known of a run: accuracies 0..1 on `images` validation images, in the order of the strengths.
+    """Accuracies of a run, 0..1, on `images` validation images, in the order of the strengths.
 
-    `clean` is the accuracy on the unchanged images. A corruption without all its accuracies is not yet measured.
+    `clean` is the accuracy on the unchanged images. A corruption with missing accuracies is not yet measured.
     """
 
     images: int
@@ -69,19 +69,19 @@ class Measured:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every corruption is measured at every strength."""
+        """Whether all corruptions are measured at all strengths."""
         return self.clean is not None and all(
             len(self.accuracies.get(name, ())) == len(corruption.strengths) for name, corruption in CORRUPTIONS.items()
         )
 
     @property
     def mean(self) -> float | None:
-        """The mean accuracy over all corruptions and strengths; None before all are measured."""
+        """The mean accuracy over all corruptions and strengths, or None if some are not measured."""
         return float(np.mean([self.accuracies[name] for name in CORRUPTIONS])) if self.is_complete else None
 
 
 class _Saved(msgspec.Struct):
-    """robustness.json as it is written."""
+    """The form of robustness.json."""
 
     version: int
     images: Annotated[int, msgspec.Meta(ge=1)]
@@ -91,7 +91,7 @@ class _Saved(msgspec.Struct):
 
 
 def load(run: Run) -> Measured | None:
-    """Return what was measured of `run` so far; None without, or if another version did. Raises RunError if damaged."""
+    """Return the measures of `run` so far, or None without any of this version. Raises RunError if damaged."""
     saved = records.load(run.path / FILE, _Saved)
     if saved is None or saved.version != _VERSION:
         return None
@@ -102,7 +102,7 @@ def load(run: Run) -> Measured | None:
 
 
 def load_or_problem(run: Run) -> tuple[Measured | None, str]:
-    """Return what `load` does and "", or None and a sentence: the file is damaged, and measuring replaces it."""
+    """Return the measures and ""; if the file is damaged, None and a sentence (a new measurement replaces it)."""
     try:
         return load(run), ""
     except RunError as error:
@@ -116,16 +116,16 @@ def job(run: Run) -> Job:
 
 
 def start(run: Run) -> None:
-    """Measure `run` in a process of its own. Raises RunError if it is not finished or its folder refuses."""
+    """Measure `run` in a separate process. Raises RunError if it is not finished or its folder is not writable."""
     if run.state != "finished":
         raise RunError(f"Run {run.id} is {run.state}; only a finished run can be measured.")
     job(run).start()
 
 
 def state(run: Run) -> dict[str, Any]:
-    """Return how the measuring stands: "state" is none, working, stopped, failed or done.
+    """Return the state of the measurement: "state" is none, working, stopped, failed or done.
 
-    While working: "done", "total" (images) and "seconds_left" (None at first). When failed: "error".
+    While working: "done", "total" (images) and "seconds_left" (None at the start). If failed: "error".
     """
     status = job(run).read()
     if status["state"] == "working":
@@ -141,10 +141,10 @@ def state(run: Run) -> dict[str, Any]:
 
 
 def measure(run: Run, report: Report = lambda done, total, left: None) -> Measured:
-    """Measure what is not yet known of `run`, store it in the run's folder and return it.
+    """Measure what is missing for `run`, store the result in the run's folder and return it.
 
-    It ends early, incomplete, if its job is asked to stop. Raises RunError if the run is not finished or damaged, if
-    its images are not on this machine, or if another process measures it.
+    The result is incomplete if the job is stopped. Raises RunError if the run is not finished or damaged, if its
+    images are not on this machine, or if another process measures it.
     """
     task = job(run)
     with suppress(Stopped), task.working():
@@ -153,7 +153,7 @@ def measure(run: Run, report: Report = lambda done, total, left: None) -> Measur
 
 
 def _measure(run: Run, task: Job, report: Report) -> None:
-    """Measure corruption after corruption. Raises Stopped."""
+    """Measure the corruptions in turn. Raises Stopped."""
     images, labels, draws = _sample(run)
     classify = open_classifier(run.id).probabilities
     known, _ = load_or_problem(run)
@@ -192,17 +192,17 @@ def _measure(run: Run, task: Job, report: Report) -> None:
 
 
 def corrupted(corruption: Corruption, images: np.ndarray, draws: np.ndarray, strength: float) -> np.ndarray:
-    """Return corrupted `images`, uint8 (n, 32, 32, 3); `draws`, float (n, 4), are their own random numbers."""
+    """Return corrupted `images`, uint8 (n, 32, 32, 3); `draws`, float (n, 4), are their random numbers."""
     return np.stack([corruption.apply(image, draw, strength) for image, draw in zip(images, draws, strict=True)])
 
 
 def random_numbers(places: np.ndarray) -> np.ndarray:
-    """Return each image's own four numbers in -1..1, by its place in the data set: float (n, 4)."""
+    """Return four random numbers in -1..1 for each position in the data set: float (n, 4)."""
     return np.random.default_rng(_SEED).uniform(-1, 1, (_MOST_IMAGES, 4))[places]
 
 
 def _sample(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return at most IMAGES of the run's validation images, evenly spread, with labels and random numbers."""
+    """Return at most IMAGES validation images of the run, evenly spaced, with labels and random numbers."""
     evaluation, images = predictions.load(run), predictions.validation_images(run)
     count = min(IMAGES, len(images))
     chosen = np.linspace(0, len(images) - 1, count).round().astype(int)
@@ -235,7 +235,7 @@ def _blur(image: np.ndarray, draws: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _noise(image: np.ndarray, draws: np.ndarray, deviation: float) -> np.ndarray:
-    seed = int((draws[0] + 1) * 2**31)  # the image's own, the same at every strength
+    seed = int((draws[0] + 1) * 2**31)  # per image, the same at every strength
     grain = np.random.default_rng(seed).standard_normal(image.shape, np.float32)
     return (image + deviation * grain + 0.5).clip(0, 255).astype(np.uint8)
 

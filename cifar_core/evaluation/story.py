@@ -1,8 +1,8 @@
-"""The phases of a run: accuracies, early stopping, reductions of the learning rate, what fine-tuning changed.
+"""The phases of a run: accuracies, early stopping, reductions of the learning rate, effect of fine-tuning.
 
-runs/<id>/head.npz      the checkpoint at the end of phase 1, which can become a run of its own
+runs/<id>/head.npz      the checkpoint at the end of phase 1, which can become a separate run
 runs/<id>/phases.npz    predictions of phase 1's best weights for the validation images
-runs/<id>/parent.json   in a run made of a phase 1: the id of the original run
+runs/<id>/parent.json   in a run made from a phase 1: the ID of the original run
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LIMIT_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Reduction:
-    """The learning rate fell from `before` to `after` at the end of `epoch` of its phase."""
+    """A reduction of the learning rate from `before` to `after` at the end of `epoch` of its phase."""
 
     epoch: int
     before: float
@@ -39,10 +39,10 @@ class Reduction:
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase. Accuracies are of validation images, 0..1; epochs count from 1 within the phase.
+    """A phase of training. Accuracies are on validation images, 0..1; epochs count from 1 within the phase.
 
-    `before` is the best accuracy of the phase before (None in the first); `training` the accuracy in the best epoch on
-    the training images as they are trained on: augmented, with dropout, while the weights still change.
+    `before` is the best accuracy of the previous phase (None in the first). `training` is the accuracy in the best
+    epoch on the training images, measured during training: with augmentation and dropout, while the weights change.
     """
 
     name: str
@@ -59,18 +59,18 @@ class Phase:
 
     @property
     def label(self) -> str:
-        """The phase's name for a reader."""
+        """The phase's name on screen."""
         return curves.PHASE_NAMES[self.name]
 
     @property
     def stopped_early(self) -> bool:
-        """Whether it ended before its planned epochs."""
+        """Whether the phase ended before its planned epochs."""
         return self.epochs < self.planned
 
 
 @dataclass(frozen=True)
 class ClassChange:
-    """Recalls of one class before and after fine-tuning, 0..1, and the validation images put right and wrong."""
+    """Recall of one class before and after fine-tuning, 0..1, and the numbers of images fixed and broken."""
 
     name: str
     before: float
@@ -82,7 +82,7 @@ class ClassChange:
 def phases(rows: Sequence[dict[str, Any]], schedule: str = "plateau") -> list[Phase]:
     """Return the phases in the metrics `rows` of a run.
 
-    A cosine lowers the rate at every step, so reductions are those of the `schedule` "plateau" alone.
+    Reductions are listed only for the `schedule` "plateau"; a cosine schedule lowers the rate at every step.
     """
     ended: list[Phase] = []
     for name in curves.PHASE_NAMES:
@@ -93,7 +93,7 @@ def phases(rows: Sequence[dict[str, Any]], schedule: str = "plateau") -> list[Ph
 
 
 def epoch_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of whole epochs that have what this module reads."""
+    """Return the rows of whole epochs that have all required values."""
     needed = ("accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "epoch")
     whole = [row for row in curves.sound_rows(rows) if row["kind"] == "epoch"]
     return [row for row in whole if all(isinstance(row.get(name), int | float) for name in needed)]
@@ -124,7 +124,7 @@ def _phase(name: str, epochs: list[dict[str, Any]], before: float | None, schedu
 
 
 def sentences(ended: Sequence[Phase], patience: int) -> list[str]:
-    """Return a text for each phase; `patience` is that of early stopping."""
+    """Return one text for each phase; `patience` is the patience of early stopping."""
     lines = []
     for phase in ended:
         start = "" if phase.before is None else f"from {phase.before:.1%} to "
@@ -146,7 +146,7 @@ def sentences(ended: Sequence[Phase], patience: int) -> list[str]:
 
 
 def probe_sentence(probe: LinearProbe | None, best: float | None) -> str:
-    """Return what the linear probe measured and what training added up to `best`, 0..1; "" in runs without one."""
+    """Return a sentence on the linear probe and the gain of training up to `best`, 0..1; "" without a probe."""
     if probe is None:
         return ""
     text = f"{probe.name[0].upper()}{probe.name[1:]}: {probe.accuracy:.1%} of the validation images"
@@ -158,7 +158,7 @@ def probe_sentence(probe: LinearProbe | None, best: float | None) -> str:
 
 
 def gap_sentence(ended: Sequence[Phase], best_phase: str | None = None) -> str:
-    """Return a sentence on the gap between training and validation accuracy in the best epoch, "" without epochs.
+    """Return a sentence on the gap between training and validation accuracy in the best epoch, or "".
 
     `best_phase` is the phase of the run's model.
     """
@@ -182,9 +182,10 @@ def gap_sentence(ended: Sequence[Phase], best_phase: str | None = None) -> str:
 
 
 def head_predictions(run: Run, final: Predictions) -> Predictions | None:
-    """Return the predictions of phase 1's best weights on the validation images; `final` are those of the run's model.
+    """Return the predictions of phase 1's best weights on the validation images, or None if there are none.
 
-    None without this file (one phase, an older version, an import) or where it is damaged.
+    `final` are the predictions of the run's model. The file is missing in runs with one phase, of older versions,
+    or imported; a damaged file is ignored.
     """
     try:
         probabilities = untrusted.load_arrays(run.path / PHASES_FILE, _LIMIT_BYTES)["head_validation_probabilities"]
@@ -200,7 +201,7 @@ def head_predictions(run: Run, final: Predictions) -> Predictions | None:
 
 
 def class_changes(before: Predictions, after: Predictions) -> list[ClassChange]:
-    """Return the changes from `before` to `after`, predictions of the same images, class by class."""
+    """Return the change of each class from `before` to `after`, predictions of the same images."""
     was, now = before.is_correct, after.is_correct
     changes = []
     for label, name in enumerate(CLASSES):
@@ -212,16 +213,16 @@ def class_changes(before: Predictions, after: Predictions) -> list[ClassChange]:
 
 
 def can_keep_head(run: Run) -> bool:
-    """Return whether `keep_head` works: the run's model is from fine-tuning, and head.npz is there."""
+    """Return whether the run's model is from fine-tuning and head.npz exists, as `keep_head` requires."""
     is_other = run.state == "finished" and run.result.get("best_phase") == "fine_tune"
     return is_other and (run.path / HEAD_FILE).is_file()
 
 
 def keep_head(run: Run) -> Run:
-    """Make the best weights of phase 1 of `run` a run of their own, and return it.
+    """Make a new run from the best weights of phase 1 of `run`, and return it.
 
-    It equals a training with `fine_tune_epochs` 0, which is its configuration; its worker only exports and evaluates.
-    Raises RunError if `run` has no phase 1 beside its model.
+    It equals a training with `fine_tune_epochs` 0, which is its configuration; its worker only exports and
+    evaluates. Raises RunError if `run` has no phase 1 to keep.
     """
     if not can_keep_head(run):
         raise RunError(
@@ -247,13 +248,13 @@ class _Parent(msgspec.Struct):
 
 
 def parent(run: Run) -> str | None:
-    """Return the id of the run whose phase 1 `run` is, None for others. Raises RunError if parent.json is damaged."""
+    """Return the ID of the original run if `run` was made from a phase 1. Raises RunError if the file is damaged."""
     saved = records.load(run.path / PARENT_FILE, _Parent)
     return saved.id if saved else None
 
 
 def changes_of(run: Run) -> list[ClassChange]:
-    """Return what fine-tuning changed class by class in `run`; empty where that is not known. Raises RunError."""
+    """Return the change of each class by fine-tuning in `run`; empty if unknown. Raises RunError."""
     final = predictions.load(run).validation
     before = head_predictions(run, final)
     return class_changes(before, final) if before else []
