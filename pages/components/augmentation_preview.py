@@ -1,4 +1,4 @@
-"""The augmentation preview, on *Train* and *Learn*: one picture at every strength, and what a model says of each."""
+"""Augmentation preview on *Train* and *Learn*: one picture at each strength, with a model's predictions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cifar_core.inference import calibration, classifier, model_file, neighbors,
 from pages.components import formatting, guarded, picture_view, run_picker
 
 _FILES = (model_file.FILE, calibration.FILE, neighbors.FILE)
-_FROM = 200  # pictures of the data set, so few that they are drawn at once where there is no CIFAR-10
+_FROM = 200  # first images of the data set; so few that synthetic ones are drawn quickly
 _DRAWINGS, _SEED = 20, 5
 SOURCES = {"data": "training image", "drawing": "drawing", "own": "your photo"}
 
 
 def panel(key: str, run_id: str | None = None, expanded: bool = False) -> None:
-    """Draw the preview in a panel, once that is open; the finished run `run_id` answers, else the best finished one."""
+    """Draw the preview in an expander. The model is the finished run `run_id`, else the best finished run."""
     guarded.fragment(_panel)(key, run_id, expanded)
 
 
@@ -76,7 +76,7 @@ def _picture(source: str) -> tuple[np.ndarray | None, str]:
 
 
 def _own() -> tuple[np.ndarray | None, str]:
-    """Return what the network sees of an uploaded picture, None without one. Raises ImageError."""
+    """Return the network input of an uploaded picture, or None without one. Raises ImageError."""
     file = st.file_uploader("Your picture", key="preview_file", label_visibility="collapsed")
     if file is None:
         return None, ""
@@ -87,7 +87,7 @@ def _own() -> tuple[np.ndarray | None, str]:
 
 
 def _model(run_id: str | None) -> str | None:
-    """Return the model that answers: `run_id` if it can, else the best one, None where there is none."""
+    """Return the model for the predictions: `run_id` if it is finished, else the best one, or None."""
     known = listing.classifiers()
     if any(row.run.id == run_id for row in known):
         return run_id
@@ -101,9 +101,9 @@ def _stamp(model: str | None) -> tuple[int, ...]:
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def _row(image: np.ndarray, draw: int, model: str | None, stamp: tuple[int, ...]) -> str:
-    """Return the preview as HTML: below each picture its strength and the answer, orange where it is another one.
+    """Return the preview as HTML: each picture with strength and prediction, orange if it differs from strength 0.
 
-    A model is asked once for as long as its files' `stamp` stays.
+    Predictions are cached by the `stamp` of the model's files.
     """
     images = augmentation.preview(image, draw)
     answers = classifier.open_classifier(model).answer(images) if model else None

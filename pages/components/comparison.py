@@ -1,4 +1,4 @@
-"""Explore, Runs: the curves of the selected runs, and whether more accuracy is worth its time."""
+"""Explore, Runs: the curves of the selected runs, and their accuracy against training time."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> 
 
 
 def _dots(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> Any:
-    """Return accuracy against training time; a chosen run has the color of its curve."""
+    """Return the chart of accuracy against training time; a chosen run has the color of its curve."""
     places = {row.run.id: place for place, row in enumerate(chosen)}
     every = {row.run.id: row for row in [*shown, *chosen]}.values()
     dots = [
@@ -71,7 +71,7 @@ def _dots(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) ->
 
 
 def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
-    """Show in one table what each run gains over a baseline, whether that is significant, and its price."""
+    """Draw a table of each run's gain over a baseline, its significance, and its relative training time."""
     st.header("Is it worth the time?", help=glossary.TERMS["baseline"])
     finished = [row for row in chosen if row.state == "finished" and row.validation_accuracy is not None]
     if len(finished) < 2:
@@ -114,7 +114,7 @@ def _settings(chosen: Sequence[Row], names: dict[str, str]) -> dict[str, list[st
 
 
 def _prices(chosen: Sequence[Row], base: Row, pairs: dict[str, Pair]) -> dict[str, list[str]]:
-    """Return the columns that weigh every run against `base`; empty where there is nothing to say."""
+    """Return the columns that compare each run with `base`; empty cells if there is no comparison."""
     priced = [_price(row, base, pairs[row.run.id]) if row.run.id in pairs else ("",) * 4 for row in chosen]
     difference, on_test, significance, time = (list(column) for column in zip(*priced, strict=True))
     validation = ["" if row.validation_accuracy is None else f"{row.validation_accuracy:.1%}" for row in chosen]
@@ -128,7 +128,7 @@ def _prices(chosen: Sequence[Row], base: Row, pairs: dict[str, Pair]) -> dict[st
 
 
 def _price(row: Row, base: Row, pair: Pair) -> tuple[str, str, str, str]:
-    """Return what `row` gains over `base` on validation and on test images, whether that is significant, its time."""
+    """Return the gain of `row` over `base` on validation and test images, its significance, and the time ratio."""
     gain = (row.validation_accuracy or 0.0) - (base.validation_accuracy or 0.0)
     factor = row.seconds / base.seconds if row.seconds and base.seconds else None
     time = f"{factor:.1f} × the time" if factor else "?"
@@ -140,7 +140,7 @@ def _price(row: Row, base: Row, pair: Pair) -> tuple[str, str, str, str]:
 
 
 def _significance(row: Row, gain: float, pair: Pair) -> str:
-    """Return whether a gain on validation is confirmed by the test images."""
+    """Return whether the test images confirm a gain on validation images."""
     if pair.result is None:
         return "unknown"
     if not pair.is_significant:
@@ -151,12 +151,12 @@ def _significance(row: Row, gain: float, pair: Pair) -> str:
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _pairs(ids: tuple[str, ...], stamps: tuple[tuple[int, ...], ...]) -> list[Pair]:
-    """Return the tests of all pairs; made once for each state of the files."""
+    """Return the tests of all pairs, cached by the state of the files."""
     return comparison.compare([Run(id_) for id_ in ids])
 
 
 def curves_of(row: Row) -> curves.Curves:
-    """Return a run's curves; read again only where its metrics may have changed."""
+    """Return a run's curves, cached until its metrics may have changed."""
     files = (int(row.seconds or 0),) if row.state == "finished" else run_picker.stamp(row.run, "metrics.jsonl")
     return _curves(row.run.id, files)
 

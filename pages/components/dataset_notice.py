@@ -1,4 +1,4 @@
-"""Which images the page uses where they are not CIFAR-10, and the download."""
+"""Notice that the page uses synthetic images instead of CIFAR-10, and the download of CIFAR-10."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pages.components import formatting, guarded
 def show(
     status: dict[str, Any], uses_generated: bool, what: str = "what you train here", offers_download: bool = True
 ) -> None:
-    """Say it where images are not CIFAR-10; show a download, or offer one, where they are not on this machine.
+    """Show a notice if images are synthetic; if CIFAR-10 is missing, also show or offer its download.
 
-    `uses_generated` is whether what the page shows rests on synthetic images though CIFAR-10 is here, `what` is what
-    rests on them where it is not.
+    `uses_generated` is whether the page uses synthetic images although CIFAR-10 is available; `what` names what uses
+    them if it is missing.
     """
     if status["error"]:
         st.error(formatting.plain(status["error"]), icon=":material/error:")
@@ -38,12 +38,12 @@ def show(
 
 
 def can_download(status: dict[str, Any]) -> bool:
-    """Return whether CIFAR-10 is missing here and its host can be reached."""
+    """Return whether CIFAR-10 is missing and its server can be reached."""
     return status["dataset"] == "generated" and not status["error"] and download.answers(cifar10.URL)
 
 
 def start_download(then: tuple[TrainConfig, str] | None = None) -> None:
-    """Start the download, and remember the configuration and name of the run that is to follow."""
+    """Start the download; `then` is the configuration and name of the run to start afterwards."""
     command = ("cifar_core", "data", "download", "--json")
     advice = "free disk space there, or set CIFAR_CACHE_DIR"
     try:
@@ -57,7 +57,7 @@ def start_download(then: tuple[TrainConfig, str] | None = None) -> None:
 
 
 def finished_download(status: dict[str, Any]) -> tuple[TrainConfig, str] | None:
-    """Return, once, what is to be trained now that CIFAR-10 has arrived; None before, and where it did not."""
+    """Return, once, the run to start after a successful download (see `start_download`), else None."""
     if status["download"]["running"]:
         return None
     waiting = st.session_state.pop("after_download", None)
@@ -65,7 +65,7 @@ def finished_download(status: dict[str, Any]) -> tuple[TrainConfig, str] | None:
 
 
 def _download(offers: bool) -> bool:
-    """Show how far the download is, or its button where it `offers` one; return whether it goes on."""
+    """Show the progress of the download, or its button if `offers` is true; return whether it is running."""
     state = cifar10.status()["download"]
     if state["running"]:
         done, total = state["bytes"], state["total"]
@@ -81,6 +81,6 @@ def _download(offers: bool) -> bool:
 
 
 def no_pictures() -> str:
-    """Return why the images of a run cannot be shown, as text: what is wrong with CIFAR-10, or that it is not here."""
+    """Return why the images of a run cannot be shown: the error of CIFAR-10, or that it is missing."""
     error = cifar10.status()["error"]
     return formatting.plain(error) if error else "they are not on this machine."

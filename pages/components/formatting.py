@@ -1,4 +1,4 @@
-"""Text, numbers, times and small images as pages show them."""
+"""Formatting of text, numbers, times and small images."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ _MARKDOWN = str.maketrans({character: "\\" + character for character in "\\`*_{}
 
 
 def plain(text: object) -> str:
-    """Return `text` with every markdown sign escaped, for places that render markdown.
+    """Escape all Markdown in `text`.
 
-    An icon (`:material/x:`) or emoji is looked for behind the escapes, so an invisible joiner follows each colon.
+    Streamlit also matches icons (`:material/x:`) and emoji in escaped text, so a word joiner (U+2060) follows each
+    colon.
     """
     return str(text).translate(_MARKDOWN)
 
 
 def file_name(name: str) -> str:
-    """Return a file's name as pages show it: at most 60 characters, as text."""
+    """Return a file name as escaped text of at most 60 characters."""
     return plain(shown_name(name))
 
 
 def images(label: object) -> str:
-    """Return the label of a data set as text; files call synthetic images generated."""
+    """Return the label of a data set as escaped text; "generated" in files becomes "synthetic"."""
     return plain(label).replace("generated", "synthetic")
 
 
@@ -41,17 +42,17 @@ def _terms(words: str) -> str | None:
 
 
 def text(words: str) -> None:
-    """Draw Markdown with a help that explains the terms in it."""
+    """Draw Markdown with a tooltip that explains its terms."""
     st.markdown(words, help=_terms(words))
 
 
 def caption(words: str) -> None:
-    """Draw small Markdown with a help that explains the terms in it."""
+    """Draw a Markdown caption with a tooltip that explains its terms."""
     st.caption(words, help=_terms(words))
 
 
 def csv_button(label: str, data: str | bytes | Callable[[], str], file_name: str, key: str) -> None:
-    """Offer `data` as a CSV file; a function is called when the button is pressed."""
+    """Draw a download button for a CSV file; if `data` is a function, a click calls it."""
     content = (lambda: data().encode()) if callable(data) else data
     look: dict[str, Any] = {"icon": ":material/download:", "type": "tertiary", "on_click": "ignore"}
     st.download_button(label, content, file_name, "text/csv", key=key, **look)
@@ -62,12 +63,12 @@ SHARE_COLUMN = st.column_config.NumberColumn(format="%.1f%%")
 
 
 def percent(value: float | None) -> float | None:
-    """Return a share, 0 to 1, in percent, for a column of SHARE_COLUMN."""
+    """Return a share from 0 to 1 in percent, for a column of SHARE_COLUMN."""
     return None if value is None else 100 * value
 
 
 def figure_config(name: str) -> dict[str, Any]:
-    """Return Plotly's configuration of a figure that its camera saves as `name`."""
+    """Return a Plotly configuration; the toolbar saves the figure as an image called `name`."""
     return {"toImageButtonOptions": {"filename": name, "scale": 2}}
 
 
@@ -87,7 +88,7 @@ def seconds(value: float) -> str:
 
 
 def count(value: float) -> str:
-    """Return a number as text: "876,602", from a million on "17.9 million"."""
+    """Return a number as text: "876,602", "17.9 million", "1.25 billion"."""
     return (
         f"{value / 1e9:.2f} billion"
         if value >= 1e9
@@ -98,7 +99,7 @@ def count(value: float) -> str:
 
 
 def enlarged(images: np.ndarray, factor: int = 3, gap: int = 1) -> Image.Image:
-    """Return uint8 (n, 32, 32, 3) side by side as one picture, every pixel `factor` wide."""
+    """Return images, uint8 (n, 32, 32, 3), side by side as one picture, each pixel enlarged by `factor`."""
     padded = np.pad(images, ((0, 0), (0, 0), (gap, gap), (0, 0)), constant_values=255)
     row = np.concatenate(list(padded), axis=1)
     return Image.fromarray(row).resize((row.shape[1] * factor, row.shape[0] * factor), Image.Resampling.NEAREST)

@@ -1,4 +1,4 @@
-"""Explore, Runs: everybody's best run and what it took, where CIFAR_HIGH_SCORES is set."""
+"""Explore, Runs: each user's best run and its cost, if CIFAR_HIGH_SCORES is set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST = 20
 
 
 def best(rows: Sequence[Row]) -> list[Row]:
-    """Return the finished run of highest validation accuracy of each person, the best first; all runs of nobody."""
+    """Return the best finished run of each user by validation accuracy, best first; all runs without an owner."""
     highest: dict[str, Row] = {}
     for row in listing.sort_rows([row for row in rows if row.state == "finished" and row.config]):
         highest.setdefault(owners.load(row.run).id or row.run.id, row)
@@ -26,7 +26,7 @@ def best(rows: Sequence[Row]) -> list[Row]:
 
 
 def panel(rows: Sequence[Row], names: dict[str, str]) -> None:
-    """Draw the table, if it is switched on and there is a finished run. `names`: of the runs, by id."""
+    """Draw the table, if it is enabled and there is a finished run. `names` maps run IDs to names."""
     shown = best(rows) if os.environ.get("CIFAR_HIGH_SCORES") else []
     if not shown:
         return

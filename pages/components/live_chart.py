@@ -1,8 +1,8 @@
-"""A Plotly figure that is updated in place: `st.plotly_chart` replaces a changed figure, which blinks and loses zoom.
+"""A Plotly figure that is updated in place: `st.plotly_chart` replaces a changed figure, which flickers and loses zoom.
 
-Every chart of the app is drawn here, so that all look the same. A message
-holds the whole figure, which has few points (curves.MOST_POINTS a line), rather than what is new: any message may then
-be left out, and all people who watch a run are sent the same bytes, which are made once.
+All charts of the app are drawn here, so they look the same. A message holds the whole figure, which has few points (at
+most curves.MOST_POINTS per line), not only the new ones. So any message can be dropped, and all viewers of a run get
+the same bytes, which are built once.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import plotly.graph_objects as go
 import streamlit as st
 from streamlit.components import v1
 
-# The second generation of components has no folder of files for an app that is not an installed package; the first has.
+# Components v2 serve files only for installed packages; components v1 serve a folder of any app.
 _OWN = v1.declare_component("frontend", Path(__file__).parent / "frontend").name
 _PLOTLY = v1.declare_component("plotly", Path(plotly.__file__).parent / "package_data").name
 _MODULE = f"component/{_OWN}/live_chart.js?plotly=../{_PLOTLY}/plotly.min.js%3F{plotly.__version__}"
 NO_TOOLBAR = {"displayModeBar": False}
-"""Plotly's configuration of a figure without buttons above it."""
+"""Plotly configuration without a toolbar."""
 _mount = st.components.v2.component(
     "live_chart",
     js=f"""export default async (mounted) => {{
@@ -36,7 +36,7 @@ _mount = st.components.v2.component(
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure as it is sent."""
+    """A figure, serialized for the browser."""
 
     message: bytes
     height: int
@@ -45,10 +45,11 @@ class Chart:
 def chart(
     figure: go.Figure, alt: str = "", revision: str = "", config: Mapping[str, Any] | None = None, selects: bool = False
 ) -> Chart:
-    """Return `figure`, whose layout has a height, ready to be shown.
+    """Return `figure`, whose layout must have a height, as a Chart.
 
-    `alt` is its text alternative, at first what its title and its axes say. Zoom and hidden traces last while
-    `revision` stays. `config` is Plotly's. With `selects` points are chosen, by a click or a box, for `on_select`.
+    `alt` is its text alternative, by default made of the titles of figure and axes. Zoom and hidden traces persist
+    while `revision` is the same. `config` is Plotly's. If `selects`, points are selected by a click or a box, see
+    `on_select` of `show`.
     """
     figure.layout.uirevision = revision or "keep"
     about = json.dumps({"alt": alt or _words(figure.layout), "config": config or {}, "selects": selects})
@@ -61,10 +62,10 @@ def show(
     on_click: Callable[[int], None] | None = None,
     on_select: Callable[[list[int]], None] | None = None,
 ) -> int | None:
-    """Show a chart; return the whole number that a point carries as `customdata`, in the run that its click causes.
+    """Show a chart; after a click on a point, return its `customdata`, an int, for one script run.
 
-    `on_click` is called with it before that run draws the page; `on_select` is called with those of all points that
-    were clicked or boxed in, none after a double click.
+    `on_click` is called with it as a callback. `on_select` is called with those of all selected points; the list is
+    empty after a double click.
     """
 
     def take() -> None:
@@ -89,7 +90,7 @@ def draw(
     config: Mapping[str, Any] | None = None,
     on_click: Callable[[int], None] | None = None,
 ) -> int | None:
-    """Show a figure that changes with the page alone; see `chart` and `show`."""
+    """Show a figure that changes only when the page reruns; see `chart` and `show`."""
     return show(chart(figure, alt, config=config), key, on_click)
 
 

@@ -1,4 +1,4 @@
-"""Pins: pictures that are watched while a network learns. Chosen on *Classify* and *Train*, drawn on *Train*."""
+"""Pins: pictures whose predictions are recorded during training. Set on *Classify* and *Train*, drawn on *Train*."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from pages.components import formatting, guarded, live_chart, run_picker, upload
 from pages.components.live_chart import Chart
 
 _TEST_IMAGES = 200
-_MOST_READ = 50  # files at a time, six of which can be pinned
+_MOST_READ = 50  # files per upload; six pictures can be pinned
 
 
 def chosen() -> list[Pin]:
-    """Return the pins that the next run will get; at first those of a run that is live, else six test images."""
+    """Return the pins of the next run; by default those of a live run, else six test images."""
     if "pins" not in st.session_state:
         live = _live_run()
-        with suppress(CifarError):  # no images: none are watched
+        with suppress(CifarError):  # no images: no pins
             st.session_state["pins"] = pins.load(live.path) if live else _test_pins(pins.MOST)
     return st.session_state.get("pins", [])
 
 
 def pin_button(image: np.ndarray, name: str) -> None:
-    """Offer to pin what the network sees, uint8 (32, 32, 3)."""
+    """Draw a button that pins a network input, uint8 (32, 32, 3)."""
     pin = Pin(image, name)
     look: dict[str, Any] = {"icon": ":material/keep:", "type": "tertiary", "on_click": guarded.attempt}
     if any(other.key == pin.key for other in chosen()):
@@ -50,7 +50,7 @@ def pin_button(image: np.ndarray, name: str) -> None:
 
 
 def chooser() -> None:
-    """Show the pins for the next run, and let them be changed."""
+    """Draw the pins of the next run, with buttons to change them."""
     guarded.fragment(_chooser)()
 
 
@@ -98,7 +98,7 @@ def _chooser() -> None:
 
 
 def panel(run: Run, state: str, planned: float) -> None:
-    """Draw what the run's network said of its pins, live or to scrub through afterwards."""
+    """Draw the predictions for the pins over the epochs: live, or afterwards with a slider."""
     live = state in LIVE_STATES
     if not pins.load(run.path):
         if live:
@@ -115,7 +115,7 @@ def panel(run: Run, state: str, planned: float) -> None:
     if chart is None:
         return
     st.header("Watch it learn")
-    with st.container(key=f"watch_rows{-(-len(pins.load(run.path)) // 3)}"):  # as a phone shows them (see style)
+    with st.container(key=f"watch_rows{-(-len(pins.load(run.path)) // 3)}"):  # rows on a phone (see style)
         live_chart.show(chart, "watch")
     hint = "Each line is one class." if live else "Drag the slider, or press Play, to go back through the epochs."
     st.caption(f"{hint} The violet part is fine-tuning, when the top of the backbone learns too.")
@@ -131,7 +131,7 @@ def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> Chart | Non
 
 
 def _words(watched: Sequence[Watched]) -> str:
-    """Return what the network says of the pictures now, as a sentence."""
+    """Return the latest prediction for each picture as a sentence."""
     answers = [
         f"{one.pin.name}: {cifar10.CLASSES[one.probabilities[-1].argmax()]} {one.probabilities[-1].max():.0%}"
         for one in watched
@@ -145,7 +145,7 @@ def _counted(count: int) -> str:
 
 
 def _set(pinned: list[Pin]) -> None:
-    """Let `pinned` be the pins of the next run, and of one that is live now."""
+    """Set the pins of the next run, and of a live run."""
     st.session_state["pins"] = pinned
     live = _live_run()
     if live:
@@ -153,7 +153,7 @@ def _set(pinned: list[Pin]) -> None:
 
 
 def _live_run() -> Run | None:
-    """Return the run that is training now, not one that waits for it."""
+    """Return the run that is training, not a queued one."""
     live = [row.run for row in listing.rows() if row.state in LIVE_STATES]
     return live[-1] if live else None
 
@@ -176,7 +176,7 @@ def _add_test_images() -> None:
 
 
 def _test_pins(count: int) -> list[Pin]:
-    """Return `count` random test images, at most one of each class. Raises DataError where there are none."""
+    """Return `count` random test images, at most one of each class. Raises DataError if there are none."""
     images, labels = cifar10.samples(_TEST_IMAGES, test=True)
     rng = np.random.default_rng()
     order = rng.permutation(len(images))

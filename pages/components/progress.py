@@ -1,4 +1,4 @@
-"""The parts of a run: what they will take, and how far they are."""
+"""The parts of a run: estimated duration before the start, progress afterwards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PARTS = {
     "fine_tune": "Fine-tuning",
     "evaluate": "Evaluation",
 }
-"""The names of the parts of a run."""
+"""Names of the parts of a run."""
 STAGES = {
     "queue": "Waiting for another training",
     "prepare": "Loading images and weights",
@@ -40,14 +40,14 @@ STAGES = {
 
 
 def line(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> None:
-    """Say what the run is doing; `last` is its last sound row, None before the first."""
+    """Draw the current state of the run; `last` is its last valid row of metrics, None before the first."""
     state = status["state"]
     icon, color = run_picker.STATE_LOOK[state]
     st.markdown(f":{color}[{icon}] **{sentence(run, state, status.get('stage', ''), last or {})}**")
 
 
 def bar(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> float | None:
-    """Draw the parts of a running run; return the share that is done, None of another run."""
+    """Draw the progress of a running run; return the share done, or None if it is not running."""
     if status["state"] != "running":
         return None
     outlook = _forecast(run.id, status.get("began")).outlook(time.time(), status, last)
@@ -56,7 +56,7 @@ def bar(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> float 
 
 
 def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
-    """Return what the run is doing now."""
+    """Return the current state of the run as text."""
     if state == "queued":
         place = jobs.queue_position(run)
         return f"In the queue, {place} before it" if place else "Next in the queue"
@@ -80,7 +80,7 @@ def _planned(run: Run, phase: str) -> str:
 
 
 def track(outlook: Outlook) -> str:
-    """Return the parts of a run, each as far as it is done, and the time left, as HTML of a fixed height."""
+    """Return the progress of each part and the time left as HTML of fixed height."""
     left = f"{formatting.seconds(outlook.seconds_left)} left" if outlook.seconds_left >= 1 else "almost done"
     if outlook.late in PARTS:
         left += f", longer than estimated: “{PARTS[outlook.late]}” is slower on this machine now"
@@ -95,11 +95,11 @@ def track(outlook: Outlook) -> str:
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _forecast(run_id: str, began: object) -> Forecast:
-    """Return what is promised of a run since its work `began`, the same to all people."""
+    """Return the forecast of a run that started at `began`, shared by all sessions."""
     try:
         config = Run(run_id).config
         expected = costs.estimate(config, *cifar10.sizes(config.dataset)).stages
-    except CifarError:  # its configuration is damaged, or its images are gone: there is only its own pace
+    except CifarError:  # damaged configuration or missing images: the forecast uses the run's own speed
         return Forecast({}, {})
     return Forecast(expected, {"head": config.head_epochs, "fine_tune": config.fine_tune_epochs})
 
@@ -108,7 +108,7 @@ _STARTS = {"imagenet": "ImageNet weights", "bundled": "the bundled model", "rand
 
 
 def plan(config: TrainConfig, guess: costs.Estimate) -> bool:
-    """Draw what a run of `config` will do, and what it costs; return whether this machine is being timed."""
+    """Draw the parts and costs of a run of `config`; return whether this machine is being timed."""
     st.html(plan_bar(guess.stages))
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
     start = _STARTS[pretrained.expected_kind(config.weights, config.alpha, config.image_size)]
@@ -122,7 +122,7 @@ def plan(config: TrainConfig, guess: costs.Estimate) -> bool:
 
 
 def plan_bar(stages: Mapping[str, float]) -> str:
-    """Return one bar of the estimated seconds by stage as HTML: Plotly would hold up the first page for it."""
+    """Return a bar of the estimated seconds of each stage as HTML; Plotly would delay the first page."""
     parts = legend = ""
     for stage, seconds in stages.items():
         if seconds > 0:
@@ -147,7 +147,7 @@ def _size(count: int) -> str:
 
 
 def _measured(config: TrainConfig, guess: costs.Estimate, start: str, cost: str) -> bool:
-    """Say whether times were measured on this machine, or offer to measure them; return whether that goes on."""
+    """Show whether the times were measured on this machine; if not, offer it. Return whether it is measuring."""
     busy = costs.is_measuring()
     with st.container(horizontal=True, vertical_alignment="center"):
         if busy:

@@ -1,4 +1,4 @@
-"""A run's name, state and files as all pages show them; which run a page shows."""
+"""Names, states and file stamps of runs for all pages, and the selection of the run that a page shows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pages.components import address, guarded
 
 
 def asked(known: list[Row]) -> str | None:
-    """Return the run that the address names, which is added to `known`; says why it cannot, and returns None."""
+    """Return the run ID in the URL and add the run to `known`. If it does not exist, show why and return None."""
     wanted = st.query_params.get("run")
     if not wanted:
         return None
@@ -34,14 +34,14 @@ def asked(known: list[Row]) -> str | None:
 
 
 def remember(run_id: str) -> None:
-    """Let this run be the one that the other pages open, too."""
+    """Select this run on the other pages, too."""
     st.session_state["chosen_run"] = run_id
 
 
 def remembered(known: Container[str]) -> str | None:
-    """Return the run that was chosen last on any page; None where it is not `known`.
+    """Return the run that was selected last on any page, or None if it is not `known`.
 
-    Back and Forward forget it: then the address alone decides.
+    After Back or Forward the URL alone decides.
     """
     if address.is_history():
         st.session_state.pop("chosen_run", None)
@@ -50,19 +50,19 @@ def remembered(known: Container[str]) -> str | None:
 
 
 def own(known: Iterable[Row]) -> list[Row]:
-    """Return the runs that no sweep made, all where there are no others; first those of who has logged in."""
+    """Return the runs that are not trials of a sweep, or all if there are no others; the user's own first."""
     known = mine_first(known)
     return [row for row in known if not row.run.is_trial] or known
 
 
 def mine_first(known: Iterable[Row]) -> list[Row]:
-    """Return `known`, other people's runs last."""
+    """Return `known` with other users' runs last."""
     return sorted(known, key=lambda row: guarded.is_anothers(row.run))
 
 
 def pick(known: list[Row], wanted: str, key: str) -> Run:
-    """Draw a choice of one's own runs in `known` and of `wanted`, the present choice; a change goes to the address."""
-    if st.session_state.get("_picked") != (key, wanted):  # the address names another one
+    """Draw the select box of the user's runs in `known` and of `wanted`, the current one; store a change in the URL."""
+    if st.session_state.get("_picked") != (key, wanted):  # the URL names another one
         st.session_state["_picked"] = key, wanted
         st.session_state[key] = wanted
     mine = {row.run.id for row in own(known)} | {wanted}
@@ -75,7 +75,7 @@ def pick(known: list[Row], wanted: str, key: str) -> Run:
 
 
 def nothing_yet(title: str, about: str) -> None:
-    """Draw a page that has no run to be about: what it will show, `about`, and where to go."""
+    """Draw a page that needs a run if there is none: its content (`about`) and a button to *Train*."""
     st.title(title)
     st.info(f"{about} Train a network first; it takes about a minute.", icon=":material/info:")
     to_train()
@@ -109,19 +109,19 @@ def _name(row: Row) -> str:
 
 
 def short_names(rows: Iterable[Row]) -> dict[str, str]:
-    """Return the names of runs for tables and legends, by id; names that would be the same get day and time."""
+    """Return run names for tables and legends, by ID; equal names get day and time."""
     names = {row.run.id: _name(row) for row in rows}
     return _distinct(_distinct(names, local_time), _millisecond)
 
 
 def run_title(row: Row) -> str:
-    """Return a run's name for a list: its name, validation accuracy, and local day and time."""
+    """Return a run's title for a list: name, validation accuracy, local day and time."""
     figure = f" · validation {row.validation_accuracy:.1%}" if row.validation_accuracy is not None else ""
     return f"{_name(row)}{figure} · {local_time(row.run.id)}"
 
 
 def local_time(run_id: str) -> str:
-    """Return when a run was made, as "28 Nov 14:02:09" in the time zone of the browser."""
+    """Return a run's creation time in the browser's time zone: "28 Nov 14:02:09"."""
     made = datetime.strptime(run_id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
     try:
         zone = ZoneInfo(st.context.timezone or "UTC")
@@ -131,12 +131,12 @@ def local_time(run_id: str) -> str:
 
 
 def run_titles(rows: Iterable[Row]) -> dict[str, str]:
-    """Return the names of runs for a list, by id; names that would be the same get the millisecond."""
+    """Return run titles for a list, by ID; equal titles get the millisecond."""
     return _distinct({row.run.id: run_title(row) for row in rows}, _millisecond)
 
 
 def _distinct(names: dict[str, str], more: Callable[[str], str]) -> dict[str, str]:
-    """Return `names` by id, those that are the same with `more` of their id behind."""
+    """Return `names` by ID, with `more(id)` appended to equal ones."""
     count = Counter(names.values())
     return {id_: name if count[name] == 1 else f"{name} · {more(id_)}" for id_, name in names.items()}
 
@@ -146,7 +146,7 @@ def _millisecond(run_id: str) -> str:
 
 
 def stamp(run: Run, *names: str) -> tuple[int, ...]:
-    """Return what changes with the files called `names` of a run: time and size of each, 0 where there is none."""
+    """Return modification time (ns) and size of the files called `names` of a run, 0 and 0 if missing."""
     stamps: list[int] = []
     for name in names:
         try:

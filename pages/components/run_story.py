@@ -1,4 +1,4 @@
-"""What happened in a run: the diagnosis, what each phase gave, what fine-tuning changed."""
+"""The history of a run: diagnosis, contribution of each phase, effect of fine-tuning."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pages.components import formatting, guarded, knobs, live_chart, run_picker
 
 
 def section(result: Assessment, split: str, number: int) -> None:
-    """Show what each phase gave: in sentences, as curves, class by class. Validation alone has it, whatever `split`."""
+    """Show the contribution of each phase as sentences and curves, and by class; always on validation images."""
     run = result.run
     if result.parent:
         words = formatting.plain(result.parent)
@@ -40,7 +40,7 @@ def section(result: Assessment, split: str, number: int) -> None:
 
 
 def _fine_tuning(result: Assessment, number: int) -> None:
-    """Show what fine-tuning changed class by class, and offer to keep phase 1."""
+    """Show the effect of fine-tuning on each class, with a button that keeps phase 1."""
     run = result.run
     if run.result.get("best_phase") == "head":
         st.info(
@@ -98,15 +98,15 @@ _LOOK = {
 
 
 def diagnosis_panel(run: Run, state: str, stamp: tuple[int, ...]) -> None:
-    """Show what the rules find in `run`, folded where nothing cost accuracy, and while the run goes on.
+    """Show the findings of the rules in an expander, open if a finished run has a problem.
 
-    A run that goes on has the panel from its start, so that a finding moves nothing.
-    `state` and `stamp` (of the metrics file) change whenever the findings may.
+    A live run always has the expander, so a new finding moves nothing. `state` and `stamp` (of the metrics file) are
+    cache keys: they change if the findings can change.
     """
     try:
         findings = _findings(run.id, state, stamp)
     except CifarError:
-        return  # a damaged configuration: the page has said so
+        return  # damaged configuration: the page shows the error
     live = state in runs.LIVE_STATES
     if findings or live:
         is_open = not live and any(finding.level == "problem" for finding in findings)
@@ -122,7 +122,7 @@ def _title(findings: list[Finding]) -> str:
 
 
 def _diagnosis(run: Run, findings: list[Finding]) -> None:
-    """Show findings: what probably happened, what to change, the evidence; links to try it, and to the lesson."""
+    """Show findings: probable cause, advice, evidence, and links to try the advice and to the lesson."""
     for finding in findings:
         color, icon = _LOOK[finding.level]
         st.markdown(
@@ -152,7 +152,7 @@ def _lesson_on(finding: Finding) -> Lesson | None:
 
 
 def lesson_of(run: Run) -> Lesson:
-    """Return the lesson on what was found in `run`, else on a setting that it changed, else on the two phases."""
+    """Return the lesson on the first finding of `run`, else on a changed setting, else on the two phases."""
     try:
         found = _findings(run.id, run.state, run_picker.stamp(run, "metrics.jsonl"))
         changed = run.config.differences(PRESETS[nearest_preset(run.config)])

@@ -1,4 +1,4 @@
-"""Explore, Runs: every run in one table; name, note, star, delete a run; the trash."""
+"""Explore, Runs: all runs in one table; rename, note, star and delete a run; the trash."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pages.components import address, comparison, formatting, guarded, high_scor
 _POLL_SECONDS = 2.0
 _PRESELECTED = 3
 _MOST_SPARKLINES = 100
-"""Runs whose metrics are read for the table; they are the best, and a long run's metrics are megabytes."""
+"""Only the best runs get a sparkline: a long run's metrics are megabytes."""
 
 
 def show() -> None:
@@ -52,7 +52,7 @@ def show() -> None:
 
 
 def _filtered(rows: list[Row]) -> list[Row]:
-    """Draw the filter; return the rows that pass, the best validation accuracy first."""
+    """Draw the filter; return the matching rows, sorted by validation accuracy."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         words = address.linked_text(
             "Filter",
@@ -70,7 +70,7 @@ def _filtered(rows: list[Row]) -> list[Row]:
 
 
 def _choice(rows: Sequence[Row]) -> list[str]:
-    """Return the ids of the selected runs: the address's if it is a new one, else those of before, else the best."""
+    """Return the IDs of the selected runs: from a changed URL, else from the session, else the best runs."""
     known, linked = {row.run.id for row in rows}, st.query_params.get("runs")
     if linked is not None and linked != st.session_state.get("runs_linked"):
         wanted = [] if linked == "none" else list(dict.fromkeys(linked.split(",")))[: training_charts.MOST_RUNS]
@@ -88,20 +88,20 @@ def _choice(rows: Sequence[Row]) -> list[str]:
 
 
 def _best(rows: Sequence[Row]) -> list[str]:
-    """Return the ids of the runs that are selected at first."""
+    """Return the IDs of the runs that are selected by default."""
     ranked = listing.sort_rows(run_picker.own(rows))[:_PRESELECTED]
     return [row.run.id for row in ranked if row.validation_accuracy is not None]
 
 
 def new_table() -> None:
-    """Let the table be a new one, which takes its ticks from the selected runs."""
+    """Give the table a new key, so that its selection is set from the selected runs."""
     st.session_state["runs_generation"] = st.session_state.get("runs_generation", 0) + 1
 
 
 def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[str]:
-    """Draw the table; return the selected ids, in the order in which they were selected."""
+    """Draw the table; return the selected IDs in order of selection."""
     ids = [row.run.id for row in shown]
-    if ids != st.session_state.get("runs_listed"):  # a table that comes again, as after an undo, forgot its ticks
+    if ids != st.session_state.get("runs_listed"):  # rows changed, for example by an undo: the selection is lost
         st.session_state["runs_listed"] = ids
         new_table()
     differing = listing.differing_knobs(shown)
@@ -133,14 +133,14 @@ def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[s
 
 
 def _toggle(id_: str) -> None:
-    """Select a run, or take it back."""
+    """Select or deselect a run."""
     selected = st.session_state["runs_chosen"]
     st.session_state["runs_chosen"] = [one for one in selected if one != id_] + [id_] * (id_ not in selected)
     new_table()
 
 
 def _remember(selected: list[str], best: list[str]) -> None:
-    """Put the selected runs into the session and the address, which leaves out the best ones."""
+    """Store the selected runs in the session, and in the URL if they are not the default."""
     st.session_state["runs_chosen"] = selected
     st.session_state["runs_linked"] = ",".join(selected) or "none"
     if selected != best:
@@ -150,7 +150,7 @@ def _remember(selected: list[str], best: list[str]) -> None:
 
 
 def _columns(shown: Sequence[Row], knobs: Sequence[str], names: dict[str, str]) -> dict[str, list[Any]]:
-    """Return the table's columns; a name or note is text in a cell, and nothing else."""
+    """Return the table's columns. Names and notes are unescaped: cells render no Markdown."""
     return {
         "name": [("★ " if row.labels.starred else "") + names[row.run.id] for row in shown],
         "validation": [_times(row.validation_accuracy, 100) for row in shown],
@@ -195,12 +195,12 @@ def _looks(differing: Sequence[str]) -> dict[str, Any]:
 
 
 def _signature() -> list[tuple[str, str]]:
-    """Return every run with its state."""
+    """Return the ID and state of each run."""
     return [(row.run.id, row.state) for row in listing.rows()]
 
 
 def manage(chosen: Sequence[Row], names: dict[str, str]) -> None:
-    """Draw what can be done with one of the `chosen` runs, folded."""
+    """Draw the actions for one of the `chosen` runs in an expander."""
     with st.expander("Rename, note, star, delete", icon=":material/edit:", key="manage"):
         if chosen:
             known = {row.run.id: row for row in chosen}
@@ -211,7 +211,7 @@ def manage(chosen: Sequence[Row], names: dict[str, str]) -> None:
 
 
 def _run(row: Row) -> None:
-    """Draw the labels of a run as a form, and its buttons."""
+    """Draw a run's labels as a form, and its buttons."""
     run, id_ = row.run, row.run.id
     with st.form(f"labels_{id_}", border=False):
         limit = labels.NAME_LIMIT
@@ -236,7 +236,7 @@ def _run(row: Row) -> None:
 
 
 def trash_panel() -> None:
-    """Offer what was deleted."""
+    """Draw the deleted runs with buttons to restore them and to empty the trash."""
     deleted = trash.contents()
     if deleted:
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -248,7 +248,7 @@ def trash_panel() -> None:
 
 
 def undo_bar() -> None:
-    """Offer to undo the last deletion."""
+    """Draw a button that undoes the last deletion."""
     deleted = {id_: name for id_, name in st.session_state.get("runs_deleted", {}).items() if id_ in trash.contents()}
     if deleted:
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_bar_runs"):

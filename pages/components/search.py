@@ -1,4 +1,4 @@
-"""Explore, Search: many short trainings with different settings. Which search is open, and the form of a new one."""
+"""Explore, Search: many short trainings with different settings. Selection of a search, and the form of a new one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FIRST = {
     "dense_units": (32, 128, 512),
     "l2": (1e-5, 1e-4, 1e-3),
 }
-"""Values that are chosen at first."""
+"""Values selected by default."""
 _BOUND: dict[str, Any] = {"bind": "query-params"}
 
 
@@ -50,7 +50,10 @@ def show() -> None:
 
 
 def _chosen(known: list[str]) -> str | None:
-    """Draw the choice of a search, the newest at first; the address names another, older versions' as "grid"."""
+    """Draw the select box of the searches, the newest by default. Return the one in the URL, if any.
+
+    URLs of older versions use the parameter "grid".
+    """
     wanted = st.query_params.get("sweep") or st.query_params.pop("grid", None)
     if wanted is not None and wanted not in known:
         st.error(f"There is no search called {formatting.plain(wanted[:60])} here.", icon=":material/error:")
@@ -113,7 +116,7 @@ def _new() -> None:
 
 
 def _base() -> TrainConfig:
-    """Draw what is the same in all trials; return it."""
+    """Draw the settings shared by all trials; return them."""
     with st.grid(3, min_column_width=200, vertical_alignment="bottom"):
         preset = st.selectbox("Other settings from", BASES, key="search_preset", help="A preset.", **_BOUND)
         images = st.select_slider(
@@ -132,18 +135,18 @@ def _base() -> TrainConfig:
 
 
 def _goal() -> Goal:
-    """Draw when the search is done."""
+    """Draw the stopping criterion; return it."""
     chosen = st.segmented_control(
         "Stop after", ["trials", "minutes"], default="trials", required=True, key="search_unit", **_BOUND
     )
-    unit = chosen or "trials"  # an empty word of the address is no choice
+    unit = chosen or "trials"  # None if the URL parameter is empty
     steps, first = (_TRIALS, 30) if unit == "trials" else (_MINUTES, 10)
     amount = st.select_slider(unit.capitalize(), steps, first, key=f"search_{unit}", width=200, **_BOUND)
     return Goal(amount) if unit == "trials" else Goal(space.MOST_TRIALS, amount * 60.0)
 
 
 def _range(knob: Knob, grid: bool, problems: list[str]) -> Range | None:
-    """Draw what is tried of one setting; return it, None (and why) where there is nothing to try."""
+    """Draw the range of one setting; return it. If it is empty, add why to `problems` and return None."""
     label = knob.title
     key = f"search_{knob.name}{'_values' if grid else ''}"
     options: dict[str, Any] = {"key": key, "help": knobs.help_of(knob), "format_func": knob.format, **_BOUND}
@@ -171,7 +174,7 @@ def _range(knob: Knob, grid: bool, problems: list[str]) -> Range | None:
 
 
 def _values(knob: Knob) -> list[Any]:
-    """Return the values of `knob` that a grid offers."""
+    """Return the values of `knob` offered for a grid."""
     if knob.choices:
         return list(knob.choices)
     if knob.log:
@@ -192,7 +195,7 @@ def _plan(base: TrainConfig, ranges: list[Range], grid: bool, problems: list[str
 
 
 def _expected(plan: Plan, goal: Goal | None) -> str:
-    """Return how long a search will take."""
+    """Return the expected duration of a search as text."""
     trials = len(plan.cells()) if plan.grid else goal.trials if goal else 0
     if goal and goal.seconds:
         return f"{formatting.seconds(goal.seconds)} of training"

@@ -1,13 +1,13 @@
-"""The app's own CSS: all that the theme cannot set. Every selector is of this app, or a documented `st-key-` class.
+"""The app's CSS, for what the theme cannot set. Selectors are the app's own or documented `st-key-` classes.
 
-The names of Streamlit's own elements stand together: an upgrade may change them.
+Selectors of Streamlit's own elements are kept together: an upgrade may change them.
 """
 
 import streamlit as st
 
 from cifar_core.charts import style as chart_style
 
-STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may change
+STREAMLIT = (  # Streamlit's own elements
     "[data-testid=stMainBlockContainer]{padding-top:4.4rem;max-width:1480px}"
     "[data-testid=stBaseButton-primary]{color:light-dark(#fff,#12171e)}"  # white on the dark theme's accent is 2.5:1
     "[data-testid=stCaptionContainer]{color:light-dark(#59636e,#a9b3be);opacity:1}"  # Streamlit's gray is 4.1:1
@@ -17,7 +17,7 @@ STREAMLIT = (  # the names of Streamlit's own elements, which an upgrade may cha
     "[data-testid=stImage] img{border-radius:4px}"
     ".st-key-drop_zone [data-testid=stFileUploaderDropzone]{min-height:10rem;flex-direction:column;"
     "justify-content:center;align-items:center;border:2px dashed #808b9e}"
-    "[class*=st-key-wide_runs] [data-testid=stElementToolbar],"  # their CSV would not be inert
+    "[class*=st-key-wide_runs] [data-testid=stElementToolbar],"  # their CSV download would not escape formulas
     ".st-key-wide_scores [data-testid=stElementToolbar],"
     ".st-key-verdict [data-testid=stElementToolbar],"
     ".st-key-runs_robust [data-testid=stElementToolbar]{display:none}"
@@ -46,12 +46,12 @@ _OWN = (
     "@media(max-width:767px){.preview{flex-wrap:wrap}.preview figure{flex:1 0 28%}}"
     ".preview figcaption{font-size:.78rem;line-height:1.35}.preview .changed{color:light-dark(#a85a00,#f0a04b)}"
     "@media(max-width:767px){.st-key-watch_rows2 .st-key-watch{height:916px!important;flex-basis:916px!important}}"
-    "[class*=st-key-live_] [data-stale=true],[data-stale=true]:has(.live-chart)"  # polled, not stale
+    "[class*=st-key-live_] [data-stale=true],[data-stale=true]:has(.live-chart)"  # polled, so never stale
     "{opacity:1!important;transition:none!important}"
     "[class*=st-key-live_] summary *{opacity:1!important}"
     ".st-key-outcome{min-height:11.5rem}@media(max-width:1000px){.st-key-outcome{min-height:12.1rem}}"
     "@media(max-width:767px){.st-key-outcome{min-height:22rem}"
-    ".st-key-outcome :is(h2,[data-testid=stColumn]:first-child p){min-height:2lh}}"  # sentences of one line or two
+    ".st-key-outcome :is(h2,[data-testid=stColumn]:first-child p){min-height:2lh}}"  # sentences have one or two lines
     ".track>div{display:flex;gap:3px}"
     ".track>div>div{flex:1;min-width:0;font-size:.74rem;line-height:1.2}"
     ".track b{display:block;height:.6rem;margin-bottom:.15rem;border-radius:3px;overflow:hidden;background:var(--line)}"
@@ -87,7 +87,7 @@ _OWN = (
 )
 
 
-_WORDMARK = (  # in a blue that has 3:1 on both themes, as large text needs
+_WORDMARK = (  # its blue has a contrast of 3:1 on both themes, as large text needs
     '<svg xmlns="http://www.w3.org/2000/svg" width="192" height="32" viewBox="0 0 192 32">'
     + "".join(
         f'<rect x="{10 * (place % 3)}" y="{1 + 10 * (place // 3)}" width="9" height="9" rx="2" fill="{color}"/>'
@@ -99,13 +99,13 @@ _WORDMARK = (  # in a blue that has 3:1 on both themes, as large text needs
 
 
 def apply() -> None:
-    """Add the app's wordmark and style to the page."""
+    """Add the app's wordmark and CSS to the page."""
     st.logo(_WORDMARK, size="large")
     st.html(f"<style>.stApp{{{_variables()}}}{STREAMLIT}{_OWN}</style>")
 
 
 def close_menu(page: str) -> None:
-    """Close the menu of a phone, which Streamlit leaves open, once another `page` is chosen from it."""
+    """Close the menu on a phone after the user has opened another `page`; Streamlit leaves it open."""
     menu, button = "[data-testid=stSidebar]", "[data-testid=stSidebarCollapseButton] button"
     with st.container(key="menu_script"):
         st.html(
@@ -116,7 +116,7 @@ def close_menu(page: str) -> None:
 
 
 def mark(key: str) -> None:
-    """Draw the button with this `key` as the chosen one."""
+    """Draw the button with this `key` as selected."""
     st.html(
         f"<style>.st-key-{key} button{{border:2px solid var(--accent);"
         "background:color-mix(in srgb,var(--accent) 12%,transparent)}</style>"
@@ -129,5 +129,5 @@ def _variables() -> str:
 
 
 def _colors(option: str) -> str:
-    """Return a color of both themes as CSS, which has no other way to them."""
+    """Return a theme color for light and dark as CSS; Streamlit has no CSS variable for it."""
     return f"light-dark({st.get_option(f'theme.light.{option}')},{st.get_option(f'theme.dark.{option}')})"

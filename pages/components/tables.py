@@ -1,4 +1,4 @@
-"""Tables of runs, trials and conditions; a phone shows each row as a card."""
+"""Tables of runs, trials and conditions; on a phone each row is a card."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cifar_core import glossary
 from pages.components import tiles
 from pages.components.tiles import Tile
 
-_A_PAGE = 20  # cards
+_A_PAGE = 20  # cards per page
 
 
 def show(
@@ -22,10 +22,10 @@ def show(
     chosen: Collection[int] = (),
     **options: Any,
 ) -> Any:
-    """Draw a table of `columns`, and the same rows as cards; one of both is visible (see style).
+    """Draw a table of `columns`, and the same rows as cards; CSS shows one of them (see style).
 
-    `looks` are Streamlit's column configurations, `options` those of `st.dataframe`, whose event is returned. A tap on
-    a card calls `choose` with its row, before the page is drawn; the rows `chosen` are marked.
+    `looks` are Streamlit's column configurations, `options` those of `st.dataframe`; its event is returned. A tap on a
+    card calls `choose` with its row as a callback; the rows `chosen` are marked.
     """
     looks = {name: _explained(name, (looks or {}).get(name, {})) for name in columns}
     with st.container(key=f"wide_{key}"):
@@ -39,12 +39,12 @@ def show(
 
 
 def _explained(name: str, look: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a column looks; its heading explains the terms in it where it has no help yet."""
+    """Return a column configuration; without help, it gets an explanation of the terms in its label."""
     return {"help": glossary.explain(look.get("label") or name)} | {k: v for k, v in look.items() if v is not None}
 
 
 def _card(values: Mapping[str, Any], looks: Mapping[str, Any]) -> Tile:
-    """Return a row as a card: its first value, below it the others with their labels; no curves."""
+    """Return a row as a card: the first value as title, the others with their labels; without curves."""
     first, *others = values
     title = values[first] if isinstance(values[first], str) else f"{first} {values[first]}"
     lines = [

@@ -1,4 +1,4 @@
-"""Pictures with a few words each, to look at or to choose from: samples, galleries, neighbors."""
+"""Clickable pictures with short texts: samples, galleries, neighbors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.components import formatting
 
-# Words are set as text, never as markup. A picture of 32x32 pixels is enlarged here, so few bytes are sent.
+# Titles and notes are text, never HTML. The browser enlarges 32x32 pictures, so few bytes are sent.
 _mount = st.components.v2.component(
     "tiles",
     css="""
@@ -35,9 +35,9 @@ _mount = st.components.v2.component(
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture (a data URL), its alternative text, a title, and a note of tone "right", "wrong" or "unusual".
+    """A picture (data URL), its alternative text, a title, and a note of tone "right", "wrong" or "unusual".
 
-    A tile without a picture is a card of text.
+    A tile without a picture is a text card.
     """
 
     image: str
@@ -54,9 +54,9 @@ def show(
     chosen: Collection[int] = (),
     width: int = 104,
 ) -> None:
-    """Show `tiles`, those at the positions `chosen` marked, `width` pixels wide; 0 is as wide as the page.
+    """Show `tiles`, `width` pixels wide (0: full width); those at the positions `chosen` are marked.
 
-    A click calls `choose` with the tile's position, before the page is drawn.
+    A click calls `choose` with the tile's position as a callback.
     """
 
     def take() -> None:
@@ -74,7 +74,7 @@ def show(
 
 
 def page(positions: Sequence[int], size: int, key: str) -> Sequence[int]:
-    """Draw page numbers, if `positions` need more than one page of `size`; return those of the chosen page."""
+    """Return the `positions` on the current page of `size`; draw page numbers if there is more than one page."""
     pages = -(-len(positions) // size)
     chosen = st.pagination(pages, key=key) if pages > 1 else 1
     return positions[(chosen - 1) * size : chosen * size]
