@@ -1,4 +1,4 @@
-"""The state and the results of a sweep as plain data: trials, the best, importance, noise, the Pareto front."""
+"""State and results of a sweep as plain data: trials, best trial, importance, noise, Pareto front."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ COSTS: Mapping[str, tuple[str, str]] = {
     "model_bytes": ("Model file", "bytes"),
     "seconds": ("Training time", "s"),
 }
-"""What accuracy is compared with: name -> label and unit."""
+"""Costs to compare with accuracy: name -> label and unit."""
 ENOUGH_TRIALS = 15
-"""Fewer ended trials than this do not say which setting matters."""
+"""Minimum number of completed trials for importances."""
 _IDLE = 0.05
-"""A setting that explains less of the variation than this does not matter."""
+"""A setting that explains a smaller share of the variation does not matter."""
 _EDGE = 0.02
-"""Share of a range (of its logarithm, where it is logarithmic) that counts as its edge."""
+"""Share of a range that counts as its edge, on a log scale for logarithmic ranges."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial. `state` is "waiting", "running", "interrupted", "finished", "pruned" or "failed".
+    """A trial. `state` is "waiting", "running", "interrupted", "finished", "pruned" or "failed".
 
-    `params` are the knobs that it tried.
-    `accuracy` is its best validation accuracy, 0..1, and `curve` those of its epochs, from 1. None is not known yet.
+    `params` are the values of its knobs. `accuracy` is the best validation accuracy, 0..1; `curve` contains (epoch,
+    accuracy) from epoch 1. None means not yet known.
     """
 
     number: int
@@ -53,14 +53,14 @@ class Trial:
     error: str | None
 
     def cost(self, name: str) -> float | None:
-        """Return the cost called `name`, one of COSTS."""
+        """Return the value of a cost in COSTS."""
         value: float | None = getattr(self, name)
         return value
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One combination of a grid: its values, and the accuracies and runs that its seeds gave so far."""
+    """A combination of a grid: its values, and the trials of its seeds so far."""
 
     values: Mapping[str, Any]
     trials: tuple[Trial, ...]
@@ -72,21 +72,21 @@ class Cell:
 
     @property
     def mean(self) -> float | None:
-        """Their mean; None without any."""
+        """The mean accuracy; None without trials."""
         return statistics.fmean(self.accuracies) if self.accuracies else None
 
     @property
     def spread(self) -> float | None:
-        """Their standard deviation; None for fewer than two."""
+        """The standard deviation of the accuracies; None for fewer than two."""
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
 
 
 @dataclass(frozen=True)
 class Findings:
-    """The state and the results of a sweep.
+    """State and results of a sweep.
 
-    `state` is "running", "stopping", "stopped", "interrupted", "failed" or "finished". `trials` are in order of number,
-    without those that do not count (`studies.uncounted`).
+    `state` is "running", "stopping", "stopped", "interrupted", "failed" or "finished". `trials` are in order of
+    number, without uncounted ones (`studies.uncounted`).
     """
 
     name: str
@@ -98,40 +98,40 @@ class Findings:
 
     @property
     def is_live(self) -> bool:
-        """Whether a worker runs."""
+        """Whether a worker is running."""
         return self.state in ("running", "stopping")
 
     @property
     def share(self) -> float:
-        """How much of its goal is reached, 0..1."""
+        """The progress towards the goal, 0..1."""
         seconds = self.goal.seconds
         return min(1.0, max(self.done / self.goal.trials, self.spent_seconds / seconds if seconds else 0.0))
 
     @property
     def ended(self) -> list[Trial]:
-        """The trials that have an accuracy."""
+        """The trials with an accuracy."""
         return [trial for trial in self.trials if trial.accuracy is not None]
 
     @property
     def best(self) -> Trial | None:
-        """The trial with the best validation accuracy, the earliest of equals; None without any."""
+        """The trial with the best validation accuracy, the earliest of equal ones; None without trials."""
         return max(self.ended, key=lambda trial: (trial.accuracy or 0.0, -trial.number), default=None)
 
     @property
     def done(self) -> int:
-        """How many trials have ended, in whatever way."""
+        """The number of ended trials in any end state."""
         return sum(trial.state in ("finished", "pruned", "failed") for trial in self.trials)
 
     @property
     def spent_seconds(self) -> float:
-        """Seconds of training so far."""
+        """The seconds of training so far."""
         return sum(trial.seconds or 0.0 for trial in self.trials)
 
     @property
     def at_edge(self) -> dict[str, str]:
-        """The knobs whose best value lies at an end of what was tried: "low" or "high".
+        """The knobs with the best value at an end of their range: "low" or "high".
 
-        Empty for fewer than five trials, of which any may be the best.
+        Empty for fewer than five trials, since any of them may be the best by chance.
         """
         if self.best is None or len(self.ended) < 5 or self.plan.grid:
             return {}
@@ -139,7 +139,7 @@ class Findings:
         return {knob: side for knob, side in edges.items() if side}
 
     def front(self, cost: str) -> list[Trial]:
-        """Return the trials that none beats in both accuracy and `cost` (one of COSTS), cheapest first."""
+        """Return the Pareto front of accuracy and `cost` (one of COSTS), cheapest first."""
         known = [trial for trial in self.ended if trial.cost(cost) is not None]
         trials: list[Trial] = []
         for trial in sorted(known, key=lambda t: (t.cost(cost) or 0.0, -(t.accuracy or 0.0))):
@@ -148,7 +148,7 @@ class Findings:
         return trials
 
     def cells(self) -> list[Cell]:
-        """Return a grid's cells, in the order of its choices."""
+        """Return the cells of a grid, in the order of its choices."""
         names = [item.knob for item in self.plan.ranges]
         cells = []
         for values in self.plan.cells():
@@ -157,7 +157,7 @@ class Findings:
         return cells
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it in JSON's types."""
+        """Return the findings as JSON types."""
         best = self.best
         values = {
             "name": self.name,
@@ -182,11 +182,11 @@ class Findings:
 
 @dataclass(frozen=True)
 class Noise:
-    """How much of a repeated grid is noise, in shares of accuracy.
+    """Noise of a repeated grid, in shares of accuracy.
 
-    `spread` is the standard deviation between seeds, pooled over the cells; `seeds` the fewest of a cell. Of cells that
-    do not differ, the highest and the lowest mean are further apart than `significant` in 5% of grids (Tukey's honestly
-    significant difference, which accounts for the number of cells); `extent` is how far apart they are.
+    `spread` is the standard deviation between seeds, pooled over the cells; `seeds` is the smallest number of seeds
+    in a cell. If cells do not differ, the range of their means exceeds `significant` in 5% of grids (Tukey's
+    honestly significant difference, which accounts for the number of cells). `extent` is the measured range.
     """
 
     seeds: int
@@ -196,12 +196,12 @@ class Noise:
 
     @property
     def is_significant(self) -> bool:
-        """Whether any two cells differ by more than noise."""
+        """Whether the range of the means exceeds the noise."""
         return self.extent > self.significant
 
     @property
     def words(self) -> str:
-        """A sentence for the reader."""
+        """A sentence for the user."""
         spread, significant, extent = (f"{100 * share:.1f}" for share in (self.spread, self.significant, self.extent))
         verdict = (
             f"Cells whose means are more than {significant} points apart differ significantly"
@@ -215,7 +215,7 @@ class Noise:
 
 
 def noise(cells: Sequence[Cell]) -> Noise | None:
-    """Return how noisy a grid is; None while no cell has two seeds or only one cell has any."""
+    """Return the noise of a grid, or None unless at least two cells have trials and one has two seeds."""
     tried = [cell for cell in cells if cell.accuracies]
     freedom = sum(len(cell.accuracies) - 1 for cell in tried)
     if not freedom or len(tried) < 2:
@@ -229,17 +229,17 @@ def noise(cells: Sequence[Cell]) -> Noise | None:
 
 @functools.lru_cache(maxsize=256)
 def _studentized_range(groups: int, freedom: int) -> float:
-    """Return the range of `groups` equal means, in standard errors, that chance exceeds in 5% (half a second)."""
+    """Return the 95% quantile of the studentized range of `groups` means; takes half a second."""
     from scipy.stats import studentized_range
 
     return float(studentized_range.ppf(0.95, groups, freedom))
 
 
 def importances(sweep: Findings) -> dict[str, float]:
-    """Return the share of the accuracy's variation that each setting explains, by Optuna's fANOVA; they add up to 1.
+    """Return the share of the accuracy's variation that each setting explains (Optuna's fANOVA), with sum 1.
 
-    Empty for fewer than ENOUGH_TRIALS ended trials, and where all are alike. A pruned trial counts with its last
-    accuracy.
+    Empty for fewer than ENOUGH_TRIALS completed trials, or if all accuracies are equal. A pruned trial counts with
+    its last accuracy.
     """
     import optuna
 
@@ -258,7 +258,7 @@ def importances(sweep: Findings) -> dict[str, float]:
 
 
 def conclusion(sweep: Findings, shares: Mapping[str, float]) -> str:
-    """Return the best trial, which setting matters most, and which do not; `shares` are from `importances`."""
+    """Return sentences on the best trial and on the settings that matter; `shares` come from `importances`."""
     best, count = sweep.best, len(sweep.ended)
     if best is None:
         return "No trial has ended yet."
@@ -278,12 +278,12 @@ def conclusion(sweep: Findings, shares: Mapping[str, float]) -> str:
 
 
 def find(name: str, storage: str | None = None) -> Findings:
-    """Return the findings of the sweep `name`. Raises SweepError if there is none, or it or its storage is damaged."""
+    """Return the findings of sweep `name`. Raises SweepError if it does not exist or is damaged."""
     return of_study(studies.open_study(name, storage), storage)
 
 
 def of_study(study: Study, storage: str | None = None) -> Findings:
-    """Return the findings of an opened sweep. Raises SweepError if it is damaged."""
+    """Return the findings of an open study. Raises SweepError if it is damaged."""
     name, shared = study.study_name, bool(studies.storage_url(storage))
     workers = len(sweep_workers.living_workers(name))
     try:
@@ -312,7 +312,7 @@ def _state(study: Study, trials: Sequence[Trial], workers: int, shared: bool) ->
 
 
 def _trial(trial: FrozenTrial, alone: bool) -> Trial:
-    """Return `trial` as data; one that runs while no worker is there was interrupted (`alone`)."""
+    """Return `trial` as data. If no worker is running (`alone`), a running trial is interrupted."""
     attrs: dict[str, Any] = records.sanitized(trial.user_attrs)
     names = {"COMPLETE": "finished", "FAIL": "failed"}
     state = names.get(trial.state.name, trial.state.name.lower())
@@ -334,7 +334,7 @@ def _trial(trial: FrozenTrial, alone: bool) -> Trial:
 
 
 def _edge(item: Range, value: Any) -> str:
-    """Return at which end of `item` the value lies, "low" or "high"; "" if at none, or if it has no order."""
+    """Return the end of `item` at which the value lies, "low" or "high", or "" if at none or unordered."""
     if value is None or isinstance(value, str):
         return ""
     if item.choices:

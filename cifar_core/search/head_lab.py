@@ -1,14 +1,14 @@
-"""The head lab: requests of pages, and the results of the lab's process (training/lab_worker.py).
+"""The head lab: requests from pages, and results of the lab's process (training/lab_worker.py).
 
     <runs>/.lab/
-      lab.lock              held by the process while it lives
-      request.json          the requested settings, the newest count           written by pages
-      status.json           state of the process, and what it holds fixed      written by the process, as is the rest
+      lab.lock              held by the running process
+      request.json          the requested settings; the newest request counts    written by pages
+      status.json           state of the process, and its fixed settings         written by the process, as the rest
       map-<base>.npz        the decision map
       <base>-<key>.json     one result: a row for each epoch, the class of each validation image
       lab.log               output of the process
 
-Only the head is trained, from cached features; all but five knobs stay as in BASE.
+Only the head is trained, on cached features. All but five knobs have the values of BASE.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from cifar_core.jobs import Job
 from cifar_core.runs import records
 
 BASE = replace(PRESETS["quick"], augmentation=0.0, head_epochs=8, fine_tune_epochs=0, head_batch_size=256)
-"""The fixed settings; without schedule and early stopping."""
+"""The fixed settings, without schedule and early stopping."""
 GRID = 70
 """Cells of the decision map in each direction."""
 _STORED = Path(__file__).parents[1] / "bundled" / "head_lab.json"
@@ -41,7 +41,7 @@ _FIGURES = ("epoch", "accuracy", "cross_entropy", "validation_accuracy", "valida
 
 @dataclass(frozen=True)
 class Settings:
-    """The lab's sliders, knobs of TrainConfig. Building one checks every value; raises ConfigError."""
+    """The sliders of the lab, knobs of TrainConfig. The constructor checks all values and raises ConfigError."""
 
     dropout: float = BASE.dropout
     dense_units: int = BASE.dense_units
@@ -50,40 +50,40 @@ class Settings:
     label_smoothing: float = BASE.label_smoothing
 
     def __post_init__(self) -> None:
-        """Check every field against its knob."""
+        """Check each field against its knob."""
         for name in SLIDERS:
             object.__setattr__(self, name, KNOBS[name].check(getattr(self, name)))
 
     @property
     def config(self) -> TrainConfig:
-        """The configuration of the head's training."""
+        """The configuration for training the head."""
         return replace(BASE, **asdict(self))
 
     @property
     def run_config(self) -> TrainConfig:
-        """The preset `quick` with this head: a whole run, fine-tuning included."""
+        """The preset `quick` with this head: a complete run with fine-tuning."""
         return replace(PRESETS["quick"], **asdict(self))
 
     @property
     def key(self) -> str:
-        """The settings' name in files."""
+        """The key of the settings in file names."""
         return hashlib.sha256(json.dumps(self.config.to_dict(), sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def text(self) -> str:
-        """The values in an address: `0.3_128_0.0001_0.001_0`."""
+        """The values in a URL: `0.3_128_0.0001_0.001_0`."""
         return "_".join(f"{getattr(self, name):g}" for name in SLIDERS)
 
     @classmethod
     def parse(cls, text: str) -> Settings:
-        """Return the settings written as `text`. Raises ConfigError."""
+        """Return the settings in `text`. Raises ConfigError."""
         words = text.split("_")
         if len(words) != len(SLIDERS):
             raise ConfigError(f"Lab: received {len(words)} values, expected {len(SLIDERS)} between underscores.")
         return cls(**{name: KNOBS[name].parse(word) for name, word in zip(SLIDERS, words, strict=True)})
 
     def differences(self, other: Settings) -> str:
-        """Return the values that differ from those of `other` as text, "the same" where none does."""
+        """Return the values that differ from `other` as text, or "the same"."""
         values = [(name, getattr(self, name)) for name in SLIDERS if getattr(self, name) != getattr(other, name)]
         return (
             ", ".join(f"{KNOBS[name].label.lower()} {KNOBS[name].format(value)}" for name, value in values)
@@ -96,9 +96,9 @@ SLIDERS = tuple(item.name for item in fields(Settings))
 
 @dataclass(frozen=True)
 class Result:
-    """The result of some settings: `rows`, one for each epoch so far; `predicted`, the class of each validation image.
+    """The result for some settings: `rows`, one for each epoch, and `predicted`, the class of each image.
 
-    `state` is "computing", "done", "cancelled" (for other settings) or "failed" (see `message`).
+    `state` is "computing", "done", "cancelled" (replaced by other settings) or "failed" (see `message`).
     """
 
     state: str
@@ -114,7 +114,7 @@ class Result:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95% interval (Wilson) of that accuracy."""
+        """The 95% Wilson interval of the accuracy."""
         total = len(self.predicted)
         return wilson(round((self.accuracy or 0.0) * total), total)
 
@@ -125,23 +125,23 @@ def lab_dir() -> Path:
 
 
 def job() -> Job:
-    """Return the lab's job; it ends five minutes after the last request."""
+    """Return the job of the lab. It ends five minutes after the last request."""
     command = ("cifar_core.training.lab_worker", str(lab_dir().resolve()))
     return Job(lab_dir(), "lab", command, "The lab")
 
 
 def start() -> None:
-    """Start the lab's process unless it lives. Raises RunError."""
+    """Start the process of the lab if it is not running. Raises RunError."""
     job().start()
 
 
 def is_open() -> bool:
-    """Return whether the lab's process lives."""
+    """Return whether the process of the lab is running."""
     return job().is_running
 
 
 def request(settings: Settings) -> None:
-    """Request `settings`, in place of those that are computed now. Raises RunError."""
+    """Request `settings`; they replace the current computation. Raises RunError."""
     try:
         lab_dir().mkdir(parents=True, exist_ok=True)
         runs.write_json(lab_dir() / "request.json", {"settings": asdict(settings), "asked": time.time()})
@@ -150,7 +150,7 @@ def request(settings: Settings) -> None:
 
 
 def requested() -> tuple[Settings, float] | None:
-    """Return the requested settings and the time of the request (seconds since 1970), None without any."""
+    """Return the requested settings and the time of the request (seconds since 1970), or None."""
     saved = runs.read_json(lab_dir() / "request.json")
     number, values = saved.get("asked"), saved.get("settings")
     try:
@@ -162,8 +162,8 @@ def requested() -> tuple[Settings, float] | None:
 def status() -> dict[str, Any]:
     """Return the state of the process.
 
-    Keys: `state` ("off", "starting", "preparing", "waiting", "ready", "computing", "mapping", "failed") and, where
-    known, `message`, `done` and `total` while it prepares, `base`: texts for what is held fixed, and its `key`.
+    Keys: `state` ("off", "starting", "preparing", "waiting", "ready", "computing", "mapping", "failed") and, if
+    known, `message`, `done` and `total` during preparation, `base` (texts on the fixed settings) and its `key`.
     """
     try:
         saved = runs.load_json(lab_dir() / "status.json") or {}
@@ -177,24 +177,24 @@ def status() -> dict[str, Any]:
 
 
 def base_key() -> str:
-    """Return the name of the fixed part in files, "" before the lab's first start."""
+    """Return the key of the fixed settings in file names, or "" before the first start."""
     base = status().get("base")
     key = str(base.get("key", "")) if isinstance(base, dict) else ""
     return key if key.isalnum() else ""
 
 
 def result_path(base: str, settings: Settings) -> Path:
-    """Return the file of the result of `settings`."""
+    """Return the path of the result for `settings`."""
     return lab_dir() / f"{base}-{settings.key}.json"
 
 
 def result(settings: Settings) -> Result | None:
-    """Return the result of `settings`, None if they were not tried yet."""
+    """Return the result for `settings`, or None if there is none."""
     return _read(result_path(base_key(), settings))
 
 
 def stored() -> Result | None:
-    """Return the result of `Settings()` on CIFAR-10 from ImageNet weights, which ships with the package."""
+    """Return the result of `Settings()` on CIFAR-10 with ImageNet weights, which the package contains."""
     return _read(_STORED)
 
 
@@ -204,7 +204,7 @@ def _read(path: Path) -> Result | None:
     if not isinstance(rows, list) or not isinstance(predicted, str) or not (predicted + "0").isdecimal():
         return None
     whole = [row for row in rows if isinstance(row, dict) and all(_is_figure(k, row.get(k)) for k in _FIGURES)]
-    if saved.get("state") == "done" and not whole:  # of a version that did not record the cross-entropy: train again
+    if saved.get("state") == "done" and not whole:  # written by a version without cross-entropy: train again
         return None
     seconds = saved.get("seconds")
     return Result(
@@ -222,10 +222,10 @@ def _is_figure(name: str, value: Any) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """The decision map: validation images in two dimensions, and the nearest of them to each cell of a grid.
+    """The decision map: validation images in two dimensions, and the nearest images of each cell of a grid.
 
-    points: float32 (n, 2). labels: uint8 (n,). x, y: float32 (GRID,), the middles of the cells. nearest: int32 (GRID *
-    GRID, k), rows of y first; -1 where no image is near.
+    points: float32 (n, 2). labels: uint8 (n,). x, y: float32 (GRID,), centers of the cells. nearest: int32 (GRID *
+    GRID, k), rows of y first; -1 if no image is near.
     """
 
     points: np.ndarray
@@ -236,12 +236,12 @@ class Map:
 
 
 def map_path(base: str) -> Path:
-    """Return the file of the map of a base."""
+    """Return the path of the map of a base."""
     return lab_dir() / f"map-{base}.npz"
 
 
 def load_map(base: str) -> Map | None:
-    """Return the map of a base, None if it is not made yet or is damaged."""
+    """Return the map of a base, or None if it is missing or damaged."""
     try:
         file = untrusted.load_arrays(map_path(base))
         lab_map = Map(*(file[name] for name in ("points", "labels", "x", "y", "nearest")))
@@ -257,7 +257,7 @@ def save_map(base: str, lab_map: Map) -> None:
 
 
 def background_classes(lab_map: Map, predicted: np.ndarray) -> np.ndarray:
-    """Return the most frequent class among each cell's nearest images, float (GRID, GRID), NaN far from all images.
+    """Return the most frequent class of each cell's nearest images, float (GRID, GRID), NaN far from all images.
 
     predicted: int (n,), the class of each image.
     """

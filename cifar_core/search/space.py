@@ -1,4 +1,4 @@
-"""The search space of a sweep: ranges or choices of some knobs, the rest as in a base configuration; and its goal."""
+"""The search space of a sweep (ranges or choices of knobs over a base configuration), and its goal."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 MOST_TRIALS = 10_000
 MOST_CELLS = 400
 DEFAULT_KNOBS = ("alpha", "dropout", "augmentation")
-"""What a sweep varies by default."""
+"""Knobs that a sweep varies by default."""
 FIXED = ("dataset", "train_images", "validation_fraction", "split", "weights", "teacher", "seed")
-"""Knobs that are the same in all trials of a sweep, as they decide what accuracy means."""
+"""Knobs that a sweep cannot vary: with other values, accuracies are not comparable."""
 _SENSIBLE = {"views": (1, 8), "head_epochs": (1, 20), "fine_tune_epochs": (1, 20), "early_stopping_patience": (1, 20)}
 
 
 @dataclass(frozen=True)
 class Range:
-    """The values of one knob: `choices`, or numbers from `low` to `high`, integers for an integer knob.
+    """The values of a knob: `choices`, or numbers from `low` to `high`, integers for an integer knob.
 
-    Building one checks it against the knob table; raises SweepError.
+    The constructor checks it against the knob table and raises SweepError.
     """
 
     knob: str
@@ -67,12 +67,12 @@ class Range:
 
     @property
     def step(self) -> float | None:
-        """The step of floats, so that values and their cached features recur; None without."""
+        """The step of float values, or None. With a step, values and their cached features recur."""
         knob = KNOBS[self.knob]
         return knob.step if isinstance(knob.default, float) and not knob.log and not self.choices else None
 
     def suggest(self, trial: Trial) -> Any:
-        """Return the value that `trial` tries."""
+        """Return the value for `trial`."""
         if self.choices:
             return trial.suggest_categorical(self.knob, self.choices)
         if isinstance(KNOBS[self.knob].default, int):
@@ -80,7 +80,7 @@ class Range:
         return trial.suggest_float(self.knob, self.low, self.high, step=self.step, log=self.log)
 
     def distribution(self) -> BaseDistribution:
-        """Return Optuna's distribution of the rounded values."""
+        """Return Optuna's distribution of the values."""
         from optuna import distributions as kinds
 
         if self.choices:
@@ -91,7 +91,7 @@ class Range:
 
     @property
     def text(self) -> str:
-        """The form that `parse_range` reads, `dropout=0:0.5` or `alpha=0.35,0.5`."""
+        """The form that `parse_range` accepts, `dropout=0:0.5` or `alpha=0.35,0.5`."""
         values = ",".join(map(str, self.choices)) or f"{self.low:g}:{self.high:g}"
         return f"{self.knob}={values}"
 
@@ -101,7 +101,7 @@ class Range:
 
 
 def table_range(name: str) -> Range:
-    """Return the range or the choices of the knob table for the knob called `name`. Raises SweepError."""
+    """Return the range or choices of a knob in the knob table. Raises SweepError."""
     knob = KNOBS.get(name)
     if knob is None:
         return Range(name)  # raises
@@ -111,7 +111,7 @@ def table_range(name: str) -> Range:
 
 
 def parse_range(text: str) -> Range:
-    """Return the range written as `dropout`, `dropout=0:0.5` or `alpha=0.35,0.5`. Raises SweepError."""
+    """Parse a range: `dropout`, `dropout=0:0.5` or `alpha=0.35,0.5`. Raises SweepError."""
     name, _, values = text.partition("=")
     name = name.replace("-", "_")
     knob = KNOBS.get(name)
@@ -127,7 +127,7 @@ def parse_range(text: str) -> Range:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep tries: `base` with the knobs of `ranges` varied; a grid tries every combination of choices."""
+    """The search space: `base` with the knobs of `ranges` varied. A grid tries all combinations of choices."""
 
     base: TrainConfig
     ranges: tuple[Range, ...]
@@ -141,18 +141,18 @@ class Plan:
             raise SweepError(f"A grid has some values of each setting, and at most {MOST_CELLS} cells; choose fewer.")
 
     def config(self, trial: Trial) -> TrainConfig:
-        """Return the configuration that `trial` trains. Raises ConfigError if the combination is not allowed."""
+        """Return the configuration of `trial`. Raises ConfigError if the combination is invalid."""
         values = {item.knob: item.suggest(trial) for item in self.ranges}
-        if self.grid:  # every cell has its seed, so that seeds can be added
+        if self.grid:  # each cell has a seed, so seeds can be added
             values["seed"] = trial.suggest_int("seed", 0, int(KNOBS["seed"].high or 0))
         return self.with_values(values)
 
     def with_values(self, values: Mapping[str, Any]) -> TrainConfig:
-        """Return the base with the `values` of a trial. Raises ConfigError if the combination is not allowed."""
+        """Return the base with the `values` of a trial. Raises ConfigError if the combination is invalid."""
         return replace(self.base, **{name: rounded(name, value) for name, value in values.items()})
 
     def cells(self) -> list[dict[str, Any]]:
-        """Return every combination of a grid's choices."""
+        """Return all combinations of a grid's choices."""
         names = [item.knob for item in self.ranges]
         combinations = itertools.product(*(item.choices for item in self.ranges))
         return [dict(zip(names, values, strict=True)) for values in combinations]
@@ -164,7 +164,7 @@ class Plan:
 
     @classmethod
     def from_dict(cls, data: Any) -> Plan:
-        """Return the plan saved as `data`. Raises SweepError if it is none."""
+        """Return the plan from its saved form. Raises SweepError if `data` is invalid."""
         try:
             ranges = tuple(
                 Range(name, item.get("low", 0.0), item.get("high", 0.0), tuple(item.get("choices", ())))
@@ -177,7 +177,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Goal:
-    """When a sweep is done: after `trials`, or when they took `seconds` of training together, whichever is first."""
+    """The end of a sweep: after `trials`, or after `seconds` of training in total, whichever comes first."""
 
     trials: int
     seconds: float | None = None
@@ -190,7 +190,7 @@ class Goal:
 
 
 def rounded(knob: str, value: Any) -> Any:
-    """Return a float for the knob called `knob` with four significant digits, any other value as it is."""
+    """Return a float value of `knob` with four significant digits, any other value unchanged."""
     return float(f"{value:.4g}") if isinstance(value, float) and not KNOBS[knob].choices else value
 
 

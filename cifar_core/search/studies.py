@@ -1,11 +1,11 @@
-"""Sweeps: each is an Optuna study of one plan; each of its trials is an ordinary run on disk.
+"""Sweeps. Each sweep is an Optuna study of one plan; each of its trials is an ordinary run on disk.
 
     <runs>/sweeps/<name>/   journal.log (without a database), worker.log, worker-<n>.lock and worker-<n>.json
-    <runs>/sweeps/.deleted/ deleted ones, until another of the same name is deleted
+    <runs>/sweeps/.deleted/ deleted sweeps, until another of the same name is deleted
 
-The storage is one setting, CIFAR_SWEEP_STORAGE: empty for the journal, or a PostgreSQL URL for many machines. A study
-holds a trial's configuration and figures; the user attribute `run` names its run. Optuna is imported inside functions,
-so that a page or a command that does not search starts fast.
+CIFAR_SWEEP_STORAGE sets the storage: empty for the journal, or a PostgreSQL URL for several machines. A study stores
+the configuration and metrics of each trial; the user attribute `run` is the ID of its run. Optuna is imported inside
+functions, so pages and commands without a search start fast.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ if TYPE_CHECKING:
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 STORAGE_VARIABLE = "CIFAR_SWEEP_STORAGE"
 HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 20
-"""How often a worker reports to a database, and after what silence another continues its trial."""
+"""Interval of a worker's heartbeat in a database, and silence after which another continues its trial."""
 _PLAN, _GOAL, _STOP, _SURPLUS = "plan", "goal", "stop", "surplus"
 _OLD_LINK = "journal.log.lock"
 DAMAGE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, AssertionError, RecursionError)
-"""What Optuna raises for a damaged journal, found by mutation tests."""
+"""Exceptions of Optuna for a damaged journal, found by mutation tests."""
 
 
 def storage_url(storage: str | None = None) -> str:
-    """Return the database's URL, from `storage` or else CIFAR_SWEEP_STORAGE; empty: the journal. Raises SweepError."""
+    """Return the database URL from `storage` or CIFAR_SWEEP_STORAGE, or "" for the journal. Raises SweepError."""
     url = storage if storage is not None else os.environ.get(STORAGE_VARIABLE, "")
     if not url:
         return ""
     kind, address, rest = url.partition("://")
     if not address or not rest or kind not in ("postgresql", "postgres", "postgresql+psycopg"):
-        raise SweepError(  # without the URL, which may hold a password
+        raise SweepError(  # without the URL, which may contain a password
             "The storage of searches is a journal file (no setting), or postgresql://USER:PASSWORD@HOST/DATABASE; "
             "received something else."
         )
@@ -61,7 +61,7 @@ def storage_url(storage: str | None = None) -> str:
 
 
 def folder(name: str) -> Path:
-    """Return the folder of the sweep called `name`. Raises SweepError unless it is a name."""
+    """Return the folder of sweep `name`. Raises SweepError if the name is invalid or the folder has a link."""
     if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
         raise SweepError(
             f"Search {quoted(str(name))}: expected a name of a to z, 0 to 9 and -, at most 40 characters long."
@@ -75,16 +75,16 @@ def folder(name: str) -> Path:
 
 
 def _holds_link(place: Path) -> bool:
-    """Return whether a folder holds a link, pipe, device or folder; old versions locked a journal by a link."""
+    """Return whether a folder contains a link, pipe, device or folder. Old versions locked a journal by a link."""
     try:
         with os.scandir(place) as entries:
             return any(not e.is_file(follow_symlinks=False) and not e.name.startswith(_OLD_LINK) for e in entries)
     except OSError:
-        return False  # there is none
+        return False  # the folder does not exist
 
 
 def names(storage: str | None = None) -> list[str]:
-    """Return the names of all sweeps in the storage, in order. Raises SweepError."""
+    """Return the sorted names of all sweeps in the storage. Raises SweepError."""
     if storage_url(storage):
         with _storage_errors():
             known = _optuna().get_all_study_names(_storage("any", storage))
@@ -94,7 +94,7 @@ def names(storage: str | None = None) -> list[str]:
 
 
 def stamp(name: str, storage: str | None = None) -> tuple[int, int]:
-    """Return what changes with a sweep's journal; with a database it changes every second."""
+    """Return a stamp that changes with the sweep's journal; with a database it changes every second."""
     if storage_url(storage):
         return int(time.time()), 0
     try:
@@ -105,23 +105,23 @@ def stamp(name: str, storage: str | None = None) -> tuple[int, int]:
 
 
 def identity(name: str, storage: str | None = None) -> str:
-    """Return what distinguishes a sweep from a later one of the same name; with a database its name alone."""
+    """Return a key that distinguishes a sweep from a later one of the same name; with a database only the name."""
     url = storage_url(storage)
     try:
         with (folder(name) / "journal.log").open("rb") as file:
-            first = file.readline(1_000)  # holds a random id
+            first = file.readline(1_000)  # contains a random ID
     except OSError:
         first = b""
     return f"{url} {name}" if url else f"{folder(name).resolve()} {first!r}"
 
 
 def free_name(start: str, taken: Sequence[str]) -> str:
-    """Return `start` with the first number that makes a name which is not `taken`."""
+    """Return `start` with the first number that gives an unused name."""
     return next(name for number in itertools.count(1) if (name := f"{start}-{number}") not in taken)
 
 
 def create(name: str, plan: Plan, goal: Goal, storage: str | None = None) -> None:
-    """Make the sweep called `name`, without a worker. Raises SweepError if there is one already."""
+    """Create sweep `name` without a worker. Raises SweepError if it exists."""
     place = folder(name)
     if name in names(storage):
         raise SweepError(f"There is a search {name} already; choose another name, or resume or extend that one.")
@@ -137,15 +137,15 @@ def create(name: str, plan: Plan, goal: Goal, storage: str | None = None) -> Non
             for cell in plan.cells() if plan.grid else ():
                 study.enqueue_trial({"seed": plan.base.seed, **cell})
     except SweepError:
-        if not storage_url(storage):  # half a journal would be a damaged sweep of that name
+        if not storage_url(storage):  # an incomplete journal would be a damaged sweep
             shutil.rmtree(place, ignore_errors=True)
         raise
 
 
 def delete(name: str, storage: str | None = None) -> None:
-    """Delete the sweep called `name`; its runs stay. Raises SweepError if there is none.
+    """Delete sweep `name`; its runs are kept. Raises SweepError if it does not exist.
 
-    `restore` brings a journal back; a study in a database is deleted permanently.
+    `restore` restores a journal; a study in a database is deleted permanently.
     """
     if name not in names(storage):
         raise _unknown(name)
@@ -154,13 +154,13 @@ def delete(name: str, storage: str | None = None) -> None:
             _optuna().delete_study(study_name=name, storage=_storage(name, storage))
             return
         target = _deleted(name)
-        shutil.rmtree(target, ignore_errors=True)  # one of the same name, deleted before
+        shutil.rmtree(target, ignore_errors=True)  # an earlier deleted sweep of the same name
         target.parent.mkdir(exist_ok=True)
         folder(name).rename(target)
 
 
 def restore(name: str) -> None:
-    """Restore a deleted sweep. Raises SweepError if there is none, or another has its name now."""
+    """Restore a deleted sweep. Raises SweepError if it does not exist or the name is in use."""
     if not (_deleted(name) / "journal.log").exists():
         raise SweepError(f"There is no deleted search {name}; those in a database are deleted permanently.")
     if not is_restorable(name):
@@ -170,7 +170,7 @@ def restore(name: str) -> None:
 
 
 def is_restorable(name: str) -> bool:
-    """Return whether `restore` works for the sweep called `name`."""
+    """Return whether `restore` works for sweep `name`."""
     return (_deleted(name) / "journal.log").exists() and not folder(name).exists()
 
 
@@ -183,7 +183,7 @@ def _unknown(name: str) -> SweepError:
 
 
 def open_study(name: str, storage: str | None = None, seed: int | None = None) -> Study:
-    """Return the study called `name`, its TPE sampler seeded with `seed`. Raises SweepError if there is none."""
+    """Return study `name` with a TPE sampler seeded with `seed`. Raises SweepError if it does not exist."""
     journal = folder(name) / "journal.log"
     if not storage_url(storage) and not journal.exists():
         raise _unknown(name)
@@ -203,7 +203,7 @@ def open_study(name: str, storage: str | None = None, seed: int | None = None) -
 
 
 def open_checked(name: str, storage: str | None = None) -> Study:
-    """Return the study called `name`. Raises SweepError if there is none, or its plan or goal is damaged."""
+    """Return study `name`. Raises SweepError if it does not exist, or its plan or goal is damaged."""
     study = open_study(name, storage)
     plan_of(study)
     goal_of(study)
@@ -211,7 +211,7 @@ def open_checked(name: str, storage: str | None = None) -> Study:
 
 
 def damaged(name: str, error: Exception) -> SweepError:
-    """Return the error of a sweep whose journal is damaged."""
+    """Return the error for a damaged journal."""
     return SweepError(
         f"Search {quoted(name)} is damaged ({type(error).__name__} in its journal); delete it and start a new one."
     )
@@ -222,14 +222,14 @@ def _seconds(trials: Sequence[FrozenTrial]) -> float:
 
 
 def plan_of(study: Study) -> Plan:
-    """Return what the sweep tries. Raises SweepError if it is damaged."""
+    """Return the plan of a study. Raises SweepError if it is damaged."""
     if _PLAN not in study.user_attrs:
         raise SweepError(f"Search {study.study_name} has no plan of what to try; delete it and start a new one.")
     return Plan.from_dict(study.user_attrs[_PLAN])
 
 
 def goal_of(study: Study) -> Goal:
-    """Return when the sweep is done. Raises SweepError if it is damaged."""
+    """Return the goal of a study. Raises SweepError if it is damaged."""
     try:
         return Goal(**study.user_attrs[_GOAL])
     except (KeyError, TypeError):
@@ -242,7 +242,7 @@ def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> Goal:
     most_seconds = None if goal.seconds is None and not seconds else max(goal.seconds or 0.0, _seconds(begun)) + seconds
     if trials and not seconds:
         most_seconds = None
-    before = len(begun) if goal.trials == MOST_TRIALS else max(goal.trials, len(begun))  # MOST: a goal of time alone
+    before = len(begun) if goal.trials == MOST_TRIALS else max(goal.trials, len(begun))  # MOST: only a time limit
     goal = Goal(before + trials if trials else MOST_TRIALS, most_seconds)
     with _storage_errors():
         study.set_user_attr(_GOAL, asdict(goal))
@@ -250,7 +250,7 @@ def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> Goal:
 
 
 def repeat(study: Study, seeds: int = 1) -> None:
-    """Queue every cell of a grid once for each of `seeds` new seeds. Raises SweepError if the sweep is not a grid."""
+    """Queue all cells of a grid for each of `seeds` new seeds. Raises SweepError if the sweep is not a grid."""
     plan, goal = plan_of(study), goal_of(study)
     if not plan.grid or not 1 <= seeds <= 20:
         raise SweepError("Only a grid can be repeated, with 1 to 20 more seeds at once.")
@@ -264,31 +264,31 @@ def repeat(study: Study, seeds: int = 1) -> None:
 
 
 def ask_to_stop(study: Study, stop: bool) -> None:
-    """Ask all workers to stop, or withdraw that."""
+    """Request all workers to stop, or cancel the request."""
     with _storage_errors():
         study.set_user_attr(_STOP, stop)
 
 
 def is_asked_to_stop(study: Study) -> bool:
-    """Return whether the workers are asked to stop."""
+    """Return whether a stop is requested."""
     with _storage_errors():
         return bool(study.user_attrs.get(_STOP))
 
 
 def uncounted(trials: Sequence[FrozenTrial]) -> set[int]:
-    """Return the numbers of the trials that do not count: queued again under another number, or beyond the goal."""
+    """Return the numbers of trials that do not count: requeued under another number, or beyond the goal."""
     again = {trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs}
     return again | {trial.number for trial in trials if trial.user_attrs.get(_SURPLUS)}
 
 
 def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that count and have begun."""
+    """Return the started trials that count."""
     others = uncounted(trials)
     return [trial for trial in trials if trial.state.name != "WAITING" and trial.number not in others]
 
 
 def check_not_surplus(study: Study, trial: Trial) -> None:
-    """Raise SweepError, and mark `trial` as surplus, if workers of several machines began it beyond the goal."""
+    """Raise SweepError and mark `trial` as surplus if workers on several machines started it beyond the goal."""
     before = [other for other in counted(study.get_trials(deepcopy=False)) if other.number < trial.number]
     if len(before) >= goal_of(study).trials:
         trial.set_user_attr(_SURPLUS, True)
@@ -302,7 +302,7 @@ def is_done(study: Study) -> bool:
 
 
 def requeue(study: Study, trial: FrozenTrial) -> None:
-    """Queue the parameters of `trial`, whose worker stopped or died: its run goes on under a new number."""
+    """Queue the parameters of `trial` if its worker stopped or died; its run continues under a new number."""
     optuna = _optuna()
     study.add_trial(
         optuna.create_trial(
@@ -316,10 +316,10 @@ def requeue(study: Study, trial: FrozenTrial) -> None:
 
 
 def requeue_dead(study: Study, storage: str | None = None) -> None:
-    """Queue the trials again whose worker is gone.
+    """Requeue the running trials of dead workers.
 
-    A database knows by the heartbeat. With the journal a trial is alive while its run's lock is held: call it from one
-    process at a time, and not between the beginning of a trial and that of its run.
+    With a database, the heartbeat decides. With the journal, a trial is alive while the lock of its run is held.
+    Call it from one process at a time, and not between the start of a trial and the start of its run.
     """
     optuna = _optuna()
     with _storage_errors(), warnings.catch_warnings():
@@ -345,7 +345,7 @@ def _storage(name: str, storage: str | None) -> BaseStorage:
 
 @functools.lru_cache(maxsize=4)
 def _database(url: str) -> BaseStorage:
-    """Return the storage in a database: one a process, without open connections between two calls."""
+    """Return the database storage, one for each process, without open connections between calls."""
     from sqlalchemy.pool import NullPool
 
     optuna = _optuna()
@@ -362,12 +362,12 @@ def _database(url: str) -> BaseStorage:
 
 @contextmanager
 def _storage_errors() -> Iterator[None]:
-    """Raise a SweepError for whatever a storage raises."""
+    """Convert all errors of a storage to SweepError."""
     try:
         yield
     except CifarError:
         raise
-    except Exception as error:  # SQLAlchemy's, psycopg's, Optuna's, the file system's
+    except Exception as error:  # from SQLAlchemy, psycopg, Optuna or the file system
         if isinstance(error, KeyError | TypeError | AttributeError):
             raise
         if isinstance(error, OSError):

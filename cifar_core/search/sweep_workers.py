@@ -1,4 +1,4 @@
-"""Starts, stops and resumes the workers of a sweep: detached processes that outlive the page and the server."""
+"""Start, stop and resume the workers of a sweep: detached processes that outlive the page and the server."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cifar_core.search import studies
 from cifar_core.search.space import Goal, Plan
 
 WORKER = "cifar_core.training.sweep_worker"
-STOP_SECONDS = 1.5  # of the promised three: the page has to be drawn, too
+STOP_SECONDS = 1.5  # of the three promised: drawing the page takes time, too
 MOST_WORKERS = 16
 _SAMPLED = 24
-"""Combinations whose time is estimated."""
+"""Number of combinations for the time estimate."""
 
 
 def start(name: str, plan: Plan, goal: Goal, workers: int | None = None, storage: str | None = None) -> None:
-    """Make the sweep called `name` and start `workers` processes (see `start_workers`)."""
+    """Create sweep `name` and start `workers` processes (see `start_workers`)."""
     _check(workers)
     studies.create(name, plan, goal, storage)
     start_workers(name, workers, storage)
@@ -41,7 +41,7 @@ def resume(name: str, workers: int | None = None, storage: str | None = None) ->
 
 
 def extend(name: str, trials: int = 0, minutes: float = 0.0, storage: str | None = None) -> None:
-    """Extend a sweep by trials or minutes of training; starts a worker if none runs. Raises SweepError."""
+    """Extend a sweep by trials or minutes of training; start a worker if none is running. Raises SweepError."""
     if trials < 0 or minutes < 0 or not (trials or minutes):
         raise SweepError(f"A search is extended by trials or minutes; received {trials} and {minutes:g}.")
     studies.extend(studies.open_checked(name, storage), trials, minutes * 60)
@@ -50,16 +50,16 @@ def extend(name: str, trials: int = 0, minutes: float = 0.0, storage: str | None
 
 
 def repeat(name: str, seeds: int = 1, storage: str | None = None) -> None:
-    """Train every cell of a grid with more seeds; starts a worker if none runs. Raises SweepError."""
+    """Train all cells of a grid with more seeds; start a worker if none is running. Raises SweepError."""
     studies.repeat(studies.open_checked(name, storage), seeds)
     if not living_workers(name):
         start_workers(name, None, storage)
 
 
 def start_workers(name: str, workers: int | None = None, storage: str | None = None) -> None:
-    """Start `workers` more processes of a sweep; None is one for each GPU, or one.
+    """Start `workers` more processes of a sweep. None means one for each GPU, or one.
 
-    Raises SweepError, or RunError where the disk has no room for further runs.
+    Raises SweepError, or RunError if the disk is full.
     """
     _check(workers)
     studies.ask_to_stop(studies.open_checked(name, storage), False)
@@ -72,7 +72,8 @@ def start_workers(name: str, workers: int | None = None, storage: str | None = N
 def stop(name: str, storage: str | None = None) -> None:
     """Stop a sweep within three seconds; its trials continue when it is resumed.
 
-    Workers on other machines read it from the storage; those here that do not answer in time are ended.
+    Workers on other machines read the request from the storage. Workers here are killed if they do not stop in
+    time.
     """
     studies.ask_to_stop(studies.open_study(name, storage), True)
     if not jobs.wait_until(lambda: not living_workers(name), STOP_SECONDS):
@@ -86,7 +87,7 @@ def stop(name: str, storage: str | None = None) -> None:
 
 
 def delete(name: str, storage: str | None = None) -> None:
-    """Delete a sweep (see `studies.delete`). Raises SweepError if a worker runs."""
+    """Delete a sweep (see `studies.delete`). Raises SweepError if a worker is running."""
     trials = studies.open_study(name, storage).get_trials(deepcopy=False) if studies.storage_url(storage) else []
     if living_workers(name) or any(trial.state.name == "RUNNING" for trial in trials):
         raise SweepError(f"Search {name} is running; stop it before it is deleted.")
@@ -94,13 +95,13 @@ def delete(name: str, storage: str | None = None) -> None:
 
 
 def living_workers(name: str) -> list[int]:
-    """Return the numbers of this machine's workers on the sweep."""
+    """Return the numbers of the sweep's running workers on this machine."""
     numbers = {lock.stem.removeprefix("worker-"): lock for lock in studies.folder(name).glob("worker-*.lock")}
     return sorted(int(word) for word, lock in numbers.items() if word.isdecimal() and machine.is_locked(lock))
 
 
 def gpus() -> list[int]:
-    """Return the numbers of this machine's NVIDIA GPUs; none where their tool is missing."""
+    """Return the numbers of this machine's NVIDIA GPUs; empty without nvidia-smi."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -113,13 +114,13 @@ def gpus() -> list[int]:
 
 
 def expected_seconds(plan: Plan, trials: int) -> float:
-    """Return how long `trials` trials of a plan will take one worker: each set of features is computed once."""
+    """Return the expected seconds of `trials` trials with one worker; each set of features is computed once."""
     names = [item.knob for item in plan.ranges]
     ends = (item.choices or (item.low, item.high) for item in plan.ranges)
     corners = list(itertools.islice(itertools.product(*ends), 5_000))
     known, features, each = cifar10.sizes(plan.base.dataset), {}, []
     for values in corners[:: -(-len(corners) // _SAMPLED)]:
-        with contextlib.suppress(ConfigError):  # some combinations are none
+        with contextlib.suppress(ConfigError):  # some combinations are invalid
             config = plan.with_values(dict(zip(names, values, strict=True)))
             stages = costs.estimate(config, known[0], 0).stages
             features[config.alpha, config.image_size] = stages.pop("features", 0.0) + stages.pop("start", 0.0)
@@ -134,11 +135,11 @@ def _check(workers: int | None) -> None:
 
 
 def _spawn(name: str, gpu: int | None, storage: str | None) -> None:
-    """Start one worker and wait until it holds its lock. Raises SweepError if it ends before."""
+    """Start a worker and wait until it holds its lock. Raises SweepError if it ends before."""
     before = set(living_workers(name))
     variables = {
         studies.STORAGE_VARIABLE: studies.storage_url(storage)
-    }  # not among the arguments, which everybody may read
+    }  # not in the arguments, which all users can read
     if gpu is not None:
         variables |= {"CUDA_VISIBLE_DEVICES": str(gpu), "CIFAR_SWEEP_GPU": str(gpu)}
     log = studies.folder(name) / "worker.log"

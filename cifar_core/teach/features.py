@@ -1,6 +1,6 @@
-"""Features of a project's pictures from the frozen backbone, kept on disk: a picture is computed once for each network.
+"""Features of a project's pictures from the frozen backbone, cached on disk for each network.
 
-Where a class has few pictures, changed copies of them (mirrored, shifted a little) are learned from, too.
+Classes with few pictures are augmented with changed copies (mirrored, slightly shifted).
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from cifar_core.teach import project as projects
 from cifar_core.teach.project import BLOCKS, Project
 
 FEW, COPIES = 10, 4
-"""A class of fewer pictures gets this many changed copies of each."""
-_STRENGTH = 0.5  # of the augmentation
+"""A class with fewer than FEW pictures gets COPIES changed copies of each."""
+_STRENGTH = 0.5  # strength of the augmentation
 _CHUNK = 64
 _LIMIT_BYTES = 256 * 2**20
 Report = Callable[[int, int], object]
-"""Called with how many pictures are done, and of how many."""
+"""Called with the number of pictures done and the total."""
 
 
 @dataclass(frozen=True, eq=False)
 class Backbone:
-    """The frozen network. `label` says what its weights are, `kind` is imagenet, bundled or random."""
+    """The frozen network. `kind` is imagenet, bundled or random; `label` describes the weights."""
 
     kind: str
     label: str
@@ -43,13 +43,13 @@ class Backbone:
     network: litert.Network
 
     def features(self, images: np.ndarray) -> dict[int, np.ndarray]:
-        """Return the features of each of BLOCKS, float32 (n, channels), of uint8 images (n, size, size, 3)."""
+        """Return the features of each layer in BLOCKS, float32 (n, channels), of images, uint8 (n, size, size, 3)."""
         outputs = self.network.run(images)
         return {block: outputs[f"block_{block}"] for block in BLOCKS}
 
 
 def backbone(alpha: float, image_size: int) -> Backbone:
-    """Return the backbone with the best weights that can be had here: ImageNet's, bundled or random ones."""
+    """Return the backbone with the best available weights: ImageNet, bundled or random."""
     return _opened(pretrained.expected_kind("auto", alpha, image_size), alpha, image_size)
 
 
@@ -62,13 +62,13 @@ def _opened(kind: str, alpha: float, image_size: int) -> Backbone:
 
 
 def prepared(picture: Image.Image, image_size: int) -> np.ndarray:
-    """Return the square in the middle of a picture as the network's input: uint8 (size, size, 3)."""
+    """Return the central square of a picture as network input: uint8 (size, size, 3)."""
     square = picture.crop(crop_box(picture.size, "centre"))
     return np.array(square.resize((image_size, image_size), Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
 def wanted(project: Project) -> list[str]:
-    """Return what is learned from: the key of each picture, class by class, with ":1" and so on for its copies."""
+    """Return the keys of all training inputs, class by class: each picture, and copies with ":1" and so on."""
     stages = []
     for label in project.classes:
         copies = COPIES if len(label.samples) < FEW else 0
@@ -77,7 +77,7 @@ def wanted(project: Project) -> list[str]:
 
 
 def compute(name: str, project: Project, report: Report = lambda done, total: None) -> dict[int, np.ndarray]:
-    """Return the features of all that is `wanted` by block, float32 (n, channels); what is new is computed and kept.
+    """Return the features of all `wanted` inputs by block, float32 (n, channels); compute and store new ones.
 
     Raises ProjectError if pictures are missing or damaged.
     """
@@ -94,7 +94,7 @@ def compute(name: str, project: Project, report: Report = lambda done, total: No
             known[block] = np.concatenate([known[block], values]) if block in known else values
     rows |= {one: len(rows) + number for number, one in enumerate(missing)}
     if missing:
-        with suppress(OSError):  # without room they are computed again
+        with suppress(OSError):  # on a full disk they are computed again
             halves = {f"block_{block}": values.astype(np.float16) for block, values in known.items()}
             machine.save_arrays(path, names=np.array(list(rows)), weights=np.array(base.fingerprint), **halves)
     order = [rows[one] for one in names]
@@ -102,7 +102,7 @@ def compute(name: str, project: Project, report: Report = lambda done, total: No
 
 
 def _stored(path: Path, base: Backbone) -> tuple[dict[int, np.ndarray], dict[str, int]]:
-    """Return stored features by block, and the row of each name; nothing if they are damaged or of other weights."""
+    """Return stored features by block and the row of each key; empty if damaged or from other weights."""
     try:
         arrays = untrusted.load_arrays(path, _LIMIT_BYTES)
         names = [str(one) for one in arrays["names"]]
@@ -131,10 +131,10 @@ def _image(name: str, one: str, image_size: int) -> np.ndarray:
 
 
 def unit(features: np.ndarray) -> np.ndarray:
-    """Return features, (n, f), scaled to length 1."""
+    """Return features, (n, f), normalized to length 1."""
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
 def copies_of(names: Sequence[str]) -> np.ndarray:
-    """Return for each of `wanted` the position of its original among the originals, int (m,)."""
+    """Return for each key in `wanted` the position of its original among the originals, int (m,)."""
     return np.cumsum([":" not in one for one in names]) - 1

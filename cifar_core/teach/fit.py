@@ -1,8 +1,8 @@
-"""A linear head in closed form, its accuracy by cross-validation, and what is odd about the pictures.
+"""Fit a linear head in closed form, with cross-validation and warnings about the pictures.
 
-Ridge regression to the one-hot classes on standardized features. Its answers to pictures that were left out follow
-from the same matrix (Hastie, Tibshirani & Friedman 2009, 7.10 and 5.5.1), so cross-validation costs next to nothing. A
-temperature, fitted on those answers, makes probabilities of its scores.
+The method is ridge regression to one-hot classes on standardized features. Its held-out predictions follow from the
+same matrix (Hastie, Tibshirani & Friedman 2009, 7.10 and 5.5.1), so cross-validation is almost free. A temperature,
+fitted on these predictions, converts scores to probabilities.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from cifar_core.untrusted import quoted
 
 FOLDS = 5
 ALIKE = 0.9
-"""Cosine of features from which two pictures of a class are near-duplicates; frames of a burst are, CIFAR-10 is not."""
+"""Cosine similarity above which two pictures of a class are near-duplicates: frames of a burst, not CIFAR-10."""
 SAME = 0.97
-"""Cosine from which two pictures are the same to the network."""
+"""Cosine similarity above which two pictures are the same to the network."""
 FEWEST = 5
-"""A class of fewer pictures deserves a warning."""
-_INTERCEPT = 10.0  # the constant feature; so large that the regularization leaves its weight alone
-_LEVEL = 0.95  # share of the own pictures that are nearer to another one than the threshold
-_NEAREST_THRESHOLD = 0.6  # distance of unit features, 0 to 1.41; frames of one burst alone would give 0.2
-_MOST_OF_ONE = 2 / 3  # share of a class from which a group of near-duplicates is dealt singly
-_MIXED = 0.25  # share of two classes that are confused, from which they look alike
+"""A class with fewer pictures gets a warning."""
+_INTERCEPT = 10.0  # constant feature, so large that its weight is hardly regularized
+_LEVEL = 0.95  # share of the user's pictures within the threshold
+_NEAREST_THRESHOLD = 0.6  # distance of unit features, 0 to 1.41; a single burst would give 0.2
+_MOST_OF_ONE = 2 / 3  # a larger share of a class in one group is split into single pictures
+_MIXED = 0.25  # above this share of confused pictures, two classes look alike
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A fitted head and what is known of it.
+    """A fitted head and its evaluation.
 
-    kernel, bias: float64 (f, k) and (k,), from features to logits. labels: int (n,). folds: int (n,), the fold in which
-    each picture was left out. held_out: float (n, k), its probabilities there. units: float32 (n, f), features of
-    length 1 of the layer above the blocks. threshold: the distance of such features from which a picture is like none.
-    warnings: sentences.
+    kernel, bias: float64 (f, k) and (k,), from features to logits. labels: int (n,). folds: int (n,), the fold in
+    which each picture is held out. held_out: float (n, k), held-out probabilities. units: float32 (n, f), features
+    of the layer above the blocks, normalized to length 1. threshold: distance of these features above which a
+    picture is unlike all others. warnings: sentences.
     """
 
     kernel: np.ndarray
@@ -51,32 +51,32 @@ class Fit:
 
     @property
     def correct(self) -> int:
-        """Number of pictures that were answered rightly when they were left out."""
+        """The number of correct held-out predictions."""
         return int((self.held_out.argmax(axis=1) == self.labels).sum())
 
     @property
     def accuracy(self) -> float:
-        """The share of them, 0..1."""
+        """The held-out accuracy, 0..1."""
         return self.correct / len(self.labels)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % confidence interval of the accuracy."""
+        """The 95% confidence interval of the accuracy."""
         return wilson(self.correct, len(self.labels))
 
     @property
     def confusion(self) -> np.ndarray:
-        """Pictures by class (rows) and answer when they were left out (columns), int (k, k)."""
+        """The confusion matrix of held-out predictions (columns), int (k, k)."""
         classes = self.held_out.shape[1]
         cells = self.labels * classes + self.held_out.argmax(axis=1)
         return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Return the probabilities of features, float (m, f): float (m, k)."""
+        """Return the probabilities, float (m, k), for features, float (m, f)."""
         return softmax(features @ self.kernel + self.bias)
 
     def nearest(self, units: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return positions and distances, (m, count), of the own pictures nearest to unit features (m, f)."""
+        """Return positions and distances, (m, count), of the user's pictures nearest to unit features (m, f)."""
         cosines = units @ self.units.T
         places = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
         return places, _distance(np.take_along_axis(cosines, places, axis=1))
@@ -92,11 +92,11 @@ def fit(
     strength: float,
     is_pretrained: bool = True,
 ) -> Fit:
-    """Return the head of `names`, the classes.
+    """Fit a head for the classes `names`.
 
-    features: float32 (m, f), pictures and changed copies. originals: int (m,), the picture of each. Of the n pictures:
-    units, float32 (n, g), labels and bursts, int (n,). Without `is_pretrained` their
-    cosines mean nothing and are not used. Raises ProjectError for fewer than two classes with pictures.
+    features: float32 (m, f), of pictures and changed copies. originals: int (m,), the picture of each row. For the
+    n pictures: units, float32 (n, g), and labels and bursts, int (n,). Without `is_pretrained`, cosine similarities
+    are meaningless and not used. Raises ProjectError for fewer than two classes with pictures.
     """
     check(labels)
     counts = np.bincount(labels, minlength=len(names))
@@ -116,13 +116,13 @@ def fit(
 
 
 def check(labels: np.ndarray) -> None:
-    """Raise ProjectError unless the pictures are of two classes at least."""
+    """Raise ProjectError unless the pictures are from at least two classes."""
     if len(np.unique(labels)) < 2:
         raise ProjectError("Two classes need pictures before anything can be learned.")
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities of logits, (n, k)."""
+    """Return the probabilities for logits, (n, k)."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
@@ -130,9 +130,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def _ridge(
     features: np.ndarray, labels: np.ndarray, classes: int, weights: np.ndarray, strength: float, folds: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return kernel (f, k), bias (k,) and the scores of each row when its fold is left out, (m, k)."""
+    """Return kernel (f, k), bias (k,) and the held-out scores of each row, (m, k)."""
     mean, spread = features.mean(axis=0), features.std(axis=0)
-    spread = np.hypot(spread, 0.1 * np.abs(mean) + 1e-6) * np.sqrt(features.shape[1])  # rows of length 1 or so
+    spread = np.hypot(spread, 0.1 * np.abs(mean) + 1e-6) * np.sqrt(features.shape[1])  # row length of about 1
     roots = np.sqrt(weights)[:, None]
     rows = roots * np.column_stack([(features - mean) / spread, np.full(len(features), _INTERCEPT)])
     targets = roots * np.eye(classes)[labels]
@@ -148,7 +148,7 @@ def _ridge(
 
 
 def _inverse_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Return the factor of the scores that fits labels best; never surer than their number allows (as Platt 1999)."""
+    """Return the factor of the scores that fits the labels best, with confidence limited as in Platt 1999."""
     doubt = 1 / (len(labels) + 2)
     target = np.full(scores.shape, doubt / (scores.shape[1] - 1))
     target[np.arange(len(labels)), labels] = 1 - doubt
@@ -158,9 +158,9 @@ def _inverse_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _groups(cosines: np.ndarray, labels: np.ndarray, bursts: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """Return the group of each picture, near-duplicates together, and the classes that are mostly of one moment.
+    """Return the group of each picture (near-duplicates share one), and the classes dominated by one group.
 
-    Such a moment's pictures are dealt singly: otherwise little would be left to learn the class from.
+    Such a group is split into single pictures; otherwise too few would be left to learn the class.
     """
     same_burst = (bursts[:, None] == bursts) & (bursts > 0)
     linked = (labels[:, None] == labels) & (same_burst | (cosines >= ALIKE))
@@ -176,7 +176,7 @@ def _groups(cosines: np.ndarray, labels: np.ndarray, bursts: np.ndarray) -> tupl
 
 
 def _components(linked: np.ndarray) -> np.ndarray:
-    """Return a number for each connected component of a graph, linked: bool (n, n); int (n,)."""
+    """Return the number of each node's connected component, int (n,), in a graph, linked: bool (n, n)."""
     linked = linked | np.eye(len(linked), dtype=bool)
     components = np.arange(len(linked))
     while True:
@@ -188,7 +188,7 @@ def _components(linked: np.ndarray) -> np.ndarray:
 
 
 def _folds(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the fold of each picture, int (n,): each group in one, each class spread evenly."""
+    """Return the fold of each picture, int (n,): one for each group, with each class spread evenly."""
     folds = np.zeros(len(labels), int)
     most = max(len(np.unique(groups[labels == label])) for label in np.unique(labels))
     rng = np.random.default_rng(1)
@@ -197,14 +197,14 @@ def _folds(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
         members, sizes = np.unique(groups[is_label], return_counts=True)
         filled = np.zeros(min(FOLDS, most))
         for place in sorted(rng.permutation(len(members)), key=lambda place: -sizes[place]):
-            fold = int(np.argmin(np.roll(filled, -turn)) + turn) % len(filled)  # small classes begin at different folds
+            fold = int(np.argmin(np.roll(filled, -turn)) + turn) % len(filled)  # small classes start at different folds
             filled[fold] += sizes[place]
             folds[is_label & (groups == members[place])] = fold
     return folds
 
 
 def _threshold(cosines: np.ndarray, groups: np.ndarray, labels: np.ndarray) -> float:
-    """Return the distance within which nearly all pictures have one of their class that is no near-duplicate."""
+    """Return the distance within which most pictures have another of their class that is no near-duplicate."""
     others = (labels[:, None] == labels) & (groups[:, None] != groups)
     nearest = np.where(others, cosines, -1).max(axis=1)[others.any(axis=1)]
     return max(_NEAREST_THRESHOLD, float(np.quantile(_distance(nearest), _LEVEL))) if len(nearest) else 1.0

@@ -1,4 +1,4 @@
-"""The model of a project: answers with the nearest own pictures, and exported files.
+"""The model of a project: predictions with the nearest pictures, and exported files.
 
 model = open_model("cups")
 model.answer(photo)                 # a PIL image -> Answer
@@ -28,12 +28,16 @@ from cifar_core.teach.fit import Fit
 from cifar_core.teach.project import Project, Sample
 
 NEAREST = 4
-_STRIDE = 4  # of the patch that covers a picture, in 32nds of its side
+_STRIDE = 4  # stride of the covering patch, in 32nds of the picture's side
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """probabilities: float (k,). nearest: (class, sample, distance 0..1.41) of own pictures. is_none: like none."""
+    """A prediction.
+
+    probabilities: float (k,). nearest: (class, sample, distance 0..1.41) of the user's pictures. is_none: whether
+    the picture is unlike all of them.
+    """
 
     probabilities: np.ndarray
     nearest: Sequence[tuple[str, Sample, float]]
@@ -42,7 +46,7 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A fitted project. The seconds are those that features and fit took now."""
+    """A fitted project, and the seconds for features and fit."""
 
     name: str
     project: Project
@@ -52,7 +56,7 @@ class Model:
     fit_seconds: float
 
     def answer(self, picture: Image.Image, count: int = NEAREST) -> Answer:
-        """Return the answer to a picture, RGB, with the `count` nearest own pictures, 1 or more."""
+        """Return the prediction for a picture, RGB, with the `count` nearest of the user's pictures, at least 1."""
         pixels = feature_files.prepared(picture, self.project.image_size)
         features = self.backbone.features(pixels[None])
         places, distances = self.fit.nearest(feature_files.unit(features[LAST_LAYER]), count)
@@ -63,7 +67,7 @@ class Model:
         return Answer(probabilities, nearest, is_none)
 
     def evidence(self, picture: Image.Image) -> Image.Image:
-        """Return a picture's square with the evidence for its answer laid over it, found by occlusion."""
+        """Return the square of a picture, overlaid with the evidence for its class (occlusion)."""
         pixels = feature_files.prepared(picture, self.project.image_size)
 
         def probabilities(images: np.ndarray) -> np.ndarray:
@@ -79,7 +83,7 @@ class Model:
         return litert_format.probabilities_only(content)
 
     def export(self, format_name: str) -> bytes:
-        """Return the project as a file. Raises ConfigError for what is none of project.SUFFIXES."""
+        """Return the project as a file. Raises ConfigError for an unknown format (project.SUFFIXES)."""
         makers: dict[str, Callable[[], bytes]] = {
             "zip": lambda: projects.pack(self.name),
             "html": self._page,
@@ -92,7 +96,7 @@ class Model:
         return makers[format_name]()
 
     def figures(self) -> dict[str, Any]:
-        """Return what is known of the model, ready for JSON."""
+        """Return the metrics of the model, ready for JSON."""
         low, high = self.fit.interval
         return {
             "id": f"{projects.PREFIX}{self.name}",
@@ -124,10 +128,10 @@ class Model:
 
 
 def open_model(name: str, report: Report = lambda done, total: None) -> Model:
-    """Return the model of a project, computed and fitted now.
+    """Compute, fit and return the model of a project.
 
-    `report` receives the number of new pictures that are done, and of all. Raises ProjectError if there is no such
-    project, a picture is missing, or fewer than two classes have pictures; WeightsError.
+    `report` is called with the number of new pictures done and the total. Raises ProjectError if the project does
+    not exist, a picture is missing, or fewer than two classes have pictures; raises WeightsError.
     """
     project = projects.load(name)
     samples = [(number, sample.burst) for number, label in enumerate(project.classes) for sample in label.samples]

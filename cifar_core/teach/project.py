@@ -1,10 +1,10 @@
-"""A project: your own classes and their pictures, in a folder beside the runs.
+"""Projects: the user's own classes and their pictures, in a folder beside the runs.
 
     <runs>/teach/<name>/               classes.json, lock, features-<alpha>-<size>.npz
     <runs>/teach/<name>/pictures/      squares of at most 224 px, named by a hash of their content
-    <runs>/teach/.deleted/             deleted ones, until another of the same name is deleted
+    <runs>/teach/.deleted/             deleted projects, until another of the same name is deleted
 
-The model is not stored: it follows from the pictures and the settings in under a second.
+The model is not stored: it is computed from pictures and settings in less than a second.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from cifar_core.runs import records
 from cifar_core.untrusted import MALFORMED_ZIP, one_line, quoted
 
 PREFIX = "teach/"
-"""Begins the id of a project where a run's id could stand."""
+"""Prefix of a project's ID wherever a run's ID is also possible."""
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 SIDE = 224
-"""Pixels of a stored square at most; the largest input of the network."""
+"""Maximum side of a stored square in pixels; the largest input of the network."""
 MOST_CLASSES, MOST_PICTURES, MOST_LETTERS = 20, 2_000, 40
 ALPHAS, IMAGE_SIZES = (0.35, 0.5, 0.75, 1.0), (96, 128, 160, 224)
 BLOCKS = (3, 6, 10, 13, 16, LAST_LAYER)
-"""Layers whose features can be used: the ends of stages, and the layer above them."""
+"""Layers that provide features: the ends of stages, and the layer above them."""
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 SUFFIXES = {
     "zip": ".zip",
@@ -49,14 +49,14 @@ SUFFIXES = {
     "litert-int8": "-int8.tflite",
     "onnx": ".onnx",
 }
-"""The formats of a project, and the end of each file's name."""
+"""Export formats of a project, with the suffix of the file."""
 _BURST = re.compile(r"burst (\d{1,6})\b")
 _QUALITY = 93
-_SETTINGS, _SETTINGS_BYTES = ".settings.json", 1_000  # in a zip, where hidden files are no pictures
+_SETTINGS, _SETTINGS_BYTES = ".settings.json", 1_000  # in a zip, hidden files are not read as pictures
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True):
-    """A picture of a class by its key; frames of one camera burst share a number above 0."""
+    """A picture of a class, by its key. Frames of one camera burst share a number above 0."""
 
     key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
     burst: Annotated[int, msgspec.Meta(ge=0, lt=10**6)] = 0
@@ -70,7 +70,7 @@ class Label(msgspec.Struct):
 
 
 class Project(msgspec.Struct):
-    """classes.json. `block` counts as in `litert.build_photo`; `strength` is that of the regularization."""
+    """The content of classes.json. `block` is as in `litert.build_photo`, `strength` is the regularization."""
 
     classes: Annotated[list[Label], msgspec.Meta(max_length=MOST_CLASSES)] = []
     alpha: float = 0.5
@@ -79,7 +79,7 @@ class Project(msgspec.Struct):
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a setting that is not offered, or two classes of one name."""
+        """Raise ValueError for an invalid setting or two classes with the same name."""
         chosen = (
             (self.alpha, ALPHAS),
             (self.image_size, IMAGE_SIZES),
@@ -93,16 +93,16 @@ class Project(msgspec.Struct):
 
     @property
     def names(self) -> list[str]:
-        """Names of the classes, in order."""
+        """The names of the classes, in order."""
         return [label.name for label in self.classes]
 
     @property
     def count(self) -> int:
-        """Number of pictures."""
+        """The number of pictures."""
         return sum(len(label.samples) for label in self.classes)
 
     def label(self, name: str) -> Label:
-        """Return the class called `name`, added if there is none. Raises ProjectError for the 21st."""
+        """Return class `name`; add it if it is missing. Raises ProjectError for the 21st class."""
         match = next((label for label in self.classes if label.name == name), None)
         if match is None:
             if len(self.classes) >= MOST_CLASSES:
@@ -113,7 +113,7 @@ class Project(msgspec.Struct):
 
 
 def folder(name: str) -> Path:
-    """Return the folder of the project called `name`. Raises ProjectError unless it is a name, or for a link in it."""
+    """Return the folder of project `name`. Raises ProjectError if the name is invalid or the folder has a link."""
     if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
         raise ProjectError(
             f"Project {quoted(str(name))}: expected a name of a to z, 0 to 9 and -, at most 40 characters long."
@@ -125,13 +125,13 @@ def folder(name: str) -> Path:
 
 
 def names() -> list[str]:
-    """Return the names of all projects, in order."""
+    """Return the sorted names of all projects."""
     files = runs.folder_beside_runs("teach").glob("*/classes.json")
     return sorted(path.parent.name for path in files if NAME_PATTERN.fullmatch(path.parent.name))
 
 
 def free_name(wish: str) -> str:
-    """Return a name for a new project: `wish` as far as a name can have it, with a number if it is taken."""
+    """Return an unused project name based on `wish`, with a number if needed."""
     start = re.sub(r"[^a-z0-9]+", "-", one_line(wish).lower()).strip("-")[:34].strip("-") or "project"
     taken = set(names())
     return next(
@@ -140,7 +140,7 @@ def free_name(wish: str) -> str:
 
 
 def create(name: str) -> None:
-    """Make an empty project. Raises ProjectError if there is one of that name, or it cannot be written."""
+    """Create an empty project. Raises ProjectError if it exists or cannot be written."""
     runs.check_disk()
     place = folder(name)
     if (place / "classes.json").exists():
@@ -153,10 +153,10 @@ def create(name: str) -> None:
 
 
 def make(wish: str, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[str]]:
-    """Make a project of `files` (see `by_folder`); return its name, much like `wish`, and what could not be added.
+    """Create a project from `files` (see `by_folder`); return its name, based on `wish`, and error messages.
 
-    A zip by `pack` brings its settings.
-    Raises ProjectError if there is no picture in the folder of a class; then nothing is kept.
+    A zip from `pack` also contains settings. Raises ProjectError if no class folder contains a picture; then
+    nothing is kept.
     """
     name = free_name(wish)
     create(name)
@@ -173,9 +173,9 @@ def make(wish: str, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[str]]
 
 
 def _watched(files: Iterable[tuple[str, bytes]], packed: list[Project]) -> Iterator[tuple[str, bytes]]:
-    """Yield `files`; a project without classes, the settings in a zip, goes to `packed`."""
+    """Yield `files`; append the settings in a zip (a project without classes) to `packed`."""
     for path, content in files:
-        # a damaged zip's pictures are read elsewhere, and name what is wrong
+        # a damaged zip is reported when its pictures are read
         with (
             suppress(OSError, *MALFORMED_ZIP),
             zipfile.ZipFile(io.BytesIO(content)) as archive,
@@ -186,7 +186,7 @@ def _watched(files: Iterable[tuple[str, bytes]], packed: list[Project]) -> Itera
 
 
 def load(name: str) -> Project:
-    """Return the project called `name`. Raises ProjectError if there is none, or it is damaged."""
+    """Return project `name`. Raises ProjectError if it does not exist or is damaged."""
     path = folder(name) / "classes.json"
     try:
         project = records.load(path, Project)
@@ -199,7 +199,7 @@ def load(name: str) -> Project:
 
 
 def stamp(name: str) -> int:
-    """Return what changes with the project's classes, pictures or settings."""
+    """Return a stamp that changes with the project's classes, pictures and settings."""
     try:
         return (folder(name) / "classes.json").stat().st_mtime_ns
     except OSError:
@@ -208,9 +208,9 @@ def stamp(name: str) -> int:
 
 @contextmanager
 def changed(name: str) -> Iterator[Project]:
-    """Yield the project to change it, while nobody else does; it is written at the end. Raises ProjectError."""
+    """Lock the project, yield it for changes and write it at the end. Raises ProjectError."""
     place = folder(name)
-    project = load(name)  # says so where there is none
+    project = load(name)  # raises if it does not exist
     try:
         with machine.hold_lock(place / "lock", 5):
             project = load(name)
@@ -225,10 +225,10 @@ def changed(name: str) -> Iterator[Project]:
 
 
 def delete(name: str) -> None:
-    """Delete a project; `restore` brings it back. Raises ProjectError."""
+    """Delete a project; `restore` restores it. Raises ProjectError."""
     place, target = folder(name), runs.folder_beside_runs("teach") / ".deleted" / name
     try:
-        shutil.rmtree(target, ignore_errors=True)  # one of the same name, deleted before
+        shutil.rmtree(target, ignore_errors=True)  # an earlier deleted project of the same name
         target.parent.mkdir(exist_ok=True)
         place.rename(target)
     except OSError as error:
@@ -236,7 +236,7 @@ def delete(name: str) -> None:
 
 
 def restore(name: str) -> None:
-    """Bring a deleted project back. Raises ProjectError if there is none, or another has its name now."""
+    """Restore a deleted project. Raises ProjectError if it does not exist or the name is in use."""
     place = folder(name)
     try:
         (runs.folder_beside_runs("teach") / ".deleted" / name).rename(place)
@@ -245,7 +245,7 @@ def restore(name: str) -> None:
 
 
 def class_name(text: str) -> str:
-    """Return `text` as the name of a class, which a folder can have: one line, no slash. Raises ProjectError."""
+    """Return `text` as a class name valid for a folder: one line, no slash. Raises ProjectError."""
     name = re.sub(r"[/\\]", "-", one_line(text))[:MOST_LETTERS].strip(" .")
     if not name:
         raise ProjectError(f"Class {quoted(text)}: expected a name of 1 to {MOST_LETTERS} letters, not dots alone.")
@@ -253,7 +253,7 @@ def class_name(text: str) -> str:
 
 
 def rename(name: str, number: int, wish: str) -> None:
-    """Rename class number `number`. Raises ProjectError if another class has that name."""
+    """Rename class number `number`. Raises ProjectError if the name is in use."""
     new = class_name(wish)
     with changed(name) as project:
         if new in project.names and project.names.index(new) != number:
@@ -262,10 +262,10 @@ def rename(name: str, number: int, wish: str) -> None:
 
 
 def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False) -> list[str]:
-    """Add (class, picture) pairs to a project, with a new class where there is none; return what could not be added.
+    """Add (class, picture) pairs to a project, creating missing classes; return error messages.
 
-    Pictures of a `burst` are frames of one. The same picture counts once in a class. Raises ProjectError for a project
-    that cannot be written, RunError for a full disk.
+    With `burst`, the pictures are frames of one burst. Duplicates in a class are added only once. Raises
+    ProjectError if the project cannot be written, RunError if the disk is full.
     """
     runs.check_disk()
     place = folder(name) / "pictures"
@@ -306,9 +306,9 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
 
 
 def remove(name: str, number: int, key: str | None = None) -> None:
-    """Remove a picture from class number `number`, or the class if there is no `key`. Raises ProjectError.
+    """Remove picture `key` from class number `number`, or the class if `key` is None. Raises ProjectError.
 
-    The files of pictures that are in no class any more are deleted.
+    Files of pictures that are in no class are deleted.
     """
     with changed(name) as project:
         label = project.classes[number]
@@ -324,7 +324,7 @@ def remove(name: str, number: int, key: str | None = None) -> None:
 
 
 def put_back(name: str, label: str, number: int, samples: Mapping[Sample, bytes]) -> None:
-    """Undo the removal of pictures, each with its file, of the class called `label`, or of that class `number` itself.
+    """Restore removed pictures (sample -> file) of class `label`, or the class itself at position `number`.
 
     Raises ProjectError.
     """
@@ -339,9 +339,9 @@ def put_back(name: str, label: str, number: int, samples: Mapping[Sample, bytes]
 
 
 def by_folder(files: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Picture]]:
-    """Yield the pictures of `files` (path, bytes) and of zips among them, each with the folder it lies in as its class.
+    """Yield the pictures of `files` (path, bytes), with zips expanded, each with its folder as the class.
 
-    A picture that lies in none comes with its error.
+    A picture outside a folder has an error.
     """
     for path, content in files:
         for picture in read_each([(path, content)]):
@@ -368,7 +368,7 @@ def image(name: str, key: str) -> Image.Image:
 
 
 def pack(name: str) -> bytes:
-    """Return the project as a zip with a folder of pictures for each class, and its settings; it can be imported."""
+    """Return the project as a zip with a folder of pictures for each class, and its settings, for import."""
     buffer, project = io.BytesIO(), load(name)
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr(_SETTINGS, msgspec.json.encode(msgspec.structs.replace(project, classes=[])))
@@ -380,7 +380,7 @@ def pack(name: str) -> bytes:
 
 
 def _square(picture: Image.Image) -> bytes:
-    """Return the square in the middle of a picture as JPEG, SIDE pixels wide or as many as it has."""
+    """Return the central square of a picture as JPEG, at most SIDE pixels wide."""
     square = picture.crop(crop_box(picture.size, "centre"))
     if square.width > SIDE:
         square = square.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
