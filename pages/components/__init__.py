@@ -1,1 +1,1 @@
-"""What the pages are made of."""
+"""Components that the pages draw."""

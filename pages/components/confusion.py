@@ -1,4 +1,4 @@
-"""The images on *Evaluate*: of a cell of the confusion matrix, sure mistakes, lucky hits; one of them explained."""
+"""Confusion matrix and image grids of *Evaluate*: images of a cell, confident mistakes, unsure correct ones."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _WRONG_LABELS = "Some **labels of CIFAR-10 are wrong**: 0.5% of the test labels 
 
 
 def confusion(results: list[Assessment], split: str) -> None:
-    """Show the confusion matrix of each run and its images of the chosen cell. A fragment."""
+    """Show the confusion matrix of each run and the images of the selected cell. Use it as a fragment."""
     st.header("What it confuses", help=glossary.TERMS["confusion matrix"])
     st.markdown("A row for each true class, a column for each answer: green is right, red is a mistake. Click a cell.")
     _choose_cell(results[0].calibrated.split(split))
@@ -69,7 +69,7 @@ def confusion(results: list[Assessment], split: str) -> None:
 
 
 def _cell(result: Assessment, split: str, counts: np.ndarray, cell: tuple[int, int], number: int) -> None:
-    """Say how many images are in a cell, and show them."""
+    """Show the number of images in a cell, and the images."""
     label, answer = cell
     predictions = result.calibrated.split(split)
     positions = images_in_cell(predictions, label, answer)
@@ -93,7 +93,7 @@ def _download(result: Assessment, split: str, name: str, make: Callable[[], str]
 
 
 def extremes(result: Assessment, split: str, number: int) -> None:
-    """Show sure mistakes and lucky hits."""
+    """Show confident mistakes, least confident correct images, or those outvoted by neighbors."""
     kind = address.linked_choice("Images", "kind", KINDS, "mistakes") if not number else st.session_state["kind"]
     predictions, images = result.calibrated.split(split), result.images(split)
     st.markdown(f"{_ABOUT[kind]} {_WRONG_LABELS if kind == 'mistakes' and result.is_cifar10 else ''}")
@@ -129,7 +129,7 @@ def _neighbors_disagree(run_id: str, split: str, stamp: tuple[int, ...]) -> tupl
 
 
 def examples(result: Assessment, split: str, cells: list[tuple[int, int]], number: int) -> None:
-    """Show the most confident images of some cells, each a label and an answer."""
+    """Show the most confident images of some cells, each (label, prediction)."""
     predictions, images = result.calibrated.split(split), result.images(split)
     if images is None:
         return
@@ -138,7 +138,7 @@ def examples(result: Assessment, split: str, cells: list[tuple[int, int]], numbe
 
 
 def _choose_cell(predictions: Predictions) -> None:
-    """Set the cell that is shown at first: that of the address ("cat-dog"), else the confusion that happens most."""
+    """Initialize the selected cell: from the URL ("cat-dog"), else the most frequent mistake."""
     if "cell_label" not in st.session_state or "cell_answer" not in st.session_state:
         cell = str(st.query_params.get("cell", "")).split("-")
         names = cell if len(cell) == 2 and set(cell) <= set(CLASSES) else [CLASSES[i] for i in worst_cell(predictions)]
@@ -146,7 +146,7 @@ def _choose_cell(predictions: Predictions) -> None:
 
 
 def _take_cell(number: int) -> None:
-    """Make the clicked cell the chosen one."""
+    """Select the clicked cell."""
     if 0 <= number < len(CLASSES) ** 2:
         label, answer = divmod(number, len(CLASSES))
         st.session_state["cell_label"], st.session_state["cell_answer"] = CLASSES[label], CLASSES[answer]
@@ -158,7 +158,7 @@ def _link_cell() -> None:
 
 
 def tile(predictions: Predictions, images: np.ndarray, position: int, note: str | None = None) -> Tile:
-    """Return an image with its answer and `note`, by default its label where the answer is wrong."""
+    """Return an image with its prediction and `note`, by default the label if the prediction is wrong."""
     best, label = int(predictions.probabilities[position].argmax()), int(predictions.labels[position])
     title = f"{CLASSES[best]} {formatting.share(float(predictions.probabilities[position, best]))}"
     note = note or (f"labeled {CLASSES[label]}" if best != label else "")
@@ -173,7 +173,7 @@ def grid(
     key: str,
     notes: dict[int, str] | None = None,
 ) -> None:
-    """Show the images at `positions`, a page at a time, and the chosen one explained."""
+    """Show the images at `positions` in pages, and an explanation of the selected one."""
     if not len(positions):
         return
     if images is None:
@@ -202,7 +202,7 @@ def grid(
 
 
 def _closer(model: Classifier, image: np.ndarray, predictions: np.ndarray, label: int, key: str) -> None:
-    """Show one image: evidence for its answer and for its label, and its ten probabilities."""
+    """Show one image with heat maps for prediction and label, and its ten probabilities."""
     best = int(predictions.argmax())
     heats = picture_view.saliency(model, image)
     picture = Image.fromarray(image)

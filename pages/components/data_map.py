@@ -1,4 +1,4 @@
-"""The data map on *Evaluate*: which images are hard, probably mislabeled, alike for the network, or were forgotten."""
+"""Data map on *Evaluate*: hard, probably mislabeled, similar and forgotten images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _OLD = (
 
 
 def section(result: Assessment, split: str) -> None:
-    """Show the chosen part. All but the labels are about validation images, whatever `split`."""
+    """Show the selected part. All except the labels use validation images, whatever `split`."""
     part = address.linked_choice("Part", "part", PARTS, "hard", label_visibility="collapsed")
     if part == "labels":
         guarded.fragment(_labels)(result, split)
@@ -81,7 +81,7 @@ def _labels(result: Assessment, split: str) -> None:
 
 @st.cache_resource(max_entries=8, show_spinner="Comparing labels and answers")
 def _suspects(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarray, dict[int, str]]:
-    """Return the positions, the most doubtful first, and a sentence for each on its label and its nearest images."""
+    """Return the positions, most doubtful first, and a note on the label and nearest images of each."""
     from cifar_core.evaluation import assessment
 
     result = assessment.assess(runs.Run(run_id))
@@ -97,7 +97,7 @@ def _suspects(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarr
 
 
 def _alike(result: Assessment) -> bool:
-    """Offer to make the map, show how far it is, or the map; return whether it is being made."""
+    """Draw the t-SNE map, its progress, or the button that makes it; return whether it is being made."""
     run, task = result.run, feature_map.job(result.run)
     answers, state = result.calibrated.validation, task.read()
     known = None
@@ -154,7 +154,7 @@ def _forgotten(result: Assessment, known: Dynamics) -> None:
 
 
 def _show(figure: go.Figure, alt: str, run: Run, key: str) -> None:
-    """Show a figure whose dots can be chosen."""
+    """Show a figure with selectable points."""
 
     def take(numbers: list[int]) -> None:
         st.session_state[f"map_{run.id}"] = numbers
@@ -163,7 +163,7 @@ def _show(figure: go.Figure, alt: str, run: Run, key: str) -> None:
 
 
 def _chosen(run: Run) -> list[int]:
-    """Return the positions of the images that were clicked or boxed in, at first none."""
+    """Return the positions of the selected images, by default none."""
     return list(st.session_state.get(f"map_{run.id}", []))
 
 

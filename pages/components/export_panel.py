@@ -1,4 +1,4 @@
-"""Export: a finished run as files, and a run archive from elsewhere. Shown on Train and Evaluate."""
+"""Export of a finished run as files, and import of a run archive. Shown on Train and Evaluate."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ICONS = {
 
 
 def export_panel(run: Run) -> None:
-    """Offer every format of a finished run."""
+    """Draw all export formats of a finished run."""
     panel = st.expander("Export", icon=":material/ios_share:", key="export_panel", on_change="rerun")
     if not panel.open:
         return
@@ -48,7 +48,7 @@ def export_panel(run: Run) -> None:
 
 
 def share_buttons(run: Run) -> None:
-    """Offer a picture of a finished run and, where it watched pictures, an animation of them."""
+    """Draw download buttons for a picture of a finished run and, if it has pins, their animation."""
     for name, label in (("card", "Picture"), ("animation", "Animation")):
         if _why_not(run, name) is None:
             st.download_button(
@@ -65,7 +65,7 @@ def share_buttons(run: Run) -> None:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _page_agreement(run_id: str, state: tuple[int, ...]) -> str:
-    """Return how much the HTML page differs from the run, empty if that cannot be said; made once for each model."""
+    """Return how much the web page differs from the run, or "" if unknown; cached by the model file."""
     try:
         difference, count = exports.page_difference(Run(run_id))
     except CifarError:
@@ -74,7 +74,7 @@ def _page_agreement(run_id: str, state: tuple[int, ...]) -> str:
 
 
 def import_panel() -> None:
-    """Take in a run archive."""
+    """Draw the upload of a run archive, and its result."""
     panel = st.expander("Import a run", icon=":material/upload:", key="import_panel", on_change="rerun")
     if not panel.open:
         return
@@ -95,7 +95,7 @@ def import_panel() -> None:
 
 
 def imported_notice(run: Run) -> None:
-    """Say of an imported run that it is one."""
+    """Show a caption if the run was imported."""
     imported = run.status.get("imported")
     if isinstance(imported, dict):
         st.caption(
@@ -104,7 +104,7 @@ def imported_notice(run: Run) -> None:
 
 
 def _models(run: Run) -> bool:
-    """Draw a card for each model file; return whether one is being made."""
+    """Draw a card for each model file; return whether one is being created."""
     states = {name: exports.state(run, name) for name in MODELS}
     with st.grid(len(MODELS), min_column_width=220):
         for name, status in states.items():
@@ -114,7 +114,7 @@ def _models(run: Run) -> bool:
 
 
 def _model(run: Run, item: Format, status: dict[str, Any]) -> None:
-    """Draw what is known of a model file, and its buttons."""
+    """Draw the state of a model file, and its buttons."""
     st.markdown(f"**{item.label}**", help=item.help)
     if status["state"] != "done":
         if status["state"] == "failed":
@@ -146,7 +146,7 @@ def _model(run: Run, item: Format, status: dict[str, Any]) -> None:
 
 
 def _why_not(run: Run, name: str) -> str | None:
-    """Return why a damaged run cannot be had in the format `name`, None if it can."""
+    """Return why a run cannot be exported in the format `name`, or None if it can."""
     try:
         run.config  # noqa: B018 - raises if it is damaged
     except CifarError as error:
@@ -158,7 +158,7 @@ def _why_not(run: Run, name: str) -> str | None:
 
 
 def _download(run: Run, item: Format, icon: str, label: str, reason: str | None = None) -> None:
-    """Offer a file, which is read or written when the button is pressed; not at all if there is a `reason`."""
+    """Draw a download button; the file is read or written on click. It is disabled if there is a `reason`."""
     st.download_button(
         label,
         lambda: exports.content(run, item.name),

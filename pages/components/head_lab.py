@@ -1,4 +1,4 @@
-"""Explore, Head lab: the head alone is trained again whenever a slider moves."""
+"""Explore, Head lab: moving a slider trains only the head again."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def show() -> None:
 
 
 def _is_settled(result: Result | None) -> bool:
-    """Return whether nothing more will come: the curve is done, and so is the map, or there is nobody to make it."""
+    """Return whether the result is final: the curve is done, and the map is made or the lab is closed."""
     has_ended = result is not None and result.state in ("done", "failed")
     return has_ended and (_has_map() or not head_lab.is_open())
 
 
 def _sliders() -> Settings:
-    """Draw the five sliders; return what they say, which the address keeps."""
+    """Draw the five sliders, linked to the URL; return their values."""
     with st.grid(len(SLIDERS), min_column_width=150):
         return Settings(**{name: _slider(name) for name in SLIDERS})
 
@@ -80,7 +80,7 @@ def _slider(name: str) -> Any:
 
 
 def _asked(name: str, usual: Any) -> Any:
-    """Return the value that the address names, if it is one; in addresses of older versions without "lab_"."""
+    """Return the value in the URL, or `usual` if it is missing or invalid. Old URLs omit "lab_"."""
     value = st.query_params.get(f"lab_{name}") or st.query_params.get(name)
     try:
         return KNOBS[name].parse(value or str(usual))
@@ -94,7 +94,7 @@ def _is_under_way(settings: Settings) -> bool:
 
 
 def _tried(settings: Settings) -> list[Settings]:
-    """Return the settings tried before these, the oldest first; the address keeps them."""
+    """Return the settings tried before these, oldest first; the URL stores them."""
     if "lab_tried" not in st.session_state:
         st.session_state["lab_tried"] = []
         for text in st.query_params.get("tried", "")[:1_000].split(","):
@@ -110,7 +110,7 @@ def _tried(settings: Settings) -> list[Settings]:
 
 
 def _panel(settings: Settings, earlier: list[Settings]) -> bool:
-    """Draw what came of the settings so far; return whether more is to come."""
+    """Draw the results so far; return whether more will follow."""
     status, latest = head_lab.status(), head_lab.result(settings)
     _say(status, latest)
     tried = [(other, result) for other in earlier if (result := head_lab.result(other)) and result.rows]
@@ -118,7 +118,7 @@ def _panel(settings: Settings, earlier: list[Settings]) -> bool:
     if shown is not latest and shown is not None:
         st.caption("Stored result on CIFAR-10 with ImageNet weights. A result of this machine replaces it.")
     _headline(settings, shown, tried)
-    whole = latest if latest and latest.state == "done" else None  # drawing it with each epoch outlasts the training
+    whole = latest if latest and latest.state == "done" else None  # drawing it per epoch takes longer than training
     mapped = whole or (tried[-1][1] if tried else latest)
     chart = _map_chart(head_lab.base_key(), _has_map(), tuple(mapped.predicted)) if mapped else None
     left, right = st.columns(2, gap="medium")
@@ -135,7 +135,7 @@ def _panel(settings: Settings, earlier: list[Settings]) -> bool:
 
 
 def _say(status: dict[str, Any], result: Result | None) -> None:
-    """Say in one line what the lab does."""
+    """Show the state of the lab in one line."""
     state = status["state"]
     if state in ("off", "failed"):
         reason = (
@@ -163,7 +163,7 @@ def _say(status: dict[str, Any], result: Result | None) -> None:
 
 
 def _headline(settings: Settings, result: Result | None, tried: list[tuple[Settings, Result]]) -> None:
-    """Say how good it is, and how good anything tried was."""
+    """Show the validation accuracy, compared with the best of the earlier settings."""
     if result is None or result.accuracy is None:
         st.header("Move a slider to train a new head", help=glossary.TERMS["head"])
         return
@@ -196,7 +196,7 @@ def _has_map() -> bool:
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def _map_chart(base_key: str, is_made: bool, predicted: tuple[int, ...]) -> Chart | None:
-    """Return the decision map with these answers, drawn once for all people; None if there is none for them."""
+    """Return the decision map with these predictions, shared by all sessions, or None if there is none."""
     places = head_lab.load_map(base_key) if is_made else None
     if places is None or len(predicted) != len(places.labels):
         return None
@@ -204,7 +204,7 @@ def _map_chart(base_key: str, is_made: bool, predicted: tuple[int, ...]) -> Char
 
 
 def _fixed_settings(status: dict[str, Any]) -> None:
-    """Say what is the same in all curves."""
+    """Show the settings that are the same for all curves."""
     base = status.get("base")
     known = base if isinstance(base, dict) else {}
     counts = [known.get(name) for name in ("train_images", "validation_images")]
@@ -232,4 +232,4 @@ def _buttons(settings: Settings, earlier: list[Settings]) -> None:
 
 def _forget() -> None:
     st.session_state["lab_tried"] = []
-    st.rerun()  # the button stands in a fragment, which was given the curves
+    st.rerun()  # the fragment has the curves as arguments: rerun the whole page

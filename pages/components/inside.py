@@ -1,4 +1,4 @@
-"""*Inside* on Classify: a picture's way through the 17 blocks, and what excites the channels that answer it most."""
+"""*Inside* on Classify: a picture's activations in the 17 blocks, and the images that activate a channel most."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from cifar_core.network.architecture import BLOCK_COUNT
 from pages.components import formatting, live_chart, tiles
 from pages.components.tiles import Tile
 
-_SMALL, _LARGE = 96, 320  # pixels of a map
+_SMALL, _LARGE = 96, 320  # side of a map in pixels
 _STRENGTH = 0.8
 
 
 def show(model: Classifier, pixels: np.ndarray, others: dict[str, str]) -> None:
-    """Draw the blocks, the chosen one's strongest channels and the chosen channel; `others` can be compared."""
+    """Draw the blocks, the strongest channels of the selected block, and one channel. `others` can be compared."""
     formatting.text(
         "The network reads the picture in 17 steps, its **blocks**: early ones respond to edges and colors, late ones "
         "to whole objects. Orange marks where a **channel** of the chosen block responds. Purple blocks were "
@@ -60,7 +60,7 @@ def show(model: Classifier, pixels: np.ndarray, others: dict[str, str]) -> None:
 
 
 def _views(model: Classifier, pixels: np.ndarray) -> list[BlockView]:
-    """Return the blocks' answers; a model's statistics over the training images are computed once, with a bar."""
+    """Return the activations of the blocks. A model's statistics on training images are computed once, with a bar."""
     key = (model.name, pixels.tobytes())
     known = st.session_state.get("inside")
     if known is None or known[0] != key:
@@ -75,7 +75,7 @@ def _views(model: Classifier, pixels: np.ndarray) -> list[BlockView]:
 
 
 def _trained(name: str) -> list[int]:
-    """Return the blocks that a model trained, from 0; the bundled one is trained in all."""
+    """Return the blocks that were trained, from 0; all of them for the bundled model."""
     if name == BUNDLED:
         return list(range(BLOCK_COUNT))
     config = runs.Run(name).config
@@ -87,7 +87,7 @@ def _overlay(pixels: np.ndarray, values: np.ndarray, side: int) -> Image.Image:
 
 
 def _channel(model: Classifier, pixels: np.ndarray, number: int, view: BlockView, place: int) -> None:
-    """Draw a channel's map with what its strongest place sees, and the training images that excite it most."""
+    """Draw a channel's map with its receptive field, and the training images with the strongest activation."""
     left, right = st.columns([2, 3])
     large = _overlay(pixels, view.maps[place], _LARGE)
     x, y, size = (_LARGE * part for part in view.place(place))
@@ -113,7 +113,7 @@ def _channel(model: Classifier, pixels: np.ndarray, number: int, view: BlockView
 
 
 def _comparison(model: Classifier, pixels: np.ndarray, others: dict[str, str]) -> None:
-    """Let the visitor choose another model, and draw how alike the blocks of both answer."""
+    """Draw the select box of another model, and the similarity of both models' activations by block."""
     others = {name: title for name, title in others.items() if name != model.name}
     if not others:
         return

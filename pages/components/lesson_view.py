@@ -1,4 +1,4 @@
-"""What a lesson found, and its runs on this machine."""
+"""The results of a lesson, and its runs on this machine."""
 
 from __future__ import annotations
 
@@ -27,13 +27,16 @@ from pages.components import formatting, guarded, inside, knobs, live_chart, tab
 
 HERE, STORED = "here", "stored"
 _SHOWN = 2
-_SAMPLE = "cat"  # the photo of the lesson about blocks
+_SAMPLE = "cat"  # sample photo of the lesson INSIDE
 Conditions = Mapping[str, Outcome]
 _POLL_SECONDS = 0.7
 
 
 def findings(name: str) -> tuple[Any, str]:
-    """Return what the lesson gave (outcomes by condition, Layers, or fields; None if it was never run), and where."""
+    """Return the results of a lesson and their origin (HERE or STORED).
+
+    Results are outcomes by condition, Layers, or receptive fields; None if there are none.
+    """
     known: Any = None
     try:
         if name == INSIDE:
@@ -54,13 +57,13 @@ def findings(name: str) -> tuple[Any, str]:
 
 @st.cache_resource(max_entries=32, show_spinner="Looking inside the networks…")
 def local(name: str, run_ids: tuple[tuple[str, str], ...]) -> dict[str, Outcome]:
-    """Return what the finished runs of this machine gave; cached, since looking inside them takes a few seconds."""
+    """Return the outcomes of finished runs on this machine; cached, since computing them takes a few seconds."""
     return {key: experiments.outcome_of(name, Run(run_id)) for key, run_id in run_ids}
 
 
 @st.cache_resource(show_spinner=False)
 def shipped(name: str) -> Any:
-    """Return what ships with this version, None where there is nothing."""
+    """Return the results that ship with this version, or None."""
     saved = experiments.stored(name)
     if not saved:
         return None
@@ -68,14 +71,14 @@ def shipped(name: str) -> Any:
 
 
 def made_by(results: Layers | Conditions | Sequence[float]) -> list[Provenance]:
-    """Return what made the figures; nothing where no images did."""
+    """Return the provenance of the results; empty for results without images."""
     if isinstance(results, Layers):
         return [results.made]
     return [condition.made for condition in results.values()] if isinstance(results, Mapping) else []
 
 
 def show(lesson: Lesson, guess: int, results: Layers | Conditions, origin: str) -> None:
-    """Show the answer, the two main charts, and all else folded."""
+    """Show the answer and the two main charts, and the rest in an expander."""
     _answer(lesson, guess, results)
     made = made_by(results)
     odd = sorted({one.weights for one in made if "random" in one.weights or "bundled" in one.weights})
@@ -99,7 +102,7 @@ def show(lesson: Lesson, guess: int, results: Layers | Conditions, origin: str) 
 
 
 def look_inside(lesson: Lesson, guess: int, fields: Sequence[float]) -> None:
-    """Show the answer, and the way of a sample photo through the bundled network."""
+    """Show the answer, and the activations of a sample photo in the bundled network."""
     _answer(lesson, guess, fields)
     st.markdown(lesson.see, help=glossary.explain(lesson.see))
     photo = open_picture(uploads.sample(_SAMPLE), _SAMPLE)
@@ -123,7 +126,7 @@ def _sources(lesson: Lesson) -> None:
 
 
 def try_it(name: str) -> None:
-    """Offer each condition's settings on *Train*."""
+    """Draw a link to *Train* with the settings of each condition."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("Try it:", width="content")
         for condition in CONDITIONS[name].values():
@@ -133,7 +136,7 @@ def try_it(name: str) -> None:
 
 
 def charts(figures: Mapping[str, Any], names: tuple[str, ...]) -> None:
-    """Draw figures of a lesson, two beside each other."""
+    """Draw figures of a lesson side by side."""
     if not names:
         return
     with st.grid(len(names), min_column_width=340):
@@ -143,7 +146,7 @@ def charts(figures: Mapping[str, Any], names: tuple[str, ...]) -> None:
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def built(name: str, origin: str, dates: tuple[str, ...], _found: Layers | Conditions) -> dict[str, Any]:
-    """Return the figures of a lesson by name; built once for what was found at those `dates`, for all people."""
+    """Return the figures of a lesson by name, cached by the `dates` of the results, shared by all sessions."""
     if isinstance(_found, Layers):
         return {"layers": lesson_charts.layers_figure(_found)}
     conditions = {condition.label: _found[key] for key, condition in CONDITIONS[name].items()}
@@ -183,14 +186,14 @@ def table(name: str, conditions: Conditions) -> list[dict[str, Any]]:
 
 
 def runs_here(name: str, shipped: Any) -> None:
-    """Offer to run the lesson called `name` here, folded, or show how it goes; `shipped` is its stored result."""
+    """Draw the button that runs the lesson here, or its progress, in an expander; `shipped` is its stored result."""
     live = is_live(name)
     with st.expander("Run it on this machine", expanded=live, icon=":material/computer:", key="run_here"):
         guarded.polled(_panel, live, _POLL_SECONDS)(name, shipped)
 
 
 def is_live(name: str) -> bool:
-    """Return whether something of the lesson is running or waiting."""
+    """Return whether a run of the lesson is running or queued."""
     if name == layer_probe.LESSON:
         return layer_probe.job().is_running
     return any(run and run.state in LIVE_STATES for run in experiments.latest_runs(name).values())

@@ -1,4 +1,4 @@
-"""A camera whose pictures the network classifies in the browser; a picture is sent when its button is pressed."""
+"""A live camera, classified in the browser; a picture is sent only when the user presses its button."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _mount = st.components.v2.component(
 
 
 def show(model: Classifier, take: Callable[[Iterable[tuple[str, bytes]]], None]) -> None:
-    """Draw the camera and the answers of `model`; a picture that is kept, [(name, JPEG)], goes to `take`."""
+    """Draw the camera and the predictions of `model`; a kept picture, [(name, JPEG)], goes to `take`."""
     known = model.calibration
     data: dict[str, Any] = {
         "model": _message(hashlib.sha256(model.content).digest(), model.content),
@@ -68,6 +68,6 @@ def show(model: Classifier, take: Callable[[Iterable[tuple[str, bytes]]], None])
 
 @functools.lru_cache(maxsize=2)
 def _message(digest: bytes, content: bytes) -> dict[str, Any]:
-    """Return a model as the browser reads it; made once for each, `digest` is that of its `content`."""
+    """Return a model in the format of the browser, cached by `digest`, the hash of `content`."""
     network, weights = webpage.parts(litert_format.probabilities_only(content))
     return {"network": network, "weights": base64.b64encode(weights).decode()}

@@ -1,4 +1,4 @@
-"""Robustness on *Evaluate*: measure, with progress and a stop; curves of several runs."""
+"""Robustness on *Evaluate*: measurement with progress and stop, and the curves of the runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POLL_SECONDS = 0.7
 
 
 def section(chosen: list[Run]) -> None:
-    """Measure runs and draw them."""
+    """Draw the robustness of runs, with buttons to measure it."""
     formatting.text(
         "How accuracy falls when images get worse: eight corruptions, five strengths each, on up to "
         f"{robustness.IMAGES:,} validation images. A higher *Augmentation strength* on Train usually makes it fall "
@@ -25,7 +25,7 @@ def section(chosen: list[Run]) -> None:
 
 
 def titles(chosen: list[Run]) -> dict[str, str]:
-    """Return the runs' names, by id, with their augmentation strength."""
+    """Return the runs' titles, by ID, with their augmentation strength."""
     rows = [listing.row(run) for run in chosen]
     names = run_picker.run_titles(rows)
     return {
@@ -35,7 +35,7 @@ def titles(chosen: list[Run]) -> dict[str, str]:
 
 
 def _measures(chosen: list[Run]) -> bool:
-    """Draw a line for each run, then the curves; return whether one is being measured."""
+    """Draw a row for each run, then the curves; return whether one is being measured."""
     states = {run.id: robustness.state(run) for run in chosen}
     measured: dict[str, Measured] = {}
     names = titles(chosen)
@@ -50,7 +50,7 @@ def _measures(chosen: list[Run]) -> bool:
 
 
 def _show(measured: dict[str, Measured]) -> None:
-    """Draw the measured accuracies of runs by name, as curves and as a table."""
+    """Draw the accuracies by run name as curves and as a table."""
     figure = answer_charts.robustness_figure(measured)
     alt = "Accuracy against the strength of eight corruptions; the table has the means."
     live_chart.draw(figure, "robustness", alt, formatting.figure_config("robustness"))
@@ -68,7 +68,7 @@ def _show(measured: dict[str, Measured]) -> None:
 
 
 def _means(measured: dict[str, Measured]) -> list[dict[str, object]]:
-    """Return a line for the untouched images, for all corruptions and for each; a column for each run, in percent."""
+    """Return table rows: without corruption, mean of all corruptions, each corruption. Run columns are in percent."""
     lines: list[dict[str, object]] = [{"accuracy": "no corruption"}, {"accuracy": "mean of all corruptions"}]
     lines += [{"accuracy": corruption.label} for corruption in robustness.CORRUPTIONS.values()]
     for name, known in measured.items():
@@ -83,7 +83,7 @@ def _means(measured: dict[str, Measured]) -> list[dict[str, object]]:
 
 
 def _row(run: Run, name: str, status: dict[str, object], known: Measured | None) -> None:
-    """Say of one run how its measuring stands, and offer what can be done."""
+    """Show the state of a run's measurement, with its buttons."""
     state = status["state"]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{formatting.plain(name)}**")

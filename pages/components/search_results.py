@@ -1,4 +1,4 @@
-"""Explore, Search: how one search stands, what it found, its trials."""
+"""Explore, Search: state, findings and trials of one search."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def show(name: str) -> None:
 
 
 def panel(name: str) -> bool:
-    """Draw how the search stands and what it found; return whether it goes on."""
+    """Draw the state and findings of a search; return whether it is live."""
     sweep = find(name)
     if sweep.ended:
         _findings(sweep)
@@ -73,7 +73,7 @@ def _findings(sweep: Findings) -> None:
     _more_charts(sweep, opened)
 
 
-# which search
+# search selection
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -82,7 +82,7 @@ def _read_findings(name: str, stamp: tuple[int, int], workers: int) -> Findings:
 
 
 def find(name: str) -> Findings:
-    """Return how the search called `name` stands; read once for each state of its journal, for all people."""
+    """Return the findings of the search called `name`, cached by the state of its journal, shared by all sessions."""
     return _read_findings(name, studies.stamp(name), len(sweep_workers.living_workers(name)))
 
 
@@ -92,7 +92,7 @@ def _importances(name: str, ended: int, identity: str) -> dict[str, float]:
 
 
 def newest(known: list[str]) -> str:
-    """Return the one of `known` that was worked on last; one that cannot be opened counts as the oldest."""
+    """Return the search in `known` that changed last; one that cannot be opened counts as oldest."""
 
     def stamp(name: str) -> tuple[int, int]:
         try:
@@ -103,11 +103,11 @@ def newest(known: list[str]) -> str:
     return max(known, key=stamp)
 
 
-# how it stands
+# state
 
 
 def _status(sweep: Findings) -> None:
-    """Say how a search stands and what is the same in all its trials, with its buttons."""
+    """Show the state of a search, its buttons, and the settings that all trials share."""
     icon, color, words = LOOK[sweep.state]
     name = sweep.name
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -150,7 +150,7 @@ def _progress(sweep: Findings) -> str:
 
 
 def _extend(sweep: Findings) -> None:
-    """Offer to let the search go on."""
+    """Draw a popover that extends the search."""
     with st.popover("Extend", icon=":material/add:"):
         by_time = sweep.goal.seconds is not None
         amount = st.number_input("More minutes" if by_time else "More trials", 1, 1_000, 10, key="search_extend_amount")
@@ -173,7 +173,7 @@ def _delete(name: str) -> None:
 
 
 def undo_bar() -> None:
-    """Offer to undo the last deletion."""
+    """Draw a button that undoes the last deletion."""
     name = st.session_state.get("search_deleted")
     if name is not None and studies.is_restorable(name):
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_bar_search"):
@@ -181,18 +181,18 @@ def undo_bar() -> None:
             guarded.button("Undo", studies.restore, name, icon=":material/undo:", key="undo_search")
 
 
-# what it found
+# findings
 
 
 def _edges(sweep: Findings) -> None:
-    """Point out a best value at the end of its range."""
+    """Show a hint for each best value at the end of its range."""
     for knob, side in sweep.at_edge.items():
         label = formatting.plain(KNOBS[knob].label)
         st.caption(f":material/arrow_right_alt: The best {label} is at the {side} end of its range: try a wider range.")
 
 
 def _points(sweep: Findings, shares: dict[str, float], opened: Trial | None) -> None:
-    """Draw accuracy against each setting that varies, the most important first; a click opens a trial."""
+    """Draw accuracy against each varied setting, most important first; a click opens a trial."""
     names = sorted((item.knob for item in sweep.plan.ranges), key=lambda knob: -shares.get(knob, 0.0))
     with st.grid(2, min_column_width=340):
         for knob in names:
@@ -202,7 +202,7 @@ def _points(sweep: Findings, shares: dict[str, float], opened: Trial | None) -> 
 
 
 def _heat_map(cells: list[Cell], names: list[str], repeated: bool, opened: Trial | None) -> None:
-    """Draw a grid; a click opens the best trial of a cell."""
+    """Draw a grid as a heat map; a click opens the best trial of a cell."""
     shown = "mean"
     if repeated:
         shown = address.linked_choice("Show", "show", {"mean": "mean accuracy", "spread": "spread over seeds"}, "mean")
@@ -218,7 +218,7 @@ def _heat_map(cells: list[Cell], names: list[str], repeated: bool, opened: Trial
 
 
 def _more_charts(sweep: Findings, opened: Trial | None) -> None:
-    """Draw the order of trials, accuracy against a cost, and two settings against each other, folded."""
+    """Draw trial order, accuracy against cost, and pairs of settings in an expander."""
     with st.expander("Order of trials, cost, pairs of settings", icon=":material/scatter_plot:", key="search_more"):
         _clickable(search_charts.history(sweep, opened), "history")
         label = {cost: words for cost, (words, _) in findings.COSTS.items()}
@@ -234,7 +234,7 @@ def _more_charts(sweep: Findings, opened: Trial | None) -> None:
 
 
 def _clickable(figure: Any, key: str) -> None:
-    """Draw a figure whose points are trials; a click opens one."""
+    """Draw a figure with trials as points; a click opens one."""
     clicked = live_chart.draw(figure, f"search_{key}")
     if clicked is not None:
         _open(clicked)
@@ -249,7 +249,7 @@ def _open(number: int) -> None:
 
 
 def _table(sweep: Findings, opened: Trial | None) -> None:
-    """Draw all trials, the best first; a selected row opens its trial."""
+    """Draw all trials, best first; selecting a row opens its trial."""
     trials = sorted(sweep.trials, key=lambda trial: (-(trial.accuracy or 0.0), trial.number))
     columns: dict[str, list[Any]] = {
         "Trial": [trial.number + 1 for trial in trials],
@@ -295,14 +295,14 @@ def _cell(value: Any) -> Any:
 
 
 def opened_trial(sweep: Findings) -> Trial | None:
-    """Return the trial that the address names, else the best; None where there is none."""
+    """Return the trial in the URL, else the best one, or None."""
     linked = st.query_params.get("trial", "")
     numbers = {str(trial.number + 1): trial for trial in sweep.trials if trial.run}
     return numbers.get(linked) or sweep.best
 
 
 def _trial(sweep: Findings, trial: Trial | None) -> None:
-    """Draw the curves of all trials, the opened one in front, and what can be done with it."""
+    """Draw the curves of all trials with the opened one highlighted, and its actions."""
     if trial is None:
         return
     live_chart.draw(search_charts.trial_curves(sweep, trial), "search_curves")

@@ -1,4 +1,4 @@
-"""The classes of a project on *Teach*: their names and pictures, by upload, camera or zip."""
+"""The classes of a project on *Teach*: names and pictures, from files, camera or zip."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from cifar_core.teach.project import Label, Sample
 from pages.components import formatting, guarded, uploads
 
 FRAME = "camera.jpg"
-"""Name of a frame of the camera."""
+"""File name of camera frames."""
 EXAMPLE = ("airplane", "cat", "horse")
 _EXAMPLE_EACH, _TEN_EACH, _EXAMPLE_FROM = 20, 40, 1_000
-_SHOWN, _THUMB = 40, 64  # pictures of a class, newest first, and their side in pixels
+_SHOWN, _THUMB = 40, 64  # newest pictures of a class, and their side in pixels
 _PROGRESS_EVERY, _SAID = 20, 8
 
 _mount = st.components.v2.component(
@@ -61,7 +61,7 @@ _mount = st.components.v2.component(
 
 
 def camera(key: str, take: Any, remove: Any = lambda key: None, **data: Any) -> None:
-    """Draw pictures and a camera; frames, [(name, JPEG)], go to `take`, the key of a picture to `remove`."""
+    """Draw pictures and a camera; frames, [(name, JPEG)], go to `take`, the key of a removed picture to `remove`."""
     data = {"name": "", "pictures": [], "more": 0, "live": False, "answered": 0} | data
 
     def got_frames() -> None:
@@ -78,7 +78,7 @@ def camera(key: str, take: Any, remove: Any = lambda key: None, **data: Any) -> 
 
 
 def start(wish: str) -> None:
-    """Make a project with two empty classes, and open it."""
+    """Create and open a project with two empty classes."""
     name = projects.free_name(wish)
     projects.create(name)
     for _ in range(2):
@@ -87,7 +87,7 @@ def start(wish: str) -> None:
 
 
 def example() -> None:
-    """Make a project of a few training images, and open it."""
+    """Create and open a project of a few training images."""
     name = projects.free_name("example")
     projects.create(name)
     _add_images(name, EXAMPLE, _EXAMPLE_EACH)
@@ -95,7 +95,7 @@ def example() -> None:
 
 
 def add_cifar10(name: str) -> None:
-    """Add the ten classes of CIFAR-10 to a project, or of the synthetic images where it is not on this machine."""
+    """Add the ten classes of CIFAR-10 to a project; synthetic images if CIFAR-10 is missing."""
     _add_images(name, cifar10.CLASSES, _TEN_EACH)
 
 
@@ -109,7 +109,7 @@ def _add_images(name: str, classes: Iterable[str], each: int) -> None:
 
 
 def import_zip(files: Iterable[tuple[str, bytes]]) -> None:
-    """Make a project of a zip with a folder for each class, and open it."""
+    """Create and open a project from a zip with a folder for each class."""
     files = list(files)
     with st.spinner("Reading pictures"):
         name, st.session_state["teach_problems"] = projects.make(files[0][0].rpartition(".")[0], files)
@@ -122,9 +122,9 @@ def _add_burst(name: str, label: str, frames: Iterable[tuple[str, bytes]]) -> No
 
 
 def add(name: str, pairs: Iterable[tuple[str, Picture]]) -> None:
-    """Add pictures with their classes to a project; what could not be added is shown by `problems`.
+    """Add pictures with their classes to a project; `problems` shows the errors.
 
-    Not for callbacks: a bar that they draw stands above the page, which the browser then builds anew.
+    Do not use it in callbacks: their progress bar is drawn above the page, and the browser rebuilds the page.
     """
     bar = st.empty()
 
@@ -139,7 +139,7 @@ def add(name: str, pairs: Iterable[tuple[str, Picture]]) -> None:
 
 
 def problems() -> None:
-    """Show once what could not be added."""
+    """Show the errors of added pictures once."""
     sentences = st.session_state.pop("teach_problems", [])
     more = [f"And {len(sentences) - _SAID:,} more."] if len(sentences) > _SAID else []
     if sentences:
@@ -147,7 +147,7 @@ def problems() -> None:
 
 
 def undo_bar(name: str) -> None:
-    """Offer to undo the removal of a picture or a class of this project."""
+    """Draw a button that undoes the removal of a picture or class of this project."""
     removed = st.session_state.get("teach_undo")
     if removed and removed[0] == name:
         with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_bar_teach"):
@@ -156,12 +156,12 @@ def undo_bar(name: str) -> None:
 
 
 def _remove(name: str, number: int, key: str | None = None) -> None:
-    """Remove a picture of a class, or without `key` the class; both can be undone."""
+    """Remove a picture of a class, or the class if `key` is None; both can be undone."""
     label = projects.load(name).classes[number]
     files: dict[Sample, bytes] = {}
     for sample in label.samples:
         if key in (None, sample.key):
-            with suppress(CifarError):  # its file is missing, and cannot be put back
+            with suppress(CifarError):  # its file is missing and cannot be restored
                 files[sample] = projects.content(name, sample.key)
     words = "1 picture" if key else f"class {formatting.plain(label.name)}"
     st.session_state["teach_undo"] = name, words, label.name, number, files
@@ -174,7 +174,7 @@ def _put_back(*removed: Any) -> None:
 
 
 def classes(name: str, project: projects.Project) -> None:
-    """Draw a card for each class, and below them a new one."""
+    """Draw a card for each class, and the buttons that add classes."""
     for number, label in enumerate(project.classes):
         _card(name, number, label)
     with st.container(horizontal=True):
@@ -244,7 +244,7 @@ def _card(name: str, number: int, label: Label) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def thumbnail(name: str, key: str, side: int = _THUMB) -> str:
-    """Return a picture as a small data URL, empty where it is missing or damaged."""
+    """Return a picture as a small data URL, or "" if it is missing or damaged."""
     try:
         picture = projects.image(name, key)
     except CifarError:

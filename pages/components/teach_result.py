@@ -1,4 +1,4 @@
-"""What a project has learned, on *Teach*: accuracy, confusion, warnings, settings, and export."""
+"""The model of a project on *Teach*: accuracy, confusion matrix, warnings, settings, export."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ _WHY = (
     "In brackets: the 95% confidence interval."
 )
 _MOST_TRIED, _MOST_WARNINGS = 6, 3
-_MOST_HEADS = 6  # names above columns; more get numbers
+_MOST_HEADS = 6  # most columns with names; with more classes they get numbers
 
 
 def model(name: str) -> Model | None:
-    """Return the model of a project, fitted when anything changed; None where it cannot be, and say why."""
+    """Return the model of a project, refitted after a change. If it cannot be fitted, show why and return None."""
     stamp = (name, projects.stamp(name))
     if st.session_state.get("taught", (None,))[0] != stamp:
         place = st.empty()
@@ -76,7 +76,7 @@ def model(name: str) -> Model | None:
 
 
 def result(fitted: Model) -> None:
-    """Show accuracy, warnings and confusion."""
+    """Show accuracy, warnings and confusion matrix."""
     fit, (low, high) = fitted.fit, fitted.fit.interval
     with st.container(key="teach_big"):
         st.markdown(f"### {fit.accuracy:.0%} right")
@@ -97,7 +97,7 @@ def result(fitted: Model) -> None:
 
 
 def _confusion(counts: np.ndarray, names: list[str]) -> str:
-    """Return a table: a row for each class, a column for each answer."""
+    """Return the confusion matrix as an HTML table: rows are classes, columns predictions."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     if len(names) > _MOST_HEADS:
         heads = "".join(f"<th scope=col>{number}</th>" for number in range(1, len(names) + 1))
@@ -120,7 +120,7 @@ def _confusion(counts: np.ndarray, names: list[str]) -> str:
 
 
 def settings(name: str, project: Project) -> None:
-    """Let the visitor change what the network is; each change learns again."""
+    """Draw the sliders of the model settings; a change refits the model."""
     for number, (setting, (label, options, words, about)) in enumerate(_SETTINGS.items()):
         if number % 2 == 0:
             columns = st.columns(2)
@@ -142,7 +142,7 @@ def _set(name: str, setting: str, value: Any) -> None:
 
 
 def tried(fitted: Model) -> None:
-    """Show how long it took, and the accuracy of the settings that were tried on these pictures."""
+    """Show the time of the fit, and the accuracy of all settings tried on these pictures."""
     pictures = tuple(sample.key for label in fitted.project.classes for sample in label.samples)
     known = st.session_state.setdefault("teach_tried_settings", {})
     if known.get("pictures") != pictures:
@@ -168,7 +168,7 @@ def tried(fitted: Model) -> None:
 
 
 def export(fitted: Model) -> None:
-    """Offer the project as files, made when a button is pressed."""
+    """Draw download buttons for the project; files are created on click."""
     with st.popover("Export", icon=":material/ios_share:", key="teach_export", width="stretch"):
         for name, (label, icon, about) in _FORMATS.items():
             st.download_button(

@@ -1,4 +1,4 @@
-"""Trying a project on *Teach*: photos or a live camera, bars at once, the nearest own pictures beside them."""
+"""Try a project on *Teach*: predictions for photos or the live camera, with the user's nearest pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIDE = 224
 
 
 def try_it(fitted: Model) -> None:
-    """Draw every way in, and the answer to the chosen picture."""
+    """Draw all inputs, and the prediction for the selected picture."""
     uploads.uploaded("Photos to try", "teach_try", _take, label_visibility="collapsed")
     teach_classes.camera("teach_live", _take, live=True, name="try", answered=st.session_state.get("teach_frames", 0))
     uploads.pasting("teach_paste", _take)
@@ -41,7 +41,7 @@ def try_it(fitted: Model) -> None:
 
 
 def _take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> None:
-    """Read pictures to try in place of those before."""
+    """Replace the pictures to try with those in `files`."""
     good: list[Picture] = []
     bad = list(errors)
     for picture in read_each(files):
@@ -67,7 +67,7 @@ def _answer(fitted: Model, picture: Picture, answer: Answer) -> None:
             help="It is farther from all your pictures than nearly all of them are from each other. The answer may "
             "still be right.",
         )
-    if picture.name == teach_classes.FRAME:  # the camera shows it
+    if picture.name == teach_classes.FRAME:  # the camera already shows the picture
         st.html(_bars(names, answer.probabilities))
     else:
         left, right = st.columns([2, 3], vertical_alignment="center")

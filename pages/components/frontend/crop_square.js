@@ -18,7 +18,7 @@ export default function({ data, parentElement, setTriggerValue }) {
     crop.style.width = `min(100%, ${26 * data.ratio}rem)`;
     square.hidden = !data.square;
     if (!data.square || crop.grip) return;
-    const [across, down] = data.shares;  // of the largest square, of width and height
+    const [across, down] = data.shares;  // largest square as shares of width and height
     let [x, y, side] = data.square;
     const put = (left, top, size) => {
         side = within(size, 0.05, 1);

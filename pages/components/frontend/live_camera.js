@@ -1,4 +1,4 @@
-// A camera whose pictures are classified here; a picture is sent when "Keep this one" is pressed.
+// Classifies camera frames in the browser; sends a picture when "Keep this one" is pressed.
 const make = (name, properties, ...children) => {
     const element = Object.assign(document.createElement(name), properties);
     element.append(...children);
@@ -18,7 +18,7 @@ function build(parent) {
     return Object.assign(box, { video, answer, list, keep, flip, note, facing: "user", asked: 0, waiting: new Map() });
 }
 
-// Starts a thread with the network.
+// Starts a web worker with the network.
 function start(box, { network, weights }) {
     box.worker?.terminate();
     box.waiting.clear();
@@ -37,7 +37,7 @@ const classify = (box, pixels) => new Promise((resolve) => {
 });
 
 function draw(box, probabilities, { classes, top, power }) {
-    const powers = [...probabilities].map((value) => value ** power); // the calibration's temperature
+    const powers = [...probabilities].map((value) => value ** power); // temperature scaling
     const total = powers.reduce((sum, value) => sum + value);
     const order = [...powers.keys()].sort((a, b) => powers[b] - powers[a]).slice(0, top);
     const share = (label) => `${((100 * powers[label]) / total).toFixed(1)}%`;
@@ -106,7 +106,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
         setTriggerValue("picture", await asUrl(await picture.convertToBlob({ type: "image/jpeg", quality: 0.92 })));
     };
     return () => setTimeout(() => {
-        if (box.isConnected) return; // it was drawn anew, not taken away
+        if (box.isConnected) return; // redrawn, not removed
         stop(box);
         box.worker.terminate();
     });

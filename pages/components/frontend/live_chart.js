@@ -1,4 +1,4 @@
-// Draws the figure of the newest message into one element that stays (see live_chart.py).
+// Draws the figure of the latest message into a persistent element (see live_chart.py).
 
 const STYLE = `
 .live-chart { height: 100%; overflow: hidden }
@@ -11,15 +11,15 @@ const TOOLS = ["toImage", "zoomIn2d", "zoomOut2d", "resetScale2d"];
 
 const MOST_SELECTED = 1000;
 
-let plotly; // loaded by the first chart, for all
+let plotly; // loaded once, by the first chart
 
 function loadPlotly() {
   const address = new URL(new URL(import.meta.url).searchParams.get("plotly"), import.meta.url);
-  plotly ??= fetch(address, { cache: "force-cache" }) // its address names its version
+  plotly ??= fetch(address, { cache: "force-cache" }) // the URL contains the version
     .then((answer) => (answer.ok ? answer.blob() : Promise.reject(answer.status)))
     .then((code) => run(URL.createObjectURL(new Blob([code], { type: "text/javascript" }))))
     .catch((problem) => {
-      plotly = undefined; // the next message tries again
+      plotly = undefined; // retry with the next message
       throw problem;
     });
   return plotly;
@@ -48,7 +48,7 @@ function themed(layout, parent) {
   const hoverlabel = {
     bgcolor: theme.getPropertyValue("--st-secondary-background-color"),
     bordercolor: theme.getPropertyValue("--st-border-color"),
-    font: { color: font.color }, // else that of the border
+    font: { color: font.color }, // default: the border color
   };
   const modebar = { bgcolor: "rgba(0,0,0,0)", color: font.color, activecolor: theme.getPropertyValue("--st-primary-color") };
   return { ...layout, font: { ...layout.font, ...font }, hoverlabel: { ...hoverlabel, ...layout.hoverlabel }, modebar };
@@ -65,19 +65,19 @@ async function draw(chart, Plotly) {
   const { figure, about } = chart.message;
   chart.narrow = isPhone();
   const layout = themed(chart.narrow ? merged(figure.layout, figure.layout.meta?.narrow) : figure.layout, chart.parentElement);
-  if (chart.narrow) layout.dragmode = false; // a finger scrolls the page
+  if (chart.narrow) layout.dragmode = false; // touch scrolls the page
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
-    layout.updatemenus = []; // nothing plays
+    layout.updatemenus = []; // no Play button
     const jump = { args: { 1: { transition: { duration: 0 } } } };
     layout.sliders = layout.sliders?.map((slider) => ({ ...slider, steps: slider.steps.map((step) => merged(step, jump)) }));
   }
   const config = { displaylogo: false, modeBarButtons: [TOOLS], ...about.config };
-  chart.drawing = true; // what Plotly now says of chosen points, nobody did
+  chart.drawing = true; // ignore Plotly's selection events while drawing
   const isDark = getComputedStyle(chart.parentElement).colorScheme === "dark";
   const data = isDark ? figure.data.map((trace) => merged(trace, trace.meta?.dark)) : figure.data;
   await Plotly.react(chart, { data, layout, frames: figure.frames, config });
   chart.drawing = false;
-  chart.querySelectorAll("svg.main-svg").forEach((svg) => (svg.ariaHidden = "true")); // the label says it
+  chart.querySelectorAll("svg.main-svg").forEach((svg) => (svg.ariaHidden = "true")); // the label describes the chart
 }
 
 function isPhone() {
@@ -111,7 +111,7 @@ export default async function ({ data, parentElement, setTriggerValue }) {
   const theme = getComputedStyle(parentElement).getPropertyValue("--st-text-color");
   chart.clicked = (value) => setTriggerValue("clicked", value);
   chart.selected = (numbers) => setTriggerValue("selected", numbers);
-  if (chart.drawn === text + theme) return chart.end; // polled, and nothing is new
+  if (chart.drawn === text + theme) return chart.end; // polled without a change
   chart.drawn = text + theme;
   chart.message = JSON.parse(text);
   chart.ariaLabel = chart.message.about.alt;

@@ -3,11 +3,11 @@ export default ({ data, parentElement }) => {
   if (data.started !== started) {
     started = data.started;
     const element = parentElement.host ?? parentElement; // a shadow root has no closest()
-    element.closest("[data-testid=stMain]")?.scrollTo(0, 0); // Start stands far below on a phone
+    element.closest("[data-testid=stMain]")?.scrollTo(0, 0); // on a phone the Start button is far down
   }
   if (data.scroll) {
     const target = `.st-key-${data.scroll}`;
-    setTimeout(() => document.querySelector(target)?.scrollIntoView({ block: "start" }), 400); // drawn by then
+    setTimeout(() => document.querySelector(target)?.scrollIntoView({ block: "start" }), 400); // after it is drawn
   }
   if (!window.Notification) return;
   const button = parentElement.querySelector("button");
@@ -20,6 +20,6 @@ export default ({ data, parentElement }) => {
     if (Notification.permission !== "granted") return;
     try {
       new Notification(data.title, { body: data.body });
-    } catch {} // Chrome on Android has none without a service worker
+    } catch {} // Chrome on Android requires a service worker
   }
 };

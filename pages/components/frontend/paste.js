@@ -17,7 +17,7 @@ const scaled = async (file, side) => {
     const probe = document.createElement("canvas").getContext("2d");
     probe.drawImage(canvas, 0, 0, 64, 64);
     const opaque = probe.getImageData(0, 0, 64, 64).data.every((value, at) => at % 4 < 3 || value === 255);
-    return new Promise(done => canvas.toBlob(done, opaque ? "image/jpeg" : "image/webp", 0.95));  // JPEG is faster
+    return new Promise(done => canvas.toBlob(done, opaque ? "image/jpeg" : "image/webp", 0.95));  // JPEG encodes faster
 };
 const fitted = async (file, most) => {
     if (file.size <= most) return { name: file.name, data: await read(file) };

@@ -1,5 +1,5 @@
-// The pictures of one class, with a camera that records while its button is held; or, live, a camera that sends a frame
-// whenever the one before is answered. Frames are squares of 224 pixels.
+// The pictures of one class, with a camera that records while its button is held. In live mode the camera sends a frame
+// after each prediction. Frames are squares of 224 pixels.
 const SIDE = 224, EVERY = 100, MOST = 100; // pixels, milliseconds, frames of a burst
 
 const make = (name, properties, ...children) => {
@@ -104,7 +104,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     hold.onkeydown = (event) => isPress(event) && start(event);
     hold.onkeyup = (event) => isPress(event) && box.release?.();
     hold.onblur = () => box.release?.();
-    hold.oncontextmenu = (event) => event.preventDefault(); // a long press on a phone
+    hold.oncontextmenu = (event) => event.preventDefault(); // no menu after a long press on a phone
     const ask = () => {
         clearTimeout(box.later);
         if (data.live && box.stream) box.later = setTimeout(() => box.stream && setTriggerValue("frames", [frame(box.video)]), EVERY);
@@ -114,7 +114,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
         ask();
     }
     return () => setTimeout(() => {
-        if (box.isConnected) return; // it was drawn anew, not taken away
+        if (box.isConnected) return; // redrawn, not removed
         clearTimeout(box.later);
         clearInterval(box.timer);
         box.stream?.getTracks().forEach((track) => track.stop());
