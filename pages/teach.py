@@ -58,9 +58,9 @@ def choose(names: list[str]) -> str:
     name: str = st.selectbox("Project", names, key="project", width=180)
     address.link("project", name, "")
     with st.popover("New", icon=":material/add:", key="teach_new"):
-        wish = st.text_input("Name of the project", "my classes", key="teach_wish", max_chars=40)
+        text = st.text_input("Name of the project", "my classes", key="teach_wish", max_chars=40)
         guarded.button(
-            "Two empty classes", teach_classes.start, wish, key="teach_start", icon=":material/add:", width="stretch"
+            "Two empty classes", teach_classes.start, text, key="teach_start", icon=":material/add:", width="stretch"
         )
         more_ways()
     with st.popover("", icon=":material/delete:", key="teach_delete", help="Delete this project"):

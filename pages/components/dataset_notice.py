@@ -57,7 +57,7 @@ def start_download(then: tuple[TrainConfig, str] | None = None) -> None:
 
 
 def finished_download(status: dict[str, Any]) -> tuple[TrainConfig, str] | None:
-    """Return, once, the run to start after a successful download (see `start_download`), else None."""
+    """Return the `then` of `start_download` once, after a successful download; else None."""
     if status["download"]["running"]:
         return None
     waiting = st.session_state.pop("after_download", None)

@@ -173,8 +173,8 @@ def _input(knob: Knob, first: Any) -> Any:
     if knob.name == "alpha":
         return st.select_slider(label, list(knob.choices), first, format_func=_plain, **common)
     if knob.choices:
-        say = knob.format if knob.labels else _plain
-        return st.selectbox(label, list(knob.choices), knob.choices.index(first), format_func=say, **common)
+        to_text = knob.format if knob.labels else _plain
+        return st.selectbox(label, list(knob.choices), knob.choices.index(first), format_func=to_text, **common)
     if knob.pattern:
         finished = (row for row in listing.rows() if row.state == "finished")
         titles = {**knob.labels, **run_picker.run_titles(run_picker.own(finished))}
@@ -234,5 +234,5 @@ def _current() -> str | None:
 
 
 def _values() -> dict[str, Any]:
-    stated = st.session_state
-    return {n: stated[n] if n in stated else _read(n, st.query_params.get(n)) for n in KNOBS}
+    state = st.session_state
+    return {n: state[n] if n in state else _read(n, st.query_params.get(n)) for n in KNOBS}

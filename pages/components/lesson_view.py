@@ -193,7 +193,7 @@ def runs_here(name: str, shipped: Any) -> None:
 
 
 def is_live(name: str) -> bool:
-    """Return whether a run of the lesson is running or queued."""
+    """Return whether a run or the measurement of the lesson is running or queued."""
     if name == layer_probe.LESSON:
         return layer_probe.job().is_running
     return any(run and run.state in LIVE_STATES for run in experiments.latest_runs(name).values())

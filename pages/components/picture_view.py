@@ -270,7 +270,7 @@ def _other_runs(model: Classifier, seen: np.ndarray) -> None:
 
 
 def compared_runs(model: Classifier) -> list[Classifier]:
-    """Draw the select box of the models to compare with `model`, at most three; return them."""
+    """Draw the multiselect of the models to compare with `model`, at most three; return them."""
     titles = models()
     titles.pop(model.name, None)
     names = list(titles)

@@ -50,9 +50,9 @@ def show() -> None:
 
 
 def _chosen(known: list[str]) -> str | None:
-    """Draw the select box of the searches, the newest by default. Return the one in the URL, if any.
+    """Draw the select box of the searches; return the selected one, or None without searches.
 
-    URLs of older versions use the parameter "grid".
+    The URL sets it ("grid" in older versions); the default is the newest.
     """
     wanted = st.query_params.get("sweep") or st.query_params.pop("grid", None)
     if wanted is not None and wanted not in known:

@@ -77,9 +77,9 @@ def camera(key: str, take: Any, remove: Any = lambda key: None, **data: Any) -> 
     _mount(key=key, data=data, on_frames_change=got_frames, on_remove_change=got_remove)
 
 
-def start(wish: str) -> None:
+def start(title: str) -> None:
     """Create and open a project with two empty classes."""
-    name = projects.free_name(wish)
+    name = projects.free_name(title)
     projects.create(name)
     for _ in range(2):
         _new_class(name)

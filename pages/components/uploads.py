@@ -86,7 +86,7 @@ def inputs(live_camera: Callable[[], None]) -> None:
 
 
 def paste_hint() -> None:
-    """Show that a photo can be pasted; hidden on devices without a keyboard (see style)."""
+    """Show that a photo can be pasted."""
     with st.container(key="mouse_paste", width="content"):
         st.caption("Or paste a photo (Ctrl V).")
 
