@@ -1,4 +1,4 @@
-"""Figures of a network's answers: of many (confusion, classes, robustness, calibration), and of one as it changes."""
+"""Figures of predictions: confusion matrix, classes, robustness, calibration, and single pictures."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from cifar_core.runs.curves import PHASE_NAMES
 
 _ROWS, _COLUMNS = 2, 4
 
-_PICTURE, _LINES, _BARS = 0.27, 0.36, 0.3  # shares of the height of a row
-_WATCH_HEIGHT, _WATCH_BELOW = 620, {True: 96, False: 40}  # pixels; below: with a slider, without
+_PICTURE, _LINES, _BARS = 0.27, 0.36, 0.3  # shares of the row height
+_WATCH_HEIGHT, _WATCH_BELOW = 620, {True: 96, False: 40}  # pixels; bottom margin with and without a slider
 _NARROW_COLUMNS = 3  # on a phone
 _LABELLED = 0.25
 
 
 def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, shares: bool = False) -> go.Figure:
-    """Return the confusion matrix `counts`, int (10, 10), rows labels, columns answers; `chosen` is framed.
+    """Return the confusion matrix `counts`, int (10, 10): rows are labels, columns predictions.
 
-    Right answers are green, wrong ones red, each by their share of the row; the digits are images, or percent with
-    `shares`. The last trace is a point for each cell, in the order of the rows, with its number as `customdata`; its
-    `meta["dark"]` is what else it is in the dark theme.
+    The cell `chosen` has a frame. Correct predictions are green, wrong ones red, by their share of the row. The
+    cells show numbers of images, or percent if `shares`. The last trace has a point for each cell, row by row, with
+    its number as `customdata`; its `meta["dark"]` contains the changes for the dark theme.
     """
     rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(len(CLASSES), dtype=bool)
@@ -46,7 +46,7 @@ def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, 
     figure = style.figure(title, "prediction", "label", 560)
     for is_right, color in style.CELLS.items():
         z = np.where(diagonal == is_right, rates, np.nan)
-        scale = [[share, f"rgba{(*color, share)}"] for share in (0, 1)]  # from the background of either theme
+        scale = [[share, f"rgba{(*color, share)}"] for share in (0, 1)]  # starts transparent, for both themes
         figure.add_heatmap(z=z, x=CLASSES, y=CLASSES, zmin=0, zmax=tops[is_right], colorscale=scale, showscale=False)
     figure.update_traces(hoverinfo="skip", xgap=1, ygap=1)
     fill = rates / np.where(diagonal, tops[True], tops[False])
@@ -78,17 +78,17 @@ def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, 
 
 
 def _digit_colors(fill: np.ndarray, diagonal: np.ndarray, theme: str) -> list[str]:
-    """Return black or white for each cell, whichever has more contrast to its color (WCAG 2); `fill` is 0..1."""
+    """Return black or white for each cell, whichever has more contrast (WCAG 2); `fill` is 0..1."""
     full = np.where(diagonal[..., None], style.CELLS[True], style.CELLS[False])
     background = np.array(style.BACKGROUNDS[theme])
     parts = (background + fill[..., None] * (full - background)) / 255
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
-    luminance = linear @ (0.2126, 0.7152, 0.0722)  # black and white have equal contrast at 0.179
+    luminance = linear @ (0.2126, 0.7152, 0.0722)  # at 0.179, black and white have the same contrast
     return ["#000000" if value > 0.179 else "#ffffff" for value in luminance.ravel()]
 
 
 def class_figure(figures: Sequence[ClassFigures]) -> go.Figure:
-    """Return precision, recall and F1 of every class as dots; the axis starts below the lowest."""
+    """Return precision, recall and F1 of all classes as dots; the axis starts below the lowest."""
     figure = style.figure("Each class", "", "share of images", 340)
     looks = (
         ("precision", "precision", style.SERIES[0], "circle"),
@@ -106,7 +106,7 @@ def class_figure(figures: Sequence[ClassFigures]) -> go.Figure:
 
 
 def robustness_figure(measured: Mapping[str, Measured]) -> go.Figure:
-    """Return a small chart for each corruption, a line for each run (name -> measures), 4 at most."""
+    """Return a small chart for each corruption, with a line for each run (name -> measures), at most 4."""
     corruptions = list(CORRUPTIONS.values())
     titles = [one.label + (f" ({one.unit})" if one.unit else "") for one in corruptions]
     spacing = {"vertical_spacing": 0.17, "horizontal_spacing": 0.025}
@@ -127,7 +127,7 @@ def robustness_figure(measured: Mapping[str, Measured]) -> go.Figure:
                 hovertemplate=f"%{{y:.1%}} at %{{x:g}} {corruption.unit}",
                 **where,
             )
-        if corruption.neutral > corruption.strengths[0]:  # worse is to the right everywhere
+        if corruption.neutral > corruption.strengths[0]:  # stronger corruptions are always on the right
             figure.update_xaxes(autorange="reversed", **where)
     figure.update_layout(template=style.TEMPLATE, height=560, uirevision="keep")
     style.show_percent(figure)
@@ -136,7 +136,7 @@ def robustness_figure(measured: Mapping[str, Measured]) -> go.Figure:
 
 
 def change_figure(changes: Sequence[ClassChange]) -> go.Figure:
-    """Return how many images of each class fine-tuning put right (up) and wrong (down)."""
+    """Return the images of each class that fine-tuning fixed (up) and broke (down)."""
     figure = style.figure("What fine-tuning changed", "", "validation images", 340, barmode="relative")
     names = [one.name for one in changes]
     for label, color, counts in (
@@ -150,11 +150,11 @@ def change_figure(changes: Sequence[ClassChange]) -> go.Figure:
 
 
 def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False) -> go.Figure:
-    """Return the pinned pictures, below each its ten probabilities as lines over the epochs, below these as bars.
+    """Return the pinned pictures, each with its probabilities as lines over the epochs and as bars.
 
-    `planned` is how far the axis reaches at least, in epochs. With `scrubs` a slider and a play button move through
-    the recorded moments, where there are any, in the browser alone. `layout.meta["narrow"]` is what else the layout is
-    on a phone: rows of three.
+    `planned` is the minimum end of the axis, in epochs. With `scrubs`, a slider and a play button move through the
+    recorded moments, if there are any, in the browser. `layout.meta["narrow"]` contains the layout changes for a
+    phone: rows of three.
     """
     watched, moments = watch.watched, _moments(watch)
     scrubs = scrubs and bool(moments)
@@ -186,7 +186,7 @@ def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False) -> go.F
 
 
 def _arranged(count: int, columns: int, scrubs: bool) -> dict[str, Any]:
-    """Return the height and the places of `count` pictures, lines and bars, `columns` in a row, as part of a layout."""
+    """Return height and positions of `count` pictures, lines and bars, with `columns` per row, as layout."""
     rows, columns = -(-count // columns), min(count, columns)
     height, picture = (_WATCH_HEIGHT, _PICTURE) if rows == 1 else (rows * 430 + 56, 0.23)  # pixels, share of a row
     width, share = (1 - 0.018 * (columns - 1)) / columns, (1 - 0.03 * (rows - 1)) / rows
@@ -206,13 +206,13 @@ def _arranged(count: int, columns: int, scrubs: bool) -> dict[str, Any]:
         layout["images"].append(place)
     if scrubs:
         drawn = height - 12 - _WATCH_BELOW[scrubs]  # pixels
-        left = 0.09 if rows == 1 else 0.36  # right of the button
+        left = 0.09 if rows == 1 else 0.36  # space for the button
         layout |= {"sliders": [{"y": -31 / drawn, "x": left, "len": 1 - left}], "updatemenus": [{"y": -46 / drawn}]}
     return layout
 
 
 def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.Figure:
-    """Return the answer's probability over a slider's range, with the set value and the points where it flips."""
+    """Return the class's probability over a slider's range, the current value, and where the prediction flips."""
     color = style.CLASS_COLORS[answer]
     left_quarter, middle, right_quarter = np.linspace(change.low, change.high, 5)[1:4]
     note = {"y": 1, "yref": "paper", "yanchor": "top", "showarrow": False, "font": {"size": 12}}
@@ -227,7 +227,7 @@ def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.
     }
     uprights = [(value, style.TRAINING, "solid")]
     uprights += [(at, style.CLASS_COLORS[label], "dot") for at, label in sweep.flips]
-    layout = {  # at once, as adding one thing after the other to a figure takes ten times as long
+    layout = {  # built at once: adding elements one by one takes ten times as long
         "template": TEMPLATE,
         "height": 74,
         "showlegend": False,
@@ -240,7 +240,7 @@ def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.
         ],
         "annotations": [
             note | {"x": at, "text": f"{CLASSES[label]} at {at:g}{change.unit}", "xanchor": side}
-            for at, label in sweep.flips  # two labels on both sides of the middle point away from each other
+            for at, label in sweep.flips  # two labels around the middle point in opposite directions
             for side in ("left" if at < left_quarter or middle <= at < right_quarter else "right",)
         ],
     }
@@ -270,7 +270,7 @@ def reliability_figure(before: Reliability, after: Reliability, images: str, hei
 
 
 def similarity_figure(cosines: np.ndarray) -> go.Figure:
-    """Return the cosine between two models' outputs of each block, float (17,), as bars."""
+    """Return the cosine similarity of two models' outputs at each block, float (17,), as bars."""
     figure = style.figure("Similarity of both models in each block", "block", "cosine", 300)
     figure.add_bar(
         x=list(range(1, len(cosines) + 1)), y=cosines.tolist(), marker_color=style.TRAINING, hovertemplate="%{y:.2f}"
@@ -289,7 +289,7 @@ def png(image: Image.Image | np.ndarray) -> str:
 def _lines(one: Watched) -> list[go.Scatter]:
     return [
         go.Scatter(
-            x=one.epochs.astype(np.float32),  # half of what is sent
+            x=one.epochs.astype(np.float32),  # half the data to send
             y=one.probabilities[:, label].astype(np.float32),
             mode="lines",
             line={"color": style.CLASS_COLORS[label], "width": 2.5, "shape": "spline", "smoothing": 0.5},

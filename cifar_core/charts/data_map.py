@@ -1,4 +1,4 @@
-"""Figures of the data map: a dot for each image, which carries the image's position as `customdata`."""
+"""Figures of the data map: one dot for each image, with the image's position as `customdata`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation.dynamics import Dynamics
 
 TOOLS = {"modeBarButtons": [["select2d", "lasso2d", "zoom2d", "pan2d", "resetScale2d"]]}
-"""Plotly's buttons of these figures."""
+"""Plotly's mode bar buttons."""
 _SIZE = 6
 _FADED = {"marker": {"color": style.GROUND}}
 
 
 def hardness_figure(known: Dynamics, chosen: Collection[int] = ()) -> go.Figure:
-    """Return confidence against variability; an image that is right after the last epoch is green, else red."""
+    """Return confidence against variability; an image is green if its last prediction is correct, else red."""
     figure = _figure("Easy, ambiguous, hard", 460, chosen)
     confidence, variability, right = known.confidence, known.variability, known.right[-1]
     for name, color, part in (("right", style.RIGHT, right), ("wrong", style.WRONG, ~right)):
@@ -43,9 +43,9 @@ def feature_figure(
     is_right: np.ndarray,
     chosen: Collection[int] = (),
 ) -> go.Figure:
-    """Return the images `positions`, int (m,), at `places` (m, 2), in the colors of their classes.
+    """Return the images `positions`, int (m,), at `places` (m, 2), colored by class.
 
-    `labels` and `is_right`, (n,), are those of all images; what is wrong has a ring.
+    `labels` and `is_right`, (n,), belong to all images; wrong predictions have a ring.
     """
     figure = _figure(title, 520, chosen)
     xy = np.zeros((len(labels), 2))
@@ -62,7 +62,7 @@ def feature_figure(
 
 
 def _figure(title: str, height: int, chosen: Collection[int]) -> go.Figure:
-    """Return a figure whose dots can be chosen; its box goes once the dots in it are marked."""
+    """Return a figure with selectable dots; the selection box disappears after the selection."""
     look = {"hovermode": "closest", "dragmode": "select", "clickmode": "event+select"}
     return style.figure(title, "", "", height, selectionrevision=str(chosen), selections=[], **look)
 
@@ -76,7 +76,7 @@ def _add_dots(
     labels: np.ndarray,
     chosen: Collection[int],
 ) -> None:
-    """Add the images `dots`, int (k,), at `xy`, x and y of all images; those that are not `chosen` fade, if any are."""
+    """Add the images `dots`, int (k,), at `xy` (x and y of all images); if any are `chosen`, the others fade."""
     figure.add_scatter(
         x=np.float32(xy[0][dots]),
         y=np.float32(xy[1][dots]),

@@ -1,4 +1,4 @@
-"""Figures of the lessons: the outcomes of the conditions, and the internals of their networks."""
+"""Figures of the lessons: outcomes of the conditions, and internals of their networks."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from cifar_core.network import architecture
 from cifar_core.runs.curves import loss_metric
 
 Conditions = Mapping[str, Outcome]
-"""Outcomes by the label of their condition, the recommended one first."""
+"""Outcomes by label of the condition, the recommended one first."""
 
 
 def curves_figure(conditions: Conditions, metric: str) -> go.Figure:
-    """Return "accuracy" or "loss" of all conditions: validation as thick lines, training as pale ones.
+    """Return "accuracy" or "loss" of all conditions: validation as thick lines, training as pale lines.
 
-    "loss" draws the cross-entropy if each run recorded it.
+    "loss" is the cross-entropy if all runs recorded it.
     """
     if metric == "loss":
         metric = loss_metric(*(outcome.curves for outcome in conditions.values()))
@@ -45,7 +45,7 @@ def curves_figure(conditions: Conditions, metric: str) -> go.Figure:
 
 
 def histogram_figure(conditions: Conditions) -> go.Figure:
-    """Return the distribution of the pixel values in training, for each condition."""
+    """Return the distribution of pixel values in training for each condition."""
     edges = np.linspace(-1, 1, internals.HISTOGRAM_BINS + 1)
     figure = _figure("Input pixels after scaling", "value after scaling", "share of values", 340)
     for number, (label, outcome) in enumerate(conditions.items()):
@@ -57,7 +57,7 @@ def histogram_figure(conditions: Conditions) -> go.Figure:
 
 
 def norms_figure(conditions: Conditions) -> go.Figure:
-    """Return the root mean square of the feature maps after each layer, for each condition."""
+    """Return the root mean square of the feature maps after each layer for each condition."""
     x = "stem, block 0 to 16, top"
     figure, names = _figure("Size of the feature maps", x, "root mean square", 340), _short_names()
     for number, (label, outcome) in enumerate(conditions.items()):
@@ -70,7 +70,7 @@ def norms_figure(conditions: Conditions) -> go.Figure:
 
 
 def maps_figure(conditions: Conditions) -> go.Figure:
-    """Return a drawing and the last block's map of it in each condition, all on one color scale."""
+    """Return a drawing and its map of the last block for each condition, with a common color scale."""
     maps = {label: outcome.internals.last_map for label, outcome in conditions.items()}
     titles = ["drawing", *(f"{label}: {len(rows)}×{len(rows)}" for label, rows in maps.items())]
     figure = make_subplots(1, len(titles), subplot_titles=titles, horizontal_spacing=0.02)
@@ -95,7 +95,7 @@ def maps_figure(conditions: Conditions) -> go.Figure:
 
 
 def width_figure(conditions: Conditions) -> go.Figure:
-    """Return accuracy against multiply-adds, one point for each condition, as large as its file."""
+    """Return accuracy against multiply-adds, one point for each condition, sized by its file."""
     x = "multiply-adds for one image, millions"
     figure = _figure("Accuracy against cost", x, "share of images", 400)
     cheapest_first = sorted(conditions.items(), key=lambda item: item[1].figures["multiply_adds"])
@@ -130,7 +130,7 @@ def width_figure(conditions: Conditions) -> go.Figure:
 
 
 def layers_figure(layers: Layers) -> go.Figure:
-    """Return the accuracy of a linear probe after each layer, for the initial weights and for random ones."""
+    """Return the accuracy of a linear probe after each layer, for initial and for random weights."""
     x = "pixels, stem, block 0 to 16, top"
     figure = _figure("Accuracy of a linear classifier on each layer", x, "validation accuracy", 460)
     hover = "%{y:.1%} from %{customdata:,} numbers an image"
@@ -151,7 +151,7 @@ def _add_line(figure: go.Figure, number: int, name: str, x: Any, y: Sequence[flo
 
 
 def _short_names() -> list[str]:
-    """Return the layers' names for an axis: the stem, the blocks' numbers, the top convolution."""
+    """Return the layer names for an axis: the stem, the block numbers, the top convolution."""
     return ["stem", *map(str, range(architecture.BLOCK_COUNT)), "top"]
 
 

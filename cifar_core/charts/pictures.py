@@ -1,6 +1,6 @@
-"""Small pictures of what a setting does, as SVG for both themes: on *Train* under a slider, on *Learn* for a lesson.
+"""Small SVG pictures of a setting's effect, for both themes: on *Train* below a slider, on *Learn* for a lesson.
 
-Each function returns an SVG, 320 wide, with its text alternative as `aria-label`; `alt` reads that.
+Each function returns an SVG, 320 wide, with a text alternative as `aria-label` (see `alt`).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _ORDER = np.random.default_rng(1).permutation(_UNITS)
 
 
 def alt(svg: str) -> str:
-    """Return the text alternative of a picture of this module."""
+    """Return the text alternative of an SVG from this module."""
     return re.findall('aria-label="([^"]*)"', svg)[0]
 
 
 def units(dropout: float) -> str:
-    """Return a hundred inputs of the head, of which the share `dropout` is empty."""
+    """Return a hundred inputs of the head, with the share `dropout` empty."""
     off = round(dropout * _UNITS)
     dots = [
         f'<circle cx="{16 * (unit % 20) + 8}" cy="{16 * (unit // 20) + 8}" r="5" stroke="{style.NEUTRAL}" '
@@ -40,7 +40,7 @@ def units(dropout: float) -> str:
 
 
 def rows(images: Sequence[np.ndarray], label: str) -> str:
-    """Return rows of small images, each uint8 (n, 32, 32, 3), the same n in all."""
+    """Return rows of small images; each row is uint8 (n, 32, 32, 3) with the same n."""
     side = _WIDTH / len(images[0])
     placed = [_image(image, side * column, side * row, side - 3) for row, some in enumerate(images)
               for column, image in enumerate(some)]  # fmt: skip
@@ -48,7 +48,7 @@ def rows(images: Sequence[np.ndarray], label: str) -> str:
 
 
 def _network(trained: Sequence[int], label: str) -> str:
-    """Return the 17 blocks and the head, as tall as their maps are wide; those that are `trained` have a color."""
+    """Return the 17 blocks and the head, with heights by map width; `trained` ones are colored."""
     sides = [48, 24, 24, 12, 12, 12, *[6] * 7, *[3] * 4, 12]
     colors = {True: style.FINE_TUNING, False: style.GROUND}
     bars = [
@@ -62,9 +62,10 @@ def _network(trained: Sequence[int], label: str) -> str:
 def blocks(
     shapes: Sequence[tuple[int, int]], trained: Sequence[int], chosen: int | None = None, label: str = ""
 ) -> str:
-    """Return the network's blocks, each (channels, side of its map), wider with channels and taller with the map.
+    """Return the network's blocks, each (channels, map side): width by channels, height by map side.
 
-    The `trained` ones have the color of fine-tuning, the `chosen` one a frame; `label` begins the text alternative.
+    `trained` blocks have the color of fine-tuning, the `chosen` block has a frame; `label` starts the text
+    alternative.
     """
     widest = sum(count**0.5 for count, _ in architecture.block_shapes(_WIDEST, 32))
     scale = (_WIDTH - _GAP * len(shapes)) / widest
@@ -94,7 +95,7 @@ def _augmented() -> str:
 
 
 def _cells() -> str:
-    """Return the drawing twice, with the cells of the last map at 32 px (one) and at 96 px (3×3)."""
+    """Return the drawing twice, with the cells of the last map at 32 px (1×1) and at 96 px (3×3)."""
     parts = []
     for left, cells in ((70, 1), (180, 3)):
         parts.append(_image(drawing(), left, 4, 72))
@@ -109,7 +110,7 @@ def _cells() -> str:
 
 
 def _fields() -> str:
-    """Return the drawing four times, each with a larger receptive field, the last one whole."""
+    """Return the drawing four times with growing receptive fields; the last covers all of it."""
     parts = []
     for number, share in enumerate((0.08, 0.25, 0.6, 1)):
         parts += [
@@ -121,7 +122,7 @@ def _fields() -> str:
 
 
 def _steps() -> str:
-    """Return three descents on a parabola: many small steps, a few that fit, and steps that grow."""
+    """Return three descents on a parabola: many small steps, a few good ones, and diverging ones."""
     parts = []
     for left, factor in ((10, 0.95), (120, 0.5), (230, -1.12)):
         curve = " ".join(f"{left + 40 + 40 * x:.1f},{72 - 64 * x * x:.1f}" for x in np.linspace(-1, 1, 25))
@@ -137,7 +138,7 @@ def _steps() -> str:
 
 
 def _splits() -> str:
-    """Return the same twenty images four times, with another fifth of them held out each time."""
+    """Return the same twenty images four times, each with a different fifth held out."""
     rng = np.random.default_rng(2)
     dots = []
     for row in range(4):
@@ -151,7 +152,7 @@ def _splits() -> str:
 
 
 def _soft() -> str:
-    """Return ten bars twice: a label, all in one class, and a teacher's answer, in several."""
+    """Return ten bars twice: a label, all in one class, and a teacher's probabilities, in several."""
     label, teacher = [0] * 3 + [1] + [0] * 6, [0.03, 0.02, 0.06, 0.7, 0.06, 0.35, 0.08, 0.05, 0.02, 0.02]
     bars = [
         f'<rect x="{left + 13 * place}" y="{76 - 70 * share:.1f}" width="9" height="{2 + 70 * share:.1f}" rx="1.5" '
@@ -176,7 +177,7 @@ LESSONS: Mapping[str, Callable[[], str]] = {
     "noise": _splits,
     "teacher": _soft,
 }
-"""The picture of each lesson, which does not give away its result."""
+"""The picture of each lesson; it does not reveal the result."""
 
 
 def _image(image: np.ndarray, x: float, y: float, side: float) -> str:

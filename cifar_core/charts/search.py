@@ -1,6 +1,6 @@
-"""Figures of searches and of the head lab.
+"""Figures of sweeps and of the head lab.
 
-A point's `customdata` is its trial's number; a ring marks the opened one.
+The `customdata` of a point is the number of its trial; a ring marks the opened trial.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from cifar_core.search.findings import COSTS, Cell, Findings, Trial
 from cifar_core.search.head_lab import Map
 from cifar_core.search.space import Range
 
-_PERCENT = ".1~%"  # of trials that differ by less than a point, too
+_PERCENT = ".1~%"  # also for trials that differ by less than a point
 _ACCURACY = "validation accuracy"
 _STATES = {"finished": (TRAINING, "circle"), "pruned": (style.HEAD, "x")}
 _UNSEEN = "rgba(0,0,0,0.001)"
 _EACH_NUMBERED = 20
-"""Up to so many trials have each its tick."""
+"""Maximum number of trials with one tick each."""
 _WIDE = 100
-_OLDEST, _NEWEST = 0.16, 0.6  # opacity of the lab's earlier curves
+_OLDEST, _NEWEST = 0.16, 0.6  # opacity of earlier curves in the lab
 Rows = Sequence[Mapping[str, float]]
 
 
 def history(sweep: Findings, opened: Trial | None = None) -> go.Figure:
-    """Return every trial's accuracy in order, and the best so far."""
+    """Return the accuracy of all trials in order, and the best so far."""
     figure = _figure("Trials in order", "trial", _ACCURACY, 320)
     numbers = [trial.number + 1 for trial in sweep.ended]
     for state in _STATES:
@@ -50,7 +50,7 @@ def history(sweep: Findings, opened: Trial | None = None) -> go.Figure:
 
 
 def slices(sweep: Findings, knob: str, opened: Trial | None = None) -> go.Figure:
-    """Return accuracy against the values of one knob."""
+    """Return accuracy against the values of a knob."""
     figure = _figure(KNOBS[knob].label, _axis(knob), _ACCURACY, 300)
     for state in _STATES:
         trials = [trial for trial in sweep.ended if trial.state == state and knob in trial.params]
@@ -58,7 +58,7 @@ def slices(sweep: Findings, knob: str, opened: Trial | None = None) -> go.Figure
     _fit_accuracy(figure, sweep)
     item = _range_of(sweep, knob)
     figure.update_xaxes(**_scale_of(item))
-    if not item.choices:  # the whole range, so that one sees where nothing was tried
+    if not item.choices:  # the whole range, which shows untested values
         low, high = map(math.log10 if item.log else float, (item.low, item.high))
         figure.update_xaxes(range=[low - 0.04 * (high - low), high + 0.04 * (high - low)])
     return figure
@@ -85,7 +85,7 @@ def front(sweep: Findings, cost: str, opened: Trial | None = None) -> go.Figure:
 
 
 def importances(shares: Mapping[str, float]) -> go.Figure:
-    """Return how much of the accuracy's variation each setting explains, as bars; `shares` add up to 1."""
+    """Return the share of the accuracy's variation that each setting explains, as bars; they add up to 1."""
     names = sorted(shares, key=shares.__getitem__)
     figure = _figure("Importance of each setting", "share of its variation", "", 300)
     figure.add_bar(
@@ -104,10 +104,10 @@ def importances(shares: Mapping[str, float]) -> go.Figure:
 
 
 def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, opened: int | None = None) -> go.Figure:
-    """Return a grid's mean accuracy (or its standard deviation over the seeds) by two knobs; empty cells stay blank.
+    """Return mean accuracy (or standard deviation over the seeds) of a grid by two knobs; empty cells are blank.
 
-    Plotly reports no clicks on a heat map: the nearest of the invisible markers over it, one in the middle of each
-    cell, is clicked. Its `customdata` is the cell's place among `cells`. A frame marks the `opened` place.
+    Plotly reports no clicks on a heat map, so each cell has an invisible marker at its center. The `customdata` of
+    a marker is the position of its cell in `cells`. A frame marks the cell at position `opened`.
     """
     columns = list(dict.fromkeys(cell.values[x] for cell in cells))
     rows = list(dict.fromkeys(cell.values[y] for cell in cells))
@@ -155,11 +155,11 @@ def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, opened
         figure.add_shape(type="rect", **corners, line={"color": VALIDATION, "width": 3})
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="category", showgrid=False)
-    return figure.update_layout(hoverdistance=-1)  # however far the middle of the cell is
+    return figure.update_layout(hoverdistance=-1)  # at any distance from the center of the cell
 
 
 def pair(sweep: Findings, x: str, y: str, opened: Trial | None = None) -> go.Figure:
-    """Return the trials as points over two settings; the color is the accuracy."""
+    """Return the trials as points over two settings, colored by accuracy."""
     figure = _figure(f"{KNOBS[x].label} × {KNOBS[y].label}", _axis(x), _axis(y), 380)
     trials = [trial for trial in sweep.ended if x in trial.params and y in trial.params]
     color = {
@@ -175,7 +175,7 @@ def pair(sweep: Findings, x: str, y: str, opened: Trial | None = None) -> go.Fig
 
 
 def trial_curves(sweep: Findings, opened: Trial) -> go.Figure:
-    """Return the validation accuracy of every trial by epoch, pale, and of the opened one."""
+    """Return the validation accuracy of all trials by epoch, pale except for the opened one."""
     figure = _figure("Validation accuracy by epoch", "epoch, over both phases", _ACCURACY, 300)
     pale = {"line": {"color": TRAINING, "width": 1}, "marker": {"size": 4}, "opacity": 0.4, "showlegend": False}
     strong = {"line": {"color": VALIDATION, "width": 3}, "marker": {"size": 8}, "showlegend": True}
@@ -193,7 +193,7 @@ def trial_curves(sweep: Findings, opened: Trial) -> go.Figure:
 def lab_curves(
     rows: Rows, earlier: Sequence[tuple[str, Rows]], metric: str, epochs: int, height: int = 320
 ) -> go.Figure:
-    """Return "accuracy" or "cross_entropy" of the lab: now, and `earlier` settings as (text, rows), oldest first."""
+    """Return "accuracy" or "cross_entropy" of the lab: current and `earlier` settings as (text, rows), oldest first."""
     title, unit = style.metric_titles(metric)
     figure, value = _figure(title, "epoch", unit, height), style.metric_hover(metric)
     for number, (text, old) in enumerate(earlier):
@@ -229,7 +229,7 @@ def lab_curves(
 
 
 def decision_map(lab_map: Map, predicted: np.ndarray) -> go.Figure:
-    """Return the map colored by `predicted`, int (n,), a class for each image; crosses are mistakes."""
+    """Return the map colored by `predicted`, int (n,), the class of each image; crosses mark mistakes."""
     figure = _figure("Decision map", "", "", 660)
     scale = [(edge / 10, style.CLASS_COLORS[number]) for number in range(10) for edge in (number, number + 1)]
     z = head_lab.background_classes(lab_map, predicted)
@@ -264,7 +264,7 @@ def _figure(title: str, x: str, y: str, height: int) -> go.Figure:
 
 
 def _fit_accuracy(figure: go.Figure, sweep: Findings) -> None:
-    """Let the axis of accuracies reach a little beyond those of the trials: around one, Plotly's would reach 150%."""
+    """Set the accuracy axis to the range of the trials with a margin; with one trial, Plotly's reaches 150%."""
     accuracies = [trial.accuracy for trial in sweep.ended if trial.accuracy is not None]
     figure.update_yaxes(tickformat=_PERCENT)
     if accuracies:
@@ -274,7 +274,7 @@ def _fit_accuracy(figure: go.Figure, sweep: Findings) -> None:
 
 
 def _scale_of(item: Range) -> dict[str, Any]:
-    """Return Plotly's settings of an axis for the numbers of a range; where it is wide, powers of ten are named."""
+    """Return Plotly's axis settings for a range; a wide logarithmic range has ticks only at powers of ten."""
     if item.choices:
         return {"type": "category", "categoryorder": "array", "categoryarray": list(item.choices)}
     if not item.log:
@@ -299,7 +299,7 @@ def _add_points(figure: go.Figure, trials: Sequence[Trial], state: str, x: Seque
 def _add_trials(
     figure: go.Figure, trials: Sequence[Trial], opened: Trial | None, x: Sequence[Any], y: Sequence[Any], **more: Any
 ) -> None:
-    """Add a point for each trial, ringed if it is `opened`; `more` are arguments of `add_scatter`."""
+    """Add one point for each trial, with a ring if it is `opened`; `more` is passed to `add_scatter`."""
     ringed = [opened is not None and trial.number == opened.number for trial in trials]
     figure.add_scatter(
         x=x,
@@ -311,7 +311,7 @@ def _add_trials(
             "opacity": 1,
             "line": {"color": VALIDATION, "width": [3 if yes else 0 for yes in ringed]},
         },
-        unselected={"marker": {"opacity": 1}},  # a click would make all other points pale
+        unselected={"marker": {"opacity": 1}},  # otherwise a click fades all other points
         hovertemplate="%{text}<extra></extra>",
         **{"mode": "markers"} | more,
     )

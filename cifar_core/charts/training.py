@@ -1,4 +1,4 @@
-"""Learning curves of one run and of several, and the bars of one prediction."""
+"""Learning curves of one or several runs, and the bars of a prediction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cifar_core.runs.curves import Curve, Curves, LinearProbe, loss_metric
 
 AXES: Mapping[str, str] = {"epoch": "epoch", "time": "seconds since the start"}
 MOST_RUNS = 3 * len(style.SERIES)
-"""More lines than these cannot be distinguished."""
+"""Maximum number of runs with distinguishable lines."""
 
 
 def metric_figure(
@@ -23,7 +23,7 @@ def metric_figure(
 ) -> go.Figure:
     """Return the figure of "accuracy" or "loss": training, validation, the phases and a pale earlier run.
 
-    "loss" draws the cross-entropy if each run recorded it; "accuracy" draws the linear probe as a dashed line.
+    "loss" is the cross-entropy if all runs recorded it. "accuracy" also shows the linear probe as a dashed line.
     """
     if metric == "loss":
         metric = loss_metric(*filter(None, (run, ghost)))
@@ -47,7 +47,7 @@ def metric_figure(
 
 
 def _end(run: Curves) -> float:
-    """Return how far the axis of the epochs reaches."""
+    """Return the end of the epoch axis."""
     return max(run.planned, 1) * 1.02
 
 
@@ -60,7 +60,7 @@ def _trace(curve: Curve, color: str, width: float, **more: Any) -> dict[str, Any
 
 
 def metric_words(run: Curves, name: str) -> str:
-    """Return what the figure of "accuracy", "loss", "learning_rate" or "images_per_second" ends at, as a sentence."""
+    """Return the last values of "accuracy", "loss", "learning_rate" or "images_per_second" as a sentence."""
     if name == "loss":
         name = loss_metric(run)
     lines = {"training": run.curves[name]}
@@ -86,7 +86,7 @@ def small_figure(run: Curves, name: str) -> go.Figure:
 
 
 def change_figure(changes: Sequence[float]) -> go.Figure:
-    """Return how far the weights of each block have moved, as bars."""
+    """Return the change of each block's weights as bars."""
     figure = style.figure("Change of each block's weights", "block", "relative change", 220)
     figure.add_bar(
         x=list(range(1, len(changes) + 1)),
@@ -99,8 +99,8 @@ def change_figure(changes: Sequence[float]) -> go.Figure:
 
 
 def probability_figure(probabilities: np.ndarray, classes: Sequence[str], height: int = 330) -> go.Figure:
-    """Return sorted bars of one picture's ten probabilities, float (10,)."""
-    order = np.argsort(-probabilities, kind="stable")[::-1]  # of equals the first is on top, as argmax has it
+    """Return the sorted bars of a picture's ten probabilities, float (10,)."""
+    order = np.argsort(-probabilities, kind="stable")[::-1]  # the first of equal ones is on top, as in argmax
     layout = {"hovermode": "closest", "margin": {"l": 86, "r": 24}}
     figure = style.figure("Probabilities", "probability", "", height, **layout)
     figure.add_bar(
@@ -120,10 +120,10 @@ def probability_figure(probabilities: np.ndarray, classes: Sequence[str], height
 def _live_figure(
     run: Curves, traces: list[dict[str, Any]], words: tuple[str, str, int], yaxis: dict[str, Any], label: str
 ) -> go.Figure:
-    """Return lines over the epochs of `run`; `words` are title, unit and height, `label` stands at the boundary.
+    """Return lines over the epochs of `run`; `words` are title, unit and height, `label` is at the boundary.
 
-    Put together at once: Plotly checks a figure at every change, and these are drawn twice a second. In single
-    precision they are half as much to send.
+    The figure is built at once, because Plotly validates each change and the page draws twice a second. Single
+    precision halves the data to send.
     """
     title, unit, height = words
     layout = (
@@ -132,16 +132,16 @@ def _live_figure(
         | _phases(run, label, "rangemode" in yaxis)
     )
     hover = {"unifiedhovertitle": {"text": "epoch %{x:.1f}"}}
-    layout["xaxis"] |= {"range": [0, _end(run)], **hover}  # a fixed range, so that nothing jumps
+    layout["xaxis"] |= {"range": [0, _end(run)], **hover}  # a fixed range, so the figure does not jump
     layout["yaxis"] |= yaxis
     data = [{"type": "scatter", **trace, **{axis: np.float32(trace[axis]) for axis in "xy"}} for trace in traces]
     return go.Figure({"data": data, "layout": layout})
 
 
 def _phases(run: Curves, label: str, falls: bool) -> dict[str, Any]:
-    """Return the boundary at which the top of the backbone is unfrozen, as part of a layout.
+    """Return the start of fine-tuning as part of a layout.
 
-    Its label stands at the bottom, or at the top where the curve `falls`.
+    The label is at the bottom, or at the top if the curve `falls`.
     """
     if run.boundary is None:
         return {}
@@ -158,7 +158,7 @@ def _phases(run: Curves, label: str, falls: bool) -> dict[str, Any]:
 
 
 def smoothed(values: np.ndarray, weight: float) -> np.ndarray:
-    """Return the exponential moving average of float (n,), without the pull of its start towards 0 (as in Adam)."""
+    """Return the exponential moving average of float (n,), with the bias correction of Adam."""
     average, means = 0.0, np.empty(len(values))
     for number, value in enumerate(values):
         average = weight * average + (1 - weight) * value
@@ -167,10 +167,10 @@ def smoothed(values: np.ndarray, weight: float) -> np.ndarray:
 
 
 def overlay_figure(chosen: Sequence[tuple[str, Curves]], metric: str, axis: str, smoothing: float) -> go.Figure:
-    """Return one figure of a metric for runs as (name, curves), along `axis` of AXES; a name is text, never markup.
+    """Return a figure of a metric for runs, (name, curves), along `axis` of AXES; names are text, never markup.
 
-    Lines are smoothed by `smoothing`, 0 to below 1; the dots are the validation's values as measured. "loss" draws the
-    cross-entropy if each run recorded it.
+    Lines are smoothed by `smoothing`, 0 to below 1; dots are the measured validation values. "loss" is the
+    cross-entropy if all runs recorded it.
     """
     chosen = chosen[:MOST_RUNS]
     if metric == "loss":
@@ -197,7 +197,7 @@ def overlay_figure(chosen: Sequence[tuple[str, Curves]], metric: str, axis: str,
 
 @dataclass(frozen=True)
 class Dot:
-    """A run: validation accuracy 0..1; `place` is that among the chosen runs, None where it is not one of them."""
+    """A run: validation accuracy 0..1; `place` is its position among the chosen runs, or None."""
 
     name: str
     seconds: float
@@ -206,11 +206,11 @@ class Dot:
 
 
 def time_figure(runs: Sequence[Dot]) -> go.Figure:
-    """Return validation accuracy against training time; a chosen run has the color of its curve."""
+    """Return validation accuracy against training time; chosen runs have the color of their curves."""
     layout = {"showlegend": False, "hovermode": "closest"}
     title, x = "Accuracy against training time", "minutes of training"
     figure = style.figure(title, x, "validation accuracy", 360, **layout)
-    runs = sorted(runs, key=lambda run: run.place is not None)  # the chosen on top
+    runs = sorted(runs, key=lambda run: run.place is not None)  # chosen runs on top
     accuracies = [run.accuracy for run in runs]
     colors = [style.NEUTRAL if run.place is None else style.SERIES[run.place % len(style.SERIES)] for run in runs]
     figure.add_scatter(
@@ -224,12 +224,12 @@ def time_figure(runs: Sequence[Dot]) -> go.Figure:
     figure.update_xaxes(rangemode="tozero")
     figure.update_yaxes(tickformat=".0%")
     low, high = min(accuracies, default=0.05), max(accuracies, default=0.95)
-    figure.update_yaxes(range=[max(0.0, low - 0.05), min(1.02, high + 0.05)])  # around one run Plotly goes beyond 100%
+    figure.update_yaxes(range=[max(0.0, low - 0.05), min(1.02, high + 0.05)])  # with one run, Plotly's exceeds 100%
     return figure
 
 
 def _range(validated: Sequence[np.ndarray], metric: str) -> list[float]:
-    """Return the y axis that shows validation well; the training's first steps, far off, may leave it."""
+    """Return a y axis range for the validation curves; the first training steps may be outside."""
     values = np.concatenate([*validated, np.empty(0)])
     values = values[np.isfinite(values)]
     if not len(values):
@@ -240,7 +240,7 @@ def _range(validated: Sequence[np.ndarray], metric: str) -> list[float]:
 
 
 def on_axis(run: Curves, curve: Curve, axis: str) -> Curve:
-    """Return `curve` of `run` along `axis` of AXES; along epochs where the run has no times."""
+    """Return `curve` of `run` along `axis` of AXES, or along epochs if the run has no times."""
     clock = run.curves["elapsed_seconds"]
     if axis == "epoch" or not len(clock.x):
         return curve

@@ -1,14 +1,14 @@
-"""Run archives: a finished run as one zip, and the run in such a zip.
+"""Run archives: export a finished run as a zip, and import it.
 
     run.json          kind, schema, id
     config.json  status.json  environment.json  metrics.jsonl  summary.txt  evaluation.npz  model.tflite  best.keras
-    figures.html      the curves, for any browser
+    figures.html      the learning curves, for any browser
 
-An archive is untrusted input that carries weights, not code. Names are compared with the few that an archive has, never
-used as paths; sizes are counted while unpacking; JSON is read into known fields and written again; the figures must
-follow from the predictions; model.tflite must be the file that this program writes for the configuration, weights
-aside. best.keras serves as a file of weights: its configuration is never read (see training/export_worker.py). An
-import takes place in a hidden folder that is renamed at the end.
+An archive is untrusted input that contains weights but no code. Only the file names of an archive are accepted, and
+they are never used as paths. Sizes are counted while unpacking. JSON is parsed into known fields and written again. The
+metrics must follow from the predictions. Except for the weights, model.tflite must equal the file that this program
+writes for the configuration. best.keras is read only for its weights, never its configuration (see
+training/export_worker.py). An import is written to a hidden folder that is renamed at the end.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from cifar_core.untrusted import quoted, shown_name
 
 KIND, SCHEMA = "cifar-studio-run", 1
 MANIFEST, FIGURES = "run.json", "figures.html"
-_STORED = (".npz", ".keras")  # packed already
+_STORED = (".npz", ".keras")  # already compressed
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>body{{font-family:sans-serif;max-width:960px;margin:2rem auto;background:#fff}}</style></head>
@@ -43,7 +43,7 @@ _PAGE = """<!doctype html>
 """
 MAX_ZIP_BYTES = 200 * 2**20
 _MIB = 2**20
-FILES = {  # bytes unpacked at most; a model of the widest network has 20 MB
+FILES = {  # maximum unpacked bytes; a model of the widest network has 20 MB
     "config.json": _MIB,
     "status.json": _MIB,
     "environment.json": _MIB,
@@ -55,7 +55,7 @@ FILES = {  # bytes unpacked at most; a model of the widest network has 20 MB
 }
 _LIMITS = FILES | {MANIFEST: _MIB, FIGURES: 32 * _MIB}
 _MOST_TEXT = 500
-_SAME = 1e-6  # largest difference between figures of the same predictions
+_SAME = 1e-6  # tolerance for metrics computed from the same predictions
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 _Number = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
@@ -63,7 +63,7 @@ _Text = Annotated[str, msgspec.Meta(max_length=_MOST_TEXT)]
 
 
 class _Result(msgspec.Struct):
-    """The figures of a finished run."""
+    """The metrics of a finished run."""
 
     validation_accuracy: _Share
     test_accuracy: _Share
@@ -82,7 +82,7 @@ class _Result(msgspec.Struct):
 
 
 def missing(run: Run) -> str | None:
-    """Return the first file of an archive that `run` does not have, None if it has all."""
+    """Return the first archive file that `run` lacks, or None."""
     return next((name for name in FILES if not (run.path / name).is_file()), None)
 
 
@@ -105,7 +105,7 @@ def pack(run: Run) -> bytes:
 
 
 def figures(run: Run) -> str:
-    """Return the run's curves as one self-contained HTML page."""
+    """Return the run's learning curves as one self-contained HTML page."""
     found_curves = curves.curves(run.metrics())
     charts = [training_charts.metric_figure(found_curves, metric) for metric in ("accuracy", "loss")]
     charts += [training_charts.small_figure(found_curves, name) for name in ("learning_rate", "images_per_second")]
@@ -117,15 +117,15 @@ def figures(run: Run) -> str:
 
 
 def read_file(path: Path) -> bytes:
-    """Return the bytes of an archive file. Raises RunError if it cannot be read or is too large."""
+    """Return the bytes of an archive file. Raises RunError if it is unreadable or too large."""
     return untrusted.read_plain_file(path, MAX_ZIP_BYTES, "the zip of a run", RunError)
 
 
 def import_run(content: bytes) -> Run:
-    """Import the run in the zip `content`, under its id or, if that is taken, a new one, and return it.
+    """Import the run in the zip `content` and return it; it keeps its ID unless that is in use.
 
-    Its status has "imported": {"id", "time"}. Raises RunError if the zip is not a sound archive, or if the run cannot
-    be written.
+    Its status contains "imported": {"id", "time"}. Raises RunError if the archive is invalid or the run cannot be
+    written.
     """
     trash.clear_unfinished()
     runs.check_disk()
@@ -159,10 +159,10 @@ def import_run(content: bytes) -> Run:
 
 
 def _unpacked(content: bytes) -> dict[str, bytes]:
-    """Return the files of the zip by name: exactly those that an archive has."""
+    """Return the files of the zip by name. Their names must be exactly those of an archive."""
     if len(content) > MAX_ZIP_BYTES:
         raise _refused(f"it has more than {MAX_ZIP_BYTES // _MIB} MiB")
-    if content.count(b"PK\x01\x02") > 1_000:  # before zipfile makes an object for each
+    if content.count(b"PK\x01\x02") > 1_000:  # before zipfile creates an object for each entry
         raise _refused("it contains too many files")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -188,7 +188,7 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
 
 
 def _write(folder: Path, files: dict[str, bytes], config: TrainConfig, old_id: str) -> None:
-    """Write the run's files; JSON is written from the values that were read. figures.html is left out."""
+    """Write the run's files, with JSON from the parsed values and without figures.html."""
     runs.write_json(folder / "config.json", config.to_dict())
     runs.write_json(folder / "environment.json", _plain(_object(files, "environment.json")))
     result = _result(_object(files, "status.json"), len(files["model.tflite"]))
@@ -204,19 +204,19 @@ def _write(folder: Path, files: dict[str, bytes], config: TrainConfig, old_id: s
 
 
 def _result(status: dict[str, Any], model_bytes: int) -> dict[str, Any]:
-    """Return the result of a finished run's status with each value checked."""
+    """Return the validated result of a finished run's status."""
     if status.get("state") != "finished":
         raise _refused("its run is not finished")
     try:
         result = msgspec.to_builtins(msgspec.convert(status.get("result"), _Result))
-    except ValueError as error:  # msgspec.ValidationError, or of text that is not Unicode
+    except ValueError as error:  # msgspec.ValidationError, or invalid Unicode
         raise _refused(f"its figures are not those of a run ({error})") from None
     texts = {key: shown_name(result[key], _MOST_TEXT) for key in ("dataset", "weights")}
     return result | texts | {"model_bytes": model_bytes}
 
 
 def _check_figures(run: Run) -> None:
-    """Raise RunError unless the figures of `run` follow from its predictions."""
+    """Raise RunError unless the metrics of `run` follow from its predictions."""
     evaluation, result = predictions.load(run), run.result
     for name, stored in (("validation", evaluation.validation), ("test", evaluation.test)):
         same = (
@@ -229,7 +229,7 @@ def _check_figures(run: Run) -> None:
 
 
 def _placed(staging: Path, old_id: str) -> Run:
-    """Rename the folder to the run's id, or to a new id with the same ending if that is taken."""
+    """Rename the folder to the run's ID, or to a new ID with the same suffix if it is in use."""
     slug = old_id.rsplit("-", 1)[1]
     run = Run(old_id)
     while True:
@@ -245,7 +245,7 @@ def _placed(staging: Path, old_id: str) -> Run:
 
 
 def _plain(value: Any, depth: int = 3) -> Any:
-    """Return JSON data reduced to short texts, numbers and at most `depth` levels of objects."""
+    """Return JSON data reduced to short texts and numbers, with at most `depth` levels of objects."""
     if isinstance(value, dict) and depth:
         return {shown_name(str(key)): _plain(item, depth - 1) for key, item in list(value.items())[:50]}
     if isinstance(value, str):

@@ -1,8 +1,8 @@
-"""The bundled models: the files of finished runs that ship with the app, and their model card.
+"""The bundled models: files of finished runs that the package contains, and their model card.
 
-cifar_core/bundled/mobilenet_v2_<width>.npz      the backbone's weights, kernels in float16: a start for training
+cifar_core/bundled/mobilenet_v2_<width>.npz      weights of the backbone, kernels in float16, for training
 cifar_core/bundled/mobilenet_v2_0.5.keras .tflite, calibration.json, neighbours.npz    the bundled classifier
-cifar_core/bundled/card.json, MODEL_CARD.md      figures and recipe of each run; the second is made of the first
+cifar_core/bundled/card.json, MODEL_CARD.md      metrics and recipe of each run; the second is generated from the first
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from cifar_core.runs import Run, load_json, write_json
 
 CARD = "card.json"
 CLASSIFIER_ALPHA = 0.5
-"""The width whose whole model ships; of the others only the backbone does."""
+"""The width with a complete bundled model; of the others only the backbone is bundled."""
 _CONFUSIONS = 6
 
 
 def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
-    """Write the files of the finished `run` into `folder`, replacing those of its width; return them.
+    """Write the files of the finished `run` into `folder`, replacing those of its width; return their paths.
 
-    Raises RunError if the run is not finished, its files are damaged, or part of its backbone was never trained:
-    weights of others do not ship.
+    Raises RunError if the run is not finished, its files are damaged, or part of its backbone was not trained here:
+    ImageNet weights are not redistributed.
     """
     evaluation, config = predictions.load(run), run.config
     if config.fine_tune_blocks < 17 or not config.fine_tunes:
@@ -62,7 +62,7 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
 
 
 def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]:
-    """Return the facts of a run, ready for JSON: recipe, command, machine, figures with 95% intervals, confusions."""
+    """Return the facts of a run for JSON: recipe, command, machine, metrics with 95% intervals, confusions."""
     config, environment, result = run.config, load_json(run.path / "environment.json") or {}, run.result
     counts = confusion_counts(test)
     wrong = counts * (1 - np.eye(len(CLASSES), dtype=int))
@@ -97,7 +97,7 @@ def _share(correct: int, images: int) -> dict[str, Any]:
 
 
 def command(run: Run) -> str:
-    """Return the command that repeats the run."""
+    """Return the command that reproduces the run."""
     config = run.config
     name = nearest_preset(config)
     changes = config.differences(PRESETS[name])
@@ -106,7 +106,7 @@ def command(run: Run) -> str:
 
 
 def model_card(cards: dict[str, Any]) -> str:
-    """Return the model card of all widths, Markdown."""
+    """Return the model card of all widths as Markdown."""
     lines = [
         "# Model card: the bundled networks",
         "",
@@ -128,7 +128,7 @@ def model_card(cards: dict[str, Any]) -> str:
 
 
 def _write_backbone(run: Run, path: Path) -> Path:
-    """Write the backbone's weights. Kernels lose nothing that matters in float16; variances would underflow."""
+    """Write the weights of the backbone. Float16 is accurate enough for kernels; variances would underflow."""
     try:
         file = untrusted.load_arrays(run.path / "checkpoint.npz")
         best = {name: file[f"best/{name}"] for name in pretrained.base_shapes(run.config.alpha)}
@@ -156,7 +156,7 @@ def _width_row(alpha: str, figures: dict[str, Any]) -> str:
 
 
 def _photographs(rates: dict[str, Any] | None) -> str:
-    """Return the rates that tests/out_of_distribution.py measured; "" where it has not."""
+    """Return the rates measured by tests/out_of_distribution.py, or "" if not measured."""
     if not rates:
         return " It was not measured on photographs of other things, which are often below it."
     counts = " and ".join(

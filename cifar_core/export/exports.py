@@ -1,11 +1,11 @@
-"""What a finished run can be exported as, and each as one file; a model file is made and tried by a process of its own.
+"""Export formats of a finished run. A separate process writes each model file and tests it.
 
     runs/<id>/exports/<format>.json    its state; then agreement, size and latency
-    runs/<id>/exports/<format>.lock    held by the process while it works
+    runs/<id>/exports/<format>.lock    held by the running process
     runs/<id>/exports/model.keras  model.tflite  model-int8.tflite  model.onnx
 
-Model files are made of the run's best.keras and model.tflite for other programs: "probabilities" is the only output,
-and the Keras file opens in Keras 3.4 and later.
+Model files are converted from the run's best.keras and model.tflite for other programs. "probabilities" is the only
+output. The Keras file opens in Keras 3.4 and later.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from cifar_core.network.litert import Network
 from cifar_core.runs import Run, labels, records
 
 IMAGES = 200
-"""Test images that a model file is tried on."""
+"""Number of test images to test a model file with."""
 _BATCH = 20
 _ONNX_PACKAGES = ("ONNX", "onnx onnxruntime")
 _FILES = {
@@ -42,16 +42,17 @@ _FILES = {
 }
 _NUMBERS = ("bytes", "agreement", "images", "latency_ms")
 Writer = Callable[[Run], bytes]
-"""Returns the content of a model file of the run."""
+"""Function that returns the content of a model file of the run."""
 Opener = Callable[[Path], Answers]
-"""Returns the function that a model file computes."""
+"""Function that opens a model file as a function from images to probabilities."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """One format. `suffix` ends the file's name; `least_agreement` is None for what is not a model.
+    """An export format. `suffix` ends the file name; `least_agreement` is None if it is not a model.
 
-    `tried` names the oldest programs that a model file was tried with, `usage` is Python code that classifies a photo.
+    `tried` names the oldest programs that the model file was tested with. `usage` is Python code that classifies a
+    photo.
     """
 
     name: str
@@ -71,7 +72,7 @@ side = min(photo.size); left, top = (photo.width - side) // 2, (photo.height - s
 image = photo.crop((left, top, left + side, top + side)).resize((32, 32), Image.Resampling.BICUBIC)
 {calls}
 """
-"""The preprocessing of `inference.pictures.prepare`: a bilinear resize costs accuracy."""
+"""The preprocessing of `inference.pictures.prepare`; a bilinear resize would lower the accuracy."""
 _KERAS = _PHOTO.format(
     imports="import keras\n",
     calls="""model = keras.models.load_model("{file}", compile=False)
@@ -143,7 +144,7 @@ MODELS: Mapping[str, Format] = {item.name: item for item in _ALL if item.least_a
 
 
 def check(run: Run, name: str) -> None:
-    """Raise RunError unless `run` is finished, ConfigError unless `name` is a format."""
+    """Raise RunError unless `run` is finished, and ConfigError unless `name` is a format."""
     if name not in FORMATS:
         raise ConfigError(f"Format: received {name[:60]!r}, expected one of {', '.join(FORMATS)}.")
     if run.state != "finished":
@@ -151,9 +152,9 @@ def check(run: Run, name: str) -> None:
 
 
 def content(run: Run, name: str) -> bytes:
-    """Return the file of `run` in the format `name`; a model file must have been made before.
+    """Return the file of `run` in the format `name`. A model file must already exist (see `make`).
 
-    Raises RunError if the run is not finished or is damaged, ConfigError on an unknown format.
+    Raises RunError if the run is not finished or damaged, ConfigError for an unknown format.
     """
     check(run, name)
     if name not in MODELS:
@@ -189,7 +190,7 @@ def _converted(run: Run, name: str) -> bytes:
 
 
 def file_name(run: Run, name: str) -> str:
-    """Return the name of the file that is downloaded."""
+    """Return the name of the downloaded file."""
     return f"{labels.file_stem(run)}{FORMATS[name].suffix}"
 
 
@@ -199,9 +200,9 @@ def usage(run: Run, name: str) -> str:
 
 
 def save(run: Run, name: str, target: Path | None) -> Path:
-    """Write the file to the file or folder `target`, by default the current folder; return its path.
+    """Write the export to the file or folder `target` (default: the current folder) and return its path.
 
-    Raises RunError if it cannot be written, and as `content` does.
+    Raises RunError if it cannot be written, and the errors of `content`.
     """
     target = target or Path()
     if target.is_dir():
@@ -215,7 +216,7 @@ def save(run: Run, name: str, target: Path | None) -> Path:
 
 
 def page_difference(run: Run) -> tuple[float, int]:
-    """Return the largest difference of a probability between the run and its HTML page, and the test images tried.
+    """Return the largest probability difference between the run and its HTML page, and the number of test images.
 
     Raises RunError if the run is damaged.
     """
@@ -226,18 +227,18 @@ def page_difference(run: Run) -> tuple[float, int]:
 
 
 def path(run: Run, name: str) -> Path:
-    """Return the path of the model file of `run` in the format `name`, made or not."""
+    """Return the path of the model file of `run` in the format `name`, whether it exists or not."""
     return run.path / _FILES[name]
 
 
 def job(run: Run, name: str) -> Job:
-    """Return the job that makes the model file `name` of `run`."""
+    """Return the job that writes the model file `name` of `run`."""
     command = ("cifar_core.training.export_worker", str(run.path.resolve()), name)
     return Job(run.path / "exports", name, command, f"The export {name} of run {run.id}", record=".json")
 
 
 def start(run: Run, name: str) -> None:
-    """Make the model file `name` of a finished run in a process of its own.
+    """Write the model file `name` of a finished run in a separate process.
 
     Raises RunError if the run is not finished, the disk is full or the run's folder is not writable.
     """
@@ -249,9 +250,9 @@ def start(run: Run, name: str) -> None:
 def state(run: Run, name: str) -> dict[str, Any]:
     """Return the state of the model file `name`, ready for JSON.
 
-    "state" is none, working, done or failed. While working: "done" and "total" images tried. When done: "bytes",
+    "state" is none, working, done or failed. While working: "done" and "total" test images. If done: "bytes",
     "agreement" (0..1), "images", "latency_ms", "against", "poor" (whether the agreement is too low), "made" (Unix
-    time). When failed: "error". Damaged records read as none.
+    time). If failed: "error". A damaged record counts as none.
     """
     status = job(run, name).read()
     if status["state"] == "working":
@@ -265,10 +266,10 @@ def state(run: Run, name: str) -> dict[str, Any]:
 
 
 def make(run: Run, name: str, written: Writer | None = None, opened: Opener | None = None) -> None:
-    """Write the model file `name` of `run`, try it on test images, and record the result.
+    """Write the model file `name` of `run`, test it on images, and record the result.
 
-    `written` and `opened` write and read the format that needs Keras. Raises RunError if the run is not finished or
-    its model is damaged; the record holds the reason, too.
+    `written` and `opened` write and read the format that requires Keras. Raises RunError if the run is not finished
+    or its model is damaged; the record also contains the reason.
     """
     task = job(run, name)
     with task.working():
@@ -285,7 +286,7 @@ def make(run: Run, name: str, written: Writer | None = None, opened: Opener | No
 
 @dataclass(frozen=True)
 class Reference:
-    """Images uint8 (n, 32, 32, 3), the run's class for each, int (n,), and what gave these classes."""
+    """Images, uint8 (n, 32, 32, 3), the run's predicted class of each, int (n,), and the source of these classes."""
 
     images: np.ndarray
     classes: np.ndarray
@@ -293,10 +294,10 @@ class Reference:
 
 
 def reference(run: Run) -> Reference:
-    """Return the first test images with the run's stored answers.
+    """Return the first test images with the run's stored predictions.
 
-    Where those images are not on this machine (an imported run, or one on synthetic images of an older version), its
-    model.tflite classifies the test images that are here. Raises RunError if the run is damaged.
+    If these images are not on this machine (an imported run, or synthetic images of an older version), the run's
+    model.tflite classifies the test images on this machine. Raises RunError if the run is damaged.
     """
     test = predictions.load(run).test
     environment = records.environment(run.path)
@@ -313,7 +314,7 @@ def reference(run: Run) -> Reference:
 
 
 def _compare(answers: Answers, expected: Reference, report: Callable[[int, int], None]) -> dict[str, float]:
-    """Return "agreement" with `expected`, 0..1, the number of "images", and the median "latency_ms" of one image."""
+    """Return "agreement" with `expected`, 0..1, the number of "images", and the median "latency_ms" per image."""
     images, parts = expected.images, []
     for start in range(0, len(images), _BATCH):
         parts.append(answers(images[start : start + _BATCH]))
@@ -324,13 +325,13 @@ def _compare(answers: Answers, expected: Reference, report: Callable[[int, int],
 
 
 def litert_answers(content: bytes) -> Answers:
-    """Return the function that a LiteRT file computes. Raises RunError if it is damaged."""
+    """Return a LiteRT file as a function from images to probabilities. Raises RunError if it is damaged."""
     network = Network(content)
     return lambda images: network.run(images)["probabilities"]
 
 
 def onnx_answers(content: bytes) -> Answers:
-    """Return the function that an ONNX file computes."""
+    """Return an ONNX file as a function from images to probabilities."""
     with machine.extra(*_ONNX_PACKAGES):
         import onnxruntime
 
@@ -347,7 +348,7 @@ def _onnx(run: Run) -> bytes:
 
 
 def to_onnx(content: bytes) -> bytes:
-    """Return a LiteRT file of this project as ONNX. Raises CifarError if the package onnx is missing."""
+    """Convert a LiteRT file of this project to ONNX. Raises CifarError if the package onnx is missing."""
     with machine.extra(*_ONNX_PACKAGES):
         from cifar_core.network.onnx_writer import converted  # onnx takes 0.2 s to import
 

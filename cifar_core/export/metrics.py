@@ -1,6 +1,7 @@
-"""The metrics of a run as CSV, JSON and TensorBoard event files.
+"""Export the metrics of a run as CSV, JSON and TensorBoard event files.
 
-The event files are written here, since `tf.summary` needs the package tensorboard, which TensorFlow no longer installs.
+The event files are written without `tf.summary`, which requires the package tensorboard; TensorFlow no longer installs
+it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _CASTAGNOLI = 0x82F63B78  # CRC-32C, reversed
 
 
 def to_csv(run: Run) -> bytes:
-    """Return a line for each step and epoch; what a line has no value for is empty."""
+    """Return one line for each step and epoch; missing values are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -36,9 +37,9 @@ def to_csv(run: Run) -> bytes:
 
 
 def to_json(run: Run) -> bytes:
-    """Return id, configuration, result, environment and rows as one JSON object.
+    """Return ID, configuration, result, environment and rows as one JSON object.
 
-    Raises RunError as `config` does, or if environment.json is damaged.
+    Raises RunError if config.json or environment.json is damaged.
     """
     records.environment(run.path)
     values = {
@@ -52,7 +53,7 @@ def to_json(run: Run) -> bytes:
 
 
 def to_tensorboard(run: Run) -> bytes:
-    """Return a zip of two folders of event files, training and validation; equal names share a chart in TensorBoard."""
+    """Return a zip with event files for training and validation; equal names share a chart in TensorBoard."""
     started = run.status.get("started")
     start = float(started) if isinstance(started, int | float) and math.isfinite(started) else 0.0
     training, validation = _events(_rows(run), start)
@@ -69,12 +70,12 @@ def _rows(run: Run) -> list[dict[str, Any]]:
 
 
 def _events(rows: list[dict[str, Any]], start: float) -> tuple[list[bytes], list[bytes]]:
-    """Return the events of training (from step rows) and of validation (from epoch rows), by steps since the start."""
+    """Return the events of training (step rows) and validation (epoch rows), by steps since the start."""
     steps = {row["phase"]: row["steps"] for row in rows if row["kind"] == "step"}
     training, validation = list[bytes](), list[bytes]()
     done, phase, last_epoch, seconds = 0, "", 0, 0.0
     for row in rows:
-        seconds = row.get("elapsed_seconds") or seconds  # an imported row may have none
+        seconds = row.get("elapsed_seconds") or seconds  # imported rows may lack it
         if row["phase"] != phase:
             done, phase = done + last_epoch * steps.get(phase, 0), row["phase"]
         last_epoch = row["epoch"]
@@ -89,7 +90,7 @@ def _events(rows: list[dict[str, Any]], start: float) -> tuple[list[bytes], list
 
 
 def _event(seconds: float, step: int, values: Mapping[str, float | None]) -> bytes:
-    """Return a TFRecord of an Event message (tensorflow/core/util/event.proto) with the values that are not None."""
+    """Return an Event message (tensorflow/core/util/event.proto) as a TFRecord, without None values."""
     known = {name: value for name, value in values.items() if value is not None}
     summary = b"".join(_bytes(1, _bytes(1, name.encode()) + _float(2, value)) for name, value in known.items())
     return _record(_double(1, seconds) + _integer(2, step) + _bytes(5, summary))
@@ -117,7 +118,7 @@ def _crc_of_byte(byte: int) -> int:
 _TABLE = [_crc_of_byte(byte) for byte in range(256)]
 
 
-# Fields of a protocol buffer message: number << 3 | type, then the value.
+# Protocol buffer fields: number << 3 | type, then the value.
 def _integer(field: int, value: int) -> bytes:
     return _varint(field << 3) + _varint(value)
 

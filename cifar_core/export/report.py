@@ -1,4 +1,4 @@
-"""A finished run to show: one self-contained HTML page, a picture, and a short animation of what it learned."""
+"""Report of a finished run: a self-contained HTML page, an image card, and an animation of its predictions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cifar_core.inference.pins import Watch, Watched
 from cifar_core.runs import Run, curves, read_rows
 
 _PICTURES = 16
-_SIDE = 96  # pixels of a picture, so that a browser need not enlarge it
+_SIDE = 96  # pixels of a picture, so browsers do not upscale it
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data: blob:; style-src 'unsafe-inline';
@@ -55,16 +55,16 @@ for (const chart of document.querySelectorAll(".plotly-graph-div")) {{
 """
 
 CARD_SIZE, ANIMATION_SIZE = (1200, 675), (960, 480)
-_SCALE = 2  # drawn larger, then reduced: Pillow's lines have no anti-aliasing
+_SCALE = 2  # supersampling: Pillow's lines have no anti-aliasing
 _GROUND, _INK, _MUTED, _RULE = "#ffffff", "#1f2937", "#5b6472", "#e3e6ea"
-_SHADE = "#f3eef8"  # fine-tuning's part of the curve
-_BETWEEN = 4  # frames from one recorded moment to the next
+_SHADE = "#f3eef8"  # background of the fine-tuning phase
+_BETWEEN = 4  # frames between two recorded moments
 _FRAME_MS, _LAST_MS = 80, 2_500
 Box = tuple[float, float, float, float]
 
 
 def build(run: Run) -> str:
-    """Return the report of `run`, some 5 MB of HTML. Raises RunError if the run is not finished or damaged."""
+    """Return the report of `run`, about 5 MB of HTML. Raises RunError if the run is not finished or damaged."""
     result = assessment.assess(run)
     parts = [
         f"<h1>Run {_text(run.id)}</h1>",
@@ -148,7 +148,7 @@ def _gallery(images: np.ndarray, answers: Predictions, positions: np.ndarray) ->
         answer = int(answers.probabilities[position].argmax())
         picture = Image.fromarray(images[position]).resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
         share = answers.probabilities[position, answer]
-        shown = "over 99%" if share > 0.99 else f"{share:.0%}"  # no network can know "100%"
+        shown = "over 99%" if share > 0.99 else f"{share:.0%}"  # never "100%"
         words = f"{CLASSES[answer]} {shown}, label {CLASSES[answers.labels[position]]}"
         parts.append(
             f'<figure><img src="{answer_charts.png(picture)}" alt=""><figcaption>{words}</figcaption></figure>'
@@ -172,7 +172,7 @@ def _text(value: object) -> str:
 
 
 class _Canvas:
-    """An image to draw on in pixels of its final size."""
+    """An image with coordinates in pixels of its final size."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._image = Image.new("RGB", (size[0] * _SCALE, size[1] * _SCALE), _GROUND)
@@ -198,10 +198,10 @@ class _Canvas:
 
 
 def card(run: Run) -> bytes:
-    """Return a PNG of CARD_SIZE: test accuracy, settings, curve, and six pictures with the run's answers.
+    """Return a PNG of CARD_SIZE: test accuracy, settings, curve, and six pictures with predictions.
 
-    The pictures are those that the run watched, else the first test image of six classes.
-    Raises RunError if the run has no evaluation.
+    The pictures are the pinned ones of the run, or else the first test image of six classes. Raises RunError if the
+    run has no evaluation.
     """
     test, config = predictions.load(run).test, run.config
     low, high = test.interval
@@ -232,9 +232,9 @@ def card(run: Run) -> bytes:
 
 
 def animation(run: Run) -> bytes:
-    """Return a looping WebP of ANIMATION_SIZE: the watched pictures and their likeliest classes while the run learned.
+    """Return a looping WebP of ANIMATION_SIZE: the pinned pictures and their top classes during training.
 
-    Raises RunError if the run watched no pictures.
+    Raises RunError if the run has no records of pinned pictures.
     """
     watch = pins.watch(run)
     watched = [one for one in watch.watched if len(one.epochs)]
@@ -252,7 +252,7 @@ def _packed(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def _card_pictures(run: Run, test: predictions.Predictions) -> list[tuple[np.ndarray, str, np.ndarray]]:
-    """Return at most six pictures, uint8 (32, 32, 3), each with its name and its probabilities, float (10,).
+    """Return at most six pictures, uint8 (32, 32, 3), with names and probabilities, float (10,).
 
     The name of a test image is its class.
     """
@@ -269,7 +269,7 @@ def _card_pictures(run: Run, test: predictions.Predictions) -> list[tuple[np.nda
 
 
 def _curve(canvas: _Canvas, run: Run, box: Box) -> None:
-    """Draw training and validation accuracy over the epochs into `box`."""
+    """Draw training and validation accuracy by epoch into `box`."""
     left, top, right, bottom = box
     lines = curves.curves(read_rows(run.path / "metrics.jsonl", 0)[0])
     most = max(lines.planned, 1)
@@ -296,14 +296,14 @@ def _curve(canvas: _Canvas, run: Run, box: Box) -> None:
 
 
 def _moments(watched: Sequence[Watched]) -> np.ndarray:
-    """Return the epochs of the frames: those recorded, with _BETWEEN steps from one to the next."""
+    """Return the epochs of the frames: the recorded ones, with _BETWEEN steps between them."""
     recorded = np.unique(np.concatenate([one.epochs for one in watched]))
     steps = np.arange((len(recorded) - 1) * _BETWEEN + 1) / _BETWEEN
     return np.interp(steps, np.arange(len(recorded)), recorded)
 
 
 def _frame(watch: Watch, watched: Sequence[Watched], moment: float) -> Image.Image:
-    """Return the picture of one moment; between two recorded ones the probabilities are interpolated."""
+    """Return the frame of one moment, with probabilities interpolated between records."""
     canvas = _Canvas(ANIMATION_SIZE)
     tunes = watch.boundary is not None and moment > watch.boundary
     canvas.text(32, 28, f"epoch {moment:.1f}", 28)

@@ -1,4 +1,4 @@
-"""A run as a Keras script, and as a notebook of the same cells: recipe.py with the settings of the run."""
+"""Export a run as a Keras script or a notebook: recipe.py with the settings of the run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def script(run: Run) -> str:
 
 
 def notebook(run: Run) -> str:
-    """Return the run as a Jupyter notebook (nbformat 4.5), ready for Colab. Raises RunError as `script` does."""
+    """Return the run as a Jupyter notebook (nbformat 4.5), ready for Colab. Raises the errors of `script`."""
     title, *sections = script(run).split(_CELL)
     docstring, imports = title.removeprefix('"""').split('"""', 1)
     texts = ["# " + docstring, imports]
@@ -43,7 +43,7 @@ def notebook(run: Run) -> str:
 
 
 def settings(config: TrainConfig, starts_random: bool = False) -> dict[str, Any]:
-    """Return the settings of recipe.py, by name, as `config` has them. `starts_random`: without pretrained weights."""
+    """Return the settings of recipe.py for `config`, by name. `starts_random`: without pretrained weights."""
     weights = None if starts_random or config.weights == "random" else "imagenet"
     known = {name.upper(): value for name, value in config.to_dict().items()} | {"WEIGHTS": weights}
     return {name: known[name] for name in names()}
@@ -56,7 +56,7 @@ def names() -> list[str]:
 
 
 def _cell(number: int, text: str) -> dict[str, Any]:
-    """Return one cell of a notebook: Markdown and code alternate."""
+    """Return a notebook cell; even numbers are Markdown, odd ones code."""
     cell = {"id": f"cell-{number}", "metadata": {}, "source": text.splitlines(keepends=True)}
     if number % 2 == 0:
         return {"cell_type": "markdown", **cell}
@@ -64,7 +64,7 @@ def _cell(number: int, text: str) -> dict[str, Any]:
 
 
 def _with_settings(run: Run, cell: str) -> str:
-    """Return a cell of the recipe, the one of the settings with those of the run."""
+    """Return a cell of the recipe; the settings cell gets the settings of the run."""
     if not cell.startswith(_SETTINGS + "\n"):
         return cell
     config, environment = run.config, records.environment(run.path)
@@ -76,7 +76,7 @@ def _with_settings(run: Run, cell: str) -> str:
 
 
 def _assigned(match: re.Match[str], values: dict[str, Any]) -> str:
-    """Return one line of settings with other values, its names and its comment as they are."""
+    """Return a line of settings with new values; names and comments are kept."""
     written = (
         json.dumps(value) if isinstance(value, str) else repr(value) for value in map(values.get, match[1].split(", "))
     )
@@ -84,7 +84,7 @@ def _assigned(match: re.Match[str], values: dict[str, Any]) -> str:
 
 
 def _notes(run: Run, config: TrainConfig, dataset: str, weights: str) -> list[str]:
-    """Return in sentences which run this is, and what this script does otherwise."""
+    """Return sentences on the run, and on the differences of this script."""
     accuracy = run.result.get("test_accuracy")
     reached = f", which reached {accuracy:.1%} on the test images" if isinstance(accuracy, float) else ""
     notes = [

@@ -1,8 +1,8 @@
-"""A finished run as one HTML page that classifies photos in the browser, without a server or a network.
+"""Export a finished run as an HTML page that classifies photos in the browser, without server or network.
 
-The files of page/ are put together with the weights: those of large kernels as int16 with a scale for each output
-channel, the rest as float32. At the same size float16 changes probabilities by up to 0.05, since folded
-batch norms give channels of very different scale.
+The page combines the files of page/ with the weights. Large kernels are int16 with a scale for each output channel, all
+others float32. Float16, of the same size, would change probabilities by up to 0.05, since folded batch norms give
+channels very different scales.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from cifar_core.runs import Run, labels
 
 _PARTS = Path(__file__).parent / "page"
 _FEWEST = 4096
-"""Kernels of fewer weights, and depthwise ones, stay float32: every later layer depends on them."""
+"""Kernels with fewer weights, and depthwise kernels, stay float32: all later layers depend on them."""
 _OPERATOR, _ACTIVATION = schema.BuiltinOperator, schema.ActivationFunctionType
 _LIMITS = {_ACTIVATION.NONE: None, _ACTIVATION.RELU: 1e30, _ACTIVATION.RELU6: 6}
 
 
 def page(run: Run) -> bytes:
-    """Return the page of `run`, UTF-8. Raises RunError if the run has no evaluation, or its model is damaged."""
+    """Return the page of `run`, UTF-8. Raises RunError if the run has no evaluation or its model is damaged."""
     test = predictions.load(run).test
     low, high = test.interval
     name = labels.shown_name(run)
@@ -49,7 +49,7 @@ def page(run: Run) -> bytes:
 
 
 def rounding_error(content: bytes, images: np.ndarray) -> float:
-    """Return the largest difference of a probability that the page's rounded weights make for `images`.
+    """Return the largest change of a probability on `images` caused by the page's rounded weights.
 
     content: a LiteRT file with "probabilities" as its only output. images: uint8 (n, side, side, 3).
     """
@@ -69,7 +69,7 @@ def rounding_error(content: bytes, images: np.ndarray) -> float:
 
 
 def _rounded(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a kernel as int16 (outputs, n), and the scale of each output channel, the first axis."""
+    """Return a kernel as int16 (outputs, n), and the scale of each output channel (the first axis)."""
     rows = kernel.reshape(len(kernel), -1)
     scales = np.maximum(np.abs(rows).max(axis=1), 1e-30) / 32767
     return np.rint(rows / scales[:, None]).astype("<i2"), scales
@@ -81,14 +81,14 @@ def source(name: str) -> str:
 
 
 def parts(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return a LiteRT file with "probabilities" as its only output as network.js reads it: JSON, and weights."""
+    """Convert a LiteRT file with only the output "probabilities" to the form of network.js: JSON, and weights."""
     return _Network(content).parts()
 
 
 def assembled(content: bytes, name: str, classes: Sequence[str], side: int, card: Mapping[str, str]) -> bytes:
-    """Return the page of a LiteRT file with "probabilities" as its only output, for pictures of `side` pixels.
+    """Return the page of a LiteRT file with only the output "probabilities", for pictures of `side` pixels.
 
-    `card` is the table about the model. All texts are inert.
+    `card` is the table about the model. All texts are escaped.
     """
     network, weights = parts(content)
     model = {
@@ -114,7 +114,10 @@ def assembled(content: bytes, name: str, classes: Sequence[str], side: int, card
 
 
 class _Network:
-    """A LiteRT file of `litert.build` as the operators of network.js. A map keeps the number of its operator."""
+    """Converter from a LiteRT file of `litert.build` to the operators of network.js.
+
+    A feature map is identified by the number of its operator.
+    """
 
     def __init__(self, content: bytes) -> None:
         self._model = litert_format.unpack(content)
@@ -169,10 +172,10 @@ class _Network:
         return layer
 
     def _store(self, values: np.ndarray, rounded: bool) -> int:
-        """Append weights; return their number."""
-        self._content += bytes(-len(self._content) % 4)  # float32 needs an aligned start
+        """Append weights and return their number."""
+        self._content += bytes(-len(self._content) % 4)  # float32 must be aligned
         entry: dict[str, Any] = {"offset": len(self._content), "size": values.size}
-        if rounded:  # the first axis is that of the output channels
+        if rounded:  # the first axis is the output channels
             values, scales = _rounded(values)
             entry["scales"] = [float(f"{scale:.9g}") for scale in scales]
         self._content += values.astype("<i2" if rounded else "<f4").tobytes()
