@@ -1,7 +1,7 @@
 """Augmentation of 32×32 images: rotation, shift, zoom, flip and brightness, all scaled by one strength.
 
-The training and the page's preview call the same functions. What happens to an image depends on the seed,
-the view (or epoch) and the image's place in the data set alone, not on the other images of its batch.
+Training and the preview use the same functions. The augmentation of an image depends only on the seed, the view (or
+epoch) and the image's index in the data set, not on the other images of its batch.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import numpy as np
 from PIL import Image
 
 VERSION = 2
-"""Raised whenever the same seed would give other pixels; stored views of another version are not used."""
+"""Increased when the same seed gives other pixels; stored views of another version are not used."""
 
 _MOST_IMAGES = 65_536
-_CHUNK = 256  # images that are padded at a time: few enough to stay in the processor's cache
+_CHUNK = 256  # images padded at a time, few enough for the CPU cache
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """How far an image is changed at most, either way. `shift`, `zoom` and `brightness` are fractions."""
+    """The largest changes to an image, in both directions. `shift`, `zoom` and `brightness` are fractions."""
 
     rotation_degrees: float
     shift: float
@@ -41,9 +41,9 @@ class Ranges:
 
 @dataclass(frozen=True)
 class View:
-    """One version of the training images: as they are, or augmented at `strength` by `seed`, as number `number`.
+    """One version of the training images: number `number`, augmented at `strength` with `seed`; unchanged at 0.
 
-    With `test` it is the test images as they are.
+    If `test`, the unchanged test images.
     """
 
     strength: float = 0.0
@@ -52,26 +52,26 @@ class View:
     test: bool = False
 
     def about(self) -> dict[str, Any]:
-        """Return what decides the pixels: nothing for the training images as they are."""
+        """Return the parameters that determine the pixels; {} for the unchanged training images."""
         if self.strength == 0:
             return {"images": "test"} if self.test else {}
         return {"augmentation": VERSION, "strength": self.strength, "seed": self.seed, "view": self.number}
 
     def of(self, images: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        """Return this version of the rows `positions`, int (n,), of a data set's `images`, uint8 (n, 32, 32, 3)."""
+        """Return this version of the rows `positions`, int (n,), of `images`, uint8 (m, 32, 32, 3)."""
         return augment(images[positions], positions, self.strength, self.seed, self.number)
 
 
 def ranges(strength: float) -> Ranges:
-    """Return what a strength from 0 (none) over 1 (tuned for 32×32) to 3 (far too hard) means."""
+    """Return the ranges of a strength: 0 is none, 1 is tuned for 32×32, 3 is far too strong."""
     return Ranges(15 * strength, 0.1 * strength, 0.1 * strength, 0.2 * strength, strength > 0)
 
 
 def augment(images: np.ndarray, positions: np.ndarray, strength: float, seed: int, view: int) -> np.ndarray:
-    """Return `images`, each changed at random.
+    """Return randomly augmented `images`.
 
-    images: uint8 (n, 32, 32, 3). positions: int (n,), each image's place in the data set, which together with
-    `seed` and `view` decides its change. Returns uint8 (n, 32, 32, 3); at strength 0, `images` itself.
+    images: uint8 (n, 32, 32, 3). positions: int (n,), the images' indices in the data set, which select the random
+    numbers together with `seed` and `view`. Returns uint8 (n, 32, 32, 3); at strength 0, `images` itself.
     """
     if strength == 0 or len(images) == 0:
         return images
@@ -90,11 +90,11 @@ def augment(images: np.ndarray, positions: np.ndarray, strength: float, seed: in
 
 
 def mix(images: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return a batch whose images and labels are mixed with those of the same batch in reverse order.
+    """Mix the images and labels of a batch with the same batch in reverse order, by Mixup or CutMix.
 
-    images: float32 (n, h, w, 3). labels: float32 (n, k). Half the time Mixup (Zhang et al. 2018, arXiv:1710.09412) with
-    a share from Beta(0.2, 0.2), rounded to whole pixel values; else CutMix (Yun et al. 2019, arXiv:1905.04899), a
-    rectangle of the other image, its area uniform in 0..1.
+    images: float32 (n, h, w, 3). labels: float32 (n, k). With probability 0.5 each: Mixup (Zhang et al. 2018,
+    arXiv:1710.09412) with a share from Beta(0.2, 0.2), rounded to whole pixel values, or CutMix (Yun et al. 2019,
+    arXiv:1905.04899) with a rectangle of the other image and an area uniform in 0..1.
     """
     others, other_labels = images[::-1], labels[::-1]
     if random.random() < 0.5:
@@ -118,7 +118,7 @@ PREVIEW_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0)
 
 
 def preview(image: np.ndarray, draw: int) -> np.ndarray:
-    """Return one image at every strength of the preview, all by the same random numbers, those of `draw` (from 0).
+    """Return one image at each preview strength, all with the same random numbers; `draw` (from 0) selects them.
 
     uint8 (32, 32, 3) -> uint8 (len(PREVIEW_STRENGTHS), 32, 32, 3).
     """
@@ -128,10 +128,10 @@ def preview(image: np.ndarray, draw: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def _draws(seed: int, view: int) -> np.ndarray:
-    """Return six numbers in -1..1 for every place in the data set, float64 (65536, 6).
+    """Return six random numbers in -1..1 for each index of the data set, float64 (65536, 6).
 
-    The fifth decides about mirroring and changes its sign from an even view to the next, so that two views show
-    every image both ways (alternating flip, Jordan 2024, arXiv:2404.00498).
+    The fifth decides mirroring. Its sign changes from an even view to the next, so that two views contain each image
+    in both orientations (alternating flip, Jordan 2024, arXiv:2404.00498).
     """
     draws = np.random.default_rng([seed, view]).uniform(-1, 1, (_MOST_IMAGES, 6))
     draws[:, 4] = _draws(seed, view - 1)[:, 4] * -1 if view % 2 else draws[:, 4]
@@ -139,14 +139,14 @@ def _draws(seed: int, view: int) -> np.ndarray:
 
 
 def _border(limit: Ranges, side: int) -> int:
-    """Return how many mirrored pixels around the image the farthest corner of a changed image can reach."""
+    """Return the padding in pixels that the farthest corner of an augmented image can reach."""
     angle = np.deg2rad(min(limit.rotation_degrees, 45))
     reach = (np.cos(angle) + np.sin(angle)) / (1 - limit.zoom) / 2 + limit.shift
     return int(np.ceil(side * (reach - 0.5))) + 1
 
 
 def _matrices(draws: np.ndarray, limit: Ranges, side: int, pad: int) -> np.ndarray:
-    """Return for each row of draws the six numbers that take an output pixel to its place in the padded input."""
+    """Return an affine matrix (six numbers) for each row of `draws`: output pixel -> position in the padded input."""
     angle = np.deg2rad(limit.rotation_degrees * draws[:, 0])
     scale = 1 / (1 + limit.zoom * draws[:, 3])
     mirror = np.where(draws[:, 4] < 0, -1.0, 1.0)

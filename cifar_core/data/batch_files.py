@@ -1,9 +1,9 @@
 """The official CIFAR-10 files: six batches, as folders or as archives.
 
-Both versions, binary and Python, become records as the binary one has them: a label byte, then a red, a green
-and a blue plane of 32x32 pixels (https://www.cs.toronto.edu/~kriz/cifar.html). The files are untrusted input: archives
-and Python batches (pickles) are opened only once they have their published MD5 sums; the sizes and labels of binary
-batches are checked.
+Both versions, binary and Python, are read as records of the binary version: a label byte, then a red, a green and a
+blue plane of 32x32 pixels (https://www.cs.toronto.edu/~kriz/cifar.html). The files are untrusted input: archives and
+Python batches (pickles) are opened only if they have their published MD5 sums. The sizes and labels of binary batches
+are checked.
 """
 
 import hashlib
@@ -40,13 +40,13 @@ NEXT_STEP = (
 )
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""Training images uint8 (n, 32, 32, 3) and labels uint8 (n,), then the same of the test set."""
+"""Training images uint8 (n, 32, 32, 3) and labels uint8 (n,), then test images and labels."""
 
 
 def read_binary_folder(folder: Path) -> Iterator[np.ndarray]:
     """Yield the six batches of the unpacked binary version, uint8 (10000, 3073) each, in the order of BATCHES.
 
-    Raises DataError if a file is missing, has another size or holds a label above 9.
+    Raises DataError if a file is missing, has another size or contains a label above 9.
     """
     size = IMAGES_PER_BATCH * RECORD_BYTES
     for batch in BATCHES:
@@ -57,7 +57,7 @@ def read_binary_folder(folder: Path) -> Iterator[np.ndarray]:
 def read_python_folder(folder: Path) -> Iterator[np.ndarray]:
     """Yield the six batches of the unpacked Python version as records, uint8 (10000, 3073) each.
 
-    Raises DataError if a file is missing or is not byte for byte the official one.
+    Raises DataError if a file is missing or differs from the official one.
     """
     for batch in BATCHES:
         yield parse_python(_read(folder / batch, PYTHON_BATCH_LIMIT), batch, str(folder / batch))
@@ -66,8 +66,8 @@ def read_python_folder(folder: Path) -> Iterator[np.ndarray]:
 def read_archive(path: Path) -> list[np.ndarray]:
     """Return the six batches of an official `.tar.gz` as records, uint8 (10000, 3073) each.
 
-    The process peaks at 450 MB (binary) or 550 MB (Python). Raises DataError unless the file, whatever its name, is
-    byte for byte one of the two official archives.
+    Peak memory is 450 MB (binary) or 550 MB (Python). The file may have any name. Raises DataError if it differs from
+    both official archives.
     """
     contents: dict[str, bytes] = {}
     try:
@@ -112,7 +112,7 @@ def parse_python(content: bytes, batch: str, where: str) -> np.ndarray:
             "pickles, which could run any code, so no others are read. " + NEXT_STEP
         )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the file names NumPy's modules as of 2009
+        warnings.simplefilter("ignore")  # the file refers to NumPy modules of 2009
         fields = pickle.loads(content, encoding="bytes")
     labels = np.array(fields[b"labels"], np.uint8).reshape(IMAGES_PER_BATCH, 1)
     return parse_binary(np.hstack([labels, fields[b"data"]]).tobytes(), where)
@@ -133,15 +133,15 @@ def to_arrays(batches: Iterable[np.ndarray]) -> Arrays:
 
 
 def write_binary_folder(batches: Iterable[np.ndarray], folder: Path) -> None:
-    """Write six batches of records into `folder` as the binary version has them. Raises OSError."""
+    """Write six batches of records into `folder` in the binary version's format. Raises OSError."""
     for batch, records in zip(BATCHES, batches, strict=True):
         records.tofile(folder / f"{batch}.bin")
 
 
 def _read(path: Path, limit: int) -> bytes:
-    """Return the bytes of `path`, one more than `limit` at most."""
+    """Return the bytes of `path`, at most `limit` + 1."""
     try:
-        if not path.is_file():  # a pipe would be waited for forever
+        if not path.is_file():  # reading a pipe might never end
             raise DataError(f"{path} is missing: expected all six batches of CIFAR-10 beside it. " + NEXT_STEP)
         with path.open("rb") as file:
             return file.read(limit + 1)

@@ -1,6 +1,7 @@
-"""The images: those of CIFAR10_DIR, else of the app's cache, else synthetic ones; `status` says which, and why.
+"""Loads the images: CIFAR-10 from CIFAR10_DIR or the app's cache, or else synthetic images.
 
-CIFAR_CACHE_DIR moves the cache, which holds downloads, unpacked archives and the generated images.
+`status` returns which images are used and why. CIFAR_CACHE_DIR sets the cache folder, which contains downloads,
+unpacked archives and the synthetic images.
 """
 
 import contextlib
@@ -25,19 +26,19 @@ from cifar_core.errors import ConfigError, DataError
 from cifar_core.runs import read_json, write_json
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-"""Class names; a label is a position in this tuple."""
+"""Class names; a label is an index of this tuple."""
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE_BYTES = 170_052_171
 _GZIP = b"\x1f\x8b"
 OFFICIAL_FINGERPRINT = "80387ddb9a0edf3f"
-TRAIN_SEED, TEST_SEED = 1, 2  # of the generated images
+TRAIN_SEED, TEST_SEED = 1, 2  # of the synthetic images
 
 LABELS = {"cifar10": "CIFAR-10", "generated": "generated images, not CIFAR-10"}
 DRAWN = f"drawn by the program, version {synthetic.VERSION}"
 DATASETS = ("auto", *LABELS)
 DrawProgress = Callable[[int, int], None]
-"""Called with the images drawn so far and in all."""
+"""Called with the number of images drawn so far and the total."""
 _Name = Literal["cifar10", "generated"]
 _Kind = Literal["binary", "python", "archive", "generated"]
 
@@ -52,18 +53,18 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
     fingerprint: str
-    """First 16 hexadecimal digits of the SHA-256 of all pixels and labels, whatever files they came in."""
+    """First 16 hexadecimal digits of the SHA-256 hash of all pixels and labels, independent of the file format."""
     source: str
     """Folder or archive, or how the images were made."""
 
     @property
     def label(self) -> str:
-        """What the screen says wherever a result rests on this set."""
+        """Text on screen beside each result that depends on this data set."""
         return LABELS[self.name]
 
     @property
     def official(self) -> bool:
-        """Whether this is CIFAR-10 pixel by pixel and label by label."""
+        """Whether all pixels and labels are those of CIFAR-10."""
         return self.fingerprint == OFFICIAL_FINGERPRINT
 
 
@@ -72,7 +73,7 @@ _SUFFIXES: dict[_Kind, str] = {"binary": ".bin", "python": ""}  # of the six fil
 
 @dataclass(frozen=True)
 class _Source:
-    """Where a set lies. `stamp` and `changed` change with the files, so that what is in memory is never stale."""
+    """Location of a data set. `stamp` and `changed` change with the files, so that loaded data is never stale."""
 
     kind: _Kind
     path: Path
@@ -80,7 +81,7 @@ class _Source:
     changed: int = field(repr=False, default=0)
 
 
-_loaded: dict[str, tuple[_Source, Dataset | DataError]] = {}  # by name: each set, or a damaged archive, is read once
+_loaded: dict[str, tuple[_Source, Dataset | DataError]] = {}  # by name; an error for a damaged archive
 _loading, _drawing_few = threading.Lock(), threading.Lock()
 
 
@@ -90,29 +91,29 @@ def cache_dir() -> Path:
 
 
 def load(dataset: str = "auto", progress: DrawProgress = lambda done, total: None) -> Dataset:
-    """Return a data set: "auto", "cifar10" or "generated". A choice by name is never replaced by another.
+    """Return a data set: "cifar10", "generated", or "auto", the first that is available.
 
-    CIFAR-10 takes half a second and 184 MB, once a process until the files change. Images are drawn, with `progress`,
-    once for each cache folder.
-    Raises ConfigError for another word; DataError if CIFAR10_DIR or the cache is damaged, or if "cifar10" is nowhere.
+    CIFAR-10 takes half a second and 184 MB; it is loaded once per process until the files change. Synthetic images are
+    drawn, with `progress`, once per cache folder.
+    Raises ConfigError for another name; DataError if CIFAR10_DIR or the cache is damaged, or "cifar10" is not found.
     """
     return _load(_choose(dataset)[0], progress)
 
 
 def sizes(dataset: str = "auto") -> tuple[int, int]:
-    """Return how many training and test images a data set has, without reading it. Raises as `load` does."""
+    """Return the numbers of training and test images of a data set without reading it. Raises as `load` does."""
     if _choose(dataset)[0].kind == "generated":
         return synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES
     return 5 * batch_files.IMAGES_PER_BATCH, batch_files.IMAGES_PER_BATCH
 
 
 def samples(count: int, dataset: str = "auto", test: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first `count` training (or test) images and labels, drawing no others. Raises as `load` does.
+    """Return the first `count` training (or test) images and labels: uint8 (count, 32, 32, 3) and (count,), read-only.
 
-    uint8 (count, 32, 32, 3) and (count,), read-only.
+    Draws only as many synthetic images. Raises as `load` does.
     """
     if _choose(dataset)[0].kind == "generated":
-        with _drawing_few:  # all who look wait for one drawing, 0.7 ms an image
+        with _drawing_few:  # concurrent callers wait for one drawing, 0.7 ms per image
             return _few_drawn(count, TEST_SEED if test else TRAIN_SEED)
     data = load(dataset)
     if test:
@@ -123,11 +124,11 @@ def samples(count: int, dataset: str = "auto", test: bool = False) -> tuple[np.n
 def split(
     labels: np.ndarray, train_images: int, validation_fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions in `labels` for training and for validation: int64, sorted, without overlap.
+    """Return the indices of training and validation images in `labels`: int64, sorted, disjoint, stratified by class.
 
-    `train_images` of them are used in all (all if there are fewer), `validation_fraction` of these, 0 to 1, for
-    validation. Each class has its share of both, exact to within one image. With one seed, a smaller set is part of
-    a larger one. Raises ConfigError if a class would have no image in either.
+    `train_images` images are used (all if there are fewer); of these, the share `validation_fraction`, 0 to 1, is for
+    validation. Class shares are exact to within one image. With the same seed, a smaller set is a subset of a larger
+    one. Raises ConfigError if a class would have no training or no validation image.
     """
     counts = np.bincount(labels, minlength=len(CLASSES))
     used = _shares(counts, min(train_images / len(labels), 1))
@@ -147,11 +148,11 @@ def split(
 
 
 def status() -> dict:
-    """Return, ready for JSON, which set "auto" gives and why, and the state of a download. Raises nothing.
+    """Return the data set that "auto" selects, the reason, and the state of a download, ready for JSON. Never raises.
 
-    "dataset", "label", "reason", "source", "train_images", "test_images", "fingerprint" and "official" are null where
-    "error" says what is wrong; the fingerprint is also null for generated images that are yet to be drawn. "download"
-    has "running", "bytes" (on the disk, unfinished), "total" and "error" (of the last attempt, or null).
+    "dataset", "label", "reason", "source", "train_images", "test_images", "fingerprint" and "official" are None if
+    there is an "error". The fingerprint is also None before synthetic images are drawn. "download" contains "running",
+    "bytes" (of the unfinished file), "total" and "error" (of the last attempt, or None).
     """
     keys = ("dataset", "label", "reason", "source", "train_images", "test_images", "fingerprint", "official", "error")
     state: dict = dict.fromkeys(keys)
@@ -171,14 +172,14 @@ def status() -> dict:
 
 
 def download(progress: Progress = lambda done, total: None) -> Dataset:
-    """Put the official CIFAR-10 into the cache, unless it is there already, and return it.
+    """Download the official CIFAR-10 to the cache, unless it is already there, and return it.
 
-    170 MB come over the network and 184 MB stay. Other processes follow by `status()`. Raises AlreadyRunning if one
-    of them is doing it, or DataError, whose message `status()` repeats until the next attempt.
+    Downloads 170 MB and keeps 184 MB. Other processes can follow the progress with `status()`. Raises AlreadyRunning
+    if another process downloads it, or DataError; `status()` contains its message until the next attempt.
     """
     archive, folder = cache_dir() / batch_files.BINARY_ARCHIVE, cache_dir() / batch_files.BINARY_FOLDER
     if present := _find(cache_dir()):
-        with contextlib.suppress(DataError):  # damaged: to be replaced
+        with contextlib.suppress(DataError):  # damaged: download again
             return _load(present)
     with contextlib.suppress(OSError):
         _error_file().unlink(missing_ok=True)
@@ -187,7 +188,7 @@ def download(progress: Progress = lambda done, total: None) -> Dataset:
         fetch(URL, archive, ARCHIVE_BYTES, md5, progress, magic=_GZIP)
         shutil.rmtree(folder, ignore_errors=True)
         dataset = _load(_source("archive", archive))
-        if folder.is_dir():  # else there was no room, and the archive is read in its place
+        if folder.is_dir():  # else there was no room, and the archive is used
             archive.unlink(missing_ok=True)
             dataset = _load(_source("binary", folder))
     except DataError as error:
@@ -203,7 +204,7 @@ def _error_file() -> Path:  # of the last download
 
 
 def _choose(dataset: str) -> tuple[_Source, str]:
-    """Return where `dataset` lies, and why there."""
+    """Return the location of `dataset` and the reason for it."""
     if dataset not in DATASETS:
         raise ConfigError(f"dataset = {dataset!r} is unknown, expected one of {', '.join(DATASETS)}.", "dataset")
     size = synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES
@@ -229,7 +230,7 @@ def _choose(dataset: str) -> tuple[_Source, str]:
 
 
 def _find(place: Path) -> _Source | None:
-    """Return CIFAR-10 in any of its forms at or in `place`."""
+    """Return CIFAR-10 in any of its formats at or in `place`, or None."""
     try:
         if place.is_file():
             return _source("archive", place)
@@ -263,7 +264,7 @@ def _load(source: _Source, progress: DrawProgress = lambda done, total: None) ->
         try:
             arrays = _read(source, progress)
         except DataError as error:
-            if source.kind == "archive":  # which takes two seconds to find out
+            if source.kind == "archive":  # detecting the damage takes two seconds
                 _loaded[name] = source, error
             raise
         for array in arrays:
@@ -289,7 +290,7 @@ def _read(source: _Source, progress: DrawProgress) -> Arrays:
 
 
 def _fingerprint(arrays: Arrays) -> str:
-    digest = hashlib.sha256()  # 0.1 s for CIFAR-10, or 0.6 s on a processor without SHA instructions
+    digest = hashlib.sha256()  # 0.1 s for CIFAR-10, or 0.6 s on a CPU without SHA instructions
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
@@ -301,12 +302,12 @@ def _few_drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _unpacked(source: _Source) -> list[np.ndarray]:
-    """Return the batches of an archive, unpacked into the cache the first time."""
+    """Return the batches of an archive; unpack it into the cache on first use."""
     key = hashlib.sha256(repr(source).encode()).hexdigest()[:16]
     is_own = source.path.parent == cache_dir()
     folder = cache_dir() / (batch_files.BINARY_FOLDER if is_own else f"unpacked-{key}")
     with _cache_lock(folder.name):
-        with contextlib.suppress(DataError):  # not there, or damaged
+        with contextlib.suppress(DataError):  # missing or damaged
             return list(batch_files.read_binary_folder(folder))
         records = batch_files.read_archive(source.path)
         _store_folder(folder, lambda part: batch_files.write_binary_folder(records, part))
@@ -314,7 +315,7 @@ def _unpacked(source: _Source) -> list[np.ndarray]:
 
 
 def _drawn(folder: Path, progress: DrawProgress) -> Arrays:
-    """Return the generated images, drawn the first time and then stored in `folder`."""
+    """Return the synthetic images; draw them on first use and store them in `folder`."""
     with _cache_lock(folder.name):
         if stored := _stored(folder):
             return stored
@@ -333,7 +334,7 @@ def _drawn(folder: Path, progress: DrawProgress) -> Arrays:
 
 
 def _stored(folder: Path) -> Arrays | None:
-    """Return the generated images stored in `folder`, None if there are none or they are damaged."""
+    """Return the synthetic images stored in `folder`, or None if they are missing or damaged."""
     try:
         train_images, train_labels, test_images, test_labels = (
             np.load(folder / f"{number}.npy", allow_pickle=False) for number in range(4)
@@ -348,16 +349,16 @@ def _stored(folder: Path) -> Arrays | None:
 
 @contextlib.contextmanager
 def _cache_lock(name: str) -> Iterator[None]:
-    """Keep other processes from making the same entry of the cache at the same time."""
+    """Hold the lock of a cache entry, so that one process at a time creates it."""
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(OSError):  # what cannot be written needs no lock
+        with contextlib.suppress(OSError):  # a read-only cache needs no lock
             cache_dir().mkdir(parents=True, exist_ok=True)
             stack.enter_context(FileLock(cache_dir() / f"{name}.lock"))
         yield
 
 
 def _store_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Put `folder` in place, as a whole, with what `write` writes; do without it where the disk refuses."""
+    """Create `folder` atomically with the files that `write` writes; ignore OSErrors."""
     part = folder.with_name(folder.name + ".part")
     try:
         shutil.rmtree(part, ignore_errors=True)
@@ -370,7 +371,7 @@ def _store_folder(folder: Path, write: Callable[[Path], None]) -> None:
 
 
 def _describe(source: _Source, reason: str) -> dict:
-    """Return the part of `status()` about one set, which is not drawn for it."""
+    """Return the part of `status()` about one data set, without drawing synthetic images."""
     if source.kind == "generated":
         name, where, fingerprint, sizes = "generated", DRAWN, None, source.stamp[0]
         with contextlib.suppress(OSError, ValueError):
@@ -391,7 +392,7 @@ def _describe(source: _Source, reason: str) -> dict:
 
 
 def _shares(counts: np.ndarray, share: float) -> np.ndarray:
-    """Return `share` of each of `counts` as whole numbers, each rounded up or down so that their sum fits best."""
+    """Return `share` of each of `counts`, rounded up or down to integers so that their sum fits best."""
     exact = counts * share
     whole = np.floor(exact).astype(np.int64)
     missing = round(exact.sum()) - whole.sum()

@@ -1,9 +1,9 @@
-"""One file over HTTP: limited in time and size, resumed where it broke off, verified before it replaces anything.
+"""Downloads one file over HTTP, with limits on time and size, resumption, and verification before it is used.
 
     fetch(url, target, size, md5)
 
-Meanwhile `TARGET.part` grows and `TARGET.lock` is held; other processes see both by `part_bytes` and `is_running`.
-Proxies and certificates are those of the environment: HTTPS_PROXY, SSL_CERT_FILE, REQUESTS_CA_BUNDLE.
+During the download, `TARGET.part` grows and `TARGET.lock` is held; `part_bytes` and `is_running` check them from other
+processes. The environment sets proxies and certificates: HTTPS_PROXY, SSL_CERT_FILE, REQUESTS_CA_BUNDLE.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from cifar_core.errors import CifarError, DataError
 if TYPE_CHECKING:
     from requests import Response
 
-READ_SECONDS = 30.0  # of silence, after which a download has broken off
-ANSWER_SECONDS = 30.0  # for which a host's answer holds
+READ_SECONDS = 30.0  # read timeout
+ANSWER_SECONDS = 30.0  # lifetime of a cached answer of a host
 CHUNK_BYTES = 1 << 16
 _ASK_SECONDS = 1.5
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes so far and in all (None while unknown)."""
+"""Called with the bytes received so far and the total (None if unknown)."""
 Check = Callable[[Path], object]
 """Reads a downloaded file; raises CifarError if it is damaged."""
-_answers: dict[str, tuple[bool, float]] = {}  # url -> whether it answered, and when it was asked
+_answers: dict[str, tuple[bool, float]] = {}  # url -> whether it answered, and the time of the request
 _asking = threading.Lock()
 
 
 class AlreadyRunning(DataError):  # noqa: N818 - a state rather than a fault
-    """Another process is downloading the same file."""
+    """Raised if another process is downloading the same file."""
 
 
 def fetch(
@@ -54,19 +54,19 @@ def fetch(
     check: Check = lambda part: None,
     folder_setting: str = "CIFAR_CACHE_DIR",
 ) -> Path:
-    """Download `url` to `target`, replacing it once the new file is verified, and return `target`.
+    """Download `url` to `target`, verify it, and return `target`; an existing file is replaced after verification.
 
-    `size` in bytes and `md5` in hexadecimal are the published ones; without a size, `max_bytes` is the limit. With an
-    `md5` an earlier attempt is continued. A file that does not begin with `magic`, such as the login page of a network,
-    is refused at its first bytes. `connect_timeout` in seconds holds for each address of the server. `folder_setting`
-    is the environment variable that moves the folder of `target`.
-    Raises AlreadyRunning, or DataError for every other failure; a part that is damaged is deleted.
+    `size` in bytes and `md5` in hexadecimal are the published values. If `size` is None, `max_bytes` is the limit. If
+    `md5` is given, an interrupted download is resumed. A file that does not begin with `magic`, such as the login page
+    of a network, is rejected at its first bytes. `connect_timeout` is in seconds per address of the server.
+    `folder_setting` is the environment variable that sets the folder of `target`.
+    Raises AlreadyRunning, or DataError for any other failure; a damaged part is deleted.
     """
     part = _part(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with machine.hold_lock(_lock(target)):
-            if md5 is None or not _begins_with(part, magic):  # two halves of different files would not be noticed
+            if md5 is None or not _begins_with(part, magic):  # two parts of different files would go unnoticed
                 part.unlink(missing_ok=True)
             _receive(url, part, size, max_bytes, progress, connect_timeout, magic)
             _verify(part, md5, url, check)
@@ -84,10 +84,10 @@ def fetch(
 
 
 def answers(url: str) -> bool:
-    """Return whether anything answers at `url`, by the proxy that a download would take.
+    """Return whether a server answers at `url`, through the same proxy as a download.
 
-    The first call waits up to 1.5 s. Later ones get the last answer; once it is 30 s old, the next is sought in the
-    background.
+    The first call waits up to 1.5 s. Later calls return the last result; if it is more than 30 s old, it is updated in
+    the background.
     """
     with _asking:
         if url not in _answers:
@@ -100,7 +100,7 @@ def answers(url: str) -> bool:
 
 
 def _ask(url: str) -> None:
-    import requests  # a tenth of a second, which only a download needs
+    import requests  # takes 0.1 s, and only a download needs it
 
     try:
         requests.head(url, timeout=_ASK_SECONDS, verify=_certificates(), allow_redirects=False)
@@ -111,7 +111,7 @@ def _ask(url: str) -> None:
 
 
 def part_bytes(target: Path) -> int:
-    """Return how many bytes of an unfinished download of `target` are on the disk; 0 if there is none."""
+    """Return the size in bytes of an unfinished download of `target`, or 0 if there is none."""
     try:
         return _part(target).stat().st_size
     except OSError:
@@ -119,7 +119,7 @@ def part_bytes(target: Path) -> int:
 
 
 def is_running(target: Path) -> bool:
-    """Return whether any living process is downloading `target`."""
+    """Return whether a process is downloading `target`."""
     return machine.is_locked(_lock(target))
 
 
@@ -147,11 +147,11 @@ def _begins_with(part: Path, magic: bytes) -> bool:
 def _receive(
     url: str, part: Path, size: int | None, max_bytes: int, progress: Progress, connect_timeout: float, magic: bytes
 ) -> None:
-    """Append to `part` what is missing. Raises DataError for the network's failures, OSError for the disk's."""
+    """Append the missing bytes to `part`. Raises DataError for network failures, OSError for disk failures."""
     from urllib3.exceptions import HTTPError
 
     have = part.stat().st_size if part.exists() else 0
-    if have == size:  # broke off between the last byte and the verification, which comes next
+    if have == size:  # complete but not verified yet
         return
     response, done = _open(url, 0 if size is not None and have > size else have, connect_timeout)
     length, broken = response.headers.get("Content-Length", ""), ""
@@ -167,7 +167,7 @@ def _receive(
                     part.unlink()
                     raise _too_large(url, max_bytes)
                 done += file.write(chunk if size is None else chunk[: size - done])
-                file.flush()  # the part file's size is the progress that others see
+                file.flush()  # `part_bytes` reads the size of the file
                 progress(done, total)
                 if done == size:
                     return
@@ -180,7 +180,7 @@ def _receive(
 
 
 def _open(url: str, have: int, connect_timeout: float) -> tuple[Response, int]:
-    """Return the server's answer and the byte it starts at: `have`, or 0 where it cannot continue there."""
+    """Return the server's response and the byte at which it starts: `have`, or 0 if the server cannot resume."""
     import requests
 
     headers = {"User-Agent": "cifar-studio", "Accept-Encoding": "identity"}
@@ -204,7 +204,7 @@ def _open(url: str, have: int, connect_timeout: float) -> tuple[Response, int]:
     if have and response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
         return response, have
     response.close()
-    if have and response.status_code in (200, 206, 416):  # the server cannot continue, or its file is shorter
+    if have and response.status_code in (200, 206, 416):  # the server cannot resume, or its file is shorter
         return _open(url, 0, connect_timeout)
     raise DataError(
         f"{url} cannot be downloaded: the server answered {response.status_code} {response.reason}, expected 200. "
@@ -213,14 +213,14 @@ def _open(url: str, have: int, connect_timeout: float) -> tuple[Response, int]:
 
 
 def _certificates() -> str | bool:
-    """Return the file of the trusted certificates: the environment's, the system's, else those of `requests`."""
+    """Return the file of trusted certificates from the environment or the system, or True for those of `requests`."""
     if os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE"):
-        return True  # which `requests` then reads
+        return True  # `requests` reads these variables
     return ssl.get_default_verify_paths().cafile or True  # SSL_CERT_FILE, or the system's
 
 
 def _verify(part: Path, md5: str | None, url: str, check: Check) -> None:
-    """Raise DataError, and remove `part`, unless its MD5 sum is `md5` and `check` reads it."""
+    """Check the MD5 sum of `part` and call `check`. Removes `part` and raises DataError if one of them fails."""
     received = md5 and md5_of(part)
     try:
         if received != md5:
@@ -248,7 +248,7 @@ def _another_file(url: str, reason: str) -> DataError:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the reason that the system gave for a failed connection."""
+    """Return the system's reason for a failed connection."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, TimeoutError):

@@ -1,12 +1,12 @@
-"""The feature cache: arrays on disk with one row for each image, filled as they are needed.
+"""The feature cache: arrays on disk with one row per image, filled on demand.
 
     <cache>/store/<key>/
-      about.json   what the key was made from, the row's shape and type
-      rows         the rows one after the other (a sparse file: what is missing takes no room)
-      checks       for each row a CRC-32 of its bytes, 0 where the row is missing
+      about.json   the values that the key is a hash of, and the shape and dtype of a row
+      rows         the rows in order (a sparse file: missing rows take no space)
+      checks       a CRC-32 of each row, 0 for a missing row
 
-A row counts only if its checksum is right: after a torn write, on a full disk or in a damaged file it is computed
-again and never gives a wrong number. One process fills an entry at a time (a lock); others wait.
+A row is used only if its checksum matches; after a torn write, on a full disk or in a damaged file, it is computed
+again. One process at a time fills an entry (a lock); others wait.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ DTYPE = np.dtype(np.float16)
 
 
 def store_dir() -> Path:
-    """Return the folder of the features, inside the app's cache."""
+    """Return the folder of the feature cache, inside the app's cache."""
     return cache_dir() / "store"
 
 
 def budget_bytes() -> int:
-    """Return how much the features may take: `CIFAR_STORE_GB` gigabytes (default 20). Raises StoreError."""
+    """Return the maximum size of the feature cache: `CIFAR_STORE_GB` gigabytes (default 20). Raises StoreError."""
     text = os.environ.get("CIFAR_STORE_GB", "20")
     try:
         return int(float(text) * 1e9)
@@ -63,7 +63,7 @@ class Entry:
         return int(np.prod(self.shape)) * DTYPE.itemsize
 
     def missing(self, positions: np.ndarray) -> np.ndarray:
-        """Return those of `positions` (int (n,)) whose rows are not there or damaged."""
+        """Return the `positions` (int (n,)) with missing or damaged rows."""
         checks = self._checks()
         stored = self._memory()
         if stored is None:
@@ -72,9 +72,9 @@ class Entry:
         return positions[~np.array(good, bool)]
 
     def write(self, positions: np.ndarray, values: np.ndarray) -> None:
-        """Store `values` (n, *shape), any float type, as the rows `positions`. Raises StoreError if the disk is full.
+        """Store `values` (n, *shape), any float dtype, as the rows `positions`. Call it inside `filling`.
 
-        Only under `filling`.
+        Raises StoreError if the disk is full.
         """
         values = np.ascontiguousarray(values.reshape(len(positions), -1), DTYPE)
         checks = self._checks()
@@ -90,9 +90,9 @@ class Entry:
             raise _no_room(error) from None
 
     def open(self) -> np.ndarray:
-        """Return all rows as a read-only memory map, float16 (rows, *shape); those that are `missing` hold anything.
+        """Return all rows as a read-only memory map, float16 (rows, *shape); `missing` rows are undefined.
 
-        Raises StoreError if the file is gone or too short.
+        Raises StoreError if the file is missing or too short.
         """
         stored = self._memory()
         if stored is None:
@@ -100,7 +100,7 @@ class Entry:
         return stored.reshape(len(stored), *self.shape)
 
     def _memory(self) -> np.ndarray | None:
-        """Return the rows on disk as a memory map (m, values), m up to `rows`; None without any."""
+        """Return the m <= `rows` rows on disk as a memory map (m, values), or None if there are none."""
         file = self.path / "rows"
         whole = file.stat().st_size // self.row_bytes if file.exists() else 0
         if whole == 0:
@@ -110,7 +110,7 @@ class Entry:
     def _checks(self) -> np.ndarray:
         checks = np.zeros(self.rows, np.uint32)
         with suppress(OSError):
-            saved = np.fromfile(self.path / "checks", np.uint32, self.rows)  # a torn last number is left out
+            saved = np.fromfile(self.path / "checks", np.uint32, self.rows)  # ignores an incomplete last number
             checks[: len(saved)] = saved
         stored = self._memory()
         checks[0 if stored is None else len(stored) :] = 0
@@ -118,7 +118,7 @@ class Entry:
 
 
 def entry(about: dict[str, Any], rows: int, shape: tuple[int, ...]) -> Entry:
-    """Return the entry of `about` (ready for JSON), made if it is new. Raises StoreError."""
+    """Return the entry of `about` (ready for JSON); create it if it does not exist. Raises StoreError."""
     about = {**about, "rows": rows, "shape": list(shape), "dtype": DTYPE.name}
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
     path = store_dir() / key
@@ -134,16 +134,16 @@ def entry(about: dict[str, Any], rows: int, shape: tuple[int, ...]) -> Entry:
 
 @contextmanager
 def filling(item: Entry) -> Iterator[None]:
-    """Hold the lock of `item`; waits while another process fills it."""
+    """Hold the lock of `item`; wait while another process fills it."""
     with FileLock(item.path / "lock"):
         yield
 
 
 def make_room(needed_bytes: int, kept: Collection[Entry]) -> None:
-    """Remove the entries not used for longest until the entries `kept`, `needed_bytes` when full, fit budget and disk.
+    """Remove the least recently used entries until `kept`, of `needed_bytes` when full, fit the budget and the disk.
 
-    What they already hold counts, and stays, as do entries that are being filled. Raises StoreError if that is not
-    enough; if it cannot be, nothing is removed.
+    The stored bytes of `kept` count toward `needed_bytes`. `kept` and entries being filled are not removed. Raises
+    StoreError if there is not enough room; if removing all others would not suffice, nothing is removed.
     """
     budget = budget_bytes()
     names = {item.path.name for item in kept}
@@ -169,7 +169,7 @@ def make_room(needed_bytes: int, kept: Collection[Entry]) -> None:
 
 
 def contents() -> list[dict[str, Any]]:
-    """Return the entries: key, about, bytes on disk, last_used (seconds since 1970)."""
+    """Return the entries as dictionaries: key, about, bytes (on disk), last_used (seconds since 1970)."""
     entries = []
     for path in sorted(store_dir().glob("*/about.json")):
         with suppress(OSError):
@@ -180,7 +180,7 @@ def contents() -> list[dict[str, Any]]:
 
 
 def clear() -> int:
-    """Remove all entries that are not being filled; return how many bytes that freed."""
+    """Remove all entries that are not being filled; return the number of freed bytes."""
     return sum(item["bytes"] for item in contents() if _remove(store_dir() / item["key"]))
 
 

@@ -1,11 +1,11 @@
-"""Images drawn by the program: a data set of ten classes named as in CIFAR-10, and pictures of none of them.
+"""Synthetic images: a data set with the ten class names of CIFAR-10, and pictures of no class.
 
-The data set replaces CIFAR-10 where that is not available, so that training, pages and tests work on any machine. An
-image is a figure in a random pose and random colors on a random scene, partly covered, seen by a noisy camera. Only
-shape separates the classes: colors and scenes are the same for all.
+The data set replaces CIFAR-10 if that is not available, so that training, pages and tests work on any machine. An
+image contains a figure in a random pose and random colors on a random background, partly covered, with blur and noise.
+Only shape separates the classes; colors and backgrounds have the same distribution for all.
 
-On the other pictures the out-of-distribution rule of every run is measured. They are easier than photographs of other
-things, of which the rule finds far fewer (python -m tests.out_of_distribution measures it).
+The other pictures measure the out-of-distribution detection of each run. They are easier to detect than photographs of
+other objects, of which the rule detects far fewer (measured by python -m tests.out_of_distribution).
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-VERSION = 4  # changes whenever a pixel changes: cached images are identified by it
+VERSION = 4  # increase it when a pixel changes; it identifies cached images
 TRAIN_IMAGES = 12_000
 TEST_IMAGES = 2_000
 SIZE = 32
-_SCALE = 4  # everything is drawn at four times the size, then averaged: soft edges, as in photographs
+_SCALE = 4  # drawn at four times the size, then averaged, for soft edges as in photographs
 
-# One list of drawings for each class, in the order of CIFAR-10's labels. A drawing is a list of parts, bottom first:
-# a color role, then "o x y rx ry" (an oval), "p x,y ..." (a polygon) or "l width x,y ..." (a line), in hundredths of
-# half the figure's width, y down. Roles: a main color, d and l its dark and light tints, b accent, g glass, k, w.
+# The drawings of each class, in the order of CIFAR-10's labels. A drawing is a list of parts, bottom first: a color
+# role, then "o x y rx ry" (oval), "p x,y ..." (polygon) or "l width x,y ..." (line), in hundredths of half the figure's
+# width, y down. Roles: a main color, d and l its dark and light tints, b accent, g glass, k black, w white.
 FIGURES: dict[str, tuple[str, ...]] = {
     "airplane": (
         "d p 10,-5 -30,-50 -50,-50 -30,-5|b p -62,-5 -85,-52 -102,-52 -95,0|a o 0 0 95 14|k l 3 60,-5 -50,-5|"
@@ -98,7 +98,7 @@ _COLORS = np.array(
         *((215, 180, 50), (50, 115, 70), (200, 100, 40), (120, 78, 45), (185, 140, 90)),
     ]
 )
-_SCENES = np.array(  # the color far away, at the top, and the color near, at the bottom
+_SCENES = np.array(  # the far color (top) and the near color (bottom)
     (
         ((95, 150, 220), (225, 230, 230)),
         ((140, 180, 220), (40, 85, 120)),
@@ -124,7 +124,7 @@ def _rgb(color: np.ndarray) -> tuple[int, ...]:
 
 
 def _background(rng: np.random.Generator) -> Image.Image:
-    """Return an empty scene, 32x32: two gradients that meet at a horizon, with a soft texture."""
+    """Return a background, 32x32: two gradients that meet at a horizon, with a soft texture."""
     far, near = _SCENES[rng.integers(len(_SCENES))] * rng.uniform(0.75, 1.2) + rng.normal(0, 10, (2, 3))
     horizon = rng.uniform(0.2, 0.9)
     gradient = np.where(horizon > _ROWS, far + _ROWS / horizon * 20, near + (_ROWS - horizon) * 30)
@@ -139,7 +139,7 @@ def _draw_figure(image: Image.Image, figure: str, rng: np.random.Generator) -> N
     pen = ImageDraw.Draw(image)
     half, size, stretch = image.width / 2, rng.uniform(0.55, 0.95), rng.uniform(0.85, 1.1) * rng.choice((-1, 1))
     turn = cmath.rect(half * size / 100, rng.uniform(-0.2, 0.2))
-    free = half * (1.1 - size)  # the center may move until a little of the figure leaves the image
+    free = half * (1.1 - size)  # the figure may be cut off slightly
     center = complex(half + free * rng.uniform(-1, 1), half + 0.7 * free * rng.uniform(-1, 1))
     main, glass = _color(rng), np.array((70, 95, 115)) * rng.uniform(0.5, 1.6)
     black, white = np.full(3, 20), np.full(3, 235)
@@ -161,7 +161,7 @@ def _draw_figure(image: Image.Image, figure: str, rng: np.random.Generator) -> N
 
 
 def _cover(image: Image.Image, rng: np.random.Generator) -> None:
-    """Cover a part of the figure with a post, or with something that reaches in from a side."""
+    """Cover a part of the image with a post or with a disk from one side."""
     pen, (width, height), fill = ImageDraw.Draw(image), image.size, _rgb(_color(rng))
     x, y, radius = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(0.1, 0.25) * width
     if rng.random() < 0.5:
@@ -172,7 +172,7 @@ def _cover(image: Image.Image, rng: np.random.Generator) -> None:
 
 
 def _photograph(image: Image.Image, rng: np.random.Generator) -> np.ndarray:
-    """Return the drawing as a camera records it: color cast, contrast, blur, noise; uint8 (32, 32, 3)."""
+    """Reduce the drawing and add color cast, contrast, blur and noise; return uint8 (32, 32, 3)."""
     small = image.reduce(_SCALE)
     if rng.random() < 0.25:
         small = small.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.7)))
@@ -182,7 +182,7 @@ def _photograph(image: Image.Image, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw(label: int, rng: np.random.Generator) -> np.ndarray:
-    """Return one image of class `label`, 0 to 9: uint8 (32, 32, 3), RGB. It depends only on `label` and `rng`."""
+    """Return one image of class `label`, 0 to 9: uint8 (32, 32, 3), RGB. Depends only on `label` and `rng`."""
     image = _background(rng).resize((SIZE * _SCALE, SIZE * _SCALE), Image.Resampling.NEAREST)
     drawings = _FIGURES[label]
     _draw_figure(image, drawings[int(rng.integers(len(drawings)))], rng)
@@ -194,10 +194,10 @@ def draw(label: int, rng: np.random.Generator) -> np.ndarray:
 def images(
     count: int, seed: int, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return `count` images, uint8 (count, 32, 32, 3), RGB, and their labels, uint8 (count,).
+    """Return `count` images, uint8 (count, 32, 32, 3), RGB, and their labels, uint8 (count,), read-only.
 
-    Read-only. Each block of ten images holds every class once, in random order. Image `index` has its own seed, [seed,
-    index], so a larger set begins with the smaller ones. `progress(done, count)` is called every 200 images.
+    Each block of ten images contains each class once, in random order. Image `index` has its own seed, [seed, index],
+    so a larger set begins with the smaller one. `progress(done, count)` is called every 200 images.
     """
     pixels = np.empty((count, SIZE, SIZE, 3), np.uint8)
     labels = np.empty(count, np.uint8)
@@ -215,7 +215,7 @@ def images(
 
 
 def _noise(rng: np.random.Generator) -> np.ndarray:
-    """Return uniform noise of each pixel, uint8 (32, 32, 3)."""
+    """Return uniform noise, uint8 (32, 32, 3)."""
     return rng.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
 
 
@@ -241,7 +241,7 @@ OTHER_KINDS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
 
 
 def other_images(kind: str, count: int, seed: int = 1) -> np.ndarray:
-    """Return `count` pictures of one of KINDS: uint8 (count, 32, 32, 3), RGB."""
+    """Return `count` pictures of the kind `kind`, a key of OTHER_KINDS: uint8 (count, 32, 32, 3), RGB."""
     make = OTHER_KINDS[kind]
     return np.stack([make(np.random.default_rng([seed, number])) for number in range(count)])
 

@@ -1,4 +1,4 @@
-"""Runs: the folder of each, which is the only channel between page and worker."""
+"""Runs and their folders, the only channel between page and worker."""
 
 # ruff: noqa: F401 - re-exported
 

@@ -1,6 +1,6 @@
-"""The rows of metrics.jsonl, checked, as curves; each look reads only the rows added since the last one.
+"""Reads and checks the rows of metrics.jsonl and returns curves; each read parses only the new rows.
 
-A long training writes tens of thousands of rows; parsing them all at every poll would keep a core busy.
+A long training writes tens of thousands of rows; parsing all at each poll would keep a CPU core busy.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NEEDED = {
     "linear_probe": ("weights", "validation_accuracy"),
 }
 PROBE = "linear_probe"
-_COUNTS = {"epoch": 1, "epochs": 1, "step": 0, "steps": 1, "images": 0, "done": 0, "total": 0}  # name -> the least
+_COUNTS = {"epoch": 1, "epochs": 1, "step": 0, "steps": 1, "images": 0, "done": 0, "total": 0}  # name -> minimum
 _SHARES = ("accuracy", "validation_accuracy")
 # not finite if the training diverges
 _LOSSES = (
@@ -43,19 +43,19 @@ _PROBED = {
     "random": "what random weights already know",
 }
 
-MOST_POINTS = 160  # of a line: as many as can be distinguished, and few enough to smooth a step's noise
+MOST_POINTS = 160  # per line: few enough to smooth the noise of steps
 _STEP = ("accuracy", "loss", "cross_entropy", "learning_rate", "images_per_second")
 _EPOCH = ("validation_accuracy", "validation_loss", "validation_cross_entropy")
 _CROSS_ENTROPIES = ("cross_entropy", "validation_cross_entropy")
 _CLOCK = "elapsed_seconds"
-_MANY = 1e6  # more than there are stretches in a phase
+_MANY = 1e6  # more than the stretches of a phase
 _FINE_TUNE = 1.0  # in the column "phase"; the head is 0
 
 
 def sound_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows that hold what their kind needs, each number within its range.
+    """Return the rows that have the keys of their kind and numbers in their ranges.
 
-    A damaged or imported file may hold others. A loss may be NaN or infinite, as in a training that diverges.
+    A damaged or imported file may contain other rows. A loss may be NaN or infinite, as in a training that diverges.
     """
     return [row for row in rows if _is_sound(row)]
 
@@ -89,7 +89,7 @@ def _is_measure(name: str, value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Curve:
-    """One line: x in epochs since the run's start (fractions within an epoch), y in the metric's unit."""
+    """One line: x in epochs since the start of the run (with fractions), y in the metric's unit."""
 
     name: str
     x: np.ndarray
@@ -98,26 +98,26 @@ class Curve:
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """The validation accuracy, 0..1, of a linear probe of the frozen features; `name` says whose features."""
+    """The validation accuracy, 0..1, of a linear probe; `name` describes the weights of the frozen backbone."""
 
     name: str
     accuracy: float
 
 
 def linear_probe(rows: Sequence[dict[str, Any]]) -> LinearProbe | None:
-    """Return the linear probe in the metrics `rows` of a run, None in runs without one."""
+    """Return the linear probe in the metrics `rows` of a run, or None if there is none."""
     first = next((row for row in rows if row.get("kind") == PROBE and _is_sound(row)), None)
     return LinearProbe(_PROBED[first["weights"]], first["validation_accuracy"]) if first else None
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What the metrics rows of a run say, ready to be drawn.
+    """The metrics of a run as curves.
 
-    `curves` holds "accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "images_per_second"
-    and "elapsed_seconds", the clock of all rows; "cross_entropy" and "validation_cross_entropy" unless a row lacks
-    them, as in runs from before 28 November 2026. `boundary` is where fine-tuning began, in epochs, None without;
-    `planned` is how many epochs there will be at most.
+    `curves` contains "accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate",
+    "images_per_second" and "elapsed_seconds" (the time of all rows); also "cross_entropy" and
+    "validation_cross_entropy", unless a row lacks them, as in runs before 28 November 2026. `boundary` is the epoch at
+    which fine-tuning began, or None. `planned` is the maximum number of epochs.
     """
 
     curves: Mapping[str, Curve]
@@ -125,20 +125,20 @@ class Curves:
     planned: int
     linear_probe: LinearProbe | None = None
     weight_changes: tuple[float, ...] = ()
-    """How far the weights of each block have moved, relative to the first ones; empty in older runs."""
+    """Relative change of the weights of each block since the start; empty in older runs."""
 
 
 def loss_metric(*runs: Curves) -> str:
-    """Return what a chart of all `runs` plots: "cross_entropy" if each recorded it, else "loss"."""
+    """Return the loss metric for a chart of `runs`: "cross_entropy" if each run recorded it, otherwise "loss"."""
     return "cross_entropy" if all(name in run.curves for run in runs for name in _CROSS_ENTROPIES) else "loss"
 
 
 class Columns:
-    """The sound step and epoch rows of one run as numbers: 8 bytes each, where a row is about a kilobyte."""
+    """The valid step and epoch rows of one run as columns of 8-byte numbers; a row takes about a kilobyte."""
 
     def __init__(self) -> None:
         self.last: dict[str, Any] | None = None
-        """The last sound row of any kind."""
+        """The last valid row, except linear probes."""
         self._steps = {name: array("d") for name in ("phase", "at", *_STEP)}
         self._epochs = {name: array("d") for name in ("phase", "at", *_EPOCH)}
         self._clock = {name: array("d") for name in ("phase", "at", _CLOCK)}
@@ -149,11 +149,11 @@ class Columns:
 
     @property
     def epochs(self) -> int:
-        """How many whole epochs there are."""
+        """Number of complete epochs."""
         return len(self._epochs["at"])
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Add rows; those that are damaged are left out."""
+        """Add rows; damaged rows are skipped."""
         self._probe = self._probe or linear_probe(rows)
         for row in sound_rows(rows):
             if row["kind"] == PROBE:
@@ -172,10 +172,10 @@ class Columns:
                 self._append(self._clock, {**place, _CLOCK: row[_CLOCK]})
 
     def curves(self, planned_epochs: Mapping[str, int] | None = None, ended: bool = False) -> Curves:
-        """Return the curves, at most MOST_POINTS points each (but the clock).
+        """Return the curves, with at most MOST_POINTS points each (except "elapsed_seconds").
 
-        A point is the mean of a fixed share of the planned epochs, so that a curve that grows does not change where
-        it has been. `planned_epochs` (phase -> epochs) says how far the axis reaches, too, until the run has `ended`.
+        A point is the mean over a fixed share of the planned epochs, so existing points do not change as a curve grows.
+        `planned_epochs` (phase -> epochs) also sets the length of the axis until the run has `ended`.
         """
         head, fine_tuned = self._most["head"], self._most["fine_tune"]
         most = [max(self._most[phase], (planned_epochs or {}).get(phase, 0)) for phase in self._most]
@@ -190,20 +190,20 @@ class Columns:
     def _append(self, columns: Mapping[str, array[float]], row: Mapping[str, Any]) -> None:
         for name, column in columns.items():
             value = row.get(name)
-            if value is None:  # sound rows lack nothing else
+            if value is None:  # valid rows lack nothing else
                 self._has_cross_entropy = False
             column.append(math.nan if value is None else value)
 
 
 def curves(rows: Sequence[dict[str, Any]], planned_epochs: Mapping[str, int] | None = None) -> Curves:
-    """Return the curves of the metrics rows of one run; see Columns.curves."""
+    """Return the curves of the metrics rows of one run; see `Columns.curves`."""
     columns = Columns()
     columns.add(rows)
     return columns.curves(planned_epochs)
 
 
 class CurveReader:
-    """The metrics file of `run`, followed as it grows; many threads may look at the same time."""
+    """Reads the metrics file of `run` incrementally; thread-safe."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -213,11 +213,11 @@ class CurveReader:
     def read(
         self, planned_epochs: Mapping[str, int] | None = None, ended: bool = False
     ) -> tuple[Curves, dict[str, Any] | None, int]:
-        """Read what is new; return the curves, the last sound row (None before the first) and the number of epochs."""
+        """Read new rows; return the curves, the last valid row (or None) and the number of complete epochs."""
         path = self._run.path / "metrics.jsonl"
         with self._lock:
             file, size = _identity(path)
-            if file != self._file or size < self._offset:  # a resume has rewritten it
+            if file != self._file or size < self._offset:  # a resume has rewritten the file
                 self._columns, self._file, self._offset = Columns(), file, 0
             rows, self._offset = read_rows(path, self._offset)
             self._columns.add(rows)
@@ -225,7 +225,7 @@ class CurveReader:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Return a file's inode number and size in bytes; zeros where there is none."""
+    """Return a file's inode number and size in bytes, or zeros if it does not exist."""
     try:
         stat = path.stat()
     except OSError:
@@ -234,16 +234,16 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _x(columns: Mapping[str, array[float]], head_epochs: int) -> np.ndarray:
-    """Return where the rows lie, in epochs since the run's start; fine-tuning begins where the head ended."""
+    """Return the rows' x values in epochs since the start of the run; fine-tuning follows the head phase."""
     return np.array(columns["at"]) + head_epochs * np.array(columns["phase"])
 
 
 def _averaged(
     columns: Mapping[str, array[float]], names: Sequence[str], head_epochs: int, width: float
 ) -> dict[str, Curve]:
-    """Return the columns' means over stretches of `width` epochs of a phase, each at the stretch's last row.
+    """Return the columns' means over stretches of `width` epochs of a phase, each at the last row of its stretch.
 
-    The last stretch may have only begun: its mean is that of as many epochs as the others'.
+    The last stretch may be incomplete; its mean also covers the last `width` epochs.
     """
     x = _x(columns, head_epochs)
     if not len(x):
@@ -253,7 +253,7 @@ def _averaged(
     starts = np.append(0, ends[:-1] + 1)
     counts = ends - starts + 1
     recent = np.searchsorted(x, max(x[-1] - width * (1 - 1e-6), head_epochs * columns["phase"][-1]), side="right")
-    first = min(int(recent), int(starts[-1]))  # of rows that are in disorder, too
+    first = min(int(recent), int(starts[-1]))  # also for unordered rows
     lines = {}
     for name in names:
         y = np.array(columns[name])

@@ -1,18 +1,18 @@
 """The run directory: the only channel between the page and the worker.
 
     runs/<id>/
-      config.json       what was chosen                                  written by `create`
-      stop              present once the run is to stop                  written by the launcher
-      lock              held by the worker while it lives                (so SIGKILL releases it)
-      status.json       state, stage, process, result or failure         written by the worker, as is the rest
-      metrics.jsonl     one row for each step, epoch and piece of progress
-      checkpoint.npz    everything a resume needs, replaced once an epoch
+      config.json       the settings                                     written by `create`
+      stop              requests a stop                                  written by the launcher
+      lock              held by the running worker                       (SIGKILL releases it)
+      status.json       state, stage, process, result or failure         written by the worker, like the files below
+      metrics.jsonl     one row per step, epoch and progress report
+      checkpoint.npz    everything that a resume needs, replaced once per epoch
       best.keras  model.tflite  summary.txt  environment.json  evaluation.npz
       calibration.json  neighbours.npz   temperature and out-of-distribution threshold; features of training images
       pins.npz          watched pictures                                 written by the page or the launcher
       probes.jsonl      their probabilities during training
 
-Every JSON file is written to a temporary file first and then moved into place.
+Each JSON file is first written to a temporary file and then moved into place.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ LIVE_STATES = ("queued", "running", "stopping")
 RESUMABLE_STATES = ("stopped", "failed", "lost")
 _ENDED_STATES = ("finished", "failed", "stopped")
 _RUNS_GB = 50.0
-"""What the runs directory may take in gigabytes, trash and sweeps included, unless CIFAR_RUNS_GB says otherwise."""
+"""Default of CIFAR_RUNS_GB, the maximum size of the runs directory in gigabytes, including trash and sweeps."""
 _RESERVE_BYTES = 10**9
 START_SECONDS = 20.0
-"""How long a new worker may take to show that it lives (Python's own start; TensorFlow comes later)."""
+"""Time limit for the first sign of a new worker (the start of Python; TensorFlow is imported later)."""
 
 
 def runs_dir() -> Path:
-    """Return the folder that holds all runs: `CIFAR_RUNS_DIR`, or `runs` beside app.py."""
+    """Return the folder of all runs: `CIFAR_RUNS_DIR`, or `runs` beside app.py."""
     return Path(os.environ.get("CIFAR_RUNS_DIR") or machine.app_dir() / "runs")
 
 
@@ -61,13 +61,13 @@ _TRIAL = re.compile(r"-[a-z0-9]+t[0-9]+$")
 
 @dataclass(frozen=True)
 class Run:
-    """One run directory. Two objects of the same id are equal; everything is read from the disk when asked."""
+    """One run directory. Objects with the same ID are equal; each property is read from the disk."""
 
     id: str
 
     @property
     def is_trial(self) -> bool:
-        """Whether a sweep made the run: its id ends in the sweep's name and the trial's number."""
+        """Whether a sweep created the run: its ID ends in the sweep's name and the trial's number."""
         return _TRIAL.search(self.id) is not None
 
     @property
@@ -87,9 +87,9 @@ class Run:
 
     @property
     def status(self) -> dict[str, Any]:
-        """What the worker wrote last, with `state` corrected for a worker that is stopping, stopped or lost.
+        """The last status of the worker, with `state` corrected for a worker that is stopping, stopped or lost.
 
-        Keys: `state` (one of STATES), and, where known, `stage`, `message`, `error`, `pid`, `started`, `result`.
+        Keys: `state` (one of STATES) and, if known, `stage`, `message`, `error`, `pid`, `started`, `result`.
         """
         stop = self.path / "stop"
         saved = self._saved_status()
@@ -99,13 +99,13 @@ class Run:
             saved.pop("error", None)
             live = "stopping" if stop.exists() else "running" if saved.get("state") == "running" else "queued"
             return {**saved, "state": live}
-        saved = self._saved_status()  # the worker may have ended between the reading and the look at the lock
+        saved = self._saved_status()  # the worker may have ended after the first read
         if saved.get("state") in (*_ENDED_STATES, "lost"):
             return saved
         return {**saved, "state": "stopped" if stop.exists() else "queued" if self._is_starting else "lost"}
 
     def _saved_status(self) -> dict[str, Any]:
-        """Return status.json; where it is damaged, the state "lost" with the reason."""
+        """Return the content of status.json; if it is damaged, the state "lost" and the reason."""
         try:
             saved = load_json(self.path / "status.json")
             status = records.status(saved or {})
@@ -123,7 +123,7 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any]:
-        """The figures of a finished run, else an empty dictionary."""
+        """The metrics of a finished run, otherwise an empty dictionary."""
         return self.status.get("result", {})
 
     @property
@@ -133,7 +133,7 @@ class Run:
 
     @property
     def _is_starting(self) -> bool:
-        """Whether the run is so new that its worker may not have written a status yet."""
+        """Whether the run is new and its worker may not have written a status yet."""
         try:
             age = time.time() - (self.path / "config.json").stat().st_mtime
         except OSError:
@@ -141,20 +141,20 @@ class Run:
         return age < START_SECONDS and not (self.path / "status.json").exists()
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the rows of metrics.jsonl in order; a torn or damaged line is left out."""
+        """Return the rows of metrics.jsonl in order; incomplete or damaged lines are skipped."""
         return read_rows(self.path / "metrics.jsonl", 0)[0]
 
 
 def new_id(slug: str) -> str:
-    """Return an id of this moment; `slug` is its end, 1 to 24 of a to z and 0 to 9."""
+    """Return an ID with the current UTC time; `slug` is its end, 1 to 24 characters a-z or 0-9."""
     now = datetime.now(UTC)
     return f"{now:%Y%m%d-%H%M%S}{now.microsecond // 1000:03d}-{slug}"
 
 
 def create(config: TrainConfig, name: str = "run") -> Run:
-    """Make a new run directory holding `config`, and return it. `name` becomes the end of its id.
+    """Create a run directory with `config` and return the run. `name` becomes the end of its ID.
 
-    Raises RunError if the folder cannot be written, or the runs take as much of the disk as they may.
+    Raises RunError if the folder cannot be written or `check_disk` fails.
     """
     check_disk()
     slug = re.sub(r"[^a-z0-9]", "", name.lower())[:24] or "run"
@@ -179,7 +179,7 @@ def create(config: TrainConfig, name: str = "run") -> Run:
 
 
 def get(run_id: str) -> Run:
-    """Return the run called `run_id`. Raises RunError if there is none, or the id is invalid."""
+    """Return the run `run_id`. Raises RunError if it does not exist, contains links, or the ID is invalid."""
     run = Run(run_id)
     if not isinstance(run_id, str) or not ID_PATTERN.fullmatch(run_id) or not run.path.is_dir():
         raise RunError(f"There is no run {str(run_id)[:60]!r}; `python -m cifar_core runs list` shows all.")
@@ -192,18 +192,18 @@ def get(run_id: str) -> Run:
 
 
 def list_runs() -> list[Run]:
-    """Return all runs, newest first; those that a link leads away from are left out (see `get`)."""
+    """Return all runs, newest first, without runs that contain links (see `get`)."""
     return list(stamped())
 
 
 def stamped(most: int | None = None) -> dict[Run, int]:
-    """Return what `list_runs` does, or only the `most` newest, each run with a stamp: when its folder last changed.
+    """Return the runs of `list_runs`, or the `most` newest, each with the modification time of its folder in ns.
 
-    In ns. Replacing a file changes the stamp; writing into one in place does not.
+    Replacing a file changes this time; writing to a file in place does not.
     """
     stamps: dict[Run, int] = {}
     for entry in sorted(_folders(), key=lambda entry: entry.name, reverse=True):
-        with suppress(OSError):  # it is being deleted
+        with suppress(OSError):  # being deleted
             stamp = entry.stat(follow_symlinks=False).st_mtime_ns
             if _find_link_below(entry.path, stamp) is None:
                 stamps[Run(entry.name)] = stamp
@@ -221,7 +221,7 @@ def _folders() -> list[os.DirEntry[str]]:
 
 
 def folder_beside_runs(name: str) -> Path:
-    """Return the folder `name` beside the runs, which need not be there. Raises RunError if it is a link."""
+    """Return the folder `name` beside the runs; it may not exist. Raises RunError if it is a link."""
     folder = runs_dir() / name
     if folder.is_symlink():
         raise RunError(f"{folder} is a link, which could point anywhere, expected a folder; delete the link.")
@@ -229,26 +229,26 @@ def folder_beside_runs(name: str) -> Path:
 
 
 def find_link(folder: Path) -> str | None:
-    """Return the name of a link, pipe or device in a run's folder, or of the folder if it is a link; None without.
+    """Return the name of a link, pipe or device in a run's folder, or of the folder if it is a link, or None.
 
-    A copied run may hold them: its files would then be read from, and written to, anywhere.
+    A copied run may contain them; reading and writing its files could then access any place on the disk.
     """
     try:
         facts = folder.lstat()
         return _find_link_below(str(folder), facts.st_mtime_ns) if stat.S_ISDIR(facts.st_mode) else folder.name
     except OSError:
-        return folder.name  # it is being deleted, or unreadable
+        return folder.name  # being deleted, or unreadable
 
 
 def _find_link_below(folder: str, stamp: int) -> str | None:
-    """Return the name of a link, pipe or device in `folder` or below; each folder is read once for each `stamp`."""
+    """Return the name of a link, pipe or device in `folder` or below, or None; a folder is read once per `stamp`."""
     odd, below = _scan(folder, stamp)
     return odd or next(filter(None, (_find_link_below(path, os.lstat(path).st_mtime_ns) for path in below)), None)
 
 
 @lru_cache(maxsize=8192)
 def _scan(folder: str, stamp: int) -> tuple[str | None, tuple[str, ...]]:
-    """Return the first odd entry of a folder, and the folders in it."""
+    """Return the first link, pipe or device in a folder (or None), and its subfolders."""
     below = []
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -260,12 +260,12 @@ def _scan(folder: str, stamp: int) -> tuple[str | None, tuple[str, ...]]:
 
 
 def finished_runs() -> list[Run]:
-    """Return the runs that can classify, newest first."""
+    """Return the finished runs that have a model, newest first."""
     return [run for run in list_runs() if run.state == "finished" and (run.path / "model.tflite").exists()]
 
 
 def delete(run: Run) -> None:
-    """Delete `run` permanently. Raises RunError while its worker lives, or if the folder cannot be written."""
+    """Delete `run` permanently. Raises RunError if its worker is running or the folder cannot be written."""
     unfinished = run.path.with_name(f".deleted-{run.id}")
     try:
         with run_lock(run, "deleted"):
@@ -277,7 +277,7 @@ def delete(run: Run) -> None:
 
 @contextmanager
 def run_lock(run: Run, purpose: str) -> Iterator[None]:
-    """Hold the run's lock for a moment. Raises RunError if its worker lives; `purpose` ends the sentence."""
+    """Hold the run's lock. Raises RunError if its worker is running; `purpose` completes the message."""
     try:
         with machine.hold_lock(run.path / "lock", 0.2):
             yield
@@ -286,7 +286,7 @@ def run_lock(run: Run, purpose: str) -> Iterator[None]:
 
 
 def check_disk() -> None:
-    """Raise RunError if the runs directory takes as much as it may, or its disk is almost full."""
+    """Raise RunError if the runs directory has reached its maximum size or its disk is almost full."""
     folder = runs_dir()
     place = existing(folder)
     free, reserve = shutil.disk_usage(place).free, reserve_bytes(place)
@@ -304,17 +304,17 @@ def check_disk() -> None:
 
 
 def existing(folder: Path) -> Path:
-    """Return `folder`, or the nearest folder above it that exists."""
+    """Return `folder`, or its nearest existing parent."""
     return next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
 
 
 def reserve_bytes(place: Path) -> int:
-    """Return what stays free of the disk that holds `place`: a quarter of a small one, 1 GB of a large one."""
+    """Return the bytes to keep free on the disk of `place`: 1 GB, or a quarter of the disk if that is less."""
     return min(shutil.disk_usage(place).total // 4, _RESERVE_BYTES)
 
 
 def size_bytes(folder: Path) -> int:
-    """Return what the files below `folder` hold; links count as themselves."""
+    """Return the total size of the files below `folder`; links are not followed."""
     total = 0
     for place, _, names in os.walk(folder):
         for name in names:
@@ -324,7 +324,7 @@ def size_bytes(folder: Path) -> int:
 
 
 def budget_bytes() -> float:
-    """Return how much the runs may take: `CIFAR_RUNS_GB` gigabytes (default 50). Raises RunError."""
+    """Return the maximum size of the runs directory: `CIFAR_RUNS_GB` gigabytes (default 50). Raises RunError."""
     text = os.environ.get("CIFAR_RUNS_GB") or str(_RUNS_GB)
     try:
         size = float(text) * 1e9

@@ -20,7 +20,7 @@ NAME_LIMIT, NOTE_LIMIT = 60, 500  # characters
 
 @dataclass(frozen=True)
 class Labels:
-    """The user's text on a run, empty where there is none. It is untrusted text: never markup."""
+    """Name, note and star of a run, empty by default. The texts are untrusted: never render them as markup."""
 
     name: str = ""
     note: str = ""
@@ -28,7 +28,7 @@ class Labels:
 
 
 def load(run: Run) -> Labels:
-    """Return the labels of `run`, empty ones if the file is missing or damaged."""
+    """Return the labels of `run`, or empty labels if the file is missing or damaged."""
     try:
         return _load(run)
     except RunError:
@@ -42,7 +42,7 @@ def _load(run: Run) -> Labels:
 
 
 def problem(run: Run) -> str:
-    """Return a sentence where the file is damaged, empty where it is not."""
+    """Return a message if the file is damaged, otherwise ""."""
     try:
         _load(run)
     except RunError as error:
@@ -51,13 +51,13 @@ def problem(run: Run) -> str:
 
 
 def change(run: Run, **changes: Any) -> Labels:
-    """Set `name`, `note` or `starred` of `run`, leaving the others, and return all. Raises RunError.
+    """Set `name`, `note` or `starred` of `run`, keep the others, and return all. Raises RunError.
 
-    Texts lose invisible characters and what is beyond their limit. A damaged file is moved to labels.damaged-1.json
-    (or the next free number) first.
+    Removes invisible characters and truncates texts to their limits. A damaged file is first moved to
+    labels.damaged-1.json (or the next free number).
     """
     try:
-        with FileLock(runs.runs_dir() / ".labels", timeout=10):  # two tabs may write on one run
+        with FileLock(runs.runs_dir() / ".labels", timeout=10):  # two tabs may write to one run
             before = _load_or_move(runs.get(run.id))
             wanted = replace(before, **changes)
             after = Labels(_text(wanted.name, NAME_LIMIT), _text(wanted.note, NOTE_LIMIT), bool(wanted.starred))
@@ -68,7 +68,7 @@ def change(run: Run, **changes: Any) -> Labels:
 
 
 def _load_or_move(run: Run) -> Labels:
-    """Return the labels of `run`; a damaged file is moved aside. Raises OSError."""
+    """Return the labels of `run`; move a damaged file aside. Raises OSError."""
     try:
         return _load(run)
     except RunError:
@@ -78,14 +78,14 @@ def _load_or_move(run: Run) -> Labels:
 
 
 def shown_name(run: Run, written: Labels | None = None) -> str:
-    """Return the name that a list shows: the written one, else the id's last word with its day and time (UTC)."""
+    """Return the name on screen: the user's, or else the end of the ID with its date and time (UTC)."""
     id_ = run.id
     given = f"{id_[19:]} {id_[4:6]}-{id_[6:8]} {id_[9:11]}:{id_[11:13]}:{id_[13:15]}"
     return (written or load(run)).name or given
 
 
 def file_stem(run: Run) -> str:
-    """Return the shown name as the start of a file's name: "quick, α 0.35" is quick_alpha-0.35."""
+    """Return the name on screen as the stem of a file name: "quick, α 0.35" -> "quick_alpha-0.35"."""
     name = re.sub(r",\s*", "_", shown_name(run).replace("α", "alpha"))
     return re.sub(r"[^\w.]+", "-", name).strip("-._") or "run"
 

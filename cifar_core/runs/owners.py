@@ -1,4 +1,4 @@
-"""Who started a run, where people log in: owner.json in its folder, written once by the page that starts it."""
+"""The user who started a run, if a login is configured: owner.json, written once by the page that starts it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LIMIT = 200  # characters
 
 
 class Person(NamedTuple):
-    """`id` is the provider's; `name` is for the screen, as untrusted text. Both are empty where nobody logs in."""
+    """A user: `id` from the login provider and `name` for the screen, untrusted text; both empty without a login."""
 
     id: str = ""
     name: str = ""
 
 
 def save(run: Run, person: Person) -> None:
-    """Write who started `run`; nothing where nobody logs in. Raises RunError."""
+    """Write the user who started `run`; do nothing without a login. Raises RunError."""
     try:
         if person.id:
             write_json(run.path / FILE, person._asdict())
@@ -30,6 +30,6 @@ def save(run: Run, person: Person) -> None:
 
 
 def load(run: Run) -> Person:
-    """Return who started `run`; an empty one where that is unknown."""
+    """Return the user who started `run`, or an empty Person if unknown."""
     saved = read_json(run.path / FILE)
     return Person(*(one_line(str(saved.get(key) or ""))[:_LIMIT] for key in Person._fields))

@@ -3,7 +3,7 @@
 write_json  load_json  read_json    one object
 read_rows                           the rows of a .jsonl file
 load                                a record of a given type
-sanitized  status                        values that are safe to show and to compute with; what is not is left out
+sanitized  status                   values that are safe to show and to compute with; other values are removed
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from cifar_core import machine
 from cifar_core.errors import RunError
 
 MOST = 1e15
-"""No number that a run writes is larger."""
-_LIMIT_BYTES = 64 * 1024 * 1024  # a larger file is not ours and is not read
+"""Upper bound of all numbers that a run writes."""
+_LIMIT_BYTES = 64 * 1024 * 1024  # larger files are not ours and are not read
 _MOST_TEXT, _MOST_NESTING = 100_000, 12
 _MOST_WORDS = 2_000
 
@@ -34,7 +34,7 @@ _RESULT_COUNTS = ("validation_images", "test_images", "best_epoch")
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write `data` to `path` so that a reader sees the old file or the new one, never a part. Raises OSError."""
+    """Write `data` to `path` atomically: a reader sees the old or the new file, never a part. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
@@ -46,9 +46,9 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def load_json(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object in `path`, None if there is no such file.
+    """Return the JSON object in `path`, or None if there is no such file.
 
-    Raises RunError if the file is damaged: cut off, empty, unreadable, too large, or no object.
+    Raises RunError if the file is damaged: truncated, empty, unreadable, too large, or not an object.
     """
     try:
         data = json.loads(_read(path).decode("utf-8"))
@@ -62,7 +62,7 @@ def load_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return what `load_json` does, an empty object for a missing or damaged file."""
+    """Return the JSON object in `path`, or {} if the file is missing or damaged."""
     try:
         return load_json(path) or {}
     except RunError:
@@ -70,16 +70,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> bytes:
-    """Return the bytes of `path`. Raises OSError, ValueError if it is too large."""
+    """Return the bytes of `path`. Raises OSError, or ValueError if the file is too large."""
     if path.stat().st_size > _LIMIT_BYTES:
         raise ValueError(f"it has {path.stat().st_size} bytes, expected at most {_LIMIT_BYTES}")
     return path.read_bytes()
 
 
 def read_rows(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
-    """Return the whole JSON rows of `path` from byte `offset` on, and the offset to go on from.
+    """Return the complete JSON rows of `path` from byte `offset`, and the offset for the next call.
 
-    A file shorter than `offset` (it was rewritten by a resume) is read from its start.
+    A file shorter than `offset` (rewritten by a resume) is read from its start.
     """
     try:
         with path.open("rb") as file:
@@ -102,10 +102,10 @@ def read_rows(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
 
 
 def sanitized(value: Any, nesting: int = _MOST_NESTING) -> Any:
-    """Return JSON data without what breaks those that read or show it.
+    """Return JSON data with unsafe values replaced.
 
-    Numbers that are none or beyond MOST, and what is nested too deeply, become None. Text loses halves of characters
-    and what is beyond 100,000 characters.
+    NaN, infinity, numbers beyond MOST and values nested too deeply become None. Text loses unpaired surrogates and is
+    truncated to 100,000 characters.
     """
     if isinstance(value, str):
         return _text(value)
@@ -121,22 +121,22 @@ def sanitized(value: Any, nesting: int = _MOST_NESTING) -> Any:
 
 
 def bounded_int(text: str) -> float:
-    """Return the whole number written as `text`, NaN if it is beyond MOST."""
+    """Return the integer in `text`, or NaN if it is beyond MOST."""
     return int(text) if len(text.lstrip("-")) < 16 else math.nan
 
 
 def is_number(value: Any) -> bool:
-    """Return whether `value` is a number, finite and at most MOST."""
+    """Return whether `value` is a finite number, at most MOST in absolute value."""
     return isinstance(value, int | float) and not isinstance(value, bool) and -MOST <= value <= MOST
 
 
 def amount(value: Any, most: float = MOST) -> float | None:
-    """Return `value` if it is a number from 0 to `most`, else None."""
+    """Return `value` if it is a number from 0 to `most`, otherwise None."""
     return value if is_number(value) and 0 <= value <= most else None
 
 
 def status(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is sound of a status.json that is `sanitized`: `state`, `stage`, `error`, `result` and the like."""
+    """Return the valid values of a `sanitized` status.json: `state`, `stage`, `error`, `result` and so on."""
     values: dict[str, Any] = {key: saved[key][:_MOST_WORDS] for key in _STATUS_WORDS if isinstance(saved.get(key), str)}
     values |= {key: saved[key] for key in _STATUS_NUMBERS if is_number(saved.get(key))}
     for key, parts in _STATUS_OBJECTS.items():
@@ -148,7 +148,7 @@ def status(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_figure(name: str, value: Any) -> bool:
-    """Return whether a finished run can have the figure `value`: words, or a number from 0 on, a share up to 1."""
+    """Return whether `value` is valid for the metric `name`: text, bool, or a number >= 0; an accuracy is <= 1."""
     if name in _RESULT_COUNTS:
         return type(value) is int and value >= 0
     if isinstance(value, str):
@@ -167,9 +167,9 @@ def _text(value: str) -> str:
 
 
 class Origin(msgspec.Struct):
-    """Where a run's images or initial weights come from, as environment.json names it.
+    """Origin of a run's images, initial weights or teacher, from environment.json.
 
-    `name` is that of a data set, `kind` that of weights; the `fingerprint` is of the content.
+    `name` is the name of a data set, `kind` the kind of weights, `fingerprint` a hash of the content.
     """
 
     label: str
@@ -179,7 +179,7 @@ class Origin(msgspec.Struct):
 
 
 class Environment(msgspec.Struct):
-    """Which images, initial weights and teacher environment.json names."""
+    """The images, initial weights and teacher in environment.json."""
 
     data: Origin
     weights: Origin
@@ -190,14 +190,14 @@ Record = TypeVar("Record")
 
 
 def environment(folder: Path) -> Environment | None:
-    """Return what environment.json in a run's `folder` says, None without. Raises RunError if it is damaged."""
+    """Return environment.json in a run's `folder`, or None if it does not exist. Raises RunError if it is damaged."""
     return load(folder / "environment.json", Environment)
 
 
 def load(path: Path, kind: type[Record]) -> Record | None:
-    """Return the JSON file `path` as a record of type `kind`, None if there is no such file.
+    """Return the JSON file `path` as a record of type `kind`, or None if there is no such file.
 
-    Raises RunError if the file is damaged: not JSON, without a field of `kind`, or with a value of another type.
+    Raises RunError if the file is damaged: not JSON, a missing field, or a value of another type.
     """
     try:
         return msgspec.json.decode(_read(path), type=kind)

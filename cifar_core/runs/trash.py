@@ -1,4 +1,4 @@
-"""Deleted runs: moved to runs/.trash until that is emptied, so that they can be restored."""
+"""Deleted runs: they stay in runs/.trash, and can be restored, until the trash is emptied."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from cifar_core.errors import RunError
 from cifar_core.runs import Run
 
 IMPORTING, DELETING = ".import-", ".deleted-"
-"""How the folders begin in which an import and a deletion work."""
-UNFINISHED_SECONDS = 3_600  # what is younger may be going on, which takes seconds
+"""Name prefixes of the temporary folders of an import and a deletion."""
+UNFINISHED_SECONDS = 3_600  # younger folders may be in use; an import takes seconds
 
 
 def trash_dir() -> Path:
-    """Return the folder of deleted runs, inside that of all runs. Raises RunError if it is a link."""
+    """Return the folder of deleted runs, inside the runs directory. Raises RunError if it is a link."""
     return runs.folder_beside_runs(".trash")
 
 
 def move_to_trash(run: Run) -> None:
-    """Move `run` to the trash. Does nothing if it is gone. Raises RunError while its worker lives, or on refusal."""
+    """Move `run` to the trash, if it exists. Raises RunError if its worker is running or the move fails."""
     if not run.path.is_dir():
         return  # another tab was faster
     try:
@@ -35,7 +35,7 @@ def move_to_trash(run: Run) -> None:
 
 
 def restore(run_id: str) -> Run:
-    """Move the run `run_id` back from the trash. Raises RunError if it is not there, or there is a run of that id."""
+    """Restore the run `run_id` from the trash. Raises RunError if it is not there or a run with that ID exists."""
     if run_id not in contents():
         raise RunError(
             f"There is no run {str(run_id)[:60]!r} in the trash; `python -m cifar_core runs trash` shows all."
@@ -53,7 +53,7 @@ def restore(run_id: str) -> Run:
 
 
 def contents() -> list[str]:
-    """Return the ids of the runs in the trash, newest first."""
+    """Return the IDs of the runs in the trash, newest first."""
     try:
         names = sorted((entry.name for entry in os.scandir(trash_dir()) if entry.is_dir()), reverse=True)
     except OSError:
@@ -62,12 +62,12 @@ def contents() -> list[str]:
 
 
 def size_bytes() -> int:
-    """Return what the trash takes on the disk."""
+    """Return the size of the trash in bytes."""
     return runs.size_bytes(trash_dir())
 
 
 def clear() -> int:
-    """Delete what is in the trash permanently; return how many runs that were."""
+    """Delete all runs in the trash permanently; return their number."""
     deleted = contents()
     for name in deleted:
         path = trash_dir() / name
@@ -76,7 +76,7 @@ def clear() -> int:
 
 
 def clear_unfinished() -> None:
-    """Delete what killed imports and deletions left in the runs directory, once it is old; links are not followed."""
+    """Delete old temporary folders of killed imports and deletions; links are not followed."""
     with suppress(OSError), os.scandir(runs.runs_dir()) as entries:
         for entry in entries:
             if entry.name.startswith((IMPORTING, DELETING)) and entry.is_dir(follow_symlinks=False):
