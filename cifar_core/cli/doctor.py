@@ -8,8 +8,8 @@ from cifar_core.cli.terminal import Answer, table
 
 
 def doctor(arguments: Namespace) -> Answer:
-    """Check this machine; exit code 2 if something must be corrected."""
-    from cifar_core import doctor as core  # 30 ms that most commands need not wait
+    """Check this machine; exit code 2 if there is a problem."""
+    from cifar_core import doctor as core  # takes 30 ms to import
 
     checks = core.checks()
     lines = table(("check", "state", "value"), [(check.name, check.state, check.value) for check in checks])

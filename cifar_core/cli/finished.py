@@ -1,4 +1,4 @@
-"""The commands on a finished run: `evaluate`, as text, JSON, HTML and CSV; `export`, `import` and `bundle`."""
+"""The commands for finished runs: `evaluate` (text, JSON, HTML, CSV), `export`, `import` and `bundle`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _POLL_SECONDS = 0.1
 
 
 def evaluate(arguments: Namespace) -> Answer:
-    """Show everything about a finished run, or the test figures of the bundled model."""
+    """Show the evaluation of a finished run, or the test metrics of the bundled model."""
     if arguments.id == BUNDLED:
         return _bundled(arguments)
     run = runs.get(arguments.id)
@@ -65,7 +65,7 @@ def evaluate(arguments: Namespace) -> Answer:
 
 
 def _mislabeled(test: Predictions, most: int | None) -> tuple[dict[str, Any], list[str]]:
-    """Return the `most` test images most probably mislabeled as JSON and as lines; nothing for None."""
+    """Return the `most` test images with a probably wrong label, as JSON and lines; empty for None."""
     if most is None:
         return {}, []
     positions = predictions.probably_mislabeled(test)[:most]
@@ -80,7 +80,7 @@ def _mislabeled(test: Predictions, most: int | None) -> tuple[dict[str, Any], li
 
 
 def _measured(run: Run, arguments: Namespace) -> Measured | None:
-    """Return the run's robustness, measured now with --robustness."""
+    """Return the robustness of a run; with --robustness, measure it first."""
     if not arguments.robustness:
         known, problem = robustness.load_or_problem(run)
         if problem:
@@ -177,7 +177,7 @@ def _test_figures(name: str, dataset: str, test: Predictions) -> dict[str, Any]:
 
 
 def export_run(arguments: Namespace) -> Answer:
-    """Write a finished run to a file; a model file is tried on test images first."""
+    """Write a finished run to a file; a model file is tested on images first."""
     if arguments.id.startswith(PREFIX):
         return teach.export(arguments)
     run, name = runs.get(arguments.id), arguments.format
@@ -210,14 +210,14 @@ def import_run(arguments: Namespace) -> Answer:
 
 
 def bundle_run(arguments: Namespace) -> Answer:
-    """Put a run's network and its model card into the package."""
+    """Add a run's network and model card to the package."""
     written = bundle(runs.get(arguments.id))
     lines = [f"{path}: {path.stat().st_size / 1e6:,.2f} MB." for path in written]
     return Answer({"id": arguments.id, "files": list(map(str, written))}, lines)
 
 
 def _tried(run: Run, name: str, quiet: bool) -> dict[str, Any]:
-    """Return the figures of the model file, which is made and tried now if it was not before. Raises RunError."""
+    """Return the test metrics of a model file; write and test it first if needed. Raises RunError."""
     if exports.state(run, name)["state"] in ("none", "failed"):
         exports.start(run, name)
     with Screen(quiet) as screen:

@@ -1,7 +1,7 @@
-"""The arguments of the command line, `python -m cifar_core`; docs/command-line.md lists the commands.
+"""The command line, `python -m cifar_core`; docs/command-line.md lists the commands.
 
-With --json, standard output carries JSON only. Exit code 0: success; 2: invalid input, with one line for each error
-on standard error; 1: a bug; 130: Ctrl-C. The other modules hold the commands: functions of the parsed arguments.
+With --json, standard output contains only JSON. Exit codes: 0 success; 2 invalid input, with one line for each error on
+standard error; 1 a bug; 130 Ctrl-C. The other modules contain the commands: functions of the parsed arguments.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from cifar_core.teach.project import ALPHAS, IMAGE_SIZES
 
 Command = Callable[[argparse.Namespace], Answer]
 Argument = tuple[str, dict[str, Any]]
-"""The name of a positional argument or a flag, and further arguments of `add_argument`."""
+"""Name of a positional argument or a flag, and further arguments of `add_argument`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command in `arguments` (default: sys.argv) and return the exit code."""
+    """Run the command in `arguments` (default: sys.argv) and return its exit code."""
     try:
         parsed = _parser().parse_args(arguments)
         answer: Answer = parsed.command(parsed)
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports an error in one line; accepts no abbreviated options, whose meaning would change with a new setting."""
+    """Parser with one-line errors and without abbreviated options: a new option would change their meaning."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)
@@ -100,7 +100,7 @@ def _command(subparsers: Any, name: str, command: Command, text: str, *arguments
 
 
 def _add_training(parser: argparse.ArgumentParser, usual: str, text: str) -> None:
-    """Add the preset and every knob, in its group."""
+    """Add the preset and all knobs, in groups."""
     parser.add_argument("--preset", choices=list(PRESETS), default=usual, help=f"{text} (default: {usual})")
     groups = {knob.group: parser.add_argument_group(knob.group) for knob in KNOBS.values()}
     for knob in KNOBS.values():

@@ -1,4 +1,4 @@
-"""The command `predict`: answers, and on request nearest training images, flips, other models and an explanation."""
+"""The command `predict`: predictions, and optionally nearest images, flips, other models and explanations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cifar_core.teach.project import PREFIX
 from cifar_core.untrusted import read_plain_file, shown_name
 
 MOST_EXPLAINED = 50
-"""Rows of an explanation; each is 176 pixels high."""
+"""Maximum number of rows in an explanation; each is 176 pixels high."""
 _LEAST_SHARE = 0.01  # less probable classes are not printed
 _TILE, _GAP, _TEXT = 160, 16, 300  # pixels
 Answers = list[dict[str, Any]]
@@ -33,7 +33,7 @@ Explained = tuple[Picture, np.ndarray]
 
 
 def predict(arguments: Namespace) -> Answer:
-    """Classify pictures. A picture that cannot be read is an error on standard error; the others are answered."""
+    """Classify pictures. An unreadable picture is an error on standard error; the others are classified."""
     if (arguments.run or "").startswith(PREFIX):
         return teach.predict(arguments, _pictures(arguments.images))
     with native_messages_hidden():
@@ -63,7 +63,7 @@ def predict(arguments: Namespace) -> Answer:
 
 
 def _answer(arguments: Namespace, good: Answers, classifier: Classifier, pixels: np.ndarray) -> None:
-    """Add to `good` the answers to pixels, uint8 (n, 32, 32, 3), and the details that are asked for."""
+    """Add predictions for pixels, uint8 (n, 32, 32, 3), to `good`, with the requested details."""
     others = [open_classifier(name) for name in arguments.compare or ()]
     for model in (classifier, *others):
         for problem in model.problems:
@@ -94,7 +94,7 @@ def _add_nearest(answers: Answers, classifier: Classifier, pixels: np.ndarray, c
 
 
 def _add_flips(answers: Answers, classifier: Classifier, pixels: np.ndarray) -> None:
-    """Add "what_if": for each change of the picture the values that flip its answer."""
+    """Add "what_if": for each change of the picture, the values that flip the prediction."""
     for answer, image in zip(answers, pixels, strict=True):
         _, sweeps = explain.sweeps(classifier.calibrated, image, explain.neutral())
         answer["what_if"] = {
@@ -104,7 +104,10 @@ def _add_flips(answers: Answers, classifier: Classifier, pixels: np.ndarray) -> 
 
 
 def _add_others(answers: Answers, probabilities: np.ndarray, others: Sequence[Classifier], pixels: np.ndarray) -> None:
-    """Add "compared": the answers of `others`; sort by disagreement, the largest first. own: float32 (n, 10)."""
+    """Add "compared": the predictions of `others`; sort by disagreement, the largest first.
+
+    probabilities: float32 (n, 10), of the first model.
+    """
     others_probabilities = [other.calibrated(pixels) for other in others]
     for number, answer in enumerate(answers):
         best = [rows[number].argmax() for rows in others_probabilities]
@@ -117,7 +120,7 @@ def _add_others(answers: Answers, probabilities: np.ndarray, others: Sequence[Cl
 
 
 def _lines(answer: dict[str, Any]) -> Iterator[str]:
-    """Yield one picture's answer, `cat.png  cat 93.1%  (dog 4.0%, frog 1.1%)`, and the details of it."""
+    """Yield the prediction of a picture, `cat.png  cat 93.1%  (dog 4.0%, frog 1.1%)`, and its details."""
     (best, share), *rest = sorted(answer["probabilities"].items(), key=lambda item: -item[1])
     others = ", ".join(f"{label} {percent(share)}" for label, share in rest[:2] if share >= _LEAST_SHARE)
     also = f"  ({others})" if others else ""
@@ -133,7 +136,7 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
 
 
 def _name_model(arguments: Namespace, classifier: Classifier) -> None:
-    """Print on standard error which model answers; with --json only if it was trained on synthetic images."""
+    """Print the name of the model to standard error; with --json only if its training images are synthetic."""
     if classifier.name == BUNDLED:
         text, is_synthetic = "The bundled model answers.", False
     else:
@@ -145,7 +148,7 @@ def _name_model(arguments: Namespace, classifier: Classifier) -> None:
 
 
 def _pictures(names: Sequence[str]) -> Iterator[Picture]:
-    """Yield the pictures in files, folders (with all that is not hidden below them) and zips, in order."""
+    """Yield the pictures in files, folders (recursively, without hidden files) and zips, in order."""
     wanted = "a picture, a folder with pictures or a zip of pictures"
     for path in (path for name in names for path in _files(name)):
         try:
@@ -168,7 +171,7 @@ def _files(name: str) -> list[str]:
 
 
 def _explain(name: str, classifier: Classifier, rows: Sequence[Explained], crop: Crop) -> None:
-    """Write a PNG with a row for each picture: it, its 32x32 pixels, the evidence, the answer.
+    """Write a PNG with one row for each picture: picture, network input, evidence, prediction.
 
     Raises ImageError for more than MOST_EXPLAINED rows, RunError if the file cannot be written.
     """

@@ -1,4 +1,4 @@
-"""The commands `runs ...`; a run as text and JSON. Values read from disk are untrusted and printed as plain text."""
+"""The commands `runs ...`, and a run as text and JSON. Values from disk are untrusted and printed as plain text."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def list_runs(arguments: Namespace) -> Answer:
 
 
 def show(arguments: Namespace) -> Answer:
-    """Show one run, with its diagnosis."""
+    """Show a run and its diagnosis."""
     run = runs.get(arguments.id)
     answer, findings = details(run), diagnosis.diagnose(run)
     lines = [*detail_lines(run, answer), *finding_lines(findings)]
@@ -54,7 +54,7 @@ def show(arguments: Namespace) -> Answer:
 
 
 def stop(arguments: Namespace) -> Answer:
-    """Stop a run and return when it has stopped."""
+    """Stop a run and wait until it has stopped."""
     run = runs.get(arguments.id)
     jobs.stop_run(run)
     return state_answer(run)
@@ -68,7 +68,7 @@ def resume(arguments: Namespace) -> Answer:
 
 
 def keep_head(arguments: Namespace) -> Answer:
-    """Make phase 1 of a run a run of its own."""
+    """Make a new run from phase 1 of a run."""
     made = story.keep_head(runs.get(arguments.id))
     return state_answer(made, f"It is phase 1 of {arguments.id}.")
 
@@ -101,7 +101,7 @@ def list_trash(arguments: Namespace) -> Answer:
 
 
 def label(arguments: Namespace) -> Answer:
-    """Set the name, note or star of a run: those of them that are among the arguments."""
+    """Set the name, note or star of a run, as given in the arguments."""
     run = runs.get(arguments.id)
     given = {key: value for key, value in vars(arguments).items() if key in ("name", "note", "starred")}
     changed = labels.change(run, **given)
@@ -111,7 +111,7 @@ def label(arguments: Namespace) -> Answer:
 
 
 def measure_latency(arguments: Namespace) -> Answer:
-    """Measure and save a run's latency for one picture."""
+    """Measure and save the latency of a run for one picture."""
     run = runs.get(arguments.id)
     with native_messages_hidden():
         latency = model_file.measure_latency(run)
@@ -119,7 +119,7 @@ def measure_latency(arguments: Namespace) -> Answer:
 
 
 def compare(arguments: Namespace) -> Answer:
-    """Show which knobs differ, and whether the runs differ significantly on the test images."""
+    """Show the differing knobs, and whether the test accuracies differ significantly."""
     chosen = [runs.get(name) for name in dict.fromkeys(arguments.ids)]
     if len(chosen) < 2:
         raise RunError(f"Compare: received one run, expected two or more; `{PROGRAM} runs list` shows all.")
@@ -149,29 +149,30 @@ def _pair(pair: Pair) -> dict[str, Any]:
 
 
 def state_answer(run: Run, more: str = "") -> Answer:
-    """Return the id and state of `run`, and a further sentence."""
+    """Return the ID and state of `run`, and the sentence `more`."""
     state = run.state
     return Answer({"id": run.id, "status": state}, [f"Run {run.id} is {state}. {more}".strip()])
 
 
 def figures(run: Run) -> dict[str, Any]:
-    """Return the run's id and status and, for a finished run, its result, in one flat object."""
+    """Return ID, status and, for a finished run, the result, as one flat object."""
     status = run.status
     known = {"id": run.id, "status": status["state"]}
     return known | _object(status.get("result")) | known
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """Return `figures`, and "config", None where the configuration is damaged."""
+    """Return `figures` and "config", which is None if the configuration is damaged."""
     config = _config(run)
     return figures(run) | {"config": config.to_dict() if config else None}
 
 
 def details(run: Run) -> dict[str, Any]:
-    """Return `figures` and all else about a run, unknown values as None. Raises RunError for a damaged config.json.
+    """Return `figures` and all other facts of a run, unknown ones as None.
 
-    differences: knobs that differ from the preset standard. progress, last_epoch: the last row of the metrics, the
-    last epoch row. problems: a sentence for each damaged file. imported: the original id and the time of the import.
+    differences: knobs that differ from the preset standard. progress, last_epoch: the last row of the metrics, and
+    the last epoch row. problems: one sentence for each damaged file. imported: the original ID and the time of the
+    import. Raises RunError if config.json is damaged.
     """
     config, status, rows = run.config, run.status, run.metrics()
     epochs = [row for row in rows if row.get("kind") == "epoch"]
@@ -191,7 +192,7 @@ def details(run: Run) -> dict[str, Any]:
 
 
 def run_error(run: Run) -> dict[str, str] | None:
-    """Return "type" and "message" of what ended a failed run, or made a lost one unreadable; None for any other."""
+    """Return "type" and "message" of the error that failed or lost a run; None for any other run."""
     status = run.status
     saved = _object(status.get("error"))
     if status["state"] != "failed" and not (status["state"] == "lost" and saved):
@@ -200,7 +201,7 @@ def run_error(run: Run) -> dict[str, str] | None:
 
 
 def ending(run: Run) -> tuple[int, str]:
-    """Return the exit code for an ended training and the error message ("" for a finished one)."""
+    """Return the exit code of an ended training and its error message ("" if finished)."""
     state, resume = run.state, f"`{PROGRAM} runs resume {run.id}` continues from the last full epoch."
     if state == "finished":
         return 0, ""
@@ -216,7 +217,7 @@ def ending(run: Run) -> tuple[int, str]:
 
 
 def table_row(run: Run, written: Labels) -> list[str]:
-    """Return the run's cells under TABLE_HEAD; `written` holds its name and star."""
+    """Return the run's cells for TABLE_HEAD; `written` contains its name and star."""
     config, values = _config(run), figures(run)
     chosen = [
         KNOBS[name].format(getattr(config, name)) if config else "?" for name in ("alpha", "image_size", "train_images")
@@ -227,7 +228,7 @@ def table_row(run: Run, written: Labels) -> list[str]:
 
 
 def origin(run: Run) -> str:
-    """Return a sentence about the images and initial weights of a run that has started."""
+    """Return a sentence on the images and initial weights of a started run."""
     environment, problems = _environment(run)
     if problems:
         return problems[0]
@@ -235,7 +236,7 @@ def origin(run: Run) -> str:
 
 
 def _environment(run: Run) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return what environment.json says, None where it is missing or damaged, and why where it is damaged."""
+    """Return the content of environment.json, or None if missing or damaged; and a message if damaged."""
     path = run.path / "environment.json"
     try:
         records.environment(run.path)
@@ -245,7 +246,7 @@ def _environment(run: Run) -> tuple[dict[str, Any] | None, list[str]]:
 
 
 def figure_lines(run: Run) -> list[str]:
-    """Return lines with the state and, for a finished run, the figures."""
+    """Return lines with the state and, for a finished run, the metrics."""
     values = figures(run)
     lines, probe = [f"Run {run.id}: {values['status']}."], values.get("linear_probe_accuracy")
     if "test_accuracy" not in values:
@@ -263,7 +264,7 @@ def figure_lines(run: Run) -> list[str]:
 
 
 def detail_lines(run: Run, values: dict[str, Any]) -> list[str]:
-    """Return `values`, the run's `details`, as lines."""
+    """Return `values`, from `details`, as lines."""
     lines = [*figure_lines(run), f"Stage: {_plain(values['stage'])}."]
     if imported := values["imported"]:
         lines.append(f"Imported; its original id is {_plain(imported.get('id'))}.")

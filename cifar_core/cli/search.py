@@ -1,4 +1,4 @@
-"""The commands that train many models: `sweep ...`, `lab`, and `learn`, the lessons."""
+"""The commands that train several models: `sweep ...`, `lab`, and `learn` (the lessons)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def start_sweep(arguments: Namespace) -> Answer:
 
 
 def list_sweeps(arguments: Namespace) -> Answer:
-    """List all sweeps; one that is damaged does not hide the others."""
+    """List all sweeps; damaged ones are reported and skipped."""
     data: list[dict[str, Any]] = []
     rows = []
     for name in studies.names(arguments.storage):
@@ -72,7 +72,7 @@ def list_sweeps(arguments: Namespace) -> Answer:
 
 
 def show_sweep(arguments: Namespace) -> Answer:
-    """Show one sweep: its trials and the best so far."""
+    """Show a sweep: its trials and the best so far."""
     sweep = findings.find(arguments.name, arguments.storage)
     goal = sweep.goal
     done = f"{sweep.done} of {goal.trials} trials"
@@ -121,14 +121,14 @@ def _assigned(values: Mapping[str, Any]) -> str:
 
 
 def sweep_worker(arguments: Namespace) -> Answer:
-    """Run trials of a sweep in the foreground until it is done or stopped; for further machines."""
-    studies.open_checked(arguments.study, arguments.storage)  # a sentence here rather than in the worker
+    """Run trials of a sweep in the foreground until it is done or stopped, for additional machines."""
+    studies.open_checked(arguments.study, arguments.storage)  # report errors here, not in the worker
     environment = {studies.STORAGE_VARIABLE: studies.storage_url(arguments.storage)}
     command = jobs.module_command([sweep_workers.WORKER, arguments.study])
     with subprocess.Popen(command, env=jobs.worker_environment(environment), stdout=sys.stderr) as working:
         try:
             code = working.wait()
-        except KeyboardInterrupt:  # the worker receives it too, as it is in the same terminal
+        except KeyboardInterrupt:  # the worker in the same terminal also receives it
             working.wait()
             return Answer(None, [], 130)
     if code == 0:
@@ -137,7 +137,7 @@ def sweep_worker(arguments: Namespace) -> Answer:
 
 
 def stop_sweep(arguments: Namespace) -> Answer:
-    """Stop a sweep and return when it has stopped."""
+    """Stop a sweep and wait until it has stopped."""
     sweep_workers.stop(arguments.name, arguments.storage)
     return _sweep_state(arguments.name, arguments)
 
@@ -155,7 +155,7 @@ def resume_sweep(arguments: Namespace) -> Answer:
 
 
 def delete_sweep(arguments: Namespace) -> Answer:
-    """Delete a sweep; its runs stay."""
+    """Delete a sweep; its runs are kept."""
     name = arguments.name
     sweep_workers.delete(name, arguments.storage)
     more = f" `{PROGRAM} sweep restore {name}` restores it." if studies.is_restorable(name) else ""
@@ -175,7 +175,7 @@ def _sweep_state(name: str, arguments: Namespace, more: str = "") -> Answer:
 
 
 def lab(arguments: Namespace) -> Answer:
-    """Train the head with five knobs as given, or show the result of before."""
+    """Train the head with the given values of five knobs, or show the stored result."""
     given = {name: text for name in SLIDERS if (text := getattr(arguments, name)) is not None}
     settings = Settings(**{name: KNOBS[name].parse(text) for name, text in given.items()})
     result = _done(settings) or _trained(settings, arguments.json)
@@ -199,7 +199,7 @@ def _done(settings: Settings) -> Result | None:
 
 
 def _trained(settings: Settings, quiet: bool) -> Result:
-    """Ask the lab for `settings` and wait for the result. Raises TrainingError if there is none."""
+    """Request `settings` from the lab and wait for the result. Raises TrainingError if it fails."""
     head_lab.start()
     head_lab.request(settings)
     with Screen(quiet) as screen:
@@ -219,7 +219,7 @@ def _trained(settings: Settings, quiet: bool) -> Result:
 
 
 def learn(arguments: Namespace) -> Answer:
-    """List the lessons, or run one; with --stored show the results that ship with the app."""
+    """List the lessons, or run one; with --stored, show the results in the package."""
     if arguments.lesson is None:
         return _list_lessons()
     chosen = lesson(arguments.lesson)
@@ -252,7 +252,7 @@ def _list_lessons() -> Answer:
 
 
 def _train_conditions(chosen: Lesson, again: bool, quiet: bool) -> tuple[dict[str, Outcome], int]:
-    """Train the conditions that have no finished run, or all; return their outcomes and the exit code."""
+    """Train the conditions without a finished run, or all; return their outcomes and the exit code."""
     conditions = experiments.start_runs(chosen.name, again)
     with Screen(quiet) as screen:
         screen.line(f"{len(conditions)} runs, one after the other. Ctrl-C stops them, closing the terminal does not.")

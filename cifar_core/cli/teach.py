@@ -1,4 +1,4 @@
-"""The command `teach`, and `predict` and `export` of what it made."""
+"""The command `teach`, and `predict` and `export` for projects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def teach(arguments: Namespace) -> Answer:
-    """Make a project of a folder, and fit it; list all projects without one."""
+    """Create a project from a folder and fit it; without arguments, list all projects."""
     if arguments.folder is None:
         counts = {f"{projects.PREFIX}{name}": projects.load(name).count for name in projects.names()}
         rows = [{"id": name, "pictures": count} for name, count in counts.items()]
@@ -49,7 +49,7 @@ def teach(arguments: Namespace) -> Answer:
 
 
 def predict(arguments: Namespace, pictures: Iterator[Picture]) -> Answer:
-    """Classify pictures by a project. Raises ConfigError for options that it does not have."""
+    """Classify pictures with a project. Raises ConfigError for unsupported options."""
     chosen = {
         "--crop": arguments.crop != "centre",
         "--explain": arguments.explain,
@@ -66,7 +66,7 @@ def predict(arguments: Namespace, pictures: Iterator[Picture]) -> Answer:
 
 
 def export(arguments: Namespace) -> Answer:
-    """Write a project to a file. Raises ConfigError for a format that it does not have."""
+    """Write a project to a file. Raises ConfigError for an unsupported format."""
     name, wanted = arguments.id.removeprefix(projects.PREFIX), arguments.format
     with Screen(arguments.json) as screen:
         content = _opened(name, screen).export(wanted)
@@ -78,14 +78,14 @@ def export(arguments: Namespace) -> Answer:
 
 
 def _opened(name: str, screen: Screen) -> Model:
-    from cifar_core.teach.model import open_model  # 10 ms that most commands need not wait
+    from cifar_core.teach.model import open_model  # takes 10 ms to import
 
     with native_messages_hidden():
         return open_model(name, lambda done, total: screen.bar("features", done / total, f"{done}/{total} pictures"))
 
 
 def _below(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield path and bytes of each file below a folder that is not hidden."""
+    """Yield path and bytes of each file in a folder, recursively, without hidden files."""
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder).as_posix()
         if path.is_file() and not is_hidden(inside):

@@ -1,4 +1,4 @@
-"""Terminal output: answers on standard output, everything else on standard error."""
+"""Terminal output: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _MISSING = "-"
 
 
 class Answer(NamedTuple):
-    """What a command answers: `data` with --json (None: nothing), `lines` without; and its exit code."""
+    """The result of a command: `data` for --json (None: nothing), `lines` otherwise, and the exit code."""
 
     data: Any
     lines: Sequence[str]
     code: int = 0
 
     def write(self, as_json: bool) -> None:
-        """Print it. Raises CifarError where standard output takes no more."""
+        """Print the result. Raises CifarError if standard output is not writable."""
         if self.data is None if as_json else not self.lines:
             return
         try:
@@ -46,7 +46,7 @@ class Answer(NamedTuple):
 
 
 def _without_nan(data: Any) -> Any:
-    """Return `data` with None in place of NaN and infinity, which JSON does not have."""
+    """Return `data` with None instead of NaN and infinity, which JSON does not support."""
     if isinstance(data, dict):
         return {key: _without_nan(value) for key, value in data.items()}
     if isinstance(data, list):
@@ -91,7 +91,7 @@ def complain(message: object) -> None:
 
 
 def save(name: str, write: Callable[[Path], object]) -> None:
-    """Call `write` with the file or folder `name`. Raises RunError where it cannot be written."""
+    """Call `write` with the file or folder `name`. Raises RunError if it cannot be written."""
     try:
         write(Path(name))
     except (OSError, ValueError) as error:
@@ -100,14 +100,14 @@ def save(name: str, write: Callable[[Path], object]) -> None:
 
 
 def discard_output() -> None:
-    """Discard further standard output, so that Python does not flush it to a closed pipe at exit."""
+    """Discard further standard output; otherwise Python flushes it to a closed pipe at exit."""
     with suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def native_messages_hidden() -> Iterator[None]:
-    """Hide what native libraries print to standard error in this block; LiteRT has no switch for its banner."""
+    """Hide standard error output of native libraries in this block; LiteRT has no switch for its banner."""
     sys.stderr.flush()
     saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -120,7 +120,7 @@ def native_messages_hidden() -> Iterator[None]:
 
 
 class Screen:
-    """Lines on standard error with a progress bar below them, drawn in a terminal only, erased at the block's end."""
+    """Lines on standard error with a progress bar below them; terminal only, erased at the end of the block."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
@@ -141,7 +141,7 @@ class Screen:
             print(text, file=sys.stderr)
 
     def bar(self, what: str, share: float, more: str = "") -> None:
-        """Draw the bar at `share`, 0..1, at most ten times a second."""
+        """Draw the bar at `share`, 0..1, at most ten times per second."""
         if not self._draws or time.monotonic() < self._next_draw:
             return
         self._next_draw = time.monotonic() + _REDRAW_SECONDS

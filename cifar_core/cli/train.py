@@ -1,4 +1,4 @@
-"""The commands `train`, `bench` and `data ...`: the images, and the feature cache."""
+"""The commands `train`, `bench` and `data ...` (images and feature cache)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _STAGES = {
 
 
 def config_of(arguments: Namespace) -> TrainConfig:
-    """Return the preset in `arguments` with the knobs that are given. Raises ConfigError."""
+    """Return the preset in `arguments` with the given knobs. Raises ConfigError."""
     given = {name: text for name in KNOBS if (text := getattr(arguments, name)) is not None}
     return preset(arguments.preset, **{name: KNOBS[name].parse(text) for name, text in given.items()})
 
 
 def train(arguments: Namespace) -> Answer:
-    """Start a run and, without --detach, follow it to its end."""
+    """Start a run and, without --detach, follow it until it ends."""
     config = config_of(arguments)
     if shortage := _memory_shortage(config):
         complain(shortage)
@@ -59,16 +59,16 @@ def train(arguments: Namespace) -> Answer:
 def _memory_shortage(config: TrainConfig) -> str:
     try:
         return costs.memory_shortage(costs.estimate(config, *cifar10.sizes(config.dataset)))
-    except CifarError:  # there are no images: the worker says so
+    except CifarError:  # without images, the worker reports the error
         return ""
 
 
 def follow(run: Run, screen: Screen) -> None:
-    """Print the progress of `run` to `screen`; return when the run has ended, in any state."""
+    """Print the progress of `run` to `screen` until it has ended, in any state."""
     epochs = {"head": run.config.head_epochs, "fine_tune": run.config.fine_tune_epochs}
     offset, origin_shown = 0, False
     while True:
-        state = run.state  # read before the rows, so that no final row is missed
+        state = run.state  # read before the rows to include the last one
         rows, offset = read_rows(run.path / "metrics.jsonl", offset)
         if not origin_shown and any("phase" in row for row in rows):
             screen.line(run_commands.origin(run))
@@ -85,7 +85,7 @@ def follow(run: Run, screen: Screen) -> None:
 
 def _show_row(row: dict[str, Any], epochs: dict[str, int], screen: Screen) -> None:
     left = f"{duration(row['seconds_left'])} left" if row.get("seconds_left") is not None else ""
-    measure = "cross_entropy" if "cross_entropy" in row else "loss"  # in rows of older versions: with penalties
+    measure = "cross_entropy" if "cross_entropy" in row else "loss"  # rows of older versions: loss with penalties
     label = measure.replace("_", "-")
     if row["kind"] == "progress":
         done, total = row["done"], row["total"]
@@ -109,7 +109,7 @@ def _show_row(row: dict[str, Any], epochs: dict[str, int], screen: Screen) -> No
 
 
 def run_bench(arguments: Namespace) -> Answer:
-    """Measure this app beside recipe.py and save bench.json; with --readme also the table in that file."""
+    """Measure this app and recipe.py and save bench.json; with --readme also update the table in that file."""
     from cifar_core import bench
 
     folder, readme = Path(arguments.output), Path(arguments.readme) if arguments.readme else None
@@ -126,7 +126,7 @@ def run_bench(arguments: Namespace) -> Answer:
 
 
 def data_status(arguments: Namespace) -> Answer:
-    """Show which images a training uses, and why."""
+    """Show the images that a training uses, and why."""
     status = cifar10.status()
     if status["error"]:
         complain(status["error"])

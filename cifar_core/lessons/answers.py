@@ -1,4 +1,4 @@
-"""Which option of a lesson's question is right, by what was measured, and the measurement in a sentence."""
+"""Determine the correct option of each lesson from the measurements, with a sentence on them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from cifar_core.network.pretrained import BUNDLED
 from cifar_core.runs import load_json
 
 Conditions = Mapping[str, Outcome]
-"""Outcomes by the key of their condition."""
+"""Outcomes by key of the condition."""
 Answer = tuple[int, str]
-_NOISE = 0.02  # of the accuracy on a thousand validation images
+_NOISE = 0.02  # noise of the accuracy on 1,000 validation images
 _SIX_OF_TEN = 0.6
 
 
 def inside(fields: Sequence[float]) -> Answer:
-    """First block of which one position sees the whole width of the picture; `fields` as of `receptive_fields`."""
+    """First block with a receptive field as wide as the picture; `fields` come from `receptive_fields`."""
     shares = [field / SIDE for field in fields]
     first = next(block for block, share in enumerate(shares, 1) if share >= 1)
     return _option(first, (6, 12)), (
@@ -29,7 +29,7 @@ def inside(fields: Sequence[float]) -> Answer:
 
 
 def scaling(conditions: Conditions) -> Answer:
-    """Loss of best validation accuracy by the scale alone."""
+    """Decrease of the best validation accuracy caused by wrong scaling."""
     lost = _best(conditions["right"]) - _best(conditions["wrong"])
     return _option(lost, (0.03, 0.10)), (
         f"{_best(conditions['right']):.1%} with [-1, 1], {_best(conditions['wrong']):.1%} with [0, 1]: "
@@ -38,7 +38,7 @@ def scaling(conditions: Conditions) -> Answer:
 
 
 def freezing(conditions: Conditions) -> Answer:
-    """Last validation accuracy when every layer trains at once."""
+    """Last validation accuracy if all layers are trained from the start."""
     last = _last(conditions["all"], "validation_accuracy")
     return 2 - _option(last, (0.30, 0.70)), (
         f"Validation ends at {last:.1%}, training at {conditions['all'].figures['training_accuracy']:.1%}. The usual "
@@ -57,7 +57,7 @@ def augmentation(conditions: Conditions) -> Answer:
 
 
 def width(conditions: Conditions) -> Answer:
-    """Gain of twice the width."""
+    """Gain by doubling the width."""
     half, full = conditions["0.5"], conditions["1"]
     gained = _best(full) - _best(half)
     on_test = full.figures["test_accuracy"] - half.figures["test_accuracy"]
@@ -70,7 +70,7 @@ def width(conditions: Conditions) -> Answer:
 
 
 def resolution(conditions: Conditions) -> Answer:
-    """Loss at 32 px against 96 px."""
+    """Decrease from 96 px to 32 px."""
     lost = _best(conditions["96"]) - _best(conditions["32"])
     ranked = ", ".join(f"{size} px {_best(conditions[size]):.1%}" for size in ("32", "64", "96", "128"))
     return _option(lost, (0.05, 0.20)), f"{ranked}. 32 px is {_points(lost)} below 96 px."
@@ -88,7 +88,7 @@ def dropout(conditions: Conditions) -> Answer:
 
 
 def phases(conditions: Conditions) -> Answer:
-    """Gain of the first phase."""
+    """Gain by the first phase."""
     lost = _best(conditions["both"]) - _best(conditions["second"])
     return (0 if lost < -_NOISE else 1 if lost <= _NOISE else 2), (
         f"Two phases {_best(conditions['both']):.1%}, fine-tuning alone {_best(conditions['second']):.1%}, head alone "
@@ -97,7 +97,7 @@ def phases(conditions: Conditions) -> Answer:
 
 
 def layers(layers: Layers) -> Answer:
-    """First layer after which a linear classifier gets six of ten images right."""
+    """First layer with a linear probe accuracy of at least 60%."""
     network = layers.networks[0]
     enough = [
         number
@@ -113,7 +113,7 @@ def layers(layers: Layers) -> Answer:
 
 
 def rate(conditions: Conditions) -> Answer:
-    """Loss at a hundred times the rate, against that at a hundredth."""
+    """Decrease at 100 times the rate, compared with 1/100 of it."""
     right, low, high = (_best(conditions[key]) for key in ("right", "low", "high"))
     return _option(low - high, (-_NOISE, _NOISE)), (
         f"At the usual rate {right:.1%}, at a hundredth {low:.1%}, at a hundred times {high:.1%}."
@@ -121,7 +121,7 @@ def rate(conditions: Conditions) -> Answer:
 
 
 def noise(conditions: Conditions) -> Answer:
-    """Range of the best validation accuracy between seeds."""
+    """Range of the best validation accuracy over the seeds."""
     validation = sorted(map(_best, conditions.values()))
     test = sorted(one.figures["test_accuracy"] for one in conditions.values())
     apart = validation[-1] - validation[0]
@@ -132,7 +132,7 @@ def noise(conditions: Conditions) -> Answer:
 
 
 def teacher(conditions: Conditions) -> Answer:
-    """Gain of test accuracy by a teacher."""
+    """Gain in test accuracy by a teacher."""
     alone, taught = (conditions[key].figures["test_accuracy"] for key in ("alone", "taught"))
     return _option(taught - alone, (0.02, 0.05)), (
         f"From {alone:.1%} to {taught:.1%}, {_points(taught - alone)}. The teacher itself is right on "
@@ -141,12 +141,12 @@ def teacher(conditions: Conditions) -> Answer:
 
 
 def _bundled_accuracy() -> float:
-    """Return the test accuracy of the bundled model, of its card."""
+    """Return the test accuracy of the bundled model from its model card."""
     return (load_json(BUNDLED / "card.json") or {})["0.5"]["test"]["accuracy"]
 
 
 def _option(value: float, limits: Sequence[float]) -> int:
-    """Return which of the ranges between `limits` holds `value`."""
+    """Return the number of the range that contains `value`; `limits` separate the ranges."""
     return bisect_right(limits, value)
 
 

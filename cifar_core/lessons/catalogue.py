@@ -62,16 +62,16 @@ ZEILER = (
 
 FIGURES = ("accuracy", "loss", "histogram", "norms", "maps", "width", "layers")
 INSIDE = "inside"
-"""The lesson that trains nothing: it opens the bundled network."""
+"""The lesson without training: it opens the bundled network."""
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One lesson.
+    """A lesson.
 
-    `symptom` is what one sees before one knows the cause. `question` is shown before any result; `options` are its
-    answers, of which `answer` returns the number of the right one and a sentence with the measurements. `figures` are
-    of FIGURES, the most important first. `see` explains them. `rules` are the rules of the diagnosis that it explains.
+    `symptom` is what the user observes. `question` is shown before the results; `options` are its answers. `answer`
+    returns the number of the correct option and a sentence with the measurements. `figures` are keys of FIGURES,
+    the most important first; `see` explains them. `rules` are the diagnosis rules that the lesson explains.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Lesson:
 
     @property
     def number(self) -> str:
-        """Its place among the lessons, from "1"."""
+        """The position among the lessons, from "1"."""
         return str(1 + list(LESSONS).index(self.name))
 
 
@@ -266,7 +266,7 @@ LESSONS: Mapping[str, Lesson] = {lesson.name: lesson for lesson in _ALL}
 
 
 def lesson(name: str) -> Lesson:
-    """Return the lesson called `name`. Raises ConfigError."""
+    """Return lesson `name`. Raises ConfigError if it does not exist."""
     if name not in LESSONS:
         raise ConfigError(f"Lesson: received {name[:60]!r}, expected one of {', '.join(LESSONS)}.")
     return LESSONS[name]

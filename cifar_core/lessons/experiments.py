@@ -1,10 +1,10 @@
-"""What the lessons train and compare: the conditions of each, their runs on this machine, and their outcomes.
+"""Experiments of the lessons: the conditions of each, their runs on this machine, and their outcomes.
 
-results/<lesson>.json                   stored outcomes, which ship with the app
-<runs>/<utc time>-learnscalingwrong/    a run on this machine; lessons with equal conditions share it
+results/<lesson>.json                   stored outcomes, part of the package
+<runs>/<utc time>-learnscalingwrong/    a run on this machine; lessons share runs of equal conditions
 
-A condition is a configuration; the recommended one is the first. Each takes at most 5,000 images and less than a minute
-on two idle cores. All relevant knobs are set here, not by a preset, so that the results that ship keep matching.
+A condition is a configuration; the first is the recommended one. Each uses at most 5,000 images and takes less than a
+minute on two idle cores. All relevant knobs are set here, not by a preset, so the stored results stay valid.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ FIGURES = (
 )
 _LAYERS = architecture.BLOCK_COUNT + 2
 _CURVES = ("accuracy", "loss", "validation_accuracy", "validation_loss")
-_CROSS_ENTROPIES = ("cross_entropy", "validation_cross_entropy")  # not in results from before 28 November 2026
+_CROSS_ENTROPIES = ("cross_entropy", "validation_cross_entropy")  # missing in results before 28 November 2026
 _DIGITS = 5
 _PREFIX = "learn"
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One run of a lesson: its `label` in charts, and its configuration."""
+    """A run of a lesson: `label` in charts, and configuration."""
 
     label: str
     config: TrainConfig
@@ -135,12 +135,12 @@ VARIED: Mapping[str, str] = {
     name: next(iter(first.config.differences(second.config)))
     for name, (first, second, *_) in ((name, [*conditions.values()]) for name, conditions in CONDITIONS.items())
 }
-"""The setting that each lesson varies."""
+"""The knob that each lesson varies."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a result was measured: command, date (ISO 8601, UTC), machine, versions, images, weights; a note."""
+    """Origin of a result: command, date (ISO 8601, UTC), machine, versions, images, weights; a note."""
 
     command: str
     date: str
@@ -155,7 +155,7 @@ class Provenance:
 
     @property
     def sentence(self) -> str:
-        """All of it as one line of Markdown."""
+        """The origin as one line of Markdown."""
         versions = ", ".join(f"{name} {version}" for name, version in self.packages.items())
         day = self.date[:16].replace("T", " ")
         return (
@@ -166,7 +166,10 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one condition. `figures` has FIGURES; accuracies 0..1, `training_accuracy` of the last epoch."""
+    """The outcome of a condition.
+
+    `figures` has the keys FIGURES. Accuracies are 0..1; `training_accuracy` is from the last epoch.
+    """
 
     config: TrainConfig
     curves: Curves
@@ -194,7 +197,7 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, content: Any) -> Outcome:
-        """Return the outcome saved as `content`. Raises RunError, or ConfigError for its configuration."""
+        """Return the outcome from its saved form. Raises RunError, or ConfigError for its configuration."""
         try:
             saved = msgspec.convert(content, _Saved)
             lines = {
@@ -249,12 +252,12 @@ def outcome_of(lesson: str, run: Run) -> Outcome:
 
 
 def stored(lesson: str) -> dict[str, Any]:
-    """Return the results of `lesson` that ship with this version as saved; empty if there are none. Raises RunError."""
+    """Return the saved results of `lesson` in the package; empty if there are none. Raises RunError."""
     return runs.load_json(RESULTS / f"{lesson}.json") or {}
 
 
 def outcomes(content: Mapping[str, Any]) -> dict[str, Outcome]:
-    """Return the outcomes of the saved results `content` of a lesson that trains. Raises RunError."""
+    """Return the outcomes in the saved results `content` of a lesson with training. Raises RunError."""
     saved = content.get("arms")
     if not isinstance(saved, dict):
         raise RunError("These results of a lesson are damaged (no arms); run the lesson here.")
@@ -262,7 +265,7 @@ def outcomes(content: Mapping[str, Any]) -> dict[str, Outcome]:
 
 
 def latest_runs(lesson: str) -> dict[str, Run | None]:
-    """Return the run of each condition of `lesson`: a live one, else the newest finished one, else the newest."""
+    """Return the run of each condition of `lesson`: a live one, or the newest finished one, or the newest."""
     latest: dict[str, Run | None] = dict.fromkeys(CONDITIONS[lesson])
     wanted = {key: condition.config for key, condition in CONDITIONS[lesson].items()}
     for run in runs.list_runs():  # newest first
@@ -279,7 +282,7 @@ def latest_runs(lesson: str) -> dict[str, Run | None]:
 
 
 def start_runs(lesson: str, again: bool = False) -> dict[str, Run]:
-    """Start a run for each condition of `lesson` that has none, or (`again`) for all; they queue. Return all runs.
+    """Start the missing runs of `lesson`, or all if `again`; they queue. Return all runs.
 
     Conditions with a live run keep it. Raises RunError.
     """
@@ -293,21 +296,21 @@ def start_runs(lesson: str, again: bool = False) -> dict[str, Run]:
 
 
 def stop_runs(lesson: str) -> None:
-    """Stop the live runs of `lesson`, queued ones first, so that none of them starts meanwhile."""
+    """Stop the live runs of `lesson`, queued ones first so that none of them starts meanwhile."""
     live = [run for run in latest_runs(lesson).values() if run and run.state in LIVE_STATES]
     for run in sorted(live, key=lambda run: run.id, reverse=True):
         jobs.stop_run(run)
 
 
 def expected_seconds(lesson: str) -> float:
-    """Return how long the conditions without a finished run take, or all if each has one. Raises DataError."""
+    """Return the expected seconds of the unfinished conditions, or of all if none is unfinished. Raises DataError."""
     sizes = cifar10.sizes()
     missing = [key for key, run in latest_runs(lesson).items() if run is None or run.state != "finished"]
     return sum(costs.estimate(CONDITIONS[lesson][key].config, *sizes).seconds for key in missing or CONDITIONS[lesson])
 
 
 def _better(known: Run | None, older: Run) -> Run:
-    """Return the one of two runs of a condition that represents it."""
+    """Return the preferred run of two runs of a condition."""
     if known is None or known.state not in (*LIVE_STATES, "finished"):
         return older if known is None or older.state in (*LIVE_STATES, "finished") else known
     return older if known.state == "finished" and older.state in LIVE_STATES else known

@@ -1,4 +1,4 @@
-"""Internals of a trained network: input histogram, norms and last map of its activations, latency."""
+"""Measure internals of a trained network: input histogram, activation norms, last feature map, latency."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from cifar_core.network.litert import Network
 from cifar_core.runs import Run, records
 
 HISTOGRAM_BINS = 40
-"""Equal bins of the network's input, from -1 to 1."""
+"""Number of equal bins of the network input, from -1 to 1."""
 _PIXEL_IMAGES, _MAP_IMAGES = 500, 64
 _DRAWING_SEED, _DRAWING = 5, 8  # a horse in a field, from the side
 
 
 @dataclass(frozen=True)
 class Internals:
-    """Measurements of a network's internals.
+    """Internals of a network.
 
     histogram: share of the training pixels in each of HISTOGRAM_BINS; sums to 1.
+
     norms: root mean square of the feature maps after the stem, the 17 blocks and the top convolution.
-    last_map: root mean square over the channels of the last block's map of a drawing, at each place (h rows of w).
-    latency_ms: median milliseconds for one image.
+
+    last_map: the last block's map of a drawing, root mean square over the channels at each position (h rows of w).
+
+    latency_ms: median milliseconds per image.
     """
 
     histogram: list[float]
@@ -38,7 +41,7 @@ class Internals:
 def measure(run: Run) -> Internals:
     """Return the internals of the finished `run`; takes about a second.
 
-    Raises RunError if its model is missing or damaged, or environment.json is, DataError if its images are not on this
+    Raises RunError if its model or environment.json is missing or damaged, DataError if its images are not on this
     machine.
     """
     config = run.config
@@ -59,12 +62,12 @@ def measure(run: Run) -> Internals:
 
 
 def histogram(images: np.ndarray, scaling: str) -> list[float]:
-    """Return the share of the scaled values of uint8 `images` in each bin."""
+    """Return the share of the scaled values of `images`, uint8, in each bin."""
     factor, offset = litert.SCALINGS[scaling]
     counts, _ = np.histogram(images * factor + offset, HISTOGRAM_BINS, (-1, 1))
     return (counts / counts.sum()).tolist()
 
 
 def drawing() -> np.ndarray:
-    """Return the drawing whose last map is shown, uint8 (32, 32, 3)."""
+    """Return the drawing for the last map, uint8 (32, 32, 3)."""
     return synthetic.images(_DRAWING + 1, _DRAWING_SEED)[0][_DRAWING]

@@ -1,7 +1,7 @@
-"""A linear probe after every block of the network (Alain & Bengio 2016, arXiv:1610.01644), as a background job.
+"""Linear probes after all blocks of the network (Alain & Bengio 2016, arXiv:1610.01644), as a background job.
 
-The network is not trained. A logistic regression (scikit-learn) learns the ten classes from the pixels, and from each
-block's output averaged over its map: with the initial weights of a training, and with random weights.
+The network is not trained. A logistic regression (scikit-learn) learns the ten classes from the pixels, and from the
+output of each block averaged over its map, for the initial weights of a training and for random weights.
 
 <cache>/lessons/layers.json    the result on this machine
 """
@@ -31,18 +31,18 @@ from cifar_core.runs import load_json, write_json
 LESSON = "layers"
 COMMAND = f"python -m cifar_core learn {LESSON}"
 CONFIG = RIGHT
-"""The images, split, width and size."""
+"""Defines images, split, width and size."""
 PIXELS = "pixels"
 _CHUNK = 250
-_INVERSE_PENALTY = 0.01  # C of the logistic regression, the same for all; not tuned
+_INVERSE_PENALTY = 0.01  # C of all logistic regressions; not tuned
 _MOST_STEPS, _TOLERANCE = 500, 1e-3
 Progress = Callable[[int, int], None]
-"""Called with the number of probes done and of all."""
+"""Called with the number of probes done and the total."""
 
 
 @dataclass(frozen=True)
 class Probed:
-    """One network: its `weights`, and for each layer its validation accuracy, 0..1, and its number of features."""
+    """A network: its `weights`, and for each layer the validation accuracy, 0..1, and the number of features."""
 
     weights: str
     layers: list[str]
@@ -52,7 +52,7 @@ class Probed:
 
 @dataclass(frozen=True)
 class Layers:
-    """The result for the initial weights and for random ones."""
+    """The results for initial and random weights."""
 
     networks: list[Probed]
     training_images: int
@@ -66,7 +66,7 @@ class Layers:
 
     @classmethod
     def from_dict(cls, content: Any) -> Layers:
-        """Return the results saved as `content`. Raises RunError if they are none."""
+        """Return the results from their saved form. Raises RunError if `content` is invalid."""
         try:
             saved = msgspec.convert(content, cls)
         except ValueError as error:
@@ -78,9 +78,9 @@ class Layers:
 
 
 def probe(progress: Progress, config: TrainConfig = CONFIG) -> Layers:
-    """Probe every layer of both networks; takes less than a minute with 5,000 images.
+    """Probe all layers of both networks; takes less than a minute with 5,000 images.
 
-    Raises DataError, WeightsError as their loaders do, and what `progress` raises.
+    Raises DataError, WeightsError, and any exception of `progress`.
     """
     start = time.monotonic()
     dataset = cifar10.load(config.dataset)
@@ -121,20 +121,20 @@ def job() -> Job:
 
 
 def start() -> None:
-    """Probe in a process of its own. Raises RunError."""
+    """Start the probe in a separate process. Raises RunError."""
     job().start()
 
 
 def result() -> Layers | None:
-    """Return the result on this machine, None without. Raises RunError."""
+    """Return the result on this machine, or None. Raises RunError."""
     saved = load_json(job().file(".json"))
     return Layers.from_dict(saved) if saved else None
 
 
 def run_job(progress: Progress) -> Layers:
-    """Run the probe, store its result and return it; `progress(done, total)` is called for every layer.
+    """Run the probe, store and return its result; `progress(done, total)` is called for each layer.
 
-    Raises RunError if another process runs it or the folder is not writable, what `probe` raises, and Stopped.
+    Raises RunError if another process runs it or the folder is not writable, the errors of `probe`, and Stopped.
     """
     task, start = job(), time.monotonic()
 
@@ -151,11 +151,11 @@ def run_job(progress: Progress) -> Layers:
 
 
 def _features(config: TrainConfig, first: Weights, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the pixels, and every layer's output averaged over its map: layer -> float32 (n, channels)."""
+    """Return the pixels and all layer outputs averaged over their maps: layer -> float32 (n, channels)."""
     content = litert.build(first.named, config.alpha, config.image_size, config.scaling, ("pooled",))
     network = litert.Network(with_layer_outputs(content, config.alpha))
     parts: dict[str, list[np.ndarray]] = {name: [] for name in layer_names(config.alpha)}
-    for begin in range(0, len(images), _CHUNK):  # in chunks, as the maps of all images would fill the memory
+    for begin in range(0, len(images), _CHUNK):  # in chunks to limit memory
         maps = network.run(images[begin : begin + _CHUNK])
         for name, values in parts.items():
             values.append(maps[name].mean(axis=(1, 2)))
@@ -164,7 +164,7 @@ def _features(config: TrainConfig, first: Weights, images: np.ndarray) -> dict[s
 
 
 def _accuracy(features: np.ndarray, labels: np.ndarray, training: int) -> float:
-    """Return the share of images after the first `training` that a linear classifier of those before gets right."""
+    """Fit a linear classifier to the first `training` images and return its accuracy on the others."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -172,6 +172,6 @@ def _accuracy(features: np.ndarray, labels: np.ndarray, training: int) -> float:
 
     classifier = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_MOST_STEPS, tol=_TOLERANCE)
     probe = make_pipeline(StandardScaler(), classifier)
-    with threadpool_limits(1):  # the steps are so small that threads wait for each other longer than they work
+    with threadpool_limits(1):  # several threads are slower for such small steps
         probe.fit(features[:training], labels[:training])
         return float(probe.score(features[training:], labels[training:]))

@@ -1,5 +1,5 @@
 // A convolutional network in plain JavaScript, run in a Worker.
-// Maps are Float32Array, height × width × channels; kernels are outputs × inputs, of a depthwise layer places × channels.
+// Maps are Float32Array, height × width × channels. Kernels are outputs × inputs, depthwise kernels positions × channels.
 
 function unpack(weights, bytes) {
   return weights.map(({ offset, size, scales }) => {
@@ -81,14 +81,14 @@ const OPERATORS = {
   },
 };
 
-// How many zeros the padding "same" puts before a side.
+// Number of zeros that "same" padding adds before a side.
 const before = (from, to, side, stride) => Math.max((to - 1) * stride + side - from, 0) >> 1;
 
 function clip(y, limit) {
   if (limit !== null) for (let i = 0; i < y.length; i++) y[i] = y[i] < 0 ? 0 : y[i] > limit ? limit : y[i];
 }
 
-// The pixels below each place of the kernel, one row a pixel of the output.
+// im2col: the inputs of each output pixel as a row.
 function patches(x, [height, width, channels], rows, columns, side, stride) {
   const size = side * side * channels;
   const y = new Float32Array(rows * columns * size);
@@ -107,7 +107,7 @@ function patches(x, [height, width, channels], rows, columns, side, stride) {
   return y;
 }
 
-// x (pixels × inputs) times the transposed kernel (outputs × inputs), four by four: sixteen sums stay in registers.
+// x (pixels × inputs) times the transposed kernel (outputs × inputs), in 4 × 4 tiles: sixteen sums stay in registers.
 function multiply(x, pixels, inputs, kernel, outputs, bias, limit) {
   const y = new Float32Array(pixels * outputs);
   const wide = outputs - (outputs % 4);

@@ -1,10 +1,10 @@
 const model = JSON.parse(document.getElementById("model").textContent);
 const one = (id) => document.getElementById(id);
-const SIDE = model.side; // of the network's input, in pixels
+const SIDE = model.side; // of the network input, in pixels
 const PATCH = SIDE / 4;
-const STEP = SIDE / 8; // of the patch that covers the picture
+const STEP = SIDE / 8; // stride of the covering patch
 
-// The network, in a thread of its own
+// The network, in a Worker
 
 const code = new Blob([one("worker").textContent], { type: "text/javascript" });
 const worker = new Worker(URL.createObjectURL(code));
@@ -16,18 +16,18 @@ worker.onmessage = ({ data: { id, probabilities } }) => {
   waiting.delete(id);
 };
 
-let asked = 0;
+let requests = 0;
 window.classify = (images) =>
   new Promise((resolve) => {
-    waiting.set(++asked, resolve);
-    worker.postMessage({ id: asked, images });
+    waiting.set(++requests, resolve);
+    worker.postMessage({ id: requests, images });
   });
 
 window.prepare = (canvas) => prepared(canvas, SIDE);
 
-// What is shown
+// Results
 
-let shown; // {canvas, pixels, label} of the newest answer
+let shown; // {canvas, pixels, label} of the latest prediction
 const bars = model.classes.map((name) => {
   const row = one("bars").appendChild(document.createElement("li"));
   const parts = ["span", "div", "b"].map((tag) => row.appendChild(document.createElement(tag)));
@@ -76,7 +76,7 @@ async function open(file) {
   }
 }
 
-// Which parts decide: a gray patch covers one place after the other (Zeiler & Fergus 2014)
+// Saliency by occlusion: a patch of the mean color slides over the picture (Zeiler & Fergus 2014)
 
 async function explain() {
   const { canvas, pixels, label } = shown;
@@ -97,7 +97,7 @@ async function explain() {
     const less = whole - odds((await classify([covered]))[0][label]);
     for (const at of inside) [fall[at], times[at]] = [fall[at] + less, times[at] + 1];
     one("note").textContent = `${Math.round((100 * (number + 1)) / places.length)}% of the places covered`;
-    if (shown.pixels !== pixels) break; // another picture came
+    if (shown.pixels !== pixels) break; // a newer picture is shown
   }
   one("why").disabled = false;
   if (shown.pixels !== pixels) return;

@@ -1,4 +1,4 @@
-// A picture, as the app prepares it: the largest square in its middle, bicubic with antialiasing as in Pillow
+// Prepares a picture like the app: the largest central square, bicubic with antialiasing as in Pillow
 
 function square(source, width, height, most = 1024) {
   const side = Math.min(width, height);
@@ -16,7 +16,7 @@ function prepared(canvas, size) {
   const { data, width } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   const rgb = new Uint8ClampedArray(width * width * 3);
   for (let i = 0; i < width * width; i++) for (let c = 0; c < 3; c++) rgb[3 * i + c] = data[4 * i + c];
-  const narrow = turned(shrunk(rgb, width, width, size), width, size); // its columns are rows now
+  const narrow = turned(shrunk(rgb, width, width, size), width, size); // transposed
   return turned(shrunk(narrow, size, width, size), size, size);
 }
 
