@@ -174,9 +174,8 @@ def possible(config: TrainConfig | None, no_data: str | None) -> tuple[costs.Est
 def unavailable(config: TrainConfig) -> str:
     """Return why there is no network of this width, or an empty string."""
     reason = pretrained.unavailable_reason(config.weights, config.alpha, config.image_size)
-    return f"Width {config.alpha:g} cannot be trained: {reason}. Choose another width or other initial weights." * bool(
-        reason
-    )
+    advice = "Choose another width or other initial weights."
+    return f"Width {config.alpha:g} cannot be trained: {reason}. {advice}" if reason else ""
 
 
 def unused_name(config: TrainConfig) -> str:
