@@ -1,4 +1,4 @@
-"""`python -m cifar_core` in the app's folder, or `python FOLDER/cifar_core` from any other: see cli/."""
+"""Runs the command line (see cli/): `python -m cifar_core` in the app's folder, or `python FOLDER/cifar_core`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-if not __package__:  # started by its path: Python then looks for modules in this folder, not beside it
+if not __package__:  # started by its path: Python then searches modules in this folder, not in its parent
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from cifar_core.cli.parser import main
@@ -16,10 +16,10 @@ from cifar_core.cli.terminal import discard_output
 
 def run() -> int:
     """Run the command in sys.argv and return the exit code; also the script `cifar-studio` of the installed package."""
-    closed = Path(os.devnull)  # a stream closed by ">&-" or by a parent without a terminal is None
+    closed = Path(os.devnull)  # replaces a closed stream (None), as after ">&-" or without a terminal
     sys.stdout, sys.stderr = (stream or closed.open("w") for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a console without "α" shows "?" in its place
+        if isinstance(stream, io.TextIOWrapper):  # a console without "α" shows "?"
             stream.reconfigure(errors="replace")
     try:
         code = main()

@@ -1,7 +1,7 @@
-"""The benchmark: this app and recipe.py, one after the other, on the same images, settings and initial weights.
+"""The benchmark: times this app and recipe.py, one after the other, with the same images, settings and initial weights.
 
-Everything happens in temporary folders and through what a user starts: workers, the command line, the app in Chromium.
-docs/benchmarks.md holds the table.
+It uses temporary folders and runs the same programs as a user: workers, the command line, the app in Chromium. The
+table is in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _POLL_SECONDS = 0.2
 _MANY_IMAGES = 2_000
 _SINGLE_ANSWERS = 50
 _STARTS = 3
-_TAUGHT = 100  # pictures of each of five classes
+_TAUGHT = 100  # pictures per class, five classes
 PHASES = ("head", "fine_tune")
 GOAL = 0.85  # validation accuracy
 
@@ -49,10 +49,10 @@ Value = float | str | None
 
 
 def run(quick: bool, limit_seconds: int, say: Say) -> dict[str, Any]:
-    """Measure everything and return it, ready for JSON; `quick` takes 5,000 images and leaves `standard` out.
+    """Run all measurements and return them, ready for JSON; `quick` uses 5,000 images and omits the preset `standard`.
 
-    recipe.py is given `limit_seconds` at most, of which `quick` takes a sixth. `say` receives what is being done.
-    Raises CifarError where a training fails. Seconds throughout.
+    recipe.py runs at most `limit_seconds`, a sixth of it if `quick`. `say` is called with the current step. All times
+    are in seconds. Raises CifarError if a training fails.
     """
     settings = preset("classic", views=2, head_epochs=3, fine_tune_epochs=3, train_images=5_000 if quick else 50_000)
     with _empty_folders(), tempfile.TemporaryDirectory() as folder:
@@ -79,7 +79,7 @@ def run(quick: bool, limit_seconds: int, say: Say) -> dict[str, Any]:
 
 
 def _recipes(settings: TrainConfig, limit_seconds: int, say: Say) -> dict[str, Any]:
-    """Return the times of recipe.py with `settings`, and those of its phase 1 in batches of 64, as in tutorials."""
+    """Return the times of recipe.py with `settings`, and of its phase 1 with batch size 64, as in tutorials."""
     say(f"recipe.py with the same settings, {limit_seconds / 60:g} minutes at most")
     same = _recipe(settings, limit_seconds)
     say("phase 1 of recipe.py in batches of 64")
@@ -88,7 +88,7 @@ def _recipes(settings: TrainConfig, limit_seconds: int, say: Say) -> dict[str, A
 
 
 def conditions() -> dict[str, Any]:
-    """Return what the figures were measured on and with, and when."""
+    """Return the date, hardware, load and package versions of the measurement."""
     about = machine.describe(("tensorflow", "keras", "ai-edge-litert", "numpy", "streamlit"))
     return {
         "date": time.strftime("%Y-%m-%d"),
@@ -100,7 +100,7 @@ def conditions() -> dict[str, Any]:
 
 @contextmanager
 def _empty_folders() -> Iterator[None]:
-    """Work in empty folders for runs and cache, with the images that are on the machine."""
+    """Use empty folders for runs and cache, with the images that are on the machine."""
     source = cifar10.status()["source"] if cifar10.status()["official"] else None
     before = dict(os.environ)
     with tempfile.TemporaryDirectory() as folder:
@@ -115,7 +115,7 @@ def _empty_folders() -> Iterator[None]:
 
 
 def _preset(name: str) -> tuple[dict[str, Any], Run]:
-    """Train a preset whose steps are timed before, and return also what was estimated."""
+    """Time the steps of a preset, train it, and return its times, including the estimate."""
     config = preset(name)
     costs.measure(config, wait=True)
     estimate = costs.estimate(config, *cifar10.sizes(config.dataset))
@@ -124,7 +124,7 @@ def _preset(name: str) -> tuple[dict[str, Any], Run]:
 
 
 def _train(config: TrainConfig, name: str) -> tuple[dict[str, Any], Run]:
-    """Train as the button does, and return the times since its press."""
+    """Train as *Start training* does, and return the times since the start."""
     pressed = time.time()
     run = jobs.start_run(config, name)
     while run.state in LIVE_STATES:
@@ -151,7 +151,7 @@ def _train(config: TrainConfig, name: str) -> tuple[dict[str, Any], Run]:
 
 
 def _recipe(config: TrainConfig, limit_seconds: int) -> dict[str, Any]:
-    """Run recipe.py in a process of its own and return its times."""
+    """Run recipe.py in a separate process and return its times."""
     plan = {"config": config.to_dict(), "limit_seconds": limit_seconds}
     printed = _python(["-m", "cifar_core.training.timing", json.dumps(plan)]).splitlines()
     *epochs, predictions = [json.loads(line) for line in printed if line.startswith('{"what"')]
@@ -165,7 +165,7 @@ def _recipe(config: TrainConfig, limit_seconds: int) -> dict[str, Any]:
 
 
 def _inference(run: Run) -> dict[str, Any]:
-    """Time the feature extractor on many images, and the classifier on one picture at a time."""
+    """Time the frozen backbone on many images and the classifier on single pictures."""
     config = run.config
     images, _ = cifar10.samples(_MANY_IMAGES)
     named = pretrained.load(config.weights, config.alpha, config.image_size, config.seed).named
@@ -180,7 +180,7 @@ def _inference(run: Run) -> dict[str, Any]:
 
 
 def _teach() -> dict[str, float]:
-    """Time a project of 500 pictures: their features, then the fit with its cross-validation."""
+    """Time a project of 500 pictures: the features, then the fit with cross-validation."""
     images, labels = cifar10.samples(15 * _TAUGHT)
     projects.create("bench")
     for label in range(5):
@@ -191,7 +191,7 @@ def _teach() -> dict[str, float]:
 
 
 def _inside(run: Run) -> float:
-    """Time the answers of all blocks to a picture."""
+    """Time the outputs of all blocks for one picture."""
     classifier, (images, _) = open_classifier(run.id), cifar10.samples(1)
     known = inside.exciting(classifier)
     inside.views(classifier, images[0], known)
@@ -199,7 +199,7 @@ def _inside(run: Run) -> float:
 
 
 def _starts(run: Run, folder: Path) -> dict[str, Any]:
-    """Time `predict` in a new process, and TensorFlow's own start beside it."""
+    """Time `predict` in a new process, and the import of TensorFlow for comparison."""
     picture = folder / "picture.png"
     Image.fromarray(cifar10.samples(1, "generated")[0][0]).save(picture)
     predict = ["-m", "cifar_core", "predict", str(picture), "--run", run.id, "--json"]
@@ -210,7 +210,7 @@ def _starts(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def _python(arguments: list[str]) -> str:
-    """Return what a new interpreter prints. Raises RunError if it fails."""
+    """Return the output of a new Python process. Raises RunError if it fails."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(machine.app_dir())}
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
@@ -228,10 +228,10 @@ def _times(work: Callable[[], object], count: int) -> list[float]:
 
 
 def row(name: str, ours: Value, recipe: Value = None, tutorial: Value = None, unit: str = "s") -> list[str]:
-    """Return a figure as cells: of the app, of recipe.py with the same settings, and of recipe.py in batches of 64.
+    """Return the cells of one table row: name, app, recipe.py with the same settings, recipe.py with batch size 64.
 
-    `unit` is "s", "images/s" or "" (an accuracy). A value of None was not measured. Behind recipe.py's figures stands
-    how many times faster the app is: "12 s (6.5×)".
+    `unit` is "s", "images/s" or "" (an accuracy). None means not measured. A value of recipe.py is followed by the
+    speedup of the app: "12 s (6.5×)".
     """
 
     def ratio(other: Value) -> str:
@@ -252,7 +252,7 @@ def _text(value: Value, unit: str) -> str:
 
 
 def rows(figures: Found) -> list[list[str]]:
-    """Return the figures of a benchmark, a `row` each."""
+    """Return the rows of the table, see `row`."""
     twin, recipe, tutorial = figures["twin_run"], figures["recipe"], figures["recipe_batch_64"]
     starts, pages, inference = figures["starts"], figures["browser"], figures["inference"]
     predict = "`predict` in a new process; right: `import tensorflow`"
@@ -285,13 +285,13 @@ def rows(figures: Found) -> list[list[str]]:
 
 
 def table(figures: Found) -> list[str]:
-    """Return the figures as lines of a Markdown table."""
+    """Return the lines of a Markdown table."""
     cells = [["figure", "CIFAR Studio", "recipe.py, same settings", "recipe.py, batches of 64"], ["---"] * 4]
     return [f"| {' | '.join(line)} |" for line in [*cells, *rows(figures)]]
 
 
 def section(figures: Found) -> str:
-    """Return conditions and table, Markdown between two marks."""
+    """Return conditions and table as Markdown between BEGIN and END."""
     machine = figures["machine"]
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     about = (
@@ -304,11 +304,11 @@ def section(figures: Found) -> str:
 
 
 def write_section(file: Path, figures: Found) -> None:
-    """Replace the section in `file`, which has both marks."""
+    """Replace the section between BEGIN and END in `file`."""
     before, rest = file.read_text(encoding="utf-8").split(BEGIN, 1)
     file.write_text(before + section(figures) + rest.split(END, 1)[1], encoding="utf-8")
 
 
 def _last_epochs(phase: str, *runs: Found) -> list[Any]:
-    """Return the seconds of each run's last epoch of `phase`, when all is compiled and the features are cached."""
+    """Return the seconds of each run's last epoch of `phase`, after compilation and with cached features."""
     return [next(reversed(run["epoch_seconds"][phase]), None) for run in runs]

@@ -1,4 +1,4 @@
-"""The app as the README starts it, on a free port, and its times in a real Chromium; for benchmark and tests."""
+"""Starts the app as the README does, on a free port, and times it in Chromium; for the benchmark and tests."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _COST = "() => document.querySelector('.st-key-start_place')?.innerText ?? ''"
 
 @dataclass(frozen=True)
 class Server:
-    """A running app: its port, its process, and the file that its terminal's output goes to (None: nowhere)."""
+    """A running app: its port, its process, and the log file of its output, or None."""
 
     port: int
     process: subprocess.Popen[bytes]
@@ -49,12 +49,12 @@ class Server:
 
     @property
     def address(self) -> str:
-        """The address that a browser opens."""
+        """The URL of the app."""
         return f"http://localhost:{self.port}{self.path}"
 
 
 def free_port() -> int:
-    """Return a port of localhost that nobody listens at."""
+    """Return a free port of localhost."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -62,9 +62,9 @@ def free_port() -> int:
 
 @contextmanager
 def running_app(log: Path | None = None, port: int = 0, path: str = "") -> Iterator[Server]:
-    """Start the app, wait until it answers, end it afterwards. Raises RunError if it does not answer.
+    """Start the app, wait until it answers, and end it on exit. Raises RunError if it does not answer.
 
-    `port` 0: a free one. `path` is that below which the app lies, such as "/studio".
+    `port` 0 selects a free port. `path` is the base path of the URL, such as "/studio".
     """
     port, options = port or free_port(), ["--server.baseUrlPath", path] if path else []
     with (log or Path(os.devnull)).open("wb") as output:
@@ -85,7 +85,7 @@ def running_app(log: Path | None = None, port: int = 0, path: str = "") -> Itera
 
 
 def find_chromium() -> str | None:
-    """Return the path of Chromium or Chrome, None where neither is installed."""
+    """Return the path of Chromium or Chrome, or None if neither is installed."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -108,11 +108,11 @@ def app_answers(address: str) -> bool:
 
 
 def measure(finished: Run) -> dict[str, Any]:
-    """Return the medians in seconds, or under "unavailable" why they could not be measured.
+    """Return the median times in seconds, or under "unavailable" the reason why they cannot be measured.
 
-    first_page: from the request to the button on *Train*, with a warm server and cache; cold_page: the visit before
-    that. interaction: from a change of a slider to the new cost on screen. metric: from a row in metrics.jsonl to its
-    point in the curve.
+    first_page: from the request to the button on *Train*, with warm server and cache; cold_page: the first visit.
+    interaction: from a change of a slider to the new cost on screen. metric: from a row in metrics.jsonl to its point
+    in the curve.
     """
     chromium = find_chromium()
     try:
@@ -140,7 +140,7 @@ def measure(finished: Run) -> dict[str, Any]:
 
 
 def _visits(page: Any, address: str) -> list[float]:
-    """Time visits; the first one fills the caches of browser and server."""
+    """Time several visits; the first one fills the caches of browser and server."""
     taken = []
     for _ in range(_VISITS):
         start = time.perf_counter()
@@ -151,7 +151,7 @@ def _visits(page: Any, address: str) -> list[float]:
 
 
 def _interactions(page: Any, address: str) -> list[float]:
-    """Move the slider of the width, and wait for another cost beside the button."""
+    """Move the width slider and time the update of the cost beside the button."""
     page.goto(address)
     page.get_by_role("button", name="Start training").wait_for()
     page.wait_for_timeout(2_000)
@@ -168,7 +168,7 @@ def _interactions(page: Any, address: str) -> list[float]:
 
 
 def _metrics(page: Any, address: str, finished: Run) -> list[float]:
-    """Write the epochs of a finished run one by one into a run that seems alive, and wait for each to be drawn."""
+    """Append epochs to a run that appears to be running, and time until each is drawn."""
     epoch = next(row for row in finished.metrics() if row["kind"] == "epoch")
     live = runs.create(TrainConfig(head_epochs=100), "watched")
     with FileLock(live.path / "lock"):
@@ -183,6 +183,6 @@ def _metrics(page: Any, address: str, finished: Run) -> list[float]:
                 file.write(json.dumps(epoch | {"phase": "head", "epoch": number, "epochs": 100}) + "\n")
             page.wait_for_function(f"({_LAST_EPOCH})() >= {number}", polling=20)
             taken.append(time.perf_counter() - start)
-            page.wait_for_timeout(137 * (number % 5))  # so that the polls are not met always at the same moment
+            page.wait_for_timeout(137 * (number % 5))  # vary the time relative to the polls
     runs.delete(live)
     return taken

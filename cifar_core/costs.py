@@ -1,9 +1,9 @@
-"""Time, disk and memory that a configuration will take, estimated from earlier runs; the end of a live run, predicted.
+"""Estimates time, disk and memory of a configuration from earlier runs, and predicts the end of a live run.
 
-    <cache>/costs.json       seconds an image, by stage and shape; the last five measurements of each
+    <cache>/costs.json       seconds per image, by stage and shape; the last five measurements of each
 
-A finished run adds its figures (`record_run`), and so does a measurement (`record`). For a shape that was never timed,
-`estimate` scales rough figures of a two-core laptop by the multiply-adds, and says so.
+Finished runs (`record_run`) and measurements (`record`) add to it. For a shape without measurements, `estimate` scales
+rough values of a two-core machine by the multiply-adds and sets `measured` to False.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ from cifar_core.network import architecture
 from cifar_core.runs import read_json, write_json
 
 QUICK_MEMORY_BYTES = 1_700_000_000
-"""The most that the worker of preset quick held; two AMD EPYC cores, TensorFlow 2.21, 2026-11-29."""
-_MEASUREMENTS = 5  # of each stage and shape
+"""Peak memory of the worker of preset quick; two AMD EPYC cores, TensorFlow 2.21, 2026-11-29."""
+_MEASUREMENTS = 5  # per stage and shape
 _MILLION = 1e6
 _ROUGH_START_SECONDS = 9.0
-# Seconds for a million multiply-adds of one image: a forward pass in LiteRT, one in Keras, a training step behind
-# the cut; and the fixed part of an image's training step. Two AMD EPYC cores, TensorFlow 2.21, 2026-11-22.
+# Seconds per million multiply-adds of one image: a forward pass in LiteRT, in Keras, a training step after the cut; and
+# the fixed part of a training step per image. Two AMD EPYC cores, TensorFlow 2.21, 2026-11-22.
 _ROUGH_FORWARD = 1.6e-5
 _ROUGH_KERAS_FORWARD = 6e-5
 _ROUGH_STEP = 6e-5
 _ROUGH_STEP_FIXED = 6e-5
 
 PARTS = ("features", "start", "head", "fine_tune", "evaluate")
-"""In order; "start" is the rest of TensorFlow's import after the features."""
+"""The parts of a run in order; "start" is the rest of TensorFlow's import after the features."""
 _PART_OF = {"prepare": "features", "import": "start", "export": "evaluate"}
 _BEFORE = ("features", "start")
-_TRUSTED = 4  # a phase's measured pace counts in full once a quarter of it is done
-_SETTLED = 0.25  # share of an epoch from which its pace counts
-_WARM = 30.0  # seconds from which the pace of a phase's first epoch counts: Keras compiles at the first step
-_AGAIN = 0.25  # what takes longer than expected is expected to take this share of the time spent in addition
+_TRUSTED = 4  # the measured speed of a phase has full weight after 1/4 of the phase
+_SETTLED = 0.25  # share of an epoch after which its speed counts
+_WARM = 30.0  # seconds after which the speed of a phase's first epoch counts: Keras compiles at the first step
+_AGAIN = 0.25  # an overdue part is expected to take this share of the time already spent in addition
 _MOST_DONE = 0.99
-_FASTEST = 1.0  # factor on the expected seconds: other parts may be as slow as this one, but not faster than expected
-_LEAST_DELAY, _DELAY = 5.0, 0.15  # seconds and share of the time left by which a run may be late without a reason
+_FASTEST = 1.0  # minimum factor on the expected seconds: other parts may be as slow as this one, but not faster
+_LEAST_DELAY, _DELAY = 5.0, 0.15  # seconds and share of the remaining time; a longer delay is reported as late
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds that a run will take without early stopping, in all and by stage.
+    """Estimated seconds of a run without early stopping, in total and by stage.
 
-    `measured` is whether every stage of this shape was timed on this machine before. `store_bytes` is what the
-    features take on the disk, `memory_bytes` the most that the worker's process holds; None if never measured.
+    `measured`: whether each stage of this shape was timed on this machine. `store_bytes` is the disk size of the
+    features, `memory_bytes` the peak memory of the worker, or None if never measured.
     """
 
     seconds: float
@@ -69,7 +69,7 @@ class Estimate:
 
 
 def estimate(config: TrainConfig, available_images: int, test_images: int) -> Estimate:
-    """Return what `config` will take with `available_images` training images to choose from."""
+    """Return the estimate for `config` if `available_images` training images are available."""
     images = min(config.train_images, available_images)
     validation = round(images * config.validation_fraction)
     training = images - validation
@@ -98,9 +98,9 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
 
 
 def memory_shortage(guess: Estimate | None = None) -> str:
-    """Return in a sentence that less memory is granted than a run takes beside this process, empty where it suffices.
+    """Return a message if this process and a run need more memory than is available, otherwise "".
 
-    A run that `guess` does not know takes about as much as preset quick: most of it is TensorFlow.
+    If `guess` contains no measurement, a run is assumed to take as much as preset quick: most of it is TensorFlow.
     """
     needed, granted = (guess and guess.memory_bytes) or QUICK_MEMORY_BYTES, machine.memory_bytes()
     taken = psutil.Process().memory_info().rss
@@ -113,7 +113,7 @@ def memory_shortage(guess: Estimate | None = None) -> str:
 
 
 def record_run(config: TrainConfig, rows: Iterable[dict[str, Any]], seconds: float, memory_bytes: float) -> None:
-    """Remember what the run of `config` with the metrics `rows` took, `seconds` and `memory_bytes` in all."""
+    """Record the measurements of a finished run of `config`: metrics `rows`, total `seconds`, peak `memory_bytes`."""
     record(config, _measurements(list(rows), seconds) | {"memory": memory_bytes})
 
 
@@ -123,22 +123,22 @@ def is_known(stage: str, config: TrainConfig) -> bool:
 
 
 def measuring(config: TrainConfig | None = None) -> Job:
-    """Return the job that times a few batches of the shape of `config`; it is one job for all shapes."""
+    """Return the job that times a few batches of the shape of `config`; all shapes share one job."""
     command = ("cifar_core.training.timing", json.dumps(config.to_dict() if config else {}))
     advice = "free disk space there, or set CIFAR_CACHE_DIR"
     return Job(cifar10.cache_dir(), "measuring", command, "The measurement", advice)
 
 
 def is_measuring() -> bool:
-    """Return whether a shape is being measured."""
+    """Return whether a measurement is running."""
     return measuring().is_running
 
 
 def measure(config: TrainConfig, wait: bool = False) -> None:
-    """Time a few batches of the shape of `config` in a process of its own; `estimate` then knows it.
+    """Time a few batches of the shape of `config` in a separate process, for `estimate`.
 
-    Does nothing while a shape is being measured. With `wait` it returns when that is done. Raises RunError if the
-    process fails meanwhile.
+    Does nothing if a measurement is already running. If `wait`, returns after the measurement. Raises RunError if the
+    process has failed by then.
     """
     job = measuring(config)
     process = job.start()
@@ -149,10 +149,10 @@ def measure(config: TrainConfig, wait: bool = False) -> None:
 
 
 def record(config: TrainConfig, measured: Mapping[str, float]) -> None:
-    """Remember measurements of the shape of `config`.
+    """Record measurements of the shape of `config`.
 
-    `measured`: stage ("features", "head", "fine_tune", "evaluate") -> seconds an image, "start" -> seconds, "memory"
-    -> bytes. A cache that cannot be written is ignored.
+    `measured`: stage ("features", "head", "fine_tune", "evaluate") -> seconds per image, "start" -> seconds, "memory"
+    -> bytes. Does nothing if the cache cannot be written.
     """
     taken = {_key(stage, config): value for stage, value in measured.items()}
     path = cifar10.cache_dir() / "costs.json"
@@ -167,7 +167,7 @@ def record(config: TrainConfig, measured: Mapping[str, float]) -> None:
 
 
 def peak_memory_bytes() -> int:
-    """Return the most memory that this process held so far, in bytes; on Windows what it holds now."""
+    """Return the peak memory of this process in bytes; on Windows the current memory."""
     try:
         import resource
     except ImportError:
@@ -182,14 +182,14 @@ def is_stored(config: TrainConfig) -> bool:
 
 
 def cached_images(config: TrainConfig, training: int, validation: int) -> int:
-    """Return how many images are cached; each view of an image counts."""
+    """Return the number of images to cache; each view of an image counts."""
     if not is_stored(config):
         return 0
     return (1 if config.augmentation == 0 else config.views_used) * training + validation
 
 
 def store_bytes(config: TrainConfig, images: int) -> int:
-    """Return what the features of `images` images take in the cache."""
+    """Return the size in bytes of the features of `images` images in the cache."""
     values = architecture.top_channels(config.alpha) if config.head_epochs else 0
     shape = architecture.cut_shape(config.alpha, config.image_size, config.fine_tune_blocks)
     if config.fine_tunes and shape:
@@ -198,7 +198,7 @@ def store_bytes(config: TrainConfig, images: int) -> int:
 
 
 def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float]:
-    """Return stage -> seconds an image (seconds, for "start"). An epoch's time includes its validation."""
+    """Return stage -> seconds per image (seconds for "start"). The time of an epoch includes validation."""
     rates: dict[str, float] = {}
     images, feature_seconds = _progress(rows, "features")
     if images > 500:
@@ -220,7 +220,7 @@ def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float
 
 
 def _progress(rows: list[dict[str, Any]], stage: str) -> tuple[int, float]:
-    """Return how many images were done in `stage`, and in how many seconds."""
+    """Return the number of images processed in `stage` and the seconds they took."""
     stage_rows = [row for row in rows if row.get("kind") == "progress" and row["stage"] == stage]
     done = [(a, b) for a, b in itertools.pairwise(stage_rows) if b["done"] > a["done"]]
     images = sum(b["done"] - a["done"] for a, b in done)
@@ -268,9 +268,9 @@ def _load() -> dict[str, list[float]]:
 
 @dataclass(frozen=True)
 class Outlook:
-    """The share done of each part and of the whole time.
+    """The completed share of each part and of the total time.
 
-    `late` is the part that makes the run take longer than predicted, None while the prediction holds.
+    `late` is the part that makes the run take longer than predicted, or None.
     """
 
     shares: Mapping[str, float]
@@ -280,20 +280,20 @@ class Outlook:
 
 
 class Forecast:
-    """The prediction of one run, shared by all who watch it; thread-safe."""
+    """The prediction for one run, shared by all sessions that watch it; thread-safe."""
 
     def __init__(self, expected: Mapping[str, float], epochs: Mapping[str, int]) -> None:
-        """`expected` is part -> seconds (those that are left out do not occur), `epochs` phase -> planned epochs."""
+        """`expected`: part -> seconds; missing parts do not occur. `epochs`: phase -> planned epochs."""
         self._expected = {part: max(expected[part], 0.1) for part in PARTS if part in expected}
         self._epochs = epochs
         self._lock = threading.Lock()
-        self._pace = 1.0  # seconds that the training takes for each that was expected
+        self._pace = 1.0  # actual / expected seconds of the training
         self._end: float | None = None
         self._done = 0.0
         self._late: str | None = None
 
     def outlook(self, now: float, status: Mapping[str, Any], last: Mapping[str, Any] | None) -> Outlook:
-        """Return the outlook of a running run at the time `now`; `last` is its last sound metrics row."""
+        """Return the outlook of a running run at the time `now`; `last` is its last valid metrics row."""
         stage = str(status.get("stage"))
         part = _PART_OF.get(stage, stage)
         spent = _since(status.get("began"), now)
@@ -307,9 +307,9 @@ class Forecast:
             return Outlook(shares | {part: share}, self._done, left, self._late)
 
     def _before(self, part: str, now: float, status: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[float, float]:
-        """Return which share of a part before the training is done, and how many seconds there are until it begins.
+        """Return the completed share of a part before the training, and the seconds until the training begins.
 
-        Features are computed while TensorFlow starts: both together take what they were expected to take.
+        Features are computed while TensorFlow starts, so the expected seconds of both are summed.
         """
         expected = sum(self._expected.get(other, 0.0) for other in _BEFORE)
         spent = _since(status.get("began"), now)
@@ -319,7 +319,7 @@ class Forecast:
         return min(share, 1.0), left
 
     def _within(self, part: str, now: float, status: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[float, float]:
-        """Return which share of a later part is done, and how many seconds it still takes."""
+        """Return the completed share of a later part and its remaining seconds."""
         expected, spent = self._expected.get(part, 0.1), _since(status.get("updated"), now)
         if last.get("phase") != part:
             return min(spent / (self._pace * expected), 0.95), _left(self._pace * expected, spent)
@@ -334,7 +334,7 @@ class Forecast:
         return share, trust * reported + (1 - trust) * guess
 
     def _predicted_end(self, now: float, end: float, part: str) -> float:
-        """Return the predicted time of the end; `end` is the current estimate."""
+        """Return the predicted end time; `end` is the current estimate. Ignores short delays."""
         if self._late != part:
             self._late = None
         if self._end is None or end <= self._end:
@@ -349,5 +349,5 @@ def _left(expected: float, spent: float) -> float:
 
 
 def _since(moment: object, now: float) -> float:
-    """Return how many seconds ago a moment of a status file was, 0 where it is none."""
+    """Return the seconds since `moment`, a time in a status file; 0 if it is not valid."""
     return now - moment if isinstance(moment, int | float) and 0 <= moment <= now else 0.0

@@ -1,4 +1,4 @@
-"""What this machine grants and lacks: `python -m cifar_core doctor`, and *This machine* on the page Learn."""
+"""Checks of this machine: `python -m cifar_core doctor`, and *This machine* on the page Learn."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from cifar_core.network import pretrained
 PYTHON = ">=3.11,<3.14"
 SECRETS = machine.app_dir() / ".streamlit" / "secrets.toml"
 _LOGIN_KEYS = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")
-_Found = tuple[str, ...]  # the fields of a Check behind its name
+_Found = tuple[str, ...]  # the fields of a Check after `name`
 
 
 class Check(NamedTuple):
-    """One finding; `state` is "ok", "warning" (the app works, with a limit) or "error" (to be corrected)."""
+    """The result of one check. `state` is "ok", "warning" (the app works with limits) or "error" (must be fixed)."""
 
     name: str
     state: str
@@ -36,7 +36,7 @@ class Check(NamedTuple):
 
 
 def checks() -> list[Check]:
-    """Return all findings, in a fixed order. Waits three seconds at most for hosts that do not answer."""
+    """Run all checks and return their results in a fixed order. Waits at most 3 s for hosts that do not answer."""
     return [_check(look.__name__.strip("_"), look) for look in _CHECKS]
 
 
@@ -48,7 +48,7 @@ def _check(name: str, look: Callable[[], _Found]) -> Check:
 
 
 def _versions() -> _Found:
-    file = machine.app_dir() / "requirements.txt"  # not there where the app is installed as a package
+    file = machine.app_dir() / "requirements.txt"  # missing if the app is installed as a package
     lines = file.read_text(encoding="utf-8").split() if file.exists() else requires("cifar-studio") or []
     wanted = [Requirement(line) for line in (f"Python{PYTHON}", *lines) if "extra ==" not in line]
     have = {one.name: python_version() if one.name == "Python" else machine.package_version(one.name) for one in wanted}

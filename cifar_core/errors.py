@@ -1,16 +1,16 @@
-"""The errors that a user can fix.
+"""Errors that a user can fix.
 
-Every message says what is wrong, what was received, what was expected and what to do next, in one sentence or two.
-Pages and the command line show these and only these; any other exception is a bug and is seen.
+Each message states the problem, the received and the expected value, and the next step, in one or two sentences. Pages
+and the command line show only these errors as messages; any other exception is a bug and is not hidden.
 """
 
 
 class CifarError(Exception):
-    """Base of all errors that are shown to the user as they are."""
+    """Base class of all errors with a message for the user."""
 
 
 class ConfigError(CifarError):
-    """A value of the configuration is not usable; `field` names the knob beside which a page shows the message."""
+    """A value of the configuration is invalid; `field` is the name of its knob, where a page shows the message."""
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -26,11 +26,11 @@ class WeightsError(CifarError):
 
 
 class RunError(CifarError):
-    """A run does not exist, is damaged, or its state does not allow what was asked."""
+    """A run does not exist, is damaged, or is in a state that does not allow the operation."""
 
 
 class TrainingError(CifarError):
-    """A training cannot go on: its loss is no longer a number."""
+    """A training cannot continue, for example because its loss is not finite."""
 
 
 class ImageError(CifarError):
@@ -46,4 +46,4 @@ class SweepError(CifarError):
 
 
 class ProjectError(CifarError):
-    """A project of own classes does not exist, is damaged or full, or has too little to learn from."""
+    """A project of own classes does not exist, is damaged or full, or has too few pictures."""

@@ -1,4 +1,4 @@
-"""The glossary: each term of the field in one sentence."""
+"""The glossary: a definition of each term in one sentence."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ TERMS: Mapping[str, str] = {
 
 
 def explain(text: str) -> str | None:
-    """Return the terms that occur in `text` with their definitions as Markdown, None if none does.
+    """Return the terms in `text` with their definitions as Markdown, or None if it contains no term.
 
-    In "McNemar's test" the shorter term "test" does not occur.
+    Longer terms are matched first: "McNemar's test" does not match "test".
     """
     found = set()
     for term in sorted(TERMS, key=len, reverse=True):

@@ -1,14 +1,14 @@
-"""Background processes, which outlive the page and the server: the workers of runs, and every other job.
+"""Background processes, which outlive the page and the server: the workers of runs, and other jobs.
 
-A job is work of a process of its own that a page or a command starts, watches and stops:
+A job is work in a separate process that a page or a command starts, watches and stops:
 
     <folder>/<name>.progress.json   {"state": "working", "stopped", "failed" or "done", ...}, written by the process
     <folder>/<name>.lock            held by the process while it works
-    <folder>/<name>.stop            asks it to stop
-    <folder>/<name>.log             what it printed
+    <folder>/<name>.stop            requests a stop
+    <folder>/<name>.log             output of the process
 
-A feature declares its job as a `Job`, does the work under `working` and shows what `read` returns. Runs and sweeps have
-records of their own (see runs/folder.py and search/studies.py), since they can be resumed.
+A feature declares its job as a `Job`, does the work inside `working` and shows the record that `read` returns. Runs and
+sweeps have their own records (see runs/folder.py and search/studies.py), since they can be resumed.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ from cifar_core.runs import Run, owners, trash
 
 RUN_WORKER = "cifar_core.training.worker"
 MOST_QUEUED = 50
-"""Runs that train or wait at once."""
+"""Maximum number of runs that train or wait."""
 STOP_SECONDS = 2.5
-"""How long a worker may take to stop by itself before its process is ended."""
+"""Time for a worker to stop by itself before its process is killed."""
 
-# glibc returns large buffers to the system and asks for zeroed ones at every training step. Keeping them, in large
+# glibc returns large buffers to the system and requests zeroed ones at each training step. Keeping them, in large
 # pages, makes a step of the whole network much faster; other systems ignore the variable.
 _ALLOCATOR = ":".join(
     f"glibc.malloc.{setting}"
     for setting in ("hugetlb=1", "mmap_max=0", "trim_threshold=100000000000", "top_pad=500000000")
 )
-# `python -m` for a module in a given folder. PYTHONPATH cannot name a folder with ":" in its path.
+# `python -m` for a module in a given folder. PYTHONPATH cannot contain a folder with ":" in its path.
 _RUN_MODULE = (
     "import runpy, sys; del sys.argv[0]; sys.path.insert(0, sys.argv.pop(0)); "
     "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
@@ -54,12 +54,12 @@ _RUN_MODULE = (
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
-    """The job, or the run, was asked to stop."""
+    """Raised if a stop of the job or run was requested."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """`command` is a module and its arguments; `title` begins every sentence about the job; `advice` ends it."""
+    """A job. `command` is a module and its arguments; error messages begin with `title` and end with `advice`."""
 
     folder: Path
     name: str
@@ -69,7 +69,7 @@ class Job:
     record: str = ".progress.json"
 
     def file(self, ending: str) -> Path:
-        """Return the job's file with this ending."""
+        """Return the path of the job's file with this ending."""
         return self.folder / f"{self.name}{ending}"
 
     @property
@@ -78,12 +78,12 @@ class Job:
         return machine.is_locked(self.file(".lock"))
 
     def start(self) -> subprocess.Popen[bytes] | None:
-        """Start the process and wait until it works; return it, None where one works already. Raises RunError."""
+        """Start the process and wait until it works. Return it, or None if one is already running. Raises RunError."""
         if self.is_running:
             return None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.write("working")  # what is read if the process dies at once
+            self.write("working")  # read if the process dies immediately
             started = detached(self.command, self.file(".log"))
         except OSError as error:
             raise self._refused(error) from None
@@ -91,14 +91,14 @@ class Job:
         return started
 
     def ask_to_stop(self) -> None:
-        """Make the process stop at its next `check_stop`. Raises RunError."""
+        """Request a stop; the process stops at its next `check_stop`. Raises RunError."""
         try:
             self.file(".stop").touch()
         except OSError as error:
             raise self._refused(error) from None
 
     def check_stop(self) -> None:
-        """Raise Stopped if the job was asked to stop."""
+        """Raise Stopped if a stop was requested."""
         if self.file(".stop").exists():
             raise Stopped
 
@@ -107,11 +107,11 @@ class Job:
         runs.write_json(self.file(self.record), {"state": state, **more})
 
     def read(self) -> dict[str, Any]:
-        """Return the record with "state": none, working, stopped, failed (then with "error") or done."""
+        """Return the record. "state" is "none", "working", "stopped", "failed" (with "error") or "done"."""
         status = self._load()
         if self.is_running:
             return status | {"state": "working"}
-        if status.get("state") == "working":  # it may have ended since the file was read
+        if status.get("state") == "working":  # it may have ended after the file was read
             status = self._load()
         if status.get("state") == "working":
             return {"state": "failed", "error": f"Its process ended unexpectedly; see {self.file('.log')}."}
@@ -120,7 +120,7 @@ class Job:
         return status if status.get("state") in ("stopped", "done") else {"state": "none"}
 
     def _load(self) -> dict[str, Any]:
-        """Return the record, empty without one; where it is damaged, the state "failed" with the reason."""
+        """Return the record, {} if there is none, or the state "failed" and the reason if it is damaged."""
         try:
             return runs.load_json(self.file(self.record)) or {}
         except RunError as error:
@@ -128,9 +128,10 @@ class Job:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Hold the job's lock, and record how the work ended: done, stopped or failed.
+        """Hold the job's lock during the work and record its end: "done", "stopped" or "failed".
 
-        Raises RunError if another process does it or the folder cannot be written, and what the work raises.
+        Raises RunError if another process holds the lock or the folder cannot be written; re-raises exceptions of the
+        work.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -152,7 +153,7 @@ class Job:
         except Exception as error:
             self.write("failed", error=str(error) or type(error).__name__)
             raise
-        if runs.read_json(self.file(self.record)).get("state") == "working":  # else the work wrote its own result
+        if runs.read_json(self.file(self.record)).get("state") == "working":  # otherwise the work wrote its own result
             self.write("done")
 
     def _refused(self, error: OSError) -> RunError:
@@ -160,9 +161,9 @@ class Job:
 
 
 def start_run(config: TrainConfig, name: str = "run", prepare: Callable[[Run], None] | None = None) -> Run:
-    """Create a run and spawn its worker, which queues for the one training slot. Raises RunError.
+    """Create a run and start its worker, which waits for the training slot. Raises RunError.
 
-    `prepare` puts more files into the new run's folder before the worker reads it.
+    `prepare` can add files to the run's folder before the worker starts.
     """
     _check_queue()
     trash.clear_unfinished()
@@ -183,11 +184,11 @@ def _check_queue() -> None:
 
 
 def resume_run(run: Run) -> None:
-    """Resume a stopped, failed or lost run from its last full epoch. Raises RunError in any other state."""
+    """Resume a stopped, failed or lost run from its last full epoch. Raises RunError for another state."""
     if run.state not in runs.RESUMABLE_STATES:
         raise RunError(f"Run {run.id} is {run.state}; only a stopped, failed or lost run can be resumed.")
     _check_queue()
-    run.config  # noqa: B018 - raises if the run is damaged beyond resuming
+    run.config  # noqa: B018 - raises if the configuration is damaged
     try:
         (run.path / "stop").unlink(missing_ok=True)
     except OSError as error:
@@ -196,10 +197,10 @@ def resume_run(run: Run) -> None:
 
 
 def stop_run(run: Run) -> None:
-    """Stop `run` within three seconds; its best and its last full epoch remain. Does nothing if it has ended.
+    """Stop `run` within three seconds, if it has not ended; its best and last full epochs are kept.
 
-    The worker is asked first. One that does not answer in time (a long step, an import) is ended, which loses nothing:
-    the checkpoint holds the last full epoch.
+    Requests a stop first. A worker that does not stop within STOP_SECONDS (a long step, an import) is killed; the
+    checkpoint already contains the last full epoch.
     """
     if run.state not in runs.LIVE_STATES:
         return
@@ -213,7 +214,7 @@ def stop_run(run: Run) -> None:
 
 
 def queue_position(run: Run) -> int:
-    """Return how many live runs are before `run` in the queue: 0 means that it is next or already running."""
+    """Return the number of live runs before `run` in the queue; 0 if it is next or already running."""
     states = {other: other.state for other in runs.list_runs()}
     training = [other for other, state in states.items() if state in runs.LIVE_STATES and state != "queued"]
     live = [*training, *_in_turn(other for other, state in states.items() if state == "queued")]
@@ -221,12 +222,12 @@ def queue_position(run: Run) -> int:
 
 
 def next_in_queue() -> Run | None:
-    """Return the waiting run that is to train next, None where none waits."""
+    """Return the queued run that trains next, or None if the queue is empty."""
     return next(iter(_in_turn(run for run in runs.list_runs() if run.state == "queued")), None)
 
 
 def _in_turn(waiting: Iterable[Run]) -> list[Run]:
-    """Return waiting runs in the order of their training: everybody's first before anybody's second, by age."""
+    """Return queued runs in training order: the first run of each user by age, then the second ones, and so on."""
     turns: Counter[str] = Counter()
     place: dict[Run, int] = {}
     for run in sorted(waiting, key=lambda run: run.id):
@@ -237,7 +238,7 @@ def _in_turn(waiting: Iterable[Run]) -> list[Run]:
 
 
 def spawn_worker(run: Run) -> None:
-    """Start the worker of `run` and wait until it holds the run's lock. Raises RunError if it ends before."""
+    """Start the worker of `run` and wait for its first status. Raises RunError if it does not start."""
     before = _status_stamp(run)
     try:
         worker = detached([RUN_WORKER, str(run.path.resolve())], run.path / "worker.log")
@@ -251,7 +252,7 @@ def spawn_worker(run: Run) -> None:
 
 
 def _status_stamp(run: Run) -> tuple[int, int] | None:
-    """Return what changes when the worker writes its first status."""
+    """Return inode and modification time of status.json, which change when the worker writes it, or None."""
     with contextlib.suppress(OSError):
         stat = (run.path / "status.json").stat()
         return stat.st_ino, stat.st_mtime_ns
@@ -259,16 +260,16 @@ def _status_stamp(run: Run) -> tuple[int, int] | None:
 
 
 def module_command(module_and_arguments: Sequence[str]) -> list[str]:
-    """Return the command line that runs a module of this program, wherever the working directory is."""
+    """Return the command line that runs a module of this program from any working directory."""
     return [sys.executable, "-c", _RUN_MODULE, str(machine.app_dir()), *module_and_arguments]
 
 
 def detached(
     module_and_arguments: Sequence[str], log: Path, variables: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Run a module as a process of its own session, which ends neither with the page nor with the server.
+    """Start a module as a process in a new session, which outlives the page and the server.
 
-    `variables` is added to its environment. Raises OSError if `log` cannot be written.
+    `variables` is added to its environment; `log` receives its output. Raises OSError if `log` cannot be written.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -279,7 +280,7 @@ def detached(
             env=worker_environment(variables),
             start_new_session=True,
         )
-    threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie stays behind
+    threading.Thread(target=process.wait, daemon=True).start()  # avoids a zombie process
     return process
 
 
@@ -292,7 +293,7 @@ def worker_environment(variables: Mapping[str, str] | None = None) -> dict[str, 
 
 
 def end_process(record: Mapping[str, Any], module: str, how: Callable[[psutil.Process], None]) -> None:
-    """End the process that `record` names ("pid", "pid_created"), if it is the very one and runs `module`."""
+    """Call `how` on the process in `record` ("pid", "pid_created"), if it still exists and runs `module`."""
     with contextlib.suppress(psutil.Error, TypeError, ValueError, LookupError):
         process = psutil.Process(int(record["pid"]))
         same = abs(process.create_time() - float(record["pid_created"])) < 1
@@ -301,7 +302,7 @@ def end_process(record: Mapping[str, Any], module: str, how: Callable[[psutil.Pr
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait until `condition` holds, `seconds` at most; return whether it does."""
+    """Wait at most `seconds` until `condition` is true; return whether it is."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -15,8 +15,8 @@ from cifar_core.errors import ConfigError
 class Knob:
     """Metadata of one field of `TrainConfig`.
 
-    `low` and `high` are inclusive. `choices` are in order of display, `labels` their text; `mistakes` are those that
-    exist to be made on purpose. A word without choices matches `pattern`, a regular expression.
+    `low` and `high` are inclusive. `choices` are in display order, `labels` are their texts, `mistakes` are the choices
+    that demonstrate a common mistake. A string without choices must match the regular expression `pattern`.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Knob:
         return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
     def check(self, value: Any) -> Any:
-        """Return `value` as the knob's own type. Raises ConfigError if it has the wrong type or is out of range."""
+        """Return `value` converted to the knob's type. Raises ConfigError for a wrong type or range."""
         value = self._as_own_type(value)
         if self.choices:
             if value not in self.choices:
@@ -68,7 +68,7 @@ class Knob:
         return value
 
     def parse(self, text: str) -> Any:
-        """Return the checked value written as `text`, a value or its label, on a command line. Raises ConfigError."""
+        """Parse and check `text`, a value or its label on the command line. Raises ConfigError."""
         kind = type(self.default)
         named = {label: value for value, label in self.labels.items()}
         try:
@@ -93,5 +93,5 @@ class Knob:
 
 
 def knob(group: str, default: Any, label: str, text: str, **metadata: Any) -> Any:
-    """Return the dataclass field of one setting; `metadata` are the other fields of `Knob`."""
+    """Return a dataclass field for one setting; `metadata` contains the other fields of `Knob`."""
     return field(default=default, metadata={"label": label, "group": group, "help": text, **metadata})

@@ -1,4 +1,4 @@
-"""Processors, memory, folders, lock files and versions of this machine; fallbacks where the system does not know."""
+"""CPU cores, memory, folders, lock files and package versions of this machine."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ except ImportError:  # Windows
 
 
 MOST_THREADS = 8
-"""More threads gain nothing on 32 px images, and each needs memory: an interpreter for each in a feature extraction."""
+"""More threads gain nothing on 32 px images, and in feature extraction each needs memory for an interpreter."""
 MOST_INTERPRETERS = 2
-"""LiteRT interpreters that compute in turn: each has a pool of `threads()` threads of its own, idle or not."""
-_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # Nvidia, AMD, and either below Windows
+"""Maximum number of LiteRT interpreters that compute in turn; each has its own pool of `threads()` threads."""
+_GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # Nvidia, AMD, and both under WSL
 _PROC, _CGROUP = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _REPLACE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2)
 
@@ -34,26 +34,26 @@ _LOCK_SECONDS, _LOCK_POLL_SECONDS = 1.0, 0.005
 
 
 def app_dir() -> Path:
-    """Return the folder that holds `app.py` and this package; the working directory does not matter."""
+    """Return the folder of `app.py` and this package, independent of the working directory."""
     return Path(__file__).resolve().parents[1]
 
 
 def home() -> Path:
-    """Return the user's home folder; without one, a folder of this user in the system's temporary folder."""
-    with suppress(RuntimeError):  # no HOME, and a user id that the system does not know
+    """Return the user's home folder, or a folder of this user in the system's temporary folder if there is none."""
+    with suppress(RuntimeError):  # no HOME and an unknown user ID
         return Path.home()
     user = os.getuid() if hasattr(os, "getuid") else "user"
     return Path(tempfile.gettempdir()) / f"home-{user}"
 
 
 def expanded(folder: str | Path) -> Path:
-    """Return `folder` as an absolute path, a leading `~` replaced by `home()`."""
+    """Return `folder` as an absolute path, with a leading `~` replaced by `home()`."""
     first, *rest = Path(folder).parts or (".",)
     return (home().joinpath(*rest) if first == "~" else Path(folder)).absolute()
 
 
 def processors() -> int:
-    """Return how many processors this process may use, 1 or more: affinity and the cgroup's quota count."""
+    """Return the number of CPU cores for this process, at least 1, limited by affinity and cgroup quota."""
     try:
         allowed = len(os.sched_getaffinity(0))
     except (AttributeError, OSError):  # macOS, Windows
@@ -63,12 +63,12 @@ def processors() -> int:
 
 
 def threads() -> int:
-    """Return how many threads one computation gets: one for each processor, MOST_THREADS at most."""
+    """Return the number of threads for one computation: one per CPU core, at most MOST_THREADS."""
     return min(processors(), MOST_THREADS)
 
 
 def memory_bytes() -> int:
-    """Return how much memory this process may use: the machine's, or the cgroup's limit if that is less."""
+    """Return the memory for this process in bytes: the machine's, or the cgroup limit if that is less."""
     limits = [
         int(text)
         for folder in _cgroups("memory")
@@ -79,19 +79,19 @@ def memory_bytes() -> int:
 
 
 def gpu_driver() -> str | None:
-    """Return the device file of a graphics card's driver, None without one."""
+    """Return the device file of a GPU driver, or None if there is none."""
     return next((driver for driver in _GPU_DRIVERS if Path(driver).exists()), None)
 
 
 def replace(source: Path, target: Path) -> None:
-    """Move the file or folder `source` to `target`, replacing a file.
+    """Move the file or folder `source` to `target`, replacing an existing file.
 
-    Tries again for 0.4 s where the system refuses: on Windows another program may have `target` open for a moment.
-    Raises OSError.
+    Retries for 0.4 s if permission is denied: on Windows another program may briefly have `target` open. Raises
+    OSError.
     """
     for seconds in _REPLACE_SECONDS:
         with suppress(PermissionError):
-            os.replace(source, target)  # noqa: PTH105 - one place to stand in for the system in tests
+            os.replace(source, target)  # noqa: PTH105 - tests replace it
             return
         time.sleep(seconds)
     os.replace(source, target)  # noqa: PTH105
@@ -99,7 +99,7 @@ def replace(source: Path, target: Path) -> None:
 
 def save_arrays(path: Path, **arrays: Any) -> None:
     """Write an .npz file to `path` atomically. Raises OSError."""
-    import numpy as np  # most of those who import this module need none
+    import numpy as np  # most importers of this module do not need it
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
     try:
@@ -110,7 +110,7 @@ def save_arrays(path: Path, **arrays: Any) -> None:
 
 
 def describe(packages: Iterable[str]) -> dict[str, Any]:
-    """Return, ready for JSON, Python's version, those of `packages`, system, processor, cores and memory in bytes."""
+    """Return versions of Python and `packages`, system, processor, cores and memory in bytes, ready for JSON."""
     return {
         "python": platform.python_version(),
         "packages": {name: package_version(name) for name in packages},
@@ -123,7 +123,7 @@ def describe(packages: Iterable[str]) -> dict[str, Any]:
 
 @contextmanager
 def extra(feature: str, packages: str) -> Iterator[None]:
-    """Raise a CifarError that names `packages` (as pip takes them) where an import inside fails for want of them."""
+    """Convert an ImportError inside into a CifarError with the command to install `packages` with pip."""
     try:
         yield
     except ImportError as error:
@@ -132,7 +132,7 @@ def extra(feature: str, packages: str) -> Iterator[None]:
 
 
 def _cgroups(controller: str) -> Iterator[Path]:
-    """Yield the folders of the control groups that hold this process, of version 2 and of 1; none outside Linux."""
+    """Yield the cgroup folders of this process, for cgroup versions 1 and 2; none outside Linux."""
     for line in _text(_PROC).splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
         if controllers and controller not in controllers.split(","):
@@ -143,7 +143,7 @@ def _cgroups(controller: str) -> Iterator[Path]:
 
 
 def _processor_quota(folder: Path) -> float | None:
-    """Return the processors that one control group grants, None without a limit."""
+    """Return the number of CPU cores that one cgroup allows, or None if unlimited."""
     quota, period = [*_text(folder / "cpu.max").split(), "", ""][:2]
     if not quota:
         quota, period = _text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")
@@ -158,8 +158,8 @@ def _text(file: Path) -> str:
 
 
 def package_version(package: str) -> str:
-    """Return the version of an installed package, else "not installed"."""
-    from importlib.metadata import PackageNotFoundError, version  # 10 ms that most commands need not wait
+    """Return the version of an installed package, or "not installed"."""
+    from importlib.metadata import PackageNotFoundError, version  # takes 10 ms, which most commands do not need
 
     try:
         return version(package)
@@ -177,27 +177,27 @@ def _processor() -> str:
 
 @contextmanager
 def hold_lock(path: Path, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
-    """Hold the lock file `path`, which is free again when the process ends, however that happens.
+    """Hold the lock file `path`; the system releases it when the process ends, even if it is killed.
 
-    Raises filelock.Timeout if another process holds it for `seconds`; `is_locked` holds it for some microseconds.
+    Raises filelock.Timeout if another process holds it for `seconds`; `is_locked` holds it for a few microseconds.
     """
     with FileLock(path).acquire(timeout=seconds, poll_interval=_LOCK_POLL_SECONDS):
         yield
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a living process holds the lock file `path`."""
+    """Return whether a process holds the lock file `path`."""
     if not path.exists():
         return False
     try:
         if fcntl is None:
             with FileLock(path, timeout=0):
                 return False
-        # a shared lock: two checks at the same time do not see each other as the holder
+        # a shared lock, so that concurrent checks do not report each other
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
     except Timeout:
         return True
     except OSError:
-        return path.exists()  # it may have been deleted just now
+        return path.exists()  # it may have been deleted meanwhile

@@ -1,4 +1,4 @@
-"""Reading untrusted input: file names, members of zips, and files of arrays (.npz)."""
+"""Reads untrusted input: file names, zip members and .npz files."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ MALFORMED_ZIP = (
     struct.error,
     zlib.error,
 )
-"""What zipfile raises for a malformed zip of ordinary members, found by mutation tests. NotImplementedError, for an
+"""Exceptions of zipfile for a malformed zip of ordinary members, found by mutation tests. NotImplementedError, for an
 unknown zip version, is a RuntimeError."""
 _MALFORMED_ARRAYS = (*MALFORMED_ZIP, TypeError, MemoryError, ArithmeticError, SyntaxError, tokenize.TokenError)
-"""What NumPy raises in addition, found by mutation tests."""
+"""Further exceptions of NumPy, found by mutation tests."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 _ARRAY_KINDS = "biufU"
 
 
 def shown_name(name: str, limit: int = 60) -> str:
-    """Return `name` without control, direction and other invisible characters, at most `limit` long.
+    """Return `name` without control, direction and other invisible characters, at most `limit` characters long.
 
-    It is text, never markup: a page still escapes it where it would be rendered.
+    The result is plain text; a page must still escape it before rendering it as markup.
     """
     text = one_line(name) or "the file"
     half = (limit - 1) // 2
@@ -52,12 +52,12 @@ def one_line(text: str) -> str:
 
 
 def quoted(name: str) -> str:
-    """Return `name` as a message shows it, in quotation marks."""
+    """Return `name` in quotation marks for a message."""
     return f'"{shown_name(name)}"'
 
 
 def unique_name(name: str, taken: set[str]) -> str:
-    """Return `name`, or with the first free number behind it, and add it to `taken`."""
+    """Return `name`, with the first free number appended if it is taken, and add it to `taken`."""
     unique, number = name, 2
     while unique in taken:
         unique, number = f"{name} ({number})", number + 1
@@ -66,12 +66,12 @@ def unique_name(name: str, taken: set[str]) -> str:
 
 
 def formula_safe(text: str) -> str:
-    """Return `text` so that no spreadsheet computes it."""
+    """Return `text` escaped so that a spreadsheet does not evaluate it as a formula."""
     return "'" + text if text.lstrip().startswith(_FORMULA) or text.startswith(_FORMULA) else text
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Return `rows`, head first, as CSV: no text is a formula, fractions have seven digits, None is empty."""
+    """Return `rows`, header first, as CSV. Text is `formula_safe`, floats have seven digits, None is empty."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerows([_cell(cell) for cell in row] for row in rows)
     return text.getvalue()
@@ -100,18 +100,18 @@ def read_plain_file(path: str | Path, most_bytes: int, wanted: str, error: type[
 
 
 def is_ordinary(info: zipfile.ZipInfo) -> bool:
-    """Return whether a member is not encrypted, and stored or deflated; other methods have exceptions of their own."""
+    """Return whether a zip member is not encrypted, and is stored or deflated; other methods raise other exceptions."""
     return not info.flag_bits & 0x1 and info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def load_arrays(path: Path, most_bytes: int | None = None) -> dict[str, np.ndarray]:
-    """Return all arrays in `path` by name; no pickle is read.
+    """Return all arrays in the .npz file `path` by name, without pickles.
 
-    Raises OSError if the file cannot be read, ValueError if it is damaged or unpacks to more than `most_bytes`.
+    Raises OSError if the file cannot be read, ValueError if it is damaged or larger than `most_bytes` when unpacked.
     """
     try:
         with path.open("rb") as content:
-            with zipfile.ZipFile(content) as archive:  # before NumPy makes room for whatever its headers promise
+            with zipfile.ZipFile(content) as archive:  # before NumPy allocates memory for untrusted shapes
                 if not all(map(is_ordinary, archive.infolist())):
                     raise ValueError("it is encrypted, or packed by a rare method")
                 if most_bytes is not None and sum(info.file_size for info in archive.infolist()) > most_bytes:
