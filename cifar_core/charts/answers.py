@@ -225,8 +225,8 @@ def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.
         "fill": "tozeroy",
         "hovertemplate": f"{CLASSES[answer]} %{{y:.0%}} at %{{x:g}}{change.unit}<extra></extra>",
     }
-    uprights = [(value, style.TRAINING, "solid")]
-    uprights += [(at, style.CLASS_COLORS[label], "dot") for at, label in sweep.flips]
+    verticals = [(value, style.TRAINING, "solid")]
+    verticals += [(at, style.CLASS_COLORS[label], "dot") for at, label in sweep.flips]
     layout = {  # built at once: adding elements one by one takes ten times as long
         "template": TEMPLATE,
         "height": 74,
@@ -236,7 +236,7 @@ def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.
         "yaxis": {"range": [0, 1.02], "visible": False},
         "shapes": [
             {"x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": {"color": shade, "width": 2, "dash": dash}}
-            for x, shade, dash in uprights
+            for x, shade, dash in verticals
         ],
         "annotations": [
             note | {"x": at, "text": f"{CLASSES[label]} at {at:g}{change.unit}", "xanchor": side}

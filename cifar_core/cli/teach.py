@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def teach(arguments: Namespace) -> Answer:
-    """Create a project from a folder and fit it; without arguments, list all projects."""
+    """Create a project from a folder and fit it; without a folder, list all projects."""
     if arguments.folder is None:
         counts = {f"{projects.PREFIX}{name}": projects.load(name).count for name in projects.names()}
         rows = [{"id": name, "pictures": count} for name, count in counts.items()]

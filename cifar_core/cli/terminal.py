@@ -109,14 +109,14 @@ def discard_output() -> None:
 def native_messages_hidden() -> Iterator[None]:
     """Hide standard error output of native libraries in this block; LiteRT has no switch for its banner."""
     sys.stderr.flush()
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    saved, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 2)
+        os.dup2(devnull, 2)
         yield
     finally:
         os.dup2(saved, 2)
         os.close(saved)
-        os.close(nowhere)
+        os.close(devnull)
 
 
 class Screen:

@@ -50,10 +50,10 @@ def is_own(content: bytes, config: TrainConfig) -> bool:
     pattern = _pattern(config)
     if len(content) != len(pattern):
         return False
-    expected, theirs = np.frombuffer(bytearray(pattern), np.uint8), np.frombuffer(content, np.uint8)
+    expected, actual = np.frombuffer(bytearray(pattern), np.uint8), np.frombuffer(content, np.uint8)
     for place in _weight_slices(expected):
-        expected[place] = theirs[place]
-    return bool((expected == theirs).all())
+        expected[place] = actual[place]
+    return bool((expected == actual).all())
 
 
 def answers_with_probabilities(content: bytes) -> bool:

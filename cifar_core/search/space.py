@@ -198,7 +198,7 @@ def describe(plan: Plan) -> Mapping[str, str]:
     """Return the values of each knob as text."""
     texts = {}
     for item in plan.ranges:
-        say, scale = KNOBS[item.knob].format, ", logarithmic" if item.log else ""
-        numbers = f"{say(item.low)} to {say(item.high)}{scale}"
-        texts[item.knob] = ", ".join(map(say, item.choices)) if item.choices else numbers
+        form, scale = KNOBS[item.knob].format, ", logarithmic" if item.log else ""
+        numbers = f"{form(item.low)} to {form(item.high)}{scale}"
+        texts[item.knob] = ", ".join(map(form, item.choices)) if item.choices else numbers
     return texts

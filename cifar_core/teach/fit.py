@@ -149,9 +149,9 @@ def _ridge(
 
 def _inverse_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
     """Return the factor of the scores that fits the labels best, with confidence limited as in Platt 1999."""
-    doubt = 1 / (len(labels) + 2)
-    target = np.full(scores.shape, doubt / (scores.shape[1] - 1))
-    target[np.arange(len(labels)), labels] = 1 - doubt
+    smoothing = 1 / (len(labels) + 2)
+    target = np.full(scores.shape, smoothing / (scores.shape[1] - 1))
+    target[np.arange(len(labels)), labels] = 1 - smoothing
     factors = np.geomspace(0.1, 100, 90)
     losses = [-(target * np.log(np.maximum(softmax(f * scores), 1e-12))).sum() for f in factors]
     return float(factors[int(np.argmin(losses))])
