@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
@@ -27,24 +28,24 @@ class Labels:
     starred: bool = False
 
 
-def load(run: Run) -> Labels:
-    """Return the labels of `run`, or empty labels if the file is missing or damaged."""
+def load(run: Run, folder: Path | None = None) -> Labels:
+    """Return the labels of `run`, or of a deleted run in `folder`; empty labels if the file is missing or damaged."""
     try:
-        return _load(run)
+        return _load(folder or run.path)
     except RunError:
         return Labels()
 
 
-def _load(run: Run) -> Labels:
-    """Return the labels of `run`. Raises RunError if the file is damaged."""
-    saved = records.load(run.path / FILE, Labels) or Labels()
+def _load(folder: Path) -> Labels:
+    """Return the labels in a run's folder. Raises RunError if the file is damaged."""
+    saved = records.load(folder / FILE, Labels) or Labels()
     return Labels(_text(saved.name, NAME_LIMIT), _text(saved.note, NOTE_LIMIT), saved.starred)
 
 
 def problem(run: Run) -> str:
     """Return a message if the file is damaged, otherwise ""."""
     try:
-        _load(run)
+        _load(run.path)
     except RunError as error:
         return f"Name, note and star are unknown until you set one; the file is then moved aside: {error}"
     return ""
@@ -70,7 +71,7 @@ def change(run: Run, **changes: Any) -> Labels:
 def _load_or_move(run: Run) -> Labels:
     """Return the labels of `run`; move a damaged file aside. Raises OSError."""
     try:
-        return _load(run)
+        return _load(run.path)
     except RunError:
         names = (run.path / f"labels.damaged-{number}.json" for number in itertools.count(1))
         machine.replace(run.path / FILE, next(path for path in names if not path.exists()))

@@ -96,11 +96,8 @@ def import_panel() -> None:
 
 def imported_notice(run: Run) -> None:
     """Show a caption if the run was imported."""
-    imported = run.status.get("imported")
-    if isinstance(imported, dict):
-        st.caption(
-            f":material/upload: Imported: trained on another machine, as run {formatting.plain(imported.get('id'))}."
-        )
+    if isinstance(run.status.get("imported"), dict):
+        st.caption(":material/upload: Imported: trained on another machine.")
 
 
 def _models(run: Run) -> bool:
@@ -180,6 +177,6 @@ def _import_archive() -> None:
     except CifarError as error:
         st.session_state["import_outcome"] = ("error", str(error))
         return
-    st.session_state["import_outcome"] = ("done", f"Run {run.id} is imported.")
+    st.session_state["import_outcome"] = ("done", f"{run_picker.title_of(run.id)} is imported.")
     st.query_params["run"] = run.id
     st.session_state["run_choice"] = run.id

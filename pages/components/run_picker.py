@@ -14,7 +14,7 @@ from cifar_core.config import suggested_name
 from cifar_core.errors import RunError
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
-from cifar_core.runs import Run
+from cifar_core.runs import Run, labels, trash
 from pages.components import address, guarded
 
 
@@ -118,6 +118,18 @@ def run_title(row: Row) -> str:
     """Return a run's title for a list: name, validation accuracy, local day and time."""
     figure = f" · validation {row.validation_accuracy:.1%}" if row.validation_accuracy is not None else ""
     return f"{_name(row)}{figure} · {local_time(row.run.id)}"
+
+
+def title_of(run_id: str) -> str:
+    """Return a run's name for a list, its id if it is gone."""
+    run = Run(run_id)
+    return run_title(listing.row(run)) if run.path.is_dir() else run_id
+
+
+def deleted_title(run_id: str) -> str:
+    """Return the name of a run in the trash for a list."""
+    written = labels.load(Run(run_id), trash.trash_dir() / run_id)
+    return f"{written.name or run_id[19:]} · {local_time(run_id)}"
 
 
 def local_time(run_id: str) -> str:

@@ -22,7 +22,7 @@ def section(result: Assessment, split: str, number: int) -> None:
     """Show the contribution of each phase as sentences and curves, and by class; always on validation images."""
     run = result.run
     if result.parent:
-        words = formatting.plain(result.parent)
+        words = formatting.plain(run_picker.title_of(result.parent))
         st.caption(f":material/call_split: This is phase 1 of run {words}, saved as a separate run.")
     formatting.text(
         "What each phase contributed. *Head epochs* and *Fine-tuning epochs* on Train set how long each lasts."
@@ -77,7 +77,9 @@ def _keep_button(run: Run, number: int) -> None:
     st.caption("Saves the best weights of phase 1 as a separate run. Nothing is trained, and this run does not change.")
     phase_1 = st.session_state.get("phase_1_run")
     if isinstance(phase_1, tuple) and phase_1[0] == run.id:
-        st.success(f"Phase 1 is saved as run {formatting.plain(phase_1[1])}.", icon=":material/check:")
+        st.success(
+            f"Phase 1 is saved as run {formatting.plain(run_picker.title_of(phase_1[1]))}.", icon=":material/check:"
+        )
         st.page_link("pages/train.py", label="Open it", query_params={"run": phase_1[1]}, icon=":material/show_chart:")
 
 

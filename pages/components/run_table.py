@@ -240,7 +240,7 @@ def trash_panel() -> None:
     deleted = trash.contents()
     if deleted:
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            chosen = st.selectbox("Trash", deleted, key="trash_run", width=320)
+            chosen = st.selectbox("Trash", deleted, format_func=run_picker.deleted_title, key="trash_run", width=320)
             guarded.button("Restore", _restore, [chosen], icon=":material/undo:", key="restore")
             if st.button("Empty the trash", icon=":material/delete_forever:", key="empty"):
                 size = f"{len(trash.contents())} runs ({trash.size_bytes() / 1e6:.0f} MB)"

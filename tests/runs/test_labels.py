@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cifar_core.errors import RunError
-from cifar_core.runs import Run, labels
+from cifar_core.runs import Run, labels, trash
 from cifar_core.runs.labels import Labels
 
 
@@ -88,3 +88,10 @@ def test_a_foreign_file_is_cleaned_when_it_is_read(run: Run) -> None:
 def test_a_run_that_is_gone_cannot_be_written_on(run: Run, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="There is no run"):
         labels.change(Run("20260101-000000000-none"), name="x")
+
+
+def test_the_labels_of_a_deleted_run_are_read_in_the_trash(run: Run) -> None:
+    labels.change(run, name="wide")
+    trash.move_to_trash(run)
+    assert labels.load(run) == Labels()
+    assert labels.load(run, trash.trash_dir() / run.id) == Labels("wide")
