@@ -58,7 +58,7 @@ def histogram_figure(conditions: Conditions) -> go.Figure:
 
 def norms_figure(conditions: Conditions) -> go.Figure:
     """Return the root mean square of the feature maps after each layer for each condition."""
-    x = "stem, block 0 to 16, top"
+    x = "stem, block 1 to 17, top"
     figure, names = _figure("Size of the feature maps", x, "root mean square", 340), _short_names()
     for number, (label, outcome) in enumerate(conditions.items()):
         _add_line(figure, number, label, names, outcome.internals.norms, hovertemplate="%{y:.3g}")
@@ -131,7 +131,7 @@ def width_figure(conditions: Conditions) -> go.Figure:
 
 def layers_figure(layers: Layers) -> go.Figure:
     """Return the accuracy of a linear probe after each layer, for initial and for random weights."""
-    x = "pixels, stem, block 0 to 16, top"
+    x = "pixels, stem, block 1 to 17, top"
     figure = _figure("Accuracy of a linear classifier on each layer", x, "validation accuracy", 460)
     hover = "%{y:.1%} from %{customdata:,} numbers an image"
     names = [PIXELS, *_short_names()]
@@ -152,7 +152,7 @@ def _add_line(figure: go.Figure, number: int, name: str, x: Any, y: Sequence[flo
 
 def _short_names() -> list[str]:
     """Return the layer names for an axis: the stem, the block numbers, the top convolution."""
-    return ["stem", *map(str, range(architecture.BLOCK_COUNT)), "top"]
+    return ["stem", *map(str, range(1, architecture.BLOCK_COUNT + 1)), "top"]
 
 
 def _figure(title: str, x: str, y: str, height: int) -> go.Figure:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from cifar_core.inference.pictures import SIDE
 from cifar_core.lessons.experiments import Outcome
 from cifar_core.lessons.layer_probe import PIXELS, Layers
+from cifar_core.network.architecture import BLOCK_COUNT
 from cifar_core.network.pretrained import BUNDLED
 from cifar_core.runs import load_json
 
@@ -105,7 +106,7 @@ def layers(layers: Layers) -> Answer:
         if accuracy >= _SIX_OF_TEN and name != PIXELS
     ]
     block = enough[0] - 2 if enough else len(network.layers)
-    first = f"first after {network.layers[enough[0]]}" if enough else "after no layer"
+    first = f"first after block {block + 1}" if 0 <= block < BLOCK_COUNT else "in no block"
     return _option(block, (6, 12)), (
         f"Six of ten images are right {first}. Pixels give {network.accuracies[0]:.1%}, the last layer "
         f"{network.accuracies[-1]:.1%}, random weights {layers.networks[1].accuracies[-1]:.1%}."

@@ -209,7 +209,7 @@ _ALL = (
         "How many blocks to fine-tune?",
         "A linear classifier predicts the classes from each block's features, pretrained or random.",
         "Where does it first get six of ten images right?",
-        ("blocks 0 to 5", "blocks 6 to 11", "block 12 or later"),
+        ("blocks 1 to 6", "blocks 7 to 12", "block 13 or later"),
         answers.layers,
         ("layers",),
         "Pretrained features improve block by block. The more your images differ from ImageNet, the more blocks need "
