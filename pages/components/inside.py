@@ -19,17 +19,17 @@ from cifar_core.network.architecture import BLOCK_COUNT
 from pages.components import formatting, live_chart, tiles
 from pages.components.tiles import Tile
 
+ABOUT = (
+    "The network reads the picture in 17 steps, its **blocks**: early ones respond to edges and colors, late ones to "
+    "whole objects. Orange marks where a **channel** of the chosen block responds. Purple blocks were fine-tuned, gray "
+    "ones kept their initial weights: *Fine-tuned blocks* on Train sets how many."
+)
 _SMALL, _LARGE = 96, 320  # side of a map in pixels
 _STRENGTH = 0.8
 
 
 def show(model: Classifier, pixels: np.ndarray, others: dict[str, str]) -> None:
     """Draw the blocks, the strongest channels of the selected block, and one channel. `others` can be compared."""
-    formatting.text(
-        "The network reads the picture in 17 steps, its **blocks**: early ones respond to edges and colors, late ones "
-        "to whole objects. Orange marks where a **channel** of the chosen block responds. Purple blocks were "
-        "fine-tuned, gray ones kept their initial weights: *Fine-tuned blocks* on Train sets how many."
-    )
     views = _views(model, pixels)
     number = st.select_slider("Block", range(1, BLOCK_COUNT + 1), BLOCK_COUNT - 3, key="inside_block") - 1
     svg = svg_pictures.blocks([(view.count, view.side) for view in views], _trained(model.name), number)

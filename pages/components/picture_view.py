@@ -82,6 +82,7 @@ def show_picture(model: Classifier, picture: Picture) -> None:
             elif view == "compare":
                 _other_runs(model, pixels)
             elif view == "inside":
+                formatting.text(inside.ABOUT)
                 inside.show(model, pixels, models())
             else:
                 how_sure(model, answers)
