@@ -305,12 +305,11 @@ def result_details(run: Run, found: Curves) -> None:
         st.markdown(f"**The dashed line.** {dashed}", help=glossary.explain(dashed))
     phase = curves.PHASE_NAMES.get(str(result.get("best_phase")), "phase").lower()
     st.caption(
-        f"Test accuracy {result['test_accuracy']:.1%}, measured on {result['test_images']:,} images that training "
-        "never used; the range is the 95% interval. "
-        f"Validation accuracy is {result['validation_accuracy']:.1%}; it tends to look too high, since the best epoch "
-        f"({result['best_epoch']} of {phase}) is chosen by it. "
-        f"Took {formatting.seconds(result['elapsed_seconds'])}; model file {result['model_bytes'] / 1e6:.1f} MB. "
-        f"Images: {formatting.images(result.get('dataset'))}. "
-        f"Initial weights: {formatting.plain(result.get('weights'))}.",
+        f"Test accuracy {result['test_accuracy']:.1%} of {result['test_images']:,} images that training never used, "
+        "with its 95% interval above. "
+        f"Validation accuracy is {result['validation_accuracy']:.1%}: it chose the best epoch ({result['best_epoch']} of "
+        f"{phase}), so it tends to look too high.  \n"
+        f"Took {formatting.seconds(result['elapsed_seconds'])} · model file {result['model_bytes'] / 1e6:.1f} MB · images: "
+        f"{formatting.images(result.get('dataset'))} · initial weights: {formatting.plain(result.get('weights'))}",
         help=glossary.explain("test, validation accuracy, epoch"),
     )
