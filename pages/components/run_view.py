@@ -307,9 +307,10 @@ def result_details(run: Run, found: Curves) -> None:
     st.caption(
         f"Test accuracy {result['test_accuracy']:.1%} of {result['test_images']:,} images that training never used, "
         "with its 95% interval above. "
-        f"Validation accuracy is {result['validation_accuracy']:.1%}: it chose the best epoch ({result['best_epoch']} of "
-        f"{phase}), so it tends to look too high.  \n"
-        f"Took {formatting.seconds(result['elapsed_seconds'])} · model file {result['model_bytes'] / 1e6:.1f} MB · images: "
-        f"{formatting.images(result.get('dataset'))} · initial weights: {formatting.plain(result.get('weights'))}",
+        f"Validation accuracy is {result['validation_accuracy']:.1%}; it chose the best epoch ({result['best_epoch']} "
+        f"of {phase}), so it tends to look too high.  \n"
+        f"Took {formatting.seconds(result['elapsed_seconds'])} · model file {result['model_bytes'] / 1e6:.1f} MB · "
+        f"Images: {formatting.images(result.get('dataset'))} · "
+        f"Initial weights: {formatting.plain(result.get('weights'))}",
         help=glossary.explain("test, validation accuracy, epoch"),
     )
