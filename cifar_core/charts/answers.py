@@ -328,7 +328,7 @@ def _label_end(figure: go.Figure, one: Watched, column: int) -> None:
         return
     best = int(one.probabilities[-1].argmax())
     share = float(one.probabilities[-1, best])
-    look = {"font": {"color": style.CLASS_COLORS[best], "size": 13}, "showarrow": False, "xanchor": "right"}
+    look = {"font": {"size": 13}, "showarrow": False, "xanchor": "right"}
     where = {"x": float(one.epochs[-1]), "y": share, "yanchor": "top" if share > 0.5 else "bottom"}
     figure.add_annotation(text=f"<b>{CLASSES[best]}</b>", **look, **where, row=1, col=column)
 
@@ -361,7 +361,7 @@ def _add_scrubber(figure: go.Figure, watch: Watch) -> None:
         "currentvalue": {"prefix": "", "font": {"size": 13}, "xanchor": "left"},
         "bgcolor": style.GROUND,
         "activebgcolor": style.TRAINING,
-        "bordercolor": style.GROUND,
+        "bordercolor": style.NEUTRAL,
         "ticklen": 0,
         "minorticklen": 3,
         "font": {"size": 1, "color": style.INVISIBLE},

@@ -88,7 +88,7 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
     by_run = {
         next(iter({pair.a.id, pair.b.id} - {base_id})): pair for pair in pairs if base_id in (pair.a.id, pair.b.id)
     }
-    best = max(finished, key=lambda row: row.validation_accuracy or 0.0)
+    best = max(finished, key=lambda row: (row.validation_accuracy or 0.0, -(row.seconds or 0.0)))
     if best is base:
         sentence.markdown(f"**{formatting.plain(names[base_id])}** has the best validation accuracy of these runs.")
     else:

@@ -20,9 +20,8 @@ from pages.components import formatting, live_chart, tiles
 from pages.components.tiles import Tile
 
 ABOUT = (
-    "The network reads the picture in 17 steps, its **blocks**: early ones respond to edges and colors, late ones to "
-    "whole objects. Orange marks where a **channel** of the chosen block responds. Purple blocks were fine-tuned, gray "
-    "ones kept their initial weights: *Fine-tuned blocks* on Train sets how many."
+    "The network reads the picture in 17 **blocks**: early ones respond to edges and colors, late ones to whole "
+    "objects. Orange marks where a **channel** responds. *Fine-tuned blocks* on Train sets how many learn (purple)."
 )
 _SMALL, _LARGE = 96, 320  # side of a map in pixels
 _STRENGTH = 0.8

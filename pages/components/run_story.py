@@ -112,15 +112,16 @@ def diagnosis_panel(run: Run, state: str, stamp: tuple[int, ...]) -> None:
     live = state in runs.LIVE_STATES
     if findings or live:
         is_open = not live and any(finding.level == "problem" for finding in findings)
-        with st.expander(_title(findings), expanded=is_open, icon=":material/stethoscope:"):
+        with st.expander(_title(findings, state), expanded=is_open, icon=":material/stethoscope:"):
             _diagnosis(run, findings)
 
 
-def _title(findings: list[Finding]) -> str:
+def _title(findings: list[Finding], state: str) -> str:
     """Return the number of findings of each level as a sentence."""
+    fine = "nothing looks wrong" if state == "finished" else "nothing in the curves looks wrong"
     counts = {level: sum(finding.level == level for finding in findings) for level in ("problem", "hint")}
     words = [f"{n} {level}{'s' if n > 1 else ''}" for level, n in counts.items() if n]
-    return f"Diagnosis: {', '.join(words) or 'nothing looks wrong'}"
+    return f"Diagnosis: {', '.join(words) or fine}"
 
 
 def _diagnosis(run: Run, findings: list[Finding]) -> None:

@@ -65,9 +65,10 @@ def panel(run: Run) -> bool:
             result(run)
         _tab_title(run, state, progress.bar(run, status, last))
     curve_charts(run, metrics_state, live, curves)
+    dashed_line(curves)
     pinned.panel(run, state, sum(planned_epochs(run).values()))
     if not live:
-        result_details(run, curves)
+        result_details(run)
     run_story.diagnosis_panel(run, state, (epochs,) if live else metrics_state)  # the rules use complete epochs
     details(run, metrics_state, live, curves)
     return live
@@ -96,6 +97,14 @@ def curve_charts(run: Run, metrics_state: tuple[int, ...], live: bool, curves: C
         live_chart.show(figures["accuracy"], "accuracy")
     with small:
         live_chart.show(figures["loss"], "loss")
+
+
+def dashed_line(found: Curves) -> None:
+    """Explain the dashed line by this run's figures, in a place that is as high before they are known."""
+    accuracies = found.curves["validation_accuracy"].y
+    with st.container(key="dashed"):
+        if words := story.probe_sentence(found.linear_probe, max(accuracies, default=None)):
+            formatting.text(f"**The dashed line.** {words}")
 
 
 def details(run: Run, metrics_state: tuple[int, ...], live: bool, curves: Curves) -> None:
@@ -296,13 +305,11 @@ def next_steps(run: Run) -> None:
         )
 
 
-def result_details(run: Run, found: Curves) -> None:
-    """Explain the dashed line and the other results of a finished run; nothing if a result is missing."""
+def result_details(run: Run) -> None:
+    """Show the other results of a finished run in two lines; nothing if a result is missing."""
     result = run.result
     if not _is_complete(result):
         return
-    if dashed := story.probe_sentence(found.linear_probe, result["validation_accuracy"]):
-        st.markdown(f"**The dashed line.** {dashed}", help=glossary.explain(dashed))
     phase = curves.PHASE_NAMES.get(str(result.get("best_phase")), "phase").lower()
     st.caption(
         f"Test accuracy {result['test_accuracy']:.1%} of {result['test_images']:,} images that training never used, "

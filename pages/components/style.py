@@ -7,13 +7,22 @@ import streamlit as st
 
 from cifar_core.charts import style as chart_style
 
+TARGETS = (
+    "[data-testid^=stBaseButton],[data-testid=stPopoverButton],[data-testid=stButtonGroup] button,summary,"
+    "[data-testid=stPageLink] a,[data-testid=stSidebarNavLink],[data-testid=stExpandSidebarButton],"
+    "[data-testid^=stPagination],[data-testid=stSelectbox] [role=group],[data-testid=stTextInputRootElement],"
+    "[data-testid=stNumberInputContainer],[data-testid=stRadioOption],[data-testid=stCheckbox] label"
+)
+"""What a finger presses; 40 px high on a phone."""
 STREAMLIT = (  # Streamlit's own elements
     "[data-testid=stMainBlockContainer]{padding-top:4.4rem;max-width:1480px}"
     "[data-testid=stBaseButton-primary]{color:light-dark(#fff,#12171e)}"  # white on the dark theme's accent is 2.5:1
     "[data-testid=stCaptionContainer]{color:light-dark(#59636e,#a9b3be);opacity:1}"  # Streamlit's gray is 4.1:1
     "[data-testid=stExpandSidebarButton]::after{content:'Menu';padding-left:.3rem}"
     "[data-testid=stExpandSidebarButton]{width:auto;color:inherit}"
-    "@media(max-width:767px){[data-testid=stButtonGroup] [role=radiogroup]{flex-wrap:wrap}}"
+    "@media(max-width:767px){[data-testid=stButtonGroup] [role=radiogroup]{flex-wrap:wrap;gap:4px}"
+    "[data-testid=stButtonGroup] button{border-radius:6px;margin:0}"
+    "[data-testid=stButtonGroup] [aria-checked=false]{border:1px solid var(--line)}}"
     "[data-testid=stImage] img{border-radius:4px}"
     ".st-key-drop_zone [data-testid=stFileUploaderDropzone]{min-height:10rem;flex-direction:column;"
     "justify-content:center;align-items:center;border:2px dashed #808b9e}"
@@ -28,6 +37,13 @@ STREAMLIT = (  # Streamlit's own elements
     ".st-key-teach_steps>div>[data-testid=stHorizontalBlock]>[data-testid=stColumn]{min-width:min(100%,340px)}"
     ".st-key-gallery>div>[data-testid=stHorizontalBlock]{flex-wrap:wrap}"
     ".st-key-gallery>div>[data-testid=stHorizontalBlock]>[data-testid=stColumn]{min-width:100%}}"
+    ".stApp:has([data-testid=stSidebar][data-collapsed=false]) [data-testid=stMain]::before{content:'';position:fixed;"
+    "inset:0;z-index:99;background:rgb(0 0 0/.4)}"  # beside a phone's menu: a tap closes it and presses nothing
+    "[data-testid=stRadioOption]:not(:has(:checked))>div>div:first-child{border-color:#808b9e}"  # their gray is 1.3:1
+    "[data-testid=stCheckbox] label:not(:has(:checked))>span+div{box-shadow:0 0 0 1px #808b9e}"
+    f"@media(pointer:coarse){{:is({TARGETS}){{min-height:40px;align-items:center}}"
+    "[data-testid=stTooltipHoverTarget]{position:relative}"
+    "[data-testid=stTooltipHoverTarget] button::after{content:'';position:absolute;inset:-13px}}"
     "@media(max-width:767px){[data-testid=stColumn]:has(>div>div>.st-key-photo){position:sticky;top:3.75rem;z-index:9;"
     "background:var(--page)}.st-key-photo{flex-direction:row;padding:.4rem 0}.st-key-photo>*{flex:1 1 0;min-width:0}}"
 )
@@ -52,6 +68,7 @@ _OWN = (
     ".st-key-outcome{min-height:11.5rem}@media(max-width:1000px){.st-key-outcome{min-height:12.1rem}}"
     "@media(max-width:767px){.st-key-outcome{min-height:22rem}"
     ".st-key-outcome :is(h2,[data-testid=stColumn]:first-child p){min-height:2lh}}"  # sentences have one or two lines
+    ".st-key-dashed{min-height:3.4rem}@media(max-width:767px){.st-key-dashed{min-height:8.2rem}}"
     ".track>div{display:flex;gap:3px}"
     ".track>div>div{flex:1;min-width:0;font-size:.74rem;line-height:1.2}"
     ".track b{display:block;height:.6rem;margin-bottom:.15rem;border-radius:3px;overflow:hidden;background:var(--line)}"
@@ -71,6 +88,7 @@ _OWN = (
     "width:max-content!important;max-width:92vw;background:var(--page);padding:.4rem 1rem}"
     "@media(max-width:767px){[class*=st-key-undo_bar]{bottom:5rem}}"
     ".st-key-menu_script{position:absolute}"
+    "@media(pointer:coarse){[class*=st-key-mouse_]{display:none}}"  # what needs a keyboard
     ".scrolled{overflow-x:auto}pre.scrolled{overflow:auto;max-height:22rem;font-size:.8rem}"
     "@media(max-width:767px){:has(>[class*=st-key-wide_]){display:none}}"
     "@media(min-width:768px){:has(>[class*=st-key-narrow_]){display:none}}"

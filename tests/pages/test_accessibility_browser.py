@@ -206,3 +206,40 @@ def test_on_a_phone_the_photo_stays_in_sight(chromium, server) -> None:
     tab.wait_for_timeout(500)
     box = tab.locator(".st-key-photo").bounding_box()
     assert box["y"] > 0 and box["y"] + box["height"] < 844 / 2
+
+
+def phone(chromium):
+    """A tab of a phone, where touch is the pointer."""
+    tab = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True).new_page()
+    tab.set_default_timeout(PATIENCE)
+    return tab
+
+
+def test_a_tap_beside_the_open_menu_closes_it_and_presses_nothing(chromium, server) -> None:
+    tab = phone(chromium)
+    open_page(tab, server, "", opens_panels=False)
+    box = tab.locator(".st-key-preset_standard button").bounding_box()
+    tab.locator("[data-testid=stExpandSidebarButton]").tap()
+    tab.wait_for_selector("[data-testid=stSidebar][data-collapsed=false]")
+    tab.touchscreen.tap(box["x"] + box["width"] - 8, box["y"] + 20)
+    tab.wait_for_selector("[data-testid=stSidebar][data-collapsed=true]", state="attached")
+    tab.wait_for_timeout(1_000)
+    assert "?" not in tab.url, "a preset was pressed"
+    tab.context.close()
+
+
+def test_on_a_phone_targets_are_large_and_nothing_is_said_of_a_keyboard(chromium, server) -> None:
+    low = f"""() => [...document.querySelectorAll("{style.TARGETS}")]
+        .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 40)
+        .map((one) => one.outerHTML.slice(0, 150))"""
+    tab = phone(chromium)
+    for page in PAGES:
+        open_page(tab, server, page)
+        assert not tab.evaluate(low), page
+    open_page(tab, server, "classify?model=bundled", opens_panels=False)
+    assert not tab.get_by_text("Ctrl V").is_visible()
+    tab.locator(".tile").first.tap()
+    handle = tab.locator(".square i")
+    handle.wait_for()
+    assert min(handle.bounding_box()[side] for side in ("width", "height")) >= 44
+    tab.context.close()
