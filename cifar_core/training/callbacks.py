@@ -159,7 +159,7 @@ class PruningCallback(keras.callbacks.Callback):
         self.should_prune, self.epochs_before = should_prune, epochs_before
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Ask the pruner."""
+        """Raise Pruned if `should_prune` returns True."""
         if self.should_prune(self.epochs_before + epoch + 1, _clipped((logs or {})[MONITOR])):
             raise Pruned
 

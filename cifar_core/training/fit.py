@@ -170,8 +170,8 @@ class _Compiled:
         if targets.shape[1] == architecture.CLASS_COUNT:
             return loss
         teacher, student = (
-            keras.ops.softmax(keras.ops.log(keras.ops.maximum(answers, _LEAST)) / self._temperature)
-            for answers in (targets[:, architecture.CLASS_COUNT :], probabilities)
+            keras.ops.softmax(keras.ops.log(keras.ops.maximum(outputs, _LEAST)) / self._temperature)
+            for outputs in (targets[:, architecture.CLASS_COUNT :], probabilities)
         )
         soft = keras.losses.categorical_crossentropy(teacher, student) * self._temperature**2
         return (1 - self._distillation) * loss + self._distillation * soft
@@ -213,7 +213,7 @@ class NetworkCache:
         self._networks: dict[tuple[Any, ...], tuple[keras.Model, list[np.ndarray]]] = {}
 
     def build(self, config: TrainConfig, base: Named) -> keras.Model:
-        """Return the network of `config` with the named weights `base` below a new head."""
+        """Return the network of `config` with the backbone weights `base` and a new head."""
         backbone = (config.alpha, config.image_size, config.scaling, config.weights, config.batch_norm)
         key = (*backbone, config.dense_units, config.dropout > 0, config.seed)
         network, first = self._networks.pop(key, (None, []))

@@ -52,12 +52,12 @@ def set_threads(config: TrainConfig) -> None:
     If `config` fine-tunes in pieces, as many operations run in parallel as there are pieces. By default, TensorFlow
     starts two threads for each CPU core of the machine, even if the process may use fewer cores.
     """
-    at_once, within = machine.threads(), machine.threads()
+    inter_op, intra_op = machine.threads(), machine.threads()
     cut = architecture.cut_block(config.fine_tune_blocks)
     if costs.is_stored(config) and config.batch_norm == "inference" and (cut is not None or not config.fine_tunes):
-        at_once, within = pieces(), machine.threads() // pieces()
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(at_once))
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(within))
+        inter_op, intra_op = pieces(), machine.threads() // pieces()
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(inter_op))
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(intra_op))
 
 
 def has_memory() -> bool:

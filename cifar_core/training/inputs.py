@@ -141,8 +141,8 @@ class FeatureExtractor:
         if hardware.has_gpu():
             self._on_card = self._on_card or self._on_gpu()
             return self._on_card
-        every = machine.threads()
-        threads = max(1, every - 1) if self._is_importing() else every
+        available = machine.threads()
+        threads = max(1, available - 1) if self._is_importing() else available
         with self._making:
             if threads not in self._networks:
                 self._networks = {threads: self._on_cpu(threads)}
@@ -315,9 +315,9 @@ class Inputs:
         layer = self.stored_layer(phase)
         if layer is None:
             return None
-        everything = np.arange(len(self.dataset.test_labels))
-        self._reserve(len(everything))
-        return self.features(View(test=True), everything)[layer].open()
+        rows = np.arange(len(self.dataset.test_labels))
+        self._reserve(len(rows))
+        return self.features(View(test=True), rows)[layer].open()
 
     def prepare(self) -> None:
         """Compute the features of the first epoch and of validation. Raises StoreError or Stopped."""

@@ -27,7 +27,7 @@ class Teacher:
     def __init__(self, name: str, dataset: Dataset, reporter: Reporter) -> None:
         self._classifier, self._dataset, self._reporter = open_classifier(name), dataset, reporter
         self.label, self.fingerprint = name, hashlib.sha256(self._classifier.content).hexdigest()[:24]
-        self._answers: dict[tuple[View, int], np.ndarray] = {}
+        self._probabilities: dict[tuple[View, int], np.ndarray] = {}
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities of uint8 images (n, 32, 32, 3), float32 (n, 10)."""
@@ -39,9 +39,9 @@ class Teacher:
         Missing rows among `positions`, int (n,), are computed and stored; other rows are undefined. Raises StoreError.
         """
         key = view, id(positions)
-        if key not in self._answers:
-            self._answers[key] = self._filled(view, positions)
-        return self._answers[key]
+        if key not in self._probabilities:
+            self._probabilities[key] = self._filled(view, positions)
+        return self._probabilities[key]
 
     def _filled(self, view: View, positions: np.ndarray) -> np.ndarray:
         images, since = self._dataset.train_images, self._reporter.seconds
