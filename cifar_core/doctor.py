@@ -19,6 +19,7 @@ from cifar_core.config import PRESETS
 from cifar_core.data import cifar10, download, feature_cache
 from cifar_core.errors import CifarError
 from cifar_core.network import pretrained
+from cifar_core.search import studies
 
 PYTHON = ">=3.11,<3.14"
 SECRETS = machine.app_dir() / ".streamlit" / "secrets.toml"
@@ -36,7 +37,7 @@ class Check(NamedTuple):
 
 
 def checks() -> list[Check]:
-    """Run all checks and return their results in a fixed order. Waits at most 3 s for hosts that do not answer."""
+    """Run all checks and return their results in a fixed order. Waits some seconds for hosts that do not answer."""
     return [_check(look.__name__.strip("_"), look) for look in _CHECKS]
 
 
@@ -129,6 +130,12 @@ def _network() -> _Found:
     return "warning", f"no answer from {' and '.join(silent)}", advice
 
 
+def _database() -> _Found:
+    if not studies.storage_url():
+        return "ok", "none; searches are files, and this machine trains alone"
+    return "ok", f"PostgreSQL, with {len(studies.names())} searches"
+
+
 def _login() -> _Found:
     if not SECRETS.exists():
         return "ok", "off; anyone who can reach the app can start and delete runs"
@@ -147,4 +154,17 @@ def _gb(count: float) -> str:
     return f"{count / 1e9:.3g} GB"
 
 
-_CHECKS = (_versions, _processors, _memory, _runs, _cache, _permissions, _images, _weights, _gpu, _network, _login)
+_CHECKS = (
+    _versions,
+    _processors,
+    _memory,
+    _runs,
+    _cache,
+    _permissions,
+    _images,
+    _weights,
+    _gpu,
+    _network,
+    _database,
+    _login,
+)

@@ -34,7 +34,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.runs import Run, owners, trash
 
-RUN_WORKER = "cifar_core.training.worker"
+RUN_WORKER, QUEUE_WORKER = "cifar_core.training.worker", "cifar_core.training.queue_worker"
 MOST_QUEUED = 50
 """Maximum number of runs that train or wait."""
 STOP_SECONDS = 2.5
@@ -231,7 +231,7 @@ def _in_turn(waiting: Iterable[Run]) -> list[Run]:
     turns: Counter[str] = Counter()
     place: dict[Run, int] = {}
     for run in sorted(waiting, key=lambda run: run.id):
-        owner = owners.load(run).id
+        owner = owners.load(run.path).id
         place[run] = turns[owner]
         turns[owner] += 1
     return sorted(place, key=lambda run: (place[run], run.id))
@@ -292,12 +292,23 @@ def worker_environment(variables: Mapping[str, str] | None = None) -> dict[str, 
     return environment | dict(variables or {})
 
 
+def this_process() -> dict[str, float]:
+    """Return the record of this process for `end_process`: its id, its start and the system's start by the clock."""
+    process = psutil.Process()
+    return {"pid": process.pid, "pid_created": process.create_time(), "booted": psutil.boot_time()}
+
+
 def end_process(record: Mapping[str, Any], module: str, how: Callable[[psutil.Process], None]) -> None:
-    """Call `how` on the process in `record` ("pid", "pid_created"), if it still exists and runs `module`."""
+    """Call `how` on the process whose `this_process` is `record`, if it still exists and runs `module`."""
     with contextlib.suppress(psutil.Error, TypeError, ValueError, LookupError):
-        process = psutil.Process(int(record["pid"]))
-        same = abs(process.create_time() - float(record["pid_created"])) < 1
-        if same and module in process.cmdline() and process.pid != os.getpid():
+        process, booted = psutil.Process(int(record["pid"])), psutil.boot_time()
+        # both times change with the clock, their difference does not
+        then = float(record["pid_created"]) - float(record.get("booted", booted))
+        if (
+            abs(process.create_time() - booted - then) < 1
+            and module in process.cmdline()
+            and process.pid != os.getpid()
+        ):
             how(process)
 
 

@@ -28,7 +28,7 @@ MOST_INTERPRETERS = 2
 """Maximum number of LiteRT interpreters that compute in turn; each has its own pool of `threads()` threads."""
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # Nvidia, AMD, and both under WSL
 _PROC, _CGROUP = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-_REPLACE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2)
+_REPLACE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.3)
 
 _LOCK_SECONDS, _LOCK_POLL_SECONDS = 1.0, 0.005
 
@@ -86,8 +86,7 @@ def gpu_driver() -> str | None:
 def replace(source: Path, target: Path) -> None:
     """Move the file or folder `source` to `target`, replacing an existing file.
 
-    Retries for 0.4 s if permission is denied: on Windows another program may briefly have `target` open. Raises
-    OSError.
+    Retries for 1 s if permission is denied: on Windows another program may briefly have `target` open. Raises OSError.
     """
     for seconds in _REPLACE_SECONDS:
         with suppress(PermissionError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from cifar_core import runs
 from cifar_core.teach import project as projects
 from pages.components import address, guarded, teach_classes, teach_result, teach_try, uploads
 
@@ -19,7 +20,8 @@ _STEPS = {
 
 def main() -> None:
     """Draw the start page, or a project in three steps."""
-    names = projects.names()
+    place = runs.folder_beside_runs("teach")
+    names = [name for name in projects.names() if not guarded.is_anothers(place / name)]
     if not names:
         begin()
         return

@@ -13,7 +13,7 @@ from cifar_core.errors import CifarError
 from cifar_core.evaluation import listing
 from cifar_core.inference import pins
 from cifar_core.network import pretrained
-from cifar_core.runs import LIVE_STATES, Run, labels, owners, records
+from cifar_core.runs import LIVE_STATES, Run, labels, records
 from pages.components import (
     augmentation_preview,
     dataset_notice,
@@ -191,7 +191,7 @@ def start(config: TrainConfig, name: str) -> None:
     chosen = pinned.chosen()
 
     def prepare(run: Run) -> None:
-        owners.save(run, guarded.person())
+        guarded.own(run.path)
         if chosen:
             pins.save(run, chosen)
 
@@ -246,7 +246,8 @@ def show_run(run: Run) -> None:
     if damaged := labels.problem(run):
         st.warning(formatting.plain(damaged), icon=":material/warning:")
     with st.container(key="live_run"):
-        guarded.polled(run_view.panel, live, POLL_SECONDS)(run)
+        seconds = run_view.pace(run.state)
+        guarded.polled(run_view.panel, seconds, seconds)(run)
     if run.state == "finished":
         export_panel.export_panel(run)
 

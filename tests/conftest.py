@@ -13,6 +13,7 @@ import cifar_core  # noqa: F401 - before NumPy
 import numpy as np
 import pytest
 from hypothesis import settings
+from postgresql import running_server
 from streamlit.runtime.scriptrunner import script_runner
 
 from cifar_core import machine, runs
@@ -138,6 +139,7 @@ def other_knobs() -> TrainConfig:
         dataset="generated",
         train_images=3_000,
         validation_fraction=0.25,
+        split="grouped",
         alpha=1.3,
         image_size=32,
         weights="random",
@@ -210,6 +212,13 @@ def small_data(drawn_images: Path, own_folders: None) -> Path:
     folder.parent.mkdir(parents=True)
     shutil.copytree(drawn_images, folder, copy_function=os.link)
     return folder
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL database for this test process."""
+    with running_server(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -51,13 +51,15 @@ def test_compose_waits_for_a_healthy_database_and_starts_the_worker_when_asked()
     services = COMPOSE["services"]
     assert services["sweep-worker"]["profiles"] and "profiles" not in services["app"]
     assert services["database"]["healthcheck"]["test"]
-    for name in ("app", "sweep-worker"):
+    for name in ("app", "sweep-worker", "worker"):
         service = services[name]
         assert service["depends_on"]["database"]["condition"] == "service_healthy" and service["read_only"]
-        assert "@database/" in service["environment"]["CIFAR_SWEEP_STORAGE"]
+        assert "@${DATABASE:-database}/" in service["environment"]["CIFAR_SWEEP_STORAGE"]
         volume, place = service["volumes"][0].split(":")
         assert (volume in COMPOSE["volumes"], place) == (True, last("VOLUME"))
     assert services["app"]["ports"][0] == f"127.0.0.1:${{PORT:-{ENV['PORT']}}}:{ENV['PORT']}"
+    assert services["worker"]["profiles"] and services["worker"]["command"] == "python -m cifar_core runs worker"
+    assert services["database"]["ports"][0].startswith("${DATABASE_ADDRESS:-127.0.0.1}:")
     assert services["sweep-worker"]["command"].startswith("python -m cifar_core sweep worker --study ")
 
 

@@ -106,6 +106,10 @@ def a_card_alone(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setattr(machine, "_GPU_DRIVERS", (os.devnull,))
 
 
+def no_database(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    patch.setenv("CIFAR_SWEEP_STORAGE", "postgresql://nobody@127.0.0.1:1/nothing")
+
+
 def half_a_login(patch: pytest.MonkeyPatch, folder: Path) -> None:
     doctor.SECRETS.write_text('[auth]\ncookie_secret = "x"\n')
 
@@ -138,6 +142,7 @@ def no_authlib(patch: pytest.MonkeyPatch, folder: Path) -> None:
         ("weights", "warning", offline, "random"),
         ("gpu", "warning", a_card_alone, os.devnull),
         ("network", "warning", offline, "www.cs.toronto.edu and storage.googleapis.com"),
+        ("database", "error", no_database, "CIFAR_SWEEP_STORAGE"),
         ("login", "error", half_a_login, "redirect_uri, client_id"),
         ("login", "error", a_damaged_login, "cookie_secret"),
         ("login", "error", no_authlib, "Authlib"),

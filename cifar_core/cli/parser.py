@@ -173,6 +173,8 @@ def _add_runs(actions: Any) -> None:
     )  # fmt: skip
     for name, command, text, arguments in table:
         _command(actions, name, command, text, run, *arguments)
+    text = "Train runs of apps on other machines in the foreground; CIFAR_SWEEP_STORAGE names the database."
+    _command(actions, "worker", run_commands.worker, text)
     several = _argument("ids", "ID", "two or more finished runs", nargs="+")
     text = "Test whether runs differ significantly on the test images."
     _command(actions, "compare", run_commands.compare, text, several)

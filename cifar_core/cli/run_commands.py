@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
@@ -65,6 +67,11 @@ def resume(arguments: Namespace) -> Answer:
     run = runs.get(arguments.id)
     jobs.resume_run(run)
     return state_answer(run, f"`{PROGRAM} runs show {run.id}` shows its progress.")
+
+
+def worker(arguments: Namespace) -> Answer:
+    """Become a worker that trains what the apps on other machines offer."""
+    os.execve(sys.executable, jobs.module_command([jobs.QUEUE_WORKER]), jobs.worker_environment())
 
 
 def keep_head(arguments: Namespace) -> Answer:

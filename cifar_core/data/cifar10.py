@@ -100,9 +100,14 @@ def load(dataset: str = "auto", progress: DrawProgress = lambda done, total: Non
     return _load(_choose(dataset)[0], progress)
 
 
+def name_of(dataset: str = "auto") -> _Name:
+    """Return which data set `load` would give, without reading it. Raises as `load` does."""
+    return "generated" if _choose(dataset)[0].kind == "generated" else "cifar10"
+
+
 def sizes(dataset: str = "auto") -> tuple[int, int]:
     """Return the numbers of training and test images of a data set without reading it. Raises as `load` does."""
-    if _choose(dataset)[0].kind == "generated":
+    if name_of(dataset) == "generated":
         return synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES
     return 5 * batch_files.IMAGES_PER_BATCH, batch_files.IMAGES_PER_BATCH
 
@@ -112,7 +117,7 @@ def samples(count: int, dataset: str = "auto", test: bool = False) -> tuple[np.n
 
     Draws only as many synthetic images. Raises as `load` does.
     """
-    if _choose(dataset)[0].kind == "generated":
+    if name_of(dataset) == "generated":
         with _drawing_few:  # concurrent callers wait for one drawing, 0.7 ms per image
             return _few_drawn(count, TEST_SEED if test else TRAIN_SEED)
     data = load(dataset)
@@ -380,15 +385,9 @@ def _describe(source: _Source, reason: str) -> dict:
         dataset = _load(source)
         name, where, fingerprint = dataset.name, dataset.source, dataset.fingerprint
         sizes = len(dataset.train_labels), len(dataset.test_labels)
-    description = {
-        "dataset": name,
-        "label": LABELS[name],
-        "reason": reason,
-        "source": where,
-        "fingerprint": fingerprint,
-    }
+    facts = {"dataset": name, "label": LABELS[name], "reason": reason, "source": where, "fingerprint": fingerprint}
     official = fingerprint == OFFICIAL_FINGERPRINT
-    return {**description, "train_images": sizes[0], "test_images": sizes[1], "official": official}
+    return {**facts, "train_images": sizes[0], "test_images": sizes[1], "official": official}
 
 
 def _shares(counts: np.ndarray, share: float) -> np.ndarray:

@@ -207,7 +207,7 @@ class _Cached:
     def holds(self, folder: int, now: int) -> bool:
         """Return whether the row is current without checking the files."""
         settled = self.looked - folder > _SETTLED_NS
-        return self.row.state in _LASTING and folder == self.folder and settled and now - self.looked < _TRUSTED_NS
+        return self.row.state in _LASTING and folder == self.folder and settled and 0 <= now - self.looked < _TRUSTED_NS
 
 
 def _current(run: Run, path: str, folder: int) -> Row:

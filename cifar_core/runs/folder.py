@@ -138,7 +138,7 @@ class Run:
             age = time.time() - (self.path / "config.json").stat().st_mtime
         except OSError:
             return False
-        return age < START_SECONDS and not (self.path / "status.json").exists()
+        return abs(age) < START_SECONDS and not (self.path / "status.json").exists()
 
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.jsonl in order; incomplete or damaged lines are skipped."""

@@ -1,11 +1,14 @@
-"""The user who started a run, if a login is configured: owner.json, written once by the page that starts it."""
+"""The user who made a run, a search or a project, if a login is configured: owner.json in its folder.
+
+Without the file it was made without a login, as by the command line.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from cifar_core.errors import RunError
-from cifar_core.runs import Run
 from cifar_core.runs.records import read_json, write_json
 from cifar_core.untrusted import one_line
 
@@ -20,16 +23,19 @@ class Person(NamedTuple):
     name: str = ""
 
 
-def save(run: Run, person: Person) -> None:
-    """Write the user who started `run`; do nothing without a login. Raises RunError."""
+NOBODY = Person()
+
+
+def save(folder: Path, person: Person) -> None:
+    """Write the owner of `folder`; do nothing without a login. Raises RunError."""
     try:
         if person.id:
-            write_json(run.path / FILE, person._asdict())
+            write_json(folder / FILE, person._asdict())
     except OSError as error:
-        raise RunError(f"The run could not be written: {error.strerror}; free disk space and try again.") from None
+        raise RunError(f"The owner could not be written: {error.strerror}; free disk space and try again.") from None
 
 
-def load(run: Run) -> Person:
-    """Return the user who started `run`, or an empty Person if unknown."""
-    saved = read_json(run.path / FILE)
+def load(folder: Path) -> Person:
+    """Return the owner of `folder`, or NOBODY if unknown."""
+    saved = read_json(folder / FILE)
     return Person(*(one_line(str(saved.get(key) or ""))[:_LIMIT] for key in Person._fields))

@@ -28,7 +28,7 @@ _MOST_TEXT, _MOST_NESTING = 100_000, 12
 _MOST_WORDS = 2_000
 
 _STATUS_WORDS = ("state", "stage", "message", "note")
-_STATUS_NUMBERS = ("pid", "pid_created", "started", "began", "updated")
+_STATUS_NUMBERS = ("pid", "pid_created", "booted", "started", "began", "updated")
 _STATUS_OBJECTS = {"error": ("type", "message"), "imported": ("id", "time")}
 _RESULT_COUNTS = ("validation_images", "test_images", "best_epoch")
 

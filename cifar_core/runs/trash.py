@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,18 +62,22 @@ def contents() -> list[str]:
     return [name for name in names if runs.ID_PATTERN.fullmatch(name)]
 
 
-def size_bytes() -> int:
-    """Return the size of the trash in bytes."""
-    return runs.size_bytes(trash_dir())
+def size_bytes(run_ids: Collection[str] | None = None) -> int:
+    """Return the size in bytes of the trash, or of these runs in it."""
+    return sum(runs.size_bytes(trash_dir() / name) for name in _chosen(run_ids))
 
 
-def clear() -> int:
-    """Delete all runs in the trash permanently; return their number."""
-    deleted = contents()
+def clear(run_ids: Collection[str] | None = None) -> int:
+    """Delete all runs in the trash permanently, or only these; return their number."""
+    deleted = _chosen(run_ids)
     for name in deleted:
         path = trash_dir() / name
         path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
     return len(deleted)
+
+
+def _chosen(run_ids: Collection[str] | None) -> list[str]:
+    return [name for name in contents() if run_ids is None or name in run_ids]
 
 
 def clear_unfinished() -> None:

@@ -353,7 +353,7 @@ def _database(url: str) -> BaseStorage:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.storages.RDBStorage(
             url,
-            engine_kwargs={"poolclass": NullPool},
+            engine_kwargs={"poolclass": NullPool, "connect_args": {"connect_timeout": 5}},
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=GRACE_SECONDS,
             heartbeat_stale_trial_callback=requeue,

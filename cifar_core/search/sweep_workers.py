@@ -12,6 +12,8 @@ import psutil
 from cifar_core import costs, jobs, machine, runs
 from cifar_core.data import cifar10
 from cifar_core.errors import ConfigError, RunError, SweepError
+from cifar_core.runs import owners
+from cifar_core.runs.owners import NOBODY
 from cifar_core.search import studies
 from cifar_core.search.space import Goal, Plan
 
@@ -22,10 +24,18 @@ _SAMPLED = 24
 """Number of combinations for the time estimate."""
 
 
-def start(name: str, plan: Plan, goal: Goal, workers: int | None = None, storage: str | None = None) -> None:
+def start(
+    name: str,
+    plan: Plan,
+    goal: Goal,
+    workers: int | None = None,
+    storage: str | None = None,
+    owner: owners.Person = NOBODY,
+) -> None:
     """Create sweep `name` and start `workers` processes (see `start_workers`)."""
     _check(workers)
     studies.create(name, plan, goal, storage)
+    owners.save(studies.folder(name), owner)
     start_workers(name, workers, storage)
 
 

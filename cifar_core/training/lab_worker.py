@@ -132,7 +132,7 @@ class _Worker:
         status: dict[str, Any] = {"state": "computing", "rows": rows, "predicted": ""}
 
         def write(state: str, **more: Any) -> None:
-            status.update(state=state, seconds=time.time() - number, **more)
+            status.update(state=state, seconds=max(time.time() - number, 0.0), **more)
             runs.write_json(path, status)
 
         def report(figures: Mapping[str, float], predicted: np.ndarray) -> None:

@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import psutil
 
-from cifar_core import machine, untrusted
+from cifar_core import jobs, machine, untrusted
 from cifar_core.errors import RunError
 from cifar_core.inference import pins
 from cifar_core.jobs import Stopped
@@ -61,12 +60,7 @@ class RunWriter:
         self._seconds_before, self._start, self._last_row = 0.0, time.monotonic(), 0.0
         self._one_row = threading.Lock()
         self._metrics_file, self._probes_file = run.path / "metrics.jsonl", run.path / pins.PROBES
-        process = psutil.Process()
-        self._status: dict[str, Any] = {
-            "pid": process.pid,
-            "pid_created": process.create_time(),
-            "started": time.time(),
-        }
+        self._status: dict[str, Any] = {**jobs.this_process(), "started": time.time()}
 
     @property
     def seconds(self) -> float:
@@ -128,9 +122,14 @@ class RunWriter:
             left = (self.seconds - since) / done * (total - done) if done else None
             self.add_row("progress", stage=stage, done=done, total=total, seconds_left=left)
 
+    @property
+    def is_asked_to_stop(self) -> bool:
+        """Whether a stop was requested."""
+        return self.stopping.is_set() or (self.run.path / "stop").exists()
+
     def check_stop(self) -> None:
         """Raise Stopped if a stop was requested."""
-        if self.stopping.is_set() or (self.run.path / "stop").exists():
+        if self.is_asked_to_stop:
             raise Stopped
 
 

@@ -18,13 +18,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 from filelock import FileLock, Timeout
 
-from cifar_core import machine, runs
+from cifar_core import jobs, machine, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, ConfigError, RunError
-from cifar_core.runs import Run
+from cifar_core.runs import Run, owners
 from cifar_core.search import studies
 from cifar_core.training import hardware, worker
 from cifar_core.training.run_writer import RunWriter
@@ -68,9 +67,7 @@ def _take_number(folder: Path, stack: ExitStack) -> int:
     for number in range(_MOST_WORKERS):
         with suppress(Timeout):
             stack.enter_context(machine.hold_lock(folder / f"worker-{number}.lock", _LOCK_SECONDS))
-            process = psutil.Process()
-            about = {"pid": process.pid, "pid_created": process.create_time()}
-            runs.write_json(folder / f"worker-{number}.json", about)
+            runs.write_json(folder / f"worker-{number}.json", jobs.this_process())
             return number
     raise studies.SweepError(f"{_MOST_WORKERS} workers are on this search already, expected fewer; stop some.")
 
@@ -150,6 +147,7 @@ class Worker:
         run = runs.create(config, f"{self.study.study_name.replace('-', '')[:16]}t{trial.number + 1}")
         self._run_lock.enter_context(FileLock(run.path / "lock"))
         runs.write_json(run.path / "trial.json", {"sweep": self.study.study_name, "trial": trial.number})
+        owners.save(run.path, owners.load(studies.folder(self.study.study_name)))
         trial.set_user_attr("run", run.id)
         return run
 

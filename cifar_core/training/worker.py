@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,9 @@ from cifar_core import costs, jobs, machine, runs
 from cifar_core.errors import CifarError, RunError, TrainingError
 from cifar_core.jobs import Stopped
 from cifar_core.runs import Run, records
-from cifar_core.training import hardware, run_writer
+from cifar_core.training import hardware, run_writer, shared_queue
 from cifar_core.training.run_writer import RunWriter
+from cifar_core.training.shared_queue import Offer
 
 if TYPE_CHECKING:
     from cifar_core.training.fit import TrainingOptions
@@ -55,8 +56,8 @@ def _work(run: Run) -> int:
     writer = RunWriter(run)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: writer.stopping.set())
-    state = train_run(run, writer)
-    if state == "finished" and not writer.is_resumed:
+    state = train_run(run, writer, is_offered=True)
+    if state == "finished" and writer.rows and not writer.is_resumed:  # without rows, another machine trained it
         lacked_room = costs.is_stored(run.config) and run.status.get("note")  # then it was trained end to end
         if not lacked_room:
             costs.record_run(run.config, writer.rows, writer.seconds, costs.peak_memory_bytes())
@@ -64,18 +65,28 @@ def _work(run: Run) -> int:
 
 
 def train_run(
-    run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] | None = None, slot: str = SLOT
+    run: Run,
+    writer: RunWriter,
+    options: Callable[[], TrainingOptions] | None = None,
+    slot: str = SLOT,
+    is_offered: bool = False,
 ) -> str:
     """Wait for the training slot, train `run`, and return its final state: "finished", "stopped" or "failed".
 
     `options` is called after Keras is imported. The reason of a failure is written to the run's status; an unexpected
-    exception is also raised. The caller must hold the run's lock.
+    exception is also raised. The caller must hold the run's lock. With `is_offered`, another machine may train the run
+    (shared_queue.py).
     """
+    offered = shared_queue.offered(run, writer) if is_offered else nullcontext()
     try:
         writer.update_status("queued", stage="queue")
-        with _training_slot(run, writer, slot), hardware.memory_errors():
+        with offered as offer:
+            has_slot = _training_slot(run, writer, slot, offer)
+        with has_slot, hardware.memory_errors():
             result = _train(run, writer, options)
         writer.update_status("finished", stage="done", result=result)
+    except shared_queue.Ended as ended:
+        return str(ended)
     except Stopped:
         writer.update_status("stopped")
         return "stopped"
@@ -99,16 +110,24 @@ def _message(run: Run, error: CifarError | OSError | MemoryError) -> str:
     return str(error)
 
 
-def _training_slot(run: Run, writer: RunWriter, name: str) -> AbstractContextManager[object]:
-    """Wait until this run is first in the queue and the slot `name` is free; return the acquired slot."""
+def _training_slot(
+    run: Run, writer: RunWriter, name: str, offer: Offer | None = None
+) -> AbstractContextManager[object]:
+    """Wait until this run is first in the queue and the slot `name` is free; return the acquired slot.
+
+    Raises Ended if another machine took the `offer` and trained the run.
+    """
     slot = FileLock(runs.runs_dir() / name)
     while True:
         writer.check_stop()
         with suppress(Timeout):
             has_slot = slot.acquire(timeout=0)
-            if name != SLOT or _is_first(run):  # checked after the slot is free: there may be hundreds of runs
+            # checked after the slot is free: there may be hundreds of runs
+            if (name != SLOT or _is_first(run)) and (offer is None or offer.withdraw(if_free=True)):
                 return has_slot
             slot.release()
+        if offer:
+            offer.look()
         time.sleep(_POLL_SECONDS)
 
 

@@ -150,6 +150,8 @@ def _why_not(run: Run, name: str) -> str | None:
         return None if name in ("csv", "tensorboard") else str(error)
     if name == "animation" and not any(len(one.epochs) for one in pins.watch(run).watched):
         return "The run watched no pictures."
+    if name in ("animation", "card") and guarded.is_anothers(run.path):
+        return "It shows pictures of another person."
     missing = archive.missing(run) if name == "zip" else None
     return f"The run has no {missing}." if missing else None
 
@@ -174,6 +176,7 @@ def _import_archive() -> None:
         return
     try:
         run = archive.import_run(uploaded.getvalue())
+        guarded.own(run.path)
     except CifarError as error:
         st.session_state["import_outcome"] = ("error", str(error))
         return

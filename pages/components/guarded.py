@@ -18,7 +18,7 @@ from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ct
 from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
 
 from cifar_core.errors import CifarError, RunError
-from cifar_core.runs import Run, owners
+from cifar_core.runs import owners
 from cifar_core.runs.owners import Person
 from pages.components import formatting
 
@@ -189,16 +189,27 @@ def person() -> Person:
     return Person(str(st.user.get("sub") or ""), str(st.user.get("name") or st.user.get("email") or "somebody"))
 
 
-def is_anothers(run: Run) -> bool:
-    """Return whether a user other than the logged-in one started `run`."""
-    me, owner = person().id, owners.load(run).id if person().id else ""
-    return bool(owner) and owner != me
+def own(folder: Path) -> None:
+    """Write that a run, a search or a project belongs to who has logged in. Raises RunError."""
+    owners.save(folder, person())
 
 
-def check_own(run: Run) -> None:
-    """Raise RunError if `run` is another user's."""
-    if is_anothers(run):
-        raise RunError(f"Run {run.id} was started by another person; only they can stop or delete it.")
+def is_anothers(folder: Path) -> bool:
+    """Return whether a run, a search or a project does not belong to who has logged in; False where nobody has to."""
+    me = person().id
+    return bool(me) and owners.load(folder).id != me
+
+
+def check_own(folder: Path) -> None:
+    """Raise RunError if a run or a search is another person's."""
+    if is_anothers(folder):
+        raise RunError(f"{folder.name} belongs to another person; only they can stop, change or delete it.")
+
+
+def of_own(folder: Path, action: Callable[..., Any], *arguments: Any) -> None:
+    """Call `action(*arguments)` on what is in `folder`. Raises RunError if that is another person's."""
+    check_own(folder)
+    action(*arguments)
 
 
 SECRETS = Path(__file__).resolve().parents[2] / ".streamlit" / "secrets.toml"

@@ -21,7 +21,7 @@ def best(rows: Sequence[Row]) -> list[Row]:
     """Return the best finished run of each user by validation accuracy, best first; all runs without an owner."""
     highest: dict[str, Row] = {}
     for row in listing.sort_rows([row for row in rows if row.state == "finished" and row.config]):
-        highest.setdefault(owners.load(row.run).id or row.run.id, row)
+        highest.setdefault(owners.load(row.run.path).id or row.run.id, row)
     return list(highest.values())[:MOST]
 
 
@@ -40,7 +40,7 @@ def panel(rows: Sequence[Row], names: dict[str, str]) -> None:
         "images": number("Images", help="Training images."),
     }
     columns: dict[str, list[Any]] = {
-        "who": [f"{place}. {owners.load(row.run).name}".strip() for place, row in enumerate(shown, 1)],
+        "who": [f"{place}. {owners.load(row.run.path).name}".strip() for place, row in enumerate(shown, 1)],
         "run": [names[row.run.id] for row in shown],
         "validation": [formatting.percent(row.validation_accuracy) for row in shown],
         "seconds": [row.seconds and row.seconds / 60 for row in shown],

@@ -100,6 +100,8 @@ def _chooser() -> None:
 def panel(run: Run, state: str, planned: float) -> None:
     """Draw the predictions for the pins over the epochs: live, or afterwards with a slider."""
     live = state in LIVE_STATES
+    if guarded.is_anothers(run.path):  # they may be private photos
+        return
     if not pins.load(run.path):
         if live:
             st.button(
@@ -153,8 +155,8 @@ def _set(pinned: list[Pin]) -> None:
 
 
 def _live_run() -> Run | None:
-    """Return the run that is training, not a queued one."""
-    live = [row.run for row in listing.rows() if row.state in LIVE_STATES]
+    """Return the user's own run that is training, not a queued one."""
+    live = [row.run for row in listing.rows() if row.state in LIVE_STATES and not guarded.is_anothers(row.run.path)]
     return live[-1] if live else None
 
 

@@ -57,7 +57,7 @@ def own(known: Iterable[Row]) -> list[Row]:
 
 def mine_first(known: Iterable[Row]) -> list[Row]:
     """Return `known` with other users' runs last."""
-    return sorted(known, key=lambda row: guarded.is_anothers(row.run))
+    return sorted(known, key=lambda row: guarded.is_anothers(row.run.path))
 
 
 def pick(known: list[Row], wanted: str, key: str) -> Run:

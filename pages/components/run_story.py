@@ -84,7 +84,9 @@ def _keep_button(run: Run, number: int) -> None:
 
 
 def _keep(run: Run) -> None:
-    st.session_state["phase_1_run"] = run.id, story.keep_head(run).id
+    made = story.keep_head(run)
+    guarded.own(made.path)
+    st.session_state["phase_1_run"] = run.id, made.id
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -218,8 +218,10 @@ def _run(row: Row) -> None:
         name = st.text_input("Name", row.labels.name, key=f"name_{id_}", max_chars=limit, placeholder=row.name)
         note = st.text_area("Note", row.labels.note, key=f"note_{id_}", max_chars=labels.NOTE_LIMIT, height=68)
         starred = st.checkbox("Starred", row.labels.starred, key=f"star_{id_}")
-        if st.form_submit_button("Save", key=f"save_{id_}"):
-            guarded.act(functools.partial(labels.change, run, name=name, note=note, starred=starred))
+        is_anothers = guarded.is_anothers(run.path)
+        if st.form_submit_button("Save", key=f"save_{id_}", disabled=is_anothers):
+            change = functools.partial(labels.change, run, name=name, note=note, starred=starred)
+            guarded.act(guarded.of_own, run.path, change)
     with st.container(horizontal=True, vertical_alignment="center"):
         run_picker.state_badge(run, row.state)
         st.page_link("pages/train.py", label="Open", icon=":material/open_in_new:", query_params={"run": id_})
@@ -231,20 +233,21 @@ def _run(row: Row) -> None:
             look: dict[str, Any] = {"icon": ":material/timer:", "type": "tertiary", "help": about}
             guarded.button("Measure latency", model_file.measure_latency, run, key="time", **look)
         look = {"icon": ":material/delete:", "type": "tertiary", "help": "Moves it to the trash."}
-        fixed = row.state in LIVE_STATES or guarded.is_anothers(run)
+        fixed = row.state in LIVE_STATES or is_anothers
         guarded.button("Delete", _delete, row, key="delete", disabled=fixed, **look)
 
 
 def trash_panel() -> None:
-    """Draw the deleted runs with buttons to restore them and to empty the trash."""
-    deleted = trash.contents()
+    """Draw the user's deleted runs with buttons to restore them and to empty the trash."""
+    deleted = [id_ for id_ in trash.contents() if not guarded.is_anothers(trash.trash_dir() / id_)]
     if deleted:
         with st.container(horizontal=True, vertical_alignment="bottom"):
             chosen = st.selectbox("Trash", deleted, format_func=run_picker.deleted_title, key="trash_run", width=320)
             guarded.button("Restore", _restore, [chosen], icon=":material/undo:", key="restore")
             if st.button("Empty the trash", icon=":material/delete_forever:", key="empty"):
-                size = f"{len(trash.contents())} runs ({trash.size_bytes() / 1e6:.0f} MB)"
-                guarded.confirm("Empty the trash?", f"This deletes {size} permanently.", "empty_sure", trash.clear)
+                size = f"{len(deleted)} runs ({trash.size_bytes(deleted) / 1e6:.0f} MB)"
+                text = f"This deletes {size} permanently."
+                guarded.confirm("Empty the trash?", text, "empty_sure", trash.clear, deleted)
 
 
 def undo_bar() -> None:
@@ -257,7 +260,7 @@ def undo_bar() -> None:
 
 
 def _delete(row: Row) -> None:
-    guarded.check_own(row.run)
+    guarded.check_own(row.run.path)
     trash.move_to_trash(row.run)
     st.session_state["runs_deleted"] = {row.run.id: row.name}
 

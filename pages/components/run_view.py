@@ -28,6 +28,8 @@ from pages.components.live_chart import Chart
 
 HEIGHT = 400
 LOG_LINES = 20
+_POLL_SECONDS, _QUEUED_SECONDS, _HIDDEN_SECONDS = 1.0, 3.0, 10.0
+"""Seconds between two polls of a live run: while it trains, while it waits, and while the tab is hidden."""
 SHARED_SECONDS = 0.5  # how long the sessions that view a live run share one read
 _MOST_SUMMARY = 500_000  # characters; Keras's table of this network has 60,000
 
@@ -41,13 +43,22 @@ _notification = st.components.v2.component(
 )
 
 
-def panel(run: Run) -> bool:
-    """Draw one run: state, progress, buttons, curves, results. Return whether it is live."""
+def pace(state: str) -> float:
+    """Return the seconds between two polls of a run in `state`, 0 if it has ended."""
+    if state not in LIVE_STATES:
+        return 0.0
+    if st.session_state.get("notification", {}).get("hidden"):
+        return _HIDDEN_SECONDS
+    return _QUEUED_SECONDS if state == "queued" else _POLL_SECONDS
+
+
+def panel(run: Run) -> float:
+    """Draw one run: state, progress, buttons, curves, results. Return its `pace`."""
     status = run.status
     state = status["state"]
-    live = state in LIVE_STATES
-    if live != st.session_state.get("polled_panel"):  # it ended or was resumed: the whole page reruns
-        return live
+    live, seconds = state in LIVE_STATES, pace(state)
+    if seconds != st.session_state.get("polled_panel"):  # it ended or was resumed: the whole page reruns
+        return seconds
     if live:
         st.session_state["watched"] = run.id
     metrics_state = shared_stamp(run.id) if live else run_picker.stamp(run, "metrics.jsonl")
@@ -71,7 +82,7 @@ def panel(run: Run) -> bool:
         result_details(run)
     run_story.diagnosis_panel(run, state, (epochs,) if live else metrics_state)  # the rules use complete epochs
     details(run, metrics_state, live, curves)
-    return live
+    return seconds
 
 
 def _validation_accuracy(curves: Curves) -> str:
@@ -130,8 +141,8 @@ def _tab_title(run: Run, state: str, done: float | None) -> None:
 def notification(run: Run, state: str) -> None:
     """Offer a browser notification while `run` is live; send it when the run ends.
 
-    The offer is hidden after the browser has asked for permission. The component also scrolls: to the top after a start
-    in this session, and to a section that a button opened.
+    The offer is hidden after the browser has asked for permission. The component also scrolls, to the top after a start
+    in this session and to a section that a button opened, and reports whether the tab is hidden.
     """
     accuracy = run.result.get("test_accuracy")
     data = {
@@ -142,34 +153,33 @@ def notification(run: Run, state: str) -> None:
         "title": f"{labels.shown_name(run)}: {state}",
         "body": f"Test accuracy {accuracy:.1%}" if isinstance(accuracy, float) else "",
     }
-    _notification(key="notification", data=data, height="content", width="content")
+    look: dict[str, Any] = {"height": "content", "width": "content"}
+    _notification(key="notification", data=data, on_hidden_change=lambda: None, **look)
 
 
 def action_buttons(run: Run, state: str) -> None:
     """Draw the buttons that the state allows: notification, log, stop, resume, use its settings."""
+    is_anothers = guarded.is_anothers(run.path)
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         notification(run, state)
         worker_log(run)
         if state in LIVE_STATES:
             guarded.button(
                 "Stop",
-                stop,
+                guarded.of_own,
+                run.path,
+                jobs.stop_run,
                 run,
                 icon=":material/stop:",
                 key="stop",
-                disabled=state == "stopping" or guarded.is_anothers(run),
+                disabled=state == "stopping" or is_anothers,
                 help="Takes effect within three seconds; the best and the last full epoch are saved.",
             )
         if state in RESUMABLE_STATES:
-            guarded.button("Resume", jobs.resume_run, run, icon=":material/play_arrow:", key="resume", type="primary")
+            look: dict[str, Any] = {"icon": ":material/play_arrow:", "type": "primary", "disabled": is_anothers}
+            guarded.button("Resume", guarded.of_own, run.path, jobs.resume_run, run, key="resume", **look)
         if state not in LIVE_STATES:
             guarded.button("Use its settings", clone, run, icon=":material/tune:", key="clone", type="tertiary")
-
-
-def stop(run: Run) -> None:
-    """Stop one of the user's own runs. Raises RunError."""
-    guarded.check_own(run)
-    jobs.stop_run(run)
 
 
 def clone(run: Run) -> None:

@@ -37,7 +37,7 @@ _BOUND: dict[str, Any] = {"bind": "query-params"}
 def show() -> None:
     """Draw the section."""
     search_results.undo_bar()
-    known = studies.names()
+    known = sorted(studies.names(), key=search_results.is_anothers)
     if "search_form" not in st.session_state:  # a link to a form opens it
         st.session_state["search_form"] = any(word.startswith("search_") for word in st.query_params)
     name = _chosen(known)
@@ -62,7 +62,8 @@ def _chosen(known: list[str]) -> str | None:
     if wanted in known:
         st.session_state["search"] = wanted
     elif address.is_history() or st.session_state.get("search") not in known:
-        st.session_state["search"] = search_results.newest(known)
+        mine = [one for one in known if not search_results.is_anothers(one)]
+        st.session_state["search"] = search_results.newest(mine or known)
     name: str = st.selectbox("Search", known, key="search", on_change=_open)
     if wanted is not None and st.query_params.get("sweep") != name:
         st.query_params["sweep"] = name
@@ -205,7 +206,7 @@ def _expected(plan: Plan, goal: Goal | None) -> str:
 
 def _start(name: str, plan: Plan, goal: Goal | None) -> None:
     """Start the search and open it."""
-    sweep_workers.start(name, plan, goal or Goal(len(plan.cells())))
+    sweep_workers.start(name, plan, goal or Goal(len(plan.cells())), owner=guarded.person())
     del st.session_state["search_name"]
     st.session_state["search_form"] = False
     _open(name)

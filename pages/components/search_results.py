@@ -91,6 +91,11 @@ def _importances(name: str, ended: int, identity: str) -> dict[str, float]:
     return findings.importances(find(name))
 
 
+def is_anothers(name: str) -> bool:
+    """Return whether a search is another person's; one whose folder is a link is refused when it is opened."""
+    return guarded.is_anothers(runs.folder_beside_runs("sweeps") / name)
+
+
 def newest(known: list[str]) -> str:
     """Return the search in `known` that changed last; one that cannot be opened counts as oldest."""
 
@@ -109,20 +114,21 @@ def newest(known: list[str]) -> str:
 def _status(sweep: Findings) -> None:
     """Show the state of a search, its buttons, and the settings that all trials share."""
     icon, color, words = LOOK[sweep.state]
-    name = sweep.name
+    name, place = sweep.name, studies.folder(sweep.name)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f":{color}[{icon}] **{words or _progress(sweep)}**", width="stretch")
+        barred = guarded.is_anothers(place)
         if sweep.is_live:
-            is_stopping = sweep.state == "stopping"
-            guarded.button(
-                "Stop", sweep_workers.stop, name, icon=":material/stop:", key=f"stop_{name}", disabled=is_stopping
-            )
+            look: dict[str, Any] = {"icon": ":material/stop:", "disabled": barred or sweep.state == "stopping"}
+            guarded.button("Stop", guarded.of_own, place, sweep_workers.stop, name, key=f"stop_{name}", **look)
         elif sweep.state != "finished":
-            guarded.button("Resume", sweep_workers.resume, name, icon=":material/play_arrow:", key=f"resume_{name}")
+            look = {"icon": ":material/play_arrow:", "disabled": barred}
+            guarded.button("Resume", guarded.of_own, place, sweep_workers.resume, name, key=f"resume_{name}", **look)
         if sweep.plan.grid:
+            look = {"icon": ":material/casino:", "disabled": barred}
             label = "Repeat with another seed"
-            guarded.button(label, sweep_workers.repeat, name, icon=":material/casino:", key="search_repeat")
-        else:
+            guarded.button(label, guarded.of_own, place, sweep_workers.repeat, name, key="search_repeat", **look)
+        elif not barred:
             _extend(sweep)
         if not sweep.is_live:
             _delete_button(name)
@@ -155,17 +161,20 @@ def _extend(sweep: Findings) -> None:
         by_time = sweep.goal.seconds is not None
         amount = st.number_input("More minutes" if by_time else "More trials", 1, 1_000, 10, key="search_extend_amount")
         arguments = (sweep.name, 0, float(amount)) if by_time else (sweep.name, int(amount), 0.0)
-        guarded.button("Extend", sweep_workers.extend, *arguments, key="search_extend")
+        place = studies.folder(sweep.name)
+        guarded.button("Extend", guarded.of_own, place, sweep_workers.extend, *arguments, key="search_extend")
 
 
 def _delete_button(name: str) -> None:
-    if st.button("Delete", icon=":material/delete:", key=f"delete_{name}", type="tertiary"):
+    barred = is_anothers(name)
+    if st.button("Delete", icon=":material/delete:", key=f"delete_{name}", type="tertiary", disabled=barred):
         undo = "It cannot be restored" if studies.storage_url() else "You can undo this"
         text = f"This deletes **{formatting.plain(name)}**. {undo}. The runs of its trials stay."
         guarded.confirm("Delete this search?", text, "delete_sure", _delete, name)
 
 
 def _delete(name: str) -> None:
+    guarded.check_own(runs.folder_beside_runs("sweeps") / name)
     sweep_workers.delete(name)
     st.session_state["search_deleted"] = name
     for key in ("sweep", "trial"):

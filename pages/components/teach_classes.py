@@ -81,6 +81,7 @@ def start(title: str) -> None:
     """Create and open a project with two empty classes."""
     name = projects.free_name(title)
     projects.create(name)
+    guarded.own(projects.folder(name))
     for _ in range(2):
         _new_class(name)
     st.session_state["teach_open"] = name
@@ -90,6 +91,7 @@ def example() -> None:
     """Create and open a project of a few training images."""
     name = projects.free_name("example")
     projects.create(name)
+    guarded.own(projects.folder(name))
     _add_images(name, EXAMPLE, _EXAMPLE_EACH)
     st.session_state["teach_open"] = name
 
@@ -113,6 +115,7 @@ def import_zip(files: Iterable[tuple[str, bytes]]) -> None:
     files = list(files)
     with st.spinner("Reading pictures"):
         name, st.session_state["teach_problems"] = projects.make(files[0][0].rpartition(".")[0], files)
+    guarded.own(projects.folder(name))
     st.session_state["teach_open"] = name
 
 

@@ -122,6 +122,8 @@ async def _visit(
         [item for person in people for item in person.taken],
         [item for person in people for item in person.browser.polls],
         [item for person in people for item in person.browser.problems],
+        messages_a_minute=sum(person.browser.messages for person in people) / len(people) / seconds * 60,
+        kilobytes_a_minute=sum(person.browser.received_bytes for person in people) / len(people) / seconds * 60 / 1e3,
         conditions={"visitors": options.visitors, "runs": len(finished), "minutes": options.minutes},
         **more,
     )

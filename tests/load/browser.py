@@ -35,11 +35,16 @@ class Widget:
 
 @dataclass
 class Browser:
-    """One tab. `problems` are what no reader should see; `polls` are seconds that each poll of a live part took."""
+    """One tab. `problems` are what no reader should see; `polls` are seconds that each poll of a live part took.
+
+    `messages` and `received_bytes` count what the server sent.
+    """
 
     address: str  # host:port
     problems: list[str] = field(default_factory=list)
     polls: list[float] = field(default_factory=list)
+    messages: int = 0
+    received_bytes: int = 0
     widgets: dict[str, Widget] = field(default_factory=dict)  # by the key that the page gave
     elements: int = 0
     query: str = ""
@@ -121,6 +126,8 @@ class Browser:
     async def _read(self) -> None:
         with suppress(ConnectionClosed):
             async for content in self._socket:
+                self.messages += 1
+                self.received_bytes += len(content)
                 message = ForwardMsg()
                 message.ParseFromString(content)
                 self._take(message)

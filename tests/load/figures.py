@@ -92,6 +92,12 @@ def table(found: dict[str, Any]) -> str:
             "flat",
             None,
         ),
+        (
+            "sent to a visitor each minute",
+            f"{found['messages_a_minute']:,.0f} messages, {found['kilobytes_a_minute']:,.0f} kB",
+            "",
+            None,
+        ),
         ("processor: server, visitors", f"{cpu['server']:.2f} cores, {cpu['visitors']:.2f} cores", "", None),
     ]
     if found["polls"]:

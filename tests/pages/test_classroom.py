@@ -8,7 +8,7 @@ from cifar_core import jobs, runs
 from cifar_core.errors import RunError
 from cifar_core.runs import Run, owners, trash
 from cifar_core.runs.owners import Person
-from pages.components import guarded, run_picker, run_table, run_view
+from pages.components import guarded, run_picker, run_table
 
 ADA, BOB = Person("1", "Ada"), Person("2", "Bob")
 CLAIMS = {
@@ -27,7 +27,7 @@ def log_in(monkeypatch: pytest.MonkeyPatch):
 
 def owned(person: Person, state: str = "finished") -> Run:
     run = make_run(state)
-    owners.save(run, person)
+    owners.save(run.path, person)
     return run
 
 
@@ -35,7 +35,7 @@ def waiting(*people: Person) -> list[Run]:
     made = []
     for person in people:
         made.append(runs.create(CONFIG))
-        owners.save(made[-1], person)
+        owners.save(made[-1].path, person)
     return made
 
 
@@ -70,19 +70,19 @@ def test_who_starts_a_run_owns_it(log_in, monkeypatch: pytest.MonkeyPatch) -> No
     log_in(ADA)
     sound(button(open_app(), "start").click().run())
     (run,) = runs.list_runs()
-    assert owners.load(run) == ADA
+    assert owners.load(run.path) == ADA
 
 
 def test_another_s_run_can_be_looked_at_but_neither_stopped_nor_deleted(log_in) -> None:
     theirs = owned(BOB, "running")
     for person, barred in ((ADA, True), (BOB, False), (Person(), False)):
         log_in(person)
-        assert guarded.is_anothers(theirs) is barred
+        assert guarded.is_anothers(theirs.path) is barred
         with living_worker(theirs):
             assert button(open_app(run=theirs.id), "stop").disabled is barred
     log_in(ADA)
     with living_worker(theirs), pytest.raises(RunError, match="another person"):
-        run_view.stop(theirs)
+        guarded.of_own(theirs.path, jobs.stop_run, theirs)
     done = owned(BOB)
     app = open_app(EXPLORE, runs=done.id)
     assert button(app, "delete").disabled
@@ -100,17 +100,18 @@ def test_own_runs_come_first(log_in) -> None:
         assert [row.run for row in run_picker.own(rows)] == expected
 
 
-def test_a_damaged_owner_is_nobody(log_in) -> None:
+def test_what_has_a_damaged_owner_is_nobody_s(log_in) -> None:
     run = owned(BOB)
     (run.path / owners.FILE).write_text('{"id": ["x"], "name": "\\u202eB')
-    assert owners.load(run) == Person()
+    assert owners.load(run.path) == Person()
     log_in(ADA)
-    assert not guarded.is_anothers(run)
+    assert guarded.is_anothers(run.path)
 
 
 def test_high_scores_name_everybody_s_best_run_where_they_are_switched_on(log_in, monkeypatch) -> None:
     for person, accuracy in ((ADA, 0.7), (BOB, 0.9), (ADA, 0.8), (Person(), 0.6)):
-        owners.save(make_run("finished", result={**RESULT, "validation_accuracy": accuracy}), person)
+        run = make_run("finished", result={**RESULT, "validation_accuracy": accuracy})
+        owners.save(run.path, person)
     assert "High scores" not in [panel.label for panel in open_app(EXPLORE).expander]
     monkeypatch.setenv("CIFAR_HIGH_SCORES", "1")
     table = next(found.value for found in open_app(EXPLORE).dataframe if "who" in found.value)

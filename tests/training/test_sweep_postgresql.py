@@ -1,14 +1,10 @@
 """Sweeps on a real PostgreSQL, Debian's package, started here; skipped where it is not installed."""
 
 import os
-import pwd
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,40 +17,6 @@ from cifar_core.config import TrainConfig
 from cifar_core.jobs import wait_until
 from cifar_core.search import findings, space, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan
-
-PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-
-
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a database of this test's own."""
-    if not PROGRAMS or not (PROGRAMS[-1] / "initdb").exists():
-        pytest.skip("Debian's package postgresql is not installed")
-    place = Path(tmp_path_factory.mktemp("postgresql"))
-    as_owner: dict = {}
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        try:
-            owner = pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("there is no user postgres")
-        place = Path("/tmp") / f"cifar-sweep-{os.getpid()}"  # the folders of pytest are closed to others
-        place.mkdir(mode=0o700)
-        os.chown(place, owner.pw_uid, owner.pw_gid)
-        as_owner = {"user": owner.pw_uid, "group": owner.pw_gid, "cwd": str(place)}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    quiet: dict = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **as_owner}
-    data = str(place / "data")
-    subprocess.run([PROGRAMS[-1] / "initdb", "-D", data, "-U", "cifar", "-A", "trust", "--no-sync"], **quiet)
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={place} -c fsync=off"
-    control = [PROGRAMS[-1] / "pg_ctl", "-D", data, "-l", str(place / "log"), "-w"]
-    subprocess.run([*control, "-o", options, "start"], **quiet)
-    try:
-        yield f"postgresql://cifar:secret@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
-        shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture

@@ -1,5 +1,29 @@
+const HIDDEN_MS = 5000; // a short look at another tab changes nothing
 let watched, started;
-export default ({ data, parentElement }) => {
+
+function watchTab(report) {
+  let timer;
+  const look = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => report(document.hidden), document.hidden ? HIDDEN_MS : 0);
+  };
+  document.addEventListener("visibilitychange", look);
+  if (document.hidden) look();
+  return () => {
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", look);
+  };
+}
+
+export default ({ data, parentElement, setStateValue }) => {
+  const mounted = parentElement.querySelector("button");
+  mounted.live = data.live;
+  mounted.unwatch ??= watchTab((hidden) => mounted.live && setStateValue("hidden", hidden));
+  notify(data, parentElement);
+  return () => mounted.unwatch();
+};
+
+function notify(data, parentElement) {
   if (data.started !== started) {
     started = data.started;
     const element = parentElement.host ?? parentElement; // a shadow root has no closest()
@@ -22,4 +46,4 @@ export default ({ data, parentElement }) => {
       new Notification(data.title, { body: data.body });
     } catch {} // Chrome on Android requires a service worker
   }
-};
+}

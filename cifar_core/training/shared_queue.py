@@ -1,0 +1,264 @@
+"""The training queue over several machines: a run that waits is offered in PostgreSQL, and a free worker trains it.
+
+CIFAR_SWEEP_STORAGE names the database; queue_worker.py is the worker. At home, where the run's folder is, the process
+that waits for the training slot (worker.py) offers the run once it is first in the queue. A worker takes the offer,
+trains in a folder of its own and sends the files that change there; the process at home writes them into the run's
+folder, so nobody who reads that sees a difference. It deletes the offer to stop the worker. Where the worker is silent
+it offers the run again, which goes on from its checkpoint.
+
+    cifar_offers    what a run needs, which worker has it, when either side was there last
+    cifar_files     files on their way; deleted on arrival
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from cifar_core import jobs, machine, runs
+from cifar_core.data import cifar10
+from cifar_core.errors import RunError
+from cifar_core.runs import Run, records
+from cifar_core.search import studies
+from cifar_core.training.run_writer import RunWriter
+from cifar_core.untrusted import quoted
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+POLL_SECONDS, RETRY_SECONDS = 0.5, 3.0
+GRACE_SECONDS, _PATIENCE_SECONDS = studies.GRACE_SECONDS, 300
+"""After what silence of the other side an offer has ended, and after what time without the database."""
+_FILE = re.compile(r"[a-z][a-z0-9_]{0,39}\.(json|jsonl|npz|keras|tflite|f16|txt|log)")
+_HOMES = {"config.json", "pins.npz", "parent.json", "owner.json", "labels.json"}
+_WORKERS = {"status.json", "worker.log", "owner.json", "labels.json"}
+_CONNECTION: Any = {"connect_timeout": 5, "tcp_user_timeout": 10_000, "options": "-c client_min_messages=warning"}
+_TABLES = """
+    SELECT pg_advisory_xact_lock(20261129);
+    CREATE TABLE IF NOT EXISTS cifar_offers (
+        id bigserial PRIMARY KEY, run text NOT NULL, needs text NOT NULL, worker text,
+        home_seen timestamptz NOT NULL DEFAULT clock_timestamp(), worker_seen timestamptz);
+    CREATE TABLE IF NOT EXISTS cifar_files (
+        id bigserial PRIMARY KEY, offer bigint NOT NULL REFERENCES cifar_offers ON DELETE CASCADE,
+        from_home boolean NOT NULL, name text NOT NULL, content bytea NOT NULL);
+"""
+
+
+class Unreachable(Exception):  # noqa: N818 - it may come back
+    """The database does not answer."""
+
+
+class Gone(Exception):  # noqa: N818 - not an error
+    """The offer is withdrawn, the other side is silent, or the database is away for too long."""
+
+
+class Ended(Exception):  # noqa: N818 - not an error
+    """Another machine trained the run; the argument is "finished" or "failed"."""
+
+
+@contextmanager
+def database(url: str) -> Iterator[Connection]:
+    """Open a transaction. Raises Unreachable, RunError if the tables are not this program's, CifarError."""
+    with machine.extra("A queue on PostgreSQL", '"psycopg[binary]"'):
+        import psycopg
+    try:
+        with psycopg.connect(url.replace("+psycopg", "", 1), **_CONNECTION) as connection:
+            connection.execute(_TABLES)
+            yield connection
+    except psycopg.OperationalError as error:
+        print(f"The database of the queue cannot be reached ({type(error).__name__}).", flush=True)
+        raise Unreachable from error
+    except psycopg.Error as error:
+        raise RunError(
+            f"The tables cifar_offers and cifar_files are not as this program makes them ({type(error).__name__}); "
+            "drop them, or name another database."
+        ) from None
+
+
+class Channel:
+    """One side of an offer: exchanges the files of the run in `folder` with the other side.
+
+    `status` is what the worker wrote last, checked; empty before, and on the worker's side. `pause` is how many seconds
+    should pass before the next exchange.
+    """
+
+    def __init__(self, url: str, folder: Path, offer: int, is_home: bool) -> None:
+        self.status: dict[str, Any] = {}
+        self.pause, self.is_taken = POLL_SECONDS, False
+        self._url, self._folder, self._offer, self._is_home = url, folder, offer, is_home
+        self._known: dict[str, tuple[int, int]] = {}
+        self._reached = self._heard = time.monotonic()
+        self._seen: object = None
+
+    def exchange(self) -> bool:
+        """Take and send what is new; return whether the database answers. Raises Gone, RunError."""
+        began = time.monotonic()
+        mine, others = ("home_seen", "worker_seen") if self._is_home else ("worker_seen", "home_seen")
+        try:
+            with database(self._url) as connection:
+                query = f"SELECT {others}, worker FROM cifar_offers WHERE id = %s FOR KEY SHARE"
+                if (row := connection.execute(query, (self._offer,)).fetchone()) is None:
+                    raise Gone
+                self._take(connection)
+                sent = self._send(connection)
+                connection.execute(f"UPDATE cifar_offers SET {mine} = clock_timestamp() WHERE id = %s", (self._offer,))
+        except Unreachable:
+            self._heard = time.monotonic()  # nobody can be heard
+            if self._heard - self._reached > _PATIENCE_SECONDS:
+                raise Gone from None
+            return False
+        self._known |= sent
+        self._reached = time.monotonic()
+        self.pause = min(max(POLL_SECONDS, 4 * (self._reached - began)), GRACE_SECONDS / 4)  # large files: less often
+        if row[0] != self._seen:
+            self._seen, self._heard = row[0], self._reached
+        self.is_taken = row[1] is not None
+        if self.is_taken and self._reached - self._heard > GRACE_SECONDS:
+            raise Gone
+        return True
+
+    def _take(self, connection: Connection) -> None:
+        query = "DELETE FROM cifar_files WHERE offer = %s AND from_home <> %s RETURNING id, name, content"
+        for _, name, content in sorted(connection.execute(query, (self._offer, self._is_home))):
+            if not _FILE.fullmatch(name) or name in (_HOMES if self._is_home else _WORKERS):
+                raise RunError(f"Received {quoted(name)} for the run's folder, expected a file that a training writes.")
+            path = self._folder / name
+            if path.name == "status.json":
+                self.status = _status(content)
+            elif path.name == "worker.log":  # in place: the process at home writes to it, too
+                path.write_bytes(content)
+            else:
+                path.with_name(f".{name}").write_bytes(content)
+                machine.replace(path.with_name(f".{name}"), path)
+                self._known[name] = _stamp(path)
+
+    def _send(self, connection: Connection) -> dict[str, tuple[int, int]]:
+        """Send the files that changed; return their stamps.
+
+        Status and checkpoint are read before the other files and written after them, so they never promise too much.
+        """
+        kept = _WORKERS if self._is_home else _HOMES
+        paths = [path for path in self._folder.iterdir() if _FILE.fullmatch(path.name) and path.name not in kept]
+        paths.sort(key=lambda path: (path.name != "status.json", path.name != "checkpoint.npz"))
+        stamps = {path.name: _stamp(path) for path in paths}
+        changed = {path.name: path.read_bytes() for path in paths if stamps[path.name] != self._known.get(path.name)}
+        for name, content in reversed(changed.items()):
+            query = "INSERT INTO cifar_files (offer, from_home, name, content) VALUES (%s, %s, %s, %s)"
+            connection.execute(query, (self._offer, self._is_home, name, content))
+        return stamps
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    return path.stat().st_mtime_ns, path.stat().st_size
+
+
+def _status(content: bytes) -> dict[str, Any]:
+    """Return the parts of a worker's status.json that hold at home, too. Raises RunError."""
+    try:
+        saved = records.status(records.sanitized(json.loads(content)))
+        if saved.get("state") not in runs.STATES:
+            raise ValueError
+    except (ValueError, RecursionError, AttributeError, TypeError):
+        raise RunError("The worker's status is damaged, expected JSON with the state of a run.") from None
+    return {key: saved[key] for key in ("state", "stage", "note", "error", "result") if key in saved}
+
+
+class Offer:
+    """The offer of a waiting run to other machines."""
+
+    def __init__(self, url: str, run: Run, writer: RunWriter) -> None:
+        self._url, self._run, self._writer = url, run, writer
+        self._turn = FileLock(runs.runs_dir() / ".offer")  # one run at a time, so that the queue keeps its order
+        self._id: int | None = None
+        self._next = 0.0
+
+    def look(self) -> None:
+        """Offer the run once it is first in the queue; where a worker takes it, write what comes until it ends.
+
+        Raises Ended, Stopped, RunError.
+        """
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + POLL_SECONDS
+        try:
+            if self._id is None and self._is_first():
+                self._make()
+            if self._id is not None and self._channel.exchange() and self._channel.is_taken:
+                self._follow()
+        except Unreachable:
+            self._next = time.monotonic() + RETRY_SECONDS
+        except Gone:
+            self.withdraw()
+
+    def _is_first(self) -> bool:
+        with suppress(Timeout):
+            self._turn.acquire(timeout=0)
+            if jobs.next_in_queue() in (self._run, None):
+                return True
+            self._turn.release(force=True)
+        return False
+
+    def _make(self) -> None:
+        with database(self._url) as connection:
+            query = "INSERT INTO cifar_offers (run, needs) VALUES (%s, %s) RETURNING id"
+            rows = connection.execute(query, (self._run.id, needs(self._run.config.dataset)))
+            self._id = rows.fetchall()[0][0]
+        self._channel = Channel(self._url, self._run.path, self._id, is_home=True)
+
+    def _follow(self) -> None:
+        """Write what the worker sends. Raises Gone where it is silent or gives the run back."""
+        channel, writer, shown = self._channel, self._writer, dict[str, Any]()
+        writer.update_status("running", stage="prepare", began=time.time())
+        self._turn.release(force=True)
+        try:
+            while (state := channel.status.get("state")) != "stopped":  # not by the visitor, who stops this process
+                if channel.status != shown and state != "queued":
+                    shown = channel.status
+                    writer.update_status(**shown)
+                if state in ("finished", "failed"):
+                    raise Ended(state)
+                jobs.wait_until(lambda: writer.is_asked_to_stop, channel.pause)
+                writer.check_stop()
+                channel.exchange()
+            raise Gone
+        except Gone:
+            writer.update_status("queued", stage="queue")
+            raise
+
+    def withdraw(self, if_free: bool = False) -> bool:
+        """Delete the offer; with `if_free` only where no worker has it. Return whether there is none any more."""
+        with suppress(Unreachable):  # then a worker misses this side soon
+            if self._id is not None:
+                with database(self._url) as connection:
+                    query = "DELETE FROM cifar_offers WHERE id = %s" + " AND worker IS NULL" * if_free
+                    if not connection.execute(query, (self._id,)).rowcount and if_free:
+                        return False
+        self._id = None
+        self._turn.release(force=True)
+        return True
+
+
+@contextmanager
+def offered(run: Run, writer: RunWriter) -> Iterator[Offer | None]:
+    """Offer `run` to other machines as long as this lasts; None without a database, or if its teacher is a run here."""
+    url = studies.storage_url()
+    if not url or run.config.teacher not in ("", "bundled"):
+        yield None
+        return
+    offer = Offer(url, run, writer)
+    try:
+        yield offer
+    finally:
+        offer.withdraw()
+
+
+def needs(dataset: str) -> str:
+    """Return what a worker must have for a run whose images are `dataset`. Raises DataError."""
+    return f"{dataset} {cifar10.name_of(dataset)}"
