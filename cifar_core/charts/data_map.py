@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from PIL import Image
 
 from cifar_core.charts import style
 from cifar_core.data.cifar10 import CLASSES
@@ -13,6 +15,7 @@ from cifar_core.evaluation.dynamics import Dynamics
 
 TOOLS = {"modeBarButtons": [["select2d", "lasso2d", "zoom2d", "pan2d", "resetScale2d"]]}
 """Plotly's mode bar buttons."""
+SHEET_COLUMNS = 40  # st.image makes pictures of more than 1,460 pixels smaller
 _SIZE = 6
 _FADED = {"marker": {"color": style.GROUND}}
 
@@ -61,9 +64,21 @@ def feature_figure(
     return figure
 
 
+def sheet(images: np.ndarray) -> bytes:
+    """Return images, uint8 (n, side, side, 3), as one JPEG of rows of SHEET_COLUMNS."""
+    count, side = images.shape[:2]
+    rows = -(-count // SHEET_COLUMNS)
+    cells = np.zeros((rows * SHEET_COLUMNS, side, side, 3), np.uint8)
+    cells[:count] = images
+    whole = cells.reshape(rows, SHEET_COLUMNS, side, side, 3).swapaxes(1, 2).reshape(rows * side, -1, 3)
+    buffer = io.BytesIO()
+    Image.fromarray(whole).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
 def _figure(title: str, height: int, chosen: Collection[int]) -> go.Figure:
     """Return a figure with selectable dots; the selection box disappears after the selection."""
-    look = {"hovermode": "closest", "dragmode": "select", "clickmode": "event+select"}
+    look = {"hovermode": "closest", "hoverdistance": 30, "dragmode": "select", "clickmode": "event+select"}
     return style.figure(title, "", "", height, selectionrevision=str(chosen), selections=[], **look)
 
 

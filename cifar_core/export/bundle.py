@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 
 from cifar_core import untrusted
-from cifar_core.config import PRESETS, nearest_preset
+from cifar_core.config import PRESETS, TrainConfig, nearest_preset
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
 from cifar_core.evaluation.predictions import Predictions, confusion_counts, wilson
 from cifar_core.inference import calibration, neighbors
 from cifar_core.network import pretrained
-from cifar_core.runs import Run, load_json, write_json
+from cifar_core.network.architecture import BLOCK_COUNT
+from cifar_core.runs import Run, load_json, records, write_json
 
 CARD = "card.json"
 CLASSIFIER_ALPHA = 0.5
@@ -62,13 +63,17 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
 
 
 def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]:
-    """Return the facts of a run for JSON: recipe, command, machine, metrics with 95% intervals, confusions."""
+    """Return the facts of a run for JSON: recipe, command, machine, metrics with 95% intervals, confusions.
+
+    Raises RunError if one of its files is damaged.
+    """
     config, environment, result = run.config, load_json(run.path / "environment.json") or {}, run.result
     counts = confusion_counts(test)
     wrong = counts * (1 - np.eye(len(CLASSES), dtype=int))
     worst = np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]
-    known = load_json(run.path / calibration.FILE) or {}
-    probabilities = calibration.scaled(test.probabilities, known.get("temperature", 1.0))
+    fitted = calibration.load(run.path / calibration.FILE)
+    probabilities = calibration.scaled(test.probabilities, fitted.temperature) if fitted else test.probabilities
+    records.environment(run.path)
     return {
         "run": run.id,
         "date": run.id[:8],
@@ -87,7 +92,7 @@ def card(run: Run, validation: Predictions, test: Predictions) -> dict[str, Any]
         "confusions": [
             {"is": CLASSES[cell // 10], "said": CLASSES[cell % 10], "images": int(wrong.flat[cell])} for cell in worst
         ],
-        "calibration": known,
+        "calibration": load_json(run.path / calibration.FILE) or {},
         "calibration_error": vars(calibration.calibration_error(probabilities, test.labels)),
     }
 
@@ -170,41 +175,78 @@ def _photographs(rates: dict[str, Any] | None) -> str:
     )
 
 
-def _classifier_words(figures: dict[str, Any]) -> list[str]:
-    config, known, packages = figures["config"], figures["calibration"], figures["environment"]["packages"]
-    rates, error = known["unlike"], figures["calibration_error"]
-    caught = ", ".join(f"{kind} {share:.0%}" for kind, share in rates["caught"].items())
+def facts(figures: dict[str, Any]) -> dict[str, str]:
+    """Return what a `card` tells, a text for each topic; what a run of an older version did not record is left out."""
+    config, known = TrainConfig.from_dict(figures["config"]), figures["calibration"]
     worst = ", ".join(f"{row['is']} predicted as {row['said']} ({row['images']})" for row in figures["confusions"])
+    told = {
+        "Data": f"{(figures['data'] or {}).get('label', config.dataset)}: {config.train_images:,} training images, of "
+        f"which {figures['validation']['images']:,} were held back to choose the best epoch"
+        + (", none of them a near-duplicate of the rest" if config.split == "grouped" else "")
+        + f"; {figures['test']['images']:,} test images, read once at the end. Images of 32×32 pixels of ten classes; in "
+        "CIFAR-10 (Krizhevsky 2009) a few labels are known to be wrong.",
+        "Before": " ".join(
+            f"`{stage['command']}`, from {stage['weights']['label']}, reached a test accuracy of "
+            f"{stage['test']['accuracy']:.1%}; the recipe below continued from it."
+            for stage in figures.get("before", [])
+        ),
+        "Recipe": _recipe(config),
+        "Software": ", ".join(_versions(figures["environment"]))
+        + f"; initial weights: {(figures['weights'] or {}).get('label', config.weights)}.",
+    }
+    if known:
+        error = figures["calibration_error"]
+        told["Calibration"] = (
+            f"Temperature {known['temperature']:.3f}, fitted on validation images; calibration error on test images "
+            f"{error['value']:.1%} (95% interval {error['low']:.1%} to {error['high']:.1%})."
+        )
+    if rates := known.get("unlike"):
+        caught = ", ".join(f"{kind} {share:.0%}" for kind, share in rates["caught"].items())
+        told["Out-of-distribution"] = (
+            f"{1 - rates['kept']:.1%} of the test images are above the threshold (false alarms); of "
+            f"{rates['pictures']} drawings of each kind: {caught}.{_photographs(figures.get('out_of_distribution'))}"
+        )
+    told["Weaknesses"] = (
+        f"Most frequent mistakes among the test images: {worst}. It knows ten classes and 32×32 pixels: text, people, "
+        "close-ups and scenes with several things are not what it was trained for. Do not use it for decisions that "
+        "matter."
+    )
+    return {topic: text for topic, text in told.items() if text}
+
+
+def _recipe(config: TrainConfig) -> str:
+    phases = [f"the head for {_epochs(config.head_epochs)} on the frozen backbone"] if config.head_epochs else []
+    rate, batch = config.head_learning_rate, config.head_batch_size
+    if config.fine_tunes:
+        blocks = config.fine_tune_blocks
+        part = "the whole network" if blocks == BLOCK_COUNT else f"the top {blocks} of {BLOCK_COUNT} blocks"
+        phases.append(f"{part} for {_epochs(config.fine_tune_epochs)}")
+        rate, batch = config.fine_tune_learning_rate, config.batch_size
+    versions = f"in {config.views} versions of each image" if config.views else "new in every batch"
+    text = (
+        f"{', then '.join(phases)} at {config.image_size} px: {config.optimizer}, rate {rate:g} ({config.schedule}), "
+        f"batches of {batch}, label smoothing {config.label_smoothing:g}, dropout {config.dropout:g}, augmentation "
+        f"{config.augmentation:g}{f', {versions}' if config.augmentation else ''}, batch norm: {config.batch_norm}. "
+        f"Seed {config.seed}."
+    )
+    return text[0].upper() + text[1:]
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'s' if count > 1 else ''}"
+
+
+def _versions(environment: dict[str, Any]) -> list[str]:
+    packages = environment["packages"] if isinstance(environment["packages"], dict) else {}
+    named = [f"{name} {packages[name]}" for name in ("tensorflow", "keras", "numpy") if name in packages]
+    return [f"Python {environment['python']}", *named]
+
+
+def _classifier_words(figures: dict[str, Any]) -> list[str]:
     return [
         "## Width 0.5, the classifier",
         "",
-        f"- **Data.** {figures['data']['label']}: {config['train_images']:,} training images, of which "
-        f"{figures['validation']['images']:,} were held back to choose the best epoch"
-        + (", none of them a near-duplicate of the rest" if config.get("split") == "grouped" else "")
-        + f"; {figures['test']['images']:,} test images, read once at the end. "
-        "Photographs of 32×32 pixels of ten classes, as published by Krizhevsky (2009); "
-        "a few labels are known to be wrong.",
-        *[
-            f"- **Before.** `{stage['command']}`, from {stage['weights']['label']}, reached a test accuracy of "
-            f"{stage['test']['accuracy']:.1%}; the recipe below continued from it."
-            for stage in figures.get("before", [])
-        ],
-        f"- **Recipe.** The head for {config['head_epochs']} epoch(s) on the frozen backbone, then the whole network "
-        f"for {config['fine_tune_epochs']} epochs at {config['image_size']} px: {config['optimizer']}, rate "
-        f"{config['fine_tune_learning_rate']:g} ({config['schedule']}), batches of {config['batch_size']}, label "
-        f"smoothing {config['label_smoothing']:g}, dropout {config['dropout']:g}, augmentation "
-        f"{config['augmentation']:g}, new in every batch, batch norm: {config['batch_norm']}. Seed {config['seed']}.",
-        f"- **Software.** Python {figures['environment']['python']}, "
-        + ", ".join(f"{name} {packages[name]}" for name in ("tensorflow", "keras", "numpy"))
-        + f"; initial weights: {figures['weights']['label']}.",
-        f"- **Calibration.** Temperature {known['temperature']:.3f}, fitted on validation images; calibration error on "
-        f"test images {error['value']:.1%} (95% interval {error['low']:.1%} to {error['high']:.1%}).",
-        f"- **Out-of-distribution.** {1 - rates['kept']:.1%} of the test images are above the threshold (false "
-        f"alarms); of {rates['pictures']} drawings of each kind: {caught}."
-        + _photographs(figures.get("out_of_distribution")),
-        f"- **Weaknesses.** Most frequent mistakes among the test images: {worst}. It knows ten classes and "
-        "32×32 pixels: text, people, close-ups and scenes with several things are not what it was trained for. Do "
-        "not use it for decisions that matter.",
+        *[f"- **{topic}.** {text}" for topic, text in facts(figures).items()],
         "",
         "| class | test accuracy | 95% interval | images |",
         "| --- | --- | --- | --- |",

@@ -20,6 +20,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import predictions
+from cifar_core.export import bundle
 from cifar_core.inference import model_file
 from cifar_core.network import litert_format
 from cifar_core.network.litert import Network
@@ -33,16 +34,19 @@ _LIMITS = {_ACTIVATION.NONE: None, _ACTIVATION.RELU: 1e30, _ACTIVATION.RELU6: 6}
 
 
 def page(run: Run) -> bytes:
-    """Return the page of `run`, UTF-8. Raises RunError if the run has no evaluation or its model is damaged."""
-    test = predictions.load(run).test
+    """Return the page of `run`, UTF-8. Raises RunError if the run has no evaluation or one of its files is damaged."""
+    stored, name = predictions.load(run), labels.shown_name(run)
+    test = stored.test
     low, high = test.interval
-    name = labels.shown_name(run)
+    figures = bundle.card(run, stored.validation, test)
+    shares = [f"{label} {row['accuracy']:.1%}" for label, row in figures["classes"].items() if row["images"]]
     card = {
         "Run": f"{name} ({run.id})",
-        "Test accuracy": f"{test.accuracy:.1%} of {len(test.labels):,} images ({low:.1%} to {high:.1%})",
+        "Test accuracy": f"{test.accuracy:.1%} of {len(test.labels):,} images (95% interval {low:.1%} to {high:.1%})",
+        "By class": ", ".join(shares),
         "Network": f"MobileNetV2, width {run.config.alpha:g}, {run.config.image_size} px",
-        "Images": str(run.result.get("dataset")),
-        "Initial weights": str(run.result.get("weights")),
+        **bundle.facts(figures),
+        "Command": figures["command"],
         "Classes": f"{', '.join(CLASSES)}; it answers with one of them to every picture.",
     }
     return assembled(litert_format.probabilities_only(model_file.read(run)), name, CLASSES, 32, card)

@@ -117,12 +117,17 @@ class Model:
     def _page(self) -> bytes:
         low, high = self.fit.interval
         chosen, names = self.project, self.project.names
+        layer = "the last layer" if chosen.block == LAST_LAYER else f"block {chosen.block}"
         card = {
             "Project": self.name,
-            "Accuracy": f"{self.fit.accuracy:.1%} by cross-validation ({low:.1%} to {high:.1%})",
+            "Accuracy": f"{self.fit.accuracy:.1%} by cross-validation (95% interval {low:.1%} to {high:.1%})",
             "Pictures": ", ".join(f"{label.name} {len(label.samples)}" for label in chosen.classes),
             "Network": f"MobileNetV2, width {chosen.alpha:g}, {chosen.image_size} px, {self.backbone.label}",
-            "Classes": f"{', '.join(names)}; it answers with one of them to every picture.",
+            "Recipe": "A linear head, fitted in closed form (ridge regression of strength "
+            f"{chosen.strength:g}) to the features of {layer}; the network itself is frozen.",
+            "Warnings": " ".join(self.fit.warnings) or "none",
+            "Classes": f"{', '.join(names)}; it answers with one of them to every picture. Do not use it for decisions "
+            "that matter.",
         }
         return webpage.assembled(self.litert(), self.name, names, chosen.image_size, card)
 

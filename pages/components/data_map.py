@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -16,6 +18,7 @@ from cifar_core.errors import RunError
 from cifar_core.evaluation import dynamics, feature_map, predictions
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.dynamics import Dynamics
+from cifar_core.evaluation.feature_map import FeatureMap
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.neighbors import NEIGHBOR
 from cifar_core.runs import Run
@@ -119,7 +122,18 @@ def _alike(result: Assessment) -> bool:
             st.error(formatting.plain(state["error"]), icon=":material/error:")
         guarded.button("Make the map", task.start, key="make_map", icon=":material/scatter_plot:")
         return False
-    chosen = _chosen(run)
+    _maps(result, known)
+    return False
+
+
+def _maps(result: Assessment, known: FeatureMap) -> None:
+    """Draw the map, or both, and the images that were chosen in them."""
+    run, answers, images = result.run, result.calibrated.validation, result.images("validation")
+    chosen, sheet = _chosen(run), None
+    if images is not None:
+        sheet = {"key": "map_sheet", "numbers": known.positions.tolist()}
+        with st.container(key="map_sheet"):  # hidden: the charts cut their pictures out of it
+            st.image(_sheet(run.id, run_picker.stamp(run, feature_map.FILE), images[known.positions]), alt="")
     maps = {"Before training": known.before, "After fine-tuning": known.after}
     if known.before is None:
         maps = {"By the run's features": known.after}
@@ -128,11 +142,13 @@ def _alike(result: Assessment) -> bool:
             with column:
                 shown = (places, known.positions, answers.labels, answers.is_correct, chosen)
                 alt = f"{title}: {len(known.positions):,} images, similar ones close to each other."
-                _show(charts.feature_figure(title, *shown), alt, run, title)
-    st.caption(f"Made in {formatting.seconds(known.seconds)}. The dots you choose are marked in both maps.")
+                _show(charts.feature_figure(title, *shown), alt, run, title, sheet)
+    st.caption(
+        f"Made in {formatting.seconds(known.seconds)}. Zoom in to see the images. "
+        f"{'Dots that you point at or choose are marked in both maps.' * (len(maps) > 1)}"
+    )
     wrong = known.positions[~answers.is_correct[known.positions]]
     _images(result, chosen or wrong.tolist(), "The wrong answers.", chosen)
-    return False
 
 
 def _forgotten(result: Assessment, known: Dynamics) -> None:
@@ -153,13 +169,19 @@ def _forgotten(result: Assessment, known: Dynamics) -> None:
         live_chart.show(live_chart.chart(figure, alt, config={"displayModeBar": False}), "map_confusion")
 
 
-def _show(figure: go.Figure, alt: str, run: Run, key: str) -> None:
-    """Show a figure with selectable points."""
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _sheet(run_id: str, stamp: tuple[int, ...], _images: np.ndarray) -> bytes:
+    return charts.sheet(_images)
+
+
+def _show(figure: go.Figure, alt: str, run: Run, key: str, sheet: Mapping[str, Any] | None = None) -> None:
+    """Show a figure with selectable points; for `sheet` see `live_chart.chart`."""
 
     def take(numbers: list[int]) -> None:
         st.session_state[f"map_{run.id}"] = numbers
 
-    live_chart.show(live_chart.chart(figure, alt, run.id, charts.TOOLS, selects=True), f"map_{key}", on_select=take)
+    chart = live_chart.chart(figure, alt, run.id, charts.TOOLS, True, sheet)
+    live_chart.show(chart, f"map_{key}", on_select=take)
 
 
 def _chosen(run: Run) -> list[int]:

@@ -43,16 +43,25 @@ class Chart:
 
 
 def chart(
-    figure: go.Figure, alt: str = "", revision: str = "", config: Mapping[str, Any] | None = None, selects: bool = False
+    figure: go.Figure,
+    alt: str = "",
+    revision: str = "",
+    config: Mapping[str, Any] | None = None,
+    selects: bool = False,
+    sheet: Mapping[str, Any] | None = None,
 ) -> Chart:
     """Return `figure`, whose layout must have a height, as a Chart.
 
     `alt` is its text alternative, by default made of the titles of figure and axes. Zoom and hidden traces persist
     while `revision` is the same. `config` is Plotly's. If `selects`, points are selected by a click or a box, see
-    `on_select` of `show`.
+    `on_select` of `show`. `sheet` shows images above the points once 60 or fewer are in view: "key" is the key of a
+    container with one image that holds all of them in rows, "numbers" the `customdata` of each. Charts with the same
+    sheet share what is hovered.
     """
     figure.layout.uirevision = revision or "keep"
-    about = json.dumps({"alt": alt or _words(figure.layout), "config": config or {}, "selects": selects})
+    about = json.dumps(
+        {"alt": alt or _words(figure.layout), "config": config or {}, "selects": selects, "sheet": sheet}
+    )
     return Chart(f'{{"about":{about},"figure":{figure.to_json()}}}'.encode(), figure.layout.height)
 
 

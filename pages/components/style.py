@@ -65,6 +65,7 @@ _OWN = (
     "[class*=st-key-live_] [data-stale=true],[data-stale=true]:has(.live-chart)"  # polled, so never stale
     "{opacity:1!important;transition:none!important}"
     "[class*=st-key-live_] summary *{opacity:1!important}"
+    ".st-key-map_sheet{display:none}"
     ".st-key-outcome{min-height:11.5rem}@media(max-width:1000px){.st-key-outcome{min-height:12.1rem}}"
     "@media(max-width:767px){.st-key-outcome{min-height:22rem}"
     ".st-key-outcome :is(h2,[data-testid=stColumn]:first-child p){min-height:2lh}}"  # sentences have one or two lines

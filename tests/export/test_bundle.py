@@ -40,8 +40,8 @@ def finished(config: TrainConfig) -> Run:
         "packages": {"tensorflow": "2.21", "keras": "3.15", "numpy": "2.4"},
         "processor": "a machine",
         "cores": 2,
-        "data": {"label": "generated images, not CIFAR-10"},
-        "weights": {"label": "random numbers"},
+        "data": {"label": "generated images, not CIFAR-10", "fingerprint": "d"},
+        "weights": {"label": "random numbers", "fingerprint": "w"},
     }
     runs.write_json(run.path / "environment.json", environment)
     result = {"elapsed_seconds": 600.0, "parameters": 876_602}
@@ -98,7 +98,7 @@ def test_a_network_that_went_on_from_the_one_in_the_box_tells_how_that_one_came_
     for size in (64, 96):
         run = finished(replace(CONFIG, weights="bundled", image_size=size))
         environment = runs.read_json(run.path / "environment.json")
-        environment["weights"] = {"kind": "bundled", "label": "bundled model (has seen CIFAR-10)"}
+        environment["weights"] |= {"kind": "bundled", "label": "bundled model (has seen CIFAR-10)"}
         runs.write_json(run.path / "environment.json", environment)
         bundle.bundle(run, pretrained.BUNDLED)
     cards = json.loads((pretrained.BUNDLED / "card.json").read_text())

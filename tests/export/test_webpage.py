@@ -11,8 +11,9 @@ import pytest
 from real_browser import CHROMIUM
 
 from cifar_core.data import cifar10
-from cifar_core.export import exports, webpage
-from cifar_core.inference import decoding, model_file, pictures
+from cifar_core.evaluation import predictions
+from cifar_core.export import bundle, exports, webpage
+from cifar_core.inference import calibration, decoding, model_file, pictures
 from cifar_core.network import litert_format
 from cifar_core.runs import labels
 
@@ -22,8 +23,19 @@ MARKUP = "</script><script>window.injected = 1</script><img src=x onerror='windo
 
 def test_the_page_of_the_default_width_is_small_and_forbids_every_connection(make_run, finish_run) -> None:
     run = finish_run(make_run(alpha=0.5, image_size=96, dense_units=128))
+    answers = predictions.load(run).validation
+    rule = calibration.OutOfDistribution(1.0, 0.95, {"noise": 0.9, MARKUP: 0.5}, 200)
+    calibration.fit(answers.probabilities, answers.labels, rule).save(run.path / calibration.FILE)
     page = webpage.page(run)
     assert len(page) < 3_000_000
+    assert page.decode().count("</script>") == 4
+    card = json.loads(re.search('id="model">(.*?)</script>', page.decode())[1])["card"]
+    told = bundle.facts(bundle.card(run, answers, predictions.load(run).test))
+    assert (
+        told.items() <= card.items() and {"Recipe", "Calibration", "Out-of-distribution", "Weaknesses"} <= told.keys()
+    )
+    assert "95% interval" in card["Test accuracy"] and "noise 90%" in card["Out-of-distribution"]
+    assert card["Command"].startswith("python -m cifar_core train") and "airplane " in card["By class"]
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page.decode())
     assert policy and "default-src 'none'" in policy[1] and "connect-src" not in policy[1] and "http" not in policy[1]
 

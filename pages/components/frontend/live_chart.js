@@ -10,6 +10,9 @@ const STYLE = `
 const TOOLS = ["toImage", "zoomIn2d", "zoomOut2d", "resetScale2d"];
 
 const MOST_SELECTED = 1000;
+const MOST_PICTURES = 60; // of dots in view, from which each has its picture
+const PICTURE = 32; // pixels
+const ABOVE = 5; // pixels from a dot to its picture
 
 let plotly; // loaded once, by the first chart
 
@@ -78,6 +81,46 @@ async function draw(chart, Plotly) {
   await Plotly.react(chart, { data, layout, frames: figure.frames, config });
   chart.drawing = false;
   chart.querySelectorAll("svg.main-svg").forEach((svg) => (svg.ariaHidden = "true")); // the label describes the chart
+  await showPictures(chart, Plotly);
+}
+
+// Pictures above the dots in view, cut out of an image of all pictures
+
+async function showPictures(chart, Plotly) {
+  const { sheet } = chart.message.about;
+  const whole = sheet && document.querySelector(`.st-key-${sheet.key} img`);
+  if (!whole) return;
+  const { xaxis, yaxis } = chart._fullLayout;
+  const isIn = ({ range: [low, high] }, value) => low < value && value < high;
+  const step = ({ range: [low, high], _length }) => (high - low) / _length; // of one pixel
+  const dots = chart._fullData
+    .filter(({ visible }) => visible === true)
+    .flatMap(({ x, y, customdata }) => customdata.map((number, i) => ({ number, x: x[i], y: y[i] })))
+    .filter(({ x, y }) => isIn(xaxis, x) && isIn(yaxis, y));
+  const shown = dots.length > MOST_PICTURES ? [] : dots;
+  if (!shown.length && !chart.layout.images?.length) return;
+  await whole.decode();
+  const place = { xref: "x", yref: "y", xanchor: "center", yanchor: "bottom" };
+  const size = { sizex: PICTURE * step(xaxis), sizey: PICTURE * step(yaxis) };
+  const images = shown.map(({ number, x, y }) => {
+    return { source: cut(whole, sheet.numbers.indexOf(number)), x, y: y + ABOVE * step(yaxis), ...place, ...size };
+  });
+  await Plotly.relayout(chart, { images });
+}
+
+function cut(whole, place) {
+  const columns = whole.naturalWidth / PICTURE;
+  const canvas = Object.assign(document.createElement("canvas"), { width: PICTURE, height: PICTURE });
+  const left = PICTURE * (place % columns);
+  canvas.getContext("2d").drawImage(whole, -left, -PICTURE * Math.floor(place / columns));
+  return canvas.toDataURL();
+}
+
+function linked(chart) {
+  const key = chart.message.about.sheet?.key;
+  return [...document.querySelectorAll(".live-chart")].filter((other) => {
+    return key && other !== chart && other.observer && other.message.about.sheet?.key === key;
+  });
 }
 
 function isPhone() {
@@ -95,6 +138,12 @@ function begin(chart, Plotly) {
   };
   chart.on("plotly_selected", (event) => select(event?.points));
   chart.on("plotly_deselect", () => select());
+  chart.on("plotly_relayout", (changed) => "images" in changed || showPictures(chart, Plotly));
+  chart.on("plotly_hover", ({ event, points }) => {
+    const same = points.map(({ curveNumber, pointNumber }) => ({ curveNumber, pointNumber }));
+    if (event instanceof Event) linked(chart).forEach((other) => Plotly.Fx.hover(other, same)); // not by another chart
+  });
+  chart.on("plotly_unhover", () => linked(chart).forEach((other) => Plotly.Fx.hover(other, [])));
   chart.observer = new ResizeObserver(() => {
     if (chart.offsetWidth) chart.narrow === isPhone() ? Plotly.Plots.resize(chart) : draw(chart, Plotly);
   });
