@@ -10,7 +10,7 @@ from cifar_core.charts import training as training_charts
 from cifar_core.cli import run_commands
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, comparison, listing, predictions, robustness, story
-from cifar_core.export import exports
+from cifar_core.export import bundle, exports
 from cifar_core.export.exports import MODELS
 from cifar_core.inference import model_file, pins
 from cifar_core.inference.classifier import open_classifier
@@ -73,6 +73,11 @@ def _exported(run: Run) -> None:
             exports.content(run, name)
 
 
+def _carded(run: Run) -> None:
+    stored = predictions.load(run)
+    json.dumps(bundle.facts(bundle.card(run, stored.validation, stored.test)))
+
+
 READERS = (
     lambda run: json.dumps([run.status, run.result, run.state], allow_nan=False),
     lambda run: run.config,
@@ -82,6 +87,7 @@ READERS = (
     _watched,
     _robust,
     _exported,
+    _carded,
     _answered,
     model_file.load_latency,
     lambda run: (story.parent(run), story.can_keep_head(run), story.changes_of(run)),
