@@ -39,6 +39,7 @@ def test_dots_are_chosen_the_map_is_made_and_the_slider_moves(server):
         page.goto(f"{server.address}/evaluate?map=true")
         choose_a_dot_and_then_more(page)
         make_the_map(page)
+        zoom_in_and_point_at_a_dot(page)
         page.get_by_role("radio", name="Forgotten").or_(page.get_by_text("Forgotten", exact=True)).first.click()
         page.locator(".st-key-map_epoch").get_by_role("slider").press("ArrowLeft")
         page.wait_for_function(
@@ -69,3 +70,31 @@ def make_the_map(page) -> None:
     page.get_by_text(re.compile("^Made in")).first.wait_for()
     assert dots(page, "Before training").locator(".scatterlayer .point").count() == 200
     assert dots(page, "After fine-tuning").locator(".scatterlayer .point").count() == 200
+
+
+ZOOM = """async (chart) => { // on the ten dots around the first one
+    const all = chart._fullData.flatMap(({ x, y }) => [...x].map((value, i) => [value, y[i]]));
+    const [[left, top]] = all;
+    const far = all.map(([x, y]) => Math.max(Math.abs(x - left), Math.abs(y - top))).sort((a, b) => a - b)[10];
+    const around = (value) => [value - far, value + far];
+    await Plotly.relayout(chart, { "xaxis.range": around(left), "yaxis.range": around(top) });
+    const { xaxis, yaxis } = chart._fullLayout;
+    return [xaxis._offset + xaxis.d2p(left), yaxis._offset + yaxis.d2p(top)];
+}"""
+
+
+def zoom_in_and_point_at_a_dot(page) -> None:
+    before, after = dots(page, "Before training"), dots(page, "After fine-tuning")
+    pictures = before.locator(".imagelayer image")
+    assert pictures.count() == after.locator(".imagelayer image").count() == 0
+    x, y = before.evaluate(ZOOM)
+    pictures.first.wait_for()
+    assert 10 <= pictures.count() <= 12 and after.locator(".imagelayer image").count() == 0
+    assert len({picture.get_attribute("href") for picture in pictures.all()}) > 5  # each has its own
+    before.scroll_into_view_if_needed()
+    box = before.bounding_box()
+    page.mouse.move(box["x"] + x, box["y"] + y, steps=3)
+    texts = [one.locator(".hoverlayer .hovertext").inner_text(timeout=PATIENCE) for one in (before, after)]
+    assert texts[0] == texts[1] and texts[0].startswith("image ")
+    page.mouse.move(0, 0)
+    after.locator(".hoverlayer .hovertext").wait_for(state="detached")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from teach_pictures import drawn
+from teach_pictures import cup_or_hand, drawn, photo_crop
 
 from cifar_core.errors import ConfigError, ProjectError
 from cifar_core.inference.pictures import Picture
@@ -26,6 +26,26 @@ def test_two_kinds_are_told_apart_and_the_answer_has_its_nearest_pictures(model)
         assert {label for label, _, _ in found.nearest} == {kind}
     figures = model.figures()
     assert figures["id"] == "teach/kinds" and figures["classes"] == {"stripes": 12, "spots": 12}
+
+
+@pytest.mark.bundled
+@pytest.mark.parametrize(
+    ("classes", "picture"),
+    [
+        ({"cup": "cup", "hand": "hand"}, cup_or_hand),
+        ({"cup": "coffee", "cat": "chelsea", "person": "astronaut"}, photo_crop),
+    ],
+    ids=["drawn", "photos of scikit-image"],
+)
+def test_cup_and_hand_are_learned_from_ten_pictures_each(classes, picture):
+    pytest.importorskip("skimage")
+    projects.create("things")
+    pairs = [(name, Picture(f"{n}.png", picture(of, n))) for name, of in classes.items() for n in range(10)]
+    assert projects.add("things", pairs) == []
+    found = models.open_model("things")
+    assert found.backbone.kind == "bundled" and found.fit.accuracy >= 0.9
+    new = [(number, picture(of, 100 + n)) for number, of in enumerate(classes.values()) for n in range(10)]
+    assert np.mean([found.answer(photo).probabilities.argmax() == number for number, photo in new]) >= 0.9
 
 
 def test_the_evidence_is_where_the_thing_is(model, monkeypatch):
