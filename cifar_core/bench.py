@@ -270,6 +270,7 @@ def rows(figures: Found) -> list[list[str]]:
         row("the same, new server and new browser", pages.get("cold_page_seconds")),
         row("one interaction on *Train*", pages.get("interaction_seconds")),
         row("from a metric written to its point on screen", pages.get("metric_seconds")),
+        row("one picture in the exported HTML page", pages.get("html_page_seconds")),
     ]
     for name in ("quick", "standard"):
         if run := figures.get(f"{name}_run"):

@@ -9,6 +9,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -34,6 +35,15 @@ _QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "-
 _LAST_EPOCH = """() => {
     const plot = [...document.querySelectorAll('.live-chart')].find(p => p.layout?.title?.text?.includes('Accuracy'));
     return Math.max(0, ...(plot?._fullData ?? []).filter(t => t.name === 'validation').map(t => t.x.length));
+}"""
+_CLASSIFIED = """async () => {
+    const image = Uint8Array.from({length: 32 * 32 * 3}, (_, i) => i % 251), times = [];
+    for (let number = 0; number < 40; number++) {
+        const start = performance.now();
+        await classify([image]);
+        times.push(performance.now() - start);
+    }
+    return times.slice(10).sort((a, b) => a - b)[15] / 1000;
 }"""
 _COST = "() => document.querySelector('.st-key-start_place')?.innerText ?? ''"
 
@@ -112,7 +122,7 @@ def measure(finished: Run) -> dict[str, Any]:
 
     first_page: from the request to the button on *Train*, with warm server and cache; cold_page: the first visit.
     interaction: from a change of a slider to the new cost on screen. metric: from a row in metrics.jsonl to its point
-    in the curve.
+    in the curve. html_page: one picture in the exported HTML page.
     """
     chromium = find_chromium()
     try:
@@ -132,6 +142,7 @@ def measure(finished: Run) -> dict[str, Any]:
                 "first_page_seconds": statistics.median(visits),
                 "interaction_seconds": statistics.median(_interactions(page, app.address)),
                 "metric_seconds": statistics.median(_metrics(page, app.address, finished)),
+                "html_page_seconds": html_page_seconds(page, finished),
             }
         except Error as error:
             return {"unavailable": f"Chromium did not get there: {str(error).splitlines()[0]}"}
@@ -186,3 +197,14 @@ def _metrics(page: Any, address: str, finished: Run) -> list[float]:
             page.wait_for_timeout(137 * (number % 5))  # vary the time relative to the polls
     runs.delete(live)
     return taken
+
+
+def html_page_seconds(page: Any, finished: Run) -> float:
+    """Return the median of the seconds that the exported HTML page of a run takes for a picture, once it is warm."""
+    from cifar_core.export import webpage
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "page.html"
+        file.write_bytes(webpage.page(finished))
+        page.goto(file.as_uri())
+        return float(page.evaluate(_CLASSIFIED))

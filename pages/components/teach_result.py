@@ -17,13 +17,19 @@ from cifar_core.teach.model import Model
 from cifar_core.teach.project import Project
 from pages.components import formatting, guarded
 
+_ONCE = "A new value computes the features of all pictures once; they are kept, so going back is instant."
 _SETTINGS: dict[str, tuple[str, tuple[Any, ...], Any, str]] = {
-    "alpha": ("Width α", projects.ALPHAS, lambda value: f"{value:g}", "Wider networks are more accurate and slower."),
+    "alpha": (
+        "Width α",
+        projects.ALPHAS,
+        lambda value: f"{value:g}",
+        "Wider networks are more accurate and slower. " + _ONCE,
+    ),
     "image_size": (
         "Input size",
         projects.IMAGE_SIZES,
         lambda value: f"{value} px",
-        "Pictures are scaled to this side.",
+        "Pictures are scaled to this side. " + _ONCE,
     ),
     "block": (
         "Block",

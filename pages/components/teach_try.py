@@ -11,9 +11,10 @@ import streamlit as st
 from cifar_core.charts import answers as answer_charts
 from cifar_core.charts.style import CLASS_COLORS
 from cifar_core.inference.pictures import Picture, read_each
+from cifar_core.teach import project as projects
 from cifar_core.teach.model import Answer, Model
 from cifar_core.untrusted import shown_name
-from pages.components import formatting, teach_classes, tiles, uploads
+from pages.components import formatting, guarded, teach_classes, tiles, uploads
 from pages.components.tiles import Tile
 
 _MOST, _TOP = 24, 6
@@ -77,6 +78,10 @@ def _answer(fitted: Model, picture: Picture, answer: Answer) -> None:
         small.thumbnail((_SIDE, _SIDE))
         left.image(small, alt=f"Photo {shown_name(picture.name)}", width="stretch")
         right.html(_bars(names, answer.probabilities))
+    with st.popover("Add it to a class", icon=":material/add_photo_alternate:", key="teach_add_to"):
+        for number, name in enumerate(names):
+            label, key = formatting.plain(name), f"teach_add_to_{number}"
+            guarded.button(label, _add, fitted.name, name, picture, key=key, width="stretch")
     st.caption("Nearest of your pictures, by the distance of their features (0 to 1.41)")
     tiles.show(
         [
@@ -86,6 +91,10 @@ def _answer(fitted: Model, picture: Picture, answer: Answer) -> None:
         "teach_nearest",
         width=64,
     )
+
+
+def _add(name: str, label: str, picture: Picture) -> None:
+    st.session_state["teach_problems"] = projects.add(name, [(label, picture)])
 
 
 def _bars(names: list[str], probabilities: np.ndarray) -> str:

@@ -101,6 +101,16 @@ def test_a_live_frame_is_answered_and_asks_for_the_next(kinds):
     assert "### stripes" in texts(app.markdown) and component(app, "teach_live").json != before
 
 
+def test_a_photo_that_was_tried_is_added_to_a_class(kinds):
+    app = put(open_app(TEACH), "teach_try", new__png=png(drawn("spots", 99)))
+    app = sound(button(app, "teach_add_to_0").click().run())
+    assert [len(label.samples) for label in projects.load(kinds).classes] == [11, 10]
+    nearest = tiles_of(app, "teach_nearest")[0]  # itself, as JPEG
+    assert nearest["title"] == "stripes" and float(nearest["note"]) < 0.1
+    sound(button(app, "teach_add_to_0_1").click().run())
+    assert "in the class already" in texts(app.warning) and projects.load(kinds).count == 21
+
+
 def test_a_zip_makes_a_project_and_a_hostile_one_a_sentence(kinds):
     app = open_app(TEACH)
     good = {f"{kind}/{n}.png": png(drawn(kind, n)) for kind in ("stripes", "spots") for n in range(3)}
