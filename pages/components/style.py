@@ -65,6 +65,7 @@ _OWN = (
     "[class*=st-key-live_] [data-stale=true],[data-stale=true]:has(.live-chart)"  # polled, so never stale
     "{opacity:1!important;transition:none!important}"
     "[class*=st-key-live_] summary *{opacity:1!important}"
+    ".st-key-teach_steps [data-stale=true]{opacity:1!important;transition:none!important}"  # the last answer stays
     ".st-key-map_sheet{display:none}"
     ".st-key-outcome{min-height:11.5rem}@media(max-width:1000px){.st-key-outcome{min-height:12.1rem}}"
     "@media(max-width:767px){.st-key-outcome{min-height:22rem}"
@@ -85,9 +86,10 @@ _OWN = (
     ":has(>.st-key-start_buttons){position:sticky;bottom:0;z-index:9;padding:.6rem 0;background:var(--page)}}"
     "@media(min-width:1101px){:has(>.st-key-teach_train),:has(>.st-key-teach_try){position:sticky;top:4.5rem;"
     "max-height:calc(100vh - 5rem);overflow:hidden auto;scrollbar-width:thin;padding:0 3px}}"
-    "[class*=st-key-undo_bar]{position:fixed;bottom:1.5rem;left:50%;transform:translateX(-50%);z-index:100;"
+    "[class*=st-key-undo_bar],.st-key-teach_progress{position:fixed;bottom:1.5rem;left:50%;transform:translateX(-50%);z-index:100;"
     "width:max-content!important;max-width:92vw;background:var(--page);padding:.4rem 1rem}"
     "@media(max-width:767px){[class*=st-key-undo_bar]{bottom:5rem}}"
+    ".st-key-teach_progress{width:min(92vw,24rem)!important}"
     ".st-key-menu_script{position:absolute}"
     "@media(pointer:coarse){[class*=st-key-mouse_]{display:none}}"  # what needs a keyboard
     ".scrolled{overflow-x:auto}pre.scrolled{overflow:auto;max-height:22rem;font-size:.8rem}"

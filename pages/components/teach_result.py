@@ -66,9 +66,10 @@ def model(name: str) -> Model | None:
     stamp = (name, projects.stamp(name))
     if st.session_state.get("taught", (None,))[0] != stamp:
         place = st.empty()
+        bar = functools.cache(lambda: place.container(key="teach_progress", border=True).empty())
         try:
             opened: Model | CifarError = models.open_model(
-                name, lambda done, total: place.progress(done / total, f"Computing features of {total:,} pictures")
+                name, lambda done, total: bar().progress(done / total, f"Computing features of {total:,} pictures")
             )
         except CifarError as error:
             opened = error

@@ -71,7 +71,7 @@ def _answer(fitted: Model, picture: Picture, answer: Answer) -> None:
     if picture.name == teach_classes.FRAME:  # the camera already shows the picture
         st.html(_bars(names, answer.probabilities))
     else:
-        left, right = st.columns([2, 3], vertical_alignment="center")
+        left, right = st.columns([2, 3], vertical_alignment="center", wrap=False)
         why = right.toggle("Show why", key="teach_why", help="Orange parts are evidence for the answer, purple parts "
                            "against it: is it the thing, or its background?")  # fmt: skip
         small = fitted.evidence(picture.image) if why else picture.image
