@@ -1,4 +1,4 @@
-"""Makes the pictures of the README in a real browser: docs/train.webp, classify.png, teach.png.
+"""Makes the pictures of the documents in a real browser: docs/*.webp and docs/*.png.
 
     pip install -e ".[dev]" && python docs/pictures.py
 
@@ -9,6 +9,7 @@ CIFAR-10: those may not be passed on.
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import socket
@@ -21,9 +22,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from PIL import Image
-from playwright.sync_api import FilePayload, Page, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = sorted((ROOT / "pages" / "samples").glob("*.jpg"))
@@ -31,11 +33,18 @@ VIEW = {"width": 1200, "height": 1520}
 WIDTH = 800  # of the animation
 CROPS = 12
 PAUSE_MS, FRAME_MS, LAST_MS = 500, 160, 4_000
+ZOOM = """async (chart) => { // to some forty dots around the first one
+    const all = chart._fullData.flatMap(({ x, y }) => [...x].map((value, i) => [value, y[i]]));
+    const [[left, top]] = all;
+    const far = all.map(([x, y]) => Math.max(Math.abs(x - left), Math.abs(y - top))).sort((a, b) => a - b)[40];
+    const around = (value) => [value - far, value + far];
+    await Plotly.relayout(chart, { "xaxis.range": around(left), "yaxis.range": around(top) });
+}"""
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """Start the app with an empty folder of runs; give its address."""
+def server() -> Iterator[tuple[str, dict[str, str]]]:
+    """Start the app with an empty folder of runs; give its address and its environment."""
     with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -54,7 +63,7 @@ def server() -> Iterator[str]:
             address = f"http://localhost:{port}"
             try:
                 _wait_for(f"{address}/_stcore/health")
-                yield address
+                yield address, environment
             finally:
                 process.terminate()
 
@@ -133,6 +142,65 @@ def teach(page: Page, address: str) -> None:
     image.convert("P", palette=Image.Palette.ADAPTIVE).save(ROOT / "docs" / "teach.png", optimize=True)
 
 
+def inside(page: Page) -> None:
+    """Open *Inside* for the cat of `classify`; write docs/inside.webp, the blocks and the strongest channels."""
+    page.get_by_role("radio", name="Inside").click()
+    page.locator(".st-key-inside_images .tile").first.wait_for(timeout=120_000)  # below are training images
+    page.wait_for_timeout(2_000)
+    first, last = (page.locator(f".st-key-inside_{name}") for name in ("block", "channels"))
+    first.scroll_into_view_if_needed()
+    top, bottom = first.bounding_box(), last.bounding_box()
+    assert top and bottom
+    clip = top | {"width": max(top["width"], bottom["width"]), "height": bottom["y"] + bottom["height"] - top["y"]}
+    _save(page.screenshot(clip=clip), "inside")
+
+
+def html_page(browser: Browser, environment: dict[str, str]) -> None:
+    """Export the run of `train` as an HTML page, and open it without a network; write docs/page.webp."""
+    run = _command(environment, "runs", "list")[0]["id"]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "page.html"
+        _command(environment, "export", run, "--format", "html", "--output", str(file))
+        page = browser.new_context(offline=True, viewport={"width": 800, "height": 620}).new_page()
+        page.goto(file.as_uri())
+        page.set_input_files("#file", str(SAMPLES[0].with_stem("cat")))
+        page.locator("#answer").filter(has_text="%").wait_for()
+        page.locator("#why").click()
+        page.locator("#note").filter(has_text="evidence").wait_for()
+        _save(page.screenshot(), "page")
+
+
+def data_map(page: Page, address: str, environment: dict[str, str]) -> None:
+    """Train with synthetic images, make their map, and zoom in on one of its two sides; write docs/data-map.webp."""
+    settings = ("--preset", "quick", "--dataset", "generated", "--fine-tune-learning-rate", "0.001")
+    run = _command(environment, "train", *settings)["id"]
+    _command(environment, "evaluate", run, "--map")
+    page.goto(f"{address}/evaluate?run={run}&map=true&part=alike")
+    charts = page.locator(".live-chart", has=page.locator(".gtitle"))
+    for title in ("Before", "After"):
+        page.locator(".gtitle", has_text=title).wait_for(timeout=120_000)
+    charts.last.evaluate(ZOOM)
+    charts.last.locator(".imagelayer image").first.wait_for()
+    page.wait_for_timeout(2_000)
+    charts.first.scroll_into_view_if_needed()
+    left, right = charts.first.bounding_box(), charts.last.bounding_box()
+    assert left and right
+    clip = left | {"width": right["x"] + right["width"] - left["x"]}
+    _save(page.screenshot(clip=clip), "data-map")
+
+
+def _command(environment: dict[str, str], *words: str) -> Any:
+    """Return what a command prints as JSON."""
+    call = [sys.executable, "-m", "cifar_core", *words, "--json"]
+    return json.loads(subprocess.run(call, cwd=ROOT, env=environment, check=True, capture_output=True).stdout)
+
+
+def _save(screenshot: bytes, name: str) -> None:
+    image = Image.open(io.BytesIO(screenshot)).convert("RGB")
+    image.thumbnail((WIDTH, WIDTH), Image.Resampling.LANCZOS)
+    image.save(ROOT / "docs" / f"{name}.webp", quality=80, method=6)
+
+
 def _crops(name: str) -> list[FilePayload]:
     """Return random squares of a sample photo as files."""
     photo, random = Image.open(ROOT / "pages" / "samples" / f"{name}.jpg"), Random(name)
@@ -153,13 +221,16 @@ def _screenshot(page: Page) -> Image.Image:
 
 def main() -> None:
     """Make all pictures."""
-    with server() as address, sync_playwright() as playwright:
+    with server() as (address, environment), sync_playwright() as playwright:
         program = os.environ.get("CHROMIUM") or shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page(viewport=VIEW, color_scheme="light")
         train(page, address)
         classify(page)
+        inside(page)
+        html_page(browser, environment)
         teach(page, address)
+        data_map(page, address, environment)
         browser.close()
 
 

@@ -94,7 +94,7 @@ def zoom_in_and_point_at_a_dot(page) -> None:
     before.scroll_into_view_if_needed()
     box = before.bounding_box()
     page.mouse.move(box["x"] + x, box["y"] + y, steps=3)
-    texts = [one.locator(".hoverlayer .hovertext").inner_text(timeout=PATIENCE) for one in (before, after)]
+    texts = [one.locator(".hoverlayer .hovertext").text_content() for one in (before, after)]
     assert texts[0] == texts[1] and texts[0].startswith("image ")
     page.mouse.move(0, 0)
     after.locator(".hoverlayer .hovertext").wait_for(state="detached")
