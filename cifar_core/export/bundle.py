@@ -183,8 +183,8 @@ def facts(figures: dict[str, Any]) -> dict[str, str]:
         "Data": f"{(figures['data'] or {}).get('label', config.dataset)}: {config.train_images:,} training images, of "
         f"which {figures['validation']['images']:,} were held back to choose the best epoch"
         + (", none of them a near-duplicate of the rest" if config.split == "grouped" else "")
-        + f"; {figures['test']['images']:,} test images, read once at the end. Images of 32×32 pixels of ten classes; in "
-        "CIFAR-10 (Krizhevsky 2009) a few labels are known to be wrong.",
+        + f"; {figures['test']['images']:,} test images, read once at the end. Images of 32×32 pixels of ten classes; "
+        "in CIFAR-10 (Krizhevsky 2009) a few labels are known to be wrong.",
         "Before": " ".join(
             f"`{stage['command']}`, from {stage['weights']['label']}, reached a test accuracy of "
             f"{stage['test']['accuracy']:.1%}; the recipe below continued from it."

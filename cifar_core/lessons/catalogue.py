@@ -95,14 +95,8 @@ class Lesson:
 _ALL = (
     Lesson(
         INSIDE,
-<<<<<<< HEAD
-        "How much of the picture does a block see?",
-        "What happens inside?",
-=======
-        "1",
         "What happens inside the network?",
         "How does it see?",
->>>>>>> 58649db (Teach keeps the last answer on screen while features are computed, with a bar that is seen from everywhere; on a phone the answer of the HTML page comes before the photo)
         "A photo passes 17 blocks. Maps become smaller and channels more. One position of a map sees a part "
         "of the picture, its receptive field.",
         "In which block does one position first see the whole width?",
