@@ -25,7 +25,7 @@ from random import Random
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Locator, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = sorted((ROOT / "pages" / "samples").glob("*.jpg"))
@@ -146,13 +146,11 @@ def inside(page: Page) -> None:
     """Open *Inside* for the cat of `classify`; write docs/inside.webp, the blocks and the strongest channels."""
     page.get_by_role("radio", name="Inside").click()
     page.locator(".st-key-inside_images .tile").first.wait_for(timeout=120_000)  # below are training images
-    page.wait_for_timeout(2_000)
-    first, last = (page.locator(f".st-key-inside_{name}") for name in ("block", "channels"))
-    first.scroll_into_view_if_needed()
-    top, bottom = first.bounding_box(), last.bounding_box()
-    assert top and bottom
-    clip = top | {"width": max(top["width"], bottom["width"]), "height": bottom["y"] + bottom["height"] - top["y"]}
-    _save(page.screenshot(clip=clip), "inside")
+    page.set_viewport_size(VIEW | {"width": 1480})
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(3_000)
+    first, last = (page.locator(f".st-key-inside_{name}") for name in ("block", "channels .tiles"))
+    _save(_part(page, first, last), "inside")
 
 
 def html_page(browser: Browser, environment: dict[str, str]) -> None:
@@ -161,12 +159,13 @@ def html_page(browser: Browser, environment: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "page.html"
         _command(environment, "export", run, "--format", "html", "--output", str(file))
-        page = browser.new_context(offline=True, viewport={"width": 800, "height": 620}).new_page()
+        page = browser.new_context(offline=True, viewport={"width": 800, "height": 740}).new_page()
         page.goto(file.as_uri())
         page.set_input_files("#file", str(SAMPLES[0].with_stem("cat")))
         page.locator("#answer").filter(has_text="%").wait_for()
         page.locator("#why").click()
         page.locator("#note").filter(has_text="evidence").wait_for()
+        page.evaluate("scrollTo(0, 0)")
         _save(page.screenshot(), "page")
 
 
@@ -176,23 +175,32 @@ def data_map(page: Page, address: str, environment: dict[str, str]) -> None:
     run = _command(environment, "train", *settings)["id"]
     _command(environment, "evaluate", run, "--map")
     page.goto(f"{address}/evaluate?run={run}&map=true&part=alike")
-    charts = page.locator(".live-chart", has=page.locator(".gtitle"))
-    for title in ("Before", "After"):
-        page.locator(".gtitle", has_text=title).wait_for(timeout=120_000)
-    charts.last.evaluate(ZOOM)
-    charts.last.locator(".imagelayer image").first.wait_for()
-    page.wait_for_timeout(2_000)
-    charts.first.scroll_into_view_if_needed()
-    left, right = charts.first.bounding_box(), charts.last.bounding_box()
-    assert left and right
-    clip = left | {"width": right["x"] + right["width"] - left["x"]}
-    _save(page.screenshot(clip=clip), "data-map")
+    titles = ("Before training", "After fine-tuning")
+    left, right = (page.locator(".live-chart", has=page.locator(f".gtitle:has-text('{title}')")) for title in titles)
+    for chart in (left, right):
+        chart.wait_for(timeout=120_000)
+    page.wait_for_timeout(5_000)
+    right.evaluate(ZOOM)
+    right.locator(".imagelayer image").first.wait_for()
+    _save(_part(page, left, right), "data-map")
 
 
 def _command(environment: dict[str, str], *words: str) -> Any:
     """Return what a command prints as JSON."""
     call = [sys.executable, "-m", "cifar_core", *words, "--json"]
     return json.loads(subprocess.run(call, cwd=ROOT, env=environment, check=True, capture_output=True).stdout)
+
+
+def _part(page: Page, first: Locator, last: Locator) -> bytes:
+    """Return a screenshot from the top left of one element to the bottom right of another one."""
+    first.scroll_into_view_if_needed()
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(2_000)
+    one, other = first.bounding_box(), last.bounding_box()
+    assert one and other
+    left, top = one["x"], one["y"]
+    width, height = max(one["width"], other["x"] + other["width"] - left), other["y"] + other["height"] - top
+    return page.screenshot(clip={"x": left, "y": top, "width": width, "height": height})
 
 
 def _save(screenshot: bytes, name: str) -> None:
