@@ -91,7 +91,6 @@ _OWN = (
     "@media(max-width:767px){[class*=st-key-undo_bar]{bottom:5rem}}"
     ".st-key-teach_progress{width:min(92vw,24rem)!important}"
     ".st-key-menu_script{position:absolute}"
-    "@media(pointer:coarse){[class*=st-key-mouse_]{display:none}}"  # what needs a keyboard
     ".scrolled{overflow-x:auto}pre.scrolled{overflow:auto;max-height:22rem;font-size:.8rem}"
     "@media(max-width:767px){:has(>[class*=st-key-wide_]){display:none}}"
     "@media(min-width:768px){:has(>[class*=st-key-narrow_]){display:none}}"
