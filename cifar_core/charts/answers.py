@@ -214,8 +214,7 @@ def _arranged(count: int, columns: int, scrubs: bool) -> dict[str, Any]:
 def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.Figure:
     """Return the class's probability over a slider's range, the current value, and where the prediction flips."""
     color = style.CLASS_COLORS[answer]
-    left_quarter, middle, right_quarter = np.linspace(change.low, change.high, 5)[1:4]
-    note = {"y": 1, "yref": "paper", "yanchor": "top", "showarrow": False, "font": {"size": 12}}
+    note = {"yref": "paper", "yanchor": "top", "showarrow": False, "font": {"size": 12}}
     line = {
         "type": "scatter",
         "x": sweep.values,
@@ -239,9 +238,10 @@ def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.
             for x, shade, dash in verticals
         ],
         "annotations": [
-            note | {"x": at, "text": f"{CLASSES[label]} at {at:g}{change.unit}", "xanchor": side}
-            for at, label in sweep.flips  # two labels around the middle point in opposite directions
-            for side in ("left" if at < left_quarter or middle <= at < right_quarter else "right",)
+            note
+            | {"x": at, "y": 1 - 0.25 * (number % 2), "text": f"{CLASSES[label]} at {at:g}{change.unit}"}
+            | {"xanchor": "left" if at < (change.low + change.high) / 2 else "right"}
+            for number, (at, label) in enumerate(sweep.flips)  # labels point inward, each second one is lower
         ],
     }
     return go.Figure([line], layout)
