@@ -95,7 +95,7 @@ def with_layer_outputs(content: bytes, alpha: float) -> bytes:
 
 
 def exciting(model: Classifier, report: Report = lambda done, total: None) -> Exciting:
-    """Return the images that excite the channels of `model`. Cached; takes 4 s on two cores at width 0.5.
+    """Return the images that excite the channels of `model`. Cached; takes 2 s of processor time at width 0.5.
 
     Raises DataError if there are no training images, and RunError if another program wrote the model.
     """

@@ -27,10 +27,13 @@ _SMALL, _LARGE = 96, 320  # side of a map in pixels
 _STRENGTH = 0.8
 
 
-def show(model: Classifier, pixels: np.ndarray, others: dict[str, str]) -> None:
-    """Draw the blocks, the strongest channels of the selected block, and one channel. `others` can be compared."""
+def show(model: Classifier, pixels: np.ndarray, others: dict[str, str], block: int = BLOCK_COUNT - 3) -> None:
+    """Draw the blocks, the strongest channels of the selected one, at first `block`, and one of these channels.
+
+    `others` can be compared.
+    """
     views = _views(model, pixels)
-    number = st.select_slider("Block", range(1, BLOCK_COUNT + 1), BLOCK_COUNT - 3, key="inside_block") - 1
+    number = st.select_slider("Block", range(1, BLOCK_COUNT + 1), block, key="inside_block") - 1
     svg = svg_pictures.blocks([(view.count, view.side) for view in views], _trained(model.name), number)
     st.image(svg, svg_pictures.alt(svg), width="stretch", alt=svg_pictures.alt(svg))
     view = views[number]

@@ -27,7 +27,7 @@ from pages.components import formatting, guarded, inside, knobs, live_chart, tab
 
 HERE, STORED = "here", "stored"
 _SHOWN = 2
-_SAMPLE = "cat"  # sample photo of the lesson INSIDE
+_SAMPLE, _BLOCK = "cat", 5  # sample photo and first block of the lesson INSIDE
 Conditions = Mapping[str, Outcome]
 _POLL_SECONDS = 0.7
 
@@ -106,7 +106,7 @@ def look_inside(lesson: Lesson, guess: int, fields: Sequence[float]) -> None:
     _answer(lesson, guess, fields)
     st.markdown(lesson.see, help=glossary.explain(lesson.see))
     photo = open_picture(uploads.sample(_SAMPLE), _SAMPLE)
-    guarded.fragment(inside.show)(open_classifier(BUNDLED), pictures.prepare(photo)[0], {})
+    guarded.fragment(inside.show)(open_classifier(BUNDLED), pictures.prepare(photo)[0], {}, _BLOCK)
     label, icon = "Open *Inside* for your own photo", ":material/image_search:"
     st.page_link("pages/classify.py", label=label, icon=icon, query_params={"view": "inside"})
     _sources(lesson)
