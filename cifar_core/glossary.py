@@ -12,15 +12,15 @@ TERMS: Mapping[str, str] = {
     "baseline": "The run or model that others are compared with.",
     "batch normalization": "A layer that scales its inputs to mean 0 and variance 1, in training by the statistics of "
     "each batch, in evaluation by moving averages.",
-    "calibration": "How well probabilities match reality: of all answers given with 80%, 80% are correct.",
+    "calibration": "How well probabilities match reality: of all predictions with 80%, 80% are correct.",
     "channel": "One of the maps that a layer computes from an image; each responds to one kind of pattern.",
     "confusion matrix": "A table that counts, for each true class, how often each class was predicted.",
     "cross-entropy": "The loss that training minimizes; it is low if the true class has a high probability.",
     "dropout": "A share of units is set to zero at random in each training step, so that none becomes indispensable.",
     "early stopping": "Training ends when validation has not improved for some epochs.",
     "epoch": "One pass over all training images.",
-    "expected calibration error": "The mean difference between the probability of answers and the share of them that "
-    "is correct; 0 is perfect.",
+    "expected calibration error": "The mean difference between the probability of predictions and the share "
+    "that is correct; 0 is perfect.",
     "feature cache": "The outputs of the frozen backbone, computed once and stored, so that epochs take seconds.",
     "fine-tuning": "The second phase: the top blocks of the backbone train too, at a low learning rate.",
     "head": "The new layers on top of the backbone, which turn features into class probabilities.",
@@ -34,10 +34,10 @@ TERMS: Mapping[str, str] = {
     "only one of them gets right.",
     "nats": "The unit of the loss with natural logarithms: 0 is certain and right, 2.3 is guessing among ten classes.",
     "ONNX": "A file format for models that most frameworks and browsers can run.",
-    "out-of-distribution": "An image that differs from all training images, so that the answer means little.",
+    "out-of-distribution": "An image that differs from all training images, so that the prediction means little.",
     "overfitting": "The network learns details of the training images that do not hold for new images.",
     "pruning": "Ending a trial early because it is worse than the others at the same epoch.",
-    "temperature": "A number that the logits are divided by: above 1 it lowers all high probabilities, and the answer "
+    "temperature": "A number that the logits are divided by: above 1 it lowers high probabilities; the prediction "
     "stays the same.",
     "test": "Images that are used once, at the end, to measure accuracy on new images.",
     "validation": "Images that are held back from training; settings and epochs are chosen by them.",

@@ -30,9 +30,7 @@ _CHUNK = 96  # pictures between two updates of the progress bar
 def main() -> None:
     """Draw the page."""
     if not picture_view.models():
-        run_picker.nothing_yet(
-            TITLE, "Your photos, the ten probabilities of each, and why the network answers as it does."
-        )
+        run_picker.nothing_yet(TITLE, "Your photos, the ten probabilities of each, and why the network predicts it.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.title(TITLE)
@@ -40,7 +38,7 @@ def main() -> None:
     model = classifier.open_classifier(name)
     if name != classifier.BUNDLED and "generated" in str(runs.Run(name).result.get("dataset")):
         st.warning(
-            "This model was trained on **synthetic images, not CIFAR-10**: its answers for photos are not reliable.",
+            "This model was trained on **synthetic images, not CIFAR-10**. Do not rely on its predictions for photos.",
             icon=":material/draw:",
         )
     for problem in model.problems:

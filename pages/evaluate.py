@@ -174,7 +174,7 @@ def panels(results: list[Assessment], split: str) -> None:
     """Draw the expanders. The URL stores which are open; only those are computed."""
     for key, (title, icon, draw) in {
         "classes": ("Each class", ":material/monitoring:", classes),
-        "extremes": ("Confident mistakes, unsure correct answers", ":material/casino:", confusion.extremes),
+        "extremes": ("Confident mistakes, unsure correct predictions", ":material/casino:", confusion.extremes),
         "sure": ("Calibration", ":material/speed:", calibrated),
         "story": ("How it was trained", ":material/history_edu:", run_story.section),
     }.items():
@@ -197,7 +197,7 @@ def panels(results: list[Assessment], split: str) -> None:
 def classes(result: Assessment, split: str, number: int) -> None:
     """Show precision, recall and F1 of each class."""
     st.markdown(
-        "**Recall**: of all cats, the share that is found. **Precision**: of all answers “cat”, the share that are "
+        "**Recall**: of all cats, the share that is found. **Precision**: of all predictions “cat”, the share that are "
         "cats. A class that is low in both needs more *Training images* or a larger *Input size* on Train."
     )
     predictions = result.stored.split(split)
@@ -219,7 +219,7 @@ def classes(result: Assessment, split: str, number: int) -> None:
         alt="Precision, recall, F1 and images of each class",
     )
     st.caption(
-        f"F1: the harmonic mean of both. The label is the first or second answer for "
+        f"F1: the harmonic mean of both. The label is the first or second prediction for "
         f"{top2_accuracy(predictions):.1%} of the images."
     )
 

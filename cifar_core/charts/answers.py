@@ -249,7 +249,7 @@ def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.
 
 def reliability_figure(before: Reliability, after: Reliability, images: str, height: int = 360) -> go.Figure:
     """Return the reliability diagram of `images` before and after temperature scaling."""
-    axes = ("predicted probability", "share of correct answers")
+    axes = ("predicted probability", "share of correct predictions")
     figure = style.figure(f"Reliability on {images}", *axes, height, hovermode="closest")
     line = {"color": style.HEAD, "dash": "dash", "width": 1}
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, name="perfectly calibrated", hoverinfo="skip")

@@ -160,7 +160,7 @@ def _soft() -> str:
         for left, shares, color in ((10, label, style.TRAINING), (180, teacher, style.FINE_TUNING))
         for place, share in enumerate(shares)
     ]
-    return _svg("".join(bars), 80, "Ten bars twice: a label in one class, and a teacher's answer in several")
+    return _svg("".join(bars), 80, "Ten bars twice: a label in one class, and a teacher's prediction in several")
 
 
 LESSONS: Mapping[str, Callable[[], str]] = {

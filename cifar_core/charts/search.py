@@ -251,7 +251,7 @@ def decision_map(lab_map: Map, predicted: np.ndarray) -> go.Figure:
                 "line": {"width": np.where(right, 0, 2), "color": color},
             },
             text=[CLASSES[label] for label in lab_map.labels[of_class]],
-            hovertemplate=f"answer {name}, label %{{text}}<extra></extra>",
+            hovertemplate=f"prediction {name}, label %{{text}}<extra></extra>",
         )
     figure.update_layout(margin={"l": 8, "r": 8, "b": 8}, legend={"itemsizing": "constant"})
     figure.update_xaxes(visible=False)

@@ -196,11 +196,11 @@ def _add_models(commands: Any) -> None:
         _argument("images", "IMAGE", "a picture, a folder or a zip of pictures", nargs="+"),
         _argument("--run", "ID", "a finished run, bundled, or teach/NAME (default: the newest finished run)"),
         _argument("--crop", "CROP", crop, type=_crop, default="centre"),
-        _argument("--explain", "PNG", "write an image with the evidence for each answer"),
+        _argument("--explain", "PNG", "write an image with the evidence for each prediction"),
         _argument("--nearest", "N", "list the N nearest training images, 1 to 100", type=_between(1, 100)),
-        _switch("--what-if", "list the changes that flip the answer"),
+        _switch("--what-if", "list the changes that flip the prediction"),
         _argument("--compare", "ID", "compare with another model, disagreements first; repeatable", action="append"),
-        _argument("--csv", "FILE", "also write the answers to this file, one picture a line"),
+        _argument("--csv", "FILE", "also write the predictions to this file, one picture a line"),
     )  # fmt: skip
     _command(
         commands, "evaluate", finished.evaluate, "Show a finished run's accuracy, errors and diagnosis.",

@@ -138,10 +138,10 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
 def _name_model(arguments: Namespace, classifier: Classifier) -> None:
     """Print the name of the model to standard error; with --json only if its training images are synthetic."""
     if classifier.name == BUNDLED:
-        text, is_synthetic = "The bundled model answers.", False
+        text, is_synthetic = "Predictions of the bundled model.", False
     else:
         dataset = str(runs.get(classifier.name).result.get("dataset"))
-        text = f"Run {classifier.name} answers, trained on: {shown_name(dataset)}."
+        text = f"Predictions of run {classifier.name}, trained on: {shown_name(dataset)}."
         is_synthetic = dataset == LABELS["generated"]
     if is_synthetic or not arguments.json:
         complain(text)

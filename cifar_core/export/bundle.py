@@ -165,13 +165,13 @@ def _photographs(rates: dict[str, Any] | None) -> str:
     if not rates:
         return " It was not measured on photographs of other things, which are often below it."
     counts = " and ".join(
-        f"{rates[f'{name}_missed']:.0%} of {rates[name]} {words} ({rates[f'{name}_missed_above_90']:.0%} with an "
-        "answer above 90%)"
+        f"{rates[f'{name}_missed']:.0%} of {rates[name]} {words} ({rates[f'{name}_missed_above_90']:.0%} with a "
+        "prediction above 90%)"
         for name, words in (("photographs", "squares of photographs of other things"), ("faces", "small gray faces"))
     )
     return (
         f" It misses {counts}; the photographs are those of scikit-image and scikit-learn, measured by `python -m "
-        "tests.out_of_distribution`. So an answer without a note may still be about something else."
+        "tests.out_of_distribution`. So a prediction without a note may still be about something else."
     )
 
 

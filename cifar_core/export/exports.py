@@ -133,8 +133,8 @@ _ALL = (
     Format("script", "Keras script", ".py", "The recipe with this run's settings, as one Keras script."),
     Format("zip", "Whole run", ".zip", "Settings, environment, metrics, figures and model; can be imported elsewhere."),
     Format("report", "Report", ".html", "Figures, tables and some of the images as one page that works offline."),
-    Format("card", "Picture to share", ".png", "Accuracy, settings, curve, and six pictures with the run's answers."),
-    Format("animation", "Animation to share", ".webp", "The watched pictures and their answers while the run learned."),
+    Format("card", "Picture to share", ".png", "Accuracy, settings, curve, and six pictures with predictions."),
+    Format("animation", "Animation to share", ".webp", "Predictions for the watched pictures while the run learned."),
     Format("csv", "Metrics, CSV", "-metrics.csv", "A line for each step and epoch."),
     Format("json", "Metrics, JSON", "-metrics.json", "The same, with settings, results and environment."),
     Format("tensorboard", "TensorBoard", "-tensorboard.zip", "Event files; unpack and point `--logdir` to the folder."),
@@ -309,7 +309,7 @@ def reference(run: Run) -> Reference:
     again, stored = litert_answers(model_file.read(run))(images), test.probabilities[:IMAGES]
     same = np.array_equal(labels, test.labels[:IMAGES])
     if same and (name != "generated" or np.allclose(again, stored, atol=1e-3)):
-        return Reference(images, stored.argmax(axis=1), "the run's own test answers")
+        return Reference(images, stored.argmax(axis=1), "the run's own test predictions")
     return Reference(images, again.argmax(axis=1), "the run's model.tflite, as its test images are not here")
 
 

@@ -117,9 +117,9 @@ def _pictures(result: Assessment) -> Iterable[str]:
         yield "<p>The images of this run were not on the machine that wrote this report.</p>"
         return
     if result.is_cifar10:
-        yield "<p>Some labels of CIFAR-10 are wrong, so some of these answers may be right.</p>"
+        yield "<p>Some labels of CIFAR-10 are wrong, so some of these predictions may be right.</p>"
     yield _gallery(images, answers, confident_mistakes(answers)[:_PICTURES])
-    yield "<h2>Least confident correct answers (validation images)</h2>"
+    yield "<h2>Least confident correct predictions (validation images)</h2>"
     yield _gallery(images, answers, least_confident_correct(answers)[:_PICTURES])
 
 

@@ -47,7 +47,7 @@ def page(run: Run) -> bytes:
         "Network": f"MobileNetV2, width {run.config.alpha:g}, {run.config.image_size} px",
         **bundle.facts(figures),
         "Command": figures["command"],
-        "Classes": f"{', '.join(CLASSES)}; it answers with one of them to every picture.",
+        "Classes": f"{', '.join(CLASSES)}; it predicts one of them for every picture.",
     }
     return assembled(litert_format.probabilities_only(model_file.read(run)), name, CLASSES, 32, card)
 

@@ -126,7 +126,7 @@ class Model:
             "Recipe": "A linear head, fitted in closed form (ridge regression of strength "
             f"{chosen.strength:g}) to the features of {layer}; the network itself is frozen.",
             "Warnings": " ".join(self.fit.warnings) or "none",
-            "Classes": f"{', '.join(names)}; it answers with one of them to every picture. Do not use it for decisions "
+            "Classes": f"{', '.join(names)}; it predicts one of them for every picture. Do not use it for decisions "
             "that matter.",
         }
         return webpage.assembled(self.litert(), self.name, names, chosen.image_size, card)

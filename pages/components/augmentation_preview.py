@@ -126,10 +126,10 @@ def _explain(model: str | None, truth: str) -> None:
     known = f"The picture is labeled {truth}. " if truth else ""
     limits = f"At 0.5: {augmentation.ranges(0.5)}. At 3: {augmentation.ranges(3)}."
     if model is None:
-        st.caption(f"{known}{limits} Train a model to see its answer below each picture.")
+        st.caption(f"{known}{limits} Train a model to see its prediction below each picture.")
     else:
         st.caption(
-            f"{known}{limits} Below each: the answer of "
+            f"{known}{limits} Below each: the prediction of "
             f"{formatting.plain(picture_view.model_title(model))}, orange where it differs from that at strength 0."
         )
 

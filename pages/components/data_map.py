@@ -27,8 +27,8 @@ from pages.components import address, confusion, formatting, guarded, live_chart
 PARTS = {"hard": "Easy and hard", "labels": "Probably mislabeled", "alike": "Alike", "forgotten": "Forgotten"}
 POLL_SECONDS = 0.7
 _OLD = (
-    "This run has no answers after each epoch: it was imported, made from another run or by a search, or trained with "
-    "an older version. Train it again to get them."
+    "This run has no predictions after each epoch: it was imported, made from another run or by a search, or trained "
+    "with an older version. Train it again to get them."
 )
 
 
@@ -75,14 +75,14 @@ def _labels(result: Assessment, split: str) -> None:
     positions, notes = _suspects(result.run.id, split, run_picker.stamp(result.run, "evaluation.npz", "model.tflite"))
     st.markdown(
         f"**{len(positions):,} of {len(answers.labels):,}** {split} images are probably mislabeled: the "
-        "share of confident answers that contradict a class gives their number, a low probability of the label selects "
-        "them (confident learning, Northcutt et al. 2021, by cleanlab). The most doubtful first. The network can be "
-        "wrong too: check each image."
+        "share of confident predictions that contradict a class gives their number, a low probability of the label "
+        "selects them (confident learning, Northcutt et al. 2021, by cleanlab). The most doubtful first. The network "
+        "can be wrong too: check each image."
     )
     confusion.grid(result, answers, result.images(split), positions, f"labels-{split}", notes)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Comparing labels and answers")
+@st.cache_resource(max_entries=8, show_spinner="Comparing labels and predictions")
 def _suspects(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarray, dict[int, str]]:
     """Return the positions, most doubtful first, and a note on the label and nearest images of each."""
     from cifar_core.evaluation import assessment
@@ -110,7 +110,7 @@ def _alike(result: Assessment) -> bool:
         guarded.problem(error)
     st.markdown(
         f"Up to {feature_map.IMAGES:,} validation images: images with similar features are close to each other "
-        "(t-SNE). Colors are classes; a ring marks a wrong answer. Distances between groups mean little."
+        "(t-SNE). Colors are classes; a ring marks a wrong prediction. Distances between groups mean little."
     )
     if state["state"] == "working":
         done, total = state.get("done") or 0, state.get("total") or 1
@@ -148,7 +148,7 @@ def _maps(result: Assessment, known: FeatureMap) -> None:
         f"{'Dots that you point at or choose are marked in both maps.' * (len(maps) > 1)}"
     )
     wrong = known.positions[~answers.is_correct[known.positions]]
-    _images(result, chosen or wrong.tolist(), "The wrong answers.", chosen)
+    _images(result, chosen or wrong.tolist(), "The wrong predictions.", chosen)
 
 
 def _forgotten(result: Assessment, known: Dynamics) -> None:

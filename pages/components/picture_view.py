@@ -34,7 +34,7 @@ from pages.components import (
 from pages.components.tiles import Tile
 
 VIEWS = {"why": "Why", "whatif": "What if", "compare": "Other models", "inside": "Inside", "sure": "How sure"}
-RELIABILITY_ALT = "Share of correct answers against predicted probability, before and after calibration."
+RELIABILITY_ALT = "Share of correct predictions against predicted probability, before and after calibration."
 BUNDLED_TITLE = "bundled model"
 _NEIGHBORS = 8
 _MOST_COMPARED = 3
@@ -104,7 +104,7 @@ def headline(answers: Answers) -> None:
         st.markdown(
             f":orange-badge[:material/help: {degree} for this model] Compare the nearest training images.",
             help="Out-of-distribution: the picture is farther from the training images than 99% of the "
-            "validation images (*very unusual*: than all of them). The answer may still be right; *How sure* shows "
+            "validation images (*very unusual*: than all of them). The prediction may still be right; *How sure* shows "
             "the distance.",
         )
 
@@ -145,7 +145,7 @@ def _why(model: Classifier, picture: Picture, crop: Crop, pixels: np.ndarray, an
             "Evidence for",
             ["", *cifar10.CLASSES],
             key="class",
-            format_func=lambda name: name or "the answer",
+            format_func=lambda name: name or "the prediction",
             persist_state="session",
         )
         address.link("class", chosen, "")
@@ -238,9 +238,7 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
         changed = formatting.enlarged(explain.changed(pixels, setting)[None], 6, 0)
         st.image(changed, alt="The changed picture")
         bars(answers, "whatif")
-        st.caption(
-            "Under each slider: the probability of this answer over its range. A dotted line is where the answer flips."
-        )
+        st.caption("Under each slider: the probability of this prediction over its range. It flips at a dotted line.")
 
 
 def _undo() -> None:
@@ -328,7 +326,7 @@ def how_sure(model: Classifier, answers: Answers) -> None:
     with right:
         formatting.text(
             f"The logits are divided by a temperature of **{known.temperature:.2f}**, found on {known.images:,} "
-            "validation images (Guo et al. 2017). The answer stays the same, its probability changes."
+            "validation images (Guo et al. 2017). The prediction stays the same, its probability changes."
             f"{f' {reliability[1]}' if reliability else ''}"
         )
         rule = known.out_of_distribution
@@ -338,7 +336,7 @@ def how_sure(model: Classifier, answers: Answers) -> None:
 
 def calibration_words(known: Calibration) -> str:
     """Return an explanation of calibration, this model's state, and the settings that change it."""
-    question = "Of all answers given with 80%, are 8 in 10 right? On the dashed diagonal they are; below it, fewer."
+    question = "Of all predictions with 80%, are 8 in 10 right? On the dashed diagonal they are; below it, fewer."
     if abs(known.temperature - 1) < _NEARLY_CALIBRATED:
         return f"{question} This network is **well calibrated** as trained."
     if known.temperature > 1:

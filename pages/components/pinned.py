@@ -43,7 +43,7 @@ def pin_button(image: np.ndarray, name: str) -> None:
         st.button("Pinned", key="unpin", args=(_remove, pin.key), **look)
     else:
         about = (
-            "The next training, and one that is running now, records its answers to this picture. It replaces "
+            "The next training, and one that is running now, records its predictions for this picture. It replaces "
             f"the oldest of {pins.MOST}."
         )
         st.button("Pin it", key="pin", args=(_add, [pin]), help=about, **look)
@@ -57,8 +57,8 @@ def chooser() -> None:
 def _chooser() -> None:
     with st.expander(f"Watch it learn: {_counted(len(chosen()))}", icon=":material/keep:"):
         st.caption(
-            "While the network learns, its answers to these pictures are recorded and drawn. Replace them with your "
-            "own, here or on Classify."
+            "While the network learns, its predictions for these pictures are recorded and drawn. Replace them with "
+            "your own, here or on Classify."
         )
         if chosen():
             with st.container(horizontal=True, key="pins"):

@@ -121,7 +121,7 @@ def _confusion(counts: np.ndarray, names: list[str]) -> str:
         rows.append(f"<tr><th scope=row>{html.escape(name)}</th>{cells}</tr>")
     return (
         "<div class=scrolled role=region tabindex=0 aria-label=Confusion><table class=confusion>"
-        "<caption>Rows: the class. Columns: the answer.</caption>"
+        "<caption>Rows: the class. Columns: the prediction.</caption>"
         f"<tr><td></td>{heads}</tr>{''.join(rows)}</table></div>"
     )
 

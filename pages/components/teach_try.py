@@ -65,15 +65,17 @@ def _answer(fitted: Model, picture: Picture, answer: Answer) -> None:
     if answer.is_none:
         st.markdown(
             ":orange-badge[:material/help: Like none of these]",
-            help="It is farther from all your pictures than nearly all of them are from each other. The answer may "
-            "still be right.",
+            help="It is farther from all your pictures than nearly all of them are from each other. The prediction "
+            "may still be right.",
         )
     if picture.name == teach_classes.FRAME:  # the camera already shows the picture
         st.html(_bars(names, answer.probabilities))
     else:
         left, right = st.columns([2, 3], vertical_alignment="center", wrap=False)
-        why = right.toggle("Show why", key="teach_why", help="Orange parts are evidence for the answer, purple parts "
-                           "against it: is it the thing, or its background?")  # fmt: skip
+        words = (
+            "Orange parts are evidence for the prediction, purple parts against it: is it the thing, or its background?"
+        )
+        why = right.toggle("Show why", key="teach_why", help=words)
         small = fitted.evidence(picture.image) if why else picture.image
         small.thumbnail((_SIDE, _SIDE))
         left.image(small, alt=f"Photo {shown_name(picture.name)}", width="stretch")

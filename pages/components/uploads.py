@@ -64,7 +64,7 @@ def inputs(live_camera: Callable[[], None]) -> None:
     """Draw all inputs (upload, camera, paste) and read new files; `live_camera` draws the camera."""
     has_any = bool(pictures() or refused())
     if not has_any:
-        st.caption(f"The network knows ten classes and always answers with one of them: {', '.join(cifar10.CLASSES)}.")
+        st.caption(f"The network knows ten classes and always predicts one of them: {', '.join(cifar10.CLASSES)}.")
     with st.container(key="drop_more" if has_any else "drop_zone"):
         uploaded("Other photos, or zips of photos" if has_any else "Your photos, or zips of photos", "files", take)
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -44,7 +44,7 @@ def test_predict_for_people_is_a_line_a_picture(ask: Ask, finished: Run, home: P
     code, out, err = ask("predict", cat)
     assert code == 0
     assert out.rstrip().endswith("cat.png  cat 69.1%  (airplane 3.4%, automobile 3.4%)")
-    assert err == f"Run {finished.id} answers, trained on: CIFAR-10.\n"
+    assert err == f"Predictions of run {finished.id}, trained on: CIFAR-10.\n"
 
 
 def test_bad_picture_does_not_keep_the_others_from_an_answer(ask: Ask, finished: Run, cat: Path, home: Path) -> None:
@@ -111,7 +111,7 @@ def test_bundled_model_answers_where_there_is_one(ask: Ask, home: Path, model: b
     (home / "bundled.tflite").write_bytes(model)
     for words in ([], ["--run", "bundled"]):
         code, out, err = ask("predict", cat, *words)
-        assert (code, err) == (0, "The bundled model answers.\n")
+        assert (code, err) == (0, "Predictions of the bundled model.\n")
         assert "cat 69.1%" in out
 
 
