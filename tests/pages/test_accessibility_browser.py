@@ -151,6 +151,7 @@ def reach(tab, place: str) -> None:
         while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
         return Boolean(element?.closest(place) ?? element?.getRootNode().host?.closest(place));
     }"""
+    tab.wait_for_selector(place, state="attached")
     for _ in range(60):
         tab.keyboard.press("Tab")
         if tab.evaluate(focused, place):
