@@ -7,6 +7,7 @@ CIFAR_SWEEP_STORAGE names the database. Each run is trained by a process of its 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -19,7 +20,6 @@ from contextlib import suppress
 from filelock import Timeout
 
 from cifar_core import jobs, machine, runs
-from cifar_core.data import cifar10
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import Run
 from cifar_core.search import studies
@@ -35,12 +35,11 @@ from cifar_core.training.shared_queue import (
 )
 from cifar_core.untrusted import quoted
 
-_CLAIM = """
-    UPDATE cifar_offers SET worker = %s, worker_seen = clock_timestamp() WHERE id = (
-        SELECT id FROM cifar_offers WHERE worker IS NULL AND needs = ANY(%s)
-        AND home_seen > clock_timestamp() - make_interval(secs => %s) ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
-    ) RETURNING id, run
+_FREE = """
+    SELECT id, run, needs FROM cifar_offers WHERE worker IS NULL
+    AND home_seen > clock_timestamp() - make_interval(secs => %s) ORDER BY id LIMIT 50 FOR UPDATE SKIP LOCKED
 """
+_TAKE = "UPDATE cifar_offers SET worker = %s, worker_seen = clock_timestamp() WHERE id = %s"
 
 
 def main() -> int:
@@ -73,21 +72,26 @@ def _serve(url: str, stopping: threading.Event) -> None:
     """Train the oldest run that is offered and that this machine can train; wait a moment where there is none."""
     try:
         runs.check_disk()
-        able = []
-        for dataset in cifar10.DATASETS:
-            with suppress(CifarError):
-                able.append(needs(dataset))
         with database(url) as connection:
             connection.execute("DELETE FROM cifar_offers WHERE home_seen < clock_timestamp() - interval '1 hour'")
-            claimed = connection.execute(_CLAIM, (socket.gethostname(), able, GRACE_SECONDS)).fetchall()
-        for offer, run_id in claimed:  # one, or none
-            _train(url, offer, run_id, stopping)
+            free = connection.execute(_FREE, (GRACE_SECONDS,)).fetchall()
+            if taken := next((row for row in free if _can_train(row[2])), None):
+                connection.execute(_TAKE, (socket.gethostname(), taken[0]))
+        if taken:
+            _train(url, taken[0], taken[1], stopping)
         stopping.wait(POLL_SECONDS)
     except Unreachable:
         stopping.wait(RETRY_SECONDS)
     except (RunError, OSError) as error:  # OSError: this machine's disk; another one trains the run
         print(error, flush=True)
         stopping.wait(RETRY_SECONDS)
+
+
+def _can_train(needed: str) -> bool:
+    """Return whether the settings mean the same images and weights on this machine as where the run was started."""
+    with suppress(CifarError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return needs(*json.loads(needed)[:4]) == needed
+    return False
 
 
 def _train(url: str, offer: int, run_id: str, stopping: threading.Event) -> None:

@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from cifar_core import jobs, machine, runs
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
+from cifar_core.network import pretrained
 from cifar_core.runs import Run, records
 from cifar_core.search import studies
 from cifar_core.training.run_writer import RunWriter
@@ -206,10 +207,11 @@ class Offer:
         return False
 
     def _make(self) -> None:
+        config = self._run.config
+        needed = needs(config.dataset, config.weights, config.alpha, config.image_size)
         with database(self._url) as connection:
             query = "INSERT INTO cifar_offers (run, needs) VALUES (%s, %s) RETURNING id"
-            rows = connection.execute(query, (self._run.id, needs(self._run.config.dataset)))
-            self._id = rows.fetchall()[0][0]
+            self._id = connection.execute(query, (self._run.id, needed)).fetchall()[0][0]
         self._channel = Channel(self._url, self._run.path, self._id, is_home=True)
 
     def _follow(self) -> None:
@@ -259,6 +261,10 @@ def offered(run: Run, writer: RunWriter) -> Iterator[Offer | None]:
         offer.withdraw()
 
 
-def needs(dataset: str) -> str:
-    """Return what a worker must have for a run whose images are `dataset`. Raises DataError."""
-    return f"{dataset} {cifar10.name_of(dataset)}"
+def needs(dataset: str, weights: str, alpha: float, image_size: int) -> str:
+    """Return these settings as JSON, with the images and initial weights that they mean on this machine.
+
+    A worker takes a run only if the result is the same there. Raises DataError.
+    """
+    meant = cifar10.name_of(dataset), pretrained.expected_kind(weights, alpha, image_size)
+    return json.dumps([dataset, weights, alpha, image_size, *meant])

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from cifar_core import jobs, machine, runs
 from cifar_core.config import TrainConfig
-from cifar_core.data import cifar10
+from cifar_core.data import download
 from cifar_core.errors import RunError
 from cifar_core.jobs import Stopped
 from cifar_core.runs import Run
@@ -22,6 +22,14 @@ from cifar_core.training.run_writer import RunWriter
 from cifar_core.training.shared_queue import Channel, Ended, Gone, Offer
 
 Ask = Callable[..., list]
+ODD = (
+    '["auto", "random", 0.35, 32, "cifar10", "random"]',  # this machine has synthetic images
+    '["auto", "auto", 0.35, 32, "generated", "imagenet"]',  # and no ImageNet weights
+    "auto",
+    '["auto"]',
+    '[[], {}, "x", null, 1, 1]',
+    "[" * 10_000,
+)
 TAKE = "UPDATE cifar_offers SET worker = 'w', worker_seen = clock_timestamp() RETURNING id"
 
 
@@ -157,16 +165,18 @@ def test_a_worker_leaves_what_is_no_run_and_what_it_has_no_images_for(
     database: str, ask: Ask, run: Run, small_data: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     started: list[Run] = []
+    monkeypatch.setattr(download, "answers", lambda url: False)
     monkeypatch.setattr(jobs, "spawn_worker", started.append)
     monkeypatch.setattr(queue_worker, "POLL_SECONDS", 0)
     monkeypatch.setattr(queue_worker, "RETRY_SECONDS", 0)
     monkeypatch.setenv("CIFAR_RUNS_DIR", str(runs.runs_dir() / ".worker"))
     runs.runs_dir().mkdir()
-    for name, needs in (("../x", "generated generated"), (run.id, "auto generated"), (run.id, "auto cifar10")):
+    able = shared_queue.needs("auto", "random", 0.35, 32)
+    for name, needs in (("../x", able), (run.id, able), *((run.id, text) for text in ODD)):
         ask("INSERT INTO cifar_offers (run, needs) VALUES (%s, %s)", name, needs)
-    for _ in range(3):
+    for _ in range(len(ODD)):
         queue_worker._serve(database, threading.Event())
-    assert [worker for (worker,) in ask("SELECT worker FROM cifar_offers ORDER BY id")][2] is None
+    assert ask("SELECT worker FROM cifar_offers ORDER BY id OFFSET 2") == [(None,)] * len(ODD)
     told = capsys.readouterr().out
     assert "is not the id of a run" in told and "no usable config.json" in told
     assert started == []
@@ -192,8 +202,7 @@ def test_a_run_with_a_teacher_of_this_machine_is_not_offered(
 
 
 def test_what_a_run_needs_tells_images_apart(small_data: Path) -> None:
-    assert shared_queue.needs("auto") == "auto generated"
-    assert cifar10.name_of("generated") == "generated"
+    assert shared_queue.needs("auto", "random", 0.35, 32) == '["auto", "random", 0.35, 32, "generated", "random"]'
 
 
 def full_disk(source: Path, target: Path) -> None:
