@@ -86,7 +86,7 @@ def test_two_workers_share_a_database_and_the_trial_of_a_dead_one_is_taken_up_ag
             def victims() -> list[runs.Run]:
                 return [run for run in runs.list_runs() if run.state == "running" and len(run.metrics()) > 5]
 
-            assert wait_until(lambda: bool(victims()), 120)
+            assert wait_until(lambda: bool(victims()), 300)
             psutil.Process(victims()[0].status["pid"]).send_signal(signal.SIGKILL)
             assert elsewhere.wait(300) == 0
         finally:
