@@ -86,9 +86,9 @@ def inputs(live_camera: Callable[[], None]) -> None:
 
 
 def paste_hint() -> None:
-    """Show that a photo can be pasted."""
+    """Show that photos can be dropped and pasted; hidden on a phone (see style)."""
     with st.container(key="mouse_paste", width="content"):
-        st.caption("Or paste a photo (Ctrl V).")
+        st.caption("Or drop or paste photos here (Ctrl V).")
 
 
 def pasting(key: str, take_files: Any) -> None:

@@ -141,7 +141,7 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, 
     picture = tmp_path / "picture.png"
     picture.write_bytes(encoded(scene(size=(120, 90)), "PNG"))
     page.get_by_role("link", name="Classify").click()
-    see(page, "Or paste a photo")  # Train takes files, too, and may still be there
+    see(page, "Or drop or paste photos here")  # Train takes files, too, and may still be there
     page.locator("input[type=file]").set_input_files(picture)
     page.wait_for_function(BARS)
     bars = page.evaluate(BARS)
@@ -168,7 +168,7 @@ def click(page, place: str, across: float = 0.5, down: float = 0.5) -> None:
 
 def test_a_fresh_server_may_first_be_asked_for_any_page_and_a_click_opens_a_trial_or_a_cell(server, page):
     page.goto(f"{server.address}/classify")
-    see(page, "Or paste a photo")
+    see(page, "Or drop or paste photos here")
     links = page.get_by_test_id("stTopNavLink").all_inner_texts()
     assert [link.split()[-1] for link in links] == PAGES  # behind the name of an icon
     assert page.get_by_test_id("stSidebarNavLink").count() == 0
