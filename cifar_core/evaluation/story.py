@@ -262,7 +262,7 @@ def changes_of(run: Run) -> list[ClassChange]:
 
 def _verdict(gain: float) -> str:
     if gain > 0.001:
-        return f"Fine-tuning gave {_points(gain)}."
+        return f"Fine-tuning added {_points(gain)}."
     if gain >= -0.001:
         return "Fine-tuning changed nothing."
     return f"Fine-tuning cost {_points(-gain)}, so the model is that of phase 1."

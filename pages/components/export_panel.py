@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 
+from cifar_core import glossary
 from cifar_core.errors import CifarError
 from cifar_core.export import archive, exports
 from cifar_core.export.exports import FORMATS, MODELS, Format
@@ -112,7 +113,7 @@ def _models(run: Run) -> bool:
 
 def _model(run: Run, item: Format, status: dict[str, Any]) -> None:
     """Draw the state of a model file, and its buttons."""
-    st.markdown(f"**{item.label}**", help=item.help)
+    st.markdown(f"**{item.label}**", help=f"{item.help}\n\n{glossary.explain(item.label) or ''}")
     if status["state"] != "done":
         if status["state"] == "failed":
             st.error(formatting.plain(status["error"]), icon=":material/error:")

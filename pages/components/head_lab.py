@@ -184,7 +184,7 @@ def _map(chart: Chart | None) -> None:
         st.caption("A map of the validation images appears here after your first curve.")
         return
     live_chart.show(chart, "lab_map")
-    st.caption(
+    formatting.caption(
         "Each mark is a validation image in the color of its predicted class: dots are right, crosses wrong. Near "
         "marks have similar features (PCA, LDA, t-SNE); the background shows the class of the nearest images."
     )

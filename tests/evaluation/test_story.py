@@ -50,7 +50,7 @@ def test_each_phase_tells_what_it_gave() -> None:
     assert (head.stopped_early, fine.stopped_early) == (False, True)  # two of three epochs
     told = story.sentences([head, fine], patience=1)
     assert told[0].startswith("Head: 80.0% validation accuracy, best in epoch 2 of 3")
-    assert "Fine-tuning gave 10.0 points." in told[1]
+    assert "Fine-tuning added 10.0 points." in told[1]
     assert "after epoch 2 of 3: 1 epochs without a better" in told[1]
 
 
