@@ -85,8 +85,8 @@ class Browser:
     async def use(self, key: str, value: Any = None) -> float:
         """Use the widget called `key` as a person would; return the seconds until the page is whole again.
 
-        `value` is a number for a slider, text for a text field, the position of an option or row, whether it is open
-        or on; a button needs none. Raises KeyError if the page has no such widget.
+        `value` is a number for a slider, text for a text field, the position of an option (modulo their number) or row,
+        whether it is open or on; a button needs none. Raises KeyError if the page has no such widget.
         """
         widget = self.widgets[key]
         state = _state(widget, value)
@@ -223,7 +223,7 @@ def _state(widget: Widget, value: Any) -> WidgetState:
         case "text_input":
             state.string_value = value
         case "selectbox" | "radio":
-            state.string_value = widget.content.options[value]
+            state.string_value = widget.content.options[value % len(widget.content.options)]
         case "button_group":
             state.string_array_value.data[:] = [widget.content.options[value].content]
         case "dataframe":

@@ -60,7 +60,7 @@ def test_visitors_on_all_pages_meet_no_error(shelved: list[str], tmp_path) -> No
     for person in people:
         assert person.browser.problems == []
         opened = {page for page, action, _ in person.taken if action == "open"}
-        assert opened == {"train", "classify", "explore", "evaluate", "learn"}
+        assert opened == {"train", "classify", "explore", "teach", "evaluate", "learn"}
 
 
 @pytest.mark.bundled

@@ -82,6 +82,10 @@ async def _explore(visitor: Visitor) -> None:
     await visitor.use("section", 2)  # Search
 
 
+async def _teach(visitor: Visitor) -> None:
+    await visitor.go("teach")
+
+
 async def _evaluate(visitor: Visitor) -> None:
     await visitor.go("evaluate", f"run={visitor._any_run()}")
     await visitor.use(visitor.dice.choice(["classes", "extremes", "sure", "story"]), True)
@@ -99,6 +103,7 @@ PAGES: dict[str, Callable[[Visitor], Awaitable[None]]] = {
     "train, another run": _other_run,
     "classify": _classify,
     "explore": _explore,
+    "teach": _teach,
     "evaluate": _evaluate,
     "learn": _learn,
 }
