@@ -35,6 +35,7 @@ PAGES = (
     "explore",
     "explore?section=search",
     "learn",
+    "learn?lesson=inside&guesses=inside.1",
     "learn?lesson=scaling&guesses=scaling.1",
     "learn?lesson=augmentation&guesses=augmentation.1",
 )
