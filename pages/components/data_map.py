@@ -143,10 +143,10 @@ def _maps(result: Assessment, known: FeatureMap) -> None:
                 shown = (places, known.positions, answers.labels, answers.is_correct, chosen)
                 alt = f"{title}: {len(known.positions):,} images, similar ones close to each other."
                 _show(charts.feature_figure(title, *shown), alt, run, title, sheet)
-    st.caption(
-        f"Made in {formatting.seconds(known.seconds)}. Zoom in to see the images. "
-        f"{'Dots that you point at or choose are marked in both maps.' * (len(maps) > 1)}"
-    )
+    st.caption(f"Made in {formatting.seconds(known.seconds)}.")
+    with st.container(key="wide_map_words"):  # a phone has neither
+        both = "Dots that you point at or choose are marked in both maps." if len(maps) > 1 else ""
+        st.caption(f"Zoom in with the magnifier above a map to see the images. {both}")
     wrong = known.positions[~answers.is_correct[known.positions]]
     _images(result, chosen or wrong.tolist(), "The wrong predictions.", chosen)
 
