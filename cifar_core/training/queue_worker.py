@@ -1,4 +1,4 @@
-"""A worker of the queue over several machines: trains what is offered, one run after the other, until a signal.
+"""A worker of the training queue over several machines: trains offered runs one after the other, until a signal.
 
     python -m cifar_core.training.queue_worker
 
@@ -43,7 +43,7 @@ _TAKE = "UPDATE cifar_offers SET worker = %s, worker_seen = clock_timestamp() WH
 
 
 def main() -> int:
-    """Train what is offered, one run after the other, until a signal; return the process's exit code."""
+    """Train offered runs, one after the other, until a signal; return the exit code."""
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def _serve(url: str, stopping: threading.Event) -> None:
-    """Train the oldest run that is offered and that this machine can train; wait a moment where there is none."""
+    """Train the oldest offered run for which this machine has images and weights; wait a moment without one."""
     try:
         runs.check_disk()
         with database(url) as connection:
@@ -82,20 +82,20 @@ def _serve(url: str, stopping: threading.Event) -> None:
         stopping.wait(POLL_SECONDS)
     except Unreachable:
         stopping.wait(RETRY_SECONDS)
-    except (RunError, OSError) as error:  # OSError: this machine's disk; another one trains the run
+    except (RunError, OSError) as error:  # OSError: the disk of this machine; another trains the run
         print(error, flush=True)
         stopping.wait(RETRY_SECONDS)
 
 
 def _can_train(needed: str) -> bool:
-    """Return whether the settings mean the same images and weights on this machine as where the run was started."""
+    """Return whether the settings select the same images and weights as at home."""
     with suppress(CifarError, OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return needs(*json.loads(needed)[:4]) == needed
     return False
 
 
 def _train(url: str, offer: int, run_id: str, stopping: threading.Event) -> None:
-    """Train one run and send what comes of it. Raises RunError."""
+    """Train one run and send its files. Raises RunError."""
     if not runs.ID_PATTERN.fullmatch(run_id):
         raise RunError(f"Offer {offer} is left: {quoted(run_id)} is not the id of a run.")
     run = Run(run_id)

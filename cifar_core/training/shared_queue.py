@@ -1,13 +1,13 @@
-"""The training queue over several machines: a run that waits is offered in PostgreSQL, and a free worker trains it.
+"""The training queue over several machines: a waiting run is offered in PostgreSQL, and a free worker trains it.
 
-CIFAR_SWEEP_STORAGE names the database; queue_worker.py is the worker. At home, where the run's folder is, the process
-that waits for the training slot (worker.py) offers the run once it is first in the queue. A worker takes the offer,
-trains in a folder of its own and sends the files that change there; the process at home writes them into the run's
-folder, so nobody who reads that sees a difference. It deletes the offer to stop the worker. Where the worker is silent
-it offers the run again, which goes on from its checkpoint.
+CIFAR_SWEEP_STORAGE names the database; queue_worker.py is the worker. "Home" is the machine with the run's folder. Its
+process of the run (worker.py) waits for the training slot, and offers the run when it is first in the queue. A worker
+takes the offer, trains in a folder of its own and sends each changed file; home writes the files to the run's folder,
+so its readers see no difference. Home deletes the offer to stop the worker. If the worker is silent, home offers the
+run again, and it continues from its checkpoint.
 
-    cifar_offers    what a run needs, which worker has it, when either side was there last
-    cifar_files     files on their way; deleted on arrival
+    cifar_offers    what a run needs, its worker, and the last time of each side
+    cifar_files     files in transit; deleted on arrival
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS, RETRY_SECONDS = 0.5, 3.0
 GRACE_SECONDS, _PATIENCE_SECONDS = studies.GRACE_SECONDS, 300
-"""After what silence of the other side an offer has ended, and after what time without the database."""
+"""An offer ends after this silence of the other side, or after this time without the database."""
 _FILE = re.compile(r"[a-z][a-z0-9_]{0,39}\.(json|jsonl|npz|keras|tflite|f16|txt|log)")
 _HOMES = {"config.json", "pins.npz", "parent.json", "owner.json", "labels.json"}
 _WORKERS = {"status.json", "worker.log", "owner.json", "labels.json"}
@@ -52,12 +52,12 @@ _TABLES = """
 """
 
 
-class Unreachable(Exception):  # noqa: N818 - it may come back
+class Unreachable(Exception):  # noqa: N818 - it is retried
     """The database does not answer."""
 
 
 class Gone(Exception):  # noqa: N818 - not an error
-    """The offer is withdrawn, the other side is silent, or the database is away for too long."""
+    """The offer was deleted, the other side is silent, or the database was down for too long."""
 
 
 class Ended(Exception):  # noqa: N818 - not an error
@@ -66,7 +66,7 @@ class Ended(Exception):  # noqa: N818 - not an error
 
 @contextmanager
 def database(url: str) -> Iterator[Connection]:
-    """Open a transaction. Raises Unreachable, RunError if the tables are not this program's, CifarError."""
+    """Open a transaction. Raises Unreachable, RunError if the tables are not of this program, CifarError."""
     with machine.extra("A queue on PostgreSQL", '"psycopg[binary]"'):
         import psycopg
     try:
@@ -84,10 +84,10 @@ def database(url: str) -> Iterator[Connection]:
 
 
 class Channel:
-    """One side of an offer: exchanges the files of the run in `folder` with the other side.
+    """One side of an offer: exchanges the files in the run's `folder` with the other side.
 
-    `status` is what the worker wrote last, checked; empty before, and on the worker's side. `pause` is how many seconds
-    should pass before the next exchange.
+    `status` is the worker's last status.json, checked; empty before, and on the worker's side. `pause` is the number of
+    seconds until the next exchange.
     """
 
     def __init__(self, url: str, folder: Path, offer: int, is_home: bool) -> None:
@@ -99,7 +99,7 @@ class Channel:
         self._seen: object = None
 
     def exchange(self) -> bool:
-        """Take and send what is new; return whether the database answers. Raises Gone, RunError."""
+        """Receive and send changed files; return whether the database answers. Raises Gone, RunError."""
         began = time.monotonic()
         mine, others = ("home_seen", "worker_seen") if self._is_home else ("worker_seen", "home_seen")
         try:
@@ -111,7 +111,7 @@ class Channel:
                 sent = self._send(connection)
                 connection.execute(f"UPDATE cifar_offers SET {mine} = clock_timestamp() WHERE id = %s", (self._offer,))
         except Unreachable:
-            self._heard = time.monotonic()  # nobody can be heard
+            self._heard = time.monotonic()  # silence does not count without the database
             if self._heard - self._reached > _PATIENCE_SECONDS:
                 raise Gone from None
             return False
@@ -133,7 +133,7 @@ class Channel:
             path = self._folder / name
             if path.name == "status.json":
                 self.status = _status(content)
-            elif path.name == "worker.log":  # in place: the process at home writes to it, too
+            elif path.name == "worker.log":  # in place: the process at home also writes to it
                 path.write_bytes(content)
             else:
                 path.with_name(f".{name}").write_bytes(content)
@@ -141,9 +141,9 @@ class Channel:
                 self._known[name] = _stamp(path)
 
     def _send(self, connection: Connection) -> dict[str, tuple[int, int]]:
-        """Send the files that changed; return their stamps.
+        """Send changed files; return the stamps of all.
 
-        Status and checkpoint are read before the other files and written after them, so they never promise too much.
+        Status and checkpoint are read before the other files and written after them, so they are never ahead of them.
         """
         kept = _WORKERS if self._is_home else _HOMES
         paths = [path for path in self._folder.iterdir() if _FILE.fullmatch(path.name) and path.name not in kept]
@@ -161,7 +161,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _status(content: bytes) -> dict[str, Any]:
-    """Return the parts of a worker's status.json that hold at home, too. Raises RunError."""
+    """Return the parts of a worker's status.json that are valid at home. Raises RunError."""
     try:
         saved = records.status(records.sanitized(json.loads(content)))
         if saved.get("state") not in runs.STATES:
@@ -181,7 +181,7 @@ class Offer:
         self._next = 0.0
 
     def look(self) -> None:
-        """Offer the run once it is first in the queue; where a worker takes it, write what comes until it ends.
+        """Offer the run if it is first in the queue; if a worker has taken it, receive its files until it ends.
 
         Raises Ended, Stopped, RunError.
         """
@@ -215,12 +215,14 @@ class Offer:
         self._channel = Channel(self._url, self._run.path, self._id, is_home=True)
 
     def _follow(self) -> None:
-        """Write what the worker sends. Raises Gone where it is silent or gives the run back."""
+        """Receive the worker's files until the run ends. Raises Gone if the worker is silent or was told to end."""
         channel, writer, shown = self._channel, self._writer, dict[str, Any]()
         writer.update_status("running", stage="prepare", began=time.time())
         self._turn.release(force=True)
         try:
-            while (state := channel.status.get("state")) != "stopped":  # not by the visitor, who stops this process
+            while (
+                state := channel.status.get("state")
+            ) != "stopped":  # the worker was told to end; a user's stop ends this process
                 if channel.status != shown and state != "queued":
                     shown = channel.status
                     writer.update_status(**shown)
@@ -235,8 +237,8 @@ class Offer:
             raise
 
     def withdraw(self, if_free: bool = False) -> bool:
-        """Delete the offer; with `if_free` only where no worker has it. Return whether there is none any more."""
-        with suppress(Unreachable):  # then a worker misses this side soon
+        """Delete the offer, with `if_free` only if no worker has it. Return whether it is deleted."""
+        with suppress(Unreachable):  # then the worker ends after this side's silence
             if self._id is not None:
                 with database(self._url) as connection:
                     query = "DELETE FROM cifar_offers WHERE id = %s" + " AND worker IS NULL" * if_free
@@ -249,7 +251,7 @@ class Offer:
 
 @contextmanager
 def offered(run: Run, writer: RunWriter) -> Iterator[Offer | None]:
-    """Offer `run` to other machines as long as this lasts; None without a database, or if its teacher is a run here."""
+    """Yield the Offer of `run`, withdrawn at the end; None without a database, or if the teacher is a run."""
     url = studies.storage_url()
     if not url or run.config.teacher not in ("", "bundled"):
         yield None
@@ -262,9 +264,9 @@ def offered(run: Run, writer: RunWriter) -> Iterator[Offer | None]:
 
 
 def needs(dataset: str, weights: str, alpha: float, image_size: int) -> str:
-    """Return these settings as JSON, with the images and initial weights that they mean on this machine.
+    """Return the settings as JSON, with the images and initial weights that they select on this machine.
 
-    A worker takes a run only if the result is the same there. Raises DataError.
+    A worker takes a run only if its own result is equal. Raises DataError.
     """
     meant = cifar10.name_of(dataset), pretrained.expected_kind(weights, alpha, image_size)
     return json.dumps([dataset, weights, alpha, image_size, *meant])
