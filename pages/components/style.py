@@ -21,8 +21,9 @@ STREAMLIT = (  # Streamlit's own elements
     "[data-testid=stExpandSidebarButton]::after{content:'Menu';padding-left:.3rem}"
     "[data-testid=stExpandSidebarButton]{width:auto;color:inherit}"
     "@media(max-width:767px){[data-testid=stButtonGroup] [role=radiogroup]{flex-wrap:wrap;gap:4px}"
-    "[data-testid=stButtonGroup] button{border-radius:6px;margin:0}"
-    "[data-testid=stButtonGroup] [aria-checked=false]{border:1px solid var(--line)}}"
+    "[data-testid=stButtonGroup] button{border-radius:6px!important;margin:0!important;clip-path:none}"
+    "[data-testid=stButtonGroup] [aria-checked=false]{border:1px solid var(--line)!important}"
+    "[data-testid=stHorizontalBlock]:has(>[data-testid=stColumn]){row-gap:1rem}}"  # their gap beside is large
     "[data-testid=stImage] img{border-radius:4px}"
     ".st-key-drop_zone [data-testid=stFileUploaderDropzone]{min-height:10rem;flex-direction:column;"
     "justify-content:center;align-items:center;border:2px dashed #808b9e}"
