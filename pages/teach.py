@@ -59,13 +59,13 @@ def choose(names: list[str]) -> str:
     address.linked("project", names, names[0])
     name: str = st.selectbox("Project", names, key="project", width=180)
     address.link("project", name, "")
-    with st.popover("New", icon=":material/add:", key="teach_new"):
+    with st.popover("New", icon=":material/add:", key=f"teach_new_{len(names)}"):  # closed by another key
         text = st.text_input("Name of the project", "my classes", key="teach_wish", max_chars=40)
         guarded.button(
             "Two empty classes", teach_classes.start, text, key="teach_start", icon=":material/add:", width="stretch"
         )
         more_ways()
-    with st.popover("", icon=":material/delete:", key="teach_delete", help="Delete this project"):
+    with st.popover("", icon=":material/delete:", key=f"teach_delete_{len(names)}", help="Delete this project"):
         st.markdown(f"Delete the project **{name}** with its pictures?")
         guarded.button("Delete project", remove, name, key="teach_delete_project", type="primary")
     offer_restore()

@@ -80,7 +80,8 @@ def _answer(fitted: Model, picture: Picture, answer: Answer) -> None:
         small.thumbnail((_SIDE, _SIDE))
         left.image(small, alt=f"Photo {shown_name(picture.name)}", width="stretch")
         right.html(_bars(names, answer.probabilities))
-    with st.popover("Add it to a class", icon=":material/add_photo_alternate:", key="teach_add_to"):
+    key = f"teach_add_to_{fitted.project.count}_pictures"  # another key closes it once a picture was added
+    with st.popover("Add it to a class", icon=":material/add_photo_alternate:", key=key):
         for number, name in enumerate(names):
             label, key = formatting.plain(name), f"teach_add_to_{number}"
             guarded.button(label, _add, fitted.name, name, picture, key=key, width="stretch")
