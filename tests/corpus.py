@@ -62,6 +62,11 @@ def encoded(image: Image.Image, format_name: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
+def pixels(image: Image.Image) -> np.ndarray:
+    """The values of `image` as integers that do not overflow when subtracted."""
+    return np.asarray(image).astype(int)
+
+
 def exif(orientation: int) -> Image.Exif:
     tags = Image.Exif()
     tags[0x0112] = orientation
