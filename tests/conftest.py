@@ -3,7 +3,9 @@ import shutil
 import signal
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
 
@@ -12,16 +14,19 @@ import cifar_core  # noqa: F401 - before NumPy
 # isort: split
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from postgresql import running_server
+from real_browser import opened_tab, running_chromium
 from streamlit.runtime.scriptrunner import script_runner
 
-from cifar_core import machine, runs
+from cifar_core import bench_browser, jobs, machine, runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.data import cifar10, synthetic
 from cifar_core.inference import model_file
 from cifar_core.network import pretrained
 from cifar_core.runs import Run
+from cifar_core.search import studies, sweep_workers
 
 _DRAWN = 1_000
 
@@ -87,14 +92,18 @@ def own_folders(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyt
     for name in ("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    monkeypatch.setenv("CIFAR_RUNS_DIR", str(tmp_path / "runs"))
-    monkeypatch.setenv("CIFAR_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    set_folders(monkeypatch, tmp_path)
     monkeypatch.delenv("CIFAR_STORE_GB", raising=False)
     if request.node.get_closest_marker("bundled") is None:
         monkeypatch.setattr(pretrained, "BUNDLED", tmp_path / "bundled")
     if request.node.get_closest_marker("real_images") is None:
         monkeypatch.delenv("CIFAR10_DIR", raising=False)
+
+
+def set_folders(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Let runs, cache and Keras's files be in `folder`."""
+    for name, place in (("CIFAR_RUNS_DIR", "runs"), ("CIFAR_CACHE_DIR", "cache"), ("KERAS_HOME", "keras")):
+        patch.setenv(name, str(folder / place))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -208,10 +217,83 @@ def drawn_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def small_data(drawn_images: Path, own_folders: None) -> Path:
     """The test's own cache with the generated images in it, for this process and for workers."""
-    folder = cifar10.cache_dir() / f"generated-{synthetic.VERSION}"
-    folder.parent.mkdir(parents=True)
-    shutil.copytree(drawn_images, folder, copy_function=os.link)
-    return folder
+    return link_images(drawn_images, cifar10.cache_dir())
+
+
+def link_images(images: Path, cache: Path) -> Path:
+    """Put the generated `images` into a new cache; return their folder there."""
+    return Path(shutil.copytree(images, cache / f"generated-{synthetic.VERSION}", copy_function=os.link))
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser with a camera, one for a file of tests."""
+    with running_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def tab(chromium: Any) -> Iterator[Any]:
+    """A tab of 1440×1000 pixels whose scripts make no error."""
+    with opened_tab(chromium) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def served(drawn_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[bench_browser.Server]:
+    """The app as the README starts it, one for a file of tests; its runs and searches end with it."""
+    folder = tmp_path_factory.mktemp("app")
+    link_images(drawn_images, folder / "cache")
+    with pytest.MonkeyPatch.context() as patch:
+        set_folders(patch, folder)
+        patch.delenv("CIFAR10_DIR", raising=False)
+        with bench_browser.running_app(folder / "terminal.log") as server:
+            yield server
+        for run in runs.list_runs():
+            jobs.stop_run(run)
+        for name in studies.names():
+            sweep_workers.stop(name)
+
+
+@pytest.fixture
+def app(
+    served: bench_browser.Server, own_folders: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[bench_browser.Server]:
+    """The app, whose folders are the test's, too; the file's other tests may have left runs in them."""
+    assert served.log
+    set_folders(monkeypatch, served.log.parent)
+    yield served
+    for run in runs.list_runs():
+        jobs.stop_run(run)
+
+
+@pytest.fixture(scope="session")
+def short_config(tiny_config: TrainConfig) -> TrainConfig:
+    """A training with all stages: two phases of three epochs, two views, and a rate that is reduced."""
+    return replace(tiny_config, head_epochs=3, fine_tune_epochs=3, fine_tune_blocks=4, reduce_patience=1)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_run(short_config: TrainConfig, drawn_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished training of `short_config` that nobody disturbed; the test processes share one."""
+    session = tmp_path_factory.getbasetemp()
+    place = (session.parent if "PYTEST_XDIST_WORKER" in os.environ else session) / "undisturbed"
+    with FileLock(f"{place}.lock"):
+        if not (place / "ended").exists():
+            train_undisturbed(place, short_config, drawn_images)
+            (place / "ended").touch()
+    return next((place / "runs").glob("*-run"))
+
+
+def train_undisturbed(place: Path, config: TrainConfig, drawn_images: Path) -> None:
+    """Train `config` in runs and cache of its own."""
+    shutil.rmtree(place, ignore_errors=True)
+    link_images(drawn_images, place / "cache")
+    with pytest.MonkeyPatch.context() as patch:
+        set_folders(patch, place)
+        run = jobs.start_run(config)
+        assert jobs.wait_until(lambda: run.state not in runs.LIVE_STATES, 300)
+        assert run.state == "finished", run.status
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,8 @@ def settings(text: str) -> tuple[str, dict[str, object]]:
 
 @pytest.mark.slow
 def test_the_cells_of_the_notebook_run_one_after_the_other(make_run: Callable[..., Run], tmp_path: Path) -> None:
-    run = make_run(batch_size=128, schedule="cosine", optimizer="adamw", label_smoothing=0.1, batch_norm="adapt")
+    """tests/test_recipe.py trains both phases."""
+    run = make_run(fine_tune_epochs=0, schedule="cosine", optimizer="adamw", label_smoothing=0.1)
     cells = json.loads(notebook(run))["cells"]
     (tmp_path / "cells.json").write_text(json.dumps(["".join(c["source"]) for c in cells if c["cell_type"] == "code"]))
     code = TINY_DATA + 'import json\nspace = {}\nfor cell in json.load(open("cells.json")): exec(cell, space)\n'

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from real_browser import CHROMIUM
+from real_browser import NEEDS_CHROMIUM, opened_tab
 
 from cifar_core.data import cifar10
 from cifar_core.evaluation import predictions
@@ -41,34 +41,17 @@ def test_the_page_of_the_default_width_is_small_and_forbids_every_connection(mak
 
 
 @pytest.fixture
-def page(finished_run, tmp_path: Path) -> Iterator[Any]:
+def page(finished_run, chromium: Any, tmp_path: Path) -> Iterator[Any]:
     """The page of a finished run whose name is markup, in a browser without a network."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
     labels.change(finished_run, name=MARKUP[: labels.NAME_LIMIT])
     (tmp_path / "page.html").write_bytes(webpage.page(finished_run))
-    with playwright.sync_playwright() as starting:
-        browser = starting.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--use-fake-device-for-media-stream",
-                "--use-fake-ui-for-media-stream",
-            ],
-        )
-        context = browser.new_context(offline=True)
-        opened = context.new_page()
-        opened.errors = []
-        opened.on("pageerror", lambda error: opened.errors.append(str(error)))
+    with opened_tab(chromium, offline=True) as opened:
         opened.goto((tmp_path / "page.html").as_uri())
         yield opened
-        assert opened.errors == []
-        browser.close()
 
 
 @pytest.mark.browser
+@NEEDS_CHROMIUM
 def test_the_page_answers_as_the_run_does(page: Any, finished_run) -> None:
     images, _ = cifar10.samples(200, "generated", test=True)
     expected = exports.litert_answers(litert_format.probabilities_only(model_file.read(finished_run)))(images)
@@ -87,6 +70,7 @@ def test_the_page_answers_as_the_run_does(page: Any, finished_run) -> None:
 
 
 @pytest.mark.browser
+@NEEDS_CHROMIUM
 def test_a_name_with_markup_a_bad_file_an_explanation_and_the_camera(page: Any) -> None:
     assert page.evaluate("window.injected") is None
     page.set_input_files("#file", {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"no picture"})

@@ -4,22 +4,16 @@ pytest tests/faults -m "slow or not slow"              a sample of ten kills
 pytest tests/faults/test_kills.py -m slow --kills 60   as many as are asked for
 """
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
-from kills import AIMS, wait_for
+from kills import AIMS
 from run_outcome import Outcome, assert_complete, outcome
 
 from cifar_core import jobs, runs
-from cifar_core.config import TrainConfig
-from cifar_core.data import synthetic
 from cifar_core.runs import Run
 
 KILLS_A_RUN = 5
@@ -48,41 +42,13 @@ def no_worker_stays(own_folders: None) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def short_config(tiny_config: TrainConfig) -> TrainConfig:
-    """A training with all stages: two phases of three epochs, two views, and a rate that is reduced."""
-    return replace(tiny_config, head_epochs=3, fine_tune_epochs=3, fine_tune_blocks=4, reduce_patience=1)
-
-
-@pytest.fixture(scope="session")
-def undisturbed_run(short_config: TrainConfig, drawn_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished training of `short_config` that nobody disturbed; the test processes share one."""
-    session = tmp_path_factory.getbasetemp()
-    place = (session.parent if "PYTEST_XDIST_WORKER" in os.environ else session) / "undisturbed"
-    with FileLock(f"{place}.lock"):
-        if not (place / "ended").exists():
-            train_undisturbed(place, short_config, drawn_images)
-            (place / "ended").touch()
-    return next((place / "runs").glob("*-run"))
-
-
-def train_undisturbed(place: Path, config: TrainConfig, drawn_images: Path) -> None:
-    """Train `config` in runs and cache of its own."""
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(drawn_images, place / "cache" / f"generated-{synthetic.VERSION}", copy_function=os.link)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CIFAR_RUNS_DIR", str(place / "runs"))
-        patch.setenv("CIFAR_CACHE_DIR", str(place / "cache"))
-        run = jobs.start_run(config)
-        wait_for(lambda: run.state not in runs.LIVE_STATES, "the undisturbed run ends")
-        assert_complete(run)
-
-
-@pytest.fixture(scope="session")
 def undisturbed(undisturbed_run: Path) -> Outcome:
     """What it ended with."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CIFAR_RUNS_DIR", str(undisturbed_run.parent))
-        return outcome(Run(undisturbed_run.name))
+        run = Run(undisturbed_run.name)
+        assert_complete(run)
+        return outcome(run)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

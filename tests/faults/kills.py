@@ -1,6 +1,7 @@
 """Ends workers without warning at random moments of their stages, and tells where it struck."""
 
 import random
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,18 +51,27 @@ class Kill:
 def train_killed(config: TrainConfig, aims: list[str], chance: random.Random) -> tuple[list[Run], list[Kill]]:
     """Train `config` to its end, killed in each of `aims` and resumed; return the runs and the kills.
 
-    There is more than one run only where one finished before it could be struck: another is then begun.
+    There is more than one run only where the first finished before it could be struck. A later one is then taken back
+    to where it was before.
     """
     ended: list[Run] = []
     kills: list[Kill] = []
     run = None
+    before = runs.runs_dir().with_name("before")
     for aim in aims:
         kill = None
         while not kill:
-            run, kill = _struck(run, config, aim, chance)
-            if not kill:
-                ended.append(run)
-                run = None
+            if run:
+                shutil.copytree(run.path, before)
+            struck, kill = _struck(run, config, aim, chance)
+            if kill:
+                run = struck
+            elif run:
+                shutil.rmtree(run.path)
+                before.rename(run.path)
+            else:
+                ended.append(struck)
+            shutil.rmtree(before, ignore_errors=True)
         kills.append(kill)
     if run:
         jobs.resume_run(run)

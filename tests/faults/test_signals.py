@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,12 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 from kills import kill, wait_for
-from real_browser import CHROMIUM
+from real_browser import NEEDS_CHROMIUM, opened_tab, running_chromium
 from run_outcome import Outcome, assert_complete, outcome
 from terminals import Terminal, terminal
 
 from cifar_core import jobs, runs
-from cifar_core.bench_browser import app_answers
+from cifar_core.bench_browser import app_answers, free_port
 from cifar_core.config import TrainConfig
 from cifar_core.runs import Run
 from cifar_core.search import findings, space, studies, sweep_workers
@@ -114,20 +113,14 @@ def test_a_sweep_outlives_the_server_that_began_it(tiny_config: TrainConfig, sma
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@NEEDS_CHROMIUM
 def test_a_training_started_by_a_click_goes_on_when_the_servers_terminal_is_closed_and_the_next_server_shows_it(
     short_config: TrainConfig, small_data: Path
 ) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     settings = runs.create(replace(short_config, fine_tune_epochs=100, early_stopping_patience=100))
     runs.write_json(settings.path / "status.json", {"state": "stopped"})  # else it would queue, too
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with playwright.sync_playwright() as chromium:
-        browser = chromium.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=120_000)
-        page = browser.new_page()
-        page.set_default_timeout(120_000)
+    port = free_port()
+    with running_chromium() as browser, opened_tab(browser) as page:
         with app_in_terminal(port) as server:
             page.goto(f"http://localhost:{port}/?settings={settings.id}")
             page.get_by_role("button", name="Start training", exact=True).click()
@@ -139,7 +132,6 @@ def test_a_training_started_by_a_click_goes_on_when_the_servers_terminal_is_clos
         wait_for(lambda: len(run.metrics()) > rows, "it goes on")
         with app_in_terminal(port):
             page.goto(f"http://localhost:{port}/?run={run.id}")
-            playwright.expect(page.get_by_text(re.compile("Phase 2")).first).to_be_visible(timeout=120_000)
+            page.get_by_text(re.compile("Phase 2")).first.wait_for()
             page.get_by_role("button", name="Stop", exact=True).click()
             wait_for(lambda: run.state == "stopped", "the new server stops it", 30)
-        browser.close()

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from app_pages import living_worker, make_run, metrics
 from finished_sweeps import FIVE, play
-from real_browser import CHROMIUM, MARKS
+from real_browser import MARKS, SETTLED, opened_tab
 from teach_pictures import drawn
 
-from cifar_core import bench_browser, runs
+from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.inference import pins
 from cifar_core.inference.pictures import Picture
@@ -23,10 +23,8 @@ from cifar_core.runs import write_json
 from cifar_core.teach import project as projects
 from pages.components import style
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 AXE = importlib.util.find_spec("axe_playwright_python")
 pytestmark = [*MARKS, pytest.mark.skipif(AXE is None, reason="axe-playwright-python is not installed")]
-PATIENCE = 120_000  # ms
 PAGES = (
     "",
     "classify",
@@ -46,6 +44,7 @@ VIOLATIONS = """async () => {
 }"""
 HEADINGS = "() => [...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map((heading) => Number(heading.tagName[1]))"
 ELEMENTS = "() => [...document.querySelectorAll('[data-testid]')].map((element) => element.dataset.testid)"
+IS_DARK = "() => getComputedStyle(document.querySelector('[data-testid=stApp]')).colorScheme === 'dark'"
 WIDTH = (
     "() => Math.max(...[document.documentElement, ...document.querySelectorAll('section')].map((e) => e.scrollWidth))"
 )
@@ -67,18 +66,8 @@ COVERED = """() => [...document.querySelectorAll('.js-plotly-plot, .live-chart')
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run"], timeout=PATIENCE
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def server(small_data, tmp_path):
-    """The app with two finished runs and a search."""
+def filled(served):
+    """The app with two finished runs, a search and two classes of one's own."""
     for dropout, accuracy in ((0.1, 0.7), (0.2, 0.8)):
         run = runs.create(TrainConfig(dropout=dropout), "test")
         result = {"validation_accuracy": accuracy, "validation_images": 100, "elapsed_seconds": 60.0}
@@ -87,60 +76,58 @@ def server(small_data, tmp_path):
     projects.create("kinds")
     kinds = [(kind, Picture(f"{n}.png", drawn(kind, n))) for kind in ("stripes", "spots") for n in range(4)]
     projects.add("kinds", kinds)
-    with bench_browser.running_app(tmp_path / "terminal.log") as app:
-        yield app
 
 
-def open_page(tab, server, page: str, opens_panels: bool = True) -> None:
+def open_page(tab, app, page: str, opens_panels: bool = True) -> None:
     """Show `page` of the app, as a rule with all panels open."""
-    tab.goto(f"{server.address}/{page}")
+    tab.goto(f"{app.address}/{page}")
     tab.wait_for_selector("h1")
     tab.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     if opens_panels:
         tab.evaluate("() => document.querySelectorAll('details:not([open]) > summary').forEach((one) => one.click())")
-    tab.wait_for_timeout(2_000)  # charts are drawn
+    tab.evaluate(SETTLED)
 
 
-def check(chromium, server, pages: Iterable[str]) -> set[str]:
+def check(tab, app, pages: Iterable[str]) -> set[str]:
     """Look at `pages` in both themes, at the width of a phone too; return the names of Streamlit's elements on them."""
     axe = (Path(AXE.submodule_search_locations[0]) / "axe.min.js").read_text()
     found = {}
     elements: set[str] = set()
-    for theme in ("light", "dark"):
-        tab = chromium.new_context(color_scheme=theme).new_page()
-        tab.set_default_timeout(PATIENCE)
-        for page in pages:
-            tab.set_viewport_size({"width": 1440, "height": 900})
-            open_page(tab, server, page)
-            tab.evaluate(axe)
-            found[page, theme] = tab.evaluate(VIOLATIONS)
-            assert not tab.locator(".live-chart:not([aria-label])").count(), page
-            elements |= set(tab.evaluate(ELEMENTS))
-            levels = tab.evaluate(HEADINGS)
-            assert levels[0] == 1 and levels.count(1) == 1, page
-            assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), (page, levels)
-            if theme == "light":
-                tab.set_viewport_size({"width": 390, "height": 844})
-                tab.wait_for_timeout(1_000)  # charts take the new width
-                assert tab.evaluate(WIDTH) <= 390, page
-                assert not tab.evaluate(SIDEWAYS), page
-                assert not tab.evaluate(COVERED), page
-                elements |= set(tab.evaluate(ELEMENTS))
-        tab.context.close()
+    for page in pages:
+        tab.set_viewport_size({"width": 1440, "height": 900})
+        tab.emulate_media(color_scheme="light")
+        open_page(tab, app, page)
+        tab.evaluate(axe)
+        found[page, "light"] = tab.evaluate(VIOLATIONS)
+        assert not tab.locator(".live-chart:not([aria-label])").count(), page
+        elements |= set(tab.evaluate(ELEMENTS))
+        levels = tab.evaluate(HEADINGS)
+        assert levels[0] == 1 and levels.count(1) == 1, page
+        assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), (page, levels)
+        tab.emulate_media(color_scheme="dark")
+        tab.evaluate(SETTLED)
+        assert tab.evaluate(IS_DARK), page
+        found[page, "dark"] = tab.evaluate(VIOLATIONS)
+        tab.set_viewport_size({"width": 390, "height": 844})
+        tab.evaluate(SETTLED)
+        assert tab.evaluate(WIDTH) <= 390, page
+        assert not tab.evaluate(SIDEWAYS), page
+        assert not tab.evaluate(COVERED), page
+        elements |= set(tab.evaluate(ELEMENTS))
     assert not {key: violations for key, violations in found.items() if violations}
     return elements
 
 
-def test_axe_finds_nothing_on_a_run_that_lives_failed_or_has_all_its_files(chromium, server, recorded_run) -> None:
+def test_axe_finds_nothing_on_a_run_that_lives_failed_or_has_all_its_files(filled, app, tab, recorded_run) -> None:
     failed = make_run("failed", error={"type": "StoreError", "message": "There is no room."})
     live = make_run("running", rows=metrics(2, 0)[:-1], stage="head", updated=time.time())
     pages = [f"?run={run.id}" for run in (recorded_run, failed, live)]
     with living_worker(live):
-        check(chromium, server, [*pages, f"evaluate?run={recorded_run.id}&sure=true&classes=true"])
+        check(tab, app, [*pages, f"evaluate?run={recorded_run.id}&sure=true&classes=true"])
 
 
-def test_axe_finds_nothing_in_either_theme_headings_are_in_order_and_a_phone_scrolls_one_way(chromium, server) -> None:
-    elements = check(chromium, server, PAGES)
+def test_axe_finds_nothing_in_either_theme_headings_are_in_order_and_a_phone_scrolls_one_way(filled, app, tab) -> None:
+    elements = check(tab, app, PAGES)
     named = set(re.findall(r"data-testid=([\w-]+)", style.STREAMLIT))
     assert named <= elements, "elements of Streamlit that the style names: an upgrade has renamed some"
 
@@ -160,11 +147,9 @@ def reach(tab, place: str) -> None:
     raise AssertionError(f"{place} cannot be reached")
 
 
-def test_the_keyboard_alone_sets_starts_stops_and_classifies(chromium, server) -> None:
-    tab = chromium.new_context(viewport={"width": 1440, "height": 900}).new_page()
-    tab.set_default_timeout(PATIENCE)
+def test_the_keyboard_alone_sets_starts_stops_and_classifies(app, tab) -> None:
     settings = "dataset=generated+images&weights=random&image_size=32&train_images=1000&head_epochs=50"
-    open_page(tab, server, f"?{settings}", opens_panels=False)
+    open_page(tab, app, f"?{settings}", opens_panels=False)
     reach(tab, ".st-key-dropout input")
     tab.keyboard.press("ArrowRight")
     tab.wait_for_url("**dropout=0.35**")
@@ -175,37 +160,33 @@ def test_the_keyboard_alone_sets_starts_stops_and_classifies(chromium, server) -
     reach(tab, "[class*=st-key-stop]")
     tab.keyboard.press("Enter")
     tab.wait_for_selector("[class*=st-key-resume] button")
-    open_page(tab, server, "classify?model=bundled", opens_panels=False)
+    open_page(tab, app, "classify?model=bundled", opens_panels=False)
     reach(tab, ".st-key-sample_tiles")
     tab.keyboard.press("Enter")
     tab.wait_for_selector(".st-key-headline h2")
-    tab.context.close()
 
 
-def test_nothing_plays_where_motion_is_reduced(chromium, server) -> None:
+def test_nothing_plays_where_motion_is_reduced(app, chromium) -> None:
     run = make_run("finished", rows=metrics(2, 0))
     pin = pins.Pin(np.full((32, 32, 3), 200, np.uint8), "cat")
     pins.save(run, [pin])
     rows = [{"phase": "head", "epoch": epoch, "pins": {pin.key: [0.1] * 10}} for epoch in (0, 1)]
     (run.path / pins.PROBES).write_text("".join(json.dumps(row) + "\n" for row in rows))
     for motion, buttons in (("no-preference", 1), ("reduce", 0)):
-        tab = chromium.new_context(reduced_motion=motion).new_page()
-        tab.set_default_timeout(PATIENCE)
-        tab.goto(f"{server.address}/?run={run.id}")
-        tab.wait_for_selector(".st-key-watch .slider-container")
-        assert tab.locator(".st-key-watch .updatemenu-button").count() == buttons
-        tab.context.close()
+        with opened_tab(chromium, reduced_motion=motion) as tab:
+            tab.goto(f"{app.address}/?run={run.id}")
+            tab.wait_for_selector(".st-key-watch .slider-container")
+            assert tab.locator(".st-key-watch .updatemenu-button").count() == buttons
 
 
-def test_on_a_phone_the_photo_stays_in_sight(chromium, server) -> None:
-    tab = chromium.new_context(viewport={"width": 390, "height": 844}).new_page()
-    tab.set_default_timeout(PATIENCE)
-    open_page(tab, server, "classify?model=bundled", opens_panels=False)
+def test_on_a_phone_the_photo_stays_in_sight(app, tab) -> None:
+    tab.set_viewport_size({"width": 390, "height": 844})
+    open_page(tab, app, "classify?model=bundled", opens_panels=False)
     tab.locator(".tile").first.click()
     tab.wait_for_selector(".st-key-view")
-    tab.wait_for_timeout(2_000)
+    tab.evaluate(SETTLED)
     tab.evaluate("() => document.querySelector('[data-testid=stMain]').scrollBy(0, 600)")
-    tab.wait_for_timeout(500)
+    tab.evaluate(SETTLED)
     box = tab.locator(".st-key-photo").bounding_box()
     assert box["y"] > 0 and box["y"] + box["height"] < 844 / 2
 

@@ -7,17 +7,14 @@ from collections.abc import Callable
 import pytest
 from corpus import encoded, scene
 from finished_sweeps import FIVE, grid, play
-from real_browser import CHROMIUM, MARKS
+from real_browser import MARKS, PATIENCE
 
-from cifar_core import jobs, runs
-from cifar_core.bench_browser import running_app
+from cifar_core import runs
 from cifar_core.data.cifar10 import CLASSES
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = MARKS
 
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-PATIENCE = 300  # seconds for what takes half a minute at most on a machine that nobody shares
 STOP = 3  # seconds that are promised
 PAGES = ["Train", "Classify", "Teach", "Explore", "Evaluate", "Learn"]
 COMPLAINT = re.compile(r"warn|error|traceback|exception|deprecat", re.IGNORECASE)
@@ -34,16 +31,7 @@ BARS = """() => {
 }"""
 
 
-@pytest.fixture
-def server(small_data, tmp_path):
-    """The app started by the README's command, on a machine without CIFAR-10 and without runs."""
-    with running_app(tmp_path / "terminal.log") as app:
-        yield app
-    for run in runs.list_runs():
-        jobs.stop_run(run)
-
-
-def wait_until(condition: Callable[[], bool], complaint: str, seconds: float = PATIENCE) -> None:
+def wait_until(condition: Callable[[], bool], complaint: str, seconds: float = PATIENCE / 1_000) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, complaint
@@ -51,19 +39,10 @@ def wait_until(condition: Callable[[], bool], complaint: str, seconds: float = P
 
 
 @pytest.fixture
-def page(server):
-    """An empty tab. `page.complaints` collects what its console says of errors."""
-    with playwright.sync_playwright() as chromium:
-        browser = chromium.chromium.launch(
-            executable_path=CHROMIUM, args=[*QUIET, "--disable-sync", "--no-first-run"], timeout=PATIENCE * 1000
-        )
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(PATIENCE * 1000)
-        page.complaints = []
-        page.on("console", lambda message: is_ours(message) and page.complaints.append(message.text))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        yield page
-        browser.close()
+def page(tab):
+    """A tab whose `complaints` are what its console says of errors, too."""
+    tab.on("console", lambda message: is_ours(message) and tab.complaints.append(message.text))
+    return tab
 
 
 def is_ours(message) -> bool:
@@ -71,9 +50,9 @@ def is_ours(message) -> bool:
     return message.type == "error" and "/_stcore/" not in message.location["url"]
 
 
-def see(page, text: str | re.Pattern, seconds: float = PATIENCE) -> None:
+def see(page, text: str | re.Pattern, patience: float = PATIENCE) -> None:
     """Wait until `text` is on the screen."""
-    playwright.expect(page.get_by_text(text).first).to_be_visible(timeout=seconds * 1000)
+    playwright.expect(page.get_by_text(text).first).to_be_visible(timeout=patience)
 
 
 def choose(page, knob: str, value: str) -> None:
@@ -98,11 +77,11 @@ def press(page, button: str) -> None:
     page.get_by_role("button", name=button, exact=True).click()
 
 
-def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, tmp_path):
+def test_the_whole_path_from_the_first_visit_to_ten_probabilities(app, page, tmp_path):
     # Short epochs, but so many that everything up to the stop happens while it trains. Settings live in the address.
     settings = "image_size=32&alpha=0.35&weights=random&train_images=2000&head_epochs=50&fine_tune_epochs=2"
     settings += "&early_stopping_patience=100"
-    page.goto(f"{server.address}?{settings}")
+    page.goto(f"{app.address}?{settings}")
     see(page, re.compile("synthetic images, not CIFAR-10", re.IGNORECASE))
     press(page, "Start training")
 
@@ -121,7 +100,7 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, 
     assert [run.id for run in runs.list_runs()] == [run.id]
 
     press(page, "Stop")
-    wait_until((run.path / "stop").exists, "The press did not reach the server.")
+    wait_until((run.path / "stop").exists, "The press did not reach the app.")
     wait_until(lambda: not run.is_alive, "The worker did not stop in time.", STOP)
     see(page, re.compile("^Stopped"))
     assert run.state == "stopped"
@@ -150,8 +129,7 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(server, page, 
     assert sorted(shares, reverse=True) == shares
     assert sum(shares) == pytest.approx(100, abs=0.6)  # each is rounded
 
-    assert page.complaints == []
-    assert not COMPLAINT.search(server.log.read_text()), server.log.read_text()
+    assert not COMPLAINT.search(app.log.read_text()), app.log.read_text()
 
 
 def click(page, place: str, across: float = 0.5, down: float = 0.5) -> None:
@@ -166,15 +144,15 @@ def click(page, place: str, across: float = 0.5, down: float = 0.5) -> None:
     page.mouse.up()
 
 
-def test_a_fresh_server_may_first_be_asked_for_any_page_and_a_click_opens_a_trial_or_a_cell(server, page):
-    page.goto(f"{server.address}/classify")
+def test_a_fresh_server_may_first_be_asked_for_any_page_and_a_click_opens_a_trial_or_a_cell(app, page):
+    page.goto(f"{app.address}/classify")
     see(page, "Or drop or paste photos here")
     links = page.get_by_test_id("stTopNavLink").all_inner_texts()
     assert [link.split()[-1] for link in links] == PAGES  # behind the name of an icon
     assert page.get_by_test_id("stSidebarNavLink").count() == 0
 
     study = play("one", *FIVE, goal=5)
-    page.goto(f"{server.address}/explore?section=sweep&sweep=one")
+    page.goto(f"{app.address}/explore?section=sweep&sweep=one")
     click(page, ".st-key-search_slice_dropout .points path")
     see(page, re.compile(r"^Trial 1: validation accuracy 60\.0%"))
     link = page.get_by_role("link", name="Open as a run")
@@ -185,7 +163,6 @@ def test_a_fresh_server_may_first_be_asked_for_any_page_and_a_click_opens_a_tria
     assert "trial=3" in page.url
 
     grid(0.5, 0.8, 0.6, 0.7)
-    page.goto(f"{server.address}/explore?section=surface&grid=map")
+    page.goto(f"{app.address}/explore?section=surface&grid=map")
     click(page, ".st-key-grid_map .nsewdrag", across=0.05, down=0.95)  # far from the middle of the cell
     see(page, re.compile(r"^Trial 1: validation accuracy 50\.0%"))
-    assert page.complaints == []

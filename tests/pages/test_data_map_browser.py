@@ -1,27 +1,14 @@
 """The data map in a real Chromium: dots are clicked and boxed in, the map is made, the matrix follows the slider."""
 
 import re
+import shutil
 
-import pytest
-from real_browser import CHROMIUM, MARKS
+from real_browser import MARKS
 
-from cifar_core import bench_browser, jobs, runs
 from cifar_core.evaluation import feature_map
+from cifar_core.runs import Run
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = MARKS
-PATIENCE = 120_000  # ms
-
-
-@pytest.fixture
-def server(small_data, tiny_config, tmp_path):
-    """The app with one run, trained just now."""
-    run = jobs.start_run(tiny_config)
-    assert jobs.wait_until(lambda: run.state not in runs.LIVE_STATES, 120)
-    assert run.state == "finished", run.status
-    with bench_browser.running_app(tmp_path / "terminal.log") as app:
-        yield app
-    feature_map.job(run).ask_to_stop()
 
 
 def dots(page, title: str):
@@ -29,23 +16,18 @@ def dots(page, title: str):
     return page.locator(".live-chart", has=page.locator(f".gtitle:has-text('{title}')"))
 
 
-def test_dots_are_chosen_the_map_is_made_and_the_slider_moves(server):
-    with playwright.sync_playwright() as chromium:
-        browser = chromium.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run"], timeout=PATIENCE
-        )
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(PATIENCE)
-        page.goto(f"{server.address}/evaluate?map=true")
-        choose_a_dot_and_then_more(page)
-        make_the_map(page)
-        zoom_in_and_point_at_a_dot(page)
-        page.get_by_role("radio", name="Forgotten").or_(page.get_by_text("Forgotten", exact=True)).first.click()
-        page.locator(".st-key-map_epoch").get_by_role("slider").press("ArrowLeft")
-        page.wait_for_function(
-            "() => /Fine-tuning, epoch 1/.test(document.querySelector('.st-key-map_epoch').innerText)"
-        )
-        browser.close()
+def test_dots_are_chosen_the_map_is_made_and_the_slider_moves(app, tab, undisturbed_run):
+    run = Run(undisturbed_run.name)
+    shutil.copytree(undisturbed_run, run.path)
+    tab.goto(f"{app.address}/evaluate?map=true")
+    choose_a_dot_and_then_more(tab)
+    make_the_map(tab)
+    zoom_in_and_point_at_a_dot(tab)
+    tab.get_by_role("radio", name="Forgotten").or_(tab.get_by_text("Forgotten", exact=True)).first.click()
+    slider = tab.locator(".st-key-map_epoch")
+    slider.get_by_role("slider").press("ArrowLeft")
+    slider.filter(has_text="Fine-tuning, epoch 2").wait_for()
+    feature_map.job(run).ask_to_stop()
 
 
 def choose_a_dot_and_then_more(page) -> None:

@@ -4,26 +4,23 @@ import re
 
 import numpy as np
 import pytest
-from real_browser import CHROMIUM, MARKS
+from real_browser import MARKS, PATIENCE, opened_tab
 
-from cifar_core import jobs, runs
-from cifar_core.bench_browser import running_app
+from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.runs import labels, write_json
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = MARKS
-PATIENCE = 120_000  # ms
 MOST_CLICKS = 3
 TINY = "dataset=generated+images&weights=random&image_size=32&train_images=1000&head_epochs=1&fine_tune_epochs=1"
 
 
 class Phone:
-    """A tab 390 pixels wide that counts its clicks."""
+    """A tab that shows `page` and counts its clicks."""
 
-    def __init__(self, chromium, address: str, page: str) -> None:
-        self.tab = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True).new_page()
-        self.tab.set_default_timeout(PATIENCE)
+    def __init__(self, tab, address: str, page: str) -> None:
+        self.tab = tab
         self.tab.goto(f"{address}/{page}")
         self.tab.wait_for_selector("h1")
         self.clicks = 0
@@ -43,7 +40,7 @@ class Phone:
 
 
 @pytest.fixture
-def server(small_data, tmp_path, recorded_run):
+def server(app, recorded_run):
     """The app with a recorded run, and with one of width 0.5 and one of width 1 that took six times as long."""
     truth = np.arange(200, dtype=np.uint8) % 10
     for alpha, accuracy, seconds, wrong in ((0.5, 0.80, 60.0, 30), (1.0, 0.808, 360.0, 29)):
@@ -55,11 +52,14 @@ def server(small_data, tmp_path, recorded_run):
         arrays = {name: truth if name.endswith("labels") else answers for name in parts}
         np.savez(run.path / "evaluation.npz", **arrays)
         labels.change(run, name=f"width {alpha:g}")
-    with running_app(tmp_path / "terminal.log") as app:
-        yield app
-    for run in runs.list_runs():
-        if run.is_alive:
-            jobs.stop_run(run)
+    return app
+
+
+@pytest.fixture
+def narrow(chromium):
+    """A tab as wide as a phone."""
+    with opened_tab(chromium, 390, 844, has_touch=True) as opened:
+        yield opened
 
 
 def train_and_say_the_accuracy(phone: Phone) -> None:
@@ -95,7 +95,7 @@ def take_the_model_away(phone: Phone) -> None:
     assert download.value.suggested_filename.endswith(".tflite")
 
 
-def test_each_of_five_tasks_takes_at_most_three_clicks_on_a_phone(server, recorded_run) -> None:
+def test_each_of_five_tasks_takes_at_most_three_clicks_on_a_phone(server, narrow, recorded_run) -> None:
     tasks = {
         classify_a_photo: f"classify?model={recorded_run.id}",
         is_width_1_worth_it: "explore",
@@ -104,29 +104,23 @@ def test_each_of_five_tasks_takes_at_most_three_clicks_on_a_phone(server, record
         train_and_say_the_accuracy: f"?{TINY}",
     }
     clicks = {}
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run"], timeout=PATIENCE
-        )
-        for task, address in tasks.items():
-            phone = Phone(chromium, server.address, address)
-            task(phone)
-            clicks[task.__name__] = phone.clicks
-            phone.tab.context.close()
-        chromium.close()
+    for task, address in tasks.items():
+        phone = Phone(narrow, server.address, address)
+        task(phone)
+        clicks[task.__name__] = phone.clicks
     assert max(clicks.values()) <= MOST_CLICKS, clicks
 
+    narrow.goto(server.address)
+    the_menu_closes_once_a_page_is_chosen(narrow)
 
-def test_the_menu_of_a_phone_closes_once_a_page_is_chosen(server) -> None:
-    with playwright.sync_playwright() as starting:
-        browser = starting.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        tab = Phone(browser, server.address, "").tab
-        is_open = "() => document.querySelector('[data-testid=stSidebar]').getBoundingClientRect().left > -9"
-        for name, title in (("Learn", "Guess"), ("Teach", "Teach it"), ("Train", "Train")):
-            assert not tab.evaluate(is_open)
-            tab.locator("[data-testid=stExpandSidebarButton]").click()
-            tab.wait_for_function(is_open)
-            tab.get_by_role("link", name=name).first.click()
-            tab.get_by_role("heading", name=title).first.wait_for()
-            tab.wait_for_function(f"() => !({is_open})()")
-        browser.close()
+
+def the_menu_closes_once_a_page_is_chosen(tab) -> None:
+    tab.wait_for_selector("h1")
+    is_open = "() => document.querySelector('[data-testid=stSidebar]').getBoundingClientRect().left > -9"
+    for name, title in (("Learn", "Guess"), ("Teach", "Teach it"), ("Train", "Train")):
+        assert not tab.evaluate(is_open)
+        tab.locator("[data-testid=stExpandSidebarButton]").click()
+        tab.wait_for_function(is_open)
+        tab.get_by_role("link", name=name).first.click()
+        tab.get_by_role("heading", name=title).first.wait_for()
+        tab.wait_for_function(f"() => !({is_open})()")

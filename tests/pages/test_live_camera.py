@@ -4,17 +4,13 @@ import re
 
 import numpy as np
 import pytest
-from real_browser import CHROMIUM, MARKS
+from real_browser import MARKS
 
-from cifar_core import bench_browser
 from cifar_core.data import cifar10
 from cifar_core.inference.classifier import open_classifier
 from pages.components import live_camera
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = [*MARKS, pytest.mark.bundled]
-PATIENCE = 300_000  # ms
-CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 ASK = """async ([code, model, images]) => {
     const worker = new Worker(URL.createObjectURL(new Blob([code], {type: "text/javascript"})));
     const bytes = Uint8Array.from(atob(model.weights), (letter) => letter.charCodeAt(0)).buffer;
@@ -25,21 +21,8 @@ ASK = """async ([code, model, images]) => {
 }"""
 
 
-@pytest.fixture
-def tab(small_data, tmp_path):
-    with bench_browser.running_app(tmp_path / "terminal.log") as app, playwright.sync_playwright() as starting:
-        browser = starting.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", *CAMERA])
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(PATIENCE)
-        page.complaints = []
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.goto(f"{app.address}/classify")
-        yield page
-        assert page.complaints == []
-        browser.close()
-
-
-def test_the_camera_is_classified_in_the_browser_until_a_picture_is_kept(tab):
+def test_the_camera_is_classified_in_the_browser_until_a_picture_is_kept(app, tab):
+    tab.goto(f"{app.address}/classify")
     tab.get_by_text("Camera", exact=True).click()
     camera = tab.locator(".live-camera")
     camera.get_by_text(re.compile(r"^\d+ pictures a second")).wait_for()
@@ -54,7 +37,7 @@ def test_the_camera_is_classified_in_the_browser_until_a_picture_is_kept(tab):
     camera.wait_for(state="detached")
 
 
-def test_its_answers_are_those_of_the_model(tab):
+def test_its_answers_are_those_of_the_model(small_data, tab):
     model = open_classifier("bundled")
     images, _ = cifar10.samples(50, "generated", test=True)
     message = live_camera._message(b"bundled", model.content)

@@ -6,17 +6,14 @@ import time
 import numpy as np
 import pytest
 from app_pages import CONFIG, RESULT, living_worker, make_run, metrics
-from real_browser import CHROMIUM, MARKS
+from real_browser import MARKS, opened_tab
 
-from cifar_core.bench_browser import running_app
 from cifar_core.inference import pins
 from cifar_core.runs import write_json
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = MARKS
 
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-PATIENCE = 120_000  # milliseconds, on a machine that nobody shares two seconds do
 STEPS = 40  # of an epoch
 BEGUN = STEPS + 5  # rows: the first epoch, its validation, and some steps
 WATCH = """() => {
@@ -62,7 +59,7 @@ def append(run, rows: list[dict]) -> None:
 
 
 @pytest.fixture
-def tab(small_data, tmp_path, request):
+def watching(app, chromium, request):
     """A live run of six watched pictures with its first points, and a tab that watches it."""
     rows = live_rows()
     width, begun = getattr(request, "param", (1280, BEGUN))
@@ -71,20 +68,16 @@ def tab(small_data, tmp_path, request):
     pins.save(run, watched)
     answers = {"phase": "head", "epoch": 0, "pins": {pin.key: [0.1] * 10 for pin in watched}}
     (run.path / pins.PROBES).write_text(json.dumps(answers) + "\n")
-    with living_worker(run), running_app(tmp_path / "terminal.log") as app, playwright.sync_playwright() as chromium:
-        browser = chromium.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, "--disable-sync"])
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        page.set_default_timeout(PATIENCE)
+    with living_worker(run), opened_tab(chromium, width, 900) as page:
         page.add_init_script(f"({ASKED_ONCE})()")
         page.goto(f"{app.address}/?run={run.id}")
         page.wait_for_function(f"{POINTS} > 0 && document.querySelector('.st-key-loss .js-line')")
         page.wait_for_timeout(1_000)  # what the page shows besides is there, too
         yield page, run, rows[begun:]
-        browser.close()
 
 
-def test_a_live_chart_never_blinks_and_keeps_zoom_and_hidden_traces(tab):
-    page, run, rows = tab
+def test_a_live_chart_never_blinks_and_keeps_zoom_and_hidden_traces(watching):
+    page, run, rows = watching
     page.evaluate(WATCH)
     box = page.locator(".st-key-accuracy .nsewdrag").bounding_box()
     page.mouse.move(box["x"] + 40, box["y"] + 60)
@@ -116,9 +109,9 @@ def test_a_live_chart_never_blinks_and_keeps_zoom_and_hidden_traces(tab):
     assert page.evaluate("seen.shift") < 0.05
 
 
-@pytest.mark.parametrize("tab", [(390, 5), (800, 5)], indirect=True)
-def test_on_a_phone_and_a_tablet_nothing_moves_while_a_run_is_watched_and_when_it_ends(tab):
-    page, run, rows = tab
+@pytest.mark.parametrize("watching", [(390, 5), (800, 5)], indirect=True)
+def test_on_a_phone_and_a_tablet_nothing_moves_while_a_run_is_watched_and_when_it_ends(watching):
+    page, run, rows = watching
     page.evaluate(WATCH)
     before = page.evaluate(POINTS)
     append(run, rows)
@@ -129,8 +122,8 @@ def test_on_a_phone_and_a_tablet_nothing_moves_while_a_run_is_watched_and_when_i
     assert page.evaluate("seen.shift") < 0.05
 
 
-def test_who_asked_for_it_once_is_notified_when_the_run_ends(tab):
-    page, run, rows = tab
+def test_who_asked_for_it_once_is_notified_when_the_run_ends(watching):
+    page, run, rows = watching
     ask = page.get_by_role("button", name="Notify me when done")
     ask.click()
     playwright.expect(ask).to_be_hidden()

@@ -4,14 +4,13 @@ import subprocess
 import sys
 
 import pytest
-from real_browser import CHROMIUM, MARKS
+from real_browser import MARKS, PATIENCE
 
 from cifar_core import bench_browser, jobs, machine, runs
-from cifar_core.search import studies, sweep_workers
+from cifar_core.search import sweep_workers
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytestmark = MARKS
-PATIENCE = 120_000  # ms
 SETTINGS = "train_images=1000&dataset=generated+images&weights=random&image_size=32"
 START = ".st-key-start button"
 ERROR = "[data-testid=stAlertContentError]"
@@ -34,29 +33,6 @@ PASTE = """async ([sides, text, place]) => {
 }"""
 
 
-@pytest.fixture
-def server(small_data, recorded_run, tmp_path):
-    """The app with one finished run."""
-    with bench_browser.running_app(tmp_path / "terminal.log") as app:
-        yield app
-    for run in runs.list_runs():
-        jobs.stop_run(run)
-    for name in studies.names():
-        sweep_workers.stop(name)
-
-
-@pytest.fixture
-def page(server):
-    with playwright.sync_playwright() as chromium:
-        browser = chromium.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--no-first-run"], timeout=PATIENCE
-        )
-        page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-        page.set_default_timeout(PATIENCE)
-        yield page
-        browser.close()
-
-
 def see(page, place: str) -> None:
     page.locator(place).first.wait_for()
 
@@ -74,12 +50,12 @@ def value_of(page, key: str) -> str:
     return page.locator(f".st-key-{key}").get_by_role("slider").input_value()
 
 
-def test_what_is_on_screen_is_what_a_press_does(server, page, recorded_run) -> None:
-    five_clicks_start_one_run(server, page)
-    a_second_click_on_a_search_is_no_error(server, page)
-    back_goes_through_the_views_one_by_one(server, page, recorded_run)
-    pastes_are_taken_but_not_from_fields_and_their_order_goes_back(server, page)
-    a_restart_of_the_server_swallows_no_press(server, page, recorded_run)
+def test_what_is_on_screen_is_what_a_press_does(app, tab, recorded_run) -> None:
+    five_clicks_start_one_run(app, tab)
+    a_second_click_on_a_search_is_no_error(app, tab)
+    back_goes_through_the_views_one_by_one(app, tab, recorded_run)
+    pastes_are_taken_but_not_from_fields_and_their_order_goes_back(app, tab)
+    a_restart_of_the_server_swallows_no_press(app, tab, recorded_run)
 
 
 def five_clicks_start_one_run(server, page) -> None:

@@ -4,35 +4,17 @@ import re
 from pathlib import Path
 
 import pytest
-from real_browser import CHROMIUM, MARKS
+from real_browser import MARKS, opened_tab
 from teach_pictures import drawn, png
 
-from cifar_core import bench_browser
 from cifar_core.teach import project as projects
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 skimage_data = pytest.importorskip("skimage.data", reason="scikit-image is not installed")
 pytestmark = MARKS
-PATIENCE = 300_000  # ms
-CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
-@pytest.fixture
-def tab(small_data, tmp_path):
-    with bench_browser.running_app(tmp_path / "terminal.log") as app, playwright.sync_playwright() as starting:
-        browser = starting.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", *CAMERA])
-        context = browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.complaints = []
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.goto(f"{app.address}/teach")
-        yield page
-        assert page.complaints == []
-        browser.close()
-
-
-def test_two_classes_are_taught_tried_and_taken_away(tab, tmp_path):
+def test_two_classes_are_taught_tried_and_taken_away(app, chromium, tab, tmp_path):
+    tab.goto(f"{app.address}/teach")
     tab.get_by_role("button", name="Start with two empty classes").click()
     uploads = tab.locator("[data-testid=stFileUploaderDropzoneInput]")
     for number, kind in enumerate(("stripes", "spots")):
@@ -70,11 +52,10 @@ def test_two_classes_are_taught_tried_and_taken_away(tab, tmp_path):
     with tab.expect_download() as taken:
         tab.get_by_role("button", name="Web page").click()
     taken.value.save_as(tmp_path / "taken.html")
-    alone = tab.context.browser.new_context(offline=True).new_page()
-    alone.on("pageerror", lambda error: tab.complaints.append(str(error)))
-    alone.goto((tmp_path / "taken.html").as_uri())
-    alone.set_input_files("#file", photo)
-    alone.locator("#answer").filter(has_text="spots").wait_for()
-    assert alone.locator("#bars li").count() == 3
-    alone.locator("#why").click()
-    alone.locator("#note").filter(has_text="evidence").wait_for()
+    with opened_tab(chromium, offline=True) as alone:
+        alone.goto((tmp_path / "taken.html").as_uri())
+        alone.set_input_files("#file", photo)
+        alone.locator("#answer").filter(has_text="spots").wait_for()
+        assert alone.locator("#bars li").count() == 3
+        alone.locator("#why").click()
+        alone.locator("#note").filter(has_text="evidence").wait_for()

@@ -4,29 +4,17 @@ import time
 from unittest import mock
 
 import oidc_provider
-import pytest
 from oidc_provider import MISDIRECTED, running_provider
-from playwright import sync_api as playwright
-from real_browser import CHROMIUM, MARKS
+from real_browser import MARKS
 from streamlit.web.server.starlette import starlette_app_utils
 
 from cifar_core.bench_browser import free_port, running_app
 
 pytestmark = MARKS
-PATIENCE, DAY, COOKIE = 60_000, 86_400, "_streamlit_user"
+DAY, COOKIE = 86_400, "_streamlit_user"
 FIRST, ROTATED = "a secret of the first term" * 2, "a secret of the second term" * 2
 PAGES = ("", "classify", "teach", "explore?section=runs", "evaluate", "learn?lesson=scaling", "logout")
 SHOWN = b"Start training"
-
-
-@pytest.fixture
-def page():
-    with playwright.sync_playwright() as starting:
-        browser = starting.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page()
-        page.set_default_timeout(PATIENCE)
-        yield page
-        browser.close()
 
 
 def is_closed(page) -> None:
@@ -53,7 +41,8 @@ def aged(value: str, secret: str, days: float) -> str:
         return starlette_app_utils.create_signed_value(secret, COOKIE, content).decode()
 
 
-def test_login_from_the_first_visit_to_the_last(page, tmp_path, monkeypatch) -> None:
+def test_login_from_the_first_visit_to_the_last(tab, tmp_path, monkeypatch) -> None:
+    page = tab
     port = free_port()
     callback, file = f"http://localhost:{port}/oauth2callback", tmp_path / "secrets.toml"
     monkeypatch.setenv("STREAMLIT_SECRETS_FILES", str(file))

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from interrupted_runs import Interruption
-from run_outcome import outcome
+from run_outcome import assert_complete, outcome, places
 
 from cifar_core.config import TrainConfig
 from cifar_core.data import augmentation, cifar10
@@ -16,7 +16,7 @@ from cifar_core.data.augmentation import View
 from cifar_core.errors import ConfigError, RunError
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.network import architecture
-from cifar_core.runs import Run, create, records
+from cifar_core.runs import Run, create, curves, records
 from cifar_core.training import model, worker
 from cifar_core.training.batches import Batches
 from cifar_core.training.fit import compiled, phases
@@ -162,19 +162,34 @@ def test_adamw_decays_kernels_only(head: Callable[..., keras.Model]) -> None:
     assert decayed == {"gamma": False, "beta": False, "kernel": True, "bias": False}
 
 
+OTHERWISE = {"schedule": "cosine", "optimizer": "adamw", "batch_norm": "adapt", "label_smoothing": 0.1}
+
+
 @pytest.mark.slow
 @pytest.mark.bundled
-@pytest.mark.parametrize("views", [0, 2])
+@pytest.mark.parametrize(("gigabytes", "changes"), [("0.001", OTHERWISE), ("10", {})], ids=["end to end", "stored"])
 def test_with_a_teacher_mixing_and_averaging_an_interrupted_run_equals_an_undisturbed_one(
-    tiny_config: TrainConfig, train: Callable[[TrainConfig], Run], interrupt: Interruption, views: int
+    tiny_config: TrainConfig,
+    train: Callable[[TrainConfig], Run],
+    interrupt: Interruption,
+    monkeypatch: pytest.MonkeyPatch,
+    gigabytes: str,
+    changes: dict[str, Any],
 ) -> None:
+    """Without room for features it trains end to end, and with every other schedule, optimizer and normalization."""
+    monkeypatch.setenv("CIFAR_STORE_GB", gigabytes)
     config = dataclasses.replace(
-        tiny_config, views=views, augmentation=1.0, teacher="bundled", mixing=0.5, ema="on", fine_tune_epochs=2
+        tiny_config, augmentation=1.0, teacher="bundled", mixing=0.5, ema="on", fine_tune_epochs=2, **changes
     )
     run = create(config)
     interrupt.in_batch(run, STEPS + 4)  # in the second epoch of the head
-    interrupt.in_batch(run, 2 * STEPS + 4)  # in the second of fine-tuning
+    interrupt.in_batch(run, 2 * STEPS + 4)  # the same again, then in the second of fine-tuning
+    assert places(run) == [("head", 1), ("head", 2), ("fine_tune", 1)]
     assert worker.main(str(run.path)) == 0
+    assert_complete(run)
+    is_stored = "CIFAR_STORE_GB" not in run.status.get("note", "")
+    assert is_stored == (not changes)
+    assert (curves.linear_probe(run.metrics()) is not None) == ("linear_probe_accuracy" in run.result) == is_stored
     assert outcome(run).differences(outcome(train(config))) == []
     environment = records.environment(run.path)
     assert environment is not None

@@ -1,18 +1,17 @@
-from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from interrupted_runs import Interruption
 from sklearn.linear_model import Ridge as Reference
 from sklearn.preprocessing import StandardScaler
 
 from cifar_core.config import TrainConfig
-from cifar_core.runs import Run, create, curves
-from cifar_core.training import worker
+from cifar_core.runs import create, curves
+from cifar_core.training import linear_probe
+from cifar_core.training.inputs import Inputs
 from cifar_core.training.linear_probe import PENALTY, Ridge
-
-Train = Callable[[TrainConfig], Run]
+from cifar_core.training.run_writer import RunWriter
 
 
 def features_and_labels(count: int, telling: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -63,23 +62,11 @@ def test_a_feature_that_is_always_the_same_does_no_harm():
     assert accuracies[0] == accuracies[1]
 
 
-def test_a_run_records_it_once_also_when_it_is_resumed(
-    tiny_config: TrainConfig, train: Train, interrupt: Interruption
-) -> None:
-    whole = train(tiny_config)
-    known = curves.linear_probe(whole.metrics())
-    assert known is not None and known.name == "what random weights already know"
-    assert 0 < known.accuracy == whole.result["linear_probe_accuracy"] <= 1
-
-    resumed = create(tiny_config)
-    interrupt.in_batch(resumed, 20)  # in the second epoch
-    assert worker.main(str(resumed.path)) == 0
-    assert [row["kind"] for row in resumed.metrics()].count(curves.PROBE) == 1
-    assert resumed.result["linear_probe_accuracy"] == known.accuracy
-
-
 @pytest.mark.parametrize("changes", [{"views": 0}, {"head_epochs": 0}])
-def test_without_pooled_features_there_is_none(tiny_config: TrainConfig, train: Train, changes: dict) -> None:
-    run = train(replace(tiny_config, fine_tune_epochs=1, **changes))
-    assert curves.linear_probe(run.metrics()) is None
-    assert "linear_probe_accuracy" not in run.result
+def test_without_pooled_features_there_is_none(tiny_config: TrainConfig, small_data: Path, changes: dict) -> None:
+    """tests/training/test_resume.py shows it in runs, whole and resumed, with and without pooled features."""
+    writer = RunWriter(create(replace(tiny_config, **changes)))
+    inputs = Inputs(writer.run.config, writer)
+    inputs.prepare()
+    assert linear_probe.measure(inputs, writer) == {}
+    assert curves.linear_probe(writer.rows) is None

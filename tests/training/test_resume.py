@@ -13,7 +13,7 @@ from cifar_core.data import cifar10, synthetic
 from cifar_core.errors import RunError
 from cifar_core.inference import calibration, neighbors, pins
 from cifar_core.inference.classifier import open_classifier
-from cifar_core.runs import Run, create
+from cifar_core.runs import Run, create, curves
 from cifar_core.training import worker
 
 Train = Callable[[TrainConfig], Run]
@@ -54,6 +54,11 @@ def test_a_run_interrupted_everywhere_equals_an_undisturbed_one_and_has_watched_
     assert_same(run, undisturbed)
     assert (run.path / pins.PROBES).read_text() == (undisturbed.path / pins.PROBES).read_text()
     assert_watched(undisturbed)
+    for each in (run, undisturbed):
+        assert [row["kind"] for row in each.metrics()].count(curves.PROBE) == 1
+        known = curves.linear_probe(each.metrics())
+        assert known is not None and known.name == "what random weights already know"
+        assert 0 < known.accuracy == each.result["linear_probe_accuracy"] <= 1
     assert_knows_its_training_images(undisturbed)
 
 
@@ -88,25 +93,6 @@ def assert_knows_its_training_images(run: Run) -> None:
     assert known.loss[1] <= known.loss[0] + 1e-6
     assert set(known.out_of_distribution.caught) == set(synthetic.OTHER_KINDS)
     assert (run.path / calibration.FILE).exists() and (run.path / neighbors.FILE).exists()
-
-
-@pytest.mark.slow
-def test_a_run_end_to_end_with_a_cosine_interrupted_in_both_phases_equals_an_undisturbed_one(
-    tiny_config: TrainConfig, train: Train, interrupt: Interruption, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It trains end to end as there is no room for features."""
-    monkeypatch.setenv("CIFAR_STORE_GB", "0.001")
-    config = dataclasses.replace(
-        tiny_config, schedule="cosine", optimizer="adamw", batch_norm="adapt", label_smoothing=0.1
-    )
-    run = create(config)
-    interrupt.in_batch(run, STEPS + 4)  # in the second epoch of the head
-    interrupt.in_batch(run, 2 * STEPS + 4)  # the same again, then in the second of fine-tuning
-    assert places(run) == [("head", 1), ("head", 2), ("fine_tune", 1)]
-    assert worker.main(str(run.path)) == 0
-    assert_complete(run)
-    assert "CIFAR_STORE_GB" in run.status["note"]
-    assert_same(run, train(config))
 
 
 @pytest.mark.slow
