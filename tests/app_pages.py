@@ -37,6 +37,9 @@ RESULT = {
     "weights": "random numbers (seed 1)",
 }
 MARKUP = "<img src=x onerror=alert(1)> **bold** [link](https://example.org) :red[red] $x$"
+_FIGURE = re.compile(
+    r"\d+ of 100 new pictures right, [\d.]+% to [\d.]+%|(?:Test|Validation) accuracy (?:is )?[\d.]+%|on [\d,]+ images"
+)
 MARKDOWN_SIGNS = "*[]<>:$"
 
 
@@ -58,6 +61,12 @@ def sound(app: AppTest) -> AppTest:
     """Return `app`, which must not have crashed."""
     assert not app.exception, app.exception[0].message
     return app
+
+
+def figures_of(app: AppTest) -> set[str]:
+    """The accuracies that a page states, in figures, headings and captions."""
+    texts = [text.value for text in (*app.markdown, *app.caption)]
+    return {f"{metric.label} {metric.value}" for metric in app.metric} | set(_FIGURE.findall("\n".join(texts)))
 
 
 def make_run(state: str, rows: list[dict] | None = None, config: TrainConfig = CONFIG, **status) -> Run:

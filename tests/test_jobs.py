@@ -59,7 +59,7 @@ def test_a_failure_is_remembered_with_its_reason(job: Job) -> None:
 
 def test_a_process_that_ends_without_a_word_has_failed(job: Job) -> None:
     job.start()  # this command ends at once and knows nothing of the job
-    jobs.wait_until(lambda: not job.is_running, 20)
+    assert jobs.wait_until(lambda: not job.is_running, 20)
     found = job.read()
     assert found["state"] == "failed"
     assert str(job.file(".log")) in found["error"]

@@ -53,4 +53,5 @@ def test_found_by_mutation_a_row_without_its_time(finished_run) -> None:
     rows = [{key: value for key, value in row.items() if key != "elapsed_seconds"} for row in finished_run.metrics()]
     (finished_run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with zipfile.ZipFile(io.BytesIO(to_tensorboard(finished_run))) as archive:
-        assert all(archive.read(name) for name in archive.namelist())
+        contents = [archive.read(name) for name in archive.namelist()]
+    assert contents and all(contents)

@@ -100,6 +100,7 @@ def test_onnx_is_of_the_kind_that_opencv_and_onnx_runtime_1_14_read(make_run, fi
     (resize,) = (node for node in model.graph.node if node.op_type == "Resize")
     assert scales[resize.input[2]] == [1, 1, 3, 3]
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert len(convolutions) > 50
     assert all(any(item.name == "kernel_shape" for item in node.attribute) for node in convolutions)
 
 
@@ -147,7 +148,7 @@ def test_without_the_run_s_test_images_its_own_model_is_asked_again(finished_run
 def test_a_damaged_model_is_a_failure_in_words(finished_run) -> None:
     (finished_run.path / "model.tflite").write_bytes(b"TFL3" * 100)
     exports.start(finished_run, "litert")
-    jobs.wait_until(lambda: exports.state(finished_run, "litert")["state"] == "failed", 60)
+    assert jobs.wait_until(lambda: exports.state(finished_run, "litert")["state"] == "failed", 60)
     assert "not a usable LiteRT model" in exports.state(finished_run, "litert")["error"]
 
 

@@ -32,7 +32,9 @@ def test_a_lesson_has_results_of_exactly_its_arms(name: str) -> None:
 
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_it_says_what_made_it(name: str) -> None:
-    for one in experiments.outcomes(experiments.stored(name)).values():
+    outcomes = experiments.outcomes(experiments.stored(name))
+    assert outcomes.keys() == CONDITIONS[name].keys()
+    for one in outcomes.values():
         made = one.made
         assert made.command == f"python -m cifar_core learn {name}"
         assert datetime.fromisoformat(made.date).year >= 2026
