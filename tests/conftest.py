@@ -65,17 +65,23 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> Iterator[None]:
     """Mark as `unit` the quick tests of UNIT_FOLDERS, and let each test process begin with its share of the slow ones.
 
-    `--dist worksteal` gives each process a stretch of the list.
+    `--dist worksteal` gives each process a stretch of the list. Slow tests of one file share a browser and a server.
     """
     for item in items:
         if item.path.parent.name in UNIT_FOLDERS and item.get_closest_marker("slow") is None:
             item.add_marker("unit")
     yield
     count = getattr(config, "workerinput", {}).get("workercount", 1)
-    slow = [item for item in items if item.get_closest_marker("slow")]
+    slow: dict[Path, list[pytest.Item]] = {}
     rest = [item for item in items if not item.get_closest_marker("slow")]
-    share = -(-len(rest) // count)
-    items[:] = [item for i in range(count) for item in (*slow[i::count], *rest[i * share : (i + 1) * share])]
+    for item in items:
+        if item.get_closest_marker("slow"):
+            slow.setdefault(item.path, []).append(item)
+    shares: list[list[pytest.Item]] = [[] for _ in range(count)]
+    for tests in sorted(slow.values(), key=len, reverse=True):
+        min(shares, key=len).extend(tests)
+    each = -(-len(rest) // count)
+    items[:] = [item for i, share in enumerate(shares) for item in (*share, *rest[i * each : (i + 1) * each])]
 
 
 def pytest_xdist_auto_num_workers() -> int:
