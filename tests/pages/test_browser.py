@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from corpus import encoded, scene
 from finished_sweeps import FIVE, grid, play
-from real_browser import MARKS, PATIENCE
+from real_browser import MARKS, PATIENCE, SETTLED
 
 from cifar_core import runs
 from cifar_core.data.cifar10 import CLASSES
@@ -53,19 +53,6 @@ def is_ours(message) -> bool:
 def see(page, text: str | re.Pattern, patience: float = PATIENCE) -> None:
     """Wait until `text` is on the screen."""
     playwright.expect(page.get_by_text(text).first).to_be_visible(timeout=patience)
-
-
-def choose(page, knob: str, value: str) -> None:
-    page.get_by_role("combobox", name=re.compile(knob)).click()
-    page.get_by_role("option", name=value, exact=True).click()
-
-
-def slide(page, group: str, knob: str, key: str) -> None:
-    slider = page.get_by_role("slider", name=re.compile(knob))
-    if not slider.is_visible():
-        page.locator("summary", has_text=group).click()
-    slider.press(key)
-    page.wait_for_timeout(500)  # a slider says where it was put a moment later, and a press on a button before that
 
 
 def wait_for_more_points(page, than: int) -> int:
@@ -135,7 +122,7 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(app, page, tmp
 def click(page, place: str, across: float = 0.5, down: float = 0.5) -> None:
     """Click on a drawing at these shares of `place`: the pointer comes first, as Plotly looks where it hovers."""
     page.wait_for_selector(place)
-    page.wait_for_timeout(1_000)  # it is drawn twice, at first in another width
+    page.evaluate(SETTLED)  # it is drawn twice, at first in another width
     page.locator(place).first.evaluate("element => element.scrollIntoView({block: 'center'})")
     box = page.locator(place).first.bounding_box()
     page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])

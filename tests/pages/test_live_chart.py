@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 from app_pages import CONFIG, RESULT, living_worker, make_run, metrics
-from real_browser import MARKS, opened_tab
+from real_browser import MARKS, SETTLED, opened_tab
 
 from cifar_core.inference import pins
 from cifar_core.runs import write_json
@@ -72,7 +72,7 @@ def watching(app, chromium, request):
         page.add_init_script(f"({ASKED_ONCE})()")
         page.goto(f"{app.address}/?run={run.id}")
         page.wait_for_function(f"{POINTS} > 0 && document.querySelector('.st-key-loss .js-line')")
-        page.wait_for_timeout(1_000)  # what the page shows besides is there, too
+        page.evaluate(SETTLED)
         yield page, run, rows[begun:]
 
 
@@ -101,11 +101,10 @@ def test_a_live_chart_never_blinks_and_keeps_zoom_and_hidden_traces(watching):
     write_json(run.path / "status.json", {"state": "finished", "stage": "done", "result": RESULT})
     page.wait_for_function("document.title.startsWith('Done')")
     page.wait_for_selector(".track", state="detached")
-    seen = page.evaluate("seen")
-    assert seen["frames"] > 20
-    assert seen["blank"] == 0
+    page.wait_for_function("seen.frames > 20")
+    assert page.evaluate("seen.blank") == 0
     assert page.evaluate(f"{CHART}.layout.xaxis.range") == zoomed
-    page.wait_for_timeout(2_000)  # for what follows the result
+    page.evaluate(SETTLED)
     assert page.evaluate("seen.shift") < 0.05
 
 
@@ -118,7 +117,7 @@ def test_on_a_phone_and_a_tablet_nothing_moves_while_a_run_is_watched_and_when_i
     page.wait_for_function(f"{POINTS} > {before}")
     write_json(run.path / "status.json", {"state": "finished", "stage": "done", "result": RESULT})
     page.wait_for_selector(".track", state="detached")
-    page.wait_for_timeout(2_000)  # for what follows the result
+    page.evaluate(SETTLED)
     assert page.evaluate("seen.shift") < 0.05
 
 
@@ -130,7 +129,7 @@ def test_who_asked_for_it_once_is_notified_when_the_run_ends(watching):
     append(run, rows)
     write_json(run.path / "status.json", {"state": "finished", "stage": "done", "result": RESULT})
     page.wait_for_function("sent.length > 0")
-    page.wait_for_timeout(2_000)  # the page is drawn again
+    page.evaluate(SETTLED)
     ((title, body),) = page.evaluate("sent")
     assert title.endswith(": finished")
     assert body == "Test accuracy 80.0%"

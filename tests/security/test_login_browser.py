@@ -20,7 +20,7 @@ SHOWN = b"Start training"
 def is_closed(page) -> None:
     shown = page.locator("[data-testid=stMain]")
     shown.get_by_role("button", name="Log in").wait_for()
-    page.wait_for_timeout(500)
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     assert shown.get_by_role("button").count() == 1 and shown.get_by_role("slider").count() == 0
 
 
