@@ -63,6 +63,12 @@ def sound(app: AppTest) -> AppTest:
     return app
 
 
+def says_synthetic(app: AppTest) -> bool:
+    """Whether the page says that images are synthetic, not CIFAR-10."""
+    said = texts([*app.warning, *app.markdown, *app.caption]).replace("\\", "").lower()
+    return "synthetic images, not cifar-10" in said
+
+
 def figures_of(app: AppTest) -> set[str]:
     """The accuracies that a page states, in figures, headings and captions."""
     texts = [text.value for text in (*app.markdown, *app.caption)]

@@ -33,10 +33,7 @@ def command(*words: str, closed: str = "") -> subprocess.CompletedProcess[str]:
 def test_an_answer_on_a_full_disk_is_a_sentence(run: Run, form: tuple[str, ...]) -> None:
     ended = command("runs", "list", *form, closed=f">{FULL}")
     assert ended.returncode == 2
-    assert (
-        ended.stderr
-        == "The answer cannot be written: No space left on device; free disk space, or send it elsewhere.\n"
-    )
+    assert ended.stderr.count("\n") == 1 and "No space left on device; free disk space" in ended.stderr
 
 
 @pytest.mark.parametrize(

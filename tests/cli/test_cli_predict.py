@@ -44,7 +44,7 @@ def test_predict_for_people_is_a_line_a_picture(ask: Ask, finished: Run, home: P
     code, out, err = ask("predict", cat)
     assert code == 0
     assert out.rstrip().endswith("cat.png  cat 69.1%  (airplane 3.4%, automobile 3.4%)")
-    assert err == f"Predictions of run {finished.id}, trained on: CIFAR-10.\n"
+    assert err.count("\n") == 1 and finished.id in err and "CIFAR-10" in err
 
 
 def test_bad_picture_does_not_keep_the_others_from_an_answer(ask: Ask, finished: Run, cat: Path, home: Path) -> None:
@@ -104,14 +104,14 @@ def test_predict_says_when_the_model_knows_generated_images_only(
     finish(runs.create(TrainConfig()), model, dataset=cifar10.LABELS["generated"])
     code, _, err = ask("predict", cat, *form)
     assert code == 0
-    assert "generated images, not CIFAR-10" in err
+    assert cifar10.LABELS["generated"] in err
 
 
 def test_bundled_model_answers_where_there_is_one(ask: Ask, home: Path, model: bytes, cat: Path) -> None:
     (home / "bundled.tflite").write_bytes(model)
     for words in ([], ["--run", "bundled"]):
         code, out, err = ask("predict", cat, *words)
-        assert (code, err) == (0, "Predictions of the bundled model.\n")
+        assert (code, err.count("\n"), "bundled model" in err) == (0, 1, True)
         assert "cat 69.1%" in out
 
 

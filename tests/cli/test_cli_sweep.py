@@ -31,12 +31,15 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
     return code, out, err
 
 
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> None:
+    """The command fails with one line, which names the search."""
+    code, out, err = said(capsys, *arguments)
+    assert (code, out, err.count("\n"), "one" in err) == (2, "", 1, True)
+
+
 def test_without_a_sweep_the_list_says_how_to_make_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert said(capsys, "sweep", "list") == (
-        0,
-        "There are no searches yet; `python -m cifar_core sweep start NAME` makes one.\n",
-        "",
-    )
+    code, out, err = said(capsys, "sweep", "list")
+    assert (code, out.count("\n"), "sweep start NAME" in out, err) == (0, 1, True, "")
     assert said(capsys, "sweep", "list", "--json")[1] == "[]\n"
 
 
@@ -50,7 +53,7 @@ def test_a_sweep_is_started_shown_stopped_resumed_and_extended(
     assert found["plan"]["ranges"]["dropout"] == {"low": 0.0, "high": 0.5}
     assert found["plan"]["base"]["train_images"] == 1000
     assert "one" in said(capsys, "sweep", "list")[1]
-    assert "is running; only one that has ended can be resumed" in said(capsys, "sweep", "resume", "one")[2]
+    refused(capsys, "sweep", "resume", "one")
     assert json.loads(said(capsys, "sweep", "stop", "one", "--json")[1])["state"] == "stopped"
     assert sweep_workers.living_workers("one") == []
     assert json.loads(said(capsys, "sweep", "resume", "one", "--trials", "5", "--json")[1])["trials"] == 12
@@ -93,19 +96,16 @@ def test_a_grid_is_shown_cell_by_cell(tiny_config: TrainConfig, capsys: pytest.C
 
 def test_a_sweep_is_deleted_and_brought_back(taken_slot: None, capsys: pytest.CaptureFixture[str]) -> None:
     said(capsys, *START, "--trials", "7")
-    assert "is running; stop it before it is deleted" in said(capsys, "sweep", "delete", "one")[2]
+    refused(capsys, "sweep", "delete", "one")
     said(capsys, "sweep", "stop", "one")
     trained = len(runs.list_runs())
     code, out, _ = said(capsys, "sweep", "delete", "one")
-    assert (code, out) == (
-        0,
-        "Search one is deleted, its runs are not. `python -m cifar_core sweep restore one` restores it.\n",
-    )
+    assert (code, "sweep restore one" in out) == (0, True)
     assert (studies.names(), len(runs.list_runs())) == ([], trained)
     assert said(capsys, "sweep", "show", "one")[0] == 2
     back = json.loads(said(capsys, "sweep", "restore", "one", "--json")[1])
     assert back == {"name": "one", "state": "stopped", "done": 0, "trials": 7}
-    assert "There is no deleted search one" in said(capsys, "sweep", "restore", "one")[2]
+    refused(capsys, "sweep", "restore", "one")
 
 
 @pytest.mark.parametrize(

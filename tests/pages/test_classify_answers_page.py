@@ -21,6 +21,7 @@ from app_pages import (
     make_run,
     open_app,
     press_tile,
+    says_synthetic,
     sound,
     texts,
     tiles_of,
@@ -66,7 +67,7 @@ def test_a_picture_is_answered_with_ten_sorted_probabilities(classify):
 
 
 def test_a_model_of_generated_images_says_so(classify):
-    assert "synthetic images, not CIFAR-10" in texts(classify.warning)
+    assert says_synthetic(classify)
 
 
 def test_a_model_of_cifar10_has_no_such_warning(model):

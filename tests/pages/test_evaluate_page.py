@@ -23,6 +23,7 @@ from app_pages import (
     metrics,
     open_app,
     press_tile,
+    says_synthetic,
     sound,
     texts,
     tiles_of,
@@ -102,7 +103,7 @@ def test_a_finished_run_shows_validation_first_with_its_interval(run):
     assert shown["Validation accuracy"] == f"{right.mean():.1%}"
     assert "to" in app.metric[0].delta
     assert app.segmented_control(key="split").value == "validation"
-    assert "synthetic images, not CIFAR-10" in texts(app.warning)
+    assert says_synthetic(app)
     assert "**cat** predicted as **dog**" in texts(app.markdown)
     assert {tile["note"] for tile in tiles_of(app, "tiles-cell-validation-3-5-0")} == {"labeled cat"}
     assert [tile["note"] for tile in tiles_of(app, "examples0")] == ["", "", *["labeled cat"] * 3]

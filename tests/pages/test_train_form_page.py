@@ -17,6 +17,7 @@ from app_pages import (
     make_finished_run,
     make_run,
     open_app,
+    says_synthetic,
     sound,
     texts,
 )
@@ -71,7 +72,7 @@ def test_a_shape_that_is_new_to_the_machine_can_be_measured_before_a_run(monkeyp
 
 def test_the_first_visit_says_that_the_images_are_not_cifar10():
     app = open_app()
-    assert "synthetic images, not cifar-10" in texts([*app.warning, *app.markdown]).lower()
+    assert says_synthetic(app)
 
 
 def test_a_width_that_cannot_be_had_is_answered_with_the_reason_and_cannot_be_started():
@@ -197,9 +198,9 @@ def test_generated_images_chosen_by_name_are_said_not_to_be_cifar10(tmp_path, mo
     cifar_files.write_files(cifar_files.binary_files(cifar_files.small_batches(monkeypatch)), tmp_path)
     monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
     app = open_app()
-    assert "synthetic images, not cifar-10" not in texts([*app.warning, *app.markdown]).lower()
+    assert not says_synthetic(app)
     sound(app.selectbox(key="dataset").set_value("generated").run())
-    assert "synthetic images, not cifar-10" in texts([*app.warning, *app.markdown]).lower()
+    assert says_synthetic(app)
 
 
 def test_the_bundled_model_has_seen_validation_images_of_cifar10_and_no_drawn_ones(tmp_path, monkeypatch):
@@ -228,7 +229,7 @@ def test_a_running_training_on_generated_images_says_so_where_cifar10_is_at_hand
     run = make_run("running", config=replace(CONFIG, dataset="generated"), stage="head")
     with living_worker(run):
         app = open_app()
-    assert "synthetic images, not cifar-10" in texts([*app.warning, *app.markdown, *app.caption]).lower()
+    assert says_synthetic(app)
 
 
 def test_cifar10_chosen_where_it_is_not_is_said_in_a_sentence_and_can_be_undone():
