@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cifar_core.evaluation import dynamics
+from cifar_core.evaluation import dynamics, predictions
 from cifar_core.runs import Run
 
 CLOCKS = ("elapsed_seconds", "epoch_seconds", "images_per_second", "seconds_left")
@@ -78,6 +78,19 @@ def assert_complete(run: Run) -> None:
         if row["kind"] in ("step", "epoch")
     ]
     assert order == sorted(set(order))
+
+
+def assert_answers_of_each_epoch(run: Run) -> None:
+    """Each epoch left the answers to the validation images that its row counts; those of the best one are the run's."""
+    known, rows = dynamics.load(run), epochs(run)
+    assert known is not None and len(known.names) == len(rows) > 1
+    images = len(known.labels)
+    for number, row in enumerate(rows):
+        assert abs(known.after(number).accuracy - row["validation_accuracy"]) <= 1.5 / images
+    best = [(row["phase"], row["epoch"]) for row in rows].index((run.result["best_phase"], run.result["best_epoch"]))
+    final = predictions.load(run).validation
+    assert np.abs(known.probabilities[best] - final.probabilities).max() < 2e-3
+    assert (run.path / dynamics.FILE).stat().st_size == 2 * len(rows) * images * 10
 
 
 def _keras_arrays(run: Run) -> dict[str, np.ndarray]:

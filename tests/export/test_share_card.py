@@ -24,7 +24,7 @@ def watched(run, moments=(0, 0.5, 1)):
 
 
 @pytest.mark.parametrize("watches", [True, False])
-def test_the_card_is_a_png_whether_or_not_pictures_were_watched(finished_run, watches, monkeypatch):
+def test_the_card_is_a_png_whether_or_not_pictures_were_watched(finished_run, small_data, watches, monkeypatch):
     monkeypatch.setattr(report.predictions, "dataset_of", lambda run: cifar10.load("generated"))
     if watches:
         watched(finished_run)

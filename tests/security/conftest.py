@@ -14,6 +14,7 @@ from cifar_core.evaluation import robustness
 from cifar_core.inference import calibration, neighbors, pins
 from cifar_core.network import litert, pretrained
 from cifar_core.runs import Run, write_json
+from cifar_core.search import head_lab
 
 CONFIG = TrainConfig(
     dataset="generated", train_images=1_000, alpha=0.35, image_size=32, weights="random", dense_units=16, views=2,
@@ -126,6 +127,12 @@ def small_set(own_folders: None, drawn: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(synthetic, "TRAIN_IMAGES", 100)
     monkeypatch.setattr(synthetic, "TEST_IMAGES", 50)
     monkeypatch.setattr(download, "answers", lambda url: False)
+
+
+@pytest.fixture(autouse=True)
+def no_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process of the head lab, which would outlive the test."""
+    monkeypatch.setattr(head_lab, "start", lambda: None)
 
 
 @pytest.fixture

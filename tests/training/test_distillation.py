@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from interrupted_runs import Interruption
-from run_outcome import assert_complete, outcome, places
+from run_outcome import assert_answers_of_each_epoch, assert_complete, outcome, places
 
 from cifar_core.config import TrainConfig
 from cifar_core.data import augmentation, cifar10
@@ -190,6 +190,7 @@ def test_with_a_teacher_mixing_and_averaging_an_interrupted_run_equals_an_undist
     is_stored = "CIFAR_STORE_GB" not in run.status.get("note", "")
     assert is_stored == (not changes)
     assert (curves.linear_probe(run.metrics()) is not None) == ("linear_probe_accuracy" in run.result) == is_stored
+    assert_answers_of_each_epoch(run)
     assert outcome(run).differences(outcome(train(config))) == []
     environment = records.environment(run.path)
     assert environment is not None

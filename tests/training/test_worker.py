@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from interrupted_runs import Interruption
+from run_outcome import assert_answers_of_each_epoch
 
 from cifar_core.charts import training as training_charts
 from cifar_core.config import TrainConfig
@@ -75,6 +76,8 @@ def test_a_finished_run_has_all_that_was_promised(finished: Run) -> None:
     assert environment["packages"]["keras"] == keras.__version__
     assert "head_output" in (finished.path / "summary.txt").read_text()
     assert "not CIFAR-10" in result["dataset"]
+
+    assert_answers_of_each_epoch(finished)
 
     # phase 1 alone, and no second answers where it is the best
     assert (finished.path / story.HEAD_FILE).exists()
