@@ -158,7 +158,8 @@ def test_train_stop_resume_predict_evaluate_delete(cat: Path, small_data: Path) 
     assert 0 <= first["test_accuracy"] <= 1
 
     second = command("train", *tiny, "--head-epochs", "100", "--early-stopping-patience", "100", "--detach")
-    wait_until(lambda: command("runs", "show", second["id"])["last_epoch"] is not None)
+    wait_until(lambda: "epoch" in {row["kind"] for row in runs.get(second["id"]).metrics()})
+    assert command("runs", "show", second["id"])["last_epoch"]["phase"] == "head"
     assert command("runs", "stop", second["id"]) == {"id": second["id"], "status": "stopped"}
     assert command("runs", "resume", second["id"])["status"] in ("queued", "running")
     before = runs.get(second["id"]).metrics()
@@ -179,4 +180,4 @@ def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.3)
+        time.sleep(0.1)

@@ -33,8 +33,8 @@ AIMS = (
 STAGES = ("queue", "prepare", "features", "import", "head", "fine_tune", "export", "evaluate", "done")
 """What a status calls them."""
 _STAGE = {"store": "features", "between": "fine_tune"}
-_SPANS = {"queue": 0.4, "store": 0.2, "import": 4.0, "head": 2.0, "between": 2.0, "fine_tune": 1.0, "export": 1.0}
-_SPAN = {"evaluate": 2.0, "head checkpoint": 0.01, "fine_tune checkpoint": 0.01} | _SPANS
+_SPANS = {"queue": 0.4, "store": 0.2, "import": 4.0, "head": 2.0, "between": 2.0, "fine_tune": 1.0, "export": 0.6}
+_SPAN = {"evaluate": 0.5, "head checkpoint": 0.01, "fine_tune checkpoint": 0.01} | _SPANS
 """Seconds after a part's begin within which the moment lies: what the part takes on two quiet cores."""
 
 
