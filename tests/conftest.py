@@ -80,8 +80,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
     shares: list[list[pytest.Item]] = [[] for _ in range(count)]
     for tests in sorted(slow.values(), key=len, reverse=True):
         min(shares, key=len).extend(tests)
-    each = -(-len(rest) // count)
-    items[:] = [item for i, share in enumerate(shares) for item in (*share, *rest[i * each : (i + 1) * each])]
+    items.clear()
+    for number, share in enumerate(shares):
+        left = sum(map(len, shares[number:])) + len(rest)
+        quick = max(0, left // (count - number) - len(share))
+        items += [*share, *rest[:quick]]
+        del rest[:quick]
+    items += rest
 
 
 def pytest_xdist_auto_num_workers() -> int:
