@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -17,12 +18,19 @@ from cifar_core.runs import Run
 from cifar_core.training import export_worker, model
 
 
-@pytest.fixture
-def file(tiny_config: TrainConfig, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def saved(tiny_config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Keras file of an untrained network."""
     base = pretrained.load("random", tiny_config.alpha, tiny_config.image_size, 1).named
-    model.save(model.build(tiny_config, base), tmp_path / "best.keras")
-    return tmp_path / "best.keras"
+    path = tmp_path_factory.mktemp("saved") / "best.keras"
+    model.save(model.build(tiny_config, base), path)
+    return path
+
+
+@pytest.fixture
+def file(saved: Path, tmp_path: Path) -> Path:
+    """A copy of it, for this test alone."""
+    return Path(shutil.copy(saved, tmp_path))
 
 
 def test_a_file_of_ours_answers(file: Path) -> None:
