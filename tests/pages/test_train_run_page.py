@@ -97,9 +97,8 @@ def test_a_finished_run_shows_its_figures_with_the_interval_and_its_model(model)
     app = open_app()
     assert figures_of(app) == {
         "80 of 100 new pictures right, 77.4% to 82.4%",  # Wilson's 95% of 800 in 1,000
-        "Test accuracy 80.0%",
+        "Test accuracy 80.0% of 1,000 images",
         "Validation accuracy is 82.5%",
-        "on 1,000 images",
     }
     assert "75 s" in texts(app.caption)
     assert all(button(app, key) for key in ("try_photo", "see_mistakes", "open_export"))
