@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from cifar_core import glossary, runs
+from cifar_core import runs
 from cifar_core.charts import answers as answer_charts
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import assessment, comparison, listing
@@ -149,10 +149,9 @@ def strengths(result: Assessment, split: str, number: int) -> None:
     with st.grid(2, min_column_width=150, width=480):
         for name in SPLITS:
             accuracy(result, name)
-    st.caption(
+    formatting.caption(
         "With 95% intervals (Wilson). Epoch and settings are chosen by validation accuracy, so it tends to look too "
-        "high; nothing is chosen by test accuracy.",
-        help=glossary.explain("validation accuracy, test accuracy"),
+        "high; nothing is chosen by test accuracy."
     )
 
 

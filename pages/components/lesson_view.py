@@ -8,7 +8,6 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import glossary
 from cifar_core.charts import lessons as lesson_charts
 from cifar_core.config import KNOBS, PRESETS
 from cifar_core.data import cifar10
@@ -86,7 +85,7 @@ def show(lesson: Lesson, guess: int, results: Layers | Conditions, origin: str) 
         st.warning(f"The initial weights were {formatting.plain('; '.join(odd))}.", icon=":material/shuffle:")
     figures = built(lesson.name, origin, tuple(one.date for one in made), results)
     charts(figures, lesson.figures[:_SHOWN])
-    st.markdown(lesson.see, help=glossary.explain(lesson.see))
+    formatting.text(lesson.see)
     with st.expander("Conditions, figures and sources", icon=":material/tune:", key="conditions"):
         if origin == HERE:
             st.badge("run on this machine", icon=":material/computer:", color="green")
@@ -104,7 +103,7 @@ def show(lesson: Lesson, guess: int, results: Layers | Conditions, origin: str) 
 def look_inside(lesson: Lesson, guess: int, fields: Sequence[float]) -> None:
     """Show the answer, and the activations of a sample photo in the bundled network."""
     _answer(lesson, guess, fields)
-    st.markdown(lesson.see, help=glossary.explain(lesson.see))
+    formatting.text(lesson.see)
     photo = open_picture(uploads.sample(_SAMPLE), _SAMPLE)
     guarded.fragment(inside.show)(open_classifier(BUNDLED), pictures.prepare(photo)[0], {}, _BLOCK)
     label, icon = "Open *Inside* for your own photo", ":material/image_search:"

@@ -29,7 +29,7 @@ def section(result: Assessment, split: str, number: int) -> None:
     )
     for sentence in (*result.sentences, result.gap):
         if sentence:
-            st.markdown(f"- {formatting.plain(sentence)}", help=glossary.explain(sentence))
+            formatting.text(f"- {formatting.plain(sentence)}")
     curves = _curves(run.id, run_picker.stamp(run, "metrics.jsonl"))
     with st.grid(2, min_column_width=340):
         for metric in ("accuracy", "loss"):

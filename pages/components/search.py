@@ -6,7 +6,6 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core import glossary
 from cifar_core.config import ALL_IMAGES, KNOBS, PRESETS, Knob, TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
@@ -78,10 +77,9 @@ def _open(name: str | None = None) -> None:
 
 def _new() -> None:
     """Draw the form of a new search."""
-    st.caption(
+    formatting.caption(
         "A search trains many times with different settings and ranks the trials by validation accuracy. Optuna (TPE) "
-        "proposes the settings and prunes trials that fall behind; a grid trains every combination.",
-        help=glossary.explain("validation accuracy, pruning"),
+        "proposes the settings and ends trials that fall behind (pruning); a grid trains every combination."
     )
     base = _base()
     grid = st.toggle("Grid: every combination of two settings", key="search_grid", **_BOUND)

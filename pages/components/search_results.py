@@ -140,7 +140,7 @@ def _status(sweep: Findings) -> None:
     tuned = "fine-tuning included" if sweep.plan.base.fine_tunes else "head only"
     took = f"{sweep.done} trials in {formatting.seconds(sweep.spent_seconds)}"
     words = f"{took} of training; {fixed}, {tuned}."
-    st.caption(formatting.plain(words), help=glossary.explain(words))
+    formatting.caption(formatting.plain(words))
     for reason in list(dict.fromkeys(trial.error for trial in sweep.trials if trial.error))[:3]:
         st.warning(formatting.plain(f"Trials failed: {reason}"), icon=":material/warning:")
 
