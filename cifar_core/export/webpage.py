@@ -46,6 +46,7 @@ def page(run: Run) -> bytes:
         "By class": ", ".join(shares),
         "Network": f"MobileNetV2, width {run.config.alpha:g}, {run.config.image_size} px",
         **bundle.facts(figures),
+        "Probabilities": "Those of the network: this page applies no temperature.",
         "Command": figures["command"],
         "Classes": f"{', '.join(CLASSES)}; it predicts one of them for every picture.",
     }
