@@ -121,7 +121,7 @@ def classify(page: Page) -> None:
 
 
 def teach(page: Page, address: str) -> None:
-    """Teach three things by crops of the sample photos, try one of the photos; write docs/teach.png."""
+    """Teach three things by crops of the sample photos, try one of the photos; write docs/teach.webp."""
     page.set_viewport_size(VIEW | {"height": 900})
     page.goto(f"{address}/teach")
     page.get_by_role("button", name="Start with two empty classes").click()
@@ -138,8 +138,7 @@ def teach(page: Page, address: str) -> None:
     page.get_by_role("heading", name="Teach it your own classes").scroll_into_view_if_needed()
     page.mouse.move(0, 0)
     page.wait_for_timeout(3_000)
-    image = Image.open(io.BytesIO(page.screenshot()))
-    image.convert("P", palette=Image.Palette.ADAPTIVE).save(ROOT / "docs" / "teach.png", optimize=True)
+    _save(page.screenshot(), "teach")
 
 
 def inside(page: Page) -> None:
