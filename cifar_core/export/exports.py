@@ -10,6 +10,7 @@ output. The Keras file opens in Keras 3.4 and later.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -189,9 +190,9 @@ def _converted(run: Run, name: str) -> bytes:
     return makers[name](run)
 
 
-def file_name(run: Run, name: str) -> str:
-    """Return the name of the downloaded file."""
-    return f"{labels.file_stem(run)}{FORMATS[name].suffix}"
+def file_name(run: Run, name: str, number: int = 1) -> str:
+    """Return the name of the downloaded file; a `number` above 1 is part of it."""
+    return f"{labels.file_stem(run)}{f'-{number}' * (number > 1)}{FORMATS[name].suffix}"
 
 
 def usage(run: Run, name: str) -> str:
@@ -202,11 +203,13 @@ def usage(run: Run, name: str) -> str:
 def save(run: Run, name: str, target: Path | None) -> Path:
     """Write the export to the file or folder `target` (default: the current folder) and return its path.
 
+    In a folder no file is replaced: the name of the second gets a "-2", since runs may have the same name.
     Raises RunError if it cannot be written, and the errors of `content`.
     """
     target = target or Path()
     if target.is_dir():
-        target = target / file_name(run, name)
+        paths = (target / file_name(run, name, number) for number in itertools.count(1))
+        target = next(path for path in paths if not path.exists())
     packed = content(run, name)
     try:
         target.write_bytes(packed)

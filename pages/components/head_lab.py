@@ -33,7 +33,7 @@ def show() -> None:
     """Draw the section."""
     formatting.text(
         "Only the small **head** trains here, on stored features, so that each change takes seconds. "
-        "Move one slider at a time; *Head learning rate* matters most."
+        "Move one slider at a time, *Head learning rate* first."
     )
     settings = _sliders()
     status = cifar10.status()

@@ -17,8 +17,7 @@ def section(chosen: list[Run]) -> None:
     """Draw the robustness of runs, with buttons to measure it."""
     formatting.text(
         "How accuracy falls when images get worse: eight corruptions, five strengths each, on up to "
-        f"{robustness.IMAGES:,} validation images. A higher *Augmentation strength* on Train usually makes it fall "
-        "less."
+        f"{robustness.IMAGES:,} validation images. Compare runs that differ in *Augmentation strength*."
     )
     working = any(robustness.job(one).is_running for one in chosen)
     guarded.polled(_measures, working, POLL_SECONDS)(chosen)

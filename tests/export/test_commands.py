@@ -37,6 +37,14 @@ def test_each_format_has_a_file_of_its_own_name(whole_run, name, tmp_path, monke
     assert answer["bytes"] == Path(answer["file"]).stat().st_size > 100
 
 
+def test_a_second_export_replaces_no_file(whole_run, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert parser.main(["export", whole_run.id, "--format", "script"]) == 0
+    stem = labels.file_stem(whole_run)
+    assert sorted(path.name for path in tmp_path.glob("*.py")) == [f"{stem}-2.py", f"{stem}.py"]
+
+
 def test_a_model_is_tried_once_and_written_where_it_is_wanted(whole_run, tmp_path, capsys) -> None:
     answers = []
     for output in (tmp_path / "here.onnx", tmp_path):
