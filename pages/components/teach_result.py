@@ -57,6 +57,7 @@ _WHY = (
     "the others. Frames of one burst and near-duplicates stay in one fold, so that copies do not raise the accuracy. "
     "In brackets: the 95% confidence interval."
 )
+_SLOW = 50  # pictures; the features of fewer take a fraction of a second
 _MOST_TRIED, _MOST_WARNINGS = 6, 3
 _MOST_HEADS = 6  # most columns with names; with more classes they get numbers
 
@@ -67,10 +68,13 @@ def model(name: str) -> Model | None:
     if st.session_state.get("taught", (None,))[0] != stamp:
         place = st.empty()
         bar = functools.cache(lambda: place.container(key="teach_progress", border=True).empty())
+
+        def report(done: int, total: int) -> None:
+            if total >= _SLOW:
+                bar().progress(done / total, f"Computing features of {total:,} pictures")
+
         try:
-            opened: Model | CifarError = models.open_model(
-                name, lambda done, total: bar().progress(done / total, f"Computing features of {total:,} pictures")
-            )
+            opened: Model | CifarError = models.open_model(name, report)
         except CifarError as error:
             opened = error
         place.empty()
