@@ -89,9 +89,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Confi
     items += rest
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return how many processes `-n auto` starts: one more than processors, since some tests wait. 0 with --pdb."""
-    return machine.processors() + 1
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many processes `-n auto` starts: one more than processors, since some tests wait, none of `unit`."""
+    return machine.processors() + (config.option.markexpr != "unit")
 
 
 @pytest.fixture(autouse=True)
