@@ -129,6 +129,26 @@ def check(tab, app, pages: Iterable[str]) -> set[str]:
     return elements
 
 
+def test_the_keyboard_alone_sets_starts_stops_and_classifies(app, tab) -> None:
+    settings = "dataset=generated+images&weights=random&image_size=32&train_images=1000&head_epochs=100"
+    settings += "&early_stopping_patience=100"  # so that it does not end before it is stopped
+    open_page(tab, app, f"?{settings}", opens_panels=False)
+    reach(tab, ".st-key-dropout input")
+    tab.keyboard.press("ArrowRight")
+    tab.wait_for_url("**dropout=0.35**")
+    reach(tab, ".st-key-start")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**run=**")
+    tab.wait_for_selector("[class*=st-key-stop] button:enabled")
+    reach(tab, "[class*=st-key-stop]")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector("[class*=st-key-resume] button")
+    open_page(tab, app, "classify?model=bundled", opens_panels=False)
+    reach(tab, ".st-key-sample_tiles")
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector(".st-key-headline h2")
+
+
 def test_axe_finds_nothing_on_a_run_that_lives_failed_or_has_all_its_files(filled, app, tab, recorded_run) -> None:
     failed = make_run("failed", error={"type": "StoreError", "message": "There is no room."})
     live = make_run("running", rows=metrics(2, 0)[:-1], stage="head", updated=time.time())
@@ -158,26 +178,6 @@ def reach(tab, place: str) -> None:
         if tab.evaluate(focused, place):
             return
     raise AssertionError(f"{place} cannot be reached")
-
-
-def test_the_keyboard_alone_sets_starts_stops_and_classifies(app, tab) -> None:
-    settings = "dataset=generated+images&weights=random&image_size=32&train_images=1000&head_epochs=100"
-    settings += "&early_stopping_patience=100"  # so that it does not end before it is stopped
-    open_page(tab, app, f"?{settings}", opens_panels=False)
-    reach(tab, ".st-key-dropout input")
-    tab.keyboard.press("ArrowRight")
-    tab.wait_for_url("**dropout=0.35**")
-    reach(tab, ".st-key-start")
-    tab.keyboard.press("Enter")
-    tab.wait_for_url("**run=**")
-    tab.wait_for_selector("[class*=st-key-stop] button:enabled")
-    reach(tab, "[class*=st-key-stop]")
-    tab.keyboard.press("Enter")
-    tab.wait_for_selector("[class*=st-key-resume] button")
-    open_page(tab, app, "classify?model=bundled", opens_panels=False)
-    reach(tab, ".st-key-sample_tiles")
-    tab.keyboard.press("Enter")
-    tab.wait_for_selector(".st-key-headline h2")
 
 
 def test_nothing_plays_where_motion_is_reduced(app, chromium) -> None:
