@@ -116,7 +116,7 @@ def test_a_process_makes_a_model_file_and_records_how_it_does(finished_run, name
     assert found["poor"] == (found["agreement"] < {"litert-int8": 0.95}.get(name, 0.99))
     assert found["bytes"] == exports.path(finished_run, name).stat().st_size
     assert 0 < found["latency_ms"] < 1000
-    assert found["against"] == "the run's own test answers"
+    assert found["against"] == "the run's own test predictions"
 
 
 def test_a_file_that_says_something_else_is_poor(finished_run, monkeypatch) -> None:

@@ -28,8 +28,8 @@ def busy_home(small_data: Path) -> Iterator[None]:
         yield
 
 
-def is_in(run: Run, stage: str) -> Callable[[], bool]:
-    return lambda: run.status.get("stage") == stage and (run.path / "checkpoint.npz").exists()
+def has_checkpoint(run: Run) -> Callable[[], bool]:
+    return lambda: run.state == "running" and (run.path / "checkpoint.npz").exists()
 
 
 def assert_ends_as(run: Run, undisturbed: Outcome) -> None:
@@ -47,7 +47,7 @@ def test_a_run_whose_machine_is_lost_goes_on_on_another_and_ends_as_an_undisturb
     monkeypatch.setenv(STORAGE_VARIABLE, database)
     with machines(tmp_path, cifar10.cache_dir(), database, count=2) as both:
         run = jobs.start_run(short_config)
-        wait_for(is_in(run, "head"), "it is trained elsewhere")
+        wait_for(has_checkpoint(run), "it is trained elsewhere")
         [busy] = [machine for machine in both if machine.has(run)]
         busy.lose()
         [other] = [machine for machine in both if machine != busy]
@@ -63,7 +63,7 @@ def test_a_database_that_is_away_for_a_moment_stops_nothing(
     with running_server(tmp_path) as server, machines(tmp_path, cifar10.cache_dir(), server.url) as [machine]:
         monkeypatch.setenv(STORAGE_VARIABLE, server.url)
         run = jobs.start_run(short_config)
-        wait_for(is_in(run, "head"), "it is trained elsewhere")
+        wait_for(lambda: run.state == "running", "it is trained elsewhere")
         server.stop()
         wait_for(lambda: _has_ended(machine, run), "the worker goes on meanwhile")
         assert run.state == "running"
@@ -83,7 +83,7 @@ def test_a_stopped_run_and_one_of_a_worker_told_to_end_go_on_elsewhere(
     monkeypatch.setenv(STORAGE_VARIABLE, database)
     with machines(tmp_path / "a", cifar10.cache_dir(), database) as [machine]:
         run = jobs.start_run(short_config)
-        wait_for(is_in(run, "head"), "it is trained elsewhere")
+        wait_for(has_checkpoint(run), "it is trained elsewhere")
         jobs.stop_run(run)
         assert run.state == "stopped"
         wait_for(lambda: not machine.has(run), "the worker stops, too")
