@@ -197,17 +197,19 @@ def _searchable(row: Row) -> str:
 
 @dataclass(frozen=True)
 class _Cached:
-    """A row, and the stamps of its folder and files at the time `looked`; times in ns."""
+    """A row, and the stamps of its folder and files at the time `checked`; times in ns."""
 
     row: Row
     folder: int
     files: tuple[tuple[int, int, int], ...]
-    looked: int
+    checked: int
 
     def holds(self, folder: int, now: int) -> bool:
         """Return whether the row is current without checking the files."""
-        settled = self.looked - folder > _SETTLED_NS
-        return self.row.state in _LASTING and folder == self.folder and settled and 0 <= now - self.looked < _TRUSTED_NS
+        settled = self.checked - folder > _SETTLED_NS
+        return (
+            self.row.state in _LASTING and folder == self.folder and settled and 0 <= now - self.checked < _TRUSTED_NS
+        )
 
 
 def _current(run: Run, path: str, folder: int) -> Row:

@@ -8,6 +8,7 @@ cifar_core/bundled/card.json, MODEL_CARD.md      metrics and recipe of each run;
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -176,10 +177,10 @@ def _photographs(rates: dict[str, Any] | None) -> str:
 
 
 def facts(figures: dict[str, Any]) -> dict[str, str]:
-    """Return what a `card` tells, a text for each topic; what a run of an older version did not record is left out."""
+    """Return the text of a `card` by topic, without topics that a run of an older version did not record."""
     config, known = TrainConfig.from_dict(figures["config"]), figures["calibration"]
     worst = ", ".join(f"{row['is']} predicted as {row['said']} ({row['images']})" for row in figures["confusions"])
-    told = {
+    texts = {
         "Data": f"{(figures['data'] or {}).get('label', config.dataset)}: {config.train_images:,} training images, of "
         f"which {figures['validation']['images']:,} were held back to choose the best epoch"
         + (", none of them a near-duplicate of the rest" if config.split == "grouped" else "")
@@ -196,22 +197,22 @@ def facts(figures: dict[str, Any]) -> dict[str, str]:
     }
     if known:
         error = figures["calibration_error"]
-        told["Calibration"] = (
+        texts["Calibration"] = (
             f"Temperature {known['temperature']:.3f}, fitted on validation images; calibration error on test images "
             f"{error['value']:.1%} (95% interval {error['low']:.1%} to {error['high']:.1%})."
         )
     if rates := known.get("unlike"):
         caught = ", ".join(f"{kind} {share:.0%}" for kind, share in rates["caught"].items())
-        told["Out-of-distribution"] = (
+        texts["Out-of-distribution"] = (
             f"{1 - rates['kept']:.1%} of the test images are above the threshold (false alarms); of "
             f"{rates['pictures']} drawings of each kind: {caught}.{_photographs(figures.get('out_of_distribution'))}"
         )
-    told["Weaknesses"] = (
+    texts["Weaknesses"] = (
         f"Most frequent mistakes among the test images: {worst}. It knows ten classes and 32×32 pixels: text, people, "
         "close-ups and scenes with several things are not what it was trained for. Do not use it for decisions that "
         "matter."
     )
-    return {topic: text for topic, text in told.items() if text}
+    return {topic: text for topic, text in texts.items() if text}
 
 
 def _recipe(config: TrainConfig) -> str:
@@ -226,10 +227,19 @@ def _recipe(config: TrainConfig) -> str:
     text = (
         f"{', then '.join(phases)} at {config.image_size} px: {config.optimizer}, rate {rate:g} ({config.schedule}), "
         f"batches of {batch}, label smoothing {config.label_smoothing:g}, dropout {config.dropout:g}, augmentation "
-        f"{config.augmentation:g}{f', {versions}' if config.augmentation else ''}, batch norm: {config.batch_norm}. "
-        f"Seed {config.seed}."
+        f"{config.augmentation:g}{f', {versions}' if config.augmentation else ''}, batch norm: {config.batch_norm}"
+        f"{''.join(_extras(config))}. Seed {config.seed}."
     )
     return text[0].upper() + text[1:]
+
+
+def _extras(config: TrainConfig) -> Iterator[str]:
+    if config.mixing and not config.views:
+        yield f", Mixup and CutMix {config.mixing:g}"
+    if config.ema == "on":
+        yield ", averaged weights"
+    if config.distils:
+        yield f", teacher {config.teacher} with weight {config.distillation:g}"
 
 
 def _epochs(count: int) -> str:

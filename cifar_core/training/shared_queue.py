@@ -215,14 +215,12 @@ class Offer:
         self._channel = Channel(self._url, self._run.path, self._id, is_home=True)
 
     def _follow(self) -> None:
-        """Receive the worker's files until the run ends. Raises Gone if the worker is silent or was told to end."""
+        """Receive the worker's files until the run ends. Raises Gone if the worker is silent or was stopped."""
         channel, writer, shown = self._channel, self._writer, dict[str, Any]()
         writer.update_status("running", stage="prepare", began=time.time())
         self._turn.release(force=True)
         try:
-            while (
-                state := channel.status.get("state")
-            ) != "stopped":  # the worker was told to end; a user's stop ends this process
+            while (state := channel.status.get("state")) != "stopped":  # by a signal; `check_stop` handles the user
                 if channel.status != shown and state != "queued":
                     shown = channel.status
                     writer.update_status(**shown)

@@ -77,7 +77,7 @@ def test_width_one_half_ships_what_classifies_and_others_do_not(tmp_path):
     assert sorted(json.loads((pretrained.BUNDLED / "card.json").read_text())) == ["0.35", "0.5"]
 
 
-def test_the_card_tells_recipe_machine_figures_and_what_it_is_bad_at(tmp_path):
+def test_the_card_has_recipe_machine_figures_and_what_it_is_bad_at(tmp_path):
     bundle.bundle(finished(CONFIG), pretrained.BUNDLED)
     text = (pretrained.BUNDLED / "MODEL_CARD.md").read_text()
     assert "`python -m cifar_core train --preset best --dataset generated --image-size 32 --seed 3`" in text
@@ -91,6 +91,13 @@ def test_the_card_tells_recipe_machine_figures_and_what_it_is_bad_at(tmp_path):
         "calibration error on test images",
     ):
         assert words in text
+
+
+def test_the_recipe_names_what_a_plain_training_has_not(tmp_path):
+    plain = bundle._recipe(CONFIG)
+    other = replace(CONFIG, teacher="bundled", distillation=0.9, ema="on", mixing=0.3, views=0)
+    assert "teacher" not in plain
+    assert "Mixup and CutMix 0.3, averaged weights, teacher bundled with weight 0.9. Seed 3." in bundle._recipe(other)
 
 
 def test_a_network_that_went_on_from_the_one_in_the_box_tells_how_that_one_came_about(tmp_path):
