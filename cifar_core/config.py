@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from cifar_core.errors import ConfigError
@@ -369,6 +369,7 @@ def changes_in_words(config: TrainConfig) -> list[str]:
     ]
 
 
+@lru_cache(maxsize=4096)
 def suggested_name(config: TrainConfig) -> str:
     """Return a name from the nearest preset and the settings that differ from it: "quick, α 0.35"."""
     name = nearest_preset(config)

@@ -7,6 +7,7 @@ because it describes the machine, not the model.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 
@@ -47,13 +48,8 @@ def read(run: Run) -> bytes:
 
 def is_own(content: bytes, config: TrainConfig) -> bool:
     """Return whether a LiteRT file equals the one that this program writes for `config`, except for the weights."""
-    pattern = _pattern(config)
-    if len(content) != len(pattern):
-        return False
-    expected, actual = np.frombuffer(bytearray(pattern), np.uint8), np.frombuffer(content, np.uint8)
-    for place in _weight_slices(expected):
-        expected[place] = actual[place]
-    return bool((expected == actual).all())
+    length, weights, rest = _layout(config.alpha, config.image_size, config.scaling, config.dense_units)
+    return len(content) == length and _without(content, weights) == rest
 
 
 def answers_with_probabilities(content: bytes) -> bool:
@@ -62,18 +58,29 @@ def answers_with_probabilities(content: bytes) -> bool:
     return bool(abs(answers.sum() - 1) < 1e-3)
 
 
-def _pattern(config: TrainConfig) -> bytes:
-    """Return the file of an untrained network for `config`."""
-    channels, units = architecture.top_channels(config.alpha), config.dense_units
-    named = dict(pretrained.load("random", config.alpha, config.image_size, seed=1).named)
+@functools.lru_cache(maxsize=64)
+def _layout(alpha: float, size: int, scaling: str, units: int) -> tuple[int, list[slice], bytes]:
+    """Return length, weight slices and the other bytes of the file for these settings; a few tens of kB."""
+    channels = architecture.top_channels(alpha)
+    named = dict(pretrained.load("random", alpha, size, seed=1).named)
     named |= {f"head_norm/{name}": np.ones(channels) for name in ("gamma", "beta", "moving_mean", "moving_variance")}
     for layer, shape in (("head_dense", (channels, units)), ("head_output", (units, architecture.CLASS_COUNT))):
         named |= {f"{layer}/kernel": np.ones(shape), f"{layer}/bias": np.ones(shape[1])}
-    return litert.build(named, config.alpha, config.image_size, config.scaling, ("pooled", "probabilities"))
+    content = litert.build(named, alpha, size, scaling, ("pooled", "probabilities"))
+    weights = _weight_slices(np.frombuffer(bytearray(content), np.uint8))
+    return len(content), weights, _without(content, weights)
+
+
+def _without(content: bytes, weights: list[slice]) -> bytes:
+    """Return the bytes of a file outside the slices of its weights."""
+    kept = np.ones(len(content), bool)
+    for place in weights:
+        kept[place] = False
+    return np.frombuffer(content, np.uint8)[kept].tobytes()
 
 
 def _weight_slices(content: np.ndarray) -> list[slice]:
-    """Return the slices that hold weights in a file of `_pattern`, uint8 (n,)."""
+    """Return the slices that hold weights in a file, uint8 (n,)."""
     model = schema.Model.GetRootAs(content)
     graph = model.Subgraphs(0)
     tensors = [graph.Tensors(number) for number in range(graph.TensorsLength())]

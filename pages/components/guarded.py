@@ -196,8 +196,13 @@ def own(folder: Path) -> None:
 
 def is_anothers(folder: Path) -> bool:
     """Return whether a run, a search or a project does not belong to who has logged in; False where nobody has to."""
+    return anothers()(folder)
+
+
+def anothers() -> Callable[[Path], bool]:
+    """Return `is_anothers` of this session for many folders: Streamlit reads its files for each look at the user."""
     me = person().id
-    return bool(me) and owners.load(folder).id != me
+    return lambda folder: bool(me) and owners.load(folder).id != me
 
 
 def check_own(folder: Path) -> None:

@@ -161,7 +161,7 @@ def log_steps(knob: Knob, *extra: Any) -> list[Any]:
 
 def _widget(knob: Knob) -> Any:
     """Draw the widget of a setting, store its value in the URL, and return it."""
-    value = _input(knob, _values()[knob.name])
+    value = _input(knob, _value(knob.name))
     address.link(knob.name, _text(knob.name, value), _text(knob.name, getattr(FIRST, knob.name)))
     return value
 
@@ -192,7 +192,7 @@ def _input(knob: Knob, first: Any) -> Any:
 
 def _known_values(name: str) -> set[Any]:
     """Return the values that a setting's slider must contain: those of the presets, and the current one."""
-    return {getattr(config, name) for config in PRESETS.values()} | {_values()[name]}
+    return {getattr(config, name) for config in PRESETS.values()} | {_value(name)}
 
 
 def _plain(value: Any) -> str:
@@ -234,5 +234,9 @@ def _current() -> str | None:
 
 
 def _values() -> dict[str, Any]:
-    state = st.session_state
-    return {n: state[n] if n in state else _read(n, st.query_params.get(n)) for n in KNOBS}
+    return {name: _value(name) for name in KNOBS}
+
+
+def _value(name: str) -> Any:
+    """Return the value of a setting's widget, or before it is drawn that of the URL."""
+    return st.session_state[name] if name in st.session_state else _read(name, st.query_params.get(name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from datetime import UTC, datetime
@@ -57,7 +59,8 @@ def own(known: Iterable[Row]) -> list[Row]:
 
 def mine_first(known: Iterable[Row]) -> list[Row]:
     """Return `known` with other users' runs last."""
-    return sorted(known, key=lambda row: guarded.is_anothers(row.run.path))
+    anothers = guarded.anothers()
+    return sorted(known, key=lambda row: anothers(row.run.path))
 
 
 def pick(known: list[Row], wanted: str, key: str) -> Run:
@@ -134,12 +137,15 @@ def deleted_title(run_id: str) -> str:
 
 def local_time(run_id: str) -> str:
     """Return a run's creation time in the browser's time zone: "28 Nov 14:02:09"."""
-    made = datetime.strptime(run_id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
-    try:
-        zone = ZoneInfo(st.context.timezone or "UTC")
-    except (ValueError, ZoneInfoNotFoundError):
-        zone = ZoneInfo("UTC")
-    return f"{made.astimezone(zone):%-d %b %H:%M:%S}"
+    return _local_time(run_id[:15], st.context.timezone or "UTC")
+
+
+@functools.lru_cache(maxsize=8192)
+def _local_time(utc: str, zone: str) -> str:
+    made = datetime.strptime(utc, "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    with contextlib.suppress(ValueError, ZoneInfoNotFoundError):  # a browser can send any text
+        made = made.astimezone(ZoneInfo(zone))
+    return f"{made:%-d %b %H:%M:%S}"
 
 
 def run_titles(rows: Iterable[Row]) -> dict[str, str]:
