@@ -47,6 +47,7 @@ MARKDOWN_SIGNS = "*[]<>:$"
 def open_app(page: str = "", **query: str | list[str]) -> AppTest:
     """Return the app after its first run, at `page` (Train if empty), as the address `query` asks."""
     app = AppTest.from_file(str(APP), default_timeout=30)
+    app.session_state["all_settings"] = True  # as a click on the panel does
     if page:
         app.switch_page(page)
     app.query_params.update(query)

@@ -89,12 +89,15 @@ def _network() -> str:
 
 
 def all_settings() -> None:
-    """Draw all other settings, grouped, in an expander."""
+    """Draw an expander with all other settings, grouped; closed, their values are those of the URL."""
     groups: dict[str, list[Knob]] = {}
     for knob in KNOBS.values():
         if knob.name not in MAIN:
             groups.setdefault(knob.group, []).append(knob)
-    with st.expander("All settings", icon=":material/tune:"):
+    panel = st.expander("All settings", icon=":material/tune:", key="all_settings", on_change="rerun")
+    if not panel.open:
+        return
+    with panel:
         st.caption("The address of this page holds every setting that differs from Quick: copy it to share them.")
         for place, titles in zip(st.columns(len(_COLUMNS), gap="medium"), _COLUMNS, strict=True):
             with place:
@@ -196,7 +199,8 @@ def _known_values(name: str) -> set[Any]:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    short = f"{value:g}" if isinstance(value, float) else ""
+    return short if short and float(short) == value else str(value)
 
 
 def _text(name: str, value: Any) -> str:

@@ -111,6 +111,26 @@ def test_the_address_holds_what_differs_from_quick_and_opens_it_again():
     assert shown_settings(open_app(dropout="7", alpha="0.36", nosuch="1")) == PRESETS["quick"]
 
 
+def test_settings_keep_their_values_while_their_panel_is_closed(monkeypatch):
+    started = []
+    monkeypatch.setattr(jobs, "start_run", lambda config, *_, **__: started.append(config) or make_run("queued"))
+    app = open_app()
+    app.select_slider(key="dense_units").set_value(32).run()
+    app.session_state["all_settings"] = False  # as a click on it does
+    sound(app.run())
+    assert "dense_units" not in {one.key for one in app.select_slider}
+    sound(button(app, "start").click().run())
+    assert started == [replace(PRESETS["quick"], dense_units=32)]
+    app.session_state["all_settings"] = True
+    assert shown_settings(sound(app.run())) == started[0]
+
+
+@pytest.mark.parametrize("rate", [3e-4, 0.000123456789, 1 / 3000])
+def test_a_setting_has_every_digit_in_the_address(rate):
+    text = knobs._text("head_learning_rate", rate)
+    assert KNOBS["head_learning_rate"].parse(text) == rate
+
+
 def test_every_setting_of_every_preset_has_a_place_on_its_slider():
     for config in PRESETS.values():
         for name, knob in KNOBS.items():
