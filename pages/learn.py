@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -95,13 +94,8 @@ def opens(name: str, label: str, key: str, icon: str, kind: Literal["primary", "
 
 
 def picture(lesson: Lesson, width: Literal["stretch"] | int) -> None:
-    svg = _drawn(lesson.name)
+    svg = pictures.lesson(lesson.name)
     st.image(svg, alt=pictures.alt(svg), width=width)
-
-
-@functools.cache
-def _drawn(name: str) -> str:
-    return pictures.LESSONS[name]()
 
 
 def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:

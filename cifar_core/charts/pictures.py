@@ -5,6 +5,7 @@ Each function returns an SVG, 320 wide, with a text alternative as `aria-label` 
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 
@@ -163,7 +164,7 @@ def _soft() -> str:
     return _svg("".join(bars), 80, "Ten bars twice: a label in one class, and a teacher's prediction in several")
 
 
-LESSONS: Mapping[str, Callable[[], str]] = {
+_LESSONS: Mapping[str, Callable[[], str]] = {
     "inside": _fields,
     "scaling": _pale,
     "freezing": lambda: _network(range(18), "A network in which all blocks train"),
@@ -177,7 +178,12 @@ LESSONS: Mapping[str, Callable[[], str]] = {
     "noise": _splits,
     "teacher": _soft,
 }
-"""The picture of each lesson; it does not reveal the result."""
+
+
+@functools.cache
+def lesson(name: str) -> str:
+    """Return the picture of a lesson; it does not reveal the result."""
+    return _LESSONS[name]()
 
 
 def _image(image: np.ndarray, x: float, y: float, side: float) -> str:

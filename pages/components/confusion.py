@@ -173,7 +173,7 @@ def grid(
     key: str,
     notes: dict[int, str] | None = None,
 ) -> None:
-    """Show the images at `positions` in pages, and an explanation of the selected one."""
+    """Show the images at `positions` in pages, and an explanation of the selected one, if any."""
     if not len(positions):
         return
     if images is None:
@@ -183,15 +183,17 @@ def grid(
     place = st.container()
     shown = tiles.page(positions.tolist(), A_PAGE, f"page-{key}")
     chosen = st.session_state.get(f"looked-{key}")
-    chosen = chosen if chosen in shown else shown[0]
     with place:
         tiles.show(
             [tile(predictions, images, i, (notes or {}).get(i)) for i in shown],
             f"tiles-{key}",
             lambda number: st.session_state.update({f"looked-{key}": shown[number]}),
-            [shown.index(chosen)],
+            [shown.index(chosen)] if chosen in shown else (),
             width=84,
         )
+    if chosen not in shown:
+        st.caption("Choose an image to see the evidence for its prediction and its label.")
+        return
     _closer(
         open_classifier(result.run.id),
         images[chosen],

@@ -14,7 +14,7 @@ from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, listing
 from cifar_core.evaluation.predictions import with_fingerprint
-from cifar_core.inference import calibration, explain, pictures
+from cifar_core.inference import calibration, explain, model_file, pictures
 from cifar_core.inference.calibration import Calibration
 from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
 from cifar_core.inference.pictures import Crop, Picture
@@ -164,13 +164,14 @@ def _why(model: Classifier, picture: Picture, crop: Crop, pixels: np.ndarray, an
 
 
 def saliency(model: Classifier, seen: np.ndarray) -> np.ndarray:
-    """Return the heat maps of all ten classes, cached for the last picture."""
-    key = (model.name, seen.tobytes())
-    known = st.session_state.get("saliency")
-    if known is None or known[0] != key:
-        known = key, explain.saliency(model.calibrated, seen)
-        st.session_state["saliency"] = known
-    return known[1]
+    """Return the heat maps of all ten classes, cached by model and picture, shared by all sessions."""
+    state = run_picker.stamp(runs.Run(model.name), model_file.FILE)
+    return _saliency(model.name, state, seen.tobytes(), model, seen)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _saliency(name: str, state: tuple[int, ...], picture: bytes, _model: Classifier, _seen: np.ndarray) -> np.ndarray:
+    return explain.saliency(_model.calibrated, _seen)
 
 
 def _neighbors(model: Classifier, pixels: np.ndarray) -> None:

@@ -139,6 +139,8 @@ def test_the_worst_confusion_is_open_with_its_images(run):
     assert "images labeled cat are predicted as dog (100.0%)" in texts(app.markdown)
     counts = int((cifar10.load("generated").train_labels[np.arange(0, 100, 2)] == CAT).sum())
     assert len(tiles_of(app, f"tiles-cell-validation-{CAT}-{DOG}-0")) == min(counts, 12)
+    assert not bars_of(app)  # those of an image that is chosen
+    press_tile(app, f"tiles-cell-validation-{CAT}-{DOG}-0", 0)
     assert len(bars_of(app)) == 10
 
 
@@ -171,10 +173,12 @@ def test_a_bad_address_gives_the_defaults(run, bad):
     assert not app.error
 
 
-def test_another_image_is_explained_at_a_click(run):
+def test_an_image_is_explained_at_a_click(run):
     app = open_app(EVALUATE, extremes="true")
     assert "CIFAR" not in texts(app.markdown)  # nothing of CIFAR-10's labels beside generated images
     key = "mistakes-validation-0"
+    assert json.loads(component(app, f"tiles-{key}").json)["chosen"] == []
+    press_tile(app, f"tiles-{key}", 2)
     first = tiles_of(app, f"mistake-{key}")
     press_tile(app, f"tiles-{key}", 3)
     assert json.loads(component(app, f"tiles-{key}").json)["chosen"] == [3]
