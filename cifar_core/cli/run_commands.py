@@ -21,8 +21,6 @@ from cifar_core.runs import Run, labels, records, trash
 from cifar_core.runs.labels import Labels
 from cifar_core.untrusted import quoted, shown_name
 
-SORTS = tuple(name for name in listing.ORDERS if name not in KNOBS)
-
 TABLE_HEAD = ("id", "state", "α", "size", "images", "validation", "test", "data", "name")
 _MACHINE = ("python", "backend", "system", "processor", "cores")
 
@@ -30,9 +28,8 @@ _MACHINE = ("python", "backend", "system", "processor", "cores")
 def list_runs(arguments: Namespace) -> Answer:
     """List the runs that match the filter, in the chosen order."""
     if arguments.sort not in listing.ORDERS:
-        raise ConfigError(
-            f"--sort: received {quoted(arguments.sort)}, expected {', '.join(SORTS)} or a setting's name."
-        )
+        usual = ", ".join(name for name in listing.ORDERS if name not in KNOBS)
+        raise ConfigError(f"--sort: received {quoted(arguments.sort)}, expected {usual} or a setting's name.")
     everything = listing.rows()
     rows = listing.filter_rows(everything, arguments.filter, starred_only=arguments.starred)
     rows = listing.sort_rows(rows, arguments.sort, arguments.reverse)

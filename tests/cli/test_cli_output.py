@@ -1,10 +1,13 @@
 """What becomes of a command's answer where nobody takes it, and of what is no answer's business to read."""
 
+import argparse
 import errno
+import inspect
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,21 @@ def command(*words: str, closed: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["sh", "-c", line, sys.executable, *words], capture_output=True, text=True, env=environment, timeout=600
     )
+
+
+def _commands(of: argparse.ArgumentParser) -> Iterator[str]:
+    """The commands of a parser and of all parsers below it."""
+    yield from filter(None, [of.get_default("command")])
+    for action in of._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from _commands(below)
+
+
+def test_every_command_has_its_function() -> None:
+    names = list(_commands(parser._parser()))
+    assert len(names) > 30
+    assert all(inspect.signature(parser.find(name)).return_annotation == "Answer" for name in names)
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="Linux has a device that is always full")
