@@ -57,7 +57,7 @@ def panel(run: Run) -> float:
     status = run.status
     state = status["state"]
     live, seconds = state in LIVE_STATES, pace(state)
-    if seconds != st.session_state.get("polled_panel"):  # it ended or was resumed: the whole page reruns
+    if live != bool(st.session_state.get("polled_panel")):  # it ended or was resumed: the whole page reruns
         return seconds
     if live:
         st.session_state["watched"] = run.id

@@ -24,6 +24,7 @@ from app_pages import (
     sound,
     texts,
 )
+from streamlit.testing.v1 import AppTest
 
 from cifar_core import jobs, runs
 from cifar_core.runs import write_json
@@ -235,3 +236,27 @@ def test_a_failed_run_says_why():
     app = open_app()
     assert "no room for the features" in texts(app.error)
     assert button(app, "resume") is not None
+
+
+def one_poll(run_id: str, before: float) -> None:
+    """A poll of the panel of a run, which was polled every `before` seconds so far."""
+    import streamlit as st
+
+    from cifar_core.runs import Run
+    from pages.components import run_view
+
+    st.session_state["polled_panel"] = before
+    st.session_state["pace"] = run_view.panel(Run(run_id))
+
+
+@pytest.mark.parametrize(("state", "before", "key"), [("running", 3.0, "stop"), ("stopped", 1.0, None)])
+def test_a_press_that_meets_a_change_of_state_is_not_lost(state, before, key):
+    run = make_run(state)
+    with living_worker(run):
+        app = sound(AppTest.from_function(one_poll, default_timeout=60, args=(run.id, before)).run())
+        assert app.session_state["pace"] != before  # the page draws itself again
+        keys = {one.key for one in app.button} & {"stop", "resume"}
+        assert keys == ({key} if key else set())  # a press on another state's button would be lost
+        if key:
+            sound(button(app, key).click().run())
+            assert run.state == "stopping"
