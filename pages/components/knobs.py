@@ -38,18 +38,20 @@ _COLUMNS = (
 def presets(times: dict[str, str], real_images: bool) -> None:
     """Draw a tile for each preset with its duration from `times`, and its accuracy if `real_images` is true.
 
-    Call it before the settings are drawn: a click on a tile sets them.
+    The recipe of the tutorials is a line below the tiles. Call it before the settings are drawn: a click sets them.
     """
     for name in KNOBS:
         address.first(name, functools.partial(_read, name))
-    with st.grid(len(PRESETS), min_column_width=150):
-        for name, config in PRESETS.items():
+    with st.grid(len(PRESET_ACCURACY), min_column_width=220):
+        for name, accuracy in PRESET_ACCURACY.items():
             words = [times[name]] if name in times else []
-            if real_images and name in PRESET_ACCURACY:
-                words.append(f"{PRESET_ACCURACY[name]:.0%} right")
+            if real_images:
+                words.append(f"{accuracy:.0%} right")
             label = f"**{name.capitalize()}**  \n{' · '.join(words)}  \n:small[{PRESET_HELP[name]}]"
             if st.button(label, key=f"preset_{name}", width="stretch", wrap=True):
-                set_all(config)
+                set_all(PRESETS[name])
+    if st.button("Classic: the recipe of the tutorials", key="preset_classic", type="tertiary"):
+        set_all(PRESETS["classic"])
     if _current():
         style.mark(f"preset_{_current()}")
 
