@@ -42,6 +42,9 @@ STREAMLIT = (  # Streamlit's own elements
     "inset:0;z-index:99;background:rgb(0 0 0/.4)}"  # beside a phone's menu: a tap closes it and presses nothing
     "[data-testid=stRadioOption]:not(:has(:checked))>div>div:first-child{border-color:#808b9e}"  # their gray is 1.3:1
     "[data-testid=stCheckbox] label:not(:has(:checked))>span+div{box-shadow:0 0 0 1px #808b9e}"
+    ":is([data-testid=stTextInputRootElement],[data-testid=stNumberInputContainer],[data-testid=stTextAreaRootElement],"
+    "[data-testid=stSelectbox] [role=group]):not(:focus-within){border-color:#808b9e}"
+    "[data-testid=stSlider] div:has(>[data-testid=stSliderThumbValue]){width:18px;height:18px}"
     f"@media(pointer:coarse){{:is({TARGETS}){{min-height:40px;align-items:center}}"
     "[data-testid=stTooltipHoverTarget]{position:relative}"
     "[data-testid=stTooltipHoverTarget] button::after{content:'';position:absolute;inset:-13px}}"
