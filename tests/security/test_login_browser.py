@@ -1,14 +1,21 @@
 """Login with a real OpenID Connect provider, in a real browser."""
 
 import time
+from typing import Any
 from unittest import mock
 
 import oidc_provider
 from oidc_provider import MISDIRECTED, running_provider
-from real_browser import MARKS
+from real_browser import MARKS, SETTLED, opened_tab
 from streamlit.web.server.starlette import starlette_app_utils
+from teach_pictures import drawn
 
+from cifar_core import runs
 from cifar_core.bench_browser import free_port, running_app
+from cifar_core.config import TrainConfig
+from cifar_core.inference.pictures import Picture
+from cifar_core.runs import owners, write_json
+from cifar_core.teach import project as projects
 
 pytestmark = MARKS
 DAY, COOKIE = 86_400, "_streamlit_user"
@@ -41,7 +48,7 @@ def aged(value: str, secret: str, days: float) -> str:
         return starlette_app_utils.create_signed_value(secret, COOKIE, content).decode()
 
 
-def test_login_from_the_first_visit_to_the_last(tab, tmp_path, monkeypatch) -> None:
+def test_login_from_the_first_visit_to_the_last(tab, chromium, tmp_path, monkeypatch) -> None:
     page = tab
     port = free_port()
     callback, file = f"http://localhost:{port}/oauth2callback", tmp_path / "secrets.toml"
@@ -56,6 +63,7 @@ def test_login_from_the_first_visit_to_the_last(tab, tmp_path, monkeypatch) -> N
             a_logout_ends_it(app, page)
             log_in(page, "ada")
             is_open(page)
+            another_account_finds_nothing_of_hers(app, page, chromium)
         file.write_text(oidc_provider.secrets(provider, callback, ROTATED, client))
         with running_app(tmp_path / "second.log", port) as app:
             page.goto(app.address)
@@ -117,3 +125,31 @@ def a_logout_ends_it(app, page) -> None:
     page.wait_for_url(f"{app.address}/**")
     is_closed(page)
     assert COOKIE not in {cookie["name"] for cookie in page.context.cookies()}
+
+
+def another_account_finds_nothing_of_hers(app, page, chromium) -> None:
+    page.goto(f"{app.address}/teach")
+    page.locator(".st-key-teach_start button").click()
+    page.locator(".st-key-project").wait_for()
+    [name] = projects.names()
+    projects.add(name, [("face", Picture("0.png", drawn("spots", 0)))])
+    run = runs.create(TrainConfig(), "hers")
+    write_json(run.path / "status.json", {"state": "stopped"})
+    ada = owners.load(projects.folder(name))
+    assert ada.id == "ada"
+    owners.save(run.path, ada)
+    with opened_tab(chromium) as other:
+        other.goto(app.address)
+        log_in(other, "bob")
+        is_open(other)
+        resumes: dict[Any, bool] = {}
+        for visitor in (page, other):
+            visitor.goto(f"{app.address}/teach?project={name}")
+            visitor.locator("h1").wait_for()
+            visitor.evaluate(SETTLED)
+            assert (visitor.locator("input[value=face]").count() == 1) == (visitor is page)
+            visitor.goto(f"{app.address}/?run={run.id}")
+            button = visitor.locator("[class*=st-key-resume] button")
+            button.wait_for()
+            resumes[visitor] = button.is_enabled()
+        assert resumes == {page: True, other: False}
