@@ -149,7 +149,7 @@ def _significance(row: Row, gain: float, pair: Pair) -> str:
     return "significant" if better_on_test == (gain > 0) else "test images say the opposite"
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner="Comparing the runs")
 def _pairs(ids: tuple[str, ...], stamps: tuple[tuple[int, ...], ...]) -> list[Pair]:
     """Return the tests of all pairs, cached by the state of the files."""
     return comparison.compare([Run(id_) for id_ in ids])

@@ -64,7 +64,7 @@ def share_buttons(run: Run) -> None:
             )
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
+@st.cache_data(max_entries=64, show_spinner="Testing the web page")
 def _page_agreement(run_id: str, state: tuple[int, ...]) -> str:
     """Return how much the web page differs from the run, or "" if unknown; cached by the model file."""
     try:

@@ -76,7 +76,7 @@ def _findings(sweep: Findings) -> None:
 # search selection
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner="Reading the trials")
 def _read_findings(name: str, stamp: tuple[int, int], workers: int) -> Findings:
     return findings.find(name)
 
@@ -86,7 +86,7 @@ def find(name: str) -> Findings:
     return _read_findings(name, studies.stamp(name), len(sweep_workers.living_workers(name)))
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner="Comparing the settings")
 def _importances(name: str, ended: int, identity: str) -> dict[str, float]:
     return findings.importances(find(name))
 
