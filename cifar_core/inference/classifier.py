@@ -169,7 +169,7 @@ class Classifier:
         return self._network.run(images)["pooled"]
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=4)
 def _network(path: Path, changed: int, run: Run | None) -> Network:
     """Load a model, cached by path and modification time `changed`. The file of a `run` is untrusted."""
     network = Network(model_file.read(run) if run else path)
