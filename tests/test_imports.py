@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -111,6 +111,23 @@ def test_model_and_fit_need_keras_alone() -> None:
     for file in TRAINING:
         names = imported(file) if file.stem != "batches" else imported_at_once(file)
         assert "tensorflow" not in {name.split(".")[0] for name in names}
+
+
+def test_training_imports_keras_without_packages_that_it_does_not_need() -> None:
+    loaded = loaded_by("import cifar_core.training.fit, cifar_core.training.finish")
+    assert "keras" in loaded and not loaded & {"sklearn", "pandas"}
+    assert "sklearn" in loaded_by("import cifar_core.training.fit, sklearn.manifold")  # only Keras does without it
+    for file in TRAINING:
+        names = {name.split(".")[0] for name in _names(_executed(ast.parse(file.read_text(encoding="utf-8"))))}
+        assert "keras" not in names or file.stem == "keras_import"
+
+
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below `tree` but what is for the type checker."""
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            yield node
+            yield from _executed(node)
 
 
 def test_what_is_counted_and_told_needs_no_figures() -> None:

@@ -6,12 +6,12 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import keras
 import numpy as np
 
 from cifar_core.data import augmentation
 from cifar_core.network import architecture
 from cifar_core.training.inputs import Source
+from cifar_core.training.keras_import import keras
 
 
 class Batches(keras.utils.PyDataset):

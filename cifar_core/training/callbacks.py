@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 
 from cifar_core.config import TrainConfig
@@ -16,6 +15,7 @@ from cifar_core.evaluation import dynamics
 from cifar_core.inference import pins
 from cifar_core.network import litert
 from cifar_core.training import model, run_writer
+from cifar_core.training.keras_import import keras
 from cifar_core.training.run_writer import Progress, RunWriter
 
 MONITOR = "val_accuracy"

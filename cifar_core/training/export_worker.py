@@ -68,7 +68,7 @@ def keras_file(run: Run) -> bytes:
 
 def opened_by_keras(file: Path) -> exports.Answers:
     """Load the .keras file of `keras_file` and return a function from images to probabilities."""
-    import keras
+    from cifar_core.training.keras_import import keras
 
     network = keras.models.load_model(file, compile=False, safe_mode=True)
     return lambda images: np.asarray(network.predict_on_batch(images.astype(np.float32)))

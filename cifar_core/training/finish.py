@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-import keras
 import numpy as np
 
 from cifar_core import machine
@@ -25,6 +24,7 @@ from cifar_core.network.pretrained import Named
 from cifar_core.runs import Run, write_json
 from cifar_core.training import model, run_writer
 from cifar_core.training.inputs import Inputs, layer_shapes
+from cifar_core.training.keras_import import keras
 from cifar_core.training.run_writer import Progress, RunWriter
 
 _PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert", "pillow", "streamlit")

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 
 from cifar_core.config import TrainConfig
@@ -37,6 +36,7 @@ from cifar_core.training.callbacks import (
     StopCallback,
 )
 from cifar_core.training.inputs import Inputs
+from cifar_core.training.keras_import import keras
 from cifar_core.training.run_writer import Checkpoint, Progress, RunWriter
 
 _MOST_NETWORKS = 4

@@ -32,7 +32,7 @@ def has_gpu() -> bool:
     """Return whether Keras sees a GPU. Imports Keras only if a GPU driver is installed."""
     if machine.gpu_driver() is None:
         return False
-    import keras
+    from cifar_core.training.keras_import import keras
 
     return bool(keras.distribution.list_devices("gpu"))
 

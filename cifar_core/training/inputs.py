@@ -149,9 +149,8 @@ class FeatureExtractor:
             return self._networks[threads].run
 
     def _on_gpu(self) -> Run:
-        import keras
-
         from cifar_core.training import model
+        from cifar_core.training.keras_import import keras
 
         network = model.build(self._config, self._weights.named)
         names = {"pooled": "pooled", "cut": model.first_trained_layer(self._config, "fine_tune")}

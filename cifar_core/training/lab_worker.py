@@ -35,7 +35,7 @@ from cifar_core.training.inputs import Inputs
 from cifar_core.training.worker import SLOT
 
 if TYPE_CHECKING:
-    import keras
+    from cifar_core.training.keras_import import keras
 
 _KERAS_PART = "cifar_core.training.fit"  # imported during the preparations
 IDLE_SECONDS = 300.0
@@ -231,9 +231,8 @@ def learn(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Cal
     A loop replaces `fit`, which takes a second to start. The last, smaller batch of an epoch is dropped; its images
     occur in other epochs. Raises TrainingError if the loss is not finite.
     """
-    import keras
-
     from cifar_core.training.fit import Batches
+    from cifar_core.training.keras_import import keras
 
     training, validation = inputs.sources("head")
     labels = inputs.dataset.train_labels
@@ -270,9 +269,8 @@ def _new_head(config: TrainConfig, steps: int) -> keras.Model:
 @functools.lru_cache(maxsize=8)
 def _network(dense_units: int, drops: bool) -> tuple[keras.Model, list[np.ndarray]]:
     """Return a head and the initial values of its variables."""
-    import keras
-
     from cifar_core.training import model
+    from cifar_core.training.keras_import import keras
 
     config = replace(head_lab.BASE, dense_units=dense_units, dropout=0.5 if drops else 0.0)
     keras.utils.set_random_seed(config.seed)

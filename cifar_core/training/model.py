@@ -20,15 +20,14 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
 from cifar_core.config import TrainConfig
 from cifar_core.network import architecture
 from cifar_core.network.litert import SCALINGS
 from cifar_core.network.pretrained import Named
 from cifar_core.training import hardware
+from cifar_core.training.keras_import import keras
 
 HEAD_LAYERS = ("head_norm", "head_dropout", "head_dense", "head_output")
 _ADAPTING_MOMENTUM = 0.95  # Keras's MobileNetV2 has 0.999, too slow for a short fine-tuning
@@ -241,22 +240,24 @@ class BackboneTop(keras.layers.Layer):
         kernels = {layer.name: _folded(layer, norm) for layer, norm in zip(self.convolutions, self.norms, strict=True)}
         if self._pieces == 1:
             return self._piece(x, kernels)
-        given = ops.shape(x)[0]
-        missing = ops.maximum(
+        given = keras.ops.shape(x)[0]
+        missing = keras.ops.maximum(
             self._pieces - given, 0
         )  # a last batch may be smaller; TensorFlow fails on an empty piece
-        x = ops.pad(x, [[0, missing], *([0, 0] for _ in x.shape[1:])])
+        x = keras.ops.pad(x, [[0, missing], *([0, 0] for _ in x.shape[1:])])
         ends = [(given + missing) * number // self._pieces for number in range(self._pieces + 1)]
-        return ops.concatenate([self._piece(x[start:end], kernels) for start, end in itertools.pairwise(ends)])[:given]
+        return keras.ops.concatenate([self._piece(x[start:end], kernels) for start, end in itertools.pairwise(ends)])[
+            :given
+        ]
 
     def _piece(self, x: Any, kernels: dict[str, _Kernel]) -> Any:
         for block in self._blocks:
             start, name = x, block.name
-            x = ops.relu6(_pointwise(x, *kernels[f"{name}_expand"]))
-            x = ops.relu6(_depthwise(x, *kernels[f"{name}_depthwise"], block.stride))
+            x = keras.ops.relu6(_pointwise(x, *kernels[f"{name}_expand"]))
+            x = keras.ops.relu6(_depthwise(x, *kernels[f"{name}_depthwise"], block.stride))
             x = _pointwise(x, *kernels[f"{name}_project"])
             x = start + x if block.residual else x
-        return ops.mean(ops.relu6(_pointwise(x, *kernels["Conv_1"])), axis=(1, 2))
+        return keras.ops.mean(keras.ops.relu6(_pointwise(x, *kernels["Conv_1"])), axis=(1, 2))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return (n, channels)."""
@@ -265,25 +266,25 @@ class BackboneTop(keras.layers.Layer):
 
 def _folded(convolution: keras.layers.Layer, norm: keras.layers.Layer) -> _Kernel:
     """Fold `norm` into `convolution`; return the kernel, (c, c') if 1×1 or (3, 3, c, 1) if depthwise, and the bias."""
-    scale = norm.gamma * ops.rsqrt(norm.moving_variance + norm.epsilon)
+    scale = norm.gamma * keras.ops.rsqrt(norm.moving_variance + norm.epsilon)
     shift = norm.beta - norm.moving_mean * scale
     if isinstance(convolution, keras.layers.DepthwiseConv2D):
         return convolution.kernel * scale[:, None], shift
-    return ops.reshape(convolution.kernel, convolution.kernel.shape[2:]) * scale, shift
+    return keras.ops.reshape(convolution.kernel, convolution.kernel.shape[2:]) * scale, shift
 
 
 def _pointwise(x: Any, kernel: Any, bias: Any) -> Any:
     height, width, channels = x.shape[1:]
-    y = ops.matmul(ops.reshape(x, (-1, channels)), kernel) + bias
-    return ops.reshape(y, (-1, height, width, kernel.shape[1]))
+    y = keras.ops.matmul(keras.ops.reshape(x, (-1, channels)), kernel) + bias
+    return keras.ops.reshape(y, (-1, height, width, kernel.shape[1]))
 
 
 def _depthwise(x: Any, kernel: Any, bias: Any, stride: int) -> Any:
     if stride == 1:
-        return ops.depthwise_conv(x, kernel, 1, "same") + bias
+        return keras.ops.depthwise_conv(x, kernel, 1, "same") + bias
     odd = [side % 2 for side in x.shape[1:3]]  # pads as Keras's correct_pad does before a stride of 2
-    x = ops.pad(x, [[0, 0], [odd[0], 1], [odd[1], 1], [0, 0]])
-    return ops.depthwise_conv(x, kernel, stride, "valid") + bias
+    x = keras.ops.pad(x, [[0, 0], [odd[0], 1], [odd[1], 1], [0, 0]])
+    return keras.ops.depthwise_conv(x, kernel, stride, "valid") + bias
 
 
 def backbone_top(network: keras.Model, alpha: float, cut: int) -> BackboneTop:

@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 import psutil
 from filelock import Timeout
@@ -37,6 +36,7 @@ from cifar_core.training import hardware, model
 from cifar_core.training.batches import Batches
 from cifar_core.training.fit import VALIDATION_BATCH, Phase, compiled, phases
 from cifar_core.training.inputs import Pixels, Source, layer_shapes, stored_layers
+from cifar_core.training.keras_import import keras
 from cifar_core.training.worker import SLOT
 
 _IMAGES = 1_024
