@@ -228,7 +228,7 @@ def calibrated(result: Assessment, split: str, number: int) -> None:
     known = result.calibration
     if known is None:
         if not (result.run.path / calibration.FILE).exists():  # a damaged file is in `problems`
-            st.info("This run was trained with an older version, without calibration. Train it again to get it.")
+            st.info("This run has no calibration: an older version trained it. Train it again.")
         return
     formatting.text(picture_view.calibration_words(known))
     before, after = result.reliability(split)

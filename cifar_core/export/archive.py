@@ -2,13 +2,14 @@
 
     run.json          kind, schema, id
     config.json  status.json  environment.json  metrics.jsonl  summary.txt  evaluation.npz  model.tflite  best.keras
+    calibration.json  neighbours.npz    out-of-distribution rule, index of training images; not in older archives
     figures.html      the learning curves, for any browser
 
 An archive is untrusted input that contains weights but no code. Only the file names of an archive are accepted, and
 they are never used as paths. Sizes are counted while unpacking. JSON is parsed into known fields and written again. The
-metrics must follow from the predictions. Except for the weights, model.tflite must equal the file that this program
-writes for the configuration. best.keras is read only for its weights, never its configuration (see
-training/export_worker.py). An import is written to a hidden folder that is renamed at the end.
+metrics must follow from the predictions, to which the temperature is fitted again. Except for the weights, model.tflite
+must equal the file that this program writes for the configuration. best.keras is read only for its weights, never its
+configuration (see training/export_worker.py). An import is written to a hidden folder that is renamed at the end.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from cifar_core.charts import training as training_charts
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluation import predictions
-from cifar_core.inference import model_file
+from cifar_core.inference import calibration, model_file, neighbors
 from cifar_core.runs import Run, curves, records, trash
 from cifar_core.untrusted import quoted, shown_name
 
@@ -53,7 +54,8 @@ FILES = {  # maximum unpacked bytes; a model of the widest network has 20 MB
     "model.tflite": 64 * _MIB,
     "best.keras": 64 * _MIB,
 }
-_LIMITS = FILES | {MANIFEST: _MIB, FIGURES: 32 * _MIB}
+EXTRAS = {calibration.FILE: _MIB, neighbors.FILE: 64 * _MIB}
+_LIMITS = FILES | EXTRAS | {MANIFEST: _MIB, FIGURES: 32 * _MIB}
 _MOST_TEXT = 500
 _SAME = 1e-6  # tolerance for metrics computed from the same predictions
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -93,7 +95,7 @@ def pack(run: Run) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(MANIFEST, json.dumps({"kind": KIND, "schema": SCHEMA, "id": run.id}, indent=1))
-        for name in FILES:
+        for name in (*FILES, *(name for name in EXTRAS if (run.path / name).is_file())):
             try:
                 content = (run.path / name).read_bytes()
             except OSError as error:
@@ -151,6 +153,7 @@ def import_run(content: bytes) -> Run:
     try:
         _write(staging, files, config, old_id)
         _check_figures(Run(staging.name))
+        _check_extras(Run(staging.name))
         return _placed(staging, old_id)
     except OSError as error:
         raise RunError(f"The run could not be written: {error.strerror}; free disk space and try again.") from None
@@ -199,8 +202,9 @@ def _write(folder: Path, files: dict[str, bytes], config: TrainConfig, old_id: s
     rows = curves.sound_rows(_json_lines(files["metrics.jsonl"]))
     (folder / "metrics.jsonl").write_text("".join(json.dumps(_plain(row)) + "\n" for row in rows), encoding="utf-8")
     (folder / "summary.txt").write_text(files["summary.txt"].decode("utf-8", "replace"), encoding="utf-8")
-    for name in ("evaluation.npz", "model.tflite", "best.keras"):
-        (folder / name).write_bytes(files[name])
+    for name in ("evaluation.npz", "model.tflite", "best.keras", *EXTRAS):
+        if name in files:
+            (folder / name).write_bytes(files[name])
 
 
 def _result(status: dict[str, Any], model_bytes: int) -> dict[str, Any]:
@@ -226,6 +230,19 @@ def _check_figures(run: Run) -> None:
         )
         if not same:
             raise _refused(f"its {name} figures are not those of its predictions")
+
+
+def _check_extras(run: Run) -> None:
+    """Fit the temperature of `run` to its validation predictions; keep its rule. Raises RunError if one is damaged."""
+    path = run.path / calibration.FILE
+    try:
+        saved = calibration.load(path)
+        neighbors.load(run.path / neighbors.FILE)
+    except RunError:
+        raise _refused("its calibration or its index of training images is damaged") from None
+    validation = predictions.load(run).validation
+    rule = saved.out_of_distribution if saved else None
+    calibration.fit(validation.probabilities, validation.labels, rule).save(path)
 
 
 def _placed(staging: Path, old_id: str) -> Run:

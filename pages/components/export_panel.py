@@ -98,7 +98,7 @@ def import_panel() -> None:
 def imported_notice(run: Run) -> None:
     """Show a caption if the run was imported."""
     if isinstance(run.status.get("imported"), dict):
-        st.caption(":material/upload: Imported: trained on another machine.")
+        st.caption(":material/upload: Imported from an archive.")
 
 
 def _models(run: Run) -> bool:

@@ -180,7 +180,7 @@ def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
     if index is None:
         st.caption(
             formatting.plain(" ".join(model.problems))
-            or "This run was trained with an older version, without an index of training images. Train it again."
+            or "This run has no index of training images: an older version trained or exported it. Train it again."
         )
         return
     count = min(_NEIGHBORS, len(index.labels))
@@ -311,7 +311,7 @@ def how_sure(model: Classifier, answers: Answers) -> None:
     if known is None:
         st.caption(
             formatting.plain(" ".join(model.problems))
-            or "This run was trained with an older version; its probabilities are not calibrated."
+            or "This run has no calibration: an older version trained it. Its probabilities are not calibrated."
         )
         return
     formatting.text(calibration_words(known))

@@ -19,7 +19,8 @@ from cifar_core.data import cifar10
 from cifar_core.errors import RunError
 from cifar_core.evaluation import dynamics, predictions
 from cifar_core.export import archive
-from cifar_core.inference import classifier
+from cifar_core.inference import calibration, classifier, neighbors
+from cifar_core.inference.calibration import OutOfDistribution
 from cifar_core.runs import Run, curves, trash
 
 
@@ -86,6 +87,34 @@ def test_the_linear_probe_travels_and_the_answers_of_each_epoch_stay(finished_ru
         archive.import_run(with_status(packed, linear_probe_accuracy=2.0))
     assert runs.list_runs() == [run]
     assert not (run.path / "figures.html").exists()
+
+
+def test_an_imported_run_says_what_the_run_says(finished_run) -> None:
+    """Its calibrated probabilities, what it calls unusual, and the nearest training images."""
+    validation = predictions.load(finished_run).validation
+    rule = OutOfDistribution(0.5, 0.9, {"noise": 1.0}, 10, 0.99, 0.6)
+    made = calibration.fit(validation.probabilities, validation.labels, rule)
+    made.save(finished_run.path / calibration.FILE)
+    shutil.copy(Path(neighbors.__file__).parents[1] / "bundled" / neighbors.FILE, finished_run.path)
+    packed = archive.pack(finished_run)
+    again = archive.import_run(packed)
+    assert calibration.load(again.path / calibration.FILE) == made
+    assert (again.path / neighbors.FILE).read_bytes() == (finished_run.path / neighbors.FILE).read_bytes()
+    saved = json.loads((again.path / calibration.FILE).read_text())
+    bent = archive.import_run(changed(packed, calibration__json=json.dumps(saved | {"temperature": 9.0}).encode()))
+    assert calibration.load(bent.path / calibration.FILE) == made
+    for name in ("calibration__json", "neighbours__npz"):
+        with pytest.raises(RunError, match="is damaged"):
+            archive.import_run(changed(packed, **{name: b"{"}))
+
+
+def test_a_run_of_an_older_archive_is_calibrated(finished_run, packed) -> None:
+    validation = predictions.load(finished_run).validation
+    (finished_run.path / calibration.FILE).unlink(missing_ok=True)
+    run = archive.import_run(archive.pack(finished_run))
+    found = calibration.load(run.path / calibration.FILE)
+    assert found.temperature == calibration.best_temperature(validation.probabilities, validation.labels)
+    assert found.out_of_distribution is None
 
 
 def test_a_taken_id_gives_way_to_a_new_one(finished_run, packed) -> None:

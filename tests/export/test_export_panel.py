@@ -119,7 +119,7 @@ def test_an_uploaded_archive_becomes_the_run_on_the_screen(finished_run) -> None
     runs.delete(finished_run)
     app = upload(opened(), content)
     assert "is imported" in texts(app).replace("\\", "")
-    assert "Imported: trained on another machine" in texts(app)
+    assert "Imported from an archive" in texts(app)
     assert app.query_params["run"] == finished_run.id
 
 
