@@ -32,12 +32,13 @@ LIST_LENGTH = 100
 
 
 def main() -> None:
-    """Draw the page: the form first, or the run first if the URL names one or one is live."""
+    """Draw the page: the form first, or the run if the URL names it, this session started it or it is live."""
     take_settings()
     status = cifar10.status()
     known = listing.rows(LIST_LENGTH)
     wanted = wanted_run(known)
-    is_linked = wanted is not None and (wanted.id == st.query_params.get("run") or wanted.state in LIVE_STATES)
+    opened = {st.query_params.get("run"), st.session_state.get("started")}
+    is_linked = wanted is not None and (wanted.id in opened or wanted.state in LIVE_STATES)
     head = st.container(horizontal=True, vertical_alignment="bottom")
     head.title("Train" if is_linked else "Train a network, and watch it learn")
     notice = st.container()
@@ -134,8 +135,7 @@ def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None
     row = st.container(horizontal=True, vertical_alignment="bottom", key="start_row")
     name = row.text_input(
         "Name of the run",
-        placeholder=unused_name(config) if config else "",
-        max_chars=labels.NAME_LIMIT,
+        placeholder=unused_name(suggested_name(config)) if config else "",
         key="run_name",
         help="Shown on every page. Empty: the suggestion.",
     )
@@ -178,9 +178,9 @@ def unavailable(config: TrainConfig) -> str:
     return f"Width {config.alpha:g} cannot be trained: {reason}. {advice}" if reason else ""
 
 
-def unused_name(config: TrainConfig) -> str:
-    """Return a name made of the differences from the nearest preset; add a number if it is taken."""
-    name = suggested_name(config)[: labels.NAME_LIMIT - 4]
+def unused_name(name: str) -> str:
+    """Return `name`, cut to its limit; add a number if another run has it."""
+    name = name[: labels.NAME_LIMIT - 4]
     taken = {row.labels.name for row in listing.rows(LIST_LENGTH)}
     return next(text for text in (name, *(f"{name} {n}" for n in range(2, LIST_LENGTH + 3))) if text not in taken)
 
@@ -196,7 +196,7 @@ def start(config: TrainConfig, name: str) -> None:
             pins.save(run, chosen)
 
     run = jobs.start_run(config, preset, prepare)
-    labels.change(run, name=name.strip() or unused_name(config))
+    labels.change(run, name=unused_name(name.strip() or suggested_name(config)))
     st.query_params["run"] = st.session_state["started"] = run.id
 
 

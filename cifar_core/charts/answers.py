@@ -153,15 +153,15 @@ def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False) -> go.F
     """Return the pinned pictures, each with its probabilities as lines over the epochs and as bars.
 
     `planned` is the minimum end of the axis, in epochs. With `scrubs`, a slider and a play button move through the
-    recorded moments, if there are any, in the browser. `layout.meta["narrow"]` contains the layout changes for a
+    recorded moments, if there are several, in the browser. `layout.meta["narrow"]` contains the layout changes for a
     phone: rows of three.
     """
-    watched, moments = watch.watched, _moments(watch)
-    scrubs = scrubs and bool(moments)
+    watched, recorded = watch.watched, moments(watch)
+    scrubs = scrubs and len(recorded) > 1
     columns = max(len(watched), 1)
     figure = make_subplots(2, columns, shared_yaxes=True)
     end = max([planned, *(float(one.epochs[-1]) for one in watched if len(one.epochs)), 1]) * 1.02
-    moment = moments[-1] if moments else 0.0
+    moment = recorded[-1] if recorded else 0.0
     for column, one in enumerate(watched, 1):
         figure.add_traces([*_lines(one), _cursor(moment)], 1, column)
         figure.add_trace(_bars(one, moment), 2, column)
@@ -333,12 +333,13 @@ def _label_end(figure: go.Figure, one: Watched, column: int) -> None:
     figure.add_annotation(text=f"<b>{CLASSES[best]}</b>", **look, **where, row=1, col=column)
 
 
-def _moments(watch: Watch) -> list[float]:
+def moments(watch: Watch) -> list[float]:
+    """Return the epochs at which the pictures of `watch` were classified, in order."""
     return sorted({float(epoch) for one in watch.watched for epoch in one.epochs})
 
 
 def _add_scrubber(figure: go.Figure, watch: Watch) -> None:
-    moments, watched = _moments(watch), watch.watched
+    recorded, watched = moments(watch), watch.watched
     per_pin = len(CLASSES) + 2  # lines, cursor, bars
     places = [column * per_pin + len(CLASSES) + part for column in range(len(watched)) for part in (0, 1)]
     figure.frames = [
@@ -347,16 +348,16 @@ def _add_scrubber(figure: go.Figure, watch: Watch) -> None:
             data=[trace for one in watched for trace in (_cursor(moment), _bars(one, moment))],
             traces=places,
         )
-        for moment in moments
+        for moment in recorded
     ]
     quick = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 120}}
     play = {"frame": {"duration": 260, "redraw": False}, "transition": {"duration": 220}, "fromcurrent": False}
     slider = {
         "steps": [
             {"method": "animate", "label": _moment_name(moment, watch.boundary), "args": [[f"{moment:g}"], quick]}
-            for moment in moments
+            for moment in recorded
         ],
-        "active": len(moments) - 1,
+        "active": len(recorded) - 1,
         "pad": {"t": 0, "b": 0},
         "currentvalue": {"prefix": "", "font": {"size": 13}, "xanchor": "left"},
         "bgcolor": style.GROUND,

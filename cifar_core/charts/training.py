@@ -177,10 +177,11 @@ def overlay_figure(chosen: Sequence[tuple[str, Curves]], metric: str, axis: str,
         metric = loss_metric(*(run for _, run in chosen))
     title, unit = style.metric_titles(metric)
     figure = style.figure(title, AXES[axis], unit, 360, showlegend=len(chosen) > 0)
-    validated = []
+    validated, ends = [], []  # ends of the training curves
     for number, (name, run) in enumerate(chosen):
         training, validation = (on_axis(run, run.curves[curve], axis) for curve in (metric, f"validation_{metric}"))
         validated.append(validation.y)
+        ends.extend(smoothed(training.y, smoothing)[-1:])
         color, dash = style.SERIES[number % len(style.SERIES)], style.DASHES[number // len(style.SERIES)]
         shared = {"name": style.escaped(name), "legendgroup": str(number), "hoverinfo": "skip"}
         pale: dict[str, Any] = {"opacity": 0.4, "showlegend": False}
@@ -191,7 +192,8 @@ def overlay_figure(chosen: Sequence[tuple[str, Curves]], metric: str, axis: str,
         figure.add_scatter(x=validation.x, y=validation.y, mode="markers", **shared | dots)
     figure.update_traces(hovertemplate=style.metric_hover(metric), selector={"mode": "markers"})
     figure.update_xaxes(rangemode="tozero")
-    figure.update_yaxes(tickformat=".0%" if metric == "accuracy" else None, range=_range(validated, metric))
+    form = ".0%" if metric == "accuracy" else None
+    figure.update_yaxes(tickformat=form, range=_range(validated, max(ends, default=0.0), metric))
     return figure
 
 
@@ -228,13 +230,13 @@ def time_figure(runs: Sequence[Dot]) -> go.Figure:
     return figure
 
 
-def _range(validated: Sequence[np.ndarray], metric: str) -> list[float]:
-    """Return a y axis range for the validation curves; the first training steps may be outside."""
+def _range(validated: Sequence[np.ndarray], end: float, metric: str) -> list[float]:
+    """Return a y axis range for the validation curves and up to `end`; the first training steps may be outside."""
     values = np.concatenate([*validated, np.empty(0)])
     values = values[np.isfinite(values)]
     if not len(values):
         return [0.0, 1.0]
-    low, high = float(values.min()), float(values.max())
+    low, high = float(values.min()), max(float(values.max()), end)
     room = max(high - low, 0.05) * 0.5
     return [max(low - room, 0.0), min(high + room, 1.005)] if metric == "accuracy" else [0.0, high + room]
 

@@ -134,7 +134,9 @@ _ALL = (
     Format("notebook", "Notebook", ".ipynb", "The recipe with this run's settings, for Colab or Jupyter."),
     Format("script", "Keras script", ".py", "The recipe with this run's settings, as one Keras script."),
     Format("zip", "Whole run", ".zip", "Settings, environment, metrics, figures and model; can be imported elsewhere."),
-    Format("report", "Report", ".html", "Figures, tables and some of the images as one page that works offline."),
+    Format(
+        "report", "Report", "-report.html", "Figures, tables and some of the images as one page that works offline."
+    ),
     Format("card", "Picture to share", ".png", "Accuracy, settings, curve, and six pictures with predictions."),
     Format("animation", "Animation to share", ".webp", "Predictions for the watched pictures while the run learned."),
     Format("csv", "Metrics, CSV", "-metrics.csv", "A line for each step and epoch."),

@@ -90,7 +90,9 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
     }
     best = max(finished, key=lambda row: (row.validation_accuracy or 0.0, -(row.seconds or 0.0)))
     if best is base:
-        sentence.markdown(f"**{formatting.plain(names[base_id])}** has the best validation accuracy of these runs.")
+        tied = sum(row.validation_accuracy == best.validation_accuracy for row in finished) > 1
+        rank = "as good a validation accuracy as any" if tied else "the best validation accuracy"
+        sentence.markdown(f"**{formatting.plain(names[base_id])}** has {rank} of these runs.")
     else:
         gain, on_test, sure, time = _price(best, base, by_run[best.run.id])
         name = formatting.plain(names[best.run.id])

@@ -219,7 +219,7 @@ def _read(name: str, text: str | None) -> Any:
         return usual
     if knob.choices:
         text = text.replace("generated images", "synthetic images")  # in URLs of older versions
-        return next((value for value in knob.choices if _text(name, value) == text), usual)
+        return next((value for value in knob.choices if text in (_text(name, value), str(value))), usual)
     try:
         return knob.parse(text)
     except ConfigError:

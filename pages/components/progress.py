@@ -63,9 +63,9 @@ def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
     if state == "stopping":
         return "Stopping; the last full epoch is saved"
     if state == "stopped":
-        return "Stopped; resume it to continue from the last full epoch"
+        return "Stopped; resume it to continue"
     if state == "lost":
-        return "Its process ended unexpectedly, perhaps out of memory; resume it to continue from the last full epoch"
+        return "Its process ended unexpectedly, perhaps out of memory; resume it to continue"
     if state in ("failed", "finished"):
         return f"{state.capitalize()} after {formatting.seconds(last.get('elapsed_seconds') or 0)}"
     words = STAGES.get(stage, "Training")

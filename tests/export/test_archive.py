@@ -89,7 +89,7 @@ def test_the_linear_probe_travels_and_the_answers_of_each_epoch_stay(finished_ru
     assert not (run.path / "figures.html").exists()
 
 
-def test_an_imported_run_says_what_the_run_says(finished_run) -> None:
+def test_an_imported_run_says_what_the_run_says(finished_run, packed) -> None:
     """Its calibrated probabilities, what it calls unusual, and the nearest training images."""
     validation = predictions.load(finished_run).validation
     rule = OutOfDistribution(0.5, 0.9, {"noise": 1.0}, 10, 0.99, 0.6)

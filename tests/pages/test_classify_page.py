@@ -88,7 +88,7 @@ def test_the_nearest_training_images_have_labels_and_why_there_is_no_picture(cal
 
 def test_a_run_of_an_earlier_version_explains_what_it_can(run):
     app = upload(open_app(CLASSIFY), **ONE)
-    assert "without an index of training images" in texts(app.caption)
+    assert "no index of training images" in texts(app.caption)
     assert "not calibrated" in texts(view(app, "sure").caption)
 
 

@@ -230,7 +230,7 @@ def test_reliability_is_drawn_before_and_after_temperature(run):
 
 def test_a_run_without_calibration_says_so(run):
     (run.path / calibration.FILE).unlink()
-    assert "without calibration" in texts(open_app(EVALUATE, sure="true").info)
+    assert "has no calibration" in texts(open_app(EVALUATE, sure="true").info)
 
 
 def test_a_damaged_run_is_a_sentence(run):
