@@ -92,6 +92,9 @@ def form(status: dict) -> TrainConfig | None:
         help=glossary.explain("head, backbone, fine-tuning"),
     )
     knobs.presets(preset_times(), status["dataset"] == "cifar10")
+    if problems := knobs.invalid():
+        words = "The address of this page has settings without effect; those of Quick are used."
+        st.warning(formatting.plain(" ".join([words, *problems])), icon=":material/warning:")
     knobs.main_sliders()
     start_place = st.container(key="start_place")
     knobs.all_settings()

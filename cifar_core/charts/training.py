@@ -177,7 +177,8 @@ def overlay_figure(chosen: Sequence[tuple[str, Curves]], metric: str, axis: str,
         metric = loss_metric(*(run for _, run in chosen))
     title, unit = style.metric_titles(metric)
     figure = style.figure(title, AXES[axis], unit, 360, showlegend=len(chosen) > 0)
-    validated, ends = [], []  # ends of the training curves
+    validated: list[np.ndarray] = []
+    ends: list[float] = []  # of the training curves
     for number, (name, run) in enumerate(chosen):
         training, validation = (on_axis(run, run.curves[curve], axis) for curve in (metric, f"validation_{metric}"))
         validated.append(validation.y)

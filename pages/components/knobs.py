@@ -213,17 +213,29 @@ def _text(name: str, value: Any) -> str:
 
 def _read(name: str, text: str | None) -> Any:
     """Return the value of the URL's `text`, or that of Quick if it is missing or invalid."""
-    knob = KNOBS[name]
-    usual = getattr(FIRST, name)
-    if text is None:
-        return usual
-    if knob.choices:
-        text = text.replace("generated images", "synthetic images")  # in URLs of older versions
-        return next((value for value in knob.choices if text in (_text(name, value), str(value))), usual)
     try:
-        return knob.parse(text)
+        return getattr(FIRST, name) if text is None else _parsed(name, text)
     except ConfigError:
-        return usual
+        return getattr(FIRST, name)
+
+
+def _parsed(name: str, text: str) -> Any:
+    """Return the value of the URL's `text`. Raises ConfigError."""
+    knob = KNOBS[name]
+    text = text.replace("generated images", "synthetic images")  # in URLs of older versions
+    named = {_text(name, value): value for value in knob.choices}
+    return named[text] if text in named else knob.parse(text)
+
+
+def invalid() -> list[str]:
+    """Return a sentence for each setting in the URL whose value is invalid."""
+    problems = []
+    for name in KNOBS:
+        try:
+            _parsed(name, st.query_params.get(name, _text(name, getattr(FIRST, name))))
+        except ConfigError as error:
+            problems.append(str(error))
+    return problems
 
 
 def help_of(knob: Knob) -> str:

@@ -9,10 +9,12 @@ import pytest
 from app_pages import (
     CLASSIFY,
     CONFIG,
+    MARKUP,
     TRAIN,
     button,
     charts_of,
     images_of,
+    is_inert,
     living_worker,
     make_finished_run,
     make_run,
@@ -109,6 +111,15 @@ def test_the_address_holds_what_differs_from_quick_and_opens_it_again():
     assert shown_settings(app) == wanted
     assert shown_settings(open_app(dropout="0.1", alpha="0.35")) == wanted
     assert shown_settings(open_app(dropout="7", alpha="0.36", nosuch="1")) == PRESETS["quick"]
+
+
+def test_a_number_in_the_address_may_be_written_in_any_way_and_a_wrong_value_is_said():
+    assert shown_settings(open_app(alpha="1.0", dropout="0.10")) == replace(PRESETS["quick"], alpha=1.0, dropout=0.1)
+    app = open_app(optimizer=MARKUP, train_images="-5")
+    assert shown_settings(app) == PRESETS["quick"]
+    [said] = [one.value for one in app.warning if "without effect" in one.value]
+    assert "Training images" in said and "Optimizer" in said and is_inert(said)
+    assert not [one for one in open_app(alpha="1.0").warning if "without effect" in one.value]
 
 
 def test_settings_keep_their_values_while_their_panel_is_closed(monkeypatch):
