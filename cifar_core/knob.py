@@ -46,7 +46,8 @@ class Knob:
 
     def format(self, value: Any) -> str:
         """Return `value` as text with its unit."""
-        return self.labels[value] if value in self.labels else f"{self.short(value)} {self.unit}".strip()
+        unit = self.unit.removesuffix("s") if value == 1 else self.unit
+        return self.labels[value] if value in self.labels else f"{self.short(value)} {unit}".strip()
 
     def short(self, value: Any) -> str:
         """Return `value` as text without its unit."""

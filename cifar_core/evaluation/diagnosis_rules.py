@@ -144,11 +144,11 @@ def _broken_phase(case: Case, broken: Sequence[dict[str, Any]]) -> str:
 
 
 def nothing_learned(case: Case) -> Finding | None:
-    """Find a training of at least two epochs that is no better than guessing, even on training images."""
+    """Find a training that is no better than guessing, even on training images; while it runs, after two epochs."""
     first = case.phases[0]
     best = max(row["validation_accuracy"] for row in case.epochs)
     learned = max(row["accuracy"] for row in case.epochs)
-    if best > _GUESSING or learned > _GUESSING + _GAP or len(case.epochs) < 2:
+    if best > _GUESSING or learned > _GUESSING + _GAP or (len(case.epochs) < 2 and not case.result):
         return None
     rate = getattr(case.config, f"{first.name}_learning_rate")
     losses = [row["loss"] for row in case.epochs_of(first.name)]
@@ -159,8 +159,8 @@ def nothing_learned(case: Case) -> Finding | None:
         _why_flat(case, rate),
         (_remedy_for_flat(case.config, f"{first.name}_learning_rate"),),
         f"Validation accuracy never rose above {best:.1%} (guessing gives 10%); the training {case.loss_name} went "
-        f"from {losses[0]:.2f} to {losses[-1]:.2f} in {len(losses)} epochs (guessing gives {_GUESSING_LOSS:.2f}) at a "
-        f"rate of {rate:g}.",
+        f"from {losses[0]:.2f} to {losses[-1]:.2f} until epoch {len(losses)} (guessing gives {_GUESSING_LOSS:.2f}) at "
+        f"a rate of {rate:g}.",
     )
 
 

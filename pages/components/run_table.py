@@ -158,11 +158,17 @@ def _columns(shown: Sequence[Row], knobs: Sequence[str], names: dict[str, str]) 
         "curve": [_sparkline(row) for row in shown[:_MOST_SPARKLINES]] + [[] for _ in shown[_MOST_SPARKLINES:]],
         "interval": [f"{row.interval[0]:.1%} to {row.interval[1]:.1%}" if row.interval else "" for row in shown],
         "state": [row.state for row in shown],
-        **{f"knob_{name}": [row.knob(name) for row in shown] for name in knobs},
+        **{f"knob_{name}": [_setting(row, name) for row in shown] for name in knobs},
         "size": [_times(row.model_bytes, 1e-6) for row in shown],
         "latency": [row.latency_ms for row in shown],
         "note": [row.labels.note for row in shown],
     }
+
+
+def _setting(row: Row, name: str) -> Any:
+    """Return a number, to be sorted, or the label of a choice."""
+    value = row.knob(name)
+    return KNOBS[name].labels.get(value, value)
 
 
 def _sparkline(row: Row) -> list[float]:
