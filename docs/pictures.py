@@ -33,6 +33,7 @@ VIEW = {"width": 1200, "height": 1520}
 WIDTH = 800  # of the animation
 CROPS = 12
 PAUSE_MS, FRAME_MS, LAST_MS = 500, 160, 4_000
+MOST_FRAMES = 30  # a slow machine would make a large file
 ZOOM = """async (chart) => { // to some forty dots around the first one
     const all = chart._fullData.flatMap(({ x, y }) => [...x].map((value, i) => [value, y[i]]));
     const [[left, top]] = all;
@@ -93,7 +94,7 @@ def train(page: Page, address: str) -> None:
         frames.append(_screenshot(page))
         page.wait_for_timeout(PAUSE_MS)
     page.wait_for_timeout(2_000)
-    frames.append(_screenshot(page))
+    frames = [*frames[:: -(-len(frames) // MOST_FRAMES)], _screenshot(page)]
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
     first, *others = frames
     first.save(

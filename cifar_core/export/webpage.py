@@ -21,7 +21,7 @@ from ai_edge_litert import schema_py_generated as schema
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import predictions
 from cifar_core.export import bundle
-from cifar_core.inference import model_file
+from cifar_core.inference import calibration, model_file
 from cifar_core.network import litert_format
 from cifar_core.network.litert import Network
 from cifar_core.runs import Run, labels
@@ -34,7 +34,11 @@ _LIMITS = {_ACTIVATION.NONE: None, _ACTIVATION.RELU: 1e30, _ACTIVATION.RELU6: 6}
 
 
 def page(run: Run) -> bytes:
-    """Return the page of `run`, UTF-8. Raises RunError if the run has no evaluation or one of its files is damaged."""
+    """Return the page of `run`, UTF-8. Raises RunError if the run has no evaluation or one of its files is damaged.
+
+    The page's probabilities are calibrated as those of the app.
+    """
+    known = calibration.load(run.path / calibration.FILE)
     stored, name = predictions.load(run), labels.shown_name(run)
     test = stored.test
     low, high = test.interval
@@ -46,11 +50,11 @@ def page(run: Run) -> bytes:
         "By class": ", ".join(shares),
         "Network": f"MobileNetV2, width {run.config.alpha:g}, {run.config.image_size} px",
         **bundle.facts(figures),
-        "Probabilities": "Those of the network: this page applies no temperature.",
         "Command": figures["command"],
         "Classes": f"{', '.join(CLASSES)}; it predicts one of them for every picture.",
     }
-    return assembled(litert_format.probabilities_only(model_file.read(run)), name, CLASSES, 32, card)
+    content = litert_format.probabilities_only(model_file.read(run))
+    return assembled(content, name, CLASSES, 32, card, known.temperature if known else 1.0)
 
 
 def rounding_error(content: bytes, images: np.ndarray) -> float:
@@ -85,17 +89,22 @@ def source(name: str) -> str:
     return (_PARTS / name).read_text(encoding="utf-8")
 
 
-def parts(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """Convert a LiteRT file with only the output "probabilities" to the form of network.js: JSON, and weights."""
-    return _Network(content).parts()
+def parts(content: bytes, temperature: float = 1.0) -> tuple[dict[str, Any], bytes]:
+    """Convert a LiteRT file with only the output "probabilities" to the form of network.js: JSON, and weights.
+
+    The converted network divides its logits by `temperature`.
+    """
+    return _Network(content, temperature).parts()
 
 
-def assembled(content: bytes, name: str, classes: Sequence[str], side: int, card: Mapping[str, str]) -> bytes:
+def assembled(
+    content: bytes, name: str, classes: Sequence[str], side: int, card: Mapping[str, str], temperature: float = 1.0
+) -> bytes:
     """Return the page of a LiteRT file with only the output "probabilities", for pictures of `side` pixels.
 
-    `card` is the table about the model. All texts are escaped.
+    `card` is the table about the model. All texts are escaped. `temperature` is as in `parts`.
     """
-    network, weights = parts(content)
+    network, weights = parts(content, temperature)
     model = {
         "title": f"What is in your photo? {name}",
         "classes": classes,
@@ -124,7 +133,8 @@ class _Network:
     A feature map is identified by the number of its operator.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, temperature: float) -> None:
+        self._temperature = temperature
         self._model = litert_format.unpack(content)
         self._graph = self._model.subgraphs[0]
         self._maps = {self._graph.inputs[0]: 0}
@@ -143,6 +153,9 @@ class _Network:
         first, second = operator.inputs[0], operator.inputs[-1]
         layer: dict[str, Any] = {"input": self._shape(first), "output": self._shape(operator.outputs[0])}
         sources = [self._maps[first]]
+        if code == _OPERATOR.SOFTMAX:
+            self._operators.append({"kind": "scale", "factor": 1 / self._temperature, "offset": 0, "from": sources})
+            sources = [len(self._operators)]
         if code in (_OPERATOR.CONV_2D, _OPERATOR.DEPTHWISE_CONV_2D, _OPERATOR.FULLY_CONNECTED):
             layer |= self._layer(operator, code)
         elif code == _OPERATOR.CAST:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from real_browser import NEEDS_CHROMIUM, opened_tab
 from cifar_core.data import cifar10
 from cifar_core.evaluation import predictions
 from cifar_core.export import bundle, exports, webpage
-from cifar_core.inference import calibration, decoding, model_file, pictures
+from cifar_core.inference import calibration, classifier, decoding, model_file, pictures
 from cifar_core.network import litert_format
 from cifar_core.runs import labels
 
@@ -67,6 +68,22 @@ def test_the_page_answers_as_the_run_does(page: Any, finished_run) -> None:
     pixels = np.array(page.evaluate(seen)).reshape(32, 32, 4)[..., :3]
     own = pictures.prepare(decoding.open_picture(SAMPLE.read_bytes(), SAMPLE.name))[0]
     assert np.abs(pixels - own.astype(int)).max() <= 2
+
+
+@pytest.mark.browser
+@NEEDS_CHROMIUM
+def test_the_page_is_calibrated_as_the_app_is(finished_run, chromium: Any, tmp_path: Path) -> None:
+    answers = predictions.load(finished_run).validation
+    made = replace(calibration.fit(answers.probabilities, answers.labels), temperature=2.5)
+    made.save(finished_run.path / calibration.FILE)
+    (tmp_path / "page.html").write_bytes(webpage.page(finished_run))
+    images, _ = cifar10.samples(20, "generated", test=True)
+    ask = "images => classify(images.map(one => Uint8Array.from(one))).then(all => all.map(one => [...one]))"
+    with opened_tab(chromium, offline=True) as tab:
+        tab.goto((tmp_path / "page.html").as_uri())
+        found = np.array(tab.evaluate(ask, images.reshape(20, -1).tolist()))
+    model = classifier.open_classifier(finished_run.id)
+    assert np.abs(found - model.calibrated(images)).max() < 2e-3 < np.abs(found - model.probabilities(images)).max()
 
 
 @pytest.mark.browser
