@@ -182,10 +182,10 @@ def unavailable(config: TrainConfig) -> str:
 
 
 def unused_name(name: str) -> str:
-    """Return `name`, cut to its limit; add a number if another run has it."""
-    name = name[: labels.NAME_LIMIT - 4]
+    """Return `name`, cut to its limit, or with a number if another run has it."""
     taken = {row.labels.name for row in listing.rows(LIST_LENGTH)}
-    return next(text for text in (name, *(f"{name} {n}" for n in range(2, LIST_LENGTH + 3))) if text not in taken)
+    numbered = (f"{name[: labels.NAME_LIMIT - 4]} {n}" for n in range(2, LIST_LENGTH + 3))
+    return next(text for text in (name[: labels.NAME_LIMIT], *numbered) if text not in taken)
 
 
 def start(config: TrainConfig, name: str) -> None:

@@ -156,7 +156,7 @@ def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False) -> go.F
     recorded moments, if there are several, in the browser. `layout.meta["narrow"]` contains the layout changes for a
     phone: rows of three.
     """
-    watched, recorded = watch.watched, moments(watch)
+    watched, recorded = watch.watched, _moments(watch)
     scrubs = scrubs and len(recorded) > 1
     columns = max(len(watched), 1)
     figure = make_subplots(2, columns, shared_yaxes=True)
@@ -333,13 +333,12 @@ def _label_end(figure: go.Figure, one: Watched, column: int) -> None:
     figure.add_annotation(text=f"<b>{CLASSES[best]}</b>", **look, **where, row=1, col=column)
 
 
-def moments(watch: Watch) -> list[float]:
-    """Return the epochs at which the pictures of `watch` were classified, in order."""
+def _moments(watch: Watch) -> list[float]:
     return sorted({float(epoch) for one in watch.watched for epoch in one.epochs})
 
 
 def _add_scrubber(figure: go.Figure, watch: Watch) -> None:
-    recorded, watched = moments(watch), watch.watched
+    recorded, watched = _moments(watch), watch.watched
     per_pin = len(CLASSES) + 2  # lines, cursor, bars
     places = [column * per_pin + len(CLASSES) + part for column in range(len(watched)) for part in (0, 1)]
     figure.frames = [

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from cifar_core.cli.terminal import PROGRAM, Answer, complain
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.errors import CifarError, ConfigError
-from cifar_core.evaluation.listing import ORDERS
+from cifar_core.evaluation.listing import SORTS
 from cifar_core.export.exports import FORMATS
 from cifar_core.search import space
 from cifar_core.search.head_lab import BASE, SLIDERS
@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_runs(actions: Any) -> None:
-    sorts = f"one of {', '.join(name for name in ORDERS if name not in KNOBS)}, or a setting"
+    sorts = f"one of {', '.join(SORTS)}, or a setting"
     _command(
         actions, "list", "run_commands.list_runs", "List all runs, newest first by default.",
         _argument("--sort", "BY", sorts, default="newest"),

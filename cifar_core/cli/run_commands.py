@@ -28,7 +28,7 @@ _MACHINE = ("python", "backend", "system", "processor", "cores")
 def list_runs(arguments: Namespace) -> Answer:
     """List the runs that match the filter, in the chosen order."""
     if arguments.sort not in listing.ORDERS:
-        usual = ", ".join(name for name in listing.ORDERS if name not in KNOBS)
+        usual = ", ".join(listing.SORTS)
         raise ConfigError(f"--sort: received {quoted(arguments.sort)}, expected {usual} or a setting's name.")
     everything = listing.rows()
     rows = listing.filter_rows(everything, arguments.filter, starred_only=arguments.starred)

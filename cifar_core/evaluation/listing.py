@@ -84,6 +84,8 @@ ORDERS: Mapping[str, Order] = {
     for name, knob in KNOBS.items()
 }
 """Sort orders by name: metrics, then all knobs."""
+SORTS = tuple(name for name in ORDERS if name not in KNOBS)
+"""The orders that are not settings."""
 
 
 def rows(most: int | None = None) -> list[Row]:

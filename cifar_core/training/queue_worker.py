@@ -110,7 +110,7 @@ def _train(url: str, offer: int, run_id: str, stopping: threading.Event) -> None
         jobs.stop_run(run)
         status = run.status
         if status["state"] == "lost":
-            words = f"Its process on {socket.gethostname()} ended, perhaps for want of memory; resume the run."
+            words = f"Its process on {socket.gethostname()} ended, perhaps out of memory; resume the run."
             status |= {"state": "failed", "error": {"type": "RunError", "message": words}}
         runs.write_json(run.path / "status.json", status)
         while not channel.exchange():

@@ -194,7 +194,7 @@ def grid(
     if chosen not in shown:
         st.caption("Choose an image to see the evidence for its prediction and its label.")
         return
-    _closer(
+    _explain(
         open_classifier(result.run.id),
         images[chosen],
         predictions.probabilities[chosen],
@@ -203,7 +203,7 @@ def grid(
     )
 
 
-def _closer(model: Classifier, image: np.ndarray, predictions: np.ndarray, label: int, key: str) -> None:
+def _explain(model: Classifier, image: np.ndarray, predictions: np.ndarray, label: int, key: str) -> None:
     """Show one image with heat maps for prediction and label, and its ten probabilities."""
     best = int(predictions.argmax())
     heats = picture_view.saliency(model, image)

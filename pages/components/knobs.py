@@ -230,9 +230,9 @@ def _parsed(name: str, text: str) -> Any:
 def invalid() -> list[str]:
     """Return a sentence for each setting in the URL whose value is invalid."""
     problems = []
-    for name in KNOBS:
+    for name in (name for name in KNOBS if name in st.query_params):
         try:
-            _parsed(name, st.query_params.get(name, _text(name, getattr(FIRST, name))))
+            _parsed(name, st.query_params[name])
         except ConfigError as error:
             problems.append(str(error))
     return problems

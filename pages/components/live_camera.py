@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -50,12 +49,11 @@ def show(model: Classifier, take: Callable[[Iterable[tuple[str, bytes]]], None])
     """Draw the camera and the predictions of `model`; a kept picture, [(name, JPEG)], goes to `take`."""
     known = model.calibration
     data: dict[str, Any] = {
-        "model": _message(hashlib.sha256(model.content).digest(), model.content),
+        "model": _message(model.content, known.temperature if known else 1.0),
         "name": model.name,
         "classes": CLASSES,
         "side": SIDE,
         "top": _TOP,
-        "power": 1 / known.temperature if known else 1.0,
     }
 
     def got_picture() -> None:
@@ -67,7 +65,7 @@ def show(model: Classifier, take: Callable[[Iterable[tuple[str, bytes]]], None])
 
 
 @functools.lru_cache(maxsize=2)
-def _message(digest: bytes, content: bytes) -> dict[str, Any]:
-    """Return a model in the format of the browser, cached by `digest`, the hash of `content`."""
-    network, weights = webpage.parts(litert_format.probabilities_only(content))
+def _message(content: bytes, temperature: float) -> dict[str, Any]:
+    """Return a model in the format of the browser."""
+    network, weights = webpage.parts(litert_format.probabilities_only(content), temperature)
     return {"network": network, "weights": base64.b64encode(weights).decode()}

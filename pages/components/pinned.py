@@ -113,26 +113,25 @@ def panel(run: Run, state: str, planned: float) -> None:
                 help="Or pin your own: below, or on Classify.",
             )
         return
-    chart, moments = _built(run.id, run_picker.stamp(run, pins.FILE, pins.PROBES), planned if live else 0.0, not live)
+    chart, slides = _built(run.id, run_picker.stamp(run, pins.FILE, pins.PROBES), planned if live else 0.0, not live)
     if chart is None:
         return
     st.header("Watch it learn")
     with st.container(key=f"watch_rows{-(-len(pins.load(run.path)) // 3)}"):  # rows on a phone (see style)
         live_chart.show(chart, "watch")
-    slides = not live and moments > 1
     hint = "Drag the slider, or press Play, to go back through the epochs." if slides else "Each line is one class."
     formatting.caption(f"{hint} The violet part is fine-tuning, when the top of the backbone learns too.")
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> tuple[Chart | None, int]:
-    """Return the chart, None without pictures, and the number of moments that it can go back to."""
+def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> tuple[Chart | None, bool]:
+    """Return the chart, None without pictures, and whether it has a slider."""
     watch = pins.watch(Run(run_id))
     if not watch.watched:
-        return None, 0
-    moments = len(answer_charts.moments(watch))
+        return None, False
     figure = answer_charts.watch_figure(watch, planned, scrubs)
-    return live_chart.chart(figure, _words(watch.watched), run_id, config=live_chart.NO_TOOLBAR), moments
+    chart = live_chart.chart(figure, _words(watch.watched), run_id, config=live_chart.NO_TOOLBAR)
+    return chart, bool(figure.layout.sliders)
 
 
 def _words(watched: Sequence[Watched]) -> str:

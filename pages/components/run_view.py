@@ -70,7 +70,7 @@ def panel(run: Run) -> float:
         with buttons:
             action_buttons(run, state)
         notices(status)
-        if live or state != "finished":
+        if state != "finished":
             st.markdown(f"## {_validation_accuracy(curves)}")
         else:
             result(run)
@@ -320,13 +320,13 @@ def result_details(run: Run) -> None:
     result = run.result
     if not _is_complete(result):
         return
-    flatters = result["validation_accuracy"] > result["test_accuracy"]
+    is_higher = result["validation_accuracy"] > result["test_accuracy"]
     phase = curves.PHASE_NAMES.get(str(result.get("best_phase")), "phase").lower()
     st.caption(
         f"Test accuracy {result['test_accuracy']:.1%} of {result['test_images']:,} images that training never used, "
         "with its 95% interval above. "
         f"Validation accuracy is {result['validation_accuracy']:.1%}; it chose the best epoch ({result['best_epoch']} "
-        f"of {phase}){', so it tends to look too high' * flatters}.  \n"
+        f"of {phase}){', so it tends to look too high' * is_higher}.  \n"
         f"Took {formatting.seconds(result['elapsed_seconds'])} · model file {result['model_bytes'] / 1e6:.1f} MB · "
         f"Images: {formatting.images(result.get('dataset'))} · "
         f"Initial weights: {formatting.plain(result.get('weights'))}",

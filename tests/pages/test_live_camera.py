@@ -40,6 +40,6 @@ def test_the_camera_is_classified_in_the_browser_until_a_picture_is_kept(app, ta
 def test_its_answers_are_those_of_the_model(small_data, tab):
     model = open_classifier("bundled")
     images, _ = cifar10.samples(50, "generated", test=True)
-    message = live_camera._message(b"bundled", model.content)
+    message = live_camera._message(model.content, model.calibration.temperature)
     found = tab.evaluate(ASK, [live_camera.webpage.source("network.js"), message, images.reshape(50, -1).tolist()])
-    assert np.abs(np.array(found) - model.probabilities(images)).max() < 2e-3
+    assert np.abs(np.array(found) - model.calibrated(images)).max() < 2e-3

@@ -36,11 +36,9 @@ const classify = (box, pixels) => new Promise((resolve) => {
     box.worker.postMessage({ id: box.asked, images: [pixels] });
 });
 
-function draw(box, probabilities, { classes, top, power }) {
-    const powers = [...probabilities].map((value) => value ** power); // temperature scaling
-    const total = powers.reduce((sum, value) => sum + value);
-    const order = [...powers.keys()].sort((a, b) => powers[b] - powers[a]).slice(0, top);
-    const share = (label) => `${((100 * powers[label]) / total).toFixed(1)}%`;
+function draw(box, probabilities, { classes, top }) {
+    const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, top);
+    const share = (label) => `${(100 * probabilities[label]).toFixed(1)}%`;
     box.answer.textContent = `${classes[order[0]]}, ${share(order[0])}`;
     box.list.replaceChildren(...order.map((label) => {
         const bar = make("i", {});
