@@ -1,7 +1,6 @@
-"""The recipe of one page: it trains, and it is the recipe of the product."""
+"""The recipe of one page is the recipe of the product; tests/export/test_script.py trains it."""
 
 import ast
-import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -138,25 +137,6 @@ def test_it_compiles_as_the_product_does(use, schedule: str, optimizer: str) -> 
     stop, *reduce = given.callbacks
     assert isinstance(stop, keras.callbacks.EarlyStopping) and stop.patience == config.early_stopping_patience
     assert [each.patience for each in reduce] == ([config.reduce_patience] if schedule == "plateau" else [])
-
-
-@pytest.mark.slow
-def test_it_trains_both_phases_and_saves_the_best_epoch(use, tmp_path, monkeypatch, capsys) -> None:
-    use(replace(SMALL, fine_tune_epochs=2))
-    monkeypatch.setattr(recipe, "TRAIN_IMAGES", 300)
-    monkeypatch.chdir(tmp_path)
-    epochs: list[float] = []
-    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(logs["val_accuracy"]))
-    test = images(50)
-    network = recipe.main((images(1_000), test), [watch])
-    assert len(epochs) == 3
-    printed = float(capsys.readouterr().out.rpartition("Test accuracy: ")[2].rstrip("%\n"))
-    saved = keras.models.load_model("model.keras")
-    said = saved.predict(test[0], verbose=0)
-    assert printed == pytest.approx(100 * np.mean(said.argmax(axis=1) == test[1][:, 0]), abs=0.1)
-    assert network.predict(test[0], verbose=0) == pytest.approx(said)
-    assert "val_accuracy" in (tmp_path / "curves.html").read_text(encoding="utf-8")
-    assert not math.isnan(printed)
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,6 @@ def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[s
         on_select="rerun",
         selection_mode="multi-row",
         selection_default={"selection": {"rows": rows}},
-        placeholder="",
     )
     picked = {ids[number] for number in event["selection"]["rows"] if number < len(ids)}
     selected = [id_ for id_ in chosen if id_ in picked] + [id_ for id_ in ids if id_ in picked and id_ not in chosen]

@@ -29,7 +29,7 @@ def show(
     """
     looks = {name: _explained(name, (looks or {}).get(name, {})) for name in columns}
     with st.container(key=f"wide_{key}"):
-        event = st.dataframe(columns, key=key, hide_index=True, column_config=looks, **options)
+        event = st.dataframe(columns, key=key, hide_index=True, column_config=looks, placeholder="", **options)
     with st.container(key=f"narrow_{key}"):
         rows = tiles.page(range(len(next(iter(columns.values())))), _A_PAGE, f"page_{key}")
         cards = [_card({name: values[row] for name, values in columns.items()}, looks) for row in rows]

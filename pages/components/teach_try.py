@@ -101,7 +101,7 @@ def _add(name: str, label: str, picture: Picture) -> None:
 
 
 def _bars(names: list[str], probabilities: np.ndarray) -> str:
-    order = np.argsort(-probabilities, kind="stable")[:_TOP]
+    order = [i for i in np.argsort(-probabilities, kind="stable")[:_TOP] if probabilities[i]]  # 0: without pictures
     rows = (
         f"<span>{html.escape(names[i])}</span><b><i style='width:{probabilities[i]:.1%};"
         f"background:{CLASS_COLORS[i % len(CLASS_COLORS)]}'></i></b><span>{probabilities[i]:.1%}</span>"

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from cifar_core.runs import Run
 
 TINY_DATA = """
 import numpy as np, keras
-rng = np.random.default_rng(1)
 def load_data():
+    rng = np.random.default_rng(1)
     return tuple((rng.integers(0, 256, (n, 32, 32, 3), np.uint8), (np.arange(n) % 10)[:, None]) for n in (1000, 20))
 keras.datasets.cifar10.load_data = load_data
 """
@@ -40,15 +41,26 @@ def settings(text: str) -> tuple[str, dict[str, object]]:
     return block, values
 
 
+SAVED = """
+(_, _), (images, labels) = load_data()
+right = keras.models.load_model("model.keras").predict(images, verbose=0).argmax(axis=1) == labels[:, 0]
+print("Saved:", 100 * right.mean())
+"""
+
+
 @pytest.mark.slow
-def test_the_cells_of_the_notebook_run_one_after_the_other(make_run: Callable[..., Run], tmp_path: Path) -> None:
-    """tests/test_recipe.py trains both phases."""
-    run = make_run(fine_tune_epochs=0, schedule="cosine", optimizer="adamw", label_smoothing=0.1)
+def test_the_cells_of_the_notebook_train_both_phases_and_save_the_best_epoch(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = make_run(fine_tune_epochs=2, schedule="cosine", optimizer="adamw", label_smoothing=0.1)
     cells = json.loads(notebook(run))["cells"]
     (tmp_path / "cells.json").write_text(json.dumps(["".join(c["source"]) for c in cells if c["cell_type"] == "code"]))
     code = TINY_DATA + 'import json\nspace = {}\nfor cell in json.load(open("cells.json")): exec(cell, space)\n'
-    assert "Test accuracy:" in python(code, tmp_path)
-    assert (tmp_path / "model.keras").exists()
+    printed = python(code + SAVED, tmp_path)
+    accuracy, saved = re.findall(r"(?:Test accuracy|Saved): ([\d.]+)", printed)
+    assert float(accuracy) == pytest.approx(float(saved), abs=0.1)
+    assert printed.count("val_accuracy") == run.config.head_epochs + 2
+    assert "val_accuracy" in (tmp_path / "curves.html").read_text(encoding="utf-8")
 
 
 def test_the_notebook_is_one_that_jupyter_accepts_and_has_the_code_of_the_script(make_run: Callable[..., Run]) -> None:

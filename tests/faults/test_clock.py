@@ -1,9 +1,10 @@
-"""The clock goes back by an hour: ids, elapsed times, what is stopped, what a page says of a live run."""
+"""The clock goes back by an hour, and files are refused: ids, elapsed times, trainings, what a page says of a run."""
 
 import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,18 @@ def put_back(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_signals")
 @pytest.mark.filterwarnings(KERAS_AND_NUMPY)
-def test_a_training_meanwhile_ends_as_an_undisturbed_one(short_config: TrainConfig, small_data: Path) -> None:
+def test_a_training_meanwhile_whose_files_are_refused_ends_as_an_undisturbed_one(
+    short_config: TrainConfig, small_data: Path
+) -> None:
+    """Each file can be replaced at the eighth try, as on Windows while another program has it open."""
     run, twin = runs.create(short_config), runs.create(short_config)
-    really_say = RunWriter.update_status
+    really_replace, really_say, tries = os.replace, RunWriter.update_status, Counter[str]()
+
+    def refused(source: Path, target: Path) -> None:
+        tries[os.fspath(target)] += 1
+        if tries[os.fspath(target)] % 8:
+            raise PermissionError(13, "Permission denied")
+        really_replace(source, target)
 
     def say(writer: RunWriter, state: str, **more: Any) -> None:
         if more.get("stage") == "fine_tune":
@@ -51,11 +61,15 @@ def test_a_training_meanwhile_ends_as_an_undisturbed_one(short_config: TrainConf
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunWriter, "update_status", say)
+        patch.setattr(os, "replace", refused)
+        patch.setattr(machine, "_REPLACE_SECONDS", [0.0] * len(machine._REPLACE_SECONDS))
         assert worker.main(str(run.path)) == 0
     assert worker.main(str(twin.path)) == 0  # in this process, too, where TensorFlow may have other threads
     assert_complete(run)
     assert outcome(run).differences(outcome(twin)) == []
     assert run.result["elapsed_seconds"] > 0
+    assert {"status.json", "checkpoint.npz", "metrics.jsonl"} <= {Path(name).name for name in tries}
+    assert not list(run.path.glob(".*"))
 
 
 def test_a_run_made_afterwards_has_an_id_of_its_own_and_is_found(

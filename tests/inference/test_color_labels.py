@@ -22,7 +22,7 @@ from cifar_core.inference import classifier
 from cifar_core.inference.decoding import open_picture
 from cifar_core.inference.pictures import prepare
 
-IMAGES = int(os.environ.get("CIFAR_COLOR_IMAGES", "300"))
+IMAGES = int(os.environ.get("CIFAR_COLOR_IMAGES", "150"))
 SRGB = ImageCms.createProfile("sRGB")
 SPACES = {  # XYZ of red, green and blue under D50, and the gamma, 0 for the curve of sRGB
     "Display P3": ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407), 0),

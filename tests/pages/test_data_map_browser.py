@@ -65,6 +65,12 @@ ZOOM = """async (chart) => { // on the ten dots around the first one
 }"""
 
 
+BOTH_SAY_THE_SAME = """() => {
+    const texts = [...document.querySelectorAll(".live-chart .hoverlayer .hovertext")].map((one) => one.textContent);
+    return texts.length === 2 && texts[0] === texts[1] && texts[0].startsWith("image ");
+}"""
+
+
 def zoom_in_and_point_at_a_dot(page) -> None:
     before, after = dots(page, "Before training"), dots(page, "After fine-tuning")
     pictures = before.locator(".imagelayer image")
@@ -76,7 +82,6 @@ def zoom_in_and_point_at_a_dot(page) -> None:
     before.scroll_into_view_if_needed()
     box = before.bounding_box()
     page.mouse.move(box["x"] + x, box["y"] + y, steps=3)
-    texts = [one.locator(".hoverlayer .hovertext").text_content() for one in (before, after)]
-    assert texts[0] == texts[1] and texts[0].startswith("image ")
+    page.wait_for_function(BOTH_SAY_THE_SAME)  # on the way to the dot, the mouse meets others
     page.mouse.move(0, 0)
     after.locator(".hoverlayer .hovertext").wait_for(state="detached")

