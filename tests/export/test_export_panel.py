@@ -80,9 +80,7 @@ def test_what_is_made_shows_agreement_size_and_time_and_poor_ones_are_red(finish
     shown = texts(app)
     assert ":green[**99.5%**]" in shown
     assert ":red[**93.0%**]" in shown
-    assert [f"{exports.MODELS['litert-int8'].least_agreement:.0%}" in error.value for error in app.error].count(
-        True
-    ) == 1
+    assert f" {exports.MODELS['litert-int8'].least_agreement:.0%}" in shown
     assert "1.2 MB" in shown
     assert "2.5 ms" in shown
     assert "onnxruntime.InferenceSession" not in " ".join(item.value for item in app.code)  # it failed
