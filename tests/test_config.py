@@ -115,7 +115,7 @@ def test_whole_numbers_serve_as_numbers_and_the_other_way_round() -> None:
 def test_a_configuration_that_trains_nothing_is_refused() -> None:
     for nothing in ({"fine_tune_epochs": 0}, {"fine_tune_blocks": 0}):
         assert TrainConfig(**nothing)
-        with pytest.raises(ConfigError, match="Nothing would be trained"):
+        with pytest.raises(ConfigError, match=r"head_epochs 0 .*fine_tune_epochs and fine_tune_blocks"):
             TrainConfig(head_epochs=0, **nothing)
 
 
@@ -197,7 +197,7 @@ def test_classic_is_the_recipe_of_the_tutorials() -> None:
 
 
 def test_unknown_presets_and_knobs_are_refused() -> None:
-    with pytest.raises(ConfigError, match="quick, standard, best, classic"):
+    with pytest.raises(ConfigError, match=", ".join(PRESETS)):
         preset("../best")
-    with pytest.raises(ConfigError, match="Unknown setting 'colour'"):
+    with pytest.raises(ConfigError, match="'colour'"):
         preset("quick", colour=1)

@@ -61,9 +61,9 @@ def test_a_started_worker_queues_holds_its_lock_and_needs_no_tensorflow(
     assert run.is_alive
     worker = psutil.Process(run.status["pid"])
     assert not [file for file in worker.memory_maps() if "tensorflow" in file.path and "litert" not in file.path]
-    with pytest.raises(RunError, match="is queued and cannot be deleted"):
+    with pytest.raises(RunError, match=f"{run.id} is queued"):
         runs.delete(run)
-    with pytest.raises(RunError, match="only a stopped, failed or lost run can be resumed"):
+    with pytest.raises(RunError, match=f"{run.id} is queued.*stopped, failed or lost"):
         jobs.resume_run(run)
 
 
@@ -168,14 +168,14 @@ def test_stopping_what_has_ended_changes_nothing(run: Run) -> None:
 
 def test_a_finished_run_is_not_resumed(run: Run) -> None:
     runs.write_json(run.path / "status.json", {"state": "finished"})
-    with pytest.raises(RunError, match="is finished; only"):
+    with pytest.raises(RunError, match=f"{run.id} is finished.*stopped, failed or lost"):
         jobs.resume_run(run)
 
 
 def test_a_run_without_a_usable_configuration_is_not_resumed(run: Run) -> None:
     runs.write_json(run.path / "status.json", {"state": "failed"})
     (run.path / "config.json").write_text("{")
-    with pytest.raises(RunError, match="no usable config"):
+    with pytest.raises(RunError, match=r"config\.json"):
         jobs.resume_run(run)
     assert not run.is_alive
 
@@ -198,7 +198,7 @@ def test_a_worker_that_cannot_start_is_a_sentence(
     run: Run, tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs, "RUN_WORKER", "cifar_core.no_such_module")
-    with pytest.raises(RunError, match=r"did not start; its output is in .*worker\.log"):
+    with pytest.raises(RunError, match=r"worker\.log"):
         jobs.start_run(tiny_config)
     assert "no_such_module" in (runs.list_runs()[0].path / "worker.log").read_text()
 

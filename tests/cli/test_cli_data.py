@@ -3,6 +3,7 @@
 # ruff: noqa: F811 - fixtures are imported and named again by those who use them
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,8 @@ def test_bundled_model_is_evaluated_on_the_images_at_hand(
 def test_data_status_tells_what_a_training_gets(ask_json: Callable[..., Any], ask: Ask) -> None:
     assert ask_json("data", "status") == cifar10.status()
     out = ask("data", "status")[1]
-    assert out.startswith("generated images, not CIFAR-10: 12,000 training and 2,000 test images.")
-    assert "CIFAR10_DIR is not set" in out
+    assert re.match(rf"{cifar10.LABELS['generated']}: 12,000 .* 2,000 ", out)
+    assert "CIFAR10_DIR" in out
 
 
 def test_wrong_data_folder_is_a_mistake(ask: Ask, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +80,7 @@ def test_download_that_fails_is_a_mistake(ask: Ask, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cifar10, "URL", "http://127.0.0.1:9/cifar-10-binary.tar.gz")
     code, out, err = ask("data", "download", "--json")
     assert (code, out) == (2, "")
-    assert "cannot be reached" in err
+    assert cifar10.URL in err
     assert len(err.splitlines()) == 1
 
 

@@ -128,7 +128,7 @@ def test_the_explanation_is_a_png_with_a_row_for_each_picture(finished, cat, tmp
 def test_files_that_cannot_be_written_are_said_in_a_line(finished, cat, tmp_path, capsys):
     for flag in ("--csv", "--explain"):
         assert parser.main(["predict", str(cat), flag, str(tmp_path / "no folder" / "x")]) == 2
-        assert "cannot be written" in capsys.readouterr().err
+        assert "no folder/x" in capsys.readouterr().err
 
 
 def test_too_many_pictures_for_a_sheet_are_said_in_a_line(finished, tmp_path, capsys, monkeypatch):
@@ -137,7 +137,7 @@ def test_too_many_pictures_for_a_sheet_are_said_in_a_line(finished, tmp_path, ca
         (tmp_path / f"{number}.png").write_bytes(encoded(scene(seed=number), "PNG"))
     pictures = [str(tmp_path / f"{number}.png") for number in range(4)]
     assert parser.main(["predict", *pictures, "--explain", str(tmp_path / "why.png")]) == 2
-    assert "2 pictures at most" in capsys.readouterr().err
+    assert "2 pictures" in capsys.readouterr().err
     assert not (tmp_path / "why.png").exists()
 
 

@@ -84,7 +84,7 @@ def test_a_closed_stream_takes_nothing_and_breaks_nothing(run: Run, closed: str)
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="POSIX has a file without an end")
 def test_an_archive_without_an_end_is_not_read(capsys: pytest.CaptureFixture[str]) -> None:
     assert parser.main(["import", "/dev/zero"]) == 2
-    assert "is not a plain file, expected the zip of a run" in capsys.readouterr().err
+    assert "/dev/zero" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--trials", "0"], ["--trials", "-1"], ["--minutes", "0"], ["--minutes", "nan"]])
@@ -93,6 +93,6 @@ def test_a_sweep_of_no_trials_or_no_time_is_not_taken_for_one_of_the_usual_lengt
 ) -> None:
     monkeypatch.setattr(sweep_workers, "_spawn", lambda *arguments: pytest.fail("a worker was started"))
     assert parser.main(["sweep", "start", "none", "--vary", "dropout", *words]) == 2
-    assert "A search has 1 to 10,000 trials" in capsys.readouterr().err
+    assert "1 to 10,000 trials" in capsys.readouterr().err
     assert studies.names() == []
     assert not list(runs.runs_dir().glob("*"))

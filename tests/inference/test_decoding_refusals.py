@@ -43,11 +43,11 @@ def test_an_avif_is_read_and_is_not_called_heic():
     data = corpus.encoded(corpus.scene(), "AVIF")
     assert np.abs(pixels(open_picture(data)) - pixels(corpus.scene())).mean() < 12
     general = b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"  # a general brand first, its own among the compatible ones
-    assert "truncated AVIF" in refusal(general + bytes(99))
+    assert "AVIF" in refusal(general + bytes(99))
 
 
 def test_formats_that_pillow_knows_beyond_the_five_are_refused():
-    assert "a TIFF picture" in refusal(corpus.encoded(corpus.scene(), "TIFF"))
+    assert "TIFF" in refusal(corpus.encoded(corpus.scene(), "TIFF"))
     assert "something else" in refusal(corpus.encoded(corpus.scene(), "PPM"))
 
 

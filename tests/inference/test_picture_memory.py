@@ -76,7 +76,7 @@ def test_the_worst_allowed_pictures_stay_under_the_stated_bound(make, read_apart
 
 def test_a_bomb_takes_no_memory_and_a_small_machine_gets_a_sentence(read_apart):
     answer, grown = read_apart(corpus.png_bomb(30_000, 30_000, colour=3))
-    assert "pixels, and at most 120 million" in answer
+    assert "120 million" in answer
     assert grown < 32
     answer, _ = read_apart(corpus.png_bomb(12_000, 10_000), room=200 * 2**20)
     assert "needs more memory than is free" in answer

@@ -53,7 +53,7 @@ def test_any_square_lies_inside_the_picture(size, crop):
     "crop", ["middle", (0, 0), (0, 0, 0), (-0.1, 0, 1), (0, 0, 1.1), (float("nan"), 0, 1), (0, "x", 1), None]
 )
 def test_other_crops_are_refused(crop):
-    with pytest.raises(ImageError, match=r"not usable; give .* side above 0\."):
+    with pytest.raises(ImageError, match=r"side above 0\."):
         prepare(Image.new("RGB", (9, 9)), crop)
 
 

@@ -65,7 +65,7 @@ def test_the_first_lesson_is_answered_by_the_bundled_network() -> None:
     assert (first.name, first.number) == (INSIDE, "1")
     fields = inside.receptive_fields(open_classifier(BUNDLED))  # at 128 px: 107 px in block 8, 139 px in block 9
     option, measured = first.answer(fields)
-    assert first.options[option] == "blocks 6 to 11" and "from block 9 on" in measured
+    assert option == 1 and "block 9" in measured
     assert fields[7] < 32 <= fields[8]
 
 
@@ -105,5 +105,5 @@ def test_every_rule_of_the_diagnosis_has_one_lesson() -> None:
 
 
 def test_an_unknown_lesson_is_told_of() -> None:
-    with pytest.raises(ConfigError, match="expected one of inside"):
+    with pytest.raises(ConfigError, match=", ".join(LESSONS)):
         lesson("../etc")

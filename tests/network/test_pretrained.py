@@ -174,18 +174,18 @@ def test_a_damaged_file_is_a_sentence(content: bytes, no_internet: None) -> None
     path = pretrained.imagenet_path(ALPHA, 96)
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"is damaged .*; delete it"):
+    with pytest.raises(WeightsError, match=f"{path.name}.*delete it"):
         pretrained.load("imagenet", ALPHA, 96, 1)
 
 
 def test_a_file_cut_short_or_of_another_width_is_a_sentence(no_internet: None) -> None:
     path = pretrained.imagenet_path(ALPHA, 96)
     write_h5(path, 0.5)
-    with pytest.raises(WeightsError, match=r"does not contain MobileNetV2 of width 0\.35; delete it"):
+    with pytest.raises(WeightsError, match=r"width 0\.35; delete it"):
         pretrained.load("imagenet", ALPHA, 96, 1)
     write_h5(path, ALPHA)
     path.write_bytes(path.read_bytes()[:100_000])
-    with pytest.raises(WeightsError, match="is damaged"):
+    with pytest.raises(WeightsError, match=path.name):
         pretrained.load("imagenet", ALPHA, 96, 1)
 
 
@@ -212,7 +212,7 @@ def test_a_damaged_file_is_replaced_where_that_is_possible(server: Path) -> None
 
 def test_a_folder_of_keras_that_refuses_names_its_own_setting(server: Path, tmp_path: Path) -> None:
     (tmp_path / "keras").touch()
-    with pytest.raises(WeightsError, match="set KERAS_HOME to another folder"):
+    with pytest.raises(WeightsError, match="KERAS_HOME"):
         pretrained.load("imagenet", ALPHA, 96, 1)
 
 
@@ -236,5 +236,5 @@ def test_another_file_of_that_format_is_a_sentence(no_internet: None) -> None:
     path.parent.mkdir(parents=True)
     with h5py.File(path, "w") as file:
         file["numbers"] = [1, 2]
-    with pytest.raises(WeightsError, match="is damaged"):
+    with pytest.raises(WeightsError, match=path.name):
         pretrained.load("imagenet", ALPHA, 96, 1)

@@ -62,7 +62,7 @@ def test_easy_and_hard_images_are_dots_that_open_their_images(run):
     assert [tile["alt"] for tile in tiles_of(app, "tiles-map-chosen")] == ["Image 8", "Image 4"]
     for bad in (["x"], "x", None, 3):
         trigger(app, "map_hard", "selected", bad)
-        assert "2 chosen" in texts(app.markdown)
+        assert len(tiles_of(app, "tiles-map-chosen")) == 2
     trigger(app, "map_hard", "selected", [10**9, -1])
     assert not tiles_of(app, "tiles-map-chosen")
 
@@ -115,7 +115,7 @@ def test_the_map_is_made_at_the_press_of_a_button_and_both_sides_share_what_is_c
     monkeypatch.setattr(Job, "start", start)
     app = open_map("alike")
     sound(button(app, "make_map").click().run())
-    assert "Making the map" in app.get("progress")[0].proto.text
+    assert app.get("progress")[0].proto.value == 33
     button(app, "stop_map").click().run()
     assert (run.path / "map.stop").exists()
     lock.release()
@@ -137,5 +137,5 @@ def test_the_map_is_made_at_the_press_of_a_button_and_both_sides_share_what_is_c
 def test_a_damaged_map_is_a_sentence_and_can_be_made_again(run):
     (run.path / feature_map.FILE).write_bytes(b"PK\x03\x04")
     app = open_map("alike")
-    assert "is damaged" in texts(app.error)
+    assert feature_map.FILE in texts(app.error).replace("\\", "")
     assert button(app, "make_map") is not None

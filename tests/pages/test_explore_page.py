@@ -314,4 +314,4 @@ def test_settings_of_no_run_are_a_sentence_on_train(asked: str) -> None:
     app = AppTest.from_file(str(APP), default_timeout=30)
     app.query_params["settings"] = asked
     sound(app.run())
-    assert "There is no run" in app.error[0].value.replace("\\", "")
+    assert repr(asked) in app.error[0].value.replace("\\", "")

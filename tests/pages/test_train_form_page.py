@@ -30,7 +30,7 @@ from cifar_core.data import cifar10, download
 from cifar_core.jobs import Job
 from cifar_core.network import pretrained
 from cifar_core.runs import labels
-from pages.components import knobs
+from pages.components import knobs, progress
 
 
 def costs_of(app):
@@ -40,10 +40,9 @@ def costs_of(app):
 
 def test_the_first_visit_welcomes_and_shows_what_a_run_would_be():
     app = open_app()
-    assert button(app, "start").label == "Start training"
-    assert "of 876,602 parameters" in costs_of(app)  # of Keras's MobileNetV2 at 0.5 and the head
-    assert "model file 3.4 MB" in texts(app.caption)
-    assert not button(app, "start").disabled
+    assert "876,602" in costs_of(app)  # parameters of Keras's MobileNetV2 at 0.5 and the head
+    assert "3.4 MB" in texts(app.caption)
+    assert not button(app, "start").disabled and button(app, "download_and_train") is None
     assert not app.error
 
 
@@ -51,7 +50,7 @@ def test_before_there_is_a_curve_the_first_page_holds_no_chart():
     app = open_app()
     assert not charts_of(app), "Plotly's code alone takes the browser longer than the rest of the page"
     bar = next(html.proto.body for html in app.get("html") if 'class="stages"' in html.proto.body)
-    for stage in ("Feature cache", "TensorFlow", "Head", "Fine-tuning", "Evaluation"):
+    for stage in progress.PARTS.values():
         assert re.search(rf"{stage} <b>\d+ (s|min)", bar)
 
 
@@ -59,16 +58,13 @@ def test_a_shape_that_is_new_to_the_machine_can_be_measured_before_a_run(monkeyp
     asked = []
     monkeypatch.setattr(costs, "measure", asked.append)
     app = open_app()
-    assert "not measured" in texts(app.caption)
     button(app, "measure").click()
     sound(app.run())
     assert asked == [PRESETS["quick"]]
     stages = ("start", "features", "head", "fine_tune", "evaluate")
     costs.record(PRESETS["quick"], dict.fromkeys(stages, 0.001) | {"memory": 1.5e9})
     app = open_app()
-    said = texts(app.caption)
-    assert re.search(r"needs \d+ MB of disk and 1\.5 GB of memory", costs_of(app))
-    assert "Times are measured on this machine" in said
+    assert re.search(r"\d+ MB\b.* 1\.5 GB", costs_of(app))
     assert button(app, "measure") is None
 
 
@@ -80,7 +76,7 @@ def test_the_first_visit_says_that_the_images_are_not_cifar10():
 def test_a_width_that_cannot_be_had_is_answered_with_the_reason_and_cannot_be_started():
     app = open_app()
     sound(app.select_slider(key="alpha").set_value(1.3).run())
-    assert "Width 1.3 cannot be trained" in texts(app.error).replace("\\", "")
+    assert "1.3" in texts(app.error).replace("\\", "")
     assert button(app, "start").disabled
     sound(app.select_slider(key="alpha").set_value(1.0).run())
     assert not app.error
@@ -117,9 +113,9 @@ def test_a_number_in_the_address_may_be_written_in_any_way_and_a_wrong_value_is_
     assert shown_settings(open_app(alpha="1.0", dropout="0.10")) == replace(PRESETS["quick"], alpha=1.0, dropout=0.1)
     app = open_app(optimizer=MARKUP, train_images="-5")
     assert shown_settings(app) == PRESETS["quick"]
-    [said] = [one.value for one in app.warning if "without effect" in one.value]
-    assert "Training images" in said and "Optimizer" in said and is_inert(said)
-    assert not [one for one in open_app(alpha="1.0").warning if "without effect" in one.value]
+    [said] = [one.value for one in app.warning]
+    assert all(KNOBS[name].label in said for name in ("train_images", "optimizer")) and is_inert(said)
+    assert not open_app(alpha="1.0").warning
 
 
 def test_settings_keep_their_values_while_their_panel_is_closed(monkeypatch):
@@ -151,9 +147,9 @@ def test_every_setting_of_every_preset_has_a_place_on_its_slider():
 
 def test_a_wider_network_is_shown_to_cost_more():
     app = open_app()
-    assert "of 876,602 parameters" in costs_of(app)
+    assert "876,602" in costs_of(app)
     sound(app.select_slider(key="alpha").set_value(1.0).run())
-    assert "of 2.4 million parameters" in costs_of(app)
+    assert "2.4 million" in costs_of(app)
 
 
 def test_each_main_slider_has_a_picture_that_follows_it():
@@ -193,7 +189,7 @@ def test_knobs_that_leave_nothing_to_train_say_so_and_cannot_be_started():
     app = open_app()
     app.slider(key="head_epochs").set_value(0)
     sound(app.slider(key="fine_tune_blocks").set_value(0).run())
-    assert "Nothing would be trained" in texts(app.error)
+    assert "head_epochs" in texts(app.error).replace("\\", "")
     assert button(app, "start").disabled
     sound(app.slider(key="head_epochs").set_value(1).run())
     assert not app.error
@@ -213,7 +209,7 @@ def test_knobs_survive_a_page_change():
 def test_a_wrong_place_of_cifar10_is_said_in_a_sentence_and_nothing_can_be_started(tmp_path, monkeypatch):
     monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
     app = open_app()
-    assert "does not contain CIFAR-10" in texts(app.error).replace("\\", "")
+    assert str(tmp_path) in texts(app.error).replace("\\", "")
     assert button(app, "start") is None or button(app, "start").disabled
 
 
@@ -222,7 +218,7 @@ def test_generated_images_can_be_chosen_where_the_place_of_cifar10_is_wrong(tmp_
     app.selectbox(key="dataset").set_value("generated").run()
     monkeypatch.setenv("CIFAR10_DIR", str(tmp_path))
     sound(app.run())
-    assert "does not contain CIFAR-10" in texts(app.error).replace("\\", "")
+    assert str(tmp_path) in texts(app.error).replace("\\", "")
 
 
 def test_generated_images_chosen_by_name_are_said_not_to_be_cifar10(tmp_path, monkeypatch):
@@ -237,7 +233,7 @@ def test_generated_images_chosen_by_name_are_said_not_to_be_cifar10(tmp_path, mo
 def test_the_bundled_model_has_seen_validation_images_of_cifar10_and_no_drawn_ones(tmp_path, monkeypatch):
     def said(**query: str) -> tuple[bool, bool]:
         words = texts(open_app(**query).info)
-        return "bundled model" in words, "Validation accuracy will look too high" in words
+        return "bundled model" in words, "your validation images" in words
 
     path = pretrained.bundled_path(0.5)
     path.parent.mkdir(parents=True)
@@ -266,7 +262,7 @@ def test_a_running_training_on_generated_images_says_so_where_cifar10_is_at_hand
 def test_cifar10_chosen_where_it_is_not_is_said_in_a_sentence_and_can_be_undone():
     app = open_app()
     sound(app.selectbox(key="dataset").set_value("cifar10").run())
-    assert "CIFAR-10 is not on this machine" in texts(app.error).replace("\\", "")
+    assert "CIFAR10_DIR" in texts(app.error).replace("\\", "")
     sound(app.selectbox(key="dataset").set_value("auto").run())
     assert not app.error
 
@@ -277,7 +273,7 @@ def test_with_internet_the_main_button_downloads_cifar10_and_trains_once_it_is_t
     monkeypatch.setattr(Job, "start", lambda job: asked.append("download"))
     asked: list[str] = []
     app = open_app(alpha="0.35")
-    assert button(app, "start").label == "Train on synthetic images"
+    assert "synthetic" in button(app, "start").label
     sound(button(app, "download_and_train").click().run())
     assert asked == ["download"]
     assert not runs.list_runs()  # it has not arrived: nothing may train on other images
@@ -308,5 +304,5 @@ def test_the_last_run_is_one_click_away(model):
 
 def test_settings_of_a_link_are_named_as_changes_of_a_preset():
     said = texts(open_app(alpha="0.35", dropout="0.2").caption)
-    assert "Changed from Quick" in said and all(words in said for words in (r"α 0\.35", r"dropout 0\.2"))
+    assert all(words in said for words in ("Quick", r"α 0\.35", r"dropout 0\.2"))
     assert "none changed" in texts(open_app().caption)

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,7 +95,7 @@ def test_without_a_runs_folder_there_are_no_runs() -> None:
 def test_an_id_that_is_not_ours_is_refused(run_id: Any, tmp_path: Path) -> None:
     runs.runs_dir().mkdir()
     (tmp_path / "secret").mkdir()
-    with pytest.raises(RunError, match="There is no run"):
+    with pytest.raises(RunError, match=re.escape(repr(str(run_id)[:60]))):
         runs.get(run_id)
 
 
@@ -195,9 +196,9 @@ def test_a_damaged_status_reads_as_lost(run: Run, content: bytes) -> None:
     (run.path / "status.json").write_bytes(content)
     assert run.state == "lost"
     assert run.result == {}
-    assert "status.json is damaged" in run.status["error"]["message"]
+    assert "status.json" in run.status["error"]["message"]
     assert run_commands.ending(run)[0] == 2
-    assert "status.json is damaged" in run_commands.ending(run)[1]
+    assert "status.json" in run_commands.ending(run)[1]
 
 
 def test_a_missing_status_is_not_a_damaged_one(run: Run) -> None:
@@ -212,7 +213,7 @@ def test_missing_is_not_damaged(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"
     assert runs.load_json(path) is None
     path.write_bytes(content)
-    with pytest.raises(RunError, match=r"a\.json is damaged"):
+    with pytest.raises(RunError, match=r"a\.json"):
         runs.load_json(path)
 
 
@@ -230,7 +231,7 @@ def test_a_figure_that_no_run_can_have_is_left_out_and_the_others_stay(run: Run,
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"schema": 1}', b"[1, 2", b"\0"])
 def test_a_damaged_configuration_is_a_sentence(run: Run, content: bytes) -> None:
     (run.path / "config.json").write_bytes(content)
-    with pytest.raises(RunError, match=f"{run.id} has no usable config"):
+    with pytest.raises(RunError, match=rf"{run.id}.*config\.json"):
         run.config  # noqa: B018 - the property is what is tested
 
 
@@ -345,7 +346,7 @@ def test_a_deleted_run_is_gone(tiny_config: TrainConfig) -> None:
 
 def test_a_living_run_is_not_deleted(run: Run) -> None:
     say(run, "running")
-    with FileLock(run.path / "lock"), pytest.raises(RunError, match="is running and cannot be deleted; stop it first"):
+    with FileLock(run.path / "lock"), pytest.raises(RunError, match=f"{run.id} is running.*stop it"):
         runs.delete(run)
     assert run.config
 

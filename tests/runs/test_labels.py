@@ -86,7 +86,7 @@ def test_a_foreign_file_is_cleaned_when_it_is_read(run: Run) -> None:
 
 
 def test_a_run_that_is_gone_cannot_be_written_on(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="There is no run"):
+    with pytest.raises(RunError, match="'20260101-000000000-none'"):
         labels.change(Run("20260101-000000000-none"), name="x")
 
 

@@ -19,7 +19,7 @@ APP = Path(__file__).resolve().parents[2] / "app.py"
 
 def test_a_full_queue_takes_no_more_runs_and_says_what_to_do(tiny_config, run, monkeypatch) -> None:
     monkeypatch.setattr(jobs, "MOST_QUEUED", 1)
-    with FileLock(run.path / "lock"), pytest.raises(RunError, match=r"1 runs train or wait already.*stop some"):
+    with FileLock(run.path / "lock"), pytest.raises(RunError, match=r"\b1 runs.*stop some"):
         jobs.start_run(tiny_config)
     assert runs.list_runs() == [run]
 
@@ -28,9 +28,7 @@ def test_runs_that_take_too_much_disk_are_followed_by_none(tiny_config, run, mon
     (run.path / "checkpoint.npz").write_bytes(bytes(3_000_000))
     monkeypatch.setenv("CIFAR_RUNS_GB", "0.002")
     for refused in (lambda: runs.create(tiny_config), lambda: archive.import_run(b"")):
-        with pytest.raises(
-            RunError, match=r"take 0\.003\d* GB, and 0\.002 GB.*empty the trash, or raise CIFAR_RUNS_GB"
-        ):
+        with pytest.raises(RunError, match=r"0\.003\d* GB.* 0\.002 GB.*empty the trash.*CIFAR_RUNS_GB"):
             refused()
     monkeypatch.setenv("CIFAR_RUNS_GB", "0.1")
     assert runs.create(tiny_config).path.is_dir()
@@ -43,7 +41,7 @@ def test_a_disk_is_not_filled_to_its_last_byte(megabytes: int, free: int, fits: 
     if fits:
         assert runs.create(tiny_config).path.is_dir()
     else:
-        with pytest.raises(RunError, match="free disk space there"):
+        with pytest.raises(RunError, match="CIFAR_RUNS_DIR"):
             runs.create(tiny_config)
 
 
@@ -62,7 +60,7 @@ def test_what_a_link_leads_to_does_not_count(tmp_path) -> None:
 
 
 def test_a_sweep_has_so_many_trials_at_most() -> None:
-    with pytest.raises(SweepError, match="1 to 10,000 trials"):
+    with pytest.raises(SweepError, match="1 to 10,000"):
         Goal(MOST_TRIALS + 1)
 
 
@@ -85,16 +83,16 @@ def said(app: AppTest) -> str:
 
 def test_a_start_into_a_full_queue_is_answered_on_screen(page, monkeypatch) -> None:
     monkeypatch.setattr(jobs, "MOST_QUEUED", 0)
-    assert "0 runs train or wait already, expected fewer than 0" in said(page.button(key="start").click().run())
+    assert "expected fewer than 0" in said(page.button(key="start").click().run())
     assert len(runs.list_runs()) == 1
 
 
 def test_what_is_too_much_for_the_disk_is_answered_on_screen(page, run, monkeypatch) -> None:
     (run.path / "checkpoint.npz").write_bytes(bytes(3_000_000))
     monkeypatch.setenv("CIFAR_RUNS_GB", "0.002")
-    assert "empty the trash, or raise CIFAR\\_RUNS\\_GB" in said(page.button(key="start").click().run())
+    assert "CIFAR\\_RUNS\\_GB" in said(page.button(key="start").click().run())
     page.session_state["import_panel"] = True  # as a click on it does
     page.run()
     page.file_uploader(key="run_archive").set_value(("run.zip", b"PK", "application/zip")).run()
-    assert "empty the trash, or raise CIFAR\\_RUNS\\_GB" in said(page)
+    assert "CIFAR\\_RUNS\\_GB" in said(page)
     assert len(runs.list_runs()) == 1

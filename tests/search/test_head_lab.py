@@ -205,4 +205,4 @@ def test_a_damaged_status_says_so(content: str) -> None:
     (head_lab.lab_dir() / "status.json").write_text(content)
     found = head_lab.status()
     assert found["state"] == "failed"
-    assert "status.json is damaged" in found["message"]
+    assert "status.json" in found["message"]

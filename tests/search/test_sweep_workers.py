@@ -48,7 +48,7 @@ def test_a_sweep_without_room_on_the_disk_is_not_begun(
     tiny_config: TrainConfig, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CIFAR_RUNS_GB", "1e-9")
-    with pytest.raises(RunError, match="empty the trash, or raise CIFAR_RUNS_GB"):
+    with pytest.raises(RunError, match="CIFAR_RUNS_GB"):
         sweep_workers.start("one", Plan(tiny_config, (space.parse_range("dropout=0:0.5"),)), Goal(3))
     assert studies.names() == []
 
@@ -69,5 +69,5 @@ def test_a_worker_whose_record_is_damaged_is_not_left_silently(content: str, mon
     folder = sweep_workers.studies.folder("test")
     folder.mkdir(parents=True)
     (folder / "worker-1.json").write_text(content)
-    with pytest.raises(SweepError, match=r"Worker 1 .* worker-1\.json is damaged"):
+    with pytest.raises(SweepError, match=r"Worker 1 .* worker-1\.json"):
         sweep_workers.stop("test")

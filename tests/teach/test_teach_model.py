@@ -98,7 +98,7 @@ def test_a_missing_or_damaged_picture_is_a_sentence(two_kinds):
         models.open_model(two_kinds)
     projects.remove(two_kinds, 0, first)
     (pictures / f"{second}.jpg").unlink()
-    with pytest.raises(ProjectError, match="missing"):
+    with pytest.raises(ProjectError, match=second):
         models.open_model(two_kinds)
 
 
