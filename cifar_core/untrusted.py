@@ -53,7 +53,7 @@ def one_line(text: str) -> str:
 
 def quoted(name: str) -> str:
     """Return `name` in quotation marks for a message."""
-    return f'"{shown_name(name)}"'
+    return f'"{shown_name(name) if one_line(name) else ""}"'
 
 
 def unique_name(name: str, taken: set[str]) -> str:

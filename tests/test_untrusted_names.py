@@ -2,8 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifar_core.errors import ImageError
+from cifar_core.errors import CifarError, ImageError
 from cifar_core.inference.decoding import open_picture
+from cifar_core.search import studies
+from cifar_core.teach import project as projects
 from cifar_core.untrusted import shown_name
 
 
@@ -24,6 +26,12 @@ def test_names_with_markup_stay_text():
     name = '<img src=x onerror="alert(1)"> **bold** $x$'
     assert shown_name(name) == name
     assert name in empty_file_message(name)
+
+
+@pytest.mark.parametrize("make", [lambda: studies.folder(""), lambda: projects.folder("")])
+def test_an_empty_name_is_quoted_as_such(make):
+    with pytest.raises(CifarError, match='""'):
+        make()
 
 
 @given(st.text(), st.integers(8, 100))

@@ -20,6 +20,7 @@ import shutil
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -234,13 +235,17 @@ def _check_figures(run: Run) -> None:
 
 def _check_extras(run: Run) -> None:
     """Fit the temperature of `run` to its validation predictions; keep its rule. Raises RunError if one is damaged."""
+    readers: dict[str, Callable[[Path], object]] = {
+        calibration.FILE: calibration.load,
+        neighbors.FILE: neighbors.load,
+    }
+    for name, load in readers.items():
+        try:
+            load(run.path / name)
+        except RunError:
+            raise _refused(f"its {name} is damaged") from None
     path = run.path / calibration.FILE
-    try:
-        saved = calibration.load(path)
-        neighbors.load(run.path / neighbors.FILE)
-    except RunError:
-        raise _refused("its calibration or its index of training images is damaged") from None
-    validation = predictions.load(run).validation
+    saved, validation = calibration.load(path), predictions.load(run).validation
     rule = saved.out_of_distribution if saved else None
     calibration.fit(validation.probabilities, validation.labels, rule).save(path)
 

@@ -160,7 +160,7 @@ class Provenance:
         day = self.date[:16].replace("T", " ")
         return (
             f"`{self.command}`, {day} UTC, seed {self.seed}, {self.cores} cores of {self.processor}, "
-            f"Python {self.python}, {versions}. Images: {self.data}. Initial weights: {self.weights}."
+            f"Python {self.python}, {versions}. Images: {self.data.replace('generated', 'synthetic')}. Initial weights: {self.weights}."
         )
 
 

@@ -103,9 +103,9 @@ def test_an_imported_run_says_what_the_run_says(finished_run, packed) -> None:
     saved = json.loads((again.path / calibration.FILE).read_text())
     bent = archive.import_run(changed(packed, calibration__json=json.dumps(saved | {"temperature": 9.0}).encode()))
     assert calibration.load(bent.path / calibration.FILE) == made
-    for name in ("calibration__json", "neighbours__npz"):
-        with pytest.raises(RunError, match="is damaged"):
-            archive.import_run(changed(packed, **{name: b"{"}))
+    for name in (calibration.FILE, neighbors.FILE):
+        with pytest.raises(RunError, match=f"its {name} is damaged"):
+            archive.import_run(changed(packed, **{name.replace(".", "__"): b"{"}))
 
 
 def test_a_run_of_an_older_archive_is_calibrated(finished_run, packed) -> None:
