@@ -157,10 +157,10 @@ class Provenance:
     def sentence(self) -> str:
         """The origin as one line of Markdown."""
         versions = ", ".join(f"{name} {version}" for name, version in self.packages.items())
-        day = self.date[:16].replace("T", " ")
+        day, data = self.date[:16].replace("T", " "), self.data.replace("generated", "synthetic")
         return (
             f"`{self.command}`, {day} UTC, seed {self.seed}, {self.cores} cores of {self.processor}, "
-            f"Python {self.python}, {versions}. Images: {self.data.replace('generated', 'synthetic')}. Initial weights: {self.weights}."
+            f"Python {self.python}, {versions}. Images: {data}. Initial weights: {self.weights}."
         )
 
 
