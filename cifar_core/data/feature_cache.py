@@ -149,7 +149,8 @@ def make_room(needed_bytes: int, kept: Collection[Entry]) -> None:
     names = {item.path.name for item in kept}
     known = contents()
     held_bytes = sum(item["bytes"] for item in known if item["key"] in names)
-    missing_bytes, full_bytes = needed_bytes - held_bytes, max(needed_bytes, held_bytes)
+    missing_bytes = needed_bytes - held_bytes
+    full_bytes = max(needed_bytes, min(held_bytes, budget))  # on disk, a row takes whole blocks
     others = sorted((item for item in known if item["key"] not in names), key=lambda item: item["last_used"])
     used_bytes = sum(item["bytes"] for item in others)
 

@@ -282,6 +282,17 @@ def test_what_the_own_entries_hold_already_counts_against_the_budget(three: dict
     assert names() == {"middle", "newest"}
 
 
+def test_entries_for_which_there_was_room_have_room_again_though_blocks_of_the_disk_are_larger_than_rows(
+    three: dict[str, Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a run that began with stored features would go on end to end, with another result."""
+    monkeypatch.setenv("CIFAR_STORE_GB", "0.0005")
+    feature_cache.make_room(400_000, [three["middle"]])  # holds more
+    assert names() == {"middle"}
+    with pytest.raises(StoreError):
+        feature_cache.make_room(600_000, [three["middle"]])
+
+
 def test_more_than_the_disk_is_refused(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_cache, "_free_bytes", lambda: 1_000_000)
     feature_cache.make_room(900_000, [entry])

@@ -1,4 +1,6 @@
 import dataclasses
+import zipfile
+from pathlib import Path
 
 import h5py
 import keras
@@ -51,6 +53,15 @@ def test_the_base_holds_the_given_weights_and_nothing_is_left_over(network: kera
     named = model.named_weights(network)
     assert all(np.array_equal(named[name], base[name]) for name in base)
     assert {name.split("/")[0] for name in set(named) - set(base)} == {"head_norm", "head_dense", "head_output"}
+
+
+def test_the_file_of_a_network_that_trained_as_a_whole_has_no_optimizer(
+    network: keras.Model, tiny_config: TrainConfig, tmp_path: Path
+) -> None:
+    changed_by_a_step(network, tiny_config, "fine_tune")
+    model.save(network, tmp_path / "best.keras")
+    with zipfile.ZipFile(tmp_path / "best.keras") as packed, packed.open("model.weights.h5") as content:
+        assert "optimizer" not in h5py.File(content)
 
 
 def test_size_is_what_the_page_says_before(network: keras.Model, tiny_config: TrainConfig) -> None:
