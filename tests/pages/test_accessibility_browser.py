@@ -103,7 +103,7 @@ def check(tab, app, pages: Iterable[str]) -> set[str]:
     for page in pages:
         touch.send("Emulation.setTouchEmulationEnabled", {"enabled": False})
         tab.set_viewport_size({"width": 1440, "height": 900})
-        tab.emulate_media(color_scheme="light")
+        tab.emulate_media(color_scheme="light", reduced_motion="reduce")
         open_page(tab, app, page)
         tab.evaluate(axe)
         found[page, "light"] = tab.evaluate(VIOLATIONS, {})
