@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -168,8 +169,12 @@ def start_run(config: TrainConfig, name: str = "run", prepare: Callable[[Run], N
     _check_queue()
     trash.clear_unfinished()
     run = runs.create(config, name)
-    if prepare:
-        prepare(run)
+    try:
+        if prepare:
+            prepare(run)
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)  # else it would queue, and nothing would train it
+        raise
     spawn_worker(run)
     return run
 

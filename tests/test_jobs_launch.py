@@ -67,6 +67,15 @@ def test_a_started_worker_queues_holds_its_lock_and_needs_no_tensorflow(
         jobs.resume_run(run)
 
 
+def test_a_start_that_fails_leaves_no_run(tiny_config: TrainConfig) -> None:
+    def fail(run: Run) -> None:
+        raise RunError("no room")
+
+    with pytest.raises(RunError):
+        jobs.start_run(tiny_config, prepare=fail)
+    assert runs.list_runs() == []
+
+
 def test_a_queued_run_is_stopped_resumed_and_stopped_again(taken_slot: FileLock, tiny_config: TrainConfig) -> None:
     run = jobs.start_run(tiny_config)
     for _ in range(2):

@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from cifar_core import machine
+from cifar_core import machine, runs
 from cifar_core.data.cifar10 import cache_dir
-from cifar_core.errors import StoreError
+from cifar_core.errors import RunError, StoreError
 from cifar_core.runs import read_json, reserve_bytes, write_json
 
 DTYPE = np.dtype(np.float16)
@@ -42,20 +42,27 @@ def store_dir() -> Path:
 
 def budget_bytes() -> int:
     """Return the maximum size of the feature cache: `CIFAR_STORE_GB` gigabytes (default 20). Raises StoreError."""
-    text = os.environ.get("CIFAR_STORE_GB", "20")
     try:
-        return int(float(text) * 1e9)
-    except (ValueError, OverflowError):
-        raise StoreError(f"CIFAR_STORE_GB: received {text[:40]!r}, expected a number of gigabytes.") from None
+        return int(runs.gigabytes("CIFAR_STORE_GB", 20))
+    except RunError as error:
+        raise StoreError(str(error)) from None
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One array: `rows` rows of float16, each of shape `shape`."""
+    """One array: `rows` rows of float16, each of shape `shape`; `about` is the content of about.json."""
 
     path: Path
     rows: int
     shape: tuple[int, ...]
+    about: dict[str, Any]
+
+    def touch(self) -> None:
+        """Record that the entry is used now; create it if it does not exist. Raises OSError."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / "about.json").exists():
+            write_json(self.path / "about.json", self.about)
+        os.utime(self.path / "about.json")
 
     @property
     def row_bytes(self) -> int:
@@ -121,21 +128,19 @@ def entry(about: dict[str, Any], rows: int, shape: tuple[int, ...]) -> Entry:
     """Return the entry of `about` (ready for JSON); create it if it does not exist. Raises StoreError."""
     about = {**about, "rows": rows, "shape": list(shape), "dtype": DTYPE.name}
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
-    path = store_dir() / key
+    found = Entry(store_dir() / key, rows, shape, about)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not (path / "about.json").exists():
-            write_json(path / "about.json", about)
-        os.utime(path / "about.json")
+        found.touch()
     except OSError as error:
         raise _no_room(error) from None
-    return Entry(path, rows, shape)
+    return found
 
 
 @contextmanager
 def filling(item: Entry) -> Iterator[None]:
-    """Hold the lock of `item`; wait while another process fills it."""
+    """Hold the lock of `item`; wait while another process fills it. Another one may have removed it before."""
     with FileLock(item.path / "lock"):
+        item.touch()
         yield
 
 

@@ -282,8 +282,11 @@ def make(run: Run, name: str, written: Writer | None = None, opened: Opener | No
         task.write("working", done=0, total=IMAGES)
         expected = reference(run)
         temporary = path(run, name).with_suffix(f".{os.getpid()}")
-        temporary.write_bytes((written or _WRITERS[name])(run))
-        machine.replace(temporary, path(run, name))
+        try:
+            temporary.write_bytes((written or _WRITERS[name])(run))
+            machine.replace(temporary, path(run, name))
+        finally:
+            temporary.unlink(missing_ok=True)
         answers = (opened or _OPENERS[name])(path(run, name))
         figures = _compare(answers, expected, lambda done, total: task.write("working", done=done, total=total))
         size = path(run, name).stat().st_size

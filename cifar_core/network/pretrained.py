@@ -161,11 +161,9 @@ def _file_name(alpha: float, size: int) -> str:
 def _imagenet(alpha: float, image_size: int) -> Weights:
     """Return the ImageNet weights; download if needed, or wait while another process downloads them."""
     path = imagenet_path(alpha, image_size)
-    while not path.exists():
+    if not path.exists():
         try:
-            _download(path, alpha)
-        except AlreadyRunning:
-            time.sleep(_POLL_SECONDS)
+            _download_or_wait(path, alpha)
         except DataError as error:
             raise WeightsError(
                 f"ImageNet weights of width {alpha:g} are not at {path} and could not be downloaded: {error} "
@@ -175,7 +173,7 @@ def _imagenet(alpha: float, image_size: int) -> Weights:
         named = read_keras_h5(path, alpha)
     except WeightsError as damaged:
         try:
-            _download(path, alpha)
+            _download_or_wait(path, alpha)
         except DataError:
             raise damaged from None
         named = read_keras_h5(path, alpha)
@@ -187,6 +185,22 @@ def _imagenet(alpha: float, image_size: int) -> Weights:
             label += f"; on this machine the files for {size} and {other} px are one, a stand-in for one of the sizes"
             break
     return Weights("imagenet", label, named, fingerprint(named))
+
+
+def _download_or_wait(path: Path, alpha: float) -> None:
+    """Download the ImageNet file to `path`, or wait until another process has replaced it. Raises DataError."""
+    before = _modified(path)
+    while True:
+        try:
+            return _download(path, alpha)
+        except AlreadyRunning:
+            time.sleep(_POLL_SECONDS)
+        if _modified(path) != before:
+            return None
+
+
+def _modified(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def _download(path: Path, alpha: float) -> None:

@@ -18,6 +18,7 @@ from cifar_core.runs.folder import (
     finished_runs,
     folder_beside_runs,
     get,
+    gigabytes,
     list_runs,
     new_id,
     reserve_bytes,

@@ -325,11 +325,16 @@ def size_bytes(folder: Path) -> int:
 
 def budget_bytes() -> float:
     """Return the maximum size of the runs directory: `CIFAR_RUNS_GB` gigabytes (default 50). Raises RunError."""
-    text = os.environ.get("CIFAR_RUNS_GB") or str(_RUNS_GB)
+    return gigabytes("CIFAR_RUNS_GB", _RUNS_GB)
+
+
+def gigabytes(variable: str, default: float) -> float:
+    """Return the bytes that the environment `variable` sets in gigabytes. Raises RunError if it is not above 0."""
+    text = os.environ.get(variable) or str(default)
     try:
         size = float(text) * 1e9
     except ValueError:
         size = -1.0
     if not 0 < size < float("inf"):
-        raise RunError(f"CIFAR_RUNS_GB: received {text[:40]!r}, expected a number of gigabytes above 0.")
+        raise RunError(f"{variable}: received {text[:40]!r}, expected a number of gigabytes above 0.")
     return size

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from cifar_core import machine, runs
 from cifar_core.errors import RunError
@@ -63,8 +63,10 @@ def change(run: Run, **changes: Any) -> Labels:
             wanted = replace(before, **changes)
             after = Labels(_text(wanted.name, NAME_LIMIT), _text(wanted.note, NOTE_LIMIT), bool(wanted.starred))
             runs.write_json(run.path / FILE, asdict(after))
+    except Timeout:
+        raise RunError(f"Run {run.id} is being changed elsewhere; try again.") from None
     except OSError as error:
-        raise RunError(f"Run {run.id} cannot be written on: {error.strerror}; make its folder writable.") from None
+        raise RunError(f"Run {run.id} cannot be changed: {error.strerror}; make its folder writable.") from None
     return after
 
 

@@ -30,6 +30,7 @@ def move_to_trash(run: Run) -> None:
     try:
         trash_dir().mkdir(parents=True, exist_ok=True)
         with runs.run_lock(run, "deleted"):
+            shutil.rmtree(trash_dir() / run.id, ignore_errors=True)  # an imported run may have the ID of a deleted one
             run.path.rename(trash_dir() / run.id)
     except OSError as error:
         raise RunError(f"Run {run.id} could not be deleted: {error.strerror}; make its folder writable.") from None

@@ -103,13 +103,17 @@ class Project(msgspec.Struct):
 
     def label(self, name: str) -> Label:
         """Return class `name`; add it if it is missing. Raises ProjectError for the 21st class."""
-        match = next((label for label in self.classes if label.name == name), None)
-        if match is None:
+        if name not in self.names:
             if len(self.classes) >= MOST_CLASSES:
                 raise ProjectError(f"Class {quoted(name)} is left out: a project has {MOST_CLASSES} classes at most.")
-            match = Label(name)
-            self.classes.append(match)
-        return match
+            self.classes.append(Label(name))
+        return self.classes[self.position(name)]
+
+    def position(self, name: str) -> int:
+        """Return the position of class `name`. Raises ProjectError if there is none."""
+        if name not in self.names:
+            raise ProjectError(f"There is no class {quoted(name)} in this project any more; reload the page.")
+        return self.names.index(name)
 
 
 def folder(name: str) -> Path:
@@ -252,13 +256,13 @@ def class_name(text: str) -> str:
     return name
 
 
-def rename(name: str, number: int, wish: str) -> None:
-    """Rename class number `number`. Raises ProjectError if the name is in use."""
+def rename(name: str, label: str, wish: str) -> None:
+    """Rename class `label`. Raises ProjectError if there is none, or if the new name is in use."""
     new = class_name(wish)
     with changed(name) as project:
-        if new in project.names and project.names.index(new) != number:
+        if new in project.names and new != label:
             raise ProjectError(f"There is a class {quoted(new)} already; choose another name.")
-        project.classes[number].name = new
+        project.classes[project.position(label)].name = new
 
 
 def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False) -> list[str]:
@@ -305,18 +309,18 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
     return problems
 
 
-def remove(name: str, number: int, key: str | None = None) -> None:
-    """Remove picture `key` from class number `number`, or the class if `key` is None. Raises ProjectError.
+def remove(name: str, label: str, key: str | None = None) -> None:
+    """Remove picture `key` from class `label`, or the class if `key` is None. Raises ProjectError.
 
     Files of pictures that are in no class are deleted.
     """
     with changed(name) as project:
-        label = project.classes[number]
-        removed = {sample.key for sample in label.samples if key in (None, sample.key)}
+        match = project.classes[project.position(label)]
+        removed = {sample.key for sample in match.samples if key in (None, sample.key)}
         if key is None:
-            del project.classes[number]
+            project.classes.remove(match)
         else:
-            label.samples = [sample for sample in label.samples if sample.key != key]
+            match.samples = [sample for sample in match.samples if sample.key != key]
         remaining = {sample.key for other in project.classes for sample in other.samples}
     for unused in removed - remaining:
         with suppress(OSError):

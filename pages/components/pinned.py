@@ -136,11 +136,8 @@ def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> tuple[Chart
 
 def _words(watched: Sequence[Watched]) -> str:
     """Return the latest prediction for each picture as a sentence."""
-    answers = [
-        f"{one.pin.name}: {cifar10.CLASSES[one.probabilities[-1].argmax()]} {one.probabilities[-1].max():.0%}"
-        for one in watched
-        if len(one.epochs)
-    ]
+    latest = [(one.pin.name, one.probabilities[-1]) for one in watched if len(one.epochs)]
+    answers = [f"{name}: {cifar10.CLASSES[said.argmax()]} {formatting.share(said.max())}" for name, said in latest]
     return f"Ten probabilities of each pinned picture over the epochs. {', '.join(answers) or 'Nothing recorded yet'}."
 
 

@@ -145,7 +145,7 @@ def _local_time(utc: str, zone: str) -> str:
     made = datetime.strptime(utc, "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
     with contextlib.suppress(ValueError, ZoneInfoNotFoundError):  # a browser can send any text
         made = made.astimezone(ZoneInfo(zone))
-    return f"{made:%-d %b %H:%M:%S}"
+    return f"{made.day} {made:%b %H:%M:%S}"
 
 
 def run_titles(rows: Iterable[Row]) -> dict[str, str]:

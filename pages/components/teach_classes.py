@@ -158,9 +158,11 @@ def undo_bar(name: str) -> None:
             guarded.button("Undo", _put_back, name, *removed[2:], icon=":material/undo:", key="teach_put_back")
 
 
-def _remove(name: str, number: int, key: str | None = None) -> None:
+def _remove(name: str, label_name: str, key: str | None = None) -> None:
     """Remove a picture of a class, or the class if `key` is None; both can be undone."""
-    label = projects.load(name).classes[number]
+    project = projects.load(name)
+    number = project.position(label_name)
+    label = project.classes[number]
     files: dict[Sample, bytes] = {}
     for sample in label.samples:
         if key in (None, sample.key):
@@ -168,7 +170,7 @@ def _remove(name: str, number: int, key: str | None = None) -> None:
                 files[sample] = projects.content(name, sample.key)
     words = "1 picture" if key else f"class {formatting.plain(label.name)}"
     st.session_state["teach_undo"] = name, words, label.name, number, files
-    projects.remove(name, number, key)
+    projects.remove(name, label.name, key)
 
 
 def _put_back(*removed: Any) -> None:
@@ -222,17 +224,17 @@ def _card(name: str, number: int, label: Label) -> None:
                 key=f"{key}_name",
                 max_chars=projects.MOST_LETTERS,
                 label_visibility="collapsed",
-                on_change=lambda: guarded.attempt(projects.rename, name, number, st.session_state[f"{key}_name"]),
+                on_change=lambda: guarded.attempt(projects.rename, name, label.name, st.session_state[f"{key}_name"]),
             )
             st.markdown(f"{len(label.samples)} pictures" if len(label.samples) != 1 else "1 picture", width="content")
             guarded.button(
-                "", _remove, name, number, icon=":material/delete:", type="tertiary", key=f"{key}_delete",
+                "", _remove, name, label.name, icon=":material/delete:", type="tertiary", key=f"{key}_delete",
                 help=f"Delete {formatting.plain(label.name)}; it can be undone",
             )  # fmt: skip
         camera(
             f"{key}_pictures",
             lambda frames: guarded.attempt(_add_burst, name, label.name, frames),
-            lambda picture: guarded.attempt(_remove, name, number, picture),
+            lambda picture: guarded.attempt(_remove, name, label.name, picture),
             name=label.name,
             pictures=[{"key": s.key, "url": thumbnail(name, s.key)} for s in label.samples[::-1][:_SHOWN]],
             more=max(0, len(label.samples) - _SHOWN),

@@ -300,11 +300,17 @@ def test_more_than_the_disk_is_refused(entry: Entry, monkeypatch: pytest.MonkeyP
         feature_cache.make_room(1_100_000, [entry])
 
 
-@pytest.mark.parametrize("text", ["", "lots", "nan", "inf", "1e999"])
+@pytest.mark.parametrize("text", ["-1", "0", "lots", "nan", "inf", "1e999"])
 def test_a_budget_that_is_no_number_is_a_sentence(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CIFAR_STORE_GB", text)
     with pytest.raises(StoreError, match="CIFAR_STORE_GB"):
         feature_cache.budget_bytes()
+
+
+def test_an_entry_that_was_removed_before_it_is_filled_is_listed(entry: Entry) -> None:
+    feature_cache.clear()
+    fill(entry, everything())
+    assert [item["key"] for item in feature_cache.contents()] == [entry.path.name]
 
 
 def test_the_store_can_be_cleared_but_for_what_is_being_filled(three: dict[str, Entry]) -> None:

@@ -116,8 +116,13 @@ def test_what_is_not_there_is_downloaded_once(server: Path) -> None:
     assert pretrained.load("imagenet", ALPHA, 96, 1).fingerprint == loaded.fingerprint
 
 
-def test_while_another_process_downloads_it_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_while_another_process_downloads_it_is_waited_for(monkeypatch: pytest.MonkeyPatch, is_damaged: bool) -> None:
     asked = []
+    if is_damaged:
+        target = pretrained.imagenet_path(0.35, 96)
+        target.parent.mkdir(parents=True)
+        target.write_bytes(b"damaged")
 
     def fetch(url: str, path: Path, **_: object) -> None:
         asked.append(url)

@@ -125,7 +125,7 @@ def test_a_zip_makes_a_project_and_a_hostile_one_a_sentence(kinds):
 
 
 def test_names_with_markup_are_text(kinds):
-    projects.rename(kinds, 0, MARKUP)
+    projects.rename(kinds, projects.load(kinds).names[0], MARKUP)
     app = open_app(TEACH)
     app = trigger(app, "teach_live", "frames", [url("stripes", 70)])
     said = [mark.value for mark in app.markdown if "img src" in mark.value]

@@ -2,6 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -83,6 +84,15 @@ def test_a_foreign_file_is_cleaned_when_it_is_read(run: Run) -> None:
     (run.path / labels.FILE).write_text('{"name": "a\\u202eb\\nc' + "x" * 900 + '"}')
     assert labels.load(run).name.startswith("a b cxx")
     assert len(labels.load(run).name) == labels.NAME_LIMIT
+
+
+def test_a_lock_that_is_held_for_long_is_a_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def held(self: FileLock, *_: object) -> None:
+        raise Timeout("")
+
+    monkeypatch.setattr(FileLock, "__enter__", held)
+    with pytest.raises(RunError, match="elsewhere"):
+        labels.change(run, name="x")
 
 
 def test_a_run_that_is_gone_cannot_be_written_on(run: Run, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import re
+import shutil
 
 import pytest
 from filelock import FileLock
@@ -53,6 +54,16 @@ def test_a_run_of_the_same_id_is_not_overwritten(run: Run) -> None:
         trash.restore(run.id)
     assert (run.path / "precious").exists()
     assert trash.contents() == [run.id]
+
+
+def test_a_run_is_discarded_although_one_of_the_same_id_was(run: Run, tiny_config: TrainConfig) -> None:
+    """As an archive that is imported again has it."""
+    trash.move_to_trash(run)
+    shutil.copytree(trash.trash_dir() / run.id, run.path)
+    (run.path / "second").touch()
+    trash.move_to_trash(run)
+    assert not run.path.exists()
+    assert (trash.restore(run.id).path / "second").exists()
 
 
 def test_the_emptied_trash_is_empty_and_a_link_leaves_what_it_points_to(run: Run, tmp_path) -> None:

@@ -105,27 +105,31 @@ def test_the_file_of_a_removed_picture_is_deleted_unless_another_class_has_it(tw
     shared, *others = (sample.key for sample in projects.load(two_kinds).classes[0].samples)
     with projects.changed(two_kinds) as project:
         project.classes[1].samples.append(projects.Sample(shared))
-    projects.remove(two_kinds, 0, others[0])
+    projects.remove(two_kinds, "stripes", others[0])
     assert others[0] not in files() and {shared, *others[1:]} <= files()
-    projects.remove(two_kinds, 0)
+    projects.remove(two_kinds, "stripes")
     assert files() == {sample.key for sample in projects.load(two_kinds).classes[0].samples}
     assert shared in files()
 
 
 def test_remove_rename_delete_and_restore(two_kinds):
     key = projects.load(two_kinds).classes[1].samples[0].key
-    projects.remove(two_kinds, 1, key)
-    projects.rename(two_kinds, 1, " blue/spots\n")
+    projects.remove(two_kinds, "spots", key)
+    projects.rename(two_kinds, "spots", " blue/spots\n")
     assert counts(two_kinds) == {"stripes": 12, "blue-spots": 11}
     with pytest.raises(ProjectError, match="already"):
-        projects.rename(two_kinds, 1, "stripes")
+        projects.rename(two_kinds, "blue-spots", "stripes")
     with pytest.raises(ProjectError, match="dots"):
-        projects.rename(two_kinds, 1, "..")
+        projects.rename(two_kinds, "blue-spots", "..")
     projects.delete(two_kinds)
     assert projects.names() == []
     projects.restore(two_kinds)
     assert counts(two_kinds) == {"stripes": 12, "blue-spots": 11}
-    projects.remove(two_kinds, 0)
+    projects.remove(two_kinds, "stripes")
+    assert counts(two_kinds) == {"blue-spots": 11}
+    for change in (lambda: projects.remove(two_kinds, "stripes"), lambda: projects.rename(two_kinds, "stripes", "x")):
+        with pytest.raises(ProjectError, match="stripes"):  # an older tab still shows it
+            change()
     assert counts(two_kinds) == {"blue-spots": 11}
 
 

@@ -96,7 +96,7 @@ def test_a_missing_or_damaged_picture_is_a_sentence(two_kinds):
     (pictures / f"{first}.jpg").write_bytes(b"no picture")
     with pytest.raises(ProjectError, match="damaged"):
         models.open_model(two_kinds)
-    projects.remove(two_kinds, 0, first)
+    projects.remove(two_kinds, "stripes", first)
     (pictures / f"{second}.jpg").unlink()
     with pytest.raises(ProjectError, match=second):
         models.open_model(two_kinds)
