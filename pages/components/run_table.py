@@ -66,7 +66,7 @@ def _filtered(rows: list[Row]) -> list[Row]:
         trials = len(rows) - len(own_rows)
         if trials and address.linked_toggle(f"Trials of searches ({trials})", "trials"):
             own_rows = rows
-    return run_picker.mine_first(listing.sort_rows(listing.filter_rows(own_rows, words, (), starred)))
+    return run_picker.mine_first(listing.sort_rows(listing.filter_rows(own_rows, words, starred)))
 
 
 def _choice(rows: Sequence[Row]) -> list[str]:
