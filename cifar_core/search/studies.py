@@ -104,9 +104,9 @@ def stamp(name: str, storage: str | None = None) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
-def identity(name: str, storage: str | None = None) -> str:
+def identity(name: str) -> str:
     """Return a key that distinguishes a sweep from a later one of the same name; with a database only the name."""
-    url = storage_url(storage)
+    url = storage_url()
     try:
         with (folder(name) / "journal.log").open("rb") as file:
             first = file.readline(1_000)  # contains a random ID
