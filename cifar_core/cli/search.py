@@ -200,7 +200,7 @@ def _done(settings: Settings) -> Result | None:
 
 def _trained(settings: Settings, quiet: bool) -> Result:
     """Request `settings` from the lab and wait for the result. Raises TrainingError if it fails."""
-    head_lab.start()
+    head_lab.job().start()
     head_lab.request(settings)
     with Screen(quiet) as screen:
         while not (done := _done(settings)):
@@ -303,7 +303,7 @@ def _condition_lines(chosen: Lesson, conditions: dict[str, Outcome]) -> list[str
         for key, condition in conditions.items()
     ]
     head = ("", "training", "validation", "test", "million multiply-adds", "MB", "ms an image", "seconds")
-    return [*table(head, rows), *{condition.made.sentence: None for condition in conditions.values()}]
+    return [*table(head, rows), *dict.fromkeys(condition.made.sentence for condition in conditions.values())]
 
 
 def _field_lines(fields: list[float]) -> list[str]:
