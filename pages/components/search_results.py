@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 import streamlit as st
@@ -14,6 +12,7 @@ from cifar_core.config import ALL_IMAGES, KNOBS
 from cifar_core.errors import CifarError, SweepError
 from cifar_core.search import findings, studies, sweep_workers
 from cifar_core.search.findings import Cell, Findings, Trial
+from cifar_core.untrusted import csv_text
 from pages.components import address, formatting, guarded, knobs, live_chart, tables
 
 POLL_SECONDS = 2.0
@@ -73,9 +72,6 @@ def _findings(sweep: Findings) -> None:
     _more_charts(sweep, opened)
 
 
-# search selection
-
-
 @st.cache_resource(max_entries=64, show_spinner="Reading the trials")
 def _read_findings(name: str, stamp: tuple[int, int], workers: int) -> Findings:
     return findings.find(name)
@@ -106,9 +102,6 @@ def newest(known: list[str]) -> str:
             return 0, 0
 
     return max(known, key=stamp)
-
-
-# state
 
 
 def _status(sweep: Findings) -> None:
@@ -190,9 +183,6 @@ def undo_bar() -> None:
             guarded.button("Undo", studies.restore, name, icon=":material/undo:", key="undo_search")
 
 
-# findings
-
-
 def _edges(sweep: Findings) -> None:
     """Show a hint for each best value at the end of its range."""
     for knob, side in sweep.at_edge.items():
@@ -254,9 +244,6 @@ def _open(number: int) -> None:
     st.rerun()
 
 
-# trials
-
-
 def _table(sweep: Findings, opened: Trial | None) -> None:
     """Draw all trials, best first; selecting a row opens its trial."""
     trials = sorted(sweep.trials, key=lambda trial: (-(trial.accuracy or 0.0), trial.number))
@@ -288,11 +275,8 @@ def _table(sweep: Findings, opened: Trial | None) -> None:
         selection_mode="single-row",
     )
     rows = [trials[row].number for row in event["selection"]["rows"] if row < len(trials)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(map(_cell, values) for values in columns.values()), strict=True))
-    formatting.csv_button("CSV", text.getvalue(), f"{sweep.name}.csv", "trials_csv")
+    values = zip(*(map(_cell, column) for column in columns.values()), strict=True)
+    formatting.csv_button("CSV", csv_text([tuple(columns), *values]), f"{sweep.name}.csv", "trials_csv")
     before = st.session_state.get("search_row")
     st.session_state["search_row"] = rows
     if rows and rows != before:
