@@ -123,6 +123,13 @@ class Findings:
         return sum(trial.state in ("finished", "pruned", "failed") for trial in self.trials)
 
     @property
+    def progress(self) -> str:
+        """How many trials have ended, of how many trials or minutes."""
+        if self.goal.seconds:
+            return f"{self.done} trials, of {self.goal.seconds / 60:g} minutes of training"
+        return f"{self.done} of {self.goal.trials} trials"
+
+    @property
     def spent_seconds(self) -> float:
         """The seconds of training so far."""
         return sum(trial.seconds or 0.0 for trial in self.trials)

@@ -139,13 +139,10 @@ def _status(sweep: Findings) -> None:
 
 
 def _progress(sweep: Findings) -> str:
-    text = f"{sweep.done} of {sweep.goal.trials} trials"
-    if sweep.goal.seconds:
-        text = f"{sweep.done} trials, of {sweep.goal.seconds / 60:g} minutes of training"
     if not sweep.done or not sweep.spent_seconds:
-        return f"{text}; the first trial computes the feature cache"
+        return f"{sweep.progress}; the first trial computes the feature cache"
     left = sweep.spent_seconds * (1 / sweep.share - 1)
-    return f"{text}, about {formatting.seconds(left)} left" if left >= 1 else text
+    return f"{sweep.progress}, about {formatting.seconds(left)} left" if left >= 1 else sweep.progress
 
 
 def _extend(sweep: Findings) -> None:
