@@ -211,7 +211,7 @@ def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
 def _what_if(model: Classifier, pixels: np.ndarray) -> None:
     left, right = st.columns([3, 2])
     with left:
-        st.button("Reset", icon=":material/undo:", key="undo", on_click=_undo, type="tertiary")
+        st.button("Reset", icon=":material/undo:", key="whatif_reset", on_click=_undo, type="tertiary")
         places, setting = {}, {}
         for change in explain.CHANGES.values():
             setting[change.name] = st.slider(

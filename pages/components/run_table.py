@@ -259,9 +259,7 @@ def undo_bar() -> None:
     """Draw a button that undoes the last deletion."""
     deleted = {id_: name for id_, name in st.session_state.get("runs_deleted", {}).items() if id_ in trash.contents()}
     if deleted:
-        with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_bar_runs"):
-            st.markdown(f":material/delete: Deleted: {formatting.plain(', '.join(deleted.values()))}")
-            guarded.button("Undo", _restore, list(deleted), icon=":material/undo:", key="undo")
+        guarded.undo_bar(formatting.plain(", ".join(deleted.values())), "undo", _restore, list(deleted))
 
 
 def _delete(row: Row) -> None:

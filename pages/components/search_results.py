@@ -175,9 +175,7 @@ def undo_bar() -> None:
     """Draw a button that undoes the last deletion."""
     name = st.session_state.get("search_deleted")
     if name is not None and studies.is_restorable(name):
-        with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_bar_search"):
-            st.markdown(f":material/delete: Deleted: {formatting.plain(name)}")
-            guarded.button("Undo", studies.restore, name, icon=":material/undo:", key="undo_search")
+        guarded.undo_bar(formatting.plain(name), "undo_search", studies.restore, name)
 
 
 def _edges(sweep: Findings) -> None:
