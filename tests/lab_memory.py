@@ -43,7 +43,7 @@ def _moved(settings: Settings, rng: np.random.Generator) -> Settings:
 
 def measured(moves: int) -> list[int]:
     """Return the resident bytes of the lab's process after each of `moves` moves."""
-    head_lab.job().start()
+    head_lab.start()
     settings, found, rng = Settings(), [], np.random.default_rng(0)
     for _ in range(moves):
         head_lab.request(settings)

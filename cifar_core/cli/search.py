@@ -196,7 +196,7 @@ def _done(settings: Settings) -> Result | None:
 
 def _trained(settings: Settings, quiet: bool) -> Result:
     """Request `settings` from the lab and wait for the result. Raises TrainingError if it fails."""
-    head_lab.job().start()
+    head_lab.start()
     head_lab.request(settings)
     with Screen(quiet) as screen:
         while not (done := _done(settings)):

@@ -130,6 +130,11 @@ def job() -> Job:
     return Job(lab_dir(), "lab", command, "The lab")
 
 
+def start() -> None:
+    """Start the process of the lab if it is not running. Raises RunError."""
+    job().start()
+
+
 def is_open() -> bool:
     """Return whether the process of the lab is running."""
     return job().is_running

@@ -42,7 +42,7 @@ def show() -> None:
         st.caption("The head lab needs the training images.")
         return
     try:
-        head_lab.job().start()
+        head_lab.start()
         result = head_lab.result(settings)
         if result is None or (result.state != "done" and not _is_under_way(settings)):
             head_lab.request(settings)
