@@ -284,14 +284,14 @@ def conclusion(sweep: Findings, shares: Mapping[str, float]) -> str:
     return f"{KNOBS[ranked[0]].label} matters most{more}. {sentence}"
 
 
-def find(name: str, storage: str | None = None) -> Findings:
+def find(name: str) -> Findings:
     """Return the findings of sweep `name`. Raises SweepError if it does not exist or is damaged."""
-    return of_study(studies.open_study(name, storage), storage)
+    return of_study(studies.open_study(name))
 
 
-def of_study(study: Study, storage: str | None = None) -> Findings:
+def of_study(study: Study) -> Findings:
     """Return the findings of an open study. Raises SweepError if it is damaged."""
-    name, shared = study.study_name, bool(studies.storage_url(storage))
+    name, shared = study.study_name, bool(studies.storage_url())
     workers = len(sweep_workers.living_workers(name))
     try:
         everything = study.get_trials(deepcopy=False)
