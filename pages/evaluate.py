@@ -33,14 +33,8 @@ from pages.components import (
 TITLE = "Strengths and mistakes"
 SPLITS = {"validation": "Validation images", "test": "Test images"}
 _FILES = (
-    "status.json",
-    "config.json",
-    "evaluation.npz",
-    calibration.FILE,
-    "metrics.jsonl",
-    "environment.json",
-    "parent.json",
-)
+    "status.json", "config.json", "evaluation.npz", calibration.FILE, "metrics.jsonl", "environment.json", "parent.json"
+)  # fmt: skip
 
 
 def main() -> None:

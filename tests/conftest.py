@@ -98,9 +98,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def own_folders(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs, cache and Keras's files of its own for every test; CIFAR-10 and bundled networks only where it asks.
 
-    The threads that a worker in this process sets are taken back: workers of later tests would inherit them.
+    The threads that a worker in this process sets, and the storage of a command, are taken back: later tests would
+    inherit them.
     """
-    for name in ("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS"):
+    for name in ("TF_NUM_INTEROP_THREADS", "TF_NUM_INTRAOP_THREADS", "CIFAR_SWEEP_STORAGE"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     set_folders(monkeypatch, tmp_path)

@@ -129,7 +129,7 @@ def robustness_figure(measured: Mapping[str, Measured]) -> go.Figure:
             )
         if corruption.neutral > corruption.strengths[0]:  # stronger corruptions are always on the right
             figure.update_xaxes(autorange="reversed", **where)
-    figure.update_layout(template=style.TEMPLATE, height=560, uirevision="keep")
+    figure.update_layout(template=style.TEMPLATE, height=560)
     style.show_percent(figure)
     figure.update_yaxes(title_text="accuracy", col=1)
     return figure
@@ -172,7 +172,7 @@ def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False) -> go.F
             color, where = style.FINE_TUNING, {"row": 1, "col": column}
             figure.add_vrect(x0=watch.boundary, x1=end, fillcolor=color, opacity=0.09, line_width=0, **where)
             figure.add_vline(x=watch.boundary, line={"color": color, "dash": "dash", "width": 1.5}, **where)
-    look = {"showlegend": False, "hovermode": "closest", "barmode": "overlay", "uirevision": "keep"}
+    look = {"showlegend": False, "hovermode": "closest", "barmode": "overlay"}
     margin = {"l": 84, "r": 12, "t": 12, "b": _WATCH_BELOW[scrubs]}
     figure.update_layout(template=TEMPLATE, margin=margin, **look)
     figure.update_yaxes(range=[0, 1.04], tickformat=".0%", row=1)

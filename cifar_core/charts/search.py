@@ -190,12 +190,10 @@ def trial_curves(sweep: Findings, opened: Trial) -> go.Figure:
     return figure
 
 
-def lab_curves(
-    rows: Rows, earlier: Sequence[tuple[str, Rows]], metric: str, epochs: int, height: int = 320
-) -> go.Figure:
+def lab_curves(rows: Rows, earlier: Sequence[tuple[str, Rows]], metric: str, epochs: int) -> go.Figure:
     """Return "accuracy" or "cross_entropy" of the lab: current and `earlier` settings as (text, rows), oldest first."""
     title, unit = style.metric_titles(metric)
-    figure, value = _figure(title, "epoch", unit, height), style.metric_hover(metric)
+    figure, value = _figure(title, "epoch", unit, 300), style.metric_hover(metric)
     for number, (text, old) in enumerate(earlier):
         share = (number + 1) / len(earlier)
         figure.add_scatter(

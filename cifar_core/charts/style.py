@@ -89,7 +89,6 @@ def layout(title: str, x: str, y: str, height: int) -> dict[str, Any]:
         "template": TEMPLATE,
         "title": {"text": title},
         "height": height,
-        "uirevision": "keep",
         "xaxis": {"title": {"text": x}},
         "yaxis": {"title": {"text": y}},
     }

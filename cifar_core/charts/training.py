@@ -1,4 +1,4 @@
-"""Learning curves of one or several runs, and the bars of a prediction."""
+"""Learning curves of one or several runs."""
 
 from __future__ import annotations
 
@@ -95,25 +95,6 @@ def change_figure(changes: Sequence[float]) -> go.Figure:
         hovertemplate="block %{x}: %{y:.1%}<extra></extra>",
     )
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
-    return figure
-
-
-def probability_figure(probabilities: np.ndarray, classes: Sequence[str], height: int = 330) -> go.Figure:
-    """Return the sorted bars of a picture's ten probabilities, float (10,)."""
-    order = np.argsort(-probabilities, kind="stable")[::-1]  # the first of equal ones is on top, as in argmax
-    layout = {"hovermode": "closest", "margin": {"l": 86, "r": 24}}
-    figure = style.figure("Probabilities", "probability", "", height, **layout)
-    figure.add_bar(
-        x=probabilities[order],
-        y=[classes[i] for i in order],
-        orientation="h",
-        marker_color=[style.CLASS_COLORS[i] if i == order[-1] else style.NEUTRAL for i in order],
-        text=[f"{probabilities[i]:.1%}" for i in order],
-        textposition="outside",
-        cliponaxis=False,
-        hovertemplate="%{y}: %{x:.2%}<extra></extra>",
-    )
-    figure.update_xaxes(range=[0, 1.12], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
     return figure
 
 

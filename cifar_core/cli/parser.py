@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ from cifar_core.evaluation.listing import SORTS
 from cifar_core.export.exports import FORMATS
 from cifar_core.search import space
 from cifar_core.search.head_lab import BASE, SLIDERS
+from cifar_core.search.studies import STORAGE_VARIABLE
 from cifar_core.teach.project import ALPHAS, IMAGE_SIZES
 
 Argument = tuple[str, dict[str, Any]]
@@ -30,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command in `arguments` (default: sys.argv) and return its exit code."""
     try:
         parsed = _parser().parse_args(arguments)
+        if getattr(parsed, "storage", None) is not None:
+            os.environ[STORAGE_VARIABLE] = parsed.storage  # the command and its workers read it
         answer: Answer = find(parsed.command)(parsed)
         answer.write(parsed.json)
         return answer.code

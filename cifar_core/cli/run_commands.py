@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cifar_core import errors, jobs, runs
-from cifar_core.cli.terminal import PROGRAM, Answer, duration, is_number, native_messages_hidden, number, percent, table
+from cifar_core.cli.terminal import PROGRAM, Answer, duration, native_messages_hidden, number, percent, table
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
 from cifar_core.errors import CifarError, ConfigError, RunError
 from cifar_core.evaluation import comparison, diagnosis, listing, story
@@ -317,7 +317,7 @@ def _origin(dataset: Any, weights: Any) -> str:
 
 def _interval(values: dict[str, Any]) -> str:
     accuracy, total = values["test_accuracy"], values.get("test_images")
-    if not is_number(accuracy) or not 0 <= accuracy <= 1 or not isinstance(total, int) or total < 0:
+    if not records.is_number(accuracy) or not 0 <= accuracy <= 1 or not isinstance(total, int) or total < 0:
         return ""
     low, high = wilson(round(accuracy * total), total)
     return f" (95% interval {percent(low)} to {percent(high)})"

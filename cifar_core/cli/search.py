@@ -47,17 +47,17 @@ def start_sweep(arguments: Namespace) -> Answer:
     usual = 30 if arguments.minutes is None else space.MOST_TRIALS
     trials = len(plan.cells()) if plan.grid else usual if arguments.trials is None else arguments.trials
     goal = space.Goal(trials, None if arguments.minutes is None else arguments.minutes * 60)
-    sweep_workers.start(arguments.name, plan, goal, arguments.workers, arguments.storage)
-    return _sweep_state(arguments.name, arguments, f"`{PROGRAM} sweep show {arguments.name}` shows its progress.")
+    sweep_workers.start(arguments.name, plan, goal, arguments.workers)
+    return _sweep_state(arguments.name, f"`{PROGRAM} sweep show {arguments.name}` shows its progress.")
 
 
 def list_sweeps(arguments: Namespace) -> Answer:
     """List all sweeps; damaged ones are reported and skipped."""
     data: list[dict[str, Any]] = []
     rows = []
-    for name in studies.names(arguments.storage):
+    for name in studies.names():
         try:
-            sweep = findings.find(name, arguments.storage)
+            sweep = findings.find(name)
         except SweepError as error:
             data.append({"name": name, "state": "damaged", "error": str(error)})
             rows.append((name, "damaged", "-", "-", "-"))
@@ -73,12 +73,8 @@ def list_sweeps(arguments: Namespace) -> Answer:
 
 def show_sweep(arguments: Namespace) -> Answer:
     """Show a sweep: its trials and the best so far."""
-    sweep = findings.find(arguments.name, arguments.storage)
-    goal = sweep.goal
-    done = f"{sweep.done} of {goal.trials} trials"
-    if goal.seconds:
-        done = f"{sweep.done} trials, of {goal.seconds / 60:g} minutes of training"
-    lines = [f"{sweep.name} is {sweep.state}: {done}, {duration(sweep.spent_seconds)}."]
+    sweep = findings.find(arguments.name)
+    lines = [f"{sweep.name} is {sweep.state}: {sweep.progress}, {duration(sweep.spent_seconds)}."]
     lines += [f"  {KNOBS[knob].label}: {text}" for knob, text in space.describe(sweep.plan).items()]
     if sweep.best:
         lines.append(f"Best: {percent(sweep.best.accuracy)} validation accuracy, run {sweep.best.run}, with")
@@ -122,42 +118,41 @@ def _assigned(values: Mapping[str, Any]) -> str:
 
 def sweep_worker(arguments: Namespace) -> Answer:
     """Run trials of a sweep in the foreground until it is done or stopped, for additional machines."""
-    studies.open_checked(arguments.study, arguments.storage)  # report errors here, not in the worker
-    environment = {studies.STORAGE_VARIABLE: studies.storage_url(arguments.storage)}
+    studies.open_checked(arguments.study)  # report errors here, not in the worker
     command = jobs.module_command([sweep_workers.WORKER, arguments.study])
-    with subprocess.Popen(command, env=jobs.worker_environment(environment), stdout=sys.stderr) as working:
+    with subprocess.Popen(command, env=jobs.worker_environment(), stdout=sys.stderr) as working:
         try:
             code = working.wait()
         except KeyboardInterrupt:  # the worker in the same terminal also receives it
             working.wait()
             return Answer(None, [], 130)
     if code == 0:
-        return _sweep_state(arguments.study, arguments)
+        return _sweep_state(arguments.study)
     return Answer(None, [], 2 if code == 2 else 1)
 
 
 def stop_sweep(arguments: Namespace) -> Answer:
     """Stop a sweep and wait until it has stopped."""
-    sweep_workers.stop(arguments.name, arguments.storage)
-    return _sweep_state(arguments.name, arguments)
+    sweep_workers.stop(arguments.name)
+    return _sweep_state(arguments.name)
 
 
 def resume_sweep(arguments: Namespace) -> Answer:
     """Resume a sweep, or extend it by trials, minutes or seeds."""
-    name, storage = arguments.name, arguments.storage
+    name = arguments.name
     if arguments.seeds is not None:
-        sweep_workers.repeat(name, arguments.seeds, storage)
+        sweep_workers.repeat(name, arguments.seeds)
     elif arguments.trials is not None or arguments.minutes is not None:
-        sweep_workers.extend(name, arguments.trials or 0, arguments.minutes or 0.0, storage)
+        sweep_workers.extend(name, arguments.trials or 0, arguments.minutes or 0.0)
     else:
-        sweep_workers.resume(name, arguments.workers, storage)
-    return _sweep_state(name, arguments, f"`{PROGRAM} sweep show {name}` shows its progress.")
+        sweep_workers.resume(name, arguments.workers)
+    return _sweep_state(name, f"`{PROGRAM} sweep show {name}` shows its progress.")
 
 
 def delete_sweep(arguments: Namespace) -> Answer:
     """Delete a sweep; its runs are kept."""
     name = arguments.name
-    sweep_workers.delete(name, arguments.storage)
+    sweep_workers.delete(name)
     more = f" `{PROGRAM} sweep restore {name}` restores it." if studies.is_restorable(name) else ""
     return Answer({"name": name, "state": "deleted"}, [f"Search {name} is deleted, its runs are not.{more}"])
 
@@ -165,11 +160,11 @@ def delete_sweep(arguments: Namespace) -> Answer:
 def restore_sweep(arguments: Namespace) -> Answer:
     """Restore a deleted sweep."""
     studies.restore(arguments.name)
-    return _sweep_state(arguments.name, arguments)
+    return _sweep_state(arguments.name)
 
 
-def _sweep_state(name: str, arguments: Namespace, more: str = "") -> Answer:
-    sweep = findings.find(name, arguments.storage)
+def _sweep_state(name: str, more: str = "") -> Answer:
+    sweep = findings.find(name)
     data = {"name": name, "state": sweep.state, "done": sweep.done, "trials": sweep.goal.trials}
     return Answer(data, [f"Search {name} is {sweep.state}. {more}".strip()])
 
@@ -303,7 +298,7 @@ def _condition_lines(chosen: Lesson, conditions: dict[str, Outcome]) -> list[str
         for key, condition in conditions.items()
     ]
     head = ("", "training", "validation", "test", "million multiply-adds", "MB", "ms an image", "seconds")
-    return [*table(head, rows), *{condition.made.sentence: None for condition in conditions.values()}]
+    return [*table(head, rows), *dict.fromkeys(condition.made.sentence for condition in conditions.values())]
 
 
 def _field_lines(fields: list[float]) -> list[str]:

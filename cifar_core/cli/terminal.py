@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from cifar_core.errors import CifarError, RunError
+from cifar_core.runs import records
 from cifar_core.untrusted import quoted, shown_name
 
 PROGRAM = "python -m cifar_core"
@@ -54,24 +55,19 @@ def _without_nan(data: Any) -> Any:
     return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
-def is_number(value: Any) -> bool:
-    """Return whether `value` is a finite int or float; a bool is not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def percent(share: Any) -> str:
     """Return a share of 0..1 as "93.1%", anything else as "-"."""
-    return f"{share:.1%}" if is_number(share) else _MISSING
+    return f"{share:.1%}" if records.is_number(share) else _MISSING
 
 
 def number(value: Any) -> str:
     """Return a number with four decimals, anything else as "-"."""
-    return f"{value:.4f}" if is_number(value) else _MISSING
+    return f"{value:.4f}" if records.is_number(value) else _MISSING
 
 
 def duration(seconds: Any) -> str:
     """Return seconds as "1:02:03" or "2:03", anything else as "-"."""
-    if not is_number(seconds):
+    if not records.is_number(seconds):
         return _MISSING
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -205,7 +205,8 @@ def _check(row: np.ndarray) -> int:
 
 
 def _open(path: Path) -> Any:
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644), "r+b")
+    path.touch()
+    return path.open("r+b")
 
 
 def _disk_bytes(file: Path) -> int:

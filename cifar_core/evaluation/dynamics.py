@@ -9,7 +9,6 @@ Cartography), forgetting is from Toneva et al. 2019.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +67,8 @@ class Dynamics:
 def write(folder: Path, epoch: int, probabilities: np.ndarray) -> None:
     """Write the probabilities (n, 10) after `epoch`, counted from 0 over both phases. Raises OSError."""
     content = probabilities.astype(_DTYPE).tobytes()
-    with os.fdopen(os.open(folder / FILE, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+    (folder / FILE).touch()
+    with (folder / FILE).open("r+b") as file:
         file.seek(epoch * len(content))
         file.write(content)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,17 +115,13 @@ def best(items: Iterable[Row]) -> Row | None:
     return max(measured, key=lambda row: (row.validation_accuracy, row.run.id), default=None)
 
 
-def filter_rows(
-    items: Iterable[Row], text: str = "", states: Collection[str] = (), starred_only: bool = False
-) -> list[Row]:
-    """Return the rows in `states` that contain every word of `text` in name, note, ID, state or "knob=value"."""
+def filter_rows(items: Iterable[Row], text: str = "", starred_only: bool = False) -> list[Row]:
+    """Return the rows that contain every word of `text` in name, note, ID, state or "knob=value"."""
     words = text.lower().split()
     return [
         row
         for row in items
-        if (not states or row.state in states)
-        and (row.labels.starred or not starred_only)
-        and all(word in _searchable(row) for word in words)
+        if (row.labels.starred or not starred_only) and all(word in _searchable(row) for word in words)
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +54,7 @@ class Calibration:
     ece: tuple[float, float]
     loss: tuple[float, float]
     out_of_distribution: OutOfDistribution | None = None
-    score: str = field(default="distance to the 10th nearest training image in feature space")
+    score: str = "distance to the 10th nearest training image in feature space"
 
     def save(self, path: Path) -> None:
         """Write the calibration to `path`."""
@@ -107,14 +107,14 @@ def best_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return math.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x)
 
 
-def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> Reliability:
+def reliability(probabilities: np.ndarray, labels: np.ndarray) -> Reliability:
     """Return confidence and accuracy in bins of confidence."""
     stated, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    place = np.minimum((stated * bins).astype(int), bins - 1)
-    counts = np.bincount(place, minlength=bins)
+    place = np.minimum((stated * BINS).astype(int), BINS - 1)
+    counts = np.bincount(place, minlength=BINS)
     used = counts > 0
-    mean_stated = np.bincount(place, stated, bins)[used] / counts[used]
-    share_right = np.bincount(place, right, bins)[used] / counts[used]
+    mean_stated = np.bincount(place, stated, BINS)[used] / counts[used]
+    share_right = np.bincount(place, right, BINS)[used] / counts[used]
     ece = float((np.abs(mean_stated - share_right) * counts[used]).sum() / len(labels))
     return Reliability(mean_stated, share_right, counts[used], ece)
 

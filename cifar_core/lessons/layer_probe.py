@@ -120,11 +120,6 @@ def job() -> Job:
     return Job(folder, LESSON, command, "The probe", "free disk space there, or set CIFAR_CACHE_DIR")
 
 
-def start() -> None:
-    """Start the probe in a separate process. Raises RunError."""
-    job().start()
-
-
 def result() -> Layers | None:
     """Return the result on this machine, or None. Raises RunError."""
     saved = load_json(job().file(".json"))

@@ -90,10 +90,10 @@ class Cost:
     model_bytes: int
 
 
-def make_divisible(value: float, divisor: int = 8) -> int:
-    """Round `value` to a multiple of `divisor`, never down by more than a tenth, as keras.applications does."""
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
+def make_divisible(value: float) -> int:
+    """Round `value` to a multiple of 8, never down by more than a tenth, as keras.applications does."""
+    rounded = max(8, int(value + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * value else rounded
 
 
 def stem_channels(alpha: float) -> int:

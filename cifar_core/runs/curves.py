@@ -28,13 +28,8 @@ _NEEDED = {
 PROBE = "linear_probe"
 _COUNTS = {"epoch": 1, "epochs": 1, "step": 0, "steps": 1, "images": 0, "done": 0, "total": 0}  # name -> minimum
 _SHARES = ("accuracy", "validation_accuracy")
-# not finite if the training diverges
-_LOSSES = (
-    "loss",
-    "validation_loss",
-    "cross_entropy",
-    "validation_cross_entropy",
-)
+_CROSS_ENTROPIES = ("cross_entropy", "validation_cross_entropy")
+_LOSSES = ("loss", "validation_loss", *_CROSS_ENTROPIES)  # not finite if the training diverges
 _AMOUNTS = ("learning_rate", "images_per_second", "elapsed_seconds", "epoch_seconds", "seconds_left")
 _MOST = 1e9
 _PROBED = {
@@ -46,7 +41,6 @@ _PROBED = {
 MOST_POINTS = 160  # per line: few enough to smooth the noise of steps
 _STEP = ("accuracy", "loss", "cross_entropy", "learning_rate", "images_per_second")
 _EPOCH = ("validation_accuracy", "validation_loss", "validation_cross_entropy")
-_CROSS_ENTROPIES = ("cross_entropy", "validation_cross_entropy")
 _CLOCK = "elapsed_seconds"
 _MANY = 1e6  # more than the stretches of a phase
 _FINE_TUNE = 1.0  # in the column "phase"; the head is 0

@@ -123,6 +123,13 @@ class Findings:
         return sum(trial.state in ("finished", "pruned", "failed") for trial in self.trials)
 
     @property
+    def progress(self) -> str:
+        """How many trials have ended, of how many trials or minutes."""
+        if self.goal.seconds:
+            return f"{self.done} trials, of {self.goal.seconds / 60:g} minutes of training"
+        return f"{self.done} of {self.goal.trials} trials"
+
+    @property
     def spent_seconds(self) -> float:
         """The seconds of training so far."""
         return sum(trial.seconds or 0.0 for trial in self.trials)
@@ -277,14 +284,14 @@ def conclusion(sweep: Findings, shares: Mapping[str, float]) -> str:
     return f"{KNOBS[ranked[0]].label} matters most{more}. {sentence}"
 
 
-def find(name: str, storage: str | None = None) -> Findings:
+def find(name: str) -> Findings:
     """Return the findings of sweep `name`. Raises SweepError if it does not exist or is damaged."""
-    return of_study(studies.open_study(name, storage), storage)
+    return of_study(studies.open_study(name))
 
 
-def of_study(study: Study, storage: str | None = None) -> Findings:
+def of_study(study: Study) -> Findings:
     """Return the findings of an open study. Raises SweepError if it is damaged."""
-    name, shared = study.study_name, bool(studies.storage_url(storage))
+    name, shared = study.study_name, bool(studies.storage_url())
     workers = len(sweep_workers.living_workers(name))
     try:
         everything = study.get_trials(deepcopy=False)

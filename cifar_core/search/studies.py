@@ -46,9 +46,9 @@ DAMAGE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, A
 """Exceptions of Optuna for a damaged journal, found by mutation tests."""
 
 
-def storage_url(storage: str | None = None) -> str:
-    """Return the database URL from `storage` or CIFAR_SWEEP_STORAGE, or "" for the journal. Raises SweepError."""
-    url = storage if storage is not None else os.environ.get(STORAGE_VARIABLE, "")
+def storage_url() -> str:
+    """Return the database URL from CIFAR_SWEEP_STORAGE, or "" for the journal. Raises SweepError."""
+    url = os.environ.get(STORAGE_VARIABLE, "")
     if not url:
         return ""
     kind, address, rest = url.partition("://")
@@ -83,19 +83,19 @@ def _holds_link(place: Path) -> bool:
         return False  # the folder does not exist
 
 
-def names(storage: str | None = None) -> list[str]:
+def names() -> list[str]:
     """Return the sorted names of all sweeps in the storage. Raises SweepError."""
-    if storage_url(storage):
+    if storage_url():
         with _storage_errors():
-            known = _optuna().get_all_study_names(_storage("any", storage))
+            known = _optuna().get_all_study_names(_storage("any"))
         return sorted(name for name in known if NAME_PATTERN.fullmatch(name))
     place = runs.folder_beside_runs("sweeps")
     return sorted(path.parent.name for path in place.glob("*/journal.log") if NAME_PATTERN.fullmatch(path.parent.name))
 
 
-def stamp(name: str, storage: str | None = None) -> tuple[int, int]:
+def stamp(name: str) -> tuple[int, int]:
     """Return a stamp that changes with the sweep's journal; with a database it changes every second."""
-    if storage_url(storage):
+    if storage_url():
         return int(time.time()), 0
     try:
         stat = (folder(name) / "journal.log").stat()
@@ -104,9 +104,9 @@ def stamp(name: str, storage: str | None = None) -> tuple[int, int]:
     return stat.st_mtime_ns, stat.st_size
 
 
-def identity(name: str, storage: str | None = None) -> str:
+def identity(name: str) -> str:
     """Return a key that distinguishes a sweep from a later one of the same name; with a database only the name."""
-    url = storage_url(storage)
+    url = storage_url()
     try:
         with (folder(name) / "journal.log").open("rb") as file:
             first = file.readline(1_000)  # contains a random ID
@@ -120,10 +120,10 @@ def free_name(start: str, taken: Sequence[str]) -> str:
     return next(name for number in itertools.count(1) if (name := f"{start}-{number}") not in taken)
 
 
-def create(name: str, plan: Plan, goal: Goal, storage: str | None = None) -> None:
+def create(name: str, plan: Plan, goal: Goal) -> None:
     """Create sweep `name` without a worker. Raises SweepError if it exists."""
     place = folder(name)
-    if name in names(storage):
+    if name in names():
         raise SweepError(f"There is a search {name} already; choose another name, or resume or extend that one.")
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -131,27 +131,27 @@ def create(name: str, plan: Plan, goal: Goal, storage: str | None = None) -> Non
         raise SweepError(f"The search cannot be stored in {place} ({error.strerror}); make it writable.") from None
     try:
         with _storage_errors():
-            study = _optuna().create_study(storage=_storage(name, storage), study_name=name, direction="maximize")
+            study = _optuna().create_study(storage=_storage(name), study_name=name, direction="maximize")
             study.set_user_attr(_PLAN, plan.to_dict())
             study.set_user_attr(_GOAL, asdict(goal))
             for cell in plan.cells() if plan.grid else ():
                 study.enqueue_trial({"seed": plan.base.seed, **cell})
     except SweepError:
-        if not storage_url(storage):  # an incomplete journal would be a damaged sweep
+        if not storage_url():  # an incomplete journal would be a damaged sweep
             shutil.rmtree(place, ignore_errors=True)
         raise
 
 
-def delete(name: str, storage: str | None = None) -> None:
+def delete(name: str) -> None:
     """Delete sweep `name`; its runs are kept. Raises SweepError if it does not exist.
 
     `restore` restores a journal; a study in a database is deleted permanently.
     """
-    if name not in names(storage):
+    if name not in names():
         raise _unknown(name)
     with _storage_errors():
-        if storage_url(storage):
-            _optuna().delete_study(study_name=name, storage=_storage(name, storage))
+        if storage_url():
+            _optuna().delete_study(study_name=name, storage=_storage(name))
             return
         target = _deleted(name)
         shutil.rmtree(target, ignore_errors=True)  # an earlier deleted sweep of the same name
@@ -182,29 +182,29 @@ def _unknown(name: str) -> SweepError:
     return SweepError(f"There is no search {name}; `python -m cifar_core sweep list` shows all.")
 
 
-def open_study(name: str, storage: str | None = None, seed: int | None = None) -> Study:
+def open_study(name: str, seed: int | None = None) -> Study:
     """Return study `name` with a TPE sampler seeded with `seed`. Raises SweepError if it does not exist."""
     journal = folder(name) / "journal.log"
-    if not storage_url(storage) and not journal.exists():
+    if not storage_url() and not journal.exists():
         raise _unknown(name)
     optuna = _optuna()
     with _storage_errors():
         try:
             return optuna.load_study(
                 study_name=name,
-                storage=_storage(name, storage),
+                storage=_storage(name),
                 sampler=optuna.samplers.TPESampler(seed=seed),
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
             )
         except KeyError as error:
-            raise _unknown(name) if storage_url(storage) else damaged(name, error) from None
+            raise _unknown(name) if storage_url() else damaged(name, error) from None
         except DAMAGE as error:
             raise damaged(name, error) from None
 
 
-def open_checked(name: str, storage: str | None = None) -> Study:
+def open_checked(name: str) -> Study:
     """Return study `name`. Raises SweepError if it does not exist, or its plan or goal is damaged."""
-    study = open_study(name, storage)
+    study = open_study(name)
     plan_of(study)
     goal_of(study)
     return study
@@ -315,7 +315,7 @@ def requeue(study: Study, trial: FrozenTrial) -> None:
     )
 
 
-def requeue_dead(study: Study, storage: str | None = None) -> None:
+def requeue_dead(study: Study) -> None:
     """Requeue the running trials of dead workers.
 
     With a database, the heartbeat decides. With the journal, a trial is alive while the lock of its run is held.
@@ -324,7 +324,7 @@ def requeue_dead(study: Study, storage: str | None = None) -> None:
     optuna = _optuna()
     with _storage_errors(), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if storage_url(storage):
+        if storage_url():
             optuna.storages.fail_stale_trials(study)
             return
         for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
@@ -334,8 +334,8 @@ def requeue_dead(study: Study, storage: str | None = None) -> None:
                 requeue(study, trial)
 
 
-def _storage(name: str, storage: str | None) -> BaseStorage:
-    optuna, url = _optuna(), storage_url(storage)
+def _storage(name: str) -> BaseStorage:
+    optuna, url = _optuna(), storage_url()
     if not url:
         journal = folder(name) / "journal.log"
         lock = FileLock(journal.with_suffix(".lock"))

@@ -24,68 +24,61 @@ _SAMPLED = 24
 """Number of combinations for the time estimate."""
 
 
-def start(
-    name: str,
-    plan: Plan,
-    goal: Goal,
-    workers: int | None = None,
-    storage: str | None = None,
-    owner: owners.Person = NOBODY,
-) -> None:
+def start(name: str, plan: Plan, goal: Goal, workers: int | None = None, owner: owners.Person = NOBODY) -> None:
     """Create sweep `name` and start `workers` processes (see `start_workers`)."""
     _check(workers)
-    studies.create(name, plan, goal, storage)
+    studies.create(name, plan, goal)
     owners.save(studies.folder(name), owner)
-    start_workers(name, workers, storage)
+    start_workers(name, workers)
 
 
-def resume(name: str, workers: int | None = None, storage: str | None = None) -> None:
+def resume(name: str, workers: int | None = None) -> None:
     """Resume a sweep and its interrupted trials. Raises SweepError if there is nothing to do."""
-    study = studies.open_checked(name, storage)
+    study = studies.open_checked(name)
     if living_workers(name):
         raise SweepError(f"Search {name} is running; only one that has ended can be resumed.")
     waiting = any(not trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
     if studies.is_done(study) and not waiting:
         raise SweepError(f"Search {name} is done; extend it by some trials or minutes.")
-    start_workers(name, workers, storage)
+    start_workers(name, workers)
 
 
-def extend(name: str, trials: int = 0, minutes: float = 0.0, storage: str | None = None) -> None:
+def extend(name: str, trials: int = 0, minutes: float = 0.0) -> None:
     """Extend a sweep by trials or minutes of training; start a worker if none is running. Raises SweepError."""
     if trials < 0 or minutes < 0 or not (trials or minutes):
         raise SweepError(f"A search is extended by trials or minutes; received {trials} and {minutes:g}.")
-    studies.extend(studies.open_checked(name, storage), trials, minutes * 60)
+    studies.extend(studies.open_checked(name), trials, minutes * 60)
     if not living_workers(name):
-        start_workers(name, None, storage)
+        start_workers(name)
 
 
-def repeat(name: str, seeds: int = 1, storage: str | None = None) -> None:
+def repeat(name: str, seeds: int = 1) -> None:
     """Train all cells of a grid with more seeds; start a worker if none is running. Raises SweepError."""
-    studies.repeat(studies.open_checked(name, storage), seeds)
+    studies.repeat(studies.open_checked(name), seeds)
     if not living_workers(name):
-        start_workers(name, None, storage)
+        start_workers(name)
 
 
-def start_workers(name: str, workers: int | None = None, storage: str | None = None) -> None:
+def start_workers(name: str, workers: int | None = None) -> None:
     """Start `workers` more processes of a sweep. None means one for each GPU, or one.
 
     Raises SweepError, or RunError if the disk is full.
     """
     _check(workers)
-    studies.ask_to_stop(studies.open_checked(name, storage), False)
+    studies.ask_to_stop(studies.open_checked(name), False)
     cards = gpus()
     workers = workers or min(max(1, len(cards)), MOST_WORKERS)
     for number in range(workers):
-        _spawn(name, cards[number % len(cards)] if len(cards) > 1 and workers > 1 else None, storage)
+        _spawn(name, cards[number % len(cards)] if len(cards) > 1 and workers > 1 else None)
 
 
-def stop(name: str, storage: str | None = None) -> None:
+def stop(name: str) -> None:
     """Stop a sweep within three seconds; its trials continue when it is resumed.
 
     Workers on other machines read the request from the storage. Workers here are killed if they do not stop in
     time.
     """
-    studies.ask_to_stop(studies.open_study(name, storage), True)
+    studies.ask_to_stop(studies.open_study(name), True)
     if not jobs.wait_until(lambda: not living_workers(name), STOP_SECONDS):
         for number in living_workers(name):
             try:
@@ -96,12 +89,12 @@ def stop(name: str, storage: str | None = None) -> None:
         jobs.wait_until(lambda: not living_workers(name), STOP_SECONDS)
 
 
-def delete(name: str, storage: str | None = None) -> None:
+def delete(name: str) -> None:
     """Delete a sweep (see `studies.delete`). Raises SweepError if a worker is running."""
-    trials = studies.open_study(name, storage).get_trials(deepcopy=False) if studies.storage_url(storage) else []
+    trials = studies.open_study(name).get_trials(deepcopy=False) if studies.storage_url() else []
     if living_workers(name) or any(trial.state.name == "RUNNING" for trial in trials):
         raise SweepError(f"Search {name} is running; stop it before it is deleted.")
-    studies.delete(name, storage)
+    studies.delete(name)
 
 
 def living_workers(name: str) -> list[int]:
@@ -144,14 +137,10 @@ def _check(workers: int | None) -> None:
         raise SweepError(f"Workers: received {workers}, expected 1 to {MOST_WORKERS}.")
 
 
-def _spawn(name: str, gpu: int | None, storage: str | None) -> None:
+def _spawn(name: str, gpu: int | None) -> None:
     """Start a worker and wait until it holds its lock. Raises SweepError if it ends before."""
     before = set(living_workers(name))
-    variables = {
-        studies.STORAGE_VARIABLE: studies.storage_url(storage)
-    }  # not in the arguments, which all users can read
-    if gpu is not None:
-        variables |= {"CUDA_VISIBLE_DEVICES": str(gpu), "CIFAR_SWEEP_GPU": str(gpu)}
+    variables = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": str(gpu), "CIFAR_SWEEP_GPU": str(gpu)}
     log = studies.folder(name) / "worker.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)

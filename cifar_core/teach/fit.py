@@ -177,14 +177,10 @@ def _groups(cosines: np.ndarray, labels: np.ndarray, bursts: np.ndarray) -> tupl
 
 def _components(linked: np.ndarray) -> np.ndarray:
     """Return the number of each node's connected component, int (n,), in a graph, linked: bool (n, n)."""
-    linked = linked | np.eye(len(linked), dtype=bool)
-    components = np.arange(len(linked))
-    while True:
-        least = np.where(linked, components, len(linked)).min(axis=1)
-        least = least[least]
-        if (least == components).all():
-            return components
-        components = least
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    return connected_components(csr_array(linked), directed=False)[1]
 
 
 def _folds(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:

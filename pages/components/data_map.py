@@ -15,7 +15,7 @@ from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import data_map as charts
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
-from cifar_core.evaluation import dynamics, feature_map, predictions
+from cifar_core.evaluation import assessment, dynamics, feature_map, predictions
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.dynamics import Dynamics
 from cifar_core.evaluation.feature_map import FeatureMap
@@ -85,8 +85,6 @@ def _labels(result: Assessment, split: str) -> None:
 @st.cache_resource(max_entries=8, show_spinner="Comparing labels and predictions")
 def _suspects(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarray, dict[int, str]]:
     """Return the positions, most doubtful first, and a note on the label and nearest images of each."""
-    from cifar_core.evaluation import assessment
-
     result = assessment.assess(runs.Run(run_id))
     answers, images, model = result.calibrated.split(split), result.images(split), open_classifier(run_id)
     positions, index = predictions.probably_mislabeled(answers), model.index

@@ -98,8 +98,6 @@ def count(value: float) -> str:
     )
 
 
-def enlarged(images: np.ndarray, factor: int = 3, gap: int = 1) -> Image.Image:
-    """Return images, uint8 (n, 32, 32, 3), side by side as one picture, each pixel enlarged by `factor`."""
-    padded = np.pad(images, ((0, 0), (0, 0), (gap, gap), (0, 0)), constant_values=255)
-    row = np.concatenate(list(padded), axis=1)
-    return Image.fromarray(row).resize((row.shape[1] * factor, row.shape[0] * factor), Image.Resampling.NEAREST)
+def enlarged(image: np.ndarray, factor: int) -> Image.Image:
+    """Return an image, uint8 (32, 32, 3), with each pixel enlarged by `factor`."""
+    return Image.fromarray(image).resize((factor * image.shape[1], factor * image.shape[0]), Image.Resampling.NEAREST)

@@ -153,6 +153,13 @@ def _address() -> dict[str, list[str]]:
     return {word: st.query_params.get_all(word) for word in st.query_params}
 
 
+def undo_bar(words: str, key: str, action: Callable[..., Any], *arguments: Any) -> None:
+    """Draw what was deleted, `words` in Markdown, with a `button` *Undo*; style.py places it above the page."""
+    with st.container(horizontal=True, vertical_alignment="center", border=True, key=f"undo_bar_{key}"):
+        st.markdown(f":material/delete: Deleted: {words}")
+        button("Undo", action, *arguments, icon=":material/undo:", key=key)
+
+
 def act(action: Callable[..., Any], *arguments: Any) -> None:
     """Call `action(*arguments)` and rerun the page; a CifarError is shown here."""
     try:

@@ -124,7 +124,7 @@ def _panel(settings: Settings, earlier: list[Settings]) -> bool:
     left, right = st.columns(2, gap="medium")
     words = [(other.differences(settings), result.rows) for other, result in tried]
     for metric, place in (("accuracy", left), ("cross_entropy", left if chart else right)):
-        figure = search_charts.lab_curves(shown.rows if shown else [], words, metric, BASE.head_epochs, 300)
+        figure = search_charts.lab_curves(shown.rows if shown else [], words, metric, BASE.head_epochs)
         with place:
             live_chart.draw(figure, f"lab_{metric}", config=live_chart.NO_TOOLBAR)
     with right:

@@ -212,7 +212,7 @@ def _panel(name: str, shipped: Any) -> bool:
         stop = layer_probe.job().ask_to_stop if probes else functools.partial(experiments.stop_runs, name)
         guarded.button("Stop", stop, icon=":material/stop:", key="stop")
     elif probes:
-        _go("Run", getattr(shipped, "seconds", None), layer_probe.start)
+        _go("Run", getattr(shipped, "seconds", None), layer_probe.job().start)
     else:
         label = f"Run {missing} of {len(latest)}" if 0 < missing < len(latest) else f"Run all {len(latest)}"
         _go(f"{label}{'' if missing else ' again'}", _expected(name), experiments.start_runs, name, not missing)

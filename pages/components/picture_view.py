@@ -70,7 +70,7 @@ def show_picture(model: Classifier, picture: Picture) -> None:
         headline(answers)
         small, large = st.columns([1, 4], wrap=False)
         alt = "What the network sees: the square at 32 by 32 pixels"
-        small.image(formatting.enlarged(pixels[None], 4, 0), caption="What it sees", alt=alt)
+        small.image(formatting.enlarged(pixels, 4), caption="What it sees", alt=alt)
         with large:
             bars(answers.probabilities[0], "answer")
         view = address.linked_choice("More about it", "view", VIEWS, "why", label_visibility="collapsed")
@@ -211,7 +211,7 @@ def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
 def _what_if(model: Classifier, pixels: np.ndarray) -> None:
     left, right = st.columns([3, 2])
     with left:
-        st.button("Reset", icon=":material/undo:", key="undo", on_click=_undo, type="tertiary")
+        st.button("Reset", icon=":material/undo:", key="whatif_reset", on_click=_undo, type="tertiary")
         places, setting = {}, {}
         for change in explain.CHANGES.values():
             setting[change.name] = st.slider(
@@ -236,7 +236,7 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
             live_chart.draw(figure, f"sweep_{key}", alt, live_chart.NO_TOOLBAR)
     with right:
         st.markdown(f"### {name}, {formatting.share(answers[answer])}")
-        changed = formatting.enlarged(explain.changed(pixels, setting)[None], 6, 0)
+        changed = formatting.enlarged(explain.changed(pixels, setting), 6)
         st.image(changed, alt="The changed picture")
         bars(answers, "whatif")
         st.caption("Under each slider: the probability of this prediction over its range. It flips at a dotted line.")

@@ -64,7 +64,7 @@ def _chooser() -> None:
             with st.container(horizontal=True, key="pins"):
                 for number, pin in enumerate(chosen()):
                     with st.container(width=84, gap=None):
-                        st.image(formatting.enlarged(pin.image[None], 3, 0), width=76, alt=pin.name)
+                        st.image(formatting.enlarged(pin.image, 3), width=76, alt=pin.name)
                         st.button(
                             "Unpin",
                             key=f"off{number}",

@@ -89,7 +89,7 @@ def track(outlook: Outlook) -> str:
         for part, share in outlook.shares.items()
         if part in PARTS
     )
-    bar = f'<div role="progressbar" aria-label="Training" aria-valuenow="{outlook.done:.0%}" '.replace("%", "")
+    bar = f'<div role="progressbar" aria-label="Training" aria-valuenow="{100 * outlook.done:.0f}" '
     return f'<div class="track">{bar}aria-valuetext="{outlook.done:.0%}, {left}">{parts}</div><p>{left}</p></div>'
 
 

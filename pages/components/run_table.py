@@ -66,7 +66,7 @@ def _filtered(rows: list[Row]) -> list[Row]:
         trials = len(rows) - len(own_rows)
         if trials and address.linked_toggle(f"Trials of searches ({trials})", "trials"):
             own_rows = rows
-    return run_picker.mine_first(listing.sort_rows(listing.filter_rows(own_rows, words, (), starred)))
+    return run_picker.mine_first(listing.sort_rows(listing.filter_rows(own_rows, words, starred)))
 
 
 def _choice(rows: Sequence[Row]) -> list[str]:
@@ -259,9 +259,7 @@ def undo_bar() -> None:
     """Draw a button that undoes the last deletion."""
     deleted = {id_: name for id_, name in st.session_state.get("runs_deleted", {}).items() if id_ in trash.contents()}
     if deleted:
-        with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_bar_runs"):
-            st.markdown(f":material/delete: Deleted: {formatting.plain(', '.join(deleted.values()))}")
-            guarded.button("Undo", _restore, list(deleted), icon=":material/undo:", key="undo")
+        guarded.undo_bar(formatting.plain(", ".join(deleted.values())), "undo", _restore, list(deleted))
 
 
 def _delete(row: Row) -> None:

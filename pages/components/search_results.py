@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 import streamlit as st
@@ -14,6 +12,7 @@ from cifar_core.config import ALL_IMAGES, KNOBS
 from cifar_core.errors import CifarError, SweepError
 from cifar_core.search import findings, studies, sweep_workers
 from cifar_core.search.findings import Cell, Findings, Trial
+from cifar_core.untrusted import csv_text
 from pages.components import address, formatting, guarded, knobs, live_chart, tables
 
 POLL_SECONDS = 2.0
@@ -73,9 +72,6 @@ def _findings(sweep: Findings) -> None:
     _more_charts(sweep, opened)
 
 
-# search selection
-
-
 @st.cache_resource(max_entries=64, show_spinner="Reading the trials")
 def _read_findings(name: str, stamp: tuple[int, int], workers: int) -> Findings:
     return findings.find(name)
@@ -106,9 +102,6 @@ def newest(known: list[str]) -> str:
             return 0, 0
 
     return max(known, key=stamp)
-
-
-# state
 
 
 def _status(sweep: Findings) -> None:
@@ -146,13 +139,10 @@ def _status(sweep: Findings) -> None:
 
 
 def _progress(sweep: Findings) -> str:
-    text = f"{sweep.done} of {sweep.goal.trials} trials"
-    if sweep.goal.seconds:
-        text = f"{sweep.done} trials, of {sweep.goal.seconds / 60:g} minutes of training"
     if not sweep.done or not sweep.spent_seconds:
-        return f"{text}; the first trial computes the feature cache"
+        return f"{sweep.progress}; the first trial computes the feature cache"
     left = sweep.spent_seconds * (1 / sweep.share - 1)
-    return f"{text}, about {formatting.seconds(left)} left" if left >= 1 else text
+    return f"{sweep.progress}, about {formatting.seconds(left)} left" if left >= 1 else sweep.progress
 
 
 def _extend(sweep: Findings) -> None:
@@ -185,12 +175,7 @@ def undo_bar() -> None:
     """Draw a button that undoes the last deletion."""
     name = st.session_state.get("search_deleted")
     if name is not None and studies.is_restorable(name):
-        with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_bar_search"):
-            st.markdown(f":material/delete: Deleted: {formatting.plain(name)}")
-            guarded.button("Undo", studies.restore, name, icon=":material/undo:", key="undo_search")
-
-
-# findings
+        guarded.undo_bar(formatting.plain(name), "undo_search", studies.restore, name)
 
 
 def _edges(sweep: Findings) -> None:
@@ -254,9 +239,6 @@ def _open(number: int) -> None:
     st.rerun()
 
 
-# trials
-
-
 def _table(sweep: Findings, opened: Trial | None) -> None:
     """Draw all trials, best first; selecting a row opens its trial."""
     trials = sorted(sweep.trials, key=lambda trial: (-(trial.accuracy or 0.0), trial.number))
@@ -288,11 +270,8 @@ def _table(sweep: Findings, opened: Trial | None) -> None:
         selection_mode="single-row",
     )
     rows = [trials[row].number for row in event["selection"]["rows"] if row < len(trials)]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(map(_cell, values) for values in columns.values()), strict=True))
-    formatting.csv_button("CSV", text.getvalue(), f"{sweep.name}.csv", "trials_csv")
+    values = zip(*(map(_cell, column) for column in columns.values()), strict=True)
+    formatting.csv_button("CSV", csv_text([tuple(columns), *values]), f"{sweep.name}.csv", "trials_csv")
     before = st.session_state.get("search_row")
     st.session_state["search_row"] = rows
     if rows and rows != before:

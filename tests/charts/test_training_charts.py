@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from cifar_core.charts import training as training_charts
-from cifar_core.data.cifar10 import CLASSES
 from cifar_core.runs.curves import MOST_POINTS, Columns, curves
 
 LINES = ("accuracy", "loss", "validation_accuracy", "validation_loss", "learning_rate", "images_per_second")
@@ -152,13 +151,6 @@ def test_the_axis_of_a_live_run_does_not_move(name):
     plan = {"head": 6, "fine_tune": 4}
     ranges = {tuple(draw(curves(phase_rows("head", n), plan), name).layout.xaxis.range) for n in range(4)}
     assert len(ranges) == 1
-
-
-def test_probabilities_are_sorted_with_the_best_on_top():
-    probabilities = np.array([0.05, 0.02, 0.4, 0.1, 0.03, 0.08, 0.2, 0.06, 0.05, 0.01])
-    bars = training_charts.probability_figure(probabilities, CLASSES).data[0]
-    assert list(bars.x) == sorted(probabilities)
-    assert (bars.y[-1], bars.y[0]) == ("bird", "truck")
 
 
 def head_rows(epochs: int, seconds: float, accuracy: float) -> list[dict]:

@@ -133,9 +133,10 @@ def test_a_sweep_is_deleted_and_brought_back(taken_slot: None, capsys: pytest.Ca
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(
-    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, out, err = said(capsys, "sweep", *arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
+    monkeypatch.setenv(studies.STORAGE_VARIABLE, "")  # --storage has set it
     assert studies.names() == []
     assert runs.list_runs() == []

@@ -82,9 +82,8 @@ def test_the_filter_wants_every_word(three: list[Run], text: str, expected: int)
     assert len(listing.filter_rows(listing.rows(), text)) == expected
 
 
-def test_the_filter_knows_states_and_stars(three: list[Run]) -> None:
+def test_the_filter_knows_stars(three: list[Run]) -> None:
     labels.change(three[2], starred=True)
-    assert ids(listing.filter_rows(listing.rows(), states=["failed"])) == [three[2].id]
     assert ids(listing.filter_rows(listing.rows(), starred_only=True)) == [three[2].id]
 
 

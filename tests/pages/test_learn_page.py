@@ -253,7 +253,7 @@ def test_a_failed_arm_says_why_and_can_be_run_again():
 
 def test_the_probe_is_started_watched_and_stopped(monkeypatch):
     started: list[bool] = []
-    monkeypatch.setattr(layer_probe, "start", lambda: started.append(True))
+    monkeypatch.setattr(jobs.Job, "start", lambda job: started.append(True))
     app = guess(open_app(LEARN, lesson="layers"), "layers", 0)
     assert app.success and set(charts_of(app)) == {"layers"}
     assert "31 s" in button(app, "go").label

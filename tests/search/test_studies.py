@@ -82,16 +82,19 @@ def test_a_hostile_name_touches_no_path(name: str, plan: Plan, tmp_path: Path) -
 @pytest.mark.parametrize(
     "url", ["sqlite:///x.db", "mysql://a/b", "postgresql://", "/etc/passwd", "file:///x", "http://x/secret"]
 )
-def test_other_storages_are_refused_and_not_repeated(url: str) -> None:
+def test_other_storages_are_refused_and_not_repeated(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(studies.STORAGE_VARIABLE, url)
     with pytest.raises(SweepError) as error:
-        studies.names(url)
+        studies.names()
     assert "secret" not in str(error.value)
 
 
-def test_a_database_that_does_not_answer_is_a_sentence_without_the_password(plan: Plan) -> None:
-    url = "postgresql://me:secret@127.0.0.1:9/none"
+def test_a_database_that_does_not_answer_is_a_sentence_without_the_password(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(studies.STORAGE_VARIABLE, "postgresql://me:secret@127.0.0.1:9/none")
     with pytest.raises(SweepError, match=studies.STORAGE_VARIABLE) as error:
-        studies.create("first", plan, Goal(1), url)
+        studies.create("first", plan, Goal(1))
     assert "secret" not in str(error.value)
 
 

@@ -38,7 +38,7 @@ def test_a_sweep_gets_a_worker_on_each_card(
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tool.parent), prepend=os.pathsep)
     spawned: list[int | None] = []
-    monkeypatch.setattr(sweep_workers, "_spawn", lambda name, card, storage: spawned.append(card))
+    monkeypatch.setattr(sweep_workers, "_spawn", lambda name, card: spawned.append(card))
     plan = Plan(tiny_config, (space.parse_range("dropout=0:0.5"),))
     sweep_workers.start("one", plan, Goal(3), workers)
     assert spawned == cards

@@ -25,16 +25,18 @@ def plan(tiny_config: TrainConfig) -> Plan:
 
 
 def test_a_sweep_is_kept_in_the_database_and_in_no_file(
-    database: str, plan: Plan, capsys: pytest.CaptureFixture[str]
+    database: str, plan: Plan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    studies.create("kept", plan, Goal(3), database)
-    assert "kept" in studies.names(database)
-    assert studies.names() == []
+    monkeypatch.setenv(studies.STORAGE_VARIABLE, database)
+    studies.create("kept", plan, Goal(3))
+    assert "kept" in studies.names()
     assert not (studies.folder("kept") / "journal.log").exists()
-    found = findings.find("kept", database)
+    found = findings.find("kept")
     assert (found.plan, found.goal.trials) == (plan, 3)
-    studies.extend(studies.open_study("kept", database), trials=2)
-    assert findings.find("kept", database).goal.trials == 5
+    studies.extend(studies.open_study("kept"), trials=2)
+    assert findings.find("kept").goal.trials == 5
+    monkeypatch.delenv(studies.STORAGE_VARIABLE)
+    assert studies.names() == []
     assert parser.main(["sweep", "show", "kept", "--storage", database]) == 0
     assert "secret" not in capsys.readouterr().out
     assert parser.main(["sweep", "show", "none", "--storage", database]) == 2
@@ -44,11 +46,12 @@ def test_a_sweep_is_kept_in_the_database_and_in_no_file(
 def test_a_trial_that_fell_silent_is_taken_up_again_and_one_whose_heart_beats_is_left(
     database: str, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv(studies.STORAGE_VARIABLE, database)
     monkeypatch.setattr(studies, "HEARTBEAT_SECONDS", 1)
     monkeypatch.setattr(studies, "GRACE_SECONDS", 2)
     studies._database.cache_clear()
-    studies.create("beats", plan, Goal(5), database)
-    study, storage = studies.open_study("beats", database), studies._storage("beats", database)
+    studies.create("beats", plan, Goal(5))
+    study, storage = studies.open_study("beats"), studies._storage("beats")
     trials = [study.ask(), study.ask()]
     for trial in trials:
         plan.config(trial)
@@ -57,26 +60,31 @@ def test_a_trial_that_fell_silent_is_taken_up_again_and_one_whose_heart_beats_is
     for _ in range(3):
         time.sleep(1)
         storage.record_heartbeat(trials[1]._trial_id)
-    studies.requeue_dead(study, database)
+    studies.requeue_dead(study)
     studies._database.cache_clear()
     found = study.get_trials()
     assert [trial.state.name for trial in found] == ["FAIL", "RUNNING", "WAITING"]
     assert (found[2].params, found[2].user_attrs) == (found[0].params, {"run": "run-0", "retry_of": 0})
 
 
-def test_a_sweep_in_the_database_is_deleted_for_good(database: str, plan: Plan) -> None:
-    studies.create("gone", plan, Goal(3), database)
-    sweep_workers.delete("gone", database)
-    assert "gone" not in studies.names(database)
+def test_a_sweep_in_the_database_is_deleted_for_good(
+    database: str, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(studies.STORAGE_VARIABLE, database)
+    studies.create("gone", plan, Goal(3))
+    sweep_workers.delete("gone")
+    assert "gone" not in studies.names()
     assert not studies.is_restorable("gone")
 
 
 @pytest.mark.slow
 def test_two_workers_share_a_database_and_the_trial_of_a_dead_one_is_taken_up_again(
-    database: str, plan: Plan, small_data: Path, tmp_path: Path
+    database: str, plan: Plan, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = replace(plan.base, head_epochs=20, early_stopping_patience=100)
-    studies.create("shared", Plan(base, plan.ranges), Goal(2), database)
+    with monkeypatch.context() as here_only:  # the workers know it from --storage
+        here_only.setenv(studies.STORAGE_VARIABLE, database)
+        studies.create("shared", Plan(base, plan.ranges), Goal(2))
     command = [sys.executable, "-m", "cifar_core", "sweep", "worker", "--study", "shared", "--storage", database]
     # another machine: its runs lie elsewhere, and so does its training slot
     other = {**os.environ, "CIFAR_RUNS_DIR": str(tmp_path / "elsewhere")}
@@ -93,8 +101,9 @@ def test_two_workers_share_a_database_and_the_trial_of_a_dead_one_is_taken_up_ag
             for process in (here, elsewhere):
                 for child in psutil.Process(process.pid).children() if process.poll() is None else []:
                     child.kill()
-    found = findings.find("shared", database)
+    monkeypatch.setenv(studies.STORAGE_VARIABLE, database)
+    found = findings.find("shared")
     assert (found.state, found.done) == ("finished", 2)
-    study = studies.open_study("shared", database)
+    study = studies.open_study("shared")
     assert [trial.state.name for trial in study.get_trials()].count("FAIL") == 1
     assert sweep_workers.living_workers("shared") == []

@@ -1,1 +1,0 @@
-"""Components that the pages draw."""
