@@ -158,7 +158,7 @@ def _bundled(arguments: Namespace) -> Answer:
     lines = [
         f"bundled: test accuracy {percent(test.accuracy)} (95% interval {percent(low)} to {percent(high)}), "
         f"loss {number(test.loss)}, on {len(test.labels):,} images: {shown_name(dataset.label)}.",
-        *table(("class", "accuracy"), [(name, percent(share)) for name, share in test.class_accuracies.items()]),
+        *table(("class", "accuracy"), [(one.name, percent(one.recall)) for one in predictions.class_figures(test)]),
         *more,
     ]
     return Answer(_test_figures(BUNDLED, dataset.label, test) | doubtful, lines)
@@ -172,7 +172,7 @@ def _test_figures(name: str, dataset: str, test: Predictions) -> dict[str, Any]:
         "images": len(test.labels),
         "dataset": dataset,
         "interval": list(test.interval),
-        "classes": test.class_accuracies,
+        "classes": {one.name: one.recall for one in predictions.class_figures(test)},
     }
 
 

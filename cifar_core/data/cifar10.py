@@ -204,6 +204,18 @@ def download(progress: Progress = lambda done, total: None) -> Dataset:
     return dataset
 
 
+def drawn_fingerprint() -> str | None:
+    """Return the fingerprint of the synthetic images, or None if they are not yet generated."""
+    try:
+        return (_drawn_dir() / "fingerprint").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def _drawn_dir() -> Path:
+    return cache_dir() / f"generated-{synthetic.VERSION}"
+
+
 def _error_file() -> Path:  # of the last download
     return cache_dir() / f"{batch_files.BINARY_ARCHIVE}.error.json"
 
@@ -213,7 +225,7 @@ def _choose(dataset: str) -> tuple[_Source, str]:
     if dataset not in DATASETS:
         raise ConfigError(f"dataset = {dataset!r} is unknown, expected one of {', '.join(DATASETS)}.", "dataset")
     size = synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES
-    generated = _Source("generated", cache_dir() / f"generated-{synthetic.VERSION}", (size,))
+    generated = _Source("generated", _drawn_dir(), (size,))
     if dataset == "generated":
         return generated, "chosen by name"
     if named := os.environ.get("CIFAR10_DIR"):
@@ -378,9 +390,7 @@ def _store_folder(folder: Path, write: Callable[[Path], None]) -> None:
 def _describe(source: _Source, reason: str) -> dict:
     """Return the part of `status()` about one data set, without drawing synthetic images."""
     if source.kind == "generated":
-        name, where, fingerprint, sizes = "generated", DRAWN, None, source.stamp[0]
-        with contextlib.suppress(OSError, ValueError):
-            fingerprint = (source.path / "fingerprint").read_text()
+        name, where, fingerprint, sizes = "generated", DRAWN, drawn_fingerprint(), source.stamp[0]
     else:
         dataset = _load(source)
         name, where, fingerprint = dataset.name, dataset.source, dataset.fingerprint

@@ -20,6 +20,7 @@ import numpy as np
 from cifar_core import machine, untrusted
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluation import predictions
+from cifar_core.inference import neighbors
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.jobs import Job, Stopped
 from cifar_core.network import litert, pretrained
@@ -85,8 +86,7 @@ def make(run: Run, report: Report = lambda done, total: None) -> FeatureMap | No
 
     with suppress(Stopped), task.working():
         images = predictions.validation_images(run)
-        count = min(IMAGES, len(images))
-        positions = np.linspace(0, len(images) - 1, count).round().astype(np.int32)
+        positions = neighbors.evenly(len(images), IMAGES)
         check(0)
         initial = _initial_features(run, images[positions])
         features = open_classifier(run.id).features(images[positions])

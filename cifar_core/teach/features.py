@@ -130,11 +130,6 @@ def _image(name: str, one: str, image_size: int) -> np.ndarray:
     return augmentation.augment(pixels[None], place, _STRENGTH, seed=1, view=int(view))[0]
 
 
-def unit(features: np.ndarray) -> np.ndarray:
-    """Return features, (n, f), normalized to length 1."""
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-
-
 def copies_of(names: Sequence[str]) -> np.ndarray:
     """Return for each key in `wanted` the position of its original among the originals, int (m,)."""
     return np.cumsum([":" not in one for one in names]) - 1

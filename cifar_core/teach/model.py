@@ -18,6 +18,7 @@ from PIL import Image
 from cifar_core.errors import ConfigError
 from cifar_core.export import exports, webpage
 from cifar_core.inference import explain
+from cifar_core.inference.neighbors import unit
 from cifar_core.network import litert, litert_format
 from cifar_core.network.litert import LAST_LAYER
 from cifar_core.teach import features as feature_files
@@ -59,7 +60,7 @@ class Model:
         """Return the prediction for a picture, RGB, with the `count` nearest of the user's pictures, at least 1."""
         pixels = feature_files.prepared(picture, self.project.image_size)
         features = self.backbone.features(pixels[None])
-        places, distances = self.fit.nearest(feature_files.unit(features[LAST_LAYER]), count)
+        places, distances = self.fit.nearest(unit(features[LAST_LAYER]), count)
         samples = [(label.name, sample) for label in self.project.classes for sample in label.samples]
         nearest = [(*samples[place], float(far)) for place, far in zip(places[0], distances[0], strict=True)]
         probabilities = self.fit.probabilities(features[self.project.block])[0]
@@ -150,7 +151,7 @@ def open_model(name: str, report: Report = lambda done, total: None) -> Model:
     fitted = fits.fit(
         features[project.block],
         feature_files.copies_of(wanted),
-        feature_files.unit(features[LAST_LAYER][[":" not in one for one in wanted]]),
+        unit(features[LAST_LAYER][[":" not in one for one in wanted]]),
         labels,
         bursts,
         project.names,

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError, StoreError, TrainingError
+from cifar_core.inference import calibration
 from cifar_core.search import head_lab
 from cifar_core.search.head_lab import GRID, Map, Settings
 from cifar_core.training import hardware
@@ -280,7 +281,7 @@ def _network(dense_units: int, drops: bool) -> tuple[keras.Model, list[np.ndarra
 
 def _figures(epoch: int, means: list[float], probabilities: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     loss, cross_entropy, accuracy = means
-    validation = float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-12)).mean())
+    validation = calibration.loss(probabilities, truth)
     if not math.isfinite(loss) or not np.isfinite(probabilities).all():
         raise TrainingError(
             f"Training failed: in epoch {epoch} the loss became {loss}, expected a number; lower the rate."

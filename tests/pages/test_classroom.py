@@ -48,7 +48,8 @@ def test_everybody_s_first_run_trains_before_anybody_s_second() -> None:
     ada1, ada2, ada3, bob1, bob2, command1, command2 = waiting(ADA, ADA, ADA, BOB, BOB, Person(), Person())
     expected = [ada1, bob1, command1, ada2, bob2, command2, ada3]
     assert in_queue() == expected
-    assert jobs.next_in_queue() == ada1
+    assert jobs.is_next(ada1)
+    assert not jobs.is_next(bob1)
     assert [jobs.queue_position(run) for run in expected] == list(range(7))
 
 
