@@ -124,7 +124,7 @@ def _lines(result: Assessment, measured: Measured | None) -> list[str]:
 def _save_tables(folder: Path, result: Assessment, measured: Measured | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     texts = {}
-    for split in ("validation", "test"):
+    for split in assessment.SPLITS:
         texts[f"{split}-classes"] = assessment.classes_csv(result.stored.split(split))
         texts[f"{split}-confusion"] = assessment.confusion_csv(result.stored.split(split))
         texts[f"{split}-predictions"] = assessment.predictions_csv(result.stored, split, result.calibrated.split(split))

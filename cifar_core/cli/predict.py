@@ -18,7 +18,7 @@ from cifar_core.data.cifar10 import CLASSES, LABELS
 from cifar_core.errors import ImageError, RunError
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import BUNDLED, Classifier, answer_row, answers_csv, disagreement, open_classifier
-from cifar_core.inference.picture_files import MAX_ZIP_BYTES, is_hidden
+from cifar_core.inference.picture_files import MAX_ZIP_BYTES, visible_files
 from cifar_core.inference.pictures import Crop, Picture, crop_box, read_each
 from cifar_core.teach.project import PREFIX
 from cifar_core.untrusted import read_plain_file, shown_name
@@ -163,11 +163,10 @@ def _files(name: str) -> list[str]:
     """Return the files below the folder `name`, sorted; `name` itself if it is not a folder or is empty."""
     folder = Path(name)
     try:
-        below = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+        below = visible_files(folder) if folder.is_dir() else []
     except OSError:
         below = []
-    wanted = (path for path in below if not is_hidden(str(path.relative_to(folder))))
-    return [str(path) for path in wanted] or [name]
+    return [str(path) for path in below] or [name]
 
 
 def _explain(name: str, classifier: Classifier, rows: Sequence[Explained], crop: Crop) -> None:

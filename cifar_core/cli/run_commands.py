@@ -10,7 +10,7 @@ from typing import Any
 
 from cifar_core import errors, jobs, runs
 from cifar_core.cli.terminal import PROGRAM, Answer, duration, is_number, native_messages_hidden, number, percent, table
-from cifar_core.config import KNOBS, PRESETS, TrainConfig
+from cifar_core.config import KNOBS, PRESETS, TrainConfig, differing_knobs
 from cifar_core.errors import CifarError, ConfigError, RunError
 from cifar_core.evaluation import comparison, diagnosis, listing, story
 from cifar_core.evaluation.comparison import Pair
@@ -129,7 +129,7 @@ def compare(arguments: Namespace) -> Answer:
         raise RunError(f"Compare: received one run, expected two or more; `{PROGRAM} runs list` shows all.")
     known = {row.run: row for row in listing.rows()}
     rows = [known[run] for run in chosen]
-    knobs = listing.differing_knobs(rows)
+    knobs = differing_knobs(row.config for row in rows if row.config)
     pairs = comparison.compare(chosen)
     lines = [
         f"{KNOBS[name].label}: {', '.join(KNOBS[name].format(row.knob(name)) if row.config else '?' for row in rows)}"

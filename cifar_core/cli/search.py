@@ -74,11 +74,7 @@ def list_sweeps(arguments: Namespace) -> Answer:
 def show_sweep(arguments: Namespace) -> Answer:
     """Show a sweep: its trials and the best so far."""
     sweep = findings.find(arguments.name, arguments.storage)
-    goal = sweep.goal
-    done = f"{sweep.done} of {goal.trials} trials"
-    if goal.seconds:
-        done = f"{sweep.done} trials, of {goal.seconds / 60:g} minutes of training"
-    lines = [f"{sweep.name} is {sweep.state}: {done}, {duration(sweep.spent_seconds)}."]
+    lines = [f"{sweep.name} is {sweep.state}: {sweep.progress}, {duration(sweep.spent_seconds)}."]
     lines += [f"  {KNOBS[knob].label}: {text}" for knob, text in space.describe(sweep.plan).items()]
     if sweep.best:
         lines.append(f"Best: {percent(sweep.best.accuracy)} validation accuracy, run {sweep.best.run}, with")

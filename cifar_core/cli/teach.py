@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cifar_core.cli.terminal import PROGRAM, Answer, Screen, complain, native_messages_hidden, percent, save
 from cifar_core.errors import CifarError, ConfigError, ImageError
-from cifar_core.inference.picture_files import MAX_ZIP_BYTES, is_hidden
+from cifar_core.inference.picture_files import MAX_ZIP_BYTES, visible_files
 from cifar_core.inference.pictures import Picture
 from cifar_core.teach import project as projects
 from cifar_core.untrusted import quoted, read_plain_file, shown_name
@@ -86,13 +86,11 @@ def _opened(name: str, screen: Screen) -> Model:
 
 def _below(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Yield path and bytes of each file in a folder, recursively, without hidden files."""
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder).as_posix()
-        if path.is_file() and not is_hidden(inside):
-            try:
-                yield inside, read_plain_file(path, MAX_ZIP_BYTES, "a picture", ImageError)
-            except CifarError as error:
-                complain(error)
+    for path in visible_files(folder):
+        try:
+            yield path.relative_to(folder).as_posix(), read_plain_file(path, MAX_ZIP_BYTES, "a picture", ImageError)
+        except CifarError as error:
+            complain(error)
 
 
 def _row(model: Model, picture: Picture, nearest: int) -> dict[str, Any]:

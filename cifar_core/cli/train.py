@@ -65,8 +65,7 @@ def _memory_shortage(config: TrainConfig) -> str:
 
 def follow(run: Run, screen: Screen) -> None:
     """Print the progress of `run` to `screen` until it has ended, in any state."""
-    epochs = {"head": run.config.head_epochs, "fine_tune": run.config.fine_tune_epochs}
-    offset, origin_shown = 0, False
+    epochs, offset, origin_shown = run.config.epochs, 0, False
     while True:
         state = run.state  # read before the rows to include the last one
         rows, offset = read_rows(run.path / "metrics.jsonl", offset)

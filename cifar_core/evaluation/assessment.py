@@ -172,7 +172,7 @@ def measured_json(measured: Measured) -> dict[str, Any]:
                 "strengths": list(corruption.strengths),
                 "accuracies": list(measured.accuracies.get(name, ())),
             }
-            for name, corruption in robustness.CORRUPTIONS.items()
+            for name, corruption in CORRUPTIONS.items()
         },
     }
 
@@ -186,7 +186,7 @@ def _at(predictions: Predictions, known: Calibration | None) -> Predictions:
 def accuracy_cells(evaluation: Evaluation) -> Cells:
     """Return accuracy, interval, top-2 accuracy and loss on validation and test images."""
     rows: list[Sequence[str]] = []
-    for split in ("validation", "test"):
+    for split in SPLITS:
         part = evaluation.split(split)
         low, high = part.interval
         figures = (f"{part.accuracy:.1%}", f"{low:.1%} to {high:.1%}", f"{top2_accuracy(part):.1%}")

@@ -21,13 +21,12 @@ from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
 from cifar_core.evaluation.predictions import Predictions, confusion_counts, wilson
 from cifar_core.inference import calibration, neighbors
+from cifar_core.inference.classifier import BUNDLED_ALPHA
 from cifar_core.network import pretrained
 from cifar_core.network.architecture import BLOCK_COUNT
 from cifar_core.runs import Run, load_json, records, write_json
 
 CARD = "card.json"
-CLASSIFIER_ALPHA = 0.5
-"""The width with a complete bundled model; of the others only the backbone is bundled."""
 _CONFUSIONS = 6
 
 
@@ -38,15 +37,15 @@ def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
     ImageNet weights are not redistributed.
     """
     evaluation, config = predictions.load(run), run.config
-    if config.fine_tune_blocks < 17 or not config.fine_tunes:
+    if config.fine_tune_blocks < BLOCK_COUNT or not config.fine_tunes:
         raise RunError(
-            f"Run {run.id} trained {config.fine_tune_blocks} of 17 blocks, expected all: ImageNet's weights do not "
-            "ship; train with --fine-tune-blocks 17."
+            f"Run {run.id} trained {config.fine_tune_blocks} of {BLOCK_COUNT} blocks, expected all: ImageNet's weights "
+            f"do not ship; train with --fine-tune-blocks {BLOCK_COUNT}."
         )
     folder.mkdir(exist_ok=True)
     stem = f"mobilenet_v2_{config.alpha:g}"
     written = [_write_backbone(run, folder / f"{stem}.npz")]
-    if config.alpha == CLASSIFIER_ALPHA:
+    if config.alpha == BUNDLED_ALPHA:
         copies = {"best.keras": f"{stem}.keras", "model.tflite": f"{stem}.tflite"}
         copies |= {name: name for name in (calibration.FILE, neighbors.FILE)}
         written += [shutil.copyfile(run.path / name, folder / target) for name, target in copies.items()]
@@ -129,7 +128,7 @@ def model_card(cards: dict[str, Any]) -> str:
         *[_width_row(alpha, figures) for alpha, figures in cards.items()],
         "",
     ]
-    whole = cards.get(f"{CLASSIFIER_ALPHA:g}")
+    whole = cards.get(f"{BUNDLED_ALPHA:g}")
     return "\n".join(lines + (_classifier_words(whole) if whole else [])) + "\n"
 
 

@@ -23,7 +23,7 @@ from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions, confident_mistakes, confusion_counts, least_confident_correct
 from cifar_core.inference import pins
 from cifar_core.inference.pins import Watch, Watched
-from cifar_core.runs import Run, curves, read_rows
+from cifar_core.runs import Run, curves
 
 _PICTURES = 16
 _SIDE = 96  # pixels of a picture, so browsers do not upscale it
@@ -209,7 +209,7 @@ def card(run: Run) -> bytes:
     canvas.text(48, 40, "CIFAR Studio", 24, _MUTED)
     canvas.text(44, 84, f"{test.accuracy:.1%}", 120)
     canvas.text(48, 222, f"of {len(test.labels):,} test images right ({low:.1%} to {high:.1%})", 24)
-    epochs = f"{config.head_epochs} + {config.fine_tune_epochs if config.fine_tunes else 0} epochs"
+    epochs = f"{config.epochs['head']} + {config.epochs['fine_tune']} epochs"
     for row, words in enumerate(
         (
             f"MobileNetV2, width {config.alpha:g}, {config.image_size} px, at most {epochs}",
@@ -271,7 +271,7 @@ def _card_pictures(run: Run, test: predictions.Predictions) -> list[tuple[np.nda
 def _curve(canvas: _Canvas, run: Run, box: Box) -> None:
     """Draw training and validation accuracy by epoch into `box`."""
     left, top, right, bottom = box
-    lines = curves.curves(read_rows(run.path / "metrics.jsonl", 0)[0])
+    lines = curves.curves(run.metrics())
     most = max(lines.planned, 1)
 
     def places(x: np.ndarray, y: np.ndarray) -> np.ndarray:

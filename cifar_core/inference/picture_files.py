@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from cifar_core import untrusted
 from cifar_core.errors import ImageError
@@ -268,6 +269,12 @@ def is_system_file(filename: str) -> bool:
     """Return whether Windows or macOS adds `filename` to folders and zips."""
     parts = re.split(r"[/\\]", filename)
     return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1].lower() in _SYSTEM_FILES
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Return the files below `folder`, recursively and sorted, without hidden ones."""
+    below = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path for path in below if not is_hidden(path.relative_to(folder).as_posix())]
 
 
 def is_hidden(filename: str) -> bool:

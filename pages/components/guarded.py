@@ -17,6 +17,8 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
 
+from cifar_core import machine
+from cifar_core.doctor import SECRETS
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import owners
 from cifar_core.runs.owners import Person
@@ -55,7 +57,7 @@ def page(main: Callable[[], None]) -> None:
     the first request to a new server is for a page, it runs that page's file alone; app.py is then run instead.
     """
     if not app_runs:
-        runpy.run_path(str(Path(__file__).resolve().parents[2] / "app.py"))
+        runpy.run_path(str(machine.app_dir() / "app.py"))
         return
     actions = _actions()
     with actions.lock:  # a second click starts another thread; Streamlit then ignores what the first one sends
@@ -153,6 +155,13 @@ def _address() -> dict[str, list[str]]:
     return {word: st.query_params.get_all(word) for word in st.query_params}
 
 
+def undo_bar(place: str, words: str, key: str, action: Callable[..., Any], *arguments: Any) -> None:
+    """Draw a button *Undo* that calls `action(*arguments)`, beside `words`, Markdown, on what was deleted."""
+    with st.container(horizontal=True, vertical_alignment="center", border=True, key=f"undo_bar_{place}"):
+        st.markdown(f":material/delete: Deleted: {words}")
+        button("Undo", action, *arguments, icon=":material/undo:", key=key)
+
+
 def act(action: Callable[..., Any], *arguments: Any) -> None:
     """Call `action(*arguments)` and rerun the page; a CifarError is shown here."""
     try:
@@ -215,9 +224,6 @@ def of_own(folder: Path, action: Callable[..., Any], *arguments: Any) -> None:
     """Call `action(*arguments)` on what is in `folder`. Raises RunError if that is another person's."""
     check_own(folder)
     action(*arguments)
-
-
-SECRETS = Path(__file__).resolve().parents[2] / ".streamlit" / "secrets.toml"
 
 
 def require_login() -> None:

@@ -9,13 +9,13 @@ from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import training as training_charts
 from cifar_core.config import KNOBS, PRESETS, nearest_preset
 from cifar_core.errors import CifarError
-from cifar_core.evaluation import assessment, diagnosis, story
+from cifar_core.evaluation import assessment, diagnosis, listing, story
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.diagnosis_rules import Finding
 from cifar_core.lessons import experiments
 from cifar_core.lessons.catalogue import LESSONS, Lesson
-from cifar_core.runs import Run, curves, labels
-from pages.components import formatting, guarded, knobs, live_chart, run_picker
+from cifar_core.runs import Run, labels
+from pages.components import comparison, formatting, guarded, knobs, live_chart, run_picker
 
 
 def section(result: Assessment, split: str, number: int) -> None:
@@ -30,7 +30,7 @@ def section(result: Assessment, split: str, number: int) -> None:
     for sentence in (*result.sentences, result.gap):
         if sentence:
             formatting.text(f"- {formatting.plain(sentence)}")
-    curves = _curves(run.id, run_picker.stamp(run, "metrics.jsonl"))
+    curves = comparison.curves_of(listing.row(run))
     with st.grid(2, min_column_width=340):
         for metric in ("accuracy", "loss"):
             figure, alt = training_charts.metric_figure(curves, metric), training_charts.metric_words(curves, metric)
@@ -87,11 +87,6 @@ def _keep(run: Run) -> None:
     made = story.keep_head(run)
     guarded.own(made.path)
     st.session_state["phase_1_run"] = run.id, made.id
-
-
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _curves(run_id: str, stamp: tuple[int, ...]) -> curves.Curves:
-    return curves.curves(runs.Run(run_id).metrics())
 
 
 _LOOK = {

@@ -10,7 +10,7 @@ import streamlit as st
 
 from cifar_core import glossary, runs
 from cifar_core.charts import training as training_charts
-from cifar_core.config import KNOBS
+from cifar_core.config import KNOBS, differing_knobs
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.inference import model_file
@@ -104,7 +104,7 @@ def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[s
     if ids != st.session_state.get("runs_listed"):  # rows changed, for example by an undo: the selection is lost
         st.session_state["runs_listed"] = ids
         new_table()
-    differing = listing.differing_knobs(shown)
+    differing = differing_knobs(row.config for row in shown if row.config)
     rows = [ids.index(id_) for id_ in chosen if id_ in ids]
     event = tables.show(
         _columns(shown, differing, names),
@@ -259,9 +259,7 @@ def undo_bar() -> None:
     """Draw a button that undoes the last deletion."""
     deleted = {id_: name for id_, name in st.session_state.get("runs_deleted", {}).items() if id_ in trash.contents()}
     if deleted:
-        with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_bar_runs"):
-            st.markdown(f":material/delete: Deleted: {formatting.plain(', '.join(deleted.values()))}")
-            guarded.button("Undo", _restore, list(deleted), icon=":material/undo:", key="undo")
+        guarded.undo_bar("runs", formatting.plain(", ".join(deleted.values())), "undo", _restore, list(deleted))
 
 
 def _delete(row: Row) -> None:

@@ -239,10 +239,9 @@ def detail_charts(run_id: str, state: tuple[int, ...], live: bool, _curves: Curv
 def planned_epochs(run: Run) -> dict[str, int]:
     """Return the maximum number of epochs of each phase."""
     try:
-        config = run.config
+        return run.config.epochs
     except RunError:  # damaged configuration; the curves can still be drawn
         return {}
-    return {"head": config.head_epochs, "fine_tune": config.fine_tune_epochs if config.fine_tunes else 0}
 
 
 def worker_log(run: Run) -> None:

@@ -146,9 +146,7 @@ def _status(sweep: Findings) -> None:
 
 
 def _progress(sweep: Findings) -> str:
-    text = f"{sweep.done} of {sweep.goal.trials} trials"
-    if sweep.goal.seconds:
-        text = f"{sweep.done} trials, of {sweep.goal.seconds / 60:g} minutes of training"
+    text = sweep.progress
     if not sweep.done or not sweep.spent_seconds:
         return f"{text}; the first trial computes the feature cache"
     left = sweep.spent_seconds * (1 / sweep.share - 1)
@@ -185,9 +183,7 @@ def undo_bar() -> None:
     """Draw a button that undoes the last deletion."""
     name = st.session_state.get("search_deleted")
     if name is not None and studies.is_restorable(name):
-        with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_bar_search"):
-            st.markdown(f":material/delete: Deleted: {formatting.plain(name)}")
-            guarded.button("Undo", studies.restore, name, icon=":material/undo:", key="undo_search")
+        guarded.undo_bar("search", formatting.plain(name), "undo_search", studies.restore, name)
 
 
 # findings

@@ -153,9 +153,7 @@ def undo_bar(name: str) -> None:
     """Draw a button that undoes the removal of a picture or class of this project."""
     removed = st.session_state.get("teach_undo")
     if removed and removed[0] == name:
-        with st.container(horizontal=True, vertical_alignment="center", border=True, key="undo_bar_teach"):
-            st.markdown(f":material/delete: Deleted: {removed[1]}", width="content")
-            guarded.button("Undo", _put_back, name, *removed[2:], icon=":material/undo:", key="teach_put_back")
+        guarded.undo_bar("teach", removed[1], "teach_put_back", _put_back, name, *removed[2:])
 
 
 def _remove(name: str, number: int, key: str | None = None) -> None:

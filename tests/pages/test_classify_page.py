@@ -128,7 +128,7 @@ def test_what_if_answers_the_changed_picture_and_goes_back(run):
     before = bars_of(app, 1)
     sound(app.slider(key="whatif_light").set_value(0.1).run())
     assert bars_of(app, 1) != before
-    sound(button(app, "undo").click().run())
+    sound(button(app, "whatif_reset").click().run())
     assert app.slider(key="whatif_light").value == 1
     assert bars_of(app, 1) == before
     assert {f"sweep_{name}" for name in explain.CHANGES} <= set(charts_of(app))
