@@ -90,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="write threshold and rates into the bundled files")
     write = parser.parse_args().write
-    model, folder = open_classifier(BUNDLED), pretrained.BUNDLED
+    model, folder = open_classifier(BUNDLED), pretrained.BUNDLED_FOLDER
     cards, key = read_json(folder / bundle.CARD), f"{BUNDLED_ALPHA:g}"
     rule, rates = measured(model, TrainConfig.from_dict(cards[key]["config"]))
     print(f"threshold {rule.threshold:.4f} ({rule.level:.0%} of the validation images), highest {rule.highest:.4f}")

@@ -15,12 +15,12 @@ from cifar_core.cli.terminal import (
     PROGRAM,
     Answer,
     Screen,
-    complain,
     native_messages_hidden,
     number,
     percent,
     save,
     table,
+    to_stderr,
 )
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
@@ -84,7 +84,7 @@ def _measured(run: Run, arguments: Namespace) -> Measured | None:
     if not arguments.robustness:
         known, problem = robustness.load_or_problem(run)
         if problem:
-            complain(problem)
+            to_stderr(problem)
         return known
     with Screen(arguments.json) as screen, native_messages_hidden():
         return robustness.measure(
@@ -195,7 +195,7 @@ def export_run(arguments: Namespace) -> Answer:
         )
     if facts.get("poor"):
         least = percent(MODELS[name].least_agreement)
-        complain(f"Only {percent(facts['agreement'])} agree, expected {least} at least: do not rely on it.")
+        to_stderr(f"Only {percent(facts['agreement'])} agree, expected {least} at least: do not rely on it.")
     return Answer(answer, lines)
 
 

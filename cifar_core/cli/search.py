@@ -15,12 +15,12 @@ from cifar_core.cli.terminal import (
     PROGRAM,
     Answer,
     Screen,
-    complain,
     duration,
     native_messages_hidden,
     number,
     percent,
     table,
+    to_stderr,
 )
 from cifar_core.cli.train import config_of
 from cifar_core.config import KNOBS
@@ -258,7 +258,7 @@ def _train_conditions(chosen: Lesson, again: bool, quiet: bool) -> tuple[dict[st
                 train.follow(run, screen)
                 code, message = run_commands.ending(run)
                 if message:
-                    complain(message)
+                    to_stderr(message)
                     return {}, code
         except KeyboardInterrupt:
             experiments.stop_runs(chosen.name)

@@ -37,8 +37,6 @@ TRAIN_SEED, TEST_SEED = 1, 2  # of the synthetic images
 LABELS = {"cifar10": "CIFAR-10", "generated": "generated images, not CIFAR-10"}
 DRAWN = f"drawn by the program, version {synthetic.VERSION}"
 DATASETS = ("auto", *LABELS)
-DrawProgress = Callable[[int, int], None]
-"""Called with the number of images drawn so far and the total."""
 _Name = Literal["cifar10", "generated"]
 _Kind = Literal["binary", "python", "archive", "generated"]
 
@@ -90,7 +88,7 @@ def cache_dir() -> Path:
     return machine.expanded(os.environ.get("CIFAR_CACHE_DIR") or "~/.cache/cifar-studio")
 
 
-def load(dataset: str = "auto", progress: DrawProgress = lambda done, total: None) -> Dataset:
+def load(dataset: str = "auto", progress: machine.Progress = lambda done, total: None) -> Dataset:
     """Return a data set: "cifar10", "generated", or "auto", the first that is available.
 
     CIFAR-10 takes half a second and 184 MB; it is loaded once per process until the files change. Synthetic images are
@@ -157,7 +155,7 @@ def status() -> dict:
 
     "dataset", "label", "reason", "source", "train_images", "test_images", "fingerprint" and "official" are None if
     there is an "error". The fingerprint is also None before synthetic images are drawn. "download" contains "running",
-    "bytes" (of the unfinished file), "total" and "error" (of the last attempt, or None).
+    "bytes" (of the unfinished file), "total" and "error" (of the last attempt, or None). "cache_dir" is always known.
     """
     keys = ("dataset", "label", "reason", "source", "train_images", "test_images", "fingerprint", "official", "error")
     state: dict = dict.fromkeys(keys)
@@ -270,7 +268,7 @@ def _source(kind: _Kind, path: Path) -> _Source:
     return _Source(kind, path, stamp, max((fact.st_ctime_ns for fact in facts), default=0))
 
 
-def _load(source: _Source, progress: DrawProgress = lambda done, total: None) -> Dataset:
+def _load(source: _Source, progress: machine.Progress = lambda done, total: None) -> Dataset:
     name: _Name = "generated" if source.kind == "generated" else "cifar10"
     with _loading:
         known = _loaded.get(name)
@@ -297,7 +295,7 @@ def _load(source: _Source, progress: DrawProgress = lambda done, total: None) ->
         return dataset
 
 
-def _read(source: _Source, progress: DrawProgress) -> Arrays:
+def _read(source: _Source, progress: machine.Progress) -> Arrays:
     if source.kind == "generated":
         return _drawn(source.path, progress)
     if source.kind == "archive":
@@ -331,7 +329,7 @@ def _unpacked(source: _Source) -> list[np.ndarray]:
     return records
 
 
-def _drawn(folder: Path, progress: DrawProgress) -> Arrays:
+def _drawn(folder: Path, progress: machine.Progress) -> Arrays:
     """Return the synthetic images; draw them on first use and store them in `folder`."""
     with _cache_lock(folder.name):
         if stored := _stored(folder):

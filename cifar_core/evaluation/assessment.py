@@ -246,4 +246,4 @@ def robustness_csv(measured: Mapping[str, Measured]) -> str:
 def changes_csv(changes: Sequence[ClassChange]) -> str:
     """Return the change of each class by fine-tuning, as CSV."""
     head = ("class", "recall_phase_1", "recall_run", "put_right", "put_wrong")
-    return csv_text([head, *((one.name, one.before, one.after, one.fixed, one.broken) for one in changes)])
+    return csv_text([head, *((one.name, one.before, one.after, one.corrected, one.broken) for one in changes)])

@@ -10,7 +10,6 @@ changed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +29,6 @@ FILE = "map.npz"
 IMAGES = 2_000
 _COMPONENTS, _PERPLEXITY = 50, 30.0
 _LIMIT_BYTES = 2**20
-Report = Callable[[int, int], None]
-"""Called with the number of parts done and the total."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +68,7 @@ def load(run: Run, images: int) -> FeatureMap | None:
         raise RunError(f"{FILE} is damaged ({str(error)[:100]}); make the map again.") from None
 
 
-def make(run: Run, report: Report = lambda done, total: None) -> FeatureMap | None:
+def make(run: Run, report: machine.Progress = lambda done, total: None) -> FeatureMap | None:
     """Compute the map of `run`, store it in the run's folder and return it, or None if its job is stopped.
 
     Raises RunError if the run is not finished or damaged, if its images are not on this machine, or if another

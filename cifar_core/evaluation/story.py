@@ -70,12 +70,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class ClassChange:
-    """Recall of one class before and after fine-tuning, 0..1, and the numbers of images fixed and broken."""
+    """Recall of one class before and after fine-tuning, 0..1, and the numbers of images corrected and broken."""
 
     name: str
     before: float
     after: float
-    fixed: int
+    corrected: int
     broken: int
 
 
@@ -207,8 +207,8 @@ def class_changes(before: Predictions, after: Predictions) -> list[ClassChange]:
     for label, name in enumerate(CLASSES):
         is_label = after.labels == label
         if is_label.any():
-            fixed, broken = int((is_label & ~was & now).sum()), int((is_label & was & ~now).sum())
-            changes.append(ClassChange(name, float(was[is_label].mean()), float(now[is_label].mean()), fixed, broken))
+            counts = int((is_label & ~was & now).sum()), int((is_label & was & ~now).sum())
+            changes.append(ClassChange(name, float(was[is_label].mean()), float(now[is_label].mean()), *counts))
     return changes
 
 

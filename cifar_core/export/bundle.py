@@ -30,7 +30,7 @@ CARD = "card.json"
 _CONFUSIONS = 6
 
 
-def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
+def bundle(run: Run, folder: Path = pretrained.BUNDLED_FOLDER) -> list[Path]:
     """Write the files of the finished `run` into `folder`, replacing those of its width; return their paths.
 
     Raises RunError if the run is not finished, its files are damaged, or part of its backbone was not trained here:

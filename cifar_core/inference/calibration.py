@@ -66,12 +66,12 @@ class Calibration:
 class Reliability:
     """Data of a reliability diagram with b bins, without empty ones.
 
-    `stated` is the mean confidence and `right` the accuracy of each bin, float (b,); `count` is its size (b,).
+    `confidence` is the mean confidence and `accuracy` the accuracy of each bin, float (b,); `count` is its size (b,).
     `ece` is the expected calibration error: the mean gap between both, weighted by count.
     """
 
-    stated: np.ndarray
-    right: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
     count: np.ndarray
     ece: float
 
@@ -119,14 +119,14 @@ def best_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> Reliability:
     """Return confidence and accuracy in bins of confidence."""
-    stated, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    place = np.minimum((stated * bins).astype(int), bins - 1)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
     counts = np.bincount(place, minlength=bins)
     used = counts > 0
-    mean_stated = np.bincount(place, stated, bins)[used] / counts[used]
-    share_right = np.bincount(place, right, bins)[used] / counts[used]
-    ece = float((np.abs(mean_stated - share_right) * counts[used]).sum() / len(labels))
-    return Reliability(mean_stated, share_right, counts[used], ece)
+    mean_confidence = np.bincount(place, confidence, bins)[used] / counts[used]
+    accuracy = np.bincount(place, right, bins)[used] / counts[used]
+    ece = float((np.abs(mean_confidence - accuracy) * counts[used]).sum() / len(labels))
+    return Reliability(mean_confidence, accuracy, counts[used], ece)
 
 
 @dataclass(frozen=True)

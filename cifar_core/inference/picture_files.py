@@ -196,7 +196,7 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
     """
     try:
         archive = _open_zip(data, name)
-        room, names, is_empty = _Room(MAX_UNPACKED_BYTES), set[str](), False
+        room, names, has_files = _Room(MAX_UNPACKED_BYTES), set[str](), False
         for info in archive.infolist():
             filename = member_name(info)
             if info.orig_filename.endswith("/"):  # ZipInfo.is_dir fails on an empty name in Python 3.11
@@ -209,9 +209,9 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
             content = _content_or_error(archive, info, filename, room)
             if is_hidden(filename) and not (isinstance(content, bytes) and is_picture(content)):
                 continue
-            is_empty = True
+            has_files = True
             yield unique_name(filename, names), content
-        if not is_empty:
+        if not has_files:
             raise ImageError(f"{quoted(name)} is a zip without pictures; choose one with pictures.")
     except ImageError as error:
         yield name, error

@@ -10,7 +10,7 @@ from cifar_core.inference.pictures import SIDE
 from cifar_core.lessons.experiments import Outcome
 from cifar_core.lessons.layer_probe import PIXELS, Layers
 from cifar_core.network.architecture import BLOCK_COUNT
-from cifar_core.network.pretrained import BUNDLED
+from cifar_core.network.pretrained import BUNDLED_FOLDER
 from cifar_core.runs import load_json
 
 Conditions = Mapping[str, Outcome]
@@ -144,7 +144,7 @@ def teacher(conditions: Conditions) -> Answer:
 
 def _bundled_accuracy() -> float:
     """Return the test accuracy of the bundled model from its model card."""
-    return (load_json(BUNDLED / "card.json") or {})["0.5"]["test"]["accuracy"]
+    return (load_json(BUNDLED_FOLDER / "card.json") or {})["0.5"]["test"]["accuracy"]
 
 
 def _option(value: float, limits: Sequence[float]) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from cifar_core import machine
 from cifar_core.errors import ConfigError
 from cifar_core.export import exports, webpage
 from cifar_core.inference import explain
@@ -24,7 +25,7 @@ from cifar_core.network.litert import LAST_LAYER
 from cifar_core.teach import features as feature_files
 from cifar_core.teach import fit as fits
 from cifar_core.teach import project as projects
-from cifar_core.teach.features import Backbone, Report
+from cifar_core.teach.features import Backbone
 from cifar_core.teach.fit import Fit
 from cifar_core.teach.project import Project, Sample
 
@@ -133,7 +134,7 @@ class Model:
         return webpage.assembled(self.litert(), self.name, names, chosen.image_size, card)
 
 
-def open_model(name: str, report: Report = lambda done, total: None) -> Model:
+def open_model(name: str, report: machine.Progress = lambda done, total: None) -> Model:
     """Compute, fit and return the model of a project.
 
     `report` is called with the number of new pictures done and the total. Raises ProjectError if the project does

@@ -148,7 +148,7 @@ class _Worker:
         try:
             with self._slot(is_cancelled) as has_slot:
                 self._update_status("computing")
-                finished = has_slot and learn(settings.config, inputs, report, is_cancelled)
+                finished = has_slot and train_head(settings.config, inputs, report, is_cancelled)
             write("done" if finished else "cancelled")
         except (CifarError, OSError) as error:
             write("failed", message=str(error))
@@ -226,7 +226,7 @@ def _with_areas(points: np.ndarray, labels: np.ndarray) -> Map:
     return Map(points, labels, x, y, nearest.astype(np.int32))
 
 
-def learn(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Callable[[], bool]) -> bool:
+def train_head(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Callable[[], bool]) -> bool:
     """Train the head of `config`, checking `is_cancelled` before each step; return whether it was completed.
 
     A loop replaces `fit`, which takes a second to start. The last, smaller batch of an epoch is dropped; its images

@@ -215,12 +215,12 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
                 persist_state="session",
             )
             places[change.name] = st.empty()
-    answers, sweeps = explain.sweeps(model.calibrated, pixels, setting)
+    answers, effects = explain.effects(model.calibrated, pixels, setting)
     answer = int(answers.argmax())
     name = cifar10.CLASSES[answer]
     for change in explain.CHANGES.values():
         key = change.name
-        figure = answer_charts.sweep_figure(change, sweeps[key], setting[key], answer)
+        figure = answer_charts.effect_figure(change, effects[key], setting[key], answer)
         alt = f"Probability of {name} over the range of {change.label}"
         with places[key]:
             live_chart.draw(figure, f"sweep_{key}", alt, live_chart.NO_TOOLBAR)

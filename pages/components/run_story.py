@@ -58,11 +58,11 @@ def _fine_tuning(result: Assessment, number: int) -> None:
         alt = "Validation images of each class that fine-tuning corrected and broke."
         config = formatting.figure_config("fine-tuning")
         live_chart.draw(answer_charts.change_figure(changes), f"changes{number}", alt, config)
-        worse = [one for one in changes if one.broken > one.fixed]
-        fixed, broken = sum(one.fixed for one in changes), sum(one.broken for one in changes)
+        worse = [one for one in changes if one.broken > one.corrected]
+        corrected, broken = sum(one.corrected for one in changes), sum(one.broken for one in changes)
         names = ", ".join(f"{one.name} ({one.before:.1%} to {one.after:.1%})" for one in worse)
         st.markdown(
-            f"Fine-tuning corrected **{fixed:,}** validation images and broke **{broken:,}**. "
+            f"Fine-tuning corrected **{corrected:,}** validation images and broke **{broken:,}**. "
             + (f"Less accurate: {names}." if worse else "No class lost accuracy.")
         )
         name = f"{labels.file_stem(run)}-fine-tuning.csv"

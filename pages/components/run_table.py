@@ -226,7 +226,7 @@ def _run(row: Row) -> None:
         is_anothers = guarded.is_anothers(run.path)
         if st.form_submit_button("Save", key=f"save_{id_}", disabled=is_anothers):
             change = functools.partial(labels.change, run, name=name, note=note, starred=starred)
-            guarded.act(guarded.of_own, run.path, change)
+            guarded.act(guarded.if_own, run.path, change)
     with st.container(horizontal=True, vertical_alignment="center"):
         run_picker.state_badge(run, row.state)
         st.page_link("pages/train.py", label="Open", icon=":material/open_in_new:", query_params={"run": id_})

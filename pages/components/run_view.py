@@ -166,7 +166,7 @@ def action_buttons(run: Run, state: str) -> None:
         if state in LIVE_STATES:
             guarded.button(
                 "Stop",
-                guarded.of_own,
+                guarded.if_own,
                 run.path,
                 jobs.stop_run,
                 run,
@@ -177,7 +177,7 @@ def action_buttons(run: Run, state: str) -> None:
             )
         if state in RESUMABLE_STATES:
             look: dict[str, Any] = {"icon": ":material/play_arrow:", "type": "primary", "disabled": is_anothers}
-            guarded.button("Resume", guarded.of_own, run.path, jobs.resume_run, run, key="resume", **look)
+            guarded.button("Resume", guarded.if_own, run.path, jobs.resume_run, run, key="resume", **look)
         if state not in LIVE_STATES:
             guarded.button("Use its settings", clone, run, icon=":material/tune:", key="clone", type="tertiary")
 

@@ -83,7 +83,7 @@ def test_another_s_run_can_be_looked_at_but_neither_stopped_nor_deleted(log_in) 
             assert button(open_app(run=theirs.id), "stop").disabled is barred
     log_in(ADA)
     with living_worker(theirs), pytest.raises(RunError, match="another person"):
-        guarded.of_own(theirs.path, jobs.stop_run, theirs)
+        guarded.if_own(theirs.path, jobs.stop_run, theirs)
     done = owned(BOB)
     app = open_app(EXPLORE, runs=done.id)
     assert button(app, "delete").disabled
