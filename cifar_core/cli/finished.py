@@ -96,7 +96,7 @@ def _measured(run: Run, arguments: Namespace) -> Measured | None:
 
 
 def _lines(result: Assessment, measured: Measured | None) -> list[str]:
-    lines = [f"Run {result.run.id}, images: {shown_name(result.stored.dataset)}."]
+    lines = [f"Run {result.run.id}, images: {shown_name(cifar10.shown_label(result.stored.dataset))}."]
     lines += table(*assessment.accuracy_cells(result.stored))
     lines += ["Validation images:", *table(*assessment.class_cells(result.stored.validation))]
     if result.calibration:
@@ -157,7 +157,7 @@ def _bundled(arguments: Namespace) -> Answer:
     low, high = test.interval
     lines = [
         f"bundled: test accuracy {percent(test.accuracy)} (95% interval {percent(low)} to {percent(high)}), "
-        f"loss {number(test.loss)}, on {len(test.labels):,} images: {shown_name(dataset.label)}.",
+        f"loss {number(test.loss)}, on {len(test.labels):,} images: {shown_name(cifar10.shown_label(dataset.label))}.",
         *table(("class", "accuracy"), [(one.name, percent(one.recall)) for one in predictions.class_figures(test)]),
         *more,
     ]

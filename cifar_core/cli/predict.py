@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cifar_core import runs
 from cifar_core.cli import teach
 from cifar_core.cli.terminal import Answer, native_messages_hidden, percent, save, to_stderr
-from cifar_core.data.cifar10 import CLASSES, LABELS
+from cifar_core.data.cifar10 import CLASSES, LABELS, shown_label
 from cifar_core.errors import ImageError, RunError
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import BUNDLED, Classifier, answer_row, answers_csv, disagreement, open_classifier
@@ -141,7 +141,7 @@ def _name_model(arguments: Namespace, classifier: Classifier) -> None:
         text, is_synthetic = "Predictions of the bundled model.", False
     else:
         dataset = str(runs.get(classifier.name).result.get("dataset"))
-        text = f"Predictions of run {classifier.name}, trained on: {shown_name(dataset)}."
+        text = f"Predictions of run {classifier.name}, trained on: {shown_name(shown_label(dataset))}."
         is_synthetic = dataset == LABELS["generated"]
     if is_synthetic or not arguments.json:
         to_stderr(text)

@@ -130,8 +130,9 @@ def data_status(arguments: Namespace) -> Answer:
     if status["error"]:
         to_stderr(status["error"])
         return Answer(status, [], 2)
+    label = cifar10.shown_label(status["label"])
     lines = [
-        f"{status['label']}: {status['train_images']:,} training and {status['test_images']:,} test images.",
+        f"{label}: {status['train_images']:,} training and {status['test_images']:,} test images.",
         f"Where: {status['source']}",
         f"Why: {status['reason']}.",
     ]

@@ -202,6 +202,11 @@ def download(progress: Progress = lambda done, total: None) -> Dataset:
     return dataset
 
 
+def shown_label(label: object) -> str:
+    """Return the label of a data set for the user; "generated" in files becomes "synthetic"."""
+    return str(label).replace("generated", "synthetic")
+
+
 def drawn_fingerprint() -> str | None:
     """Return the fingerprint of the synthetic images, or None if they are not yet generated."""
     try:

@@ -56,7 +56,7 @@ class Assessment:
 
     @property
     def is_cifar10(self) -> bool:
-        """Whether the images are CIFAR-10, not generated images."""
+        """Whether the images are CIFAR-10, not synthetic images."""
         return self.stored.dataset == cifar10.LABELS["cifar10"]
 
     @functools.cached_property

@@ -16,7 +16,7 @@ import numpy as np
 
 from cifar_core import untrusted
 from cifar_core.config import PRESETS, TrainConfig, nearest_preset
-from cifar_core.data.cifar10 import CLASSES
+from cifar_core.data.cifar10 import CLASSES, shown_label
 from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
 from cifar_core.evaluation.predictions import Predictions, confusion_counts, wilson
@@ -179,8 +179,9 @@ def facts(figures: dict[str, Any]) -> dict[str, str]:
     """Return the text of a `card` by topic, without topics that a run of an older version did not record."""
     config, known = TrainConfig.from_dict(figures["config"]), figures["calibration"]
     worst = ", ".join(f"{row['is']} predicted as {row['said']} ({row['images']})" for row in figures["confusions"])
+    label = shown_label((figures["data"] or {}).get("label", config.dataset))
     texts = {
-        "Data": f"{(figures['data'] or {}).get('label', config.dataset)}: {config.train_images:,} training images, of "
+        "Data": f"{label}: {config.train_images:,} training images, of "
         f"which {figures['validation']['images']:,} were held back to choose the best epoch"
         + (", none of them a near-duplicate of the rest" if config.split == "grouped" else "")
         + f"; {figures['test']['images']:,} test images, read once at the end. Images of 32×32 pixels of ten classes; "

@@ -16,7 +16,7 @@ from cifar_core.charts import style
 from cifar_core.charts import training as training_charts
 from cifar_core.charts.style import CLASS_COLORS, FINE_TUNING, TRAINING, VALIDATION, WRONG
 from cifar_core.config import KNOBS
-from cifar_core.data.cifar10 import CLASSES
+from cifar_core.data.cifar10 import CLASSES, shown_label
 from cifar_core.errors import RunError
 from cifar_core.evaluation import assessment, predictions, robustness, story
 from cifar_core.evaluation.assessment import Assessment
@@ -66,9 +66,10 @@ Box = tuple[float, float, float, float]
 def build(run: Run) -> str:
     """Return the report of `run`, about 5 MB of HTML. Raises RunError if the run is not finished or damaged."""
     result = assessment.assess(run)
+    images, weights = shown_label(result.stored.dataset), run.result.get("weights", "unknown")
     parts = [
         f"<h1>Run {_text(run.id)}</h1>",
-        f"<p>Images: {_text(result.stored.dataset)}. Initial weights: {_text(run.result.get('weights', 'unknown'))}. "
+        f"<p>Images: {_text(images)}. Initial weights: {_text(weights)}. "
         f"Written by CIFAR Studio on {time.strftime('%Y-%m-%d %H:%M')}.</p>",
         _table(*assessment.accuracy_cells(result.stored)),
         "<p><small>Everything was chosen by validation images; the test images were read once, at the end.</small></p>",
@@ -214,7 +215,7 @@ def card(run: Run) -> bytes:
         (
             f"MobileNetV2, width {config.alpha:g}, {config.image_size} px, at most {epochs}",
             f"dropout {config.dropout:g}, augmentation {config.augmentation:g}, seed {config.seed}",
-            f"Images: {run.result.get('dataset')}",
+            f"Images: {shown_label(run.result.get('dataset'))}",
         )
     ):
         canvas.text(48, 276 + 30 * row, words, 20, _MUTED)

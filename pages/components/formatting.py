@@ -13,6 +13,7 @@ from PIL import Image
 
 from cifar_core import glossary
 from cifar_core.charts.style import CLASS_COLORS
+from cifar_core.data import cifar10
 from cifar_core.untrusted import shown_name
 
 FRONTEND = Path(__file__).parent / "frontend"
@@ -35,8 +36,8 @@ def file_name(name: str) -> str:
 
 
 def images(label: object) -> str:
-    """Return the label of a data set as escaped text; "generated" in files becomes "synthetic"."""
-    return plain(label).replace("generated", "synthetic")
+    """Return the label of a data set as escaped text."""
+    return plain(cifar10.shown_label(label))
 
 
 def _terms(words: str) -> str | None:
