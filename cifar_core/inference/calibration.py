@@ -66,7 +66,7 @@ class Calibration:
 class Reliability:
     """Data of a reliability diagram with b bins, without empty ones.
 
-    `confidence` is the mean confidence and `accuracy` the accuracy of each bin, float (b,); `count` is its size (b,).
+    `confidence` and `accuracy` are the means of each bin, float (b,); `count` is its size (b,).
     `ece` is the expected calibration error: the mean gap between both, weighted by count.
     """
 
