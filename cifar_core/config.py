@@ -6,7 +6,7 @@ source for the sliders of the page, the flags of the command line, validation an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache, partial
 from typing import Any
@@ -270,6 +270,11 @@ class TrainConfig:
         return self.fine_tune_epochs > 0 and self.fine_tune_blocks > 0
 
     @property
+    def epochs(self) -> dict[str, int]:
+        """The maximum number of epochs of each phase."""
+        return {"head": self.head_epochs, "fine_tune": self.fine_tune_epochs if self.fine_tunes else 0}
+
+    @property
     def distils(self) -> bool:
         """Whether the network learns from a teacher."""
         return self.teacher != "" and self.distillation > 0
@@ -354,6 +359,12 @@ PRESET_HELP: Mapping[str, str] = {
 
 PRESET_ACCURACY: Mapping[str, float] = {"quick": 0.835, "standard": 0.908, "best": 0.933}
 """Measured accuracy on the 10,000 test images of CIFAR-10, with ImageNet weights and seed 1: docs/benchmarks.md."""
+
+
+def differing_knobs(configs: Iterable[TrainConfig]) -> list[str]:
+    """Return the knobs with different values in `configs`, in the order of KNOBS."""
+    known = list(configs)
+    return [name for name in KNOBS if len({getattr(config, name) for config in known}) > 1]
 
 
 def nearest_preset(config: TrainConfig) -> str:

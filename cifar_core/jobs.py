@@ -226,9 +226,10 @@ def queue_position(run: Run) -> int:
     return live.index(run) if run in live else 0
 
 
-def next_in_queue() -> Run | None:
-    """Return the queued run that trains next, or None if the queue is empty."""
-    return next(iter(_in_turn(run for run in runs.list_runs() if run.state == "queued")), None)
+def is_next(run: Run) -> bool:
+    """Return whether no queued run trains before `run`."""
+    queued = _in_turn(other for other in runs.list_runs() if other.state == "queued")
+    return not queued or queued[0] == run
 
 
 def _in_turn(waiting: Iterable[Run]) -> list[Run]:

@@ -6,7 +6,7 @@ import os
 import platform
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
+Progress = Callable[[int, int], object]
+"""Called with the number of parts done and the total."""
 MOST_THREADS = 8
 """More threads gain nothing on 32 px images, and in feature extraction each needs memory for an interpreter."""
 MOST_INTERPRETERS = 2

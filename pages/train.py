@@ -39,13 +39,13 @@ def main() -> None:
     wanted = wanted_run(known)
     opened = {st.query_params.get("run"), st.session_state.get("started")}
     is_linked = wanted is not None and (wanted.id in opened or wanted.state in LIVE_STATES)
-    head = st.container(horizontal=True, vertical_alignment="bottom")
-    head.title("Train" if is_linked else "Train a network, and watch it learn")
+    title_row = st.container(horizontal=True, vertical_alignment="bottom")
+    title_row.title("Train" if is_linked else "Train a network, and watch it learn")
     notice = st.container()
     if not is_linked:
         below, top = st.container(), last_run(known, wanted)
         if wanted is not None and top is not None:
-            head.button(
+            title_row.button(
                 f"Last run: {formatting.plain(run_picker.run_title(listing.row(wanted)))}",
                 icon=":material/history:", key="open_last", type="tertiary",
                 on_click=open_run, args=(wanted.id,),
@@ -59,7 +59,7 @@ def main() -> None:
         export_panel.import_panel()
     run = None
     if wanted is not None:
-        with head if is_linked else top.container(horizontal=True):
+        with title_row if is_linked else top.container(horizontal=True):
             run = chosen_run(known, wanted)
         with top:
             show_run(run)

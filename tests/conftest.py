@@ -107,7 +107,7 @@ def own_folders(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyt
     set_folders(monkeypatch, tmp_path)
     monkeypatch.delenv("CIFAR_STORE_GB", raising=False)
     if request.node.get_closest_marker("bundled") is None:
-        monkeypatch.setattr(pretrained, "BUNDLED", tmp_path / "bundled")
+        monkeypatch.setattr(pretrained, "BUNDLED_FOLDER", tmp_path / "bundled")
     if request.node.get_closest_marker("real_images") is None:
         monkeypatch.delenv("CIFAR10_DIR", raising=False)
 

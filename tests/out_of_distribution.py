@@ -22,7 +22,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10, synthetic
 from cifar_core.export import bundle
 from cifar_core.inference import calibration, pictures
-from cifar_core.inference.classifier import BUNDLED, Classifier, open_classifier
+from cifar_core.inference.classifier import BUNDLED, BUNDLED_ALPHA, Classifier, open_classifier
 from cifar_core.network import pretrained
 from cifar_core.runs import read_json, write_json
 
@@ -90,8 +90,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="write threshold and rates into the bundled files")
     write = parser.parse_args().write
-    model, folder = open_classifier(BUNDLED), pretrained.BUNDLED
-    cards, key = read_json(folder / bundle.CARD), f"{bundle.CLASSIFIER_ALPHA:g}"
+    model, folder = open_classifier(BUNDLED), pretrained.BUNDLED_FOLDER
+    cards, key = read_json(folder / bundle.CARD), f"{BUNDLED_ALPHA:g}"
     rule, rates = measured(model, TrainConfig.from_dict(cards[key]["config"]))
     print(f"threshold {rule.threshold:.4f} ({rule.level:.0%} of the validation images), highest {rule.highest:.4f}")
     print(f"false alarms: {rates['false_alarms']:.2%} of {rates['test_images']:,} CIFAR-10 test images")

@@ -20,7 +20,7 @@ from cifar_core.evaluation.predictions import ClassFigures
 from cifar_core.evaluation.robustness import CORRUPTIONS, Measured
 from cifar_core.evaluation.story import ClassChange
 from cifar_core.inference.calibration import Reliability
-from cifar_core.inference.explain import Change, Sweep
+from cifar_core.inference.explain import Change, Effect
 from cifar_core.inference.pins import Watch, Watched
 from cifar_core.runs.curves import PHASE_NAMES
 
@@ -140,7 +140,7 @@ def change_figure(changes: Sequence[ClassChange]) -> go.Figure:
     figure = style.figure("What fine-tuning changed", "", "validation images", 340, barmode="relative")
     names = [one.name for one in changes]
     for label, color, counts in (
-        ("corrected", RIGHT, np.array([one.fixed for one in changes])),
+        ("corrected", RIGHT, np.array([one.corrected for one in changes])),
         ("broken", WRONG, -np.array([one.broken for one in changes])),
     ):
         hover = {"customdata": np.abs(counts), "hovertemplate": "%{customdata} images"}
@@ -211,21 +211,21 @@ def _arranged(count: int, columns: int, scrubs: bool) -> dict[str, Any]:
     return layout
 
 
-def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.Figure:
+def effect_figure(change: Change, effect: Effect, value: float, answer: int) -> go.Figure:
     """Return the class's probability over a slider's range, the current value, and where the prediction flips."""
     color = style.CLASS_COLORS[answer]
     note = {"yref": "paper", "yanchor": "top", "showarrow": False, "font": {"size": 12}}
     line = {
         "type": "scatter",
-        "x": sweep.values,
-        "y": sweep.probabilities[:, answer],
+        "x": effect.values,
+        "y": effect.probabilities[:, answer],
         "mode": "lines",
         "line": {"color": color, "width": 2},
         "fill": "tozeroy",
         "hovertemplate": f"{CLASSES[answer]} %{{y:.0%}} at %{{x:g}}{change.unit}<extra></extra>",
     }
     verticals = [(value, style.TRAINING, "solid")]
-    verticals += [(at, style.CLASS_COLORS[label], "dot") for at, label in sweep.flips]
+    verticals += [(at, style.CLASS_COLORS[label], "dot") for at, label in effect.flips]
     layout = {  # built at once: adding elements one by one takes ten times as long
         "template": TEMPLATE,
         "height": 74,
@@ -241,7 +241,7 @@ def sweep_figure(change: Change, sweep: Sweep, value: float, answer: int) -> go.
             note
             | {"x": at, "y": 1 - 0.25 * (number % 2), "text": f"{CLASSES[label]} at {at:g}{change.unit}"}
             | {"xanchor": "left" if at < (change.low + change.high) / 2 else "right"}
-            for number, (at, label) in enumerate(sweep.flips)  # labels point inward, each second one is lower
+            for number, (at, label) in enumerate(effect.flips)  # labels point inward, each second one is lower
         ],
     }
     return go.Figure([line], layout)
@@ -255,8 +255,8 @@ def reliability_figure(before: Reliability, after: Reliability, images: str, hei
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, name="perfectly calibrated", hoverinfo="skip")
     for bins, color, name in ((before, style.NEUTRAL, "uncalibrated"), (after, style.TRAINING, "calibrated")):
         figure.add_scatter(
-            x=bins.stated,
-            y=bins.right,
+            x=bins.confidence,
+            y=bins.accuracy,
             customdata=bins.count,
             mode="lines+markers",
             line={"color": color, "width": 2},

@@ -25,7 +25,6 @@ from cifar_core.search.space import Range
 _PERCENT = ".1~%"  # also for trials that differ by less than a point
 _ACCURACY = "validation accuracy"
 _STATES = {"finished": (TRAINING, "circle"), "pruned": (style.HEAD, "x")}
-_UNSEEN = "rgba(0,0,0,0.001)"
 _EACH_NUMBERED = 20
 """Maximum number of trials with one tick each."""
 _WIDE = 100
@@ -145,7 +144,7 @@ def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, opened
         customdata=list(range(len(cells))),
         text=[text[row, column] or "not trained yet" for column, row in at],
         mode="markers",
-        marker={"size": 36, "symbol": "square", "color": _UNSEEN},
+        marker={"size": 36, "symbol": "square", "color": style.INVISIBLE},
         hovertemplate=f"{KNOBS[x].label} %{{x}}, {KNOBS[y].label} %{{y}}: %{{text}}<extra></extra>",
         showlegend=False,
     )

@@ -15,12 +15,12 @@ from cifar_core.cli.terminal import (
     PROGRAM,
     Answer,
     Screen,
-    complain,
     native_messages_hidden,
     number,
     percent,
     save,
     table,
+    to_stderr,
 )
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
@@ -84,7 +84,7 @@ def _measured(run: Run, arguments: Namespace) -> Measured | None:
     if not arguments.robustness:
         known, problem = robustness.load_or_problem(run)
         if problem:
-            complain(problem)
+            to_stderr(problem)
         return known
     with Screen(arguments.json) as screen, native_messages_hidden():
         return robustness.measure(
@@ -96,7 +96,7 @@ def _measured(run: Run, arguments: Namespace) -> Measured | None:
 
 
 def _lines(result: Assessment, measured: Measured | None) -> list[str]:
-    lines = [f"Run {result.run.id}, images: {shown_name(result.stored.dataset)}."]
+    lines = [f"Run {result.run.id}, images: {shown_name(cifar10.shown_label(result.stored.dataset))}."]
     lines += table(*assessment.accuracy_cells(result.stored))
     lines += ["Validation images:", *table(*assessment.class_cells(result.stored.validation))]
     if result.calibration:
@@ -124,7 +124,7 @@ def _lines(result: Assessment, measured: Measured | None) -> list[str]:
 def _save_tables(folder: Path, result: Assessment, measured: Measured | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     texts = {}
-    for split in ("validation", "test"):
+    for split in assessment.SPLITS:
         texts[f"{split}-classes"] = assessment.classes_csv(result.stored.split(split))
         texts[f"{split}-confusion"] = assessment.confusion_csv(result.stored.split(split))
         texts[f"{split}-predictions"] = assessment.predictions_csv(result.stored, split, result.calibrated.split(split))
@@ -157,8 +157,8 @@ def _bundled(arguments: Namespace) -> Answer:
     low, high = test.interval
     lines = [
         f"bundled: test accuracy {percent(test.accuracy)} (95% interval {percent(low)} to {percent(high)}), "
-        f"loss {number(test.loss)}, on {len(test.labels):,} images: {shown_name(dataset.label)}.",
-        *table(("class", "accuracy"), [(name, percent(share)) for name, share in test.class_accuracies.items()]),
+        f"loss {number(test.loss)}, on {len(test.labels):,} images: {shown_name(cifar10.shown_label(dataset.label))}.",
+        *table(("class", "accuracy"), [(one.name, percent(one.recall)) for one in predictions.class_figures(test)]),
         *more,
     ]
     return Answer(_test_figures(BUNDLED, dataset.label, test) | doubtful, lines)
@@ -172,7 +172,7 @@ def _test_figures(name: str, dataset: str, test: Predictions) -> dict[str, Any]:
         "images": len(test.labels),
         "dataset": dataset,
         "interval": list(test.interval),
-        "classes": test.class_accuracies,
+        "classes": {one.name: one.recall for one in predictions.class_figures(test)},
     }
 
 
@@ -195,7 +195,7 @@ def export_run(arguments: Namespace) -> Answer:
         )
     if facts.get("poor"):
         least = percent(MODELS[name].least_agreement)
-        complain(f"Only {percent(facts['agreement'])} agree, expected {least} at least: do not rely on it.")
+        to_stderr(f"Only {percent(facts['agreement'])} agree, expected {least} at least: do not rely on it.")
     return Answer(answer, lines)
 
 

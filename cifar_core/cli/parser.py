@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from cifar_core.cli.terminal import PROGRAM, Answer, complain
+from cifar_core.cli.terminal import PROGRAM, Answer, to_stderr
 from cifar_core.config import KNOBS, PRESET_HELP, PRESETS, Knob, TrainConfig
 from cifar_core.errors import CifarError, ConfigError
 from cifar_core.evaluation.listing import SORTS
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer.write(parsed.json)
         return answer.code
     except CifarError as error:
-        complain(error)
+        to_stderr(error)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = "free disk space there" if is_full else "check the path and its permissions"
-        complain(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}; {advice} and try again.")
+        to_stderr(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}; {advice} and try again.")
         return 2
 
 

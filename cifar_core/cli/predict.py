@@ -13,12 +13,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cifar_core import runs
 from cifar_core.cli import teach
-from cifar_core.cli.terminal import Answer, complain, native_messages_hidden, percent, save
-from cifar_core.data.cifar10 import CLASSES, LABELS
+from cifar_core.cli.terminal import Answer, native_messages_hidden, percent, save, to_stderr
+from cifar_core.data.cifar10 import CLASSES, LABELS, shown_label
 from cifar_core.errors import ImageError, RunError
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import BUNDLED, Classifier, answer_row, answers_csv, disagreement, open_classifier
-from cifar_core.inference.picture_files import MAX_ZIP_BYTES, is_hidden
+from cifar_core.inference.picture_files import MAX_ZIP_BYTES, visible_files
 from cifar_core.inference.pictures import Crop, Picture, crop_box, read_each
 from cifar_core.teach.project import PREFIX
 from cifar_core.untrusted import read_plain_file, shown_name
@@ -27,7 +27,7 @@ MOST_EXPLAINED = 50
 """Maximum number of rows in an explanation; each is 176 pixels high."""
 _LEAST_SHARE = 0.01  # less probable classes are not printed
 _TILE, _GAP, _TEXT = 160, 16, 300  # pixels
-Answers = list[dict[str, Any]]
+Rows = list[dict[str, Any]]
 Explained = tuple[Picture, np.ndarray]
 """A compact picture and its network input, uint8 (32, 32, 3)."""
 
@@ -38,14 +38,14 @@ def predict(arguments: Namespace) -> Answer:
         return teach.predict(arguments, _pictures(arguments.images))
     with native_messages_hidden():
         classifier = open_classifier(arguments.run)
-    answers: Answers = []
+    answers: Rows = []
     good, pixels = [], []
     explained: list[Explained] = []
     for picture in _pictures(arguments.images):
         answers.append({"file": picture.name})
         if picture.error:
             answers[-1]["error"] = picture.error
-            complain(picture.error)
+            to_stderr(picture.error)
             continue
         good.append(answers[-1])
         pixels.append(picture.network_input(arguments.crop))
@@ -62,12 +62,12 @@ def predict(arguments: Namespace) -> Answer:
     return Answer(answers, [line for answer in good for line in _lines(answer)], 0 if len(good) == len(answers) else 2)
 
 
-def _answer(arguments: Namespace, good: Answers, classifier: Classifier, pixels: np.ndarray) -> None:
+def _answer(arguments: Namespace, good: Rows, classifier: Classifier, pixels: np.ndarray) -> None:
     """Add predictions for pixels, uint8 (n, 32, 32, 3), to `good`, with the requested details."""
     others = [open_classifier(name) for name in arguments.compare or ()]
     for model in (classifier, *others):
         for problem in model.problems:
-            complain(problem)
+            to_stderr(problem)
     answers = classifier.answer(pixels)
     for number, answer in enumerate(good):
         answer |= answer_row(answer["file"], answers, number)
@@ -79,7 +79,7 @@ def _answer(arguments: Namespace, good: Answers, classifier: Classifier, pixels:
         _add_others(good, answers.probabilities, others, pixels)
 
 
-def _add_nearest(answers: Answers, classifier: Classifier, pixels: np.ndarray, count: int) -> None:
+def _add_nearest(answers: Rows, classifier: Classifier, pixels: np.ndarray, count: int) -> None:
     """Add "nearest": the `count` nearest training images. Raises RunError if the model has no index of them."""
     index = classifier.index
     if index is None:
@@ -93,17 +93,17 @@ def _add_nearest(answers: Answers, classifier: Classifier, pixels: np.ndarray, c
         ]
 
 
-def _add_flips(answers: Answers, classifier: Classifier, pixels: np.ndarray) -> None:
+def _add_flips(answers: Rows, classifier: Classifier, pixels: np.ndarray) -> None:
     """Add "what_if": for each change of the picture, the values that flip the prediction."""
     for answer, image in zip(answers, pixels, strict=True):
-        _, sweeps = explain.sweeps(classifier.calibrated, image, explain.neutral())
+        _, effects = explain.effects(classifier.calibrated, image, explain.neutral())
         answer["what_if"] = {
-            name: [{"value": float(value), "label": CLASSES[label]} for value, label in sweep.flips]
-            for name, sweep in sweeps.items()
+            name: [{"value": float(value), "label": CLASSES[label]} for value, label in effect.flips]
+            for name, effect in effects.items()
         }
 
 
-def _add_others(answers: Answers, probabilities: np.ndarray, others: Sequence[Classifier], pixels: np.ndarray) -> None:
+def _add_others(answers: Rows, probabilities: np.ndarray, others: Sequence[Classifier], pixels: np.ndarray) -> None:
     """Add "compared": the predictions of `others`; sort by disagreement, the largest first.
 
     probabilities: float32 (n, 10), of the first model.
@@ -141,10 +141,10 @@ def _name_model(arguments: Namespace, classifier: Classifier) -> None:
         text, is_synthetic = "Predictions of the bundled model.", False
     else:
         dataset = str(runs.get(classifier.name).result.get("dataset"))
-        text = f"Predictions of run {classifier.name}, trained on: {shown_name(dataset)}."
+        text = f"Predictions of run {classifier.name}, trained on: {shown_name(shown_label(dataset))}."
         is_synthetic = dataset == LABELS["generated"]
     if is_synthetic or not arguments.json:
-        complain(text)
+        to_stderr(text)
 
 
 def _pictures(names: Sequence[str]) -> Iterator[Picture]:
@@ -163,11 +163,10 @@ def _files(name: str) -> list[str]:
     """Return the files below the folder `name`, sorted; `name` itself if it is not a folder or is empty."""
     folder = Path(name)
     try:
-        below = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+        below = visible_files(folder) if folder.is_dir() else []
     except OSError:
         below = []
-    wanted = (path for path in below if not is_hidden(str(path.relative_to(folder))))
-    return [str(path) for path in wanted] or [name]
+    return [str(path) for path in below] or [name]
 
 
 def _explain(name: str, classifier: Classifier, rows: Sequence[Explained], crop: Crop) -> None:

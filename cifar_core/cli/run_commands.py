@@ -10,7 +10,8 @@ from typing import Any
 
 from cifar_core import errors, jobs, runs
 from cifar_core.cli.terminal import PROGRAM, Answer, duration, native_messages_hidden, number, percent, table
-from cifar_core.config import KNOBS, PRESETS, TrainConfig
+from cifar_core.config import KNOBS, PRESETS, TrainConfig, differing_knobs
+from cifar_core.data.cifar10 import shown_label
 from cifar_core.errors import CifarError, ConfigError, RunError
 from cifar_core.evaluation import comparison, diagnosis, listing, story
 from cifar_core.evaluation.comparison import Pair
@@ -129,7 +130,7 @@ def compare(arguments: Namespace) -> Answer:
         raise RunError(f"Compare: received one run, expected two or more; `{PROGRAM} runs list` shows all.")
     known = {row.run: row for row in listing.rows()}
     rows = [known[run] for run in chosen]
-    knobs = listing.differing_knobs(rows)
+    knobs = differing_knobs(row.config for row in rows if row.config)
     pairs = comparison.compare(chosen)
     lines = [
         f"{KNOBS[name].label}: {', '.join(KNOBS[name].format(row.knob(name)) if row.config else '?' for row in rows)}"
@@ -228,7 +229,7 @@ def table_row(run: Run, written: Labels) -> list[str]:
     ]
     name = f"{'★ ' if written.starred else ''}{written.name}"
     accuracies = [percent(values.get(f"{name}_accuracy")) for name in ("validation", "test")]
-    return [run.id, values["status"], *chosen, *accuracies, _plain(values.get("dataset", "-")), name]
+    return [run.id, values["status"], *chosen, *accuracies, _plain(shown_label(values.get("dataset", "-"))), name]
 
 
 def origin(run: Run) -> str:
@@ -312,7 +313,7 @@ def _plain(value: Any) -> str:
 
 
 def _origin(dataset: Any, weights: Any) -> str:
-    return f"Images: {_plain(dataset or 'unknown')}. Initial weights: {_plain(weights or 'unknown')}."
+    return f"Images: {_plain(shown_label(dataset or 'unknown'))}. Initial weights: {_plain(weights or 'unknown')}."
 
 
 def _interval(values: dict[str, Any]) -> str:

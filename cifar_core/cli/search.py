@@ -15,15 +15,16 @@ from cifar_core.cli.terminal import (
     PROGRAM,
     Answer,
     Screen,
-    complain,
     duration,
     native_messages_hidden,
     number,
     percent,
     table,
+    to_stderr,
 )
 from cifar_core.cli.train import config_of
 from cifar_core.config import KNOBS
+from cifar_core.data.cifar10 import shown_label
 from cifar_core.errors import RunError, SweepError, TrainingError
 from cifar_core.inference import inside
 from cifar_core.inference.classifier import BUNDLED, open_classifier
@@ -183,7 +184,7 @@ def lab(arguments: Namespace) -> Answer:
     ]
     lines.append(f"Validation accuracy {percent(result.accuracy)} (95% interval {percent(low)} to {percent(high)}).")
     if isinstance(base, dict):
-        lines.append(f"Images: {base.get('images')}. Initial weights: {base.get('weights')}.")
+        lines.append(f"Images: {shown_label(base.get('images'))}. Initial weights: {base.get('weights')}.")
     data = {"settings": vars(settings), "held_fixed": base, "seconds": result.seconds, "epochs": list(result.rows)}
     return Answer(data, lines)
 
@@ -257,7 +258,7 @@ def _train_conditions(chosen: Lesson, again: bool, quiet: bool) -> tuple[dict[st
                 train.follow(run, screen)
                 code, message = run_commands.ending(run)
                 if message:
-                    complain(message)
+                    to_stderr(message)
                     return {}, code
         except KeyboardInterrupt:
             experiments.stop_runs(chosen.name)

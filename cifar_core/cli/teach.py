@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cifar_core.cli.terminal import PROGRAM, Answer, Screen, complain, native_messages_hidden, percent, save
+from cifar_core.cli.terminal import PROGRAM, Answer, Screen, native_messages_hidden, percent, save, to_stderr
 from cifar_core.errors import CifarError, ConfigError, ImageError
-from cifar_core.inference.picture_files import MAX_ZIP_BYTES, is_hidden
+from cifar_core.inference.picture_files import MAX_ZIP_BYTES, visible_files
 from cifar_core.inference.pictures import Picture
 from cifar_core.teach import project as projects
 from cifar_core.untrusted import quoted, read_plain_file, shown_name
@@ -31,7 +31,7 @@ def teach(arguments: Namespace) -> Answer:
         files = [(folder.name, read_plain_file(folder, MAX_ZIP_BYTES, wanted, ImageError))]
     name, problems = projects.make(arguments.name or folder.resolve().stem, files)
     for problem in problems:
-        complain(problem)
+        to_stderr(problem)
     with projects.changed(name) as project:
         project.alpha, project.image_size = arguments.alpha, arguments.image_size
     with Screen(arguments.json) as screen:
@@ -86,18 +86,16 @@ def _opened(name: str, screen: Screen) -> Model:
 
 def _below(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Yield path and bytes of each file in a folder, recursively, without hidden files."""
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder).as_posix()
-        if path.is_file() and not is_hidden(inside):
-            try:
-                yield inside, read_plain_file(path, MAX_ZIP_BYTES, "a picture", ImageError)
-            except CifarError as error:
-                complain(error)
+    for path in visible_files(folder):
+        try:
+            yield path.relative_to(folder).as_posix(), read_plain_file(path, MAX_ZIP_BYTES, "a picture", ImageError)
+        except CifarError as error:
+            to_stderr(error)
 
 
 def _row(model: Model, picture: Picture, nearest: int) -> dict[str, Any]:
     if picture.error:
-        complain(picture.error)
+        to_stderr(picture.error)
         return {"file": picture.name, "error": picture.error}
     answer = model.answer(picture.image, nearest or 1)
     best = int(answer.probabilities.argmax())

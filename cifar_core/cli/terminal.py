@@ -81,7 +81,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
 
 
-def complain(message: object) -> None:
+def to_stderr(message: object) -> None:
     """Print `message` to standard error as one line of at most 2,000 characters."""
     print(shown_name(str(message), limit=2_000), file=sys.stderr)
 

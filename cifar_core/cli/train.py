@@ -9,7 +9,7 @@ from typing import Any
 
 from cifar_core import costs, jobs
 from cifar_core.cli import run_commands
-from cifar_core.cli.terminal import PROGRAM, Answer, Screen, complain, duration, number, percent, table
+from cifar_core.cli.terminal import PROGRAM, Answer, Screen, duration, number, percent, table, to_stderr
 from cifar_core.config import KNOBS, TrainConfig, preset
 from cifar_core.data import cifar10, feature_cache
 from cifar_core.errors import CifarError, ConfigError
@@ -37,7 +37,7 @@ def train(arguments: Namespace) -> Answer:
     """Start a run and, without --detach, follow it until it ends."""
     config = config_of(arguments)
     if shortage := _memory_shortage(config):
-        complain(shortage)
+        to_stderr(shortage)
     run = jobs.start_run(config, arguments.preset)
     if arguments.detach:
         return run_commands.state_answer(run, f"`{PROGRAM} runs show {run.id}` shows its progress.")
@@ -51,7 +51,7 @@ def train(arguments: Namespace) -> Answer:
             jobs.stop_run(run)
     code, message = run_commands.ending(run)
     if message:
-        complain(message)
+        to_stderr(message)
     data = run_commands.figures(run) | {"error": run_commands.run_error(run)}
     return Answer(data, run_commands.figure_lines(run), 130 if interrupted and code else code)
 
@@ -65,8 +65,7 @@ def _memory_shortage(config: TrainConfig) -> str:
 
 def follow(run: Run, screen: Screen) -> None:
     """Print the progress of `run` to `screen` until it has ended, in any state."""
-    epochs = {"head": run.config.head_epochs, "fine_tune": run.config.fine_tune_epochs}
-    offset, origin_shown = 0, False
+    epochs, offset, origin_shown = run.config.epochs, 0, False
     while True:
         state = run.state  # read before the rows to include the last one
         rows, offset = read_rows(run.path / "metrics.jsonl", offset)
@@ -129,10 +128,11 @@ def data_status(arguments: Namespace) -> Answer:
     """Show the images that a training uses, and why."""
     status = cifar10.status()
     if status["error"]:
-        complain(status["error"])
+        to_stderr(status["error"])
         return Answer(status, [], 2)
+    label = cifar10.shown_label(status["label"])
     lines = [
-        f"{status['label']}: {status['train_images']:,} training and {status['test_images']:,} test images.",
+        f"{label}: {status['train_images']:,} training and {status['test_images']:,} test images.",
         f"Where: {status['source']}",
         f"Why: {status['reason']}.",
     ]
@@ -151,17 +151,17 @@ def download_data(arguments: Namespace) -> Answer:
             total = total or cifar10.ARCHIVE_BYTES
             screen.bar("CIFAR-10", done / total, f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
 
-        path = cifar10.download(progress)
+        dataset = cifar10.download(progress)
     answer = {
-        "dataset": path.name,
-        "label": path.label,
-        "source": path.source,
-        "train_images": len(path.train_labels),
-        "test_images": len(path.test_labels),
-        "fingerprint": path.fingerprint,
-        "official": path.official,
+        "dataset": dataset.name,
+        "label": dataset.label,
+        "source": dataset.source,
+        "train_images": len(dataset.train_labels),
+        "test_images": len(dataset.test_labels),
+        "fingerprint": dataset.fingerprint,
+        "official": dataset.official,
     }
-    return Answer(answer, [f"{path.label} is in {path.source}."])
+    return Answer(answer, [f"{dataset.label} is in {dataset.source}."])
 
 
 def show_cache(arguments: Namespace) -> Answer:

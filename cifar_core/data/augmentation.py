@@ -103,9 +103,9 @@ def mix(images: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> 
     else:
         height, width = images.shape[1:3]
         side = np.sqrt(random.random())
-        centre_y, centre_x = random.random(2) * (height, width)
-        top, bottom = np.rint(np.clip([centre_y - side * height / 2, centre_y + side * height / 2], 0, height))
-        left, right = np.rint(np.clip([centre_x - side * width / 2, centre_x + side * width / 2], 0, width))
+        center_y, center_x = random.random(2) * (height, width)
+        top, bottom = np.rint(np.clip([center_y - side * height / 2, center_y + side * height / 2], 0, height))
+        left, right = np.rint(np.clip([center_x - side * width / 2, center_x + side * width / 2], 0, width))
         mixed = images.copy()
         part = np.s_[:, int(top) : int(bottom), int(left) : int(right)]
         mixed[part] = others[part]
@@ -153,9 +153,9 @@ def _matrices(draws: np.ndarray, limit: Ranges, side: int, pad: int) -> np.ndarr
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
     a, b, d, e = cos * mirror, -sin, sin * mirror, cos
     shift_x, shift_y = side * limit.shift * draws[:, 1], side * limit.shift * draws[:, 2]
-    centre_out, centre_in = side / 2, side / 2 + pad
-    c = centre_in + shift_x - (a + b) * centre_out
-    f = centre_in + shift_y - (d + e) * centre_out
+    center_out, center_in = side / 2, side / 2 + pad
+    c = center_in + shift_x - (a + b) * center_out
+    f = center_in + shift_y - (d + e) * center_out
     return np.stack([a, b, c, d, e, f], axis=1)
 
 

@@ -37,8 +37,6 @@ TRAIN_SEED, TEST_SEED = 1, 2  # of the synthetic images
 LABELS = {"cifar10": "CIFAR-10", "generated": "generated images, not CIFAR-10"}
 DRAWN = f"drawn by the program, version {synthetic.VERSION}"
 DATASETS = ("auto", *LABELS)
-DrawProgress = Callable[[int, int], None]
-"""Called with the number of images drawn so far and the total."""
 _Name = Literal["cifar10", "generated"]
 _Kind = Literal["binary", "python", "archive", "generated"]
 
@@ -90,7 +88,7 @@ def cache_dir() -> Path:
     return machine.expanded(os.environ.get("CIFAR_CACHE_DIR") or "~/.cache/cifar-studio")
 
 
-def load(dataset: str = "auto", progress: DrawProgress = lambda done, total: None) -> Dataset:
+def load(dataset: str = "auto", progress: machine.Progress = lambda done, total: None) -> Dataset:
     """Return a data set: "cifar10", "generated", or "auto", the first that is available.
 
     CIFAR-10 takes half a second and 184 MB; it is loaded once per process until the files change. Synthetic images are
@@ -157,7 +155,7 @@ def status() -> dict:
 
     "dataset", "label", "reason", "source", "train_images", "test_images", "fingerprint" and "official" are None if
     there is an "error". The fingerprint is also None before synthetic images are drawn. "download" contains "running",
-    "bytes" (of the unfinished file), "total" and "error" (of the last attempt, or None).
+    "bytes" (of the unfinished file), "total" and "error" (of the last attempt, or None). "cache_dir" is always known.
     """
     keys = ("dataset", "label", "reason", "source", "train_images", "test_images", "fingerprint", "official", "error")
     state: dict = dict.fromkeys(keys)
@@ -204,6 +202,23 @@ def download(progress: Progress = lambda done, total: None) -> Dataset:
     return dataset
 
 
+def shown_label(label: object) -> str:
+    """Return the label of a data set for the user; "generated" in files becomes "synthetic"."""
+    return str(label).replace("generated", "synthetic")
+
+
+def drawn_fingerprint() -> str | None:
+    """Return the fingerprint of the synthetic images, or None if they are not yet generated."""
+    try:
+        return (_drawn_dir() / "fingerprint").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def _drawn_dir() -> Path:
+    return cache_dir() / f"generated-{synthetic.VERSION}"
+
+
 def _error_file() -> Path:  # of the last download
     return cache_dir() / f"{batch_files.BINARY_ARCHIVE}.error.json"
 
@@ -213,7 +228,7 @@ def _choose(dataset: str) -> tuple[_Source, str]:
     if dataset not in DATASETS:
         raise ConfigError(f"dataset = {dataset!r} is unknown, expected one of {', '.join(DATASETS)}.", "dataset")
     size = synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES
-    generated = _Source("generated", cache_dir() / f"generated-{synthetic.VERSION}", (size,))
+    generated = _Source("generated", _drawn_dir(), (size,))
     if dataset == "generated":
         return generated, "chosen by name"
     if named := os.environ.get("CIFAR10_DIR"):
@@ -258,7 +273,7 @@ def _source(kind: _Kind, path: Path) -> _Source:
     return _Source(kind, path, stamp, max((fact.st_ctime_ns for fact in facts), default=0))
 
 
-def _load(source: _Source, progress: DrawProgress = lambda done, total: None) -> Dataset:
+def _load(source: _Source, progress: machine.Progress = lambda done, total: None) -> Dataset:
     name: _Name = "generated" if source.kind == "generated" else "cifar10"
     with _loading:
         known = _loaded.get(name)
@@ -285,7 +300,7 @@ def _load(source: _Source, progress: DrawProgress = lambda done, total: None) ->
         return dataset
 
 
-def _read(source: _Source, progress: DrawProgress) -> Arrays:
+def _read(source: _Source, progress: machine.Progress) -> Arrays:
     if source.kind == "generated":
         return _drawn(source.path, progress)
     if source.kind == "archive":
@@ -319,7 +334,7 @@ def _unpacked(source: _Source) -> list[np.ndarray]:
     return records
 
 
-def _drawn(folder: Path, progress: DrawProgress) -> Arrays:
+def _drawn(folder: Path, progress: machine.Progress) -> Arrays:
     """Return the synthetic images; draw them on first use and store them in `folder`."""
     with _cache_lock(folder.name):
         if stored := _stored(folder):
@@ -378,9 +393,7 @@ def _store_folder(folder: Path, write: Callable[[Path], None]) -> None:
 def _describe(source: _Source, reason: str) -> dict:
     """Return the part of `status()` about one data set, without drawing synthetic images."""
     if source.kind == "generated":
-        name, where, fingerprint, sizes = "generated", DRAWN, None, source.stamp[0]
-        with contextlib.suppress(OSError, ValueError):
-            fingerprint = (source.path / "fingerprint").read_text()
+        name, where, fingerprint, sizes = "generated", DRAWN, drawn_fingerprint(), source.stamp[0]
     else:
         dataset = _load(source)
         name, where, fingerprint = dataset.name, dataset.source, dataset.fingerprint

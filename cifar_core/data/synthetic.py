@@ -16,6 +16,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from cifar_core.machine import Progress
+
 VERSION = 4  # increase it when a pixel changes; it identifies cached images
 TRAIN_IMAGES = 12_000
 TEST_IMAGES = 2_000
@@ -191,9 +193,7 @@ def draw(label: int, rng: np.random.Generator) -> np.ndarray:
     return _photograph(image, rng)
 
 
-def images(
-    count: int, seed: int, progress: Callable[[int, int], None] = lambda done, total: None
-) -> tuple[np.ndarray, np.ndarray]:
+def images(count: int, seed: int, progress: Progress = lambda done, total: None) -> tuple[np.ndarray, np.ndarray]:
     """Return `count` images, uint8 (count, 32, 32, 3), RGB, and their labels, uint8 (count,), read-only.
 
     Each block of ten images contains each class once, in random order. Image `index` has its own seed, [seed, index],

@@ -56,7 +56,7 @@ class Assessment:
 
     @property
     def is_cifar10(self) -> bool:
-        """Whether the images are CIFAR-10, not generated images."""
+        """Whether the images are CIFAR-10, not synthetic images."""
         return self.stored.dataset == cifar10.LABELS["cifar10"]
 
     @functools.cached_property
@@ -172,7 +172,7 @@ def measured_json(measured: Measured) -> dict[str, Any]:
                 "strengths": list(corruption.strengths),
                 "accuracies": list(measured.accuracies.get(name, ())),
             }
-            for name, corruption in robustness.CORRUPTIONS.items()
+            for name, corruption in CORRUPTIONS.items()
         },
     }
 
@@ -186,7 +186,7 @@ def _at(predictions: Predictions, known: Calibration | None) -> Predictions:
 def accuracy_cells(evaluation: Evaluation) -> Cells:
     """Return accuracy, interval, top-2 accuracy and loss on validation and test images."""
     rows: list[Sequence[str]] = []
-    for split in ("validation", "test"):
+    for split in SPLITS:
         part = evaluation.split(split)
         low, high = part.interval
         figures = (f"{part.accuracy:.1%}", f"{low:.1%} to {high:.1%}", f"{top2_accuracy(part):.1%}")
@@ -246,4 +246,4 @@ def robustness_csv(measured: Mapping[str, Measured]) -> str:
 def changes_csv(changes: Sequence[ClassChange]) -> str:
     """Return the change of each class by fine-tuning, as CSV."""
     head = ("class", "recall_phase_1", "recall_run", "put_right", "put_wrong")
-    return csv_text([head, *((one.name, one.before, one.after, one.fixed, one.broken) for one in changes)])
+    return csv_text([head, *((one.name, one.before, one.after, one.corrected, one.broken) for one in changes)])

@@ -10,7 +10,6 @@ changed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from cifar_core import machine, untrusted
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluation import predictions
+from cifar_core.inference import neighbors
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.jobs import Job, Stopped
 from cifar_core.network import litert, pretrained
@@ -29,8 +29,6 @@ FILE = "map.npz"
 IMAGES = 2_000
 _COMPONENTS, _PERPLEXITY = 50, 30.0
 _LIMIT_BYTES = 2**20
-Report = Callable[[int, int], None]
-"""Called with the number of parts done and the total."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +68,7 @@ def load(run: Run, images: int) -> FeatureMap | None:
         raise RunError(f"{FILE} is damaged ({str(error)[:100]}); make the map again.") from None
 
 
-def make(run: Run, report: Report = lambda done, total: None) -> FeatureMap | None:
+def make(run: Run, report: machine.Progress = lambda done, total: None) -> FeatureMap | None:
     """Compute the map of `run`, store it in the run's folder and return it, or None if its job is stopped.
 
     Raises RunError if the run is not finished or damaged, if its images are not on this machine, or if another
@@ -85,8 +83,7 @@ def make(run: Run, report: Report = lambda done, total: None) -> FeatureMap | No
 
     with suppress(Stopped), task.working():
         images = predictions.validation_images(run)
-        count = min(IMAGES, len(images))
-        positions = np.linspace(0, len(images) - 1, count).round().astype(np.int32)
+        positions = neighbors.evenly(len(images), IMAGES)
         check(0)
         initial = _initial_features(run, images[positions])
         features = open_classifier(run.id).features(images[positions])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,12 +131,6 @@ def sort_rows(items: Iterable[Row], order: str = "validation", reverse: bool = F
     known = [row for row in newest if chosen.value(row) is not None]
     known.sort(key=chosen.value, reverse=chosen.large_first != reverse)
     return known + [row for row in newest if chosen.value(row) is None]
-
-
-def differing_knobs(items: Sequence[Row]) -> list[str]:
-    """Return the knobs with different values in the rows, in the order of KNOBS."""
-    configs = [row.config for row in items if row.config]
-    return [name for name in KNOBS if len({getattr(config, name) for config in configs}) > 1]
 
 
 def to_dict(row: Row) -> dict[str, Any]:

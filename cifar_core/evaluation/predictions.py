@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from cifar_core import untrusted
-from cifar_core.data import cifar10, synthetic
+from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES, Dataset
 from cifar_core.errors import CifarError, RunError
+from cifar_core.inference import calibration
 from cifar_core.inference.neighbors import NEIGHBOR, Index
 from cifar_core.runs import Run, records
 
@@ -65,15 +66,7 @@ class Predictions:
     @property
     def loss(self) -> float:
         """The mean negative log-likelihood in nats."""
-        likely = self.probabilities[np.arange(len(self.labels)), self.labels]
-        return float(-np.log(np.maximum(likely, 1e-12)).mean())
-
-    @property
-    def class_accuracies(self) -> dict[str, float | None]:
-        """The accuracy on the images of each class; None for a class without images."""
-        totals = np.bincount(self.labels, minlength=len(CLASSES))
-        correct = np.bincount(self.labels[self.is_correct], minlength=len(CLASSES))
-        return {name: float(c / n) if n else None for name, c, n in zip(CLASSES, correct, totals, strict=True)}
+        return calibration.loss(self.probabilities, self.labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +135,7 @@ def dataset_of(run: Run) -> Dataset | None:
 def with_fingerprint(fingerprint: str) -> Dataset | None:
     """Return the data set with this fingerprint, or None if it is not here or not yet generated."""
     for name in ("cifar10", "generated"):
-        if name == "generated" and not _is_drawn(fingerprint):
+        if name == "generated" and cifar10.drawn_fingerprint() != fingerprint:
             continue  # generating takes a while
         try:
             data = cifar10.load(name)
@@ -181,14 +174,6 @@ def validation_images(run: Run) -> np.ndarray:
             "the app's cache; get them there, or measure a run that was trained here."
         )
     return images
-
-
-def _is_drawn(fingerprint: str) -> bool:
-    path = cifar10.cache_dir() / f"generated-{synthetic.VERSION}" / "fingerprint"
-    try:
-        return path.read_text(encoding="utf-8") == fingerprint
-    except (OSError, ValueError):
-        return False
 
 
 @dataclass(frozen=True)

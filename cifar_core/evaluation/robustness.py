@@ -23,11 +23,12 @@ from PIL import Image
 from cifar_core import runs
 from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
-from cifar_core.inference import explain
+from cifar_core.inference import explain, neighbors
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pictures import SIDE
 from cifar_core.jobs import Job, Stopped
 from cifar_core.runs import Run, records
+from cifar_core.runs.records import Share
 
 IMAGES = 2_000
 FILE = "robustness.json"
@@ -36,7 +37,6 @@ _CHUNK = 80  # five full network batches
 _SEED = 20
 _MOST_IMAGES = 65_536
 _WRITE_SECONDS = 0.3
-_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Report = Callable[[int, int, float | None], None]
 """Called with the number of images done, the total, and the seconds left (None at the start)."""
 
@@ -85,8 +85,8 @@ class _Saved(msgspec.Struct):
 
     version: int
     images: Annotated[int, msgspec.Meta(ge=1)]
-    clean: _Share | None
-    accuracies: dict[str, list[_Share]]
+    clean: Share | None
+    accuracies: dict[str, list[Share]]
     seconds: float
 
 
@@ -204,8 +204,7 @@ def random_numbers(places: np.ndarray) -> np.ndarray:
 def _sample(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return at most IMAGES validation images of the run, evenly spaced, with labels and random numbers."""
     evaluation, images = predictions.load(run), predictions.validation_images(run)
-    count = min(IMAGES, len(images))
-    chosen = np.linspace(0, len(images) - 1, count).round().astype(int)
+    chosen = neighbors.evenly(len(images), IMAGES)
     rows = evaluation.validation_rows if evaluation.validation_rows is not None else np.arange(len(images))
     return images[chosen], evaluation.validation.labels[chosen], random_numbers(rows[chosen])
 

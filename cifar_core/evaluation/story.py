@@ -70,12 +70,12 @@ class Phase:
 
 @dataclass(frozen=True)
 class ClassChange:
-    """Recall of one class before and after fine-tuning, 0..1, and the numbers of images fixed and broken."""
+    """Recall of one class before and after fine-tuning, 0..1, and the numbers of images corrected and broken."""
 
     name: str
     before: float
     after: float
-    fixed: int
+    corrected: int
     broken: int
 
 
@@ -153,7 +153,7 @@ def probe_sentence(probe: LinearProbe | None, best: float | None) -> str:
     text += " are right with a linear classifier on its features, before any training here (a linear probe)."
     if best is not None:
         gain = best - probe.accuracy
-        text += f" Training {'added' if gain >= 0 else 'lost'} {_points(abs(gain))}."
+        text += f" Training {'added' if gain >= 0 else 'lost'} {points(abs(gain))}."
     return text
 
 
@@ -168,14 +168,14 @@ def gap_sentence(ended: Sequence[Phase], best_phase: str | None = None) -> str:
     gap = chosen.training - chosen.best
     shares = f"{chosen.training:.1%} of the training and {chosen.best:.1%} of the validation images"
     if gap > 0.1:
-        reading = f"{_points(gap)} apart: the model overfits."
+        reading = f"{points(gap)} apart: the model overfits."
     elif gap > 0.03:
-        reading = f"{_points(gap)} apart, which is usual."
+        reading = f"{points(gap)} apart, which is usual."
     elif gap >= -0.03:
         reading = "about the same: the model generalizes."
     else:
         reading = (
-            f"{_points(-gap)} lower in training: augmentation and dropout make training images harder than "
+            f"{points(-gap)} lower in training: augmentation and dropout make training images harder than "
             "validation images."
         )
     return f"In the best epoch {shares} were right, {reading}"
@@ -207,8 +207,8 @@ def class_changes(before: Predictions, after: Predictions) -> list[ClassChange]:
     for label, name in enumerate(CLASSES):
         is_label = after.labels == label
         if is_label.any():
-            fixed, broken = int((is_label & ~was & now).sum()), int((is_label & was & ~now).sum())
-            changes.append(ClassChange(name, float(was[is_label].mean()), float(now[is_label].mean()), fixed, broken))
+            counts = int((is_label & ~was & now).sum()), int((is_label & was & ~now).sum())
+            changes.append(ClassChange(name, float(was[is_label].mean()), float(now[is_label].mean()), *counts))
     return changes
 
 
@@ -262,11 +262,12 @@ def changes_of(run: Run) -> list[ClassChange]:
 
 def _verdict(gain: float) -> str:
     if gain > 0.001:
-        return f"Fine-tuning added {_points(gain)}."
+        return f"Fine-tuning added {points(gain)}."
     if gain >= -0.001:
         return "Fine-tuning changed nothing."
-    return f"Fine-tuning cost {_points(-gain)}, so the model is that of phase 1."
+    return f"Fine-tuning cost {points(-gain)}, so the model is that of phase 1."
 
 
-def _points(share: float) -> str:
+def points(share: float) -> str:
+    """Return a difference of accuracies in percentage points."""
     return f"{100 * share:.1f} points"

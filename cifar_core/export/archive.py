@@ -33,6 +33,7 @@ from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluation import predictions
 from cifar_core.inference import calibration, model_file, neighbors
 from cifar_core.runs import Run, curves, records, trash
+from cifar_core.runs.records import Share
 from cifar_core.untrusted import quoted, shown_name
 
 KIND, SCHEMA = "cifar-studio-run", 1
@@ -59,7 +60,6 @@ EXTRAS = {calibration.FILE: _MIB, neighbors.FILE: 64 * _MIB}
 _LIMITS = FILES | EXTRAS | {MANIFEST: _MIB, FIGURES: 32 * _MIB}
 _MOST_TEXT = 500
 _SAME = 1e-6  # tolerance for metrics computed from the same predictions
-_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 _Number = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 _Text = Annotated[str, msgspec.Meta(max_length=_MOST_TEXT)]
@@ -68,8 +68,8 @@ _Text = Annotated[str, msgspec.Meta(max_length=_MOST_TEXT)]
 class _Result(msgspec.Struct):
     """The metrics of a finished run."""
 
-    validation_accuracy: _Share
-    test_accuracy: _Share
+    validation_accuracy: Share
+    test_accuracy: Share
     validation_images: _Count
     test_images: _Count
     best_epoch: _Count
@@ -81,7 +81,7 @@ class _Result(msgspec.Struct):
     best_phase: Literal["head", "fine_tune"]
     dataset: _Text
     weights: _Text
-    linear_probe_accuracy: _Share | msgspec.UnsetType = msgspec.UNSET
+    linear_probe_accuracy: Share | msgspec.UnsetType = msgspec.UNSET
 
 
 def missing(run: Run) -> str | None:

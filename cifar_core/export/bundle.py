@@ -16,37 +16,36 @@ import numpy as np
 
 from cifar_core import untrusted
 from cifar_core.config import PRESETS, TrainConfig, nearest_preset
-from cifar_core.data.cifar10 import CLASSES
+from cifar_core.data.cifar10 import CLASSES, shown_label
 from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
 from cifar_core.evaluation.predictions import Predictions, confusion_counts, wilson
 from cifar_core.inference import calibration, neighbors
+from cifar_core.inference.classifier import BUNDLED_ALPHA
 from cifar_core.network import pretrained
 from cifar_core.network.architecture import BLOCK_COUNT
 from cifar_core.runs import Run, load_json, records, write_json
 
 CARD = "card.json"
-CLASSIFIER_ALPHA = 0.5
-"""The width with a complete bundled model; of the others only the backbone is bundled."""
 _CONFUSIONS = 6
 
 
-def bundle(run: Run, folder: Path = pretrained.BUNDLED) -> list[Path]:
+def bundle(run: Run, folder: Path = pretrained.BUNDLED_FOLDER) -> list[Path]:
     """Write the files of the finished `run` into `folder`, replacing those of its width; return their paths.
 
     Raises RunError if the run is not finished, its files are damaged, or part of its backbone was not trained here:
     ImageNet weights are not redistributed.
     """
     evaluation, config = predictions.load(run), run.config
-    if config.fine_tune_blocks < 17 or not config.fine_tunes:
+    if config.fine_tune_blocks < BLOCK_COUNT or not config.fine_tunes:
         raise RunError(
-            f"Run {run.id} trained {config.fine_tune_blocks} of 17 blocks, expected all: ImageNet's weights do not "
-            "ship; train with --fine-tune-blocks 17."
+            f"Run {run.id} trained {config.fine_tune_blocks} of {BLOCK_COUNT} blocks, expected all: ImageNet's weights "
+            f"do not ship; train with --fine-tune-blocks {BLOCK_COUNT}."
         )
     folder.mkdir(exist_ok=True)
     stem = f"mobilenet_v2_{config.alpha:g}"
     written = [_write_backbone(run, folder / f"{stem}.npz")]
-    if config.alpha == CLASSIFIER_ALPHA:
+    if config.alpha == BUNDLED_ALPHA:
         copies = {"best.keras": f"{stem}.keras", "model.tflite": f"{stem}.tflite"}
         copies |= {name: name for name in (calibration.FILE, neighbors.FILE)}
         written += [shutil.copyfile(run.path / name, folder / target) for name, target in copies.items()]
@@ -129,7 +128,7 @@ def model_card(cards: dict[str, Any]) -> str:
         *[_width_row(alpha, figures) for alpha, figures in cards.items()],
         "",
     ]
-    whole = cards.get(f"{CLASSIFIER_ALPHA:g}")
+    whole = cards.get(f"{BUNDLED_ALPHA:g}")
     return "\n".join(lines + (_classifier_words(whole) if whole else [])) + "\n"
 
 
@@ -180,8 +179,9 @@ def facts(figures: dict[str, Any]) -> dict[str, str]:
     """Return the text of a `card` by topic, without topics that a run of an older version did not record."""
     config, known = TrainConfig.from_dict(figures["config"]), figures["calibration"]
     worst = ", ".join(f"{row['is']} predicted as {row['said']} ({row['images']})" for row in figures["confusions"])
+    label = shown_label((figures["data"] or {}).get("label", config.dataset))
     texts = {
-        "Data": f"{(figures['data'] or {}).get('label', config.dataset)}: {config.train_images:,} training images, of "
+        "Data": f"{label}: {config.train_images:,} training images, of "
         f"which {figures['validation']['images']:,} were held back to choose the best epoch"
         + (", none of them a near-duplicate of the rest" if config.split == "grouped" else "")
         + f"; {figures['test']['images']:,} test images, read once at the end. Images of 32×32 pixels of ten classes; "

@@ -25,7 +25,7 @@ from cifar_core.data import cifar10
 from cifar_core.errors import ConfigError, DataError, RunError
 from cifar_core.evaluation import predictions
 from cifar_core.inference import model_file
-from cifar_core.inference.model_file import Answers
+from cifar_core.inference.model_file import Classify
 from cifar_core.jobs import Job
 from cifar_core.network import litert_format
 from cifar_core.network.litert import Network
@@ -45,7 +45,7 @@ _FILES = {
 _NUMBERS = ("bytes", "agreement", "images", "latency_ms")
 Writer = Callable[[Run], bytes]
 """Function that returns the content of a model file of the run."""
-Opener = Callable[[Path], Answers]
+Opener = Callable[[Path], Classify]
 """Function that opens a model file as a function from images to probabilities."""
 
 
@@ -324,7 +324,7 @@ def reference(run: Run) -> Reference:
     return Reference(images, again.argmax(axis=1), "the run's model.tflite, as its test images are not here")
 
 
-def _compare(answers: Answers, expected: Reference, report: Callable[[int, int], None]) -> dict[str, float]:
+def _compare(answers: Classify, expected: Reference, report: machine.Progress) -> dict[str, float]:
     """Return "agreement" with `expected`, 0..1, the number of "images", and the median "latency_ms" per image."""
     images, parts = expected.images, []
     for start in range(0, len(images), _BATCH):
@@ -335,13 +335,13 @@ def _compare(answers: Answers, expected: Reference, report: Callable[[int, int],
     return {"agreement": agreement, "images": len(images), "latency_ms": latency}
 
 
-def litert_answers(content: bytes) -> Answers:
+def litert_answers(content: bytes) -> Classify:
     """Return a LiteRT file as a function from images to probabilities. Raises RunError if it is damaged."""
     network = Network(content)
     return lambda images: network.run(images)["probabilities"]
 
 
-def onnx_answers(content: bytes) -> Answers:
+def onnx_answers(content: bytes) -> Classify:
     """Return an ONNX file as a function from images to probabilities."""
     with machine.extra(*_ONNX_PACKAGES):
         import onnxruntime

@@ -16,14 +16,14 @@ from cifar_core.charts import style
 from cifar_core.charts import training as training_charts
 from cifar_core.charts.style import CLASS_COLORS, FINE_TUNING, TRAINING, VALIDATION, WRONG
 from cifar_core.config import KNOBS
-from cifar_core.data.cifar10 import CLASSES
+from cifar_core.data.cifar10 import CLASSES, shown_label
 from cifar_core.errors import RunError
 from cifar_core.evaluation import assessment, predictions, robustness, story
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions, confident_mistakes, confusion_counts, least_confident_correct
 from cifar_core.inference import pins
 from cifar_core.inference.pins import Watch, Watched
-from cifar_core.runs import Run, curves, read_rows
+from cifar_core.runs import Run, curves
 
 _PICTURES = 16
 _SIDE = 96  # pixels of a picture, so browsers do not upscale it
@@ -66,9 +66,10 @@ Box = tuple[float, float, float, float]
 def build(run: Run) -> str:
     """Return the report of `run`, about 5 MB of HTML. Raises RunError if the run is not finished or damaged."""
     result = assessment.assess(run)
+    images, weights = shown_label(result.stored.dataset), run.result.get("weights", "unknown")
     parts = [
         f"<h1>Run {_text(run.id)}</h1>",
-        f"<p>Images: {_text(result.stored.dataset)}. Initial weights: {_text(run.result.get('weights', 'unknown'))}. "
+        f"<p>Images: {_text(images)}. Initial weights: {_text(weights)}. "
         f"Written by CIFAR Studio on {time.strftime('%Y-%m-%d %H:%M')}.</p>",
         _table(*assessment.accuracy_cells(result.stored)),
         "<p><small>Everything was chosen by validation images; the test images were read once, at the end.</small></p>",
@@ -209,12 +210,12 @@ def card(run: Run) -> bytes:
     canvas.text(48, 40, "CIFAR Studio", 24, _MUTED)
     canvas.text(44, 84, f"{test.accuracy:.1%}", 120)
     canvas.text(48, 222, f"of {len(test.labels):,} test images right ({low:.1%} to {high:.1%})", 24)
-    epochs = f"{config.head_epochs} + {config.fine_tune_epochs if config.fine_tunes else 0} epochs"
+    epochs = f"{config.epochs['head']} + {config.epochs['fine_tune']} epochs"
     for row, words in enumerate(
         (
             f"MobileNetV2, width {config.alpha:g}, {config.image_size} px, at most {epochs}",
             f"dropout {config.dropout:g}, augmentation {config.augmentation:g}, seed {config.seed}",
-            f"Images: {run.result.get('dataset')}",
+            f"Images: {shown_label(run.result.get('dataset'))}",
         )
     ):
         canvas.text(48, 276 + 30 * row, words, 20, _MUTED)
@@ -271,7 +272,7 @@ def _card_pictures(run: Run, test: predictions.Predictions) -> list[tuple[np.nda
 def _curve(canvas: _Canvas, run: Run, box: Box) -> None:
     """Draw training and validation accuracy by epoch into `box`."""
     left, top, right, bottom = box
-    lines = curves.curves(read_rows(run.path / "metrics.jsonl", 0)[0])
+    lines = curves.curves(run.metrics())
     most = max(lines.planned, 1)
 
     def places(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ import numpy as np
 
 from cifar_core.errors import RunError
 from cifar_core.runs import records, write_json
+from cifar_core.runs.records import Share
 
 FILE = "calibration.json"
 LEVEL = 0.99
@@ -25,7 +26,6 @@ LEVEL = 0.99
 BINS = 15  # as in Guo et al.
 _RESAMPLES = 500
 _LOWEST, _HIGHEST = 0.05, 20.0
-_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class OutOfDistribution:
     """
 
     threshold: float
-    kept: _Share
-    caught: Mapping[str, _Share]
+    kept: Share
+    caught: Mapping[str, Share]
     pictures: int
-    level: _Share = 0.95
+    level: Share = 0.95
     highest: float | None = None
 
 
@@ -66,12 +66,12 @@ class Calibration:
 class Reliability:
     """Data of a reliability diagram with b bins, without empty ones.
 
-    `stated` is the mean confidence and `right` the accuracy of each bin, float (b,); `count` is its size (b,).
+    `confidence` and `accuracy` are the means of each bin, float (b,); `count` is its size (b,).
     `ece` is the expected calibration error: the mean gap between both, weighted by count.
     """
 
-    stated: np.ndarray
-    right: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
     count: np.ndarray
     ece: float
 
@@ -79,8 +79,18 @@ class Reliability:
 def scaled(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Return probabilities (n, 10), float32, at `temperature`: above 1 less confident, below 1 more confident."""
     logits = np.log(np.maximum(probabilities, 1e-30)) / temperature
+    return softmax(logits).astype(np.float32)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return the probabilities for logits, (n, k)."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean negative log-likelihood in nats of `probabilities`, float (n, k), for `labels`, (n,)."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
 
 
 def fit(probabilities: np.ndarray, labels: np.ndarray, rule: OutOfDistribution | None = None) -> Calibration:
@@ -91,7 +101,7 @@ def fit(probabilities: np.ndarray, labels: np.ndarray, rule: OutOfDistribution |
         temperature,
         len(labels),
         (reliability(probabilities, labels).ece, reliability(after, labels).ece),
-        (_loss(probabilities, labels), _loss(after, labels)),
+        (loss(probabilities, labels), loss(after, labels)),
         rule,
     )
 
@@ -100,23 +110,23 @@ def best_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Return the temperature, 0.05 to 20, that minimizes the mean negative log-likelihood."""
     from scipy.optimize import minimize_scalar  # needed only at the end of a run
 
-    def loss(log_temperature: float) -> float:
-        return _loss(scaled(probabilities, math.exp(log_temperature)), labels)
+    def loss_at(log_temperature: float) -> float:
+        return loss(scaled(probabilities, math.exp(log_temperature)), labels)
 
     bounds = (math.log(_LOWEST), math.log(_HIGHEST))
-    return math.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x)
+    return math.exp(minimize_scalar(loss_at, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x)
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray) -> Reliability:
     """Return confidence and accuracy in bins of confidence."""
-    stated, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    place = np.minimum((stated * BINS).astype(int), BINS - 1)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
     counts = np.bincount(place, minlength=BINS)
     used = counts > 0
-    mean_stated = np.bincount(place, stated, BINS)[used] / counts[used]
-    share_right = np.bincount(place, right, BINS)[used] / counts[used]
-    ece = float((np.abs(mean_stated - share_right) * counts[used]).sum() / len(labels))
-    return Reliability(mean_stated, share_right, counts[used], ece)
+    mean_confidence = np.bincount(place, confidence, BINS)[used] / counts[used]
+    accuracy = np.bincount(place, right, BINS)[used] / counts[used]
+    ece = float((np.abs(mean_confidence - accuracy) * counts[used]).sum() / len(labels))
+    return Reliability(mean_confidence, accuracy, counts[used], ece)
 
 
 @dataclass(frozen=True)
@@ -164,7 +174,7 @@ class _Saved(msgspec.Struct):
 
     temperature: Annotated[float, msgspec.Meta(ge=_LOWEST * 0.99, le=_HIGHEST * 1.01)]
     images: int
-    ece: tuple[_Share, _Share]
+    ece: tuple[Share, Share]
     loss: tuple[float, float]
     unlike: OutOfDistribution | None
 
@@ -181,7 +191,3 @@ def load_or_problem(path: Path) -> tuple[Calibration | None, str]:
         return load(path), ""
     except RunError as error:
         return None, f"Probabilities are uncalibrated, and no picture is called unusual: {error}"
-
-
-def _loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())

@@ -23,7 +23,8 @@ from cifar_core.runs import Run
 from cifar_core.untrusted import csv_text
 
 BUNDLED = "bundled"
-_BUNDLED_ALPHA = 0.5
+BUNDLED_ALPHA = 0.5
+"""The width with a complete bundled model; of the others only the backbone is bundled."""
 
 ORDERS: Mapping[str, str] = {
     "given": "order of upload",
@@ -93,7 +94,7 @@ class Classifier:
     @property
     def alpha(self) -> float:
         """The width of the network. Raises RunError or ConfigError if config.json is damaged."""
-        return _BUNDLED_ALPHA if self.name == BUNDLED else runs.get(self.name).config.alpha
+        return BUNDLED_ALPHA if self.name == BUNDLED else runs.get(self.name).config.alpha
 
     @property
     def content(self) -> bytes:
@@ -185,7 +186,7 @@ def _index(path: Path, changed: int) -> Index | None:
 
 
 def _bundled_model() -> Path:
-    return pretrained.bundled_path(_BUNDLED_ALPHA).with_suffix(".tflite")
+    return pretrained.bundled_path(BUNDLED_ALPHA).with_suffix(".tflite")
 
 
 def _why_not(name: str) -> str:

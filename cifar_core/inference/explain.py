@@ -81,7 +81,7 @@ def _log_odds(probabilities: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Change:
-    """One slider. `neutral` leaves the picture unchanged; `sweep` is the values to test."""
+    """One slider. `neutral` leaves the picture unchanged; `values` are tested."""
 
     name: str
     label: str
@@ -93,7 +93,7 @@ class Change:
     help: str
 
     @property
-    def sweep(self) -> np.ndarray:
+    def values(self) -> np.ndarray:
         """Values over the whole range, including `neutral`: float (n,), ascending."""
         return np.arange(round(self.low / self.step), round(self.high / self.step) + 1) * self.step
 
@@ -115,7 +115,7 @@ CHANGES: Mapping[str, Change] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class Effect:
     """Predictions for one change over its whole range, with the other changes fixed.
 
     values: float (n,). probabilities: float32 (n, 10). flips: the nearest values below and above the current one
@@ -145,20 +145,21 @@ def changed(image: np.ndarray, setting: Mapping[str, float]) -> np.ndarray:
     return image
 
 
-def sweeps(
-    probabilities: Callable[[np.ndarray], np.ndarray], image: np.ndarray, setting: Mapping[str, float]
-) -> tuple[np.ndarray, dict[str, Sweep]]:
-    """Return the probabilities at `setting`, float32 (10,), and the sweep of each change, from one batch."""
+def effects(
+    probabilities: Probabilities, image: np.ndarray, setting: Mapping[str, float]
+) -> tuple[np.ndarray, dict[str, Effect]]:
+    """Return the probabilities at `setting`, float32 (10,), and the effect of each change, from one batch."""
     images = [changed(image, setting)]
     for name, change in CHANGES.items():
-        images += [changed(image, {**setting, name: value}) for value in change.sweep]
+        images += [changed(image, {**setting, name: value}) for value in change.values]
     answers = probabilities(np.stack(images))
     result, start = {}, 1
     for name, change in CHANGES.items():
-        values = change.sweep
+        values = change.values
         rows = answers[start : start + len(values)]
         start += len(values)
-        result[name] = Sweep(values, rows, _flips(values, rows.argmax(axis=1), setting[name], int(answers[0].argmax())))
+        flips = _flips(values, rows.argmax(axis=1), setting[name], int(answers[0].argmax()))
+        result[name] = Effect(values, rows, flips)
     return answers[0], result
 
 

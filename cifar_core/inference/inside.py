@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,6 @@ IMAGES = 2_000
 NEAREST, CHANNELS = 9, 8
 _CHUNK = 16  # one LiteRT batch; its maps fit into the CPU cache
 _LEAST = 1e-6  # smallest standard deviation of a channel
-Report = Callable[[int, int], object]
-"""Called with the number of images done and the total."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +92,7 @@ def with_layer_outputs(content: bytes, alpha: float) -> bytes:
     return litert_format.pack(model)
 
 
-def exciting(model: Classifier, report: Report = lambda done, total: None) -> Exciting:
+def exciting(model: Classifier, report: machine.Progress = lambda done, total: None) -> Exciting:
     """Return the images that excite the channels of `model`. Cached; takes 2 s of processor time at width 0.5.
 
     Raises DataError if there are no training images, and RunError if another program wrote the model.

@@ -24,7 +24,7 @@ FILE = "model.tflite"
 MOST_BYTES = 64 * 2**20
 LATENCY_FILE = "latency.json"
 _TIMED = 30  # single images, after the same number for warm-up
-Answers = Callable[[np.ndarray], np.ndarray]
+Classify = Callable[[np.ndarray], np.ndarray]
 """uint8 (n, 32, 32, 3) -> probabilities float32 (n, 10)."""
 
 
@@ -121,12 +121,12 @@ def measure_latency(run: Run) -> float:
     return latency
 
 
-def latency_ms(answers: Answers, images: np.ndarray) -> float:
-    """Return the median milliseconds of `answers` for single images of `images`, uint8 (n, 32, 32, 3)."""
+def latency_ms(classify: Classify, images: np.ndarray) -> float:
+    """Return the median milliseconds of `classify` for single images of `images`, uint8 (n, 32, 32, 3)."""
     seconds = []
     for number in range(2 * _TIMED):
         image = images[number % len(images)][None]
         start = time.perf_counter()
-        answers(image)
+        classify(image)
         seconds.append(time.perf_counter() - start)
     return float(np.median(seconds[_TIMED:])) * 1000

@@ -54,9 +54,9 @@ class Index:
         norms = (self.codes**2).sum(axis=1)
         for start in range(0, len(features), 256):  # 256 × 10,000 distances: 10 MB
             part = slice(start, start + 256)
-            centred = _unit(features[part]) - self.mean  # (b, f)
-            codes = centred @ self.components.T  # (b, c)
-            outside = (centred**2).sum(axis=1) - (codes**2).sum(axis=1)
+            centered = unit(features[part]) - self.mean  # (b, f)
+            codes = centered @ self.components.T  # (b, c)
+            outside = (centered**2).sum(axis=1) - (codes**2).sum(axis=1)
             squared = (codes**2).sum(axis=1)[:, None] + norms - 2 * codes @ self.codes.T  # (b, n)
             first = np.argpartition(squared, count - 1, axis=1)[:, :count]
             nearest = np.take_along_axis(squared, first, axis=1)
@@ -78,29 +78,37 @@ class Index:
 
 def build(features: np.ndarray, labels: np.ndarray, rows: np.ndarray, data: str) -> Index:
     """Return the index of images with pooled `features`, float32 (n, f); for the others see Index."""
-    unit = _unit(features)
-    mean = unit.mean(axis=0)
-    centred = unit - mean
-    components = _directions(centred).astype(np.float16).astype(np.float32)  # same precision as after loading
-    codes = (centred @ components.T).astype(np.float16).astype(np.float32)
+    units = unit(features)
+    mean = units.mean(axis=0)
+    centered = units - mean
+    components = _directions(centered).astype(np.float16).astype(np.float32)  # same precision as after loading
+    codes = (centered @ components.T).astype(np.float16).astype(np.float32)
     return Index(mean, components, codes, labels.astype(np.uint8), rows.astype(np.int32), data)
 
 
-def _directions(centred: np.ndarray) -> np.ndarray:
+def _directions(centered: np.ndarray) -> np.ndarray:
     """Return the first principal components of (n, f), float (c, f), by Lanczos: all f take seconds."""
     from scipy.sparse.linalg import eigsh  # needed only at the end of a run
 
-    features = centred.shape[1]
+    features = centered.shape[1]
     count = min(_COMPONENTS, features - 1)
-    _, directions = eigsh(centred.T @ centred, count, v0=np.ones(features))  # ascending
+    _, directions = eigsh(centered.T @ centered, count, v0=np.ones(features))  # ascending
     return np.asarray(directions[:, ::-1].T)
+
+
+def unit(features: np.ndarray) -> np.ndarray:
+    """Return features, (n, f), normalized to length 1."""
+    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
 def index_rows(rows: np.ndarray) -> np.ndarray:
     """Return at most MOST_IMAGES of the training rows, evenly spaced, for an index."""
-    if len(rows) <= MOST_IMAGES:
-        return rows
-    return rows[np.linspace(0, len(rows) - 1, MOST_IMAGES).round().astype(int)]
+    return rows[evenly(len(rows), MOST_IMAGES)]
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """Return at most `most` positions below `count`, evenly spaced, int32 (m,)."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(np.int32)
 
 
 def load(path: Path) -> Index | None:
@@ -128,7 +136,3 @@ def _checked(arrays: Mapping[str, np.ndarray]) -> Index:
     if not all(np.isfinite(part).all() for part in (mean, components, codes)):
         raise ValueError("it contains values that are not numbers")
     return Index(mean, components, codes, labels, rows, str(data))
-
-
-def _unit(features: np.ndarray) -> np.ndarray:
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)

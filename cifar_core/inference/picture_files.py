@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from cifar_core import untrusted
 from cifar_core.errors import ImageError
@@ -195,7 +196,7 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
     """
     try:
         archive = _open_zip(data, name)
-        room, names, is_empty = _Room(MAX_UNPACKED_BYTES), set[str](), False
+        room, names, has_files = _Room(MAX_UNPACKED_BYTES), set[str](), False
         for info in archive.infolist():
             filename = member_name(info)
             if info.orig_filename.endswith("/"):  # ZipInfo.is_dir fails on an empty name in Python 3.11
@@ -208,9 +209,9 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
             content = _content_or_error(archive, info, filename, room)
             if is_hidden(filename) and not (isinstance(content, bytes) and is_picture(content)):
                 continue
-            is_empty = True
+            has_files = True
             yield unique_name(filename, names), content
-        if not is_empty:
+        if not has_files:
             raise ImageError(f"{quoted(name)} is a zip without pictures; choose one with pictures.")
     except ImageError as error:
         yield name, error
@@ -268,6 +269,12 @@ def is_system_file(filename: str) -> bool:
     """Return whether Windows or macOS adds `filename` to folders and zips."""
     parts = re.split(r"[/\\]", filename)
     return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1].lower() in _SYSTEM_FILES
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Return the files below `folder`, recursively and sorted, without hidden ones."""
+    below = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path for path in below if not is_hidden(path.relative_to(folder).as_posix())]
 
 
 def is_hidden(filename: str) -> bool:

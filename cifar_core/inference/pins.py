@@ -20,6 +20,7 @@ from cifar_core import machine, untrusted
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
 from cifar_core.runs import Run, read_rows
+from cifar_core.runs.records import Share
 from cifar_core.untrusted import shown_name
 
 FILE = "pins.npz"
@@ -104,8 +105,7 @@ def watch(run: Run) -> Watch:
     return Watch(tuple(watched), head or None if any(row.phase == "fine_tune" for row in rows) else None)
 
 
-_Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-_Shares = Annotated[list[_Share], msgspec.Meta(min_length=len(CLASSES), max_length=len(CLASSES))]
+_Shares = Annotated[list[Share], msgspec.Meta(min_length=len(CLASSES), max_length=len(CLASSES))]
 
 
 class _Probe(msgspec.Struct):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
+from cifar_core.evaluation.story import points
 from cifar_core.inference.pictures import SIDE
 from cifar_core.lessons.experiments import Outcome
 from cifar_core.lessons.layer_probe import PIXELS, Layers
 from cifar_core.network.architecture import BLOCK_COUNT
-from cifar_core.network.pretrained import BUNDLED
+from cifar_core.network.pretrained import BUNDLED_FOLDER
 from cifar_core.runs import load_json
 
 Conditions = Mapping[str, Outcome]
@@ -34,7 +35,7 @@ def scaling(conditions: Conditions) -> Answer:
     lost = _best(conditions["right"]) - _best(conditions["wrong"])
     return _option(lost, (0.03, 0.10)), (
         f"{_best(conditions['right']):.1%} with [-1, 1], {_best(conditions['wrong']):.1%} with [0, 1]: "
-        f"{_points(lost)}. With 32 px and a frozen backbone, too: {_best(conditions['wild']):.1%}."
+        f"{points(lost)}. With 32 px and a frozen backbone, too: {_best(conditions['wild']):.1%}."
     )
 
 
@@ -65,7 +66,7 @@ def width(conditions: Conditions) -> Answer:
     adds = full.figures["multiply_adds"] / half.figures["multiply_adds"]
     times = full.internals.latency_ms / half.internals.latency_ms
     return _option(gained, (0.02, 0.05)), (
-        f"From {_best(half):.1%} to {_best(full):.1%} on validation, {_points(gained)}, and {_points(on_test)} on the "
+        f"From {_best(half):.1%} to {_best(full):.1%} on validation, {points(gained)}, and {points(on_test)} on the "
         f"test images, for {adds:.1f} times the multiply-adds and {times:.1f} times the latency."
     )
 
@@ -74,7 +75,7 @@ def resolution(conditions: Conditions) -> Answer:
     """Decrease from 96 px to 32 px."""
     lost = _best(conditions["96"]) - _best(conditions["32"])
     ranked = ", ".join(f"{size} px {_best(conditions[size]):.1%}" for size in ("32", "64", "96", "128"))
-    return _option(lost, (0.05, 0.20)), f"{ranked}. 32 px is {_points(lost)} below 96 px."
+    return _option(lost, (0.05, 0.20)), f"{ranked}. 32 px is {points(lost)} below 96 px."
 
 
 def dropout(conditions: Conditions) -> Answer:
@@ -83,7 +84,7 @@ def dropout(conditions: Conditions) -> Answer:
         key: one.figures["training_accuracy"] - _last(one, "validation_accuracy")
         for key, one in sorted(conditions.items(), key=lambda item: float(item[0]))
     }
-    text = ", ".join(f"{_points(gap)} with dropout {key}" for key, gap in gaps.items())
+    text = ", ".join(f"{points(gap)} with dropout {key}" for key, gap in gaps.items())
     best = ", ".join(f"{_best(conditions[key]):.1%}" for key in gaps)
     return _option(gaps["0"], (0.05, 0.15)), f"The gap is {text}. Best validation accuracy, in this order: {best}."
 
@@ -127,8 +128,8 @@ def noise(conditions: Conditions) -> Answer:
     test = sorted(one.figures["test_accuracy"] for one in conditions.values())
     apart = validation[-1] - validation[0]
     return _option(apart, (0.02, 0.05)), (
-        f"Validation accuracy is between {validation[0]:.1%} and {validation[-1]:.1%}, {_points(apart)} apart; test "
-        f"accuracy between {test[0]:.1%} and {test[-1]:.1%}, {_points(test[-1] - test[0])} apart."
+        f"Validation accuracy is between {validation[0]:.1%} and {validation[-1]:.1%}, {points(apart)} apart; test "
+        f"accuracy between {test[0]:.1%} and {test[-1]:.1%}, {points(test[-1] - test[0])} apart."
     )
 
 
@@ -136,14 +137,14 @@ def teacher(conditions: Conditions) -> Answer:
     """Gain in test accuracy by a teacher."""
     alone, taught = (conditions[key].figures["test_accuracy"] for key in ("alone", "taught"))
     return _option(taught - alone, (0.02, 0.05)), (
-        f"From {alone:.1%} to {taught:.1%}, {_points(taught - alone)}. The teacher itself is right on "
+        f"From {alone:.1%} to {taught:.1%}, {points(taught - alone)}. The teacher itself is right on "
         f"{_bundled_accuracy():.1%}."
     )
 
 
 def _bundled_accuracy() -> float:
     """Return the test accuracy of the bundled model from its model card."""
-    return (load_json(BUNDLED / "card.json") or {})["0.5"]["test"]["accuracy"]
+    return (load_json(BUNDLED_FOLDER / "card.json") or {})["0.5"]["test"]["accuracy"]
 
 
 def _option(value: float, limits: Sequence[float]) -> int:
@@ -157,8 +158,3 @@ def _best(outcome: Outcome) -> float:
 
 def _last(outcome: Outcome, name: str) -> float:
     return float(outcome.curves.curves[name].y[-1])
-
-
-def _points(value: float) -> str:
-    """Return a difference of accuracies in percentage points."""
-    return f"{100 * value:.1f} points"

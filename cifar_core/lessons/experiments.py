@@ -157,7 +157,7 @@ class Provenance:
     def sentence(self) -> str:
         """The origin as one line of Markdown."""
         versions = ", ".join(f"{name} {version}" for name, version in self.packages.items())
-        day, data = self.date[:16].replace("T", " "), self.data.replace("generated", "synthetic")
+        day, data = self.date[:16].replace("T", " "), cifar10.shown_label(self.data)
         return (
             f"`{self.command}`, {day} UTC, seed {self.seed}, {self.cores} cores of {self.processor}, "
             f"Python {self.python}, {versions}. Images: {data}. Initial weights: {self.weights}."

@@ -9,7 +9,6 @@ output of each block averaged over its map, for the initial weights of a trainin
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -36,8 +35,6 @@ PIXELS = "pixels"
 _CHUNK = 250
 _INVERSE_PENALTY = 0.01  # C of all logistic regressions; not tuned
 _MOST_STEPS, _TOLERANCE = 500, 1e-3
-Progress = Callable[[int, int], None]
-"""Called with the number of probes done and the total."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Layers:
         return saved
 
 
-def probe(progress: Progress, config: TrainConfig = CONFIG) -> Layers:
+def probe(progress: machine.Progress, config: TrainConfig = CONFIG) -> Layers:
     """Probe all layers of both networks; takes less than a minute with 5,000 images.
 
     Raises DataError, WeightsError, and any exception of `progress`.
@@ -126,7 +123,7 @@ def result() -> Layers | None:
     return Layers.from_dict(saved) if saved else None
 
 
-def run_job(progress: Progress) -> Layers:
+def run_job(progress: machine.Progress) -> Layers:
     """Run the probe, store and return its result; `progress(done, total)` is called for each layer.
 
     Raises RunError if another process runs it or the folder is not writable, the errors of `probe`, and Stopped.

@@ -26,7 +26,7 @@ URL = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _MAX_BYTES = 64_000_000
 _POLL_SECONDS = 0.2
-BUNDLED = Path(__file__).resolve().parent.parent / "bundled"
+BUNDLED_FOLDER = Path(__file__).resolve().parent.parent / "bundled"
 """Folder of the models that ship with the app (see export/bundle.py)."""
 
 _BATCH_NORM_VARIABLES = ("gamma", "beta", "moving_mean", "moving_variance")
@@ -91,7 +91,7 @@ def imagenet_path(alpha: float, image_size: int) -> Path:
 
 def bundled_path(alpha: float) -> Path:
     """Return the path of the bundled weights of width `alpha` (it may not exist)."""
-    return BUNDLED / f"mobilenet_v2_{alpha:g}.npz"
+    return BUNDLED_FOLDER / f"mobilenet_v2_{alpha:g}.npz"
 
 
 def fingerprint(named: Named) -> str:

@@ -5,6 +5,8 @@
 from cifar_core.runs.folder import (
     ID_PATTERN,
     LIVE_STATES,
+    NAME_PATTERN,
+    NAME_WANTED,
     RESUMABLE_STATES,
     START_SECONDS,
     STATES,

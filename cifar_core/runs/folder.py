@@ -40,6 +40,9 @@ from cifar_core.runs.records import load_json, read_rows, write_json
 from cifar_core.untrusted import quoted
 
 ID_PATTERN = re.compile(r"[0-9]{8}-[0-9]{9}-[a-z0-9]{1,24}")
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+"""Names of searches and projects, which are also folders."""
+NAME_WANTED = "expected a name of a to z, 0 to 9 and -, at most 40 characters long"
 STATES = ("queued", "running", "stopping", "stopped", "finished", "failed", "lost")
 LIVE_STATES = ("queued", "running", "stopping")
 RESUMABLE_STATES = ("stopped", "failed", "lost")

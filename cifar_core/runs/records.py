@@ -14,13 +14,14 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from cifar_core import machine
 from cifar_core.errors import RunError
 
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 MOST = 1e15
 """Upper bound of all numbers that a run writes."""
 _LIMIT_BYTES = 64 * 1024 * 1024  # larger files are not ours and are not read

@@ -108,6 +108,13 @@ class Findings:
         return min(1.0, max(self.done / self.goal.trials, self.spent_seconds / seconds if seconds else 0.0))
 
     @property
+    def progress(self) -> str:
+        """The progress towards the goal in words."""
+        if self.goal.seconds:
+            return f"{self.done} trials, of {self.goal.seconds / 60:g} minutes of training"
+        return f"{self.done} of {self.goal.trials} trials"
+
+    @property
     def ended(self) -> list[Trial]:
         """The trials with an accuracy."""
         return [trial for trial in self.trials if trial.accuracy is not None]
@@ -121,13 +128,6 @@ class Findings:
     def done(self) -> int:
         """The number of ended trials in any end state."""
         return sum(trial.state in ("finished", "pruned", "failed") for trial in self.trials)
-
-    @property
-    def progress(self) -> str:
-        """How many trials have ended, of how many trials or minutes."""
-        if self.goal.seconds:
-            return f"{self.done} trials, of {self.goal.seconds / 60:g} minutes of training"
-        return f"{self.done} of {self.goal.trials} trials"
 
     @property
     def spent_seconds(self) -> float:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-import re
 import shutil
 import time
 import warnings
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
-NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 STORAGE_VARIABLE = "CIFAR_SWEEP_STORAGE"
 HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 20
 """Interval of a worker's heartbeat in a database, and silence after which another continues its trial."""
@@ -62,10 +60,8 @@ def storage_url() -> str:
 
 def folder(name: str) -> Path:
     """Return the folder of sweep `name`. Raises SweepError if the name is invalid or the folder has a link."""
-    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
-        raise SweepError(
-            f"Search {quoted(str(name))}: expected a name of a to z, 0 to 9 and -, at most 40 characters long."
-        )
+    if not isinstance(name, str) or not runs.NAME_PATTERN.fullmatch(name):
+        raise SweepError(f"Search {quoted(str(name))}: {runs.NAME_WANTED}.")
     path = runs.folder_beside_runs("sweeps") / name
     if path.is_symlink() or _holds_link(path):
         raise SweepError(
@@ -88,9 +84,9 @@ def names() -> list[str]:
     if storage_url():
         with _storage_errors():
             known = _optuna().get_all_study_names(_storage("any"))
-        return sorted(name for name in known if NAME_PATTERN.fullmatch(name))
-    place = runs.folder_beside_runs("sweeps")
-    return sorted(path.parent.name for path in place.glob("*/journal.log") if NAME_PATTERN.fullmatch(path.parent.name))
+        return sorted(name for name in known if runs.NAME_PATTERN.fullmatch(name))
+    files = runs.folder_beside_runs("sweeps").glob("*/journal.log")
+    return sorted(path.parent.name for path in files if runs.NAME_PATTERN.fullmatch(path.parent.name))
 
 
 def stamp(name: str) -> tuple[int, int]:

@@ -6,7 +6,7 @@ Classes with few pictures are augmented with changed copies (mirrored, slightly 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,8 +28,6 @@ FEW, COPIES = 10, 4
 _STRENGTH = 0.5  # strength of the augmentation
 _CHUNK = 64
 _LIMIT_BYTES = 256 * 2**20
-Report = Callable[[int, int], object]
-"""Called with the number of pictures done and the total."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +74,7 @@ def wanted(project: Project) -> list[str]:
     return stages
 
 
-def compute(name: str, project: Project, report: Report = lambda done, total: None) -> dict[int, np.ndarray]:
+def compute(name: str, project: Project, report: machine.Progress = lambda done, total: None) -> dict[int, np.ndarray]:
     """Return the features of all `wanted` inputs by block, float32 (n, channels); compute and store new ones.
 
     Raises ProjectError if pictures are missing or damaged.
@@ -128,11 +126,6 @@ def _image(name: str, one: str, image_size: int) -> np.ndarray:
         return pixels
     place = np.array([int(key[:4], 16)])
     return augmentation.augment(pixels[None], place, _STRENGTH, seed=1, view=int(view))[0]
-
-
-def unit(features: np.ndarray) -> np.ndarray:
-    """Return features, (n, f), normalized to length 1."""
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
 
 def copies_of(names: Sequence[str]) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 from cifar_core.errors import ProjectError
 from cifar_core.evaluation.predictions import wilson
+from cifar_core.inference.calibration import softmax
 from cifar_core.untrusted import quoted
 
 FOLDS = 5
@@ -119,12 +120,6 @@ def check(labels: np.ndarray) -> None:
     """Raise ProjectError unless the pictures are from at least two classes."""
     if len(np.unique(labels)) < 2:
         raise ProjectError("Two classes need pictures before anything can be learned.")
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return the probabilities for logits, (n, k)."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def _ridge(

@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from cifar_core import machine
 from cifar_core.errors import ConfigError
 from cifar_core.export import exports, webpage
 from cifar_core.inference import explain
+from cifar_core.inference.neighbors import unit
 from cifar_core.network import litert, litert_format
 from cifar_core.network.litert import LAST_LAYER
 from cifar_core.teach import features as feature_files
 from cifar_core.teach import fit as fits
 from cifar_core.teach import project as projects
-from cifar_core.teach.features import Backbone, Report
+from cifar_core.teach.features import Backbone
 from cifar_core.teach.fit import Fit
 from cifar_core.teach.project import Project, Sample
 
@@ -59,7 +61,7 @@ class Model:
         """Return the prediction for a picture, RGB, with the `count` nearest of the user's pictures, at least 1."""
         pixels = feature_files.prepared(picture, self.project.image_size)
         features = self.backbone.features(pixels[None])
-        places, distances = self.fit.nearest(feature_files.unit(features[LAST_LAYER]), count)
+        places, distances = self.fit.nearest(unit(features[LAST_LAYER]), count)
         samples = [(label.name, sample) for label in self.project.classes for sample in label.samples]
         nearest = [(*samples[place], float(far)) for place, far in zip(places[0], distances[0], strict=True)]
         probabilities = self.fit.probabilities(features[self.project.block])[0]
@@ -132,7 +134,7 @@ class Model:
         return webpage.assembled(self.litert(), self.name, names, chosen.image_size, card)
 
 
-def open_model(name: str, report: Report = lambda done, total: None) -> Model:
+def open_model(name: str, report: machine.Progress = lambda done, total: None) -> Model:
     """Compute, fit and return the model of a project.
 
     `report` is called with the number of new pictures done and the total. Raises ProjectError if the project does
@@ -150,7 +152,7 @@ def open_model(name: str, report: Report = lambda done, total: None) -> Model:
     fitted = fits.fit(
         features[project.block],
         feature_files.copies_of(wanted),
-        feature_files.unit(features[LAST_LAYER][[":" not in one for one in wanted]]),
+        unit(features[LAST_LAYER][[":" not in one for one in wanted]]),
         labels,
         bursts,
         project.names,

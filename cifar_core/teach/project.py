@@ -34,7 +34,6 @@ from cifar_core.untrusted import MALFORMED_ZIP, one_line, quoted
 
 PREFIX = "teach/"
 """Prefix of a project's ID wherever a run's ID is also possible."""
-NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 SIDE = 224
 """Maximum side of a stored square in pixels; the largest input of the network."""
 MOST_CLASSES, MOST_PICTURES, MOST_LETTERS = 20, 2_000, 40
@@ -118,10 +117,8 @@ class Project(msgspec.Struct):
 
 def folder(name: str) -> Path:
     """Return the folder of project `name`. Raises ProjectError if the name is invalid or the folder has a link."""
-    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
-        raise ProjectError(
-            f"Project {quoted(str(name))}: expected a name of a to z, 0 to 9 and -, at most 40 characters long."
-        )
+    if not isinstance(name, str) or not runs.NAME_PATTERN.fullmatch(name):
+        raise ProjectError(f"Project {quoted(str(name))}: {runs.NAME_WANTED}.")
     path = runs.folder_beside_runs("teach") / name
     if (path.exists() or path.is_symlink()) and runs.find_link(path):
         raise ProjectError(f"Project {name} is not opened: it is a link, or contains a link or device; delete that.")
@@ -131,7 +128,7 @@ def folder(name: str) -> Path:
 def names() -> list[str]:
     """Return the sorted names of all projects."""
     files = runs.folder_beside_runs("teach").glob("*/classes.json")
-    return sorted(path.parent.name for path in files if NAME_PATTERN.fullmatch(path.parent.name))
+    return sorted(path.parent.name for path in files if runs.NAME_PATTERN.fullmatch(path.parent.name))
 
 
 def free_name(wish: str) -> str:

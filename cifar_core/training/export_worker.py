@@ -66,7 +66,7 @@ def keras_file(run: Run) -> bytes:
             raise RunError(f"{path} cannot be read ({str(error)[:200]}). Train the run again.") from error
 
 
-def opened_by_keras(file: Path) -> exports.Answers:
+def opened_by_keras(file: Path) -> exports.Classify:
     """Load the .keras file of `keras_file` and return a function from images to probabilities."""
     from cifar_core.training.keras_import import keras
 

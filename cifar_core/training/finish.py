@@ -86,7 +86,10 @@ def finish_trial(inputs: Inputs, network: keras.Model, progress: Progress, write
         images = dataset.train_images[rows], dataset.test_images
         outputs = [_outputs(classifier, part, writer, "test") for part in images]
     else:
-        outputs = _classify_features(inputs, model.named_weights(network), progress.phase, stored, writer)
+        outputs = [
+            validation_probabilities(inputs, network, progress.phase),
+            _outputs(_trained_part(inputs, model.named_weights(network), progress.phase), stored, writer, "test"),
+        ]
     validation, test = Predictions(dataset.train_labels[rows], outputs[0]), Predictions(dataset.test_labels, outputs[1])
     figures = write_figures(inputs, network, progress, writer, validation, test)
     return figures | {"pruned": progress.pruned, "latency_ms": model_file.load_latency(writer.run)}
@@ -153,19 +156,6 @@ def _classify(
         if number % every == 0:
             scores.append(index.scores(outputs["pooled"]))
     return Predictions(labels, np.concatenate(probabilities)), np.concatenate(scores)
-
-
-def _classify_features(
-    inputs: Inputs, named: Named, phase: str, test: np.ndarray, writer: RunWriter
-) -> list[np.ndarray]:
-    """Return the probabilities of the validation and test images from the stored features of `phase`.
-
-    `test` contains the features of the test images, float16 (n, ...).
-    """
-    top, validation = _trained_part(inputs, named, phase), inputs.sources(phase)[1]
-    validation.begin(0)
-    parts = validation.take(np.arange(len(inputs.validation_rows))), test
-    return [_outputs(top, part, writer, "test") for part in parts]
 
 
 def validation_probabilities(inputs: Inputs, network: keras.Model, phase: str) -> np.ndarray:

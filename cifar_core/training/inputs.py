@@ -23,6 +23,7 @@ from cifar_core.data.augmentation import View
 from cifar_core.data.cifar10 import Dataset
 from cifar_core.data.feature_cache import Entry
 from cifar_core.errors import RunError, StoreError
+from cifar_core.machine import Progress
 from cifar_core.network import architecture, litert, pretrained
 from cifar_core.network.pretrained import Weights
 from cifar_core.runs.records import Environment, Origin
@@ -34,8 +35,7 @@ CHUNK = 512
 """Images per write to the cache and per check for a stop."""
 _AHEAD = 2  # concurrent chunks: one is augmented or rounded while the other is computed
 
-Progress = Callable[[int, int], None]
-Run = Callable[[np.ndarray], dict[str, np.ndarray]]
+Forward = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 def views(config: TrainConfig) -> list[View]:
@@ -75,7 +75,7 @@ class FeatureExtractor:
         self._layers = sorted(set(stored_layers(config).values()))
         self._networks: dict[int, litert.Network] = {}  # threads -> network; only the newest
         self._making = Lock()
-        self._on_card: Run | None = None
+        self._gpu_network: Forward | None = None
 
     def entries(self, view: View) -> dict[str, Entry]:
         """Return the cache entries of `view`: layer -> entry."""
@@ -136,11 +136,11 @@ class FeatureExtractor:
         images = view.of(self._images(view), part)
         return {layer: values.astype(feature_cache.DTYPE) for layer, values in self._network()(images).items()}
 
-    def _network(self) -> Run:
+    def _network(self) -> Forward:
         """Return a function that maps uint8 (n, 32, 32, 3) to the outputs of the stored layers, float32 (n, ...)."""
         if hardware.has_gpu():
-            self._on_card = self._on_card or self._on_gpu()
-            return self._on_card
+            self._gpu_network = self._gpu_network or self._on_gpu()
+            return self._gpu_network
         available = machine.threads()
         threads = max(1, available - 1) if self._is_importing() else available
         with self._making:
@@ -148,7 +148,7 @@ class FeatureExtractor:
                 self._networks = {threads: self._on_cpu(threads)}
             return self._networks[threads].run
 
-    def _on_gpu(self) -> Run:
+    def _on_gpu(self) -> Forward:
         from cifar_core.training import model
         from cifar_core.training.keras_import import keras
 

@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError, StoreError, TrainingError
+from cifar_core.inference import calibration
 from cifar_core.search import head_lab
 from cifar_core.search.head_lab import GRID, Map, Settings
 from cifar_core.training import hardware
@@ -147,7 +148,7 @@ class _Worker:
         try:
             with self._slot(is_cancelled) as has_slot:
                 self._update_status("computing")
-                finished = has_slot and learn(settings.config, inputs, report, is_cancelled)
+                finished = has_slot and train_head(settings.config, inputs, report, is_cancelled)
             write("done" if finished else "cancelled")
         except (CifarError, OSError) as error:
             write("failed", message=str(error))
@@ -225,7 +226,7 @@ def _with_areas(points: np.ndarray, labels: np.ndarray) -> Map:
     return Map(points, labels, x, y, nearest.astype(np.int32))
 
 
-def learn(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Callable[[], bool]) -> bool:
+def train_head(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled: Callable[[], bool]) -> bool:
     """Train the head of `config`, checking `is_cancelled` before each step; return whether it was completed.
 
     A loop replaces `fit`, which takes a second to start. The last, smaller batch of an epoch is dropped; its images
@@ -280,7 +281,7 @@ def _network(dense_units: int, drops: bool) -> tuple[keras.Model, list[np.ndarra
 
 def _figures(epoch: int, means: list[float], probabilities: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     loss, cross_entropy, accuracy = means
-    validation = float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-12)).mean())
+    validation = calibration.loss(probabilities, truth)
     if not math.isfinite(loss) or not np.isfinite(probabilities).all():
         raise TrainingError(
             f"Training failed: in epoch {epoch} the loss became {loss}, expected a number; lower the rate."

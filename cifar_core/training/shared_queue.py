@@ -201,7 +201,7 @@ class Offer:
     def _is_first(self) -> bool:
         with suppress(Timeout):
             self._turn.acquire(timeout=0)
-            if jobs.next_in_queue() in (self._run, None):
+            if jobs.is_next(self._run):
                 return True
             self._turn.release(force=True)
         return False

@@ -123,16 +123,12 @@ def _training_slot(
         with suppress(Timeout):
             has_slot = slot.acquire(timeout=0)
             # checked after the slot is free: there may be hundreds of runs
-            if (name != SLOT or _is_first(run)) and (offer is None or offer.withdraw(if_free=True)):
+            if (name != SLOT or jobs.is_next(run)) and (offer is None or offer.withdraw(if_free=True)):
                 return has_slot
             slot.release()
         if offer:
             offer.look()
         time.sleep(_POLL_SECONDS)
-
-
-def _is_first(run: Run) -> bool:
-    return jobs.next_in_queue() in (run, None)
 
 
 def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] | None) -> dict[str, Any]:

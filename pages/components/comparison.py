@@ -9,8 +9,8 @@ import streamlit as st
 
 from cifar_core import glossary, runs
 from cifar_core.charts import training as training_charts
-from cifar_core.config import KNOBS
-from cifar_core.evaluation import comparison, listing
+from cifar_core.config import KNOBS, differing_knobs
+from cifar_core.evaluation import comparison
 from cifar_core.evaluation.comparison import Pair
 from cifar_core.evaluation.listing import Row
 from cifar_core.runs import Run, curves
@@ -110,7 +110,7 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
 def _settings(chosen: Sequence[Row], names: dict[str, str]) -> dict[str, list[str]]:
     """Return the columns of the settings that differ."""
     columns = {"Run": [names[row.run.id] for row in chosen]}
-    for name in listing.differing_knobs(chosen):
+    for name in differing_knobs(row.config for row in chosen if row.config):
         columns[KNOBS[name].label] = [KNOBS[name].format(row.knob(name)) if row.config else "?" for row in chosen]
     return columns
 

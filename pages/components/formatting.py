@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import html
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import streamlit as st
 from PIL import Image
 
 from cifar_core import glossary
+from cifar_core.charts.style import CLASS_COLORS
+from cifar_core.data import cifar10
 from cifar_core.untrusted import shown_name
 
 FRONTEND = Path(__file__).parent / "frontend"
@@ -33,8 +36,8 @@ def file_name(name: str) -> str:
 
 
 def images(label: object) -> str:
-    """Return the label of a data set as escaped text; "generated" in files becomes "synthetic"."""
-    return plain(label).replace("generated", "synthetic")
+    """Return the label of a data set as escaped text."""
+    return plain(cifar10.shown_label(label))
 
 
 def _terms(words: str) -> str | None:
@@ -96,6 +99,16 @@ def count(value: float) -> str:
         if value >= 1e6
         else f"{value:,.0f}"
     )
+
+
+def bars(names: Sequence[str], probabilities: np.ndarray, order: Iterable[int]) -> str:
+    """Return a bar for each class in `order` as HTML."""
+    rows = (
+        f"<span>{html.escape(names[i])}</span><b><i style='width:{probabilities[i]:.1%};"
+        f"background:{CLASS_COLORS[i % len(CLASS_COLORS)]}'></i></b><span>{probabilities[i]:.1%}</span>"
+        for i in order
+    )
+    return f"<div class='bars'>{''.join(rows)}</div>"
 
 
 def enlarged(image: np.ndarray, factor: int) -> Image.Image:

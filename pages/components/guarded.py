@@ -17,6 +17,8 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunContext
 
+from cifar_core import machine
+from cifar_core.doctor import SECRETS
 from cifar_core.errors import CifarError, RunError
 from cifar_core.runs import owners
 from cifar_core.runs.owners import Person
@@ -55,7 +57,7 @@ def page(main: Callable[[], None]) -> None:
     the first request to a new server is for a page, it runs that page's file alone; app.py is then run instead.
     """
     if not app_runs:
-        runpy.run_path(str(Path(__file__).resolve().parents[2] / "app.py"))
+        runpy.run_path(str(machine.app_dir() / "app.py"))
         return
     actions = _actions()
     with actions.lock:  # a second click starts another thread; Streamlit then ignores what the first one sends
@@ -63,14 +65,14 @@ def page(main: Callable[[], None]) -> None:
         if changed and run is not get_script_run_ctx():
             st.query_params.update(changed)
         actions.address = None, {}
-        _say_failed()
+        _show_failure()
     try:
         main()
     except CifarError as error:
         problem(error)
 
 
-def _say_failed() -> None:
+def _show_failure() -> None:
     """Show the error of an action if its own place was not drawn."""
     actions = _actions()
     if actions.failed is not None:
@@ -86,7 +88,7 @@ def fragment(draw: Callable[..., None], run_every: float | None = None) -> Calla
 
     @functools.wraps(draw)  # Streamlit identifies a fragment by its name
     def guarded(*arguments: Any) -> None:
-        _say_failed()
+        _show_failure()
         try:
             draw(*arguments)
         except CifarError as error:
@@ -123,16 +125,16 @@ def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, **
         with actions.lock:
             actions.counts[key] = count + 1
             try:
-                _whole(action, *arguments)
+                _in_own_thread(action, *arguments)
             except CifarError as error:
                 actions.counts[key] = count  # no rerun: this button stays
                 actions.failed = error
-        _say_failed()
+        _show_failure()
         if actions.counts[key] > count:
             st.rerun()
 
 
-def _whole(action: Callable[..., Any], *arguments: Any) -> None:
+def _in_own_thread(action: Callable[..., Any], *arguments: Any) -> None:
     """Call `action(*arguments)` in its own thread: in the script's thread, another click would interrupt it."""
     context = get_script_run_ctx()
 
@@ -197,16 +199,16 @@ def person() -> Person:
 
 
 def own(folder: Path) -> None:
-    """Write that a run, a search or a project belongs to who has logged in. Raises RunError."""
+    """Record the logged-in user as the owner of a run, a search or a project. Raises RunError."""
     owners.save(folder, person())
 
 
 def is_anothers(folder: Path) -> bool:
-    """Return whether a run, a search or a project does not belong to who has logged in; False where nobody has to."""
-    return anothers()(folder)
+    """Return whether a run, a search or a project belongs to another user; False without a login."""
+    return belongs_to_others()(folder)
 
 
-def anothers() -> Callable[[Path], bool]:
+def belongs_to_others() -> Callable[[Path], bool]:
     """Return `is_anothers` of this session for many folders: Streamlit reads its files for each look at the user."""
     me = person().id
     return lambda folder: bool(me) and owners.load(folder).id != me
@@ -218,13 +220,10 @@ def check_own(folder: Path) -> None:
         raise RunError(f"{folder.name} belongs to another person; only they can stop, change or delete it.")
 
 
-def of_own(folder: Path, action: Callable[..., Any], *arguments: Any) -> None:
+def if_own(folder: Path, action: Callable[..., Any], *arguments: Any) -> None:
     """Call `action(*arguments)` on what is in `folder`. Raises RunError if that is another person's."""
     check_own(folder)
     action(*arguments)
-
-
-SECRETS = Path(__file__).resolve().parents[2] / ".streamlit" / "secrets.toml"
 
 
 def require_login() -> None:

@@ -26,7 +26,7 @@ from cifar_core.network import architecture
 from pages.components import address, formatting, guarded, run_picker, style
 
 MAIN = ("alpha", "dropout", "augmentation")
-FIRST = PRESETS["quick"]
+USUAL = PRESETS["quick"]
 _IMAGES = 8
 _COLUMNS = (
     ("Data", "Network", "Head"),
@@ -123,7 +123,7 @@ def set_all(config: TrainConfig) -> None:
     words = {word: st.query_params.get_all(word) for word in st.query_params if word not in KNOBS}
     for name in KNOBS:
         st.session_state[name] = value = getattr(config, name)
-        if value != getattr(FIRST, name):
+        if value != getattr(USUAL, name):
             words[name] = [_text(name, value)]
     st.query_params.from_dict(words)  # one update: one entry in the browser's history
 
@@ -132,7 +132,7 @@ def share_link() -> None:
     """Draw the URL that opens *Train* with the current settings."""
     with st.popover("Link to these settings", icon=":material/link:", type="tertiary", key="share_link"):
         base = (st.context.url or "http://localhost:8501").partition("?")[0]
-        changed = {name: _text(name, value) for name, value in _values().items() if value != getattr(FIRST, name)}
+        changed = {name: _text(name, value) for name, value in _values().items() if value != getattr(USUAL, name)}
         st.code(f"{base.rstrip('/')}/?{urlencode(changed)}" if changed else base, language=None, wrap_lines=True)
         if re.match(r"https?://(localhost|127\.|\[::1\])", base):
             st.caption(
@@ -167,7 +167,7 @@ def log_steps(knob: Knob, *extra: Any) -> list[Any]:
 def _widget(knob: Knob) -> Any:
     """Draw the widget of a setting, store its value in the URL, and return it."""
     value = _input(knob, _value(knob.name))
-    address.link(knob.name, _text(knob.name, value), _text(knob.name, getattr(FIRST, knob.name)))
+    address.link(knob.name, _text(knob.name, value), _text(knob.name, getattr(USUAL, knob.name)))
     return value
 
 
@@ -214,9 +214,9 @@ def _text(name: str, value: Any) -> str:
 def _read(name: str, text: str | None) -> Any:
     """Return the value of the URL's `text`, or that of Quick if it is missing or invalid."""
     try:
-        return getattr(FIRST, name) if text is None else _parsed(name, text)
+        return getattr(USUAL, name) if text is None else _parsed(name, text)
     except ConfigError:
-        return getattr(FIRST, name)
+        return getattr(USUAL, name)
 
 
 def _parsed(name: str, text: str) -> Any:

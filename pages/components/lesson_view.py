@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from cifar_core.charts import lessons as lesson_charts
-from cifar_core.config import KNOBS, PRESETS
+from cifar_core.config import KNOBS, PRESETS, differing_knobs
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import predictions
@@ -162,8 +162,7 @@ def built(name: str, origin: str, dates: tuple[str, ...], _found: Layers | Condi
 
 def table(name: str, conditions: Conditions) -> list[dict[str, Any]]:
     """Return a row for each condition, with the settings that differ."""
-    configs = [condition.config for condition in CONDITIONS[name].values()]
-    differing = [knob for knob in KNOBS if len({getattr(config, knob) for config in configs}) > 1]
+    differing = differing_knobs(condition.config for condition in CONDITIONS[name].values())
     rows = []
     for key, condition in CONDITIONS[name].items():
         one = conditions[key].figures

@@ -9,7 +9,6 @@ import streamlit as st
 
 from cifar_core import glossary, runs
 from cifar_core.charts import answers as answer_charts
-from cifar_core.charts.style import CLASS_COLORS
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, listing
@@ -112,18 +111,9 @@ def headline(answers: Answers) -> None:
 def bars(probabilities: np.ndarray, key: str) -> None:
     """Show probabilities, float (10,), as bars: the top three classes, the other seven in an expander."""
     order = np.argsort(-probabilities, kind="stable")
-    st.html(_bars(probabilities, order[:_TOP]))
+    st.html(formatting.bars(cifar10.CLASSES, probabilities, order[:_TOP]))
     with st.expander("The other seven", key=f"others_{key}"):
-        st.html(_bars(probabilities, order[_TOP:]))
-
-
-def _bars(probabilities: np.ndarray, order: np.ndarray) -> str:
-    rows = (
-        f"<span>{cifar10.CLASSES[i]}</span><b><i style='width:{probabilities[i]:.1%};"
-        f"background:{CLASS_COLORS[i]}'></i></b><span>{probabilities[i]:.1%}</span>"
-        for i in order
-    )
-    return f"<div class='bars'>{''.join(rows)}</div>"
+        st.html(formatting.bars(cifar10.CLASSES, probabilities, order[_TOP:]))
 
 
 def tile(image: np.ndarray, answers: Answers, number: int, name: str, truth: str = "") -> Tile:
@@ -225,12 +215,12 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
                 persist_state="session",
             )
             places[change.name] = st.empty()
-    answers, sweeps = explain.sweeps(model.calibrated, pixels, setting)
+    answers, effects = explain.effects(model.calibrated, pixels, setting)
     answer = int(answers.argmax())
     name = cifar10.CLASSES[answer]
     for change in explain.CHANGES.values():
         key = change.name
-        figure = answer_charts.sweep_figure(change, sweeps[key], setting[key], answer)
+        figure = answer_charts.effect_figure(change, effects[key], setting[key], answer)
         alt = f"Probability of {name} over the range of {change.label}"
         with places[key]:
             live_chart.draw(figure, f"sweep_{key}", alt, live_chart.NO_TOOLBAR)

@@ -74,7 +74,7 @@ def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
 
 def _planned(run: Run, phase: str) -> str:
     try:
-        return f" of {getattr(run.config, f'{phase}_epochs')}"
+        return f" of {run.config.epochs[phase]}"
     except CifarError:  # a damaged configuration
         return ""
 
@@ -101,7 +101,7 @@ def _forecast(run_id: str, began: object) -> Forecast:
         expected = costs.estimate(config, *cifar10.sizes(config.dataset)).stages
     except CifarError:  # damaged configuration or missing images: the forecast uses the run's own speed
         return Forecast({}, {})
-    return Forecast(expected, {"head": config.head_epochs, "fine_tune": config.fine_tune_epochs})
+    return Forecast(expected, config.epochs)
 
 
 _STARTS = {"imagenet": "ImageNet weights", "bundled": "the bundled model", "random": "random numbers"}

@@ -59,8 +59,8 @@ def own(known: Iterable[Row]) -> list[Row]:
 
 def mine_first(known: Iterable[Row]) -> list[Row]:
     """Return `known` with other users' runs last."""
-    anothers = guarded.anothers()
-    return sorted(known, key=lambda row: anothers(row.run.path))
+    is_anothers = guarded.belongs_to_others()
+    return sorted(known, key=lambda row: is_anothers(row.run.path))
 
 
 def pick(known: list[Row], wanted: str, key: str) -> Run:

@@ -9,13 +9,13 @@ from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import training as training_charts
 from cifar_core.config import KNOBS, PRESETS, nearest_preset
 from cifar_core.errors import CifarError
-from cifar_core.evaluation import assessment, diagnosis, story
+from cifar_core.evaluation import assessment, diagnosis, listing, story
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.diagnosis_rules import Finding
 from cifar_core.lessons import experiments
 from cifar_core.lessons.catalogue import LESSONS, Lesson
-from cifar_core.runs import Run, curves, labels
-from pages.components import formatting, guarded, knobs, live_chart, run_picker
+from cifar_core.runs import Run, labels
+from pages.components import comparison, formatting, guarded, knobs, live_chart, run_picker
 
 
 def section(result: Assessment, split: str, number: int) -> None:
@@ -30,7 +30,7 @@ def section(result: Assessment, split: str, number: int) -> None:
     for sentence in (*result.sentences, result.gap):
         if sentence:
             formatting.text(f"- {formatting.plain(sentence)}")
-    curves = _curves(run.id, run_picker.stamp(run, "metrics.jsonl"))
+    curves = comparison.curves_of(listing.row(run))
     with st.grid(2, min_column_width=340):
         for metric in ("accuracy", "loss"):
             figure, alt = training_charts.metric_figure(curves, metric), training_charts.metric_words(curves, metric)
@@ -58,11 +58,11 @@ def _fine_tuning(result: Assessment, number: int) -> None:
         alt = "Validation images of each class that fine-tuning corrected and broke."
         config = formatting.figure_config("fine-tuning")
         live_chart.draw(answer_charts.change_figure(changes), f"changes{number}", alt, config)
-        worse = [one for one in changes if one.broken > one.fixed]
-        fixed, broken = sum(one.fixed for one in changes), sum(one.broken for one in changes)
+        worse = [one for one in changes if one.broken > one.corrected]
+        corrected, broken = sum(one.corrected for one in changes), sum(one.broken for one in changes)
         names = ", ".join(f"{one.name} ({one.before:.1%} to {one.after:.1%})" for one in worse)
         st.markdown(
-            f"Fine-tuning corrected **{fixed:,}** validation images and broke **{broken:,}**. "
+            f"Fine-tuning corrected **{corrected:,}** validation images and broke **{broken:,}**. "
             + (f"Less accurate: {names}." if worse else "No class lost accuracy.")
         )
         name = f"{labels.file_stem(run)}-fine-tuning.csv"
@@ -87,11 +87,6 @@ def _keep(run: Run) -> None:
     made = story.keep_head(run)
     guarded.own(made.path)
     st.session_state["phase_1_run"] = run.id, made.id
-
-
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _curves(run_id: str, stamp: tuple[int, ...]) -> curves.Curves:
-    return curves.curves(runs.Run(run_id).metrics())
 
 
 _LOOK = {

@@ -10,7 +10,7 @@ import streamlit as st
 
 from cifar_core import glossary, runs
 from cifar_core.charts import training as training_charts
-from cifar_core.config import KNOBS
+from cifar_core.config import KNOBS, differing_knobs
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.inference import model_file
@@ -104,7 +104,7 @@ def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[s
     if ids != st.session_state.get("runs_listed"):  # rows changed, for example by an undo: the selection is lost
         st.session_state["runs_listed"] = ids
         new_table()
-    differing = listing.differing_knobs(shown)
+    differing = differing_knobs(row.config for row in shown if row.config)
     rows = [ids.index(id_) for id_ in chosen if id_ in ids]
     event = tables.show(
         _columns(shown, differing, names),
@@ -226,7 +226,7 @@ def _run(row: Row) -> None:
         is_anothers = guarded.is_anothers(run.path)
         if st.form_submit_button("Save", key=f"save_{id_}", disabled=is_anothers):
             change = functools.partial(labels.change, run, name=name, note=note, starred=starred)
-            guarded.act(guarded.of_own, run.path, change)
+            guarded.act(guarded.if_own, run.path, change)
     with st.container(horizontal=True, vertical_alignment="center"):
         run_picker.state_badge(run, row.state)
         st.page_link("pages/train.py", label="Open", icon=":material/open_in_new:", query_params={"run": id_})

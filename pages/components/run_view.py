@@ -166,7 +166,7 @@ def action_buttons(run: Run, state: str) -> None:
         if state in LIVE_STATES:
             guarded.button(
                 "Stop",
-                guarded.of_own,
+                guarded.if_own,
                 run.path,
                 jobs.stop_run,
                 run,
@@ -177,7 +177,7 @@ def action_buttons(run: Run, state: str) -> None:
             )
         if state in RESUMABLE_STATES:
             look: dict[str, Any] = {"icon": ":material/play_arrow:", "type": "primary", "disabled": is_anothers}
-            guarded.button("Resume", guarded.of_own, run.path, jobs.resume_run, run, key="resume", **look)
+            guarded.button("Resume", guarded.if_own, run.path, jobs.resume_run, run, key="resume", **look)
         if state not in LIVE_STATES:
             guarded.button("Use its settings", clone, run, icon=":material/tune:", key="clone", type="tertiary")
 
@@ -239,10 +239,9 @@ def detail_charts(run_id: str, state: tuple[int, ...], live: bool, _curves: Curv
 def planned_epochs(run: Run) -> dict[str, int]:
     """Return the maximum number of epochs of each phase."""
     try:
-        config = run.config
+        return run.config.epochs
     except RunError:  # damaged configuration; the curves can still be drawn
         return {}
-    return {"head": config.head_epochs, "fine_tune": config.fine_tune_epochs if config.fine_tunes else 0}
 
 
 def worker_log(run: Run) -> None:

@@ -113,14 +113,14 @@ def _status(sweep: Findings) -> None:
         barred = guarded.is_anothers(place)
         if sweep.is_live:
             look: dict[str, Any] = {"icon": ":material/stop:", "disabled": barred or sweep.state == "stopping"}
-            guarded.button("Stop", guarded.of_own, place, sweep_workers.stop, name, key=f"stop_{name}", **look)
+            guarded.button("Stop", guarded.if_own, place, sweep_workers.stop, name, key=f"stop_{name}", **look)
         elif sweep.state != "finished":
             look = {"icon": ":material/play_arrow:", "disabled": barred}
-            guarded.button("Resume", guarded.of_own, place, sweep_workers.resume, name, key=f"resume_{name}", **look)
+            guarded.button("Resume", guarded.if_own, place, sweep_workers.resume, name, key=f"resume_{name}", **look)
         if sweep.plan.grid:
             look = {"icon": ":material/casino:", "disabled": barred}
             label = "Repeat with another seed"
-            guarded.button(label, guarded.of_own, place, sweep_workers.repeat, name, key="search_repeat", **look)
+            guarded.button(label, guarded.if_own, place, sweep_workers.repeat, name, key="search_repeat", **look)
         elif not barred:
             _extend(sweep)
         if not sweep.is_live:
@@ -152,7 +152,7 @@ def _extend(sweep: Findings) -> None:
         amount = st.number_input("More minutes" if by_time else "More trials", 1, 1_000, 10, key="search_extend_amount")
         arguments = (sweep.name, 0, float(amount)) if by_time else (sweep.name, int(amount), 0.0)
         place = studies.folder(sweep.name)
-        guarded.button("Extend", guarded.of_own, place, sweep_workers.extend, *arguments, key="search_extend")
+        guarded.button("Extend", guarded.if_own, place, sweep_workers.extend, *arguments, key="search_extend")
 
 
 def _delete_button(name: str) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 
 import numpy as np
 import streamlit as st
 
 from cifar_core.charts import answers as answer_charts
-from cifar_core.charts.style import CLASS_COLORS
 from cifar_core.inference.pictures import Picture, read_each
 from cifar_core.teach import project as projects
 from cifar_core.teach.model import Answer, Model
@@ -102,12 +100,7 @@ def _add(name: str, label: str, picture: Picture) -> None:
 
 def _bars(names: list[str], probabilities: np.ndarray) -> str:
     order = [i for i in np.argsort(-probabilities, kind="stable")[:_TOP] if probabilities[i]]  # 0: without pictures
-    rows = (
-        f"<span>{html.escape(names[i])}</span><b><i style='width:{probabilities[i]:.1%};"
-        f"background:{CLASS_COLORS[i % len(CLASS_COLORS)]}'></i></b><span>{probabilities[i]:.1%}</span>"
-        for i in order
-    )
-    return f"<div class='bars'>{''.join(rows)}</div>"
+    return formatting.bars(names, probabilities, order)
 
 
 def _tile(fitted: Model, picture: Picture, answer: Answer) -> Tile:

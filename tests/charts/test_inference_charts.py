@@ -79,14 +79,14 @@ def test_the_axis_reaches_as_far_as_planned_so_that_nothing_jumps(watch):
     assert answer_charts.watch_figure(watch).layout.xaxis.range[1] == pytest.approx(3, rel=0.05)
 
 
-def test_a_sweep_shows_the_value_and_each_flip():
+def test_an_effect_shows_the_value_and_each_flip():
     change = explain.CHANGES["light"]
-    said = np.tile(np.eye(10, dtype=np.float32)[3], (len(change.sweep), 1))
-    sweep = explain.Sweep(change.sweep, said, ((0.4, 5), (1.7, 8)))
-    figure = answer_charts.sweep_figure(change, sweep, 1.0, 3)
+    said = np.tile(np.eye(10, dtype=np.float32)[3], (len(change.values), 1))
+    effect = explain.Effect(change.values, said, ((0.4, 5), (1.7, 8)))
+    figure = answer_charts.effect_figure(change, effect, 1.0, 3)
     assert sorted(shape.x0 for shape in figure.layout.shapes) == [0.4, 1.0, 1.7]
     assert [note.text for note in figure.layout.annotations] == ["dog at 0.4×", "ship at 1.7×"]
-    assert list(figure.data[0].y) == [1] * len(change.sweep)
+    assert list(figure.data[0].y) == [1] * len(change.values)
 
 
 def test_the_reliability_diagram_names_both_lines_and_the_images():

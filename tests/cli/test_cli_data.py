@@ -65,7 +65,7 @@ def test_bundled_model_is_evaluated_on_the_images_at_hand(
 def test_data_status_tells_what_a_training_gets(ask_json: Callable[..., Any], ask: Ask) -> None:
     assert ask_json("data", "status") == cifar10.status()
     out = ask("data", "status")[1]
-    assert re.match(rf"{cifar10.LABELS['generated']}: 12,000 .* 2,000 ", out)
+    assert re.match(r"synthetic images, not CIFAR-10: 12,000 .* 2,000 ", out)
     assert "CIFAR10_DIR" in out
 
 

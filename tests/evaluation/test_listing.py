@@ -8,7 +8,7 @@ import pytest
 from counting import counted, many_finished
 
 from cifar_core import runs
-from cifar_core.config import TrainConfig
+from cifar_core.config import TrainConfig, differing_knobs
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.runs import Run, labels, write_json
@@ -111,7 +111,7 @@ def test_the_newest_runs_alone_are_those_at_the_top(three: list[Run]) -> None:
 
 
 def test_only_knobs_that_differ_are_named(three: list[Run]) -> None:
-    assert listing.differing_knobs(listing.rows()) == ["dropout"]
+    assert differing_knobs(row.config for row in listing.rows()) == ["dropout"]
 
 
 @pytest.mark.parametrize(

@@ -97,9 +97,9 @@ def said(labels: list[int], answers: list[int]) -> Predictions:
 
 def test_what_fine_tuning_changed_is_counted_class_by_class() -> None:
     cat, dog = story.class_changes(said([3, 3, 3, 5], [3, 5, 5, 5]), said([3, 3, 3, 5], [3, 3, 5, 3]))
-    assert (cat.name, cat.fixed, cat.broken) == ("cat", 1, 0)
+    assert (cat.name, cat.corrected, cat.broken) == ("cat", 1, 0)
     assert (cat.before, cat.after) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
-    assert (dog.name, dog.fixed, dog.broken, dog.before, dog.after) == ("dog", 0, 1, 1.0, 0.0)
+    assert (dog.name, dog.corrected, dog.broken, dog.before, dog.after) == ("dog", 0, 1, 1.0, 0.0)
 
 
 @pytest.fixture
@@ -118,7 +118,10 @@ def test_answers_of_phase_1_are_read_and_a_run_without_them_says_so(finished: Ru
     assert story.changes_of(finished) == []
     before = said([3, 5], [5, 5]).probabilities
     np.savez(finished.path / story.PHASES_FILE, head_validation_probabilities=before)
-    assert [(one.name, one.fixed, one.broken) for one in story.changes_of(finished)] == [("cat", 1, 0), ("dog", 0, 1)]
+    assert [(one.name, one.corrected, one.broken) for one in story.changes_of(finished)] == [
+        ("cat", 1, 0),
+        ("dog", 0, 1),
+    ]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY"])

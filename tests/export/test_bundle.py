@@ -51,7 +51,7 @@ def finished(config: TrainConfig) -> Run:
 
 def test_the_base_ships_whole_and_starts_a_training(tmp_path):
     run = finished(CONFIG)
-    bundle.bundle(run, pretrained.BUNDLED)
+    bundle.bundle(run, pretrained.BUNDLED_FOLDER)
     loaded = pretrained.load("bundled", 0.5, 32, 1)
     assert "has seen CIFAR-10" in loaded.label
     with np.load(run.path / "checkpoint.npz") as file:
@@ -62,8 +62,8 @@ def test_the_base_ships_whole_and_starts_a_training(tmp_path):
 
 def test_width_one_half_ships_what_classifies_and_others_do_not(tmp_path):
     for alpha in (0.5, 0.35):
-        bundle.bundle(finished(replace(CONFIG, alpha=alpha)), pretrained.BUNDLED)
-    assert sorted(path.name for path in pretrained.BUNDLED.iterdir()) == [
+        bundle.bundle(finished(replace(CONFIG, alpha=alpha)), pretrained.BUNDLED_FOLDER)
+    assert sorted(path.name for path in pretrained.BUNDLED_FOLDER.iterdir()) == [
         "MODEL_CARD.md",
         "calibration.json",
         "card.json",
@@ -74,12 +74,12 @@ def test_width_one_half_ships_what_classifies_and_others_do_not(tmp_path):
         "neighbours.npz",
     ]
     assert classifier.has_bundled()
-    assert sorted(json.loads((pretrained.BUNDLED / "card.json").read_text())) == ["0.35", "0.5"]
+    assert sorted(json.loads((pretrained.BUNDLED_FOLDER / "card.json").read_text())) == ["0.35", "0.5"]
 
 
 def test_the_card_has_recipe_machine_figures_and_what_it_is_bad_at(tmp_path):
-    bundle.bundle(finished(CONFIG), pretrained.BUNDLED)
-    text = (pretrained.BUNDLED / "MODEL_CARD.md").read_text()
+    bundle.bundle(finished(CONFIG), pretrained.BUNDLED_FOLDER)
+    text = (pretrained.BUNDLED_FOLDER / "MODEL_CARD.md").read_text()
     assert "`python -m cifar_core train --preset best --dataset generated --image-size 32 --seed 3`" in text
     for words in (
         "a machine, 2 cores",
@@ -87,7 +87,7 @@ def test_the_card_has_recipe_machine_figures_and_what_it_is_bad_at(tmp_path):
         "cat predicted as dog (30)",
         "| cat | 0.0% |",
         "noise 90%",
-        "generated",
+        "synthetic images, not CIFAR-10",
         "calibration error on test images",
     ):
         assert words in text
@@ -101,17 +101,17 @@ def test_the_recipe_names_what_a_plain_training_has_not(tmp_path):
 
 
 def test_a_network_that_went_on_from_the_one_in_the_box_tells_how_that_one_came_about(tmp_path):
-    bundle.bundle(finished(CONFIG), pretrained.BUNDLED)
+    bundle.bundle(finished(CONFIG), pretrained.BUNDLED_FOLDER)
     for size in (64, 96):
         run = finished(replace(CONFIG, weights="bundled", image_size=size))
         environment = runs.read_json(run.path / "environment.json")
         environment["weights"] |= {"kind": "bundled", "label": "bundled model (has seen CIFAR-10)"}
         runs.write_json(run.path / "environment.json", environment)
-        bundle.bundle(run, pretrained.BUNDLED)
-    cards = json.loads((pretrained.BUNDLED / "card.json").read_text())
+        bundle.bundle(run, pretrained.BUNDLED_FOLDER)
+    cards = json.loads((pretrained.BUNDLED_FOLDER / "card.json").read_text())
     first, second = cards["0.5"]["before"]
     assert (first["weights"]["label"], second["weights"]["kind"]) == ("random numbers", "bundled")
-    text = (pretrained.BUNDLED / "MODEL_CARD.md").read_text()
+    text = (pretrained.BUNDLED_FOLDER / "MODEL_CARD.md").read_text()
     assert "| 10 + 10 + 10 min" in text
     assert f"| `{first['command']}`, then, from there, `{second['command']}`, then, from there, `" in text
     assert f"from random numbers, reached a test accuracy of {first['test']['accuracy']:.1%};" in text
@@ -120,10 +120,10 @@ def test_a_network_that_went_on_from_the_one_in_the_box_tells_how_that_one_came_
 def test_imagenet_weights_do_not_ship(tmp_path):
     run = finished(replace(CONFIG, fine_tune_blocks=7))
     with pytest.raises(RunError, match=r"7 of 17 blocks.*--fine-tune-blocks 17"):
-        bundle.bundle(run, pretrained.BUNDLED)
-    assert not pretrained.BUNDLED.exists()
+        bundle.bundle(run, pretrained.BUNDLED_FOLDER)
+    assert not pretrained.BUNDLED_FOLDER.exists()
 
 
 def test_an_unfinished_run_does_not_ship(run):
     with pytest.raises(RunError, match=f"{run.id} is {run.state}.*finished"):
-        bundle.bundle(run, pretrained.BUNDLED)
+        bundle.bundle(run, pretrained.BUNDLED_FOLDER)

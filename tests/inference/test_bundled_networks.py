@@ -14,14 +14,14 @@ from cifar_core.network import litert, pretrained
 pytestmark = pytest.mark.bundled
 
 ALPHAS = ("0.35", "0.5", "0.75", "1")
-CARDS = json.loads((pretrained.BUNDLED / bundle.CARD).read_text())
+CARDS = json.loads((pretrained.BUNDLED_FOLDER / bundle.CARD).read_text())
 LIMIT_BYTES = 20_000_000
 SAMPLE = 1_000
 
 
 def test_every_width_of_the_slider_is_there():
     assert sorted(CARDS) == sorted(ALPHAS)
-    assert sum(path.stat().st_size for path in pretrained.BUNDLED.iterdir()) < LIMIT_BYTES
+    assert sum(path.stat().st_size for path in pretrained.BUNDLED_FOLDER.iterdir()) < LIMIT_BYTES
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
@@ -37,7 +37,7 @@ def test_a_base_is_trained_throughout_and_runs(alpha):
 
 
 def test_the_card_in_words_is_the_card(tmp_path):
-    text = (pretrained.BUNDLED / "MODEL_CARD.md").read_text()
+    text = (pretrained.BUNDLED_FOLDER / "MODEL_CARD.md").read_text()
     assert text == bundle.model_card(CARDS)
     accuracy = CARDS["0.5"]["test"]["accuracy"]
     assert f"{accuracy:.1%}" in text

@@ -48,7 +48,11 @@ def test_the_calibration_error_of_a_known_case():
     said[:, 0], said[:, 1] = 0.8, 0.2  # stated 80 %, right half the time
     found = calibration.reliability(said, np.array([0, 0, 1, 1]))
     assert found.ece == pytest.approx(0.3)
-    assert (found.stated.tolist(), found.right.tolist(), found.count.tolist()) == ([pytest.approx(0.8)], [0.5], [4])
+    assert (found.confidence.tolist(), found.accuracy.tolist(), found.count.tolist()) == (
+        [pytest.approx(0.8)],
+        [0.5],
+        [4],
+    )
 
 
 def drawn(images: int, too_sure: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

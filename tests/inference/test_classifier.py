@@ -38,7 +38,7 @@ def finish(run: Run, seed: int = 0) -> Run:
 @pytest.fixture
 def no_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the models that ship with the app, without any."""
-    monkeypatch.setattr(pretrained, "BUNDLED", tmp_path)
+    monkeypatch.setattr(pretrained, "BUNDLED_FOLDER", tmp_path)
     return tmp_path
 
 

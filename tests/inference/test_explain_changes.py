@@ -24,7 +24,7 @@ def test_the_neutral_setting_changes_no_pixel():
 @pytest.mark.parametrize("name", list(explain.CHANGES))
 def test_every_change_changes_pixels_at_both_ends_and_its_sweep_holds_its_range(name):
     change = explain.CHANGES[name]
-    values = change.sweep
+    values = change.values
     assert values[[0, -1]] == pytest.approx([change.low, change.high])
     assert np.abs(values - change.neutral).min() < 1e-9
     assert (explain.changed(IMAGE, {name: change.high}) != IMAGE).any()
@@ -55,7 +55,7 @@ def test_any_setting_gives_an_image(setting):
 
 def test_the_flip_is_where_the_answer_changes_next_to_the_set_value():
     image = np.full((32, 32, 3), 90, np.uint8)  # dark: class 0; light from 127.5 on, at 1.42 times
-    answer, found = explain.sweeps(brightness, image, explain.neutral())
+    answer, found = explain.effects(brightness, image, explain.neutral())
     assert answer.argmax() == 0
     assert found["light"].flips == ((pytest.approx(1.5), 1),)
     assert found["rotate"].flips == ()
@@ -63,7 +63,7 @@ def test_the_flip_is_where_the_answer_changes_next_to_the_set_value():
 
 def test_a_sweep_is_around_the_other_settings():
     image = np.full((32, 32, 3), 90, np.uint8)
-    answer, found = explain.sweeps(brightness, image, explain.neutral() | {"light": 1.9})
+    answer, found = explain.effects(brightness, image, explain.neutral() | {"light": 1.9})
     assert answer.argmax() == 1
     assert found["light"].flips == ((pytest.approx(1.4), 0),)
     assert (found["zoom"].probabilities.argmax(axis=1) == 1).all()
@@ -76,5 +76,5 @@ def test_everything_is_answered_in_one_call():
         calls.append(len(images))
         return brightness(images)
 
-    explain.sweeps(model, IMAGE, explain.neutral())
-    assert calls == [1 + sum(len(change.sweep) for change in explain.CHANGES.values())]
+    explain.effects(model, IMAGE, explain.neutral())
+    assert calls == [1 + sum(len(change.values) for change in explain.CHANGES.values())]

@@ -44,7 +44,7 @@ def no_internet(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that stands for the one that ships with the app, empty."""
-    monkeypatch.setattr(pretrained, "BUNDLED", tmp_path / "bundled")
+    monkeypatch.setattr(pretrained, "BUNDLED_FOLDER", tmp_path / "bundled")
     (tmp_path / "bundled").mkdir()
     return tmp_path / "bundled"
 

@@ -48,7 +48,8 @@ def test_everybody_s_first_run_trains_before_anybody_s_second() -> None:
     ada1, ada2, ada3, bob1, bob2, command1, command2 = waiting(ADA, ADA, ADA, BOB, BOB, Person(), Person())
     expected = [ada1, bob1, command1, ada2, bob2, command2, ada3]
     assert in_queue() == expected
-    assert jobs.next_in_queue() == ada1
+    assert jobs.is_next(ada1)
+    assert not jobs.is_next(bob1)
     assert [jobs.queue_position(run) for run in expected] == list(range(7))
 
 
@@ -82,7 +83,7 @@ def test_another_s_run_can_be_looked_at_but_neither_stopped_nor_deleted(log_in) 
             assert button(open_app(run=theirs.id), "stop").disabled is barred
     log_in(ADA)
     with living_worker(theirs), pytest.raises(RunError, match="another person"):
-        guarded.of_own(theirs.path, jobs.stop_run, theirs)
+        guarded.if_own(theirs.path, jobs.stop_run, theirs)
     done = owned(BOB)
     app = open_app(EXPLORE, runs=done.id)
     assert button(app, "delete").disabled

@@ -305,7 +305,7 @@ def test_phase_1_is_kept_at_the_press_of_a_button(run, monkeypatch):
     app = open_app(EVALUATE, run=run.id, story="true")
     assert "changes0" in charts_of(app)
     changes = story.changes_of(run)
-    fixed, broken = sum(one.fixed for one in changes), sum(one.broken for one in changes)
+    fixed, broken = sum(one.corrected for one in changes), sum(one.broken for one in changes)
     assert re.search(rf"\*\*{fixed}\*\*.*\*\*{broken}\*\*", texts(app.markdown))
     sound(button(app, "keep_head0").click().run())
     assert app.success and links_of(app)["Open it"] == f"train?run={other.id}"

@@ -48,14 +48,14 @@ def test_a_setting_that_there_is_not_is_that_of_quick(value: str | list[str]) ->
     for name, chosen in settings_of(app).items():
         assert KNOBS[name].check(chosen) == chosen
         if value not in ODD_BUT_VALID:
-            assert chosen == getattr(knobs.FIRST, name)
+            assert chosen == getattr(knobs.USUAL, name)
     assert not app.error
 
 
 def test_a_seed_at_the_end_of_its_range_is_taken() -> None:
     highest = int(KNOBS["seed"].high or 0)
     assert open_app(TRAIN, seed=str(highest)).session_state["seed"] == highest
-    assert open_app(TRAIN, seed=str(highest + 1)).session_state["seed"] == knobs.FIRST.seed
+    assert open_app(TRAIN, seed=str(highest + 1)).session_state["seed"] == knobs.USUAL.seed
 
 
 @odd

@@ -120,7 +120,7 @@ def test_another_s_run_is_neither_resumed_nor_renamed(log_in) -> None:
         assert button(app, f"save_{run.id}").disabled is barred
     log_in(BOB)
     with pytest.raises(RunError, match="another person"):
-        guarded.of_own(run.path, jobs.resume_run, run)
+        guarded.if_own(run.path, jobs.resume_run, run)
 
 
 def test_runs_of_the_command_line_are_seen_by_all_and_changed_by_nobody_on_the_pages(log_in) -> None:
@@ -162,7 +162,7 @@ def test_a_search_is_seen_by_all_and_changed_by_its_owner_only(log_in, monkeypat
     assert button(app, "delete_aaa").disabled and button(app, "resume_aaa").disabled
     assert button(app, "search_extend") is None
     with pytest.raises(RunError, match="another person"):
-        guarded.of_own(studies.folder("aaa"), sweep_workers.resume, "aaa")
+        guarded.if_own(studies.folder("aaa"), sweep_workers.resume, "aaa")
 
 
 def test_a_trial_belongs_to_whom_the_search_belongs_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,10 +18,9 @@ from cifar_core.errors import CifarError, RunError, SweepError
 from cifar_core.evaluation import listing
 from cifar_core.export import exports
 from cifar_core.inference import classifier
-from cifar_core.runs import ID_PATTERN, Run, labels, trash
+from cifar_core.runs import ID_PATTERN, NAME_PATTERN, Run, labels, trash
 from cifar_core.search import head_lab, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan, parse_range
-from cifar_core.search.studies import NAME_PATTERN
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 ID = "20260101-000000000-stranger"

@@ -138,7 +138,7 @@ def test_a_name_that_is_none_is_refused(name):
     for use in (projects.create, projects.load, projects.delete):
         with pytest.raises(ProjectError, match="expected a name"):
             use(name)
-    assert projects.NAME_PATTERN.fullmatch(projects.free_name(name))
+    assert runs.NAME_PATTERN.fullmatch(projects.free_name(name))
 
 
 def test_a_free_name_is_a_name_that_is_not_taken(two_kinds):

@@ -94,7 +94,7 @@ def test_a_head_taken_again_learns_as_a_new_one_and_needs_no_other_graph(tiny_ba
             has_more = figures["loss"] > 1.001 * figures["cross_entropy"]  # what is drawn has no penalties
             assert has_more == (config.l2 > 0 or config.label_smoothing > 0)
 
-        assert lab_worker.learn(config, inputs, report, lambda: False)
+        assert lab_worker.train_head(config, inputs, report, lambda: False)
         return found
 
     def clear() -> None:
@@ -114,7 +114,7 @@ def test_a_head_taken_again_learns_as_a_new_one_and_needs_no_other_graph(tiny_ba
 
 
 def test_a_new_request_ends_the_one_before(worker: Callable[..., threading.Thread], monkeypatch) -> None:
-    learn = lab_worker.learn
+    learn = lab_worker.train_head
 
     def slow(config, inputs, report, is_cancelled):
         def report_slowly(*found):
@@ -123,7 +123,7 @@ def test_a_new_request_ends_the_one_before(worker: Callable[..., threading.Threa
 
         return learn(config, inputs, report_slowly, is_cancelled)
 
-    monkeypatch.setattr(lab_worker, "learn", slow)
+    monkeypatch.setattr(lab_worker, "train_head", slow)
     worker()
     wait_for(lambda: head_lab.status()["state"] == "ready", "ready")
     head_lab.request(Settings(dropout=0.1))

@@ -37,7 +37,7 @@ def test_phase_1_kept_as_a_run_equals_a_training_of_that_phase_alone(
     assert before is not None
     assert before.accuracy == pytest.approx(head.progress.best_accuracy, abs=0.011)  # 2 of 200: float16
     changes = story.changes_of(whole)
-    gain = sum(one.fixed - one.broken for one in changes) / 200
+    gain = sum(one.corrected - one.broken for one in changes) / 200
     assert gain == pytest.approx(whole.result["validation_accuracy"] - before.accuracy)
 
     monkeypatch.setattr(jobs, "spawn_worker", lambda run: worker.main(str(run.path)))

@@ -15,6 +15,7 @@ from filelock import FileLock
 from interrupted_runs import Interruption
 from run_outcome import assert_answers_of_each_epoch
 
+from cifar_core import jobs
 from cifar_core.charts import training as training_charts
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10, download
@@ -171,7 +172,7 @@ def test_a_run_does_not_resume_without_a_sound_environment(
 
 
 def test_a_slot_of_its_own_waits_for_nobody_in_the_common_queue(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_is_first", lambda _: False)
+    monkeypatch.setattr(jobs, "is_next", lambda _: False)
     with worker._training_slot(run, RunWriter(run), f"{worker.SLOT}-1"):
         assert (run.path.parent / f"{worker.SLOT}-1").exists()
 
