@@ -134,7 +134,6 @@ def preset_times() -> dict[str, str]:
 def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None:
     """Draw the run's name and the start buttons. Return the estimate; if there is none, show why and return None."""
     estimate, reason = possible(config, status["error"])
-    cannot = config is None or estimate is None or bool(reason)
     row = st.container(horizontal=True, vertical_alignment="bottom", key="start_row")
     name = row.text_input(
         "Name of the run",
@@ -144,7 +143,7 @@ def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None
     )
     downloads = config is not None and config.dataset != "generated" and dataset_notice.can_download(status)
     with row.container(key="start_buttons"):  # on a phone at the bottom of the screen (see style)
-        look: dict[str, Any] = {"icon": ":material/play_arrow:", "width": "stretch", "disabled": cannot}
+        look: dict[str, Any] = {"icon": ":material/play_arrow:", "width": "stretch", "disabled": estimate is None}
         if downloads:
             words, then = "Download CIFAR-10 and train (170 MB, once)", (config, name)
             guarded.button(words, dataset_notice.start_download, then, key="download_and_train", type="primary", **look)
@@ -159,7 +158,7 @@ def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None
 
 
 def possible(config: TrainConfig | None, no_data: str | None) -> tuple[costs.Estimate | None, str]:
-    """Return the estimate for `config`, and why it cannot start (empty if it can).
+    """Return the estimate for `config` and "", or None and why it cannot start.
 
     `no_data` is the error if CIFAR-10 cannot be read.
     """
@@ -171,7 +170,8 @@ def possible(config: TrainConfig | None, no_data: str | None) -> tuple[costs.Est
         estimate = costs.estimate(config, *cifar10.sizes(config.dataset))
     except CifarError as error:
         return None, formatting.plain(error)
-    return estimate, formatting.plain(unavailable(config))
+    reason = unavailable(config)
+    return (None, formatting.plain(reason)) if reason else (estimate, "")
 
 
 def unavailable(config: TrainConfig) -> str:

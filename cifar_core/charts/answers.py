@@ -239,7 +239,7 @@ def effect_figure(change: Change, effect: Effect, value: float, answer: int) -> 
         ],
         "annotations": [
             note
-            | {"x": at, "y": 1 - 0.25 * (number % 2), "text": f"{CLASSES[label]} at {at:g}{change.unit}"}
+            | {"x": at, "y": 1 - 0.25 * (number % 2), "text": f"{CLASSES[label]} at {change.text(at)}"}
             | {"xanchor": "left" if at < (change.low + change.high) / 2 else "right"}
             for number, (at, label) in enumerate(effect.flips)  # labels point inward, each second one is lower
         ],

@@ -130,7 +130,7 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
         near = ", ".join(f"{item['label']} ({item['distance']:.2f} away)" for item in answer["nearest"])
         yield f"  nearest training images: {near}"
     for name, flips in answer.get("what_if", {}).items():
-        yield from (f"  {name} {flip['value']:g}{explain.CHANGES[name].unit}: {flip['label']}" for flip in flips)
+        yield from (f"  {name} {explain.CHANGES[name].text(flip['value'])}: {flip['label']}" for flip in flips)
     for name, other in answer.get("compared", {}).items():
         yield f"  {name}: {other['label']} {percent(other['probability'])}"
 

@@ -97,6 +97,10 @@ class Change:
         """Values over the whole range, including `neutral`: float (n,), ascending."""
         return np.arange(round(self.low / self.step), round(self.high / self.step) + 1) * self.step
 
+    def text(self, value: float) -> str:
+        """Return `value` with its unit: "−37.5°", "1 px"."""
+        return f"{value:g}{' ' * self.unit.isalpha()}{self.unit}".replace("-", "−")
+
 
 CHANGES: Mapping[str, Change] = {
     change.name: change

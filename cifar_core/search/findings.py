@@ -111,7 +111,7 @@ class Findings:
     def progress(self) -> str:
         """The progress towards the goal in words."""
         if self.goal.seconds:
-            return f"{self.done} trials, of {self.goal.seconds / 60:g} minutes of training"
+            return f"{self.done} trial{'s' * (self.done != 1)}, of {self.goal.seconds / 60:g} minutes of training"
         return f"{self.done} of {self.goal.trials} trials"
 
     @property
@@ -273,7 +273,8 @@ def conclusion(sweep: Findings, shares: Mapping[str, float]) -> str:
     values = ", ".join(f"{KNOBS[knob].label} {KNOBS[knob].format(best.params[knob])}" for knob in varied)
     sentence = f"Best: {values}, with {best.accuracy:.1%} on validation."
     if count < ENOUGH_TRIALS:
-        return f"{sentence} {count} trials are too few to say which setting matters: {ENOUGH_TRIALS} or more can."
+        few = "1 trial is" if count == 1 else f"{count} trials are"
+        return f"{sentence} {few} too few to say which setting matters: {ENOUGH_TRIALS} or more can."
     ranked = sorted(shares, key=lambda knob: -shares[knob])
     ranges = space.describe(sweep.plan)
     idle = [f"{KNOBS[knob].label} ({ranges[knob]})" for knob in ranked[1:] if shares[knob] < _IDLE]

@@ -225,8 +225,8 @@ def _warnings(
         )
     if moments:
         warnings.append(
-            f"Most pictures of {' and of '.join(quoted(names[label]) for label in moments)} were taken "
-            "in one moment, so the accuracy is too high; take more in another place."
+            f"Most pictures of {' and of '.join(quoted(names[label]) for label in moments)} look almost "
+            "alike, so the accuracy is too high; take more in another place."
         )
     confused = result.confusion
     for one in range(len(names)):

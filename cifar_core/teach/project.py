@@ -302,7 +302,7 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
             else:
                 label_of.samples.append(Sample(sample.key, number) if burst else sample)
     if again:
-        problems.append(f"{again:,} of the pictures were in the class already, and count once.")
+        problems.append(f"Pictures that were in the class already: {again:,}. They count once.")
     return problems
 
 

@@ -120,7 +120,7 @@ def panel(run: Run, state: str, planned: float) -> None:
     with st.container(key=f"watch_rows{-(-len(pins.load(run.path)) // 3)}"):  # rows on a phone (see style)
         live_chart.show(chart, "watch")
     hint = "Drag the slider, or press Play, to go back through the epochs." if slides else "Each line is one class."
-    formatting.caption(f"{hint} The violet part is fine-tuning, when the top of the backbone learns too.")
+    formatting.caption(f"{hint} The purple part is fine-tuning, when the top of the backbone learns too.")
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

@@ -15,7 +15,7 @@ from cifar_core.costs import Forecast, Outlook
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.network import architecture, pretrained
-from cifar_core.runs import Run
+from cifar_core.runs import Run, records
 from pages.components import formatting, guarded, run_picker
 
 PARTS = {
@@ -67,7 +67,8 @@ def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
     if state == "lost":
         return "Its process ended unexpectedly, perhaps out of memory; resume it to continue"
     if state in ("failed", "finished"):
-        return f"{state.capitalize()} after {formatting.seconds(last.get('elapsed_seconds') or 0)}"
+        seconds = records.amount(run.result.get("elapsed_seconds")) or last.get("elapsed_seconds") or 0
+        return f"{state.capitalize()} after {formatting.seconds(seconds)}"
     words = STAGES.get(stage, "Training")
     return f"{words}, epoch {last['epoch']}{_planned(run, stage)}" if last.get("phase") == stage else words
 

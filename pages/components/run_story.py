@@ -115,7 +115,7 @@ def diagnosis_panel(run: Run, state: str, stamp: tuple[int, ...]) -> None:
 
 def _title(findings: list[Finding], state: str) -> str:
     """Return the number of findings of each level as a sentence."""
-    fine = "nothing looks wrong" if state == "finished" else "nothing in the curves looks wrong"
+    fine = "nothing looks wrong" if state == "finished" else "nothing so far"
     counts = {level: sum(finding.level == level for finding in findings) for level in ("problem", "hint")}
     words = [f"{n} {level}{'s' if n > 1 else ''}" for level, n in counts.items() if n]
     return f"Diagnosis: {', '.join(words) or fine}"

@@ -326,7 +326,7 @@ def result_details(run: Run) -> None:
         "with its 95% interval above. "
         f"Validation accuracy is {result['validation_accuracy']:.1%}; it chose the best epoch ({result['best_epoch']} "
         f"of {phase}){', so it tends to look too high' * is_higher}.  \n"
-        f"Took {formatting.seconds(result['elapsed_seconds'])} · model file {result['model_bytes'] / 1e6:.1f} MB · "
+        f"Model file {result['model_bytes'] / 1e6:.1f} MB · "
         f"Images: {formatting.images(result.get('dataset'))} · "
         f"Initial weights: {formatting.plain(result.get('weights'))}",
         help=glossary.explain("test, validation accuracy, epoch"),

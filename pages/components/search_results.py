@@ -131,7 +131,7 @@ def _status(sweep: Findings) -> None:
     base = [KNOBS[knob] for knob in KNOBS if knob not in varied and knob in ("train_images", "alpha", "image_size")]
     fixed = ", ".join(f"{knob.label}: {knob.short(getattr(sweep.plan.base, knob.name))}" for knob in base)
     tuned = "fine-tuning included" if sweep.plan.base.fine_tunes else "head only"
-    took = f"{sweep.done} trials in {formatting.seconds(sweep.spent_seconds)}"
+    took = f"{sweep.done} trial{'s' * (sweep.done != 1)} in {formatting.seconds(sweep.spent_seconds)}"
     words = f"{took} of training; {fixed}, {tuned}."
     formatting.caption(formatting.plain(words))
     for reason in list(dict.fromkeys(trial.error for trial in sweep.trials if trial.error))[:3]:

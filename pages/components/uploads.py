@@ -246,6 +246,7 @@ _square = st.components.v2.component(
     .crop img { display: block; width: 100%; height: 100% }
     .square { all: unset; position: absolute; box-sizing: border-box; cursor: move; touch-action: none;
         border: 3px solid var(--st-primary-color); box-shadow: 0 0 0 200rem rgb(128 128 128 / .6) }
+    .square[hidden] { display: none }
     .square:focus-visible { outline: 3px solid var(--st-text-color); outline-offset: -6px }
     .square i { position: absolute; right: -3px; bottom: -3px; width: min(44px, 60%); height: min(44px, 60%);
         cursor: nwse-resize }
