@@ -20,7 +20,7 @@ import time
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class Entry:
     path: Path
     rows: int
     shape: tuple[int, ...]
-    about: dict[str, Any]
+    about: dict[str, Any] = field(compare=False)
 
     def touch(self) -> None:
         """Record that the entry is used now; create it if it does not exist. Raises OSError."""
