@@ -27,10 +27,10 @@ MALFORMED_ZIP = (
     struct.error,
     zlib.error,
 )
-"""Exceptions of zipfile for a malformed zip of ordinary members, found by mutation tests. NotImplementedError, for an
-unknown zip version, is a RuntimeError."""
+"""Exceptions that zipfile raises for a malformed zip file (found by mutation tests), also as subclasses:
+NotImplementedError, for an unknown zip version, is a RuntimeError."""
 _MALFORMED_ARRAYS = (*MALFORMED_ZIP, TypeError, MemoryError, ArithmeticError, SyntaxError, tokenize.TokenError)
-"""Further exceptions of NumPy, found by mutation tests."""
+"""Exceptions that NumPy raises for a malformed array file (found by mutation tests)."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 _ARRAY_KINDS = "biufU"
 

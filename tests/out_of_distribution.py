@@ -20,6 +20,7 @@ from sklearn.datasets import load_sample_images
 
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10, synthetic
+from cifar_core.data.split import split
 from cifar_core.export import bundle
 from cifar_core.inference import calibration, pictures
 from cifar_core.inference.classifier import BUNDLED, BUNDLED_ALPHA, Classifier, open_classifier
@@ -62,7 +63,7 @@ def scores(model: Classifier, images: np.ndarray) -> np.ndarray:
 def measured(model: Classifier, config: TrainConfig) -> tuple[calibration.OutOfDistribution, dict[str, float]]:
     """Return the rule with its threshold from the validation images, and the rates of photographs."""
     dataset = cifar10.load("cifar10")
-    _, rows = cifar10.split(dataset.train_labels, config.train_images, config.validation_fraction, config.seed)
+    _, rows = split(dataset.train_labels, config.train_images, config.validation_fraction, config.seed)
     validation, test = scores(model, dataset.train_images[rows]), scores(model, dataset.test_images)
     limit = calibration.threshold(validation)
     caught = {

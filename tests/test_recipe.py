@@ -10,7 +10,8 @@ import pytest
 
 from cifar_core import recipe
 from cifar_core.config import PRESETS, TrainConfig
-from cifar_core.data import augmentation, cifar10
+from cifar_core.data import augmentation
+from cifar_core.data.split import split
 from cifar_core.export import script
 from cifar_core.network import pretrained
 from cifar_core.training import fit, model
@@ -110,7 +111,7 @@ def test_an_epoch_has_every_image_once_in_another_order(use) -> None:
 def test_it_uses_the_images_that_the_product_uses(use, train_images: int, fraction: float) -> None:
     config = use(replace(SMALL, train_images=train_images, validation_fraction=fraction, seed=3))
     labels = np.repeat(np.arange(10), 5_000)
-    expected = cifar10.split(labels, config.train_images, config.validation_fraction, config.seed)
+    expected = split(labels, config.train_images, config.validation_fraction, config.seed)
     for ours, theirs in zip(recipe.split(labels), expected, strict=True):
         assert np.array_equal(np.sort(ours), theirs)
 

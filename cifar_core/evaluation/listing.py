@@ -18,9 +18,9 @@ from cifar_core.runs.labels import Labels
 from cifar_core.untrusted import csv_text
 
 _FILES = ("config.json", "status.json", "model.tflite", labels.FILE, model_file.LATENCY_FILE)
-_LASTING = ("finished", "stopped", "failed")
-"""States that change only if a file changes."""
-_SETTLED_NS = 1_000_000_000
+_INACTIVE = ("finished", "stopped", "failed")
+"""States without a worker; they change only if a file changes."""
+_FILE_TIME_NS = 1_000_000_000
 """A folder that changed this shortly before it was read may have changed again: file times are coarse."""
 _TRUSTED_NS = 10_000_000_000
 """How long an unchanged folder counts as unchanged files; files may be written in place."""
@@ -196,11 +196,11 @@ class _Cached:
     files: tuple[tuple[int, int, int], ...]
     checked: int
 
-    def holds(self, folder: int, now: int) -> bool:
+    def is_current(self, folder: int, now: int) -> bool:
         """Return whether the row is current without checking the files."""
-        settled = self.checked - folder > _SETTLED_NS
+        is_old = self.checked - folder > _FILE_TIME_NS
         return (
-            self.row.state in _LASTING and folder == self.folder and settled and 0 <= now - self.checked < _TRUSTED_NS
+            self.row.state in _INACTIVE and folder == self.folder and is_old and 0 <= now - self.checked < _TRUSTED_NS
         )
 
 
@@ -211,10 +211,10 @@ def _current(run: Run, path: str, folder: int) -> Row:
     Each call lets other threads run; thousands of calls took seconds with twenty sessions.
     """
     cached, now = _cache.get(path), time.time_ns()
-    if cached is not None and cached.holds(folder, now):
+    if cached is not None and cached.is_current(folder, now):
         return cached.row
     files = tuple(_stamp(f"{path}/{file}") for file in _FILES)
-    same = cached is not None and cached.files == files and cached.row.state in _LASTING
+    same = cached is not None and cached.files == files and cached.row.state in _INACTIVE
     row = cached.row if cached is not None and same else _read(run)
     _cache[path] = _Cached(row, folder, files, now)
     return row

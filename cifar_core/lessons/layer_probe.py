@@ -19,6 +19,7 @@ import numpy as np
 from cifar_core import machine
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
+from cifar_core.data.split import split
 from cifar_core.errors import RunError
 from cifar_core.inference.inside import layer_names, with_layer_outputs
 from cifar_core.jobs import Job
@@ -81,9 +82,7 @@ def probe(progress: machine.Progress, config: TrainConfig = CONFIG) -> Layers:
     """
     start = time.monotonic()
     dataset = cifar10.load(config.dataset)
-    train, validation = cifar10.split(
-        dataset.train_labels, config.train_images, config.validation_fraction, config.seed
-    )
+    train, validation = split(dataset.train_labels, config.train_images, config.validation_fraction, config.seed)
     rows = np.concatenate([train, validation])
     images, labels = dataset.train_images[rows], dataset.train_labels[rows]
     names = [PIXELS, *layer_names(config.alpha)]

@@ -27,7 +27,7 @@ COSTS: Mapping[str, tuple[str, str]] = {
 """Costs to compare with accuracy: name -> label and unit."""
 ENOUGH_TRIALS = 15
 """Minimum number of completed trials for importances."""
-_IDLE = 0.05
+_NEGLIGIBLE = 0.05
 """A setting that explains a smaller share of the variation does not matter."""
 _EDGE = 0.02
 """Share of a range that counts as its edge, on a log scale for logarithmic ranges."""
@@ -103,13 +103,13 @@ class Findings:
 
     @property
     def share(self) -> float:
-        """The progress towards the goal, 0..1."""
+        """The progress toward the goal, 0..1."""
         seconds = self.goal.seconds
         return min(1.0, max(self.done / self.goal.trials, self.spent_seconds / seconds if seconds else 0.0))
 
     @property
     def progress(self) -> str:
-        """The progress towards the goal in words."""
+        """The progress toward the goal as text."""
         if self.goal.seconds:
             return f"{self.done} trial{'s' * (self.done != 1)}, of {self.goal.seconds / 60:g} minutes of training"
         return f"{self.done} of {self.goal.trials} trials"
@@ -277,11 +277,11 @@ def conclusion(sweep: Findings, shares: Mapping[str, float]) -> str:
         return f"{sentence} {few} too few to say which setting matters: {ENOUGH_TRIALS} or more can."
     ranked = sorted(shares, key=lambda knob: -shares[knob])
     ranges = space.describe(sweep.plan)
-    idle = [f"{KNOBS[knob].label} ({ranges[knob]})" for knob in ranked[1:] if shares[knob] < _IDLE]
+    negligible = [f"{KNOBS[knob].label} ({ranges[knob]})" for knob in ranked[1:] if shares[knob] < _NEGLIGIBLE]
     if not ranked:
         return f"{sentence} No setting makes a difference here."
-    verb = "does" if len(idle) == 1 else "do"
-    more = f"; {' and '.join(idle)} {verb} not matter here" if idle else ""
+    verb = "does" if len(negligible) == 1 else "do"
+    more = f"; {' and '.join(negligible)} {verb} not matter here" if negligible else ""
     return f"{KNOBS[ranked[0]].label} matters most{more}. {sentence}"
 
 

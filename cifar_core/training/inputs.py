@@ -22,6 +22,7 @@ from cifar_core.data import augmentation, cifar10, feature_cache
 from cifar_core.data.augmentation import View
 from cifar_core.data.cifar10 import Dataset
 from cifar_core.data.feature_cache import Entry
+from cifar_core.data.split import split
 from cifar_core.errors import RunError, StoreError
 from cifar_core.machine import Progress
 from cifar_core.network import architecture, litert, pretrained
@@ -259,7 +260,7 @@ class Inputs:
         self._is_importing = is_importing
         self.dataset = cifar10.load(config.dataset, lambda done, total: reporter.progress("draw", done, total, since))
         self.weights = pretrained.load(config.weights, config.alpha, config.image_size, config.seed)
-        self.train_rows, self.validation_rows = cifar10.split(
+        self.train_rows, self.validation_rows = split(
             self.dataset.train_labels, config.train_images, config.validation_fraction, config.seed
         )
         if config.split == "grouped":

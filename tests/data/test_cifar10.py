@@ -13,6 +13,7 @@ import pytest
 from machines import binary, cache, forget, official, place, records, same  # noqa: F401 - fixtures among them
 
 from cifar_core.data import batch_files, cifar10, synthetic
+from cifar_core.data.split import split
 from cifar_core.errors import ConfigError, DataError
 
 
@@ -262,7 +263,7 @@ def test_official_files_are_recognised(official: Path, cache: Path, monkeypatch:
     assert np.all(np.bincount(found.test_labels) == 1_000)
     first_ten = [cifar10.CLASSES[label] for label in found.test_labels[:10]]
     assert first_ten == ["cat", "ship", "ship", "airplane", "frog", "frog", "automobile", "frog", "cat", "automobile"]
-    training, validation = cifar10.split(found.train_labels, 5_000, 0.2, seed=0)
+    training, validation = split(found.train_labels, 5_000, 0.2, seed=0)
     assert (len(training), len(validation)) == (4_000, 1_000)
     assert np.all(np.bincount(found.train_labels[validation]) == 100)
 

@@ -10,6 +10,7 @@ from cifar_core import costs
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10, feature_cache
 from cifar_core.data.feature_cache import Entry
+from cifar_core.data.split import split
 from cifar_core.jobs import Stopped
 from cifar_core.network import pretrained
 from cifar_core.runs import create
@@ -205,7 +206,7 @@ def test_without_views_every_epoch_is_augmented_afresh(change: Change) -> None:
     assert np.array_equal(first, again)
     assert not np.array_equal(first, second)
     validation.begin(3)
-    held_out = cifar10.split(cifar10.load("generated").train_labels, 1_000, 0.2, 1)[1]
+    held_out = split(cifar10.load("generated").train_labels, 1_000, 0.2, 1)[1]
     assert np.array_equal(validation.take(np.arange(4)), cifar10.load("generated").train_images[held_out[:4]])
 
 
