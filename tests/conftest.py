@@ -277,6 +277,9 @@ def app(
     yield served
     for run in runs.list_runs():
         jobs.stop_run(run)
+        log = run.path / "worker.log"
+        if log.exists() and "Traceback" in (said := log.read_text(encoding="utf-8")):
+            print(f"{run.id}:\n{said}")  # shown if the test failed
 
 
 @pytest.fixture(scope="session")
