@@ -47,3 +47,10 @@ class SweepError(CifarError):
 
 class ProjectError(CifarError):
     """A project of own classes does not exist, is damaged or full, or has too few pictures."""
+
+
+def sentence(error: BaseException) -> str:
+    """Return the message of an error that a user can fix; for another exception, a bug, what it is and what to do."""
+    if isinstance(error, CifarError | OSError):
+        return str(error)
+    return f"Unexpected error ({type(error).__name__}: {str(error)[:500]}); try again. The log shows where it occurred."

@@ -32,7 +32,7 @@ from filelock import Timeout
 
 from cifar_core import machine, runs
 from cifar_core.config import TrainConfig
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, sentence
 from cifar_core.runs import Run, owners, trash
 
 RUN_WORKER, QUEUE_WORKER = "cifar_core.training.worker", "cifar_core.training.queue_worker"
@@ -152,7 +152,7 @@ class Job:
             self.write("stopped")
             raise
         except Exception as error:
-            self.write("failed", error=str(error) or type(error).__name__)
+            self.write("failed", error=sentence(error))
             raise
         if runs.read_json(self.file(self.record)).get("state") == "working":  # otherwise the work wrote its own result
             self.write("done")

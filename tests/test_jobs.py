@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from cifar_core import jobs, machine, runs
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, sentence
 from cifar_core.jobs import Job, Stopped
 
 
@@ -55,6 +55,14 @@ def test_a_failure_is_remembered_with_its_reason(job: Job) -> None:
     with pytest.raises(RunError), job.working():
         raise RunError("No images.")
     assert job.read() == {"state": "failed", "error": "No images."}
+
+
+def test_an_error_that_is_a_bug_is_remembered_with_its_type_and_where_to_look(job: Job) -> None:
+    with pytest.raises(KeyError), job.working():
+        raise KeyError("width")
+    assert job.read()["error"] == sentence(KeyError("width"))
+    assert all(part in sentence(KeyError("width")) for part in ("KeyError", "width", "log"))
+    assert sentence(RunError("No images.")) == "No images."
 
 
 def test_a_process_that_ends_without_a_word_has_failed(job: Job) -> None:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from cifar_core import costs, jobs, machine, runs
-from cifar_core.errors import CifarError, RunError, TrainingError
+from cifar_core.errors import CifarError, RunError, TrainingError, sentence
 from cifar_core.jobs import Stopped
 from cifar_core.runs import Run, records
 from cifar_core.training import hardware, run_writer, shared_queue
@@ -94,7 +94,7 @@ def train_run(
         writer.fail(error, _message(run, error))
         return "failed"
     except BaseException as error:
-        writer.fail(error, str(error)[:2000])
+        writer.fail(error, sentence(error))
         raise
     return "finished"
 
