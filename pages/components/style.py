@@ -20,7 +20,8 @@ STREAMLIT = (  # Streamlit's own elements
     "[data-testid=stCaptionContainer]{color:light-dark(#59636e,#a9b3be);opacity:1}"  # Streamlit's gray is 4.1:1
     "[data-testid=stExpandSidebarButton]::after{content:'Menu';padding-left:.3rem}"
     "[data-testid=stExpandSidebarButton]{width:auto;color:inherit}"
-    "@media(max-width:767px){[data-testid=stButtonGroup] [role=radiogroup]{flex-wrap:wrap;gap:4px}"
+    "[data-testid=stButtonGroup] [role=radiogroup]{flex-wrap:wrap;row-gap:4px}"  # else a narrow column hides the last
+    "@media(max-width:767px){[data-testid=stButtonGroup] [role=radiogroup]{column-gap:4px}"
     "[data-testid=stButtonGroup] button{border-radius:6px!important;margin:0!important;clip-path:none}"
     "[data-testid=stButtonGroup] [aria-checked=false]{border:1px solid var(--line)!important}"
     "[data-testid=stHorizontalBlock]:has(>[data-testid=stColumn]){row-gap:1rem}}"  # their gap beside is large
