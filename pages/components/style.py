@@ -25,6 +25,8 @@ STREAMLIT = (  # Streamlit's own elements
     "[data-testid=stButtonGroup] button{border-radius:6px!important;margin:0!important;clip-path:none}"
     "[data-testid=stButtonGroup] [aria-checked=false]{border:1px solid var(--line)!important}"
     "[data-testid=stHorizontalBlock]:has(>[data-testid=stColumn]){row-gap:1rem}}"  # their gap beside is large
+    ":is([data-testid=stTopNavLink],[data-testid=stSidebarNavLink],[data-testid=stBaseButton-elementToolbar])"
+    ":focus-visible{box-shadow:0 0 0 3px color-mix(in srgb,var(--accent) 50%,transparent)}"  # as their buttons have
     "[data-testid=stImage] img{border-radius:4px}"
     ".st-key-drop_zone [data-testid=stFileUploaderDropzone]{min-height:10rem;flex-direction:column;"
     "justify-content:center;align-items:center;border:2px dashed #808b9e}"
