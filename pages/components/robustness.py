@@ -89,7 +89,7 @@ def _row(run: Run, name: str, status: dict[str, object], known: Measured | None)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{formatting.plain(name)}**")
         if state == "working":
-            guarded.button("Stop", robustness.job(run).ask_to_stop, key=f"stop_{run.id}", icon=":material/stop:")
+            guarded.stop_button(robustness.job(run), f"stop_{run.id}")
         elif state != "done":
             words = "Continue measuring" if state == "stopped" else "Measure robustness"
             guarded.button(words, robustness.start, run, key=f"measure_{run.id}", icon=":material/play_arrow:")
