@@ -78,6 +78,11 @@ class Job:
         """Whether a process holds the job's lock."""
         return machine.is_locked(self.file(".lock"))
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a stop was requested of the process that holds the lock."""
+        return self.is_running and self.file(".stop").exists()
+
     def start(self) -> subprocess.Popen[bytes] | None:
         """Start the process and wait until it works. Return it, or None if one is already running. Raises RunError."""
         if self.is_running:

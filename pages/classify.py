@@ -43,9 +43,9 @@ def main() -> None:
         )
     for problem in model.problems:
         st.warning(formatting.plain(problem), icon=":material/warning:")
+    uploads.show_errors(uploads.refused())
     answered = st.container()  # above the inputs: the prediction comes first
     uploads.inputs(lambda: live_camera.show(model, uploads.take))
-    uploads.show_refused()
     pictures = uploads.pictures()
     if not pictures:
         examples(model)
@@ -110,7 +110,7 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
     """Draw all pictures with their predictions, and the selected one beside them: filter, sort, disagreement, CSV."""
     answers = answered(model, pictures)
     names = [picture.name for picture in pictures]
-    left, right = st.container(key="gallery").columns([2, 3], gap="large")
+    left, right = st.container(key="gallery").columns([2, 3], gap="medium")
     with left:
         order = sorted_and_filtered(model, pictures, names, answers)
         place = st.container(height=560 if len(order) > A_PAGE // 4 else "content")

@@ -49,7 +49,7 @@ def test_the_first_steps_of_a_part_say_little_of_its_pace():
     assert found.late is None
 
 
-def test_the_time_left_grows_only_with_a_reason_which_ends_with_its_part():
+def test_the_time_left_grows_only_with_a_reason_which_stays_while_it_is_longer_than_at_first():
     forecast, left, reasons = Forecast(EXPECTED, EPOCHS), 100.0, []
     for number in range(1, 40):  # four times as slow as expected
         found = forecast.outlook(
@@ -60,8 +60,21 @@ def test_the_time_left_grows_only_with_a_reason_which_ends_with_its_part():
         reasons.append(found.late)
     assert reasons[-1] == "head"
     found = forecast.outlook(97, status("fine_tune", 95), None)
-    assert found.late is None
+    assert found.late == "head"
     assert found.seconds_left == pytest.approx(4 * 65 - 2, rel=0.1), "the other parts go on at this pace"
+
+
+def test_there_is_no_reason_once_the_end_is_no_later_than_at_first():
+    forecast = Forecast(EXPECTED, EPOCHS)
+    forecast.outlook(15, status("head", 15), None)
+    assert forecast.outlook(55, status("head", 15), step("head", 2, 0.9, left=80)).late == "head"
+    assert forecast.outlook(60, status("evaluate", 60), None).late is None
+
+
+def test_a_run_that_is_not_over_when_it_should_be_has_a_reason():
+    forecast = Forecast(EXPECTED, EPOCHS)
+    assert forecast.outlook(95, status("evaluate", 95), None).late is None
+    assert {forecast.outlook(now, status("evaluate", 95), None).late for now in range(101, 120)} == {"evaluate"}
 
 
 def test_what_ends_early_shortens_the_time_left_at_once():

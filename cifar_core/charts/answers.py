@@ -127,8 +127,9 @@ def robustness_figure(measured: Mapping[str, Measured]) -> go.Figure:
                 hovertemplate=f"%{{y:.1%}} at %{{x:g}} {corruption.unit}",
                 **where,
             )
-        if corruption.neutral > corruption.strengths[0]:  # stronger corruptions are always on the right
-            figure.update_xaxes(autorange="reversed", **where)
+        weakest, strongest = corruption.neutral, corruption.strengths[-1]  # on the right, also where it is the lowest
+        margin = 0.06 * (strongest - weakest)
+        figure.update_xaxes(range=[weakest - margin, strongest + margin], **where)
     figure.update_layout(template=style.TEMPLATE, height=560)
     style.show_percent(figure)
     figure.update_yaxes(title_text="accuracy", col=1)

@@ -182,7 +182,7 @@ def _imagenet(alpha: float, image_size: int) -> Weights:
     for other in (96, 224):
         copy = path.with_name(_file_name(alpha, other))
         if other != size and copy.exists() and filecmp.cmp(path, copy, shallow=False):
-            label += f"; on this machine the files for {size} and {other} px are one, a stand-in for one of the sizes"
+            label += f", from a file identical to that for {other} px"  # one of them is a copy
             break
     return Weights("imagenet", label, named, fingerprint(named))
 

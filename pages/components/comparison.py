@@ -19,9 +19,9 @@ from pages.components import address, formatting, live_chart, run_picker, tables
 _SMOOTHING = ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95")
 _AXES = {"epoch": "Epoch", "time": "Time"}
 _SURE = {
-    "significant": "more than chance",
-    "not significant": "which may be chance",
-    "test images say the opposite": "so the test images say the opposite",
+    "yes": "more than chance",
+    "no": "which may be chance",
+    "opposite on test images": "so the test images say the opposite",
     "unknown": "significance on the test images is unknown",
 }
 
@@ -97,9 +97,11 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
         gain, on_test, sure, time = _price(best, base, by_run[best.run.id])
         name = formatting.plain(names[best.run.id])
         confirmed = f"{on_test} on the test images, {_SURE[sure]}" if on_test else _SURE[sure]
-        sentence.markdown(f"**{name}** has the best validation accuracy: **{gain}** for **{time}**; {confirmed}.")
+        sentence.markdown(
+            f"**{name}** has the best validation accuracy: **{gain}** for **{time} the time**; {confirmed}."
+        )
     columns: dict[str, list[str]] = {"Run": []} | _prices(chosen, base, by_run) | _settings(chosen, names)
-    tables.show(columns, "verdict", {"Run": {"width": 130}})
+    tables.show(columns, "verdict", {"Run": {"width": 240}})
     for pair in by_run.values():
         if pair.result is None:
             st.caption(formatting.plain(comparison.verdict(pair, names[pair.a.id], names[pair.b.id])))
@@ -118,13 +120,13 @@ def _settings(chosen: Sequence[Row], names: dict[str, str]) -> dict[str, list[st
 def _prices(chosen: Sequence[Row], base: Row, pairs: dict[str, Pair]) -> dict[str, list[str]]:
     """Return the columns that compare each run with `base`; empty cells if there is no comparison."""
     priced = [_price(row, base, pairs[row.run.id]) if row.run.id in pairs else ("",) * 4 for row in chosen]
-    difference, on_test, significance, time = (list(column) for column in zip(*priced, strict=True))
+    difference, on_test, significant, time = (list(column) for column in zip(*priced, strict=True))
     validation = ["" if row.validation_accuracy is None else f"{row.validation_accuracy:.1%}" for row in chosen]
     return {
         "Validation": validation,
         "Difference": difference,
         "On test images": on_test,
-        "Significance": significance,
+        "Significant": significant,
         "Time": time,
     }
 
@@ -133,7 +135,7 @@ def _price(row: Row, base: Row, pair: Pair) -> tuple[str, str, str, str]:
     """Return the gain of `row` over `base` on validation and test images, its significance, and the time ratio."""
     gain = (row.validation_accuracy or 0.0) - (base.validation_accuracy or 0.0)
     factor = row.seconds / base.seconds if row.seconds and base.seconds else None
-    time = f"{factor:.1f} × the time" if factor else "?"
+    time = f"{factor:.1f} ×" if factor else "? ×"
     on_test = ""
     if result := pair.result:
         more = (result.only_a - result.only_b) / result.images
@@ -146,9 +148,9 @@ def _significance(row: Row, gain: float, pair: Pair) -> str:
     if pair.result is None:
         return "unknown"
     if not pair.is_significant:
-        return "not significant"
+        return "no"
     better_on_test = (pair.result.only_a > pair.result.only_b) == (pair.a.id == row.run.id)
-    return "significant" if better_on_test == (gain > 0) else "test images say the opposite"
+    return "yes" if better_on_test == (gain > 0) else "opposite on test images"
 
 
 @st.cache_resource(max_entries=64, show_spinner="Comparing the runs")

@@ -113,7 +113,7 @@ def _alike(result: Assessment) -> bool:
     if state["state"] == "working":
         done, total = state.get("done") or 0, state.get("total") or 1
         st.progress(min(done / total, 1.0), "Making the map, some 20 seconds")
-        guarded.button("Stop", task.ask_to_stop, key="stop_map", icon=":material/stop:")
+        guarded.stop_button(task, "stop_map")
         return True
     if known is None:
         if state["state"] == "failed":

@@ -7,6 +7,7 @@ import runpy
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -20,6 +21,7 @@ from streamlit.runtime.scriptrunner_utils.script_run_context import ScriptRunCon
 from cifar_core import machine
 from cifar_core.doctor import SECRETS
 from cifar_core.errors import CifarError, RunError
+from cifar_core.jobs import Job
 from cifar_core.runs import owners
 from cifar_core.runs.owners import Person
 from pages.components import formatting
@@ -113,8 +115,10 @@ def polled(draw: Callable[..., object], live: object, seconds: float) -> Callabl
     return fragment(look, seconds if live else None)
 
 
-def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, **options: Any) -> None:
+def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, busy: str = "", **options: Any) -> None:
     """Draw a button that calls `action(*arguments)` once and reruns the page; a CifarError is shown beside it.
+
+    `busy` is shown beside the button during an action that may take a second or more.
 
     After an action the button gets a new key, so Streamlit ignores further clicks on the old one. It is not a callback:
     a restarted server does not call callbacks for the first click.
@@ -125,13 +129,20 @@ def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, **
         with actions.lock:
             actions.counts[key] = count + 1
             try:
-                _in_own_thread(action, *arguments)
+                with st.spinner(busy) if busy else nullcontext():
+                    _in_own_thread(action, *arguments)
             except CifarError as error:
                 actions.counts[key] = count  # no rerun: this button stays
                 actions.failed = error
         _show_failure()
         if actions.counts[key] > count:
             st.rerun()
+
+
+def stop_button(job: Job, key: str) -> None:
+    """Draw a button that asks `job` to stop, and says until then that it is stopping."""
+    label = "Stopping" if job.is_stopping else "Stop"
+    button(label, job.ask_to_stop, key=key, icon=":material/stop:", disabled=job.is_stopping)
 
 
 def _in_own_thread(action: Callable[..., Any], *arguments: Any) -> None:

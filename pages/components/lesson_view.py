@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -208,8 +207,10 @@ def _panel(name: str, shipped: Any) -> bool:
             (state.get("done") or 0, state.get("total") or 1) if probes else (len(latest) - missing, len(latest))
         )
         st.progress(min(done / total, 1.0), f"{done} of {total} {'layers' if probes else 'runs'} done")
-        stop = layer_probe.job().ask_to_stop if probes else functools.partial(experiments.stop_runs, name)
-        guarded.button("Stop", stop, icon=":material/stop:", key="stop")
+        if probes:
+            guarded.stop_button(layer_probe.job(), "stop")
+        else:
+            guarded.button("Stop", experiments.stop_runs, name, icon=":material/stop:", key="stop", busy="Stopping")
     elif probes:
         _go("Run", getattr(shipped, "seconds", None), layer_probe.job().start)
     else:

@@ -55,7 +55,7 @@ def seen(picture: Picture) -> np.ndarray:
 
 def show_picture(model: Classifier, picture: Picture) -> None:
     """Show one picture and its prediction. Use it as a fragment, so that dragging the square reruns nothing else."""
-    left, right = st.columns([2, 3], gap="large")
+    left, right = st.columns([2, 3], gap="medium")
     crop, pixels = crop_of(picture), seen(picture)
     answers = model.answer(pixels[None])
     with left, st.container(key="photo"):

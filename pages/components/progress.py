@@ -84,7 +84,7 @@ def track(outlook: Outlook) -> str:
     """Return the progress of each part and the time left as HTML of fixed height."""
     left = f"{formatting.seconds(outlook.seconds_left)} left" if outlook.seconds_left >= 1 else "almost done"
     if outlook.late in PARTS:
-        left += f", longer than estimated: “{PARTS[outlook.late]}” is slower on this machine now"
+        left += f", longer than estimated because of “{PARTS[outlook.late]}”"
     parts = "".join(
         f'<div><b><i style="width:{share:.1%};background:{style.PARTS[part]}"></i></b>{PARTS[part]}</div>'
         for part, share in outlook.shares.items()

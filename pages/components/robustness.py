@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from cifar_core.charts import answers as answer_charts
@@ -55,9 +57,9 @@ def _show(measured: dict[str, Measured]) -> None:
     live_chart.draw(figure, "robustness", alt, formatting.figure_config("robustness"))
     with st.container(key="runs_robust"):
         columns = dict.fromkeys(measured, formatting.SHARE_COLUMN)
-        st.dataframe(
-            _means(measured), hide_index=True, column_config=columns, height="content", alt="Accuracy under corruptions"
-        )
+        alt = "Accuracy under corruptions"
+        look: dict[str, Any] = {"hide_index": True, "height": "content", "placeholder": "", "alt": alt}
+        st.dataframe(_means(measured), column_config=columns, **look)
     formatting.csv_button("CSV", lambda: assessment.robustness_csv(measured), "robustness.csv", "download_robustness")
     corruptions = " ".join(f"{corruption.label}: {corruption.help}" for corruption in robustness.CORRUPTIONS.values())
     formatting.caption(
@@ -87,7 +89,7 @@ def _row(run: Run, name: str, status: dict[str, object], known: Measured | None)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{formatting.plain(name)}**")
         if state == "working":
-            guarded.button("Stop", robustness.job(run).ask_to_stop, key=f"stop_{run.id}", icon=":material/stop:")
+            guarded.stop_button(robustness.job(run), f"stop_{run.id}")
         elif state != "done":
             words = "Continue measuring" if state == "stopped" else "Measure robustness"
             guarded.button(words, robustness.start, run, key=f"measure_{run.id}", icon=":material/play_arrow:")

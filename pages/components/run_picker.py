@@ -112,7 +112,7 @@ def _name(row: Row) -> str:
 
 
 def short_names(rows: Iterable[Row]) -> dict[str, str]:
-    """Return run names for tables and legends, by ID; equal names get day and time."""
+    """Return run names for tables and legends, by ID; equal names begin with day and time."""
     names = {row.run.id: _name(row) for row in rows}
     return _distinct(_distinct(names, local_time), _millisecond)
 
@@ -149,14 +149,14 @@ def _local_time(utc: str, zone: str) -> str:
 
 
 def run_titles(rows: Iterable[Row]) -> dict[str, str]:
-    """Return run titles for a list, by ID; equal titles get the millisecond."""
+    """Return run titles for a list, by ID; equal titles begin with the millisecond."""
     return _distinct({row.run.id: run_title(row) for row in rows}, _millisecond)
 
 
 def _distinct(names: dict[str, str], more: Callable[[str], str]) -> dict[str, str]:
-    """Return `names` by ID, with `more(id)` appended to equal ones."""
+    """Return `names` by ID; equal ones begin with `more(id)`, because a table or legend may cut the end."""
     count = Counter(names.values())
-    return {id_: name if count[name] == 1 else f"{name} · {more(id_)}" for id_, name in names.items()}
+    return {id_: name if count[name] == 1 else f"{more(id_)} · {name}" for id_, name in names.items()}
 
 
 def _millisecond(run_id: str) -> str:

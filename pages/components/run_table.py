@@ -181,7 +181,7 @@ def _times(value: float | None, factor: float) -> float | None:
 def _looks(differing: Sequence[str]) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
-        "name": text("Run", width=165),
+        "name": text("Run", width=240),
         "validation": number("Validation", format="%.1f%%", width=80, help=glossary.TERMS["validation"]),
         "seconds": number("Time", format="%.1f min", width=75, help="Training time."),
         "curve": st.column_config.LineChartColumn(

@@ -172,6 +172,7 @@ def action_buttons(run: Run, state: str) -> None:
                 run,
                 icon=":material/stop:",
                 key="stop",
+                busy="Stopping",
                 disabled=state == "stopping" or is_anothers,
                 help="Takes effect within three seconds; the best and the last full epoch are saved.",
             )

@@ -113,7 +113,8 @@ def _status(sweep: Findings) -> None:
         barred = guarded.is_anothers(place)
         if sweep.is_live:
             look: dict[str, Any] = {"icon": ":material/stop:", "disabled": barred or sweep.state == "stopping"}
-            guarded.button("Stop", guarded.if_own, place, sweep_workers.stop, name, key=f"stop_{name}", **look)
+            look |= {"key": f"stop_{name}", "busy": "Stopping"}
+            guarded.button("Stop", guarded.if_own, place, sweep_workers.stop, name, **look)
         elif sweep.state != "finished":
             look = {"icon": ":material/play_arrow:", "disabled": barred}
             guarded.button("Resume", guarded.if_own, place, sweep_workers.resume, name, key=f"resume_{name}", **look)

@@ -20,10 +20,13 @@ STREAMLIT = (  # Streamlit's own elements
     "[data-testid=stCaptionContainer]{color:light-dark(#59636e,#a9b3be);opacity:1}"  # Streamlit's gray is 4.1:1
     "[data-testid=stExpandSidebarButton]::after{content:'Menu';padding-left:.3rem}"
     "[data-testid=stExpandSidebarButton]{width:auto;color:inherit}"
-    "@media(max-width:767px){[data-testid=stButtonGroup] [role=radiogroup]{flex-wrap:wrap;gap:4px}"
+    "[data-testid=stButtonGroup] [role=radiogroup]{flex-wrap:wrap;row-gap:4px}"  # else a narrow column hides the last
+    "@media(max-width:767px){[data-testid=stButtonGroup] [role=radiogroup]{column-gap:4px}"
     "[data-testid=stButtonGroup] button{border-radius:6px!important;margin:0!important;clip-path:none}"
     "[data-testid=stButtonGroup] [aria-checked=false]{border:1px solid var(--line)!important}"
     "[data-testid=stHorizontalBlock]:has(>[data-testid=stColumn]){row-gap:1rem}}"  # their gap beside is large
+    ":is([data-testid=stTopNavLink],[data-testid=stSidebarNavLink],[data-testid=stBaseButton-elementToolbar])"
+    ":focus-visible{box-shadow:0 0 0 3px color-mix(in srgb,var(--accent) 50%,transparent)}"  # as their buttons have
     "[data-testid=stImage] img{border-radius:4px}"
     ".st-key-drop_zone [data-testid=stFileUploaderDropzone]{min-height:10rem;flex-direction:column;"
     "justify-content:center;align-items:center;border:2px dashed #808b9e}"

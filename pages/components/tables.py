@@ -48,7 +48,7 @@ def _card(values: Mapping[str, Any], looks: Mapping[str, Any]) -> Tile:
     first, *others = values
     title = values[first] if isinstance(values[first], str) else f"{first} {values[first]}"
     lines = [
-        f"{looks.get(name, {}).get('label') or name} {_text(values[name], looks.get(name, {}))}"
+        f"{looks.get(name, {}).get('label') or name}: {_text(values[name], looks.get(name, {}))}"
         for name in others
         if values[name] not in ("", None) and not isinstance(values[name], list)
     ]

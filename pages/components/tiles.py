@@ -23,11 +23,11 @@ _mount = st.components.v2.component(
     .unusual { color: var(--st-orange-text-color) }
     .card { padding: .6rem .8rem; border: 1px solid var(--st-border-color); border-radius: 6px }
     button.tile { cursor: pointer }
-    button.card:focus-visible { outline: 2px solid var(--st-text-color); outline-offset: 2px }
     button.card[aria-pressed=true] { outline: 2px solid var(--st-primary-color) }
     button.tile:hover img { outline: 2px solid var(--st-border-color) }
-    button.tile:focus-visible img { outline: 2px solid var(--st-text-color); outline-offset: 2px }
     button.tile[aria-pressed=true] img { outline: 3px solid var(--st-primary-color) }
+    button.card:focus-visible { outline: 2px solid var(--st-text-color); outline-offset: 2px }
+    button.tile:focus-visible img { outline: 2px solid var(--st-text-color); outline-offset: 2px }
     """,
     js=(formatting.FRONTEND / "tiles.js").read_text(),
 )

@@ -182,14 +182,10 @@ def next_examples() -> None:
     st.session_state["examples"] = st.session_state.get("examples", 1) + 1
 
 
-def show_refused() -> None:
-    """List the files that could not be read."""
-    show_errors(refused())
-
-
 def show_errors(bad: list[Picture]) -> None:
-    """List the errors of files as text; more than 8 in an expander."""
-    place: Any = st.expander(f"{len(bad):,} files could not be read") if len(bad) > 8 else st.container()
+    """List the errors of files as text; more than 3 in an expander."""
+    title = f"{len(bad):,} files could not be read"
+    place: Any = st.expander(title, icon=":material/error:") if len(bad) > 3 else st.container()
     with place:
         for one in bad[:_SHOWN_ERRORS]:
             st.error(formatting.plain(one.error), icon=":material/error:")

@@ -208,7 +208,10 @@ def test_worse_is_to_the_right_in_every_robustness_chart(finished: Run) -> None:
     assert len(figure.data) == 16
     for place, corruption in enumerate(CORRUPTIONS.values()):
         axis = getattr(figure.layout, f"xaxis{place + 1 if place else ''}")
-        assert (axis.autorange == "reversed") == (corruption.name == "jpeg")
+        left, right = axis.range
+        assert (left > right) == (corruption.name == "jpeg")
+        for shown in (corruption.neutral, *corruption.strengths):  # also before they are measured
+            assert min(axis.range) < shown < max(axis.range)
     assert figure.data[0].y[0] == 0.75
 
 

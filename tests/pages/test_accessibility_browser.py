@@ -133,6 +133,8 @@ def test_the_keyboard_alone_sets_starts_stops_and_classifies(app, tab) -> None:
     settings = "dataset=generated+images&weights=random&image_size=32&train_images=1000&head_epochs=100"
     settings += "&early_stopping_patience=100"  # so that it does not end before it is stopped
     open_page(tab, app, f"?{settings}", opens_panels=False)
+    reach(tab, "[data-testid=stTopNavLink]")
+    assert tab.evaluate("() => getComputedStyle(document.activeElement).boxShadow") != "none"  # its ring
     reach(tab, ".st-key-dropout input")
     tab.keyboard.press("ArrowRight")
     tab.wait_for_url("**dropout=0.35**")

@@ -114,6 +114,8 @@ def test_bad_files_are_named_with_their_reason_and_the_good_one_is_answered(clas
     for name, error in zip(NOT_PICTURES, classify.error, strict=True):
         assert name in error.value.replace("\\", "")
     assert len(bars_of(classify)) == 10
+    kinds = [one.type for one in classify.main]
+    assert kinds.index("error") < kinds.index("button_group") < kinds.index("file_uploader")  # above the prediction
 
 
 def test_what_is_uploaded_is_cleared_and_the_uploader_is_empty_at_once(classify):

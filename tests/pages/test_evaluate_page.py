@@ -264,6 +264,7 @@ def test_robustness_is_measured_at_the_press_of_a_button_followed_and_stopped(ru
     assert app.get("progress")[0].proto.text == "20%, 12 s left"
     button(app, f"stop_{run.id}").click().run()
     assert (run.path / "robustness.stop").exists()
+    assert button(app, f"stop_{run.id}_1").disabled  # it is stopping
     lock.release()
     measure(run)
     sound(app.run())

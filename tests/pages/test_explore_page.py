@@ -173,10 +173,20 @@ def test_the_verdict_weighs_each_run_against_the_fastest_by_validation_significa
     verdict = verdict_of(app)
     assert app.selectbox(key="baseline").value == fast.id
     assert verdict["Difference"].tolist() == ["", "+0.8 points", "+10.0 points", "-1.0 points"]
-    assert verdict["Significance"].tolist()[1:] == ["not significant", "significant", "test images say the opposite"]
-    assert verdict["Time"].tolist() == ["", "6.0 × the time", "2.0 × the time", "1.5 × the time"]
+    assert verdict["Significant"].tolist()[1:] == ["no", "yes", "opposite on test images"]
+    assert verdict["Time"].tolist() == ["", "6.0 ×", "2.0 ×", "1.5 ×"]
     app = sound(app.selectbox(key="baseline").select(best.id).run())
     assert verdict_of(app)["Difference"].tolist()[0] == "-10.0 points"
+
+
+def test_runs_of_one_name_begin_with_what_tells_them_apart_where_names_are_cut() -> None:
+    made = [make_run(accuracy, config=replace(CONFIG, seed=n)) for n, accuracy in enumerate((0.9, 0.8, 0.7))]
+    for run in made[:2]:
+        labels.change(run, name="a name longer than a column")
+    app = open_explore()
+    names = table(app)["name"].tolist()
+    assert len({name.partition(" · ")[0] for name in names}) == 3
+    assert verdict_of(app)["Run"].tolist() == names
 
 
 def test_the_best_three_runs_are_selected_at_first_and_the_address_need_not_say_so() -> None:
@@ -199,7 +209,7 @@ def test_a_phone_shows_runs_as_cards_and_a_tap_selects_one_or_takes_it_back() ->
 
     app = open_explore()
     cards = tiles_of(app, key())
-    assert [card["note"].split(" · ")[0] for card in cards] == [f"Validation {n}.0%" for n in (90, 80, 70, 60)]
+    assert [card["note"].split(" · ")[0] for card in cards] == [f"Validation: {n}.0%" for n in (90, 80, 70, 60)]
     press_tile(app, key(), 3)
     assert app.query_params["runs"] == ",".join(made[n].id for n in (1, 3, 0, 2))
     press_tile(app, key(), 0)
@@ -235,7 +245,7 @@ def test_an_unfinished_run_is_drawn_but_not_judged() -> None:
     a, b = make_run(0.9), make_run(None)
     app = open_explore(runs=f"{a.id},{b.id}")
     assert len({trace["legendgroup"] for trace in charts_of(app)["overlay_accuracy"]["data"]}) == 2
-    assert "Significance" not in verdict_of(app)
+    assert "Significant" not in verdict_of(app)
 
 
 def test_name_note_and_star_are_written() -> None:

@@ -267,6 +267,7 @@ def test_the_probe_is_started_watched_and_stopped(monkeypatch):
         assert "10 of 40" in texts_of_progress(app)
         sound(button(app, "stop").click().run())
         assert job.file(".stop").exists()
+        assert button(app, "stop_1").disabled  # it is stopping
 
 
 def test_broken_images_are_told_of_and_the_lesson_can_be_read(monkeypatch, tmp_path):

@@ -119,6 +119,8 @@ def pastes_are_taken_but_not_from_fields_and_their_order_goes_back(server, page)
     page.evaluate(PASTE, [[64, 64], "", "body"])
     tiles = page.locator(".st-key-gallery_tiles button")
     playwright.expect(tiles).to_have_count(2)
+    views = page.get_by_role("radiogroup", name="More about it")
+    assert views.evaluate("(element) => element.scrollWidth <= element.clientWidth")  # beside the gallery, too
     order = page.locator(".st-key-classify-sort input").first
     given = order.input_value()
     order.click()
