@@ -202,7 +202,7 @@ def _why_it_fell(config: TrainConfig, recovered: bool) -> tuple[str, Step]:
     if config.batch_norm == "training":
         return (
             "In training mode, batch normalization normalizes by each batch, and in evaluation by moving averages, "
-            "which lag behind in a short training.",
+            "which lag behind in a short training run.",
             set_knob(config, "batch_norm", "inference"),
         )
     rate = config.fine_tune_learning_rate
@@ -248,7 +248,7 @@ def stale_statistics(case: Case) -> Finding | None:
         "problem",
         "Batch normalization differs between training and evaluation",
         "Training uses the statistics of each batch. Evaluation uses moving averages, which follow too slowly in a "
-        "short training.",
+        "short training run.",
         (set_knob(case.config, "batch_norm", "inference"),),
         f"In the last epoch {last['accuracy']:.1%} of the training images were right, but "
         f"{last['validation_accuracy']:.1%} of the validation images; {case.loss_name}: {last['loss']:.2f} and "

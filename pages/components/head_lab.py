@@ -22,7 +22,7 @@ _MOST_TRIED = 10
 _STATES = {
     "starting": "Starting TensorFlow, once; later curves take seconds",
     "preparing": "Computing the feature cache, once",
-    "waiting": "Waiting for the running training",
+    "waiting": "Waiting for the current run",
     "ready": "Ready",
     "computing": "Training the head",
     "mapping": "Drawing the map, once",

@@ -13,7 +13,7 @@ TARGETS = (
     "[data-testid^=stPagination],[data-testid=stSelectbox] [role=group],[data-testid=stTextInputRootElement],"
     "[data-testid=stNumberInputContainer],[data-testid=stRadioOption],[data-testid=stCheckbox] label"
 )
-"""What a finger presses; 40 px high on a phone."""
+"""Controls that are 40 px high on a phone."""
 STREAMLIT = (  # Streamlit's own elements
     "[data-testid=stMainBlockContainer]{padding-top:4.4rem;max-width:1480px}"
     "[data-testid=stBaseButton-primary]{color:light-dark(#fff,#12171e)}"  # white on the dark theme's accent is 2.5:1
