@@ -63,7 +63,7 @@ def overview(guesses: Mapping[str, int | None]) -> None:
     following = next((name for name in LESSONS if name not in answered), None)
     st.progress(len(answered) / len(LESSONS), f"{len(answered)} of {len(LESSONS)} lessons answered")
     if answered:
-        st.caption("The address of this page holds your answers: bookmark it to go on another day.")
+        st.caption("The address of this page stores your answers: bookmark it to continue later.")
     if following:
         verb = "Continue" if answered else "Start"
         opens(following, f"{verb}: {LESSONS[following].title}", "continue", "play_arrow", "primary")

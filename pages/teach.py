@@ -97,7 +97,7 @@ def more_ways() -> None:
     guarded.button("Example: airplane, cat, horse", teach_classes.example, key="teach_example",
                    icon=":material/auto_awesome:", width="stretch")  # fmt: skip
     uploads.uploaded(
-        "Or a zip with a folder for each class",
+        "Or a ZIP file with a folder for each class",
         "teach_import",
         lambda files: guarded.attempt(teach_classes.import_zip, files),
         type=["zip"],

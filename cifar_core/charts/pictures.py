@@ -107,7 +107,7 @@ def _cells() -> str:
             for row in range(cells)
             for column in range(cells)
         ]
-    return _svg("".join(parts), 80, "A drawing in one cell, and in three by three cells")
+    return _svg("".join(parts), 80, "A drawing on a map of 1×1 positions, and on a map of 3×3 positions")
 
 
 def _fields() -> str:

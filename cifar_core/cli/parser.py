@@ -202,28 +202,28 @@ def _add_runs(actions: Any) -> None:
 def _add_models(commands: Any) -> None:
     _command(
         commands, "teach", "teach.teach", "Train a linear head on your own classes, in seconds.",
-        _argument("folder", "FOLDER", "a folder or zip with a folder for each class (default: list)", nargs="?"),
+        _argument("folder", "FOLDER", "a folder or ZIP file with a folder for each class (default: list)", nargs="?"),
         _argument("--name", "NAME", "the project's name (default: the folder's)"),
         _argument("--alpha", None, "width of the network (default: 0.5)", type=float, choices=ALPHAS, default=0.5),
-        _argument("--image-size", None, "pixels it sees (default: 96)", type=int, choices=IMAGE_SIZES, default=96),
+        _argument("--image-size", None, "input size, pixels (default: 96)", type=int, choices=IMAGE_SIZES, default=96),
     )  # fmt: skip
     crop = "part of the picture to classify: center (default), squeeze, or a square X,Y,SIDE in fractions"
     _command(
         commands, "predict", "predict.predict", "Classify pictures.",
-        _argument("images", "IMAGE", "a picture, a folder or a zip of pictures", nargs="+"),
+        _argument("images", "IMAGE", "a picture, a folder or a ZIP file of pictures", nargs="+"),
         _argument("--run", "ID", "a finished run, bundled, or teach/NAME (default: the newest finished run)"),
         _argument("--crop", "CROP", crop, type=_crop, default="centre"),
         _argument("--explain", "PNG", "write an image with the evidence for each prediction"),
         _argument("--nearest", "N", "list the N nearest training images, 1 to 100", type=_between(1, 100)),
-        _switch("--what-if", "list the changes to the picture that change the prediction"),
+        _switch("--what-if", "list the changes to the picture that alter the prediction"),
         _argument("--compare", "ID", "compare with another model, disagreements first; repeatable", action="append"),
-        _argument("--csv", "FILE", "also write the predictions to this file, one picture a line"),
+        _argument("--csv", "FILE", "also write the predictions to this file, one picture per line"),
     )  # fmt: skip
     _command(
         commands, "evaluate", "finished.evaluate", "Show a finished run's accuracy, errors and diagnosis.",
         _argument("id", "ID", "a finished run, or bundled"),
         _switch("--robustness", "measure accuracy under eight corruptions of 2,000 validation images"),
-        _switch("--map", "place 2,000 validation images by their features, for the data map"),
+        _switch("--map", "compute the data map of 2,000 validation images"),
         _argument("--mislabeled", "N", "list the N test images most probably mislabeled", type=_between(1, 10_000)),
         _argument("--html", "FILE", "write a self-contained HTML report"),
         _argument("--csv", "FOLDER", "write the tables to this folder"),
@@ -235,13 +235,13 @@ def _add_models(commands: Any) -> None:
         _argument("--format", None, formats, required=True, choices=list(FORMATS)),
         _argument("--output", "PATH", "file or folder (default: a generated name in the current folder)"),
     )  # fmt: skip
-    text = "Import a run from a zip exported on another machine."
-    _command(commands, "import", "finished.import_run", text, _argument("archive", "ZIP", "the zip"))
+    text = "Import a run from a ZIP file exported on another machine."
+    _command(commands, "import", "finished.import_run", text, _argument("archive", "ZIP", "the ZIP file"))
     run = _argument("id", "ID", "a finished run that fine-tuned the whole backbone")
     _command(commands, "bundle", "finished.bundle_run", "Ship a finished run's network with the app.", run)
     _command(
-        commands, "bench", "train.run_bench", "Measure this app beside recipe.py, in about 15 minutes.",
-        _switch("--quick", "5,000 images and fewer figures: some minutes"),
+        commands, "bench", "train.run_bench", "Compare this app with recipe.py; takes about 15 minutes.",
+        _switch("--quick", "5,000 images and fewer figures; takes a few minutes"),
         _argument("--plain-minutes", "N", "longest time of recipe.py (default: 6)", type=_between(1, 60), default=6),
         _argument("--output", "FOLDER", "where bench.json goes (default: here)", default="."),
         _argument("--readme", "FILE", "write the table between the marks in this file, too"),

@@ -149,7 +149,7 @@ def _name_model(arguments: Namespace, classifier: Classifier) -> None:
 
 def _pictures(names: Sequence[str]) -> Iterator[Picture]:
     """Yield the pictures in files, folders (recursively, without hidden files) and zips, in order."""
-    wanted = "a picture, a folder with pictures or a zip of pictures"
+    wanted = "a picture, a folder with pictures or a ZIP file of pictures"
     for path in (path for name in names for path in _files(name)):
         try:
             content = read_plain_file(path, MAX_ZIP_BYTES, wanted, ImageError)

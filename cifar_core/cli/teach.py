@@ -25,7 +25,7 @@ def teach(arguments: Namespace) -> Answer:
         rows = [{"id": name, "pictures": count} for name, count in counts.items()]
         return Answer(rows, [f"{name}  {count} pictures" for name, count in counts.items()])
     folder = Path(arguments.folder)
-    wanted = "a folder or zip with a folder for each class"
+    wanted = "a folder or ZIP file with a folder for each class"
     files: Iterable[tuple[str, bytes]] = _below(folder)
     if not folder.is_dir():
         files = [(folder.name, read_plain_file(folder, MAX_ZIP_BYTES, wanted, ImageError))]

@@ -98,7 +98,7 @@ def test_surprise(case: Case) -> Finding | None:
     if abs(apart) < _FAR_APART:
         return None
     why = (
-        "The best epoch was chosen by the validation images, so their accuracy is too high; more so with few images."
+        "The best epoch was chosen by validation accuracy, which makes it optimistic, especially with few images."
         if apart > 0
         else "The validation images happen to be harder than the test images."
     )
@@ -127,7 +127,7 @@ def small_validation_set(case: Case) -> Finding | None:
         "small_validation_set",
         "hint",
         "The validation set is small",
-        f"Chance alone moves its accuracy by up to {100 * half:.0f} points, as much as many settings do.",
+        f"Chance alone changes its accuracy by up to {100 * half:.0f} points, as much as many settings do.",
         (set_knob(case.config, "train_images", 4 * case.config.train_images),),
         f"{validation:.1%} of {n:,} images is {low:.1%} to {high:.1%} with 95% confidence (Wilson).",
     )

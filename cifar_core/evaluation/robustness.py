@@ -262,7 +262,7 @@ CORRUPTIONS: Mapping[str, Corruption] = {
         Corruption("shift", "Shift", "px", 0, (1, 2, 4, 6, 8), "In any direction; edges are mirrored.", _shift),
         Corruption("brightness", "Brightness", "%", 0, (15, 30, 45, 60, 80), "Half darker, half lighter.", _brightness),
         Corruption(
-            "contrast", "Contrast loss", "%", 0, (20, 40, 60, 75, 90), "Towards the image's mean gray.", _contrast
+            "contrast", "Contrast loss", "%", 0, (20, 40, 60, 75, 90), "Toward the image's mean gray.", _contrast
         ),
         Corruption("blur", "Blur", "px", 0, (0.5, 0.75, 1, 1.5, 2), "Radius of a Gaussian, of 32 px.", _blur),
         Corruption("noise", "Noise", "gray levels", 0, (5, 10, 20, 30, 50), "Standard deviation, of 255.", _noise),

@@ -180,7 +180,7 @@ def gap_sentence(ended: Sequence[Phase], best_phase: str | None = None) -> str:
             f"{points(-gap)} lower in training: augmentation and dropout make training images harder than "
             "validation images."
         )
-    return f"In the best epoch {shares} were right, {reading}"
+    return f"In the best epoch {shares} were correct, {reading}"
 
 
 def head_predictions(run: Run, final: Predictions) -> Predictions | None:

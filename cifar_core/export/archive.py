@@ -121,7 +121,7 @@ def figures(run: Run) -> str:
 
 def read_file(path: Path) -> bytes:
     """Return the bytes of an archive file. Raises RunError if it is unreadable or too large."""
-    return untrusted.read_plain_file(path, MAX_ZIP_BYTES, "the zip of a run", RunError)
+    return untrusted.read_plain_file(path, MAX_ZIP_BYTES, "the ZIP file of a run", RunError)
 
 
 def import_run(content: bytes) -> Run:
@@ -177,7 +177,7 @@ def _unpacked(content: bytes) -> dict[str, bytes]:
                 raise _refused(f"it has no {missing}")
             return {info.filename: _member(archive, info) for info in archive.infolist()}
     except (*untrusted.MALFORMED_ZIP, OSError) as error:
-        raise _refused(f"it is not a sound zip ({shown_name(str(error)) or type(error).__name__})") from None
+        raise _refused(f"it is not a valid ZIP file ({shown_name(str(error)) or type(error).__name__})") from None
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
@@ -295,6 +295,6 @@ def _json_lines(content: bytes) -> list[dict[str, Any]]:
 
 def _refused(reason: str) -> RunError:
     return RunError(
-        f"This is not the archive of a run: {reason}. Expected a zip that CIFAR Studio exported, unchanged; "
+        f"This is not the archive of a run: {reason}. Expected a ZIP file that CIFAR Studio exported, unchanged; "
         "export the run again."
     )

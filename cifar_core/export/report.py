@@ -240,7 +240,7 @@ def animation(run: Run) -> bytes:
     watch = pins.watch(run)
     watched = [one for one in watch.watched if len(one.epochs)]
     if not watched:
-        raise RunError(f"Run {run.id} watched no pictures; pin some before the next training.")
+        raise RunError(f"Run {run.id} watched no pictures; pin some before the next run.")
     first, *others = [_frame(watch, watched, moment) for moment in _moments(watched)]
     durations = [_FRAME_MS] * len(others) + [_LAST_MS]
     return _packed(first, "WEBP", save_all=True, append_images=others, duration=durations, loop=0, quality=80)

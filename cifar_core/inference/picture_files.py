@@ -32,9 +32,9 @@ _READ = (
     ("GIF", rb"GIF8[79]a"),
 )
 _EXPORT = "export it as JPEG or PNG"
-_UNPACK = "unpack it, and choose the pictures or a zip of them"
+_UNPACK = "unpack it, and choose the pictures or a ZIP file of them"
 _NOT_READ = (
-    ("a zip archive", ZIP_SIGNATURE, _UNPACK),
+    ("a ZIP archive", ZIP_SIGNATURE, _UNPACK),
     ("an archive (RAR, 7z, gzip, tar)", rb"\x1f\x8b|Rar!|7z\xbc\xaf|BZh|\xfd7zXZ|.{257}ustar", _UNPACK),
     ("an SVG drawing", rb"\s*(<\?xml.*)?(<!doctype svg.*)?<svg", "export it as PNG"),
     ("a web page", rb"\s*(<!doctype html|<html|<\?xml)", "open it in a browser and save the picture itself"),
@@ -205,7 +205,7 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
             if room.left <= 0:
                 raise ImageError(
                     f"{quoted(name)} unpacks to more than {_gib(MAX_UNPACKED_BYTES)}; the rest is left out,"
-                    " pack it into several zips."
+                    " pack it into several ZIP files."
                 )
             content = _content_or_error(archive, info, filename, room)
             if is_hidden(filename) and not (isinstance(content, bytes) and is_picture(content)):
@@ -213,7 +213,7 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
             has_files = True
             yield unique_name(filename, names), content
         if not has_files:
-            raise ImageError(f"{quoted(name)} is a zip without pictures; choose one with pictures.")
+            raise ImageError(f"{quoted(name)} is a ZIP file without pictures; choose one with pictures.")
     except ImageError as error:
         yield name, error
 
@@ -222,19 +222,21 @@ def _open_zip(data: bytes, name: str) -> zipfile.ZipFile:
     if len(data) > MAX_ZIP_BYTES:
         raise ImageError(
             f"{quoted(name)} has {_mib(len(data))}, and at most {_mib(MAX_ZIP_BYTES)} are read;"
-            " pack the pictures into several zips."
+            " pack the pictures into several ZIP files."
         )
     # Count the signatures of directory entries first: zipfile creates an object of 1 KB for each entry.
     entries = data.count(b"PK\x01\x02")
     if entries > MAX_ZIP_MEMBERS:
         raise ImageError(
             f"{quoted(name)} contains {entries:,} files, and at most {MAX_ZIP_MEMBERS:,} are read;"
-            " pack them into several zips."
+            " pack them into several ZIP files."
         )
     try:
         return zipfile.ZipFile(io.BytesIO(_with_readable_names(data)))
     except untrusted.MALFORMED_ZIP as error:
-        raise ImageError(f"{quoted(name)} is a damaged or truncated zip; pack the pictures again and retry.") from error
+        raise ImageError(
+            f"{quoted(name)} is a damaged or truncated ZIP file; pack the pictures again and retry."
+        ) from error
 
 
 def _with_readable_names(data: bytes) -> bytes:
@@ -329,15 +331,19 @@ def _content_or_error(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str
     if info.flag_bits & 0x1:
         return ImageError(f"{quoted(name)} is encrypted; unpack it with its password and choose the picture.")
     if not untrusted.is_ordinary(info):
-        return ImageError(f"{quoted(name)} is packed by a rare method; pack it again as an ordinary zip (deflate).")
+        return ImageError(
+            f"{quoted(name)} uses a rare compression method; pack it again as an ordinary ZIP file (deflate)."
+        )
     try:
         content = _unpacked(archive, info, name, room)
     except ImageError as error:
         return error
     except untrusted.MALFORMED_ZIP:
-        return ImageError(f"{quoted(name)} is damaged inside its zip; pack it again and retry.")
+        return ImageError(f"{quoted(name)} is damaged inside its ZIP file; pack it again and retry.")
     if re.match(ZIP_SIGNATURE, content):
-        return ImageError(f"{quoted(name)} is a zip within a zip, which is not read; unpack the outer one first.")
+        return ImageError(
+            f"{quoted(name)} is a ZIP file within a ZIP file, which is not read; unpack the outer one first."
+        )
     return content
 
 
@@ -351,7 +357,7 @@ def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, room: 
             if size > MAX_FILE_BYTES or room.left <= 0:
                 raise ImageError(
                     f"{quoted(name)} unpacks to more than is read, {_mib(MAX_FILE_BYTES)} a file and"
-                    f" {_gib(MAX_UNPACKED_BYTES)} a zip; shrink it or leave it out."
+                    f" {_gib(MAX_UNPACKED_BYTES)} a ZIP file; shrink it or leave it out."
                 )
     return b"".join(parts)
 

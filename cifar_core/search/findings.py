@@ -274,7 +274,7 @@ def conclusion(sweep: Findings, shares: Mapping[str, float]) -> str:
     sentence = f"Best: {values}, {best.accuracy:.1%} validation accuracy."
     if count < ENOUGH_TRIALS:
         few = "1 trial is" if count == 1 else f"{count} trials are"
-        return f"{sentence} {few} too few to say which setting matters: {ENOUGH_TRIALS} or more can."
+        return f"{sentence} {few} too few to tell which setting matters; run at least {ENOUGH_TRIALS}."
     ranked = sorted(shares, key=lambda knob: -shares[knob])
     ranges = space.describe(sweep.plan)
     negligible = [f"{KNOBS[knob].label} ({ranges[knob]})" for knob in ranked[1:] if shares[knob] < _NEGLIGIBLE]

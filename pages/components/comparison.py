@@ -19,9 +19,9 @@ from pages.components import address, formatting, live_chart, run_picker, tables
 _SMOOTHING = ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95")
 _AXES = {"epoch": "Epoch", "time": "Time"}
 _SURE = {
-    "yes": "more than chance",
-    "no": "which may be chance",
-    "opposite on test images": "so the test images say the opposite",
+    "yes": "a significant gain",
+    "no": "not a significant gain",
+    "opposite on test images": "but the test images show the opposite",
     "unknown": "significance on the test images is unknown",
 }
 

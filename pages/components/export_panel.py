@@ -81,7 +81,7 @@ def import_panel() -> None:
         return
     with panel:
         uploaded = st.file_uploader(
-            "A zip exported by CIFAR Studio (*Whole run*)",
+            "A ZIP file exported by CIFAR Studio (*Whole run*)",
             type=["zip"],
             key="run_archive",
             on_change=_import_archive,

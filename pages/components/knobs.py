@@ -136,8 +136,8 @@ def share_link() -> None:
         st.code(f"{base.rstrip('/')}/?{urlencode(changed)}" if changed else base, language=None, wrap_lines=True)
         if re.match(r"https?://(localhost|127\.|\[::1\])", base):
             st.caption(
-                "This address works on this computer only. For others, host the app, or send the part behind ?: "
-                "they put it behind the address of their own."
+                "This address works on this computer only. For others, host the app, or send the part after the "
+                "question mark, which works after the address of any other copy of the app."
             )
 
 

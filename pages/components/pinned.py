@@ -43,7 +43,7 @@ def pin_button(image: np.ndarray, name: str) -> None:
         st.button("Pinned", key="unpin", args=(_remove, pin.key), **look)
     else:
         about = (
-            "The next training, and one that is running now, records its predictions for this picture. It replaces "
+            "The next run, and one that is training now, records its predictions for this picture. It replaces "
             f"the oldest of {pins.MOST}."
         )
         st.button("Pin it", key="pin", args=(_add, [pin]), help=about, **look)

@@ -63,8 +63,9 @@ def _show(measured: dict[str, Measured]) -> None:
     formatting.csv_button("CSV", lambda: assessment.robustness_csv(measured), "robustness.csv", "download_robustness")
     corruptions = " ".join(f"{corruption.label}: {corruption.help}" for corruption in robustness.CORRUPTIONS.values())
     formatting.caption(
-        f"{corruptions} Each run is measured on its own validation images, which it was not trained on; with "
-        f"{min(known.images for known in measured.values()):,} of them, differences of a point or two are chance."
+        f"{corruptions} Each run is measured on its own validation images, which it was not trained on. With "
+        f"{min(known.images for known in measured.values()):,} images, differences of one or two points are not "
+        "significant."
     )
 
 

@@ -325,8 +325,8 @@ def result_details(run: Run) -> None:
     st.caption(
         f"Test accuracy {result['test_accuracy']:.1%} of {result['test_images']:,} images that training never used, "
         "with its 95% interval above. "
-        f"Validation accuracy is {result['validation_accuracy']:.1%}; it chose the best epoch ({result['best_epoch']} "
-        f"of {phase}){', so it tends to look too high' * is_higher}.  \n"
+        f"Validation accuracy is {result['validation_accuracy']:.1%}; the best epoch ({result['best_epoch']} "
+        f"of {phase}) was chosen by it{', which makes it optimistic' * is_higher}.  \n"
         f"Model file {result['model_bytes'] / 1e6:.1f} MB · "
         f"Images: {formatting.images(result.get('dataset'))} · "
         f"Initial weights: {formatting.plain(result.get('weights'))}",

@@ -191,9 +191,9 @@ def classes(name: str, project: projects.Project) -> None:
                 "Add the ten of CIFAR-10", add_cifar10, name, key="teach_add_ten", icon=":material/grid_view:",
                 help=f"{_TEN_EACH} training images of each class, beside your own.",
             )  # fmt: skip
-    with st.expander("All classes from one zip", icon=":material/folder_zip:", key="teach_zip"):
+    with st.expander("All classes from one ZIP file", icon=":material/folder_zip:", key="teach_zip"):
         uploads.uploaded(
-            "A zip with a folder for each class",
+            "A ZIP file with a folder for each class",
             "teach_more",
             lambda files: guarded.attempt(_more, name, files),
             type=["zip"],

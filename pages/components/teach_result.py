@@ -50,7 +50,7 @@ _FORMATS = {
     "litert": ("LiteRT", ":material/memory:", "For phones and small machines."),
     "litert-int8": ("LiteRT int8", ":material/memory:", "The same with 8-bit weights, a third of the size."),
     "onnx": ("ONNX", ":material/hub:", "For ONNX Runtime and browsers."),
-    "zip": ("Pictures", ":material/folder_zip:", "A zip with a folder for each class; can be imported."),
+    "zip": ("Pictures", ":material/folder_zip:", "A ZIP file with a folder for each class; can be imported."),
 }
 _WHY = (
     "Cross-validation: the pictures are split into up to five folds, and each fold is predicted by a model trained on "

@@ -99,6 +99,8 @@ def test_what_is_like_none_of_the_ten_is_told(calibrated, cat, tmp_path, capsys)
 
 def test_the_crop_decides_what_is_looked_at(finished, cat, capsys):
     assert answers(capsys, cat)[0] != answers(capsys, cat, "--crop", "squeeze")[0]
+    assert answers(capsys, cat)[0] == answers(capsys, cat, "--crop", "center")[0]
+    assert answers(capsys, cat)[0] == answers(capsys, cat, "--crop", "centre")[0]  # the name in earlier versions
     assert parser.main(["predict", str(cat), "--crop", "corner"]) == 2
 
 
