@@ -40,12 +40,11 @@ UNUSUAL = "out-of-distribution"
 def open_classifier(name: str | None = None) -> Classifier:
     """Return the classifier of a run (`name` is its ID) or of the bundled model ("bundled").
 
-    If `name` is None, return that of the newest finished run, or of the bundled model if no run is finished. Raises
+    If `name` is None, return that of the newest finished run, trials left out, or of the bundled model. Raises
     RunError if the model does not exist.
     """
     if name is None:
-        finished = runs.finished_runs()
-        name = finished[0].id if finished else BUNDLED
+        name = next((run.id for run in runs.finished_runs() if not run.is_trial), BUNDLED)
     run = None if name == BUNDLED else runs.get(name)
     path = run.path / model_file.FILE if run else _bundled_model()
     try:
