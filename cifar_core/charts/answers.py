@@ -317,6 +317,7 @@ def _bars(one: Watched, moment: float) -> go.Bar:
         text=[f"{min(share, 0.99):.0%}" if share >= 0.1 else "" for share in shares],
         textposition=["inside" if share > 0.45 else "outside" for share in shares],
         textfont={"size": 11},
+        insidetextfont={"color": list(style.CLASS_INKS)},
         textangle=0,
         constraintext="none",
         cliponaxis=False,

@@ -15,6 +15,8 @@ TRAINING, VALIDATION = "#2b7bba", "#d97706"
 HEAD, FINE_TUNING = "#808b9e", "#8e5fc0"
 RIGHT, WRONG = "#1b9e77", "#c2410c"
 NEUTRAL = HEAD
+MARK = "#d6249f"
+"""Frames, rings and paths: what is chosen or pointed at."""
 PARTS = {
     "features": "#0a848d",
     "start": "#a7845f",
@@ -36,6 +38,8 @@ CLASS_COLORS = (
     "#6a66a0",
 )
 """In the order of CLASSES. Lines of classes also have labels: ten colors are too many to distinguish."""
+CLASS_INKS = ("#000000",) * 5 + ("#ffffff",) * 5
+"""Colors of text on CLASS_COLORS, with a contrast of at least 4.5:1."""
 SERIES = ("#2796e8", "#e76c63", "#2f7d1b", "#b579dd", "#99600a", "#4c5fd5", "#809d16", "#b44479", "#0a848d", "#74648c")
 """Colors of compared runs, in order."""
 CONDITIONS = (RIGHT, WRONG, SERIES[0], SERIES[3])

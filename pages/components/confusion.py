@@ -221,7 +221,7 @@ def _explain(model: Classifier, image: np.ndarray, predictions: np.ndarray, labe
         ]
         tiles.show(shown, f"mistake-{key}", width=_SIDE)
         picture_view.bars(predictions, key)
-        st.caption(":orange[Orange] is evidence for the class, :violet[purple] against it (occlusion).")
+        st.caption(":green[Green] is evidence for the class, :red[red] against it (occlusion).")
 
 
 def _as_table(predictions: Predictions, positions: np.ndarray) -> None:

@@ -146,7 +146,7 @@ def _why(model: Classifier, picture: Picture, crop: Crop, pixels: np.ndarray, an
         heat = explain.overlay(part, saliency(model, pixels)[label])
         place.image(heat, width=320, alt=f"Heat map of evidence for {name}")
         st.caption(
-            f":orange[Orange] is evidence for {name}, :violet[purple] against it. Measured by covering one part after "
+            f":green[Green] is evidence for {name}, :red[red] against it. Measured by covering one part after "
             "another (occlusion, Zeiler & Fergus 2014)."
         )
     with right:
