@@ -19,6 +19,7 @@ from cifar_core.inference.calibration import Calibration
 from cifar_core.inference.neighbors import Index
 from cifar_core.network import pretrained
 from cifar_core.network.litert import Network
+from cifar_core.network.pretrained import BUNDLED_FOLDER
 from cifar_core.runs import Run
 from cifar_core.untrusted import csv_text
 
@@ -57,6 +58,11 @@ def open_classifier(name: str | None = None) -> Classifier:
 def has_bundled() -> bool:
     """Return whether this version contains a bundled model."""
     return _bundled_model().exists()
+
+
+def bundled_figures() -> dict[str, Any]:
+    """Return the metrics of the bundled model from its model card."""
+    return (runs.load_json(BUNDLED_FOLDER / "card.json") or {})["0.5"]
 
 
 @dataclass(frozen=True, eq=False)

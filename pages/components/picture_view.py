@@ -15,7 +15,14 @@ from cifar_core.evaluation import assessment, listing
 from cifar_core.evaluation.predictions import with_fingerprint
 from cifar_core.inference import calibration, explain, model_file, pictures
 from cifar_core.inference.calibration import Calibration
-from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
+from cifar_core.inference.classifier import (
+    BUNDLED,
+    Answers,
+    Classifier,
+    bundled_figures,
+    has_bundled,
+    open_classifier,
+)
 from cifar_core.inference.pictures import Crop, Picture
 from cifar_core.untrusted import shown_name
 from pages.components import (
@@ -351,7 +358,17 @@ def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
     )
     formatting.caption(
         f"{rule.level:.0%} of the validation images and {rule.kept:.1%} of the test images are below the threshold. "
-        f"Above it are {caught} ({rule.pictures} drawings of each kind). Photos of other things are often below it."
+        f"Above it are {caught} ({rule.pictures} drawings of each kind). {_missed()}"
+    )
+
+
+def _missed() -> str:
+    """Return how many photographs of other things the bundled model's threshold misses, from its model card."""
+    rates = bundled_figures()["out_of_distribution"]
+    return (
+        f"Of {rates['photographs']} photos of other things, the bundled model misses "
+        f"{rates['photographs_missed']:.0%}: {rates['photographs_missed_above_90']:.0%} with a probability above 90%, "
+        "the rest with a lower one."
     )
 
 
