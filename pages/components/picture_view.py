@@ -130,7 +130,9 @@ def tile(image: np.ndarray, answers: Answers, number: int, name: str, truth: str
     if truth:
         note, tone = ("right", "right") if answer == truth else (f"labeled {truth}", "wrong")
     else:
-        note, tone = ("unusual", "unusual") if answers.is_unusual[number] else (shown_name(name), "")
+        note, tone = shown_name(name), ""
+        if answers.is_unusual[number]:
+            note, tone = f"unusual: {note}", "unusual"
     return Tile(answer_charts.png(image), shown_name(name), title, note, tone)
 
 
@@ -222,6 +224,7 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
                 persist_state="session",
             )
             places[change.name] = st.empty()
+        st.caption("Under each slider: the probability of this prediction over its range. It flips at a dotted line.")
     answers, effects = explain.effects(model.calibrated, pixels, setting)
     answer = int(answers.argmax())
     name = cifar10.CLASSES[answer]
@@ -231,12 +234,11 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
         alt = f"Probability of {name} over the range of {change.label}"
         with places[key]:
             live_chart.draw(figure, f"sweep_{key}", alt, live_chart.NO_TOOLBAR)
-    with right:
+    with right, st.container(key="changed"):
         st.markdown(f"### {name}, {formatting.share(answers[answer])}")
         changed = formatting.enlarged(explain.changed(pixels, setting), 6)
         st.image(changed, alt="The changed picture")
         bars(answers, "whatif")
-        st.caption("Under each slider: the probability of this prediction over its range. It flips at a dotted line.")
 
 
 def _undo() -> None:
