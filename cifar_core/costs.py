@@ -270,7 +270,7 @@ def _load() -> dict[str, list[float]]:
 class Outlook:
     """The completed share of each part and of the total time.
 
-    `late` is the part in which the prediction was last extended, or None if it is as short as the first one.
+    `late` is the part in which the predicted end was last delayed, or None if it is no later than before the delays.
     """
 
     shares: Mapping[str, float]
@@ -289,7 +289,7 @@ class Forecast:
         self._lock = threading.Lock()
         self._pace = 1.0  # actual / expected seconds of the training
         self._end: float | None = None
-        self._first_end = 0.0
+        self._promised = 0.0  # the end before it grew
         self._done = 0.0
         self._late: str | None = None
 
@@ -336,14 +336,14 @@ class Forecast:
 
     def _predicted_end(self, now: float, end: float, part: str) -> float:
         """Return the predicted end time; `end` is the current estimate. Ignores short delays until that time."""
-        if self._end is None:
-            self._first_end = self._end = end
-        if end <= self._first_end:
-            self._late = None
-        if end <= self._end:
+        if self._end is None or end <= self._end:
             self._end = end
         elif now > self._end or end - self._end > max(_LEAST_DELAY, _DELAY * (self._end - now)):
+            if self._late is None:
+                self._promised = self._end
             self._end, self._late = end, part
+        if end <= self._promised:
+            self._late = None
         return self._end
 
 
