@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from cifar_core import runs
-from cifar_core.config import suggested_name
 from cifar_core.errors import RunError
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
@@ -107,20 +106,16 @@ def state_badge(run: Run, state: str) -> None:
     st.badge(state, icon=icon, color=color)  # type: ignore[arg-type]
 
 
-def _name(row: Row) -> str:
-    return row.labels.name or (suggested_name(row.config) if row.config else "damaged")
-
-
 def short_names(rows: Iterable[Row]) -> dict[str, str]:
     """Return run names for tables and legends, by ID; equal names begin with day and time."""
-    names = {row.run.id: _name(row) for row in rows}
-    return _distinct(_distinct(names, local_time), _millisecond)
+    names = {row.run.id: row.name for row in rows}
+    return _distinct(_distinct(names, local_time), _second)
 
 
 def run_title(row: Row) -> str:
-    """Return a run's title for a list: name, validation accuracy, local day and time."""
-    figure = f" · validation {row.validation_accuracy:.1%}" if row.validation_accuracy is not None else ""
-    return f"{_name(row)}{figure} · {local_time(row.run.id)}"
+    """Return a run's title for a list, which may cut the end: validation accuracy, name, local day and time."""
+    figure = f"{row.validation_accuracy:.1%} · " if row.validation_accuracy is not None else ""
+    return f"{figure}{row.name} · {local_time(row.run.id)}"
 
 
 def title_of(run_id: str) -> str:
@@ -131,12 +126,11 @@ def title_of(run_id: str) -> str:
 
 def deleted_title(run_id: str) -> str:
     """Return the name of a run in the trash for a list."""
-    written = labels.load(Run(run_id), trash.trash_dir() / run_id)
-    return f"{written.name or run_id[19:]} · {local_time(run_id)}"
+    return f"{labels.name_of(Run(run_id), trash.trash_dir() / run_id)} · {local_time(run_id)}"
 
 
 def local_time(run_id: str) -> str:
-    """Return a run's creation time in the browser's time zone: "28 Nov 14:02:09"."""
+    """Return a run's creation time in the browser's time zone: "28 Nov 14:02"."""
     return _local_time(run_id[:15], st.context.timezone or "UTC")
 
 
@@ -145,12 +139,12 @@ def _local_time(utc: str, zone: str) -> str:
     made = datetime.strptime(utc, "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
     with contextlib.suppress(ValueError, ZoneInfoNotFoundError):  # a browser can send any text
         made = made.astimezone(ZoneInfo(zone))
-    return f"{made.day} {made:%b %H:%M:%S}"
+    return f"{made.day} {made:%b %H:%M}"
 
 
 def run_titles(rows: Iterable[Row]) -> dict[str, str]:
-    """Return run titles for a list, by ID; equal titles begin with the millisecond."""
-    return _distinct({row.run.id: run_title(row) for row in rows}, _millisecond)
+    """Return run titles for a list, by ID; equal titles begin with the second."""
+    return _distinct({row.run.id: run_title(row) for row in rows}, _second)
 
 
 def _distinct(names: dict[str, str], more: Callable[[str], str]) -> dict[str, str]:
@@ -159,8 +153,8 @@ def _distinct(names: dict[str, str], more: Callable[[str], str]) -> dict[str, st
     return {id_: name if count[name] == 1 else f"{more(id_)} · {name}" for id_, name in names.items()}
 
 
-def _millisecond(run_id: str) -> str:
-    return f"{run_id[15:18]} ms"
+def _second(run_id: str) -> str:
+    return f"{run_id[13:15]}.{run_id[15:18]} s"
 
 
 def stamp(run: Run, *names: str) -> tuple[int, ...]:
