@@ -235,7 +235,6 @@ def chosen_run(known: list[listing.Row], wanted: Run) -> Run:
         ["", *finished],
         format_func=lambda id_: finished.get(id_, id_ or "none"),
         key="ghost",
-        width=300,
         help="The curve of an earlier run, drawn pale behind this one.",
     )
     return run

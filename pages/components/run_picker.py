@@ -7,6 +7,7 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
@@ -15,8 +16,10 @@ from cifar_core import runs
 from cifar_core.errors import RunError
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
-from cifar_core.runs import Run, labels, trash
+from cifar_core.runs import Run, labels
 from pages.components import address, guarded
+
+LIST_HELP = "Validation accuracy, name, day and time of each run."
 
 
 def asked(known: list[Row]) -> str | None:
@@ -69,7 +72,7 @@ def pick(known: list[Row], wanted: str, key: str) -> Run:
         st.session_state[key] = wanted
     mine = {row.run.id for row in own(known)} | {wanted}
     titles = run_titles(row for row in known if row.run.id in mine)
-    chosen = st.selectbox("Run", list(titles), format_func=titles.__getitem__, key=key, width=300)
+    chosen = st.selectbox("Run", list(titles), format_func=titles.__getitem__, key=key, help=LIST_HELP)
     if chosen != wanted:
         st.query_params["run"] = chosen
         st.rerun()
@@ -118,15 +121,11 @@ def run_title(row: Row) -> str:
     return f"{figure}{row.name} · {local_time(row.run.id)}"
 
 
-def title_of(run_id: str) -> str:
-    """Return a run's name for a list, its id if it is gone."""
+def title_of(run_id: str, folder: Path | None = None) -> str:
+    """Return name and local day and time of a run, or of a deleted run in `folder`; its ID if it is gone."""
     run = Run(run_id)
-    return run_title(listing.row(run)) if run.path.is_dir() else run_id
-
-
-def deleted_title(run_id: str) -> str:
-    """Return the name of a run in the trash for a list."""
-    return f"{labels.name_of(Run(run_id), trash.trash_dir() / run_id)} · {local_time(run_id)}"
+    name = labels.name_of(run, folder)
+    return f"{name} · {local_time(run_id)}" if (folder or run.path).is_dir() else run_id
 
 
 def local_time(run_id: str) -> str:
