@@ -105,6 +105,8 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
         sentence.markdown(
             f"**{name}** has the best validation accuracy: **{gain}** for **{time} the time**; {confirmed}."
         )
+    if note := comparison.leak_note({row.run.id: names[row.run.id] for row in finished}):
+        sentence.warning(formatting.plain(note), icon=":material/warning:")
     settings, prices = _settings(chosen, names), _prices(chosen, base, by_run)
     run = {"Run": settings["Run"]}
     tables.show(run | prices | settings, "verdict", _LOOKS, narrow=run | prices | words)
