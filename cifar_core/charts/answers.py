@@ -32,16 +32,28 @@ _NARROW_COLUMNS = 3  # on a phone
 _LABELLED = 0.25
 
 
-def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, shares: bool = False) -> go.Figure:
+def confusion_rates(counts: np.ndarray) -> np.ndarray:
+    """Return the share of each cell of its row, float (10, 10)."""
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def highest_mistake(counts: np.ndarray) -> float:
+    """Return the highest share of a wrong prediction, at least 2%: the full red of a confusion matrix."""
+    return max(confusion_rates(counts)[~np.eye(len(CLASSES), dtype=bool)].max(), 0.02)
+
+
+def confusion_figure(
+    counts: np.ndarray, chosen: tuple[int, int] | None = None, shares: bool = False, top: float | None = None
+) -> go.Figure:
     """Return the confusion matrix `counts`, int (10, 10): rows are labels, columns predictions.
 
-    The cell `chosen` has a frame. Correct predictions are green, wrong ones red, by their share of the row. The
-    cells show numbers of images, or percent if `shares`. The last trace has a point for each cell, row by row, with
-    its number as `customdata`; its `meta["dark"]` contains the changes for the dark theme.
+    The cell `chosen` has a frame. Correct predictions are green, wrong ones red, by their share of the row; full red is
+    the share `top`, by default the highest. The cells show numbers of images, or percent if `shares`. The last trace
+    has a point for each cell, row by row, with its number as `customdata`; its `meta["dark"]` contains the changes for
+    the dark theme.
     """
-    rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    diagonal = np.eye(len(CLASSES), dtype=bool)
-    tops = {True: 1.0, False: max(rates[~diagonal].max(), 0.02)}
+    rates, diagonal = confusion_rates(counts), np.eye(len(CLASSES), dtype=bool)
+    tops = {True: 1.0, False: top or highest_mistake(counts)}
     title = f"Confusion matrix ({'percent of the label' if shares else 'images'})"
     figure = style.figure(title, "prediction", "label", 560)
     for is_right, color in style.CELLS.items():
@@ -51,9 +63,9 @@ def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, 
     figure.update_traces(hoverinfo="skip", xgap=1, ygap=1)
     fill = rates / np.where(diagonal, tops[True], tops[False])
     digits_on = functools.partial(_digit_colors, fill, diagonal)
-    digits = (
-        np.char.mod("%.0f", 100 * rates) if shares else np.array([[f"{count:,}" for count in row] for row in counts])
-    )
+    digits = np.char.mod("%.0f", 100 * rates) if shares else np.array([[f"{n:,}" for n in row] for row in counts])
+    if shares:
+        digits = np.where(rates < 0.005, "&lt;1", digits)
     figure.add_scatter(
         x=np.tile(CLASSES, len(CLASSES)),
         y=np.repeat(CLASSES, len(CLASSES)),

@@ -54,14 +54,14 @@ BACKGROUNDS = {"light": (252, 252, 250), "dark": (18, 23, 30)}
 INVISIBLE = "rgba(0,0,0,0)"
 GROUND, GUIDE = "rgba(128,140,160,0.25)", "rgba(128,128,128,0.6)"
 
-LEGEND = {"orientation": "h", "x": 0, "yref": "container", "y": 0, "yanchor": "bottom"}
-"""Below the axis title: in a narrow figure, it would cover the figure's title."""
+LEGEND = {"orientation": "h", "xref": "container", "x": 0, "yref": "container", "y": 0, "yanchor": "bottom"}
+"""Below the axis title and as wide as the figure: in a narrow one, it would cover the figure's title or be cut."""
 
 TEMPLATE = go.layout.Template(
     layout={
         "paper_bgcolor": INVISIBLE,
         "plot_bgcolor": INVISIBLE,
-        "margin": {"l": 56, "r": 16, "t": 44, "b": 44},
+        "margin": {"l": 64, "r": 16, "t": 44, "b": 44},
         "font": {"size": 13},
         "title": {"x": 0, "xanchor": "left", "font": {"size": 15, "weight": 600}},
         "legend": LEGEND,

@@ -150,7 +150,7 @@ def notification(run: Run, state: str) -> None:
         "started": st.session_state.get("started"),
         "scroll": st.session_state.pop("scroll_to", None),
         "live": state in LIVE_STATES,
-        "title": f"{labels.shown_name(run)}: {state}",
+        "title": f"{labels.name_of(run)}: {state}",
         "body": f"Test accuracy {accuracy:.1%}" if isinstance(accuracy, float) else "",
     }
     look: dict[str, Any] = {"height": "content", "width": "content"}
