@@ -2,8 +2,9 @@
 
     <cache>/costs.json       seconds per image, by stage and shape; the last five measurements of each
 
-Finished runs (`record_run`) and measurements (`record`) add to it. For a shape without measurements, `estimate` scales
-rough values of a two-core machine by the multiply-adds and sets `measured` to False.
+Finished runs (`record_run`) and measurements (`record`) add to it. `estimate` takes the fastest, as other work on the
+machine only ever adds time. For a shape without measurements, it scales rough values of a two-core machine by the
+multiply-adds and sets `measured` to False.
 """
 
 from __future__ import annotations
@@ -84,8 +85,7 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
     }
     rates = {stage: known.get(_key(stage, config)) for stage, amount in work.items() if amount}
     stages = {
-        stage: work[stage] * (statistics.median(times) if times else _first_guess(stage, config))
-        for stage, times in rates.items()
+        stage: work[stage] * (min(times) if times else _first_guess(stage, config)) for stage, times in rates.items()
     }
     memory = known.get(_key("memory", config))
     return Estimate(
@@ -215,7 +215,8 @@ def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float
         evaluated = {row["stage"]: row["total"] for row in rows if row.get("stage") in ("validation", "test")}
         work = sum(row["epoch_seconds"] for row in epochs) + feature_seconds
         work += rates.get("evaluate", 0) * sum(evaluated.values())
-        rates["start"] = max(seconds - work, 0.0)
+        if seconds > work:
+            rates["start"] = seconds - work
     return rates
 
 

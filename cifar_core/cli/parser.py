@@ -68,7 +68,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError instead of printing the usage."""
-        raise ConfigError(f"{message}; see `{self.prog} --help`.")
+        raise ConfigError(f"{message}; see '{self.prog} --help'.")
 
 
 def _crop(text: str) -> str | tuple[float, float, float]:

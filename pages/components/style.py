@@ -72,7 +72,7 @@ _OWN = (
     ".preview img{width:100%;aspect-ratio:1;border-radius:4px;image-rendering:pixelated}"
     "@media(max-width:767px){.preview{flex-wrap:wrap}.preview figure{flex:1 0 28%}}"
     ".preview figcaption{font-size:.78rem;line-height:1.35}.preview .changed{color:light-dark(#b01481,#f07cc4)}"
-    "@media(max-width:767px){.st-key-watch_rows2 .st-key-watch{height:916px!important;flex-basis:916px!important}}"
+    "@media(max-width:767px){.st-key-watch_rows2 .st-key-watch{height:988px!important;flex-basis:988px!important}}"
     "[class*=st-key-live_] [data-stale=true],[data-stale=true]:has(.live-chart)"  # polled, so never stale
     "{opacity:1!important;transition:none!important}"
     "[class*=st-key-live_] summary *{opacity:1!important}"
