@@ -1,4 +1,4 @@
-"""The settings of a training: one table of knobs.
+"""The settings of a training run: one table of knobs.
 
 A knob is a field of `TrainConfig`. Its metadata (range or choices, unit, one sentence of help, group) is the only
 source for the sliders of the page, the flags of the command line, validation and the saved JSON.
@@ -36,7 +36,7 @@ _optimization, _distillation = partial(knob, "Optimization"), partial(knob, "Dis
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The settings of a training, immutable. The constructor checks each value and raises ConfigError."""
+    """The settings of a training run, immutable. The constructor checks each value and raises ConfigError."""
 
     dataset: str = _data(
         "auto",
@@ -67,7 +67,7 @@ class TrainConfig:
         "stratified",
         "Validation split",
         "Of CIFAR-10's images, 5% have a near-duplicate. Grouped moves validation images whose near-duplicate is a "
-        "training image to the training images, so that validation accuracy is less too high.",
+        "training image to the training images, which makes validation accuracy less optimistic.",
         choices=("stratified", "grouped"),
         labels={"grouped": "near-duplicates grouped"},
     )
@@ -121,7 +121,7 @@ class TrainConfig:
         0.0,
         "Mixing",
         "Share of batches whose images and labels are mixed in pairs, by Mixup or CutMix; only with 0 augmented "
-        "versions. Helps in long trainings, costs accuracy in short ones.",
+        "versions. Helps in long training runs, costs accuracy in short ones.",
         low=0.0,
         high=1.0,
         step=0.1,
@@ -160,7 +160,7 @@ class TrainConfig:
         "inference",
         "Batch normalization",
         "Unfrozen layers keep their statistics, adapt them quickly, or adapt them as slowly as on ImageNet, too slowly "
-        "for a short training.",
+        "for a short training run.",
         choices=("inference", "adapt", "training"),
         labels={
             "inference": "keep statistics",

@@ -102,13 +102,14 @@ def memory_shortage(guess: Estimate | None = None) -> str:
 
     If `guess` contains no measurement, a run is assumed to take as much as preset quick: most of it is TensorFlow.
     """
-    needed, granted = (guess and guess.memory_bytes) or QUICK_MEMORY_BYTES, machine.memory_bytes()
+    needed, available = (guess and guess.memory_bytes) or QUICK_MEMORY_BYTES, machine.memory_bytes()
     taken = psutil.Process().memory_info().rss
-    if granted >= needed + taken:
+    if available >= needed + taken:
         return ""
     return (
-        f"A training takes about {needed / 1e9:.1f} GB of memory beside the {taken / 1e9:.1f} GB of this program, and "
-        f"{granted / 1e9:.1f} GB are granted: it may end early. Grant more, or choose a smaller batch, size or width."
+        f"A training run needs about {needed / 1e9:.1f} GB of memory in addition to the {taken / 1e9:.1f} GB of this "
+        f"program, and {available / 1e9:.1f} GB is available: the run may be stopped. Provide more memory, or choose a "
+        "smaller batch size, input size or width."
     )
 
 

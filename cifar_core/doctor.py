@@ -55,18 +55,18 @@ def _versions() -> _Found:
     have = {one.name: python_version() if one.name == "Python" else machine.package_version(one.name) for one in wanted}
     wrong = [one for one in wanted if not one.specifier.contains(have[one.name], prereleases=True)]
     if not wrong:
-        return "ok", f"Python {have['Python']}, {len(lines)} packages within their ranges"
+        return "ok", f"Python {have['Python']}, {len(lines)} packages, supported versions"
     value = "; ".join(f"{one.name} {have[one.name]}, expected {one.specifier}" for one in wrong)
     return "error", value, "Run 'pip install -r requirements.txt' with Python 3.11 to 3.13."
 
 
 def _processors() -> _Found:
-    granted, advice = machine.processors(), "Pages are slow while a training runs; grant two processors."
-    return "ok" if granted > 1 else "warning", f"{granted} of {os.cpu_count()}", advice * (granted == 1)
+    available, advice = machine.processors(), "Pages are slow during a training run; provide two processors."
+    return "ok" if available > 1 else "warning", f"{available} of {os.cpu_count()}", advice * (available == 1)
 
 
 def _memory() -> _Found:
-    value = f"{_gb(machine.memory_bytes())}; preset quick takes {_gb(costs.QUICK_MEMORY_BYTES)}"
+    value = f"{_gb(machine.memory_bytes())}; preset quick needs {_gb(costs.QUICK_MEMORY_BYTES)}"
     return "error" if costs.memory_shortage() else "ok", value, costs.memory_shortage()
 
 
@@ -82,8 +82,8 @@ def _cache() -> _Found:
 def _disk(folder: Path, limit: float, variable: str) -> _Found:
     place = runs.existing(folder)
     free, taken = shutil.disk_usage(place).free, runs.size_bytes(folder)
-    value = f"{folder}: {_gb(free)} free; {_gb(taken)} taken, {_gb(limit)} at most ({variable})"
-    advice = "Features are not stored, and trainings take longer: free disk space, or set CIFAR_CACHE_DIR."
+    value = f"{folder}: {_gb(free)} free; {_gb(taken)} used, {_gb(limit)} at most ({variable})"
+    advice = "Features are not stored, and training runs take longer: free disk space, or set CIFAR_CACHE_DIR."
     return ("ok", value) if free >= runs.reserve_bytes(place) else ("warning", value, advice)
 
 
@@ -109,14 +109,18 @@ def _weights() -> _Found:
     shape = PRESETS["quick"].alpha, PRESETS["quick"].image_size
     path, reason = pretrained.imagenet_path(*shape), pretrained.unavailable_reason("imagenet", *shape)
     if reason is None:
-        return "ok", f"ImageNet, {path}" if path.exists() else "ImageNet, downloaded by the first training"
+        return "ok", f"ImageNet, {path}" if path.exists() else "ImageNet, downloaded by the first training run"
     advice = f"Connect to the internet, or put {path.name} into {path.parent} (KERAS_HOME)."
-    return "warning", f"no ImageNet; trainings start from {pretrained.expected_kind('auto', *shape)} weights", advice
+    return (
+        "warning",
+        f"no ImageNet; training runs start from {pretrained.expected_kind('auto', *shape)} weights",
+        advice,
+    )
 
 
 def _gpu() -> _Found:
     if (driver := machine.gpu_driver()) is None:
-        return "ok", "none; trainings use the processors"
+        return "ok", "none; training runs use the processors"
     if (cudnn := machine.package_version("nvidia-cudnn-cu12")) != "not installed":
         return "ok", f"{driver}, cuDNN {cudnn}"
     return "warning", f"{driver} without CUDA packages", 'On Linux run pip install "tensorflow[and-cuda]".'
@@ -151,7 +155,7 @@ def _login() -> _Found:
 
 
 def _gb(count: float) -> str:
-    return f"{count / 1e9:.3g} GB"
+    return f"{count / 1e9:,.1f} GB".replace(".0 GB", " GB")
 
 
 _CHECKS = (

@@ -25,16 +25,17 @@ TERMS: Mapping[str, str] = {
     "fine-tuning": "The second phase: the top blocks of the backbone train too, at a low learning rate.",
     "head": "The new layers on top of the backbone, which turn features into class probabilities.",
     "L2": "A penalty on large weights, added to the loss.",
-    "label smoothing": "Training toward a probability slightly below 1 for the true class, against overconfidence.",
+    "label smoothing": "Training toward a probability slightly below 1 for the true class, to reduce overconfidence.",
     "learning rate": "The size of the steps in which training changes the weights.",
     "linear probe": "A linear classifier on frozen features; its accuracy measures how well they separate the classes.",
     "LiteRT": "The successor of TensorFlow Lite: a small, fast runtime for models on phones and computers.",
     "logits": "The network's ten outputs before softmax turns them into probabilities.",
     "McNemar's test": "Whether one of two models is better, or whether chance explains it: it compares the images that "
-    "only one of them gets right.",
-    "nats": "The unit of the loss with natural logarithms: 0 is certain and right, 2.3 is guessing among ten classes.",
+    "only one of them predicts correctly.",
+    "nats": "The unit of the loss with natural logarithms: 0 is certain and correct, 2.3 is guessing among ten "
+    "classes.",
     "ONNX": "A file format for models that most frameworks and browsers can run.",
-    "out-of-distribution": "An image that differs from all training images, so that the prediction means little.",
+    "out-of-distribution": "An image that differs from all training images; its prediction is unreliable.",
     "overfitting": "The network learns details of the training images that do not hold for new images.",
     "pruning": "Ending a trial early because it is worse than the others at the same epoch.",
     "temperature": "A number that the logits are divided by: above 1 it lowers high probabilities; the prediction "

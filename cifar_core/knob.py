@@ -1,4 +1,4 @@
-"""One setting of a training: its label, range or choices, unit, help and group."""
+"""One setting of a training run: its label, range or choices, unit, help and group."""
 
 from __future__ import annotations
 

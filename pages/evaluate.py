@@ -42,7 +42,7 @@ def main() -> None:
     known = listing.classifiers()
     wanted = run_picker.asked(known)
     if not known:
-        about = "What a run gets right and wrong: confusion matrix, mistakes, calibration, robustness."
+        about = "What a run predicts correctly and what not: confusion matrix, mistakes, calibration, robustness."
         run_picker.nothing_yet(TITLE, about)
         return
     newest = run_picker.own(known)[0].run.id
@@ -128,8 +128,8 @@ def strengths(result: Assessment, split: str, number: int) -> None:
         for name in SPLITS:
             accuracy(result, name)
     formatting.caption(
-        "With 95% intervals (Wilson). Epoch and settings are chosen by validation accuracy, so it tends to look too "
-        "high; nothing is chosen by test accuracy."
+        "With 95% intervals (Wilson). Epoch and settings are chosen by validation accuracy, which makes it "
+        "optimistic; test accuracy is not used for selection."
     )
     summary = class_summary(result.calibrated.split(split))
     if summary is not None:
@@ -232,13 +232,13 @@ def calibrated(result: Assessment, split: str, number: int) -> None:
     live_chart.draw(figure, f"reliability{number}", picture_view.RELIABILITY_ALT, config)
     error = result.test_error
     formatting.text(
-        f"The logits are divided by a temperature of **{known.temperature:.2f}**, found on {known.images:,} validation "
-        f"images (Guo et al. 2017): on the {split} images the expected calibration error (ECE) goes from "
+        f"The logits are divided by a temperature of **{known.temperature:.2f}**, fitted on {known.images:,} "
+        f"validation images (Guo et al. 2017): on the {split} images the expected calibration error (ECE) goes from "
         f"{before.ece:.1%} to **{after.ece:.1%}**."
     )
     formatting.caption(
-        f"Root mean square calibration error on test images: {error.value:.1%} ({error.low:.1%} to {error.high:.1%}), "
-        "without the noise of its bins (Kumar et al. 2019). A point's size is its number of images."
+        f"Root mean square calibration error on test images: {error.value:.1%} (95% interval {error.low:.1%} to "
+        f"{error.high:.1%}), bias-corrected (Kumar et al. 2019). A point's size is its number of images."
     )
 
 

@@ -133,7 +133,7 @@ def no_authlib(patch: pytest.MonkeyPatch, folder: Path) -> None:
         ("memory", "error", little_memory, "1.7 GB"),
         ("runs", "error", full_disk, "MB free"),
         ("runs", "error", many_runs, "CIFAR_RUNS_GB"),
-        ("cache", "warning", full_disk, "0.001 GB free"),
+        ("cache", "warning", full_disk, "0 GB free"),
         ("cache", "error", bad_limit, "CIFAR_STORE_GB"),
         ("permissions", "error", read_only, "Permission denied"),
         ("permissions", "error", no_folder, "Not a directory"),

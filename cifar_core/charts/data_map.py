@@ -24,7 +24,7 @@ def hardness_figure(known: Dynamics, chosen: Collection[int] = ()) -> go.Figure:
     """Return confidence against variability; an image is green if its last prediction is correct, else red."""
     figure = _figure("Easy, ambiguous, hard", 460, chosen)
     confidence, variability, right = known.confidence, known.variability, known.right[-1]
-    for name, color, part in (("right", style.RIGHT, right), ("wrong", style.WRONG, ~right)):
+    for name, color, part in (("correct", style.RIGHT, right), ("wrong", style.WRONG, ~right)):
         _add_dots(
             figure, f"{name} at the end", color, np.flatnonzero(part), (variability, confidence), known.labels, chosen
         )

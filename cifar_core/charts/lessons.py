@@ -59,7 +59,7 @@ def histogram_figure(conditions: Conditions) -> go.Figure:
 def norms_figure(conditions: Conditions) -> go.Figure:
     """Return the root mean square of the feature maps after each layer for each condition."""
     x = "stem, block 1 to 17, top"
-    figure, names = _figure("Size of the feature maps", x, "root mean square", 340), _short_names()
+    figure, names = _figure("Activation magnitude", x, "root mean square", 340), _short_names()
     for number, (label, outcome) in enumerate(conditions.items()):
         _add_line(figure, number, label, names, outcome.internals.norms, hovertemplate="%{y:.3g}")
     figure.update_xaxes(type="category", tickvals=names[::2], tickangle=0)

@@ -102,8 +102,8 @@ def _lines(result: Assessment, measured: Measured | None) -> list[str]:
     if result.calibration:
         error = result.test_error
         lines.append(
-            f"Calibration error on test images {percent(error.value)} (95% interval {percent(error.low)} to "
-            f"{percent(error.high)}) at temperature {result.calibration.temperature:.2f}."
+            f"Root mean square calibration error on test images: {percent(error.value)} (95% interval "
+            f"{percent(error.low)} to {percent(error.high)}) at temperature {result.calibration.temperature:.2f}."
         )
     lines += [sentence for sentence in (*result.problems, *result.sentences, result.gap) if sentence]
     if result.parent:

@@ -72,8 +72,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _crop(text: str) -> str | tuple[float, float, float]:
-    if text in ("centre", "squeeze"):
-        return text
+    if text in ("center", "centre", "squeeze"):
+        return "squeeze" if text == "squeeze" else "centre"
     x, y, side = map(float, text.split(","))  # argparse reports a ValueError
     return x, y, side
 
@@ -95,13 +95,13 @@ def _switch(name: str, text: str, **options: Any) -> Argument:
     return name, {"help": text, "action": "store_true", **options}
 
 
-def _knob(knob: Knob, defaults: TrainConfig, title: str) -> Argument:
+def _knob(knob: Knob, defaults: TrainConfig) -> Argument:
     values = ", ".join(map(str, knob.choices)) or (
         "none, bundled or a run's id" if knob.pattern else f"{knob.low:,.10g} to {knob.high:,.10g}"
     )
     if knob.mistakes:
         values += f" (deliberate mistakes: {', '.join(map(str, knob.mistakes))})"
-    text = f"{knob.help} {values} {knob.unit}".strip() + f"; {title}: {knob.short(getattr(defaults, knob.name))}"
+    text = f"{knob.help} {values} {knob.unit}".strip() + f"; default: {knob.short(getattr(defaults, knob.name))}"
     return _argument(knob.flag, "VALUE", text.replace("%", "%%"))
 
 
@@ -116,10 +116,12 @@ def _command(subparsers: Any, name: str, command: str, text: str, *arguments: Ar
 
 def _add_training(parser: argparse.ArgumentParser, usual: str, text: str) -> None:
     """Add the preset and all knobs, in groups."""
-    parser.add_argument("--preset", choices=list(PRESETS), default=usual, help=f"{text} (default: {usual})")
+    parser.add_argument(
+        "--preset", choices=list(PRESETS), default=usual, help=f"{text} (default: {usual}; it sets the defaults below)"
+    )
     groups = {knob.group: parser.add_argument_group(knob.group) for knob in KNOBS.values()}
     for knob in KNOBS.values():
-        flag, options = _knob(knob, PRESETS["standard"], "standard")
+        flag, options = _knob(knob, PRESETS[usual])
         groups[knob.group].add_argument(flag, **options)
 
 
@@ -138,16 +140,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_runs(_actions(commands, "runs", "List, show, stop, resume or delete runs."))
     _add_models(commands)
     actions = _actions(commands, "data", "Show the data set, or download CIFAR-10.")
-    _command(actions, "status", "train.data_status", "Show which images a training uses, and why.")
+    _command(actions, "status", "train.data_status", "Show which images a training run uses, and why.")
     _command(actions, "download", "train.download_data", "Download the official CIFAR-10 (170 MB) to the cache.")
     clear = _switch("--clear", "empty it; features are recomputed when needed")
     _command(actions, "cache", "train.show_cache", "Show the feature cache.", clear)
-    _command(commands, "doctor", "doctor.doctor", "Check what this machine grants and lacks, and say what to do.")
+    _command(commands, "doctor", "doctor.doctor", "Check this machine and suggest fixes.")
     _add_learn(commands)
     _add_sweep(_actions(commands, "sweep", "Search over settings."))
     _command(
         commands, "lab", "search.lab", "Train the head alone from cached features, in seconds.",
-        *(_knob(KNOBS[name], BASE, "default") for name in SLIDERS),
+        *(_knob(KNOBS[name], BASE) for name in SLIDERS),
     )  # fmt: skip
     return parser
 
@@ -205,7 +207,7 @@ def _add_models(commands: Any) -> None:
         _argument("--alpha", None, "width of the network (default: 0.5)", type=float, choices=ALPHAS, default=0.5),
         _argument("--image-size", None, "pixels it sees (default: 96)", type=int, choices=IMAGE_SIZES, default=96),
     )  # fmt: skip
-    crop = "part of the picture to classify: centre (default), squeeze, or a square X,Y,SIDE in fractions"
+    crop = "part of the picture to classify: center (default), squeeze, or a square X,Y,SIDE in fractions"
     _command(
         commands, "predict", "predict.predict", "Classify pictures.",
         _argument("images", "IMAGE", "a picture, a folder or a zip of pictures", nargs="+"),
@@ -213,7 +215,7 @@ def _add_models(commands: Any) -> None:
         _argument("--crop", "CROP", crop, type=_crop, default="centre"),
         _argument("--explain", "PNG", "write an image with the evidence for each prediction"),
         _argument("--nearest", "N", "list the N nearest training images, 1 to 100", type=_between(1, 100)),
-        _switch("--what-if", "list the changes that flip the prediction"),
+        _switch("--what-if", "list the changes to the picture that change the prediction"),
         _argument("--compare", "ID", "compare with another model, disagreements first; repeatable", action="append"),
         _argument("--csv", "FILE", "also write the predictions to this file, one picture a line"),
     )  # fmt: skip

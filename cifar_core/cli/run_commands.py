@@ -281,7 +281,7 @@ def detail_lines(run: Run, values: dict[str, Any]) -> list[str]:
         lines += [origin(run)] if values["status"] != "finished" else []
     for name, setting in values["differences"].items():
         knob, usual = KNOBS[name], getattr(PRESETS["standard"], name)
-        lines.append(f"{knob.label}: {knob.format(setting)} (standard: {knob.format(usual)})")
+        lines.append(f"{knob.label}: {knob.format(setting)} (preset standard: {knob.format(usual)})")
     lines += [_plain(problem) for problem in values["problems"]]
     if environment := values["environment"]:
         known = {key: environment[key] for key in _MACHINE if key in environment}

@@ -95,12 +95,12 @@ def verdict(pair: Pair, name_a: str, name_b: str) -> str:
     if result is None:
         return f"{name_a} and {name_b} cannot be compared: {pair.reason}"
     if not result.only_a + result.only_b:
-        return f"No difference between {name_a} and {name_b}: both are right on the same test images."
+        return f"No difference between {name_a} and {name_b}: both predict the same test images correctly."
     better, worse, wins, losses = name_a, name_b, result.only_a, result.only_b
     if losses > wins:
         better, worse, wins, losses = worse, better, losses, wins
     split = (
-        f"of {result.images:,} test images {wins:,} are right with {better} only and {losses:,} with {worse} only "
+        f"of {result.images:,} test images, {better} alone predicts {wins:,} correctly and {worse} alone {losses:,} "
         f"({_p(pair.adjusted)})."
     )
     if pair.is_significant:

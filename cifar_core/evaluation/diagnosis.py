@@ -190,7 +190,7 @@ def healthy(case: Case) -> Finding:
         "The losses fell, and training and validation stayed together.",
         (Step("for more accuracy, try more images, a wider network (width α) or larger images, one at a time"),),
         f"In the last epoch {last['accuracy']:.1%} of the training and {last['validation_accuracy']:.1%} of the "
-        "validation images were right.",
+        "validation images were correct.",
     )
 
 

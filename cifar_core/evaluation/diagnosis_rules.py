@@ -202,7 +202,7 @@ def _why_it_fell(config: TrainConfig, recovered: bool) -> tuple[str, Step]:
     if config.batch_norm == "training":
         return (
             "In training mode, batch normalization normalizes by each batch, and in evaluation by moving averages, "
-            "which lag behind in a short training.",
+            "which lag behind in a short training run.",
             set_knob(config, "batch_norm", "inference"),
         )
     rate = config.fine_tune_learning_rate
@@ -248,9 +248,9 @@ def stale_statistics(case: Case) -> Finding | None:
         "problem",
         "Batch normalization differs between training and evaluation",
         "Training uses the statistics of each batch. Evaluation uses moving averages, which follow too slowly in a "
-        "short training.",
+        "short training run.",
         (set_knob(case.config, "batch_norm", "inference"),),
-        f"In the last epoch {last['accuracy']:.1%} of the training images were right, but "
+        f"In the last epoch {last['accuracy']:.1%} of the training images were correct, but "
         f"{last['validation_accuracy']:.1%} of the validation images; {case.loss_name}: {last['loss']:.2f} and "
         f"{last['validation_loss']:.2f}.",
     )
@@ -274,7 +274,7 @@ def overfitting(case: Case) -> Finding | None:
         "Overfitting",
         "The network learns details of the training images that new images do not have.",
         _against_overfitting(case.config, f"{last['phase']}_epochs", lowest["epoch"] if rose else 0),
-        f"In the last epoch {last['accuracy']:.1%} of the training images were right, and "
+        f"In the last epoch {last['accuracy']:.1%} of the training images were correct, and "
         f"{last['validation_accuracy']:.1%} of the validation images.{rise if rose else ''}",
     )
 
@@ -306,7 +306,7 @@ def augmented_too_hard(case: Case) -> Finding | None:
         "The augmentation is too strong",
         "At this strength objects leave the picture or cannot be recognized.",
         (set_knob(case.config, "augmentation", 0.5),),
-        f"At the end of a phase {widest['accuracy']:.1%} of the augmented training images were right, and "
+        f"At the end of a phase {widest['accuracy']:.1%} of the augmented training images were correct, and "
         f"{widest['validation_accuracy']:.1%} of the validation images, which are not augmented.",
     )
 
@@ -326,7 +326,7 @@ def validation_above_training(case: Case) -> Finding | None:
         f"Training is harder: {'; '.join(reasons)}. Validation has none of that.",
         (Step("you need not change anything"),),
         f"In the last epoch {case.last['validation_accuracy']:.1%} of the validation and "
-        f"{case.last['accuracy']:.1%} of the training images were right.",
+        f"{case.last['accuracy']:.1%} of the training images were correct.",
     )
 
 

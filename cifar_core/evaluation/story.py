@@ -150,7 +150,9 @@ def probe_sentence(probe: LinearProbe | None, best: float | None) -> str:
     if probe is None:
         return ""
     text = f"{probe.name[0].upper()}{probe.name[1:]}: {probe.accuracy:.1%} of the validation images"
-    text += " are right with a linear classifier on its features, before any training here (a linear probe)."
+    text += (
+        " are predicted correctly by a linear classifier on its features, before any training here (a linear probe)."
+    )
     if best is not None:
         gain = best - probe.accuracy
         text += f" Training {'added' if gain >= 0 else 'lost'} {points(abs(gain))}."

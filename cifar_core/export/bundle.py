@@ -198,8 +198,8 @@ def facts(figures: dict[str, Any]) -> dict[str, str]:
     if known:
         error = figures["calibration_error"]
         texts["Calibration"] = (
-            f"Temperature {known['temperature']:.3f}, fitted on validation images; calibration error on test images "
-            f"{error['value']:.1%} (95% interval {error['low']:.1%} to {error['high']:.1%})."
+            f"Temperature {known['temperature']:.3f}, fitted on validation images; root mean square calibration error "
+            f"on test images {error['value']:.1%} (95% interval {error['low']:.1%} to {error['high']:.1%})."
         )
     if rates := known.get("unlike"):
         caught = ", ".join(f"{kind} {share:.0%}" for kind, share in rates["caught"].items())

@@ -209,7 +209,7 @@ def card(run: Run) -> bytes:
     canvas = _Canvas(CARD_SIZE)
     canvas.text(48, 40, "CIFAR Studio", 24, _MUTED)
     canvas.text(44, 84, f"{test.accuracy:.1%}", 120)
-    canvas.text(48, 222, f"of {len(test.labels):,} test images right ({low:.1%} to {high:.1%})", 24)
+    canvas.text(48, 222, f"of {len(test.labels):,} test images correct ({low:.1%} to {high:.1%})", 24)
     epochs = f"{config.epochs['head']} + {config.epochs['fine_tune']} epochs"
     for row, words in enumerate(
         (

@@ -1,4 +1,4 @@
-"""Activations inside a network: block outputs for a picture, and the training images that excite each channel.
+"""Activations inside a network: block outputs for a picture, and the training images that activate each channel most.
 
     <cache>/inside/<key>.npz    the highest activations of a network's channels on training images; rebuilt if missing
 
@@ -35,7 +35,7 @@ _LEAST = 1e-6  # smallest standard deviation of a channel
 
 @dataclass(frozen=True, eq=False)
 class Exciting:
-    """The training images that excite the c channels of each block most.
+    """The training images that activate the c channels of each block most.
 
     rows: their positions, int32 (c, NEAREST). means, spreads: mean and standard deviation of each channel's largest
     value over the training images, float32 (c,).
@@ -93,7 +93,7 @@ def with_layer_outputs(content: bytes, alpha: float) -> bytes:
 
 
 def exciting(model: Classifier, report: machine.Progress = lambda done, total: None) -> Exciting:
-    """Return the images that excite the channels of `model`. Cached; takes 2 s of processor time at width 0.5.
+    """Return the images that activate the channels of `model`. Cached; takes 2 s of processor time at width 0.5.
 
     Raises DataError if there are no training images, and RunError if another program wrote the model.
     """

@@ -23,7 +23,7 @@ from cifar_core.untrusted import quoted, unique_name
 
 MAX_FILE_BYTES = 64 * 2**20  # limit of one picture, in a zip or not
 ZIP_SIGNATURE = rb"PK(\x03\x04|\x05\x06)"
-WANTED = "a PNG, JPEG, WebP, AVIF, BMP or GIF picture"
+WANTED = "PNG, JPEG, WebP, AVIF, BMP or GIF"
 _READ = (
     ("PNG", rb"\x89PNG\r\n\x1a\n"),
     ("JPEG", rb"\xff\xd8\xff"),
@@ -39,8 +39,8 @@ _NOT_READ = (
     ("an SVG drawing", rb"\s*(<\?xml.*)?(<!doctype svg.*)?<svg", "export it as PNG"),
     ("a web page", rb"\s*(<!doctype html|<html|<\?xml)", "open it in a browser and save the picture itself"),
     ("a PDF document", rb"%PDF", "export its page as PNG, or take a screenshot"),
-    ("a camera raw", rb"FUJIFILMCCD-RAW|II\*\x00....CR|IIU\x00|IIR[OS]|MMOR|FOVb|\x00MRM", "develop it as JPEG"),
-    ("a TIFF picture or camera raw", rb"II[*+]\x00|MM\x00[*+]", _EXPORT),
+    ("a raw file", rb"FUJIFILMCCD-RAW|II\*\x00....CR|IIU\x00|IIR[OS]|MMOR|FOVb|\x00MRM", "develop it as JPEG"),
+    ("a TIFF picture or raw file", rb"II[*+]\x00|MM\x00[*+]", _EXPORT),
     ("a JPEG XL picture", rb"\xff\x0a|\x00\x00\x00\x0cJXL ", _EXPORT),
     ("a JPEG 2000 picture", rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", _EXPORT),
     ("an icon", rb"\x00\x00[\x01\x02]\x00[^\x00]", "export it as PNG"),
@@ -55,7 +55,7 @@ _BRANDS = (  # brands of ISO base media files (ISO/IEC 14496-12, 23008-12)
         {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"},
         "export it as JPEG (an iPhone takes JPEG with Settings > Camera > Formats > Most Compatible)",
     ),
-    ("a camera raw", {b"crx "}, "develop it as JPEG"),
+    ("a raw file", {b"crx "}, "develop it as JPEG"),
 )
 
 _MOST_PARTS = 1_000_000
@@ -88,7 +88,7 @@ def identify(data: bytes, name: str) -> str:
     Raises ImageError if `data` is empty, longer than MAX_FILE_BYTES or not in a supported format.
     """
     if not data:
-        raise ImageError(f"{quoted(name)} is empty, 0 bytes; choose {WANTED}.")
+        raise ImageError(f"{quoted(name)} is empty, 0 bytes; choose a {WANTED} file.")
     if len(data) > MAX_FILE_BYTES:
         raise ImageError(
             f"{quoted(name)} has {len(data) / 2**20:,.1f} MiB, and at most {MAX_FILE_BYTES / 2**20:,.0f} are read;"
@@ -96,7 +96,8 @@ def identify(data: bytes, name: str) -> str:
         )
     kind, advice = _kind(data[:512])
     if advice:
-        raise ImageError(f"{quoted(name)} looks like {kind}, not {WANTED}; {advice}.")
+        looks = f"looks like {kind}, not a" if kind else "is not a"
+        raise ImageError(f"{quoted(name)} {looks} supported image file ({WANTED}); {advice}.")
     return kind
 
 
@@ -106,7 +107,7 @@ def is_picture(data: bytes) -> bool:
 
 
 def _kind(head: bytes) -> tuple[str, str]:
-    """Return the name of the format and "", or a description of an unsupported one and advice."""
+    """Return the name of the format and "", or a description of an unsupported one ("" if unknown) and advice."""
     for format_name, signature in _READ:
         if re.match(signature, head, re.DOTALL):
             return format_name, ""
@@ -115,7 +116,7 @@ def _kind(head: bytes) -> tuple[str, str]:
     for kind, signature, advice in _NOT_READ:
         if re.match(signature, head, re.DOTALL | re.IGNORECASE):
             return kind, advice
-    return "something else", "save or export it as one of these"
+    return "", "save or export it as one of these"
 
 
 def _media_kind(head: bytes) -> tuple[str, str]:

@@ -161,6 +161,6 @@ def _checked_square(crop: object) -> tuple[float, float, float]:
     except (TypeError, ValueError):
         pass
     raise ImageError(
-        f'The crop {shown_name(str(crop))} is not usable; give "centre", "squeeze" or x, y and side as three'
+        f"The crop {shown_name(str(crop))} is not usable; give the word center or squeeze, or x, y and side as three"
         " numbers from 0 to 1, the side above 0."
     )

@@ -16,7 +16,7 @@ Conditions = Mapping[str, Outcome]
 """Outcomes by key of the condition."""
 Answer = tuple[int, str]
 _NOISE = 0.02  # noise of the accuracy on 1,000 validation images
-_SIX_OF_TEN = 0.6
+_ENOUGH = 0.6
 
 
 def inside(fields: Sequence[float]) -> Answer:
@@ -34,7 +34,7 @@ def scaling(conditions: Conditions) -> Answer:
     lost = _best(conditions["right"]) - _best(conditions["wrong"])
     return _option(lost, (0.03, 0.10)), (
         f"{_best(conditions['right']):.1%} with [-1, 1], {_best(conditions['wrong']):.1%} with [0, 1]: "
-        f"{points(lost)}. With 32 px and a frozen backbone, too: {_best(conditions['wild']):.1%}."
+        f"{points(lost)}. With [0, 1], 32 px and a frozen backbone: {_best(conditions['wild']):.1%}."
     )
 
 
@@ -65,8 +65,9 @@ def width(conditions: Conditions) -> Answer:
     adds = full.figures["multiply_adds"] / half.figures["multiply_adds"]
     times = full.internals.latency_ms / half.internals.latency_ms
     return _option(gained, (0.02, 0.05)), (
-        f"From {_best(half):.1%} to {_best(full):.1%} on validation, {points(gained)}, and {points(on_test)} on the "
-        f"test images, for {adds:.1f} times the multiply-adds and {times:.1f} times the latency."
+        f"Validation accuracy goes from {_best(half):.1%} to {_best(full):.1%}, {points(gained)}; test accuracy "
+        f"changes by {points(on_test)}. This takes {adds:.1f} times the multiply-adds and {times:.1f} times the "
+        "latency."
     )
 
 
@@ -103,12 +104,12 @@ def layers(layers: Layers) -> Answer:
     enough = [
         number
         for number, (name, accuracy) in enumerate(zip(network.layers, network.accuracies, strict=True))
-        if accuracy >= _SIX_OF_TEN and name != PIXELS
+        if accuracy >= _ENOUGH and name != PIXELS
     ]
     block = enough[0] - 2 if enough else len(network.layers)
-    first = f"first after block {block + 1}" if 0 <= block < BLOCK_COUNT else "in no block"
+    first = f"first reaches 60% after block {block + 1}" if 0 <= block < BLOCK_COUNT else "reaches 60% in no block"
     return _option(block, (6, 12)), (
-        f"Six of ten images are right {first}. Pixels give {network.accuracies[0]:.1%}, the last layer "
+        f"Accuracy {first}. Pixels give {network.accuracies[0]:.1%}, the last layer "
         f"{network.accuracies[-1]:.1%}, random weights {layers.networks[1].accuracies[-1]:.1%}."
     )
 
@@ -136,8 +137,8 @@ def teacher(conditions: Conditions) -> Answer:
     """Gain in test accuracy by a teacher."""
     alone, taught = (conditions[key].figures["test_accuracy"] for key in ("alone", "taught"))
     return _option(taught - alone, (0.02, 0.05)), (
-        f"From {alone:.1%} to {taught:.1%}, {points(taught - alone)}. The teacher itself is right on "
-        f"{bundled_figures()['test']['accuracy']:.1%}."
+        f"Test accuracy goes from {alone:.1%} to {taught:.1%}, {points(taught - alone)}. The teacher has "
+        f"{bundled_figures()['test']['accuracy']:.1%} test accuracy."
     )
 
 

@@ -97,14 +97,14 @@ _ALL = (
         INSIDE,
         "What happens inside the network?",
         "How does it see?",
-        "A photo passes 17 blocks. Maps become smaller and channels more. One position of a map sees a part "
-        "of the picture, its receptive field.",
+        "A photo passes through 17 blocks. Feature maps get smaller and the number of channels grows. One position "
+        "of a map sees a part of the picture, its receptive field.",
         "In which block does one position first see the whole width?",
         ("blocks 1 to 5", "blocks 6 to 11", "block 12 or later"),
         answers.inside,
         (),
-        "Early blocks have large maps that respond to edges and colors, late blocks small maps that respond to parts "
-        "of objects. Choose a block, then a channel, and compare the training images that excite it.",
+        "Early blocks have large maps that respond to edges and colors; late blocks have small maps that respond to "
+        "parts of objects. Choose a block, then a channel, and compare the training images that activate it most.",
         (ARAUJO, ZEILER, MOBILENET),
         (),
     ),
@@ -117,7 +117,8 @@ _ALL = (
         ("below 3 points", "3 to 10 points", "above 10 points"),
         answers.scaling,
         ("accuracy", "histogram", "loss", "norms"),
-        "Half of the histogram is empty: images look pale. Fine-tuning repairs a part, so the mistake stays hidden.",
+        "Half of the histogram is empty: images look pale. Fine-tuning recovers part of the accuracy, so the mistake "
+        "is easy to miss.",
         (KERAS_MOBILENET, KERAS_GUIDE, MOBILENET),
         ("wrong_pixel_range",),
     ),
@@ -144,13 +145,14 @@ _ALL = (
         ("training", "neither, within 2 points", "validation"),
         answers.augmentation,
         ("accuracy", "histogram", "loss"),
-        "Training images are harder than validation images. A small gap is normal; a large one means too much.",
+        "Training images are harder than validation images. A small gap is normal; a large gap means that the "
+        "augmentation is too strong.",
         (CUBUK, KERAS_GUIDE),
         ("augmented_too_hard", "validation_above_training"),
     ),
     Lesson(
         "width",
-        "What does a wider network buy?",
+        "How much does a wider network help?",
         "Too slow, or too large?",
         "Width α scales the channels of every layer; multiply-adds grow with about α².",
         "α 1.0 costs three times α 0.5. How much accuracy does it add?",
@@ -158,7 +160,7 @@ _ALL = (
         answers.width,
         ("width", "accuracy"),
         "Most of the gain is reached at α 0.5; after that, each point costs more time. *Is it worth the time?* on "
-        "Explore weighs the runs you have and tests whether a gain is more than chance.",
+        "Explore compares your runs and tests whether a gain is significant.",
         (HOWARD, MOBILENET),
         (),
     ),
@@ -167,11 +169,11 @@ _ALL = (
         "Why enlarge to 96 pixels?",
         "Poor transfer at 32×32?",
         "CIFAR-10 images are 32×32; enlarging adds no information. The network halves its map five times.",
-        "How far below 96 px is 32 px?",
+        "How much lower is the accuracy at 32 px than at 96 px?",
         ("below 5 points", "5 to 20 points", "above 20 points"),
         answers.resolution,
         ("maps", "accuracy", "width"),
-        "32 px end in one cell, 96 px in 3×3. Cost grows with the square of the side.",
+        "At 32 px the last map is 1×1, at 96 px 3×3. Cost grows with the square of the side.",
         (MOBILENET, TOUVRON, KERAS_MOBILENET),
         ("small_input",),
     ),
@@ -181,11 +183,11 @@ _ALL = (
         "Validation falls while training rises?",
         "1,000 images, no augmentation, 17 epochs: the network can memorize them. Dropout sets inputs of the head to "
         "0.",
-        "Without dropout, how far is training above validation?",
+        "Without dropout, how far is training accuracy above validation accuracy?",
         ("below 5 points", "5 to 15 points", "above 15 points"),
         answers.dropout,
         ("accuracy", "loss"),
-        "Dropout narrows the gap, but validation stays the same. More images and augmentation help first.",
+        "Dropout narrows the gap, but validation accuracy stays the same. Try more images and augmentation first.",
         (SRIVASTAVA,),
         ("overfitting",),
     ),
@@ -199,16 +201,17 @@ _ALL = (
         ("higher", "the same, within 2 points", "lower"),
         answers.phases,
         ("accuracy", "loss"),
-        "It is the same here: the rate warms up, and only four blocks train. But the first phase costs far less.",
+        "It is the same here, because the learning rate warms up and only four blocks train. But the first phase costs "
+        "far less.",
         (KUMAR, KERAS_GUIDE, YOSINSKI),
         ("fell_at_the_boundary", "fine_tuning_gave_nothing"),
     ),
     Lesson(
         "layers",
-        "What do the layers know?",
+        "How useful are each layer's features?",
         "How many blocks to fine-tune?",
         "A linear classifier predicts the classes from each block's features, pretrained or random.",
-        "Where does it first get six of ten images right?",
+        "Where does its accuracy first reach 60%?",
         ("blocks 1 to 6", "blocks 7 to 12", "block 13 or later"),
         answers.layers,
         ("layers",),
@@ -234,9 +237,9 @@ _ALL = (
     Lesson(
         "noise",
         "Is the difference real?",
-        "Same settings, other accuracy?",
-        "Four runs differ in the seed alone: other initial weights, another split. Each holds out 200 images for "
-        "validation.",
+        "Same settings, different accuracy?",
+        "Four runs differ only in the random seed, which sets the head's initial weights and the split. Each holds out "
+        "200 images for validation.",
         "How far apart are the best and the worst validation accuracy?",
         ("below 2 points", "2 to 5 points", "above 5 points"),
         answers.noise,
@@ -248,15 +251,15 @@ _ALL = (
     Lesson(
         "teacher",
         "Can a small network learn from a large one?",
-        "Too small to be good?",
-        "A label says *cat*. A teacher says 80% cat, 15% dog: which classes look alike. Here the bundled model, which "
-        "trained on 45,000 images, teaches α 0.35 on 4,000.",
+        "Small network, low accuracy?",
+        "A label says *cat*. A teacher says 80% cat, 15% dog, and so shows which classes look alike. Here the "
+        "bundled model, trained on 45,000 images, teaches a network of α 0.35 on 4,000.",
         "How much test accuracy does the teacher add?",
         ("below 2 points", "2 to 5 points", "above 5 points"),
         answers.teacher,
         ("accuracy", "loss"),
         "Eight epochs are few: Beyer et al. train for hundreds, and the gain grows with them. Each augmented image "
-        "costs one prediction of the teacher.",
+        "requires one teacher prediction.",
         (HINTON, BEYER),
         (),
     ),

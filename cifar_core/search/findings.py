@@ -271,7 +271,7 @@ def conclusion(sweep: Findings, shares: Mapping[str, float]) -> str:
         return "No trial has ended yet."
     varied = [item.knob for item in sweep.plan.ranges if item.knob in best.params]
     values = ", ".join(f"{KNOBS[knob].label} {KNOBS[knob].format(best.params[knob])}" for knob in varied)
-    sentence = f"Best: {values}, with {best.accuracy:.1%} on validation."
+    sentence = f"Best: {values}, {best.accuracy:.1%} validation accuracy."
     if count < ENOUGH_TRIALS:
         few = "1 trial is" if count == 1 else f"{count} trials are"
         return f"{sentence} {few} too few to say which setting matters: {ENOUGH_TRIALS} or more can."

@@ -66,7 +66,7 @@ def _measure(config: TrainConfig) -> None:
         with machine.hold_lock(runs.runs_dir() / SLOT, _SLOT_SECONDS):
             costs.record(config, measured(config))
     except Timeout:
-        raise TrainingError("A training is running; measure again when it has ended.") from None
+        raise TrainingError("A run is training; measure again when it has ended.") from None
 
 
 def measured(config: TrainConfig) -> dict[str, float]:

@@ -57,7 +57,7 @@ def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> 
         live_chart.draw(_dots(chosen, shown, names), "dots", alt, live_chart.NO_TOOLBAR)
         st.caption(
             "Each dot is a run: higher is more accurate, further left is faster. *Width α* and *Input size* on Train "
-            "move it most."
+            "have the largest effect."
         )
 
 

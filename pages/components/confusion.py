@@ -50,7 +50,7 @@ _WRONG_LABELS = "Some **labels of CIFAR-10 are wrong**: 0.5% of the test labels 
 def confusion(results: list[Assessment], split: str) -> None:
     """Show the confusion matrix of each run and the images of the selected cell. Use it as a fragment."""
     st.header("What it confuses", help=glossary.TERMS["confusion matrix"])
-    st.markdown("Rows are true classes, columns are predictions: green is right, red is a mistake. Choose a cell.")
+    st.markdown("Rows are true classes, columns are predictions: green is correct, red is a mistake. Choose a cell.")
     _choose_cell(results[0].calibrated.split(split))
     with st.container(horizontal=True):
         shares = address.linked_choice("Cells show", "cells", CELLS, "share") == "share"

@@ -108,7 +108,8 @@ def _alike(result: Assessment) -> bool:
         guarded.problem(error)
     st.markdown(
         f"Up to {feature_map.IMAGES:,} validation images: images with similar features are close to each other "
-        "(t-SNE). Colors are classes; a ring marks a wrong prediction. Distances between groups mean little."
+        "(t-SNE). Colors are classes; a ring marks a wrong prediction. Distances between groups are not "
+        "meaningful."
     )
     if state["state"] == "working":
         done, total = state.get("done") or 0, state.get("total") or 1
@@ -153,7 +154,7 @@ def _forgotten(result: Assessment, known: Dynamics) -> None:
     times = known.forgotten
     positions = np.argsort(-times, kind="stable")[: int((times > 0).sum())]
     st.markdown(
-        f"**{len(positions):,} of {len(times):,}** validation images were right after one epoch and wrong after the "
+        f"**{len(positions):,} of {len(times):,}** validation images were correct after one epoch and wrong after the "
         "next, most often first (Toneva et al. 2019). Images that are forgotten often are ambiguous or mislabeled."
     )
     notes = {i: f"forgotten {times[i]} times" if times[i] > 1 else "forgotten once" for i in positions.tolist()}

@@ -22,7 +22,7 @@ _MOST_TRIED = 10
 _STATES = {
     "starting": "Starting TensorFlow, once; later curves take seconds",
     "preparing": "Computing the feature cache, once",
-    "waiting": "Waiting for the running training",
+    "waiting": "Waiting for the current run",
     "ready": "Ready",
     "computing": "Training the head",
     "mapping": "Drawing the map, once",
@@ -185,7 +185,7 @@ def _map(chart: Chart | None) -> None:
         return
     live_chart.show(chart, "lab_map")
     formatting.caption(
-        "Each mark is a validation image in the color of its predicted class: dots are right, crosses wrong. Near "
+        "Each mark is a validation image in the color of its predicted class: dots are correct, crosses wrong. Near "
         "marks have similar features (PCA, LDA, t-SNE); the background shows the class of the nearest images."
     )
 

@@ -110,8 +110,8 @@ def headline(answers: Answers) -> None:
         st.markdown(
             f":orange-badge[:material/help: {degree} for this model] Compare the nearest training images.",
             help="Out-of-distribution: the picture is farther from the training images than 99% of the "
-            "validation images (*very unusual*: than all of them). The prediction may still be right; *How sure* shows "
-            "the distance.",
+            "validation images (*very unusual*: than all of them). The prediction may still be correct; *How sure* "
+            "shows the distance.",
         )
 
 
@@ -128,7 +128,7 @@ def tile(image: np.ndarray, answers: Answers, number: int, name: str, truth: str
     answer = cifar10.CLASSES[int(answers.labels[number])]
     title = f"{answer} {formatting.share(answers.probabilities[number].max())}"
     if truth:
-        note, tone = ("right", "right") if answer == truth else (f"labeled {truth}", "wrong")
+        note, tone = ("correct", "right") if answer == truth else (f"labeled {truth}", "wrong")
     else:
         note, tone = shown_name(name), ""
         if answers.is_unusual[number]:
@@ -201,9 +201,10 @@ def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
             width=96,
         )
     most = max(names, key=names.count)
+    labeled = f"All {count} are" if names.count(most) == count > 1 else f"{names.count(most)} of the {count} are"
     st.caption(
-        f"{names.count(most)} of the {count} are labeled {most}. Found among {len(index.labels):,} training images by "
-        "the distance between features of length 1, 0 to 2."
+        f"{labeled} labeled {most}. Found among {len(index.labels):,} training images by the "
+        "Euclidean distance between normalized features (0 to 2)."
     )
 
 
@@ -224,7 +225,10 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
                 persist_state="session",
             )
             places[change.name] = st.empty()
-        st.caption("Under each slider: the probability of this prediction over its range. It flips at a dotted line.")
+        st.caption(
+            "Under each slider: the probability of this prediction over its range. Dotted lines mark where the "
+            "prediction changes."
+        )
     answers, effects = explain.effects(model.calibrated, pixels, setting)
     answer = int(answers.argmax())
     name = cifar10.CLASSES[answer]
@@ -258,9 +262,11 @@ def _other_runs(model: Classifier, seen: np.ndarray) -> None:
     probabilities = np.stack([one.answer(seen[None]).probabilities[0] for one in models])
     tops = probabilities.argmax(axis=1)
     if len(set(tops.tolist())) == 1:
-        st.markdown(f"All {len(models)} predict **{cifar10.CLASSES[tops[0]]}**.")
+        st.markdown(
+            f"{'Both' if len(models) == 2 else f'All {len(models)}'} models predict **{cifar10.CLASSES[tops[0]]}**."
+        )
     else:
-        st.markdown(f"They **disagree**: {', '.join(sorted({cifar10.CLASSES[top] for top in tops}))}.")
+        st.markdown(f"The models **disagree**: {', '.join(sorted({cifar10.CLASSES[top] for top in tops}))}.")
     for number, (column, one) in enumerate(zip(st.columns(len(models)), models, strict=True)):
         with column:
             st.markdown(f"### {cifar10.CLASSES[tops[number]]}, {formatting.share(probabilities[number].max())}")
@@ -325,8 +331,8 @@ def how_sure(model: Classifier, answers: Answers) -> None:
             st.caption("The reliability diagram needs predictions that are stored with a run; this model has none.")
     with right:
         formatting.text(
-            f"The logits are divided by a temperature of **{known.temperature:.2f}**, found on {known.images:,} "
-            "validation images (Guo et al. 2017). The prediction stays the same, its probability changes."
+            f"The logits are divided by a temperature of **{known.temperature:.2f}**, fitted on {known.images:,} "
+            "validation images (Guo et al. 2017). This changes the probability but not the prediction."
             f"{f' {reliability[1]}' if reliability else ''}"
         )
         rule = known.out_of_distribution
@@ -336,14 +342,17 @@ def how_sure(model: Classifier, answers: Answers) -> None:
 
 def calibration_words(known: Calibration) -> str:
     """Return an explanation of calibration, this model's state, and the settings that change it."""
-    question = "Of all predictions with 80%, are 8 in 10 right? On the dashed diagonal they are; below it, fewer."
+    meaning = (
+        "In a calibrated model, 80% of the predictions made with probability 80% are correct (dashed line). Below the "
+        "line, the model is overconfident."
+    )
     if abs(known.temperature - 1) < _NEARLY_CALIBRATED:
-        return f"{question} This network is **well calibrated** as trained."
+        return f"{meaning} This network is **well calibrated** as trained."
     if known.temperature > 1:
         kind, advice = "overconfident", "Raise *Label smoothing* or *Augmentation strength*"
     else:
         kind, advice = "underconfident", "Lower *Label smoothing* or *Dropout*"
-    return f"{question} As trained, this network is **{kind}**. {advice} on Train for one that is less so."
+    return f"{meaning} As trained, this network is **{kind}**. {advice} on Train to reduce this."
 
 
 def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
@@ -383,5 +392,8 @@ def _reliability(name: str, stamp: tuple[int, ...]) -> tuple[Any, str]:
     result = assessment.assess(runs.get(name))
     images = f"{len(result.stored.test.labels):,} test images"
     error = result.test_error
-    words = f"On {images} the calibration error is **{error.value:.1%}** ({error.low:.1%} to {error.high:.1%})."
+    words = (
+        f"On {images} the root mean square calibration error is **{error.value:.1%}** (95% interval {error.low:.1%} to "
+        f"{error.high:.1%})."
+    )
     return answer_charts.reliability_figure(*result.reliability("test"), images), words

@@ -27,7 +27,7 @@ PARTS = {
 }
 """Names of the parts of a run."""
 STAGES = {
-    "queue": "Waiting for another training",
+    "queue": "Waiting for another run",
     "prepare": "Loading images and weights",
     "features": "Computing the features of every image, once",
     "import": "Starting TensorFlow",
@@ -164,6 +164,6 @@ def _measured(config: TrainConfig, guess: costs.Estimate, start: str, cost: str)
                 icon=":material/timer:",
                 key="measure",
                 type="tertiary",
-                help="Times a few batches of this network and saves the result. It waits while a training runs.",
+                help="Times a few batches of this network and saves the result. It waits while a run is training.",
             )
     return busy

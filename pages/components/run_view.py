@@ -88,7 +88,7 @@ def panel(run: Run) -> float:
 def _validation_accuracy(curves: Curves) -> str:
     """Return a sentence with the latest validation accuracy."""
     curve = curves.curves["validation_accuracy"]
-    return f"{curve.y[-1]:.1%} of the validation images right" if len(curve.y) else "No epoch is complete"
+    return f"{curve.y[-1]:.1%} of the validation images correct" if len(curve.y) else "No epoch is complete"
 
 
 def notices(status: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Explore, Search: many short trainings with different settings. Selection of a search, and the form of a new one."""
+"""Explore, Search: many short runs with different settings. Selection of a search, and the form of a new one."""
 
 from __future__ import annotations
 
@@ -117,7 +117,13 @@ def _new() -> None:
 def _base() -> TrainConfig:
     """Draw the settings shared by all trials; return them."""
     with st.grid(3, min_column_width=200, vertical_alignment="bottom"):
-        preset = st.selectbox("Other settings from", BASES, key="search_preset", help="A preset.", **_BOUND)
+        preset = st.selectbox(
+            "Base preset",
+            BASES,
+            key="search_preset",
+            help="The values of all settings that the search does not vary.",
+            **_BOUND,
+        )
         images = st.select_slider(
             "Training images per trial",
             IMAGES,
@@ -127,7 +133,10 @@ def _base() -> TrainConfig:
             **_BOUND,
         )
         tunes = st.toggle(
-            "Fine-tune too", key="search_fine_tune", help="A trial then takes minutes instead of seconds.", **_BOUND
+            "Include fine-tuning",
+            key="search_fine_tune",
+            help="A trial then takes minutes instead of seconds.",
+            **_BOUND,
         )
     base = {name: getattr(PRESETS[preset], name) for name in KNOBS} | {"train_images": images}
     return TrainConfig(**base | ({} if tunes else {"fine_tune_epochs": 0}))
@@ -199,7 +208,7 @@ def _expected(plan: Plan, goal: Goal | None) -> str:
     if goal and goal.seconds:
         return f"{formatting.seconds(goal.seconds)} of training"
     seconds = sweep_workers.expected_seconds(plan, trials)
-    return f"{trials} trainings, about **{formatting.seconds(seconds)}** on this machine"
+    return f"{trials} trials, about **{formatting.seconds(seconds)}** on this machine"
 
 
 def _start(name: str, plan: Plan, goal: Goal | None) -> None:

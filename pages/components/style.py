@@ -13,7 +13,7 @@ TARGETS = (
     "[data-testid^=stPagination],[data-testid=stSelectbox] [role=group],[data-testid=stTextInputRootElement],"
     "[data-testid=stNumberInputContainer],[data-testid=stRadioOption],[data-testid=stCheckbox] label"
 )
-"""What a finger presses; 40 px high on a phone."""
+"""Controls that are 40 px high on a phone."""
 STREAMLIT = (  # Streamlit's own elements
     "[data-testid=stMainBlockContainer]{padding-top:4.4rem;max-width:1480px}"
     "[data-testid=stBaseButton-primary]{color:light-dark(#fff,#12171e)}"  # white on the dark theme's accent is 2.5:1
@@ -105,7 +105,7 @@ _OWN = (
     ".scrolled{overflow-x:auto}pre.scrolled{overflow:auto;max-height:22rem;font-size:.8rem}"
     "@media(max-width:767px){:has(>[class*=st-key-wide_]){display:none}}"
     "@media(min-width:768px){:has(>[class*=st-key-narrow_]){display:none}}"
-    "@media(hover:none){:has(>.st-key-mouse_paste){display:none}}"  # a phone has no Ctrl V
+    "@media(hover:none){:has(>.st-key-mouse_paste){display:none}}"  # a phone has no Ctrl+V
     "table.confusion,table.tried{border-collapse:separate;border-spacing:2px;font-variant-numeric:tabular-nums;"
     "font-size:.9rem;max-width:100%}.confusion caption,.tried caption{caption-side:bottom;text-align:left;"
     "font-size:.85rem;color:light-dark(#59636e,#a9b3be);padding-top:.3rem;white-space:nowrap}"

@@ -68,7 +68,9 @@ def inputs(live_camera: Callable[[], None]) -> None:
     if not has_any:
         st.caption(f"The network knows ten classes and always predicts one of them: {', '.join(cifar10.CLASSES)}.")
     with st.container(key="drop_more" if has_any else "drop_zone"):
-        uploaded("Other photos, or zips of photos" if has_any else "Your photos, or zips of photos", "files", take)
+        uploaded(
+            "Other photos, or ZIP files of photos" if has_any else "Your photos, or ZIP files of photos", "files", take
+        )
     with st.container(horizontal=True, vertical_alignment="center"):
         camera_on = st.toggle("Camera", key="camera_on")
         if has_any:
@@ -90,7 +92,7 @@ def inputs(live_camera: Callable[[], None]) -> None:
 def paste_hint() -> None:
     """Show that photos can be dropped and pasted; hidden on a phone (see style)."""
     with st.container(key="mouse_paste", width="content"):
-        st.caption("Or drop or paste photos here (Ctrl V).")
+        st.caption("Or drop or paste photos here (Ctrl+V).")
 
 
 def pasting(key: str, take_files: Any) -> None:
@@ -111,7 +113,7 @@ def uploaded(label: str, key: str, take_files: Any, **options: Any) -> None:
         label,
         accept_multiple_files=True,
         key=f"{key}_{number}",
-        help="At most 200 MB a file; a proxy in front of the app may allow less (it answers 413, or 403).",
+        help="At most 200 MB a file; a proxy in front of the app may allow less.",
         **options,
     )
     if not files:
@@ -218,7 +220,7 @@ def pasted_errors(pasted: object) -> list[Picture]:
     return [
         Picture(
             _pasted_name(file),
-            error=f"{quoted(_pasted_name(file))} has {file['bytes'] / 1e6:,.0f} MB, too much for a paste; save it and "
+            error=f"{quoted(_pasted_name(file))} has {file['bytes'] / 1e6:,.0f} MB, too large to paste; save it and "
             "upload the file.",
         )
         for file in _pasted(pasted)

@@ -78,7 +78,7 @@ def test_show_adds_what_differs_and_where_it_stands(ask_json: Callable[..., Any]
     assert answer["progress"] == answer["last_epoch"] == EPOCH
     assert answer["environment"]["python"] == "3.11.7"
     out = ask("runs", "show", finished.id)[1]
-    assert "Width α: 0.35 (standard: 0.5)" in out
+    assert "Width α: 0.35 (preset standard: 0.5)" in out
     assert "python 3.11.7" in out
 
 

@@ -72,12 +72,12 @@ def test_every_pair_is_tested_or_says_why_not(tiny_config: TrainConfig, run: Run
 @pytest.mark.parametrize(
     ("only_a", "only_b", "adjusted", "words"),
     [
-        (50, 20, 0.0004, "A is better than B: of 200 test images 50 are right with A only and 20 with B only"),
+        (50, 20, 0.0004, "A is better than B: of 200 test images, A alone predicts 50 correctly and B alone 20"),
         (20, 50, 0.0004, "B is better than A"),
         (50, 20, 0.06, "No significant difference between A and B"),
         (21, 20, 0.9, "p = 0.9"),
         (90, 2, 1e-9, "p < 0.0001"),
-        (0, 0, 1.0, "both are right on the same test images"),
+        (0, 0, 1.0, "both predict the same test images correctly"),
     ],
 )
 def test_the_verdict_names_the_better_run_only_where_the_adjusted_p_value_allows(

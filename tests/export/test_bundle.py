@@ -88,7 +88,7 @@ def test_the_card_has_recipe_machine_figures_and_what_it_is_bad_at(tmp_path):
         "| cat | 0.0% |",
         "noise 90%",
         "synthetic images, not CIFAR-10",
-        "calibration error on test images",
+        "root mean square calibration error on test images",
     ):
         assert words in text
 

@@ -29,7 +29,7 @@ def refusal(data, name="cat.png"):
 
 @pytest.mark.parametrize("name", corpus.NOT_PICTURES)
 def test_what_is_not_a_picture_is_refused(name):
-    assert picture_files.WANTED.removeprefix("a ") in refusal(corpus.NOT_PICTURES[name], name)
+    assert picture_files.WANTED in refusal(corpus.NOT_PICTURES[name], name)
 
 
 @pytest.mark.parametrize(("kind", "advice", "start"), corpus.OTHER_KINDS)
@@ -48,7 +48,7 @@ def test_an_avif_is_read_and_is_not_called_heic():
 
 def test_formats_that_pillow_knows_beyond_the_five_are_refused():
     assert "TIFF" in refusal(corpus.encoded(corpus.scene(), "TIFF"))
-    assert "something else" in refusal(corpus.encoded(corpus.scene(), "PPM"))
+    assert "is not a supported image file" in refusal(corpus.encoded(corpus.scene(), "PPM"))
 
 
 @pytest.mark.parametrize("name", REAL_FILES)

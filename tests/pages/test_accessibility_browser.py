@@ -250,7 +250,7 @@ def test_a_tap_beside_the_open_menu_closes_it_and_presses_nothing(app, phone) ->
 def test_on_a_phone_nothing_is_said_of_a_keyboard_and_the_handle_of_the_crop_is_large(app, phone) -> None:
     tab = phone
     open_page(tab, app, "classify?model=bundled", opens_panels=False)
-    assert not tab.get_by_text("Ctrl V").is_visible()
+    assert not tab.get_by_text("Ctrl+V").is_visible()
     tab.locator(".tile").first.tap()
     handle = tab.locator(".square i")
     handle.wait_for()

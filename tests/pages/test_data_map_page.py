@@ -50,10 +50,10 @@ def test_easy_and_hard_images_are_dots_that_open_their_images(run):
     dots = charts_of(app)["map_hard"]["data"]
     assert sorted(i for trace in dots for i in trace["customdata"]) == list(range(50))
     assert {trace["name"]: len(trace["x"]) if isinstance(trace["x"], list) else 0 for trace in dots}.keys() == {
-        "right at the end",
+        "correct at the end",
         "wrong at the end",
     }
-    right = next(trace for trace in dots if trace["name"].startswith("right"))
+    right = next(trace for trace in dots if trace["name"].startswith("correct"))
     assert right["customdata"][0] == 0 and numbers(right["x"])[0] == pytest.approx(
         np.std([0.82, 0.02] * 2 + [0.82]), abs=1e-3
     )
