@@ -342,10 +342,7 @@ def how_sure(model: Classifier, answers: Answers) -> None:
 
 def calibration_words(known: Calibration) -> str:
     """Return an explanation of calibration, this model's state, and the settings that change it."""
-    meaning = (
-        "In a calibrated model, 80% of the predictions made with probability 80% are correct (dashed line). Below the "
-        "line, the model is overconfident."
-    )
+    meaning = "In a calibrated model, 80% of the predictions made with probability 80% are correct."
     if abs(known.temperature - 1) < _NEARLY_CALIBRATED:
         return f"{meaning} This network is **well calibrated** as trained."
     if known.temperature > 1:
