@@ -104,7 +104,7 @@ def _wait_for(server: Server) -> None:
     while not app_answers(server.address):
         if server.process.poll() is not None or time.monotonic() > deadline:
             output = f"; its output is in {server.log}" if server.log else ""
-            raise RunError(f"The app's server did not start{output}; try `streamlit run app.py`.")
+            raise RunError(f"The app's server did not start{output}; try 'streamlit run app.py'.")
         time.sleep(0.1)
 
 

@@ -352,7 +352,7 @@ images of CIFAR-10, see docs/benchmarks.md."""
 
 PRESET_HELP: Mapping[str, str] = {
     "quick": "5,000 images, the top four blocks.",
-    "standard": "All 50,000 images, the top seven blocks.",
+    "standard": "All images, the top seven blocks.",
     "best": "All images, the whole network.",
     "classic": "The recipe of the tutorials.",
 }
@@ -373,9 +373,9 @@ def nearest_preset(config: TrainConfig) -> str:
 
 
 def changes_in_words(config: TrainConfig) -> list[str]:
-    """Return the settings that differ from the nearest preset: ["α 0.35", "dropout 0.2"]."""
+    """Return the settings that differ from the nearest preset: ["width α 0.35", "dropout 0.2"]."""
     return [
-        f"{'α' if key == 'alpha' else KNOBS[key].label.lower()} {KNOBS[key].short(value)}"
+        f"{KNOBS[key].label.lower()} {KNOBS[key].short(value)}"
         for key, (value, _) in config.differences(PRESETS[nearest_preset(config)]).items()
     ]
 
@@ -384,7 +384,7 @@ def changes_in_words(config: TrainConfig) -> list[str]:
 def suggested_name(config: TrainConfig) -> str:
     """Return a name from the nearest preset and the settings that differ from it: "quick, α 0.35"."""
     name = nearest_preset(config)
-    changes = changes_in_words(config)
+    changes = [change.removeprefix("width ") for change in changes_in_words(config)]
     more = [f"{len(changes) - 2} more"] if len(changes) > 3 else changes[2:3]
     return ", ".join([name, *changes[:2], *more])
 

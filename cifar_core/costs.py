@@ -2,8 +2,9 @@
 
     <cache>/costs.json       seconds per image, by stage and shape; the last five measurements of each
 
-Finished runs (`record_run`) and measurements (`record`) add to it. For a shape without measurements, `estimate` scales
-rough values of a two-core machine by the multiply-adds and sets `measured` to False.
+Finished runs (`record_run`) and measurements (`record`) add to it. `estimate` takes the fastest, as other work on the
+machine only ever adds time. For a shape without measurements, it scales rough values of a two-core machine by the
+multiply-adds and sets `measured` to False.
 """
 
 from __future__ import annotations
@@ -84,8 +85,7 @@ def estimate(config: TrainConfig, available_images: int, test_images: int) -> Es
     }
     rates = {stage: known.get(_key(stage, config)) for stage, amount in work.items() if amount}
     stages = {
-        stage: work[stage] * (statistics.median(times) if times else _first_guess(stage, config))
-        for stage, times in rates.items()
+        stage: work[stage] * (min(times) if times else _first_guess(stage, config)) for stage, times in rates.items()
     }
     memory = known.get(_key("memory", config))
     return Estimate(
@@ -216,7 +216,8 @@ def _measurements(rows: list[dict[str, Any]], seconds: float) -> dict[str, float
         evaluated = {row["stage"]: row["total"] for row in rows if row.get("stage") in ("validation", "test")}
         work = sum(row["epoch_seconds"] for row in epochs) + feature_seconds
         work += rates.get("evaluate", 0) * sum(evaluated.values())
-        rates["start"] = max(seconds - work, 0.0)
+        if seconds > work:
+            rates["start"] = seconds - work
     return rates
 
 
@@ -271,7 +272,7 @@ def _load() -> dict[str, list[float]]:
 class Outlook:
     """The completed share of each part and of the total time.
 
-    `late` is the part in which the prediction was last extended, or None if it is as short as the first one.
+    `late` is the part in which the predicted end was last delayed, or None if it is no later than before the delays.
     """
 
     shares: Mapping[str, float]
@@ -290,7 +291,7 @@ class Forecast:
         self._lock = threading.Lock()
         self._pace = 1.0  # actual / expected seconds of the training
         self._end: float | None = None
-        self._first_end = 0.0
+        self._promised = 0.0  # the end before it grew
         self._done = 0.0
         self._late: str | None = None
 
@@ -337,14 +338,14 @@ class Forecast:
 
     def _predicted_end(self, now: float, end: float, part: str) -> float:
         """Return the predicted end time; `end` is the current estimate. Ignores short delays until that time."""
-        if self._end is None:
-            self._first_end = self._end = end
-        if end <= self._first_end:
-            self._late = None
-        if end <= self._end:
+        if self._end is None or end <= self._end:
             self._end = end
         elif now > self._end or end - self._end > max(_LEAST_DELAY, _DELAY * (self._end - now)):
+            if self._late is None:
+                self._promised = self._end
             self._end, self._late = end, part
+        if end <= self._promised:
+            self._late = None
         return self._end
 
 

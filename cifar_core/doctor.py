@@ -57,7 +57,7 @@ def _versions() -> _Found:
     if not wrong:
         return "ok", f"Python {have['Python']}, {len(lines)} packages, supported versions"
     value = "; ".join(f"{one.name} {have[one.name]}, expected {one.specifier}" for one in wrong)
-    return "error", value, "Run `pip install -r requirements.txt` with Python 3.11 to 3.13."
+    return "error", value, "Run 'pip install -r requirements.txt' with Python 3.11 to 3.13."
 
 
 def _processors() -> _Found:
@@ -102,7 +102,7 @@ def _images() -> _Found:
         return "error", status["error"]
     if status["dataset"] == "cifar10":
         return "ok", f"CIFAR-10 in {status['source']}"
-    return "warning", "synthetic, not CIFAR-10", "Run `python -m cifar_core data download`, or set CIFAR10_DIR."
+    return "warning", "synthetic, not CIFAR-10", "Run 'python -m cifar_core data download', or set CIFAR10_DIR."
 
 
 def _weights() -> _Found:
@@ -123,7 +123,7 @@ def _gpu() -> _Found:
         return "ok", "none; training runs use the processors"
     if (cudnn := machine.package_version("nvidia-cudnn-cu12")) != "not installed":
         return "ok", f"{driver}, cuDNN {cudnn}"
-    return "warning", f"{driver} without CUDA packages", 'On Linux run `pip install "tensorflow[and-cuda]"`.'
+    return "warning", f"{driver} without CUDA packages", 'On Linux run pip install "tensorflow[and-cuda]".'
 
 
 def _network() -> _Found:
@@ -150,7 +150,7 @@ def _login() -> _Found:
     if missing := [key for key in _LOGIN_KEYS if not auth.get(key)]:
         return "error", f"{SECRETS.name} lacks {', '.join(missing)}", "Write them under [auth]; see docs/hosting.md."
     if machine.package_version("authlib") == "not installed":
-        return "error", "it needs Authlib", 'Run `pip install "streamlit[auth]"`.'
+        return "error", "it needs Authlib", 'Run pip install "streamlit[auth]".'
     return "ok", f"by {auth['server_metadata_url']}"
 
 

@@ -129,7 +129,7 @@ def extra(feature: str, packages: str) -> Iterator[None]:
         yield
     except ImportError as error:
         command = f"pip install {packages}"
-        raise CifarError(f"{feature} needs {error.name or 'a package'}, which is not installed: `{command}`.") from None
+        raise CifarError(f"{feature} needs {error.name or 'a package'}, which is not installed: '{command}'.") from None
 
 
 def _cgroups(controller: str) -> Iterator[Path]:

@@ -80,7 +80,10 @@ def examples(model: Classifier) -> None:
     """Draw sample photos and test images. If there are no test images, show why."""
     with st.container(key="samples"):
         st.markdown("## Or try a sample photo")
-        photos = [Tile(uploads.sample_url(name), about, name) for name, about in uploads.SAMPLES.items()]
+        photos = [
+            Tile(uploads.sample_url(name), about, name, "none of the ten classes" if name in uploads.OTHERS else "")
+            for name, about in uploads.SAMPLES.items()
+        ]
         tiles.show(photos, "sample_tiles", lambda number: uploads.take_sample(list(uploads.SAMPLES)[number]), width=150)
     status = cifar10.status()
     if status["error"]:

@@ -49,8 +49,8 @@ def main() -> None:
     chosen = wanted or run_picker.remembered({row.run.id for row in known}) or newest
     if not wanted and chosen != newest:
         st.query_params["run"] = chosen
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.title(TITLE)
+    st.title(TITLE)
+    with st.grid(2, min_column_width=300):
         run = run_picker.pick(known, chosen, "evaluated")
         other = compared_run(known, run) if run.state == "finished" else None
     if run.state != "finished":
@@ -62,6 +62,8 @@ def main() -> None:
             "Trained and tested on **synthetic images, not CIFAR-10**: these figures do not apply to photos.",
             icon=":material/draw:",
         )
+    if note := comparison.leak_note({one.run.id: run_picker.title_of(one.run.id) for one in results}):
+        st.warning(formatting.plain(note), icon=":material/warning:")
     for problem in dict.fromkeys(problem for one in results for problem in one.problems):
         st.warning(formatting.plain(problem), icon=":material/warning:")
     split = address.linked_choice("Images", "split", SPLITS, "validation", label_visibility="collapsed")
@@ -80,9 +82,7 @@ def compared_run(known: list[Row], run: Run) -> Run | None:
     titles = run_picker.run_titles(row for row in run_picker.own(known) if row.run != run and row.state == "finished")
     names = ["", *titles]
     address.linked("beside", names, "")
-    chosen = st.selectbox(
-        "Compare with", names, format_func=lambda name: titles.get(name, "none"), key="beside", width=300
-    )
+    chosen = st.selectbox("Compare with", names, format_func=lambda name: titles.get(name, "none"), key="beside")
     address.link("beside", chosen, "")
     return Run(chosen) if chosen else None
 
@@ -118,14 +118,20 @@ def side_by_side(results: list[Assessment], draw: Callable[[Assessment, int], No
     for number, (column, one) in enumerate(zip(st.columns(len(results), gap="large"), results, strict=True)):
         with column:
             if len(results) > 1:
-                st.caption(formatting.plain(run_picker.run_title(listing.row(one.run))))
+                st.caption(formatting.plain(run_picker.title_of(one.run.id)))
             draw(one, number)
 
 
 def strengths(result: Assessment, split: str, number: int) -> None:
-    """Show the best and worst class with example images, and the accuracy on both splits."""
-    predictions = result.calibrated.split(split)
-    summary = class_summary(predictions)
+    """Show the accuracy on both splits, and the best and worst class with example images."""
+    with st.grid(2, min_column_width=150, width=480):
+        for name in SPLITS:
+            accuracy(result, name)
+    formatting.caption(
+        "With 95% intervals (Wilson). Epoch and settings are chosen by validation accuracy, which makes it "
+        "optimistic; test accuracy is not used for selection."
+    )
+    summary = class_summary(result.calibrated.split(split))
     if summary is not None:
         label, answer = CLASSES[summary.label], CLASSES[summary.answer]
         text = (
@@ -140,13 +146,6 @@ def strengths(result: Assessment, split: str, number: int) -> None:
         with st.container(key=f"sentence{number}"):
             st.markdown(text)
         confusion.examples(result, split, cells, number)
-    with st.grid(2, min_column_width=150, width=480):
-        for name in SPLITS:
-            accuracy(result, name)
-    formatting.caption(
-        "With 95% intervals (Wilson). Epoch and settings are chosen by validation accuracy, which makes it "
-        "optimistic; test accuracy is not used for selection."
-    )
 
 
 def accuracy(result: Assessment, split: str) -> None:

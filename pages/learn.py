@@ -25,7 +25,8 @@ _CHECKS = {
 def main() -> None:
     """Draw the lesson in the URL. Without one, draw the overview."""
     guesses = progress()
-    lesson = LESSONS.get(st.query_params.get("lesson", ""))
+    name = st.query_params.get("lesson")
+    lesson = LESSONS[name] if name and address.known("lesson", name, LESSONS) else None
     if lesson is None:
         overview(guesses)
     else:

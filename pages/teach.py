@@ -23,6 +23,7 @@ def main() -> None:
     place = runs.folder_beside_runs("teach")
     names = [name for name in projects.names() if not guarded.is_anothers(place / name)]
     if not names:
+        address.known("project", st.query_params.get("project"), names)
         begin()
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):

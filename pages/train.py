@@ -183,7 +183,7 @@ def unavailable(config: TrainConfig) -> str:
 
 def unused_name(name: str) -> str:
     """Return `name`, cut to its limit, or with a number if another run has it."""
-    taken = {row.labels.name for row in listing.rows(LIST_LENGTH)}
+    taken = {row.name for row in listing.rows(LIST_LENGTH)}
     numbered = (f"{name[: labels.NAME_LIMIT - 4]} {n}" for n in range(2, LIST_LENGTH + 3))
     return next(text for text in (name[: labels.NAME_LIMIT], *numbered) if text not in taken)
 
@@ -198,8 +198,9 @@ def start(config: TrainConfig, name: str) -> None:
         if chosen:
             pins.save(run, chosen)
 
+    name = unused_name(name.strip() or suggested_name(config))  # before the run itself has the name of its settings
     run = jobs.start_run(config, preset, prepare)
-    labels.change(run, name=unused_name(name.strip() or suggested_name(config)))
+    labels.change(run, name=name)
     st.query_params["run"] = st.session_state["started"] = run.id
 
 
@@ -234,7 +235,6 @@ def chosen_run(known: list[listing.Row], wanted: Run) -> Run:
         ["", *finished],
         format_func=lambda id_: finished.get(id_, id_ or "none"),
         key="ghost",
-        width=300,
         help="The curve of an earlier run, drawn pale behind this one.",
     )
     return run

@@ -167,14 +167,14 @@ def test_the_memory_of_this_process_is_more_than_an_array_in_it():
     assert len(array) < costs.peak_memory_bytes() < 100_000_000_000
 
 
-def test_one_slow_run_does_not_spoil_the_estimate():
-    for slower in (1, 1, 9, 1):
+def test_slow_runs_do_not_spoil_the_estimate():
+    for slower in (9, 1, 9, 9):
         learn(SyntheticRun(slower))
     assert estimate().seconds == pytest.approx(SyntheticRun().seconds, rel=0.05)
 
 
 def test_a_machine_that_became_slower_is_learnt():
-    for slower in (1, 1, 1, 1, 1, 3, 3, 3):
+    for slower in (1, 1, 1, 1, 1, 3, 3, 3, 3, 3):
         learn(SyntheticRun(slower))
     assert estimate().seconds == pytest.approx(SyntheticRun(3).seconds, rel=0.05)
 

@@ -49,7 +49,7 @@ def test_the_first_steps_of_a_part_say_little_of_its_pace():
     assert found.late is None
 
 
-def test_the_time_left_grows_only_with_a_reason_which_stays_while_it_is_longer_than_at_first():
+def test_the_time_left_grows_only_with_a_reason_which_stays():
     forecast, left, reasons = Forecast(EXPECTED, EPOCHS), 100.0, []
     for number in range(1, 40):  # four times as slow as expected
         found = forecast.outlook(
@@ -64,7 +64,7 @@ def test_the_time_left_grows_only_with_a_reason_which_stays_while_it_is_longer_t
     assert found.seconds_left == pytest.approx(4 * 65 - 2, rel=0.1), "the other parts go on at this pace"
 
 
-def test_there_is_no_reason_once_the_end_is_no_later_than_at_first():
+def test_there_is_no_reason_once_the_end_is_no_later_than_before_it_grew():
     forecast = Forecast(EXPECTED, EPOCHS)
     forecast.outlook(15, status("head", 15), None)
     assert forecast.outlook(55, status("head", 15), step("head", 2, 0.9, left=80)).late == "head"

@@ -110,7 +110,7 @@ def test_the_command_line_works_from_any_folder(tmp_path: Path) -> None:
 
 def test_a_missing_package_is_a_sentence_with_the_command_that_installs_it() -> None:
     with (
-        pytest.raises(CifarError, match=r"ONNX needs no_such_package.*`pip install onnx`"),
+        pytest.raises(CifarError, match=r"ONNX needs no_such_package.*'pip install onnx'"),
         machine.extra("ONNX", "onnx"),
     ):
         import no_such_package  # noqa: F401

@@ -26,22 +26,35 @@ from cifar_core.runs.curves import PHASE_NAMES
 
 _ROWS, _COLUMNS = 2, 4
 
-_PICTURE, _LINES, _BARS = 0.27, 0.36, 0.3  # shares of the row height
-_WATCH_HEIGHT, _WATCH_BELOW = 620, {True: 96, False: 40}  # pixels; bottom margin with and without a slider
+_PICTURE, _HEADING = 116, 38  # pixels
+_LINES, _BARS = 0.345, 0.285  # shares of the row height
+_WATCH_HEIGHT, _WATCH_BELOW = 656, {True: 96, False: 40}  # pixels; bottom margin with and without a slider
 _NARROW_COLUMNS = 3  # on a phone
 _LABELLED = 0.25
 
 
-def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, shares: bool = False) -> go.Figure:
+def confusion_rates(counts: np.ndarray) -> np.ndarray:
+    """Return the share of each cell of its row, float (10, 10)."""
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def highest_mistake(counts: np.ndarray) -> float:
+    """Return the highest share of a wrong prediction, at least 2%: the full red of a confusion matrix."""
+    return max(confusion_rates(counts)[~np.eye(len(CLASSES), dtype=bool)].max(), 0.02)
+
+
+def confusion_figure(
+    counts: np.ndarray, chosen: tuple[int, int] | None = None, shares: bool = False, top: float | None = None
+) -> go.Figure:
     """Return the confusion matrix `counts`, int (10, 10): rows are labels, columns predictions.
 
-    The cell `chosen` has a frame. Correct predictions are green, wrong ones red, by their share of the row. The
-    cells show numbers of images, or percent if `shares`. The last trace has a point for each cell, row by row, with
-    its number as `customdata`; its `meta["dark"]` contains the changes for the dark theme.
+    The cell `chosen` has a frame. Correct predictions are green, wrong ones red, by their share of the row; full red is
+    the share `top`, by default the highest. The cells show numbers of images, or percent if `shares`. The last trace
+    has a point for each cell, row by row, with its number as `customdata`; its `meta["dark"]` contains the changes for
+    the dark theme.
     """
-    rates = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    diagonal = np.eye(len(CLASSES), dtype=bool)
-    tops = {True: 1.0, False: max(rates[~diagonal].max(), 0.02)}
+    rates, diagonal = confusion_rates(counts), np.eye(len(CLASSES), dtype=bool)
+    tops = {True: 1.0, False: top or highest_mistake(counts)}
     title = f"Confusion matrix ({'percent of the label' if shares else 'images'})"
     figure = style.figure(title, "prediction", "label", 560)
     for is_right, color in style.CELLS.items():
@@ -51,9 +64,9 @@ def confusion_figure(counts: np.ndarray, chosen: tuple[int, int] | None = None, 
     figure.update_traces(hoverinfo="skip", xgap=1, ygap=1)
     fill = rates / np.where(diagonal, tops[True], tops[False])
     digits_on = functools.partial(_digit_colors, fill, diagonal)
-    digits = (
-        np.char.mod("%.0f", 100 * rates) if shares else np.array([[f"{count:,}" for count in row] for row in counts])
-    )
+    digits = np.char.mod("%.0f", 100 * rates) if shares else np.array([[f"{n:,}" for n in row] for row in counts])
+    if shares:
+        digits = np.where(rates < 0.005, "&lt;1", digits)
     figure.add_scatter(
         x=np.tile(CLASSES, len(CLASSES)),
         y=np.repeat(CLASSES, len(CLASSES)),
@@ -151,22 +164,22 @@ def change_figure(changes: Sequence[ClassChange]) -> go.Figure:
 
 
 def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False) -> go.Figure:
-    """Return the pinned pictures, each with its probabilities as lines over the epochs and as bars.
+    """Return the pinned pictures, each with its prediction, and its probabilities as lines over the epochs and as bars.
 
-    `planned` is the minimum end of the axis, in epochs. With `scrubs`, a slider and a play button move through the
-    recorded moments, if there are several, in the browser. `layout.meta["narrow"]` contains the layout changes for a
-    phone: rows of three.
+    `planned` is the minimum end of the axis, in epochs. With `scrubs`, there is a frame for each recorded moment, if
+    there are several, and `layout.meta["moments"]` contains their names. `layout.meta["narrow"]` contains the layout
+    changes for a phone: rows of three.
     """
     watched, recorded = watch.watched, _moments(watch)
     scrubs = scrubs and len(recorded) > 1
     columns = max(len(watched), 1)
-    figure = make_subplots(2, columns, shared_yaxes=True)
+    figure = make_subplots(3, columns, shared_yaxes=True)
     end = max([planned, *(float(one.epochs[-1]) for one in watched if len(one.epochs)), 1]) * 1.02
     moment = recorded[-1] if recorded else 0.0
     for column, one in enumerate(watched, 1):
         figure.add_traces([*_lines(one), _cursor(moment)], 1, column)
         figure.add_trace(_bars(one, moment), 2, column)
-        _label_end(figure, one, column)
+        figure.add_trace(_heading(one, moment), 3, column)
         place = {"xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "top"}
         figure.add_layout_image(source=png(one.pin.image), **place)
         if watch.boundary is not None:
@@ -180,35 +193,37 @@ def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False) -> go.F
     figure.update_xaxes(range=[0, end], title={"text": "epoch", "standoff": 2, "font": {"size": 11}}, row=1)
     figure.update_yaxes(autorange="reversed", showgrid=False, dtick=1, tickfont={"size": 11}, row=2)
     figure.update_xaxes(range=[0, 1], tickvals=[0, 0.5], tickformat=".0%", tickfont={"size": 11}, row=2)
+    figure.update_xaxes(range=[0, 1], visible=False, fixedrange=True, row=3)
+    figure.update_yaxes(range=[0, 1], visible=False, fixedrange=True, row=3)
+    meta: dict[str, Any] = {"narrow": _arranged(columns, _NARROW_COLUMNS, scrubs)}
     if scrubs:
-        _add_scrubber(figure, watch)
-    figure.update_layout(_arranged(columns, columns, scrubs))
-    return figure.update_layout(meta={"narrow": _arranged(columns, _NARROW_COLUMNS, scrubs)})
+        figure.frames = _frames(watch)
+        meta["moments"] = [_moment_name(moment, watch.boundary) for moment in recorded]
+    return figure.update_layout(_arranged(columns, columns, scrubs), meta=meta)
 
 
 def _arranged(count: int, columns: int, scrubs: bool) -> dict[str, Any]:
-    """Return height and positions of `count` pictures, lines and bars, with `columns` per row, as layout."""
+    """Return height and positions of `count` pictures, headings, lines and bars, `columns` per row, as layout."""
     rows, columns = -(-count // columns), min(count, columns)
-    height, picture = (_WATCH_HEIGHT, _PICTURE) if rows == 1 else (rows * 430 + 56, 0.23)  # pixels, share of a row
+    height, picture = (_WATCH_HEIGHT, _PICTURE) if rows == 1 else (rows * 466 + 56, 78)  # pixels
     width, share = (1 - 0.018 * (columns - 1)) / columns, (1 - 0.03 * (rows - 1)) / rows
     layout: dict[str, Any] = {"height": height, "images": []}
+    pixel = 1 / (height - 12 - _WATCH_BELOW[scrubs])
     for number in range(count):
         row, column = divmod(number, columns)
         left, low = column * (width + 0.018), 1 - (row + 1) * share - 0.03 * row
-        top = low + share * (1 - picture)
+        up_heading = low + share - picture * pixel
+        top = up_heading - _HEADING * pixel
         for axis, down, up in (
-            (number, top - share * _LINES, top - share * 0.015),
+            (number, top - share * _LINES, top),
             (number + count, low, low + share * _BARS),
+            (number + 2 * count, top, up_heading),
         ):
             name = str(axis + 1) if axis else ""
             layout[f"xaxis{name}"] = {"domain": [left, left + width]}
             layout[f"yaxis{name}"] = {"domain": [down, up], "showticklabels": column == 0}
-        place = {"x": left + width / 2, "y": low + share, "sizex": width, "sizey": share * (picture - 0.03)}
+        place = {"x": left + width / 2, "y": low + share, "sizex": width, "sizey": picture * pixel}
         layout["images"].append(place)
-    if scrubs:
-        drawn = height - 12 - _WATCH_BELOW[scrubs]  # pixels
-        left = 0.09 if rows == 1 else 0.36  # space for the button
-        layout |= {"sliders": [{"y": -31 / drawn, "x": left, "len": 1 - left}], "updatemenus": [{"y": -46 / drawn}]}
     return layout
 
 
@@ -317,6 +332,7 @@ def _bars(one: Watched, moment: float) -> go.Bar:
         text=[f"{min(share, 0.99):.0%}" if share >= 0.1 else "" for share in shares],
         textposition=["inside" if share > 0.45 else "outside" for share in shares],
         textfont={"size": 11},
+        insidetextfont={"color": list(style.CLASS_INKS)},
         textangle=0,
         constraintext="none",
         cliponaxis=False,
@@ -324,60 +340,32 @@ def _bars(one: Watched, moment: float) -> go.Bar:
     )
 
 
-def _label_end(figure: go.Figure, one: Watched, column: int) -> None:
-    if not len(one.epochs):
-        return
-    best = int(one.probabilities[-1].argmax())
-    share = float(one.probabilities[-1, best])
-    look = {"font": {"size": 13}, "showarrow": False, "xanchor": "right"}
-    where = {"x": float(one.epochs[-1]), "y": share, "yanchor": "top" if share > 0.5 else "bottom"}
-    figure.add_annotation(text=f"<b>{CLASSES[best]}</b>", **look, **where, row=1, col=column)
+def _heading(one: Watched, moment: float) -> go.Scatter:
+    """Return the prediction at a moment; below it in red the label if it differs, in green "right" if not."""
+    place = int(np.searchsorted(one.epochs, moment, side="right")) - 1
+    said, words = CLASSES[int(one.probabilities[place].argmax())] if place >= 0 else "", ""
+    if said and one.pin.label:
+        color, note = ("green", "right") if said == one.pin.label else ("red", f"labeled {one.pin.label}")
+        words = f'<br><span style="color:var(--st-{color}-text-color)">{note}</span>'
+    look = {"mode": "text", "textposition": "bottom center", "hoverinfo": "skip"}
+    return go.Scatter(x=[0.5], y=[1], text=[f"<b>{said}</b>{words}"], **look)
 
 
 def _moments(watch: Watch) -> list[float]:
     return sorted({float(epoch) for one in watch.watched for epoch in one.epochs})
 
 
-def _add_scrubber(figure: go.Figure, watch: Watch) -> None:
-    recorded, watched = _moments(watch), watch.watched
-    per_pin = len(CLASSES) + 2  # lines, cursor, bars
-    places = [column * per_pin + len(CLASSES) + part for column in range(len(watched)) for part in (0, 1)]
-    figure.frames = [
+def _frames(watch: Watch) -> list[go.Frame]:
+    watched, per_pin = watch.watched, len(CLASSES) + 3  # lines, cursor, bars, heading
+    places = [column * per_pin + len(CLASSES) + part for column in range(len(watched)) for part in (0, 1, 2)]
+    return [
         go.Frame(
             name=f"{moment:g}",
-            data=[trace for one in watched for trace in (_cursor(moment), _bars(one, moment))],
+            data=[part(one, moment) for one in watched for part in (lambda _, at: _cursor(at), _bars, _heading)],
             traces=places,
         )
-        for moment in recorded
+        for moment in _moments(watch)
     ]
-    quick = {"mode": "immediate", "frame": {"duration": 0, "redraw": False}, "transition": {"duration": 120}}
-    play = {"frame": {"duration": 260, "redraw": False}, "transition": {"duration": 220}, "fromcurrent": False}
-    slider = {
-        "steps": [
-            {"method": "animate", "label": _moment_name(moment, watch.boundary), "args": [[f"{moment:g}"], quick]}
-            for moment in recorded
-        ],
-        "active": len(recorded) - 1,
-        "pad": {"t": 0, "b": 0},
-        "currentvalue": {"prefix": "", "font": {"size": 13}, "xanchor": "left"},
-        "bgcolor": style.GROUND,
-        "activebgcolor": style.TRAINING,
-        "bordercolor": style.NEUTRAL,
-        "ticklen": 0,
-        "minorticklen": 3,
-        "font": {"size": 1, "color": style.INVISIBLE},
-    }
-    menu = {
-        "type": "buttons",
-        "showactive": False,
-        "bgcolor": style.GROUND,
-        "bordercolor": style.NEUTRAL,
-        "x": 0.0,
-        "xanchor": "left",
-        "yanchor": "top",
-        "buttons": [{"label": "▶ Play", "method": "animate", "args": [None, play]}],
-    }
-    figure.update_layout(sliders=[slider], updatemenus=[menu])
 
 
 def _moment_name(moment: float, boundary: float | None) -> str:

@@ -75,7 +75,7 @@ def blocks(
     for place, (width, (_, side)) in enumerate(zip(widths, shapes, strict=True)):
         height = 7 * side**0.5
         color = style.FINE_TUNING if place in trained else style.NEUTRAL
-        frame = f'stroke="{style.VALIDATION}" stroke-width="3"' if place == chosen else ""
+        frame = f'stroke="{style.MARK}" stroke-width="3"' if place == chosen else ""
         bars.append(
             f'<rect x="{left:.1f}" y="{40 - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}" rx="1.5" '
             f'fill="{color}" {frame}/>'
@@ -103,7 +103,7 @@ def _cells() -> str:
         step = 72 / cells
         parts += [
             f'<rect x="{left + step * column}" y="{4 + step * row}" width="{step}" height="{step}" fill="none" '
-            f'stroke="{style.VALIDATION}" stroke-width="2.5"/>'
+            f'stroke="{style.MARK}" stroke-width="2.5"/>'
             for row in range(cells)
             for column in range(cells)
         ]
@@ -117,7 +117,7 @@ def _fields() -> str:
         parts += [
             _image(drawing(), 80 * number + 4, 4, 72),
             f'<rect x="{80 * number + 40 - 36 * share:.1f}" y="{40 - 36 * share:.1f}" width="{72 * share:.1f}" '
-            f'height="{72 * share:.1f}" fill="none" stroke="{style.VALIDATION}" stroke-width="2.5"/>',
+            f'height="{72 * share:.1f}" fill="none" stroke="{style.MARK}" stroke-width="2.5"/>',
         ]
     return _svg("".join(parts), 80, "A drawing with a frame that grows until it holds the whole")
 
@@ -132,8 +132,8 @@ def _steps() -> str:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         parts += [
             f'<polyline points="{curve}" fill="none" stroke="{style.NEUTRAL}" stroke-width="1.5"/>',
-            f'<polyline points="{path}" fill="none" stroke="{style.VALIDATION}" stroke-width="1.5"/>',
-            *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{style.VALIDATION}"/>' for x, y in points),
+            f'<polyline points="{path}" fill="none" stroke="{style.MARK}" stroke-width="1.5"/>',
+            *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{style.MARK}"/>' for x, y in points),
         ]
     return _svg("".join(parts), 80, "Steps down a curve: small ones, fitting ones, and steps that grow")
 

@@ -14,7 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from cifar_core.charts import style
-from cifar_core.charts.style import RIGHT, TRAINING, VALIDATION
+from cifar_core.charts.style import MARK, RIGHT, TRAINING, VALIDATION
 from cifar_core.config import KNOBS
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.search import head_lab
@@ -151,7 +151,7 @@ def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, opened
     if opened is not None:
         column, row = at[opened]
         corners = {"x0": column - 0.49, "x1": column + 0.49, "y0": row - 0.48, "y1": row + 0.48}
-        figure.add_shape(type="rect", **corners, line={"color": VALIDATION, "width": 3})
+        figure.add_shape(type="rect", **corners, line={"color": MARK, "width": 3})
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="category", showgrid=False)
     return figure.update_layout(hoverdistance=-1)  # at any distance from the center of the cell
@@ -177,7 +177,7 @@ def trial_curves(sweep: Findings, opened: Trial) -> go.Figure:
     """Return the validation accuracy of all trials by epoch, pale except for the opened one."""
     figure = _figure("Validation accuracy by epoch", "epoch, over both phases", _ACCURACY, 300)
     pale = {"line": {"color": TRAINING, "width": 1}, "marker": {"size": 4}, "opacity": 0.4, "showlegend": False}
-    strong = {"line": {"color": VALIDATION, "width": 3}, "marker": {"size": 8}, "showlegend": True}
+    strong = {"line": {"color": MARK, "width": 3}, "marker": {"size": 8}, "showlegend": True}
     for trial in sorted(sweep.trials, key=lambda trial: trial.number == opened.number):
         if trial.curve:
             epochs, accuracies = zip(*trial.curve, strict=True)
@@ -306,7 +306,7 @@ def _add_trials(
         marker={
             "size": [15 if yes else 10 for yes in ringed],
             "opacity": 1,
-            "line": {"color": VALIDATION, "width": [3 if yes else 0 for yes in ringed]},
+            "line": {"color": MARK, "width": [3 if yes else 0 for yes in ringed]},
         },
         unselected={"marker": {"opacity": 1}},  # otherwise a click fades all other points
         hovertemplate="%{text}<extra></extra>",

@@ -15,6 +15,8 @@ TRAINING, VALIDATION = "#2b7bba", "#d97706"
 HEAD, FINE_TUNING = "#808b9e", "#8e5fc0"
 RIGHT, WRONG = "#1b9e77", "#c2410c"
 NEUTRAL = HEAD
+MARK = "#d6249f"
+"""Frames, rings and paths: what is chosen or pointed at."""
 PARTS = {
     "features": "#0a848d",
     "start": "#a7845f",
@@ -36,6 +38,8 @@ CLASS_COLORS = (
     "#6a66a0",
 )
 """In the order of CLASSES. Lines of classes also have labels: ten colors are too many to distinguish."""
+CLASS_INKS = ("#000000",) * 5 + ("#ffffff",) * 5
+"""Colors of text on CLASS_COLORS, with a contrast of at least 4.5:1."""
 SERIES = ("#2796e8", "#e76c63", "#2f7d1b", "#b579dd", "#99600a", "#4c5fd5", "#809d16", "#b44479", "#0a848d", "#74648c")
 """Colors of compared runs, in order."""
 CONDITIONS = (RIGHT, WRONG, SERIES[0], SERIES[3])
@@ -50,14 +54,14 @@ BACKGROUNDS = {"light": (252, 252, 250), "dark": (18, 23, 30)}
 INVISIBLE = "rgba(0,0,0,0)"
 GROUND, GUIDE = "rgba(128,140,160,0.25)", "rgba(128,128,128,0.6)"
 
-LEGEND = {"orientation": "h", "x": 0, "yref": "container", "y": 0, "yanchor": "bottom"}
-"""Below the axis title: in a narrow figure, it would cover the figure's title."""
+LEGEND = {"orientation": "h", "xref": "container", "x": 0, "yref": "container", "y": 0, "yanchor": "bottom"}
+"""Below the axis title and as wide as the figure: in a narrow one, it would cover the figure's title or be cut."""
 
 TEMPLATE = go.layout.Template(
     layout={
         "paper_bgcolor": INVISIBLE,
         "plot_bgcolor": INVISIBLE,
-        "margin": {"l": 56, "r": 16, "t": 44, "b": 44},
+        "margin": {"l": 64, "r": 16, "t": 44, "b": 44},
         "font": {"size": 13},
         "title": {"x": 0, "xanchor": "left", "font": {"size": 15, "weight": 600}},
         "legend": LEGEND,

@@ -191,22 +191,29 @@ class Dot:
 
 def time_figure(runs: Sequence[Dot]) -> go.Figure:
     """Return validation accuracy against training time; chosen runs have the color of their curves."""
-    layout = {"showlegend": False, "hovermode": "closest"}
+    layout = {"showlegend": True, "hovermode": "closest"}
     title, x = "Accuracy against training time", "minutes of training"
     figure = style.figure(title, x, "validation accuracy", 360, **layout)
-    runs = sorted(runs, key=lambda run: run.place is not None)  # chosen runs on top
-    accuracies = [run.accuracy for run in runs]
-    colors = [style.NEUTRAL if run.place is None else style.SERIES[run.place % len(style.SERIES)] for run in runs]
-    figure.add_scatter(
-        x=[run.seconds / 60 for run in runs],
-        y=accuracies,
-        text=[style.escaped(run.name) for run in runs],
-        mode="markers",
-        marker={"size": [9 if run.place is None else 15 for run in runs], "color": colors},
-        hovertemplate="%{text}<br>%{y:.1%} in %{x:.1f} min<extra></extra>",
-    )
-    figure.update_xaxes(rangemode="tozero")
+    chosen = sorted((run for run in runs if run.place is not None), key=lambda run: run.place or 0)
+    for dots in [[run for run in runs if run.place is None], *([run] for run in chosen)]:  # chosen runs on top
+        place = dots[0].place if dots else None
+        look = {"color": style.NEUTRAL, "size": 9}
+        if place is not None:
+            look = {"color": style.SERIES[place % len(style.SERIES)], "size": 15}
+        figure.add_scatter(
+            x=[run.seconds / 60 for run in dots],
+            y=[run.accuracy for run in dots],
+            text=[style.escaped(run.name) for run in dots],
+            name=style.escaped(dots[0].name) if dots else "",
+            showlegend=place is not None,
+            mode="markers",
+            marker=look,
+            hovertemplate="%{text}<br>%{y:.1%} in %{x:.1f} min<extra></extra>",
+        )
+    longest = max((run.seconds / 60 for run in runs), default=1.0)
+    figure.update_xaxes(range=[-0.04 * longest, 1.06 * longest])  # dots at 0 are whole
     figure.update_yaxes(tickformat=".0%")
+    accuracies = [run.accuracy for run in runs]
     low, high = min(accuracies, default=0.05), max(accuracies, default=0.95)
     figure.update_yaxes(range=[max(0.0, low - 0.05), min(1.02, high + 0.05)])  # with one run, Plotly's exceeds 100%
     return figure

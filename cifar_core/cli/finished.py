@@ -68,14 +68,14 @@ def _mislabeled(test: Predictions, most: int | None) -> tuple[dict[str, Any], li
     """Return the `most` test images with a probably wrong label, as JSON and lines; empty for None."""
     if most is None:
         return {}, []
-    positions = predictions.probably_mislabeled(test)[:most]
+    positions = predictions.possibly_mislabeled(test)[:most]
     rows = [
         (int(i), CLASSES[test.labels[i]], CLASSES[probabilities.argmax()], float(probabilities.max()))
         for i in positions
         for probabilities in [test.probabilities[i]]
     ]
     names = ("position", "label", "answer", "probability")
-    lines = ["Probably mislabeled test images:", *table(names, [(f"{i}", a, b, percent(p)) for i, a, b, p in rows])]
+    lines = ["Possibly mislabeled test images:", *table(names, [(f"{i}", a, b, percent(p)) for i, a, b, p in rows])]
     return {"mislabeled": [dict(zip(names, row, strict=True)) for row in rows]}, lines
 
 

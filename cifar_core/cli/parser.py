@@ -68,7 +68,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ConfigError instead of printing the usage."""
-        raise ConfigError(f"{message}; see `{self.prog} --help`.")
+        raise ConfigError(f"{message}; see '{self.prog} --help'.")
 
 
 def _crop(text: str) -> str | tuple[float, float, float]:
@@ -211,7 +211,7 @@ def _add_models(commands: Any) -> None:
     _command(
         commands, "predict", "predict.predict", "Classify pictures.",
         _argument("images", "IMAGE", "a picture, a folder or a ZIP file of pictures", nargs="+"),
-        _argument("--run", "ID", "a finished run, bundled, or teach/NAME (default: the newest finished run)"),
+        _argument("--run", "ID", "a finished run, bundled, or teach/NAME (default: the newest finished, no trial)"),
         _argument("--crop", "CROP", crop, type=_crop, default="centre"),
         _argument("--explain", "PNG", "write an image with the evidence for each prediction"),
         _argument("--nearest", "N", "list the N nearest training images, 1 to 100", type=_between(1, 100)),

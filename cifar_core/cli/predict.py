@@ -203,7 +203,7 @@ def _write_answer(
     texts = (
         (0, first, "black", 20),
         (34, "\n".join(lines), "#555555", 14),
-        (98, "orange: evidence for it,\npurple: against it", "#888888", 12),
+        (98, "green: evidence for it,\nred: against it", "#888888", 12),
         (130, "\n".join(textwrap.wrap(shown_name(name, 76), 40)), "#555555", 12),
     )
     for down, text, color, size in texts:

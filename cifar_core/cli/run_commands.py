@@ -127,7 +127,7 @@ def compare(arguments: Namespace) -> Answer:
     """Show the differing knobs, and whether the test accuracies differ significantly."""
     chosen = [runs.get(name) for name in dict.fromkeys(arguments.ids)]
     if len(chosen) < 2:
-        raise RunError(f"Compare: received one run, expected two or more; `{PROGRAM} runs list` shows all.")
+        raise RunError(f"Compare: received one run, expected two or more; '{PROGRAM} runs list' shows all.")
     known = {row.run: row for row in listing.rows()}
     rows = [known[run] for run in chosen]
     knobs = differing_knobs(row.config for row in rows if row.config)

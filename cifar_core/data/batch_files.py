@@ -36,7 +36,7 @@ ARCHIVE_MD5 = {BINARY_ARCHIVE: "c32a1d4ab5d03f1284b67883e8d87530", PYTHON_ARCHIV
 
 NEXT_STEP = (
     "Point CIFAR10_DIR to a sound copy of the official archive or of the folder in it, or leave it unset and run "
-    "`python -m cifar_core data download`."
+    "'python -m cifar_core data download'."
 )
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]

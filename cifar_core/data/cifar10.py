@@ -268,7 +268,7 @@ def _load(source: _Source, progress: machine.Progress = lambda done, total: None
         if name == "cifar10" and source.path.parent == cache_dir() and not dataset.official:
             raise DataError(
                 f"{source.path} is damaged: fingerprint {dataset.fingerprint}, expected {OFFICIAL_FINGERPRINT}. "
-                "Run `python -m cifar_core data download`, which replaces it."
+                "Run 'python -m cifar_core data download', which replaces it."
             )
         _loaded[name] = source, dataset
         return dataset

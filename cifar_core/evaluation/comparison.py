@@ -8,7 +8,7 @@ Only images that exactly one model predicts correctly count. If both models are 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cifar_core.errors import RunError
@@ -116,6 +116,27 @@ def correction_note(pairs: int) -> str:
     return (
         f"{pairs} pairs are compared, so the p-values are corrected (Holm): the chance of any false difference among "
         f"them is below {LEVEL:.0%}. {choose}"
+    )
+
+
+def has_seen_validation(run: Run) -> bool:
+    """Return whether the run's initial weights, the bundled model's, were trained on its validation images."""
+    try:
+        known = records.environment(run.path)
+        if known is None:
+            return run.config.weights == "bundled"
+    except RunError:
+        return False
+    return known.weights.kind == "bundled" and known.data.name != "generated"
+
+
+def leak_note(names: Mapping[str, str]) -> str:
+    """Return a note on the runs that have seen their validation images, or ""; `names` maps run IDs to names."""
+    seen = [name for id_, name in names.items() if has_seen_validation(Run(id_))]
+    who = " and ".join(seen)
+    return who and (
+        f"The initial weights of {who} were trained on CIFAR-10, including the validation images: validation accuracy "
+        "is too high, and the earlier training is not in the time."
     )
 
 

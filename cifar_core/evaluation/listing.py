@@ -45,8 +45,8 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The name given by the user, or a name derived from the ID."""
-        return labels.shown_name(self.run, self.labels)
+        """The name on screen: the user's, or else one from the settings."""
+        return labels.shown_name(self.labels, self.config)
 
     @property
     def interval(self) -> tuple[float, float] | None:

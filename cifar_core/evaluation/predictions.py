@@ -278,8 +278,8 @@ def outvoted_by_neighbors(
     return chosen[outvoted], votes[outvoted]
 
 
-def probably_mislabeled(predictions: Predictions) -> np.ndarray:
-    """Return the positions of images with a probably wrong label, the most doubtful first, int (m,).
+def possibly_mislabeled(predictions: Predictions) -> np.ndarray:
+    """Return the positions of images with a possibly wrong label, the most doubtful first, int (m,).
 
     The method is confident learning (Northcutt et al. 2021); the probabilities should be calibrated. Confident
     predictions that contradict the labels of a class give the number of wrong labels. The labels with the lowest

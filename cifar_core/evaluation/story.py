@@ -146,7 +146,7 @@ def sentences(ended: Sequence[Phase], patience: int) -> list[str]:
 
 
 def probe_sentence(probe: LinearProbe | None, best: float | None) -> str:
-    """Return a sentence on the linear probe and the gain of training up to `best`, 0..1; "" without a probe."""
+    """Return a sentence on the linear probe; "" without one. `best`, 0..1, adds the gain of a run that has ended."""
     if probe is None:
         return ""
     text = f"{probe.name[0].upper()}{probe.name[1:]}: {probe.accuracy:.1%} of the validation images"

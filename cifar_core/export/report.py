@@ -220,15 +220,15 @@ def card(run: Run) -> bytes:
     ):
         canvas.text(48, 276 + 30 * row, words, 20, _MUTED)
     _curve(canvas, run, (660, 64, 1152, 350))
-    for number, (pixels, name, probabilities) in enumerate(_card_pictures(run, test)):
+    for number, (pixels, label, probabilities) in enumerate(_card_pictures(run, test)):
         x, best = 48 + 187 * number, int(probabilities.argmax())
-        is_wrong = name in CLASSES and name != CLASSES[best]
+        is_wrong = bool(label) and label != CLASSES[best]
         canvas.picture(x, 412, 168, pixels)
         canvas.text(
             x, 590, f"{CLASSES[best]} {min(probabilities[best], 0.99):.0%}", 21, WRONG if is_wrong else _INK
         )  # never 100%, as on pages
         if is_wrong:
-            canvas.text(x, 618, f"labeled {name}", 17, _MUTED)
+            canvas.text(x, 618, f"labeled {label}", 17, _MUTED)
     return _packed(canvas.finished(), "PNG", optimize=True)
 
 
@@ -253,12 +253,9 @@ def _packed(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def _card_pictures(run: Run, test: predictions.Predictions) -> list[tuple[np.ndarray, str, np.ndarray]]:
-    """Return at most six pictures, uint8 (32, 32, 3), with names and probabilities, float (10,).
-
-    The name of a test image is its class.
-    """
+    """Return at most six pictures, uint8 (32, 32, 3), with labels ("" if unknown) and probabilities, float (10,)."""
     watched = [
-        (one.pin.image, one.pin.name, one.probabilities[-1]) for one in pins.watch(run).watched if len(one.epochs)
+        (one.pin.image, one.pin.label, one.probabilities[-1]) for one in pins.watch(run).watched if len(one.epochs)
     ]
     dataset = None if watched else predictions.dataset_of(run)
     if dataset is not None:

@@ -39,7 +39,7 @@ def page(run: Run) -> bytes:
     The page's probabilities are calibrated as those of the app.
     """
     known = calibration.load(run.path / calibration.FILE)
-    stored, name = predictions.load(run), labels.shown_name(run)
+    stored, name = predictions.load(run), labels.name_of(run)
     test = stored.test
     low, high = test.interval
     figures = bundle.card(run, stored.validation, test)

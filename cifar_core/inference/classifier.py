@@ -19,6 +19,7 @@ from cifar_core.inference.calibration import Calibration
 from cifar_core.inference.neighbors import Index
 from cifar_core.network import pretrained
 from cifar_core.network.litert import Network
+from cifar_core.network.pretrained import BUNDLED_FOLDER
 from cifar_core.runs import Run
 from cifar_core.untrusted import csv_text
 
@@ -40,12 +41,11 @@ UNUSUAL = "out-of-distribution"
 def open_classifier(name: str | None = None) -> Classifier:
     """Return the classifier of a run (`name` is its ID) or of the bundled model ("bundled").
 
-    If `name` is None, return that of the newest finished run, or of the bundled model if no run is finished. Raises
+    If `name` is None, return that of the newest finished run, trials left out, or of the bundled model. Raises
     RunError if the model does not exist.
     """
     if name is None:
-        finished = runs.finished_runs()
-        name = finished[0].id if finished else BUNDLED
+        name = next((run.id for run in runs.finished_runs() if not run.is_trial), BUNDLED)
     run = None if name == BUNDLED else runs.get(name)
     path = run.path / model_file.FILE if run else _bundled_model()
     try:
@@ -58,6 +58,11 @@ def open_classifier(name: str | None = None) -> Classifier:
 def has_bundled() -> bool:
     """Return whether this version contains a bundled model."""
     return _bundled_model().exists()
+
+
+def bundled_figures() -> dict[str, Any]:
+    """Return the metrics of the bundled model from its model card."""
+    return (runs.load_json(BUNDLED_FOLDER / "card.json") or {})["0.5"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from cifar_core.inference.pictures import SIDE
 
 PATCH = 8
 STRIDE = 2
-FOR, AGAINST = (232, 135, 30), (142, 95, 192)  # RGB: orange, purple
+FOR, AGAINST = (27, 158, 119), (194, 65, 12)  # RGB: green and red, as charts.style.RIGHT and WRONG
 _FLOOR = 1e-6  # smaller probabilities are clipped to it
 
 Probabilities = Callable[[np.ndarray], np.ndarray]
@@ -56,10 +56,10 @@ def saliency(probabilities: Probabilities, image: np.ndarray, stride: int = STRI
     return ((fall.T @ flat) / flat.sum(axis=0)).reshape(-1, *image.shape[:2]).astype(np.float32)
 
 
-def overlay(picture: Image.Image, heat: np.ndarray, strength: float = 0.7, side: int = 320) -> Image.Image:
+def overlay(picture: Image.Image, heat: np.ndarray, strength: float = 0.9, side: int = 320) -> Image.Image:
     """Return the square `picture` overlaid with `heat`, float (side, side): RGB, `side` pixels wide.
 
-    Orange is evidence for the class, purple against it, gray is neutral. `strength` is from 0 (only the picture) to
+    Green is evidence for the class, red against it, gray is neutral. `strength` is from 0 (only the picture) to
     1.
     """
     large = picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
@@ -68,7 +68,7 @@ def overlay(picture: Image.Image, heat: np.ndarray, strength: float = 0.7, side:
     share = np.clip(smooth / max(float(np.abs(heat).max()), 1e-9), -1, 1)[..., None]  # (side, side, 1)
     weight = np.abs(share)
     gray = pixels @ np.array([0.299, 0.587, 0.114], np.float32)
-    dim = pixels + strength * (1 - weight) * (0.75 * gray[..., None] - pixels)
+    dim = pixels + strength * (0.75 * gray[..., None] - pixels)
     color = np.where(share > 0, np.array(FOR, np.float32), np.array(AGAINST, np.float32))
     mixed = dim + 0.65 * strength * weight * (color - dim)
     return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))

@@ -42,6 +42,12 @@ class Pin:
         """The key of the picture in probes.jsonl: 12 hexadecimal digits, a hash of the pixels."""
         return hashlib.sha256(np.ascontiguousarray(self.image).data).hexdigest()[:12]
 
+    @property
+    def label(self) -> str:
+        """The class of a test image, which its name ends with ("cat", "test image 7, labeled cat"); "" if unknown."""
+        last = self.name.rpartition(", labeled ")[2]
+        return last if last in CLASSES else ""
+
 
 @dataclass(frozen=True, eq=False)
 class Watched:

@@ -6,12 +6,11 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 from cifar_core.evaluation.story import points
+from cifar_core.inference.classifier import bundled_figures
 from cifar_core.inference.pictures import SIDE
 from cifar_core.lessons.experiments import Outcome
 from cifar_core.lessons.layer_probe import PIXELS, Layers
 from cifar_core.network.architecture import BLOCK_COUNT
-from cifar_core.network.pretrained import BUNDLED_FOLDER
-from cifar_core.runs import load_json
 
 Conditions = Mapping[str, Outcome]
 """Outcomes by key of the condition."""
@@ -139,13 +138,8 @@ def teacher(conditions: Conditions) -> Answer:
     alone, taught = (conditions[key].figures["test_accuracy"] for key in ("alone", "taught"))
     return _option(taught - alone, (0.02, 0.05)), (
         f"Test accuracy goes from {alone:.1%} to {taught:.1%}, {points(taught - alone)}. The teacher has "
-        f"{_bundled_accuracy():.1%} test accuracy."
+        f"{bundled_figures()['test']['accuracy']:.1%} test accuracy."
     )
-
-
-def _bundled_accuracy() -> float:
-    """Return the test accuracy of the bundled model from its model card."""
-    return (load_json(BUNDLED_FOLDER / "card.json") or {})["0.5"]["test"]["accuracy"]
 
 
 def _option(value: float, limits: Sequence[float]) -> int:

@@ -185,9 +185,7 @@ def get(run_id: str) -> Run:
     """Return the run `run_id`. Raises RunError if it does not exist, contains links, or the ID is invalid."""
     run = Run(run_id)
     if not isinstance(run_id, str) or not ID_PATTERN.fullmatch(run_id) or not run.path.is_dir():
-        raise RunError(
-            f"There is no run {str(run_id)[:60]!r}; *Explore* and `python -m cifar_core runs list` show all."
-        )
+        raise RunError(f"There is no run {str(run_id)[:60]!r}; Explore and 'python -m cifar_core runs list' show all.")
     if link := find_link(run.path):
         raise RunError(
             f"Run {run_id} is not opened: {quoted(link)} is a link or no file, and could point anywhere; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +12,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from cifar_core import machine, runs
-from cifar_core.errors import RunError
+from cifar_core.config import TrainConfig, suggested_name
+from cifar_core.errors import ConfigError, RunError
 from cifar_core.runs import Run, records
 from cifar_core.untrusted import one_line
 
@@ -80,16 +82,22 @@ def _load_or_move(run: Run) -> Labels:
         return Labels()
 
 
-def shown_name(run: Run, written: Labels | None = None) -> str:
-    """Return the name on screen: the user's, or else the end of the ID with its date and time (UTC)."""
-    id_ = run.id
-    given = f"{id_[19:]} {id_[4:6]}-{id_[6:8]} {id_[9:11]}:{id_[11:13]}:{id_[13:15]}"
-    return (written or load(run)).name or given
+def shown_name(written: Labels, config: TrainConfig | None) -> str:
+    """Return the name on screen: the user's, or else one from the settings."""
+    return written.name or (suggested_name(config) if config else "damaged")
+
+
+def name_of(run: Run, folder: Path | None = None) -> str:
+    """Return the name of `run`, or of a deleted run in `folder`, on screen."""
+    folder, config = folder or run.path, None
+    with contextlib.suppress(ConfigError, RunError):
+        config = TrainConfig.from_dict(records.load_json(folder / "config.json") or {})
+    return shown_name(load(run, folder), config)
 
 
 def file_stem(run: Run) -> str:
     """Return the name on screen as the stem of a file name: "quick, α 0.35" -> "quick_alpha-0.35"."""
-    name = re.sub(r",\s*", "_", shown_name(run).replace("α", "alpha"))
+    name = re.sub(r",\s*", "_", name_of(run).replace("α", "alpha"))
     return re.sub(r"[^\w.]+", "-", name).strip("-._") or "run"
 
 

@@ -40,7 +40,7 @@ def restore(run_id: str) -> Run:
     """Restore the run `run_id` from the trash. Raises RunError if it is not there or a run with that ID exists."""
     if run_id not in contents():
         raise RunError(
-            f"There is no run {str(run_id)[:60]!r} in the trash; `python -m cifar_core runs trash` shows all."
+            f"There is no run {str(run_id)[:60]!r} in the trash; 'python -m cifar_core runs trash' shows all."
         )
     run = Run(run_id)
     if run.path.exists():

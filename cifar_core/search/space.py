@@ -22,6 +22,8 @@ DEFAULT_KNOBS = ("alpha", "dropout", "augmentation")
 """Knobs that a sweep varies by default."""
 FIXED = ("dataset", "train_images", "validation_fraction", "split", "weights", "teacher", "seed")
 """Knobs that a sweep cannot vary: with other values, accuracies are not comparable."""
+FEATURE_KNOBS = ("alpha", "image_size", "scaling", "augmentation", "fine_tune_blocks")
+"""Knobs of which each value needs features of its own; further views are added to the features that are stored."""
 _SENSIBLE = {"views": (1, 8), "head_epochs": (1, 20), "fine_tune_epochs": (1, 20), "early_stopping_patience": (1, 20)}
 
 
@@ -70,6 +72,14 @@ class Range:
         """The step of float values, or None. With a step, values and their cached features recur."""
         knob = KNOBS[self.knob]
         return knob.step if isinstance(knob.default, float) and not knob.log and not self.choices else None
+
+    @property
+    def count(self) -> float:
+        """The number of different values; infinite for float values without a step."""
+        if self.choices:
+            return len(self.choices)
+        step = 1 if isinstance(KNOBS[self.knob].default, int) else self.step
+        return round((self.high - self.low) / step) + 1 if step else math.inf
 
     def suggest(self, trial: Trial) -> Any:
         """Return the value for `trial`."""

@@ -175,7 +175,7 @@ def _deleted(name: str) -> Path:
 
 
 def _unknown(name: str) -> SweepError:
-    return SweepError(f"There is no search {name}; `python -m cifar_core sweep list` shows all.")
+    return SweepError(f"There is no search {name}; 'python -m cifar_core sweep list' shows all.")
 
 
 def open_study(name: str, seed: int | None = None) -> Study:
@@ -372,7 +372,7 @@ def _storage_errors() -> Iterator[None]:
                 "writable."
             ) from None
         if isinstance(error, ImportError):
-            raise SweepError('Searches on PostgreSQL need psycopg: `pip install "psycopg[binary]"`.') from None
+            raise SweepError('Searches on PostgreSQL need psycopg: pip install "psycopg[binary]"') from None
         reason = type(error.__cause__ or error).__name__
         raise SweepError(
             f"The storage of searches cannot be used ({reason}); check {STORAGE_VARIABLE} and the database."

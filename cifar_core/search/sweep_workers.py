@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import shutil
 import subprocess
 
@@ -15,7 +16,7 @@ from cifar_core.errors import ConfigError, RunError, SweepError
 from cifar_core.runs import owners
 from cifar_core.runs.owners import NOBODY
 from cifar_core.search import studies
-from cifar_core.search.space import Goal, Plan
+from cifar_core.search.space import FEATURE_KNOBS, Goal, Plan
 
 WORKER = "cifar_core.training.sweep_worker"
 STOP_SECONDS = 1.5  # of the three promised: drawing the page takes time, too
@@ -117,18 +118,24 @@ def gpus() -> list[int]:
 
 
 def expected_seconds(plan: Plan, trials: int) -> float:
-    """Return the expected seconds of `trials` trials with one worker; each set of features is computed once."""
+    """Return the expected seconds of `trials` trials with one worker.
+
+    Each set of features is computed once, and a network is built once for each width and input size.
+    """
     names = [item.knob for item in plan.ranges]
-    ends = (item.choices or (item.low, item.high) for item in plan.ranges)
-    corners = list(itertools.islice(itertools.product(*ends), 5_000))
-    known, features, each = cifar10.sizes(plan.base.dataset), {}, []
-    for values in corners[:: -(-len(corners) // _SAMPLED)]:
+    values = (item.choices or (item.low, (item.low + item.high) / 2, item.high) for item in plan.ranges)
+    combinations = list(itertools.islice(itertools.product(*values), 5_000))
+    known = cifar10.sizes(plan.base.dataset)
+    starts, features, each = {}, [], []
+    for one in combinations[:: -(-len(combinations) // _SAMPLED)]:
         with contextlib.suppress(ConfigError):  # some combinations are invalid
-            config = plan.with_values(dict(zip(names, values, strict=True)))
+            config = plan.with_values(dict(zip(names, one, strict=True)))
             stages = costs.estimate(config, known[0], 0).stages
-            features[config.alpha, config.image_size] = stages.pop("features", 0.0) + stages.pop("start", 0.0)
+            starts[config.alpha, config.image_size] = stages.pop("start", 0.0)
+            features.append(stages.pop("features", 0.0))
             each.append(sum(stages.values()))
-    return sum(features.values()) + trials * sum(each) / max(len(each), 1)
+    sets = min(trials, math.prod(item.count for item in plan.ranges if item.knob in FEATURE_KNOBS))
+    return sum(starts.values()) + (sets * sum(features) + trials * sum(each)) / max(len(each), 1)
 
 
 def _check(workers: int | None) -> None:

@@ -194,7 +194,7 @@ class _Import(threading.Thread):
                 raise MemoryError from self._error
             raise TrainingError(
                 f"TensorFlow could not be imported ({type(self._error).__name__}: {str(self._error)[:200]}); "
-                "install the packages again, `pip install -r requirements.txt`, and resume. More is in worker.log."
+                "install the packages again, 'pip install -r requirements.txt', and resume. More is in worker.log."
             ) from self._error
         return sys.modules[self._name]
 

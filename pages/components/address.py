@@ -11,9 +11,11 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from cifar_core import untrusted
+from cifar_core.untrusted import one_line, quoted, shown_name
+from pages.components import formatting
 
-_LINKED = "_linked"
+_LINKED, _NOTICES = "_linked", "_notices"
+_MOST_NAMED = 6
 
 
 def forget_other_page(page: str) -> None:
@@ -22,6 +24,11 @@ def forget_other_page(page: str) -> None:
         st.session_state["_page"] = page
         for key in st.session_state.pop(_LINKED, ()):
             st.session_state.pop(key, None)
+
+
+def place_notices() -> None:
+    """Make the place where `known` reports; call it before the page is drawn."""
+    st.session_state[_NOTICES] = st.container()
 
 
 def decides(key: str) -> bool:
@@ -55,7 +62,17 @@ def linked(key: str, valid: Collection[str], default: str) -> None:
     """
     if decides(key) or st.session_state[key] not in valid:
         value = st.query_params.get(_word(key))
-        st.session_state[key] = value if value in valid else default
+        st.session_state[key] = value if known(_word(key), value, valid) else default
+
+
+def known(word: str, value: str | None, valid: Collection[str]) -> bool:
+    """Return whether `value`, that of a query parameter, is `valid`; if it is not, say so above the page."""
+    if value is not None and value not in valid:
+        names = ", ".join(shown_name(name) for name in [*valid][:_MOST_NAMED] if name)
+        expected = f"expected {names}{', …' * (len(valid) > _MOST_NAMED)}" if names else "but there is none"
+        text = f"The address of this page has {word}={quoted(value)}, {expected}."
+        st.session_state[_NOTICES].warning(formatting.plain(text), icon=":material/link_off:")
+    return value in valid
 
 
 def link(key: str, value: str, default: str) -> None:
@@ -75,7 +92,7 @@ def _word(key: str) -> str:
 def linked_text(label: str, key: str, limit: int, **options: Any) -> str:
     """Draw a text input of up to `limit` characters, linked to the URL."""
     if decides(key):
-        st.session_state[key] = untrusted.one_line(st.query_params.get(key, ""))[:limit]
+        st.session_state[key] = one_line(st.query_params.get(key, ""))[:limit]
     text = st.text_input(label, key=key, max_chars=limit, **options)
     link(key, text, "")
     return text

@@ -101,7 +101,7 @@ def _stamp(model: str | None) -> tuple[int, ...]:
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def _row(image: np.ndarray, draw: int, model: str | None, stamp: tuple[int, ...]) -> str:
-    """Return the preview as HTML: each picture with strength and prediction, orange if it differs from strength 0.
+    """Return the preview as HTML: each picture with strength and prediction, marked if it differs from strength 0.
 
     Predictions are cached by the `stamp` of the model's files.
     """
@@ -130,7 +130,7 @@ def _explain(model: str | None, truth: str) -> None:
     else:
         st.caption(
             f"{known}{limits} Below each: the prediction of "
-            f"{formatting.plain(picture_view.model_title(model))}, orange where it differs from that at strength 0."
+            f"{formatting.plain(picture_view.model_title(model))}, pink where it differs from that at strength 0."
         )
 
 

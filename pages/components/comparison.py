@@ -9,7 +9,7 @@ import streamlit as st
 
 from cifar_core import glossary, runs
 from cifar_core.charts import training as training_charts
-from cifar_core.config import KNOBS, differing_knobs
+from cifar_core.config import KNOBS, changes_in_words, differing_knobs, nearest_preset
 from cifar_core.evaluation import comparison
 from cifar_core.evaluation.comparison import Pair
 from cifar_core.evaluation.listing import Row
@@ -17,6 +17,9 @@ from cifar_core.runs import Run, curves
 from pages.components import address, formatting, live_chart, run_picker, tables
 
 _SMOOTHING = ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95")
+NAME_WIDTH = 320
+"""Width of a column of run names, in pixels."""
+_LOOKS = {"Run": {"width": NAME_WIDTH}}
 _AXES = {"epoch": "Epoch", "time": "Time"}
 _SURE = {
     "yes": "a significant gain",
@@ -73,10 +76,12 @@ def _dots(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) ->
 def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
     """Draw a table of each run's gain over a baseline, its significance, and its relative training time."""
     st.header("Is it worth the time?", help=glossary.TERMS["baseline"])
+    words = {"Settings": [settings_in_words(row) for row in chosen]}
     finished = [row for row in chosen if row.state == "finished" and row.validation_accuracy is not None]
     if len(finished) < 2:
         st.caption("Select two finished runs to compare them. Their settings:")
-        tables.show(_settings(chosen, names), "verdict")
+        columns = _settings(chosen, names)
+        tables.show(columns, "verdict", _LOOKS, narrow={"Run": columns["Run"]} | words)
         return
     fastest = min(range(len(finished)), key=lambda place: finished[place].seconds or float("inf"))
     ids = [row.run.id for row in finished]
@@ -100,8 +105,11 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
         sentence.markdown(
             f"**{name}** has the best validation accuracy: **{gain}** for **{time} the time**; {confirmed}."
         )
-    columns: dict[str, list[str]] = {"Run": []} | _prices(chosen, base, by_run) | _settings(chosen, names)
-    tables.show(columns, "verdict", {"Run": {"width": 240}})
+    if note := comparison.leak_note({row.run.id: names[row.run.id] for row in finished}):
+        sentence.warning(formatting.plain(note), icon=":material/warning:")
+    settings, prices = _settings(chosen, names), _prices(chosen, base, by_run)
+    run = {"Run": settings["Run"]}
+    tables.show(run | prices | settings, "verdict", _LOOKS, narrow=run | prices | words)
     for pair in by_run.values():
         if pair.result is None:
             st.caption(formatting.plain(comparison.verdict(pair, names[pair.a.id], names[pair.b.id])))
@@ -115,6 +123,11 @@ def _settings(chosen: Sequence[Row], names: dict[str, str]) -> dict[str, list[st
     for name in differing_knobs(row.config for row in chosen if row.config):
         columns[KNOBS[name].label] = [KNOBS[name].format(row.knob(name)) if row.config else "?" for row in chosen]
     return columns
+
+
+def settings_in_words(row: Row) -> str:
+    """Return the nearest preset and the settings that differ from it."""
+    return ", ".join([nearest_preset(row.config), *changes_in_words(row.config)]) if row.config else ""
 
 
 def _prices(chosen: Sequence[Row], base: Row, pairs: dict[str, Pair]) -> dict[str, list[str]]:

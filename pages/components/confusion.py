@@ -52,17 +52,20 @@ def confusion(results: list[Assessment], split: str) -> None:
     st.header("What it confuses", help=glossary.TERMS["confusion matrix"])
     st.markdown("Rows are true classes, columns are predictions: green is correct, red is a mistake. Choose a cell.")
     _choose_cell(results[0].calibrated.split(split))
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True):
         shares = address.linked_choice("Cells show", "cells", CELLS, "share") == "share"
         st.selectbox("Label", CLASSES, key="cell_label", on_change=_link_cell, width=150)
         st.selectbox("Prediction", CLASSES, key="cell_answer", on_change=_link_cell, width=150)
     cell = CLASSES.index(st.session_state["cell_label"]), CLASSES.index(st.session_state["cell_answer"])
     columns = st.columns(2, gap="large")
-    for number, one in enumerate(results):
-        counts = confusion_counts(one.calibrated.split(split))
-        figure = answer_charts.confusion_figure(counts, cell, shares=shares)
+    matrices = [confusion_counts(one.calibrated.split(split)) for one in results]
+    top = max(answer_charts.highest_mistake(counts) for counts in matrices)
+    for number, (one, counts) in enumerate(zip(results, matrices, strict=True)):
+        figure = answer_charts.confusion_figure(counts, cell, shares, top)
         alt = f"Confusion matrix of the {split} images. Choose a cell with the two lists above."
         with columns[number]:
+            if len(results) > 1:
+                st.caption(formatting.plain(run_picker.title_of(one.run.id)))
             live_chart.draw(figure, f"confusion{number}", alt, live_chart.NO_TOOLBAR, _take_cell)
         with columns[1 if len(results) == 1 else number]:
             _cell(one, split, counts, cell, number)
@@ -221,7 +224,7 @@ def _explain(model: Classifier, image: np.ndarray, predictions: np.ndarray, labe
         ]
         tiles.show(shown, f"mistake-{key}", width=_SIDE)
         picture_view.bars(predictions, key)
-        st.caption(":orange[Orange] is evidence for the class, :violet[purple] against it (occlusion).")
+        st.caption(":green[Green] is evidence for the class, :red[red] against it (occlusion).")
 
 
 def _as_table(predictions: Predictions, positions: np.ndarray) -> None:

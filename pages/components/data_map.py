@@ -1,4 +1,4 @@
-"""Data map on *Evaluate*: hard, probably mislabeled, similar and forgotten images."""
+"""Data map on *Evaluate*: hard, possibly mislabeled, similar and forgotten images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cifar_core.inference.neighbors import NEIGHBOR
 from cifar_core.runs import Run
 from pages.components import address, confusion, formatting, guarded, live_chart, run_picker
 
-PARTS = {"hard": "Easy and hard", "labels": "Probably mislabeled", "alike": "Alike", "forgotten": "Forgotten"}
+PARTS = {"hard": "Easy and hard", "labels": "Possibly mislabeled", "alike": "Alike", "forgotten": "Forgotten"}
 POLL_SECONDS = 0.7
 _OLD = (
     "This run has no predictions after each epoch: it was imported, made from another run or by a search, or trained "
@@ -74,10 +74,10 @@ def _labels(result: Assessment, split: str) -> None:
     answers = result.calibrated.split(split)
     positions, notes = _suspects(result.run.id, split, run_picker.stamp(result.run, "evaluation.npz", "model.tflite"))
     st.markdown(
-        f"**{len(positions):,} of {len(answers.labels):,}** {split} images are probably mislabeled: the "
-        "share of confident predictions that contradict a class gives their number, a low probability of the label "
-        "selects them (confident learning, Northcutt et al. 2021, by cleanlab). The most doubtful first. The network "
-        "can be wrong too: check each image."
+        f"**{len(positions):,} of {len(answers.labels):,}** {split} images are possibly mislabeled, according to this "
+        "model, the most doubtful first. The model can be wrong, too: check each image.",
+        help="Confident learning (Northcutt et al. 2021), by cleanlab: the share of confident predictions that "
+        "contradict a class gives the number of images, a low probability of their label selects them.",
     )
     confusion.grid(result, answers, result.images(split), positions, f"labels-{split}", notes)
 
@@ -87,7 +87,7 @@ def _suspects(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarr
     """Return the positions, most doubtful first, and a note on the label and nearest images of each."""
     result = assessment.assess(runs.Run(run_id))
     answers, images, model = result.calibrated.split(split), result.images(split), open_classifier(run_id)
-    positions, index = predictions.probably_mislabeled(answers), model.index
+    positions, index = predictions.possibly_mislabeled(answers), model.index
     nearest = [""] * len(positions)
     if images is not None and index is not None and len(positions):
         places, _ = index.nearest(model.features(images[positions]), min(NEIGHBOR, len(index.labels)))

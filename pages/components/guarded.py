@@ -24,7 +24,7 @@ from cifar_core.errors import CifarError, RunError
 from cifar_core.jobs import Job
 from cifar_core.runs import owners
 from cifar_core.runs.owners import Person
-from pages.components import formatting
+from pages.components import address, formatting
 
 app_runs = False
 """Whether app.py has been run in this process."""
@@ -61,6 +61,7 @@ def page(main: Callable[[], None]) -> None:
     if not app_runs:
         runpy.run_path(str(machine.app_dir() / "app.py"))
         return
+    address.place_notices()
     actions = _actions()
     with actions.lock:  # a second click starts another thread; Streamlit then ignores what the first one sends
         run, changed = actions.address

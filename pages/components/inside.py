@@ -21,7 +21,7 @@ from pages.components.tiles import Tile
 
 ABOUT = (
     "The network reads the picture in 17 **blocks**: early ones respond to edges and colors, late ones to whole "
-    "objects. Orange marks where a **channel** responds. *Fine-tuned blocks* on Train sets how many learn (purple)."
+    "objects. Green marks where a **channel** responds. *Fine-tuned blocks* on Train sets how many learn (purple)."
 )
 _SMALL, _LARGE = 96, 320  # side of a map in pixels
 _STRENGTH = 0.8

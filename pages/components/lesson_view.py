@@ -92,7 +92,8 @@ def show(lesson: Lesson, guess: int, results: Layers | Conditions, origin: str) 
             st.badge("stored results", icon=":material/inventory_2:", color="gray")
         if not isinstance(results, Layers):
             rows = table(lesson.name, results)
-            tables.show({name: [row[name] for row in rows] for name in rows[0]}, "conditions_table")
+            columns = {name: [row[name] for row in rows] for name in rows[0]}
+            tables.show({name: cells for name, cells in columns.items() if len(set(cells)) > 1}, "conditions_table")
         charts(figures, lesson.figures[_SHOWN:])
         st.caption(" ".join(dict.fromkeys(formatting.plain(one.note) for one in made if one.note)))
         st.markdown("\n".join(f"- {sentence}" for sentence in dict.fromkeys(one.sentence for one in made)))

@@ -15,7 +15,14 @@ from cifar_core.evaluation import assessment, listing
 from cifar_core.evaluation.predictions import with_fingerprint
 from cifar_core.inference import calibration, explain, model_file, pictures
 from cifar_core.inference.calibration import Calibration
-from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, has_bundled, open_classifier
+from cifar_core.inference.classifier import (
+    BUNDLED,
+    Answers,
+    Classifier,
+    bundled_figures,
+    has_bundled,
+    open_classifier,
+)
 from cifar_core.inference.pictures import Crop, Picture
 from cifar_core.untrusted import shown_name
 from pages.components import (
@@ -123,7 +130,9 @@ def tile(image: np.ndarray, answers: Answers, number: int, name: str, truth: str
     if truth:
         note, tone = ("correct", "right") if answer == truth else (f"labeled {truth}", "wrong")
     else:
-        note, tone = ("unusual", "unusual") if answers.is_unusual[number] else (shown_name(name), "")
+        note, tone = shown_name(name), ""
+        if answers.is_unusual[number]:
+            note, tone = f"unusual: {note}", "unusual"
     return Tile(answer_charts.png(image), shown_name(name), title, note, tone)
 
 
@@ -146,7 +155,7 @@ def _why(model: Classifier, picture: Picture, crop: Crop, pixels: np.ndarray, an
         heat = explain.overlay(part, saliency(model, pixels)[label])
         place.image(heat, width=320, alt=f"Heat map of evidence for {name}")
         st.caption(
-            f":orange[Orange] is evidence for {name}, :violet[purple] against it. Measured by covering one part after "
+            f":green[Green] is evidence for {name}, :red[red] against it. Measured by covering one part after "
             "another (occlusion, Zeiler & Fergus 2014)."
         )
     with right:
@@ -216,6 +225,10 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
                 persist_state="session",
             )
             places[change.name] = st.empty()
+        st.caption(
+            "Under each slider: the probability of this prediction over its range. Dotted lines mark where the "
+            "prediction changes."
+        )
     answers, effects = explain.effects(model.calibrated, pixels, setting)
     answer = int(answers.argmax())
     name = cifar10.CLASSES[answer]
@@ -225,15 +238,11 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
         alt = f"Probability of {name} over the range of {change.label}"
         with places[key]:
             live_chart.draw(figure, f"sweep_{key}", alt, live_chart.NO_TOOLBAR)
-    with right:
+    with right, st.container(key="changed"):
         st.markdown(f"### {name}, {formatting.share(answers[answer])}")
         changed = formatting.enlarged(explain.changed(pixels, setting), 6)
         st.image(changed, alt="The changed picture")
         bars(answers, "whatif")
-        st.caption(
-            "Under each slider: the probability of this prediction over its range. Dotted lines mark where the "
-            "prediction changes."
-        )
 
 
 def _undo() -> None:
@@ -333,10 +342,7 @@ def how_sure(model: Classifier, answers: Answers) -> None:
 
 def calibration_words(known: Calibration) -> str:
     """Return an explanation of calibration, this model's state, and the settings that change it."""
-    meaning = (
-        "In a calibrated model, 80% of the predictions made with probability 80% are correct (dashed line). Below the "
-        "line, the model is overconfident."
-    )
+    meaning = "In a calibrated model, 80% of the predictions made with probability 80% are correct."
     if abs(known.temperature - 1) < _NEARLY_CALIBRATED:
         return f"{meaning} This network is **well calibrated** as trained."
     if known.temperature > 1:
@@ -360,7 +366,17 @@ def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
     )
     formatting.caption(
         f"{rule.level:.0%} of the validation images and {rule.kept:.1%} of the test images are below the threshold. "
-        f"Above it are {caught} ({rule.pictures} drawings of each kind). Photos of other things are often below it."
+        f"Above it are {caught} ({rule.pictures} drawings of each kind). {_missed()}"
+    )
+
+
+def _missed() -> str:
+    """Return how many photographs of other things the bundled model's threshold misses, from its model card."""
+    rates = bundled_figures()["out_of_distribution"]
+    return (
+        f"Of {rates['photographs']} photos of other things, the bundled model misses "
+        f"{rates['photographs_missed']:.0%}: {rates['photographs_missed_above_90']:.0%} with a probability above 90%, "
+        "the rest with a lower one."
     )
 
 

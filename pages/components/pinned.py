@@ -131,7 +131,7 @@ def _built(run_id: str, stamp: Any, planned: float, scrubs: bool) -> tuple[Chart
         return None, False
     figure = answer_charts.watch_figure(watch, planned, scrubs)
     chart = live_chart.chart(figure, _words(watch.watched), run_id, config=live_chart.NO_TOOLBAR)
-    return chart, bool(figure.layout.sliders)
+    return chart, bool(figure.frames)
 
 
 def _words(watched: Sequence[Watched]) -> str:

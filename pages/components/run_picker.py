@@ -7,17 +7,19 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
 from cifar_core import runs
-from cifar_core.config import suggested_name
 from cifar_core.errors import RunError
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
-from cifar_core.runs import Run, labels, trash
+from cifar_core.runs import Run, labels
 from pages.components import address, guarded
+
+LIST_HELP = "Validation accuracy, name, day and time of each run."
 
 
 def asked(known: list[Row]) -> str | None:
@@ -70,7 +72,7 @@ def pick(known: list[Row], wanted: str, key: str) -> Run:
         st.session_state[key] = wanted
     mine = {row.run.id for row in own(known)} | {wanted}
     titles = run_titles(row for row in known if row.run.id in mine)
-    chosen = st.selectbox("Run", list(titles), format_func=titles.__getitem__, key=key, width=300)
+    chosen = st.selectbox("Run", list(titles), format_func=titles.__getitem__, key=key, help=LIST_HELP)
     if chosen != wanted:
         st.query_params["run"] = chosen
         st.rerun()
@@ -107,36 +109,27 @@ def state_badge(run: Run, state: str) -> None:
     st.badge(state, icon=icon, color=color)  # type: ignore[arg-type]
 
 
-def _name(row: Row) -> str:
-    return row.labels.name or (suggested_name(row.config) if row.config else "damaged")
-
-
 def short_names(rows: Iterable[Row]) -> dict[str, str]:
     """Return run names for tables and legends, by ID; equal names begin with day and time."""
-    names = {row.run.id: _name(row) for row in rows}
-    return _distinct(_distinct(names, local_time), _millisecond)
+    names = {row.run.id: row.name for row in rows}
+    return _distinct(_distinct(names, local_time), _second)
 
 
 def run_title(row: Row) -> str:
-    """Return a run's title for a list: name, validation accuracy, local day and time."""
-    figure = f" · validation {row.validation_accuracy:.1%}" if row.validation_accuracy is not None else ""
-    return f"{_name(row)}{figure} · {local_time(row.run.id)}"
+    """Return a run's title for a list, which may cut the end: validation accuracy, name, local day and time."""
+    figure = f"{row.validation_accuracy:.1%} · " if row.validation_accuracy is not None else ""
+    return f"{figure}{row.name} · {local_time(row.run.id)}"
 
 
-def title_of(run_id: str) -> str:
-    """Return a run's name for a list, its id if it is gone."""
+def title_of(run_id: str, folder: Path | None = None) -> str:
+    """Return name and local day and time of a run, or of a deleted run in `folder`; its ID if it is gone."""
     run = Run(run_id)
-    return run_title(listing.row(run)) if run.path.is_dir() else run_id
-
-
-def deleted_title(run_id: str) -> str:
-    """Return the name of a run in the trash for a list."""
-    written = labels.load(Run(run_id), trash.trash_dir() / run_id)
-    return f"{written.name or run_id[19:]} · {local_time(run_id)}"
+    name = labels.name_of(run, folder)
+    return f"{name} · {local_time(run_id)}" if (folder or run.path).is_dir() else run_id
 
 
 def local_time(run_id: str) -> str:
-    """Return a run's creation time in the browser's time zone: "28 Nov 14:02:09"."""
+    """Return a run's creation time in the browser's time zone: "28 Nov 14:02"."""
     return _local_time(run_id[:15], st.context.timezone or "UTC")
 
 
@@ -145,12 +138,12 @@ def _local_time(utc: str, zone: str) -> str:
     made = datetime.strptime(utc, "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
     with contextlib.suppress(ValueError, ZoneInfoNotFoundError):  # a browser can send any text
         made = made.astimezone(ZoneInfo(zone))
-    return f"{made.day} {made:%b %H:%M:%S}"
+    return f"{made.day} {made:%b %H:%M}"
 
 
 def run_titles(rows: Iterable[Row]) -> dict[str, str]:
-    """Return run titles for a list, by ID; equal titles begin with the millisecond."""
-    return _distinct({row.run.id: run_title(row) for row in rows}, _millisecond)
+    """Return run titles for a list, by ID; equal titles begin with the second."""
+    return _distinct({row.run.id: run_title(row) for row in rows}, _second)
 
 
 def _distinct(names: dict[str, str], more: Callable[[str], str]) -> dict[str, str]:
@@ -159,8 +152,8 @@ def _distinct(names: dict[str, str], more: Callable[[str], str]) -> dict[str, st
     return {id_: name if count[name] == 1 else f"{more(id_)} · {name}" for id_, name in names.items()}
 
 
-def _millisecond(run_id: str) -> str:
-    return f"{run_id[15:18]} ms"
+def _second(run_id: str) -> str:
+    return f"{run_id[13:15]}.{run_id[15:18]} s"
 
 
 def stamp(run: Run, *names: str) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from cifar_core import glossary, runs
 from cifar_core.charts import training as training_charts
-from cifar_core.config import KNOBS, differing_knobs
+from cifar_core.config import KNOBS, Knob, differing_knobs
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.inference import model_file
@@ -106,12 +106,15 @@ def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[s
         new_table()
     differing = differing_knobs(row.config for row in shown if row.config)
     rows = [ids.index(id_) for id_ in chosen if id_ in ids]
+    columns = _columns(shown, differing, names)
+    facts = {name: columns[name] for name in ("name", "validation", "seconds", "state")}
     event = tables.show(
-        _columns(shown, differing, names),
+        columns,
         f"runs_{st.session_state['runs_generation']}",
-        _looks(differing),
+        _looks(columns, differing),
         lambda place: _toggle(ids[place]),
         rows,
+        facts | {"Settings": [comparison.settings_in_words(row) for row in shown], "note": columns["note"]},
         height=min(36 * (len(shown) + 1) + 3, 330),
         on_select="rerun",
         selection_mode="multi-row",
@@ -157,17 +160,19 @@ def _columns(shown: Sequence[Row], knobs: Sequence[str], names: dict[str, str]) 
         "curve": [_sparkline(row) for row in shown[:_MOST_SPARKLINES]] + [[] for _ in shown[_MOST_SPARKLINES:]],
         "interval": [f"{row.interval[0]:.1%} to {row.interval[1]:.1%}" if row.interval else "" for row in shown],
         "state": [row.state for row in shown],
-        **{f"knob_{name}": [_setting(row, name) for row in shown] for name in knobs},
+        **{f"knob_{name}": _settings(shown, name) for name in knobs},
         "size": [_times(row.model_bytes, 1e-6) for row in shown],
         "latency": [row.latency_ms for row in shown],
         "note": [row.labels.note for row in shown],
     }
 
 
-def _setting(row: Row, name: str) -> Any:
-    """Return a number, to be sorted, or the label of a choice."""
-    value = row.knob(name)
-    return KNOBS[name].labels.get(value, value)
+def _settings(shown: Sequence[Row], name: str) -> list[Any]:
+    """Return the values of a setting: numbers, to be sorted, or all as texts if one of them is a text."""
+    knob, values = KNOBS[name], [row.knob(name) for row in shown]
+    if any(isinstance(value, str) or value in knob.labels for value in values):
+        return ["" if value is None else knob.format(value) for value in values]
+    return values
 
 
 def _sparkline(row: Row) -> list[float]:
@@ -178,25 +183,31 @@ def _times(value: float | None, factor: float) -> float | None:
     return None if value is None else value * factor
 
 
-def _looks(differing: Sequence[str]) -> dict[str, Any]:
+def _looks(columns: dict[str, list[Any]], differing: Sequence[str]) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
-        "name": text("Run", width=240),
+        "name": text("Run", width=comparison.NAME_WIDTH),
         "validation": number("Validation", format="%.1f%%", width=80, help=glossary.TERMS["validation"]),
         "seconds": number("Time", format="%.1f min", width=75, help="Training time."),
         "curve": st.column_config.LineChartColumn(
-            "By epoch", width=100, y_min=0, y_max=1, help="Validation accuracy after each epoch."
+            "By epoch", width=100, help="Validation accuracy after each epoch, from its lowest to its highest value."
         ),
         "interval": text("95% interval", width=120),
         "state": text("State", width=75),
-        **{
-            f"knob_{name}": st.column_config.Column(KNOBS[name].label, help=knobs.help_of(KNOBS[name]))
-            for name in differing
-        },
+        **{f"knob_{name}": _look(KNOBS[name], columns[f"knob_{name}"]) for name in differing},
         "size": number("Model file", format="%.1f MB", width=85),
         "latency": number("Latency", format="%.1f ms", width=80, help="Median time for one image on this machine."),
         "note": text("Note", width=200),
     }
+
+
+def _look(knob: Knob, values: list[Any]) -> Any:
+    """Return the look of a setting's column: texts, or numbers with the unit in the heading."""
+    about = knobs.help_of(knob)
+    if any(isinstance(value, str) for value in values):
+        return st.column_config.TextColumn(knob.label, help=about)
+    form = "localized" if isinstance(knob.default, int) else None
+    return st.column_config.NumberColumn(knob.title, format=form, help=about)
 
 
 def _signature() -> list[tuple[str, str]]:
@@ -247,10 +258,12 @@ def trash_panel() -> None:
     deleted = [id_ for id_ in trash.contents() if not guarded.is_anothers(trash.trash_dir() / id_)]
     if deleted:
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            chosen = st.selectbox("Trash", deleted, format_func=run_picker.deleted_title, key="trash_run", width=320)
+            titles = {id_: run_picker.title_of(id_, trash.trash_dir() / id_) for id_ in deleted}
+            chosen = st.selectbox("Trash", deleted, format_func=titles.__getitem__, key="trash_run")
             guarded.button("Restore", _restore, [chosen], icon=":material/undo:", key="restore")
             if st.button("Empty the trash", icon=":material/delete_forever:", key="empty"):
-                size = f"{len(deleted)} runs ({trash.size_bytes(deleted) / 1e6:.0f} MB)"
+                runs_word = "run" if len(deleted) == 1 else "runs"
+                size = f"{len(deleted)} {runs_word} ({trash.size_bytes(deleted) / 1e6:.0f} MB)"
                 text = f"This deletes {size} permanently."
                 guarded.confirm("Empty the trash?", text, "empty_sure", trash.clear, deleted)
 

@@ -76,7 +76,7 @@ def panel(run: Run) -> float:
             result(run)
         _tab_title(run, state, progress.bar(run, status, last))
     curve_charts(run, metrics_state, live, curves)
-    dashed_line(curves)
+    dashed_line(curves, live)
     pinned.panel(run, state, sum(planned_epochs(run).values()))
     if not live:
         result_details(run)
@@ -110,11 +110,11 @@ def curve_charts(run: Run, metrics_state: tuple[int, ...], live: bool, curves: C
         live_chart.show(figures["loss"], "loss")
 
 
-def dashed_line(found: Curves) -> None:
+def dashed_line(found: Curves, live: bool) -> None:
     """Explain the dashed line by this run's figures, in a place that is as high before they are known."""
-    accuracies = found.curves["validation_accuracy"].y
+    best = None if live else max(found.curves["validation_accuracy"].y, default=None)
     with st.container(key="dashed"):
-        if words := story.probe_sentence(found.linear_probe, max(accuracies, default=None)):
+        if words := story.probe_sentence(found.linear_probe, best):
             formatting.text(f"**The dashed line.** {words}")
 
 
@@ -150,7 +150,7 @@ def notification(run: Run, state: str) -> None:
         "started": st.session_state.get("started"),
         "scroll": st.session_state.pop("scroll_to", None),
         "live": state in LIVE_STATES,
-        "title": f"{labels.shown_name(run)}: {state}",
+        "title": f"{labels.name_of(run)}: {state}",
         "body": f"Test accuracy {accuracy:.1%}" if isinstance(accuracy, float) else "",
     }
     look: dict[str, Any] = {"height": "content", "width": "content"}

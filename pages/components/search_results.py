@@ -260,7 +260,7 @@ def _table(sweep: Findings, opened: Trial | None) -> None:
         {
             "Trial": number(width=50),
             "Validation": number(format="%.1f%%", width=80),
-            "By epoch": st.column_config.LineChartColumn(y_min=0, y_max=1, width=90),
+            "By epoch": st.column_config.LineChartColumn(width=90),
             "Time": number(format="%.0f s", width=65),
             "State": {"width": 80},
         },

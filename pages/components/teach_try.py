@@ -70,9 +70,7 @@ def _answer(fitted: Model, picture: Picture, answer: Answer) -> None:
         st.html(_bars(names, answer.probabilities))
     else:
         left, right = st.columns([2, 3], vertical_alignment="center", wrap=False)
-        words = (
-            "Orange parts are evidence for the prediction, purple parts against it: is it the thing, or its background?"
-        )
+        words = "Green parts are evidence for the prediction, red parts against it: is it the thing, or its background?"
         why = right.toggle("Show why", key="teach_why", help=words)
         small = fitted.evidence(picture.image) if why else picture.image
         small.thumbnail((_SIDE, _SIDE))

@@ -30,7 +30,9 @@ SAMPLES = {
     "rocket": "a rocket on its launch pad at night",
     "coffee": "a red cup of espresso",
 }
-"""Sample photos in pages/samples and what they show; the last two are not of the ten classes."""
+"""Sample photos in pages/samples and what they show."""
+OTHERS = ("rocket", "coffee")
+"""Samples of none of the ten classes."""
 CROPS = {"centre": "Crop non-square photos", "squeeze": "Squeeze non-square photos"}
 _SAMPLES_FOLDER = Path(__file__).resolve().parents[1] / "samples"
 EXAMPLES = 6

@@ -56,20 +56,31 @@ def test_on_a_phone_the_pictures_stand_in_rows_of_three():
 def test_scrubbing_goes_through_all_moments_in_the_browser(watch):
     figure = answer_charts.watch_figure(watch, scrubs=True)
     assert [frame.name for frame in figure.frames] == ["0", "0.5", "1", "2", "2.5", "3"]
-    assert len(figure.layout.sliders[0].steps) == 6
+    assert len(figure.layout.meta["moments"]) == 6
     first, last = figure.frames[0], figure.frames[-1]
-    assert [figure.data[place].type for place in first.traces] == ["scatter", "bar", "scatter", "bar"]
+    assert [figure.data[place].type for place in first.traces] == ["scatter", "bar", "scatter"] * 2
     assert list(first.data[1].x) == watch.watched[0].probabilities[0].tolist()
-    assert list(first.data[3].x) == [0] * 10  # not pinned yet
-    assert list(last.data[3].x) == watch.watched[1].probabilities[-1].tolist()
-    assert "before any training" in figure.layout.sliders[0].steps[0].label
+    assert list(first.data[4].x) == [0] * 10  # not pinned yet
+    assert list(last.data[4].x) == watch.watched[1].probabilities[-1].tolist()
+    assert [frame.data[5].text[0] == "<b></b>" for frame in figure.frames] == [True] * 3 + [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("cat", "right"), ("test image 7, labeled frog", "frog"), ("cat.png", "")]
+)
+def test_a_prediction_is_compared_with_the_label_of_a_test_image(name, expected):
+    one = Watched(Pin(np.zeros((32, 32, 3), np.uint8), name), np.array([1.0]), np.eye(10)[3:4])
+    words = answer_charts.watch_figure(Watch((one,), None)).data[-1].text[0]
+    assert words.startswith("<b>cat</b>")
+    assert expected in words and ("span" in words) == bool(expected)
+    assert ("red" in words) == (expected == "frog")
 
 
 @pytest.mark.parametrize("scrubs", (False, True))
 def test_pins_of_which_nothing_is_known_are_shown_too(scrubs):
     """With True found by mutation: the probes were gone, and the slider had no place to stand at."""
     figure = answer_charts.watch_figure(Watch((watched(1, []),), None), planned=10, scrubs=scrubs)
-    assert not figure.layout.sliders
+    assert not figure.frames
     assert len(figure.layout.images) == 1
     assert figure.layout.xaxis.range[1] >= 10
 

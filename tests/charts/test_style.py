@@ -7,9 +7,12 @@ import pytest
 
 from cifar_core.charts import style
 from cifar_core.data.cifar10 import CLASSES
+from cifar_core.inference import explain
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NAMED = {name: getattr(style, name) for name in ("TRAINING", "VALIDATION", "HEAD", "FINE_TUNING", "RIGHT", "WRONG")}
+NAMED = {
+    name: getattr(style, name) for name in ("TRAINING", "VALIDATION", "HEAD", "FINE_TUNING", "RIGHT", "WRONG", "MARK")
+}
 COLORS = sorted({*NAMED.values(), *style.CLASS_COLORS, *style.SERIES, *style.PARTS.values()})
 BACKGROUNDS = re.findall(
     r'^backgroundColor = "(#[0-9a-f]{6})"', (ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"), re.M
@@ -35,7 +38,14 @@ def test_a_color_has_contrast_on_both_themes(color: str) -> None:
         assert (high + 0.05) / (low + 0.05) >= 3
 
 
+@pytest.mark.parametrize(("ink", "color"), [*zip(style.CLASS_INKS, style.CLASS_COLORS, strict=True)])
+def test_text_is_legible_on_the_color_of_its_class(ink: str, color: str) -> None:
+    low, high = sorted((luminance(ink), luminance(color)))
+    assert (high + 0.05) / (low + 0.05) >= 4.5
+
+
 def test_a_color_has_one_meaning() -> None:
+    assert [tuple(bytes.fromhex(one[1:])) for one in (style.RIGHT, style.WRONG)] == [explain.FOR, explain.AGAINST]
     assert len(set(NAMED.values())) == len(NAMED)
     assert len(set(style.CLASS_COLORS)) == len(CLASSES)
     assert len(set(style.SERIES)) == len(style.SERIES)

@@ -277,3 +277,16 @@ def test_runs_without_a_sound_linear_probe_have_no_line(damage):
         found = curves([*rows, *phase_rows("head", 1)])
         assert found.linear_probe is None
         assert len(training_charts.metric_figure(found, "accuracy").data) == 2
+
+
+def test_dots_of_chosen_runs_are_named_and_lie_whole_on_the_chart() -> None:
+    dots = [
+        training_charts.Dot("b", 60, 0.9, 1),
+        training_charts.Dot("other", 30, 0.8, None),
+        training_charts.Dot("a", 600, 0.7, 0),
+    ]
+    figure = training_charts.time_figure(dots)
+    assert [trace.name for trace in figure.data if trace.showlegend] == ["a", "b"]
+    low, high = figure.layout.xaxis.range
+    assert low < 0 and high > 10
+    assert training_charts.time_figure([]).layout.xaxis.range[1] > 0

@@ -14,7 +14,7 @@ from cifar_core.evaluation.predictions import (
     images_in_cell,
     least_confident_correct,
     outvoted_by_neighbors,
-    probably_mislabeled,
+    possibly_mislabeled,
     top2_accuracy,
     worst_cell,
 )
@@ -107,9 +107,9 @@ def test_a_label_that_the_network_is_sure_against_is_probably_wrong() -> None:
     """Of forty cats and deer two cats are labeled deer; one answer is doubtful."""
     rows = [(CAT, CAT, 0.9), (DEER, DEER, 0.9)] * 20
     rows[5], rows[8], rows[9] = (DEER, CAT, 0.95), (DEER, CAT, 0.99), (DEER, DEER, 0.6)
-    assert probably_mislabeled(predictions(*rows)).tolist() == [8, 5]
+    assert possibly_mislabeled(predictions(*rows)).tolist() == [8, 5]
 
 
 def test_where_nothing_contradicts_no_label_is_doubted() -> None:
-    assert len(probably_mislabeled(predictions(*[(CAT, CAT, 0.9), (DOG, DOG, 0.8)] * 5))) == 0
-    assert len(probably_mislabeled(predictions((CAT, CAT, 1.0)))) == 0
+    assert len(possibly_mislabeled(predictions(*[(CAT, CAT, 0.9), (DOG, DOG, 0.8)] * 5))) == 0
+    assert len(possibly_mislabeled(predictions((CAT, CAT, 1.0)))) == 0

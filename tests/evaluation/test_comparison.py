@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,3 +113,21 @@ def test_among_equally_good_runs_five_comparisons_in_a_hundred_find_a_difference
 def test_a_comparison_of_several_pairs_says_that_they_are_corrected() -> None:
     assert "Holm" in comparison.correction_note(3)
     assert "Holm" not in comparison.correction_note(1)
+
+
+@pytest.mark.parametrize(
+    ("weights", "data", "seen"),
+    [("bundled", "cifar10", True), ("imagenet", "cifar10", False), ("bundled", "generated", False)],
+)
+def test_a_run_from_the_bundled_model_has_seen_its_validation_images(
+    run: Run, weights: str, data: str, seen: bool
+) -> None:
+    origin = {"label": "", "fingerprint": ""}
+    write_json(run.path / "environment.json", {"data": origin | {"name": data}, "weights": origin | {"kind": weights}})
+    assert comparison.has_seen_validation(run) is seen
+    assert ("a name" in comparison.leak_note({run.id: "a name"})) is seen
+
+
+def test_without_a_record_the_settings_say_whether_a_run_has_seen_its_validation_images(tiny_config) -> None:
+    made = {weights: runs.create(replace(tiny_config, weights=weights)) for weights in ("bundled", "random")}
+    assert [name for name, one in made.items() if comparison.has_seen_validation(one)] == ["bundled"]

@@ -173,4 +173,5 @@ def test_the_linear_probe_says_what_training_added_and_old_runs_say_nothing() ->
     probe = LinearProbe("what ImageNet already knows", 0.75)
     assert re.search(r"75\.0%.*added 15\.0 points", story.probe_sentence(probe, 0.9))
     assert "lost 5.0 points" in story.probe_sentence(probe, 0.7)
+    assert "points" not in story.probe_sentence(probe, None)
     assert story.probe_sentence(None, 0.9) == ""

@@ -174,6 +174,16 @@ def test_the_confusion_figure_has_a_point_for_each_cell_in_the_order_of_the_rows
     assert np.isnan(figure.data[1].z.diagonal()).all()
 
 
+def test_two_confusion_matrices_share_a_scale_and_a_small_share_is_not_zero() -> None:
+    good, bad = np.eye(10, dtype=int) * 1000, np.eye(10, dtype=int) * 1000
+    good[3, 5], bad[3, 5] = 4, 250
+    top = max(map(answer_charts.highest_mistake, (good, bad)))
+    figures = [answer_charts.confusion_figure(counts, shares=True, top=top) for counts in (good, bad)]
+    assert [figure.data[1].zmax for figure in figures] == [0.2, 0.2]
+    assert [figure.data[-1].text[35] for figure in figures] == ["&lt;1", "20"]
+    assert figures[0].data[-1].text[36] == ""
+
+
 @pytest.mark.parametrize("theme", style.BACKGROUNDS)
 @pytest.mark.parametrize("diagonal", [0, 20, 40, 60, 80, 100])
 def test_the_digits_of_the_confusion_matrix_stand_out_from_their_cells(diagonal: int, theme: str) -> None:

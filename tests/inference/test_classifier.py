@@ -55,6 +55,8 @@ def test_a_finished_run_classifies_one_picture_or_many(run: Run) -> None:
 
 def test_the_newest_finished_run_comes_first(tiny_config: TrainConfig, no_bundled: Path) -> None:
     _, newest, running = (runs.create(tiny_config) for _ in range(3))
+    trial = runs.create(tiny_config, "searcht3")
+    assert trial.is_trial
     for each in runs.list_runs():
         if each != running:
             finish(each)

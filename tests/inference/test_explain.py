@@ -64,9 +64,9 @@ def test_the_overlay_at_strength_0_is_the_picture_and_colours_both_directions(co
     heat[:16], heat[16:] = 1, -0.5
     plain = np.asarray(explain.overlay(picture, heat, 0, side=32))
     assert np.abs(plain.astype(int) - corner).max() <= 1
-    red, _, blue = np.asarray(explain.overlay(picture, heat, 1, side=32), int)[[8, 24], 24].T
-    assert red[0] > blue[0]
-    assert blue[1] > red[1]
+    red, green, _ = np.asarray(explain.overlay(picture, heat, 1, side=32), int)[[8, 24], 24].T
+    assert green[0] > red[0]
+    assert red[1] > green[1]
 
 
 def test_no_saliency_at_all_is_drawn_too(corner):

@@ -182,17 +182,38 @@ def reach(tab, place: str) -> None:
     raise AssertionError(f"{place} cannot be reached")
 
 
-def test_nothing_plays_where_motion_is_reduced(app, chromium) -> None:
+@pytest.fixture
+def watched_run():
+    """A finished run that recorded a picture at three moments: first a dog, then the cat that it is."""
     run = make_run("finished", rows=metrics(2, 0))
     pin = pins.Pin(np.full((32, 32, 3), 200, np.uint8), "cat")
     pins.save(run, [pin])
-    rows = [{"phase": "head", "epoch": epoch, "pins": {pin.key: [0.1] * 10}} for epoch in (0, 1)]
+    answers = [np.eye(10)[label].tolist() for label in (5, 5, 3)]
+    rows = [{"phase": "head", "epoch": epoch, "pins": {pin.key: answer}} for epoch, answer in enumerate(answers)]
     (run.path / pins.PROBES).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return run
+
+
+def test_nothing_plays_where_motion_is_reduced(app, chromium, watched_run) -> None:
     for motion, buttons in (("no-preference", 1), ("reduce", 0)):
         with opened_tab(chromium, reduced_motion=motion) as tab:
-            tab.goto(f"{app.address}/?run={run.id}")
-            tab.wait_for_selector(".st-key-watch .slider-container")
-            assert tab.locator(".st-key-watch .updatemenu-button").count() == buttons
+            tab.goto(f"{app.address}/?run={watched_run.id}")
+            tab.wait_for_selector(".st-key-watch input[type=range]")
+            assert tab.locator(".st-key-watch button:visible").count() == buttons
+
+
+def test_the_keyboard_plays_and_goes_through_the_epochs_of_a_picture(app, tab, watched_run) -> None:
+    tab.goto(f"{app.address}/?run={watched_run.id}")
+    slider, heading = tab.locator(".st-key-watch input"), tab.locator(".st-key-watch .textpoint")
+    slider.focus()
+    tab.keyboard.press("ArrowLeft")
+    heading.get_by_text("labeled cat").wait_for()
+    assert slider.get_attribute("aria-valuetext") == "Head, epoch 1"
+    reach(tab, ".st-key-watch button")
+    tab.keyboard.press("Enter")
+    tab.wait_for_function("document.querySelector('.st-key-watch input').value === '0'")
+    heading.get_by_text("right").wait_for()
+    assert slider.input_value() == "2"
 
 
 def test_on_a_phone_the_photo_stays_in_sight(app, tab) -> None:

@@ -77,7 +77,9 @@ def test_a_model_of_cifar10_has_no_such_warning(model):
 
 
 def test_before_an_upload_samples_and_test_images_are_offered(classify):
-    assert len(tiles_of(classify, "sample_tiles")) == len(uploads.SAMPLES) == 6
+    samples = tiles_of(classify, "sample_tiles")
+    assert len(samples) == len(uploads.SAMPLES) == 6
+    assert [tile["title"] for tile in samples if tile["note"]] == list(uploads.OTHERS)
     first = tiles_of(classify, "example_tiles")
     assert len(first) == 6
     assert all(tile["alt"] and tile["tone"] in ("right", "wrong") for tile in first)

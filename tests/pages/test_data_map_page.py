@@ -71,7 +71,7 @@ def test_mislabeled_images_have_the_answer_and_the_labels_of_their_neighbors(run
     app = open_map("labels")
     shown = tiles_of(app, "tiles-labels-validation")
     assert shown and all(tile["note"].startswith("labeled ") for tile in shown)
-    assert f"{len(predictions.probably_mislabeled(predictions.load(run).validation))} of 50" in texts(app.markdown)
+    assert f"{len(predictions.possibly_mislabeled(predictions.load(run).validation))} of 50" in texts(app.markdown)
     dataset = cifar10.load("generated")
     features = open_classifier(run.id).features(dataset.train_images[:30])
     neighbors.build(features, np.full(30, 4, np.uint8), np.arange(30), dataset.fingerprint).save(

@@ -10,7 +10,7 @@ from counting import counted, many_finished
 from streamlit.testing.v1 import AppTest
 
 from cifar_core import jobs, runs
-from cifar_core.config import TrainConfig
+from cifar_core.config import TrainConfig, suggested_name
 from cifar_core.runs import Run, labels, trash, write_json
 
 CONFIG = TrainConfig(alpha=0.35, image_size=32, weights="random", train_images=1_000, head_epochs=3, fine_tune_epochs=2)
@@ -129,6 +129,14 @@ def test_an_address_of_anything_shows_the_page(query: dict[str, str]) -> None:
     assert "runs" not in app.query_params
 
 
+def test_a_column_of_settings_has_one_type_and_the_format_of_its_setting() -> None:
+    for number, (images, alpha) in enumerate(((5_000, 0.5), (50_000, 1.0), (2_000, 0.5))):
+        make_run(0.9 - number / 10, config=replace(CONFIG, train_images=images, alpha=alpha))
+    shown = table(open_explore())
+    assert shown["knob_train_images"].tolist() == ["5,000 images", "all", "2,000 images"]
+    assert shown["knob_alpha"].tolist() == [0.5, 1.0, 0.5]
+
+
 def test_a_damaged_run_is_a_row_like_any_other() -> None:
     run = make_run(0.9)
     (run.path / "config.json").write_text("{")
@@ -210,6 +218,8 @@ def test_a_phone_shows_runs_as_cards_and_a_tap_selects_one_or_takes_it_back() ->
     app = open_explore()
     cards = tiles_of(app, key())
     assert [card["note"].split(" · ")[0] for card in cards] == [f"Validation: {n}.0%" for n in (90, 80, 70, 60)]
+    assert all(card["note"].split(" · ")[1:3] == ["Time: 1.0 min", "State: finished"] for card in cards)
+    assert "seed 0" in cards[2]["note"] and "Dropout" not in cards[2]["note"]
     press_tile(app, key(), 3)
     assert app.query_params["runs"] == ",".join(made[n].id for n in (1, 3, 0, 2))
     press_tile(app, key(), 0)
@@ -296,6 +306,7 @@ def test_the_trash_gives_back_and_is_emptied() -> None:
     app.selectbox(key="trash_run").select(a.id).run()
     sound(button(app, "restore").click().run())
     assert runs.list_runs() == [a]
+    assert app.selectbox(key="trash_run").options[0].startswith(suggested_name(CONFIG))
     sound(button(app, "empty").click().run())
     assert trash.contents() == [b.id], "it asks first"
     sound(button(app, "empty_sure").click().run())

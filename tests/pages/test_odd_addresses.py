@@ -1,7 +1,7 @@
 """Addresses with values that no widget has: a page shows its usual values, and never fails."""
 
 import pytest
-from app_pages import CLASSIFY, EXPLORE, TRAIN, make_finished_run, open_app
+from app_pages import CLASSIFY, EXPLORE, TRAIN, make_evaluated_run, make_finished_run, open_app
 from streamlit.testing.v1 import AppTest
 
 from cifar_core.config import KNOBS
@@ -66,3 +66,25 @@ def test_no_word_of_an_address_fails_a_page(page: str, value: str | list[str], m
     if page == EXPLORE:
         open_app(page, section="search", **dict.fromkeys(SEARCH, value))
         open_app(page, section="lab", **dict.fromkeys(PAGES[page][1:], value))
+
+
+@pytest.mark.parametrize(
+    ("page", "word", "value"),
+    [
+        (CLASSIFY, "model", None),
+        (EXPLORE, "section", "lab"),
+        ("pages/teach.py", "project", None),
+        ("pages/learn.py", "lesson", "scaling"),
+        ("pages/evaluate.py", "split", "test"),
+    ],
+)
+def test_a_value_that_there_is_not_is_said_once_and_a_known_one_is_not(
+    page: str, word: str, value: str | None, model: bytes
+) -> None:
+    def noted(**query: str) -> list[str]:
+        return [one.value for one in open_app(page, **query).warning if f"{word}=" in one.value]
+
+    make_evaluated_run(model)
+    before = len(noted())
+    assert len(noted(**{word: "<b>x"})) == 1 and "<b>" not in noted(**{word: "<b>x"})[0]
+    assert before == 0 and (value is None or not noted(**{word: value}))

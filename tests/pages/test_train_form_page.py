@@ -304,5 +304,5 @@ def test_the_last_run_is_one_click_away(model):
 
 def test_settings_of_a_link_are_named_as_changes_of_a_preset():
     said = texts(open_app(alpha="0.35", dropout="0.2").caption)
-    assert all(words in said for words in ("Quick", r"α 0\.35", r"dropout 0\.2"))
+    assert all(words in said for words in ("Quick", r"width α 0\.35", r"dropout 0\.2"))
     assert "none changed" in texts(open_app().caption)

@@ -6,6 +6,7 @@ from filelock import FileLock, Timeout
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cifar_core.config import suggested_name
 from cifar_core.errors import RunError
 from cifar_core.runs import Run, labels, trash
 from cifar_core.runs.labels import Labels
@@ -13,14 +14,14 @@ from cifar_core.runs.labels import Labels
 
 def test_nothing_is_written_on_a_new_run(run: Run) -> None:
     assert labels.load(run) == Labels()
-    assert labels.shown_name(Run("20261122-180134415-standard")) == "standard 11-22 18:01:34"
+    assert labels.name_of(run) == suggested_name(run.config)
 
 
 def test_a_change_keeps_what_it_does_not_name(run: Run) -> None:
     labels.change(run, name="wide", starred=True)
     labels.change(run, note="first try")
     assert labels.load(run) == Labels("wide", "first try", True)
-    assert labels.shown_name(run) == "wide"
+    assert labels.name_of(run) == "wide"
     labels.change(run, name="", starred=False)
     assert labels.load(run) == Labels("", "first try", False)
 

@@ -2,9 +2,11 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from cifar_core import costs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError, SweepError
 from cifar_core.runs import Run
@@ -58,6 +60,23 @@ def test_the_expected_time_grows_with_trials_and_with_the_features_that_are_comp
     three = Plan(tiny_config, tuple(map(space.parse_range, ("dropout=0:0.5", "alpha=0.35,0.5,0.75"))))
     assert sweep_workers.expected_seconds(one, 20) > sweep_workers.expected_seconds(one, 10) > 0
     assert sweep_workers.expected_seconds(three, 0) > 2 * sweep_workers.expected_seconds(one, 0)
+
+
+def test_features_are_expected_once_for_each_value_that_needs_its_own(
+    tiny_config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = {"features": 100.0, "start": 10.0, "head": 1.0}
+    monkeypatch.setattr(costs, "estimate", lambda *_: SimpleNamespace(stages=dict(stages)))
+    for ranges, trials, expected in (
+        (["dropout=0:0.5"], 8, 10 + 100 + 8),
+        (["alpha=0.35,0.5,0.75"], 8, 30 + 300 + 8),
+        (["augmentation=0:1.5"], 4, 10 + 400 + 4),  # seven steps
+        (["augmentation=0:1.5"], 20, 10 + 700 + 20),
+        (["alpha=0.35,0.5", "augmentation=0:1.5"], 30, 20 + 1_400 + 30),
+        (["fine_tune_blocks=1:4", "dropout=0:0.5"], 3, 10 + 300 + 3),
+    ):
+        plan = Plan(tiny_config, tuple(map(space.parse_range, ranges)))
+        assert sweep_workers.expected_seconds(plan, trials) == pytest.approx(expected), (ranges, trials)
 
 
 @pytest.mark.parametrize("content", ['{"pid": 1', "", "[]"], ids=["cut", "empty", "other type"])

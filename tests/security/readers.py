@@ -83,7 +83,7 @@ READERS = (
     lambda run: run.config,
     _drawn,
     _listed,
-    lambda run: labels.shown_name(run).encode(),
+    lambda run: labels.name_of(run).encode(),
     _watched,
     _robust,
     _exported,

@@ -61,9 +61,9 @@ def test_the_evidence_is_where_the_thing_is(model, monkeypatch):
         feature_files.Backbone, "features", lambda self, images: {18: images.mean(axis=(1, 2), dtype=np.float64)}
     )
     heat = np.asarray(model.evidence(half), float)
-    orange = heat[..., 0] - heat[..., 2]
+    green = heat[..., 1] - heat[..., 0]
     assert heat.shape == (320, 320, 3)
-    assert orange[:, 200:].mean() > orange[:, :120].mean() + 20
+    assert green[:, 200:].mean() > green[:, :120].mean() + 20
 
 
 def test_features_are_computed_once_for_each_network(two_kinds, model, monkeypatch):

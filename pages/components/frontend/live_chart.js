@@ -5,6 +5,12 @@ const STYLE = `
 .live-chart image { image-rendering: pixelated }
 .live-chart:not(:has(svg))::before { content: attr(data-problem); display: block; padding: 1rem; height: 100%; border-radius: .5rem;
   background: var(--st-secondary-background-color); opacity: .6 }
+.live-chart-player { position: absolute; inset: auto 0 0; display: flex; flex-wrap: wrap; align-items: center; gap: .3rem 1rem; font-size: .87rem }
+.live-chart-player button { font: inherit; color: inherit; min-height: 40px; min-width: 6rem; border: 1px solid var(--line);
+  border-radius: 6px; background: none; cursor: pointer }
+.live-chart-player input { flex: 1 1 9rem; height: 40px; margin: 0; accent-color: var(--accent); cursor: pointer }
+.live-chart-player span { flex: 0 0 12rem }
+.live-chart-player :focus-visible, .live-chart .plotly .modebar-group .modebar-btn:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
 @media (max-width: 767px) { .live-chart .modebar-container { display: none } }`;
 
 const TOOLS = ["toImage", "zoomIn2d", "zoomOut2d", "resetScale2d"];
@@ -69,11 +75,6 @@ async function draw(chart, Plotly) {
   chart.narrow = isPhone();
   const layout = themed(chart.narrow ? merged(figure.layout, figure.layout.meta?.narrow) : figure.layout, chart.parentElement);
   if (chart.narrow) layout.dragmode = false; // touch scrolls the page
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
-    layout.updatemenus = []; // no Play button
-    const jump = { args: { 1: { transition: { duration: 0 } } } };
-    layout.sliders = layout.sliders?.map((slider) => ({ ...slider, steps: slider.steps.map((step) => merged(step, jump)) }));
-  }
   const config = { displaylogo: false, modeBarButtons: [TOOLS], ...about.config };
   chart.drawing = true; // ignore Plotly's selection events while drawing
   const isDark = getComputedStyle(chart.parentElement).colorScheme === "dark";
@@ -82,6 +83,36 @@ async function draw(chart, Plotly) {
   chart.drawing = false;
   chart.querySelectorAll("svg.main-svg").forEach((svg) => (svg.ariaHidden = "true")); // the label describes the chart
   await showPictures(chart, Plotly);
+  showPlayer(chart, Plotly);
+}
+
+// A button and a slider for the frames of a figure; Plotly's own cannot be reached by keyboard
+
+function showPlayer(chart, Plotly) {
+  const { frames, layout } = chart.message.figure;
+  chart.player?.remove();
+  if (!frames?.length) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const make = (name, values) => Object.assign(document.createElement(name), values);
+  const button = make("button", { type: "button", hidden: still });
+  const slider = make("input", { type: "range", min: 0, max: frames.length - 1, value: frames.length - 1, ariaLabel: "Epoch" });
+  const words = make("span", {});
+  const say = (place) => (slider.value = place, words.textContent = slider.ariaValueText = layout.meta.moments[place]);
+  const playing = (plays) => (chart.plays = plays, button.textContent = plays ? "❚❚ Pause" : "▶ Play");
+  const pause = () => (playing(false), Plotly.animate(chart, [null], { mode: "immediate" }).catch(() => {}));
+  const go = (names, frame, transition) => {
+    const options = { mode: "immediate", frame: { duration: frame, redraw: false }, transition: { duration: transition } };
+    return Plotly.animate(chart, names, options).catch(() => {}); // rejected if another one interrupts it
+  };
+  button.onclick = () => chart.plays ? pause() : (playing(true), go(null, 260, 220));
+  slider.oninput = () => (playing(false), say(slider.value), go([frames[slider.value].name], 0, still ? 0 : 120));
+  chart.moved = (name) => chart.plays && say(frames.findIndex((frame) => frame.name === name));
+  chart.stopped = () => playing(false);
+  playing(false);
+  say(frames.length - 1);
+  chart.player = make("div", { className: "live-chart-player" });
+  chart.player.append(button, slider, words);
+  chart.after(chart.player);
 }
 
 // Pictures above the dots in view, cut out of an image of all pictures
@@ -143,6 +174,8 @@ function begin(chart, Plotly) {
     const same = points.map(({ curveNumber, pointNumber }) => ({ curveNumber, pointNumber }));
     if (event instanceof Event) linked(chart).forEach((other) => Plotly.Fx.hover(other, same)); // not by another chart
   });
+  chart.on("plotly_animatingframe", ({ name }) => chart.moved(name));
+  chart.on("plotly_animated", () => chart.stopped());
   chart.on("plotly_unhover", () => linked(chart).forEach((other) => Plotly.Fx.hover(other, [])));
   chart.observer = new ResizeObserver(() => {
     if (chart.offsetWidth) chart.narrow === isPhone() ? Plotly.Plots.resize(chart) : draw(chart, Plotly);
