@@ -341,11 +341,11 @@ def _bars(one: Watched, moment: float) -> go.Bar:
 
 
 def _heading(one: Watched, moment: float) -> go.Scatter:
-    """Return the prediction at a moment; below it in red the label if it differs, in green "right" if not."""
+    """Return the prediction at a moment; below it in red the label if it differs, in green "correct" if not."""
     place = int(np.searchsorted(one.epochs, moment, side="right")) - 1
     said, words = CLASSES[int(one.probabilities[place].argmax())] if place >= 0 else "", ""
     if said and one.pin.label:
-        color, note = ("green", "right") if said == one.pin.label else ("red", f"labeled {one.pin.label}")
+        color, note = ("green", "correct") if said == one.pin.label else ("red", f"labeled {one.pin.label}")
         words = f'<br><span style="color:var(--st-{color}-text-color)">{note}</span>'
     look = {"mode": "text", "textposition": "bottom center", "hoverinfo": "skip"}
     return go.Scatter(x=[0.5], y=[1], text=[f"<b>{said}</b>{words}"], **look)

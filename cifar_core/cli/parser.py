@@ -224,7 +224,7 @@ def _add_models(commands: Any) -> None:
         _argument("id", "ID", "a finished run, or bundled"),
         _switch("--robustness", "measure accuracy under eight corruptions of 2,000 validation images"),
         _switch("--map", "compute the data map of 2,000 validation images"),
-        _argument("--mislabeled", "N", "list the N test images most probably mislabeled", type=_between(1, 10_000)),
+        _argument("--mislabeled", "N", "list N possibly mislabeled test images", type=_between(1, 10_000)),
         _argument("--html", "FILE", "write a self-contained HTML report"),
         _argument("--csv", "FOLDER", "write the tables to this folder"),
     )  # fmt: skip

@@ -66,7 +66,7 @@ def test_scrubbing_goes_through_all_moments_in_the_browser(watch):
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("cat", "right"), ("test image 7, labeled frog", "frog"), ("cat.png", "")]
+    ("name", "expected"), [("cat", "correct"), ("test image 7, labeled frog", "frog"), ("cat.png", "")]
 )
 def test_a_prediction_is_compared_with_the_label_of_a_test_image(name, expected):
     one = Watched(Pin(np.zeros((32, 32, 3), np.uint8), name), np.array([1.0]), np.eye(10)[3:4])

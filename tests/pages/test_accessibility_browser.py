@@ -212,7 +212,7 @@ def test_the_keyboard_plays_and_goes_through_the_epochs_of_a_picture(app, tab, w
     reach(tab, ".st-key-watch button")
     tab.keyboard.press("Enter")
     tab.wait_for_function("document.querySelector('.st-key-watch input').value === '0'")
-    heading.get_by_text("right").wait_for()
+    heading.get_by_text("correct").wait_for()
     assert slider.input_value() == "2"
 
 
