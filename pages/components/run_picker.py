@@ -16,7 +16,7 @@ from cifar_core import runs
 from cifar_core.errors import RunError
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
-from cifar_core.runs import Run, labels
+from cifar_core.runs import Run, labels, trash
 from pages.components import address, guarded
 
 LIST_HELP = "Validation accuracy, name, day and time of each run."
@@ -126,6 +126,11 @@ def title_of(run_id: str, folder: Path | None = None) -> str:
     run = Run(run_id)
     name = labels.name_of(run, folder)
     return f"{name} · {local_time(run_id)}" if (folder or run.path).is_dir() else run_id
+
+
+def deleted_titles(deleted: Iterable[str]) -> dict[str, str]:
+    """Return the titles of runs in the trash for a list, by ID; equal titles begin with the second."""
+    return _distinct({id_: title_of(id_, trash.trash_dir() / id_) for id_ in deleted}, _second)
 
 
 def local_time(run_id: str) -> str:

@@ -258,7 +258,7 @@ def trash_panel() -> None:
     deleted = [id_ for id_ in trash.contents() if not guarded.is_anothers(trash.trash_dir() / id_)]
     if deleted:
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            titles = {id_: run_picker.title_of(id_, trash.trash_dir() / id_) for id_ in deleted}
+            titles = run_picker.deleted_titles(deleted)
             chosen = st.selectbox("Trash", deleted, format_func=titles.__getitem__, key="trash_run")
             guarded.button("Restore", _restore, [chosen], icon=":material/undo:", key="restore")
             if st.button("Empty the trash", icon=":material/delete_forever:", key="empty"):

@@ -180,9 +180,11 @@ def test_a_run_is_named_by_its_person_or_by_what_differs(monkeypatch):
     assert app.query_params["run"] == first.id
     app = open_app(alpha="0.35")
     assert app.text_input(key="run_name").placeholder == "quick, α 0.35 2"
+    labels.change(first, name="")  # its name is still that of its settings
+    assert open_app(alpha="0.35").text_input(key="run_name").placeholder == "quick, α 0.35 2"
     app.text_input(key="run_name").set_value("  small one ")
     sound(button(app, "start").click().run())
-    assert {labels.load(run).name for run in runs.list_runs()} == {"quick, α 0.35", "small one"}
+    assert {labels.load(run).name for run in runs.list_runs()} == {"", "small one"}
 
 
 def test_knobs_that_leave_nothing_to_train_say_so_and_cannot_be_started():
