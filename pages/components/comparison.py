@@ -86,7 +86,7 @@ def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
     fastest = min(range(len(finished)), key=lambda place: finished[place].seconds or float("inf"))
     ids = [row.run.id for row in finished]
     sentence = st.container()
-    base_id = st.selectbox("Baseline", ids, fastest, format_func=names.__getitem__, key="baseline", width=320)
+    base_id = st.selectbox("Baseline", ids, fastest, format_func=names.__getitem__, key="baseline", width=480)
     base = next(row for row in finished if row.run.id == base_id)
     stamps = tuple(run_picker.stamp(row.run, "evaluation.npz") for row in finished)
     pairs = _pairs(tuple(ids), stamps)

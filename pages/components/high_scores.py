@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from cifar_core.evaluation import listing
+from cifar_core.evaluation import comparison, listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.network import architecture
 from cifar_core.runs import owners
@@ -50,6 +50,8 @@ def panel(rows: Sequence[Row], names: dict[str, str]) -> None:
     with st.expander("High scores", expanded=True, icon=":material/trophy:", key="high_scores"):
         tables.show(columns, "scores", looks)
         st.caption("The best finished run of each person, by validation accuracy.")
+        if note := comparison.leak_note({row.run.id: names[row.run.id] for row in shown}):
+            st.warning(formatting.plain(note), icon=":material/warning:")
 
 
 def _cost(row: Row) -> str:
