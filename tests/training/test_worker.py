@@ -19,7 +19,7 @@ from cifar_core import jobs
 from cifar_core.charts import training as training_charts
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10, download
-from cifar_core.errors import RunError
+from cifar_core.errors import RunError, sentence
 from cifar_core.evaluation import story
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.network import litert, pretrained
@@ -229,7 +229,7 @@ def test_a_bug_is_recorded_and_seen(tiny_config: TrainConfig, small_data: Any, m
     run = create(tiny_config)
     with pytest.raises(ZeroDivisionError):
         worker.main(str(run.path))
-    assert failure(run) == {"type": "ZeroDivisionError", "message": "a bug"}
+    assert failure(run) == {"type": "ZeroDivisionError", "message": sentence(ZeroDivisionError("a bug"))}
 
 
 def test_an_import_that_fails_is_a_sentence_with_what_to_do(
