@@ -73,11 +73,9 @@ def overview(guesses: Mapping[str, int | None]) -> None:
         for lesson in LESSONS.values():
             with st.container(border=True, height="stretch", key=f"card_{lesson.name}"):
                 picture(lesson, "stretch")
-                icon = (
-                    "check_circle" if lesson.name in answered else "visibility" if lesson.name in guesses else "school"
-                )
+                state = "check_circle" if lesson.name in answered else "visibility" if lesson.name in guesses else ""
                 label = f"**{lesson.symptom}**  \n{lesson.number}. {lesson.title}"
-                opens(lesson.name, label, f"open_{lesson.name}", icon, "tertiary")
+                opens(lesson.name, label, f"open_{lesson.name}", state, "tertiary")
     with st.expander("Glossary", icon=":material/menu_book:", key="glossary"):
         st.markdown("\n".join(f"- **{term}**: {definition}" for term, definition in glossary.TERMS.items()))
     this_machine()
@@ -85,7 +83,7 @@ def overview(guesses: Mapping[str, int | None]) -> None:
 
 def opens(name: str, label: str, key: str, icon: str, kind: Literal["primary", "secondary", "tertiary"]) -> None:
     """Draw a button that opens lesson `name`, or the overview if empty. The URL keeps the progress."""
-    if st.button(label, key=key, icon=f":material/{icon}:", type=kind, wrap=True):
+    if st.button(label, key=key, icon=icon and f":material/{icon}:", type=kind, wrap=True):
         guesses = st.session_state["guesses"]
         if name:
             guesses.setdefault(name, None)  # one update: one entry in the browser's history

@@ -42,16 +42,14 @@ def main() -> None:
     title_row = st.container(horizontal=True, vertical_alignment="bottom")
     title_row.title("Train" if is_linked else "Train a network, and watch it learn")
     notice = st.container()
-    if not is_linked:
-        below, top = st.container(), last_run(known, wanted)
-        if wanted is not None and top is not None:
-            title_row.button(
-                f"Last run: {formatting.plain(run_picker.run_title(listing.row(wanted)))}",
-                icon=":material/history:", key="open_last", type="tertiary",
-                on_click=open_run, args=(wanted.id,),
-            )  # fmt: skip
-    else:
-        top, below = st.container(), st.expander("Train another", icon=":material/add:", key="form")
+    top = st.container(key="run_place") if is_linked else None
+    below: Any = st.expander("Train another", icon=":material/add:", key="form") if is_linked else st.container()
+    if wanted is not None and not is_linked:
+        title_row.button(
+            f"Last run: {formatting.plain(run_picker.run_title(listing.row(wanted)))}",
+            icon=":material/history:", key="open_last", type="tertiary",
+            on_click=open_run, args=(wanted.id,),
+        )  # fmt: skip
     with below:
         config = form(status)
         pinned.chooser()
@@ -59,6 +57,7 @@ def main() -> None:
         export_panel.import_panel()
     run = None
     if wanted is not None:
+        top = top or last_run(listing.row(wanted), known)  # after the form: before it, it would move as that grows
         with title_row if is_linked else top.container(horizontal=True):
             run = chosen_run(known, wanted)
         with top:
@@ -72,11 +71,8 @@ def open_run(run_id: str) -> None:
     st.query_params["run"] = run_id
 
 
-def last_run(known: list[listing.Row], wanted: Run | None) -> Any:
-    """Return the expander for the run that is shown below the form, or None without a run."""
-    row = next((row for row in known if row.run == wanted), None)
-    if row is None:
-        return None
+def last_run(row: listing.Row, known: list[listing.Row]) -> Any:
+    """Return the expander for the run that is shown below the form."""
     state = "" if row.state == "finished" else f" · {row.state}"
     kind = "Last run" if row == run_picker.own(known)[0] else "Run"
     return st.expander(
@@ -99,10 +95,10 @@ def form(status: dict) -> TrainConfig | None:
     start_place = st.container(key="start_place")
     knobs.all_settings()
     with start_place:
-        config = knobs.configuration()
+        config, invalid = knobs.configuration()
         if config is not None:
             st.caption(formatting.plain(changed_words(config)))
-        estimate = start_row(config, status)
+        estimate = start_row(config, invalid, status)
         if config is not None and estimate is not None:
             start_notice(config)
             if shortage := costs.memory_shortage(estimate):
@@ -131,9 +127,12 @@ def preset_times() -> dict[str, str]:
         return {}
 
 
-def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None:
-    """Draw the run's name and the start buttons. Return the estimate; if there is none, show why and return None."""
-    estimate, reason = possible(config, status["error"])
+def start_row(config: TrainConfig | None, invalid: str, status: dict) -> costs.Estimate | None:
+    """Draw the run's name and the start buttons. Return the estimate; if there is none, show why and return None.
+
+    Without a configuration, `invalid` is why.
+    """
+    estimate, reason = possible(config, status["error"]) if config else (None, invalid)
     row = st.container(horizontal=True, vertical_alignment="bottom", key="start_row")
     name = row.text_input(
         "Name of the run",
@@ -143,35 +142,33 @@ def start_row(config: TrainConfig | None, status: dict) -> costs.Estimate | None
     )
     downloads = config is not None and config.dataset != "generated" and dataset_notice.can_download(status)
     with row.container(key="start_buttons"):  # on a phone at the bottom of the screen (see style)
+        if reason:
+            st.error(formatting.plain(reason))
         look: dict[str, Any] = {"icon": ":material/play_arrow:", "width": "stretch", "disabled": estimate is None}
         if downloads:
             words, then = "Download CIFAR-10 and train (170 MB, once)", (config, name)
             guarded.button(words, dataset_notice.start_download, then, key="download_and_train", type="primary", **look)
         label, kind = ("Train on synthetic images", "secondary") if downloads else ("Start training", "primary")
         guarded.button(label, start, config, name, key="start", type=kind, **look)
-    if reason:
-        st.error(reason)
     waiting = dataset_notice.finished_download(status)
     if waiting:
         guarded.act(start, *waiting)
     return estimate
 
 
-def possible(config: TrainConfig | None, no_data: str | None) -> tuple[costs.Estimate | None, str]:
+def possible(config: TrainConfig, no_data: str | None) -> tuple[costs.Estimate | None, str]:
     """Return the estimate for `config` and "", or None and why it cannot start.
 
     `no_data` is the error if CIFAR-10 cannot be read.
     """
-    if config is None:
-        return None, ""
     if no_data and config.dataset != "generated":
-        return None, "There are no images to train on. Choose synthetic images under *All settings*, Data."
+        return None, "There are no images to train on. Choose synthetic images under All settings, Data."
     try:
         estimate = costs.estimate(config, *cifar10.sizes(config.dataset))
     except CifarError as error:
-        return None, formatting.plain(error)
+        return None, str(error)
     reason = unavailable(config)
-    return (None, formatting.plain(reason)) if reason else (estimate, "")
+    return (None, reason) if reason else (estimate, "")
 
 
 def unavailable(config: TrainConfig) -> str:

@@ -23,7 +23,7 @@ from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import ConfigError, DataError
 from cifar_core.evaluation import listing
 from cifar_core.network import architecture
-from pages.components import address, formatting, guarded, run_picker, style
+from pages.components import address, formatting, run_picker, style
 
 MAIN = ("alpha", "dropout", "augmentation")
 USUAL = PRESETS["quick"]
@@ -58,7 +58,8 @@ def presets(times: dict[str, str], real_images: bool) -> None:
 
 def main_sliders() -> None:
     """Draw the three most important settings, each above a picture of its effect."""
-    for place, name in zip(st.columns(len(MAIN), gap="medium"), MAIN, strict=True):
+    places = st.container(key="main_sliders").columns(len(MAIN), gap="medium")
+    for place, name in zip(places, MAIN, strict=True):
         with place:
             value = _widget(KNOBS[name])
             _picture(name, value)
@@ -109,13 +110,12 @@ def all_settings() -> None:
                         _widget(knob)
 
 
-def configuration() -> TrainConfig | None:
-    """Return the configuration that the widgets define. If it is invalid, show why and return None."""
+def configuration() -> tuple[TrainConfig | None, str]:
+    """Return the configuration that the widgets define and "", or None and why it is invalid."""
     try:
-        return TrainConfig(**_values())
+        return TrainConfig(**_values()), ""
     except ConfigError as error:
-        guarded.problem(error)
-        return None
+        return None, str(error)
 
 
 def set_all(config: TrainConfig) -> None:

@@ -63,18 +63,23 @@ def panel(run: Run) -> float:
         st.session_state["watched"] = run.id
     metrics_state = shared_stamp(run.id) if live else run_picker.stamp(run, "metrics.jsonl")
     curves, last, epochs = read(run.id, metrics_state, live)
-    with st.container(key="outcome"):  # same height for live and finished runs: the charts do not move
+    is_empty = not live and not len(curves.curves["validation_accuracy"].y)
+    with st.container(key="ended" if state in RESUMABLE_STATES else "outcome"):  # see style: the charts do not move
         top, buttons = st.columns(2, vertical_alignment="center")
         with top:
             progress.line(run, status, last)
         with buttons:
             action_buttons(run, state)
         notices(status)
-        if state != "finished":
-            st.markdown(f"## {_validation_accuracy(curves)}")
-        else:
+        if state == "finished":
             result(run)
+        elif is_empty:
+            st.markdown("It ended before its first epoch was complete. Resume it, or use its settings for another run.")
+        else:
+            st.markdown(f"## {_validation_accuracy(curves)}")
         _tab_title(run, state, progress.bar(run, status, last))
+    if is_empty and state != "finished":
+        return seconds
     curve_charts(run, metrics_state, live, curves)
     dashed_line(curves, live)
     pinned.panel(run, state, sum(planned_epochs(run).values()))

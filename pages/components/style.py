@@ -48,6 +48,10 @@ STREAMLIT = (  # Streamlit's own elements
     ":is([data-testid=stTextInputRootElement],[data-testid=stNumberInputContainer],[data-testid=stTextAreaRootElement],"
     "[data-testid=stSelectbox] [role=group]):not(:focus-within){border-color:#808b9e}"
     "[data-testid=stSlider] div:has(>[data-testid=stSliderThumbValue]){width:18px;height:18px}"
+    "[data-testid=stSlider] [data-testid=stWidgetLabel]{margin-bottom:1rem}"  # else the value touches it
+    "[data-testid=stHeading] h1{padding:2rem 0 .25rem}"  # at one height on all pages, also beside a select box
+    "@media(max-width:767px){[data-testid=stHeading] h1{padding:.5rem 0}"
+    "[data-testid=stElementContainer]:has(>[data-testid=stHeading] h1){flex:1 1 100%}}"
     f"@media(pointer:coarse){{:is({TARGETS}){{min-height:40px;align-items:center}}"
     "[data-testid=stTooltipHoverTarget]{position:relative}"
     "[data-testid=stTooltipHoverTarget] button::after{content:'';position:absolute;inset:-13px}}"
@@ -80,7 +84,8 @@ _OWN = (
     ".st-key-map_sheet{display:none}"
     ".st-key-outcome{min-height:11.5rem}@media(max-width:1000px){.st-key-outcome{min-height:12.1rem}}"
     "@media(max-width:767px){.st-key-outcome{min-height:22rem}"
-    ".st-key-outcome :is(h2,[data-testid=stColumn]:first-child p){min-height:2lh}}"  # sentences have one or two lines
+    ".st-key-outcome :is(h2,[data-testid=stColumn]:first-child p){min-height:2lh}"  # sentences have one or two lines
+    ":is(.st-key-outcome,.st-key-ended) [data-testid=stHorizontalBlock]{justify-content:flex-start}}"
     ".st-key-dashed{min-height:3.4rem}@media(max-width:767px){.st-key-dashed{min-height:8.2rem}}"
     ".track>div{display:flex;gap:3px}"
     ".track>div>div{flex:1;min-width:0;font-size:.74rem;line-height:1.2}"
@@ -90,8 +95,14 @@ _OWN = (
     "@media(max-width:767px){.track p{min-height:3em}}"
     "[class*=st-key-preset_]{height:100%}[class*=st-key-preset_] :is(div,button){height:100%}"
     "[class*=st-key-preset_] button{padding:.5rem .9rem}"
-    ".st-key-start button{min-height:2.9rem}"
-    "@media(max-width:767px){"
+    ".st-key-run_place:not(:has(.st-key-details_panel,.st-key-ended)){min-height:100vh}"  # heights of what arrives late
+    "[class*=st-key-preset_]:not(.st-key-preset_classic){min-height:5.6rem}"
+    ".st-key-main_sliders [data-testid=stColumn]{min-height:15.4rem}"
+    ".st-key-start_place:not(:has(.st-key-share_link,[data-testid=stAlert])){min-height:17rem}"
+    "[class*=st-key-examples]{min-height:9.6rem}"
+    "[class*=st-key-card_]>[data-testid=stElementContainer]:first-child{aspect-ratio:4}"
+    ".st-key-preset_classic button{padding:0;color:var(--accent)}"
+    "@media(max-width:767px),(max-height:500px){.st-key-start button{min-height:2.9rem}"
     ".st-key-start_place,:has(>.st-key-start_place),.st-key-start_row,:has(>.st-key-start_row){display:contents}"
     ".st-key-start_row>*{flex:none!important;width:100%!important}"
     ":has(>.st-key-start_buttons){position:sticky;bottom:0;z-index:9;padding:.6rem 0;background:var(--page)}}"
@@ -101,6 +112,9 @@ _OWN = (
     "width:max-content!important;max-width:92vw;background:var(--page);padding:.4rem 1rem}"
     "@media(max-width:767px){[class*=st-key-undo_bar]{bottom:5rem}}"
     ".st-key-teach_progress{width:min(92vw,24rem)!important}"
+    "[class*=st-key-card_]{position:relative}[class*=st-key-card_] [class*=st-key-open_]{position:static}"
+    "[class*=st-key-card_] [data-testid=stBaseButton-tertiary]::after{content:'';position:absolute;inset:0}"
+    "[class*=st-key-card_] button{padding:0;justify-content:flex-start;text-align:left}"
     ".st-key-menu_script{position:absolute}"
     ".scrolled{overflow-x:auto}pre.scrolled{overflow:auto;max-height:22rem;font-size:.8rem}"
     "@media(max-width:767px){:has(>[class*=st-key-wide_]){display:none}}"

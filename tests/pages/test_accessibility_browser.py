@@ -216,6 +216,33 @@ def test_the_keyboard_plays_and_goes_through_the_epochs_of_a_picture(app, tab, w
     assert slider.input_value() == "2"
 
 
+def test_titles_name_the_page_and_are_at_one_height(filled, app, tab) -> None:
+    heights = set()
+    for page in ("", "classify", "teach", "explore", "evaluate", "learn"):
+        open_page(tab, app, page, opens_panels=False)
+        assert tab.title() == f"{page.capitalize() or 'Train'} · CIFAR Studio"
+        title = tab.locator("h1")
+        heights.add((title.bounding_box()["y"], title.evaluate("(one) => getComputedStyle(one).padding")))
+    assert len(heights) == 1, heights
+
+
+def test_a_click_on_the_picture_of_a_card_opens_its_lesson(app, tab) -> None:
+    open_page(tab, app, "learn", opens_panels=False)
+    box = tab.locator(".st-key-card_scaling img").bounding_box()
+    tab.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    tab.wait_for_url("**lesson=scaling**")
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390)])
+def test_on_a_phone_start_is_in_sight_and_why_it_is_disabled(app, tab, width, height) -> None:
+    tab.set_viewport_size({"width": width, "height": height})
+    open_page(tab, app, "?alpha=1.3&weights=imagenet", opens_panels=False)
+    tab.evaluate("() => document.querySelector('[data-testid=stMain]').scrollBy(0, 100)")  # past the notice
+    for place in (".st-key-start button:disabled", ".st-key-start_buttons [data-testid=stAlert]"):
+        box = tab.locator(place).bounding_box()
+        assert box["y"] > 0 and box["y"] + box["height"] <= height
+
+
 def test_on_a_phone_the_photo_stays_in_sight(app, tab) -> None:
     tab.set_viewport_size({"width": 390, "height": 844})
     open_page(tab, app, "classify?model=bundled", opens_panels=False)

@@ -256,3 +256,10 @@ def test_a_press_that_meets_a_change_of_state_is_not_lost(state, before, key):
         if key:
             sound(button(app, key).click().run())
             assert run.state == "stopping"
+
+
+def test_a_run_that_ended_before_its_first_epoch_has_no_empty_charts():
+    run = make_run("stopped", rows=[])
+    app = open_app(run=run.id)
+    assert not charts_of(app)
+    assert button(app, "resume") and button(app, "clone")
