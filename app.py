@@ -8,6 +8,7 @@ import cifar_core  # noqa: F401 - before NumPy, which pages import
 from pages.components import address, guarded, style
 
 sys.setswitchinterval(0.001)  # at Python's 5 ms a click waits for busy sessions at each file access
+st.set_page_config(page_icon="🐸", layout="wide")  # else the browser loads the icon of the page from a server
 logout = [st.Page(st.logout, title="Log out", icon=":material/logout:")] if st.user.get("is_logged_in") else []
 page = st.navigation(
     [
@@ -21,7 +22,7 @@ page = st.navigation(
     ],
     position="top",
 )
-st.set_page_config(page_title=f"{page.title} · CIFAR Studio", page_icon="🐸", layout="wide")
+st.set_page_config(page_title=f"{page.title} · CIFAR Studio")
 style.apply()
 style.close_menu(page.url_path)
 guarded.require_login()

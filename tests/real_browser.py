@@ -56,5 +56,5 @@ def opened_tab(chromium: Any, width: int = 1440, height: int = 1000, **options: 
     tab.complaints = []
     tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
     yield tab
-    assert tab.complaints == []
+    assert not tab.complaints, tab.complaints
     tab.context.close()
