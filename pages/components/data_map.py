@@ -119,7 +119,7 @@ def _alike(result: Assessment) -> bool:
     if known is None:
         if state["state"] == "failed":
             st.error(formatting.plain(state["error"]), icon=":material/error:")
-        guarded.button("Make the map", task.start, key="make_map", icon=":material/scatter_plot:")
+        guarded.button("Make the map", task.start, key="make_map", icon=":material/scatter_plot:", busy="Starting")
         return False
     _maps(result, known)
     return False

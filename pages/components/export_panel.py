@@ -121,7 +121,7 @@ def _model(run: Run, item: Format, status: dict[str, Any]) -> None:
         if is_working:
             st.progress(min(status["done"] / max(status["total"], 1), 1.0))
         look: dict[str, Any] = {"icon": ":material/build:", "disabled": is_working}
-        guarded.button("Create", exports.start, run, item.name, key=f"make_{item.name}", **look)
+        guarded.button("Create", exports.start, run, item.name, key=f"make_{item.name}", busy="Starting", **look)
         return
     color = "red" if status["poor"] else "green"
     st.markdown(
