@@ -27,8 +27,7 @@ MALFORMED_ZIP = (
     struct.error,
     zlib.error,
 )
-"""Exceptions that zipfile raises for a malformed zip file (found by mutation tests), also as subclasses:
-NotImplementedError, for an unknown zip version, is a RuntimeError."""
+"""Exceptions that zipfile raises for a malformed zip file, themselves or as subclasses (found by mutation tests)."""
 _MALFORMED_ARRAYS = (*MALFORMED_ZIP, TypeError, MemoryError, ArithmeticError, SyntaxError, tokenize.TokenError)
 """Exceptions that NumPy raises for a malformed array file (found by mutation tests)."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")

@@ -361,7 +361,7 @@ def _frames(watch: Watch) -> list[go.Frame]:
     return [
         go.Frame(
             name=f"{moment:g}",
-            data=[part(one, moment) for one in watched for part in (lambda _, at: _cursor(at), _bars, _heading)],
+            data=[trace for one in watched for trace in (_cursor(moment), _bars(one, moment), _heading(one, moment))],
             traces=places,
         )
         for moment in _moments(watch)

@@ -22,7 +22,7 @@ _INACTIVE = ("finished", "stopped", "failed")
 """States without a worker; they change only if a file changes."""
 _FILE_TIME_NS = 1_000_000_000
 """A folder that changed this shortly before it was read may have changed again: file times are coarse."""
-_TRUSTED_NS = 10_000_000_000
+_RECHECK_NS = 10_000_000_000
 """How long an unchanged folder counts as unchanged files; files may be written in place."""
 _cache: dict[str, _Cached] = {}
 
@@ -116,12 +116,12 @@ def best(items: Iterable[Row]) -> Row | None:
 
 
 def filter_rows(items: Iterable[Row], text: str = "", starred_only: bool = False) -> list[Row]:
-    """Return the rows that contain every word of `text` in name, note, ID, state or "knob=value"."""
-    words = text.lower().split()
+    """Return the rows that contain every term of `text` in name, note, ID, state or "knob=value"."""
+    terms = text.lower().split()
     return [
         row
         for row in items
-        if (row.labels.starred or not starred_only) and all(word in _searchable(row) for word in words)
+        if (row.labels.starred or not starred_only) and all(term in _search_text(row) for term in terms)
     ]
 
 
@@ -182,7 +182,7 @@ def _read(run: Run) -> Row:
     )
 
 
-def _searchable(row: Row) -> str:
+def _search_text(row: Row) -> str:
     knobs = [f"{name}={getattr(row.config, name)}" for name in KNOBS] if row.config else []
     return " ".join([row.name, row.labels.note, row.run.id, row.state, *knobs]).lower()
 
@@ -200,7 +200,7 @@ class _Cached:
         """Return whether the row is current without checking the files."""
         is_old = self.checked - folder > _FILE_TIME_NS
         return (
-            self.row.state in _INACTIVE and folder == self.folder and is_old and 0 <= now - self.checked < _TRUSTED_NS
+            self.row.state in _INACTIVE and folder == self.folder and is_old and 0 <= now - self.checked < _RECHECK_NS
         )
 
 
