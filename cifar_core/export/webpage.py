@@ -23,7 +23,6 @@ from cifar_core.evaluation import predictions
 from cifar_core.export import bundle
 from cifar_core.inference import calibration, model_file
 from cifar_core.network import litert_format
-from cifar_core.network.litert import Network
 from cifar_core.runs import Run, labels
 
 _PARTS = Path(__file__).parent / "page"
@@ -55,26 +54,6 @@ def page(run: Run) -> bytes:
     }
     content = litert_format.probabilities_only(model_file.read(run))
     return assembled(content, name, CLASSES, 32, card, known.temperature if known else 1.0)
-
-
-def rounding_error(content: bytes, images: np.ndarray) -> float:
-    """Return the largest change of a probability on `images` caused by the page's rounded weights.
-
-    content: a LiteRT file with "probabilities" as its only output. images: uint8 (n, side, side, 3).
-    """
-    model = litert_format.unpack(content)
-    graph = model.subgraphs[0]
-    for operator in graph.operators:
-        if model.operatorCodes[operator.opcodeIndex].builtinCode in (_OPERATOR.CONV_2D, _OPERATOR.FULLY_CONNECTED):
-            buffer = model.buffers[graph.tensors[operator.inputs[1]].buffer]
-            kernel = np.frombuffer(buffer.data.tobytes(), np.float32).reshape(graph.tensors[operator.inputs[1]].shape)
-            if kernel.size >= _FEWEST:
-                rounded, scales = _rounded(kernel)
-                buffer.data = np.frombuffer((rounded * scales[:, None]).astype(np.float32).tobytes(), np.uint8)
-    exact, near = (
-        Network(one, side=images.shape[1]).run(images)["probabilities"] for one in (content, litert_format.pack(model))
-    )
-    return float(np.abs(exact - near).max())
 
 
 def _rounded(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

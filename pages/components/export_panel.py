@@ -11,7 +11,7 @@ from cifar_core import glossary
 from cifar_core.errors import CifarError
 from cifar_core.export import archive, exports
 from cifar_core.export.exports import FORMATS, MODELS, Format
-from cifar_core.inference import model_file, pins
+from cifar_core.inference import pins
 from cifar_core.runs import Run
 from pages.components import formatting, guarded, run_picker
 
@@ -45,7 +45,6 @@ def export_panel(run: Run) -> None:
                 if name not in MODELS:
                     reason = _why_not(run, name)
                     _download(run, item, _ICONS.get(name, ":material/download:"), item.label, reason)
-        st.caption(_page_agreement(run.id, run_picker.stamp(run, model_file.FILE)))
 
 
 def share_buttons(run: Run) -> None:
@@ -62,16 +61,6 @@ def share_buttons(run: Run) -> None:
                 on_click="ignore",
                 type="tertiary",
             )
-
-
-@st.cache_data(max_entries=64, show_spinner="Testing the web page")
-def _page_agreement(run_id: str, state: tuple[int, ...]) -> str:
-    """Return how much the web page differs from the run, or "" if unknown; cached by the model file."""
-    try:
-        difference, count = exports.page_difference(Run(run_id))
-    except CifarError:
-        return ""
-    return f"Web page: its probabilities differ from the run's by at most {difference:.4f} on {count} test images."
 
 
 def import_panel() -> None:
