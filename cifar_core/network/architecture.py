@@ -90,6 +90,11 @@ class Cost:
     model_bytes: int
 
 
+def batch_norm_name(layer: str) -> str:
+    """Return Keras's name of the batch norm after the convolution `layer`."""
+    return {"Conv1": "bn_Conv1", "Conv_1": "Conv_1_bn"}.get(layer, f"{layer}_BN")
+
+
 def make_divisible(value: float) -> int:
     """Round `value` to a multiple of 8, never down by more than a tenth, as keras.applications does."""
     rounded = max(8, int(value + 4) // 8 * 8)

@@ -139,14 +139,9 @@ def base_shapes(alpha: float) -> dict[str, tuple[int, ...]]:
         elif row.kind == "depthwise":
             shapes[f"{row.name}/kernel"] = (3, 3, channels, 1)
         if row.kind in ("conv", "depthwise"):
-            shapes |= {f"{batch_norm_name(row.name)}/{v}": (channels,) for v in _BATCH_NORM_VARIABLES}
+            shapes |= {f"{architecture.batch_norm_name(row.name)}/{v}": (channels,) for v in _BATCH_NORM_VARIABLES}
         inputs = channels
     return shapes
-
-
-def batch_norm_name(layer: str) -> str:
-    """Return Keras's name of the batch norm after the convolution `layer`."""
-    return {"Conv1": "bn_Conv1", "Conv_1": "Conv_1_bn"}.get(layer, f"{layer}_BN")
 
 
 def _file_size(alpha: float, image_size: int) -> int:
