@@ -203,9 +203,8 @@ def _download(path: Path, alpha: float) -> None:
     download.fetch(
         URL + path.name,
         path,
-        size=None,
+        size=_MAX_BYTES,
         md5=None,
-        max_bytes=_MAX_BYTES,
         magic=_HDF5,
         check=lambda part: read_keras_h5(part, alpha),
         folder_setting="KERAS_HOME",
