@@ -32,6 +32,8 @@ _data, _network, _head = partial(knob, "Data"), partial(knob, "Network"), partia
 _augmentation, _mistake = partial(knob, "Augmentation"), partial(knob, "Deliberate mistakes")
 _phase_1, _phase_2 = partial(knob, "Phase 1: head"), partial(knob, "Phase 2: fine-tuning")
 _optimization, _distillation = partial(knob, "Optimization"), partial(knob, "Distillation")
+_EPOCHS: dict[str, Any] = {"unit": "epochs", "high": 100, "step": 1}
+_SHARE: dict[str, Any] = {"low": 0.0, "high": 1.0, "step": 0.1}
 
 
 @dataclass(frozen=True)
@@ -122,13 +124,9 @@ class TrainConfig:
         "Mixing",
         "Share of batches whose images and labels are mixed in pairs, by Mixup or CutMix; only with 0 augmented "
         "versions. Helps in long training runs, costs accuracy in short ones.",
-        low=0.0,
-        high=1.0,
-        step=0.1,
+        **_SHARE,
     )
-    head_epochs: int = _phase_1(
-        10, "Head epochs", "Epochs with a frozen backbone.", unit="epochs", low=0, high=100, step=1
-    )
+    head_epochs: int = _phase_1(10, "Head epochs", "Epochs with a frozen backbone.", low=0, **_EPOCHS)
     head_batch_size: int = _phase_1(
         256, "Head batch size", "Images per step in phase 1.", unit="images", choices=_BATCH_SIZES
     )
@@ -136,13 +134,7 @@ class TrainConfig:
         1e-3, "Head learning rate", "Learning rate in phase 1.", low=1e-5, high=1e-1, log=True
     )
     fine_tune_epochs: int = _phase_2(
-        10,
-        "Fine-tuning epochs",
-        "Epochs with the top of the backbone unfrozen.",
-        unit="epochs",
-        low=0,
-        high=100,
-        step=1,
+        10, "Fine-tuning epochs", "Epochs with the top of the backbone unfrozen.", low=0, **_EPOCHS
     )
     fine_tune_learning_rate: float = _phase_2(
         1e-4, "Fine-tuning learning rate", "Learning rate in phase 2.", low=1e-6, high=1e-1, log=True
@@ -180,19 +172,15 @@ class TrainConfig:
         5,
         "Early stopping patience",
         "A phase ends after this many epochs without a better validation accuracy.",
-        unit="epochs",
         low=1,
-        high=100,
-        step=1,
+        **_EPOCHS,
     )
     reduce_patience: int = _optimization(
         2,
         "Plateau patience",
         "The learning rate is reduced after this many epochs without a better validation accuracy.",
-        unit="epochs",
         low=1,
-        high=100,
-        step=1,
+        **_EPOCHS,
     )
     reduce_factor: float = _optimization(
         0.5, "Plateau factor", "Factor by which the learning rate is reduced.", low=0.1, high=0.9, step=0.1
@@ -229,9 +217,7 @@ class TrainConfig:
         0.5,
         "Distillation weight",
         "Share of the loss that comes from the teacher; the rest comes from the labels. Nothing without a teacher.",
-        low=0.0,
-        high=1.0,
-        step=0.1,
+        **_SHARE,
     )
     distillation_temperature: float = _distillation(
         2.0,
@@ -299,8 +285,8 @@ class TrainConfig:
         """
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise ConfigError(f"This configuration is not of schema {SCHEMA}; train again with this version.")
-        values = {key: value for key, value in data.items() if key != "schema"}
-        values = {name: KNOBS[name].default for name in _ADDED} | values
+        values = {name: KNOBS[name].default for name in _ADDED} | data
+        del values["schema"]
         if "batch_size" in values:
             values.setdefault("head_batch_size", values["batch_size"])
         if set(values) != set(KNOBS):
@@ -310,11 +296,8 @@ class TrainConfig:
 
     def differences(self, other: TrainConfig) -> dict[str, tuple[Any, Any]]:
         """Return the knobs that differ, as name -> (own value, other's value)."""
-        return {
-            name: (getattr(self, name), getattr(other, name))
-            for name in KNOBS
-            if getattr(self, name) != getattr(other, name)
-        }
+        pairs = ((name, getattr(self, name), getattr(other, name)) for name in KNOBS)
+        return {name: (own, others) for name, own, others in pairs if own != others}
 
 
 KNOBS: Mapping[str, Knob] = {
@@ -374,10 +357,8 @@ def nearest_preset(config: TrainConfig) -> str:
 
 def changes_in_words(config: TrainConfig) -> list[str]:
     """Return the settings that differ from the nearest preset: ["width α 0.35", "dropout 0.2"]."""
-    return [
-        f"{KNOBS[key].label.lower()} {KNOBS[key].short(value)}"
-        for key, (value, _) in config.differences(PRESETS[nearest_preset(config)]).items()
-    ]
+    changes = config.differences(PRESETS[nearest_preset(config)])
+    return [f"{KNOBS[key].label.lower()} {KNOBS[key].short(value)}" for key, (value, _) in changes.items()]
 
 
 @lru_cache(maxsize=4096)

@@ -8,7 +8,7 @@ A job is work in a separate process that a page or a command starts, watches and
     <folder>/<name>.log             output of the process
 
 A feature declares its job as a `Job`, does the work inside `working` and shows the record that `read` returns. Runs and
-sweeps have their own records (see runs/folder.py and search/studies.py), since they can be resumed.
+sweeps have their own records (see runs/__init__.py and search/studies.py), since they can be resumed.
 """
 
 from __future__ import annotations

@@ -26,8 +26,6 @@ Progress = Callable[[int, int], object]
 """Called with the number of parts done and the total."""
 MOST_THREADS = 8
 """More threads gain nothing on 32 px images, and in feature extraction each needs memory for an interpreter."""
-MOST_INTERPRETERS = 2
-"""Maximum number of LiteRT interpreters that compute in turn; each has its own pool of `threads()` threads."""
 _GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # Nvidia, AMD, and both under WSL
 _PROC, _CGROUP = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _REPLACE_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.3)

@@ -20,7 +20,7 @@ from sklearn.datasets import load_sample_images
 
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10, synthetic
-from cifar_core.data.split import split
+from cifar_core.data.cifar10 import split
 from cifar_core.export import bundle
 from cifar_core.inference import calibration, pictures
 from cifar_core.inference.classifier import BUNDLED, BUNDLED_ALPHA, Classifier, open_classifier

@@ -11,7 +11,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 
 def modules_on_disk() -> set[str]:
     found = [ROOT / "app.py", *ROOT.glob("pages/**/*.py"), *ROOT.glob("cifar_core/**/*.py")]
-    return {path.relative_to(ROOT).as_posix() for path in found if path.name != "__init__.py"}
+    return {path.relative_to(ROOT).as_posix() for path in found}
 
 
 def modules_in_the_tree() -> list[str]:

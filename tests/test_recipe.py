@@ -11,7 +11,7 @@ import pytest
 from cifar_core import recipe
 from cifar_core.config import PRESETS, TrainConfig
 from cifar_core.data import augmentation
-from cifar_core.data.split import split
+from cifar_core.data.cifar10 import split
 from cifar_core.export import script
 from cifar_core.network import pretrained
 from cifar_core.training import fit, model

@@ -31,7 +31,7 @@ PYTHON_MD5 = {
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
-PYTHON_BATCH_LIMIT = 32 << 20  # bytes; the official ones have 31.04 million
+_READ_LIMIT = 32 << 20  # bytes of a batch; the official ones have 30.73 and 31.04 million
 ARCHIVE_MD5 = {BINARY_ARCHIVE: "c32a1d4ab5d03f1284b67883e8d87530", PYTHON_ARCHIVE: "c58f30108f718f92721af3b95e74349a"}
 
 NEXT_STEP = (
@@ -43,24 +43,15 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Training images uint8 (n, 32, 32, 3) and labels uint8 (n,), then test images and labels."""
 
 
-def read_binary_folder(folder: Path) -> Iterator[np.ndarray]:
-    """Yield the six batches of the unpacked binary version, uint8 (10000, 3073) each, in the order of BATCHES.
+def read_folder(folder: Path, ending: str = ".bin") -> Iterator[np.ndarray]:
+    """Yield the six batches of an unpacked version as records, uint8 (10000, 3073) each, in the order of BATCHES.
 
-    Raises DataError if a file is missing, has another size or contains a label above 9.
-    """
-    size = IMAGES_PER_BATCH * RECORD_BYTES
-    for batch in BATCHES:
-        path = folder / f"{batch}.bin"
-        yield parse_binary(_read(path, size), str(path))
-
-
-def read_python_folder(folder: Path) -> Iterator[np.ndarray]:
-    """Yield the six batches of the unpacked Python version as records, uint8 (10000, 3073) each.
-
-    Raises DataError if a file is missing or differs from the official one.
+    `ending` of the files' names: ".bin" in the binary version, "" in the Python version. Raises DataError if a file is
+    missing or damaged, or a Python batch differs from the official one.
     """
     for batch in BATCHES:
-        yield parse_python(_read(folder / batch, PYTHON_BATCH_LIMIT), batch, str(folder / batch))
+        path = folder / f"{batch}{ending}"
+        yield parse(_read(path), path.name, str(path))
 
 
 def read_archive(path: Path) -> list[np.ndarray]:
@@ -84,13 +75,14 @@ def read_archive(path: Path) -> list[np.ndarray]:
                     contents[PurePosixPath(member.name).name] = file.read()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}. " + NEXT_STEP) from error
-    if BATCHES[0] in contents:
-        return [parse_python(contents[batch], batch, f"{path}: {batch}") for batch in BATCHES]
-    return [parse_binary(contents[f"{batch}.bin"], f"{path}: {batch}.bin") for batch in BATCHES]
+    names = [batch if batch in contents else f"{batch}.bin" for batch in BATCHES]
+    return [parse(contents[name], name, f"{path}: {name}") for name in names]
 
 
-def parse_binary(content: bytes, where: str) -> np.ndarray:
-    """Return a batch of the binary version as records, uint8 (10000, 3073). Raises DataError naming `where`."""
+def parse(content: bytes, name: str, where: str) -> np.ndarray:
+    """Return a batch as records, uint8 (10000, 3073). Its file `name` tells the version. Raises DataError."""
+    if not name.endswith(".bin"):
+        content = _unpickled(content, name, where)
     size = IMAGES_PER_BATCH * RECORD_BYTES
     if len(content) != size:
         raise DataError(f"{where} is not a batch of CIFAR-10: {len(content):,} bytes, expected {size:,}. " + NEXT_STEP)
@@ -103,8 +95,8 @@ def parse_binary(content: bytes, where: str) -> np.ndarray:
     return records
 
 
-def parse_python(content: bytes, batch: str, where: str) -> np.ndarray:
-    """Return a batch of the Python version as records, uint8 (10000, 3073). Raises DataError naming `where`."""
+def _unpickled(content: bytes, batch: str, where: str) -> bytes:
+    """Return a batch of the Python version in the format of the binary version."""
     received = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if received != PYTHON_MD5[batch]:
         raise DataError(
@@ -114,8 +106,7 @@ def parse_python(content: bytes, batch: str, where: str) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the file refers to NumPy modules of 2009
         fields = pickle.loads(content, encoding="bytes")
-    labels = np.array(fields[b"labels"], np.uint8).reshape(IMAGES_PER_BATCH, 1)
-    return parse_binary(np.hstack([labels, fields[b"data"]]).tobytes(), where)
+    return np.column_stack([np.array(fields[b"labels"], np.uint8), fields[b"data"]]).tobytes()
 
 
 def to_arrays(batches: Iterable[np.ndarray]) -> Arrays:
@@ -138,12 +129,12 @@ def write_binary_folder(batches: Iterable[np.ndarray], folder: Path) -> None:
         records.tofile(folder / f"{batch}.bin")
 
 
-def _read(path: Path, limit: int) -> bytes:
-    """Return the bytes of `path`, at most `limit` + 1."""
+def _read(path: Path) -> bytes:
+    """Return the bytes of `path`, at most `_READ_LIMIT`."""
     try:
         if not path.is_file():  # reading a pipe might never end
             raise DataError(f"{path} is missing: expected all six batches of CIFAR-10 beside it. " + NEXT_STEP)
         with path.open("rb") as file:
-            return file.read(limit + 1)
+            return file.read(_READ_LIMIT)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}. " + NEXT_STEP) from error

@@ -30,7 +30,6 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE_BYTES = 170_052_171
-_GZIP = b"\x1f\x8b"
 OFFICIAL_FINGERPRINT = "80387ddb9a0edf3f"
 TRAIN_SEED, TEST_SEED = 1, 2  # of the synthetic images
 
@@ -66,7 +65,7 @@ class Dataset:
         return self.fingerprint == OFFICIAL_FINGERPRINT
 
 
-_SUFFIXES: dict[_Kind, str] = {"binary": ".bin", "python": ""}  # of the six files in a folder
+_ENDINGS: dict[_Kind, str] = {"binary": ".bin", "python": ""}  # of the six files in a folder
 
 
 @dataclass(frozen=True)
@@ -75,12 +74,23 @@ class _Source:
 
     kind: _Kind
     path: Path
-    stamp: tuple[tuple[int, int], ...]
+    stamp: tuple[tuple[int, int], ...] = ()
     changed: int = field(repr=False, default=0)
+
+    @property
+    def name(self) -> _Name:
+        """The name of the data set."""
+        return "generated" if self.kind == "generated" else "cifar10"
+
+    @property
+    def where(self) -> str:
+        """See `Dataset.source`."""
+        return DRAWN if self.kind == "generated" else str(self.path)
 
 
 _loaded: dict[str, tuple[_Source, Dataset | DataError]] = {}  # by name; an error for a damaged archive
 _loading, _drawing_few = threading.Lock(), threading.Lock()
+_few_drawn = functools.lru_cache(maxsize=16)(synthetic.images)
 
 
 def cache_dir() -> Path:
@@ -100,7 +110,7 @@ def load(dataset: str = "auto", progress: machine.Progress = lambda done, total:
 
 def name_of(dataset: str = "auto") -> _Name:
     """Return which data set `load` would give, without reading it. Raises as `load` does."""
-    return "generated" if _choose(dataset)[0].kind == "generated" else "cifar10"
+    return _choose(dataset)[0].name
 
 
 def sizes(dataset: str = "auto") -> tuple[int, int]:
@@ -131,10 +141,13 @@ def status() -> dict:
     there is an "error". The fingerprint is also None before synthetic images are drawn. "download" contains "running",
     "bytes" (of the unfinished file), "total" and "error" (of the last attempt, or None). "cache_dir" is always known.
     """
-    keys = ("dataset", "label", "reason", "source", "train_images", "test_images", "fingerprint", "official", "error")
-    state: dict = dict.fromkeys(keys)
+    keys = ("dataset", "label", "reason", "source", "train_images", "test_images", "fingerprint", "official")
+    state: dict = dict.fromkeys((*keys, "error"))
     try:
-        state.update(_describe(*_choose("auto")))
+        source, reason = _choose("auto")
+        fingerprint = drawn_fingerprint() if source.name == "generated" else _load(source).fingerprint
+        facts = source.name, LABELS[source.name], reason, source.where, *sizes(), fingerprint
+        state.update(zip(keys, (*facts, fingerprint == OFFICIAL_FINGERPRINT), strict=True))
     except DataError as error:
         state["error"] = str(error)
     archive, failure = cache_dir() / batch_files.BINARY_ARCHIVE, read_json(_error_file()).get("message")
@@ -162,7 +175,7 @@ def download(progress: Progress = lambda done, total: None) -> Dataset:
         _error_file().unlink(missing_ok=True)
     try:
         md5 = batch_files.ARCHIVE_MD5[batch_files.BINARY_ARCHIVE]
-        fetch(URL, archive, ARCHIVE_BYTES, md5, progress, magic=_GZIP)
+        fetch(URL, archive, ARCHIVE_BYTES, md5, progress, magic=b"\x1f\x8b")
         shutil.rmtree(folder, ignore_errors=True)
         dataset = _load(_source("archive", archive))
         if folder.is_dir():  # else there was no room, and the archive is used
@@ -201,8 +214,7 @@ def _choose(dataset: str) -> tuple[_Source, str]:
     """Return the location of `dataset` and the reason for it."""
     if dataset not in DATASETS:
         raise ConfigError(f"dataset = {dataset!r} is unknown, expected one of {', '.join(DATASETS)}.", "dataset")
-    size = synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES
-    generated = _Source("generated", _drawn_dir(), (size,))
+    generated = _Source("generated", _drawn_dir(), ((synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES),))
     if dataset == "generated":
         return generated, "chosen by name"
     if named := os.environ.get("CIFAR10_DIR"):
@@ -229,8 +241,8 @@ def _find(place: Path) -> _Source | None:
         if place.is_file():
             return _source("archive", place)
         for folder in (place, place / batch_files.BINARY_FOLDER, place / batch_files.PYTHON_FOLDER):
-            for kind, suffix in _SUFFIXES.items():
-                if any((folder / f"{batch}{suffix}").exists() for batch in batch_files.BATCHES):
+            for kind, ending in _ENDINGS.items():
+                if any((folder / f"{batch}{ending}").exists() for batch in batch_files.BATCHES):
                     return _source(kind, folder)
         for name in (batch_files.BINARY_ARCHIVE, batch_files.PYTHON_ARCHIVE):
             if (place / name).is_file():
@@ -241,46 +253,43 @@ def _find(place: Path) -> _Source | None:
 
 
 def _source(kind: _Kind, path: Path) -> _Source:
-    files = [path] if kind == "archive" else [path / f"{batch}{_SUFFIXES[kind]}" for batch in batch_files.BATCHES]
+    files = [path] if kind == "archive" else [path / f"{batch}{_ENDINGS[kind]}" for batch in batch_files.BATCHES]
     facts = [file.stat() for file in files if file.exists()]
     stamp = tuple((fact.st_size, fact.st_mtime_ns) for fact in facts)
     return _Source(kind, path, stamp, max((fact.st_ctime_ns for fact in facts), default=0))
 
 
 def _load(source: _Source, progress: machine.Progress = lambda done, total: None) -> Dataset:
-    name: _Name = "generated" if source.kind == "generated" else "cifar10"
     with _loading:
-        known = _loaded.get(name)
-        if known and known[0] == source:
-            if isinstance(known[1], DataError):
-                raise DataError(str(known[1]))
-            return known[1]
+        known, found = _loaded.get(source.name, (None, None))
+        if known == source and isinstance(found, Dataset):
+            return found
+        if known == source:
+            raise DataError(str(found))
         try:
             arrays = _read(source, progress)
         except DataError as error:
             if source.kind == "archive":  # detecting the damage takes two seconds
-                _loaded[name] = source, error
+                _loaded[source.name] = source, error
             raise
         for array in arrays:
             array.flags.writeable = False
-        where = DRAWN if name == "generated" else str(source.path)
-        dataset = Dataset(name, *arrays, fingerprint=_fingerprint(arrays), source=where)
-        if name == "cifar10" and source.path.parent == cache_dir() and not dataset.official:
+        dataset = Dataset(source.name, *arrays, fingerprint=_fingerprint(arrays), source=source.where)
+        if source.name == "cifar10" and source.path.parent == cache_dir() and not dataset.official:
             raise DataError(
                 f"{source.path} is damaged: fingerprint {dataset.fingerprint}, expected {OFFICIAL_FINGERPRINT}. "
                 "Run 'python -m cifar_core data download', which replaces it."
             )
-        _loaded[name] = source, dataset
+        _loaded[source.name] = source, dataset
         return dataset
 
 
 def _read(source: _Source, progress: machine.Progress) -> Arrays:
     if source.kind == "generated":
         return _drawn(source.path, progress)
-    if source.kind == "archive":
-        return batch_files.to_arrays(_unpacked(source))
-    read = batch_files.read_binary_folder if source.kind == "binary" else batch_files.read_python_folder
-    return batch_files.to_arrays(read(source.path))
+    archive = source.kind == "archive"
+    batches = _unpacked(source) if archive else batch_files.read_folder(source.path, _ENDINGS[source.kind])
+    return batch_files.to_arrays(batches)
 
 
 def _fingerprint(arrays: Arrays) -> str:
@@ -290,19 +299,13 @@ def _fingerprint(arrays: Arrays) -> str:
     return digest.hexdigest()[:16]
 
 
-@functools.lru_cache(maxsize=16)
-def _few_drawn(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    return synthetic.images(count, seed)
-
-
 def _unpacked(source: _Source) -> list[np.ndarray]:
     """Return the batches of an archive; unpack it into the cache on first use."""
     key = hashlib.sha256(repr(source).encode()).hexdigest()[:16]
-    is_own = source.path.parent == cache_dir()
-    folder = cache_dir() / (batch_files.BINARY_FOLDER if is_own else f"unpacked-{key}")
+    folder = cache_dir() / (batch_files.BINARY_FOLDER if source.path.parent == cache_dir() else f"unpacked-{key}")
     with _cache_lock(folder.name):
         with contextlib.suppress(DataError):  # missing or damaged
-            return list(batch_files.read_binary_folder(folder))
+            return list(batch_files.read_folder(folder))
         records = batch_files.read_archive(source.path)
         _store_folder(folder, lambda part: batch_files.write_binary_folder(records, part))
     return records
@@ -330,15 +333,12 @@ def _drawn(folder: Path, progress: machine.Progress) -> Arrays:
 def _stored(folder: Path) -> Arrays | None:
     """Return the synthetic images stored in `folder`, or None if they are missing or damaged."""
     try:
-        train_images, train_labels, test_images, test_labels = (
-            np.load(folder / f"{number}.npy", allow_pickle=False) for number in range(4)
-        )
-        expected = (folder / "fingerprint").read_text()
+        first, second, third, fourth = (np.load(folder / f"{number}.npy", allow_pickle=False) for number in range(4))
+        arrays = first, second, third, fourth
+        same_size = (len(second), len(fourth)) == (synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES)
+        return arrays if same_size and _fingerprint(arrays) == drawn_fingerprint() else None
     except (OSError, ValueError, EOFError, MemoryError):
         return None
-    arrays = train_images, train_labels, test_images, test_labels
-    same_size = (len(train_labels), len(test_labels)) == (synthetic.TRAIN_IMAGES, synthetic.TEST_IMAGES)
-    return arrays if same_size and _fingerprint(arrays) == expected else None
 
 
 @contextlib.contextmanager
@@ -364,14 +364,37 @@ def _store_folder(folder: Path, write: Callable[[Path], None]) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _describe(source: _Source, reason: str) -> dict:
-    """Return the part of `status()` about one data set, without drawing synthetic images."""
-    if source.kind == "generated":
-        name, where, fingerprint, sizes = "generated", DRAWN, drawn_fingerprint(), source.stamp[0]
-    else:
-        dataset = _load(source)
-        name, where, fingerprint = dataset.name, dataset.source, dataset.fingerprint
-        sizes = len(dataset.train_labels), len(dataset.test_labels)
-    facts = {"dataset": name, "label": LABELS[name], "reason": reason, "source": where, "fingerprint": fingerprint}
-    official = fingerprint == OFFICIAL_FINGERPRINT
-    return {**facts, "train_images": sizes[0], "test_images": sizes[1], "official": official}
+def split(
+    labels: np.ndarray, train_images: int, validation_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of training and validation images in `labels`: int64, sorted, disjoint, stratified by class.
+
+    `train_images` images are used (all if there are fewer); of these, the share `validation_fraction`, 0 to 1, is for
+    validation. Class shares are exact to within one image. With the same seed, a smaller set is a subset of a larger
+    one. Raises ConfigError if a class would have no training or no validation image.
+    """
+    counts = np.bincount(labels, minlength=len(CLASSES))
+    used = _shares(counts, min(train_images / len(labels), 1))
+    held_out = _shares(used, validation_fraction)
+    if used.min() < 2 or held_out.min() < 1 or (used - held_out).min() < 1:
+        raise ConfigError(
+            f"train_images = {train_images:,} of {len(labels):,} with validation_fraction = {validation_fraction:g} "
+            "leaves a class without an image for training or validation, expected one of each at least. "
+            "Use more images, or a share further from 0 and 1.",
+            field="train_images" if used.min() < 2 else "validation_fraction",
+        )
+    rng = np.random.default_rng(seed)
+    shuffled = [rng.permutation(np.flatnonzero(labels == label)) for label in range(len(counts))]
+    validation = [order[:end] for order, end in zip(shuffled, held_out, strict=True)]
+    training = [order[start:end] for order, start, end in zip(shuffled, held_out, used, strict=True)]
+    return np.sort(np.concatenate(training)), np.sort(np.concatenate(validation))
+
+
+def _shares(counts: np.ndarray, share: float) -> np.ndarray:
+    """Return `share` of each of `counts`, rounded up or down to integers so that their sum fits best."""
+    exact = counts * share
+    whole = np.floor(exact).astype(np.int64)
+    missing = round(exact.sum()) - whole.sum()
+    largest = np.argsort(whole - exact, kind="stable")[:missing]
+    whole[largest] += 1
+    return whole

@@ -25,7 +25,7 @@ from cifar_core.errors import CifarError, DataError
 if TYPE_CHECKING:
     from requests import Response
 
-READ_SECONDS = 30.0  # read timeout
+CONNECT_SECONDS, READ_SECONDS = 5.0, 30.0  # timeouts; the first for each address of the server
 ANSWER_SECONDS = 30.0  # lifetime of a cached answer of a host
 CHUNK_BYTES = 1 << 16
 _ASK_SECONDS = 1.5
@@ -45,30 +45,28 @@ class AlreadyRunning(DataError):  # noqa: N818 - a state rather than a fault
 def fetch(
     url: str,
     target: Path,
-    size: int | None,
+    size: int,
     md5: str | None,
     progress: Progress = lambda done, total: None,
-    connect_timeout: float = 5.0,
-    max_bytes: int = 1 << 28,
     magic: bytes = b"",
     check: Check = lambda part: None,
     folder_setting: str = "CIFAR_CACHE_DIR",
 ) -> Path:
     """Download `url` to `target`, verify it, and return `target`; an existing file is replaced after verification.
 
-    `size` in bytes and `md5` in hexadecimal are the published values. If `size` is None, `max_bytes` is the limit. If
-    `md5` is given, an interrupted download is resumed. A file that does not begin with `magic`, such as the login page
-    of a network, is rejected at its first bytes. `connect_timeout` is in seconds per address of the server.
-    `folder_setting` is the environment variable that sets the folder of `target`.
+    `size` in bytes and `md5` in hexadecimal are the published values, and an interrupted download is resumed. Without
+    `md5`, `size` is the maximum, and `check` must recognize a file that was cut off there. A file that does not begin
+    with `magic`, such as the login page of a network, is rejected at its first bytes. `folder_setting` is the
+    environment variable that sets the folder of `target`.
     Raises AlreadyRunning, or DataError for any other failure; a damaged part is deleted.
     """
     part = _part(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with machine.hold_lock(_lock(target)):
-            if md5 is None or not _begins_with(part, magic):  # two parts of different files would go unnoticed
+            if md5 is None:  # two parts of different files would go unnoticed
                 part.unlink(missing_ok=True)
-            _receive(url, part, size, max_bytes, progress, connect_timeout, magic)
+            _receive(url, part, size, progress, magic, is_exact=md5 is not None)
             _verify(part, md5, url, check)
             machine.replace(part, target)
     except Timeout as error:
@@ -137,25 +135,16 @@ def _lock(target: Path) -> Path:
     return target.with_name(target.name + ".lock")
 
 
-def _begins_with(part: Path, magic: bytes) -> bool:
-    if not part.exists():
-        return True
-    with part.open("rb") as file:
-        return magic.startswith(file.read(len(magic)))
-
-
-def _receive(
-    url: str, part: Path, size: int | None, max_bytes: int, progress: Progress, connect_timeout: float, magic: bytes
-) -> None:
+def _receive(url: str, part: Path, size: int, progress: Progress, magic: bytes, is_exact: bool) -> None:
     """Append the missing bytes to `part`. Raises DataError for network failures, OSError for disk failures."""
     from urllib3.exceptions import HTTPError
 
     have = part.stat().st_size if part.exists() else 0
     if have == size:  # complete but not verified yet
         return
-    response, done = _open(url, 0 if size is not None and have > size else have, connect_timeout)
+    response, done = _open(url, 0 if have > size else have)
     length, broken = response.headers.get("Content-Length", ""), ""
-    total = size if size is not None else done + int(length) if length.isdecimal() else None
+    total = size if is_exact else int(length) if length.isdecimal() else None
     with response, part.open("ab" if done else "wb") as file:
         progress(done, total)
         try:
@@ -163,10 +152,7 @@ def _receive(
                 if not done and not magic.startswith(chunk[: len(magic)]):
                     part.unlink()
                     raise _another_file(url, "it does not begin like the file")
-                if size is None and max(done + len(chunk), total or 0) > max_bytes:
-                    part.unlink()
-                    raise _too_large(url, max_bytes)
-                done += file.write(chunk if size is None else chunk[: size - done])
+                done += file.write(chunk[: size - done])
                 file.flush()  # `part_bytes` reads the size of the file
                 progress(done, total)
                 if done == size:
@@ -175,11 +161,11 @@ def _receive(
             broken = f" ({_reason(error)})"
     if broken or (total is not None and done < total):
         received = f"{done:,} bytes" if total is None else f"{done:,} of {total:,} bytes"
-        goes_on = "." if size is None else ": it continues from there."
+        goes_on = ": it continues from there." if is_exact else "."
         raise DataError(f"The download of {url} was interrupted{broken}: {received} received. Try again{goes_on}")
 
 
-def _open(url: str, have: int, connect_timeout: float) -> tuple[Response, int]:
+def _open(url: str, have: int) -> tuple[Response, int]:
     """Return the server's response and the byte at which it starts: `have`, or 0 if the server cannot resume."""
     import requests
 
@@ -187,7 +173,7 @@ def _open(url: str, have: int, connect_timeout: float) -> tuple[Response, int]:
     if have:
         headers["Range"] = f"bytes={have}-"
     try:
-        timeouts = (connect_timeout, READ_SECONDS)
+        timeouts = (CONNECT_SECONDS, READ_SECONDS)
         response = requests.get(url, headers=headers, timeout=timeouts, stream=True, verify=_certificates())
     except requests.exceptions.SSLError as error:
         raise DataError(
@@ -196,7 +182,7 @@ def _open(url: str, have: int, connect_timeout: float) -> tuple[Response, int]:
         ) from error
     except (requests.RequestException, OSError) as error:
         raise DataError(
-            f"{url} cannot be reached: {_reason(error)}. Expected an answer within {connect_timeout:g} s. "
+            f"{url} cannot be reached: {_reason(error)}. Expected an answer within {CONNECT_SECONDS:g} s. "
             "Check the connection and the proxy (HTTPS_PROXY), then try again."
         ) from error
     if not have and response.status_code == 200:
@@ -205,7 +191,7 @@ def _open(url: str, have: int, connect_timeout: float) -> tuple[Response, int]:
         return response, have
     response.close()
     if have and response.status_code in (200, 206, 416):  # the server cannot resume, or its file is shorter
-        return _open(url, 0, connect_timeout)
+        return _open(url, 0)
     raise DataError(
         f"{url} cannot be downloaded: the server answered {response.status_code} {response.reason}, expected 200. "
         "Try again later, or fetch the file by other means."
@@ -231,13 +217,6 @@ def _verify(part: Path, md5: str | None, url: str, check: Check) -> None:
         if isinstance(error, DataError):
             raise
         raise _another_file(url, str(error).removeprefix(f"{part} ").split(";")[0]) from None
-
-
-def _too_large(url: str, max_bytes: int) -> DataError:
-    return DataError(
-        f"{url} is not the expected file: it is larger, expected {max_bytes:,} bytes at most. "
-        "Check the address and any proxy between, or fetch the file by other means."
-    )
 
 
 def _another_file(url: str, reason: str) -> DataError:

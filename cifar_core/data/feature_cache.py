@@ -71,10 +71,7 @@ class Entry:
 
     def missing(self, positions: np.ndarray) -> np.ndarray:
         """Return the `positions` (int (n,)) with missing or damaged rows."""
-        checks = self._checks()
-        stored = self._memory()
-        if stored is None:
-            return positions
+        checks, stored = self._checks(), self._memory()
         good = [checks[i] != 0 and checks[i] == _check(stored[i]) for i in positions]
         return positions[~np.array(good, bool)]
 
@@ -102,25 +99,23 @@ class Entry:
         Raises StoreError if the file is missing or too short.
         """
         stored = self._memory()
-        if stored is None:
+        if not len(stored):
             raise StoreError(f"The stored features in {self.path} were removed; start the run again.")
         return stored.reshape(len(stored), *self.shape)
 
-    def _memory(self) -> np.ndarray | None:
-        """Return the m <= `rows` rows on disk as a memory map (m, values), or None if there are none."""
+    def _memory(self) -> np.ndarray:
+        """Return the m <= `rows` rows on disk as a memory map (m, values)."""
         file = self.path / "rows"
         whole = file.stat().st_size // self.row_bytes if file.exists() else 0
-        if whole == 0:
-            return None
-        return np.memmap(file, DTYPE, "r", shape=(min(whole, self.rows), self.row_bytes // DTYPE.itemsize))
+        shape = (min(whole, self.rows), self.row_bytes // DTYPE.itemsize)
+        return np.memmap(file, DTYPE, "r", shape=shape) if whole else np.empty(shape, DTYPE)
 
     def _checks(self) -> np.ndarray:
         checks = np.zeros(self.rows, np.uint32)
         with suppress(OSError):
             saved = np.fromfile(self.path / "checks", np.uint32, self.rows)  # ignores an incomplete last number
             checks[: len(saved)] = saved
-        stored = self._memory()
-        checks[0 if stored is None else len(stored) :] = 0
+        checks[len(self._memory()) :] = 0
         return checks
 
 

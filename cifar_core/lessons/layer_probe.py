@@ -19,7 +19,7 @@ import numpy as np
 from cifar_core import machine
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
-from cifar_core.data.split import split
+from cifar_core.data.cifar10 import split
 from cifar_core.errors import RunError
 from cifar_core.inference.inside import layer_names, with_layer_outputs
 from cifar_core.jobs import Job

@@ -90,6 +90,11 @@ class Cost:
     model_bytes: int
 
 
+def batch_norm_name(layer: str) -> str:
+    """Return Keras's name of the batch norm after the convolution `layer`."""
+    return {"Conv1": "bn_Conv1", "Conv_1": "Conv_1_bn"}.get(layer, f"{layer}_BN")
+
+
 def make_divisible(value: float) -> int:
     """Round `value` to a multiple of 8, never down by more than a tenth, as keras.applications does."""
     rounded = max(8, int(value + 4) // 8 * 8)
@@ -172,13 +177,10 @@ def cost(alpha: float, image_size: int, dense_units: int, fine_tune_blocks: int)
     rows = layers(alpha, image_size, dense_units)
     head_start = [row.kind for row in rows].index("norm")
     head = rows[head_start:]
-    frozen_blocks = BLOCK_COUNT - fine_tune_blocks
-    if fine_tune_blocks == 0:
-        frozen: tuple[LayerRow, ...] = rows[:head_start]
-    elif fine_tune_blocks == BLOCK_COUNT:
-        frozen = ()
+    if fine_tune_blocks in (0, BLOCK_COUNT):
+        frozen = () if fine_tune_blocks else rows[:head_start]
     else:
-        frozen = rows[:1] + tuple(r for r in rows if r.block is not None and r.block < frozen_blocks)
+        frozen = rows[: [row.block for row in rows].index(BLOCK_COUNT - fine_tune_blocks)]
     parameters = sum(row.parameters for row in rows)
     return Cost(
         parameters=parameters,
@@ -196,10 +198,8 @@ def _block_rows(block: Block, size: int) -> Iterator[LayerRow]:
     if block.expansion > 1:
         yield _conv(f"{block.name}_expand", size, block.in_channels, wide, block=block.index)
     size = halved(size) if block.stride == 2 else size
-    weights = 9 * wide
-    depthwise_parameters = weights + BATCH_NORM_VECTORS * wide
-    shape = (size, size, wide)
-    yield LayerRow(f"{block.name}_depthwise", "depthwise", shape, depthwise_parameters, weights * size**2, block.index)
+    shape, parameters, multiply_adds = (size, size, wide), (9 + BATCH_NORM_VECTORS) * wide, 9 * wide * size**2
+    yield LayerRow(f"{block.name}_depthwise", "depthwise", shape, parameters, multiply_adds, block.index)
     yield _conv(f"{block.name}_project", size, wide, block.out_channels, block=block.index)
     if block.residual:
         yield LayerRow(f"{block.name}_add", "add", (size, size, block.out_channels), 0, 0, block.index)

@@ -11,6 +11,7 @@ convolution, and the file includes resizing and scaling.
 import threading
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def build(
         raise ValueError(f"outputs: received {outputs} with cut {cut}, expected some of {OUTPUTS}")
     network = _NetworkWriter(weights)
     tensors: dict[str, int] = {}
-    tensor = network.convolve("Conv1", network.preprocess(image_size, scaling), norm="bn_Conv1", stride=2)
+    tensor = network.convolve("Conv1", network.preprocess(image_size, scaling), stride=2)
     only_cut = set(outputs) == {"cut"}
     table = architecture.blocks(alpha)
     for block in table[: cut + 1] if only_cut and cut is not None else table:
@@ -71,7 +72,7 @@ def build(
         if block.index == cut:
             tensors["cut"] = tensor
     if not only_cut:
-        tensor = network.convolve("Conv_1", tensor, norm="Conv_1_bn")
+        tensor = network.convolve("Conv_1", tensor)
         tensors["pooled"] = tensor = network.pool(tensor)
     if "probabilities" in outputs:
         tensors["probabilities"] = network.add_head(tensor)
@@ -89,14 +90,14 @@ def build_photo(
     (channels, classes) and a bias (classes,) on the highest one, "probabilities" (n, classes) is also an output.
     """
     network = _NetworkWriter(weights, (image_size, image_size, 3))
-    tensor = network.convolve("Conv1", network.preprocess(image_size, "minus_one_to_one"), norm="bn_Conv1", stride=2)
+    tensor = network.convolve("Conv1", network.preprocess(image_size, "minus_one_to_one"), stride=2)
     outputs = {}
     for number, block in enumerate(architecture.blocks(alpha)[: max(blocks)], 1):
         tensor = network.add_block(block, tensor)
         if number in blocks:
             outputs[f"block_{number}"] = network.pool(tensor, f"pooled_{number}")
     if LAST_LAYER in blocks:
-        tensor = network.convolve("Conv_1", tensor, norm="Conv_1_bn")
+        tensor = network.convolve("Conv_1", tensor)
         outputs[f"block_{LAST_LAYER}"] = network.pool(tensor)
     if head is not None:
         outputs["probabilities"] = network.add_linear_head(outputs[f"block_{max(blocks)}"], *head)
@@ -116,7 +117,7 @@ def build_after(weights: Weights, alpha: float, image_size: int, fine_tune_block
     if shape:
         for block in architecture.blocks(alpha)[-fine_tune_blocks:]:
             tensor = network.add_block(block, tensor)
-        tensor = network.pool(network.convolve("Conv_1", tensor, norm="Conv_1_bn"))
+        tensor = network.pool(network.convolve("Conv_1", tensor))
     return network.graph.pack({"probabilities": network.add_head(tensor)}, f"top of MobileNetV2 alpha {alpha}")
 
 
@@ -148,16 +149,19 @@ class Network:
             self.content = model if isinstance(model, bytes) else model.read_bytes()
         except OSError as error:
             raise _unusable(name, error.strerror or str(error)) from error
-        count = threads or machine.threads()
-        self._shared = _Interpreters(self.content, count, self._shape, self.dtype)
-        self._single = [_Interpreters(self.content, 1, self._shape, self.dtype) for _ in range(count)]
         if not self.content:
             raise _unusable(name, "it is empty")
+        count = threads or machine.threads()
+        self._shared = _Interpreter(self.content, count)
+        self._single = [_Interpreter(self.content, 1) for _ in range(count)]
         try:
-            single = self._shared.batch(1)
+            images, outputs = self._shared.runner.get_input_details()[INPUT], self._shared.runner.get_output_details()
+            if images["dtype"] != self.dtype or tuple(images["shape"][1:]) != self._shape:
+                wanted = f"{self.dtype} {('n', *self._shape)}"
+                raise ValueError(f"it takes {images['dtype'].__name__} {images['shape']}, not {wanted}")
         except (ValueError, RuntimeError, KeyError) as error:
             raise _unusable(name, str(error).strip("'\".").splitlines()[0]) from error
-        self.output_shapes: dict[str, tuple[int, ...]] = single.output_shapes
+        self.output_shapes = {name: tuple(map(int, output["shape"][1:])) for name, output in outputs.items()}
 
     def run(self, images: np.ndarray, batch: int = BATCH_SIZE) -> dict[str, np.ndarray]:
         """Return the outputs of `images`, uint8 (n, 32, 32, 3), or of features: name -> float32 (n, ...).
@@ -168,14 +172,13 @@ class Network:
             expected = f"{self.dtype} (n, {', '.join(map(str, self._shape))})"
             raise ValueError(f"images: received {images.dtype} {images.shape}, expected {expected}")
         if 0 < len(images) <= batch:
-            return self._shared.run(images, _padded_size(len(images), batch))
+            return self._shared.run(images)
         results = {name: np.empty((len(images), *shape), np.float32) for name, shape in self.output_shapes.items()}
         starts, single = range(0, len(images), batch), self._single
 
         def work(number: int) -> None:
             for start in starts[number :: len(single)]:
-                chunk = images[start : start + batch]
-                for name, values in single[number].run(chunk, _padded_size(len(chunk), batch)).items():
+                for name, values in single[number].run(images[start : start + batch]).items():
                     results[name][start : start + batch] = values
 
         with ThreadPoolExecutor(len(single)) as pool:
@@ -183,71 +186,25 @@ class Network:
         return results
 
 
-class _Interpreters:
-    """Interpreters of one model with `threads` threads, one per batch size; one computes at a time.
+class _Interpreter:
+    """An interpreter with `threads` threads, created at the first use; one thread at a time uses it."""
 
-    The interpreters of the `machine.MOST_INTERPRETERS` newest sizes are kept. Creating one takes 2 to 5 ms.
-    """
+    def __init__(self, content: bytes, threads: int) -> None:
+        self._content, self._threads, self._lock = content, threads, threading.Lock()
 
-    def __init__(self, content: bytes, threads: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self._content, self._threads, self._shape, self.dtype = content, threads, shape, dtype
-        self._lock = threading.Lock()
-        self._batches: dict[int, _Batch] = {}
-
-    def batch(self, size: int) -> "_Batch":
-        """Return the interpreter for `size` images. Raises ValueError, RuntimeError or KeyError for a bad model."""
-        if size not in self._batches:
-            if len(self._batches) == machine.MOST_INTERPRETERS:
-                del self._batches[next(iter(self._batches))]
-            self._batches[size] = _Batch(self._content, size, self._threads, self._shape, self.dtype)
-        return self._batches[size]
-
-    def run(self, images: np.ndarray, size: int) -> dict[str, np.ndarray]:
-        """Return the outputs of at most `size` images."""
-        with self._lock:
-            outputs = self.batch(size).run(images)
-        return {name: values[: len(images)] for name, values in outputs.items()}
-
-
-class _Batch:
-    """One interpreter, allocated for `size` images or features."""
-
-    def __init__(self, content: bytes, size: int, threads: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    @cached_property
+    def runner(self) -> Any:
+        """The function of LiteRT's signature. Raises ValueError, RuntimeError or KeyError for a damaged model."""
         from ai_edge_litert.interpreter import Interpreter  # takes 0.1 s, which most commands do not need
 
-        self._interpreter = Interpreter(model_content=content, num_threads=threads)
-        self._input, self._outputs, self.output_shapes = _read_signature(self._interpreter, shape, dtype)
-        self._interpreter.resize_tensor_input(self._input, (size, *shape))
-        self._interpreter.allocate_tensors()
-        self._images = np.zeros((size, *shape), dtype)
+        interpreter = Interpreter(model_content=self._content, num_threads=self._threads)
+        interpreter.allocate_tensors()
+        return interpreter.get_signature_runner(SIGNATURE)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the outputs of at most `size` images, followed by undefined rows."""
-        self._images[: len(images)] = images
-        self._interpreter.set_tensor(self._input, self._images)
-        self._interpreter.invoke()
-        return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
-
-
-def _read_signature(
-    interpreter: Any, shape: tuple[int, ...], dtype: np.dtype
-) -> tuple[int, dict[str, int], dict[str, tuple[int, ...]]]:
-    """Return the tensor of the images, the tensor of each output, and the shape of each output without the batch axis.
-
-    A separate function, because the interpreter cannot allocate tensors while a signature runner exists.
-    """
-    signature = interpreter.get_signature_runner(SIGNATURE)
-    images, outputs = signature.get_input_details()[INPUT], signature.get_output_details()
-    if images["dtype"] != dtype or tuple(images["shape"][1:]) != shape:
-        raise ValueError(f"it takes {images['dtype'].__name__} {images['shape']}, not {dtype} {('n', *shape)}")
-    tensors = {name: int(output["index"]) for name, output in outputs.items()}
-    shapes = {name: tuple(map(int, output["shape"][1:])) for name, output in outputs.items()}
-    return int(images["index"]), tensors, shapes
-
-
-def _padded_size(count: int, batch: int) -> int:
-    """Return the next power of two, at most `batch`, so that few interpreters cover all remainders."""
-    return min(batch, 1 << (count - 1).bit_length())
+        """Return the outputs of any number of images or features above 0."""
+        with self._lock:
+            return self.runner(**{INPUT: images})
 
 
 def _unusable(name: str, reason: str) -> RunError:
@@ -286,24 +243,29 @@ class _NetworkWriter:
         """Add an inverted residual block."""
         start, name = tensor, block.name
         if block.expansion > 1:
-            tensor = self.convolve(f"{name}_expand", tensor, norm=f"{name}_expand_BN")
-        tensor = self._convolve_depthwise(f"{name}_depthwise", tensor, block.stride)
-        tensor = self.convolve(f"{name}_project", tensor, norm=f"{name}_project_BN", activation=_NONE)
+            tensor = self.convolve(f"{name}_expand", tensor)
+        tensor = self.convolve(f"{name}_depthwise", tensor, block.stride)
+        tensor = self.convolve(f"{name}_project", tensor, activation=_NONE)
         if not block.residual:
             return tensor
         inputs, shape = [start, tensor], self.graph.shape(tensor)
         return self.graph.add(block.output_layer, _OPERATOR.ADD, inputs, shape, schema.AddOptionsT())
 
-    def convolve(self, name: str, tensor: int, norm: str, stride: int = 1, activation: int = _RELU6) -> int:
-        """Add a convolution followed by the batch norm `norm`."""
+    def convolve(self, name: str, tensor: int, stride: int = 1, activation: int = _RELU6) -> int:
+        """Add the convolution or depthwise convolution of the layer `name`, and its batch norm."""
+        norm = architecture.batch_norm_name(name)
         factor, offset = self._fold(norm)
-        kernel = self._read(f"{name}/kernel") * factor  # (height, width, in, out)
-        options = schema.Conv2DOptionsT(
-            padding=_SAME, strideW=stride, strideH=stride, fusedActivationFunction=activation
-        )
-        inputs = [tensor, *self._constants(name, kernel.transpose(3, 0, 1, 2), offset)]
-        shape = self._strided(tensor, stride, len(offset))
-        return self.graph.add(norm, _OPERATOR.CONV_2D, inputs, shape, options)
+        kernel = self._read(f"{name}/kernel")  # (height, width, in, out), depthwise (height, width, channels, 1)
+        shared = {"padding": _SAME, "strideW": stride, "strideH": stride, "fusedActivationFunction": activation}
+        if name.endswith("_depthwise"):
+            kernel = kernel.transpose(3, 0, 1, 2) * factor
+            code, options = _OPERATOR.DEPTHWISE_CONV_2D, schema.DepthwiseConv2DOptionsT(depthMultiplier=1, **shared)
+        else:
+            kernel = (kernel * factor).transpose(3, 0, 1, 2)
+            code, options = _OPERATOR.CONV_2D, schema.Conv2DOptionsT(**shared)
+        height, width, _ = self.graph.shape(tensor)
+        shape = -(-height // stride), -(-width // stride), len(offset)
+        return self.graph.add(norm, code, [tensor, *self._constants(name, kernel, offset)], shape, options)
 
     def pool(self, tensor: int, name: str = "pooled") -> int:
         """Add global average pooling."""
@@ -325,24 +287,10 @@ class _NetworkWriter:
         shape, options = self.graph.shape(tensor), schema.SoftmaxOptionsT(beta=1.0)
         return self.graph.add("probabilities", _OPERATOR.SOFTMAX, [tensor], shape, options)
 
-    def _convolve_depthwise(self, name: str, tensor: int, stride: int) -> int:
-        factor, offset = self._fold(f"{name}_BN")
-        kernel = self._read(f"{name}/kernel")[..., 0] * factor  # (3, 3, channels)
-        options = schema.DepthwiseConv2DOptionsT(
-            padding=_SAME, strideW=stride, strideH=stride, depthMultiplier=1, fusedActivationFunction=_RELU6
-        )
-        inputs = [tensor, *self._constants(name, kernel[None], offset)]
-        shape = self._strided(tensor, stride, len(offset))
-        return self.graph.add(f"{name}_BN", _OPERATOR.DEPTHWISE_CONV_2D, inputs, shape, options)
-
     def _connect(self, name: str, tensor: int, kernel: np.ndarray, bias: np.ndarray, activation: int) -> int:
         options = schema.FullyConnectedOptionsT(fusedActivationFunction=activation)
         inputs = [tensor, *self._constants(name, kernel.T, bias)]
         return self.graph.add(name, _OPERATOR.FULLY_CONNECTED, inputs, bias.shape, options)
-
-    def _strided(self, tensor: int, stride: int, channels: int) -> tuple[int, int, int]:
-        height, width, _ = self.graph.shape(tensor)
-        return -(-height // stride), -(-width // stride), channels
 
     def _constants(self, name: str, kernel: np.ndarray, bias: np.ndarray) -> list[int]:
         values = {"kernel": kernel, "bias": bias}

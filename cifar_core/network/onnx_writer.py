@@ -63,9 +63,7 @@ class _Converter:
             self._convolve(inputs, output, options, depthwise=code == _OPERATOR.DEPTHWISE_CONV_2D)
         elif code == _OPERATOR.FULLY_CONNECTED:
             weights = [self._constant(tensor, self._values(tensor)) for tensor in inputs[1:]]
-            linear = self._before_activation(output, options)
-            self._add("Gemm", [first, *weights], linear, transB=1)
-            self._activate(linear, output, options)
+            self._add_activated("Gemm", [first, *weights], output, options, transB=1)
         elif code == _OPERATOR.CAST:
             self._add("Cast", [first], name, to=TensorProto.FLOAT)
         elif code in (_OPERATOR.MUL, _OPERATOR.ADD):
@@ -94,29 +92,27 @@ class _Converter:
             _same_padding(side, stride, window)
             for side, stride, window in zip(self._shape(inputs[0])[1:3], strides, kernel.shape[2:], strict=True)
         ]
-        linear = self._before_activation(output, options)
-        self._add(
+        self._add_activated(
             "Conv",
             [self._name(inputs[0]), *weights],
-            linear,
+            output,
+            options,
             group=len(kernel) if depthwise else 1,
             kernel_shape=list(kernel.shape[2:]),  # OpenCV does not infer it
             strides=list(strides),
             pads=[before for before, _ in padding] + [after for _, after in padding],
         )
-        self._activate(linear, output, options)
 
-    def _before_activation(self, output: int, options: Any) -> str:
-        """Return the name of a layer's output before its activation, or its output if it has none."""
-        name = self._name(output)
-        return name if options.fusedActivationFunction == _ACTIVATION.NONE else f"{name}/linear"
-
-    def _activate(self, linear: str, output: int, options: Any) -> None:
-        if options.fusedActivationFunction == _ACTIVATION.RELU:
-            self._add("Relu", [linear], self._name(output))
-        elif options.fusedActivationFunction == _ACTIVATION.RELU6:
+    def _add_activated(self, kind: str, inputs: list[str], output: int, options: Any, **attributes: Any) -> None:
+        """Add a layer with its activation."""
+        name, activation = self._name(output), options.fusedActivationFunction
+        linear = name if activation == _ACTIVATION.NONE else f"{name}/linear"
+        self._add(kind, inputs, linear, **attributes)
+        if activation == _ACTIVATION.RELU:
+            self._add("Relu", [linear], name)
+        elif activation == _ACTIVATION.RELU6:
             limits = [self._store(f"relu6/{end}", np.array(end, np.float32)) for end in (0, 6)]
-            self._add("Clip", [linear, *limits], self._name(output))
+            self._add("Clip", [linear, *limits], name)
 
     def _add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
         self._nodes.append(helper.make_node(kind, inputs, [output], name=f"{kind}/{output}", **attributes))

@@ -49,16 +49,14 @@ def load(choice: str, alpha: float, image_size: int, seed: int) -> Weights:
 
     "auto" uses ImageNet, or else bundled, or else random. Raises WeightsError if another choice is not available.
     """
+    if choice == "auto":
+        try:
+            return _imagenet(alpha, image_size)
+        except WeightsError:
+            choice = "bundled" if bundled_path(alpha).exists() else "random"
     if choice == "imagenet":
         return _imagenet(alpha, image_size)
-    if choice == "bundled":
-        return _bundled(alpha)
-    if choice == "random":
-        return _random(alpha, seed)
-    try:
-        return _imagenet(alpha, image_size)
-    except WeightsError:
-        return _bundled(alpha) if bundled_path(alpha).exists() else _random(alpha, seed)
+    return _bundled(alpha) if choice == "bundled" else _random(alpha, seed)
 
 
 def unavailable_reason(choice: str, alpha: float, image_size: int) -> str | None:
@@ -74,18 +72,13 @@ def unavailable_reason(choice: str, alpha: float, image_size: int) -> str | None
 
 def expected_kind(choice: str, alpha: float, image_size: int) -> str:
     """Return the kind that `load` would return for `choice` now: "imagenet", "bundled" or "random"."""
-    if choice != "auto":
-        return choice
-    for kind in ("imagenet", "bundled"):
-        if unavailable_reason(kind, alpha, image_size) is None:
-            return kind
-    return "random"
+    kinds = (kind for kind in ("imagenet", "bundled") if unavailable_reason(kind, alpha, image_size) is None)
+    return next(kinds, "random") if choice == "auto" else choice
 
 
 def imagenet_path(alpha: float, image_size: int) -> Path:
     """Return the path where Keras stores the ImageNet file for this width and input size (it may not exist)."""
-    home = os.environ.get("KERAS_HOME")
-    folder = Path(home) if home else machine.home() / ".keras"
+    folder = Path(os.environ.get("KERAS_HOME") or machine.home() / ".keras")
     return folder / "models" / _file_name(alpha, _file_size(alpha, image_size))
 
 
@@ -139,14 +132,9 @@ def base_shapes(alpha: float) -> dict[str, tuple[int, ...]]:
         elif row.kind == "depthwise":
             shapes[f"{row.name}/kernel"] = (3, 3, channels, 1)
         if row.kind in ("conv", "depthwise"):
-            shapes |= {f"{batch_norm_name(row.name)}/{v}": (channels,) for v in _BATCH_NORM_VARIABLES}
+            shapes |= {f"{architecture.batch_norm_name(row.name)}/{v}": (channels,) for v in _BATCH_NORM_VARIABLES}
         inputs = channels
     return shapes
-
-
-def batch_norm_name(layer: str) -> str:
-    """Return Keras's name of the batch norm after the convolution `layer`."""
-    return {"Conv1": "bn_Conv1", "Conv_1": "Conv_1_bn"}.get(layer, f"{layer}_BN")
 
 
 def _file_size(alpha: float, image_size: int) -> int:
@@ -192,29 +180,24 @@ def _download_or_wait(path: Path, alpha: float) -> None:
     before = _modified(path)
     while True:
         try:
-            return _download(path, alpha)
+            download.fetch(
+                URL + path.name,
+                path,
+                size=_MAX_BYTES,
+                md5=None,
+                magic=_HDF5,
+                check=lambda part: read_keras_h5(part, alpha),
+                folder_setting="KERAS_HOME",
+            )
+            return
         except AlreadyRunning:
             time.sleep(_POLL_SECONDS)
         if _modified(path) != before:
-            return None
+            return
 
 
 def _modified(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
-
-
-def _download(path: Path, alpha: float) -> None:
-    """Download the ImageNet file of width `alpha` to `path` and check it. Raises DataError."""
-    download.fetch(
-        URL + path.name,
-        path,
-        size=None,
-        md5=None,
-        max_bytes=_MAX_BYTES,
-        magic=_HDF5,
-        check=lambda part: read_keras_h5(part, alpha),
-        folder_setting="KERAS_HOME",
-    )
 
 
 def _is_weights_file(path: Path) -> bool:

@@ -20,9 +20,8 @@ from cifar_core import costs, machine
 from cifar_core.config import HEAD_EPOCHS_A_VIEW, KNOBS, TrainConfig
 from cifar_core.data import augmentation, cifar10, feature_cache
 from cifar_core.data.augmentation import View
-from cifar_core.data.cifar10 import Dataset
+from cifar_core.data.cifar10 import Dataset, split
 from cifar_core.data.feature_cache import Entry
-from cifar_core.data.split import split
 from cifar_core.errors import RunError, StoreError
 from cifar_core.machine import Progress
 from cifar_core.network import architecture, litert, pretrained

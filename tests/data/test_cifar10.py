@@ -13,7 +13,7 @@ import pytest
 from machines import binary, cache, forget, official, place, records, same  # noqa: F401 - fixtures among them
 
 from cifar_core.data import batch_files, cifar10, synthetic
-from cifar_core.data.split import split
+from cifar_core.data.cifar10 import split
 from cifar_core.errors import ConfigError, DataError
 
 

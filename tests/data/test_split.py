@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cifar_core.data.split import split
+from cifar_core.data.cifar10 import split
 from cifar_core.errors import ConfigError
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(10, dtype=np.uint8), 100))

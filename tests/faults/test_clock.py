@@ -17,7 +17,6 @@ from run_outcome import assert_complete, outcome
 from cifar_core import costs, jobs, machine, runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
-from cifar_core.runs import folder
 from cifar_core.training import worker
 from cifar_core.training.run_writer import RunWriter
 
@@ -35,7 +34,7 @@ def put_back(monkeypatch: pytest.MonkeyPatch) -> None:
             return datetime.now(tz) - timedelta(seconds=HOUR)
 
     monkeypatch.setattr(time, "time", lambda: real() - HOUR)
-    monkeypatch.setattr(folder, "datetime", Late)
+    monkeypatch.setattr(runs, "datetime", Late)
 
 
 @pytest.mark.slow

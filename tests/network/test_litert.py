@@ -292,5 +292,5 @@ def test_on_64_processors_the_threads_asked_for_stay_few(monkeypatch: pytest.Mon
     for count in (1, 2, 3, 5, 9, BATCH_SIZE, 300, 301, 1):
         network.run(random_images(count))
         most = max(most, sum(living.values()))
-    pools = machine.MOST_INTERPRETERS * machine.MOST_THREADS
-    assert machine.MOST_THREADS <= most <= 2 * pools  # one lane of all threads, and MOST_THREADS lanes of one
+    assert most <= 2 * machine.MOST_THREADS  # one interpreter with all threads, and MOST_THREADS with one
+    assert most >= machine.MOST_THREADS

@@ -17,7 +17,7 @@ from cifar_core import runs
 from cifar_core.cli import run_commands
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError
-from cifar_core.runs import Run, folder
+from cifar_core.runs import Run
 
 
 def say(run: Run, state: str, **more: Any) -> None:
@@ -119,7 +119,7 @@ def test_a_full_disk_leaves_no_half_run(tiny_config: TrainConfig, monkeypatch: p
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(folder, "write_json", full)
+    monkeypatch.setattr(runs, "write_json", full)
     with pytest.raises(RunError, match="No space left on device; free disk space"):
         runs.create(tiny_config)
     assert runs.list_runs() == []

@@ -9,8 +9,8 @@ import pytest
 from cifar_core import costs
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10, feature_cache
+from cifar_core.data.cifar10 import split
 from cifar_core.data.feature_cache import Entry
-from cifar_core.data.split import split
 from cifar_core.jobs import Stopped
 from cifar_core.network import pretrained
 from cifar_core.runs import create
