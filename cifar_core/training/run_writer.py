@@ -72,6 +72,11 @@ class RunWriter:
         """Whether an earlier process did a part of the run's work."""
         return self._seconds_before > 0
 
+    @property
+    def epochs(self) -> int:
+        """Number of full epochs, over both phases."""
+        return sum(row["kind"] == "epoch" for row in self.rows)
+
     def restart(self, rows: list[dict[str, Any]], probes: list[dict[str, Any]], seconds: float) -> None:
         """Count time from `seconds`, and replace the content of the metrics and probes files by these rows."""
         self._seconds_before, self._start = seconds, time.monotonic()

@@ -30,12 +30,12 @@ from cifar_core.config import TrainConfig
 from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import CifarError, TrainingError
 from cifar_core.export import script
-from cifar_core.network import architecture, litert, pretrained
+from cifar_core.network import architecture, pretrained
 from cifar_core.network.pretrained import Named
 from cifar_core.training import hardware, model
-from cifar_core.training.batches import Batches
+from cifar_core.training.batches import Batches, Source
 from cifar_core.training.fit import VALIDATION_BATCH, Phase, compiled, phases
-from cifar_core.training.inputs import Pixels, Source, layer_shapes, stored_layers
+from cifar_core.training.inputs import Pixels, layer_shapes, litert_network, stored_layers
 from cifar_core.training.keras_import import keras
 from cifar_core.training.worker import SLOT
 
@@ -107,9 +107,7 @@ def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, p
 
 def _forward(config: TrainConfig, named: Named, pixels: np.ndarray, outputs: tuple[str, ...]) -> float:
     """Return the seconds of LiteRT per image, including augmentation if the outputs are stored features."""
-    cut = architecture.cut_block(config.fine_tune_blocks) if "cut" in outputs else None
-    content = litert.build(named, config.alpha, config.image_size, config.scaling, outputs, cut)
-    network = litert.Network(content)
+    network = litert_network(config, named, outputs)
     network.run(pixels[:128])
     strength = 0.0 if "probabilities" in outputs else config.augmentation
     places = np.arange(_IMAGES)
