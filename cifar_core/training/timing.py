@@ -30,6 +30,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import CifarError, TrainingError
 from cifar_core.export import script
+from cifar_core.inference import model_file
 from cifar_core.network import architecture, pretrained
 from cifar_core.network.pretrained import Named
 from cifar_core.training import hardware, model
@@ -43,7 +44,6 @@ _IMAGES = 1_024
 _STEPS = 12
 _SLOT_SECONDS = 600
 _PREDICTED_IMAGES = 2_000
-_SINGLE_PREDICTIONS = 30
 
 
 def main(text: str) -> int:
@@ -156,9 +156,8 @@ def _time_predictions(network: keras.Model, images: np.ndarray) -> dict[str, flo
     large = np.asarray(keras.ops.image.resize(scaled, (side, side)))
     backbone.predict(large[:512], batch_size=256, verbose=0)
     many = statistics.median(_seconds(lambda: backbone.predict(large, batch_size=256, verbose=0)) for _ in range(3))
-    network.predict(images[:1], verbose=0)
-    one = [_seconds(lambda: network.predict(images[:1], verbose=0)) for _ in range(_SINGLE_PREDICTIONS)]
-    return {"images_per_second": len(large) / many, "single_seconds": statistics.median(one)}
+    one = model_file.latency_ms(lambda image: network.predict(image, verbose=0), images) / 1000
+    return {"images_per_second": len(large) / many, "single_seconds": one}
 
 
 def _print_line(what: str, **facts: Any) -> None:

@@ -141,7 +141,12 @@ def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] |
     saved = run_writer.load_checkpoint(run.path / "checkpoint.npz")
     progress = saved.progress if saved else run_writer.Progress("")
     writer.restart(progress.rows, progress.probes, progress.elapsed_seconds)
-    before = _environment(run) if saved else None
+    before = records.environment(run.path) if saved else None
+    if saved and before is None:
+        raise RunError(
+            "environment.json is missing: whether images and weights are those with which the run began cannot be "
+            "checked; restore the file, or start the run again."
+        )
     inputs = Inputs(resolve_auto(run.config, before), writer, lambda: not importing.done())
     if before:
         inputs.check_unchanged(before)
@@ -155,17 +160,6 @@ def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] |
             writer.check_stop()
         result = _imported(importing).train(inputs, saved, writer, options() if options else None)
     return result | (probe.result() if probe else {})
-
-
-def _environment(run: Run) -> records.Environment:
-    """Return the environment in which the run began. Raises RunError if the file is missing or damaged."""
-    saved = records.environment(run.path)
-    if saved is None:
-        raise RunError(
-            "environment.json is missing: whether images and weights are those with which the run began cannot be "
-            "checked; restore the file, or start the run again."
-        )
-    return saved
 
 
 def _imported(importing: Future[Any]) -> Any:
