@@ -76,7 +76,7 @@ _LAYERS = architecture.BLOCK_COUNT + 2
 _PIXEL_IMAGES, _MAP_IMAGES = 500, 64
 _DRAWING_SEED, _DRAWING = 5, 8  # a horse in a field, from the side
 _CURVES = ("accuracy", "loss", "validation_accuracy", "validation_loss")
-_CROSS_ENTROPIES = ("cross_entropy", "validation_cross_entropy")  # missing in results before 28 November 2026
+_SAVED_CURVES = (*_CURVES, "cross_entropy", "validation_cross_entropy")  # missing in results before 28 November 2026
 _DIGITS = 5
 _PREFIX = "learn"
 
@@ -204,9 +204,9 @@ class Outcome:
     def to_dict(self) -> dict[str, Any]:
         """Return the saved form."""
         lines = {
-            name: {"x": _rounded(self.curves.curves[name].x), "y": _rounded(self.curves.curves[name].y)}
-            for name in (*_CURVES, *_CROSS_ENTROPIES)
-            if name in self.curves.curves
+            name: {"x": _rounded(curve.x), "y": _rounded(curve.y)}
+            for name, curve in self.curves.curves.items()
+            if name in _SAVED_CURVES
         }
         return {
             "config": self.config.to_dict(),
@@ -224,9 +224,9 @@ class Outcome:
         try:
             saved = msgspec.convert(content, _Saved)
             lines = {
-                name: Curve(name, np.array(line.x, float), np.array(line.y, float))
+                name: Curve(name, np.array(line["x"], float), np.array(line["y"], float))
                 for name, line in saved.curves.items()
-                if name in (*_CURVES, *_CROSS_ENTROPIES)
+                if name in _SAVED_CURVES
             }
             figures = {name: saved.figures[name] for name in FIGURES}
             if missing := set(_CURVES) - set(lines):
@@ -237,16 +237,11 @@ class Outcome:
         return cls(config, Curves(lines, saved.boundary, saved.planned), figures, saved.inside, saved.made)
 
 
-class _Line(msgspec.Struct):
-    x: list[float]
-    y: list[float]
-
-
 class _Saved(msgspec.Struct):
     """The saved form of an outcome."""
 
     config: dict[str, Any]
-    curves: dict[str, _Line]
+    curves: dict[str, dict[str, list[float]]]
     boundary: int | None
     planned: int
     figures: dict[str, float]

@@ -6,7 +6,6 @@ the stored features of the last phase and writes no index of training images and
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -53,9 +52,7 @@ def write_descriptions(inputs: Inputs, network: keras.Model, writer: RunWriter) 
 
 def save_head_checkpoint(run: Run) -> None:
     """Copy the checkpoint of the end of phase 1 before the first epoch of phase 2 replaces it."""
-    temporary = run.path / f".{story.HEAD_FILE}"
-    shutil.copyfile(run.path / "checkpoint.npz", temporary)
-    machine.replace(temporary, run.path / story.HEAD_FILE)
+    run_writer.write_whole(run.path / story.HEAD_FILE, (run.path / "checkpoint.npz").read_bytes())
 
 
 def finish(inputs: Inputs, network: keras.Model, progress: Progress, writer: RunWriter) -> dict[str, Any]:
@@ -95,9 +92,7 @@ def export(inputs: Inputs, network: keras.Model, run: Run) -> litert.Network:
     """Write best.keras and model.tflite; return the loaded LiteRT model."""
     model.save(network, run.path / "best.keras")
     classifier = litert_network(inputs.config, model.named_weights(network), ("pooled", "probabilities"))
-    temporary = run.path / ".model.tflite"
-    temporary.write_bytes(classifier.content)
-    machine.replace(temporary, run.path / "model.tflite")
+    run_writer.write_whole(run.path / "model.tflite", classifier.content)
     return classifier
 
 

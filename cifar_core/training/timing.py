@@ -32,7 +32,6 @@ from cifar_core.errors import CifarError, TrainingError
 from cifar_core.export import script
 from cifar_core.inference import model_file
 from cifar_core.network import architecture, pretrained
-from cifar_core.network.pretrained import Named
 from cifar_core.training import hardware, model
 from cifar_core.training.batches import Batches, Source
 from cifar_core.training.fit import VALIDATION_BATCH, Phase, compiled, phases
@@ -105,7 +104,7 @@ def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, p
     return step + forward * config.validation_fraction / (1 - config.validation_fraction)
 
 
-def _forward(config: TrainConfig, named: Named, pixels: np.ndarray, outputs: tuple[str, ...]) -> float:
+def _forward(config: TrainConfig, named: pretrained.Named, pixels: np.ndarray, outputs: tuple[str, ...]) -> float:
     """Return the seconds of LiteRT per image, including augmentation if the outputs are stored features."""
     network = litert_network(config, named, outputs)
     network.run(pixels[:128])

@@ -25,11 +25,9 @@ from filelock import FileLock, Timeout
 
 from cifar_core import costs, jobs, machine, runs
 from cifar_core.errors import CifarError, RunError, TrainingError, sentence
-from cifar_core.jobs import Stopped
 from cifar_core.runs import Run, records
 from cifar_core.training import hardware, run_writer, shared_queue
 from cifar_core.training.run_writer import RunWriter
-from cifar_core.training.shared_queue import Offer
 
 if TYPE_CHECKING:
     from cifar_core.training.fit import TrainingOptions
@@ -87,7 +85,7 @@ def train_run(
         writer.update_status("finished", stage="done", result=result)
     except shared_queue.Ended as ended:
         return str(ended)
-    except Stopped:
+    except jobs.Stopped:
         writer.update_status("stopped")
         return "stopped"
     except (CifarError, OSError, MemoryError) as error:
@@ -111,7 +109,7 @@ def _message(run: Run, error: CifarError | OSError | MemoryError) -> str:
 
 
 def _training_slot(
-    run: Run, writer: RunWriter, name: str, offer: Offer | None = None
+    run: Run, writer: RunWriter, name: str, offer: shared_queue.Offer | None = None
 ) -> AbstractContextManager[object]:
     """Wait until this run is first in the queue and the slot `name` is free; return the acquired slot.
 
