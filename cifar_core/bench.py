@@ -25,7 +25,7 @@ from cifar_core import bench_browser, costs, jobs, machine
 from cifar_core.config import TrainConfig, preset
 from cifar_core.data import cifar10, feature_cache
 from cifar_core.errors import RunError
-from cifar_core.inference import inside
+from cifar_core.inference import inside, model_file
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.pictures import Picture
 from cifar_core.network import litert, pretrained
@@ -37,7 +37,6 @@ from cifar_core.teach.model import open_model
 Say = Callable[[str], None]
 _POLL_SECONDS = 0.2
 _MANY_IMAGES = 2_000
-_SINGLE_ANSWERS = 50
 _STARTS = 3
 _TAUGHT = 100  # pictures per class, five classes
 PHASES = ("head", "fine_tune")
@@ -171,11 +170,9 @@ def _inference(run: Run) -> dict[str, Any]:
     named = pretrained.load(config.weights, config.alpha, config.image_size, config.seed).named
     network = litert.Network(litert.build(named, config.alpha, config.image_size, config.scaling, ("pooled",)))
     network.run(images[:512])
-    classifier = open_classifier(run.id)
-    classifier.answer(images[:1])
     return {
         "images_per_second": len(images) / statistics.median(_times(lambda: network.run(images), 5)),
-        "single_seconds": statistics.median(_times(lambda: classifier.answer(images[:1]), _SINGLE_ANSWERS)),
+        "single_seconds": model_file.latency_ms(open_classifier(run.id).answer, images) / 1000,
     }
 
 
@@ -194,8 +191,7 @@ def _inside(run: Run) -> float:
     """Time the outputs of all blocks for one picture."""
     classifier, (images, _) = open_classifier(run.id), cifar10.samples(1)
     known = inside.exciting(classifier)
-    inside.views(classifier, images[0], known)
-    return statistics.median(_times(lambda: inside.views(classifier, images[0], known), _SINGLE_ANSWERS))
+    return model_file.latency_ms(lambda image: inside.views(classifier, image[0], known), images) / 1000
 
 
 def _starts(run: Run, folder: Path) -> dict[str, Any]:

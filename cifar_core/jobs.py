@@ -35,7 +35,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError, sentence
 from cifar_core.runs import Run, owners, trash
 
-RUN_WORKER, QUEUE_WORKER = "cifar_core.training.worker", "cifar_core.training.queue_worker"
+RUN_WORKER, QUEUE_WORKER = "cifar_core.training.worker", "cifar_core.training.shared_queue"
 MOST_QUEUED = 50
 """Maximum number of runs that train or wait."""
 STOP_SECONDS = 2.5

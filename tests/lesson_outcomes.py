@@ -3,9 +3,8 @@
 import numpy as np
 
 from cifar_core.config import TrainConfig
-from cifar_core.lessons import experiments, internals
-from cifar_core.lessons.experiments import Outcome, Provenance
-from cifar_core.lessons.internals import Internals
+from cifar_core.lessons import experiments
+from cifar_core.lessons.experiments import Internals, Outcome, Provenance
 from cifar_core.runs.curves import Curve, Curves
 
 MADE = Provenance(
@@ -19,6 +18,6 @@ def made_up(validation: float = 0.8, training: float = 0.9, last: float | None =
     lines = {name: Curve(name, np.array([1.0, 2.0]), y) for name in experiments._CURVES}
     known = dict.fromkeys(experiments.FIGURES, 1.0) | {"validation_accuracy": validation, "training_accuracy": training}
     within = Internals(
-        [1 / internals.HISTOGRAM_BINS] * internals.HISTOGRAM_BINS, [1.0] * 19, [[1.0, 2.0], [3.0, 4.0]], 0.5
+        [1 / experiments.HISTOGRAM_BINS] * experiments.HISTOGRAM_BINS, [1.0] * 19, [[1.0, 2.0], [3.0, 4.0]], 0.5
     )
     return Outcome(TrainConfig(), Curves(lines, 1, 2), known | figures, within, MADE)

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 
 from cifar_core.charts import style
 from cifar_core.charts.style import TRAINING, VALIDATION
-from cifar_core.lessons import internals
+from cifar_core.lessons import experiments
 from cifar_core.lessons.experiments import Outcome
 from cifar_core.lessons.layer_probe import PIXELS, Layers
 from cifar_core.network import architecture
@@ -46,7 +46,7 @@ def curves_figure(conditions: Conditions, metric: str) -> go.Figure:
 
 def histogram_figure(conditions: Conditions) -> go.Figure:
     """Return the distribution of pixel values in training for each condition."""
-    edges = np.linspace(-1, 1, internals.HISTOGRAM_BINS + 1)
+    edges = np.linspace(-1, 1, experiments.HISTOGRAM_BINS + 1)
     figure = _figure("Input pixels after scaling", "value after scaling", "share of values", 340)
     for number, (label, outcome) in enumerate(conditions.items()):
         shares = outcome.internals.histogram
@@ -74,7 +74,7 @@ def maps_figure(conditions: Conditions) -> go.Figure:
     maps = {label: outcome.internals.last_map for label, outcome in conditions.items()}
     titles = ["drawing", *(f"{label}: {len(rows)}×{len(rows)}" for label, rows in maps.items())]
     figure = make_subplots(1, len(titles), subplot_titles=titles, horizontal_spacing=0.02)
-    figure.add_trace(go.Image(z=internals.drawing(), hoverinfo="skip"), 1, 1)
+    figure.add_trace(go.Image(z=experiments.drawing(), hoverinfo="skip"), 1, 1)
     for column, rows in enumerate(maps.values(), 2):
         heat = go.Heatmap(z=rows, coloraxis="coloraxis", hovertemplate="%{z:.2f}<extra></extra>", xgap=1, ygap=1)
         figure.add_trace(heat, 1, column)

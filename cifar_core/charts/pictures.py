@@ -14,7 +14,7 @@ import numpy as np
 from cifar_core.charts import style
 from cifar_core.charts.answers import png
 from cifar_core.data import augmentation
-from cifar_core.lessons.internals import drawing
+from cifar_core.lessons.experiments import drawing
 from cifar_core.network import architecture
 
 _WIDTH = 320

@@ -121,7 +121,7 @@ def measure_latency(run: Run) -> float:
     return latency
 
 
-def latency_ms(classify: Classify, images: np.ndarray) -> float:
+def latency_ms(classify: Callable[[np.ndarray], object], images: np.ndarray) -> float:
     """Return the median milliseconds of `classify` for single images of `images`, uint8 (n, 32, 32, 3)."""
     seconds = []
     for number in range(2 * _TIMED):

@@ -10,21 +10,22 @@ minute on two idle cores. All relevant knobs are set here, not by a preset, so t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
 from cifar_core import costs, jobs, runs
 from cifar_core.config import TrainConfig
-from cifar_core.data import cifar10
+from cifar_core.data import augmentation, cifar10, synthetic
 from cifar_core.errors import CifarError, RunError
-from cifar_core.lessons import internals
-from cifar_core.lessons.internals import HISTOGRAM_BINS, Internals
-from cifar_core.network import architecture
+from cifar_core.inference import model_file
+from cifar_core.inference.inside import layer_names, with_layer_outputs
+from cifar_core.network import architecture, litert
 from cifar_core.runs import LIVE_STATES, Run, curves, records
 from cifar_core.runs.curves import Curve, Curves
 
@@ -69,9 +70,13 @@ FIGURES = (
     "parameters",
     "multiply_adds",
 )
+HISTOGRAM_BINS = 40
+"""Number of equal bins of the network input, from -1 to 1."""
 _LAYERS = architecture.BLOCK_COUNT + 2
+_PIXEL_IMAGES, _MAP_IMAGES = 500, 64
+_DRAWING_SEED, _DRAWING = 5, 8  # a horse in a field, from the side
 _CURVES = ("accuracy", "loss", "validation_accuracy", "validation_loss")
-_CROSS_ENTROPIES = ("cross_entropy", "validation_cross_entropy")  # missing in results before 28 November 2026
+_SAVED_CURVES = (*_CURVES, "cross_entropy", "validation_cross_entropy")  # missing in results before 28 November 2026
 _DIGITS = 5
 _PREFIX = "learn"
 
@@ -165,6 +170,25 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class Internals:
+    """Internals of a network.
+
+    histogram: share of the training pixels in each of HISTOGRAM_BINS; sums to 1.
+
+    norms: root mean square of the feature maps after the stem, the 17 blocks and the top convolution.
+
+    last_map: the last block's map of a drawing, root mean square over the channels at each position (h rows of w).
+
+    latency_ms: median milliseconds per image.
+    """
+
+    histogram: Annotated[list[float], msgspec.Meta(min_length=HISTOGRAM_BINS, max_length=HISTOGRAM_BINS)]
+    norms: Annotated[list[float], msgspec.Meta(min_length=_LAYERS, max_length=_LAYERS)]
+    last_map: list[list[float]]
+    latency_ms: float
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The outcome of a condition.
 
@@ -180,18 +204,17 @@ class Outcome:
     def to_dict(self) -> dict[str, Any]:
         """Return the saved form."""
         lines = {
-            name: {"x": _rounded(self.curves.curves[name].x), "y": _rounded(self.curves.curves[name].y)}
-            for name in (*_CURVES, *_CROSS_ENTROPIES)
-            if name in self.curves.curves
+            name: {"x": _rounded(curve.x), "y": _rounded(curve.y)}
+            for name, curve in self.curves.curves.items()
+            if name in _SAVED_CURVES
         }
-        within = asdict(self.internals)
         return {
             "config": self.config.to_dict(),
             "curves": lines,
             "boundary": self.curves.boundary,
             "planned": self.curves.planned,
             "figures": self.figures,
-            "inside": {name: _rounded(value) for name, value in within.items()},
+            "inside": {name: _rounded(value) for name, value in asdict(self.internals).items()},
             "made": asdict(self.made),
         }
 
@@ -201,31 +224,24 @@ class Outcome:
         try:
             saved = msgspec.convert(content, _Saved)
             lines = {
-                name: Curve(name, np.array(line.x, float), np.array(line.y, float))
+                name: Curve(name, np.array(line["x"], float), np.array(line["y"], float))
                 for name, line in saved.curves.items()
-                if name in (*_CURVES, *_CROSS_ENTROPIES)
+                if name in _SAVED_CURVES
             }
             figures = {name: saved.figures[name] for name in FIGURES}
             if missing := set(_CURVES) - set(lines):
                 raise KeyError(*missing)
         except (ValueError, KeyError) as error:
             raise RunError(f"These results of a lesson are damaged ({error}); run the lesson here.") from None
-        if len(saved.inside.histogram) != HISTOGRAM_BINS or len(saved.inside.norms) != _LAYERS:
-            raise RunError("These results of a lesson are of another version; run the lesson here.")
         config = TrainConfig.from_dict(saved.config)
         return cls(config, Curves(lines, saved.boundary, saved.planned), figures, saved.inside, saved.made)
-
-
-class _Line(msgspec.Struct):
-    x: list[float]
-    y: list[float]
 
 
 class _Saved(msgspec.Struct):
     """The saved form of an outcome."""
 
     config: dict[str, Any]
-    curves: dict[str, _Line]
+    curves: dict[str, dict[str, list[float]]]
     boundary: int | None
     planned: int
     figures: dict[str, float]
@@ -248,7 +264,42 @@ def outcome_of(lesson: str, run: Run) -> Outcome:
     if not all(map(records.is_number, figures.values())):
         raise RunError(f"Run {run.id} is {run.state} and has no figures; expected a finished run.")
     made = _provenance(run, config, f"python -m cifar_core learn {lesson}")
-    return Outcome(config, curves.curves(rows), figures, internals.measure(run), made)
+    return Outcome(config, curves.curves(rows), figures, measure(run), made)
+
+
+def measure(run: Run) -> Internals:
+    """Return the internals of the finished `run`; takes about a second.
+
+    Raises RunError if its model or environment.json is missing or damaged, DataError if its images are not on this
+    machine.
+    """
+    config = run.config
+    environment = records.environment(run.path)
+    name = environment.data.name if environment else config.dataset
+    images, _ = cifar10.samples(_PIXEL_IMAGES, name if name in cifar10.LABELS else config.dataset)
+    seen = augmentation.augment(images, np.arange(len(images)), config.augmentation, config.seed, 0)
+    network = litert.Network(with_layer_outputs(model_file.read(run), config.alpha))
+    maps = network.run(seen[:_MAP_IMAGES])
+    layers = layer_names(config.alpha)
+    last = network.run(drawing()[None])[layers[-2]][0]
+    return Internals(
+        histogram=histogram(seen, config.scaling),
+        norms=[float(np.sqrt((maps[layer] ** 2).mean())) for layer in layers],
+        last_map=np.sqrt((last**2).mean(axis=-1)).tolist(),
+        latency_ms=model_file.load_latency(run) or model_file.measure_latency(run),
+    )
+
+
+def histogram(images: np.ndarray, scaling: str) -> list[float]:
+    """Return the share of the scaled values of `images`, uint8, in each bin."""
+    factor, offset = litert.SCALINGS[scaling]
+    counts, _ = np.histogram(images * factor + offset, HISTOGRAM_BINS, (-1, 1))
+    return (counts / counts.sum()).tolist()
+
+
+def drawing() -> np.ndarray:
+    """Return the drawing for the last map, uint8 (32, 32, 3)."""
+    return synthetic.images(_DRAWING + 1, _DRAWING_SEED)[0][_DRAWING]
 
 
 def stored(lesson: str) -> dict[str, Any]:
@@ -266,19 +317,20 @@ def outcomes(content: Mapping[str, Any]) -> dict[str, Outcome]:
 
 def latest_runs(lesson: str) -> dict[str, Run | None]:
     """Return the run of each condition of `lesson`: a live one, or the newest finished one, or the newest."""
-    latest: dict[str, Run | None] = dict.fromkeys(CONDITIONS[lesson])
-    wanted = {key: condition.config for key, condition in CONDITIONS[lesson].items()}
+    known: dict[Run, TrainConfig] = {}
     for run in runs.list_runs():  # newest first
-        if not run.id[19:].startswith(_PREFIX):
-            continue
-        try:
-            config = run.config
-        except CifarError:
-            continue
-        for key, expected in wanted.items():
-            if config == expected:
-                latest[key] = _better(latest[key], run)
-    return latest
+        if run.id[19:].startswith(_PREFIX):
+            with suppress(CifarError):
+                known[run] = run.config
+    return {
+        key: min((run for run, config in known.items() if config == condition.config), key=_rank, default=None)
+        for key, condition in CONDITIONS[lesson].items()
+    }
+
+
+def _rank(run: Run) -> int:
+    state = run.state
+    return 0 if state in LIVE_STATES else 1 if state == "finished" else 2
 
 
 def start_runs(lesson: str, again: bool = False) -> dict[str, Run]:
@@ -309,24 +361,23 @@ def expected_seconds(lesson: str) -> float:
     return sum(costs.estimate(CONDITIONS[lesson][key].config, *sizes).seconds for key in missing or CONDITIONS[lesson])
 
 
-def _better(known: Run | None, older: Run) -> Run:
-    """Return the preferred run of two runs of a condition."""
-    if known is None or known.state not in (*LIVE_STATES, "finished"):
-        return older if known is None or older.state in (*LIVE_STATES, "finished") else known
-    return older if known.state == "finished" and older.state in LIVE_STATES else known
+class _Machine(msgspec.Struct):
+    processor: str = ""
+    cores: int = 0
+    python: str = ""
+    packages: dict[str, str] = {}
 
 
 def _provenance(run: Run, config: TrainConfig, command: str) -> Provenance:
-    environment = runs.load_json(run.path / "environment.json") or {}
-    packages, updated = environment.get("packages"), run.status.get("updated", 0)
-    chosen = ("tensorflow", "keras", "ai-edge-litert")
+    about = records.load(run.path / "environment.json", _Machine) or _Machine()
+    updated, chosen = run.status.get("updated", 0), ("tensorflow", "keras", "ai-edge-litert")
     return Provenance(
         command=command,
         date=datetime.fromtimestamp(updated if 0 <= updated < 1e10 else 0, UTC).isoformat(timespec="seconds"),
-        processor=str(environment.get("processor")),
-        cores=cores if isinstance(cores := environment.get("cores"), int) else 0,
-        python=str(environment.get("python")),
-        packages={name: str(packages.get(name)) for name in chosen} if isinstance(packages, dict) else {},
+        processor=about.processor,
+        cores=about.cores,
+        python=about.python,
+        packages={name: about.packages.get(name, "not installed") for name in chosen},
         seed=config.seed,
         data=str(run.result.get("dataset")),
         weights=str(run.result.get("weights")),
@@ -334,6 +385,4 @@ def _provenance(run: Run, config: TrainConfig, command: str) -> Provenance:
 
 
 def _rounded(values: Any) -> Any:
-    if isinstance(values, np.ndarray):
-        values = values.tolist()
-    return [_rounded(value) for value in values] if isinstance(values, list) else round(values, _DIGITS)
+    return np.round(values, _DIGITS).tolist()

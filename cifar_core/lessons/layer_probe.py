@@ -25,7 +25,6 @@ from cifar_core.inference.inside import layer_names, with_layer_outputs
 from cifar_core.jobs import Job
 from cifar_core.lessons.experiments import RIGHT, Provenance
 from cifar_core.network import litert, pretrained
-from cifar_core.network.pretrained import Weights
 from cifar_core.runs import load_json, write_json
 
 LESSON = "layers"
@@ -141,7 +140,7 @@ def run_job(progress: machine.Progress) -> Layers:
     return layers
 
 
-def _features(config: TrainConfig, first: Weights, images: np.ndarray) -> dict[str, np.ndarray]:
+def _features(config: TrainConfig, first: pretrained.Weights, images: np.ndarray) -> dict[str, np.ndarray]:
     """Return the pixels and all layer outputs averaged over their maps: layer -> float32 (n, channels)."""
     content = litert.build(first.named, config.alpha, config.image_size, config.scaling, ("pooled",))
     network = litert.Network(with_layer_outputs(content, config.alpha))

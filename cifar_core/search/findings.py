@@ -156,12 +156,10 @@ class Findings:
 
     def cells(self) -> list[Cell]:
         """Return the cells of a grid, in the order of its choices."""
-        names = [item.knob for item in self.plan.ranges]
-        cells = []
-        for values in self.plan.cells():
-            trials = [trial for trial in self.trials if all(trial.params.get(name) == values[name] for name in names)]
-            cells.append(Cell(values, tuple(trials)))
-        return cells
+        return [
+            Cell(values, tuple(trial for trial in self.trials if values.items() <= trial.params.items()))
+            for values in self.plan.cells()
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings as JSON types."""
@@ -334,9 +332,7 @@ def _trial(trial: FrozenTrial, alone: bool) -> Trial:
         records.amount(attrs.get("accuracy"), 1) if state in ("finished", "pruned") else None,
         tuple((epoch, share) for epoch, share in sorted(trial.intermediate_values.items()) if 0 <= share <= 1),
         run if isinstance(run := attrs.get("run"), str) else None,
-        records.amount(attrs.get("seconds")),
-        records.amount(attrs.get("model_bytes")),
-        records.amount(attrs.get("latency_ms")),
+        *(records.amount(attrs.get(name)) for name in ("seconds", "model_bytes", "latency_ms")),
         str(attrs["error"]) if state == "failed" and attrs.get("error") else None,
     )
 

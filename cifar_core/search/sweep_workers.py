@@ -14,7 +14,6 @@ from cifar_core import costs, jobs, machine, runs
 from cifar_core.data import cifar10
 from cifar_core.errors import ConfigError, RunError, SweepError
 from cifar_core.runs import owners
-from cifar_core.runs.owners import NOBODY
 from cifar_core.search import studies
 from cifar_core.search.space import FEATURE_KNOBS, Goal, Plan
 
@@ -25,7 +24,7 @@ _SAMPLED = 24
 """Number of combinations for the time estimate."""
 
 
-def start(name: str, plan: Plan, goal: Goal, workers: int | None = None, owner: owners.Person = NOBODY) -> None:
+def start(name: str, plan: Plan, goal: Goal, workers: int | None = None, owner: owners.Person = owners.NOBODY) -> None:
     """Create sweep `name` and start `workers` processes (see `start_workers`)."""
     _check(workers)
     studies.create(name, plan, goal)

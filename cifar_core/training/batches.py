@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from cifar_core.data import augmentation
 from cifar_core.network import architecture
-from cifar_core.training.inputs import Source
 from cifar_core.training.keras_import import keras
+
+
+class Source(Protocol):
+    """The inputs of a phase, epoch by epoch."""
+
+    def begin(self, epoch: int) -> None:
+        """Start `epoch`, counted from 0."""
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Return the inputs `rows` (int (n,)) of the current epoch, float32 (n, ...)."""
 
 
 class Batches(keras.utils.PyDataset):

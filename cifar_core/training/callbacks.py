@@ -1,4 +1,4 @@
-"""Keras callbacks of a run: metrics, stop, pruning, checkpoint, pinned pictures."""
+"""Keras callbacks of a run: metrics, stop, checkpoint, pinned pictures."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import numpy as np
 
 from cifar_core.config import TrainConfig
 from cifar_core.errors import TrainingError
-from cifar_core.evaluation import dynamics
 from cifar_core.inference import pins
-from cifar_core.network import litert
 from cifar_core.training import model, run_writer
+from cifar_core.training.inputs import litert_network
 from cifar_core.training.keras_import import keras
 from cifar_core.training.run_writer import Progress, RunWriter
 
@@ -41,34 +40,14 @@ class StopCallback(keras.callbacks.Callback):
         self.writer.check_stop()
 
 
-class NonFiniteLossCallback(keras.callbacks.Callback):
-    """Raises TrainingError after the first step with a loss that is not finite."""
-
-    def __init__(self, phase: str) -> None:
-        super().__init__()
-        self.phase = phase
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Store the epoch for the message."""
-        self._epoch = epoch
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Check the epoch's mean loss, which one bad step makes infinite or NaN."""
-        loss = float((logs or {})["loss"])
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"Training failed: in epoch {self._epoch + 1} of phase {self.phase} the loss became {loss}, "
-                f"expected a number; start again with a lower {self.phase}_learning_rate."
-            )
-
-
 class MetricsCallback(keras.callbacks.Callback):
     """Writes metric rows: for steps (at most ten per second) and for each epoch.
 
     Loss, cross-entropy, accuracy and speed of a step row are means over the images since the previous row of the epoch.
     The loss is the minimized objective: the cross-entropy with smoothed labels plus the L2 penalty. Accuracies are
     clipped to 0..1: Keras's running means are float32 and may exceed 1 by 5e-7. `changes` returns the weight changes
-    for the epoch row, as `model.weight_changes` does.
+    for the epoch row, as `model.weight_changes` does. Raises TrainingError after the first step with a loss that is not
+    finite: one bad step makes the epoch's mean infinite or NaN.
     """
 
     def __init__(
@@ -93,9 +72,16 @@ class MetricsCallback(keras.callbacks.Callback):
         self._epoch_start = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Write a row if the last one is at least 0.1 s old."""
+        """Check the loss; write a row if the last one is at least 0.1 s old."""
+        logs = logs or {}
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"Training failed: in epoch {self._epoch + 1} of phase {self.phase} the loss became {loss}, "
+                f"expected a number; start again with a lower {self.phase}_learning_rate."
+            )
         self._training_seconds = max(time.monotonic() - self._epoch_start, 1e-6)
-        if not self.writer.is_time_for_a_row() or logs is None:
+        if not self.writer.is_time_for_a_row():
             return
         count, then, seconds = batch + 1, self._count, self._training_seconds - self._seconds
         sums = {name: float(logs[name]) * count for name in _STEP_METRICS}
@@ -109,7 +95,7 @@ class MetricsCallback(keras.callbacks.Callback):
             steps=self.steps,
             loss=means["loss"],
             cross_entropy=max(0.0, means["cross_entropy"]),
-            accuracy=_clipped(means["accuracy"]),
+            accuracy=clipped(means["accuracy"]),
             learning_rate=_learning_rate(self.model),
             images_per_second=(count - then) * self.batch_size / max(seconds, 1e-6),
             seconds_left=self._seconds_left(count),
@@ -125,10 +111,10 @@ class MetricsCallback(keras.callbacks.Callback):
             epochs=self.epochs,
             loss=float(logs["loss"]),
             cross_entropy=float(logs["cross_entropy"]),
-            accuracy=_clipped(logs["accuracy"]),
+            accuracy=clipped(logs["accuracy"]),
             validation_loss=float(logs["val_loss"]),
             validation_cross_entropy=float(logs["val_cross_entropy"]),
-            validation_accuracy=_clipped(logs[MONITOR]),
+            validation_accuracy=clipped(logs[MONITOR]),
             learning_rate=_learning_rate(self.model),
             images=self.images,
             epoch_seconds=time.monotonic() - self._epoch_start,
@@ -142,26 +128,6 @@ class MetricsCallback(keras.callbacks.Callback):
         spent = time.monotonic() - self._epoch_start
         left = (self.epochs - self._epoch) * self.steps - steps_done
         return spent / steps_done * left
-
-
-class Pruned(Exception):  # noqa: N818 - not an error
-    """Raised if the pruner of a sweep ends a trial early."""
-
-
-class PruningCallback(keras.callbacks.Callback):
-    """Raises Pruned after an epoch if `should_prune(epoch, validation accuracy)` is true.
-
-    Epochs count from 1 over both phases. Must come after CheckpointCallback, so that the epoch is saved.
-    """
-
-    def __init__(self, should_prune: Callable[[int, float], bool], epochs_before: int) -> None:
-        super().__init__()
-        self.should_prune, self.epochs_before = should_prune, epochs_before
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Raise Pruned if `should_prune` returns True."""
-        if self.should_prune(self.epochs_before + epoch + 1, _clipped((logs or {})[MONITOR])):
-            raise Pruned
 
 
 class CheckpointCallback(keras.callbacks.Callback):
@@ -193,7 +159,7 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Update the best weights and save the checkpoint."""
-        progress, accuracy = self.progress, _clipped((logs or {})[MONITOR])
+        progress, accuracy = self.progress, clipped((logs or {})[MONITOR])
         if accuracy > progress.best_accuracy:
             progress.best_accuracy, progress.best_phase, progress.best_epoch = accuracy, progress.phase, epoch + 1
             self.best.update(model.named_weights(self.network))
@@ -219,22 +185,6 @@ class AveragedWeightsCallback(keras.callbacks.SwapEMAWeights):
     def __init__(self, is_resumed: bool) -> None:
         super().__init__(swap_on_epoch=True)
         self._ema_weights_in_model = is_resumed
-
-
-class EpochCallback(keras.callbacks.Callback):
-    """Writes the validation probabilities that `classify` returns after each epoch.
-
-    Must come after MetricsCallback, which writes the epoch's row, and before CheckpointCallback.
-    """
-
-    def __init__(self, writer: RunWriter, classify: Callable[[], np.ndarray]) -> None:
-        super().__init__()
-        self.writer, self.classify = writer, classify
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Write the probabilities of the epoch."""
-        before = sum(row["kind"] == "epoch" for row in self.writer.rows) - 1
-        dynamics.write(self.writer.run.path, before, self.classify())
 
 
 class ProbeCallback(keras.callbacks.Callback):
@@ -270,14 +220,13 @@ class ProbeCallback(keras.callbacks.Callback):
         pinned = pins.load(self.writer.run.path)
         if not pinned:
             return
-        config, named = self.config, model.named_weights(self.network)
-        content = litert.build(named, config.alpha, config.image_size, config.scaling, ("probabilities",))
-        rows = litert.Network(content).run(np.stack([pin.image for pin in pinned]))["probabilities"]
+        network = litert_network(self.config, model.named_weights(self.network), ("probabilities",))
+        rows = network.run(np.stack([pin.image for pin in pinned]))["probabilities"]
         probabilities = {pin.key: [round(float(p), 5) for p in row] for pin, row in zip(pinned, rows, strict=True)}
         self.writer.add_probe(phase=self.phase, epoch=round(epoch, 4), pins=probabilities)
 
 
-def _clipped(accuracy: float) -> float:
+def clipped(accuracy: float) -> float:
     """Return `accuracy` within 0..1."""
     return min(max(float(accuracy), 0.0), 1.0)
 

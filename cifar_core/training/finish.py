@@ -6,7 +6,6 @@ the stored features of the last phase and writes no index of training images and
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +22,7 @@ from cifar_core.network import litert
 from cifar_core.network.pretrained import Named
 from cifar_core.runs import Run, write_json
 from cifar_core.training import model, run_writer
-from cifar_core.training.inputs import Inputs, layer_shapes
+from cifar_core.training.inputs import Inputs, layer_shapes, litert_network
 from cifar_core.training.keras_import import keras
 from cifar_core.training.run_writer import Progress, RunWriter
 
@@ -53,9 +52,7 @@ def write_descriptions(inputs: Inputs, network: keras.Model, writer: RunWriter) 
 
 def save_head_checkpoint(run: Run) -> None:
     """Copy the checkpoint of the end of phase 1 before the first epoch of phase 2 replaces it."""
-    temporary = run.path / f".{story.HEAD_FILE}"
-    shutil.copyfile(run.path / "checkpoint.npz", temporary)
-    machine.replace(temporary, run.path / story.HEAD_FILE)
+    run_writer.write_whole(run.path / story.HEAD_FILE, (run.path / "checkpoint.npz").read_bytes())
 
 
 def finish(inputs: Inputs, network: keras.Model, progress: Progress, writer: RunWriter) -> dict[str, Any]:
@@ -79,18 +76,14 @@ def finish(inputs: Inputs, network: keras.Model, progress: Progress, writer: Run
 def finish_trial(inputs: Inputs, network: keras.Model, progress: Progress, writer: RunWriter) -> dict[str, Any]:
     """Save `network`, which has the best weights, and its predictions; return the run's metrics."""
     writer.update_status("running", stage="export")
-    classifier = export(inputs, network, writer.run)
+    export(inputs, network, writer.run)
     writer.update_status("running", stage="evaluate")
-    dataset, rows, stored = inputs.dataset, inputs.validation_rows, inputs.test_features(progress.phase)
-    if stored is None:
-        images = dataset.train_images[rows], dataset.test_images
-        outputs = [_outputs(classifier, part, writer, "test") for part in images]
-    else:
-        outputs = [
-            validation_probabilities(inputs, network, progress.phase),
-            _outputs(_trained_part(inputs, model.named_weights(network), progress.phase), stored, writer, "test"),
-        ]
-    validation, test = Predictions(dataset.train_labels[rows], outputs[0]), Predictions(dataset.test_labels, outputs[1])
+    dataset, phase = inputs.dataset, progress.phase
+    top = _trained_part(inputs, model.named_weights(network), phase)
+    tested = _outputs(top, inputs.test_inputs(phase), writer, "test")
+    expected = dataset.train_labels[inputs.validation_rows]
+    validation = Predictions(expected, validation_probabilities(inputs, network, phase))
+    test = Predictions(dataset.test_labels, tested)
     figures = write_figures(inputs, network, progress, writer, validation, test)
     return figures | {"pruned": progress.pruned, "latency_ms": model_file.load_latency(writer.run)}
 
@@ -98,16 +91,9 @@ def finish_trial(inputs: Inputs, network: keras.Model, progress: Progress, write
 def export(inputs: Inputs, network: keras.Model, run: Run) -> litert.Network:
     """Write best.keras and model.tflite; return the loaded LiteRT model."""
     model.save(network, run.path / "best.keras")
-    content = _litert(inputs, model.named_weights(network), ("pooled", "probabilities"))
-    temporary = run.path / ".model.tflite"
-    temporary.write_bytes(content)
-    machine.replace(temporary, run.path / "model.tflite")
-    return litert.Network(content)
-
-
-def _litert(inputs: Inputs, named: Named, outputs: tuple[str, ...]) -> bytes:
-    config = inputs.config
-    return litert.build(named, config.alpha, config.image_size, config.scaling, outputs)
+    classifier = litert_network(inputs.config, model.named_weights(network), ("pooled", "probabilities"))
+    run_writer.write_whole(run.path / "model.tflite", classifier.content)
+    return classifier
 
 
 def _difference(network: keras.Model, classifier: litert.Network, inputs: Inputs) -> float:
@@ -171,7 +157,7 @@ def _trained_part(inputs: Inputs, named: Named, phase: str) -> litert.Network:
     """Return the network from the inputs of `phase`, stored features or pixels, to the probabilities."""
     config, layer = inputs.config, inputs.stored_layer(phase)
     if layer is None:
-        return litert.Network(_litert(inputs, named, ("probabilities",)))
+        return litert_network(config, named, ("probabilities",))
     content = litert.build_after(named, config.alpha, config.image_size, config.fine_tune_blocks * (layer == "cut"))
     return litert.Network(content, features=layer_shapes(config)[layer])
 
@@ -180,7 +166,7 @@ def _write_head_predictions(inputs: Inputs, images: np.ndarray, writer: RunWrite
     """Write the validation predictions of phase 1's best weights, if there was a phase 1."""
     saved = run_writer.load_checkpoint(writer.run.path / story.HEAD_FILE)
     if saved is not None:
-        network = litert.Network(_litert(inputs, saved.best, ("probabilities",)))
+        network = litert_network(inputs.config, saved.best, ("probabilities",))
         outputs = _outputs(network, images, writer, "phase 1")
         np.savez_compressed(writer.run.path / story.PHASES_FILE, head_validation_probabilities=outputs)
 
@@ -210,22 +196,17 @@ def write_figures(
     """Write evaluation.npz, calibration.json and latency.json; return the run's metrics."""
     run, calibrated = writer.run, calibration.fit(validation.probabilities, validation.labels, rule)
     calibrated.save(run.path / calibration.FILE)
-    np.savez_compressed(
-        run.path / "evaluation.npz",
-        validation_rows=inputs.validation_rows,
-        validation_labels=validation.labels,
-        validation_probabilities=validation.probabilities,
-        test_labels=test.labels,
-        test_probabilities=test.probabilities,
-    )
+    arrays, figures = {"validation_rows": inputs.validation_rows}, dict[str, Any]()
+    for name, part in (("validation", validation), ("test", test)):
+        arrays |= {f"{name}_labels": part.labels, f"{name}_probabilities": part.probabilities}
+        figures |= {
+            f"{name}_accuracy": part.accuracy,
+            f"{name}_loss": part.loss,
+            f"{name}_images": len(part.labels),
+        }
+    np.savez_compressed(run.path / "evaluation.npz", **arrays)
     model_file.measure_latency(run)
-    return {
-        "validation_accuracy": validation.accuracy,
-        "validation_loss": validation.loss,
-        "validation_images": len(validation.labels),
-        "test_accuracy": test.accuracy,
-        "test_loss": test.loss,
-        "test_images": len(test.labels),
+    return figures | {
         "temperature": calibrated.temperature,
         "best_phase": progress.best_phase,
         "best_epoch": progress.best_epoch,

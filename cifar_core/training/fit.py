@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from cifar_core.config import TrainConfig
+from cifar_core.evaluation import dynamics
 from cifar_core.network import architecture
 from cifar_core.network.pretrained import Named
 from cifar_core.training import finish, model
@@ -27,13 +28,10 @@ from cifar_core.training.callbacks import (
     MONITOR,
     AveragedWeightsCallback,
     CheckpointCallback,
-    EpochCallback,
     MetricsCallback,
-    NonFiniteLossCallback,
     ProbeCallback,
-    Pruned,
-    PruningCallback,
     StopCallback,
+    clipped,
 )
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.keras_import import keras
@@ -43,6 +41,8 @@ _MOST_NETWORKS = 4
 _WEIGHT_DECAY = 0.004  # Keras's default for AdamW
 _LEAST = 1e-7  # lower bound of a probability before its logarithm
 _WARM_UP = 0.1  # share of a cosine schedule's steps
+_IN_VARIABLES = ("l2", "label_smoothing", "distillation", "distillation_temperature")
+"""Settings that are variables of a compiled model, so that it works for each value; also dropout, if there is any."""
 
 VALIDATION_BATCH = 256
 
@@ -59,13 +59,11 @@ class Phase:
 
 def phases(config: TrainConfig) -> list[Phase]:
     """Return the phases of `config`, in order."""
-    plan = []
-    if config.head_epochs:
-        plan.append(Phase("head", config.head_epochs, config.head_batch_size, config.head_learning_rate))
-    if config.fine_tunes:
-        rate = config.fine_tune_learning_rate
-        plan.append(Phase("fine_tune", config.fine_tune_epochs, config.batch_size, rate))
-    return plan
+    settings = {
+        "head": (config.head_batch_size, config.head_learning_rate),
+        "fine_tune": (config.batch_size, config.fine_tune_learning_rate),
+    }
+    return [Phase(name, epochs, *settings[name]) for name, epochs in config.epochs.items() if epochs]
 
 
 def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int, is_stored: bool) -> keras.Model:
@@ -79,54 +77,59 @@ def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int
         last = model.first_trained_layer(config, phase.name)
         is_folded = phase.name == "fine_tune" and config.batch_norm == "inference"
         cut = architecture.cut_block(config.fine_tune_blocks) if is_folded else None
-        drops = config.dropout > 0
-        part = _compiled_part(network, last, cut, config.alpha, drops, config.optimizer, config.schedule, config.ema)
+        part = _compiled_part(network, last, cut, config.alpha, config.dropout > 0, _choices(config))
     else:
-        part = _Compiled(network, network, config.optimizer, config.schedule, config.ema)
+        part = _Compiled(network, network, _choices(config))
     part.reset(config, phase, steps)
     return part.model
 
 
+def _choices(config: TrainConfig) -> tuple[str, str, str]:
+    return config.optimizer, config.schedule, config.ema
+
+
 @functools.lru_cache(maxsize=2 * _MOST_NETWORKS)
 def _compiled_part(
-    network: keras.Model, last: str, cut: int | None, alpha: float, drops: bool, optimizer: str, schedule: str, ema: str
+    network: keras.Model, last: str, cut: int | None, alpha: float, drops: bool, choices: tuple[str, str, str]
 ) -> _Compiled:
     """Compile the layers after the frozen layer `last`. If `cut` is given, fold the batch norms after that block."""
     frozen = network.get_layer(last).output
     features = keras.Input(frozen.shape[1:])
     pooled: Any = features
     if cut is not None:
-        pooled = model.backbone_top(network, alpha, cut)(features)
+        pooled = model.BackboneTop(network, alpha, cut)(features)
     elif last != "pooled":
         pooled = keras.Model(frozen, network.get_layer("pooled").output)(features)
     output, rate = model.connect_head(network, pooled, drops)
-    return _Compiled(network, keras.Model(features, output, name=f"after_{last}"), optimizer, schedule, ema, rate)
+    return _Compiled(network, keras.Model(features, output, name=f"after_{last}"), choices, rate)
 
 
 class _Compiled:
-    """A compiled model with its settings in variables, and the initial values of its optimizer's variables."""
+    """A compiled model with its settings in variables, and the initial values of its optimizer's variables.
+
+    `choices` are the optimizer, the schedule and the averaging, which need a graph of their own.
+    """
 
     def __init__(
         self,
         network: keras.Model,
         trained: keras.Model,
-        optimizer: str,
-        schedule: str,
-        ema: str,
+        choices: tuple[str, str, str],
         dropout: keras.Variable | None = None,
     ) -> None:
-        self.model, self._dropout = trained, dropout
-        self._l2, self._smoothing, self._peak, self._falling, self._warm_up = (
-            keras.Variable(value, trainable=False) for value in (0.0, 0.0, 1.0, 1.0, 1.0)
-        )
-        self._distillation, self._temperature, self._momentum = (
-            keras.Variable(value, trainable=False) for value in (0.0, 1.0, 0.0)
+        optimizer, self._schedule, ema = choices
+        self.model = trained
+        self._knobs = {name: keras.Variable(1.0, trainable=False) for name in _IN_VARIABLES}
+        self._peak, self._falling, self._warm_up, self._momentum = (
+            keras.Variable(1.0, trainable=False) for _ in range(4)
         )
         penalty = keras.regularizers.L2(0.0)
-        penalty.l2 = self._l2
+        penalty.l2 = self._knobs["l2"]
         network.get_layer("head_dense").kernel.regularizer = penalty
+        if dropout is not None:
+            self._knobs["dropout"] = dropout
         rate: Any = 1e-3
-        if schedule == "cosine":
+        if self._schedule == "cosine":
             rate = keras.optimizers.schedules.CosineDecay(
                 0.0, self._falling, warmup_target=self._peak, warmup_steps=self._warm_up
             )
@@ -146,7 +149,6 @@ class _Compiled:
         nothing = np.zeros((1, architecture.CLASS_COUNT), np.float32)
         trained.compute_metrics(None, nothing, nothing)
         trained.reset_metrics()
-        self._schedule = schedule
         self._first = [variable.numpy() for variable in trained.optimizer.variables]
 
     def _optimizer(self, name: str, rate: Any, averages: bool) -> keras.optimizers.Optimizer:
@@ -165,29 +167,28 @@ class _Compiled:
         square compensates for the smaller gradients.
         """
         labels = targets[:, : architecture.CLASS_COUNT]
-        smoothed = labels * (1 - self._smoothing) + self._smoothing / architecture.CLASS_COUNT
+        smoothing, temperature, weight = (
+            self._knobs[name] for name in ("label_smoothing", "distillation_temperature", "distillation")
+        )
+        smoothed = labels * (1 - smoothing) + smoothing / architecture.CLASS_COUNT
         loss = keras.losses.categorical_crossentropy(smoothed, probabilities)
         if targets.shape[1] == architecture.CLASS_COUNT:
             return loss
         teacher, student = (
-            keras.ops.softmax(keras.ops.log(keras.ops.maximum(outputs, _LEAST)) / self._temperature)
+            keras.ops.softmax(keras.ops.log(keras.ops.maximum(outputs, _LEAST)) / temperature)
             for outputs in (targets[:, architecture.CLASS_COUNT :], probabilities)
         )
-        soft = keras.losses.categorical_crossentropy(teacher, student) * self._temperature**2
-        return (1 - self._distillation) * loss + self._distillation * soft
+        soft = keras.losses.categorical_crossentropy(teacher, student) * temperature**2
+        return (1 - weight) * loss + weight * soft
 
     def reset(self, config: TrainConfig, phase: Phase, steps: int) -> None:
         """Apply the settings of `config` and reset the optimizer to its initial state."""
         optimizer = self.model.optimizer
         for variable, value in zip(optimizer.variables, self._first, strict=True):
             variable.assign(value)
-        self._l2.assign(config.l2)
-        self._smoothing.assign(config.label_smoothing)
-        self._distillation.assign(config.distillation)
-        self._temperature.assign(config.distillation_temperature)
+        for name, variable in self._knobs.items():
+            variable.assign(getattr(config, name))
         self._momentum.assign(1 - 1 / steps)
-        if self._dropout is not None:
-            self._dropout.assign(config.dropout)
         if self._schedule == "cosine":
             warm_up = max(1, int(_WARM_UP * phase.epochs * steps))
             self._peak.assign(phase.learning_rate)
@@ -202,14 +203,19 @@ def _of_labels(measure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return lambda targets, probabilities: measure(targets[:, : architecture.CLASS_COUNT], probabilities)
 
 
+class Pruned(Exception):  # noqa: N818 - not an error
+    """Raised if the pruner of a sweep ends a trial early."""
+
+
 class NetworkCache:
-    """Builds networks as `model.build` does after the seed is set, but reuses one with the same layers.
+    """Builds networks with `build`, called after the seed is set, but reuses one with the same layers.
 
     A reused network gets back its initial weights, including the dropout seed generator. Its training is bit-identical
     to the training of a new network.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, build: Callable[[TrainConfig, Named], keras.Model] = model.build) -> None:
+        self._build = build
         self._networks: dict[tuple[Any, ...], tuple[keras.Model, list[np.ndarray]]] = {}
 
     def build(self, config: TrainConfig, base: Named) -> keras.Model:
@@ -218,7 +224,7 @@ class NetworkCache:
         key = (*backbone, config.dense_units, config.dropout > 0, config.seed)
         network, first = self._networks.pop(key, (None, []))
         if network is None:
-            network = model.build(config, base)
+            network = self._build(config, base)
             first = [variable.numpy() for variable in network.variables]
         else:
             for variable, value in zip(network.variables, first, strict=True):
@@ -269,7 +275,7 @@ def train(
     finish.write_descriptions(inputs, network, writer)
     for phase in _phases_left(config, progress):
         resumed = saved if saved and phase.name == saved.progress.phase else None
-        progress = _PhaseTraining(inputs, network, best, writer, options).train(phase, progress, resumed)
+        progress = _PhaseTraining(inputs, network, best, writer, options, phase).train(progress, resumed)
         if progress.pruned:
             break
     model.assign(network, best)
@@ -291,11 +297,13 @@ class _PhaseTraining:
     best: dict[str, np.ndarray]
     writer: RunWriter
     options: TrainingOptions
+    phase: Phase
 
-    def train(self, phase: Phase, progress: Progress, resumed: Checkpoint | None) -> Progress:
-        """Train `phase`, from the checkpoint `resumed` if it is not None, and return the progress."""
+    def train(self, progress: Progress, resumed: Checkpoint | None) -> Progress:
+        """Train from the checkpoint `resumed` if it is not None, and return the progress."""
+        phase = self.phase
         self.writer.update_status("running", stage=phase.name)
-        training, validation = self._batches(phase)
+        training, validation = self._batches()
         is_stored = self.inputs.stored_layer(phase.name) is not None
         trained = compiled(self.network, self.inputs.config, phase, len(training), is_stored)
         if resumed:
@@ -311,7 +319,7 @@ class _PhaseTraining:
                 validation_data=validation.feed(),
                 epochs=phase.epochs,
                 initial_epoch=progress.epoch,
-                callbacks=self._callbacks(phase, training, progress),
+                callbacks=self._callbacks(training, progress),
                 shuffle=False,  # a resumed run could not repeat the order of Keras
                 verbose=0,
             )
@@ -319,45 +327,45 @@ class _PhaseTraining:
             progress.pruned = True
         return progress
 
-    def _batches(self, phase: Phase) -> tuple[Batches, Batches]:
-        labels, config = self.inputs.dataset.train_labels, self.inputs.config
-        training, validation = self.inputs.sources(phase.name)
-        mixing = config.mixing if self.inputs.stored_layer(phase.name) is None else 0.0
-        known, rows = self.inputs.teacher, self.inputs.train_rows
-        teacher = functools.partial(training.teacher_answers, known) if known else None
+    def _batches(self) -> tuple[Batches, Batches]:
+        inputs, phase, config = self.inputs, self.phase, self.inputs.config
+        training, validation = inputs.sources(phase.name)
+        mixing = config.mixing if inputs.stored_layer(phase.name) is None else 0.0
+        teacher = functools.partial(training.teacher_answers, inputs.teacher) if inputs.teacher else None
+        labels = inputs.dataset.train_labels
         return (
-            Batches(training, labels[rows], phase.batch_size, config.seed, teacher, mixing),
-            Batches(validation, labels[self.inputs.validation_rows], VALIDATION_BATCH),
+            Batches(training, labels[inputs.train_rows], phase.batch_size, config.seed, teacher, mixing),
+            Batches(validation, labels[inputs.validation_rows], VALIDATION_BATCH),
         )
 
-    def _callbacks(self, phase: Phase, training: Batches, progress: Progress) -> list[keras.callbacks.Callback]:
-        config = self.inputs.config
+    def _callbacks(self, training: Batches, progress: Progress) -> list[keras.callbacks.Callback]:
+        config, phase, writer, kinds = self.inputs.config, self.phase, self.writer, keras.callbacks
         watched: dict[str, keras.callbacks.Callback] = {
-            "early_stopping": keras.callbacks.EarlyStopping(
-                MONITOR, mode="max", patience=config.early_stopping_patience
-            )
+            "early_stopping": kinds.EarlyStopping(MONITOR, mode="max", patience=config.early_stopping_patience)
         }
         if config.schedule == "plateau":
-            watched["reduce"] = keras.callbacks.ReduceLROnPlateau(
+            watched["reduce"] = kinds.ReduceLROnPlateau(
                 MONITOR, mode="max", factor=config.reduce_factor, patience=config.reduce_patience
             )
-        pause = self.options.checkpoint_pause_seconds
+        images, pause = len(self.inputs.train_rows), self.options.checkpoint_pause_seconds
         changes = functools.partial(model.weight_changes, self.network, self.inputs.weights.named)
-        epochs_before = sum(row["kind"] == "epoch" and row["phase"] != phase.name for row in self.writer.rows)
-        epochs = EpochCallback(
-            self.writer, lambda: finish.validation_probabilities(self.inputs, self.network, phase.name)
-        )
         return [
-            keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: training.begin(epoch)),
-            NonFiniteLossCallback(phase.name),
+            kinds.LambdaCallback(on_epoch_begin=lambda epoch, _: training.begin(epoch)),
             *([AveragedWeightsCallback(progress.epoch > 0)] if config.ema == "on" else []),
             *watched.values(),
-            MetricsCallback(
-                self.writer, phase.name, phase.epochs, len(self.inputs.train_rows), phase.batch_size, changes
-            ),
-            StopCallback(self.writer),
-            ProbeCallback(self.writer, config, self.network, phase.name, len(training)),
-            *([epochs] if self.options.saves_details else []),
-            CheckpointCallback(self.writer, self.network, progress, self.best, watched, pause),
-            PruningCallback(self.options.should_prune, epochs_before),
+            MetricsCallback(writer, phase.name, phase.epochs, images, phase.batch_size, changes),
+            StopCallback(writer),
+            ProbeCallback(writer, config, self.network, phase.name, len(training)),
+            *([kinds.LambdaCallback(on_epoch_end=self._save_answers)] if self.options.saves_details else []),
+            CheckpointCallback(writer, self.network, progress, self.best, watched, pause),
+            kinds.LambdaCallback(on_epoch_end=self._prune),  # after the checkpoint: the epoch is saved
         ]
+
+    def _save_answers(self, *_: object) -> None:
+        """Write the validation probabilities of the epoch; its row in the metrics is written."""
+        probabilities = finish.validation_probabilities(self.inputs, self.network, self.phase.name)
+        dynamics.write(self.writer.run.path, self.writer.epochs - 1, probabilities)
+
+    def _prune(self, _: int, logs: dict[str, Any]) -> None:
+        if self.options.should_prune(self.writer.epochs, clipped(logs[MONITOR])):
+            raise Pruned

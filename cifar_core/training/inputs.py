@@ -6,13 +6,15 @@ module does not use Keras, so features are computed while Keras is imported.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import cached_property
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -23,19 +25,21 @@ from cifar_core.data.augmentation import View
 from cifar_core.data.cifar10 import Dataset, split
 from cifar_core.data.feature_cache import Entry
 from cifar_core.errors import RunError, StoreError
+from cifar_core.inference.classifier import open_classifier
 from cifar_core.machine import Progress
 from cifar_core.network import architecture, litert, pretrained
-from cifar_core.network.pretrained import Weights
-from cifar_core.runs.records import Environment, Origin
+from cifar_core.network.pretrained import Named, Weights
+from cifar_core.runs.records import Environment
 from cifar_core.training import hardware, near_duplicates
 from cifar_core.training.run_writer import Reporter
-from cifar_core.training.teacher import Teacher
 
 CHUNK = 512
 """Images per write to the cache and per check for a stop."""
 _AHEAD = 2  # concurrent chunks: one is augmented or rounded while the other is computed
 
-Forward = Callable[[np.ndarray], dict[str, np.ndarray]]
+Outputs = dict[str, np.ndarray]
+
+Forward = Callable[[np.ndarray], Outputs]
 
 
 def views(config: TrainConfig) -> list[View]:
@@ -61,6 +65,48 @@ def layer_shapes(config: TrainConfig) -> dict[str, tuple[int, ...]]:
     return {"pooled": (architecture.top_channels(config.alpha),), **({"cut": cut} if cut else {})}
 
 
+def litert_network(
+    config: TrainConfig, named: Named, outputs: Collection[str], threads: int | None = None
+) -> litert.Network:
+    """Return the network of `config` with the weights `named` in LiteRT; `outputs` as in `litert.build`."""
+    cut = architecture.cut_block(config.fine_tune_blocks)
+    content = litert.build(named, config.alpha, config.image_size, config.scaling, outputs, cut)
+    return litert.Network(content, threads)
+
+
+def _fill(
+    entries: Mapping[str, Entry], positions: np.ndarray, outputs: Callable[[np.ndarray], Outputs], progress: Progress
+) -> None:
+    """Compute the missing rows of `entries` among `positions`; `outputs` returns a chunk of rows for each entry.
+
+    `progress(done, total)` is called before each chunk is stored. An exception in it ends the computation; stored
+    chunks are kept. Raises StoreError if there is not enough room.
+    """
+    with ExitStack() as locks:
+        for name in sorted(entries):  # a fixed order avoids a deadlock between two processes
+            locks.enter_context(feature_cache.filling(entries[name]))
+        missing = np.unique(np.concatenate([entry.missing(positions) for entry in entries.values()]))
+        parts = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
+        for number, (part, values) in enumerate(zip(parts, _ahead(outputs, parts), strict=True)):
+            progress(number * CHUNK, len(missing))
+            for name, entry in entries.items():
+                entry.write(part, values[name])
+        if len(missing):
+            progress(len(missing), len(missing))
+
+
+def _ahead(outputs: Callable[[np.ndarray], Outputs], parts: list[np.ndarray]) -> Iterator[Outputs]:
+    """Yield the outputs of each of `parts` while the next parts are computed."""
+    with ThreadPoolExecutor(1 if hardware.has_gpu() else _AHEAD) as pool:
+        waiting: deque[Future[Outputs]] = deque()
+        for part in parts:
+            waiting.append(pool.submit(outputs, part))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 class FeatureExtractor:
     """Computes features of the frozen backbone of one configuration and stores them in the feature cache.
 
@@ -75,7 +121,6 @@ class FeatureExtractor:
         self._layers = sorted(set(stored_layers(config).values()))
         self._networks: dict[int, litert.Network] = {}  # threads -> network; only the newest
         self._making = Lock()
-        self._gpu_network: Forward | None = None
 
     def entries(self, view: View) -> dict[str, Entry]:
         """Return the cache entries of `view`: layer -> entry."""
@@ -94,60 +139,28 @@ class FeatureExtractor:
             layer: feature_cache.entry({**about, "layer": names[layer]}, rows, shapes[layer]) for layer in self._layers
         }
 
-    def all_entries(self) -> list[Entry]:
-        """Return the cache entries of all views, including the unaugmented images. Raises StoreError."""
-        return [entry for view in {View(), *views(self._config)} for entry in self.entries(view).values()]
-
     def fill(self, view: View, positions: np.ndarray, progress: Progress) -> dict[str, Entry]:
-        """Compute the missing features of the images `positions` of `view`, and return the entries.
-
-        `progress(done, total)` is called before each chunk is stored. An exception in it ends the computation; stored
-        chunks are kept. Raises StoreError if there is not enough room.
-        """
-        entries = self.entries(view)
-        with ExitStack() as locks:
-            for layer in sorted(entries):  # a fixed order avoids a deadlock between two processes
-                locks.enter_context(feature_cache.filling(entries[layer]))
-            self._compute(entries, view, positions, progress)
+        """Compute the missing features of the images `positions` of `view` (see `_fill`), and return the entries."""
+        entries, images = self.entries(view), self._images(view)
+        _fill(entries, positions, lambda part: self._outputs(view.of(images, part)), progress)
         return entries
 
-    def _compute(self, entries: dict[str, Entry], view: View, positions: np.ndarray, progress: Progress) -> None:
-        missing = np.unique(np.concatenate([entry.missing(positions) for entry in entries.values()]))
-        parts = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
-        for number, (part, outputs) in enumerate(zip(parts, self._ahead(view, parts), strict=True)):
-            progress(number * CHUNK, len(missing))
-            for layer, entry in entries.items():
-                entry.write(part, outputs[layer])
-        if len(missing):
-            progress(len(missing), len(missing))
-
-    def _ahead(self, view: View, parts: list[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        """Yield the outputs of each of `parts` while the next parts are computed."""
-        with ThreadPoolExecutor(1 if hardware.has_gpu() else _AHEAD) as pool:
-            waiting: deque[Future[dict[str, np.ndarray]]] = deque()
-            for part in parts:
-                waiting.append(pool.submit(self._outputs, view, part))
-                if len(waiting) > _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-
-    def _outputs(self, view: View, part: np.ndarray) -> dict[str, np.ndarray]:
-        images = view.of(self._images(view), part)
+    def _outputs(self, images: np.ndarray) -> Outputs:
         return {layer: values.astype(feature_cache.DTYPE) for layer, values in self._network()(images).items()}
 
     def _network(self) -> Forward:
         """Return a function that maps uint8 (n, 32, 32, 3) to the outputs of the stored layers, float32 (n, ...)."""
         if hardware.has_gpu():
-            self._gpu_network = self._gpu_network or self._on_gpu()
-            return self._gpu_network
+            return self._on_gpu
         available = machine.threads()
         threads = max(1, available - 1) if self._is_importing() else available
         with self._making:
             if threads not in self._networks:
-                self._networks = {threads: self._on_cpu(threads)}
+                network = litert_network(self._config, self._weights.named, self._layers, threads)
+                self._networks = {threads: network}
             return self._networks[threads].run
 
+    @cached_property
     def _on_gpu(self) -> Forward:
         from cifar_core.training import model
         from cifar_core.training.keras_import import keras
@@ -158,15 +171,46 @@ class FeatureExtractor:
         frozen = keras.Model(network.input, outputs)
         return lambda images: frozen.predict(images.astype(np.float32), batch_size=CHUNK, verbose=0)
 
-    def _on_cpu(self, threads: int) -> litert.Network:
-        config = self._config
-        cut = architecture.cut_block(config.fine_tune_blocks) if "cut" in self._layers else None
-        named = self._weights.named
-        content = litert.build(named, config.alpha, config.image_size, config.scaling, self._layers, cut)
-        return litert.Network(content, threads)
-
     def _images(self, view: View) -> np.ndarray:
         return self._dataset.test_images if view.test else self._dataset.train_images
+
+
+class Teacher:
+    """The teacher of a distillation: a finished run (`name` is its ID) or the bundled model ("bundled"), in LiteRT.
+
+    As in Beyer et al. 2022 (arXiv:2106.05237), teacher and student see the same augmented image. Raises RunError if it
+    does not exist.
+
+    `reporter.progress` is called while the probabilities of a view are computed; an exception in it ends that.
+    """
+
+    def __init__(self, name: str, dataset: Dataset, reporter: Reporter) -> None:
+        self._classifier, self._dataset, self._reporter = open_classifier(name), dataset, reporter
+        self.label, self.fingerprint = name, hashlib.sha256(self._classifier.content).hexdigest()[:24]
+        self._probabilities: dict[tuple[View, int], np.ndarray] = {}
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Return the probabilities of uint8 images (n, 32, 32, 3), float32 (n, 10)."""
+        return self._classifier.probabilities(images)
+
+    def stored(self, view: View, positions: np.ndarray) -> np.ndarray:
+        """Return the probabilities of a view of all images, float16 (m, 10), from the feature cache.
+
+        Missing rows among `positions`, int (n,), are computed and stored; other rows are undefined. Raises StoreError.
+        """
+        key = view, id(positions)
+        if key not in self._probabilities:
+            images, report, since = self._dataset.train_images, self._reporter, self._reporter.seconds
+            about = {"data": self._dataset.fingerprint, "teacher": self.fingerprint, **view.about()}
+            entry = feature_cache.entry(about, len(images), (len(cifar10.CLASSES),))
+            _fill(
+                {"teacher": entry},
+                positions,
+                lambda part: {"teacher": self.probabilities(view.of(images, part))},
+                lambda done, total: report.progress("teacher", done, total, since),
+            )
+            self._probabilities[key] = entry.open()
+        return self._probabilities[key]
 
 
 def resolve_auto(config: TrainConfig, before: Environment | None) -> TrainConfig:
@@ -176,23 +220,13 @@ def resolve_auto(config: TrainConfig, before: Environment | None) -> TrainConfig
     """
     if before is None:
         return config
-    origins = {"dataset": before.data.name, "weights": before.weights.kind}
-    known: dict[str, Any] = {name: value for name, value in origins.items() if value in KNOBS[name].choices}
-    return replace(config, **{name: value for name, value in known.items() if getattr(config, name) == "auto"})
-
-
-class Source(Protocol):
-    """The inputs of a phase, epoch by epoch."""
-
-    def begin(self, epoch: int) -> None:
-        """Start `epoch`, counted from 0."""
-
-    def take(self, rows: np.ndarray) -> np.ndarray:
-        """Return the inputs `rows` (int (n,)) of the current epoch, float32 (n, ...)."""
+    origins: dict[str, Any] = {"dataset": before.data.name, "weights": before.weights.kind}
+    autos = [name for name in origins if getattr(config, name) == "auto" and origins[name] in KNOBS[name].choices]
+    return replace(config, **{name: origins[name] for name in autos})
 
 
 class Pixels:
-    """Images, augmented again in each epoch if `strength` is above 0."""
+    """A source of images, augmented again in each epoch if `strength` is above 0."""
 
     def __init__(self, images: np.ndarray, positions: np.ndarray, strength: float = 0.0, seed: int = 0) -> None:
         self._images, self._positions, self._strength, self._seed = images, positions, strength, seed
@@ -214,9 +248,9 @@ class Pixels:
 
 
 class Stored:
-    """Features of one layer from the cache. Epochs cycle through the views; a view is computed when first needed.
+    """A source of features of one layer from the cache.
 
-    `epochs_a_view` consecutive epochs use the same view.
+    Epochs cycle through the views, `epochs_a_view` at a time; a view is computed when first needed.
     """
 
     def __init__(
@@ -274,14 +308,9 @@ class Inputs:
 
     def check_unchanged(self, before: Environment) -> None:
         """Raise RunError if the images, weights or teacher have changed since the run began."""
-        pairs: list[tuple[Origin, Dataset | Weights | Teacher]] = [
-            (before.data, self.dataset),
-            (before.weights, self.weights),
-        ]
-        if before.teacher and self.teacher:
-            pairs.append((before.teacher, self.teacher))
+        pairs = (before.data, self.dataset), (before.weights, self.weights), (before.teacher, self.teacher)
         for then, now in pairs:
-            if then.fingerprint != now.fingerprint:
+            if then and now and then.fingerprint != now.fingerprint:
                 raise RunError(
                     f"The run began with {then.label[:200]} (fingerprint {then.fingerprint[:80]}) and would continue "
                     f"with {now.label} ({now.fingerprint}); restore the first and resume, or start it again."
@@ -306,14 +335,14 @@ class Inputs:
             Pixels(images, self.validation_rows),
         )
 
-    def test_features(self, phase: str) -> np.ndarray | None:
-        """Return the cached inputs of `phase` for all test images, float16 (n, ...); compute missing ones.
+    def test_inputs(self, phase: str) -> np.ndarray:
+        """Return the inputs of `phase` for all test images: pixels, or features, float16 (n, ...), from the cache.
 
-        Returns None if `phase` learns from pixels. Raises StoreError or Stopped.
+        Missing features are computed. Raises StoreError or Stopped.
         """
         layer = self.stored_layer(phase)
         if layer is None:
-            return None
+            return self.dataset.test_images
         rows = np.arange(len(self.dataset.test_labels))
         self._reserve(len(rows))
         return self.features(View(test=True), rows)[layer].open()
@@ -334,7 +363,7 @@ class Inputs:
 
         since = self.reporter.seconds
         with suppress(_Imported):
-            for view in views(self.config)[1 : self.config.views_used] if self._layers else []:
+            for view in views(self.config)[1 : self.config.views_used] if self._layers else ():
                 self._extractor.fill(view, self.train_rows, progress)
 
     def features(self, view: View, positions: np.ndarray) -> dict[str, feature_cache.Entry]:
@@ -350,9 +379,8 @@ class Inputs:
     def _reserve(self, test_images: int = 0) -> None:
         """Make room in the cache for all epochs and `test_images` test images. Raises StoreError."""
         images = costs.cached_images(self.config, len(self.train_rows), len(self.validation_rows)) + test_images
-        entries = self._extractor.all_entries()
-        if test_images:
-            entries += self._extractor.entries(View(test=True)).values()
+        used = {View(), *views(self.config), *([View(test=True)] if test_images else [])}
+        entries = [entry for view in used for entry in self._extractor.entries(view).values()]
         feature_cache.make_room(costs.store_bytes(self.config, images), entries)
 
     def _make_room(self) -> str:

@@ -36,6 +36,7 @@ from cifar_core.training.inputs import Inputs
 from cifar_core.training.worker import SLOT
 
 if TYPE_CHECKING:
+    from cifar_core.training.fit import NetworkCache
     from cifar_core.training.keras_import import keras
 
 _KERAS_PART = "cifar_core.training.fit"  # imported during the preparations
@@ -250,7 +251,7 @@ def train_head(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled
                 return False
             images, one_hot = batches[step]
             logs = head.train_on_batch(images, one_hot, return_dict=True)  # of this batch only
-            total += np.array([float(logs[name]) for name in ("loss", "cross_entropy", "accuracy")])
+            total += [float(logs[name]) for name in ("loss", "cross_entropy", "accuracy")]
         probabilities = keras.ops.convert_to_numpy(head(features, training=False))  # (n, 10)
         report(_figures(epoch + 1, (total / steps).tolist(), probabilities, truth), probabilities.argmax(axis=1))
     return True
@@ -259,29 +260,23 @@ def train_head(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled
 def _new_head(config: TrainConfig, steps: int) -> keras.Model:
     """Return the untrained head of `config`; a head with the same number of units is reused with its graph."""
     from cifar_core.training.fit import compiled, phases
+    from cifar_core.training.keras_import import keras
 
     config = replace(config, schedule="plateau", optimizer="adam")  # a constant rate: nothing here reduces it
-    network, first = _network(config.dense_units, config.dropout > 0)
-    for variable, value in zip(network.variables, first, strict=True):
-        variable.assign(value)
+    keras.utils.set_random_seed(config.seed)
+    network = _networks().build(config, {})
     return compiled(network, config, phases(config)[0], steps, is_stored=True)
 
 
-@functools.lru_cache(maxsize=8)
-def _network(dense_units: int, drops: bool) -> tuple[keras.Model, list[np.ndarray]]:
-    """Return a head and the initial values of its variables."""
-    from cifar_core.training import model
-    from cifar_core.training.keras_import import keras
+@functools.cache
+def _networks() -> NetworkCache:
+    from cifar_core.training import fit, model
 
-    config = replace(head_lab.BASE, dense_units=dense_units, dropout=0.5 if drops else 0.0)
-    keras.utils.set_random_seed(config.seed)
-    network = model.build_head(config)
-    return network, [variable.numpy() for variable in network.variables]
+    return fit.NetworkCache(lambda config, _: model.build_head(config))
 
 
 def _figures(epoch: int, means: list[float], probabilities: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     loss, cross_entropy, accuracy = means
-    validation = calibration.loss(probabilities, truth)
     if not math.isfinite(loss) or not np.isfinite(probabilities).all():
         raise TrainingError(
             f"Training failed: in epoch {epoch} the loss became {loss}, expected a number; lower the rate."
@@ -292,8 +287,7 @@ def _figures(epoch: int, means: list[float], probabilities: np.ndarray, truth: n
         "loss": loss,
         "cross_entropy": cross_entropy,
         "validation_accuracy": float((probabilities.argmax(axis=1) == truth).mean()),
-        "validation_loss": validation,
-        "validation_cross_entropy": validation,
+        **dict.fromkeys(("validation_loss", "validation_cross_entropy"), calibration.loss(probabilities, truth)),
     }
 
 

@@ -215,22 +215,18 @@ def summary(network: keras.Model) -> str:
 class BackboneTop(keras.layers.Layer):
     """The layers of `network` between block `cut` and the head, with shared variables and folded, frozen batch norms.
 
-    float32 (n, h, w, c) -> float32 (n, 1280). A batch is computed in `pieces` independent pieces.
+    float32 (n, h, w, c) -> float32 (n, 1280). With TensorFlow on a CPU, a batch is computed in `hardware.pieces()`
+    independent pieces, otherwise in one.
     """
 
-    def __init__(self, network: keras.Model, alpha: float, cut: int, pieces: int) -> None:
+    def __init__(self, network: keras.Model, alpha: float, cut: int) -> None:
         super().__init__(name="backbone_top")
-        self._blocks, self._pieces = architecture.blocks(alpha)[cut + 1 :], pieces
-        self.convolutions: list[keras.layers.Layer] = []
-        self.norms: list[keras.layers.Layer] = []
-        for block in self._blocks:
-            for part in ("expand", "depthwise", "project"):
-                self._take(network, f"{block.name}_{part}", f"{block.name}_{part}_BN")
-        self._take(network, "Conv_1", "Conv_1_bn")
-
-    def _take(self, network: keras.Model, convolution: str, norm: str) -> None:
-        self.convolutions.append(network.get_layer(convolution))
-        self.norms.append(network.get_layer(norm))
+        is_on_processors = keras.backend.backend() == "tensorflow" and not hardware.has_gpu()
+        self._pieces = hardware.pieces() if is_on_processors else 1
+        self._blocks = architecture.blocks(alpha)[cut + 1 :]
+        parts = [f"{block.name}_{part}" for block in self._blocks for part in ("expand", "depthwise", "project")]
+        self.convolutions = [network.get_layer(name) for name in (*parts, "Conv_1")]
+        self.norms = [network.get_layer(name) for name in (*(f"{part}_BN" for part in parts), "Conv_1_bn")]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Do nothing: the layers are already built."""
@@ -285,12 +281,3 @@ def _depthwise(x: Any, kernel: Any, bias: Any, stride: int) -> Any:
     odd = [side % 2 for side in x.shape[1:3]]  # pads as Keras's correct_pad does before a stride of 2
     x = keras.ops.pad(x, [[0, 0], [odd[0], 1], [odd[1], 1], [0, 0]])
     return keras.ops.depthwise_conv(x, kernel, stride, "valid") + bias
-
-
-def backbone_top(network: keras.Model, alpha: float, cut: int) -> BackboneTop:
-    """Return the layers of `network` between block `cut` and the head as one layer; their batch norms must be frozen.
-
-    With TensorFlow on a CPU, a batch is computed in `hardware.pieces()` pieces, otherwise in one.
-    """
-    is_on_processors = keras.backend.backend() == "tensorflow" and not hardware.has_gpu()
-    return BackboneTop(network, alpha, cut, hardware.pieces() if is_on_processors else 1)

@@ -35,19 +35,14 @@ def kept_together(dataset: Dataset, training: np.ndarray, validation: np.ndarray
 
 def find(features: np.ndarray, similar: float = _SIMILAR) -> tuple[np.ndarray, np.ndarray]:
     """Return `positions` and `groups` of images whose `features`, float (n, f), have a cosine of at least `similar`."""
-    from scipy.sparse import coo_array
+    from scipy.sparse import csr_array, vstack
     from scipy.sparse.csgraph import connected_components
 
     directions = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
-    pairs = []
-    for start in range(0, len(directions), _CHUNK):
-        rows, columns = np.nonzero(directions[start : start + _CHUNK] @ directions.T >= similar)
-        pairs.append(np.stack([rows + start, columns]))
-    first, second = np.concatenate(pairs, axis=1)
-    first, second = first[first != second], second[first != second]
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(len(directions),) * 2)
-    _, groups = connected_components(graph, directed=False)
-    positions = np.unique(first)
+    chunks = (directions[start : start + _CHUNK] for start in range(0, len(directions), _CHUNK))
+    pairs = vstack([csr_array(chunk @ directions.T >= similar) for chunk in chunks])
+    _, groups = connected_components(pairs, directed=False)
+    positions = np.flatnonzero(pairs.sum(axis=1) > 1)  # each image is also similar to itself
     return positions.astype(np.int32), np.unique(groups[positions], return_inverse=True)[1].astype(np.int32)
 
 

@@ -25,7 +25,6 @@ import numpy as np
 from cifar_core import jobs, machine, untrusted
 from cifar_core.errors import RunError
 from cifar_core.inference import pins
-from cifar_core.jobs import Stopped
 from cifar_core.network.pretrained import Named
 from cifar_core.runs import Run, write_json
 
@@ -45,6 +44,13 @@ class Reporter(Protocol):
 
     def progress(self, stage: str, done: int, total: int, since: float) -> None:
         """Report that `done` of `total` of `stage` are done; it began at `since` seconds. May raise to end the work."""
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically. Raises OSError."""
+    temporary = path.with_name(f".{path.name}")  # a fixed name: killed workers leave at most one
+    temporary.write_bytes(content)
+    machine.replace(temporary, path)
 
 
 class RunWriter:
@@ -72,14 +78,17 @@ class RunWriter:
         """Whether an earlier process did a part of the run's work."""
         return self._seconds_before > 0
 
+    @property
+    def epochs(self) -> int:
+        """Number of full epochs, over both phases."""
+        return sum(row["kind"] == "epoch" for row in self.rows)
+
     def restart(self, rows: list[dict[str, Any]], probes: list[dict[str, Any]], seconds: float) -> None:
         """Count time from `seconds`, and replace the content of the metrics and probes files by these rows."""
         self._seconds_before, self._start = seconds, time.monotonic()
         self.rows, self.probes = list(rows), list(probes)
         for path, content in ((self._metrics_file, rows), (self._probes_file, probes)):
-            temporary = path.with_name(f".{path.name}")
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in content), encoding="utf-8")
-            machine.replace(temporary, path)
+            write_whole(path, "".join(json.dumps(row) + "\n" for row in content).encode())
 
     def update_status(self, state: str, **more: Any) -> None:
         """Write status.json: `state` and further keys (`stage`, `message`, `error`, `result`)."""
@@ -130,7 +139,7 @@ class RunWriter:
     def check_stop(self) -> None:
         """Raise Stopped if a stop was requested."""
         if self.is_asked_to_stop:
-            raise Stopped
+            raise jobs.Stopped
 
 
 @dataclass
@@ -181,7 +190,7 @@ def save_checkpoint(path: Path, progress: Progress, network: keras.Model, optimi
     values |= {f"optimizer/{i}": v.numpy() for i, v in enumerate(optimizer.variables)}
     values |= {f"best/{name}": value for name, value in best.items()}
     values["state"] = np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8)
-    temporary = path.with_name(f".{path.name}")  # a fixed name: killed workers leave at most one
+    temporary = path.with_name(f".{path.name}")
     try:
         with temporary.open("wb") as file:
             np.savez(file, **values)

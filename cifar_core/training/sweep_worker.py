@@ -141,9 +141,8 @@ class Worker:
 
     def _run_of(self, trial: Trial, config: TrainConfig) -> Run:
         """Return the previous run of `trial` or a new one, and hold its lock."""
-        known = trial.user_attrs.get("run")
-        if isinstance(known, str) and runs.ID_PATTERN.fullmatch(known) and self._can_resume(Run(known), config):
-            return Run(known)
+        if previous := self._previous(trial, config):
+            return previous
         run = runs.create(config, f"{self.study.study_name.replace('-', '')[:16]}t{trial.number + 1}")
         self._run_lock.enter_context(FileLock(run.path / "lock"))
         runs.write_json(run.path / "trial.json", {"sweep": self.study.study_name, "trial": trial.number})
@@ -151,14 +150,15 @@ class Worker:
         trial.set_user_attr("run", run.id)
         return run
 
-    def _can_resume(self, run: Run, config: TrainConfig) -> bool:
-        """Return whether `run` exists with this configuration and is unfinished. If so, hold its lock."""
+    def _previous(self, trial: Trial, config: TrainConfig) -> Run | None:
+        """Return the unfinished run that `trial` continues, and hold its lock; None without one."""
         with suppress(CifarError, Timeout):
-            if run.path.is_dir() and run.config == config and run.state != "finished":
+            run = runs.get(trial.user_attrs.get("run", ""))
+            if run.config == config and run.state != "finished":
                 self._run_lock.enter_context(machine.hold_lock(run.path / "lock"))
                 (run.path / "stop").unlink(missing_ok=True)
-                return True
-        return False
+                return run
+        return None
 
     def _record(self, trial: Trial, run: Run) -> float:
         """Write the metrics of the finished `run` to the study; return its accuracy. Raises TrialPruned."""

@@ -30,12 +30,12 @@ from cifar_core.config import TrainConfig
 from cifar_core.data import augmentation, cifar10
 from cifar_core.errors import CifarError, TrainingError
 from cifar_core.export import script
-from cifar_core.network import architecture, litert, pretrained
-from cifar_core.network.pretrained import Named
+from cifar_core.inference import model_file
+from cifar_core.network import architecture, pretrained
 from cifar_core.training import hardware, model
-from cifar_core.training.batches import Batches
+from cifar_core.training.batches import Batches, Source
 from cifar_core.training.fit import VALIDATION_BATCH, Phase, compiled, phases
-from cifar_core.training.inputs import Pixels, Source, layer_shapes, stored_layers
+from cifar_core.training.inputs import Pixels, layer_shapes, litert_network, stored_layers
 from cifar_core.training.keras_import import keras
 from cifar_core.training.worker import SLOT
 
@@ -43,7 +43,6 @@ _IMAGES = 1_024
 _STEPS = 12
 _SLOT_SECONDS = 600
 _PREDICTED_IMAGES = 2_000
-_SINGLE_PREDICTIONS = 30
 
 
 def main(text: str) -> int:
@@ -105,11 +104,9 @@ def _seconds_an_image(config: TrainConfig, network: keras.Model, phase: Phase, p
     return step + forward * config.validation_fraction / (1 - config.validation_fraction)
 
 
-def _forward(config: TrainConfig, named: Named, pixels: np.ndarray, outputs: tuple[str, ...]) -> float:
+def _forward(config: TrainConfig, named: pretrained.Named, pixels: np.ndarray, outputs: tuple[str, ...]) -> float:
     """Return the seconds of LiteRT per image, including augmentation if the outputs are stored features."""
-    cut = architecture.cut_block(config.fine_tune_blocks) if "cut" in outputs else None
-    content = litert.build(named, config.alpha, config.image_size, config.scaling, outputs, cut)
-    network = litert.Network(content)
+    network = litert_network(config, named, outputs)
     network.run(pixels[:128])
     strength = 0.0 if "probabilities" in outputs else config.augmentation
     places = np.arange(_IMAGES)
@@ -158,9 +155,8 @@ def _time_predictions(network: keras.Model, images: np.ndarray) -> dict[str, flo
     large = np.asarray(keras.ops.image.resize(scaled, (side, side)))
     backbone.predict(large[:512], batch_size=256, verbose=0)
     many = statistics.median(_seconds(lambda: backbone.predict(large, batch_size=256, verbose=0)) for _ in range(3))
-    network.predict(images[:1], verbose=0)
-    one = [_seconds(lambda: network.predict(images[:1], verbose=0)) for _ in range(_SINGLE_PREDICTIONS)]
-    return {"images_per_second": len(large) / many, "single_seconds": statistics.median(one)}
+    one = model_file.latency_ms(lambda image: network.predict(image, verbose=0), images) / 1000
+    return {"images_per_second": len(large) / many, "single_seconds": one}
 
 
 def _print_line(what: str, **facts: Any) -> None:

@@ -9,16 +9,15 @@ features while Keras is imported. It writes only to the run's folder and the fea
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +25,16 @@ from filelock import FileLock, Timeout
 
 from cifar_core import costs, jobs, machine, runs
 from cifar_core.errors import CifarError, RunError, TrainingError, sentence
-from cifar_core.jobs import Stopped
 from cifar_core.runs import Run, records
 from cifar_core.training import hardware, run_writer, shared_queue
 from cifar_core.training.run_writer import RunWriter
-from cifar_core.training.shared_queue import Offer
 
 if TYPE_CHECKING:
     from cifar_core.training.fit import TrainingOptions
 
 SLOT = ".slot"
 """Lock file in the runs directory, held by the running training."""
+_TRAINING = "cifar_core.training.fit"  # imports Keras
 _LOCK_SECONDS = 10
 _POLL_SECONDS = 0.2
 
@@ -87,7 +85,7 @@ def train_run(
         writer.update_status("finished", stage="done", result=result)
     except shared_queue.Ended as ended:
         return str(ended)
-    except Stopped:
+    except jobs.Stopped:
         writer.update_status("stopped")
         return "stopped"
     except (CifarError, OSError, MemoryError) as error:
@@ -111,7 +109,7 @@ def _message(run: Run, error: CifarError | OSError | MemoryError) -> str:
 
 
 def _training_slot(
-    run: Run, writer: RunWriter, name: str, offer: Offer | None = None
+    run: Run, writer: RunWriter, name: str, offer: shared_queue.Offer | None = None
 ) -> AbstractContextManager[object]:
     """Wait until this run is first in the queue and the slot `name` is free; return the acquired slot.
 
@@ -137,12 +135,17 @@ def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] |
 
     writer.update_status("running", stage="prepare", began=time.time())
     hardware.set_threads(run.config)
-    importing = _Import("cifar_core.training.fit")
+    importing = ThreadPoolExecutor(1).submit(import_module, _TRAINING)
     saved = run_writer.load_checkpoint(run.path / "checkpoint.npz")
     progress = saved.progress if saved else run_writer.Progress("")
     writer.restart(progress.rows, progress.probes, progress.elapsed_seconds)
-    before = _environment(run) if saved else None
-    inputs = Inputs(resolve_auto(run.config, before), writer, importing.is_alive)
+    before = records.environment(run.path) if saved else None
+    if saved and before is None:
+        raise RunError(
+            "environment.json is missing: whether images and weights are those with which the run began cannot be "
+            "checked; restore the file, or start the run again."
+        )
+    inputs = Inputs(resolve_auto(run.config, before), writer, lambda: not importing.done())
     if before:
         inputs.check_unchanged(before)
     writer.update_status("running", stage="features", note=inputs.end_to_end_reason)
@@ -151,52 +154,24 @@ def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] |
         probe = pool.submit(linear_probe.measure, inputs, writer) if options is None else None
         inputs.prepare_later_epochs()
         writer.update_status("running", stage="import")
-        while importing.is_alive():
+        while not wait([importing], _POLL_SECONDS).done:
             writer.check_stop()
-            importing.join(_POLL_SECONDS)
-        result = importing.result().train(inputs, saved, writer, options() if options else None)
+        result = _imported(importing).train(inputs, saved, writer, options() if options else None)
     return result | (probe.result() if probe else {})
 
 
-def _environment(run: Run) -> records.Environment:
-    """Return the environment in which the run began. Raises RunError if the file is missing or damaged."""
-    saved = records.environment(run.path)
-    if saved is None:
-        raise RunError(
-            "environment.json is missing: whether images and weights are those with which the run began cannot be "
-            "checked; restore the file, or start the run again."
-        )
-    return saved
-
-
-class _Import(threading.Thread):
-    """Imports a module in the background."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(daemon=True)
-        self._name = name
-        self._error: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        """Import the module; store an exception for `result`."""
-        try:
-            importlib.import_module(self._name)
-        except BaseException as error:  # raised in the main thread
-            self._error = error
-
-    def result(self) -> Any:
-        """Wait for the module and return it. Raises MemoryError, or TrainingError if it cannot be imported."""
-        self.join()
-        if self._error:
-            traceback.print_exception(self._error)  # for worker.log: it may be a bug
-            if hardware.is_out_of_memory(self._error) or not hardware.has_memory():
-                raise MemoryError from self._error
-            raise TrainingError(
-                f"TensorFlow could not be imported ({type(self._error).__name__}: {str(self._error)[:200]}); "
-                "install the packages again, 'pip install -r requirements.txt', and resume. More is in worker.log."
-            ) from self._error
-        return sys.modules[self._name]
+def _imported(importing: Future[Any]) -> Any:
+    """Return the imported module. Raises MemoryError, or TrainingError if it cannot be imported."""
+    try:
+        return importing.result()
+    except BaseException as error:
+        traceback.print_exception(error)  # for worker.log: it may be a bug
+        if hardware.is_out_of_memory(error) or not hardware.has_memory():
+            raise MemoryError from error
+        raise TrainingError(
+            f"TensorFlow could not be imported ({type(error).__name__}: {str(error)[:200]}); "
+            "install the packages again, 'pip install -r requirements.txt', and resume. More is in worker.log."
+        ) from error
 
 
 if __name__ == "__main__":

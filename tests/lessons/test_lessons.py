@@ -13,7 +13,7 @@ from cifar_core.data import cifar10, synthetic
 from cifar_core.errors import RunError
 from cifar_core.inference import inside
 from cifar_core.jobs import Stopped
-from cifar_core.lessons import answers, experiments, internals, layer_probe
+from cifar_core.lessons import catalogue, experiments, layer_probe
 from cifar_core.lessons.experiments import CONDITIONS, Outcome
 from cifar_core.lessons.layer_probe import Layers, Probed
 from cifar_core.network import litert, pretrained
@@ -74,29 +74,29 @@ class TestOutcome:
 class TestAnswers:
     @pytest.mark.parametrize(("wrong", "option"), [(0.79, 0), (0.75, 1), (0.6, 2)])
     def test_scaling_counts_the_points_lost(self, wrong: float, option: int) -> None:
-        found = answers.scaling({"right": made_up(0.8), "wrong": made_up(wrong), "wild": made_up(0.5)})
+        found = catalogue.answer_scaling({"right": made_up(0.8), "wrong": made_up(wrong), "wild": made_up(0.5)})
         assert found[0] == option
         assert f"{80 - 100 * wrong:.1f} points" in found[1]
 
     @pytest.mark.parametrize(("last", "option"), [(0.8, 0), (0.5, 1), (0.1, 2)])
     def test_freezing_looks_at_the_last_epoch(self, last: float, option: int) -> None:
         arms = {"right": made_up(), "never": made_up(), "all": made_up(0.85, last=last)}
-        assert answers.freezing(arms)[0] == option
+        assert catalogue.answer_freezing(arms)[0] == option
 
     @pytest.mark.parametrize(("training", "option"), [(0.9, 0), (0.8, 1), (0.6, 2)])
     def test_augmentation_compares_training_with_validation(self, training: float, option: int) -> None:
         arms = {"right": made_up(), "none": made_up(), "hard": made_up(0.8, training)}
-        assert answers.augmentation(arms)[0] == option
+        assert catalogue.answer_augmentation(arms)[0] == option
 
     @pytest.mark.parametrize(("second", "option"), [(0.9, 0), (0.8, 1), (0.7, 2)])
     def test_phases_compare_the_best(self, second: float, option: int) -> None:
         arms = {"both": made_up(0.8), "second": made_up(second), "first": made_up()}
-        assert answers.phases(arms)[0] == option
+        assert catalogue.answer_phases(arms)[0] == option
 
     @pytest.mark.parametrize(("low", "high", "option"), [(0.5, 0.7, 0), (0.7, 0.69, 1), (0.7, 0.5, 2)])
     def test_rate_compares_the_low_with_the_high(self, low: float, high: float, option: int) -> None:
         arms = {"right": made_up(0.8), "low": made_up(low), "high": made_up(high)}
-        assert answers.rate(arms)[0] == option
+        assert catalogue.answer_rate(arms)[0] == option
 
     @pytest.mark.parametrize(("taught", "option"), [(0.79, 0), (0.81, 0), (0.84, 1), (0.9, 2)])
     def test_teacher_compares_test_accuracy(self, taught: float, option: int) -> None:
@@ -104,11 +104,11 @@ class TestAnswers:
             key: replace(made_up(), figures={**made_up().figures, "test_accuracy": accuracy})
             for key, accuracy in (("alone", 0.8), ("taught", taught))
         }
-        assert answers.teacher(conditions)[0] == option
+        assert catalogue.answer_teacher(conditions)[0] == option
 
     @pytest.mark.parametrize(("best", "option"), [(0.81, 0), (0.84, 1), (0.9, 2)])
     def test_noise_is_the_range_over_the_seeds(self, best: float, option: int) -> None:
-        found = answers.noise({"1": made_up(0.8), "2": made_up(best), "3": made_up(0.8), "4": made_up(0.8)})
+        found = catalogue.answer_noise({"1": made_up(0.8), "2": made_up(best), "3": made_up(0.8), "4": made_up(0.8)})
         assert found[0] == option
         assert f"{100 * best - 80:.1f} points apart" in found[1]
 
@@ -117,7 +117,7 @@ class TestAnswers:
         names = [layer_probe.PIXELS, *inside.layer_names(0.5)]
         accuracies = [0.7] + [0.7 if number >= block + 1 else 0.4 for number in range(19)]
         network = Probed("w", names, accuracies, [1] * 20)
-        assert answers.layers(Layers([network, network], 800, 200, 1.0, MADE))[0] == option
+        assert catalogue.answer_layers(Layers([network, network], 800, 200, 1.0, MADE))[0] == option
 
 
 class TestHere:
@@ -174,8 +174,8 @@ class TestHere:
 class TestInside:
     def test_the_histogram_of_the_wrong_scale_has_an_empty_half(self) -> None:
         images = synthetic.images(10, 1)[0]
-        wrong, right = (internals.histogram(images, scaling) for scaling in ("zero_to_one", "minus_one_to_one"))
-        half = internals.HISTOGRAM_BINS // 2
+        wrong, right = (experiments.histogram(images, scaling) for scaling in ("zero_to_one", "minus_one_to_one"))
+        half = experiments.HISTOGRAM_BINS // 2
         assert sum(wrong[:half]) == 0 and sum(right[:half]) > 0.2
         assert sum(wrong) == pytest.approx(1) and sum(right) == pytest.approx(1)
 
@@ -205,14 +205,14 @@ class TestInside:
             },
         )
         (run.path / "model.tflite").write_bytes(head)
-        found = internals.measure(run)
-        assert len(found.histogram) == internals.HISTOGRAM_BINS and len(found.norms) == 19
+        found = experiments.measure(run)
+        assert len(found.histogram) == experiments.HISTOGRAM_BINS and len(found.norms) == 19
         assert len(found.last_map) == 1 and found.latency_ms > 0
         assert all(norm > 0 for norm in found.norms)
 
     def test_a_run_without_a_model_is_told_of(self, run: Run) -> None:
         with pytest.raises(RunError, match="has no model"):
-            internals.measure(run)
+            experiments.measure(run)
 
 
 def _headed(alpha: float, size: int) -> bytes:

@@ -9,7 +9,7 @@ from cifar_core.errors import TrainingError
 from cifar_core.jobs import Stopped
 from cifar_core.runs import Run, curves
 from cifar_core.training import model, run_writer
-from cifar_core.training.callbacks import CheckpointCallback, MetricsCallback, NonFiniteLossCallback, StopCallback
+from cifar_core.training.callbacks import CheckpointCallback, MetricsCallback, StopCallback
 from cifar_core.training.run_writer import ROWS_A_SECOND, Progress, RunWriter
 
 
@@ -132,8 +132,11 @@ def test_early_stopping_and_rate_reduction_are_given_back_what_they_knew(
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
-def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence(loss: float) -> None:
-    watch = NonFiniteLossCallback("fine_tune")
+def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence(
+    writer: RunWriter, network: keras.Model, loss: float
+) -> None:
+    watch = MetricsCallback(writer, "fine_tune", epochs=2, images=40, batch_size=16)
+    watch.set_model(network)
     watch.on_epoch_begin(1)
     watch.on_train_batch_end(0, logs(0.1, loss=80.0))
     with pytest.raises(TrainingError, match=r"in epoch 2 of phase fine_tune .* lower fine_tune_learning_rate"):

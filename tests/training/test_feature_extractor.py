@@ -270,7 +270,8 @@ def test_the_room_asked_for_is_what_the_views_that_epochs_come_to_take(change: C
         source, _ = found.sources(phase)
         for epoch in range(config.head_epochs if phase == "head" else config.fine_tune_epochs):
             source.begin(epoch)
-    entries = {entry.path: entry for entry in extractor(config).all_entries()}.values()
+    used = {View(), *views(config)}
+    entries = {entry.path: entry for view in used for entry in extractor(config).entries(view).values()}.values()
     stored = sum((entry.rows - len(entry.missing(np.arange(entry.rows)))) * entry.row_bytes for entry in entries)
     assert stored == costs.store_bytes(config, costs.cached_images(config, 800, 200))
     assert stored == costs.estimate(config, 1_000, 100).store_bytes
@@ -293,11 +294,11 @@ def test_training_from_the_store_equals_training_the_joined_network(
         found.prepare()
         keras.utils.set_random_seed(1)
         network = model.build(config, found.weights.named)
-        training = _PhaseTraining(found, network, model.named_weights(network), found.reporter, TrainingOptions())
+        training = _PhaseTraining(found, network, model.named_weights(network), found.reporter, TrainingOptions(), plan)
         trained = compiled(network, config, plan, 1, is_stored=stored)
         assert (trained is network) is not stored
         trained.run_eagerly = True  # one step is not worth compiling
-        batches, _ = training._batches(plan)
+        batches, _ = training._batches()
         loss = trained.train_on_batch(*batches[0])[0]
         ended.append((float(loss), model.named_weights(network), found.weights.named))
     (loss, one, start), (other_loss, other, _) = ended

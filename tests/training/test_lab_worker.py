@@ -98,7 +98,7 @@ def test_a_head_taken_again_learns_as_a_new_one_and_needs_no_other_graph(tiny_ba
         return found
 
     def clear() -> None:
-        lab_worker._network.cache_clear()
+        lab_worker._networks.cache_clear()
         fit._compiled_part.cache_clear()
 
     changed = {"dropout": 0.2, "l2": 1e-2, "label_smoothing": 0.1, "head_learning_rate": 1e-2}

@@ -17,7 +17,7 @@ from cifar_core.errors import RunError
 from cifar_core.jobs import Stopped
 from cifar_core.runs import Run
 from cifar_core.search.studies import STORAGE_VARIABLE
-from cifar_core.training import queue_worker, shared_queue, worker
+from cifar_core.training import shared_queue, worker
 from cifar_core.training.run_writer import RunWriter
 from cifar_core.training.shared_queue import Channel, Ended, Gone, Offer
 
@@ -167,15 +167,15 @@ def test_a_worker_leaves_what_is_no_run_and_what_it_has_no_images_for(
     started: list[Run] = []
     monkeypatch.setattr(download, "answers", lambda url: False)
     monkeypatch.setattr(jobs, "spawn_worker", started.append)
-    monkeypatch.setattr(queue_worker, "POLL_SECONDS", 0)
-    monkeypatch.setattr(queue_worker, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(shared_queue, "POLL_SECONDS", 0)
+    monkeypatch.setattr(shared_queue, "RETRY_SECONDS", 0)
     monkeypatch.setenv("CIFAR_RUNS_DIR", str(runs.runs_dir() / ".worker"))
     runs.runs_dir().mkdir()
     able = shared_queue.needs("auto", "random", 0.35, 32)
     for name, needs in (("../x", able), (run.id, able), *((run.id, text) for text in ODD)):
         ask("INSERT INTO cifar_offers (run, needs) VALUES (%s, %s)", name, needs)
     for _ in range(len(ODD)):
-        queue_worker._serve(database, threading.Event())
+        shared_queue._serve(database, threading.Event())
     assert ask("SELECT worker FROM cifar_offers ORDER BY id OFFSET 2") == [(None,)] * len(ODD)
     told = capsys.readouterr().out
     assert "is not the id of a run" in told and "no usable config.json" in told
@@ -184,8 +184,8 @@ def test_a_worker_leaves_what_is_no_run_and_what_it_has_no_images_for(
 
 def test_a_dead_home_is_not_served(database: str, offer: Offer, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     ask("UPDATE cifar_offers SET home_seen = home_seen - interval '1 minute'")
-    monkeypatch.setattr(queue_worker, "_train", lambda *_: pytest.fail("it is trained"))
-    queue_worker._serve(database, threading.Event())
+    monkeypatch.setattr(shared_queue, "_train", lambda *_: pytest.fail("it is trained"))
+    shared_queue._serve(database, threading.Event())
 
 
 def test_a_run_with_a_teacher_of_this_machine_is_not_offered(
@@ -237,8 +237,8 @@ def test_a_worker_whose_disk_is_full_leaves_the_run_to_others(
 ) -> None:
     monkeypatch.setenv("CIFAR_RUNS_DIR", str(tmp_path / "worker"))
     runs.runs_dir().mkdir()
-    monkeypatch.setattr(queue_worker, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(shared_queue, "RETRY_SECONDS", 0)
     monkeypatch.setattr(machine, "replace", full_disk)
-    queue_worker._serve(database, threading.Event())
+    shared_queue._serve(database, threading.Event())
     assert "No space left on device" in capsys.readouterr().out
     assert runs.list_runs() == []

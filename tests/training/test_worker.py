@@ -235,8 +235,7 @@ def test_a_bug_is_recorded_and_seen(tiny_config: TrainConfig, small_data: Any, m
 def test_an_import_that_fails_is_a_sentence_with_what_to_do(
     tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    imported = worker._Import
-    monkeypatch.setattr(worker, "_Import", lambda name: imported("no_such_tensorflow"))
+    monkeypatch.setattr(worker, "_TRAINING", "no_such_tensorflow")
     run = create(tiny_config)
     assert worker.main(str(run.path)) == 2
     assert "no_such_tensorflow" in failure(run)["message"]
@@ -297,7 +296,7 @@ def test_a_stop_does_not_wait_for_the_import(
         if more.get("stage") == "import":
             (writer.run.path / "stop").touch()
 
-    monkeypatch.setattr(worker._Import, "run", lambda _: imported.wait(60))
+    monkeypatch.setattr(worker, "import_module", lambda _: imported.wait(60))
     monkeypatch.setattr(RunWriter, "update_status", say)
     run = create(tiny_config)
     assert worker.main(str(run.path)) == 0
