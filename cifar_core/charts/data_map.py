@@ -11,7 +11,7 @@ from PIL import Image
 
 from cifar_core.charts import style
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation.dynamics import Dynamics
+from cifar_core.evaluation.data_map import Dynamics
 
 TOOLS = {"modeBarButtons": [["select2d", "lasso2d", "zoom2d", "pan2d", "resetScale2d"]]}
 """Plotly's mode bar buttons."""
@@ -89,7 +89,7 @@ def _figure(
     look = {"hovermode": "closest", "hoverdistance": 30, "dragmode": "select", "clickmode": "event+select"}
     figure = style.figure(title, "", "", height, selectionrevision=str(chosen), selections=[], **look)
     for name, (color, dots) in groups.items():
-        x, y = np.float32(xy[:, dots])
+        x, y = xy[:, dots].astype(np.float32)
         figure.add_scatter(
             x=x,
             y=y,

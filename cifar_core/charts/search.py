@@ -70,7 +70,7 @@ def front(sweep: Findings, cost: str, opened: Trial | None = None) -> go.Figure:
     others = [trial for trial in sweep.ended if trial not in best and trial.cost(cost) is not None]
     looks = (("trials", others, style.HEAD, "markers"), ("Pareto front", best, RIGHT, "lines+markers"))
     for name, trials, color, mode in looks:
-        look = {"name": name, "marker_color": color, "mode": mode}
+        look: dict[str, Any] = {"name": name, "marker_color": color, "mode": mode}
         _add_trials(figure, trials, opened, lambda trial: (trial.cost(cost) or 0.0) * factor, **look)
     figure.update_traces(line_shape="hv", hovertemplate=f"%{{text}}<br>%{{x:.3g}} {unit}<extra></extra>")
     _fit_accuracy(figure, sweep)
@@ -271,7 +271,7 @@ def _axis(knob: str) -> str:
 
 def _add_by_state(figure: go.Figure, trials: Sequence[Trial], opened: Trial | None, x: Callable[[Trial], Any]) -> None:
     for state, (color, symbol) in _STATES.items():
-        look = {"name": state, "marker_color": color, "marker_symbol": symbol}
+        look: dict[str, Any] = {"name": state, "marker_color": color, "marker_symbol": symbol}
         _add_trials(figure, [trial for trial in trials if trial.state == state], opened, x, **look)
 
 

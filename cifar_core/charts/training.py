@@ -28,7 +28,7 @@ def metric_figure(
     if metric == "loss":
         metric = loss_metric(*filter(None, (run, ghost)))
     validation, hover = f"validation_{metric}", {"hovertemplate": style.metric_hover(metric)}
-    dots = {"name": "validation", "mode": "lines+markers", "marker": {"size": 7}}
+    dots: dict[str, Any] = {"name": "validation", "mode": "lines+markers", "marker": {"size": 7}}
     traces = [
         _trace(run.curves[metric], TRAINING, 1.5, name="training", **hover),
         _trace(run.curves[validation], VALIDATION, 2.5, **dots, **hover),

@@ -11,7 +11,7 @@ import numpy as np
 
 from cifar_core.config import TrainConfig
 from cifar_core.errors import TrainingError
-from cifar_core.evaluation import dynamics
+from cifar_core.evaluation import data_map
 from cifar_core.inference import pins
 from cifar_core.network import litert
 from cifar_core.training import model, run_writer
@@ -234,7 +234,7 @@ class EpochCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the probabilities of the epoch."""
         before = sum(row["kind"] == "epoch" for row in self.writer.rows) - 1
-        dynamics.write(self.writer.run.path, before, self.classify())
+        data_map.write_epoch(self.writer.run.path, before, self.classify())
 
 
 class ProbeCallback(keras.callbacks.Callback):
