@@ -52,7 +52,7 @@ def _probe_words(probe: LinearProbe) -> str:
     return f"{probe.name}: {probe.accuracy:.1%}"
 
 
-def _trace(curve: Curve, color: str, width: float, dash: str = "solid", **more: Any) -> dict[str, Any]:
+def _trace(curve: Curve, color: str, width: float, dash: str | None = None, **more: Any) -> dict[str, Any]:
     line = {"color": color, "width": width, "dash": dash}
     return {"type": "scatter", "x": curve.x, "y": curve.y, "mode": "lines", "line": line} | more
 

@@ -93,10 +93,7 @@ def load(run: Run) -> Measured | None:
 
 def load_or_problem(run: Run) -> tuple[Measured | None, str]:
     """Return the measures and ""; if the file is damaged, None and a sentence (a new measurement replaces it)."""
-    try:
-        return load(run), ""
-    except RunError as error:
-        return None, f"Robustness is unknown until it is measured again: {error}"
+    return records.or_problem(lambda: load(run), "Robustness is unknown until it is measured again")
 
 
 def job(run: Run) -> Job:

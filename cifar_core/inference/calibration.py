@@ -16,7 +16,6 @@ from typing import Annotated
 import msgspec
 import numpy as np
 
-from cifar_core.errors import RunError
 from cifar_core.runs import records, write_json
 from cifar_core.runs.records import Share
 
@@ -174,7 +173,4 @@ def load(path: Path) -> Calibration | None:
 
 def load_or_problem(path: Path) -> tuple[Calibration | None, str]:
     """Return the calibration and ""; if the file is damaged, None and a sentence that explains it."""
-    try:
-        return load(path), ""
-    except RunError as error:
-        return None, f"Probabilities are uncalibrated, and no picture is called unusual: {error}"
+    return records.or_problem(lambda: load(path), "Probabilities are uncalibrated, and no picture is called unusual")

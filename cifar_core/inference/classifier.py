@@ -19,7 +19,7 @@ from cifar_core.inference.neighbors import Index
 from cifar_core.network import pretrained
 from cifar_core.network.litert import Network
 from cifar_core.network.pretrained import BUNDLED_FOLDER
-from cifar_core.runs import Run
+from cifar_core.runs import Run, records
 from cifar_core.untrusted import csv_text
 
 BUNDLED = "bundled"
@@ -93,13 +93,12 @@ class Classifier:
     """
 
     def __init__(self, name: str, network: Network, folder: Path) -> None:
-        self.name, self._network, self.index = name, network, None
-        self.calibration, problem = calibration.load_or_problem(folder / calibration.FILE)
-        self.problems = [problem] if problem else []
-        try:
-            self.index = self._sound_index(folder / neighbors.FILE)
-        except RunError as error:
-            self.problems.append(f"Pictures are not compared with the training images: {error}")
+        self.name, self._network = name, network
+        self.calibration, uncalibrated = calibration.load_or_problem(folder / calibration.FILE)
+        self.index, not_compared = records.or_problem(
+            lambda: self._sound_index(folder / neighbors.FILE), "Pictures are not compared with the training images"
+        )
+        self.problems = [*filter(None, (uncalibrated, not_compared))]
 
     @property
     def alpha(self) -> float:
