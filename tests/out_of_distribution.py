@@ -11,8 +11,9 @@ apart. A false alarm is a CIFAR-10 test image above the threshold, a miss anothe
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
+import msgspec
 import numpy as np
 import skimage
 from PIL import Image
@@ -104,7 +105,7 @@ def main() -> None:
     print("drawings above the threshold:", ", ".join(f"{kind} {share:.1%}" for kind, share in rule.caught.items()))
     if write:
         known = calibration.load(folder / calibration.FILE)
-        replace(known, out_of_distribution=rule).save(folder / calibration.FILE)
+        msgspec.structs.replace(known, out_of_distribution=rule).save(folder / calibration.FILE)
         cards[key]["calibration"]["unlike"] = asdict(rule)
         cards[key]["out_of_distribution"] = rates
         write_json(folder / bundle.CARD, cards)

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cifar_core.evaluation import dynamics, predictions
+from cifar_core.evaluation import data_map, predictions
 from cifar_core.runs import Run
 
 CLOCKS = ("elapsed_seconds", "epoch_seconds", "images_per_second", "seconds_left")
@@ -47,8 +47,8 @@ def outcome(run: Run) -> Outcome:
     for clock in ("elapsed_seconds", "rows", "probes"):
         del progress[clock]
     arrays |= _keras_arrays(run)
-    if (run.path / dynamics.FILE).exists():  # a sweep's trial does without
-        arrays[dynamics.FILE] = np.fromfile(run.path / dynamics.FILE, np.uint8)
+    if (run.path / data_map.EPOCHS_FILE).exists():  # a sweep's trial does without
+        arrays[data_map.EPOCHS_FILE] = np.fromfile(run.path / data_map.EPOCHS_FILE, np.uint8)
     arrays["model.tflite"] = np.frombuffer((run.path / "model.tflite").read_bytes(), np.uint8)
     return Outcome(epochs(run), progress, {name: run.result[name] for name in FIGURES}, arrays)
 
@@ -82,7 +82,7 @@ def assert_complete(run: Run) -> None:
 
 def assert_answers_of_each_epoch(run: Run) -> None:
     """Each epoch left the answers to the validation images that its row counts; those of the best one are the run's."""
-    known, rows = dynamics.load(run), epochs(run)
+    known, rows = data_map.load_dynamics(run), epochs(run)
     assert known is not None and len(known.names) == len(rows) > 1
     images = len(known.labels)
     for number, row in enumerate(rows):
@@ -90,7 +90,7 @@ def assert_answers_of_each_epoch(run: Run) -> None:
     best = [(row["phase"], row["epoch"]) for row in rows].index((run.result["best_phase"], run.result["best_epoch"]))
     final = predictions.load(run).validation
     assert np.abs(known.probabilities[best] - final.probabilities).max() < 2e-3
-    assert (run.path / dynamics.FILE).stat().st_size == 2 * len(rows) * images * 10
+    assert (run.path / data_map.EPOCHS_FILE).stat().st_size == 2 * len(rows) * images * 10
 
 
 def _keras_arrays(run: Run) -> dict[str, np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,8 +22,6 @@ from cifar_core.inference.calibration import Reliability
 from cifar_core.inference.explain import Change, Effect
 from cifar_core.inference.pins import Watch, Watched
 from cifar_core.runs.curves import PHASE_NAMES
-
-_ROWS, _COLUMNS = 2, 4
 
 _PICTURE, _HEADING = 116, 38  # pixels
 _LINES, _BARS = 0.345, 0.285  # shares of the row height
@@ -54,19 +51,18 @@ def confusion_figure(
     the dark theme.
     """
     rates, diagonal = confusion_rates(counts), np.eye(len(CLASSES), dtype=bool)
-    tops = {True: 1.0, False: top or highest_mistake(counts)}
+    fill = rates / np.where(diagonal, 1.0, top or highest_mistake(counts))
     title = f"Confusion matrix ({'percent of the label' if shares else 'images'})"
     figure = style.figure(title, "prediction", "label", 560)
     for is_right, color in style.CELLS.items():
-        z = np.where(diagonal == is_right, rates, np.nan)
+        z = np.where(diagonal == is_right, fill, np.nan)
         scale = [[share, f"rgba{(*color, share)}"] for share in (0, 1)]  # starts transparent, for both themes
-        figure.add_heatmap(z=z, x=CLASSES, y=CLASSES, zmin=0, zmax=tops[is_right], colorscale=scale, showscale=False)
+        figure.add_heatmap(z=z, x=CLASSES, y=CLASSES, zmin=0, zmax=1, colorscale=scale, showscale=False)
     figure.update_traces(hoverinfo="skip", xgap=1, ygap=1)
-    fill = rates / np.where(diagonal, tops[True], tops[False])
-    digits_on = functools.partial(_digit_colors, fill, diagonal)
-    digits = np.char.mod("%.0f", 100 * rates) if shares else np.array([[f"{n:,}" for n in row] for row in counts])
     if shares:
-        digits = np.where(rates < 0.005, "&lt;1", digits)
+        digits = np.where(rates < 0.005, "&lt;1", np.char.mod("%.0f", 100 * rates))
+    else:
+        digits = np.vectorize("{:,}".format, otypes=[object])(counts)
     figure.add_scatter(
         x=np.tile(CLASSES, len(CLASSES)),
         y=np.repeat(CLASSES, len(CLASSES)),
@@ -75,8 +71,8 @@ def confusion_figure(
         customdata=list(range(counts.size)),
         hovertext=[f"{count:,} images, {rate:.1%}" for count, rate in zip(counts.flat, rates.flat, strict=True)],
         marker={"size": 34, "symbol": "square", "color": style.INVISIBLE},
-        textfont={"color": digits_on("light"), "size": 14 if shares else 12},
-        meta={"dark": {"textfont": {"color": digits_on("dark")}}},
+        textfont={"color": _digit_colors(fill, "light"), "size": 14 if shares else 12},
+        meta={"dark": {"textfont": {"color": _digit_colors(fill, "dark")}}},
         unselected={"marker": {"opacity": 1}},
         hovertemplate="label %{y}, prediction %{x}: %{hovertext} of the class<extra></extra>",
     )
@@ -90,9 +86,9 @@ def confusion_figure(
     return figure
 
 
-def _digit_colors(fill: np.ndarray, diagonal: np.ndarray, theme: str) -> list[str]:
-    """Return black or white for each cell, whichever has more contrast (WCAG 2); `fill` is 0..1."""
-    full = np.where(diagonal[..., None], style.CELLS[True], style.CELLS[False])
+def _digit_colors(fill: np.ndarray, theme: str) -> list[str]:
+    """Return black or white for each cell, whichever has more contrast (WCAG 2); `fill`, 0..1, is (10, 10)."""
+    full = np.where(np.eye(len(fill), dtype=bool)[..., None], style.CELLS[True], style.CELLS[False])
     background = np.array(style.BACKGROUNDS[theme])
     parts = (background + fill[..., None] * (full - background)) / 255
     linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
@@ -103,16 +99,15 @@ def _digit_colors(fill: np.ndarray, diagonal: np.ndarray, theme: str) -> list[st
 def class_figure(figures: Sequence[ClassFigures]) -> go.Figure:
     """Return precision, recall and F1 of all classes as dots; the axis starts below the lowest."""
     figure = style.figure("Each class", "", "share of images", 340)
-    looks = (
-        ("precision", "precision", style.SERIES[0], "circle"),
-        ("recall", "recall", style.SERIES[1], "diamond"),
-        ("f1", "F1", style.HEAD, "line-ew"),
-    )
     names = [one.name for one in figures]
-    for field, name, color, symbol in looks:
+    for field, color, symbol in (
+        ("precision", style.SERIES[0], "circle"),
+        ("recall", style.SERIES[1], "diamond"),
+        ("F1", style.HEAD, "line-ew"),
+    ):
         marker = {"color": color, "size": 12, "symbol": symbol, "line": {"color": color, "width": 2}}
-        values = [getattr(one, field) for one in figures]
-        figure.add_scatter(x=names, y=values, name=name, mode="markers", marker=marker, hovertemplate="%{y:.1%}")
+        values = [getattr(one, field.lower()) for one in figures]
+        figure.add_scatter(x=names, y=values, name=field, mode="markers", marker=marker, hovertemplate="%{y:.1%}")
     lowest = min((getattr(one, name) or 0 for one in figures for name in ("precision", "recall")), default=0.0)
     style.show_percent(figure, range=[max(0.0, np.floor(lowest * 10) / 10), 1.01])
     return figure
@@ -123,9 +118,9 @@ def robustness_figure(measured: Mapping[str, Measured]) -> go.Figure:
     corruptions = list(CORRUPTIONS.values())
     titles = [one.label + (f" ({one.unit})" if one.unit else "") for one in corruptions]
     spacing = {"vertical_spacing": 0.17, "horizontal_spacing": 0.025}
-    figure = make_subplots(_ROWS, _COLUMNS, shared_yaxes=True, subplot_titles=titles, **spacing)
+    figure = make_subplots(2, 4, shared_yaxes=True, subplot_titles=titles, **spacing)
     for place, corruption in enumerate(corruptions):
-        where = {"row": place // _COLUMNS + 1, "col": place % _COLUMNS + 1}
+        where = {"row": place // 4 + 1, "col": place % 4 + 1}
         for number, (name, known) in enumerate(measured.items()):
             accuracies = known.accuracies.get(corruption.name, ())
             figure.add_scatter(
@@ -170,16 +165,15 @@ def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False) -> go.F
     there are several, and `layout.meta["moments"]` contains their names. `layout.meta["narrow"]` contains the layout
     changes for a phone: rows of three.
     """
-    watched, recorded = watch.watched, _moments(watch)
+    watched = watch.watched
+    recorded = sorted({float(epoch) for one in watched for epoch in one.epochs})
     scrubs = scrubs and len(recorded) > 1
     columns = max(len(watched), 1)
     figure = make_subplots(3, columns, shared_yaxes=True)
     end = max([planned, *(float(one.epochs[-1]) for one in watched if len(one.epochs)), 1]) * 1.02
     moment = recorded[-1] if recorded else 0.0
     for column, one in enumerate(watched, 1):
-        figure.add_traces([*_lines(one), _cursor(moment)], 1, column)
-        figure.add_trace(_bars(one, moment), 2, column)
-        figure.add_trace(_heading(one, moment), 3, column)
+        figure.add_traces([*_lines(one), *_at(one, moment)], [1] * (len(CLASSES) + 1) + [2, 3], column)
         place = {"xref": "paper", "yref": "paper", "xanchor": "center", "yanchor": "top"}
         figure.add_layout_image(source=png(one.pin.image), **place)
         if watch.boundary is not None:
@@ -197,7 +191,12 @@ def watch_figure(watch: Watch, planned: float = 0, scrubs: bool = False) -> go.F
     figure.update_yaxes(range=[0, 1], visible=False, fixedrange=True, row=3)
     meta: dict[str, Any] = {"narrow": _arranged(columns, _NARROW_COLUMNS, scrubs)}
     if scrubs:
-        figure.frames = _frames(watch)
+        size = len(CLASSES) + 3  # traces of a picture; the last three change
+        traces = [size * column + len(CLASSES) + part for column in range(columns) for part in range(3)]
+        figure.frames = [
+            go.Frame(name=f"{moment:g}", data=[trace for one in watched for trace in _at(one, moment)], traces=traces)
+            for moment in recorded
+        ]
         meta["moments"] = [_moment_name(moment, watch.boundary) for moment in recorded]
     return figure.update_layout(_arranged(columns, columns, scrubs), meta=meta)
 
@@ -316,15 +315,20 @@ def _lines(one: Watched) -> list[go.Scatter]:
     ]
 
 
-def _cursor(moment: float) -> go.Scatter:
-    line = {"color": style.HEAD, "width": 1.5}
-    return go.Scatter(x=[moment, moment], y=[0, 1.04], mode="lines", line=line, hoverinfo="skip")
+def _at(one: Watched, moment: float) -> tuple[go.Scatter, go.Bar, go.Scatter]:
+    """Return a line at a moment, the probabilities then as bars, and the prediction as a heading.
 
-
-def _bars(one: Watched, moment: float) -> go.Bar:
+    Below the prediction of a test image is its label in red if it differs, or "correct" in green.
+    """
     place = int(np.searchsorted(one.epochs, moment, side="right")) - 1
     shares = one.probabilities[place] if place >= 0 else np.zeros(len(CLASSES))
-    return go.Bar(
+    said, words = CLASSES[shares.argmax()] if place >= 0 else "", ""
+    if said and one.pin.label:
+        color, note = ("green", "correct") if said == one.pin.label else ("red", f"labeled {one.pin.label}")
+        words = f'<br><span style="color:var(--st-{color}-text-color)">{note}</span>'
+    line = {"color": style.HEAD, "width": 1.5}
+    cursor = go.Scatter(x=[moment, moment], y=[0, 1.04], mode="lines", line=line, hoverinfo="skip")
+    bars = go.Bar(
         x=shares,
         y=list(CLASSES),
         orientation="h",
@@ -338,34 +342,8 @@ def _bars(one: Watched, moment: float) -> go.Bar:
         cliponaxis=False,
         hovertemplate="%{y} %{x:.1%}<extra></extra>",
     )
-
-
-def _heading(one: Watched, moment: float) -> go.Scatter:
-    """Return the prediction at a moment; below it in red the label if it differs, in green "correct" if not."""
-    place = int(np.searchsorted(one.epochs, moment, side="right")) - 1
-    said, words = CLASSES[int(one.probabilities[place].argmax())] if place >= 0 else "", ""
-    if said and one.pin.label:
-        color, note = ("green", "correct") if said == one.pin.label else ("red", f"labeled {one.pin.label}")
-        words = f'<br><span style="color:var(--st-{color}-text-color)">{note}</span>'
     look = {"mode": "text", "textposition": "bottom center", "hoverinfo": "skip"}
-    return go.Scatter(x=[0.5], y=[1], text=[f"<b>{said}</b>{words}"], **look)
-
-
-def _moments(watch: Watch) -> list[float]:
-    return sorted({float(epoch) for one in watch.watched for epoch in one.epochs})
-
-
-def _frames(watch: Watch) -> list[go.Frame]:
-    watched, per_pin = watch.watched, len(CLASSES) + 3  # lines, cursor, bars, heading
-    places = [column * per_pin + len(CLASSES) + part for column in range(len(watched)) for part in (0, 1, 2)]
-    return [
-        go.Frame(
-            name=f"{moment:g}",
-            data=[trace for one in watched for trace in (_cursor(moment), _bars(one, moment), _heading(one, moment))],
-            traces=places,
-        )
-        for moment in _moments(watch)
-    ]
+    return cursor, bars, go.Scatter(x=[0.5], y=[1], text=[f"<b>{said}</b>{words}"], **look)
 
 
 def _moment_name(moment: float, boundary: float | None) -> str:

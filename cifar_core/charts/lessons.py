@@ -80,14 +80,9 @@ def maps_figure(conditions: Conditions) -> go.Figure:
         figure.add_trace(heat, 1, column)
         figure.update_yaxes(scaleanchor=f"x{column}", row=1, col=column)
     top = max(max(map(max, rows)) for rows in maps.values())
-    figure.update_layout(
-        template=style.TEMPLATE,
-        title_text="The last feature map, root mean square",
-        height=240,
-        margin={"l": 8, "r": 8, "t": 70, "b": 8},
-        hovermode="closest",
-        coloraxis={"colorscale": style.SCALE, "cmin": 0, "cmax": top, "colorbar_thickness": 12},
-    )
+    figure.update_layout(style.layout("The last feature map, root mean square", "", "", 240), hovermode="closest")
+    colors = {"colorscale": style.SCALE, "cmin": 0, "cmax": top, "colorbar_thickness": 12}
+    figure.update_layout(margin={"l": 8, "r": 8, "t": 70, "b": 8}, coloraxis=colors)
     figure.update_xaxes(visible=False, constrain="domain")
     figure.update_yaxes(visible=False, autorange="reversed", constrain="domain")
     figure.update_annotations(font_size=12)
@@ -101,21 +96,15 @@ def width_figure(conditions: Conditions) -> go.Figure:
     cheapest_first = sorted(conditions.items(), key=lambda item: item[1].figures["multiply_adds"])
     labels, figures = [label for label, _ in cheapest_first], [outcome.figures for _, outcome in cheapest_first]
     adds, sizes = ([one[name] / 1e6 for one in figures] for name in ("multiply_adds", "model_bytes"))
-    for name, color, label, mode, size in (
-        ("training_accuracy", TRAINING, "training, last epoch", "lines+markers", 7),
-        (
-            "validation_accuracy",
-            VALIDATION,
-            "validation, best epoch",
-            "lines+markers+text",
-            [8 + 2 * mb for mb in sizes],
-        ),
+    for name, color, label, size, texts in (
+        ("training_accuracy", TRAINING, "training, last epoch", 7, None),
+        ("validation_accuracy", VALIDATION, "validation, best epoch", [8 + 2 * mb for mb in sizes], labels),
     ):
         figure.add_scatter(
             x=adds,
             y=[one[name] for one in figures],
-            mode=mode,
-            text=labels,
+            mode="lines+markers+text" if texts else "lines+markers",
+            text=texts,
             textposition="bottom center",
             cliponaxis=False,
             line={"color": color, "width": 2},

@@ -32,12 +32,11 @@ def alt(svg: str) -> str:
 def units(dropout: float) -> str:
     """Return a hundred inputs of the head, with the share `dropout` empty."""
     off = round(dropout * _UNITS)
+    fills = ["none" if unit in _ORDER[:off] else style.TRAINING for unit in range(_UNITS)]
     dots = [
-        f'<circle cx="{16 * (unit % 20) + 8}" cy="{16 * (unit // 20) + 8}" r="5" stroke="{style.NEUTRAL}" '
-        f'fill="{"none" if unit in _ORDER[:off] else style.TRAINING}"/>'
-        for unit in range(_UNITS)
+        _dot(16 * (unit % 20) + 8, 16 * (unit // 20) + 8, 5, fill, style.NEUTRAL) for unit, fill in enumerate(fills)
     ]
-    return _svg("".join(dots), 80, f"{off} of {_UNITS} inputs of the head set to zero")
+    return _svg(dots, f"{off} of {_UNITS} inputs of the head set to zero")
 
 
 def rows(images: Sequence[np.ndarray], label: str) -> str:
@@ -45,19 +44,16 @@ def rows(images: Sequence[np.ndarray], label: str) -> str:
     side = _WIDTH / len(images[0])
     placed = [_image(image, side * column, side * row, side - 3) for row, some in enumerate(images)
               for column, image in enumerate(some)]  # fmt: skip
-    return _svg("".join(placed), side * len(images), label)
+    return _svg(placed, label, side * len(images))
 
 
 def _network(trained: Sequence[int], label: str) -> str:
     """Return the 17 blocks and the head, with heights by map width; `trained` ones are colored."""
-    sides = [48, 24, 24, 12, 12, 12, *[6] * 7, *[3] * 4, 12]
-    colors = {True: style.FINE_TUNING, False: style.GROUND}
-    bars = [
-        f'<rect x="{17.5 * place:.1f}" y="{40 - 1.4 * side**0.8:.1f}" width="13" height="{2.8 * side**0.8:.1f}" '
-        f'rx="2" fill="{style.TRAINING if place == 17 and place in trained else colors[place in trained]}"/>'
-        for place, side in enumerate(sides)
-    ]
-    return _svg("".join(bars), 80, label)
+    bars = []
+    for place, side in enumerate((48, 24, 24, 12, 12, 12, *[6] * 7, *[3] * 4, 12)):
+        color = (style.TRAINING if place == 17 else style.FINE_TUNING) if place in trained else style.GROUND
+        bars.append(_rect(17.5 * place, 40 - 1.4 * side**0.8, 13, 2.8 * side**0.8, color))
+    return _svg(bars, label)
 
 
 def blocks(
@@ -73,16 +69,11 @@ def blocks(
     widths = [scale * count**0.5 for count, _ in shapes]
     bars, left = [], (_WIDTH - sum(widths) - _GAP * (len(shapes) - 1)) / 2
     for place, (width, (_, side)) in enumerate(zip(widths, shapes, strict=True)):
-        height = 7 * side**0.5
         color = style.FINE_TUNING if place in trained else style.NEUTRAL
-        frame = f'stroke="{style.MARK}" stroke-width="3"' if place == chosen else ""
-        bars.append(
-            f'<rect x="{left:.1f}" y="{40 - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}" rx="1.5" '
-            f'fill="{color}" {frame}/>'
-        )
+        bars.append(_rect(left, 40 - 3.5 * side**0.5, width, 7 * side**0.5, color, 3 if place == chosen else 0))
         left += width + _GAP
     key = "width by channels, height by the map's side; gray: frozen, purple: fine-tuned"
-    return _svg("".join(bars), 80, f"The 17 blocks{label}: {key}")
+    return _svg(bars, f"The 17 blocks{label}: {key}")
 
 
 def _pale() -> str:
@@ -99,43 +90,31 @@ def _cells() -> str:
     """Return the drawing twice, with the cells of the last map at 32 px (1×1) and at 96 px (3×3)."""
     parts = []
     for left, cells in ((70, 1), (180, 3)):
-        parts.append(_image(drawing(), left, 4, 72))
         step = 72 / cells
-        parts += [
-            f'<rect x="{left + step * column}" y="{4 + step * row}" width="{step}" height="{step}" fill="none" '
-            f'stroke="{style.MARK}" stroke-width="2.5"/>'
-            for row in range(cells)
-            for column in range(cells)
-        ]
-    return _svg("".join(parts), 80, "A drawing on a map of 1×1 positions, and on a map of 3×3 positions")
+        parts.append(_image(drawing(), left, 4, 72))
+        for cell in range(cells * cells):
+            x, y = left + step * (cell % cells), 4 + step * (cell // cells)
+            parts.append(_rect(x, y, step, step, frame=2.5))
+    return _svg(parts, "A drawing on a map of 1×1 positions, and on a map of 3×3 positions")
 
 
 def _fields() -> str:
     """Return the drawing four times with growing receptive fields; the last covers all of it."""
     parts = []
-    for number, share in enumerate((0.08, 0.25, 0.6, 1)):
-        parts += [
-            _image(drawing(), 80 * number + 4, 4, 72),
-            f'<rect x="{80 * number + 40 - 36 * share:.1f}" y="{40 - 36 * share:.1f}" width="{72 * share:.1f}" '
-            f'height="{72 * share:.1f}" fill="none" stroke="{style.MARK}" stroke-width="2.5"/>',
-        ]
-    return _svg("".join(parts), 80, "A drawing with a frame that grows until it holds the whole")
+    for number, side in enumerate((6, 18, 43, 72)):
+        frame = _rect(80 * number + 40 - side / 2, 40 - side / 2, side, side, frame=2.5)
+        parts += [_image(drawing(), 80 * number + 4, 4, 72), frame]
+    return _svg(parts, "A drawing with a frame that grows until it holds the whole")
 
 
 def _steps() -> str:
     """Return three descents on a parabola: many small steps, a few good ones, and diverging ones."""
     parts = []
     for left, factor in ((10, 0.95), (120, 0.5), (230, -1.12)):
-        curve = " ".join(f"{left + 40 + 40 * x:.1f},{72 - 64 * x * x:.1f}" for x in np.linspace(-1, 1, 25))
         xs = [-0.95 * factor**step if factor > 0 else -0.55 * factor**step for step in range(6)]
-        points = [(left + 40 + 40 * x, 72 - 64 * x * x) for x in xs]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        parts += [
-            f'<polyline points="{curve}" fill="none" stroke="{style.NEUTRAL}" stroke-width="1.5"/>',
-            f'<polyline points="{path}" fill="none" stroke="{style.MARK}" stroke-width="1.5"/>',
-            *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{style.MARK}"/>' for x, y in points),
-        ]
-    return _svg("".join(parts), 80, "Steps down a curve: small ones, fitting ones, and steps that grow")
+        curve, path = ([(left + 40 + 40 * x, 72 - 64 * x * x) for x in line] for line in (np.linspace(-1, 1, 25), xs))
+        parts += [_line(curve, style.NEUTRAL), _line(path, style.MARK), *(_dot(*at, 3.5, style.MARK) for at in path)]
+    return _svg(parts, "Steps down a curve: small ones, fitting ones, and steps that grow")
 
 
 def _splits() -> str:
@@ -144,24 +123,20 @@ def _splits() -> str:
     dots = []
     for row in range(4):
         validation = set(rng.choice(20, 4, replace=False).tolist())
-        dots += [
-            f'<circle cx="{16 * column + 8}" cy="{20 * row + 10}" r="6" '
-            f'fill="{style.VALIDATION if column in validation else style.TRAINING}"/>'
-            for column in range(20)
-        ]
-    return _svg("".join(dots), 80, "Twenty images in four random splits into training and validation")
+        colors = [style.VALIDATION if column in validation else style.TRAINING for column in range(20)]
+        dots += [_dot(16 * column + 8, 20 * row + 10, 6, color) for column, color in enumerate(colors)]
+    return _svg(dots, "Twenty images in four random splits into training and validation")
 
 
 def _soft() -> str:
     """Return ten bars twice: a label, all in one class, and a teacher's probabilities, in several."""
     label, teacher = [0] * 3 + [1] + [0] * 6, [0.03, 0.02, 0.06, 0.7, 0.06, 0.35, 0.08, 0.05, 0.02, 0.02]
     bars = [
-        f'<rect x="{left + 13 * place}" y="{76 - 70 * share:.1f}" width="9" height="{2 + 70 * share:.1f}" rx="1.5" '
-        f'fill="{color}"/>'
+        _rect(left + 13 * place, 76 - 70 * share, 9, 2 + 70 * share, color)
         for left, shares, color in ((10, label, style.TRAINING), (180, teacher, style.FINE_TUNING))
         for place, share in enumerate(shares)
     ]
-    return _svg("".join(bars), 80, "Ten bars twice: a label in one class, and a teacher's prediction in several")
+    return _svg(bars, "Ten bars twice: a label in one class, and a teacher's prediction in several")
 
 
 _LESSONS: Mapping[str, Callable[[], str]] = {
@@ -193,8 +168,23 @@ def _image(image: np.ndarray, x: float, y: float, side: float) -> str:
     )
 
 
-def _svg(body: str, height: float, label: str) -> str:
+def _rect(x: float, y: float, width: float, height: float, fill: str = "none", frame: float = 0) -> str:
+    """Return a rectangle with a frame `frame` pixels wide."""
+    stroke = f'stroke="{style.MARK}" stroke-width="{frame}"' if frame else ""
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="1.5" fill="{fill}" {stroke}/>'
+
+
+def _dot(x: float, y: float, radius: float, fill: str, stroke: str = "none") -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{fill}" stroke="{stroke}"/>'
+
+
+def _line(points: Sequence[tuple[float, float]], color: str) -> str:
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.5"/>'
+
+
+def _svg(parts: Sequence[str], label: str, height: float = 80) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:g}" role="img" '
-        f'aria-label="{label}">{body}</svg>'
+        f'aria-label="{label}">{"".join(parts)}</svg>'
     )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -36,9 +37,7 @@ def history(sweep: Findings, opened: Trial | None = None) -> go.Figure:
     """Return the accuracy of all trials in order, and the best so far."""
     figure = _figure("Trials in order", "trial", _ACCURACY, 320)
     numbers = [trial.number + 1 for trial in sweep.ended]
-    for state in _STATES:
-        trials = [trial for trial in sweep.ended if trial.state == state]
-        _add_points(figure, trials, state, [trial.number + 1 for trial in trials], opened)
+    _add_by_state(figure, sweep.ended, opened, lambda trial: trial.number + 1)
     best = list(itertools.accumulate((trial.accuracy or 0.0 for trial in sweep.ended), max))
     line = {"color": VALIDATION, "width": 2, "shape": "hv"}
     figure.add_scatter(x=numbers, y=best, name="best so far", mode="lines", line=line, hoverinfo="skip")
@@ -51,9 +50,8 @@ def history(sweep: Findings, opened: Trial | None = None) -> go.Figure:
 def slices(sweep: Findings, knob: str, opened: Trial | None = None) -> go.Figure:
     """Return accuracy against the values of a knob."""
     figure = _figure(KNOBS[knob].label, _axis(knob), _ACCURACY, 300)
-    for state in _STATES:
-        trials = [trial for trial in sweep.ended if trial.state == state and knob in trial.params]
-        _add_points(figure, trials, state, [trial.params[knob] for trial in trials], opened)
+    trials = [trial for trial in sweep.ended if knob in trial.params]
+    _add_by_state(figure, trials, opened, lambda trial: trial.params[knob])
     _fit_accuracy(figure, sweep)
     item = _range_of(sweep, knob)
     figure.update_xaxes(**_scale_of(item))
@@ -70,14 +68,10 @@ def front(sweep: Findings, cost: str, opened: Trial | None = None) -> go.Figure:
     figure = _figure(f"Accuracy against {label.lower()}", f"{label.lower()}, {unit}", _ACCURACY, 340)
     best = sweep.front(cost)
     others = [trial for trial in sweep.ended if trial not in best and trial.cost(cost) is not None]
-    for name, trials, color, mode in (
-        ("trials", others, style.HEAD, "markers"),
-        ("Pareto front", best, RIGHT, "lines+markers"),
-    ):
-        x = [(trial.cost(cost) or 0.0) * factor for trial in trials]
-        _add_trials(
-            figure, trials, opened, x, [trial.accuracy for trial in trials], name=name, mode=mode, marker_color=color
-        )
+    looks = (("trials", others, style.HEAD, "markers"), ("Pareto front", best, RIGHT, "lines+markers"))
+    for name, trials, color, mode in looks:
+        look: dict[str, Any] = {"name": name, "marker_color": color, "mode": mode}
+        _add_trials(figure, trials, opened, lambda trial: (trial.cost(cost) or 0.0) * factor, **look)
     figure.update_traces(line_shape="hv", hovertemplate=f"%{{text}}<br>%{{x:.3g}} {unit}<extra></extra>")
     _fit_accuracy(figure, sweep)
     return figure
@@ -166,7 +160,7 @@ def pair(sweep: Findings, x: str, y: str, opened: Trial | None = None) -> go.Fig
         "colorscale": style.SCALE,
         "colorbar": {"title": {"text": "accuracy"}, "tickformat": _PERCENT, "thickness": 12},
     }
-    _add_trials(figure, trials, opened, [trial.params[x] for trial in trials], [trial.params[y] for trial in trials])
+    _add_trials(figure, trials, opened, lambda trial: trial.params[x], lambda trial: trial.params[y])
     figure.update_traces(marker=color, showlegend=False)
     figure.update_xaxes(**_scale_of(_range_of(sweep, x)))
     figure.update_yaxes(**_scale_of(_range_of(sweep, y)))
@@ -193,30 +187,18 @@ def lab_curves(rows: Rows, earlier: Sequence[tuple[str, Rows]], metric: str, epo
     """Return "accuracy" or "cross_entropy" of the lab: current and `earlier` settings as (text, rows), oldest first."""
     title, unit = style.metric_titles(metric)
     figure, value = _figure(title, "epoch", unit, 300), style.metric_hover(metric)
-    for number, (text, old) in enumerate(earlier):
-        share = (number + 1) / len(earlier)
-        figure.add_scatter(
-            x=[row["epoch"] for row in old],
-            y=[row[f"validation_{metric}"] for row in old],
-            mode="lines",
-            line={"color": style.HEAD, "width": 2},
-            opacity=_OLDEST + (_NEWEST - _OLDEST) * share,
-            showlegend=False,
-            hovertemplate=f"{value}<extra>{text}</extra>",
-        )
-    for name, label, color, width in (
-        (metric, "training", style.TRAINING, 1.5),
-        (f"validation_{metric}", "validation", style.VALIDATION, 3),
-    ):
-        figure.add_scatter(
-            x=[row["epoch"] for row in rows],
-            y=[row[name] for row in rows],
-            name=label,
-            mode="lines+markers",
-            line={"color": color, "width": width},
-            marker={"size": 4 + width},
-            hovertemplate=f"{value}<extra>{label}</extra>",
-        )
+    validation = f"validation_{metric}"
+    lines: list[tuple[str, Rows, str, dict[str, Any]]] = []
+    for number, (text, old) in enumerate(earlier, 1):
+        opacity = _OLDEST + (_NEWEST - _OLDEST) * number / len(earlier)
+        look = {"mode": "lines", "line": {"color": style.HEAD, "width": 2}, "opacity": opacity, "showlegend": False}
+        lines.append((text, old, validation, look))
+    for name, label, color, width in ((metric, "training", TRAINING, 1.5), (validation, "validation", VALIDATION, 3)):
+        look = {"mode": "lines+markers", "line": {"color": color, "width": width}, "marker": {"size": 4 + width}}
+        lines.append((label, rows, name, look | {"name": label}))
+    for text, some, name, look in lines:
+        x, y = ([row[key] for row in some] for key in ("epoch", name))
+        figure.add_scatter(x=x, y=y, hovertemplate=f"{value}<extra>{text}</extra>", **look)
     figure.update_layout(showlegend=True)
     figure.update_xaxes(range=[0.7, epochs + 0.3], dtick=1)
     figure.update_yaxes(tickformat=".0%" if metric == "accuracy" else None)
@@ -287,20 +269,25 @@ def _axis(knob: str) -> str:
     return ", ".join(filter(None, (KNOBS[knob].label, KNOBS[knob].unit)))
 
 
-def _add_points(figure: go.Figure, trials: Sequence[Trial], state: str, x: Sequence[Any], opened: Trial | None) -> None:
-    color, symbol = _STATES[state]
-    look = {"marker_color": color, "marker_symbol": symbol}
-    _add_trials(figure, trials, opened, x, [trial.accuracy for trial in trials], name=state, **look)
+def _add_by_state(figure: go.Figure, trials: Sequence[Trial], opened: Trial | None, x: Callable[[Trial], Any]) -> None:
+    for state, (color, symbol) in _STATES.items():
+        look: dict[str, Any] = {"name": state, "marker_color": color, "marker_symbol": symbol}
+        _add_trials(figure, [trial for trial in trials if trial.state == state], opened, x, **look)
 
 
 def _add_trials(
-    figure: go.Figure, trials: Sequence[Trial], opened: Trial | None, x: Sequence[Any], y: Sequence[Any], **more: Any
+    figure: go.Figure,
+    trials: Sequence[Trial],
+    opened: Trial | None,
+    x: Callable[[Trial], Any],
+    y: Callable[[Trial], Any] = attrgetter("accuracy"),
+    **more: Any,
 ) -> None:
     """Add one point for each trial, with a ring if it is `opened`; `more` is passed to `add_scatter`."""
     ringed = [opened is not None and trial.number == opened.number for trial in trials]
     figure.add_scatter(
-        x=x,
-        y=y,
+        x=list(map(x, trials)),
+        y=list(map(y, trials)),
         customdata=[trial.number for trial in trials],
         text=[f"trial {trial.number + 1}: {trial.accuracy:.1%}<br>{_settings(trial)}" for trial in trials],
         marker={

@@ -26,17 +26,8 @@ PARTS = {
 }
 """Colors of the parts of a run."""
 CLASS_COLORS = (
-    "#2398e8",
-    "#e56b81",
-    "#719b1c",
-    "#b379dc",
-    "#a7845f",
-    "#966013",
-    "#237e1d",
-    "#b2437a",
-    "#0b8180",
-    "#6a66a0",
-)
+    "#2398e8", "#e56b81", "#719b1c", "#b379dc", "#a7845f", "#966013", "#237e1d", "#b2437a", "#0b8180", "#6a66a0"
+)  # fmt: skip
 """In the order of CLASSES. Lines of classes also have labels: ten colors are too many to distinguish."""
 CLASS_INKS = ("#000000",) * 5 + ("#ffffff",) * 5
 """Colors of text on CLASS_COLORS, with a contrast of at least 4.5:1."""

@@ -27,22 +27,19 @@ def metric_figure(
     """
     if metric == "loss":
         metric = loss_metric(*filter(None, (run, ghost)))
-    hover = style.metric_hover(metric)
+    validation, hover = f"validation_{metric}", {"hovertemplate": style.metric_hover(metric)}
+    dots: dict[str, Any] = {"name": "validation", "mode": "lines+markers", "marker": {"size": 7}}
     traces = [
-        _trace(run.curves[metric], TRAINING, 1.5, name="training", hovertemplate=hover),
-        _trace(
-            run.curves[f"validation_{metric}"], VALIDATION, 2.5, name="validation", hovertemplate=hover,
-            mode="lines+markers", marker={"size": 7},
-        ),
-    ]  # fmt: skip
+        _trace(run.curves[metric], TRAINING, 1.5, name="training", **hover),
+        _trace(run.curves[validation], VALIDATION, 2.5, **dots, **hover),
+    ]
     if ghost is not None:
-        pale = _trace(ghost.curves[f"validation_{metric}"], VALIDATION, 2, name=ghost_name, opacity=0.45)
-        traces.insert(0, pale | {"line": pale["line"] | {"dash": "dot"}})
+        traces.insert(0, _trace(ghost.curves[validation], VALIDATION, 2, "dot", name=ghost_name, opacity=0.45))
     yaxis = {"range": [0, 1.01], "tickformat": ".0%"} if metric == "accuracy" else {"rangemode": "tozero"}
     if metric == "accuracy" and run.linear_probe:
         ends, at = np.array([0, _end(run)]), np.full(2, run.linear_probe.accuracy)
-        line = _trace(Curve("", ends, at), style.NEUTRAL, 1.5, name=_probe_words(run.linear_probe), hoverinfo="skip")
-        traces.append(line | {"line": line["line"] | {"dash": "dash"}})
+        more = {"name": _probe_words(run.linear_probe), "hoverinfo": "skip"}
+        traces.append(_trace(Curve("", ends, at), style.NEUTRAL, 1.5, "dash", **more))
     return _live_figure(run, traces, (*style.metric_titles(metric), height), yaxis, "fine-tuning")
 
 
@@ -55,8 +52,9 @@ def _probe_words(probe: LinearProbe) -> str:
     return f"{probe.name}: {probe.accuracy:.1%}"
 
 
-def _trace(curve: Curve, color: str, width: float, **more: Any) -> dict[str, Any]:
-    return {"x": curve.x, "y": curve.y, "mode": "lines", "line": {"color": color, "width": width}} | more
+def _trace(curve: Curve, color: str, width: float, dash: str | None = None, **more: Any) -> dict[str, Any]:
+    line = {"color": color, "width": width, "dash": dash}
+    return {"type": "scatter", "x": curve.x, "y": curve.y, "mode": "lines", "line": line} | more
 
 
 def metric_words(run: Curves, name: str) -> str:
@@ -107,15 +105,12 @@ def _live_figure(
     precision halves the data to send.
     """
     title, unit, height = words
-    layout = (
-        style.layout(title, "epoch", unit, height)
-        | {"showlegend": bool(label)}
-        | _phases(run, label, "rangemode" in yaxis)
-    )
+    layout = style.layout(title, "epoch", unit, height) | {"showlegend": bool(label)}
+    layout |= _phases(run, label, falls="rangemode" in yaxis)
     hover = {"unifiedhovertitle": {"text": "epoch %{x:.1f}"}}
     layout["xaxis"] |= {"range": [0, _end(run)], **hover}  # a fixed range, so the figure does not jump
     layout["yaxis"] |= yaxis
-    data = [{"type": "scatter", **trace, **{axis: np.float32(trace[axis]) for axis in "xy"}} for trace in traces]
+    data = [trace | {axis: np.float32(trace[axis]) for axis in "xy"} for trace in traces]
     return go.Figure({"data": data, "layout": layout}, _validate=False)
 
 
@@ -126,16 +121,13 @@ def _phases(run: Curves, label: str, falls: bool) -> dict[str, Any]:
     """
     if run.boundary is None:
         return {}
-    color, high = style.FINE_TUNING, {"xref": "x", "yref": "y domain", "y0": 0, "y1": 1}
-    end = max(run.planned, run.boundary + 1) * 1.02
-    shade = {"type": "rect", "x0": run.boundary, "x1": end, "fillcolor": color, "opacity": 0.09, "line": {"width": 0}}
-    line = {"type": "line", "x0": run.boundary, "x1": run.boundary}
+    color, axes, end = style.FINE_TUNING, {"xref": "x", "yref": "y domain"}, max(run.planned, run.boundary + 1) * 1.02
+    high = {**axes, "x0": run.boundary, "y0": 0, "y1": 1}
+    shade = {"type": "rect", "x1": end, "fillcolor": color, "opacity": 0.09, "line": {"width": 0}}
+    line = {"type": "line", "x1": run.boundary, "line": {"color": color, "dash": "dash", "width": 1.5}}
     words = {"text": label, "font": {"size": 11}, "showarrow": False, "x": run.boundary, "xanchor": "left"}
     place = {"y": 0.98, "yanchor": "top"} if falls else {"y": 0.03, "yanchor": "bottom"}
-    return {
-        "shapes": [shade | high, line | high | {"line": {"color": color, "dash": "dash", "width": 1.5}}],
-        "annotations": [words | {"xref": "x", "yref": "y domain", **place}],
-    }
+    return {"shapes": [high | shade, high | line], "annotations": [axes | words | place]}
 
 
 def smoothed(values: np.ndarray, weight: float) -> np.ndarray:
@@ -191,9 +183,8 @@ class Dot:
 
 def time_figure(runs: Sequence[Dot]) -> go.Figure:
     """Return validation accuracy against training time; chosen runs have the color of their curves."""
-    layout = {"showlegend": True, "hovermode": "closest"}
-    title, x = "Accuracy against training time", "minutes of training"
-    figure = style.figure(title, x, "validation accuracy", 360, **layout)
+    titles = ("Accuracy against training time", "minutes of training", "validation accuracy")
+    figure = style.figure(*titles, 360, showlegend=True, hovermode="closest")
     chosen = sorted((run for run in runs if run.place is not None), key=lambda run: run.place or 0)
     for dots in [[run for run in runs if run.place is None], *([run] for run in chosen)]:  # chosen runs on top
         place = dots[0].place if dots else None
@@ -212,10 +203,9 @@ def time_figure(runs: Sequence[Dot]) -> go.Figure:
         )
     longest = max((run.seconds / 60 for run in runs), default=1.0)
     figure.update_xaxes(range=[-0.04 * longest, 1.06 * longest])  # dots at 0 are whole
-    figure.update_yaxes(tickformat=".0%")
-    accuracies = [run.accuracy for run in runs]
-    low, high = min(accuracies, default=0.05), max(accuracies, default=0.95)
-    figure.update_yaxes(range=[max(0.0, low - 0.05), min(1.02, high + 0.05)])  # with one run, Plotly's exceeds 100%
+    accuracies = [run.accuracy for run in runs] or [0.05, 0.95]
+    low, high = max(0.0, min(accuracies) - 0.05), min(1.02, max(accuracies) + 0.05)
+    style.show_percent(figure, range=[low, high])  # with one run, Plotly's range exceeds 100%
     return figure
 
 

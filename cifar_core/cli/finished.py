@@ -25,7 +25,7 @@ from cifar_core.cli.terminal import (
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
-from cifar_core.evaluation import assessment, feature_map, predictions, robustness, story
+from cifar_core.evaluation import assessment, data_map, predictions, robustness, story
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.evaluation.robustness import Measured
@@ -52,7 +52,7 @@ def evaluate(arguments: Namespace) -> Answer:
     measured = _measured(run, arguments)
     if arguments.map:
         with Screen(arguments.json) as screen, native_messages_hidden():
-            feature_map.make(run, lambda done, total: screen.bar("map", done / total))
+            data_map.make_map(run, lambda done, total: screen.bar("map", done / total))
     doubtful, more = _mislabeled(result.calibrated.test, arguments.mislabeled)
     if arguments.html:
         from cifar_core.export import report

@@ -95,16 +95,13 @@ class Assessment:
 def assess(run: Run) -> Assessment:
     """Return the evaluation of `run`. Raises RunError if it is not finished or damaged."""
     stored = predictions.load(run)
-    known, problem = calibration.load_or_problem(run.path / calibration.FILE)
-    problems, parent = [problem] if problem else [], None
-    try:
-        records.environment(run.path)
-    except RunError as error:
-        problems.append(f"Which images the run has seen is unknown, so none are shown: {error}")
-    try:
-        parent = story.parent(run)
-    except RunError as error:
-        problems.append(f"Whether this is phase 1 of another run is unknown: {error}")
+    known, uncalibrated = calibration.load_or_problem(run.path / calibration.FILE)
+    _, unknown_images = records.or_problem(
+        lambda: records.environment(run.path), "Which images the run has seen is unknown, so none are shown"
+    )
+    parent, unknown_parent = records.or_problem(
+        lambda: story.parent(run), "Whether this is phase 1 of another run is unknown"
+    )
     rows = run.metrics()
     return Assessment(
         run,
@@ -116,7 +113,7 @@ def assess(run: Run) -> Assessment:
         diagnosis.diagnose(run),
         curves.linear_probe(rows),
         parent,
-        tuple(problems),
+        tuple(filter(None, (uncalibrated, unknown_images, unknown_parent))),
     )
 
 

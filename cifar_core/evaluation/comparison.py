@@ -7,8 +7,9 @@ Only images that exactly one model predicts correctly count. If both models are 
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cifar_core.errors import RunError
@@ -65,13 +66,8 @@ def mcnemar(a: Predictions, b: Predictions) -> McNemar:
 
 def compare(chosen: Sequence[Run]) -> list[Pair]:
     """Return all pairs of `chosen` runs with their tests, adjusted for the number of pairs."""
-    tests: dict[str, Predictions | str] = {}
-    for run in chosen:
-        try:
-            tests[run.id] = predictions.load(run).test
-        except RunError as error:
-            tests[run.id] = str(error)
-    pairs = [_pair(a, b, tests[a.id], tests[b.id]) for a, b in itertools.combinations(chosen, 2)]
+    load = functools.cache(lambda run: predictions.load(run).test)
+    pairs = [_pair(a, b, load) for a, b in itertools.combinations(chosen, 2)]
     tested = [number for number, pair in enumerate(pairs) if pair.result is not None]
     adjusted = dict(zip(tested, holm([pairs[n].result.p_value for n in tested]), strict=True))  # type: ignore[union-attr]
     return [replace(pair, adjusted=adjusted.get(number, 1.0)) for number, pair in enumerate(pairs)]
@@ -140,14 +136,12 @@ def leak_note(names: Mapping[str, str]) -> str:
     )
 
 
-def _pair(a: Run, b: Run, test_a: Predictions | str, test_b: Predictions | str) -> Pair:
-    for test in (test_a, test_b):
-        if isinstance(test, str):
-            return Pair(a, b, None, test)
+def _pair(a: Run, b: Run, load: Callable[[Run], Predictions]) -> Pair:
     try:
+        tests = load(a), load(b)
         if _fingerprint(a) != _fingerprint(b):
             return Pair(a, b, None, "they were trained and tested on different sets of images.")
-        return Pair(a, b, mcnemar(test_a, test_b))  # type: ignore[arg-type]
+        return Pair(a, b, mcnemar(*tests))
     except RunError as error:
         return Pair(a, b, None, str(error))
     except ValueError:

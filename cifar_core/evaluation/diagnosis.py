@@ -56,7 +56,7 @@ def diagnose_rows(
         epochs = [row for row in epochs if any(row["phase"] == phase.name for phase in phases)]
     case = Case(config, *_cross_entropies(epochs), phases, result or {}, error)
     findings = [
-        finding
+        replace(finding, rule=rule.__name__)
         for rule in (RULES if ended else LIVE_RULES)
         if (epochs or rule is diagnosis_rules.not_a_number) and (finding := rule(case))
     ]
@@ -103,7 +103,6 @@ def test_surprise(case: Case) -> Finding | None:
         else "The validation images happen to be harder than the test images."
     )
     return Finding(
-        "test_surprise",
         "hint",
         f"The test accuracy is {'lower' if apart > 0 else 'higher'} than the validation accuracy",
         why,
@@ -124,7 +123,6 @@ def small_validation_set(case: Case) -> Finding | None:
     if half < _WIDE:
         return None
     return Finding(
-        "small_validation_set",
         "hint",
         "The validation set is small",
         f"Chance alone changes its accuracy by up to {100 * half:.0f} points, as much as many settings do.",
@@ -135,13 +133,9 @@ def small_validation_set(case: Case) -> Finding | None:
 
 def _both_accuracies(result: Mapping[str, Any]) -> tuple[tuple[float, int], tuple[float, int]] | None:
     """Return accuracy and number of images of validation and test, or None if unknown."""
-    accuracies = []
-    for name in ("validation", "test"):
-        share, count = result.get(f"{name}_accuracy"), result.get(f"{name}_images")
-        if not isinstance(share, int | float) or not 0 <= share <= 1 or not isinstance(count, int) or count < 1:
-            return None
-        accuracies.append((float(share), count))
-    return accuracies[0], accuracies[1]
+    names = ("validation_accuracy", "validation_images", "test_accuracy", "test_images")
+    validation, n, test, m = map(result.get, names)
+    return None if validation is None or test is None or not n or not m else ((validation, n), (test, m))
 
 
 def small_input(case: Case) -> Finding | None:
@@ -150,7 +144,6 @@ def small_input(case: Case) -> Finding | None:
     if side > 1:
         return None
     return Finding(
-        "small_input",
         "problem",
         "The images are too small for the network",
         "MobileNetV2 halves its feature map five times. Its filters expect objects of 96 pixels or more.",
@@ -167,7 +160,6 @@ def never_unfrozen(case: Case) -> Finding | None:
         return None
     zero = [name for name in ("fine_tune_epochs", "fine_tune_blocks") if not getattr(config, name)]
     return Finding(
-        "never_unfrozen",
         "hint",
         "The backbone was never unfrozen",
         "Only the head learned; the features are still those of the initial weights.",
@@ -184,13 +176,13 @@ def healthy(case: Case) -> Finding:
     """Return the finding for a run without problems."""
     last = case.last
     return Finding(
-        "healthy",
         "fine",
         "Nothing looks wrong",
         "The losses fell, and training and validation stayed together.",
         (Step("for more accuracy, try more images, a wider network (width α) or larger images, one at a time"),),
         f"In the last epoch {last['accuracy']:.1%} of the training and {last['validation_accuracy']:.1%} of the "
         "validation images were correct.",
+        "healthy",
     )
 
 

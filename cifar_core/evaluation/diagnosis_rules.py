@@ -46,15 +46,16 @@ class Step:
 class Finding:
     """The finding of a rule. `level`: "problem" (costs accuracy), "hint" (good to know) or "fine" (looks odd, is not).
 
-    `cause` is the probable cause, `evidence` the numbers. Each of the `steps` may help on its own.
+    `cause` is the probable cause, `evidence` the numbers. Each of the `steps` may help on its own. `rule` is the name
+    of the rule's function.
     """
 
-    rule: str
     level: Level
     title: str
     cause: str
     steps: tuple[Step, ...]
     evidence: str
+    rule: str = ""
 
     @property
     def advice(self) -> str:
@@ -122,7 +123,6 @@ def not_a_number(case: Case) -> Finding | None:
     knob = f"{_broken_phase(case, broken)}_learning_rate"
     rate = getattr(case.config, knob)
     return Finding(
-        "not_a_number",
         "problem",
         "The loss is not a number",
         "The learning rate is so high that the weights overflowed; later steps cannot repair them.",
@@ -153,7 +153,6 @@ def nothing_learned(case: Case) -> Finding | None:
     rate = getattr(case.config, f"{first.name}_learning_rate")
     losses = [row["loss"] for row in case.epochs_of(first.name)]
     return Finding(
-        "nothing_learned",
         "problem",
         "It learned almost nothing",
         _why_flat(case, rate),
@@ -188,7 +187,6 @@ def fell_at_the_boundary(case: Case) -> Finding | None:
     cause, step = _why_it_fell(case.config, recovered)
     ending = f"it recovered to {tuned.best:.1%}" if recovered else f"it reached {tuned.best:.1%} at best"
     return Finding(
-        "fell_at_the_boundary",
         "hint" if recovered else "problem",
         "Accuracy fell when fine-tuning began",
         cause,
@@ -226,7 +224,6 @@ def fine_tuning_gave_nothing(case: Case) -> Finding | None:
     rate = case.config.fine_tune_learning_rate
     change = set_knob(case.config, "fine_tune_learning_rate", 1e-4 if slow else rate / 5)
     return Finding(
-        "fine_tuning_gave_nothing",
         "hint",
         "Fine-tuning did not help: the model is that of phase 1",
         "Its steps were too small to change much." if slow else "No epoch of phase 2 was better than phase 1.",
@@ -244,7 +241,6 @@ def stale_statistics(case: Case) -> Finding | None:
     if last["accuracy"] - last["validation_accuracy"] < _GAP:
         return None
     return Finding(
-        "stale_statistics",
         "problem",
         "Batch normalization differs between training and evaluation",
         "Training uses the statistics of each batch. Evaluation uses moving averages, which follow too slowly in a "
@@ -269,7 +265,6 @@ def overfitting(case: Case) -> Finding | None:
         f"rose to {last['validation_loss']:.2f}."
     )
     return Finding(
-        "overfitting",
         "problem" if gap >= _WIDE_GAP or rose else "hint",
         "Overfitting",
         "The network learns details of the training images that new images do not have.",
@@ -301,7 +296,6 @@ def augmented_too_hard(case: Case) -> Finding | None:
     if case.config.augmentation < 2 or widest["validation_accuracy"] - widest["accuracy"] < _GAP:
         return None
     return Finding(
-        "augmented_too_hard",
         "problem",
         "The augmentation is too strong",
         "At this strength objects leave the picture or cannot be recognized.",
@@ -320,7 +314,6 @@ def validation_above_training(case: Case) -> Finding | None:
     reasons += ["training images are augmented"] if case.config.augmentation else []
     reasons += ["the training figure is the mean over an epoch that began with worse weights"]
     return Finding(
-        "validation_above_training",
         "fine",
         "Validation is better than training, as expected here",
         f"Training is harder: {'; '.join(reasons)}. Validation has none of that.",
@@ -336,7 +329,6 @@ def wrong_pixel_range(case: Case) -> Finding | None:
         return None
     best = max(case.phases, key=lambda phase: phase.best)
     return Finding(
-        "wrong_pixel_range",
         "problem",
         "The pixels are in the wrong range",
         "ImageNet weights were trained with pixels in [-1, 1]. In [0, 1] every image looks pale, so the features "
@@ -361,7 +353,6 @@ def still_rising(case: Case) -> Finding | None:
         return None
     knobs = (f"{phase.name}_epochs", f"{phase.name}_learning_rate")
     return Finding(
-        "still_rising",
         "hint",
         "It stopped while it was still improving",
         f"The last planned epoch was the best one, and the validation {case.loss_name} was still falling.",
@@ -379,7 +370,6 @@ def impatient(case: Case) -> Finding | None:
         losses = [row["validation_loss"] for row in epochs]
         if losses[-1] == min(losses) and losses[-1] < losses[-2]:
             return Finding(
-                "impatient",
                 "hint",
                 f"Early stopping ended “{phase.label.lower()}” too early",
                 "With little patience, one dip in validation accuracy ends a phase that still improves.",

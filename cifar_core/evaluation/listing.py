@@ -196,13 +196,6 @@ class _Cached:
     files: tuple[tuple[int, int, int], ...]
     checked: int
 
-    def is_current(self, folder: int, now: int) -> bool:
-        """Return whether the row is current without checking the files."""
-        is_old = self.checked - folder > _FILE_TIME_NS
-        return (
-            self.row.state in _INACTIVE and folder == self.folder and is_old and 0 <= now - self.checked < _RECHECK_NS
-        )
-
 
 def _current(run: Run, path: str, folder: int) -> Row:
     """Return the row of `run`; read it again only if a file in its folder or its worker may have changed it.
@@ -211,11 +204,12 @@ def _current(run: Run, path: str, folder: int) -> Row:
     Each call lets other threads run; thousands of calls took seconds with twenty sessions.
     """
     cached, now = _cache.get(path), time.time_ns()
-    if cached is not None and cached.is_current(folder, now):
+    if cached and cached.row.state not in _INACTIVE:
+        cached = None
+    if cached and cached.folder == folder < cached.checked - _FILE_TIME_NS and 0 <= now - cached.checked < _RECHECK_NS:
         return cached.row
     files = tuple(_stamp(f"{path}/{file}") for file in _FILES)
-    same = cached is not None and cached.files == files and cached.row.state in _INACTIVE
-    row = cached.row if cached is not None and same else _read(run)
+    row = cached.row if cached and cached.files == files else _read(run)
     _cache[path] = _Cached(row, folder, files, now)
     return row
 

@@ -105,21 +105,20 @@ def load(run: Run) -> Evaluation:
 
 def _read(path: Path) -> tuple[Predictions, Predictions, np.ndarray | None]:
     file = untrusted.load_arrays(path, _LIMIT_BYTES)
-    validation, rows = _checked(file, "validation"), file.get("validation_rows")
+    validation, rows = checked(file["validation_labels"], file["validation_probabilities"]), file.get("validation_rows")
     if rows is not None and (rows.shape != validation.labels.shape or rows.dtype.kind not in "iu" or rows.min() < 0):
         raise ValueError("validation_rows are not places of images")
-    return validation, _checked(file, "test"), rows
+    return validation, checked(file["test_labels"], file["test_probabilities"]), rows
 
 
-def _checked(file: dict[str, np.ndarray], name: str) -> Predictions:
-    """Return the predictions of split `name`. Raises ValueError if they are damaged."""
-    labels, probabilities = file[f"{name}_labels"], file[f"{name}_probabilities"]
+def checked(labels: np.ndarray, probabilities: np.ndarray) -> Predictions:
+    """Return predictions read from a file. Raises ValueError if they are damaged."""
     if labels.dtype != np.uint8 or labels.ndim != 1 or not len(labels) or labels.max() >= len(CLASSES):
-        raise ValueError(f"{name}_labels are not classes")
+        raise ValueError("its labels are not classes")
     if probabilities.dtype != np.float32 or probabilities.shape != (len(labels), len(CLASSES)):
-        raise ValueError(f"{name}_probabilities are not ten for each label")
+        raise ValueError("its probabilities are not ten for each label")
     if not (probabilities.min() >= 0 and np.abs(probabilities.sum(axis=1) - 1).max() < 1e-3):  # also rejects NaN
-        raise ValueError(f"{name}_probabilities do not add up to 1")
+        raise ValueError("its probabilities do not add up to 1")
     return Predictions(labels, probabilities)
 
 

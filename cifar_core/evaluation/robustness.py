@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import msgspec
@@ -62,10 +62,11 @@ class Measured:
     `clean` is the accuracy on the unchanged images. A corruption with missing accuracies is not yet measured.
     """
 
-    images: int
-    clean: float | None
-    accuracies: Mapping[str, tuple[float, ...]]
+    images: Annotated[int, msgspec.Meta(ge=1)]
+    clean: Share | None
+    accuracies: Mapping[str, tuple[Share, ...]]
     seconds: float
+    version: int = _VERSION
 
     @property
     def is_complete(self) -> bool:
@@ -80,33 +81,19 @@ class Measured:
         return float(np.mean([self.accuracies[name] for name in CORRUPTIONS])) if self.is_complete else None
 
 
-class _Saved(msgspec.Struct):
-    """The form of robustness.json."""
-
-    version: int
-    images: Annotated[int, msgspec.Meta(ge=1)]
-    clean: Share | None
-    accuracies: dict[str, list[Share]]
-    seconds: float
-
-
 def load(run: Run) -> Measured | None:
     """Return the measures of `run` so far, or None without any of this version. Raises RunError if damaged."""
-    saved = records.load(run.path / FILE, _Saved)
+    saved = records.load(run.path / FILE, Measured)
     if saved is None or saved.version != _VERSION:
         return None
-    accuracies = {name: tuple(saved.accuracies.get(name, ())) for name in CORRUPTIONS}
-    if any(len(accuracies[name]) > len(corruption.strengths) for name, corruption in CORRUPTIONS.items()):
+    if any(len(saved.accuracies.get(name, ())) > len(corruption.strengths) for name, corruption in CORRUPTIONS.items()):
         raise RunError(f"{FILE} is damaged: it has more accuracies than strengths.")
-    return Measured(saved.images, saved.clean, accuracies, saved.seconds)
+    return saved
 
 
 def load_or_problem(run: Run) -> tuple[Measured | None, str]:
     """Return the measures and ""; if the file is damaged, None and a sentence (a new measurement replaces it)."""
-    try:
-        return load(run), ""
-    except RunError as error:
-        return None, f"Robustness is unknown until it is measured again: {error}"
+    return records.or_problem(lambda: load(run), "Robustness is unknown until it is measured again")
 
 
 def job(run: Run) -> Job:
@@ -125,16 +112,16 @@ def start(run: Run) -> None:
 def state(run: Run) -> dict[str, Any]:
     """Return the state of the measurement: "state" is none, working, stopped, failed or done.
 
-    While working: "done", "total" (images) and "seconds_left" (None at the start). If failed: "error".
+    While working: "done", "total" (images) and "seconds_left", unless it has just started. If failed: "error".
     """
     status = job(run).read()
     if status["state"] == "working":
-        return {"state": "working"} | {key: status.get(key) for key in ("done", "total", "seconds_left")}
+        return status
     known, problem = load_or_problem(run)
-    if known is not None and known.is_complete:
-        return {"state": "done"}
     if problem:
         return {"state": "failed", "error": problem}
+    if known is not None and known.is_complete:
+        return {"state": "done"}
     if status["state"] == "failed":
         return status
     return {"state": "stopped" if known is not None else "none"}
@@ -159,12 +146,11 @@ def _measure(run: Run, task: Job, report: Report) -> None:
     known, _ = load_or_problem(run)
     if known is None or known.images != len(images):
         known = Measured(len(images), None, {}, 0.0)
-    clean, accuracies = known.clean, dict(known.accuracies)
-    missing: list[tuple[Corruption | None, float]] = [(None, 0.0)] if clean is None else []
+    missing: list[tuple[Corruption | None, float]] = [(None, 0.0)] if known.clean is None else []
     for one in CORRUPTIONS.values():
-        missing += [(one, strength) for strength in one.strengths[len(accuracies.get(one.name, ())) :]]
+        missing += [(one, strength) for strength in one.strengths[len(known.accuracies.get(one.name, ())) :]]
     total = (1 + sum(len(one.strengths) for one in CORRUPTIONS.values())) * len(images)
-    start, written = time.monotonic(), 0.0
+    earlier, start, written = known.seconds, time.monotonic(), 0.0
     done = before = total - len(missing) * len(images)
     for corruption, strength in missing:
         right = 0
@@ -182,13 +168,13 @@ def _measure(run: Run, task: Job, report: Report) -> None:
             if spent - written > _WRITE_SECONDS:
                 written = spent
                 task.write("working", done=done, total=total, seconds_left=left)
+        accuracy, seconds = right / len(images), round(earlier + time.monotonic() - start, 2)
         if corruption is None:
-            clean = right / len(images)
+            known = replace(known, clean=accuracy, seconds=seconds)
         else:
-            accuracies[corruption.name] = (*accuracies.get(corruption.name, ()), right / len(images))
-        seconds = round(known.seconds + time.monotonic() - start, 2)
-        result = {"version": _VERSION, "images": len(images), "clean": clean, "accuracies": accuracies}
-        runs.write_json(run.path / FILE, result | {"seconds": seconds})
+            accuracies = (*known.accuracies.get(corruption.name, ()), accuracy)
+            known = replace(known, accuracies={**known.accuracies, corruption.name: accuracies}, seconds=seconds)
+        runs.write_json(run.path / FILE, vars(known))
 
 
 def corrupted(corruption: Corruption, images: np.ndarray, draws: np.ndarray, strength: float) -> np.ndarray:

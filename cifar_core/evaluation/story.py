@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import msgspec
-import numpy as np
 
 from cifar_core import jobs, runs, untrusted
 from cifar_core.data.cifar10 import CLASSES
@@ -101,10 +100,9 @@ def epoch_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _phase(name: str, epochs: list[dict[str, Any]], before: float | None, schedule: str) -> Phase:
     best = max(epochs, key=lambda row: row["validation_accuracy"])
-    steps = itertools.pairwise(epochs)
     reductions = [
         Reduction(int(row["epoch"]), float(then["learning_rate"]), float(row["learning_rate"]))
-        for then, row in steps
+        for then, row in itertools.pairwise(epochs)
         if schedule == "plateau" and row["learning_rate"] < then["learning_rate"] * 0.999
     ]
     planned = epochs[-1].get("epochs")
@@ -149,9 +147,9 @@ def probe_sentence(probe: LinearProbe | None, best: float | None) -> str:
     """Return a sentence on the linear probe; "" without one. `best`, 0..1, adds the gain of a run that has ended."""
     if probe is None:
         return ""
-    text = f"{probe.name[0].upper()}{probe.name[1:]}: {probe.accuracy:.1%} of the validation images"
-    text += (
-        " are predicted correctly by a linear classifier on its features, before any training here (a linear probe)."
+    text = (
+        f"{probe.name[0].upper()}{probe.name[1:]}: {probe.accuracy:.1%} of the validation images are predicted "
+        "correctly by a linear classifier on its features, before any training here (a linear probe)."
     )
     if best is not None:
         gain = best - probe.accuracy
@@ -191,15 +189,9 @@ def head_predictions(run: Run, final: Predictions) -> Predictions | None:
     """
     try:
         probabilities = untrusted.load_arrays(run.path / PHASES_FILE, _LIMIT_BYTES)["head_validation_probabilities"]
+        return predictions.checked(final.labels, probabilities)
     except (OSError, ValueError, KeyError):
         return None
-    if (
-        probabilities.dtype != np.float32
-        or probabilities.shape != final.probabilities.shape
-        or not np.isfinite(probabilities).all()
-    ):
-        return None
-    return Predictions(final.labels, probabilities)
 
 
 def class_changes(before: Predictions, after: Predictions) -> list[ClassChange]:

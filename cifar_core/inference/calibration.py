@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import numpy as np
 
-from cifar_core.errors import RunError
 from cifar_core.runs import records, write_json
 from cifar_core.runs.records import Share
 
@@ -45,21 +44,19 @@ class OutOfDistribution:
     highest: float | None = None
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(msgspec.Struct, frozen=True):
     """The content of calibration.json. `ece` and `loss` (nats): validation images, before and after scaling."""
 
-    temperature: float
+    temperature: Annotated[float, msgspec.Meta(ge=_LOWEST * 0.99, le=_HIGHEST * 1.01)]
     images: int
-    ece: tuple[float, float]
+    ece: tuple[Share, Share]
     loss: tuple[float, float]
-    out_of_distribution: OutOfDistribution | None = None
+    out_of_distribution: OutOfDistribution | None = msgspec.field(name="unlike", default=None)
     score: str = "distance to the 10th nearest training image in feature space"
 
     def save(self, path: Path) -> None:
         """Write the calibration to `path`."""
-        values = asdict(self)
-        write_json(path, values | {"unlike": values.pop("out_of_distribution")})
+        write_json(path, msgspec.to_builtins(self))
 
 
 @dataclass(frozen=True)
@@ -169,25 +166,11 @@ def threshold(scores: np.ndarray) -> float:
     return float(np.quantile(scores, LEVEL, method="higher"))
 
 
-class _Saved(msgspec.Struct):
-    """The form of calibration.json."""
-
-    temperature: Annotated[float, msgspec.Meta(ge=_LOWEST * 0.99, le=_HIGHEST * 1.01)]
-    images: int
-    ece: tuple[Share, Share]
-    loss: tuple[float, float]
-    unlike: OutOfDistribution | None
-
-
 def load(path: Path) -> Calibration | None:
     """Return the calibration in `path`, or None if there is no file. Raises RunError if it is damaged."""
-    saved = records.load(path, _Saved)
-    return Calibration(saved.temperature, saved.images, saved.ece, saved.loss, saved.unlike) if saved else None
+    return records.load(path, Calibration)
 
 
 def load_or_problem(path: Path) -> tuple[Calibration | None, str]:
     """Return the calibration and ""; if the file is damaged, None and a sentence that explains it."""
-    try:
-        return load(path), ""
-    except RunError as error:
-        return None, f"Probabilities are uncalibrated, and no picture is called unusual: {error}"
+    return records.or_problem(lambda: load(path), "Probabilities are uncalibrated, and no picture is called unusual")

@@ -15,12 +15,11 @@ from cifar_core import runs
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
 from cifar_core.inference import calibration, model_file, neighbors
-from cifar_core.inference.calibration import Calibration
 from cifar_core.inference.neighbors import Index
 from cifar_core.network import pretrained
 from cifar_core.network.litert import Network
 from cifar_core.network.pretrained import BUNDLED_FOLDER
-from cifar_core.runs import Run
+from cifar_core.runs import Run, records
 from cifar_core.untrusted import csv_text
 
 BUNDLED = "bundled"
@@ -89,12 +88,17 @@ class Answers:
 class Classifier:
     """Classify images. `name` is the ID of a run or "bundled".
 
-    `calibration` and `index` are read from `folder`. They are None if their file is missing or damaged; `problems`
-    lists the damaged ones.
+    `calibration` and `index` (of the training images in the model's feature space) are read from `folder`. They are
+    None if their file is missing or damaged; `problems` has a sentence for each damaged one: what is missing, and why.
     """
 
     def __init__(self, name: str, network: Network, folder: Path) -> None:
-        self.name, self._network, self._folder = name, network, folder
+        self.name, self._network = name, network
+        self.calibration, uncalibrated = calibration.load_or_problem(folder / calibration.FILE)
+        self.index, not_compared = records.or_problem(
+            lambda: self._sound_index(folder / neighbors.FILE), "Pictures are not compared with the training images"
+        )
+        self.problems = [*filter(None, (uncalibrated, not_compared))]
 
     @property
     def alpha(self) -> float:
@@ -106,35 +110,8 @@ class Classifier:
         """The bytes of the LiteRT file."""
         return self._network.content
 
-    @property
-    def calibration(self) -> Calibration | None:
-        """The temperature and the out-of-distribution threshold."""
-        return calibration.load_or_problem(self._folder / calibration.FILE)[0]
-
-    @property
-    def index(self) -> Index | None:
-        """The index of the training images in the model's feature space."""
-        return self._read_index()[0]
-
-    @property
-    def problems(self) -> list[str]:
-        """One sentence for each damaged file: what is missing from the predictions, and why."""
-        return [
-            why
-            for why in (calibration.load_or_problem(self._folder / calibration.FILE)[1], self._read_index()[1])
-            if why
-        ]
-
-    def _read_index(self) -> tuple[Index | None, str]:
-        """Return the index and "", or None and the reason."""
-        try:
-            return self._sound_index(), ""
-        except RunError as error:
-            return None, f"Pictures are not compared with the training images: {error}"
-
-    def _sound_index(self) -> Index | None:
-        """Return the index. Raises RunError if its file is damaged or belongs to another model."""
-        path = self._folder / neighbors.FILE
+    def _sound_index(self, path: Path) -> Index | None:
+        """Return the index in `path`. Raises RunError if it is damaged or belongs to another model."""
         index = _index(path, path.stat().st_mtime_ns) if path.exists() else None
         features = self._network.output_shapes["pooled"]
         if index and index.mean.shape != features:
@@ -149,21 +126,19 @@ class Classifier:
 
         If the calibration is missing or damaged (see `problems`), return the network's own probabilities.
         """
-        outputs, known, index = self._network.run(images), self.calibration, self.index
-        probabilities = outputs["probabilities"]
-        scores = np.full(len(images), np.nan, np.float32)
-        if known:
-            probabilities = calibration.scaled(probabilities, known.temperature)
-        if index:
-            scores = index.scores(outputs["pooled"])
-        rule = known.out_of_distribution if known else None
+        outputs = self._network.run(images)
+        scores = self.index.scores(outputs["pooled"]) if self.index else np.full(len(images), np.nan, np.float32)
+        rule = self.calibration.out_of_distribution if self.calibration else None
         limit = rule.threshold if rule else np.inf
         highest = np.inf if rule is None or rule.highest is None else rule.highest
-        return Answers(probabilities, scores, scores > limit, scores > highest)
+        return Answers(self._scaled(outputs["probabilities"]), scores, scores > limit, scores > highest)
 
     def calibrated(self, images: np.ndarray) -> np.ndarray:
         """Return only the probabilities of `answer`."""
-        known, probabilities = self.calibration, self.probabilities(images)
+        return self._scaled(self.probabilities(images))
+
+    def _scaled(self, probabilities: np.ndarray) -> np.ndarray:
+        known = self.calibration
         return calibration.scaled(probabilities, known.temperature) if known else probabilities
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:

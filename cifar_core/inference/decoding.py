@@ -15,12 +15,11 @@ import math
 import struct
 import threading
 import warnings
-import zlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageChops, ImageCms, ImageOps
+from PIL import Image, ImageChops, ImageCms, ImageOps, PngImagePlugin
 
 from cifar_core.errors import ImageError
 from cifar_core.inference import picture_files
@@ -45,8 +44,8 @@ _LOW_CONTRAST = 0.15
 # One at a time: the memory bound holds for the whole process, and `warnings.catch_warnings` is not
 # thread-safe.
 _one_at_a_time = threading.Lock()
-_MOST_PROFILE_BYTES = 8 * 2**20
-_BROKEN_PROFILE = (ImageCms.PyCMSError, OSError, ValueError, TypeError, ArithmeticError, struct.error, zlib.error)
+_MOST_PROFILE_BYTES = PngImagePlugin.MAX_TEXT_CHUNK = 8 * 2**20
+_BROKEN_PROFILE = (ImageCms.PyCMSError, OSError, ValueError, TypeError, ArithmeticError, struct.error)
 _SRGB_GAMMA = 1 / 2.2
 _REC709 = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)  # x, y of white, red, green, blue
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
@@ -84,16 +83,14 @@ def open_picture(data: bytes, name: str = "the picture") -> Image.Image:
 
 
 def _decoded(data: bytes, format_name: str, name: str) -> Image.Image:
-    if format_name == "PNG":
-        parts, chunks = picture_files.png_parts(data, animated=True)
-        space = _png_space(chunks)
-        try:
-            return _read(parts, format_name, name, space)
-        except _MALFORMED:  # a broken animation still has its first frame
-            return _read(picture_files.png_parts(data, animated=False)[0], format_name, name, space)
     if format_name == "JPEG":
         return _jpeg(data, name)
-    return _read(data, format_name, name, _bmp_space(data) if format_name == "BMP" else None)
+    if format_name == "PNG":
+        try:
+            return _read(picture_files.png_parts(data, whole=True), format_name, name)
+        except _MALFORMED:  # a broken animation still has its first frame
+            data = picture_files.png_parts(data, whole=False)
+    return _read(data, format_name, name)
 
 
 def _jpeg(data: bytes, name: str) -> Image.Image:
@@ -113,7 +110,7 @@ def _jpeg(data: bytes, name: str) -> Image.Image:
         return ended
 
 
-def _read(data: bytes, format_name: str, name: str, space: ColorSpace = None) -> Image.Image:
+def _read(data: bytes, format_name: str, name: str) -> Image.Image:
     with Image.open(_BoundedFile(data), formats=[format_name]) as image:
         _check_size(image, name)
         if format_name == "JPEG":  # decodes at 1/2, 1/4 or 1/8 if that is large enough
@@ -121,7 +118,7 @@ def _read(data: bytes, format_name: str, name: str, space: ColorSpace = None) ->
             image.draft("RGB", (max(1, image.width // factor), max(1, image.height // factor)))
         small = _first_visible(image, name)
         tags = image.info.get("exif")
-        in_srgb = _to_srgb(small, space or image.info.get("icc_profile"))
+        in_srgb = _to_srgb(small, image.info, data)
     return _upright(_on_background(in_srgb), tags)
 
 
@@ -258,32 +255,16 @@ def _on_background(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(ground, image).convert("RGB")
 
 
-@dataclass(frozen=True, eq=False)
-class Calibrated:
-    """A color space given by primaries and gamma.
-
-    xyz: float (3, 3), the columns are red, green and blue. gamma: float (3,), encoding exponents.
-    """
-
-    xyz: np.ndarray
-    gamma: np.ndarray
-
-
-ColorSpace = bytes | Calibrated | None
-
-
-"""An ICC profile, a calibrated color space, or None for sRGB."""
-
-
-def _to_srgb(image: Image.Image, space: ColorSpace) -> Image.Image:
+def _to_srgb(image: Image.Image, info: Mapping[Any, Any], data: bytes) -> Image.Image:
     """Return `image` (L, RGB, RGBA or CMYK) in sRGB: RGB, or RGBA if it has transparency."""
     mode = "RGBA" if image.mode == "RGBA" else "RGB"
-    if space is None:
-        return image.convert(mode)
     alpha = image.getchannel("A") if mode == "RGBA" else None
-    opaque = image.convert("RGB") if alpha else image
     try:
-        converted = _measured(opaque, space) if isinstance(space, Calibrated) else _profiled(opaque, space)
+        space = _color_space(info, data)
+        if space is None:
+            return image.convert(mode)
+        opaque = image.convert("RGB") if alpha else image
+        converted = _profiled(opaque, space) if isinstance(space, bytes) else _calibrated(opaque, *space)
     except _BROKEN_PROFILE:
         return image.convert(mode)
     if alpha:
@@ -291,47 +272,39 @@ def _to_srgb(image: Image.Image, space: ColorSpace) -> Image.Image:
     return converted
 
 
-def _png_space(chunks: Mapping[bytes, bytes]) -> ColorSpace:
-    """Return the color space of a PNG from the first valid of its chunks iCCP, sRGB, and gAMA with cHRM."""
-    if b"iCCP" in chunks:
-        packed = chunks[b"iCCP"].partition(b"\0")[2][1:]
-        try:
-            return zlib.decompressobj().decompress(packed, _MOST_PROFILE_BYTES)
-        except zlib.error:
-            pass
-    if b"sRGB" in chunks or not chunks.keys() & {b"gAMA", b"cHRM"}:
+def _color_space(info: Mapping[Any, Any], data: bytes) -> bytes | tuple[np.ndarray, np.ndarray] | None:
+    """Return the color space of a file: an ICC profile, or primaries and gamma; None for sRGB.
+
+    The primaries are the XYZ of red, green and blue as columns, float (3, 3); gamma are encoding exponents, float (3,).
+    Raises one of _BROKEN_PROFILE.
+    """
+    if profile := info.get("icc_profile"):
+        return profile
+    if data.startswith(b"BM"):
+        return _bmp_space(data)
+    if "srgb" in info or not info.keys() & {"gamma", "chromaticity"}:  # of a PNG
         return None
-    try:
-        gamma = struct.unpack(">I", chunks[b"gAMA"])[0] / 100_000 if b"gAMA" in chunks else _SRGB_GAMMA
-        points = [value / 100_000 for value in struct.unpack(">8I", chunks[b"cHRM"])] if b"cHRM" in chunks else _REC709
-        if abs(gamma - _SRGB_GAMMA) < 0.005 and np.abs(np.subtract(points, _REC709)).max() < 0.005:
-            return None
-        return Calibrated(_from_chromaticities(points), np.full(3, gamma))
-    except _BROKEN_PROFILE:
+    gamma, points = info.get("gamma", _SRGB_GAMMA), info.get("chromaticity", _REC709)
+    if abs(gamma - _SRGB_GAMMA) < 0.005 and np.abs(np.subtract(points, _REC709)).max() < 0.005:
         return None
+    return _from_chromaticities(points), np.full(3, gamma)
 
 
-def _bmp_space(data: bytes) -> ColorSpace:
+def _bmp_space(data: bytes) -> bytes | tuple[np.ndarray, np.ndarray] | None:
     """Return the color space in a BMP header of version 4 or 5 (BITMAPV5HEADER)."""
-    try:
-        (size,) = struct.unpack_from("<I", data, 14)
-        if size < 108:
-            return None
-        (kind,) = struct.unpack_from("<I", data, 14 + 56)
-        if kind == _BMP_EMBEDDED and size >= 124:
-            start, length = struct.unpack_from("<II", data, 14 + 112)
-            return data[14 + start : 14 + start + length] or None
-        numbers = struct.unpack_from("<12I", data, 14 + 60)
-    except struct.error:
+    size, kind = struct.unpack_from("<I52xI", data, 14)
+    if kind == _BMP_EMBEDDED and size >= 124:
+        start, length = struct.unpack_from("<II", data, 14 + 112)
+        return data[14 + start : 14 + start + length] or None
+    numbers = struct.unpack_from("<12I", data, 14 + 60)
+    if kind != _BMP_CALIBRATED or size < 108 or not all(numbers):
         return None
-    if kind != _BMP_CALIBRATED or not all(numbers):
-        return None
-    return Calibrated(np.reshape(numbers[:9], (3, 3)).T / 2**30, 2**16 / np.array(numbers[9:]))
+    return np.reshape(numbers[:9], (3, 3)).T / 2**30, 2**16 / np.array(numbers[9:])
 
 
 def _profiled(image: Image.Image, profile: bytes) -> Image.Image:
-    if not profile or len(profile) > _MOST_PROFILE_BYTES:
-        raise ValueError("no profile")
+    if len(profile) > _MOST_PROFILE_BYTES:
+        raise ValueError("too large")
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     if source.profile.xcolor_space.strip() == "GRAY":
         image = image.convert("L")
@@ -344,13 +317,13 @@ def _profiled(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 @np.errstate(all="ignore")
-def _measured(image: Image.Image, space: Calibrated) -> Image.Image:
-    if not ((space.gamma > 0.1) & (space.gamma < 10)).all():
+def _calibrated(image: Image.Image, primaries: np.ndarray, gamma: np.ndarray) -> Image.Image:
+    if not ((gamma > 0.1) & (gamma < 10)).all():
         raise ValueError("gamma")
-    light = (np.asarray(image.convert("RGB"), np.float32) / 255) ** (1 / space.gamma).astype(np.float32)
+    light = (np.asarray(image.convert("RGB"), np.float32) / 255) ** (1 / gamma).astype(np.float32)
     target = _from_chromaticities(_REC709)
-    white, wanted = (_BRADFORD @ xyz.sum(axis=1) for xyz in (space.xyz, target))
-    adapted = np.linalg.inv(_BRADFORD) @ np.diag(wanted / white) @ _BRADFORD @ space.xyz
+    white, wanted = (_BRADFORD @ xyz.sum(axis=1) for xyz in (primaries, target))
+    adapted = np.linalg.inv(_BRADFORD) @ np.diag(wanted / white) @ _BRADFORD @ primaries
     matrix = np.linalg.inv(target) @ adapted
     if not np.isfinite(matrix).all():
         raise ValueError("primaries")
@@ -360,7 +333,7 @@ def _measured(image: Image.Image, space: Calibrated) -> Image.Image:
 
 
 @np.errstate(all="ignore")
-def _from_chromaticities(points: tuple[float, ...] | list[float]) -> np.ndarray:
+def _from_chromaticities(points: Sequence[float]) -> np.ndarray:
     """Return the XYZ of red, green and blue as columns, float (3, 3), from x and y of white, red, green and blue."""
     xy = np.reshape(points, (4, 2))
     xyz = np.stack([xy[:, 0] / xy[:, 1], np.ones(4), (1 - xy.sum(axis=1)) / xy[:, 1]])

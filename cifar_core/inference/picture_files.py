@@ -14,7 +14,6 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from cifar_core import untrusted
@@ -78,6 +77,7 @@ MAX_UNPACKED_BYTES = 2**30  # limit of one zip
 
 _SLICE_BYTES = 2**20
 _UTF8_FLAG = 0x800
+_HIGH_FLAGS = re.compile(rb"(PK\x03\x04.{3}|PK\x01\x02.{5})(.)", re.DOTALL)  # of a member's two headers
 _CODE_PAGES = ("cp932", "cp437", "cp1252")  # Windows in Japan, Windows in the West, other tools
 _SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store"}
 
@@ -128,28 +128,23 @@ def _media_kind(head: bytes) -> tuple[str, str]:
     return "a video", "save one of its frames"
 
 
-def png_parts(data: bytes, animated: bool) -> tuple[bytes, dict[bytes, bytes]]:
-    """Return the PNG `data` with only pixels, transparency and orientation, and its color chunks by name.
+def png_parts(data: bytes, whole: bool) -> bytes:
+    """Return the PNG `data` with only pixels, transparency and orientation; with animation and colors if `whole`.
 
-    An optional chunk with a wrong checksum is dropped. Frames after the first are kept if `animated`. Raises
-    OSError if the file has more than a million chunks.
+    An optional chunk with a wrong checksum is dropped. Raises OSError if the file has more than a million chunks.
     """
-    wanted = _PIXEL_CHUNKS | (_ANIMATION_CHUNKS if animated else set())
-    parts, colors, at = [data[:_PNG_START]], dict[bytes, bytes](), _PNG_START
+    wanted = _PIXEL_CHUNKS | (_ANIMATION_CHUNKS if whole else set())
+    optional = _OPTIONAL_CHUNKS | (_COLOR_CHUNKS if whole else set())
+    parts, at = [data[:_PNG_START]], _PNG_START
     for _ in range(_MOST_PARTS):
         if at + 8 > len(data):
-            return b"".join(parts), colors
+            return b"".join(parts)
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
-        if kind in wanted:
+        if kind in wanted or (
+            kind in optional and zlib.crc32(data[at + 4 : end - 4]).to_bytes(4, "big") == data[end - 4 : end]
+        ):
             parts.append(data[at:end])
-        elif kind in _OPTIONAL_CHUNKS | _COLOR_CHUNKS:
-            content = data[at + 8 : end - 4]
-            if zlib.crc32(content, zlib.crc32(kind)).to_bytes(4, "big") == data[end - 4 : end]:
-                if kind in _COLOR_CHUNKS:
-                    colors.setdefault(kind, content)
-                else:
-                    parts.append(data[at:end])
         at = end
     raise OSError("too many small parts")
 
@@ -182,13 +177,6 @@ def jpeg_parts(data: bytes) -> tuple[bytes, int]:
     raise OSError("too many small parts")
 
 
-@dataclass
-class _Room:
-    """Number of bytes that a zip may still unpack to, failed files included."""
-
-    left: int
-
-
 def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | ImageError]]:
     """Yield the name and the bytes, or an error, of each file in the zip `data`; never raises.
 
@@ -197,22 +185,22 @@ def from_zip(data: bytes, name: str = "the zip") -> Iterator[tuple[str, bytes | 
     """
     try:
         archive = _open_zip(data, name)
-        room, names, has_files = _Room(MAX_UNPACKED_BYTES), set[str](), False
+        room, names = MAX_UNPACKED_BYTES, set[str]()
         for info in archive.infolist():
             filename = member_name(info)
             if info.orig_filename.endswith("/"):  # ZipInfo.is_dir fails on an empty name in Python 3.11
                 continue
-            if room.left <= 0:
+            if room <= 0:
                 raise ImageError(
                     f"{quoted(name)} unpacks to more than {_gib(MAX_UNPACKED_BYTES)}; the rest is left out,"
                     " pack it into several ZIP files."
                 )
-            content = _content_or_error(archive, info, filename, room)
+            content, unpacked = _content(archive, info, filename, room)
+            room -= unpacked
             if is_hidden(filename) and not (isinstance(content, bytes) and is_picture(content)):
                 continue
-            has_files = True
             yield unique_name(filename, names), content
-        if not has_files:
+        if not names:
             raise ImageError(f"{quoted(name)} is a ZIP file without pictures; choose one with pictures.")
     except ImageError as error:
         yield name, error
@@ -232,40 +220,18 @@ def _open_zip(data: bytes, name: str) -> zipfile.ZipFile:
             " pack them into several ZIP files."
         )
     try:
-        return zipfile.ZipFile(io.BytesIO(_with_readable_names(data)))
+        try:
+            return zipfile.ZipFile(io.BytesIO(data))
+        except UnicodeDecodeError:  # one name is not UTF-8, against its flag; without the flags, `member_name` decodes
+            return zipfile.ZipFile(io.BytesIO(_HIGH_FLAGS.sub(_without_utf8_flag, data)))
     except untrusted.MALFORMED_ZIP as error:
         raise ImageError(
             f"{quoted(name)} is a damaged or truncated ZIP file; pack the pictures again and retry."
         ) from error
 
 
-def _with_readable_names(data: bytes) -> bytes:
-    """Return `data` without the UTF-8 flag on names that are not UTF-8; zipfile would reject the whole zip."""
-    end = data.rfind(b"PK\x05\x06")
-    if end < 0 or end + 20 > len(data):
-        return data
-    size, start = struct.unpack_from("<II", data, end + 12)
-    at, wrong = end - size, list[int]()
-    while 0 <= at < end - 45 and data.startswith(b"PK\x01\x02", at):
-        flags, (length, extra, comment) = data[at + 9], struct.unpack_from("<HHH", data, at + 28)
-        if flags & (_UTF8_FLAG >> 8) and not _is_utf8(data[at + 46 : at + 46 + length]):
-            (header,) = struct.unpack_from("<I", data, at + 42)
-            wrong += [at + 9, end - size - start + header + 7]
-        at += 46 + length + extra + comment
-    if not wrong:
-        return data
-    repaired = bytearray(data)
-    for place in (place for place in wrong if 0 <= place < len(data)):
-        repaired[place] &= ~(_UTF8_FLAG >> 8)
-    return bytes(repaired)
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _without_utf8_flag(header: re.Match[bytes]) -> bytes:
+    return header[1] + bytes([header[2][0] & ~(_UTF8_FLAG >> 8)])
 
 
 def is_system_file(filename: str) -> bool:
@@ -327,39 +293,33 @@ def _in_code_page(raw: bytes, page: str) -> str:
     return text if all(char.isascii() or unicodedata.category(char) in wanted for char in text) else ""
 
 
-def _content_or_error(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, room: _Room) -> bytes | ImageError:
-    if info.flag_bits & 0x1:
-        return ImageError(f"{quoted(name)} is encrypted; unpack it with its password and choose the picture.")
-    if not untrusted.is_ordinary(info):
-        return ImageError(
-            f"{quoted(name)} uses a rare compression method; pack it again as an ordinary ZIP file (deflate)."
-        )
+def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, room: int) -> tuple[bytes | ImageError, int]:
+    """Return the bytes of a member, or an error, and the number of unpacked bytes, at most about `room`."""
+    content = bytearray()
     try:
-        content = _unpacked(archive, info, name, room)
+        if info.flag_bits & 0x1:
+            raise ImageError(f"{quoted(name)} is encrypted; unpack it with its password and choose the picture.")
+        if not untrusted.is_ordinary(info):
+            raise ImageError(
+                f"{quoted(name)} uses a rare compression method; pack it again as an ordinary ZIP file (deflate)."
+            )
+        with archive.open(info) as member:
+            while part := member.read(_SLICE_BYTES):
+                content += part
+                if len(content) > min(MAX_FILE_BYTES, room - 1):
+                    raise ImageError(
+                        f"{quoted(name)} unpacks to more than is read, {_mib(MAX_FILE_BYTES)} a file and"
+                        f" {_gib(MAX_UNPACKED_BYTES)} a ZIP file; shrink it or leave it out."
+                    )
+        if re.match(ZIP_SIGNATURE, content):
+            raise ImageError(
+                f"{quoted(name)} is a ZIP file within a ZIP file, which is not read; unpack the outer one first."
+            )
+        return bytes(content), len(content)
     except ImageError as error:
-        return error
+        return error, len(content)
     except untrusted.MALFORMED_ZIP:
-        return ImageError(f"{quoted(name)} is damaged inside its ZIP file; pack it again and retry.")
-    if re.match(ZIP_SIGNATURE, content):
-        return ImageError(
-            f"{quoted(name)} is a ZIP file within a ZIP file, which is not read; unpack the outer one first."
-        )
-    return content
-
-
-def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, room: _Room) -> bytes:
-    parts, size = [], 0
-    with archive.open(info) as member:
-        while part := member.read(_SLICE_BYTES):
-            parts.append(part)
-            size += len(part)
-            room.left -= len(part)
-            if size > MAX_FILE_BYTES or room.left <= 0:
-                raise ImageError(
-                    f"{quoted(name)} unpacks to more than is read, {_mib(MAX_FILE_BYTES)} a file and"
-                    f" {_gib(MAX_UNPACKED_BYTES)} a ZIP file; shrink it or leave it out."
-                )
-    return b"".join(parts)
+        return ImageError(f"{quoted(name)} is damaged inside its ZIP file; pack it again and retry."), len(content)
 
 
 def _mib(count: int) -> str:

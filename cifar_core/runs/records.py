@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -21,6 +21,7 @@ import msgspec
 from cifar_core import machine
 from cifar_core.errors import RunError
 
+Value = TypeVar("Value")
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 MOST = 1e15
 """Upper bound of all numbers that a run writes."""
@@ -68,6 +69,14 @@ def read_json(path: Path) -> dict[str, Any]:
         return load_json(path) or {}
     except RunError:
         return {}
+
+
+def or_problem(read: Callable[[], Value], missing: str) -> tuple[Value | None, str]:
+    """Return the result of `read` and ""; if it raises RunError, None and a sentence: what is `missing`, and why."""
+    try:
+        return read(), ""
+    except RunError as error:
+        return None, f"{missing}: {error}"
 
 
 def _read(path: Path) -> bytes:

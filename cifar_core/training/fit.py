@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from cifar_core.config import TrainConfig
-from cifar_core.evaluation import dynamics
+from cifar_core.evaluation import data_map
 from cifar_core.network import architecture
 from cifar_core.network.pretrained import Named
 from cifar_core.training import finish, model
@@ -364,7 +364,7 @@ class _PhaseTraining:
     def _save_answers(self, *_: object) -> None:
         """Write the validation probabilities of the epoch; its row in the metrics is written."""
         probabilities = finish.validation_probabilities(self.inputs, self.network, self.phase.name)
-        dynamics.write(self.writer.run.path, self.writer.epochs - 1, probabilities)
+        data_map.write_epoch(self.writer.run.path, self.writer.epochs - 1, probabilities)
 
     def _prune(self, _: int, logs: dict[str, Any]) -> None:
         if self.options.should_prune(self.writer.epochs, clipped(logs[MONITOR])):

@@ -15,10 +15,9 @@ from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import data_map as charts
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
-from cifar_core.evaluation import assessment, dynamics, feature_map, predictions
+from cifar_core.evaluation import assessment, data_map, predictions
 from cifar_core.evaluation.assessment import Assessment
-from cifar_core.evaluation.dynamics import Dynamics
-from cifar_core.evaluation.feature_map import FeatureMap
+from cifar_core.evaluation.data_map import Dynamics, FeatureMap
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.inference.neighbors import NEIGHBOR
 from cifar_core.runs import Run
@@ -38,9 +37,9 @@ def section(result: Assessment, split: str) -> None:
     if part == "labels":
         guarded.fragment(_labels)(result, split)
     elif part == "alike":
-        guarded.polled(_alike, feature_map.job(result.run).is_running, POLL_SECONDS)(result)
+        guarded.polled(_alike, data_map.job(result.run).is_running, POLL_SECONDS)(result)
     else:
-        known = _known(result.run.id, run_picker.stamp(result.run, dynamics.FILE, "metrics.jsonl"))
+        known = _known(result.run.id, run_picker.stamp(result.run, data_map.EPOCHS_FILE, "metrics.jsonl"))
         if known is None:
             st.info(_OLD)
         else:
@@ -49,7 +48,7 @@ def section(result: Assessment, split: str) -> None:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _known(run_id: str, stamp: tuple[int, ...]) -> Dynamics | None:
-    return dynamics.load(Run(run_id))
+    return data_map.load_dynamics(Run(run_id))
 
 
 def _hard(result: Assessment, known: Dynamics) -> None:
@@ -99,15 +98,15 @@ def _suspects(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarr
 
 def _alike(result: Assessment) -> bool:
     """Draw the t-SNE map, its progress, or the button that makes it; return whether it is being made."""
-    run, task = result.run, feature_map.job(result.run)
+    run, task = result.run, data_map.job(result.run)
     answers, state = result.calibrated.validation, task.read()
     known = None
     try:
-        known = feature_map.load(run, len(answers.labels))
+        known = data_map.load_map(run, len(answers.labels))
     except RunError as error:
         guarded.problem(error)
     st.markdown(
-        f"Up to {feature_map.IMAGES:,} validation images: images with similar features are close to each other "
+        f"Up to {data_map.IMAGES:,} validation images: images with similar features are close to each other "
         "(t-SNE). Colors are classes; a ring marks a wrong prediction. Distances between groups are not "
         "meaningful."
     )
@@ -132,7 +131,7 @@ def _maps(result: Assessment, known: FeatureMap) -> None:
     if images is not None:
         sheet = {"key": "map_sheet", "numbers": known.positions.tolist()}
         with st.container(key="map_sheet"):  # hidden: the charts cut their pictures out of it
-            st.image(_sheet(run.id, run_picker.stamp(run, feature_map.FILE), images[known.positions]), alt="")
+            st.image(_sheet(run.id, run_picker.stamp(run, data_map.MAP_FILE), images[known.positions]), alt="")
     maps = {"Before training": known.before, "After fine-tuning": known.after}
     if known.before is None:
         maps = {"By the run's features": known.after}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from app_pages import make_run, metrics
 
-from cifar_core.evaluation import dynamics
-from cifar_core.evaluation.dynamics import Dynamics
+from cifar_core.evaluation import data_map
+from cifar_core.evaluation.data_map import Dynamics
 from cifar_core.runs import Run
 
 LABELS = np.array([0, 1, 2], np.uint8)
@@ -39,7 +39,7 @@ def finished(own_folders: None) -> Run:
 
 def write(run: Run, epochs: list[np.ndarray]) -> None:
     for number, probabilities in enumerate(epochs):
-        dynamics.write(run.path, number, probabilities)
+        data_map.write_epoch(run.path, number, probabilities)
 
 
 def test_easy_ambiguous_and_hard_by_hand() -> None:
@@ -53,8 +53,8 @@ def test_easy_ambiguous_and_hard_by_hand() -> None:
 
 def test_what_is_written_is_read_with_the_names_of_the_epochs(finished: Run) -> None:
     write(finished, EPOCHS)
-    assert (finished.path / dynamics.FILE).stat().st_size == 4 * 3 * 10 * 2
-    known = dynamics.load(finished)
+    assert (finished.path / data_map.EPOCHS_FILE).stat().st_size == 4 * 3 * 10 * 2
+    known = data_map.load_dynamics(finished)
     assert known is not None
     assert np.abs(known.probabilities - np.stack(EPOCHS)).max() < 1e-3
     assert list(known.names) == ["Head, epoch 1", "Head, epoch 2", "Fine-tuning, epoch 1", "Fine-tuning, epoch 2"]
@@ -63,17 +63,17 @@ def test_what_is_written_is_read_with_the_names_of_the_epochs(finished: Run) -> 
 def test_a_resume_writes_over_what_a_killed_worker_left(finished: Run) -> None:
     write(finished, [*EPOCHS[:2], answers(0.5, 0.5, 0.5), EPOCHS[3]])
     for number in (2, 3):
-        dynamics.write(finished.path, number, EPOCHS[number])
-    known = dynamics.load(finished)
+        data_map.write_epoch(finished.path, number, EPOCHS[number])
+    known = data_map.load_dynamics(finished)
     assert known is not None and np.abs(known.probabilities - np.stack(EPOCHS)).max() < 1e-3
 
 
 def test_epochs_that_are_torn_missing_or_beyond_the_metrics_are_left_out(finished: Run) -> None:
     for number in (1, 2, 3, 4):  # an older version trained the first; of the fifth there is no row
-        dynamics.write(finished.path, number, EPOCHS[0])
-    with (finished.path / dynamics.FILE).open("r+b") as file:
+        data_map.write_epoch(finished.path, number, EPOCHS[0])
+    with (finished.path / data_map.EPOCHS_FILE).open("r+b") as file:
         file.truncate(3 * 60 + 7)
-    known = dynamics.load(finished)
+    known = data_map.load_dynamics(finished)
     assert known is not None and list(known.names) == ["Head, epoch 2", "Fine-tuning, epoch 1"]
 
 
@@ -82,5 +82,5 @@ def test_epochs_that_are_torn_missing_or_beyond_the_metrics_are_left_out(finishe
 )
 def test_without_sound_epochs_there_is_nothing(finished: Run, content: bytes | None) -> None:
     if content is not None:
-        (finished.path / dynamics.FILE).write_bytes(content)
-    assert dynamics.load(finished) is None
+        (finished.path / data_map.EPOCHS_FILE).write_bytes(content)
+    assert data_map.load_dynamics(finished) is None

@@ -12,7 +12,7 @@ from cifar_core import runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
-from cifar_core.evaluation import feature_map
+from cifar_core.evaluation import data_map
 from cifar_core.network import pretrained
 from cifar_core.runs import Run, write_json
 
@@ -39,42 +39,42 @@ def run(small_data: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     write_json(made.path / "status.json", {"state": "finished", "result": {"best_phase": "fine_tune"}})
     random = np.random.default_rng(1)
     groups = random.normal(0, 0.01, (IMAGES, 8)) + np.eye(8)[np.arange(IMAGES) % 2]
-    monkeypatch.setattr(feature_map, "open_classifier", lambda name: SimpleNamespace(features=lambda some: groups))
+    monkeypatch.setattr(data_map, "open_classifier", lambda name: SimpleNamespace(features=lambda some: groups))
     return made
 
 
 def test_what_is_alike_lies_together_and_both_maps_have_the_same_images(run: Run) -> None:
     steps: list[tuple[int, int]] = []
-    found = feature_map.make(run, lambda done, total: steps.append((done, total)))
+    found = data_map.make_map(run, lambda done, total: steps.append((done, total)))
     assert found is not None and found.before is not None
     assert steps == [(0, 3), (1, 3), (2, 3)]
     even, odd = found.after[::2], found.after[1::2]
     assert np.linalg.norm(even.mean(axis=0) - odd.mean(axis=0)) > 2 * max(even.std(), odd.std())
     assert found.positions.tolist() == list(range(IMAGES))
-    read = feature_map.load(run, IMAGES)
+    read = data_map.load_map(run, IMAGES)
     assert read is not None and read.before is not None
     assert np.array_equal(read.after, found.after) and np.array_equal(read.before, found.before)
-    assert feature_map.job(run).read()["state"] == "done"
+    assert data_map.job(run).read()["state"] == "done"
 
 
 @pytest.mark.parametrize("status", [{"best_phase": "head"}, {}])
 def test_without_fine_tuning_there_is_one_map(run: Run, status: dict[str, str]) -> None:
     write_json(run.path / "status.json", {"state": "finished", "result": status})
-    found = feature_map.make(run)
+    found = data_map.make_map(run)
     assert found is not None and found.before is None
 
 
 def test_a_stop_leaves_nothing_and_missing_images_are_a_sentence(run: Run) -> None:
     def stop(done: int, total: int) -> None:
-        feature_map.job(run).ask_to_stop()
+        data_map.job(run).ask_to_stop()
 
-    assert feature_map.make(run, stop) is None
-    assert feature_map.load(run, IMAGES) is None
+    assert data_map.make_map(run, stop) is None
+    assert data_map.load_map(run, IMAGES) is None
     known = {"label": "elsewhere", "fingerprint": "x"}
     write_json(run.path / "environment.json", {"data": known, "weights": known})
     with pytest.raises(RunError, match=rf"{run.id}.*CIFAR10_DIR"):
-        feature_map.make(run)
-    assert feature_map.job(run).read()["state"] == "failed"
+        data_map.make_map(run)
+    assert data_map.job(run).read()["state"] == "failed"
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_a_stop_leaves_nothing_and_missing_images_are_a_sentence(run: Run) -> No
 )
 def test_a_damaged_map_is_a_sentence(run: Run, damage: dict[str, np.ndarray]) -> None:
     sound = {"positions": np.array([0], np.int32), "after": np.zeros((1, 2), np.float32), "seconds": np.array(1.0)}
-    np.savez(run.path / feature_map.FILE, **sound)
-    assert feature_map.load(run, IMAGES) is not None
-    np.savez(run.path / feature_map.FILE, **sound | damage)
-    with pytest.raises(RunError, match=feature_map.FILE):
-        feature_map.load(run, IMAGES)
+    np.savez(run.path / data_map.MAP_FILE, **sound)
+    assert data_map.load_map(run, IMAGES) is not None
+    np.savez(run.path / data_map.MAP_FILE, **sound | damage)
+    with pytest.raises(RunError, match=data_map.MAP_FILE):
+        data_map.load_map(run, IMAGES)

@@ -17,7 +17,7 @@ import pytest
 from cifar_core import jobs, runs
 from cifar_core.data import cifar10
 from cifar_core.errors import RunError
-from cifar_core.evaluation import dynamics, predictions
+from cifar_core.evaluation import data_map, predictions
 from cifar_core.export import archive
 from cifar_core.inference import calibration, classifier, neighbors
 from cifar_core.inference.calibration import OutOfDistribution
@@ -76,13 +76,13 @@ def test_the_linear_probe_travels_and_the_answers_of_each_epoch_stay(finished_ru
     probe = {"kind": "linear_probe", "weights": "random", "validation_accuracy": 0.25, "elapsed_seconds": 2.0}
     with (finished_run.path / "metrics.jsonl").open("a") as file:
         file.write(json.dumps(probe) + "\n")
-    (finished_run.path / dynamics.FILE).write_bytes(b"\0" * 100)
+    (finished_run.path / data_map.EPOCHS_FILE).write_bytes(b"\0" * 100)
     packed = with_status(archive.pack(finished_run), linear_probe_accuracy=0.25)
     shutil.rmtree(finished_run.path)
     run = archive.import_run(packed)
     assert run.result["linear_probe_accuracy"] == 0.25
     assert curves.linear_probe(run.metrics()).accuracy == 0.25
-    assert not (run.path / dynamics.FILE).exists()
+    assert not (run.path / data_map.EPOCHS_FILE).exists()
     with pytest.raises(RunError, match="its figures are not those of a run"):
         archive.import_run(with_status(packed, linear_probe_accuracy=2.0))
     assert runs.list_runs() == [run]

@@ -3,10 +3,10 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from real_browser import NEEDS_CHROMIUM, opened_tab
@@ -71,7 +71,7 @@ def test_the_page_answers_as_the_run_does(page: Any, finished_run) -> None:
 @NEEDS_CHROMIUM
 def test_the_page_is_calibrated_as_the_app_is(finished_run, chromium: Any, tmp_path: Path) -> None:
     answers = predictions.load(finished_run).validation
-    made = replace(calibration.fit(answers.probabilities, answers.labels), temperature=2.5)
+    made = msgspec.structs.replace(calibration.fit(answers.probabilities, answers.labels), temperature=2.5)
     made.save(finished_run.path / calibration.FILE)
     (tmp_path / "page.html").write_bytes(webpage.page(finished_run))
     images, _ = cifar10.samples(20, "generated", test=True)

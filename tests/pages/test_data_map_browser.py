@@ -5,7 +5,7 @@ import shutil
 
 from real_browser import MARKS
 
-from cifar_core.evaluation import feature_map
+from cifar_core.evaluation import data_map
 from cifar_core.runs import Run
 
 pytestmark = MARKS
@@ -27,7 +27,7 @@ def test_dots_are_chosen_the_map_is_made_and_the_slider_moves(app, tab, undistur
     slider = tab.locator(".st-key-map_epoch")
     slider.get_by_role("slider").press("ArrowLeft")
     slider.filter(has_text="Fine-tuning, epoch 2").wait_for()
-    feature_map.job(run).ask_to_stop()
+    data_map.job(run).ask_to_stop()
 
 
 def choose_a_dot_and_then_more(page) -> None:

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from cifar_core import machine
 from cifar_core.data import cifar10
-from cifar_core.evaluation import dynamics, feature_map, predictions
+from cifar_core.evaluation import data_map, predictions
 from cifar_core.inference import neighbors
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.jobs import Job
@@ -37,7 +37,7 @@ def run(model: bytes) -> Run:
         own = said.probabilities.copy()
         if number in (1, 3):
             own[0] = np.roll(own[0], 1)
-        dynamics.write(run.path, number, own)
+        data_map.write_epoch(run.path, number, own)
     return run
 
 
@@ -99,7 +99,7 @@ def test_forgotten_images_come_most_often_first_and_the_matrix_follows_the_slide
 
 @pytest.mark.parametrize("part", ["hard", "forgotten"])
 def test_a_run_without_recorded_epochs_says_so(run, part):
-    (run.path / dynamics.FILE).unlink()
+    (run.path / data_map.EPOCHS_FILE).unlink()
     app = open_map(part)
     assert len(app.info) == 1 and not app.error
     assert not {"map_hard", "map_confusion"} & set(charts_of(app))
@@ -121,7 +121,7 @@ def test_the_map_is_made_at_the_press_of_a_button_and_both_sides_share_what_is_c
     lock.release()
     positions, places = np.arange(0, 50, 2, dtype=np.int32), np.random.default_rng(1).normal(0, 9, (2, 25, 2))
     arrays = {"after": places[0].astype(np.float32), "before": places[1].astype(np.float32)}
-    machine.save_arrays(run.path / feature_map.FILE, positions=positions, seconds=np.array(9.0), **arrays)
+    machine.save_arrays(run.path / data_map.MAP_FILE, positions=positions, seconds=np.array(9.0), **arrays)
     sound(app.run())
     before, after = (charts_of(app)[f"map_{title}"] for title in ("Before training", "After fine-tuning"))
     assert [trace["customdata"] for trace in before["data"]] == [trace["customdata"] for trace in after["data"]]
@@ -135,7 +135,7 @@ def test_the_map_is_made_at_the_press_of_a_button_and_both_sides_share_what_is_c
 
 
 def test_a_damaged_map_is_a_sentence_and_can_be_made_again(run):
-    (run.path / feature_map.FILE).write_bytes(b"PK\x03\x04")
+    (run.path / data_map.MAP_FILE).write_bytes(b"PK\x03\x04")
     app = open_map("alike")
-    assert feature_map.FILE in texts(app.error).replace("\\", "")
+    assert data_map.MAP_FILE in texts(app.error).replace("\\", "")
     assert button(app, "make_map") is not None
