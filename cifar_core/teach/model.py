@@ -8,7 +8,7 @@ model.export("html")                # bytes
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,16 +86,12 @@ class Model:
 
     def export(self, format_name: str) -> bytes:
         """Return the project as a file. Raises ConfigError for an unknown format (project.SUFFIXES)."""
-        makers: dict[str, Callable[[], bytes]] = {
-            "zip": lambda: projects.pack(self.name),
-            "html": self._page,
-            "litert": self.litert,
-            "litert-int8": lambda: litert_format.quantized(self.litert()),
-            "onnx": lambda: exports.to_onnx(self.litert()),
-        }
-        if format_name not in makers:
-            raise ConfigError(f"Format: received {format_name[:60]!r}, expected one of {', '.join(makers)}.")
-        return makers[format_name]()
+        if format_name not in projects.SUFFIXES:
+            formats = ", ".join(projects.SUFFIXES)
+            raise ConfigError(f"Format: received {format_name[:60]!r}, expected one of {formats}.")
+        if format_name == "zip":
+            return projects.pack(self.name)
+        return self._page() if format_name == "html" else exports.converted(self.litert(), format_name)
 
     def figures(self) -> dict[str, Any]:
         """Return the metrics of the model, ready for JSON."""
