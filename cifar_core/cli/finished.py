@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cifar_core import runs
-from cifar_core.cli import run_commands, teach
-from cifar_core.cli.terminal import (
-    PROGRAM,
-    Answer,
-    Screen,
-    native_messages_hidden,
-    number,
-    percent,
-    save,
-    table,
-    to_stderr,
-)
+from cifar_core.cli import run_commands, teach, terminal
+from cifar_core.cli.terminal import PROGRAM, Answer, Screen, native_messages_hidden, percent, save, table, to_stderr
 from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
@@ -87,12 +78,11 @@ def _measured(run: Run, arguments: Namespace) -> Measured | None:
             to_stderr(problem)
         return known
     with Screen(arguments.json) as screen, native_messages_hidden():
-        return robustness.measure(
-            run,
-            lambda done, total, left: screen.bar(
-                "robustness", done / total, "" if left is None else f"{left:.0f} s left"
-            ),
-        )
+
+        def report(done: int, total: int, left: float | None) -> None:
+            screen.bar("robustness", done / total, "" if left is None else f"{left:.0f} s left")
+
+        return robustness.measure(run, report)
 
 
 def _lines(result: Assessment, measured: Measured | None) -> list[str]:
@@ -100,10 +90,10 @@ def _lines(result: Assessment, measured: Measured | None) -> list[str]:
     lines += table(*assessment.accuracy_cells(result.stored))
     lines += ["Validation images:", *table(*assessment.class_cells(result.stored.validation))]
     if result.calibration:
-        error = result.test_error
+        error, temperature = result.test_error, result.calibration.temperature
         lines.append(
-            f"Root mean square calibration error on test images: {percent(error.value)} (95% interval "
-            f"{percent(error.low)} to {percent(error.high)}) at temperature {result.calibration.temperature:.2f}."
+            f"Root mean square calibration error on test images: {percent(error.value)} "
+            f"({terminal.interval((error.low, error.high))}) at temperature {temperature:.2f}."
         )
     lines += [sentence for sentence in (*result.problems, *result.sentences, result.gap) if sentence]
     if result.parent:
@@ -114,10 +104,9 @@ def _lines(result: Assessment, measured: Measured | None) -> list[str]:
     lines.append(f"Robustness on {measured.images:,} validation images, {percent(measured.clean)} without corruption:")
     rows = []
     for name, corruption in robustness.CORRUPTIONS.items():
-        shares = measured.accuracies.get(name, ())
-        cells = [f"{percent(a)} at {s:g}" for s, a in zip(corruption.strengths, shares, strict=False)]
-        missing = [""] * (len(corruption.strengths) - len(cells))
-        rows.append((f"{corruption.label} {corruption.unit}".strip(), *cells, *missing))
+        pairs = zip_longest(corruption.strengths, measured.accuracies.get(name, ()))
+        cells = ["" if share is None else f"{percent(share)} at {strength:g}" for strength, share in pairs]
+        rows.append((f"{corruption.label} {corruption.unit}".strip(), *cells))
     return [*lines, *table(("corruption", *[""] * 5), rows)]
 
 
@@ -154,14 +143,14 @@ def _bundled(arguments: Namespace) -> Answer:
     known = classifier.calibration
     sure = calibration.scaled(test.probabilities, known.temperature) if known else test.probabilities
     doubtful, more = _mislabeled(Predictions(test.labels, sure), arguments.mislabeled)
-    low, high = test.interval
+    figures = _test_figures(BUNDLED, dataset.label, test)
     lines = [
-        f"bundled: test accuracy {percent(test.accuracy)} (95% interval {percent(low)} to {percent(high)}), "
-        f"loss {number(test.loss)}, on {len(test.labels):,} images: {shown_name(cifar10.shown_label(dataset.label))}.",
-        *table(("class", "accuracy"), [(one.name, percent(one.recall)) for one in predictions.class_figures(test)]),
+        f"bundled: test accuracy {percent(test.accuracy)} ({terminal.interval(test.interval)}), loss {test.loss:.4f}, "
+        f"on {len(images):,} images: {shown_name(cifar10.shown_label(dataset.label))}.",
+        *table(("class", "accuracy"), [(name, percent(recall)) for name, recall in figures["classes"].items()]),
         *more,
     ]
-    return Answer(_test_figures(BUNDLED, dataset.label, test) | doubtful, lines)
+    return Answer(figures | doubtful, lines)
 
 
 def _test_figures(name: str, dataset: str, test: Predictions) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from cifar_core.cli import teach
 from cifar_core.cli.terminal import Answer, native_messages_hidden, percent, save, to_stderr
 from cifar_core.data.cifar10 import CLASSES, LABELS, shown_label
 from cifar_core.errors import ImageError, RunError
+from cifar_core.inference import classifier as classifiers
 from cifar_core.inference import explain
-from cifar_core.inference.classifier import BUNDLED, Classifier, answer_row, answers_csv, disagreement, open_classifier
+from cifar_core.inference.classifier import BUNDLED, Answers, Classifier, answer_row, disagreement, open_classifier
 from cifar_core.inference.picture_files import MAX_ZIP_BYTES, visible_files
 from cifar_core.inference.pictures import Crop, Picture, crop_box, read_each
 from cifar_core.teach.project import PREFIX
@@ -56,7 +58,7 @@ def predict(arguments: Namespace) -> Answer:
         answers = good + [answer for answer in answers if "error" in answer] if arguments.compare else answers
         _name_model(arguments, classifier)
     if arguments.csv:
-        save(arguments.csv, lambda path: path.write_bytes(answers_csv(answers)))
+        save(arguments.csv, lambda path: path.write_bytes(classifiers.answers_csv(answers)))
     if explained:
         _explain(arguments.explain, classifier, explained, arguments.crop)
     return Answer(answers, [line for answer in good for line in _lines(answer)], 0 if len(good) == len(answers) else 2)
@@ -161,12 +163,9 @@ def _pictures(names: Sequence[str]) -> Iterator[Picture]:
 
 def _files(name: str) -> list[str]:
     """Return the files below the folder `name`, sorted; `name` itself if it is not a folder or is empty."""
-    folder = Path(name)
-    try:
-        below = visible_files(folder) if folder.is_dir() else []
-    except OSError:
-        below = []
-    return [str(path) for path in below] or [name]
+    with suppress(OSError):
+        return [str(path) for path in visible_files(Path(name))] or [name]
+    return [name]
 
 
 def _explain(name: str, classifier: Classifier, rows: Sequence[Explained], crop: Crop) -> None:
@@ -190,16 +189,14 @@ def _explain(name: str, classifier: Classifier, rows: Sequence[Explained], crop:
         )
         for place, tile in enumerate(tiles):
             image.paste(tile, (_GAP + place * (_TILE + _GAP), top))
-        left = 3 * _TILE + 4 * _GAP
-        _write_answer(pen, left, top, picture.name, answers.probabilities[0], bool(answers.is_unusual[0]))
+        _write_answer(pen, (3 * _TILE + 4 * _GAP, top), picture.name, answers)
     save(name, lambda path: image.save(path, "PNG"))
 
 
-def _write_answer(
-    pen: ImageDraw.ImageDraw, left: int, top: int, name: str, probabilities: np.ndarray, unusual: bool
-) -> None:
-    first, *others = (f"{CLASSES[label]} {probabilities[label]:.1%}" for label in probabilities.argsort()[::-1][:4])
-    lines = [*others[:2], "unusual for this model"] if unusual else others
+def _write_answer(pen: ImageDraw.ImageDraw, place: tuple[int, int], name: str, answers: Answers) -> None:
+    shares = answers.probabilities[0]
+    first, *others = (f"{CLASSES[label]} {shares[label]:.1%}" for label in shares.argsort()[::-1][:4])
+    lines = [*others[:2], "unusual for this model"] if answers.is_unusual[0] else others
     texts = (
         (0, first, "black", 20),
         (34, "\n".join(lines), "#555555", 14),
@@ -207,4 +204,4 @@ def _write_answer(
         (130, "\n".join(textwrap.wrap(shown_name(name, 76), 40)), "#555555", 12),
     )
     for down, text, color, size in texts:
-        pen.text((left, top + down), text, color, font=ImageFont.load_default(size), spacing=5)
+        pen.text((place[0], place[1] + down), text, color, font=ImageFont.load_default(size), spacing=5)

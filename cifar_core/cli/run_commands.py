@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cifar_core import errors, jobs, runs
-from cifar_core.cli.terminal import PROGRAM, Answer, duration, native_messages_hidden, number, percent, table
-from cifar_core.config import KNOBS, PRESETS, TrainConfig, differing_knobs
+from cifar_core.cli.terminal import PROGRAM, Answer, duration, interval, native_messages_hidden, number, percent, table
+from cifar_core.config import KNOBS, PRESETS, differing_knobs
 from cifar_core.data.cifar10 import shown_label
 from cifar_core.errors import CifarError, ConfigError, RunError
 from cifar_core.evaluation import comparison, diagnosis, listing, story
@@ -19,10 +19,8 @@ from cifar_core.evaluation.diagnosis_rules import Finding
 from cifar_core.evaluation.predictions import wilson
 from cifar_core.inference import model_file
 from cifar_core.runs import Run, labels, records, trash
-from cifar_core.runs.labels import Labels
 from cifar_core.untrusted import quoted, shown_name
 
-TABLE_HEAD = ("id", "state", "α", "size", "images", "validation", "test", "data", "name")
 _MACHINE = ("python", "backend", "system", "processor", "cores")
 
 
@@ -36,13 +34,12 @@ def list_runs(arguments: Namespace) -> Answer:
     rows = listing.sort_rows(rows, arguments.sort, arguments.reverse)
     if arguments.json:
         return Answer([_summary(row) for row in rows], [])
-    if rows:
-        lines = table(TABLE_HEAD, [table_row(row.run, row.labels) for row in rows])
-    elif everything:
-        lines = [f"None of {len(everything)} runs matches the filter."]
-    else:
-        lines = [f"There are no runs in {runs.runs_dir()} yet; `{PROGRAM} train` makes one."]
-    return Answer(None, lines)
+    if not everything:
+        return Answer(None, [f"There are no runs in {runs.runs_dir()} yet; `{PROGRAM} train` makes one."])
+    if not rows:
+        return Answer(None, [f"None of {len(everything)} runs matches the filter."])
+    head = ("id", "state", "α", "size", "images", "validation", "test", "data", "name")
+    return Answer(None, table(head, [_cells(row) for row in rows]))
 
 
 def show(arguments: Namespace) -> Answer:
@@ -128,8 +125,7 @@ def compare(arguments: Namespace) -> Answer:
     chosen = [runs.get(name) for name in dict.fromkeys(arguments.ids)]
     if len(chosen) < 2:
         raise RunError(f"Compare: received one run, expected two or more; '{PROGRAM} runs list' shows all.")
-    known = {row.run: row for row in listing.rows()}
-    rows = [known[run] for run in chosen]
+    rows = [listing.row(run) for run in chosen]
     knobs = differing_knobs(row.config for row in rows if row.config)
     pairs = comparison.compare(chosen)
     lines = [
@@ -143,7 +139,16 @@ def compare(arguments: Namespace) -> Answer:
 
 
 def _summary(row: listing.Row) -> dict[str, Any]:
-    return summary(row.run) | vars(row.labels) | {"latency_ms": row.latency_ms}
+    config = row.config.to_dict() if row.config else None
+    return figures(row.run) | {"config": config} | vars(row.labels) | {"latency_ms": row.latency_ms}
+
+
+def _cells(row: listing.Row) -> list[str]:
+    knobs = ("alpha", "image_size", "train_images")
+    chosen = [KNOBS[name].format(row.knob(name)) if row.config else "?" for name in knobs]
+    dataset = _plain(shown_label(row.run.result.get("dataset", "-")))
+    name = f"{'★ ' if row.labels.starred else ''}{row.labels.name}"
+    return [row.run.id, row.state, *chosen, percent(row.validation_accuracy), percent(row.test_accuracy), dataset, name]
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
@@ -163,13 +168,7 @@ def figures(run: Run) -> dict[str, Any]:
     """Return ID, status and, for a finished run, the result, as one flat object."""
     status = run.status
     known = {"id": run.id, "status": status["state"]}
-    return known | _object(status.get("result")) | known
-
-
-def summary(run: Run) -> dict[str, Any]:
-    """Return `figures` and "config", which is None if the configuration is damaged."""
-    config = _config(run)
-    return figures(run) | {"config": config.to_dict() if config else None}
+    return known | status.get("result", {}) | known
 
 
 def details(run: Run) -> dict[str, Any]:
@@ -181,8 +180,12 @@ def details(run: Run) -> dict[str, Any]:
     """
     config, status, rows = run.config, run.status, run.metrics()
     epochs = [row for row in rows if row.get("kind") == "epoch"]
-    environment, problems = _environment(run)
-    problems += filter(None, [labels.problem(run)])
+    environment, problems = None, [labels.problem(run)]
+    try:
+        records.environment(run.path)
+        environment = runs.load_json(run.path / "environment.json")
+    except RunError as error:
+        problems.insert(0, str(error))
     return figures(run) | {
         "config": config.to_dict(),
         "differences": {name: value for name, (value, _) in config.differences(PRESETS["standard"]).items()},
@@ -191,18 +194,18 @@ def details(run: Run) -> dict[str, Any]:
         "last_epoch": epochs[-1] if epochs else None,
         "error": run_error(run),
         "environment": environment,
-        "problems": problems,
-        "imported": _object(status.get("imported")) or None,
+        "problems": list(filter(None, problems)),
+        "imported": status.get("imported"),
     }
 
 
 def run_error(run: Run) -> dict[str, str] | None:
     """Return "type" and "message" of the error that failed or lost a run; None for any other run."""
     status = run.status
-    saved = _object(status.get("error"))
-    if status["state"] != "failed" and not (status["state"] == "lost" and saved):
-        return None
-    return {key: str(saved.get(key, "unknown")) for key in ("type", "message")}
+    saved = status.get("error", {})
+    if status["state"] == "failed" or (status["state"] == "lost" and saved):
+        return {key: str(saved.get(key, "unknown")) for key in ("type", "message")}
+    return None
 
 
 def ending(run: Run) -> tuple[int, str]:
@@ -221,51 +224,32 @@ def ending(run: Run) -> tuple[int, str]:
     return 1, f"Run {run.id} is {state}: its worker process ended unexpectedly; {resume}"
 
 
-def table_row(run: Run, written: Labels) -> list[str]:
-    """Return the run's cells for TABLE_HEAD; `written` contains its name and star."""
-    config, values = _config(run), figures(run)
-    chosen = [
-        KNOBS[name].format(getattr(config, name)) if config else "?" for name in ("alpha", "image_size", "train_images")
-    ]
-    name = f"{'★ ' if written.starred else ''}{written.name}"
-    accuracies = [percent(values.get(f"{name}_accuracy")) for name in ("validation", "test")]
-    return [run.id, values["status"], *chosen, *accuracies, _plain(shown_label(values.get("dataset", "-"))), name]
-
-
 def origin(run: Run) -> str:
     """Return a sentence on the images and initial weights of a started run."""
-    environment, problems = _environment(run)
-    if problems:
-        return problems[0]
-    return _origin(*(_object((environment or {}).get(key)).get("label") for key in ("data", "weights")))
-
-
-def _environment(run: Run) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return the content of environment.json, or None if missing or damaged; and a message if damaged."""
-    path = run.path / "environment.json"
     try:
-        records.environment(run.path)
-        return runs.load_json(path), []
+        known = records.environment(run.path)
     except RunError as error:
-        return None, [str(error)]
+        return str(error)
+    return _origin(known and known.data.label, known and known.weights.label)
 
 
 def figure_lines(run: Run) -> list[str]:
     """Return lines with the state and, for a finished run, the metrics."""
     values = figures(run)
-    lines, probe = [f"Run {run.id}: {values['status']}."], values.get("linear_probe_accuracy")
+    lines = [f"Run {run.id}: {values['status']}."]
     if "test_accuracy" not in values:
         return lines
-    return [
-        *lines,
-        f"Test accuracy {percent(values['test_accuracy'])}{_interval(values)}, "
-        f"test loss {number(values.get('test_loss'))}; "
-        f"validation accuracy {percent(values.get('validation_accuracy'))}.",
-        *([f"Linear probe of the frozen features: {percent(probe)}."] if probe is not None else []),
-        _origin(values.get("dataset"), values.get("weights")),
-        f"Best epoch: {_plain(values.get('best_phase'))} {_plain(values.get('best_epoch'))}. "
-        f"Time: {duration(values.get('elapsed_seconds'))}.",
-    ]
+    accuracy, images = values["test_accuracy"], values.get("test_images")
+    sure = "" if images is None else f" ({interval(wilson(round(accuracy * images), images))})"
+    lines.append(
+        f"Test accuracy {percent(accuracy)}{sure}, test loss {number(values.get('test_loss'))}; "
+        f"validation accuracy {percent(values.get('validation_accuracy'))}."
+    )
+    if "linear_probe_accuracy" in values:
+        lines.append(f"Linear probe of the frozen features: {percent(values['linear_probe_accuracy'])}.")
+    best = f"Best epoch: {_plain(values.get('best_phase'))} {_plain(values.get('best_epoch'))}."
+    lines.append(_origin(values.get("dataset"), values.get("weights")))
+    return [*lines, f"{best} Time: {duration(values.get('elapsed_seconds'))}."]
 
 
 def detail_lines(run: Run, values: dict[str, Any]) -> list[str]:
@@ -284,11 +268,10 @@ def detail_lines(run: Run, values: dict[str, Any]) -> list[str]:
         lines.append(f"{knob.label}: {knob.format(setting)} (preset standard: {knob.format(usual)})")
     lines += [_plain(problem) for problem in values["problems"]]
     if environment := values["environment"]:
+        packages = environment.get("packages")
         known = {key: environment[key] for key in _MACHINE if key in environment}
-        words = (
-            f"{_plain(key)} {_plain(value)}" for key, value in (known | _object(environment.get("packages"))).items()
-        )
-        lines.append("Environment: " + ", ".join(words))
+        known |= packages if isinstance(packages, dict) else {}
+        lines.append("Environment: " + ", ".join(f"{_plain(key)} {_plain(value)}" for key, value in known.items()))
     return lines
 
 
@@ -297,28 +280,9 @@ def finding_lines(findings: Sequence[Finding]) -> list[str]:
     return [f"[{one.level}] {one.title}. {one.cause} {one.advice} {_plain(one.evidence)}" for one in findings]
 
 
-def _config(run: Run) -> TrainConfig | None:
-    try:
-        return run.config
-    except RunError:
-        return None
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _plain(value: Any) -> str:
     return shown_name(str(value), limit=500)
 
 
 def _origin(dataset: Any, weights: Any) -> str:
     return f"Images: {_plain(shown_label(dataset or 'unknown'))}. Initial weights: {_plain(weights or 'unknown')}."
-
-
-def _interval(values: dict[str, Any]) -> str:
-    accuracy, total = values["test_accuracy"], values.get("test_images")
-    if not records.is_number(accuracy) or not 0 <= accuracy <= 1 or not isinstance(total, int) or total < 0:
-        return ""
-    low, high = wilson(round(accuracy * total), total)
-    return f" (95% interval {percent(low)} to {percent(high)})"

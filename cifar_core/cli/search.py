@@ -10,18 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cifar_core import jobs
-from cifar_core.cli import run_commands, train
-from cifar_core.cli.terminal import (
-    PROGRAM,
-    Answer,
-    Screen,
-    duration,
-    native_messages_hidden,
-    number,
-    percent,
-    table,
-    to_stderr,
-)
+from cifar_core.cli import run_commands, terminal, train
+from cifar_core.cli.terminal import PROGRAM, Answer, Screen, duration, native_messages_hidden, percent, table, to_stderr
 from cifar_core.cli.train import config_of
 from cifar_core.config import KNOBS
 from cifar_core.data.cifar10 import shown_label
@@ -65,7 +55,7 @@ def list_sweeps(arguments: Namespace) -> Answer:
             continue
         everything = sweep.to_dict()
         data.append({key: everything[key] for key in ("name", "state", "done", "seconds", "best")})
-        best = percent(sweep.best.accuracy) if sweep.best else "-"
+        best = percent(sweep.best and sweep.best.accuracy)
         rows.append((name, sweep.state, str(sweep.done), best, ", ".join(space.describe(sweep.plan))))
     if not rows:
         return Answer(data, [f"There are no searches yet; `{PROGRAM} sweep start NAME` makes one."])
@@ -83,32 +73,19 @@ def show_sweep(arguments: Namespace) -> Answer:
     for knob, side in sweep.at_edge.items():
         lines.append(f"The best {KNOBS[knob].label} is at the {side} end of its range: try a wider range.")
     lines += _grid_lines(sweep) if sweep.plan.grid else []
-    rows = [
-        (
-            str(trial.number + 1),
-            trial.state,
-            percent(trial.accuracy),
-            duration(trial.seconds),
-            trial.run or "-",
-            _assigned(trial.params),
-        )
-        for trial in sweep.trials
-    ]
+    rows = []
+    for trial in sweep.trials:
+        measured = (percent(trial.accuracy), duration(trial.seconds), trial.run or "-")
+        rows.append((str(trial.number + 1), trial.state, *measured, _assigned(trial.params)))
     lines += table(("trial", "state", "accuracy", "time", "run", "knobs"), rows) if rows else []
     return Answer(sweep.to_dict(), lines)
 
 
 def _grid_lines(sweep: Findings) -> list[str]:
-    cells = sweep.cells()
-    rows = [
-        (
-            _assigned(cell.values),
-            percent(cell.mean),
-            "-" if cell.spread is None else f"± {cell.spread * 100:.1f}",
-            str(len(cell.accuracies)),
-        )
-        for cell in cells
-    ]
+    cells, rows = sweep.cells(), []
+    for cell in cells:
+        spread = "-" if cell.spread is None else f"± {cell.spread * 100:.1f}"
+        rows.append((_assigned(cell.values), percent(cell.mean), spread, str(len(cell.accuracies))))
     noise = findings.noise(cells)
     return [*table(("cell", "mean", "spread", "seeds"), rows), *([noise.words] if noise else [])]
 
@@ -176,13 +153,12 @@ def lab(arguments: Namespace) -> Answer:
     settings = Settings(**{name: KNOBS[name].parse(text) for name, text in given.items()})
     result = _done(settings) or _trained(settings, arguments.json)
     base = head_lab.status().get("base")
-    low, high = result.interval
     lines = [
         f"epoch {row['epoch']:>2}  training accuracy {percent(row['accuracy'])}  validation accuracy "
-        f"{percent(row['validation_accuracy'])}  validation cross-entropy {number(row['validation_cross_entropy'])}"
+        f"{percent(row['validation_accuracy'])}  validation cross-entropy {row['validation_cross_entropy']:.4f}"
         for row in result.rows
     ]
-    lines.append(f"Validation accuracy {percent(result.accuracy)} (95% interval {percent(low)} to {percent(high)}).")
+    lines.append(f"Validation accuracy {percent(result.accuracy)} ({terminal.interval(result.interval)}).")
     if isinstance(base, dict):
         lines.append(f"Images: {shown_label(base.get('images'))}. Initial weights: {base.get('weights')}.")
     data = {"settings": vars(settings), "held_fixed": base, "seconds": result.seconds, "epochs": list(result.rows)}
@@ -237,13 +213,11 @@ def learn(arguments: Namespace) -> Answer:
 
 
 def _list_lessons() -> Answer:
-    lessons = [
+    lessons: list[dict[str, Any]] = [
         {"name": one.name, "number": one.number, "title": one.title, "runs": len(CONDITIONS.get(one.name, {}))}
         for one in LESSONS.values()
     ]
-    rows = [
-        (str(one["number"]), str(one["name"]), str(one["title"]), str(one["runs"] or "no training")) for one in lessons
-    ]
+    rows = [(str(one["number"]), one["name"], one["title"], str(one["runs"] or "no training")) for one in lessons]
     return Answer(lessons, table(("", "lesson", "", "runs"), rows))
 
 
@@ -285,19 +259,13 @@ def _answer(chosen: Lesson, data: dict[str, Any], result: Any, lines: list[str])
 
 
 def _condition_lines(chosen: Lesson, conditions: dict[str, Outcome]) -> list[str]:
-    rows = [
-        (
-            CONDITIONS[chosen.name][key].label,
-            percent(condition.figures["training_accuracy"]),
-            percent(condition.figures["validation_accuracy"]),
-            percent(condition.figures["test_accuracy"]),
-            f"{condition.figures['multiply_adds'] / 1e6:.1f}",
-            f"{condition.figures['model_bytes'] / 1e6:.2f}",
-            f"{condition.internals.latency_ms:.2f}",
-            f"{condition.figures['elapsed_seconds']:.0f}",
-        )
-        for key, condition in conditions.items()
-    ]
+    rows = []
+    for key, condition in conditions.items():
+        figures = condition.figures
+        accuracies = [percent(figures[f"{name}_accuracy"]) for name in ("training", "validation", "test")]
+        size = (f"{figures['multiply_adds'] / 1e6:.1f}", f"{figures['model_bytes'] / 1e6:.2f}")
+        speed = (f"{condition.internals.latency_ms:.2f}", f"{figures['elapsed_seconds']:.0f}")
+        rows.append((CONDITIONS[chosen.name][key].label, *accuracies, *size, *speed))
     head = ("", "training", "validation", "test", "million multiply-adds", "MB", "ms an image", "seconds")
     return [*table(head, rows), *dict.fromkeys(condition.made.sentence for condition in conditions.values())]
 
@@ -309,10 +277,6 @@ def _field_lines(fields: list[float]) -> list[str]:
 
 def _layer_lines(result: Layers) -> list[str]:
     first, other = result.networks
-    rows = [
-        (name, str(size), number(accuracy), number(chance))
-        for name, size, accuracy, chance in zip(
-            first.layers, first.features, first.accuracies, other.accuracies, strict=True
-        )
-    ]
+    columns = zip(first.layers, first.features, first.accuracies, other.accuracies, strict=True)
+    rows = [(name, str(size), f"{accuracy:.4f}", f"{chance:.4f}") for name, size, accuracy, chance in columns]
     return [*table(("layer", "numbers", first.weights, other.weights), rows), result.made.sentence]

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cifar_core.cli.terminal import PROGRAM, Answer, Screen, native_messages_hidden, percent, save, to_stderr
+from cifar_core.cli.terminal import PROGRAM, Answer, Screen, interval, native_messages_hidden, percent, save, to_stderr
 from cifar_core.errors import CifarError, ConfigError, ImageError
 from cifar_core.inference.picture_files import MAX_ZIP_BYTES, visible_files
 from cifar_core.inference.pictures import Picture
 from cifar_core.teach import project as projects
 from cifar_core.untrusted import quoted, read_plain_file, shown_name
+
+_REFUSED = ("crop", "explain", "what_if", "compare", "csv")
 
 if TYPE_CHECKING:
     from cifar_core.teach.model import Model
@@ -25,23 +27,19 @@ def teach(arguments: Namespace) -> Answer:
         rows = [{"id": name, "pictures": count} for name, count in counts.items()]
         return Answer(rows, [f"{name}  {count} pictures" for name, count in counts.items()])
     folder = Path(arguments.folder)
-    wanted = "a folder or ZIP file with a folder for each class"
     files: Iterable[tuple[str, bytes]] = _below(folder)
     if not folder.is_dir():
+        wanted = "a folder or ZIP file with a folder for each class"
         files = [(folder.name, read_plain_file(folder, MAX_ZIP_BYTES, wanted, ImageError))]
     name, problems = projects.make(arguments.name or folder.resolve().stem, files)
     for problem in problems:
         to_stderr(problem)
     with projects.changed(name) as project:
         project.alpha, project.image_size = arguments.alpha, arguments.image_size
-    with Screen(arguments.json) as screen:
-        model = _opened(name, screen)
-    figures = model.figures()
+    figures = _opened(name, arguments.json).figures()
     lines = [f"Project {figures['id']}: {', '.join(f'{label} {n}' for label, n in figures['classes'].items())}."]
-    low, high = figures["interval"]
     lines.append(
-        f"Accuracy {percent(figures['accuracy'])} by cross-validation "
-        f"(95% interval {percent(low)} to {percent(high)}); "
+        f"Accuracy {percent(figures['accuracy'])} by cross-validation ({interval(figures['interval'])}); "
         f"features {figures['feature_seconds']:.2f} s, fit {figures['fit_seconds']:.2f} s; {figures['weights']}."
     )
     hint = f"`{PROGRAM} predict --run {figures['id']} IMAGE` classifies; see `{PROGRAM} teach --help`."
@@ -50,37 +48,30 @@ def teach(arguments: Namespace) -> Answer:
 
 def predict(arguments: Namespace, pictures: Iterator[Picture]) -> Answer:
     """Classify pictures with a project. Raises ConfigError for unsupported options."""
-    chosen = {
-        "--crop": arguments.crop != "centre",
-        "--explain": arguments.explain,
-        "--what-if": arguments.what_if,
-        "--compare": arguments.compare,
-        "--csv": arguments.csv,
-    }
-    if refused := [option for option, value in chosen.items() if value]:
+    given = vars(arguments) | {"crop": arguments.crop != "centre"}
+    if refused := [f"--{name.replace('_', '-')}" for name in _REFUSED if given[name]]:
         raise ConfigError(f"{', '.join(refused)}: not available for own classes; omit it.")
-    with Screen(arguments.json) as screen:
-        model = _opened(arguments.run.removeprefix(projects.PREFIX), screen)
+    model = _opened(arguments.run, arguments.json)
     rows = [_row(model, picture, arguments.nearest or 0) for picture in pictures]
     return Answer(rows, [line for row in rows for line in _lines(row)], 2 if any("error" in row for row in rows) else 0)
 
 
 def export(arguments: Namespace) -> Answer:
     """Write a project to a file. Raises ConfigError for an unsupported format."""
-    name, wanted = arguments.id.removeprefix(projects.PREFIX), arguments.format
-    with Screen(arguments.json) as screen:
-        content = _opened(name, screen).export(wanted)
-    target = Path(arguments.output or ".")
-    target = target / f"{name}{projects.SUFFIXES[wanted]}" if target.is_dir() else target
+    model, target = _opened(arguments.id, arguments.json), Path(arguments.output or ".")
+    content = model.export(arguments.format)
+    if target.is_dir():
+        target /= f"{model.name}{projects.SUFFIXES[arguments.format]}"
     save(str(target), lambda path: path.write_bytes(content))
-    answer = {"id": arguments.id, "format": wanted, "file": str(target), "bytes": len(content)}
+    answer = {"id": arguments.id, "format": arguments.format, "file": str(target), "bytes": len(content)}
     return Answer(answer, [f"{target}: {len(content) / 1e6:,.2f} MB."])
 
 
-def _opened(name: str, screen: Screen) -> Model:
+def _opened(name: str, quiet: bool) -> Model:
     from cifar_core.teach.model import open_model  # takes 10 ms to import
 
-    with native_messages_hidden():
+    name = name.removeprefix(projects.PREFIX)
+    with Screen(quiet) as screen, native_messages_hidden():
         return open_model(name, lambda done, total: screen.bar("features", done / total, f"{done}/{total} pictures"))
 
 

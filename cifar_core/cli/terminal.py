@@ -65,6 +65,11 @@ def number(value: Any) -> str:
     return f"{value:.4f}" if records.is_number(value) else _MISSING
 
 
+def interval(ends: tuple[float, float]) -> str:
+    """Return a confidence interval, 0..1, as "95% interval 91.0% to 95.2%"."""
+    return f"95% interval {percent(ends[0])} to {percent(ends[1])}"
+
+
 def duration(seconds: Any) -> str:
     """Return seconds as "1:02:03" or "2:03", anything else as "-"."""
     if not records.is_number(seconds):

@@ -1,4 +1,4 @@
-"""The commands `train`, `bench` and `data ...` (images and feature cache)."""
+"""The commands `train`, `bench`, `data ...` (images and feature cache) and `doctor`."""
 
 from __future__ import annotations
 
@@ -182,3 +182,14 @@ def _cache_row(entry: dict[str, Any]) -> list[str]:
     used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry["last_used"]))
     about = (shown_name(str(entry["about"].get(key, "-"))) for key in ("layer", "alpha", "image_size", "view"))
     return [f"{entry['bytes'] / 1e6:,.0f}", used, *about]
+
+
+def doctor(arguments: Namespace) -> Answer:
+    """Check this machine; exit code 2 if there is a problem."""
+    from cifar_core import doctor as core  # takes 30 ms to import
+
+    checks = core.checks()
+    lines = table(("check", "state", "value"), [(check.name, check.state, check.value) for check in checks])
+    lines += [f"{check.name}: {check.advice}" for check in checks if check.advice]
+    failed = any(check.state == "error" for check in checks)
+    return Answer({"ok": not failed, "checks": [check._asdict() for check in checks]}, lines, 2 if failed else 0)

@@ -36,17 +36,7 @@ IMAGES = 200
 _BATCH = 20
 _STORED = "the run's own test predictions"
 _ONNX_PACKAGES = ("ONNX", "onnx onnxruntime")
-_FILES = {
-    "keras": "exports/model.keras",
-    "litert": "exports/model.tflite",
-    "litert-int8": "exports/model-int8.tflite",
-    "onnx": "exports/model.onnx",
-}
 _NUMBERS = ("bytes", "agreement", "images", "latency_ms")
-Writer = Callable[[Run], bytes]
-"""Function that returns the content of a model file of the run."""
-Opener = Callable[[Path], Classify]
-"""Function that opens a model file as a function from images to probabilities."""
 
 
 @dataclass(frozen=True)
@@ -94,60 +84,27 @@ _TRIED_LITERT = "tflite-runtime 2.14, ai-edge-litert 1.0 and 2.3; optimized and 
 
 
 _ALL = (
-    Format(
-        "keras",
-        "Keras",
-        ".keras",
-        "For further training; needs Keras. Pixels 0 to 255, float32 (n, 32, 32, 3).",
-        0.99,
-        "Keras 3.4, 3.8, 3.12 and 3.15",
-        _KERAS,
-    ),
-    Format(
-        "litert",
-        "LiteRT",
-        ".tflite",
-        "For phones and small machines. Pixels uint8 (n, 32, 32, 3).",
-        0.99,
-        _TRIED_LITERT,
-        _LITERT,
-    ),
-    Format(
-        "litert-int8",
-        "LiteRT int8",
-        "-int8.tflite",
-        "The same with 8-bit weights, a third of the size.",
-        0.95,
-        _TRIED_LITERT,
-        _LITERT,
-    ),
-    Format(
-        "onnx",
-        "ONNX",
-        ".onnx",
-        "For ONNX Runtime and browsers. Pixels uint8 (n, 32, 32, 3).",
-        0.99,
-        "ONNX Runtime 1.14 and 1.32, OpenCV 4.12, OpenVINO 2026.4 (INFERENCE_PRECISION_HINT f32)",
-        _ONNX,
-    ),
-    Format(
-        "html",
-        "Web page",
-        ".html",
-        "One file that classifies photos in any browser, also offline, within 0.002 of the run's probabilities.",
-    ),
+    Format("keras", "Keras", ".keras", "For further training; needs Keras. Pixels 0 to 255, float32 (n, 32, 32, 3).",
+           0.99, "Keras 3.4, 3.8, 3.12 and 3.15", _KERAS),
+    Format("litert", "LiteRT", ".tflite", "For phones and small machines. Pixels uint8 (n, 32, 32, 3).",
+           0.99, _TRIED_LITERT, _LITERT),
+    Format("litert-int8", "LiteRT int8", "-int8.tflite", "The same with 8-bit weights, a third of the size.",
+           0.95, _TRIED_LITERT, _LITERT),
+    Format("onnx", "ONNX", ".onnx", "For ONNX Runtime and browsers. Pixels uint8 (n, 32, 32, 3).",
+           0.99, "ONNX Runtime 1.14 and 1.32, OpenCV 4.12, OpenVINO 2026.4 (INFERENCE_PRECISION_HINT f32)", _ONNX),
+    Format("html", "Web page", ".html",
+           "One file that classifies photos in any browser, also offline, within 0.002 of the run's probabilities."),
     Format("notebook", "Notebook", ".ipynb", "The recipe with this run's settings, for Colab or Jupyter."),
     Format("script", "Keras script", ".py", "The recipe with this run's settings, as one Keras script."),
     Format("zip", "Whole run", ".zip", "Settings, environment, metrics, figures and model; can be imported elsewhere."),
-    Format(
-        "report", "Report", "-report.html", "Figures, tables and some of the images as one page that works offline."
-    ),
+    Format("report", "Report", "-report.html",
+           "Figures, tables and some of the images as one page that works offline."),
     Format("card", "Picture to share", ".png", "Accuracy, settings, curve, and six pictures with predictions."),
     Format("animation", "Animation to share", ".webp", "Predictions for the watched pictures while the run learned."),
     Format("csv", "Metrics, CSV", "-metrics.csv", "A line for each step and epoch."),
     Format("json", "Metrics, JSON", "-metrics.json", "The same, with settings, results and environment."),
     Format("tensorboard", "TensorBoard", "-tensorboard.zip", "Event files; unpack and point `--logdir` to the folder."),
-)
+)  # fmt: skip
 FORMATS: Mapping[str, Format] = {item.name: item for item in _ALL}
 MODELS: Mapping[str, Format] = {item.name: item for item in _ALL if item.least_agreement is not None}
 
@@ -166,36 +123,27 @@ def content(run: Run, name: str) -> bytes:
     Raises RunError if the run is not finished or damaged, ConfigError for an unknown format.
     """
     check(run, name)
-    if name not in MODELS:
-        return _converted(run, name)
-    try:
-        return path(run, name).read_bytes()
-    except OSError as error:
-        raise RunError(f"{path(run, name)} cannot be read ({error.strerror}); make it again.") from None
+    if name in MODELS:
+        try:
+            return path(run, name).read_bytes()
+        except OSError as error:
+            raise RunError(f"{path(run, name)} cannot be read ({error.strerror}); make it again.") from None
+    from cifar_core.export import archive, metrics, report, script, webpage  # figures need Plotly
 
-
-def _converted(run: Run, name: str) -> bytes:
-    from cifar_core.export import (
-        archive,
-        metrics,
-        report,  # figures need Plotly
-        script,
-        webpage,
-    )
-
-    makers: dict[str, Callable[[Run], bytes]] = {
-        "notebook": lambda run: script.notebook(run).encode(),
-        "script": lambda run: script.script(run).encode(),
+    makers: dict[str, Callable[[Run], str | bytes]] = {
+        "notebook": script.notebook,
+        "script": script.script,
         "zip": archive.pack,
         "html": webpage.page,
-        "report": lambda run: report.build(run).encode(),
+        "report": report.build,
         "card": report.card,
         "animation": report.animation,
         "csv": metrics.to_csv,
         "json": metrics.to_json,
         "tensorboard": metrics.to_tensorboard,
     }
-    return makers[name](run)
+    made = makers[name](run)
+    return made.encode() if isinstance(made, str) else made
 
 
 def file_name(run: Run, name: str, number: int = 1) -> str:
@@ -228,7 +176,7 @@ def save(run: Run, name: str, target: Path | None) -> Path:
 
 def path(run: Run, name: str) -> Path:
     """Return the path of the model file of `run` in the format `name`, whether it exists or not."""
-    return run.path / _FILES[name]
+    return run.path / "exports" / f"model{MODELS[name].suffix}"
 
 
 def job(run: Run, name: str) -> Job:
@@ -265,7 +213,12 @@ def state(run: Run, name: str) -> dict[str, Any]:
     return status | {"poor": status["agreement"] < (MODELS[name].least_agreement or 0)}
 
 
-def make(run: Run, name: str, written: Writer | None = None, opened: Opener | None = None) -> None:
+def make(
+    run: Run,
+    name: str,
+    written: Callable[[Run], bytes] | None = None,
+    opened: Callable[[Path], Classify] | None = None,
+) -> None:
     """Write the model file `name` of `run`, test it on images, and record the result.
 
     `written` and `opened` write and read the format that requires Keras. Raises RunError if the run is not finished
@@ -274,33 +227,36 @@ def make(run: Run, name: str, written: Writer | None = None, opened: Opener | No
     task = job(run, name)
     with task.working():
         task.write("working", done=0, total=IMAGES)
-        expected = reference(run)
+        images, classes, source = reference(run)
         temporary = path(run, name).with_suffix(f".{os.getpid()}")
         try:
-            temporary.write_bytes((written or _WRITERS[name])(run))
+            temporary.write_bytes(written(run) if written else converted(_litert(run), name))
             machine.replace(temporary, path(run, name))
         finally:
             temporary.unlink(missing_ok=True)
-        answers = (opened or _OPENERS[name])(path(run, name))
-        figures = _compare(answers, expected, lambda done, total: task.write("working", done=done, total=total))
-        size = path(run, name).stat().st_size
-        task.write("done", bytes=size, against=expected.source, made=time.time(), **figures)
+        answers = (opened or _opened)(path(run, name))
+        right = 0
+        for start in range(0, len(images), _BATCH):
+            part = slice(start, start + _BATCH)
+            right += int((answers(images[part]).argmax(axis=1) == classes[part]).sum())
+            task.write("working", done=min(part.stop, len(images)), total=len(images))
+        task.write(
+            "done",
+            bytes=path(run, name).stat().st_size,
+            agreement=right / len(images),
+            images=len(images),
+            latency_ms=model_file.latency_ms(answers, images),
+            against=source,
+            made=time.time(),
+        )
 
 
-@dataclass(frozen=True)
-class Reference:
-    """Images, uint8 (n, 32, 32, 3), the run's predicted class of each, int (n,), and the source of these classes."""
+def reference(run: Run) -> tuple[np.ndarray, np.ndarray, str]:
+    """Return test images, uint8 (n, 32, 32, 3), the run's predicted class of each, (n,), and the source of these.
 
-    images: np.ndarray
-    classes: np.ndarray
-    source: str
-
-
-def reference(run: Run) -> Reference:
-    """Return the first test images with the run's stored predictions.
-
-    If these images are not on this machine (an imported run, or synthetic images of an older version), the run's
-    model.tflite classifies the test images on this machine. Raises RunError if the run is damaged.
+    They are the first test images of the run with its stored predictions. If they are not on this machine (an imported
+    run, or synthetic images of an older version), the run's model.tflite classifies the test images on this machine.
+    Raises RunError if the run is damaged.
     """
     test = predictions.load(run).test
     environment = records.environment(run.path)
@@ -311,22 +267,15 @@ def reference(run: Run) -> Reference:
         images, labels = cifar10.samples(IMAGES, "generated", test=True)
     stored, same = test.probabilities[:IMAGES], np.array_equal(labels, test.labels[:IMAGES])
     if same and name != "generated":
-        return Reference(images, stored.argmax(axis=1), _STORED)
+        return images, stored.argmax(axis=1), _STORED
     again = litert_answers(model_file.read(run))(images)
     if same and np.allclose(again, stored, atol=1e-3):
-        return Reference(images, stored.argmax(axis=1), _STORED)
-    return Reference(images, again.argmax(axis=1), "the run's model.tflite, as its test images are not here")
+        return images, stored.argmax(axis=1), _STORED
+    return images, again.argmax(axis=1), "the run's model.tflite, as its test images are not here"
 
 
-def _compare(answers: Classify, expected: Reference, report: machine.Progress) -> dict[str, float]:
-    """Return "agreement" with `expected`, 0..1, the number of "images", and the median "latency_ms" per image."""
-    images, parts = expected.images, []
-    for start in range(0, len(images), _BATCH):
-        parts.append(answers(images[start : start + _BATCH]))
-        report(min(start + _BATCH, len(images)), len(images))
-    agreement = float((np.concatenate(parts).argmax(axis=1) == expected.classes).mean())
-    latency = model_file.latency_ms(answers, images)
-    return {"agreement": agreement, "images": len(images), "latency_ms": latency}
+def _litert(run: Run) -> bytes:
+    return litert_format.probabilities_only(model_file.read(run))
 
 
 def litert_answers(content: bytes) -> Classify:
@@ -335,38 +284,26 @@ def litert_answers(content: bytes) -> Classify:
     return lambda images: network.run(images)["probabilities"]
 
 
-def onnx_answers(content: bytes) -> Classify:
-    """Return an ONNX file as a function from images to probabilities."""
+def _opened(file: Path) -> Classify:
+    """Return a LiteRT or ONNX file as a function from images to probabilities."""
+    if file.suffix == ".tflite":
+        return litert_answers(file.read_bytes())
     with machine.extra(*_ONNX_PACKAGES):
         import onnxruntime
 
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(file.read_bytes(), providers=["CPUExecutionProvider"])
     return lambda images: session.run(["probabilities"], {"images": images})[0]
 
 
-def _litert(run: Run) -> bytes:
-    return litert_format.probabilities_only(model_file.read(run))
+def converted(content: bytes, name: str) -> bytes:
+    """Convert a LiteRT file with the only output "probabilities" to the format "litert", "litert-int8" or "onnx".
 
-
-def _onnx(run: Run) -> bytes:
-    return to_onnx(_litert(run))
-
-
-def to_onnx(content: bytes) -> bytes:
-    """Convert a LiteRT file of this project to ONNX. Raises CifarError if the package onnx is missing."""
-    with machine.extra(*_ONNX_PACKAGES):
-        from cifar_core.network.onnx_writer import converted  # onnx takes 0.2 s to import
-
-    return converted(content)
-
-
-_WRITERS: dict[str, Writer] = {
-    "litert": _litert,
-    "litert-int8": lambda run: litert_format.quantized(_litert(run)),
-    "onnx": _onnx,
-}
-_OPENERS: dict[str, Opener] = {
-    "litert": lambda file: litert_answers(file.read_bytes()),
-    "litert-int8": lambda file: litert_answers(file.read_bytes()),
-    "onnx": lambda file: onnx_answers(file.read_bytes()),
-}
+    Raises CifarError if the package onnx is missing.
+    """
+    if name == "litert-int8":
+        return litert_format.quantized(content)
+    if name == "onnx":
+        with machine.extra(*_ONNX_PACKAGES):
+            from cifar_core.network import onnx_writer  # onnx takes 0.2 s to import
+        return onnx_writer.converted(content)
+    return content

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cifar_core.errors import ProjectError
 from cifar_core.evaluation.predictions import wilson
 from cifar_core.inference.calibration import softmax
 from cifar_core.untrusted import quoted
@@ -97,9 +96,8 @@ def fit(
 
     features: float32 (m, f), of pictures and changed copies. originals: int (m,), the picture of each row. For the
     n pictures: units, float32 (n, g), and labels and bursts, int (n,). Without `is_pretrained`, cosine similarities
-    are meaningless and not used. Raises ProjectError for fewer than two classes with pictures.
+    are meaningless and not used. At least two classes have pictures.
     """
-    check(labels)
     counts = np.bincount(labels, minlength=len(names))
     cosines = units @ units.T
     groups, moments = _groups(cosines if is_pretrained else np.zeros_like(cosines), labels, bursts)
@@ -114,12 +112,6 @@ def fit(
     result = Fit(scale * kernel, scale * bias, labels, folds, held_out, units, threshold, ())
     warnings = tuple(_warnings(result, cosines if is_pretrained else np.eye(len(labels)), moments, counts, names))
     return replace(result, warnings=warnings)
-
-
-def check(labels: np.ndarray) -> None:
-    """Raise ProjectError unless the pictures are from at least two classes."""
-    if len(np.unique(labels)) < 2:
-        raise ProjectError("Two classes need pictures before anything can be learned.")
 
 
 def _ridge(

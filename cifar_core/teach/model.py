@@ -3,34 +3,58 @@
 model = open_model("cups")
 model.answer(photo)                 # a PIL image -> Answer
 model.export("html")                # bytes
+
+It is fitted to features of the project's pictures from the frozen backbone, cached on disk for each network. Classes
+with few pictures are augmented with changed copies (mirrored, slightly shifted).
 """
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from cifar_core import machine
-from cifar_core.errors import ConfigError
+from cifar_core import machine, untrusted
+from cifar_core.data import augmentation
+from cifar_core.errors import CifarError, ConfigError, ProjectError
 from cifar_core.export import exports, webpage
 from cifar_core.inference import explain
 from cifar_core.inference.neighbors import unit
-from cifar_core.network import litert, litert_format
+from cifar_core.inference.pictures import crop_box
+from cifar_core.network import litert, litert_format, pretrained
 from cifar_core.network.litert import LAST_LAYER
-from cifar_core.teach import features as feature_files
 from cifar_core.teach import fit as fits
 from cifar_core.teach import project as projects
-from cifar_core.teach.features import Backbone
 from cifar_core.teach.fit import Fit
-from cifar_core.teach.project import Project, Sample
+from cifar_core.teach.project import BLOCKS, SETTINGS, Project, Sample
 
+FEW, COPIES = 10, 4
+"""A class with fewer than FEW pictures gets COPIES changed copies of each."""
 NEAREST = 4
+_STRENGTH = 0.5  # strength of the augmentation
+_CHUNK = 64
+_LIMIT_BYTES = 256 * 2**20
 _STRIDE = 4  # stride of the covering patch, in 32nds of the picture's side
+
+
+@dataclass(frozen=True, eq=False)
+class Backbone(pretrained.Weights):
+    """The frozen network with its weights."""
+
+    network: litert.Network
+
+    def features(self, images: np.ndarray) -> dict[int, np.ndarray]:
+        """Return the features of each layer in BLOCKS, float32 (n, channels), of images, uint8 (n, size, size, 3)."""
+        outputs = self.network.run(images)
+        return {block: outputs[f"block_{block}"] for block in BLOCKS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +83,7 @@ class Model:
 
     def answer(self, picture: Image.Image, count: int = NEAREST) -> Answer:
         """Return the prediction for a picture, RGB, with the `count` nearest of the user's pictures, at least 1."""
-        pixels = feature_files.prepared(picture, self.project.image_size)
+        pixels = prepared(picture, self.project.image_size)
         features = self.backbone.features(pixels[None])
         places, distances = self.fit.nearest(unit(features[LAST_LAYER]), count)
         samples = [(label.name, sample) for label in self.project.classes for sample in label.samples]
@@ -70,7 +94,7 @@ class Model:
 
     def evidence(self, picture: Image.Image) -> Image.Image:
         """Return the square of a picture, overlaid with the evidence for its class (occlusion)."""
-        pixels = feature_files.prepared(picture, self.project.image_size)
+        pixels = prepared(picture, self.project.image_size)
 
         def probabilities(images: np.ndarray) -> np.ndarray:
             return self.fit.probabilities(self.backbone.features(images)[self.project.block])
@@ -86,31 +110,23 @@ class Model:
 
     def export(self, format_name: str) -> bytes:
         """Return the project as a file. Raises ConfigError for an unknown format (project.SUFFIXES)."""
-        makers: dict[str, Callable[[], bytes]] = {
-            "zip": lambda: projects.pack(self.name),
-            "html": self._page,
-            "litert": self.litert,
-            "litert-int8": lambda: litert_format.quantized(self.litert()),
-            "onnx": lambda: exports.to_onnx(self.litert()),
-        }
-        if format_name not in makers:
-            raise ConfigError(f"Format: received {format_name[:60]!r}, expected one of {', '.join(makers)}.")
-        return makers[format_name]()
+        if format_name not in projects.SUFFIXES:
+            formats = ", ".join(projects.SUFFIXES)
+            raise ConfigError(f"Format: received {format_name[:60]!r}, expected one of {formats}.")
+        if format_name == "zip":
+            return projects.pack(self.name)
+        return self._page() if format_name == "html" else exports.converted(self.litert(), format_name)
 
     def figures(self) -> dict[str, Any]:
         """Return the metrics of the model, ready for JSON."""
-        low, high = self.fit.interval
         return {
             "id": f"{projects.PREFIX}{self.name}",
             "classes": {label.name: len(label.samples) for label in self.project.classes},
             "accuracy": self.fit.accuracy,
-            "interval": [low, high],
+            "interval": list(self.fit.interval),
             "confusion": self.fit.confusion.tolist(),
             "warnings": list(self.fit.warnings),
-            "alpha": self.project.alpha,
-            "image_size": self.project.image_size,
-            "block": self.project.block,
-            "strength": self.project.strength,
+            **{name: getattr(self.project, name) for name in SETTINGS},
             "weights": self.backbone.label,
             "feature_seconds": self.feature_seconds,
             "fit_seconds": self.fit_seconds,
@@ -143,20 +159,103 @@ def open_model(name: str, report: machine.Progress = lambda done, total: None) -
     project = projects.load(name)
     samples = [(number, sample.burst) for number, label in enumerate(project.classes) for sample in label.samples]
     labels, bursts = np.array(samples, int).reshape(-1, 2).T
-    fits.check(labels)
+    if len(np.unique(labels)) < 2:
+        raise ProjectError("Two classes need pictures before anything can be learned.")
     start = time.perf_counter()
-    backbone = feature_files.backbone(project.alpha, project.image_size)
-    features = feature_files.compute(name, project, report)
+    base, inputs = backbone(project.alpha, project.image_size), _wanted(project)
+    features = _computed(name, project, base, inputs, report)
     middle = time.perf_counter()
-    wanted = feature_files.wanted(project)
+    is_original = np.array([":" not in one for one in inputs])
     fitted = fits.fit(
         features[project.block],
-        feature_files.copies_of(wanted),
-        unit(features[LAST_LAYER][[":" not in one for one in wanted]]),
+        np.cumsum(is_original) - 1,
+        unit(features[LAST_LAYER][is_original]),
         labels,
         bursts,
         project.names,
         project.strength,
-        is_pretrained=backbone.kind != "random",
+        is_pretrained=base.kind != "random",
     )
-    return Model(name, project, backbone, fitted, middle - start, time.perf_counter() - middle)
+    return Model(name, project, base, fitted, middle - start, time.perf_counter() - middle)
+
+
+def backbone(alpha: float, image_size: int) -> Backbone:
+    """Return the backbone with the best available weights: ImageNet, bundled or random."""
+    return _opened(pretrained.expected_kind("auto", alpha, image_size), alpha, image_size)
+
+
+@functools.lru_cache(maxsize=4)
+def _opened(kind: str, alpha: float, image_size: int) -> Backbone:
+    weights = pretrained.load("auto" if kind == "imagenet" else kind, alpha, image_size, seed=1)
+    network = litert.Network(litert.build_photo(weights.named, alpha, image_size, BLOCKS), side=image_size)
+    return Backbone(**vars(weights), network=network)
+
+
+def prepared(picture: Image.Image, image_size: int) -> np.ndarray:
+    """Return the central square of a picture as network input: uint8 (size, size, 3)."""
+    square = picture.crop(crop_box(picture.size, "centre"))
+    return np.array(square.resize((image_size, image_size), Image.Resampling.BICUBIC), dtype=np.uint8)
+
+
+def _wanted(project: Project) -> list[str]:
+    """Return the keys of all training inputs, class by class: each picture, and copies with ":1" and so on."""
+    stages = []
+    for label in project.classes:
+        copies = COPIES if len(label.samples) < FEW else 0
+        stages += [f"{s.key}:{view}" if view else s.key for s in label.samples for view in range(copies + 1)]
+    return stages
+
+
+def _computed(
+    name: str, project: Project, base: Backbone, inputs: list[str], report: machine.Progress
+) -> dict[int, np.ndarray]:
+    """Return the features of `inputs`, from `_wanted`, by block, float32 (n, channels); compute and store new ones.
+
+    Raises ProjectError if pictures are missing or damaged.
+    """
+    path = projects.folder(name) / f"features-{project.alpha:g}-{project.image_size}.npz"
+    known, rows = _stored(path, base)
+    missing = [one for one in dict.fromkeys(inputs) if one not in rows]
+    for start in range(0, len(missing), _CHUNK):
+        report(start, len(missing))
+        part = missing[start : start + _CHUNK]
+        with ThreadPoolExecutor(machine.threads()) as pool:
+            images = list(pool.map(lambda one: _image(name, one, project.image_size), part))
+        for block, values in base.features(np.stack(images)).items():
+            known[block] = np.concatenate([known[block], values]) if block in known else values
+    rows |= {one: len(rows) + number for number, one in enumerate(missing)}
+    if missing:
+        with suppress(OSError):  # on a full disk they are computed again
+            halves = {f"block_{block}": values.astype(np.float16) for block, values in known.items()}
+            machine.save_arrays(path, names=np.array(list(rows)), weights=np.array(base.fingerprint), **halves)
+    order = [rows[one] for one in inputs]
+    return {block: values[order] for block, values in known.items()}
+
+
+def _stored(path: Path, base: Backbone) -> tuple[dict[int, np.ndarray], dict[str, int]]:
+    """Return stored features by block and the row of each key; empty if damaged or from other weights."""
+    try:
+        arrays = untrusted.load_arrays(path, _LIMIT_BYTES)
+        names = [str(one) for one in arrays["names"]]
+        blocks = {block: arrays[f"block_{block}"].astype(np.float32) for block in BLOCKS}
+        shapes = base.network.output_shapes
+        sound = all(blocks[b].shape == (len(names), *shapes[f"block_{b}"]) for b in BLOCKS)
+        if sound and str(arrays["weights"]) == base.fingerprint and all(np.isfinite(v).all() for v in blocks.values()):
+            return blocks, {one: row for row, one in enumerate(names)}
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return {}, {}
+
+
+def _image(name: str, one: str, image_size: int) -> np.ndarray:
+    key, _, view = one.partition(":")
+    try:
+        pixels = prepared(projects.image(name, key), image_size)
+    except ProjectError:
+        raise
+    except CifarError as error:
+        raise ProjectError(f"A picture of project {name} is damaged: {error}") from None
+    if not view:
+        return pixels
+    place = np.array([int(key[:4], 16)])
+    return augmentation.augment(pixels[None], place, _STRENGTH, seed=1, view=int(view))[0]

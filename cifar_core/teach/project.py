@@ -41,6 +41,8 @@ ALPHAS, IMAGE_SIZES = (0.35, 0.5, 0.75, 1.0), (96, 128, 160, 224)
 BLOCKS = (3, 6, 10, 13, 16, LAST_LAYER)
 """Layers that provide features: the ends of stages, and the layer above them."""
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+SETTINGS = {"alpha": ALPHAS, "image_size": IMAGE_SIZES, "block": BLOCKS, "strength": STRENGTHS}
+"""The values of each setting."""
 SUFFIXES = {
     "zip": ".zip",
     "html": ".html",
@@ -79,13 +81,7 @@ class Project(msgspec.Struct):
 
     def __post_init__(self) -> None:
         """Raise ValueError for an invalid setting or two classes with the same name."""
-        chosen = (
-            (self.alpha, ALPHAS),
-            (self.image_size, IMAGE_SIZES),
-            (self.block, BLOCKS),
-            (self.strength, STRENGTHS),
-        )
-        if any(value not in offered for value, offered in chosen):
+        if any(getattr(self, name) not in offered for name, offered in SETTINGS.items()):
             raise ValueError("a setting has an unknown value")
         if len({label.name for label in self.classes}) < len(self.classes):
             raise ValueError("two classes have one name")
@@ -134,10 +130,9 @@ def names() -> list[str]:
 def free_name(wish: str) -> str:
     """Return an unused project name based on `wish`, with a number if needed."""
     start = re.sub(r"[^a-z0-9]+", "-", one_line(wish).lower()).strip("-")[:34].strip("-") or "project"
-    taken = set(names())
-    return next(
-        name for number in itertools.count(1) if (name := start if number == 1 else f"{start}-{number}") not in taken
-    )
+    taken = names()
+    wishes = itertools.chain([start], (f"{start}-{number}" for number in itertools.count(2)))
+    return next(name for name in wishes if name not in taken)
 
 
 def create(name: str) -> None:
@@ -165,8 +160,8 @@ def make(wish: str, files: Iterable[tuple[str, bytes]]) -> tuple[str, list[str]]
     problems = add(name, by_folder(_watched(files, packed)))
     with changed(name) as project:
         for one in packed:
-            project.alpha, project.image_size = one.alpha, one.image_size
-            project.block, project.strength = one.block, one.strength
+            for setting in SETTINGS:
+                setattr(project, setting, getattr(one, setting))
     if not load(name).count:
         delete(name)
         raise ProjectError(" ".join(["No picture is in a folder of its class, so no picture is added.", *problems[:1]]))
@@ -177,12 +172,9 @@ def _watched(files: Iterable[tuple[str, bytes]], packed: list[Project]) -> Itera
     """Yield `files`; append the settings in a zip (a project without classes) to `packed`."""
     for path, content in files:
         # a damaged zip is reported when its pictures are read
-        with (
-            suppress(OSError, *MALFORMED_ZIP),
-            zipfile.ZipFile(io.BytesIO(content)) as archive,
-            archive.open(_SETTINGS) as file,
-        ):
-            packed.append(msgspec.json.decode(file.read(_SETTINGS_BYTES), type=Project))
+        with suppress(OSError, *MALFORMED_ZIP), zipfile.ZipFile(io.BytesIO(content)) as archive:
+            settings = archive.open(_SETTINGS).read(_SETTINGS_BYTES)
+            packed.append(msgspec.json.decode(settings, type=Project))
         yield path, content
 
 
@@ -273,17 +265,16 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
     problems, samples, again = list[str](), list[tuple[str, Sample]](), 0
     room = MOST_PICTURES - load(name).count
     for label, picture in pictures:
+        if len(samples) >= room:
+            problems.append(f"A project has {MOST_PICTURES:,} pictures at most; the rest is left out.")
+            break
         try:
-            if len(samples) >= room:
-                raise ProjectError(f"A project has {MOST_PICTURES:,} pictures at most; the rest is left out.")
             content = _square(picture.image)
             key, shot = hashlib.sha256(content).hexdigest()[:16], _BURST.search(picture.name.rpartition("/")[2])
             (place / f"{key}.jpg").write_bytes(content)
             samples.append((class_name(label), Sample(key, int(shot[1]) if shot else 0)))
         except CifarError as error:
             problems.append(str(error))
-            if len(samples) >= room:
-                break
         except OSError as error:
             raise ProjectError(
                 f"{place} cannot be written ({error.strerror}); free disk space, or make it writable."
@@ -294,8 +285,7 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
             try:
                 label_of = project.label(name_of)
             except ProjectError as error:
-                if str(error) not in problems:
-                    problems.append(str(error))
+                problems.append(str(error))
                 continue
             if any(sample.key == known.key for known in label_of.samples):
                 again += 1
@@ -303,7 +293,7 @@ def add(name: str, pictures: Iterable[tuple[str, Picture]], burst: bool = False)
                 label_of.samples.append(Sample(sample.key, number) if burst else sample)
     if again:
         problems.append(f"Pictures that were in the class already: {again:,}. They count once.")
-    return problems
+    return list(dict.fromkeys(problems))
 
 
 def remove(name: str, label: str, key: str | None = None) -> None:
@@ -383,8 +373,7 @@ def pack(name: str) -> bytes:
 def _square(picture: Image.Image) -> bytes:
     """Return the central square of a picture as JPEG, at most SIDE pixels wide."""
     square = picture.crop(crop_box(picture.size, "centre"))
-    if square.width > SIDE:
-        square = square.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    square.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=None)
     buffer = io.BytesIO()
     square.save(buffer, "JPEG", quality=_QUALITY, subsampling=0)
     return buffer.getvalue()

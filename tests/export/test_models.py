@@ -118,8 +118,8 @@ def test_a_process_makes_a_model_file_and_records_how_it_does(finished_run, name
 
 
 def test_a_file_that_says_something_else_is_poor(finished_run, monkeypatch) -> None:
-    right = exports._OPENERS["litert"]
-    monkeypatch.setitem(exports._OPENERS, "litert", lambda file: lambda images: np.roll(right(file)(images), 1, axis=1))
+    right = exports._opened
+    monkeypatch.setattr(exports, "_opened", lambda file: lambda images: np.roll(right(file)(images), 1, axis=1))
     exports.make(finished_run, "litert")
     found = exports.state(finished_run, "litert")
     assert found["agreement"] == 0

@@ -7,7 +7,6 @@ from teach_pictures import cup_or_hand, drawn, photo_crop
 from cifar_core.errors import ConfigError, ProjectError
 from cifar_core.inference.pictures import Picture
 from cifar_core.network.litert import Network
-from cifar_core.teach import features as feature_files
 from cifar_core.teach import model as models
 from cifar_core.teach import project as projects
 
@@ -58,7 +57,7 @@ def test_the_evidence_is_where_the_thing_is(model, monkeypatch):
 
     monkeypatch.setattr(models.Fit, "probabilities", blue)
     monkeypatch.setattr(
-        feature_files.Backbone, "features", lambda self, images: {18: images.mean(axis=(1, 2), dtype=np.float64)}
+        models.Backbone, "features", lambda self, images: {18: images.mean(axis=(1, 2), dtype=np.float64)}
     )
     heat = np.asarray(model.evidence(half), float)
     green = heat[..., 1] - heat[..., 0]
@@ -68,7 +67,7 @@ def test_the_evidence_is_where_the_thing_is(model, monkeypatch):
 
 def test_features_are_computed_once_for_each_network(two_kinds, model, monkeypatch):
     seen = []
-    monkeypatch.setattr(feature_files.Backbone, "features", lambda self, images: seen.append(len(images)))
+    monkeypatch.setattr(models.Backbone, "features", lambda self, images: seen.append(len(images)))
     for block in (3, 18):
         with projects.changed(two_kinds) as project:
             project.block, project.strength = block, 3.0
@@ -80,7 +79,7 @@ def test_only_new_pictures_are_computed_and_few_get_changed_copies(two_kinds, mo
     asked = []
     projects.add(two_kinds, [("dots", Picture("a.png", drawn("spots", 50 + n, 96))) for n in range(3)])
     models.open_model(two_kinds, lambda done, total: asked.append(total))
-    assert asked == [3 * (1 + feature_files.COPIES)]
+    assert asked == [3 * (1 + models.COPIES)]
 
 
 @pytest.mark.parametrize("damage", [b"", b"no zip", "cut"])
@@ -108,7 +107,7 @@ def test_files_agree_with_the_model(two_kinds, block):
     with projects.changed(two_kinds) as project:
         project.block, project.image_size = block, 128
     model = models.open_model(two_kinds)
-    pixels = np.stack([feature_files.prepared(drawn("spots", n), 128) for n in range(5)])
+    pixels = np.stack([models.prepared(drawn("spots", n), 128) for n in range(5)])
     expected = np.stack([model.answer(drawn("spots", n)).probabilities for n in range(5)])
     network = Network(model.export("litert"), side=128)
     np.testing.assert_allclose(network.run(pixels)["probabilities"], expected, atol=1e-3)
