@@ -113,7 +113,7 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
     """Draw all pictures with their predictions, and the selected one beside them: filter, sort, disagreement, CSV."""
     answers = answered(model, pictures)
     names = [picture.name for picture in pictures]
-    left, right = st.container(key="gallery").columns([2, 3], gap="medium")
+    left, right = st.container(key="gallery").columns([1, 3], gap="medium")
     with left:
         order = sorted_and_filtered(model, pictures, names, answers)
         place = st.container(height=560 if len(order) > A_PAGE // 4 else "content")
@@ -125,6 +125,7 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
                 "gallery_tiles",
                 lambda number: st.session_state.update(chosen_picture=shown[number]),
                 [shown.index(chosen)] if chosen in shown else [],
+                width=84,
             )
         with st.container(horizontal=True, vertical_alignment="bottom"):
             rows = [answer_row(names[i], answers, i) for i in order]
@@ -142,12 +143,12 @@ def sorted_and_filtered(model: Classifier, pictures: list[Picture], names: list[
     if others_exist:
         orders["disagree"] = "disagreement first"
     address.linked("classify:sort", orders, "given")
-    left, right = st.columns(2)
-    by = left.selectbox("Sort", list(orders), key="classify:sort", format_func=orders.__getitem__)
+    with st.grid(2, min_column_width=180):
+        by = st.selectbox("Sort", list(orders), key="classify:sort", format_func=orders.__getitem__)
+        shown = st.multiselect(
+            "Show only", [*cifar10.CLASSES, UNUSUAL], key="only", placeholder="all classes", persist_state="session"
+        )
     address.link("classify:sort", by, "given")
-    shown = right.multiselect(
-        "Show only", [*cifar10.CLASSES, UNUSUAL], key="only", placeholder="all classes", persist_state="session"
-    )
     if by != "disagree":
         return picture_order(names, answers, by, shown)
     order = picture_order(names, answers, "given", shown)

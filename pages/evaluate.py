@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import streamlit as st
 
 from cifar_core import runs
@@ -14,6 +15,7 @@ from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.listing import Row
 from cifar_core.evaluation.predictions import class_figures, class_summary, top2_accuracy
 from cifar_core.inference import calibration
+from cifar_core.inference.classifier import bundled_figures, has_bundled
 from cifar_core.runs import Run
 from pages.components import (
     address,
@@ -32,6 +34,7 @@ from pages.components import (
 
 TITLE = "Strengths and mistakes"
 SPLITS = {"validation": "Validation images", "test": "Test images"}
+_MISTAKES = {"label": "is", "prediction": "said", "images": "images"}  # columns, and their names in the model card
 _FILES = (
     "status.json", "config.json", "evaluation.npz", calibration.FILE, "metrics.jsonl", "environment.json", "parent.json"
 )  # fmt: skip
@@ -42,8 +45,7 @@ def main() -> None:
     known = listing.classifiers()
     wanted = run_picker.asked(known)
     if not known:
-        about = "What a run predicts correctly and what not: confusion matrix, mistakes, calibration, robustness."
-        run_picker.nothing_yet(TITLE, about)
+        nothing_yet()
         return
     newest = run_picker.own(known)[0].run.id
     chosen = wanted or run_picker.remembered({row.run.id for row in known}) or newest
@@ -58,14 +60,11 @@ def main() -> None:
         return
     results = [assessed(one.id, run_picker.stamp(one, *_FILES)) for one in (run, other) if one]
     if any("generated" in one.stored.dataset for one in results):
-        st.warning(
-            "Trained and tested on **synthetic images, not CIFAR-10**: these figures do not apply to photos.",
-            icon=":material/draw:",
-        )
-    if note := comparison.leak_note({one.run.id: run_picker.title_of(one.run.id) for one in results}):
-        st.warning(formatting.plain(note), icon=":material/warning:")
-    for problem in dict.fromkeys(problem for one in results for problem in one.problems):
-        st.warning(formatting.plain(problem), icon=":material/warning:")
+        words = "Trained and tested on **synthetic images, not CIFAR-10**: these figures do not apply to photos."
+        st.warning(words, icon=":material/draw:")
+    note = comparison.leak_note({one.run.id: run_picker.title_of(one.run.id) for one in results})
+    for problem in filter(None, dict.fromkeys([note, *(problem for one in results for problem in one.problems)])):
+        formatting.alert(st.warning, formatting.plain(problem), ":material/warning:")
     split = address.linked_choice("Images", "split", SPLITS, "validation", label_visibility="collapsed")
     side_by_side(results, lambda one, number: strengths(one, split, number))
     if other:
@@ -75,6 +74,30 @@ def main() -> None:
     guarded.fragment(confusion.confusion)(results, split)
     panels(results, split)
     export_panel.export_panel(run)
+
+
+def nothing_yet() -> None:
+    """Draw the page without a run: its content, a button to *Train*, and what is known of the bundled model."""
+    about = "What a run predicts correctly and what not: confusion matrix, mistakes, calibration, robustness."
+    run_picker.nothing_yet(TITLE, about)
+    if not has_bundled():
+        return
+    known = bundled_figures()
+    st.header("Example: the bundled model")
+    with st.grid(2, min_column_width=150, width=480):
+        for split in SPLITS:
+            accuracy(split, known[split]["accuracy"], known[split]["interval"])
+    shares = np.array([known["classes"][name]["accuracy"] for name in CLASSES])
+    order = np.argsort(-shares)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown(f"**Each class**: correct predictions on {known['test']['images']:,} test images")
+        st.html(formatting.bars(CLASSES, shares, order))
+    with right:
+        st.markdown("**Most frequent mistakes**")
+        mistakes = known["confusions"]
+        most = {name: [one[key] for one in mistakes] for name, key in _MISTAKES.items()}
+        tables.show(most, "example_mistakes", height="content", alt="The most frequent mistakes of the bundled model")
 
 
 def compared_run(known: list[Row], run: Run) -> Run | None:
@@ -126,7 +149,8 @@ def strengths(result: Assessment, split: str, number: int) -> None:
     """Show the accuracy on both splits, and the best and worst class with example images."""
     with st.grid(2, min_column_width=150, width=480):
         for name in SPLITS:
-            accuracy(result, name)
+            predictions = result.stored.split(name)
+            accuracy(name, predictions.accuracy, predictions.interval)
     formatting.caption(
         "With 95% intervals (Wilson). Epoch and settings are chosen by validation accuracy, which makes it "
         "optimistic; test accuracy is not used for selection."
@@ -148,13 +172,12 @@ def strengths(result: Assessment, split: str, number: int) -> None:
         confusion.examples(result, split, cells, number)
 
 
-def accuracy(result: Assessment, split: str) -> None:
-    """Show the accuracy on a split with its 95% interval."""
-    predictions = result.stored.split(split)
-    low, high = predictions.interval
+def accuracy(split: str, value: float, interval: Sequence[float]) -> None:
+    """Show the accuracy on a split, 0..1, with its 95% interval."""
+    low, high = interval
     st.metric(
         f"{split.capitalize()} accuracy",
-        f"{predictions.accuracy:.1%}",
+        f"{value:.1%}",
         f"{low:.1%} to {high:.1%}",
         delta_color="off",
         delta_arrow="off",

@@ -43,12 +43,13 @@ def main() -> None:
 def progress() -> dict[str, int | None]:
     """Return the guess of each opened lesson, None if not guessed yet. The URL sets the initial value of a session."""
     if "guesses" not in st.session_state:
-        st.session_state["guesses"] = {}
-        for word in st.query_params.get("guesses", "")[:500].split("-"):
-            name, _, guess = word.partition(".")
-            if name in LESSONS:
-                known = [str(number) for number in range(len(LESSONS[name].options))]
-                st.session_state["guesses"][name] = known.index(guess) if guess in known else None
+        valid = {
+            written({name: guess}): (name, guess)
+            for name, lesson in LESSONS.items()
+            for guess in (None, *range(len(lesson.options)))
+        }
+        words = filter(None, st.query_params.get("guesses", "")[:500].split("-"))
+        st.session_state["guesses"] = dict(valid[word] for word in address.known_of("guesses", list(words), valid))
     return st.session_state["guesses"]
 
 

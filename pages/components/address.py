@@ -5,7 +5,7 @@ A change of a widget adds an entry to the browser's history.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -73,6 +73,12 @@ def known(word: str, value: str | None, valid: Collection[str]) -> bool:
         text = f"The address of this page has {word}={quoted(value)}, {expected}."
         st.session_state[_NOTICES].warning(formatting.plain(text), icon=":material/link_off:")
     return value in valid
+
+
+def known_of(word: str, values: Sequence[str], valid: Collection[str]) -> list[str]:
+    """Return those `values` of a query parameter that are `valid`, each once; `known` reports the first other one."""
+    known(word, next((value for value in values if value not in valid), None), valid)
+    return [value for value in dict.fromkeys(values) if value in valid]
 
 
 def link(key: str, value: str, default: str) -> None:

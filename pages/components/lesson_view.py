@@ -115,9 +115,9 @@ def _answer(lesson: Lesson, guess: int, results: Any) -> None:
     right, measured = lesson.answer(results)
     answer = f"**{formatting.plain(lesson.options[right])}**. {formatting.plain(measured)}"
     if guess == right:
-        st.success(f"Correct: {answer}", icon=":material/check:")
+        formatting.alert(st.success, f"Correct: {answer}", ":material/check:")
     else:
-        st.info(f"It is {answer}", icon=":material/lightbulb:")
+        formatting.alert(st.info, f"It is {answer}", ":material/lightbulb:")
 
 
 def _sources(lesson: Lesson) -> None:
@@ -236,4 +236,4 @@ def _go(label: str, seconds: float | None, *action: Any) -> None:
     """Draw the button that starts the lesson."""
     words = label + (f" (about {formatting.seconds(seconds)})" if seconds else "")
     is_impossible = cifar10.status()["error"] is not None
-    guarded.button(words, *action, key="go", icon=":material/play_arrow:", disabled=is_impossible)
+    guarded.button(words, *action, key="go", busy="Starting", icon=":material/play_arrow:", disabled=is_impossible)

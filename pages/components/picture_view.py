@@ -282,7 +282,7 @@ def compared_runs(model: Classifier) -> list[Classifier]:
     if not names:
         return []
     if address.decides("with"):
-        linked = [name for name in dict.fromkeys(st.query_params.get_all("with")) if name in names]
+        linked = address.known_of("with", st.query_params.get_all("with"), names)
         st.session_state["with"] = linked[:_MOST_COMPARED] or names[:1]
     st.session_state["with"] = [name for name in st.session_state["with"] if name in names]
     chosen = st.multiselect(

@@ -90,7 +90,7 @@ def result(fitted: Model) -> None:
     """Show accuracy, warnings and confusion matrix."""
     fit, (low, high) = fitted.fit, fitted.fit.interval
     with st.container(key="teach_big"):
-        st.markdown(f"### {fit.accuracy:.0%} right")
+        st.markdown(f"### {fit.accuracy:.0%} correct")
     st.markdown(
         f"{fit.correct} of {len(fit.labels)} pictures ({low:.0%} to {high:.0%}), by cross-validation.",
         help=_WHY,
@@ -168,7 +168,7 @@ def tried(fitted: Model) -> None:
     rows = [(chosen, share) for chosen, share in known.items() if chosen != "pictures"]
     if len(rows) > 1:
         best = sorted(rows, key=lambda row: -row[1])[:_MOST_TRIED]
-        heads = "".join(f"<th>{head}</th>" for head in ("α", "size", "block", "reg.", "right"))
+        heads = "".join(f"<th>{head}</th>" for head in ("α", "size", "block", "reg.", "correct"))
         lines = (
             f"<tr{' class=now' if chosen == now else ''}>{''.join(f'<td>{value}</td>' for value in chosen)}"
             f"<td>{share:.1%}</td></tr>"

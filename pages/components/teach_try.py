@@ -64,7 +64,7 @@ def _answer(fitted: Model, picture: Picture, answer: Answer) -> None:
         st.markdown(
             ":orange-badge[:material/help: Like none of these]",
             help="It is farther from all your pictures than nearly all of them are from each other. The prediction "
-            "may still be right.",
+            "may still be correct.",
         )
     if picture.name == teach_classes.FRAME:  # the camera already shows the picture
         st.html(_bars(names, answer.probabilities))
