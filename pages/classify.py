@@ -19,8 +19,7 @@ from cifar_core.inference.classifier import (
     picture_order,
 )
 from cifar_core.inference.pictures import Picture
-from pages.components import address, formatting, guarded, live_camera, picture_view, run_picker, tiles, uploads
-from pages.components.tiles import Tile
+from pages.components import address, formatting, guarded, picture_view, run_picker, tiles, uploads
 
 TITLE = "What is in your photo?"
 A_PAGE = 48  # pictures on one page of the gallery
@@ -45,7 +44,7 @@ def main() -> None:
         st.warning(formatting.plain(problem), icon=":material/warning:")
     uploads.show_errors(uploads.refused())
     answered = st.container()  # above the inputs: the prediction comes first
-    uploads.inputs(lambda: live_camera.show(model, uploads.take))
+    uploads.inputs(model)
     pictures = uploads.pictures()
     if not pictures:
         examples(model)
@@ -80,11 +79,7 @@ def examples(model: Classifier) -> None:
     """Draw sample photos and test images. If there are no test images, show why."""
     with st.container(key="samples"):
         st.markdown("## Or try a sample photo")
-        photos = [
-            Tile(uploads.sample_url(name), about, name, "none of the ten classes" if name in uploads.OTHERS else "")
-            for name, about in uploads.SAMPLES.items()
-        ]
-        tiles.show(photos, "sample_tiles", lambda number: uploads.take_sample(list(uploads.SAMPLES)[number]), width=150)
+        uploads.samples("sample_tiles", uploads.take, 150)
     status = cifar10.status()
     if status["error"]:
         st.warning(formatting.plain(status["error"]), icon=":material/image_not_supported:")
@@ -139,16 +134,13 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
 def sorted_and_filtered(model: Classifier, pictures: list[Picture], names: list[str], answers: Answers) -> list[int]:
     """Draw the sort and filter widgets; return the positions of the pictures to show, in order."""
     orders = dict(ORDERS)
-    others_exist = len(picture_view.models()) > 1
-    if others_exist:
+    if len(picture_view.models()) > 1:
         orders["disagree"] = "disagreement first"
-    address.linked("classify:sort", orders, "given")
     with st.grid(2, min_column_width=180):
-        by = st.selectbox("Sort", list(orders), key="classify:sort", format_func=orders.__getitem__)
+        by = address.linked_select("Sort", "classify:sort", orders, "given")
         shown = st.multiselect(
             "Show only", [*cifar10.CLASSES, UNUSUAL], key="only", placeholder="all classes", persist_state="session"
         )
-    address.link("classify:sort", by, "given")
     if by != "disagree":
         return picture_order(names, answers, by, shown)
     order = picture_order(names, answers, "given", shown)

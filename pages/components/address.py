@@ -122,6 +122,14 @@ def linked_choice(label: str, key: str, options: Mapping[str, str], default: str
     return chosen
 
 
+def linked_select(label: str, key: str, options: Mapping[str, str], default: str, **look: Any) -> str:
+    """Draw a select box of `options` (name -> label), linked to the URL."""
+    linked(key, options, default)
+    chosen: str = st.selectbox(label, list(options), key=key, format_func=options.__getitem__, **look)
+    link(key, chosen, default)
+    return chosen
+
+
 def linked_section(label: str, key: str, options: Mapping[str, str], default: str) -> str:
     """Draw the choice of a page's section. A change removes the previous section's parameters from the URL.
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import streamlit as st
 from PIL import Image
 
-from cifar_core import glossary, runs
+from cifar_core import glossary
 from cifar_core.charts import answers as answer_charts
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import assessment
@@ -26,6 +24,7 @@ from cifar_core.evaluation.predictions import (
 )
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import Classifier, open_classifier
+from cifar_core.inference.neighbors import Index
 from cifar_core.runs import labels
 from pages.components import address, dataset_notice, formatting, live_chart, picture_view, run_picker, tiles
 from pages.components.tiles import Tile
@@ -33,11 +32,7 @@ from pages.components.tiles import Tile
 A_PAGE = 12
 _EXAMPLES = 3
 _SIDE = 144
-KINDS = {
-    "mistakes": "confident mistakes",
-    "lucky": "least confident correct",
-    "outvoted": "outvoted by neighbors",
-}
+KINDS = {"mistakes": "confident mistakes", "lucky": "least confident correct", "outvoted": "outvoted by neighbors"}
 CELLS = {"share": "Percent", "images": "Images"}
 _ABOUT = {
     "mistakes": "The wrong predictions with the highest probability.",
@@ -83,16 +78,14 @@ def _cell(result: Assessment, split: str, counts: np.ndarray, cell: tuple[int, i
         f"{share}."
     )
     grid(result, predictions, result.images(split), positions, f"cell-{split}-{label}-{answer}-{number}")
+    files = {
+        "confusion": lambda: assessment.confusion_csv(predictions),
+        "predictions": lambda: assessment.predictions_csv(result.stored, split, predictions),
+    }
     with st.container(horizontal=True):
-        _download(result, split, "confusion", lambda: assessment.confusion_csv(predictions), number)
-        _download(
-            result, split, "predictions", lambda: assessment.predictions_csv(result.stored, split, predictions), number
-        )
-
-
-def _download(result: Assessment, split: str, name: str, make: Callable[[], str], number: int) -> None:
-    file_name = f"{labels.file_stem(result.run)}-{split}-{name}.csv"
-    formatting.csv_button(f"{name.capitalize()} (CSV)", make, file_name, f"download_{name}{number}")
+        for name, make in files.items():
+            file_name = f"{labels.file_stem(result.run)}-{split}-{name}.csv"
+            formatting.csv_button(f"{name.capitalize()} (CSV)", make, file_name, f"download_{name}{number}")
 
 
 def extremes(result: Assessment, split: str, number: int) -> None:
@@ -111,9 +104,8 @@ def extremes(result: Assessment, split: str, number: int) -> None:
             reason = "This needs the run's images and its index of training images; one of them is missing."
             st.caption(formatting.plain(" ".join(model.problems)) or reason)
             return
-        positions, counts = _neighbors_disagree(
-            result.run.id, split, run_picker.stamp(result.run, "evaluation.npz", "model.tflite")
-        )
+        stamp = run_picker.stamp(result.run, "evaluation.npz", "model.tflite")
+        positions, counts = _outvoted(result.run.id, split, stamp, predictions, images, model, model.index)
         notes = {i: f"{n} of {NEIGHBOR} agree" for i, n in zip(positions.tolist(), counts.tolist(), strict=True)}
     if not len(positions):
         st.caption("There are no such images.")
@@ -122,13 +114,16 @@ def extremes(result: Assessment, split: str, number: int) -> None:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Finding the nearest training images")
-def _neighbors_disagree(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    model = open_classifier(run_id)
-    result = assessment.assess(runs.Run(run_id))
-    images = result.images(split)
-    if images is None or model.index is None:
-        return np.empty(0, int), np.empty(0, int)
-    return outvoted_by_neighbors(result.calibrated.split(split), images, model.features, model.index)
+def _outvoted(
+    run_id: str,
+    split: str,
+    stamp: tuple[int, ...],
+    _answers: Predictions,
+    _images: np.ndarray,
+    _model: Classifier,
+    _index: Index,
+) -> tuple[np.ndarray, np.ndarray]:
+    return outvoted_by_neighbors(_answers, _images, _model.features, _index)
 
 
 def examples(result: Assessment, split: str, cells: list[tuple[int, int]], number: int) -> None:
@@ -143,9 +138,11 @@ def examples(result: Assessment, split: str, cells: list[tuple[int, int]], numbe
 def _choose_cell(predictions: Predictions) -> None:
     """Initialize the selected cell: from the URL ("cat-dog"), else the most frequent mistake."""
     if "cell_label" not in st.session_state or "cell_answer" not in st.session_state:
-        cell = str(st.query_params.get("cell", "")).split("-")
-        names = cell if len(cell) == 2 and set(cell) <= set(CLASSES) else [CLASSES[i] for i in worst_cell(predictions)]
-        st.session_state["cell_label"], st.session_state["cell_answer"] = names
+        cells = {f"{label}-{answer}": (label, answer) for label in CLASSES for answer in CLASSES}
+        worst = "-".join(CLASSES[i] for i in worst_cell(predictions))
+        cell = st.query_params.get("cell", worst)
+        cell = cell if address.known("cell", cell, cells) else worst
+        st.session_state["cell_label"], st.session_state["cell_answer"] = cells[cell]
 
 
 def _take_cell(number: int) -> None:
@@ -197,33 +194,23 @@ def grid(
     if chosen not in shown:
         st.caption("Choose an image to see the evidence for its prediction and its label.")
         return
-    _explain(
-        open_classifier(result.run.id),
-        images[chosen],
-        predictions.probabilities[chosen],
-        int(predictions.labels[chosen]),
-        key,
-    )
+    model, probabilities = open_classifier(result.run.id), predictions.probabilities[chosen]
+    _explain(model, images[chosen], probabilities, int(predictions.labels[chosen]), key)
 
 
-def _explain(model: Classifier, image: np.ndarray, predictions: np.ndarray, label: int, key: str) -> None:
+def _explain(model: Classifier, image: np.ndarray, probabilities: np.ndarray, label: int, key: str) -> None:
     """Show one image with heat maps for prediction and label, and its ten probabilities."""
-    best = int(predictions.argmax())
     heats = picture_view.saliency(model, image)
     picture = Image.fromarray(image)
-    evidence = {i: explain.overlay(picture, heats[i], side=_SIDE) for i in (best, label)}
     with st.container(border=True):
         shown = [Tile(answer_charts.png(picture), "The chosen image", f"labeled {CLASSES[label]}")]
-        shown += [
-            Tile(
-                answer_charts.png(one),
-                f"Heat map of the chosen image for {CLASSES[i]}",
-                f"evidence for {CLASSES[i]}",
+        for i in dict.fromkeys((int(probabilities.argmax()), label)):
+            heat, name = explain.overlay(picture, heats[i], side=_SIDE), CLASSES[i]
+            shown.append(
+                Tile(answer_charts.png(heat), f"Heat map of the chosen image for {name}", f"evidence for {name}")
             )
-            for i, one in evidence.items()
-        ]
         tiles.show(shown, f"mistake-{key}", width=_SIDE)
-        picture_view.bars(predictions, key)
+        picture_view.bars(probabilities, key)
         st.caption(":green[Green] is evidence for the class, :red[red] against it (occlusion).")
 
 

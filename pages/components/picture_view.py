@@ -137,17 +137,10 @@ def tile(image: np.ndarray, answers: Answers, number: int, name: str, truth: str
 
 
 def _why(model: Classifier, picture: Picture, crop: Crop, pixels: np.ndarray, answers: Answers) -> None:
-    address.linked("class", ("", *cifar10.CLASSES), "")
     left, right = st.columns([2, 3])
     with left:
-        chosen = st.selectbox(
-            "Evidence for",
-            ["", *cifar10.CLASSES],
-            key="class",
-            format_func=lambda name: name or "the prediction",
-            persist_state="session",
-        )
-        address.link("class", chosen, "")
+        classes = {"": "the prediction"} | {name: name for name in cifar10.CLASSES}
+        chosen = address.linked_select("Evidence for", "class", classes, "", persist_state="session")
         label = cifar10.CLASSES.index(chosen) if chosen else int(answers.labels[0])
         part = picture.image.crop(pictures.crop_box(picture.image.size, crop))
         name = cifar10.CLASSES[label]
@@ -186,20 +179,16 @@ def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
     places, distances = index.nearest(model.features(pixels[None]), count)
     names = [cifar10.CLASSES[label] for label in index.labels[places[0]]]
     known = with_fingerprint(index.data)
-    images = known.train_images if known and index.rows.max() < len(known.train_images) else None
-    if images is None:
+    if known is None or index.rows.max() >= len(known.train_images):
         st.markdown(", ".join(f"{name} {far:.2f}" for name, far in zip(names, distances[0], strict=True)))
         st.caption(f"Without pictures, only their labels: {dataset_notice.no_pictures()}")
     else:
-        neighbors = zip(places[0], names, distances[0], strict=True)
-        tiles.show(
-            [
-                Tile(answer_charts.png(images[index.rows[place]]), "Training image", name, f"distance {far:.2f}")
-                for place, name, far in neighbors
-            ],
-            "neighbors",
-            width=96,
-        )
+        pictures = map(answer_charts.png, known.train_images[index.rows[places[0]]])
+        neighbors = [
+            Tile(picture, "Training image", name, f"distance {far:.2f}")
+            for picture, name, far in zip(pictures, names, distances[0], strict=True)
+        ]
+        tiles.show(neighbors, "neighbors", width=96)
     most = max(names, key=names.count)
     labeled = f"All {count} are" if names.count(most) == count > 1 else f"{names.count(most)} of the {count} are"
     st.caption(
@@ -213,18 +202,18 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
     with left:
         st.button("Reset", icon=":material/undo:", key="whatif_reset", on_click=_undo, type="tertiary")
         places, setting = {}, {}
-        for change in explain.CHANGES.values():
-            setting[change.name] = st.slider(
+        for key, change in explain.CHANGES.items():
+            setting[key] = st.slider(
                 f"{change.label} ({change.unit})" if change.unit else change.label,
                 float(change.low),
                 float(change.high),
                 float(change.neutral),
                 float(change.step),
-                key=f"whatif_{change.name}",
+                key=f"whatif_{key}",
                 help=change.help,
                 persist_state="session",
             )
-            places[change.name] = st.empty()
+            places[key] = st.empty()
         st.caption(
             "Under each slider: the probability of this prediction over its range. Dotted lines mark where the "
             "prediction changes."
@@ -232,8 +221,7 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
     answers, effects = explain.effects(model.calibrated, pixels, setting)
     answer = int(answers.argmax())
     name = cifar10.CLASSES[answer]
-    for change in explain.CHANGES.values():
-        key = change.name
+    for key, change in explain.CHANGES.items():
         figure = answer_charts.effect_figure(change, effects[key], setting[key], answer)
         alt = f"Probability of {name} over the range of {change.label}"
         with places[key]:
@@ -251,25 +239,21 @@ def _undo() -> None:
 
 
 def _other_runs(model: Classifier, seen: np.ndarray) -> None:
-    is_asked = (
-        len(uploads.pictures()) > 1 and st.session_state.get("classify:sort") == "disagree"
-    )  # chosen above the gallery
-    chosen = [open_classifier(name) for name in st.session_state["with"]] if is_asked else compared_runs(model)
+    has_choice = len(uploads.pictures()) > 1 and st.session_state.get("classify:sort") == "disagree"  # by the gallery
+    chosen = [open_classifier(name) for name in st.session_state["with"]] if has_choice else compared_runs(model)
     if not chosen:
         st.caption("There is no other model yet. Train a second run with another width or input size to compare.")
         return
     models = [model, *chosen]
     probabilities = np.stack([one.answer(seen[None]).probabilities[0] for one in models])
-    tops = probabilities.argmax(axis=1)
-    if len(set(tops.tolist())) == 1:
-        st.markdown(
-            f"{'Both' if len(models) == 2 else f'All {len(models)}'} models predict **{cifar10.CLASSES[tops[0]]}**."
-        )
+    names = [cifar10.CLASSES[top] for top in probabilities.argmax(axis=1)]
+    if len(set(names)) == 1:
+        st.markdown(f"{'Both' if len(models) == 2 else f'All {len(models)}'} models predict **{names[0]}**.")
     else:
-        st.markdown(f"The models **disagree**: {', '.join(sorted({cifar10.CLASSES[top] for top in tops}))}.")
+        st.markdown(f"The models **disagree**: {', '.join(sorted(set(names)))}.")
     for number, (column, one) in enumerate(zip(st.columns(len(models)), models, strict=True)):
         with column:
-            st.markdown(f"### {cifar10.CLASSES[tops[number]]}, {formatting.share(probabilities[number].max())}")
+            st.markdown(f"### {names[number]}, {formatting.share(probabilities[number].max())}")
             st.caption(formatting.plain(model_title(one.name)))
             bars(probabilities[number], f"run{number}")
 
@@ -321,23 +305,22 @@ def how_sure(model: Classifier, answers: Answers) -> None:
         return
     formatting.text(calibration_words(known))
     left, right = st.columns([1.3, 1])
+    words = (
+        f"The logits are divided by a temperature of **{known.temperature:.2f}**, fitted on {known.images:,} "
+        "validation images (Guo et al. 2017). This changes the probability but not the prediction."
+    )
     with left:
-        reliability = None
-        if model.name != BUNDLED:
-            stamp = run_picker.stamp(runs.Run(model.name), "evaluation.npz", calibration.FILE)
-            reliability = _reliability(model.name, stamp)
-            live_chart.draw(reliability[0], "reliability", RELIABILITY_ALT)
-        else:
+        if model.name == BUNDLED:
             st.caption("The reliability diagram needs predictions that are stored with a run; this model has none.")
+        else:
+            stamp = run_picker.stamp(runs.Run(model.name), "evaluation.npz", calibration.FILE)
+            figure, error = _reliability(model.name, stamp)
+            live_chart.draw(figure, "reliability", RELIABILITY_ALT)
+            words += f" {error}"
     with right:
-        formatting.text(
-            f"The logits are divided by a temperature of **{known.temperature:.2f}**, fitted on {known.images:,} "
-            "validation images (Guo et al. 2017). This changes the probability but not the prediction."
-            f"{f' {reliability[1]}' if reliability else ''}"
-        )
-        rule = known.out_of_distribution
-        if rule:
-            _distance(rule, answers)
+        formatting.text(words)
+        if known.out_of_distribution:
+            _distance(known.out_of_distribution, answers)
 
 
 def calibration_words(known: Calibration) -> str:
@@ -355,25 +338,17 @@ def calibration_words(known: Calibration) -> str:
 def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
     """Show the distance of the picture to the training images, and how well the threshold works."""
     score = float(answers.scores[0])
-    verdict = (
-        "above the threshold, so it is **out-of-distribution**" if answers.is_unusual[0] else "below the threshold"
-    )
+    place = "above the threshold, so it is **out-of-distribution**" if answers.is_unusual[0] else "below the threshold"
     caught = ", ".join(f"{share:.0%} of {formatting.plain(kind)}" for kind, share in rule.caught.items())
+    rates = bundled_figures()["out_of_distribution"]
     st.markdown(
         f"The distance of this picture to its 10th nearest training image is **{score:.2f}**; the threshold is "
-        f"{rule.threshold:.2f}. It is {verdict}.",
+        f"{rule.threshold:.2f}. It is {place}.",
         help=glossary.TERMS["out-of-distribution"],
     )
     formatting.caption(
         f"{rule.level:.0%} of the validation images and {rule.kept:.1%} of the test images are below the threshold. "
-        f"Above it are {caught} ({rule.pictures} drawings of each kind). {_missed()}"
-    )
-
-
-def _missed() -> str:
-    """Return how many photographs of other things the bundled model's threshold misses, from its model card."""
-    rates = bundled_figures()["out_of_distribution"]
-    return (
+        f"Above it are {caught} ({rule.pictures} drawings of each kind). "
         f"Of {rates['photographs']} photos of other things, the bundled model misses "
         f"{rates['photographs_missed']:.0%}: {rates['photographs_missed_above_90']:.0%} with a probability above 90%, "
         "the rest with a lower one."

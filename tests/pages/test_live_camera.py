@@ -7,8 +7,9 @@ import pytest
 from real_browser import MARKS
 
 from cifar_core.data import cifar10
+from cifar_core.export import webpage
 from cifar_core.inference.classifier import open_classifier
-from pages.components import live_camera
+from pages.components import uploads
 
 pytestmark = [*MARKS, pytest.mark.bundled]
 ASK = """async ([code, model, images]) => {
@@ -40,6 +41,6 @@ def test_the_camera_is_classified_in_the_browser_until_a_picture_is_kept(app, ta
 def test_its_answers_are_those_of_the_model(small_data, tab):
     model = open_classifier("bundled")
     images, _ = cifar10.samples(50, "generated", test=True)
-    message = live_camera._message(model.content, model.calibration.temperature)
-    found = tab.evaluate(ASK, [live_camera.webpage.source("network.js"), message, images.reshape(50, -1).tolist()])
+    message = uploads.camera_model(model.content, model.calibration.temperature)
+    found = tab.evaluate(ASK, [webpage.source("network.js"), message, images.reshape(50, -1).tolist()])
     assert np.abs(np.array(found) - model.calibrated(images)).max() < 2e-3
