@@ -243,16 +243,14 @@ def calibrated(result: Assessment, split: str, number: int) -> None:
         return
     formatting.text(picture_view.calibration_words(known))
     before, after = result.reliability(split)
-    figure = answer_charts.reliability_figure(
-        before, after, f"{len(result.stored.split(split).labels):,} {split} images", 460
-    )
+    images = f"{len(result.stored.split(split).labels):,} {split} images"
+    figure = answer_charts.reliability_figure(before, after, images, 460)
     config = formatting.figure_config(f"reliability-{split}")
     live_chart.draw(figure, f"reliability{number}", picture_view.RELIABILITY_ALT, config)
     error = result.test_error
     formatting.text(
-        f"The logits are divided by a temperature of **{known.temperature:.2f}**, fitted on {known.images:,} "
-        f"validation images (Guo et al. 2017): on the {split} images the expected calibration error (ECE) goes from "
-        f"{before.ece:.1%} to **{after.ece:.1%}**."
+        f"{picture_view.temperature_words(known)}: on the {split} images the expected calibration error (ECE) goes "
+        f"from {before.ece:.1%} to **{after.ece:.1%}**."
     )
     formatting.caption(
         f"Root mean square calibration error on test images: {error.value:.1%} (95% interval {error.low:.1%} to "

@@ -106,7 +106,7 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
         st.caption(f"Lesson {lesson.number} of {len(LESSONS)}")
     st.title(lesson.title)
     results, origin = lesson_view.findings(name)
-    generated = any("generated" in made.data for made in lesson_view.made_by(results)) if results else False
+    generated = any("generated" in made.data for made in lesson_view.made_by(results))
     dataset_notice.show(cifar10.status(), generated, "everything here" if generated else "what you run here")
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -123,8 +123,6 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
         lesson_view.look_inside(lesson, guess, results)
     elif results:
         lesson_view.show(lesson, guess, results, origin)
-    elif name != INSIDE:
-        st.info("There are no results yet: run the lesson below.", icon=":material/play_arrow:")
     if name == "augmentation":
         augmentation_preview.panel("preview_panel", expanded=True)
     if name != INSIDE:

@@ -68,7 +68,7 @@ def shipped(name: str) -> Any:
     return Layers.from_dict(saved) if name == layer_probe.LESSON else experiments.outcomes(saved)
 
 
-def made_by(results: Layers | Conditions | Sequence[float]) -> list[Provenance]:
+def made_by(results: Layers | Conditions | Sequence[float] | None) -> list[Provenance]:
     """Return the provenance of the results; empty for results without images."""
     if isinstance(results, Layers):
         return [results.made]
@@ -91,8 +91,7 @@ def show(lesson: Lesson, guess: int, results: Layers | Conditions, origin: str) 
         else:
             st.badge("stored results", icon=":material/inventory_2:", color="gray")
         if not isinstance(results, Layers):
-            rows = table(lesson.name, results)
-            columns = {name: [row[name] for row in rows] for name in rows[0]}
+            columns = table(lesson.name, results)
             tables.show({name: cells for name, cells in columns.items() if len(set(cells)) > 1}, "conditions_table")
         charts(figures, lesson.figures[_SHOWN:])
         st.caption(" ".join(dict.fromkeys(formatting.plain(one.note) for one in made if one.note)))
@@ -160,27 +159,30 @@ def built(name: str, origin: str, dates: tuple[str, ...], _found: Layers | Condi
     return {figure: draw[figure]() for figure in LESSONS[name].figures}
 
 
-def table(name: str, conditions: Conditions) -> list[dict[str, Any]]:
-    """Return a row for each condition, with the settings that differ."""
-    differing = differing_knobs(condition.config for condition in CONDITIONS[name].values())
-    rows = []
-    for key, condition in CONDITIONS[name].items():
-        one = conditions[key].figures
-        low, high = predictions.wilson(round(one["test_accuracy"] * one["test_images"]), int(one["test_images"]))
-        rows.append(
-            {
-                "Run": condition.label,
-                **{KNOBS[knob].label: KNOBS[knob].format(getattr(condition.config, knob)) for knob in differing},
-                "Training (last)": f"{one['training_accuracy']:.1%}",
-                "Validation (best)": f"{one['validation_accuracy']:.1%}",
-                "Test (95%)": f"{one['test_accuracy']:.1%} ({low:.1%} to {high:.1%})",
-                "Multiply-adds": formatting.count(one["multiply_adds"]),
-                "Parameters": formatting.count(one["parameters"]),
-                "File": f"{one['model_bytes'] / 1e6:.1f} MB",
-                "Latency": f"{conditions[key].internals.latency_ms:.2f} ms",
-            }
-        )
-    return rows
+def table(name: str, outcomes: Conditions) -> dict[str, list[str]]:
+    """Return the columns of a table with a row for each condition: the settings that differ, and the results."""
+    conditions = CONDITIONS[name].values()
+    configs, results = [one.config for one in conditions], [outcomes[key] for key in CONDITIONS[name]]
+    figures = [one.figures for one in results]
+    return {
+        "Run": [one.label for one in conditions],
+        **{
+            KNOBS[knob].label: [KNOBS[knob].format(getattr(config, knob)) for config in configs]
+            for knob in differing_knobs(configs)
+        },
+        "Training (last)": [f"{one['training_accuracy']:.1%}" for one in figures],
+        "Validation (best)": [f"{one['validation_accuracy']:.1%}" for one in figures],
+        "Test (95%)": [_interval(one["test_accuracy"], int(one["test_images"])) for one in figures],
+        "Multiply-adds": [formatting.count(one["multiply_adds"]) for one in figures],
+        "Parameters": [formatting.count(one["parameters"]) for one in figures],
+        "File": [f"{one['model_bytes'] / 1e6:.1f} MB" for one in figures],
+        "Latency": [f"{one.internals.latency_ms:.2f} ms" for one in results],
+    }
+
+
+def _interval(accuracy: float, images: int) -> str:
+    low, high = predictions.wilson(round(accuracy * images), images)
+    return f"{accuracy:.1%} ({low:.1%} to {high:.1%})"
 
 
 def runs_here(name: str, shipped: Any) -> None:

@@ -305,10 +305,7 @@ def how_sure(model: Classifier, answers: Answers) -> None:
         return
     formatting.text(calibration_words(known))
     left, right = st.columns([1.3, 1])
-    words = (
-        f"The logits are divided by a temperature of **{known.temperature:.2f}**, fitted on {known.images:,} "
-        "validation images (Guo et al. 2017). This changes the probability but not the prediction."
-    )
+    words = f"{temperature_words(known)}. This changes the probability but not the prediction."
     with left:
         if model.name == BUNDLED:
             st.caption("The reliability diagram needs predictions that are stored with a run; this model has none.")
@@ -333,6 +330,14 @@ def calibration_words(known: Calibration) -> str:
     else:
         kind, advice = "underconfident", "Lower *Label smoothing* or *Dropout*"
     return f"{meaning} As trained, this network is **{kind}**. {advice} on Train to reduce this."
+
+
+def temperature_words(known: Calibration) -> str:
+    """Return how the probabilities are calibrated, as a clause."""
+    return (
+        f"The logits are divided by a temperature of **{known.temperature:.2f}**, fitted on {known.images:,} "
+        "validation images (Guo et al. 2017)"
+    )
 
 
 def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:

@@ -26,8 +26,9 @@ _PROGRESS_EVERY, _SAID = 20, 8
 
 _mount = st.components.v2.component(
     "teach",
-    css="""
-    .teach { font: .87rem/1.4 var(--st-font); color: var(--st-text-color) }
+    css=uploads.CAMERA_CSS
+    + """
+    .teach { font: .87rem/1.4 var(--st-font) }
     .teach ul { display: flex; flex-wrap: wrap; gap: 4px; list-style: none; margin: 0; padding: 0;
         max-height: 176px; overflow-y: auto }
     .teach ul:not(:empty) { margin-bottom: .5rem }
@@ -39,21 +40,15 @@ _mount = st.components.v2.component(
     .teach li:hover button, .teach li button:focus-visible { opacity: 1 }
     @media (hover: none) { .teach li button { opacity: .8 } }
     .teach .more { display: grid; place-items: center; opacity: .75 }
-    .teach .row { display: flex; gap: .5rem; align-items: center; flex-wrap: wrap }
-    .teach .row button { font: inherit; color: inherit; border: 1px solid var(--st-border-color); background: none;
-        border-radius: var(--st-base-radius); padding: .3rem .8rem; cursor: pointer; min-height: 2.2rem;
-        touch-action: none; user-select: none }
-    .teach .row button:hover { border-color: var(--st-primary-color) }
-    .teach button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px }
+    .teach .row button { touch-action: none; user-select: none }
     .teach .row .hold { background: var(--st-primary-color); border-color: var(--st-primary-color);
         color: var(--st-background-color); font-weight: 600 }
     .teach .hold:active { filter: brightness(.85) }
-    .teach video { display: block; width: min(100%, 224px); aspect-ratio: 1; object-fit: cover; border-radius: 8px;
-        margin: .5rem 0; background: var(--st-secondary-background-color) }
-    .teach p { margin: .3rem 0 0; opacity: .8 } .teach p:empty { display: none }
+    .teach video { display: block; width: min(100%, 224px); margin: .5rem 0 }
+    .teach p { margin: .3rem 0 0 } .teach p:empty { display: none }
     .teach.live .hold { display: none }
     """,
-    js=(formatting.FRONTEND / "teach.js").read_text(),
+    js=uploads.CAMERA_JS + (formatting.FRONTEND / "teach.js").read_text(),
 )
 
 

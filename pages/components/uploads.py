@@ -9,7 +9,6 @@ import base64
 import contextlib
 import functools
 import json
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,8 +51,6 @@ _PROGRESS_FROM = 20
 _SHOWN_ERRORS = 200
 _PASTED_CHARACTERS = 18_000_000
 """Limit of a paste in base64; the browser's WebSocket closes at 25 MB."""
-_LOCAL = re.compile(r"https:|http://(localhost|127\.\d+\.\d+\.\d+|\[::1\])([:/]|$)")
-"""URLs at which browsers allow a camera (W3C Secure Contexts)."""
 
 # Streamlit's uploader takes no paste, so a script sends all files of the clipboard and scales down pictures that are
 # too large for the WebSocket. A paste into an input field is left to that field.
@@ -89,13 +86,7 @@ def inputs(model: Classifier) -> None:
             st.button("Clear", icon=":material/close:", key="clear", on_click=clear, type="tertiary")
         st.caption("PNG, JPEG, WebP, AVIF, BMP or GIF.", width="content")
         paste_hint()
-    if camera_on and not camera_allowed(st.context.url):
-        st.warning(
-            "Browsers allow a camera over https or at localhost only. Upload a photo instead, or serve the app over "
-            "https.",
-            icon=":material/no_photography:",
-        )
-    elif camera_on:
+    if camera_on:
         _live_camera(model)
     pasting("paste", take)
 
@@ -138,11 +129,6 @@ def uploaded(label: str, key: str, take_files: Any, **options: Any) -> None:
         file.truncate(0)  # the rerun's exception refers to it until the next garbage collection
     st.session_state[f"{key}_number"] = number + 1
     st.rerun()
-
-
-def camera_allowed(address: str | None) -> bool:
-    """Return whether browsers allow the camera at URL `address`; True if the URL is unknown."""
-    return not address or bool(_LOCAL.match(address))
 
 
 def take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> None:
@@ -300,13 +286,24 @@ def data_url(content: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
+CAMERA_CSS = """
+    .camera { color: var(--st-text-color) }
+    .camera video { aspect-ratio: 1; object-fit: cover; border-radius: 8px;
+        background: var(--st-secondary-background-color) }
+    .camera .row { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center }
+    .camera .row button { font: inherit; color: inherit; background: none; border: 1px solid var(--st-border-color);
+        border-radius: var(--st-base-radius); padding: .3rem .8rem; min-height: 2.4rem; cursor: pointer }
+    .camera .row button:hover { border-color: var(--st-primary-color) }
+    .camera button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px }
+    .camera p { opacity: .8 }
+    """
+CAMERA_JS = (formatting.FRONTEND / "camera.js").read_text()
 _camera = st.components.v2.component(
     "live_camera",
-    css="""
-    .live-camera { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; font: 1rem/1.5 var(--st-font);
-        color: var(--st-text-color) }
-    .live-camera video { width: min(100%, 360px); aspect-ratio: 1; object-fit: cover; border-radius: 8px;
-        background: var(--st-secondary-background-color) }
+    css=CAMERA_CSS
+    + """
+    .live-camera { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; font: 1rem/1.5 var(--st-font) }
+    .live-camera video { width: min(100%, 360px) }
     .live-camera .front { transform: scaleX(-1) }
     .live-camera > div { flex: 1 1 16rem; min-width: 0 }
     .live-camera h3 { margin: 0 0 .5rem; min-height: 1.5em; font-size: 1.6rem; line-height: 1.3 }
@@ -315,31 +312,24 @@ _camera = st.components.v2.component(
         font-variant-numeric: tabular-nums }
     .live-camera li div { height: .8rem; border-radius: 3px; background: var(--st-border-color); overflow: hidden }
     .live-camera li i { display: block; height: 100%; background: var(--st-primary-color) }
-    .live-camera .row { display: flex; flex-wrap: wrap; gap: .5rem; margin: .8rem 0 0 }
-    .live-camera button { font: inherit; color: inherit; background: none; border: 1px solid var(--st-border-color);
-        border-radius: var(--st-base-radius); padding: .3rem .8rem; min-height: 2.5rem; cursor: pointer }
-    .live-camera button:hover { border-color: var(--st-primary-color) }
-    .live-camera button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px }
-    .live-camera p { margin: .5rem 0 0; font-size: .9rem; opacity: .8 }
+    .live-camera .row { margin: .8rem 0 0 }
+    .live-camera p { margin: .5rem 0 0; font-size: .9rem }
     """,
     js=f"const NETWORK = {json.dumps(webpage.source('network.js'))};\n"
-    f"{webpage.source('prepare.js')}\n{(formatting.FRONTEND / 'live_camera.js').read_text()}",
+    f"{webpage.source('prepare.js')}\n{CAMERA_JS}{(formatting.FRONTEND / 'live_camera.js').read_text()}",
 )
 
 
 def _live_camera(model: Classifier) -> None:
     """Draw the camera and the predictions of `model`, made in the browser; a kept picture replaces the others."""
     known = model.calibration
-    data: dict[str, Any] = {
-        "model": camera_model(model.content, known.temperature if known else 1.0),
-        "name": model.name,
-        "classes": cifar10.CLASSES,
-        "side": SIDE,
-        "top": _TOP,
-    }
-    _camera(
-        key="live_camera", data=data, on_picture_change=lambda: take(frames([st.session_state["live_camera"].picture]))
-    )
+    message = camera_model(model.content, known.temperature if known else 1.0)
+    data = {"model": message, "name": model.name, "classes": cifar10.CLASSES, "side": SIDE, "top": _TOP}
+
+    def keep() -> None:
+        take(frames([st.session_state["live_camera"].picture]))
+
+    _camera(key="live_camera", data=data, on_picture_change=keep)
 
 
 @functools.lru_cache(maxsize=2)
