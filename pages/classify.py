@@ -8,16 +8,7 @@ import streamlit as st
 from cifar_core import runs
 from cifar_core.data import cifar10
 from cifar_core.inference import classifier
-from cifar_core.inference.classifier import (
-    ORDERS,
-    UNUSUAL,
-    Answers,
-    Classifier,
-    answer_row,
-    answers_csv,
-    disagreement,
-    picture_order,
-)
+from cifar_core.inference.classifier import Answers, Classifier
 from cifar_core.inference.pictures import Picture
 from pages.components import address, formatting, guarded, picture_view, run_picker, tiles, uploads
 
@@ -123,9 +114,9 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
                 width=84,
             )
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            rows = [answer_row(names[i], answers, i) for i in order]
+            rows = [classifier.answer_row(names[i], answers, i) for i in order]
             rows += [{"file": one.name, "error": one.error} for one in uploads.refused()]
-            formatting.csv_button("CSV", answers_csv(rows), "predictions.csv", "csv")
+            formatting.csv_button("CSV", classifier.answers_csv(rows), "predictions.csv", "csv")
             st.caption(f"{len(order):,} of {len(pictures):,} pictures shown.")
     with right:
         guarded.fragment(picture_view.show_picture)(model, pictures[chosen])
@@ -133,20 +124,24 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
 
 def sorted_and_filtered(model: Classifier, pictures: list[Picture], names: list[str], answers: Answers) -> list[int]:
     """Draw the sort and filter widgets; return the positions of the pictures to show, in order."""
-    orders = dict(ORDERS)
+    orders = dict(classifier.ORDERS)
     if len(picture_view.models()) > 1:
-        orders["disagree"] = "disagreement first"
+        orders["disagree"] = "classifier.disagreement first"
     with st.grid(2, min_column_width=180):
         by = address.linked_select("Sort", "classify:sort", orders, "given")
         shown = st.multiselect(
-            "Show only", [*cifar10.CLASSES, UNUSUAL], key="only", placeholder="all classes", persist_state="session"
+            "Show only",
+            [*cifar10.CLASSES, classifier.UNUSUAL],
+            key="only",
+            placeholder="all classes",
+            persist_state="session",
         )
     if by != "disagree":
-        return picture_order(names, answers, by, shown)
-    order = picture_order(names, answers, "given", shown)
+        return classifier.picture_order(names, answers, by, shown)
+    order = classifier.picture_order(names, answers, "given", shown)
     models = picture_view.compared_runs(model)
     probabilities = [answers.probabilities, *(answered(one, pictures).probabilities for one in models)]
-    differ = disagreement(np.stack(probabilities))
+    differ = classifier.disagreement(np.stack(probabilities))
     disputed = int((differ[order] >= 1).sum()) if order else 0
     st.markdown(f"The models disagree about **{disputed} of {len(order)}** pictures.")
     return sorted(order, key=lambda number: -differ[number])

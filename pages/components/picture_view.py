@@ -10,26 +10,17 @@ import streamlit as st
 from cifar_core import glossary, runs
 from cifar_core.charts import answers as answer_charts
 from cifar_core.data import cifar10
-from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, listing
 from cifar_core.evaluation.predictions import with_fingerprint
-from cifar_core.inference import calibration, explain, model_file, pictures
+from cifar_core.inference import calibration, classifier, explain, model_file, pictures
 from cifar_core.inference.calibration import Calibration
-from cifar_core.inference.classifier import (
-    BUNDLED,
-    Answers,
-    Classifier,
-    bundled_figures,
-    has_bundled,
-    open_classifier,
-)
+from cifar_core.inference.classifier import Answers, Classifier
 from cifar_core.inference.pictures import Crop, Picture
 from cifar_core.untrusted import shown_name
 from pages.components import (
     address,
     dataset_notice,
     formatting,
-    guarded,
     inside,
     live_chart,
     pinned,
@@ -80,20 +71,17 @@ def show_picture(model: Classifier, picture: Picture) -> None:
         with large:
             bars(answers.probabilities[0], "answer")
         view = address.linked_choice("More about it", "view", VIEWS, "why", label_visibility="collapsed")
-        try:
-            if view == "why":
-                _why(model, picture, crop, pixels, answers)
-            elif view == "whatif":
-                _what_if(model, pixels)
-            elif view == "compare":
-                _other_runs(model, pixels)
-            elif view == "inside":
-                formatting.text(inside.ABOUT)
-                inside.show(model, pixels, models())
-            else:
-                how_sure(model, answers)
-        except CifarError as error:
-            guarded.problem(error)
+        if view == "why":
+            _why(model, picture, crop, pixels, answers)
+        elif view == "whatif":
+            _what_if(model, pixels)
+        elif view == "compare":
+            _other_runs(model, pixels)
+        elif view == "inside":
+            formatting.text(inside.ABOUT)
+            inside.show(model, pixels, models())
+        else:
+            how_sure(model, answers)
 
 
 def _reset(key: str) -> None:
@@ -200,7 +188,9 @@ def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
 def _what_if(model: Classifier, pixels: np.ndarray) -> None:
     left, right = st.columns([3, 2])
     with left:
-        st.button("Reset", icon=":material/undo:", key="whatif_reset", on_click=_undo, type="tertiary")
+        neutral = {f"whatif_{name}": float(value) for name, value in explain.neutral().items()}
+        look: dict[str, Any] = {"icon": ":material/undo:", "type": "tertiary"}
+        st.button("Reset", key="whatif_reset", on_click=st.session_state.update, args=(neutral,), **look)
         places, setting = {}, {}
         for key, change in explain.CHANGES.items():
             setting[key] = st.slider(
@@ -233,14 +223,11 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
         bars(answers, "whatif")
 
 
-def _undo() -> None:
-    for name, value in explain.neutral().items():
-        st.session_state[f"whatif_{name}"] = float(value)
-
-
 def _other_runs(model: Classifier, seen: np.ndarray) -> None:
     has_choice = len(uploads.pictures()) > 1 and st.session_state.get("classify:sort") == "disagree"  # by the gallery
-    chosen = [open_classifier(name) for name in st.session_state["with"]] if has_choice else compared_runs(model)
+    chosen = (
+        [classifier.open_classifier(name) for name in st.session_state["with"]] if has_choice else compared_runs(model)
+    )
     if not chosen:
         st.caption("There is no other model yet. Train a second run with another width or input size to compare.")
         return
@@ -279,19 +266,19 @@ def compared_runs(model: Classifier) -> list[Classifier]:
     )
     if chosen != (st.query_params.get_all("with") or names[:1]):
         st.query_params["with"] = chosen
-    return [open_classifier(name) for name in chosen]
+    return [classifier.open_classifier(name) for name in chosen]
 
 
 def models() -> dict[str, str]:
     """Return the available models and their titles: finished runs, newest first, and the bundled model."""
     return run_picker.run_titles(run_picker.own(listing.classifiers())) | (
-        {BUNDLED: BUNDLED_TITLE} if has_bundled() else {}
+        {classifier.BUNDLED: BUNDLED_TITLE} if classifier.has_bundled() else {}
     )
 
 
 def model_title(name: str) -> str:
     """Return a model's title for a list."""
-    return BUNDLED_TITLE if name == BUNDLED else run_picker.run_title(listing.row(runs.Run(name)))
+    return BUNDLED_TITLE if name == classifier.BUNDLED else run_picker.run_title(listing.row(runs.Run(name)))
 
 
 def how_sure(model: Classifier, answers: Answers) -> None:
@@ -307,7 +294,7 @@ def how_sure(model: Classifier, answers: Answers) -> None:
     left, right = st.columns([1.3, 1])
     words = f"{temperature_words(known)}. This changes the probability but not the prediction."
     with left:
-        if model.name == BUNDLED:
+        if model.name == classifier.BUNDLED:
             st.caption("The reliability diagram needs predictions that are stored with a run; this model has none.")
         else:
             stamp = run_picker.stamp(runs.Run(model.name), "evaluation.npz", calibration.FILE)
@@ -345,7 +332,7 @@ def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
     score = float(answers.scores[0])
     place = "above the threshold, so it is **out-of-distribution**" if answers.is_unusual[0] else "below the threshold"
     caught = ", ".join(f"{share:.0%} of {formatting.plain(kind)}" for kind, share in rule.caught.items())
-    rates = bundled_figures()["out_of_distribution"]
+    rates = classifier.bundled_figures()["out_of_distribution"]
     st.markdown(
         f"The distance of this picture to its 10th nearest training image is **{score:.2f}**; the threshold is "
         f"{rule.threshold:.2f}. It is {place}.",

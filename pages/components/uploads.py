@@ -83,7 +83,7 @@ def inputs(model: Classifier) -> None:
         camera_on = st.toggle("Camera", key="camera_on")
         if has_any:
             address.linked_choice("Photos that are not square", "crop", CROPS, "centre", label_visibility="collapsed")
-            st.button("Clear", icon=":material/close:", key="clear", on_click=clear, type="tertiary")
+            st.button("Clear", icon=":material/close:", key="clear", on_click=_show, args=([], []), type="tertiary")
         st.caption("PNG, JPEG, WebP, AVIF, BMP or GIF.", width="content")
         paste_hint()
     if camera_on:
@@ -164,11 +164,6 @@ def samples(key: str, take_files: Any, width: int, named: bool = True) -> None:
 def take_example(image: np.ndarray, name: str) -> None:
     """Replace the pictures with a test image, uint8 (32, 32, 3)."""
     _show([Picture(name, Image.fromarray(image)).compact()], [])
-
-
-def clear() -> None:
-    """Remove all pictures."""
-    _show([], [])
 
 
 def test_images() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
