@@ -8,19 +8,9 @@ import streamlit as st
 from cifar_core import runs
 from cifar_core.data import cifar10
 from cifar_core.inference import classifier
-from cifar_core.inference.classifier import (
-    ORDERS,
-    UNUSUAL,
-    Answers,
-    Classifier,
-    answer_row,
-    answers_csv,
-    disagreement,
-    picture_order,
-)
+from cifar_core.inference.classifier import Answers, Classifier
 from cifar_core.inference.pictures import Picture
-from pages.components import address, formatting, guarded, live_camera, picture_view, run_picker, tiles, uploads
-from pages.components.tiles import Tile
+from pages.components import address, formatting, guarded, picture_view, run_picker, tiles, uploads
 
 TITLE = "What is in your photo?"
 A_PAGE = 48  # pictures on one page of the gallery
@@ -45,7 +35,7 @@ def main() -> None:
         st.warning(formatting.plain(problem), icon=":material/warning:")
     uploads.show_errors(uploads.refused())
     answered = st.container()  # above the inputs: the prediction comes first
-    uploads.inputs(lambda: live_camera.show(model, uploads.take))
+    uploads.inputs(model)
     pictures = uploads.pictures()
     if not pictures:
         examples(model)
@@ -80,11 +70,7 @@ def examples(model: Classifier) -> None:
     """Draw sample photos and test images. If there are no test images, show why."""
     with st.container(key="samples"):
         st.markdown("## Or try a sample photo")
-        photos = [
-            Tile(uploads.sample_url(name), about, name, "none of the ten classes" if name in uploads.OTHERS else "")
-            for name, about in uploads.SAMPLES.items()
-        ]
-        tiles.show(photos, "sample_tiles", lambda number: uploads.take_sample(list(uploads.SAMPLES)[number]), width=150)
+        uploads.samples("sample_tiles", uploads.take, 150)
     status = cifar10.status()
     if status["error"]:
         st.warning(formatting.plain(status["error"]), icon=":material/image_not_supported:")
@@ -113,7 +99,7 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
     """Draw all pictures with their predictions, and the selected one beside them: filter, sort, disagreement, CSV."""
     answers = answered(model, pictures)
     names = [picture.name for picture in pictures]
-    left, right = st.container(key="gallery").columns([2, 3], gap="medium")
+    left, right = st.container(key="gallery").columns([1, 3], gap="medium")
     with left:
         order = sorted_and_filtered(model, pictures, names, answers)
         place = st.container(height=560 if len(order) > A_PAGE // 4 else "content")
@@ -125,11 +111,12 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
                 "gallery_tiles",
                 lambda number: st.session_state.update(chosen_picture=shown[number]),
                 [shown.index(chosen)] if chosen in shown else [],
+                width=84,
             )
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            rows = [answer_row(names[i], answers, i) for i in order]
+            rows = [classifier.answer_row(names[i], answers, i) for i in order]
             rows += [{"file": one.name, "error": one.error} for one in uploads.refused()]
-            formatting.csv_button("CSV", answers_csv(rows), "predictions.csv", "csv")
+            formatting.csv_button("CSV", classifier.answers_csv(rows), "predictions.csv", "csv")
             st.caption(f"{len(order):,} of {len(pictures):,} pictures shown.")
     with right:
         guarded.fragment(picture_view.show_picture)(model, pictures[chosen])
@@ -137,23 +124,24 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
 
 def sorted_and_filtered(model: Classifier, pictures: list[Picture], names: list[str], answers: Answers) -> list[int]:
     """Draw the sort and filter widgets; return the positions of the pictures to show, in order."""
-    orders = dict(ORDERS)
-    others_exist = len(picture_view.models()) > 1
-    if others_exist:
-        orders["disagree"] = "disagreement first"
-    address.linked("classify:sort", orders, "given")
-    left, right = st.columns(2)
-    by = left.selectbox("Sort", list(orders), key="classify:sort", format_func=orders.__getitem__)
-    address.link("classify:sort", by, "given")
-    shown = right.multiselect(
-        "Show only", [*cifar10.CLASSES, UNUSUAL], key="only", placeholder="all classes", persist_state="session"
-    )
+    orders = dict(classifier.ORDERS)
+    if len(picture_view.models()) > 1:
+        orders["disagree"] = "classifier.disagreement first"
+    with st.grid(2, min_column_width=180):
+        by = address.linked_select("Sort", "classify:sort", orders, "given")
+        shown = st.multiselect(
+            "Show only",
+            [*cifar10.CLASSES, classifier.UNUSUAL],
+            key="only",
+            placeholder="all classes",
+            persist_state="session",
+        )
     if by != "disagree":
-        return picture_order(names, answers, by, shown)
-    order = picture_order(names, answers, "given", shown)
+        return classifier.picture_order(names, answers, by, shown)
+    order = classifier.picture_order(names, answers, "given", shown)
     models = picture_view.compared_runs(model)
     probabilities = [answers.probabilities, *(answered(one, pictures).probabilities for one in models)]
-    differ = disagreement(np.stack(probabilities))
+    differ = classifier.disagreement(np.stack(probabilities))
     disputed = int((differ[order] >= 1).sum()) if order else 0
     st.markdown(f"The models disagree about **{disputed} of {len(order)}** pictures.")
     return sorted(order, key=lambda number: -differ[number])

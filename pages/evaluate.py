@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import streamlit as st
 
 from cifar_core import runs
 from cifar_core.charts import answers as answer_charts
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment, comparison, listing
+from cifar_core.evaluation import assessment, comparison, listing, robustness
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.listing import Row
 from cifar_core.evaluation.predictions import class_figures, class_summary, top2_accuracy
+from cifar_core.evaluation.robustness import Measured
 from cifar_core.inference import calibration
+from cifar_core.inference.classifier import bundled_figures, has_bundled
 from cifar_core.runs import Run
 from pages.components import (
     address,
@@ -24,14 +27,15 @@ from pages.components import (
     guarded,
     live_chart,
     picture_view,
-    robustness,
     run_picker,
     run_story,
     tables,
 )
 
 TITLE = "Strengths and mistakes"
+POLL_SECONDS = 0.7
 SPLITS = {"validation": "Validation images", "test": "Test images"}
+_MISTAKES = {"label": "is", "prediction": "said", "images": "images"}  # columns, and their names in the model card
 _FILES = (
     "status.json", "config.json", "evaluation.npz", calibration.FILE, "metrics.jsonl", "environment.json", "parent.json"
 )  # fmt: skip
@@ -42,8 +46,7 @@ def main() -> None:
     known = listing.classifiers()
     wanted = run_picker.asked(known)
     if not known:
-        about = "What a run predicts correctly and what not: confusion matrix, mistakes, calibration, robustness."
-        run_picker.nothing_yet(TITLE, about)
+        nothing_yet()
         return
     newest = run_picker.own(known)[0].run.id
     chosen = wanted or run_picker.remembered({row.run.id for row in known}) or newest
@@ -58,32 +61,49 @@ def main() -> None:
         return
     results = [assessed(one.id, run_picker.stamp(one, *_FILES)) for one in (run, other) if one]
     if any("generated" in one.stored.dataset for one in results):
-        st.warning(
-            "Trained and tested on **synthetic images, not CIFAR-10**: these figures do not apply to photos.",
-            icon=":material/draw:",
-        )
-    if note := comparison.leak_note({one.run.id: run_picker.title_of(one.run.id) for one in results}):
-        st.warning(formatting.plain(note), icon=":material/warning:")
-    for problem in dict.fromkeys(problem for one in results for problem in one.problems):
-        st.warning(formatting.plain(problem), icon=":material/warning:")
+        words = "Trained and tested on **synthetic images, not CIFAR-10**: these figures do not apply to photos."
+        st.warning(words, icon=":material/draw:")
+    note = comparison.leak_note({one.run.id: run_picker.title_of(one.run.id) for one in results})
+    for problem in filter(None, dict.fromkeys([note, *(problem for one in results for problem in one.problems)])):
+        formatting.alert(st.warning, formatting.plain(problem), ":material/warning:")
     split = address.linked_choice("Images", "split", SPLITS, "validation", label_visibility="collapsed")
     side_by_side(results, lambda one, number: strengths(one, split, number))
     if other:
-        st.markdown(
-            formatting.plain(verdict(run.id, other.id, *(run_picker.stamp(one, *_FILES) for one in (run, other))))
-        )
+        stamps = (run_picker.stamp(one, *_FILES) for one in (run, other))
+        st.markdown(formatting.plain(verdict(run.id, other.id, *stamps)))
     guarded.fragment(confusion.confusion)(results, split)
     panels(results, split)
     export_panel.export_panel(run)
 
 
+def nothing_yet() -> None:
+    """Draw the page without a run: its content, a button to *Train*, and what is known of the bundled model."""
+    about = "What a run predicts correctly and what not: confusion matrix, mistakes, calibration, robustness."
+    run_picker.nothing_yet(TITLE, about)
+    if not has_bundled():
+        return
+    known = bundled_figures()
+    st.header("Example: the bundled model")
+    with st.grid(2, min_column_width=150, width=480):
+        for split in SPLITS:
+            accuracy(split, known[split]["accuracy"], known[split]["interval"])
+    shares = np.array([known["classes"][name]["accuracy"] for name in CLASSES])
+    order = np.argsort(-shares)
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.markdown(f"**Each class**: correct predictions on {known['test']['images']:,} test images")
+        st.html(formatting.bars(CLASSES, shares, order))
+    with right:
+        st.markdown("**Most frequent mistakes**")
+        mistakes = known["confusions"]
+        most = {name: [one[key] for one in mistakes] for name, key in _MISTAKES.items()}
+        tables.show(most, "example_mistakes", height="content", alt="The most frequent mistakes of the bundled model")
+
+
 def compared_run(known: list[Row], run: Run) -> Run | None:
     """Draw the select box of a second finished run, stored in the URL; return the run or None."""
     titles = run_picker.run_titles(row for row in run_picker.own(known) if row.run != run and row.state == "finished")
-    names = ["", *titles]
-    address.linked("beside", names, "")
-    chosen = st.selectbox("Compare with", names, format_func=lambda name: titles.get(name, "none"), key="beside")
-    address.link("beside", chosen, "")
+    chosen = address.linked_select("Compare with", "beside", {"": "none"} | titles, "")
     return Run(chosen) if chosen else None
 
 
@@ -126,7 +146,8 @@ def strengths(result: Assessment, split: str, number: int) -> None:
     """Show the accuracy on both splits, and the best and worst class with example images."""
     with st.grid(2, min_column_width=150, width=480):
         for name in SPLITS:
-            accuracy(result, name)
+            predictions = result.stored.split(name)
+            accuracy(name, predictions.accuracy, predictions.interval)
     formatting.caption(
         "With 95% intervals (Wilson). Epoch and settings are chosen by validation accuracy, which makes it "
         "optimistic; test accuracy is not used for selection."
@@ -148,13 +169,12 @@ def strengths(result: Assessment, split: str, number: int) -> None:
         confusion.examples(result, split, cells, number)
 
 
-def accuracy(result: Assessment, split: str) -> None:
-    """Show the accuracy on a split with its 95% interval."""
-    predictions = result.stored.split(split)
-    low, high = predictions.interval
+def accuracy(split: str, value: float, interval: Sequence[float]) -> None:
+    """Show the accuracy on a split, 0..1, with its 95% interval."""
+    low, high = interval
     st.metric(
         f"{split.capitalize()} accuracy",
-        f"{predictions.accuracy:.1%}",
+        f"{value:.1%}",
         f"{low:.1%} to {high:.1%}",
         delta_color="off",
         delta_arrow="off",
@@ -164,24 +184,22 @@ def accuracy(result: Assessment, split: str) -> None:
 
 def panels(results: list[Assessment], split: str) -> None:
     """Draw the expanders. The URL stores which are open; only those are computed."""
-    for key, (title, icon, draw) in {
-        "classes": ("Each class", ":material/monitoring:", classes),
-        "extremes": ("Confident mistakes, unsure correct predictions", ":material/casino:", confusion.extremes),
-        "sure": ("Calibration", ":material/speed:", calibrated),
-        "story": ("How it was trained", ":material/history_edu:", run_story.section),
-    }.items():
-        panel = st.expander(title, key=key, icon=icon, on_change="rerun", bind="query-params")
+
+    def draw(part: Callable[..., None]) -> Callable[[], None]:
+        return lambda: guarded.fragment(side_by_side)(results, lambda one, number: part(one, split, number))
+
+    for key, title, icon, show in (
+        ("classes", "Each class", "monitoring", draw(classes)),
+        ("extremes", "Confident mistakes, unsure correct predictions", "casino", draw(confusion.extremes)),
+        ("sure", "Calibration", "speed", draw(calibrated)),
+        ("story", "How it was trained", "history_edu", draw(run_story.section)),
+        ("robust", "Robustness", "blur_on", lambda: robust([one.run for one in results])),
+        ("map", "Data map", "scatter_plot", lambda: data_map.section(results[0], split)),
+    ):
+        panel = st.expander(title, key=key, icon=f":material/{icon}:", on_change="rerun", bind="query-params")
         if panel.open:
             with panel:
-                guarded.fragment(side_by_side)(results, lambda one, number, draw=draw: draw(one, split, number))
-    panel = st.expander("Robustness", key="robust", icon=":material/blur_on:", on_change="rerun", bind="query-params")
-    if panel.open:
-        with panel:
-            robustness.section([one.run for one in results])
-    panel = st.expander("Data map", key="map", icon=":material/scatter_plot:", on_change="rerun", bind="query-params")
-    if panel.open:
-        with panel:
-            data_map.section(results[0], split)
+                show()
     run = results[0].run
     run_story.diagnosis_panel(run, "finished", run_picker.stamp(run, "metrics.jsonl"))
 
@@ -225,21 +243,105 @@ def calibrated(result: Assessment, split: str, number: int) -> None:
         return
     formatting.text(picture_view.calibration_words(known))
     before, after = result.reliability(split)
-    figure = answer_charts.reliability_figure(
-        before, after, f"{len(result.stored.split(split).labels):,} {split} images", 460
-    )
+    images = f"{len(result.stored.split(split).labels):,} {split} images"
+    figure = answer_charts.reliability_figure(before, after, images, 460)
     config = formatting.figure_config(f"reliability-{split}")
     live_chart.draw(figure, f"reliability{number}", picture_view.RELIABILITY_ALT, config)
     error = result.test_error
     formatting.text(
-        f"The logits are divided by a temperature of **{known.temperature:.2f}**, fitted on {known.images:,} "
-        f"validation images (Guo et al. 2017): on the {split} images the expected calibration error (ECE) goes from "
-        f"{before.ece:.1%} to **{after.ece:.1%}**."
+        f"{picture_view.temperature_words(known)}: on the {split} images the expected calibration error (ECE) goes "
+        f"from {before.ece:.1%} to **{after.ece:.1%}**."
     )
     formatting.caption(
         f"Root mean square calibration error on test images: {error.value:.1%} (95% interval {error.low:.1%} to "
         f"{error.high:.1%}), bias-corrected (Kumar et al. 2019). A point's size is its number of images."
     )
+
+
+def robust(chosen: list[Run]) -> None:
+    """Draw the robustness of runs, with buttons to measure it."""
+    formatting.text(
+        "How accuracy falls when images get worse: eight corruptions, five strengths each, on up to "
+        f"{robustness.IMAGES:,} validation images. Compare runs that differ in *Augmentation strength*."
+    )
+    working = any(robustness.job(one).is_running for one in chosen)
+    guarded.polled(_measures, working, POLL_SECONDS)(chosen)
+
+
+def _measures(chosen: list[Run]) -> bool:
+    """Draw the state of each run's measurement, then the curves; return whether one is being measured."""
+    rows = [listing.row(run) for run in chosen]
+    names, working = run_picker.run_titles(rows), False
+    measured: dict[str, Measured] = {}
+    for row in rows:
+        name = names[row.run.id] + (f" · augmentation {row.config.augmentation:g}" if row.config else "")
+        known, _ = robustness.load_or_problem(row.run)
+        working |= _measurement(row.run, name, known)
+        if known is not None and known.clean is not None:
+            measured[name] = known
+    if measured:
+        _curves(measured)
+    return working
+
+
+def _measurement(run: Run, name: str, known: Measured | None) -> bool:
+    """Show the state of a run's measurement, with its buttons; return whether it is being measured."""
+    status = robustness.state(run)
+    state = status["state"]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{formatting.plain(name)}**")
+        if state == "working":
+            guarded.stop_button(robustness.job(run), f"stop_{run.id}")
+        elif state != "done":
+            words, key = "Continue measuring" if state == "stopped" else "Measure robustness", f"measure_{run.id}"
+            guarded.button(words, robustness.start, run, key=key, icon=":material/play_arrow:", busy="Starting")
+        elif known is not None:
+            st.caption(f"{known.images:,} images, measured in {formatting.seconds(known.seconds)}")
+    if state == "working":
+        done, total, left = status["done"] or 0, status["total"] or 1, status["seconds_left"]
+        words = f"{done / total:.0%}" if done else "Starting"
+        st.progress(min(done / total, 1.0), words + (f", {formatting.seconds(left)} left" if left else ""))
+    elif state == "failed":
+        st.error(formatting.plain(status["error"]), icon=":material/error:")
+    elif state == "stopped":
+        st.caption("Partly measured; press *Continue measuring* for the rest.")
+    return state == "working"
+
+
+def _curves(measured: dict[str, Measured]) -> None:
+    """Draw the accuracies by run name as curves and as a table."""
+    figure = answer_charts.robustness_figure(measured)
+    alt = "Accuracy against the strength of eight corruptions; the table has the means."
+    live_chart.draw(figure, "robustness", alt, formatting.figure_config("robustness"))
+    corruptions = robustness.CORRUPTIONS.values()
+    lines = ["no corruption", "mean of all corruptions", *(corruption.label for corruption in corruptions)]
+    with st.container(key="runs_robust"):
+        st.dataframe(
+            {"accuracy": lines} | {name: _means(known) for name, known in measured.items()},
+            column_config=dict.fromkeys(measured, formatting.SHARE_COLUMN),
+            hide_index=True,
+            height="content",
+            placeholder="",
+            alt="Accuracy under corruptions",
+        )
+    formatting.csv_button("CSV", lambda: assessment.robustness_csv(measured), "robustness.csv", "download_robustness")
+    formatting.caption(
+        f"{' '.join(f'{corruption.label}: {corruption.help}' for corruption in corruptions)} Each run is measured on "
+        "its own validation images, which it was not trained on. With "
+        f"{min(known.images for known in measured.values()):,} images, differences of one or two points are not "
+        "significant."
+    )
+
+
+def _means(known: Measured) -> list[float | None]:
+    """Return accuracies in percent: without corruption, mean of all corruptions, mean of each; None if not measured."""
+    each = [
+        float(np.mean(known.accuracies[name]))
+        if len(known.accuracies.get(name, ())) == len(corruption.strengths)
+        else None
+        for name, corruption in robustness.CORRUPTIONS.items()
+    ]
+    return [formatting.percent(value) for value in (known.clean, known.mean, *each)]
 
 
 guarded.page(main)

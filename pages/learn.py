@@ -43,12 +43,13 @@ def main() -> None:
 def progress() -> dict[str, int | None]:
     """Return the guess of each opened lesson, None if not guessed yet. The URL sets the initial value of a session."""
     if "guesses" not in st.session_state:
-        st.session_state["guesses"] = {}
-        for word in st.query_params.get("guesses", "")[:500].split("-"):
-            name, _, guess = word.partition(".")
-            if name in LESSONS:
-                known = [str(number) for number in range(len(LESSONS[name].options))]
-                st.session_state["guesses"][name] = known.index(guess) if guess in known else None
+        valid = {
+            written({name: guess}): (name, guess)
+            for name, lesson in LESSONS.items()
+            for guess in (None, *range(len(lesson.options)))
+        }
+        words = filter(None, st.query_params.get("guesses", "")[:500].split("-"))
+        st.session_state["guesses"] = dict(valid[word] for word in address.known_of("guesses", list(words), valid))
     return st.session_state["guesses"]
 
 
@@ -105,7 +106,7 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
         st.caption(f"Lesson {lesson.number} of {len(LESSONS)}")
     st.title(lesson.title)
     results, origin = lesson_view.findings(name)
-    generated = any("generated" in made.data for made in lesson_view.made_by(results)) if results else False
+    generated = any("generated" in made.data for made in lesson_view.made_by(results))
     dataset_notice.show(cifar10.status(), generated, "everything here" if generated else "what you run here")
     left, right = st.columns([3, 2], gap="large")
     with left:
@@ -122,8 +123,6 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
         lesson_view.look_inside(lesson, guess, results)
     elif results:
         lesson_view.show(lesson, guess, results, origin)
-    elif name != INSIDE:
-        st.info("There are no results yet: run the lesson below.", icon=":material/play_arrow:")
     if name == "augmentation":
         augmentation_preview.panel("preview_panel", expanded=True)
     if name != INSIDE:

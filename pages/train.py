@@ -87,6 +87,7 @@ def form(status: dict) -> TrainConfig | None:
         "then the **top of the network** is fine-tuned.",
         help=glossary.explain("head, backbone, fine-tuning"),
     )
+    st.page_link("pages/learn.py", label="Lessons: guess, then see what was measured", icon=":material/school:")
     knobs.presets(preset_times(), status["dataset"] == "cifar10")
     if problems := knobs.invalid():
         words = "The address of this page has settings without effect; those of Quick are used."

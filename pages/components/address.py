@@ -5,7 +5,7 @@ A change of a widget adds an entry to the browser's history.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -75,6 +75,12 @@ def known(word: str, value: str | None, valid: Collection[str]) -> bool:
     return value in valid
 
 
+def known_of(word: str, values: Sequence[str], valid: Collection[str]) -> list[str]:
+    """Return those `values` of a query parameter that are `valid`, each once; `known` reports the first other one."""
+    known(word, next((value for value in values if value not in valid), None), valid)
+    return [value for value in dict.fromkeys(values) if value in valid]
+
+
 def link(key: str, value: str, default: str) -> None:
     """Store `key=value` in the URL; remove it if `value` is the default."""
     word = _word(key)
@@ -112,6 +118,14 @@ def linked_choice(label: str, key: str, options: Mapping[str, str], default: str
     linked(key, options, default)
     chosen = st.segmented_control(label, list(options), key=key, required=True, format_func=options.__getitem__, **look)
     chosen = chosen or default  # for mypy: never None if required
+    link(key, chosen, default)
+    return chosen
+
+
+def linked_select(label: str, key: str, options: Mapping[str, str], default: str, **look: Any) -> str:
+    """Draw a select box of `options` (name -> label), linked to the URL."""
+    linked(key, options, default)
+    chosen: str = st.selectbox(label, list(options), key=key, format_func=options.__getitem__, **look)
     link(key, chosen, default)
     return chosen
 

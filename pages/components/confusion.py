@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import streamlit as st
 from PIL import Image
 
-from cifar_core import glossary, runs
+from cifar_core import glossary
 from cifar_core.charts import answers as answer_charts
 from cifar_core.data.cifar10 import CLASSES
-from cifar_core.evaluation import assessment
+from cifar_core.evaluation import assessment, predictions
 from cifar_core.evaluation.assessment import Assessment
-from cifar_core.evaluation.predictions import (
-    NEIGHBOR,
-    VOTED,
-    Predictions,
-    confident_mistakes,
-    confusion_counts,
-    images_in_cell,
-    least_confident_correct,
-    outvoted_by_neighbors,
-    worst_cell,
-)
+from cifar_core.evaluation.predictions import Predictions
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import Classifier, open_classifier
+from cifar_core.inference.neighbors import Index
 from cifar_core.runs import labels
 from pages.components import address, dataset_notice, formatting, live_chart, picture_view, run_picker, tiles
 from pages.components.tiles import Tile
@@ -33,16 +22,13 @@ from pages.components.tiles import Tile
 A_PAGE = 12
 _EXAMPLES = 3
 _SIDE = 144
-KINDS = {
-    "mistakes": "confident mistakes",
-    "lucky": "least confident correct",
-    "outvoted": "outvoted by neighbors",
-}
+KINDS = {"mistakes": "confident mistakes", "lucky": "least confident correct", "outvoted": "outvoted by neighbors"}
 CELLS = {"share": "Percent", "images": "Images"}
 _ABOUT = {
     "mistakes": "The wrong predictions with the highest probability.",
     "lucky": "The correct predictions with the lowest probability.",
-    "outvoted": f"Of the {VOTED} least confident correct ones, those whose nearest training images have other labels.",
+    "outvoted": f"Of the {predictions.VOTED} least confident correct ones, those whose nearest training images have "
+    "other labels.",
 }
 _WRONG_LABELS = "Some **labels of CIFAR-10 are wrong**: 0.5% of the test labels (Northcutt et al. 2021)."
 
@@ -58,7 +44,7 @@ def confusion(results: list[Assessment], split: str) -> None:
         st.selectbox("Prediction", CLASSES, key="cell_answer", on_change=_link_cell, width=150)
     cell = CLASSES.index(st.session_state["cell_label"]), CLASSES.index(st.session_state["cell_answer"])
     columns = st.columns(2, gap="large")
-    matrices = [confusion_counts(one.calibrated.split(split)) for one in results]
+    matrices = [predictions.confusion_counts(one.calibrated.split(split)) for one in results]
     top = max(answer_charts.highest_mistake(counts) for counts in matrices)
     for number, (one, counts) in enumerate(zip(results, matrices, strict=True)):
         figure = answer_charts.confusion_figure(counts, cell, shares, top)
@@ -74,78 +60,82 @@ def confusion(results: list[Assessment], split: str) -> None:
 def _cell(result: Assessment, split: str, counts: np.ndarray, cell: tuple[int, int], number: int) -> None:
     """Show the number of images in a cell, and the images."""
     label, answer = cell
-    predictions = result.calibrated.split(split)
-    positions = images_in_cell(predictions, label, answer)
+    answers = result.calibrated.split(split)
+    positions = predictions.images_in_cell(answers, label, answer)
     total = int(counts[label].sum())
     share = f" ({len(positions) / total:.1%})" if total else ""
     st.markdown(
         f"**{len(positions):,} of {total:,}** images labeled {CLASSES[label]} are predicted as {CLASSES[answer]}"
         f"{share}."
     )
-    grid(result, predictions, result.images(split), positions, f"cell-{split}-{label}-{answer}-{number}")
+    grid(result, answers, result.images(split), positions, f"cell-{split}-{label}-{answer}-{number}")
+    files = {
+        "confusion": lambda: assessment.confusion_csv(answers),
+        "predictions": lambda: assessment.predictions_csv(result.stored, split, answers),
+    }
     with st.container(horizontal=True):
-        _download(result, split, "confusion", lambda: assessment.confusion_csv(predictions), number)
-        _download(
-            result, split, "predictions", lambda: assessment.predictions_csv(result.stored, split, predictions), number
-        )
-
-
-def _download(result: Assessment, split: str, name: str, make: Callable[[], str], number: int) -> None:
-    file_name = f"{labels.file_stem(result.run)}-{split}-{name}.csv"
-    formatting.csv_button(f"{name.capitalize()} (CSV)", make, file_name, f"download_{name}{number}")
+        for name, make in files.items():
+            file_name = f"{labels.file_stem(result.run)}-{split}-{name}.csv"
+            formatting.csv_button(f"{name.capitalize()} (CSV)", make, file_name, f"download_{name}{number}")
 
 
 def extremes(result: Assessment, split: str, number: int) -> None:
     """Show confident mistakes, least confident correct images, or those outvoted by neighbors."""
     kind = address.linked_choice("Images", "kind", KINDS, "mistakes") if not number else st.session_state["kind"]
-    predictions, images = result.calibrated.split(split), result.images(split)
+    answers, images = result.calibrated.split(split), result.images(split)
     st.markdown(f"{_ABOUT[kind]} {_WRONG_LABELS if kind == 'mistakes' and result.is_cifar10 else ''}")
     notes: dict[int, str] = {}
     if kind == "mistakes":
-        positions = confident_mistakes(predictions)
+        positions = predictions.confident_mistakes(answers)
     elif kind == "lucky":
-        positions = least_confident_correct(predictions)
+        positions = predictions.least_confident_correct(answers)
     else:
         model = open_classifier(result.run.id)
         if images is None or model.index is None:
             reason = "This needs the run's images and its index of training images; one of them is missing."
             st.caption(formatting.plain(" ".join(model.problems)) or reason)
             return
-        positions, counts = _neighbors_disagree(
-            result.run.id, split, run_picker.stamp(result.run, "evaluation.npz", "model.tflite")
-        )
-        notes = {i: f"{n} of {NEIGHBOR} agree" for i, n in zip(positions.tolist(), counts.tolist(), strict=True)}
+        stamp = run_picker.stamp(result.run, "evaluation.npz", "model.tflite")
+        positions, counts = _outvoted(result.run.id, split, stamp, answers, images, model, model.index)
+        notes = {
+            i: f"{n} of {predictions.NEIGHBOR} agree" for i, n in zip(positions.tolist(), counts.tolist(), strict=True)
+        }
     if not len(positions):
         st.caption("There are no such images.")
         return
-    grid(result, predictions, images, positions, f"{kind}-{split}-{number}", notes)
+    grid(result, answers, images, positions, f"{kind}-{split}-{number}", notes)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Finding the nearest training images")
-def _neighbors_disagree(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    model = open_classifier(run_id)
-    result = assessment.assess(runs.Run(run_id))
-    images = result.images(split)
-    if images is None or model.index is None:
-        return np.empty(0, int), np.empty(0, int)
-    return outvoted_by_neighbors(result.calibrated.split(split), images, model.features, model.index)
+def _outvoted(
+    run_id: str,
+    split: str,
+    stamp: tuple[int, ...],
+    _answers: Predictions,
+    _images: np.ndarray,
+    _model: Classifier,
+    _index: Index,
+) -> tuple[np.ndarray, np.ndarray]:
+    return predictions.outvoted_by_neighbors(_answers, _images, _model.features, _index)
 
 
 def examples(result: Assessment, split: str, cells: list[tuple[int, int]], number: int) -> None:
     """Show the most confident images of some cells, each (label, prediction)."""
-    predictions, images = result.calibrated.split(split), result.images(split)
+    answers, images = result.calibrated.split(split), result.images(split)
     if images is None:
         return
-    shown = [int(i) for cell in cells for i in images_in_cell(predictions, *cell)[:_EXAMPLES]]
-    tiles.show([tile(predictions, images, i) for i in shown], f"examples{number}", width=84)
+    shown = [int(i) for cell in cells for i in predictions.images_in_cell(answers, *cell)[:_EXAMPLES]]
+    tiles.show([tile(answers, images, i) for i in shown], f"examples{number}", width=84)
 
 
-def _choose_cell(predictions: Predictions) -> None:
+def _choose_cell(answers: Predictions) -> None:
     """Initialize the selected cell: from the URL ("cat-dog"), else the most frequent mistake."""
     if "cell_label" not in st.session_state or "cell_answer" not in st.session_state:
-        cell = str(st.query_params.get("cell", "")).split("-")
-        names = cell if len(cell) == 2 and set(cell) <= set(CLASSES) else [CLASSES[i] for i in worst_cell(predictions)]
-        st.session_state["cell_label"], st.session_state["cell_answer"] = names
+        cells = {f"{label}-{answer}": (label, answer) for label in CLASSES for answer in CLASSES}
+        worst = "-".join(CLASSES[i] for i in predictions.worst_cell(answers))
+        cell = st.query_params.get("cell", worst)
+        cell = cell if address.known("cell", cell, cells) else worst
+        st.session_state["cell_label"], st.session_state["cell_answer"] = cells[cell]
 
 
 def _take_cell(number: int) -> None:
@@ -160,17 +150,17 @@ def _link_cell() -> None:
     st.query_params["cell"] = f"{st.session_state['cell_label']}-{st.session_state['cell_answer']}"
 
 
-def tile(predictions: Predictions, images: np.ndarray, position: int, note: str | None = None) -> Tile:
+def tile(answers: Predictions, images: np.ndarray, position: int, note: str | None = None) -> Tile:
     """Return an image with its prediction and `note`, by default the label if the prediction is wrong."""
-    best, label = int(predictions.probabilities[position].argmax()), int(predictions.labels[position])
-    title = f"{CLASSES[best]} {formatting.share(float(predictions.probabilities[position, best]))}"
+    best, label = int(answers.probabilities[position].argmax()), int(answers.labels[position])
+    title = f"{CLASSES[best]} {formatting.share(float(answers.probabilities[position, best]))}"
     note = note or (f"labeled {CLASSES[label]}" if best != label else "")
     return Tile(answer_charts.png(images[position]), f"Image {position + 1}", title, note, "wrong" * (best != label))
 
 
 def grid(
     result: Assessment,
-    predictions: Predictions,
+    answers: Predictions,
     images: np.ndarray | None,
     positions: np.ndarray,
     key: str,
@@ -181,14 +171,14 @@ def grid(
         return
     if images is None:
         st.info(f"The figures of this run's images, without pictures: {dataset_notice.no_pictures()}")
-        _as_table(predictions, positions)
+        _as_table(answers, positions)
         return
     place = st.container()
     shown = tiles.page(positions.tolist(), A_PAGE, f"page-{key}")
     chosen = st.session_state.get(f"looked-{key}")
     with place:
         tiles.show(
-            [tile(predictions, images, i, (notes or {}).get(i)) for i in shown],
+            [tile(answers, images, i, (notes or {}).get(i)) for i in shown],
             f"tiles-{key}",
             lambda number: st.session_state.update({f"looked-{key}": shown[number]}),
             [shown.index(chosen)] if chosen in shown else (),
@@ -197,45 +187,35 @@ def grid(
     if chosen not in shown:
         st.caption("Choose an image to see the evidence for its prediction and its label.")
         return
-    _explain(
-        open_classifier(result.run.id),
-        images[chosen],
-        predictions.probabilities[chosen],
-        int(predictions.labels[chosen]),
-        key,
-    )
+    model, probabilities = open_classifier(result.run.id), answers.probabilities[chosen]
+    _explain(model, images[chosen], probabilities, int(answers.labels[chosen]), key)
 
 
-def _explain(model: Classifier, image: np.ndarray, predictions: np.ndarray, label: int, key: str) -> None:
+def _explain(model: Classifier, image: np.ndarray, probabilities: np.ndarray, label: int, key: str) -> None:
     """Show one image with heat maps for prediction and label, and its ten probabilities."""
-    best = int(predictions.argmax())
     heats = picture_view.saliency(model, image)
     picture = Image.fromarray(image)
-    evidence = {i: explain.overlay(picture, heats[i], side=_SIDE) for i in (best, label)}
     with st.container(border=True):
         shown = [Tile(answer_charts.png(picture), "The chosen image", f"labeled {CLASSES[label]}")]
-        shown += [
-            Tile(
-                answer_charts.png(one),
-                f"Heat map of the chosen image for {CLASSES[i]}",
-                f"evidence for {CLASSES[i]}",
+        for i in dict.fromkeys((int(probabilities.argmax()), label)):
+            heat, name = explain.overlay(picture, heats[i], side=_SIDE), CLASSES[i]
+            shown.append(
+                Tile(answer_charts.png(heat), f"Heat map of the chosen image for {name}", f"evidence for {name}")
             )
-            for i, one in evidence.items()
-        ]
         tiles.show(shown, f"mistake-{key}", width=_SIDE)
-        picture_view.bars(predictions, key)
+        picture_view.bars(probabilities, key)
         st.caption(":green[Green] is evidence for the class, :red[red] against it (occlusion).")
 
 
-def _as_table(predictions: Predictions, positions: np.ndarray) -> None:
+def _as_table(answers: Predictions, positions: np.ndarray) -> None:
     shown = positions[:200]
-    best = predictions.probabilities[shown].argmax(axis=1)
+    best = answers.probabilities[shown].argmax(axis=1)
     st.dataframe(
         {
             "position": shown,
-            "label": [CLASSES[label] for label in predictions.labels[shown]],
+            "label": [CLASSES[label] for label in answers.labels[shown]],
             "answer": [CLASSES[answer] for answer in best],
-            "probability": 100 * predictions.probabilities[shown].max(axis=1),
+            "probability": 100 * answers.probabilities[shown].max(axis=1),
         },
         hide_index=True,
         column_config={"probability": formatting.SHARE_COLUMN},

@@ -10,12 +10,11 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from cifar_core import runs
 from cifar_core.charts import answers as answer_charts
 from cifar_core.charts import data_map as charts
 from cifar_core.data.cifar10 import CLASSES
 from cifar_core.errors import RunError
-from cifar_core.evaluation import assessment, data_map, predictions
+from cifar_core.evaluation import data_map, predictions
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.data_map import Dynamics, FeatureMap
 from cifar_core.inference.classifier import open_classifier
@@ -58,20 +57,16 @@ def _hard(result: Assessment, known: Dynamics) -> None:
         "Click a dot, or draw a box around several."
     )
     chosen = _chosen(result.run)
-    figure = charts.hardness_figure(known, chosen)
-    _show(
-        figure,
-        "Mean probability of the label against its standard deviation, a dot for each image.",
-        result.run,
-        "hard",
-    )
+    alt = "Mean probability of the label against its standard deviation, a dot for each image."
+    _show(charts.hardness_figure(known, chosen), alt, result.run, "hard")
     order = np.argsort(-known.variability, kind="stable")
     _images(result, chosen or order.tolist(), "The most ambiguous first.", chosen)
 
 
 def _labels(result: Assessment, split: str) -> None:
     answers = result.calibrated.split(split)
-    positions, notes = _suspects(result.run.id, split, run_picker.stamp(result.run, "evaluation.npz", "model.tflite"))
+    stamp = run_picker.stamp(result.run, "evaluation.npz", "model.tflite")
+    positions, notes = _suspects(result.run.id, split, stamp, result)
     st.markdown(
         f"**{len(positions):,} of {len(answers.labels):,}** {split} images are possibly mislabeled, according to this "
         "model, the most doubtful first. The model can be wrong, too: check each image.",
@@ -82,10 +77,11 @@ def _labels(result: Assessment, split: str) -> None:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Comparing labels and predictions")
-def _suspects(run_id: str, split: str, stamp: tuple[int, ...]) -> tuple[np.ndarray, dict[int, str]]:
+def _suspects(
+    run_id: str, split: str, stamp: tuple[int, ...], _result: Assessment
+) -> tuple[np.ndarray, dict[int, str]]:
     """Return the positions, most doubtful first, and a note on the label and nearest images of each."""
-    result = assessment.assess(runs.Run(run_id))
-    answers, images, model = result.calibrated.split(split), result.images(split), open_classifier(run_id)
+    answers, images, model = _result.calibrated.split(split), _result.images(split), open_classifier(run_id)
     positions, index = predictions.possibly_mislabeled(answers), model.index
     nearest = [""] * len(positions)
     if images is not None and index is not None and len(positions):
@@ -100,10 +96,10 @@ def _alike(result: Assessment) -> bool:
     """Draw the t-SNE map, its progress, or the button that makes it; return whether it is being made."""
     run, task = result.run, data_map.job(result.run)
     answers, state = result.calibrated.validation, task.read()
-    known = None
     try:
         known = data_map.load_map(run, len(answers.labels))
     except RunError as error:
+        known = None
         guarded.problem(error)
     st.markdown(
         f"Up to {data_map.IMAGES:,} validation images: images with similar features are close to each other "
@@ -132,15 +128,15 @@ def _maps(result: Assessment, known: FeatureMap) -> None:
         sheet = {"key": "map_sheet", "numbers": known.positions.tolist()}
         with st.container(key="map_sheet"):  # hidden: the charts cut their pictures out of it
             st.image(_sheet(run.id, run_picker.stamp(run, data_map.MAP_FILE), images[known.positions]), alt="")
-    maps = {"Before training": known.before, "After fine-tuning": known.after}
     if known.before is None:
         maps = {"By the run's features": known.after}
+    else:
+        maps = {"Before training": known.before, "After fine-tuning": known.after}
     for column, (title, places) in zip(st.columns(len(maps)), maps.items(), strict=True):
-        if places is not None:
-            with column:
-                shown = (places, known.positions, answers.labels, answers.is_correct, chosen)
-                alt = f"{title}: {len(known.positions):,} images, similar ones close to each other."
-                _show(charts.feature_figure(title, *shown), alt, run, title, sheet)
+        with column:
+            shown = (places, known.positions, answers.labels, answers.is_correct, chosen)
+            alt = f"{title}: {len(known.positions):,} images, similar ones close to each other."
+            _show(charts.feature_figure(title, *shown), alt, run, title, sheet)
     st.caption(f"Made in {formatting.seconds(known.seconds)}.")
     with st.container(key="wide_map_words"):  # a phone has neither
         both = "Dots that you point at or choose are marked in both maps." if len(maps) > 1 else ""
@@ -164,7 +160,7 @@ def _forgotten(result: Assessment, known: Dynamics) -> None:
         st.caption(f"Validation accuracy {answers.accuracy:.1%}")
         figure = answer_charts.confusion_figure(predictions.confusion_counts(answers))
         alt = f"Confusion matrix of the validation images after {name}."
-        live_chart.show(live_chart.chart(figure, alt, config={"displayModeBar": False}), "map_confusion")
+        live_chart.draw(figure, "map_confusion", alt, live_chart.NO_TOOLBAR)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

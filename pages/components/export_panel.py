@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import streamlit as st
@@ -11,7 +10,7 @@ from cifar_core import glossary
 from cifar_core.errors import CifarError
 from cifar_core.export import archive, exports
 from cifar_core.export.exports import FORMATS, MODELS, Format
-from cifar_core.inference import pins
+from cifar_core.inference import model_file, pins
 from cifar_core.runs import Run
 from pages.components import formatting, guarded, run_picker
 
@@ -29,7 +28,8 @@ _ICONS = {
 
 def export_panel(run: Run) -> None:
     """Draw all export formats of a finished run."""
-    panel = st.expander("Export", icon=":material/ios_share:", key="export_panel", on_change="rerun")
+    look: dict[str, Any] = {"icon": ":material/ios_share:", "key": "export_panel"}
+    panel = st.expander("Export", on_change=lambda: create_litert(run), **look)
     if not panel.open:
         return
     with panel:
@@ -44,23 +44,22 @@ def export_panel(run: Run) -> None:
             for name, item in FORMATS.items():
                 if name not in MODELS:
                     reason = _why_not(run, name)
-                    _download(run, item, _ICONS.get(name, ":material/download:"), item.label, reason)
+                    look = {"help": formatting.plain(reason) if reason else item.help, "disabled": bool(reason)}
+                    _download(run, name, item.label, _ICONS.get(name, ":material/download:"), **look)
+
+
+def create_litert(run: Run) -> None:
+    """Create the LiteRT file if it is missing, which takes a second: a click less for those who open the panel."""
+    if exports.state(run, "litert")["state"] == "none" and (run.path / model_file.FILE).exists():
+        guarded.attempt(exports.start, run, "litert")
 
 
 def share_buttons(run: Run) -> None:
     """Draw download buttons for a picture of a finished run and, if it has pins, their animation."""
     for name, label in (("card", "Picture"), ("animation", "Animation")):
         if _why_not(run, name) is None:
-            st.download_button(
-                label,
-                functools.partial(exports.content, run, name),
-                exports.file_name(run, name),
-                key=f"share_{name}",
-                icon=":material/share:",
-                help=f"{FORMATS[name].label}: {FORMATS[name].help}",
-                on_click="ignore",
-                type="tertiary",
-            )
+            about = f"{FORMATS[name].label}: {FORMATS[name].help}"
+            _download(run, name, label, ":material/share:", key=f"share_{name}", help=about, type="tertiary")
 
 
 def import_panel() -> None:
@@ -69,19 +68,12 @@ def import_panel() -> None:
     if not panel.open:
         return
     with panel:
-        uploaded = st.file_uploader(
-            "A ZIP file exported by CIFAR Studio (*Whole run*)",
-            type=["zip"],
-            key="run_archive",
-            on_change=_import_archive,
-        )
-        if uploaded is None:
+        label = "A ZIP file exported by CIFAR Studio (*Whole run*)"
+        if st.file_uploader(label, type=["zip"], key="run_archive", on_change=_import_archive) is None:
             st.session_state.pop("import_outcome", None)
-        kind, message = st.session_state.get("import_outcome", ("", ""))
-        if kind == "error":
-            st.error(formatting.plain(message), icon=":material/error:")
-        elif kind:
-            st.success(formatting.plain(message), icon=":material/check:")
+        elif "import_outcome" in st.session_state:
+            alert, message, icon = st.session_state["import_outcome"]
+            alert(formatting.plain(message), icon=icon)
 
 
 def imported_notice(run: Run) -> None:
@@ -126,7 +118,7 @@ def _model(run: Run, item: Format, status: dict[str, Any]) -> None:
             icon=":material/error:",
         )
     with st.container(horizontal=True):
-        _download(run, item, ":material/download:", "Download")
+        _download(run, item.name, "Download", ":material/download:")
         with st.popover("Use it", type="tertiary", icon=":material/code:", key=f"usage_{item.name}"):
             st.code(exports.usage(run, item.name), language="python")
             st.caption(f"Tried with {item.tried}.")
@@ -146,18 +138,10 @@ def _why_not(run: Run, name: str) -> str | None:
     return f"The run has no {missing}." if missing else None
 
 
-def _download(run: Run, item: Format, icon: str, label: str, reason: str | None = None) -> None:
-    """Draw a download button; the file is read or written on click. It is disabled if there is a `reason`."""
-    st.download_button(
-        label,
-        lambda: exports.content(run, item.name),
-        exports.file_name(run, item.name),
-        key=f"download_{item.name}",
-        icon=icon,
-        help=formatting.plain(reason) if reason else item.help if item.name not in MODELS else None,
-        disabled=reason is not None,
-        on_click="ignore",
-    )
+def _download(run: Run, name: str, label: str, icon: str, **look: Any) -> None:
+    """Draw a download button of the format `name`; the file is read or written on click."""
+    look = {"key": f"download_{name}", "icon": icon, "on_click": "ignore"} | look
+    st.download_button(label, lambda: exports.content(run, name), exports.file_name(run, name), **look)
 
 
 def _import_archive() -> None:
@@ -168,8 +152,8 @@ def _import_archive() -> None:
         run = archive.import_run(uploaded.getvalue())
         guarded.own(run.path)
     except CifarError as error:
-        st.session_state["import_outcome"] = ("error", str(error))
+        st.session_state["import_outcome"] = st.error, str(error), ":material/error:"
         return
-    st.session_state["import_outcome"] = ("done", f"{run_picker.title_of(run.id)} is imported.")
+    st.session_state["import_outcome"] = st.success, f"{run_picker.title_of(run.id)} is imported.", ":material/check:"
     st.query_params["run"] = run.id
     st.session_state["run_choice"] = run.id

@@ -54,6 +54,14 @@ def caption(words: str) -> None:
     st.caption(words, help=_terms(words))
 
 
+def alert(show: Callable[..., Any], words: str, icon: str) -> None:
+    """Draw an alert, `show` is `st.info` or another one; a tooltip beside it explains its terms."""
+    with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+        show(words, icon=icon)
+        if terms := _terms(words):
+            st.markdown("", help=terms, width="content")
+
+
 def csv_button(label: str, data: str | bytes | Callable[[], str], file_name: str, key: str) -> None:
     """Draw a download button for a CSV file; if `data` is a function, a click calls it."""
     content = (lambda: data().encode()) if callable(data) else data

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import streamlit as st
 from PIL import Image, ImageDraw
@@ -64,16 +66,16 @@ def show(model: Classifier, pixels: np.ndarray, others: dict[str, str], block: i
 def _views(model: Classifier, pixels: np.ndarray) -> list[BlockView]:
     """Return the activations of the blocks. A model's statistics on training images are computed once, with a bar."""
     key = (model.name, pixels.tobytes())
-    known = st.session_state.get("inside")
-    if known is None or known[0] != key:
+    if st.session_state.get("inside", (None,))[0] != key:
         bar = st.empty()
-        exciting = inside.exciting(
-            model, lambda done, total: bar.progress(done / total, f"Reading training images: {done:,} of {total:,}")
-        )
+
+        def report(done: int, total: int) -> None:
+            bar.progress(done / total, f"Reading training images: {done:,} of {total:,}")
+
+        exciting = inside.exciting(model, report)
         bar.empty()
-        known = key, inside.views(model, pixels, exciting)
-        st.session_state["inside"] = known
-    return known[1]
+        st.session_state["inside"] = key, inside.views(model, pixels, exciting)
+    return st.session_state["inside"][1]
 
 
 def _trained(name: str) -> list[int]:
@@ -95,14 +97,12 @@ def _channel(model: Classifier, pixels: np.ndarray, number: int, view: BlockView
     x, y, size = (_LARGE * part for part in view.place(place))
     ImageDraw.Draw(large).rectangle((x, y, x + size, y + size), outline="white", width=3)
     channel = int(view.channels[place])
-    left.image(
-        large, width=_LARGE, alt=f"Map of channel {channel + 1} over the picture, and the receptive field of its peak"
-    )
-    left.caption(
-        "The receptive field is the whole picture."
-        if view.field >= 2 * SIDE
-        else f"White: receptive field of the strongest position, {view.field:.0f} of {SIDE} pixels."
-    )
+    alt = f"Map of channel {channel + 1} over the picture, and the receptive field of its peak"
+    left.image(large, width=_LARGE, alt=alt)
+    if view.field >= 2 * SIDE:
+        left.caption("The receptive field is the whole picture.")
+    else:
+        left.caption(f"White: receptive field of the strongest position, {view.field:.0f} of {SIDE} pixels.")
     with right:
         st.markdown("**Training images with the strongest activation**")
         images, labels = cifar10.samples(inside.IMAGES)
@@ -116,13 +116,11 @@ def _channel(model: Classifier, pixels: np.ndarray, number: int, view: BlockView
 
 def _comparison(model: Classifier, pixels: np.ndarray, others: dict[str, str]) -> None:
     """Draw the select box of another model, and the similarity of both models' activations by block."""
-    others = {name: title for name, title in others.items() if name != model.name}
-    if not others:
+    titles = {"": "none"} | {name: title for name, title in others.items() if name != model.name}
+    if len(titles) == 1:
         return
-    titles = {"": "none", **others}
-    chosen = st.selectbox(
-        "Compare its blocks with", list(titles), format_func=titles.__getitem__, key="inside_with", width=360
-    )
+    look: dict[str, Any] = {"format_func": titles.__getitem__, "key": "inside_with", "width": 360}
+    chosen = st.selectbox("Compare its blocks with", list(titles), **look)
     if not chosen:
         return
     try:
@@ -130,7 +128,5 @@ def _comparison(model: Classifier, pixels: np.ndarray, others: dict[str, str]) -
     except CifarError as error:
         st.info(formatting.plain(error), icon=":material/info:")
         return
-    figure = answer_charts.similarity_figure(alike)
-    live_chart.show(
-        live_chart.chart(figure, "Cosine similarity of both models' activations in each block."), "inside_alike"
-    )
+    alt = "Cosine similarity of both models' activations in each block."
+    live_chart.draw(answer_charts.similarity_figure(alike), "inside_alike", alt)

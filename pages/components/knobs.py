@@ -46,7 +46,7 @@ def presets(times: dict[str, str], real_images: bool) -> None:
         for name, accuracy in PRESET_ACCURACY.items():
             words = [times[name]] if name in times else []
             if real_images:
-                words.append(f"{accuracy:.0%} right")
+                words.append(f"{accuracy:.0%} correct")
             label = f"**{name.capitalize()}**  \n{' · '.join(words)}  \n:small[{PRESET_HELP[name]}]"
             if st.button(label, key=f"preset_{name}", width="stretch", wrap=True):
                 set_all(PRESETS[name])

@@ -35,22 +35,22 @@ def findings(name: str) -> tuple[Any, str]:
 
     Results are outcomes by condition, Layers, or receptive fields; None if there are none.
     """
-    known: Any = None
     try:
-        if name == INSIDE:
-            known = core_inside.receptive_fields(open_classifier(BUNDLED))
-        elif name == layer_probe.LESSON:
-            known = layer_probe.result()
-        else:
-            finished = {
-                key: run.id for key, run in experiments.latest_runs(name).items() if run and run.state == "finished"
-            }
-            known = local(name, tuple(finished.items())) if len(finished) == len(CONDITIONS[name]) else None
-        if known:
+        if known := _measured_here(name):
             return known, HERE
     except CifarError as error:
         guarded.problem(error)
     return shipped(name), STORED
+
+
+def _measured_here(name: str) -> Any:
+    if name == INSIDE:
+        return core_inside.receptive_fields(open_classifier(BUNDLED))
+    if name == layer_probe.LESSON:
+        return layer_probe.result()
+    latest = experiments.latest_runs(name)
+    finished = tuple((key, run.id) for key, run in latest.items() if run and run.state == "finished")
+    return local(name, finished) if len(finished) == len(latest) else None
 
 
 @st.cache_resource(max_entries=32, show_spinner="Looking inside the networks…")
@@ -68,7 +68,7 @@ def shipped(name: str) -> Any:
     return Layers.from_dict(saved) if name == layer_probe.LESSON else experiments.outcomes(saved)
 
 
-def made_by(results: Layers | Conditions | Sequence[float]) -> list[Provenance]:
+def made_by(results: Layers | Conditions | Sequence[float] | None) -> list[Provenance]:
     """Return the provenance of the results; empty for results without images."""
     if isinstance(results, Layers):
         return [results.made]
@@ -91,8 +91,7 @@ def show(lesson: Lesson, guess: int, results: Layers | Conditions, origin: str) 
         else:
             st.badge("stored results", icon=":material/inventory_2:", color="gray")
         if not isinstance(results, Layers):
-            rows = table(lesson.name, results)
-            columns = {name: [row[name] for row in rows] for name in rows[0]}
+            columns = table(lesson.name, results)
             tables.show({name: cells for name, cells in columns.items() if len(set(cells)) > 1}, "conditions_table")
         charts(figures, lesson.figures[_SHOWN:])
         st.caption(" ".join(dict.fromkeys(formatting.plain(one.note) for one in made if one.note)))
@@ -115,9 +114,9 @@ def _answer(lesson: Lesson, guess: int, results: Any) -> None:
     right, measured = lesson.answer(results)
     answer = f"**{formatting.plain(lesson.options[right])}**. {formatting.plain(measured)}"
     if guess == right:
-        st.success(f"Correct: {answer}", icon=":material/check:")
+        formatting.alert(st.success, f"Correct: {answer}", ":material/check:")
     else:
-        st.info(f"It is {answer}", icon=":material/lightbulb:")
+        formatting.alert(st.info, f"It is {answer}", ":material/lightbulb:")
 
 
 def _sources(lesson: Lesson) -> None:
@@ -160,68 +159,74 @@ def built(name: str, origin: str, dates: tuple[str, ...], _found: Layers | Condi
     return {figure: draw[figure]() for figure in LESSONS[name].figures}
 
 
-def table(name: str, conditions: Conditions) -> list[dict[str, Any]]:
-    """Return a row for each condition, with the settings that differ."""
-    differing = differing_knobs(condition.config for condition in CONDITIONS[name].values())
-    rows = []
-    for key, condition in CONDITIONS[name].items():
-        one = conditions[key].figures
-        low, high = predictions.wilson(round(one["test_accuracy"] * one["test_images"]), int(one["test_images"]))
-        rows.append(
-            {
-                "Run": condition.label,
-                **{KNOBS[knob].label: KNOBS[knob].format(getattr(condition.config, knob)) for knob in differing},
-                "Training (last)": f"{one['training_accuracy']:.1%}",
-                "Validation (best)": f"{one['validation_accuracy']:.1%}",
-                "Test (95%)": f"{one['test_accuracy']:.1%} ({low:.1%} to {high:.1%})",
-                "Multiply-adds": formatting.count(one["multiply_adds"]),
-                "Parameters": formatting.count(one["parameters"]),
-                "File": f"{one['model_bytes'] / 1e6:.1f} MB",
-                "Latency": f"{conditions[key].internals.latency_ms:.2f} ms",
-            }
-        )
-    return rows
+def table(name: str, outcomes: Conditions) -> dict[str, list[str]]:
+    """Return the columns of a table with a row for each condition: the settings that differ, and the results."""
+    conditions = CONDITIONS[name].values()
+    configs, results = [one.config for one in conditions], [outcomes[key] for key in CONDITIONS[name]]
+    figures = [one.figures for one in results]
+    return {
+        "Run": [one.label for one in conditions],
+        **{
+            KNOBS[knob].label: [KNOBS[knob].format(getattr(config, knob)) for config in configs]
+            for knob in differing_knobs(configs)
+        },
+        "Training (last)": [f"{one['training_accuracy']:.1%}" for one in figures],
+        "Validation (best)": [f"{one['validation_accuracy']:.1%}" for one in figures],
+        "Test (95%)": [_interval(one["test_accuracy"], int(one["test_images"])) for one in figures],
+        "Multiply-adds": [formatting.count(one["multiply_adds"]) for one in figures],
+        "Parameters": [formatting.count(one["parameters"]) for one in figures],
+        "File": [f"{one['model_bytes'] / 1e6:.1f} MB" for one in figures],
+        "Latency": [f"{one.internals.latency_ms:.2f} ms" for one in results],
+    }
+
+
+def _interval(accuracy: float, images: int) -> str:
+    low, high = predictions.wilson(round(accuracy * images), images)
+    return f"{accuracy:.1%} ({low:.1%} to {high:.1%})"
 
 
 def runs_here(name: str, shipped: Any) -> None:
     """Draw the button that runs the lesson here, or its progress, in an expander; `shipped` is its stored result."""
-    live = is_live(name)
+    is_probe = name == layer_probe.LESSON
+    live = layer_probe.job().is_running if is_probe else _is_live(experiments.latest_runs(name))
     with st.expander("Run it on this machine", expanded=live, icon=":material/computer:", key="run_here"):
-        guarded.polled(_panel, live, _POLL_SECONDS)(name, shipped)
+        guarded.polled(_probe if is_probe else _runs, live, _POLL_SECONDS)(name, shipped)
 
 
-def is_live(name: str) -> bool:
-    """Return whether a run or the measurement of the lesson is running or queued."""
-    if name == layer_probe.LESSON:
-        return layer_probe.job().is_running
-    return any(run and run.state in LIVE_STATES for run in experiments.latest_runs(name).values())
+def _is_live(latest: Mapping[str, Run | None]) -> bool:
+    return any(run and run.state in LIVE_STATES for run in latest.values())
 
 
-def _panel(name: str, shipped: Any) -> bool:
-    live = is_live(name)
-    probes = name == layer_probe.LESSON
-    latest = {} if probes else experiments.latest_runs(name)
-    state = layer_probe.job().read() if probes else {}
+def _probe(name: str, shipped: Layers | None) -> bool:
+    """Draw the measurement of layer_probe; return whether it is running."""
+    task = layer_probe.job()
+    live, state = task.is_running, task.read()
+    if live:
+        done, total = state.get("done") or 0, state.get("total") or 1
+        st.progress(min(done / total, 1.0), f"{done} of {total} layers done")
+        guarded.stop_button(task, "stop")
+    else:
+        _go("Run", shipped.seconds if shipped else None, task.start)
+    if state["state"] == "failed":
+        st.error(formatting.plain(state["error"]), icon=":material/error:")
+    return live
+
+
+def _runs(name: str, shipped: Conditions | None) -> bool:
+    """Draw the runs of a lesson; return whether one is running or queued."""
+    latest = experiments.latest_runs(name)
+    live, total = _is_live(latest), len(latest)
     missing = sum(run is None or run.state != "finished" for run in latest.values())
     if live:
-        done, total = (
-            (state.get("done") or 0, state.get("total") or 1) if probes else (len(latest) - missing, len(latest))
-        )
-        st.progress(min(done / total, 1.0), f"{done} of {total} {'layers' if probes else 'runs'} done")
-        if probes:
-            guarded.stop_button(layer_probe.job(), "stop")
-        else:
-            guarded.button("Stop", experiments.stop_runs, name, icon=":material/stop:", key="stop", busy="Stopping")
-    elif probes:
-        _go("Run", getattr(shipped, "seconds", None), layer_probe.job().start)
+        st.progress((total - missing) / total, f"{total - missing} of {total} runs done")
+        guarded.button("Stop", experiments.stop_runs, name, icon=":material/stop:", key="stop", busy="Stopping")
     else:
-        label = f"Run {missing} of {len(latest)}" if 0 < missing < len(latest) else f"Run all {len(latest)}"
+        label = f"Run {missing} of {total}" if 0 < missing < total else f"Run all {total}"
         _go(f"{label}{'' if missing else ' again'}", _expected(name), experiments.start_runs, name, not missing)
-    broken = [run.status.get("error") for run in latest.values() if run]
-    errors = [error.get("message") or error.get("type") for error in broken if isinstance(error, dict)]
-    errors += [state["error"]] if state.get("state") == "failed" else []
-    for text in filter(None, errors):
-        st.error(formatting.plain(text), icon=":material/error:")
+    for run in latest.values():
+        error = run and run.status.get("error")
+        if isinstance(error, dict):
+            st.error(formatting.plain(error.get("message") or error.get("type")), icon=":material/error:")
     return live
 
 
@@ -236,4 +241,4 @@ def _go(label: str, seconds: float | None, *action: Any) -> None:
     """Draw the button that starts the lesson."""
     words = label + (f" (about {formatting.seconds(seconds)})" if seconds else "")
     is_impossible = cifar10.status()["error"] is not None
-    guarded.button(words, *action, key="go", icon=":material/play_arrow:", disabled=is_impossible)
+    guarded.button(words, *action, key="go", busy="Starting", icon=":material/play_arrow:", disabled=is_impossible)

@@ -10,26 +10,17 @@ import streamlit as st
 from cifar_core import glossary, runs
 from cifar_core.charts import answers as answer_charts
 from cifar_core.data import cifar10
-from cifar_core.errors import CifarError
 from cifar_core.evaluation import assessment, listing
 from cifar_core.evaluation.predictions import with_fingerprint
-from cifar_core.inference import calibration, explain, model_file, pictures
+from cifar_core.inference import calibration, classifier, explain, model_file, pictures
 from cifar_core.inference.calibration import Calibration
-from cifar_core.inference.classifier import (
-    BUNDLED,
-    Answers,
-    Classifier,
-    bundled_figures,
-    has_bundled,
-    open_classifier,
-)
+from cifar_core.inference.classifier import Answers, Classifier
 from cifar_core.inference.pictures import Crop, Picture
 from cifar_core.untrusted import shown_name
 from pages.components import (
     address,
     dataset_notice,
     formatting,
-    guarded,
     inside,
     live_chart,
     pinned,
@@ -80,20 +71,17 @@ def show_picture(model: Classifier, picture: Picture) -> None:
         with large:
             bars(answers.probabilities[0], "answer")
         view = address.linked_choice("More about it", "view", VIEWS, "why", label_visibility="collapsed")
-        try:
-            if view == "why":
-                _why(model, picture, crop, pixels, answers)
-            elif view == "whatif":
-                _what_if(model, pixels)
-            elif view == "compare":
-                _other_runs(model, pixels)
-            elif view == "inside":
-                formatting.text(inside.ABOUT)
-                inside.show(model, pixels, models())
-            else:
-                how_sure(model, answers)
-        except CifarError as error:
-            guarded.problem(error)
+        if view == "why":
+            _why(model, picture, crop, pixels, answers)
+        elif view == "whatif":
+            _what_if(model, pixels)
+        elif view == "compare":
+            _other_runs(model, pixels)
+        elif view == "inside":
+            formatting.text(inside.ABOUT)
+            inside.show(model, pixels, models())
+        else:
+            how_sure(model, answers)
 
 
 def _reset(key: str) -> None:
@@ -137,17 +125,10 @@ def tile(image: np.ndarray, answers: Answers, number: int, name: str, truth: str
 
 
 def _why(model: Classifier, picture: Picture, crop: Crop, pixels: np.ndarray, answers: Answers) -> None:
-    address.linked("class", ("", *cifar10.CLASSES), "")
     left, right = st.columns([2, 3])
     with left:
-        chosen = st.selectbox(
-            "Evidence for",
-            ["", *cifar10.CLASSES],
-            key="class",
-            format_func=lambda name: name or "the prediction",
-            persist_state="session",
-        )
-        address.link("class", chosen, "")
+        classes = {"": "the prediction"} | {name: name for name in cifar10.CLASSES}
+        chosen = address.linked_select("Evidence for", "class", classes, "", persist_state="session")
         label = cifar10.CLASSES.index(chosen) if chosen else int(answers.labels[0])
         part = picture.image.crop(pictures.crop_box(picture.image.size, crop))
         name = cifar10.CLASSES[label]
@@ -186,20 +167,16 @@ def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
     places, distances = index.nearest(model.features(pixels[None]), count)
     names = [cifar10.CLASSES[label] for label in index.labels[places[0]]]
     known = with_fingerprint(index.data)
-    images = known.train_images if known and index.rows.max() < len(known.train_images) else None
-    if images is None:
+    if known is None or index.rows.max() >= len(known.train_images):
         st.markdown(", ".join(f"{name} {far:.2f}" for name, far in zip(names, distances[0], strict=True)))
         st.caption(f"Without pictures, only their labels: {dataset_notice.no_pictures()}")
     else:
-        neighbors = zip(places[0], names, distances[0], strict=True)
-        tiles.show(
-            [
-                Tile(answer_charts.png(images[index.rows[place]]), "Training image", name, f"distance {far:.2f}")
-                for place, name, far in neighbors
-            ],
-            "neighbors",
-            width=96,
-        )
+        pictures = map(answer_charts.png, known.train_images[index.rows[places[0]]])
+        neighbors = [
+            Tile(picture, "Training image", name, f"distance {far:.2f}")
+            for picture, name, far in zip(pictures, names, distances[0], strict=True)
+        ]
+        tiles.show(neighbors, "neighbors", width=96)
     most = max(names, key=names.count)
     labeled = f"All {count} are" if names.count(most) == count > 1 else f"{names.count(most)} of the {count} are"
     st.caption(
@@ -211,20 +188,22 @@ def _neighbors(model: Classifier, pixels: np.ndarray) -> None:
 def _what_if(model: Classifier, pixels: np.ndarray) -> None:
     left, right = st.columns([3, 2])
     with left:
-        st.button("Reset", icon=":material/undo:", key="whatif_reset", on_click=_undo, type="tertiary")
+        neutral = {f"whatif_{name}": float(value) for name, value in explain.neutral().items()}
+        look: dict[str, Any] = {"icon": ":material/undo:", "type": "tertiary"}
+        st.button("Reset", key="whatif_reset", on_click=st.session_state.update, args=(neutral,), **look)
         places, setting = {}, {}
-        for change in explain.CHANGES.values():
-            setting[change.name] = st.slider(
+        for key, change in explain.CHANGES.items():
+            setting[key] = st.slider(
                 f"{change.label} ({change.unit})" if change.unit else change.label,
                 float(change.low),
                 float(change.high),
                 float(change.neutral),
                 float(change.step),
-                key=f"whatif_{change.name}",
+                key=f"whatif_{key}",
                 help=change.help,
                 persist_state="session",
             )
-            places[change.name] = st.empty()
+            places[key] = st.empty()
         st.caption(
             "Under each slider: the probability of this prediction over its range. Dotted lines mark where the "
             "prediction changes."
@@ -232,8 +211,7 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
     answers, effects = explain.effects(model.calibrated, pixels, setting)
     answer = int(answers.argmax())
     name = cifar10.CLASSES[answer]
-    for change in explain.CHANGES.values():
-        key = change.name
+    for key, change in explain.CHANGES.items():
         figure = answer_charts.effect_figure(change, effects[key], setting[key], answer)
         alt = f"Probability of {name} over the range of {change.label}"
         with places[key]:
@@ -245,31 +223,24 @@ def _what_if(model: Classifier, pixels: np.ndarray) -> None:
         bars(answers, "whatif")
 
 
-def _undo() -> None:
-    for name, value in explain.neutral().items():
-        st.session_state[f"whatif_{name}"] = float(value)
-
-
 def _other_runs(model: Classifier, seen: np.ndarray) -> None:
-    is_asked = (
-        len(uploads.pictures()) > 1 and st.session_state.get("classify:sort") == "disagree"
-    )  # chosen above the gallery
-    chosen = [open_classifier(name) for name in st.session_state["with"]] if is_asked else compared_runs(model)
+    has_choice = len(uploads.pictures()) > 1 and st.session_state.get("classify:sort") == "disagree"  # by the gallery
+    chosen = (
+        [classifier.open_classifier(name) for name in st.session_state["with"]] if has_choice else compared_runs(model)
+    )
     if not chosen:
         st.caption("There is no other model yet. Train a second run with another width or input size to compare.")
         return
     models = [model, *chosen]
     probabilities = np.stack([one.answer(seen[None]).probabilities[0] for one in models])
-    tops = probabilities.argmax(axis=1)
-    if len(set(tops.tolist())) == 1:
-        st.markdown(
-            f"{'Both' if len(models) == 2 else f'All {len(models)}'} models predict **{cifar10.CLASSES[tops[0]]}**."
-        )
+    names = [cifar10.CLASSES[top] for top in probabilities.argmax(axis=1)]
+    if len(set(names)) == 1:
+        st.markdown(f"{'Both' if len(models) == 2 else f'All {len(models)}'} models predict **{names[0]}**.")
     else:
-        st.markdown(f"The models **disagree**: {', '.join(sorted({cifar10.CLASSES[top] for top in tops}))}.")
+        st.markdown(f"The models **disagree**: {', '.join(sorted(set(names)))}.")
     for number, (column, one) in enumerate(zip(st.columns(len(models)), models, strict=True)):
         with column:
-            st.markdown(f"### {cifar10.CLASSES[tops[number]]}, {formatting.share(probabilities[number].max())}")
+            st.markdown(f"### {names[number]}, {formatting.share(probabilities[number].max())}")
             st.caption(formatting.plain(model_title(one.name)))
             bars(probabilities[number], f"run{number}")
 
@@ -282,7 +253,7 @@ def compared_runs(model: Classifier) -> list[Classifier]:
     if not names:
         return []
     if address.decides("with"):
-        linked = [name for name in dict.fromkeys(st.query_params.get_all("with")) if name in names]
+        linked = address.known_of("with", st.query_params.get_all("with"), names)
         st.session_state["with"] = linked[:_MOST_COMPARED] or names[:1]
     st.session_state["with"] = [name for name in st.session_state["with"] if name in names]
     chosen = st.multiselect(
@@ -295,19 +266,19 @@ def compared_runs(model: Classifier) -> list[Classifier]:
     )
     if chosen != (st.query_params.get_all("with") or names[:1]):
         st.query_params["with"] = chosen
-    return [open_classifier(name) for name in chosen]
+    return [classifier.open_classifier(name) for name in chosen]
 
 
 def models() -> dict[str, str]:
     """Return the available models and their titles: finished runs, newest first, and the bundled model."""
     return run_picker.run_titles(run_picker.own(listing.classifiers())) | (
-        {BUNDLED: BUNDLED_TITLE} if has_bundled() else {}
+        {classifier.BUNDLED: BUNDLED_TITLE} if classifier.has_bundled() else {}
     )
 
 
 def model_title(name: str) -> str:
     """Return a model's title for a list."""
-    return BUNDLED_TITLE if name == BUNDLED else run_picker.run_title(listing.row(runs.Run(name)))
+    return BUNDLED_TITLE if name == classifier.BUNDLED else run_picker.run_title(listing.row(runs.Run(name)))
 
 
 def how_sure(model: Classifier, answers: Answers) -> None:
@@ -321,23 +292,19 @@ def how_sure(model: Classifier, answers: Answers) -> None:
         return
     formatting.text(calibration_words(known))
     left, right = st.columns([1.3, 1])
+    words = f"{temperature_words(known)}. This changes the probability but not the prediction."
     with left:
-        reliability = None
-        if model.name != BUNDLED:
-            stamp = run_picker.stamp(runs.Run(model.name), "evaluation.npz", calibration.FILE)
-            reliability = _reliability(model.name, stamp)
-            live_chart.draw(reliability[0], "reliability", RELIABILITY_ALT)
-        else:
+        if model.name == classifier.BUNDLED:
             st.caption("The reliability diagram needs predictions that are stored with a run; this model has none.")
+        else:
+            stamp = run_picker.stamp(runs.Run(model.name), "evaluation.npz", calibration.FILE)
+            figure, error = _reliability(model.name, stamp)
+            live_chart.draw(figure, "reliability", RELIABILITY_ALT)
+            words += f" {error}"
     with right:
-        formatting.text(
-            f"The logits are divided by a temperature of **{known.temperature:.2f}**, fitted on {known.images:,} "
-            "validation images (Guo et al. 2017). This changes the probability but not the prediction."
-            f"{f' {reliability[1]}' if reliability else ''}"
-        )
-        rule = known.out_of_distribution
-        if rule:
-            _distance(rule, answers)
+        formatting.text(words)
+        if known.out_of_distribution:
+            _distance(known.out_of_distribution, answers)
 
 
 def calibration_words(known: Calibration) -> str:
@@ -352,28 +319,28 @@ def calibration_words(known: Calibration) -> str:
     return f"{meaning} As trained, this network is **{kind}**. {advice} on Train to reduce this."
 
 
+def temperature_words(known: Calibration) -> str:
+    """Return how the probabilities are calibrated, as a clause."""
+    return (
+        f"The logits are divided by a temperature of **{known.temperature:.2f}**, fitted on {known.images:,} "
+        "validation images (Guo et al. 2017)"
+    )
+
+
 def _distance(rule: calibration.OutOfDistribution, answers: Answers) -> None:
     """Show the distance of the picture to the training images, and how well the threshold works."""
     score = float(answers.scores[0])
-    verdict = (
-        "above the threshold, so it is **out-of-distribution**" if answers.is_unusual[0] else "below the threshold"
-    )
+    place = "above the threshold, so it is **out-of-distribution**" if answers.is_unusual[0] else "below the threshold"
     caught = ", ".join(f"{share:.0%} of {formatting.plain(kind)}" for kind, share in rule.caught.items())
+    rates = classifier.bundled_figures()["out_of_distribution"]
     st.markdown(
         f"The distance of this picture to its 10th nearest training image is **{score:.2f}**; the threshold is "
-        f"{rule.threshold:.2f}. It is {verdict}.",
+        f"{rule.threshold:.2f}. It is {place}.",
         help=glossary.TERMS["out-of-distribution"],
     )
     formatting.caption(
         f"{rule.level:.0%} of the validation images and {rule.kept:.1%} of the test images are below the threshold. "
-        f"Above it are {caught} ({rule.pictures} drawings of each kind). {_missed()}"
-    )
-
-
-def _missed() -> str:
-    """Return how many photographs of other things the bundled model's threshold misses, from its model card."""
-    rates = bundled_figures()["out_of_distribution"]
-    return (
+        f"Above it are {caught} ({rule.pictures} drawings of each kind). "
         f"Of {rates['photographs']} photos of other things, the bundled model misses "
         f"{rates['photographs_missed']:.0%}: {rates['photographs_missed_above_90']:.0%} with a probability above 90%, "
         "the rest with a lower one."

@@ -294,7 +294,7 @@ def sentence(result: dict[str, Any]) -> str:
     """Return the test accuracy as a sentence with its 95% interval (Wilson)."""
     accuracy, images = result["test_accuracy"], result["test_images"]
     low, high = predictions.wilson(round(accuracy * images), images)
-    return f"{100 * accuracy:.0f} of 100 new pictures right, {low:.1%} to {high:.1%}"
+    return f"{100 * accuracy:.0f} of 100 new pictures correct, {low:.1%} to {high:.1%}"
 
 
 def next_steps(run: Run) -> None:
@@ -305,6 +305,7 @@ def next_steps(run: Run) -> None:
         if st.button("See its mistakes", key="see_mistakes", icon=":material/fact_check:"):
             st.switch_page("pages/evaluate.py", query_params={"run": run.id})
         if st.button("Export", key="open_export", icon=":material/download:"):
+            export_panel.create_litert(run)
             st.session_state["export_panel"] = True  # opens the panel below
             st.session_state["scroll_to"] = "export_panel"
             st.rerun()

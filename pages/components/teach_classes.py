@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import io
 from collections.abc import Iterable
@@ -20,8 +19,6 @@ from cifar_core.teach import project as projects
 from cifar_core.teach.project import Label, Sample
 from pages.components import formatting, guarded, uploads
 
-FRAME = "camera.jpg"
-"""File name of camera frames."""
 EXAMPLE = ("airplane", "cat", "horse")
 _EXAMPLE_EACH, _TEN_EACH, _EXAMPLE_FROM = 20, 40, 1_000
 _SHOWN, _THUMB = 40, 64  # newest pictures of a class, and their side in pixels
@@ -29,8 +26,9 @@ _PROGRESS_EVERY, _SAID = 20, 8
 
 _mount = st.components.v2.component(
     "teach",
-    css="""
-    .teach { font: .87rem/1.4 var(--st-font); color: var(--st-text-color) }
+    css=uploads.CAMERA_CSS
+    + """
+    .teach { font: .87rem/1.4 var(--st-font) }
     .teach ul { display: flex; flex-wrap: wrap; gap: 4px; list-style: none; margin: 0; padding: 0;
         max-height: 176px; overflow-y: auto }
     .teach ul:not(:empty) { margin-bottom: .5rem }
@@ -42,21 +40,15 @@ _mount = st.components.v2.component(
     .teach li:hover button, .teach li button:focus-visible { opacity: 1 }
     @media (hover: none) { .teach li button { opacity: .8 } }
     .teach .more { display: grid; place-items: center; opacity: .75 }
-    .teach .row { display: flex; gap: .5rem; align-items: center; flex-wrap: wrap }
-    .teach .row button { font: inherit; color: inherit; border: 1px solid var(--st-border-color); background: none;
-        border-radius: var(--st-base-radius); padding: .3rem .8rem; cursor: pointer; min-height: 2.2rem;
-        touch-action: none; user-select: none }
-    .teach .row button:hover { border-color: var(--st-primary-color) }
-    .teach button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px }
+    .teach .row button { touch-action: none; user-select: none }
     .teach .row .hold { background: var(--st-primary-color); border-color: var(--st-primary-color);
         color: var(--st-background-color); font-weight: 600 }
     .teach .hold:active { filter: brightness(.85) }
-    .teach video { display: block; width: min(100%, 224px); aspect-ratio: 1; object-fit: cover; border-radius: 8px;
-        margin: .5rem 0; background: var(--st-secondary-background-color) }
-    .teach p { margin: .3rem 0 0; opacity: .8 } .teach p:empty { display: none }
+    .teach video { display: block; width: min(100%, 224px); margin: .5rem 0 }
+    .teach p { margin: .3rem 0 0 } .teach p:empty { display: none }
     .teach.live .hold { display: none }
     """,
-    js=(formatting.FRONTEND / "teach.js").read_text(),
+    js=uploads.CAMERA_JS + (formatting.FRONTEND / "teach.js").read_text(),
 )
 
 
@@ -65,10 +57,8 @@ def camera(key: str, take: Any, remove: Any = lambda key: None, **data: Any) -> 
     data = {"name": "", "pictures": [], "more": 0, "live": False, "answered": 0} | data
 
     def got_frames() -> None:
-        frames = st.session_state[key].frames
-        urls = [{"data": url} for url in frames[:200]] if isinstance(frames, list) else []
-        if urls:
-            take([(FRAME, content) for _, content in uploads.pasted_files(urls)])
+        if frames := uploads.frames(st.session_state[key].frames):
+            take(frames)
 
     def got_remove() -> None:
         if isinstance(st.session_state[key].remove, str):
@@ -81,33 +71,32 @@ def start(title: str) -> None:
     """Create and open a project with two empty classes."""
     name = projects.free_name(title)
     projects.create(name)
-    guarded.own(projects.folder(name))
+    _open(name)
     for _ in range(2):
         _new_class(name)
-    st.session_state["teach_open"] = name
 
 
 def example() -> None:
     """Create and open a project of a few training images."""
     name = projects.free_name("example")
     projects.create(name)
-    guarded.own(projects.folder(name))
+    _open(name)
     _add_images(name, EXAMPLE, _EXAMPLE_EACH)
+
+
+def _open(name: str) -> None:
+    """Record the owner of a new project, and show it in the next script run."""
+    guarded.own(projects.folder(name))
     st.session_state["teach_open"] = name
 
 
-def add_cifar10(name: str) -> None:
-    """Add the ten classes of CIFAR-10 to a project; synthetic images if CIFAR-10 is missing."""
-    _add_images(name, cifar10.CLASSES, _TEN_EACH)
-
-
 def _add_images(name: str, classes: Iterable[str], each: int) -> None:
+    """Add training images of some classes to a project; synthetic ones if CIFAR-10 is missing."""
     images, labels = cifar10.samples(_EXAMPLE_FROM)
     for label in classes:
         chosen = images[labels == cifar10.CLASSES.index(label)][:each]
-        projects.add(
-            name, [(label, Picture(f"{number}.png", Image.fromarray(image))) for number, image in enumerate(chosen)]
-        )
+        pictures = (Picture(f"{number}.png", Image.fromarray(image)) for number, image in enumerate(chosen))
+        projects.add(name, [(label, picture) for picture in pictures])
 
 
 def import_zip(files: Iterable[tuple[str, bytes]]) -> None:
@@ -115,8 +104,7 @@ def import_zip(files: Iterable[tuple[str, bytes]]) -> None:
     files = list(files)
     with st.spinner("Reading pictures"):
         name, st.session_state["teach_problems"] = projects.make(files[0][0].rpartition(".")[0], files)
-    guarded.own(projects.folder(name))
-    st.session_state["teach_open"] = name
+    _open(name)
 
 
 def _add_burst(name: str, label: str, frames: Iterable[tuple[str, bytes]]) -> None:
@@ -188,14 +176,15 @@ def classes(name: str, project: projects.Project) -> None:
             and len(project.classes) + len(cifar10.CLASSES) <= projects.MOST_CLASSES
         ):
             guarded.button(
-                "Add the ten of CIFAR-10", add_cifar10, name, key="teach_add_ten", icon=":material/grid_view:",
+                "Add the ten of CIFAR-10", _add_images, name, cifar10.CLASSES, _TEN_EACH, key="teach_add_ten",
+                icon=":material/grid_view:", busy="Adding",
                 help=f"{_TEN_EACH} training images of each class, beside your own.",
             )  # fmt: skip
     with st.expander("All classes from one ZIP file", icon=":material/folder_zip:", key="teach_zip"):
         uploads.uploaded(
             "A ZIP file with a folder for each class",
             "teach_more",
-            lambda files: guarded.attempt(_more, name, files),
+            lambda files: guarded.attempt(lambda: add(name, projects.by_folder(files))),
             type=["zip"],
         )
 
@@ -204,10 +193,6 @@ def _new_class(name: str) -> None:
     with projects.changed(name) as project:
         number = next(n for n in range(len(project.classes) + 1, 99) if f"Class {n}" not in project.names)
         project.label(f"Class {number}")
-
-
-def _more(name: str, files: Iterable[tuple[str, bytes]]) -> None:
-    add(name, projects.by_folder(files))
 
 
 def _card(name: str, number: int, label: Label) -> None:
@@ -255,4 +240,4 @@ def thumbnail(name: str, key: str, side: int = _THUMB) -> str:
     picture.thumbnail((side, side))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return uploads.data_url(buffer.getvalue())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,32 +19,16 @@ from cifar_core.teach.project import Project
 from pages.components import formatting, guarded
 
 _ONCE = "A new value computes the features of all pictures once; they are kept, so going back is instant."
-_SETTINGS: dict[str, tuple[str, tuple[Any, ...], Any, str]] = {
-    "alpha": (
-        "Width α",
-        projects.ALPHAS,
-        lambda value: f"{value:g}",
-        "Wider networks are more accurate and slower. " + _ONCE,
-    ),
-    "image_size": (
-        "Input size",
-        projects.IMAGE_SIZES,
-        lambda value: f"{value} px",
-        "Pictures are scaled to this side. " + _ONCE,
-    ),
-    "block": (
-        "Block",
-        projects.BLOCKS,
-        lambda value: "last" if value == LAST_LAYER else str(value),
-        "The block whose features are used: early blocks detect edges and colors, late blocks parts of objects; the "
-        "last layer comes after block 17.",
-    ),
-    "strength": (
-        "Regularization",
-        projects.STRENGTHS,
-        lambda value: f"{value:g}",
-        "Penalty on large weights (ridge, L2); raise it if there are few pictures.",
-    ),
+_ABOUT_BLOCK = (
+    "The block whose features are used: early blocks detect edges and colors, late blocks parts of objects; the last "
+    "layer comes after block 17."
+)
+_ABOUT_STRENGTH = "Penalty on large weights (ridge, L2); raise it if there are few pictures."
+_SETTINGS: dict[str, tuple[str, tuple[Any, ...], Callable[[Any], str], str]] = {
+    "alpha": ("Width α", projects.ALPHAS, "{:g}".format, f"Wider networks are more accurate and slower. {_ONCE}"),
+    "image_size": ("Input size", projects.IMAGE_SIZES, "{} px".format, f"Pictures are scaled to this side. {_ONCE}"),
+    "block": ("Block", projects.BLOCKS, lambda block: "last" if block == LAST_LAYER else str(block), _ABOUT_BLOCK),
+    "strength": ("Regularization", projects.STRENGTHS, "{:g}".format, _ABOUT_STRENGTH),
 }
 _FORMATS = {
     "html": ("Web page", ":material/language:", "One file that classifies in any browser, also offline."),
@@ -90,11 +75,9 @@ def result(fitted: Model) -> None:
     """Show accuracy, warnings and confusion matrix."""
     fit, (low, high) = fitted.fit, fitted.fit.interval
     with st.container(key="teach_big"):
-        st.markdown(f"### {fit.accuracy:.0%} right")
-    st.markdown(
-        f"{fit.correct} of {len(fit.labels)} pictures ({low:.0%} to {high:.0%}), by cross-validation.",
-        help=_WHY,
-    )
+        st.markdown(f"### {fit.accuracy:.0%} correct")
+    measured = f"{fit.correct} of {len(fit.labels)} pictures ({low:.0%} to {high:.0%}), by cross-validation."
+    st.markdown(measured, help=_WHY)
     if fitted.backbone.kind == "random":
         st.warning("ImageNet weights are missing and cannot be downloaded. The network starts from random weights, so "
                    "its features are poor.", icon=":material/cloud_off:")  # fmt: skip
@@ -110,65 +93,54 @@ def result(fitted: Model) -> None:
 def _confusion(counts: np.ndarray, names: list[str]) -> str:
     """Return the confusion matrix as an HTML table: rows are classes, columns predictions."""
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    heads, names = [html.escape(name) for name in names], [html.escape(name) for name in names]
     if len(names) > _MOST_HEADS:
-        heads = "".join(f"<th scope=col>{number}</th>" for number in range(1, len(names) + 1))
+        heads = [str(number) for number in range(1, len(names) + 1)]
         names = [f"{number} {name}" for number, name in enumerate(names, 1)]
-    else:
-        heads = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in names)
-    rows = []
+    rows = [f"<tr><td></td>{''.join(f'<th scope=col>{head}</th>' for head in heads)}</tr>"]
     for number, name in enumerate(names):
         cells = "".join(
             f"<td class={'right' if number == answer else 'wrong'} style='--share:{shares[number, answer]:.0%}'>"
             f"{count or ''}</td>"
             for answer, count in enumerate(counts[number])
         )
-        rows.append(f"<tr><th scope=row>{html.escape(name)}</th>{cells}</tr>")
+        rows.append(f"<tr><th scope=row>{name}</th>{cells}</tr>")
     return (
         "<div class=scrolled role=region tabindex=0 aria-label=Confusion><table class=confusion>"
-        "<caption>Rows: the class. Columns: the prediction.</caption>"
-        f"<tr><td></td>{heads}</tr>{''.join(rows)}</table></div>"
+        f"<caption>Rows: the class. Columns: the prediction.</caption>{''.join(rows)}</table></div>"
     )
 
 
 def settings(name: str, project: Project) -> None:
     """Draw the sliders of the model settings; a change refits the model."""
-    for number, (setting, (label, options, words, about)) in enumerate(_SETTINGS.items()):
-        if number % 2 == 0:
-            columns = st.columns(2)
+    columns = [*st.columns(2), *st.columns(2)]
+    for column, (setting, (label, options, words, about)) in zip(columns, _SETTINGS.items(), strict=True):
         key = f"teach_{setting}"
         st.session_state[key] = getattr(project, setting)
-        columns[number % 2].select_slider(
-            label,
-            options,
-            key=key,
-            format_func=words,
-            help=about,
-            on_change=lambda setting=setting, key=key: guarded.attempt(_set, name, setting, st.session_state[key]),
-        )
+        change: dict[str, Any] = {"on_change": guarded.attempt, "args": (_set, name, setting)}
+        column.select_slider(label, options, key=key, format_func=words, help=about, **change)
 
 
-def _set(name: str, setting: str, value: Any) -> None:
+def _set(name: str, setting: str) -> None:
     with projects.changed(name) as project:
-        setattr(project, setting, value)
+        setattr(project, setting, st.session_state[f"teach_{setting}"])
 
 
 def tried(fitted: Model) -> None:
     """Show the time of the fit, and the accuracy of all settings tried on these pictures."""
     pictures = tuple(sample.key for label in fitted.project.classes for sample in label.samples)
-    known = st.session_state.setdefault("teach_tried_settings", {})
-    if known.get("pictures") != pictures:
-        known.clear()
-        known["pictures"] = pictures
+    if st.session_state.get("teach_tried_settings", (None,))[0] != pictures:
+        st.session_state["teach_tried_settings"] = pictures, {}
+    known = st.session_state["teach_tried_settings"][1]
     now = tuple(words(getattr(fitted.project, setting)) for setting, (_, _, words, _) in _SETTINGS.items())
     known[now] = fitted.fit.accuracy
     st.caption(
         f"Features in {fitted.feature_seconds:.2f} s, fit and cross-validation in {fitted.fit_seconds:.2f} s. "
         f"Weights: {formatting.plain(fitted.backbone.label)}."
     )
-    rows = [(chosen, share) for chosen, share in known.items() if chosen != "pictures"]
-    if len(rows) > 1:
-        best = sorted(rows, key=lambda row: -row[1])[:_MOST_TRIED]
-        heads = "".join(f"<th>{head}</th>" for head in ("α", "size", "block", "reg.", "right"))
+    if len(known) > 1:
+        best = sorted(known.items(), key=lambda row: -row[1])[:_MOST_TRIED]
+        heads = "".join(f"<th>{head}</th>" for head in ("α", "size", "block", "reg.", "correct"))
         lines = (
             f"<tr{' class=now' if chosen == now else ''}>{''.join(f'<td>{value}</td>' for value in chosen)}"
             f"<td>{share:.1%}</td></tr>"

@@ -1,12 +1,15 @@
-"""The pictures of *Classify*: inputs, files read, and the square crop for the network."""
+"""The pictures of *Classify*: inputs, files read, the square crop for the network, and the live camera.
+
+The browser classifies the live camera; a picture is sent only when the user presses its button.
+"""
 
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
 import functools
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,13 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from cifar_core.charts import answers as answer_charts
 from cifar_core.data import cifar10
 from cifar_core.errors import ImageError
+from cifar_core.export import webpage
+from cifar_core.inference.classifier import Classifier
 from cifar_core.inference.pictures import SIDE, Crop, Picture, crop_box, read_compact
+from cifar_core.network import litert_format
 from cifar_core.untrusted import quoted, shown_name
-from pages.components import address, formatting
+from pages.components import address, formatting, tiles
+from pages.components.tiles import Tile
 
 SAMPLES = {
     "cat": "a tabby cat's face",
@@ -35,14 +42,15 @@ OTHERS = ("rocket", "coffee")
 """Samples of none of the ten classes."""
 CROPS = {"centre": "Crop non-square photos", "squeeze": "Squeeze non-square photos"}
 _SAMPLES_FOLDER = Path(__file__).resolve().parents[1] / "samples"
+FRAME = "camera.jpg"
+"""File name of camera frames."""
+_TOP = 3  # bars of the live camera
 EXAMPLES = 6
 EXAMPLES_FROM = 200  # first test images; so few that synthetic ones are drawn quickly
 _PROGRESS_FROM = 20
 _SHOWN_ERRORS = 200
 _PASTED_CHARACTERS = 18_000_000
 """Limit of a paste in base64; the browser's WebSocket closes at 25 MB."""
-_LOCAL = re.compile(r"https:|http://(localhost|127\.\d+\.\d+\.\d+|\[::1\])([:/]|$)")
-"""URLs at which browsers allow a camera (W3C Secure Contexts)."""
 
 # Streamlit's uploader takes no paste, so a script sends all files of the clipboard and scales down pictures that are
 # too large for the WebSocket. A paste into an input field is left to that field.
@@ -62,8 +70,8 @@ def refused() -> list[Picture]:
     return st.session_state.setdefault("refused", [])
 
 
-def inputs(live_camera: Callable[[], None]) -> None:
-    """Draw all inputs (upload, camera, paste) and read new files; `live_camera` draws the camera."""
+def inputs(model: Classifier) -> None:
+    """Draw all inputs (upload, camera, paste) and read new files; `model` classifies the live camera."""
     has_any = bool(pictures() or refused())
     if not has_any:
         st.caption(f"The network knows ten classes and always predicts one of them: {', '.join(cifar10.CLASSES)}.")
@@ -75,17 +83,11 @@ def inputs(live_camera: Callable[[], None]) -> None:
         camera_on = st.toggle("Camera", key="camera_on")
         if has_any:
             address.linked_choice("Photos that are not square", "crop", CROPS, "centre", label_visibility="collapsed")
-            st.button("Clear", icon=":material/close:", key="clear", on_click=clear, type="tertiary")
+            st.button("Clear", icon=":material/close:", key="clear", on_click=_show, args=([], []), type="tertiary")
         st.caption("PNG, JPEG, WebP, AVIF, BMP or GIF.", width="content")
         paste_hint()
-    if camera_on and not camera_allowed(st.context.url):
-        st.warning(
-            "Browsers allow a camera over https or at localhost only. Upload a photo instead, or serve the app over "
-            "https.",
-            icon=":material/no_photography:",
-        )
-    elif camera_on:
-        live_camera()
+    if camera_on:
+        _live_camera(model)
     pasting("paste", take)
 
 
@@ -99,7 +101,7 @@ def pasting(key: str, take_files: Any) -> None:
     """Listen for a paste; pass its files, and the errors of files that are too large, to `take_files`."""
     pasted = _paste(key=key, on_files_change=lambda: None, height=0).files
     if pasted:
-        take_files(pasted_files(pasted), pasted_errors(pasted))
+        take_files(*pasted_files(pasted))
         st.rerun()
 
 
@@ -129,11 +131,6 @@ def uploaded(label: str, key: str, take_files: Any, **options: Any) -> None:
     st.rerun()
 
 
-def camera_allowed(address: str | None) -> bool:
-    """Return whether browsers allow the camera at URL `address`; True if the URL is unknown."""
-    return not address or bool(_LOCAL.match(address))
-
-
 def take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> None:
     """Replace the pictures with those in `files` (name, bytes); `errors` are listed with those of unreadable files."""
     taken: list[Picture] = []
@@ -147,30 +144,26 @@ def take(files: Iterable[tuple[str, bytes]], errors: Iterable[Picture] = ()) -> 
     _show(taken, bad)
 
 
-def take_sample(name: str) -> None:
-    """Replace the pictures with a sample photo."""
-    take([(f"{name}.jpg", sample(name))])
-
-
 def sample(name: str) -> bytes:
     """Return the bytes of a sample photo (JPEG)."""
     return (_SAMPLES_FOLDER / f"{name}.jpg").read_bytes()
 
 
-@functools.cache
-def sample_url(name: str) -> str:
-    """Return a sample photo as a data URL."""
-    return f"data:image/jpeg;base64,{base64.b64encode(sample(name)).decode()}"
+def samples(key: str, take_files: Any, width: int, named: bool = True) -> None:
+    """Draw the sample photos as tiles, `named` or not; a click passes one of them to `take_files`."""
+    names = list(SAMPLES)
+    notes = dict.fromkeys(OTHERS, "none of the ten classes") if named else {}
+    tiles.show(
+        [Tile(data_url(sample(name)), SAMPLES[name], name if named else "", notes.get(name, "")) for name in names],
+        key,
+        lambda number: take_files([(f"{names[number]}.jpg", sample(names[number]))]),
+        width=width,
+    )
 
 
 def take_example(image: np.ndarray, name: str) -> None:
     """Replace the pictures with a test image, uint8 (32, 32, 3)."""
     _show([Picture(name, Image.fromarray(image)).compact()], [])
-
-
-def clear() -> None:
-    """Remove all pictures."""
-    _show([], [])
 
 
 def test_images() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -203,38 +196,29 @@ def _show(taken: list[Picture], bad: list[Picture]) -> None:
     st.session_state["gallery_page"] = 1
 
 
-def pasted_files(pasted: object) -> Iterator[tuple[str, bytes]]:
-    """Yield name and bytes of pasted files: [{"name", "data" (a data URL) or "bytes" (the size)}], unvalidated."""
-    for file in _pasted(pasted):
-        url = file.get("data")
-        if not isinstance(url, str) or len(url) > _PASTED_CHARACTERS:
+def pasted_files(pasted: object) -> tuple[list[tuple[str, bytes]], list[Picture]]:
+    """Return (name, bytes) of pasted files, and the errors of those that the browser found too large.
+
+    `pasted` is not validated: [{"name", "data" (a data URL) or "bytes" (the size)}].
+    """
+    files, errors = [], []
+    for file in pasted if isinstance(pasted, list) else []:
+        if not isinstance(file, Mapping):
             continue
-        try:
-            yield _pasted_name(file), base64.b64decode(url.partition(",")[2], validate=True)
-        except (binascii.Error, ValueError):
-            continue
+        name, url, size = file.get("name"), file.get("data"), file.get("bytes")
+        name = "pasted picture" if name in (None, "", "image.png") else str(name)
+        if isinstance(url, str) and len(url) <= _PASTED_CHARACTERS:
+            with contextlib.suppress(ValueError):
+                files.append((name, base64.b64decode(url.partition(",")[2], validate=True)))
+        elif isinstance(size, int):
+            words = f"has {size / 1e6:,.0f} MB, too large to paste; save it and upload the file."
+            errors.append(Picture(name, error=f"{quoted(name)} {words}"))
+    return files, errors
 
 
-def pasted_errors(pasted: object) -> list[Picture]:
-    """Return the errors of the files that the browser found too large to paste."""
-    return [
-        Picture(
-            _pasted_name(file),
-            error=f"{quoted(_pasted_name(file))} has {file['bytes'] / 1e6:,.0f} MB, too large to paste; save it and "
-            "upload the file.",
-        )
-        for file in _pasted(pasted)
-        if isinstance(file.get("bytes"), int)
-    ]
-
-
-def _pasted(pasted: object) -> list[Mapping[str, Any]]:
-    return [file for file in pasted if isinstance(file, Mapping)] if isinstance(pasted, list) else []
-
-
-def _pasted_name(file: Mapping[str, Any]) -> str:
-    name = file.get("name")
-    return "pasted picture" if name in (None, "", "image.png") else str(name)
+def frames(urls: object) -> list[tuple[str, bytes]]:
+    """Return (FRAME, JPEG) of each frame of a camera, a data URL, at most 200; they are not validated."""
+    return pasted_files([{"name": FRAME, "data": url} for url in urls[:200]] if isinstance(urls, list) else [])[0]
 
 
 _THINNEST = 1 / 6  # a thinner photo is stretched, so that the square can be seen and dragged
@@ -267,7 +251,7 @@ def crop_square(picture: Picture, crop: Crop) -> None:
     square = None if crop == "squeeze" else [left / width, top / height, (right - left) / shorter]
     key = f"crop_{picture.key}"
     data: dict[str, Any] = {
-        "image": _url(picture),
+        "image": data_url(picture.content) if isinstance(picture.content, bytes) else answer_charts.png(picture.image),
         "alt": f"Photo {shown_name(picture.name)}",
         "ratio": ratio,
         "square": square,
@@ -291,9 +275,60 @@ def own_crops() -> dict[str, tuple[float, float, float]]:
     return st.session_state.setdefault("own_crops", {})
 
 
-def _url(picture: Picture) -> str:
-    content = picture.content
-    if not isinstance(content, bytes):
-        return answer_charts.png(picture.image)
+def data_url(content: bytes) -> str:
+    """Return a JPEG or PNG file as a data URL."""
     kind = "jpeg" if content.startswith(b"\xff\xd8") else "png"
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+CAMERA_CSS = """
+    .camera { color: var(--st-text-color) }
+    .camera video { aspect-ratio: 1; object-fit: cover; border-radius: 8px;
+        background: var(--st-secondary-background-color) }
+    .camera .row { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center }
+    .camera .row button { font: inherit; color: inherit; background: none; border: 1px solid var(--st-border-color);
+        border-radius: var(--st-base-radius); padding: .3rem .8rem; min-height: 2.4rem; cursor: pointer }
+    .camera .row button:hover { border-color: var(--st-primary-color) }
+    .camera button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px }
+    .camera p { opacity: .8 }
+    """
+CAMERA_JS = (formatting.FRONTEND / "camera.js").read_text()
+_camera = st.components.v2.component(
+    "live_camera",
+    css=CAMERA_CSS
+    + """
+    .live-camera { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; font: 1rem/1.5 var(--st-font) }
+    .live-camera video { width: min(100%, 360px) }
+    .live-camera .front { transform: scaleX(-1) }
+    .live-camera > div { flex: 1 1 16rem; min-width: 0 }
+    .live-camera h3 { margin: 0 0 .5rem; min-height: 1.5em; font-size: 1.6rem; line-height: 1.3 }
+    .live-camera ol { list-style: none; margin: 0; padding: 0 }
+    .live-camera li { display: grid; grid-template-columns: 6rem 1fr 4rem; gap: .6rem; align-items: center;
+        font-variant-numeric: tabular-nums }
+    .live-camera li div { height: .8rem; border-radius: 3px; background: var(--st-border-color); overflow: hidden }
+    .live-camera li i { display: block; height: 100%; background: var(--st-primary-color) }
+    .live-camera .row { margin: .8rem 0 0 }
+    .live-camera p { margin: .5rem 0 0; font-size: .9rem }
+    """,
+    js=f"const NETWORK = {json.dumps(webpage.source('network.js'))};\n"
+    f"{webpage.source('prepare.js')}\n{CAMERA_JS}{(formatting.FRONTEND / 'live_camera.js').read_text()}",
+)
+
+
+def _live_camera(model: Classifier) -> None:
+    """Draw the camera and the predictions of `model`, made in the browser; a kept picture replaces the others."""
+    known = model.calibration
+    message = camera_model(model.content, known.temperature if known else 1.0)
+    data = {"model": message, "name": model.name, "classes": cifar10.CLASSES, "side": SIDE, "top": _TOP}
+
+    def keep() -> None:
+        take(frames([st.session_state["live_camera"].picture]))
+
+    _camera(key="live_camera", data=data, on_picture_change=keep)
+
+
+@functools.lru_cache(maxsize=2)
+def camera_model(content: bytes, temperature: float) -> dict[str, Any]:
+    """Return a LiteRT file in the format of the browser."""
+    network, weights = webpage.parts(litert_format.probabilities_only(content), temperature)
+    return {"network": network, "weights": base64.b64encode(weights).decode()}

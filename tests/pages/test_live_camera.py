@@ -7,8 +7,9 @@ import pytest
 from real_browser import MARKS
 
 from cifar_core.data import cifar10
+from cifar_core.export import webpage
 from cifar_core.inference.classifier import open_classifier
-from pages.components import live_camera
+from pages.components import uploads
 
 pytestmark = [*MARKS, pytest.mark.bundled]
 ASK = """async ([code, model, images]) => {
@@ -37,9 +38,18 @@ def test_the_camera_is_classified_in_the_browser_until_a_picture_is_kept(app, ta
     camera.wait_for(state="detached")
 
 
+def test_without_https_the_page_says_why_there_is_no_camera(app, tab):
+    tab.add_init_script("Object.defineProperty(Navigator.prototype, 'mediaDevices', {value: undefined})")
+    tab.goto(f"{app.address}/classify")
+    tab.get_by_text("Camera", exact=True).click()
+    camera = tab.locator(".live-camera")
+    camera.get_by_role("heading", name="No camera").wait_for()
+    assert "https" in camera.locator("p").inner_text()
+
+
 def test_its_answers_are_those_of_the_model(small_data, tab):
     model = open_classifier("bundled")
     images, _ = cifar10.samples(50, "generated", test=True)
-    message = live_camera._message(model.content, model.calibration.temperature)
-    found = tab.evaluate(ASK, [live_camera.webpage.source("network.js"), message, images.reshape(50, -1).tolist()])
+    message = uploads.camera_model(model.content, model.calibration.temperature)
+    found = tab.evaluate(ASK, [webpage.source("network.js"), message, images.reshape(50, -1).tolist()])
     assert np.abs(np.array(found) - model.calibrated(images)).max() < 2e-3

@@ -24,7 +24,7 @@ def test_two_classes_are_taught_tried_and_taken_away(app, chromium, tab, tmp_pat
         files = [{"name": f"{n}.png", "mimeType": "image/png", "buffer": png(drawn(kind, n, 96))} for n in range(12)]
         tab.locator(f".st-key-teach_my-classes_{number}_card").locator(uploads).set_input_files(files)
         tab.get_by_alt_text(f"Picture 12 of {kind}").wait_for()
-    accuracy = tab.get_by_role("heading", name=re.compile(r"\d+% right"))
+    accuracy = tab.get_by_role("heading", name=re.compile(r"\d+% correct"))
     accuracy.wait_for()
     assert int(re.search(r"\d+", accuracy.inner_text())[0]) >= 90
 

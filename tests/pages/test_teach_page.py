@@ -31,7 +31,7 @@ def put(app: AppTest, key: str, **files: bytes) -> AppTest:
 
 
 def accuracy(app: AppTest) -> int:
-    return int(re.search(r"### (\d+)% right", texts(app.markdown))[1])
+    return int(re.search(r"### (\d+)% correct", texts(app.markdown))[1])
 
 
 def url(kind: str, seed: int) -> str:

@@ -1,10 +1,4 @@
 // Classifies camera frames in the browser; sends a picture when "Keep this one" is pressed.
-const make = (name, properties, ...children) => {
-    const element = Object.assign(document.createElement(name), properties);
-    element.append(...children);
-    return element;
-};
-
 function build(parent) {
     const video = make("video", { muted: true, playsInline: true });
     const answer = make("h3", { textContent: "Starting the camera" });
@@ -12,7 +6,7 @@ function build(parent) {
     const keep = make("button", { textContent: "Keep this one" });
     const flip = make("button", { textContent: "Front or rear" });
     const note = make("p", {});
-    const box = make("div", { className: "live-camera" }, video,
+    const box = make("div", { className: "live-camera camera" }, video,
         make("div", {}, answer, list, make("div", { className: "row" }, keep, flip), note));
     parent.append(box);
     return Object.assign(box, { video, answer, list, keep, flip, note, facing: "user", asked: 0, waiting: new Map() });
@@ -47,26 +41,14 @@ function draw(box, probabilities, { classes, top }) {
     }));
 }
 
-const stop = (box) => {
-    box.stream?.getTracks().forEach((track) => track.stop());
-    box.stream = undefined;
-};
-
 async function watch(box) {
-    stop(box);
-    const { video, note } = box;
-    try {
-        const wanted = { facingMode: box.facing, width: { ideal: 1280 } };
-        box.stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
-    } catch (problem) {
+    await openCamera(box, 1280);
+    if (!box.stream) {
         box.answer.textContent = "No camera";
-        note.textContent = `The camera cannot be used (${problem.name}). Allow it in the browser, or upload a photo.`;
         return;
     }
-    const own = box.stream;
-    video.srcObject = own;
+    const { video, note, stream: own } = box;
     video.className = box.facing === "user" ? "front" : "";
-    await video.play();
     for (let count = 0, since = performance.now(); box.stream === own; count++) {
         const probabilities = await classify(box, prepared(square(video, video.videoWidth, video.videoHeight, 320), box.data.side));
         draw(box, probabilities, box.data);
@@ -95,7 +77,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
         watch(box);
     }
     box.flip.onclick = () => {
-        box.facing = box.facing === "user" ? "environment" : "user";
+        turn(box);
         watch(box);
     };
     box.keep.onclick = async () => {
@@ -105,7 +87,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     };
     return () => setTimeout(() => {
         if (box.isConnected) return; // redrawn, not removed
-        stop(box);
+        closeCamera(box);
         box.worker.terminate();
     });
 }

@@ -2,12 +2,6 @@
 // after each prediction. Frames are squares of 224 pixels.
 const SIDE = 224, EVERY = 100, MOST = 100; // pixels, milliseconds, frames of a burst
 
-const make = (name, properties, ...children) => {
-    const element = Object.assign(document.createElement(name), properties);
-    element.append(...children);
-    return element;
-};
-
 function frame(video) {
     const side = Math.min(video.videoWidth, video.videoHeight);
     const canvas = make("canvas", { width: SIDE, height: SIDE });
@@ -24,28 +18,14 @@ function build(parent) {
     const flip = make("button", { className: "flip", textContent: "Front or rear" });
     const note = make("p", { role: "status" });
     const view = make("div", { className: "view", hidden: true }, video, make("div", { className: "row" }, hold, flip));
-    const box = make("div", { className: "teach" }, make("ul", {}), make("div", { className: "row" }, toggle), view, note);
+    const box = make("div", { className: "teach camera" }, make("ul", {}), make("div", { className: "row" }, toggle), view, note);
     parent.append(box);
     return Object.assign(box, { video, hold, toggle, flip, note, view, list: box.firstChild, facing: "user" });
 }
 
 async function camera(box, on) {
-    box.stream?.getTracks().forEach((track) => track.stop());
-    box.stream = undefined;
-    box.note.textContent = "";
-    if (on) {
-        try {
-            const wanted = { facingMode: box.facing, width: { ideal: 640 } };
-            box.stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
-            box.video.srcObject = box.stream;
-            await box.video.play();
-        } catch (problem) {
-            box.stream = undefined;
-            box.note.textContent = navigator.mediaDevices
-                ? `The camera cannot be used (${problem.name}). Allow it in the browser, or upload pictures.`
-                : "Browsers allow a camera over https or at localhost only. Upload pictures instead.";
-        }
-    }
+    if (on) await openCamera(box, 640);
+    else closeCamera(box);
     box.view.hidden = !box.stream;
     box.toggle.textContent = box.stream ? "Stop camera" : "Camera";
 }
@@ -88,7 +68,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (!box.toggle.textContent) box.toggle.textContent = "Camera";
     toggle.onclick = () => camera(box, !box.stream).then(ask);
     flip.onclick = () => {
-        box.facing = box.facing === "user" ? "environment" : "user";
+        turn(box);
         camera(box, true).then(ask);
     };
     const start = (event) => {
@@ -117,6 +97,6 @@ export default function ({ data, parentElement, setTriggerValue }) {
         if (box.isConnected) return; // redrawn, not removed
         clearTimeout(box.later);
         clearInterval(box.timer);
-        box.stream?.getTracks().forEach((track) => track.stop());
+        closeCamera(box);
     });
 }
