@@ -25,6 +25,7 @@ from cifar_core.training.fit import compiled, phases
 from cifar_core.training.inputs import Pixels
 from cifar_core.training.teacher import Teacher
 
+pytestmark = pytest.mark.usefixtures("shared_networks")
 CLASSES = architecture.CLASS_COUNT
 STEPS = 13  # an epoch: 800 images in batches of 64
 
