@@ -3,7 +3,7 @@ import shutil
 import signal
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +309,34 @@ def train_undisturbed(place: Path, config: TrainConfig, drawn_images: Path) -> N
         run = jobs.start_run(config)
         assert jobs.wait_until(lambda: run.state not in runs.LIVE_STATES, 300)
         assert run.state == "finished", run.status
+
+
+@pytest.fixture(scope="session")
+def networks() -> Any:
+    """The networks that trainings in this process share, as the trials of a search do."""
+    from cifar_core.training.fit import NetworkCache
+
+    return NetworkCache()
+
+
+@pytest.fixture
+def shared_networks(networks: Any, own_folders: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings in this process take a network with random weights again: building and tracing one takes half the time.
+
+    tests/training/test_phase_models.py holds that such a network is as new; trainings in processes of their own
+    (tests/faults) always build one.
+    """
+    from cifar_core.training import fit
+
+    def built(config: TrainConfig, base: Any) -> Any:
+        return (networks if config.weights == "random" else fit.model).build(config, base)
+
+    @dataclass(frozen=True)
+    class Options(fit.TrainingOptions):
+        build: Any = built
+
+    monkeypatch.setattr(fit, "TrainingOptions", Options)
+    monkeypatch.setattr(fit, "NetworkCache", lambda: networks)
 
 
 @pytest.fixture(scope="session")

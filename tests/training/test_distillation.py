@@ -24,6 +24,7 @@ from cifar_core.training.batches import Batches
 from cifar_core.training.fit import compiled, phases
 from cifar_core.training.inputs import Pixels, Teacher
 
+pytestmark = pytest.mark.usefixtures("shared_networks")
 CLASSES = architecture.CLASS_COUNT
 STEPS = 13  # an epoch: 800 images in batches of 64
 

@@ -12,6 +12,7 @@ from cifar_core.evaluation import diagnosis, predictions, story
 from cifar_core.runs import Run
 from cifar_core.training import inputs, run_writer, worker
 
+pytestmark = pytest.mark.usefixtures("shared_networks")
 Train = Callable[[TrainConfig], Run]
 
 

@@ -16,6 +16,7 @@ from cifar_core.inference.classifier import open_classifier
 from cifar_core.runs import Run, create, curves
 from cifar_core.training import worker
 
+pytestmark = pytest.mark.usefixtures("shared_networks")
 Train = Callable[[TrainConfig], Run]
 STEPS = 13  # an epoch: 800 images in batches of 64
 
