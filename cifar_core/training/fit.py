@@ -43,6 +43,8 @@ _LEAST = 1e-7  # lower bound of a probability before its logarithm
 _WARM_UP = 0.1  # share of a cosine schedule's steps
 _IN_VARIABLES = ("l2", "label_smoothing", "distillation", "distillation_temperature")
 """Settings that are variables of a compiled model, so that it works for each value; also dropout, if there is any."""
+_TRIAL_PAUSE_SECONDS = 20.0
+"""Time between checkpoints of a trial: most take less, and a checkpoint costs as much as an epoch."""
 
 VALIDATION_BATCH = 256
 
@@ -237,37 +239,27 @@ class NetworkCache:
         return network
 
 
-Finish = Callable[[Inputs, keras.Model, Progress, RunWriter], dict[str, Any]]
-"""Saves and evaluates the network with the best weights; returns the metrics of the run."""
-
-
 @dataclass(frozen=True)
-class TrainingOptions:
-    """Options of a training. The defaults are for a single run; a trial of a sweep may be pruned and saves less.
+class TrialOptions:
+    """Options of a trial of a sweep, which saves less than another training and may be pruned.
 
-    `build` builds the network after the seed is set.
     `should_prune(epoch, validation accuracy)` may end the training after an epoch (counted from 1 over both phases).
-    `saves_details`: save the checkpoint of the end of phase 1 before phase 2 replaces it, and the validation
-    probabilities of each epoch.
     """
 
-    build: Callable[[TrainConfig, Named], keras.Model] = model.build
-    finish: Finish = finish.finish
-    should_prune: Callable[[int, float], bool] = lambda *_: False
-    checkpoint_pause_seconds: float = 0.0
-    saves_details: bool = True
+    networks: NetworkCache
+    should_prune: Callable[[int, float], bool]
 
 
 def train(
-    inputs: Inputs, saved: Checkpoint | None, writer: RunWriter, options: TrainingOptions | None = None
+    inputs: Inputs, saved: Checkpoint | None, writer: RunWriter, trial: TrialOptions | None = None
 ) -> dict[str, Any]:
     """Train from the checkpoint `saved`, or from the start if None; save, evaluate, and return the run's metrics.
 
     Raises Stopped; the checkpoint then contains the last full epoch.
     """
-    options, config = options or TrainingOptions(), inputs.config
+    config, build = inputs.config, trial.networks.build if trial else model.build
     keras.utils.set_random_seed(config.seed)
-    network = options.build(config, inputs.weights.named)
+    network = build(config, inputs.weights.named)
     best = saved.best if saved else model.named_weights(network)
     progress = saved.progress if saved else Progress("")
     if saved:
@@ -275,11 +267,11 @@ def train(
     finish.write_descriptions(inputs, network, writer)
     for phase in _phases_left(config, progress):
         resumed = saved if saved and phase.name == saved.progress.phase else None
-        progress = _PhaseTraining(inputs, network, best, writer, options, phase).train(progress, resumed)
+        progress = _PhaseTraining(inputs, network, best, writer, trial, phase).train(progress, resumed)
         if progress.pruned:
             break
     model.assign(network, best)
-    return options.finish(inputs, network, progress, writer)
+    return (finish.finish_trial if trial else finish.finish)(inputs, network, progress, writer)
 
 
 def _phases_left(config: TrainConfig, progress: Progress) -> list[Phase]:
@@ -296,7 +288,7 @@ class _PhaseTraining:
     network: keras.Model
     best: dict[str, np.ndarray]
     writer: RunWriter
-    options: TrainingOptions
+    trial: TrialOptions | None
     phase: Phase
 
     def train(self, progress: Progress, resumed: Checkpoint | None) -> Progress:
@@ -309,7 +301,7 @@ class _PhaseTraining:
         if resumed:
             resumed.restore_optimizer(trained.optimizer)
         else:
-            if progress.phase_done and self.options.saves_details:
+            if progress.phase_done and not self.trial:
                 finish.save_head_checkpoint(self.writer.run)
             model.assign(self.network, self.best)  # a phase starts from the best weights so far
             progress = progress.at_start_of(phase.name)
@@ -347,8 +339,9 @@ class _PhaseTraining:
             watched["reduce"] = kinds.ReduceLROnPlateau(
                 MONITOR, mode="max", factor=config.reduce_factor, patience=config.reduce_patience
             )
-        images, pause = len(self.inputs.train_rows), self.options.checkpoint_pause_seconds
+        images, pause = len(self.inputs.train_rows), _TRIAL_PAUSE_SECONDS if self.trial else 0.0
         changes = functools.partial(model.weight_changes, self.network, self.inputs.weights.named)
+        save_answers, prune = (kinds.LambdaCallback(on_epoch_end=end) for end in (self._save_answers, self._prune))
         return [
             kinds.LambdaCallback(on_epoch_begin=lambda epoch, _: training.begin(epoch)),
             *([AveragedWeightsCallback(progress.epoch > 0)] if config.ema == "on" else []),
@@ -356,9 +349,9 @@ class _PhaseTraining:
             MetricsCallback(writer, phase.name, phase.epochs, images, phase.batch_size, changes),
             StopCallback(writer),
             ProbeCallback(writer, config, self.network, phase.name, len(training)),
-            *([kinds.LambdaCallback(on_epoch_end=self._save_answers)] if self.options.saves_details else []),
+            *([] if self.trial else [save_answers]),
             CheckpointCallback(writer, self.network, progress, self.best, watched, pause),
-            kinds.LambdaCallback(on_epoch_end=self._prune),  # after the checkpoint: the epoch is saved
+            *([prune] if self.trial else []),  # after the checkpoint: the epoch is saved
         ]
 
     def _save_answers(self, *_: object) -> None:
@@ -367,5 +360,5 @@ class _PhaseTraining:
         data_map.write_epoch(self.writer.run.path, self.writer.epochs - 1, probabilities)
 
     def _prune(self, _: int, logs: dict[str, Any]) -> None:
-        if self.options.should_prune(self.writer.epochs, clipped(logs[MONITOR])):
+        if self.trial and self.trial.should_prune(self.writer.epochs, clipped(logs[MONITOR])):
             raise Pruned

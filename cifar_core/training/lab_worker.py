@@ -203,16 +203,22 @@ def make_map(inputs: Inputs) -> None:
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    _, validation = inputs.sources("head")
-    validation.begin(0)
-    features = validation.take(np.arange(len(inputs.validation_rows)))  # (n, 1280)
-    seed, labels = inputs.config.seed, inputs.dataset.train_labels[inputs.validation_rows]
+    features, labels = _held_out(inputs)
+    seed = inputs.config.seed
     components = min(_COMPONENTS, *features.shape)
     with threadpool_limits(1):  # on a busy machine, threads wait for each other ten times longer than they compute
         principal = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(features)
         separated = LinearDiscriminantAnalysis().fit_transform(principal, labels)  # (n, 9)
         points = TSNE(init="pca", max_iter=_ROUNDS, random_state=seed).fit_transform(separated)
     head_lab.save_map(base_key(inputs), _with_areas(points.astype(np.float32), labels))
+
+
+def _held_out(inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+    """Return features, float32 (n, 1280), and labels, (n,), of the validation images."""
+    _, source = inputs.sources("head")
+    source.begin(0)
+    rows = inputs.validation_rows
+    return source.take(np.arange(len(rows))), inputs.dataset.train_labels[rows]
 
 
 def _with_areas(points: np.ndarray, labels: np.ndarray) -> Map:
@@ -236,13 +242,12 @@ def train_head(config: TrainConfig, inputs: Inputs, report: Report, is_cancelled
     from cifar_core.training.fit import Batches
     from cifar_core.training.keras_import import keras
 
-    training, validation = inputs.sources("head")
-    labels = inputs.dataset.train_labels
-    batches = Batches(training, labels[inputs.train_rows], config.head_batch_size, config.seed)
-    validation.begin(0)
+    training, _ = inputs.sources("head")
+    labels = inputs.dataset.train_labels[inputs.train_rows]
+    batches = Batches(training, labels, config.head_batch_size, config.seed)
     steps = len(inputs.train_rows) // config.head_batch_size  # the last, smaller batch would need another trace
     head = _new_head(config, steps)
-    features, truth = validation.take(np.arange(len(inputs.validation_rows))), labels[inputs.validation_rows]
+    features, truth = _held_out(inputs)
     for epoch in range(config.head_epochs):
         batches.begin(epoch)
         total = np.zeros(3)  # loss, cross-entropy and accuracy, summed over steps

@@ -31,12 +31,10 @@ from cifar_core.training.run_writer import RunWriter
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-    from cifar_core.training.fit import NetworkCache, TrainingOptions
+    from cifar_core.training.fit import NetworkCache, TrialOptions
 
 _POLL_SECONDS = 0.25
 _MOST_WORKERS, _LOCK_SECONDS = 64, 0.1
-_CHECKPOINT_PAUSE_SECONDS = 20.0
-"""A trial interrupted earlier starts again: most trials take less, and a checkpoint costs as much as an epoch."""
 _MOST_FAILURES = 5  # consecutive ones; then the cause is not a single trial
 
 
@@ -179,21 +177,18 @@ class Worker:
             raise optuna.TrialPruned
         return accuracy
 
-    def _options(self, trial: Trial, config: TrainConfig) -> TrainingOptions:
+    def _options(self, trial: Trial, config: TrainConfig) -> TrialOptions:
         """Return the training options of `trial`. It is never pruned in a grid or after the last epoch."""
-        from cifar_core.training import finish, fit
-        from cifar_core.training.fit import NetworkCache, phases
+        from cifar_core.training.fit import NetworkCache, TrialOptions
 
         self._networks = self._networks or NetworkCache()
-        epochs = sum(phase.epochs for phase in phases(config))
+        epochs = sum(config.epochs.values())
 
         def should_prune(epoch: int, accuracy: float) -> bool:
             trial.report(accuracy, epoch)
             return not self.plan.grid and epoch < epochs and trial.should_prune()
 
-        return fit.TrainingOptions(
-            self._networks.build, finish.finish_trial, should_prune, _CHECKPOINT_PAUSE_SECONDS, saves_details=False
-        )
+        return TrialOptions(self._networks, should_prune)
 
     def _watch(self) -> None:
         """Set `stopping` when a stop is requested in the study."""

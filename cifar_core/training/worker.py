@@ -30,7 +30,7 @@ from cifar_core.training import hardware, run_writer, shared_queue
 from cifar_core.training.run_writer import RunWriter
 
 if TYPE_CHECKING:
-    from cifar_core.training.fit import TrainingOptions
+    from cifar_core.training.fit import TrialOptions
 
 SLOT = ".slot"
 """Lock file in the runs directory, held by the running training."""
@@ -54,7 +54,7 @@ def _work(run: Run) -> int:
     writer = RunWriter(run)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: writer.stopping.set())
-    state = train_run(run, writer, is_offered=True)
+    state = train_run(run, writer)
     if state == "finished" and writer.rows and not writer.is_resumed:  # without rows, another machine trained it
         lacked_room = costs.is_stored(run.config) and run.status.get("note")  # then it was trained end to end
         if not lacked_room:
@@ -62,20 +62,14 @@ def _work(run: Run) -> int:
     return 2 if state == "failed" else 0
 
 
-def train_run(
-    run: Run,
-    writer: RunWriter,
-    options: Callable[[], TrainingOptions] | None = None,
-    slot: str = SLOT,
-    is_offered: bool = False,
-) -> str:
+def train_run(run: Run, writer: RunWriter, options: Callable[[], TrialOptions] | None = None, slot: str = SLOT) -> str:
     """Wait for the training slot, train `run`, and return its final state: "finished", "stopped" or "failed".
 
-    `options` is called after Keras is imported. The reason of a failure is written to the run's status; an unexpected
-    exception is also raised. The caller must hold the run's lock. With `is_offered`, another machine may train the run
-    (shared_queue.py).
+    `options`, of a trial of a sweep, is called after Keras is imported. Without it, another machine may train the run
+    (shared_queue.py). The reason of a failure is written to the run's status; an unexpected exception is also raised.
+    The caller must hold the run's lock.
     """
-    offered = shared_queue.offered(run, writer) if is_offered else nullcontext()
+    offered = nullcontext() if options else shared_queue.offered(run, writer)
     try:
         writer.update_status("queued", stage="queue")
         with offered as offer:
@@ -129,7 +123,7 @@ def _training_slot(
         time.sleep(_POLL_SECONDS)
 
 
-def _train(run: Run, writer: RunWriter, options: Callable[[], TrainingOptions] | None) -> dict[str, Any]:
+def _train(run: Run, writer: RunWriter, options: Callable[[], TrialOptions] | None) -> dict[str, Any]:
     from cifar_core.training import linear_probe
     from cifar_core.training.inputs import Inputs, resolve_auto
 

@@ -16,7 +16,7 @@ from cifar_core.network import pretrained
 from cifar_core.runs import create
 from cifar_core.training import model
 from cifar_core.training.batches import Batches
-from cifar_core.training.fit import TrainingOptions, _PhaseTraining, compiled, phases
+from cifar_core.training.fit import _PhaseTraining, compiled, phases
 from cifar_core.training.inputs import CHUNK, FeatureExtractor, Inputs, View, stored_layers, views
 from cifar_core.training.run_writer import RunWriter
 
@@ -294,7 +294,7 @@ def test_training_from_the_store_equals_training_the_joined_network(
         found.prepare()
         keras.utils.set_random_seed(1)
         network = model.build(config, found.weights.named)
-        training = _PhaseTraining(found, network, model.named_weights(network), found.reporter, TrainingOptions(), plan)
+        training = _PhaseTraining(found, network, model.named_weights(network), found.reporter, None, plan)
         trained = compiled(network, config, plan, 1, is_stored=stored)
         assert (trained is network) is not stored
         trained.run_eagerly = True  # one step is not worth compiling

@@ -157,7 +157,7 @@ def test_tables_of_another_program_are_a_sentence_and_the_run_fails_with_it(
     ask("ALTER TABLE cifar_offers DROP COLUMN needs")
     monkeypatch.setenv(STORAGE_VARIABLE, database)
     with FileLock(runs.runs_dir() / worker.SLOT):
-        assert worker.train_run(run, RunWriter(run), is_offered=True) == "failed"
+        assert worker.train_run(run, RunWriter(run)) == "failed"
     assert "drop them, or name another database" in run.status["error"]["message"]
 
 
@@ -226,7 +226,7 @@ def test_a_full_disk_at_home_is_a_sentence_and_ends_the_offer(
 
     monkeypatch.setattr(Offer, "look", look)
     with FileLock(runs.runs_dir() / worker.SLOT):
-        assert worker.train_run(run, RunWriter(run), is_offered=True) == "failed"
+        assert worker.train_run(run, RunWriter(run)) == "failed"
     assert "The disk is full" in run.status["error"]["message"]
     with pytest.raises(Gone):
         channels[0].exchange()
