@@ -144,23 +144,20 @@ class Job:
             with machine.hold_lock(self.file(".lock")):
                 self.file(".stop").unlink(missing_ok=True)
                 self.write("working")
-                yield from self._recorded()
+                try:
+                    yield
+                except (Stopped, KeyboardInterrupt):
+                    self.write("stopped")
+                    raise
+                except Exception as error:
+                    self.write("failed", error=sentence(error))
+                    raise
+                if runs.read_json(self.file(self.record)).get("state") == "working":  # else the work wrote its result
+                    self.write("done")
         except Timeout:
             raise RunError(f"{self.title}: another process is already doing this; wait for it, or stop it.") from None
         except OSError as error:
             raise self._refused(error) from None
-
-    def _recorded(self) -> Iterator[None]:
-        try:
-            yield
-        except (Stopped, KeyboardInterrupt):
-            self.write("stopped")
-            raise
-        except Exception as error:
-            self.write("failed", error=sentence(error))
-            raise
-        if runs.read_json(self.file(self.record)).get("state") == "working":  # otherwise the work wrote its own result
-            self.write("done")
 
     def _refused(self, error: OSError) -> RunError:
         return RunError(f"{self.title}: {self.folder} cannot be used ({error.strerror or error}); {self.advice}.")
@@ -233,8 +230,7 @@ def queue_position(run: Run) -> int:
 
 def is_next(run: Run) -> bool:
     """Return whether no queued run trains before `run`."""
-    queued = _in_turn(other for other in runs.list_runs() if other.state == "queued")
-    return not queued or queued[0] == run
+    return _in_turn({run, *(other for other in runs.list_runs() if other.state == "queued")})[0] == run
 
 
 def _in_turn(waiting: Iterable[Run]) -> list[Run]:
@@ -243,9 +239,9 @@ def _in_turn(waiting: Iterable[Run]) -> list[Run]:
     place: dict[Run, int] = {}
     for run in sorted(waiting, key=lambda run: run.id):
         owner = owners.load(run.path).id
-        place[run] = turns[owner]
         turns[owner] += 1
-    return sorted(place, key=lambda run: (place[run], run.id))
+        place[run] = turns[owner]
+    return sorted(place, key=lambda run: place[run])  # stable: the older run first
 
 
 def spawn_worker(run: Run) -> None:
