@@ -246,24 +246,17 @@ def _in_turn(waiting: Iterable[Run]) -> list[Run]:
 
 def spawn_worker(run: Run) -> None:
     """Start the worker of `run` and wait for its first status. Raises RunError if it does not start."""
-    before = _status_stamp(run)
+    file = run.path / "status.json"
+    before = machine.stamp(file)
     try:
         worker = detached([RUN_WORKER, str(run.path.resolve())], run.path / "worker.log")
     except OSError as error:
         raise RunError(
             f"The worker of run {run.id} cannot be started ({error.strerror}); make its folder writable and resume."
         ) from None
-    wait_until(lambda: _status_stamp(run) != before or worker.poll() is not None, runs.START_SECONDS)
-    if _status_stamp(run) == before:
+    wait_until(lambda: machine.stamp(file) != before or worker.poll() is not None, runs.START_SECONDS)
+    if machine.stamp(file) == before:
         raise RunError(f"The worker of run {run.id} did not start; its output is in {run.path / 'worker.log'}.")
-
-
-def _status_stamp(run: Run) -> tuple[int, int] | None:
-    """Return inode and modification time of status.json, which change when the worker writes it, or None."""
-    with contextlib.suppress(OSError):
-        stat = (run.path / "status.json").stat()
-        return stat.st_ino, stat.st_mtime_ns
-    return None
 
 
 def module_command(module_and_arguments: Sequence[str]) -> list[str]:

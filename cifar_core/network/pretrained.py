@@ -170,7 +170,7 @@ def _imagenet(alpha: float, image_size: int) -> Weights:
 
 def _download_or_wait(path: Path, alpha: float) -> None:
     """Download the ImageNet file to `path`, or wait until another process has replaced it. Raises DataError."""
-    before = _modified(path)
+    before = machine.stamp(path)
     while True:
         try:
             download.fetch(
@@ -185,12 +185,8 @@ def _download_or_wait(path: Path, alpha: float) -> None:
             return
         except AlreadyRunning:
             time.sleep(_POLL_SECONDS)
-        if _modified(path) != before:
+        if machine.stamp(path) != before:
             return
-
-
-def _modified(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def _is_weights_file(path: Path) -> bool:
