@@ -44,8 +44,7 @@ class TrainConfig:
         "auto",
         "Images",
         "CIFAR-10 if it is on this machine, otherwise synthetic images; or one of the two.",
-        choices=("auto", "cifar10", "generated"),
-        labels={"auto": "CIFAR-10 if it is here", "cifar10": "CIFAR-10", "generated": "synthetic images"},
+        choices={"auto": "CIFAR-10 if it is here", "cifar10": "CIFAR-10", "generated": "synthetic images"},
     )
     train_images: int = _data(
         ALL_IMAGES,
@@ -70,8 +69,7 @@ class TrainConfig:
         "Validation split",
         "Of CIFAR-10's images, 5% have a near-duplicate. Grouped moves validation images whose near-duplicate is a "
         "training image to the training images, which makes validation accuracy less optimistic.",
-        choices=("stratified", "grouped"),
-        labels={"grouped": "near-duplicates grouped"},
+        choices={"stratified": "stratified", "grouped": "near-duplicates grouped"},
     )
     alpha: float = _network(
         0.5, "Width α", "Every layer has α times the channels; cost grows with about α².", choices=_WIDTHS
@@ -153,8 +151,7 @@ class TrainConfig:
         "Batch normalization",
         "Unfrozen layers keep their statistics, adapt them quickly, or adapt them as slowly as on ImageNet, too slowly "
         "for a short training run.",
-        choices=("inference", "adapt", "training"),
-        labels={
+        choices={
             "inference": "keep statistics",
             "adapt": "adapt (momentum 0.95)",
             "training": "training mode (momentum 0.999)",
@@ -165,8 +162,7 @@ class TrainConfig:
         "plateau",
         "Learning rate schedule",
         "Reduce the learning rate when validation stalls, or along a cosine after a warm-up.",
-        choices=("plateau", "cosine"),
-        labels={"plateau": "reduce on plateau", "cosine": "cosine with warm-up"},
+        choices={"plateau": "reduce on plateau", "cosine": "cosine with warm-up"},
     )
     early_stopping_patience: int = _optimization(
         5,
@@ -192,8 +188,7 @@ class TrainConfig:
         "adam",
         "Optimizer",
         "Adam, or AdamW with a weight decay of 0.004 on kernels.",
-        choices=("adam", "adamw"),
-        labels={"adam": "Adam", "adamw": "AdamW"},
+        choices={"adam": "Adam", "adamw": "AdamW"},
     )
     label_smoothing: float = _optimization(
         0.0, "Label smoothing", "Share of each label that is spread over all ten classes.", low=0.0, high=0.3, step=0.05
@@ -234,8 +229,7 @@ class TrainConfig:
         "minus_one_to_one",
         "Pixel scaling",
         "ImageNet weights were trained with pixels in [-1, 1].",
-        choices=("minus_one_to_one", "zero_to_one"),
-        labels={"minus_one_to_one": "[-1, 1]", "zero_to_one": "[0, 1]"},
+        choices={"minus_one_to_one": "[-1, 1]", "zero_to_one": "[0, 1]"},
         mistakes=("zero_to_one",),
     )
 

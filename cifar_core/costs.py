@@ -130,11 +130,6 @@ def measuring(config: TrainConfig | None = None) -> Job:
     return Job(cifar10.cache_dir(), "measuring", command, "The measurement", advice)
 
 
-def is_measuring() -> bool:
-    """Return whether a measurement is running."""
-    return measuring().is_running
-
-
 def measure(config: TrainConfig, wait: bool = False) -> None:
     """Time a few batches of the shape of `config` in a separate process, for `estimate`.
 

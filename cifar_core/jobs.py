@@ -144,23 +144,20 @@ class Job:
             with machine.hold_lock(self.file(".lock")):
                 self.file(".stop").unlink(missing_ok=True)
                 self.write("working")
-                yield from self._recorded()
+                try:
+                    yield
+                except (Stopped, KeyboardInterrupt):
+                    self.write("stopped")
+                    raise
+                except Exception as error:
+                    self.write("failed", error=sentence(error))
+                    raise
+                if runs.read_json(self.file(self.record)).get("state") == "working":  # else the work wrote its result
+                    self.write("done")
         except Timeout:
             raise RunError(f"{self.title}: another process is already doing this; wait for it, or stop it.") from None
         except OSError as error:
             raise self._refused(error) from None
-
-    def _recorded(self) -> Iterator[None]:
-        try:
-            yield
-        except (Stopped, KeyboardInterrupt):
-            self.write("stopped")
-            raise
-        except Exception as error:
-            self.write("failed", error=sentence(error))
-            raise
-        if runs.read_json(self.file(self.record)).get("state") == "working":  # otherwise the work wrote its own result
-            self.write("done")
 
     def _refused(self, error: OSError) -> RunError:
         return RunError(f"{self.title}: {self.folder} cannot be used ({error.strerror or error}); {self.advice}.")
@@ -233,8 +230,7 @@ def queue_position(run: Run) -> int:
 
 def is_next(run: Run) -> bool:
     """Return whether no queued run trains before `run`."""
-    queued = _in_turn(other for other in runs.list_runs() if other.state == "queued")
-    return not queued or queued[0] == run
+    return _in_turn({run, *(other for other in runs.list_runs() if other.state == "queued")})[0] == run
 
 
 def _in_turn(waiting: Iterable[Run]) -> list[Run]:
@@ -243,31 +239,24 @@ def _in_turn(waiting: Iterable[Run]) -> list[Run]:
     place: dict[Run, int] = {}
     for run in sorted(waiting, key=lambda run: run.id):
         owner = owners.load(run.path).id
-        place[run] = turns[owner]
         turns[owner] += 1
-    return sorted(place, key=lambda run: (place[run], run.id))
+        place[run] = turns[owner]
+    return sorted(place, key=lambda run: place[run])  # stable: the older run first
 
 
 def spawn_worker(run: Run) -> None:
     """Start the worker of `run` and wait for its first status. Raises RunError if it does not start."""
-    before = _status_stamp(run)
+    file = run.path / "status.json"
+    before = machine.stamp(file)
     try:
         worker = detached([RUN_WORKER, str(run.path.resolve())], run.path / "worker.log")
     except OSError as error:
         raise RunError(
             f"The worker of run {run.id} cannot be started ({error.strerror}); make its folder writable and resume."
         ) from None
-    wait_until(lambda: _status_stamp(run) != before or worker.poll() is not None, runs.START_SECONDS)
-    if _status_stamp(run) == before:
+    wait_until(lambda: machine.stamp(file) != before or worker.poll() is not None, runs.START_SECONDS)
+    if machine.stamp(file) == before:
         raise RunError(f"The worker of run {run.id} did not start; its output is in {run.path / 'worker.log'}.")
-
-
-def _status_stamp(run: Run) -> tuple[int, int] | None:
-    """Return inode and modification time of status.json, which change when the worker writes it, or None."""
-    with contextlib.suppress(OSError):
-        stat = (run.path / "status.json").stat()
-        return stat.st_ino, stat.st_mtime_ns
-    return None
 
 
 def module_command(module_and_arguments: Sequence[str]) -> list[str]:

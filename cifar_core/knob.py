@@ -94,5 +94,10 @@ class Knob:
 
 
 def knob(group: str, default: Any, label: str, text: str, **metadata: Any) -> Any:
-    """Return a dataclass field for one setting; `metadata` contains the other fields of `Knob`."""
+    """Return a dataclass field for one setting; `metadata` contains the other fields of `Knob`.
+
+    `choices` may be a dictionary of the choices and their labels.
+    """
+    if isinstance(choices := metadata.get("choices"), dict):
+        metadata |= {"choices": tuple(choices), "labels": choices}
     return field(default=default, metadata={"label": label, "group": group, "help": text, **metadata})

@@ -96,6 +96,15 @@ def replace(source: Path, target: Path) -> None:
     os.replace(source, target)  # noqa: PTH105
 
 
+def stamp(path: str | Path) -> tuple[int, int, int]:
+    """Return modification time (ns), size and inode number of a file or folder, or zeros if it does not exist."""
+    try:
+        facts = os.stat(path)  # noqa: PTH116 - thousands of them
+    except OSError:
+        return 0, 0, 0
+    return facts.st_mtime_ns, facts.st_size, facts.st_ino
+
+
 def save_arrays(path: Path, **arrays: Any) -> None:
     """Write an .npz file to `path` atomically. Raises OSError."""
     import numpy as np  # most importers of this module do not need it

@@ -104,7 +104,7 @@ def form(status: dict) -> TrainConfig | None:
             start_notice(config)
             if shortage := costs.memory_shortage(estimate):
                 st.warning(shortage, icon=":material/memory:")
-            guarded.polled(progress.plan, costs.is_measuring(), POLL_SECONDS)(config, estimate)
+            guarded.polled(progress.plan, costs.measuring().is_running, POLL_SECONDS)(config, estimate)
             knobs.share_link()
     return config
 

@@ -28,10 +28,9 @@ class Ranges:
     shift: float
     zoom: float
     brightness: float
-    flip: bool
 
     def __str__(self) -> str:
-        if not self.flip:
+        if self == ranges(0):
             return "no augmentation"
         return (
             f"rotation ±{self.rotation_degrees:.0f}°, shift ±{self.shift:.0%}, zoom ±{self.zoom:.0%}, "
@@ -64,7 +63,7 @@ class View:
 
 def ranges(strength: float) -> Ranges:
     """Return the ranges of a strength: 0 is none, 1 is tuned for 32×32, 3 is far too strong."""
-    return Ranges(15 * strength, 0.1 * strength, 0.1 * strength, 0.2 * strength, strength > 0)
+    return Ranges(15 * strength, 0.1 * strength, 0.1 * strength, 0.2 * strength)
 
 
 def augment(images: np.ndarray, positions: np.ndarray, strength: float, seed: int, view: int) -> np.ndarray:

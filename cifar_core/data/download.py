@@ -60,10 +60,10 @@ def fetch(
     environment variable that sets the folder of `target`.
     Raises AlreadyRunning, or DataError for any other failure; a damaged part is deleted.
     """
-    part = _part(target)
+    part = _beside(target, ".part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with machine.hold_lock(_lock(target)):
+        with machine.hold_lock(_beside(target, ".lock")):
             if md5 is None:  # two parts of different files would go unnoticed
                 part.unlink(missing_ok=True)
             _receive(url, part, size, progress, magic, is_exact=md5 is not None)
@@ -111,14 +111,14 @@ def _ask(url: str) -> None:
 def part_bytes(target: Path) -> int:
     """Return the size in bytes of an unfinished download of `target`, or 0 if there is none."""
     try:
-        return _part(target).stat().st_size
+        return _beside(target, ".part").stat().st_size
     except OSError:
         return 0
 
 
 def is_running(target: Path) -> bool:
     """Return whether a process is downloading `target`."""
-    return machine.is_locked(_lock(target))
+    return machine.is_locked(_beside(target, ".lock"))
 
 
 def md5_of(file: Path) -> str:
@@ -127,12 +127,8 @@ def md5_of(file: Path) -> str:
         return hashlib.file_digest(opened, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _part(target: Path) -> Path:
-    return target.with_name(target.name + ".part")
-
-
-def _lock(target: Path) -> Path:
-    return target.with_name(target.name + ".lock")
+def _beside(target: Path, ending: str) -> Path:
+    return target.with_name(target.name + ending)
 
 
 def _receive(url: str, part: Path, size: int, progress: Progress, magic: bytes, is_exact: bool) -> None:

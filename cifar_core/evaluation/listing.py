@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cifar_core import runs
+from cifar_core import machine, runs
 from cifar_core.config import KNOBS, TrainConfig
 from cifar_core.errors import RunError
 from cifar_core.evaluation.predictions import wilson
@@ -101,7 +100,7 @@ def rows(most: int | None = None) -> list[Row]:
 def row(run: Run) -> Row:
     """Return the row of one run."""
     folder = str(run.path.absolute())
-    return _current(run, folder, _stamp(folder)[0])
+    return _current(run, folder, machine.stamp(folder)[0])
 
 
 def classifiers() -> list[Row]:
@@ -205,19 +204,12 @@ def _current(run: Run, path: str, folder: int) -> Row:
     """
     cached, now = _cache.get(path), time.time_ns()
     if cached and cached.row.state not in _INACTIVE:
-        cached = None
-    if cached and cached.folder == folder < cached.checked - _FILE_TIME_NS and 0 <= now - cached.checked < _RECHECK_NS:
-        return cached.row
-    files = tuple(_stamp(f"{path}/{file}") for file in _FILES)
+        cached = None  # its worker changes files without changing the folder
+    if cached and cached.folder == folder:
+        is_old = cached.checked - folder > _FILE_TIME_NS
+        if is_old and 0 <= now - cached.checked < _RECHECK_NS:
+            return cached.row
+    files = tuple(machine.stamp(f"{path}/{file}") for file in _FILES)
     row = cached.row if cached and cached.files == files else _read(run)
     _cache[path] = _Cached(row, folder, files, now)
     return row
-
-
-def _stamp(path: str) -> tuple[int, int, int]:
-    """Return modification time, size and inode of a file or folder, or zeros if it does not exist."""
-    try:
-        stat = os.stat(path)  # noqa: PTH116
-    except OSError:
-        return 0, 0, 0
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

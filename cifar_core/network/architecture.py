@@ -4,11 +4,11 @@ The network is `keras.applications.MobileNetV2` (Sandler et al. 2018, arXiv:1801
 average pooling and this project's head: head_norm, dropout, head_dense, head_output. Rows of the table, named
 weights and layers of the saved model share Keras's layer names.
 
-    for row in layers(alpha=0.5, image_size=96, dense_units=128): print(row)
+    for row in convolutions(alpha=0.5, image_size=96): print(row)
     cost(alpha=0.5, image_size=96, dense_units=128, fine_tune_blocks=4).multiply_adds   # 17.9 million
 """
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 
 BLOCK_COUNT = 17
@@ -57,20 +57,32 @@ class Block:
 
 
 @dataclass(frozen=True)
-class LayerRow:
-    """One layer, including the batch norm and activation after it.
+class Convolution:
+    """A convolution without bias, and the batch norm and activation after it.
 
-    `kind` is "conv", "depthwise", "add", "pool", "norm" or "dense". `output_shape` excludes the batch axis.
-    `parameters` include all four vectors of a batch norm. `multiply_adds` are for one image; a batch norm after a
-    convolution has none, since it folds into the weights. `block` is the index of the layer's block, or None.
+    `kernel` is the shape in Keras: (height, width, in, out), depthwise (height, width, channels, 1). `side` is height
+    and width of the output. `block` is the index of its block, or None for the first and the last convolution.
     """
 
     name: str
-    kind: str
-    output_shape: tuple[int, ...]
-    parameters: int
-    multiply_adds: int
+    kernel: tuple[int, int, int, int]
+    side: int
     block: int | None = None
+
+    @property
+    def channels(self) -> int:
+        """Channels of the output."""
+        return self.kernel[2] if self.name.endswith("_depthwise") else self.kernel[3]
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, including all four vectors of the batch norm."""
+        return math.prod(self.kernel) + BATCH_NORM_VECTORS * self.channels
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds for one image; the batch norm has none, since it folds into the kernel."""
+        return math.prod(self.kernel) * self.side**2
 
 
 @dataclass(frozen=True)
@@ -143,11 +155,7 @@ def cut_shape(alpha: float, image_size: int, fine_tune_blocks: int) -> tuple[int
 
 def block_shapes(alpha: float, image_size: int) -> list[tuple[int, int]]:
     """Return channels and side of the output of each block."""
-    side, shapes = halved(image_size), []
-    for block in blocks(alpha):
-        side = halved(side) if block.stride == 2 else side
-        shapes.append((block.out_channels, side))
-    return shapes
+    return [(one.channels, one.side) for one in convolutions(alpha, image_size) if one.name.endswith("_project")]
 
 
 def halved(size: int) -> int:
@@ -155,70 +163,37 @@ def halved(size: int) -> int:
     return (size + 1) // 2
 
 
-def layers(alpha: float, image_size: int, dense_units: int) -> tuple[LayerRow, ...]:
-    """Return the layers from the resized RGB image (`image_size` squared) to the ten probabilities, in order."""
-    size = halved(image_size)
-    table = blocks(alpha)
-    features = top_channels(alpha)
-    rows = [_conv("Conv1", size, IMAGE_CHANNELS, stem_channels(alpha), kernel=3)]
-    for block in table:
-        rows.extend(_block_rows(block, size))
-        size = rows[-1].output_shape[0]
-    rows.append(_conv("Conv_1", size, table[-1].out_channels, features))
-    rows.append(LayerRow("pooled", "pool", (features,), 0, 0))
-    rows.append(LayerRow("head_norm", "norm", (features,), BATCH_NORM_VECTORS * features, features))
-    rows.append(_dense("head_dense", features, dense_units))
-    rows.append(_dense("head_output", dense_units, CLASS_COUNT))
-    return tuple(rows)
+def convolutions(alpha: float, image_size: int) -> list[Convolution]:
+    """Return the convolutions from the resized RGB image (`image_size` squared) to the features, in order."""
+    side, channels = halved(image_size), stem_channels(alpha)
+    found = [Convolution("Conv1", (3, 3, IMAGE_CHANNELS, channels), side)]
+    for block in blocks(alpha):
+        name, index, wide, channels = block.name, block.index, block.expanded_channels, block.out_channels
+        if block.expansion > 1:
+            found.append(Convolution(f"{name}_expand", (1, 1, block.in_channels, wide), side, index))
+        side = halved(side) if block.stride == 2 else side
+        found.append(Convolution(f"{name}_depthwise", (3, 3, wide, 1), side, index))
+        found.append(Convolution(f"{name}_project", (1, 1, wide, channels), side, index))
+    return [*found, Convolution("Conv_1", (1, 1, channels, top_channels(alpha)), side)]
 
 
 def cost(alpha: float, image_size: int, dense_units: int, fine_tune_blocks: int) -> Cost:
     """Return the cost of a configuration; `fine_tune_blocks` (0 to 17) are counted from the top."""
-    rows = layers(alpha, image_size, dense_units)
-    head_start = [row.kind for row in rows].index("norm")
-    head = rows[head_start:]
+    table, features = convolutions(alpha, image_size), top_channels(alpha)
     if fine_tune_blocks in (0, BLOCK_COUNT):
-        frozen = () if fine_tune_blocks else rows[:head_start]
+        frozen = [] if fine_tune_blocks else table
     else:
-        frozen = rows[: [row.block for row in rows].index(BLOCK_COUNT - fine_tune_blocks)]
-    parameters = sum(row.parameters for row in rows)
+        frozen = table[: [one.block for one in table].index(BLOCK_COUNT - fine_tune_blocks)]
+    dense = features * dense_units + dense_units * CLASS_COUNT
+    dense_and_biases = dense + dense_units + CLASS_COUNT
+    head = dense_and_biases + BATCH_NORM_VECTORS * features
+    backbone = sum(one.parameters for one in table)
+    folded = (BATCH_NORM_VECTORS - 1) * sum(one.channels for one in table)  # a bias remains of each batch norm
     return Cost(
-        parameters=parameters,
-        head_parameters=sum(row.parameters for row in head),
-        fine_tuned_parameters=parameters - sum(row.parameters for row in frozen),
-        multiply_adds=sum(row.multiply_adds for row in rows),
-        frozen_multiply_adds=sum(row.multiply_adds for row in frozen),
-        model_bytes=BYTES_PER_WEIGHT * _folded_parameters(rows),
+        parameters=backbone + head,
+        head_parameters=head,
+        fine_tuned_parameters=backbone + head - sum(one.parameters for one in frozen),
+        multiply_adds=sum(one.multiply_adds for one in table) + features + dense,
+        frozen_multiply_adds=sum(one.multiply_adds for one in frozen),
+        model_bytes=BYTES_PER_WEIGHT * (backbone - folded + dense_and_biases),
     )
-
-
-def _block_rows(block: Block, size: int) -> Iterator[LayerRow]:
-    """Yield the rows of one block with an input of `size` squared."""
-    wide = block.expanded_channels
-    if block.expansion > 1:
-        yield _conv(f"{block.name}_expand", size, block.in_channels, wide, block=block.index)
-    size = halved(size) if block.stride == 2 else size
-    shape, parameters, multiply_adds = (size, size, wide), (9 + BATCH_NORM_VECTORS) * wide, 9 * wide * size**2
-    yield LayerRow(f"{block.name}_depthwise", "depthwise", shape, parameters, multiply_adds, block.index)
-    yield _conv(f"{block.name}_project", size, wide, block.out_channels, block=block.index)
-    if block.residual:
-        yield LayerRow(f"{block.name}_add", "add", (size, size, block.out_channels), 0, 0, block.index)
-
-
-def _conv(name: str, size: int, inputs: int, outputs: int, kernel: int = 1, block: int | None = None) -> LayerRow:
-    """Return the row of a convolution without bias and its batch norm; `size` is the output's height and width."""
-    weights = kernel**2 * inputs * outputs
-    parameters = weights + BATCH_NORM_VECTORS * outputs
-    return LayerRow(name, "conv", (size, size, outputs), parameters, weights * size**2, block)
-
-
-def _dense(name: str, inputs: int, outputs: int) -> LayerRow:
-    """Return the row of a dense layer with bias."""
-    return LayerRow(name, "dense", (outputs,), (inputs + 1) * outputs, inputs * outputs)
-
-
-def _folded_parameters(rows: tuple[LayerRow, ...]) -> int:
-    """Return the number of weights after folding: one bias vector per convolution's batch norm, none for head_norm."""
-    convolutions = sum(r.output_shape[-1] for r in rows if r.kind in ("conv", "depthwise"))
-    norms = sum(r.parameters for r in rows if r.kind == "norm")
-    return sum(r.parameters for r in rows) - (BATCH_NORM_VECTORS - 1) * convolutions - norms

@@ -62,15 +62,11 @@ class _Converter:
         if code in (_OPERATOR.CONV_2D, _OPERATOR.DEPTHWISE_CONV_2D):
             self._convolve(inputs, output, options, depthwise=code == _OPERATOR.DEPTHWISE_CONV_2D)
         elif code == _OPERATOR.FULLY_CONNECTED:
-            weights = [self._constant(tensor, self._values(tensor)) for tensor in inputs[1:]]
-            self._add_activated("Gemm", [first, *weights], output, options, transB=1)
+            self._add_activated("Gemm", [self._input(tensor) for tensor in inputs], output, options, transB=1)
         elif code == _OPERATOR.CAST:
             self._add("Cast", [first], name, to=TensorProto.FLOAT)
         elif code in (_OPERATOR.MUL, _OPERATOR.ADD):
-            second = self._name(inputs[1])
-            if self._is_constant(inputs[1]):
-                second = self._constant(inputs[1], self._values(inputs[1]))
-            self._add("Mul" if code == _OPERATOR.MUL else "Add", [first, second], name)
+            self._add("Mul" if code == _OPERATOR.MUL else "Add", [self._input(tensor) for tensor in inputs], name)
         elif code == _OPERATOR.RESIZE_BILINEAR:
             height, width = self._values(inputs[1]) / np.array(self._shape(inputs[0])[1:3])
             scales = self._store(f"{output}/scales", np.array([1, 1, height, width], np.float32))  # OpenCV reads four
@@ -86,7 +82,6 @@ class _Converter:
     def _convolve(self, inputs: list[int], output: int, options: Any, depthwise: bool) -> None:
         kernel = self._values(inputs[1])  # (out, h, w, in); depthwise (1, h, w, out)
         kernel = kernel.transpose(3, 0, 1, 2) if depthwise else kernel.transpose(0, 3, 1, 2)
-        weights = [self._constant(inputs[1], kernel), self._constant(inputs[2], self._values(inputs[2]))]
         strides = options.strideH, options.strideW
         padding = [
             _same_padding(side, stride, window)
@@ -94,7 +89,7 @@ class _Converter:
         ]
         self._add_activated(
             "Conv",
-            [self._name(inputs[0]), *weights],
+            [self._name(inputs[0]), self._constant(inputs[1], kernel), self._input(inputs[2])],
             output,
             options,
             group=len(kernel) if depthwise else 1,
@@ -117,6 +112,10 @@ class _Converter:
     def _add(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
         self._nodes.append(helper.make_node(kind, inputs, [output], name=f"{kind}/{output}", **attributes))
 
+    def _input(self, tensor: int) -> str:
+        is_constant = self._model.buffers[self._graph.tensors[tensor].buffer].data is not None
+        return self._constant(tensor, self._values(tensor)) if is_constant else self._name(tensor)
+
     def _constant(self, tensor: int, values: np.ndarray) -> str:
         return self._store(f"{tensor}/{self._graph.tensors[tensor].name.decode()}", values)
 
@@ -130,9 +129,6 @@ class _Converter:
 
     def _shape(self, tensor: int) -> tuple[int, ...]:
         return tuple(int(side) for side in self._graph.tensors[tensor].shape)
-
-    def _is_constant(self, tensor: int) -> bool:
-        return self._model.buffers[self._graph.tensors[tensor].buffer].data is not None
 
     def _values(self, tensor: int) -> np.ndarray:
         entry = self._graph.tensors[tensor]

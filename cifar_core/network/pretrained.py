@@ -123,17 +123,10 @@ def read_keras_h5(path: Path, alpha: float) -> dict[str, np.ndarray]:
 def base_shapes(alpha: float) -> dict[str, tuple[int, ...]]:
     """Return the arrays of the backbone: name -> shape."""
     shapes: dict[str, tuple[int, ...]] = {}
-    inputs = architecture.IMAGE_CHANNELS
-    for row in architecture.layers(alpha, image_size=96, dense_units=1):
-        channels = row.output_shape[-1]
-        if row.kind == "conv":
-            window = 3 if row.name == "Conv1" else 1
-            shapes[f"{row.name}/kernel"] = (window, window, inputs, channels)
-        elif row.kind == "depthwise":
-            shapes[f"{row.name}/kernel"] = (3, 3, channels, 1)
-        if row.kind in ("conv", "depthwise"):
-            shapes |= {f"{architecture.batch_norm_name(row.name)}/{v}": (channels,) for v in _BATCH_NORM_VARIABLES}
-        inputs = channels
+    for one in architecture.convolutions(alpha, image_size=96):
+        shapes[f"{one.name}/kernel"] = one.kernel
+        norm = architecture.batch_norm_name(one.name)
+        shapes |= {f"{norm}/{variable}": (one.channels,) for variable in _BATCH_NORM_VARIABLES}
     return shapes
 
 
@@ -177,7 +170,7 @@ def _imagenet(alpha: float, image_size: int) -> Weights:
 
 def _download_or_wait(path: Path, alpha: float) -> None:
     """Download the ImageNet file to `path`, or wait until another process has replaced it. Raises DataError."""
-    before = _modified(path)
+    before = machine.stamp(path)
     while True:
         try:
             download.fetch(
@@ -192,12 +185,8 @@ def _download_or_wait(path: Path, alpha: float) -> None:
             return
         except AlreadyRunning:
             time.sleep(_POLL_SECONDS)
-        if _modified(path) != before:
+        if machine.stamp(path) != before:
             return
-
-
-def _modified(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def _is_weights_file(path: Path) -> bool:

@@ -203,7 +203,10 @@ def stamped(most: int | None = None) -> dict[Run, int]:
     Replacing a file changes this time; writing to a file in place does not.
     """
     stamps: dict[Run, int] = {}
-    for entry in sorted(_folders(), key=lambda entry: entry.name, reverse=True):
+    folders: list[os.DirEntry[str]] = []
+    with suppress(OSError), os.scandir(str(runs_dir())) as entries:
+        folders = [one for one in entries if ID_PATTERN.fullmatch(one.name) and one.is_dir(follow_symlinks=False)]
+    for entry in sorted(folders, key=lambda entry: entry.name, reverse=True):
         with suppress(OSError):  # being deleted
             stamp = entry.stat(follow_symlinks=False).st_mtime_ns
             if _find_link_below(entry.path, stamp) is None:
@@ -211,14 +214,6 @@ def stamped(most: int | None = None) -> dict[Run, int]:
         if len(stamps) == most:
             break
     return stamps
-
-
-def _folders() -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(str(runs_dir())) as entries:
-            return [one for one in entries if ID_PATTERN.fullmatch(one.name) and one.is_dir(follow_symlinks=False)]
-    except OSError:
-        return []
 
 
 def folder_beside_runs(name: str) -> Path:

@@ -10,11 +10,11 @@ import threading
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cifar_core import machine
 from cifar_core.network.architecture import BLOCK_COUNT
 from cifar_core.runs import Run, read_rows, records
 
@@ -210,21 +210,12 @@ class CurveReader:
         """Read new rows; return the curves, the last valid row (or None) and the number of complete epochs."""
         path = self._run.path / "metrics.jsonl"
         with self._lock:
-            file, size = _identity(path)
+            _, size, file = machine.stamp(path)
             if file != self._file or size < self._offset:  # a resume has rewritten the file
                 self._columns, self._file, self._offset = Columns(), file, 0
             rows, self._offset = read_rows(path, self._offset)
             self._columns.add(rows)
             return self._columns.curves(planned_epochs, ended), self._columns.last, self._columns.epochs
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """Return a file's inode number and size in bytes, or zeros if it does not exist."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return 0, 0
-    return stat.st_ino, stat.st_size
 
 
 def _x(columns: Mapping[str, array[float]], head_epochs: int) -> np.ndarray:

@@ -161,11 +161,11 @@ def _is_figure(name: str, value: Any) -> bool:
     """Return whether `value` is valid for the metric `name`: text, bool, or a number >= 0; an accuracy is <= 1."""
     if name in _RESULT_COUNTS:
         return type(value) is int and value >= 0
+    if name.endswith("accuracy"):
+        return amount(value, 1) is not None
     if isinstance(value, str):
-        return len(value) <= _MOST_WORDS and not name.endswith("accuracy")
-    return (isinstance(value, bool) and not name.endswith("accuracy")) or (
-        is_number(value) and 0 <= value <= (1 if name.endswith("accuracy") else MOST)
-    )
+        return len(value) <= _MOST_WORDS
+    return isinstance(value, bool) or amount(value) is not None
 
 
 def _words(value: Any) -> Any:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from cifar_core import runs
+from cifar_core import machine, runs
 from cifar_core.errors import CifarError, SweepError
 from cifar_core.runs import records
 from cifar_core.search.space import MOST_TRIALS, Goal, Plan
@@ -91,13 +91,7 @@ def names() -> list[str]:
 
 def stamp(name: str) -> tuple[int, int]:
     """Return a stamp that changes with the sweep's journal; with a database it changes every second."""
-    if storage_url():
-        return int(time.time()), 0
-    try:
-        stat = (folder(name) / "journal.log").stat()
-    except OSError:
-        return 0, 0
-    return stat.st_mtime_ns, stat.st_size
+    return (int(time.time()), 0) if storage_url() else machine.stamp(folder(name) / "journal.log")[:2]
 
 
 def identity(name: str) -> str:

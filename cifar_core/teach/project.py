@@ -193,10 +193,7 @@ def load(name: str) -> Project:
 
 def stamp(name: str) -> int:
     """Return a stamp that changes with the project's classes, pictures and settings."""
-    try:
-        return (folder(name) / "classes.json").stat().st_mtime_ns
-    except OSError:
-        return 0
+    return machine.stamp(folder(name) / "classes.json")[0]
 
 
 @contextmanager

@@ -149,7 +149,7 @@ def _size(count: int) -> str:
 
 def _measured(config: TrainConfig, guess: costs.Estimate, start: str, cost: str) -> bool:
     """Show whether the times were measured on this machine; if not, offer it. Return whether it is measuring."""
-    busy = costs.is_measuring()
+    busy = costs.measuring().is_running
     with st.container(horizontal=True, vertical_alignment="center"):
         if busy:
             st.caption(f"{start}. Timing a few batches on this machine; this takes about 15 seconds…", help=cost)

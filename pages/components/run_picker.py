@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-from cifar_core import runs
+from cifar_core import machine, runs
 from cifar_core.errors import RunError
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
@@ -162,13 +162,5 @@ def _second(run_id: str) -> str:
 
 
 def stamp(run: Run, *names: str) -> tuple[int, ...]:
-    """Return modification time (ns) and size of the files called `names` of a run, 0 and 0 if missing."""
-    stamps: list[int] = []
-    for name in names:
-        try:
-            stat = (run.path / name).stat()
-        except OSError:
-            stamps += (0, 0)
-        else:
-            stamps += (stat.st_mtime_ns, stat.st_size)
-    return tuple(stamps)
+    """Return numbers that change with the files called `names` of a run, zeros for a missing one."""
+    return tuple(number for name in names for number in machine.stamp(run.path / name))

@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 
 from cifar_core.network import architecture
-from cifar_core.network.architecture import blocks, cost, cut_block, cut_shape, layers
+from cifar_core.network.architecture import blocks, convolutions, cost, cut_block, cut_shape
 
 ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 
@@ -50,7 +50,7 @@ def test_parameters_equal_keras_count(alpha, parameters):
 
 def test_multiply_adds_equal_the_papers():
     # Sandler et al. 2018, table 4: 300 million at 224 px, with a layer of 1,000 classes.
-    backbone = sum(row.multiply_adds for row in layers(1.0, 224, 128) if row.kind not in ("norm", "dense"))
+    backbone = sum(row.multiply_adds for row in convolutions(1.0, 224))
     assert (backbone + 1280 * 1000) / 1e6 == pytest.approx(300, rel=0.01)
 
 
@@ -64,13 +64,12 @@ def test_fine_tuning_more_blocks_moves_work_from_the_backbone():
 
 
 def test_rows_name_keras_layers_and_their_shapes():
-    rows = {row.name: row for row in layers(0.5, 96, 64)}
-    assert rows["Conv1"].output_shape == (48, 48, 16)
-    assert rows["block_1_depthwise"].output_shape == (24, 24, 48)
-    assert rows["block_12_add"].block == 12
-    assert rows["Conv_1"].output_shape == (3, 3, 1280)
-    assert rows["head_dense"].parameters == 1281 * 64
-    assert list(rows)[-4:] == ["pooled", "head_norm", "head_dense", "head_output"]
+    rows = {row.name: row for row in convolutions(0.5, 96)}
+    assert (rows["Conv1"].side, rows["Conv1"].channels) == (48, 16)
+    assert (rows["block_1_depthwise"].side, rows["block_1_depthwise"].channels) == (24, 48)
+    assert rows["block_12_project"].block == 12
+    assert (rows["Conv_1"].side, rows["Conv_1"].channels, rows["Conv_1"].block) == (3, 1280, None)
+    assert cost(0.5, 96, 64, 4).head_parameters == 4 * 1280 + 1281 * 64 + 65 * 10
 
 
 @pytest.mark.slow
@@ -85,8 +84,8 @@ def test_table_equals_the_keras_model(alpha, image_size):
     for block in blocks(alpha)[:-1]:
         shape = base.get_layer(block.output_layer).output.shape[1:]
         assert cut_shape(alpha, image_size, 16 - block.index) == shape
-    for row in layers(alpha, image_size, 128):
-        if row.kind in ("conv", "depthwise", "add"):
-            assert base.get_layer(row.name).output.shape[1:] == row.output_shape
+    for row in convolutions(alpha, image_size):
+        assert base.get_layer(row.name).output.shape[1:] == (row.side, row.side, row.channels)
+        assert base.get_layer(row.name).kernel.shape == row.kernel
     counted = cost(alpha, image_size, 128, 4)
     assert counted.parameters - counted.head_parameters == base.count_params()

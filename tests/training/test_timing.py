@@ -47,11 +47,11 @@ def test_a_process_waits_for_the_training_slot_measures_once_and_ends() -> None:
     measuring = threading.Thread(target=costs.measure, args=(SMALL,), kwargs={"wait": True})
     with FileLock(runs.runs_dir() / ".slot"):
         measuring.start()
-        assert wait_until(costs.is_measuring, 60)
+        assert wait_until(lambda: costs.measuring().is_running, 60)
         costs.measure(replace(SMALL, alpha=0.5))  # does nothing while the first one waits
-        assert costs.is_measuring()
+        assert costs.measuring().is_running
         assert not costs.estimate(SMALL, 1_000, 100).measured
     measuring.join(120)
-    assert not costs.is_measuring()
+    assert not costs.measuring().is_running
     assert_known(SMALL)
     assert not costs.estimate(replace(SMALL, alpha=0.5), 1_000, 100).measured
