@@ -168,20 +168,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint loaded from disk."""
+    """A checkpoint loaded from disk; `model` and `optimizer` are the values of all variables, see `restore`."""
 
     progress: Progress
     model: list[np.ndarray]
     optimizer: list[np.ndarray]
     best: dict[str, np.ndarray]
-
-    def restore_network(self, network: keras.Model) -> None:
-        """Set all variables of `network`, including seed generators. Raises RunError if shapes differ."""
-        _assign(network.variables, self.model)
-
-    def restore_optimizer(self, optimizer: Any) -> None:
-        """Set the variables of `optimizer`, built for the checkpoint's phase. Raises RunError if shapes differ."""
-        _assign(optimizer.variables, self.optimizer)
 
 
 def save_checkpoint(path: Path, progress: Progress, network: keras.Model, optimizer: Any, best: Named) -> None:
@@ -218,7 +210,11 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
         ) from None
 
 
-def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
+def restore(variables: list[Any], values: list[np.ndarray]) -> None:
+    """Set all `variables` of a network, including seed generators, or of an optimizer built for the same phase.
+
+    Raises RunError if shapes differ.
+    """
     if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
         raise RunError(
             f"checkpoint.npz has {len(values)} arrays of another network, expected the {len(variables)} of this run's "
