@@ -255,11 +255,9 @@ def outcome_of(lesson: str, run: Run) -> Outcome:
     Raises RunError if the run is not finished or is damaged, DataError if its images are not on this machine.
     """
     config, result, rows = run.config, run.result, curves.sound_rows(run.metrics())
-    epochs = [row for row in rows if row["kind"] == "epoch"]
+    last: dict[str, Any] = next((row for row in reversed(rows) if row["kind"] == "epoch"), {})
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
-    known = result | {"multiply_adds": cost.multiply_adds}
-    if epochs:
-        known["training_accuracy"] = epochs[-1].get("accuracy")
+    known = result | {"multiply_adds": cost.multiply_adds, "training_accuracy": last.get("accuracy")}
     figures: dict[str, Any] = {name: known.get(name) for name in FIGURES}
     if not all(map(records.is_number, figures.values())):
         raise RunError(f"Run {run.id} is {run.state} and has no figures; expected a finished run.")

@@ -144,13 +144,10 @@ def _features(config: TrainConfig, first: pretrained.Weights, images: np.ndarray
     """Return the pixels and all layer outputs averaged over their maps: layer -> float32 (n, channels)."""
     content = litert.build(first.named, config.alpha, config.image_size, config.scaling, ("pooled",))
     network = litert.Network(with_layer_outputs(content, config.alpha))
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in layer_names(config.alpha)}
-    for begin in range(0, len(images), _CHUNK):  # in chunks to limit memory
-        maps = network.run(images[begin : begin + _CHUNK])
-        for name, values in parts.items():
-            values.append(maps[name].mean(axis=(1, 2)))
+    chunks = (network.run(images[begin : begin + _CHUNK]) for begin in range(0, len(images), _CHUNK))  # limits memory
+    means = [{name: maps[name].mean(axis=(1, 2)) for name in layer_names(config.alpha)} for maps in chunks]
     pixels = images.reshape(len(images), -1).astype(np.float32)
-    return {PIXELS: pixels, **{name: np.concatenate(values) for name, values in parts.items()}}
+    return {PIXELS: pixels, **{name: np.concatenate([part[name] for part in means]) for name in means[0]}}
 
 
 def _accuracy(features: np.ndarray, labels: np.ndarray, training: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from cifar_core.training import model, run_writer
 from cifar_core.training.inputs import litert_network
 from cifar_core.training.keras_import import keras
 from cifar_core.training.run_writer import Progress, RunWriter
+
+if TYPE_CHECKING:
+    from cifar_core.training.fit import Phase
 
 MONITOR = "val_accuracy"
 _STEP_METRICS = ("loss", "cross_entropy", "accuracy")
@@ -50,20 +53,10 @@ class MetricsCallback(keras.callbacks.Callback):
     finite: one bad step makes the epoch's mean infinite or NaN.
     """
 
-    def __init__(
-        self,
-        writer: RunWriter,
-        phase: str,
-        epochs: int,
-        images: int,
-        batch_size: int,
-        changes: Callable[[], list[float]] = list,
-    ) -> None:
+    def __init__(self, writer: RunWriter, phase: Phase, images: int, changes: Callable[[], list[float]] = list) -> None:
         super().__init__()
-        self.changes = changes
-        self.writer, self.phase, self.epochs = writer, phase, epochs
-        self.images, self.batch_size = images, batch_size
-        self.steps = -(-images // batch_size)
+        self.writer, self.phase, self.images, self.changes = writer, phase, images, changes
+        self.steps = -(-images // phase.batch_size)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Reset the sums of the epoch."""
@@ -77,8 +70,8 @@ class MetricsCallback(keras.callbacks.Callback):
         loss = float(logs["loss"])
         if not math.isfinite(loss):
             raise TrainingError(
-                f"Training failed: in epoch {self._epoch + 1} of phase {self.phase} the loss became {loss}, "
-                f"expected a number; start again with a lower {self.phase}_learning_rate."
+                f"Training failed: in epoch {self._epoch + 1} of phase {self.phase.name} the loss became {loss}, "
+                f"expected a number; start again with a lower {self.phase.name}_learning_rate."
             )
         self._training_seconds = max(time.monotonic() - self._epoch_start, 1e-6)
         if not self.writer.is_time_for_a_row():
@@ -87,47 +80,43 @@ class MetricsCallback(keras.callbacks.Callback):
         sums = {name: float(logs[name]) * count for name in _STEP_METRICS}
         means = {name: (sums[name] - self._before[name]) / (count - then) for name in sums}
         self._before, self._count, self._seconds = sums, count, self._training_seconds
-        self.writer.add_row(
+        self._add_row(
             "step",
-            phase=self.phase,
-            epoch=self._epoch + 1,
+            count,
             step=count,
             steps=self.steps,
             loss=means["loss"],
             cross_entropy=max(0.0, means["cross_entropy"]),
             accuracy=clipped(means["accuracy"]),
-            learning_rate=_learning_rate(self.model),
-            images_per_second=(count - then) * self.batch_size / max(seconds, 1e-6),
-            seconds_left=self._seconds_left(count),
+            images_per_second=(count - then) * self.phase.batch_size / max(seconds, 1e-6),
         )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the epoch's row."""
         logs = logs or {}
-        self.writer.add_row(
+        self._add_row(
             "epoch",
-            phase=self.phase,
-            epoch=epoch + 1,
-            epochs=self.epochs,
+            self.steps,
+            epochs=self.phase.epochs,
             loss=float(logs["loss"]),
             cross_entropy=float(logs["cross_entropy"]),
             accuracy=clipped(logs["accuracy"]),
             validation_loss=float(logs["val_loss"]),
             validation_cross_entropy=float(logs["val_cross_entropy"]),
             validation_accuracy=clipped(logs[MONITOR]),
-            learning_rate=_learning_rate(self.model),
             images=self.images,
             epoch_seconds=time.monotonic() - self._epoch_start,
             images_per_second=self.images / self._training_seconds,
-            seconds_left=self._seconds_left(self.steps),
             weight_changes=self.changes(),
         )
 
-    def _seconds_left(self, steps_done: int) -> float:
-        """Return the remaining seconds of this phase at the speed of this epoch, without early stopping."""
-        spent = time.monotonic() - self._epoch_start
-        left = (self.epochs - self._epoch) * self.steps - steps_done
-        return spent / steps_done * left
+    def _add_row(self, kind: str, steps_done: int, **values: Any) -> None:
+        """Add a row; the remaining seconds are of this phase at the speed of this epoch, without early stopping."""
+        seconds_a_step = (time.monotonic() - self._epoch_start) / steps_done
+        steps_left = (self.phase.epochs - self._epoch) * self.steps - steps_done
+        rate = float(keras.ops.convert_to_tensor(self.model.optimizer.learning_rate))
+        place: dict[str, Any] = {"phase": self.phase.name, "epoch": self._epoch + 1, "learning_rate": rate}
+        self.writer.add_row(kind, **place, **values, seconds_left=seconds_a_step * steps_left)
 
 
 class CheckpointCallback(keras.callbacks.Callback):
@@ -229,10 +218,6 @@ class ProbeCallback(keras.callbacks.Callback):
 def clipped(accuracy: float) -> float:
     """Return `accuracy` within 0..1."""
     return min(max(float(accuracy), 0.0), 1.0)
-
-
-def _learning_rate(trained: keras.Model) -> float:
-    return float(keras.ops.convert_to_tensor(trained.optimizer.learning_rate))
 
 
 def _state(callback: keras.callbacks.Callback) -> dict[str, Any]:

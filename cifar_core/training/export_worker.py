@@ -30,10 +30,7 @@ def main(folder: str, name: str) -> int:
     os.environ["CIFAR_RUNS_DIR"] = str(path.parent)
     run = Run(path.name)
     try:
-        if name == "keras":
-            exports.make(run, name, keras_file, opened_by_keras)
-        else:
-            exports.make(run, name)
+        exports.make(run, name, *((keras_file, opened_by_keras) if name == "keras" else ()))
     except CifarError as error:
         print(error, file=sys.stderr)
         return 2

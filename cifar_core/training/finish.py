@@ -108,11 +108,10 @@ def _difference(network: keras.Model, classifier: litert.Network, inputs: Inputs
 
 def _batches(network: litert.Network, images: Any, writer: RunWriter, stage: str) -> Iterator[dict[str, np.ndarray]]:
     """Yield the outputs of `images` (or stored features) in batches of 500; write progress rows. Raises Stopped."""
-    since = writer.seconds
     for start in range(0, len(images), _CHUNK):
-        writer.progress(stage, start, len(images), since)
+        writer.progress(stage, start, len(images))
         yield network.run(images[start : start + _CHUNK].astype(network.dtype, copy=False))
-    writer.progress(stage, len(images), len(images), since)
+    writer.progress(stage, len(images), len(images))
 
 
 def _outputs(

@@ -35,7 +35,7 @@ from cifar_core.training.callbacks import (
 )
 from cifar_core.training.inputs import Inputs
 from cifar_core.training.keras_import import keras
-from cifar_core.training.run_writer import Checkpoint, Progress, RunWriter
+from cifar_core.training.run_writer import Checkpoint, Progress, RunWriter, restore
 
 _MOST_NETWORKS = 4
 _WEIGHT_DECAY = 0.004  # Keras's default for AdamW
@@ -186,8 +186,7 @@ class _Compiled:
     def reset(self, config: TrainConfig, phase: Phase, steps: int) -> None:
         """Apply the settings of `config` and reset the optimizer to its initial state."""
         optimizer = self.model.optimizer
-        for variable, value in zip(optimizer.variables, self._first, strict=True):
-            variable.assign(value)
+        restore(optimizer.variables, self._first)
         for name, variable in self._knobs.items():
             variable.assign(getattr(config, name))
         self._momentum.assign(1 - 1 / steps)
@@ -229,8 +228,7 @@ class NetworkCache:
             network = self._build(config, base)
             first = [variable.numpy() for variable in network.variables]
         else:
-            for variable, value in zip(network.variables, first, strict=True):
-                variable.assign(value)
+            restore(network.variables, first)
             network.get_layer("head_dropout").rate = config.dropout
             network.get_layer("head_dense").kernel_regularizer.l2 = config.l2
         self._networks[key] = network, first  # ordered by last use
@@ -263,7 +261,7 @@ def train(
     best = saved.best if saved else model.named_weights(network)
     progress = saved.progress if saved else Progress("")
     if saved:
-        saved.restore_network(network)
+        restore(network.variables, saved.model)
     finish.write_descriptions(inputs, network, writer)
     for phase in _phases_left(config, progress):
         resumed = saved if saved and phase.name == saved.progress.phase else None
@@ -299,7 +297,7 @@ class _PhaseTraining:
         is_stored = self.inputs.stored_layer(phase.name) is not None
         trained = compiled(self.network, self.inputs.config, phase, len(training), is_stored)
         if resumed:
-            resumed.restore_optimizer(trained.optimizer)
+            restore(trained.optimizer.variables, resumed.optimizer)
         else:
             if progress.phase_done and not self.trial:
                 finish.save_head_checkpoint(self.writer.run)
@@ -339,14 +337,14 @@ class _PhaseTraining:
             watched["reduce"] = kinds.ReduceLROnPlateau(
                 MONITOR, mode="max", factor=config.reduce_factor, patience=config.reduce_patience
             )
-        images, pause = len(self.inputs.train_rows), _TRIAL_PAUSE_SECONDS if self.trial else 0.0
+        pause = _TRIAL_PAUSE_SECONDS if self.trial else 0.0
         changes = functools.partial(model.weight_changes, self.network, self.inputs.weights.named)
         save_answers, prune = (kinds.LambdaCallback(on_epoch_end=end) for end in (self._save_answers, self._prune))
         return [
             kinds.LambdaCallback(on_epoch_begin=lambda epoch, _: training.begin(epoch)),
             *([AveragedWeightsCallback(progress.epoch > 0)] if config.ema == "on" else []),
             *watched.values(),
-            MetricsCallback(writer, phase.name, phase.epochs, images, phase.batch_size, changes),
+            MetricsCallback(writer, phase, len(self.inputs.train_rows), changes),
             StopCallback(writer),
             ProbeCallback(writer, config, self.network, phase.name, len(training)),
             *([] if self.trial else [save_answers]),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
 from typing import Any
 
@@ -200,14 +200,14 @@ class Teacher:
         """
         key = view, id(positions)
         if key not in self._probabilities:
-            images, report, since = self._dataset.train_images, self._reporter, self._reporter.seconds
+            images = self._dataset.train_images
             about = {"data": self._dataset.fingerprint, "teacher": self.fingerprint, **view.about()}
             entry = feature_cache.entry(about, len(images), (len(cifar10.CLASSES),))
             _fill(
                 {"teacher": entry},
                 positions,
                 lambda part: {"teacher": self.probabilities(view.of(images, part))},
-                lambda done, total: report.progress("teacher", done, total, since),
+                partial(self._reporter.progress, "teacher"),
             )
             self._probabilities[key] = entry.open()
         return self._probabilities[key]
@@ -289,9 +289,8 @@ class Inputs:
     def __init__(
         self, config: TrainConfig, reporter: Reporter, is_importing: Callable[[], bool] = lambda: False
     ) -> None:
-        self.config, self.reporter, since = config, reporter, reporter.seconds
-        self._is_importing = is_importing
-        self.dataset = cifar10.load(config.dataset, lambda done, total: reporter.progress("draw", done, total, since))
+        self.config, self.reporter, self._is_importing = config, reporter, is_importing
+        self.dataset = cifar10.load(config.dataset, partial(reporter.progress, "draw"))
         self.weights = pretrained.load(config.weights, config.alpha, config.image_size, config.seed)
         self.train_rows, self.validation_rows = split(
             self.dataset.train_labels, config.train_images, config.validation_fraction, config.seed
@@ -359,9 +358,8 @@ class Inputs:
         def progress(done: int, total: int) -> None:
             if not self._is_importing():
                 raise _Imported
-            self.reporter.progress("features", done, total, since)
+            self.reporter.progress("features", done, total)
 
-        since = self.reporter.seconds
         with suppress(_Imported):
             for view in views(self.config)[1 : self.config.views_used] if self._layers else ():
                 self._extractor.fill(view, self.train_rows, progress)
@@ -370,10 +368,7 @@ class Inputs:
         """Return the cache entries of `view`, complete for `positions`. Raises StoreError or Stopped."""
         key = (view, id(positions))
         if key not in self._filled:
-            since = self.reporter.seconds
-            self._filled[key] = self._extractor.fill(
-                view, positions, lambda done, total: self.reporter.progress("features", done, total, since)
-            )
+            self._filled[key] = self._extractor.fill(view, positions, partial(self.reporter.progress, "features"))
         return self._filled[key]
 
     def _reserve(self, test_images: int = 0) -> None:

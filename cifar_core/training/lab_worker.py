@@ -70,15 +70,9 @@ class _Worker:
     """The state of the process, and the `Reporter` of its `Inputs`."""
 
     def __init__(self) -> None:
-        self._start = time.monotonic()
         self._base: dict[str, Any] = {}  # description of the inputs, after `_prepare`
 
-    @property
-    def seconds(self) -> float:
-        """Seconds since the process began."""
-        return time.monotonic() - self._start
-
-    def progress(self, stage: str, done: int, total: int, since: float) -> None:
+    def progress(self, stage: str, done: int, total: int) -> None:
         """Write the progress of the preparation to the status."""
         self._update_status("preparing", done=done, total=total)
 

@@ -38,12 +38,8 @@ ROWS_A_SECOND = 10
 class Reporter(Protocol):
     """Receives the progress of the preparation; RunWriter implements it."""
 
-    @property
-    def seconds(self) -> float:
-        """Seconds of work since the start."""
-
-    def progress(self, stage: str, done: int, total: int, since: float) -> None:
-        """Report that `done` of `total` of `stage` are done; it began at `since` seconds. May raise to end the work."""
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Report that `done` of `total` of `stage` are done. May raise to end the work."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -64,6 +60,7 @@ class RunWriter:
         self.rows: list[dict[str, Any]] = []
         self.probes: list[dict[str, Any]] = []
         self._seconds_before, self._start, self._last_row = 0.0, time.monotonic(), 0.0
+        self._stage_start = 0.0
         self._one_row = threading.Lock()
         self._metrics_file, self._probes_file = run.path / "metrics.jsonl", run.path / pins.PROBES
         self._status: dict[str, Any] = {**jobs.this_process(), "started": time.time()}
@@ -124,11 +121,13 @@ class RunWriter:
         self._last_row = now
         return True
 
-    def progress(self, stage: str, done: int, total: int, since: float) -> None:
-        """Write the progress of `stage`, which began at `since` seconds. Raises Stopped."""
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Write the progress of `stage`, which begins with 0 done. Raises Stopped."""
         self.check_stop()
+        if done == 0:
+            self._stage_start = self.seconds
         if done in (0, total) or self.is_time_for_a_row():
-            left = (self.seconds - since) / done * (total - done) if done else None
+            left = (self.seconds - self._stage_start) / done * (total - done) if done else None
             self.add_row("progress", stage=stage, done=done, total=total, seconds_left=left)
 
     @property
@@ -168,20 +167,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint loaded from disk."""
+    """A checkpoint loaded from disk; `model` and `optimizer` are the values of all variables, see `restore`."""
 
     progress: Progress
     model: list[np.ndarray]
     optimizer: list[np.ndarray]
     best: dict[str, np.ndarray]
-
-    def restore_network(self, network: keras.Model) -> None:
-        """Set all variables of `network`, including seed generators. Raises RunError if shapes differ."""
-        _assign(network.variables, self.model)
-
-    def restore_optimizer(self, optimizer: Any) -> None:
-        """Set the variables of `optimizer`, built for the checkpoint's phase. Raises RunError if shapes differ."""
-        _assign(optimizer.variables, self.optimizer)
 
 
 def save_checkpoint(path: Path, progress: Progress, network: keras.Model, optimizer: Any, best: Named) -> None:
@@ -218,7 +209,11 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
         ) from None
 
 
-def _assign(variables: list[Any], values: list[np.ndarray]) -> None:
+def restore(variables: list[Any], values: list[np.ndarray]) -> None:
+    """Set all `variables` of a network, including seed generators, or of an optimizer built for the same phase.
+
+    Raises RunError if shapes differ.
+    """
     if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
         raise RunError(
             f"checkpoint.npz has {len(values)} arrays of another network, expected the {len(variables)} of this run's "

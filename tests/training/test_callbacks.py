@@ -10,6 +10,7 @@ from cifar_core.jobs import Stopped
 from cifar_core.runs import Run, curves
 from cifar_core.training import model, run_writer
 from cifar_core.training.callbacks import CheckpointCallback, MetricsCallback, StopCallback
+from cifar_core.training.fit import Phase
 from cifar_core.training.run_writer import ROWS_A_SECOND, Progress, RunWriter
 
 
@@ -135,7 +136,7 @@ def test_early_stopping_and_rate_reduction_are_given_back_what_they_knew(
 def test_a_loss_that_is_no_number_ends_the_training_with_a_sentence(
     writer: RunWriter, network: keras.Model, loss: float
 ) -> None:
-    watch = MetricsCallback(writer, "fine_tune", epochs=2, images=40, batch_size=16)
+    watch = MetricsCallback(writer, Phase("fine_tune", 2, 16, 1e-3), 40)
     watch.set_model(network)
     watch.on_epoch_begin(1)
     watch.on_train_batch_end(0, logs(0.1, loss=80.0))
@@ -157,7 +158,7 @@ def test_rows_of_steps_tell_of_the_images_since_the_row_before(
 ) -> None:
     due = iter([True, False, True])
     monkeypatch.setattr(writer, "is_time_for_a_row", lambda: next(due))
-    recorder = MetricsCallback(writer, "head", epochs=2, images=40, batch_size=16)
+    recorder = MetricsCallback(writer, Phase("head", 2, 16, 1e-3), 40)
     recorder.set_model(network)
     recorder.on_epoch_begin(0)
     losses, accuracies = [4.0, 1.0, 3.0], [0.0, 0.5, 1.0]
@@ -176,7 +177,7 @@ def test_rounding_of_the_running_mean_leaves_accuracies_within_0_and_1(
     run: Run, writer: RunWriter, network: keras.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "is_time_for_a_row", lambda: True)
-    recorder = MetricsCallback(writer, "head", epochs=2, images=32, batch_size=16)
+    recorder = MetricsCallback(writer, Phase("head", 2, 16, 1e-3), 32)
     recorder.set_model(network)
     recorder.on_epoch_begin(0)
     recorder.on_train_batch_end(0, logs(0.9999997, loss=1e-7))

@@ -53,10 +53,7 @@ def test_the_checkpoint_of_another_network_is_a_sentence(whole: Path) -> None:
     class Variable:
         shape = (7,)
 
-    class Network:
-        variables = (Variable(),)
-
     found = run_writer.load_checkpoint(whole)
     assert found is not None
     with pytest.raises(RunError, match="3 arrays of another network, expected the 1"):
-        found.restore_network(Network())
+        run_writer.restore([Variable()], found.model)

@@ -32,12 +32,10 @@ STEPS = 13  # an epoch: 800 images in batches of 64
 class Silent:
     """A reporter that counts what is reported."""
 
-    seconds = 0.0
-
     def __init__(self) -> None:
         self.calls: list[int] = []
 
-    def progress(self, stage: str, done: int, total: int, since: float) -> None:
+    def progress(self, stage: str, done: int, total: int) -> None:
         self.calls.append(done)
 
 

@@ -191,8 +191,6 @@ def test_a_lab_without_room_in_the_store_says_why(worker: Callable[..., threadin
 
 def test_the_map_puts_images_of_a_class_together(tiny_config: TrainConfig, small_data: Path) -> None:
     class Silent:
-        seconds = 0.0
-
         def progress(self, *_: object) -> None: ...
 
     head_lab.lab_dir().mkdir(parents=True)
