@@ -93,9 +93,8 @@ def _row(run: Run, name: str, status: dict[str, object], known: Measured | None)
             guarded.stop_button(robustness.job(run), f"stop_{run.id}")
         elif state != "done":
             words = "Continue measuring" if state == "stopped" else "Measure robustness"
-            guarded.button(
-                words, robustness.start, run, key=f"measure_{run.id}", icon=":material/play_arrow:", busy="Starting"
-            )
+            start, icon = robustness.job(run).start, ":material/play_arrow:"
+            guarded.button(words, start, key=f"measure_{run.id}", icon=icon, busy="Starting")
         elif known is not None:
             st.caption(f"{known.images:,} images, measured in {formatting.seconds(known.seconds)}")
     if state == "working":
