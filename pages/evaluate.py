@@ -294,7 +294,7 @@ def _measurement(run: Run, name: str, known: Measured | None) -> bool:
             guarded.stop_button(robustness.job(run), f"stop_{run.id}")
         elif state != "done":
             words, key = "Continue measuring" if state == "stopped" else "Measure robustness", f"measure_{run.id}"
-            guarded.button(words, robustness.start, run, key=key, icon=":material/play_arrow:", busy="Starting")
+            guarded.button(words, robustness.job(run).start, key=key, icon=":material/play_arrow:", busy="Starting")
         elif known is not None:
             st.caption(f"{known.images:,} images, measured in {formatting.seconds(known.seconds)}")
     if state == "working":

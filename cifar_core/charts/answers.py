@@ -286,12 +286,9 @@ def reliability_figure(before: Reliability, after: Reliability, images: str, hei
 
 def similarity_figure(cosines: np.ndarray) -> go.Figure:
     """Return the cosine similarity of two models' outputs at each block, float (17,), as bars."""
-    figure = style.figure("Similarity of both models in each block", "block", "cosine", 300)
-    figure.add_bar(
-        x=list(range(1, len(cosines) + 1)), y=cosines.tolist(), marker_color=style.TRAINING, hovertemplate="%{y:.2f}"
-    )
-    figure.update_yaxes(range=[min(0.0, float(cosines.min())), 1])
-    return figure
+    title = "Similarity of both models in each block"
+    figure = style.block_figure(cosines.tolist(), title, "cosine", 300, style.TRAINING, "%{y:.2f}")
+    return figure.update_yaxes(range=[min(0.0, float(cosines.min())), 1])
 
 
 def png(image: Image.Image | np.ndarray) -> str:

@@ -7,6 +7,7 @@ and validation, and head and fine-tuning, also differ under deuteranopia and pro
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -92,6 +93,12 @@ def layout(title: str, x: str, y: str, height: int) -> dict[str, Any]:
 def figure(title: str, x: str, y: str, height: int, **more: Any) -> go.Figure:
     """Return an empty figure with this `layout`; `more` is passed to `update_layout`."""
     return go.Figure(layout=layout(title, x, y, height)).update_layout(**more)
+
+
+def block_figure(values: Sequence[float], title: str, unit: str, height: int, color: str, hover: str) -> go.Figure:
+    """Return a bar for each block; `hover` is part of Plotly's hover template."""
+    bars, more = figure(title, "block", unit, height), {"hovertemplate": f"block %{{x}}: {hover}<extra></extra>"}
+    return bars.add_bar(x=list(range(1, len(values) + 1)), y=list(values), marker_color=color, **more)
 
 
 def show_percent(figure: go.Figure, **more: Any) -> None:

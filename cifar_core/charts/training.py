@@ -85,15 +85,9 @@ def small_figure(run: Curves, name: str) -> go.Figure:
 
 def change_figure(changes: Sequence[float]) -> go.Figure:
     """Return the change of each block's weights as bars."""
-    figure = style.figure("Change of each block's weights", "block", "relative change", 220)
-    figure.add_bar(
-        x=list(range(1, len(changes) + 1)),
-        y=list(changes),
-        marker_color=style.FINE_TUNING,
-        hovertemplate="block %{x}: %{y:.1%}<extra></extra>",
-    )
-    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
-    return figure
+    title = "Change of each block's weights"
+    figure = style.block_figure(changes, title, "relative change", 220, style.FINE_TUNING, "%{y:.1%}")
+    return figure.update_yaxes(tickformat=".0%", rangemode="tozero")
 
 
 def _live_figure(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,11 +85,7 @@ class Assessment:
 
     def reliability(self, split: str) -> tuple[Reliability, Reliability]:
         """Return the reliability of a split before and after calibration."""
-        before, after = self.stored.split(split), self.calibrated.split(split)
-        return (
-            calibration.reliability(before.probabilities, before.labels),
-            calibration.reliability(after.probabilities, after.labels),
-        )
+        return self.stored.split(split).reliability, self.calibrated.split(split).reliability
 
 
 def assess(run: Run) -> Assessment:
@@ -202,8 +198,7 @@ def class_cells(predictions: Predictions) -> Cells:
 
 def classes_csv(predictions: Predictions) -> str:
     """Return precision, recall, F1 and number of images of each class, as CSV."""
-    rows = [(one.name, one.precision, one.recall, one.f1, one.images) for one in class_figures(predictions)]
-    return csv_text([("class", "precision", "recall", "f1", "images"), *rows])
+    return csv_text([("class", "precision", "recall", "f1", "images"), *map(astuple, class_figures(predictions))])
 
 
 def confusion_csv(predictions: Predictions) -> str:
@@ -243,4 +238,4 @@ def robustness_csv(measured: Mapping[str, Measured]) -> str:
 def changes_csv(changes: Sequence[ClassChange]) -> str:
     """Return the change of each class by fine-tuning, as CSV."""
     head = ("class", "recall_phase_1", "recall_run", "put_right", "put_wrong")
-    return csv_text([head, *((one.name, one.before, one.after, one.corrected, one.broken) for one in changes)])
+    return csv_text([head, *map(astuple, changes)])

@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES, Dataset
 from cifar_core.errors import CifarError, RunError
 from cifar_core.inference import calibration
+from cifar_core.inference.calibration import Reliability
 from cifar_core.inference.neighbors import NEIGHBOR, Index
 from cifar_core.runs import Run, records
 
@@ -68,6 +68,11 @@ class Predictions:
         """The mean negative log-likelihood in nats."""
         return calibration.loss(self.probabilities, self.labels)
 
+    @property
+    def reliability(self) -> Reliability:
+        """Confidence and accuracy in bins of confidence."""
+        return calibration.reliability(self.probabilities, self.labels)
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -96,19 +101,18 @@ def load(run: Run) -> Evaluation:
     if state != "finished":
         raise RunError(f"Run {run.id} is {state}; only a finished run can be evaluated.")
     try:
-        saved = _read(path)
+        file = untrusted.load_arrays(path, _LIMIT_BYTES)
+        validation = checked(file["validation_labels"], file["validation_probabilities"])
+        test = checked(file["test_labels"], file["test_probabilities"])
+        rows = file.get("validation_rows")
+        if rows is not None and (
+            rows.shape != validation.labels.shape or rows.dtype.kind not in "iu" or rows.min() < 0
+        ):
+            raise ValueError("validation_rows are not places of images")
     except (OSError, ValueError, KeyError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise RunError(f"{path} is damaged ({reason[:200]}), expected a run's predictions; train it again.") from error
-    return Evaluation(str(run.result.get("dataset", "unknown images")), *saved)
-
-
-def _read(path: Path) -> tuple[Predictions, Predictions, np.ndarray | None]:
-    file = untrusted.load_arrays(path, _LIMIT_BYTES)
-    validation, rows = checked(file["validation_labels"], file["validation_probabilities"]), file.get("validation_rows")
-    if rows is not None and (rows.shape != validation.labels.shape or rows.dtype.kind not in "iu" or rows.min() < 0):
-        raise ValueError("validation_rows are not places of images")
-    return validation, checked(file["test_labels"], file["test_probabilities"]), rows
+    return Evaluation(str(run.result.get("dataset", "unknown images")), validation, test, rows)
 
 
 def checked(labels: np.ndarray, probabilities: np.ndarray) -> Predictions:

@@ -102,13 +102,6 @@ def job(run: Run) -> Job:
     return Job(run.path, "robustness", command, f"The robustness of run {run.id}")
 
 
-def start(run: Run) -> None:
-    """Measure `run` in a separate process. Raises RunError if it is not finished or its folder is not writable."""
-    if run.state != "finished":
-        raise RunError(f"Run {run.id} is {run.state}; only a finished run can be measured.")
-    job(run).start()
-
-
 def state(run: Run) -> dict[str, Any]:
     """Return the state of the measurement: "state" is none, working, stopped, failed or done.
 

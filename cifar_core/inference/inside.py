@@ -11,8 +11,8 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -100,25 +100,29 @@ def exciting(model: Classifier, report: machine.Progress = lambda done, total: N
     images, _ = cifar10.samples(IMAGES)
     key = hashlib.sha256(model.content + images.tobytes()).hexdigest()[:24]
     path = cifar10.cache_dir() / "inside" / f"{key}.npz"
-    names = layer_names(model.alpha)[1:-1]
+    blocks = architecture.blocks(model.alpha)
+    bounds = np.cumsum([block.out_channels for block in blocks])
     try:
-        return _read(path, len(names))
+        arrays = untrusted.load_arrays(path)
+        made = tuple(arrays[name] for name in ("rows", "means", "spreads"))
+        shapes = [(bounds[-1], NEAREST), (bounds[-1],), (bounds[-1],)]
+        if [values.shape for values in made] != shapes or made[0].max() >= IMAGES:
+            raise ValueError("another network's")
+        return Exciting(*(np.split(values, bounds[:-1]) for values in made))
     except (OSError, ValueError, KeyError):
         pass
-    highest: list[list[np.ndarray]] = [[] for _ in names]
+    parts = []
     for start in range(0, len(images), _CHUNK):
         report(start, len(images))
         maps = _taps(model.content, model.alpha).run(images[start : start + _CHUNK])
-        for values, name in zip(highest, names, strict=True):
-            values.append(maps[name].max(axis=(1, 2)))
-    largest = [np.concatenate(values) for values in highest]  # (IMAGES, c)
-    made = Exciting(
-        [np.argsort(-values, axis=0, kind="stable")[:NEAREST].T.astype(np.int32) for values in largest],
-        [values.mean(axis=0) for values in largest],
-        [values.std(axis=0) for values in largest],
-    )
-    _save(path, made)
-    return made
+        parts.append(np.concatenate([maps[block.name].max(axis=(1, 2)) for block in blocks], axis=1))
+    highest = np.concatenate(parts)  # (IMAGES, c) of all blocks
+    rows = np.argsort(-highest, axis=0, kind="stable")[:NEAREST].T.astype(np.int32)
+    made = rows, highest.mean(axis=0), highest.std(axis=0)
+    with suppress(OSError):  # without a cache it is computed each time
+        path.parent.mkdir(parents=True, exist_ok=True)
+        machine.save_arrays(path, rows=rows, means=made[1], spreads=made[2])
+    return Exciting(*(np.split(values, bounds[:-1]) for values in made))
 
 
 def views(model: Classifier, image: np.ndarray, known: Exciting) -> list[BlockView]:
@@ -170,26 +174,3 @@ def receptive_fields(model: Classifier) -> list[float]:
 @functools.lru_cache(maxsize=2)
 def _taps(content: bytes, alpha: float) -> Network:
     return Network(with_layer_outputs(content, alpha))
-
-
-def _save(path: Path, made: Exciting) -> None:
-    arrays = {
-        f"{name}_{number}": values
-        for name in ("rows", "means", "spreads")
-        for number, values in enumerate(getattr(made, name))
-    }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        machine.save_arrays(path, **arrays)
-    except OSError:
-        return  # without a cache it is computed each time
-
-
-def _read(path: Path, blocks: int) -> Exciting:
-    arrays = untrusted.load_arrays(path)
-    rows, means, spreads = (
-        [arrays[f"{name}_{number}"] for number in range(blocks)] for name in ("rows", "means", "spreads")
-    )
-    if any(one.shape != (len(mean), NEAREST) or one.max() >= IMAGES for one, mean in zip(rows, means, strict=True)):
-        raise ValueError("another network's")
-    return Exciting(rows, means, spreads)

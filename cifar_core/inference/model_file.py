@@ -84,14 +84,11 @@ def _weight_slices(content: np.ndarray) -> list[slice]:
     model = schema.Model.GetRootAs(content)
     graph = model.Subgraphs(0)
     tensors = [graph.Tensors(number) for number in range(graph.TensorsLength())]
-    weights = [one.Buffer() for one in tensors if one.Type() == schema.TensorType.FLOAT32 and not _is_fixed(one.Name())]
+    floats = [one for one in tensors if one.Type() == schema.TensorType.FLOAT32]
+    weights = [one.Buffer() for one in floats if not one.Name().startswith(b"scaling/")]  # fixed by the configuration
     buffers = [model.Buffers(number).DataAsNumpy() for number in weights if model.Buffers(number).DataLength()]
     starts = [data.ctypes.data - content.ctypes.data for data in buffers]
     return [slice(start, start + data.nbytes) for start, data in zip(starts, buffers, strict=True)]
-
-
-def _is_fixed(name: bytes) -> bool:
-    return name.startswith(b"scaling/")  # part of the configuration
 
 
 def load_latency(run: Run) -> float | None:

@@ -23,20 +23,18 @@ from cifar_core.untrusted import quoted, unique_name
 MAX_FILE_BYTES = 64 * 2**20  # limit of one picture, in a zip or not
 ZIP_SIGNATURE = rb"PK(\x03\x04|\x05\x06)"
 WANTED = "PNG, JPEG, WebP, AVIF, BMP or GIF"
-_READ = (
-    ("PNG", rb"\x89PNG\r\n\x1a\n"),
-    ("JPEG", rb"\xff\xd8\xff"),
-    ("WEBP", rb"RIFF....WEBP"),
-    ("BMP", rb"BM"),
-    ("GIF", rb"GIF8[79]a"),
-)
 _EXPORT = "export it as JPEG or PNG"
 _UNPACK = "unpack it, and choose the pictures or a ZIP file of them"
-_NOT_READ = (
+_KINDS = (  # Pillow's names of the formats that are read, other formats and advice
+    ("PNG", rb"\x89PNG\r\n\x1a\n", ""),
+    ("JPEG", rb"\xff\xd8\xff", ""),
+    ("WEBP", rb"RIFF....WEBP", ""),
+    ("BMP", rb"BM", ""),
+    ("GIF", rb"GIF8[79]a", ""),
     ("a ZIP archive", ZIP_SIGNATURE, _UNPACK),
     ("an archive (RAR, 7z, gzip, tar)", rb"\x1f\x8b|Rar!|7z\xbc\xaf|BZh|\xfd7zXZ|.{257}ustar", _UNPACK),
-    ("an SVG drawing", rb"\s*(<\?xml.*)?(<!doctype svg.*)?<svg", "export it as PNG"),
-    ("a web page", rb"\s*(<!doctype html|<html|<\?xml)", "open it in a browser and save the picture itself"),
+    ("an SVG drawing", rb"(?i)\s*(<\?xml.*)?(<!doctype svg.*)?<svg", "export it as PNG"),
+    ("a web page", rb"(?i)\s*(<!doctype html|<html|<\?xml)", "open it in a browser and save the picture itself"),
     ("a PDF document", rb"%PDF", "export its page as PNG, or take a screenshot"),
     ("a raw file", rb"FUJIFILMCCD-RAW|II\*\x00....CR|IIU\x00|IIR[OS]|MMOR|FOVb|\x00MRM", "develop it as JPEG"),
     ("a TIFF picture or raw file", rb"II[*+]\x00|MM\x00[*+]", _EXPORT),
@@ -47,7 +45,7 @@ _NOT_READ = (
     ("a video", rb"\x1aE\xdf\xa3|RIFF....AVI |OggS|\x00\x00\x01[\xb3\xba]|FLV\x01|....moov", "save one of its frames"),
     ("an Office document", rb"\xd0\xcf\x11\xe0", "save the picture itself"),
 )
-_BRANDS = (  # brands of ISO base media files (ISO/IEC 14496-12, 23008-12)
+_BRANDS = (  # the same by the brands of ISO base media files (ISO/IEC 14496-12, 23008-12)
     ("AVIF", {b"avif", b"avis"}, ""),
     (
         "a HEIC picture",
@@ -108,24 +106,15 @@ def is_picture(data: bytes) -> bool:
 
 def _kind(head: bytes) -> tuple[str, str]:
     """Return the name of the format and "", or a description of an unsupported one ("" if unknown) and advice."""
-    for format_name, signature in _READ:
-        if re.match(signature, head, re.DOTALL):
-            return format_name, ""
     if head[4:8] == b"ftyp":
-        return _media_kind(head)
-    for kind, signature, advice in _NOT_READ:
-        if re.match(signature, head, re.DOTALL | re.IGNORECASE):
+        end = min(int.from_bytes(head[:4], "big"), len(head))
+        brands = {head[8:12], *(head[at : at + 4] for at in range(16, end - 3, 4))}
+        found = [(kind, advice) for kind, known, advice in _BRANDS if brands & known]
+        return found[0] if found else ("a video", "save one of its frames")
+    for kind, signature, advice in _KINDS:
+        if re.match(signature, head, re.DOTALL):
             return kind, advice
     return "", "save or export it as one of these"
-
-
-def _media_kind(head: bytes) -> tuple[str, str]:
-    end = min(int.from_bytes(head[:4], "big"), len(head))
-    brands = {head[8:12], *(head[at : at + 4] for at in range(16, end - 3, 4))}
-    for kind, known, advice in _BRANDS:
-        if brands & known:
-            return kind, advice
-    return "a video", "save one of its frames"
 
 
 def png_parts(data: bytes, whole: bool) -> bytes:
@@ -234,12 +223,6 @@ def _without_utf8_flag(header: re.Match[bytes]) -> bytes:
     return header[1] + bytes([header[2][0] & ~(_UTF8_FLAG >> 8)])
 
 
-def is_system_file(filename: str) -> bool:
-    """Return whether Windows or macOS adds `filename` to folders and zips."""
-    parts = re.split(r"[/\\]", filename)
-    return "__MACOSX" in parts or parts[-1].startswith("._") or parts[-1].lower() in _SYSTEM_FILES
-
-
 def visible_files(folder: Path) -> list[Path]:
     """Return the files below `folder`, recursively and sorted, without hidden ones."""
     below = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -247,9 +230,10 @@ def visible_files(folder: Path) -> list[Path]:
 
 
 def is_hidden(filename: str) -> bool:
-    """Return whether `filename`, or a folder in it, is hidden or a system file."""
+    """Return whether `filename`, or a folder in it, is hidden or added by Windows or macOS."""
     parts = re.split(r"[/\\]", filename)
-    return is_system_file(filename) or any(part.startswith(".") and part.strip(".") for part in parts)
+    is_dotted = any(part.startswith(".") and part.strip(".") for part in parts)
+    return is_dotted or "__MACOSX" in parts or parts[-1].lower() in _SYSTEM_FILES
 
 
 def member_name(info: zipfile.ZipInfo) -> str:

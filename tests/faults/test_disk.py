@@ -147,7 +147,7 @@ CHANGES: dict[str, Callable[[Run], object]] = {
 }
 FINISHED: dict[str, Callable[[Run], object]] = {
     "export": lambda run: exports.start(run, "onnx"),
-    "robustness": robustness.start,
+    "robustness": lambda run: robustness.job(run).start(),
     "stop the robustness": lambda run: robustness.job(run).ask_to_stop(),
     "latency": model_file.measure_latency,
     "rename": lambda run: labels.change(run, name="x"),

@@ -39,6 +39,7 @@ from cifar_core.evaluation import assessment, diagnosis, robustness, story
 from cifar_core.evaluation.robustness import CORRUPTIONS
 from cifar_core.inference import calibration, neighbors
 from cifar_core.inference.classifier import open_classifier
+from cifar_core.jobs import Job
 from cifar_core.runs import Run, write_json
 from pages.components import dataset_notice, formatting
 
@@ -251,11 +252,11 @@ def test_a_damaged_run_is_a_sentence(run):
 def test_robustness_is_measured_at_the_press_of_a_button_followed_and_stopped(run, monkeypatch):
     lock = FileLock(run.path / "robustness.lock", thread_local=False)  # AppTest runs the page in a thread
 
-    def start(one: Run) -> None:  # as the process would
+    def start(job: Job) -> None:  # as the process would
         lock.acquire()
-        robustness.job(one).write("working", done=410, total=2050, seconds_left=12.4)
+        job.write("working", done=410, total=2050, seconds_left=12.4)
 
-    monkeypatch.setattr(robustness, "start", start)
+    monkeypatch.setattr(Job, "start", start)
     app = open_app(EVALUATE, robust="true")
     assert "robustness" not in charts_of(app)
     assert not app.session_state["polled__measures"]
