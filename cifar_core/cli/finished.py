@@ -27,7 +27,7 @@ from cifar_core.inference import calibration
 from cifar_core.inference.classifier import BUNDLED, open_classifier
 from cifar_core.runs import Run
 from cifar_core.teach.project import PREFIX
-from cifar_core.untrusted import shown_name
+from cifar_core.untrusted import read_plain_file, shown_name
 
 _CHUNK = 500
 
@@ -154,15 +154,11 @@ def _bundled(arguments: Namespace) -> Answer:
 
 
 def _test_figures(name: str, dataset: str, test: Predictions) -> dict[str, Any]:
-    return {
-        "id": name,
-        "accuracy": test.accuracy,
-        "loss": test.loss,
-        "images": len(test.labels),
-        "dataset": dataset,
-        "interval": list(test.interval),
-        "classes": {one.name: one.recall for one in predictions.class_figures(test)},
-    }
+    figures = assessment.figures(test)
+    known = {key: figures[key] for key in ("accuracy", "loss", "images", "interval")}
+    return (
+        {"id": name, "dataset": dataset} | known | {"classes": {k: v["recall"] for k, v in figures["classes"].items()}}
+    )
 
 
 def export_run(arguments: Namespace) -> Answer:
@@ -193,7 +189,9 @@ def import_run(arguments: Namespace) -> Answer:
     from cifar_core.export import archive
 
     with native_messages_hidden():
-        run = archive.import_run(archive.read_file(Path(arguments.archive)))
+        run = archive.import_run(
+            read_plain_file(arguments.archive, archive.MAX_ZIP_BYTES, "the ZIP file of a run", RunError)
+        )
     data = {"id": run.id, "status": run.state, "imported": run.status["imported"]}
     return Answer(data, [f"Run {run.id} is imported; `{PROGRAM} runs show {run.id}` shows it."])
 

@@ -1,4 +1,4 @@
-"""Report of a finished run: a self-contained HTML page, an image card, and an animation of its predictions."""
+"""Report of a finished run: a self-contained HTML page, one of its curves, an image card, an animation."""
 
 from __future__ import annotations
 
@@ -68,7 +68,6 @@ def build(run: Run) -> str:
     result = assessment.assess(run)
     images, weights = shown_label(result.stored.dataset), run.result.get("weights", "unknown")
     parts = [
-        f"<h1>Run {_text(run.id)}</h1>",
         f"<p>Images: {_text(images)}. Initial weights: {_text(weights)}. "
         f"Written by CIFAR Studio on {time.strftime('%Y-%m-%d %H:%M')}.</p>",
         _table(*assessment.accuracy_cells(result.stored)),
@@ -88,8 +87,21 @@ def build(run: Run) -> str:
             [(knob.label, knob.format(getattr(result.config, name))) for name, knob in KNOBS.items()],
         ),
     ]
-    colors = {"wrong": style.WRONG, "hint": style.VALIDATION, "right": style.RIGHT}
-    return _PAGE.format(title=f"Run {_text(run.id)}", body="\n".join(parts), **colors)
+    return _page(run, parts)
+
+
+def curves_page(run: Run) -> str:
+    """Return the learning curves of `run` as one self-contained HTML page."""
+    found = curves.curves(run.metrics())
+    charts = [training_charts.metric_figure(found, metric) for metric in ("accuracy", "loss")]
+    charts += [training_charts.small_figure(found, name) for name in ("learning_rate", "images_per_second")]
+    return _page(run, [_figure(figure, brings_plotly=number == 0) for number, figure in enumerate(charts)])
+
+
+def _page(run: Run, parts: Iterable[str]) -> str:
+    title = f"Run {_text(run.id)}"
+    body = "\n".join([f"<h1>{title}</h1>", *parts])
+    return _PAGE.format(title=title, body=body, wrong=style.WRONG, hint=style.VALIDATION, right=style.RIGHT)
 
 
 def _findings(result: Assessment) -> Iterable[str]:

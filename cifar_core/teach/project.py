@@ -220,21 +220,22 @@ def changed(name: str) -> Iterator[Project]:
 def delete(name: str) -> None:
     """Delete a project; `restore` restores it. Raises ProjectError."""
     place, target = folder(name), runs.folder_beside_runs("teach") / ".deleted" / name
-    try:
-        shutil.rmtree(target, ignore_errors=True)  # an earlier deleted project of the same name
-        target.parent.mkdir(exist_ok=True)
-        place.rename(target)
-    except OSError as error:
-        raise ProjectError(f"Project {name} could not be deleted: {error.strerror}.") from None
+    shutil.rmtree(target, ignore_errors=True)  # an earlier deleted project of the same name
+    _move(place, target, "deleted")
 
 
 def restore(name: str) -> None:
     """Restore a deleted project. Raises ProjectError if it does not exist or the name is in use."""
     place = folder(name)
+    _move(runs.folder_beside_runs("teach") / ".deleted" / name, place, "restored")
+
+
+def _move(source: Path, target: Path, what: str) -> None:
     try:
-        (runs.folder_beside_runs("teach") / ".deleted" / name).rename(place)
+        target.parent.mkdir(exist_ok=True)
+        source.rename(target)
     except OSError as error:
-        raise ProjectError(f"Project {name} could not be restored: {error.strerror}.") from None
+        raise ProjectError(f"Project {target.name} could not be {what}: {error.strerror}.") from None
 
 
 def class_name(text: str) -> str:
