@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from itertools import zip_longest
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +156,8 @@ def _bundled(arguments: Namespace) -> Answer:
 def _test_figures(name: str, dataset: str, test: Predictions) -> dict[str, Any]:
     figures = assessment.figures(test)
     known = {key: figures[key] for key in ("accuracy", "loss", "images", "interval")}
-    return (
-        {"id": name, "dataset": dataset} | known | {"classes": {k: v["recall"] for k, v in figures["classes"].items()}}
-    )
+    recalls = {label: one["recall"] for label, one in figures["classes"].items()}
+    return {"id": name, "dataset": dataset, **known, "classes": recalls}
 
 
 def export_run(arguments: Namespace) -> Answer:
@@ -168,10 +167,14 @@ def export_run(arguments: Namespace) -> Answer:
     run, name = runs.get(arguments.id), arguments.format
     exports.check(run, name)
     facts = _tried(run, name, arguments.json) if name in MODELS else {}
-    path = exports.save(run, name, Path(arguments.output) if arguments.output else None)
-    size = path.stat().st_size
-    answer = {"id": run.id, "format": name, "file": str(path), "bytes": size}
-    lines = [f"{path}: {size / 1e6:,.2f} MB."]
+    target = Path(arguments.output or ".")
+    if target.is_dir():  # no file is replaced: runs may have the same name
+        paths = (target / exports.file_name(run, name, number) for number in count(1))
+        target = next(path for path in paths if not path.exists())
+    content = exports.content(run, name)
+    save(str(target), lambda path: path.write_bytes(content))
+    answer = {"id": run.id, "format": name, "file": str(target), "bytes": len(content)}
+    lines = [f"{target}: {len(content) / 1e6:,.2f} MB."]
     if facts:
         answer |= {key: facts[key] for key in ("agreement", "images", "latency_ms", "against", "poor")}
         lines.append(
