@@ -37,6 +37,9 @@ _KINDS = {
     _OPERATOR.RESIZE_BILINEAR: "resize",
     _OPERATOR.MEAN: "mean",
     _OPERATOR.SOFTMAX: "softmax",
+    _OPERATOR.CAST: "scale",
+    _OPERATOR.MUL: "scale",
+    _OPERATOR.ADD: "scale",  # of a constant
 }
 _LIMITS = {_ACTIVATION.NONE: None, _ACTIVATION.RELU: 1e30, _ACTIVATION.RELU6: 6}
 
@@ -155,17 +158,14 @@ class _Network:
             sources = [len(self.operators)]
         if code in (_OPERATOR.CONV_2D, _OPERATOR.DEPTHWISE_CONV_2D, _OPERATOR.FULLY_CONNECTED):
             layer |= self._layer(operator, code)
-        elif code == _OPERATOR.CAST:
-            layer |= {"kind": "scale", "factor": 1, "offset": 0}
-        elif code == _OPERATOR.MUL:
-            layer |= {"kind": "scale", "factor": self._values(second).item(), "offset": 0}
-        elif code == _OPERATOR.ADD and second not in self._maps:
-            layer |= {"kind": "scale", "factor": 1, "offset": self._values(second).item()}
-        elif code == _OPERATOR.ADD:
+        elif code == _OPERATOR.ADD and second in self._maps:
             layer["kind"] = "add"
             sources.append(self._maps[second])
         else:
             layer["kind"] = _KINDS[code]
+            if layer["kind"] == "scale":
+                layer["factor"] = self._values(second).item() if code == _OPERATOR.MUL else 1
+                layer["offset"] = self._values(second).item() if code == _OPERATOR.ADD else 0
         self.operators.append(layer | {"from": sources})
         self._maps[operator.outputs[0]] = len(self.operators)
 

@@ -25,7 +25,7 @@ from filelock import Timeout
 from PIL import Image
 
 from cifar_core import machine, runs
-from cifar_core.errors import CifarError, ProjectError
+from cifar_core.errors import CifarError, ImageError, ProjectError
 from cifar_core.inference.decoding import open_picture
 from cifar_core.inference.pictures import Picture, crop_box, read_each
 from cifar_core.network.litert import LAST_LAYER
@@ -355,8 +355,11 @@ def content(name: str, key: str) -> bytes:
 
 
 def image(name: str, key: str) -> Image.Image:
-    """Return a picture, RGB. Raises ProjectError or ImageError if it is missing or damaged."""
-    return open_picture(content(name, key), f"{key}.jpg")
+    """Return a picture, RGB. Raises ProjectError if it is missing or damaged."""
+    try:
+        return open_picture(content(name, key), f"{key}.jpg")
+    except ImageError as error:
+        raise ProjectError(f"A picture of project {name} is damaged: {error}") from None
 
 
 def pack(name: str) -> bytes:
