@@ -26,6 +26,7 @@ from PIL import Image
 
 from cifar_core import machine, runs
 from cifar_core.errors import CifarError, ImageError, ProjectError
+from cifar_core.export.exports import FORMATS
 from cifar_core.inference.decoding import open_picture
 from cifar_core.inference.pictures import Picture, crop_box, read_each
 from cifar_core.network.litert import LAST_LAYER
@@ -43,13 +44,7 @@ BLOCKS = (3, 6, 10, 13, 16, LAST_LAYER)
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 SETTINGS = {"alpha": ALPHAS, "image_size": IMAGE_SIZES, "block": BLOCKS, "strength": STRENGTHS}
 """The values of each setting."""
-SUFFIXES = {
-    "zip": ".zip",
-    "html": ".html",
-    "litert": ".tflite",
-    "litert-int8": "-int8.tflite",
-    "onnx": ".onnx",
-}
+SUFFIXES = {name: FORMATS[name].suffix for name in ("zip", "html", "litert", "litert-int8", "onnx")}
 """Export formats of a project, with the suffix of the file."""
 _BURST = re.compile(r"burst (\d{1,6})\b")
 _QUALITY = 93
