@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
-from itertools import zip_longest
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from cifar_core.inference import calibration
 from cifar_core.inference.classifier import BUNDLED, open_classifier
 from cifar_core.runs import Run
 from cifar_core.teach.project import PREFIX
-from cifar_core.untrusted import shown_name
+from cifar_core.untrusted import read_plain_file, shown_name
 
 _CHUNK = 500
 
@@ -154,15 +154,10 @@ def _bundled(arguments: Namespace) -> Answer:
 
 
 def _test_figures(name: str, dataset: str, test: Predictions) -> dict[str, Any]:
-    return {
-        "id": name,
-        "accuracy": test.accuracy,
-        "loss": test.loss,
-        "images": len(test.labels),
-        "dataset": dataset,
-        "interval": list(test.interval),
-        "classes": {one.name: one.recall for one in predictions.class_figures(test)},
-    }
+    figures = assessment.figures(test)
+    known = {key: figures[key] for key in ("accuracy", "loss", "images", "interval")}
+    recalls = {label: one["recall"] for label, one in figures["classes"].items()}
+    return {"id": name, "dataset": dataset, **known, "classes": recalls}
 
 
 def export_run(arguments: Namespace) -> Answer:
@@ -172,10 +167,14 @@ def export_run(arguments: Namespace) -> Answer:
     run, name = runs.get(arguments.id), arguments.format
     exports.check(run, name)
     facts = _tried(run, name, arguments.json) if name in MODELS else {}
-    path = exports.save(run, name, Path(arguments.output) if arguments.output else None)
-    size = path.stat().st_size
-    answer = {"id": run.id, "format": name, "file": str(path), "bytes": size}
-    lines = [f"{path}: {size / 1e6:,.2f} MB."]
+    target = Path(arguments.output or ".")
+    if target.is_dir():  # no file is replaced: runs may have the same name
+        paths = (target / exports.file_name(run, name, number) for number in count(1))
+        target = next(path for path in paths if not path.exists())
+    content = exports.content(run, name)
+    save(str(target), lambda path: path.write_bytes(content))
+    answer = {"id": run.id, "format": name, "file": str(target), "bytes": len(content)}
+    lines = [f"{target}: {len(content) / 1e6:,.2f} MB."]
     if facts:
         answer |= {key: facts[key] for key in ("agreement", "images", "latency_ms", "against", "poor")}
         lines.append(
@@ -193,7 +192,9 @@ def import_run(arguments: Namespace) -> Answer:
     from cifar_core.export import archive
 
     with native_messages_hidden():
-        run = archive.import_run(archive.read_file(Path(arguments.archive)))
+        run = archive.import_run(
+            read_plain_file(arguments.archive, archive.MAX_ZIP_BYTES, "the ZIP file of a run", RunError)
+        )
     data = {"id": run.id, "status": run.state, "imported": run.status["imported"]}
     return Answer(data, [f"Run {run.id} is imported; `{PROGRAM} runs show {run.id}` shows it."])
 

@@ -98,9 +98,8 @@ def _knob(knob: Knob, defaults: TrainConfig) -> Argument:
 
 def _training(parser: argparse.ArgumentParser, usual: str, text: str) -> None:
     """Add the preset and all knobs, in groups."""
-    parser.add_argument(
-        "--preset", choices=list(PRESETS), default=usual, help=f"{text} (default: {usual}; it sets the defaults below)"
-    )
+    text = f"{text} (default: {usual}; it sets the defaults below)"
+    parser.add_argument("--preset", choices=list(PRESETS), default=usual, help=text)
     groups = {knob.group: parser.add_argument_group(knob.group) for knob in KNOBS.values()}
     for knob in KNOBS.values():
         flag, options = _knob(knob, PRESETS[usual])

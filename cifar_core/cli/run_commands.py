@@ -195,7 +195,7 @@ def details(run: Run) -> dict[str, Any]:
         "error": run_error(run),
         "environment": environment,
         "problems": list(filter(None, problems)),
-        "imported": status.get("imported"),
+        "imported": status.get("imported") or None,
     }
 
 

@@ -151,7 +151,9 @@ def lab(arguments: Namespace) -> Answer:
     """Train the head with the given values of five knobs, or show the stored result."""
     given = {name: text for name in SLIDERS if (text := getattr(arguments, name)) is not None}
     settings = Settings(**{name: KNOBS[name].parse(text) for name, text in given.items()})
-    result = _done(settings) or _trained(settings, arguments.json)
+    result = head_lab.result(settings)
+    if result is None or result.state != "done":
+        result = _trained(settings, arguments.json)
     base = head_lab.status().get("base")
     lines = [
         f"epoch {row['epoch']:>2}  training accuracy {percent(row['accuracy'])}  validation accuracy "
@@ -165,18 +167,15 @@ def lab(arguments: Namespace) -> Answer:
     return Answer(data, lines)
 
 
-def _done(settings: Settings) -> Result | None:
-    result = head_lab.result(settings)
-    return result if result and result.state == "done" else None
-
-
 def _trained(settings: Settings, quiet: bool) -> Result:
     """Request `settings` from the lab and wait for the result. Raises TrainingError if it fails."""
     head_lab.start()
     head_lab.request(settings)
     with Screen(quiet) as screen:
-        while not (done := _done(settings)):
+        while True:
             result, status, newest = head_lab.result(settings), head_lab.status(), head_lab.requested()
+            if result and result.state == "done":
+                return result
             if result and result.state == "failed":
                 raise TrainingError(result.message)
             if newest is None or newest[0] != settings:
@@ -187,7 +186,6 @@ def _trained(settings: Settings, quiet: bool) -> Result:
             epochs = len(result.rows) if result and result.state == "computing" else 0
             screen.bar(str(status["state"]), epochs / BASE.head_epochs)
             time.sleep(_POLL_SECONDS)
-    return done
 
 
 def learn(arguments: Namespace) -> Answer:

@@ -20,17 +20,16 @@ import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from cifar_core import machine, runs, untrusted
-from cifar_core.charts import training as training_charts
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, RunError
 from cifar_core.evaluation import predictions
+from cifar_core.export import report
 from cifar_core.inference import calibration, model_file, neighbors
 from cifar_core.runs import Run, curves, records, trash
 from cifar_core.runs.records import Share
@@ -39,11 +38,6 @@ from cifar_core.untrusted import quoted, shown_name
 KIND, SCHEMA = "cifar-studio-run", 1
 MANIFEST, FIGURES = "run.json", "figures.html"
 _STORED = (".npz", ".keras")  # already compressed
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<style>body{{font-family:sans-serif;max-width:960px;margin:2rem auto;background:#fff}}</style></head>
-<body><h1>{title}</h1>{figures}</body></html>
-"""
 MAX_ZIP_BYTES = 200 * 2**20
 _MIB = 2**20
 FILES = {  # maximum unpacked bytes; a model of the widest network has 20 MB
@@ -90,9 +84,7 @@ def missing(run: Run) -> str | None:
 
 
 def pack(run: Run) -> bytes:
-    """Return `run` as a zip. Raises RunError if it is not finished or lacks a file."""
-    if run.state != "finished":
-        raise RunError(f"Run {run.id} is {run.state}; only a finished run can be exported.")
+    """Return the finished `run` as a zip. Raises RunError if it lacks a file."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(MANIFEST, json.dumps({"kind": KIND, "schema": SCHEMA, "id": run.id}, indent=1))
@@ -103,25 +95,8 @@ def pack(run: Run) -> bytes:
                 raise RunError(f"Run {run.id} has no readable {name} ({error.strerror}); train it again.") from None
             method = zipfile.ZIP_STORED if name.endswith(_STORED) else zipfile.ZIP_DEFLATED
             archive.writestr(name, content, method)
-        archive.writestr(FIGURES, figures(run))
+        archive.writestr(FIGURES, report.curves_page(run))
     return packed.getvalue()
-
-
-def figures(run: Run) -> str:
-    """Return the run's learning curves as one self-contained HTML page."""
-    found_curves = curves.curves(run.metrics())
-    charts = [training_charts.metric_figure(found_curves, metric) for metric in ("accuracy", "loss")]
-    charts += [training_charts.small_figure(found_curves, name) for name in ("learning_rate", "images_per_second")]
-    parts = [
-        figure.to_html(full_html=False, include_plotlyjs=number == 0, config={"displaylogo": False})
-        for number, figure in enumerate(charts)
-    ]
-    return _PAGE.format(title=f"Run {shown_name(run.id)}", figures="".join(parts))
-
-
-def read_file(path: Path) -> bytes:
-    """Return the bytes of an archive file. Raises RunError if it is unreadable or too large."""
-    return untrusted.read_plain_file(path, MAX_ZIP_BYTES, "the ZIP file of a run", RunError)
 
 
 def import_run(content: bytes) -> Run:
@@ -235,16 +210,12 @@ def _check_figures(run: Run) -> None:
 
 def _check_extras(run: Run) -> None:
     """Fit the temperature of `run` to its validation predictions; keep its rule. Raises RunError if one is damaged."""
-    readers: dict[str, Callable[[Path], object]] = {
-        calibration.FILE: calibration.load,
-        neighbors.FILE: neighbors.load,
-    }
-    for name, load in readers.items():
-        try:
-            load(run.path / name)
-        except RunError:
-            raise _refused(f"its {name} is damaged") from None
     path = run.path / calibration.FILE
+    for load, file in ((calibration.load, path), (neighbors.load, run.path / neighbors.FILE)):
+        try:
+            load(file)
+        except RunError:
+            raise _refused(f"its {file.name} is damaged") from None
     saved, validation = calibration.load(path), predictions.load(run).validation
     rule = saved.out_of_distribution if saved else None
     calibration.fit(validation.probabilities, validation.labels, rule).save(path)

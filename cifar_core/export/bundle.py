@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cifar_core import untrusted
-from cifar_core.config import PRESETS, TrainConfig, nearest_preset
+from cifar_core.config import KNOBS, PRESETS, TrainConfig, nearest_preset
 from cifar_core.data.cifar10 import CLASSES, shown_label
 from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions
@@ -105,8 +105,7 @@ def command(run: Run) -> str:
     """Return the command that reproduces the run."""
     config = run.config
     name = nearest_preset(config)
-    changes = config.differences(PRESETS[name])
-    flags = "".join(f" --{knob.replace('_', '-')} {value}" for knob, (value, _) in changes.items())
+    flags = "".join(f" {KNOBS[knob].flag} {value}" for knob, (value, _) in config.differences(PRESETS[name]).items())
     return f"python -m cifar_core train --preset {name}{flags}"
 
 
@@ -139,10 +138,10 @@ def _write_backbone(run: Run, path: Path) -> Path:
         best = {name: file[f"best/{name}"] for name in pretrained.base_shapes(run.config.alpha)}
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"Run {run.id} has no usable checkpoint.npz ({type(error).__name__}); train it again.") from None
-    kinds = {name: np.float16 if name.endswith("/kernel") else np.float32 for name in best}
-    arrays: dict[str, Any] = {name: value.astype(kinds[name]) for name, value in best.items()}
-    with path.open("wb") as content:
-        np.savez_compressed(content, **arrays)
+    arrays: dict[str, Any] = {
+        name: value.astype(np.float16 if name.endswith("/kernel") else np.float32) for name, value in best.items()
+    }
+    np.savez_compressed(path, **arrays)
     return path
 
 
@@ -216,12 +215,13 @@ def facts(figures: dict[str, Any]) -> dict[str, str]:
 
 
 def _recipe(config: TrainConfig) -> str:
-    phases = [f"the head for {_epochs(config.head_epochs)} on the frozen backbone"] if config.head_epochs else []
+    head, tuning = (KNOBS[name].format(getattr(config, name)) for name in ("head_epochs", "fine_tune_epochs"))
+    phases = [f"the head for {head} on the frozen backbone"] if config.head_epochs else []
     rate, batch = config.head_learning_rate, config.head_batch_size
     if config.fine_tunes:
         blocks = config.fine_tune_blocks
         part = "the whole network" if blocks == BLOCK_COUNT else f"the top {blocks} of {BLOCK_COUNT} blocks"
-        phases.append(f"{part} for {_epochs(config.fine_tune_epochs)}")
+        phases.append(f"{part} for {tuning}")
         rate, batch = config.fine_tune_learning_rate, config.batch_size
     versions = f"in {config.views} versions of each image" if config.views else "new in every batch"
     text = (
@@ -240,10 +240,6 @@ def _extras(config: TrainConfig) -> Iterator[str]:
         yield ", averaged weights"
     if config.distils:
         yield f", teacher {config.teacher} with weight {config.distillation:g}"
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'s' if count > 1 else ''}"
 
 
 def _versions(environment: dict[str, Any]) -> list[str]:

@@ -10,7 +10,6 @@ output. The Keras file opens in Keras 3.4 and later.
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -83,7 +82,7 @@ probabilities = model.run(["probabilities"], {"images": np.asarray(image)[None]}
 _TRIED_LITERT = "tflite-runtime 2.14, ai-edge-litert 1.0 and 2.3; optimized and reference kernels"
 
 
-_ALL = (
+FORMATS: Mapping[str, Format] = {item.name: item for item in (
     Format("keras", "Keras", ".keras", "For further training; needs Keras. Pixels 0 to 255, float32 (n, 32, 32, 3).",
            0.99, "Keras 3.4, 3.8, 3.12 and 3.15", _KERAS),
     Format("litert", "LiteRT", ".tflite", "For phones and small machines. Pixels uint8 (n, 32, 32, 3).",
@@ -104,9 +103,8 @@ _ALL = (
     Format("csv", "Metrics, CSV", "-metrics.csv", "A line for each step and epoch."),
     Format("json", "Metrics, JSON", "-metrics.json", "The same, with settings, results and environment."),
     Format("tensorboard", "TensorBoard", "-tensorboard.zip", "Event files; unpack and point `--logdir` to the folder."),
-)  # fmt: skip
-FORMATS: Mapping[str, Format] = {item.name: item for item in _ALL}
-MODELS: Mapping[str, Format] = {item.name: item for item in _ALL if item.least_agreement is not None}
+)}  # fmt: skip
+MODELS: Mapping[str, Format] = {name: item for name, item in FORMATS.items() if item.least_agreement is not None}
 
 
 def check(run: Run, name: str) -> None:
@@ -156,24 +154,6 @@ def usage(run: Run, name: str) -> str:
     return MODELS[name].usage.replace("{file}", file_name(run, name))
 
 
-def save(run: Run, name: str, target: Path | None) -> Path:
-    """Write the export to the file or folder `target` (default: the current folder) and return its path.
-
-    In a folder no file is replaced: the name of the second gets a "-2", since runs may have the same name.
-    Raises RunError if it cannot be written, and the errors of `content`.
-    """
-    target = target or Path()
-    if target.is_dir():
-        paths = (target / file_name(run, name, number) for number in itertools.count(1))
-        target = next(path for path in paths if not path.exists())
-    packed = content(run, name)
-    try:
-        target.write_bytes(packed)
-    except OSError as error:
-        raise RunError(f"{target} cannot be written ({error.strerror}); name another place with --output.") from None
-    return target
-
-
 def path(run: Run, name: str) -> Path:
     """Return the path of the model file of `run` in the format `name`, whether it exists or not."""
     return run.path / "exports" / f"model{MODELS[name].suffix}"
@@ -203,12 +183,10 @@ def state(run: Run, name: str) -> dict[str, Any]:
     time). If failed: "error". A damaged record counts as none.
     """
     status = job(run, name).read()
-    if status["state"] == "working":
-        return {"state": "working", "done": status.get("done", 0), "total": status.get("total", 0)}
-    if status["state"] == "failed":
-        return status
+    if status["state"] in ("working", "failed"):
+        return {"done": 0, "total": 0} | status
     sound = all(isinstance(status.get(key), int | float) for key in _NUMBERS) and path(run, name).is_file()
-    if status.get("state") != "done" or not sound:
+    if status["state"] != "done" or not sound:
         return {"state": "none"}
     return status | {"poor": status["agreement"] < (MODELS[name].least_agreement or 0)}
 

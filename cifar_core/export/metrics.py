@@ -91,8 +91,8 @@ def _events(rows: list[dict[str, Any]], start: float) -> tuple[list[bytes], list
 
 def _event(seconds: float, step: int, values: Mapping[str, float | None]) -> bytes:
     """Return an Event message (tensorflow/core/util/event.proto) as a TFRecord, without None values."""
-    known = {name: value for name, value in values.items() if value is not None}
-    summary = b"".join(_bytes(1, _bytes(1, name.encode()) + _float(2, value)) for name, value in known.items())
+    known = ((name, value) for name, value in values.items() if value is not None)
+    summary = b"".join(_bytes(1, _bytes(1, name.encode()) + _float(2, value)) for name, value in known)
     return _record(_double(1, seconds) + _integer(2, step) + _bytes(5, summary))
 
 
@@ -136,8 +136,4 @@ def _float(field: int, value: float) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    parts = bytearray()
-    while value > 0x7F:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*parts, value])
+    return bytes([value & 0x7F | 0x80]) + _varint(value >> 7) if value > 0x7F else bytes([value])

@@ -1,4 +1,4 @@
-"""Report of a finished run: a self-contained HTML page, an image card, and an animation of its predictions."""
+"""Report of a finished run: a self-contained HTML page, one of its curves, an image card, an animation."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def build(run: Run) -> str:
     """Return the report of `run`, about 5 MB of HTML. Raises RunError if the run is not finished or damaged."""
     result = assessment.assess(run)
     images, weights = shown_label(result.stored.dataset), run.result.get("weights", "unknown")
+    settings = [(knob.label, knob.format(getattr(result.config, name))) for name, knob in KNOBS.items()]
     parts = [
-        f"<h1>Run {_text(run.id)}</h1>",
         f"<p>Images: {_text(images)}. Initial weights: {_text(weights)}. "
         f"Written by CIFAR Studio on {time.strftime('%Y-%m-%d %H:%M')}.</p>",
         _table(*assessment.accuracy_cells(result.stored)),
@@ -83,13 +83,23 @@ def build(run: Run) -> str:
         *_calibration(result),
         *_robustness(run),
         "<h2>Settings</h2>",
-        _table(
-            ("setting", "value"),
-            [(knob.label, knob.format(getattr(result.config, name))) for name, knob in KNOBS.items()],
-        ),
+        _table(("setting", "value"), settings),
     ]
-    colors = {"wrong": style.WRONG, "hint": style.VALIDATION, "right": style.RIGHT}
-    return _PAGE.format(title=f"Run {_text(run.id)}", body="\n".join(parts), **colors)
+    return _page(run, parts)
+
+
+def curves_page(run: Run) -> str:
+    """Return the learning curves of `run` as one self-contained HTML page."""
+    found = curves.curves(run.metrics())
+    charts = [training_charts.metric_figure(found, metric) for metric in ("accuracy", "loss")]
+    charts += [training_charts.small_figure(found, name) for name in ("learning_rate", "images_per_second")]
+    return _page(run, [_figure(figure, brings_plotly=number == 0) for number, figure in enumerate(charts)])
+
+
+def _page(run: Run, parts: Iterable[str]) -> str:
+    title = f"Run {_text(run.id)}"
+    body = "\n".join([f"<h1>{title}</h1>", *parts])
+    return _PAGE.format(title=title, body=body, wrong=style.WRONG, hint=style.VALIDATION, right=style.RIGHT)
 
 
 def _findings(result: Assessment) -> Iterable[str]:
@@ -211,22 +221,20 @@ def card(run: Run) -> bytes:
     canvas.text(44, 84, f"{test.accuracy:.1%}", 120)
     canvas.text(48, 222, f"of {len(test.labels):,} test images correct ({low:.1%} to {high:.1%})", 24)
     epochs = f"{config.epochs['head']} + {config.epochs['fine_tune']} epochs"
-    for row, words in enumerate(
-        (
-            f"MobileNetV2, width {config.alpha:g}, {config.image_size} px, at most {epochs}",
-            f"dropout {config.dropout:g}, augmentation {config.augmentation:g}, seed {config.seed}",
-            f"Images: {shown_label(run.result.get('dataset'))}",
-        )
-    ):
+    settings = (
+        f"MobileNetV2, width {config.alpha:g}, {config.image_size} px, at most {epochs}",
+        f"dropout {config.dropout:g}, augmentation {config.augmentation:g}, seed {config.seed}",
+        f"Images: {shown_label(run.result.get('dataset'))}",
+    )
+    for row, words in enumerate(settings):
         canvas.text(48, 276 + 30 * row, words, 20, _MUTED)
     _curve(canvas, run, (660, 64, 1152, 350))
     for number, (pixels, label, probabilities) in enumerate(_card_pictures(run, test)):
         x, best = 48 + 187 * number, int(probabilities.argmax())
         is_wrong = bool(label) and label != CLASSES[best]
         canvas.picture(x, 412, 168, pixels)
-        canvas.text(
-            x, 590, f"{CLASSES[best]} {min(probabilities[best], 0.99):.0%}", 21, WRONG if is_wrong else _INK
-        )  # never 100%, as on pages
+        answer = f"{CLASSES[best]} {min(probabilities[best], 0.99):.0%}"  # never 100%, as on pages
+        canvas.text(x, 590, answer, 21, WRONG if is_wrong else _INK)
         if is_wrong:
             canvas.text(x, 618, f"labeled {label}", 17, _MUTED)
     return _packed(canvas.finished(), "PNG", optimize=True)
@@ -254,16 +262,12 @@ def _packed(image: Image.Image, kind: str, **options: object) -> bytes:
 
 def _card_pictures(run: Run, test: predictions.Predictions) -> list[tuple[np.ndarray, str, np.ndarray]]:
     """Return at most six pictures, uint8 (32, 32, 3), with labels ("" if unknown) and probabilities, float (10,)."""
-    watched = [
-        (one.pin.image, one.pin.label, one.probabilities[-1]) for one in pins.watch(run).watched if len(one.epochs)
-    ]
-    dataset = None if watched else predictions.dataset_of(run)
-    if dataset is not None:
-        places = np.unique(test.labels, return_index=True)[1][: pins.MOST]
-        watched = [
-            (dataset.test_images[place], CLASSES[test.labels[place]], test.probabilities[place]) for place in places
-        ]
-    return watched
+    if watched := [one for one in pins.watch(run).watched if len(one.epochs)]:
+        return [(one.pin.image, one.pin.label, one.probabilities[-1]) for one in watched]
+    if (dataset := predictions.dataset_of(run)) is None:
+        return []
+    places = np.unique(test.labels, return_index=True)[1][: pins.MOST]
+    return [(dataset.test_images[place], CLASSES[test.labels[place]], test.probabilities[place]) for place in places]
 
 
 def _curve(canvas: _Canvas, run: Run, box: Box) -> None:

@@ -29,6 +29,17 @@ _PARTS = Path(__file__).parent / "page"
 _FEWEST = 4096
 """Kernels with fewer weights, and depthwise kernels, stay float32: all later layers depend on them."""
 _OPERATOR, _ACTIVATION = schema.BuiltinOperator, schema.ActivationFunctionType
+_KINDS = {
+    _OPERATOR.CONV_2D: "conv",
+    _OPERATOR.DEPTHWISE_CONV_2D: "depthwise",
+    _OPERATOR.FULLY_CONNECTED: "dense",
+    _OPERATOR.RESIZE_BILINEAR: "resize",
+    _OPERATOR.MEAN: "mean",
+    _OPERATOR.SOFTMAX: "softmax",
+    _OPERATOR.CAST: "scale",
+    _OPERATOR.MUL: "scale",
+    _OPERATOR.ADD: "scale",  # of a constant
+}
 _LIMITS = {_ACTIVATION.NONE: None, _ACTIVATION.RELU: 1e30, _ACTIVATION.RELU6: 6}
 
 
@@ -73,7 +84,8 @@ def parts(content: bytes, temperature: float = 1.0) -> tuple[dict[str, Any], byt
 
     The converted network divides its logits by `temperature`.
     """
-    return _Network(content, temperature).parts()
+    network = _Network(content, temperature)
+    return {"operators": network.operators, "weights": network.weights}, bytes(network.content)
 
 
 def assembled(
@@ -84,26 +96,18 @@ def assembled(
     `card` is the table about the model. All texts are escaped. `temperature` is as in `parts`.
     """
     network, weights = parts(content, temperature)
-    model = {
-        "title": f"What is in your photo? {name}",
-        "classes": classes,
-        "side": side,
-        "network": network,
-        "card": card,
-    }
+    title = f"What is in your photo? {name}"
+    model = {"title": title, "classes": classes, "side": side, "network": network, "card": card}
     script = source("prepare.js") + source("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        Template(source("page.html"))
-        .substitute(
-            hash=f"sha256-{digest}",
-            model=json.dumps(model).replace("<", "\\u003c"),
-            weights=base64.b64encode(weights).decode(),
-            worker=source("network.js"),
-            script=script,
-        )
-        .encode()
+    page = Template(source("page.html")).substitute(
+        hash=f"sha256-{digest}",
+        model=json.dumps(model).replace("<", "\\u003c"),
+        weights=base64.b64encode(weights).decode(),
+        worker=source("network.js"),
+        script=script,
     )
+    return page.encode()
 
 
 class _Network:
@@ -117,15 +121,11 @@ class _Network:
         self._model = litert_format.unpack(content)
         self._graph = self._model.subgraphs[0]
         self._maps = {self._graph.inputs[0]: 0}
-        self._operators: list[dict[str, Any]] = []
-        self._weights: list[dict[str, Any]] = []
-        self._content = bytearray()
-
-    def parts(self) -> tuple[dict[str, Any], bytes]:
-        """Return the network as JSON, and the bytes of its weights."""
+        self.operators: list[dict[str, Any]] = []
+        self.weights: list[dict[str, Any]] = []
+        self.content = bytearray()
         for operator in self._graph.operators:
             self._add(operator)
-        return {"operators": self._operators, "weights": self._weights}, bytes(self._content)
 
     def _add(self, operator: schema.OperatorT) -> None:
         code = self._model.operatorCodes[operator.opcodeIndex].builtinCode
@@ -133,25 +133,20 @@ class _Network:
         layer: dict[str, Any] = {"input": self._shape(first), "output": self._shape(operator.outputs[0])}
         sources = [self._maps[first]]
         if code == _OPERATOR.SOFTMAX:
-            self._operators.append({"kind": "scale", "factor": 1 / self._temperature, "offset": 0, "from": sources})
-            sources = [len(self._operators)]
+            self.operators.append({"kind": "scale", "factor": 1 / self._temperature, "offset": 0, "from": sources})
+            sources = [len(self.operators)]
         if code in (_OPERATOR.CONV_2D, _OPERATOR.DEPTHWISE_CONV_2D, _OPERATOR.FULLY_CONNECTED):
             layer |= self._layer(operator, code)
-        elif code == _OPERATOR.CAST:
-            layer |= {"kind": "scale", "factor": 1, "offset": 0}
-        elif code == _OPERATOR.MUL:
-            layer |= {"kind": "scale", "factor": self._values(second).item(), "offset": 0}
-        elif code == _OPERATOR.ADD and second not in self._maps:
-            layer |= {"kind": "scale", "factor": 1, "offset": self._values(second).item()}
-        elif code == _OPERATOR.ADD:
+        elif code == _OPERATOR.ADD and second in self._maps:
             layer["kind"] = "add"
             sources.append(self._maps[second])
         else:
-            layer["kind"] = {_OPERATOR.RESIZE_BILINEAR: "resize", _OPERATOR.MEAN: "mean", _OPERATOR.SOFTMAX: "softmax"}[
-                code
-            ]
-        self._operators.append(layer | {"from": sources})
-        self._maps[operator.outputs[0]] = len(self._operators)
+            layer["kind"] = _KINDS[code]
+            if layer["kind"] == "scale":
+                layer["factor"] = self._values(second).item() if code == _OPERATOR.MUL else 1
+                layer["offset"] = self._values(second).item() if code == _OPERATOR.ADD else 0
+        self.operators.append(layer | {"from": sources})
+        self._maps[operator.outputs[0]] = len(self.operators)
 
     def _layer(self, operator: schema.OperatorT, code: int) -> dict[str, Any]:
         """Return a layer with weights."""
@@ -159,7 +154,7 @@ class _Network:
         options = operator.builtinOptions
         depthwise = code == _OPERATOR.DEPTHWISE_CONV_2D
         layer = {
-            "kind": "depthwise" if depthwise else "conv" if code == _OPERATOR.CONV_2D else "dense",
+            "kind": _KINDS[code],
             "kernel": self._store(kernel, rounded=not depthwise and kernel.size >= _FEWEST),
             "bias": self._store(bias, rounded=False),
             "limit": _LIMITS[options.fusedActivationFunction],
@@ -170,14 +165,14 @@ class _Network:
 
     def _store(self, values: np.ndarray, rounded: bool) -> int:
         """Append weights and return their number."""
-        self._content += bytes(-len(self._content) % 4)  # float32 must be aligned
-        entry: dict[str, Any] = {"offset": len(self._content), "size": values.size}
+        self.content += bytes(-len(self.content) % 4)  # float32 must be aligned
+        entry: dict[str, Any] = {"offset": len(self.content), "size": values.size}
         if rounded:  # the first axis is the output channels
             values, scales = _rounded(values)
             entry["scales"] = [float(f"{scale:.9g}") for scale in scales]
-        self._content += values.astype("<i2" if rounded else "<f4").tobytes()
-        self._weights.append(entry)
-        return len(self._weights) - 1
+        self.content += values.astype("<i2" if rounded else "<f4").tobytes()
+        self.weights.append(entry)
+        return len(self.weights) - 1
 
     def _shape(self, tensor: int) -> list[int]:
         """Return a tensor's shape without the batch."""

@@ -67,9 +67,8 @@ class Fit:
     @property
     def confusion(self) -> np.ndarray:
         """The confusion matrix of held-out predictions (columns), int (k, k)."""
-        classes = self.held_out.shape[1]
-        cells = self.labels * classes + self.held_out.argmax(axis=1)
-        return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
+        edges = range(self.held_out.shape[1] + 1)
+        return np.histogram2d(self.labels, self.held_out.argmax(axis=1), (edges, edges))[0].astype(int)
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Return the probabilities, float (m, k), for features, float (m, f)."""

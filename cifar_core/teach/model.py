@@ -24,7 +24,7 @@ from PIL import Image
 
 from cifar_core import machine, untrusted
 from cifar_core.data import augmentation
-from cifar_core.errors import CifarError, ConfigError, ProjectError
+from cifar_core.errors import ConfigError, ProjectError
 from cifar_core.export import exports, webpage
 from cifar_core.inference import explain
 from cifar_core.inference.neighbors import unit
@@ -249,12 +249,7 @@ def _stored(path: Path, base: Backbone) -> tuple[dict[int, np.ndarray], dict[str
 
 def _image(name: str, one: str, image_size: int) -> np.ndarray:
     key, _, view = one.partition(":")
-    try:
-        pixels = prepared(projects.image(name, key), image_size)
-    except ProjectError:
-        raise
-    except CifarError as error:
-        raise ProjectError(f"A picture of project {name} is damaged: {error}") from None
+    pixels = prepared(projects.image(name, key), image_size)
     if not view:
         return pixels
     place = np.array([int(key[:4], 16)])

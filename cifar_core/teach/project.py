@@ -25,7 +25,8 @@ from filelock import Timeout
 from PIL import Image
 
 from cifar_core import machine, runs
-from cifar_core.errors import CifarError, ProjectError
+from cifar_core.errors import CifarError, ImageError, ProjectError
+from cifar_core.export.exports import FORMATS
 from cifar_core.inference.decoding import open_picture
 from cifar_core.inference.pictures import Picture, crop_box, read_each
 from cifar_core.network.litert import LAST_LAYER
@@ -43,13 +44,7 @@ BLOCKS = (3, 6, 10, 13, 16, LAST_LAYER)
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 SETTINGS = {"alpha": ALPHAS, "image_size": IMAGE_SIZES, "block": BLOCKS, "strength": STRENGTHS}
 """The values of each setting."""
-SUFFIXES = {
-    "zip": ".zip",
-    "html": ".html",
-    "litert": ".tflite",
-    "litert-int8": "-int8.tflite",
-    "onnx": ".onnx",
-}
+SUFFIXES = {name: FORMATS[name].suffix for name in ("zip", "html", "litert", "litert-int8", "onnx")}
 """Export formats of a project, with the suffix of the file."""
 _BURST = re.compile(r"burst (\d{1,6})\b")
 _QUALITY = 93
@@ -217,21 +212,22 @@ def changed(name: str) -> Iterator[Project]:
 def delete(name: str) -> None:
     """Delete a project; `restore` restores it. Raises ProjectError."""
     place, target = folder(name), runs.folder_beside_runs("teach") / ".deleted" / name
-    try:
-        shutil.rmtree(target, ignore_errors=True)  # an earlier deleted project of the same name
-        target.parent.mkdir(exist_ok=True)
-        place.rename(target)
-    except OSError as error:
-        raise ProjectError(f"Project {name} could not be deleted: {error.strerror}.") from None
+    shutil.rmtree(target, ignore_errors=True)  # an earlier deleted project of the same name
+    _move(place, target, "deleted")
 
 
 def restore(name: str) -> None:
     """Restore a deleted project. Raises ProjectError if it does not exist or the name is in use."""
     place = folder(name)
+    _move(runs.folder_beside_runs("teach") / ".deleted" / name, place, "restored")
+
+
+def _move(source: Path, target: Path, what: str) -> None:
     try:
-        (runs.folder_beside_runs("teach") / ".deleted" / name).rename(place)
+        target.parent.mkdir(exist_ok=True)
+        source.rename(target)
     except OSError as error:
-        raise ProjectError(f"Project {name} could not be restored: {error.strerror}.") from None
+        raise ProjectError(f"Project {target.name} could not be {what}: {error.strerror}.") from None
 
 
 def class_name(text: str) -> str:
@@ -351,8 +347,11 @@ def content(name: str, key: str) -> bytes:
 
 
 def image(name: str, key: str) -> Image.Image:
-    """Return a picture, RGB. Raises ProjectError or ImageError if it is missing or damaged."""
-    return open_picture(content(name, key), f"{key}.jpg")
+    """Return a picture, RGB. Raises ProjectError if it is missing or damaged."""
+    try:
+        return open_picture(content(name, key), f"{key}.jpg")
+    except ImageError as error:
+        raise ProjectError(f"A picture of project {name} is damaged: {error}") from None
 
 
 def pack(name: str) -> bytes:
