@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import streamlit as st
 
@@ -32,7 +34,7 @@ def main() -> None:
             icon=":material/draw:",
         )
     for problem in model.problems:
-        st.warning(formatting.plain(problem), icon=":material/warning:")
+        formatting.alert(st.warning, formatting.plain(problem), ":material/warning:")
     uploads.show_errors(uploads.refused())
     answered = st.container()  # above the inputs: the prediction comes first
     uploads.inputs(model)
@@ -129,13 +131,8 @@ def sorted_and_filtered(model: Classifier, pictures: list[Picture], names: list[
         orders["disagree"] = "classifier.disagreement first"
     with st.grid(2, min_column_width=180):
         by = address.linked_select("Sort", "classify:sort", orders, "given")
-        shown = st.multiselect(
-            "Show only",
-            [*cifar10.CLASSES, classifier.UNUSUAL],
-            key="only",
-            placeholder="all classes",
-            persist_state="session",
-        )
+        look: dict[str, Any] = {"placeholder": "all classes", "persist_state": "session"}
+        shown = st.multiselect("Show only", [*cifar10.CLASSES, classifier.UNUSUAL], key="only", **look)
     if by != "disagree":
         return classifier.picture_order(names, answers, by, shown)
     order = classifier.picture_order(names, answers, "given", shown)
