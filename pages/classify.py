@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import streamlit as st
 
@@ -32,7 +34,7 @@ def main() -> None:
             icon=":material/draw:",
         )
     for problem in model.problems:
-        st.warning(formatting.plain(problem), icon=":material/warning:")
+        formatting.alert(st.warning, formatting.plain(problem), ":material/warning:")
     uploads.show_errors(uploads.refused())
     answered = st.container()  # above the inputs: the prediction comes first
     uploads.inputs(model)
@@ -78,21 +80,15 @@ def examples(model: Classifier) -> None:
     is_generated = status["dataset"] == "generated"
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.markdown("## Or a synthetic image" if is_generated else "## Or a CIFAR-10 test image", width="content")
-        st.button(
-            "Show others", icon=":material/casino:", on_click=uploads.next_examples, key="others", type="tertiary"
-        )
+        look: dict[str, Any] = {"icon": ":material/casino:", "key": "others", "type": "tertiary"}
+        st.button("Show others", on_click=uploads.next_examples, **look)
     positions, images, labels = uploads.test_images()
     answers = model.answer(images)
     names = [f"test image {position + 1}" for position in positions]
-    tiles.show(
-        [
-            picture_view.tile(images[i], answers, i, name, truth=cifar10.CLASSES[labels[i]])
-            for i, name in enumerate(names)
-        ],
-        "example_tiles",
-        lambda i: uploads.take_example(images[i], f"{names[i]}, labeled {cifar10.CLASSES[labels[i]]}"),
-        width=150,
-    )
+    truths = [cifar10.CLASSES[label] for label in labels]
+    shown = [picture_view.tile(images[i], answers, i, names[i], truths[i]) for i in range(len(images))]
+    take = uploads.take_example
+    tiles.show(shown, "example_tiles", lambda i: take(images[i], f"{names[i]}, labeled {truths[i]}"), width=150)
 
 
 def many(model: Classifier, pictures: list[Picture]) -> None:
@@ -126,16 +122,11 @@ def sorted_and_filtered(model: Classifier, pictures: list[Picture], names: list[
     """Draw the sort and filter widgets; return the positions of the pictures to show, in order."""
     orders = dict(classifier.ORDERS)
     if len(picture_view.models()) > 1:
-        orders["disagree"] = "classifier.disagreement first"
+        orders["disagree"] = "disagreement first"
     with st.grid(2, min_column_width=180):
         by = address.linked_select("Sort", "classify:sort", orders, "given")
-        shown = st.multiselect(
-            "Show only",
-            [*cifar10.CLASSES, classifier.UNUSUAL],
-            key="only",
-            placeholder="all classes",
-            persist_state="session",
-        )
+        look: dict[str, Any] = {"placeholder": "all classes", "persist_state": "session"}
+        shown = st.multiselect("Show only", [*cifar10.CLASSES, classifier.UNUSUAL], key="only", **look)
     if by != "disagree":
         return classifier.picture_order(names, answers, by, shown)
     order = classifier.picture_order(names, answers, "given", shown)

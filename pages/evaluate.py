@@ -111,10 +111,8 @@ def unfinished(run: Run) -> None:
     """Show that a run cannot be evaluated yet, and the diagnosis of its metrics so far."""
     state = run.state
     run_picker.state_badge(run, state)
-    st.info(
-        f"This run is {state}; figures, mistakes and robustness appear when it has finished.",
-        icon=":material/hourglass:",
-    )
+    words = f"This run is {state}; figures, mistakes and robustness appear when it has finished."
+    st.info(words, icon=":material/hourglass:")
     run_story.diagnosis_panel(run, state, run_picker.stamp(run, "metrics.jsonl"))
     st.page_link("pages/train.py", label="See it on Train", query_params={"run": run.id}, icon=":material/show_chart:")
 
@@ -239,7 +237,8 @@ def calibrated(result: Assessment, split: str, number: int) -> None:
     known = result.calibration
     if known is None:
         if not (result.run.path / calibration.FILE).exists():  # a damaged file is in `problems`
-            st.info("This run has no calibration: an older version trained it. Train it again.")
+            words = "This run has no calibration: an older version trained it. Train it again."
+            formatting.alert(st.info, words, ":material/info:")
         return
     formatting.text(picture_view.calibration_words(known))
     before, after = result.reliability(split)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -72,10 +73,7 @@ def choose(names: list[str]) -> str:
     address.link("project", name, "")
     with st.popover("New", icon=":material/add:", key=f"teach_new_{len(names)}"):  # closed by another key
         text = st.text_input("Name of the project", "my classes", key="teach_wish", max_chars=40)
-        guarded.button(
-            "Two empty classes", teach_classes.start, text, key="teach_start", icon=":material/add:", width="stretch"
-        )
-        more_ways()
+        ways("Two empty classes", text)
     with st.popover("", icon=":material/delete:", key=f"teach_delete_{len(names)}", help="Delete this project"):
         st.markdown(f"Delete the project **{name}** with its pictures?")
         guarded.button("Delete project", remove, name, key="teach_delete_project", type="primary")
@@ -91,28 +89,17 @@ def begin() -> None:
             st.markdown(f"## {title}\n{text}")
     offer_restore()
     with st.container(width=520):
-        guarded.button(
-            "Start with two empty classes",
-            teach_classes.start,
-            "my classes",
-            key="teach_start",
-            type="primary",
-            icon=":material/add:",
-            width="stretch",
-        )
-        more_ways()
+        ways("Start with two empty classes", "my classes", type="primary")
 
 
-def more_ways() -> None:
-    """Draw the example button and the zip upload."""
-    guarded.button("Example: airplane, cat, horse", teach_classes.example, key="teach_example", busy="Starting",
-                   icon=":material/auto_awesome:", width="stretch")  # fmt: skip
-    uploads.uploaded(
-        "Or a ZIP file with a folder for each class",
-        "teach_import",
-        lambda files: guarded.attempt(teach_classes.import_zip, files),
-        type=["zip"],
-    )
+def ways(label: str, title: str, **look: Any) -> None:
+    """Draw the three ways to create a project: two empty classes, the example, a zip."""
+    look |= {"key": "teach_start", "icon": ":material/add:", "width": "stretch"}
+    guarded.button(label, teach_classes.start, title, **look)
+    look = {"key": "teach_example", "icon": ":material/auto_awesome:", "width": "stretch", "busy": "Starting"}
+    guarded.button("Example: airplane, cat, horse", teach_classes.example, **look)
+    words = "Or a ZIP file with a folder for each class"
+    uploads.uploaded(words, "teach_import", teach_classes.import_zip, type=["zip"])
 
 
 def remove(name: str) -> None:

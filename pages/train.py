@@ -288,11 +288,11 @@ def start_notice(config: TrainConfig) -> None:
         seen = (
             ", including your validation images. Validation accuracy will look too high; test accuracy is not affected"
         )
-        st.info(
+        words = (
             f"{missing}the network starts from the **bundled model, which was trained on CIFAR-10**"
-            f"{'' if is_generated else seen}.",
-            icon=":material/inventory_2:",
+            f"{'' if is_generated else seen}."
         )
+        formatting.alert(st.info, words, ":material/inventory_2:")
 
 
 guarded.page(main)

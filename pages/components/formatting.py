@@ -56,7 +56,7 @@ def caption(words: str) -> None:
 
 def alert(show: Callable[..., Any], words: str, icon: str) -> None:
     """Draw an alert, `show` is `st.info` or another one; a tooltip beside it explains its terms."""
-    with st.container(horizontal=True, vertical_alignment="center", wrap=False):
+    with st.container(horizontal=True, vertical_alignment="center"):
         show(words, icon=icon)
         if terms := _terms(words):
             st.markdown("", help=terms, width="content")

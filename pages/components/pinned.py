@@ -93,7 +93,7 @@ def _chooser() -> None:
                     args=(_set, []),
                     type="tertiary",
                 )
-        uploads.uploaded("Your own pictures", "pin_files", lambda files: guarded.attempt(_take, files))
+        uploads.uploaded("Your own pictures", "pin_files", _take)
         uploads.show_errors(st.session_state.pop("pin_refused", []))
 
 

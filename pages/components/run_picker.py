@@ -17,7 +17,7 @@ from cifar_core.errors import RunError
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.runs import Run, labels, trash
-from pages.components import address, guarded
+from pages.components import address, formatting, guarded
 
 LIST_HELP = "Validation accuracy, name, day and time of each run."
 
@@ -82,7 +82,7 @@ def pick(known: list[Row], wanted: str, key: str) -> Run:
 def nothing_yet(title: str, about: str) -> None:
     """Draw a page that needs a run if there is none: its content (`about`) and a button to *Train*."""
     st.title(title)
-    st.info(f"{about} Train a network first; it takes about a minute.", icon=":material/info:")
+    formatting.alert(st.info, f"{about} Train a network first; it takes about a minute.", ":material/info:")
     to_train()
 
 

@@ -43,10 +43,11 @@ def _fine_tuning(result: Assessment, number: int) -> None:
     """Show the effect of fine-tuning on each class, with a button that keeps phase 1."""
     run = result.run
     if run.result.get("best_phase") == "head":
-        st.info(
+        words = (
             "No epoch of fine-tuning was better than phase 1 on the validation images, so **phase 1 is already this "
             "run's model**: there is nothing to undo."
         )
+        formatting.alert(st.info, words, ":material/info:")
         return
     changes = story.changes_of(run)
     if not changes:

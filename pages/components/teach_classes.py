@@ -171,22 +171,16 @@ def classes(name: str, project: projects.Project) -> None:
     with st.container(horizontal=True):
         if len(project.classes) < projects.MOST_CLASSES:
             guarded.button("Add a class", _new_class, name, key="teach_add", icon=":material/add:")
-        if (
-            not set(cifar10.CLASSES) & set(project.names)
-            and len(project.classes) + len(cifar10.CLASSES) <= projects.MOST_CLASSES
-        ):
+        fits = len(project.classes) + len(cifar10.CLASSES) <= projects.MOST_CLASSES
+        if fits and not set(cifar10.CLASSES) & set(project.names):
             guarded.button(
                 "Add the ten of CIFAR-10", _add_images, name, cifar10.CLASSES, _TEN_EACH, key="teach_add_ten",
                 icon=":material/grid_view:", busy="Adding",
                 help=f"{_TEN_EACH} training images of each class, beside your own.",
             )  # fmt: skip
     with st.expander("All classes from one ZIP file", icon=":material/folder_zip:", key="teach_zip"):
-        uploads.uploaded(
-            "A ZIP file with a folder for each class",
-            "teach_more",
-            lambda files: guarded.attempt(lambda: add(name, projects.by_folder(files))),
-            type=["zip"],
-        )
+        words = "A ZIP file with a folder for each class"
+        uploads.uploaded(words, "teach_more", lambda files: add(name, projects.by_folder(files)), type=["zip"])
 
 
 def _new_class(name: str) -> None:
@@ -225,7 +219,7 @@ def _card(name: str, number: int, label: Label) -> None:
         uploads.uploaded(
             f"Pictures of {label.name}",
             f"{key}_files",
-            lambda files: guarded.attempt(add, name, ((label.name, one) for one in read_each(files))),
+            lambda files: add(name, ((label.name, one) for one in read_each(files))),
             label_visibility="collapsed",
         )
 

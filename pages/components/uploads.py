@@ -26,7 +26,7 @@ from cifar_core.inference.classifier import Classifier
 from cifar_core.inference.pictures import SIDE, Crop, Picture, crop_box, read_compact
 from cifar_core.network import litert_format
 from cifar_core.untrusted import quoted, shown_name
-from pages.components import address, formatting, tiles
+from pages.components import address, formatting, guarded, tiles
 from pages.components.tiles import Tile
 
 SAMPLES = {
@@ -108,6 +108,8 @@ def pasting(key: str, take_files: Any) -> None:
 def uploaded(label: str, key: str, take_files: Any, **options: Any) -> None:
     """Draw an uploader of any number of files; pass them to `take_files`, then empty the uploader.
 
+    The next script run shows a CifarError of `take_files`.
+
     Removed pictures do not come back, and no file stays in the server's memory.
     """
     number = st.session_state.setdefault(f"{key}_number", 0)
@@ -120,7 +122,7 @@ def uploaded(label: str, key: str, take_files: Any, **options: Any) -> None:
     )
     if not files:
         return
-    take_files((file.name, file.getvalue()) for file in files)
+    guarded.attempt(take_files, ((file.name, file.getvalue()) for file in files))
     context = get_script_run_ctx()
     forget = getattr(context and context.uploaded_file_mgr, "remove_file", None)
     for file in files:
