@@ -90,7 +90,7 @@ def train(page: Page, address: str) -> None:
     page.mouse.move(0, 0)
     page.locator(".st-key-accuracy .live-chart svg").first.wait_for(timeout=120_000)
     frames = []
-    while not page.get_by_text("new pictures right").is_visible():
+    while not page.get_by_text("new pictures correct").is_visible():
         frames.append(_screenshot(page))
         page.wait_for_timeout(PAUSE_MS)
     page.wait_for_timeout(2_000)

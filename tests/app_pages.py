@@ -38,7 +38,7 @@ RESULT = {
 }
 MARKUP = "<img src=x onerror=alert(1)> **bold** [link](https://example.org) :red[red] $x$"
 _FIGURE = re.compile(
-    r"\d+ of 100 new pictures right, [\d.]+% to [\d.]+%"
+    r"\d+ of 100 new pictures correct, [\d.]+% to [\d.]+%"
     r"|Test accuracy [\d.]+% of [\d,]+ images|Validation accuracy is [\d.]+%"
 )
 MARKDOWN_SIGNS = "*[]<>:$"

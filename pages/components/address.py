@@ -49,6 +49,7 @@ def first(key: str, read: Callable[[str | None], Any]) -> Any:
     Call it before the widget is drawn; the widget needs no other value. After a server restart, the new session takes
     the value that the browser shows.
     """
+    st.session_state.setdefault(_LINKED, set()).add(key)
     value = read(st.query_params.get(_word(key)))
     if is_history():
         st.session_state[key] = value
@@ -70,9 +71,13 @@ def known(word: str, value: str | None, valid: Collection[str]) -> bool:
     if value is not None and value not in valid:
         names = ", ".join(shown_name(name) for name in [*valid][:_MOST_NAMED] if name)
         expected = f"expected {names}{', …' * (len(valid) > _MOST_NAMED)}" if names else "but there is none"
-        text = f"The address of this page has {word}={quoted(value)}, {expected}."
-        st.session_state[_NOTICES].warning(formatting.plain(text), icon=":material/link_off:")
+        notice(f"The address of this page has {word}={quoted(value)}, {expected}.")
     return value in valid
+
+
+def notice(text: str) -> None:
+    """Say above the page what is wrong with its address."""
+    st.session_state[_NOTICES].warning(formatting.plain(text), icon=":material/link_off:")
 
 
 def link(key: str, value: str, default: str) -> None:
@@ -101,7 +106,8 @@ def linked_text(label: str, key: str, limit: int, **options: Any) -> str:
 def linked_toggle(label: str, key: str) -> bool:
     """Draw a toggle, linked to the URL."""
     if decides(key):
-        st.session_state[key] = st.query_params.get(key) == "true"
+        value = st.query_params.get(key)
+        st.session_state[key] = known(key, value, ("true", "false")) and value == "true"
     on = st.toggle(label, key=key)
     link(key, "true" if on else "", "")
     return on

@@ -61,7 +61,7 @@ def _is_settled(result: Result | None) -> bool:
 
 def _sliders() -> Settings:
     """Draw the five sliders, linked to the URL; return their values."""
-    with st.grid(len(SLIDERS), min_column_width=150):
+    with st.container(key="lab_sliders"), st.grid(len(SLIDERS), min_column_width=150):
         return Settings(**{name: _slider(name) for name in SLIDERS})
 
 
@@ -224,8 +224,7 @@ def _fixed_settings(status: dict[str, Any]) -> None:
 def _buttons(settings: Settings, earlier: list[Settings]) -> None:
     with st.container(horizontal=True):
         if st.button("Train a whole run with this head", icon=":material/model_training:", key="lab_train"):
-            knobs.set_all(settings.run_config)
-            st.switch_page("pages/train.py")
+            knobs.open_train(settings.run_config)
         if earlier:
             st.button("Clear earlier curves", icon=":material/layers_clear:", key="lab_forget", on_click=_forget)
 

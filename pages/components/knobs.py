@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
@@ -46,7 +46,7 @@ def presets(times: dict[str, str], real_images: bool) -> None:
         for name, accuracy in PRESET_ACCURACY.items():
             words = [times[name]] if name in times else []
             if real_images:
-                words.append(f"{accuracy:.0%} right")
+                words.append(f"{accuracy:.0%} correct")
             label = f"**{name.capitalize()}**  \n{' · '.join(words)}  \n:small[{PRESET_HELP[name]}]"
             if st.button(label, key=f"preset_{name}", width="stretch", wrap=True):
                 set_all(PRESETS[name])
@@ -120,20 +120,17 @@ def configuration() -> tuple[TrainConfig | None, str]:
 
 def set_all(config: TrainConfig) -> None:
     """Set all settings to those of `config`, also in the URL. Call it before the widgets are drawn."""
-    words = {word: st.query_params.get_all(word) for word in st.query_params if word not in KNOBS}
-    for name in KNOBS:
-        st.session_state[name] = value = getattr(config, name)
-        if value != getattr(USUAL, name):
-            words[name] = [_text(name, value)]
-    st.query_params.from_dict(words)  # one update: one entry in the browser's history
+    others: dict[str, Any] = {word: st.query_params.get_all(word) for word in st.query_params if word not in KNOBS}
+    st.session_state.update({name: getattr(config, name) for name in KNOBS})
+    st.query_params.from_dict(others | link(config))  # one update: one entry in the browser's history
 
 
-def share_link() -> None:
-    """Draw the URL that opens *Train* with the current settings."""
+def share_link(config: TrainConfig) -> None:
+    """Draw the URL that opens *Train* with the settings of `config`."""
     with st.popover("Link to these settings", icon=":material/link:", type="tertiary", key="share_link"):
         base = (st.context.url or "http://localhost:8501").partition("?")[0]
-        changed = {name: _text(name, value) for name, value in _values().items() if value != getattr(USUAL, name)}
-        st.code(f"{base.rstrip('/')}/?{urlencode(changed)}" if changed else base, language=None, wrap_lines=True)
+        changed = urlencode(link(config))
+        st.code(f"{base.rstrip('/')}/?{changed}" if changed else base, language=None, wrap_lines=True)
         if re.match(r"https?://(localhost|127\.|\[::1\])", base):
             st.caption(
                 "This address works on this computer only. For others, host the app, or send the part after the "
@@ -141,9 +138,16 @@ def share_link() -> None:
             )
 
 
-def link(base: str, changes: Mapping[str, Any]) -> dict[str, str]:
-    """Return the query that opens *Train* with the settings of `base` (a preset or run) and these `changes`."""
-    return {"settings": base} | {name: _text(name, value) for name, value in changes.items()}
+def link(config: TrainConfig) -> dict[str, str]:
+    """Return the query that opens *Train* with the settings of `config`."""
+    values = {name: getattr(config, name) for name in KNOBS}
+    return {name: _text(name, value) for name, value in values.items() if value != getattr(USUAL, name)}
+
+
+def open_train(config: TrainConfig) -> None:
+    """Open *Train* with the settings of `config`, also from *Train* itself."""
+    st.session_state["settings_of"] = config
+    st.switch_page("pages/train.py", query_params=link(config))
 
 
 def as_in_address(config: TrainConfig) -> TrainConfig:

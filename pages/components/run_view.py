@@ -164,33 +164,23 @@ def notification(run: Run, state: str) -> None:
 
 def action_buttons(run: Run, state: str) -> None:
     """Draw the buttons that the state allows: notification, log, stop, resume, use its settings."""
-    is_anothers = guarded.is_anothers(run.path)
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         notification(run, state)
         worker_log(run)
         if state in LIVE_STATES:
-            guarded.button(
-                "Stop",
-                guarded.if_own,
-                run.path,
-                jobs.stop_run,
-                run,
-                icon=":material/stop:",
-                key="stop",
-                busy="Stopping",
-                disabled=state == "stopping" or is_anothers,
-                help="Takes effect within three seconds; the best and the last full epoch are saved.",
-            )
+            about = "Takes effect within three seconds; the best and the last full epoch are saved."
+            look: dict[str, Any] = {"icon": ":material/stop:", "disabled": state == "stopping", "help": about}
+            guarded.own_button("Stop", run.path, jobs.stop_run, run, key="stop", busy="Stopping", **look)
         if state in RESUMABLE_STATES:
-            look: dict[str, Any] = {"icon": ":material/play_arrow:", "type": "primary", "disabled": is_anothers}
-            guarded.button("Resume", guarded.if_own, run.path, jobs.resume_run, run, key="resume", **look)
+            look = {"icon": ":material/play_arrow:", "type": "primary"}
+            guarded.own_button("Resume", run.path, jobs.resume_run, run, key="resume", busy="Starting", **look)
         if state not in LIVE_STATES:
             guarded.button("Use its settings", clone, run, icon=":material/tune:", key="clone", type="tertiary")
 
 
 def clone(run: Run) -> None:
     """Set the knobs to the configuration of `run` in the next script run."""
-    st.session_state["settings_of"] = run.id
+    st.session_state["settings_of"] = run.config
 
 
 @st.cache_data(ttl=SHARED_SECONDS, max_entries=64, show_spinner=False)
@@ -294,7 +284,7 @@ def sentence(result: dict[str, Any]) -> str:
     """Return the test accuracy as a sentence with its 95% interval (Wilson)."""
     accuracy, images = result["test_accuracy"], result["test_images"]
     low, high = predictions.wilson(round(accuracy * images), images)
-    return f"{100 * accuracy:.0f} of 100 new pictures right, {low:.1%} to {high:.1%}"
+    return f"{100 * accuracy:.0f} of 100 new pictures correct, {low:.1%} to {high:.1%}"
 
 
 def next_steps(run: Run) -> None:

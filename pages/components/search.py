@@ -54,11 +54,10 @@ def _chosen(known: list[str]) -> str | None:
     The URL sets it ("grid" in older versions); the default is the newest.
     """
     wanted = st.query_params.get("sweep") or st.query_params.pop("grid", None)
-    if wanted is not None and wanted not in known:
-        st.error(f"There is no search called {formatting.plain(wanted[:60])} here.", icon=":material/error:")
+    is_known = address.known("sweep", wanted, known)
     if not known:
         return None
-    if wanted in known:
+    if is_known:
         st.session_state["search"] = wanted
     elif address.is_history() or st.session_state.get("search") not in known:
         mine = [one for one in known if not search_results.is_anothers(one)]
@@ -109,7 +108,7 @@ def _new() -> None:
         st.warning(formatting.plain(text), icon=":material/warning:")
     with st.container(horizontal=True, vertical_alignment="center"):
         look: dict[str, Any] = {"type": "primary", "icon": ":material/play_arrow:", "disabled": plan is None}
-        guarded.button("Start search", _start, name, plan, goal, key="search_start", **look)
+        guarded.button("Start search", _start, name, plan, goal, key="search_start", busy="Starting", **look)
         if plan is not None:
             st.markdown(_expected(plan, goal))
 

@@ -95,7 +95,7 @@ def test_the_whole_path_from_the_first_visit_to_ten_probabilities(app, page, tmp
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")  # all of the page says so
     press(page, "Resume")
     see(page, re.compile("^Finished after"))
-    see(page, "of 100 new pictures right")
+    see(page, "of 100 new pictures correct")
     epochs = [(row["phase"], row["epoch"]) for row in run.metrics() if row["kind"] == "epoch"]
     head = sum(phase == "head" for phase, _ in epochs)
     assert head == config.head_epochs

@@ -64,7 +64,7 @@ def narrow(chromium):
 
 def train_and_say_the_accuracy(phone: Phone) -> None:
     phone.click(".st-key-start button")
-    assert re.search(r"\d+ of 100 new pictures right, \d+\.\d% to \d+\.\d%", phone.sees("of 100 new pictures right"))
+    assert re.search(r"\d+ of 100 new pictures correct, \d+\.\d% to \d+\.\d%", phone.sees("of 100 new pictures right"))
 
 
 def classify_a_photo(phone: Phone) -> None:
