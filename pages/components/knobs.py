@@ -9,6 +9,7 @@ import functools
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
@@ -217,10 +218,10 @@ def _text(name: str, value: Any) -> str:
 
 def _read(name: str, text: str | None) -> Any:
     """Return the value of the URL's `text`, or that of Quick if it is missing or invalid."""
-    try:
-        return getattr(USUAL, name) if text is None else _parsed(name, text)
-    except ConfigError:
-        return getattr(USUAL, name)
+    with suppress(ConfigError):
+        if text is not None:
+            return _parsed(name, text)
+    return getattr(USUAL, name)
 
 
 def _parsed(name: str, text: str) -> Any:
@@ -234,9 +235,9 @@ def _parsed(name: str, text: str) -> Any:
 def invalid() -> list[str]:
     """Return a sentence for each setting in the URL whose value is invalid."""
     problems = []
-    for name in (name for name in KNOBS if name in st.query_params):
+    for name in KNOBS:
         try:
-            _parsed(name, st.query_params[name])
+            _parsed(name, st.query_params.get(name, _text(name, getattr(USUAL, name))))
         except ConfigError as error:
             problems.append(str(error))
     return problems
