@@ -154,37 +154,24 @@ def settings_in_words(row: Row) -> str:
 def _prices(chosen: Sequence[Row], base: Row, pairs: dict[str, Pair]) -> dict[str, list[str]]:
     """Return the columns that compare each run with `base`; empty cells if there is no comparison."""
     priced = [_price(row, base, pairs[row.run.id]) if row.run.id in pairs else ("",) * 4 for row in chosen]
-    difference, on_test, significant, time = (list(column) for column in zip(*priced, strict=True))
     validation = ["" if row.validation_accuracy is None else f"{row.validation_accuracy:.1%}" for row in chosen]
-    return {
-        "Validation": validation,
-        "Difference": difference,
-        "On test images": on_test,
-        "Significant": significant,
-        "Time": time,
-    }
+    names = ("Difference", "On test images", "Significant", "Time")
+    return {"Validation": validation} | {name: list(cells) for name, *cells in zip(names, *priced, strict=True)}
 
 
 def _price(row: Row, base: Row, pair: Pair) -> tuple[str, str, str, str]:
-    """Return the gain of `row` over `base` on validation and test images, its significance, and the time ratio."""
+    """Return the gain of `row` over `base` on validation and test images, its significance, and the time ratio.
+
+    Significance says whether the test images confirm the gain on validation images.
+    """
     gain = (row.validation_accuracy or 0.0) - (base.validation_accuracy or 0.0)
-    factor = row.seconds / base.seconds if row.seconds and base.seconds else None
-    time = f"{factor:.1f} ×" if factor else "? ×"
-    on_test = ""
-    if result := pair.result:
-        more = (result.only_a - result.only_b) / result.images
-        on_test = f"{100 * (more if pair.a.id == row.run.id else -more):+.1f} points"
-    return f"{100 * gain:+.1f} points", on_test, _significance(row, gain, pair), time
-
-
-def _significance(row: Row, gain: float, pair: Pair) -> str:
-    """Return whether the test images confirm a gain on validation images."""
+    points = f"{100 * gain:+.1f} points"
+    time = f"{row.seconds / base.seconds:.1f} ×" if row.seconds and base.seconds else "? ×"
     if pair.result is None:
-        return "unknown"
-    if not pair.is_significant:
-        return "no"
-    better_on_test = (pair.result.only_a > pair.result.only_b) == (pair.a.id == row.run.id)
-    return "yes" if better_on_test == (gain > 0) else "opposite on test images"
+        return points, "", "unknown", time
+    more = (pair.result.only_a - pair.result.only_b) / pair.result.images * (1 if pair.a.id == row.run.id else -1)
+    confirmed = "yes" if (more > 0) == (gain > 0) else "opposite on test images"
+    return points, f"{100 * more:+.1f} points", confirmed if pair.is_significant else "no", time
 
 
 @st.cache_resource(max_entries=64, show_spinner="Comparing the runs")

@@ -165,10 +165,8 @@ def stamp(run: Run, *names: str) -> tuple[int, ...]:
     """Return modification time (ns) and size of the files called `names` of a run, 0 and 0 if missing."""
     stamps: list[int] = []
     for name in names:
-        try:
+        stat = None
+        with contextlib.suppress(OSError):
             stat = (run.path / name).stat()
-        except OSError:
-            stamps += (0, 0)
-        else:
-            stamps += (stat.st_mtime_ns, stat.st_size)
+        stamps += (stat.st_mtime_ns, stat.st_size) if stat else (0, 0)
     return tuple(stamps)

@@ -103,7 +103,12 @@ def _new() -> None:
         if "search_name" not in st.session_state:
             st.session_state["search_name"] = studies.free_name("search", studies.names())
         name = st.text_input("Name", max_chars=40, key="search_name", help="a-z, 0-9 and -", width=160)
-    plan = _plan(base, [item for item in ranges if item], grid, problems)
+    plan = None
+    if not problems:
+        try:
+            plan = Plan(base, tuple(item for item in ranges if item), grid)
+        except CifarError as error:
+            problems.append(str(error))
     for text in problems:
         st.warning(formatting.plain(text), icon=":material/warning:")
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -189,16 +194,6 @@ def _values(knob: Knob) -> list[Any]:
         return [value for value in knobs.log_steps(knob, knob.default) if value >= low]
     low, step, kind = knob.low or 0, knob.step or 1, type(knob.default)
     return [kind(round(low + number * step, 6)) for number in range(round(((knob.high or 0) - low) / step) + 1)]
-
-
-def _plan(base: TrainConfig, ranges: list[Range], grid: bool, problems: list[str]) -> Plan | None:
-    if problems:
-        return None
-    try:
-        return Plan(base, tuple(ranges), grid)
-    except CifarError as error:
-        problems.append(str(error))
-        return None
 
 
 def _expected(plan: Plan, goal: Goal | None) -> str:

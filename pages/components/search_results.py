@@ -41,16 +41,10 @@ def show(name: str) -> None:
 def panel(name: str) -> bool:
     """Draw the state and findings of a search; return whether it is live."""
     sweep = find(name)
-    if sweep.ended:
-        _findings(sweep)
-    else:
+    if not sweep.ended:
         st.header("The first trial is not finished yet")
         _status(sweep)
-    return sweep.is_live
-
-
-def _findings(sweep: Findings) -> None:
-    name = sweep.name
+        return sweep.is_live
     shares = _importances(name, len(sweep.ended), studies.identity(name))
     cells = sweep.cells() if sweep.plan.grid and len(sweep.plan.ranges) == 2 else []
     noise = findings.noise(cells)
@@ -62,15 +56,19 @@ def _findings(sweep: Findings) -> None:
     _status(sweep)
     if noise:
         st.markdown(formatting.plain(noise.words))
-    _edges(sweep)
+    for knob, side in sweep.at_edge.items():
+        label = formatting.plain(KNOBS[knob].label)
+        st.caption(f":material/arrow_right_alt: The best {label} is at the {side} end of its range: try a wider range.")
     opened = _openable(sweep).get(st.query_params.get("trial", "")) or sweep.best
     if cells:
         _heat_map(cells, [item.knob for item in sweep.plan.ranges], noise is not None, opened)
     else:
         _points(sweep, shares, opened)
     _table(sweep, opened)
-    _trial(sweep, opened)
+    if opened is not None:
+        _trial(sweep, opened)
     _more_charts(sweep, opened)
+    return sweep.is_live
 
 
 @st.cache_resource(max_entries=64, show_spinner="Reading the trials")
@@ -131,8 +129,7 @@ def _status(sweep: Findings) -> None:
     fixed = ", ".join(f"{knob.label}: {knob.short(getattr(sweep.plan.base, knob.name))}" for knob in base)
     tuned = "fine-tuning included" if sweep.plan.base.fine_tunes else "head only"
     took = f"{sweep.done} trial{'s' * (sweep.done != 1)} in {formatting.seconds(sweep.spent_seconds)}"
-    words = f"{took} of training; {fixed}, {tuned}."
-    formatting.caption(formatting.plain(words))
+    formatting.caption(formatting.plain(f"{took} of training; {fixed}, {tuned}."))
     for reason in list(dict.fromkeys(trial.error for trial in sweep.trials if trial.error))[:3]:
         st.warning(formatting.plain(f"Trials failed: {reason}"), icon=":material/warning:")
 
@@ -175,13 +172,6 @@ def undo_bar() -> None:
     name = st.session_state.get("search_deleted")
     if name is not None and studies.is_restorable(name):
         guarded.undo_bar(formatting.plain(name), "undo_search", studies.restore, name)
-
-
-def _edges(sweep: Findings) -> None:
-    """Show a hint for each best value at the end of its range."""
-    for knob, side in sweep.at_edge.items():
-        label = formatting.plain(KNOBS[knob].label)
-        st.caption(f":material/arrow_right_alt: The best {label} is at the {side} end of its range: try a wider range.")
 
 
 def _points(sweep: Findings, shares: dict[str, float], opened: Trial | None) -> None:
@@ -286,10 +276,8 @@ def _openable(sweep: Findings) -> dict[str, Trial]:
     return {str(trial.number + 1): trial for trial in sweep.trials if trial.run}
 
 
-def _trial(sweep: Findings, trial: Trial | None) -> None:
+def _trial(sweep: Findings, trial: Trial) -> None:
     """Draw the curves of all trials with the opened one highlighted, and its actions."""
-    if trial is None:
-        return
     live_chart.draw(search_charts.trial_curves(sweep, trial), "search_curves")
     result = trial.state if trial.accuracy is None else f"validation accuracy {trial.accuracy:.1%}"
     params = ", ".join(f"{KNOBS[name].label} {KNOBS[name].format(value)}" for name, value in trial.params.items())
