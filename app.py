@@ -23,8 +23,7 @@ page = st.navigation(
     position="top",
 )
 st.set_page_config(page_title=f"{page.title} · CIFAR Studio")
-style.apply()
-style.close_menu(page.url_path)
+style.apply(page.url_path)
 guarded.require_login()
 address.forget_other_page(page.url_path)
 guarded.app_runs = True

@@ -42,42 +42,32 @@ def main() -> None:
     title_row = st.container(horizontal=True, vertical_alignment="bottom")
     title_row.title("Train" if is_linked else "Train a network, and watch it learn")
     notice = st.container()
-    top = st.container(key="run_place") if is_linked else None
-    below: Any = st.expander("Train another", icon=":material/add:", key="form") if is_linked else st.container()
-    if wanted is not None and not is_linked:
-        title_row.button(
-            f"Last run: {formatting.plain(run_picker.run_title(listing.row(wanted)))}",
-            icon=":material/history:", key="open_last", type="tertiary",
-            on_click=open_run, args=(wanted.id,),
-        )  # fmt: skip
+    run, below = None, st.container()
+    if wanted is not None and is_linked:
+        with title_row:
+            run = chosen_run(known, wanted)
+        with st.container(key="run_place"):
+            show_run(run)
+        below = st.expander("Train another", icon=":material/add:", key="form")
+    elif wanted is not None:
+        row = listing.row(wanted)
+        title = formatting.plain(run_picker.run_title(row))
+        look: dict[str, Any] = {"icon": ":material/history:", "type": "tertiary", "key": "open_last"}
+        title_row.button(f"Last run: {title}", on_click=st.query_params.update, kwargs={"run": wanted.id}, **look)
     with below:
         config = form(status)
         pinned.chooser()
         augmentation_preview.panel("preview_panel", wanted.id if wanted else None)
         export_panel.import_panel()
-    run = None
-    if wanted is not None:
-        top = top or last_run(listing.row(wanted), known)  # after the form: before it, it would move as that grows
-        with title_row if is_linked else top.container(horizontal=True):
-            run = chosen_run(known, wanted)
-        with top:
+    if wanted is not None and run is None:
+        kind = "Last run" if row == run_picker.own(known)[0] else "Run"
+        state = "" if row.state == "finished" else f" · {row.state}"
+        with st.expander(f"{kind}: {title}{state}", icon=":material/history:", key="last_run"):
+            with st.container(horizontal=True):
+                run = chosen_run(known, wanted)
             show_run(run)
     with notice:
         dataset_notice.show(status, uses_generated(config, run), offers_download=False)
-
-
-def open_run(run_id: str) -> None:
-    """Store a run in the URL; the page then shows it first."""
-    st.query_params["run"] = run_id
-
-
-def last_run(row: listing.Row, known: list[listing.Row]) -> Any:
-    """Return the expander for the run that is shown below the form."""
-    state = "" if row.state == "finished" else f" · {row.state}"
-    kind = "Last run" if row == run_picker.own(known)[0] else "Run"
-    return st.expander(
-        f"{kind}: {formatting.plain(run_picker.run_title(row))}{state}", icon=":material/history:", key="last_run"
-    )
 
 
 def form(status: dict) -> TrainConfig | None:
@@ -105,7 +95,7 @@ def form(status: dict) -> TrainConfig | None:
             if shortage := costs.memory_shortage(estimate):
                 st.warning(shortage, icon=":material/memory:")
             guarded.polled(progress.plan, costs.measuring().is_running, POLL_SECONDS)(config, estimate)
-            knobs.share_link()
+            knobs.share_link(config)
     return config
 
 
@@ -146,6 +136,7 @@ def start_row(config: TrainConfig | None, invalid: str, status: dict) -> costs.E
         if reason:
             st.error(formatting.plain(reason))
         look: dict[str, Any] = {"icon": ":material/play_arrow:", "width": "stretch", "disabled": estimate is None}
+        look["busy"] = "Starting"
         if downloads:
             words, then = "Download CIFAR-10 and train (170 MB, once)", (config, name)
             guarded.button(words, dataset_notice.start_download, then, key="download_and_train", type="primary", **look)
@@ -168,15 +159,10 @@ def possible(config: TrainConfig, no_data: str | None) -> tuple[costs.Estimate |
         estimate = costs.estimate(config, *cifar10.sizes(config.dataset))
     except CifarError as error:
         return None, str(error)
-    reason = unavailable(config)
-    return (None, reason) if reason else (estimate, "")
-
-
-def unavailable(config: TrainConfig) -> str:
-    """Return why there is no network of this width, or an empty string."""
-    reason = pretrained.unavailable_reason(config.weights, config.alpha, config.image_size)
-    advice = "Choose another width or other initial weights."
-    return f"Width {config.alpha:g} cannot be trained: {reason}. {advice}" if reason else ""
+    if reason := pretrained.unavailable_reason(config.weights, config.alpha, config.image_size):
+        advice = "Choose another width or other initial weights."
+        return None, f"Width {config.alpha:g} cannot be trained: {reason}. {advice}"
+    return estimate, ""
 
 
 def unused_name(name: str) -> str:
@@ -203,13 +189,15 @@ def start(config: TrainConfig, name: str) -> None:
 
 
 def take_settings() -> None:
-    """Set the knobs once: to a run or preset that a button or link names, then to the settings in the URL."""
-    settings = st.session_state.pop("settings_of", None) or st.query_params.pop("settings", None)
-    if settings is not None:
-        try:
-            knobs.set_all(knobs.as_in_address(PRESETS[settings] if settings in PRESETS else runs.get(settings).config))
-        except CifarError as error:
-            guarded.problem(error)
+    """Set the knobs to what a button asks, or a URL with the name of a preset or run and changes of it."""
+    config, base = st.session_state.pop("settings_of", None), st.query_params.pop("settings", None)
+    try:
+        if base is not None:
+            config = knobs.as_in_address(PRESETS[base] if base in PRESETS else runs.get(base).config)
+        if config is not None:
+            knobs.set_all(config)
+    except CifarError as error:
+        guarded.problem(error)
 
 
 def wanted_run(known: list[listing.Row]) -> Run | None:
@@ -267,16 +255,9 @@ def uses_generated(config: TrainConfig | None, run: Run | None) -> bool:
 
 
 def start_notice(config: TrainConfig) -> None:
-    """Show a notice if the run would start from random weights or from the bundled model.
-
-    Random weights are noted only if ImageNet weights are missing. Nothing is shown if the width is unavailable.
-    """
-    if unavailable(config):
-        return
+    """Show a notice if the run would start from the bundled model, or from random weights for want of ImageNet's."""
     kind = pretrained.expected_kind(config.weights, config.alpha, config.image_size)
-    missing = (
-        "ImageNet weights are not on this machine and cannot be downloaded now: " if config.weights == "auto" else ""
-    )
+    missing = "ImageNet weights are not on this machine and cannot be downloaded now: " * (config.weights == "auto")
     if kind == "random" and missing:
         st.info(
             f"{missing}the network would start from **random numbers** and reach a lower accuracy. "

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from cifar_core.untrusted import one_line, quoted, shown_name
+from cifar_core.untrusted import quoted, shown_name
 from pages.components import formatting
 
 _LINKED, _NOTICES = "_linked", "_notices"
@@ -49,6 +49,7 @@ def first(key: str, read: Callable[[str | None], Any]) -> Any:
     Call it before the widget is drawn; the widget needs no other value. After a server restart, the new session takes
     the value that the browser shows.
     """
+    st.session_state.setdefault(_LINKED, set()).add(key)
     value = read(st.query_params.get(_word(key)))
     if is_history():
         st.session_state[key] = value
@@ -70,8 +71,7 @@ def known(word: str, value: str | None, valid: Collection[str]) -> bool:
     if value is not None and value not in valid:
         names = ", ".join(shown_name(name) for name in [*valid][:_MOST_NAMED] if name)
         expected = f"expected {names}{', …' * (len(valid) > _MOST_NAMED)}" if names else "but there is none"
-        text = f"The address of this page has {word}={quoted(value)}, {expected}."
-        st.session_state[_NOTICES].warning(formatting.plain(text), icon=":material/link_off:")
+        notice(f"The address of this page has {word}={quoted(value)}, {expected}.")
     return value in valid
 
 
@@ -79,6 +79,11 @@ def known_of(word: str, values: Sequence[str], valid: Collection[str]) -> list[s
     """Return those `values` of a query parameter that are `valid`, each once; `known` reports the first other one."""
     known(word, next((value for value in values if value not in valid), None), valid)
     return [value for value in dict.fromkeys(values) if value in valid]
+
+
+def notice(text: str) -> None:
+    """Say above the page what is wrong with its address."""
+    st.session_state[_NOTICES].warning(formatting.plain(text), icon=":material/link_off:")
 
 
 def link(key: str, value: str, default: str) -> None:
@@ -95,22 +100,10 @@ def _word(key: str) -> str:
     return key.rpartition(":")[2]
 
 
-def linked_text(label: str, key: str, limit: int, **options: Any) -> str:
-    """Draw a text input of up to `limit` characters, linked to the URL."""
-    if decides(key):
-        st.session_state[key] = one_line(st.query_params.get(key, ""))[:limit]
-    text = st.text_input(label, key=key, max_chars=limit, **options)
-    link(key, text, "")
-    return text
-
-
 def linked_toggle(label: str, key: str) -> bool:
     """Draw a toggle, linked to the URL."""
-    if decides(key):
-        st.session_state[key] = st.query_params.get(key) == "true"
-    on = st.toggle(label, key=key)
-    link(key, "true" if on else "", "")
-    return on
+    known(key, st.query_params.get(key), ("true", "false"))
+    return st.toggle(label, key=key, bind="query-params")
 
 
 def linked_choice(label: str, key: str, options: Mapping[str, str], default: str, **look: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import streamlit as st
 
@@ -35,26 +37,12 @@ def _panel(key: str, run_id: str | None, expanded: bool) -> None:
 
 def _preview(run_id: str | None) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        source = st.segmented_control(
-            "One picture at every strength",
-            list(SOURCES),
-            key="preview_source",
-            default="data",
-            required=True,
-            format_func=SOURCES.__getitem__,
-        )
+        look: dict[str, Any] = {"default": "data", "required": True, "format_func": SOURCES.__getitem__}
+        source = st.segmented_control("One picture at every strength", list(SOURCES), key="preview_source", **look)
         if source != "own":
-            st.button(
-                "Another picture", icon=":material/casino:", key="preview_picture", on_click=_next, args=("picture",)
-            )
-        st.button(
-            "New random values",
-            icon=":material/shuffle:",
-            key="preview_draw",
-            on_click=_next,
-            args=("draw",),
-            help="New random rotation, shift, zoom and brightness, the same at every strength.",
-        )
+            _another("Another picture", ":material/casino:", "picture")
+        about = "New random rotation, shift, zoom and brightness, the same at every strength."
+        _another("New random values", ":material/shuffle:", "draw", about)
     try:
         image, truth = _own() if source == "own" else _picture(source)
     except CifarError as error:
@@ -65,7 +53,19 @@ def _preview(run_id: str | None) -> None:
         return
     model = _model(run_id)
     st.html(_row(image, _number("draw"), model, _stamp(model)))
-    _explain(model, truth)
+    known = f"The picture is labeled {truth}. " if truth else ""
+    after = "Train a model to see its prediction below each picture."
+    if model is not None:
+        title = formatting.plain(picture_view.model_title(model))
+        after = f"Below each: the prediction of {title}, pink where it differs from that at strength 0."
+    st.caption(f"{known}At 0.5: {augmentation.ranges(0.5)}. At 3: {augmentation.ranges(3)}. {after}")
+
+
+def _another(label: str, icon: str, what: str, about: str | None = None) -> None:
+    """Draw a button that counts up the number of `what`."""
+    changes = {f"preview_{what}_number": _number(what) + 1}
+    key = f"preview_{what}"
+    st.button(label, icon=icon, key=key, on_click=st.session_state.update, kwargs=changes, help=about)
 
 
 def _picture(source: str) -> tuple[np.ndarray | None, str]:
@@ -120,22 +120,6 @@ def _row(image: np.ndarray, draw: int, model: str | None, stamp: tuple[int, ...]
             f"<figcaption>{words}</figcaption></figure>"
         )
     return f'<div class="preview">{"".join(figures)}</div>'
-
-
-def _explain(model: str | None, truth: str) -> None:
-    known = f"The picture is labeled {truth}. " if truth else ""
-    limits = f"At 0.5: {augmentation.ranges(0.5)}. At 3: {augmentation.ranges(3)}."
-    if model is None:
-        st.caption(f"{known}{limits} Train a model to see its prediction below each picture.")
-    else:
-        st.caption(
-            f"{known}{limits} Below each: the prediction of "
-            f"{formatting.plain(picture_view.model_title(model))}, pink where it differs from that at strength 0."
-        )
-
-
-def _next(what: str) -> None:
-    st.session_state[f"preview_{what}_number"] = _number(what) + 1
 
 
 def _number(what: str) -> int:

@@ -8,11 +8,14 @@ from typing import Any
 import streamlit as st
 
 from cifar_core import glossary, runs
+from cifar_core.charts import lessons as lesson_charts
 from cifar_core.charts import training as training_charts
 from cifar_core.config import KNOBS, changes_in_words, differing_knobs, nearest_preset
 from cifar_core.evaluation import comparison
 from cifar_core.evaluation.comparison import Pair
 from cifar_core.evaluation.listing import Row
+from cifar_core.lessons import experiments
+from cifar_core.lessons.catalogue import LESSONS
 from cifar_core.runs import Run, curves
 from pages.components import address, formatting, live_chart, run_picker, tables
 
@@ -32,7 +35,8 @@ _SURE = {
 def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> None:
     """Draw the curves of the `chosen` runs, and all `shown` runs as dots."""
     lines = [(names[row.run.id], curves_of(row)) for row in chosen]
-    left, right = st.columns(2)
+    with st.container(key="overlays"):  # of the height of the charts, which come later (see style)
+        left, right = st.columns(2)
     with st.expander("Cross-entropy, time axis, smoothing", icon=":material/show_chart:", key="more_curves"):
         axis = address.linked_choice("Align by", "axis", _AXES, "epoch")
         smoothing = st.select_slider(
@@ -64,13 +68,30 @@ def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> 
 def _dots(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> Any:
     """Return the chart of accuracy against training time; a chosen run has the color of its curve."""
     places = {row.run.id: place for place, row in enumerate(chosen)}
-    every = {row.run.id: row for row in [*shown, *chosen]}.values()
     dots = [
         training_charts.Dot(names[row.run.id], row.seconds, row.validation_accuracy, places.get(row.run.id))
-        for row in every
+        for row in shown
         if row.seconds and row.validation_accuracy is not None
     ]
     return training_charts.time_figure(dots)
+
+
+def example() -> None:
+    """Draw the charts of the section with the stored results of a lesson."""
+    lesson, found = LESSONS["width"], experiments.outcomes(experiments.stored("width"))
+    named = {condition.label: found[key] for key, condition in experiments.CONDITIONS["width"].items()}
+    dots = [
+        training_charts.Dot(label, one.figures["elapsed_seconds"], one.figures["validation_accuracy"], place)
+        for place, (label, one) in enumerate(named.items())
+    ]
+    figures = lesson_charts.curves_figure(named, "accuracy"), training_charts.time_figure(dots)
+    st.subheader("Example")
+    st.caption(f"Four networks of different width, stored with the app, not your runs: lesson *{lesson.title}*.")
+    with st.container(key="example"), st.grid(2, min_column_width=340):
+        for figure in figures:
+            title = figure.layout.title.text
+            figure.update_layout(title_text=f"Example: {title[0].lower()}{title[1:]}")
+            live_chart.draw(figure, f"example_{title}", config=live_chart.NO_TOOLBAR)
 
 
 def verdict(chosen: Sequence[Row], names: dict[str, str]) -> None:
@@ -133,37 +154,24 @@ def settings_in_words(row: Row) -> str:
 def _prices(chosen: Sequence[Row], base: Row, pairs: dict[str, Pair]) -> dict[str, list[str]]:
     """Return the columns that compare each run with `base`; empty cells if there is no comparison."""
     priced = [_price(row, base, pairs[row.run.id]) if row.run.id in pairs else ("",) * 4 for row in chosen]
-    difference, on_test, significant, time = (list(column) for column in zip(*priced, strict=True))
     validation = ["" if row.validation_accuracy is None else f"{row.validation_accuracy:.1%}" for row in chosen]
-    return {
-        "Validation": validation,
-        "Difference": difference,
-        "On test images": on_test,
-        "Significant": significant,
-        "Time": time,
-    }
+    names = ("Difference", "On test images", "Significant", "Time")
+    return {"Validation": validation} | {name: list(cells) for name, *cells in zip(names, *priced, strict=True)}
 
 
 def _price(row: Row, base: Row, pair: Pair) -> tuple[str, str, str, str]:
-    """Return the gain of `row` over `base` on validation and test images, its significance, and the time ratio."""
+    """Return the gain of `row` over `base` on validation and test images, its significance, and the time ratio.
+
+    Significance says whether the test images confirm the gain on validation images.
+    """
     gain = (row.validation_accuracy or 0.0) - (base.validation_accuracy or 0.0)
-    factor = row.seconds / base.seconds if row.seconds and base.seconds else None
-    time = f"{factor:.1f} ×" if factor else "? ×"
-    on_test = ""
-    if result := pair.result:
-        more = (result.only_a - result.only_b) / result.images
-        on_test = f"{100 * (more if pair.a.id == row.run.id else -more):+.1f} points"
-    return f"{100 * gain:+.1f} points", on_test, _significance(row, gain, pair), time
-
-
-def _significance(row: Row, gain: float, pair: Pair) -> str:
-    """Return whether the test images confirm a gain on validation images."""
+    points = f"{100 * gain:+.1f} points"
+    time = f"{row.seconds / base.seconds:.1f} ×" if row.seconds and base.seconds else "? ×"
     if pair.result is None:
-        return "unknown"
-    if not pair.is_significant:
-        return "no"
-    better_on_test = (pair.result.only_a > pair.result.only_b) == (pair.a.id == row.run.id)
-    return "yes" if better_on_test == (gain > 0) else "opposite on test images"
+        return points, "", "unknown", time
+    more = (pair.result.only_a - pair.result.only_b) / pair.result.images * (1 if pair.a.id == row.run.id else -1)
+    confirmed = "yes" if (more > 0) == (gain > 0) else "opposite on test images"
+    return points, f"{100 * more:+.1f} points", confirmed if pair.is_significant else "no", time
 
 
 @st.cache_resource(max_entries=64, show_spinner="Comparing the runs")

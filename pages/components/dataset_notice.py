@@ -8,7 +8,6 @@ import streamlit as st
 
 from cifar_core.config import TrainConfig
 from cifar_core.data import batch_files, cifar10, download
-from cifar_core.errors import CifarError
 from cifar_core.jobs import Job
 from pages.components import formatting, guarded
 
@@ -43,17 +42,11 @@ def can_download(status: dict[str, Any]) -> bool:
 
 
 def start_download(then: tuple[TrainConfig, str] | None = None) -> None:
-    """Start the download; `then` is the configuration and name of the run to start afterwards."""
+    """Start the download; `then` is the configuration and name of the run to start afterwards. Raises CifarError."""
     command = ("cifar_core", "data", "download", "--json")
     advice = "free disk space there, or set CIFAR_CACHE_DIR"
-    try:
-        Job(cifar10.cache_dir(), batch_files.BINARY_ARCHIVE, command, "The download of CIFAR-10", advice).start()
-    except CifarError as error:
-        st.session_state["download_error"] = str(error)
-        return
-    st.session_state.pop("download_error", None)
+    Job(cifar10.cache_dir(), batch_files.BINARY_ARCHIVE, command, "The download of CIFAR-10", advice).start()
     st.session_state["after_download"] = then
-    st.rerun()
 
 
 def finished_download(status: dict[str, Any]) -> tuple[TrainConfig, str] | None:
@@ -72,11 +65,11 @@ def _download(offers: bool) -> bool:
         then = "; then the training starts" if st.session_state.get("after_download") else ""
         st.progress(min(done / total, 1.0), f"Downloading CIFAR-10: {done / 1e6:.0f} of {total / 1e6:.0f} MB{then}")
         return True
-    if offers and st.button("Download CIFAR-10 (170 MB)", icon=":material/download:", key="download"):
-        start_download()
-    problem = st.session_state.get("download_error") or state["error"]
-    if problem:
-        st.error(formatting.plain(problem), icon=":material/error:")
+    if offers:
+        look: dict[str, Any] = {"icon": ":material/download:", "busy": "Starting"}
+        guarded.button("Download CIFAR-10 (170 MB)", start_download, key="download", **look)
+    if state["error"]:
+        st.error(formatting.plain(state["error"]), icon=":material/error:")
     return False
 
 

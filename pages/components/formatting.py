@@ -100,13 +100,9 @@ def seconds(value: float) -> str:
 
 def count(value: float) -> str:
     """Return a number as text: "876,602", "17.9 million", "1.25 billion"."""
-    return (
-        f"{value / 1e9:.2f} billion"
-        if value >= 1e9
-        else f"{value / 1e6:.1f} million"
-        if value >= 1e6
-        else f"{value:,.0f}"
-    )
+    if value >= 1e9:
+        return f"{value / 1e9:.2f} billion"
+    return f"{value / 1e6:.1f} million" if value >= 1e6 else f"{value:,.0f}"
 
 
 def bars(names: Sequence[str], probabilities: np.ndarray, order: Iterable[int]) -> str:

@@ -140,6 +140,13 @@ def button(label: str, action: Callable[..., Any], *arguments: Any, key: str, bu
             st.rerun()
 
 
+def own_button(
+    label: str, folder: Path, action: Callable[..., Any], *arguments: Any, disabled: bool = False, **options: Any
+) -> None:
+    """Draw a `button` that acts on what is in `folder`; disabled if that is another user's."""
+    button(label, if_own, folder, action, *arguments, disabled=disabled or is_anothers(folder), **options)
+
+
 def stop_button(job: Job, key: str) -> None:
     """Draw a button that asks `job` to stop, and says until then that it is stopping."""
     label = "Stopping" if job.is_stopping else "Stop"

@@ -19,6 +19,10 @@ from pages.components.live_chart import Chart
 
 _POLL_SECONDS = 0.25
 _MOST_TRIED = 10
+_ABOUT_MAP = (
+    "Each mark is a validation image in the color of its predicted class: dots are correct, crosses wrong. Near marks "
+    "have similar features (PCA, LDA, t-SNE); the background shows the class of the nearest images."
+)
 _STATES = {
     "starting": "Starting TensorFlow, once; later curves take seconds",
     "preparing": "Computing the feature cache, once",
@@ -61,7 +65,7 @@ def _is_settled(result: Result | None) -> bool:
 
 def _sliders() -> Settings:
     """Draw the five sliders, linked to the URL; return their values."""
-    with st.grid(len(SLIDERS), min_column_width=150):
+    with st.container(key="lab_sliders"), st.grid(len(SLIDERS), min_column_width=150):
         return Settings(**{name: _slider(name) for name in SLIDERS})
 
 
@@ -84,7 +88,8 @@ def _asked(name: str, usual: Any) -> Any:
     value = st.query_params.get(f"lab_{name}") or st.query_params.get(name)
     try:
         return KNOBS[name].parse(value or str(usual))
-    except ConfigError:
+    except ConfigError as error:
+        address.notice(str(error))
         return usual
 
 
@@ -128,7 +133,9 @@ def _panel(settings: Settings, earlier: list[Settings]) -> bool:
         with place:
             live_chart.draw(figure, f"lab_{metric}", config=live_chart.NO_TOOLBAR)
     with right:
-        _map(chart)
+        if chart:
+            live_chart.show(chart, "lab_map")
+        formatting.caption(_ABOUT_MAP if chart else "A map of the validation images appears after your first curve.")
     _fixed_settings(status)
     _buttons(settings, earlier)
     return not _is_settled(latest)
@@ -138,13 +145,9 @@ def _say(status: dict[str, Any], result: Result | None) -> None:
     """Show the state of the lab in one line."""
     state = status["state"]
     if state in ("off", "failed"):
-        reason = (
-            formatting.plain(status.get("message", ""))
-            if state == "failed"
-            else "It closes after five minutes without use."
-        )
+        reason = status.get("message", "") if state == "failed" else "It closes after five minutes without use."
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.warning(f"The head lab is closed. {reason}", icon=":material/power_settings_new:")
+            st.warning(f"The head lab is closed. {formatting.plain(reason)}", icon=":material/power_settings_new:")
             st.button("Open again", key="lab_again", on_click=st.rerun)
     elif result and result.state == "failed":
         st.warning(formatting.plain(result.message), icon=":material/warning:")
@@ -153,8 +156,8 @@ def _say(status: dict[str, Any], result: Result | None) -> None:
     elif result and result.state == "cancelled":
         st.caption(":material/pending: Canceled by another request. Move a slider to continue.")
     else:
-        epoch = len(result.rows) if result else 0
-        words = f"{_STATES.get(state, state)}{f', epoch {epoch} of {BASE.head_epochs}' if epoch else ''}"
+        epoch = f", epoch {len(result.rows)} of {BASE.head_epochs}" if result and result.rows else ""
+        words = f"{_STATES.get(state, state)}{epoch}"
         done, total = status.get("done"), status.get("total")
         if isinstance(done, int) and isinstance(total, int) and total > 0:
             st.progress(min(done / total, 1.0), f"{words}: {done:,} of {total:,} images")
@@ -176,18 +179,6 @@ def _headline(settings: Settings, result: Result | None, tried: list[tuple[Setti
         st.caption(f"Best so far: {best[1].accuracy:.1%}, with {formatting.plain(best[0].differences(settings))}.")
     else:
         st.caption(f"Best of {len(tried) + 1} settings so far; second best: {best[1].accuracy:.1%}.")
-
-
-def _map(chart: Chart | None) -> None:
-    """Draw the decision map."""
-    if chart is None:
-        st.caption("A map of the validation images appears here after your first curve.")
-        return
-    live_chart.show(chart, "lab_map")
-    formatting.caption(
-        "Each mark is a validation image in the color of its predicted class: dots are correct, crosses wrong. Near "
-        "marks have similar features (PCA, LDA, t-SNE); the background shows the class of the nearest images."
-    )
 
 
 def _has_map() -> bool:
@@ -224,12 +215,7 @@ def _fixed_settings(status: dict[str, Any]) -> None:
 def _buttons(settings: Settings, earlier: list[Settings]) -> None:
     with st.container(horizontal=True):
         if st.button("Train a whole run with this head", icon=":material/model_training:", key="lab_train"):
-            knobs.set_all(settings.run_config)
-            st.switch_page("pages/train.py")
-        if earlier:
-            st.button("Clear earlier curves", icon=":material/layers_clear:", key="lab_forget", on_click=_forget)
-
-
-def _forget() -> None:
-    st.session_state["lab_tried"] = []
-    st.rerun()  # the fragment has the curves as arguments: rerun the whole page
+            knobs.open_train(settings.run_config)
+        if earlier and st.button("Clear earlier curves", icon=":material/layers_clear:", key="lab_forget"):
+            st.session_state["lab_tried"] = []
+            st.rerun()  # the fragment has the curves as arguments: rerun the whole page

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
@@ -120,20 +121,17 @@ def configuration() -> tuple[TrainConfig | None, str]:
 
 def set_all(config: TrainConfig) -> None:
     """Set all settings to those of `config`, also in the URL. Call it before the widgets are drawn."""
-    words = {word: st.query_params.get_all(word) for word in st.query_params if word not in KNOBS}
-    for name in KNOBS:
-        st.session_state[name] = value = getattr(config, name)
-        if value != getattr(USUAL, name):
-            words[name] = [_text(name, value)]
-    st.query_params.from_dict(words)  # one update: one entry in the browser's history
+    others: dict[str, Any] = {word: st.query_params.get_all(word) for word in st.query_params if word not in KNOBS}
+    st.session_state.update({name: getattr(config, name) for name in KNOBS})
+    st.query_params.from_dict(others | link(config))  # one update: one entry in the browser's history
 
 
-def share_link() -> None:
-    """Draw the URL that opens *Train* with the current settings."""
+def share_link(config: TrainConfig) -> None:
+    """Draw the URL that opens *Train* with the settings of `config`."""
     with st.popover("Link to these settings", icon=":material/link:", type="tertiary", key="share_link"):
         base = (st.context.url or "http://localhost:8501").partition("?")[0]
-        changed = {name: _text(name, value) for name, value in _values().items() if value != getattr(USUAL, name)}
-        st.code(f"{base.rstrip('/')}/?{urlencode(changed)}" if changed else base, language=None, wrap_lines=True)
+        changed = urlencode(link(config))
+        st.code(f"{base.rstrip('/')}/?{changed}" if changed else base, language=None, wrap_lines=True)
         if re.match(r"https?://(localhost|127\.|\[::1\])", base):
             st.caption(
                 "This address works on this computer only. For others, host the app, or send the part after the "
@@ -141,9 +139,16 @@ def share_link() -> None:
             )
 
 
-def link(base: str, changes: Mapping[str, Any]) -> dict[str, str]:
-    """Return the query that opens *Train* with the settings of `base` (a preset or run) and these `changes`."""
-    return {"settings": base} | {name: _text(name, value) for name, value in changes.items()}
+def link(config: TrainConfig) -> dict[str, str]:
+    """Return the query that opens *Train* with the settings of `config`."""
+    values = {name: getattr(config, name) for name in KNOBS}
+    return {name: _text(name, value) for name, value in values.items() if value != getattr(USUAL, name)}
+
+
+def open_train(config: TrainConfig) -> None:
+    """Open *Train* with the settings of `config`, also from *Train* itself."""
+    st.session_state["settings_of"] = config
+    st.switch_page("pages/train.py", query_params=link(config))
 
 
 def as_in_address(config: TrainConfig) -> TrainConfig:
@@ -213,10 +218,10 @@ def _text(name: str, value: Any) -> str:
 
 def _read(name: str, text: str | None) -> Any:
     """Return the value of the URL's `text`, or that of Quick if it is missing or invalid."""
-    try:
-        return getattr(USUAL, name) if text is None else _parsed(name, text)
-    except ConfigError:
-        return getattr(USUAL, name)
+    with suppress(ConfigError):
+        if text is not None:
+            return _parsed(name, text)
+    return getattr(USUAL, name)
 
 
 def _parsed(name: str, text: str) -> Any:
@@ -230,9 +235,9 @@ def _parsed(name: str, text: str) -> Any:
 def invalid() -> list[str]:
     """Return a sentence for each setting in the URL whose value is invalid."""
     problems = []
-    for name in (name for name in KNOBS if name in st.query_params):
+    for name in KNOBS:
         try:
-            _parsed(name, st.query_params[name])
+            _parsed(name, st.query_params.get(name, _text(name, getattr(USUAL, name))))
         except ConfigError as error:
             problems.append(str(error))
     return problems

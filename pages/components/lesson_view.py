@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from cifar_core.charts import lessons as lesson_charts
-from cifar_core.config import KNOBS, PRESETS, differing_knobs
+from cifar_core.config import KNOBS, differing_knobs
 from cifar_core.data import cifar10
 from cifar_core.errors import CifarError
 from cifar_core.evaluation import predictions
@@ -128,8 +128,7 @@ def try_it(name: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("Try it:", width="content")
         for condition in CONDITIONS[name].values():
-            changes = condition.config.differences(PRESETS["quick"])
-            query = knobs.link("quick", {knob: value for knob, (value, _) in changes.items()})
+            query = knobs.link(condition.config)
             st.page_link("pages/train.py", label=condition.label, icon=":material/tune:", query_params=query)
 
 

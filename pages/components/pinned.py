@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -38,15 +38,20 @@ def chosen() -> list[Pin]:
 def pin_button(image: np.ndarray, name: str) -> None:
     """Draw a button that pins a network input, uint8 (32, 32, 3)."""
     pin = Pin(image, name)
-    look: dict[str, Any] = {"icon": ":material/keep:", "type": "tertiary", "on_click": guarded.attempt}
+    look: dict[str, Any] = {"icon": ":material/keep:", "type": "tertiary"}
     if any(other.key == pin.key for other in chosen()):
-        st.button("Pinned", key="unpin", args=(_remove, pin.key), **look)
+        _button("Pinned", "unpin", _remove, pin.key, **look)
     else:
         about = (
             "The next run, and one that is training now, records its predictions for this picture. It replaces "
             f"the oldest of {pins.MOST}."
         )
-        st.button("Pin it", key="pin", args=(_add, [pin]), help=about, **look)
+        _button("Pin it", "pin", _add, [pin], help=about, **look)
+
+
+def _button(label: str, key: str, action: Callable[..., None], *arguments: Any, **look: Any) -> None:
+    """Draw a button that changes the pins."""
+    st.button(label, key=key, on_click=guarded.attempt, args=(action, *arguments), **look)
 
 
 def chooser() -> None:
@@ -55,44 +60,28 @@ def chooser() -> None:
 
 
 def _chooser() -> None:
-    with st.expander(f"Watch it learn: {_counted(len(chosen()))}", icon=":material/keep:"):
+    count = len(chosen())
+    counted = f"{count} picture{'s' * (count > 1)} pinned" if count else "pin pictures"
+    with st.expander(f"Watch it learn: {counted}", icon=":material/keep:"):
         st.caption(
             "While the network learns, its predictions for these pictures are recorded and drawn. Replace them with "
             "your own, here or on Classify."
         )
-        if chosen():
+        if count:
             with st.container(horizontal=True, key="pins"):
                 for number, pin in enumerate(chosen()):
                     with st.container(width=84, gap=None):
                         st.image(formatting.enlarged(pin.image, 3), width=76, alt=pin.name)
-                        st.button(
-                            "Unpin",
-                            key=f"off{number}",
-                            on_click=guarded.attempt,
-                            args=(_remove, pin.key),
-                            type="tertiary",
-                            help=formatting.plain(pin.name),
-                        )
+                        look: dict[str, Any] = {"type": "tertiary", "help": formatting.plain(pin.name)}
+                        _button("Unpin", f"off{number}", _remove, pin.key, **look)
         with st.container(horizontal=True, vertical_alignment="center"):
-            free = pins.MOST - len(chosen())
-            st.button(
-                "Pin test images",
-                icon=":material/casino:",
-                key="pin_random",
-                on_click=guarded.attempt,
-                args=(_add_test_images,),
-                disabled=not free,
-                help="Fills the free places with test images of different classes.",
-            )
-            if chosen():
-                st.button(
-                    "Unpin all",
-                    icon=":material/close:",
-                    key="pin_none",
-                    on_click=guarded.attempt,
-                    args=(_set, []),
-                    type="tertiary",
-                )
+            look = {
+                "disabled": count == pins.MOST,
+                "help": "Fills the free places with test images of different classes.",
+            }
+            _button("Pin test images", "pin_random", _add_test_images, icon=":material/casino:", **look)
+            if count:
+                _button("Unpin all", "pin_none", _set, [], icon=":material/close:", type="tertiary")
         uploads.uploaded("Your own pictures", "pin_files", _take)
         uploads.show_errors(st.session_state.pop("pin_refused", []))
 
@@ -104,14 +93,8 @@ def panel(run: Run, state: str, planned: float) -> None:
         return
     if not pins.load(run.path):
         if live:
-            st.button(
-                "Watch it learn: pin test images",
-                icon=":material/keep:",
-                key="pin_live",
-                on_click=guarded.attempt,
-                args=(_add_test_images,),
-                help="Or pin your own: below, or on Classify.",
-            )
+            look: dict[str, Any] = {"icon": ":material/keep:", "help": "Or pin your own: below, or on Classify."}
+            _button("Watch it learn: pin test images", "pin_live", _add_test_images, **look)
         return
     chart, slides = _built(run.id, run_picker.stamp(run, pins.FILE, pins.PROBES), planned if live else 0.0, not live)
     if chart is None:
@@ -141,10 +124,6 @@ def _words(watched: Sequence[Watched]) -> str:
     return f"Ten probabilities of each pinned picture over the epochs. {', '.join(answers) or 'Nothing recorded yet'}."
 
 
-def _counted(count: int) -> str:
-    return {0: "pin pictures", 1: "1 picture pinned"}.get(count, f"{count} pictures pinned")
-
-
 def _set(pinned: list[Pin]) -> None:
     """Set the pins of the next run, and of a live run."""
     st.session_state["pins"] = pinned
@@ -161,11 +140,9 @@ def _live_run() -> Run | None:
 
 def _add(new: list[Pin]) -> None:
     pinned = chosen()
-    try:
-        for pin in new:
-            pinned = pins.added(pinned, pin)
-    finally:
-        _set(pinned)
+    for pin in new:
+        pinned = pins.added(pinned, pin)
+    _set(pinned)
 
 
 def _remove(key: str) -> None:

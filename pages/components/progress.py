@@ -37,6 +37,11 @@ STAGES = {
     "evaluate": "Evaluating on the test images",
     "done": "Done",
 }
+_HALTED = {
+    "stopping": "Stopping; the last full epoch is saved",
+    "stopped": "Stopped; resume it to continue",
+    "lost": "Its process ended unexpectedly, perhaps out of memory; resume it to continue",
+}
 
 
 def line(run: Run, status: dict[str, Any], last: dict[str, Any] | None) -> None:
@@ -60,12 +65,8 @@ def sentence(run: Run, state: str, stage: str, last: dict[str, Any]) -> str:
     if state == "queued":
         place = jobs.queue_position(run)
         return f"In the queue, {place} before it" if place else "Next in the queue"
-    if state == "stopping":
-        return "Stopping; the last full epoch is saved"
-    if state == "stopped":
-        return "Stopped; resume it to continue"
-    if state == "lost":
-        return "Its process ended unexpectedly, perhaps out of memory; resume it to continue"
+    if state in _HALTED:
+        return _HALTED[state]
     if state in ("failed", "finished"):
         seconds = records.amount(run.result.get("elapsed_seconds")) or last.get("elapsed_seconds") or 0
         return f"{state.capitalize()} after {formatting.seconds(seconds)}"
@@ -105,6 +106,7 @@ def _forecast(run_id: str, began: object) -> Forecast:
     return Forecast(expected, config.epochs)
 
 
+_UNMEASURED = "Times are a rough estimate, **not measured** on this machine."
 _STARTS = {"imagenet": "ImageNet weights", "bundled": "the bundled model", "random": "random numbers"}
 
 
@@ -114,12 +116,22 @@ def plan(config: TrainConfig, guess: costs.Estimate) -> bool:
     cost = architecture.cost(config.alpha, config.image_size, config.dense_units, config.fine_tune_blocks)
     start = _STARTS[pretrained.expected_kind(config.weights, config.alpha, config.image_size)]
     tuned = f", then {formatting.count(cost.fine_tuned_parameters)}" if config.fine_tunes else ""
-    cost_words = (
+    memory = f" and {_size(guess.memory_bytes)} of memory" if guess.memory_bytes else ""
+    about = (
         f"Trains {formatting.count(cost.head_parameters)}{tuned} of {formatting.count(cost.parameters)} parameters; "
         f"{formatting.count(cost.multiply_adds)} multiply-adds an image; "
-        f"{_needs(guess)}."
+        f"needs {_size(guess.store_bytes)} of disk{memory}."
     )
-    return _measured(config, guess, f"Starts from {start}; model file {cost.model_bytes / 1e6:.1f} MB", cost_words)
+    busy = costs.measuring().is_running
+    times = "Times are measured on this machine." if guess.measured else _UNMEASURED
+    times = "Timing a few batches on this machine; this takes about 15 seconds…" if busy else times
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"Starts from {start}; model file {cost.model_bytes / 1e6:.1f} MB. {times}", help=about)
+        if not busy and not guess.measured:
+            about = "Times a few batches of this network and saves the result. It waits while a run is training."
+            look: dict[str, Any] = {"icon": ":material/timer:", "type": "tertiary", "help": about}
+            guarded.button("Measure", costs.measure, config, key="measure", **look)
+    return busy
 
 
 def plan_bar(stages: Mapping[str, float]) -> str:
@@ -138,32 +150,5 @@ def plan_bar(stages: Mapping[str, float]) -> str:
     )
 
 
-def _needs(guess: costs.Estimate) -> str:
-    memory = f" and {_size(guess.memory_bytes)} of memory" if guess.memory_bytes else ""
-    return f"needs {_size(guess.store_bytes)} of disk{memory}"
-
-
 def _size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
-
-
-def _measured(config: TrainConfig, guess: costs.Estimate, start: str, cost: str) -> bool:
-    """Show whether the times were measured on this machine; if not, offer it. Return whether it is measuring."""
-    busy = costs.measuring().is_running
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if busy:
-            st.caption(f"{start}. Timing a few batches on this machine; this takes about 15 seconds…", help=cost)
-        elif guess.measured:
-            st.caption(f"{start}. Times are measured on this machine.", help=cost)
-        else:
-            st.caption(f"{start}. Times are a rough estimate, **not measured** on this machine.", help=cost)
-            guarded.button(
-                "Measure",
-                costs.measure,
-                config,
-                icon=":material/timer:",
-                key="measure",
-                type="tertiary",
-                help="Times a few batches of this network and saves the result. It waits while a run is training.",
-            )
-    return busy

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import streamlit as st
 
 from cifar_core import glossary, runs
@@ -136,8 +139,9 @@ def _diagnosis(run: Run, findings: list[Finding]) -> None:
             for step in finding.steps:
                 if step.changes:
                     words = ", ".join(f"{KNOBS[knob].label} {KNOBS[knob].short(v)}" for knob, v in step.changes.items())
-                    query = knobs.link(run.id, step.changes)
-                    st.page_link("pages/train.py", label=f"Try it: {words}", icon=":material/tune:", query_params=query)
+                    look: dict[str, Any] = {"key": f"try_{words}", "icon": ":material/tune:", "type": "tertiary"}
+                    if st.button(f"Try it: {words}", **look):
+                        knobs.open_train(replace(run.config, **step.changes))
             if lesson:
                 query = {"lesson": lesson.name}
                 st.page_link("pages/learn.py", label=lesson.title, icon=":material/school:", query_params=query)

@@ -1,26 +1,31 @@
-"""Explore, Runs: all runs in one table; rename, note, star and delete a run; the trash."""
+"""Explore, Runs: all runs in one table; rename, note, star and delete a run; the trash; the best run of each user."""
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
-from cifar_core import glossary, runs
+from cifar_core import glossary
 from cifar_core.charts import training as training_charts
 from cifar_core.config import KNOBS, Knob, differing_knobs
+from cifar_core.evaluation import comparison as significance
 from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.inference import model_file
-from cifar_core.runs import LIVE_STATES, labels, trash
-from pages.components import address, comparison, formatting, guarded, high_scores, knobs, run_picker, tables
+from cifar_core.network import architecture
+from cifar_core.runs import LIVE_STATES, labels, owners, trash
+from pages.components import address, comparison, formatting, guarded, knobs, run_picker, tables
 
 _POLL_SECONDS = 2.0
 _PRESELECTED = 3
 _MOST_SPARKLINES = 100
 """Only the best runs get a sparkline: a long run's metrics are megabytes."""
+_MOST_SCORES = 20
+_number, _text = st.column_config.NumberColumn, st.column_config.TextColumn
 
 
 def show() -> None:
@@ -28,39 +33,35 @@ def show() -> None:
     rows = listing.rows()
     undo_bar()
     if not rows:
-        st.info(
-            "Your runs appear here: their curves, their accuracy against time, and a table.", icon=":material/info:"
-        )
+        st.info("Your runs appear here, as in this example.", icon=":material/info:")
         run_picker.to_train()
+        comparison.example()
         trash_panel()
         return
     names = run_picker.short_names(rows)
-    high_scores.panel(rows, names)
-    curves = st.container()
-    st.header("Runs")
+    if os.environ.get("CIFAR_HIGH_SCORES"):
+        high_scores(rows, names)
     shown, chosen = _filtered(rows), _choice(rows)
     known = {row.run.id: row for row in rows}
-    chosen = _table([*shown, *(known[id_] for id_ in chosen if known[id_] not in shown)], chosen, names)
-    if any(row.state in runs.LIVE_STATES for row in rows):
+    shown += [known[id_] for id_ in chosen if known[id_] not in shown]
+    chosen = _selected(shown, chosen)
+    if any(row.state in LIVE_STATES for row in rows):
         guarded.polled(_signature, _signature(), _POLL_SECONDS)()
     selected = [known[id_] for id_ in chosen]
-    with curves:
-        comparison.show(selected, shown, names)
-        if len(selected) > 1:
-            comparison.verdict(selected, names)
+    comparison.show(selected, shown, names)
+    if len(selected) > 1:
+        comparison.verdict(selected, names)
+    st.header("Runs")
+    _table(shown, chosen, names)
     manage(selected, names)
 
 
 def _filtered(rows: list[Row]) -> list[Row]:
     """Draw the filter; return the matching rows, sorted by validation accuracy."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        words = address.linked_text(
-            "Filter",
-            "filter",
-            100,
-            placeholder="name, state, alpha=0.5",
-            help="Finds runs whose name, note, id or state contains every word; dropout=0.3 finds a setting.",
-        )
+        about = "Finds runs whose name, note, id or state contains every word; dropout=0.3 finds a setting."
+        look: dict[str, Any] = {"placeholder": "name, state, alpha=0.5", "max_chars": 100, "help": about}
+        words = st.text_input("Filter", key="filter", bind="query-params", **look)
         starred = address.linked_toggle("Starred", "starred")
         own_rows = run_picker.own(rows)
         trials = len(rows) - len(own_rows)
@@ -74,13 +75,9 @@ def _choice(rows: Sequence[Row]) -> list[str]:
     known, linked = {row.run.id for row in rows}, st.query_params.get("runs")
     if linked is not None and linked != st.session_state.get("runs_linked"):
         wanted = [] if linked == "none" else list(dict.fromkeys(linked.split(",")))[: training_charts.MOST_RUNS]
-        missing = [name for name in wanted if name not in known]
-        if missing:
-            st.warning(
-                f"{len(missing)} of the runs in the address do not exist on this machine.",
-                icon=":material/link_off:",
-            )
-        if linked == "none" or len(missing) < len(wanted):
+        if missing := sum(name not in known for name in wanted):
+            address.notice(f"{missing} of the runs in the address do not exist on this machine.")
+        if linked == "none" or missing < len(wanted):
             st.session_state["runs_chosen"] = wanted
             new_table()
     chosen = st.session_state.get("runs_chosen", _best(rows))
@@ -98,17 +95,35 @@ def new_table() -> None:
     st.session_state["runs_generation"] = st.session_state.get("runs_generation", 0) + 1
 
 
-def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[str]:
-    """Draw the table; return the selected IDs in order of selection."""
+def _selected(shown: list[Row], chosen: list[str]) -> list[str]:
+    """Return the IDs of the runs selected in the table, `chosen` if it is new, in order of selection.
+
+    They are stored in the session, and in the URL if they are not the default. The table is drawn later, below them.
+    """
     ids = [row.run.id for row in shown]
     if ids != st.session_state.get("runs_listed"):  # rows changed, for example by an undo: the selection is lost
         st.session_state["runs_listed"] = ids
         new_table()
+    if event := st.session_state.get(f"runs_{st.session_state['runs_generation']}"):
+        picked = [ids[row] for row in event["selection"]["rows"]]
+        chosen = [*(id_ for id_ in chosen if id_ in picked), *(id_ for id_ in picked if id_ not in chosen)]
+    if len(chosen) > training_charts.MOST_RUNS:
+        st.warning(f"Only the first {training_charts.MOST_RUNS} selected runs are compared.")
+        chosen = chosen[: training_charts.MOST_RUNS]
+    words = ",".join(chosen) or "none"
+    st.session_state.update(runs_chosen=chosen, runs_linked=words)
+    address.link("runs", words, ",".join(_best(shown)) or "none")
+    return chosen
+
+
+def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> None:
+    """Draw the table of all runs, with the chosen ones selected."""
+    ids = [row.run.id for row in shown]
     differing = differing_knobs(row.config for row in shown if row.config)
-    rows = [ids.index(id_) for id_ in chosen if id_ in ids]
     columns = _columns(shown, differing, names)
     facts = {name: columns[name] for name in ("name", "validation", "seconds", "state")}
-    event = tables.show(
+    rows = [ids.index(id_) for id_ in chosen]
+    tables.show(
         columns,
         f"runs_{st.session_state['runs_generation']}",
         _looks(columns, differing),
@@ -120,18 +135,9 @@ def _table(shown: list[Row], chosen: list[str], names: dict[str, str]) -> list[s
         selection_mode="multi-row",
         selection_default={"selection": {"rows": rows}},
     )
-    picked = {ids[number] for number in event["selection"]["rows"] if number < len(ids)}
-    selected = [id_ for id_ in chosen if id_ in picked] + [id_ for id_ in ids if id_ in picked and id_ not in chosen]
-    if len(selected) > training_charts.MOST_RUNS:
-        st.warning(f"Only the first {training_charts.MOST_RUNS} selected runs are compared.")
-        selected = selected[: training_charts.MOST_RUNS]
-    _remember(selected, _best(shown))
     with st.container(horizontal=True, vertical_alignment="center"):
-        runs_word = "run" if len(shown) == 1 else "runs"
-        st.caption(f"{len(shown)} {runs_word}, {len(selected)} selected.")
-        csv = listing.to_csv(shown)
-        formatting.csv_button("CSV", csv, "runs.csv", "csv")
-    return selected
+        st.caption(f"{len(shown)} run{'s' * (len(shown) != 1)}, {len(chosen)} selected.")
+        formatting.csv_button("CSV", listing.to_csv(shown), "runs.csv", "csv")
 
 
 def _toggle(id_: str) -> None:
@@ -141,27 +147,18 @@ def _toggle(id_: str) -> None:
     new_table()
 
 
-def _remember(selected: list[str], best: list[str]) -> None:
-    """Store the selected runs in the session, and in the URL if they are not the default."""
-    st.session_state["runs_chosen"] = selected
-    st.session_state["runs_linked"] = ",".join(selected) or "none"
-    if selected != best:
-        st.query_params["runs"] = st.session_state["runs_linked"]
-    elif "runs" in st.query_params:
-        del st.query_params["runs"]
-
-
 def _columns(shown: Sequence[Row], knobs: Sequence[str], names: dict[str, str]) -> dict[str, list[Any]]:
     """Return the table's columns. Names and notes are unescaped: cells render no Markdown."""
+    curves = [comparison.curves_of(row).curves["validation_accuracy"].y.tolist() for row in shown[:_MOST_SPARKLINES]]
     return {
         "name": [("★ " if row.labels.starred else "") + names[row.run.id] for row in shown],
-        "validation": [_times(row.validation_accuracy, 100) for row in shown],
-        "seconds": [_times(row.seconds, 1 / 60) for row in shown],
-        "curve": [_sparkline(row) for row in shown[:_MOST_SPARKLINES]] + [[] for _ in shown[_MOST_SPARKLINES:]],
+        "validation": [formatting.percent(row.validation_accuracy) for row in shown],
+        "seconds": [row.seconds and row.seconds / 60 for row in shown],
+        "curve": curves + [[] for _ in shown[_MOST_SPARKLINES:]],
         "interval": [f"{row.interval[0]:.1%} to {row.interval[1]:.1%}" if row.interval else "" for row in shown],
         "state": [row.state for row in shown],
         **{f"knob_{name}": _settings(shown, name) for name in knobs},
-        "size": [_times(row.model_bytes, 1e-6) for row in shown],
+        "size": [row.model_bytes and row.model_bytes / 1e6 for row in shown],
         "latency": [row.latency_ms for row in shown],
         "note": [row.labels.note for row in shown],
     }
@@ -175,29 +172,20 @@ def _settings(shown: Sequence[Row], name: str) -> list[Any]:
     return values
 
 
-def _sparkline(row: Row) -> list[float]:
-    return [float(value) for value in comparison.curves_of(row).curves["validation_accuracy"].y]
-
-
-def _times(value: float | None, factor: float) -> float | None:
-    return None if value is None else value * factor
-
-
 def _looks(columns: dict[str, list[Any]], differing: Sequence[str]) -> dict[str, Any]:
-    number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
-        "name": text("Run", width=comparison.NAME_WIDTH),
-        "validation": number("Validation", format="%.1f%%", width=80, help=glossary.TERMS["validation"]),
-        "seconds": number("Time", format="%.1f min", width=75, help="Training time."),
+        "name": _text("Run", width=comparison.NAME_WIDTH),
+        "validation": _number("Validation", format="%.1f%%", width=80, help=glossary.TERMS["validation"]),
+        "seconds": _number("Time", format="%.1f min", width=75, help="Training time."),
         "curve": st.column_config.LineChartColumn(
             "By epoch", width=100, help="Validation accuracy after each epoch, from its lowest to its highest value."
         ),
-        "interval": text("95% interval", width=120),
-        "state": text("State", width=75),
+        "interval": _text("95% interval", width=120),
+        "state": _text("State", width=75),
         **{f"knob_{name}": _look(KNOBS[name], columns[f"knob_{name}"]) for name in differing},
-        "size": number("Model file", format="%.1f MB", width=85),
-        "latency": number("Latency", format="%.1f ms", width=80, help="Median time for one image on this machine."),
-        "note": text("Note", width=200),
+        "size": _number("Model file", format="%.1f MB", width=85),
+        "latency": _number("Latency", format="%.1f ms", width=80, help="Median time for one image on this machine."),
+        "note": _text("Note", width=200),
     }
 
 
@@ -205,9 +193,9 @@ def _look(knob: Knob, values: list[Any]) -> Any:
     """Return the look of a setting's column: texts, or numbers with the unit in the heading."""
     about = knobs.help_of(knob)
     if any(isinstance(value, str) for value in values):
-        return st.column_config.TextColumn(knob.label, help=about)
+        return _text(knob.label, help=about)
     form = "localized" if isinstance(knob.default, int) else None
-    return st.column_config.NumberColumn(knob.title, format=form, help=about)
+    return _number(knob.title, format=form, help=about)
 
 
 def _signature() -> list[tuple[str, str]]:
@@ -242,7 +230,7 @@ def _run(row: Row) -> None:
         run_picker.state_badge(run, row.state)
         st.page_link("pages/train.py", label="Open", icon=":material/open_in_new:", query_params={"run": id_})
         if row.config:
-            query = {"settings": id_}
+            query = knobs.link(row.config)
             st.page_link("pages/train.py", label="Use its settings", icon=":material/tune:", query_params=query)
         if row.latency_ms is None and row.state == "finished":
             about = "Time of the model for one image."
@@ -262,9 +250,8 @@ def trash_panel() -> None:
             chosen = st.selectbox("Trash", deleted, format_func=titles.__getitem__, key="trash_run")
             guarded.button("Restore", _restore, [chosen], icon=":material/undo:", key="restore")
             if st.button("Empty the trash", icon=":material/delete_forever:", key="empty"):
-                runs_word = "run" if len(deleted) == 1 else "runs"
-                size = f"{len(deleted)} {runs_word} ({trash.size_bytes(deleted) / 1e6:.0f} MB)"
-                text = f"This deletes {size} permanently."
+                count = f"{len(deleted)} run{'s' * (len(deleted) != 1)}"
+                text = f"This deletes {count} ({trash.size_bytes(deleted) / 1e6:.0f} MB) permanently."
                 guarded.confirm("Empty the trash?", text, "empty_sure", trash.clear, deleted)
 
 
@@ -286,3 +273,34 @@ def _restore(ids: Sequence[str]) -> None:
         trash.restore(id_)
     st.session_state["runs_chosen"] = [*st.session_state.get("runs_chosen", []), *ids]
     st.session_state.pop("runs_deleted", None)
+
+
+def high_scores(rows: Sequence[Row], names: dict[str, str]) -> None:
+    """Draw the best finished run of each user by validation accuracy and its cost; all runs without an owner."""
+    best: dict[str, Row] = {}
+    for row in listing.sort_rows(row for row in rows if row.state == "finished" and row.config):
+        best.setdefault(owners.load(row.run.path).id or row.run.id, row)
+    shown = list(best.values())[:_MOST_SCORES]
+    if not shown:
+        return
+    configs = [row.config for row in shown if row.config]
+    costs = [architecture.cost(one.alpha, one.image_size, one.dense_units, one.fine_tune_blocks) for one in configs]
+    columns: dict[str, list[Any]] = {
+        "Who": [f"{place}. {owners.load(row.run.path).name}".strip() for place, row in enumerate(shown, 1)],
+        "Run": [names[row.run.id] for row in shown],
+        "Validation": [formatting.percent(row.validation_accuracy) for row in shown],
+        "Time": [row.seconds and row.seconds / 60 for row in shown],
+        "Multiply-adds": [formatting.count(cost.multiply_adds) for cost in costs],
+        "Images": [one.train_images for one in configs],
+    }
+    looks = {
+        "Validation": formatting.SHARE_COLUMN,
+        "Time": _number(format="%.1f min", help="Training time."),
+        "Multiply-adds": _text(help="Of one image."),
+        "Images": _number(help="Training images."),
+    }
+    with st.expander("High scores", expanded=True, icon=":material/trophy:", key="high_scores"):
+        tables.show(columns, "scores", looks)
+        st.caption("The best finished run of each person, by validation accuracy.")
+        if note := significance.leak_note({row.run.id: names[row.run.id] for row in shown}):
+            st.warning(formatting.plain(note), icon=":material/warning:")

@@ -31,6 +31,8 @@ LOG_LINES = 20
 _POLL_SECONDS, _QUEUED_SECONDS, _HIDDEN_SECONDS = 1.0, 3.0, 10.0
 """Seconds between two polls of a live run: while it trains, while it waits, and while the tab is hidden."""
 SHARED_SECONDS = 0.5  # how long the sessions that view a live run share one read
+_FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", "elapsed_seconds", "model_bytes")
+_ENDED_EARLY = "It ended before its first epoch was complete. Resume it, or use its settings for another run."
 _MOST_SUMMARY = 500_000  # characters; Keras's table of this network has 60,000
 
 _notification = st.components.v2.component(
@@ -63,6 +65,8 @@ def panel(run: Run) -> float:
         st.session_state["watched"] = run.id
     metrics_state = shared_stamp(run.id) if live else run_picker.stamp(run, "metrics.jsonl")
     curves, last, epochs = read(run.id, metrics_state, live)
+    result = run.result if state == "finished" else {}
+    is_complete = all(isinstance(result.get(name), int | float) for name in _FIGURES)
     is_empty = not live and not len(curves.curves["validation_accuracy"].y)
     with st.container(key="ended" if state in RESUMABLE_STATES else "outcome"):  # see style: the charts do not move
         top, buttons = st.columns(2, vertical_alignment="center")
@@ -71,20 +75,22 @@ def panel(run: Run) -> float:
         with buttons:
             action_buttons(run, state)
         notices(status)
-        if state == "finished":
-            result(run)
-        elif is_empty:
-            st.markdown("It ended before its first epoch was complete. Resume it, or use its settings for another run.")
-        else:
-            st.markdown(f"## {_validation_accuracy(curves)}")
+        if is_complete:
+            st.markdown(f"## {sentence(result)}")
+            next_steps(run)
+        elif state != "finished":
+            st.markdown(_ENDED_EARLY if is_empty else f"## {_validation_accuracy(curves)}")
         _tab_title(run, state, progress.bar(run, status, last))
     if is_empty and state != "finished":
         return seconds
-    curve_charts(run, metrics_state, live, curves)
+    figures = metric_charts(run.id, metrics_state, live, curves, st.session_state.get("ghost"))
+    for place, (metric, chart) in zip(st.columns([8, 5]), figures.items(), strict=True):
+        with place:
+            live_chart.show(chart, metric)
     dashed_line(curves, live)
     pinned.panel(run, state, sum(planned_epochs(run).values()))
-    if not live:
-        result_details(run)
+    if is_complete:
+        result_details(result)
     run_story.diagnosis_panel(run, state, (epochs,) if live else metrics_state)  # the rules use complete epochs
     details(run, metrics_state, live, curves)
     return seconds
@@ -103,16 +109,6 @@ def notices(status: dict[str, Any]) -> None:
         st.error(formatting.plain(error.get("message") or error.get("type")), icon=":material/error:")
     if status.get("note"):
         st.info(formatting.plain(f"Trained end to end, not from stored features: {status['note']}."))
-
-
-def curve_charts(run: Run, metrics_state: tuple[int, ...], live: bool, curves: Curves) -> None:
-    """Draw the chart of accuracy, and smaller beside it the chart of loss."""
-    figures = metric_charts(run.id, metrics_state, live, curves, st.session_state.get("ghost"))
-    large, small = st.columns([8, 5])
-    with large:
-        live_chart.show(figures["accuracy"], "accuracy")
-    with small:
-        live_chart.show(figures["loss"], "loss")
 
 
 def dashed_line(found: Curves, live: bool) -> None:
@@ -164,33 +160,23 @@ def notification(run: Run, state: str) -> None:
 
 def action_buttons(run: Run, state: str) -> None:
     """Draw the buttons that the state allows: notification, log, stop, resume, use its settings."""
-    is_anothers = guarded.is_anothers(run.path)
     with st.container(horizontal=True, horizontal_alignment="right", vertical_alignment="center"):
         notification(run, state)
         worker_log(run)
         if state in LIVE_STATES:
-            guarded.button(
-                "Stop",
-                guarded.if_own,
-                run.path,
-                jobs.stop_run,
-                run,
-                icon=":material/stop:",
-                key="stop",
-                busy="Stopping",
-                disabled=state == "stopping" or is_anothers,
-                help="Takes effect within three seconds; the best and the last full epoch are saved.",
-            )
+            about = "Takes effect within three seconds; the best and the last full epoch are saved."
+            look: dict[str, Any] = {"icon": ":material/stop:", "disabled": state == "stopping", "help": about}
+            guarded.own_button("Stop", run.path, jobs.stop_run, run, key="stop", busy="Stopping", **look)
         if state in RESUMABLE_STATES:
-            look: dict[str, Any] = {"icon": ":material/play_arrow:", "type": "primary", "disabled": is_anothers}
-            guarded.button("Resume", guarded.if_own, run.path, jobs.resume_run, run, key="resume", **look)
+            look = {"icon": ":material/play_arrow:", "type": "primary"}
+            guarded.own_button("Resume", run.path, jobs.resume_run, run, key="resume", busy="Starting", **look)
         if state not in LIVE_STATES:
             guarded.button("Use its settings", clone, run, icon=":material/tune:", key="clone", type="tertiary")
 
 
 def clone(run: Run) -> None:
     """Set the knobs to the configuration of `run` in the next script run."""
-    st.session_state["settings_of"] = run.id
+    st.session_state["settings_of"] = run.config
 
 
 @st.cache_data(ttl=SHARED_SECONDS, max_entries=64, show_spinner=False)
@@ -217,29 +203,27 @@ def metric_charts(
 ) -> dict[str, Chart]:
     """Return the charts of accuracy and loss, cached by the state of the metrics, shared by all sessions."""
     ghost = read(ghost_id, run_picker.stamp(Run(ghost_id), "metrics.jsonl"), False)[0] if ghost_id else None
-    return {
-        metric: live_chart.chart(
-            training_charts.metric_figure(_curves, metric, ghost, "earlier run, validation", HEIGHT),
-            training_charts.metric_words(_curves, metric),
-            run_id,
-        )
+    figures = {
+        metric: training_charts.metric_figure(_curves, metric, ghost, "earlier run, validation", HEIGHT)
         for metric in ("accuracy", "loss")
     }
+    return _charts(run_id, _curves, figures)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
 def detail_charts(run_id: str, state: tuple[int, ...], live: bool, _curves: Curves) -> dict[str, Chart]:
     """Return the charts of learning rate, speed and weight changes, cached like `metric_charts`."""
-    charts = {
-        name: live_chart.chart(
-            training_charts.small_figure(_curves, name), training_charts.metric_words(_curves, name), run_id
-        )
-        for name in ("learning_rate", "images_per_second")
-    }
+    names = ("learning_rate", "images_per_second")
+    charts = _charts(run_id, _curves, {name: training_charts.small_figure(_curves, name) for name in names})
     if changes := _curves.weight_changes:
         words = "Change of the weights of each of the 17 blocks since the start; frozen blocks do not change."
         charts["weight_changes"] = live_chart.chart(training_charts.change_figure(changes), words, run_id)
     return charts
+
+
+def _charts(run_id: str, found: Curves, figures: dict[str, Any]) -> dict[str, Chart]:
+    words = training_charts.metric_words
+    return {name: live_chart.chart(figure, words(found, name), run_id) for name, figure in figures.items()}
 
 
 def planned_epochs(run: Run) -> dict[str, int]:
@@ -276,20 +260,6 @@ def model_summary(run: Run) -> None:
         st.html(f'<pre class=scrolled role=region tabindex=0 aria-label="Layers">{text}</pre>')  # st.code has no focus
 
 
-FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch", "elapsed_seconds", "model_bytes")
-
-
-def result(run: Run) -> None:
-    """Show the test accuracy of `run` and the next steps; nothing if a result is missing."""
-    if _is_complete(run.result):
-        st.markdown(f"## {sentence(run.result)}")
-        next_steps(run)
-
-
-def _is_complete(result: dict[str, Any]) -> bool:
-    return all(isinstance(result.get(name), int | float) for name in FIGURES)
-
-
 def sentence(result: dict[str, Any]) -> str:
     """Return the test accuracy as a sentence with its 95% interval (Wilson)."""
     accuracy, images = result["test_accuracy"], result["test_images"]
@@ -321,11 +291,8 @@ def next_steps(run: Run) -> None:
         )
 
 
-def result_details(run: Run) -> None:
-    """Show the other results of a finished run in two lines; nothing if a result is missing."""
-    result = run.result
-    if not _is_complete(result):
-        return
+def result_details(result: dict[str, Any]) -> None:
+    """Show the other results of a finished run in two lines."""
     is_higher = result["validation_accuracy"] > result["test_accuracy"]
     phase = curves.PHASE_NAMES.get(str(result.get("best_phase")), "phase").lower()
     st.caption(

@@ -54,11 +54,10 @@ def _chosen(known: list[str]) -> str | None:
     The URL sets it ("grid" in older versions); the default is the newest.
     """
     wanted = st.query_params.get("sweep") or st.query_params.pop("grid", None)
-    if wanted is not None and wanted not in known:
-        st.error(f"There is no search called {formatting.plain(wanted[:60])} here.", icon=":material/error:")
+    is_known = address.known("sweep", wanted, known)
     if not known:
         return None
-    if wanted in known:
+    if is_known:
         st.session_state["search"] = wanted
     elif address.is_history() or st.session_state.get("search") not in known:
         mine = [one for one in known if not search_results.is_anothers(one)]
@@ -104,12 +103,17 @@ def _new() -> None:
         if "search_name" not in st.session_state:
             st.session_state["search_name"] = studies.free_name("search", studies.names())
         name = st.text_input("Name", max_chars=40, key="search_name", help="a-z, 0-9 and -", width=160)
-    plan = _plan(base, [item for item in ranges if item], grid, problems)
+    plan = None
+    if not problems:
+        try:
+            plan = Plan(base, tuple(item for item in ranges if item), grid)
+        except CifarError as error:
+            problems.append(str(error))
     for text in problems:
         st.warning(formatting.plain(text), icon=":material/warning:")
     with st.container(horizontal=True, vertical_alignment="center"):
         look: dict[str, Any] = {"type": "primary", "icon": ":material/play_arrow:", "disabled": plan is None}
-        guarded.button("Start search", _start, name, plan, goal, key="search_start", **look)
+        guarded.button("Start search", _start, name, plan, goal, key="search_start", busy="Starting", **look)
         if plan is not None:
             st.markdown(_expected(plan, goal))
 
@@ -190,16 +194,6 @@ def _values(knob: Knob) -> list[Any]:
         return [value for value in knobs.log_steps(knob, knob.default) if value >= low]
     low, step, kind = knob.low or 0, knob.step or 1, type(knob.default)
     return [kind(round(low + number * step, 6)) for number in range(round(((knob.high or 0) - low) / step) + 1)]
-
-
-def _plan(base: TrainConfig, ranges: list[Range], grid: bool, problems: list[str]) -> Plan | None:
-    if problems:
-        return None
-    try:
-        return Plan(base, tuple(ranges), grid)
-    except CifarError as error:
-        problems.append(str(error))
-        return None
 
 
 def _expected(plan: Plan, goal: Goal | None) -> str:

@@ -29,27 +29,22 @@ LOOK = {
 def show(name: str) -> None:
     """Draw the search called `name`."""
     try:
-        live = find(name).is_live
+        sweep = find(name)
     except CifarError as error:
         guarded.problem(error)
         _delete_button(name)
         return
-    guarded.polled(panel, live, POLL_SECONDS)(name)
+    address.known("trial", st.query_params.get("trial"), _openable(sweep))
+    guarded.polled(panel, sweep.is_live, POLL_SECONDS)(name)
 
 
 def panel(name: str) -> bool:
     """Draw the state and findings of a search; return whether it is live."""
     sweep = find(name)
-    if sweep.ended:
-        _findings(sweep)
-    else:
+    if not sweep.ended:
         st.header("The first trial is not finished yet")
         _status(sweep)
-    return sweep.is_live
-
-
-def _findings(sweep: Findings) -> None:
-    name = sweep.name
+        return sweep.is_live
     shares = _importances(name, len(sweep.ended), studies.identity(name))
     cells = sweep.cells() if sweep.plan.grid and len(sweep.plan.ranges) == 2 else []
     noise = findings.noise(cells)
@@ -61,15 +56,19 @@ def _findings(sweep: Findings) -> None:
     _status(sweep)
     if noise:
         st.markdown(formatting.plain(noise.words))
-    _edges(sweep)
-    opened = opened_trial(sweep)
+    for knob, side in sweep.at_edge.items():
+        label = formatting.plain(KNOBS[knob].label)
+        st.caption(f":material/arrow_right_alt: The best {label} is at the {side} end of its range: try a wider range.")
+    opened = _openable(sweep).get(st.query_params.get("trial", "")) or sweep.best
     if cells:
         _heat_map(cells, [item.knob for item in sweep.plan.ranges], noise is not None, opened)
     else:
         _points(sweep, shares, opened)
     _table(sweep, opened)
-    _trial(sweep, opened)
+    if opened is not None:
+        _trial(sweep, opened)
     _more_charts(sweep, opened)
+    return sweep.is_live
 
 
 @st.cache_resource(max_entries=64, show_spinner="Reading the trials")
@@ -110,19 +109,16 @@ def _status(sweep: Findings) -> None:
     name, place = sweep.name, studies.folder(sweep.name)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f":{color}[{icon}] **{words or _progress(sweep)}**", width="stretch")
-        barred = guarded.is_anothers(place)
         if sweep.is_live:
-            look: dict[str, Any] = {"icon": ":material/stop:", "disabled": barred or sweep.state == "stopping"}
-            look |= {"key": f"stop_{name}", "busy": "Stopping"}
-            guarded.button("Stop", guarded.if_own, place, sweep_workers.stop, name, **look)
+            look: dict[str, Any] = {"icon": ":material/stop:", "disabled": sweep.state == "stopping"}
+            guarded.own_button("Stop", place, sweep_workers.stop, name, key=f"stop_{name}", busy="Stopping", **look)
         elif sweep.state != "finished":
-            look = {"icon": ":material/play_arrow:", "disabled": barred}
-            guarded.button("Resume", guarded.if_own, place, sweep_workers.resume, name, key=f"resume_{name}", **look)
+            look = {"icon": ":material/play_arrow:", "key": f"resume_{name}"}
+            guarded.own_button("Resume", place, sweep_workers.resume, name, busy="Starting", **look)
         if sweep.plan.grid:
-            look = {"icon": ":material/casino:", "disabled": barred}
-            label = "Repeat with another seed"
-            guarded.button(label, guarded.if_own, place, sweep_workers.repeat, name, key="search_repeat", **look)
-        elif not barred:
+            look = {"icon": ":material/casino:", "key": "search_repeat"}
+            guarded.own_button("Repeat with another seed", place, sweep_workers.repeat, name, busy="Starting", **look)
+        elif not guarded.is_anothers(place):
             _extend(sweep)
         if not sweep.is_live:
             _delete_button(name)
@@ -133,8 +129,7 @@ def _status(sweep: Findings) -> None:
     fixed = ", ".join(f"{knob.label}: {knob.short(getattr(sweep.plan.base, knob.name))}" for knob in base)
     tuned = "fine-tuning included" if sweep.plan.base.fine_tunes else "head only"
     took = f"{sweep.done} trial{'s' * (sweep.done != 1)} in {formatting.seconds(sweep.spent_seconds)}"
-    words = f"{took} of training; {fixed}, {tuned}."
-    formatting.caption(formatting.plain(words))
+    formatting.caption(formatting.plain(f"{took} of training; {fixed}, {tuned}."))
     for reason in list(dict.fromkeys(trial.error for trial in sweep.trials if trial.error))[:3]:
         st.warning(formatting.plain(f"Trials failed: {reason}"), icon=":material/warning:")
 
@@ -153,7 +148,7 @@ def _extend(sweep: Findings) -> None:
         amount = st.number_input("More minutes" if by_time else "More trials", 1, 1_000, 10, key="search_extend_amount")
         arguments = (sweep.name, 0, float(amount)) if by_time else (sweep.name, int(amount), 0.0)
         place = studies.folder(sweep.name)
-        guarded.button("Extend", guarded.if_own, place, sweep_workers.extend, *arguments, key="search_extend")
+        guarded.own_button("Extend", place, sweep_workers.extend, *arguments, key="search_extend", busy="Starting")
 
 
 def _delete_button(name: str) -> None:
@@ -177,13 +172,6 @@ def undo_bar() -> None:
     name = st.session_state.get("search_deleted")
     if name is not None and studies.is_restorable(name):
         guarded.undo_bar(formatting.plain(name), "undo_search", studies.restore, name)
-
-
-def _edges(sweep: Findings) -> None:
-    """Show a hint for each best value at the end of its range."""
-    for knob, side in sweep.at_edge.items():
-        label = formatting.plain(KNOBS[knob].label)
-        st.caption(f":material/arrow_right_alt: The best {label} is at the {side} end of its range: try a wider range.")
 
 
 def _points(sweep: Findings, shares: dict[str, float], opened: Trial | None) -> None:
@@ -283,17 +271,13 @@ def _cell(value: Any) -> Any:
     return " ".join(f"{share:.4f}" for share in value) if isinstance(value, list) else value
 
 
-def opened_trial(sweep: Findings) -> Trial | None:
-    """Return the trial in the URL, else the best one, or None."""
-    linked = st.query_params.get("trial", "")
-    numbers = {str(trial.number + 1): trial for trial in sweep.trials if trial.run}
-    return numbers.get(linked) or sweep.best
+def _openable(sweep: Findings) -> dict[str, Trial]:
+    """Return the trials that have a run by their number in the URL."""
+    return {str(trial.number + 1): trial for trial in sweep.trials if trial.run}
 
 
-def _trial(sweep: Findings, trial: Trial | None) -> None:
+def _trial(sweep: Findings, trial: Trial) -> None:
     """Draw the curves of all trials with the opened one highlighted, and its actions."""
-    if trial is None:
-        return
     live_chart.draw(search_charts.trial_curves(sweep, trial), "search_curves")
     result = trial.state if trial.accuracy is None else f"validation accuracy {trial.accuracy:.1%}"
     params = ", ".join(f"{KNOBS[name].label} {KNOBS[name].format(value)}" for name, value in trial.params.items())
@@ -305,9 +289,4 @@ def _trial(sweep: Findings, trial: Trial | None) -> None:
         else:
             st.caption("Its run is on another machine or was deleted." if trial.run else "It has no run yet.")
         if st.button("Train on all images", icon=":material/trending_up:", key=f"search_continue_{trial.number}"):
-            try:
-                knobs.set_all(sweep.plan.with_values({**trial.params, "train_images": ALL_IMAGES}))
-            except CifarError as error:
-                guarded.problem(error)
-            else:
-                st.switch_page("pages/train.py")
+            knobs.open_train(sweep.plan.with_values({**trial.params, "train_images": ALL_IMAGES}))

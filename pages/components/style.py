@@ -15,7 +15,8 @@ TARGETS = (
 )
 """Controls that are 40 px high on a phone."""
 STREAMLIT = (  # Streamlit's own elements
-    "[data-testid=stMainBlockContainer]{padding-top:4.4rem;max-width:1480px}"
+    "[data-testid=stMainBlockContainer]{padding-top:4.4rem;max-width:1480px;animation:arrive 10ms}"
+    "@keyframes arrive{from{visibility:hidden}}"  # for one frame, in which this style moves what is drawn
     "[data-testid=stBaseButton-primary]{color:light-dark(#fff,#12171e)}"  # white on the dark theme's accent is 2.5:1
     "[data-testid=stCaptionContainer]{color:light-dark(#59636e,#a9b3be);opacity:1}"  # Streamlit's gray is 4.1:1
     "[data-testid=stExpandSidebarButton]::after{content:'Menu';padding-left:.3rem}"
@@ -100,6 +101,10 @@ _OWN = (
     ".st-key-main_sliders [data-testid=stColumn]{min-height:15.4rem}"
     ".st-key-start_place:not(:has(.st-key-share_link,[data-testid=stAlert])){min-height:17rem}"
     "[class*=st-key-examples]{min-height:9.6rem}"
+    ".st-key-overlays{min-height:27.5rem}@media(max-width:767px){.st-key-overlays{min-height:57rem}}"
+    ":is(.st-key-run_choice,.st-key-ghost,.st-key-run_name){min-height:4.25rem}"
+    ".st-key-lab_sliders [class*=st-key-lab_]{min-height:5rem}"
+    ".st-key-example{opacity:.6}"
     "[class*=st-key-card_]>[data-testid=stElementContainer]:first-child{aspect-ratio:4}"
     ".st-key-preset_classic button{padding:0;color:var(--accent)}"
     "@media(max-width:767px),(max-height:500px){.st-key-start button{min-height:2.9rem}"
@@ -115,7 +120,7 @@ _OWN = (
     "[class*=st-key-card_]{position:relative}[class*=st-key-card_] [class*=st-key-open_]{position:static}"
     "[class*=st-key-card_] [data-testid=stBaseButton-tertiary]::after{content:'';position:absolute;inset:0}"
     "[class*=st-key-card_] button{padding:0;justify-content:flex-start;text-align:left}"
-    ".st-key-menu_script{position:absolute}"
+    ".st-key-head{position:absolute}"
     ".scrolled{overflow-x:auto}pre.scrolled{overflow:auto;max-height:22rem;font-size:.8rem}"
     "@media(max-width:767px){:has(>[class*=st-key-wide_]){display:none}}"
     "@media(min-width:768px){:has(>[class*=st-key-narrow_]){display:none}}"
@@ -144,16 +149,13 @@ _WORDMARK = (  # its blue has a contrast of 3:1 on both themes, as large text ne
 )
 
 
-def apply() -> None:
-    """Add the app's wordmark and CSS to the page."""
+def apply(page: str) -> None:
+    """Add the app's wordmark and CSS, and close the menu on a phone after the user has opened another `page`."""
     st.logo(_WORDMARK, size="large")
-    st.html(f"<style>.stApp{{{_variables()}}}{STREAMLIT}{_OWN}</style>")
-
-
-def close_menu(page: str) -> None:
-    """Close the menu on a phone after the user has opened another `page`; Streamlit leaves it open."""
     menu, button = "[data-testid=stSidebar]", "[data-testid=stSidebarCollapseButton] button"
-    with st.container(key="menu_script"):
+    with st.container(key="head", height=1, border=False):  # of one height before and after its content has come
+        # not by st.html, whose code the browser loads later
+        st.markdown(f"<style>.stApp{{{_variables()}}}{STREAMLIT}{_OWN}</style>", unsafe_allow_html=True)
         st.html(
             f"<script>/* {page} */ if (innerWidth < 768 && document.querySelector('{menu}')"
             f"?.getBoundingClientRect().left > -9) document.querySelector('{button}')?.click()</script>",

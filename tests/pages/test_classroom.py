@@ -113,9 +113,9 @@ def test_high_scores_name_everybody_s_best_run_where_they_are_switched_on(log_in
     for person, accuracy in ((ADA, 0.7), (BOB, 0.9), (ADA, 0.8), (Person(), 0.6)):
         run = make_run("finished", result={**RESULT, "validation_accuracy": accuracy})
         owners.save(run.path, person)
-    assert not [frame for frame in open_app(EXPLORE).dataframe if "who" in frame.value]
+    assert not [frame for frame in open_app(EXPLORE).dataframe if "Who" in frame.value]
     monkeypatch.setenv("CIFAR_HIGH_SCORES", "1")
-    table = next(found.value for found in open_app(EXPLORE).dataframe if "who" in found.value)
-    assert table["who"].tolist() == ["1. Bob", "2. Ada", "3."]
-    assert table["validation"].tolist() == [90.0, 80.0, 60.0]
-    assert (table["seconds"] == RESULT["elapsed_seconds"] / 60).all()
+    table = next(found.value for found in open_app(EXPLORE).dataframe if "Who" in found.value)
+    assert table["Who"].tolist() == ["1. Bob", "2. Ada", "3."]
+    assert table["Validation"].tolist() == [90.0, 80.0, 60.0]
+    assert (table["Time"] == RESULT["elapsed_seconds"] / 60).all()

@@ -73,6 +73,7 @@ def test_no_word_of_an_address_fails_a_page(page: str, value: str | list[str], m
     [
         (CLASSIFY, "model", None),
         (EXPLORE, "section", "lab"),
+        (EXPLORE, "starred", "true"),
         ("pages/teach.py", "project", None),
         ("pages/learn.py", "lesson", "scaling"),
         ("pages/evaluate.py", "split", "test"),

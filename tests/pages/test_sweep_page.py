@@ -149,7 +149,8 @@ def test_a_hostile_name_is_refused_and_shown_as_text(name: str, started: list[st
 def test_a_hostile_address_is_shown_as_text(asked: str) -> None:
     play("one", *FIVE)
     app = open_explore(section="search", sweep=asked, trial="<b>", x="<b>", cost="../x")
-    assert formatting.plain(asked) in texts(app.error)
+    said = texts(app.warning)
+    assert formatting.plain(f"sweep={quoted(asked)}") in said and formatting.plain(f"trial={quoted('<b>')}") in said
     assert app.query_params["sweep"] == "one"
 
 
