@@ -4,6 +4,7 @@ import signal
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from filelock import FileLock
 from hypothesis import settings
 from postgresql import running_server
 from real_browser import opened_tab, running_chromium
+from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.scriptrunner import script_runner
+from streamlit.testing.v1 import app_test
 
 from cifar_core import bench_browser, jobs, machine, runs
 from cifar_core.config import KNOBS, PRESETS, TrainConfig
@@ -119,10 +122,16 @@ def set_folders(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def no_keras_to_clear() -> Iterator[None]:
-    """Streamlit would clear Keras's session behind every page, a third of a second: the app never imports Keras."""
+def one_server_for_all_pages() -> Iterator[None]:
+    """Let AppTest compile scripts and look for components once, as a server does, not for every page.
+
+    Streamlit would also clear Keras's session behind every page, a third of a second: the app never imports Keras.
+    """
+    scripts = app_test.ScriptCache()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(script_runner, "_clean_problem_modules", lambda: None, raising=False)
+        patch.setattr(app_test, "ScriptCache", lambda: scripts)
+        patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
         yield
 
 

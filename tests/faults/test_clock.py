@@ -38,7 +38,7 @@ def put_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("own_signals")
+@pytest.mark.usefixtures("own_signals", "shared_networks")
 @pytest.mark.filterwarnings(KERAS_AND_NUMPY)
 def test_a_training_meanwhile_whose_files_are_refused_ends_as_an_undisturbed_one(
     short_config: TrainConfig, small_data: Path

@@ -59,6 +59,7 @@ WRITES = (
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shared_networks")
 def test_a_disk_that_fills_at_any_write_is_a_sentence_and_the_run_goes_on(
     tiny_config: TrainConfig, small_data: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +92,7 @@ def _fill_before(patch: pytest.MonkeyPatch, name: str, disk: Disk, room: int) ->
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shared_networks")
 def test_a_store_that_fills_while_features_are_computed_is_a_sentence_and_the_run_goes_on(
     tiny_config: TrainConfig, cache_disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

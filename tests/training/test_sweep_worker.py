@@ -72,6 +72,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 120) -> None:
     assert jobs.wait_until(lambda: bool(condition()), seconds), "not in time"
 
 
+@pytest.mark.usefixtures("shared_networks")
 def test_trials_are_ordinary_finished_runs_and_a_hopeless_one_ends_early(
     head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +130,7 @@ def test_trials_without_room_on_the_disk_say_so(
     assert all("raise CIFAR_RUNS_GB" in str(trial.error) for trial in found.trials)
 
 
+@pytest.mark.usefixtures("shared_networks")
 def test_a_grid_trains_every_cell_once_and_prunes_none(
     head_plan: Plan, sweep: Callable[..., Findings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_sweep_of_failures_ends_and_says_why(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shared_networks")
 def test_a_stopped_trial_goes_on_under_another_number_with_its_run(
     tiny_config: TrainConfig, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +180,7 @@ def test_a_stopped_trial_goes_on_under_another_number_with_its_run(
     assert len(runs.list_runs()) == 1
 
 
+@pytest.mark.usefixtures("shared_networks")
 def test_a_run_that_was_deleted_meanwhile_is_trained_anew_on_a_second_gpu_that_waits_for_no_other(
     head_plan: Plan, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

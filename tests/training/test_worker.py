@@ -39,6 +39,7 @@ def failure(run: Run) -> dict[str, str]:
     return run.status["error"]
 
 
+@pytest.mark.usefixtures("shared_networks")
 def test_a_finished_run_has_all_that_was_promised(finished: Run) -> None:
     epochs = [row for row in finished.metrics() if row["kind"] == "epoch"]
     result = finished.result
@@ -86,6 +87,7 @@ def test_a_finished_run_has_all_that_was_promised(finished: Run) -> None:
     assert story.phases(finished.metrics())[1].name == "fine_tune"
 
 
+@pytest.mark.usefixtures("shared_networks")
 def test_the_last_cross_entropy_drawn_is_the_loss_of_the_evaluation_and_one_phase_keeps_no_answers_of_another(
     tiny_config: TrainConfig, train: Callable[[TrainConfig], Run]
 ) -> None:
@@ -197,6 +199,7 @@ def test_a_damaged_configuration_is_a_sentence(run: Run) -> None:
     assert failure(run)["type"] == "RunError"
 
 
+@pytest.mark.usefixtures("shared_networks")
 def test_a_loss_that_is_no_number_is_a_sentence(
     tiny_config: TrainConfig, small_data: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
