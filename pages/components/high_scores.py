@@ -11,7 +11,7 @@ import streamlit as st
 from cifar_core.evaluation import comparison, listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.network import architecture
-from cifar_core.runs import owners
+from cifar_core.runs import records
 from pages.components import formatting, tables
 
 MOST = 20
@@ -21,7 +21,7 @@ def best(rows: Sequence[Row]) -> list[Row]:
     """Return the best finished run of each user by validation accuracy, best first; all runs without an owner."""
     highest: dict[str, Row] = {}
     for row in listing.sort_rows([row for row in rows if row.state == "finished" and row.config]):
-        highest.setdefault(owners.load(row.run.path).id or row.run.id, row)
+        highest.setdefault(records.owner(row.run.path).id or row.run.id, row)
     return list(highest.values())[:MOST]
 
 
@@ -40,7 +40,7 @@ def panel(rows: Sequence[Row], names: dict[str, str]) -> None:
         "images": number("Images", help="Training images."),
     }
     columns: dict[str, list[Any]] = {
-        "who": [f"{place}. {owners.load(row.run.path).name}".strip() for place, row in enumerate(shown, 1)],
+        "who": [f"{place}. {records.owner(row.run.path).name}".strip() for place, row in enumerate(shown, 1)],
         "run": [names[row.run.id] for row in shown],
         "validation": [formatting.percent(row.validation_accuracy) for row in shown],
         "seconds": [row.seconds and row.seconds / 60 for row in shown],
