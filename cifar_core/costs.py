@@ -15,9 +15,11 @@ import statistics
 import sys
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import psutil
 from filelock import Timeout
 
@@ -27,11 +29,12 @@ from cifar_core.data import cifar10
 from cifar_core.errors import RunError
 from cifar_core.jobs import Job
 from cifar_core.network import architecture
-from cifar_core.runs import read_json, write_json
+from cifar_core.runs import records, write_json
 
 QUICK_MEMORY_BYTES = 1_700_000_000
 """Peak memory of the worker of preset quick; two AMD EPYC cores, TensorFlow 2.21, 2026-11-29."""
 _MEASUREMENTS = 5  # per stage and shape
+_Measurement = Annotated[float, msgspec.Meta(ge=0, lt=1e12)]
 _MILLION = 1e6
 _ROUGH_START_SECONDS = 9.0
 # Seconds per million multiply-adds of one image: a forward pass in LiteRT, in Keras, a training step after the cut; and
@@ -150,16 +153,16 @@ def record(config: TrainConfig, measured: Mapping[str, float]) -> None:
     `measured`: stage ("features", "head", "fine_tune", "evaluate") -> seconds per image, "start" -> seconds, "memory"
     -> bytes. Does nothing if the cache cannot be written.
     """
-    taken = {_key(stage, config): value for stage, value in measured.items()}
     path = cifar10.cache_dir() / "costs.json"
     try:
         with machine.hold_lock(path.with_suffix(".lock"), 5):
             known = _load()
-            for key, value in taken.items():
+            for stage, value in measured.items():
+                key = _key(stage, config)
                 known[key] = [*known.get(key, []), value][-_MEASUREMENTS:]
             write_json(path, known)
     except (OSError, Timeout):
-        return
+        pass
 
 
 def peak_memory_bytes() -> int:
@@ -255,12 +258,9 @@ def _first_guess(stage: str, config: TrainConfig) -> float:
 
 
 def _load() -> dict[str, list[float]]:
-    saved = read_json(cifar10.cache_dir() / "costs.json")
-    return {
-        key: [float(v) for v in values if isinstance(v, int | float) and 0 <= v < 1e12]
-        for key, values in saved.items()
-        if isinstance(values, list)
-    }
+    with suppress(RunError):
+        return records.load(cifar10.cache_dir() / "costs.json", dict[str, list[_Measurement]]) or {}
+    return {}
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from filelock import Timeout
 from cifar_core import machine, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import RunError, sentence
-from cifar_core.runs import Run, owners, trash
+from cifar_core.runs import Run, records, trash
 
 RUN_WORKER, QUEUE_WORKER = "cifar_core.training.worker", "cifar_core.training.shared_queue"
 MOST_QUEUED = 50
@@ -238,7 +238,7 @@ def _in_turn(waiting: Iterable[Run]) -> list[Run]:
     turns: Counter[str] = Counter()
     place: dict[Run, int] = {}
     for run in sorted(waiting, key=lambda run: run.id):
-        owner = owners.load(run.path).id
+        owner = records.owner(run.path).id
         turns[owner] += 1
         place[run] = turns[owner]
     return sorted(place, key=lambda run: place[run])  # stable: the older run first

@@ -75,15 +75,15 @@ def augment(images: np.ndarray, positions: np.ndarray, strength: float, seed: in
     if strength == 0 or len(images) == 0:
         return images
     draws = _draws(seed, view)[positions]
-    limit = ranges(strength)
-    pad = _border(limit, images.shape[1])
-    matrices = _matrices(draws, limit, images.shape[1], pad)
+    limit, size = ranges(strength), images.shape[1:3]
+    pad = _border(limit, size[0])
+    matrices = _matrices(draws, limit, size[0], pad)
     moved = np.empty_like(images)
     for start in range(0, len(images), _CHUNK):
         part = slice(start, start + _CHUNK)
         padded = np.pad(images[part], ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode="symmetric")
         for i, (image, matrix) in enumerate(zip(padded, matrices[part].tolist(), strict=True), start):
-            moved[i] = _transform(image, matrix, images.shape[1])
+            moved[i] = Image.fromarray(image).transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
     gain = (1 + limit.brightness * draws[:, 5]).astype(np.float32)[:, None, None, None]
     return np.clip(moved * gain + 0.5, 0, 255).astype(np.uint8)
 
@@ -156,8 +156,3 @@ def _matrices(draws: np.ndarray, limit: Ranges, side: int, pad: int) -> np.ndarr
     c = center_in + shift_x - (a + b) * center_out
     f = center_in + shift_y - (d + e) * center_out
     return np.stack([a, b, c, d, e, f], axis=1)
-
-
-def _transform(padded: np.ndarray, matrix: list[float], side: int) -> np.ndarray:
-    image = Image.fromarray(padded)
-    return np.asarray(image.transform((side, side), Image.Transform.AFFINE, tuple(matrix), Image.Resampling.BICUBIC))

@@ -11,7 +11,6 @@ other objects, of which the rule detects far fewer (measured by python -m tests.
 from __future__ import annotations
 
 import cmath
-from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -233,11 +232,7 @@ def _drawing(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BOX))
 
 
-OTHER_KINDS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
-    "drawings": _drawing,
-    "noise": _noise,
-    "clouds": _clouds,
-}
+OTHER_KINDS = {"drawings": _drawing, "noise": _noise, "clouds": _clouds}
 
 
 def other_images(kind: str, count: int, seed: int = 1) -> np.ndarray:
@@ -286,6 +281,5 @@ def _letters(pen: ImageDraw.ImageDraw, rng: np.random.Generator) -> None:
 _DRAWINGS = (_shapes, _stripes, _checks, _letters)
 
 
-def _any_color(rng: np.random.Generator) -> tuple[int, int, int]:
-    red, green, blue = rng.integers(0, 256, 3).tolist()
-    return red, green, blue
+def _any_color(rng: np.random.Generator) -> tuple[int, ...]:
+    return tuple(rng.integers(0, 256, 3).tolist())

@@ -3,6 +3,7 @@
 write_json  load_json  read_json    one object
 read_rows                           the rows of a .jsonl file
 load                                a record of a given type
+save_owner  owner                   the user who made a run, a search or a project, if a login is configured
 sanitized  status                   values that are safe to show and to compute with; other values are removed
 """
 
@@ -14,12 +15,13 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
 from cifar_core import machine
 from cifar_core.errors import RunError
+from cifar_core.untrusted import one_line
 
 Value = TypeVar("Value")
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -27,7 +29,8 @@ MOST = 1e15
 """Upper bound of all numbers that a run writes."""
 _LIMIT_BYTES = 64 * 1024 * 1024  # larger files are not ours and are not read
 _MOST_TEXT, _MOST_NESTING = 100_000, 12
-_MOST_WORDS = 2_000
+_MOST_WORDS, _MOST_NAME = 2_000, 200
+OWNER_FILE = "owner.json"
 
 _STATUS_WORDS = ("state", "stage", "message", "note")
 _STATUS_NUMBERS = ("pid", "pid_created", "booted", "started", "began", "updated")
@@ -196,12 +199,38 @@ class Environment(msgspec.Struct):
     teacher: Origin | None = None
 
 
+class Person(NamedTuple):
+    """A user: `id` from the login provider and `name` for the screen, untrusted text; both empty without a login."""
+
+    id: str = ""
+    name: str = ""
+
+
+NOBODY = Person()
 Record = TypeVar("Record")
 
 
 def environment(folder: Path) -> Environment | None:
     """Return environment.json in a run's `folder`, or None if it does not exist. Raises RunError if it is damaged."""
     return load(folder / "environment.json", Environment)
+
+
+def save_owner(folder: Path, person: Person) -> None:
+    """Write the user who made a run, a search or a project to its `folder`; nothing without a login. Raises RunError.
+
+    Without the file it was made without a login, as by the command line.
+    """
+    try:
+        if person.id:
+            write_json(folder / OWNER_FILE, person._asdict())
+    except OSError as error:
+        raise RunError(f"The owner could not be written: {error.strerror}; free disk space and try again.") from None
+
+
+def owner(folder: Path) -> Person:
+    """Return the owner of `folder`, or NOBODY if unknown."""
+    saved = read_json(folder / OWNER_FILE)
+    return Person(*(one_line(str(saved.get(key) or ""))[:_MOST_NAME] for key in Person._fields))
 
 
 def load(path: Path, kind: type[Record]) -> Record | None:

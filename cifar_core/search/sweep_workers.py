@@ -13,7 +13,7 @@ import psutil
 from cifar_core import costs, jobs, machine, runs
 from cifar_core.data import cifar10
 from cifar_core.errors import ConfigError, RunError, SweepError
-from cifar_core.runs import owners
+from cifar_core.runs import records
 from cifar_core.search import studies
 from cifar_core.search.space import FEATURE_KNOBS, Goal, Plan
 
@@ -24,11 +24,13 @@ _SAMPLED = 24
 """Number of combinations for the time estimate."""
 
 
-def start(name: str, plan: Plan, goal: Goal, workers: int | None = None, owner: owners.Person = owners.NOBODY) -> None:
+def start(
+    name: str, plan: Plan, goal: Goal, workers: int | None = None, owner: records.Person = records.NOBODY
+) -> None:
     """Create sweep `name` and start `workers` processes (see `start_workers`)."""
     _check(workers)
     studies.create(name, plan, goal)
-    owners.save(studies.folder(name), owner)
+    records.save_owner(studies.folder(name), owner)
     start_workers(name, workers)
 
 

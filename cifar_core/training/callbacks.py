@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +17,6 @@ from cifar_core.training import model, run_writer
 from cifar_core.training.inputs import litert_network
 from cifar_core.training.keras_import import keras
 from cifar_core.training.run_writer import Progress, RunWriter
-
-if TYPE_CHECKING:
-    from cifar_core.training.fit import Phase
 
 MONITOR = "val_accuracy"
 _STEP_METRICS = ("loss", "cross_entropy", "accuracy")
@@ -41,6 +39,16 @@ class StopCallback(keras.callbacks.Callback):
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Check for a stop after a validation step."""
         self.writer.check_stop()
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One of the two phases of a configuration."""
+
+    name: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
 
 
 class MetricsCallback(keras.callbacks.Callback):

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from cifar_core import jobs, machine, runs
 from cifar_core.config import TrainConfig
 from cifar_core.errors import CifarError, ConfigError, RunError
-from cifar_core.runs import Run, owners
+from cifar_core.runs import Run, records
 from cifar_core.search import studies
 from cifar_core.training import hardware, worker
 from cifar_core.training.run_writer import RunWriter
@@ -144,7 +144,7 @@ class Worker:
         run = runs.create(config, f"{self.study.study_name.replace('-', '')[:16]}t{trial.number + 1}")
         self._run_lock.enter_context(FileLock(run.path / "lock"))
         runs.write_json(run.path / "trial.json", {"sweep": self.study.study_name, "trial": trial.number})
-        owners.save(run.path, owners.load(studies.folder(self.study.study_name)))
+        records.save_owner(run.path, records.owner(studies.folder(self.study.study_name)))
         trial.set_user_attr("run", run.id)
         return run
 

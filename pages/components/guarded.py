@@ -22,8 +22,8 @@ from cifar_core import machine
 from cifar_core.doctor import SECRETS
 from cifar_core.errors import CifarError, RunError
 from cifar_core.jobs import Job
-from cifar_core.runs import owners
-from cifar_core.runs.owners import Person
+from cifar_core.runs import records
+from cifar_core.runs.records import Person
 from pages.components import address, formatting
 
 app_runs = False
@@ -219,7 +219,7 @@ def person() -> Person:
 
 def own(folder: Path) -> None:
     """Record the logged-in user as the owner of a run, a search or a project. Raises RunError."""
-    owners.save(folder, person())
+    records.save_owner(folder, person())
 
 
 def is_anothers(folder: Path) -> bool:
@@ -230,7 +230,7 @@ def is_anothers(folder: Path) -> bool:
 def belongs_to_others() -> Callable[[Path], bool]:
     """Return `is_anothers` of this session for many folders: Streamlit reads its files for each look at the user."""
     me = person().id
-    return lambda folder: bool(me) and owners.load(folder).id != me
+    return lambda folder: bool(me) and records.owner(folder).id != me
 
 
 def check_own(folder: Path) -> None:

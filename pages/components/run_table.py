@@ -17,7 +17,7 @@ from cifar_core.evaluation import listing
 from cifar_core.evaluation.listing import Row
 from cifar_core.inference import model_file
 from cifar_core.network import architecture
-from cifar_core.runs import LIVE_STATES, labels, owners, trash
+from cifar_core.runs import LIVE_STATES, labels, records, trash
 from pages.components import address, comparison, formatting, guarded, knobs, run_picker, tables
 
 _POLL_SECONDS = 2.0
@@ -279,14 +279,14 @@ def high_scores(rows: Sequence[Row], names: dict[str, str]) -> None:
     """Draw the best finished run of each user by validation accuracy and its cost; all runs without an owner."""
     best: dict[str, Row] = {}
     for row in listing.sort_rows(row for row in rows if row.state == "finished" and row.config):
-        best.setdefault(owners.load(row.run.path).id or row.run.id, row)
+        best.setdefault(records.owner(row.run.path).id or row.run.id, row)
     shown = list(best.values())[:_MOST_SCORES]
     if not shown:
         return
     configs = [row.config for row in shown if row.config]
     costs = [architecture.cost(one.alpha, one.image_size, one.dense_units, one.fine_tune_blocks) for one in configs]
     columns: dict[str, list[Any]] = {
-        "Who": [f"{place}. {owners.load(row.run.path).name}".strip() for place, row in enumerate(shown, 1)],
+        "Who": [f"{place}. {records.owner(row.run.path).name}".strip() for place, row in enumerate(shown, 1)],
         "Run": [names[row.run.id] for row in shown],
         "Validation": [formatting.percent(row.validation_accuracy) for row in shown],
         "Time": [row.seconds and row.seconds / 60 for row in shown],

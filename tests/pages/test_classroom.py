@@ -6,8 +6,8 @@ from app_pages import CONFIG, EXPLORE, RESULT, button, living_worker, make_run, 
 
 from cifar_core import jobs, runs
 from cifar_core.errors import RunError
-from cifar_core.runs import Run, owners, trash
-from cifar_core.runs.owners import Person
+from cifar_core.runs import Run, records, trash
+from cifar_core.runs.records import Person
 from pages.components import guarded, run_picker, run_table
 
 ADA, BOB = Person("1", "Ada"), Person("2", "Bob")
@@ -27,7 +27,7 @@ def log_in(monkeypatch: pytest.MonkeyPatch):
 
 def owned(person: Person, state: str = "finished") -> Run:
     run = make_run(state)
-    owners.save(run.path, person)
+    records.save_owner(run.path, person)
     return run
 
 
@@ -35,7 +35,7 @@ def waiting(*people: Person) -> list[Run]:
     made = []
     for person in people:
         made.append(runs.create(CONFIG))
-        owners.save(made[-1].path, person)
+        records.save_owner(made[-1].path, person)
     return made
 
 
@@ -56,7 +56,7 @@ def test_everybody_s_first_run_trains_before_anybody_s_second() -> None:
 def test_without_a_login_the_oldest_trains_first() -> None:
     made = waiting(*[Person()] * 4)
     assert in_queue() == made
-    assert not (made[0].path / owners.FILE).exists()
+    assert not (made[0].path / records.OWNER_FILE).exists()
 
 
 def test_a_run_that_trains_is_before_all_that_wait() -> None:
@@ -71,7 +71,7 @@ def test_who_starts_a_run_owns_it(log_in, monkeypatch: pytest.MonkeyPatch) -> No
     log_in(ADA)
     sound(button(open_app(), "start").click().run())
     (run,) = runs.list_runs()
-    assert owners.load(run.path) == ADA
+    assert records.owner(run.path) == ADA
 
 
 def test_another_s_run_can_be_looked_at_but_neither_stopped_nor_deleted(log_in) -> None:
@@ -103,8 +103,8 @@ def test_own_runs_come_first(log_in) -> None:
 
 def test_what_has_a_damaged_owner_is_nobody_s(log_in) -> None:
     run = owned(BOB)
-    (run.path / owners.FILE).write_text('{"id": ["x"], "name": "\\u202eB')
-    assert owners.load(run.path) == Person()
+    (run.path / records.OWNER_FILE).write_text('{"id": ["x"], "name": "\\u202eB')
+    assert records.owner(run.path) == Person()
     log_in(ADA)
     assert guarded.is_anothers(run.path)
 
@@ -112,7 +112,7 @@ def test_what_has_a_damaged_owner_is_nobody_s(log_in) -> None:
 def test_high_scores_name_everybody_s_best_run_where_they_are_switched_on(log_in, monkeypatch) -> None:
     for person, accuracy in ((ADA, 0.7), (BOB, 0.9), (ADA, 0.8), (Person(), 0.6)):
         run = make_run("finished", result={**RESULT, "validation_accuracy": accuracy})
-        owners.save(run.path, person)
+        records.save_owner(run.path, person)
     assert not [frame for frame in open_app(EXPLORE).dataframe if "Who" in frame.value]
     monkeypatch.setenv("CIFAR_HIGH_SCORES", "1")
     table = next(found.value for found in open_app(EXPLORE).dataframe if "Who" in found.value)

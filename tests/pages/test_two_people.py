@@ -15,8 +15,8 @@ from cifar_core.errors import RunError
 from cifar_core.inference import pins
 from cifar_core.inference.pictures import Picture
 from cifar_core.inference.pins import Pin
-from cifar_core.runs import Run, owners, trash
-from cifar_core.runs.owners import NOBODY, Person
+from cifar_core.runs import Run, records, trash
+from cifar_core.runs.records import NOBODY, Person
 from cifar_core.search import space, studies, sweep_workers
 from cifar_core.search.space import Goal, Plan
 from cifar_core.teach import project as projects
@@ -38,7 +38,7 @@ def log_in(monkeypatch: pytest.MonkeyPatch):
 
 def owned(person: Person, state: str = "finished", **status) -> Run:
     run = make_run(state, **status)
-    owners.save(run.path, person)
+    records.save_owner(run.path, person)
     return run
 
 
@@ -60,7 +60,7 @@ def test_a_project_is_listed_and_opened_by_its_owner_only(log_in) -> None:
     sound(button(open_app(TEACH), "teach_start").click().run())
     [name] = projects.names()
     projects.add(name, [("face", Picture("0.png", drawn("spots", 0)))])
-    assert owners.load(projects.folder(name)) == ADA
+    assert records.owner(projects.folder(name)) == ADA
     projects.create("by-command")
     for person, expected in ((ADA, [name]), (BOB, []), (NOBODY, ["by-command", name])):
         log_in(person)
@@ -74,14 +74,14 @@ def test_a_project_is_listed_and_opened_by_its_owner_only(log_in) -> None:
 def test_every_way_to_a_project_gives_it_an_owner(log_in) -> None:
     log_in(BOB)
     sound(button(open_app(TEACH), "teach_example").click().run())
-    assert owners.load(projects.folder("example")) == BOB
+    assert records.owner(projects.folder("example")) == BOB
 
 
 def test_a_second_project_of_one_name_does_not_touch_the_first(log_in) -> None:
     for person in (ADA, BOB):
         log_in(person)
         sound(button(open_app(TEACH), "teach_start").click().run())
-    assert {name: owners.load(projects.folder(name)) for name in projects.names()} == {
+    assert {name: records.owner(projects.folder(name)) for name in projects.names()} == {
         "my-classes": ADA,
         "my-classes-2": BOB,
     }
@@ -149,9 +149,9 @@ def test_a_search_is_seen_by_all_and_changed_by_its_owner_only(log_in, monkeypat
     monkeypatch.setattr(sweep_workers, "start_workers", lambda name, *_: started.append(name))
     log_in(ADA)
     play("aaa", *FIVE)
-    owners.save(studies.folder("aaa"), BOB)
+    records.save_owner(studies.folder("aaa"), BOB)
     sound(button(open_app(EXPLORE, section="search"), "search_start").click().run())
-    assert owners.load(studies.folder(started[0])) == ADA
+    assert records.owner(studies.folder(started[0])) == ADA
     for person, first in ((ADA, started[0]), (BOB, "aaa")):
         log_in(person)
         app = open_app(EXPLORE, section="search")
@@ -167,10 +167,10 @@ def test_a_search_is_seen_by_all_and_changed_by_its_owner_only(log_in, monkeypat
 
 def test_a_trial_belongs_to_whom_the_search_belongs_to(monkeypatch: pytest.MonkeyPatch) -> None:
     studies.create("mine", Plan(CONFIG, (space.parse_range("dropout=0:0.5"),)), Goal(2))
-    owners.save(studies.folder("mine"), ADA)
+    records.save_owner(studies.folder("mine"), ADA)
     study = studies.open_study("mine")
     worker = sweep_worker.Worker(study, studies.folder("mine"))
     run = worker._run_of(study.ask(), CONFIG)
     worker._run_lock.close()
-    assert owners.load(run.path) == ADA
+    assert records.owner(run.path) == ADA
     assert runs.list_runs() == [run]

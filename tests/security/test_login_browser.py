@@ -13,7 +13,7 @@ from cifar_core import runs
 from cifar_core.bench_browser import free_port, running_app
 from cifar_core.config import TrainConfig
 from cifar_core.inference.pictures import Picture
-from cifar_core.runs import owners, write_json
+from cifar_core.runs import records, write_json
 from cifar_core.teach import project as projects
 
 pytestmark = MARKS
@@ -134,9 +134,9 @@ def another_account_finds_nothing_of_hers(app, page, chromium) -> None:
     projects.add(name, [("face", Picture("0.png", drawn("spots", 0)))])
     run = runs.create(TrainConfig(), "hers")
     write_json(run.path / "status.json", {"state": "stopped"})
-    ada = owners.load(projects.folder(name))
+    ada = records.owner(projects.folder(name))
     assert ada.id == "ada"
-    owners.save(run.path, ada)
+    records.save_owner(run.path, ada)
     with opened_tab(chromium) as other:
         other.goto(app.address)
         log_in(other, "bob")
