@@ -332,7 +332,9 @@ def _trial(trial: FrozenTrial, alone: bool) -> Trial:
         records.amount(attrs.get("accuracy"), 1) if state in ("finished", "pruned") else None,
         tuple((epoch, share) for epoch, share in sorted(trial.intermediate_values.items()) if 0 <= share <= 1),
         run if isinstance(run := attrs.get("run"), str) else None,
-        *(records.amount(attrs.get(name)) for name in ("seconds", "model_bytes", "latency_ms")),
+        records.amount(attrs.get("seconds")),
+        records.amount(attrs.get("model_bytes")),
+        records.amount(attrs.get("latency_ms")),
         str(attrs["error"]) if state == "failed" and attrs.get("error") else None,
     )
 

@@ -195,7 +195,8 @@ def write_figures(
     """Write evaluation.npz, calibration.json and latency.json; return the run's metrics."""
     run, calibrated = writer.run, calibration.fit(validation.probabilities, validation.labels, rule)
     calibrated.save(run.path / calibration.FILE)
-    arrays, figures = {"validation_rows": inputs.validation_rows}, dict[str, Any]()
+    arrays: dict[str, Any] = {"validation_rows": inputs.validation_rows}
+    figures: dict[str, Any] = {}
     for name, part in (("validation", validation), ("test", test)):
         arrays |= {f"{name}_labels": part.labels, f"{name}_probabilities": part.probabilities}
         figures |= {
