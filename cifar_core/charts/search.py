@@ -102,48 +102,41 @@ def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, opened
     Plotly reports no clicks on a heat map, so each cell has an invisible marker at its center. The `customdata` of
     a marker is the position of its cell in `cells`. A frame marks the cell at position `opened`.
     """
-    columns = list(dict.fromkeys(cell.values[x] for cell in cells))
-    rows = list(dict.fromkeys(cell.values[y] for cell in cells))
-    at = [(columns.index(cell.values[x]), rows.index(cell.values[y])) for cell in cells]
-    values = np.full((len(rows), len(columns)), np.nan)
-    text = np.full(values.shape, "", object)
-    for (column, row), cell in zip(at, cells, strict=True):
-        value = cell.spread if spread else cell.mean
-        if value is not None:
-            more = "" if cell.spread is None else f"<br>± {cell.spread * 100:.1f}"
-            values[row, column] = value * (100 if spread else 1)
-            text[row, column] = f"± {value * 100:.1f}" if spread else f"{value:.1%}{more}"
-    title = "Spread over the seeds (standard deviation)"
-    if not spread:
+    if spread:
+        title, scale = "Spread over the seeds (standard deviation)", "Cividis"
+        bar: dict[str, Any] = {"title": {"text": "points"}, "tickprefix": "± "}
+        values = [None if cell.spread is None else 100 * cell.spread for cell in cells]
+    else:
         repeated = any(cell.spread is not None for cell in cells)
-        title = "Validation accuracy" + (", mean over the seeds" if repeated else "")
+        title, scale = "Validation accuracy" + (", mean over the seeds" if repeated else ""), style.SCALE
+        bar, values = {"title": {"text": "accuracy"}, "tickformat": ".1%"}, [cell.mean for cell in cells]
+    deviations = ["" if cell.spread is None else f"± {100 * cell.spread:.1f}" for cell in cells]
+    means = ["" if spread or cell.mean is None else f"{cell.mean:.1%}" for cell in cells]
+    text = ["<br>".join(filter(None, words)) for words in zip(means, deviations, strict=True)]
+    at = {axis: [KNOBS[knob].format(cell.values[knob]) for cell in cells] for axis, knob in (("x", x), ("y", y))}
     figure = _figure(title, _axis(x), _axis(y), 420)
-    names_x, names_y = ([KNOBS[knob].format(value) for value in places] for knob, places in ((x, columns), (y, rows)))
-    bar = ("points", "± ", "") if spread else ("accuracy", "", ".1%")
     figure.add_heatmap(
         z=values,
-        x=names_x,
-        y=names_y,
+        **at,
         text=text,
         texttemplate="%{text}",
-        colorscale="Cividis" if spread else style.SCALE,
+        colorscale=scale,
         hoverinfo="skip",
-        colorbar={"title": {"text": bar[0]}, "tickprefix": bar[1], "tickformat": bar[2], "thickness": 12},
+        colorbar=bar | {"thickness": 12},
         xgap=2,
         ygap=2,
     )
     figure.add_scatter(
-        x=[names_x[column] for column, _ in at],
-        y=[names_y[row] for _, row in at],
+        **at,
         customdata=list(range(len(cells))),
-        text=[text[row, column] or "not trained yet" for column, row in at],
+        text=[words or "not trained yet" for words in text],
         mode="markers",
         marker={"size": 36, "symbol": "square", "color": style.INVISIBLE},
         hovertemplate=f"{KNOBS[x].label} %{{x}}, {KNOBS[y].label} %{{y}}: %{{text}}<extra></extra>",
         showlegend=False,
     )
     if opened is not None:
-        column, row = at[opened]
+        column, row = (list(dict.fromkeys(names)).index(names[opened]) for names in at.values())
         corners = {"x0": column - 0.49, "x1": column + 0.49, "y0": row - 0.48, "y1": row + 0.48}
         figure.add_shape(type="rect", **corners, line={"color": MARK, "width": 3})
     figure.update_xaxes(type="category", showgrid=False)

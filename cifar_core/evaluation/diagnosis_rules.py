@@ -150,32 +150,30 @@ def nothing_learned(case: Case) -> Finding | None:
     learned = max(row["accuracy"] for row in case.epochs)
     if best > _GUESSING or learned > _GUESSING + _GAP or (len(case.epochs) < 2 and not case.result):
         return None
-    rate = getattr(case.config, f"{first.name}_learning_rate")
+    knob = f"{first.name}_learning_rate"
+    cause, step = _why_flat(case, knob)
     losses = [row["loss"] for row in case.epochs_of(first.name)]
     return Finding(
         "problem",
         "It learned almost nothing",
-        _why_flat(case, rate),
-        (_remedy_for_flat(case.config, f"{first.name}_learning_rate"),),
+        cause,
+        (step,),
         f"Validation accuracy never rose above {best:.1%} (guessing gives 10%); the training {case.loss_name} went "
         f"from {losses[0]:.2f} to {losses[-1]:.2f} until epoch {len(losses)} (guessing gives {_GUESSING_LOSS:.2f}) at "
-        f"a rate of {rate:g}.",
+        f"a rate of {getattr(case.config, knob):g}.",
     )
 
 
-def _why_flat(case: Case, rate: float) -> str:
+def _why_flat(case: Case, knob: str) -> tuple[str, Step]:
+    rate, usual = getattr(case.config, knob), set_knob(case.config, knob, 1e-3)
     if rate >= 1e-2:
-        return "The learning rate is so high that the weights do not converge."
+        return "The learning rate is so high that the weights do not converge.", usual
     if rate <= 5e-5:
-        return "The learning rate is so low that the weights hardly change."
+        return "The learning rate is so low that the weights hardly change.", usual
+    cause = "The features of the frozen layers separate the classes too little, or the learning rate does not fit them."
     if case.config.weights == "random" or "random" in str(case.result.get("weights")):
-        return "The frozen backbone has random weights, so its features do not separate the classes."
-    return "The features of the frozen layers separate the classes too little, or the learning rate does not fit them."
-
-
-def _remedy_for_flat(config: TrainConfig, knob: str) -> Step:
-    fits = 5e-5 < getattr(config, knob) < 1e-2
-    return set_knob(config, "weights", "imagenet") if fits else set_knob(config, knob, 1e-3)
+        cause = "The frozen backbone has random weights, so its features do not separate the classes."
+    return cause, set_knob(case.config, "weights", "imagenet")
 
 
 def fell_at_the_boundary(case: Case) -> Finding | None:

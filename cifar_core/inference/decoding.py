@@ -44,7 +44,7 @@ _LOW_CONTRAST = 0.15
 # One at a time: the memory bound holds for the whole process, and `warnings.catch_warnings` is not
 # thread-safe.
 _one_at_a_time = threading.Lock()
-_MOST_PROFILE_BYTES = PngImagePlugin.MAX_TEXT_CHUNK = 8 * 2**20
+_MOST_PROFILE_BYTES = PngImagePlugin.MAX_TEXT_CHUNK = 8 * 2**20  # the latter limits profiles of PNG, too
 _BROKEN_PROFILE = (ImageCms.PyCMSError, OSError, ValueError, TypeError, ArithmeticError, struct.error)
 _SRGB_GAMMA = 1 / 2.2
 _REC709 = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)  # x, y of white, red, green, blue
@@ -88,7 +88,7 @@ def _decoded(data: bytes, format_name: str, name: str) -> Image.Image:
     if format_name == "PNG":
         try:
             return _read(picture_files.png_parts(data, whole=True), format_name, name)
-        except _MALFORMED:  # a broken animation still has its first frame
+        except _MALFORMED:  # the animation or the colors are broken; the first frame, in sRGB, may be sound
             data = picture_files.png_parts(data, whole=False)
     return _read(data, format_name, name)
 
