@@ -9,7 +9,7 @@ import streamlit as st
 from cifar_core import costs, glossary, jobs, runs
 from cifar_core.config import PRESETS, TrainConfig, changes_in_words, nearest_preset, suggested_name
 from cifar_core.data import cifar10
-from cifar_core.errors import CifarError
+from cifar_core.errors import CifarError, DataError
 from cifar_core.evaluation import listing
 from cifar_core.inference import pins
 from cifar_core.network import pretrained
@@ -85,11 +85,15 @@ def form(status: dict) -> TrainConfig | None:
     knobs.main_sliders()
     start_place = st.container(key="start_place")
     knobs.all_settings()
+    config, estimate, reason = None, None, ""
     with start_place:
-        config, invalid = knobs.configuration()
-        if config is not None:
+        try:
+            config = knobs.configuration()
             st.caption(formatting.plain(changed_words(config)))
-        estimate = start_row(config, invalid, status)
+            estimate = possible(config, status["error"])
+        except CifarError as error:
+            reason = str(error)
+        start_row(config, reason, status)
         if config is not None and estimate is not None:
             start_notice(config)
             if shortage := costs.memory_shortage(estimate):
@@ -118,24 +122,17 @@ def preset_times() -> dict[str, str]:
         return {}
 
 
-def start_row(config: TrainConfig | None, invalid: str, status: dict) -> costs.Estimate | None:
-    """Draw the run's name and the start buttons. Return the estimate; if there is none, show why and return None.
-
-    Without a configuration, `invalid` is why.
-    """
-    estimate, reason = possible(config, status["error"]) if config else (None, invalid)
+def start_row(config: TrainConfig | None, reason: str, status: dict) -> None:
+    """Draw the run's name and the start buttons; `reason` is why it cannot start, or ""."""
     row = st.container(horizontal=True, vertical_alignment="bottom", key="start_row")
-    name = row.text_input(
-        "Name of the run",
-        placeholder=unused_name(suggested_name(config)) if config else "",
-        key="run_name",
-        help="Shown on every page. Empty: the suggestion.",
-    )
+    suggestion = unused_name(suggested_name(config)) if config else ""
+    about = "Shown on every page. Empty: the suggestion."
+    name = row.text_input("Name of the run", placeholder=suggestion, key="run_name", help=about)
     downloads = config is not None and config.dataset != "generated" and dataset_notice.can_download(status)
     with row.container(key="start_buttons"):  # on a phone at the bottom of the screen (see style)
         if reason:
             st.error(formatting.plain(reason))
-        look: dict[str, Any] = {"icon": ":material/play_arrow:", "width": "stretch", "disabled": estimate is None}
+        look: dict[str, Any] = {"icon": ":material/play_arrow:", "width": "stretch", "disabled": bool(reason)}
         look["busy"] = "Starting"
         if downloads:
             words, then = "Download CIFAR-10 and train (170 MB, once)", (config, name)
@@ -145,24 +142,16 @@ def start_row(config: TrainConfig | None, invalid: str, status: dict) -> costs.E
     waiting = dataset_notice.finished_download(status)
     if waiting:
         guarded.act(start, *waiting)
-    return estimate
 
 
-def possible(config: TrainConfig, no_data: str | None) -> tuple[costs.Estimate | None, str]:
-    """Return the estimate for `config` and "", or None and why it cannot start.
-
-    `no_data` is the error if CIFAR-10 cannot be read.
-    """
+def possible(config: TrainConfig, no_data: str | None) -> costs.Estimate:
+    """Return the estimate of a run; `no_data` is the error if CIFAR-10 cannot be read. Raises CifarError."""
     if no_data and config.dataset != "generated":
-        return None, "There are no images to train on. Choose synthetic images under All settings, Data."
-    try:
-        estimate = costs.estimate(config, *cifar10.sizes(config.dataset))
-    except CifarError as error:
-        return None, str(error)
+        raise DataError("There are no images to train on. Choose synthetic images under All settings, Data.")
     if reason := pretrained.unavailable_reason(config.weights, config.alpha, config.image_size):
         advice = "Choose another width or other initial weights."
-        return None, f"Width {config.alpha:g} cannot be trained: {reason}. {advice}"
-    return estimate, ""
+        raise DataError(f"Width {config.alpha:g} cannot be trained: {reason}. {advice}")
+    return costs.estimate(config, *cifar10.sizes(config.dataset))
 
 
 def unused_name(name: str) -> str:

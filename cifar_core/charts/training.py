@@ -216,7 +216,7 @@ def _range(validated: Sequence[np.ndarray], end: float, metric: str) -> list[flo
 
 def on_axis(run: Curves, curve: Curve, axis: str) -> Curve:
     """Return `curve` of `run` along `axis` of AXES, or along epochs if the run has no times."""
-    clock = run.curves["elapsed_seconds"]
-    if axis == "epoch" or not len(clock.x):
+    if axis == "epoch" or not len(run.curves["elapsed_seconds"].x):
         return curve
+    clock = run.curves["elapsed_seconds"]
     return Curve(curve.name, np.interp(curve.x, clock.x, clock.y), curve.y)

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from cifar_core.untrusted import quoted, shown_name
+from cifar_core.untrusted import one_line, quoted, shown_name
 from pages.components import formatting
 
 _LINKED, _NOTICES = "_linked", "_notices"
@@ -100,10 +100,23 @@ def _word(key: str) -> str:
     return key.rpartition(":")[2]
 
 
+def linked_text(label: str, key: str, limit: int, **options: Any) -> str:
+    """Draw a text input of up to `limit` characters, linked to the URL. Unlike one that is bound, Back clears it."""
+    if decides(key):
+        st.session_state[key] = one_line(st.query_params.get(key, ""))[:limit]
+    text = st.text_input(label, key=key, max_chars=limit, **options)
+    link(key, text, "")
+    return text
+
+
 def linked_toggle(label: str, key: str) -> bool:
     """Draw a toggle, linked to the URL."""
-    known(key, st.query_params.get(key), ("true", "false"))
-    return st.toggle(label, key=key, bind="query-params")
+    if decides(key):
+        value = st.query_params.get(key)
+        st.session_state[key] = known(key, value, ("true", "false")) and value == "true"
+    on = st.toggle(label, key=key)
+    link(key, "true" if on else "", "")
+    return on
 
 
 def linked_choice(label: str, key: str, options: Mapping[str, str], default: str, **look: Any) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import streamlit as st
 
 from cifar_core import glossary, runs
-from cifar_core.charts import lessons as lesson_charts
 from cifar_core.charts import training as training_charts
 from cifar_core.config import KNOBS, changes_in_words, differing_knobs, nearest_preset
 from cifar_core.evaluation import comparison
@@ -84,9 +83,10 @@ def example() -> None:
         training_charts.Dot(label, one.figures["elapsed_seconds"], one.figures["validation_accuracy"], place)
         for place, (label, one) in enumerate(named.items())
     ]
-    figures = lesson_charts.curves_figure(named, "accuracy"), training_charts.time_figure(dots)
+    lines = [(label, one.curves) for label, one in named.items()]
+    figures = training_charts.overlay_figure(lines, "accuracy", "epoch", 0.0), training_charts.time_figure(dots)
     st.subheader("Example")
-    st.caption(f"Four networks of different width, stored with the app, not your runs: lesson *{lesson.title}*.")
+    st.caption(f"Four networks of different width, stored with the app, not your runs (lesson *{lesson.title}*).")
     with st.container(key="example"), st.grid(2, min_column_width=340):
         for figure in figures:
             title = figure.layout.title.text

@@ -53,8 +53,10 @@ def presets(times: dict[str, str], real_images: bool) -> None:
                 set_all(PRESETS[name])
     if st.button("Classic: the recipe of the tutorials", key="preset_classic", type="tertiary"):
         set_all(PRESETS["classic"])
-    if _current():
-        style.mark(f"preset_{_current()}")
+    values = _values()
+    for name, config in PRESETS.items():
+        if values == {knob: getattr(config, knob) for knob in KNOBS}:
+            style.mark(f"preset_{name}")
 
 
 def main_sliders() -> None:
@@ -111,12 +113,9 @@ def all_settings() -> None:
                         _widget(knob)
 
 
-def configuration() -> tuple[TrainConfig | None, str]:
-    """Return the configuration that the widgets define and "", or None and why it is invalid."""
-    try:
-        return TrainConfig(**_values()), ""
-    except ConfigError as error:
-        return None, str(error)
+def configuration() -> TrainConfig:
+    """Return the configuration that the widgets define. Raises ConfigError."""
+    return TrainConfig(**_values())
 
 
 def set_all(config: TrainConfig) -> None:
@@ -249,11 +248,6 @@ def help_of(knob: Knob) -> str:
     if knob.mistakes:
         text += " A deliberate mistake: " + ", ".join(knob.format(choice) for choice in knob.mistakes) + "."
     return "\n\n".join(filter(None, (formatting.plain(text), glossary.explain(knob.label))))
-
-
-def _current() -> str | None:
-    values = _values()
-    return next((name for name, config in PRESETS.items() if values == {n: getattr(config, n) for n in KNOBS}), None)
 
 
 def _values() -> dict[str, Any]:

@@ -60,8 +60,7 @@ def _filtered(rows: list[Row]) -> list[Row]:
     """Draw the filter; return the matching rows, sorted by validation accuracy."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         about = "Finds runs whose name, note, id or state contains every word; dropout=0.3 finds a setting."
-        look: dict[str, Any] = {"placeholder": "name, state, alpha=0.5", "max_chars": 100, "help": about}
-        words = st.text_input("Filter", key="filter", bind="query-params", **look)
+        words = address.linked_text("Filter", "filter", 100, placeholder="name, state, alpha=0.5", help=about)
         starred = address.linked_toggle("Starred", "starred")
         own_rows = run_picker.own(rows)
         trials = len(rows) - len(own_rows)

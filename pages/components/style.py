@@ -120,7 +120,7 @@ _OWN = (
     "[class*=st-key-card_]{position:relative}[class*=st-key-card_] [class*=st-key-open_]{position:static}"
     "[class*=st-key-card_] [data-testid=stBaseButton-tertiary]::after{content:'';position:absolute;inset:0}"
     "[class*=st-key-card_] button{padding:0;justify-content:flex-start;text-align:left}"
-    ".st-key-head{position:absolute}"
+    ".st-key-head{position:absolute;overflow:hidden}"
     ".scrolled{overflow-x:auto}pre.scrolled{overflow:auto;max-height:22rem;font-size:.8rem}"
     "@media(max-width:767px){:has(>[class*=st-key-wide_]){display:none}}"
     "@media(min-width:768px){:has(>[class*=st-key-narrow_]){display:none}}"

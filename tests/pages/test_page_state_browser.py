@@ -54,6 +54,7 @@ def test_what_is_on_screen_is_what_a_press_does(app, tab, recorded_run) -> None:
     five_clicks_start_one_run(app, tab)
     a_second_click_on_a_search_is_no_error(app, tab)
     back_goes_through_the_views_one_by_one(app, tab, recorded_run)
+    back_after_a_link_with_settings_is_one_step(app, tab, recorded_run)
     pastes_are_taken_but_not_from_fields_and_their_order_goes_back(app, tab)
     a_restart_of_the_server_swallows_no_press(app, tab, recorded_run)
 
@@ -108,6 +109,16 @@ def back_goes_through_the_views_one_by_one(server, page, run) -> None:
     playwright.expect(model).to_have_value(shown)
     page.go_forward()
     playwright.expect(model).to_have_value("bundled model")
+
+
+def back_after_a_link_with_settings_is_one_step(server, page, run) -> None:
+    page.goto(f"{server.address}/explore?runs={run.id}")
+    page.get_by_text("Rename, note, star, delete").click()
+    page.get_by_role("link", name="Use its settings").click()
+    see(page, START)
+    page.get_by_text("Settings of Quick, none changed").wait_for(state="hidden")
+    page.go_back()
+    see(page, ".st-key-filter")
 
 
 def pastes_are_taken_but_not_from_fields_and_their_order_goes_back(server, page) -> None:
