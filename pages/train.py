@@ -52,6 +52,7 @@ def main() -> None:
         )  # fmt: skip
     with below:
         config = form(status)
+        st.page_link("pages/learn.py", label="Lessons: guess, then see what was measured", icon=":material/school:")
         pinned.chooser()
         augmentation_preview.panel("preview_panel", wanted.id if wanted else None)
         export_panel.import_panel()
@@ -87,7 +88,6 @@ def form(status: dict) -> TrainConfig | None:
         "then the **top of the network** is fine-tuned.",
         help=glossary.explain("head, backbone, fine-tuning"),
     )
-    st.page_link("pages/learn.py", label="Lessons: guess, then see what was measured", icon=":material/school:")
     knobs.presets(preset_times(), status["dataset"] == "cifar10")
     if problems := knobs.invalid():
         words = "The address of this page has settings without effect; those of Quick are used."
