@@ -123,6 +123,8 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
         lesson_view.look_inside(lesson, guess, results)
     elif results:
         lesson_view.show(lesson, guess, results, origin)
+    elif name != INSIDE:
+        st.info("There are no results yet: run the lesson below.", icon=":material/play_arrow:")
     if name == "augmentation":
         augmentation_preview.panel("preview_panel", expanded=True)
     if name != INSIDE:

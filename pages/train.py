@@ -56,6 +56,7 @@ def main() -> None:
         title_row.button(f"Last run: {title}", on_click=st.query_params.update, kwargs={"run": wanted.id}, **look)
     with below:
         config = form(status)
+        st.page_link("pages/learn.py", label="Lessons: guess, then see what was measured", icon=":material/school:")
         pinned.chooser()
         augmentation_preview.panel("preview_panel", wanted.id if wanted else None)
         export_panel.import_panel()
@@ -77,7 +78,6 @@ def form(status: dict) -> TrainConfig | None:
         "then the **top of the network** is fine-tuned.",
         help=glossary.explain("head, backbone, fine-tuning"),
     )
-    st.page_link("pages/learn.py", label="Lessons: guess, then see what was measured", icon=":material/school:")
     knobs.presets(preset_times(), status["dataset"] == "cifar10")
     if problems := knobs.invalid():
         words = "The address of this page has settings without effect; those of Quick are used."
