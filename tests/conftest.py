@@ -294,7 +294,7 @@ def app(
 @pytest.fixture(scope="session")
 def short_config(tiny_config: TrainConfig) -> TrainConfig:
     """A training with all stages: two phases of three epochs, two views, and a rate that is reduced."""
-    return replace(tiny_config, head_epochs=3, fine_tune_epochs=3, fine_tune_blocks=4, reduce_patience=1)
+    return replace(tiny_config, head_epochs=3, fine_tune_epochs=3, reduce_patience=1)
 
 
 @pytest.fixture(scope="session")
