@@ -51,13 +51,14 @@ def confusion_figure(
     the dark theme.
     """
     rates, diagonal = confusion_rates(counts), np.eye(len(CLASSES), dtype=bool)
-    fill = rates / np.where(diagonal, 1.0, top or highest_mistake(counts))
+    top = top or highest_mistake(counts)
+    fill = rates / np.where(diagonal, 1.0, top)
     title = f"Confusion matrix ({'percent of the label' if shares else 'images'})"
     figure = style.figure(title, "prediction", "label", 560)
     for is_right, color in style.CELLS.items():
-        z = np.where(diagonal == is_right, fill, np.nan)
+        z, most = np.where(diagonal == is_right, rates, np.nan), 1.0 if is_right else top
         scale = [[share, f"rgba{(*color, share)}"] for share in (0, 1)]  # starts transparent, for both themes
-        figure.add_heatmap(z=z, x=CLASSES, y=CLASSES, zmin=0, zmax=1, colorscale=scale, showscale=False)
+        figure.add_heatmap(z=z, x=CLASSES, y=CLASSES, zmin=0, zmax=most, colorscale=scale, showscale=False)
     figure.update_traces(hoverinfo="skip", xgap=1, ygap=1)
     if shares:
         digits = np.where(rates < 0.005, "&lt;1", np.char.mod("%.0f", 100 * rates))
