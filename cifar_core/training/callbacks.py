@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,18 @@ from cifar_core.training.inputs import litert_network
 from cifar_core.training.keras_import import keras
 from cifar_core.training.run_writer import Progress, RunWriter
 
-if TYPE_CHECKING:
-    from cifar_core.training.fit import Phase
-
 MONITOR = "val_accuracy"
 _STEP_METRICS = ("loss", "cross_entropy", "accuracy")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One of the two phases of a configuration."""
+
+    name: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
 
 
 class StopCallback(keras.callbacks.Callback):

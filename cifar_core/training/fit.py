@@ -29,6 +29,7 @@ from cifar_core.training.callbacks import (
     AveragedWeightsCallback,
     CheckpointCallback,
     MetricsCallback,
+    Phase,
     ProbeCallback,
     StopCallback,
     clipped,
@@ -47,16 +48,6 @@ _TRIAL_PAUSE_SECONDS = 20.0
 """Time between checkpoints of a trial: most take less, and a checkpoint costs as much as an epoch."""
 
 VALIDATION_BATCH = 256
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One of the two phases of a configuration."""
-
-    name: str
-    epochs: int
-    batch_size: int
-    learning_rate: float
 
 
 def phases(config: TrainConfig) -> list[Phase]:
