@@ -22,6 +22,16 @@ MONITOR = "val_accuracy"
 _STEP_METRICS = ("loss", "cross_entropy", "accuracy")
 
 
+@dataclass(frozen=True)
+class Phase:
+    """One of the two phases of a configuration."""
+
+    name: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+
 class StopCallback(keras.callbacks.Callback):
     """Raises Stopped after the batch in which a stop was requested.
 

@@ -34,7 +34,8 @@ from cifar_core.inference import model_file
 from cifar_core.network import architecture, pretrained
 from cifar_core.training import hardware, model
 from cifar_core.training.batches import Batches, Source
-from cifar_core.training.fit import VALIDATION_BATCH, Phase, compiled, phases
+from cifar_core.training.callbacks import Phase
+from cifar_core.training.fit import VALIDATION_BATCH, compiled, phases
 from cifar_core.training.inputs import Pixels, layer_shapes, litert_network, stored_layers
 from cifar_core.training.keras_import import keras
 from cifar_core.training.worker import SLOT

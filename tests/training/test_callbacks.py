@@ -9,8 +9,7 @@ from cifar_core.errors import TrainingError
 from cifar_core.jobs import Stopped
 from cifar_core.runs import Run, curves
 from cifar_core.training import model, run_writer
-from cifar_core.training.callbacks import CheckpointCallback, MetricsCallback, StopCallback
-from cifar_core.training.fit import Phase
+from cifar_core.training.callbacks import CheckpointCallback, MetricsCallback, Phase, StopCallback
 from cifar_core.training.run_writer import ROWS_A_SECOND, Progress, RunWriter
 
 

@@ -8,6 +8,7 @@ from cifar_core.config import TrainConfig
 from cifar_core.network import pretrained
 from cifar_core.network.pretrained import Named
 from cifar_core.training import fit, model
+from cifar_core.training.callbacks import Phase
 from cifar_core.training.fit import NetworkCache
 
 INPUTS = np.random.default_rng(0).normal(size=(8, 1280)).astype(np.float32)
@@ -71,6 +72,6 @@ def test_the_network_not_used_for_longest_is_forgotten(
 
 def test_a_cosine_of_a_single_step_is_possible(tiny_config: TrainConfig, base: Named) -> None:
     config = replace(tiny_config, schedule="cosine")
-    phase = fit.Phase("head", epochs=1, batch_size=512, learning_rate=1e-3)
+    phase = Phase("head", epochs=1, batch_size=512, learning_rate=1e-3)
     trained = fit.compiled(built(NetworkCache(), config, base), config, phase, steps=1, is_stored=True)
     assert 0 <= float(trained.optimizer.learning_rate) <= 1e-3
