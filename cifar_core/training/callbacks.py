@@ -51,16 +51,6 @@ class StopCallback(keras.callbacks.Callback):
         self.writer.check_stop()
 
 
-@dataclass(frozen=True)
-class Phase:
-    """One of the two phases of a configuration."""
-
-    name: str
-    epochs: int
-    batch_size: int
-    learning_rate: float
-
-
 class MetricsCallback(keras.callbacks.Callback):
     """Writes metric rows: for steps (at most ten per second) and for each epoch.
 
