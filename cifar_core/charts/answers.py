@@ -294,8 +294,8 @@ def similarity_figure(cosines: np.ndarray) -> go.Figure:
 
 def png(image: Image.Image | np.ndarray) -> str:
     """Return a picture (an array is uint8 (h, w, 3)) as a data URL."""
-    buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, "PNG")
+    buffer, picture = io.BytesIO(), image if isinstance(image, Image.Image) else Image.fromarray(image)
+    picture.save(buffer, "PNG", compress_level=1)  # takes a quarter of the time of level 6, and is a seventh larger
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -10,7 +10,7 @@ from cifar_core import glossary
 from cifar_core.errors import CifarError
 from cifar_core.export import archive, exports
 from cifar_core.export.exports import FORMATS, MODELS, Format
-from cifar_core.inference import model_file, pins
+from cifar_core.inference import pins
 from cifar_core.runs import Run
 from pages.components import formatting, guarded, run_picker
 
@@ -28,8 +28,7 @@ _ICONS = {
 
 def export_panel(run: Run) -> None:
     """Draw all export formats of a finished run."""
-    look: dict[str, Any] = {"icon": ":material/ios_share:", "key": "export_panel"}
-    panel = st.expander("Export", on_change=lambda: create_litert(run), **look)
+    panel = st.expander("Export", icon=":material/ios_share:", key="export_panel", on_change="rerun")
     if not panel.open:
         return
     with panel:
@@ -44,14 +43,9 @@ def export_panel(run: Run) -> None:
             for name, item in FORMATS.items():
                 if name not in MODELS:
                     reason = _why_not(run, name)
-                    look = {"help": formatting.plain(reason) if reason else item.help, "disabled": bool(reason)}
-                    _download(run, name, item.label, _ICONS.get(name, ":material/download:"), **look)
-
-
-def create_litert(run: Run) -> None:
-    """Create the LiteRT file if it is missing, which takes a second: a click less for those who open the panel."""
-    if exports.state(run, "litert")["state"] == "none" and (run.path / model_file.FILE).exists():
-        guarded.attempt(exports.start, run, "litert")
+                    about = formatting.plain(reason) if reason else item.help
+                    icon = _ICONS.get(name, ":material/download:")
+                    _download(run, name, item.label, icon, help=about, disabled=bool(reason))
 
 
 def share_buttons(run: Run) -> None:

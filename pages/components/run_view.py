@@ -275,7 +275,6 @@ def next_steps(run: Run) -> None:
         if st.button("See its mistakes", key="see_mistakes", icon=":material/fact_check:"):
             st.switch_page("pages/evaluate.py", query_params={"run": run.id})
         if st.button("Export", key="open_export", icon=":material/download:"):
-            export_panel.create_litert(run)
             st.session_state["export_panel"] = True  # opens the panel below
             st.session_state["scroll_to"] = "export_panel"
             st.rerun()
