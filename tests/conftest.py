@@ -3,9 +3,10 @@ import shutil
 import signal
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
@@ -335,16 +336,14 @@ def shared_networks(networks: Any, own_folders: None, monkeypatch: pytest.Monkey
     tests/training/test_phase_models.py holds that such a network is as new; trainings in processes of their own
     (tests/faults) always build one.
     """
-    from cifar_core.training import fit
+    from cifar_core.training import fit, model
 
     def built(config: TrainConfig, base: Any) -> Any:
-        return (networks if config.weights == "random" else fit.model).build(config, base)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fit, "model", model)  # the cache builds what it lacks
+            return (networks if config.weights == "random" else model).build(config, base)
 
-    @dataclass(frozen=True)
-    class Options(fit.TrainingOptions):
-        build: Any = built
-
-    monkeypatch.setattr(fit, "TrainingOptions", Options)
+    monkeypatch.setattr(fit, "model", SimpleNamespace(**{**vars(model), "build": built}))
     monkeypatch.setattr(fit, "NetworkCache", lambda: networks)
 
 
