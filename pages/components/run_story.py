@@ -139,8 +139,8 @@ def _diagnosis(run: Run, findings: list[Finding]) -> None:
             for step in finding.steps:
                 if step.changes:
                     words = ", ".join(f"{KNOBS[knob].label} {KNOBS[knob].short(v)}" for knob, v in step.changes.items())
-                    look: dict[str, Any] = {"key": f"try_{finding.rule}_{words}", "icon": ":material/tune:", "type": "tertiary"}
-                    if st.button(f"Try it: {words}", **look):
+                    look: dict[str, Any] = {"icon": ":material/tune:", "type": "tertiary"}
+                    if st.button(f"Try it: {words}", key=f"try_{finding.rule}_{words}", **look):
                         knobs.open_train(replace(run.config, **step.changes))
             if lesson:
                 query = {"lesson": lesson.name}
