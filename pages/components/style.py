@@ -15,8 +15,7 @@ TARGETS = (
 )
 """Controls that are 40 px high on a phone."""
 STREAMLIT = (  # Streamlit's own elements
-    "[data-testid=stMainBlockContainer]{max-width:1480px}"
-    "@media(max-width:767px),(max-height:500px){[data-testid=stMainBlockContainer]{padding-top:4.4rem}}"
+    "[data-testid=stMainBlockContainer]{padding-top:4.4rem;max-width:1480px}"
     "[data-testid=stBaseButton-primary]{color:light-dark(#fff,#12171e)}"  # white on the dark theme's accent is 2.5:1
     "[data-testid=stCaptionContainer]{color:light-dark(#59636e,#a9b3be);opacity:1}"  # Streamlit's gray is 4.1:1
     "[data-testid=stExpandSidebarButton]::after{content:'Menu';padding-left:.3rem}"
