@@ -44,6 +44,7 @@ _LEAST = 1e-7  # lower bound of a probability before its logarithm
 _WARM_UP = 0.1  # share of a cosine schedule's steps
 _IN_VARIABLES = ("l2", "label_smoothing", "distillation", "distillation_temperature")
 """Settings that are variables of a compiled model, so that it works for each value; also dropout, if there is any."""
+_Choices = tuple[str, str, str, bool]
 _TRIAL_PAUSE_SECONDS = 20.0
 """Time between checkpoints of a trial: most take less, and a checkpoint costs as much as an epoch."""
 
@@ -77,13 +78,13 @@ def compiled(network: keras.Model, config: TrainConfig, phase: Phase, steps: int
     return part.model
 
 
-def _choices(config: TrainConfig) -> tuple[str, str, str]:
-    return config.optimizer, config.schedule, config.ema
+def _choices(config: TrainConfig) -> _Choices:
+    return config.optimizer, config.schedule, config.ema, config.distils
 
 
 @functools.lru_cache(maxsize=2 * _MOST_NETWORKS)
 def _compiled_part(
-    network: keras.Model, last: str, cut: int | None, alpha: float, drops: bool, choices: tuple[str, str, str]
+    network: keras.Model, last: str, cut: int | None, alpha: float, drops: bool, choices: _Choices
 ) -> _Compiled:
     """Compile the layers after the frozen layer `last`. If `cut` is given, fold the batch norms after that block."""
     frozen = network.get_layer(last).output
@@ -100,17 +101,18 @@ def _compiled_part(
 class _Compiled:
     """A compiled model with its settings in variables, and the initial values of its optimizer's variables.
 
-    `choices` are the optimizer, the schedule and the averaging, which need a graph of their own.
+    `choices` are the optimizer, the schedule, the averaging and whether there is a teacher, which need a graph of their
+    own: TensorFlow would trace targets with and without the teacher's columns as one shape (n, None).
     """
 
     def __init__(
         self,
         network: keras.Model,
         trained: keras.Model,
-        choices: tuple[str, str, str],
+        choices: _Choices,
         dropout: keras.Variable | None = None,
     ) -> None:
-        optimizer, self._schedule, ema = choices
+        optimizer, self._schedule, ema, _ = choices
         self.model = trained
         self._knobs = {name: keras.Variable(1.0, trainable=False) for name in _IN_VARIABLES}
         self._peak, self._falling, self._warm_up, self._momentum = (

@@ -104,7 +104,8 @@ def _selected(shown: list[Row], chosen: list[str]) -> list[str]:
         st.session_state["runs_listed"] = ids
         new_table()
     if event := st.session_state.get(f"runs_{st.session_state['runs_generation']}"):
-        picked = [ids[row] for row in event["selection"]["rows"]]
+        rows = event["selection"]["rows"]  # what a browser sends may not fit the table
+        picked = [id_ for row, id_ in enumerate(ids) if row in rows]
         chosen = [*(id_ for id_ in chosen if id_ in picked), *(id_ for id_ in picked if id_ not in chosen)]
     if len(chosen) > training_charts.MOST_RUNS:
         st.warning(f"Only the first {training_charts.MOST_RUNS} selected runs are compared.")

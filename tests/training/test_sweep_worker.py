@@ -156,7 +156,7 @@ def test_a_stopped_trial_goes_on_under_another_number_with_its_run(
     tiny_config: TrainConfig, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = Plan(replace(tiny_config, early_stopping_patience=100), (space.parse_range("dropout=0,0.3"),))
-    monkeypatch.setattr(sweep_worker, "_CHECKPOINT_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("cifar_core.training.fit._TRIAL_PAUSE_SECONDS", 0.0)
     studies.create("test", plan, Goal(1))
     report = optuna.trial.Trial.report
 
