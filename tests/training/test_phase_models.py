@@ -70,6 +70,16 @@ def test_the_network_not_used_for_longest_is_forgotten(
     assert built(networks, tiny_config, base) is not first
 
 
+def test_a_network_taken_again_learns_with_and_without_a_teacher(tiny_config: TrainConfig, base: Named) -> None:
+    network = built(NetworkCache(), tiny_config, base)
+    phase = Phase("head", epochs=1, batch_size=8, learning_rate=1e-3)
+    labels = np.eye(10, dtype=np.float32)[:8]
+    for teacher in ("bundled", "", "bundled"):
+        part = fit.compiled(network, replace(tiny_config, teacher=teacher, distillation=0.5), phase, 1, True)
+        targets = np.hstack([labels, labels]) if teacher else labels
+        assert np.isfinite(part.train_on_batch(INPUTS, targets)[0])
+
+
 def test_a_cosine_of_a_single_step_is_possible(tiny_config: TrainConfig, base: Named) -> None:
     config = replace(tiny_config, schedule="cosine")
     phase = Phase("head", epochs=1, batch_size=512, learning_rate=1e-3)
