@@ -244,7 +244,7 @@ def uses_generated(config: TrainConfig | None, run: Run | None) -> bool:
 
 
 def start_notice(config: TrainConfig) -> None:
-    """Show a notice if the run would start from the bundled model, or from random weights for want of ImageNet's."""
+    """Show a notice if the run would start from the bundled model, or without ImageNet weights from random ones."""
     kind = pretrained.expected_kind(config.weights, config.alpha, config.image_size)
     missing = "ImageNet weights are not on this machine and cannot be downloaded now: " * (config.weights == "auto")
     if kind == "random" and missing:

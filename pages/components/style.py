@@ -20,6 +20,7 @@ STREAMLIT = (  # Streamlit's own elements
     "[data-testid=stCaptionContainer]{color:light-dark(#59636e,#a9b3be);opacity:1}"  # Streamlit's gray is 4.1:1
     "[data-testid=stExpandSidebarButton]::after{content:'Menu';padding-left:.3rem}"
     "[data-testid=stExpandSidebarButton]{width:auto;color:inherit}"
+    ":has(>*>[data-testid=stAlert]){flex-wrap:nowrap}"  # a tooltip stays beside its alert on a phone
     "[data-testid=stButtonGroup] [role=radiogroup]{flex-wrap:wrap;row-gap:4px}"  # else a narrow column hides the last
     "@media(max-width:767px){[data-testid=stButtonGroup] [role=radiogroup]{column-gap:4px}"
     "[data-testid=stButtonGroup] button{border-radius:6px!important;margin:0!important;clip-path:none}"
