@@ -71,6 +71,14 @@ LOW = f"""() => [...document.querySelectorAll("{style.TARGETS}")]
 """Targets that are too low for a finger."""
 
 
+IN_SIGHT_PAST_THE_NOTICE = """(place) => {
+    document.querySelector('[data-testid=stMain]').scrollTop = 100;
+    const box = document.querySelector(place)?.getBoundingClientRect();
+    return box && box.top > 0 && box.bottom <= innerHeight;
+}"""
+"""JavaScript that scrolls by 100 px and tells whether the element of a selector is in sight, whole."""
+
+
 @pytest.fixture(scope="module")
 def filled(served):
     """The app with two finished runs, a search and two classes of one's own."""
@@ -237,10 +245,8 @@ def test_a_click_on_the_picture_of_a_card_opens_its_lesson(app, tab) -> None:
 def test_on_a_phone_start_is_in_sight_and_why_it_is_disabled(app, tab, width, height) -> None:
     tab.set_viewport_size({"width": width, "height": height})
     open_page(tab, app, "?alpha=1.3&weights=imagenet", opens_panels=False)
-    tab.evaluate("() => document.querySelector('[data-testid=stMain]').scrollBy(0, 100)")  # past the notice
     for place in (".st-key-start button:disabled", ".st-key-start_buttons [data-testid=stAlert]"):
-        box = tab.locator(place).bounding_box()
-        assert box["y"] > 0 and box["y"] + box["height"] <= height
+        tab.wait_for_function(IN_SIGHT_PAST_THE_NOTICE, arg=place)
 
 
 def test_on_a_phone_the_photo_stays_in_sight(app, tab) -> None:
