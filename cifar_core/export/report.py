@@ -6,6 +6,8 @@ import html
 import io
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from string import Template
 
 import numpy as np
 import plotly.graph_objects as go
@@ -27,32 +29,7 @@ from cifar_core.runs import Run, curves
 
 _PICTURES = 16
 _SIDE = 96  # pixels of a picture, so browsers do not upscale it
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data: blob:; style-src 'unsafe-inline';
- script-src 'unsafe-inline'">
-<style>
-body{{font-family:system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#1d2733;background:#fff}}
-table{{border-collapse:collapse;font-variant-numeric:tabular-nums}}td,th{{padding:.25rem .8rem;border-bottom:1px solid
-#dfe2dc;text-align:right}}td:first-child,th:first-child{{text-align:left}}
-.pictures{{display:flex;flex-wrap:wrap;gap:.8rem}}.pictures figure{{margin:0;width:104px;font-size:.78rem}}
-.problem,.hint,.fine{{border-left:4px solid;padding-left:.8rem}}.problem{{border-color:{wrong}}}
-.hint{{border-color:{hint}}}.fine{{border-color:{right}}}small{{color:#5b6570}}button{{margin-right:.4rem}}
-</style></head><body>
-{body}
-<script>
-for (const chart of document.querySelectorAll(".plotly-graph-div")) {{
-  const row = document.createElement("div");
-  for (const format of ["png", "svg"]) {{
-    const button = document.createElement("button");
-    button.textContent = format.toUpperCase();
-    button.onclick = () => Plotly.downloadImage(chart, {{format, filename: "figure", scale: format == "png" ? 2 : 1}});
-    row.append(button);
-  }}
-  chart.after(row);
-}}
-</script></body></html>
-"""
+_PAGE = Template(Path(__file__).with_name("report.html").read_text("utf-8"))
 
 CARD_SIZE, ANIMATION_SIZE = (1200, 675), (960, 480)
 _SCALE = 2  # supersampling: Pillow's lines have no anti-aliasing
@@ -99,7 +76,7 @@ def curves_page(run: Run) -> str:
 def _page(run: Run, parts: Iterable[str]) -> str:
     title = f"Run {_text(run.id)}"
     body = "\n".join([f"<h1>{title}</h1>", *parts])
-    return _PAGE.format(title=title, body=body, wrong=style.WRONG, hint=style.VALIDATION, right=style.RIGHT)
+    return _PAGE.substitute(title=title, body=body, wrong=style.WRONG, hint=style.VALIDATION, right=style.RIGHT)
 
 
 def _findings(result: Assessment) -> Iterable[str]:

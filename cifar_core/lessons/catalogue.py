@@ -1,10 +1,12 @@
-"""The lessons: questions, options, explanations and sources."""
+"""The lessons: the texts of lessons.toml, and the correct option of each question from measured results."""
 
 from __future__ import annotations
 
+import tomllib
 from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cifar_core.errors import ConfigError
@@ -22,37 +24,6 @@ _NOISE = 0.02  # noise of the accuracy on 1,000 validation images
 _ENOUGH = 0.6
 
 
-def _arxiv(reference: str, number: str) -> tuple[str, str]:
-    return f"{reference}, arXiv:{number}", f"https://arxiv.org/abs/{number}"
-
-
-MOBILENET = _arxiv("Sandler et al. 2018, MobileNetV2", "1801.04381")
-KERAS_GUIDE = ("Keras, Transfer learning & fine-tuning", "https://keras.io/guides/transfer_learning/")
-KERAS_MOBILENET = ("Keras, MobileNetV2: inputs are scaled to [-1, 1]", "https://keras.io/api/applications/mobilenet/")
-YOSINSKI = _arxiv("Yosinski et al. 2014, How transferable are features in deep neural networks?", "1411.1792")
-ALAIN = _arxiv("Alain & Bengio 2016, Understanding intermediate layers using linear classifier probes", "1610.01644")
-SRIVASTAVA = (
-    "Srivastava et al. 2014, Dropout, Journal of Machine Learning Research 15",
-    "https://jmlr.org/papers/v15/srivastava14a.html",
-)
-IOFFE = _arxiv("Ioffe & Szegedy 2015, Batch Normalization", "1502.03167")
-KUMAR = _arxiv(
-    "Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution", "2202.10054"
-)
-CUBUK = _arxiv("Cubuk et al. 2019, RandAugment", "1909.13719")
-KINGMA = _arxiv("Kingma & Ba 2015, Adam", "1412.6980")
-SMITH = _arxiv("Smith 2017, Cyclical Learning Rates", "1506.01186")
-BOUTHILLIER = _arxiv("Bouthillier et al. 2021, Accounting for Variance in Machine Learning Benchmarks", "2103.03098")
-HOWARD = _arxiv("Howard et al. 2017, MobileNets", "1704.04861")
-TOUVRON = _arxiv("Touvron et al. 2019, Fixing the train-test resolution discrepancy", "1906.06423")
-HINTON = _arxiv("Hinton et al. 2015, Distilling the Knowledge in a Neural Network", "1503.02531")
-BEYER = _arxiv("Beyer et al. 2022, Knowledge distillation: A good teacher is patient and consistent", "2106.05237")
-ARAUJO = (
-    "Araujo et al. 2019, Computing Receptive Fields of Convolutional Neural Networks, Distill",
-    "https://distill.pub/2019/computing-receptive-fields/",
-)
-ZEILER = _arxiv("Zeiler & Fergus 2014, Visualizing and Understanding Convolutional Networks", "1311.2901")
-
 FIGURES = ("accuracy", "loss", "histogram", "norms", "maps", "width", "layers")
 INSIDE = "inside"
 """The lesson without training: it opens the bundled network."""
@@ -60,11 +31,10 @@ INSIDE = "inside"
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson.
+    """A lesson; lessons.toml explains its texts.
 
-    `symptom` is what the user observes. `question` is shown before the results; `options` are its answers. `answer`
-    returns the number of the correct option and a sentence with the measurements. `figures` are keys of FIGURES,
-    the most important first; `see` explains them. `rules` are the diagnosis rules that the lesson explains.
+    `figures` are keys of FIGURES, `sources` are titles and URLs. `answer` returns the number of the correct option and
+    a sentence with the measurements.
     """
 
     name: str
@@ -72,12 +42,12 @@ class Lesson:
     symptom: str
     text: str
     question: str
-    options: tuple[str, ...]
-    answer: Callable[[Any], Answer]
-    figures: tuple[str, ...]
+    options: Sequence[str]
+    figures: Sequence[str]
     see: str
-    sources: tuple[tuple[str, str], ...]
-    rules: tuple[str, ...] = ()
+    sources: Sequence[tuple[str, str]]
+    answer: Callable[[Any], Answer]
+    rules: Sequence[str] = ()
 
     @property
     def number(self) -> str:
@@ -216,176 +186,16 @@ def _last(outcome: Outcome, name: str) -> float:
     return float(outcome.curves.curves[name].y[-1])
 
 
-_LESSONS = (
-    Lesson(
-        INSIDE,
-        "What happens inside the network?",
-        "How does it see?",
-        "A photo passes through 17 blocks. Feature maps get smaller and the number of channels grows. One position "
-        "of a map sees a part of the picture, its receptive field.",
-        "In which block does one position first see the whole width?",
-        ("blocks 1 to 5", "blocks 6 to 11", "block 12 or later"),
-        answer_inside,
-        (),
-        "Early blocks have large maps that respond to edges and colors; late blocks have small maps that respond to "
-        "parts of objects. Choose a block, then a channel, and compare the training images that activate it most.",
-        (ARAUJO, ZEILER, MOBILENET),
-    ),
-    Lesson(
-        "scaling",
-        "Is the pixel scale right?",
-        "Half the tutorial's accuracy?",
-        "ImageNet weights expect pixels in [-1, 1]. Dividing by 255 gives [0, 1], without a warning.",
-        "With the wrong scale, how far does validation accuracy fall?",
-        ("below 3 points", "3 to 10 points", "above 10 points"),
-        answer_scaling,
-        ("accuracy", "histogram", "loss", "norms"),
-        "Half of the histogram is empty: images look pale. Fine-tuning recovers part of the accuracy, so the mistake "
-        "is easy to miss.",
-        (KERAS_MOBILENET, KERAS_GUIDE, MOBILENET),
-        ("wrong_pixel_range",),
-    ),
-    Lesson(
-        "freezing",
-        "What if all layers train at once?",
-        "Stuck near 0.4?",
-        "Usually the head trains first, then the top of the backbone. Here all layers train from the first step, batch "
-        "normalization too.",
-        "What is the validation accuracy at the end?",
-        ("above 70%", "30 to 70%", "below 30%"),
-        answer_freezing,
-        ("accuracy", "norms", "loss"),
-        "Validation uses moving averages, which still describe ImageNet. Keep batch normalization in inference mode.",
-        (KERAS_GUIDE, IOFFE, YOSINSKI),
-        ("stale_statistics", "never_unfrozen"),
-    ),
-    Lesson(
-        "augmentation",
-        "Can augmentation be too strong?",
-        "Validation above training?",
-        "Strength 3 rotates, shifts and darkens training images. Validation images are not augmented.",
-        "At strength 3, which accuracy is higher at the end?",
-        ("training", "neither, within 2 points", "validation"),
-        answer_augmentation,
-        ("accuracy", "histogram", "loss"),
-        "Training images are harder than validation images. A small gap is normal; a large gap means that the "
-        "augmentation is too strong.",
-        (CUBUK, KERAS_GUIDE),
-        ("augmented_too_hard", "validation_above_training"),
-    ),
-    Lesson(
-        "width",
-        "How much does a wider network help?",
-        "Too slow, or too large?",
-        "Width α scales the channels of every layer; multiply-adds grow with about α².",
-        "α 1.0 costs three times α 0.5. How much accuracy does it add?",
-        ("below 2 points", "2 to 5 points", "above 5 points"),
-        answer_width,
-        ("width", "accuracy"),
-        "Most of the gain is reached at α 0.5; after that, each point costs more time. *Is it worth the time?* on "
-        "Explore compares your runs and tests whether a gain is significant.",
-        (HOWARD, MOBILENET),
-    ),
-    Lesson(
-        "resolution",
-        "Why enlarge to 96 pixels?",
-        "Poor transfer at 32×32?",
-        "CIFAR-10 images are 32×32; enlarging adds no information. The network halves its map five times.",
-        "How much lower is the accuracy at 32 px than at 96 px?",
-        ("below 5 points", "5 to 20 points", "above 20 points"),
-        answer_resolution,
-        ("maps", "accuracy", "width"),
-        "At 32 px the last map is 1×1, at 96 px 3×3. Cost grows with the square of the side.",
-        (MOBILENET, TOUVRON, KERAS_MOBILENET),
-        ("small_input",),
-    ),
-    Lesson(
-        "dropout",
-        "Does dropout cure overfitting?",
-        "Validation falls while training rises?",
-        "1,000 images, no augmentation, 17 epochs: the network can memorize them. Dropout sets inputs of the head to "
-        "0.",
-        "Without dropout, how far is training accuracy above validation accuracy?",
-        ("below 5 points", "5 to 15 points", "above 15 points"),
-        answer_dropout,
-        ("accuracy", "loss"),
-        "Dropout narrows the gap, but validation accuracy stays the same. Try more images and augmentation first.",
-        (SRIVASTAVA,),
-        ("overfitting",),
-    ),
-    Lesson(
-        "phases",
-        "Why two phases?",
-        "Fine-tuning made it worse?",
-        "The head trains on a frozen backbone, then both train. Compare fine-tuning from the first step, and the head "
-        "alone.",
-        "Without the first phase, validation accuracy is…",
-        ("higher", "the same, within 2 points", "lower"),
-        answer_phases,
-        ("accuracy", "loss"),
-        "It is the same here, because the learning rate warms up and only four blocks train. But the first phase costs "
-        "far less.",
-        (KUMAR, KERAS_GUIDE, YOSINSKI),
-        ("fell_at_the_boundary", "fine_tuning_gave_nothing"),
-    ),
-    Lesson(
-        "layers",
-        "How useful are each layer's features?",
-        "How many blocks to fine-tune?",
-        "A linear classifier predicts the classes from each block's features, pretrained or random.",
-        "Where does its accuracy first reach 60%?",
-        ("blocks 1 to 6", "blocks 7 to 12", "block 13 or later"),
-        answer_layers,
-        ("layers",),
-        "Pretrained features improve block by block. The more your images differ from ImageNet, the more blocks need "
-        "fine-tuning.",
-        (ALAIN, YOSINSKI),
-    ),
-    Lesson(
-        "rate",
-        "Which learning rate?",
-        "Loss flat, or not a number?",
-        "The learning rate sets the size of each step. Here the head trains at the usual rate, at a hundredth of it "
-        "and at a hundred times it.",
-        "Which costs more accuracy in eight epochs?",
-        ("the low rate", "neither, within 2 points", "the high rate"),
-        answer_rate,
-        ("accuracy", "loss"),
-        "The low rate needs many more epochs. The high rate overshoots: after the first epoch the network guesses.",
-        (KINGMA, SMITH),
-        ("not_a_number", "nothing_learned", "still_rising"),
-    ),
-    Lesson(
-        "noise",
-        "Is the difference real?",
-        "Same settings, different accuracy?",
-        "Four runs differ only in the random seed, which sets the head's initial weights and the split. Each holds out "
-        "200 images for validation.",
-        "How far apart are the best and the worst validation accuracy?",
-        ("below 2 points", "2 to 5 points", "above 5 points"),
-        answer_noise,
-        ("accuracy", "loss"),
-        "Hold out more images before you choose between close settings, and compare intervals instead of points.",
-        (BOUTHILLIER,),
-        ("small_validation_set", "test_surprise", "impatient"),
-    ),
-    Lesson(
-        "teacher",
-        "Can a small network learn from a large one?",
-        "Small network, low accuracy?",
-        "A label says *cat*. A teacher says 80% cat, 15% dog, and so shows which classes look alike. Here the "
-        "bundled model, trained on 45,000 images, teaches a network of α 0.35 on 4,000.",
-        "How much test accuracy does the teacher add?",
-        ("below 2 points", "2 to 5 points", "above 5 points"),
-        answer_teacher,
-        ("accuracy", "loss"),
-        "Eight epochs are few: Beyer et al. train for hundreds, and the gain grows with them. Each augmented image "
-        "requires one teacher prediction.",
-        (HINTON, BEYER),
-    ),
-)
+def _read() -> dict[str, Lesson]:
+    found = tomllib.loads(Path(__file__).with_name("lessons.toml").read_text("utf-8"))
+    lessons = {}
+    for name, texts in found["lessons"].items():
+        texts["sources"] = [found["sources"][key] for key in texts["sources"]]
+        lessons[name] = Lesson(name, **texts, answer=globals()[f"answer_{name}"])
+    return lessons
 
-LESSONS: Mapping[str, Lesson] = {lesson.name: lesson for lesson in _LESSONS}
+
+LESSONS: Mapping[str, Lesson] = _read()
 
 
 def lesson(name: str) -> Lesson:

@@ -17,7 +17,7 @@ from cifar_core.data import cifar10
 from cifar_core.untrusted import shown_name
 
 FRONTEND = Path(__file__).parent / "frontend"
-"""The JavaScript of the components."""
+"""JavaScript and CSS of the pages."""
 _MARKDOWN = str.maketrans({character: "\\" + character for character in "\\`*_{}[]<>()#+-.!|~$&"} | {":": "\\:\u2060"})
 
 

@@ -21,7 +21,7 @@ from cifar_core.inference import pins
 from cifar_core.inference.pictures import Picture
 from cifar_core.runs import write_json
 from cifar_core.teach import project as projects
-from pages.components import style
+from pages.components.formatting import FRONTEND
 
 AXE = importlib.util.find_spec("axe_playwright_python")
 pytestmark = [*MARKS, pytest.mark.skipif(AXE is None, reason="axe-playwright-python is not installed")]
@@ -65,7 +65,9 @@ COVERED = """() => [...document.querySelectorAll('.js-plotly-plot, .live-chart')
     }).map((text) => text.textContent);
 })"""
 """Titles that a chart's legend covers."""
-LOW = f"""() => [...document.querySelectorAll("{style.TARGETS}")]
+STREAMLIT_CSS = (FRONTEND / "streamlit.css").read_text("utf-8")
+TARGETS = " ".join(re.search(r":is\(([^{]*)\) \{\s*min-height: 40px", STREAMLIT_CSS)[1].split())
+LOW = f"""() => [...document.querySelectorAll("{TARGETS}")]
     .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 40)
     .map((one) => one.outerHTML.slice(0, 150))"""
 """Targets that are too low for a finger."""
@@ -171,7 +173,7 @@ def test_axe_finds_nothing_headings_are_in_order_and_a_phone_scrolls_one_way_and
     filled, app, tab
 ) -> None:
     elements = check(tab, app, PAGES)
-    named = set(re.findall(r"data-testid=([\w-]+)", style.STREAMLIT))
+    named = set(re.findall(r"data-testid=([\w-]+)", STREAMLIT_CSS))
     assert named <= elements, "elements of Streamlit that the style names: an upgrade has renamed some"
 
 
