@@ -50,8 +50,7 @@ def history(sweep: Findings, opened: Trial | None = None) -> go.Figure:
 def slices(sweep: Findings, knob: str, opened: Trial | None = None) -> go.Figure:
     """Return accuracy against the values of a knob."""
     figure = _figure(KNOBS[knob].label, _axis(knob), _ACCURACY, 300)
-    trials = [trial for trial in sweep.ended if knob in trial.params]
-    _add_by_state(figure, trials, opened, lambda trial: trial.params[knob])
+    _add_by_state(figure, sweep.ended, opened, lambda trial: trial.params[knob])
     _fit_accuracy(figure, sweep)
     item = _range_of(sweep, knob)
     figure.update_xaxes(**_scale_of(item))
@@ -147,13 +146,12 @@ def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, opened
 def pair(sweep: Findings, x: str, y: str, opened: Trial | None = None) -> go.Figure:
     """Return the trials as points over two settings, colored by accuracy."""
     figure = _figure(f"{KNOBS[x].label} × {KNOBS[y].label}", _axis(x), _axis(y), 380)
-    trials = [trial for trial in sweep.ended if x in trial.params and y in trial.params]
     color = {
-        "color": [trial.accuracy for trial in trials],
+        "color": [trial.accuracy for trial in sweep.ended],
         "colorscale": style.SCALE,
         "colorbar": {"title": {"text": "accuracy"}, "tickformat": _PERCENT, "thickness": 12},
     }
-    _add_trials(figure, trials, opened, lambda trial: trial.params[x], lambda trial: trial.params[y])
+    _add_trials(figure, sweep.ended, opened, lambda trial: trial.params[x], lambda trial: trial.params[y])
     figure.update_traces(marker=color, showlegend=False)
     figure.update_xaxes(**_scale_of(_range_of(sweep, x)))
     figure.update_yaxes(**_scale_of(_range_of(sweep, y)))

@@ -355,18 +355,15 @@ def _storage_errors() -> Iterator[None]:
     """Convert all errors of a storage to SweepError."""
     try:
         yield
-    except CifarError:
+    except (CifarError, KeyError, TypeError, AttributeError):
         raise
-    except Exception as error:  # from SQLAlchemy, psycopg, Optuna or the file system
-        if isinstance(error, KeyError | TypeError | AttributeError):
-            raise
-        if isinstance(error, OSError):
-            raise SweepError(
-                f"Searches cannot be stored in {runs.runs_dir()} ({error.strerror}); free disk space, or make it "
-                "writable."
-            ) from None
-        if isinstance(error, ImportError):
-            raise SweepError('Searches on PostgreSQL need psycopg: pip install "psycopg[binary]"') from None
+    except OSError as error:
+        raise SweepError(
+            f"Searches cannot be stored in {runs.runs_dir()} ({error.strerror}); free disk space, or make it writable."
+        ) from None
+    except ImportError:
+        raise SweepError('Searches on PostgreSQL need psycopg: pip install "psycopg[binary]"') from None
+    except Exception as error:  # from SQLAlchemy, psycopg or Optuna
         reason = type(error.__cause__ or error).__name__
         raise SweepError(
             f"The storage of searches cannot be used ({reason}); check {STORAGE_VARIABLE} and the database."
