@@ -85,7 +85,9 @@ class Assessment:
 
     def reliability(self, split: str) -> tuple[Reliability, Reliability]:
         """Return the reliability of a split before and after calibration."""
-        return self.stored.split(split).reliability, self.calibrated.split(split).reliability
+        before, after = self.stored.split(split), self.calibrated.split(split)
+        reliability = calibration.reliability
+        return reliability(before.probabilities, before.labels), reliability(after.probabilities, after.labels)
 
 
 def assess(run: Run) -> Assessment:

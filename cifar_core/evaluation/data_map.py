@@ -165,7 +165,7 @@ def make_map(run: Run, report: machine.Progress = lambda done, total: None) -> F
         report(done, 3)
 
     with suppress(Stopped), task.working():
-        images = predictions.validation_images(run)
+        images, _, _ = predictions.validation_images(run)
         positions = neighbors.evenly(len(images), IMAGES)
         check(0)
         initial = _initial_features(run, images[positions])

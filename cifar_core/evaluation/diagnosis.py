@@ -60,20 +60,20 @@ def diagnose_rows(
         for rule in (RULES if ended else LIVE_RULES)
         if (epochs or rule is diagnosis_rules.not_a_number) and (finding := rule(case))
     ]
-    findings = without_contradictions(sorted(findings, key=lambda finding: LEVELS.index(finding.level)))
+    findings = _agreed(sorted(findings, key=lambda finding: LEVELS.index(finding.level)))
     if ended and result and epochs and all(finding.level == "fine" for finding in findings):
         findings.append(healthy(case))
     return findings
 
 
-def without_contradictions(findings: Sequence[Finding]) -> list[Finding]:
-    """Drop steps that contradict an earlier finding, and findings without steps left."""
+def _agreed(findings: Sequence[Finding]) -> list[Finding]:
+    """Drop steps that contradict an earlier finding or change nothing, and findings without steps left."""
     taken: dict[str, int] = {}
     agreed = []
     for finding in findings:
-        steps = tuple(step for step in finding.steps if taken.get(_axis(step.knob), step.direction) == step.direction)
+        steps = [step for step in finding.steps if taken.get(_axis(step.knob), step.direction) == step.direction]
         if steps:
-            agreed.append(replace(finding, steps=steps))
+            agreed.append(replace(finding, steps=tuple(step for step in steps if step.changes) or tuple(steps[:1])))
             taken |= {_axis(step.knob): step.direction for step in steps if step.direction}
     return agreed
 

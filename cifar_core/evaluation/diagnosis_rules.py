@@ -99,12 +99,15 @@ class Case:
 
 
 def set_knob(config: TrainConfig, knob: str, value: Any) -> Step:
-    """Return the step that sets `knob` to `value`, clipped to the knob's range."""
+    """Return the step that sets `knob` to `value`, clipped to its range; without changes if it is set already."""
     known, old = KNOBS[knob], getattr(config, knob)
+    if not isinstance(value, str):
+        value = min(max(value, known.low or 0), known.high or value)
+        value = value if isinstance(old, int) else float(f"{value:.2g}")
+    if value == old:
+        return Step(f"change another setting, since {label(knob)} is “{known.format(old)}” already")
     if isinstance(value, str):
         return Step(f"set {label(knob)} to “{known.format(value)}”", {knob: value})
-    value = min(max(value, known.low or 0), known.high or value)
-    value = value if isinstance(old, int) else float(f"{value:.2g}")
     direction = 1 if value > old else -1
     verb = "raise" if direction > 0 else "lower"
     return Step(f"{verb} {label(knob)} from {known.short(old)} to {known.short(value)}", {knob: value}, direction)
@@ -117,10 +120,11 @@ def label(name: str) -> str:
 
 def not_a_number(case: Case) -> Finding | None:
     """Find a loss that became infinite or NaN, which ended the run."""
-    broken = [row for row in case.epochs if not math.isfinite(row["loss"])]
-    if "loss became" not in case.error and not broken:
+    named = re.search(r"phase (head|fine_tune) the loss became", case.error)  # as in training/callbacks.py
+    phases = [named[1]] if named else [row["phase"] for row in case.epochs if not math.isfinite(row["loss"])]
+    if not phases:
         return None
-    knob = f"{_broken_phase(case, broken)}_learning_rate"
+    knob = f"{phases[0]}_learning_rate"
     rate = getattr(case.config, knob)
     return Finding(
         "problem",
@@ -129,18 +133,6 @@ def not_a_number(case: Case) -> Finding | None:
         (set_knob(case.config, knob, rate / 10),),
         (case.error or "The loss of an epoch is not finite.") + f" The rate was {rate:g}.",
     )
-
-
-def _broken_phase(case: Case, broken: Sequence[dict[str, Any]]) -> str:
-    named = re.search(r"phase (head|fine_tune)\b", case.error)
-    if named:
-        return named[1]
-    if broken:
-        return str(broken[0]["phase"])
-    last = case.phases[-1] if case.phases else None
-    if last is None:
-        return "head" if case.config.head_epochs else "fine_tune"
-    return "fine_tune" if last.name == "fine_tune" or not last.stopped_early else "head"
 
 
 def nothing_learned(case: Case) -> Finding | None:
@@ -170,10 +162,11 @@ def _why_flat(case: Case, knob: str) -> tuple[str, Step]:
         return "The learning rate is so high that the weights do not converge.", usual
     if rate <= 5e-5:
         return "The learning rate is so low that the weights hardly change.", usual
-    cause = "The features of the frozen layers separate the classes too little, or the learning rate does not fit them."
     if case.config.weights == "random" or "random" in str(case.result.get("weights")):
         cause = "The frozen backbone has random weights, so its features do not separate the classes."
-    return cause, set_knob(case.config, "weights", "imagenet")
+        return cause, set_knob(case.config, "weights", "imagenet")
+    cause = "The features of the frozen layers separate the classes too little, or the learning rate does not fit them."
+    return cause, usual
 
 
 def fell_at_the_boundary(case: Case) -> Finding | None:
