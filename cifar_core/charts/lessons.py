@@ -28,14 +28,14 @@ def curves_figure(conditions: Conditions, metric: str) -> go.Figure:
     """
     if metric == "loss":
         metric = loss_metric(*(outcome.curves for outcome in conditions.values()))
-    title, unit = style.metric_titles(metric)
+    title, unit, hover = style.METRICS[metric]
     figure = _figure(f"{title} (pale: training)", "epoch", unit, 400)
     for number, (label, outcome) in enumerate(conditions.items()):
         training, validation = (outcome.curves.curves[name] for name in (metric, f"validation_{metric}"))
         pale = {"line": {"color": style.CONDITIONS[number], "width": 1.2}, "opacity": 0.4, "showlegend": False}
         figure.add_scatter(x=training.x, y=training.y, mode="lines", name=f"{label}, training", **pale)
         _add_line(figure, number, label, validation.x, validation.y)
-    figure.update_traces(hovertemplate=style.metric_hover(metric))
+    figure.update_traces(hovertemplate=hover)
     style.show_percent(figure) if metric == "accuracy" else figure.update_yaxes(rangemode="tozero")
     note = {"text": "fine-tuning", "font": {"size": 11}, "y": 0.02, "yanchor": "bottom"}
     line = {"color": style.NEUTRAL, "dash": "dash", "width": 1}

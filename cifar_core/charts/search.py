@@ -176,20 +176,19 @@ def trial_curves(sweep: Findings, opened: Trial) -> go.Figure:
 
 def lab_curves(rows: Rows, earlier: Sequence[tuple[str, Rows]], metric: str, epochs: int) -> go.Figure:
     """Return "accuracy" or "cross_entropy" of the lab: current and `earlier` settings as (text, rows), oldest first."""
-    title, unit = style.metric_titles(metric)
-    figure, value = _figure(title, "epoch", unit, 300), style.metric_hover(metric)
-    validation = f"validation_{metric}"
-    lines: list[tuple[str, Rows, str, dict[str, Any]]] = []
+    title, unit, hover = style.METRICS[metric]
+    figure, validation = _figure(title, "epoch", unit, 300), f"validation_{metric}"
+
+    def add(text: str, rows: Rows, key: str, color: str, width: float, **look: Any) -> None:
+        x, y = ([row[name] for row in rows] for name in ("epoch", key))
+        line, label = {"color": color, "width": width}, f"{hover}<extra>{text}</extra>"
+        figure.add_scatter(x=x, y=y, line=line, hovertemplate=label, **look)
+
     for number, (text, old) in enumerate(earlier, 1):
         opacity = _OLDEST + (_NEWEST - _OLDEST) * number / len(earlier)
-        look = {"mode": "lines", "line": {"color": style.HEAD, "width": 2}, "opacity": opacity, "showlegend": False}
-        lines.append((text, old, validation, look))
-    for name, label, color, width in ((metric, "training", TRAINING, 1.5), (validation, "validation", VALIDATION, 3)):
-        look = {"mode": "lines+markers", "line": {"color": color, "width": width}, "marker": {"size": 4 + width}}
-        lines.append((label, rows, name, look | {"name": label}))
-    for text, some, name, look in lines:
-        x, y = ([row[key] for row in some] for key in ("epoch", name))
-        figure.add_scatter(x=x, y=y, hovertemplate=f"{value}<extra>{text}</extra>", **look)
+        add(text, old, validation, style.HEAD, 2, mode="lines", opacity=opacity, showlegend=False)
+    for label, key, color, width in (("training", metric, TRAINING, 1.5), ("validation", validation, VALIDATION, 3)):
+        add(label, rows, key, color, width, mode="lines+markers", marker={"size": 4 + width}, name=label)
     figure.update_layout(showlegend=True)
     figure.update_xaxes(range=[0.7, epochs + 0.3], dtick=1)
     figure.update_yaxes(tickformat=".0%" if metric == "accuracy" else None)
