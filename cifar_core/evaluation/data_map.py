@@ -141,7 +141,7 @@ def load_map(run: Run, images: int) -> FeatureMap | None:
     try:
         arrays = untrusted.load_arrays(path, _MOST_MAP_BYTES)
         positions, after, before = arrays["positions"], arrays["after"], arrays.get("before")
-        if positions.dtype.kind != "i" or not 0 <= positions.min() <= positions.max() < images:
+        if positions.dtype.kind != "i" or positions.ndim != 1 or not 0 <= positions.min() <= positions.max() < images:
             raise ValueError("its positions are not those of images")
         for places in (after, before):
             if places is not None and (places.shape != (len(positions), 2) or not np.isfinite(places).all()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,15 +132,10 @@ def dataset_of(run: Run) -> Dataset | None:
 
 def with_fingerprint(fingerprint: str) -> Dataset | None:
     """Return the data set with this fingerprint, or None if it is not here or not yet generated."""
-    for name in ("cifar10", "generated"):
-        if name == "generated" and cifar10.drawn_fingerprint() != fingerprint:
-            continue  # generating takes a while
-        try:
-            data = cifar10.load(name)
-        except CifarError:
-            continue
-        if data.fingerprint == fingerprint:
-            return data
+    name = "generated" if cifar10.drawn_fingerprint() == fingerprint else "cifar10"
+    with suppress(CifarError):
+        data = cifar10.load(name)
+        return data if data.fingerprint == fingerprint else None
     return None
 
 

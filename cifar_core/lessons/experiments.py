@@ -203,18 +203,16 @@ class Outcome:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the saved form."""
-        lines = {
-            name: {"x": _rounded(curve.x), "y": _rounded(curve.y)}
-            for name, curve in self.curves.curves.items()
-            if name in _SAVED_CURVES
-        }
+        known = self.curves.curves
         return {
             "config": self.config.to_dict(),
-            "curves": lines,
+            "curves": {
+                name: _rounded({"x": known[name].x, "y": known[name].y}) for name in _SAVED_CURVES if name in known
+            },
             "boundary": self.curves.boundary,
             "planned": self.curves.planned,
             "figures": self.figures,
-            "inside": {name: _rounded(value) for name, value in asdict(self.internals).items()},
+            "inside": _rounded(asdict(self.internals)),
             "made": asdict(self.made),
         }
 
@@ -223,18 +221,13 @@ class Outcome:
         """Return the outcome from its saved form. Raises RunError, or ConfigError for its configuration."""
         try:
             saved = msgspec.convert(content, _Saved)
-            lines = {
-                name: Curve(name, np.array(line["x"], float), np.array(line["y"], float))
-                for name, line in saved.curves.items()
-                if name in _SAVED_CURVES
-            }
-            figures = {name: saved.figures[name] for name in FIGURES}
-            if missing := set(_CURVES) - set(lines):
+            lines = {name: Curve(name, *map(np.array, (line["x"], line["y"]))) for name, line in saved.curves.items()}
+            if missing := {*_CURVES, *FIGURES} - {*lines, *saved.figures}:
                 raise KeyError(*missing)
         except (ValueError, KeyError) as error:
             raise RunError(f"These results of a lesson are damaged ({error}); run the lesson here.") from None
         config = TrainConfig.from_dict(saved.config)
-        return cls(config, Curves(lines, saved.boundary, saved.planned), figures, saved.inside, saved.made)
+        return cls(config, Curves(lines, saved.boundary, saved.planned), saved.figures, saved.inside, saved.made)
 
 
 class _Saved(msgspec.Struct):
@@ -382,5 +375,5 @@ def _provenance(run: Run, config: TrainConfig, command: str) -> Provenance:
     )
 
 
-def _rounded(values: Any) -> Any:
-    return np.round(values, _DIGITS).tolist()
+def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: np.round(value, _DIGITS).tolist() for name, value in values.items()}

@@ -258,10 +258,10 @@ def importances(sweep: Findings) -> dict[str, float]:
         else FloatDistribution(item.low, item.high, log=item.log)
         for item in sweep.plan.ranges
     }
-    for trial in sweep.ended:
-        params = {knob: trial.params[knob] for knob in spaces}
-        study.add_trial(optuna.create_trial(value=trial.accuracy, params=params, distributions=spaces))
     try:
+        for trial in sweep.ended:
+            params = {knob: trial.params[knob] for knob in spaces}
+            study.add_trial(optuna.create_trial(value=trial.accuracy, params=params, distributions=spaces))
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=1)
         return optuna.importance.get_param_importances(study, evaluator=evaluator)
     except (RuntimeError, ValueError):

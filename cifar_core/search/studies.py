@@ -17,7 +17,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,13 +96,12 @@ def stamp(name: str) -> tuple[int, int]:
 
 def identity(name: str) -> str:
     """Return a key that distinguishes a sweep from a later one of the same name; with a database only the name."""
-    url = storage_url()
-    try:
-        with (folder(name) / "journal.log").open("rb") as file:
-            first = file.readline(1_000)  # contains a random ID
-    except OSError:
-        first = b""
-    return f"{url} {name}" if url else f"{folder(name).resolve()} {first!r}"
+    if url := storage_url():
+        return f"{url} {name}"
+    first = b""
+    with suppress(OSError), (folder(name) / "journal.log").open("rb") as file:
+        first = file.readline(1_000)  # contains a random ID
+    return f"{folder(name).resolve()} {first!r}"
 
 
 def free_name(start: str, taken: Sequence[str]) -> str:
@@ -112,22 +111,26 @@ def free_name(start: str, taken: Sequence[str]) -> str:
 
 def create(name: str, plan: Plan, goal: Goal) -> None:
     """Create sweep `name` without a worker. Raises SweepError if it exists."""
-    place = folder(name)
+    place, optuna = folder(name), _optuna()
+    exists = SweepError(f"There is a search {name} already; choose another name, or resume or extend that one.")
     if name in names():
-        raise SweepError(f"There is a search {name} already; choose another name, or resume or extend that one.")
+        raise exists
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SweepError(f"The search cannot be stored in {place} ({error.strerror}); make it writable.") from None
     try:
         with _storage_errors():
-            study = _optuna().create_study(storage=_storage(name), study_name=name, direction="maximize")
+            try:
+                study = optuna.create_study(storage=_storage(name), study_name=name, direction="maximize")
+            except optuna.exceptions.DuplicatedStudyError:  # by another person since the check above
+                raise exists from None
             study.set_user_attr(_PLAN, plan.to_dict())
             study.set_user_attr(_GOAL, asdict(goal))
             for cell in plan.cells() if plan.grid else ():
                 study.enqueue_trial({"seed": plan.base.seed, **cell})
-    except SweepError:
-        if not storage_url():  # an incomplete journal would be a damaged sweep
+    except SweepError as error:
+        if error is not exists and not storage_url():  # an incomplete journal would be a damaged sweep
             shutil.rmtree(place, ignore_errors=True)
         raise
 
@@ -227,11 +230,12 @@ def goal_of(study: Study) -> Goal:
 
 
 def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> Goal:
-    """Raise the goal by `trials`, or by `seconds` of training, and return it. Raises SweepError."""
+    """Raise the goal by `trials`, or by `seconds` of training, and return it. Raises SweepError.
+
+    A limit of time remains only if `seconds` are added.
+    """
     goal, begun = goal_of(study), counted(study.get_trials(deepcopy=False))
-    most_seconds = None if goal.seconds is None and not seconds else max(goal.seconds or 0.0, _seconds(begun)) + seconds
-    if trials and not seconds:
-        most_seconds = None
+    most_seconds = max(goal.seconds or 0.0, _seconds(begun)) + seconds if seconds else None
     before = len(begun) if goal.trials == MOST_TRIALS else max(goal.trials, len(begun))  # MOST: only a time limit
     goal = Goal(before + trials if trials else MOST_TRIALS, most_seconds)
     with _storage_errors():

@@ -176,6 +176,16 @@ def test_a_name_is_taken_once_and_all_are_listed(study: optuna.Study, plan: Plan
     assert runs.list_runs() == []
 
 
+def test_of_two_people_who_take_one_name_at_once_the_second_is_told_and_the_first_keeps_the_search(
+    study: optuna.Study, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second deleted the journal of the first: both had found the name free."""
+    monkeypatch.setattr(studies, "names", list)
+    with pytest.raises(SweepError, match="There is a search first already"):
+        studies.create("first", plan, Goal(1))
+    assert studies.goal_of(studies.open_study("first")) == Goal(20)
+
+
 def test_the_goal_counts_trials_or_seconds_and_is_extended(study: optuna.Study, tell: Callable[..., None]) -> None:
     study.set_user_attr("goal", {"trials": 2, "seconds": None})
     tell(0.5, dropout=0.1)
