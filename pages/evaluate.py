@@ -151,19 +151,17 @@ def strengths(result: Assessment, split: str, number: int) -> None:
         "optimistic; test accuracy is not used for selection."
     )
     answers = result.calibrated.split(split)
-    if extremes := extreme_classes(answers):
-        best, worst = extremes
-        text = f"Best class: **{best.name}**, {best.recall:.1%} correct. Worst: **{worst.name}**, {worst.recall:.1%}."
-        cells = [(CLASSES.index(best.name),) * 2]
-        label, answer = worst_cell(answers)
-        if label != answer:
-            cells.append((label, answer))
-            images = len(images_in_cell(answers, label, answer))
-            mistake = f"**{CLASSES[label]}** predicted as **{CLASSES[answer]}**"
-            text += f" Most frequent mistake: {mistake}, {images:,} images."
-        with st.container(key=f"sentence{number}"):
-            st.markdown(text)
-        confusion.examples(result, split, cells, number)
+    best, worst = extreme_classes(answers)
+    text = f"Best class: **{best.name}**, {best.recall:.1%} correct. Worst: **{worst.name}**, {worst.recall:.1%}."
+    cells = [(CLASSES.index(best.name),) * 2]
+    label, answer = worst_cell(answers)
+    if label != answer:
+        cells.append((label, answer))
+        images = len(images_in_cell(answers, label, answer))
+        text += f" Most frequent mistake: **{CLASSES[label]}** predicted as **{CLASSES[answer]}**, {images:,} images."
+    with st.container(key=f"sentence{number}"):
+        st.markdown(text)
+    confusion.examples(result, split, cells, number)
 
 
 def accuracy(split: str, value: float, interval: Sequence[float]) -> None:

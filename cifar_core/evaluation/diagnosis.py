@@ -29,8 +29,7 @@ def diagnose(run: Run) -> list[Finding]:
     Empty before the first epoch. Raises RunError if the configuration is damaged.
     """
     status = run.status
-    error = status.get("error") if status["state"] == "failed" else None
-    message = str(error.get("message", "")) if isinstance(error, dict) else ""
+    message = str(status.get("error", {}).get("message", "")) if status["state"] == "failed" else ""
     return diagnose_rows(run.config, run.metrics(), run.result, message, status["state"] not in runs.LIVE_STATES)
 
 

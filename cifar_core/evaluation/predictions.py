@@ -215,11 +215,9 @@ def worst_cell(predictions: Predictions) -> tuple[int, int]:
     return int(label), int(answer)
 
 
-def extreme_classes(predictions: Predictions) -> tuple[ClassFigures, ClassFigures] | None:
-    """Return the classes with the highest and the lowest recall, or None for fewer than two classes."""
+def extreme_classes(predictions: Predictions) -> tuple[ClassFigures, ClassFigures]:
+    """Return the classes with the highest and the lowest recall."""
     known = [one for one in class_figures(predictions) if one.recall is not None]
-    if len(known) < 2:
-        return None
     return max(known, key=lambda one: one.recall or 0), min(known, key=lambda one: one.recall or 0)
 
 

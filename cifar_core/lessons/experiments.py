@@ -10,7 +10,6 @@ minute on two idle cores. All relevant knobs are set here, not by a preset, so t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +21,8 @@ import numpy as np
 from cifar_core import costs, jobs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import augmentation, cifar10, synthetic
-from cifar_core.errors import CifarError, RunError
+from cifar_core.errors import RunError
+from cifar_core.evaluation import listing
 from cifar_core.inference import model_file
 from cifar_core.inference.inside import layer_names, with_layer_outputs
 from cifar_core.network import architecture, litert
@@ -308,20 +308,12 @@ def outcomes(content: Mapping[str, Any]) -> dict[str, Outcome]:
 
 def latest_runs(lesson: str) -> dict[str, Run | None]:
     """Return the run of each condition of `lesson`: a live one, or the newest finished one, or the newest."""
-    known: dict[Run, TrainConfig] = {}
-    for run in runs.list_runs():  # newest first
-        if run.id[19:].startswith(_PREFIX):
-            with suppress(CifarError):
-                known[run] = run.config
+    rows = [row for row in listing.rows() if row.run.id[19:].startswith(_PREFIX)]  # newest first
+    rows.sort(key=lambda row: (row.state not in LIVE_STATES, row.state != "finished"))
     return {
-        key: min((run for run, config in known.items() if config == condition.config), key=_rank, default=None)
+        key: next((row.run for row in rows if row.config == condition.config), None)
         for key, condition in CONDITIONS[lesson].items()
     }
-
-
-def _rank(run: Run) -> int:
-    state = run.state
-    return 0 if state in LIVE_STATES else 1 if state == "finished" else 2
 
 
 def start_runs(lesson: str, again: bool = False) -> dict[str, Run]:

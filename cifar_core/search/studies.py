@@ -316,8 +316,7 @@ def requeue_dead(study: Study) -> None:
     Call it from one process at a time, and not between the start of a trial and the start of its run.
     """
     optuna = _optuna()
-    with _storage_errors(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with _storage_errors():
         if storage_url():
             optuna.storages.fail_stale_trials(study)
             return
@@ -342,16 +341,13 @@ def _database(url: str) -> BaseStorage:
     """Return the database storage, one for each process, without open connections between calls."""
     from sqlalchemy.pool import NullPool
 
-    optuna = _optuna()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.storages.RDBStorage(
-            url,
-            engine_kwargs={"poolclass": NullPool, "connect_args": {"connect_timeout": 5}},
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=requeue,
-        )
+    return _optuna().storages.RDBStorage(
+        url,
+        engine_kwargs={"poolclass": NullPool, "connect_args": {"connect_timeout": 5}},
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        grace_period=GRACE_SECONDS,
+        heartbeat_stale_trial_callback=requeue,
+    )
 
 
 @contextmanager
@@ -378,4 +374,5 @@ def _optuna() -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
     return optuna
