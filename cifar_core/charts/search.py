@@ -66,11 +66,11 @@ def front(sweep: Findings, cost: str, opened: Trial | None = None) -> go.Figure:
     factor, unit = (1e-6, "MB") if unit == "bytes" else (1.0, unit)
     figure = _figure(f"Accuracy against {label.lower()}", f"{label.lower()}, {unit}", _ACCURACY, 340)
     best = sweep.front(cost)
-    others = [trial for trial in sweep.ended if trial not in best and trial.cost(cost) is not None]
+    others = [trial for trial in sweep.ended if trial not in best and getattr(trial, cost) is not None]
     looks = (("trials", others, style.HEAD, "markers"), ("Pareto front", best, RIGHT, "lines+markers"))
     for name, trials, color, mode in looks:
         look: dict[str, Any] = {"name": name, "marker_color": color, "mode": mode}
-        _add_trials(figure, trials, opened, lambda trial: (trial.cost(cost) or 0.0) * factor, **look)
+        _add_trials(figure, trials, opened, lambda trial: getattr(trial, cost) * factor, **look)
     figure.update_traces(line_shape="hv", hovertemplate=f"%{{text}}<br>%{{x:.3g}} {unit}<extra></extra>")
     _fit_accuracy(figure, sweep)
     return figure

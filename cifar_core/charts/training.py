@@ -18,10 +18,8 @@ MOST_RUNS = 3 * len(style.SERIES)
 """Maximum number of runs with distinguishable lines."""
 
 
-def metric_figure(
-    run: Curves, metric: str, ghost: Curves | None = None, ghost_name: str = "", height: int = 320
-) -> go.Figure:
-    """Return the figure of "accuracy" or "loss": training, validation, the phases and a pale earlier run.
+def metric_figure(run: Curves, metric: str, ghost: Curves | None = None, height: int = 320) -> go.Figure:
+    """Return the figure of "accuracy" or "loss": training, validation, the phases and a pale earlier run, `ghost`.
 
     "loss" is the cross-entropy if all runs recorded it. "accuracy" also shows the linear probe as a dashed line.
     """
@@ -35,7 +33,8 @@ def metric_figure(
         _trace(run.curves[validation], VALIDATION, 2.5, **dots, **shared),
     ]
     if ghost is not None:
-        traces.insert(0, _trace(ghost.curves[validation], VALIDATION, 2, "dot", name=ghost_name, opacity=0.45))
+        pale = {"name": "earlier run, validation", "opacity": 0.45}
+        traces.insert(0, _trace(ghost.curves[validation], VALIDATION, 2, "dot", **pale))
     yaxis = {"range": [0, 1.01], "tickformat": ".0%"} if metric == "accuracy" else {"rangemode": "tozero"}
     if metric == "accuracy" and run.linear_probe:
         ends, at = np.array([0, _end(run)]), np.full(2, run.linear_probe.accuracy)

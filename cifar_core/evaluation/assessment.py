@@ -85,9 +85,9 @@ class Assessment:
 
     def reliability(self, split: str) -> tuple[Reliability, Reliability]:
         """Return the reliability of a split before and after calibration."""
-        before, after = self.stored.split(split), self.calibrated.split(split)
-        reliability = calibration.reliability
-        return reliability(before.probabilities, before.labels), reliability(after.probabilities, after.labels)
+        parts = self.stored.split(split), self.calibrated.split(split)
+        before, after = (calibration.reliability(part.probabilities, part.labels) for part in parts)
+        return before, after
 
 
 def assess(run: Run) -> Assessment:

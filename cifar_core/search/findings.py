@@ -24,7 +24,7 @@ COSTS: Mapping[str, tuple[str, str]] = {
     "model_bytes": ("Model file", "bytes"),
     "seconds": ("Training time", "s"),
 }
-"""Costs to compare with accuracy: name -> label and unit."""
+"""Costs to compare with accuracy, attributes of a trial: name -> label and unit."""
 ENOUGH_TRIALS = 15
 """Minimum number of completed trials for importances."""
 _NEGLIGIBLE = 0.05
@@ -51,11 +51,6 @@ class Trial:
     model_bytes: float | None
     latency_ms: float | None
     error: str | None
-
-    def cost(self, name: str) -> float | None:
-        """Return the value of a cost in COSTS."""
-        value: float | None = getattr(self, name)
-        return value
 
 
 @dataclass(frozen=True)
@@ -147,9 +142,9 @@ class Findings:
 
     def front(self, cost: str) -> list[Trial]:
         """Return the Pareto front of accuracy and `cost` (one of COSTS), cheapest first."""
-        known = [trial for trial in self.ended if trial.cost(cost) is not None]
+        known = [trial for trial in self.ended if getattr(trial, cost) is not None]
         trials: list[Trial] = []
-        for trial in sorted(known, key=lambda t: (t.cost(cost) or 0.0, -(t.accuracy or 0.0))):
+        for trial in sorted(known, key=lambda trial: (getattr(trial, cost), -(trial.accuracy or 0.0))):
             if not trials or (trial.accuracy or 0.0) > (trials[-1].accuracy or 0.0):
                 trials.append(trial)
         return trials

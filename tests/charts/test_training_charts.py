@@ -138,9 +138,9 @@ def test_a_run_that_has_ended_reaches_only_as_far_as_it_came():
 def test_a_ghost_is_drawn_pale_and_behind_with_its_own_validation(metric):
     run, ghost = curves(phase_rows("head", 1)), curves(phase_rows("head", 4))
     alone = training_charts.metric_figure(run, metric)
-    raced = training_charts.metric_figure(run, metric, ghost, "earlier run")
+    raced = training_charts.metric_figure(run, metric, ghost)
     assert [trace.name for trace in alone.data] == ["training", "validation"]
-    assert [trace.name for trace in raced.data] == ["earlier run", "training", "validation"]
+    assert [trace.name for trace in raced.data] == ["earlier run, validation", "training", "validation"]
     assert raced.data[0].opacity < 1
     np.testing.assert_allclose(raced.data[0].x, ghost.curves[f"validation_{metric}"].x)
 
@@ -235,7 +235,7 @@ class TestCrossEntropy:
         ids=["new run", "old run", "new ghost", "old ghost", "resumed old run", "without the validation's"],
     )
     def test_what_the_figure_of_the_loss_draws(self, rows, ghost, title, unit, ends):
-        figure = training_charts.metric_figure(curves(rows), "loss", curves(ghost) if ghost else None, "earlier run")
+        figure = training_charts.metric_figure(curves(rows), "loss", curves(ghost) if ghost else None)
         assert (figure.layout.title.text, figure.layout.yaxis.title.text) == (title, unit)
         assert tuple(trace.y[-1] for trace in figure.data[-2:]) == ends
         if ghost:
