@@ -110,17 +110,14 @@ def free_name(start: str, taken: Sequence[str]) -> str:
 
 
 def create(name: str, plan: Plan, goal: Goal) -> None:
-    """Create sweep `name` without a worker. Raises SweepError if it exists."""
+    """Create sweep `name` without a worker. Raises SweepError if it exists or cannot be stored."""
     place, optuna = folder(name), _optuna()
     exists = SweepError(f"There is a search {name} already; choose another name, or resume or extend that one.")
     if name in names():
         raise exists
     try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SweepError(f"The search cannot be stored in {place} ({error.strerror}); make it writable.") from None
-    try:
         with _storage_errors():
+            place.mkdir(parents=True, exist_ok=True)
             try:
                 study = optuna.create_study(storage=_storage(name), study_name=name, direction="maximize")
             except optuna.exceptions.DuplicatedStudyError:  # by another person since the check above
