@@ -78,7 +78,6 @@ class Worker:
         self.stopping = threading.Event()
         self._ask_lock = FileLock(folder / "ask.lock")
         self._run_lock = ExitStack()
-        self._earlier = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
         gpu = os.environ.get("CIFAR_SWEEP_GPU", "0")
         self._slot = worker.SLOT if gpu == "0" else f"{worker.SLOT}-{int(gpu)}"
         self._networks: NetworkCache | None = None  # created after Keras is imported
@@ -112,9 +111,7 @@ class Worker:
         return True
 
     def _fails_repeatedly(self) -> bool:
-        """Return whether the last five trials failed; those before this worker do not count: a cause can be mended."""
-        trials = [t for t in studies.counted(self.study.get_trials(deepcopy=False)) if t.number not in self._earlier]
-        ended = [trial for trial in trials if trial.state.is_finished()]
+        ended = [t for t in studies.counted(self.study.get_trials(deepcopy=False)) if t.state.is_finished()]
         return len(ended) >= _MOST_FAILURES and all(t.state.name == "FAIL" for t in ended[-_MOST_FAILURES:])
 
     def _objective(self, trial: Trial) -> float:
