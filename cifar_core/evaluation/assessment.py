@@ -3,8 +3,6 @@
 Shares in CSV are 0..1.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace

@@ -5,8 +5,6 @@ Only images that exactly one model predicts correctly count. If both models are 
 (1979), so that the chance of any false difference among them stays below LEVEL.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence

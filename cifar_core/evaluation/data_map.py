@@ -12,8 +12,6 @@ by the features of the initial weights. That map is computed first and initializ
 their features changed.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Diagnosis of a run: probable problems, what to change, and the evidence. The rules are in diagnosis_rules.py."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

@@ -4,8 +4,6 @@ A rule takes a Case and returns a Finding or None. Its thresholds come from reco
 effect is larger than the noise of a validation set of some hundred images.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

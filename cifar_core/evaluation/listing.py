@@ -1,7 +1,5 @@
 """The table of all runs: rows, filter, order, CSV. Rows are cached in memory until a file of their run changes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,7 +21,6 @@ _FILE_TIME_NS = 1_000_000_000
 """A folder that changed this shortly before it was read may have changed again: file times are coarse."""
 _RECHECK_NS = 10_000_000_000
 """How long an unchanged folder counts as unchanged files; files may be written in place."""
-_cache: dict[str, _Cached] = {}
 
 
 @dataclass(frozen=True)
@@ -185,6 +182,9 @@ class _Cached:
     folder: int
     files: tuple[tuple[int, int, int], ...]
     checked: int
+
+
+_cache: dict[str, _Cached] = {}
 
 
 def _current(run: Run, path: str, folder: int) -> Row:

@@ -1,7 +1,5 @@
 """Stored predictions of a finished run: metrics, per-class metrics, mistakes, and the images."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Callable

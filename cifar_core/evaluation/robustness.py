@@ -6,8 +6,6 @@ The method follows Hendrycks & Dietterich 2019 (Benchmarking Neural Network Robu
 corruption of an image depends only on its position in the data set, so it is the same for all runs.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import time

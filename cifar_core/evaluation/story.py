@@ -5,8 +5,6 @@ runs/<id>/phases.npz    predictions of phase 1's best weights for the validation
 runs/<id>/parent.json   in a run made from a phase 1: the ID of the original run
 """
 
-from __future__ import annotations
-
 import itertools
 import shutil
 from collections.abc import Sequence

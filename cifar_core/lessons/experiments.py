@@ -7,13 +7,11 @@ A condition is a configuration; the first is the recommended one. Each uses at m
 minute on two idle cores. All relevant knobs are set here, not by a preset, so the stored results stay valid.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import msgspec
 import numpy as np
@@ -217,7 +215,7 @@ class Outcome:
         }
 
     @classmethod
-    def from_dict(cls, content: Any) -> Outcome:
+    def from_dict(cls, content: Any) -> Self:
         """Return the outcome from its saved form. Raises RunError, or ConfigError for its configuration."""
         try:
             saved = msgspec.convert(content, _Saved)

@@ -11,8 +11,6 @@
 Only the head is trained, on cached features. All but five knobs have the values of BASE.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -20,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -76,14 +74,14 @@ class Settings:
         return "_".join(f"{getattr(self, name):g}" for name in SLIDERS)
 
     @classmethod
-    def parse(cls, text: str) -> Settings:
+    def parse(cls, text: str) -> Self:
         """Return the settings in `text`. Raises ConfigError."""
         words = text.split("_")
         if len(words) != len(SLIDERS):
             raise ConfigError(f"Lab: received {len(words)} values, expected {len(SLIDERS)} between underscores.")
         return cls(**{name: KNOBS[name].parse(word) for name, word in zip(SLIDERS, words, strict=True)})
 
-    def differences(self, other: Settings) -> str:
+    def differences(self, other: Self) -> str:
         """Return the values that differ from `other` as text, or "the same"."""
         changes = self.config.differences(other.config).items()
         words = (f"{KNOBS[name].label.lower()} {KNOBS[name].format(value)}" for name, (value, _) in changes)

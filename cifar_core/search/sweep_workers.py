@@ -1,7 +1,5 @@
 """Start, stop and resume the workers of a sweep: detached processes that outlive the page and the server."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import math
