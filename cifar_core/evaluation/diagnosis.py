@@ -145,8 +145,7 @@ def small_input(case: Case) -> Finding | None:
         "The images are too small for the network",
         "MobileNetV2 halves its feature map five times. Its filters expect objects of 96 pixels or more.",
         (set_knob(case.config, "image_size", 96),),
-        f"At {case.config.image_size} px the last feature map is 1×1, at 96 px 3×3. The best validation accuracy was "
-        f"{_best(case):.1%}.",
+        f"The last map is 1×1 at {case.config.image_size} px, 3×3 at 96 px. Validation reached {_best(case):.1%}.",
     )
 
 

@@ -20,6 +20,7 @@ _GUESSING = 0.2  # up to this accuracy nothing was learned; guessing gives 0.1, 
 _GAP, _WIDE_GAP = 0.1, 0.15
 _FALL = 0.03
 _LOSS_CHANGE = 0.05  # relative change from which the validation loss rises or falls
+_LAG = "Batch normalization uses the statistics of each batch in training, and slow moving averages in evaluation."
 _SLOW_RATE = 3e-5  # lower fine-tuning rates hardly change the weights in a few epochs
 
 
@@ -180,18 +181,13 @@ def fell_at_the_boundary(case: Case) -> Finding | None:
         "Accuracy fell when fine-tuning began",
         cause,
         (step,),
-        f"Validation accuracy was {head.best:.1%} in phase 1 and {tuned.first:.1%} after the first epoch of phase 2; "
-        f"{ending}.",
+        f"Validation accuracy: {head.best:.1%} in phase 1, {tuned.first:.1%} after one epoch of phase 2; {ending}.",
     )
 
 
 def _why_it_fell(config: TrainConfig, recovered: bool) -> tuple[str, Step]:
     if config.batch_norm == "training":
-        return (
-            "In training mode, batch normalization normalizes by each batch, and in evaluation by moving averages, "
-            "which lag behind in a short training run.",
-            set_knob(config, "batch_norm", "inference"),
-        )
+        return _LAG, set_knob(config, "batch_norm", "inference")
     rate = config.fine_tune_learning_rate
     if rate < _SLOW_RATE:
         return (
@@ -232,8 +228,7 @@ def stale_statistics(case: Case) -> Finding | None:
     return Finding(
         "problem",
         "Batch normalization differs between training and evaluation",
-        "Training uses the statistics of each batch. Evaluation uses moving averages, which follow too slowly in a "
-        "short training run.",
+        _LAG,
         (set_knob(case.config, "batch_norm", "inference"),),
         f"In the last epoch {last['accuracy']:.1%} of the training images were correct, but "
         f"{last['validation_accuracy']:.1%} of the validation images; {case.loss_name}: {last['loss']:.2f} and "
@@ -320,11 +315,9 @@ def wrong_pixel_range(case: Case) -> Finding | None:
     return Finding(
         "problem",
         "The pixels are in the wrong range",
-        "ImageNet weights were trained with pixels in [-1, 1]. In [0, 1] every image looks pale, so the features "
-        "separate the classes less.",
+        "ImageNet weights expect pixels in [-1, 1]. In [0, 1] images look pale, and features separate classes less.",
         (set_knob(case.config, "scaling", "minus_one_to_one"),),
-        f"It was trained with [0, 1]; the best validation accuracy was {best.best:.1%}, in phase "
-        f"“{best.label.lower()}”.",
+        f"With [0, 1], the best validation accuracy was {best.best:.1%}, in phase “{best.label.lower()}”.",
     )
 
 

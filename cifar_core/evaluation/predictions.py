@@ -161,8 +161,7 @@ def validation_images(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     images = images_of(dataset, evaluation, "validation") if dataset else None
     if images is None or evaluation.validation_rows is None:
         raise RunError(
-            f"The images that run {run.id} was validated on are not on this machine, expected them in CIFAR10_DIR or "
-            "the app's cache; get them there, or measure a run that was trained here."
+            f"The validation images of run {run.id} are not on this machine; put them into CIFAR10_DIR or the cache."
         )
     return images, evaluation.validation.labels, evaluation.validation_rows
 

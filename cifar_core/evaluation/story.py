@@ -219,8 +219,7 @@ def keep_head(run: Run) -> Run:
     """
     if not can_keep_head(run):
         raise RunError(
-            f"Run {run.id} has no phase 1 to save: expected a finished run whose model is from fine-tuning, trained "
-            "with this version; train it again, with fine_tune_epochs 0."
+            f"Run {run.id} has no phase 1 to save, expected a finished, fine-tuned run; train with fine_tune_epochs 0."
         )
     if records.environment(run.path) is None:
         raise RunError(f"Run {run.id} has no environment.json, so phase 1 cannot be a run; train it again.")
