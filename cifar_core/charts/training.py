@@ -61,11 +61,9 @@ def metric_words(run: Curves, name: str) -> str:
     """Return the last values of "accuracy", "loss", "learning_rate" or "images_per_second" as a sentence."""
     if name == "loss":
         name = loss_metric(run)
-    lines = {"training": run.curves[name]}
-    if name in ("accuracy", "loss", "cross_entropy"):
-        lines["validation"] = run.curves[f"validation_{name}"]
-    look = ".1%" if name == "accuracy" else ".4g"
-    ends = [f"{label} {line.y[-1]:{look}} at epoch {line.x[-1]:.3g}" for label, line in lines.items() if len(line.y)]
+    names, look = {"training": name, "validation": f"validation_{name}"}, ".1%" if name == "accuracy" else ".4g"
+    lines = [(label, run.curves[key]) for label, key in names.items() if key in run.curves]
+    ends = [f"{label} {line.y[-1]:{look}} at epoch {line.x[-1]:.3g}" for label, line in lines if len(line.y)]
     title = "Cross-entropy" if name == "cross_entropy" else name.replace("_", " ").capitalize()
     probe = f" Dashed: {_probe_words(run.linear_probe)}." if name == "accuracy" and run.linear_probe else ""
     return f"{title} over the epochs: {', '.join(ends) or 'no values yet'}.{probe}"
