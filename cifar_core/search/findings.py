@@ -242,12 +242,12 @@ def importances(sweep: Findings) -> dict[str, float]:
     its last accuracy.
     """
     import optuna
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
     if len(sweep.ended) < ENOUGH_TRIALS:
         return {}
     study = optuna.create_study(direction="maximize")
-    spaces = {
+    spaces: dict[str, BaseDistribution] = {
         item.knob: CategoricalDistribution(item.choices)
         if item.choices
         else FloatDistribution(item.low, item.high, log=item.log)

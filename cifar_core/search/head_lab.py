@@ -132,6 +132,11 @@ def start() -> None:
     job().start()
 
 
+def is_open() -> bool:
+    """Return whether the process of the lab is running."""
+    return job().is_running
+
+
 def request(settings: Settings) -> None:
     """Request `settings`; they replace the current computation. Raises RunError."""
     try:
@@ -157,14 +162,14 @@ def status() -> dict[str, Any]:
     Keys: `state` ("off", "starting", "preparing", "waiting", "ready", "computing", "mapping", "failed") and, if
     known, `message`, `done` and `total` during preparation, `base` (texts on the fixed settings) and its `key`.
     """
-    is_open = job().is_running
+    is_running = is_open()
     try:
         saved = runs.load_json(lab_dir() / "status.json") or {}
     except RunError as error:
-        saved = {} if is_open else {"state": "failed", "message": str(error)}
+        saved = {} if is_running else {"state": "failed", "message": str(error)}
     if not isinstance(saved.get("state"), str):
         saved = {"state": "starting"}
-    return saved if is_open or saved["state"] == "failed" else saved | {"state": "off"}
+    return saved if is_running or saved["state"] == "failed" else saved | {"state": "off"}
 
 
 def base_key() -> str:

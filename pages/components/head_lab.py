@@ -60,7 +60,7 @@ def show() -> None:
 def _is_settled(result: Result | None) -> bool:
     """Return whether the result is final: the curve is done, and the map is made or the lab is closed."""
     has_ended = result is not None and result.state in ("done", "failed")
-    return has_ended and (_has_map() or not head_lab.job().is_running)
+    return has_ended and (_has_map() or not head_lab.is_open())
 
 
 def _sliders() -> Settings:
