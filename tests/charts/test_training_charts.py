@@ -290,3 +290,9 @@ def test_dots_of_chosen_runs_are_named_and_lie_whole_on_the_chart() -> None:
     low, high = figure.layout.xaxis.range
     assert low < 0 and high > 10
     assert training_charts.time_figure([]).layout.xaxis.range[1] > 0
+
+
+def test_a_training_loss_that_ends_infinite_leaves_the_axis_of_the_others() -> None:
+    rows = [*phase_rows("head", 2), step("head", 3, 1, 1, loss=float("inf"))]
+    low, high = training_charts.overlay_figure([("a", curves(rows))], "loss", "epoch", 0).layout.yaxis.range
+    assert low == 0 and 1.5 < high < 10
