@@ -13,7 +13,7 @@ from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import assessment, comparison, listing, robustness
 from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.listing import Row
-from cifar_core.evaluation.predictions import class_figures, class_summary, top2_accuracy
+from cifar_core.evaluation.predictions import class_figures, extreme_classes, images_in_cell, top2_accuracy, worst_cell
 from cifar_core.evaluation.robustness import Measured
 from cifar_core.inference import calibration
 from cifar_core.inference.classifier import bundled_figures, has_bundled
@@ -150,21 +150,18 @@ def strengths(result: Assessment, split: str, number: int) -> None:
         "With 95% intervals (Wilson). Epoch and settings are chosen by validation accuracy, which makes it "
         "optimistic; test accuracy is not used for selection."
     )
-    summary = class_summary(result.calibrated.split(split))
-    if summary is not None:
-        label, answer = CLASSES[summary.label], CLASSES[summary.answer]
-        text = (
-            f"Best class: **{summary.best.name}**, {summary.best.recall:.1%} correct. Worst: "
-            f"**{summary.worst.name}**, {summary.worst.recall:.1%}."
-        )
-        best = CLASSES.index(summary.best.name)
-        cells = [(best, best)]
-        if summary.images:
-            cells.append((summary.label, summary.answer))
-            text += f" Most frequent mistake: **{label}** predicted as **{answer}**, {summary.images:,} images."
-        with st.container(key=f"sentence{number}"):
-            st.markdown(text)
-        confusion.examples(result, split, cells, number)
+    answers = result.calibrated.split(split)
+    best, worst = extreme_classes(answers)
+    text = f"Best class: **{best.name}**, {best.recall:.1%} correct. Worst: **{worst.name}**, {worst.recall:.1%}."
+    cells = [(CLASSES.index(best.name),) * 2]
+    label, answer = worst_cell(answers)
+    if label != answer:
+        cells.append((label, answer))
+        images = len(images_in_cell(answers, label, answer))
+        text += f" Most frequent mistake: **{CLASSES[label]}** predicted as **{CLASSES[answer]}**, {images:,} images."
+    with st.container(key=f"sentence{number}"):
+        st.markdown(text)
+    confusion.examples(result, split, cells, number)
 
 
 def accuracy(split: str, value: float, interval: Sequence[float]) -> None:

@@ -28,14 +28,14 @@ def curves_figure(conditions: Conditions, metric: str) -> go.Figure:
     """
     if metric == "loss":
         metric = loss_metric(*(outcome.curves for outcome in conditions.values()))
-    title, unit = style.metric_titles(metric)
-    figure = _figure(f"{title} (pale: training)", "epoch", unit, 400)
+    title, unit, hover = style.METRICS[metric]
+    figure = style.figure(f"{title} (pale: training)", "epoch", unit, 400)
     for number, (label, outcome) in enumerate(conditions.items()):
         training, validation = (outcome.curves.curves[name] for name in (metric, f"validation_{metric}"))
         pale = {"line": {"color": style.CONDITIONS[number], "width": 1.2}, "opacity": 0.4, "showlegend": False}
         figure.add_scatter(x=training.x, y=training.y, mode="lines", name=f"{label}, training", **pale)
         _add_line(figure, number, label, validation.x, validation.y)
-    figure.update_traces(hovertemplate=style.metric_hover(metric))
+    figure.update_traces(hovertemplate=hover)
     style.show_percent(figure) if metric == "accuracy" else figure.update_yaxes(rangemode="tozero")
     note = {"text": "fine-tuning", "font": {"size": 11}, "y": 0.02, "yanchor": "bottom"}
     line = {"color": style.NEUTRAL, "dash": "dash", "width": 1}
@@ -47,7 +47,7 @@ def curves_figure(conditions: Conditions, metric: str) -> go.Figure:
 def histogram_figure(conditions: Conditions) -> go.Figure:
     """Return the distribution of pixel values in training for each condition."""
     edges = np.linspace(-1, 1, experiments.HISTOGRAM_BINS + 1)
-    figure = _figure("Input pixels after scaling", "value after scaling", "share of values", 340)
+    figure = style.figure("Input pixels after scaling", "value after scaling", "share of values", 340)
     for number, (label, outcome) in enumerate(conditions.items()):
         shares = outcome.internals.histogram
         _add_line(figure, number, label, edges, [*shares, shares[-1]], mode="lines", hovertemplate="%{y:.1%}")
@@ -59,7 +59,7 @@ def histogram_figure(conditions: Conditions) -> go.Figure:
 def norms_figure(conditions: Conditions) -> go.Figure:
     """Return the root mean square of the feature maps after each layer for each condition."""
     x = "stem, block 1 to 17, top"
-    figure, names = _figure("Activation magnitude", x, "root mean square", 340), _short_names()
+    figure, names = style.figure("Activation magnitude", x, "root mean square", 340), _short_names()
     for number, (label, outcome) in enumerate(conditions.items()):
         _add_line(figure, number, label, names, outcome.internals.norms, hovertemplate="%{y:.3g}")
     figure.update_xaxes(type="category", tickvals=names[::2], tickangle=0)
@@ -92,7 +92,7 @@ def maps_figure(conditions: Conditions) -> go.Figure:
 def width_figure(conditions: Conditions) -> go.Figure:
     """Return accuracy against multiply-adds, one point for each condition, sized by its file."""
     x = "multiply-adds for one image, millions"
-    figure = _figure("Accuracy against cost", x, "share of images", 400)
+    figure = style.figure("Accuracy against cost", x, "share of images", 400)
     cheapest_first = sorted(conditions.items(), key=lambda item: item[1].figures["multiply_adds"])
     labels, figures = [label for label, _ in cheapest_first], [outcome.figures for _, outcome in cheapest_first]
     adds, sizes = ([one[name] / 1e6 for one in figures] for name in ("multiply_adds", "model_bytes"))
@@ -121,7 +121,7 @@ def width_figure(conditions: Conditions) -> go.Figure:
 def layers_figure(layers: Layers) -> go.Figure:
     """Return the accuracy of a linear probe after each layer, for initial and for random weights."""
     x = "pixels, stem, block 1 to 17, top"
-    figure = _figure("Accuracy of a linear classifier on each layer", x, "validation accuracy", 460)
+    figure = style.figure("Accuracy of a linear classifier on each layer", x, "validation accuracy", 460)
     hover = "%{y:.1%} from %{customdata:,} numbers an image"
     names = [PIXELS, *_short_names()]
     for number, (network, color) in enumerate(zip(layers.networks, (style.RIGHT, style.NEUTRAL), strict=True)):
@@ -142,7 +142,3 @@ def _add_line(figure: go.Figure, number: int, name: str, x: Any, y: Sequence[flo
 def _short_names() -> list[str]:
     """Return the layer names for an axis: the stem, the block numbers, the top convolution."""
     return ["stem", *map(str, range(1, architecture.BLOCK_COUNT + 1)), "top"]
-
-
-def _figure(title: str, x: str, y: str, height: int) -> go.Figure:
-    return style.figure(title, x, y, height, showlegend=True)

@@ -3,8 +3,6 @@
 Each function returns an SVG, 320 wide, with a text alternative as `aria-label` (see `alt`).
 """
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence

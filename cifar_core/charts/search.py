@@ -50,8 +50,7 @@ def history(sweep: Findings, opened: Trial | None = None) -> go.Figure:
 def slices(sweep: Findings, knob: str, opened: Trial | None = None) -> go.Figure:
     """Return accuracy against the values of a knob."""
     figure = _figure(KNOBS[knob].label, _axis(knob), _ACCURACY, 300)
-    trials = [trial for trial in sweep.ended if knob in trial.params]
-    _add_by_state(figure, trials, opened, lambda trial: trial.params[knob])
+    _add_by_state(figure, sweep.ended, opened, lambda trial: trial.params[knob])
     _fit_accuracy(figure, sweep)
     item = _range_of(sweep, knob)
     figure.update_xaxes(**_scale_of(item))
@@ -67,11 +66,11 @@ def front(sweep: Findings, cost: str, opened: Trial | None = None) -> go.Figure:
     factor, unit = (1e-6, "MB") if unit == "bytes" else (1.0, unit)
     figure = _figure(f"Accuracy against {label.lower()}", f"{label.lower()}, {unit}", _ACCURACY, 340)
     best = sweep.front(cost)
-    others = [trial for trial in sweep.ended if trial not in best and trial.cost(cost) is not None]
+    others = [trial for trial in sweep.ended if trial not in best and getattr(trial, cost) is not None]
     looks = (("trials", others, style.HEAD, "markers"), ("Pareto front", best, RIGHT, "lines+markers"))
     for name, trials, color, mode in looks:
         look: dict[str, Any] = {"name": name, "marker_color": color, "mode": mode}
-        _add_trials(figure, trials, opened, lambda trial: (trial.cost(cost) or 0.0) * factor, **look)
+        _add_trials(figure, trials, opened, lambda trial: getattr(trial, cost) * factor, **look)
     figure.update_traces(line_shape="hv", hovertemplate=f"%{{text}}<br>%{{x:.3g}} {unit}<extra></extra>")
     _fit_accuracy(figure, sweep)
     return figure
@@ -147,13 +146,12 @@ def heat_map(cells: Sequence[Cell], x: str, y: str, spread: bool = False, opened
 def pair(sweep: Findings, x: str, y: str, opened: Trial | None = None) -> go.Figure:
     """Return the trials as points over two settings, colored by accuracy."""
     figure = _figure(f"{KNOBS[x].label} × {KNOBS[y].label}", _axis(x), _axis(y), 380)
-    trials = [trial for trial in sweep.ended if x in trial.params and y in trial.params]
     color = {
-        "color": [trial.accuracy for trial in trials],
+        "color": [trial.accuracy for trial in sweep.ended],
         "colorscale": style.SCALE,
         "colorbar": {"title": {"text": "accuracy"}, "tickformat": _PERCENT, "thickness": 12},
     }
-    _add_trials(figure, trials, opened, lambda trial: trial.params[x], lambda trial: trial.params[y])
+    _add_trials(figure, sweep.ended, opened, lambda trial: trial.params[x], lambda trial: trial.params[y])
     figure.update_traces(marker=color, showlegend=False)
     figure.update_xaxes(**_scale_of(_range_of(sweep, x)))
     figure.update_yaxes(**_scale_of(_range_of(sweep, y)))
@@ -178,20 +176,19 @@ def trial_curves(sweep: Findings, opened: Trial) -> go.Figure:
 
 def lab_curves(rows: Rows, earlier: Sequence[tuple[str, Rows]], metric: str, epochs: int) -> go.Figure:
     """Return "accuracy" or "cross_entropy" of the lab: current and `earlier` settings as (text, rows), oldest first."""
-    title, unit = style.metric_titles(metric)
-    figure, value = _figure(title, "epoch", unit, 300), style.metric_hover(metric)
-    validation = f"validation_{metric}"
-    lines: list[tuple[str, Rows, str, dict[str, Any]]] = []
+    title, unit, hover = style.METRICS[metric]
+    figure, validation = _figure(title, "epoch", unit, 300), f"validation_{metric}"
+
+    def add(text: str, rows: Rows, key: str, color: str, width: float, **look: Any) -> None:
+        x, y = ([row[name] for row in rows] for name in ("epoch", key))
+        line, label = {"color": color, "width": width}, f"{hover}<extra>{text}</extra>"
+        figure.add_scatter(x=x, y=y, line=line, hovertemplate=label, **look)
+
     for number, (text, old) in enumerate(earlier, 1):
         opacity = _OLDEST + (_NEWEST - _OLDEST) * number / len(earlier)
-        look = {"mode": "lines", "line": {"color": style.HEAD, "width": 2}, "opacity": opacity, "showlegend": False}
-        lines.append((text, old, validation, look))
-    for name, label, color, width in ((metric, "training", TRAINING, 1.5), (validation, "validation", VALIDATION, 3)):
-        look = {"mode": "lines+markers", "line": {"color": color, "width": width}, "marker": {"size": 4 + width}}
-        lines.append((label, rows, name, look | {"name": label}))
-    for text, some, name, look in lines:
-        x, y = ([row[key] for row in some] for key in ("epoch", name))
-        figure.add_scatter(x=x, y=y, hovertemplate=f"{value}<extra>{text}</extra>", **look)
+        add(text, old, validation, style.HEAD, 2, mode="lines", opacity=opacity, showlegend=False)
+    for label, key, color, width in (("training", metric, TRAINING, 1.5), ("validation", validation, VALIDATION, 3)):
+        add(label, rows, key, color, width, mode="lines+markers", marker={"size": 4 + width}, name=label)
     figure.update_layout(showlegend=True)
     figure.update_xaxes(range=[0.7, epochs + 0.3], dtick=1)
     figure.update_yaxes(tickformat=".0%" if metric == "accuracy" else None)

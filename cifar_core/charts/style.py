@@ -72,11 +72,12 @@ TEMPLATE = go.layout.Template(
     }
 )
 
-_METRICS = {
-    "accuracy": ("Accuracy", "share of images"),
-    "cross_entropy": ("Cross-entropy", "nats"),
-    "loss": ("Loss", "loss (with penalties)"),  # L2 and label smoothing
+METRICS = {
+    "accuracy": ("Accuracy", "share of images", "%{y:.1%}"),
+    "cross_entropy": ("Cross-entropy", "nats", "%{y:.3f}"),
+    "loss": ("Loss", "loss (with penalties)", "%{y:.3f}"),  # L2 and label smoothing
 }
+"""Figure title, y axis title and Plotly's hover template of each metric."""
 
 
 def layout(title: str, x: str, y: str, height: int) -> dict[str, Any]:
@@ -104,16 +105,6 @@ def block_figure(values: Sequence[float], title: str, unit: str, height: int, co
 def show_percent(figure: go.Figure, **more: Any) -> None:
     """Set the y axis to percent, by default from 0% to 100%."""
     figure.update_yaxes(**{"tickformat": ".0%", "range": [0, 1.01]} | more)
-
-
-def metric_titles(metric: str) -> tuple[str, str]:
-    """Return the figure title and y axis title for "accuracy", "cross_entropy" or "loss"."""
-    return _METRICS[metric]
-
-
-def metric_hover(metric: str) -> str:
-    """Return Plotly's hover template for "accuracy" or "loss"."""
-    return "%{y:.1%}" if metric == "accuracy" else "%{y:.3f}"
 
 
 def escaped(name: str) -> str:

@@ -18,29 +18,29 @@ MOST_RUNS = 3 * len(style.SERIES)
 """Maximum number of runs with distinguishable lines."""
 
 
-def metric_figure(
-    run: Curves, metric: str, ghost: Curves | None = None, ghost_name: str = "", height: int = 320
-) -> go.Figure:
-    """Return the figure of "accuracy" or "loss": training, validation, the phases and a pale earlier run.
+def metric_figure(run: Curves, metric: str, ghost: Curves | None = None, height: int = 320) -> go.Figure:
+    """Return the figure of "accuracy" or "loss": training, validation, the phases and a pale earlier run, `ghost`.
 
     "loss" is the cross-entropy if all runs recorded it. "accuracy" also shows the linear probe as a dashed line.
     """
     if metric == "loss":
         metric = loss_metric(*filter(None, (run, ghost)))
-    validation, hover = f"validation_{metric}", {"hovertemplate": style.metric_hover(metric)}
+    title, unit, hover = style.METRICS[metric]
+    validation, shared = f"validation_{metric}", {"hovertemplate": hover}
     dots: dict[str, Any] = {"name": "validation", "mode": "lines+markers", "marker": {"size": 7}}
     traces = [
-        _trace(run.curves[metric], TRAINING, 1.5, name="training", **hover),
-        _trace(run.curves[validation], VALIDATION, 2.5, **dots, **hover),
+        _trace(run.curves[metric], TRAINING, 1.5, name="training", **shared),
+        _trace(run.curves[validation], VALIDATION, 2.5, **dots, **shared),
     ]
     if ghost is not None:
-        traces.insert(0, _trace(ghost.curves[validation], VALIDATION, 2, "dot", name=ghost_name, opacity=0.45))
+        pale = {"name": "earlier run, validation", "opacity": 0.45}
+        traces.insert(0, _trace(ghost.curves[validation], VALIDATION, 2, "dot", **pale))
     yaxis = {"range": [0, 1.01], "tickformat": ".0%"} if metric == "accuracy" else {"rangemode": "tozero"}
     if metric == "accuracy" and run.linear_probe:
         ends, at = np.array([0, _end(run)]), np.full(2, run.linear_probe.accuracy)
         more = {"name": _probe_words(run.linear_probe), "hoverinfo": "skip"}
         traces.append(_trace(Curve("", ends, at), style.NEUTRAL, 1.5, "dash", **more))
-    return _live_figure(run, traces, (*style.metric_titles(metric), height), yaxis, "fine-tuning")
+    return _live_figure(run, traces, (title, unit, height), yaxis, "fine-tuning")
 
 
 def _end(run: Curves) -> float:
@@ -61,11 +61,9 @@ def metric_words(run: Curves, name: str) -> str:
     """Return the last values of "accuracy", "loss", "learning_rate" or "images_per_second" as a sentence."""
     if name == "loss":
         name = loss_metric(run)
-    lines = {"training": run.curves[name]}
-    if name in ("accuracy", "loss", "cross_entropy"):
-        lines["validation"] = run.curves[f"validation_{name}"]
-    look = ".1%" if name == "accuracy" else ".4g"
-    ends = [f"{label} {line.y[-1]:{look}} at epoch {line.x[-1]:.3g}" for label, line in lines.items() if len(line.y)]
+    names, look = {"training": name, "validation": f"validation_{name}"}, ".1%" if name == "accuracy" else ".4g"
+    lines = [(label, run.curves[key]) for label, key in names.items() if key in run.curves]
+    ends = [f"{label} {line.y[-1]:{look}} at epoch {line.x[-1]:.3g}" for label, line in lines if len(line.y)]
     title = "Cross-entropy" if name == "cross_entropy" else name.replace("_", " ").capitalize()
     probe = f" Dashed: {_probe_words(run.linear_probe)}." if name == "accuracy" and run.linear_probe else ""
     return f"{title} over the epochs: {', '.join(ends) or 'no values yet'}.{probe}"
@@ -142,14 +140,13 @@ def overlay_figure(chosen: Sequence[tuple[str, Curves]], metric: str, axis: str,
     chosen = chosen[:MOST_RUNS]
     if metric == "loss":
         metric = loss_metric(*(run for _, run in chosen))
-    title, unit = style.metric_titles(metric)
+    title, unit, hover = style.METRICS[metric]
     figure = style.figure(title, AXES[axis], unit, 360, showlegend=len(chosen) > 0)
-    validated: list[np.ndarray] = []
-    ends: list[float] = []  # of the training curves
+    validated, ends = [np.empty(0)], [np.empty(0)]  # validation curves, and the ends of training curves
     for number, (name, run) in enumerate(chosen):
         training, validation = (on_axis(run, run.curves[curve], axis) for curve in (metric, f"validation_{metric}"))
         validated.append(validation.y)
-        ends.extend(smoothed(training.y, smoothing)[-1:])
+        ends.append(smoothed(training.y, smoothing)[-1:])
         color, dash = style.SERIES[number % len(style.SERIES)], style.DASHES[number // len(style.SERIES)]
         shared = {"name": style.escaped(name), "legendgroup": str(number), "hoverinfo": "skip"}
         pale: dict[str, Any] = {"opacity": 0.4, "showlegend": False}
@@ -158,10 +155,10 @@ def overlay_figure(chosen: Sequence[tuple[str, Curves]], metric: str, axis: str,
             figure.add_scatter(x=curve.x, y=y, mode="lines", line=line, **shared | more)
         dots = {"marker": {"color": color, "size": 7}, "showlegend": False, "hoverinfo": None}
         figure.add_scatter(x=validation.x, y=validation.y, mode="markers", **shared | dots)
-    figure.update_traces(hovertemplate=style.metric_hover(metric), selector={"mode": "markers"})
+    figure.update_traces(hovertemplate=hover, selector={"mode": "markers"})
     figure.update_xaxes(rangemode="tozero")
     form = ".0%" if metric == "accuracy" else None
-    figure.update_yaxes(tickformat=form, range=_range(validated, max(ends, default=0.0), metric))
+    figure.update_yaxes(tickformat=form, range=_range(np.concatenate(validated), np.concatenate(ends), metric))
     return figure
 
 
@@ -203,13 +200,12 @@ def time_figure(runs: Sequence[Dot]) -> go.Figure:
     return figure
 
 
-def _range(validated: Sequence[np.ndarray], end: float, metric: str) -> list[float]:
-    """Return a y axis range for the validation curves and up to `end`; the first training steps may be outside."""
-    values = np.concatenate([*validated, np.empty(0)])
-    values = values[np.isfinite(values)]
-    if not len(values):
+def _range(validated: np.ndarray, ends: np.ndarray, metric: str) -> list[float]:
+    """Return a y axis range for the finite validation values and up to `ends`; training may begin outside of it."""
+    validated, ends = (values[np.isfinite(values)] for values in (validated, ends))
+    if not len(validated):
         return [0.0, 1.0]
-    low, high = float(values.min()), max(float(values.max()), end)
+    low, high = float(validated.min()), float(max([*validated, *ends]))
     room = max(high - low, 0.05) * 0.5
     return [max(low - room, 0.0), min(high + room, 1.005)] if metric == "accuracy" else [0.0, high + room]
 

@@ -3,8 +3,6 @@
 Shares in CSV are 0..1.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
@@ -85,7 +83,9 @@ class Assessment:
 
     def reliability(self, split: str) -> tuple[Reliability, Reliability]:
         """Return the reliability of a split before and after calibration."""
-        return self.stored.split(split).reliability, self.calibrated.split(split).reliability
+        parts = self.stored.split(split), self.calibrated.split(split)
+        before, after = (calibration.reliability(part.probabilities, part.labels) for part in parts)
+        return before, after
 
 
 def assess(run: Run) -> Assessment:

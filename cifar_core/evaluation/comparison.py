@@ -5,8 +5,6 @@ Only images that exactly one model predicts correctly count. If both models are 
 (1979), so that the chance of any false difference among them stays below LEVEL.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -106,13 +104,10 @@ def verdict(pair: Pair, name_a: str, name_b: str) -> str:
 
 def correction_note(pairs: int) -> str:
     """Return a note on how to read the tests of `pairs` pairs."""
-    choose = "Choose by validation accuracy; the test images only show whether a difference is significant."
-    if pairs < 2:
-        return choose
-    return (
-        f"{pairs} pairs are compared, so the p-values are corrected (Holm): the chance of any false difference among "
-        f"them is below {LEVEL:.0%}. {choose}"
-    )
+    note = "Choose by validation accuracy; the test images only show whether a difference is significant."
+    if pairs > 1:
+        note = f"P-values of {pairs} pairs, corrected (Holm): the chance of any false one is below {LEVEL:.0%}. {note}"
+    return note
 
 
 def has_seen_validation(run: Run) -> bool:

@@ -12,8 +12,6 @@ by the features of the initial weights. That map is computed first and initializ
 their features changed.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -141,7 +139,7 @@ def load_map(run: Run, images: int) -> FeatureMap | None:
     try:
         arrays = untrusted.load_arrays(path, _MOST_MAP_BYTES)
         positions, after, before = arrays["positions"], arrays["after"], arrays.get("before")
-        if positions.dtype.kind != "i" or not 0 <= positions.min() <= positions.max() < images:
+        if positions.dtype.kind != "i" or positions.ndim != 1 or not 0 <= positions.min() <= positions.max() < images:
             raise ValueError("its positions are not those of images")
         for places in (after, before):
             if places is not None and (places.shape != (len(positions), 2) or not np.isfinite(places).all()):
@@ -165,7 +163,7 @@ def make_map(run: Run, report: machine.Progress = lambda done, total: None) -> F
         report(done, 3)
 
     with suppress(Stopped), task.working():
-        images = predictions.validation_images(run)
+        images, _, _ = predictions.validation_images(run)
         positions = neighbors.evenly(len(images), IMAGES)
         check(0)
         initial = _initial_features(run, images[positions])

@@ -1,7 +1,5 @@
 """Diagnosis of a run: probable problems, what to change, and the evidence. The rules are in diagnosis_rules.py."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -29,8 +27,7 @@ def diagnose(run: Run) -> list[Finding]:
     Empty before the first epoch. Raises RunError if the configuration is damaged.
     """
     status = run.status
-    error = status.get("error") if status["state"] == "failed" else None
-    message = str(error.get("message", "")) if isinstance(error, dict) else ""
+    message = str(status.get("error", {}).get("message", "")) if status["state"] == "failed" else ""
     return diagnose_rows(run.config, run.metrics(), run.result, message, status["state"] not in runs.LIVE_STATES)
 
 
@@ -60,20 +57,20 @@ def diagnose_rows(
         for rule in (RULES if ended else LIVE_RULES)
         if (epochs or rule is diagnosis_rules.not_a_number) and (finding := rule(case))
     ]
-    findings = without_contradictions(sorted(findings, key=lambda finding: LEVELS.index(finding.level)))
+    findings = _agreed(sorted(findings, key=lambda finding: LEVELS.index(finding.level)))
     if ended and result and epochs and all(finding.level == "fine" for finding in findings):
         findings.append(healthy(case))
     return findings
 
 
-def without_contradictions(findings: Sequence[Finding]) -> list[Finding]:
-    """Drop steps that contradict an earlier finding, and findings without steps left."""
+def _agreed(findings: Sequence[Finding]) -> list[Finding]:
+    """Drop steps that contradict an earlier finding or change nothing, and findings without steps left."""
     taken: dict[str, int] = {}
     agreed = []
     for finding in findings:
-        steps = tuple(step for step in finding.steps if taken.get(_axis(step.knob), step.direction) == step.direction)
+        steps = [step for step in finding.steps if taken.get(_axis(step.knob), step.direction) == step.direction]
         if steps:
-            agreed.append(replace(finding, steps=steps))
+            agreed.append(replace(finding, steps=tuple(step for step in steps if step.changes) or tuple(steps[:1])))
             taken |= {_axis(step.knob): step.direction for step in steps if step.direction}
     return agreed
 
@@ -148,8 +145,7 @@ def small_input(case: Case) -> Finding | None:
         "The images are too small for the network",
         "MobileNetV2 halves its feature map five times. Its filters expect objects of 96 pixels or more.",
         (set_knob(case.config, "image_size", 96),),
-        f"At {case.config.image_size} px the last feature map is 1×1, at 96 px 3×3. The best validation accuracy was "
-        f"{_best(case):.1%}.",
+        f"The last map is 1×1 at {case.config.image_size} px, 3×3 at 96 px. Validation reached {_best(case):.1%}.",
     )
 
 

@@ -4,8 +4,6 @@ A rule takes a Case and returns a Finding or None. Its thresholds come from reco
 effect is larger than the noise of a validation set of some hundred images.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -22,6 +20,7 @@ _GUESSING = 0.2  # up to this accuracy nothing was learned; guessing gives 0.1, 
 _GAP, _WIDE_GAP = 0.1, 0.15
 _FALL = 0.03
 _LOSS_CHANGE = 0.05  # relative change from which the validation loss rises or falls
+_LAG = "Batch normalization uses the statistics of each batch in training, and slow moving averages in evaluation."
 _SLOW_RATE = 3e-5  # lower fine-tuning rates hardly change the weights in a few epochs
 
 
@@ -99,12 +98,15 @@ class Case:
 
 
 def set_knob(config: TrainConfig, knob: str, value: Any) -> Step:
-    """Return the step that sets `knob` to `value`, clipped to the knob's range."""
+    """Return the step that sets `knob` to `value`, clipped to its range; without changes if it is set already."""
     known, old = KNOBS[knob], getattr(config, knob)
+    if not isinstance(value, str):
+        value = min(max(value, known.low or 0), known.high or value)
+        value = value if isinstance(old, int) else float(f"{value:.2g}")
+    if value == old:
+        return Step(f"change another setting, since {label(knob)} is “{known.format(old)}” already")
     if isinstance(value, str):
         return Step(f"set {label(knob)} to “{known.format(value)}”", {knob: value})
-    value = min(max(value, known.low or 0), known.high or value)
-    value = value if isinstance(old, int) else float(f"{value:.2g}")
     direction = 1 if value > old else -1
     verb = "raise" if direction > 0 else "lower"
     return Step(f"{verb} {label(knob)} from {known.short(old)} to {known.short(value)}", {knob: value}, direction)
@@ -117,10 +119,11 @@ def label(name: str) -> str:
 
 def not_a_number(case: Case) -> Finding | None:
     """Find a loss that became infinite or NaN, which ended the run."""
-    broken = [row for row in case.epochs if not math.isfinite(row["loss"])]
-    if "loss became" not in case.error and not broken:
+    named = re.search(r"phase (head|fine_tune) the loss became", case.error)  # as in training/callbacks.py
+    phases = [named[1]] if named else [row["phase"] for row in case.epochs if not math.isfinite(row["loss"])]
+    if not phases:
         return None
-    knob = f"{_broken_phase(case, broken)}_learning_rate"
+    knob = f"{phases[0]}_learning_rate"
     rate = getattr(case.config, knob)
     return Finding(
         "problem",
@@ -129,18 +132,6 @@ def not_a_number(case: Case) -> Finding | None:
         (set_knob(case.config, knob, rate / 10),),
         (case.error or "The loss of an epoch is not finite.") + f" The rate was {rate:g}.",
     )
-
-
-def _broken_phase(case: Case, broken: Sequence[dict[str, Any]]) -> str:
-    named = re.search(r"phase (head|fine_tune)\b", case.error)
-    if named:
-        return named[1]
-    if broken:
-        return str(broken[0]["phase"])
-    last = case.phases[-1] if case.phases else None
-    if last is None:
-        return "head" if case.config.head_epochs else "fine_tune"
-    return "fine_tune" if last.name == "fine_tune" or not last.stopped_early else "head"
 
 
 def nothing_learned(case: Case) -> Finding | None:
@@ -170,10 +161,11 @@ def _why_flat(case: Case, knob: str) -> tuple[str, Step]:
         return "The learning rate is so high that the weights do not converge.", usual
     if rate <= 5e-5:
         return "The learning rate is so low that the weights hardly change.", usual
-    cause = "The features of the frozen layers separate the classes too little, or the learning rate does not fit them."
     if case.config.weights == "random" or "random" in str(case.result.get("weights")):
         cause = "The frozen backbone has random weights, so its features do not separate the classes."
-    return cause, set_knob(case.config, "weights", "imagenet")
+        return cause, set_knob(case.config, "weights", "imagenet")
+    cause = "The features of the frozen layers separate the classes too little, or the learning rate does not fit them."
+    return cause, usual
 
 
 def fell_at_the_boundary(case: Case) -> Finding | None:
@@ -189,18 +181,13 @@ def fell_at_the_boundary(case: Case) -> Finding | None:
         "Accuracy fell when fine-tuning began",
         cause,
         (step,),
-        f"Validation accuracy was {head.best:.1%} in phase 1 and {tuned.first:.1%} after the first epoch of phase 2; "
-        f"{ending}.",
+        f"Validation accuracy: {head.best:.1%} in phase 1, {tuned.first:.1%} after one epoch of phase 2; {ending}.",
     )
 
 
 def _why_it_fell(config: TrainConfig, recovered: bool) -> tuple[str, Step]:
     if config.batch_norm == "training":
-        return (
-            "In training mode, batch normalization normalizes by each batch, and in evaluation by moving averages, "
-            "which lag behind in a short training run.",
-            set_knob(config, "batch_norm", "inference"),
-        )
+        return _LAG, set_knob(config, "batch_norm", "inference")
     rate = config.fine_tune_learning_rate
     if rate < _SLOW_RATE:
         return (
@@ -241,8 +228,7 @@ def stale_statistics(case: Case) -> Finding | None:
     return Finding(
         "problem",
         "Batch normalization differs between training and evaluation",
-        "Training uses the statistics of each batch. Evaluation uses moving averages, which follow too slowly in a "
-        "short training run.",
+        _LAG,
         (set_knob(case.config, "batch_norm", "inference"),),
         f"In the last epoch {last['accuracy']:.1%} of the training images were correct, but "
         f"{last['validation_accuracy']:.1%} of the validation images; {case.loss_name}: {last['loss']:.2f} and "
@@ -329,11 +315,9 @@ def wrong_pixel_range(case: Case) -> Finding | None:
     return Finding(
         "problem",
         "The pixels are in the wrong range",
-        "ImageNet weights were trained with pixels in [-1, 1]. In [0, 1] every image looks pale, so the features "
-        "separate the classes less.",
+        "ImageNet weights expect pixels in [-1, 1]. In [0, 1] images look pale, and features separate classes less.",
         (set_knob(case.config, "scaling", "minus_one_to_one"),),
-        f"It was trained with [0, 1]; the best validation accuracy was {best.best:.1%}, in phase "
-        f"“{best.label.lower()}”.",
+        f"With [0, 1], the best validation accuracy was {best.best:.1%}, in phase “{best.label.lower()}”.",
     )
 
 

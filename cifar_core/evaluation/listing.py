@@ -1,7 +1,5 @@
 """The table of all runs: rows, filter, order, CSV. Rows are cached in memory until a file of their run changes."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,7 +21,6 @@ _FILE_TIME_NS = 1_000_000_000
 """A folder that changed this shortly before it was read may have changed again: file times are coarse."""
 _RECHECK_NS = 10_000_000_000
 """How long an unchanged folder counts as unchanged files; files may be written in place."""
-_cache: dict[str, _Cached] = {}
 
 
 @dataclass(frozen=True)
@@ -59,32 +56,22 @@ class Row:
         return getattr(self.config, name) if self.config else None
 
 
-@dataclass(frozen=True)
-class Order:
-    """A sort order: its label, the sort key, and whether large values come first."""
-
-    label: str
-    value: Callable[[Row], Any]
-    large_first: bool = False
-
-
-ORDERS: Mapping[str, Order] = {
-    "validation": Order("validation accuracy", lambda row: row.validation_accuracy, True),
-    "newest": Order("newest first", lambda row: row.run.id, True),
-    "name": Order("name", lambda row: row.name.lower()),
-    "starred": Order("starred first", lambda row: row.labels.starred, True),
-    "state": Order("state", lambda row: runs.STATES.index(row.state)),
-    "time": Order("training time", lambda row: row.seconds),
-    "size": Order("size of the model", lambda row: row.model_bytes),
-    "latency": Order("latency", lambda row: row.latency_ms),
-    "test": Order("test accuracy", lambda row: row.test_accuracy, True),
-} | {
-    name: Order(knob.label, lambda row, name=name: row.knob(name))  # type: ignore[misc]
-    for name, knob in KNOBS.items()
+_SORT_KEYS: Mapping[str, Callable[[Row], Any]] = {
+    "validation": lambda row: row.validation_accuracy,
+    "newest": lambda row: row.run.id,
+    "name": lambda row: row.name.lower(),
+    "starred": lambda row: row.labels.starred,
+    "state": lambda row: runs.STATES.index(row.state),
+    "time": lambda row: row.seconds,
+    "size": lambda row: row.model_bytes,
+    "latency": lambda row: row.latency_ms,
+    "test": lambda row: row.test_accuracy,
 }
-"""Sort orders by name: metrics, then all knobs."""
-SORTS = tuple(name for name in ORDERS if name not in KNOBS)
-"""The orders that are not settings."""
+_LARGE_FIRST = ("validation", "newest", "starred", "test")
+SORTS = tuple(_SORT_KEYS)
+"""Sort orders that are not settings."""
+ORDERS = (*SORTS, *KNOBS)
+"""All sort orders."""
 
 
 def rows(most: int | None = None) -> list[Row]:
@@ -125,11 +112,12 @@ def filter_rows(items: Iterable[Row], text: str = "", starred_only: bool = False
 
 
 def sort_rows(items: Iterable[Row], order: str = "validation", reverse: bool = False) -> list[Row]:
-    """Return the rows sorted by a key of ORDERS, or in reverse. Unknown values come last."""
-    chosen, newest = ORDERS[order], sorted(items, key=lambda row: row.run.id, reverse=True)
-    known = [row for row in newest if chosen.value(row) is not None]
-    known.sort(key=chosen.value, reverse=chosen.large_first != reverse)
-    return known + [row for row in newest if chosen.value(row) is None]
+    """Return the rows sorted by one of ORDERS, or in reverse. Unknown values come last."""
+    value = _SORT_KEYS.get(order) or (lambda row: row.knob(order))
+    newest = sorted(items, key=lambda row: row.run.id, reverse=True)
+    known = [row for row in newest if value(row) is not None]
+    known.sort(key=value, reverse=(order in _LARGE_FIRST) != reverse)
+    return known + [row for row in newest if value(row) is None]
 
 
 def to_dict(row: Row) -> dict[str, Any]:
@@ -154,8 +142,8 @@ def to_dict(row: Row) -> dict[str, Any]:
 
 def to_csv(items: Iterable[Row]) -> str:
     """Return the rows as CSV."""
-    records = [to_dict(row) for row in items]
-    return csv_text([tuple(records[0] if records else ()), *(tuple(one.values()) for one in records)])
+    rows = [to_dict(row) for row in items]
+    return csv_text([tuple(rows[0] if rows else ()), *(tuple(row.values()) for row in rows)])
 
 
 def _read(run: Run) -> Row:
@@ -182,7 +170,7 @@ def _read(run: Run) -> Row:
 
 
 def _search_text(row: Row) -> str:
-    knobs = [f"{name}={getattr(row.config, name)}" for name in KNOBS] if row.config else []
+    knobs = [f"{name}={row.knob(name)}" for name in KNOBS] if row.config else []
     return " ".join([row.name, row.labels.note, row.run.id, row.state, *knobs]).lower()
 
 
@@ -194,6 +182,9 @@ class _Cached:
     folder: int
     files: tuple[tuple[int, int, int], ...]
     checked: int
+
+
+_cache: dict[str, _Cached] = {}
 
 
 def _current(run: Run, path: str, folder: int) -> Row:

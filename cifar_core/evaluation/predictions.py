@@ -1,10 +1,9 @@
 """Stored predictions of a finished run: metrics, per-class metrics, mistakes, and the images."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,6 @@ from cifar_core.data import cifar10
 from cifar_core.data.cifar10 import CLASSES, Dataset
 from cifar_core.errors import CifarError, RunError
 from cifar_core.inference import calibration
-from cifar_core.inference.calibration import Reliability
 from cifar_core.inference.neighbors import NEIGHBOR, Index
 from cifar_core.runs import Run, records
 
@@ -67,11 +65,6 @@ class Predictions:
     def loss(self) -> float:
         """The mean negative log-likelihood in nats."""
         return calibration.loss(self.probabilities, self.labels)
-
-    @property
-    def reliability(self) -> Reliability:
-        """Confidence and accuracy in bins of confidence."""
-        return calibration.reliability(self.probabilities, self.labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,15 +130,10 @@ def dataset_of(run: Run) -> Dataset | None:
 
 def with_fingerprint(fingerprint: str) -> Dataset | None:
     """Return the data set with this fingerprint, or None if it is not here or not yet generated."""
-    for name in ("cifar10", "generated"):
-        if name == "generated" and cifar10.drawn_fingerprint() != fingerprint:
-            continue  # generating takes a while
-        try:
-            data = cifar10.load(name)
-        except CifarError:
-            continue
-        if data.fingerprint == fingerprint:
-            return data
+    name = "generated" if cifar10.drawn_fingerprint() == fingerprint else "cifar10"
+    with suppress(CifarError):
+        data = cifar10.load(name)
+        return data if data.fingerprint == fingerprint else None
     return None
 
 
@@ -164,19 +152,18 @@ def images_of(dataset: Dataset, evaluation: Evaluation, split: str) -> np.ndarra
     return images if np.array_equal(labels, recorded) else None
 
 
-def validation_images(run: Run) -> np.ndarray:
-    """Return the images of the validation predictions of `run`, uint8 (n, 32, 32, 3).
+def validation_images(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the validation images of `run`, uint8 (n, 32, 32, 3), their labels and positions in the training set.
 
     Raises RunError if they are not on this machine, and the errors of `load` and `dataset_of`.
     """
     evaluation, dataset = load(run), dataset_of(run)
     images = images_of(dataset, evaluation, "validation") if dataset else None
-    if images is None:
+    if images is None or evaluation.validation_rows is None:
         raise RunError(
-            f"The images that run {run.id} was validated on are not on this machine, expected them in CIFAR10_DIR or "
-            "the app's cache; get them there, or measure a run that was trained here."
+            f"The validation images of run {run.id} are not on this machine; put them into CIFAR10_DIR or the cache."
         )
-    return images
+    return images, evaluation.validation.labels, evaluation.validation_rows
 
 
 @dataclass(frozen=True)
@@ -225,26 +212,10 @@ def worst_cell(predictions: Predictions) -> tuple[int, int]:
     return int(label), int(answer)
 
 
-@dataclass(frozen=True)
-class ClassSummary:
-    """The classes with the highest and lowest recall, and the most frequent confusion with its number of images."""
-
-    best: ClassFigures
-    worst: ClassFigures
-    label: int
-    answer: int
-    images: int
-
-
-def class_summary(predictions: Predictions) -> ClassSummary | None:
-    """Return the summary, or None for fewer than two classes."""
+def extreme_classes(predictions: Predictions) -> tuple[ClassFigures, ClassFigures]:
+    """Return the classes with the highest and the lowest recall."""
     known = [one for one in class_figures(predictions) if one.recall is not None]
-    if len(known) < 2:
-        return None
-    label, answer = worst_cell(predictions)
-    images = len(images_in_cell(predictions, label, answer)) if label != answer else 0
-    best, worst = max(known, key=lambda one: one.recall or 0), min(known, key=lambda one: one.recall or 0)
-    return ClassSummary(best, worst, label, answer, images)
+    return max(known, key=lambda one: one.recall or 0), min(known, key=lambda one: one.recall or 0)
 
 
 def images_in_cell(predictions: Predictions, label: int, answer: int) -> np.ndarray:

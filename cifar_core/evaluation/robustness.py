@@ -6,8 +6,6 @@ The method follows Hendrycks & Dietterich 2019 (Benchmarking Neural Network Robu
 corruption of an image depends only on its position in the data set, so it is the same for all runs.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import time
@@ -105,11 +103,11 @@ def job(run: Run) -> Job:
 def state(run: Run) -> dict[str, Any]:
     """Return the state of the measurement: "state" is none, working, stopped, failed or done.
 
-    While working: "done", "total" (images) and "seconds_left", unless it has just started. If failed: "error".
+    While working: "done", "total" (images) and "seconds_left", all 0 at the start. If failed: "error".
     """
     status = job(run).read()
     if status["state"] == "working":
-        return status
+        return {"done": 0, "total": 0, "seconds_left": 0.0} | status
     known, problem = load_or_problem(run)
     if problem:
         return {"state": "failed", "error": problem}
@@ -182,10 +180,9 @@ def random_numbers(places: np.ndarray) -> np.ndarray:
 
 def _sample(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return at most IMAGES validation images of the run, evenly spaced, with labels and random numbers."""
-    evaluation, images = predictions.load(run), predictions.validation_images(run)
+    images, labels, rows = predictions.validation_images(run)
     chosen = neighbors.evenly(len(images), IMAGES)
-    rows = evaluation.validation_rows if evaluation.validation_rows is not None else np.arange(len(images))
-    return images[chosen], evaluation.validation.labels[chosen], random_numbers(rows[chosen])
+    return images[chosen], labels[chosen], random_numbers(rows[chosen])
 
 
 def _rotation(image: np.ndarray, draws: np.ndarray, degrees: float) -> np.ndarray:

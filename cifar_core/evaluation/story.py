@@ -5,8 +5,6 @@ runs/<id>/phases.npz    predictions of phase 1's best weights for the validation
 runs/<id>/parent.json   in a run made from a phase 1: the ID of the original run
 """
 
-from __future__ import annotations
-
 import itertools
 import shutil
 from collections.abc import Sequence
@@ -84,9 +82,9 @@ def phases(rows: Sequence[dict[str, Any]], schedule: str = "plateau") -> list[Ph
     Reductions are listed only for the `schedule` "plateau"; a cosine schedule lowers the rate at every step.
     """
     ended: list[Phase] = []
+    whole = epoch_rows(rows)
     for name in curves.PHASE_NAMES:
-        epochs = [row for row in epoch_rows(rows) if row["phase"] == name]
-        if epochs:
+        if epochs := [row for row in whole if row["phase"] == name]:
             ended.append(_phase(name, epochs, ended[-1].best if ended else None, schedule))
     return ended
 
@@ -181,19 +179,6 @@ def gap_sentence(ended: Sequence[Phase], best_phase: str | None = None) -> str:
     return f"In the best epoch {shares} were correct, {reading}"
 
 
-def head_predictions(run: Run, final: Predictions) -> Predictions | None:
-    """Return the predictions of phase 1's best weights on the validation images, or None if there are none.
-
-    `final` are the predictions of the run's model. The file is missing in runs with one phase, of older versions,
-    or imported; a damaged file is ignored.
-    """
-    try:
-        probabilities = untrusted.load_arrays(run.path / PHASES_FILE, _LIMIT_BYTES)["head_validation_probabilities"]
-        return predictions.checked(final.labels, probabilities)
-    except (OSError, ValueError, KeyError):
-        return None
-
-
 def class_changes(before: Predictions, after: Predictions) -> list[ClassChange]:
     """Return the change of each class from `before` to `after`, predictions of the same images."""
     was, now = before.is_correct, after.is_correct
@@ -204,6 +189,20 @@ def class_changes(before: Predictions, after: Predictions) -> list[ClassChange]:
             counts = int((is_label & ~was & now).sum()), int((is_label & was & ~now).sum())
             changes.append(ClassChange(name, float(was[is_label].mean()), float(now[is_label].mean()), *counts))
     return changes
+
+
+def changes_of(run: Run) -> list[ClassChange]:
+    """Return the change of each class by fine-tuning in `run`. Raises RunError.
+
+    It is empty without predictions of phase 1: in runs with one phase, of older versions, or imported. A damaged file
+    of them is ignored.
+    """
+    final = predictions.load(run).validation
+    try:
+        probabilities = untrusted.load_arrays(run.path / PHASES_FILE, _LIMIT_BYTES)["head_validation_probabilities"]
+        return class_changes(predictions.checked(final.labels, probabilities), final)
+    except (OSError, ValueError, KeyError):
+        return []
 
 
 def can_keep_head(run: Run) -> bool:
@@ -220,8 +219,7 @@ def keep_head(run: Run) -> Run:
     """
     if not can_keep_head(run):
         raise RunError(
-            f"Run {run.id} has no phase 1 to save: expected a finished run whose model is from fine-tuning, trained "
-            "with this version; train it again, with fine_tune_epochs 0."
+            f"Run {run.id} has no phase 1 to save, expected a finished, fine-tuned run; train with fine_tune_epochs 0."
         )
     if records.environment(run.path) is None:
         raise RunError(f"Run {run.id} has no environment.json, so phase 1 cannot be a run; train it again.")
@@ -245,13 +243,6 @@ def parent(run: Run) -> str | None:
     """Return the ID of the original run if `run` was made from a phase 1. Raises RunError if the file is damaged."""
     saved = records.load(run.path / PARENT_FILE, _Parent)
     return saved.id if saved else None
-
-
-def changes_of(run: Run) -> list[ClassChange]:
-    """Return the change of each class by fine-tuning in `run`; empty if unknown. Raises RunError."""
-    final = predictions.load(run).validation
-    before = head_predictions(run, final)
-    return class_changes(before, final) if before else []
 
 
 def _verdict(gain: float) -> str:

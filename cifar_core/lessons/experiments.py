@@ -7,14 +7,11 @@ A condition is a configuration; the first is the recommended one. Each uses at m
 minute on two idle cores. All relevant knobs are set here, not by a preset, so the stored results stay valid.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import msgspec
 import numpy as np
@@ -22,7 +19,8 @@ import numpy as np
 from cifar_core import costs, jobs, runs
 from cifar_core.config import TrainConfig
 from cifar_core.data import augmentation, cifar10, synthetic
-from cifar_core.errors import CifarError, RunError
+from cifar_core.errors import RunError
+from cifar_core.evaluation import listing
 from cifar_core.inference import model_file
 from cifar_core.inference.inside import layer_names, with_layer_outputs
 from cifar_core.network import architecture, litert
@@ -203,38 +201,31 @@ class Outcome:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the saved form."""
-        lines = {
-            name: {"x": _rounded(curve.x), "y": _rounded(curve.y)}
-            for name, curve in self.curves.curves.items()
-            if name in _SAVED_CURVES
-        }
+        known = self.curves.curves
         return {
             "config": self.config.to_dict(),
-            "curves": lines,
+            "curves": {
+                name: _rounded({"x": known[name].x, "y": known[name].y}) for name in _SAVED_CURVES if name in known
+            },
             "boundary": self.curves.boundary,
             "planned": self.curves.planned,
             "figures": self.figures,
-            "inside": {name: _rounded(value) for name, value in asdict(self.internals).items()},
+            "inside": _rounded(asdict(self.internals)),
             "made": asdict(self.made),
         }
 
     @classmethod
-    def from_dict(cls, content: Any) -> Outcome:
+    def from_dict(cls, content: Any) -> Self:
         """Return the outcome from its saved form. Raises RunError, or ConfigError for its configuration."""
         try:
             saved = msgspec.convert(content, _Saved)
-            lines = {
-                name: Curve(name, np.array(line["x"], float), np.array(line["y"], float))
-                for name, line in saved.curves.items()
-                if name in _SAVED_CURVES
-            }
-            figures = {name: saved.figures[name] for name in FIGURES}
-            if missing := set(_CURVES) - set(lines):
+            lines = {name: Curve(name, *map(np.array, (line["x"], line["y"]))) for name, line in saved.curves.items()}
+            if missing := {*_CURVES, *FIGURES} - {*lines, *saved.figures}:
                 raise KeyError(*missing)
         except (ValueError, KeyError) as error:
             raise RunError(f"These results of a lesson are damaged ({error}); run the lesson here.") from None
         config = TrainConfig.from_dict(saved.config)
-        return cls(config, Curves(lines, saved.boundary, saved.planned), figures, saved.inside, saved.made)
+        return cls(config, Curves(lines, saved.boundary, saved.planned), saved.figures, saved.inside, saved.made)
 
 
 class _Saved(msgspec.Struct):
@@ -315,20 +306,12 @@ def outcomes(content: Mapping[str, Any]) -> dict[str, Outcome]:
 
 def latest_runs(lesson: str) -> dict[str, Run | None]:
     """Return the run of each condition of `lesson`: a live one, or the newest finished one, or the newest."""
-    known: dict[Run, TrainConfig] = {}
-    for run in runs.list_runs():  # newest first
-        if run.id[19:].startswith(_PREFIX):
-            with suppress(CifarError):
-                known[run] = run.config
+    rows = [row for row in listing.rows() if row.run.id[19:].startswith(_PREFIX)]  # newest first
+    rows.sort(key=lambda row: (row.state not in LIVE_STATES, row.state != "finished"))
     return {
-        key: min((run for run, config in known.items() if config == condition.config), key=_rank, default=None)
+        key: next((row.run for row in rows if row.config == condition.config), None)
         for key, condition in CONDITIONS[lesson].items()
     }
-
-
-def _rank(run: Run) -> int:
-    state = run.state
-    return 0 if state in LIVE_STATES else 1 if state == "finished" else 2
 
 
 def start_runs(lesson: str, again: bool = False) -> dict[str, Run]:
@@ -382,5 +365,5 @@ def _provenance(run: Run, config: TrainConfig, command: str) -> Provenance:
     )
 
 
-def _rounded(values: Any) -> Any:
-    return np.round(values, _DIGITS).tolist()
+def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: np.round(value, _DIGITS).tolist() for name, value in values.items()}

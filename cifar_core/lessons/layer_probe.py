@@ -6,12 +6,10 @@ output of each block averaged over its map, for the initial weights of a trainin
 <cache>/lessons/layers.json    the result on this machine
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -62,7 +60,7 @@ class Layers:
         return {"lesson": LESSON, **asdict(self)}
 
     @classmethod
-    def from_dict(cls, content: Any) -> Layers:
+    def from_dict(cls, content: Any) -> Self:
         """Return the results from their saved form. Raises RunError if `content` is invalid."""
         try:
             saved = msgspec.convert(content, cls)

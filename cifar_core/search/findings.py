@@ -24,7 +24,7 @@ COSTS: Mapping[str, tuple[str, str]] = {
     "model_bytes": ("Model file", "bytes"),
     "seconds": ("Training time", "s"),
 }
-"""Costs to compare with accuracy: name -> label and unit."""
+"""Costs to compare with accuracy, attributes of a trial: name -> label and unit."""
 ENOUGH_TRIALS = 15
 """Minimum number of completed trials for importances."""
 _NEGLIGIBLE = 0.05
@@ -51,11 +51,6 @@ class Trial:
     model_bytes: float | None
     latency_ms: float | None
     error: str | None
-
-    def cost(self, name: str) -> float | None:
-        """Return the value of a cost in COSTS."""
-        value: float | None = getattr(self, name)
-        return value
 
 
 @dataclass(frozen=True)
@@ -142,14 +137,14 @@ class Findings:
         """
         if self.best is None or len(self.ended) < 5 or self.plan.grid:
             return {}
-        edges = {item.knob: _edge(item, self.best.params.get(item.knob)) for item in self.plan.ranges}
+        edges = {item.knob: _edge(item, self.best.params[item.knob]) for item in self.plan.ranges}
         return {knob: side for knob, side in edges.items() if side}
 
     def front(self, cost: str) -> list[Trial]:
         """Return the Pareto front of accuracy and `cost` (one of COSTS), cheapest first."""
-        known = [trial for trial in self.ended if trial.cost(cost) is not None]
+        known = [trial for trial in self.ended if getattr(trial, cost) is not None]
         trials: list[Trial] = []
-        for trial in sorted(known, key=lambda t: (t.cost(cost) or 0.0, -(t.accuracy or 0.0))):
+        for trial in sorted(known, key=lambda trial: (getattr(trial, cost), -(trial.accuracy or 0.0))):
             if not trials or (trial.accuracy or 0.0) > (trials[-1].accuracy or 0.0):
                 trials.append(trial)
         return trials
@@ -247,15 +242,21 @@ def importances(sweep: Findings) -> dict[str, float]:
     its last accuracy.
     """
     import optuna
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
     if len(sweep.ended) < ENOUGH_TRIALS:
         return {}
     study = optuna.create_study(direction="maximize")
-    spaces = {item.knob: item.distribution() for item in sweep.plan.ranges}
-    for trial in sweep.ended:
-        params = {knob: trial.params[knob] for knob in spaces}
-        study.add_trial(optuna.create_trial(value=trial.accuracy, params=params, distributions=spaces))
+    spaces: dict[str, BaseDistribution] = {
+        item.knob: CategoricalDistribution(item.choices)
+        if item.choices
+        else FloatDistribution(item.low, item.high, log=item.log)
+        for item in sweep.plan.ranges
+    }
     try:
+        for trial in sweep.ended:
+            params = {knob: trial.params[knob] for knob in spaces}
+            study.add_trial(optuna.create_trial(value=trial.accuracy, params=params, distributions=spaces))
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=1)
         return optuna.importance.get_param_importances(study, evaluator=evaluator)
     except (RuntimeError, ValueError):
@@ -267,8 +268,8 @@ def conclusion(sweep: Findings, shares: Mapping[str, float]) -> str:
     best, count = sweep.best, len(sweep.ended)
     if best is None:
         return "No trial has ended yet."
-    varied = [item.knob for item in sweep.plan.ranges if item.knob in best.params]
-    values = ", ".join(f"{KNOBS[knob].label} {KNOBS[knob].format(best.params[knob])}" for knob in varied)
+    varied = [KNOBS[item.knob] for item in sweep.plan.ranges]
+    values = ", ".join(f"{knob.label} {knob.format(best.params[knob.name])}" for knob in varied)
     sentence = f"Best: {values}, {best.accuracy:.1%} validation accuracy."
     if count < ENOUGH_TRIALS:
         few = "1 trial is" if count == 1 else f"{count} trials are"
@@ -285,20 +286,15 @@ def conclusion(sweep: Findings, shares: Mapping[str, float]) -> str:
 
 def find(name: str) -> Findings:
     """Return the findings of sweep `name`. Raises SweepError if it does not exist or is damaged."""
-    return of_study(studies.open_study(name))
-
-
-def of_study(study: Study) -> Findings:
-    """Return the findings of an open study. Raises SweepError if it is damaged."""
-    name, shared = study.study_name, bool(studies.storage_url())
+    study, shared = studies.open_study(name), bool(studies.storage_url())
     workers = len(sweep_workers.living_workers(name))
     try:
-        everything = study.get_trials(deepcopy=False)
+        plan, everything = studies.plan_of(study), study.get_trials(deepcopy=False)
         uncounted = studies.uncounted(everything)
         alone = not workers and not shared
-        trials = tuple(_trial(trial, alone) for trial in everything if trial.number not in uncounted)
+        trials = tuple(_trial(trial, plan, alone) for trial in everything if trial.number not in uncounted)
         state = _state(study, trials, workers, shared)
-        return Findings(name, state, studies.plan_of(study), studies.goal_of(study), trials, workers)
+        return Findings(name, state, plan, studies.goal_of(study), trials, workers)
     except (*studies.DAMAGE, ConfigError) as error:
         raise studies.damaged(name, error) from None
 
@@ -317,19 +313,24 @@ def _state(study: Study, trials: Sequence[Trial], workers: int, shared: bool) ->
     return "failed" if ended and all(trial.state == "failed" for trial in ended) else "interrupted"
 
 
-def _trial(trial: FrozenTrial, alone: bool) -> Trial:
-    """Return `trial` as data. If no worker is running (`alone`), a running trial is interrupted."""
+def _trial(trial: FrozenTrial, plan: Plan, alone: bool) -> Trial:
+    """Return `trial` as data. If no worker is running (`alone`), a running trial is interrupted.
+
+    Raises one of `studies.DAMAGE` or ConfigError if its values are damaged.
+    """
     attrs: dict[str, Any] = records.sanitized(trial.user_attrs)
-    names = {"COMPLETE": "finished", "FAIL": "failed"}
+    names = {"COMPLETE": "finished", "FAIL": "failed"} | ({"RUNNING": "interrupted"} if alone else {})
     state = names.get(trial.state.name, trial.state.name.lower())
-    if state == "running" and alone:
-        state = "interrupted"
-    params = trial.params or trial.system_attrs.get("fixed_params", {})
+    saved = trial.params or trial.system_attrs.get("fixed_params", {})
+    params = {name: KNOBS[name].check(space.rounded(name, value)) for name, value in saved.items() if name in KNOBS}
+    accuracy = records.amount(attrs.get("accuracy"), 1) if state in ("finished", "pruned") else None
+    if accuracy is not None and not all(item.knob in params for item in plan.ranges):
+        raise LookupError("an ended trial lacks a value")
     return Trial(
         trial.number,
         state,
-        {name: KNOBS[name].check(space.rounded(name, value)) for name, value in params.items() if name in KNOBS},
-        records.amount(attrs.get("accuracy"), 1) if state in ("finished", "pruned") else None,
+        params,
+        accuracy,
         tuple((epoch, share) for epoch, share in sorted(trial.intermediate_values.items()) if 0 <= share <= 1),
         run if isinstance(run := attrs.get("run"), str) else None,
         records.amount(attrs.get("seconds")),
@@ -341,10 +342,10 @@ def _trial(trial: FrozenTrial, alone: bool) -> Trial:
 
 def _edge(item: Range, value: Any) -> str:
     """Return the end of `item` at which the value lies, "low" or "high", or "" if at none or unordered."""
-    if value is None or isinstance(value, str):
+    if isinstance(value, str) or len(item.choices) == 1:
         return ""
     if item.choices:
-        return "" if len(item.choices) < 2 else {min(item.choices): "low", max(item.choices): "high"}.get(value, "")
+        return {min(item.choices): "low", max(item.choices): "high"}.get(value, "")
     scale = math.log if item.log else float
     place = (scale(value) - scale(item.low)) / (scale(item.high) - scale(item.low))
     return "low" if place <= _EDGE else "high" if place >= 1 - _EDGE else ""

@@ -11,15 +11,14 @@
 Only the head is trained, on cached features. All but five knobs have the values of BASE.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -75,20 +74,18 @@ class Settings:
         return "_".join(f"{getattr(self, name):g}" for name in SLIDERS)
 
     @classmethod
-    def parse(cls, text: str) -> Settings:
+    def parse(cls, text: str) -> Self:
         """Return the settings in `text`. Raises ConfigError."""
         words = text.split("_")
         if len(words) != len(SLIDERS):
             raise ConfigError(f"Lab: received {len(words)} values, expected {len(SLIDERS)} between underscores.")
         return cls(**{name: KNOBS[name].parse(word) for name, word in zip(SLIDERS, words, strict=True)})
 
-    def differences(self, other: Settings) -> str:
+    def differences(self, other: Self) -> str:
         """Return the values that differ from `other` as text, or "the same"."""
-        values = [(name, getattr(self, name)) for name in SLIDERS if getattr(self, name) != getattr(other, name)]
-        return (
-            ", ".join(f"{KNOBS[name].label.lower()} {KNOBS[name].format(value)}" for name, value in values)
-            or "the same"
-        )
+        changes = self.config.differences(other.config).items()
+        words = (f"{KNOBS[name].label.lower()} {KNOBS[name].format(value)}" for name, (value, _) in changes)
+        return ", ".join(words) or "the same"
 
 
 SLIDERS = tuple(item.name for item in fields(Settings))
@@ -165,15 +162,14 @@ def status() -> dict[str, Any]:
     Keys: `state` ("off", "starting", "preparing", "waiting", "ready", "computing", "mapping", "failed") and, if
     known, `message`, `done` and `total` during preparation, `base` (texts on the fixed settings) and its `key`.
     """
+    is_running = is_open()
     try:
         saved = runs.load_json(lab_dir() / "status.json") or {}
     except RunError as error:
-        saved = {} if is_open() else {"state": "failed", "message": str(error)}
+        saved = {} if is_running else {"state": "failed", "message": str(error)}
     if not isinstance(saved.get("state"), str):
         saved = {"state": "starting"}
-    if not is_open() and saved["state"] != "failed":
-        saved["state"] = "off"
-    return saved
+    return saved if is_running or saved["state"] == "failed" else saved | {"state": "off"}
 
 
 def base_key() -> str:
@@ -201,19 +197,17 @@ def stored() -> Result | None:
 def _read(path: Path) -> Result | None:
     saved = runs.read_json(path)
     rows, predicted = saved.get("rows"), saved.get("predicted")
-    if not isinstance(rows, list) or not isinstance(predicted, str) or not (predicted + "0").isdecimal():
+    if not isinstance(rows, list) or not isinstance(predicted, str) or not re.fullmatch("[0-9]*", predicted):
         return None
     whole = [row for row in rows if isinstance(row, dict) and all(_is_figure(k, row.get(k)) for k in _FIGURES)]
     if saved.get("state") == "done" and not whole:  # written by a version without cross-entropy: train again
         return None
-    seconds = saved.get("seconds")
-    return Result(
+    state, message, seconds = (
         str(saved.get("state")),
-        whole,
-        [int(digit) for digit in predicted] if predicted.isascii() else [],
         str(saved.get("message", "")),
-        float(seconds) if isinstance(seconds, int | float) else 0.0,
+        records.amount(saved.get("seconds")),
     )
+    return Result(state, whole, [*map(int, predicted)], message, seconds or 0.0)
 
 
 def _is_figure(name: str, value: Any) -> bool:

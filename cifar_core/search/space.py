@@ -14,7 +14,6 @@ from cifar_core.untrusted import quoted
 
 if TYPE_CHECKING:
     from optuna import Trial
-    from optuna.distributions import BaseDistribution
 
 MOST_TRIALS = 10_000
 MOST_CELLS = 400
@@ -31,7 +30,7 @@ _SENSIBLE = {"views": (1, 8), "head_epochs": (1, 20), "fine_tune_epochs": (1, 20
 class Range:
     """The values of a knob: `choices`, or numbers from `low` to `high`, integers for an integer knob.
 
-    The constructor checks it against the knob table and raises SweepError.
+    The constructor checks it against the knob table and raises SweepError or ConfigError.
     """
 
     knob: str
@@ -44,23 +43,20 @@ class Range:
             known = ", ".join(name for name in KNOBS if name not in FIXED)
             raise SweepError(f"A search cannot vary {quoted(str(self.knob))}, expected one of {known}.")
         knob = KNOBS[self.knob]
-        try:
-            if self.choices or knob.choices:
-                object.__setattr__(self, "choices", tuple(dict.fromkeys(map(knob.check, self.choices))))
-            else:
-                low, high = knob.check(self.low), knob.check(self.high)
-                if self.step:
-                    high = low + math.floor((high - low) / self.step + 1e-9) * self.step
-                object.__setattr__(self, "low", low if low or not knob.log else (knob.high or 0) / 1e4)
-                object.__setattr__(self, "high", rounded(self.knob, high))
-        except ConfigError as error:
-            raise SweepError(str(error)) from None
-        if not self.choices and (knob.choices or not self.low < self.high):
-            raise SweepError(
-                f"{knob.label}: received {self.low:g} to {self.high:g}, expected a range, low before high."
-                if not knob.choices
-                else f"{knob.label}: received no choice, expected some of {', '.join(map(str, knob.choices))}."
-            )
+        if self.choices:
+            object.__setattr__(self, "choices", tuple(dict.fromkeys(map(knob.check, self.choices))))
+            return
+        if knob.choices:
+            some = ", ".join(map(str, knob.choices))
+            raise SweepError(f"{knob.label}: received no choice, expected some of {some}.")
+        low, high = knob.check(self.low), knob.check(self.high)
+        if self.step:
+            high = low + math.floor((high - low) / self.step + 1e-9) * self.step
+        low = low if low or not knob.log else (knob.high or 0) / 1e4
+        object.__setattr__(self, "low", rounded(self.knob, low))  # as the values of trials are
+        object.__setattr__(self, "high", rounded(self.knob, high))
+        if not self.low < self.high:
+            raise SweepError(f"{knob.label}: received {low:g} to {high:g}, expected a range, low before high.")
 
     @property
     def log(self) -> bool:
@@ -89,22 +85,6 @@ class Range:
             return trial.suggest_int(self.knob, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(self.knob, self.low, self.high, step=self.step, log=self.log)
 
-    def distribution(self) -> BaseDistribution:
-        """Return Optuna's distribution of the values."""
-        from optuna import distributions as kinds
-
-        if self.choices:
-            return kinds.CategoricalDistribution(self.choices)
-        if isinstance(KNOBS[self.knob].default, int):
-            return kinds.IntDistribution(int(self.low), int(self.high), log=self.log)
-        return kinds.FloatDistribution(self.low, self.high, log=self.log)
-
-    @property
-    def text(self) -> str:
-        """The form that `parse_range` accepts, `dropout=0:0.5` or `alpha=0.35,0.5`."""
-        values = ",".join(map(str, self.choices)) or f"{self.low:g}:{self.high:g}"
-        return f"{self.knob}={values}"
-
     def to_dict(self) -> dict[str, Any]:
         """Return the saved form."""
         return {"choices": list(self.choices)} if self.choices else {"low": self.low, "high": self.high}
@@ -121,18 +101,15 @@ def table_range(name: str) -> Range:
 
 
 def parse_range(text: str) -> Range:
-    """Parse a range: `dropout`, `dropout=0:0.5` or `alpha=0.35,0.5`. Raises SweepError."""
+    """Parse a range: `dropout`, `dropout=0:0.5` or `alpha=0.35,0.5`. Raises SweepError or ConfigError."""
     name, _, values = text.partition("=")
     name = name.replace("-", "_")
     knob = KNOBS.get(name)
     if not values or knob is None:
         return table_range(name)
-    try:
-        if ":" in values and not knob.choices:
-            return Range(name, *map(knob.parse, values.split(":", 1)))
-        return Range(name, choices=tuple(map(knob.parse, values.split(","))))
-    except ConfigError as error:
-        raise SweepError(str(error)) from None
+    if ":" in values and not knob.choices:
+        return Range(name, *map(knob.parse, values.split(":", 1)))
+    return Range(name, choices=tuple(map(knob.parse, values.split(","))))
 
 
 @dataclass(frozen=True)
@@ -147,7 +124,8 @@ class Plan:
         names = [item.knob for item in self.ranges]
         if not names or len(set(names)) != len(names):
             raise SweepError("A search varies at least one setting, each once; choose some.")
-        if self.grid and (not all(item.choices for item in self.ranges) or len(self.cells()) > MOST_CELLS):
+        cells = math.prod(len(item.choices) for item in self.ranges)  # not listed: there may be billions
+        if self.grid and not 0 < cells <= MOST_CELLS:
             raise SweepError(f"A grid has some values of each setting, and at most {MOST_CELLS} cells; choose fewer.")
 
     def config(self, trial: Trial) -> TrainConfig:

@@ -17,7 +17,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,13 +96,12 @@ def stamp(name: str) -> tuple[int, int]:
 
 def identity(name: str) -> str:
     """Return a key that distinguishes a sweep from a later one of the same name; with a database only the name."""
-    url = storage_url()
-    try:
-        with (folder(name) / "journal.log").open("rb") as file:
-            first = file.readline(1_000)  # contains a random ID
-    except OSError:
-        first = b""
-    return f"{url} {name}" if url else f"{folder(name).resolve()} {first!r}"
+    if url := storage_url():
+        return f"{url} {name}"
+    first = b""
+    with suppress(OSError), (folder(name) / "journal.log").open("rb") as file:
+        first = file.readline(1_000)  # contains a random ID
+    return f"{folder(name).resolve()} {first!r}"
 
 
 def free_name(start: str, taken: Sequence[str]) -> str:
@@ -111,23 +110,24 @@ def free_name(start: str, taken: Sequence[str]) -> str:
 
 
 def create(name: str, plan: Plan, goal: Goal) -> None:
-    """Create sweep `name` without a worker. Raises SweepError if it exists."""
-    place = folder(name)
+    """Create sweep `name` without a worker. Raises SweepError if it exists or cannot be stored."""
+    place, optuna = folder(name), _optuna()
+    exists = SweepError(f"There is a search {name} already; choose another name, or resume or extend that one.")
     if name in names():
-        raise SweepError(f"There is a search {name} already; choose another name, or resume or extend that one.")
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SweepError(f"The search cannot be stored in {place} ({error.strerror}); make it writable.") from None
+        raise exists
     try:
         with _storage_errors():
-            study = _optuna().create_study(storage=_storage(name), study_name=name, direction="maximize")
+            place.mkdir(parents=True, exist_ok=True)
+            try:
+                study = optuna.create_study(storage=_storage(name), study_name=name, direction="maximize")
+            except optuna.exceptions.DuplicatedStudyError:  # by another person since the check above
+                raise exists from None
             study.set_user_attr(_PLAN, plan.to_dict())
             study.set_user_attr(_GOAL, asdict(goal))
             for cell in plan.cells() if plan.grid else ():
                 study.enqueue_trial({"seed": plan.base.seed, **cell})
-    except SweepError:
-        if not storage_url():  # an incomplete journal would be a damaged sweep
+    except SweepError as error:
+        if error is not exists and not storage_url():  # an incomplete journal would be a damaged sweep
             shutil.rmtree(place, ignore_errors=True)
         raise
 
@@ -227,11 +227,12 @@ def goal_of(study: Study) -> Goal:
 
 
 def extend(study: Study, trials: int = 0, seconds: float = 0.0) -> Goal:
-    """Raise the goal by `trials`, or by `seconds` of training, and return it. Raises SweepError."""
+    """Raise the goal by `trials`, or by `seconds` of training, and return it. Raises SweepError.
+
+    A limit of time remains only if `seconds` are added.
+    """
     goal, begun = goal_of(study), counted(study.get_trials(deepcopy=False))
-    most_seconds = None if goal.seconds is None and not seconds else max(goal.seconds or 0.0, _seconds(begun)) + seconds
-    if trials and not seconds:
-        most_seconds = None
+    most_seconds = max(goal.seconds or 0.0, _seconds(begun)) + seconds if seconds else None
     before = len(begun) if goal.trials == MOST_TRIALS else max(goal.trials, len(begun))  # MOST: only a time limit
     goal = Goal(before + trials if trials else MOST_TRIALS, most_seconds)
     with _storage_errors():
@@ -312,8 +313,7 @@ def requeue_dead(study: Study) -> None:
     Call it from one process at a time, and not between the start of a trial and the start of its run.
     """
     optuna = _optuna()
-    with _storage_errors(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with _storage_errors():
         if storage_url():
             optuna.storages.fail_stale_trials(study)
             return
@@ -338,16 +338,13 @@ def _database(url: str) -> BaseStorage:
     """Return the database storage, one for each process, without open connections between calls."""
     from sqlalchemy.pool import NullPool
 
-    optuna = _optuna()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.storages.RDBStorage(
-            url,
-            engine_kwargs={"poolclass": NullPool, "connect_args": {"connect_timeout": 5}},
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=requeue,
-        )
+    return _optuna().storages.RDBStorage(
+        url,
+        engine_kwargs={"poolclass": NullPool, "connect_args": {"connect_timeout": 5}},
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        grace_period=GRACE_SECONDS,
+        heartbeat_stale_trial_callback=requeue,
+    )
 
 
 @contextmanager
@@ -355,18 +352,15 @@ def _storage_errors() -> Iterator[None]:
     """Convert all errors of a storage to SweepError."""
     try:
         yield
-    except CifarError:
+    except (CifarError, KeyError, TypeError, AttributeError):
         raise
-    except Exception as error:  # from SQLAlchemy, psycopg, Optuna or the file system
-        if isinstance(error, KeyError | TypeError | AttributeError):
-            raise
-        if isinstance(error, OSError):
-            raise SweepError(
-                f"Searches cannot be stored in {runs.runs_dir()} ({error.strerror}); free disk space, or make it "
-                "writable."
-            ) from None
-        if isinstance(error, ImportError):
-            raise SweepError('Searches on PostgreSQL need psycopg: pip install "psycopg[binary]"') from None
+    except OSError as error:
+        raise SweepError(
+            f"Searches cannot be stored in {runs.runs_dir()} ({error.strerror}); free disk space, or make it writable."
+        ) from None
+    except ImportError:
+        raise SweepError('Searches on PostgreSQL need psycopg: pip install "psycopg[binary]"') from None
+    except Exception as error:  # from SQLAlchemy, psycopg or Optuna
         reason = type(error.__cause__ or error).__name__
         raise SweepError(
             f"The storage of searches cannot be used ({reason}); check {STORAGE_VARIABLE} and the database."
@@ -377,4 +371,5 @@ def _optuna() -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
     return optuna

@@ -1,7 +1,5 @@
 """Start, stop and resume the workers of a sweep: detached processes that outlive the page and the server."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import math
@@ -136,7 +134,8 @@ def expected_seconds(plan: Plan, trials: int) -> float:
             features.append(stages.pop("features", 0.0))
             each.append(sum(stages.values()))
     sets = min(trials, math.prod(item.count for item in plan.ranges if item.knob in FEATURE_KNOBS))
-    return sum(starts.values()) + (sets * sum(features) + trials * sum(each)) / max(len(each), 1)
+    built = min(trials / max(len(starts), 1), 1.0)  # share of the sampled networks
+    return built * sum(starts.values()) + (sets * sum(features) + trials * sum(each)) / max(len(each), 1)
 
 
 def _check(workers: int | None) -> None:

@@ -203,10 +203,7 @@ def metric_charts(
 ) -> dict[str, Chart]:
     """Return the charts of accuracy and loss, cached by the state of the metrics, shared by all sessions."""
     ghost = read(ghost_id, run_picker.stamp(Run(ghost_id), "metrics.jsonl"), False)[0] if ghost_id else None
-    figures = {
-        metric: training_charts.metric_figure(_curves, metric, ghost, "earlier run, validation", HEIGHT)
-        for metric in ("accuracy", "loss")
-    }
+    figures = {metric: training_charts.metric_figure(_curves, metric, ghost, HEIGHT) for metric in ("accuracy", "loss")}
     return _charts(run_id, _curves, figures)
 
 

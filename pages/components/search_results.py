@@ -42,7 +42,8 @@ def panel(name: str) -> bool:
     """Draw the state and findings of a search; return whether it is live."""
     sweep = find(name)
     if not sweep.ended:
-        st.header("The first trial is not finished yet")
+        has_failed = sweep.done and not sweep.is_live
+        st.header("Every trial failed" if has_failed else "The first trial is not finished yet")
         _status(sweep)
         return sweep.is_live
     shares = _importances(name, len(sweep.ended), studies.identity(name))

@@ -138,9 +138,9 @@ def test_a_run_that_has_ended_reaches_only_as_far_as_it_came():
 def test_a_ghost_is_drawn_pale_and_behind_with_its_own_validation(metric):
     run, ghost = curves(phase_rows("head", 1)), curves(phase_rows("head", 4))
     alone = training_charts.metric_figure(run, metric)
-    raced = training_charts.metric_figure(run, metric, ghost, "earlier run")
+    raced = training_charts.metric_figure(run, metric, ghost)
     assert [trace.name for trace in alone.data] == ["training", "validation"]
-    assert [trace.name for trace in raced.data] == ["earlier run", "training", "validation"]
+    assert [trace.name for trace in raced.data] == ["earlier run, validation", "training", "validation"]
     assert raced.data[0].opacity < 1
     np.testing.assert_allclose(raced.data[0].x, ghost.curves[f"validation_{metric}"].x)
 
@@ -235,7 +235,7 @@ class TestCrossEntropy:
         ids=["new run", "old run", "new ghost", "old ghost", "resumed old run", "without the validation's"],
     )
     def test_what_the_figure_of_the_loss_draws(self, rows, ghost, title, unit, ends):
-        figure = training_charts.metric_figure(curves(rows), "loss", curves(ghost) if ghost else None, "earlier run")
+        figure = training_charts.metric_figure(curves(rows), "loss", curves(ghost) if ghost else None)
         assert (figure.layout.title.text, figure.layout.yaxis.title.text) == (title, unit)
         assert tuple(trace.y[-1] for trace in figure.data[-2:]) == ends
         if ghost:
@@ -290,3 +290,9 @@ def test_dots_of_chosen_runs_are_named_and_lie_whole_on_the_chart() -> None:
     low, high = figure.layout.xaxis.range
     assert low < 0 and high > 10
     assert training_charts.time_figure([]).layout.xaxis.range[1] > 0
+
+
+def test_a_training_loss_that_ends_infinite_leaves_the_axis_of_the_others() -> None:
+    rows = [*phase_rows("head", 2), step("head", 3, 1, 1, loss=float("inf"))]
+    low, high = training_charts.overlay_figure([("a", curves(rows))], "loss", "epoch", 0).layout.yaxis.range
+    assert low == 0 and 1.5 < high < 10

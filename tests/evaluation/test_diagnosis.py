@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,11 +222,8 @@ def test_one_point_more_in_the_last_epoch_is_within_noise() -> None:
     ("error", "rows", "knob"),
     [
         ("in epoch 2 of phase head the loss became nan", epochs("head", [0.5], 4), "head_learning_rate"),
-        ("the loss became nan", epochs("head", [0.5], 4), "head_learning_rate"),
         ("in epoch 1 of phase fine_tune the loss became inf", epochs("head", [0.5] * 4, 4), "fine_tune_learning_rate"),
-        ("the loss became nan", epochs("head", [0.5] * 4, 4), "fine_tune_learning_rate"),
         ("", epochs("head", [0.5, 0.1], 4, math.nan), "head_learning_rate"),
-        ("the loss became nan", [], "head_learning_rate"),
     ],
 )
 def test_a_loss_that_is_no_number_blames_the_rate_of_its_phase(error: str, rows: list, knob: str) -> None:
@@ -256,3 +254,26 @@ def test_a_run_on_the_disk_is_diagnosed_and_a_damaged_one_is_a_sentence(
     (run.path / "config.json").write_text("{")
     with pytest.raises(RunError, match=r"config\.json"):
         diagnosis.diagnose(runs.get(run.id))
+
+
+def test_a_setting_at_the_end_of_its_range_is_not_advised_again() -> None:
+    """It said "lower Fine-tuning epochs from 100 to 100"."""
+    kept = recorded("still_rising")
+    config = replace(TrainConfig.from_dict(kept["config"]), fine_tune_epochs=KNOBS["fine_tune_epochs"].high)
+    (finding,) = (
+        one for one in diagnosis.diagnose_rows(config, kept["rows"], kept["result"]) if one.rule == "still_rising"
+    )
+    assert [step.knob for step in finding.steps] == ["fine_tune_learning_rate"]
+    config = TrainConfig.from_dict(recorded("test_lower")["config"])
+    config = replace(config, validation_fraction=KNOBS["validation_fraction"].high)
+    found = diagnosis.diagnose_rows(config, recorded("test_lower")["rows"], recorded("test_lower")["result"])
+    (finding,) = (one for one in found if one.rule == "test_surprise")
+    assert "is “0.5” already" in finding.advice and not finding.steps[0].changes
+
+
+def test_imagenet_weights_are_not_advised_where_they_are() -> None:
+    """Found with random configurations: "Set “Initial weights” to “ImageNet”" for a run with those of ImageNet."""
+    kept = recorded("nothing_learned")
+    config = replace(TrainConfig.from_dict(kept["config"]), head_learning_rate=3e-3, weights="imagenet")
+    first = diagnosis.diagnose_rows(config, kept["rows"], {"weights": "MobileNetV2, ImageNet"})[0]
+    assert first.rule == "nothing_learned" and first.steps[0].changes == {"head_learning_rate": 1e-3}

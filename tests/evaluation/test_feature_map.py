@@ -82,6 +82,7 @@ def test_a_stop_leaves_nothing_and_missing_images_are_a_sentence(run: Run) -> No
     [
         {"positions": np.array([IMAGES], np.int32)},
         {"positions": np.array([0.5])},
+        {"positions": np.array([[0]], np.int32)},
         {"after": np.zeros((2, 2), np.float32)},
         {"after": np.full((1, 2), np.nan, np.float32)},
         {"before": np.zeros((1, 3), np.float32)},

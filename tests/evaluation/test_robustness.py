@@ -142,6 +142,12 @@ def test_while_a_process_measures_its_progress_can_be_read_and_no_other_begins(r
     assert not robustness.job(run).is_running
 
 
+def test_a_measurement_that_has_just_begun_has_its_progress_too(run: Run) -> None:
+    """The page read it, and failed with KeyError until the first images were classified."""
+    with robustness.job(run).working():
+        assert robustness.state(run) == {"state": "working", "done": 0, "total": 0, "seconds_left": 0.0}
+
+
 def test_images_that_are_not_here_are_told_of_and_remembered(run: Run) -> None:
     write_json(
         run.path / "environment.json",

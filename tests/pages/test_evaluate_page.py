@@ -338,7 +338,9 @@ def test_train_shows_the_diagnosis_of_a_run_that_ended(run):
     assert any("Diagnosis" in found.label for found in app.expander)
     assert "small_validation_set" in rules_shown(app, run)
     failed = make_run(
-        "failed", metrics(3, 0), error={"type": "TrainingError", "message": "the loss became nan, expected a number"}
+        "failed",
+        metrics(3, 0),
+        error={"type": "TrainingError", "message": "in epoch 1 of phase head the loss became nan"},
     )
     assert "not_a_number" in rules_shown(open_app(TRAIN, run=failed.id), failed)
 

@@ -226,6 +226,7 @@ def test_failed_trials_say_why_as_text() -> None:
     study.tell(trial, state=optuna.trial.TrialState.FAIL)
     app = open_explore(section="search", sweep="one")
     assert formatting.plain(MARKUP) in texts(app.warning)
+    assert "Every trial failed" in texts(app.header)
 
 
 def test_continue_on_all_images_sets_every_knob_of_train(other_knobs: TrainConfig) -> None:

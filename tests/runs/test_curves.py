@@ -76,7 +76,7 @@ def test_before_anything_is_written_there_is_nothing(run):
 def test_a_line_has_at_most_500_points_however_long_the_run(run, steps):
     write(run, [step(number, steps=steps) for number in range(1, steps + 1)])
     curves = CurveReader(run).read()[0]
-    drawn = training_charts.metric_figure(curves, "accuracy", curves, "earlier run")
+    drawn = training_charts.metric_figure(curves, "accuracy", curves)
     assert 80 < max(len(line.x) for line in drawn.data) <= MOST_POINTS
 
 

@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from cifar_core import runs
 from cifar_core.config import KNOBS, TrainConfig
-from cifar_core.errors import SweepError
+from cifar_core.errors import ConfigError, SweepError
 from cifar_core.search import findings, space, studies
 from cifar_core.search.space import Goal, Plan, Range
 from cifar_core.untrusted import quoted
@@ -120,15 +120,16 @@ def test_a_range_that_is_none_is_a_sentence(text: str) -> None:
     if text == "alpha=":
         assert space.parse_range(text) == space.table_range("alpha")
         return
-    with pytest.raises(SweepError):
+    with pytest.raises((SweepError, ConfigError)):
         space.parse_range(text)
 
 
 def test_ranges_are_read_as_written() -> None:
     assert space.parse_range("dropout=0.1:0.33") == Range("dropout", 0.1, 0.3)  # in the knob's steps
-    assert space.parse_range("alpha=0.35,0.5").choices == (0.35, 0.5)
-    for text in ("dropout=0.1:0.3", "alpha=0.35,0.5", "dense_units=16:512", "l2=1e-06:0.01", "schedule=cosine"):
-        assert space.parse_range(text).text == text
+    assert space.parse_range("dense_units=16:512") == Range("dense_units", 16, 512)
+    assert space.parse_range("l2=1e-06:0.01") == Range("l2", 1e-6, 0.01)
+    assert space.parse_range("alpha=0.35,0.5") == Range("alpha", choices=(0.35, 0.5))
+    assert space.parse_range("schedule=cosine") == Range("schedule", choices=("cosine",))
     assert space.parse_range("dropout=0,0.25,0.5").choices == (0.0, 0.25, 0.5)
     assert space.parse_range("head-learning-rate").low == KNOBS["head_learning_rate"].low
     assert space.parse_range("l2").low > 0
@@ -173,6 +174,16 @@ def test_a_name_is_taken_once_and_all_are_listed(study: optuna.Study, plan: Plan
     assert studies.names() == ["another", "first"]
     assert studies.free_name("first", ["first-1", "first"]) == "first-2"
     assert runs.list_runs() == []
+
+
+def test_of_two_people_who_take_one_name_at_once_the_second_is_told_and_the_first_keeps_the_search(
+    study: optuna.Study, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second deleted the journal of the first: both had found the name free."""
+    monkeypatch.setattr(studies, "names", list)
+    with pytest.raises(SweepError, match="There is a search first already"):
+        studies.create("first", plan, Goal(1))
+    assert studies.goal_of(studies.open_study("first")) == Goal(20)
 
 
 def test_the_goal_counts_trials_or_seconds_and_is_extended(study: optuna.Study, tell: Callable[..., None]) -> None:
@@ -253,6 +264,16 @@ def test_a_grid_of_ranges_or_with_too_many_cells_is_refused(tiny_config: TrainCo
     units = Range("dense_units", choices=tuple(range(16, 416)))
     with pytest.raises(SweepError, match="grid"):
         Plan(tiny_config, (units, space.parse_range("alpha=0.35,0.5")), grid=True)
+    epochs = ("head_epochs", "fine_tune_epochs", "early_stopping_patience")
+    many = (units, *(Range(name, choices=tuple(range(1, 101))) for name in epochs))
+    with pytest.raises(SweepError, match="grid"):  # 400 million cells: to list them fills the memory
+        Plan(tiny_config, many, grid=True)
+
+
+def test_an_ended_trial_without_its_values_is_damage(study: optuna.Study) -> None:
+    study.add_trial(optuna.create_trial(value=0.9, user_attrs={"accuracy": 0.9}))
+    with pytest.raises(SweepError, match="damaged"):
+        findings.find("first")
 
 
 def test_a_knob_cannot_be_varied_twice(tiny_config: TrainConfig) -> None:

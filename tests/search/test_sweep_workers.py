@@ -1,6 +1,7 @@
 """Which processes work on a sweep, where graphics cards are played by a tool that names them."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,7 +60,14 @@ def test_the_expected_time_grows_with_trials_and_with_the_features_that_are_comp
     one = Plan(tiny_config, (space.parse_range("dropout=0:0.5"),))
     three = Plan(tiny_config, tuple(map(space.parse_range, ("dropout=0:0.5", "alpha=0.35,0.5,0.75"))))
     assert sweep_workers.expected_seconds(one, 20) > sweep_workers.expected_seconds(one, 10) > 0
-    assert sweep_workers.expected_seconds(three, 0) > 2 * sweep_workers.expected_seconds(one, 0)
+    assert sweep_workers.expected_seconds(three, 3) > 2 * sweep_workers.expected_seconds(one, 3)
+
+
+def test_one_trial_is_not_expected_to_build_the_networks_of_all(tiny_config: TrainConfig) -> None:
+    """A search over four sizes was expected to build four networks, also for one trial."""
+    sizes = Plan(tiny_config, (space.parse_range("image_size=32,64,96,128"),))
+    most = Plan(replace(tiny_config, image_size=128), (space.parse_range("dropout=0,0.3"),))
+    assert sweep_workers.expected_seconds(sizes, 1) < sweep_workers.expected_seconds(most, 1)
 
 
 def test_features_are_expected_once_for_each_value_that_needs_its_own(

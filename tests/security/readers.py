@@ -21,7 +21,7 @@ from cifar_core.runs import Run, curves, labels
 def _drawn(run: Run) -> None:
     found_curves = curves.curves(run.metrics(), {"head": 2})
     for metric in ("accuracy", "loss"):
-        training_charts.metric_figure(found_curves, metric, found_curves, "ghost").to_json()
+        training_charts.metric_figure(found_curves, metric, found_curves).to_json()
         training_charts.overlay_figure([("a", found_curves)], metric, "time", 0.5).to_json()
 
 
