@@ -92,11 +92,11 @@ def examples(model: Classifier) -> None:
 
 
 def many(model: Classifier, pictures: list[Picture]) -> None:
-    """Draw all pictures with their predictions, and the selected one beside them: filter, sort, disagreement, CSV."""
+    """Draw the selected picture, and all of them beside it, below it on a phone: filter, sort, disagreement, CSV."""
     answers = answered(model, pictures)
     names = [picture.name for picture in pictures]
-    left, right = st.container(key="gallery").columns([1, 3], gap="medium")
-    with left:
+    selected, gallery = st.container(key="gallery").columns([3, 1], gap="medium")
+    with gallery:
         order = sorted_and_filtered(model, pictures, names, answers)
         place = st.container(height=560 if len(order) > A_PAGE // 4 else "content")
         shown = tiles.page(order, A_PAGE, "gallery_page")
@@ -114,7 +114,7 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
             rows += [{"file": one.name, "error": one.error} for one in uploads.refused()]
             formatting.csv_button("CSV", classifier.answers_csv(rows), "predictions.csv", "csv")
             st.caption(f"{len(order):,} of {len(pictures):,} pictures shown.")
-    with right:
+    with selected:
         guarded.fragment(picture_view.show_picture)(model, pictures[chosen])
 
 
