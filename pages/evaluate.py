@@ -194,7 +194,8 @@ def panels(results: list[Assessment], split: str) -> None:
         ("robust", "Robustness", "blur_on", lambda: robust([one.run for one in results])),
         ("map", "Data map", "scatter_plot", lambda: data_map.section(results[0], split)),
     ):
-        panel = st.expander(title, key=key, icon=f":material/{icon}:", on_change="rerun", bind="query-params")
+        link = address.bound(key, ("true", "false"))
+        panel = st.expander(title, icon=f":material/{icon}:", on_change="rerun", **link)
         if panel.open:
             with panel:
                 show()

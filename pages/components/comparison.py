@@ -18,7 +18,7 @@ from cifar_core.lessons.catalogue import LESSONS
 from cifar_core.runs import Run, curves
 from pages.components import address, formatting, live_chart, run_picker, tables
 
-_SMOOTHING = ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95")
+_SMOOTHING = {share: share for share in ("0", "0.3", "0.5", "0.7", "0.8", "0.9", "0.95")}
 NAME_WIDTH = 320
 """Width of a column of run names, in pixels."""
 _LOOKS = {"Run": {"width": NAME_WIDTH}}
@@ -38,13 +38,9 @@ def show(chosen: Sequence[Row], shown: Sequence[Row], names: dict[str, str]) -> 
         left, right = st.columns(2)
     with st.expander("Cross-entropy, time axis, smoothing", icon=":material/show_chart:", key="more_curves"):
         axis = address.linked_choice("Align by", "axis", _AXES, "epoch")
-        smoothing = st.select_slider(
-            "Smoothing",
-            _SMOOTHING,
-            key="smoothing",
-            width=260,
-            bind="query-params",
-            help="How much each point is averaged with those before it. Dots are not smoothed.",
+        about = "How much each point is averaged with those before it. Dots are not smoothed."
+        smoothing = address.linked_select(
+            "Smoothing", "smoothing", _SMOOTHING, "0", st.select_slider, width=260, help=about
         )
         places = {"accuracy": left, "loss": st.container()}
     for metric, place in places.items():
