@@ -1,4 +1,4 @@
-"""Formatting of text, numbers, times and small images."""
+"""Formatting of text, numbers, times and small images; the files of the app's own components."""
 
 from __future__ import annotations
 
@@ -17,8 +17,20 @@ from cifar_core.data import cifar10
 from cifar_core.untrusted import shown_name
 
 FRONTEND = Path(__file__).parent / "frontend"
-"""The JavaScript of the components."""
+"""The CSS and JavaScript of the components."""
 _MARKDOWN = str.maketrans({character: "\\" + character for character in "\\`*_{}[]<>()#+-.!|~$&"} | {":": "\\:\u2060"})
+
+
+def component(name: str, *parts: str, before: str = "", **options: Any) -> Any:
+    """Return a component made of the CSS and JavaScript files called `name`, which follow those called `parts`.
+
+    `before` is JavaScript in front of them; `options` are those of Streamlit's component.
+    """
+    css, js = (
+        "".join(path.read_text("utf-8") for part in (*parts, name) if (path := FRONTEND / f"{part}.{kind}").exists())
+        for kind in ("css", "js")
+    )
+    return st.components.v2.component(name, css=css or None, js=before + js, **options)
 
 
 def plain(text: object) -> str:

@@ -35,14 +35,7 @@ _FIGURES = ("test_accuracy", "test_images", "validation_accuracy", "best_epoch",
 _ENDED_EARLY = "It ended before its first epoch was complete. Resume it, or use its settings for another run."
 _MOST_SUMMARY = 500_000  # characters; Keras's table of this network has 60,000
 
-_notification = st.components.v2.component(
-    "notification",
-    css="""button{all:unset;cursor:pointer;font-size:.875rem;color:var(--st-link-color);text-decoration:underline}
-        button[hidden]{display:none}
-        button:focus-visible{outline:2px solid var(--st-primary-color);outline-offset:2px}""",
-    html="<button hidden>Notify me when done</button>",
-    js=(formatting.FRONTEND / "notification.js").read_text(),
-)
+_notification = formatting.component("notification", html="<button hidden>Notify me when done</button>")
 
 
 def pace(state: str) -> float:

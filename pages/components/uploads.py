@@ -54,10 +54,7 @@ _PASTED_CHARACTERS = 18_000_000
 
 # Streamlit's uploader takes no paste, so a script sends all files of the clipboard and scales down pictures that are
 # too large for the WebSocket. A paste into an input field is left to that field.
-_paste = st.components.v2.component(
-    "cifar_paste",
-    js=(formatting.FRONTEND / "paste.js").read_text(),
-)
+_paste = formatting.component("paste")
 
 
 def pictures() -> list[Picture]:
@@ -225,22 +222,7 @@ def frames(urls: object) -> list[tuple[str, bytes]]:
 
 _THINNEST = 1 / 6  # a thinner photo is stretched, so that the square can be seen and dragged
 
-_square = st.components.v2.component(
-    "crop_square",
-    css="""
-    .crop { position: relative; overflow: hidden; border-radius: 8px; }
-    .crop img { display: block; width: 100%; height: 100% }
-    .square { all: unset; position: absolute; box-sizing: border-box; cursor: move; touch-action: none;
-        border: 3px solid var(--st-primary-color); box-shadow: 0 0 0 200rem rgb(128 128 128 / .6) }
-    .square[hidden] { display: none }
-    .square:focus-visible { outline: 3px solid var(--st-text-color); outline-offset: -6px }
-    .square i { position: absolute; right: -3px; bottom: -3px; width: min(44px, 60%); height: min(44px, 60%);
-        cursor: nwse-resize }
-    .square i::after { content: ""; position: absolute; right: 0; bottom: 0; width: min(22px, 100%);
-        height: min(22px, 100%); background: var(--st-primary-color); border-radius: 6px 0 0 0 }
-    """,
-    js=(formatting.FRONTEND / "crop_square.js").read_text(),
-)
+_square = formatting.component("crop_square")
 
 
 def crop_square(picture: Picture, crop: Crop) -> None:
@@ -283,37 +265,10 @@ def data_url(content: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-CAMERA_CSS = """
-    .camera { color: var(--st-text-color) }
-    .camera video { aspect-ratio: 1; object-fit: cover; border-radius: 8px;
-        background: var(--st-secondary-background-color) }
-    .camera .row { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center }
-    .camera .row button { font: inherit; color: inherit; background: none; border: 1px solid var(--st-border-color);
-        border-radius: var(--st-base-radius); padding: .3rem .8rem; min-height: 2.4rem; cursor: pointer }
-    .camera .row button:hover { border-color: var(--st-primary-color) }
-    .camera button:focus-visible { outline: 2px solid var(--st-primary-color); outline-offset: 1px }
-    .camera p { opacity: .8 }
-    """
-CAMERA_JS = (formatting.FRONTEND / "camera.js").read_text()
-_camera = st.components.v2.component(
+_camera = formatting.component(
     "live_camera",
-    css=CAMERA_CSS
-    + """
-    .live-camera { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; font: 1rem/1.5 var(--st-font) }
-    .live-camera video { width: min(100%, 360px) }
-    .live-camera .front { transform: scaleX(-1) }
-    .live-camera > div { flex: 1 1 16rem; min-width: 0 }
-    .live-camera h3 { margin: 0 0 .5rem; min-height: 1.5em; font-size: 1.6rem; line-height: 1.3 }
-    .live-camera ol { list-style: none; margin: 0; padding: 0 }
-    .live-camera li { display: grid; grid-template-columns: 6rem 1fr 4rem; gap: .6rem; align-items: center;
-        font-variant-numeric: tabular-nums }
-    .live-camera li div { height: .8rem; border-radius: 3px; background: var(--st-border-color); overflow: hidden }
-    .live-camera li i { display: block; height: 100%; background: var(--st-primary-color) }
-    .live-camera .row { margin: .8rem 0 0 }
-    .live-camera p { margin: .5rem 0 0; font-size: .9rem }
-    """,
-    js=f"const NETWORK = {json.dumps(webpage.source('network.js'))};\n"
-    f"{webpage.source('prepare.js')}\n{CAMERA_JS}{(formatting.FRONTEND / 'live_camera.js').read_text()}",
+    "camera",
+    before=f"const NETWORK = {json.dumps(webpage.source('network.js'))};\n{webpage.source('prepare.js')}\n",
 )
 
 
