@@ -120,11 +120,9 @@ def uploaded(label: str, key: str, take_files: Any, **options: Any) -> None:
     if not files:
         return
     guarded.attempt(take_files, ((file.name, file.getvalue()) for file in files))
-    context = get_script_run_ctx()
-    forget = getattr(context and context.uploaded_file_mgr, "remove_file", None)
+    context: Any = get_script_run_ctx()
     for file in files:
-        if forget and context:
-            forget(context.session_id, file.file_id)
+        context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
         file.truncate(0)  # the rerun's exception refers to it until the next garbage collection
     st.session_state[f"{key}_number"] = number + 1
     st.rerun()

@@ -119,7 +119,7 @@ def test_how_sure_shows_temperature_reliability_and_rates(calibrated):
     assert "2.00" in texts(app.markdown)
     assert "50 test images" in texts(app.markdown)  # none of which fitted the temperature
     assert "90% of drawings, 100% of noise" in texts(app.caption)
-    names = [trace["name"] for trace in charts_of(app)["reliability"]["data"]]
+    names = [trace["name"] for trace in charts_of(app)["reliability0"]["data"]]
     assert [name.partition(":")[0] for name in names] == ["perfectly calibrated", "uncalibrated", "calibrated"]
 
 

@@ -40,7 +40,7 @@ from cifar_core.evaluation.robustness import CORRUPTIONS
 from cifar_core.inference import calibration, neighbors
 from cifar_core.inference.classifier import open_classifier
 from cifar_core.jobs import Job
-from cifar_core.runs import Run, write_json
+from cifar_core.runs import Run, labels, write_json
 from pages.components import dataset_notice, formatting
 
 EVALUATE = TRAIN.replace("train", "evaluate")
@@ -131,6 +131,9 @@ def test_two_runs_are_side_by_side_with_a_verdict(run, model):
     assert {"confusion0", "confusion1", "classes_figure1", "story_accuracy1", "reliability0"} <= set(charts_of(app))
     assert len(app.metric) == 4
     assert "No difference between" in texts(app.markdown)
+    labels.change(other, name="renamed")
+    said = next(one.value for one in app.run().markdown if "No difference between" in one.value)
+    assert "renamed" in said
     sound(app.selectbox(key="beside").set_value("").run())
     assert "confusion1" not in charts_of(app)
     assert "beside" not in app.query_params
