@@ -12,7 +12,6 @@ from cifar_core.data.cifar10 import CLASSES
 from cifar_core.evaluation import assessment, listing, robustness
 from cifar_core.evaluation import comparison as significance
 from cifar_core.evaluation.assessment import Assessment
-from cifar_core.evaluation.listing import Row
 from cifar_core.evaluation.predictions import class_figures, class_summary, top2_accuracy
 from cifar_core.evaluation.robustness import Measured
 from cifar_core.inference import calibration
@@ -53,7 +52,8 @@ def main() -> None:
     st.title(TITLE)
     with st.grid(2, min_column_width=300):
         run = run_picker.pick(known, chosen, "evaluated")
-        other = compared_run(known, run) if run.state == "finished" else None
+        compared = run_picker.other(known, run, "beside") if run.state == "finished" else ""
+        other = Run(compared) if compared else None
     if run.state != "finished":
         unfinished(run)
         return
@@ -97,13 +97,6 @@ def nothing_yet() -> None:
         mistakes = known["confusions"]
         most = {name: [one[key] for one in mistakes] for name, key in _MISTAKES.items()}
         tables.show(most, "example_mistakes", height="content", alt="The most frequent mistakes of the bundled model")
-
-
-def compared_run(known: list[Row], run: Run) -> Run | None:
-    """Draw the select box of a second finished run, stored in the URL; return the run or None."""
-    titles = run_picker.run_titles(row for row in run_picker.own(known) if row.run != run and row.state == "finished")
-    chosen = address.linked_select("Compare with", "beside", {"": "none"} | titles, "")
-    return Run(chosen) if chosen else None
 
 
 def unfinished(run: Run) -> None:

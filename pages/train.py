@@ -202,16 +202,7 @@ def wanted_run(known: list[listing.Row]) -> Run | None:
 def chosen_run(known: list[listing.Row], wanted: Run) -> Run:
     """Draw the select boxes of the run shown and the run it is compared with; return the first."""
     run = run_picker.pick(known, wanted.id, "run_choice")
-    finished = run_picker.run_titles(
-        row for row in run_picker.own(known) if row.run.id != wanted.id and row.state == "finished"
-    )
-    st.selectbox(
-        "Compare with",
-        ["", *finished],
-        format_func=lambda id_: finished.get(id_, id_ or "none"),
-        key="ghost",
-        help="The curve of an earlier run, drawn pale behind this one.",
-    )
+    run_picker.other(known, run, "ghost", "The curve of an earlier run, drawn pale behind this one.")
     return run
 
 

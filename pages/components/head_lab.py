@@ -73,12 +73,7 @@ def _slider(name: str) -> Any:
     knob, key, usual = KNOBS[name], f"lab_{name}", getattr(BASE, name)
     if key not in st.session_state:
         st.session_state[key] = _asked(name, usual)
-    options: dict[str, Any] = {"key": key, "help": knobs.help_of(knob), "persist_state": "session"}
-    if knob.log:
-        steps = knobs.log_steps(knob, st.session_state[key])
-        value = st.select_slider(knob.title, steps, format_func=lambda step: f"{step:g}", **options)
-    else:
-        value = st.slider(knob.title, float(knob.low or 0), float(knob.high or 0), step=knob.step, **options)
+    value = knobs.widget(knob, st.session_state[key], key=key, persist_state="session")
     address.link(key, f"{value:g}", f"{usual:g}")
     return value
 
@@ -101,12 +96,14 @@ def _is_under_way(settings: Settings) -> bool:
 def _tried(settings: Settings) -> list[Settings]:
     """Return the settings tried before these, oldest first; the URL stores them."""
     if "lab_tried" not in st.session_state:
-        st.session_state["lab_tried"] = []
-        for text in st.query_params.get("tried", "")[:1_000].split(","):
+        st.session_state["lab_tried"], odd = [], []
+        for text in filter(None, st.query_params.get("tried", "").split(",")[-_MOST_TRIED:]):
             try:
                 st.session_state["lab_tried"].append(Settings.parse(text))
-            except ConfigError:
-                continue
+            except ConfigError as error:
+                odd.append(str(error))
+        if odd:
+            address.notice(odd[0])
     before = [other for other in st.session_state["lab_tried"] if other != settings]
     st.session_state["lab_tried"] = [*before, settings][-_MOST_TRIED:]
     earlier = st.session_state["lab_tried"][:-1]

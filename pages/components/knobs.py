@@ -170,38 +170,31 @@ def log_steps(knob: Knob, *extra: Any) -> list[Any]:
 
 def _widget(knob: Knob) -> Any:
     """Draw the widget of a setting, store its value in the URL, and return it."""
-    value = _input(knob, _value(knob.name))
+    value = widget(knob, _value(knob.name))
     address.link(knob.name, _text(knob.name, value), _text(knob.name, getattr(USUAL, knob.name)))
     return value
 
 
-def _input(knob: Knob, first: Any) -> Any:
-    kind = type(knob.default)
-    label = knob.title
-    common: dict[str, Any] = {"key": knob.name, "help": help_of(knob)}
+def widget(knob: Knob, first: Any, **look: Any) -> Any:
+    """Draw the widget of a setting with the default `first`, and return its value."""
+    kind, label = type(knob.default), knob.title
+    look = {"key": knob.name, "help": help_of(knob)} | look
     if knob.name == "alpha":
-        return st.select_slider(label, list(knob.choices), first, format_func=_plain, **common)
+        return st.select_slider(label, list(knob.choices), first, format_func=_plain, **look)
     if knob.choices:
         to_text = knob.format if knob.labels else _plain
-        return st.selectbox(label, list(knob.choices), knob.choices.index(first), format_func=to_text, **common)
+        return st.selectbox(label, list(knob.choices), knob.choices.index(first), format_func=to_text, **look)
     if knob.pattern:
         finished = (row for row in listing.rows() if row.state == "finished")
         titles = {**knob.labels, **run_picker.run_titles(run_picker.own(finished))}
-        options = list(dict.fromkeys([*titles, first]))
-        return st.selectbox(
-            label, options, options.index(first), format_func=lambda id_: titles.get(id_, id_), **common
-        )
+        titles.setdefault(first, first)
+        return st.selectbox(label, list(titles), list(titles).index(first), format_func=titles.__getitem__, **look)
     if knob.name == "seed":
-        return st.number_input(label, int(knob.low or 0), int(knob.high or 0), first, step=1, **common)
+        return st.number_input(label, int(knob.low or 0), int(knob.high or 0), first, step=1, **look)
     if knob.log:
-        steps = log_steps(knob, *_known_values(knob.name))
-        return st.select_slider(label, steps, first, format_func=_plain, **common)
-    return st.slider(label, kind(knob.low), kind(knob.high), first, step=kind(knob.step), **common)
-
-
-def _known_values(name: str) -> set[Any]:
-    """Return the values that a setting's slider must contain: those of the presets, and the current one."""
-    return {getattr(config, name) for config in PRESETS.values()} | {_value(name)}
+        steps = log_steps(knob, first, *(getattr(config, knob.name) for config in PRESETS.values()))
+        return st.select_slider(label, steps, first, format_func=_plain, **look)
+    return st.slider(label, kind(knob.low), kind(knob.high), first, step=kind(knob.step), **look)
 
 
 def _plain(value: Any) -> str:

@@ -79,6 +79,14 @@ def pick(known: list[Row], wanted: str, key: str) -> Run:
     return Run(wanted)
 
 
+def other(known: list[Row], run: Run, key: str, about: str | None = None) -> str:
+    """Draw the select box of another finished run of the user, linked to the URL; return its ID, "" for none."""
+    if st.query_params.get(key) == run.id:  # it was compared with this one, and then opened
+        del st.query_params[key]
+    titles = run_titles(row for row in own(known) if row.run.id != run.id and row.state == "finished")
+    return address.linked_select("Compare with", key, {"": "none"} | titles, "", help=about)
+
+
 def nothing_yet(title: str, about: str) -> None:
     """Draw a page that needs a run if there is none: its content (`about`) and a button to *Train*."""
     st.title(title)

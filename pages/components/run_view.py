@@ -10,7 +10,6 @@ import streamlit as st
 
 from cifar_core import glossary, jobs
 from cifar_core.charts import training as training_charts
-from cifar_core.errors import RunError
 from cifar_core.evaluation import predictions, story
 from cifar_core.runs import LIVE_STATES, RESUMABLE_STATES, Run, curves, labels
 from cifar_core.runs.curves import CurveReader, Curves
@@ -81,7 +80,7 @@ def panel(run: Run) -> float:
         with place:
             live_chart.show(chart, metric)
     dashed_line(curves, live)
-    pinned.panel(run, state, sum(planned_epochs(run).values()))
+    pinned.panel(run, state, sum(progress.planned_epochs(run).values()))
     if is_complete:
         result_details(result)
     run_story.diagnosis_panel(run, state, (epochs,) if live else metrics_state)  # the rules use complete epochs
@@ -187,7 +186,7 @@ def tracked(run_id: str) -> CurveReader:
 @st.cache_resource(max_entries=64, show_spinner=False)
 def read(run_id: str, state: tuple[int, ...], live: bool) -> tuple[Curves, dict[str, Any] | None, int]:
     """Return a run's curves, last row and number of epochs, cached by the state of its metrics."""
-    return tracked(run_id).read(planned_epochs(Run(run_id)), not live)
+    return tracked(run_id).read(progress.planned_epochs(Run(run_id)), not live)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -217,14 +216,6 @@ def detail_charts(run_id: str, state: tuple[int, ...], live: bool, _curves: Curv
 def _charts(run_id: str, found: Curves, figures: dict[str, Any]) -> dict[str, Chart]:
     words = training_charts.metric_words
     return {name: live_chart.chart(figure, words(found, name), run_id) for name, figure in figures.items()}
-
-
-def planned_epochs(run: Run) -> dict[str, int]:
-    """Return the maximum number of epochs of each phase."""
-    try:
-        return run.config.epochs
-    except RunError:  # damaged configuration; the curves can still be drawn
-        return {}
 
 
 def worker_log(run: Run) -> None:

@@ -138,6 +138,8 @@ def test_two_runs_are_side_by_side_with_a_verdict(run, model):
     assert "confusion1" not in charts_of(app)
     assert "beside" not in app.query_params
     assert open_app(EVALUATE, run=run.id, beside="nosuch").selectbox(key="beside").value == ""
+    app = open_app(EVALUATE, run=run.id, beside=run.id)  # as after the other run was opened
+    assert app.selectbox(key="beside").value == "" and not any("The address" in one.value for one in app.warning)
 
 
 def test_the_diagnosis_is_said_in_words(run):
