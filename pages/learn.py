@@ -126,7 +126,7 @@ def draw(lesson: Lesson, guesses: dict[str, int | None]) -> None:
     elif name != INSIDE:
         st.info("There are no results yet: run the lesson below.", icon=":material/play_arrow:")
     if name == "augmentation":
-        augmentation_preview.panel("preview_panel", expanded=True)
+        augmentation_preview.panel(None, True)
     if name != INSIDE:
         lesson_view.runs_here(name, lesson_view.shipped(name))
     if name in CONDITIONS and guess is not None:

@@ -58,7 +58,7 @@ def main() -> None:
         config = form(status)
         st.page_link("pages/learn.py", label="Lessons: guess, then see what was measured", icon=":material/school:")
         pinned.chooser()
-        augmentation_preview.panel("preview_panel", wanted.id if wanted else None)
+        augmentation_preview.panel(wanted.id if wanted else None)
         export_panel.import_panel()
     if wanted is not None and run is None:
         kind = "Last run" if row == run_picker.own(known)[0] else "Run"
@@ -211,7 +211,8 @@ def show_run(run: Run) -> None:
     live = run.state in LIVE_STATES
     if live:
         st.query_params["run"] = run.id  # keeps its place on the page when it ends
-    export_panel.imported_notice(run)
+    if isinstance(run.status.get("imported"), dict):
+        st.caption(":material/upload: Imported from an archive.")
     if damaged := labels.problem(run):
         st.warning(formatting.plain(damaged), icon=":material/warning:")
     with st.container(key="live_run"):

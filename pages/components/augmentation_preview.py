@@ -21,15 +21,11 @@ _DRAWINGS, _SEED = 20, 5
 SOURCES = {"data": "training image", "drawing": "drawing", "own": "your photo"}
 
 
-def panel(key: str, run_id: str | None = None, expanded: bool = False) -> None:
+@guarded.fragment
+def panel(run_id: str | None = None, expanded: bool = False) -> None:
     """Draw the preview in an expander. The model is the finished run `run_id`, else the best finished run."""
-    guarded.fragment(_panel)(key, run_id, expanded)
-
-
-def _panel(key: str, run_id: str | None, expanded: bool) -> None:
-    place = st.expander(
-        "Augmentation preview", icon=":material/view_column:", expanded=expanded, key=key, on_change="rerun"
-    )
+    icon = ":material/view_column:"
+    place = st.expander("Augmentation preview", expanded, icon=icon, key="preview_panel", on_change="rerun")
     if place.open:
         with place:
             _preview(run_id)

@@ -14,7 +14,6 @@ from cifar_core.evaluation.assessment import Assessment
 from cifar_core.evaluation.predictions import Predictions
 from cifar_core.inference import explain
 from cifar_core.inference.classifier import Classifier, open_classifier
-from cifar_core.inference.neighbors import Index
 from cifar_core.runs import labels
 from pages.components import address, dataset_notice, formatting, live_chart, picture_view, run_picker, tiles
 from pages.components.tiles import Tile
@@ -96,7 +95,7 @@ def extremes(result: Assessment, split: str, number: int) -> None:
             st.caption(formatting.plain(" ".join(model.problems)) or reason)
             return
         stamp = run_picker.stamp(result.run, "evaluation.npz", "model.tflite")
-        positions, counts = _outvoted(result.run.id, split, stamp, answers, images, model, model.index)
+        positions, counts = _outvoted(result.run.id, split, stamp, answers, images, model)
         notes = {
             i: f"{n} of {predictions.NEIGHBOR} agree" for i, n in zip(positions.tolist(), counts.tolist(), strict=True)
         }
@@ -108,15 +107,10 @@ def extremes(result: Assessment, split: str, number: int) -> None:
 
 @st.cache_resource(max_entries=8, show_spinner="Finding the nearest training images")
 def _outvoted(
-    run_id: str,
-    split: str,
-    stamp: tuple[int, ...],
-    _answers: Predictions,
-    _images: np.ndarray,
-    _model: Classifier,
-    _index: Index,
+    run_id: str, split: str, stamp: tuple[int, ...], _answers: Predictions, _images: np.ndarray, _model: Classifier
 ) -> tuple[np.ndarray, np.ndarray]:
-    return predictions.outvoted_by_neighbors(_answers, _images, _model.features, _index)
+    assert _model.index is not None  # for mypy
+    return predictions.outvoted_by_neighbors(_answers, _images, _model.features, _model.index)
 
 
 def examples(result: Assessment, split: str, cells: list[tuple[int, int]], number: int) -> None:

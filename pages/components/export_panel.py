@@ -67,12 +67,6 @@ def import_panel() -> None:
             )
 
 
-def imported_notice(run: Run) -> None:
-    """Show a caption if the run was imported."""
-    if isinstance(run.status.get("imported"), dict):
-        st.caption(":material/upload: Imported from an archive.")
-
-
 def _models(run: Run) -> bool:
     """Draw a card for each model file; return whether one is being created."""
     states = {name: exports.state(run, name) for name in MODELS}

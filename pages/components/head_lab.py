@@ -39,7 +39,8 @@ def show() -> None:
         "Only the small **head** trains here, on stored features, so that each change takes seconds. "
         "Move one slider at a time, *Head learning rate* first."
     )
-    settings = _sliders()
+    with st.container(key="lab_sliders"), st.grid(len(SLIDERS), min_column_width=150):
+        settings = Settings(**{name: _slider(name) for name in SLIDERS})
     status = cifar10.status()
     dataset_notice.show(status, False)
     if status["error"]:
@@ -63,13 +64,8 @@ def _is_settled(result: Result | None) -> bool:
     return has_ended and (_has_map() or not head_lab.is_open())
 
 
-def _sliders() -> Settings:
-    """Draw the five sliders, linked to the URL; return their values."""
-    with st.container(key="lab_sliders"), st.grid(len(SLIDERS), min_column_width=150):
-        return Settings(**{name: _slider(name) for name in SLIDERS})
-
-
 def _slider(name: str) -> Any:
+    """Draw the slider of a setting, linked to the URL; return its value."""
     knob, key, usual = KNOBS[name], f"lab_{name}", getattr(BASE, name)
     if key not in st.session_state:
         st.session_state[key] = _asked(name, usual)

@@ -54,12 +54,9 @@ def _button(label: str, key: str, action: Callable[..., None], *arguments: Any, 
     st.button(label, key=key, on_click=guarded.attempt, args=(action, *arguments), **look)
 
 
+@guarded.fragment
 def chooser() -> None:
     """Draw the pins of the next run, with buttons to change them."""
-    guarded.fragment(_chooser)()
-
-
-def _chooser() -> None:
     count = len(chosen())
     counted = f"{count} picture{'s' * (count > 1)} pinned" if count else "pin pictures"
     with st.expander(f"Watch it learn: {counted}", icon=":material/keep:"):
