@@ -79,7 +79,7 @@ def form(status: dict) -> TrainConfig | None:
         help=glossary.explain("head, backbone, fine-tuning"),
     )
     knobs.presets(preset_times(), status["dataset"] == "cifar10")
-    if problems := knobs.invalid():
+    if problems := knobs.in_address()[1]:
         words = "The address of this page has settings without effect; those of Quick are used."
         st.warning(formatting.plain(" ".join([words, *problems])), icon=":material/warning:")
     knobs.main_sliders()

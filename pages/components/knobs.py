@@ -151,8 +151,11 @@ def open_train(config: TrainConfig) -> None:
 
 
 def as_in_address(config: TrainConfig) -> TrainConfig:
-    """Return `config` with the settings in the URL. Raises ConfigError."""
-    return replace(config, **{name: _read(name, st.query_params[name]) for name in KNOBS if name in st.query_params})
+    """Return `config` with the valid settings in the URL, and say which are invalid. Raises ConfigError."""
+    values, problems = in_address()
+    for problem in problems:
+        address.notice(problem)
+    return replace(config, **values)
 
 
 def log_steps(knob: Knob, *extra: Any) -> list[Any]:
@@ -224,15 +227,16 @@ def _parsed(name: str, text: str) -> Any:
     return named[text] if text in named else knob.parse(text)
 
 
-def invalid() -> list[str]:
-    """Return a sentence for each setting in the URL whose value is invalid."""
-    problems = []
+def in_address() -> tuple[dict[str, Any], list[str]]:
+    """Return the valid settings in the URL, and a sentence for each invalid one."""
+    values, problems = {}, []
     for name in KNOBS:
-        try:
-            _parsed(name, st.query_params.get(name, _text(name, getattr(USUAL, name))))
-        except ConfigError as error:
-            problems.append(str(error))
-    return problems
+        if name in st.query_params:
+            try:
+                values[name] = _parsed(name, st.query_params[name])
+            except ConfigError as error:
+                problems.append(str(error))
+    return values, problems
 
 
 def help_of(knob: Knob) -> str:

@@ -148,8 +148,11 @@ def local_time(run_id: str) -> str:
 
 @functools.lru_cache(maxsize=8192)
 def _local_time(utc: str, zone: str) -> str:
-    made = datetime.strptime(utc, "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
-    with contextlib.suppress(ValueError, ZoneInfoNotFoundError):  # a browser can send any text
+    try:
+        made = datetime.strptime(utc, "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    except ValueError:  # the ID of an imported run may name any day
+        return utc
+    with contextlib.suppress(ValueError, OverflowError, OSError, ZoneInfoNotFoundError):  # a browser can send any text
         made = made.astimezone(ZoneInfo(zone))
     return f"{made.day} {made:%b %H:%M}"
 

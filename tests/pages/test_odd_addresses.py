@@ -4,7 +4,7 @@ import pytest
 from app_pages import CLASSIFY, EXPLORE, TRAIN, make_evaluated_run, make_finished_run, open_app
 from streamlit.testing.v1 import AppTest
 
-from cifar_core.config import KNOBS
+from cifar_core.config import KNOBS, PRESETS
 from pages.components import formatting, knobs
 
 ODD = {
@@ -57,6 +57,12 @@ def test_a_seed_at_the_end_of_its_range_is_taken() -> None:
     highest = int(KNOBS["seed"].high or 0)
     assert open_app(TRAIN, seed=str(highest)).session_state["seed"] == highest
     assert open_app(TRAIN, seed=str(highest + 1)).session_state["seed"] == knobs.USUAL.seed
+
+
+def test_an_odd_change_of_a_preset_is_said_and_the_preset_stays() -> None:
+    app = open_app(TRAIN, settings="classic", dropout="<b>", seed="7")
+    assert settings_of(app) == {name: getattr(PRESETS["classic"], name) for name in KNOBS} | {"seed": 7}
+    assert sum("Dropout" in one.value for one in app.warning) == 1
 
 
 @odd
