@@ -124,7 +124,7 @@ def examples(result: Assessment, split: str, cells: list[tuple[int, int]], numbe
 
 def _choose_cell(answers: Predictions) -> None:
     """Initialize the selected cell: from the URL ("cat-dog"), else the most frequent mistake."""
-    if "cell_label" not in st.session_state or "cell_answer" not in st.session_state:
+    if address.decides("cell_label") or "cell_answer" not in st.session_state:
         cells = {f"{label}-{answer}": (label, answer) for label in CLASSES for answer in CLASSES}
         worst = "-".join(CLASSES[i] for i in predictions.worst_cell(answers))
         cell = st.query_params.get("cell", worst)

@@ -67,7 +67,7 @@ def _is_settled(result: Result | None) -> bool:
 def _slider(name: str) -> Any:
     """Draw the slider of a setting, linked to the URL; return its value."""
     knob, key, usual = KNOBS[name], f"lab_{name}", getattr(BASE, name)
-    if key not in st.session_state:
+    if key not in st.session_state or address.is_history():
         st.session_state[key] = _asked(name, usual)
     value = knobs.widget(knob, st.session_state[key], key=key, persist_state="session")
     address.link(key, f"{value:g}", f"{usual:g}")

@@ -79,6 +79,9 @@ def _choice(rows: Sequence[Row]) -> list[str]:
         if linked == "none" or missing < len(wanted):
             st.session_state["runs_chosen"] = wanted
             new_table()
+    elif linked is None and address.is_history():
+        st.session_state.pop("runs_chosen", None)
+        new_table()
     chosen = st.session_state.get("runs_chosen", _best(rows))
     return [id_ for id_ in chosen if id_ in known]
 

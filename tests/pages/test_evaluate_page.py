@@ -29,6 +29,7 @@ from app_pages import (
     texts,
     tiles_of,
     trigger,
+    went_back,
 )
 from filelock import FileLock
 from streamlit.testing.v1 import AppTest
@@ -166,6 +167,8 @@ def test_a_click_on_a_cell_of_the_matrix_shows_its_images(run):
     for bad in (100, -1, "x", None):
         trigger(app, "confusion0", "clicked", bad)
         assert app.query_params["cell"] == "dog-dog"
+    assert went_back(app, run=run.id).selectbox(key="cell_label").value == "cat"
+    assert went_back(app, run=run.id, cell="ship-truck").selectbox(key="cell_answer").value == "truck"
 
 
 def test_the_address_names_split_section_and_cell(run):
