@@ -1,7 +1,5 @@
 """Classify: predictions for the user's photos, with explanations."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

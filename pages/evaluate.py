@@ -1,7 +1,5 @@
 """Evaluate: strengths, mistakes, calibration and robustness of a finished run, optionally beside a second run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

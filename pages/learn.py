@@ -1,7 +1,5 @@
 """Learn: guess first, then see the results of real runs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Literal
 

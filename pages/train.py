@@ -1,7 +1,5 @@
 """Train: choose the settings, see the estimated cost, start, watch the run live."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st

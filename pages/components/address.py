@@ -3,8 +3,6 @@
 A change of a widget adds an entry to the browser's history.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Augmentation preview on *Train* and *Learn*: one picture at each strength, with a model's predictions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

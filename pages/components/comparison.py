@@ -1,7 +1,5 @@
 """Explore, Runs: the curves of the selected runs, and their accuracy against training time."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

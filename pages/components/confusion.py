@@ -1,7 +1,5 @@
 """Confusion matrix and image grids of *Evaluate*: images of a cell, confident mistakes, unsure correct ones."""
 
-from __future__ import annotations
-
 import numpy as np
 import streamlit as st
 from PIL import Image

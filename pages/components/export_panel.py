@@ -1,7 +1,5 @@
 """Export of a finished run as files, and import of a run archive. Shown on Train and Evaluate."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

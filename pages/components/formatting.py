@@ -1,7 +1,5 @@
 """Formatting of text, numbers, times and small images; the files of the app's own components."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Login, errors as sentences, buttons whose action runs once for a double click, and fragments."""
 
-from __future__ import annotations
-
 import functools
 import runpy
 from collections import Counter

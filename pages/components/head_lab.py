@@ -1,7 +1,5 @@
 """Explore, Head lab: moving a slider trains only the head again."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

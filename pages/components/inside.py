@@ -1,7 +1,5 @@
 """*Inside* on Classify: a picture's activations in the 17 blocks, and the images that activate a channel most."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -3,8 +3,6 @@
 The URL holds each setting that differs from Quick, so a link shares the settings.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import re

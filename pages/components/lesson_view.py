@@ -1,7 +1,5 @@
 """The results of a lesson, and its runs on this machine."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

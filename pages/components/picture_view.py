@@ -1,7 +1,5 @@
 """One picture on *Classify*: prediction, crop and explanations."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

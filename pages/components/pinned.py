@@ -1,7 +1,5 @@
 """Pins: pictures whose predictions are recorded during training. Set on *Classify* and *Train*, drawn on *Train*."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The parts of a run: estimated duration before the start, progress afterwards."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Names, states and file stamps of runs for all pages, and the selection of the run that a page shows."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections import Counter

@@ -1,7 +1,5 @@
 """Explore, Runs: all runs in one table; rename, note, star and delete a run; the trash; the best run of each user."""
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """One run on *Train*: its progress, buttons, curves and results."""
 
-from __future__ import annotations
-
 import html
 from pathlib import Path
 from typing import Any

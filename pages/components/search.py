@@ -1,7 +1,5 @@
 """Explore, Search: many short runs with different settings. Selection of a search, and the form of a new one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

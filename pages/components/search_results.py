@@ -1,7 +1,5 @@
 """Explore, Search: state, findings and trials of one search."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import streamlit as st

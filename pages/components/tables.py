@@ -1,7 +1,5 @@
 """Tables of runs, trials and conditions; on a phone each row is a card."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The classes of a project on *Teach*: names and pictures, from files, camera or zip."""
 
-from __future__ import annotations
-
 import functools
 import io
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Clickable pictures with short texts: samples, galleries, neighbors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 

@@ -3,8 +3,6 @@
 The browser classifies the live camera; a picture is sent only when the user presses its button.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import functools
