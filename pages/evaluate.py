@@ -298,12 +298,9 @@ def _curves(measured: dict[str, Measured]) -> None:
 
 def _means(known: Measured) -> list[float | None]:
     """Return accuracies in percent: without corruption, mean of all corruptions, mean of each; None if not measured."""
-    each = [
-        float(np.mean(known.accuracies[name]))
-        if len(known.accuracies.get(name, ())) == len(corruption.strengths)
-        else None
-        for name, corruption in robustness.CORRUPTIONS.items()
-    ]
+    found = {name: known.accuracies.get(name, ()) for name in robustness.CORRUPTIONS}
+    strengths = {name: len(corruption.strengths) for name, corruption in robustness.CORRUPTIONS.items()}
+    each = [float(np.mean(shares)) if len(shares) == strengths[name] else None for name, shares in found.items()]
     return [formatting.percent(value) for value in (known.clean, known.mean, *each)]
 
 

@@ -94,10 +94,6 @@ def _network() -> str:
 
 def all_settings() -> None:
     """Draw an expander with all other settings, grouped; closed, their values are those of the URL."""
-    groups: dict[str, list[Knob]] = {}
-    for knob in KNOBS.values():
-        if knob.name not in MAIN:
-            groups.setdefault(knob.group, []).append(knob)
     panel = st.expander("All settings", icon=":material/tune:", key="all_settings", on_change="rerun")
     if not panel.open:
         return
@@ -107,8 +103,9 @@ def all_settings() -> None:
             with place:
                 for title in titles:
                     st.markdown(f"**{title}**")
-                    for knob in groups[title]:
-                        _widget(knob)
+                    for knob in KNOBS.values():
+                        if knob.group == title and knob.name not in MAIN:
+                            _widget(knob)
 
 
 def configuration() -> TrainConfig:

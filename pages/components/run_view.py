@@ -57,7 +57,8 @@ def panel(run: Run) -> float:
     curves, last, epochs = read(run.id, metrics_state, live)
     result = run.result if state == "finished" else {}
     is_complete = all(isinstance(result.get(name), int | float) for name in _FIGURES)
-    is_empty = not live and not len(curves.curves["validation_accuracy"].y)
+    reached = curves.curves["validation_accuracy"].y
+    is_empty = not live and not len(reached)
     with st.container(key="ended" if state in RESUMABLE_STATES else "outcome"):  # see style: the charts do not move
         top, buttons = st.columns(2, vertical_alignment="center")
         with top:
@@ -69,7 +70,8 @@ def panel(run: Run) -> float:
             st.markdown(f"## {sentence(result)}")
             next_steps(run)
         elif state != "finished":
-            st.markdown(_ENDED_EARLY if is_empty else f"## {_validation_accuracy(curves)}")
+            words = f"{reached[-1]:.1%} of the validation images correct" if len(reached) else "No epoch is complete"
+            st.markdown(_ENDED_EARLY if is_empty else f"## {words}")
         _tab_title(run, state, progress.bar(run, status, last))
     if is_empty and state != "finished":
         return seconds
@@ -84,12 +86,6 @@ def panel(run: Run) -> float:
     run_story.diagnosis_panel(run, state, (epochs,) if live else metrics_state)  # the rules use complete epochs
     details(run, metrics_state, live, curves)
     return seconds
-
-
-def _validation_accuracy(curves: Curves) -> str:
-    """Return a sentence with the latest validation accuracy."""
-    curve = curves.curves["validation_accuracy"]
-    return f"{curve.y[-1]:.1%} of the validation images correct" if len(curve.y) else "No epoch is complete"
 
 
 def notices(status: dict[str, Any]) -> None:
