@@ -98,15 +98,9 @@ def many(model: Classifier, pictures: list[Picture]) -> None:
         order = sorted_and_filtered(model, pictures, names, answers)
         place = st.container(height=560 if len(order) > A_PAGE // 4 else "content")
         shown = tiles.page(order, A_PAGE, "gallery_page")
-        chosen = min(st.session_state.get("chosen_picture", 0), len(pictures) - 1)
         with place:
-            tiles.show(
-                [picture_view.tile(picture_view.seen(pictures[i]), answers, i, names[i]) for i in shown],
-                "gallery_tiles",
-                lambda number: st.session_state.update(chosen_picture=shown[number]),
-                [shown.index(chosen)] if chosen in shown else [],
-                width=84,
-            )
+            made = [picture_view.tile(picture_view.seen(pictures[i]), answers, i, names[i]) for i in shown]
+            chosen = tiles.pick(made, shown, "gallery_tiles", 0)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             rows = [classifier.answer_row(names[i], answers, i) for i in order]
             rows += [{"file": one.name, "error": one.error} for one in uploads.refused()]

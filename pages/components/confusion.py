@@ -167,15 +167,9 @@ def grid(
         return
     place = st.container()
     shown = tiles.page(positions.tolist(), A_PAGE, f"page-{key}")
-    chosen = st.session_state.get(f"looked-{key}")
     with place:
-        tiles.show(
-            [tile(answers, images, i, (notes or {}).get(i)) for i in shown],
-            f"tiles-{key}",
-            lambda number: st.session_state.update({f"looked-{key}": shown[number]}),
-            [shown.index(chosen)] if chosen in shown else (),
-            width=84,
-        )
+        made = [tile(answers, images, i, (notes or {}).get(i)) for i in shown]
+        chosen = tiles.pick(made, shown, f"tiles-{key}")
     if chosen not in shown:
         st.caption("Choose an image to see the evidence for its prediction and its label.")
         return

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import streamlit as st
 
@@ -49,6 +50,17 @@ def show(
         "clickable": bool(choose),
     }
     _mount(key=key, data=data, on_chosen_change=take)
+
+
+def pick(tiles: Sequence[Tile], ids: Sequence[Any], key: str, first: Any = None, width: int = 84) -> Any:
+    """Show `tiles`, of which a click selects one; return the ID of the selected one, at first `first`.
+
+    `ids` are those of the tiles; the selected one may be on another page.
+    """
+    chosen = st.session_state.get(f"{key}_chosen", first)
+    marked = [place for place, id_ in enumerate(ids) if id_ == chosen]
+    show(tiles, key, lambda place: st.session_state.update({f"{key}_chosen": ids[place]}), marked, width)
+    return chosen
 
 
 def page(positions: Sequence[int], size: int, key: str) -> Sequence[int]:

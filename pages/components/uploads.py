@@ -187,7 +187,7 @@ def show_errors(bad: list[Picture]) -> None:
 
 def _show(taken: list[Picture], bad: list[Picture]) -> None:
     st.session_state["pictures"], st.session_state["refused"] = taken, bad
-    st.session_state["chosen_picture"] = 0
+    st.session_state["gallery_tiles_chosen"] = 0
     st.session_state["gallery_page"] = 1
 
 
