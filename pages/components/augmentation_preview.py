@@ -46,7 +46,8 @@ def _preview(run_id: str | None) -> None:
         st.caption("Upload a picture to see it at every strength.")
         return
     model = _model(run_id)
-    st.html(_row(image, _number("draw"), model, _stamp(model)))
+    stamp = run_picker.stamp(runs.Run(model), *_FILES) if model else ()
+    st.html(_row(image, _number("draw"), model, stamp))
     known = f"The picture is labeled {truth}. " if truth else ""
     after = "Train a model to see its prediction below each picture."
     if model is not None:
@@ -87,10 +88,6 @@ def _model(run_id: str | None) -> str | None:
         return run_id
     best = listing.best(known)
     return best.run.id if best else classifier.BUNDLED if classifier.has_bundled() else None
-
-
-def _stamp(model: str | None) -> tuple[int, ...]:
-    return run_picker.stamp(runs.Run(model), *_FILES) if model not in (None, classifier.BUNDLED) else ()
 
 
 @st.cache_data(max_entries=200, show_spinner=False)

@@ -12,7 +12,6 @@ from PIL import Image
 from cifar_core import glossary
 from cifar_core.charts.style import CLASS_COLORS
 from cifar_core.data import cifar10
-from cifar_core.untrusted import shown_name
 
 FRONTEND = Path(__file__).parent / "frontend"
 """The CSS and JavaScript of the components."""
@@ -38,11 +37,6 @@ def plain(text: object) -> str:
     colon.
     """
     return str(text).translate(_MARKDOWN)
-
-
-def file_name(name: str) -> str:
-    """Return a file name as escaped text of at most 60 characters."""
-    return plain(shown_name(name))
 
 
 def images(label: object) -> str:

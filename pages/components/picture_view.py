@@ -61,9 +61,10 @@ def show_picture(model: Classifier, picture: Picture) -> None:
     with left, st.container(key="photo"):
         uploads.crop_square(picture, crop)
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(formatting.file_name(picture.name), width="stretch")
+            st.caption(formatting.plain(shown_name(picture.name)), width="stretch")
             if isinstance(crop, tuple):
-                st.button("Reset", icon=":material/undo:", key="crop_reset", on_click=_reset, args=(picture.key,))
+                own = uploads.own_crops()
+                st.button("Reset", icon=":material/undo:", key="crop_reset", on_click=own.pop, args=(picture.key, None))
             pinned.pin_button(pixels, shown_name(picture.name))
     with right:
         headline(answers)
@@ -84,10 +85,6 @@ def show_picture(model: Classifier, picture: Picture) -> None:
             inside.show(model, pixels, models())
         else:
             how_sure(model, answers)
-
-
-def _reset(key: str) -> None:
-    uploads.own_crops().pop(key, None)
 
 
 def headline(answers: Answers) -> None:
