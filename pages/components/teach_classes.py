@@ -122,14 +122,16 @@ def _remove(name: str, label_name: str, key: str | None = None) -> None:
     project = projects.load(name)
     number = project.position(label_name)
     label = project.classes[number]
+    removed = [sample for sample in label.samples if key in (None, sample.key)]
+    if key and not removed:  # by the first click of two: its undo stays
+        return
     files: dict[Sample, bytes] = {}
-    for sample in label.samples:
-        if key in (None, sample.key):
-            with suppress(CifarError):  # its file is missing and cannot be restored
-                files[sample] = projects.content(name, sample.key)
+    for sample in removed:
+        with suppress(CifarError):  # its file is missing and cannot be restored
+            files[sample] = projects.content(name, sample.key)
+    projects.remove(name, label.name, key)
     words = "1 picture" if key else f"class {formatting.plain(label.name)}"
     st.session_state["teach_undo"] = name, words, label.name, number, files
-    projects.remove(name, label.name, key)
 
 
 def _put_back(*removed: Any) -> None:
