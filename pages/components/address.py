@@ -41,19 +41,6 @@ def is_history() -> bool:
     return context is not None and context.is_history_navigation
 
 
-def first(key: str, read: Callable[[str | None], Any]) -> Any:
-    """Return the default of the widget `key`: `read` of its query parameter. After Back or Forward, also set it.
-
-    Call it before the widget is drawn; the widget needs no other value. After a server restart, the new session takes
-    the value that the browser shows.
-    """
-    st.session_state.setdefault(_LINKED, set()).add(key)
-    value = read(st.query_params.get(_word(key)))
-    if is_history():
-        st.session_state[key] = value
-    return value
-
-
 def linked(key: str, valid: Collection[str], default: str) -> None:
     """Initialize the widget `key` from the URL if that value is `valid`, else with `default`.
 

@@ -3,7 +3,6 @@
 The URL holds each setting that differs from Quick, so a link shares the settings.
 """
 
-import functools
 import math
 import re
 from collections.abc import Iterable
@@ -39,8 +38,9 @@ def presets(times: dict[str, str], real_images: bool) -> None:
 
     The recipe of the tutorials is a line below the tiles. Call it before the settings are drawn: a click sets them.
     """
-    for name in KNOBS:
-        address.first(name, functools.partial(_read, name))
+    for name in KNOBS:  # a new session has the URL's values as defaults: after a restart, the browser's are newer
+        if address.decides(name) and address.is_history():
+            st.session_state[name] = _read(name, st.query_params.get(name))
     with st.grid(len(PRESET_ACCURACY), min_column_width=220):
         for name, accuracy in PRESET_ACCURACY.items():
             words = [times[name]] if name in times else []
