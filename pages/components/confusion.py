@@ -65,7 +65,7 @@ def _cell(result: Assessment, split: str, counts: np.ndarray, cell: tuple[int, i
         f"**{len(positions):,} of {total:,}** images labeled {CLASSES[label]} are predicted as {CLASSES[answer]}"
         f"{share}."
     )
-    grid(result, answers, result.images(split), positions, f"cell-{split}-{label}-{answer}-{number}")
+    grid(result, split, positions, f"cell-{split}-{label}-{answer}-{number}")
     files = {
         "confusion": lambda: assessment.confusion_csv(answers),
         "predictions": lambda: assessment.predictions_csv(result.stored, split, answers),
@@ -79,7 +79,7 @@ def _cell(result: Assessment, split: str, counts: np.ndarray, cell: tuple[int, i
 def extremes(result: Assessment, split: str, number: int) -> None:
     """Show confident mistakes, least confident correct images, or those outvoted by neighbors."""
     kind = address.linked_choice("Images", "kind", KINDS, "mistakes") if not number else st.session_state["kind"]
-    answers, images = result.calibrated.split(split), result.images(split)
+    answers = result.calibrated.split(split)
     st.markdown(f"{_ABOUT[kind]} {_WRONG_LABELS if kind == 'mistakes' and result.is_cifar10 else ''}")
     notes: dict[int, str] = {}
     if kind == "mistakes":
@@ -87,7 +87,7 @@ def extremes(result: Assessment, split: str, number: int) -> None:
     elif kind == "lucky":
         positions = predictions.least_confident_correct(answers)
     else:
-        model = open_classifier(result.run.id)
+        model, images = open_classifier(result.run.id), result.images(split)
         if images is None or model.index is None:
             reason = "This needs the run's images and its index of training images; one of them is missing."
             st.caption(formatting.plain(" ".join(model.problems)) or reason)
@@ -100,7 +100,7 @@ def extremes(result: Assessment, split: str, number: int) -> None:
     if not len(positions):
         st.caption("There are no such images.")
         return
-    grid(result, answers, images, positions, f"{kind}-{split}-{number}", notes)
+    grid(result, split, positions, f"{kind}-{split}-{number}", notes)
 
 
 @st.cache_resource(max_entries=8, show_spinner="Finding the nearest training images")
@@ -150,17 +150,11 @@ def tile(answers: Predictions, images: np.ndarray, position: int, note: str | No
     return Tile(answer_charts.png(images[position]), f"Image {position + 1}", title, note, "wrong" * (best != label))
 
 
-def grid(
-    result: Assessment,
-    answers: Predictions,
-    images: np.ndarray | None,
-    positions: np.ndarray,
-    key: str,
-    notes: dict[int, str] | None = None,
-) -> None:
-    """Show the images at `positions` in pages, and an explanation of the selected one, if any."""
+def grid(result: Assessment, split: str, positions: np.ndarray, key: str, notes: dict[int, str] | None = None) -> None:
+    """Show the images at `positions` of a split in pages, and an explanation of the selected one, if any."""
     if not len(positions):
         return
+    answers, images = result.calibrated.split(split), result.images(split)
     if images is None:
         st.info(f"The figures of this run's images, without pictures: {dataset_notice.no_pictures()}")
         _as_table(answers, positions)
