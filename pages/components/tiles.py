@@ -52,14 +52,14 @@ def show(
     _mount(key=key, data=data, on_chosen_change=take)
 
 
-def pick(tiles: Sequence[Tile], ids: Sequence[Any], key: str, first: Any = None, width: int = 84) -> Any:
+def pick(tiles: Sequence[Tile], ids: Sequence[Any], key: str, first: Any = None) -> Any:
     """Show `tiles`, of which a click selects one; return the ID of the selected one, at first `first`.
 
     `ids` are those of the tiles; the selected one may be on another page.
     """
     chosen = st.session_state.get(f"{key}_chosen", first)
     marked = [place for place, id_ in enumerate(ids) if id_ == chosen]
-    show(tiles, key, lambda place: st.session_state.update({f"{key}_chosen": ids[place]}), marked, width)
+    show(tiles, key, lambda place: st.session_state.update({f"{key}_chosen": ids[place]}), marked, 84)
     return chosen
 
 
