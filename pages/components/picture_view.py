@@ -64,7 +64,9 @@ def show_picture(model: Classifier, picture: Picture) -> None:
             st.caption(formatting.plain(shown_name(picture.name)), width="stretch")
             if isinstance(crop, tuple):
                 own = uploads.own_crops()
-                st.button("Reset", icon=":material/undo:", key="crop_reset", on_click=own.pop, args=(picture.key, None))
+                st.button(
+                    "Reset", icon=":material/undo:", key="crop_reset", on_click=lambda: own.pop(picture.key, None)
+                )
             pinned.pin_button(pixels, shown_name(picture.name))
     with right:
         headline(answers)
