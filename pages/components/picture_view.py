@@ -63,10 +63,7 @@ def show_picture(model: Classifier, picture: Picture) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(formatting.plain(shown_name(picture.name)), width="stretch")
             if isinstance(crop, tuple):
-                own = uploads.own_crops()
-                st.button(
-                    "Reset", icon=":material/undo:", key="crop_reset", on_click=lambda: own.pop(picture.key, None)
-                )
+                st.button("Reset", icon=":material/undo:", key="crop_reset", on_click=_reset, args=(picture.key,))
             pinned.pin_button(pixels, shown_name(picture.name))
     with right:
         headline(answers)
@@ -87,6 +84,10 @@ def show_picture(model: Classifier, picture: Picture) -> None:
             inside.show(model, pixels, models())
         else:
             how_sure(model, answers)
+
+
+def _reset(key: str) -> None:
+    uploads.own_crops().pop(key, None)
 
 
 def headline(answers: Answers) -> None:
